@@ -9,7 +9,6 @@ from cutover import errors
 
 GROUPS = {
     "lab": ("cutover.lab.cli", "Start, stop and enter the rehearsal lab."),
-    "store": ("cutover.store.cli", "Inspect, convert and compare mail stores."),
 }
 
 
@@ -35,6 +34,15 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 def cutover():
     """Move a site's mail service from UW IMAP (MBX) to Dovecot (Maildir++): rehearse it, run it, prove it, undo it."""
+
+
+@cutover.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def store(arguments):
+    """Inspect, convert and compare mail stores."""
+    from cutover.store import __main__ as store_main
+
+    sys.exit(store_main.main(list(arguments)))
 
 
 def main():
