@@ -1,0 +1,34 @@
+#!/bin/sh
+# Runs inside the base root, once: units that are useless in a container, and everything a host enables for itself.
+set -eu
+
+systemctl set-default multi-user.target
+
+for unit in \
+    apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
+    fstrim.timer logrotate.timer man-db.timer systemd-tmpfiles-clean.timer \
+    getty.target console-getty.service getty-static.service systemd-logind.service \
+    systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-online.service \
+    systemd-resolved.service systemd-timesyncd.service systemd-pstore.service systemd-hwdb-update.service \
+    systemd-journal-catalog-update.service systemd-journal-flush.service systemd-update-utmp.service \
+    systemd-update-utmp-runlevel.service systemd-random-seed.service systemd-sysusers.service systemd-firstboot.service \
+    systemd-binfmt.service systemd-modules-load.service systemd-udevd.service systemd-udev-trigger.service \
+    ldconfig.service dev-hugepages.mount dev-mqueue.mount sys-fs-fuse-connections.mount sys-kernel-config.mount \
+    sys-kernel-debug.mount sys-kernel-tracing.mount proc-sys-fs-binfmt_misc.automount
+do
+    ln -sf /dev/null "/etc/systemd/system/$unit"
+done
+
+# a host enables what it runs; cron-like leftovers of packages would only wake an idle lab
+for unit in named dovecot sendmail xinetd stunnel4 rsync ssh cron
+do
+    systemctl disable "$unit" >/dev/null 2>&1 || true
+done
+rm -f /etc/cron.d/* /etc/cron.*/sendmail /etc/xinetd.d/*
+
+# keys and ids belong to a lab, never to the base
+rm -f /etc/ssh/ssh_host_* /etc/dovecot/private/* /etc/bind/rndc.key /etc/hostname /var/lib/dbus/machine-id
+: > /etc/machine-id
+install -d -m 0755 /etc/systemd/journald.conf.d /srv/mailboxold/home /srv/mailboxold/spool /var/imap
+printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=32M\nForwardToConsole=no\nRateLimitBurst=0\n' \
+    > /etc/systemd/journald.conf.d/lab.conf
