@@ -6,9 +6,11 @@ There is no pty. A link lost while a command ran leaves its outcome *unknown* (`
 """
 
 import contextlib
+import logging
 import re
 import select
 import shlex
+import signal
 import socket
 import threading
 import time
@@ -24,7 +26,12 @@ from cutover.errors import CutoverError
 MIB = 1024 * 1024
 ERR_KEPT = 64 * 1024  # bytes of stderr kept of a stream or an open channel; a flood beyond that is read and dropped
 SESSIONS = 8  # sshd's MaxSessions is 10 by default and answers the eleventh with a refusal; stay below
+LINKS = 4  # links beside the first, made when commands that were given up still occupy the sessions of the others
 DRAIN_GRACE = 2.0  # seconds to wait for end of file once the exit status is known: a daemon may hold the pipe for ever
+
+logging.getLogger("paramiko").addHandler(
+    logging.NullHandler()
+)  # what matters is raised; the rest is not the operator's
 
 
 class SshError(CutoverError):
@@ -94,7 +101,10 @@ class NoAlgorithm(SshError):
 class TooManySessions(SshError):
     """Every session this connection may have at once was in use for too long; no command was sent."""
 
-    template = "{host}: {sessions} sessions are in use and none came free within {seconds:g} s; not started: {command}"
+    template = (
+        "{host}: no session came free within {seconds:g} s, so this was not started: {command}. "
+        "Commands given up earlier may still be running there; see also MaxSessions in its sshd_config"
+    )
 
 
 class LinkLost(SshError):
@@ -120,6 +130,8 @@ class CommandFailed(SshError):
     @classmethod
     def of(cls, result: "Result", **more) -> "CommandFailed":
         how = f"signal {result.signal}" if result.signal else f"status {result.rc}"
+        if result.rc - 128 in set(signal.Signals):  # a shell in between says it this way
+            how += f" (signal {signal.Signals(result.rc - 128).name[3:]})"
         said = result.err.strip() or result.out.strip()
         tail = (": " + said[-800:].decode("utf-8", "backslashreplace")) if said else " (it said nothing)"
         command = shown(result.argv)
@@ -166,8 +178,9 @@ class Result:
 
 
 def shown(argv: Sequence[str]) -> str:
-    """The command as one line for a message, shortened: a script in it is not the news."""
-    line = shlex.join(argv)
+    """The command as one line for a message, shortened: a script in it is not the news, its name and arguments are."""
+    script = list(argv[:2]) == ["sh", "-c"] and len(argv) > 3
+    line = shlex.join(argv[3:] if script else argv)
     return line if len(line) <= 300 else line[:297] + "..."
 
 
@@ -342,7 +355,8 @@ class Stream:
 
 _PUT = """
 set -e
-target=$(readlink -f -- "$1"); beside=$(mktemp "$(dirname -- "$target")/.cutover.XXXXXX")
+target=$(readlink -f -- "$1") || { echo "there is no folder for $1" >&2; exit 73; }
+beside=$(mktemp "$(dirname -- "$target")/.cutover.XXXXXX")
 trap 'rm -f -- "$beside"' EXIT
 cat > "$beside"
 if [ "$(wc -c < "$beside")" -ne "$2" ]; then echo "only part of the data arrived" >&2; exit 75; fi
@@ -380,6 +394,7 @@ class Connection:
         self.key_file, self.known_hosts = Path(key_file), Path(known_hosts)
         self.connect_timeout, self.keepalive = connect_timeout, keepalive
         self._client: paramiko.SSHClient | None = None
+        self._full: list[paramiko.SSHClient] = []  # links whose sessions are all taken; commands still run on them
         self._connecting = threading.Lock()
         self._slots = threading.BoundedSemaphore(SESSIONS)
 
@@ -471,9 +486,10 @@ class Connection:
     def close(self) -> None:
         """Drop the link; the next call makes a new one."""
         with self._connecting:
-            if self._client:
-                self._client.close()
-            self._client = None
+            for client in [self._client, *self._full]:
+                if client:
+                    client.close()
+            self._client, self._full = None, []
 
     def __enter__(self):
         return self
@@ -485,7 +501,7 @@ class Connection:
 
     def _open(self, argv, sudo, as_user, timeout) -> Stream:
         if not self._slots.acquire(timeout=timeout):
-            raise TooManySessions(host=self.host, sessions=SESSIONS, seconds=timeout, command=shown(argv))
+            raise TooManySessions(host=self.host, seconds=timeout, command=shown(argv))
         try:
             return Stream(self, argv, remote_line(argv, sudo=sudo, as_user=as_user), timeout)
         except BaseException:
@@ -502,19 +518,9 @@ class Connection:
         return result
 
     def _start(self, line: str, timeout: float) -> paramiko.Channel:
-        """A channel with the command started on it. Asking for the channel sends nothing, so it is tried twice."""
-        for last in (False, True):
-            transport = self._transport()
-            try:
-                channel = transport.open_session(timeout=self.connect_timeout)
-                break
-            except paramiko.ChannelException as error:
-                reason = f"it refused another session ({error}), see MaxSessions in its sshd_config"
-                raise self._unreachable(reason) from error
-            except (paramiko.SSHException, OSError, EOFError) as error:
-                # a link that is alive is left to the other threads' commands
-                if last or transport.is_active():
-                    raise self._unreachable(error) from error
+        """A channel with the command started on it. Asking for the channel sends nothing, so it may be tried again."""
+        channel = self._session(line)
+        transport = channel.transport
         # paramiko waits for the answer to exec without a limit; closing the channel ends that wait
         watchdog = threading.Timer(timeout, channel.close)
         watchdog.daemon = True
@@ -532,12 +538,42 @@ class Connection:
             watchdog.cancel()
         return channel
 
+    def _session(self, line: str) -> paramiko.Channel:
+        """A new channel. A refusal is retried briefly, then on a fresh link: sshd frees a session only when its
+        command has ended, so commands that were given up occupy theirs."""
+        lost, refused, deadline = 0, None, time.monotonic() + self.connect_timeout
+        while time.monotonic() < deadline:
+            transport = self._transport()
+            try:
+                return transport.open_session(timeout=self.connect_timeout)
+            except paramiko.ChannelException:
+                if refused is not transport:
+                    refused, since = transport, time.monotonic()
+                elif time.monotonic() - since > 1:
+                    self._retire(transport)
+                time.sleep(0.05)
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                lost += 1
+                if lost > 1 or transport.is_active():  # a link that is alive is left to the other threads' commands
+                    raise self._unreachable(error) from error
+        raise TooManySessions(host=self.host, seconds=self.connect_timeout, command=line[:300])
+
+    def _retire(self, transport: paramiko.Transport) -> None:
+        with self._connecting:
+            self._full = [
+                client for client in self._full if client.get_transport() and client.get_transport().is_active()
+            ]
+            if self._client and self._client.get_transport() is transport and len(self._full) < LINKS:
+                self._full.append(self._client)
+                self._client = None
+
     def _lost(self, command: str, transport: paramiko.Transport):
         transport.join(0.5)  # the transport tells its channels a moment before it calls itself dead
         if transport.is_active():
             reason = "the host closed the session without an exit status"
         else:
-            reason = str(transport.get_exception() or "connection closed")
+            error = transport.get_exception()
+            reason = str(error) or type(error).__name__ if error else "connection closed"
         raise LinkLost(host=self.host, reason=reason, command=command)
 
     def _unreachable(self, error) -> Unreachable:
@@ -575,6 +611,7 @@ class Connection:
             # connected here, not by paramiko: it would look the name up, and this program goes to given addresses only
             sock = socket.create_connection((self.address, self.port), self.connect_timeout)
             undo.callback(sock.close)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each command waits 40 ms for an ack
             # without it a peer that vanished is noticed after a quarter of an hour: keepalives ask for no answer
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 4 * self.keepalive * 1000)
             client.connect(
