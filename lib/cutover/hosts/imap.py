@@ -1,0 +1,501 @@
+"""Reading mail as a client sees it: the second reader, which has nothing to do with the converter.
+
+Folders are only ever EXAMINEd and bodies only PEEKed at, so reading leaves no trace; the few verbs that write
+(`append`, `delete`) are for test mail. One session is for one thread.
+
+Folder names are str, decoded from modified UTF-7 (RFC 3501 §5.1.3), without loss: see `decode_name`.
+"""
+
+import contextlib
+import hashlib
+import imaplib
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timezone
+
+import imapclient
+from imapclient import imap_utf7
+from imapclient.imapclient import _literal
+
+from cutover.errors import CutoverError
+
+BATCH_MESSAGES = 500  # messages asked for at once
+BATCH_BYTES = 8 * 1024 * 1024  # and at most so many bytes of them; a larger message is fetched in pieces of this size
+
+
+class ImapError(CutoverError):
+    """An IMAP server is not as needed; the data of each kind are attributes."""
+
+    template = "{server}: IMAP failed"
+
+    def __init__(self, **data):
+        self.__dict__.update(data)
+        super().__init__(self.template.format(**data))
+
+
+class NoImap(ImapError):
+    """No IMAP service answers at the address."""
+
+    template = "{server}: no IMAP answer: {reason}"
+
+
+class CertificateRefused(ImapError):
+    """The server's certificate does not prove the name it was called by."""
+
+    template = "{server}: the certificate does not fit the name {hostname} or is not trusted: {reason}"
+
+
+class LoginRefused(ImapError):
+    """The server did not accept user and password."""
+
+    template = "{server}: {user} may not log in: {reason}"
+
+
+class NotPreauthenticated(ImapError):
+    """The command did not start an IMAP session that is already logged in."""
+
+    template = "{server}: no IMAP session that is logged in: {reason}"
+
+
+class FolderUnreadable(ImapError):
+    """The server will not open the folder, or not give all of it; `reason` is the server's own words."""
+
+    template = "{server}: folder {folder} cannot be read: {reason}"
+
+
+class CommandRefused(ImapError):
+    """The server said NO or BAD to a command that is not about opening a folder."""
+
+    template = "{server}: {command} was refused: {reason}"
+
+
+class SessionLost(ImapError):
+    """The session ended in the middle of a command."""
+
+    template = "{server}: the IMAP session ended while {doing}: {reason}"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message. `flags`: system flags and keywords without \\Recent; `size`: octets as sent, with CRLF line ends
+    (RFC822.SIZE); `internaldate` is aware; `digest`: sha256 in hex with line ends as LF, None unless read."""
+
+    uid: int
+    flags: frozenset[str]
+    recent: bool
+    internaldate: datetime
+    size: int
+    digest: str | None = None
+
+
+@dataclass
+class Folder:
+    """A folder as one EXAMINE showed it; `messages` in UID order, empty at level "count"; `exists` is their number."""
+
+    name: str
+    uidvalidity: int
+    uidnext: int | None
+    messages: list[Message]
+    exists: int = 0
+
+
+def decode_name(raw: bytes) -> str:
+    """A folder name from the wire. What is no proper modified UTF-7 keeps every byte: 8-bit ones, and a "&" that is
+    no shift, become U+DC00 plus the byte, as Python's surrogateescape does. Inverse of encode_name."""
+    with contextlib.suppress(UnicodeError, ValueError):
+        text = imap_utf7.decode(raw)
+        if raw.isascii() and imap_utf7.encode(text) == raw:
+            return text
+    return "".join(chr(0xDC00 + byte) if byte > 127 or byte == 0x26 else chr(byte) for byte in raw)
+
+
+def encode_name(name: str) -> bytes:
+    """A folder name for the wire, the very bytes the server listed."""
+    if any(0xDC00 <= ord(letter) <= 0xDCFF for letter in name):
+        return bytes(ord(letter) & 0xFF for letter in name)
+    return imap_utf7.encode(name)
+
+
+class Digest:
+    """sha256 of a message that arrives in pieces, each line end (any CRs, then LF) counted as one LF.
+
+    Servers that keep LF send CRLF for it, so a CR before a line end cannot be told apart over IMAP.
+    """
+
+    def __init__(self):
+        self._hash, self._held = hashlib.sha256(), b""
+
+    def update(self, piece: bytes) -> "Digest":
+        piece = self._held + piece
+        body = piece.rstrip(b"\r")
+        self._held = piece[len(body) :]
+        self._hash.update(re.sub(rb"\r+\n", b"\n", body))
+        return self
+
+    def hexdigest(self) -> str:
+        whole = self._hash.copy()
+        whole.update(self._held)
+        return whole.hexdigest()
+
+
+_SYSTEM = {flag.lower(): flag for flag in ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "\\Recent")}
+
+
+def _flag(token) -> str:
+    """imapclient hands over a keyword made of digits as a number, and one called NIL as None."""
+    text = (
+        token.decode("utf-8", "surrogateescape") if isinstance(token, bytes) else str("NIL" if token is None else token)
+    )
+    return _SYSTEM.get(text.lower(), text)
+
+
+def _said(data) -> str:
+    parts = [part for part in data or () if isinstance(part, bytes)]
+    return "; ".join(part.decode("utf-8", "backslashreplace") for part in parts)
+
+
+# -- connections
+
+
+class _Tls(imaplib.IMAP4):
+    """TLS to an address, with the certificate checked against a name of its own."""
+
+    def __init__(self, address: str, port: int, hostname: str, context: ssl.SSLContext, timeout: float):
+        self._context, self._hostname = context, hostname
+        super().__init__(address, port, timeout)
+
+    def _create_socket(self, timeout):
+        plain = socket.create_connection((self.host, self.port), timeout)
+        try:
+            return self._context.wrap_socket(plain, server_hostname=self._hostname)
+        except BaseException:
+            plain.close()
+            raise
+
+
+class _OverStream(imaplib.IMAP4):
+    """imaplib over the two directions of a remote command (ssh.Stream)."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        super().__init__("")
+
+    def open(self, host="", port=0, timeout=None):
+        self.host, self.port, self.sock = host, port, self
+
+    def settimeout(self, seconds):
+        self._stream.timeout = seconds
+
+    def read(self, size):
+        return self._stream.read(size)
+
+    def readline(self):
+        return self._stream.readline()
+
+    def send(self, data):
+        self._stream.write(data)
+
+    def shutdown(self):
+        self._stream.close()
+
+
+class _Client(imapclient.IMAPClient):
+    """IMAPClient around a connection that is made already."""
+
+    def __init__(self, made: imaplib.IMAP4, timeout: float):
+        self._made = made
+        super().__init__("", ssl=False, timeout=timeout)
+        self.normalise_times = False
+        made.debug = 0  # IMAPClient turns imaplib's trace on, which formats every line of every message
+
+    def _create_IMAP4(self):
+        return self._made
+
+
+def login(
+    host_address: str,
+    port: int,
+    server_hostname: str,
+    ca_file,
+    user: str,
+    password: str,
+    timeout: float,
+) -> "Session":
+    """Log in over TLS. The certificate must carry `server_hostname` and descend from `ca_file` (None: the system's).
+
+    `timeout`: seconds for connecting and for each answer. Raises NoImap, CertificateRefused, LoginRefused.
+    """
+    server = f"{server_hostname} ({host_address}:{port})"
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except OSError as error:
+        raise CertificateRefused(server=server, hostname=server_hostname, reason=f"{ca_file}: {error}") from error
+    try:
+        client = _Client(_Tls(host_address, port, server_hostname, context, timeout), timeout)
+    except ssl.SSLCertVerificationError as error:
+        raise CertificateRefused(server=server, hostname=server_hostname, reason=error.verify_message) from error
+    except (OSError, imaplib.IMAP4.error) as error:
+        raise NoImap(server=server, reason=error) from error
+    try:
+        client.login(user, password)
+    except imaplib.IMAP4.abort as error:
+        client.shutdown()
+        raise SessionLost(server=server, doing=f"logging in as {user}", reason=error) from error
+    except imaplib.IMAP4.error as error:
+        client.shutdown()
+        raise LoginRefused(server=server, user=user, reason=error) from error
+    except OSError as error:
+        client.shutdown()
+        raise SessionLost(server=server, doing=f"logging in as {user}", reason=error) from error
+    return Session(client, server)
+
+
+def preauth(stream, timeout: float, server: str | None = None) -> "Session":
+    """A session over a remote command that starts logged in, such as `imapd` run as the user (RFC 3501 §7.1.4).
+
+    `stream`: ssh.Connection.open's result; `timeout`: seconds for each answer. The session closes the stream.
+    """
+    connection = getattr(stream, "connection", None)
+    server = server or f"{connection.host if connection else 'stream'}: {' '.join(getattr(stream, 'argv', ['']))}"
+    stream.timeout = timeout
+    try:
+        made = _OverStream(stream)
+        if made.state != "AUTH":
+            raise imaplib.IMAP4.error(made.welcome)
+        return Session(_Client(made, timeout), server)
+    except imaplib.IMAP4.error as error:
+        said = getattr(stream, "stderr_text", str)()
+        stream.close()
+        raise NotPreauthenticated(server=server, reason=f"{error} {said.strip()}".strip()) from error
+    except BaseException:
+        stream.close()
+        raise
+
+
+# LIST and LSUB: (flags) delimiter name; imaplib gives the head of a name sent as a literal and the literal apart
+_LIST = re.compile(rb'\((?P<flags>[^)]*)\) (?:"(?P<delimiter>\\?.)"|NIL) (?P<name>.*)', re.DOTALL)
+
+
+def _listed(item) -> tuple[str, str | None, bool] | None:
+    head, literal = item if isinstance(item, tuple) else (item, None)
+    if head is None or not (found := _LIST.fullmatch(head)):
+        return None  # None: an empty list; b"": what imaplib leaves after a literal
+    name = found["name"] if literal is None else literal
+    if literal is None and len(name) >= 2 and name[:1] == name[-1:] == b'"':
+        name = re.sub(rb"\\(.)", rb"\1", name[1:-1], flags=re.DOTALL)
+    delimiter = found["delimiter"][-1:].decode("latin-1") if found["delimiter"] else None
+    return decode_name(name), delimiter, b"\\noselect" not in found["flags"].lower()
+
+
+class Session:
+    """One logged-in IMAP session."""
+
+    def __init__(self, client: imapclient.IMAPClient, server: str):
+        self.client, self.server = client, server
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.logout()
+
+    @contextlib.contextmanager
+    def _during(self, doing: str, folder: str | None = None) -> Iterator[None]:
+        try:
+            yield
+        except imaplib.IMAP4.abort as error:
+            stream = getattr(self.client._imap, "_stream", None)
+            said = getattr(stream, "stderr_text", str)()
+            raise SessionLost(server=self.server, doing=doing, reason=f"{error} {said.strip()}".strip()) from error
+        except (imaplib.IMAP4.error, ValueError) as error:
+            if folder is not None:
+                raise FolderUnreadable(server=self.server, folder=folder, reason=error) from error
+            raise CommandRefused(server=self.server, command=doing, reason=error) from error
+        except OSError as error:
+            raise SessionLost(server=self.server, doing=doing, reason=error) from error
+
+    @staticmethod
+    def _argument(name: str) -> bytes:
+        raw = encode_name(name)
+        if any(byte < 32 or byte > 126 for byte in raw):
+            return _literal(raw)
+        return b'"' + re.sub(rb'(["\\])', rb"\\\1", raw) + b'"'
+
+    def _untagged(self, command: str, arguments: Sequence[bytes]) -> list:
+        with self._during(command):
+            self.client._imap.untagged_responses.clear()
+            return self.client._raw_command_untagged(command.encode(), list(arguments), uid=False)
+
+    # -- what there is
+
+    def folders(self, pattern: str = "*", reference: str = "") -> list[tuple[str, str | None, bool]]:
+        """(name, delimiter, selectable) of each folder LIST shows. c-client's names are relative to the home, and
+        it lists files there that are no folders; a directory is not selectable."""
+        data = self._untagged("LIST", [self._argument(reference), self._argument(pattern)])
+        return [entry for item in data if (entry := _listed(item))]
+
+    def subscribed(self, pattern: str = "*", reference: str = "") -> list[str]:
+        """The names LSUB shows."""
+        data = self._untagged("LSUB", [self._argument(reference), self._argument(pattern)])
+        return [entry[0] for item in data if (entry := _listed(item))]
+
+    def status(self, name: str, items: Sequence[str] = ("MESSAGES", "UIDNEXT", "UIDVALIDITY")) -> dict[str, int]:
+        """{item: number} by STATUS. FolderUnreadable if the server cannot open the folder."""
+        try:
+            data = self._untagged("STATUS", [self._argument(name), f"({' '.join(items)})".encode()])
+        except CommandRefused as error:
+            raise FolderUnreadable(server=self.server, folder=name, reason=self._words(error.reason)) from error
+        tail = [part for part in data if isinstance(part, bytes) and part.rstrip().endswith(b")")]
+        figures = tail[-1].rpartition(b"(")[2].rstrip(b") ").split() if tail else []
+        return {key.decode().upper(): int(value) for key, value in zip(figures[::2], figures[1::2], strict=False)}
+
+    # -- reading
+
+    def _words(self, reason) -> str:
+        """What the server said: the refusal and, before it, the untagged NOs with the cause (c-client does so)."""
+        before = _said(self.client._imap.untagged_responses.get("NO"))
+        return f"{reason} ({before})" if before and before not in str(reason) else str(reason)
+
+    def _examine(self, name: str, read_only: bool = True) -> Folder:
+        verb = "EXAMINE" if read_only else "SELECT"
+        imap = self.client._imap
+        with self._during(f"opening folder {name}", folder=name):
+            imap.untagged_responses.clear()
+            imap.is_readonly = read_only
+            typ, data = self.client._raw_command(verb.encode(), [self._argument(name)], uid=False)
+            if typ != "OK":
+                imap.state = "AUTH"
+                raise FolderUnreadable(server=self.server, folder=name, reason=self._words(_said(data)))
+            imap.state = "SELECTED"
+            shown = {key: imap.untagged_responses.get(key, [None])[-1] for key in ("EXISTS", "UIDVALIDITY", "UIDNEXT")}
+            if shown["EXISTS"] is None or shown["UIDVALIDITY"] is None:
+                raise FolderUnreadable(server=self.server, folder=name, reason=self._words("no EXISTS or UIDVALIDITY"))
+            uidnext = int(shown["UIDNEXT"]) if shown["UIDNEXT"] else None
+            return Folder(name, int(shown["UIDVALIDITY"]), uidnext, [], int(shown["EXISTS"]))
+
+    def read(self, name: str, level: str = "count") -> Folder:
+        """Read a folder: "count" opens it only; "metadata" adds the messages; "content" their digests.
+
+        Raises FolderUnreadable when it cannot be opened or gives another number of messages than it announced.
+        """
+        if level not in ("count", "metadata", "content"):
+            raise ValueError(f"no such level: {level}")
+        folder = self._examine(name)
+        if level == "count":
+            return folder
+        for first in range(1, folder.exists + 1, BATCH_MESSAGES):
+            last = min(first + BATCH_MESSAGES - 1, folder.exists)
+            folder.messages += self._metadata(name, f"{first}:{last}")
+        if len(folder.messages) != folder.exists:
+            reason = f"{folder.exists} messages announced, {len(folder.messages)} given; is it being changed?"
+            raise FolderUnreadable(server=self.server, folder=name, reason=self._words(reason))
+        if level == "content":
+            folder.messages = list(self._digested(name, folder.messages))
+        return folder
+
+    def _metadata(self, name: str, numbers: str) -> list[Message]:
+        with self._during(f"reading {name} {numbers}", folder=name):
+            self.client.use_uid = False  # by number: c-client and Dovecot both then answer in UID order, none twice
+            try:
+                data = self.client.fetch(numbers, ["UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE"])
+            finally:
+                self.client.use_uid = True
+        return [self._message(name, data[number]) for number in sorted(data)]
+
+    def _message(self, name: str, items: dict) -> Message:
+        missing = [key for key in (b"UID", b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE") if items.get(key) is None]
+        if missing:
+            reason = f"message {items.get(b'SEQ')} (UID {items.get(b'UID')}) has no usable {missing[0].decode()}"
+            raise FolderUnreadable(server=self.server, folder=name, reason=reason)
+        flags = frozenset(map(_flag, items[b"FLAGS"]))
+        date = items[b"INTERNALDATE"]
+        date = date.replace(tzinfo=timezone(date.utcoffset()) if date.tzinfo else UTC)
+        return Message(items[b"UID"], flags - {"\\Recent"}, "\\Recent" in flags, date, items[b"RFC822.SIZE"])
+
+    def _digested(self, name: str, messages: list[Message]) -> Iterator[Message]:
+        for batch in _batches(messages):
+            digests = {batch[0].uid: self._digest_large(name, batch[0])} if batch[0].size > BATCH_BYTES else {}
+            if not digests:
+                bodies = self._bodies(name, [message.uid for message in batch], "BODY.PEEK[]", b"BODY[]")
+                digests = {uid: Digest().update(body).hexdigest() for uid, body in bodies.items()}
+            for message in batch:
+                fields = {**message.__dict__, "digest": digests[message.uid]}
+                yield Message(**fields)
+
+    def _digest_large(self, name: str, message: Message) -> str:
+        digest, at = Digest(), 0
+        while True:
+            ask, key = f"BODY.PEEK[]<{at}.{BATCH_BYTES}>", f"BODY[]<{at}>".encode()
+            piece = self._bodies(name, [message.uid], ask, key)[message.uid]
+            digest.update(piece)
+            at += len(piece)
+            if len(piece) < BATCH_BYTES or at >= message.size:
+                return digest.hexdigest()
+
+    def _bodies(self, name: str, uids: list[int], ask: str, key: bytes) -> dict[int, bytes]:
+        with self._during(f"reading {name} UID {uids[0]} to {uids[-1]}", folder=name):
+            data = self.client.fetch(uids, [ask])
+        bodies = {uid: data[uid].get(key) for uid in uids if uid in data}
+        if lost := [uid for uid in uids if bodies.get(uid) is None]:
+            reason = self._words(f"no content for UID {lost[0]} ({len(lost)} in all)")
+            raise FolderUnreadable(server=self.server, folder=name, reason=reason)
+        return {uid: body if isinstance(body, bytes) else str(body).encode() for uid, body in bodies.items()}
+
+    # -- for test mail
+
+    def find(self, name: str, header: str, value: str) -> list[int]:
+        """UIDs of the messages whose header contains the value (ASCII). The folder is read as it is now."""
+        self._examine(name)
+        with self._during(f"searching {name}", folder=name):
+            return list(self.client.search(["HEADER", header, value]))
+
+    def fetch(self, name: str, uid: int) -> bytes:
+        """The bytes of one message as sent, without marking it seen."""
+        self._examine(name)
+        return self._bodies(name, [uid], "BODY.PEEK[]", b"BODY[]")[uid]
+
+    def append(self, name: str, message: bytes, flags: Sequence[str] = (), when: datetime | None = None) -> None:
+        """Add a message; bare LFs are sent as CRLF."""
+        body = re.sub(rb"\r*\n", b"\r\n", message)
+        arguments = [self._argument(name), f"({' '.join(flags)})".encode()]
+        if when is not None:
+            arguments.append(imaplib.Time2Internaldate(when).encode())
+        with self._during(f"APPEND to {name}"):
+            typ, data = self.client._raw_command(b"APPEND", [*arguments, _literal(body)], uid=False)
+            if typ != "OK":
+                raise CommandRefused(server=self.server, command=f"APPEND to {name}", reason=_said(data))
+
+    def delete(self, name: str, uids: Sequence[int]) -> None:
+        """Remove just these messages (UID EXPUNGE, RFC 4315), never others that someone marked deleted."""
+        if not uids:
+            return
+        with self._during(f"deleting in {name}"):
+            if not self.client.has_capability("UIDPLUS"):
+                raise CommandRefused(server=self.server, command="UID EXPUNGE", reason="the server has no UIDPLUS")
+        self._examine(name, read_only=False)
+        with self._during(f"deleting in {name}"):
+            self.client.add_flags(uids, ["\\Deleted"], silent=True)
+            self.client.uid_expunge(uids)
+
+    def logout(self) -> None:
+        """End the session; the connection is closed whatever the server answers."""
+        with contextlib.suppress(Exception):
+            self.client.logout()
+        with contextlib.suppress(Exception):
+            self.client.shutdown()
+
+
+def _batches(messages: list[Message]) -> Iterator[list[Message]]:
+    """Runs of messages to be fetched at once; one that is larger than a batch is a run of its own."""
+    batch, size = [], 0
+    for message in messages:
+        if batch and (len(batch) >= BATCH_MESSAGES or size + message.size > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += message.size
+    if batch:
+        yield batch
