@@ -1,0 +1,150 @@
+"""What is written into a host's root before its first start: names, keys, accounts, and each role's configuration."""
+
+import importlib.resources
+import os
+import secrets
+import string
+import subprocess
+
+from cutover import errors
+from cutover.lab import hosts, keys
+
+# served as written in the user database of both MX; {users} is a line for each user
+USERDB = """\
+# user database of the MX hosts: makemap -d btree /etc/mail/userdb.db < /etc/mail/userdb
+{users}
+# people who have left
+former1:maildrop\tsomeone@elsewhere.test
+former2:maildrop\tformer.two@elsewhere.test
+alice:mailname\tAlice.Rossi@lab.test
+Alice.Rossi:maildrop\talice@mailbox.lab.test
+secretariat:maildrop\tcarla@mailbox.lab.test, elena@mailbox.lab.test
+:default:mailname\tlab.test
+"""
+
+
+def file(name, **values):
+    """Text of a static file of the lab; with values, its $names are filled in."""
+    text = (importlib.resources.files("cutover.lab") / "files" / name).read_text()
+    return string.Template(text).substitute(values) if values else text
+
+
+def prepare(host, root, lab, key, authority):
+    """Configure a host's mounted root. `lab` is the lab's id, `key` its {"key", "pub"}, `authority` a keys.Authority.
+
+    Raises errors.CutoverError with what the host's own tools said when they refuse.
+    """
+    _common(host, root, lab, key)
+    {"primary": _primary, "secondary": _secondary, "mx": _mx, "old": _old, "new": _new, "backup": _backup}[host.role](
+        host, root)
+    if host.has_users:
+        certificate, private = authority.issue([host.fqdn, hosts.ALIAS])
+        _put(root, "etc/ssl/lab/cert.pem", certificate)
+        _put(root, "etc/ssl/lab/key.pem", private, 0o600)
+    users = hosts.USERS if host.has_users else ()
+    passwords = "".join(f"{user}:{(keys.SECRETS / user).read_text()}\n" for user in users)
+    done = subprocess.run(["unshare", "--uts", "sh", "-c", 'hostname "$1"; exec chroot "$2" /bin/sh -c "$3" sh "$4"',
+                           "sh", host.name, str(root), file("prepare.sh"), host.role],
+                          input=passwords, capture_output=True, text=True,
+                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"})
+    if done.returncode:
+        raise errors.CutoverError(f"configuring {host.name} failed: {(done.stderr or done.stdout).strip()}")
+
+
+def _put(root, name, text, mode=0o644):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as output:
+        output.write(text)
+    os.chmod(path, mode)
+
+
+def _append(root, name, text):
+    with open(root / name, "a") as output:
+        output.write(text)
+
+
+def _common(host, root, lab, key):
+    _put(root, "etc/hostname", host.name + "\n")
+    _put(root, "etc/machine-id", secrets.token_hex(16) + "\n")
+    _put(root, "etc/cutover-lab", lab + "\n")
+    _put(root, "etc/hosts", f"127.0.0.1 localhost\n{host.address} {host.fqdn} {host.name}\n")
+    servers = "".join(f"nameserver {hosts.HOSTS[name].address}\n" for name in ("ns1", "ns2"))
+    (root / "etc/resolv.conf").unlink(missing_ok=True)
+    _put(root, "etc/resolv.conf", f"search {hosts.DOMAIN}\n{servers}options timeout:1 attempts:2\n")
+    _put(root, "etc/ssh/sshd_config.d/lab.conf", file("sshd.conf"))
+    _put(root, "etc/ssh/ssh_host_ed25519_key", key["key"], 0o600)
+    _put(root, "etc/ssh/ssh_host_ed25519_key.pub", key["pub"] + "\n")
+    _put(root, "etc/sudoers.d/operator", f"{hosts.OPERATOR} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
+    home = f"var/lib/{hosts.OPERATOR}"
+    _account(root, hosts.OPERATOR, hosts.OPERATOR_ID, "/" + home)
+    _put(root, f"{home}/.ssh/authorized_keys", keys.OPERATOR_KEY.with_suffix(".pub").read_text(), 0o600)
+    for path in (root / home, root / home / ".ssh", root / home / ".ssh/authorized_keys"):
+        os.chown(path, hosts.OPERATOR_ID, hosts.OPERATOR_ID)
+
+
+def _account(root, name, number, home):
+    _append(root, "etc/passwd", f"{name}:x:{number}:{number}::{home}:/bin/bash\n")
+    _append(root, "etc/group", f"{name}:x:{number}:\n")
+    _append(root, "etc/shadow", f"{name}:*:20000:0:99999:7:::\n")
+
+
+def _primary(host, root):
+    # no mailboxold yet: the old server is known as mailbox until dns-rename
+    addresses = {("mailbox" if each.role == "old" else name): each.address for name, each in hosts.HOSTS.items()}
+    _put(root, "etc/bind/named.conf", file("named-primary.conf", network=hosts.NETWORK, domain=hosts.DOMAIN,
+                                           key=hosts.TSIG_NAME, secondary=hosts.HOSTS["ns2"].address))
+    _put(root, "etc/bind/tsig.key", keys.TSIG_KEY.read_text(), 0o640)
+    _put(root, f"var/cache/bind/{hosts.DOMAIN}", file("zone.lab", domain=hosts.DOMAIN, records="\n".join(
+        f"{name} IN A {address}" for name, address in addresses.items())))
+    _put(root, "etc/bind/zone.reverse", file("zone.reverse", domain=hosts.DOMAIN, records="\n".join(
+        f"{address.rpartition('.')[2]} IN PTR {name}.{hosts.DOMAIN}." for name, address in addresses.items())))
+    _put(root, "etc/bind/zone.root", file("zone.root"))
+
+
+def _secondary(host, root):
+    _put(root, "etc/bind/named.conf", file("named-secondary.conf", network=hosts.NETWORK, domain=hosts.DOMAIN,
+                                           primary=hosts.HOSTS["ns1"].address))
+    _put(root, "etc/bind/zone.root", file("zone.root"))
+
+
+def _sendmail(root, kind, names):
+    _put(root, "etc/mail/sendmail.mc", file(f"{kind}.mc"))
+    _put(root, "etc/mail/m4/lab.m4", file("lab.m4"))
+    _put(root, "etc/mail/access", file("access"))
+    _put(root, "etc/mail/mailertable", file("mailertable"))
+    _put(root, "etc/mail/local-host-names", "".join(f"{name}\n" for name in ("localhost", *names)))
+
+
+def _mx(host, root):
+    _sendmail(root, "postino", [hosts.DOMAIN])
+    users = "\n".join(f"{user}:maildrop\t{user}@{hosts.ALIAS}" for user in hosts.USERS)
+    _put(root, "etc/mail/userdb", USERDB.format(users=users))
+
+
+def _mailboxes(host, root, names):
+    _sendmail(root, "mailbox", [f"{name}.{hosts.DOMAIN}" for name in names])
+    for user, number in hosts.USERS.items():
+        _account(root, user, number, f"/home/{user}")
+
+
+def _old(host, root):
+    _mailboxes(host, root, ("mailbox", "mailboxold"))
+    _put(root, "etc/procmailrc", file("procmailrc.old"))
+    _put(root, "etc/xinetd.d/imap2", file("xinetd-imap2"))
+    _put(root, "etc/stunnel/imaps.conf", file("stunnel-imaps.conf"))
+
+
+def _new(host, root):
+    _mailboxes(host, root, ("mailbox", "mailboxvm"))
+    _put(root, "etc/procmailrc", file("procmailrc.new"))
+    _put(root, "etc/dovecot/local.conf", file("dovecot-local.conf"))
+    _put(root, "etc/dovecot/conf.d/10-ssl.conf", file("dovecot-10-ssl.conf"))
+    for user, number in hosts.USERS.items():
+        home = root / "home" / user
+        home.mkdir(mode=0o700)
+        os.chown(home, number, number)
+
+
+def _backup(host, root):
+    (root / "srv/backup").mkdir(mode=0o700)

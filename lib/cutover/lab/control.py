@@ -1,0 +1,213 @@
+"""The lab as a whole: up, down, reset, status, and root's way into a host."""
+
+import concurrent.futures
+import os
+import secrets
+import shutil
+import socket
+import time
+
+from cutover import errors
+from cutover.lab import base as base_module
+from cutover.lab import config, container, hosts, keys, machine, network, paths, state
+
+STORE = paths.STATE / "store"
+# seconds until a host must answer on all its ports
+PATIENCE = 60
+
+
+def up(fresh=False, seed=True, say=lambda text: None):
+    """Bring the lab up and return its marker (see state.read).
+
+    Idempotent: what is up stays, a host that died is started again. `fresh` throws everything away first and gives the
+    pristine state. With `seed`, mailboxold holds the seeded mail, and a lab that is up without it is begun afresh.
+    Raises errors.Missing without root or tools, errors.CutoverError when a host does not come up.
+    """
+    machine.require()
+    base = base_module.ensure(say=say)
+    from cutover.lab import seed as seed_module
+
+    with state.locked():
+        wanted = seed_module.ensure(base, say) if seed else None
+        marker = state.read()
+        if fresh or _unusable(marker, base, wanted):
+            _clean(grace=0)
+            marker = None
+        return _up(marker, base, wanted, say)
+
+
+def reset(say=lambda text: None):
+    """A pristine, seeded lab, whatever there was before."""
+    return up(fresh=True, seed=True, say=say)
+
+
+def _unusable(marker, base, wanted):
+    if marker is None or marker["phase"] != "up" or marker["base"] != str(base):
+        return True
+    return wanted is not None and marker["seed"] != wanted.name
+
+
+def _up(marker, base, snapshot, say):
+    if marker is None:
+        marker = _make(base, snapshot, say)
+    network.up()
+    started = [name for name in hosts.HOSTS if not container.running(name)]
+    for name in started:
+        say(f"starting {name}")
+        container.stop([name], 0)
+        container.mount(name, base)
+        container.start(name, _binds(hosts.HOSTS[name]))
+    _in_parallel(_wait, hosts.HOSTS.values())
+    for name in hosts.HOSTS:
+        pid, start = container.process(name)
+        leader, leader_start = container.leader(name)
+        marker["hosts"][name].update(pid=pid, start=start, leader=leader, leader_start=leader_start)
+    marker["phase"] = "up"
+    state.write(marker)
+    return marker
+
+
+def _make(base, snapshot, say):
+    """Everything of a new lab but its processes. The marker says "starting" until they answer."""
+    made = keys.make()
+    authority = keys.Authority()
+    lab = secrets.token_hex(8)
+    marker = {"made_by": "mail-cutover lab", "lab": lab, "phase": "starting", "seed": snapshot and snapshot.name,
+              "base": str(base), "domain": hosts.DOMAIN, "hosts": {
+                  name: {"address": host.address, "fqdn": host.fqdn, "fingerprint": keys.fingerprint(made[name]["pub"])}
+                  for name, host in hosts.HOSTS.items()}}
+    state.write(marker)
+    from cutover.lab import seed as seed_module
+
+    seed_module.restore(snapshot, STORE)
+    _new_store()
+
+    def one(host):
+        container.mount(host.name, base)
+        config.prepare(host, container.root(host.name), lab, made[host.name], authority)
+
+    _in_parallel(one, hosts.HOSTS.values())
+    return marker
+
+
+def _in_parallel(function, items):
+    with concurrent.futures.ThreadPoolExecutor(len(hosts.HOSTS)) as pool:
+        list(pool.map(function, items))
+
+
+def _new_store():
+    """/var/imap of mailboxvm: a directory of each user's own, empty."""
+    imap = STORE / "imap"
+    imap.mkdir(parents=True)
+    for user, number in hosts.USERS.items():
+        (imap / user).mkdir(mode=0o700)
+        os.chown(imap / user, number, number)
+
+
+def _binds(host):
+    """Mail lies outside the overlays, so that mailboxvm sees mailboxold's as a SAN would show it: read-only."""
+    return {"old": [f"--bind={STORE}/home:/home", f"--bind={STORE}/spool:/var/mail"],
+            "new": [f"--bind={STORE}/imap:/var/imap", f"--bind-ro={STORE}/home:/srv/mailboxold/home",
+                    f"--bind-ro={STORE}/spool:/srv/mailboxold/spool"]}.get(host.role, [])
+
+
+def answers(host, port, timeout=1.0):
+    """True when a host's port accepts a connection, and greets where its protocol greets."""
+    try:
+        with socket.create_connection((host.address, port), timeout) as connection:
+            return port in (53, 993) or bool(connection.recv(1))
+    except OSError:
+        return False
+
+
+def _wait(host):
+    """Return when the host's services are all active and its ports answer."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        lacking = _lacking(host)
+        if not lacking:
+            return
+        if not container.running(host.name):
+            log = container.directory(host.name) / "console.log"
+            raise errors.CutoverError(f"{host.name} ended while it started; see {log}")
+        if time.monotonic() > until:
+            raise errors.CutoverError(f"{host.name} is not ready after {PATIENCE} s: {lacking}. Look inside with: "
+                                      f"cutover lab shell {host.name}")
+        time.sleep(0.1)
+
+
+def _lacking(host):
+    """What a starting host still lacks, in words; empty when it is ready."""
+    if container.leader(host.name) is None:
+        return "no init yet"
+    shown = container.run(host.name, ["systemctl", "is-active", *host.units], check=False).stdout.split()
+    if shown != ["active"] * len(host.units):
+        return "services " + ", ".join(f"{unit} {word}" for unit, word in zip(host.units, shown or ["unknown"]))
+    silent = [str(port) for port in host.ports if not answers(host, port)]
+    return f"no answer on port {', '.join(silent)}" if silent else ""
+
+
+def down(keep_cache=True, say=lambda text: None):
+    """End the lab and remove all of it; also what a killed `up` or `down` left. Quiet when there is nothing."""
+    machine.require()
+    with state.locked():
+        marker = state.read()
+        if marker is not None:
+            state.write(marker | {"phase": "stopping"})
+        _clean(grace=8)
+        if not keep_cache:
+            base_module.remove_all()
+
+
+def _clean(grace):
+    container.stop(hosts.HOSTS, grace)
+    container.unmount()
+    network.down()
+    container.remove_groups()
+    if container.mounted():
+        raise errors.CutoverError(f"still mounted, nothing was deleted: {' '.join(container.mounted())}")
+    if paths.STATE.exists():
+        shutil.rmtree(paths.STATE)
+
+
+def rests():
+    """What is there of a lab: processes, mounts, links, namespaces, control groups, files; empty after `down`."""
+    return ([f"process of {name}" for name in hosts.HOSTS if container.running(name)]
+            + [f"mount {point}" for point in container.mounted()]
+            + [f"link or namespace {name}" for name in network.rests()]
+            + [f"control group {group}" for group in container.groups()]
+            + ([f"directory {paths.STATE}"] if paths.STATE.exists() else []))
+
+
+def status():
+    """{"lab", "phase", "seed", "hosts": name → {"address", "pid", "up", "ports": port → answers}}; phase "down" without a lab."""
+    marker = state.read()
+    if marker is None:
+        return {"lab": None, "phase": "down", "seed": None, "hosts": {}}
+    found = {}
+    for name, host in hosts.HOSTS.items():
+        identity = container.process(name)
+        live = container.running(name)
+        found[name] = {"address": host.address, "pid": identity[0] if live else None, "up": live,
+                       "ports": {port: live and answers(host, port) for port in host.ports}}
+    return {"lab": marker["lab"], "phase": marker["phase"], "seed": marker["seed"], "hosts": found}
+
+
+def reboot(name, hard=False):
+    """Power a host off, or with `hard` pull its plug, and start it again on the same disk."""
+    with state.locked():
+        marker = state.read()
+        if marker is None or marker["phase"] != "up":
+            raise errors.CutoverError("the lab is not up; run: cutover lab up")
+        container.stop([name], 0 if hard else 15)
+        _up(marker, marker["base"], None, lambda text: None)
+
+
+def stop(name):
+    """Pull a host's plug and leave it off; `up` starts it again."""
+    with state.locked():
+        container.stop([name], 0)
+
+
+run = container.run
+netns = network.namespace

@@ -1,0 +1,11 @@
+dnl What differs from a site: a loaded little machine must neither refuse nor hold mail, and retries come within seconds.
+define(`confPRIVACY_FLAGS', `needmailhelo,authwarnings')dnl
+define(`confTO_IDENT', `0')dnl
+define(`confTO_CONNECT', `10s')dnl
+define(`confTO_ICONNECT', `5s')dnl
+define(`confQUEUE_LA', `500')dnl
+define(`confREFUSE_LA', `1000')dnl
+define(`confDELAY_LA', `0')dnl
+define(`confMAX_QUEUE_CHILDREN', `40')dnl
+define(`confMIN_QUEUE_AGE', `0')dnl
+define(`confBAD_RCPT_THROTTLE', `0')dnl

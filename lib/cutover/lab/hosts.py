@@ -1,0 +1,47 @@
+"""The lab's hosts, addresses and users: constants that everything else of the lab is made from."""
+
+import dataclasses
+
+DOMAIN = "lab.test"
+NETWORK = "10.77.0.0/24"
+CONTROL_ADDRESS = "10.77.0.1"
+ALIAS = f"mailbox.{DOMAIN}"
+TSIG_NAME = "cutover-lab"
+OPERATOR = "operator"
+OPERATOR_ID = 1500
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """One machine of the lab. `ports` are those that answer once it is up; `units` the services it runs."""
+
+    name: str
+    address: str
+    role: str
+    ports: tuple
+    units: tuple
+
+    @property
+    def fqdn(self):
+        return f"{self.name}.{DOMAIN}"
+
+    @property
+    def has_users(self):
+        return self.role in ("old", "new")
+
+
+HOSTS = {host.name: host for host in (
+    Host("ns1", "10.77.0.11", "primary", (22, 53), ("ssh", "named")),
+    Host("ns2", "10.77.0.12", "secondary", (22, 53), ("ssh", "named")),
+    Host("postino3", "10.77.0.13", "mx", (22, 25), ("ssh", "sendmail")),
+    Host("postino4", "10.77.0.14", "mx", (22, 25), ("ssh", "sendmail")),
+    Host("mailboxold", "10.77.0.15", "old", (22, 25, 143, 993), ("ssh", "sendmail", "xinetd", "stunnel4")),
+    Host("mailboxvm", "10.77.0.16", "new", (22, 25, 143, 993, 110), ("ssh", "sendmail", "dovecot")),
+    Host("sanbackup", "10.77.0.17", "backup", (22,), ("ssh",)),
+)}
+
+# login → uid (and gid, of a group of the same name)
+USERS = {name: 2001 + index for index, name in enumerate((
+    "alice", "bruno", "carla", "davide", "elena", "fabio", "giulia", "hugo", "irene", "jacopo", "katia", "luca",
+    "marta", "nicola", "olga", "paolo", "quinto", "rita", "sergio", "teresa", "ugo", "vera", "walter", "zoe",
+))}
