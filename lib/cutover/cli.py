@@ -1,7 +1,11 @@
 """The command line. Each command imports what it needs when it is called, so that --help stays quick."""
 
 import importlib
+import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import click
 
@@ -10,6 +14,7 @@ from cutover import errors
 GROUPS = {
     "lab": ("cutover.lab.cli", "Start, stop and enter the rehearsal lab."),
 }
+LAB_SITE = "parameters/lab.yaml"
 
 
 class LazyGroup(click.Group):
@@ -24,9 +29,10 @@ class LazyGroup(click.Group):
         return super().get_command(ctx, name)
 
     def format_commands(self, ctx, formatter):
-        rows = [(name, GROUPS[name][1] if name in GROUPS else super(LazyGroup, self).get_command(ctx, name).short_help
-                 or super(LazyGroup, self).get_command(ctx, name).get_short_help_str(90))
-                for name in self.list_commands(ctx)]
+        rows = []
+        for name in self.list_commands(ctx):
+            own = super().get_command(ctx, name)
+            rows.append((name, own.get_short_help_str(90) if own else GROUPS[name][1]))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -34,6 +40,195 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 def cutover():
     """Move a site's mail service from UW IMAP (MBX) to Dovecot (Maildir++): rehearse it, run it, prove it, undo it."""
+
+
+def _say(text):
+    click.echo(text, err=True)
+
+
+site_option = click.option("--site", "site_file", required=True, metavar="FILE", help="Parameters file of the site.")
+run_option = click.option("--run", "run_dir", required=True, metavar="DIR", help="The run's folder.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
+from_option = click.option("--from", "first", metavar="STEP", help="First step; without it, the runbook's first.")
+to_option = click.option("--to", "last", metavar="STEP", help="Last step; without it, the runbook's last.")
+
+
+@cutover.command()
+@json_option
+@to_option
+@click.option("--keep-lab", is_flag=True, help="Leave the lab running afterwards.")
+def rehearse(as_json, last, keep_lab):
+    """Move the whole mail service of the lab, unattended, and prove that it worked.
+
+    Starts the lab with its seeded mail, executes every notebook in order, and ends with a summary. Exit status 0 only
+    when every step passed its verify according to the journal.
+    """
+    from cutover import runbook, site
+    from cutover.lab import control
+    from cutover.run import folder, papermill
+    from cutover.run import rehearse as rehearsal
+
+    names = runbook.between(None, last)
+    parameters = site.load(LAB_SITE)
+    failed = None
+    _say("lab: up, with its seeded mail …")
+    control.up(fresh=True, seed=True)
+    try:
+        run = folder.create(parameters, "rehearse")
+        _say(f"run: {run.path}")
+        try:
+            rehearsal.steps(parameters, run, names, _say)
+        except papermill.StepFailed as error:
+            failed = error
+    finally:
+        if not keep_lab:
+            control.down()
+    click.echo(json.dumps(rehearsal.as_json(run), indent=1) if as_json else repr(rehearsal.told(run)))
+    if failed is not None:
+        raise failed
+
+
+@cutover.command()
+@site_option
+@from_option
+@to_option
+@click.option("--run", "run_dir", metavar="DIR", help="Go on with this run's folder; without it, a new one is made.")
+@json_option
+def run(site_file, first, last, run_dir, as_json):
+    """Execute steps of the runbook, unattended, through papermill. The same command goes on after a failure."""
+    from cutover import runbook, site
+    from cutover.run import folder
+    from cutover.run import rehearse as rehearsal
+
+    parameters = site.load(site_file)
+    names = runbook.between(first, last)
+    current = folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, "run")
+    _say(f"run: {current.path}")
+    states = runbook.states(current.journal.events())
+    if first is None:
+        names = names[next((place for place, name in enumerate(names) if states.get(name) != "passed"), len(names)):]
+    try:
+        rehearsal.steps(parameters, current, names, _say)
+    finally:
+        click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
+
+
+@cutover.command()
+@site_option
+@from_option
+@to_option
+@json_option
+def plan(site_file, first, last, as_json):
+    """Print each step's plan as things stand now. Reads the live site; changes nothing."""
+    from cutover import runbook, site
+    from cutover.run import engine
+    from cutover.ui import tables
+
+    parameters = site.load(site_file)
+    failures, answer = 0, []
+    for name in runbook.between(first, last):
+        one = {"step": name}
+        try:
+            stepper = engine.Engine(parameters, name, "plan")
+            try:
+                stepper.probe()
+                current = stepper.plan()
+                one.update(reason=current.reason, changes=[
+                    {"target": each.target, "title": each.title(), "text": each.describe(), "undo": each.undo_text()}
+                    for each in current.changes])
+                shown = tables.plan(current)
+                if not current.changes and name in ("preflight", "verify"):
+                    checks = stepper.verify()
+                    failures += not all(check.passed for check in checks)
+                    one["checks"] = [vars(check) for check in checks]
+                    shown = tables.checks(checks)
+            finally:
+                stepper.close()
+        except errors.CutoverError as error:
+            failures += 1
+            one["error"] = str(error)
+            shown = tables.Text(f"no plan: {error}")
+        answer.append(one)
+        if not as_json:
+            click.echo(f"\n== {runbook.number(name):02d} {name}: {runbook.step(name).TITLE}\n{shown!r}")
+    if as_json:
+        click.echo(json.dumps(answer, indent=1))
+    sys.exit(1 if failures else 0)
+
+
+@cutover.command()
+@run_option
+@json_option
+def status(run_dir, as_json):
+    """Where a run stands, from its journal."""
+    from cutover.run import folder
+    from cutover.run import rehearse as rehearsal
+
+    current = folder.Run(run_dir)
+    click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
+
+
+@cutover.command()
+@run_option
+@click.option("--site", "site_file", metavar="FILE", help="Parameters file; without it, the copy in the run's folder.")
+@json_option
+def rollback(run_dir, site_file, as_json):
+    """Undo a run's changes in reverse, from its journal, and verify that the old service is back."""
+    from cutover import site
+    from cutover.run import folder
+    from cutover.run import rehearse as rehearsal
+
+    current = folder.Run(run_dir)
+    parameters = site.load(site_file or current.path / "parameters.yaml")
+    try:
+        rehearsal.steps(parameters, current, ["rollback"], _say, watch=False)
+    finally:
+        click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
+
+
+@cutover.command()
+@run_option
+@click.option("--step", "step_id", required=True, metavar="STEP", help="The step whose plan is approved.")
+@click.option("--plan", "plan_hash", required=True, metavar="HASH", help="The plan's hash, 16 digits or more, as shown.")
+def approve(run_dir, step_id, plan_hash):
+    """Approve one plan of a step, by its hash, after typing what it asks for."""
+    from cutover import runbook, site
+    from cutover.run import approval, folder
+
+    current = folder.Run(run_dir)
+    parameters = site.load(current.path / "parameters.yaml")
+    step = runbook.step(step_id)
+    planned = [event for event in current.journal.events() if event["event"] == "planned" and event["step"] == step_id]
+    if len(plan_hash) < 16 or not planned or not planned[-1]["hash"].startswith(plan_hash):
+        raise approval.NotConfirmed(f"{step_id}: {plan_hash} is not the hash of its latest plan"
+                                    + (f" ({planned[-1]['hash'][:16]})" if planned else ": nothing was planned yet"))
+    for change in planned[-1]["changes"]:
+        click.echo(f"- {change['target']}: {change['title']}\n{change['text']}\n")
+    typed = click.prompt(f"To approve, type {approval.confirmation(step, parameters)}")
+    given = approval.give(current, parameters, step, planned[-1]["hash"], typed)
+    click.echo(f"approved by {given.by} at {given.time}")
+
+
+@cutover.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def test(arguments):
+    """Run the tests (pytest; arguments are handed to it), notebooks and lab included."""
+    from cutover import site
+
+    argv = [sys.executable, "-m", "pytest", *(arguments or ("tests",))]
+    sys.exit(subprocess.run(argv, cwd=site.PROJECT, stdin=subprocess.DEVNULL).returncode)
+
+
+@cutover.command()
+@click.option("--port", default=8888, show_default=True, help="Port on 127.0.0.1.")
+def jupyter(port):
+    """Start JupyterLab on 127.0.0.1, with a token, in the notebooks' folder."""
+    from cutover import site
+
+    os.chdir(site.PROJECT)
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--port={port}", "--no-browser",
+                              *(["--allow-root"] if os.geteuid() == 0 else []),
+                              f"--ServerApp.root_dir={site.PROJECT}", "--ServerApp.default_url=/lab/tree/notebooks"])
 
 
 @cutover.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)

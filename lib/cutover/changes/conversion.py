@@ -1,0 +1,177 @@
+"""The conversion on the new host: the store package is shipped there and run by the host's own Python."""
+
+import dataclasses
+import json
+from typing import ClassVar
+
+from cutover import changes
+from cutover.store import ship
+
+PYZ = "store.pyz"
+
+
+def store_plan(site, run: str, users: list, jobs: int) -> dict:
+    """What `store convert-users` takes: where each user's old mail is seen on the new host, and where it goes."""
+    old, new = site.old_store, site.new_store
+
+    def fill(template, user):
+        return template.format(user=user["user"], home=user["home"])
+
+    return {
+        "run": run, "work": new.work, "jobs": jobs, "host": site.fqdn(site.roles.new),
+        "users": [{
+            "user": user["user"], "uid": user["uid"], "gid": user["gid"],
+            "inbox": [old.on_new(fill(path, user)) for path in old.inbox],
+            "spool": old.on_new(fill(old.spool, user)),
+            "folders": old.on_new(fill(old.folders, user)),
+            "subscriptions": old.on_new(fill(old.subscriptions, user)),
+            "maildir": fill(new.maildir, user),
+        } for user in users],
+    }
+
+
+# Runs the store package from memory, so that reading leaves nothing on the host: both files come on standard input.
+_FROM_MEMORY = """
+import os, runpy, sys
+def held(size):
+    descriptor = os.memfd_create("store")
+    left = size
+    while left:
+        part = sys.stdin.buffer.read(min(left, 1 << 20))
+        if not part:
+            raise SystemExit("standard input ended early")
+        left -= len(part)
+        while part:
+            part = part[os.write(descriptor, part):]
+    return "/proc/self/fd/%d" % descriptor
+program, plan = held(int(sys.argv[1])), held(int(sys.argv[2]))
+sys.argv = [program, sys.argv[3], "--plan", plan] + sys.argv[4:]
+runpy.run_path(program, run_name="__main__")
+"""
+
+
+def read_store(hosts, host: str, plan: dict, command: str, *options, timeout=600) -> dict:
+    """Run a reading command of the store package (`state`, `survey`) on a host, from memory. → its JSON answer."""
+    program, text = ship.read(), json.dumps(plan).encode()
+    argv = [hosts.site.new_store.python, "-c", _FROM_MEMORY, str(len(program)), str(len(text)), command, "--json", *options]
+    return json.loads(hosts.run(host, argv, sudo=True, input=program + text, timeout=timeout).out)
+
+
+def run_store(hosts, host: str, plan: dict, command: str, on_event):
+    """Ship the store package to the plan's work folder and run a writing command; `on_event(dict)` takes its events.
+
+    → ssh.Result; its exit status is for the caller to judge.
+    """
+    connection = hosts.ssh(host)
+    folder = f"{plan['work']}/{plan['run']}"
+    connection.run(["mkdir", "-p", "-m", "0700", plan["work"], folder], sudo=True)
+    connection.put(ship.read(), f"{folder}/{PYZ}", mode=0o600, sudo=True)
+    connection.put(json.dumps(plan).encode(), f"{folder}/{command}.plan.json", mode=0o600, sudo=True)
+
+    def line(raw):
+        try:
+            event = json.loads(raw)
+        except ValueError:
+            event = {"event": "log", "text": raw.decode("utf-8", "backslashreplace").rstrip()}
+        on_event(event)
+
+    argv = [hosts.site.new_store.python, f"{folder}/{PYZ}", command, "--plan", f"{folder}/{command}.plan.json",
+            "--events", "-"]
+    return connection.stream(argv, sudo=True, on_line=line, idle_timeout=120)
+
+
+@dataclasses.dataclass(frozen=True)
+class _StoreChange(changes.Change):
+    host: str
+    run: str
+    work: str
+    jobs: int
+    users: list             # the users' entries of the store's plan
+
+    def _plan(self, hosts):
+        return {"run": self.run, "work": self.work, "jobs": self.jobs, "host": hosts.site.fqdn(self.host),
+                "users": self.users}
+
+    def _state(self, hosts):
+        return read_store(hosts, self.host, self._plan(hosts), "state")
+
+    def _convert(self, hosts, report, command):
+        errors, totals = [], {}
+
+        def event(data):
+            report(data)
+            if data.get("event") == "error":
+                errors.append(data)
+            elif data.get("event") == "end":
+                totals.update(data)
+
+        result = run_store(hosts, self.host, self._plan(hosts), command, event)
+        if result.rc or errors:
+            what = "; ".join(" ".join(str(error[key]) for key in ("user", "file", "what", "do") if error.get(key))
+                             for error in errors[:10])
+            raise changes.ChangeFailed(
+                f"{self.host}: store {command} ended with {result.rc}: "
+                f"{what or result.err.decode('utf-8', 'backslashreplace')[-500:]}. "
+                "Other users were done; mend the cause and run this step again: it goes on with what is missing.")
+        return totals
+
+
+@dataclasses.dataclass(frozen=True)
+class Convert(_StoreChange):
+    """Convert users' MBX folders to Maildir++ and publish each user's tree atomically."""
+
+    kind: ClassVar[str] = "convert"
+
+    def title(self):
+        return f"convert and publish {len(self.users)} users"
+
+    def describe(self):
+        lines = [f"python3 {self.work}/{self.run}/{PYZ} convert-users --plan convert-users.plan.json --events -"
+                 f"   ({self.jobs} processes)"]
+        lines += [f"{each['user']}: {each['folders']} + {each['inbox'][-1]} + {each['spool']} → {each['maildir']}; what is "
+                  f"there now is set aside in {self.work}/{self.run}/aside/{each['user']}" for each in self.users]
+        return "\n".join(lines)
+
+    def settled(self, hosts):
+        state = self._state(hosts)["users"]
+        missing = [user for user, each in sorted(state.items()) if not each["published"]]
+        if missing:
+            return changes.Settled(False, f"{len(missing)} of {len(state)} users not published, first {missing[0]}")
+        return changes.Settled(True, f"all {len(state)} users published by {self.run}")
+
+    def apply(self, hosts, report):
+        totals = self._convert(hosts, report, "convert-users")
+        return ", ".join(f"{key} {value}" for key, value in totals.items() if key not in ("event", "time"))
+
+    def inverse(self):
+        return Unpublish(self.host, self.run, self.work, self.jobs, self.users)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unpublish(_StoreChange):
+    """Put back the trees that the conversion replaced; the converted ones are set aside, not deleted."""
+
+    kind: ClassVar[str] = "unpublish"
+
+    def title(self):
+        return f"put back the earlier trees of {len(self.users)} users"
+
+    def describe(self):
+        lines = [f"python3 {self.work}/{self.run}/{PYZ} unpublish --plan unpublish.plan.json --events -"]
+        lines += [f"{each['user']}: {each['maildir']} is set aside in {self.work}/{self.run}/unpublished/{each['user']}; "
+                  "the earlier tree comes back" for each in self.users]
+        return "\n".join(lines)
+
+    def settled(self, hosts):
+        state = self._state(hosts)["users"]
+        left = [user for user, each in sorted(state.items()) if each["published"]]
+        if left:
+            return changes.Settled(False, f"{len(left)} of {len(state)} users still published, first {left[0]}")
+        return changes.Settled(True, f"no user is published by {self.run}")
+
+    def apply(self, hosts, report):
+        totals = self._convert(hosts, report, "unpublish")
+        return ", ".join(f"{key} {value}" for key, value in totals.items() if key not in ("event", "time"))
+
+    def inverse(self):
+        return Convert(self.host, self.run, self.work, self.jobs, self.users)

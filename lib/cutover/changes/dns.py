@@ -1,0 +1,72 @@
+"""Changes to the zone: RFC 2136 updates."""
+
+import dataclasses
+import time
+from typing import ClassVar
+
+from cutover import changes
+from cutover.hosts import dns
+
+
+@dataclasses.dataclass(frozen=True)
+class DnsUpdate(changes.Change):
+    """One RFC 2136 message with prerequisites, so that it applies whole or not at all, and only once."""
+
+    kind: ClassVar[str] = "dns-update"
+    server: str
+    seen_by: list           # every authoritative server; apply waits until each serves the new serial
+    forward: dict           # dns.Update as JSON
+    backward: dict
+    wait: int               # seconds
+
+    @property
+    def target(self):
+        return self.server
+
+    def title(self):
+        adds = dns.Update.from_json(self.forward).adds
+        return "one DNS update: " + "; ".join(f"{name} {kind} {value}" for name, _, kind, value in adds)
+
+    def describe(self):
+        return dns.Update.from_json(self.forward).text()
+
+    def settled(self, hosts):
+        server = hosts.dns(self.server)
+        update = dns.Update.from_json(self.forward)
+        seen = []
+        for name, ttl, kind, value in update.adds:
+            rrset = server.lookup(name, kind)
+            if rrset is None or value not in rrset.values:
+                return changes.Settled(False, f"{name} has no {kind} {value}")
+            seen.append(f"{name} {ttl} {kind} {value}")
+        for name, kind in update.deletes:
+            kept = {added[2] for added in update.adds if added[0] == name}
+            rest = set(server.all_types(name)) if kind == "ANY" else ({kind} if server.lookup(name, kind) else set())
+            if rest - kept:
+                return changes.Settled(False, f"{name} still has {', '.join(sorted(rest - kept))}")
+        return changes.Settled(True, "; ".join(seen) or "the records are gone")
+
+    def apply(self, hosts, report):
+        update = dns.Update.from_json(self.forward)
+        primary = hosts.dns(self.server)
+        primary.update(update, hosts.dns_key())
+        serial = primary.serial(update.zone)
+        deadline = time.monotonic() + self.wait
+        behind = list(self.seen_by)
+        while behind:
+            behind = [name for name in behind if _serial_before(hosts.dns(name).serial(update.zone), serial)]
+            if behind and time.monotonic() > deadline:
+                raise changes.ChangeFailed(
+                    f"{self.server} took the update (serial {serial}), but after {self.wait} s {', '.join(behind)} still "
+                    "serves an older zone. Look at NOTIFY and transfers there, then run this step again.")
+            if behind:
+                time.sleep(0.2)
+        return f"serial {serial} on {', '.join(self.seen_by)}"
+
+    def inverse(self):
+        return dataclasses.replace(self, forward=self.backward, backward=self.forward)
+
+
+def _serial_before(one: int, other: int) -> bool:
+    """Whether a zone serial is older than another, by RFC 1982's arithmetic."""
+    return one != other and (other - one) % 2**32 < 2**31

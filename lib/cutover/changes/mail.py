@@ -1,0 +1,122 @@
+"""Mail in transit: queues drained, test messages sent."""
+
+import dataclasses
+import time
+from typing import ClassVar
+
+from cutover import changes
+from cutover.hosts import facts, live, smtp
+
+
+@dataclasses.dataclass(frozen=True)
+class DrainQueue(changes.Change):
+    """Flush sendmail's queue on some hosts and wait until it is empty, or say what is left."""
+
+    kind: ClassVar[str] = "drain-queue"
+    no_inverse: ClassVar[str] = "mail that was delivered stays delivered"
+    queues: list            # host names
+    wait: int               # seconds
+
+    @property
+    def target(self):
+        return ", ".join(self.queues)
+
+    def title(self):
+        return "flush the mail queue and wait until it is empty"
+
+    def describe(self):
+        return f"sendmail -q -v (repeated until `mailq` is empty, at most {self.wait} s)"
+
+    def settled(self, hosts):
+        left = {name: facts.queue(hosts, name)["requests"] for name in self.queues}
+        return changes.Settled(not any(left.values()), ", ".join(f"{name}: {count} queued" for name, count in left.items()))
+
+    def apply(self, hosts, report):
+        deadline = time.monotonic() + self.wait
+        while True:
+            hosts.each(self.queues, lambda name: hosts.run(name, ["sendmail", "-q"], sudo=True, check=False, timeout=120))
+            settled = self.settled(hosts)
+            report({"event": "queue", "text": settled.detail})
+            if settled.done:
+                return settled.detail
+            if time.monotonic() > deadline:
+                left = [f"{name}: {item}" for name in self.queues for item in facts.queue(hosts, name)["items"][:10]]
+                raise changes.ChangeFailed(f"after {self.wait} s the queue is not empty ({settled.detail}). Left: "
+                                   + "; ".join(left) + ". Mend the cause it names and run this step again.")
+            time.sleep(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class SendTestMail(changes.Change):
+    """Send one message through an MX and wait until it lies in a folder of its recipient."""
+
+    kind: ClassVar[str] = "send-test-mail"
+    no_inverse: ClassVar[str] = "the test message stays in the mailbox; its subject says what it is"
+    host: str
+    port: int
+    sender: str
+    recipient: str
+    user: str
+    token: str
+    spam: bool
+
+    def title(self):
+        return f"send test mail to {self.recipient}" + (", marked as spam" if self.spam else "")
+
+    def describe(self):
+        return (f"SMTP {self.host}:{self.port} MAIL FROM:<{self.sender}> RCPT TO:<{self.recipient}>\n"
+                f"Subject: cutover test {self.token}" + ("\nX-Spam-Flag: YES" if self.spam else ""))
+
+    def settled(self, hosts):
+        folder = live.look(hosts, self.user, [(self.token, self.spam)])["found"][self.token]
+        return changes.Settled(folder is not None, f"found in {folder}" if folder else "not delivered yet")
+
+    def apply(self, hosts, report):
+        lines = [f"From: <{self.sender}>", f"To: <{self.recipient}>", f"Subject: cutover test {self.token}",
+                 f"Message-ID: <{self.token}@cutover.invalid>", *(["X-Spam-Flag: YES"] if self.spam else []),
+                 "", "This message tests the mail service after its move. It may be deleted.", ""]
+        hosts.prove()
+        answer = smtp.send(hosts.site.address(self.host), self.port, self.sender, [self.recipient],
+                           "\r\n".join(lines).encode(), timeout=30)
+        deadline = time.monotonic() + hosts.site.production_test.wait
+        while True:
+            settled = self.settled(hosts)
+            if settled.done:
+                return f"{answer}; {settled.detail}"
+            if time.monotonic() > deadline:
+                raise changes.ChangeFailed(
+                    f"the message {self.token} was taken by {self.host} ({answer}) but is in no folder of {self.user} after "
+                    f"{hosts.site.production_test.wait} s. `mailq` on {self.host} and on the mail hosts says where it is.")
+            time.sleep(0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class AwaitDeliveries(changes.Change):
+    """Wait until no delivering process is left: what was begun before the service stopped is finished, not cut."""
+
+    kind: ClassVar[str] = "await-deliveries"
+    no_inverse: ClassVar[str] = "it only waits"
+    host: str
+    commands: list
+    wait: int               # seconds
+
+    def title(self):
+        return "wait until deliveries in progress have ended"
+
+    def describe(self):
+        return f"ps -e (until none of {', '.join(self.commands)} is left, at most {self.wait} s)"
+
+    def settled(self, hosts):
+        alive = facts.processes(hosts, self.host, self.commands)
+        return changes.Settled(not alive, f"{len(alive)} delivering")
+
+    def apply(self, hosts, report):
+        deadline = time.monotonic() + self.wait
+        while not self.settled(hosts).done:
+            if time.monotonic() > deadline:
+                alive = ", ".join(f"{each['command']} {each['pid']} ({each['user']})"
+                                  for each in facts.processes(hosts, self.host, self.commands))
+                raise changes.ChangeFailed(f"{self.host}: after {self.wait} s these still deliver: {alive}. "
+                                           "See what they wait for; run this step again.")
+            time.sleep(0.3)
+        return "nothing is being delivered"

@@ -1,0 +1,92 @@
+"""Services stopped and started, live sessions ended."""
+
+import dataclasses
+import time
+from typing import ClassVar
+
+from cutover import changes
+from cutover.hosts import facts, services
+
+
+@dataclasses.dataclass(frozen=True)
+class ServiceAction(changes.Change):
+    """Stop or start one service, in a way that a reboot does not undo."""
+
+    kind: ClassVar[str] = "service"
+    host: str
+    manager: str
+    name: str
+    action: str             # "stop" or "start"
+    at_boot: bool           # whether it starts at boot when it is on
+
+    def title(self):
+        return f"{self.action} {self.name}"
+
+    def _service(self):
+        return {"manager": self.manager, "name": self.name}
+
+    def _argvs(self):
+        if self.action == "stop":
+            return services.stop_argvs(self._service())
+        return services.start_argvs(self._service(), starts_at_boot=self.at_boot)
+
+    def describe(self):
+        return "\n".join(" ".join(argv) for argv in self._argvs())
+
+    def settled(self, hosts):
+        state = facts.service(hosts, self.host, self._service())
+        wanted = self.action == "start"
+        at_boot = self.at_boot if wanted else False
+        return changes.Settled(state["running"] == wanted and state["starts_at_boot"] == at_boot, state["detail"])
+
+    def apply(self, hosts, report):
+        for argv in self._argvs():
+            hosts.run(self.host, argv, sudo=True, timeout=120)
+        deadline = time.monotonic() + 30
+        while True:
+            settled = self.settled(hosts)
+            if settled.done:
+                return settled.detail
+            if time.monotonic() > deadline:
+                raise changes.ChangeFailed(f"{self.host}: after `{self.describe().splitlines()[-1]}` {self.name} is "
+                                   f"{settled.detail}, expected {'running' if self.action == 'start' else 'stopped'}. "
+                                   f"Look at `journalctl -u {self.name}` there.")
+            time.sleep(0.3)
+
+    def inverse(self):
+        return dataclasses.replace(self, action="start" if self.action == "stop" else "stop")
+
+
+@dataclasses.dataclass(frozen=True)
+class EndSessions(changes.Change):
+    """End live IMAP sessions that outlive their service (xinetd's children): TERM, then KILL after 10 s."""
+
+    kind: ClassVar[str] = "end-sessions"
+    no_inverse: ClassVar[str] = "a client reconnects by itself; nothing on disk is changed"
+    host: str
+    commands: list          # process names
+
+    def title(self):
+        return f"end live sessions of {', '.join(self.commands)}"
+
+    def describe(self):
+        return "\n".join(f"kill -TERM (each process named {name}); -KILL after 10 s" for name in self.commands)
+
+    def settled(self, hosts):
+        alive = facts.processes(hosts, self.host, self.commands)
+        return changes.Settled(not alive, f"{len(alive)} alive")
+
+    def apply(self, hosts, report):
+        ended = 0
+        for signal, patience in (("TERM", 10.0), ("KILL", 5.0)):
+            alive = facts.processes(hosts, self.host, self.commands)
+            ended = max(ended, len(alive))
+            if alive:
+                hosts.run(self.host, ["kill", f"-{signal}", *[str(each["pid"]) for each in alive]], sudo=True, check=False)
+            deadline = time.monotonic() + patience
+            while time.monotonic() < deadline:
+                if self.settled(hosts).done:
+                    return f"{ended} sessions ended"
+                time.sleep(0.2)
+        raise changes.ChangeFailed(f"{self.host}: processes named {', '.join(self.commands)} do not end, even by KILL: "
+                           f"{facts.processes(hosts, self.host, self.commands)}")

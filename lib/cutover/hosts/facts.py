@@ -1,0 +1,177 @@
+"""Facts that several steps read: a command and a parser each. They change nothing."""
+
+import re
+import time
+
+from cutover import errors
+from cutover.hosts import services, userdb
+
+
+class Unreadable(errors.CutoverError):
+    """A command that only reads gave an answer that cannot be understood."""
+
+
+# --- services and processes
+
+
+def service(hosts, name: str, wanted: dict) -> dict:
+    """`{"running": bool, "starts_at_boot": bool, "detail": str}` of one service (`{"manager", "name"}`)."""
+    result = hosts.run(name, services.status_argv(wanted), sudo=True, check=False)
+    state = services.parse_status(wanted, result)
+    return {"running": state.running, "starts_at_boot": state.starts_at_boot, "detail": state.detail}
+
+
+def processes(hosts, name: str, commands) -> list:
+    """Processes whose command name is one of `commands`: `[{"pid", "user", "command"}]`."""
+    text = hosts.run(name, ["ps", "-eo", "pid=,user:32=,comm="]).text
+    found = []
+    for line in text.splitlines():
+        pid, user, command = line.split(None, 2)
+        if command.strip() in commands:
+            found.append({"pid": int(pid), "user": user, "command": command.strip()})
+    return found
+
+
+# --- mail queue and userdb
+
+
+def parse_queue(text: str) -> dict:
+    """The output of `mailq`: `{"requests": n, "items": [one line a queued message, with its reason]}`."""
+    total = re.search(r"Total requests: (\d+)", text)
+    if total is None and "is empty" not in text:
+        raise Unreadable(f"mailq answered {text[:200]!r}")
+    items, current = [], None
+    for line in text.splitlines():
+        start = re.match(r"^([0-9A-Za-z]{10,})[*X-]?\s+(.*)", line)
+        if start:
+            current = [start[1], start[2].strip()]
+            items.append(current)
+        elif current is not None and line.startswith((" ", "\t")):
+            current.append(line.strip())
+    return {"requests": int(total[1]) if total else 0, "items": [" ".join(item) for item in items]}
+
+
+def queue(hosts, name: str) -> dict:
+    """Sendmail's queue on a host, see parse_queue."""
+    return parse_queue(hosts.run(name, ["mailq"], sudo=True, check=False).text)
+
+
+def parse_map_dump(out: bytes) -> list:
+    """The output of `makemap -u`: `[[key, value], …]`, sorted; text with surrogates for raw 8-bit bytes."""
+    pairs = []
+    for line in out.splitlines():
+        key, _, value = line.decode("utf-8", "surrogateescape").partition("\t")
+        if key:
+            pairs.append([key, value.strip()])
+    return sorted(pairs)
+
+
+def source_as_map(data: bytes) -> list:
+    """What `makemap btree` makes of a userdb source, in parse_map_dump's shape: keys folded to lower case."""
+    pairs = []
+    for entry in userdb.parse(data):
+        pairs.append([f"{entry.key}:{entry.field}".lower(), entry.value.strip()])
+    return sorted(pairs)
+
+
+def userdb_map(hosts, name: str, path: str) -> list:
+    """What the map on a host holds, see parse_map_dump; empty when there is no map."""
+    result = hosts.run(name, ["makemap", "-u", "btree", path], sudo=True, check=False)
+    return [] if result.rc else parse_map_dump(result.out)
+
+
+def userdb_source(hosts, name: str, path: str) -> bytes:
+    return hosts.ssh(name).get(path, sudo=True)
+
+
+# --- users
+
+
+def parse_passwd(text: str, uid_min: int, uid_max: int, exclude=()) -> list:
+    """Lines of passwd(5) → `[{"user", "uid", "gid", "home"}]` sorted by user."""
+    found = []
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) < 7 or not fields[2].isdigit():
+            continue
+        if uid_min <= int(fields[2]) <= uid_max and fields[0] not in exclude:
+            found.append({"user": fields[0], "uid": int(fields[2]), "gid": int(fields[3]), "home": fields[5]})
+    return sorted(found, key=lambda user: user["user"])
+
+
+def users(hosts, name: str) -> list:
+    """The mail users a host knows, by getent, so that NIS or LDAP serve as well as /etc/passwd."""
+    limits = hosts.site.users
+    result = hosts.run(name, ["getent", "passwd"])
+    return parse_passwd(result.text, limits.uid_min, limits.uid_max, limits.exclude)
+
+
+# --- zone
+
+
+def alias(hosts) -> dict:
+    """What each authoritative server says of the names the cutover touches.
+
+    `{server: {"serial": n, "records": {fqdn: {type: {"ttl": s, "values": [...]}}}}}`
+    """
+    site = hosts.site
+    names = [site.fqdn(name) for name in (site.alias, site.roles.old, site.roles.new)]
+
+    def of(server_name):
+        server = hosts.dns(server_name)
+        records = {name: {kind: {"ttl": rrset.ttl, "values": list(rrset.values)}
+                          for kind, rrset in server.all_types(name).items()} for name in names}
+        return {"serial": server.serial(site.zone), "records": records}
+
+    return hosts.each(site.roles.nameservers, of)
+
+
+# --- clocks, ports
+
+
+def clock_offset(hosts, name: str) -> float:
+    """Seconds by which a host's clock is ahead of this machine's, to about half the round trip."""
+    before = time.time()
+    text = hosts.run(name, ["date", "+%s.%N"]).text
+    after = time.time()
+    return round(float(text) - (before + after) / 2, 3)
+
+
+def ports(hosts, name: str, wanted) -> dict:
+    """`{str(port): accepted?}` tried from this machine."""
+    return {str(port): hosts.port_open(name, port) for port in wanted}
+
+
+# --- routes
+
+
+def parse_routes(text: str) -> dict:
+    """The output of `sendmail -bv USER …`: `{user as asked: [final recipients]}`.
+
+    Sendmail prints a line a final recipient, `ADDRESS... deliverable: mailer M, host H, user U`; the address is the one
+    given, or the one that userdb made of it. Recipients are grouped by their local part.
+    """
+    found = {}
+    for line in text.splitlines():
+        match = re.match(r"^(\S+?)\.\.\. (deliverable: .*)$", line.strip())
+        if match:
+            final = re.search(r"user (\S+)$", match[2])
+            address = (final[1] if final and "@" in final[1] else match[1]).strip("<>").lower()
+            found.setdefault(address.partition("@")[0], []).append(address)
+    return found
+
+
+def routes(hosts, name: str, users) -> dict:
+    """Where an MX would deliver each user's mail, by `sendmail -bv`, see parse_routes."""
+    found = {user: [] for user in users}
+    for start in range(0, len(users), 200):
+        result = hosts.run(name, ["sendmail", "-bv", *users[start:start + 200]], sudo=True, check=False, timeout=300)
+        found.update(parse_routes(result.text))
+    return found
+
+
+def userdb_backup(hosts, name: str, path: str):
+    """The backup's bytes, or None before there is one."""
+    if hosts.run(name, ["test", "-e", path], sudo=True, check=False).rc:
+        return None
+    return hosts.ssh(name).get(path, sudo=True)

@@ -1,0 +1,188 @@
+"""One step of one run: probe → plan → approval → (journal intent, apply, journal result)* → probe → verify.
+
+The same engine serves a click in JupyterLab, papermill and the command line. After any crash it is run again: it
+probes first, so work that is done is recognised from the world, not from the journal.
+"""
+
+import hashlib
+import json
+import time
+
+from cutover import errors, hosts, runbook
+from cutover.changes import Plan
+from cutover.hosts import ssh
+from cutover.run import approval, folder
+
+
+class VerifyFailed(errors.CutoverError):
+    """A step's verify found something other than expected; the message lists each check that failed."""
+
+
+class OutOfTurn(errors.CutoverError):
+    """A call of the engine came before the call it rests on, e.g. apply before approve."""
+
+
+class PlanChanged(errors.CutoverError):
+    """The world is not as it was when the plan was approved; the approval is void."""
+
+
+def canonical(value) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+class Engine:
+    """Drives one step.
+
+    Parameters: `site`, `step_id`, `mode` ("plan": live and read-only; "execute"), `run` (folder.Run; needed to
+    execute), `report` (takes progress events, dicts).
+    """
+
+    def __init__(self, site, step_id: str, mode: str, run=None, report=lambda event: None):
+        if mode == "execute" and run is None:
+            raise OutOfTurn("mode execute needs run_dir: the folder in which the run is recorded")
+        self.site, self.step, self.mode, self.run = site, runbook.step(step_id), mode, run
+        self.report = report
+        self.hosts = hosts.Hosts(site)
+        self.facts = self.current = self.approved = None
+        self.attempt = None
+        if run is not None:
+            self.hosts.run_name = run.name
+        if mode == "execute":
+            run.check(site, self._record)
+            runbook.may_run(step_id, run.journal.events())
+            self.attempt = self._record("step-begun", title=self.step.TITLE)["seq"]
+
+    # --- the calls, in their order
+
+    def probe(self) -> dict:
+        """Read the world. → the step's facts."""
+        self.facts = self._facts("before")
+        return self.facts
+
+    def plan(self) -> Plan:
+        """What would be done. Nothing is done."""
+        self._needs(self.facts is not None, "plan", "probe")
+        self.current = self._guard(self.step.plan, self.facts, self.site)
+        if self.mode == "execute":
+            self._record("planned", hash=self.hash(), reason=self.current.reason,
+                         changes=[{"title": each.title(), "target": each.target, "text": each.describe(),
+                                   "undo": each.undo_text()} for each in self.current.changes])
+        return self.current
+
+    def hash(self) -> str:
+        """SHA-256 over what is to be done, by which run, step, code and parameters. An approval is bound to it."""
+        return hashlib.sha256(canonical({
+            "step": self.step.ID, "run": self.run.name if self.run else "", "code": folder.code_digest(),
+            "parameters": self.site.digest, "changes": [each.to_json() for each in self.current.changes],
+        })).hexdigest()
+
+    def approve(self):
+        """Look for the approval of this very plan. → approval.Approval; raises approval.NotApproved."""
+        self._needs(self.current is not None and self.mode == "execute", "approve", "plan, in mode execute")
+        self.approved = self._guard(approval.find, self.run, self.site, self.step, self.current, self.hash(), self.hosts)
+        self._record("approved", hash=self.approved.hash, by=self.approved.by, kind=self.approved.kind)
+        return self.approved
+
+    def apply(self) -> list:
+        """Apply the approved plan. → `[(change, text)]`, one for each change."""
+        self._needs(self.approved is not None, "apply", "approve")
+        again = self._guard(self.step.plan, self._facts("at apply"), self.site)
+        if [each.to_json() for each in again.changes] != [each.to_json() for each in self.current.changes]:
+            self._fail(PlanChanged(
+                f"{self.step.ID}: the world changed since the plan was approved: {len(self.current.changes)} changes then, "
+                f"{len(again.changes)} now. The approval is void: run this step again from its probe."))
+        undoes = self.facts.get("undoes", [None] * len(self.current.changes))
+        done = []
+        for number, change in enumerate(self.current.changes):
+            done.append((change, self._apply(number, change, undoes[number])))
+        self._record("applied", changes=len(done))
+        self.approved = None
+        return done
+
+    def verify(self) -> list:
+        """Probe again and judge. → [Check]; never raises for a check that fails, see require()."""
+        if self.mode == "plan":
+            self._needs(self.facts is not None, "verify", "probe")
+            return self.step.verify(self.facts, self.site)
+        self._needs(self.current is not None, "verify", "plan")
+        if self.current.changes:
+            applied = [event for event in self._own_events() if event["event"] == "applied"]
+            self._needs(bool(applied), "verify", "apply")
+        facts = self._facts("after")
+        checks = self._guard(self.step.verify, facts, self.site)
+        passed = bool(checks) and all(check.passed for check in checks)
+        self._record("verified", passed=passed, checks=[{
+            "question": check.question, "expected": check.expected, "actual": check.actual, "passed": check.passed,
+            "warning": check.warning, "todo": check.todo} for check in checks])
+        return checks
+
+    def require(self, checks):
+        """Raises VerifyFailed unless every check passed."""
+        failed = [check for check in checks if not check.passed]
+        if failed or not checks:
+            raise VerifyFailed(f"{self.step.ID} did not pass: {len(failed)} of {len(checks)} checks failed.\n" + "\n".join(
+                f"- {check.question} expected {check.expected}; found {check.actual}. What to do: {check.todo}"
+                for check in failed))
+
+    def close(self):
+        self.hosts.close()
+
+    # --- inside
+
+    def _apply(self, number, change, undoes):
+        inverse = change.inverse()
+        intent = self._record("intent", number=number, change=change.to_json(), title=change.title(), target=change.target,
+                              text=change.describe(), inverse=inverse.to_json() if inverse else None,
+                              no_inverse=None if inverse else change.no_inverse, undoes=undoes)
+        self.report({"event": "change", "number": number, "of": len(self.current.changes), "title": change.title(),
+                     "target": change.target})
+        began = time.monotonic()
+        try:
+            text = change.apply(self.hosts, self.report)
+        except BaseException as error:
+            # an interrupt or a lost link leaves the change half done or done: unknown, never failed
+            known = isinstance(error, errors.CutoverError) and not isinstance(error, ssh.LinkLost)
+            self._record("result", intent=intent["seq"], outcome="failed" if known else "unknown",
+                         output=f"{type(error).__name__}: {error}", seconds=round(time.monotonic() - began, 3))
+            self._record("step-failed", error=f"{type(error).__name__}: {error}")
+            raise
+        self._record("result", intent=intent["seq"], outcome="done", output=text,
+                     seconds=round(time.monotonic() - began, 3))
+        return text
+
+    def _facts(self, when):
+        if self.run is not None:
+            self.hosts.history = self.run.journal.events()
+        facts = self._guard(self.step.probe, self.hosts, self.site)
+        facts["run"] = self.hosts.run_name
+        if self.mode == "execute":
+            path, digest = self.run.keep(f"facts/{self.step.ID}.{self.attempt}.{when.replace(' ', '-')}.json",
+                                         json.dumps(facts, indent=1, sort_keys=True).encode())
+            self._record("probed", when=when, facts=path, sha256=digest)
+        return facts
+
+    def _guard(self, function, *arguments):
+        """Run a part of the step; what it raises is journaled as the step's failure."""
+        try:
+            return function(*arguments)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error):
+        if self.mode == "execute":
+            self._record("step-failed", error=f"{type(error).__name__}: {error}")
+        raise error
+
+    def _record(self, event, **fields):
+        if self.attempt is not None:
+            fields["attempt"] = self.attempt
+        return self.run.journal.append(event, step=self.step.ID, **fields)
+
+    def _own_events(self):
+        return [event for event in self.run.journal.events() if event.get("attempt") == self.attempt]
+
+    def _needs(self, met, call, before):
+        if not met:
+            raise OutOfTurn(f"{self.step.ID}: {call} comes after {before}: run the cells from the top")
+
+

@@ -1,0 +1,97 @@
+"""journal.jsonl: what happened in a run, one event a line, each carrying the hash of the line before.
+
+A line is JSON with sorted keys: `seq` (from 0), `prev` (SHA-256 of the previous line, without its line end; zeros for
+the first), `time` (UTC, ISO 8601), `monotonic` (seconds, this machine's), `who` (user@host), `event`, and what the event
+brings. Each line is on disk (fsync) before append() returns, so an intent is recorded before its change begins.
+"""
+
+import datetime
+import fcntl
+import getpass
+import hashlib
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+from cutover import errors
+
+NAME = "journal.jsonl"
+ZEROS = "0" * 64
+
+
+class JournalBroken(errors.CutoverError):
+    """A journal is not what its own chain of hashes says."""
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def _who() -> str:
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):
+        return f"uid{os.getuid()}@{socket.gethostname()}"
+
+
+def parse(data: bytes, name: str = NAME) -> list:
+    """All events of a journal, checked against its chain. Raises JournalBroken naming the line.
+
+    A last line without its line end was being written when the power went: it never counted, and is left out.
+    """
+    events, previous = [], ZEROS
+    lines = data.split(b"\n")
+    torn = lines.pop()
+    for number, line in enumerate(lines, 1):
+        try:
+            event = json.loads(line)
+            found = (event["seq"], event["prev"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise JournalBroken(f"{name}, line {number}: not an event ({error})") from error
+        if found != (number - 1, previous):
+            raise JournalBroken(f"{name}, line {number}: does not follow the line before it: "
+                                f"seq {found[0]} (expected {number - 1}), prev {str(found[1])[:12]}… "
+                                f"(expected {previous[:12]}…)")
+        previous = hashlib.sha256(line).hexdigest()
+        events.append(event)
+    if torn and not events and not torn.startswith(b"{"):
+        raise JournalBroken(f"{name}: not a journal")
+    return events
+
+
+class Journal:
+    """The journal of one run folder. Several processes may append: each takes a lock and re-reads the end."""
+
+    def __init__(self, run_dir: Path):
+        self.path = Path(run_dir) / NAME
+
+    def events(self) -> list:
+        """All events so far; an absent file is an empty journal."""
+        try:
+            return parse(self.path.read_bytes(), str(self.path))
+        except FileNotFoundError:
+            return []
+
+    def append(self, event: str, **fields) -> dict:
+        """Add one event and put it on disk. Returns it as written."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with os.fdopen(os.dup(descriptor), "rb") as reader:
+                data = reader.read()
+            end = data.rfind(b"\n") + 1
+            if end < len(data):
+                os.ftruncate(descriptor, end)       # a line torn by a crash: its event was never acted upon
+            lines = data[:end].splitlines()
+            line = json.dumps({
+                "seq": len(lines), "prev": hashlib.sha256(lines[-1]).hexdigest() if lines else ZEROS,
+                "time": now(), "monotonic": round(time.monotonic(), 3), "who": _who(), "event": event, **fields,
+            }, sort_keys=True, ensure_ascii=True).encode()
+            os.lseek(descriptor, 0, os.SEEK_END)
+            os.write(descriptor, line + b"\n")
+            os.fsync(descriptor)
+            return json.loads(line)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,106 @@
+"""A step's notebook executed unattended, and an executed copy that claims no more than the journal.
+
+Papermill marks every cell of a copy `completed`, even cells that never ran, when a kernel is killed or a cell ends early
+by sys.exit. So the verdict comes from the journal alone, and the copy is corrected by it.
+"""
+
+import logging
+
+import nbformat
+
+from cutover import errors, runbook, site
+from cutover.run import folder
+
+CALLS = {"probe": "probed", "plan": "planned", "approve": "approved", "apply": "applied", "verify": "verified"}
+
+
+class StepFailed(errors.CutoverError):
+    """A step's notebook ended without its verify having passed according to the journal."""
+
+
+def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float | None = None) -> str:
+    """Execute a step's notebook. → the executed copy's name within the run folder. Raises StepFailed.
+
+    `timeout`: seconds a cell may take.
+    """
+    import papermill
+
+    template = site.PROJECT / "notebooks" / runbook.notebook_name(step_id)
+    copy = _free_name(run, template.stem)
+    values = {"site": str(parameters.path), "run_dir": str(run.path), "mode": "execute"}
+    _refuse_unknown(papermill, template, values)
+    before = len(run.journal.events())
+    error = None
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    try:
+        papermill.execute_notebook(template, copy, values, cwd=str(site.PROJECT), progress_bar=False,
+                                   execution_timeout=timeout, kernel_name="python3")
+    except Exception as raised:
+        error = raised
+    events = [event for event in run.journal.events()[before:] if event.get("step") == step_id]
+    passed = bool(events) and error is None and _passed(events)
+    correct(copy, events, passed)
+    if not passed:
+        raise StepFailed(f"{step_id} did not pass. {_why(events, error)}\nThe executed notebook: {copy}")
+    return copy.name
+
+
+def _free_name(run, stem):
+    for number in range(1, 1000):
+        path = run.path / (f"{stem}.ipynb" if number == 1 else f"{stem}.{number}.ipynb")
+        if not path.exists():
+            return path
+    raise StepFailed(f"{run.path} already holds 999 copies of {stem}")
+
+
+def _refuse_unknown(papermill, template, values):
+    known = papermill.inspect_notebook(str(template))
+    if set(known) != set(values):
+        raise StepFailed(f"{template.name}: its parameters cell defines {sorted(known)}, expected {sorted(values)}")
+
+
+def _passed(events):
+    """By the journal: the attempt these events belong to was verified, and passed, as its last word."""
+    last = [event for event in events if event["event"] in ("step-begun", "verified", "step-failed")][-1:]
+    return bool(last) and last[0]["event"] == "verified" and last[0]["passed"]
+
+
+def _why(events, error):
+    failed = [event for event in events if event["event"] == "step-failed"]
+    if failed:
+        return failed[-1]["error"]
+    checks = [check for event in events if event["event"] == "verified" for check in event["checks"] if not check["passed"]]
+    if checks:
+        return "\n".join(f"{check['question']} expected {check['expected']}; found {check['actual']}. "
+                         f"What to do: {check['todo']}" for check in checks)
+    if error is not None:
+        value = getattr(error, "evalue", None)
+        return f"{getattr(error, 'ename', type(error).__name__)}: {value if value is not None else error}"
+    done = [event["event"] for event in events]
+    return ("The notebook ended early and without an error of its own (a killed kernel, or an exit in a cell); "
+            f"the journal's last word is {done[-1] if done else 'nothing at all'}.")
+
+
+def correct(copy, events, passed: bool):
+    """Make an executed copy say of each cell only what the journal bears out; a copy that fell short says so on top."""
+    if not copy.exists():
+        return
+    notebook = nbformat.read(copy, as_version=4)
+    happened = {event["event"] for event in events}
+    for cell in notebook.cells:
+        if cell.cell_type != "code" or "papermill" not in cell.metadata:
+            continue
+        call = next((CALLS[tag] for tag in cell.metadata.get("tags", []) if tag in CALLS), None)
+        ran = cell.execution_count is not None and (call is None or call in happened)
+        failed = any(output.output_type == "error" for output in cell.outputs)
+        cell.metadata.papermill["status"] = "failed" if failed else "completed" if ran else "pending"
+        if not ran and not failed:
+            cell.metadata.papermill["exception"] = None
+    notebook.metadata.setdefault("papermill", {})["exception"] = None if passed else True
+    notebook.metadata["cutover"] = {"verdict": "passed" if passed else "not passed", "source": "journal.jsonl"}
+    if not passed and "cutover-verdict" not in (notebook.cells[0].metadata.get("tags") or []):
+        notebook.cells.insert(0, nbformat.v4.new_markdown_cell(
+            "> **This step did not pass.** By the journal, these calls finished: "
+            + (", ".join(call for call, event in CALLS.items() if event in happened) or "none")
+            + ". Cells below without output did not run.", metadata={"tags": ["cutover-verdict"]}))
+    nbformat.write(notebook, copy)

@@ -1,0 +1,46 @@
+"""A run in a few tables: steps with durations, outage windows, what was verified, where the record is."""
+
+import datetime
+
+from cutover import runbook
+from cutover.run import outage
+
+
+def steps(events) -> list:
+    """`[(number, step, state, seconds, changes applied, checks passed "n of m")]` for each step the journal speaks of.
+
+    Seconds run from the first step-begun to the last word of the step's last attempt.
+    """
+    states = runbook.states(events)
+    rows = []
+    for name in [*runbook.ORDER, "rollback"]:
+        mine = [event for event in events if event.get("step") == name]
+        if not mine:
+            continue
+        last = [event for event in mine if event.get("attempt") == mine[-1].get("attempt")]
+        seconds = _at(last[-1]) - _at(last[0])
+        applied = sum(event["event"] == "result" and event["outcome"] == "done" for event in mine)
+        checks = next((event["checks"] for event in reversed(mine) if event["event"] == "verified"), [])
+        rows.append((runbook.number(name), name, states.get(name, "begun"), round(seconds, 1), applied,
+                     f"{sum(check['passed'] for check in checks)} of {len(checks)}" if checks else "none"))
+    return rows
+
+
+def windows(run) -> list:
+    """`[(what, text)]` of the measured outage windows."""
+    said = {outage.READING: "reading refused", outage.DELIVERY: "delivery held"}
+    found = {window.kind: str(window) for window in outage.windows(run.path / outage.NAME)}
+    return [(said[kind], found.get(kind, "none was seen")) for kind in (outage.READING, outage.DELIVERY)]
+
+
+def verified(events) -> str:
+    """The last line of the last verify: the sums."""
+    for event in reversed(events):
+        if event["event"] == "verified" and event["step"] == "verify":
+            last = event["checks"][-1]
+            return f"{last['expected']}; found {last['actual']}: {'equal' if event['passed'] else 'NOT equal'}"
+    return "nothing was verified"
+
+
+def _at(event):
+    return datetime.datetime.fromisoformat(event["time"]).timestamp()

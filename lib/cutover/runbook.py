@@ -1,0 +1,82 @@
+"""The steps in their order, and which of them may run now."""
+
+import importlib
+
+from cutover import errors
+
+ORDER = ["preflight", "dns-rename", "dual-delivery", "stop-imap", "stop-sendmail", "convert", "verify",
+         "restore-sendmail", "switch-alias", "restore-imap", "production-test"]
+
+
+class UnknownStep(errors.CutoverError):
+    """There is no step of that name."""
+
+
+class NotYet(errors.CutoverError):
+    """A step was asked for before the steps it rests on have passed."""
+
+
+def step(step_id: str):
+    """The module of a step (or of the rollback)."""
+    if step_id not in [*ORDER, "rollback"]:
+        raise UnknownStep(f"no step {step_id!r}; the steps are {', '.join(ORDER)}")
+    return importlib.import_module("cutover.steps." + step_id.replace("-", "_"))
+
+
+def number(step_id: str) -> int:
+    """The step's place in the runbook, from 1; the rollback comes last."""
+    return ORDER.index(step_id) + 1 if step_id in ORDER else 90
+
+
+def notebook_name(step_id: str) -> str:
+    return f"{number(step_id):02d}_{step_id.replace('-', '_')}.ipynb"
+
+
+def between(first: str | None, last: str | None) -> list:
+    """The steps from `first` to `last`, both included; None means the runbook's end on that side."""
+    for name in (first, last):
+        if name is not None and name not in ORDER:
+            raise UnknownStep(f"no step {name!r}; the steps are {', '.join(ORDER)}")
+    start = ORDER.index(first) if first else 0
+    stop = ORDER.index(last) + 1 if last else len(ORDER)
+    if start >= stop:
+        raise UnknownStep(f"--from {first} comes after --to {last}")
+    return ORDER[start:stop]
+
+
+def states(events) -> dict:
+    """`{step: "passed" | "failed" | "begun" | "undone"}` for the steps a journal speaks of.
+
+    A step that passed and was run again counts by its last attempt; a rollback that passed undoes all before it.
+    """
+    found = {}
+    for event in events:
+        name = event.get("step")
+        if name is None:
+            continue
+        if event["event"] == "step-begun":
+            found[name] = "begun"
+        elif event["event"] == "verified":
+            found[name] = "passed" if event["passed"] else "failed"
+            if name == "rollback" and event["passed"]:
+                for other in found:
+                    if other != "rollback":
+                        found[other] = "undone"
+        elif event["event"] == "step-failed":
+            found[name] = "failed"
+    return found
+
+
+def may_run(step_id: str, events) -> None:
+    """Raises NotYet, naming what is missing, unless every step this one rests on has passed."""
+    current = states(events)
+    missing = [name for name in step(step_id).REQUIRES if current.get(name) != "passed"]
+    if missing:
+        raise NotYet(f"{step_id} may not run yet: " + "; ".join(
+            f"{name} {_SAID[current.get(name)]}" for name in missing) + ". Run that first.")
+    if step_id == "rollback" and not any(event["event"] == "intent" for event in events):
+        raise NotYet("rollback has nothing to undo: this run has changed nothing yet")
+
+
+_SAID = {None: "has not run", "begun": "was begun and has not passed its verify", "failed": "did not pass",
+         "undone": "was rolled back"}

@@ -1,0 +1,280 @@
+"""A parameters file (YAML) → a validated Site. Unknown keys and bad values are refused with the line they stand on.
+
+Secrets are never in the file: what is secret is named by a reference, `file:/path` or `env:NAME`, read when needed.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+import yaml
+
+from cutover import errors
+
+Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Zone = Annotated[str, pydantic.StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")]
+Login = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$")]
+AbsolutePath = Annotated[str, pydantic.StringConstraints(pattern=r"^/[^\n\x00]*$")]
+PathTemplate = Annotated[str, pydantic.StringConstraints(pattern=r"^(/|\{home\}/)[^\n\x00]*$")]
+SecretReference = Annotated[str, pydantic.StringConstraints(pattern=r"^(file:/|env:[A-Z_])[^\n\x00]*$")]
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class BadParameters(errors.CutoverError):
+    """A parameters file cannot be used; the message names the file, the line and the key."""
+
+
+class SecretUnreadable(errors.CutoverError):
+    """A secret that the parameters refer to cannot be read."""
+
+
+class Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class Host(Strict):
+    address: pydantic.IPvAnyAddress
+    ssh_port: int = pydantic.Field(22, ge=1, le=65535)
+
+
+class Roles(Strict):
+    nameservers: list[Name] = pydantic.Field(min_length=1, description="authoritative servers, the primary first")
+    mx: list[Name] = pydantic.Field(min_length=1)
+    old: Name
+    new: Name
+    backup: Name | None = None
+
+
+class Ssh(Strict):
+    user: Login
+    key: AbsolutePath = pydantic.Field(description="private key file of the operator")
+    known_hosts: AbsolutePath = pydantic.Field(description="OpenSSH known_hosts file; a host not in it is refused")
+
+
+class Dns(Strict):
+    tsig_key: AbsolutePath = pydantic.Field(description="file with BIND's key clause that may update the zone")
+    ttl: int = pydantic.Field(60, ge=1, le=3600, description="seconds, of the records the cutover writes")
+
+
+class Userdb(Strict):
+    source: AbsolutePath = "/etc/mail/userdb"
+    map: AbsolutePath = "/etc/mail/userdb.db"
+
+
+class Service(Strict):
+    manager: Literal["systemd", "sysv", "xinetd"] = "systemd"
+    name: Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9@_.:-]+$")]
+
+
+class HostServices(Strict):
+    imap: list[Service] = pydantic.Field(min_length=1, description="in the order in which they are stopped")
+    sendmail: list[Service] = pydantic.Field(min_length=1)
+
+
+class Services(Strict):
+    old: HostServices
+    new: HostServices
+
+
+class Users(Strict):
+    uid_min: int = 1000
+    uid_max: int = 60000
+    exclude: list[Login] = []
+
+
+class OldStore(Strict):
+    inbox: list[PathTemplate] = ["{home}/mbox", "{home}/INBOX"]
+    spool: PathTemplate = "/var/mail/{user}"
+    folders: PathTemplate = "{home}/mail"
+    subscriptions: PathTemplate = "{home}/.mailboxlist"
+    imap_prefix: str = pydantic.Field("mail/", description="how clients of the old server begin a folder's name")
+    seen_at: dict[AbsolutePath, AbsolutePath] = pydantic.Field(
+        description="directory of the old host → where the new host sees it, read-only")
+    imapd: AbsolutePath = pydantic.Field("/usr/sbin/imapd", description="c-client's server, for reading in PREAUTH")
+
+    def on_new(self, path: str) -> str:
+        """The path at which the new host sees `path` of the old host."""
+        for old, seen in sorted(self.seen_at.items(), key=lambda pair: -len(pair[0])):
+            if path == old or path.startswith(old.rstrip("/") + "/"):
+                return seen.rstrip("/") + path[len(old.rstrip("/")):]
+        raise BadParameters(f"old_store.seen_at: no entry covers {path}: the new host cannot see it. "
+                            "Add the directory of the old host and where the new host has it mounted.")
+
+
+class NewStore(Strict):
+    maildir: PathTemplate = "/var/imap/{user}"
+    work: AbsolutePath = pydantic.Field(description="staging and set-aside trees; on the file system of the maildirs")
+    jobs: int = pydantic.Field(2, ge=1, le=64, description="converter processes")
+    python: AbsolutePath = "/usr/bin/python3"
+
+
+class Verify(Strict):
+    level: Literal["count", "metadata", "content"] = "metadata"
+    parallel: int = pydantic.Field(4, ge=1, le=32, description="users read at the same time")
+
+
+class TestUser(Strict):
+    __test__ = False
+    user: Login
+    password: SecretReference
+
+
+class ProductionTest(Strict):
+    users: list[TestUser] = pydantic.Field(min_length=1)
+    ca: AbsolutePath | None = pydantic.Field(None, description="CA file; without one, the system's")
+    sender: str = "cutover-test@localhost"
+    imap_port: int = 993
+    smtp_port: int = 25
+    wait: int = pydantic.Field(60, ge=1, le=3600, description="seconds a test message may take")
+
+
+class Limits(Strict):
+    queue_drain: int = pydantic.Field(300, ge=1, description="seconds the MX queues may take to empty")
+    dns_spread: int = pydantic.Field(30, ge=1, description="seconds a DNS change may take to reach every server")
+    clock: float = pydantic.Field(2.0, gt=0, description="seconds by which two hosts' clocks may differ")
+    alias_ttl: int = pydantic.Field(3600, ge=1, description="seconds; a larger TTL on the alias must be lowered first")
+    space_factor: float = pydantic.Field(1.2, ge=1, description="free bytes and inodes wanted, times what is found")
+
+
+class Site(Strict):
+    """One site. Names of hosts are short; `fqdn` adds the zone."""
+
+    name: Name
+    kind: Literal["rehearsal", "production"]
+    zone: Zone
+    alias: Name = "mailbox"
+    hosts: dict[Name, Host]
+    roles: Roles
+    ssh: Ssh
+    dns: Dns
+    userdb: Userdb = Userdb()
+    services: Services
+    users: Users = Users()
+    old_store: OldStore
+    new_store: NewStore
+    verify: Verify = Verify()
+    production_test: ProductionTest
+    limits: Limits = Limits()
+
+    _path: Path = pydantic.PrivateAttr()
+    _digest: str = pydantic.PrivateAttr()
+
+    @pydantic.model_validator(mode="after")
+    def _roles_are_hosts(self):
+        roles = self.roles
+        wanted = [*roles.nameservers, *roles.mx, roles.old, roles.new, *([roles.backup] if roles.backup else [])]
+        for name in wanted:
+            if name not in self.hosts:
+                raise ValueError(f"roles names {name}, which is not among hosts")
+        return self
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the parameters file as it was read."""
+        return self._digest
+
+    def fqdn(self, name: str) -> str:
+        return f"{name}.{self.zone}"
+
+    def address(self, name: str) -> str:
+        return str(self.hosts[name].address)
+
+    def services_of(self, name: str) -> HostServices:
+        return self.services.old if name == self.roles.old else self.services.new
+
+    @property
+    def mail_hosts(self) -> tuple[str, str]:
+        return (self.roles.old, self.roles.new)
+
+    @property
+    def cutover_hosts(self) -> list[str]:
+        """Every host the steps up to production-test touch."""
+        return list(dict.fromkeys([*self.roles.mx, self.roles.old, self.roles.new]))
+
+
+def find(path: str | Path) -> Path:
+    """The parameters file: as given, or relative to the project's top folder (so that notebooks find it)."""
+    given = Path(path).expanduser()
+    for candidate in (given, PROJECT / given):
+        if candidate.is_file():
+            return candidate.resolve()
+    raise BadParameters(f"{path}: no such parameters file (looked in {Path.cwd()} and {PROJECT})")
+
+
+def load(path: str | Path) -> Site:
+    """Read and validate a parameters file. Raises BadParameters naming file, line and key."""
+    file = find(path)
+    raw = file.read_bytes()
+    try:
+        node = yaml.compose(raw, Loader=yaml.SafeLoader)
+        repeated = _repeated_key(node)
+        if repeated:
+            raise BadParameters(f"{file}, line {repeated[1]}: the key {repeated[0]!r} stands twice in one block")
+        data = yaml.safe_load(raw)
+    except yaml.YAMLError as error:
+        raise BadParameters(f"{file}: not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise BadParameters(f"{file}: empty, or not a mapping of keys to values")
+    try:
+        site = Site.model_validate(data)
+    except pydantic.ValidationError as error:
+        raise BadParameters("\n".join(_explain(file, node, problem) for problem in error.errors())) from error
+    site._path = file
+    site._digest = hashlib.sha256(raw).hexdigest()
+    return site
+
+
+def secret(reference: str) -> str:
+    """The value behind `file:/path` or `env:NAME`; never store or print it. Raises SecretUnreadable."""
+    scheme, _, rest = reference.partition(":")
+    if scheme == "env":
+        value = os.environ.get(rest)
+        if value is None:
+            raise SecretUnreadable(f"{reference}: that environment variable is not set")
+        return value
+    try:
+        return Path(rest).read_text().rstrip("\n")
+    except OSError as error:
+        raise SecretUnreadable(f"{reference}: {error.strerror}") from error
+
+
+def _repeated_key(node):
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                return key.value, key.start_mark.line + 1
+            seen.add(key.value)
+            below = _repeated_key(value)
+            if below:
+                return below
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            below = _repeated_key(item)
+            if below:
+                return below
+    return None
+
+
+def _explain(file, node, problem):
+    line = node.start_mark.line + 1
+    for part in problem["loc"]:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    where = ".".join(str(part) for part in problem["loc"]) or "the file"
+    what = {"extra_forbidden": "unknown key; see the other parameters files for those there are",
+            "missing": "missing"}.get(problem["type"], problem["msg"])
+    return f"{file}, line {line}: {where}: {what}"

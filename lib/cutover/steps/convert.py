@@ -1,0 +1,45 @@
+"""MBX folders become Maildir++ on the new server; each user's tree is published atomically, the earlier one set aside."""
+
+import json
+
+from cutover import changes, steps
+from cutover.changes import conversion
+from cutover.hosts import facts
+
+ID = "convert"
+TITLE = "Convert the folders"
+REQUIRES = ["stop-imap", "stop-sendmail"]
+REVERSIBLE = True
+CONFIRM = False
+
+
+def probe(hosts, site):
+    """`{"users": getent's, "state": what `store state` says}`"""
+    users = facts.users(hosts, site.roles.new)
+    plan_json = conversion.store_plan(site, hosts.run_name, users, site.new_store.jobs)
+    return {"users": users, "state": conversion.read_store(hosts, site.roles.new, plan_json, "state")}
+
+
+def plan(found, site):
+    state = found["state"]["users"]
+    todo = [user for user in found["users"] if not state.get(user["user"], {}).get("published")]
+    if not todo:
+        return changes.Plan(reason=f"all {len(state)} users are published by this run")
+    store = conversion.store_plan(site, found["run"], todo, site.new_store.jobs)
+    return changes.Plan((conversion.Convert(site.roles.new, found["run"], store["work"], store["jobs"], store["users"]),))
+
+
+def verify(found, site):
+    state = found["state"]["users"]
+    missing = [user["user"] for user in found["users"] if not state.get(user["user"], {}).get("published")]
+    messages = sum(each.get("messages", 0) for each in state.values())
+    checks = [steps.Check("Is every user's mail published on the new server?", f"{len(found['users'])} users",
+                          f"{len(found['users']) - len(missing)} users, {messages} messages"
+                          + (f"; missing {', '.join(missing[:10])}" if missing else ""), not missing,
+                          "run this step again: it goes on with those that are missing")]
+    for user, each in sorted(state.items()):
+        for warning in each.get("warnings", []):
+            checks.append(steps.Check(f"Is there something to know about {user}'s mail?", "nothing",
+                                      warning if isinstance(warning, str) else warning.get("text", json.dumps(warning)),
+                                      True, "nothing is lost; tell the user if it matters to them", warning=True))
+    return checks

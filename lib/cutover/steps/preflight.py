@@ -1,0 +1,289 @@
+"""All that can be known before the night, read-only. Each check is a question with what to do about its answer."""
+
+from cutover import changes, steps
+from cutover.changes import conversion
+from cutover.hosts import dns, facts, tls, userdb
+from cutover.steps import attempt, equal
+
+ID = "preflight"
+TITLE = "Can the night begin?"
+REQUIRES = []
+REVERSIBLE = True
+CONFIRM = False
+
+OTHERS_SHOWN = 8
+
+
+def probe(hosts, site):
+    """Each part is `{"value": …}` or `{"error": text}`, so that one host's fault hides no other."""
+    new, old = site.roles.new, site.roles.old
+    names = [*site.cutover_hosts, *([site.roles.backup] if site.roles.backup else [])]
+    reach = hosts.each(names, lambda name: attempt(_sudo, hosts, name))
+    up = {name for name, result in reach.items() if "value" in result}
+    found = {"reach": reach, "servers": attempt(facts.alias, hosts),
+             "update": attempt(_update_permitted, hosts, site)}
+
+    def on(name, function, *arguments):
+        if name not in up:
+            return {"error": f"{name} cannot be reached"}
+        return attempt(function, hosts, *arguments)
+
+    found["clock"] = hosts.each(sorted(up), lambda name: attempt(facts.clock_offset, hosts, name))
+    found["users"] = {name: on(name, facts.users, name) for name in site.mail_hosts}
+    found["names"] = {name: on(name, _local_names, name) for name in site.mail_hosts}
+    found["certificate"] = attempt(tls.names, site.address(new), site.production_test.imap_port, site.fqdn(site.alias),
+                                   site.production_test.ca)
+    found["dovecot"] = on(new, _dovecot, new)
+    found["python"] = on(new, _python, new)
+    found["imapd"] = on(old, _imapd, old)
+    found["space"] = on(new, _space, new, site.new_store.work)
+    found["survey"] = on(new, _survey, site, found["users"][new])
+    found["mx"] = {name: {"userdb": on(name, _userdb, name, site.userdb.source),
+                          "queue": on(name, facts.queue, name)} for name in site.roles.mx}
+    return found
+
+
+def plan(found, site):
+    return changes.Plan(reason="preflight only reads")
+
+
+# --- what is read
+
+
+def _sudo(hosts, name):
+    return hosts.run(name, ["id", "-un"], sudo=True, timeout=20).text.strip()
+
+
+def _update_permitted(hosts, site):
+    dns.update_permitted(hosts.dns(site.roles.nameservers[0]), site.zone, hosts.dns_key())
+    return True
+
+
+def _local_names(hosts, name):
+    """Sendmail's class w: the names under which it takes mail as its own."""
+    text = hosts.run(name, ["sendmail", "-bt"], sudo=True, input=b"$=w\n/quit\n", check=False).text
+    return sorted({line.removeprefix("> ").strip().lower() for line in text.splitlines()
+                   if line.strip() and " " not in line.removeprefix("> ").strip()})
+
+
+def _dovecot(hosts, name):
+    """`{"mail_location": "maildir:PATH"}`; Dovecot 2.4 says it in two settings."""
+    one = hosts.run(name, ["doveconf", "-h", "mail_location"], sudo=True, check=False)
+    if one.rc == 0:
+        return {"mail_location": one.text.strip()}
+    driver, path = (hosts.run(name, ["doveconf", "-h", key], sudo=True).text.strip() for key in ("mail_driver", "mail_path"))
+    return {"mail_location": f"{driver}:{path}"}
+
+
+def _python(hosts, name):
+    return hosts.run(name, [hosts.site.new_store.python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).text.strip()
+
+
+def _imapd(hosts, name):
+    hosts.run(name, ["test", "-x", hosts.site.old_store.imapd])
+    return hosts.site.old_store.imapd
+
+
+def _space(hosts, name, path):
+    """`{"bytes", "inodes"}` free on the file system that will hold the new store; `inodes` None where it has no limit."""
+    parent = path
+    while hosts.run(name, ["test", "-e", parent], sudo=True, check=False).rc and parent != "/":
+        parent = parent.rsplit("/", 1)[0] or "/"
+    line = hosts.run(name, ["df", "--output=avail,iavail,itotal", "-B1", parent], sudo=True).text.splitlines()[1].split()
+    return {"bytes": int(line[0]), "inodes": None if line[2] in ("0", "-") else int(line[1])}
+
+
+def _survey(hosts, site, users):
+    if "error" in users:
+        raise steps.CannotPlan(f"the users of {site.roles.new} are not known: {users['error']}")
+    plan_json = conversion.store_plan(site, hosts.run_name, users["value"], site.new_store.jobs)
+    return conversion.read_store(hosts, site.roles.new, plan_json, "survey", timeout=3600)
+
+
+def _userdb(hosts, name, path):
+    return facts.userdb_source(hosts, name, path).decode("utf-8", "surrogateescape")
+
+
+# --- what is judged
+
+
+def verify(found, site):
+    return [*_reach(found), *_zone(found, site), *_people(found, site), *_mail_names(found, site), *_new_server(found, site),
+            *_old_mail(found, site), *_mx(found, site), *_clocks(found, site)]
+
+
+def _failed(question, expected, result, todo):
+    return steps.Check(question, expected, result["error"], False, todo)
+
+
+def _reach(found):
+    for name, result in found["reach"].items():
+        question = f"Does {name} let the operator in, and become root by `sudo -n`?"
+        if "error" in result:
+            yield _failed(question, "root", result, "mend it before anything else; the rest about this host is unknown")
+        else:
+            yield equal(question, "root", result["value"], "give the operator `NOPASSWD: ALL` in sudoers")
+
+
+def _zone(found, site):
+    if "error" in found["servers"]:
+        yield _failed("Do all name servers answer for the zone?", "yes", found["servers"], "nothing can be switched without")
+    else:
+        servers = found["servers"]["value"]
+        serials = {name: server["serial"] for name, server in servers.items()}
+        yield steps.Check("Do all name servers serve the same zone?", "one serial",
+                          ", ".join(f"{name} {serial}" for name, serial in serials.items()), len(set(serials.values())) == 1,
+                          "wait for the transfer, or look at NOTIFY and allow-transfer of the primary")
+        alias = site.fqdn(site.alias)
+        records = servers[site.roles.nameservers[0]]["records"][alias]
+        ttl = max((rrset["ttl"] for rrset in records.values()), default=0)
+        yield steps.Check(f"Is the TTL of {alias} short enough to wait for?", f"at most {site.limits.alias_ttl} s",
+                          f"{ttl} s" if records else "no such name", bool(records) and ttl <= site.limits.alias_ttl,
+                          "lower it now, and begin when the old TTL has passed")
+        known = [kind for kind in ("A", "AAAA", "CNAME") if kind in records]
+        yield steps.Check(f"Does {alias} lead to the old server?", site.address(site.roles.old),
+                          ", ".join(value for kind in known for value in records[kind]["values"]) or "nothing",
+                          _leads(records, site), "the parameters and the zone speak of different hosts: which is right?")
+    question = "May the operator's TSIG key update the zone?"
+    if "error" in found["update"]:
+        yield _failed(question, "yes", found["update"], "compare the key with named.conf (allow-update or update-policy)")
+    else:
+        yield steps.Check(question, "yes", "yes", True)
+
+
+def _leads(records, site):
+    if "CNAME" in records:
+        return records["CNAME"]["values"][0].rstrip(".") in (site.fqdn(site.roles.old), site.fqdn(site.roles.new))
+    return site.address(site.roles.old) in [value for kind in ("A", "AAAA") for value in records.get(kind, {}).get("values", [])]
+
+
+def _people(found, site):
+    old, new = (found["users"][name] for name in site.mail_hosts)
+    question = "Do both mail hosts know the same users, with the same uid, gid and home?"
+    for result in (old, new):
+        if "error" in result:
+            yield _failed(question, "the same", result, "")
+            return
+    sides = [{user["user"]: (user["uid"], user["gid"], user["home"]) for user in side["value"]} for side in (old, new)]
+    wrong = []
+    for user in sorted(set(sides[0]) | set(sides[1])):
+        one, other = sides[0].get(user), sides[1].get(user)
+        if one is None or other is None:
+            wrong.append(f"{user} only on {site.roles.old if other is None else site.roles.new}")
+        elif one != other:
+            wrong.append(f"{user}: {one} and {other}")
+    yield steps.Check(question, f"{len(sides[0])} users, the same", f"{len(sides[1])} users" + (
+        ", the same" if not wrong else "; " + "; ".join(wrong[:OTHERS_SHOWN])), not wrong and bool(sides[0]),
+        "make them equal (passwd, NIS or LDAP) before mail is converted to the wrong owner")
+
+
+def _mail_names(found, site):
+    for name in site.mail_hosts:
+        question = f"Does sendmail on {name} accept mail for every name it will be called by?"
+        wanted = [site.fqdn(name), site.fqdn(site.alias)]
+        result = found["names"][name]
+        if "error" in result:
+            yield _failed(question, ", ".join(wanted), result, "")
+            continue
+        missing = [each for each in wanted if each not in result["value"]]
+        yield steps.Check(question, ", ".join(wanted), "all" if not missing else f"not {', '.join(missing)}", not missing,
+                          f"add them to local-host-names on {name} and restart sendmail")
+
+
+def _new_server(found, site):
+    new = site.roles.new
+    question = f"Does the certificate on {new}:{site.production_test.imap_port} fit {site.fqdn(site.alias)}?"
+    if "error" in found["certificate"]:
+        yield _failed(question, "valid", found["certificate"], "have it reissued with the alias among its names")
+    else:
+        yield steps.Check(question, "valid", f"valid for {', '.join(found['certificate']['value']['names'])}", True)
+    question = f"Does Dovecot on {new} keep Maildir++ where the parameters say?"
+    wanted = "maildir:" + site.new_store.maildir.replace("{user}", "%u").replace("{home}", "~")
+    if "error" in found["dovecot"]:
+        yield _failed(question, wanted, found["dovecot"], "")
+    else:
+        actual = found["dovecot"]["value"]["mail_location"]
+        same = actual.replace("%n", "%u").replace("%{user}", "%u").rstrip("/") == wanted.rstrip("/")
+        yield steps.Check(question, wanted, actual, same, "set new_store.maildir to Dovecot's path; LAYOUT=fs is not Maildir++")
+    question = f"Can the converter run on {new}?"
+    if "error" in found["python"]:
+        yield _failed(question, "Python 3.8 or later", found["python"], "install python3 there, or set new_store.python")
+    else:
+        version = found["python"]["value"]
+        yield steps.Check(question, "Python 3.8 or later", f"Python {version}",
+                          tuple(int(part) for part in version.split(".")) >= (3, 8), "set new_store.python to a newer one")
+    question = f"Is c-client's imapd on {site.roles.old}, to verify with?"
+    if "error" in found["imapd"]:
+        yield _failed(question, site.old_store.imapd, found["imapd"], "set old_store.imapd")
+    else:
+        yield equal(question, site.old_store.imapd, found["imapd"]["value"])
+
+
+def _old_mail(found, site):
+    question = f"Is all old mail visible and readable on {site.roles.new}?"
+    if "error" in found["survey"]:
+        yield _failed(question, "every folder", found["survey"], "is the old store mounted? see old_store.seen_at")
+        return
+    survey = found["survey"]["value"]
+    total = survey["totals"]
+    bad = [f"{problem.get('file')}: {problem.get('what')}" for each in survey["users"].values()
+           for problem in each.get("problems", [])]
+    yield steps.Check(question, "every folder", f"{total['folders']} folders, {total['messages']} messages, "
+                      f"{total['bytes']} bytes" + (f"; {len(bad)} problems: " + "; ".join(bad[:OTHERS_SHOWN]) if bad else ""),
+                      total["folders"] > 0 and not bad, "mend or move aside each file named, then probe again")
+    passed = [f"{each['file']} ({each['why']})" for user in survey["users"].values() for each in user.get("passed_over", [])]
+    if passed:
+        yield steps.Check("Which files among the folders are no folders?", "none, or known ones",
+                          f"{len(passed)} passed over: " + "; ".join(passed[:OTHERS_SHOWN]), True,
+                          "see that no mail is among them", warning=True)
+    question = "Is there room for the new store?"
+    if "error" in found["space"]:
+        yield _failed(question, "enough", found["space"], "")
+        return
+    factor, space = site.limits.space_factor, found["space"]["value"]
+    for what, have, need in (("bytes", space["bytes"], total["bytes"]),
+                             ("inodes", space["inodes"], total["messages"] + 8 * total["folders"])):
+        wanted = int(need * factor)
+        yield steps.Check(f"Are there enough free {what} on {site.roles.new}?", f"at least {wanted}",
+                          "no limit" if have is None else str(have), have is None or have >= wanted,
+                          f"free or add {what} on the file system of {site.new_store.work}")
+
+
+def _mx(found, site):
+    sources = {}
+    for name, mx in found["mx"].items():
+        if "error" in mx["userdb"]:
+            yield _failed(f"Can {site.userdb.source} on {name} be read?", "yes", mx["userdb"],
+                          "without the source no routing can be changed; see userdb.source")
+        else:
+            sources[name] = mx["userdb"]["value"]
+        if "error" in mx["queue"]:
+            yield _failed(f"Is the queue of {name} empty?", "0 queued", mx["queue"], "")
+        else:
+            queue = mx["queue"]["value"]
+            yield steps.Check(f"Is the queue of {name} empty?", "0 queued", f"{queue['requests']} queued"
+                              + (f": {queue['items'][0]}" if queue["items"] else ""), queue["requests"] == 0,
+                              "`sendmail -q -v` there; what cannot go out: look at its reason")
+    if len(sources) == len(found["mx"]):
+        yield steps.Check("Is the userdb the same on every MX?", "identical",
+                          "identical" if len(set(sources.values())) == 1 else "differs", len(set(sources.values())) == 1,
+                          "copy one to the other and run makemap")
+        first = next(iter(sources.values())).encode("utf-8", "surrogateescape")
+        both = (site.fqdn(site.roles.old), site.fqdn(site.roles.new))
+        routed = userdb.route_to_both(first, old=site.fqdn(site.alias), targets=both)[1]
+        done = userdb.route_back(first, old=site.fqdn(site.alias), targets=both)[1]
+        users = len(found["users"][site.roles.old].get("value", []))
+        yield steps.Check(f"How many entries route mail to {site.fqdn(site.alias)}?", f"about {users}, one a user",
+                          f"{len(routed)}" + (f", and {len(done)} already to both" if done else ""),
+                          bool(routed or done), "is userdb.source the file that sendmail's map is made from?",
+                          warning=len(routed) + len(done) != users)
+
+
+def _clocks(found, site):
+    offsets = {name: result["value"] for name, result in found["clock"].items() if "value" in result}
+    spread = max(offsets.values()) - min(offsets.values()) if offsets else None
+    worst = ", ".join(f"{name} {offset:+.1f} s" for name, offset in offsets.items() if abs(offset) > site.limits.clock / 2)
+    yield steps.Check("Do the hosts' clocks agree?", f"within {site.limits.clock:g} s",
+                      "unknown" if spread is None else f"within {site.limits.clock:g} s" if spread <= site.limits.clock
+                      else f"{spread:.1f} s apart: {worst}", spread is not None and spread <= site.limits.clock,
+                      "set them (chrony, ntpd): dates and TSIG depend on it")

@@ -1,0 +1,65 @@
+"""The live system, as a user meets it: log in by the alias, read, receive through each MX, find spam in SPAM."""
+
+from cutover import changes, steps
+from cutover.changes.mail import SendTestMail
+from cutover.hosts import live
+
+ID = "production-test"
+TITLE = "Test the live service"
+REQUIRES = ["restore-imap"]
+REVERSIBLE = True
+CONFIRM = False
+
+
+def tokens(site, run):
+    """`[(token, mx, user, spam)]`: one ham and one spam message for each test user through each MX."""
+    return [(f"{run}-{mx}-{each.user}-{kind}", mx, each.user, kind == "spam")
+            for each in site.production_test.users for mx in site.roles.mx for kind in ("ham", "spam")]
+
+
+def probe(hosts, site):
+    """`{"users": {user: live.look}, "alias": {server: address}}`"""
+    wanted = {}
+    for token, _, user, spam in tokens(site, hosts.run_name):
+        wanted.setdefault(user, []).append((token, spam))
+    return {"users": {user: steps.attempt(live.look, hosts, user, wanted[user]) for user in wanted}}
+
+
+def plan(found, site):
+    listed = []
+    for token, mx, user, spam in tokens(site, found["run"]):
+        seen = found["users"][user].get("value", {}).get("found", {})
+        if not seen.get(token):
+            listed.append(SendTestMail(mx, site.production_test.smtp_port, site.production_test.sender,
+                                       f"{user}@{site.zone}", user, token, spam))
+    if not listed:
+        return changes.Plan(reason="every test message of this run has already arrived")
+    return changes.Plan(tuple(listed))
+
+
+def verify(found, site):
+    alias = site.fqdn(site.alias)
+    checks = []
+    for user, result in found["users"].items():
+        if "error" in result:
+            checks.append(steps.Check(f"Can {user} log in at {alias} by TLS?", "yes", result["error"], False,
+                                      "try it by hand: `openssl s_client -connect` and LOGIN; look at Dovecot's log"))
+            continue
+        seen = result["value"]
+        checks += [
+            steps.equal(f"Which address did {user} reach by {alias}?", site.address(site.roles.new), seen["address"],
+                        "does every name server give the new alias? run switch-alias again"),
+            steps.Check(f"Can {user} list folders?", "INBOX and more", f"{len(seen['folders'])} folders",
+                        "INBOX" in seen["folders"], "look at Dovecot's log"),
+            steps.Check(f"Can {user} read a message?", "a whole message", f"{seen['read']} bytes", seen["read"] > 0,
+                        "look at Dovecot's log and at the Maildir's permissions"),
+        ]
+        for token, mx, of, spam in tokens(site, found["run"]):
+            if of == user:
+                folder = "SPAM" if spam else "INBOX"
+                checks.append(steps.equal(f"Did {'spam' if spam else 'mail'} for {user} through {mx} arrive?", folder,
+                                          seen["found"].get(token) or "not found",
+                                          f"`mailq` on {mx}; procmail's log on {site.roles.new}"))
+    return checks
+
+

@@ -1,0 +1,159 @@
+"""What the notebooks call, one call a cell: open, probe, plan, approve, apply, verify. It shows; the engine decides.
+
+`mode`: "explain" (the default of every notebook: recorded facts of the site of the parameters, no host is contacted),
+"plan" (live, read-only) or "execute".
+"""
+
+import json
+from pathlib import Path
+
+from IPython.display import display
+
+from cutover import errors, runbook, site
+from cutover.changes import Plan
+from cutover.run import approval, engine, folder
+from cutover.ui import progress, tables
+
+MODES = ("explain", "plan", "execute")
+
+
+class BadCall(errors.CutoverError):
+    """A notebook was given parameters it cannot work with."""
+
+
+def open(step: str, site_file: str, run_dir: str, mode: str):
+    """Begin. `site_file`: parameters file; `run_dir`: the run's folder (needed to execute, made if new)."""
+    for name, value in (("site", site_file), ("run_dir", run_dir), ("mode", mode)):
+        if not isinstance(value, str):
+            raise BadCall(f"the parameter {name} must be text, got {value!r}")
+    if mode not in MODES:
+        raise BadCall(f"mode is {mode!r}; it is one of {', '.join(MODES)}")
+    parameters = site.load(site_file)
+    if mode == "explain":
+        return Explained(parameters, step)
+    if mode == "execute" and not run_dir:
+        raise BadCall("mode execute needs run_dir, the folder in which the run is recorded")
+    run = None
+    if run_dir:
+        run = folder.begin(parameters, Path(run_dir)) if mode == "execute" else folder.Run(run_dir)
+    return Live(parameters, step, mode, run)
+
+
+class Page:
+    """What both kinds of page say of a step before it begins."""
+
+    def __init__(self, parameters, step_id):
+        self.site, self.step = parameters, runbook.step(step_id)
+
+    def _head(self, mode, run):
+        rows = [["step", f"{self.step.ID}: {self.step.TITLE}"], ["site", f"{self.site.name} ({self.site.kind})"],
+                ["rests on", ", ".join(self.step.REQUIRES) or "nothing"],
+                ["can be undone", "yes" if self.step.REVERSIBLE else "NO"], ["mode", mode], ["run", run]]
+        return tables.Table(["", " "], rows)
+
+
+class Explained(Page):
+    """A step shown from recorded facts: the very plan, checks and tables of a live run, with no host at all."""
+
+    def __init__(self, parameters, step_id):
+        super().__init__(parameters, step_id)
+        path = parameters.path.parent / parameters.path.stem / f"{step_id}.json"
+        try:
+            recorded = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise BadCall(f"{path.name}: no facts of {step_id} were recorded for {parameters.name}; "
+                          "use mode plan, or the parameters of roma1") from None
+        self.before, self.after = recorded["before"], recorded["after"]
+        self.current = None
+
+    def _repr_html_(self):
+        return self._head("explain (recorded facts, nothing is contacted)", "none")._repr_html_()
+
+    def __repr__(self):
+        return repr(self._head("explain (recorded facts, nothing is contacted)", "none"))
+
+    def probe(self):
+        return tables.Text(f"Facts recorded at {self.site.name} before the step: {facts_line(self.before)}")
+
+    def plan(self):
+        self.current = self.step.plan(self.before, self.site)
+        return tables.plan(self.current)
+
+    def approve(self):
+        return tables.Text("Explained only: nothing is approved. In a live run you would "
+                           + confirm_text(self.step, self.site))
+
+    def apply(self):
+        return tables.Text("Explained only: nothing is applied.")
+
+    def verify(self):
+        return tables.checks(self.step.verify(self.after, self.site), "After the step, from recorded facts")
+
+
+class Live(Page):
+    """A step at a real site (or the lab)."""
+
+    def __init__(self, parameters, step_id, mode, run):
+        super().__init__(parameters, step_id)
+        self.run, self.mode = run, mode
+        self.progress = progress.Progress(run, step_id)
+        self.engine = engine.Engine(parameters, step_id, mode, run, self.progress.event)
+
+    def _repr_html_(self):
+        return self._head(self.mode, self.run.name if self.run else "none")._repr_html_()
+
+    def __repr__(self):
+        return repr(self._head(self.mode, self.run.name if self.run else "none"))
+
+    def probe(self):
+        return tables.Text(f"Read from the live site: {facts_line(self.engine.probe())}")
+
+    def plan(self) -> tables.Table:
+        current: Plan = self.engine.plan()
+        return tables.plan(current, self.engine.hash())
+
+    def approve(self):
+        if self.mode != "execute":
+            return tables.Text("Mode plan: nothing is approved and nothing will be applied.")
+        try:
+            given = self.engine.approve()
+        except approval.NotApproved as missing:
+            from cutover.ui import approve
+
+            return approve.form(self.engine, str(missing))
+        return tables.Text(f"Approved: plan {given.hash[:16]}, by {given.by} ({given.kind}), {given.time}")
+
+    def apply(self):
+        if self.mode != "execute":
+            return tables.Text("Mode plan: nothing is applied.")
+        if self.engine.approved is None:
+            self.engine.approve()       # given in the widget meanwhile; raises NotApproved if not
+        current = self.engine.current
+        if not current.changes:
+            self.engine.apply()
+            return tables.Text(f"Nothing to do: {current.reason}.")
+        with self.progress:
+            done = self.engine.apply()
+        return tables.Table(["", "host", "change", "result"],
+                            [["ok", change.target, change.title(), text] for change, text in done],
+                            f"Applied: {len(done)} changes")
+
+    def verify(self):
+        checks = self.engine.verify()
+        shown = tables.checks(checks, "Verified against fresh facts" if self.mode == "execute" else "As things stand now")
+        if self.mode == "execute" and not all(check.passed for check in checks):
+            display(shown)
+            self.engine.require(checks)
+        self.engine.close()
+        return shown
+
+
+def facts_line(facts):
+    """What was read, in one line: each part with its size."""
+    parts = [f"{key} ({len(value)})" if isinstance(value, dict | list) else f"{key} {value}"
+             for key, value in sorted(facts.items()) if key != "run"]
+    return ", ".join(parts)
+
+
+def confirm_text(step, parameters):
+    return f"type {approval.confirmation(step, parameters)} to approve the plan, by its hash."

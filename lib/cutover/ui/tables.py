@@ -1,0 +1,121 @@
+"""Tables that read well in JupyterLab, in an executed copy without a kernel, on paper and in a terminal.
+
+Everything that comes from outside (folder names, server answers) is escaped. A word says what a colour says.
+"""
+
+import html
+import textwrap
+
+STYLE = ("border-collapse:collapse;font-size:13px;margin:.4em 0;max-width:100%")
+CELL = "border:1px solid #8888;padding:3px 8px;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere"
+BADGES = {"ok": "#1a7f37", "warn": "#9a6700", "FAIL": "#cf222e", "passed": "#1a7f37", "failed": "#cf222e", "undone": "#9a6700"}
+TEXT_WIDTH = 46
+
+
+class Table:
+    """`columns`: names; `rows`: lists of values, shown as text; `caption` above, `note` below."""
+
+    def __init__(self, columns, rows, caption="", note="", monospace=()):
+        self.columns, self.rows = list(columns), [[str(value) for value in row] for row in rows]
+        self.caption, self.note, self.monospace = caption, note, set(monospace)
+
+    def _repr_html_(self):
+        out = [f"<p style='margin:.2em 0'><b>{html.escape(self.caption)}</b></p>"] if self.caption else []
+        out.append(f"<table style='{STYLE}'><thead><tr>")
+        out += [f"<th style='{CELL}'>{html.escape(name)}</th>" for name in self.columns]
+        out.append("</tr></thead><tbody>")
+        for row in self.rows:
+            out.append("<tr>" + "".join(self._cell(name, value)
+                                        for name, value in zip(self.columns, row, strict=True)) + "</tr>")
+        out.append("</tbody></table>")
+        if self.note:
+            out.append(f"<p style='margin:.2em 0'>{html.escape(self.note)}</p>")
+        return "".join(out)
+
+    def _cell(self, column, value):
+        text = html.escape(printable(value))
+        if value in BADGES:
+            text = f"<b style='color:{BADGES[value]}'>{text}</b>"
+        font = ";font-family:monospace" if column in self.monospace else ""
+        return f"<td style='{CELL}{font}'>{text}</td>"
+
+    def __repr__(self):
+        rows = [[textwrap.wrap(line, TEXT_WIDTH) or [""] for line in [printable(value).replace("\n", " ⏎ ")]][0]
+                for row in self.rows for value in row]
+        count = len(self.columns)
+        grid = [rows[start:start + count] for start in range(0, len(rows), count)]
+        widths = [max([len(name), *(len(line) for row in grid for line in row[column])])
+                  for column, name in enumerate(self.columns)]
+        out = [self.caption] if self.caption else []
+        out.append("  ".join(name.ljust(width) for name, width in zip(self.columns, widths, strict=True)).rstrip())
+        out.append("  ".join("-" * width for width in widths))
+        for row in grid:
+            for line in range(max(len(cell) for cell in row)):
+                out.append("  ".join((cell[line] if line < len(cell) else "").ljust(width)
+                                     for cell, width in zip(row, widths, strict=True)).rstrip())
+        if self.note:
+            out.append(self.note)
+        return "\n".join(out)
+
+
+class Text:
+    """One paragraph, or preformatted lines."""
+
+    def __init__(self, text, preformatted=False):
+        self.text, self.preformatted = text, preformatted
+
+    def _repr_html_(self):
+        text = html.escape(printable(self.text))
+        if self.preformatted:
+            return f"<pre style='white-space:pre-wrap;overflow-wrap:anywhere;margin:.4em 0'>{text}</pre>"
+        return f"<p style='margin:.4em 0'>{text}</p>"
+
+    def __repr__(self):
+        return printable(self.text)
+
+
+class Stack:
+    """Several displayable things, one below the other."""
+
+    def __init__(self, *parts):
+        self.parts = [part for part in parts if part is not None]
+
+    def _repr_html_(self):
+        return "".join(part._repr_html_() for part in self.parts)
+
+    def __repr__(self):
+        return "\n\n".join(repr(part) for part in self.parts)
+
+
+def printable(value: str) -> str:
+    """Text in which control characters and raw bytes of names show as escapes and can do no harm."""
+    return "".join(char if char in "\n\t" or (char.isprintable() and not "\ud800" <= char <= "\udfff")
+                   else char.encode("unicode_escape", "surrogatepass").decode() for char in value)
+
+
+def checks(listed, caption=""):
+    """Questions with expected beside actual; what to do stands where it is needed."""
+    rows = [[check.mark, check.question, check.expected, check.actual,
+             check.todo if check.mark != "ok" else ""] for check in listed]
+    failed = sum(not check.passed for check in listed)
+    warned = sum(check.passed and check.warning for check in listed)
+    note = (f"{len(listed)} checks: {len(listed) - failed} passed" + (f" ({warned} with a warning)" if warned else "")
+            + (f", {failed} FAILED" if failed else ""))
+    return Table(["", "question", "expected", "found", "what to do"], rows, caption, note)
+
+
+def plan(current, plan_hash="", limit=60):
+    """Each change with its exact text and its undo; long texts are cut here and whole in the journal."""
+    if not current.changes:
+        return Text(f"Nothing to do: {current.reason}.")
+    rows = [[number, change.target, change.title(), cut(change.describe(), limit), cut(change.undo_text(), limit)]
+            for number, change in enumerate(current.changes, 1)]
+    return Table(["", "host", "change", "exactly", "undo"], rows, f"Plan: {len(rows)} changes",
+                 f"plan {plan_hash[:16]}" if plan_hash else "", monospace=("exactly", "undo"))
+
+
+def cut(text, limit):
+    lines = text.splitlines()
+    if len(lines) <= limit:
+        return text
+    return "\n".join([*lines[:limit], f"… and {len(lines) - limit} more lines (whole in journal.jsonl)"])
