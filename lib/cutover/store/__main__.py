@@ -1,0 +1,194 @@
+"""Command line of the store: inspect, convert and compare mail stores; shipped alone to the mail host as a zipapp."""
+
+import argparse
+import json
+import os
+import sys
+
+from . import errors
+
+DESCRIPTION = "Inspect, convert (MBX to Maildir++) and compare mail stores."
+EXITS = "Exit codes: 0 success, 1 something failed (said on stderr or in the events), 2 wrong usage."
+
+
+def build_parser():
+    parser = argparse.ArgumentParser(prog="cutover store", description=DESCRIPTION, epilog=EXITS)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    def add(name, function, text):
+        command = commands.add_parser(name, help=text, description=text, epilog=EXITS)
+        command.set_defaults(function=function)
+        return command
+
+    def add_plan(command, jobs=False):
+        command.add_argument("--plan", required=True, metavar="FILE", help="the plan, JSON")
+        if jobs:
+            command.add_argument("--jobs", type=int, metavar="N", help="worker processes (default: the plan's)")
+
+    def add_old(command):
+        command.add_argument("--inbox", action="append", default=[], metavar="FILE",
+                             help="INBOX in MBX format; may be repeated, the first that exists counts")
+        command.add_argument("--spool", metavar="FILE", help="spool file whose mail is not yet in INBOX")
+        command.add_argument("--folders", required=True, metavar="DIR", help="folder names are relative to this directory")
+        command.add_argument("--subscriptions", metavar="FILE", help="list of subscriptions (.mailboxlist)")
+        command.add_argument("--maildir", required=True, metavar="DIR", help="the Maildir of the new store")
+
+    command = add("inspect", inspect, "Explain one MBX file: header, messages, damage.")
+    command.add_argument("file", metavar="FILE")
+    command.add_argument("--json", action="store_true")
+    command.add_argument("--messages", action="store_true", help="list every message")
+
+    command = add("convert", convert, "Convert one user's mail and publish it in the place of the Maildir.")
+    add_old(command)
+    command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="worker processes")
+    command.add_argument("--user", default="", help="name for messages (default: last part of --maildir)")
+    command.add_argument("--owner", metavar="UID:GID", help="owner of the new files (default: of --folders, when root)")
+    command.add_argument("--host", default=os.uname().nodename, help="name used in file names")
+    command.add_argument("--work", metavar="DIR", help="work directory on the file system of the Maildir "
+                                                       "(default: .cutover beside it)")
+    command.add_argument("--run", default="convert", help="name of this run, below the work directory")
+    command.add_argument("--strict", action="store_true", help="fail at damage instead of salvaging")
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    command = add("convert-users", convert_users, "Convert the users of a plan; progress is written as JSON lines.")
+    add_plan(command, jobs=True)
+    command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
+
+    command = add("unpublish", unpublish, "Give the users of a plan back the Maildirs that were replaced by this run.")
+    add_plan(command)
+    command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
+
+    command = add("state", state, "Say for each user of a plan whether this run has published it.")
+    add_plan(command)
+    command.add_argument("--json", action="store_true")
+
+    command = add("survey", survey, "Count the old store of a plan's users without changing anything.")
+    add_plan(command, jobs=True)
+    command.add_argument("--json", action="store_true")
+
+    command = add("compare", compare, "Compare an old store with a Maildir: counts, UIDs, flags, dates, digests.")
+    add_old(command)
+    command.add_argument("--json", action="store_true")
+    return parser
+
+
+def print_json(values):
+    print(json.dumps(values, sort_keys=True, indent=1))
+
+
+def loaded(arguments):
+    from . import plan
+
+    values = plan.load(arguments.plan)
+    if getattr(arguments, "jobs", None):
+        values["jobs"] = arguments.jobs
+    return values
+
+
+def convert_users(arguments):
+    from . import events, users
+
+    values = loaded(arguments)
+    emit = events.Events(arguments.events)
+    try:
+        totals = users.convert(values, emit)
+    finally:
+        emit.close()
+    return 1 if totals["failed"] else 0
+
+
+def convert(arguments):
+    from . import single
+
+    return single.convert(arguments)
+
+
+def unpublish(arguments):
+    from . import events, pool, publish
+
+    values = loaded(arguments)
+    emit = events.Events(arguments.events)
+    counts = {"unpublished": 0, "not published": 0, "failed": 0}
+    publish.make_areas(values)
+    for user in values["users"]:
+        try:
+            outcome = publish.unpublish(values, user)
+            emit(outcome.replace(" ", "-"), user=user["user"])
+        except Exception as error:
+            outcome = "failed"
+            emit("error", user=user["user"], **pool.describe(error))
+        counts[outcome] += 1
+    emit("end", ok=not counts["failed"], unpublished=counts["unpublished"], not_published=counts["not published"],
+         failed=counts["failed"])
+    emit.close()
+    return 1 if counts["failed"] else 0
+
+
+def state(arguments):
+    from . import status
+
+    values = status.state(loaded(arguments))
+    if arguments.json:
+        print_json(values)
+    else:
+        print(status.text(values))
+    return 0
+
+
+def survey(arguments):
+    from . import surveying
+
+    values = surveying.survey(loaded(arguments))
+    if arguments.json:
+        print_json(values)
+    else:
+        print(surveying.text(values))
+    return 1 if values["totals"]["errors"] else 0
+
+
+def inspect(arguments):
+    from . import explain
+
+    values = explain.explain(arguments.file, arguments.messages)
+    if arguments.json:
+        print_json(values)
+    else:
+        print(explain.text(values))
+    return 1 if values["damage"] else 0
+
+
+def compare(arguments):
+    from . import comparing
+
+    values = comparing.compare(arguments.inbox, arguments.spool, arguments.folders, arguments.subscriptions,
+                               arguments.maildir)
+    if arguments.json:
+        print_json(values)
+    else:
+        print(comparing.text(values))
+    return 1 if values["differences"] else 0
+
+
+def main(argv=None):
+    """Run one command → exit code."""
+    parser = build_parser()
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as end:
+        return end.code or 0
+    if not arguments.command:
+        parser.print_help()
+        return 2
+    try:
+        return arguments.function(arguments)
+    except errors.StoreError as error:
+        print("cutover store: {}".format(error), file=sys.stderr)
+    except KeyboardInterrupt:
+        print("cutover store: interrupted; the same command goes on with what is missing", file=sys.stderr)
+    except OSError as error:
+        print("cutover store: {}".format(error), file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

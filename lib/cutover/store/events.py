@@ -1,0 +1,40 @@
+"""Events of a conversion: one JSON object a line, each with "event" and "time" (seconds since the epoch)."""
+
+import json
+import os
+import sys
+import time
+
+
+class Events:
+    """Writes events to a file (appended), or to stdout for "-"."""
+
+    def __init__(self, target):
+        self.stdout = target in (None, "-")
+        self.fd = 1 if self.stdout else os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def __call__(self, event, **values):
+        line = json.dumps(dict(values, event=event, time=round(time.time(), 3)), sort_keys=True) + "\n"
+        if self.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        else:
+            os.write(self.fd, line.encode("ascii"))
+
+    def close(self):
+        if not self.stdout:
+            os.fsync(self.fd)
+            os.close(self.fd)
+
+
+class Collected:
+    """Keeps events in a list, for callers that print a summary instead."""
+
+    def __init__(self):
+        self.all = []
+
+    def __call__(self, event, **values):
+        self.all.append(dict(values, event=event))
+
+    def close(self):
+        pass

@@ -1,0 +1,47 @@
+"""MBX keyword slots (30) → letters of Maildir file names (26)."""
+
+LETTERS = b"abcdefghijklmnopqrstuvwxyz"
+
+
+class KeywordTable:
+    """Which letter each keyword slot of a folder takes.
+
+    names: slot names (bytes, or None for a slot c-client ignores). All take a letter in slot order, so that the table
+    stays the same when more are added; when there are more than 26, those in use come first (used: bit mask over all
+    visible messages, needed only then). What is left without a letter is in `dropped` (list of names).
+    """
+
+    def __init__(self, names, used=None):
+        slots = [slot for slot, name in enumerate(names) if name]
+        if len(slots) > len(LETTERS) and used is not None:
+            slots = [slot for slot in slots if used >> slot & 1] + [slot for slot in slots if not used >> slot & 1]
+            slots, rest = sorted(slots[:len(LETTERS)]), slots[len(LETTERS):]
+        else:
+            slots, rest = slots[:len(LETTERS)], slots[len(LETTERS):]
+        self.names = [names[slot] for slot in slots]
+        self.letter = {1 << slot: LETTERS[index:index + 1] for index, slot in enumerate(slots)}
+        self.dropped = [names[slot] for slot in rest if used is None or used >> slot & 1]
+        self.dropped_bits = sum(1 << slot for slot in rest if used is None or used >> slot & 1)
+        self.cache = {0: b""}
+
+    def letters(self, bits):
+        """Letters, sorted, of a message's keyword bits."""
+        known = self.cache.get(bits)
+        if known is None:
+            known = self.cache[bits] = b"".join(sorted(
+                letter for bit, letter in self.letter.items() if bits & bit))
+        return known
+
+    def letter_for(self, name):
+        """The letter of a keyword by name (compared without case, as IMAP does), adding it; None when none is left."""
+        for index, known in enumerate(self.names):
+            if known.lower() == name.lower():
+                return LETTERS[index:index + 1]
+        if len(self.names) == len(LETTERS):
+            return None
+        self.names.append(name)
+        return LETTERS[len(self.names) - 1:len(self.names)]
+
+    def file_text(self):
+        """Text of the folder's dovecot-keywords."""
+        return b"".join(b"%d %s\n" % (index, name) for index, name in enumerate(self.names))

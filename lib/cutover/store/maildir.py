@@ -1,0 +1,199 @@
+"""Writer of one Maildir++ folder as Dovecot keeps it: message files, dovecot-uidlist, dovecot-keywords.
+
+File names are `<seconds>.M<uid>P<uidvalidity>.<host>,S=<bytes>,W=<bytes with CRLF>:2,<flags>`: the same message gets the
+same name in every pass. Text is stored with LF line ends, otherwise untouched; mtime is INTERNALDATE. Recent mail lies in
+new/, the rest in cur/. Nothing is synced here: the tree is staged, and one syncfs makes it durable before it is published.
+"""
+
+import errno
+import hashlib
+import os
+import re
+
+from . import errors, mbx
+
+DIRECTORY_MODE = 0o700
+FILE_MODE = 0o600
+COPY_CHUNK = 1 << 20
+UIDLIST_HEAD = 80  # bytes kept free at the top of dovecot-uidlist; its numbers are known only at the end
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+LF_AFTER_CR = re.compile(rb"(?<!\r)\r\n")
+
+# In the order of their letters, as Dovecot writes them. MBX "deleted" is T (trashed).
+FLAG_LETTERS = ((mbx.DRAFT, b"D"), (mbx.FLAGGED, b"F"), (mbx.ANSWERED, b"R"), (mbx.SEEN, b"S"), (mbx.DELETED, b"T"))
+LETTER_FLAGS = {letter: flag for flag, letter in FLAG_LETTERS}
+
+
+def flag_letters(flags):
+    return b"".join(letter for flag, letter in FLAG_LETTERS if flags & flag)
+
+
+LETTERS_BY_FLAGS = tuple(flag_letters(flags) for flags in range(64))
+
+
+def to_lf(text):
+    """Text with CRLF line ends → as stored. Dovecot gives CR back to each LF that has none; so a CRLF stays one where the
+    byte before it is a CR, and the way back is exact, but for bare LFs, which no LF storage can tell from line ends."""
+    stored = text.replace(b"\r\n", b"\n")
+    if b"\r" in stored:
+        stored = LF_AFTER_CR.sub(b"\n", text)
+    return stored
+
+
+def virtual_size(stored):
+    """Bytes of a stored text as IMAP shows it (RFC822.SIZE)."""
+    size = len(stored) + stored.count(b"\n")
+    return size - stored.count(b"\r\n") if b"\r" in stored else size
+
+
+def host_name(host):
+    """A host's name as Maildir allows it in file names."""
+    return os.fsencode(host).replace(b"/", b"\\057").replace(b":", b"\\072").replace(b",", b"\\054")
+
+
+def space_error(error, path):
+    """An OSError while writing → the store's own error."""
+    if error.errno in NO_SPACE:
+        return errors.NoSpace("cannot write: {}".format(os.strerror(error.errno)), path)
+    return errors.StoreError("cannot write: {}".format(error.strerror), path,
+                             todo="See why, then run the same command again.")
+
+
+class FolderWriter:
+    """Writes one folder below a directory that must not exist yet.
+
+    Attributes after close(): messages, bytes (as stored), bare_lf (messages whose RFC822.SIZE grows).
+    """
+
+    def __init__(self, path, host, uidvalidity, top=False):
+        self.path = path
+        self.suffix = b"P%d.%b,S=" % (uidvalidity, host)
+        self.messages = self.bytes = self.bare_lf = 0
+        os.makedirs(path, DIRECTORY_MODE, exist_ok=True)
+        for name in (b"cur", b"new", b"tmp"):
+            os.mkdir(os.path.join(path, name), DIRECTORY_MODE)
+        if not top:
+            write_file(os.path.join(path, b"maildirfolder"), b"")
+        self.directories = [os.open(os.path.join(path, name), os.O_RDONLY | os.O_DIRECTORY) for name in (b"cur", b"new")]
+        self.uidlist = os.open(os.path.join(path, b"dovecot-uidlist"), CREATE, FILE_MODE)
+        self.lines = [b" " * (UIDLIST_HEAD - 1) + b"\n"]
+
+    def add(self, uid, recent, letters, seconds, stored, original_size=None):
+        """Write one message; stored is its text as to_lf() gives it. Returns the file name without flags (bytes)."""
+        length = len(stored)
+        virtual = length + stored.count(b"\n")
+        if virtual != original_size:
+            virtual = virtual_size(stored)
+            if original_size is not None and virtual != original_size:
+                self.bare_lf += 1
+        name = b"%d.M%d%b%d,W=%d" % (seconds, uid, self.suffix, length, virtual)
+        fd = os.open(name + b":2," + letters, CREATE, FILE_MODE, dir_fd=self.directories[recent])
+        try:
+            written = os.write(fd, stored)
+            while written < length:
+                written += os.write(fd, memoryview(stored)[written:])
+            os.utime(fd, (seconds, seconds))
+        finally:
+            os.close(fd)
+        self.enlist(uid, name)
+        self.messages += 1
+        self.bytes += length
+        return name
+
+    def copy(self, uid, recent, letters, seconds, source, offset, size):
+        """As add(), for a text too large to hold: `size` bytes at `offset` of the file descriptor `source`, CRLF."""
+        temporary = os.path.join(self.path, b"tmp", b"M%d" % uid)
+        fd = os.open(temporary, CREATE, FILE_MODE)
+        try:
+            length, virtual = copy_lf(source, offset, size, fd)
+            os.utime(fd, (seconds, seconds))
+        finally:
+            os.close(fd)
+        self.bare_lf += virtual != size
+        name = b"%d.M%d%b%d,W=%d" % (seconds, uid, self.suffix, length, virtual)
+        os.rename(temporary, name + b":2," + letters, dst_dir_fd=self.directories[recent])
+        self.enlist(uid, name)
+        self.messages += 1
+        self.bytes += length
+        return name
+
+    def link(self, uid, recent, letters, source, name):
+        """Append a message that exists as a Maildir file already (path `source`), under its own base name."""
+        os.link(source, name + b":2," + letters, dst_dir_fd=self.directories[recent])
+        self.enlist(uid, name)
+        self.messages += 1
+        self.bytes += os.stat(source).st_size
+
+    def enlist(self, uid, name):
+        self.lines.append(b"%d :%b\n" % (uid, name))
+        if len(self.lines) > 4096:
+            self.flush()
+
+    def flush(self):
+        data = memoryview(b"".join(self.lines))
+        self.lines = []
+        while data:
+            data = data[os.write(self.uidlist, data):]
+
+    def close(self, uidvalidity, uidnext, guid, keywords=b""):
+        """Finish the folder: uidlist head, dovecot-keywords. guid is 32 hexadecimal digits."""
+        self.flush()
+        write_uidlist_head(self.uidlist, uidvalidity, uidnext, guid)
+        self.abandon()
+        if keywords:
+            write_file(os.path.join(self.path, b"dovecot-keywords"), keywords)
+
+    def abandon(self):
+        """Close what is open, whatever state the folder is in."""
+        for fd in self.directories + [self.uidlist]:
+            if fd >= 0:
+                os.close(fd)
+        self.directories, self.uidlist = [], -1
+
+
+def write_uidlist_head(fd, uidvalidity, uidnext, guid):
+    """The first line of dovecot-uidlist, padded between its fields to UIDLIST_HEAD bytes."""
+    head = b"3 V%d" % uidvalidity
+    rest = b"N%d G%b\n" % (uidnext, guid)
+    os.pwrite(fd, head + b" " * (UIDLIST_HEAD - len(head) - len(rest)) + rest, 0)
+
+
+def copy_lf(source, offset, size, target):
+    """Copy CRLF text between descriptors in pieces, with LF line ends → (bytes written, bytes as IMAP shows them)."""
+    length = virtual = 0
+    before = b""  # the last byte written: to_lf() must see whether a CR came before
+    held = b""    # a CR at the end of a piece waits for what follows
+    end = offset + size
+    while offset < end or held:
+        piece = os.pread(source, min(COPY_CHUNK, end - offset), offset) if offset < end else b""
+        if offset < end and not piece:
+            raise errors.ShortRead("the mailbox shrank while it was read", "", offset)
+        offset += len(piece)
+        piece, held = held + piece, b""
+        if piece.endswith(b"\r") and offset < end:
+            piece, held = piece[:-1], b"\r"
+        stored = to_lf(before + piece)[len(before):] if before == b"\r" else to_lf(piece)
+        virtual += virtual_size(before + stored) - len(before) if before == b"\r" else virtual_size(stored)
+        view = memoryview(stored)
+        while view:
+            view = view[os.write(target, view):]
+        length += len(stored)
+        before = stored[-1:] or before
+    return length, virtual
+
+
+def write_file(path, data, mode=FILE_MODE):
+    """Create a small file; it must not exist."""
+    fd = os.open(path, CREATE, mode)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view):]
+    finally:
+        os.close(fd)
+
+
+def guid(*parts):
+    """A mailbox GUID (32 hexadecimal digits) that is the same in every pass."""
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32].encode("ascii")

@@ -1,0 +1,217 @@
+"""Reader of MBX mailboxes by the rules of c-client 2007f (mbx_parse): header, message lines, UIDs, salvage.
+
+A file is 2,048 bytes of header, then for each message a line
+`dd-Mon-yyyy hh:mm:ss +zzzz,SIZE;KKKKKKKKFFFF-UUUUUUUU\\r\\n` and SIZE bytes of text with CRLF line ends.
+The file is read by pread in chunks: memory stays bounded, and a file that shrinks meanwhile gives an error, no SIGBUS.
+"""
+
+import os
+import re
+
+from . import dates, errors
+
+MAGIC = b"*mbx*\r\n"
+HEADER_SIZE = 2048
+KEYWORD_SLOTS = 30
+KEYWORD_LENGTH = 50
+SEEN, DELETED, FLAGGED, ANSWERED, OLD, DRAFT, EXPUNGED = 1, 2, 4, 8, 0x10, 0x20, 0x8000
+LAST_UID = 0xFFFFFFFE  # Dovecot needs a next UID that fits 32 bits
+
+LINE_LIMIT = 64
+CHUNK = 1 << 20
+LARGE = 2 << 20  # a text above this is not handed out as bytes; its reader copies it in pieces
+
+# As lax as c-client where a line is expected …
+LINE = re.compile(rb"([^,\r\n]{0,40}),(\d{1,19})[^;\r\n,]{0,8};([0-9A-Fa-f]{8})([0-9A-Fa-f]{4})-([0-9A-Fa-f]{8})\r\n")
+# … and strict where one is searched for in garbage.
+STRICT_LINE = re.compile(rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d [+-]\d{4},[1-9]\d{0,18};[0-9a-f]{12}-[0-9a-f]{8}\r\n")
+FIXED_DATE = re.compile(rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d [+-]\d\d[0-5]\d\Z")
+
+
+class Header:
+    """UIDVALIDITY, UIDLAST and keyword names (bytes; None where c-client ignores the slot) of an MBX header."""
+
+    def __init__(self, block, file=""):
+        if not block.startswith(MAGIC):
+            raise errors.NotMbx("no MBX file: it begins with {!r}".format(block[:16]), file, 0)
+        self.damage = None
+        if len(block) < HEADER_SIZE:
+            self.damage = errors.ShortHeader("the header has only {} of {} bytes".format(len(block), HEADER_SIZE), file, 0)
+        numbers = re.match(rb"([0-9A-Fa-f]{8})([0-9A-Fa-f]{8})\r\n", block[7:25])
+        if numbers is None:
+            self.damage = self.damage or errors.BadHeader("UIDVALIDITY and UIDLAST are unreadable", file, 7)
+        self.uidvalidity = int(numbers.group(1), 16) if numbers else 0
+        self.uidlast = int(numbers.group(2), 16) if numbers else 0
+        self.keywords = []
+        if numbers:
+            names = block[25:HEADER_SIZE]
+            names = names[:names.find(b"\0")] if b"\0" in names else names[:HEADER_SIZE - 25 - 10]
+            for name in names.split(b"\r\n")[:-1][:KEYWORD_SLOTS]:
+                if not name:
+                    break
+                self.keywords.append(name if len(name) <= KEYWORD_LENGTH else None)
+
+
+class Mailbox:
+    """One pass over an open MBX file.
+
+    fd stays the caller's. After messages() is exhausted these hold: uidvalidity, uidnext, expunged (messages hidden by
+    \\\\Expunged), renumbered (c-client would give new UIDs and UIDVALIDITY), damage (list of dicts with kind, offset,
+    length, what: ranges that belong to no message, or messages whose date was impossible: length 0).
+    """
+
+    format = "mbx"
+
+    def __init__(self, fd, file="", strict=False):
+        self.fd = fd
+        self.file = errors.printable(file)
+        self.strict = strict
+        self.size = os.fstat(fd).st_size
+        self.header = Header(os.pread(fd, HEADER_SIZE, 0), file)
+        self.uidvalidity = self.header.uidvalidity
+        self.uidlast = self.header.uidlast
+        self.keywords = self.header.keywords
+        self.expunged = 0
+        self.renumbered = False
+        self.damage = []
+        if self.header.damage is not None:
+            short = isinstance(self.header.damage, errors.ShortHeader)
+            self.note(type(self.header.damage), 0, self.size if short else HEADER_SIZE, self.header.damage.what)
+
+    @property
+    def uidnext(self):
+        return self.uidlast + 1
+
+    def note(self, kind, offset, length, what):
+        if self.strict:
+            raise kind(what, self.file, offset)
+        self.damage.append({"kind": kind.__name__, "offset": offset, "length": length, "what": what})
+
+    def lines(self, texts=True):
+        """Yield (offset, text offset, size, date, keywords, flags, uid, text) for each message line as it stands.
+
+        date is bytes, keywords, flags and uid are bytes of hexadecimal digits. text is bytes, or None when texts is
+        false or the message is larger than LARGE. Damaged ranges are noted and skipped.
+        """
+        fd, size, match_line = self.fd, self.size, LINE.match
+        want = CHUNK if texts else LINE_LIMIT
+        position, base, buffer = HEADER_SIZE, HEADER_SIZE, b""
+        while position < size:
+            start = position - base
+            match = match_line(buffer, start)
+            if match is None and base + len(buffer) < size and (not texts or start + LINE_LIMIT > len(buffer)):
+                buffer, base, start = os.pread(fd, want, position), position, 0
+                match = match_line(buffer)
+            if match is None or match.end() - start > LINE_LIMIT:
+                position = self.resynchronise(position, errors.BadMessageLine, buffer[start:start + 40])
+                continue
+            date, length, keywords, flags, uid = match.groups()
+            length = int(length)
+            text_offset = base + match.end()
+            end = text_offset + length
+            if length == 0:
+                self.note(errors.BadSize, position, text_offset - position, "a message of 0 bytes")
+                position = text_offset
+                continue
+            if end > size:
+                position = self.resynchronise(
+                    position, errors.ShortTail, b"runs to byte %d of %d" % (end, size), from_line=text_offset)
+                continue
+            text = None
+            if texts and length <= LARGE:
+                start = text_offset - base
+                text = buffer[start:start + length]
+                if len(text) < length:
+                    buffer, base = os.pread(fd, max(want, length), text_offset), text_offset
+                    text = buffer[:length]
+                    if len(text) < length:
+                        raise errors.ShortRead("the mailbox shrank while it was read", self.file, text_offset)
+            yield position, text_offset, length, date, keywords, flags, uid, text
+            position = end
+
+    def resynchronise(self, position, kind, detail, from_line=None):
+        """Note the damage at position and return where the next well-formed message line stands, or the end."""
+        found = self.next_line(from_line or position + 1)
+        if kind is errors.ShortTail:
+            what = "a message {}, the end of the file".format(detail.decode("ascii"))
+            if found < self.size:
+                kind, what = errors.BadSize, "a message {}, though more messages follow".format(detail.decode("ascii"))
+        else:
+            what = "no message line here but {!r}".format(detail)
+        self.note(kind, position, found - position, what)
+        return found
+
+    def next_line(self, position):
+        """Offset of the next well-formed message line at or after position; the file's size when there is none."""
+        while position < self.size:
+            block = os.pread(self.fd, CHUNK, position)
+            if not block:
+                break
+            for match in STRICT_LINE.finditer(block):
+                if self.plausible(block, match, position):
+                    return position + match.start()
+            if len(block) <= LINE_LIMIT:
+                break
+            position += len(block) - LINE_LIMIT
+        return self.size
+
+    def plausible(self, block, match, base):
+        """A found line counts when its message ends at the end of the file, at another line, or is a short tail."""
+        size = int(match.group().split(b",")[1].split(b";")[0])
+        end = base + match.end() + size
+        if end >= self.size:
+            return end == self.size or dates.internaldate(match.group().split(b",")[0]) is not None
+        return LINE.match(os.pread(self.fd, LINE_LIMIT, end)) is not None
+
+    def messages(self, texts=True):
+        """Yield (uid, recent, flags, keyword bits, seconds, size, text offset, text) for each visible message.
+
+        UIDs are those c-client has or would assign: UID 0 takes the next in file order (an expunged message takes one
+        too); a UID that does not rise, or lies above UIDLAST, makes c-client renumber from there on under a new
+        UIDVALIDITY. Ours is the old one plus one, so that every pass gives the same.
+        """
+        last = 0
+        uidlast = self.uidlast
+        known_days = {}
+        seconds = 0
+        fixed_date = FIXED_DATE.match
+        for position, text_offset, size, date, keywords, flags, uid, text in self.lines(texts):
+            uid = int(uid, 16)
+            flags = int(flags, 16)
+            if uid and (uid <= last or uid > uidlast or uid > LAST_UID):
+                self.renumbered = True
+                uid = 0
+                uidlast = last
+            if not uid or flags & EXPUNGED:
+                recent = True
+                if not uid:
+                    uidlast += 1
+                    uid = uidlast
+                if flags & EXPUNGED:
+                    last = uid
+                    self.uidlast = uidlast
+                    self.expunged += 1
+                    continue
+            else:
+                recent = not flags & OLD
+            last = uid
+            self.uidlast = uidlast
+            if fixed_date(date):
+                key = date[:11] + date[20:]
+                day = known_days.get(key, 0)
+                if day == 0:
+                    day = known_days[key] = dates.internaldate(date[:12] + b"00:00:00" + date[20:])
+                when = None if day is None else max(
+                    0, day + int(date[12:14]) * 3600 + int(date[15:17]) * 60 + int(date[18:20]))
+            else:
+                when = dates.internaldate(date)
+                when = when if when is None else max(0, when)
+            if when is None:
+                self.note(errors.BadDate, position, 0, "impossible date {!r}; the date of the message before it is "
+                          "taken".format(date))
+                when = seconds
+            seconds = when
+            yield uid, recent, flags, int(keywords, 16), when, size, text_offset, text
+        self.uidlast = uidlast
+        if self.renumbered or not self.uidvalidity:
+            self.uidvalidity = self.uidvalidity % 0xFFFFFFFF + 1

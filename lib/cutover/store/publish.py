@@ -1,0 +1,174 @@
+"""Put a staged tree in the place of a user's Maildir, in one step, and take it back.
+
+Below <work>/<run>/ : staging/USER (being made), aside/USER (the tree that was replaced), unpublished/USER (a converted tree
+taken back), salvage/USER (damaged ranges), state/USER.json. Nothing of a user's is ever deleted. The state of a user is read
+from the world (the marker in the live tree), the state file only says more about it: after a crash anywhere the same call
+settles what was begun.
+"""
+
+import json
+import os
+import time
+
+from . import errors, existing, marker, syscalls
+
+AREAS = ("staging", "aside", "unpublished", "salvage", "state")
+
+
+def paths(plan, user):
+    """Places of one user, bytes: live, staging, aside, unpublished, salvage, state."""
+    run = os.path.join(os.fsencode(plan["work"]), os.fsencode(plan["run"]))
+    name = os.fsencode(user["user"])
+    places = {area: os.path.join(run, os.fsencode(area), name) for area in AREAS}
+    places["state"] += b".json"
+    places["live"] = os.path.abspath(os.fsencode(user["maildir"]))
+    return places
+
+
+def make_areas(plan):
+    """Create the run's directories. Users must be able to pass through to staging; only root may list them."""
+    work = os.fsencode(plan["work"])
+    run = os.path.join(work, os.fsencode(plan["run"]))
+    os.makedirs(work, 0o711, exist_ok=True)
+    for directory in (run, *(os.path.join(run, os.fsencode(area)) for area in AREAS)):
+        if not os.path.isdir(directory):
+            os.mkdir(directory)
+        os.chmod(directory, 0o700 if directory.endswith((b"/state", b"/salvage")) else 0o711)
+
+
+def is_published(plan, user, places):
+    """The live tree's marker when this run made it, else None."""
+    values = marker.read(places["live"])
+    if values and values.get("complete") and values.get("run") == plan["run"] and values.get("user") == user["user"]:
+        return values
+    return None
+
+
+def settle(plan, user):
+    """Finish what a crash left half done. → the live marker when the user is published by this run, else None."""
+    places = paths(plan, user)
+    values = is_published(plan, user, places)
+    staged = marker.read(places["staging"])
+    if values:
+        if os.path.lexists(places["staging"]):
+            if staged and staged.get("run") == plan["run"] and staged.get("tree") != values["tree"]:
+                marker.remove_staged(places["staging"], plan["run"])
+            else:
+                set_aside(places["staging"], places["aside"])
+        if (read_state(places) or {}).get("tree") != values["tree"]:
+            write_state(places, dict(values, phase="published", published_at=time.time()))
+        return values
+    if not os.path.lexists(places["live"]) and os.path.isdir(places["aside"]):
+        # killed between the two renames of a file system that cannot exchange
+        if staged and staged.get("complete") and staged.get("run") == plan["run"]:
+            os.rename(places["staging"], places["live"])
+            write_state(places, dict(staged, phase="published", published_at=time.time()))
+            return staged
+        os.rename(places["aside"], places["live"])
+    elif staged is None and os.path.isdir(places["staging"]) and os.listdir(places["staging"]):
+        raise errors.PublishError("a tree without the converter's mark stands in staging", places["staging"])
+    taken = marker.read(places["aside"])
+    if taken and taken.get("run") == plan["run"]:  # killed in unpublish, after the exchange
+        set_aside(places["aside"], places["unpublished"])
+    return None
+
+
+def set_aside(tree, target):
+    """Move a tree to where it is kept; a number is added when that place is taken."""
+    path, number = target, 1
+    while os.path.lexists(path):
+        number += 1
+        path = target + b".%d" % number
+    os.rename(tree, path)
+    syscalls.sync_directory(os.path.dirname(path))
+    syscalls.sync_directory(os.path.dirname(tree))
+    return path
+
+
+def publish(plan, user, values, known):
+    """Swap a staged, synced tree in. known: base names of the reconciled new-side messages by folder.
+
+    → number of messages that came to the replaced tree meanwhile (linked into new/ of the published one).
+    """
+    places = paths(plan, user)
+    live, staging = places["live"], places["staging"]
+    if os.path.lexists(places["aside"]):
+        raise errors.PublishError("a tree was set aside here before, though this user is not published", places["aside"])
+    late = 0
+    if os.path.lexists(live):
+        late += take_late(live, staging, known)
+        if late:
+            syscalls.syncfs(staging)
+        if not syscalls.exchange(staging, live):
+            os.rename(live, places["aside"])
+            os.rename(staging, live)
+        else:
+            late += take_late(staging, live, known)
+            set_aside(staging, places["aside"])
+    else:
+        parent = os.path.dirname(live)
+        if not os.path.isdir(parent):
+            os.makedirs(parent)
+            os.chmod(parent, 0o755)
+        if not syscalls.rename_new(staging, live):
+            os.rename(staging, live)
+    write_state(places, dict(values, phase="published", published_at=time.time(), late=late))
+    return late
+
+
+def take_late(source, target, known):
+    """Link messages of `source` that are not in `known` into new/ of the same folder of `target` → their number."""
+    count = 0
+    for name in existing.folder_names(source):
+        seen = known.setdefault(name, set())
+        for subdir, entry in existing.listing(source, name):
+            base = existing.NAME_FLAGS.match(entry).group(1)
+            if base in seen:
+                continue
+            folder = os.path.join(target, existing.folder_directory(name))
+            if not os.path.isdir(folder):
+                folder = target
+            os.link(os.path.join(source, existing.folder_directory(name), subdir, entry),
+                    os.path.join(folder, b"new", base))
+            seen.add(base)
+            count += 1
+    return count
+
+
+def unpublish(plan, user):
+    """Give a user back the tree that was replaced. → "unpublished", or "not published" when there is nothing to do."""
+    places = paths(plan, user)
+    if settle(plan, user) is None:
+        return "not published"
+    state = read_state(places) or {}
+    live, aside = places["live"], places["aside"]
+    if os.path.isdir(aside):
+        if syscalls.exchange(live, aside):
+            set_aside(aside, places["unpublished"])
+        else:
+            set_aside(live, places["unpublished"])
+            os.rename(aside, live)
+    else:
+        set_aside(live, places["unpublished"])
+    syscalls.sync_directory(os.path.dirname(live))
+    write_state(places, dict(state, phase="unpublished", unpublished_at=time.time()))
+    return "unpublished"
+
+
+def read_state(places):
+    try:
+        with open(places["state"], "rb") as source:
+            return json.loads(source.read().decode("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def write_state(places, values):
+    temporary = places["state"] + b".tmp"
+    with open(temporary, "w") as target:
+        json.dump(values, target, sort_keys=True)
+        target.flush()
+        os.fsync(target.fileno())
+    os.rename(temporary, places["state"])
+    syscalls.sync_directory(os.path.dirname(places["state"]))
+    syscalls.sync_directory(os.path.dirname(places["live"])) if os.path.isdir(os.path.dirname(places["live"])) else None

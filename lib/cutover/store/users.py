@@ -1,0 +1,193 @@
+"""Conversion of many users by a pool of processes; the events say what became of each.
+
+A user passes through: settle (published already?) → prepare → folders → finish → sync and publish. Folders of one user are
+spread over the workers in parts of about PART_BYTES; one syncfs serves all users that wait for it.
+"""
+
+import os
+import time
+
+from . import errors, pool, publish, reconcile, stage, syscalls
+from . import plan as plans
+
+PART_BYTES = 32 << 20
+PROGRESS_SECONDS = 1.0
+
+
+def task_prepare(plan, user, report):
+    values = publish.settle(plan, user)
+    if values is not None:
+        return {"published": values}
+    return {"prepared": stage.prepare(user, plan.get("strict", False))}
+
+
+def task_folders(plan, user, items, lengths, new_folders, report):
+    results = []
+    for found, name, spool in items:
+        fallback = stage.fallback_uidvalidity(new_folders, name, found or spool)
+        results.append(stage.folder(user, found, name, spool, lengths, fallback, plan.get("strict", False), report))
+    return results
+
+
+def task_finish(plan, user, prepared, results, report):
+    return reconcile.finish(user, prepared, results)
+
+
+def task_publish(plan, batch, report):
+    """Sync once, then swap in each. → list of (user's name, late messages or None, error values or None)."""
+    syscalls.syncfs(os.path.join(os.fsencode(plan["work"]), os.fsencode(plan["run"])))
+    outcomes = []
+    for user, values, known in batch:
+        try:
+            outcomes.append((user["user"], publish.publish(plan, user, values, known), None))
+        except Exception as error:
+            outcomes.append((user["user"], None, pool.describe(error)))
+    return outcomes
+
+
+class Conversion:
+    """One run over a plan. run() → totals; nothing of it raises for the fault of a single user."""
+
+    def __init__(self, plan, emit):
+        self.plan, self.emit = plan, emit
+        self.users = {}
+        for user in plan["users"]:
+            places = publish.paths(plan, user)
+            self.users[user["user"]] = dict(user, run=plan["run"], host=plan["host"], staging=os.fsdecode(places["staging"]),
+                                            salvage=os.fsdecode(places["salvage"]))
+        self.pool = pool.Pool(plan["jobs"])
+        self.active = {}
+        self.staged = []
+        self.syncing = False
+        self.totals = {"users": len(self.users), "published": 0, "already": 0, "failed": 0, "messages": 0, "bytes": 0,
+                       "expunged": 0, "matched": 0, "appended": 0, "late": 0, "warnings": 0}
+        self.progress = {"messages": 0, "bytes": 0}
+
+    def run(self):
+        started = time.monotonic()
+        publish.make_areas(self.plan)
+        plans.check_places(self.plan)
+        self.emit("start", run=self.plan["run"], users=len(self.users), jobs=self.pool.jobs, host=self.plan["host"])
+        for user in self.users.values():
+            self.pool.submit(("prepare", user["user"]), task_prepare, self.plan, user)
+        said = started
+        try:
+            while self.pool.pending() or self.staged:
+                if self.staged and not self.syncing:
+                    batch, self.staged, self.syncing = self.staged, [], True
+                    self.pool.submit(("publish", [entry[0]["user"] for entry in batch]), task_publish, self.plan, batch,
+                                     urgent=True)
+                for tag, kind, value in self.pool.wait(PROGRESS_SECONDS / 2):
+                    self.handle(tag, kind, value)
+                if time.monotonic() - said >= PROGRESS_SECONDS:
+                    said = time.monotonic()
+                    self.say_progress()
+        finally:
+            self.pool.close()
+        self.say_progress()
+        self.emit("end", ok=not self.totals["failed"], seconds=round(time.monotonic() - started, 3), **self.totals)
+        return self.totals
+
+    def say_progress(self):
+        done = self.totals["published"] + self.totals["already"] + self.totals["failed"]
+        self.emit("progress", users_done=done, users=len(self.users), **self.progress)
+
+    def handle(self, tag, kind, value):
+        step, name = tag
+        if kind == "progress":
+            self.progress["messages"] += value[0]
+            self.progress["bytes"] += value[1]
+        elif kind == "failed":
+            self.syncing = self.syncing and step != "publish"
+            for failed in (name if step == "publish" else [name]):
+                self.fail(failed, value)
+        else:
+            getattr(self, "after_" + step)(name, value)
+
+    def fail(self, name, values):
+        """A user failed: said once; the rest of its tasks is let run out."""
+        state = self.active.setdefault(name, {"failed": False})
+        if not state["failed"]:
+            state["failed"] = True
+            self.totals["failed"] += 1
+            self.emit("error", user=name, **values)
+
+    def after_prepare(self, name, value):
+        user = self.users[name]
+        if "published" in value:
+            self.totals["already"] += 1
+            self.add_totals(value["published"])
+            self.emit("already", user=name, messages=value["published"]["messages"], bytes=value["published"]["bytes"])
+            return
+        prepared = value["prepared"]
+        items = [(prepared["inbox"], b"", prepared["spool"])] + [
+            (found, folder, None) for found, folder in prepared["folders"]]
+        parts = split(items)
+        new = prepared["new"]
+        self.active[name] = {"failed": False, "prepared": prepared, "results": [], "parts": len(parts)}
+        self.emit("user", user=name, folders=len(items), bytes=prepared["bytes"],
+                  new_side=len(new.messages) if new else 0)
+        for part in parts:
+            self.pool.submit(("folders", name), task_folders, self.plan, user, part, new.lengths if new else (), new.folders if new else {},
+                             urgent=True)
+
+    def after_folders(self, name, results):
+        state = self.active[name]
+        if state["failed"]:
+            return
+        state["parts"] -= 1
+        state["results"] += results
+        for result in results:
+            self.emit("folder", user=name, folder=errors.printable(result["folder"]) or "INBOX",
+                      messages=result["messages"], bytes=result["bytes"], expunged=result["expunged"],
+                      warnings=result["warnings"], damage=result["damage"])
+        if not state["parts"]:
+            self.pool.submit(("finish", name), task_finish, self.plan, self.users[name], state.pop("prepared"),
+                             state.pop("results"), urgent=True)
+
+    def after_finish(self, name, value):
+        values, known = value
+        self.active[name]["values"] = values
+        self.staged.append((self.users[name], values, known))
+
+    def after_publish(self, names, outcomes):
+        self.syncing = False
+        for name, late, error in outcomes:
+            if error is not None:
+                self.fail(name, error)
+                continue
+            values = self.active.pop(name)["values"]
+            self.totals["published"] += 1
+            self.totals["late"] += late
+            self.add_totals(values)
+            warnings = values["warnings"] + ([] if not late else [
+                "{} messages came to the new side while it was converted; they are in the published tree".format(late)])
+            self.emit("published", user=name, messages=values["messages"], bytes=values["bytes"],
+                      expunged=values["expunged"], matched=values["matched"], appended=values["appended"],
+                      folders=len(values["folders"]), warnings=warnings, renamed=values["renamed"],
+                      passed=values["passed"])
+
+    def add_totals(self, values):
+        for key in ("messages", "bytes", "expunged", "matched", "appended"):
+            self.totals[key] += values[key]
+        self.totals["warnings"] += len(values["warnings"]) + sum(len(entry["warnings"]) for entry in values["folders"])
+
+
+def split(items):
+    """Put folders together into parts of about PART_BYTES, largest first."""
+    def size(item):
+        return sum(found.size for found in (item[0], item[2]) if found)
+
+    parts, part, total = [], [], 0
+    for item in sorted(items, key=size, reverse=True):
+        if part and total + size(item) > PART_BYTES:
+            parts.append(part)
+            part, total = [], 0
+        part.append(item)
+        total += size(item)
+    return parts + ([part] if part else [])
+
+
+def convert(plan, emit):
+    """Convert all users of a checked plan → totals; totals["failed"] counts those that are not published."""
+    return Conversion(plan, emit).run()
