@@ -180,6 +180,8 @@ def summary(user, prepared, results, matched, left):
     for result in sorted(results, key=lambda result: result["folder"]):
         folders.append({
             "folder": errors.printable(result["folder"]) or "INBOX", "messages": result["messages"],
+            # exact names, for a reader of both sides: relative to the old folders' root, and below the Maildir
+            "old": result.get("old"), "name": os.fsdecode(result["folder"]),
             "bytes": result["bytes"], "expunged": result["expunged"], "uidvalidity": result["uidvalidity"],
             "uidnext": result["uidnext"], "spool": result.get("spool", 0), "appended": result.get("appended", 0),
             "damage": result["damage"], "warnings": result["warnings"]})

@@ -86,6 +86,7 @@ def folder(user, found, name, spool=None, lengths=(), fallback_uidvalidity=0, st
         found, spool = spool, None
     path = os.path.join(os.fsencode(user["staging"]), existing.folder_directory(name))
     result = empty_result(name)
+    result["old"] = os.fsdecode(found.name) if found is not None and name else ""
     fd = spool_fd = writer = None
     try:
         box = None
@@ -173,8 +174,8 @@ def write_messages(writer, box, fd, keywords, lengths, result, progress):
     letters_by_flags = maildir.LETTERS_BY_FLAGS
     letters_of = keywords.letters
     known = sum(keywords.letter) if keywords.letter else 0
-    add, hits, lf_already = writer.add, result["hits"], box.format == "mbox"
-    counted = done_bytes = 0
+    add, to_lf, hits, lf_already = writer.add, maildir.to_lf, result["hits"], box.format == "mbox"
+    counted = done_bytes = bare_lf = 0
     for uid, recent, flags, bits, seconds, size, offset, text in box.messages():
         letters = letters_by_flags[flags & 0x2f]
         if bits & known:
@@ -185,8 +186,9 @@ def write_messages(writer, box, fd, keywords, lengths, result, progress):
                 hits.append([key_of(writer, recent, name, letters), uid, b"new" if recent else b"cur",
                              name + b":2," + letters])
         else:
-            stored = text if lf_already else maildir.to_lf(text)
-            name = add(uid, recent, letters, seconds, stored, size)
+            stored, virtual = (text, size) if lf_already else to_lf(text)
+            bare_lf += virtual != size
+            name = add(uid, recent, letters, seconds, stored, virtual)
             if lengths and digest.body_length(stored) in lengths:
                 hits.append([digest.key(stored), uid, b"new" if recent else b"cur", name + b":2," + letters])
         counted += 1
@@ -194,6 +196,7 @@ def write_messages(writer, box, fd, keywords, lengths, result, progress):
             progress(counted, writer.bytes - done_bytes)
             counted, done_bytes = 0, writer.bytes
     progress(counted, writer.bytes - done_bytes)
+    writer.bare_lf += bare_lf
 
 
 def key_of(writer, recent, name, letters):
@@ -209,7 +212,7 @@ def write_spool(writer, fd, spool, uidnext, lengths, result):
     count = 0
     for flags, seconds, text in mbox.snarfed(fd, spool.path):
         letters = maildir.LETTERS_BY_FLAGS[flags & 0x2f]
-        name = writer.add(uidnext, True, letters, seconds, text)
+        name = writer.add(uidnext, True, letters, seconds, text, len(text) + text.count(b"\n"))
         if lengths and digest.body_length(text) in lengths:
             result["hits"].append([digest.key(text), uidnext, b"new", name + b":2," + letters])
         uidnext += 1
