@@ -1,0 +1,125 @@
+"""One message handed to one mail server, for all its recipients or for none."""
+
+import re
+import smtplib
+import ssl
+from collections.abc import Sequence
+
+from cutover.errors import CutoverError
+
+
+class SmtpError(CutoverError):
+    """A mail server is not as needed; the data of each kind are attributes."""
+
+    template = "{server}: SMTP failed"
+
+    def __init__(self, **data):
+        self.__dict__.update(data)
+        super().__init__(self.template.format(**data))
+
+
+class NoSmtp(SmtpError):
+    """No mail server answers at the address; nothing was sent."""
+
+    template = "{server}: no SMTP answer: {reason}"
+
+
+class SenderRefused(SmtpError):
+    """The server does not take mail from this sender; nothing was sent."""
+
+    template = "{server}: refused the sender {sender}: {reply}"
+
+
+class RecipientsRefused(SmtpError):
+    """The server refused some recipients, so the message was sent to none. `refused`: {recipient: reply}."""
+
+    template = "{server}: nothing was sent, since it refused {list}"
+
+
+class MessageRefused(SmtpError):
+    """The server took the addresses and refused the message."""
+
+    template = "{server}: refused the message for {list}: {reply}"
+
+
+class DeliveryUnknown(SmtpError):
+    """The link was lost after the message was sent and before it was acknowledged: it may arrive."""
+
+    template = "{server}: no answer to the message for {list} ({reason}): whether it was taken is UNKNOWN"
+
+
+def _reply(code: int, text: bytes) -> str:
+    return f"{code} {text.decode('utf-8', 'backslashreplace')}"
+
+
+# "2.0.0 4AO3C5xx012345 Message accepted for delivery" (sendmail), "2.0.0 Ok: queued as 4F1c2B" (Postfix)
+_QUEUE_ID = (re.compile(r"(?:\d\.\d\.\d )?(\S+) Message accepted"), re.compile(r"queued as (\S+)"))
+
+
+def queue_id(reply: str) -> str:
+    """The queue id in a server's answer to a message, or the whole answer if it names none."""
+    for pattern in _QUEUE_ID:
+        if found := pattern.search(reply):
+            return found.group(1)
+    return reply
+
+
+def send(
+    host_address: str,
+    port: int,
+    sender: str,
+    recipients: Sequence[str],
+    message: bytes,
+    timeout: float,
+    ca_file=None,
+    server_hostname: str | None = None,
+) -> str:
+    """Send `message` (its line ends become CRLF) and return the server's queue id.
+
+    `timeout`: seconds for each answer; a server may let a client wait before it greets it. With
+    `server_hostname` STARTTLS is required and the certificate checked. All recipients are accepted or none is sent to.
+    """
+    server, listed = f"{host_address}:{port}", ", ".join(recipients)
+    link = smtplib.SMTP(timeout=timeout, local_hostname="localhost")
+    try:
+        try:
+            code, text = link.connect(host_address, port)
+            if code != 220:
+                raise NoSmtp(server=server, reason=_reply(code, text))
+            # greet with the address literal (RFC 5321 §4.1.3): smtplib would look this machine's name up
+            ours = link.sock.getsockname()[0]
+            link.local_hostname = f"[IPv6:{ours}]" if ":" in ours else f"[{ours}]"
+            link.ehlo_or_helo_if_needed()
+            if server_hostname:
+                link._host = server_hostname  # the name the certificate is checked against
+                link.starttls(context=ssl.create_default_context(cafile=str(ca_file) if ca_file else None))
+                link.ehlo()
+            code, text = link.mail(sender)
+            if code != 250:
+                raise SenderRefused(server=server, sender=sender, reply=_reply(code, text))
+            answers = {recipient: link.rcpt(recipient) for recipient in recipients}
+        except (OSError, smtplib.SMTPException) as error:
+            raise NoSmtp(server=server, reason=error or type(error).__name__) from error
+        refused = {recipient: _reply(*answer) for recipient, answer in answers.items() if answer[0] not in (250, 251)}
+        if refused or not answers:
+            named = "; ".join(f"{recipient} ({reply})" for recipient, reply in refused.items()) or "an empty list"
+            raise RecipientsRefused(server=server, refused=refused, list=named)
+        try:
+            code, text = link.data(re.sub(rb"\r*\n", b"\r\n", message))
+        except smtplib.SMTPDataError as error:
+            reply = _reply(error.smtp_code, error.smtp_error)
+            raise MessageRefused(server=server, list=listed, reply=reply) from error
+        except (OSError, smtplib.SMTPException) as error:
+            raise DeliveryUnknown(server=server, list=listed, reason=error) from error
+        if code != 250:
+            raise MessageRefused(server=server, list=listed, reply=_reply(code, text))
+        return queue_id(text.decode("utf-8", "backslashreplace"))
+    finally:
+        _quit(link)
+
+
+def _quit(link: smtplib.SMTP) -> None:
+    try:
+        link.quit()
+    except (OSError, smtplib.SMTPException):
+        link.close()
