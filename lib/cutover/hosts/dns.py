@@ -58,9 +58,7 @@ class BadAnswer(DnsError):
 class NotAuthoritative(DnsError):
     """The server does not serve the zone."""
 
-    template = (
-        "{server}: is not authoritative for {what}{detail}. Is the zone's name right and does this server load it?"
-    )
+    template = "{server}: is not authoritative for {what}{detail}. Is the zone's name right and does this server load it?"
 
 
 class ZoneMissing(DnsError):
@@ -433,9 +431,7 @@ def update_permitted(server: Server, zone: str, key: Key, records: Iterable[Sequ
     server.update(trial, key)
 
 
-def wait_for_serial(
-    servers: Sequence[Server], zone: str, serial: int, timeout: float, pause: float = 0.2
-) -> dict[str, int]:
+def wait_for_serial(servers: Sequence[Server], zone: str, serial: int, timeout: float, pause: float = 0.2) -> dict[str, int]:
     """Ask until every server has at least this serial (RFC 1982 order) or `timeout` seconds have passed.
 
     Returns {server name: the serial it had last}; the caller compares.

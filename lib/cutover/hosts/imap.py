@@ -146,9 +146,7 @@ _SYSTEM = {flag.lower(): flag for flag in ("\\Seen", "\\Answered", "\\Flagged", 
 
 def _flag(token) -> str:
     """imapclient hands over a keyword made of digits as a number, and one called NIL as None."""
-    text = (
-        token.decode("utf-8", "surrogateescape") if isinstance(token, bytes) else str("NIL" if token is None else token)
-    )
+    text = token.decode("utf-8", "surrogateescape") if isinstance(token, bytes) else str("NIL" if token is None else token)
     return _SYSTEM.get(text.lower(), text)
 
 
@@ -451,6 +449,12 @@ class Session:
         self._examine(name)
         with self._during(f"searching {name}", folder=name):
             return list(self.client.search(["HEADER", header, value]))
+
+    def all(self, name: str) -> list[int]:
+        """UIDs of all messages, ascending. The folder is read as it is now."""
+        self._examine(name)
+        with self._during(f"searching {name}", folder=name):
+            return sorted(self.client.search("ALL"))
 
     def fetch(self, name: str, uid: int) -> bytes:
         """The bytes of one message as sent, without marking it seen."""

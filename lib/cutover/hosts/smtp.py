@@ -64,6 +64,21 @@ def queue_id(reply: str) -> str:
     return reply
 
 
+def greeting(host_address: str, port: int, timeout: float) -> str:
+    """A mail server's greeting, when it says that it takes mail; NoSmtp otherwise."""
+    server = f"{host_address}:{port}"
+    link = smtplib.SMTP(timeout=timeout, local_hostname="localhost")
+    try:
+        code, text = link.connect(host_address, port)
+        if code != 220:
+            raise NoSmtp(server=server, reason=_reply(code, text))
+        return _reply(code, text)
+    except (OSError, smtplib.SMTPException) as error:
+        raise NoSmtp(server=server, reason=error or type(error).__name__) from error
+    finally:
+        _quit(link)
+
+
 def send(
     host_address: str,
     port: int,

@@ -29,9 +29,7 @@ SESSIONS = 8  # sshd's MaxSessions is 10 by default and answers the eleventh wit
 LINKS = 4  # links beside the first, made when commands that were given up still occupy the sessions of the others
 DRAIN_GRACE = 2.0  # seconds to wait for end of file once the exit status is known: a daemon may hold the pipe for ever
 
-logging.getLogger("paramiko").addHandler(
-    logging.NullHandler()
-)  # what matters is raised; the rest is not the operator's
+logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what matters is raised; the rest is not the operator's
 
 
 class SshError(CutoverError):
@@ -83,10 +81,7 @@ class KeyUnusable(SshError):
 class KeyRefused(SshError):
     """The host does not accept the operator's key for this account."""
 
-    template = (
-        "{host}: {user} may not log in with the key {key_file}: "
-        "add {key_file}.pub to ~{user}/.ssh/authorized_keys there"
-    )
+    template = "{host}: {user} may not log in with the key {key_file}: add {key_file}.pub to ~{user}/.ssh/authorized_keys there"
 
 
 class NoAlgorithm(SshError):
@@ -111,8 +106,7 @@ class LinkLost(SshError):
     """The link went away after the command was sent: its outcome is unknown."""
 
     template = (
-        "{host}: the link was lost ({reason}) while running: {command}. "
-        "Whether it ran to its end is UNKNOWN: look at the host"
+        "{host}: the link was lost ({reason}) while running: {command}. Whether it ran to its end is UNKNOWN: look at the host"
     )
 
 
@@ -459,9 +453,7 @@ class Connection:
                 stream._out.clear()
             return self._result(stream, began, check)
 
-    def open(
-        self, argv: Sequence[str], *, sudo: bool = False, as_user: str | None = None, timeout: float = 60
-    ) -> Stream:
+    def open(self, argv: Sequence[str], *, sudo: bool = False, as_user: str | None = None, timeout: float = 60) -> Stream:
         """Start a command and talk to it; close it when done, since it occupies one of the connection's sessions."""
         return self._open(argv, sudo, as_user, timeout)
 
@@ -560,9 +552,7 @@ class Connection:
 
     def _retire(self, transport: paramiko.Transport) -> None:
         with self._connecting:
-            self._full = [
-                client for client in self._full if client.get_transport() and client.get_transport().is_active()
-            ]
+            self._full = [client for client in self._full if client.get_transport() and client.get_transport().is_active()]
             if self._client and self._client.get_transport() is transport and len(self._full) < LINKS:
                 self._full.append(self._client)
                 self._client = None
