@@ -29,7 +29,7 @@ def finish(user, prepared, results):
                 by_name[name] = adopt(user, tree, new, name, messages)
             elif messages:
                 append(user, tree, new, by_name[name], messages)
-        write_common(user, tree, prepared, by_name.values())
+        write_common(user, prepared, by_name.values())
         values = summary(user, prepared, by_name.values(), len(matched), len(left))
         marker.write(tree, values, user)
     except OSError as error:
@@ -78,9 +78,9 @@ def adopt(user, tree, new, name, messages):
     """A folder that only the new side has: it keeps its UIDVALIDITY and UIDs."""
     result = stage.empty_result(name)
     uidvalidity = stage.fallback_uidvalidity(new.folders, name)
-    with stage.acting_as(user.get("uid"), user.get("gid")):
-        maildir.FolderWriter(os.path.join(tree, existing.folder_directory(name)), maildir.host_name(user["host"]),
-                             uidvalidity, top=not name).close(uidvalidity, 1, b"0" * 32)
+    with stage.inside(user, name) as path:
+        maildir.FolderWriter(path, maildir.host_name(user["host"]), uidvalidity, top=not name).close(
+            uidvalidity, 1, stage.folder_guid(user, name, uidvalidity))
     result["uidvalidity"] = uidvalidity
     append(user, tree, new, result, messages, keep_uids=True)
     return result
@@ -120,8 +120,10 @@ def append(user, tree, new, result, messages, keep_uids=False):
         os.close(fd)
     if table != result["keywords"]:
         result["keywords"] = table
-        replace_file(user, os.path.join(path, b"dovecot-keywords"),
-                     b"".join(b"%d %s\n" % (index, word) for index, word in enumerate(table)))
+        with stage.inside(user, name) as path:
+            keywords = os.path.join(path, b"dovecot-keywords")
+            maildir.write_file(keywords + b".tmp", b"".join(b"%d %b\n" % entry for entry in enumerate(table)))
+            os.rename(keywords + b".tmp", keywords)
 
 
 def keyword_letters(new, message, table, result):
@@ -143,23 +145,17 @@ def keyword_letters(new, message, table, result):
     return bytes(sorted(letters))
 
 
-def replace_file(user, path, data):
-    with stage.acting_as(user.get("uid"), user.get("gid")):
-        maildir.write_file(path + b".tmp", data)
-        os.rename(path + b".tmp", path)
-
-
-def write_common(user, tree, prepared, results):
+def write_common(user, prepared, results):
     """subscriptions (both sides', old first) and dovecot-uidvalidity."""
     names = list(prepared["subscriptions"])
     if prepared["new"] is not None:
         names += new_subscriptions(prepared["new"].root)
     names = [name for name in dict.fromkeys(names) if name and b"\n" not in name]
-    with stage.acting_as(user.get("uid"), user.get("gid")):
-        maildir.write_file(os.path.join(tree, b"subscriptions"), b"".join(name + b"\n" for name in names))
+    with stage.inside(user):
+        maildir.write_file(b"subscriptions", b"".join(name + b"\n" for name in names))
         highest = max([result["uidvalidity"] for result in results] or [1])
-        maildir.write_file(os.path.join(tree, b"dovecot-uidvalidity"), b"%08x" % highest)
-        maildir.write_file(os.path.join(tree, b"dovecot-uidvalidity.%08x" % highest), b"", 0o444)
+        maildir.write_file(b"dovecot-uidvalidity", b"%08x" % highest)
+        maildir.write_file(b"dovecot-uidvalidity.%08x" % highest, b"", 0o444)
 
 
 def new_subscriptions(root):

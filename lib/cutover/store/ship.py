@@ -3,6 +3,7 @@
 The same sources give the same bytes: entries sorted, times fixed, modes fixed.
 """
 
+import io
 import os
 import zipfile
 
@@ -30,17 +31,24 @@ def sources():
     return [("__main__.py", MAIN), ("cutover/__init__.py", b"")] + found
 
 
+def content():
+    """The zipapp → bytes."""
+    target = io.BytesIO()
+    target.write(b"#!/usr/bin/env python3\n")
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, module in sources():
+            entry = zipfile.ZipInfo(name, FIXED_TIME)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, module)
+    return target.getvalue()
+
+
 def build(path):
     """Write the zipapp (executable) to `path` → its path. Errors: OSError."""
     temporary = str(path) + ".tmp"
     with open(temporary, "wb") as target:
-        target.write(b"#!/usr/bin/env python3\n")
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in sources():
-                entry = zipfile.ZipInfo(name, FIXED_TIME)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = 0o100644 << 16
-                archive.writestr(entry, content)
+        target.write(content())
     os.chmod(temporary, 0o755)
     os.replace(temporary, path)
     return path

@@ -20,19 +20,26 @@ def quiet(messages, size):
 
 
 @contextlib.contextmanager
-def acting_as(uid, gid):
-    """Create files as this user (when we are root)."""
-    if os.geteuid() != 0 or uid is None:
-        yield
-        return
+def inside(user, folder=b""):
+    """Work as the user inside the staged tree, by relative paths. → the folder's path.
+
+    The user need not be able to reach the tree by its absolute path: the directory is entered as root.
+    """
+    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
     group = os.getegid()
-    os.setegid(gid)
-    os.seteuid(uid)
+    switch = os.geteuid() == 0 and user.get("uid") is not None
     try:
-        yield
+        os.chdir(user["staging"])
+        if switch:
+            os.setegid(user["gid"])
+            os.seteuid(user["uid"])
+        yield existing.folder_directory(folder) or b"."
     finally:
-        os.seteuid(0)
-        os.setegid(group)
+        if switch:
+            os.seteuid(0)
+            os.setegid(group)
+        os.fchdir(before)
+        os.close(before)
 
 
 def prepare(user, strict=False):
@@ -84,7 +91,6 @@ def folder(user, found, name, spool=None, lengths=(), fallback_uidvalidity=0, st
     uid, gid = user.get("uid"), user.get("gid")
     if found is None and spool is not None:
         found, spool = spool, None
-    path = os.path.join(os.fsencode(user["staging"]), existing.folder_directory(name))
     result = empty_result(name)
     result["old"] = os.fsdecode(found.name) if found is not None and name else ""
     fd = spool_fd = writer = None
@@ -96,7 +102,7 @@ def folder(user, found, name, spool=None, lengths=(), fallback_uidvalidity=0, st
             spool_fd = source.open_mail(spool.path, uid, gid)
         keywords = keyword_table(found, box, user, strict, result) if box else KeywordTable([])
         try:
-            with acting_as(uid, gid):
+            with inside(user, name) as path:
                 uidvalidity = box.uidvalidity if box else 0
                 writer = maildir.FolderWriter(path, maildir.host_name(user["host"]),
                                               uidvalidity or fallback_uidvalidity, top=not name)
@@ -110,7 +116,8 @@ def folder(user, found, name, spool=None, lengths=(), fallback_uidvalidity=0, st
                 writer.close(result["uidvalidity"], uidnext, folder_guid(user, name, result["uidvalidity"]),
                              keywords.file_text())
         except OSError as error:
-            raise maildir.space_error(error, path) from error
+            where = os.path.join(os.fsencode(user["staging"]), existing.folder_directory(name))
+            raise maildir.space_error(error, where) from error
         result.update(messages=writer.messages, bytes=writer.bytes, keywords=keywords.names)
         if box is not None:
             result["expunged"] = box.expunged

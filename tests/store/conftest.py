@@ -1,0 +1,39 @@
+"""Fixtures of the store's tests: a mail host in an overlay (c-client and Dovecot), and builders of MBX files."""
+
+import os
+
+import pytest
+
+from store import build, oracle
+
+
+@pytest.fixture(scope="session")
+def mail_base():
+    if os.geteuid() != 0:
+        pytest.skip("needs root: the oracles run in an overlay over the lab's base")
+    from cutover import errors
+    from cutover.lab import base
+
+    try:
+        return base.ensure()
+    except errors.CutoverError as error:
+        pytest.skip(f"the lab's base cannot be made here: {error}")
+
+
+@pytest.fixture(scope="session")
+def mail_host(mail_base):
+    with oracle.mounted(mail_base) as root:
+        yield oracle.MailHost(root)
+
+
+@pytest.fixture
+def old_user(mail_host, request):
+    """A fresh user on the mail host."""
+    mail_host.complaints()
+    return mail_host.user(f"u{len(mail_host.users)}")
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A site of plain files: site.user("alice") makes homes, site.plan() the plan."""
+    return build.Site(tmp_path)

@@ -1,0 +1,187 @@
+"""Two readers that share nothing with the converter: c-client's imapd and Dovecot's imap, both run as the user, PREAUTH."""
+
+import base64
+import contextlib
+import hashlib
+import imaplib
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import tempfile
+
+DOVECOT = """
+mail_location = maildir:/var/imap/%u
+namespace inbox {
+  inbox = yes
+  separator = /
+}
+log_path = /tmp/dovecot.log
+info_log_path = /dev/null
+ssl = no
+mail_fsync = never
+stats_writer_socket_path =
+first_valid_uid = 500
+"""
+FIRST_UID = 2000
+imaplib._MAXLINE = 1 << 24
+
+
+class MailHost:
+    """A root directory (an overlay over the lab's base) with imapd, mailutil, dmail and Dovecot in it."""
+
+    def __init__(self, root):
+        self.root = pathlib.Path(root)
+        self.users = {}
+        (self.root / "etc/dovecot/oracle.conf").write_text(DOVECOT)
+        for name in ("var/imap", "tmp", "var/mail"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+            (self.root / name).chmod(0o1777)
+        # c-client logs through syslog only; Dovecot's complaints must be seen
+        self.log = self.root / "tmp/dovecot.log"
+        self.log.touch()
+        self.log.chmod(0o666)
+
+    def user(self, name):
+        """Make a user with a home; → User."""
+        uid = FIRST_UID + len(self.users)
+        home = self.root / "home" / name
+        (home / "mail").mkdir(parents=True)
+        with open(self.root / "etc/passwd", "a") as passwd:
+            passwd.write(f"{name}:x:{uid}:{uid}::/home/{name}:/bin/sh\n")
+        with open(self.root / "etc/group", "a") as group:
+            group.write(f"{name}:x:{uid}:\n")
+        for path in (home, home / "mail"):
+            os.chown(path, uid, uid)
+        self.users[name] = User(self, name, uid)
+        return self.users[name]
+
+    def complaints(self):
+        """What Dovecot logged since the last call."""
+        text = self.log.read_text()
+        self.log.write_text("")
+        return text
+
+
+class User:
+    def __init__(self, host, name, uid):
+        self.host, self.name, self.uid = host, name, uid
+        self.home = host.root / "home" / name
+        self.maildir = host.root / "var/imap" / name
+        self.spool = host.root / "var/mail" / name
+
+    def argv(self, *command):
+        return ["chroot", f"--userspec={self.uid}:{self.uid}", str(self.host.root), "/usr/bin/env", "-i",
+                f"HOME=/home/{self.name}", f"USER={self.name}", "TZ=UTC", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+                "/bin/sh", "-c", "cd; exec \"$@\"", "sh", *command]
+
+    def run(self, *command, stdin=b""):
+        done = subprocess.run(self.argv(*command), input=stdin, capture_output=True)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        return done.stdout
+
+    @contextlib.contextmanager
+    def cclient(self):
+        with self.imap("/usr/sbin/imapd") as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def dovecot(self):
+        with self.imap("/usr/lib/dovecot/imap", "-c", "/etc/dovecot/oracle.conf") as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def imap(self, *command):
+        connection = imaplib.IMAP4_stream(shlex.join(self.argv(*command)) + " 2>/dev/null")
+        try:
+            yield connection
+        finally:
+            with contextlib.suppress(Exception):
+                connection.logout()
+
+    def plan(self, run="r1", work=None, **more):
+        return {"run": run, "work": str(work or self.host.root / "var/imap/.work"), "jobs": 2, "host": "mailboxvm",
+                "users": [self.entry(**more)]}
+
+    def entry(self, **more):
+        return {"user": self.name, "uid": self.uid, "gid": self.uid,
+                "inbox": [str(self.home / "mbox"), str(self.home / "INBOX")], "spool": str(self.spool),
+                "folders": str(self.home / "mail"), "subscriptions": str(self.home / ".mailboxlist"),
+                "maildir": str(self.maildir), **more}
+
+
+def ok(answer):
+    assert answer[0] == "OK", answer
+    return answer[1]
+
+
+def quoted(name):
+    return b'"' + name.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+FETCHED = re.compile(rb"(\d+) \(UID (\d+) FLAGS \(([^)]*)\) INTERNALDATE \"([^\"]*)\" RFC822\.SIZE (\d+) BODY\[\]", re.S)
+
+
+def view(connection, name):
+    """EXAMINE a folder → {"uidvalidity", "uidnext", "messages": [(uid, flags, date, size, digest)]}; date in seconds."""
+    connection.untagged_responses.clear()
+    ok(connection.select(quoted(name).decode("latin-1"), readonly=True))
+    answers = dict(connection.untagged_responses)
+    uidvalidity = int(answers["UIDVALIDITY"][-1])
+    uidnext = int(answers["UIDNEXT"][-1])
+    messages = []
+    if int(answers["EXISTS"][-1]):
+        for item in ok(connection.fetch("1:*", "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])")):
+            if not isinstance(item, tuple):
+                match = FETCHED.match(item)
+                if match:  # an empty text comes as "" instead of a literal
+                    messages.append(message(match, b""))
+                continue
+            messages.append(message(FETCHED.match(item[0]), item[1]))
+    return {"uidvalidity": uidvalidity, "uidnext": uidnext, "messages": messages}
+
+
+def message(match, text):
+    from cutover.store import dates
+
+    flags = tuple(sorted(flag.lower() for flag in match.group(3).split()))
+    return (int(match.group(2)), flags, max(0, dates.internaldate(match.group(4))), int(match.group(5)),
+            hashlib.sha256(text.replace(b"\r\n", b"\n")).hexdigest()[:16])
+
+
+def folder_list(connection, reference="", pattern="*"):
+    """Names by LIST."""
+    names = []
+    for item in ok(connection.list(f"\"{reference}\"", f"\"{pattern}\"")):
+        if isinstance(item, tuple):
+            names.append(item[1])
+        elif item:
+            name = re.match(rb"\(.*?\) (?:\"[^\"]*\"|NIL) (.*)\Z", item, re.S).group(1)
+            names.append(name[1:-1].replace(b'\\"', b'"').replace(b"\\\\", b"\\") if name.startswith(b'"') else name)
+    return names
+
+
+@contextlib.contextmanager
+def mounted(base):
+    """An overlay over the base, with /dev and /proc, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="cutover-store-", dir="/var/tmp") as scratch:
+        top = pathlib.Path(scratch)
+        for name in ("upper", "work", "root"):
+            (top / name).mkdir()
+        root = top / "root"
+        call = lambda *argv: subprocess.run(argv, check=True)  # noqa: E731
+        call("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={base},upperdir={top}/upper,workdir={top}/work", str(root))
+        try:
+            call("mount", "--bind", "/dev", str(root / "dev"))
+            call("mount", "-t", "proc", "proc", str(root / "proc"))
+            yield root
+        finally:
+            for path in (root / "proc", root / "dev", root):
+                subprocess.run(["umount", "-l", str(path)], check=False, stderr=subprocess.DEVNULL)
+
+
+def mutf7(text):
+    """Python's view of modified UTF-7, independent of the converter's."""
+    return re.sub("[^\x20-\x7e]+", lambda match: "&" + base64.b64encode(match.group().encode("utf-16-be")).decode()
+                  .rstrip("=").replace("/", ",") + "-", text.replace("&", "&-")).encode()
