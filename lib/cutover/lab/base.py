@@ -3,16 +3,16 @@
 import contextlib
 import fcntl
 import hashlib
-import importlib.resources
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 
 from cutover import errors
-from cutover.lab import machine, paths
+from cutover.lab import machine, paths, resources
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -30,15 +30,10 @@ DPKG_OPTIONS = ("force-unsafe-io", "path-exclude=/usr/share/man/*", "path-exclud
 APT_OPTIONS = ('Acquire::Languages "none"', 'Acquire::Retries "3"')
 
 
-def files(name):
-    """Text of a static file that comes with the lab."""
-    return (importlib.resources.files("cutover.lab") / "files" / name).read_text()
-
-
 def recipe():
     """Everything that decides what the base holds, as a JSON-able dict; a change makes another base."""
     return {"suite": SUITE, "packages": PACKAGES, "dpkg": DPKG_OPTIONS, "apt": APT_OPTIONS,
-            "imapd": files("build-imapd.sh"), "trim": files("trim.sh")}
+            "imapd": resources.read("files/build-imapd.sh"), "trim": resources.read("files/trim.sh")}
 
 
 def path():
@@ -95,15 +90,15 @@ def _build(base):
     with open(log, "wb") as output:
         try:
             _call(_mmdebstrap(root), output)
-            _chroot(root, files("trim.sh"), output)
+            _chroot(root, resources.read("files/trim.sh"), output)
             _imapd(part, root, output)
             os.chmod(root, 0o755)
             root.rename(base)
         except subprocess.CalledProcessError as error:
             output.flush()
             tail = "\n".join(log.read_text(errors="replace").strip().splitlines()[-15:])
-            raise errors.CutoverError(f"building the lab's base failed ({error.cmd[0]}, exit {error.returncode}); the end "
-                                      f"of {log}:\n{tail}") from None
+            raise errors.CutoverError(f"building the lab's base failed ({error.cmd[0]}, exit {error.returncode}); "
+                                      f"the end of {log}:\n{tail}") from None
         finally:
             _discard(part)
 
@@ -119,11 +114,11 @@ def _proxies():
     """This machine's own apt proxy settings: mmdebstrap does not read them, and a closed network needs them."""
     done = subprocess.run(["apt-config", "dump"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     return [line.rstrip(";") for line in done.stdout.splitlines()
-            if line.startswith("Acquire::http") and "::proxy" in line.lower().split(" ")[0] and not line.endswith('"";')]
+            if re.match(r'Acquire::https?::Proxy(::\S+)? "[^"]', line, re.IGNORECASE)]
 
 
 def _imapd(part, root, output):
-    """Build imapd in an overlay of the base that is thrown away: purging a compiler from the base takes sendmail along."""
+    """Build imapd in an overlay of the base that is thrown away: purging a compiler again takes sendmail along."""
     layer = part / "layer"
     merged = layer / "merged"
     layer.mkdir()
@@ -135,7 +130,7 @@ def _imapd(part, root, output):
     resolv = merged / "etc/resolv.conf"
     resolv.unlink(missing_ok=True)
     resolv.write_bytes(pathlib.Path("/etc/resolv.conf").read_bytes())
-    _chroot(merged, files("build-imapd.sh"), output)
+    _chroot(merged, resources.read("files/build-imapd.sh"), output)
     shutil.copyfile(merged / "build/out", root / "usr/sbin/imapd")
     os.chmod(root / "usr/sbin/imapd", 0o755)
 
@@ -149,8 +144,10 @@ def _chroot(root, script, output):
 
 def _call(command, output):
     environment = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
-    environment |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(command, check=True, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+    environment |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
+                    "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(command, check=True, env=environment, stdin=subprocess.DEVNULL, stdout=output,
+                   stderr=subprocess.STDOUT)
 
 
 def _discard(part):

@@ -1,13 +1,11 @@
 """What is written into a host's root before its first start: names, keys, accounts, and each role's configuration."""
 
-import importlib.resources
 import os
 import secrets
-import string
 import subprocess
 
 from cutover import errors
-from cutover.lab import hosts, keys
+from cutover.lab import hosts, keys, resources
 
 # served as written in the user database of both MX; {users} is a line for each user
 USERDB = """\
@@ -21,12 +19,6 @@ Alice.Rossi:maildrop\talice@mailbox.lab.test
 secretariat:maildrop\tcarla@mailbox.lab.test, elena@mailbox.lab.test
 :default:mailname\tlab.test
 """
-
-
-def file(name, **values):
-    """Text of a static file of the lab; with values, its $names are filled in."""
-    text = (importlib.resources.files("cutover.lab") / "files" / name).read_text()
-    return string.Template(text).substitute(values) if values else text
 
 
 def prepare(host, root, lab, key, authority):
@@ -44,7 +36,7 @@ def prepare(host, root, lab, key, authority):
     users = hosts.USERS if host.has_users else ()
     passwords = "".join(f"{user}:{(keys.SECRETS / user).read_text()}\n" for user in users)
     done = subprocess.run(["unshare", "--uts", "sh", "-c", 'hostname "$1"; exec chroot "$2" /bin/sh -c "$3" sh "$4"',
-                           "sh", host.name, str(root), file("prepare.sh"), host.role],
+                           "sh", host.name, str(root), resources.read("files/prepare.sh"), host.role],
                           input=passwords, capture_output=True, text=True,
                           env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"})
     if done.returncode:
@@ -72,7 +64,7 @@ def _common(host, root, lab, key):
     servers = "".join(f"nameserver {hosts.HOSTS[name].address}\n" for name in ("ns1", "ns2"))
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     _put(root, "etc/resolv.conf", f"search {hosts.DOMAIN}\n{servers}options timeout:1 attempts:2\n")
-    _put(root, "etc/ssh/sshd_config.d/lab.conf", file("sshd.conf"))
+    _put(root, "etc/ssh/sshd_config.d/lab.conf", resources.read("files/sshd.conf"))
     _put(root, "etc/ssh/ssh_host_ed25519_key", key["key"], 0o600)
     _put(root, "etc/ssh/ssh_host_ed25519_key.pub", key["pub"] + "\n")
     _put(root, "etc/sudoers.d/operator", f"{hosts.OPERATOR} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
@@ -92,27 +84,27 @@ def _account(root, name, number, home):
 def _primary(host, root):
     # no mailboxold yet: the old server is known as mailbox until dns-rename
     addresses = {("mailbox" if each.role == "old" else name): each.address for name, each in hosts.HOSTS.items()}
-    _put(root, "etc/bind/named.conf", file("named-primary.conf", network=hosts.NETWORK, domain=hosts.DOMAIN,
+    _put(root, "etc/bind/named.conf", resources.read("files/named-primary.conf", network=hosts.NETWORK, domain=hosts.DOMAIN,
                                            key=hosts.TSIG_NAME, secondary=hosts.HOSTS["ns2"].address))
     _put(root, "etc/bind/tsig.key", keys.TSIG_KEY.read_text(), 0o640)
-    _put(root, f"var/cache/bind/{hosts.DOMAIN}", file("zone.lab", domain=hosts.DOMAIN, records="\n".join(
+    _put(root, f"var/cache/bind/{hosts.DOMAIN}", resources.read("files/zone.lab", domain=hosts.DOMAIN, records="\n".join(
         f"{name} IN A {address}" for name, address in addresses.items())))
-    _put(root, "etc/bind/zone.reverse", file("zone.reverse", domain=hosts.DOMAIN, records="\n".join(
+    _put(root, "etc/bind/zone.reverse", resources.read("files/zone.reverse", domain=hosts.DOMAIN, records="\n".join(
         f"{address.rpartition('.')[2]} IN PTR {name}.{hosts.DOMAIN}." for name, address in addresses.items())))
-    _put(root, "etc/bind/zone.root", file("zone.root"))
+    _put(root, "etc/bind/zone.root", resources.read("files/zone.root"))
 
 
 def _secondary(host, root):
-    _put(root, "etc/bind/named.conf", file("named-secondary.conf", network=hosts.NETWORK, domain=hosts.DOMAIN,
+    _put(root, "etc/bind/named.conf", resources.read("files/named-secondary.conf", network=hosts.NETWORK, domain=hosts.DOMAIN,
                                            primary=hosts.HOSTS["ns1"].address))
-    _put(root, "etc/bind/zone.root", file("zone.root"))
+    _put(root, "etc/bind/zone.root", resources.read("files/zone.root"))
 
 
 def _sendmail(root, kind, names):
-    _put(root, "etc/mail/sendmail.mc", file(f"{kind}.mc"))
-    _put(root, "etc/mail/m4/lab.m4", file("lab.m4"))
-    _put(root, "etc/mail/access", file("access"))
-    _put(root, "etc/mail/mailertable", file("mailertable"))
+    _put(root, "etc/mail/sendmail.mc", resources.read(f"files/{kind}.mc"))
+    _put(root, "etc/mail/m4/lab.m4", resources.read("files/lab.m4"))
+    _put(root, "etc/mail/access", resources.read("files/access"))
+    _put(root, "etc/mail/mailertable", resources.read("files/mailertable"))
     _put(root, "etc/mail/local-host-names", "".join(f"{name}\n" for name in ("localhost", *names)))
 
 
@@ -130,16 +122,16 @@ def _mailboxes(host, root, names):
 
 def _old(host, root):
     _mailboxes(host, root, ("mailbox", "mailboxold"))
-    _put(root, "etc/procmailrc", file("procmailrc.old"))
-    _put(root, "etc/xinetd.d/imap2", file("xinetd-imap2"))
-    _put(root, "etc/stunnel/imaps.conf", file("stunnel-imaps.conf"))
+    _put(root, "etc/procmailrc", resources.read("files/procmailrc.old"))
+    _put(root, "etc/xinetd.d/imap2", resources.read("files/xinetd-imap2"))
+    _put(root, "etc/stunnel/imaps.conf", resources.read("files/stunnel-imaps.conf"))
 
 
 def _new(host, root):
     _mailboxes(host, root, ("mailbox", "mailboxvm"))
-    _put(root, "etc/procmailrc", file("procmailrc.new"))
-    _put(root, "etc/dovecot/local.conf", file("dovecot-local.conf"))
-    _put(root, "etc/dovecot/conf.d/10-ssl.conf", file("dovecot-10-ssl.conf"))
+    _put(root, "etc/procmailrc", resources.read("files/procmailrc.new"))
+    _put(root, "etc/dovecot/local.conf", resources.read("files/dovecot-local.conf"))
+    _put(root, "etc/dovecot/conf.d/10-ssl.conf", resources.read("files/dovecot-10-ssl.conf"))
     for user, number in hosts.USERS.items():
         home = root / "home" / user
         home.mkdir(mode=0o700)

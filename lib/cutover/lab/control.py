@@ -9,9 +9,9 @@ import time
 
 from cutover import errors
 from cutover.lab import base as base_module
-from cutover.lab import config, container, hosts, keys, machine, network, paths, state
+from cutover.lab import config, container, hosts, keys, machine, network, paths, planting, state, store
+from cutover.lab import seed as seed_module
 
-STORE = paths.STATE / "store"
 # seconds until a host must answer on all its ports
 PATIENCE = 60
 
@@ -25,15 +25,24 @@ def up(fresh=False, seed=True, say=lambda text: None):
     """
     machine.require()
     base = base_module.ensure(say=say)
-    from cutover.lab import seed as seed_module
-
     with state.locked():
-        wanted = seed_module.ensure(base, say) if seed else None
+        wanted = seed_module.path(base) if seed else None
         marker = state.read()
         if fresh or _unusable(marker, base, wanted):
             _clean(grace=0)
             marker = None
+            if wanted is not None and not wanted.is_dir():
+                _plant(base, say)
         return _up(marker, base, wanted, say)
+
+
+def _plant(base, say):
+    """Make the seed's snapshot in a lab of its own, which is thrown away."""
+    say("planting the seeded mail (once; about two minutes) …")
+    _up(None, base, None, say)
+    planting.plant(say)
+    seed_module.save(base)
+    _clean(grace=0)
 
 
 def reset(say=lambda text: None):
@@ -48,8 +57,9 @@ def _unusable(marker, base, wanted):
 
 
 def _up(marker, base, snapshot, say):
-    if marker is None:
-        marker = _make(base, snapshot, say)
+    new = marker is None
+    if new:
+        marker = _make(base, snapshot)
     network.up()
     started = [name for name in hosts.HOSTS if not container.running(name)]
     for name in started:
@@ -62,12 +72,14 @@ def _up(marker, base, snapshot, say):
         pid, start = container.process(name)
         leader, leader_start = container.leader(name)
         marker["hosts"][name].update(pid=pid, start=start, leader=leader, leader_start=leader_start)
+    if new and snapshot is None:
+        planting.skeleton()
     marker["phase"] = "up"
     state.write(marker)
     return marker
 
 
-def _make(base, snapshot, say):
+def _make(base, snapshot):
     """Everything of a new lab but its processes. The marker says "starting" until they answer."""
     made = keys.make()
     authority = keys.Authority()
@@ -77,9 +89,7 @@ def _make(base, snapshot, say):
                   name: {"address": host.address, "fqdn": host.fqdn, "fingerprint": keys.fingerprint(made[name]["pub"])}
                   for name, host in hosts.HOSTS.items()}}
     state.write(marker)
-    from cutover.lab import seed as seed_module
-
-    seed_module.restore(snapshot, STORE)
+    seed_module.restore(snapshot)
     _new_store()
 
     def one(host):
@@ -97,18 +107,16 @@ def _in_parallel(function, items):
 
 def _new_store():
     """/var/imap of mailboxvm: a directory of each user's own, empty."""
-    imap = STORE / "imap"
-    imap.mkdir(parents=True)
     for user, number in hosts.USERS.items():
-        (imap / user).mkdir(mode=0o700)
-        os.chown(imap / user, number, number)
+        store.imap(user).mkdir(mode=0o700, parents=True)
+        os.chown(store.imap(user), number, number)
 
 
 def _binds(host):
     """Mail lies outside the overlays, so that mailboxvm sees mailboxold's as a SAN would show it: read-only."""
-    return {"old": [f"--bind={STORE}/home:/home", f"--bind={STORE}/spool:/var/mail"],
-            "new": [f"--bind={STORE}/imap:/var/imap", f"--bind-ro={STORE}/home:/srv/mailboxold/home",
-                    f"--bind-ro={STORE}/spool:/srv/mailboxold/spool"]}.get(host.role, [])
+    return {"old": [f"--bind={store.STORE}/home:/home", f"--bind={store.STORE}/spool:/var/mail"],
+            "new": [f"--bind={store.STORE}/imap:/var/imap", f"--bind-ro={store.STORE}/home:/srv/mailboxold/home",
+                    f"--bind-ro={store.STORE}/spool:/srv/mailboxold/spool"]}.get(host.role, [])
 
 
 def answers(host, port, timeout=1.0):
@@ -142,7 +150,7 @@ def _lacking(host):
         return "no init yet"
     shown = container.run(host.name, ["systemctl", "is-active", *host.units], check=False).stdout.split()
     if shown != ["active"] * len(host.units):
-        return "services " + ", ".join(f"{unit} {word}" for unit, word in zip(host.units, shown or ["unknown"]))
+        return "services " + ", ".join(f"{unit} {word}" for unit, word in zip(host.units, shown, strict=False))
     silent = [str(port) for port in host.ports if not answers(host, port)]
     return f"no answer on port {', '.join(silent)}" if silent else ""
 

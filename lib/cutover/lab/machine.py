@@ -1,4 +1,4 @@
-"""What this machine must have for the lab: root, and a few Debian packages, which are installed when they are missing."""
+"""What this machine must have for the lab: root, and a few Debian packages, installed when they are missing."""
 
 import os
 import shutil
@@ -40,8 +40,8 @@ def _install(packages, purpose):
     if shutil.which("apt-get") is None:
         raise errors.Missing(f"{purpose} needs {wanted} (Debian's package names), and this machine has no apt-get.")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-qq"],
-                    ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", *packages]):
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]
+    for command in (["apt-get", "update", "-qq"], [*install, *packages]):
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, errors="replace")
         # a failed update matters only when the install fails as well
