@@ -72,7 +72,7 @@ def rehearse(as_json, last, keep_lab):
     parameters = site.load(LAB_SITE)
     failed = None
     _say("lab: up, with its seeded mail …")
-    control.up(fresh=True, seed=True)
+    control.up(fresh=True, seed=True, say=_say)
     try:
         run = folder.create(parameters, "rehearse")
         _say(f"run: {run.path}")
@@ -119,8 +119,12 @@ def run(site_file, first, last, run_dir, as_json):
 @to_option
 @json_option
 def plan(site_file, first, last, as_json):
-    """Print each step's plan as things stand now. Reads the live site; changes nothing."""
-    from cutover import runbook, site
+    """Print each step's plan as things stand now. Reads the live site; changes nothing.
+
+    Exit status 1 when the site cannot be read, or a preflight check fails. A step that rests on earlier ones may have no
+    plan yet; that is no failure.
+    """
+    from cutover import runbook, site, steps
     from cutover.run import engine
     from cutover.ui import tables
 
@@ -128,26 +132,28 @@ def plan(site_file, first, last, as_json):
     failures, answer = 0, []
     for name in runbook.between(first, last):
         one = {"step": name}
+        stepper = engine.Engine(parameters, name, "plan")
         try:
-            stepper = engine.Engine(parameters, name, "plan")
-            try:
-                stepper.probe()
-                current = stepper.plan()
-                one.update(reason=current.reason, changes=[
-                    {"target": each.target, "title": each.title(), "text": each.describe(), "undo": each.undo_text()}
-                    for each in current.changes])
-                shown = tables.plan(current)
-                if not current.changes and name in ("preflight", "verify"):
-                    checks = stepper.verify()
-                    failures += not all(check.passed for check in checks)
-                    one["checks"] = [vars(check) for check in checks]
-                    shown = tables.checks(checks)
-            finally:
-                stepper.close()
+            stepper.probe()
+            current = stepper.plan()
+            one.update(reason=current.reason, changes=[
+                {"target": each.target, "title": each.title(), "text": each.describe(), "undo": each.undo_text()}
+                for each in current.changes])
+            shown = tables.plan(current)
+            if name == "preflight":
+                checks = stepper.verify()
+                failures += not all(check.passed for check in checks)
+                one["checks"] = [vars(check) for check in checks]
+                shown = tables.checks(checks)
+        except steps.CannotPlan as error:
+            one["not_yet"] = str(error)
+            shown = tables.Text(f"No plan as things stand: {error}")
         except errors.CutoverError as error:
             failures += 1
             one["error"] = str(error)
-            shown = tables.Text(f"no plan: {error}")
+            shown = tables.Text(f"FAIL {error}")
+        finally:
+            stepper.close()
         answer.append(one)
         if not as_json:
             click.echo(f"\n== {runbook.number(name):02d} {name}: {runbook.step(name).TITLE}\n{shown!r}")

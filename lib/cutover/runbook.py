@@ -45,9 +45,10 @@ def between(first: str | None, last: str | None) -> list:
 
 
 def states(events) -> dict:
-    """`{step: "passed" | "failed" | "begun" | "undone"}` for the steps a journal speaks of.
+    """`{step: "passed" | "failed" | "begun" | "undone" | "stale"}` for the steps a journal speaks of.
 
-    A step that passed and was run again counts by its last attempt; a rollback that passed undoes all before it.
+    A step that was run again counts by its last attempt. A step that changed something after a later one had passed makes
+    that later one stale: what it saw is no longer so. A rollback that passed undoes all before it.
     """
     found = {}
     for event in events:
@@ -56,14 +57,18 @@ def states(events) -> dict:
             continue
         if event["event"] == "step-begun":
             found[name] = "begun"
+        elif event["event"] == "step-failed":
+            found[name] = "failed"
+        elif event["event"] == "intent" and name in ORDER:
+            for other in ORDER[ORDER.index(name) + 1:]:
+                if found.get(other) == "passed":
+                    found[other] = "stale"
         elif event["event"] == "verified":
             found[name] = "passed" if event["passed"] else "failed"
             if name == "rollback" and event["passed"]:
                 for other in found:
                     if other != "rollback":
                         found[other] = "undone"
-        elif event["event"] == "step-failed":
-            found[name] = "failed"
     return found
 
 
@@ -79,4 +84,4 @@ def may_run(step_id: str, events) -> None:
 
 
 _SAID = {None: "has not run", "begun": "was begun and has not passed its verify", "failed": "did not pass",
-         "undone": "was rolled back"}
+         "undone": "was rolled back", "stale": "passed, but an earlier step has changed something since"}

@@ -20,7 +20,7 @@ def store_plan(site, run: str, users: list, jobs: int) -> dict:
     return {
         "run": run, "work": new.work, "jobs": jobs, "host": site.fqdn(site.roles.new),
         "users": [{
-            "user": user["user"], "uid": user["uid"], "gid": user["gid"],
+            "user": user["user"], "uid": user["uid"], "gid": user["gid"], "home": user["home"],
             "inbox": [old.on_new(fill(path, user)) for path in old.inbox],
             "spool": old.on_new(fill(old.spool, user)),
             "folders": old.on_new(fill(old.folders, user)),
@@ -51,10 +51,19 @@ runpy.run_path(program, run_name="__main__")
 
 
 def read_store(hosts, host: str, plan: dict, command: str, *options, timeout=600) -> dict:
-    """Run a reading command of the store package (`state`, `survey`) on a host, from memory. → its JSON answer."""
-    program, text = ship.read(), json.dumps(plan).encode()
+    """Run a reading command of the store package (`state`, `survey`) on a host, from memory.
+
+    → its JSON answer, with `users` by name. A survey that found unreadable files exits 1 and still answers.
+    """
+    program, text = ship.content(), json.dumps(plan).encode()
     argv = [hosts.site.new_store.python, "-c", _FROM_MEMORY, str(len(program)), str(len(text)), command, "--json", *options]
-    return json.loads(hosts.run(host, argv, sudo=True, input=program + text, timeout=timeout).out)
+    result = hosts.run(host, argv, sudo=True, input=program + text, timeout=timeout, check=False)
+    try:
+        answer = json.loads(result.out)
+    except ValueError:
+        said = result.err.decode("utf-8", "backslashreplace").strip()[-500:]
+        raise changes.ChangeFailed(f"{host}: store {command} ended with {result.rc} and said: {said or 'nothing'}") from None
+    return {**answer, "users": {each["user"]: each for each in answer["users"]}}
 
 
 def run_store(hosts, host: str, plan: dict, command: str, on_event):
@@ -65,7 +74,7 @@ def run_store(hosts, host: str, plan: dict, command: str, on_event):
     connection = hosts.ssh(host)
     folder = f"{plan['work']}/{plan['run']}"
     connection.run(["mkdir", "-p", "-m", "0700", plan["work"], folder], sudo=True)
-    connection.put(ship.read(), f"{folder}/{PYZ}", mode=0o600, sudo=True)
+    connection.put(ship.content(), f"{folder}/{PYZ}", mode=0o600, sudo=True)
     connection.put(json.dumps(plan).encode(), f"{folder}/{command}.plan.json", mode=0o600, sudo=True)
 
     def line(raw):
@@ -107,7 +116,7 @@ class _StoreChange(changes.Change):
 
         result = run_store(hosts, self.host, self._plan(hosts), command, event)
         if result.rc or errors:
-            what = "; ".join(" ".join(str(error[key]) for key in ("user", "file", "what", "do") if error.get(key))
+            what = "; ".join(" ".join(str(error[key]) for key in ("user", "file", "what", "todo") if error.get(key))
                              for error in errors[:10])
             raise changes.ChangeFailed(
                 f"{self.host}: store {command} ended with {result.rc}: "

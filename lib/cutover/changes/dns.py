@@ -28,7 +28,7 @@ class DnsUpdate(changes.Change):
         return "one DNS update: " + "; ".join(f"{name} {kind} {value}" for name, _, kind, value in adds)
 
     def describe(self):
-        return dns.Update.from_json(self.forward).text()
+        return dns.Update.from_json(self.forward).text().rstrip()
 
     def settled(self, hosts):
         server = hosts.dns(self.server)

@@ -25,7 +25,7 @@ class Hosts:
 
     def __init__(self, site):
         self.site = site
-        self.run_name = ""      # the run these hosts are worked on for; set by the engine
+        self.run_name = "RUN"   # the run these hosts are worked on for; set by the engine
         self.history = ()       # journaled intents with their inverse, for the rollback; set by the engine
         self._connections = {}
         self._lock = threading.Lock()
@@ -45,7 +45,7 @@ class Hosts:
 
     # --- ssh
 
-    def ssh(self, name: str) -> ssh.Connection:
+    def ssh(self, name: str) -> "ssh.Connection":
         """The connection to a host, opened on its first command."""
         self.prove()
         with self._lock:
@@ -56,16 +56,16 @@ class Hosts:
                     Path(site.ssh.key), Path(site.ssh.known_hosts))
             return self._connections[name]
 
-    def run(self, name: str, argv, **options) -> ssh.Result:
+    def run(self, name: str, argv, **options) -> "ssh.Result":
         return self.ssh(name).run(argv, **options)
 
     # --- the rest of the network, as an outsider sees it
 
-    def dns(self, name: str) -> dns.Server:
+    def dns(self, name: str) -> "dns.Server":
         self.prove()
         return dns.Server(name, self.site.address(name))
 
-    def dns_key(self) -> dns.Key:
+    def dns_key(self) -> "dns.Key":
         return dns.Key.load(self.site.dns.tsig_key)
 
     def port_open(self, name: str, port: int, timeout: float = 3.0) -> bool:

@@ -45,7 +45,7 @@ def look(hosts, user: str, tokens) -> dict:
     session = login(hosts, user, address, alias)
     try:
         names = [name for name, _, selectable in session.folders("*") if selectable]
-        newest = session.find("INBOX", None, None)[-1:]
+        newest = session.all("INBOX")[-1:]
         read = len(session.fetch("INBOX", newest[0])) if newest else 0
         found = {token: where(session, token, spam, names) for token, spam in tokens}
         return {"address": address, "folders": sorted(names), "read": read, "found": found}

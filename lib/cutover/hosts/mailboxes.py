@@ -5,11 +5,17 @@ services are closed to users. Always EXAMINE: reading changes nothing.
 """
 
 import contextlib
+import os
 
 from cutover import errors
 from cutover.hosts import imap
 
-SHOWN = 20      # differences told in full for one folder
+SHOWN = 20  # differences told in full for one folder
+
+
+def name(text: str) -> str:
+    """A folder's name as it lies on disk (modified UTF-7 or raw bytes) as imap.Session says it."""
+    return imap.decode_name(os.fsencode(text))
 
 
 @contextlib.contextmanager
@@ -59,22 +65,34 @@ def compare(old: imap.Folder, new: imap.Folder) -> dict:
     for message in old.messages:
         count += 1
         other = there.pop(message.uid, None)
-        found += [f"UID {message.uid}: missing"] if other is None else [
-            f"UID {message.uid}: {what}" for what in _differs(message, other)]
+        found += (
+            [f"UID {message.uid}: missing"]
+            if other is None
+            else [f"UID {message.uid}: {what}" for what in _differs(message, other)]
+        )
     extra = [message for _, message in sorted(there.items())]
-    if new.uidnext < old.uidnext:
+    if old.uidnext and new.uidnext < old.uidnext:
         found.append(f"UIDNEXT {old.uidnext} became {new.uidnext}")
-    found += [f"UID {message.uid}: not in the old folder, and below its UIDNEXT {old.uidnext}"
-              for message in extra if message.uid < old.uidnext]
-    return {"old": count, "new": count - sum(1 for text in found if text.endswith(": missing")) + len(extra),
-            "extra": extra, "differences": found[:SHOWN], "differing": len(found)}
+    found += [
+        f"UID {message.uid}: not in the old folder, and below its UIDNEXT {old.uidnext}"
+        for message in extra
+        if message.uid < old.uidnext
+    ]
+    return {
+        "old": count,
+        "new": count - sum(1 for text in found if text.endswith(": missing")) + len(extra),
+        "extra": extra,
+        "differences": found[:SHOWN],
+        "differing": len(found),
+    }
 
 
 def _differs(old, new):
     if old.flags != new.flags:
         lost, gained = sorted(old.flags - new.flags), sorted(new.flags - old.flags)
-        yield "flags " + " and ".join([*([f"lost {' '.join(lost)}"] if lost else []),
-                                       *([f"gained {' '.join(gained)}"] if gained else [])])
+        yield "flags " + " and ".join(
+            [*([f"lost {' '.join(lost)}"] if lost else []), *([f"gained {' '.join(gained)}"] if gained else [])]
+        )
     if old.internaldate != new.internaldate:
         yield f"INTERNALDATE {old.internaldate.isoformat()} became {new.internaldate.isoformat()}"
     if old.size != new.size:
@@ -92,58 +110,86 @@ def read_user(hosts, user: str, mapping: dict, level: str) -> list:
     site = hosts.site
     rows = []
     with old_session(hosts, user) as old, new_session(hosts, user) as new:
-        listed_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
-        for name in old_folders(old, site.old_store.imap_prefix):
-            row = {"user": user, "old_name": name, "new_name": mapping.get(name), "old": 0, "new": 0, "extra": 0, "spool": 0,
-                   "differences": [], "differing": 0, "passed_over": ""}
+        only_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
+        for old_name in old_folders(old, site.old_store.imap_prefix):
+            row = _row(user, old_name, mapping.get(old_name))
             rows.append(row)
-            try:
-                folder = old.read(name, level)
-            except imap.FolderUnreadable as error:
-                if row["new_name"] is None:
-                    row["passed_over"] = str(error)
-                else:
-                    row.update(differences=[f"c-client cannot read it: {error}"], differing=1)
-                continue
-            if row["new_name"] is None:
-                messages = list(folder.messages)
-                row.update(old=len(messages), differing=1, differences=["c-client reads it, the conversion passed it over"])
-                continue
-            listed_new.discard(row["new_name"])
-            try:
-                result = compare(folder, new.read(row["new_name"], level))
-            except errors.CutoverError as error:
-                row.update(differences=[str(error)], differing=1)
-                continue
-            extra = result.pop("extra")
-            row.update(result, extra=len(extra))
-            if name == "INBOX":
-                row["spool"] = _spool(old, site.old_store.spool.format(user=user, home=""), extra, row)
-        rows += [{"user": user, "old_name": None, "new_name": name, "old": 0, "new": 0, "extra": 0, "spool": 0,
-                  "differences": [], "differing": 0, "passed_over": "", "only_new": _count(new, name)}
-                 for name in sorted(listed_new)]
+            only_new.discard(row["new_name"])
+            _read_both(old, new, row, level)
+            if old_name == "INBOX":
+                _spool(old, site.old_store.spool.format(user=user, home=""), row)
+        for new_name in sorted(only_new):
+            count = new.status(new_name, ["MESSAGES"])["MESSAGES"]
+            rows.append({**_row(user, None, new_name), "new": count, "extra": count})
+    for row in rows:
+        del row["added"]
     return rows
 
 
-def _count(session, name):
-    return session.status(name, ["MESSAGES"]).get("MESSAGES", 0)
+def _row(user, old_name, new_name):
+    return {
+        "user": user,
+        "old_name": old_name,
+        "new_name": new_name,
+        "old": 0,
+        "new": 0,
+        "extra": 0,
+        "spool": 0,
+        "differences": [],
+        "differing": 0,
+        "passed_over": "",
+        "added": [],
+    }
 
 
-def _spool(session, path, extra, row):
-    """How many messages c-client finds in the spool; each must be among the new INBOX's extra ones, by digest."""
+def _read_both(old, new, row, level):
+    """Fill a row from both sides."""
+    try:
+        folder = old.read(row["old_name"], level)
+    except imap.FolderUnreadable as error:
+        if row["old_name"] == "INBOX":
+            folder = None  # a user who never had an INBOX; what is in the spool is told apart
+        elif row["new_name"] is None:
+            row["passed_over"] = f"no folder to c-client either ({error.reason})"
+            return
+        else:
+            _wrong(row, f"c-client cannot read it: {error}")
+            return
+    if row["new_name"] is None:
+        row["old"] = sum(1 for _ in folder.messages) if folder else 0
+        if row["old"]:
+            _wrong(row, f"c-client reads {row['old']} messages; the conversion passed it over")
+        return
+    try:
+        there = new.read(row["new_name"], level)
+    except errors.CutoverError as error:
+        _wrong(row, str(error))
+        return
+    if folder is None:
+        folder = imap.Folder(row["old_name"], there.uidvalidity, 0, [])
+    result = compare(folder, there)
+    row["added"] = result.pop("extra")
+    row.update(result, extra=len(row["added"]))
+
+
+def _wrong(row, text):
+    row["differences"].append(text)
+    row["differing"] += 1
+
+
+def _spool(session, path, row):
+    """c-client reads the spool; each message must be among those the new INBOX has beyond the old, by digest."""
     try:
         spool = list(session.read(path, "content").messages)
     except imap.FolderUnreadable:
-        return 0        # no spool file, or an empty one
-    digests = [message.digest for message in extra if message.digest]
+        return  # no spool file, or an empty one
+    row["spool"] = len(spool)
+    digests = [message.digest for message in row["added"] if message.digest]
     if digests:
         for message in spool:
             if message.digest in digests:
                 digests.remove(message.digest)
             else:
-                row["differences"].append(f"spool message of {message.internaldate.isoformat()} is not in the new INBOX")
-                row["differing"] += 1
-    elif len(extra) < len(spool):
-        row["differences"].append(f"{len(spool)} messages in the spool, {len(extra)} appended to the new INBOX")
-        row["differing"] += 1
-    return len(spool)
+                _wrong(row, f"the spool's message of {message.internaldate.isoformat()} is not in the new INBOX")
+    elif len(row["added"]) < len(spool):
+        _wrong(row, f"{len(spool)} messages in the spool, {len(row['added'])} added to the new INBOX")

@@ -76,7 +76,7 @@ def prove_lab(hosts, site):
         return hosts.run(name, ["cat", "/etc/cutover-lab"], check=False).text.strip()
 
     for name, found in hosts.each(site.hosts, mark).items():
-        if marker is None or found != marker["id"]:
+        if marker is None or found != marker["lab"]:
             raise NotTheLab(f"{name} does not carry the mark of the running lab: a rehearsal may not change it")
 
 

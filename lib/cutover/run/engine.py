@@ -138,7 +138,9 @@ class Engine:
                      "target": change.target})
         began = time.monotonic()
         try:
-            text = change.apply(self.hosts, self.report)
+            # a change may be journaled twice, by two attempts: then one undo settles both
+            settled = change.settled(self.hosts) if undoes is not None else None
+            text = f"already so: {settled.detail}" if settled and settled.done else change.apply(self.hosts, self.report)
         except BaseException as error:
             # an interrupt or a lost link leaves the change half done or done: unknown, never failed
             known = isinstance(error, errors.CutoverError) and not isinstance(error, ssh.LinkLost)

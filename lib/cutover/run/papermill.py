@@ -18,14 +18,14 @@ class StepFailed(errors.CutoverError):
     """A step's notebook ended without its verify having passed according to the journal."""
 
 
-def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float | None = None) -> str:
+def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float | None = None, template=None) -> str:
     """Execute a step's notebook. → the executed copy's name within the run folder. Raises StepFailed.
 
-    `timeout`: seconds a cell may take.
+    `timeout`: seconds a cell may take; `template`: another notebook than the step's own.
     """
     import papermill
 
-    template = site.PROJECT / "notebooks" / runbook.notebook_name(step_id)
+    template = template or site.PROJECT / "notebooks" / runbook.notebook_name(step_id)
     copy = _free_name(run, template.stem)
     values = {"site": str(parameters.path), "run_dir": str(run.path), "mode": "execute"}
     _refuse_unknown(papermill, template, values)

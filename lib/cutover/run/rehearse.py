@@ -12,11 +12,10 @@ def steps(parameters, run, names, say, watch=True):
 
     `say(text)` is told what goes on. With `watch`, the outage is measured from outside meanwhile.
     """
-    with hosts.Hosts(parameters) as reached:
-        with outage.Watch(reached, run) if watch else contextlib.nullcontext():
-            for name in names:
-                say(f"{runbook.number(name):2d}  {name} …")
-                papermill.execute(parameters, run, name)
+    with hosts.Hosts(parameters) as reached, outage.Watch(reached, run) if watch else contextlib.nullcontext():
+        for name in names:
+            say(f"{runbook.number(name):2d}  {name} …")
+            papermill.execute(parameters, run, name)
 
 
 def told(run) -> tables.Stack:

@@ -1,7 +1,5 @@
 """MBX folders become Maildir++ on the new server; each user's tree is published atomically, the earlier one set aside."""
 
-import json
-
 from cutover import changes, steps
 from cutover.changes import conversion
 from cutover.hosts import facts
@@ -38,8 +36,12 @@ def verify(found, site):
                           + (f"; missing {', '.join(missing[:10])}" if missing else ""), not missing,
                           "run this step again: it goes on with those that are missing")]
     for user, each in sorted(state.items()):
-        for warning in each.get("warnings", []):
-            checks.append(steps.Check(f"Is there something to know about {user}'s mail?", "nothing",
-                                      warning if isinstance(warning, str) else warning.get("text", json.dumps(warning)),
+        if each.get("warnings"):
+            checks.append(steps.Check(f"Is there something to know about {user}'s mail?", "nothing", "; ".join(each["warnings"]),
                                       True, "nothing is lost; tell the user if it matters to them", warning=True))
+        damage = [item for folder in each.get("folders", []) for item in folder["damage"]]
+        if damage:
+            checks.append(steps.Check(f"Was any of {user}'s files damaged?", "none", "; ".join(
+                f"{item.get('file')} at byte {item.get('offset')}: {item.get('what')}" for item in damage), True,
+                f"the bytes are set aside in {site.new_store.work}/{found['run']}/salvage/{user}", warning=True))
     return checks

@@ -37,7 +37,7 @@ def plan(found, site):
         _, replacements = _routed(mx["source"], site)
         if replacements or facts.source_as_map(_bytes(mx["source"])) != mx["map"]:
             listed.append(UserdbEdit(name, site.userdb.source, site.userdb.map, backup_path(site, found["run"]),
-                                     [[_text(old), _text(new)] for old, new in replacements]))
+                                     [list(pair) for pair in replacements]))
     if listed or any(mx["queued"] for mx in found["mx"].values()):
         # what was queued before still goes to the alias alone: it must be gone before the alias moves
         listed.append(DrainQueue(list(found["mx"]), site.limits.queue_drain))

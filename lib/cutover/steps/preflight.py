@@ -226,12 +226,17 @@ def _old_mail(found, site):
         return
     survey = found["survey"]["value"]
     total = survey["totals"]
-    bad = [f"{problem.get('file')}: {problem.get('what')}" for each in survey["users"].values()
-           for problem in each.get("problems", [])]
+    bad = [f"{problem['file']}: {problem['what']}" for each in survey["users"].values() for problem in each["errors"]]
     yield steps.Check(question, "every folder", f"{total['folders']} folders, {total['messages']} messages, "
-                      f"{total['bytes']} bytes" + (f"; {len(bad)} problems: " + "; ".join(bad[:OTHERS_SHOWN]) if bad else ""),
-                      total["folders"] > 0 and not bad, "mend or move aside each file named, then probe again")
-    passed = [f"{each['file']} ({each['why']})" for user in survey["users"].values() for each in user.get("passed_over", [])]
+                      f"{total['bytes']} bytes" + (f"; {len(bad)} unreadable: " + "; ".join(bad[:OTHERS_SHOWN]) if bad else ""),
+                      total["folders"] > 0 and not bad, "mend each file named (permissions, disk), then probe again")
+    damage = [f"{item['file']} at byte {item['offset']}: {item['what']}"
+              for each in survey["users"].values() for item in each["damage"]]
+    yield steps.Check("Is every old folder whole?", "no damage", f"{len(damage)} damaged ranges: "
+                      + "; ".join(damage[:OTHERS_SHOWN]) if damage else "no damage", True,
+                      "restore the file from a backup if you can; otherwise the conversion skips the range and sets it aside",
+                      warning=bool(damage))
+    passed = [f"{each['file']} ({each['why']})" for user in survey["users"].values() for each in user["passed"]]
     if passed:
         yield steps.Check("Which files among the folders are no folders?", "none, or known ones",
                           f"{len(passed)} passed over: " + "; ".join(passed[:OTHERS_SHOWN]), True,
@@ -242,7 +247,7 @@ def _old_mail(found, site):
         return
     factor, space = site.limits.space_factor, found["space"]["value"]
     for what, have, need in (("bytes", space["bytes"], total["bytes"]),
-                             ("inodes", space["inodes"], total["messages"] + 8 * total["folders"])):
+                             ("inodes", space["inodes"], total["inodes"])):
         wanted = int(need * factor)
         yield steps.Check(f"Are there enough free {what} on {site.roles.new}?", f"at least {wanted}",
                           "no limit" if have is None else str(have), have is None or have >= wanted,

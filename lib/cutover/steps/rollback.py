@@ -13,12 +13,14 @@ CONFIRM = True
 
 
 def open_intents(events):
-    """Journaled changes that were begun and not undone since, the latest first."""
-    undone = {event["undoes"] for event in events if event["event"] == "intent" and event.get("undoes") is not None
-              and any(other["event"] == "result" and other["intent"] == event["seq"] and other["outcome"] == "done"
-                      for other in events)}
-    return [event for event in reversed(events)
-            if event["event"] == "intent" and event["step"] != ID and event["seq"] not in undone]
+    """Journaled changes that were begun and not undone since, the latest first. A rollback that passed closes all before."""
+    closed = max((event["seq"] for event in events if event["event"] == "verified" and event["step"] == ID and event["passed"]),
+                 default=-1)
+    done = {event["intent"] for event in events if event["event"] == "result" and event["outcome"] == "done"}
+    undone = {event["undoes"] for event in events
+              if event["event"] == "intent" and event.get("undoes") is not None and event["seq"] in done}
+    return [event for event in reversed(events) if event["event"] == "intent" and event["step"] != ID
+            and event["seq"] not in undone and event["seq"] > closed]
 
 
 def probe(hosts, site):

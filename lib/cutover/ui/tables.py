@@ -9,7 +9,8 @@ import textwrap
 STYLE = ("border-collapse:collapse;font-size:13px;margin:.4em 0;max-width:100%")
 CELL = "border:1px solid #8888;padding:3px 8px;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere"
 BADGES = {"ok": "#1a7f37", "warn": "#9a6700", "FAIL": "#cf222e", "passed": "#1a7f37", "failed": "#cf222e", "undone": "#9a6700"}
-TEXT_WIDTH = 46
+TEXT_WIDTH = 46     # characters, of a column in text
+LONG = 12           # lines shown of a longer cell; in HTML the rest unfolds
 
 
 class Table:
@@ -17,7 +18,7 @@ class Table:
 
     def __init__(self, columns, rows, caption="", note="", monospace=()):
         self.columns, self.rows = list(columns), [[str(value) for value in row] for row in rows]
-        self.caption, self.note, self.monospace = caption, note, set(monospace)
+        self.caption, self.note, self.monospace = printable(caption), printable(note), set(monospace)
 
     def _repr_html_(self):
         out = [f"<p style='margin:.2em 0'><b>{html.escape(self.caption)}</b></p>"] if self.caption else []
@@ -34,16 +35,17 @@ class Table:
 
     def _cell(self, column, value):
         text = html.escape(printable(value))
+        lines = text.split("\n")
+        if len(lines) > LONG:
+            head, rest = "\n".join(lines[:LONG]), "\n".join(lines[LONG:])
+            text = f"{head}<details><summary>{len(lines) - LONG} more lines</summary>{rest}</details>"
         if value in BADGES:
             text = f"<b style='color:{BADGES[value]}'>{text}</b>"
         font = ";font-family:monospace" if column in self.monospace else ""
         return f"<td style='{CELL}{font}'>{text}</td>"
 
     def __repr__(self):
-        rows = [[textwrap.wrap(line, TEXT_WIDTH) or [""] for line in [printable(value).replace("\n", " ⏎ ")]][0]
-                for row in self.rows for value in row]
-        count = len(self.columns)
-        grid = [rows[start:start + count] for start in range(0, len(rows), count)]
+        grid = [[_wrapped(value) for value in row] for row in self.rows]
         widths = [max([len(name), *(len(line) for row in grid for line in row[column])])
                   for column, name in enumerate(self.columns)]
         out = [self.caption] if self.caption else []
@@ -56,6 +58,14 @@ class Table:
         if self.note:
             out.append(self.note)
         return "\n".join(out)
+
+
+def _wrapped(value):
+    """A cell's text as lines that fit its column; of a long text only the beginning."""
+    lines = printable(value).split("\n")
+    if len(lines) > LONG:
+        lines = [*lines[:LONG], f"… {len(lines) - LONG} more lines"]
+    return [line for text in lines for line in textwrap.wrap(text, TEXT_WIDTH) or [""]]
 
 
 class Text:
@@ -104,18 +114,11 @@ def checks(listed, caption=""):
     return Table(["", "question", "expected", "found", "what to do"], rows, caption, note)
 
 
-def plan(current, plan_hash="", limit=60):
-    """Each change with its exact text and its undo; long texts are cut here and whole in the journal."""
+def plan(current, plan_hash=""):
+    """Each change with its exact text and its undo."""
     if not current.changes:
         return Text(f"Nothing to do: {current.reason}.")
-    rows = [[number, change.target, change.title(), cut(change.describe(), limit), cut(change.undo_text(), limit)]
+    rows = [[number, change.target, change.title(), change.describe(), change.undo_text()]
             for number, change in enumerate(current.changes, 1)]
-    return Table(["", "host", "change", "exactly", "undo"], rows, f"Plan: {len(rows)} changes",
+    return Table(["", "host", "change", "exactly", "undo"], rows, f"Plan: {len(rows)} change{'s' if len(rows) > 1 else ''}",
                  f"plan {plan_hash[:16]}" if plan_hash else "", monospace=("exactly", "undo"))
-
-
-def cut(text, limit):
-    lines = text.splitlines()
-    if len(lines) <= limit:
-        return text
-    return "\n".join([*lines[:limit], f"… and {len(lines) - limit} more lines (whole in journal.jsonl)"])

@@ -1,0 +1,108 @@
+"""Every kind of change: whole in JSON, an inverse or a reason, and texts that say exactly what is done."""
+
+import dataclasses
+import json
+
+import pytest
+
+from cutover import changes
+from cutover.changes import conversion, dns, mail, service, userdb
+from cutover.hosts import dns as zone
+
+FORWARD = zone.Update("lab.test", [("exists", "mailbox.lab.test", "CNAME", ["mailboxold.lab.test."])],
+                      [("mailbox.lab.test", "CNAME")], [("mailbox.lab.test", 5, "CNAME", "mailboxvm.lab.test.")]).to_json()
+BACKWARD = zone.Update("lab.test", [("exists", "mailbox.lab.test", "CNAME", ["mailboxvm.lab.test."])],
+                       [("mailbox.lab.test", "CNAME")], [("mailbox.lab.test", 5, "CNAME", "mailboxold.lab.test.")]).to_json()
+USER = {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice", "inbox": ["/srv/o/alice/INBOX"], "spool": "/srv/s/alice",
+        "folders": "/srv/o/alice/mail", "subscriptions": "/srv/o/alice/.mailboxlist", "maildir": "/var/imap/alice"}
+
+EXAMPLES = [
+    dns.DnsUpdate("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),
+    userdb.UserdbEdit("postino3", "/etc/mail/userdb", "/etc/mail/userdb.db", "/etc/mail/userdb.r1",
+                      [["a:maildrop\ta@old", "a:maildrop\ta@old, a@new"]]),
+    service.ServiceAction("mailboxold", "systemd", "xinetd", "stop", True),
+    service.ServiceAction("mailboxvm", "systemd", "dovecot", "start", False),
+    service.EndSessions("mailboxold", ["imapd"]),
+    mail.DrainQueue(["postino3", "postino4"], 300),
+    mail.AwaitDeliveries("mailboxold", ["dmail"], 300),
+    mail.SendTestMail("postino3", 25, "t@lab.test", "alice@lab.test", "alice", "r1-ham", False),
+    conversion.Convert("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
+    conversion.Unpublish("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
+]
+
+
+def test_the_examples_are_all_the_kinds_there_are():
+    assert {example.kind for example in EXAMPLES} == {kind for kind in changes.KINDS if kind}
+
+
+@pytest.mark.parametrize("change", EXAMPLES, ids=lambda change: change.kind)
+def test_a_journal_line_holds_a_change_whole(change):
+    assert changes.from_json(json.loads(json.dumps(change.to_json()))).to_json() == json.loads(json.dumps(change.to_json()))
+
+
+@pytest.mark.parametrize("change", EXAMPLES, ids=lambda change: change.kind)
+def test_it_has_an_inverse_or_says_why_not(change):
+    inverse = change.inverse()
+    if inverse is None:
+        assert change.no_inverse
+        assert change.undo_text() == f"none: {change.no_inverse}"
+    else:
+        assert not change.no_inverse
+        assert inverse.describe() != change.describe()
+        assert inverse.inverse().describe().replace(".undone", "") == change.describe()
+
+
+@pytest.mark.parametrize("change", EXAMPLES, ids=lambda change: change.kind)
+def test_it_names_its_target_and_says_exactly_what_it_does(change):
+    assert change.target and change.title() and change.describe().strip()
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(changes.UnknownChange, match="'teleport'"):
+        changes.from_json({"kind": "teleport"})
+
+
+def test_an_empty_plan_says_why():
+    with pytest.raises(ValueError, match="must say why"):
+        changes.Plan()
+
+
+def test_a_dns_update_is_one_message_with_its_prerequisite():
+    assert EXAMPLES[0].describe() == ("zone lab.test.\n"
+                                      "prereq yxrrset mailbox.lab.test. CNAME mailboxold.lab.test.\n"
+                                      "update delete mailbox.lab.test. CNAME\n"
+                                      "update add mailbox.lab.test. 5 CNAME mailboxvm.lab.test.\n"
+                                      "send")
+
+
+def test_a_userdb_edit_shows_its_diff_and_builds_the_map_beside_the_old_one():
+    lines = EXAMPLES[1].describe().splitlines()
+    assert lines[0] == "cp -p /etc/mail/userdb /etc/mail/userdb.r1"
+    assert "-a:maildrop\ta@old" in lines and "+a:maildrop\ta@old, a@new" in lines
+    assert lines.index("makemap btree /etc/mail/userdb.cutover.db < /etc/mail/userdb") < lines.index(
+        "mv -f /etc/mail/userdb.cutover.db /etc/mail/userdb.db")
+
+
+SOURCE = b"# users\r\na:maildrop\ta@old\r\nb:maildrop\tb@elsewhere\n\nc:maildrop\tc@old"
+
+
+def test_only_the_lines_named_are_replaced_and_line_ends_stay():
+    after, changed = userdb._replace_lines(SOURCE, [["a:maildrop\ta@old", "a:maildrop\tX"], ["c:maildrop\tc@old", "Y"]], "here")
+    assert after == b"# users\r\na:maildrop\tX\r\nb:maildrop\tb@elsewhere\n\nY"
+    assert changed == 2
+
+
+def test_lines_already_replaced_are_left_so():
+    after, changed = userdb._replace_lines(SOURCE, [["was", "a:maildrop\ta@old"]], "here")
+    assert (after, changed) == (SOURCE, 0)
+
+
+@pytest.mark.parametrize("data, times", [(SOURCE, 0), (b"was\nwas\n", 2)])
+def test_a_file_that_somebody_changed_is_refused(data, times):
+    with pytest.raises(changes.ChangeFailed, match=rf"postino3:/etc/mail/userdb: the line b'was' stands there {times} times"):
+        userdb._replace_lines(data, [["was", "is"]], "postino3:/etc/mail/userdb")
+
+
+def test_a_change_cannot_be_altered():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        EXAMPLES[2].action = "start"

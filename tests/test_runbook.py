@@ -1,0 +1,67 @@
+"""The order of the steps, and what may run when."""
+
+import itertools
+
+import pytest
+
+from cutover import runbook
+
+
+def passed(name, seq=None, **more):
+    return [{"event": "step-begun", "step": name}, {"event": "verified", "step": name, "passed": True, **more}]
+
+
+def history(*names):
+    return list(itertools.chain.from_iterable(passed(name) for name in names))
+
+
+def test_every_step_has_its_contract_and_rests_on_earlier_ones():
+    for name in [*runbook.ORDER, "rollback"]:
+        module = runbook.step(name)
+        assert module.ID == name and module.TITLE and isinstance(module.REVERSIBLE, bool)
+        for function in ("probe", "plan", "verify"):
+            assert callable(getattr(module, function))
+        assert not hasattr(module, "apply")
+        for needed in module.REQUIRES:
+            assert runbook.ORDER.index(needed) < runbook.ORDER.index(name)
+
+
+@pytest.mark.parametrize("name", runbook.ORDER[1:])
+def test_a_step_refuses_until_those_before_it_have_passed(name):
+    with pytest.raises(runbook.NotYet, match=f"{name} may not run yet"):
+        runbook.may_run(name, [])
+    runbook.may_run(name, history(*runbook.ORDER[:runbook.ORDER.index(name)]))
+
+
+@pytest.mark.parametrize("last, said", [
+    ([], "has not run"),
+    ([{"event": "step-begun", "step": "verify"}], "was begun and has not passed"),
+    ([{"event": "step-begun", "step": "verify"}, {"event": "verified", "step": "verify", "passed": False}], "did not pass"),
+    ([{"event": "step-begun", "step": "verify"}, {"event": "step-failed", "step": "verify"}], "did not pass"),
+    ([*passed("verify"), {"event": "step-begun", "step": "convert"}, {"event": "intent", "step": "convert"},
+      *passed("convert")[1:]], "passed, but an earlier step has changed something since"),
+    ([*passed("verify"), *passed("rollback")], "was rolled back"),
+])
+def test_the_switch_refuses_without_a_verify_that_still_holds(last, said):
+    events = history("preflight", "dns-rename", "dual-delivery", "stop-imap", "stop-sendmail", "convert", "restore-sendmail")
+    with pytest.raises(runbook.NotYet, match=f"verify {said}"):
+        runbook.may_run("switch-alias", events + last)
+
+
+def test_a_rerun_that_changes_nothing_keeps_later_steps_valid():
+    events = history(*runbook.ORDER[:7]) + passed("convert")
+    assert runbook.states(events)["verify"] == "passed"
+
+
+def test_a_rollback_needs_something_to_undo():
+    with pytest.raises(runbook.NotYet, match="nothing to undo"):
+        runbook.may_run("rollback", history("preflight"))
+
+
+def test_parts_of_the_runbook():
+    assert runbook.between(None, "dns-rename") == ["preflight", "dns-rename"]
+    assert runbook.between("production-test", None) == ["production-test"]
+    with pytest.raises(runbook.UnknownStep, match="'covnert'"):
+        runbook.between("covnert", None)
+    with pytest.raises(runbook.UnknownStep, match="comes after"):
+        runbook.between("verify", "convert")
