@@ -150,6 +150,11 @@ def _flag(token) -> str:
     return _SYSTEM.get(text.lower(), text)
 
 
+def _plain(error: Exception) -> str:
+    """The server's words from an exception: imaplib puts bytes into it as b'…'."""
+    return re.sub(r"""\bb(['"])(.*)\1""", r"\2", str(error)) or type(error).__name__
+
+
 def _said(data) -> str:
     parts = [part for part in data or () if isinstance(part, bytes)]
     return "; ".join(part.decode("utf-8", "backslashreplace") for part in parts)
@@ -244,7 +249,7 @@ def login(
         raise SessionLost(server=server, doing=f"logging in as {user}", reason=error) from error
     except imaplib.IMAP4.error as error:
         client.shutdown()
-        raise LoginRefused(server=server, user=user, reason=error) from error
+        raise LoginRefused(server=server, user=user, reason=_plain(error)) from error
     except OSError as error:
         client.shutdown()
         raise SessionLost(server=server, doing=f"logging in as {user}", reason=error) from error
@@ -267,7 +272,7 @@ def preauth(stream, timeout: float, server: str | None = None) -> "Session":
     except imaplib.IMAP4.error as error:
         said = getattr(stream, "stderr_text", str)()
         stream.close()
-        raise NotPreauthenticated(server=server, reason=f"{error} {said.strip()}".strip()) from error
+        raise NotPreauthenticated(server=server, reason=f"{_plain(error)} {said.strip()}".strip()) from error
     except BaseException:
         stream.close()
         raise
@@ -307,11 +312,11 @@ class Session:
         except imaplib.IMAP4.abort as error:
             stream = getattr(self.client._imap, "_stream", None)
             said = getattr(stream, "stderr_text", str)()
-            raise SessionLost(server=self.server, doing=doing, reason=f"{error} {said.strip()}".strip()) from error
+            raise SessionLost(server=self.server, doing=doing, reason=f"{_plain(error)} {said.strip()}".strip()) from error
         except (imaplib.IMAP4.error, ValueError) as error:
             if folder is not None:
-                raise FolderUnreadable(server=self.server, folder=folder, reason=error) from error
-            raise CommandRefused(server=self.server, command=doing, reason=error) from error
+                raise FolderUnreadable(server=self.server, folder=folder, reason=_plain(error)) from error
+            raise CommandRefused(server=self.server, command=doing, reason=_plain(error)) from error
         except OSError as error:
             raise SessionLost(server=self.server, doing=doing, reason=error) from error
 
@@ -386,7 +391,7 @@ class Session:
             return folder
         for first in range(1, folder.exists + 1, BATCH_MESSAGES):
             last = min(first + BATCH_MESSAGES - 1, folder.exists)
-            folder.messages += self._metadata(name, f"{first}:{last}")
+            folder.messages += self._metadata(name, range(first, last + 1))
         if len(folder.messages) != folder.exists:
             reason = f"{folder.exists} messages announced, {len(folder.messages)} given; is it being changed?"
             raise FolderUnreadable(server=self.server, folder=name, reason=self._words(reason))
@@ -394,11 +399,11 @@ class Session:
             folder.messages = list(self._digested(name, folder.messages))
         return folder
 
-    def _metadata(self, name: str, numbers: str) -> list[Message]:
-        with self._during(f"reading {name} {numbers}", folder=name):
+    def _metadata(self, name: str, numbers: range) -> list[Message]:
+        with self._during(f"reading messages {numbers[0]} to {numbers[-1]} of {name}", folder=name):
             self.client.use_uid = False  # by number: c-client and Dovecot both then answer in UID order, none twice
             try:
-                data = self.client.fetch(numbers, ["UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE"])
+                data = self.client.fetch(list(numbers), ["UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE"])
             finally:
                 self.client.use_uid = True
         return [self._message(name, data[number]) for number in sorted(data)]
