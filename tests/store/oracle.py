@@ -135,8 +135,8 @@ def view(connection, name):
         for item in ok(connection.fetch("1:*", "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])")):
             if not isinstance(item, tuple):
                 match = FETCHED.match(item)
-                if match:  # an empty text comes as "" instead of a literal
-                    messages.append(message(match, b""))
+                if match:  # a short text may come as a quoted string
+                    messages.append(message(match, item[match.end():].partition(b'"')[2].rpartition(b'"')[0]))
                 continue
             messages.append(message(FETCHED.match(item[0]), item[1]))
     return {"uidvalidity": uidvalidity, "uidnext": uidnext, "messages": messages}
@@ -150,10 +150,10 @@ def message(match, text):
             hashlib.sha256(text.replace(b"\r\n", b"\n")).hexdigest()[:16])
 
 
-def folder_list(connection, reference="", pattern="*"):
-    """Names by LIST."""
+def folder_list(connection, pattern="*", command="list"):
+    """Names by LIST or LSUB."""
     names = []
-    for item in ok(connection.list(f"\"{reference}\"", f"\"{pattern}\"")):
+    for item in ok(getattr(connection, command)("\"\"", f"\"{pattern}\"")):
         if isinstance(item, tuple):
             names.append(item[1])
         elif item:

@@ -24,7 +24,8 @@ def mail(number, body=b"Hello.", **fields):
 
 
 def append(connection, name, text, flags="", date='" 3-Feb-2009 01:02:03 +0100"'):
-    oracle.ok(connection.append(oracle.quoted(name).decode("latin-1"), flags, date, text))
+    connection.literal = text  # imaplib's append() would mend the line ends
+    oracle.ok(connection._simple_command("APPEND", oracle.quoted(name).decode("latin-1"), flags or "()", date))
 
 
 def make_inbox(user):
@@ -50,7 +51,7 @@ def compare(user, names, plan=None):
         path.name for path in user.maildir.rglob("new/*"))
     with user.dovecot() as new:
         for (_old, name), expected in zip(names, before):
-            assert oracle.view(new, name) == expected
+            same(oracle.view(new, name), expected)
         assert sorted(path.name for path in user.maildir.rglob("cur/*")) + sorted(
             path.name for path in user.maildir.rglob("new/*")) == listed, "Dovecot renamed files"
         for (_old, name), expected in zip(names, before):
@@ -61,6 +62,14 @@ def compare(user, names, plan=None):
             assert int(answer["RECENT"][-1]) == recent
     assert user.host.complaints() == ""
     return found
+
+
+def same(actual, expected):
+    for index in ("uidvalidity", "uidnext"):
+        assert actual[index] == expected[index], index
+    assert [entry[0] for entry in actual["messages"]] == [entry[0] for entry in expected["messages"]]
+    for one, other in zip(actual["messages"], expected["messages"]):
+        assert one == other
 
 
 def test_flags_keywords_dates_sizes(old_user):
@@ -193,7 +202,7 @@ def test_folder_names(old_user):
         with open(path, "wb") as file:
             file.write(build.mbx(build.message(build.text(number), 1, 0x11), uidlast=1))
         os.chown(path, old_user.uid, old_user.uid)
-    lines = b"".join(prefix + name + b"\n" for name, prefix in zip(
+    lines = b"".join((prefix or name[:1] in b"~#i" and b"mail/" or b"") + name + b"\n" for name, prefix in zip(
         names, [b"mail/", b"~/mail/", b"{localhost}mail/", b""] * 20))
     (old_user.home / ".mailboxlist").write_bytes(lines)
     os.chown(old_user.home / ".mailboxlist", old_user.uid, old_user.uid)
@@ -206,8 +215,7 @@ def test_folder_names(old_user):
             text = build.text(number)
             assert [message[3] for message in entry] == [len(text)], expected
         assert {name for name in listed if name not in (b"INBOX", b"work", b"work/2009", b"x", b"deep")} == set(names.values())
-        subscribed = [line for line in oracle.ok(new.lsub("\"\"", "\"*\""))]
-        assert len(subscribed) == len(names), subscribed
+        assert set(oracle.folder_list(new, command="lsub")) == set(names.values())
     assert old_user.host.complaints() == ""
 
 

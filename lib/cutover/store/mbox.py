@@ -40,6 +40,11 @@ class Mailbox:
         self.expunged = 0
         self.renumbered = False
         self.damage = []
+        start = next(self.parts(), None)
+        base = start and self.header(os.pread(fd, start[1], start[0]).partition(b"\n")[2])[5]
+        if base:
+            self.keywords = base[3]
+        self.damage = []
 
     @property
     def uidnext(self):
@@ -83,30 +88,26 @@ class Mailbox:
             data = os.pread(self.fd, size, offset)
             line, _, text = data.partition(b"\n")
             when = dates.from_line(line)
-            header, flags, keywords, uid, base = self.header(text)
-            if base and first and not self.uidvalidity:
-                kind, self.uidvalidity, self.uidlast, names = base
-                self.keywords = names
-                if kind == b"X-IMAP":
-                    first = False
-                    continue
+            header, end, flags, keywords, uid, base = self.header(text)
+            if first and base:
+                self.uidvalidity, self.uidlast, self.keywords = base[1:]
+            pseudo = first and base and base[0] == b"X-IMAP"
             first = False
-            end = text.find(b"\n\n")
-            crlf_end = text.find(b"\n\r\n")
-            if crlf_end >= 0 and (end < 0 or crlf_end < end):
-                end, body = crlf_end, text[crlf_end + 3:]
-            else:
-                body = text[end + 2:] if end >= 0 else b""
+            if pseudo:
+                continue
+            blank = 1 if text[end:end + 1] == b"\n" else 2 if text[end:end + 2] == b"\r\n" else 0
+            body = text[end + blank:] if blank else b""
             body = body.replace(b"\r", b"")
             if body == b"\n":
                 body = b""
             elif body.endswith(b"\n\n"):
                 body = body[:-1]
-            yield uid, flags, keywords, when, header + (b"\n" if end >= 0 else b"") + body, offset
+            yield uid, flags, keywords, when, header + (b"\n" if blank else b"") + body, offset
 
     @staticmethod
     def header(text):
-        """Header block with the mailbox's own fields taken out → (lines, flags, keywords, uid, X-IMAP data)."""
+        """Header block with the mailbox's own fields taken out → (lines, offset of their end, flags, keywords, uid,
+        X-IMAP data)."""
         flags, keywords, uid, base, kept = 0, [], 0, None, []
         position = 0
         while position < len(text):
@@ -134,7 +135,7 @@ class Mailbox:
                 if found and int(found.group(2)):
                     base = (found.group(1), int(found.group(2)), int(found.group(3)),
                             found.group(4).split()[:mbx.KEYWORD_SLOTS])
-        return b"".join(kept), flags, keywords, uid, base
+        return b"".join(kept), position, flags, keywords, uid, base
 
     def messages(self, texts=True):
         """As mbx.Mailbox.messages(); the text has LF line ends. UIDs as the unix driver keeps or assigns them."""

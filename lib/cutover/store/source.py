@@ -189,7 +189,7 @@ def identity(path):
 
 
 def subscriptions(path, root, home=None, uid=None, gid=None):
-    """Names subscribed to, relative to the folders' root (bytes; b"INBOX" for INBOX), and lines that lie elsewhere.
+    """Names subscribed to, relative to the folders' root (bytes; None for INBOX), and lines that lie elsewhere.
 
     Lines are relative to the home in any spelling: `name`, `mail/name`, `~/mail/name`, `{host}mail/name`.
     home defaults to the directory the list itself lies in. Returns (names in order without doubles, list of lines).
@@ -209,17 +209,18 @@ def subscriptions(path, root, home=None, uid=None, gid=None):
         line = line.rstrip(b"\r")
         if not line:
             continue
-        name = SUBSCRIPTION_PREFIX.sub(b"", line, 1)
+        name = SUBSCRIPTION_PREFIX.sub(b"", line, count=1)
         for prefix in (b"~/", home + b"/"):
             if name.startswith(prefix):
                 name = name[len(prefix):]
+        name = name.rstrip(b"/")
         if relative != b"." and name.startswith(relative + b"/"):
             name = name[len(relative) + 1:]
-        name = name.strip(b"/")
-        if name.upper() == b"INBOX":
-            name = b"INBOX"
-        if not name or name.startswith((b"#", b"../", b"~")):
+        elif name.upper() == b"INBOX":
+            name = None
+        elif name.startswith((b"#", b"~", b"/", b"../")):
             elsewhere.append(line)
-        else:
+            continue
+        if name != b"":
             names[name] = None
     return list(names), elsewhere

@@ -59,7 +59,7 @@ def prepare(user, strict=False):
     target = os.fsencode(user["maildir"])
     new = existing.NewSide(target).read() if os.path.isdir(target) else None
     begin_tree(os.fsencode(user["staging"]), user)
-    wanted = [b"INBOX" if name == b"INBOX" else names.maildir(name) for name in subscribed]
+    wanted = [b"INBOX" if name is None else names.maildir(name) for name in subscribed]
     return {"inbox": inbox, "spool": spool, "passed": passed, "changes": names.changes, "elsewhere": elsewhere,
             "folders": [(found, names.maildir(found.name)) for found in folders],
             "subscriptions": list(dict.fromkeys(wanted)), "new": new,
