@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+from cutover import errors
 from cutover.lab import container, hosts, paths, store
 
 PLACE = paths.STATE / "manifest.json"
@@ -21,10 +22,11 @@ def read():
 def take():
     """Count mailboxold's mail now.
 
-    Returns {"messages": total, "bytes": total, "users": user → {"messages", "bytes", "folders": name → {"messages",
-    "recent", "unseen", "uidvalidity", "uidnext", "bytes", "format"}, "spool": messages waiting in the spool beside an
-    INBOX, "passed_over": [names of files in ~/mail that are no folder]}}. Names as UW serves them, raw bytes as latin-1;
-    `bytes` are those of the messages with CRLF line ends. "format" is "mbx" or "mbox".
+    Returns {"messages", "bytes": totals, "users": user → {"messages", "bytes", "folders": name → figures, "spool":
+    figures of what waits in the spool beside an INBOX, or None, "passed_over": name → "mbox" or "file", what lies in
+    ~/mail and is no MBX folder}}. Figures are {"messages", "recent", "unseen", "uidvalidity", "uidnext", "bytes" with
+    CRLF line ends, "format"}; the format is "mbx", or for an INBOX "mbox" (it is the spool file) or "none". Names are as
+    UW serves them, raw bytes as latin-1. Totals count the folders and the spool, not what was passed over.
     """
     users = {user: _user(user) for user in hosts.USERS}
     return {"messages": sum(each["messages"] for each in users.values()),
@@ -32,61 +34,62 @@ def take():
 
 
 def _user(user):
-    names = _names(user)
     spool = store.spool(user)
-    leftovers = spool.exists() and spool.stat().st_size > 0 and (store.home(user) / "INBOX").exists()
-    counted = _examine(user, names + ([f"/var/mail/{user}".encode()] if leftovers else []))
-    waiting = counted.pop(f"/var/mail/{user}", None)
-    folders = {name: figures for name, figures in counted.items() if figures is not None}
-    passed_over = [name for name, figures in counted.items() if figures is None and name != "INBOX"]
-    return {"messages": sum(each["messages"] for each in folders.values()) + (waiting["messages"] if waiting else 0),
-            "bytes": sum(each["bytes"] for each in folders.values()) + (waiting["bytes"] if waiting else 0),
-            "folders": folders, "spool": waiting["messages"] if waiting else 0, "passed_over": sorted(passed_over)}
+    names = [b"INBOX", *_files(user)]
+    formats = {name: _format(store.home(user) / os.fsdecode(name)) for name in names}
+    if formats[b"INBOX"] == "none" and _format(spool) == "mbox":
+        formats[b"INBOX"] = "mbox"
+    elif _format(spool) == "mbox":
+        formats[f"/var/mail/{user}".encode()] = "mbox"
+    kept = [name for name, kind in formats.items() if kind == "mbx" or not name.startswith(b"mail/")]
+    figures = _examine(user, kept)
+    folders = {name.decode("latin-1"): figures[name] | {"format": formats[name]} for name in kept}
+    waiting = folders.pop(f"/var/mail/{user}", None)
+    counted = [*folders.values(), *filter(None, [waiting])]
+    return {"messages": sum(each["messages"] for each in counted), "bytes": sum(each["bytes"] for each in counted),
+            "folders": folders, "spool": waiting,
+            "passed_over": {name.decode("latin-1"): kind for name, kind in formats.items() if name not in kept}}
 
 
-def _names(user):
-    """INBOX and every file in ~/mail, as names in bytes."""
+def _files(user):
+    """Every file in a user's ~/mail, as names in bytes relative to the home."""
     root = bytes(store.home(user))
     found = []
     for place, _, files in os.walk(root + b"/mail"):
         found += [(place + b"/" + name)[len(root) + 1:] for name in files]
-    return [b"INBOX", *sorted(found)]
+    return sorted(found)
+
+
+def _format(path):
+    try:
+        with open(path, "rb") as source:
+            start = source.read(len(MAGIC))
+    except FileNotFoundError:
+        return "none"
+    return "mbx" if start == MAGIC else "mbox" if start.startswith(b"From ") else "file" if start else "none"
 
 
 def _examine(user, names):
-    """name → figures of an EXAMINE and a FETCH of sizes, None for what c-client will not open."""
-    commands = b""
-    for number, name in enumerate(names):
-        literal = b"{%d+}\r\n%s" % (len(name), name)
-        commands += b"e%d EXAMINE %s\r\ns%d SEARCH UNSEEN\r\nf%d FETCH 1:* RFC822.SIZE\r\n" % (number, literal, number, number)
+    """name → figures of EXAMINE, SEARCH and FETCH. Raises errors.CutoverError when c-client will not open one."""
+    commands = b"".join(b"e%d EXAMINE {%d+}\r\n%s\r\ns%d SEARCH UNSEEN\r\nf%d FETCH 1:* RFC822.SIZE\r\n"
+                        % (number, len(name), name, number, number) for number, name in enumerate(names))
     answer = container.run("mailboxold", ["/usr/sbin/imapd"], user=user, input=commands + b"z LOGOUT\r\n", text=False,
                            timeout=120).stdout
-    found, chunk = {}, []
-    for line in answer.split(b"\r\n"):
-        chunk.append(line)
-        ended = re.match(rb"([esf])(\d+) (OK|NO|BAD)", line)
-        if not ended:
-            continue
-        kind, number, verdict = ended.groups()
-        name = names[int(number)].decode("latin-1")
-        text = b"\n".join(chunk)
-        chunk = []
-        if kind == b"e":
-            found[name] = _figures(text, names[int(number)], user) if verdict == b"OK" else None
-        elif found[name] is not None and verdict == b"OK":
-            if kind == b"s":
-                found[name]["unseen"] = len(re.search(rb"\* SEARCH([ \d]*)", text).group(1).split())
-            else:
-                found[name]["bytes"] = sum(map(int, re.findall(rb"RFC822\.SIZE (\d+)", text)))
+    found = {}
+    for number, name in enumerate(names):
+        if b"\r\ne%d OK" % number not in answer:
+            raise errors.CutoverError(f"c-client does not open {name!r} of {user}: {answer[-300:]!r}")
+    for number, name in enumerate(names):
+        start = answer.index(b"\r\nf%d " % (number - 1)) if number else 0
+        part = answer[start:answer.index(b"\r\nf%d " % number)]
+        unseen = re.search(rb"\* SEARCH([ \d]*)\r\n", part)
+        found[name] = {
+            "messages": _number(rb"\* (\d+) EXISTS", part), "recent": _number(rb"\* (\d+) RECENT", part),
+            "unseen": len(unseen.group(1).split()) if unseen else 0,
+            "uidvalidity": _number(rb"UIDVALIDITY (\d+)", part), "uidnext": _number(rb"UIDNEXT (\d+)", part),
+            "bytes": sum(map(int, re.findall(rb"RFC822\.SIZE (\d+)", part)))}
     return found
 
 
-def _figures(text, name, user):
-    def number(pattern):
-        return int(re.search(pattern, text).group(1))
-
-    path = store.home(user) / name.decode("utf-8", "surrogateescape")
-    with_magic = path.exists() and path.read_bytes()[:len(MAGIC)] == MAGIC
-    return {"messages": number(rb"\* (\d+) EXISTS"), "recent": number(rb"\* (\d+) RECENT"), "unseen": 0,
-            "uidvalidity": number(rb"UIDVALIDITY (\d+)"), "uidnext": number(rb"UIDNEXT (\d+)"), "bytes": 0,
-            "format": "mbx" if with_magic else "mbox"}
+def _number(pattern, text):
+    return int(re.search(pattern, text).group(1))

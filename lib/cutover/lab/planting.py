@@ -76,13 +76,12 @@ def _each_user(action, users):
         list(pool.map(action, users))
 
 
-def _flags(dice, keywords=True):
-    """Flags of a message that has been in a folder for a while."""
+def _flags(dice, folder):
+    """Flags of a message that has been in a folder for a while. Keywords come with sessions: APPEND makes no new ones."""
+    if folder in ("mail/Drafts", "mail/Bozze"):
+        return ["\\Seen", "\\Draft"]
     chances = (("\\Seen", 0.86), ("\\Answered", 0.14), ("\\Flagged", 0.05), ("\\Deleted", 0.01))
-    flags = [flag for flag, chance in chances if dice.random() < chance]
-    if keywords and dice.random() < 0.12:
-        flags.append(dice.choice(KEYWORDS))
-    return flags
+    return [flag for flag, chance in chances if dice.random() < chance]
 
 
 def _old_mail():
@@ -97,9 +96,7 @@ def _fill(user):
             if name not in ("INBOX", "mail/SPAM"):
                 client.create_folder(name)
             dates = [maker.date() for _ in range(count)]
-            limit = 3000 if count > 1000 else None
-            mails = [(maker.message(user, date, size=min(maker.size(), limit or maker.size()), spam=name == "mail/SPAM"),
-                      _flags(dice), date) for date in dates]
+            mails = [(maker.message(user, date, spam=name == "mail/SPAM"), _flags(dice, name), date) for date in dates]
             {"append": _append, "multi": _multi, "mailutil": _mailutil}[method](user, client, name, mails)
 
 
@@ -190,6 +187,10 @@ def _session(user):
             client.add_flags(dice.sample(uids, 5), ["\\Deleted"])
             client.expunge()
             client.add_flags(dice.sample(client.search("ALL"), 2), ["\\Deleted"])
+        for name in names[1:]:
+            # some folders have not been opened since they were filled: all Recent, some with UID 0 throughout
+            if dice.random() < 0.7:
+                _tidy(client, dice, name)
         if user == people.KEYWORDS:
             client.select_folder("mail/etichette")
             for uid, word in zip(client.search("ALL"), (*MANY_KEYWORDS, *MANY_KEYWORDS), strict=False):
@@ -198,6 +199,17 @@ def _session(user):
             for name in names:
                 if dice.random() < 0.7:
                     client.subscribe_folder(name)
+
+
+def _tidy(client, dice, name):
+    """Open a folder other than INBOX, mark some of it, and expunge where somebody had deleted."""
+    client.select_folder(name)
+    uids = client.search("ALL")
+    for word in dice.sample(KEYWORDS, 4):
+        if uids:
+            client.add_flags(dice.sample(uids, max(len(uids) // 12, 1)), [word])
+    if dice.random() < 0.5:
+        client.expunge()
 
 
 def _oddities():
@@ -228,14 +240,14 @@ def _big_mail():
         for size in (2.2, 3.1, 4.4, 5.2, 7.5):
             date = maker.date()
             client.append("mail/allegati", maker.message(people.BIG_MAIL, date, size=int(size * messages.MEGABYTE)),
-                          _flags(dice), date)
+                          _flags(dice, "mail/allegati"), date)
 
 
 def _odd_bodies():
     dice, maker = _maker(people.ODD_BODIES, "odd")
     with session(people.ODD_BODIES, tls=False) as client:
         for mail in maker.odd(people.ODD_BODIES, maker.date()):
-            client.append("mail/strani", mail, _flags(dice), maker.date())
+            client.append("mail/strani", mail, _flags(dice, "mail/strani"), maker.date())
 
 
 def _spool_leftovers():
