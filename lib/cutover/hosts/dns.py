@@ -399,9 +399,10 @@ class Server:
         elif rcode in ("NOTAUTH", "NOTZONE"):
             raise NotAuthoritative(server=self.name, what=zone, detail=f" ({rcode})")
         else:
-            advice = f"is key {key.name} in the zone's allow-update or update-policy?"
-            if rcode != "REFUSED":
-                advice = "see the server's log"
+            advice = "see its log"
+            if rcode == "REFUSED":
+                advice = f"is key {key.name} in the zone's allow-update or update-policy, and does it find nothing "
+                advice += "wrong with the records (an MX without address, say)? See its log"
             raise UpdateRefused(server=self.name, zone=zone, rcode=rcode, advice=advice)
 
 

@@ -8,7 +8,6 @@ There is no pty. A link lost while a command ran leaves its outcome *unknown* (`
 import contextlib
 import logging
 import re
-import select
 import shlex
 import signal
 import socket
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko.common import MSG_CHANNEL_REQUEST
 
 from cutover.errors import CutoverError
@@ -211,6 +211,16 @@ class _Transport(paramiko.Transport):
     _channel_handler_table = {**paramiko.Transport._channel_handler_table, MSG_CHANNEL_REQUEST: _note_signal.__func__}
 
 
+class _Arrival:
+    """What paramiko's buffers call when bytes arrive or the end does; the Stream itself clears the event."""
+
+    def __init__(self, event: threading.Event):
+        self.set = event.set
+
+    def clear(self):
+        pass
+
+
 class Stream:
     """Both directions of one running command. Reads and writes raise TimedOut after `timeout` seconds of silence."""
 
@@ -222,8 +232,11 @@ class Stream:
         self._ended_at = None
         self._released = threading.Lock()
         self._channel = connection._start(line, timeout)
-        self._poll = select.poll()
-        self._poll.register(self._channel.fileno(), select.POLLIN)
+        # not channel.fileno(): paramiko's transport thread writes into that pipe after the channel has closed it, which
+        # ends the whole link (EBADF) or, once the number is in use again, puts a byte into somebody else's socket
+        self._arrived = threading.Event()
+        for buffer in (self._channel.in_buffer, self._channel.in_stderr_buffer):
+            buffer.set_event(_Arrival(self._arrived))
 
     def _take(self) -> bool:
         """Move what has arrived into the buffers and what waits out of them; True if anything moved."""
@@ -253,6 +266,7 @@ class Stream:
         while True:
             # "ended" is asked before taking: what arrives in between is then found by the next turn
             ended = (channel.closed or channel.eof_received) and channel.exit_status_ready()
+            self._arrived.clear()
             if self._take():
                 self._ended_at = None
                 return True
@@ -272,12 +286,12 @@ class Stream:
                     out=bytes(self._out),
                     err=bytes(self._err),
                 )
-            # the descriptor tells of arrivals and of the end, not of room to write nor of a bare exit status
+            # the event tells of arrivals and of the end, not of room to write nor of a bare exit status
             wait = min(deadline - now, 0.01 if self._pending else 0.1)
-            if channel.eof_received:  # from then on the descriptor is always ready
+            if channel.eof_received:  # from then on only the exit status is awaited
                 channel.status_event.wait(wait)
             else:
-                self._poll.poll(wait * 1000)
+                self._arrived.wait(wait)
 
     def _outcome(self) -> tuple[int, str]:
         """(exit status, signal name) of the ended command; LinkLost if the host never said."""
@@ -592,7 +606,20 @@ class Connection:
     def _filed(self, name: str) -> str:
         return name if self.port == 22 else f"[{name}]:{self.port}"
 
+    def _key(self) -> paramiko.PKey:
+        """The operator's key. Read here: paramiko tries each type in turn and tells of the wrong one's trouble."""
+        try:
+            return paramiko.PKey.from_path(self.key_file)
+        except OSError as error:
+            reason = error.strerror
+        except (TypeError, paramiko.PasswordRequiredException):  # the former is what `cryptography` raises for it
+            reason = "it is protected by a passphrase, which an unattended run cannot give"
+        except (ValueError, paramiko.SSHException, UnsupportedAlgorithm) as error:
+            reason = f"it is no private key this program knows ({error})"
+        raise KeyUnusable(host=self.host, key_file=self.key_file, reason=reason)
+
     def _connect(self) -> paramiko.SSHClient:
+        key = self._key()
         client = paramiko.SSHClient()
         name = self._pin(client)
         client.set_missing_host_key_policy(_Refuse(self))
@@ -608,11 +635,11 @@ class Connection:
                 name,
                 self.port,
                 self.user,
-                key_filename=str(self.key_file),
+                pkey=key,
                 sock=sock,
                 allow_agent=False,
                 look_for_keys=False,
-                timeout=self.connect_timeout,
+                timeout=self.connect_timeout + 1,  # for the key exchange; longer, so that a missing banner is told first
                 banner_timeout=self.connect_timeout,
                 auth_timeout=self.connect_timeout,
                 transport_factory=_Transport,
@@ -626,10 +653,6 @@ class Connection:
         """Turn what paramiko and the socket raise while connecting into errors that say what to do."""
         mine = {"host": self.host, "address": self.address, "port": self.port}
         try:
-            self.key_file.open("rb").close()
-        except OSError as error:
-            raise KeyUnusable(host=self.host, key_file=self.key_file, reason=error.strerror) from error
-        try:
             yield
         except paramiko.BadHostKeyException as error:
             raise HostKeyChanged(
@@ -639,9 +662,6 @@ class Connection:
                 fingerprint=error.key.fingerprint,
                 pinned=f"{error.expected_key.get_name()} {error.expected_key.fingerprint}",
             ) from error
-        except paramiko.PasswordRequiredException as error:
-            reason = "it is protected by a passphrase, which an unattended run cannot give"
-            raise KeyUnusable(host=self.host, key_file=self.key_file, reason=reason) from error
         except paramiko.AuthenticationException as error:
             if "timeout" in str(error).lower():
                 raise self._unreachable(error) from error
@@ -649,8 +669,8 @@ class Connection:
         except paramiko.ssh_exception.IncompatiblePeer as error:
             raise NoAlgorithm(**mine, reason=error) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
-            if isinstance(error, paramiko.SSHException) and "private key file" in str(error):
-                raise KeyUnusable(host=self.host, key_file=self.key_file, reason=error) from error
+            if "No existing session" in str(error):  # what paramiko says when the key exchange does not end
+                raise self._unreachable(f"no key exchange within {self.connect_timeout + 1:g} s") from error
             raise self._unreachable(error) from error
 
 
