@@ -1,11 +1,12 @@
 """Both mail stores read by servers the converter has nothing to do with, and compared message by message.
 
-Old side: c-client's imapd, started as the user (PREAUTH). New side: Dovecot's imap by `doveadm exec`. Both work while the
-services are closed to users. Always EXAMINE: reading changes nothing.
+Old side: c-client's imapd, started as the user (PREAUTH). New side: Dovecot's imap by `doveadm exec`, the same way.
+Both work while the services are closed to users. Always EXAMINE: reading changes nothing.
 """
 
 import contextlib
 import os
+import time
 
 from cutover import errors
 from cutover.hosts import imap
@@ -28,9 +29,11 @@ def old_session(hosts, user: str):
 
 @contextlib.contextmanager
 def new_session(hosts, user: str):
-    """Dovecot as the user, on the new host. → imap.Session"""
-    stream = hosts.ssh(hosts.site.roles.new).open(["doveadm", "exec", "imap", "-u", user], sudo=True)
-    with _session(stream) as session:
+    """Dovecot as the user, on the new host. → imap.Session
+
+    Run as the user and without -u: with it doveadm asks Dovecot's auth service, which is stopped like the rest.
+    """
+    with _session(hosts.ssh(hosts.site.roles.new).open(["doveadm", "exec", "imap"], as_user=user)) as session:
         yield session
 
 
@@ -50,46 +53,40 @@ def old_folders(session, prefix: str) -> list:
     return ["INBOX", *sorted(name for name in names if name.upper() != "INBOX")]
 
 
-def compare(old: imap.Folder, new: imap.Folder) -> dict:
+def compare(old: imap.Folder, new: imap.Folder, lost_keywords=()) -> dict:
     """Two readings of one folder.
 
-    → `{"old": n, "new": n, "extra": [messages on the new side alone, by UID], "differences": [text, …], "differing": n}`.
-    Every message of the old side must be on the new side under its UID, with the same flags, keywords, INTERNALDATE (as
-    an instant and as written), size and, where both were read, digest.
+    → `{"old": n, "new": n, "extra": [messages on the new side alone, by UID], "differences": [text, …], "differing": n,
+    "lost": n}`. Every message of the old side must be on the new side under its UID, with the same flags, keywords,
+    INTERNALDATE, size and, where both were read, digest. `lost_keywords`: those that found no letter among Maildir's 26, as
+    the conversion reported; the messages that lack nothing else are counted as `lost`, not as differing.
     """
-    found = []
+    found, lost, count, missing = [], 0, 0, 0
+    allowed = frozenset(lost_keywords)
     if old.uidvalidity != new.uidvalidity:
         found.append(f"UIDVALIDITY {old.uidvalidity} became {new.uidvalidity}")
     there = {message.uid: message for message in new.messages}
-    count = 0
     for message in old.messages:
         count += 1
         other = there.pop(message.uid, None)
-        found += (
-            [f"UID {message.uid}: missing"]
-            if other is None
-            else [f"UID {message.uid}: {what}" for what in _differs(message, other)]
-        )
+        if other is None:
+            missing += 1
+            found.append(f"UID {message.uid}: missing")
+            continue
+        lost += bool(message.flags & allowed)
+        found += [f"UID {message.uid}: {what}" for what in _differs(message, other, allowed)]
     extra = [message for _, message in sorted(there.items())]
     if old.uidnext and new.uidnext < old.uidnext:
         found.append(f"UIDNEXT {old.uidnext} became {new.uidnext}")
-    found += [
-        f"UID {message.uid}: not in the old folder, and below its UIDNEXT {old.uidnext}"
-        for message in extra
-        if message.uid < old.uidnext
-    ]
-    return {
-        "old": count,
-        "new": count - sum(1 for text in found if text.endswith(": missing")) + len(extra),
-        "extra": extra,
-        "differences": found[:SHOWN],
-        "differing": len(found),
-    }
+    found += [f"UID {message.uid}: not in the old folder, and below its UIDNEXT {old.uidnext}"
+              for message in extra if message.uid < (old.uidnext or 0)]
+    return {"old": count, "new": count - missing + len(extra), "extra": extra, "differences": found[:SHOWN],
+            "differing": len(found), "lost": lost}
 
 
-def _differs(old, new):
-    if old.flags != new.flags:
-        lost, gained = sorted(old.flags - new.flags), sorted(new.flags - old.flags)
+def _differs(old, new, allowed):
+    if old.flags - allowed != new.flags:
+        lost, gained = sorted(old.flags - allowed - new.flags), sorted(new.flags - old.flags)
         yield "flags " + " and ".join(
             [*([f"lost {' '.join(lost)}"] if lost else []), *([f"gained {' '.join(gained)}"] if gained else [])]
         )
@@ -101,75 +98,88 @@ def _differs(old, new):
         yield f"content {str(old.digest)[:12]}… became {str(new.digest)[:12]}…"
 
 
-def read_user(hosts, user: str, mapping: dict, level: str) -> list:
+def read_user(hosts, user: str, folders: list, level: str) -> list:
     """All folders of one user, read on both sides and compared.
 
-    `mapping` is the converter's: old name (as clients said it) → new name. → rows of plain values, one a folder:
-    `{"user", "old_name", "new_name", "old", "new", "extra", "spool", "differences", "differing", "passed_over"}`.
+    `folders`: what the conversion says, `[{"old", "new", "lost_keywords"}]`, `old` None for a folder that only the new side
+    has. → rows of plain values, one a folder: `{"user", "old_name", "new_name", "old", "new", "extra", "spool",
+    "differences", "differing", "lost", "notes": [text], "unknown": it is no folder to the conversion}`.
     """
     site = hosts.site
+    said = {folder["old"]: folder for folder in folders if folder["old"] is not None}
     rows = []
     with old_session(hosts, user) as old, new_session(hosts, user) as new:
         only_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
         for old_name in old_folders(old, site.old_store.imap_prefix):
-            row = _row(user, old_name, mapping.get(old_name))
+            folder = said.get(old_name)
+            row = _row(user, old_name, folder and folder["new"])
             rows.append(row)
             only_new.discard(row["new_name"])
-            _read_both(old, new, row, level)
-            if old_name == "INBOX":
-                _spool(old, site.old_store.spool.format(user=user, home=""), row)
+            there = _read_old(old, row, level)
+            if there is not None and folder is not None:
+                added = _compare_new(new, there, row, level, folder["lost_keywords"])
+                _uidvalidity(old, there, row)
+                if old_name == "INBOX":
+                    _spool(old, site.old_store.spool.format(user=user, home=""), there, added, row)
         for new_name in sorted(only_new):
             count = new.status(new_name, ["MESSAGES"])["MESSAGES"]
             rows.append({**_row(user, None, new_name), "new": count, "extra": count})
-    for row in rows:
-        del row["added"]
     return rows
 
 
 def _row(user, old_name, new_name):
-    return {
-        "user": user,
-        "old_name": old_name,
-        "new_name": new_name,
-        "old": 0,
-        "new": 0,
-        "extra": 0,
-        "spool": 0,
-        "differences": [],
-        "differing": 0,
-        "passed_over": "",
-        "added": [],
-    }
+    return {"user": user, "old_name": old_name, "new_name": new_name, "old": 0, "new": 0, "extra": 0, "spool": 0,
+            "differences": [], "differing": 0, "lost": 0, "notes": [], "unknown": False}
 
 
-def _read_both(old, new, row, level):
-    """Fill a row from both sides."""
+def _read_old(old, row, level):
+    """The folder as c-client reads it, or None when there is nothing to compare."""
     try:
         folder = old.read(row["old_name"], level)
     except imap.FolderUnreadable as error:
         if row["old_name"] == "INBOX":
-            folder = None  # a user who never had an INBOX; what is in the spool is told apart
-        elif row["new_name"] is None:
-            row["passed_over"] = f"no folder to c-client either ({error.reason})"
-            return
+            return imap.Folder("INBOX", 0, 0, [])       # a user who never had an INBOX
+        if row["new_name"] is None:
+            row.update(unknown=True, notes=[f"no folder to c-client either ({error.reason})"])
         else:
             _wrong(row, f"c-client cannot read it: {error}")
-            return
+        return None
     if row["new_name"] is None:
-        row["old"] = sum(1 for _ in folder.messages) if folder else 0
-        if row["old"]:
-            _wrong(row, f"c-client reads {row['old']} messages; the conversion passed it over")
-        return
+        row.update(unknown=True, notes=[f"c-client shows it as {len(folder.messages)} message(s)"])
+        return None
+    return folder
+
+
+def _compare_new(new, folder, row, level, lost_keywords):
+    """Fill a row from both sides. → the messages that only the new side has."""
     try:
         there = new.read(row["new_name"], level)
     except errors.CutoverError as error:
         _wrong(row, str(error))
+        return []
+    if folder.uidvalidity == 0:
+        folder.uidvalidity = there.uidvalidity
+    result = compare(folder, there, lost_keywords)
+    added = result.pop("extra")
+    row.update(result, extra=len(added))
+    if row["lost"]:
+        row["notes"].append(f"{row['lost']} messages lack {', '.join(lost_keywords)}: Maildir has 26 keywords")
+    return added
+
+
+def _uidvalidity(old, folder, row):
+    """Where the old server takes the time of day for UIDVALIDITY, as it does for files that hold none, there is none to keep."""
+    text = next((text for text in row["differences"] if text.startswith("UIDVALIDITY ")), None)
+    if text is None:
         return
-    if folder is None:
-        folder = imap.Folder(row["old_name"], there.uidvalidity, 0, [])
-    result = compare(folder, there)
-    row["added"] = result.pop("extra")
-    row.update(result, extra=len(row["added"]))
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        if old.read(row["old_name"], "count").uidvalidity != folder.uidvalidity:
+            row["differences"].remove(text)
+            row["differing"] -= 1
+            row["notes"].append("the old server gave it another UIDVALIDITY at each reading")
+            return
+        time.sleep(0.5)
 
 
 def _wrong(row, text):
@@ -177,19 +187,23 @@ def _wrong(row, text):
     row["differing"] += 1
 
 
-def _spool(session, path, row):
+def _spool(session, path, inbox, added, row):
     """c-client reads the spool; each message must be among those the new INBOX has beyond the old, by digest."""
     try:
-        spool = list(session.read(path, "content").messages)
+        spool = session.read(path, "content").messages
     except imap.FolderUnreadable:
-        return  # no spool file, or an empty one
+        return          # no spool file, or an empty one
     row["spool"] = len(spool)
-    digests = [message.digest for message in row["added"] if message.digest]
-    if digests:
-        for message in spool:
-            if message.digest in digests:
-                digests.remove(message.digest)
-            else:
-                _wrong(row, f"the spool's message of {message.internaldate.isoformat()} is not in the new INBOX")
-    elif len(row["added"]) < len(spool):
-        _wrong(row, f"{len(spool)} messages in the spool, {len(row['added'])} added to the new INBOX")
+    wanted = [message.digest for message in spool]
+    if inbox.messages and sorted(wanted) == sorted(str(message.digest) for message in inbox.messages):
+        return          # the spool is what the old server shows as INBOX
+    digests = [message.digest for message in added if message.digest]
+    if not digests:
+        if len(added) < len(spool):
+            _wrong(row, f"{len(spool)} messages in the spool, {len(added)} added to the new INBOX")
+        return
+    for message in spool:
+        if message.digest in digests:
+            digests.remove(message.digest)
+        else:
+            _wrong(row, f"the spool's message of {message.internaldate.isoformat()} is not in the new INBOX")

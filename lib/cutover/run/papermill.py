@@ -24,6 +24,7 @@ def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float
     `timeout`: seconds a cell may take; `template`: another notebook than the step's own.
     """
     import papermill
+    from traitlets.config import Config
 
     template = template or site.PROJECT / "notebooks" / runbook.notebook_name(step_id)
     copy = _free_name(run, template.stem)
@@ -34,7 +35,9 @@ def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(template, copy, values, cwd=str(site.PROJECT), progress_bar=False,
-                                   execution_timeout=timeout, kernel_name="python3")
+                                   execution_timeout=timeout, kernel_name="python3",
+                                   # no TCP port for others on this machine to find
+                                   config=Config({"KernelManager": {"transport": "ipc"}}))
     except Exception as raised:
         error = raised
     events = [event for event in run.journal.events()[before:] if event.get("step") == step_id]

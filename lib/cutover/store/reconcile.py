@@ -180,7 +180,7 @@ def summary(user, prepared, results, matched, left):
             "old": result.get("old"), "name": os.fsdecode(result["folder"]),
             "bytes": result["bytes"], "expunged": result["expunged"], "uidvalidity": result["uidvalidity"],
             "uidnext": result["uidnext"], "spool": result.get("spool", 0), "appended": result.get("appended", 0),
-            "damage": result["damage"], "warnings": result["warnings"]})
+            "lost_keywords": result["lost_keywords"], "damage": result["damage"], "warnings": result["warnings"]})
     return {
         "complete": True, "run": user.get("run", ""), "user": user["user"], "tree": uuid.uuid4().hex,
         "messages": sum(entry["messages"] for entry in folders), "bytes": sum(entry["bytes"] for entry in folders),

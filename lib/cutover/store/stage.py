@@ -78,7 +78,7 @@ def begin_tree(path, user):
 
 def empty_result(name):
     return {"folder": name, "messages": 0, "bytes": 0, "expunged": 0, "uidvalidity": 0, "uidnext": 1, "keywords": [],
-            "warnings": [], "damage": [], "hits": []}
+            "lost_keywords": [], "warnings": [], "damage": [], "hits": []}
 
 
 def folder(user, found, name, spool=None, lengths=(), fallback_uidvalidity=0, strict=False, progress=quiet):
@@ -160,6 +160,7 @@ def keyword_table(found, box, user, strict, result):
     finally:
         os.close(fd)
     for name, uids in lost.values():
+        result["lost_keywords"].append(errors.printable(name))
         result["warnings"].append("keyword {} has no letter left of Maildir's 26 and is lost on UIDs {}".format(
             errors.printable(name), ranges(uids)))
     return table
