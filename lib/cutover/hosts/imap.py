@@ -103,13 +103,13 @@ class Folder:
 
 
 def decode_name(raw: bytes) -> str:
-    """A folder name from the wire. What is no proper modified UTF-7 keeps every byte: 8-bit ones, and a "&" that is
-    no shift, become U+DC00 plus the byte, as Python's surrogateescape does. Inverse of encode_name."""
+    """A folder name from the wire. What is no proper modified UTF-7 keeps every byte: those that are no printable
+    ASCII, and "&", become U+DC00 plus the byte, as Python's surrogateescape does. Inverse of encode_name."""
     with contextlib.suppress(UnicodeError, ValueError):
         text = imap_utf7.decode(raw)
         if raw.isascii() and imap_utf7.encode(text) == raw:
             return text
-    return "".join(chr(0xDC00 + byte) if byte > 127 or byte == 0x26 else chr(byte) for byte in raw)
+    return "".join(chr(byte) if 0x20 <= byte <= 0x7E and byte != 0x26 else chr(0xDC00 + byte) for byte in raw)
 
 
 def encode_name(name: str) -> bytes:
