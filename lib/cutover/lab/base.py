@@ -43,7 +43,7 @@ def path():
 
 
 def ensure(say=None):
-    """Path of the base root directory, made first if it is not cached (about a minute and a half).
+    """Path of the base root directory, made first if it is not cached (about a minute).
 
     Raises errors.Missing without root or tools, errors.CutoverError when building fails. Treat it as read-only: hosts
     and tests mount overlays over it.
@@ -55,7 +55,7 @@ def ensure(say=None):
     paths.CACHE.mkdir(parents=True, exist_ok=True)
     with _lock(paths.CACHE / ".lock"):
         if not base.is_dir():
-            (say or _stderr)("building the lab's base (once; about 90 s) …")
+            (say or _stderr)("building the lab's base (once; about a minute) …")
             _build(base)
     return base
 
@@ -63,9 +63,8 @@ def ensure(say=None):
 def remove_all():
     """Delete every cached base and seed snapshot. The lab must be down."""
     with _lock(paths.CACHE / ".lock"):
-        for entry in paths.CACHE.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
+        for entry in paths.CACHE.glob("*/"):
+            shutil.rmtree(entry)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""One host as a systemd-nspawn container: its overlay, its control groups, its processes."""
+"""One host as a systemd-nspawn container: start it, know its processes, end them."""
 
 import contextlib
 import os
@@ -8,96 +8,23 @@ import subprocess
 import time
 
 from cutover import errors
-from cutover.lab import network, paths, state, system
+from cutover.lab import cgroups, disk, network, state
 
-CGROUP = "cutover-lab"
-
-
-def directory(name):
-    return paths.STATE / "hosts" / name
-
-
-def root(name):
-    """The host's root directory as this machine sees it, while mounted."""
-    return directory(name) / "root"
-
-
-def mounted(below=None):
-    """Mount points below a directory (default: the lab's state), deepest last."""
-    prefix = f"{below or paths.STATE}"
-    with open("/proc/self/mounts") as mounts:
-        points = [line.split()[1] for line in mounts]
-    return [point for point in points if point == prefix or point.startswith(prefix + "/")]
-
-
-def mount(name, base):
-    """Mount the host's overlay of the base; nothing when it is mounted. The upper layer is the host's own disk."""
-    place = directory(name)
-    for part in ("upper", "work", "root"):
-        (place / part).mkdir(parents=True, exist_ok=True)
-    if str(root(name)) in mounted():
-        return
-    system.call("mount", "-t", "overlay", "-o", f"lowerdir={base},upperdir={place}/upper,workdir={place}/work",
-                f"lab-{name}", root(name))
-
-
-def unmount():
-    """Unmount everything below the lab's state, deepest first."""
-    for point in reversed(mounted()):
-        for _ in range(20):
-            if subprocess.run(["umount", point], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
-                break
-            time.sleep(0.05)
-        else:
-            system.call("umount", "--lazy", point, check=False)
-
-
-def _hierarchies():
-    """Roots of the control group hierarchies that systemd uses: the unified one and, on old layouts, name=systemd."""
-    found = []
-    with open("/proc/self/mounts") as mounts:
-        for line in mounts:
-            _, point, kind, options = line.split()[:4]
-            if kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in options.split(",")):
-                found.append(pathlib.Path(point))
-    return found
-
-
-def groups():
-    """The lab's control groups that exist, leaves first."""
-    found = []
-    for hierarchy in _hierarchies():
-        for place, _, _ in os.walk(hierarchy / CGROUP, topdown=False):
-            found.append(pathlib.Path(place))
-    return found
-
-
-def remove_groups():
-    for _ in range(40):
-        for group in groups():
-            with contextlib.suppress(OSError):
-                group.rmdir()
-        if not groups():
-            return
-        time.sleep(0.05)
+BOOT = pathlib.Path("/proc/sys/kernel/random/boot_id")
 
 
 def start(name, binds=()):
     """Start the host; `binds` are options such as --bind=A:B. Returns at once, while it boots.
 
     The wrapping shell writes its own identity before it becomes systemd-nspawn, so that a lab command killed at any
-    moment leaves no process it has no record of. Each host gets control groups of its own: else the seven systemds
-    would share one and see each other's services in it.
+    moment leaves no process it has no record of.
     """
-    place = directory(name)
-    steps = [f'read -r stat < /proc/$$/stat && echo "$stat" > {place}/process.part && '
+    place = disk.directory(name)
+    steps = [f'read -r stat < /proc/$$/stat && {{ echo "$stat"; cat {BOOT}; }} > {place}/process.part && '
              f"mv {place}/process.part {place}/process"]
-    for hierarchy in _hierarchies():
-        group = hierarchy / CGROUP / name
-        group.mkdir(parents=True, exist_ok=True)
-        steps.append(f"echo 0 > {group}/cgroup.procs")
+    steps += [f"echo 0 > {group}/cgroup.procs" for group in cgroups.make(name)]
     command = ["systemd-nspawn", "--quiet", "--settings=no", "--register=no", "--keep-unit", "--boot", "--console=pipe",
-               f"--machine={name}", f"--directory={root(name)}", "--link-journal=no", "--resolv-conf=off",
+               f"--machine={name}", f"--directory={disk.root(name)}", "--link-journal=no", "--resolv-conf=off",
                "--timezone=off", f"--network-namespace-path={network.NAMESPACES / network.namespace(name)}", *binds]
     script = " && ".join([*steps, 'exec "$@"'])
     (place / "process").unlink(missing_ok=True)
@@ -113,11 +40,14 @@ def start(name, binds=()):
 
 
 def process(name):
-    """(pid, start time) of the host's systemd-nspawn as recorded; None before its first start."""
+    """(pid, start time) of the host's systemd-nspawn as recorded; None when none was started since this machine's boot."""
     try:
-        fields = (directory(name) / "process").read_text().rpartition(")")
+        stat, boot = (disk.directory(name) / "process").read_text().splitlines()
     except FileNotFoundError:
         return None
+    if boot != BOOT.read_text().strip():
+        return None
+    fields = stat.rpartition(")")
     return int(fields[0].split()[0]), int(fields[2].split()[19])
 
 
@@ -169,59 +99,10 @@ def _gone(identities, seconds):
 def _empty(name):
     """Kill what is still in the host's own control groups: only the lab puts processes there."""
     for _ in range(100):
-        left = set()
-        for hierarchy in _hierarchies():
-            for place, _, _ in os.walk(hierarchy / CGROUP / name):
-                with contextlib.suppress(OSError):
-                    left |= set(map(int, (pathlib.Path(place) / "cgroup.procs").read_text().split()))
-        left = {pid for pid in left if pid and state.start_time(pid) is not None}
+        left = {pid for pid in cgroups.processes(name) if state.start_time(pid) is not None}
         if not left:
             return
         for pid in left:
             state.end(pid, state.start_time(pid), signal.SIGKILL)
         time.sleep(0.02)
     raise errors.CutoverError(f"processes of {name} do not end: {sorted(left)}")
-
-
-def run(name, argv, input=None, timeout=60, check=True, user=None, text=True):
-    """Run a command as root (or as `user`, a login of the host, in its home) inside a host, apart from its services.
-
-    Returns a subprocess.CompletedProcess, its output as str, or bytes with text=False. Output goes through files: a
-    daemon that the command leaves behind holds no pipe of ours. Raises errors.CutoverError when the host is down, when
-    it takes more than `timeout` seconds, or, with check, on a non-zero exit.
-    """
-    found = leader(name)
-    if found is None:
-        raise errors.CutoverError(f"{name} is not up; run: cutover lab up")
-    command = [str(part) for part in argv]
-    if user is not None:
-        command = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--reset-env",
-                   "sh", "-c", 'cd && exec "$@"', "sh", *command]
-    enter = ["nsenter", "-t", str(found[0]), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", *command]
-    return _captured(enter, name, command, input, timeout, check, text)
-
-
-def _captured(enter, name, command, input, timeout, check, text):
-    import tempfile
-
-    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
-                   "LC_ALL": "C.UTF-8", "TERM": "dumb", "SYSTEMD_PAGER": ""}
-    payload = input.encode("utf-8", "surrogateescape") if isinstance(input, str) else input
-    source = {"input": payload} if payload is not None else {"stdin": subprocess.DEVNULL}
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        try:
-            done = subprocess.run(enter, **source, stdout=out, stderr=err, timeout=timeout, env=environment, cwd="/")
-        except subprocess.TimeoutExpired:
-            raise errors.CutoverError(f"on {name}, this command took more than {timeout} s: {' '.join(command)}") from None
-        out.seek(0)
-        err.seek(0)
-        outputs = out.read(), err.read()
-    if text:
-        outputs = tuple(data.decode("utf-8", "surrogateescape") for data in outputs)
-    result = subprocess.CompletedProcess(command, done.returncode, *outputs)
-    if check and result.returncode:
-        said = result.stderr or result.stdout
-        said = said if text else said.decode("utf-8", "replace")
-        raise errors.CutoverError(f"on {name}, this command failed (exit {result.returncode}): {' '.join(command)}\n"
-                                  f"{said.strip()}")
-    return result

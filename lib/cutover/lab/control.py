@@ -4,16 +4,26 @@ import concurrent.futures
 import os
 import secrets
 import shutil
-import socket
-import time
 
 from cutover import errors
 from cutover.lab import base as base_module
-from cutover.lab import config, container, hosts, keys, machine, network, paths, planting, state, store
+from cutover.lab import (
+    cgroups,
+    config,
+    container,
+    disk,
+    hosts,
+    inside,
+    keys,
+    machine,
+    network,
+    paths,
+    planting,
+    state,
+    store,
+    watch,
+)
 from cutover.lab import seed as seed_module
-
-# seconds until a host must answer on all its ports
-PATIENCE = 60
 
 
 def up(fresh=False, seed=True, say=lambda text: None):
@@ -38,7 +48,7 @@ def up(fresh=False, seed=True, say=lambda text: None):
 
 def _plant(base, say):
     """Make the seed's snapshot in a lab of its own, which is thrown away."""
-    say("planting the seeded mail (once; about two minutes) …")
+    say("planting the seeded mail (once; about half a minute) …")
     _up(None, base, None, say)
     planting.plant(say)
     seed_module.save(base)
@@ -53,6 +63,9 @@ def reset(say=lambda text: None):
 def _unusable(marker, base, wanted):
     if marker is None or marker["phase"] != "up" or marker["base"] != str(base):
         return True
+    # this machine may have been switched off since, and with it a disk that was a tmpfs
+    if not all((disk.directory(name) / "upper/etc/cutover-lab").exists() for name in hosts.HOSTS):
+        return True
     return wanted is not None and marker["seed"] != wanted.name
 
 
@@ -65,9 +78,10 @@ def _up(marker, base, snapshot, say):
     for name in started:
         say(f"starting {name}")
         container.stop([name], 0)
-        container.mount(name, base)
+        disk.mount(name, base)
         container.start(name, _binds(hosts.HOSTS[name]))
-    _in_parallel(_wait, hosts.HOSTS.values())
+    # a host that ran already stays as it is: what was stopped on it was stopped on purpose
+    _in_parallel(watch.wait if new else watch.wait_booted, [hosts.HOSTS[name] for name in started])
     for name in hosts.HOSTS:
         pid, start = container.process(name)
         leader, leader_start = container.leader(name)
@@ -91,10 +105,11 @@ def _make(base, snapshot):
     state.write(marker)
     seed_module.restore(snapshot)
     _new_store()
+    disk.ground()
 
     def one(host):
-        container.mount(host.name, base)
-        config.prepare(host, container.root(host.name), lab, made[host.name], authority)
+        disk.mount(host.name, base)
+        config.prepare(host, disk.root(host.name), lab, made[host.name], authority)
 
     _in_parallel(one, hosts.HOSTS.values())
     return marker
@@ -119,42 +134,6 @@ def _binds(host):
                     f"--bind-ro={store.STORE}/spool:/srv/mailboxold/spool"]}.get(host.role, [])
 
 
-def answers(host, port, timeout=1.0):
-    """True when a host's port accepts a connection, and greets where its protocol greets."""
-    try:
-        with socket.create_connection((host.address, port), timeout) as connection:
-            return port in (53, 993) or bool(connection.recv(1))
-    except OSError:
-        return False
-
-
-def _wait(host):
-    """Return when the host's services are all active and its ports answer."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        lacking = _lacking(host)
-        if not lacking:
-            return
-        if not container.running(host.name):
-            log = container.directory(host.name) / "console.log"
-            raise errors.CutoverError(f"{host.name} ended while it started; see {log}")
-        if time.monotonic() > until:
-            raise errors.CutoverError(f"{host.name} is not ready after {PATIENCE} s: {lacking}. Look inside with: "
-                                      f"cutover lab shell {host.name}")
-        time.sleep(0.1)
-
-
-def _lacking(host):
-    """What a starting host still lacks, in words; empty when it is ready."""
-    if container.leader(host.name) is None:
-        return "no init yet"
-    shown = container.run(host.name, ["systemctl", "is-active", *host.units], check=False).stdout.split()
-    if shown != ["active"] * len(host.units):
-        return "services " + ", ".join(f"{unit} {word}" for unit, word in zip(host.units, shown, strict=False))
-    silent = [str(port) for port in host.ports if not answers(host, port)]
-    return f"no answer on port {', '.join(silent)}" if silent else ""
-
-
 def down(keep_cache=True, say=lambda text: None):
     """End the lab and remove all of it; also what a killed `up` or `down` left. Quiet when there is nothing."""
     machine.require()
@@ -169,11 +148,11 @@ def down(keep_cache=True, say=lambda text: None):
 
 def _clean(grace):
     container.stop(hosts.HOSTS, grace)
-    container.unmount()
+    disk.unmount()
     network.down()
-    container.remove_groups()
-    if container.mounted():
-        raise errors.CutoverError(f"still mounted, nothing was deleted: {' '.join(container.mounted())}")
+    cgroups.remove()
+    if disk.mounted():
+        raise errors.CutoverError(f"still mounted, nothing was deleted: {' '.join(disk.mounted())}")
     if paths.STATE.exists():
         shutil.rmtree(paths.STATE)
 
@@ -181,24 +160,10 @@ def _clean(grace):
 def rests():
     """What is there of a lab: processes, mounts, links, namespaces, control groups, files; empty after `down`."""
     return ([f"process of {name}" for name in hosts.HOSTS if container.running(name)]
-            + [f"mount {point}" for point in container.mounted()]
+            + [f"mount {point}" for point in disk.mounted()]
             + [f"link or namespace {name}" for name in network.rests()]
-            + [f"control group {group}" for group in container.groups()]
+            + [f"control group {group}" for group in cgroups.present()]
             + ([f"directory {paths.STATE}"] if paths.STATE.exists() else []))
-
-
-def status():
-    """{"lab", "phase", "seed", "hosts": name → {"address", "pid", "up", "ports": port → answers}}; phase "down" without a lab."""
-    marker = state.read()
-    if marker is None:
-        return {"lab": None, "phase": "down", "seed": None, "hosts": {}}
-    found = {}
-    for name, host in hosts.HOSTS.items():
-        identity = container.process(name)
-        live = container.running(name)
-        found[name] = {"address": host.address, "pid": identity[0] if live else None, "up": live,
-                       "ports": {port: live and answers(host, port) for port in host.ports}}
-    return {"lab": marker["lab"], "phase": marker["phase"], "seed": marker["seed"], "hosts": found}
 
 
 def reboot(name, hard=False):
@@ -217,5 +182,6 @@ def stop(name):
         container.stop([name], 0)
 
 
-run = container.run
+run = inside.run
+status = watch.status
 netns = network.namespace

@@ -5,7 +5,7 @@ import os
 import re
 
 from cutover import errors
-from cutover.lab import container, hosts, paths, store
+from cutover.lab import hosts, inside, paths, store
 
 PLACE = paths.STATE / "manifest.json"
 MAGIC = b"*mbx*\r\n"
@@ -73,7 +73,7 @@ def _examine(user, names):
     """name → figures of EXAMINE, SEARCH and FETCH. Raises errors.CutoverError when c-client will not open one."""
     commands = b"".join(b"e%d EXAMINE {%d+}\r\n%s\r\ns%d SEARCH UNSEEN\r\nf%d FETCH 1:* RFC822.SIZE\r\n"
                         % (number, len(name), name, number, number) for number, name in enumerate(names))
-    answer = container.run("mailboxold", ["/usr/sbin/imapd"], user=user, input=commands + b"z LOGOUT\r\n", text=False,
+    answer = inside.run("mailboxold", ["/usr/sbin/imapd"], user=user, input=commands + b"z LOGOUT\r\n", text=False,
                            timeout=120).stdout
     found = {}
     for number, name in enumerate(names):

@@ -5,11 +5,11 @@ import json
 import os
 import shutil
 
-from cutover.lab import container, hosts, manifest, paths, resources, store, system
+from cutover.lab import hosts, inside, manifest, paths, resources, store, system
 
 # what decides the planted mail; a change in any of them makes another snapshot
-SOURCES = ("people.py", "messages.py", "planting.py", "manifest.py", "files/procmailrc.old", "files/mailbox.mc",
-           "files/postino.mc", "files/lab.m4")
+SOURCES = ("people.py", "messages.py", "planting.py", "delivery.py", "sessions.py", "oddities.py", "old_users.py",
+           "manifest.py", "files/procmailrc.old", "files/mailbox.mc", "files/postino.mc", "files/lab.m4")
 
 
 def path(base):
@@ -22,8 +22,8 @@ def path(base):
 
 def save(base):
     """Take the snapshot of the running lab's mailboxold, its mail services stopped first; returns its path."""
-    container.run("mailboxold", ["systemctl", "stop", "sendmail", "xinetd", "stunnel4"])
-    container.run("mailboxold", ["pkill", "-x", "imapd"], check=False)
+    inside.run("mailboxold", ["systemctl", "stop", "sendmail", "xinetd", "stunnel4"])
+    inside.run("mailboxold", ["pkill", "-x", "imapd"], check=False)
     snapshot = path(base)
     part = snapshot.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
