@@ -1,5 +1,7 @@
 """Handing a message over: servers out of a script, and an MX of the lab."""
 
+import time
+
 import fakes
 import pytest
 from cutover.hosts import smtp
@@ -66,10 +68,20 @@ def test_one_refused_recipient_stops_the_message_for_all():
 
 @pytest.mark.lab
 def test_real_mx(real):
-    """A sendmail of the lab takes a message for its own postmaster's sink and refuses an unknown user."""
+    """A sendmail of the lab takes a message for an account of its own and refuses an unknown user."""
     at, name = real.site.address("postino3"), real.site.fqdn("postino3")
     assert smtp.greeting(at, 25, 30).startswith("220 ")
     with pytest.raises(smtp.RecipientsRefused, match="nosuchuser"):
         smtp.send(at, 25, "test@lab.test", [f"nosuchuser@{name}"], MESSAGE, 30)
-    identity = smtp.send(at, 25, "test@lab.test", [f"operator@{name}"], MESSAGE, 30)
-    assert identity.isalnum() and len(identity) >= 10
+    link, box = real.ssh("postino3"), "/var/mail/operator"
+    link.run(["rm", "-f", box], sudo=True)
+    try:
+        identity = smtp.send(at, 25, "test@lab.test", [f"operator@{name}"], MESSAGE, 30)
+        deadline = time.monotonic() + 30
+        arrived = b""
+        while b"\nend\n" not in arrived and time.monotonic() < deadline:
+            time.sleep(0.2)
+            arrived = link.run(["cat", box], sudo=True, check=False).out
+        assert identity.encode() in arrived and b"\n.dot\nend\n" in arrived
+    finally:
+        link.run(["rm", "-f", box], sudo=True)

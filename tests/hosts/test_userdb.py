@@ -153,3 +153,34 @@ def test_arbitrary_bytes_are_not_touched(data):
     assert b"".join(userdb._lines(data)) == data
     userdb.problems(data)
     userdb.left_alone(data)
+
+
+@pytest.mark.lab
+def test_real_makemap_reads_the_text_as_parse_does(real):
+    """makemap's own view: which lines it refuses, how it folds keys, how long a line may be, what it makes of dual routes."""
+    link = real.ssh("postino3")
+
+    def makemap(data, *options):
+        folder = link.run(["mktemp", "-d"]).text.strip()
+        try:
+            made = link.run(["/usr/sbin/makemap", *options, "btree", f"{folder}/x.db"], input=data, check=False)
+            return made, link.run(["/usr/sbin/makemap", "-u", "btree", f"{folder}/x.db"], check=False).text
+        finally:
+            link.run(["rm", "-r", folder])
+
+    good = b"# c\n\nAlice:maildrop\t alice@mailbox.lab.test\nbob:maildrop b@x.test, bob@mailbox.lab.test\n"
+    good += b"bob:mailname B\nz:maildrop z"
+    for data in (good, userdb.route_to_both(good)[0]):
+        made, shown = makemap(data)
+        entries = {(f"{entry.key}:{entry.field}".lower(), entry.value) for entry in userdb.parse(data)}
+        assert made.rc == 0 and userdb.problems(data) == []
+        assert {tuple(line.split("\t", 1)) for line in shown.splitlines()} == entries
+    for wrong in (b" a:maildrop x\n", b"\t\n", b"nokey\n", b"a:maildrop \n", b"a:maildrop " + b"x" * 1012 + b"\n"):
+        assert makemap(wrong)[0].rc and len(userdb.problems(wrong)) == 1, wrong
+    longest = b"a:maildrop " + b"x" * 1011 + b"\n"
+    assert makemap(longest)[0].rc == 0 and userdb.problems(longest) == []
+    twice = b"bob:maildrop a\nbob:maildrop b\n"
+    assert makemap(twice)[0].rc and userdb.duplicates(twice)
+    assert makemap(twice, "-d")[1] == "bob:maildrop\ta\nbob:maildrop\tb\n"
+    _, carried = makemap(b"a:maildrop x@y\r\n")
+    assert carried.endswith("x@y\r\n") and userdb.problems(b"a:maildrop x@y\r\n")
