@@ -1,5 +1,8 @@
 """Folder names of the old store (paths, "/" between levels) → Maildir++ names ("." between levels).
 
+What Dovecot accepts was tried with 2.3.19: canonical modified UTF-7 only, no "~" at the very start; "cur", "new", "tmp",
+"dovecot" and names below INBOX are folders like any other. Control characters become "_".
+
 Every change is deterministic and reported. Each level is mapped on its own among its siblings: a name that need not be
 changed keeps its place, the others are taken in byte order, and one that meets another gets "_2", "_3", … at its end.
 """
@@ -64,11 +67,9 @@ def mapped(component, top):
     """One level's name → the name it would like to have (bytes). top: whether it is of the first level."""
     text = canonical(component)
     text = re.sub("[\x00-\x1f\x7f-\x9f/\\ufffe\\uffff]|[\ud800-\udfff]", "_", text).replace(".", "_")
-    if text.startswith("~"):
+    if top and text.startswith("~"):
         text = "_" + text[1:]
-    if not text.strip():
-        text = "_"
-    if top and text.upper() == "INBOX" or top and text == "dovecot" or text in ("cur", "new", "tmp"):
+    if top and text.upper() == "INBOX":
         text += "_"
     return encode_utf7(text)
 
@@ -104,7 +105,7 @@ class Names:
                 number += 1
                 name = wishes[child] + b"_%d" % number
             taken.add(name)
-            why = "the name would meet another one" if number > 1 else reason(child)
+            why = "the name would meet another one" if number > 1 else reason(child, not parent)
             result[child] = (name, why)
         return result
 
@@ -138,17 +139,17 @@ class Names:
         return self.names.get(path) or self.join(path)[0]
 
 
-def reason(component):
+def reason(component, top):
     """Why a level's name had to change."""
     whys = []
     if b"." in component:
         whys.append("\".\" separates levels")
-    if component.startswith(b"~"):
+    if top and component.startswith(b"~"):
         whys.append("a leading \"~\" means another user's home")
     if decode_utf7(component) is None:
         whys.append("not modified UTF-7")
-    if component.upper() == b"INBOX" or component in (b"cur", b"new", b"tmp", b"dovecot"):
-        whys.append("reserved")
+    if top and component.upper() == b"INBOX":
+        whys.append("INBOX is another folder's name")
     return "; ".join(whys) or "not acceptable to Dovecot"
 
 

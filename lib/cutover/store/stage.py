@@ -122,8 +122,8 @@ def folder(user, found, name, spool=None, lengths=(), fallback_uidvalidity=0, st
         if box is not None:
             result["expunged"] = box.expunged
             result["warnings"] += notes(found, box, writer)
-            result["damage"] = [dict(item, file=errors.printable(found.path)) for item in box.damage]
             salvage(user, name, fd, box.damage)
+            result["damage"] = [dict(item, file=errors.printable(found.path)) for item in box.damage]
         return result
     finally:
         if writer is not None:
@@ -238,8 +238,8 @@ def notes(found, box, writer):
     if writer.bare_lf:
         texts.append("{} messages hold bare LFs: their size grows by the CRs Dovecot adds".format(writer.bare_lf))
     for item in box.damage:
-        texts.append("{}: {} at byte {}, {} bytes set aside".format(
-            item["kind"], item["what"], item["offset"], item["length"]))
+        aside = ", {} bytes set aside".format(item["length"]) if item["length"] else ""
+        texts.append("{}: {} at byte {}{}".format(item["kind"], item["what"], item["offset"], aside))
     return texts
 
 

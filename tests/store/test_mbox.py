@@ -1,0 +1,77 @@
+"""The traditional mbox reader: what is a message, what is taken out, what size is left."""
+
+import os
+
+import pytest
+
+from cutover.store import mbox, mbx
+
+DATE = b"Tue Nov 10 10:00:00 2026"
+
+
+def read(path, content):
+    path.write_bytes(content)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        box = mbox.Mailbox(fd, str(path))
+        return box, list(box.messages())
+    finally:
+        os.close(fd)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "spool"
+
+
+def test_two_messages(path):
+    content = b"From a@b %b\nSubject: 1\n\nbody\n\nFrom c %b\nSubject: 2\n\nlast\n" % (DATE, DATE)
+    _box, messages = read(path, content)
+    assert [message[7] for message in messages] == [b"Subject: 1\n\nbody\n", b"Subject: 2\n\nlast\n"]
+    assert [message[5] for message in messages] == [len(b"Subject: 1\r\n\r\nbody\r\n"), len(b"Subject: 2\r\n\r\nlast\r\n")]
+    assert [message[0] for message in messages] == [1, 2]
+
+
+@pytest.mark.parametrize("body", [b"From here\n", b">From here\n", b"From a b c d e f\n", b" From x %b\n" % DATE])
+def test_not_every_from_is_a_message(path, body):
+    _box, messages = read(path, b"From a@b %b\nSubject: 1\n\n%b" % (DATE, body))
+    assert [message[7] for message in messages] == [b"Subject: 1\n\n" + body]
+
+
+def test_own_headers_are_taken_out_and_lookalikes_stay(path):
+    header = b"Status: RO\nX-Status: FT\nX-Keywords: a b\n c\nX-UID: 4\nX-IMAPbase: 1 2\nX-Statusline: x\nSubject: s\n"
+    _box, messages = read(path, b"From a@b %b\n%b\nStatus: in the body\n" % (DATE, header))
+    assert messages[0][7] == b"X-Statusline: x\nSubject: s\n\nStatus: in the body\n"
+    assert messages[0][2] == mbx.SEEN | mbx.OLD | mbx.FLAGGED | mbx.DRAFT
+
+
+def test_pseudo_message_gives_uids_and_keywords(path):
+    content = (b"From x %b\nX-IMAP: 1254000000 40 k1 k2\n\nDo not delete\n\n" % DATE
+               + b"From a@b %b\nX-UID: 17\nX-Keywords: K2\nStatus: RO\nSubject: 1\n\nb\n\n" % DATE
+               + b"From a@b %b\nSubject: 2\n\nb\n" % DATE)
+    box, messages = read(path, content)
+    assert [(message[0], message[1], message[3]) for message in messages] == [(17, False, 2), (41, True, 0)]
+    assert (box.uidvalidity, box.uidnext, box.keywords) == (1254000000, 42, [b"k1", b"k2"])
+
+
+def test_crlf_file_and_leading_blank_lines(path):
+    _box, messages = read(path, (b"\n\nFrom a@b %b\nSubject: 1\n\nbody\n\n" % DATE).replace(b"\n", b"\r\n"))
+    assert [message[7] for message in messages] == [b"Subject: 1\n\nbody\n"]
+
+
+@pytest.mark.parametrize("content, damage", [
+    (b"no mail at all\n", (0, 15)), (b"junk\nFrom a@b %b\nS: 1\n\nb\n" % DATE, (0, 5))])
+def test_text_before_the_first_message_is_named(path, content, damage):
+    box, _messages = read(path, content)
+    assert [(item["offset"], item["length"]) for item in box.damage] == [damage]
+
+
+def test_from_line_across_the_border_of_a_chunk(path):
+    for shift in range(8):
+        filler = b"x" * (mbox.CHUNK - 60 + shift)
+        content = b"From a@b %b\nS: 1\n\n%b\n\nFrom c %b\nS: 2\n\nb\n" % (DATE, filler, DATE)
+        assert [len(message[7]) for message in read(path, content)[1]] == [6 + len(filler) + 1, 8]
+
+
+def test_empty(path):
+    assert read(path, b"")[1] == [] and read(path, b"\n\n")[1] == []

@@ -1,0 +1,395 @@
+"""Conversion of many users: publishing, reruns, exactly once, kills, damage, full disk, unpublish."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from store import build
+
+from cutover.store import __main__ as command
+from cutover.store import errors, events, existing, marker, publish, users
+from cutover.store import plan as plans
+
+LIB = str(pathlib.Path(command.__file__).parents[2])
+
+
+def convert(plan):
+    collected = events.Collected()
+    users.convert(plans.check(plan), collected)
+    return collected.all
+
+
+def of(found, kind):
+    return [event for event in found if event["event"] == kind]
+
+
+def messages(root, name=b""):
+    """[(uid or None, text)] of a folder in UID order, then those without UID."""
+    root = os.fsencode(root)
+    uids = existing.uidlist(os.path.join(root, existing.folder_directory(name)))[2]
+    found = []
+    for subdir, entry in existing.listing(root, name):
+        message = existing.Message(name, subdir, entry, uids)
+        with open(message.path(root), "rb") as file:
+            found.append((message.uid or None, file.read()))
+    return sorted(found, key=lambda pair: (pair[0] is None, pair[0] or 0, pair[1]))
+
+
+def tree(root):
+    """Everything that must not differ between two conversions of the same store: {path: content or times}."""
+    found = {}
+    for path in sorted(pathlib.Path(root).rglob("*")):
+        if path.is_file() and path.name != "cutover.json":
+            status = path.stat()
+            when = int(status.st_mtime) if path.parent.name in ("cur", "new") else 0
+            found[str(path.relative_to(root))] = (path.read_bytes(), when, status.st_mode)
+    return found
+
+
+def lf(text):
+    return text.replace(b"\r\n", b"\n")
+
+
+def deliver(maildir, name, text, folder="", subdir="new"):
+    """As procmail delivers to a Maildir."""
+    directory = pathlib.Path(maildir) / folder
+    for part in ("cur", "new", "tmp"):
+        (directory / part).mkdir(parents=True, exist_ok=True)
+    (directory / subdir / name).write_bytes(text)
+
+
+def test_a_site(site):
+    site.user("alice", build.simple(3), {"a.b": build.simple(2), "a_b": build.simple(1), "sub/deep": build.simple(4)},
+              subscriptions=b"mail/a.b\nINBOX\n~/mail/sub/deep\nelse/where\n#news.x\n")
+    site.user("bob", None, spool=b"")
+    found = convert(site.plan())
+    assert [event["user"] for event in of(found, "published")] and found[-1]["ok"] and found[-1]["published"] == 2
+    alice = site.maildir("alice")
+    assert [uid for uid, _text in messages(alice)] == [1, 2, 3]
+    assert messages(alice)[0][1] == lf(build.text(1))
+    assert sorted(path.name for path in alice.glob(".*")) == [".a_b", ".a_b_2", ".sub.deep"]
+    assert (alice / "subscriptions").read_text() == "a_b_2\nINBOX\nsub.deep\nelse.where\n"
+    assert messages(site.maildir("bob")) == [] and (site.maildir("bob") / "cur").is_dir()
+    assert any("#news.x" in text for text in of(found, "published")[0]["warnings"] + of(found, "published")[1]["warnings"])
+    again = convert(site.plan())
+    assert again[-1]["already"] == 2 and again[-1]["published"] == 0 and again[-1]["messages"] == found[-1]["messages"]
+
+
+def test_what_is_no_folder_is_named(site):
+    site.user("alice", build.simple(1), {"note.txt": b"hello", "empty": b"", "pine": b"From a Tue Nov 10 10:00:00 2026\nS: 1\n\nx\n",
+                                         "outlook.mbx": b"JMF6xxxx"})
+    os.symlink("/nowhere", site.root / "home/alice/mail/dangling")
+    os.symlink(".", site.root / "home/alice/mail/loop")
+    os.mkfifo(site.root / "home/alice/mail/pipe")
+    passed = {os.path.basename(item["file"]): item["why"] for item in of(convert(site.plan()), "published")[0]["passed"]}
+    assert set(passed) == {"note.txt", "empty", "outlook.mbx", "dangling", "loop", "pipe"}
+    assert "Outlook" in passed["outlook.mbx"] and passed["empty"] == "empty file"
+    assert messages(site.maildir("alice"), b"pine") == [(1, b"S: 1\n\nx\n")]  # c-client shows it as a folder
+
+
+def test_damage_is_set_aside_and_said(site):
+    good = build.simple(2)
+    site.user("alice", good + b"garbage" * 10 + build.message(build.text(3), 0, 1), {"cut": good[:-5]})
+    found = convert(site.plan())
+    assert found[-1]["ok"]
+    by_folder = {event["folder"]: event for event in of(found, "folder")}
+    (item,) = by_folder["INBOX"]["damage"]
+    assert (item["offset"], item["length"]) == (len(good), 70)
+    assert pathlib.Path(item["set_aside"]).read_bytes() == b"garbage" * 10
+    assert any("byte {}".format(len(good)) in text for text in by_folder["INBOX"]["warnings"])
+    assert [uid for uid, _text in messages(site.maildir("alice"))] == [1, 2, 3]
+    assert [uid for uid, _text in messages(site.maildir("alice"), b"cut")] == [1]
+    assert by_folder["cut"]["damage"][0]["kind"] == "ShortTail"
+
+
+def test_unreadable_folder_fails_its_user_only(site):
+    site.user("alice", build.simple(1), {"secret": build.simple(1)})
+    site.user("bob", build.simple(2))
+    secret = site.root / "home/alice/mail/secret"
+    site.users[0]["uid"] = site.users[0]["gid"] = 4242
+    for path in (site.root / "home/alice").rglob("*"):
+        os.chown(path, 4242, 4242)
+    secret.chmod(0)
+    found = convert(site.plan())
+    (error,) = of(found, "error")
+    assert error["user"] == "alice" and error["file"] == str(secret) and error["todo"]
+    assert found[-1]["failed"] == 1 and found[-1]["published"] == 1 and not site.maildir("alice").exists()
+    secret.chmod(0o600)
+    again = convert(site.plan())
+    assert again[-1]["ok"] and again[-1]["already"] == 1 and len(messages(site.maildir("alice"), b"secret")) == 1
+
+
+def test_a_link_to_anothers_mail_is_not_followed(site):
+    site.user("alice", build.simple(1))
+    site.user("bob", build.simple(2))
+    for name, uid in (("alice", 4242), ("bob", 4243)):
+        for path in (site.root / "home" / name).rglob("*"):
+            os.chown(path, uid, uid)
+            path.chmod(0o700 if path.is_dir() else 0o600)
+    os.symlink(site.root / "home/bob/INBOX", site.root / "home/alice/mail/stolen")
+    site.users[0]["uid"] = site.users[0]["gid"] = 4242
+    site.users[1]["uid"] = site.users[1]["gid"] = 4243
+    found = convert(site.plan())
+    assert not (site.maildir("alice") / ".stolen").exists()
+    assert any(item["file"].endswith("stolen") for event in of(found, "published") for item in event["passed"])
+    assert {path.stat().st_uid for path in site.maildir("alice").rglob("*")} == {4242}
+    assert {path.stat().st_mode & 0o077 for path in site.maildir("alice").rglob("*")} == {0}
+
+
+TRACE = (b"Return-Path: <x@y>\nReceived: from mx by %b (8.17/8.17)\n\tid x for <alice@%b>; Tue, 10 Nov 2026\n"
+         b"Delivered-To: alice@%b\n")
+
+
+def trace(host):
+    return TRACE % (host, host, host)
+
+
+def test_dual_delivered_mail_is_there_once(site):
+    def old(number, uid, flags=0x11, body=b"Hello.\r\n"):
+        return build.message(trace(b"old").replace(b"\n", b"\r\n") + build.text(number, body), uid, flags)
+
+    def new(number, body=b"Hello.\n"):
+        return trace(b"new") + lf(build.text(number)).replace(b"Hello.\n", body)
+
+    spam = build.mbx(old(7, 1), uidlast=1)
+    # UIDs 1–6; number 2 twice, number 4 has a quoted From line and an additional blank line at its end on one side
+    site.user("alice", build.mbx(old(1, 1), old(2, 2), old(2, 3), old(3, 4), old(4, 5, body=b"a\r\n>From b\r\n\r\n"),
+                                 old(5, 6, 1), uidlast=6), {"SPAM": spam, "moved": build.mbx(old(8, 1), uidlast=1)})
+    live = site.maildir("alice")
+    deliver(live, "1.a.new", new(1))
+    deliver(live, "2.a.new", new(2))
+    deliver(live, "3.b.new", new(2))
+    deliver(live, "4.c.new", new(2))          # three here, two there: one is new
+    deliver(live, "5.d.new:2,FS", new(3), subdir="cur")
+    deliver(live, "6.e.new", new(4, b"a\nFrom b\n"))
+    deliver(live, "7.f.new", new(6))          # only here
+    deliver(live, "8.g.new", new(7), ".SPAM")
+    deliver(live, "9.h.new", new(9), ".SPAM")  # only here
+    deliver(live, "10.i.new", new(8))         # the user moved it on the old side
+    deliver(live, "11.j.new", new(10), ".only")
+    before = {path for path in live.rglob("*")}
+    found = convert(site.plan())
+    (published,) = of(found, "published")
+    assert (published["matched"], published["appended"]) == (7, 4)
+    inbox = messages(live)
+    assert [uid for uid, _text in inbox] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert inbox[6][1] == new(2) and inbox[7][1] == new(6)
+    assert all(b"by old" in text for _uid, text in inbox[:6])
+    assert [uid for uid, _text in messages(live, b"SPAM")] == [1, 2] and messages(live, b"SPAM")[1][1] == new(9)
+    assert [text for _uid, text in messages(live, b"only")] == [new(10)]
+    assert len(messages(live, b"moved")) == 1
+    (flagged,) = [path.name for path in (live / "cur").iterdir() if ".M4P" in path.name]
+    assert flagged.endswith(":2,FS")
+    aside = site.root / "new/work/r1/aside/alice"
+    assert {path.relative_to(live) for path in before} <= {path.relative_to(aside) for path in aside.rglob("*")}
+    assert existing.uidlist(os.fsencode(live))[1] == 9
+
+
+def test_state_and_unpublish(site):
+    site.user("alice", build.simple(3))
+    deliver(site.maildir("alice"), "1.a.new", b"Subject: new\n\nnew\n")
+    site.user("bob", build.simple(1))
+    original = tree(site.maildir("alice"))
+    plan = plans.check(site.plan())
+    convert(plan)
+    from cutover.store import status
+    state = status.state(plan)["users"]
+    assert [(entry["published"], entry["phase"], entry["live"], entry["messages"], entry["files"]) for entry in state] == [
+        (True, "published", "ours", 4, 4), (True, "published", "ours", 1, 1)]
+    deliver(site.maildir("alice"), "2.later.new", b"Subject: later\n\nlater\n")
+    for outcome in ("unpublished", "not published", "not published"):
+        assert [publish.unpublish(plan, user) for user in plan["users"]] == [outcome] * 2
+    assert tree(site.maildir("alice")) == original and not site.maildir("bob").exists()
+    kept = site.root / "new/work/r1/unpublished/alice"
+    assert (kept / "new/2.later.new").read_bytes() == b"Subject: later\n\nlater\n"
+    assert [entry["phase"] for entry in status.state(plan)["users"]] == ["unpublished"] * 2
+    convert(plan)  # and once more, under the same name
+    assert [uid for uid, _text in messages(site.maildir("alice"))] == [1, 2, 3, 4]
+    assert [publish.unpublish(plan, user) for user in plan["users"]] == ["unpublished"] * 2
+    assert (site.root / "new/work/r1/unpublished/alice.2").is_dir()
+    assert tree(site.maildir("alice")) == original
+
+
+def test_without_exchange_the_outcome_is_the_same(site, monkeypatch):
+    from cutover.store import syscalls
+    monkeypatch.setattr(syscalls, "_renameat2", lambda source, target, flags: False)
+    test_state_and_unpublish(site)
+
+
+def test_tree_of_an_earlier_run_is_set_aside_never_removed(site):
+    site.user("alice", build.simple(3))
+    convert(site.plan("r1"))
+    first = marker.read(os.fsencode(site.maildir("alice")))["tree"]
+    (site.root / "home/alice/INBOX").write_bytes(build.simple(4))
+    found = convert(site.plan("r2"))
+    assert of(found, "published")[0]["matched"] == 3 and of(found, "published")[0]["appended"] == 0
+    assert [uid for uid, _text in messages(site.maildir("alice"))] == [1, 2, 3, 4]
+    assert marker.read(os.fsencode(site.root / "new/work/r2/aside/alice"))["tree"] == first
+
+
+def test_mail_that_comes_while_converting_is_not_lost(site, monkeypatch):
+    site.user("alice", build.simple(1))
+    live = site.maildir("alice")
+    deliver(live, "1.a.new", b"Subject: early\n\nearly\n")
+    plan = plans.check(site.plan())
+    exchange = publish.syscalls.exchange
+    values = {}
+
+    def late(one, other):
+        if not values:
+            values["done"] = True
+            deliver(live, "2.b.new", b"Subject: at the last moment\n\nlate\n")
+        return exchange(one, other)
+
+    monkeypatch.setattr(publish.syscalls, "exchange", late)
+    found = convert(plan)
+    assert found[-1]["late"] == 1
+    assert [text for _uid, text in messages(live)][-1] == b"Subject: at the last moment\n\nlate\n"
+
+
+def test_a_foreign_tree_in_staging_stops_its_user(site):
+    site.user("alice", build.simple(1))
+    stranger = site.root / "new/work/r1/staging/alice/cur"
+    stranger.mkdir(parents=True)
+    found = convert(site.plan())
+    assert of(found, "error")[0]["kind"] == "PublishError" and stranger.is_dir()
+
+
+def test_work_on_another_file_system_is_refused(site):
+    site.user("alice", build.simple(1))
+    with pytest.raises(errors.BadPlan, match="file system"):
+        convert(dict(site.plan(), work="/dev/shm/cutover-test-work"))
+
+
+BAD_PLANS = [
+    ({}, "users"), ({"users": []}, "run"), ({"users": [], "run": "a/b", "work": "w"}, "run"),
+    ({"users": [{"user": "x"}], "run": "r", "work": "w"}, "users[0].inbox"),
+    ({"users": [{"user": "../x", "inbox": [], "folders": "f", "maildir": "m"}], "run": "r", "work": "w"}, "users[0].user"),
+    ({"users": [{"user": "x", "inbox": [], "folders": "f", "maildir": "m", "shell": 1}], "run": "r", "work": "w"}, "shell"),
+    ({"users": [{"user": "x", "inbox": [], "folders": "f", "maildir": "m"}] * 2, "run": "r", "work": "w"}, "twice"),
+]
+
+
+@pytest.mark.parametrize("values, word", BAD_PLANS)
+def test_bad_plan(values, word):
+    with pytest.raises(errors.BadPlan) as caught:
+        plans.check(values)
+    assert word in caught.value.what
+
+
+# --- killed at any point -------------------------------------------------------------------------------------------
+
+KILLER = """
+import os, random, signal, sys
+sys.path.insert(0, sys.argv[1])
+from cutover.store import __main__ as command, pool, syscalls, marker, publish, maildir
+countdown = int(sys.argv[2])
+def counted(function):
+    def call(*arguments, **more):
+        global countdown
+        countdown -= 1
+        if countdown == 0:
+            os.killpg(0, signal.SIGKILL)
+        return function(*arguments, **more)
+    return call
+for module, name in ((os, "open"), (os, "rename"), (os, "mkdir"), (os, "link"), (os, "fsync"), (os, "chmod"),
+                     (syscalls, "exchange"), (syscalls, "rename_new"), (syscalls, "syncfs")):
+    setattr(module, name, counted(getattr(module, name)))
+if sys.argv[3] == "plain":
+    syscalls._renameat2 = lambda source, target, flags: False
+sys.exit(command.main(sys.argv[4:]))
+"""
+
+
+def run_killed(countdown, how, *arguments):
+    done = subprocess.run([sys.executable, "-c", KILLER, LIB, str(countdown), how, *arguments],
+                          start_new_session=True, capture_output=True)
+    return done.returncode
+
+
+@pytest.mark.parametrize("how", ["exchange", "plain"])
+def test_killed_at_any_point_and_run_again(site, how):
+    for name in ("alice", "bob"):
+        site.user(name, build.simple(4), {"a": build.simple(2)})
+    deliver(site.maildir("alice"), "1.a.new", b"Subject: new\n\nnew\n")
+    plan = dict(site.plan(), jobs=1)
+    expected = None
+    file = site.root / "plan.json"
+    choose = random.Random(7)
+    for attempt in range(30):
+        plan["run"] = "r{}".format(attempt)
+        file.write_text(json.dumps(plan))
+        kills = 0
+        while True:
+            code = run_killed(choose.randrange(1, 90) if kills < 4 else 0, how, "convert-users", "--plan", str(file))
+            for name in ("alice", "bob"):
+                live = os.fsencode(site.maildir(name))
+                if how == "exchange" or os.path.isdir(live):
+                    values = marker.read(live)
+                    assert values is None or values["complete"]
+                    assert values is None or values["messages"] == len(messages(live)) + len(messages(live, b"a"))
+            if code == 0:
+                break
+            kills += 1
+        trees = [tree(site.maildir(name)) for name in ("alice", "bob")]
+        expected = expected or trees
+        assert trees == expected
+        while run_killed(choose.randrange(1, 30) if kills < 8 else 0, how, "unpublish", "--plan", str(file)) != 0:
+            kills += 1
+        assert [path.name for path in site.maildir("alice").rglob("*") if path.is_file()] == ["1.a.new"]
+        assert not site.maildir("bob").exists()
+
+
+def test_a_killed_worker_fails_its_user_only(site, monkeypatch):
+    site.user("alice", build.simple(1))
+    site.user("bob", build.simple(1))
+    finish = users.reconcile.finish
+
+    def dies(user, prepared, results):
+        if user["user"] == "alice":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return finish(user, prepared, results)
+
+    monkeypatch.setattr(users.reconcile, "finish", dies)
+    found = convert(site.plan())
+    assert of(found, "error")[0]["kind"] == "WorkerDied" and "signal 9" in of(found, "error")[0]["what"]
+    assert found[-1]["published"] == 1
+    monkeypatch.undo()
+    assert convert(site.plan())[-1]["ok"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
+def test_full_disk(site):
+    site.user("alice", build.simple(2))
+    site.user("big", build.mbx(build.message(build.text(1, b"x" * 3000000), 1, 0x11), uidlast=1))
+    new = site.root / "new"
+    new.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(new)], check=True)
+    try:
+        found = convert(site.plan())
+        (error,) = of(found, "error")
+        assert (error["user"], error["kind"]) == ("big", "NoSpace") and "No space left" in error["what"]
+        assert not site.maildir("big").exists() and found[-1]["published"] == 1
+        subprocess.run(["mount", "-o", "remount,size=10m", str(new)], check=True)
+        again = convert(site.plan())
+        assert again[-1]["ok"] and again[-1]["already"] == 1 and len(messages(site.maildir("big"))) == 1
+    finally:
+        subprocess.run(["umount", "-l", str(new)], check=True)
+
+
+def test_progress_at_least_every_second(site, monkeypatch):
+    site.user("alice", build.simple(1))
+    folder = users.stage.folder
+
+    def slow(*arguments, **more):
+        time.sleep(2.3)
+        return folder(*arguments, **more)
+
+    monkeypatch.setattr(users.stage, "folder", slow)
+    assert len(of(convert(site.plan()), "progress")) >= 3
