@@ -147,6 +147,17 @@ def test_all_types_survives_a_server_that_will_not_answer_any():
         assert list(box.all_types("a.lab.test")) == ["MX"]
 
 
+def test_all_types_takes_from_any_what_it_did_not_ask_for():
+    def behave(question, over):
+        everything = [("a.lab.test.", 60, "IN", "MX", "10 b.lab.test."), ("a.lab.test.", 60, "IN", "RP", "a. b.")]
+        signature = "MX 13 3 60 20300101000000 20200101000000 1 lab.test. YQ=="
+        everything += [("a.lab.test.", 60, "IN", "RRSIG", signature), ("b.lab.test.", 60, "IN", "LOC", "1 N 1 E 0")]
+        return answering(*(everything if over == "tcp" else []))(question, over)
+
+    with server(behave) as box:
+        assert {kind: rrset.values for kind, rrset in box.all_types("a.lab.test").items()} == {"RP": ("a. b.",)}
+
+
 def test_a_zone_that_is_not_there():
     with server(answering(rcode=dns.rcode.NXDOMAIN)) as box, pytest.raises(names.ZoneMissing, match="no zone lab.test."):
         box.serial("lab.test")

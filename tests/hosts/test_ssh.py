@@ -205,6 +205,11 @@ def test_stream_is_idle_only_when_nothing_comes(box):
         box.stream(["hang"], on_line=got.append, idle_timeout=0.3)
 
 
+def test_a_stream_keeps_the_end_of_stderr_only(box):
+    result = box.stream(["flood"], on_line=lambda line: None)
+    assert result.out == b"" and len(result.err) == ssh.ERR_KEPT
+
+
 @pytest.mark.parametrize("command", ["ok", "denied"])
 def test_sudo_that_says_no(box, command):
     for check in (True, False):

@@ -367,7 +367,7 @@ class Server:
         """Send an update, once and over TCP: one repeated after a lost answer would fail on its own prerequisites.
 
         Raises BadKey, UpdateRefused, PrerequisiteFailed or NotAuthoritative when nothing was changed, and
-        NoAnswer, whose `sent` tells whether it may have been done.
+        NoAnswer, whose `sent` tells whether it may have been done (an answer without signature is none).
         """
         made, what = message.message(), f"an update of {full(message.zone)}"
         signing = key.tsig()
@@ -390,20 +390,18 @@ class Server:
     def _judge(self, message: Update, key: Key, answer: dns.message.Message) -> None:
         rcode, zone = dns.rcode.to_text(answer.rcode()), full(message.zone)
         if rcode == "NOERROR":
-            if not answer.had_tsig:
-                raise self._no_answer(f"an update of {zone}", "the answer bears no signature", sent=True)
-        elif rcode in _UNMET:
+            return
+        if rcode in _UNMET:
             required = "; ".join(line for line in message.text().splitlines() if line.startswith("prereq"))
             what = {"meaning": _UNMET[rcode], "which": rcode, "prerequisites": required}
             raise PrerequisiteFailed(server=self.name, zone=zone, **what)
-        elif rcode in ("NOTAUTH", "NOTZONE"):
+        if rcode in ("NOTAUTH", "NOTZONE"):
             raise NotAuthoritative(server=self.name, what=zone, detail=f" ({rcode})")
-        else:
-            advice = "see its log"
-            if rcode == "REFUSED":
-                advice = f"is key {key.name} in the zone's allow-update or update-policy, and does it find nothing "
-                advice += "wrong with the records (an MX without address, say)? See its log"
-            raise UpdateRefused(server=self.name, zone=zone, rcode=rcode, advice=advice)
+        advice = "see its log"
+        if rcode == "REFUSED":
+            advice = f"is key {key.name} in the zone's allow-update or update-policy, and does it find nothing "
+            advice += "wrong with the records (an MX without address, say)? See its log"
+        raise UpdateRefused(server=self.name, zone=zone, rcode=rcode, advice=advice)
 
 
 def _rrset(answer: dns.message.Message, name: str, rdtype: str) -> RRset | None:

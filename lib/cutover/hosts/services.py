@@ -100,14 +100,13 @@ def _systemd_parse(service: Mapping, result) -> ServiceState:
     # a unit that is "generated", "static" or "indirect" starts if another one asks for it; "disabled" asks for nothing
     wanted = bool(said.get("WantedBy") or said.get("RequiredBy"))
     at_boot = file_state == "enabled" or (file_state in ("generated", "static", "indirect", "alias") and wanted)
-    masked = "masked" in (said["LoadState"], file_state)
     active = said["ActiveState"] in ("active", "reloading", "activating", "deactivating", "refreshing")
     detail = f"{said['ActiveState']} ({said.get('SubState', '?')}), {file_state or said['LoadState']}"
     if said.get("TriggeredBy"):
         detail += f", can be started by {said['TriggeredBy']}"
     return ServiceState(
         running=active and said.get("SubState") != "exited",  # "exited": a unit of an init script, its daemon gone
-        starts_at_boot=at_boot and not masked,
+        starts_at_boot=at_boot,
         detail=detail,
         exists=said["LoadState"] != "not-found",
     )
