@@ -38,7 +38,11 @@ class Lab:
 
 @pytest.fixture
 def real(request):
-    """The lab's hosts. The whole suite's `lab` fixture brings them up, or skips; without it they must be up."""
+    """The lab's hosts, begun afresh by the suite's `lab` fixture.
+
+    With `pytest --confcutdir=tests/hosts` that fixture is unknown, and a lab that is up already is used as it is:
+    these tests put back what they change.
+    """
     try:
         request.getfixturevalue("lab")
     except pytest.FixtureLookupError:

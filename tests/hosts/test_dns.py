@@ -17,12 +17,24 @@ from cutover.hosts import dns as names
 KEY = names.Key("test", "hmac-sha256", b"sixteen bytes or more")
 
 
+def _same_port():
+    """A UDP and a TCP socket on one port; the free one of the one kind may be taken for the other."""
+    for _ in range(50):
+        tcp = socket.create_server(("127.0.0.1", 0))
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            udp.bind(tcp.getsockname())
+            return udp, tcp
+        except OSError:
+            udp.close()
+            tcp.close()
+    raise AssertionError("no port is free for both")
+
+
 @contextlib.contextmanager
 def server(behave, timeout=0.5):
     """A name server on UDP and TCP of one port. behave(question, over) returns messages, bytes, or None for silence."""
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.bind(("127.0.0.1", 0))
-    tcp = socket.create_server(udp.getsockname())
+    udp, tcp = _same_port()
 
     def reply(wire, over):
         question = dns.message.from_wire(wire, keyring=lambda message, name: KEY.tsig(), continue_on_error=True)
