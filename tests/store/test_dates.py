@@ -3,10 +3,11 @@
 import datetime
 
 import pytest
+from cutover.store import dates
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutover.store import dates
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 INTERNAL = [
     (b" 3-Feb-2009 01:02:03 +0100", 1233619323),
@@ -39,7 +40,7 @@ def test_internaldate_against_the_standard_library(when, minutes):
     when = when.replace(microsecond=0, tzinfo=zone)
     sign = "-" if minutes < 0 else "+"
     text = "{:2d}-{}-{:04d} {:%H:%M:%S} {}{:02d}{:02d}".format(
-        when.day, "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()[when.month - 1], when.year, when, sign,
+        when.day, MONTHS[when.month - 1], when.year, when, sign,
         abs(minutes) // 60, abs(minutes) % 60)
     assert dates.internaldate(text.encode()) == int(when.timestamp())
 

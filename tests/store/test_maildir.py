@@ -3,10 +3,9 @@
 import os
 
 import pytest
+from cutover.store import existing, keywords, maildir
 from hypothesis import given
 from hypothesis import strategies as st
-
-from cutover.store import existing, keywords, maildir
 
 LINE_ENDS = [
     (b"a\r\nb\r\n", b"a\nb\n", 6),

@@ -3,7 +3,6 @@
 import os
 
 import pytest
-
 from cutover.store import mbox, mbx
 
 DATE = b"Tue Nov 10 10:00:00 2026"

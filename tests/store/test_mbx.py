@@ -3,11 +3,11 @@
 import os
 
 import pytest
+from cutover.store import errors, mbx
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store import build
 
-from cutover.store import errors, mbx
+from store import build
 
 
 def read(path, content, strict=False, texts=True):

@@ -1,11 +1,11 @@
 """Folder names: what stays, what must change, and that no two folders ever meet."""
 
 import pytest
+from cutover.store import names
 from hypothesis import given
 from hypothesis import strategies as st
-from store import oracle
 
-from cutover.store import names
+from store import oracle
 
 CASES = [
     # old path, name below the Maildir, words of the reason

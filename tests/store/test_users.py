@@ -10,11 +10,11 @@ import sys
 import time
 
 import pytest
-from store import build
-
 from cutover.store import __main__ as command
 from cutover.store import errors, events, existing, marker, publish, users
 from cutover.store import plan as plans
+
+from store import build
 
 LIB = str(pathlib.Path(command.__file__).parents[2])
 
@@ -82,8 +82,9 @@ def test_a_site(site):
 
 
 def test_what_is_no_folder_is_named(site):
-    site.user("alice", build.simple(1), {"note.txt": b"hello", "empty": b"", "pine": b"From a Tue Nov 10 10:00:00 2026\nS: 1\n\nx\n",
-                                         "outlook.mbx": b"JMF6xxxx"})
+    site.user("alice", build.simple(1), {
+        "note.txt": b"hello", "empty": b"", "outlook.mbx": b"JMF6xxxx",
+        "pine": b"From a Tue Nov 10 10:00:00 2026\nS: 1\n\nx\n"})
     os.symlink("/nowhere", site.root / "home/alice/mail/dangling")
     os.symlink(".", site.root / "home/alice/mail/loop")
     os.mkfifo(site.root / "home/alice/mail/pipe")
@@ -102,7 +103,7 @@ def test_damage_is_set_aside_and_said(site):
     (item,) = by_folder["INBOX"]["damage"]
     assert (item["offset"], item["length"]) == (len(good), 70)
     assert pathlib.Path(item["set_aside"]).read_bytes() == b"garbage" * 10
-    assert any("byte {}".format(len(good)) in text for text in by_folder["INBOX"]["warnings"])
+    assert any(f"byte {len(good)}" in text for text in by_folder["INBOX"]["warnings"])
     assert [uid for uid, _text in messages(site.maildir("alice"))] == [1, 2, 3]
     assert [uid for uid, _text in messages(site.maildir("alice"), b"cut")] == [1]
     assert by_folder["cut"]["damage"][0]["kind"] == "ShortTail"
@@ -309,7 +310,9 @@ sys.exit(command.main(sys.argv[4:]))
 
 def run_killed(countdown, how, *arguments):
     done = subprocess.run([sys.executable, "-c", KILLER, LIB, str(countdown), how, *arguments],
-                          start_new_session=True, capture_output=True)
+                          start_new_session=True, capture_output=True, timeout=60)
+    if done.returncode and countdown == 0:
+        raise AssertionError((done.stdout + done.stderr).decode())
     return done.returncode
 
 
@@ -322,8 +325,8 @@ def test_killed_at_any_point_and_run_again(site, how):
     expected = None
     file = site.root / "plan.json"
     choose = random.Random(7)
-    for attempt in range(30):
-        plan["run"] = "r{}".format(attempt)
+    for attempt in range(10):
+        plan["run"] = f"r{attempt}"
         file.write_text(json.dumps(plan))
         kills = 0
         while True:

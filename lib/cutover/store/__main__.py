@@ -29,7 +29,8 @@ def build_parser():
         command.add_argument("--inbox", action="append", default=[], metavar="FILE",
                              help="INBOX in MBX format; may be repeated, the first that exists counts")
         command.add_argument("--spool", metavar="FILE", help="spool file whose mail is not yet in INBOX")
-        command.add_argument("--folders", required=True, metavar="DIR", help="folder names are relative to this directory")
+        command.add_argument("--folders", required=True, metavar="DIR",
+                             help="folder names are relative to this directory")
         command.add_argument("--subscriptions", metavar="FILE", help="list of subscriptions (.mailboxlist)")
         command.add_argument("--maildir", required=True, metavar="DIR", help="the Maildir of the new store")
 
@@ -104,23 +105,13 @@ def convert(arguments):
 
 
 def unpublish(arguments):
-    from . import events, pool, publish
+    from . import events, users
 
-    values = loaded(arguments)
     emit = events.Events(arguments.events)
-    counts = {"unpublished": 0, "not published": 0, "failed": 0}
-    publish.make_areas(values)
-    for user in values["users"]:
-        try:
-            outcome = publish.unpublish(values, user)
-            emit(outcome.replace(" ", "-"), user=user["user"])
-        except Exception as error:
-            outcome = "failed"
-            emit("error", user=user["user"], **pool.describe(error))
-        counts[outcome] += 1
-    emit("end", ok=not counts["failed"], unpublished=counts["unpublished"], not_published=counts["not published"],
-         failed=counts["failed"])
-    emit.close()
+    try:
+        counts = users.unpublish(loaded(arguments), emit)
+    finally:
+        emit.close()
     return 1 if counts["failed"] else 0
 
 

@@ -6,14 +6,12 @@ import re
 from . import digest
 
 NAME_FLAGS = re.compile(rb"(.*?)(?::2,([A-Za-z]*))?\Z", re.DOTALL)
-UIDLIST_HEAD = re.compile(rb"3 .*")
-MARKER = b"cutover.json"
 KNOWN_FILES = re.compile(
     rb"(cur|new|tmp|maildirfolder|maildirsize|subscriptions|cutover\.json|dovecot[-.].*)\Z", re.DOTALL)
 
 
 class Message:
-    """One message file: folder (Maildir++ name, b"" for INBOX), subdir (b"cur"/b"new"), name, base, letters, uid or 0."""
+    """A message file: folder (Maildir++ name, b"" for INBOX), subdir (b"cur", b"new"), name, base, letters, uid or 0."""
 
     __slots__ = ("folder", "subdir", "name", "base", "letters", "uid", "key")
 
@@ -57,11 +55,10 @@ def uidlist(directory):
     """dovecot-uidlist → (uidvalidity, next uid, {base name: uid}); (0, 0, {}) when there is none."""
     uidvalidity = uidnext = 0
     uids = {}
-    try:
-        lines = open(os.path.join(directory, b"dovecot-uidlist"), "rb")
-    except FileNotFoundError:
+    path = os.path.join(directory, b"dovecot-uidlist")
+    if not os.path.exists(path):
         return 0, 0, uids
-    with lines:
+    with open(path, "rb") as lines:
         head = lines.readline()
         if head.startswith(b"3 "):
             for field in head.split()[1:]:
@@ -107,7 +104,7 @@ def listing(root, name):
 class NewSide:
     """All messages of an existing Maildir with their keys.
 
-    messages: list of Message in the order they are to be appended (by folder, then UID, then name: the time of delivery).
+    messages: list of Message in the order they are to be appended (folder, UID, name: the time of delivery).
     lengths: set of body lengths an old message must have to be worth a key. Empty when there is nothing to reconcile.
     """
 

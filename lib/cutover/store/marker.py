@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import uuid
 
 from . import errors
 
@@ -39,6 +40,22 @@ def read(tree):
     return values if isinstance(values, dict) else None
 
 
+def trash_of(tree):
+    """The directory beside staging where trees are begun and removed: whatever lies there is ours."""
+    return os.path.join(os.path.dirname(os.path.dirname(tree)), b"trash")
+
+
+def begin_tree(tree, values, user):
+    """Create a tree that has its marker from the first moment, owned by the user, and clear what an earlier try left."""
+    remove_staged(tree, values["run"])
+    fresh = os.path.join(trash_of(tree), uuid.uuid4().hex.encode("ascii"))
+    os.mkdir(fresh, 0o700)
+    write(fresh, values, user)
+    if os.geteuid() == 0 and user.get("uid") is not None:
+        os.chown(fresh, user["uid"], user["gid"])
+    os.rename(fresh, tree)
+
+
 def remove_staged(tree, run):
     """Remove a tree an earlier try of the same run left in staging.
 
@@ -49,6 +66,8 @@ def remove_staged(tree, run):
     if os.path.isdir(tree) and not os.path.islink(tree):
         values = read(tree)
         if not os.listdir(tree) or values is not None and values.get("run") == run:
-            shutil.rmtree(tree)
+            doomed = os.path.join(trash_of(tree), uuid.uuid4().hex.encode("ascii"))
+            os.rename(tree, doomed)  # a removal that is killed half way must not leave a tree without its marker
+            shutil.rmtree(doomed)
             return
     raise errors.PublishError("this tree stands where one is to be staged, and has no mark of this run", tree)

@@ -5,6 +5,7 @@ and the others go on. Tasks are (tag, function, arguments); a function may repor
 """
 
 import collections
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -104,10 +105,8 @@ class Pool:
             tag, function, arguments = (self.urgent or self.waiting).popleft()
             process, pipe = self.idle.pop() if self.idle else self.start()
             self.busy[pipe] = (process, tag)
-            try:
+            with contextlib.suppress(OSError):  # it died while idle; wait() sees the end of the pipe
                 pipe.send((function, arguments))
-            except OSError:
-                pass  # it died while idle; wait() sees the end of the pipe
 
     def wait(self, timeout):
         """Feed the workers and wait. → list of (tag, "progress" | "done" | "failed", value)."""
@@ -140,10 +139,8 @@ class Pool:
     def close(self):
         """End idle workers, and those at work too (after an interrupt)."""
         for _process, pipe in self.idle:
-            try:
+            with contextlib.suppress(OSError):
                 pipe.send(None)
-            except OSError:
-                pass
         for process, _tag in self.busy.values():
             process.terminate()
         for process in [process for process, _pipe in self.idle] + [process for process, _tag in self.busy.values()]:

@@ -1,18 +1,21 @@
 """Put a staged tree in the place of a user's Maildir, in one step, and take it back.
 
 Below <work>/<run>/ : staging/USER (being made), aside/USER (the tree that was replaced), unpublished/USER (a converted tree
-taken back), salvage/USER (damaged ranges), state/USER.json. Nothing of a user's is ever deleted. The state of a user is read
+taken back), salvage/USER (damaged ranges), state/USER.json, trash (trees begun
+or being removed). Nothing of a user's is ever deleted. The state of a user is read
 from the world (the marker in the live tree), the state file only says more about it: after a crash anywhere the same call
 settles what was begun.
 """
 
+import fcntl
 import json
 import os
+import shutil
 import time
 
 from . import errors, existing, marker, syscalls
 
-AREAS = ("staging", "aside", "unpublished", "salvage", "state")
+AREAS = ("staging", "aside", "unpublished", "salvage", "state", "trash")
 
 
 def paths(plan, user):
@@ -26,14 +29,33 @@ def paths(plan, user):
 
 
 def make_areas(plan):
-    """Create the run's directories. Users must be able to pass through to staging; only root may list them."""
+    """Create the run's directories. Only root may list them; trees below belong to their users."""
     work = os.fsencode(plan["work"])
     run = os.path.join(work, os.fsencode(plan["run"]))
     os.makedirs(work, 0o711, exist_ok=True)
     for directory in (run, *(os.path.join(run, os.fsencode(area)) for area in AREAS)):
         if not os.path.isdir(directory):
             os.mkdir(directory)
-        os.chmod(directory, 0o700 if directory.endswith((b"/state", b"/salvage")) else 0o711)
+        os.chmod(directory, 0o711)
+
+
+def empty_trash(plan):
+    """Remove what a killed run was about to remove. Only under the lock."""
+    trash = os.path.join(os.fsencode(plan["work"]), os.fsencode(plan["run"]), b"trash")
+    for entry in os.listdir(trash):
+        shutil.rmtree(os.path.join(trash, entry))
+
+
+def lock(plan):
+    """Hold the run's lock while the result is kept open. Errors: PublishError when another process holds it."""
+    handle = open(os.path.join(os.fsencode(plan["work"]), os.fsencode(plan["run"]), b"lock"), "w")  # noqa: SIM115
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        raise errors.PublishError("another conversion of this run is at work", plan["work"],
+                                  todo="Wait for it; its events say how far it is.") from error
+    return handle
 
 
 def is_published(plan, user, places):

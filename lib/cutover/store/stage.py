@@ -58,22 +58,14 @@ def prepare(user, strict=False):
     names = Names([found.name for found in folders])
     target = os.fsencode(user["maildir"])
     new = existing.NewSide(target).read() if os.path.isdir(target) else None
-    begin_tree(os.fsencode(user["staging"]), user)
+    marker.begin_tree(os.fsencode(user["staging"]),
+                      {"complete": False, "user": user["user"], "run": user.get("run", "")}, user)
     wanted = [b"INBOX" if name is None else names.maildir(name) for name in subscribed]
     return {"inbox": inbox, "spool": spool, "passed": passed, "changes": names.changes, "elsewhere": elsewhere,
             "folders": [(found, names.maildir(found.name)) for found in folders],
             "subscriptions": list(dict.fromkeys(wanted)), "new": new,
             "foreign": existing.foreign_entries(target, new.names) if new else [],
             "bytes": sum(found.size for found in [*folders, inbox, spool] if found)}
-
-
-def begin_tree(path, user):
-    """Create the user's staging directory, with the marker that it is ours, and remove what an earlier try left there."""
-    marker.remove_staged(path, user.get("run", ""))
-    os.mkdir(path, maildir.DIRECTORY_MODE)
-    if os.geteuid() == 0 and user.get("uid") is not None:
-        os.chown(path, user["uid"], user["gid"])
-    marker.write(path, {"complete": False, "user": user["user"], "run": user.get("run", "")}, user)
 
 
 def empty_result(name):

@@ -53,8 +53,9 @@ class Conversion:
         self.users = {}
         for user in plan["users"]:
             places = publish.paths(plan, user)
-            self.users[user["user"]] = dict(user, run=plan["run"], host=plan["host"], staging=os.fsdecode(places["staging"]),
-                                            salvage=os.fsdecode(places["salvage"]))
+            self.users[user["user"]] = dict(
+                user, run=plan["run"], host=plan["host"], staging=os.fsdecode(places["staging"]),
+                salvage=os.fsdecode(places["salvage"]))
         self.pool = pool.Pool(plan["jobs"])
         self.active = {}
         self.staged = []
@@ -64,9 +65,14 @@ class Conversion:
         self.progress = {"messages": 0, "bytes": 0}
 
     def run(self):
-        started = time.monotonic()
         publish.make_areas(self.plan)
         plans.check_places(self.plan)
+        with publish.lock(self.plan):
+            return self.run_locked()
+
+    def run_locked(self):
+        started = time.monotonic()
+        publish.empty_trash(self.plan)
         self.emit("start", run=self.plan["run"], users=len(self.users), jobs=self.pool.jobs, host=self.plan["host"])
         for user in self.users.values():
             self.pool.submit(("prepare", user["user"]), task_prepare, self.plan, user)
@@ -128,8 +134,8 @@ class Conversion:
         self.emit("user", user=name, folders=len(items), bytes=prepared["bytes"],
                   new_side=len(new.messages) if new else 0)
         for part in parts:
-            self.pool.submit(("folders", name), task_folders, self.plan, user, part, new.lengths if new else (), new.folders if new else {},
-                             urgent=True)
+            self.pool.submit(("folders", name), task_folders, self.plan, user, part, new.lengths if new else (),
+                             new.folders if new else {}, urgent=True)
 
     def after_folders(self, name, results):
         state = self.active[name]
@@ -191,3 +197,20 @@ def split(items):
 def convert(plan, emit):
     """Convert all users of a checked plan → totals; totals["failed"] counts those that are not published."""
     return Conversion(plan, emit).run()
+
+
+def unpublish(plan, emit):
+    """Give every user of a plan the replaced tree back → {"unpublished", "not_published", "failed"}: numbers of users."""
+    counts = {"unpublished": 0, "not_published": 0, "failed": 0}
+    publish.make_areas(plan)
+    with publish.lock(plan):
+        for user in plan["users"]:
+            try:
+                outcome = publish.unpublish(plan, user).replace(" ", "_")
+                emit(outcome.replace("_", "-"), user=user["user"])
+            except Exception as error:
+                outcome = "failed"
+                emit("error", user=user["user"], **pool.describe(error))
+            counts[outcome] += 1
+    emit("end", ok=not counts["failed"], **counts)
+    return counts

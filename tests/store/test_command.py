@@ -1,0 +1,155 @@
+"""The command line, the zipapp, and what they promise: exit codes, JSON, Python 3.8."""
+
+import ast
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from cutover.store import __main__ as command
+from cutover.store import ship
+
+from store import build
+
+PACKAGE = pathlib.Path(ship.__file__).parent
+
+
+def run(capsys, *arguments):
+    code = command.main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+@pytest.fixture
+def plan_file(site):
+    site.user("alice", build.simple(3), {"work": build.simple(2)[:-4]})
+    path = site.root / "plan.json"
+    path.write_text(json.dumps(site.plan()))
+    return path
+
+
+def test_every_command_has_help(capsys):
+    commands = ["inspect", "convert", "convert-users", "unpublish", "state", "survey", "compare"]
+    assert run(capsys, "--help")[0] == 0
+    for name in commands:
+        code, out, _err = run(capsys, name, "--help")
+        assert code == 0 and "Exit codes" in out
+    assert run(capsys)[0] == 2
+    assert run(capsys, "no-such-command")[0] == 2
+
+
+def test_a_plan_from_survey_to_unpublish(capsys, plan_file, site):
+    code, out, _err = run(capsys, "survey", "--plan", plan_file, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["totals"]["messages"], found["totals"]["damage"], found["totals"]["errors"]) == (4, 1, 0)
+    assert found["users"][0]["damage"][0]["offset"] == 2048 + (len(build.simple(1)) - 2048)
+    code, out, _err = run(capsys, "convert-users", "--plan", plan_file)
+    events = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and [events[0]["event"], events[-1]["event"]] == ["start", "end"] and events[-1]["ok"]
+    code, out, _err = run(capsys, "state", "--plan", plan_file, "--json")
+    (alice,) = json.loads(out)["users"]
+    assert (code, alice["published"], alice["messages"], alice["live"]) == (0, True, 4, "ours")
+    code, out, _err = run(capsys, "unpublish", "--plan", plan_file, "--events", site.root / "events")
+    assert code == 0 and out == ""
+    assert [json.loads(line)["event"] for line in (site.root / "events").read_text().splitlines()] == ["unpublished", "end"]
+    for name in ("survey", "state"):
+        assert run(capsys, name, "--plan", plan_file)[0] == 0
+
+
+def test_failure_of_a_user_gives_exit_code_1(capsys, plan_file, site):
+    (site.root / "home/alice/INBOX").unlink()
+    (site.root / "home/alice/INBOX").mkdir()
+    code, out, _err = run(capsys, "convert-users", "--plan", plan_file)
+    (error,) = [event for event in map(json.loads, out.splitlines()) if event["event"] == "error"]
+    assert code == 1 and error["file"].endswith("INBOX") and error["what"] == "no regular file"
+    assert run(capsys, "survey", "--plan", plan_file)[0] == 1
+
+
+def test_one_user_by_paths(capsys, plan_file, site):
+    home = site.root / "home/alice"
+    old = ["--inbox", home / "INBOX", "--folders", home / "mail", "--maildir", site.maildir("alice")]
+    code, out, _err = run(capsys, "convert", *old, "--jobs", 2, "--json")
+    assert code == 0 and json.loads(out)["totals"]["messages"] == 4
+    assert run(capsys, "convert", *old)[0] == 0
+    code, out, _err = run(capsys, "compare", *old, "--json")
+    assert code == 0 and json.loads(out)["messages"] == 4
+    for path in (site.maildir("alice") / "cur").iterdir():
+        path.write_bytes(b"other")
+    code, out, _err = run(capsys, "compare", *old, "--json")
+    assert code == 1 and [item["what"] for item in json.loads(out)["differences"]] == ["date", "content"] * 3
+    assert run(capsys, "convert", "--folders", site.root / "nowhere", "--maildir", site.maildir("x"))[0] == 1
+
+
+def test_inspect(capsys, plan_file, site):
+    path = site.root / "home/alice/mail/work"
+    code, out, _err = run(capsys, "inspect", path, "--json", "--messages")
+    found = json.loads(out)
+    assert code == 1 and found["messages"] == 1 and found["damage"][0]["kind"] == "ShortTail"
+    assert found["list"][0]["uid"] == 1
+    assert "DAMAGE at byte" in run(capsys, "inspect", path)[1]
+    assert run(capsys, "inspect", site.root / "home/alice/INBOX")[0] == 0
+    code, _out, err = run(capsys, "inspect", plan_file)
+    assert code == 1 and "no MBX file" in err and str(plan_file) in err
+
+
+def test_bad_plan_file(capsys, tmp_path):
+    code, _out, err = run(capsys, "survey", "--plan", tmp_path / "none")
+    assert code == 1 and "cannot read the plan" in err
+    (tmp_path / "plan").write_text("{")
+    assert "no JSON" in run(capsys, "convert-users", "--plan", tmp_path / "plan")[2]
+
+
+def test_second_conversion_of_a_run_is_refused(capsys, plan_file, site):
+    from cutover.store import plan, publish
+
+    values = plan.load(plan_file)
+    publish.make_areas(values)
+    with publish.lock(values):
+        code, _out, err = run(capsys, "convert-users", "--plan", plan_file)
+    assert code == 1 and "another conversion" in err
+
+
+def test_zipapp_is_deterministic_and_runs_alone(plan_file, tmp_path):
+    first, second = ship.build(tmp_path / "one.pyz"), ship.build(tmp_path / "two.pyz")
+    assert first.read_bytes() == second.read_bytes()
+    done = subprocess.run([sys.executable, "-I", "-S", str(first), "convert-users", "--plan", str(plan_file)],
+                          capture_output=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["ok"]
+
+
+@pytest.mark.lab
+def test_zipapp_runs_with_the_mail_hosts_own_python(old_user):
+    home = old_user.home
+    (home / "INBOX").write_bytes(build.simple(2))
+    (home / "INBOX").chmod(0o600)
+    ship.build(old_user.host.root / "tmp/store.pyz")
+    done = subprocess.run(
+        ["chroot", str(old_user.host.root), "/usr/bin/python3", "-I", "/tmp/store.pyz", "convert", "--inbox",
+         f"/home/{old_user.name}/INBOX", "--folders", f"/home/{old_user.name}/mail", "--maildir",
+         f"/var/imap/{old_user.name}", "--json"], capture_output=True)
+    assert done.returncode == 1, "root's INBOX is not the user's to read"
+    subprocess.run(["chown", str(old_user.uid), str(home / "INBOX")], check=True)
+    done = subprocess.run(done.args, capture_output=True)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert json.loads(done.stdout)["totals"]["messages"] == 2
+    assert {path.stat().st_uid for path in old_user.maildir.rglob("*")} == {old_user.uid}
+
+
+def test_runs_on_python_3_8():
+    vermin = pathlib.Path(sys.executable).with_name("vermin")
+    done = subprocess.run([vermin, "-t=3.8-", "--no-tips", "--no-parse-comments", str(PACKAGE)],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_imports_nothing_but_the_standard_library_and_itself():
+    allowed = set(sys.stdlib_module_names)
+    for path in PACKAGE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert {alias.name.split(".")[0] for alias in node.names} <= allowed, path
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                assert node.module.split(".")[0] in allowed, path
