@@ -369,6 +369,26 @@ def test_real_threads_share_a_connection(real):
 
 
 @pytest.mark.lab
+def test_real_many_short_commands_never_lose_the_link(real):
+    """Ends of commands race with paramiko's own thread; a descriptor closed too early once ended the whole link."""
+    link, wrong = real.ssh("sanbackup"), []
+
+    def work():
+        for _ in range(60):
+            try:
+                link.run(["true"])
+            except ssh.SshError as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(ssh.SESSIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert wrong == []
+
+
+@pytest.mark.lab
 def test_real_commands_given_up_do_not_starve_the_connection(real):
     """sshd keeps a session as long as its command runs, and has few."""
     link = real.ssh("sanbackup")
