@@ -141,7 +141,8 @@ def down(keep_cache=True, say=lambda text: None):
         marker = state.read()
         if marker is not None:
             state.write(marker | {"phase": "stopping"})
-        _clean(grace=8)
+        # a clean poweroff is for hosts that are up; one in the middle of its boot does not listen yet
+        _clean(grace=8 if marker is not None and marker["phase"] == "up" else 0)
         if not keep_cache:
             base_module.remove_all()
 

@@ -21,8 +21,7 @@ def root(name):
 def ground():
     """Make the directory of the hosts' upper layers; a tmpfs where the disk cannot carry one, being an overlay itself."""
     HOSTS.mkdir(parents=True, exist_ok=True)
-    kind = system.call("findmnt", "--noheadings", "--output", "FSTYPE", "--target", HOSTS).strip()
-    if kind == "overlay":
+    if system.call("stat", "--file-system", "--format=%T", HOSTS).strip() == "overlayfs":
         system.call("mount", "-t", "tmpfs", "-o", "mode=0755", "lab-hosts", HOSTS)
 
 

@@ -25,8 +25,9 @@ def take():
     Returns {"messages", "bytes": totals, "users": user → {"messages", "bytes", "folders": name → figures, "spool":
     figures of what waits in the spool beside an INBOX, or None, "passed_over": name → "mbox" or "file", what lies in
     ~/mail and is no MBX folder}}. Figures are {"messages", "recent", "unseen", "uidvalidity", "uidnext", "bytes" with
-    CRLF line ends, "format"}; the format is "mbx", or for an INBOX "mbox" (it is the spool file) or "none". Names are as
-    UW serves them, raw bytes as latin-1. Totals count the folders and the spool, not what was passed over.
+    CRLF line ends, "format"}; uidvalidity is None where nothing on disk keeps it; the format is "mbx", or for an INBOX
+    "mbox" (it is the spool file) or "none". Names are as UW serves them, raw bytes as latin-1. Totals count the folders
+    and the spool, not what was passed over.
     """
     users = {user: _user(user) for user in hosts.USERS}
     return {"messages": sum(each["messages"] for each in users.values()),
@@ -45,6 +46,10 @@ def _user(user):
     figures = _examine(user, kept)
     folders = {name.decode("latin-1"): figures[name] | {"format": formats[name]} for name in kept}
     waiting = folders.pop(f"/var/mail/{user}", None)
+    for figures in (waiting, folders["INBOX"] if formats[b"INBOX"] == "none" else None):
+        if figures is not None:
+            # nothing keeps it: c-client makes up another at every open
+            figures["uidvalidity"] = None
     counted = [*folders.values(), *filter(None, [waiting])]
     return {"messages": sum(each["messages"] for each in counted), "bytes": sum(each["bytes"] for each in counted),
             "folders": folders, "spool": waiting,

@@ -42,7 +42,9 @@ def _odd_bodies():
     dice, maker = old_users.maker(people.ODD_BODIES, "odd")
     with old_users.session(people.ODD_BODIES, tls=False) as client:
         for mail in maker.odd(people.ODD_BODIES, maker.date()):
-            client.append("mail/strani", mail, old_users.flags(dice, "mail/strani"), maker.date())
+            # not append(): imaplib would mend the line ends in it
+            client.multiappend("mail/strani", [
+                {"msg": mail, "flags": old_users.flags(dice, "mail/strani"), "date": maker.date()}])
 
 
 def _spool_leftovers():

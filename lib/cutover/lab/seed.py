@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import pathlib
 import shutil
+import tempfile
 
 from cutover.lab import hosts, inside, manifest, paths, resources, store, system
 
@@ -25,13 +27,18 @@ def save(base):
     inside.run("mailboxold", ["systemctl", "stop", "sendmail", "xinetd", "stunnel4"])
     inside.run("mailboxold", ["pkill", "-x", "imapd"], check=False)
     snapshot = path(base)
-    part = snapshot.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(mode=0o755)
+    part = pathlib.Path(tempfile.mkdtemp(prefix=f"{snapshot.name}.", suffix=".part", dir=snapshot.parent))
+    part.chmod(0o755)
     (part / "manifest.json").write_text(json.dumps(manifest.take(), indent=1) + "\n")
     for name in ("home", "spool"):
         system.call("cp", "-a", store.STORE / name, part / name)
-    part.rename(snapshot)
+    try:
+        part.rename(snapshot)
+    except OSError:
+        # somebody else's was quicker; both hold the same mail
+        shutil.rmtree(part)
+        if not snapshot.is_dir():
+            raise
     return snapshot
 
 
