@@ -19,7 +19,7 @@ from pathlib import Path
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
-from paramiko.common import MSG_CHANNEL_REQUEST
+from paramiko.common import MSG_CHANNEL_CLOSE, MSG_CHANNEL_REQUEST
 
 from cutover.errors import CutoverError
 
@@ -193,22 +193,52 @@ _SUDO_REFUSED = re.compile(
 )
 
 
+def _note_signal(channel: paramiko.Channel, message: paramiko.Message) -> None:
+    """Keep the signal that ended a command (RFC 4254 §6.10), which paramiko drops, then do as paramiko does."""
+    if message.get_text() == "exit-signal":
+        message.get_boolean()
+        channel.exit_signal = message.get_text()
+    message.rewind()
+    message.get_int()  # the channel's number, which the caller had consumed
+    paramiko.Channel._handle_request(channel, message)
+
+
+def _note_close(channel: paramiko.Channel, message: paramiko.Message) -> None:
+    """The host is done with the channel. Unlike paramiko's own, this answers nothing: the Stream closes it.
+
+    paramiko's transport thread answers at once, while the thread that owns the channel may be about to send data or
+    an end of file. sshd takes whatever follows the answer as a protocol error and ends the whole link, with every
+    other command on it.
+    """
+    with channel.lock:
+        channel.closed_by_host = True
+        if channel.closed:
+            channel.transport._unlink_channel(channel.chanid)
+            return
+        channel.eof_received = True
+        channel.in_buffer.close()
+        channel.in_stderr_buffer.close()
+        channel.out_buffer_cv.notify_all()
+        channel.event.set()
+        channel.status_event.set()
+
+
+def _close_channel(channel: paramiko.Channel) -> None:
+    """Close from this side, and forget the channel if the host has closed it already."""
+    channel.close()
+    with channel.lock:
+        if getattr(channel, "closed_by_host", False):
+            channel.transport._unlink_channel(channel.chanid)
+
+
 class _Transport(paramiko.Transport):
-    """paramiko's transport, which also notes the signal that ended a command (paramiko drops `exit-signal`)."""
+    """paramiko's transport with two of its handlers replaced."""
 
-    @staticmethod
-    def _note_signal(channel, message):
-        if message.get_text() == "exit-signal":
-            message.get_boolean()
-            channel.exit_signal = message.get_text()
-            message.rewind()
-            message.get_int()  # the channel number, which the caller had consumed
-        else:
-            message.rewind()
-            message.get_int()
-        paramiko.Channel._handle_request(channel, message)
-
-    _channel_handler_table = {**paramiko.Transport._channel_handler_table, MSG_CHANNEL_REQUEST: _note_signal.__func__}
+    _channel_handler_table = {
+        **paramiko.Transport._channel_handler_table,
+        MSG_CHANNEL_REQUEST: _note_signal,
+        MSG_CHANNEL_CLOSE: _note_close,
+    }
 
 
 class _Arrival:
@@ -351,7 +381,7 @@ class Stream:
     def close(self) -> None:
         """Close the channel. The command sees end of input and, if it writes, a broken pipe; it is not killed."""
         if self._released.acquire(blocking=False):
-            self._channel.close()
+            _close_channel(self._channel)
             self.connection._slots.release()
 
     def __enter__(self):
@@ -528,14 +558,14 @@ class Connection:
         channel = self._session(line)
         transport = channel.transport
         # paramiko waits for the answer to exec without a limit; closing the channel ends that wait
-        watchdog = threading.Timer(timeout, channel.close)
+        watchdog = threading.Timer(timeout, _close_channel, [channel])
         watchdog.daemon = True
         watchdog.start()
         began = time.monotonic()
         try:
             channel.exec_command(line)
         except (paramiko.SSHException, OSError, EOFError):
-            channel.close()
+            _close_channel(channel)
             if time.monotonic() - began >= timeout:
                 late = {"what": "start", "seconds": timeout, "command": line[:300]}
                 raise TimedOut(host=self.host, out=b"", err=b"", **late) from None
