@@ -1,7 +1,5 @@
 """The base root directory that every host of the lab is an overlay of: made once, cached under a hash of its recipe."""
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -12,7 +10,7 @@ import subprocess
 import sys
 
 from cutover import errors
-from cutover.lab import machine, paths, resources
+from cutover.lab import locks, machine, paths, resources
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -52,8 +50,7 @@ def ensure(say=None):
     if base.is_dir():
         return base
     machine.require("building the lab's base")
-    paths.CACHE.mkdir(parents=True, exist_ok=True)
-    with _lock(paths.CACHE / ".lock"):
+    with locks.cache():
         if not base.is_dir():
             (say or _stderr)("building the lab's base (once; about a minute) …")
             _build(base)
@@ -62,17 +59,9 @@ def ensure(say=None):
 
 def remove_all():
     """Delete every cached base and seed snapshot. The lab must be down."""
-    with _lock(paths.CACHE / ".lock"):
+    with locks.cache():
         for entry in paths.CACHE.glob("*/"):
             shutil.rmtree(entry)
-
-
-@contextlib.contextmanager
-def _lock(where):
-    where.parent.mkdir(parents=True, exist_ok=True)
-    with open(where, "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _stderr(text):
@@ -146,7 +135,7 @@ def _call(command, output):
     environment |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
                     "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(command, check=True, env=environment, stdin=subprocess.DEVNULL, stdout=output,
-                   stderr=subprocess.STDOUT)
+                   stderr=subprocess.STDOUT, pass_fds=locks.held())
 
 
 def _discard(part):

@@ -5,7 +5,7 @@ import secrets
 import subprocess
 
 from cutover import errors
-from cutover.lab import hosts, keys, resources
+from cutover.lab import hosts, keys, locks, resources
 
 # served as written in the user database of both MX; {users} is a line for each user
 USERDB = """\
@@ -37,7 +37,7 @@ def prepare(host, root, lab, key, authority):
     passwords = "".join(f"{user}:{(keys.SECRETS / user).read_text()}\n" for user in users)
     done = subprocess.run(["unshare", "--uts", "sh", "-c", 'hostname "$1"; exec chroot "$2" /bin/sh -c "$3" sh "$4"',
                            "sh", host.name, str(root), resources.read("files/prepare.sh"), host.role],
-                          input=passwords, capture_output=True, text=True,
+                          input=passwords, capture_output=True, text=True, pass_fds=locks.held(),
                           env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"})
     if done.returncode:
         raise errors.CutoverError(f"configuring {host.name} failed: {(done.stderr or done.stdout).strip()}")

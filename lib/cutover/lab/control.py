@@ -15,6 +15,7 @@ from cutover.lab import (
     hosts,
     inside,
     keys,
+    locks,
     machine,
     network,
     paths,
@@ -35,7 +36,7 @@ def up(fresh=False, seed=True, say=lambda text: None):
     """
     machine.require()
     base = base_module.ensure(say=say)
-    with state.locked():
+    with locks.lab():
         wanted = seed_module.path(base) if seed else None
         marker = state.read()
         if fresh or _unusable(marker, base, wanted):
@@ -137,7 +138,7 @@ def _binds(host):
 def down(keep_cache=True, say=lambda text: None):
     """End the lab and remove all of it; also what a killed `up` or `down` left. Quiet when there is nothing."""
     machine.require()
-    with state.locked():
+    with locks.lab():
         marker = state.read()
         if marker is not None:
             state.write(marker | {"phase": "stopping"})
@@ -169,7 +170,7 @@ def rests():
 
 def reboot(name, hard=False):
     """Power a host off, or with `hard` pull its plug, and start it again on the same disk."""
-    with state.locked():
+    with locks.lab():
         marker = state.read()
         if marker is None or marker["phase"] != "up":
             raise errors.CutoverError("the lab is not up; run: cutover lab up")
@@ -179,7 +180,7 @@ def reboot(name, hard=False):
 
 def stop(name):
     """Pull a host's plug and leave it off; `up` starts it again."""
-    with state.locked():
+    with locks.lab():
         container.stop([name], 0)
 
 

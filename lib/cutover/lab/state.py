@@ -1,12 +1,10 @@
-"""What the lab writes down about itself: the marker, its processes by pid and start time, and the lock over both."""
+"""What the lab writes down about itself, the marker, and its processes, known by pid and start time."""
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
 
-from cutover import errors
 from cutover.lab import paths
 
 MARKER = paths.STATE / "marker.json"
@@ -30,18 +28,6 @@ def write(marker):
     part = MARKER.with_suffix(".part")
     part.write_text(json.dumps(marker, indent=1) + "\n")
     part.replace(MARKER)
-
-
-@contextlib.contextmanager
-def locked(wait=True):
-    """Hold the lab's lock; one up, down or reset at a time."""
-    paths.LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with open(paths.LOCK, "a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise errors.CutoverError(f"another lab command is at work (lock {paths.LOCK})") from None
-        yield
 
 
 def start_time(pid):

@@ -3,6 +3,7 @@
 import subprocess
 
 from cutover import errors
+from cutover.lab import locks
 
 
 def call(*argv, check=True, input=None):
@@ -12,7 +13,7 @@ def call(*argv, check=True, input=None):
     """
     command = [str(part) for part in argv]
     source = {"input": input} if input is not None else {"stdin": subprocess.DEVNULL}
-    done = subprocess.run(command, **source, capture_output=True, text=True, errors="replace")
+    done = subprocess.run(command, **source, capture_output=True, text=True, errors="replace", pass_fds=locks.held())
     if check and done.returncode:
         raise errors.CutoverError(f"this command failed (exit {done.returncode}): {' '.join(command)}\n"
                                   f"{(done.stderr or done.stdout).strip()}")
