@@ -39,9 +39,8 @@ def test_internaldate_against_the_standard_library(when, minutes):
     zone = datetime.timezone(datetime.timedelta(minutes=minutes))
     when = when.replace(microsecond=0, tzinfo=zone)
     sign = "-" if minutes < 0 else "+"
-    text = "{:2d}-{}-{:04d} {:%H:%M:%S} {}{:02d}{:02d}".format(
-        when.day, MONTHS[when.month - 1], when.year, when, sign,
-        abs(minutes) // 60, abs(minutes) % 60)
+    zone = f"{sign}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
+    text = f"{when.day:2d}-{MONTHS[when.month - 1]}-{when.year:04d} {when:%H:%M:%S} {zone}"
     assert dates.internaldate(text.encode()) == int(when.timestamp())
 
 
