@@ -43,6 +43,11 @@ class Change:
         """The host, or hosts, the change touches."""
         return self.host
 
+    @property
+    def resource(self) -> str:
+        """What of the world it changes; the changes of one run to one resource undo each other in their reverse order."""
+        return f"{self.kind} {self.target}"
+
     def title(self) -> str:
         raise NotImplementedError
 

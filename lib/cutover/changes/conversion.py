@@ -97,6 +97,10 @@ class _StoreChange(changes.Change):
     jobs: int
     users: list             # the users' entries of the store's plan
 
+    @property
+    def resource(self):
+        return f"mail store on {self.host}"
+
     def _plan(self, hosts):
         return {"run": self.run, "work": self.work, "jobs": self.jobs, "host": hosts.site.fqdn(self.host),
                 "users": self.users}

@@ -23,6 +23,10 @@ class DnsUpdate(changes.Change):
     def target(self):
         return self.server
 
+    @property
+    def resource(self):
+        return f"zone {self.forward['zone']}"
+
     def title(self):
         adds = dns.Update.from_json(self.forward).adds
         return "one DNS update: " + "; ".join(f"{name} {kind} {value}" for name, _, kind, value in adds)

@@ -19,6 +19,10 @@ class ServiceAction(changes.Change):
     action: str             # "stop" or "start"
     at_boot: bool           # whether it starts at boot when it is on
 
+    @property
+    def resource(self):
+        return f"service {self.name} on {self.host}"
+
     def title(self):
         return f"{self.action} {self.name}"
 

@@ -18,6 +18,10 @@ class UserdbEdit(changes.Change):
     backup: str
     replacements: list      # [[old line, new line], …], text without line ends
 
+    @property
+    def resource(self):
+        return f"{self.source} on {self.host}"
+
     def title(self):
         return f"{len(self.replacements)} entries of {self.source}, then makemap"
 

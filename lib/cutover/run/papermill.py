@@ -5,6 +5,7 @@ by sys.exit. So the verdict comes from the journal alone, and the copy is correc
 """
 
 import logging
+import tempfile
 
 import nbformat
 
@@ -33,13 +34,15 @@ def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float
     before = len(run.journal.events())
     error = None
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    try:
-        papermill.execute_notebook(template, copy, values, cwd=str(site.PROJECT), progress_bar=False,
-                                   execution_timeout=timeout, kernel_name="python3",
-                                   # no TCP port for others on this machine to find
-                                   config=Config({"KernelManager": {"transport": "ipc"}}))
-    except Exception as raised:
-        error = raised
+    # sockets in a folder of our own: no TCP port for others on this machine to find
+    with tempfile.TemporaryDirectory(prefix="cutover-") as sockets:
+        kernel = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+        try:
+            papermill.execute_notebook(template, copy, values, cwd=str(site.PROJECT), progress_bar=False, config=kernel,
+                                       execution_timeout=timeout, kernel_name="python3",
+                                       extra_arguments=["--IPKernelApp.log_level=CRITICAL"])
+        except Exception as raised:
+            error = raised
     events = [event for event in run.journal.events()[before:] if event.get("step") == step_id]
     passed = bool(events) and error is None and _passed(events)
     correct(copy, events, passed)

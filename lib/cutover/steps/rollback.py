@@ -13,25 +13,26 @@ CONFIRM = True
 
 
 def open_intents(events):
-    """Journaled changes that were begun and not undone since, the latest first. A rollback that passed closes all before."""
+    """Journaled changes since the last rollback that passed, the latest first, each with whether it was undone since."""
     closed = max((event["seq"] for event in events if event["event"] == "verified" and event["step"] == ID and event["passed"]),
                  default=-1)
     done = {event["intent"] for event in events if event["event"] == "result" and event["outcome"] == "done"}
     undone = {event["undoes"] for event in events
               if event["event"] == "intent" and event.get("undoes") is not None and event["seq"] in done}
-    return [event for event in reversed(events) if event["event"] == "intent" and event["step"] != ID
-            and event["seq"] not in undone and event["seq"] > closed]
+    return [{**event, "undone": event["seq"] in undone} for event in reversed(events)
+            if event["event"] == "intent" and event["step"] != ID and event["seq"] > closed]
 
 
 def probe(hosts, site):
-    """`{"intents": [open intents with `settled` of their inverse], "undoes": [...], "world": …, "start": …}`"""
-    intents = []
+    """`{"intents": [...], "final": [the last undo of each resource, and whether the world is so], "world", "login"}`"""
+    intents, final = [], {}
     for event in open_intents(hosts.history):
-        entry = {key: event[key] for key in ("seq", "step", "title", "target", "inverse", "no_inverse")}
+        intents.append({key: event[key] for key in ("seq", "step", "title", "target", "inverse", "no_inverse", "undone")})
         if event["inverse"] is not None:
-            settled = changes.from_json(event["inverse"]).settled(hosts)
-            entry.update(settled=settled.done, seen=settled.detail)
-        intents.append(entry)
+            final[changes.from_json(event["inverse"]).resource] = intents[-1]
+    for intent in final.values():
+        settled = changes.from_json(intent["inverse"]).settled(hosts)
+        intent.update(settled=settled.done, seen=settled.detail)
     world = {
         "servers": facts.alias(hosts),
         "imap": stop_imap.probe(hosts, site)["hosts"],
@@ -40,28 +41,21 @@ def probe(hosts, site):
             "source": facts.userdb_source(hosts, name, site.userdb.source).decode("utf-8", "surrogateescape"),
             "map": facts.userdb_map(hosts, name, site.userdb.map), "queue": facts.queue(hosts, name)}),
     }
-    first = site.production_test.users[0].user
-    found = {"intents": intents, "world": world, "first": _first_facts(hosts.history),
-             "login": steps.attempt(live.look, hosts, first, [])}
+    found = {"intents": intents, "world": world,
+             "login": steps.attempt(live.look, hosts, site.production_test.users[0].user, [])}
     found["undoes"] = [undoes for _, undoes in _undo(found, site)]
     return found
 
 
-def _first_facts(events):
-    """What the run's first readings were, as `{step: (facts file, sha256)}`; kept for the reader of the record."""
-    first = {}
-    for event in events:
-        if event["event"] == "probed" and event["step"] != ID:
-            first.setdefault(event["step"], [event["facts"], event["sha256"]])
-    return first
-
-
 def _undo(found, site):
-    """`[(change, seq it undoes or None)]`, in the order in which they are applied."""
+    """`[(change, seq it undoes or None)]`, in the order in which they are applied.
+
+    What was not undone yet, the latest first; then what was undone and is, of its resource, again not as it was.
+    """
+    wanted = [intent for intent in found["intents"] if intent["inverse"] is not None and not intent["undone"]]
+    again = [intent for intent in found["intents"] if intent["undone"] and intent.get("settled") is False]
     listed, drained = [], False
-    for intent in found["intents"]:
-        if intent["inverse"] is None or intent["settled"]:
-            continue
+    for intent in [*wanted, *again]:
         if intent["step"] in ("dual-delivery", "dns-rename") and not drained:
             # mail queued for a name that is about to go would bounce: let it be delivered first
             listed.append((DrainQueue(list(site.roles.mx), site.limits.queue_drain), None))
@@ -82,10 +76,10 @@ def verify(found, site):
     for intent in found["intents"]:
         if intent["inverse"] is None:
             checks.append(steps.Check(f"{intent['step']}, {intent['title']}: what became of it?", "stays",
-                                      f"stays: {intent['no_inverse']}", True, warning=False))
-        else:
+                                      f"stays: {intent['no_inverse']}", True))
+        elif "settled" in intent:
             checks.append(steps.Check(f"Is undone: {intent['step']}, {intent['title']} ({intent['target']})?", "yes",
-                                      f"yes: {intent['seen']}" if intent["settled"] else f"no: {intent['seen']}",
+                                      f"{'yes' if intent['settled'] else 'no'}: {intent['seen']}",
                                       intent["settled"], "mend what it says, then roll back again"))
     world, old = found["world"], site.roles.old
     alias = site.fqdn(site.alias)

@@ -73,7 +73,7 @@ class Explained(Page):
         return repr(self._head("explain (recorded facts, nothing is contacted)", "none"))
 
     def probe(self):
-        return tables.Text(f"Facts recorded at {self.site.name} before the step: {facts_line(self.before)}")
+        return tables.facts(self.before, f"Recorded at {self.site.name} before the step")
 
     def plan(self):
         self.current = self.step.plan(self.before, self.site)
@@ -106,7 +106,7 @@ class Live(Page):
         return repr(self._head(self.mode, self.run.name if self.run else "none"))
 
     def probe(self):
-        return tables.Text(f"Read from the live site: {facts_line(self.engine.probe())}")
+        return tables.facts(self.engine.probe(), "Read from the live site")
 
     def plan(self) -> tables.Table:
         current: Plan = self.engine.plan()
@@ -146,13 +146,6 @@ class Live(Page):
             self.engine.require(checks)
         self.engine.close()
         return shown
-
-
-def facts_line(facts):
-    """What was read, in one line: each part with its size."""
-    parts = [f"{key} ({len(value)})" if isinstance(value, dict | list) else f"{key} {value}"
-             for key, value in sorted(facts.items()) if key != "run"]
-    return ", ".join(parts)
 
 
 def confirm_text(step, parameters):

@@ -10,6 +10,7 @@ STYLE = ("border-collapse:collapse;font-size:13px;margin:.4em 0;max-width:100%")
 CELL = "border:1px solid #8888;padding:3px 8px;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere"
 BADGES = {"ok": "#1a7f37", "warn": "#9a6700", "FAIL": "#cf222e", "passed": "#1a7f37", "failed": "#cf222e", "undone": "#9a6700"}
 TEXT_WIDTH = 46     # characters, of a column in text
+FACTS = 60          # rows of facts shown
 LONG = 12           # lines shown of a longer cell; in HTML the rest unfolds
 
 
@@ -112,6 +113,32 @@ def checks(listed, caption=""):
     note = (f"{len(listed)} checks: {len(listed) - failed} passed" + (f" ({warned} with a warning)" if warned else "")
             + (f", {failed} FAILED" if failed else ""))
     return Table(["", "question", "expected", "found", "what to do"], rows, caption, note)
+
+
+def facts(found, caption=""):
+    """What a probe read, a line each, down to plain values; large parts by their size."""
+    rows = [[path, value] for path, value in _leaves(found, "") if path != "run"]
+    return Table(["what", "found"], rows[:FACTS], caption, f"and {len(rows) - FACTS} more (whole in the run's facts/)"
+                 if len(rows) > FACTS else "")
+
+
+def _leaves(value, path):
+    if isinstance(value, dict) and set(value) == {"value"}:
+        value = value["value"]
+    if isinstance(value, dict) and value and len(value) <= 12 and path.count(" › ") < 4:
+        for key, below in sorted(value.items()):
+            yield from _leaves(below, f"{path} › {key}" if path else str(key))
+    elif isinstance(value, dict) and value:
+        yield path, f"{len(value)} entries: {', '.join(sorted(value)[:6])} …"
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        yield path, f"{len(value)} entries"
+    elif isinstance(value, list):
+        yield path, ", ".join(str(item) for item in value[:6]) + (f" … ({len(value)})" if len(value) > 6 else "") or "none"
+    elif isinstance(value, str) and len(value) > 120:
+        yield path, f"{len(value.splitlines())} lines, {len(value)} characters"
+    else:
+        yield path, {True: "yes", False: "no", None: "none", "": "none"}.get(value, value) if not isinstance(
+            value, dict | list) else "none"
 
 
 def plan(current, plan_hash=""):
