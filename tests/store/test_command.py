@@ -30,7 +30,7 @@ def plan_file(site):
 
 
 def test_every_command_has_help(capsys):
-    commands = ["inspect", "convert", "convert-users", "unpublish", "state", "survey", "compare"]
+    commands = ["inspect", "convert", "convert-users", "presync", "unpublish", "state", "survey", "compare"]
     assert run(capsys, "--help")[0] == 0
     for name in commands:
         code, out, _err = run(capsys, name, "--help")

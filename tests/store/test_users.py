@@ -256,7 +256,7 @@ def test_mail_that_comes_while_converting_is_not_lost(site, monkeypatch):
 
 def test_a_foreign_tree_in_staging_stops_its_user(site):
     site.user("alice", build.simple(1))
-    stranger = site.root / "new/work/r1/staging/alice/cur"
+    stranger = site.root / "new/work/staging/alice/cur"
     stranger.mkdir(parents=True)
     found = convert(site.plan())
     assert of(found, "error")[0]["kind"] == "PublishError" and stranger.is_dir()
@@ -329,6 +329,8 @@ def test_killed_at_any_point_and_run_again(site, how):
         plan["run"] = f"r{attempt}"
         file.write_text(json.dumps(plan))
         kills = 0
+        if attempt % 2:
+            run_killed(choose.randrange(1, 60), how, "presync", "--plan", str(file))
         while True:
             code = run_killed(choose.randrange(1, 90) if kills < 4 else 0, how, "convert-users", "--plan", str(file))
             for name in ("alice", "bob"):

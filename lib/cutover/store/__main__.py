@@ -55,6 +55,11 @@ def build_parser():
     add_plan(command, jobs=True)
     command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
 
+    command = add("presync", presync, "Bring the staged trees of a plan's users up to date while they still work; "
+                                      "convert-users then pays for what changed since. As often as wanted.")
+    add_plan(command, jobs=True)
+    command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
+
     command = add("unpublish", unpublish, "Give the users of a plan back the Maildirs that were replaced by this run.")
     add_plan(command)
     command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
@@ -86,10 +91,14 @@ def loaded(arguments):
     return values
 
 
-def convert_users(arguments):
+def presync(arguments):
+    return convert_users(arguments, presync=True)
+
+
+def convert_users(arguments, presync=False):
     from . import events, users
 
-    values = loaded(arguments)
+    values = dict(loaded(arguments), presync=presync)
     emit = events.Events(arguments.events)
     try:
         totals = users.convert(values, emit)

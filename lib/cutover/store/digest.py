@@ -80,7 +80,8 @@ def key_of_file(fd):
 def body_length(stored):
     """Bytes of the body without blank lines at its end: a cheap first comparison before the key is worked out."""
     end = header_end(stored)
-    length = len(stored) - end
-    if stored.endswith(b"\n"):
-        length = max(0, len(stored.rstrip(b"\n")) - end)
+    length = len(stored)
+    if stored[-1:] == b"\n":
+        length = len(stored.rstrip(b"\n")) if stored[-2:-1] == b"\n" else length - 1
+    length = max(0, length - end)
     return length - stored.count(b"\r", end) if b"\r" in stored else length

@@ -12,6 +12,7 @@ class KeywordTable:
     """
 
     def __init__(self, names, used=None):
+        self.slots, self.used = list(names), used
         slots = [slot for slot, name in enumerate(names) if name]
         if len(slots) > len(LETTERS) and used is not None:
             slots = [slot for slot in slots if used >> slot & 1] + [slot for slot in slots if not used >> slot & 1]
@@ -22,6 +23,7 @@ class KeywordTable:
         self.letter = {1 << slot: LETTERS[index:index + 1] for index, slot in enumerate(slots)}
         self.dropped = [names[slot] for slot in rest if used is None or used >> slot & 1]
         self.dropped_bits = sum(1 << slot for slot in rest if used is None or used >> slot & 1)
+        self.known = sum(self.letter)
         self.cache = {0: b""}
 
     def letters(self, bits):
@@ -31,16 +33,6 @@ class KeywordTable:
             known = self.cache[bits] = b"".join(sorted(
                 letter for bit, letter in self.letter.items() if bits & bit))
         return known
-
-    def letter_for(self, name):
-        """The letter of a keyword by name (compared without case, as IMAP does), adding it; None when none is left."""
-        for index, known in enumerate(self.names):
-            if known.lower() == name.lower():
-                return LETTERS[index:index + 1]
-        if len(self.names) == len(LETTERS):
-            return None
-        self.names.append(name)
-        return LETTERS[len(self.names) - 1:len(self.names)]
 
     def file_text(self):
         """Text of the folder's dovecot-keywords."""

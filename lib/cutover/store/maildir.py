@@ -67,27 +67,33 @@ def space_error(error, path):
                              todo="See why, then run the same command again.")
 
 
-class FolderWriter:
-    """Writes one folder below a directory that must not exist yet.
+def suffix(host, uidvalidity):
+    """The part of a file name between UID and sizes. host as host_name() gives it."""
+    return b"P%d.%b,S=" % (uidvalidity, host)
 
-    Attributes after close(): messages, bytes (as stored), bare_lf (messages whose RFC822.SIZE grows).
+
+class FolderWriter:
+    """Writes one folder; an existing one (of an earlier pass) is written anew around the files it has.
+
+    Attributes: messages, bytes (as stored) of what was added.
     """
 
     def __init__(self, path, host, uidvalidity, top=False):
         self.path = path
-        self.suffix = b"P%d.%b,S=" % (uidvalidity, host)
-        self.messages = self.bytes = self.bare_lf = 0
+        self.suffix = suffix(host, uidvalidity)
+        self.messages = self.bytes = 0
         os.makedirs(path, DIRECTORY_MODE, exist_ok=True)
         for name in (b"cur", b"new", b"tmp"):
-            os.mkdir(os.path.join(path, name), DIRECTORY_MODE)
+            os.makedirs(os.path.join(path, name), DIRECTORY_MODE, exist_ok=True)
         if not top:
-            write_file(os.path.join(path, b"maildirfolder"), b"")
+            replace_file(os.path.join(path, b"maildirfolder"), b"")
         self.directories = [os.open(os.path.join(path, name), os.O_RDONLY | os.O_DIRECTORY) for name in (b"cur", b"new")]
-        self.uidlist = os.open(os.path.join(path, b"dovecot-uidlist"), CREATE, FILE_MODE)
+        self.uidlist = os.open(os.path.join(path, b"dovecot-uidlist.new"),
+                               os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
         self.lines = [b" " * (UIDLIST_HEAD - 1) + b"\n"]
 
     def add(self, uid, recent, letters, seconds, stored, virtual):
-        """Write one message; stored and virtual as to_lf() gives them. Returns the file name without flags (bytes)."""
+        """Write one message; stored and virtual as to_lf() gives them."""
         length = len(stored)
         name = b"%d.M%d%b%d,W=%d" % (seconds, uid, self.suffix, length, virtual)
         fd = os.open(name + b":2," + letters, CREATE, FILE_MODE, dir_fd=self.directories[recent])
@@ -101,31 +107,36 @@ class FolderWriter:
         self.enlist(uid, name)
         self.messages += 1
         self.bytes += length
-        return name
 
     def copy(self, uid, recent, letters, seconds, source, offset, size):
-        """As add(), for a text too large to hold: `size` bytes at `offset` of the file descriptor `source`, CRLF."""
+        """As add(), for a text too large to hold: `size` bytes at `offset` of the file descriptor `source`, CRLF.
+
+        → (bytes stored, bytes as IMAP shows them).
+        """
         temporary = os.path.join(self.path, b"tmp", b"M%d" % uid)
-        fd = os.open(temporary, CREATE, FILE_MODE)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
         try:
             length, virtual = copy_lf(source, offset, size, fd)
             os.utime(fd, (seconds, seconds))
         finally:
             os.close(fd)
-        self.bare_lf += virtual != size
         name = b"%d.M%d%b%d,W=%d" % (seconds, uid, self.suffix, length, virtual)
         os.rename(temporary, name + b":2," + letters, dst_dir_fd=self.directories[recent])
         self.enlist(uid, name)
         self.messages += 1
         self.bytes += length
-        return name
+        return length, virtual
 
-    def link(self, uid, recent, letters, source, name):
-        """Append a message that exists as a Maildir file already (path `source`), under its own base name."""
-        os.link(source, name + b":2," + letters, dst_dir_fd=self.directories[recent])
+    def keep(self, uid, name, before, after):
+        """Keep a message file of an earlier pass; before and after: (recent, letters)."""
+        if before != after:
+            os.rename(name + b":2," + before[1], name + b":2," + after[1], src_dir_fd=self.directories[before[0]],
+                      dst_dir_fd=self.directories[after[0]])
         self.enlist(uid, name)
-        self.messages += 1
-        self.bytes += os.stat(source).st_size
+
+    def drop(self, name, recent, letters):
+        """Remove a message file of an earlier pass."""
+        os.unlink(name + b":2," + letters, dir_fd=self.directories[recent])
 
     def enlist(self, uid, name):
         self.lines.append(b"%d :%b\n" % (uid, name))
@@ -143,8 +154,12 @@ class FolderWriter:
         self.flush()
         write_uidlist_head(self.uidlist, uidvalidity, uidnext, guid)
         self.abandon()
+        os.rename(os.path.join(self.path, b"dovecot-uidlist.new"), os.path.join(self.path, b"dovecot-uidlist"))
+        path = os.path.join(self.path, b"dovecot-keywords")
         if keywords:
-            write_file(os.path.join(self.path, b"dovecot-keywords"), keywords)
+            replace_file(path, keywords)
+        elif os.path.lexists(path):
+            os.unlink(path)
 
     def abandon(self):
         """Close what is open, whatever state the folder is in."""
@@ -198,6 +213,15 @@ def write_file(path, data, mode=FILE_MODE):
             view = view[os.write(fd, view):]
     finally:
         os.close(fd)
+
+
+def replace_file(path, data):
+    """Write a small file whether it exists or not, in one step."""
+    temporary = path + b".new"
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
+    write_file(temporary, data)
+    os.rename(temporary, path)
 
 
 def guid(*parts):

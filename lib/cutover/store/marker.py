@@ -45,29 +45,40 @@ def trash_of(tree):
     return os.path.join(os.path.dirname(os.path.dirname(tree)), b"trash")
 
 
-def begin_tree(tree, values, user):
-    """Create a tree that has its marker from the first moment, owned by the user, and clear what an earlier try left."""
-    remove_staged(tree, values["run"])
+def begin_tree(tree, user):
+    """Create a tree that has its marker from the first moment, owned by the user → the marker's values."""
+    if os.path.lexists(tree):
+        os.rmdir(tree)  # only an empty one
     fresh = os.path.join(trash_of(tree), uuid.uuid4().hex.encode("ascii"))
     os.mkdir(fresh, 0o700)
+    values = {"complete": False, "user": user["user"], "run": user.get("run", ""), "tree": uuid.uuid4().hex}
     write(fresh, values, user)
     if os.geteuid() == 0 and user.get("uid") is not None:
         os.chown(fresh, user["uid"], user["gid"])
     os.rename(fresh, tree)
+    return values
 
 
-def remove_staged(tree, run):
-    """Remove a tree an earlier try of the same run left in staging.
+def take_up(tree, user):
+    """The tree an earlier pass or an unfinished run left in staging → its marker's values, or None when there is none.
 
     Errors: PublishError for any other tree. What a crash left there may be a user's own Maildir, just swapped out.
     """
-    if not os.path.lexists(tree):
-        return
-    if os.path.isdir(tree) and not os.path.islink(tree):
-        values = read(tree)
-        if not os.listdir(tree) or values is not None and values.get("run") == run:
-            doomed = os.path.join(trash_of(tree), uuid.uuid4().hex.encode("ascii"))
-            os.rename(tree, doomed)  # a removal that is killed half way must not leave a tree without its marker
-            shutil.rmtree(doomed)
-            return
-    raise errors.PublishError("this tree stands where one is to be staged, and has no mark of this run", tree)
+    if not os.path.lexists(tree) or os.path.isdir(tree) and not os.listdir(tree):
+        return None
+    values = read(tree)
+    if values is None or values.get("user") != user["user"] or (
+            values.get("complete") and values.get("run") != user.get("run", "")):
+        raise errors.PublishError("this tree stands where one is to be staged, and is none that this run may change", tree,
+                                  todo="Finish the run it belongs to, or move it away, then run the same command again.")
+    if values.get("complete"):
+        values["complete"] = False
+        write(tree, values, user)
+    return values
+
+
+def discard(path, tree):
+    """Remove a directory of a staged tree: moved to the trash first, so that a kill cannot leave it half there."""
+    doomed = os.path.join(trash_of(tree), uuid.uuid4().hex.encode("ascii"))
+    os.rename(path, doomed)
+    shutil.rmtree(doomed)

@@ -158,11 +158,11 @@ class Mailbox:
             self.uidvalidity = self.uidvalidity % 0xFFFFFFFF + 1 if self.uidvalidity else 0
 
 
-def snarfed(fd, file=""):
+def snarfed(box):
     """What c-client moves from the spool into INBOX: yields (flags without old, seconds, text with LF line ends).
 
     Keywords, UIDs and "old" do not survive that move in c-client, so they do not here.
     """
-    for _uid, flags, _keywords, when, text, _offset in Mailbox(fd, file).raw_messages():
+    for _uid, flags, _keywords, when, text, _offset in box.raw_messages():
         if text:
             yield flags & ~mbx.OLD, when, text

@@ -87,6 +87,9 @@ class Mailbox:
             raise kind(what, self.file, offset)
         self.damage.append({"kind": kind.__name__, "offset": offset, "length": length, "what": what})
 
+    def shrank(self, offset):
+        raise errors.ShortRead("the mailbox shrank while it was read", self.file, offset)
+
     def lines(self, texts=True):
         """Yield (offset, text offset, size, date, keywords, flags, uid, text) for each message line as it stands.
 
@@ -125,7 +128,7 @@ class Mailbox:
                     buffer, base = os.pread(fd, max(want, length), text_offset), text_offset
                     text = buffer[:length]
                     if len(text) < length:
-                        raise errors.ShortRead("the mailbox shrank while it was read", self.file, text_offset)
+                        self.shrank(text_offset)
             yield position, text_offset, length, date, keywords, flags, uid, text
             position = end
 

@@ -28,8 +28,8 @@ def check(values, path="plan"):
     for key in ("run", "work"):
         if not isinstance(values.get(key), str) or not values[key]:
             raise errors.BadPlan("\"{}\" must be a text that is not empty".format(key), path)
-    if not is_name(values["run"]):
-        raise errors.BadPlan("\"run\" must be a file name", path)
+    if not is_name(values["run"]) or values["run"] in ("staging", "index", "trash", "lock"):
+        raise errors.BadPlan("\"run\" must be a file name, and none of the work directory's own", path)
     seen = {}
     for number, user in enumerate(values["users"]):
         place = "users[{}]".format(number)

@@ -1,8 +1,8 @@
 """Put a staged tree in the place of a user's Maildir, in one step, and take it back.
 
-Below <work>/<run>/ : staging/USER (being made), aside/USER (the tree that was replaced), unpublished/USER (a converted tree
-taken back), salvage/USER (damaged ranges), state/USER.json, trash (trees begun
-or being removed). Nothing of a user's is ever deleted. The state of a user is read
+Below <work>/: staging/USER (the tree being made, by presync and by runs), index/USER (what it was made from), trash (what is
+being begun or removed). Below <work>/<run>/: aside/USER (the tree that was replaced), unpublished/USER (a converted tree taken
+back), salvage/USER (damaged ranges), state/USER.json. Nothing of a user's is ever deleted. The state of a user is read
 from the world (the marker in the live tree), the state file only says more about it: after a crash anywhere the same call
 settles what was begun.
 """
@@ -15,14 +15,17 @@ import time
 
 from . import errors, existing, marker, syscalls
 
-AREAS = ("staging", "aside", "unpublished", "salvage", "state", "trash")
+WORK_AREAS = ("staging", "index", "trash")  # for all runs
+AREAS = ("aside", "unpublished", "salvage", "state")
 
 
 def paths(plan, user):
-    """Places of one user, bytes: live, staging, aside, unpublished, salvage, state."""
-    run = os.path.join(os.fsencode(plan["work"]), os.fsencode(plan["run"]))
+    """Places of one user, bytes: live, staging, index, aside, unpublished, salvage, state."""
+    work = os.path.abspath(os.fsencode(plan["work"]))
+    run = os.path.join(work, os.fsencode(plan["run"]))
     name = os.fsencode(user["user"])
     places = {area: os.path.join(run, os.fsencode(area), name) for area in AREAS}
+    places.update({area: os.path.join(work, os.fsencode(area), name) for area in WORK_AREAS})
     places["state"] += b".json"
     places["live"] = os.path.abspath(os.fsencode(user["maildir"]))
     return places
@@ -33,7 +36,8 @@ def make_areas(plan):
     work = os.fsencode(plan["work"])
     run = os.path.join(work, os.fsencode(plan["run"]))
     os.makedirs(work, 0o711, exist_ok=True)
-    for directory in (run, *(os.path.join(run, os.fsencode(area)) for area in AREAS)):
+    for directory in (*(os.path.join(work, os.fsencode(area)) for area in WORK_AREAS), run,
+                      *(os.path.join(run, os.fsencode(area)) for area in AREAS)):
         if not os.path.isdir(directory):
             os.mkdir(directory)
         os.chmod(directory, 0o711)
@@ -41,19 +45,19 @@ def make_areas(plan):
 
 def empty_trash(plan):
     """Remove what a killed run was about to remove. Only under the lock."""
-    trash = os.path.join(os.fsencode(plan["work"]), os.fsencode(plan["run"]), b"trash")
+    trash = os.path.join(os.fsencode(plan["work"]), b"trash")
     for entry in os.listdir(trash):
         shutil.rmtree(os.path.join(trash, entry))
 
 
 def lock(plan):
-    """Hold the run's lock while the result is kept open. Errors: PublishError when another process holds it."""
-    handle = open(os.path.join(os.fsencode(plan["work"]), os.fsencode(plan["run"]), b"lock"), "w")  # noqa: SIM115
+    """Hold the work directory's lock while the result is open. Errors: PublishError when another process holds it."""
+    handle = open(os.path.join(os.fsencode(plan["work"]), b"lock"), "w")  # noqa: SIM115
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         handle.close()
-        raise errors.PublishError("another conversion of this run is at work", plan["work"],
+        raise errors.PublishError("another conversion is at work", plan["work"],
                                   todo="Wait for it; its events say how far it is.") from error
     return handle
 
@@ -72,11 +76,9 @@ def settle(plan, user):
     values = is_published(plan, user, places)
     staged = marker.read(places["staging"])
     if values:
-        if os.path.lexists(places["staging"]):
-            if staged and staged.get("run") == plan["run"] and staged.get("tree") != values["tree"]:
-                marker.remove_staged(places["staging"], plan["run"])
-            else:
-                set_aside(places["staging"], places["aside"])
+        # a tree that is being made has an incomplete marker; any other one was just swapped out
+        if os.path.lexists(places["staging"]) and (staged is None or staged.get("complete")):
+            set_aside(places["staging"], places["aside"])
         if (read_state(places) or {}).get("tree") != values["tree"]:
             write_state(places, dict(values, phase="published", published_at=time.time()))
         return values
@@ -135,6 +137,7 @@ def publish(plan, user, values, known):
         if not syscalls.rename_new(staging, live):
             os.rename(staging, live)
     write_state(places, dict(values, phase="published", published_at=time.time(), late=late))
+    shutil.rmtree(places["index"], ignore_errors=True)  # it described the staged tree, which is gone
     return late
 
 

@@ -7,27 +7,28 @@ there are rare; those set since then by a test user are kept this way.
 """
 
 import os
-import uuid
 
-from . import errors, existing, maildir, marker, stage
+from . import digest, errors, existing, index, maildir, marker, stage
+from .keywords import KeywordTable
 
 KEPT_LETTERS = b"DFRS"  # flags of a new-side copy that are added to the old side's
 
 
 def finish(user, prepared, results):
-    """Complete the staged tree. results: dicts of stage.folder(). → the marker's values (totals, folders, warnings)."""
+    """Complete the staged tree. results: dicts of stage.folder(). → the marker's values, known_files() of the new side."""
     tree = os.fsencode(user["staging"])
     new = prepared["new"]
     by_name = {result["folder"]: result for result in results}
-    matched, left = match(new, results) if new else ([], [])
     try:
-        for result, hit, message in matched:
-            add_flags(tree, result, hit, message)
+        matched, left = match(user, new, results) if new and new.messages else ([], [])
+        for candidate, message in matched:
+            add_flags(user, candidate, message)
         for name in ([] if new is None else new.names):
             messages = [message for message in left if message.folder == name]
             if name not in by_name:
                 by_name[name] = adopt(user, tree, new, name, messages)
             elif messages:
+                index.forget_state(user, name)
                 append(user, tree, new, by_name[name], messages)
         write_common(user, prepared, by_name.values())
         values = summary(user, prepared, by_name.values(), len(matched), len(left))
@@ -37,41 +38,69 @@ def finish(user, prepared, results):
     return values, known_files(new)
 
 
-def match(new, results):
-    """Pair new-side messages with old ones by key → (list of (result, hit, Message), list of Message left)."""
-    same, anywhere = {}, {}
+class Candidate:
+    """A staged message that may be on the new side too: folder result, file (subdir, base name, letters), key."""
+
+    __slots__ = ("result", "subdir", "base", "letters", "key", "taken")
+
+    def __init__(self, user, result, record, suffix, keywords):
+        self.result, self.taken = result, False
+        self.subdir, self.base = (b"new" if record[8] else b"cur"), index.base_name(record, suffix)
+        self.letters = index.letters(keywords, record[7], record[1])
+        fd = os.open(os.path.join(stage.folder_path(user, result["folder"]), self.subdir, self.name(self.letters)), os.O_RDONLY)
+        try:
+            self.key = digest.key_of_file(fd)[0]
+        finally:
+            os.close(fd)
+
+    def name(self, letters):
+        return self.base + b":2," + letters
+
+
+def candidates(user, new, results):
+    """Staged messages with a body as long as one of the new side's: only for these a key is worked out."""
     for result in results:
-        for hit in result["hits"]:
-            entry = [result, hit, False]
-            same.setdefault((result["folder"], hit[0]), []).append(entry)
-            anywhere.setdefault(hit[0], []).append(entry)
+        suffix = maildir.suffix(maildir.host_name(user["host"]), result["head_uidvalidity"])
+        keywords = KeywordTable(result["slots"], result["used"])
+        for record in index.read(user, result["folder"]):
+            if record[6] in new.lengths or record[6] == index.UNKNOWN_LENGTH:
+                yield Candidate(user, result, record, suffix, keywords)
+
+
+def match(user, new, results):
+    """Pair new-side messages with old ones by key → (list of (Candidate, Message), list of Message left)."""
+    same, anywhere = {}, {}
+    for candidate in candidates(user, new, results):
+        same.setdefault((candidate.result["folder"], candidate.key), []).append(candidate)
+        anywhere.setdefault(candidate.key, []).append(candidate)
     matched, rest, left = [], [], []
     for message in new.messages:
-        (take(same.get((message.folder, message.key)), message, matched) or rest.append(message))
+        if not take(same.get((message.folder, message.key)), message, matched):
+            rest.append(message)
     for message in rest:
-        (take(anywhere.get(message.key), message, matched) or left.append(message))
+        if not take(anywhere.get(message.key), message, matched):
+            left.append(message)
     return matched, left
 
 
-def take(entries, message, matched):
-    for entry in entries or ():
-        if not entry[2]:
-            entry[2] = True
-            matched.append((entry[0], entry[1], message))
+def take(found, message, matched):
+    for candidate in found or ():
+        if not candidate.taken:
+            candidate.taken = True
+            matched.append((candidate, message))
             return True
     return False
 
 
-def add_flags(tree, result, hit, message):
+def add_flags(user, candidate, message):
     """Add the new-side copy's flags to an old message by renaming its file."""
-    letters = hit[3].rpartition(b":2,")[2]
-    wanted = bytes(sorted(set(letters) | (set(message.letters) & set(KEPT_LETTERS))))
-    if wanted == letters:
+    letters = bytes(sorted(set(candidate.letters) | (set(message.letters) & set(KEPT_LETTERS))))
+    if letters == candidate.letters:
         return
-    directory = os.path.join(tree, existing.folder_directory(result["folder"]), hit[2])
-    name = hit[3].rpartition(b":2,")[0] + b":2," + wanted
-    os.rename(os.path.join(directory, hit[3]), os.path.join(directory, name))
-    hit[3] = name
+    index.forget_state(user, candidate.result["folder"])
+    directory = os.path.join(stage.folder_path(user, candidate.result["folder"]), candidate.subdir)
+    os.rename(os.path.join(directory, candidate.name(candidate.letters)), os.path.join(directory, candidate.name(letters)))
+    candidate.letters = letters
 
 
 def adopt(user, tree, new, name, messages):
@@ -122,8 +151,7 @@ def append(user, tree, new, result, messages, keep_uids=False):
         result["keywords"] = table
         with stage.inside(user, name) as path:
             keywords = os.path.join(path, b"dovecot-keywords")
-            maildir.write_file(keywords + b".tmp", b"".join(b"%d %b\n" % entry for entry in enumerate(table)))
-            os.rename(keywords + b".tmp", keywords)
+            maildir.replace_file(keywords, b"".join(b"%d %b\n" % entry for entry in enumerate(table)))
 
 
 def keyword_letters(new, message, table, result):
@@ -152,9 +180,12 @@ def write_common(user, prepared, results):
         names += new_subscriptions(prepared["new"].root)
     names = [name for name in dict.fromkeys(names) if name and b"\n" not in name]
     with stage.inside(user):
-        maildir.write_file(b"subscriptions", b"".join(name + b"\n" for name in names))
+        maildir.replace_file(b"subscriptions", b"".join(name + b"\n" for name in names))
         highest = max([result["uidvalidity"] for result in results] or [1])
-        maildir.write_file(b"dovecot-uidvalidity", b"%08x" % highest)
+        for entry in os.listdir(b"."):
+            if entry.startswith(b"dovecot-uidvalidity."):
+                os.unlink(entry)
+        maildir.replace_file(b"dovecot-uidvalidity", b"%08x" % highest)
         maildir.write_file(b"dovecot-uidvalidity.%08x" % highest, b"", 0o444)
 
 
@@ -179,10 +210,10 @@ def summary(user, prepared, results, matched, left):
             # exact names, for a reader of both sides: relative to the old folders' root, and below the Maildir
             "old": result.get("old"), "name": os.fsdecode(result["folder"]),
             "bytes": result["bytes"], "expunged": result["expunged"], "uidvalidity": result["uidvalidity"],
-            "uidnext": result["uidnext"], "spool": result.get("spool", 0), "appended": result.get("appended", 0),
+            "uidnext": result["uidnext"], "spool": result["spool"], "appended": result.get("appended", 0),
             "lost_keywords": result["lost_keywords"], "damage": result["damage"], "warnings": result["warnings"]})
     return {
-        "complete": True, "run": user.get("run", ""), "user": user["user"], "tree": uuid.uuid4().hex,
+        "complete": True, "run": user.get("run", ""), "user": user["user"], "tree": user["tree_id"],
         "messages": sum(entry["messages"] for entry in folders), "bytes": sum(entry["bytes"] for entry in folders),
         "expunged": sum(entry["expunged"] for entry in folders), "matched": matched, "appended": left,
         "folders": folders, "warnings": general_warnings(prepared),

@@ -6,13 +6,14 @@ Files are created with the user's effective uid and gid: no chown a message, and
 
 import contextlib
 import os
+import shutil
 import time
 
-from . import digest, errors, existing, maildir, marker, mbox, mbx, source
+from . import delta, errors, existing, index, maildir, marker, mbox, mbx, source
 from .keywords import KeywordTable
 from .names import Names
 
-PROGRESS_EVERY = 512  # messages between looks at the clock
+TRIES = 3  # how often a folder is read again that changed while it was read
 
 
 def quiet(messages, size):
@@ -42,10 +43,11 @@ def inside(user, folder=b""):
         os.close(before)
 
 
-def prepare(user, strict=False):
-    """Look at both sides and begin the staged tree.
+def prepare(user, presync=False):
+    """Look at both sides and begin the staged tree, or take up the one of an earlier pass.
 
-    user: an entry of the plan with "staging" (path) added. → {"inbox", "spool": Found or None, "folders": [(Found, Maildir
+    user: an entry of the plan with "staging", "index", "salvage" (paths), "host" and "run" added. presync: the mail of the
+    new side is not looked at. → {"inbox", "spool": Found or None, "folders": [(Found, Maildir
     name)], "passed", "changes", "subscriptions", "elsewhere", "new": NewSide or None, "foreign", "bytes"}.
     """
     uid, gid = user.get("uid"), user.get("gid")
@@ -57,72 +59,181 @@ def prepare(user, strict=False):
         user.get("subscriptions"), user.get("folders"), user.get("home"), uid, gid)
     names = Names([found.name for found in folders])
     target = os.fsencode(user["maildir"])
-    new = existing.NewSide(target).read() if os.path.isdir(target) else None
-    marker.begin_tree(os.fsencode(user["staging"]),
-                      {"complete": False, "user": user["user"], "run": user.get("run", "")}, user)
-    wanted = [b"INBOX" if name is None else names.maildir(name) for name in subscribed]
-    return {"inbox": inbox, "spool": spool, "passed": passed, "changes": names.changes, "elsewhere": elsewhere,
-            "folders": [(found, names.maildir(found.name)) for found in folders],
-            "subscriptions": list(dict.fromkeys(wanted)), "new": new,
+    new = existing.NewSide(target) if os.path.isdir(target) else None
+    if new and not presync:
+        new.read()
+    begin(user, {names.maildir(found.name) for found in folders} | {b""})
+    wanted_names = [b"INBOX" if name is None else names.maildir(name) for name in subscribed]
+    return {"tree_id": user["tree_id"], "inbox": inbox, "spool": spool, "passed": passed, "changes": names.changes,
+            "elsewhere": elsewhere, "folders": [(found, names.maildir(found.name)) for found in folders],
+            "subscriptions": list(dict.fromkeys(wanted_names)), "new": new,
             "foreign": existing.foreign_entries(target, new.names) if new else [],
             "bytes": sum(found.size for found in [*folders, inbox, spool] if found)}
 
 
+def begin(user, wanted_folders):
+    """Take up the staged tree of an earlier pass, or begin one; folders that are not wanted any more go.
+
+    Sets user["tree_id"], by which the states of the folders are known to be this tree's.
+    """
+    tree, notes_directory = os.fsencode(user["staging"]), os.fsencode(user["index"])
+    values = marker.take_up(tree, user)
+    if values is None:
+        if os.path.isdir(notes_directory):
+            shutil.rmtree(notes_directory)
+        values = marker.begin_tree(tree, user)
+    os.makedirs(notes_directory, 0o700, exist_ok=True)
+    user["tree_id"] = values["tree"]
+    for entry in os.listdir(tree):
+        if entry.startswith(b".") and entry[1:] not in wanted_folders and os.path.isdir(os.path.join(tree, entry)):
+            index.forget(user, entry[1:])
+            marker.discard(os.path.join(tree, entry), tree)
+
+
 def empty_result(name):
-    return {"folder": name, "messages": 0, "bytes": 0, "expunged": 0, "uidvalidity": 0, "uidnext": 1, "keywords": [],
-            "lost_keywords": [], "warnings": [], "damage": [], "hits": []}
+    return {"folder": name, "old": "", "messages": 0, "bytes": 0, "expunged": 0, "uidvalidity": 0, "uidnext": 1,
+            "keywords": [], "lost_keywords": [], "warnings": [], "damage": [], "spool": 0, "written": 0, "renamed": 0,
+            "removed": 0, "unchanged": False}
 
 
-def folder(user, found, name, spool=None, lengths=(), fallback_uidvalidity=0, strict=False, progress=quiet):
-    """Convert one folder (or INBOX: name b"") into the staged tree.
+def folder_path(user, name):
+    return os.path.join(os.fsencode(user["staging"]), existing.folder_directory(name))
+
+
+def folder(user, found, name, spool=None, fallback_uidvalidity=0, strict=False, progress=quiet):
+    """Bring one folder (or INBOX: name b"") of the staged tree up to date with the old store.
 
     found: source.Found, or None for an INBOX that does not exist. spool: Found to append (INBOX only).
-    → dict: folder, messages, bytes (stored), expunged, uidvalidity, uidnext, keywords (names by letter), warnings (texts),
-    damage (list, with "file"), hits (list of [key, uid, subdir, file name] for messages that may be on the new side too).
+    → dict: folder, old (path relative to the folders), messages, bytes (as stored), expunged, uidvalidity, uidnext, keywords
+    (names by letter), lost_keywords, warnings (texts), damage (list, with "file"), spool (messages from there); written,
+    renamed, removed: message files touched in this pass; unchanged: nothing but the old file's state had to be looked at.
+    Errors: ShortRead when the old file still changes after TRIES attempts, and what reading and writing can raise.
     """
+    for attempt in range(TRIES):
+        state = index.load(user, name)
+        before = sources_stamp(found, spool)
+        scanned = time.time_ns()
+        if state and state["sources"] == before and not state["fresh"]:
+            return dict(state["result"], written=0, renamed=0, removed=0, unchanged=True)
+        try:
+            result = convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progress, state)
+        except errors.ShortRead:
+            if attempt == TRIES - 1:
+                raise
+            continue
+        if sources_stamp(found, spool) == before:
+            # a change within the clock's grain after this pass could look like no change: such a file is read again
+            fresh = any(scanned - stamp[4] < index.CLOCK_SKEW for stamp in before if stamp)
+            index.save(user, name, {"sources": before, "fresh": fresh, "result": result, "index": result.pop("index"),
+                                    "tree": index.tree_stamp(folder_path(user, name))})
+            return result
+    raise errors.ShortRead("the mailbox changed each time while it was read", found.path if found else spool.path)
+
+
+def sources_stamp(found, spool):
+    """The state of the old files a folder is made from."""
+    stamps = []
+    for item in (found, spool):
+        try:
+            stamps.append(index.stamp(os.stat(item.path)) if item is not None else None)
+        except FileNotFoundError as error:
+            raise errors.UnreadableMail("it was there and is gone", item.path) from error
+    return stamps
+
+
+def convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progress, state):
+    """One attempt of folder(): anew when state is None, else by the difference to it."""
     uid, gid = user.get("uid"), user.get("gid")
-    if found is None and spool is not None:
-        found, spool = spool, None
     result = empty_result(name)
     result["old"] = os.fsdecode(found.name) if found is not None and name else ""
-    fd = spool_fd = writer = None
+    if found is None:
+        found, spool = spool, None
+    box = spool_box = writer = notes_of_index = None
+    descriptors = []
     try:
-        box = None
         if found is not None:
             fd, box = found.open(uid, gid, strict)
+            descriptors.append(fd)
         if spool is not None:
-            spool_fd = source.open_mail(spool.path, uid, gid)
+            fd, spool_box = spool.open(uid, gid, strict)
+            descriptors.append(fd)
         keywords = keyword_table(found, box, user, strict, result) if box else KeywordTable([])
+        uidvalidity = (box.uidvalidity if box else 0) or fallback_uidvalidity
+        usable = state is not None and state["result"]["head_uidvalidity"] == uidvalidity and not state["result"][
+            "renumbered"] and index.intact(user, name, state)
+        index.forget_state(user, name)
         try:
+            if not usable:
+                clear_folder(user, name)
+            notes_of_index = index.Writer(user, name)
+            records = index.read(user, name) if usable else iter(())
             with inside(user, name) as path:
-                uidvalidity = box.uidvalidity if box else 0
-                writer = maildir.FolderWriter(path, maildir.host_name(user["host"]),
-                                              uidvalidity or fallback_uidvalidity, top=not name)
-                if box is not None:
-                    write_messages(writer, box, fd, keywords, lengths, result, progress)
-                uidnext = box.uidnext if box else 1
-                if spool_fd is not None:
-                    uidnext = write_spool(writer, spool_fd, spool, uidnext, lengths, result)
+                writer = maildir.FolderWriter(path, maildir.host_name(user["host"]), uidvalidity, top=not name)
+                if usable:
+                    delta.update(writer, wanted(box, spool_box, False, result), records,
+                                 KeywordTable(state["result"]["slots"], state["result"]["used"]), keywords,
+                                 notes_of_index, result, progress)
+                else:
+                    delta.write(writer, wanted(box, spool_box, True, result), keywords, notes_of_index, result, progress)
+                result["head_uidvalidity"] = uidvalidity
+                result["renumbered"] = bool(box and box.renumbered)
                 result["uidvalidity"] = (box.uidvalidity if box else 0) or fallback_uidvalidity
-                result["uidnext"] = uidnext
-                writer.close(result["uidvalidity"], uidnext, folder_guid(user, name, result["uidvalidity"]),
-                             keywords.file_text())
+                result["slots"], result["used"] = keywords.slots, keywords.used
+                writer.close(result["uidvalidity"], result["uidnext"],
+                             folder_guid(user, name, result["uidvalidity"]), keywords.file_text())
+            result["index"] = notes_of_index.finish()
         except OSError as error:
-            where = os.path.join(os.fsencode(user["staging"]), existing.folder_directory(name))
-            raise maildir.space_error(error, where) from error
-        result.update(messages=writer.messages, bytes=writer.bytes, keywords=keywords.names)
+            raise maildir.space_error(error, folder_path(user, name)) from error
+        if usable and result["renumbered"]:
+            raise errors.ShortRead("UIDs were given anew while it was read", found.path)
+        result["keywords"] = keywords.names
+        for mailbox in (box, spool_box):
+            if mailbox is not None:
+                salvage(user, name, mailbox.fd, mailbox.damage)
+                result["damage"] += [dict(item, file=mailbox.file) for item in mailbox.damage]
         if box is not None:
             result["expunged"] = box.expunged
-            result["warnings"] += notes(found, box, writer)
-            salvage(user, name, fd, box.damage)
-            result["damage"] = [dict(item, file=errors.printable(found.path)) for item in box.damage]
+        result["warnings"] += notes(result)
         return result
     finally:
-        if writer is not None:
-            writer.abandon()
-        for descriptor in (fd, spool_fd):
-            if descriptor is not None:
-                os.close(descriptor)
+        for open_one in (writer, notes_of_index):
+            if open_one is not None:
+                open_one.abandon()
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def wanted(box, spool_box, texts, result):
+    """The messages a folder must have, in UID order: those of the mailbox, then what c-client would take from the spool.
+
+    Yields (uid, recent, flags, keyword bits, seconds, size, offset, text, mailbox). Sets result["uidnext"], ["spool"].
+    """
+    uidnext = 1
+    if box is not None:
+        for message in box.messages(texts):
+            yield message + (box,)
+        uidnext = box.uidnext
+    if spool_box is not None:
+        for flags, seconds, text in mbox.snarfed(spool_box):
+            yield (uidnext, True, flags, 0, seconds, len(text) + text.count(b"\n"), 0, text, spool_box)
+            uidnext += 1
+            result["spool"] += 1
+    result["uidnext"] = uidnext
+
+
+def clear_folder(user, name):
+    """Remove what an earlier pass left of a folder."""
+    path = folder_path(user, name)
+    if name:
+        if os.path.isdir(path):
+            marker.discard(path, os.fsencode(user["staging"]))
+        return
+    for entry in (b"cur", b"new", b"tmp"):
+        if os.path.isdir(os.path.join(path, entry)):
+            marker.discard(os.path.join(path, entry), os.fsencode(user["staging"]))
+    for entry in (b"dovecot-uidlist", b"dovecot-uidlist.new", b"dovecot-keywords"):
+        if os.path.lexists(os.path.join(path, entry)):
+            os.unlink(os.path.join(path, entry))
 
 
 def folder_guid(user, name, uidvalidity):
@@ -169,67 +280,14 @@ def ranges(uids):
     return ",".join(str(first) if first == last else "{}:{}".format(first, last) for first, last in out)
 
 
-def write_messages(writer, box, fd, keywords, lengths, result, progress):
-    """The hot loop: every visible message of a mailbox into the writer."""
-    letters_by_flags = maildir.LETTERS_BY_FLAGS
-    letters_of = keywords.letters
-    known = sum(keywords.letter) if keywords.letter else 0
-    add, to_lf, hits, lf_already = writer.add, maildir.to_lf, result["hits"], box.format == "mbox"
-    counted = done_bytes = bare_lf = 0
-    for uid, recent, flags, bits, seconds, size, offset, text in box.messages():
-        letters = letters_by_flags[flags & 0x2f]
-        if bits & known:
-            letters += letters_of(bits & known)
-        if text is None:
-            name = writer.copy(uid, recent, letters, seconds, fd, offset, size)
-            if lengths:
-                hits.append([key_of(writer, recent, name, letters), uid, b"new" if recent else b"cur",
-                             name + b":2," + letters])
-        else:
-            stored, virtual = (text, size) if lf_already else to_lf(text)
-            bare_lf += virtual != size
-            name = add(uid, recent, letters, seconds, stored, virtual)
-            if lengths and digest.body_length(stored) in lengths:
-                hits.append([digest.key(stored), uid, b"new" if recent else b"cur", name + b":2," + letters])
-        counted += 1
-        if counted >= PROGRESS_EVERY:
-            progress(counted, writer.bytes - done_bytes)
-            counted, done_bytes = 0, writer.bytes
-    progress(counted, writer.bytes - done_bytes)
-    writer.bare_lf += bare_lf
-
-
-def key_of(writer, recent, name, letters):
-    fd = os.open(name + b":2," + letters, os.O_RDONLY, dir_fd=writer.directories[recent])
-    try:
-        return digest.key_of_file(fd)[0]
-    finally:
-        os.close(fd)
-
-
-def write_spool(writer, fd, spool, uidnext, lengths, result):
-    """Append what c-client would move from the spool at the next login: Recent, UIDs after the last one."""
-    count = 0
-    for flags, seconds, text in mbox.snarfed(fd, spool.path):
-        letters = maildir.LETTERS_BY_FLAGS[flags & 0x2f]
-        name = writer.add(uidnext, True, letters, seconds, text, len(text) + text.count(b"\n"))
-        if lengths and digest.body_length(text) in lengths:
-            result["hits"].append([digest.key(text), uidnext, b"new", name + b":2," + letters])
-        uidnext += 1
-        count += 1
-    if count:
-        result["spool"] = count
-    return uidnext
-
-
-def notes(found, box, writer):
+def notes(result):
     """Warnings about a folder that was converted."""
     texts = []
-    if box.renumbered:
+    if result["renumbered"]:
         texts.append("UIDs do not rise, or lie above UIDLAST: renumbered under a new UIDVALIDITY, as c-client would")
-    if writer.bare_lf:
-        texts.append("{} messages hold bare LFs: their size grows by the CRs Dovecot adds".format(writer.bare_lf))
-    for item in box.damage:
+    if result.get("bare_lf"):
+        texts.append("{} messages hold bare LFs: their size grows by the CRs Dovecot adds".format(result["bare_lf"]))
+    for item in result["damage"]:
         aside = ", {} bytes set aside".format(item["length"]) if item["length"] else ""
         texts.append("{}: {} at byte {}{}".format(item["kind"], item["what"], item["offset"], aside))
     return texts

@@ -18,14 +18,14 @@ def task_prepare(plan, user, report):
     values = publish.settle(plan, user)
     if values is not None:
         return {"published": values}
-    return {"prepared": stage.prepare(user, plan.get("strict", False))}
+    return {"prepared": stage.prepare(user, plan.get("presync", False))}
 
 
-def task_folders(plan, user, items, lengths, new_folders, report):
+def task_folders(plan, user, items, new_folders, report):
     results = []
     for found, name, spool in items:
         fallback = stage.fallback_uidvalidity(new_folders, name, found or spool)
-        results.append(stage.folder(user, found, name, spool, lengths, fallback, plan.get("strict", False), report))
+        results.append(stage.folder(user, found, name, spool, fallback, plan.get("strict", False), report))
     return results
 
 
@@ -55,13 +55,13 @@ class Conversion:
             places = publish.paths(plan, user)
             self.users[user["user"]] = dict(
                 user, run=plan["run"], host=plan["host"], staging=os.fsdecode(places["staging"]),
-                salvage=os.fsdecode(places["salvage"]))
+                index=os.fsdecode(places["index"]), salvage=os.fsdecode(places["salvage"]))
         self.pool = pool.Pool(plan["jobs"])
         self.active = {}
         self.staged = []
         self.syncing = False
         self.totals = {"users": len(self.users), "published": 0, "already": 0, "failed": 0, "messages": 0, "bytes": 0,
-                       "expunged": 0, "matched": 0, "appended": 0, "late": 0, "warnings": 0}
+                       "expunged": 0, "matched": 0, "appended": 0, "late": 0, "warnings": 0, "staged": 0}
         self.progress = {"messages": 0, "bytes": 0}
 
     def run(self):
@@ -90,12 +90,14 @@ class Conversion:
                     self.say_progress()
         finally:
             self.pool.close()
+        if self.plan.get("presync"):
+            syscalls.syncfs(os.fsencode(self.plan["work"]))  # what is on disk now need not be written in the outage
         self.say_progress()
         self.emit("end", ok=not self.totals["failed"], seconds=round(time.monotonic() - started, 3), **self.totals)
         return self.totals
 
     def say_progress(self):
-        done = self.totals["published"] + self.totals["already"] + self.totals["failed"]
+        done = sum(self.totals[key] for key in ("published", "already", "failed", "staged"))
         self.emit("progress", users_done=done, users=len(self.users), **self.progress)
 
     def handle(self, tag, kind, value):
@@ -126,6 +128,7 @@ class Conversion:
             self.emit("already", user=name, messages=value["published"]["messages"], bytes=value["published"]["bytes"])
             return
         prepared = value["prepared"]
+        user["tree_id"] = prepared["tree_id"]
         items = [(prepared["inbox"], b"", prepared["spool"])] + [
             (found, folder, None) for found, folder in prepared["folders"]]
         parts = split(items)
@@ -134,8 +137,8 @@ class Conversion:
         self.emit("user", user=name, folders=len(items), bytes=prepared["bytes"],
                   new_side=len(new.messages) if new else 0)
         for part in parts:
-            self.pool.submit(("folders", name), task_folders, self.plan, user, part, new.lengths if new else (),
-                             new.folders if new else {}, urgent=True)
+            self.pool.submit(("folders", name), task_folders, self.plan, user, part, new.folders if new else {},
+                             urgent=True)
 
     def after_folders(self, name, results):
         state = self.active[name]
@@ -146,10 +149,23 @@ class Conversion:
         for result in results:
             self.emit("folder", user=name, folder=errors.printable(result["folder"]) or "INBOX",
                       messages=result["messages"], bytes=result["bytes"], expunged=result["expunged"],
-                      warnings=result["warnings"], damage=result["damage"])
-        if not state["parts"]:
+                      written=result["written"], renamed=result["renamed"], removed=result["removed"],
+                      unchanged=result["unchanged"], warnings=result["warnings"], damage=result["damage"])
+        if not state["parts"] and self.plan.get("presync"):
+            self.after_presync(name, state["results"])
+        elif not state["parts"]:
             self.pool.submit(("finish", name), task_finish, self.plan, self.users[name], state.pop("prepared"),
                              state.pop("results"), urgent=True)
+
+    def after_presync(self, name, results):
+        """The user's tree is as far as it can be before the outage."""
+        sums = {key: sum(result[key] for result in results) for key in (
+            "messages", "bytes", "written", "renamed", "removed", "unchanged")}
+        self.totals["staged"] += 1
+        for key in sums:
+            self.totals[key] = self.totals.get(key, 0) + sums[key]
+        self.emit("staged", user=name, folders=len(results), **sums)
+        del self.active[name]
 
     def after_finish(self, name, value):
         values, known = value
