@@ -3,7 +3,6 @@
 import itertools
 
 import pytest
-
 from cutover import runbook
 
 
@@ -18,12 +17,12 @@ def history(*names):
 def test_every_step_has_its_contract_and_rests_on_earlier_ones():
     for name in [*runbook.ORDER, "rollback"]:
         module = runbook.step(name)
-        assert module.ID == name and module.TITLE and isinstance(module.REVERSIBLE, bool)
+        assert name == module.ID and module.TITLE and isinstance(module.REVERSIBLE, bool)
         for function in ("probe", "plan", "verify"):
             assert callable(getattr(module, function))
         assert not hasattr(module, "apply")
         for needed in module.REQUIRES:
-            assert runbook.ORDER.index(needed) < runbook.ORDER.index(name)
+            assert runbook.number(name) > runbook.number(needed)
 
 
 @pytest.mark.parametrize("name", runbook.ORDER[1:])

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-
 from cutover import site
 
 LAB = (site.PROJECT / "parameters" / "lab.yaml").read_text()

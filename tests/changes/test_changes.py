@@ -4,7 +4,6 @@ import dataclasses
 import json
 
 import pytest
-
 from cutover import changes
 from cutover.changes import conversion, dns, mail, service, userdb
 from cutover.hosts import dns as zone
@@ -13,8 +12,9 @@ FORWARD = zone.Update("lab.test", [("exists", "mailbox.lab.test", "CNAME", ["mai
                       [("mailbox.lab.test", "CNAME")], [("mailbox.lab.test", 5, "CNAME", "mailboxvm.lab.test.")]).to_json()
 BACKWARD = zone.Update("lab.test", [("exists", "mailbox.lab.test", "CNAME", ["mailboxvm.lab.test."])],
                        [("mailbox.lab.test", "CNAME")], [("mailbox.lab.test", 5, "CNAME", "mailboxold.lab.test.")]).to_json()
-USER = {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice", "inbox": ["/srv/o/alice/INBOX"], "spool": "/srv/s/alice",
-        "folders": "/srv/o/alice/mail", "subscriptions": "/srv/o/alice/.mailboxlist", "maildir": "/var/imap/alice"}
+USER = {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice", "inbox": ["/srv/o/alice/INBOX"],
+        "spool": "/srv/s/alice", "folders": "/srv/o/alice/mail", "subscriptions": "/srv/o/alice/.mailboxlist",
+        "maildir": "/var/imap/alice"}
 
 EXAMPLES = [
     dns.DnsUpdate("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),

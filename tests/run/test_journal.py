@@ -5,7 +5,6 @@ import multiprocessing
 import random
 
 import pytest
-
 from cutover.run import journal
 
 

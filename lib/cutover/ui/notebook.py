@@ -49,7 +49,7 @@ class Page:
         rows = [["step", f"{self.step.ID}: {self.step.TITLE}"], ["site", f"{self.site.name} ({self.site.kind})"],
                 ["rests on", ", ".join(self.step.REQUIRES) or "nothing"],
                 ["can be undone", "yes" if self.step.REVERSIBLE else "NO"], ["mode", mode], ["run", run]]
-        return tables.Table(["", " "], rows)
+        return tables.Table(["", ""], rows)
 
 
 class Explained(Page):
@@ -136,7 +136,7 @@ class Live(Page):
             done = self.engine.apply()
         return tables.Table(["", "host", "change", "result"],
                             [["ok", change.target, change.title(), text] for change, text in done],
-                            f"Applied: {len(done)} changes")
+                            f"Applied: {tables.count(len(done), 'change')}")
 
     def verify(self):
         checks = self.engine.verify()

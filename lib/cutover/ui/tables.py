@@ -7,7 +7,7 @@ import html
 import textwrap
 
 STYLE = ("border-collapse:collapse;font-size:13px;margin:.4em 0;max-width:100%")
-CELL = "border:1px solid #8888;padding:3px 8px;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere"
+CELL = "border:1px solid #8888;padding:3px 8px;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:break-word"
 BADGES = {"ok": "#1a7f37", "warn": "#9a6700", "FAIL": "#cf222e", "passed": "#1a7f37", "failed": "#cf222e", "undone": "#9a6700"}
 TEXT_WIDTH = 46     # characters, of a column in text
 FACTS = 60          # rows of facts shown
@@ -23,9 +23,11 @@ class Table:
 
     def _repr_html_(self):
         out = [f"<p style='margin:.2em 0'><b>{html.escape(self.caption)}</b></p>"] if self.caption else []
-        out.append(f"<table style='{STYLE}'><thead><tr>")
-        out += [f"<th style='{CELL}'>{html.escape(name)}</th>" for name in self.columns]
-        out.append("</tr></thead><tbody>")
+        out.append(f"<table style='{STYLE}'>")
+        if any(self.columns):
+            out.append("<thead><tr>" + "".join(f"<th style='{CELL}'>{html.escape(name)}</th>" for name in self.columns)
+                       + "</tr></thead>")
+        out.append("<tbody>")
         for row in self.rows:
             out.append("<tr>" + "".join(self._cell(name, value)
                                         for name, value in zip(self.columns, row, strict=True)) + "</tr>")
@@ -42,7 +44,7 @@ class Table:
             text = f"{head}<details><summary>{len(lines) - LONG} more lines</summary>{rest}</details>"
         if value in BADGES:
             text = f"<b style='color:{BADGES[value]}'>{text}</b>"
-        font = ";font-family:monospace" if column in self.monospace else ""
+        font = ";font-family:monospace;overflow-wrap:anywhere" if column in self.monospace else ""
         return f"<td style='{CELL}{font}'>{text}</td>"
 
     def __repr__(self):
@@ -50,8 +52,9 @@ class Table:
         widths = [max([len(name), *(len(line) for row in grid for line in row[column])])
                   for column, name in enumerate(self.columns)]
         out = [self.caption] if self.caption else []
-        out.append("  ".join(name.ljust(width) for name, width in zip(self.columns, widths, strict=True)).rstrip())
-        out.append("  ".join("-" * width for width in widths))
+        if any(self.columns):
+            out.append("  ".join(name.ljust(width) for name, width in zip(self.columns, widths, strict=True)).rstrip())
+            out.append("  ".join("-" * width for width in widths))
         for row in grid:
             for line in range(max(len(cell) for cell in row)):
                 out.append("  ".join((cell[line] if line < len(cell) else "").ljust(width)
@@ -104,13 +107,17 @@ def printable(value: str) -> str:
                    else char.encode("unicode_escape", "surrogatepass").decode() for char in value)
 
 
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def checks(listed, caption=""):
     """Questions with expected beside actual; what to do stands where it is needed."""
     rows = [[check.mark, check.question, check.expected, check.actual,
              check.todo if check.mark != "ok" else ""] for check in listed]
     failed = sum(not check.passed for check in listed)
     warned = sum(check.passed and check.warning for check in listed)
-    note = (f"{len(listed)} checks: {len(listed) - failed} passed" + (f" ({warned} with a warning)" if warned else "")
+    note = (f"{count(len(listed), 'check')}: {len(listed) - failed} passed" + (f" ({warned} with a warning)" if warned else "")
             + (f", {failed} FAILED" if failed else ""))
     return Table(["", "question", "expected", "found", "what to do"], rows, caption, note)
 
@@ -147,5 +154,5 @@ def plan(current, plan_hash=""):
         return Text(f"Nothing to do: {current.reason}.")
     rows = [[number, change.target, change.title(), change.describe(), change.undo_text()]
             for number, change in enumerate(current.changes, 1)]
-    return Table(["", "host", "change", "exactly", "undo"], rows, f"Plan: {len(rows)} change{'s' if len(rows) > 1 else ''}",
+    return Table(["", "host", "change", "exactly", "undo"], rows, f"Plan: {count(len(rows), 'change')}",
                  f"plan {plan_hash[:16]}" if plan_hash else "", monospace=("exactly", "undo"))
