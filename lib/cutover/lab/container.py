@@ -42,10 +42,11 @@ def start(name, binds=()):
 def process(name):
     """(pid, start time) of the host's systemd-nspawn as recorded; None when none was started since this machine's boot."""
     try:
-        stat, boot = (disk.directory(name) / "process").read_text().splitlines()
+        stat, *boot = (disk.directory(name) / "process").read_text().splitlines()
     except FileNotFoundError:
         return None
-    if boot != BOOT.read_text().strip():
+    # written before boot ids were: the start time alone must do
+    if boot and boot[0] != BOOT.read_text().strip():
         return None
     fields = stat.rpartition(")")
     return int(fields[0].split()[0]), int(fields[2].split()[19])
