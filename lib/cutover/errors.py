@@ -2,7 +2,12 @@
 
 
 class CutoverError(Exception):
-    """Something the operator can act on. Printed without a traceback by the command line."""
+    """Something the operator can act on. Printed without a traceback by the command line.
+
+    `outcome_unknown`: what was asked for may have been done all the same; the world has to be looked at.
+    """
+
+    outcome_unknown = False
 
 
 class Missing(CutoverError):

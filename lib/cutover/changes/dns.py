@@ -56,19 +56,29 @@ class DnsUpdate(changes.Change):
         primary.update(update, hosts.dns_key())
         serial = primary.serial(update.zone)
         deadline = time.monotonic() + self.wait
-        behind = list(self.seen_by)
+        behind = dict.fromkeys(self.seen_by)
         while behind:
-            behind = [name for name in behind if _serial_before(hosts.dns(name).serial(update.zone), serial)]
+            behind = {name: said for name in behind if (said := _lags(hosts.dns(name), update.zone, serial))}
             if behind and time.monotonic() > deadline:
                 raise changes.ChangeFailed(
-                    f"{self.server} took the update (serial {serial}), but after {self.wait} s {', '.join(behind)} still "
-                    "serves an older zone. Look at NOTIFY and transfers there, then run this step again.")
+                    f"{self.server} took the update (serial {serial}), but not every server has it after {self.wait} s. "
+                    + "; ".join(behind.values()) + ". Look at NOTIFY and transfers there; once it serves the new zone, run "
+                    "this step again.")
             if behind:
                 time.sleep(0.2)
         return f"serial {serial} on {', '.join(self.seen_by)}"
 
     def inverse(self):
         return dataclasses.replace(self, forward=self.backward, backward=self.forward)
+
+
+def _lags(server, zone, serial) -> str:
+    """What is wrong with a server that does not serve this serial yet; empty when it does."""
+    try:
+        have = server.serial(zone)
+    except dns.DnsError as error:
+        return str(error)       # the update is done all the same: a server that is silent is one that lags
+    return f"{server.name} still serves the older zone {have}" if _serial_before(have, serial) else ""
 
 
 def _serial_before(one: int, other: int) -> bool:

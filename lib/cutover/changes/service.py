@@ -5,7 +5,7 @@ import time
 from typing import ClassVar
 
 from cutover import changes
-from cutover.hosts import facts, services
+from cutover.hosts import facts, services, ssh
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,11 @@ class ServiceAction(changes.Change):
 
     def apply(self, hosts, report):
         for argv in self._argvs():
-            hosts.run(self.host, argv, sudo=True, timeout=120)
+            try:
+                hosts.run(self.host, argv, sudo=True, timeout=120)
+            except ssh.CommandFailed as error:
+                raise changes.ChangeFailed(f"{self.host}: {self.name} does not {self.action}. {error}"
+                                           f"{self._last_words(hosts)}. Mend it and run this step again.") from error
         deadline = time.monotonic() + 30
         while True:
             settled = self.settled(hosts)
@@ -53,9 +57,15 @@ class ServiceAction(changes.Change):
                 return settled.detail
             if time.monotonic() > deadline:
                 raise changes.ChangeFailed(f"{self.host}: after `{self.describe().splitlines()[-1]}` {self.name} is "
-                                   f"{settled.detail}, expected {'running' if self.action == 'start' else 'stopped'}. "
-                                   f"Look at `journalctl -u {self.name}` there.")
+                                           f"{settled.detail}, expected {'running' if self.action == 'start' else 'stopped'}"
+                                           f"{self._last_words(hosts)}. Mend it and run this step again.")
             time.sleep(0.3)
+
+    def _last_words(self, hosts):
+        """The end of the service's own log, where systemd keeps one."""
+        argv = ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "6", "-u", self.name]
+        said = hosts.run(self.host, argv, sudo=True, check=False).text.strip()
+        return f". Its log ends: {said}" if said else f". `journalctl -u {self.name}` there may say why"
 
     def inverse(self):
         return dataclasses.replace(self, action="start" if self.action == "stop" else "stop")

@@ -48,6 +48,10 @@ class NoAnswer(DnsError):
 
     template = "{server}: no answer from {address} port {port} about {what}: {reason}{outcome}"
 
+    @property
+    def outcome_unknown(self):
+        return self.sent
+
 
 class BadAnswer(DnsError):
     """The server answered a question with a failure code."""

@@ -45,6 +45,8 @@ class MessageRefused(SmtpError):
 class DeliveryUnknown(SmtpError):
     """The link was lost after the message was sent and before it was acknowledged: it may arrive."""
 
+    outcome_unknown = True
+
     template = "{server}: no answer to the message for {list} ({reason}): whether it was taken is UNKNOWN"
 
 

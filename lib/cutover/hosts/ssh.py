@@ -105,6 +105,8 @@ class TooManySessions(SshError):
 class LinkLost(SshError):
     """The link went away after the command was sent: its outcome is unknown."""
 
+    outcome_unknown = True
+
     template = (
         "{host}: the link was lost ({reason}) while running: {command}. Whether it ran to its end is UNKNOWN: look at the host"
     )
@@ -141,11 +143,15 @@ class NoSuchFile(CommandFailed):
 class TimedOut(SshError):
     """The command did not end, or said nothing, for as long as it was given; it may still be running."""
 
+    outcome_unknown = True
+
     template = "{host}: no {what} within {seconds:g} s from: {command}. It may still be running there"
 
 
 class TooMuchOutput(SshError):
     """The command wrote more than it may; it was cut off and may still be running."""
+
+    outcome_unknown = True
 
     template = "{host}: more than {limit} bytes {where} from: {command}"
 

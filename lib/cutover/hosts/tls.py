@@ -12,7 +12,10 @@ class BadCertificate(errors.CutoverError):
 
 def names(address: str, port: int, server_name: str, ca, timeout: float = 10) -> dict:
     """Connect, check the certificate for `server_name`. → `{"names": [...], "expires": text}`; raises BadCertificate."""
-    context = ssl.create_default_context(cafile=ca)
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise BadCertificate(f"the CA file {ca} cannot be used: {error}") from error
     try:
         with socket.create_connection((address, port), timeout) as plain, \
                 context.wrap_socket(plain, server_hostname=server_name) as secure:

@@ -4,13 +4,13 @@ The same engine serves a click in JupyterLab, papermill and the command line. Af
 probes first, so work that is done is recognised from the world, not from the journal.
 """
 
+import contextlib
 import hashlib
 import json
 import time
 
 from cutover import errors, hosts, runbook
 from cutover.changes import Plan
-from cutover.hosts import ssh
 from cutover.run import approval, folder
 
 
@@ -28,6 +28,17 @@ class PlanChanged(errors.CutoverError):
 
 def canonical(value) -> bytes:
     return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def _difference(approved, wanted) -> str:
+    """What two plans do not share, in words."""
+    told = []
+    for what, plan, other in (("No longer wanted", approved, wanted), ("Wanted now", wanted, approved)):
+        known = [each.to_json() for each in other]
+        only = [f"{each.title()} ({each.target})" for each in plan if each.to_json() not in known]
+        if only:
+            told.append(f"{what}: {'; '.join(only[:5])}{' …' if len(only) > 5 else ''}.")
+    return " ".join(told) or "The same changes are wanted in another order."
 
 
 class Engine:
@@ -86,11 +97,17 @@ class Engine:
     def apply(self) -> list:
         """Apply the approved plan. → `[(change, text)]`, one for each change."""
         self._needs(self.approved is not None, "apply", "approve")
+        with contextlib.ExitStack() as held:
+            self._guard(held.enter_context, self.run.alone("apply"))
+            return self._apply_all()
+
+    def _apply_all(self):
         again = self._guard(self.step.plan, self._facts("at apply"), self.site)
         if [each.to_json() for each in again.changes] != [each.to_json() for each in self.current.changes]:
             self._fail(PlanChanged(
-                f"{self.step.ID}: the world changed since the plan was approved: {len(self.current.changes)} changes then, "
-                f"{len(again.changes)} now. The approval is void: run this step again from its probe."))
+                f"{self.step.ID}: the world changed since the plan was approved. "
+                f"{_difference(self.current.changes, again.changes)} The approval is void, nothing was changed: "
+                "run this step again from its probe."))
         undoes = self.facts.get("undoes", [None] * len(self.current.changes))
         done = []
         for number, change in enumerate(self.current.changes):
@@ -143,7 +160,7 @@ class Engine:
             text = f"already so: {settled.detail}" if settled and settled.done else change.apply(self.hosts, self.report)
         except BaseException as error:
             # an interrupt or a lost link leaves the change half done or done: unknown, never failed
-            known = isinstance(error, errors.CutoverError) and not isinstance(error, ssh.LinkLost)
+            known = isinstance(error, errors.CutoverError) and not error.outcome_unknown
             self._record("result", intent=intent["seq"], outcome="failed" if known else "unknown",
                          output=f"{type(error).__name__}: {error}", seconds=round(time.monotonic() - began, 3))
             self._record("step-failed", error=f"{type(error).__name__}: {error}")

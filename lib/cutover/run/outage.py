@@ -87,6 +87,7 @@ class Watch:
     def _deliver(self):
         """Whether every mail host says that it takes mail: the MX hold what either of them refuses."""
         site = self.hosts.site
+        self.hosts.prove()
         return ", ".join(smtp.greeting(site.address(name), 25, PATIENCE)[:60] for name in site.mail_hosts)
 
 

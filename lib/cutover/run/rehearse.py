@@ -8,11 +8,12 @@ from cutover.ui import tables
 
 
 def steps(parameters, run, names, say, watch=True):
-    """Execute steps in order; stops at the first that does not pass (papermill.StepFailed).
+    """Execute steps in order; stops at the first that does not pass (papermill.StepFailed). One process a run (RunBusy).
 
     `say(text)` is told what goes on. With `watch`, the outage is measured from outside meanwhile.
     """
-    with hosts.Hosts(parameters) as reached, outage.Watch(reached, run) if watch else contextlib.nullcontext():
+    with run.alone("run"), hosts.Hosts(parameters) as reached, \
+            outage.Watch(reached, run) if watch else contextlib.nullcontext():
         for name in names:
             say(f"{runbook.number(name):2d}  {name} …")
             papermill.execute(parameters, run, name)

@@ -3,6 +3,7 @@
 from cutover import changes, steps
 from cutover.changes import conversion
 from cutover.hosts import facts
+from cutover.steps import preflight
 
 ID = "convert"
 TITLE = "Convert the folders"
@@ -12,13 +13,20 @@ CONFIRM = False
 
 
 def probe(hosts, site):
-    """`{"users": getent's, "state": what `store state` says}`"""
-    users = facts.users(hosts, site.roles.new)
+    """`{"users": getent's on the new host, "strangers": users the hosts differ in, "state": what `store state` says}`"""
+    sides = hosts.each(site.mail_hosts, lambda name: facts.users(hosts, name))
+    users = sides[site.roles.new]
     plan_json = conversion.store_plan(site, hosts.run_name, users, site.new_store.jobs)
-    return {"users": users, "state": conversion.read_store(hosts, site.roles.new, plan_json, "state")}
+    return {"users": users, "strangers": preflight.strangers(sides, site),
+            "state": conversion.read_store(hosts, site.roles.new, plan_json, "state")}
 
 
 def plan(found, site):
+    if found.get("strangers"):
+        raise steps.CannotPlan(
+            "the mail hosts do not know the same users: " + "; ".join(found["strangers"]) + ". Mail of a user whom one host "
+            "does not know would be left behind or lie with the wrong owner. Make them equal (passwd, NIS or LDAP), then run "
+            "this step again.")
     state = found["state"]["users"]
     todo = [user for user in found["users"] if not state.get(user["user"], {}).get("published")]
     if not todo:

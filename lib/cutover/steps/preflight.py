@@ -164,17 +164,23 @@ def _people(found, site):
         if "error" in result:
             yield _failed(question, "the same", result, "")
             return
-    sides = [{user["user"]: (user["uid"], user["gid"], user["home"]) for user in side["value"]} for side in (old, new)]
+    wrong = strangers({site.roles.old: old["value"], site.roles.new: new["value"]}, site)
+    yield steps.Check(question, f"{len(old['value'])} users, the same", f"{len(new['value'])} users" + (
+        ", the same" if not wrong else "; " + "; ".join(wrong[:OTHERS_SHOWN])), not wrong and bool(old["value"]),
+        "make them equal (passwd, NIS or LDAP) before mail is converted to the wrong owner")
+
+
+def strangers(users, site) -> list:
+    """What two lists of users (`{host: facts.users}`) do not share, in words, one entry a user."""
+    sides = [{user["user"]: (user["uid"], user["gid"], user["home"]) for user in users[name]} for name in site.mail_hosts]
     wrong = []
     for user in sorted(set(sides[0]) | set(sides[1])):
         one, other = sides[0].get(user), sides[1].get(user)
         if one is None or other is None:
             wrong.append(f"{user} only on {site.roles.old if other is None else site.roles.new}")
         elif one != other:
-            wrong.append(f"{user}: {one} and {other}")
-    yield steps.Check(question, f"{len(sides[0])} users, the same", f"{len(sides[1])} users" + (
-        ", the same" if not wrong else "; " + "; ".join(wrong[:OTHERS_SHOWN])), not wrong and bool(sides[0]),
-        "make them equal (passwd, NIS or LDAP) before mail is converted to the wrong owner")
+            wrong.append(f"{user}: uid, gid and home {one} on {site.roles.old}, {other} on {site.roles.new}")
+    return wrong
 
 
 def _mail_names(found, site):
