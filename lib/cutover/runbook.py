@@ -4,7 +4,7 @@ import importlib
 
 from cutover import errors
 
-ORDER = ["preflight", "dns-rename", "dual-delivery", "stop-imap", "stop-sendmail", "convert", "verify",
+ORDER = ["preflight", "dns-rename", "dual-delivery", "presync", "stop-imap", "stop-sendmail", "convert", "verify",
          "restore-sendmail", "switch-alias", "restore-imap", "production-test"]
 
 

@@ -30,6 +30,13 @@ def store_plan(site, run: str, users: list, jobs: int) -> dict:
     }
 
 
+def salvaged(site, users: list) -> list:
+    """Names of those users (entries of store_plan) whose damaged files the parameters allow to be salvaged."""
+    paths = site.old_store.to_salvage()
+    return [each["user"] for each in users
+            if any(path in (*each["inbox"], each["spool"]) or path.startswith(each["folders"] + "/") for path in paths)]
+
+
 # Runs the store package from memory, so that reading leaves nothing on the host: both files come on standard input.
 _FROM_MEMORY = """
 import os, runpy, sys
@@ -86,7 +93,21 @@ def run_store(hosts, host: str, plan: dict, command: str, on_event):
 
     argv = [hosts.site.new_store.python, f"{folder}/{PYZ}", command, "--plan", f"{folder}/{command}.plan.json",
             "--events", "-"]
-    return connection.stream(argv, sudo=True, on_line=line, idle_timeout=120)
+    return connection.stream(argv, sudo=True, on_line=line, idle_timeout=120, check=False)
+
+
+_DAMAGE = ("ShortHeader", "BadHeader", "BadMessageLine", "ShortTail", "BadSize", "BadDate")
+
+
+def _told(error: dict) -> str:
+    """One error event of the store: user, file, offset, what is wrong and what to do."""
+    place = error.get("file") or "no file"
+    if error.get("offset") is not None:
+        place += f" at byte {error['offset']}"
+    todo = str(error.get("todo") or "").rstrip(".")
+    if error.get("kind") in _DAMAGE:
+        todo = "Restore the file, or name it in old_store.salvage to have what is readable converted"
+    return f"{error['user']}: {place}: {error['what']}" + (f" ({todo})" if todo else "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +117,8 @@ class _StoreChange(changes.Change):
     work: str
     jobs: int
     users: list             # the users' entries of the store's plan
+    # users whose damaged files are converted as far as they can be read; a damaged file of any other user is an error
+    salvage: list = dataclasses.field(default_factory=list)
 
     @property
     def resource(self):
@@ -109,23 +132,28 @@ class _StoreChange(changes.Change):
         return read_store(hosts, self.host, self._plan(hosts), "state")
 
     def _convert(self, hosts, report, command):
-        errors, totals = [], {}
+        errors, said, totals = [], [], {}
 
         def event(data):
             report(data)
             if data.get("event") == "error":
                 errors.append(data)
             elif data.get("event") == "end":
-                totals.update(data)
+                totals.update({key: totals.get(key, 0) + value if isinstance(value, int | float) else value
+                               for key, value in data.items()})
 
-        result = run_store(hosts, self.host, self._plan(hosts), command, event)
-        if result.rc or errors:
-            what = "; ".join(" ".join(str(error[key]) for key in ("user", "file", "what", "todo") if error.get(key))
-                             for error in errors[:10])
+        for strict in (True, False):
+            users = [each for each in self.users if (each["user"] not in self.salvage) == strict]
+            if users:
+                result = run_store(hosts, self.host, {**self._plan(hosts), "users": users, "strict": strict}, command, event)
+                if result.rc and not errors:
+                    said.append(f"it ended with {result.rc} and said: "
+                                + (result.err.decode("utf-8", "backslashreplace").strip()[-500:] or "nothing"))
+        if errors or said:
             raise changes.ChangeFailed(
-                f"{self.host}: store {command} ended with {result.rc}: "
-                f"{what or result.err.decode('utf-8', 'backslashreplace')[-500:]}. "
-                "Other users were done; mend the cause and run this step again: it goes on with what is missing.")
+                f"{self.host}: store {command} failed for {len(errors)} of {len(self.users)} users. "
+                + "; ".join([*(_told(error) for error in errors[:10]), *said])
+                + ". The other users are done. Mend the cause and run this step again: it goes on with what is missing.")
         return totals
 
 
@@ -158,6 +186,35 @@ class Convert(_StoreChange):
 
     def inverse(self):
         return Unpublish(self.host, self.run, self.work, self.jobs, self.users)
+
+
+@dataclasses.dataclass(frozen=True)
+class Presync(_StoreChange):
+    """Bring each user's staged tree up to date while users still work, so that the outage pays for what changed since."""
+
+    kind: ClassVar[str] = "presync"
+    no_inverse: ClassVar[str] = "it fills the staging area, which nobody reads; the conversion uses it or throws it away"
+
+    @property
+    def resource(self):
+        return f"staging area on {self.host}"
+
+    def title(self):
+        return f"stage the mail of {len(self.users)} users"
+
+    def describe(self):
+        lines = [f"python3 {self.work}/{self.run}/{PYZ} presync --plan presync.plan.json --events -   ({self.jobs} processes)"]
+        lines += [f"{each['user']}: {each['folders']} + {each['inbox'][-1]} → {self.work}/staging/{each['user']}"
+                  for each in self.users]
+        return "\n".join(lines)
+
+    def settled(self, hosts):
+        return changes.Settled(False, "a pass is made each time it is asked for")
+
+    def apply(self, hosts, report):
+        totals = self._convert(hosts, report, "presync")
+        return ", ".join(f"{key} {totals[key]}" for key in ("staged", "messages", "bytes", "written", "renamed", "removed",
+                                                          "unchanged", "seconds") if key in totals)
 
 
 @dataclasses.dataclass(frozen=True)

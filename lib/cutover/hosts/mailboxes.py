@@ -5,6 +5,7 @@ Both work while the services are closed to users. Always EXAMINE: reading change
 """
 
 import contextlib
+import dataclasses
 import os
 import time
 
@@ -53,15 +54,16 @@ def old_folders(session, prefix: str) -> list:
     return ["INBOX", *sorted(name for name in names if name.upper() != "INBOX")]
 
 
-def compare(old: imap.Folder, new: imap.Folder, lost_keywords=()) -> dict:
+def compare(old: imap.Folder, new: imap.Folder, lost_keywords=(), same_text=lambda uid: False) -> dict:
     """Two readings of one folder.
 
     → `{"old": n, "new": n, "extra": [messages on the new side alone, by UID], "differences": [text, …], "differing": n,
-    "lost": n}`. Every message of the old side must be on the new side under its UID, with the same flags, keywords,
-    INTERNALDATE, size and, where both were read, digest. `lost_keywords`: those that found no letter among Maildir's 26, as
-    the conversion reported; the messages that lack nothing else are counted as `lost`, not as differing.
+    "lost": n, "line_ends": n}`. Every message of the old side must be on the new side under its UID, with the same flags,
+    keywords, INTERNALDATE, size and, where both were read, digest. Two things no Maildir can keep are counted apart from what
+    differs: `lost_keywords` that found no letter among its 26, as the conversion reported, and bare LFs, which Dovecot sends
+    as CRLF: then the size differs and the text, line ends aside, must not. `same_text(uid)` reads it where no digest is there.
     """
-    found, lost, count, missing = [], 0, 0, 0
+    found, lost, line_ends, count, missing = [], 0, 0, 0, 0
     allowed = frozenset(lost_keywords)
     if old.uidvalidity != new.uidvalidity:
         found.append(f"UIDVALIDITY {old.uidvalidity} became {new.uidvalidity}")
@@ -74,6 +76,9 @@ def compare(old: imap.Folder, new: imap.Folder, lost_keywords=()) -> dict:
             found.append(f"UID {message.uid}: missing")
             continue
         lost += bool(message.flags & allowed)
+        if message.size != other.size and (message.digest == other.digest if message.digest else same_text(message.uid)):
+            line_ends += 1
+            other = dataclasses.replace(other, size=message.size)
         found += [f"UID {message.uid}: {what}" for what in _differs(message, other, allowed)]
     extra = [message for _, message in sorted(there.items())]
     if old.uidnext and new.uidnext < old.uidnext:
@@ -81,11 +86,11 @@ def compare(old: imap.Folder, new: imap.Folder, lost_keywords=()) -> dict:
     found += [f"UID {message.uid}: not in the old folder, and below its UIDNEXT {old.uidnext}"
               for message in extra if message.uid < (old.uidnext or 0)]
     return {"old": count, "new": count - missing + len(extra), "extra": extra, "differences": found[:SHOWN],
-            "differing": len(found), "lost": lost}
+            "differing": len(found), "lost": lost, "line_ends": line_ends}
 
 
 def _differs(old, new, allowed):
-    if old.flags - allowed != new.flags:
+    if old.flags - allowed != new.flags - allowed:
         lost, gained = sorted(old.flags - allowed - new.flags), sorted(new.flags - old.flags)
         yield "flags " + " and ".join(
             [*([f"lost {' '.join(lost)}"] if lost else []), *([f"gained {' '.join(gained)}"] if gained else [])]
@@ -101,9 +106,10 @@ def _differs(old, new, allowed):
 def read_user(hosts, user: str, folders: list, level: str) -> list:
     """All folders of one user, read on both sides and compared.
 
-    `folders`: what the conversion says, `[{"old", "new", "lost_keywords"}]`, `old` None for a folder that only the new side
-    has. → rows of plain values, one a folder: `{"user", "old_name", "new_name", "old", "new", "extra", "spool",
-    "differences", "differing", "lost", "notes": [text], "unknown": it is no folder to the conversion}`.
+    `folders`: what the conversion says, `[{"old", "new", "lost_keywords", "salvaged"}]`, `old` None for a folder that only the
+    new side has, `salvaged` messages read from a damaged file (None: it is whole). → rows of plain values, one a folder:
+    `{"user", "old_name", "new_name", "old", "new", "extra", "spool", "differences", "differing", "lost", "notes": [text],
+    "unknown": it is no folder to the conversion, "salvaged": it is damaged and nothing was compared}`.
     """
     site = hosts.site
     said = {folder["old"]: folder for folder in folders if folder["old"] is not None}
@@ -115,9 +121,9 @@ def read_user(hosts, user: str, folders: list, level: str) -> list:
             row = _row(user, old_name, folder and folder["new"])
             rows.append(row)
             only_new.discard(row["new_name"])
-            there = _read_old(old, row, level)
+            there = _read_old(old, row, level, folder and folder["salvaged"])
             if there is not None and folder is not None:
-                added = _compare_new(new, there, row, level, folder["lost_keywords"])
+                added = _compare_new(old, new, there, row, level, folder["lost_keywords"])
                 _uidvalidity(old, there, row)
                 if old_name == "INBOX":
                     _spool(old, site.old_store.spool.format(user=user, home=""), there, added, row)
@@ -129,17 +135,21 @@ def read_user(hosts, user: str, folders: list, level: str) -> list:
 
 def _row(user, old_name, new_name):
     return {"user": user, "old_name": old_name, "new_name": new_name, "old": 0, "new": 0, "extra": 0, "spool": 0,
-            "differences": [], "differing": 0, "lost": 0, "notes": [], "unknown": False}
+            "differences": [], "differing": 0, "lost": 0, "line_ends": 0, "notes": [], "unknown": False,
+            "salvaged": False}
 
 
-def _read_old(old, row, level):
+def _read_old(old, row, level, salvaged):
     """The folder as c-client reads it, or None when there is nothing to compare."""
     try:
         folder = old.read(row["old_name"], level)
     except imap.FolderUnreadable as error:
-        if row["old_name"] == "INBOX":
+        if salvaged is not None:
+            row.update(salvaged=True, notes=[f"c-client cannot read it ({error.reason}); {salvaged} messages were salvaged and "
+                                             "compared with nothing"])
+        elif row["old_name"] == "INBOX":
             return imap.Folder("INBOX", 0, 0, [])       # a user who never had an INBOX
-        if row["new_name"] is None:
+        elif row["new_name"] is None:
             row.update(unknown=True, notes=[f"no folder to c-client either ({error.reason})"])
         else:
             _wrong(row, f"c-client cannot read it: {error}")
@@ -150,7 +160,7 @@ def _read_old(old, row, level):
     return folder
 
 
-def _compare_new(new, folder, row, level, lost_keywords):
+def _compare_new(old, new, folder, row, level, lost_keywords):
     """Fill a row from both sides. → the messages that only the new side has."""
     try:
         there = new.read(row["new_name"], level)
@@ -159,9 +169,15 @@ def _compare_new(new, folder, row, level, lost_keywords):
         return []
     if folder.uidvalidity == 0:
         folder.uidvalidity = there.uidvalidity
-    result = compare(folder, there, lost_keywords)
+    def same_text(uid):
+        texts = (session.fetch(name, uid) for session, name in ((old, row["old_name"]), (new, row["new_name"])))
+        return len({imap.Digest().update(text).hexdigest() for text in texts}) == 1
+
+    result = compare(folder, there, lost_keywords, same_text)
     added = result.pop("extra")
     row.update(result, extra=len(added))
+    if row["line_ends"]:
+        row["notes"].append(f"{row['line_ends']} messages hold bare LFs, which Dovecot shows as CRLF: other sizes, the same text")
     if row["lost"]:
         row["notes"].append(f"{row['lost']} messages lack {', '.join(lost_keywords)}: Maildir has 26 keywords")
     return added

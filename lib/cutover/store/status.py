@@ -6,7 +6,9 @@ from . import existing, publish
 
 
 def state(plan):
-    """→ {"run", "users": [{"user", "published", "phase", "live", "messages", "bytes", "files", "warnings", "folders"}]}.
+    """What was published and staged.
+
+    → {"run", "users": [{"user", "published", "phase", "live", "messages", "bytes", "files", "staged", "warnings", "folders"}]}.
 
     phase: "published", "unpublished" or "none". live: "ours" when the live tree is the published one, "other" for another
     tree, "none" when there is no tree. messages and bytes are those published; files is the number of message files in the
@@ -22,6 +24,7 @@ def state(plan):
         phase = "published" if marked else "unpublished" if known.get("phase") == "unpublished" else "none"
         users.append({
             "user": user["user"], "published": bool(marked), "phase": phase, "live": live,
+            "staged": staged(places),
             "lost": known.get("phase") == "published" and not marked,
             "messages": values.get("messages", 0), "bytes": values.get("bytes", 0),
             "expunged": values.get("expunged", 0), "files": count_files(places["live"]),
@@ -30,6 +33,16 @@ def state(plan):
                 for text in entry["warnings"]],
             "renamed": values.get("renamed", []), "passed": values.get("passed", []), "folders": values.get("folders", [])})
     return {"run": plan["run"], "users": users, "published": sum(entry["published"] for entry in users)}
+
+
+def staged(places):
+    """What presync has staged: {"folders", "at" (seconds since the epoch, of the last pass over any of them, or None)}."""
+    try:
+        with os.scandir(places["index"]) as entries:
+            times = [entry.stat().st_mtime for entry in entries if entry.name.endswith(b".json")]
+    except OSError:
+        times = []
+    return {"folders": len(times), "at": round(max(times), 3) if times else None}
 
 
 def count_files(root):
