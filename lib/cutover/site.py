@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import pydantic
 import yaml
 
-from cutover import errors
+from cutover import errors, secrets
 
 Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Zone = Annotated[str, pydantic.StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")]
@@ -93,6 +93,8 @@ class OldStore(Strict):
     imap_prefix: str = pydantic.Field("mail/", description="how clients of the old server begin a folder's name")
     seen_at: dict[AbsolutePath, AbsolutePath] = pydantic.Field(
         description="directory of the old host → where the new host sees it, read-only")
+    salvage: list[AbsolutePath] = pydantic.Field(
+        [], description="damaged files of the old host to be converted as far as they can be read; any other damage stops")
     imapd: AbsolutePath = pydantic.Field("/usr/sbin/imapd", description="c-client's server, for reading in PREAUTH")
 
     def on_new(self, path: str) -> str:
@@ -102,6 +104,11 @@ class OldStore(Strict):
                 return seen.rstrip("/") + path[len(old.rstrip("/")):]
         raise BadParameters(f"old_store.seen_at: no entry covers {path}: the new host cannot see it. "
                             "Add the directory of the old host and where the new host has it mounted.")
+
+
+    def to_salvage(self) -> list:
+        """The paths under `salvage`, as either host says them."""
+        return [path for given in self.salvage for path in (given, self.on_new(given))]
 
 
 class NewStore(Strict):
@@ -139,6 +146,15 @@ class Limits(Strict):
     space_factor: float = pydantic.Field(1.2, ge=1, description="free bytes and inodes wanted, times what is found")
 
 
+class Approval(Strict):
+    allowed_signers: AbsolutePath = pydantic.Field(description="ssh-keygen's file of those who may approve, see README")
+    valid: int = pydantic.Field(3600, ge=60, le=604800, description="seconds for which an approval holds")
+
+
+class Record(Strict):
+    key: AbsolutePath = pydantic.Field(description="the operator's signing key; a public key file when ssh-agent holds it")
+
+
 class Site(Strict):
     """One site. Names of hosts are short; `fqdn` adds the zone."""
 
@@ -158,6 +174,8 @@ class Site(Strict):
     verify: Verify = Verify()
     production_test: ProductionTest
     limits: Limits = Limits()
+    approval: Approval | None = None
+    record: Record | None = None
 
     _path: Path = pydantic.PrivateAttr()
     _digest: str = pydantic.PrivateAttr()
@@ -169,6 +187,13 @@ class Site(Strict):
         for name in wanted:
             if name not in self.hosts:
                 raise ValueError(f"roles names {name}, which is not among hosts")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _production_is_signed(self):
+        missing = [name for name in ("approval", "record") if getattr(self, name) is None]
+        if self.kind == "production" and missing:
+            raise ValueError(f"a site of kind production needs {' and '.join(missing)}: its approvals and its record are signed")
         return self
 
     @property
@@ -232,17 +257,27 @@ def load(path: str | Path) -> Site:
 
 
 def secret(reference: str) -> str:
-    """The value behind `file:/path` or `env:NAME`; never store or print it. Raises SecretUnreadable."""
+    """The value behind `file:/path` or `env:NAME`; never store or print it. Raises SecretUnreadable.
+
+    From then on it is removed from whatever this process shows or writes down, see cutover.secrets.
+    """
     scheme, _, rest = reference.partition(":")
     if scheme == "env":
         value = os.environ.get(rest)
         if value is None:
             raise SecretUnreadable(f"{reference}: that environment variable is not set")
-        return value
+    else:
+        try:
+            value = Path(rest).read_text().rstrip("\n")
+        except OSError as error:
+            raise SecretUnreadable(f"{reference}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise SecretUnreadable(f"{reference}: it is no text") from error
     try:
-        return Path(rest).read_text().rstrip("\n")
-    except OSError as error:
-        raise SecretUnreadable(f"{reference}: {error.strerror}") from error
+        secrets.register(Path(rest).name, value)
+    except ValueError as error:
+        raise SecretUnreadable(f"{reference}: {error}, and could not be kept out of the record") from error
+    return value
 
 
 def _repeated_key(node):

@@ -25,6 +25,7 @@ import dns.rdatatype
 import dns.tsig
 import dns.update
 
+from cutover import secrets
 from cutover.errors import CutoverError
 
 # What may stand at a host name (RFC 1035, 2782, 3596, 4255, 6698, 8659); `all_types` adds whatever else ANY shows.
@@ -254,6 +255,7 @@ class Key:
             secret = base64.b64decode(said["secret"], validate=True)
         except binascii.Error:
             raise KeyFileBad(path=path, reason=f"the secret of key {name} is not base64") from None
+        secrets.register(f"tsig {name}", said["secret"])
         return cls(name, algorithm, secret)
 
     def tsig(self) -> dns.tsig.Key:

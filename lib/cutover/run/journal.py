@@ -1,8 +1,9 @@
 """journal.jsonl: what happened in a run, one event a line, each carrying the hash of the line before.
 
 A line is JSON with sorted keys: `seq` (from 0), `prev` (SHA-256 of the previous line, without its line end; zeros for
-the first), `time` (UTC, ISO 8601), `monotonic` (seconds, this machine's), `who` (user@host), `event`, and what the event
-brings. Each line is on disk (fsync) before append() returns, so an intent is recorded before its change begins.
+the first), `time` (UTC, ISO 8601), `monotonic` (seconds, this machine's, since the boot that `boot` names), `who`
+(user@host), `event`, and what the event brings. Registered secrets are removed, and of a long text the beginning stands here
+and the whole beside it, in `blobs/`, under its digest. Each line is on disk (fsync) before append() returns, so an intent is recorded before its change begins.
 """
 
 import datetime
@@ -15,10 +16,13 @@ import socket
 import time
 from pathlib import Path
 
-from cutover import errors
+from cutover import errors, secrets
 
 NAME = "journal.jsonl"
+BLOBS = "blobs"
 ZEROS = "0" * 64
+LONG = 4096         # bytes of a text that stand in the journal itself
+BOUNDED = ("output", "error", "text", "undo")   # what may be long; all else is needed whole by a rerun or a rollback
 
 
 class JournalBroken(errors.CutoverError):
@@ -27,6 +31,14 @@ class JournalBroken(errors.CutoverError):
 
 def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def _boot() -> str:
+    """Names this machine's boot: monotonic times compare only within one."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:
+        return "unknown"
 
 
 def _who() -> str:
@@ -76,6 +88,7 @@ class Journal:
 
     def append(self, event: str, **fields) -> dict:
         """Add one event and put it on disk. Returns it as written."""
+        fields = self._bounded(secrets.redact_value(fields))
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -87,7 +100,8 @@ class Journal:
             lines = data[:end].splitlines()
             line = json.dumps({
                 "seq": len(lines), "prev": hashlib.sha256(lines[-1]).hexdigest() if lines else ZEROS,
-                "time": now(), "monotonic": round(time.monotonic(), 3), "who": _who(), "event": event, **fields,
+                "time": now(), "monotonic": round(time.monotonic(), 3), "boot": _boot(), "who": _who(), "event": event,
+                **fields,
             }, sort_keys=True, ensure_ascii=True).encode()
             os.lseek(descriptor, 0, os.SEEK_END)
             os.write(descriptor, line + b"\n")
@@ -95,3 +109,27 @@ class Journal:
             return json.loads(line)
         finally:
             os.close(descriptor)
+
+    def _bounded(self, value, name=""):
+        """Replace each long text by its beginning and where the whole lies."""
+        if isinstance(value, dict):
+            return {key: self._bounded(each, key) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self._bounded(each, name) for each in value]
+        if name not in BOUNDED or not isinstance(value, str) or len(value) <= LONG // 4:
+            return value
+        data = value.encode("utf-8", "surrogatepass")
+        if len(data) <= LONG:
+            return value
+        digest = hashlib.sha256(data).hexdigest()
+        place = self.path.parent / BLOBS / f"{digest}.txt"
+        if not place.exists():
+            place.parent.mkdir(exist_ok=True, mode=0o700)
+            beside = place.with_name(f"{place.name}.{os.getpid()}.part")
+            with open(beside, "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(beside, place)
+        start = data[:LONG // 2].decode("utf-8", "ignore")
+        return f"{start}\n… {len(data)} bytes, whole in {BLOBS}/{digest}.txt"
