@@ -48,7 +48,7 @@ def test_the_switch_refuses_without_a_verify_that_still_holds(last, said):
 
 
 def test_a_rerun_that_changes_nothing_keeps_later_steps_valid():
-    events = history(*runbook.ORDER[:7]) + passed("convert")
+    events = history(*runbook.ORDER[:runbook.number("verify")]) + passed("convert")
     assert runbook.states(events)["verify"] == "passed"
 
 

@@ -132,7 +132,7 @@ def facts(found, caption=""):
 def _leaves(value, path):
     if isinstance(value, dict) and set(value) == {"value"}:
         value = value["value"]
-    if isinstance(value, dict) and value and len(value) <= 12 and path.count(" › ") < 4:
+    if isinstance(value, dict) and value and len(value) <= 12 and path.count(" › ") < 6:
         for key, below in sorted(value.items()):
             yield from _leaves(below, f"{path} › {key}" if path else str(key))
     elif isinstance(value, dict) and value:
