@@ -32,7 +32,14 @@ def plan(found, site):
     if not todo:
         return changes.Plan(reason=f"all {len(state)} users are published by this run")
     store = conversion.store_plan(site, found["run"], todo, site.new_store.jobs)
-    return changes.Plan((conversion.Convert(site.roles.new, found["run"], store["work"], store["jobs"], store["users"]),))
+    return changes.Plan((conversion.Convert(site.roles.new, found["run"], store["work"], store["jobs"], store["users"],
+                                            conversion.salvaged(site, store["users"])),))
+
+
+def stable(found):
+    """What the plan rests on: the users, and who is published; not how much mail there is."""
+    return {"users": found["users"],
+            "published": {user: each["published"] for user, each in sorted(found["state"]["users"].items())}}
 
 
 def verify(found, site):

@@ -236,12 +236,12 @@ def _old_mail(found, site):
     yield steps.Check(question, "every folder", f"{total['folders']} folders, {total['messages']} messages, "
                       f"{total['bytes']} bytes" + (f"; {len(bad)} unreadable: " + "; ".join(bad[:OTHERS_SHOWN]) if bad else ""),
                       total["folders"] > 0 and not bad, "mend each file named (permissions, disk), then probe again")
-    damage = [f"{item['file']} at byte {item['offset']}: {item['what']}"
-              for each in survey["users"].values() for item in each["damage"]]
-    yield steps.Check("Is every old folder whole?", "no damage", f"{len(damage)} damaged ranges: "
-                      + "; ".join(damage[:OTHERS_SHOWN]) if damage else "no damage", True,
-                      "restore the file from a backup if you can; otherwise the conversion skips the range and sets it aside",
-                      warning=bool(damage))
+    damage = [item for each in survey["users"].values() for item in each["damage"]]
+    yield steps.Check("Is every old folder whole?", "no damage", f"{len(damage)} damaged ranges: " + "; ".join(
+                      f"{item['file']} at byte {item['offset']}: {item['what']}" for item in damage[:OTHERS_SHOWN])
+                      if damage else "no damage", all(item["file"] in site.old_store.to_salvage() for item in damage),
+                      "c-client refuses such a file whole. Restore it from a backup, or name it in old_store.salvage: then the "
+                      "conversion skips the range and sets it aside", warning=bool(damage))
     passed = [f"{each['file']} ({each['why']})" for user in survey["users"].values() for each in user["passed"]]
     if passed:
         yield steps.Check("Which files among the folders are no folders?", "none, or known ones",

@@ -37,8 +37,9 @@ def probe(hosts, site):
 
 
 def folders(site, state):
-    """`[{"old", "new", "added", "lost_keywords"}]` of a user, as IMAP names the folders; `old` is None for a folder that only
-    the new side had. Added are messages from the spool and those that only the new side had."""
+    """`[{"old", "new", "added", "lost_keywords", "salvaged"}]` of a user, as IMAP names the folders; `old` is None for a folder
+    that only the new side had. Added are messages from the spool and those that only the new side had; salvaged is the
+    number of messages read from a damaged file, None for a whole one."""
     found = []
     for folder in state["folders"]:
         old, new = folder["old"], folder["name"].replace(".", "/")
@@ -47,7 +48,8 @@ def folders(site, state):
         elif not new:
             old = "INBOX"
         found.append({"old": old, "new": mailboxes.name(new) if new else "INBOX",
-                      "added": folder["spool"] + folder["appended"], "lost_keywords": folder["lost_keywords"]})
+                      "added": folder["spool"] + folder["appended"], "lost_keywords": folder["lost_keywords"],
+                      "salvaged": folder["messages"] if folder["damage"] else None})
     return found
 
 
@@ -78,6 +80,8 @@ def user_check(user, each, total, level):
         if row["unknown"]:
             if not any(path.endswith("/" + name.split("/", 1)[-1]) for path in each["passed_over"]):
                 wrong.append(f"{name}: the conversion does not know it")
+            continue
+        if row.get("salvaged"):
             continue
         count, old, new = count + 1, old + row["old"], new + row["new"]
         said = each["added"].get(row["new_name"], 0)
