@@ -1,18 +1,15 @@
 """Nothing is applied without an approval of that very plan, by its hash.
 
-A rehearsal approves itself, but only when the lab made every host. At a production site a person approves: the widget
-in JupyterLab and `cutover approve` write the same file, `approvals/<step>.<hash>.json` in the run folder.
+A rehearsal approves itself, but only when the lab made every host. At a production site people approve, by signatures:
+the widget in JupyterLab and `cutover approve` write the same statement (see run/statement.py). A step whose module says
+`SIGNERS = 2` needs two people.
 """
 
 import dataclasses
-import json
 
 from cutover import errors
-from cutover.run import journal
-
-
-class NotApproved(errors.CutoverError):
-    """A plan has no approval yet; the message says how to give one."""
+from cutover.run import journal, statement
+from cutover.run.statement import NotApproved
 
 
 class NotConfirmed(errors.CutoverError):
@@ -23,12 +20,26 @@ class NotConfirmed(errors.CutoverError):
 class Approval:
     hash: str
     by: str
-    kind: str       # "rehearsal", "person" or "nothing to do"
+    kind: str       # "rehearsal", "signed" or "nothing to do"
     time: str
+    signers: tuple = ()     # of dicts: principal, key, file, sha256, time, expires
+
+    def to_json(self) -> dict:
+        """What the journal says of it."""
+        return {"hash": self.hash, "by": self.by, "kind": self.kind, "signers": list(self.signers)}
 
 
-def path(run, step_id: str, plan_hash: str):
-    return run.path / "approvals" / f"{step_id}.{plan_hash[:16]}.json"
+def signed(digest: str, given) -> Approval:
+    """The approval that some statements make."""
+    signers = tuple({"principal": each.signer.principal, "key": each.signer.key, "file": each.file, "sha256": each.sha256,
+                     "time": each.time, "expires": each.expires} for each in given)
+    return Approval(digest, ", ".join(each["principal"] for each in signers), "signed", max(each["time"] for each in signers),
+                    signers)
+
+
+def needed(step) -> int:
+    """How many people have to approve a step's plan at a production site."""
+    return getattr(step, "SIGNERS", 1)
 
 
 def find(run, site, step, plan, plan_hash: str, hosts) -> Approval:
@@ -38,15 +49,21 @@ def find(run, site, step, plan, plan_hash: str, hosts) -> Approval:
     if site.kind == "rehearsal":
         prove_lab(hosts, site)
         return Approval(plan_hash, "rehearsal", "rehearsal", journal.now())
-    try:
-        data = json.loads(path(run, step.ID, plan_hash).read_bytes())
-    except FileNotFoundError:
-        raise NotApproved(
-            f"{step.ID}: the plan {plan_hash[:16]} is not approved. Read it; then approve it in the notebook, or with "
-            f"`cutover approve --run {run.path} --step {step.ID} --plan {plan_hash[:16]}`, and run this cell again.") from None
-    if data.get("hash") != plan_hash:
-        raise NotApproved(f"{step.ID}: the approval found is of the plan {str(data.get('hash'))[:16]}, not of {plan_hash[:16]}")
-    return Approval(plan_hash, data["by"], "person", data["time"])
+    return ask(run, site, "plan", step.ID, plan_hash, needed(step),
+               f"cutover approve --run {run.path} --step {step.ID} --plan {plan_hash[:16]}")
+
+
+def ask(run, site, approves: str, subject: str, digest: str, people: int, command: str) -> Approval:
+    """The approval by enough people, now. Raises NotApproved, saying what is missing and how to give it."""
+    given, refused = statement.collect(run.path, statement.allowed_signers(site), site.name, run.name, approves, subject, digest,
+                                       journal.now(), site.approval.valid)
+    if len(given) >= people:
+        return signed(digest, given)
+    have = ", ".join(each.signer.principal for each in given)
+    raise NotApproved(
+        f"{subject}: the {approves} {digest[:16]} is not approved: {len(given)} of {people} signatures"
+        + (f" ({have})" if have else "") + ". " + "".join(f"Does not count: {why}. " for why in refused[:5])
+        + f"Read it; then approve it in the notebook, or with `{command}`, and run this cell again.")
 
 
 def confirmation(step, site) -> str:
@@ -54,14 +71,17 @@ def confirmation(step, site) -> str:
     return site.fqdn(site.alias) if step.CONFIRM else step.ID
 
 
-def give(run, site, step, plan_hash: str, typed: str) -> Approval:
-    """Write the approval of a plan. Raises NotConfirmed when `typed` is not what confirmation() asks for."""
+def give(run, site, step, plan_hash: str, typed: str, key=None) -> Approval:
+    """Sign and write the approval of a plan by one person. Raises NotConfirmed when `typed` is not what confirmation() asks for.
+
+    `key`: see statement.give.
+    """
     wanted = confirmation(step, site)
     if typed.strip() != wanted:
         raise NotConfirmed(f"{step.ID}: to approve, type exactly: {wanted}")
-    approved = Approval(plan_hash, journal._who(), "person", journal.now())
-    run.keep(str(path(run, step.ID, plan_hash).relative_to(run.path)), json.dumps(dataclasses.asdict(approved)).encode())
-    return approved
+    if site.kind == "rehearsal":
+        raise NotConfirmed(f"{site.name} is a rehearsal: it approves itself, once it has proved that the lab made every host")
+    return signed(plan_hash, [statement.give(run, site, "plan", step.ID, plan_hash, key)])
 
 
 def prove_lab(hosts, site):

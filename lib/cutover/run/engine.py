@@ -9,9 +9,9 @@ import hashlib
 import json
 import time
 
-from cutover import errors, hosts, runbook
+from cutover import errors, hosts, runbook, secrets
 from cutover.changes import Plan
-from cutover.run import approval, folder
+from cutover.run import approval, code, evidence, lease, record, statement
 
 
 class VerifyFailed(errors.CutoverError):
@@ -55,10 +55,11 @@ class Engine:
         self.report = report
         self.hosts = hosts.Hosts(site)
         self.facts = self.current = self.approved = None
-        self.attempt = None
+        self.attempt = self.lease = None
         if run is not None:
             self.hosts.run_name = run.name
         if mode == "execute":
+            self.lease = lease.Lease(self.hosts, run, self._record)
             run.check(site, self._record)
             runbook.may_run(step_id, run.journal.events())
             self.attempt = self._record("step-begun", title=self.step.TITLE)["seq"]
@@ -75,42 +76,82 @@ class Engine:
         self._needs(self.facts is not None, "plan", "probe")
         self.current = self._guard(self.step.plan, self.facts, self.site)
         if self.mode == "execute":
-            self._record("planned", hash=self.hash(), reason=self.current.reason,
+            name, digest = self.run.keep(f"plans/{self.step.ID}.{self.hash()[:16]}.json", self._bound(self.current, self.facts))
+            self._record("planned", hash=digest, file=name, reason=self.current.reason,
                          changes=[{"title": each.title(), "target": each.target, "text": each.describe(),
                                    "undo": each.undo_text()} for each in self.current.changes])
         return self.current
 
     def hash(self) -> str:
-        """SHA-256 over what is to be done, by which run, step, code and parameters. An approval is bound to it."""
-        return hashlib.sha256(canonical({
-            "step": self.step.ID, "run": self.run.name if self.run else "", "code": folder.code_digest(),
-            "parameters": self.site.digest, "changes": [each.to_json() for each in self.current.changes],
-        })).hexdigest()
+        """What an approval is bound to: SHA-256 over what is to be done, the facts this rests on (evidence.stable), the run,
+        the step, the code and the parameters. The run's `plans/` keeps the very bytes."""
+        return hashlib.sha256(self._bound(self.current, self.facts)).hexdigest()
+
+    def _bound(self, current, facts) -> bytes:
+        return canonical(secrets.redact_value({
+            "step": self.step.ID, "run": self.run.name if self.run else "", "site": self.site.name, "code": code.digest(),
+            "parameters": self.site.digest, "changes": [each.to_json() for each in current.changes],
+            "facts": evidence.stable(self.step, facts) if current.changes else None}))
 
     def approve(self):
         """Look for the approval of this very plan. → approval.Approval; raises approval.NotApproved."""
         self._needs(self.current is not None and self.mode == "execute", "approve", "plan, in mode execute")
-        self.approved = self._guard(approval.find, self.run, self.site, self.step, self.current, self.hash(), self.hosts)
-        self._record("approved", hash=self.approved.hash, by=self.approved.by, kind=self.approved.kind)
+        try:
+            self.approved = self._find()
+        except statement.NotApproved as missing:
+            self._record("approval-missing", hash=self.hash(), error=str(missing))      # the step waits; it did not fail
+            raise
+        self._record("approved", **self.approved.to_json(), needed=approval.needed(self.step))
         return self.approved
+
+    def _find(self):
+        try:
+            return approval.find(self.run, self.site, self.step, self.current, self.hash(), self.hosts)
+        except statement.NotApproved:
+            raise
+        except errors.CutoverError as error:
+            self._fail(error)
 
     def apply(self) -> list:
         """Apply the approved plan. → `[(change, text)]`, one for each change."""
         self._needs(self.approved is not None, "apply", "approve")
         with contextlib.ExitStack() as held:
             self._guard(held.enter_context, self.run.alone("apply"))
+            if self.current.changes:
+                self._guard(self._take_lease)
             return self._apply_all()
 
+    def _take_lease(self):
+        try:
+            self.lease.take()
+        except lease.LeaseHeld:
+            raise
+        except errors.CutoverError as error:
+            # going back must be possible when the new host is ill or gone
+            if self.step.ID != "rollback":
+                raise
+            self._record("lease-unavailable", error=f"{type(error).__name__}: {error}")
+
     def _apply_all(self):
-        again = self._guard(self.step.plan, self._facts("at apply"), self.site)
+        facts = self._facts("at apply")
+        again = self._guard(self.step.plan, facts, self.site)
         if [each.to_json() for each in again.changes] != [each.to_json() for each in self.current.changes]:
             self._fail(PlanChanged(
                 f"{self.step.ID}: the world changed since the plan was approved. "
                 f"{_difference(self.current.changes, again.changes)} The approval is void, nothing was changed: "
                 "run this step again from its probe."))
+        if self._bound(again, facts) != self._bound(self.current, self.facts):
+            where = evidence.differences(evidence.stable(self.step, self.facts), evidence.stable(self.step, facts))
+            self._fail(PlanChanged(
+                f"{self.step.ID}: the facts on which the approved plan rests changed: {'; '.join(where[:8])}. The approval is "
+                "void, nothing was changed: run this step again from its probe."))
+        if self.current.changes:
+            # an approval holds for a while only: it is looked for again at the last moment
+            self._guard(approval.find, self.run, self.site, self.step, self.current, self.approved.hash, self.hosts)
         undoes = self.facts.get("undoes", [None] * len(self.current.changes))
         done = []
         for number, change in enumerate(self.current.changes):
+            self._guard(self.lease.check)
             done.append((change, self._apply(number, change, undoes[number])))
         self._record("applied", changes=len(done))
         self.approved = None
@@ -142,6 +183,10 @@ class Engine:
                 for check in failed))
 
     def close(self):
+        """Give the lease back, sign the record as it stands, drop the connections."""
+        if self.lease is not None:
+            self.lease.release()
+            record.pause(self.run, self.site, f"after {self.step.ID}")
         self.hosts.close()
 
     # --- inside
@@ -174,6 +219,7 @@ class Engine:
             self.hosts.history = self.run.journal.events()
         facts = self._guard(self.step.probe, self.hosts, self.site)
         facts["run"] = self.hosts.run_name
+        facts = secrets.redact_value(facts)
         if self.mode == "execute":
             path, digest = self.run.keep(f"facts/{self.step.ID}.{self.attempt}.{when.replace(' ', '-')}.json",
                                          json.dumps(facts, indent=1, sort_keys=True).encode())
@@ -195,7 +241,10 @@ class Engine:
     def _record(self, event, **fields):
         if self.attempt is not None:
             fields["attempt"] = self.attempt
-        return self.run.journal.append(event, step=self.step.ID, **fields)
+        written = self.run.journal.append(event, step=self.step.ID, **fields)
+        if event == "step-failed":
+            record.pause(self.run, self.site, f"{self.step.ID} failed")
+        return written
 
     def _own_events(self):
         return [event for event in self.run.journal.events() if event.get("attempt") == self.attempt]

@@ -3,14 +3,16 @@
 import contextlib
 import datetime
 import fcntl
-import functools
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 from cutover import errors, site
-from cutover.run import journal
+from cutover.run import drift, journal, signers
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class NotARun(errors.CutoverError):
@@ -49,15 +51,16 @@ def begin(parameters: site.Site, path: Path) -> "Run":
         if strangers:
             raise NotARun(f"{run.path}: holds {', '.join(strangers[:5])} and no journal, so it is no run's folder. "
                           "Give the folder of a run, or a new one.")
-        used, digest = run.keep("parameters.yaml", parameters.path.read_bytes())
-        run.journal.append("run-begun", run=path.name, site=parameters.name, kind=parameters.kind, parameters=digest,
-                           file=used, code=code_digest())
+        used, _ = run.keep("parameters.yaml", parameters.path.read_bytes())
+        run.journal.append("run-begun", run=path.name, site=parameters.name, kind=parameters.kind, file=used,
+                           **drift.begin(run, parameters))
     return run
 
 
 def _of_a_new_run(entry):
     """Whether a file may lie in a run's folder before its journal begins: executed copies, what a crash left, locks."""
-    return entry.suffix in (".ipynb", ".lock") or entry.name in ("parameters.yaml", "parameters.yaml.part", journal.NAME)
+    return entry.suffix in (".ipynb", ".lock") or entry.name.removesuffix(".part") in (
+        "parameters.yaml", drift.FILE, signers.FILE, journal.NAME)
 
 
 class Run:
@@ -65,6 +68,8 @@ class Run:
 
     def __init__(self, path):
         self.path = Path(path).resolve()
+        if not NAME.fullmatch(self.path.name):
+            raise NotARun(f"{path}: a run's name goes into paths and test messages: letters, digits, '.', '_' and '-' only")
         if not self.path.is_dir():
             raise NotARun(f"{path}: no such run folder")
         self.name = self.path.name
@@ -98,25 +103,19 @@ class Run:
             lock.truncate(0)
             lock.write(json.dumps({"pid": os.getpid(), "who": journal._who(), "since": journal.now()}).encode())
             lock.flush()
-            yield
+            try:
+                yield
+            finally:
+                lock.truncate(0)
 
     def check(self, parameters: site.Site, record):
-        """Refuse a run of another site; journal a change of parameters or code since it began (or last changed)."""
+        """Refuse a run of another site, and one whose code or parameters are no longer those it began with (drift.check)."""
         events = self.journal.events()
         if not events or events[0]["event"] != "run-begun":
             raise NotARun(f"{self.path}: its journal does not begin with a run; give the folder of a run, or a new one")
         if events[0]["site"] != parameters.name:
             raise NotARun(f"{self.path} is a run of site {events[0]['site']}, the parameters are those of {parameters.name}")
-        known = {"parameters": None, "code": None}
-        for event in events:
-            if event["event"] in ("run-begun", "drift"):
-                known.update({key: event[key] for key in known if key in event})
-        current = {"parameters": parameters.digest, "code": code_digest()}
-        if known != current:
-            fields = {key: value for key, value in current.items() if known[key] != value}
-            if "parameters" in fields:
-                self.keep(f"parameters.{parameters.digest[:8]}.yaml", parameters.path.read_bytes())
-            record("drift", **fields)
+        drift.check(self, parameters, record)
 
 
 def _holder(said: bytes) -> str:
@@ -124,17 +123,3 @@ def _holder(said: bytes) -> str:
         return "process {pid} of {who}, since {since}".format(**json.loads(said))
     except (ValueError, KeyError, TypeError):
         return "it does not say which"
-
-
-@functools.cache
-def code_digest() -> str:
-    """SHA-256 over every source file of the package and every notebook template, by name and content."""
-    digest = hashlib.sha256()
-    root = site.PROJECT
-    files = [*(root / "lib" / "cutover").rglob("*"), *(root / "notebooks").glob("*.ipynb")]
-    for path in sorted(files):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(f"{path.relative_to(root)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-

@@ -2,8 +2,9 @@
 
 A line is JSON with sorted keys: `seq` (from 0), `prev` (SHA-256 of the previous line, without its line end; zeros for
 the first), `time` (UTC, ISO 8601), `monotonic` (seconds, this machine's, since the boot that `boot` names), `who`
-(user@host), `event`, and what the event brings. Registered secrets are removed, and of a long text the beginning stands here
-and the whole beside it, in `blobs/`, under its digest. Each line is on disk (fsync) before append() returns, so an intent is recorded before its change begins.
+(user@host), `event`, and what the event brings. Registered secrets are removed, and of a long text the beginning stands
+here and the whole beside it, in `blobs/`, under its digest. Each line is on disk (fsync) before append() returns, so an
+intent is recorded before its change begins.
 """
 
 import datetime

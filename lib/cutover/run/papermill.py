@@ -9,8 +9,8 @@ import tempfile
 
 import nbformat
 
-from cutover import errors, runbook, site
-from cutover.run import folder
+from cutover import errors, runbook, secrets, site
+from cutover.run import folder, record
 
 CALLS = {"probe": "probed", "plan": "planned", "approve": "approved", "apply": "applied", "verify": "verified"}
 
@@ -46,6 +46,9 @@ def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float
     events = [event for event in run.journal.events()[before:] if event.get("step") == step_id]
     passed = bool(events) and error is None and _passed(events)
     correct(copy, events, passed)
+    begun = [event["seq"] for event in events if event["event"] == "step-begun"]
+    run.journal.append("executed", of=step_id, copy=copy.name, passed=passed, attempts=begun)
+    record.pause(run, parameters, f"after {step_id}")
     if not passed:
         raise StepFailed(f"{step_id} did not pass. {_why(events, error)}\nThe executed notebook: {copy}")
     return copy.name
@@ -109,4 +112,5 @@ def correct(copy, events, passed: bool):
             "> **This step did not pass.** By the journal, these calls finished: "
             + (", ".join(call for call, event in CALLS.items() if event in happened) or "none")
             + ". Cells below without output did not run.", metadata={"tags": ["cutover-verdict"]}))
-    nbformat.write(notebook, copy)
+    text = nbformat.writes(notebook)
+    copy.write_bytes(secrets.redact_bytes(text.encode("utf-8", "surrogatepass") + b"\n"))

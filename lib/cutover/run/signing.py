@@ -142,4 +142,5 @@ def _run(argv, data: bytes = b""):
 
 
 def _said(done) -> str:
-    return (done.stderr or done.stdout).decode("utf-8", "replace").strip().replace("\n", "; ")[:300] or f"status {done.returncode}"
+    said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().replace("\n", "; ")
+    return said[:300] or f"status {done.returncode}"

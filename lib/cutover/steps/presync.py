@@ -27,6 +27,9 @@ def plan(found, site):
     return changes.Plan((conversion.Presync(site.roles.new, found["run"], store["work"], store["jobs"], store["users"]),))
 
 
+stable = convert.stable
+
+
 def verify(found, site):
     state = found["state"]["users"]
     missing = [user for user, each in sorted(state.items()) if not each["published"] and not each["staged"]["folders"]]

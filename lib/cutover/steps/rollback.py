@@ -71,6 +71,11 @@ def plan(found, site):
     return changes.Plan(tuple(change for change, _ in listed))
 
 
+def stable(found):
+    """What the plan rests on: which changes are to be undone, not how the hosts are meanwhile."""
+    return {"intents": [{key: value for key, value in intent.items() if key != "seen"} for intent in found["intents"]]}
+
+
 def verify(found, site):
     checks = []
     for intent in found["intents"]:

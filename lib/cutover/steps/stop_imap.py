@@ -9,6 +9,7 @@ TITLE = "Stop reading"
 REQUIRES = ["dual-delivery"]
 REVERSIBLE = True
 CONFIRM = True
+SIGNERS = 2     # people, at a production site
 
 PORTS = (143, 993, 110, 995)
 SESSIONS = {"old": ["imapd", "ipop3d"], "new": ["imap", "imap-login", "pop3", "pop3-login"]}
