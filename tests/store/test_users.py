@@ -262,6 +262,15 @@ def test_a_foreign_tree_in_staging_stops_its_user(site):
     assert of(found, "error")[0]["kind"] == "PublishError" and stranger.is_dir()
 
 
+def test_a_tree_that_another_run_completed_is_not_touched(site):
+    site.user("alice", build.simple(1))
+    tree = site.root / "new/work/staging/alice"
+    tree.mkdir(parents=True)
+    (tree / "cutover.json").write_text(json.dumps({"complete": True, "user": "alice", "run": "r0", "tree": "x"}))
+    before = list(tree.iterdir())
+    assert of(convert(site.plan()), "error")[0]["kind"] == "PublishError" and list(tree.iterdir()) == before
+
+
 def test_work_on_another_file_system_is_refused(site):
     site.user("alice", build.simple(1))
     with pytest.raises(errors.BadPlan, match="file system"):
@@ -398,3 +407,26 @@ def test_progress_at_least_every_second(site, monkeypatch):
 
     monkeypatch.setattr(users.stage, "folder", slow)
     assert len(of(convert(site.plan()), "progress")) >= 3
+
+
+def test_what_is_published_is_on_disk_first(site, monkeypatch):
+    """The order of calls: everything is synced before any tree is swapped in, and the swap itself after it."""
+    site.user("alice", build.simple(1))
+    site.user("bob", build.simple(1))
+    deliver(site.maildir("alice"), "1.a.new", b"Subject: x\n\nx\n")
+    order = site.root / "order"
+
+    def logged(name, function):
+        def call(*arguments):
+            with open(order, "a") as log:
+                log.write(name + "\n")
+            return function(*arguments)
+        monkeypatch.setattr(publish.syscalls, name, call)
+
+    for name in ("syncfs", "exchange", "rename_new", "sync_directory"):
+        logged(name, getattr(publish.syscalls, name))
+    convert(dict(site.plan(), jobs=1))
+    calls = order.read_text().split()
+    swaps = [number for number, call in enumerate(calls) if call in ("exchange", "rename_new")]
+    assert len(swaps) == 2 and calls[0] == "syncfs" and calls[-1] == "sync_directory"
+    assert 1 <= calls.count("syncfs") <= 2  # one a batch

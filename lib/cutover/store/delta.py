@@ -1,6 +1,7 @@
 """Write a folder's messages: all of them (write), or what differs from the pass before (update).
 
-MBX messages never change but for their line: a message with the UID, date and size it had is the same message. Both loops
+MBX messages never change but for their line: a message with the UID, date and size it had is the same message. That does not
+hold for what comes from a mbox (the spool): its UIDs are given here, and new mail in front of it moves them. Both loops
 go through the old file once, in UID order, beside the index of the pass before: memory does not grow with the folder.
 """
 
@@ -8,6 +9,7 @@ import os
 
 from . import digest, index, maildir
 
+PROVISIONAL = 0x4000  # in a record's flags: from a mbox, whose UIDs can still go to other messages
 PROGRESS_EVERY = 512  # messages between looks at the clock
 
 
@@ -25,6 +27,8 @@ def put(writer, message, letters, notes):
         stored, virtual = (text, size) if box.format == "mbox" else maildir.to_lf(text)
         writer.add(uid, recent, letters, seconds, stored, virtual)
         stored_size, length = len(stored), digest.body_length(stored)
+    if box.format == "mbox":
+        flags |= PROVISIONAL
     notes.add(uid, bits, seconds, size, stored_size, virtual, length, flags, recent)
     return stored_size, virtual != size
 
@@ -67,7 +71,8 @@ def update(writer, messages, records, old_keywords, keywords, notes, result, pro
             record = next(records, None)
         count += 1
         letters = index.letters(keywords, flags, bits)
-        if record is not None and record[0] == uid and record[2] == seconds and record[3] == old_size:
+        if (record is not None and record[0] == uid and record[2] == seconds and record[3] == old_size
+                and not record[7] & PROVISIONAL and message[8].format == "mbx"):
             before = (record[8], index.letters(old_keywords, record[7], record[1]))
             after = (int(recent), letters)
             writer.keep(uid, index.base_name(record, suffix), before, after)
