@@ -164,13 +164,16 @@ def plan(site_file, first, last, as_json):
 
 @cutover.command()
 @run_option
+@click.option("--report", "with_report", is_flag=True, help="Write report.html anew, with the notebooks' pages.")
 @json_option
-def status(run_dir, as_json):
+def status(run_dir, with_report, as_json):
     """Where a run stands, from its journal."""
-    from cutover.run import folder
+    from cutover.run import folder, report
     from cutover.run import rehearse as rehearsal
 
     current = folder.Run(run_dir)
+    if with_report:
+        _say(f"report: {report.write(current)}")
     click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
 
 

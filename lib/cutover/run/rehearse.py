@@ -1,12 +1,26 @@
 """The whole cutover, unattended: every notebook in order by papermill, against the lab or a site."""
 
 import contextlib
+import functools
 
 from cutover import hosts, runbook
-from cutover.run import outage, papermill, summary
+from cutover.run import outage, papermill, report, summary
 from cutover.ui import tables
 
 
+def _reported(function):
+    """However the steps end, the run's report says what became of them."""
+    @functools.wraps(function)
+    def call(parameters, run, names, say, **options):
+        try:
+            return function(parameters, run, names, say, **options)
+        finally:
+            report.write_if_possible(run, say)
+
+    return call
+
+
+@_reported
 def steps(parameters, run, names, say, watch=True):
     """Execute steps in order; stops at the first that does not pass (papermill.StepFailed). One process a run (RunBusy).
 

@@ -1,0 +1,190 @@
+"""What a journal tells, put together for people: attempts of steps, approvals, warnings, figures of each user.
+
+Used by the board and the report, so both say the same. Reads the run's folder alone.
+"""
+
+import dataclasses
+import datetime
+import json
+
+from cutover import runbook
+from cutover.run import transcript
+
+
+@dataclasses.dataclass
+class Attempt:
+    """The last attempt of a step, and how many there were."""
+
+    step: str
+    state: str                  # runbook.states' word
+    began: float
+    ended: float | None         # None while it goes on
+    attempts: int = 1
+    plan: list | None = None    # [{"title", "target", "text", "undo"}]; None before it was planned
+    hash: str = ""
+    reason: str = ""
+    by: str = ""
+    approved: str = ""          # the kind of approval
+    applied: int = 0            # changes done, over all attempts
+    checks: list = dataclasses.field(default_factory=list)
+    error: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.ended is None else self.ended - self.began
+
+    @property
+    def notebook(self) -> str:
+        return runbook.notebook_name(self.step)
+
+
+def at(event) -> float:
+    """Seconds since the epoch."""
+    return datetime.datetime.fromisoformat(event["time"]).timestamp()
+
+
+def clock(seconds, date=False) -> str:
+    """A time of day, UTC."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S" if date else "%H:%M:%S")
+
+
+def duration(seconds) -> str:
+    """`3.2 s`, `4 min 05 s`, `1 h 02 min`."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    return f"{minutes} min {int(seconds % 60):02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(number) -> str:
+    """Bytes as people say them: `812 B`, `3.4 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(number) < 1000 or unit == "GB":
+            return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
+        number /= 1000
+    return ""
+
+
+def attempts(events) -> dict:
+    """`{step: Attempt}` for the steps the journal speaks of, in the runbook's order."""
+    states, found = runbook.states(events), {}
+    for name in [*runbook.ORDER, "rollback"]:
+        mine = [event for event in events if event.get("step") == name]
+        begun = [event for event in mine if event["event"] == "step-begun"]
+        if not begun:
+            continue
+        last = [event for event in mine if event["seq"] >= begun[-1]["seq"]]
+        over = last[-1]["event"] in ("verified", "step-failed")
+        one = Attempt(name, states.get(name, "begun"), at(begun[-1]), at(last[-1]) if over else None, len(begun))
+        for event in last:
+            _take(one, event)
+        one.applied = sum(event["event"] == "result" and event["outcome"] == "done" for event in mine)
+        found[name] = one
+    return found
+
+
+def _take(one, event):
+    kind = event["event"]
+    if kind == "planned":
+        one.plan, one.hash, one.reason = event["changes"], event["hash"], event["reason"]
+    elif kind == "approved":
+        one.by, one.approved = str(event.get("by", "")), str(event.get("kind", ""))
+    elif kind == "verified":
+        one.checks = event["checks"]
+    elif kind == "step-failed":
+        one.error = event["error"]
+
+
+def approval(one: Attempt) -> str:
+    """Who approved a step, in words."""
+    if not one.approved:
+        return ""
+    if one.approved == "nothing to do":
+        return "nothing to approve"
+    return one.by if one.approved in ("person", one.by) else f"{one.by} ({one.approved})"
+
+
+def warnings(found: dict) -> list:
+    """`[(step, question, what was found, what to do)]` of checks that passed and are worth a look."""
+    return [(one.step, check["question"], check["actual"], check["todo"])
+            for one in found.values() for check in one.checks if check["passed"] and check["warning"]]
+
+
+def failures(found: dict) -> list:
+    """`[(step, question, expected, found, what to do)]` of checks that did not pass."""
+    return [(one.step, check["question"], check["expected"], check["actual"], check["todo"])
+            for one in found.values() for check in one.checks if not check["passed"]]
+
+
+def verdict(events, found: dict) -> tuple:
+    """(word, sentence): what became of the run, by its journal alone. The word: "passed", "failed", "undone", "begun"."""
+    passed = [name for name in runbook.ORDER if name in found and found[name].state == "passed"]
+    back = found.get("rollback")
+    if back is not None and back.state == "passed" and not passed:
+        return "undone", "Rolled back: what the run changed was undone, and the old service verified."
+    for one in found.values():
+        if one.state == "failed":
+            return "failed", f"Stopped: {one.step} did not pass."
+    if len(passed) == len(runbook.ORDER):
+        return "passed", f"Passed: every one of the {len(passed)} steps passed its verify."
+    going = [name for name, one in found.items() if one.state == "begun"]
+    if going:
+        return "begun", f"Not over: {going[-1]} was begun and has not passed its verify; {len(passed)} steps passed."
+    if not found:
+        return "begun", "Nothing has run yet."
+    return "begun", f"Not over: {len(passed)} of {len(runbook.ORDER)} steps passed so far."
+
+
+def facts(run, events, step: str, when: str = "after") -> dict | None:
+    """The last facts kept of a step, or None."""
+    names = [event["facts"] for event in events
+             if event["event"] == "probed" and event.get("step") == step and event["when"] == when]
+    try:
+        return json.loads((run.path / names[-1]).read_bytes()) if names else None
+    except (OSError, ValueError):
+        return None
+
+
+@dataclasses.dataclass
+class Sums:
+    """One user's figures: messages counted by both servers, bytes of the files on either side, seconds of conversion."""
+
+    user: str
+    old: int = 0
+    new: int = 0
+    added: int = 0
+    folders: int = 0
+    old_bytes: int = 0
+    new_bytes: int = 0
+    seconds: float | None = None
+    differences: list = dataclasses.field(default_factory=list)
+    notes: list = dataclasses.field(default_factory=list)
+
+
+def users(run, events) -> list:
+    """`[Sums]` by user, from verify's facts and the conversion's events; empty before either."""
+    found = {}
+    conversion = transcribed(run, "convert").current
+    for name, user in (conversion.users if conversion else {}).items():
+        if name:
+            found[name] = Sums(name, old_bytes=user.source, new_bytes=user.bytes, seconds=(user.ended or user.began) - user.began)
+    for name, each in ((facts(run, events, "verify") or {}).get("users", {})).items():
+        sums = found.setdefault(name, Sums(name))
+        for row in each["rows"]:
+            if row["unknown"]:
+                continue
+            folder = row["old_name"] or row["new_name"]
+            sums.folders += 1
+            sums.old, sums.new, sums.added = sums.old + row["old"], sums.new + row["new"], sums.added + row["extra"]
+            sums.differences += [f"{folder}: {text}" for text in row["differences"]]
+            sums.notes += [f"{folder}: {text}" for text in row["notes"]]
+    return [found[name] for name in sorted(found)]
+
+
+def transcribed(run, step: str) -> transcript.Transcript:
+    """The events of a step, read to their end."""
+    script = transcript.Transcript(run.path / "transcripts" / f"{step}.events.jsonl")
+    script.update()
+    return script
