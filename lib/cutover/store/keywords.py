@@ -1,5 +1,9 @@
 """MBX keyword slots (30) → letters of Maildir file names (26)."""
 
+import os
+
+from . import errors
+
 LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 
 
@@ -37,3 +41,43 @@ class KeywordTable:
     def file_text(self):
         """Text of the folder's dovecot-keywords."""
         return b"".join(b"%d %s\n" % (index, name) for index, name in enumerate(self.names))
+
+
+def keywords_of(found, box, user, strict, result):
+    """The folder's keyword letters. With more than 26 names a pass over the message lines finds those in use."""
+    if sum(1 for name in box.keywords if name) <= 26:
+        return KeywordTable(box.keywords)
+    used = 0
+    lost = {}
+    fd, again = found.open(user.get("uid"), user.get("gid"), strict)
+    try:
+        for message in again.messages(texts=False):
+            used |= message[3]
+        table = KeywordTable(box.keywords, used)
+        if table.dropped_bits:
+            for slot, name in enumerate(box.keywords):
+                if table.dropped_bits >> slot & 1:
+                    lost[slot] = [name, []]
+            for message in again.messages(texts=False):
+                bits = message[3] & table.dropped_bits
+                for slot, entry in lost.items():
+                    if bits >> slot & 1:
+                        entry[1].append(message[0])
+    finally:
+        os.close(fd)
+    for name, uids in lost.values():
+        result["lost_keywords"].append(errors.printable(name))
+        result["warnings"].append("keyword {} has no letter left of Maildir's 26 and is lost on UIDs {}".format(
+            errors.printable(name), ranges(uids)))
+    return table
+
+
+def ranges(uids):
+    """[1, 2, 3, 7] → "1:3,7"."""
+    out = []
+    for uid in uids:
+        if out and out[-1][1] == uid - 1:
+            out[-1][1] = uid
+        else:
+            out.append([uid, uid])
+    return ",".join(str(first) if first == last else "{}:{}".format(first, last) for first, last in out)

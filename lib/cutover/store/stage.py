@@ -9,8 +9,8 @@ import os
 import shutil
 import time
 
-from . import delta, errors, existing, index, maildir, marker, mbox, mbx, source
-from .keywords import KeywordTable
+from . import delta, errors, existing, index, maildir, marker, mbox, salvage, source
+from .keywords import KeywordTable, keywords_of
 from .names import Names
 
 TRIES = 3  # how often a folder is read again that changed while it was read
@@ -157,7 +157,7 @@ def convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progr
         if spool is not None:
             fd, spool_box = spool.open(uid, gid, strict)
             descriptors.append(fd)
-        keywords = keyword_table(found, box, user, strict, result) if box else KeywordTable([])
+        keywords = keywords_of(found, box, user, strict, result) if box else KeywordTable([])
         uidvalidity = (box.uidvalidity if box else 0) or fallback_uidvalidity
         usable = state is not None and state["result"]["head_uidvalidity"] == uidvalidity and not state["result"][
             "renumbered"] and index.intact(user, name, state)
@@ -189,11 +189,11 @@ def convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progr
         result["keywords"] = keywords.names
         for mailbox in (box, spool_box):
             if mailbox is not None:
-                salvage(user, name, mailbox.fd, mailbox.damage)
+                salvage.set_aside(user, name, mailbox.fd, mailbox.damage)
                 result["damage"] += [dict(item, file=mailbox.file) for item in mailbox.damage]
         if box is not None:
             result["expunged"] = box.expunged
-        result["warnings"] += notes(result)
+        result["warnings"] += salvage.notes(result)
         return result
     finally:
         for open_one in (writer, notes_of_index):
@@ -238,85 +238,6 @@ def clear_folder(user, name):
 
 def folder_guid(user, name, uidvalidity):
     return maildir.guid(os.fsencode(user["host"]), os.fsencode(user["user"]), name, b"%d" % uidvalidity)
-
-
-def keyword_table(found, box, user, strict, result):
-    """The folder's keyword letters. With more than 26 names a pass over the message lines finds those in use."""
-    if sum(1 for name in box.keywords if name) <= 26:
-        return KeywordTable(box.keywords)
-    used = 0
-    lost = {}
-    fd, again = found.open(user.get("uid"), user.get("gid"), strict)
-    try:
-        for message in again.messages(texts=False):
-            used |= message[3]
-        table = KeywordTable(box.keywords, used)
-        if table.dropped_bits:
-            for slot, name in enumerate(box.keywords):
-                if table.dropped_bits >> slot & 1:
-                    lost[slot] = [name, []]
-            for message in again.messages(texts=False):
-                bits = message[3] & table.dropped_bits
-                for slot, entry in lost.items():
-                    if bits >> slot & 1:
-                        entry[1].append(message[0])
-    finally:
-        os.close(fd)
-    for name, uids in lost.values():
-        result["lost_keywords"].append(errors.printable(name))
-        result["warnings"].append("keyword {} has no letter left of Maildir's 26 and is lost on UIDs {}".format(
-            errors.printable(name), ranges(uids)))
-    return table
-
-
-def ranges(uids):
-    """[1, 2, 3, 7] → "1:3,7"."""
-    out = []
-    for uid in uids:
-        if out and out[-1][1] == uid - 1:
-            out[-1][1] = uid
-        else:
-            out.append([uid, uid])
-    return ",".join(str(first) if first == last else "{}:{}".format(first, last) for first, last in out)
-
-
-def notes(result):
-    """Warnings about a folder that was converted."""
-    texts = []
-    if result["renumbered"]:
-        texts.append("UIDs do not rise, or lie above UIDLAST: renumbered under a new UIDVALIDITY, as c-client would")
-    if result.get("bare_lf"):
-        texts.append("{} messages hold bare LFs: their size grows by the CRs Dovecot adds".format(result["bare_lf"]))
-    for item in result["damage"]:
-        aside = ", {} bytes set aside".format(item["length"]) if item["length"] else ""
-        texts.append("{}: {} at byte {}{}".format(item["kind"], item["what"], item["offset"], aside))
-    return texts
-
-
-def salvage(user, name, fd, damage):
-    """Set the damaged ranges of a folder aside as files: <salvage>/<folder>/<offset>-<length>."""
-    if not user.get("salvage"):
-        return
-    for item in damage:
-        if not item["length"]:
-            continue
-        directory = os.path.join(os.fsencode(user["salvage"]), name or b"INBOX")
-        path = os.path.join(directory, b"%d-%d" % (item["offset"], item["length"]))
-        try:
-            os.makedirs(directory, maildir.DIRECTORY_MODE, exist_ok=True)
-            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, maildir.FILE_MODE)
-            try:
-                position, end = item["offset"], item["offset"] + item["length"]
-                while position < end:
-                    block = os.pread(fd, min(mbx.CHUNK, end - position), position)
-                    if not block:
-                        break
-                    position += os.write(target, block)
-            finally:
-                os.close(target)
-        except OSError as error:
-            raise maildir.space_error(error, path) from error
-        item["set_aside"] = errors.printable(path)
 
 
 def fallback_uidvalidity(new_folders, name, found=None):
