@@ -164,8 +164,12 @@ def folder_list(connection, pattern="*", command="list"):
 
 @contextlib.contextmanager
 def mounted(base):
-    """An overlay over the base, with /dev and /proc, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="cutover-store-", dir="/var/tmp") as scratch:
+    """An overlay over the base, with /dev and /proc, gone afterwards. What a killed test run left goes before."""
+    for left in pathlib.Path("/var/tmp").glob("cutover-store-*-*"):
+        if not os.path.exists(f"/proc/{left.name.split('-')[2]}"):
+            unmount(left / "root")
+            subprocess.run(["rm", "-rf", "--one-file-system", str(left)], check=False)
+    with tempfile.TemporaryDirectory(prefix=f"cutover-store-{os.getpid()}-", dir="/var/tmp") as scratch:
         top = pathlib.Path(scratch)
         for name in ("upper", "work", "root"):
             (top / name).mkdir()
@@ -177,8 +181,12 @@ def mounted(base):
             call("mount", "-t", "proc", "proc", str(root / "proc"))
             yield root
         finally:
-            for path in (root / "proc", root / "dev", root):
-                subprocess.run(["umount", "-l", str(path)], check=False, stderr=subprocess.DEVNULL)
+            unmount(root)
+
+
+def unmount(root):
+    for path in (root / "proc", root / "dev", root):
+        subprocess.run(["umount", "-l", str(path)], check=False, stderr=subprocess.DEVNULL)
 
 
 def mutf7(text):
