@@ -56,34 +56,41 @@ to_option = click.option("--to", "last", metavar="STEP", help="Last step; withou
 @cutover.command()
 @json_option
 @to_option
+@click.option("--traffic", "rate", type=click.FloatRange(0, 200), default=0.0, metavar="N",
+              help="Meanwhile send N messages a second through both MX, let users read and move mail, and find every "
+                   "accepted message exactly once on each side at the end.")
+@click.option("--messages", "least", type=int, default=0, metavar="N", help="With --traffic: at least N messages in all.")
+@click.option("--rollback-from", metavar="STEP", help="Go as far as STEP, then roll everything back.")
 @click.option("--keep-lab", is_flag=True, help="Leave the lab running afterwards.")
-def rehearse(as_json, last, keep_lab):
+def rehearse(as_json, last, rate, least, rollback_from, keep_lab):
     """Move the whole mail service of the lab, unattended, and prove that it worked.
 
     Starts the lab with its seeded mail, executes every notebook in order, and ends with a summary. Exit status 0 only
-    when every step passed its verify according to the journal.
+    when every step passed its verify according to the journal, and with --traffic only when no message is lost or double.
     """
     from cutover import runbook, site
     from cutover.lab import control
-    from cutover.run import folder, papermill
+    from cutover.run import folder
     from cutover.run import rehearse as rehearsal
 
-    names = runbook.between(None, last)
+    names = runbook.between(None, rollback_from or last)
+    if rollback_from:
+        names.append("rollback")
     parameters = site.load(LAB_SITE)
-    failed = None
+    run = failed = None
     _say("lab: up, with its seeded mail …")
     control.up(fresh=True, seed=True, say=_say)
     try:
         run = folder.create(parameters, "rehearse")
         _say(f"run: {run.path}")
-        try:
-            rehearsal.steps(parameters, run, names, _say)
-        except papermill.StepFailed as error:
-            failed = error
+        rehearsal.steps(parameters, run, names, _say, rate=rate, least=least)
+    except errors.CutoverError as error:
+        failed = error
     finally:
         if not keep_lab:
             control.down()
-    click.echo(json.dumps(rehearsal.as_json(run), indent=1) if as_json else repr(rehearsal.told(run)))
+    if run is not None:
+        click.echo(json.dumps(rehearsal.as_json(run), indent=1) if as_json else repr(rehearsal.told(run)))
     if failed is not None:
         raise failed
 

@@ -131,13 +131,14 @@ class _StoreChange(changes.Change):
     def _state(self, hosts):
         return read_store(hosts, self.host, self._plan(hosts), "state")
 
-    def _convert(self, hosts, report, command):
-        errors, said, totals = [], [], {}
+    def _convert(self, hosts, report, command, passable=()):
+        """Run one of the store's writing commands. → its totals, with `passed` the errors of a kind that is let pass."""
+        errors, said, totals = [], [], {"passed": []}
 
         def event(data):
             report(data)
             if data.get("event") == "error":
-                errors.append(data)
+                (totals["passed"] if data["kind"] in passable else errors).append(data)
             elif data.get("event") == "end":
                 totals.update({key: totals.get(key, 0) + value if isinstance(value, int | float) else value
                                for key, value in data.items()})
@@ -146,7 +147,7 @@ class _StoreChange(changes.Change):
             users = [each for each in self.users if (each["user"] not in self.salvage) == strict]
             if users:
                 result = run_store(hosts, self.host, {**self._plan(hosts), "users": users, "strict": strict}, command, event)
-                if result.rc and not errors:
+                if result.rc and not errors and not totals["passed"]:
                     said.append(f"it ended with {result.rc} and said: "
                                 + (result.err.decode("utf-8", "backslashreplace").strip()[-500:] or "nothing"))
         if errors or said:
@@ -155,6 +156,10 @@ class _StoreChange(changes.Change):
                 + "; ".join([*(_told(error) for error in errors[:10]), *said])
                 + ". The other users are done. Mend the cause and run this step again: it goes on with what is missing.")
         return totals
+
+
+def _totals(totals):
+    return ", ".join(f"{key} {value}" for key, value in totals.items() if key not in ("event", "time", "passed"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,8 +186,7 @@ class Convert(_StoreChange):
         return changes.Settled(True, f"all {len(state)} users published by {self.run}")
 
     def apply(self, hosts, report):
-        totals = self._convert(hosts, report, "convert-users")
-        return ", ".join(f"{key} {value}" for key, value in totals.items() if key not in ("event", "time"))
+        return _totals(self._convert(hosts, report, "convert-users"))
 
     def inverse(self):
         return Unpublish(self.host, self.run, self.work, self.jobs, self.users)
@@ -212,9 +216,11 @@ class Presync(_StoreChange):
         return changes.Settled(False, "a pass is made each time it is asked for")
 
     def apply(self, hosts, report):
-        totals = self._convert(hosts, report, "presync")
+        # a mailbox that is written to all the time while it is read is left to the next pass, or to the outage
+        totals = self._convert(hosts, report, "presync", passable=("ShortRead",))
+        busy = "".join(f"; left to the next pass: {each['file']}" for each in totals["passed"])
         return ", ".join(f"{key} {totals[key]}" for key in ("staged", "messages", "bytes", "written", "renamed", "removed",
-                                                          "unchanged", "seconds") if key in totals)
+                                                          "unchanged", "seconds") if key in totals) + busy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,8 +246,7 @@ class Unpublish(_StoreChange):
         return changes.Settled(True, f"no user is published by {self.run}")
 
     def apply(self, hosts, report):
-        totals = self._convert(hosts, report, "unpublish")
-        return ", ".join(f"{key} {value}" for key, value in totals.items() if key not in ("event", "time"))
+        return _totals(self._convert(hosts, report, "unpublish"))
 
     def inverse(self):
         return Convert(self.host, self.run, self.work, self.jobs, self.users)

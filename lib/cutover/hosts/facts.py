@@ -56,6 +56,21 @@ def queue(hosts, name: str) -> dict:
     return parse_queue(hosts.run(name, ["mailq"], sudo=True, check=False).text)
 
 
+def waiting(hosts, name: str, patience: float = 15.0) -> dict:
+    """What stands in a host's queue now and still does after `patience` seconds, in parse_queue's shape.
+
+    A busy MX always has some message in its queue for a moment; what stays is what matters. An empty queue answers at once.
+    """
+    first = queue(hosts, name)
+    left = first["items"]
+    deadline = time.monotonic() + patience
+    while left and time.monotonic() < deadline:
+        time.sleep(0.5)
+        now = {item.partition(" ")[0]: item for item in queue(hosts, name)["items"]}
+        left = [now[item.partition(" ")[0]] for item in left if item.partition(" ")[0] in now]
+    return {"requests": len(left), "items": left}
+
+
 def parse_map_dump(out: bytes) -> list:
     """The output of `makemap -u`: `[[key, value], …]`, sorted; text with surrogates for raw 8-bit bytes."""
     pairs = []

@@ -461,6 +461,16 @@ class Session:
         with self._during(f"searching {name}", folder=name):
             return sorted(self.client.search("ALL"))
 
+    def headers(self, name: str, header: str) -> dict[int, str]:
+        """{UID: value of a header field, stripped, "" where there is none} of all messages."""
+        uids, found = self.all(name), {}
+        for start in range(0, len(uids), 500):
+            part = uids[start : start + 500]
+            ask, key = f"BODY.PEEK[HEADER.FIELDS ({header.upper()})]", f"BODY[HEADER.FIELDS ({header.upper()})]".encode()
+            for uid, raw in self._bodies(name, part, ask, key).items():
+                found[uid] = raw.decode("utf-8", "backslashreplace").partition(":")[2].strip()
+        return found
+
     def fetch(self, name: str, uid: int) -> bytes:
         """The bytes of one message as sent, without marking it seen."""
         self._examine(name)

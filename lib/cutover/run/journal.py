@@ -13,6 +13,7 @@ import getpass
 import hashlib
 import json
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ NAME = "journal.jsonl"
 BLOBS = "blobs"
 ZEROS = "0" * 64
 LONG = 4096         # bytes of a text that stand in the journal itself
+BEYOND = re.compile(r"\n… \d+ bytes, whole in blobs/([0-9a-f]{64})\.txt\Z")     # ends a text that goes on beside it
 BOUNDED = ("output", "error", "text", "undo")   # what may be long; all else is needed whole by a rerun or a rollback
 
 

@@ -26,7 +26,7 @@ def write(run, parameters, why: str) -> dict:
     raw = files.pop(journal.NAME)[1]
     lines = raw.splitlines()
     key = signers.key(parameters)
-    said = {
+    written = {
         "format": FORMAT, "run": run.name, "site": parameters.name, "kind": parameters.kind, "why": why, "made": journal.now(),
         "by": journal._who(), "signer": signing.fingerprint(signing.public_of(key)),
         "journal": {"events": len(lines), "head": hashlib.sha256(lines[-1]).hexdigest() if lines else journal.ZEROS},
@@ -35,11 +35,11 @@ def write(run, parameters, why: str) -> dict:
         "lock": _file(site.PROJECT / "requirements.lock"), "known_hosts": _file(parameters.ssh.known_hosts),
         "parameters": parameters.digest,
     }
-    data = json.dumps(said, indent=1, sort_keys=True).encode() + b"\n"
+    data = json.dumps(written, indent=1, sort_keys=True).encode() + b"\n"
     signature = signing.sign(data, key, signers.NAMESPACE)
     run.keep(NAME, data)
     run.keep(SIGNATURE, signature)
-    return said
+    return written
 
 
 def pause(run, parameters, why: str):
@@ -49,6 +49,14 @@ def pause(run, parameters, why: str):
     except (errors.CutoverError, OSError) as error:
         run.journal.append("record-unsigned", why=why, error=f"{type(error).__name__}: {error}")
         return None
+
+
+def told(written) -> str:
+    """A line for the terminal; the head in it, kept elsewhere, tells an older copy of the folder from the newest."""
+    if written is None:
+        return "record: NOT signed; the journal says why"
+    return (f"record: signed with {written['signer']}; {written['journal']['events']} events, "
+            f"head {written['journal']['head'][:16]}")
 
 
 def survey(path) -> dict:

@@ -1,36 +1,43 @@
 """The whole cutover, unattended: every notebook in order by papermill, against the lab or a site."""
 
 import contextlib
-import functools
+import json
 
-from cutover import hosts, runbook
-from cutover.run import outage, papermill, report, summary
+from cutover import errors, hosts, runbook
+from cutover.run import lease, outage, papermill, record, report, summary
 from cutover.ui import tables
 
 
-def _reported(function):
-    """However the steps end, the run's report says what became of them."""
-    @functools.wraps(function)
-    def call(parameters, run, names, say, **options):
-        try:
-            return function(parameters, run, names, say, **options)
-        finally:
-            report.write_if_possible(run, say)
-
-    return call
+class LedgerFailed(errors.CutoverError):
+    """A message that an MX accepted is not there exactly once at the end of a rehearsal."""
 
 
-@_reported
-def steps(parameters, run, names, say, watch=True):
+def steps(parameters, run, names, say, watch=True, rate=0.0, least=0):
     """Execute steps in order; stops at the first that does not pass (papermill.StepFailed). One process a run (RunBusy).
 
-    `say(text)` is told what goes on. With `watch`, the outage is measured from outside meanwhile.
+    `say(text)` is told what goes on. With `watch`, the outage is measured from outside meanwhile; with a `rate`, that many
+    messages a second are sent meanwhile, `least` in all, users read and move mail, and a ledger is drawn up at the end.
     """
-    with run.alone("run"), hosts.Hosts(parameters) as reached, \
-            outage.Watch(reached, run) if watch else contextlib.nullcontext():
-        for name in names:
-            say(f"{runbook.number(name):2d}  {name} …")
-            papermill.execute(parameters, run, name)
+    if rate:
+        from cutover.lab import traffic
+    with run.alone("run"), hosts.Hosts(parameters) as reached, lease.passed_on() as give_back, contextlib.ExitStack() as last:
+        # last of all, when the watch has written its last line and the report stands there
+        last.callback(lambda: say(record.told(record.pause(run, parameters, "end of this call"))))
+        last.callback(report.write_if_possible, run, say)
+        last.callback(give_back, reached)
+        with outage.Watch(reached, run) if watch else contextlib.nullcontext(), \
+                traffic.Traffic(reached, run, rate, least) if rate else contextlib.nullcontext() as live:
+            for name in names:
+                say(f"{runbook.number(name):2d}  {name} …")
+                papermill.execute(parameters, run, name)
+        if rate:
+            say(f"    traffic: {live.accepted} messages accepted, {live.acts} acts of reading users; drawing up the ledger …")
+            ledger = traffic.count(reached, run, both=runbook.states(run.journal.events()).get("rollback") != "passed")
+            run.keep("ledger.json", json.dumps(ledger, indent=1, sort_keys=True).encode())
+            run.journal.append("ledger", **ledger)
+            if not ledger["passed"]:
+                raise LedgerFailed("the ledger of live traffic is not even: " + "; ".join(
+                    summary.ledger(run.journal.events())) + f". Which ones: {run.path / 'ledger.json'}")
 
 
 def told(run) -> tables.Stack:
@@ -40,6 +47,7 @@ def told(run) -> tables.Stack:
         tables.Table(["", "step", "state", "seconds", "changes", "checks passed"], summary.steps(events), "Steps"),
         tables.Table(["outage", "measured from outside"], summary.windows(run)),
         tables.Text(f"Verified: {summary.verified(events)}"),
+        *(tables.Text(f"Ledger: {text}") for text in summary.ledger(events)),
         tables.Text(f"Run folder: {run.path}"))
 
 
@@ -50,4 +58,4 @@ def as_json(run) -> dict:
     return {"run": str(run.path), "steps": [dict(zip(keys, row, strict=True)) for row in summary.steps(events)],
             "outage": {window.kind: {"began": window.began, "ended": window.ended, "seconds": window.seconds}
                        for window in outage.windows(run.path / outage.NAME)},
-            "verified": summary.verified(events)}
+            "verified": summary.verified(events), "ledger": summary.ledger(events)}

@@ -28,6 +28,7 @@ class Attempt:
     applied: int = 0            # changes done, over all attempts
     checks: list = dataclasses.field(default_factory=list)
     error: str = ""
+    waiting: bool = False       # for an approval
 
     @property
     def seconds(self) -> float | None:
@@ -87,6 +88,7 @@ def attempts(events) -> dict:
 
 def _take(one, event):
     kind = event["event"]
+    one.waiting = kind == "approval-missing"
     if kind == "planned":
         one.plan, one.hash, one.reason = event["changes"], event["hash"], event["reason"]
     elif kind == "approved":
@@ -103,7 +105,21 @@ def approval(one: Attempt) -> str:
         return ""
     if one.approved == "nothing to do":
         return "nothing to approve"
-    return one.by if one.approved in ("person", one.by) else f"{one.by} ({one.approved})"
+    return one.by if one.approved in ("person", "signed", one.by) else f"{one.by} ({one.approved})"
+
+
+def stopped(events, kind: str) -> tuple:
+    """(began, ended) of an outage by the journal: from the first change that stopped something to the verify that saw it
+    back. None: not yet. `kind`: outage.READING or outage.DELIVERY."""
+    stop, restore = {"reading": ("stop-imap", "restore-imap"), "delivery": ("stop-sendmail", "restore-sendmail")}[kind]
+    began = ended = None
+    for event in events:
+        if event["event"] == "intent" and event["step"] == stop and (began is None or ended is not None):
+            began, ended = at(event), None
+        elif event["event"] == "verified" and event["passed"] and event["step"] in (restore, "rollback") and began is not None \
+                and ended is None:
+            ended = at(event)
+    return began, ended
 
 
 def warnings(found: dict) -> list:

@@ -42,5 +42,15 @@ def verified(events) -> str:
     return "nothing was verified"
 
 
+def ledger(events) -> list:
+    """What the last ledger of live traffic says, a line a side; empty where there was no traffic."""
+    last = next((event for event in reversed(events) if event["event"] == "ledger"), None)
+    if last is None:
+        return []
+    return [f"{last['accepted']} messages accepted"] + [
+        f"{side} server: {len(last[side]['lost'])} lost, {len(last[side]['double'])} double"
+        for side in ("old", "new") if last[side]]
+
+
 def _at(event):
     return datetime.datetime.fromisoformat(event["time"]).timestamp()

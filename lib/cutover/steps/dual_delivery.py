@@ -26,7 +26,7 @@ def probe(hosts, site):
         backup = facts.userdb_backup(hosts, name, backup_path(site, hosts.run_name))
         return {"source": _text(source), "backup": None if backup is None else _text(backup),
                 "map": facts.userdb_map(hosts, name, site.userdb.map),
-                "routes": facts.routes(hosts, name, users), "queued": facts.queue(hosts, name)["requests"]}
+                "routes": facts.routes(hosts, name, users), "queued": facts.waiting(hosts, name)["requests"]}
 
     return {"mx": hosts.each(site.roles.mx, of)}
 
@@ -74,7 +74,7 @@ def verify(found, site):
         if others:
             checks.append(steps.Check(f"Which mail users does {name} route elsewhere?", "none, or known forwards",
                                       ", ".join(others[:8]), True, "see that each of them is meant", warning=True))
-        checks.append(steps.equal(f"Is the queue of {name} empty?", "0 queued", f"{mx['queued']} queued",
+        checks.append(steps.equal(f"Does no mail stay in the queue of {name}?", "0 stay", f"{mx['queued']} stay",
                                   "`mailq` there; run this step again"))
     sources = {mx["source"] for mx in found["mx"].values()}
     checks.append(steps.Check("Is the userdb the same on every MX?", "identical",

@@ -39,7 +39,7 @@ def probe(hosts, site):
     found["space"] = on(new, _space, new, site.new_store.work)
     found["survey"] = on(new, _survey, site, found["users"][new])
     found["mx"] = {name: {"userdb": on(name, _userdb, name, site.userdb.source),
-                          "queue": on(name, facts.queue, name)} for name in site.roles.mx}
+                          "queue": on(name, facts.waiting, name)} for name in site.roles.mx}
     return found
 
 
@@ -269,10 +269,10 @@ def _mx(found, site):
         else:
             sources[name] = mx["userdb"]["value"]
         if "error" in mx["queue"]:
-            yield _failed(f"Is the queue of {name} empty?", "0 queued", mx["queue"], "")
+            yield _failed(f"Does no mail stay in the queue of {name}?", "0 stay", mx["queue"], "")
         else:
             queue = mx["queue"]["value"]
-            yield steps.Check(f"Is the queue of {name} empty?", "0 queued", f"{queue['requests']} queued"
+            yield steps.Check(f"Does no mail stay in the queue of {name}?", "0 stay", f"{queue['requests']} stay"
                               + (f": {queue['items'][0]}" if queue["items"] else ""), queue["requests"] == 0,
                               "`sendmail -q -v` there; what cannot go out: look at its reason")
     if len(sources) == len(found["mx"]):

@@ -16,7 +16,7 @@ CONFIRM = False
 def probe(hosts, site):
     """`{"hosts": as stop-sendmail, "mx": {host: {"requests", "items"}}}`"""
     return {"hosts": hosts.each(site.mail_hosts, lambda name: stop_sendmail.read_host(hosts, site, name)),
-            "mx": hosts.each(site.roles.mx, lambda name: facts.queue(hosts, name))}
+            "mx": hosts.each(site.roles.mx, lambda name: facts.waiting(hosts, name))}
 
 
 def plan(found, site):
@@ -46,7 +46,7 @@ def verify(found, site):
         ]
     for name, queue in found["mx"].items():
         left = "; ".join(queue["items"][:3])
-        checks.append(steps.Check(f"Is the queue of {name} empty?", "0 queued", f"{queue['requests']} queued"
+        checks.append(steps.Check(f"Does no mail stay in the queue of {name}?", "0 stay", f"{queue['requests']} stay"
                                   + (f": {left}" if left else ""), queue["requests"] == 0,
                                   "the reason stands beside each message in `mailq`; run this step again"))
     return checks

@@ -3,6 +3,7 @@ define(`confPRIVACY_FLAGS', `needmailhelo,authwarnings')dnl
 define(`confTO_IDENT', `0')dnl
 define(`confTO_CONNECT', `10s')dnl
 define(`confTO_ICONNECT', `5s')dnl
+define(`confTO_INITIAL', `20s')dnl
 define(`confQUEUE_LA', `500')dnl
 define(`confREFUSE_LA', `1000')dnl
 define(`confDELAY_LA', `0')dnl
