@@ -27,6 +27,7 @@ EXAMPLES = [
     mail.AwaitDeliveries("mailboxold", ["dmail"], 300),
     mail.SendTestMail("postino3", 25, "t@lab.test", "alice@lab.test", "alice", "r1-ham", False),
     conversion.Convert("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
+    conversion.ConvertAgain("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
     conversion.Presync("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
     conversion.Unpublish("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
 ]

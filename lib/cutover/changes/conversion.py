@@ -193,6 +193,29 @@ class Convert(_StoreChange):
 
 
 @dataclasses.dataclass(frozen=True)
+class ConvertAgain(Convert):
+    """Take back the published trees of users whose mail was found different, and convert them anew."""
+
+    kind: ClassVar[str] = "convert-again"
+
+    def title(self):
+        return f"take back and convert again {len(self.users)} users"
+
+    def describe(self):
+        lines = [f"python3 {self.work}/{self.run}/{PYZ} unpublish --plan unpublish.plan.json --events -",
+                 f"{', '.join(each['user'] for each in self.users)}: the published tree is set aside in "
+                 f"{self.work}/{self.run}/unpublished/", super().describe()]
+        return "\n".join(lines)
+
+    def settled(self, hosts):
+        return changes.Settled(False, "it is done each time it is asked for")
+
+    def apply(self, hosts, report):
+        self._convert(hosts, report, "unpublish")
+        return super().apply(hosts, report)
+
+
+@dataclasses.dataclass(frozen=True)
 class Presync(_StoreChange):
     """Bring each user's staged tree up to date while users still work, so that the outage pays for what changed since."""
 

@@ -1,5 +1,7 @@
 """MBX folders become Maildir++ on the new server; each user's tree is published atomically, the earlier one set aside."""
 
+import re
+
 from cutover import changes, steps
 from cutover.changes import conversion
 from cutover.hosts import facts
@@ -11,14 +13,17 @@ REQUIRES = ["stop-imap", "stop-sendmail"]
 REVERSIBLE = True
 CONFIRM = False
 
+RESUMING = ("restore-sendmail", "restore-imap", "rollback")
+
 
 def probe(hosts, site):
-    """`{"users": getent's on the new host, "strangers": users the hosts differ in, "state": what `store state` says}`"""
+    """`{"users": getent's on the new host, "strangers": users the hosts differ in, "again": unequal(), "state": what `store
+    state` says}`"""
     sides = hosts.each(site.mail_hosts, lambda name: facts.users(hosts, name))
     users = sides[site.roles.new]
     plan_json = conversion.store_plan(site, hosts.run_name, users, site.new_store.jobs)
     return {"users": users, "strangers": preflight.strangers(sides, site),
-            "state": conversion.read_store(hosts, site.roles.new, plan_json, "state")}
+            "again": unequal(hosts.history), "state": conversion.read_store(hosts, site.roles.new, plan_json, "state")}
 
 
 def plan(found, site):
@@ -28,12 +33,34 @@ def plan(found, site):
             "does not know would be left behind or lie with the wrong owner. Make them equal (passwd, NIS or LDAP), then run "
             "this step again.")
     state = found["state"]["users"]
-    todo = [user for user in found["users"] if not state.get(user["user"], {}).get("published")]
-    if not todo:
+    published = {name for name, each in state.items() if each["published"]}
+    listed = []
+    for kind, users in ((conversion.Convert, [user for user in found["users"] if user["user"] not in published]),
+                        (conversion.ConvertAgain, [user for user in found["users"]
+                                                   if user["user"] in published.intersection(found.get("again", []))])):
+        if users:
+            store = conversion.store_plan(site, found["run"], users, site.new_store.jobs)
+            listed.append(kind(site.roles.new, found["run"], store["work"], store["jobs"], store["users"],
+                               conversion.salvaged(site, store["users"])))
+    if not listed:
         return changes.Plan(reason=f"all {len(state)} users are published by this run")
-    store = conversion.store_plan(site, found["run"], todo, site.new_store.jobs)
-    return changes.Plan((conversion.Convert(site.roles.new, found["run"], store["work"], store["jobs"], store["users"],
-                                            conversion.salvaged(site, store["users"])),))
+    return changes.Plan(tuple(listed))
+
+
+def unequal(events) -> list:
+    """Users whose mail the last verify found different, and whose trees nobody can have used since; see plan.
+
+    Once delivery or reading was resumed, a published tree holds what exists nowhere else, and is never taken back here.
+    """
+    users = []
+    for event in events:
+        if event["event"] == "verified" and event["step"] == "verify":
+            found = [re.fullmatch(r"Is (\S+)'s mail the same on both sides\?", check["question"])
+                     for check in event["checks"] if not check["passed"]]
+            users = [match[1] for match in found if match]
+        elif event["event"] == "applied" and event["step"] == ID or event["event"] == "intent" and event["step"] in RESUMING:
+            users = []
+    return users
 
 
 def stable(found):
