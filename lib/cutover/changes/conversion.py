@@ -8,6 +8,7 @@ from cutover import changes
 from cutover.store import ship
 
 PYZ = "store.pyz"
+BUSY = ("ShortRead", "ShortTail", "ShortHeader", "BadHeader", "BadMessageLine", "BadSize", "BadDate", "UnreadableMail")
 
 
 def store_plan(site, run: str, users: list, jobs: int) -> dict:
@@ -239,8 +240,9 @@ class Presync(_StoreChange):
         return changes.Settled(False, "a pass is made each time it is asked for")
 
     def apply(self, hosts, report):
-        # a mailbox that is written to all the time while it is read is left to the next pass, or to the outage
-        totals = self._convert(hosts, report, "presync", passable=("ShortRead",))
+        # a mailbox that is written to while it is read is left to the next pass, or to the outage; an append that is
+        # under way looks like damage, and real damage is for the conversion to judge
+        totals = self._convert(hosts, report, "presync", passable=BUSY)
         busy = "".join(f"; left to the next pass: {each['file']}" for each in totals["passed"])
         return ", ".join(f"{key} {totals[key]}" for key in ("staged", "messages", "bytes", "written", "renamed", "removed",
                                                           "unchanged", "seconds") if key in totals) + busy
