@@ -9,10 +9,12 @@ from pathlib import Path
 
 import click
 
-from cutover import errors
+from cutover import errors, secrets
 
 GROUPS = {
     "lab": ("cutover.lab.cli", "Start, stop and enter the rehearsal lab."),
+    "record": ("cutover.run.cli_record", "Verify the record of a run, offline; compare two runs."),
+    "lease": ("cutover.run.cli_lease", "See who is at work on a site, or break a lease left behind."),
 }
 LAB_SITE = "parameters/lab.yaml"
 
@@ -204,15 +206,30 @@ def rollback(run_dir, site_file, as_json):
 
 @cutover.command()
 @run_option
-@click.option("--step", "step_id", required=True, metavar="STEP", help="The step whose plan is approved.")
-@click.option("--plan", "plan_hash", required=True, metavar="HASH", help="The plan's hash, 16 digits or more, as shown.")
-def approve(run_dir, step_id, plan_hash):
-    """Approve one plan of a step, by its hash, after typing what it asks for."""
+@click.option("--step", "step_id", metavar="STEP", help="The step whose plan is approved.")
+@click.option("--plan", "plan_hash", metavar="HASH", help="The plan's hash, 16 digits or more, as shown.")
+@click.option("--drift", is_flag=True, help="Instead: approve that the run goes on with other code, notebooks or parameters.")
+@click.option("--site", "site_file", metavar="FILE", help="Parameters file; without it, the copy in the run's folder.")
+@click.option("--key", metavar="FILE", help="Signing key: a private key file, or a public one whose private key ssh-agent holds. "
+                                            "Without it, the first key of ssh-agent that may approve.")
+def approve(run_dir, step_id, plan_hash, drift, site_file, key):
+    """Approve one plan of a step, by its hash, after typing what it asks for. The approval is a signature (ssh-keygen -Y).
+
+    Where two people have to approve, each runs this command with a key of their own.
+    """
     from cutover import runbook, site
     from cutover.run import approval, folder
+    from cutover.run import drift as drifting
 
+    if drift == bool(step_id or plan_hash) or bool(step_id) != bool(plan_hash):
+        raise click.UsageError("give --step and --plan, or --drift")
     current = folder.Run(run_dir)
-    parameters = site.load(current.path / "parameters.yaml")
+    parameters = site.load(site_file or current.path / "parameters.yaml")
+    if drift:
+        given = drifting.approve(current, parameters, lambda what: click.prompt(
+            f"This run would go on with other {what}.\nTo approve, type {current.name}"), key)
+        click.echo(f"approved by {given.signer.principal} until {given.expires}")
+        return
     step = runbook.step(step_id)
     planned = [event for event in current.journal.events() if event["event"] == "planned" and event["step"] == step_id]
     if len(plan_hash) < 16 or not planned or not planned[-1]["hash"].startswith(plan_hash):
@@ -221,8 +238,9 @@ def approve(run_dir, step_id, plan_hash):
     for change in planned[-1]["changes"]:
         click.echo(f"- {change['target']}: {change['title']}\n{change['text']}\n")
     typed = click.prompt(f"To approve, type {approval.confirmation(step, parameters)}")
-    given = approval.give(current, parameters, step, planned[-1]["hash"], typed)
-    click.echo(f"approved by {given.by} at {given.time}")
+    given = approval.give(current, parameters, step, planned[-1]["hash"], typed, key)
+    click.echo(f"approved by {given.by} at {given.time}"
+               + (f"; this step needs {approval.needed(step)} people" if approval.needed(step) > 1 else ""))
 
 
 @cutover.command(context_settings={"ignore_unknown_options": True})
@@ -267,5 +285,5 @@ def main():
     try:
         cutover(prog_name="cutover")
     except errors.CutoverError as error:
-        click.echo(f"cutover: {error}", err=True)
+        click.echo(f"cutover: {secrets.redact(str(error))}", err=True)
         sys.exit(1)

@@ -5,6 +5,7 @@ Spellings in which a value may travel (JSON, HTML, URL, base64, a Python literal
 """
 
 import base64
+import contextlib
 import html
 import json
 import re
@@ -71,9 +72,15 @@ def redact_value(value):
     return value
 
 
-def forget() -> None:
-    """Empty the registry; for tests."""
+@contextlib.contextmanager
+def apart():
+    """What is registered within is forgotten at the end; for tests."""
     global _pattern
-    with _lock:
-        _labels.clear()
-        _pattern = None
+    before = dict(_labels), _pattern
+    try:
+        yield
+    finally:
+        with _lock:
+            _labels.clear()
+            _labels.update(before[0])
+            _pattern = before[1]

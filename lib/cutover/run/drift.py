@@ -14,8 +14,8 @@ class Drifted(statement.NotApproved):
 
 
 def current(site) -> dict:
-    """`{"code", "notebooks", "parameters", "signers"}`: the digest of each, as things stand."""
-    return {**code.parts(), "parameters": site.digest, "signers": hashlib.sha256(signers.content(site)).hexdigest()}
+    """`{"code", "notebooks", "parameters", "allowed"}`: the digest of each, as things stand."""
+    return {**code.parts(), "parameters": site.digest, "allowed": hashlib.sha256(signers.content(site)).hexdigest()}
 
 
 def begin(run, site) -> dict:
@@ -30,7 +30,7 @@ def known(events) -> dict:
     found = {}
     for event in events:
         if event["event"] in ("run-begun", "drift"):
-            found.update({key: event[key] for key in ("code", "notebooks", "parameters", "signers") if key in event})
+            found.update({key: event[key] for key in ("code", "notebooks", "parameters", "allowed") if key in event})
     return found
 
 
@@ -58,8 +58,8 @@ def told(run, found) -> str:
                            and (name.startswith("notebooks/") == (key == "notebooks")))
             said.append(f"{key} ({', '.join(names[:8]) or 'as it was before the last approved difference'}"
                         f"{' …' if len(names) > 8 else ''})")
-    said += [f"the {key if key != 'signers' else 'allowed signers'} ({before[:12] or 'none'} before, {now[:12]} now)"
-             for key, (before, now) in found.items() if key in ("parameters", "signers")]
+    said += [f"the {key if key != 'allowed' else 'allowed signers'} ({before[:12] or 'none'} before, {now[:12]} now)"
+             for key, (before, now) in found.items() if key in ("parameters", "allowed")]
     return "; ".join(said)
 
 
@@ -82,11 +82,24 @@ def check(run, site, record):
                           f"--run {run.path} --site {site.path} --drift`; else put back what it began with.") from None
     if "parameters" in found:
         run.keep(f"parameters.{site.digest[:8]}.yaml", site.path.read_bytes())
-    if "signers" in found:
-        run.keep(f"{signers.FILE}.{found['signers'][1][:8]}", signers.content(site))
+    if "allowed" in found:
+        run.keep(f"{signers.FILE}.{found['allowed'][1][:8]}", signers.content(site))
     if "code" in found or "notebooks" in found:
         run.keep(f"code.{code.digest()[:8]}.json", json.dumps(code.files(), indent=1, sort_keys=True).encode())
     record("drift", **{key: now for key, (_, now) in found.items()}, what=words, **given.to_json())
+
+
+def approve(run, site, ask, key=None):
+    """Sign the approval of the difference there is now. `ask(words)` shows it and returns what was typed: the run's name.
+    → statement.Given; raises approval.NotConfirmed."""
+    found = difference(run.journal.events(), site)
+    if not found:
+        raise approval.NotConfirmed(f"{run.path}: nothing differs from what the run began with")
+    if site.kind == "rehearsal":
+        raise approval.NotConfirmed(f"{site.name} is a rehearsal: it approves itself")
+    if ask(told(run, found)).strip() != run.name:
+        raise approval.NotConfirmed(f"to approve, type exactly: {run.name}")
+    return statement.give(run, site, "drift", run.name, digest(run.name, found), key)
 
 
 def _approved(run, site, bound):

@@ -11,6 +11,7 @@ import time
 
 from cutover import errors, hosts, runbook, secrets
 from cutover.changes import Plan
+from cutover.hosts import vault
 from cutover.run import approval, code, evidence, lease, record, statement
 
 
@@ -53,6 +54,7 @@ class Engine:
             raise OutOfTurn("mode execute needs run_dir: the folder in which the run is recorded")
         self.site, self.step, self.mode, self.run = site, runbook.step(step_id), mode, run
         self.report = report
+        vault.register(site)
         self.hosts = hosts.Hosts(site)
         self.facts = self.current = self.approved = None
         self.attempt = self.lease = None

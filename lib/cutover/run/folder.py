@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from cutover import errors, site
+from cutover.hosts import vault
 from cutover.run import drift, journal, signers
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -51,6 +52,7 @@ def begin(parameters: site.Site, path: Path) -> "Run":
         if strangers:
             raise NotARun(f"{run.path}: holds {', '.join(strangers[:5])} and no journal, so it is no run's folder. "
                           "Give the folder of a run, or a new one.")
+        vault.register(parameters)
         used, _ = run.keep("parameters.yaml", parameters.path.read_bytes())
         run.journal.append("run-begun", run=path.name, site=parameters.name, kind=parameters.kind, file=used,
                            **drift.begin(run, parameters))

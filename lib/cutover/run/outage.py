@@ -11,7 +11,7 @@ import json
 import threading
 import time
 
-from cutover import errors
+from cutover import errors, secrets
 from cutover.hosts import live, smtp
 
 NAME = "outage.jsonl"
@@ -69,7 +69,7 @@ class Watch:
             except (errors.CutoverError, OSError) as error:
                 said, good = f"{type(error).__name__}: {error}", False
             line = json.dumps({"at": round(began, 3), "took": round(time.time() - began, 3), "kind": kind, "good": good,
-                               "said": said[:200]}, sort_keys=True)
+                               "said": secrets.redact(said)[:200]}, sort_keys=True)
             with self._lock, self.path.open("a") as out:
                 out.write(line + "\n")
             self._stop.wait(max(0.0, EVERY - (time.time() - began)))

@@ -10,6 +10,7 @@ import tempfile
 import nbformat
 
 from cutover import errors, runbook, secrets, site
+from cutover.hosts import vault
 from cutover.run import folder, record
 
 CALLS = {"probe": "probed", "plan": "planned", "approve": "approved", "apply": "applied", "verify": "verified"}
@@ -27,6 +28,7 @@ def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float
     import papermill
     from traitlets.config import Config
 
+    vault.register(parameters)      # this process writes the corrected copy
     template = template or site.PROJECT / "notebooks" / runbook.notebook_name(step_id)
     copy = _free_name(run, template.stem)
     values = {"site": str(parameters.path), "run_dir": str(run.path), "mode": "execute"}
@@ -102,9 +104,13 @@ def correct(copy, events, passed: bool):
         call = next((CALLS[tag] for tag in cell.metadata.get("tags", []) if tag in CALLS), None)
         ran = cell.execution_count is not None and (call is None or call in happened)
         failed = any(output.output_type == "error" for output in cell.outputs)
+        for output in cell.outputs:
+            # a widget shows nothing without its kernel; the same stands beside it as HTML
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
         cell.metadata.papermill["status"] = "failed" if failed else "completed" if ran else "pending"
         if not ran and not failed:
             cell.metadata.papermill["exception"] = None
+    notebook.metadata.pop("widgets", None)
     notebook.metadata.setdefault("papermill", {})["exception"] = None if passed else True
     notebook.metadata["cutover"] = {"verdict": "passed" if passed else "not passed", "source": "journal.jsonl"}
     if not passed and "cutover-verdict" not in (notebook.cells[0].metadata.get("tags") or []):

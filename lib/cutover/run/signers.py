@@ -47,6 +47,6 @@ def in_force(events) -> str:
     """The name of the run's copy at the end of these events."""
     name = FILE
     for event in events:
-        if event.get("event") == "drift" and "signers" in event:
-            name = f"{FILE}.{str(event['signers'])[:8]}"
+        if event.get("event") == "drift" and "allowed" in event:
+            name = f"{FILE}.{str(event['allowed'])[:8]}"
     return name

@@ -95,7 +95,7 @@ def collect(run_path, allowed: bytes, site_name: str, run_name: str, approves: s
         else:
             if not any(given.signer.principal == each.signer.principal or given.signer.key == each.signer.key for each in found):
                 found.append(given)
-    return found, refused
+    return sorted(found, key=lambda each: each.signer.principal), refused
 
 
 def judge(data: bytes, signature: bytes, allowed: bytes, name: str, site_name: str, run_name: str, approves: str, subject: str,

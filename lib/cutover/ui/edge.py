@@ -1,0 +1,25 @@
+"""The edge of a notebook's kernel: whatever leaves it (text, tables, errors, widgets) passes here, and no secret does."""
+
+from cutover import secrets
+
+
+def install():
+    """Remove registered secrets from every message this kernel sends. Outside a kernel, and the second time, nothing."""
+    try:
+        from IPython import get_ipython
+
+        session = get_ipython().kernel.session
+    except (ImportError, AttributeError):
+        return
+    if getattr(session, "cutover_edge", False):
+        return
+    serialize = session.serialize
+
+    def guarded(message, *arguments, **options):
+        for part in ("content", "metadata"):
+            if isinstance(message.get(part), dict | list | str):
+                message = {**message, part: secrets.redact_value(message[part])}
+        return serialize(message, *arguments, **options)
+
+    session.serialize = guarded
+    session.cutover_edge = True
