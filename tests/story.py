@@ -1,19 +1,26 @@
 """Make the recorded facts of the worked example from a rehearsal: `python tests/story.py RUN_DIR`.
 
 The notebooks' explain mode shows parameters/roma1/STEP.json. Its facts are those a rehearsal of the lab read, with the lab's
-names and addresses replaced by the example's. Run it after a change of what a step's probe reads, on a run that was rolled
-back after production-test; then execute the notebooks again (`jupyter nbconvert --execute --inplace`, see the developer's page).
+names and addresses replaced by the example's. The board's explain mode shows the journal of the same night as it stood when
+verify had passed: the rehearsal's own events, shortened to what the board shows, with the example's names, date and people.
+Run it after a change of what a step's probe reads, on a run that was rolled back after production-test; then execute the
+notebooks again with tests/refresh_notebooks.py.
 """
 
+import datetime
+import hashlib
 import json
 import sys
 from pathlib import Path
 
 from cutover import runbook, site
-from cutover.run import folder
+from cutover.run import folder, journal, outage
 
 RUN = "2026-03-14_01_roma1_run"
+BEGAN = datetime.datetime(2026, 3, 14, 21, 0, tzinfo=datetime.UTC)
 SAID = {"lab.test": "roma1.example", "10.77.0.": "192.0.2.", '"ttl": 5,': '"ttl": 60,'}
+WHO, SIGNERS = "operator@control", ("anna", "marco")
+LEFT_OUT = ("change", "inverse", "text", "signers", "file", "boot")     # the board shows none of these
 
 
 def main(run_dir):
@@ -28,9 +35,50 @@ def main(run_dir):
                 facts[event["when"]] = event["facts"]
         text = json.dumps({when: json.loads((run.path / path).read_bytes()) for when, path in facts.items()},
                           indent=1, sort_keys=True)
-        for old, new in {**SAID, run.name: RUN}.items():
-            text = text.replace(old, new)
-        (target / f"{name}.json").write_text(text + "\n")
+        (target / f"{name}.json").write_text(told(text, run) + "\n")
+    night(run, events, target)
+
+
+def told(text, run):
+    """With the example's names."""
+    for old, new in {**SAID, run.name: RUN}.items():
+        text = text.replace(old, new)
+    return text
+
+
+def night(run, events, target):
+    """The journal, outage probes and conversion as they stood when verify had passed."""
+    last = next(place for place, event in enumerate(events) if event["event"] == "verified" and event["step"] == "verify")
+    shift = BEGAN - datetime.datetime.fromisoformat(events[0]["time"])
+    until = datetime.datetime.fromisoformat(events[last]["time"]).timestamp()
+    previous, lines = journal.ZEROS, []
+    for event in events[:last + 1]:
+        kept = {key: value for key, value in event.items() if key not in LEFT_OUT}
+        if kept["event"] == "planned":
+            kept["changes"] = [{"title": change["title"], "target": change["target"]} for change in kept["changes"]]
+        if kept.get("kind") == "rehearsal" and kept["event"] == "approved":
+            kept.update(kind="signed", by=", ".join(SIGNERS[:kept.get("needed", 1)]))
+        elif kept["event"] in ("approved", "run-begun"):
+            kept.update({"kind": "production"} if kept["event"] == "run-begun" else {"by": WHO})
+        kept["time"] = (datetime.datetime.fromisoformat(kept["time"]) + shift).isoformat(timespec="milliseconds")
+        kept.update(prev=previous, who=WHO, **({"site": "roma1"} if "site" in kept else {}))
+        line = told(json.dumps(kept, sort_keys=True), run)
+        previous = hashlib.sha256(line.encode()).hexdigest()
+        lines.append(line)
+    (target / journal.NAME).write_text("".join(line + "\n" for line in lines))
+
+    def kept_lines(path, keys=None):
+        for line in path.read_text().splitlines():
+            entry = json.loads(line)
+            if entry["at"] <= until:
+                for key in {"at", "time"} & set(entry):
+                    entry[key] = round(entry[key] + shift.total_seconds(), 3)
+                yield told(json.dumps({key: entry[key] for key in keys or entry}, sort_keys=True), run) + "\n"
+
+    (target / outage.NAME).write_text("".join(kept_lines(run.path / outage.NAME, ("at", "took", "kind", "good"))))
+    events_of = Path("transcripts") / "convert.events.jsonl"
+    (target / "transcripts").mkdir(exist_ok=True)
+    (target / events_of).write_text("".join(kept_lines(run.path / events_of)))
 
 
 if __name__ == "__main__":

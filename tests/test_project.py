@@ -37,8 +37,9 @@ def test_the_lock_holds_every_pin_and_nothing_unpinned():
     assert pins().items() <= locked.items()
 
 
-def test_there_is_one_notebook_a_step():
-    assert [path.name for path in NOTEBOOKS] == [runbook.notebook_name(name) for name in [*runbook.ORDER, "rollback"]]
+def test_there_is_one_notebook_a_step_and_a_board():
+    assert [path.name for path in NOTEBOOKS] == ["00_board.ipynb", *(
+        runbook.notebook_name(name) for name in [*runbook.ORDER, "rollback"])]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -48,9 +49,12 @@ def test_a_notebook_is_a_document_with_one_call_a_cell(path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     text = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     tags = [cell.metadata.tags[0] for cell in code]
-    assert tags == ["parameters", "open", "probe", "plan", "approve", "apply", "verify"]
+    board = path.stem == "00_board"
+    assert tags == ["parameters", "open", *(
+        ["steps", "outage", "gates", "progress", "world", "timeline", "log"] if board
+        else ["probe", "plan", "approve", "apply", "verify"])]
     for cell in code[2:]:
-        assert cell.source == f"step.{cell.metadata.tags[0]}()"
+        assert cell.source == f"{'night' if board else 'step'}.{cell.metadata.tags[0]}()"
     assert sum(len(cell.source) for cell in text) > 2 * sum(len(cell.source) for cell in code)
     headings = [cell.source.splitlines()[0] for cell in text if cell.source.startswith("## ")]
     assert sum(heading.endswith("?") for heading in headings) >= len(headings) - 1

@@ -20,12 +20,12 @@ def parameters():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run with its report written."""
-    secrets.register("alice", "tr0ub4dor&3")
-    made = recorded.whole(site.load("parameters/lab.yaml"), tmp_path_factory.mktemp("runs") / "2026-03-14_01_lab_run")
-    notebook(made)
-    report.write(made)
-    yield made
-    secrets.forget()
+    with secrets.apart():
+        secrets.register("alice", "tr0ub4dor&3")
+        made = recorded.whole(site.load("parameters/lab.yaml"), tmp_path_factory.mktemp("runs") / "2026-03-14_01_lab_run")
+        notebook(made)
+        report.write(made)
+        yield made
 
 
 @pytest.fixture

@@ -1,31 +1,66 @@
 """The approval form in JupyterLab: a click only records the approval; the next cell checks it."""
 
-import ipywidgets
-
 from cutover import errors
 from cutover.run import approval
-from cutover.ui import tables
+from cutover.ui import live, tables
 
 
-def form(engine, why: str):
-    """A text field, a button and what became of it. Without a browser it shows as text and can do nothing."""
-    wanted = approval.confirmation(engine.step, engine.site)
-    plan_hash = engine.hash()
-    said = ipywidgets.Output()
-    typed = ipywidgets.Text(placeholder=f"type {wanted}", layout={"width": "28em"})
-    button = ipywidgets.Button(description="Approve this plan", button_style="", icon="check")
+class Form:
+    """What to read and to type, and in a browser a field and a button. Elsewhere it says which command does the same."""
 
-    def give(_):
-        said.clear_output()
-        with said:
+    def __init__(self, engine, why: str):
+        self.engine, self.why = engine, why
+        self.hash, self.wanted = engine.hash(), approval.confirmation(engine.step, engine.site)
+
+    def static(self):
+        step, changes = self.engine.step, self.engine.current.changes
+        hosts = sorted({name for change in changes for name in change.target.split(", ")})
+        return tables.Stack(
+            tables.Banner("begun", f"{step.ID} waits for an approval: {tables.count(len(changes), 'change')} on "
+                          + ", ".join(hosts)),
+            tables.Table(["", ""], [["plan", self.hash], ["to approve, type", self.wanted],
+                                    ["people needed", approval.needed(step)],
+                                    ["can be undone", "yes" if step.REVERSIBLE else "NO"]]),
+            tables.Text(self.why))
+
+    def __repr__(self):
+        return repr(self.static())
+
+    def _repr_html_(self):
+        return self.static()._repr_html_()
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        data = {"text/plain": repr(self), "text/html": self._repr_html_()}
+        if live.in_kernel():
+            data[live.VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self.widget().model_id}
+        return data
+
+    def widget(self):
+        import ipywidgets
+
+        said = ipywidgets.HTML()
+        wide = {"width": "26em"}
+        typed = ipywidgets.Text(placeholder=f"type {self.wanted}", layout=wide)
+        key = ipywidgets.Text(placeholder="signing key file; empty: ssh-agent", layout=wide)
+        button = ipywidgets.Button(description="Approve this plan", icon="check", layout={"width": "auto"})
+
+        def give(_):
             try:
-                given = approval.give(engine.run, engine.site, engine.step, plan_hash, typed.value)
-            except errors.CutoverError as error:
-                print(error)
-            else:
-                button.disabled = typed.disabled = True
-                print(f"Approved: plan {given.hash[:16]}, by {given.by}, {given.time}. Run the next cell.")
+                given = approval.give(self.engine.run, self.engine.site, self.engine.step, self.hash, typed.value,
+                                      key.value.strip() or None)
+            except (errors.CutoverError, OSError) as error:
+                said.value = tables.Banner("FAIL", f"Not approved. {error}")._repr_html_()
+                return
+            typed.value = key.value = ""
+            left = approval.needed(self.engine.step) - 1
+            said.value = tables.Banner("passed", f"Signed: plan {given.hash[:16]}, by {given.by}, {given.time[11:19]} UTC. "
+                                       + (f"{tables.count(left, 'other person')} must sign as well. " if left > 0 else "")
+                                       + "Then run the next cell: it checks the signature.")._repr_html_()
 
-    button.on_click(give)
-    label = ipywidgets.HTML(tables.Text(f"{why}\nTo approve plan {plan_hash[:16]}, type: {wanted}", True)._repr_html_())
-    return ipywidgets.VBox([label, ipywidgets.HBox([typed, button]), said])
+        button.on_click(give)
+        row = ipywidgets.HBox([typed, key, button], layout={"flex_flow": "row wrap"})
+        return ipywidgets.VBox([ipywidgets.HTML(self._repr_html_()), row, said])
+
+
+def form(engine, why: str) -> Form:
+    return Form(engine, why)

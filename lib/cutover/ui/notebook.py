@@ -11,8 +11,10 @@ from IPython.display import display
 
 from cutover import errors, runbook, site
 from cutover.changes import Plan
+from cutover.hosts import vault
 from cutover.run import approval, engine, folder
-from cutover.ui import progress, tables
+from cutover.ui import edge, progress, tables
+from cutover.ui.checks import Checks
 
 MODES = ("explain", "plan", "execute")
 
@@ -21,16 +23,23 @@ class BadCall(errors.CutoverError):
     """A notebook was given parameters it cannot work with."""
 
 
-def open(step: str, site_file: str, run_dir: str, mode: str):
-    """Begin. `site_file`: parameters file; `run_dir`: the run's folder (needed to execute, made if new)."""
+def check(site_file, run_dir, mode):
+    """Refuse parameters of the wrong kind: papermill passes on whatever it is given."""
     for name, value in (("site", site_file), ("run_dir", run_dir), ("mode", mode)):
         if not isinstance(value, str):
             raise BadCall(f"the parameter {name} must be text, got {value!r}")
     if mode not in MODES:
         raise BadCall(f"mode is {mode!r}; it is one of {', '.join(MODES)}")
+
+
+def open(step: str, site_file: str, run_dir: str, mode: str):
+    """Begin. `site_file`: parameters file; `run_dir`: the run's folder (needed to execute, made if new)."""
+    check(site_file, run_dir, mode)
     parameters = site.load(site_file)
     if mode == "explain":
         return Explained(parameters, step)
+    edge.install()
+    vault.register(parameters)
     if mode == "execute" and not run_dir:
         raise BadCall("mode execute needs run_dir, the folder in which the run is recorded")
     run = None
@@ -140,7 +149,7 @@ class Live(Page):
 
     def verify(self):
         checks = self.engine.verify()
-        shown = tables.checks(checks, "Verified against fresh facts" if self.mode == "execute" else "As things stand now")
+        shown = Checks(checks, "Verified against fresh facts" if self.mode == "execute" else "As things stand now")
         if self.mode == "execute" and not all(check.passed for check in checks):
             display(shown)
             self.engine.require(checks)

@@ -8,7 +8,11 @@ import textwrap
 
 STYLE = ("border-collapse:collapse;font-size:13px;margin:.4em 0;max-width:100%")
 CELL = "border:1px solid #8888;padding:3px 8px;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:break-word"
-BADGES = {"ok": "#1a7f37", "warn": "#9a6700", "FAIL": "#cf222e", "passed": "#1a7f37", "failed": "#cf222e", "undone": "#9a6700"}
+GREEN, AMBER, RED, GREY = "#1a7f37", "#8a5a00", "#c02730", "#5a6472"
+BADGES = {"ok": GREEN, "warn": AMBER, "FAIL": RED, "passed": GREEN, "failed": RED, "did not pass": RED, "undone": AMBER,
+          "rolled back": AMBER, "begun": AMBER, "stale: run it again": AMBER, "not yet": GREY}
+# white on the colour: it reads on a light and on a dark page, and on paper by the word alone
+BADGE = "color:#fff;padding:1px 7px;border-radius:9px;font-weight:600;white-space:nowrap;print-color-adjust:exact"
 TEXT_WIDTH = 46     # characters, of a column in text
 FACTS = 60          # rows of facts shown
 LONG = 12           # lines shown of a longer cell; in HTML the rest unfolds
@@ -18,7 +22,8 @@ class Table:
     """`columns`: names; `rows`: lists of values, shown as text; `caption` above, `note` below."""
 
     def __init__(self, columns, rows, caption="", note="", monospace=()):
-        self.columns, self.rows = list(columns), [[str(value) for value in row] for row in rows]
+        self.columns = list(columns)
+        self.rows = [[value if isinstance(value, Link) else str(value) for value in row] for row in rows]
         self.caption, self.note, self.monospace = printable(caption), printable(note), set(monospace)
 
     def _repr_html_(self):
@@ -37,13 +42,15 @@ class Table:
         return "".join(out)
 
     def _cell(self, column, value):
+        if isinstance(value, Link):
+            return f"<td style='{CELL}'>{value._repr_html_()}</td>"
         text = html.escape(printable(value))
         lines = text.split("\n")
         if len(lines) > LONG:
             head, rest = "\n".join(lines[:LONG]), "\n".join(lines[LONG:])
             text = f"{head}<details><summary>{len(lines) - LONG} more lines</summary>{rest}</details>"
         if value in BADGES:
-            text = f"<b style='color:{BADGES[value]}'>{text}</b>"
+            text = f"<span style='background:{BADGES[value]};{BADGE}'>{text}</span>"
         font = ";font-family:monospace;overflow-wrap:anywhere" if column in self.monospace else ""
         return f"<td style='{CELL}{font}'>{text}</td>"
 
@@ -70,6 +77,34 @@ def _wrapped(value):
     if len(lines) > LONG:
         lines = [*lines[:LONG], f"… {len(lines) - LONG} more lines"]
     return [line for text in lines for line in textwrap.wrap(text, TEXT_WIDTH) or [""]]
+
+
+class Link(str):
+    """A cell that leads somewhere: its text, and a relative address."""
+
+    def __new__(cls, text, target):
+        self = super().__new__(cls, text)
+        self.target = target
+        return self
+
+    def _repr_html_(self):
+        return f"<a href='{html.escape(self.target, quote=True)}'>{html.escape(printable(self))}</a>"
+
+
+class Banner:
+    """One sentence that must not be missed, with a colour beside its word, and perhaps a link to go on by."""
+
+    def __init__(self, word, text, link=None):
+        self.word, self.text, self.link = word, text, link
+
+    def _repr_html_(self):
+        colour = BADGES.get(self.word, GREY)
+        link = f" &nbsp;{self.link._repr_html_()}" if self.link else ""
+        return (f"<p style='border:1px solid {colour};border-left:10px solid {colour};border-radius:4px;padding:8px 14px;"
+                f"margin:.4em 0;font-size:15px;font-weight:600'>{html.escape(printable(self.text))}{link}</p>")
+
+    def __repr__(self):
+        return printable(self.text)
 
 
 class Text:
