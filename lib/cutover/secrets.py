@@ -84,3 +84,11 @@ def apart():
             _labels.clear()
             _labels.update(before[0])
             _pattern = before[1]
+
+
+def forget() -> None:
+    """Empty the registry; for tests."""
+    global _pattern
+    with _lock:
+        _labels.clear()
+        _pattern = None

@@ -6,6 +6,7 @@ Events are what anybody may have written, so nothing about their fields is taken
 import datetime
 import hashlib
 import json
+import re
 
 from cutover import errors, runbook
 from cutover.run import journal, papermill, signing, statement
@@ -203,15 +204,16 @@ def _copies(events, contents, allowed, written):
         except (ValueError, KeyError, TypeError) as error:
             yield "changed", name, f"it is no notebook ({type(error).__name__})"
             continue
-        step = next((each for each in [*runbook.ORDER, "rollback"] if name.startswith(runbook.notebook_name(each)[:-6])), None)
         event = executed.get(name)
+        step = event["of"] if event else re.sub(r"^.*/|^\d+_|(\.\d+)?\.ipynb$", "", name).replace("_", "-")
         mine = [each for each in events if each.get("step") == step and (
             event is None or each.get("attempt", each["seq"]) in event["attempts"])]
         happened = {each["event"] for each in mine}
         for cell in cells:
-            call = next((papermill.CALLS[tag] for tag in cell["metadata"].get("tags", []) if tag in papermill.CALLS), None)
+            call = next((tag for tag in cell["metadata"].get("tags", []) if tag in papermill.CALLS), None)
             status = cell["metadata"].get("papermill", {}).get("status")
-            if call and call not in happened and (status == "completed" or (status is None and cell.get("execution_count"))):
+            claims = status == "completed" or (status is None and cell.get("execution_count"))
+            if call and claims and papermill.CALLS[call] not in happened:
                 yield "claim", name, f"its cell of {call!r} says completed; by the journal it never was"
         verdict = notebook.get("metadata", {}).get("cutover", {}).get("verdict")
         passed = any(each["event"] == "verified" and each["passed"] for each in mine)

@@ -1,0 +1,187 @@
+"""One operator at a time: the real program, run here instead of on a host."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import stub
+from click import testing
+from cutover import cli, errors
+from cutover.hosts import lease as on_host
+from cutover.run import approval, folder, lease
+
+
+@pytest.fixture
+def two(night):
+    """Leases of two runs. → `(one, other, what was journaled)`"""
+    said = []
+    other = folder.begin(night.site, night.path / "other")
+    leases = [lease.Lease(stub.Hosts(night.site), run, lambda event, **fields: said.append((event, fields)))
+              for run in (night.run, other)]
+    yield *leases, said
+    for each in leases:
+        each.release()
+
+
+def test_the_second_is_refused_and_told_who_holds_it(two, night):
+    one, other, _ = two
+    one.take()
+    said = rf"another operator is at work: .*@.* \(process {os.getpid()} on .*run {night.run.name}; renewed \d+ s ago.*lease break"
+    with pytest.raises(lease.LeaseHeld, match=said):
+        other.take()
+    one.release()
+    other.take()
+
+
+def test_of_many_at_once_one_gets_it(night):
+    leases = [lease.Lease(stub.Hosts(night.site), folder.begin(night.site, night.path / f"run{number}"), lambda event, **_: None)
+              for number in range(6)]
+    won = []
+
+    def go(each):
+        try:
+            each.take()
+            won.append(each)
+        except lease.LeaseHeld:
+            pass
+    threads = [threading.Thread(target=go, args=(each,)) for each in leases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    won[0].release()
+
+
+def test_a_stale_one_is_refused_all_the_same(two, night):
+    one, other, _ = two
+    one.take()
+    os.utime(lease.place(night.site), (0, 0))
+    with pytest.raises(lease.LeaseHeld, match=r"stale: not renewed for \d+ s"):
+        other.take()
+
+
+def test_it_is_renewed_in_the_background(two, night, monkeypatch):
+    monkeypatch.setattr(lease, "EVERY", 0.05)
+    one = two[0]
+    one.take()
+    os.utime(lease.place(night.site), (0, 0))
+    done = threading.Event()
+    for _ in range(100):
+        if os.stat(lease.place(night.site)).st_mtime > 1:
+            break
+        done.wait(0.05)
+    else:
+        pytest.fail("not renewed")
+
+
+def test_who_lost_it_changes_nothing_more(two, night, monkeypatch):
+    monkeypatch.setattr(lease, "EVERY", 0.05)
+    one, other, _ = two
+    one.take()
+    holder = on_host.ask(one.hosts, one.host, one.path, "read")["holder"]
+    assert on_host.ask(one.hosts, one.host, one.path, "break", token=holder["token"])["done"]
+    other.take()
+    one._thread.join(10)
+    with pytest.raises(lease.LeaseLost, match="holds it now"):
+        one.check()
+
+
+def test_a_run_takes_back_what_its_own_dead_process_held(two, night):
+    one, other, said = two
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    one.pid = gone.pid
+    one.take()
+    gone.wait()
+    again = lease.Lease(one.hosts, night.run, one.record)
+    again.take()
+    assert [event for event, _ in said] == ["lease-taken", "lease-taken-back", "lease-taken"]
+    assert "token" not in said[1][1]["before"]
+    with pytest.raises(lease.LeaseHeld):
+        other.take()            # another run does not
+    again.release()
+
+
+def test_a_run_does_not_take_it_from_its_own_living_process(night):
+    with subprocess.Popen(["sleep", "60"]) as living:
+        one = lease.Lease(stub.Hosts(night.site), night.run, lambda event, **_: None)
+        one.pid = living.pid
+        one.take()
+        with pytest.raises(lease.LeaseHeld):
+            lease.Lease(one.hosts, night.run, one.record).take()
+        one.release()
+        living.kill()
+
+
+def test_a_runs_processes_share_it_until_the_first_ends(two):
+    one, other, _ = two
+    with lease.passed_on() as give_back:
+        cells = [lease.Lease(one.hosts, one.run, one.record) for _ in range(2)]
+        for each in cells:
+            each.take()
+            each.release()
+            with pytest.raises(lease.LeaseHeld):
+                other.take()
+        give_back(one.hosts)
+    other.take()
+
+
+def test_what_is_no_lease_is_held_by_an_unknown(two, night):
+    one = two[0]
+    Path(lease.place(night.site)).write_text("{half")
+    with pytest.raises(lease.LeaseHeld, match="unreadable"):
+        one.take()
+
+
+def test_a_host_that_cannot_keep_it_is_told(two, night):
+    night.path.joinpath("store").rmdir()
+    night.path.joinpath("store").write_text("no directory")
+    with pytest.raises(on_host.LeaseUnusable, match="mailboxvm: the lease .* cannot be used"):
+        two[0].take()
+
+
+def test_it_is_given_back_on_a_full_disk(night):
+    """Its blocks are its own from the first time it is taken."""
+    one = lease.Lease(stub.Hosts(night.site), night.run, lambda event, **_: None)
+    one.take()
+    assert os.stat(one.path).st_size == on_host.SIZE
+    one.release()
+    assert os.stat(one.path).st_size == on_host.SIZE
+
+
+def break_it(night, monkeypatch, typed, key="anna"):
+    monkeypatch.setattr("cutover.hosts.Hosts", stub.Hosts)
+    argv = ["lease", "break", "--run", str(night.run.path), "--key", str(night.path / key)]
+    return testing.CliRunner().invoke(cli.cutover, argv, input=typed + "\n")
+
+
+def test_breaking_it_is_typed_signed_and_journaled(two, night, monkeypatch):
+    _, other, _ = two
+    other.take()
+    owner = json.loads(Path(other.path).read_text())["owner"]
+    assert isinstance(break_it(night, monkeypatch, "yes").exception, approval.NotConfirmed)
+    assert isinstance(break_it(night, monkeypatch, owner, "mallory").exception, errors.CutoverError)
+    assert json.loads(Path(other.path).read_text())
+    done = break_it(night, monkeypatch, owner)
+    assert done.exit_code == 0 and "broken" in done.output
+    event = [each for each in night.run.journal.events() if each["event"] == "lease-broken"][-1]
+    assert event["by"] == "anna@example" and event["done"] and event["before"]["run"] == "other"
+    assert isinstance(break_it(night, monkeypatch, owner).exception, errors.CutoverError)       # nobody holds it
+
+
+def test_going_back_needs_no_host_that_is_gone(night, monkeypatch):
+    night.before()
+    stepper = night.planned()
+
+    def ill(*_, **__):
+        raise on_host.LeaseUnusable("mailboxvm: gone")
+    monkeypatch.setattr(on_host, "ask", ill)
+    with pytest.raises(on_host.LeaseUnusable):
+        stepper._take_lease()
+    monkeypatch.setattr(stepper.step, "ID", "rollback")
+    stepper._take_lease()
+    assert night.run.journal.events()[-1]["event"] == "lease-unavailable"
