@@ -37,5 +37,6 @@ def verify(found, site):
     times = [each["staged"]["at"] for each in state.values() if each["staged"]["at"]]
     last = datetime.datetime.fromtimestamp(max(times), datetime.UTC).strftime("%H:%M:%S UTC") if times else "never"
     return [steps.Check("Is every user's mail staged?", f"{len(state)} users", f"{len(state) - len(missing)} users, {folders} "
-                        f"folders, last pass {last}" + (f"; missing {', '.join(missing[:10])}" if missing else ""), not missing,
-                        "run this step again: it goes on with those that are missing")]
+                        f"folders, last pass {last}" + (f"; missing {', '.join(missing[:10])}" if missing else ""),
+                        len(missing) < len(state) or not state, "run this step again: it goes on with those that are missing; "
+                        "what is still missing in the outage is converted then", warning=bool(missing))]
