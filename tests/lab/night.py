@@ -1,0 +1,146 @@
+"""One night's cutover of the lab, driven step by step, for tests that break things on the way.
+
+The parameters are a copy of parameters/lab.yaml that a test may spoil and mend; the run's folder is the test's own.
+"""
+
+import contextlib
+import subprocess
+import sys
+import time
+
+import yaml
+from cutover import runbook, site
+from cutover.run import engine, folder
+
+RUNBOOK = [*runbook.ORDER, "rollback"]
+COMMAND_SECONDS = 300
+
+
+class Killed(BaseException):
+    """The process ends here, without a word to the journal."""
+
+
+class Night:
+    """A run of the lab site. `set` changes the parameters, `step` makes one attempt at a step, `command` is the program."""
+
+    def __init__(self, place):
+        self.run_dir, self.file = place / "night", place / "lab.yaml"
+        self.values = yaml.safe_load((site.PROJECT / "parameters/lab.yaml").read_text())
+        # a key of the run's own: it does not go away with the lab
+        key = place / "record-key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", key], check=True)
+        self.values["record"] = {"key": str(key)}
+        self.write()
+
+    def write(self):
+        self.file.write_text(yaml.safe_dump(self.values, sort_keys=False))
+
+    @property
+    def site(self):
+        return site.load(self.file)
+
+    @property
+    def run(self):
+        return folder.begin(self.site, self.run_dir)
+
+    @contextlib.contextmanager
+    def set(self, key, value):
+        """Have another value under a dotted key; the former one comes back afterwards."""
+        *path, last = key.split(".")
+        place = self.values
+        for part in path:
+            place = place.setdefault(part, {})
+        before = dict(place)
+        place[last] = value
+        self.write()
+        try:
+            yield self
+        finally:
+            place.clear()
+            place.update(before)
+            self.write()
+
+    @contextlib.contextmanager
+    def engine(self, name, mode="execute"):
+        """The engine of one step, closed afterwards."""
+        driver = engine.Engine(self.site, name, mode, self.run)
+        try:
+            yield driver
+        finally:
+            driver.close()
+
+    def step(self, name):
+        """Everything a step's notebook does. → its checks, all passed; raises what stops it."""
+        with self.engine(name) as driver:
+            driver.probe()
+            driver.plan()
+            driver.approve()
+            driver.apply()
+            checks = driver.verify()
+            driver.require(checks)
+            return checks
+
+    def states(self):
+        return runbook.states(self.run.journal.events())
+
+    def up_to(self, name):
+        """Have a step, and those it rests on, passed."""
+        for needed in runbook.step(name).REQUIRES:
+            self.up_to(needed)
+        if self.states().get(name) != "passed":
+            self.step(name)
+
+    def wanted(self, name):
+        """The changes a step would make now."""
+        with self.engine(name, "plan") as driver:
+            driver.probe()
+            return driver.plan().changes
+
+    def crashing(self, name):
+        """Make one attempt at a step whose process dies right after its first change, before that is journaled.
+
+        → whether it got so far; False when the step had nothing to change.
+        """
+        with self.engine(name) as driver:
+            record = driver._record
+
+            def dying(event, **fields):
+                if event == "result" or event == "step-failed":
+                    raise Killed
+                return record(event, **fields)
+
+            driver.probe()
+            driver.plan()
+            driver.approve()
+            driver._record = dying
+            try:
+                driver.apply()
+            except Killed:
+                return True
+            return False
+
+    def command(self, *arguments, **options):
+        """`cutover run` on this night's site and run. → subprocess.CompletedProcess with texts."""
+        return program("run", "--site", self.file, "--run", self.run_dir, *arguments, **options)
+
+    def events(self, kind, step=None):
+        return [event for event in self.run.journal.events()
+                if event["event"] == kind and step in (None, event.get("step"))]
+
+
+def argv(*arguments):
+    return [sys.executable, "-m", "cutover", *[str(part) for part in arguments]]
+
+
+def program(*arguments, **options):
+    """Run the command line to its end."""
+    return subprocess.run(argv(*arguments), capture_output=True, text=True, timeout=COMMAND_SECONDS,
+                          **{"stdin": subprocess.DEVNULL, **options})
+
+
+def eventually(question, seconds=30):
+    """The first true answer within some seconds, else the last one."""
+    until = time.monotonic() + seconds
+    while not (answer := question()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return answer

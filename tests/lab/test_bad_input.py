@@ -1,0 +1,625 @@
+"""What is wrong with a site is told by name and place before harm is done, and the same step goes on once it is mended.
+
+The tests go through one night of the lab in the runbook's order; each breaks something for real, and mends it.
+"""
+
+import contextlib
+import re
+import subprocess
+
+import click.testing
+import pytest
+import yaml
+from cutover import cli, hosts, runbook, site, steps
+from cutover.changes import ChangeFailed
+from cutover.changes import dns as dns_change
+from cutover.hosts import dns, ssh
+from cutover.lab import keys, state, store
+from cutover.run import approval, engine, folder, journal, outage, signers, statement
+from night import Night, eventually, program
+
+lab_test = pytest.mark.lab
+NEW_STORE_MB = 400
+LINE = re.compile(rb"[ \d]\d-\w{3}-\d{4} \d\d:\d\d:\d\d [+-]\d{4},\d+;[0-9a-f]{12}-[0-9a-f]{8}\r\n")
+
+
+@pytest.fixture(scope="module")
+def night(lab, tmp_path_factory):
+    """A night of its own, on a lab whose new store is a small file system; the lab is made pristine afterwards."""
+    made = Night(tmp_path_factory.mktemp("bad"))
+    # the staging area and the maildirs on one file system of a known size, as the user's own directories lie there
+    script = (f"mount -t tmpfs -o size={NEW_STORE_MB}m,nr_inodes=200000,mode=0755 new-store /var/imap && cd /var/imap && "
+              "getent passwd | awk -F: '$3 >= 2000 && $3 < 3000 {print $1}' | while read user; do "
+              "install -d -m 0700 -o $user -g $user $user || exit 1; done")
+    lab.run("mailboxvm", ["sh", "-c", script])
+    yield made
+    lab.reset()
+
+
+def refusal(night, name="preflight"):
+    """What a step says when it does not pass."""
+    with pytest.raises(engine.VerifyFailed) as caught:
+        night.step(name)
+    return str(caught.value)
+
+
+@contextlib.contextmanager
+def away(lab, host, path):
+    """A file or directory of a host is missing meanwhile."""
+    lab.run(host, ["mv", path, f"{path}.away"])
+    try:
+        yield
+    finally:
+        lab.run(host, ["mv", f"{path}.away", path])
+
+
+@contextlib.contextmanager
+def stopped(lab, host, unit):
+    lab.run(host, ["systemctl", "stop", unit])
+    try:
+        yield
+    finally:
+        lab.run(host, ["systemctl", "start", unit])
+
+
+@contextlib.contextmanager
+def spoilt(path, change):
+    """A mail file of the old store holds other bytes meanwhile; owner and mode stay."""
+    before = path.read_bytes()
+    path.write_bytes(change(before))
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+def lines(data):
+    """Where the messages of an MBX file begin."""
+    return [found.start() for found in LINE.finditer(data, 2048)]
+
+
+def seen(path):
+    """The path at which the new host sees a mail file of the old one."""
+    return f"/srv/mailboxold/{path.relative_to(store.STORE)}"
+
+
+# -- before any host is contacted
+
+def test_a_typo_in_the_parameters_is_named_with_its_line(tmp_path):
+    text = (site.PROJECT / "parameters/lab.yaml").read_text()
+    file = tmp_path / "site.yaml"
+    file.write_text(text.replace("  work: /var/imap/.cutover", "  wrok: /var/imap/.cutover"))
+    number = text[:text.index("  work: /var/imap/.cutover")].count("\n") + 1
+    for command in (["plan"], ["run", "--run", str(tmp_path / "run")]):
+        done = click.testing.CliRunner().invoke(cli.cutover, [*command, "--site", str(file)])
+        assert done.exit_code == 1 and isinstance(done.exception, site.BadParameters)
+        assert f"{file}, line {number}: new_store.wrok: unknown key" in str(done.exception)
+        assert "new_store.work: missing" in str(done.exception)
+    assert not (tmp_path / "run").exists()
+    done = program("run", "--site", file, "--run", tmp_path / "run")
+    assert done.returncode == 1 and "unknown key" in done.stderr and "Traceback" not in done.stderr
+
+
+class Silence:
+    """A network on which nobody may be spoken to."""
+
+    def __init__(self, *_, **__):
+        raise AssertionError("a host was contacted")
+
+
+def test_a_rehearsal_contacts_nobody_when_the_lab_is_down(tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "MARKER", tmp_path / "none")
+    monkeypatch.setattr("socket.create_connection", Silence)
+    monkeypatch.setattr("socket.socket.connect", Silence)
+    monkeypatch.setattr("socket.socket.sendto", Silence)
+    night = Night(tmp_path)
+    with pytest.raises(hosts.NotTheLab, match="no lab is running.*cutover lab up"):
+        night.step("preflight")
+    with hosts.Hosts(night.site) as reached:
+        watch = outage.Watch(reached, night.run)
+        for probe in (watch._read, watch._deliver):
+            with pytest.raises(hosts.NotTheLab):
+                probe()
+
+
+def test_a_rehearsal_refuses_a_host_the_lab_did_not_make(tmp_path, monkeypatch):
+    marker = tmp_path / "marker.json"
+    marker.write_text('{"lab": "x", "hosts": {"ns1": {"address": "10.77.0.11"}}}')
+    monkeypatch.setattr(state, "MARKER", marker)
+    monkeypatch.setattr("socket.create_connection", Silence)
+    with pytest.raises(hosts.NotTheLab, match="ns2 at 10.77.0.12 was not made by the lab"):
+        Night(tmp_path).step("preflight")
+
+
+@pytest.mark.parametrize("content", ["notes.txt", "2026", ".git"])
+def test_a_folder_of_something_else_is_no_run_folder(tmp_path, content):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / content).mkdir()
+    night = Night(tmp_path)
+    with pytest.raises(folder.NotARun, match=f"holds {content} and no journal"):
+        folder.begin(night.site, tmp_path / "etc")
+    assert [entry.name for entry in (tmp_path / "etc").iterdir()] == [content]
+
+
+def test_a_file_is_no_run_folder_and_another_sites_run_is_refused(tmp_path):
+    night = Night(tmp_path)
+    with pytest.raises(folder.NotARun, match=r"lab\.yaml: cannot be made a run folder"):
+        folder.begin(night.site, night.file)
+    assert night.run.journal.events()[0]["site"] == "lab"
+    with night.set("name", "other"), pytest.raises(folder.NotARun, match="a run of site lab, the parameters are those of other"):
+        night.step("preflight")
+    # an executed copy may lie there before the run begins, as papermill puts it
+    (tmp_path / "fresh").mkdir()
+    (tmp_path / "fresh/out.ipynb").write_text("{}")
+    assert folder.begin(night.site, tmp_path / "fresh").journal.events()
+
+
+def test_a_tampered_journal_stops_everything_and_names_the_line(tmp_path):
+    night = Night(tmp_path)
+    for _ in range(3):
+        night.run.journal.append("drift", code="x")
+    path = night.run_dir / journal.NAME
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"code": "x"', b'"code": "y"', 1))
+    for arguments in (["status"], ["rollback"]):
+        done = click.testing.CliRunner().invoke(cli.cutover, [*arguments, "--run", str(night.run_dir)])
+        assert done.exit_code == 1 and f"{path}, line 3: does not follow the line before it" in str(done.exception)
+    with pytest.raises(journal.JournalBroken, match="line 3"):
+        night.step("preflight")
+    path.write_bytes(whole)
+    assert len(night.run.journal.events()) == 4
+
+
+def test_a_step_out_of_turn_says_what_comes_first(tmp_path):
+    night = Night(tmp_path)
+    with pytest.raises(runbook.NotYet, match="switch-alias may not run yet: verify has not run; restore-sendmail has not run"):
+        night.step("switch-alias")
+    with pytest.raises(runbook.NotYet, match="nothing to undo"):
+        night.step("rollback")
+    assert night.states() == {}
+
+
+def test_a_run_is_one_process_at_a_time(tmp_path):
+    night = Night(tmp_path)
+    with night.run.alone("run"):
+        done = night.command()
+        assert done.returncode == 1 and "another process is at work on this run (process " in done.stderr
+    with pytest.raises(hosts.NotTheLab), night.set("hosts.ns1.address", "192.0.2.1"):
+        night.step("preflight")         # the lock is gone
+
+
+def test_a_silent_secondary_lags_and_is_named():
+    """The update is done by then: a server that does not answer is waited for like one that is behind."""
+    class Silent:
+        name = "ns2"
+
+        def serial(self, zone):
+            raise dns.NoAnswer(server="ns2", address="192.0.2.2", port=53, what="SOA", reason="timed out", outcome="", sent=False)
+
+    class Behind:
+        name = "ns3"
+
+        def serial(self, zone):
+            return 4
+
+    assert "ns2: no answer from 192.0.2.2" in dns_change._lags(Silent(), "lab.test", 5)
+    assert dns_change._lags(Behind(), "lab.test", 5) == "ns3 still serves the older zone 4"
+    assert dns_change._lags(Behind(), "lab.test", 4) == ""
+
+
+# -- what preflight finds
+
+@lab_test
+def test_a_missing_host_key_comes_with_the_line_to_add(night, tmp_path):
+    known = tmp_path / "known_hosts"
+    whole = keys.KNOWN_HOSTS.read_text().splitlines(keepends=True)
+    known.write_text("".join(line for line in whole if "mailboxvm" not in line))
+    with night.set("ssh.known_hosts", str(known)):
+        said = refusal(night)
+        assert f"mailboxvm: {known} has no host key for mailboxvm or 10.77.0.16; the host shows ssh-ed25519 SHA256:" in said
+        with known.open("a") as more:
+            more.write(re.search(r"then add the line: (.*?)\. What to do:", said).group(1) + "\n")
+        night.step("preflight")
+
+
+@lab_test
+def test_a_changed_host_key_is_refused(night, tmp_path):
+    known = tmp_path / "known_hosts"
+    whole = keys.KNOWN_HOSTS.read_text()
+    of = {line.split(",")[0]: line.split()[2] for line in whole.splitlines()}
+    known.write_text(whole.replace(of["postino3"], of["ns1"]))
+    with night.set("ssh.known_hosts", str(known)):
+        assert f"postino3: the host key is not the one in {known}" in refusal(night)
+        known.write_text(whole)
+        night.step("preflight")
+
+
+@lab_test
+def test_a_refused_key_is_named_with_its_account(lab, night):
+    with away(lab, "postino4", "/var/lib/operator/.ssh/authorized_keys"):
+        said = refusal(night)
+        assert f"postino4: operator may not log in with the key {keys.OPERATOR_KEY}: add {keys.OPERATOR_KEY}.pub" in said
+        assert "userdb on postino4 be read? expected yes; found postino4 cannot be reached" in said
+    night.step("preflight")
+
+
+@lab_test
+def test_without_sudo_the_host_and_the_rule_are_named(lab, night):
+    with away(lab, "mailboxold", "/etc/sudoers.d/operator"):
+        said = refusal(night)
+        assert re.search(r"mailboxold: sudo -n refused \(.*\) for: id -un\. operator needs a NOPASSWD rule in sudoers", said)
+    night.step("preflight")
+
+
+@lab_test
+def test_a_wrong_key_for_updates_changes_nothing(night, tmp_path):
+    right = keys.TSIG_KEY.read_text()
+    wrong = re.sub(r'secret "....', 'secret "AAAA', right)
+    key = tmp_path / "tsig.key"
+    key.write_text(wrong)
+    with night.set("dns.tsig_key", str(key)):
+        said = refusal(night)
+        assert "May the operator's TSIG key update the zone? expected yes; found ns1: refused the signature by key" in said
+        assert "(BADSIG): its key of this name has another secret" in said
+        key.write_text(right)
+        night.step("preflight")
+        key.write_text(wrong)
+        with pytest.raises(dns.BadKey, match="BADSIG"):
+            night.step("dns-rename")
+        assert night.events("result", "dns-rename")[-1]["outcome"] == "failed"
+        key.unlink()
+        with pytest.raises(dns.KeyFileBad, match=f"TSIG key file {key}: No such file"):
+            night.step("dns-rename")
+    assert [change.kind for change in night.wanted("dns-rename")] == ["dns-update"]
+
+
+@lab_test
+@pytest.mark.parametrize("zone, said", [
+    ("nosuch.test", "ns1: has no zone nosuch.test. (nothing of type SOA there)"),
+    ("below.lab.test", "ns1: has no zone below.lab.test. (nothing of type SOA there)"),
+], ids=["elsewhere", "below"])
+def test_a_zone_the_servers_do_not_have_is_named(night, zone, said):
+    with night.set("zone", zone):
+        assert said in refusal(night)
+    night.step("preflight")
+
+
+@lab_test
+def test_a_missing_userdb_is_named_with_its_host(lab, night):
+    with away(lab, "postino4", "/etc/mail/userdb"):
+        assert ("Can /etc/mail/userdb on postino4 be read? expected yes; found postino4: there is no file /etc/mail/userdb"
+                in refusal(night))
+    night.step("preflight")
+
+
+@lab_test
+def test_a_file_cut_short_is_named_with_the_message_that_is(night):
+    path = store.home("bruno") / "mail/sent-mail"
+    last = lines(path.read_bytes())[-1]
+    with spoilt(path, lambda data: data[:-100]):
+        said = refusal(night)
+        assert f"Is every old folder whole? expected no damage; found 1 damaged ranges: {seen(path)} at byte {last}: " in said
+        assert "Restore it from a backup, or name it in old_store.salvage" in said
+        with night.set("old_store.salvage", [f"/home/bruno/{path.relative_to(store.home('bruno'))}"]):
+            check = next(check for check in night.step("preflight") if check.question == "Is every old folder whole?")
+            assert check.warning and seen(path) in check.actual
+    night.step("preflight")
+
+
+@lab_test
+def test_garbage_in_a_file_is_named_with_its_place(night):
+    path = store.home("alice") / "INBOX"
+    place = lines(path.read_bytes())[3]
+    with spoilt(path, lambda data: data[:place] + b"\x00garbage\n" * 70 + data[place:]):
+        assert f"1 damaged ranges: {seen(path)} at byte {place}: " in refusal(night)
+    night.step("preflight")
+
+
+@lab_test
+def test_an_unreadable_folder_is_named_with_owner_and_mode(night):
+    path = store.home("carla") / "mail/sent-mail"
+    mode = path.stat().st_mode
+    path.chmod(0)
+    try:
+        said = refusal(night)
+        assert f"1 unreadable: {seen(path)}: its user (uid 2003) may not read it: owner 2003, mode 0000" in said
+    finally:
+        path.chmod(mode)
+    night.step("preflight")
+
+
+@lab_test
+def test_a_user_on_one_side_only_is_named(lab, night):
+    lab.run("mailboxvm", ["useradd", "-u", "2500", "-M", "-d", "/home/xenia", "xenia"])
+    try:
+        assert "24 users, the same; found 25 users; xenia only on mailboxvm" in refusal(night)
+    finally:
+        lab.run("mailboxvm", ["userdel", "xenia"])
+    lab.run("mailboxvm", ["usermod", "-u", "2999", "zoe"])
+    try:
+        assert "zoe: uid, gid and home (2024, 2024, '/home/zoe') on mailboxold, (2999, 2024, '/home/zoe')" in refusal(night)
+    finally:
+        lab.run("mailboxvm", ["usermod", "-u", "2024", "zoe"])
+    night.step("preflight")
+
+
+@lab_test
+def test_too_little_room_for_the_new_store_is_known_beforehand(lab, night):
+    for option, what in (("size=20m", "bytes"), ("nr_inodes=2000", "inodes")):
+        lab.run("mailboxvm", ["mount", "-o", f"remount,{option}", "/var/imap"])
+        said = refusal(night)
+        assert f"Are there enough free {what} on mailboxvm?" in said
+        assert f"free or add {what} on the file system of /var/imap/.cutover" in said
+        lab.run("mailboxvm", ["mount", "-o", f"remount,size={NEW_STORE_MB}m,nr_inodes=200000", "/var/imap"])
+    night.step("preflight")
+
+
+@lab_test
+def test_a_secondary_that_is_down_is_named(lab, night):
+    with stopped(lab, "ns2", "named"):
+        assert "ns2: no answer from 10.77.0.12 port 53 about mailbox.lab.test. A" in refusal(night)
+    assert eventually(lambda: state_of_ns2() is not None)
+    night.step("preflight")
+
+
+def state_of_ns2():
+    """The serial ns2 serves, or None."""
+    server = dns.Server("ns2", "10.77.0.12", timeout=1)
+    with contextlib.suppress(dns.DnsError):
+        return server.serial("lab.test")
+
+
+@lab_test
+def test_a_host_that_is_down_is_named_and_the_same_command_goes_on(lab, night):
+    lab.stop("postino4")
+    try:
+        done = night.command("--from", "preflight", "--to", "preflight")
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert "postino4: no ssh at 10.77.0.14 port 22: " in done.stderr
+        assert "Is the host up and the address right?" in done.stderr
+        assert re.search(r"1\s+preflight\s+failed", done.stdout)
+    finally:
+        lab.up()
+    done = night.command("--from", "preflight", "--to", "preflight")
+    assert done.returncode == 0, done.stderr
+
+
+# -- a production site approves nothing by itself
+
+@lab_test
+def test_a_production_site_waits_for_a_person(night, tmp_path):
+    key, allowed = tmp_path / "anna", tmp_path / "allowed_signers"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    allowed.write_text(f'anna namespaces="{statement.NAMESPACE},{signers.NAMESPACE}" {key.with_suffix(".pub").read_text()}')
+    other = Night(tmp_path)
+    other.values.update(kind="production", approval={"allowed_signers": str(allowed)}, record={"key": str(key)})
+    other.write()
+    other.step("preflight")
+    done = other.command("--to", "dns-rename")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert re.search(r"dns-rename: the plan [0-9a-f]{16} is not approved: 0 of 1 signatures", done.stderr)
+    assert "cutover approve --run" in done.stderr and other.events("intent") == []
+    planned = other.events("planned", "dns-rename")[-1]["hash"]
+    rename = runbook.step("dns-rename")
+    with pytest.raises(approval.NotConfirmed, match="type exactly: dns-rename"):
+        approval.give(other.run, other.site, rename, planned, "yes", key)
+    approval.give(other.run, other.site, rename, planned, "dns-rename", key)
+    done = other.command("--to", "dns-rename")
+    assert done.returncode == 0, done.stderr
+    assert other.events("approved", "dns-rename")[-1]["by"] == "anna"
+    # and back, which wants an approval of its own, by the name that users know
+    with pytest.raises(statement.NotApproved, match="rollback: the plan .* is not approved"):
+        other.step("rollback")
+    planned = other.events("planned", "rollback")[-1]["hash"]
+    approval.give(other.run, other.site, runbook.step("rollback"), planned, "mailbox.lab.test", key)
+    other.step("rollback")
+
+
+# -- the engine's own rules
+
+@lab_test
+def test_no_call_comes_before_the_one_it_rests_on(night):
+    with night.engine("dns-rename") as driver:
+        for call in (driver.plan, driver.approve, driver.apply, driver.verify):
+            with pytest.raises(engine.OutOfTurn, match="run the cells from the top"):
+                call()
+        driver.probe()
+        driver.plan()
+        with pytest.raises(engine.OutOfTurn, match="apply comes after approve"):
+            driver.apply()
+        with pytest.raises(engine.OutOfTurn, match="verify comes after apply"):
+            driver.verify()
+    assert [change.kind for change in night.wanted("dns-rename")] == ["dns-update"]
+
+
+@lab_test
+def test_a_secondary_that_lags_is_named_and_the_step_goes_on(lab, night):
+    night.up_to("preflight")
+    lab.run("ns2", ["ip", "route", "add", "blackhole", "10.77.0.11"])
+    try:
+        with night.set("limits.dns_spread", 1), pytest.raises(
+                ChangeFailed, match=r"ns1 took the update \(serial \d+\), but .* ns2 still serves the older zone \d+"):
+            night.step("dns-rename")
+        # the world is as wanted at the primary: nothing is left to do, but the secondary has to follow
+        assert "Do all name servers serve the same zone? expected one serial; found ns1" in refusal(night, "dns-rename")
+    finally:
+        lab.run("ns2", ["ip", "route", "del", "blackhole", "10.77.0.11"])
+        lab.run("ns2", ["systemctl", "restart", "named"])       # it asks the primary at once
+    primary = dns.Server("ns1", "10.77.0.11")
+    assert eventually(lambda: state_of_ns2() == primary.serial("lab.test"))
+    night.step("dns-rename")
+
+
+@lab_test
+def test_a_userdb_that_vanished_on_one_mx_leaves_the_other_alone(lab, night):
+    night.up_to("dns-rename")
+    before = lab.run("postino3", ["sha256sum", "/etc/mail/userdb", "/etc/mail/userdb.db"]).stdout
+    with away(lab, "postino4", "/etc/mail/userdb"), pytest.raises(ssh.NoSuchFile, match="postino4: there is no file"):
+        night.step("dual-delivery")
+    assert lab.run("postino3", ["sha256sum", "/etc/mail/userdb", "/etc/mail/userdb.db"]).stdout == before
+    night.step("dual-delivery")
+
+
+@lab_test
+def test_two_engines_on_one_run_change_nothing_twice(lab, night):
+    night.up_to("dual-delivery")
+    with night.engine("stop-imap") as one, night.engine("stop-imap") as other:
+        for driver in (one, other):
+            driver.probe()
+            driver.plan()
+            driver.approve()
+        with night.run.alone("apply"), pytest.raises(folder.RunBusy, match=r"another process is at work.*\(process \d+"):
+            one.apply()
+        # somebody stops a service by hand: what was approved is not what would be done
+        lab.run("mailboxold", ["systemctl", "stop", "stunnel4"])
+        lab.run("mailboxold", ["systemctl", "mask", "stunnel4"])
+        with pytest.raises(engine.PlanChanged, match=r"No longer wanted: stop stunnel4 \(mailboxold\)\. .*nothing was changed"):
+            one.apply()
+        lab.run("mailboxold", ["systemctl", "unmask", "stunnel4"])
+        lab.run("mailboxold", ["systemctl", "start", "stunnel4"])
+        other.apply()
+        other.require(other.verify())
+        with pytest.raises(engine.PlanChanged):
+            one.apply()
+    night.step("stop-imap")
+
+
+# -- the conversion
+
+@lab_test
+def test_a_user_added_before_the_conversion_stops_it(lab, night):
+    night.up_to("stop-sendmail")
+    lab.run("mailboxold", ["useradd", "-u", "2500", "-M", "-d", "/home/xenia", "xenia"])
+    try:
+        with pytest.raises(steps.CannotPlan, match="xenia only on mailboxold.*would be left behind"):
+            night.step("convert")
+    finally:
+        lab.run("mailboxold", ["userdel", "xenia"])
+
+
+def full_of_garbage(data):
+    place = lines(data)[2]
+    return data[:place] + b"garbage\r\n" * 70 + data[place:]
+
+
+@lab_test
+def test_what_is_damaged_or_unreadable_stops_its_user_only(night):
+    night.up_to("stop-sendmail")
+    cut, garbage, closed = (store.home(user) / "mail/sent-mail" for user in ("bruno", "davide", "carla"))
+    last, place = lines(cut.read_bytes())[-1], lines(garbage.read_bytes())[2]
+    mode = closed.stat().st_mode
+    closed.chmod(0)
+    try:
+        with spoilt(cut, lambda data: data[:-100]), spoilt(garbage, full_of_garbage):
+            with pytest.raises(ChangeFailed) as caught:
+                night.step("convert")
+            said = str(caught.value)
+            assert "mailboxvm: store convert-users failed for 3 of 24 users" in said and "The other users are done" in said
+            assert f"bruno: {seen(cut)} at byte {last}: " in said and "name it in old_store.salvage" in said
+            assert f"davide: {seen(garbage)} at byte {place}: " in said
+            assert f"carla: {seen(closed)}: its user (uid 2003) may not read it" in said
+            # of one, what is whole will do
+            with night.set("old_store.salvage", ["/home/davide/mail/sent-mail"]), pytest.raises(ChangeFailed) as caught:
+                night.step("convert")
+            assert "failed for 2 of 3 users" in str(caught.value) and "davide" not in str(caught.value)
+    finally:
+        closed.chmod(mode)
+    assert [user["user"] for user in night.wanted("convert")[0].users] == ["bruno", "carla"]
+
+
+@lab_test
+def test_a_full_disk_stops_the_conversion_and_the_same_command_goes_on(lab, night):
+    night.up_to("stop-sendmail")
+    lab.run("mailboxvm", ["sh", "-c", "head -c 1G /dev/zero > /var/imap/filler || truncate -s -1M /var/imap/filler"])
+    try:
+        done = night.command("--from", "convert", "--to", "convert")
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert re.search(r"mailboxvm: store convert-users failed for \d of 2 users", done.stderr)
+        assert re.search(r"(bruno|carla): /var/imap/.cutover/\S+: .*space.* \(Free space on the new store", done.stderr)
+    finally:
+        lab.run("mailboxvm", ["rm", "/var/imap/filler"])
+    done = night.command("--from", "convert", "--to", "convert")
+    assert done.returncode == 0, done.stderr
+    damage = next(check for check in night.events("verified", "convert")[-1]["checks"]
+                  if check["question"] == "Was any of davide's files damaged?")
+    assert damage["warning"] and "/home/davide/mail/sent-mail at byte " in damage["actual"]
+
+
+@lab_test
+def test_a_message_that_is_lost_blocks_what_follows(lab, night):
+    night.up_to("convert")
+    garbage = store.home("davide") / "mail/sent-mail"
+    found = lab.run("mailboxvm", ["sh", "-c", "ls /var/imap/teresa/cur/* | head -1"]).stdout.strip()
+    lab.run("mailboxvm", ["mv", found, "/var/imap/held"])
+    try:
+        with spoilt(garbage, full_of_garbage):
+            said = refusal(night, "verify")
+        assert re.search(r"Is teresa's mail the same on both sides\? expected \d+ messages in \d+ folders.*; found \d+ messages; "
+                         r"INBOX: UID \d+: missing", said) and "davide" not in said
+        told = next(check for check in night.events("verified", "verify")[-1]["checks"] if "davide" in check["question"])
+        assert told["warning"] and re.search(r"mail/sent-mail: c-client cannot read it .*; \d+ messages were salvaged",
+                                             told["actual"])
+        with pytest.raises(runbook.NotYet, match="verify did not pass"):
+            night.step("restore-sendmail")
+    finally:
+        lab.run("mailboxvm", ["rm", "/var/imap/held"])
+    # the tree of that user is taken back and made anew, and of nobody else
+    change, = night.wanted("convert")
+    assert change.title() == "take back and convert again 1 users" and change.users[0]["user"] == "teresa"
+    night.step("convert")
+    night.step("verify")
+    assert night.wanted("convert") == ()
+
+
+# -- back in service
+
+@lab_test
+def test_a_queue_that_does_not_drain_says_what_is_left_and_why(lab, night):
+    night.up_to("verify")
+    # sanbackup takes no mail
+    lab.run("postino3", ["sendmail", "-odq", "-f", "anna@elsewhere.test", "anna@sanbackup.lab.test"], input="Subject: x\n\nx\n")
+    with night.set("limits.queue_drain", 2), pytest.raises(ChangeFailed) as caught:
+        night.step("restore-sendmail")
+    said = str(caught.value)
+    assert "after 2 s the queue is not empty (postino3: 1 queued, postino4: 0 queued)" in said
+    assert "Left: postino3: " in said and "anna@sanbackup.lab.test" in said and "refused" in said
+    lab.run("postino3", ["sh", "-c", "rm -f /var/spool/mqueue/*f*"])
+    night.step("restore-sendmail")
+
+
+@lab_test
+def test_the_alias_waits_for_a_secondary_that_is_down(lab, night):
+    night.up_to("restore-sendmail")
+    primary = dns.Server("ns1", "10.77.0.11")
+    with stopped(lab, "ns2", "named"), pytest.raises(dns.NoAnswer, match="ns2: no answer from 10.77.0.12 port 53"):
+        night.step("switch-alias")
+    assert primary.lookup("mailbox.lab.test", "CNAME").values == ("mailboxold.lab.test.",)
+    assert eventually(lambda: state_of_ns2() is not None)
+    night.step("switch-alias")
+
+
+@lab_test
+def test_dovecot_that_does_not_start_is_told_in_its_own_words(lab, night):
+    night.up_to("switch-alias")
+    lab.run("mailboxvm", ["sh", "-c", "echo 'no_such_setting = yes' > /etc/dovecot/conf.d/99-broken.conf"])
+    try:
+        with pytest.raises(ChangeFailed) as caught:
+            night.step("restore-imap")
+        assert "mailboxvm: dovecot does not start" in str(caught.value)
+        assert "99-broken.conf" in str(caught.value) and "no_such_setting" in str(caught.value)
+    finally:
+        lab.run("mailboxvm", ["rm", "/etc/dovecot/conf.d/99-broken.conf"])
+    night.step("restore-imap")
+
+
+@lab_test
+def test_a_wrong_password_of_a_test_user_is_told_without_it(night, tmp_path):
+    night.up_to("restore-imap")
+    secret = tmp_path / "secret"
+    secret.write_text("not-this\n")
+    users = yaml.safe_load(night.file.read_text())["production_test"]["users"]
+    with night.set("production_test.users", [{**users[0], "password": f"file:{secret}"}, users[1]]), \
+            pytest.raises(Exception) as caught:
+        night.step("production-test")
+    assert "alice may not log in" in str(caught.value) and "not-this" not in str(caught.value)
+    night.step("production-test")
