@@ -220,6 +220,7 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
     from cutover import runbook, site
     from cutover.run import approval, folder
     from cutover.run import drift as drifting
+    from cutover.ui import tables
 
     if drift == bool(step_id or plan_hash) or bool(step_id) != bool(plan_hash):
         raise click.UsageError("give --step and --plan, or --drift")
@@ -236,7 +237,7 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
         raise approval.NotConfirmed(f"{step_id}: {plan_hash} is not the hash of its latest plan"
                                     + (f" ({planned[-1]['hash'][:16]})" if planned else ": nothing was planned yet"))
     for change in planned[-1]["changes"]:
-        click.echo(f"- {change['target']}: {change['title']}\n{change['text']}\n")
+        click.echo(tables.printable(f"- {change['target']}: {change['title']}\n{change['text']}\n"))
     typed = click.prompt(f"To approve, type {approval.confirmation(step, parameters)}")
     given = approval.give(current, parameters, step, planned[-1]["hash"], typed, key)
     click.echo(f"approved by {given.by} at {given.time}"
@@ -259,17 +260,33 @@ def test(arguments):
 
 
 @cutover.command()
+@click.option("--site", "site_file", metavar="FILE", help="Parameters file: work on a run of this site.")
+@click.option("--run", "run_dir", metavar="DIR", help="Go on with this run; without it, --site begins a new one.")
+@click.option("--edit-templates", is_flag=True, help="Let the notebooks' templates be edited, for developers.")
 @click.option("--port", default=8888, show_default=True, help="Port on 127.0.0.1.")
-def jupyter(port):
-    """Start JupyterLab on 127.0.0.1, with a token, in the notebooks' folder."""
-    from cutover import site
+def jupyter(site_file, run_dir, edit_templates, port):
+    """Start JupyterLab on 127.0.0.1, with a token.
 
+    Without a site it opens the templates, read-only, which explain the worked example. With --site or --run it makes working
+    copies in the run's folder (by-hand/), filled in for that run, and opens the board there.
+    """
+    import secrets
+
+    from cutover import site
+    from cutover.run import folder, workspace
+    from cutover.ui import server
+
+    opened = site.PROJECT / "notebooks"
+    if site_file or run_dir:
+        parameters = site.load(site_file or Path(run_dir) / "parameters.yaml")
+        current = folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, "run")
+        _say(f"run: {current.path}")
+        opened = workspace.prepare(parameters, current) / workspace.BOARD
     os.chdir(site.PROJECT)
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--port={port}", "--no-browser",
-                              *(["--allow-root"] if os.geteuid() == 0 else []),
-                              f"--ServerApp.root_dir={site.PROJECT}", "--ServerApp.default_url=/lab/tree/notebooks",
-                              # it asks nobody on the network for news
-                              "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"])
+    token = secrets.token_urlsafe(24)
+    command = server.argv(port, opened, edit_templates)
+    _say(f"open {server.address(port, opened, token)}")
+    os.execve(command[0], command, server.environment(token))
 
 
 @cutover.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
@@ -285,5 +302,8 @@ def main():
     try:
         cutover(prog_name="cutover")
     except errors.CutoverError as error:
-        click.echo(f"cutover: {secrets.redact(str(error))}", err=True)
+        # what a host said may hold control sequences: they must not reach the terminal
+        from cutover.ui import tables
+
+        click.echo(f"cutover: {tables.printable(secrets.redact(str(error)))}", err=True)
         sys.exit(1)

@@ -59,7 +59,7 @@ def test_switching_before_verify_is_refused_in_the_runbooks_words(night, run):
 
 
 @pytest.mark.parametrize("end, state, said", [
-    ("failed", "failed", "NEXT"), ("begun", "begun", "NEXT"), ("waiting", "begun", "waits for its approval"),
+    ("failed", "failed", "NEXT"), ("begun", "begun", "not verified yet"), ("waiting", "begun", "waits for its approval"),
     ("undone", "rolled back", "NEXT")])
 def test_each_way_a_step_may_stand(night, run, end, state, said):
     if end == "failed":

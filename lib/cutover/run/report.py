@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from cutover import errors, runbook, secrets, site
-from cutover.run import folder, journal, outage, story
+from cutover.run import folder, journal, outage, story, workspace
 from cutover.ui import plots, tables
 
 NAME = "report.html"
@@ -151,12 +151,15 @@ def export(run) -> list:
     import nbformat
 
     found = []
-    for path in sorted(run.path.glob("*.ipynb")):
+    for path in [*sorted(run.path.glob("*.ipynb")), *sorted(run.path.glob(f"{workspace.NAME}/*.ipynb"))]:
         try:
             notebook = nbformat.read(path, as_version=4)
         except (ValueError, OSError, nbformat.reader.NotJSONError):
             continue        # being written at this moment, or torn: the journal says what the step did
-        name = f"{EXPORTS}/{path.stem}.html"
+        by_hand = path.parent.name == workspace.NAME
+        if by_hand and not any(cell.get("execution_count") for cell in notebook.cells):
+            continue        # a working copy that nobody used
+        name = f"{EXPORTS}/{path.stem}{'.by-hand' if by_hand else ''}.html"
         run.keep(name, secrets.redact(page(notebook, path.stem)).encode("utf-8", "backslashreplace"))
         found.append(name)
     return found

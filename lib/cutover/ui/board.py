@@ -43,20 +43,20 @@ class Board:
     def now(self, events):
         return story.at(events[-1]) if self.recorded and events else time.time()
 
-    def _shown(self, draw):
+    def _shown(self, draw, linked=False):
         """A view that follows the run; of the worked example, its drawing."""
-        return draw() if self.recorded else live.View(draw)
+        return draw() if self.recorded else live.View(draw, linked)
 
     # --- the cells
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        shown = self._shown(self._head)
+        shown = self._shown(self._head, linked=True)
         if self.recorded:
             return {"text/plain": repr(shown), "text/html": shown._repr_html_()}
         return shown._repr_mimebundle_()
 
     def steps(self):
-        return self._shown(lambda: _steps(self.events(), self.now(self.events())))
+        return self._shown(lambda: _steps(self.events()), linked=True)
 
     def outage(self):
         """The two clocks. In mode execute, from this call on the outage is measured from outside as well."""
@@ -98,7 +98,8 @@ class Board:
         return tables.Stack(_banner(word, sentence, following), tables.Table(["", ""], [
             ["site", f"{self.site.name} ({self.site.kind})"],
             ["run", events[0]["run"] if events else self.run.name],
-            ["as of", f"{story.clock(self.now(events), date=True)} UTC" + (" (recorded)" if self.recorded else "")]]))
+            ["last event", f"{story.clock(story.at(events[-1]), date=True)} UTC" + (" (recorded)" if self.recorded else "")
+             if events else "none"]]))
 
     def _clocks(self):
         events = self.events()
@@ -173,7 +174,7 @@ def _banner(word, sentence, following):
                          if following else None)
 
 
-def _steps(events, now):
+def _steps(events):
     found, following = story.attempts(events), _next(events)
     rows = []
     for name in [*runbook.ORDER, "rollback"]:
@@ -188,8 +189,9 @@ def _steps(events, now):
             said = "may run now" if allowed else why
         if one is not None and one.waiting:
             said = "waits for its approval"
-        took = "" if one is None else story.duration(one.seconds) if one.seconds is not None else (
-            f"{story.duration(now - one.began)} so far")
+        elif state == "begun":
+            said = "begun; not verified yet"
+        took = "" if one is None else story.duration(one.seconds) if one.seconds is not None else "not over"
         rows.append([runbook.number(name), tables.Link(name, runbook.notebook_name(name)),
                      {"passed": "passed", "failed": "failed"}.get(state, WAITING.get(state, state)),
                      story.clock(one.began) if one else "", took, story.approval(one) if one else "", said])

@@ -6,6 +6,7 @@ executed copy or on paper, the same drawing stands there as HTML, as it was when
 """
 
 import threading
+import time
 
 from cutover import errors
 from cutover.ui import tables
@@ -15,42 +16,48 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class View:
-    """`draw()` → something with `_repr_html_` and a text. `over()`, when given, says that it will change no more."""
+    """`draw()` → something with `_repr_html_` and a text. `linked`: it holds links to notebooks.
 
-    def __init__(self, draw, over=lambda: False, every=EVERY):
-        self.draw, self.over, self.every = draw, over, every
+    Links lead to a notebook in JupyterLab only in what its own renderer shows, so a drawing with links goes through an
+    Output widget. That flickers when it changes; what ticks goes through an HTML widget.
+    """
+
+    def __init__(self, draw, linked=False, every=EVERY):
+        self.draw, self.linked, self.every = draw, linked, every
         self.widget = None
-        self._stop = threading.Event()
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         shown = _drawn(self.draw)
         data = {"text/plain": repr(shown), "text/html": shown._repr_html_()}
-        widget = self._widget(data["text/html"])
-        if widget is not None:
-            data[VIEW] = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+        if in_kernel():
+            data[VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self._widget(shown).model_id}
         return data
 
-    def _widget(self, text):
-        """The widget, with the thread that feeds it; None where there is no kernel to carry it."""
-        if not in_kernel():
-            return None
+    def _widget(self, shown):
+        """The widget, with the thread that feeds it."""
         if self.widget is None:
             import ipywidgets
 
-            self.widget = ipywidgets.HTML(text)
+            self.widget = ipywidgets.Output() if self.linked else ipywidgets.HTML()
+            self._put(shown)
             threading.Thread(target=self._follow, daemon=True, name="cutover view").start()
         return self.widget
 
-    def _follow(self):
-        while not self._stop.wait(self.every):
-            text = _drawn(self.draw)._repr_html_()
-            if text != self.widget.value:
-                self.widget.value = text
-            if self.over():
-                return
+    def _put(self, shown):
+        if self.linked:
+            self.widget.outputs = ({"output_type": "display_data", "metadata": {}, "data": {
+                "text/html": shown._repr_html_(), "text/plain": repr(shown)}},)
+        else:
+            self.widget.value = shown._repr_html_()
 
-    def stop(self):
-        self._stop.set()
+    def _follow(self):
+        last = None
+        while True:
+            time.sleep(self.every)
+            shown = _drawn(self.draw)
+            if shown._repr_html_() != last:
+                last = shown._repr_html_()
+                self._put(shown)
 
 
 def _drawn(draw):

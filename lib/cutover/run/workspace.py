@@ -1,0 +1,42 @@
+"""Working copies of the notebooks for a run done by hand, in the run's folder: the templates stay as they are.
+
+A copy is made once and then belongs to the operator: what was run in it is evidence, and is never overwritten.
+"""
+
+from pathlib import Path
+
+from cutover import errors, site
+from cutover.run import folder
+
+NAME = "by-hand"
+BOARD = "00_board.ipynb"
+
+
+class NoParametersCell(errors.CutoverError):
+    """A notebook has no cell tagged `parameters`, so nothing can be filled in."""
+
+
+def prepare(parameters: site.Site, run: folder.Run, mode: str = "execute") -> Path:
+    """Make the copies that are not there yet. → their folder."""
+    import nbformat
+
+    place = run.path / NAME
+    place.mkdir(exist_ok=True, mode=0o700)
+    for template in sorted((site.PROJECT / "notebooks").glob("*.ipynb")):
+        if not (place / template.name).exists():
+            notebook = filled(nbformat.read(template, as_version=4), template.name, {
+                "site": str(parameters.path), "run_dir": str(run.path), "mode": mode})
+            run.keep(f"{NAME}/{template.name}", nbformat.writes(notebook).encode() + b"\n")
+    return place
+
+
+def filled(notebook, name, values):
+    """A notebook without outputs, its parameters cell saying `values`."""
+    found = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if not found:
+        raise NoParametersCell(f"{name}: no cell is tagged parameters")
+    found[0].source = "\n".join(f"{key}: str = {value!r}" for key, value in values.items())
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return notebook
