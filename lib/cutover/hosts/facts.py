@@ -36,19 +36,25 @@ def processes(hosts, name: str, commands) -> list:
 
 
 def parse_queue(text: str) -> dict:
-    """The output of `mailq`: `{"requests": n, "items": [one line a queued message, with its reason]}`."""
-    total = re.search(r"Total requests: (\d+)", text)
-    if total is None and "is empty" not in text:
+    """The output of `mailq`: `{"requests": n, "items": [one line a queued message, with its reason]}`.
+
+    It may list several queues, each with its total. A queue id ends in a digit; a mark after it (`*` being worked on, `-` too
+    young, `X` the load is too high) is none of it.
+    """
+    totals = [int(count) for count in re.findall(r"Total requests: (\d+)", text)]
+    if not totals and "is empty" not in text:
         raise Unreadable(f"mailq answered {text[:200]!r}")
     items, current = [], None
     for line in text.splitlines():
-        start = re.match(r"^([0-9A-Za-z]{10,})[*X-]?\s+(.*)", line)
-        if start:
+        start = re.match(r"^([0-9A-Za-z]{9,}[0-9])[*X-]?\s+(.*)", line)
+        if "Total requests: " in line:
+            current = None
+        elif start:
             current = [start[1], start[2].strip()]
             items.append(current)
         elif current is not None and line.startswith((" ", "\t")):
             current.append(line.strip())
-    return {"requests": int(total[1]) if total else 0, "items": [" ".join(item) for item in items]}
+    return {"requests": sum(totals), "items": [" ".join(item) for item in items]}
 
 
 def queue(hosts, name: str) -> dict:
