@@ -17,7 +17,9 @@ Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0
 Zone = Annotated[str, pydantic.StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")]
 Login = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$")]
 AbsolutePath = Annotated[str, pydantic.StringConstraints(pattern=r"^/[^\n\x00]*$")]
-PathTemplate = Annotated[str, pydantic.StringConstraints(pattern=r"^(/|\{home\}/)[^\n\x00]*$")]
+PathTemplate = Annotated[str, pydantic.StringConstraints(pattern=r"^(/|\{home\}/)([^\n\x00{}]|\{(user|home)\})*$")]
+Printable = Annotated[str, pydantic.StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
+Address = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=-]*@[A-Za-z0-9.-]+$")]
 SecretReference = Annotated[str, pydantic.StringConstraints(pattern=r"^(file:/|env:[A-Z_])[^\n\x00]*$")]
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -90,7 +92,7 @@ class OldStore(Strict):
     spool: PathTemplate = "/var/mail/{user}"
     folders: PathTemplate = "{home}/mail"
     subscriptions: PathTemplate = "{home}/.mailboxlist"
-    imap_prefix: str = pydantic.Field("mail/", description="how clients of the old server begin a folder's name")
+    imap_prefix: Printable = pydantic.Field("mail/", description="how clients of the old server begin a folder's name")
     seen_at: dict[AbsolutePath, AbsolutePath] = pydantic.Field(
         description="directory of the old host → where the new host sees it, read-only")
     salvage: list[AbsolutePath] = pydantic.Field(
@@ -132,7 +134,7 @@ class TestUser(Strict):
 class ProductionTest(Strict):
     users: list[TestUser] = pydantic.Field(min_length=1)
     ca: AbsolutePath | None = pydantic.Field(None, description="CA file; without one, the system's")
-    sender: str = "cutover-test@localhost"
+    sender: Address = "cutover-test@localhost"
     imap_port: int = 993
     smtp_port: int = 25
     wait: int = pydantic.Field(60, ge=1, le=3600, description="seconds a test message may take")

@@ -6,6 +6,9 @@ import time
 from cutover import errors
 from cutover.hosts import services, userdb
 
+USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}\$?")
+HOME = re.compile(r"/[^\x00-\x1f\x7f:]*")
+
 
 class Unreadable(errors.CutoverError):
     """A command that only reads gave an answer that cannot be understood."""
@@ -116,6 +119,11 @@ def parse_passwd(text: str, uid_min: int, uid_max: int, exclude=()) -> list:
         if len(fields) < 7 or not fields[2].isdigit():
             continue
         if uid_min <= int(fields[2]) <= uid_max and fields[0] not in exclude:
+            if not USER.fullmatch(fields[0]) or not HOME.fullmatch(fields[5]) or "/../" in fields[5] + "/":
+                # names and homes become paths and arguments on the hosts
+                raise Unreadable(f"the user {fields[0]!r} with the home {fields[5]!r}: a user's name may hold letters, digits, "
+                                 "'.', '_', '-', '@' and '+', and a home is an absolute path. Rename it, or list it in "
+                                 "users.exclude")
             found.append({"user": fields[0], "uid": int(fields[2]), "gid": int(fields[3]), "home": fields[5]})
     return sorted(found, key=lambda user: user["user"])
 

@@ -102,6 +102,12 @@ class TooManySessions(SshError):
     )
 
 
+class UnsendableCommand(SshError):
+    """An argument holds a NUL byte, which ends it for the host's shell: nothing was sent."""
+
+    template = "{host}: an argument holds a NUL byte, so this was not sent: {command}"
+
+
 class LinkLost(SshError):
     """The link went away after the command was sent: its outcome is unknown."""
 
@@ -186,6 +192,8 @@ def shown(argv: Sequence[str]) -> str:
 
 def remote_line(argv: Sequence[str], *, sudo: bool = False, as_user: str | None = None) -> str:
     """The line handed to the host's shell. The only place where anything is quoted."""
+    if any("\0" in each for each in argv):
+        raise UnsendableCommand(host="ssh", command=shown([each.replace("\0", "\\0") for each in argv]))
     prefix = ["sudo", "-n", "-u", as_user, "-H", "--"] if as_user else ["sudo", "-n", "--"] if sudo else []
     return shlex.join([*prefix, *argv])
 

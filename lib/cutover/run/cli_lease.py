@@ -5,6 +5,7 @@ import json
 import click
 
 from cutover import errors
+from cutover.ui import tables
 
 run_option = click.option("--run", "run_dir", required=True, metavar="DIR", help="The run's folder: it journals what is done.")
 site_option = click.option("--site", "site_file", metavar="FILE",
@@ -32,7 +33,8 @@ def show(site_file, as_json):
         click.echo(json.dumps({"holder": lease.shown(answer["holder"]) if answer["holder"] else None, "age": answer["age"],
                                "stale": bool(answer["holder"]) and answer["age"] > lease.STALE}, indent=1))
     else:
-        click.echo(f"{parameters.roles.new}: {lease.described(answer) if answer['holder'] else 'nobody holds the lease'}")
+        said = lease.described(answer) if answer["holder"] else "nobody holds the lease"
+        click.echo(tables.printable(f"{parameters.roles.new}: {said}"))
 
 
 @group.command("break")
@@ -53,7 +55,7 @@ def break_lease(run_dir, site_file, key):
         holder = answer["holder"]
         if holder is None:
             raise errors.CutoverError(f"{host}: nobody holds the lease")
-        click.echo(f"{host}: {lease.described(answer)}")
+        click.echo(tables.printable(f"{host}: {lease.described(answer)}"))
         if click.prompt("To break it, type its holder's name, all of it").strip() != holder.get("owner"):
             raise approval.NotConfirmed("that is not the holder: nothing was broken")
         bound = lease.digest(holder)

@@ -29,7 +29,7 @@ def verify(directory, allowed, as_json):
     backwards, an executed notebook that claims more. Exit status 0 only when nothing was found.
     """
     from cutover.run import audit
-    from cutover.ui import tables
+    from cutover.ui import records
 
     try:
         listed = Path(allowed).read_bytes() if allowed else None
@@ -39,12 +39,7 @@ def verify(directory, allowed, as_json):
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(result), "passed": not result.findings}, indent=1))
     else:
-        if result.findings:
-            click.echo(repr(tables.Table(["finding", "where", "what"], [[each.kind, each.where, each.what]
-                                                                        for each in result.findings])))
-        click.echo(f"{directory}: {len(result.findings)} findings; {result.events} events, {result.files} files; "
-                   f"signed by {result.signer or 'nobody'}"
-                   + ("" if result.trusted else ", by the folder's own list of signers") + f"; head {result.head[:16]}")
+        click.echo(f"{directory}\n{records.shown(result)!r}")
     sys.exit(1 if result.findings else 0)
 
 
@@ -55,7 +50,7 @@ def verify(directory, allowed, as_json):
 def compare(one, other, as_json):
     """Compare run B with run A: steps, plans, counts, outage windows, durations, warnings, code. Says what matters."""
     from cutover.run import compare as comparing
-    from cutover.ui import tables
+    from cutover.ui import records
 
     told = [comparing.Told.read(path) for path in (one, other)]
     found = comparing.compare(*told)
@@ -63,10 +58,7 @@ def compare(one, other, as_json):
         click.echo(json.dumps({"a": told[0].name, "b": told[1].name, "differences": [dataclasses.asdict(each) for each in found]},
                               indent=1))
         return
-    rows = [["matters" if each.matters else "", each.topic, each.where, each.one, each.other, each.why] for each in found]
-    click.echo(repr(tables.Table(["", "topic", "where", told[0].name, told[1].name, ""], rows)) if rows else "no difference")
-    matter = sum(each.matters for each in found)
-    click.echo(f"{tables.count(len(found), 'difference')}, {matter} of which matter" if rows else "")
+    click.echo(repr(records.differences(told, found)))
 
 
 @group.command()

@@ -58,19 +58,28 @@ class Told:
             code = {}
         name = events[0]["run"]
         rows = {row[1]: row[3:] for row in summary.steps(events)}
-        return cls(top, name, events, runbook.states(events), rows, _plans(events, name), _warnings(events, name),
+        return cls(top, name, events, runbook.states(events), rows, _plans(events, name, top), _warnings(events, name),
                    {window.kind: window for window in outage.windows(top / outage.NAME)}, summary.verified(events), events[0],
                    code)
 
 
-def _plans(events, name):
+def _plans(events, name, top):
     """What was applied in each step, over all its attempts."""
     found = {}
     for event in events:
         if event["event"] == "intent":
-            text = f"{event['target']}: {event['title']}\n{event['text']}"
+            text = f"{event['target']}: {event['title']}\n{_whole(event['text'], top)}"
             found.setdefault(event["step"], []).append(text.replace(name, "RUN"))
     return found
+
+
+def _whole(text, top):
+    """A long text as it was before the journal left it to a file beside it."""
+    beyond = journal.BEYOND.search(text)
+    try:
+        return (top / journal.BLOBS / f"{beyond[1]}.txt").read_text("utf-8", "surrogatepass") if beyond else text
+    except OSError:
+        return text
 
 
 def _warnings(events, name):
@@ -104,13 +113,19 @@ def _changes(one, other):
         plans = [told.plans.get(name, []) for told in (one, other)]
         only = [[text for text in plan if text not in rest] for plan, rest in (plans, plans[::-1])]
         if len(plans[0]) != len(plans[1]) or only[0] or only[1]:
-            firsts = [f"{len(plan)} changes" + (f"; only here: {_first(mine)}" if mine else "")
-                      for plan, mine in zip(plans, only, strict=True)]
+            firsts = [f"{len(plan)} changes" + (f"; only here: {_first(mine, rest)}" if mine else "")
+                      for plan, mine, rest in zip(plans, only, only[::-1], strict=True)]
             yield Difference("plan", name, *firsts, True, "other changes than rehearsed")
 
 
-def _first(texts):
-    heads = [text.split("\n")[0] for text in texts]
+def _first(texts, others=()):
+    """The texts by their first lines; one whose first line the other side has as well by the first line that differs."""
+    heads = []
+    for text in texts:
+        head, *lines = text.split("\n")
+        like = next((other.split("\n") for other in others if other.split("\n")[0] == head), None)
+        differing = next((line for line in lines if line not in like), "") if like else ""
+        heads.append(head + (f": {differing[:200]}" if differing else ""))
     return "; ".join(heads[:EACH]) + (" …" if len(heads) > EACH else "")
 
 

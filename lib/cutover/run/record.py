@@ -28,8 +28,9 @@ def write(run, parameters, why: str) -> dict:
     begun = journal.parse(raw)[0]       # the run's name is the one it began with, wherever its folder lies now
     key = signers.key(parameters)
     written = {
-        "format": FORMAT, "run": begun.get("run", run.name), "site": parameters.name, "kind": parameters.kind, "why": secrets.redact(why),
-        "made": journal.now(), "by": journal._who(), "signer": signing.fingerprint(signing.public_of(key)),
+        "format": FORMAT, "run": begun.get("run", run.name), "site": parameters.name, "kind": parameters.kind,
+        "why": secrets.redact(why), "made": journal.now(), "by": journal._who(),
+        "signer": signing.fingerprint(signing.public_of(key)),
         "journal": {"events": len(lines), "head": hashlib.sha256(lines[-1]).hexdigest() if lines else journal.ZEROS},
         "files": {journal.NAME: _digest(raw), **{name: _digest(data) for name, (_, data) in files.items()}},
         "code": {**code.commit(), "digest": code.digest(), **code.parts()},

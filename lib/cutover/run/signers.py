@@ -48,5 +48,6 @@ def in_force(events) -> str:
     name = FILE
     for event in events:
         if event.get("event") == "drift" and "allowed" in event:
-            name = f"{FILE}.{str(event['allowed'])[:8]}"
+            short = str(event["allowed"])[:8]
+            name = f"{FILE}.{short}" if short.isalnum() else FILE
     return name

@@ -22,7 +22,7 @@ class Table:
     """`columns`: names; `rows`: lists of values, shown as text; `caption` above, `note` below."""
 
     def __init__(self, columns, rows, caption="", note="", monospace=()):
-        self.columns = list(columns)
+        self.columns = [printable(name) for name in columns]
         self.rows = [[value if isinstance(value, Link) else str(value) for value in row] for row in rows]
         self.caption, self.note, self.monospace = printable(caption), printable(note), set(monospace)
 
