@@ -55,7 +55,10 @@ def _sudo(hosts, name):
 
 
 def _update_permitted(hosts, site):
-    dns.update_permitted(hosts.dns(site.roles.nameservers[0]), site.zone, hosts.dns_key())
+    alias, old = site.fqdn(site.alias), site.fqdn(site.roles.old)
+    # an update-policy judges record by record: ask about those that the cutover writes
+    records = [(alias, "A"), (alias, "CNAME"), (old, "A")]
+    dns.update_permitted(hosts.dns(site.roles.nameservers[0]), site.zone, hosts.dns_key(), records)
     return True
 
 
@@ -281,7 +284,12 @@ def _mx(found, site):
                           "copy one to the other and run makemap")
         first = next(iter(sources.values())).encode("utf-8", "surrogateescape")
         both = (site.fqdn(site.roles.old), site.fqdn(site.roles.new))
-        routed = userdb.route_to_both(first, old=site.fqdn(site.alias), targets=both)[1]
+        after, routed = userdb.route_to_both(first, old=site.fqdn(site.alias), targets=both)
+        wrong = [f"line {number} {what}" for number, what in userdb.problems(after)]
+        wrong += [f"{key} stands on lines {', '.join(map(str, lines))}" for key, lines in userdb.duplicates(after)]
+        yield steps.Check("Will makemap take the userdb once each user is routed to both hosts?", "every line",
+                          "every line" if not wrong else "; ".join(wrong[:OTHERS_SHOWN]), not wrong,
+                          f"mend these lines of {site.userdb.source} on every MX")
         done = userdb.route_back(first, old=site.fqdn(site.alias), targets=both)[1]
         users = len(found["users"][site.roles.old].get("value", []))
         yield steps.Check(f"How many entries route mail to {site.fqdn(site.alias)}?", f"about {users}, one a user",
