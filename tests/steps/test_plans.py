@@ -1,0 +1,242 @@
+"""Plans and checks are pure: the same for every step, from the facts recorded for the worked example, and for odd worlds."""
+
+import copy
+import json
+
+import pytest
+from cutover import runbook, site, steps
+from cutover.hosts import facts as host_facts
+
+ROMA1 = site.load("parameters/roma1.yaml")
+ALIAS, OLD, NEW = (ROMA1.fqdn(name) for name in ("mailbox", "mailboxold", "mailboxvm"))
+READING = {"preflight", "verify"}           # they change nothing
+REPEATABLE = {"presync"}                    # there is always another pass to make
+
+
+def recorded(name, when):
+    return json.loads((ROMA1.path.parent / "roma1" / f"{name}.json").read_bytes())[when]
+
+
+def altered(found, change):
+    found = copy.deepcopy(found)
+    change(found)
+    return found
+
+
+@pytest.mark.parametrize("name", runbook.ORDER)
+def test_there_is_something_to_do_before_and_nothing_after(name):
+    step = runbook.step(name)
+    before, after = (step.plan(recorded(name, when), ROMA1) for when in ("before", "after"))
+    assert bool(before.changes) == (name not in READING)
+    assert name in REPEATABLE or (not after.changes and after.reason)
+
+
+@pytest.mark.parametrize("name", runbook.ORDER)
+def test_verify_is_content_after_and_was_not_before(name):
+    step = runbook.step(name)
+    after = step.verify(recorded(name, "after"), ROMA1)
+    assert after and all(check.passed for check in after), [check for check in after if not check.passed]
+    if name not in READING | REPEATABLE:
+        before = step.verify(recorded(name, "before"), ROMA1)
+        assert not all(check.passed for check in before)
+        assert all(check.todo for check in before if not check.passed)
+
+
+@pytest.mark.parametrize("name", runbook.ORDER)
+def test_a_plan_is_the_same_each_time_and_leaves_the_facts_alone(name):
+    found = recorded(name, "before")
+    text = json.dumps(found, sort_keys=True)
+    first, second = (runbook.step(name).plan(found, ROMA1) for _ in range(2))
+    assert [change.to_json() for change in first.changes] == [change.to_json() for change in second.changes]
+    assert json.dumps(found, sort_keys=True) == text
+
+
+# --- DNS
+
+
+def records(found, server="ns1"):
+    return found["servers"][server]["records"]
+
+
+def test_dns_rename_moves_every_record_of_the_alias_and_its_inverse_puts_back_the_ttl():
+    def more(found):
+        records(found)[ALIAS]["AAAA"] = {"ttl": 300, "values": ["2001:db8::15"]}
+
+    change, = runbook.step("dns-rename").plan(altered(recorded("dns-rename", "before"), more), ROMA1).changes
+    lines = change.describe().splitlines()
+    assert f"update add {OLD}. 60 A 192.0.2.15" in lines and f"update add {OLD}. 60 AAAA 2001:db8::15" in lines
+    assert f"prereq yxrrset {ALIAS}. AAAA 2001:db8::15" in lines and f"prereq nxdomain {OLD}." in lines
+    back = change.inverse().describe().splitlines()
+    assert f"update add {ALIAS}. 3600 A 192.0.2.15" in back and f"update add {ALIAS}. 300 AAAA 2001:db8::15" in back
+    assert not any(line.startswith(f"update add {OLD}.") for line in back)
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda at: at[ALIAS].clear(), "has no address"),
+    (lambda at: at.update({ALIAS: {"CNAME": {"ttl": 60, "values": ["elsewhere.example."]}}}), "is an alias of elsewhere.example"),
+    (lambda at: at.update({OLD: {"A": {"ttl": 60, "values": ["192.0.2.99"]}}}), "already exists with other records"),
+])
+def test_dns_rename_refuses_a_zone_that_somebody_changed(change, said):
+    found = altered(recorded("dns-rename", "before"), lambda found: change(records(found)))
+    with pytest.raises(steps.CannotPlan, match=said):
+        runbook.step("dns-rename").plan(found, ROMA1)
+
+
+def test_dns_rename_accepts_an_old_name_that_is_there_already():
+    found = altered(recorded("dns-rename", "before"),
+                    lambda found: records(found).update({OLD: {"A": {"ttl": 900, "values": ["192.0.2.15"]}}}))
+    change, = runbook.step("dns-rename").plan(found, ROMA1).changes
+    assert f"prereq yxrrset {OLD}. A 192.0.2.15" in change.describe()
+    assert f"update add {OLD}. 900 A 192.0.2.15" in change.inverse().describe()
+
+
+def test_a_name_server_that_lags_fails_the_verify_and_is_named():
+    def lag(found):
+        found["servers"]["ns2"] = recorded("switch-alias", "before")["servers"]["ns2"]
+
+    checks = runbook.step("switch-alias").verify(altered(recorded("switch-alias", "after"), lag), ROMA1)
+    failed = [check for check in checks if not check.passed]
+    assert len(failed) == 2 and "ns2" in failed[0].question and failed[0].actual == OLD
+
+
+def test_switch_alias_refuses_an_alias_that_is_none():
+    found = altered(recorded("switch-alias", "before"),
+                    lambda found: records(found).update({ALIAS: {"A": {"ttl": 60, "values": ["192.0.2.15"]}}}))
+    with pytest.raises(steps.CannotPlan, match="run dns-rename first"):
+        runbook.step("switch-alias").plan(found, ROMA1)
+
+
+# --- userdb
+
+
+def test_dual_delivery_edits_the_mailbox_users_and_nobody_else():
+    found = recorded("dual-delivery", "before")
+    for change in runbook.step("dual-delivery").plan(found, ROMA1).changes[:2]:
+        assert change.replacements
+        for old, new in change.replacements:
+            user = old.split(":")[0]
+            assert old.rstrip().endswith(f"@{ALIAS}") and new.count("@") == 2 * old.count("@")
+            assert f"@{OLD}" in new and f"@{NEW}" in new and new.startswith(user + ":")
+        assert not any("elsewhere" in old for old, _ in change.replacements)
+        assert change.inverse().replacements == [[new, old] for old, new in change.replacements]
+
+
+@pytest.mark.parametrize("spoil, question", [
+    (lambda mx: mx.update(map=mx["map"][:-1]), "made from the source"),
+    (lambda mx: mx.update(backup=mx["backup"] + "\n# somebody was here\n"), "every other byte"),
+    (lambda mx: mx["routes"].update(alice=[f"alice@{OLD}"]), "sendmail -bv"),
+    (lambda mx: mx.update(queued=3), "stay in the queue"),
+    (lambda mx: mx.update(source=mx["source"] + "# more\n"), "the same on every MX"),
+])
+def test_dual_delivery_verify_finds(spoil, question):
+    found = altered(recorded("dual-delivery", "after"), lambda found: spoil(found["mx"]["postino3"]))
+    failed = [check for check in runbook.step("dual-delivery").verify(found, ROMA1) if not check.passed]
+    assert any(question in check.question for check in failed), failed
+
+
+# --- services
+
+
+def test_a_service_that_is_off_but_would_start_at_boot_is_stopped_too():
+    found = recorded("stop-imap", "after")
+    service = altered(found, lambda found: found["hosts"]["mailboxold"]["services"][0].update(starts_at_boot=True))
+    changes = runbook.step("stop-imap").plan(service, ROMA1).changes
+    assert [change.kind for change in changes] == ["service", "end-sessions"]
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda host: host["services"][0].update(running=True),
+    lambda host: host["services"][0].update(starts_at_boot=True),
+    lambda host: host["sessions"].append({"pid": 7, "user": "alice", "command": "imapd"}),
+    lambda host: host["ports"].update({"993": True}),
+])
+def test_stop_imap_verify_finds_what_still_serves(spoil):
+    found = altered(recorded("stop-imap", "after"), lambda found: spoil(found["hosts"]["mailboxold"]))
+    assert [check.passed for check in runbook.step("stop-imap").verify(found, ROMA1)].count(False) == 1
+
+
+def test_restore_imap_starts_the_new_server_and_never_the_old():
+    changes = runbook.step("restore-imap").plan(recorded("restore-imap", "before"), ROMA1).changes
+    assert {change.host for change in changes} == {"mailboxvm"}
+    opened = altered(recorded("restore-imap", "after"), lambda found: found["hosts"]["mailboxold"]["ports"].update({"143": True}))
+    assert not all(check.passed for check in runbook.step("restore-imap").verify(opened, ROMA1))
+
+
+# --- verify
+
+
+@pytest.mark.parametrize("spoil, said", [
+    (lambda row: row.update(differences=["UID 7: missing"], differing=1, new=row["new"] - 1), "UID 7: missing"),
+    (lambda row: row.update(extra=row["extra"] + 1, new=row["new"] + 1), "the conversion says it added"),
+])
+def test_a_difference_names_user_folder_and_both_figures_and_fails(spoil, said):
+    found = altered(recorded("verify", "after"), lambda found: spoil(found["users"]["alice"]["rows"][0]))
+    failed = [check for check in runbook.step("verify").verify(found, ROMA1) if not check.passed]
+    assert "alice" in failed[0].question and "INBOX" in failed[0].actual and said in failed[0].actual
+    assert "sums" in failed[-1].question
+
+
+def test_a_user_who_could_not_be_read_fails():
+    found = altered(recorded("verify", "after"), lambda found: found["errors"].update(bruno="imapd: no such user"))
+    failed = [check for check in runbook.step("verify").verify(found, ROMA1) if not check.passed]
+    assert any("bruno" in check.question and "no such user" in check.actual for check in failed)
+
+
+# --- rollback
+
+
+def test_rollback_undoes_in_reverse_and_drains_before_names_disappear():
+    changes = runbook.step("rollback").plan(recorded("rollback", "before"), ROMA1).changes
+    kinds = [change.kind for change in changes]
+    assert kinds[0] == "service" and changes[0].action == "stop"        # restore-imap was last
+    assert kinds[-1] == "dns-update" and "3600 A" in changes[-1].describe()
+    assert kinds.index("drain-queue") < kinds.index("userdb-edit")
+    assert kinds.count("dns-update") == 2 and "unpublish" in kinds
+
+
+def test_rollback_after_a_rollback_has_nothing_left():
+    plan = runbook.step("rollback").plan(recorded("rollback", "after"), ROMA1)
+    assert not plan.changes and "as it was" in plan.reason
+
+
+def test_a_resource_that_is_not_as_it_was_fails_the_rollback_and_is_undone_again():
+    def spoil(found):
+        intent = next(intent for intent in found["intents"] if intent.get("settled") and intent["step"] == "stop-sendmail")
+        intent.update(settled=False, seen="inactive (dead)")
+
+    found = altered(recorded("rollback", "after"), spoil)
+    assert [change.kind for change in runbook.step("rollback").plan(found, ROMA1).changes] == ["service"]
+    assert any("inactive" in check.actual for check in runbook.step("rollback").verify(found, ROMA1) if not check.passed)
+
+
+# --- parsers of facts
+
+
+def test_the_queue_as_mailq_prints_it():
+    text = """\t\t/var/spool/mqueue (2 requests)
+-----Q-ID----- --Size-- -----Q-Time----- ------------Sender/Recipient-----------
+6AO44QN6003288     3103 Tue Nov 24 04:04 <traffic@elsewhere.test>
+                 (Deferred: Connection refused by mailboxold.lab.test.)
+\t\t\t\t\t ugo@mailboxold.lab.test
+6AO44kqs004159*    3667 Tue Nov 24 04:04 <traffic@elsewhere.test>
+\t\t\t\t\t rita@mailboxold.lab.test
+\t\tTotal requests: 2
+"""
+    queue = host_facts.parse_queue(text)
+    assert queue["requests"] == 2 and len(queue["items"]) == 2
+    assert queue["items"][0].startswith("6AO44QN6003288 ") and "Connection refused" in queue["items"][0]
+    assert host_facts.parse_queue("/var/spool/mqueue is empty\n\t\tTotal requests: 0\n") == {"requests": 0, "items": []}
+    with pytest.raises(host_facts.Unreadable, match="permission"):
+        host_facts.parse_queue("mailq: permission denied")
+
+
+def test_users_as_getent_prints_them():
+    text = "root:x:0:0:root:/root:/bin/sh\nalice:x:2001:2001::/home/alice:/bin/sh\nold:x:9999:1::/h:/f\nshort:x:2002\n\n"
+    assert host_facts.parse_passwd(text, 2000, 2999) == [{"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice"}]
+    assert host_facts.parse_passwd(text, 2000, 2999, ["alice"]) == []
+
+
+def test_routes_as_sendmail_prints_them():
+    text = ("alice@mailboxold.lab.test... deliverable: mailer esmtp, host mailboxold.lab.test., user alice@mailboxold.lab.test\n"
+            "alice@mailboxvm.lab.test... deliverable: mailer esmtp, host mailboxvm.lab.test., user alice@mailboxvm.lab.test\n")
+    assert host_facts.parse_routes(text) == {"alice": ["alice@mailboxold.lab.test", "alice@mailboxvm.lab.test"]}
