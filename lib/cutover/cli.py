@@ -218,7 +218,7 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
     Where two people have to approve, each runs this command with a key of their own.
     """
     from cutover import runbook, site
-    from cutover.run import approval, folder
+    from cutover.run import approval, folder, journal
     from cutover.run import drift as drifting
     from cutover.ui import tables
 
@@ -237,7 +237,8 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
         raise approval.NotConfirmed(f"{step_id}: {plan_hash} is not the hash of its latest plan"
                                     + (f" ({planned[-1]['hash'][:16]})" if planned else ": nothing was planned yet"))
     for change in planned[-1]["changes"]:
-        click.echo(tables.printable(f"- {change['target']}: {change['title']}\n{change['text']}\n"))
+        text = journal.whole(change["text"], current.path)
+        click.echo(tables.printable(f"- {change['target']}: {change['title']}\n{text}\n"))
     typed = click.prompt(f"To approve, type {approval.confirmation(step, parameters)}")
     given = approval.give(current, parameters, step, planned[-1]["hash"], typed, key)
     click.echo(f"approved by {given.by} at {given.time}"

@@ -145,6 +145,7 @@ class Limits(Strict):
     dns_spread: int = pydantic.Field(30, ge=1, description="seconds a DNS change may take to reach every server")
     clock: float = pydantic.Field(2.0, gt=0, description="seconds by which two hosts' clocks may differ")
     alias_ttl: int = pydantic.Field(3600, ge=1, description="seconds; a larger TTL on the alias must be lowered first")
+    verify_age: int = pydantic.Field(7200, ge=60, description="seconds for which a passed verify opens the new server")
     space_factor: float = pydantic.Field(1.2, ge=1, description="free bytes and inodes wanted, times what is found")
 
 

@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import subprocess
+import time
 
 import pytest
 from click import testing
@@ -171,6 +173,34 @@ def test_the_command_and_an_agentless_key_write_the_same_file(night, stepper):
     argv[-1] = str(night.people["bert"])
     testing.CliRunner().invoke(cli.cutover, argv, input="mailbox.roma1.example\n", catch_exceptions=False)
     assert stepper.approve().by == "anna@example, bert@example"
+
+
+def test_a_key_that_only_the_agent_holds(night, stepper, monkeypatch, tmp_path_factory):
+    """Without --key the agent's listed key signs; a public key file picks one."""
+    socket = tmp_path_factory.mktemp("a") / "s"
+    with subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL) as agent:
+        try:
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+            for _ in range(200):
+                if socket.exists():
+                    break
+                time.sleep(0.02)
+            for name in ("mallory", "bert"):
+                subprocess.run(["ssh-add", "-q", night.path / name], check=True)
+                (night.path / name).unlink()
+            wanted = approval.confirmation(stepper.step, night.site)
+            given = approval.give(night.run, night.site, stepper.step, stepper.hash(), wanted)
+            assert given.by == "bert@example"       # mallory's stands first, and is not listed
+            subprocess.run(["ssh-add", "-q", night.people["anna"]], check=True)
+            night.people["anna"].unlink()
+            given = approval.give(night.run, night.site, stepper.step, stepper.hash(), wanted, f"{night.people['anna']}.pub")
+            assert given.by == "anna@example"
+            assert stepper.approve().by == "anna@example, bert@example"
+        finally:
+            agent.terminate()
+    monkeypatch.delenv("SSH_AUTH_SOCK")
+    with pytest.raises(signing.CannotSign, match="ssh-agent holds none"):
+        approval.give(night.run, night.site, stepper.step, stepper.hash(), wanted)
 
 
 def test_there_is_no_answer_that_says_yes_to_everything(night, stepper):

@@ -68,18 +68,9 @@ def _plans(events, name, top):
     found = {}
     for event in events:
         if event["event"] == "intent":
-            text = f"{event['target']}: {event['title']}\n{_whole(event['text'], top)}"
+            text = f"{event['target']}: {event['title']}\n{journal.whole(event['text'], top)}"
             found.setdefault(event["step"], []).append(text.replace(name, "RUN"))
     return found
-
-
-def _whole(text, top):
-    """A long text as it was before the journal left it to a file beside it."""
-    beyond = journal.BEYOND.search(text)
-    try:
-        return (top / journal.BLOBS / f"{beyond[1]}.txt").read_text("utf-8", "surrogatepass") if beyond else text
-    except OSError:
-        return text
 
 
 def _warnings(events, name):

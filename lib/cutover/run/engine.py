@@ -12,7 +12,7 @@ import time
 from cutover import errors, hosts, runbook, secrets
 from cutover.changes import Plan
 from cutover.hosts import vault
-from cutover.run import approval, code, evidence, lease, record, statement
+from cutover.run import approval, code, evidence, gate, lease, record, statement
 
 
 class VerifyFailed(errors.CutoverError):
@@ -64,6 +64,7 @@ class Engine:
             self.lease = lease.Lease(self.hosts, run, self._record)
             run.check(site, self._record)
             runbook.may_run(step_id, run.journal.events())
+            gate.check(run, site, self.step)
             self.attempt = self._record("step-begun", title=self.step.TITLE)["seq"]
 
     # --- the calls, in their order
@@ -174,6 +175,8 @@ class Engine:
         self._record("verified", passed=passed, checks=[{
             "question": check.question, "expected": check.expected, "actual": check.actual, "passed": check.passed,
             "warning": check.warning, "todo": check.todo} for check in checks])
+        if not passed:
+            record.pause(self.run, self.site, f"{self.step.ID} did not pass")
         return checks
 
     def require(self, checks):

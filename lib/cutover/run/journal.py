@@ -76,6 +76,15 @@ def parse(data: bytes, name: str = NAME) -> list:
     return events
 
 
+def whole(text: str, run_dir: Path) -> str:
+    """A text of an event as it was before it was bounded: from the file beside the journal, where that is there."""
+    beyond = BEYOND.search(text)
+    try:
+        return (run_dir / BLOBS / f"{beyond[1]}.txt").read_text("utf-8", "surrogatepass") if beyond else text
+    except OSError:
+        return text
+
+
 class Journal:
     """The journal of one run folder. Several processes may append: each takes a lock and re-reads the end."""
 

@@ -21,6 +21,7 @@ def steps(parameters, run, names, say, watch=True, rate=0.0, least=0):
     if rate:
         from cutover.lab import traffic
     with run.alone("run"), hosts.Hosts(parameters) as reached, lease.passed_on() as give_back, contextlib.ExitStack() as last:
+        run.check(parameters, run.journal.append)
         # last of all, when the watch has written its last line and the report stands there
         last.callback(lambda: say(record.told(record.pause(run, parameters, "end of this call"))))
         last.callback(report.write_if_possible, run, say)

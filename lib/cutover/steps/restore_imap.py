@@ -8,6 +8,7 @@ TITLE = "Resume reading, on the new server"
 REQUIRES = ["verify", "restore-sendmail", "switch-alias"]
 REVERSIBLE = True
 CONFIRM = False
+FRESH = True    # rests on a verify that passed not long ago
 
 
 def probe(hosts, site):

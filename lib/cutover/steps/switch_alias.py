@@ -10,6 +10,7 @@ TITLE = "Point the users' name at the new server"
 REQUIRES = ["verify", "restore-sendmail"]
 REVERSIBLE = True
 CONFIRM = True
+FRESH = True    # rests on a verify that passed not long ago
 SIGNERS = 2     # people, at a production site
 
 

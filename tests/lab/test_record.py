@@ -1,0 +1,133 @@
+"""The record, the lease and the gates on a run that papermill made on the lab."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+
+import pytest
+from click import testing
+from cutover import cli, hosts, site
+from cutover.hosts import lease as on_host
+from cutover.lab import hosts as lab_hosts
+from cutover.lab import keys
+from cutover.run import audit, engine, folder, lease, papermill, record, rehearse
+
+pytestmark = pytest.mark.lab
+TIMES = 150
+
+
+@pytest.fixture(scope="module")
+def parameters():
+    return site.load("parameters/lab.yaml")
+
+
+@pytest.fixture(scope="module")
+def run(lab, parameters, tmp_path_factory):
+    """A rehearsal of the first steps, as far as delivery to both servers, with its record."""
+    lab.reset()
+    made = folder.begin(parameters, tmp_path_factory.mktemp("record") / "night")
+    rehearse.steps(parameters, made, ["preflight", "dns-rename", "dual-delivery"], lambda text: None)
+    return made
+
+
+def test_it_holds_and_names_who_signed(run):
+    result = audit.verify(run.path)
+    assert result.findings == () and result.signer.startswith("rehearsal@lab (SHA256:")
+    written = json.loads((run.path / record.NAME).read_bytes())
+    assert written["known_hosts"] and written["lock"] and written["code"]["digest"]
+    assert {"journal.jsonl", "parameters.yaml", "01_preflight.ipynb", "report.html"} <= set(written["files"])
+
+
+def test_it_holds_after_a_journey_in_an_archive(run, tmp_path):
+    with tarfile.open(tmp_path / "night.tar.gz", "w:gz") as archive:
+        archive.add(run.path, "night")
+    with tarfile.open(tmp_path / "night.tar.gz") as archive:
+        archive.extractall(tmp_path / "elsewhere", filter="data")
+    done = testing.CliRunner().invoke(cli.cutover, ["record", "verify", str(tmp_path / "elsewhere" / "night")])
+    assert done.exit_code == 0, done.output
+
+
+def test_what_is_done_to_a_real_folder_is_found(run):
+    """Bits flipped anywhere in any file; the other ways are in tests/run/test_audit.py."""
+    chance = random.Random(8)
+    files = sorted(each for each in run.path.rglob("*") if each.is_file() and each.stat().st_size)
+    for _ in range(TIMES):
+        place = chance.choice(files)
+        data = place.read_bytes()
+        at = chance.randrange(len(data))
+        place.write_bytes(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1:])
+        found = audit.verify(run.path).findings
+        place.write_bytes(data)
+        assert found, f"byte {at} of {place}"
+    assert audit.verify(run.path).findings == ()
+
+
+def test_no_secret_of_the_lab_is_in_it(run):
+    tsig = keys.TSIG_KEY.read_text().split('secret "')[1].split('"')[0]
+    wanted = [tsig, keys.OPERATOR_KEY.read_text().splitlines()[2],
+              *((keys.SECRETS / user).read_text() for user in lab_hosts.USERS)]
+    for place in run.path.rglob("*"):
+        if place.is_file():
+            data = place.read_bytes()
+            assert not [word for word in wanted if word.encode() in data], place
+
+
+def test_a_second_operator_is_refused_and_told_who_works(run, parameters, tmp_path):
+    with hosts.Hosts(parameters) as reached:
+        mine = lease.Lease(reached, run, run.journal.append)
+        mine.take()
+        try:
+            other = folder.begin(parameters, tmp_path / "other")
+            with pytest.raises(lease.LeaseHeld, match=rf"another operator is at work: .*process {os.getpid()} .*run night"):
+                lease.Lease(reached, other, other.journal.append).take()
+            stepper = engine.Engine(parameters, "preflight", "plan")      # who only plans needs none
+            stepper.probe()
+            stepper.plan()
+            stepper.close()
+        finally:
+            mine.release()
+        assert on_host.ask(reached, "mailboxvm", mine.path, "read")["holder"] is None
+
+
+HOLD = """
+import sys, time
+from cutover import hosts, site
+from cutover.run import folder, lease
+parameters = site.load("parameters/lab.yaml")
+run = folder.Run(sys.argv[1])
+lease.Lease(hosts.Hosts(parameters), run, run.journal.append).take()
+print("held", flush=True)
+time.sleep(300)
+"""
+
+
+def test_what_a_killed_operator_held_is_broken_by_name_or_taken_back_by_the_same_run(run, parameters, tmp_path):
+    other = folder.begin(parameters, tmp_path / "other")
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(other.path)], stdout=subprocess.PIPE, cwd=site.PROJECT) as killed:
+        assert killed.stdout.readline() == b"held\n"
+        killed.send_signal(signal.SIGKILL)
+    with hosts.Hosts(parameters) as reached:
+        with pytest.raises(lease.LeaseHeld, match="run other"):
+            lease.Lease(reached, run, run.journal.append).take()
+        again = lease.Lease(reached, other, other.journal.append)
+        again.take()
+        assert "lease-taken-back" in [event["event"] for event in other.journal.events()]
+        owner = on_host.ask(reached, "mailboxvm", again.path, "read")["holder"]["owner"]
+        done = testing.CliRunner().invoke(cli.cutover, ["lease", "break", "--run", str(run.path)], input=owner + "\n")
+        assert done.exit_code == 0, (done.output, done.exception)
+        shown = testing.CliRunner().invoke(cli.cutover, ["lease", "show", "--site", "parameters/lab.yaml"])
+        assert "nobody holds" in shown.output
+        again.release()
+    assert [event["event"] for event in run.journal.events()][-2:] == ["lease-breaking", "lease-broken"]
+    assert audit.verify(run.path).findings == ()
+
+
+def test_it_holds_after_going_back(run, parameters):
+    papermill.execute(parameters, run, "rollback")
+    assert audit.verify(run.path).findings == ()
+    compared = testing.CliRunner().invoke(cli.cutover, ["record", "compare", str(run.path), str(run.path), "--json"])
+    assert json.loads(compared.output)["differences"] == []
