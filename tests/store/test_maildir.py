@@ -50,7 +50,7 @@ def test_copy_in_pieces_gives_the_same(tmp_path_factory, text, piece):
     chunk, maildir.COPY_CHUNK = maildir.COPY_CHUNK, piece
     source, target = os.open(directory / "source", os.O_RDONLY), os.open(directory / "target", os.O_RDWR | os.O_CREAT)
     try:
-        written, size = maildir.copy_lf(source, 2, len(text), target)
+        written, size = maildir.copy_lf(maildir.pieces(source, 2, len(text)), target)
     finally:
         maildir.COPY_CHUNK = chunk
         os.close(source)

@@ -99,7 +99,8 @@ def old_digest(fd, offset, size, text):
     """SHA-256 of a text without CRs: line ends normalised."""
     digest = hashlib.sha256()
     if text is not None:
-        digest.update(text.translate(None, b"\r"))
+        for piece in ([text] if isinstance(text, bytes) else text.pieces()):
+            digest.update(piece.translate(None, b"\r"))
         return digest.hexdigest()
     end = offset + size
     while offset < end:

@@ -3,20 +3,27 @@
 Below <work>/index/USER/ : <key>.index, a record a message in UID order, and <key>.json, its state. A state is believed only
 when it is of this version, of this staged tree and host, and when tree and index still look as they were left: otherwise the
 folder is converted anew.
+
+The index is a row of blocks. Each holds a number of records in columns: special (numbers of the records that cannot be known by
+their lines alone), lines (places of the message lines in the old file), heads (HEAD bytes from there, the line and what follows
+it), records. So that a block can be compared with the old file as a whole (delta.py).
 """
 
+import array
 import hashlib
 import json
 import os
 import struct
 import zlib
 
-from . import existing, maildir
+from . import existing, maildir, mbx
 
-VERSION = 1
+VERSION = 2
 # uid, keyword bits, seconds, size in the old file, bytes stored, bytes as IMAP shows it, body length, flags, recent
 RECORD = struct.Struct("<IIQQQQQHB")
-BUFFERED = 4096
+FRAME = struct.Struct("<II")  # records in the block, special ones among them
+HEAD = mbx.LINE_LIMIT
+BUFFERED = 1024
 UNKNOWN_LENGTH = (1 << 64) - 1  # body length of a text that was too large to be held
 CLOCK_SKEW = 2 * 10**9  # nanoseconds; a file changed this shortly before it was read is read again
 
@@ -41,32 +48,72 @@ def tree_stamp(directory):
 
 
 class Writer:
-    """Writes an index beside the one in use; finish() puts it in its place."""
+    """Writes an index beside the one in use; finish() puts it in its place. part: number of a range of a folder's messages."""
 
-    def __init__(self, user, name):
+    def __init__(self, user, name, part=None):
         self.path = paths(user, name)[0]
-        self.fd = os.open(self.path + b".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self.records, self.crc, self.count = [], 0, 0
+        self.temporary = self.path + (b".new" if part is None else b".part%d" % part)
+        self.fd = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self.records, self.heads, self.lines, self.special = [], [], array.array("Q"), array.array("I")
+        self.crc = self.count = self.size = 0
 
-    def add(self, *fields):
+    def add(self, line, head, special, *fields):
+        """One record; fields as RECORD has them."""
+        if special:
+            self.special.append(len(self.lines))
+        self.lines.append(line)
+        self.heads.append(head if len(head) == HEAD else head.ljust(HEAD, b"\0"))
         self.records.append(RECORD.pack(*fields))
-        if len(self.records) >= BUFFERED:
+        if len(self.lines) >= BUFFERED:
+            self.flush()
+
+    def keep(self, block, start, stop, moved):
+        """Records start … stop of a block of the index of the pass before; moved: bytes by which their lines stand elsewhere
+        now."""
+        lines = block.lines[start:stop]
+        self.special.extend(array.array("I", (
+            place - start + len(self.lines) for place in block.special if start <= place < stop)))
+        self.lines.extend(array.array("Q", map(moved.__add__, lines)) if moved else lines)
+        self.heads.append(block.heads[start * HEAD:stop * HEAD])
+        self.records.append(block.records[start * RECORD.size:stop * RECORD.size])
+        if len(self.lines) >= BUFFERED:
             self.flush()
 
     def flush(self):
-        data = memoryview(b"".join(self.records))
-        self.count += len(self.records)
+        if not self.lines:
+            return
+        self.put(b"".join([FRAME.pack(len(self.lines), len(self.special)), self.special.tobytes(), self.lines.tobytes(),
+                           *self.heads, *self.records]))
+        self.count += len(self.lines)
+        self.records, self.heads, self.lines, self.special = [], [], array.array("Q"), array.array("I")
+
+    def put(self, data):
+        data = memoryview(data)
         self.crc = zlib.crc32(data, self.crc)
-        self.records = []
+        self.size += len(data)
         while data:
             data = data[os.write(self.fd, data):]
 
-    def finish(self):
-        """→ [number of records, CRC-32]."""
+    def take(self, part):
+        """Append the index of a range of the messages, and remove it. part: what finish_part() gave."""
+        with open(self.path + b".part%d" % part["part"], "rb") as source:
+            for piece in iter(lambda: source.read(1 << 20), b""):
+                self.put(piece)
+            os.unlink(source.name)
+        self.count += part["count"]
+
+    def finish_part(self):
+        """→ number of records."""
         self.flush()
         self.abandon()
-        os.rename(self.path + b".new", self.path)
-        return [self.count, self.crc]
+        return self.count
+
+    def finish(self):
+        """→ [number of records, bytes, CRC-32]."""
+        self.flush()
+        self.abandon()
+        os.rename(self.temporary, self.path)
+        return [self.count, self.size, self.crc]
 
     def abandon(self):
         if self.fd >= 0:
@@ -74,15 +121,35 @@ class Writer:
         self.fd = -1
 
 
-def read(user, name):
-    """The records of a folder's index, in UID order. Opened at once: later we may act as a user who may not."""
-    return records(open(paths(user, name)[0], "rb"))
+class Block:
+    """Some records of an index, in columns."""
+
+    __slots__ = ("count", "special", "lines", "heads", "records")
+
+    def __init__(self, count, special, lines, heads, records):
+        self.count, self.special, self.lines, self.heads, self.records = count, special, lines, heads, records
+
+    def record(self, place):
+        return RECORD.unpack_from(self.records, place * RECORD.size)
 
 
-def records(source):
+def open_blocks(user, name):
+    """The blocks of a folder's index. Opened at once: later we may act as a user who may not."""
+    return blocks(open(paths(user, name)[0], "rb"))
+
+
+def blocks(source):
     with source:
-        for block in iter(lambda: source.read(RECORD.size * BUFFERED), b""):
-            yield from RECORD.iter_unpack(block)
+        for frame in iter(lambda: source.read(FRAME.size), b""):
+            count, specials = FRAME.unpack(frame)
+            yield Block(count, array.array("I", source.read(4 * specials)), array.array("Q", source.read(8 * count)),
+                        source.read(HEAD * count), source.read(RECORD.size * count))
+
+
+def read(user, name):
+    """The records of a folder's index, in UID order."""
+    for block in open_blocks(user, name):
+        yield from RECORD.iter_unpack(block.records)
 
 
 def base_name(record, suffix):
@@ -112,10 +179,10 @@ def load(user, name):
         if (state["version"], state["tree_id"], state["host"]) != (VERSION, user["tree_id"], user["host"]):
             return None
         directory = os.path.join(os.fsencode(user["staging"]), existing.folder_directory(name))
-        if state["tree"] != tree_stamp(directory) or os.path.getsize(index_path) != state["index"][0] * RECORD.size:
+        if state["tree"] != tree_stamp(directory) or os.path.getsize(index_path) != state["index"][1]:
             return None
         return state
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
 
 
@@ -125,7 +192,7 @@ def intact(user, name, state):
     with open(paths(user, name)[0], "rb") as source:
         for block in iter(lambda: source.read(1 << 20), b""):
             crc = zlib.crc32(block, crc)
-    return crc == state["index"][1]
+    return crc == state["index"][2]
 
 
 def forget(user, name):

@@ -58,6 +58,7 @@ def keywords_of(found, box, user, strict, result):
             for slot, name in enumerate(box.keywords):
                 if table.dropped_bits >> slot & 1:
                     lost[slot] = [name, []]
+            again.rewind()
             for message in again.messages(texts=False):
                 bits = message[3] & table.dropped_bits
                 for slot, entry in lost.items():

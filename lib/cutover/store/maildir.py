@@ -8,6 +8,7 @@ new/, the rest in cur/. Nothing is synced here: the tree is staged, and one sync
 import errno
 import hashlib
 import io
+import itertools
 import os
 import re
 
@@ -75,22 +76,21 @@ def suffix(host, uidvalidity):
 class FolderWriter:
     """Writes one folder; an existing one (of an earlier pass) is written anew around the files it has.
 
-    Attributes: messages, bytes (as stored) of what was added.
+    part: number of a range of the messages, written beside others; take() of the folder's own writer joins its lines.
     """
 
-    def __init__(self, path, host, uidvalidity, top=False):
+    def __init__(self, path, host, uidvalidity, top=False, part=None):
         self.path = path
         self.suffix = suffix(host, uidvalidity)
-        self.messages = self.bytes = 0
         os.makedirs(path, DIRECTORY_MODE, exist_ok=True)
         for name in (b"cur", b"new", b"tmp"):
             os.makedirs(os.path.join(path, name), DIRECTORY_MODE, exist_ok=True)
-        if not top:
+        if not top and part is None:
             replace_file(os.path.join(path, b"maildirfolder"), b"")
         self.directories = [os.open(os.path.join(path, name), os.O_RDONLY | os.O_DIRECTORY) for name in (b"cur", b"new")]
-        self.uidlist = os.open(os.path.join(path, b"dovecot-uidlist.new"),
+        self.uidlist = os.open(os.path.join(path, b"dovecot-uidlist.new" if part is None else part_name(part)),
                                os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
-        self.lines = [b" " * (UIDLIST_HEAD - 1) + b"\n"]
+        self.lines = [b" " * (UIDLIST_HEAD - 1) + b"\n"] if part is None else []
 
     def add(self, uid, recent, letters, seconds, stored, virtual):
         """Write one message; stored and virtual as to_lf() gives them."""
@@ -104,27 +104,28 @@ class FolderWriter:
             os.utime(fd, (seconds, seconds))
         finally:
             os.close(fd)
-        self.enlist(uid, name)
-        self.messages += 1
-        self.bytes += length
+        self.lines.append(b"%d :%b\n" % (uid, name))
+        if len(self.lines) > 4096:
+            self.flush()
 
-    def copy(self, uid, recent, letters, seconds, source, offset, size):
-        """As add(), for a text too large to hold: `size` bytes at `offset` of the file descriptor `source`, CRLF.
+    def copy(self, uid, recent, letters, seconds, texts, crlf=True):
+        """As add(), for a text too large to hold, which comes in pieces; crlf: with CRLF line ends, else with LF.
 
         → (bytes stored, bytes as IMAP shows them).
         """
         temporary = os.path.join(self.path, b"tmp", b"M%d" % uid)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
         try:
-            length, virtual = copy_lf(source, offset, size, fd)
+            length, virtual = (copy_lf if crlf else copy_plain)(texts, fd)
             os.utime(fd, (seconds, seconds))
+        except BaseException:
+            os.unlink(temporary)  # it may be what filled the disk
+            raise
         finally:
             os.close(fd)
         name = b"%d.M%d%b%d,W=%d" % (seconds, uid, self.suffix, length, virtual)
         os.rename(temporary, name + b":2," + letters, dst_dir_fd=self.directories[recent])
         self.enlist(uid, name)
-        self.messages += 1
-        self.bytes += length
         return length, virtual
 
     def keep(self, uid, name, before, after):
@@ -143,11 +144,24 @@ class FolderWriter:
         if len(self.lines) > 4096:
             self.flush()
 
+    def keep_lines(self, lines):
+        """As enlist(), for messages of an earlier pass whose files stay as they are: their lines of its dovecot-uidlist."""
+        self.lines += lines
+        if len(self.lines) > 4096:
+            self.flush()
+
+    def take(self, part):
+        """Join the lines of a range of the messages, and remove their file."""
+        self.flush()
+        with open(os.path.join(self.path, part_name(part)), "rb") as source:
+            for piece in iter(lambda: source.read(COPY_CHUNK), b""):
+                self.lines = [piece]
+                self.flush()
+            os.unlink(source.name)
+
     def flush(self):
-        data = memoryview(b"".join(self.lines))
+        write_all(self.uidlist, b"".join(self.lines))
         self.lines = []
-        while data:
-            data = data[os.write(self.uidlist, data):]
 
     def close(self, uidvalidity, uidnext, guid, keywords=b""):
         """Finish the folder: uidlist head, dovecot-keywords. guid is 32 hexadecimal digits."""
@@ -176,19 +190,37 @@ def write_uidlist_head(fd, uidvalidity, uidnext, guid):
     os.pwrite(fd, head + b" " * (UIDLIST_HEAD - len(head) - len(rest)) + rest, 0)
 
 
-def copy_lf(source, offset, length_in, target):
-    """Copy CRLF text between descriptors in pieces, with LF line ends → (bytes written, bytes as IMAP shows them)."""
+def uidlist_lines(path):
+    """A folder's dovecot-uidlist, as an open file behind its head."""
+    lines = open(os.path.join(path, b"dovecot-uidlist"), "rb")  # noqa: SIM115
+    lines.readline()
+    return lines
+
+
+def part_name(part):
+    return b"dovecot-uidlist.part%d" % part
+
+
+def pieces(source, offset, size):
+    """The bytes of a range of a file, in pieces. Errors: ShortRead."""
+    end = offset + size
+    while offset < end:
+        piece = os.pread(source, min(COPY_CHUNK, end - offset), offset)
+        if not piece:
+            raise errors.ShortRead("the mailbox shrank while it was read", "", offset)
+        offset += len(piece)
+        yield piece
+
+
+def copy_lf(texts, target):
+    """Write CRLF text that comes in pieces, with LF line ends → (bytes written, bytes as IMAP shows them)."""
     length = virtual = 0
     before = b""  # the last byte written: to_lf() must see whether a CR came before
     held = b""    # a CR at the end of a piece waits for what follows
-    end = offset + length_in
-    while offset < end or held:
-        piece = os.pread(source, min(COPY_CHUNK, end - offset), offset) if offset < end else b""
-        if offset < end and not piece:
-            raise errors.ShortRead("the mailbox shrank while it was read", "", offset)
-        offset += len(piece)
-        piece, held = held + piece, b""
-        if piece.endswith(b"\r") and offset < end:
+    for piece in itertools.chain(texts, (None,)):
+        at_end = piece is None
+        piece, held = held + (piece or b""), b""
+        if not at_end and piece.endswith(b"\r"):
             piece, held = piece[:-1], b"\r"
         if before == b"\r":
             stored, size = to_lf(before + piece)
@@ -196,21 +228,33 @@ def copy_lf(source, offset, length_in, target):
         else:
             stored, size = to_lf(piece)
         virtual += size
-        view = memoryview(stored)
-        while view:
-            view = view[os.write(target, view):]
+        write_all(target, stored)
         length += len(stored)
         before = stored[-1:] or before
     return length, virtual
+
+
+def copy_plain(texts, target):
+    """Write text with LF line ends and no CRs that comes in pieces → (bytes written, bytes as IMAP shows them)."""
+    length = virtual = 0
+    for piece in texts:
+        write_all(target, piece)
+        length += len(piece)
+        virtual += len(piece) + piece.count(b"\n")
+    return length, virtual
+
+
+def write_all(fd, data):
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view):]
 
 
 def write_file(path, data, mode=FILE_MODE):
     """Create a small file; it must not exist."""
     fd = os.open(path, CREATE, mode)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view):]
+        write_all(fd, data)
     finally:
         os.close(fd)
 

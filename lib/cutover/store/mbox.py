@@ -9,7 +9,7 @@ part of the message; the pseudo message that holds X-IMAP is no message.
 import os
 import re
 
-from . import dates, errors, mbx
+from . import dates, errors, maildir, mbx
 
 CHUNK = 1 << 20
 INTERNAL_FIELDS = (b"status", b"x-status", b"x-keywords", b"x-uid", b"x-imap", b"x-imapbase")
@@ -24,12 +24,42 @@ def is_mbox(block):
     return dates.from_line(line + b"\n") is not None
 
 
+class LongText:
+    """A text too large to be held: header (bytes, the empty line after it included), and the range of the file that is its body.
+
+    Attributes: size (bytes as stored), virtual (as IMAP shows it).
+    """
+
+    def __init__(self, fd, header, offset, size):
+        self.fd, self.header, self.range = fd, header, (offset, size)
+        self.size = self.virtual = 0
+        for piece in self.pieces():
+            self.size += len(piece)
+            self.virtual += len(piece) + piece.count(b"\n")
+
+    def pieces(self):
+        """The text in pieces, with LF line ends, without the blank line before the next "From "."""
+        yield self.header
+        tail = b""
+        for piece in maildir.pieces(self.fd, *self.range):
+            piece = tail + piece.replace(b"\r", b"")
+            tail = piece[-2:]
+            yield piece[:-2]
+        yield tail[1:] if tail == b"\n\n" else tail
+
+
+def sizes(text):
+    """(bytes as stored, bytes as IMAP shows them) of a text as raw_messages() gives it."""
+    return (len(text), len(text) + text.count(b"\n")) if isinstance(text, bytes) else (text.size, text.virtual)
+
+
 class Mailbox:
-    """One pass over an open mbox file; the same shape as mbx.Mailbox. A text is held whole, up to text_limit bytes."""
+    """One pass over an open mbox file; the same shape as mbx.Mailbox, but that a text is a LongText when it is large."""
 
     format = "mbox"
+    unfinished = False
 
-    def __init__(self, fd, file="", strict=False):
+    def __init__(self, fd, file="", strict=False, live=False):
         self.fd = fd
         self.file = errors.printable(file)
         self.strict = strict
@@ -41,10 +71,13 @@ class Mailbox:
         self.renumbered = False
         self.damage = []
         start = next(self.parts(), None)
-        base = start and self.header(os.pread(fd, start[1], start[0]).partition(b"\n")[2])[5]
+        base = start and self.header(os.pread(fd, min(start[1], mbx.LARGE), start[0]).partition(b"\n")[2])[5]
         if base:
             self.keywords = base[3]
         self.damage = []
+
+    def rewind(self):
+        """Begin again. Each pass over it does so by itself."""
 
     @property
     def uidnext(self):
@@ -85,7 +118,9 @@ class Mailbox:
         """Yield (uid or 0, flags, keyword names, seconds, text with LF line ends, offset); sets uidvalidity, uidlast."""
         first = True
         for offset, size in self.parts():
-            data = os.pread(self.fd, size, offset)
+            data = os.pread(self.fd, min(size, mbx.LARGE), offset)
+            if len(data) < min(size, mbx.LARGE):
+                raise errors.ShortRead("the mailbox shrank while it was read", self.file, offset)
             line, _, text = data.partition(b"\n")
             when = dates.from_line(line)
             header, end, flags, keywords, uid, base = self.header(text)
@@ -96,6 +131,11 @@ class Mailbox:
             if pseudo:
                 continue
             blank = 1 if text[end:end + 1] == b"\n" else 2 if text[end:end + 2] == b"\r\n" else 0
+            if size > len(data):
+                before = len(line) + 1 + end + blank
+                yield uid, flags, keywords, when, LongText(
+                    self.fd, header + (b"\n" if blank else b""), offset + before, size - before), offset
+                continue
             body = text[end + blank:] if blank else b""
             body = body.replace(b"\r", b"")
             if body == b"\n":
@@ -153,13 +193,13 @@ class Mailbox:
                 for slot, known in enumerate(self.keywords):
                     if known.lower() == name.lower():
                         bits |= 1 << slot
-            yield uid, not flags & mbx.OLD, flags, bits, when, len(text) + text.count(b"\n"), offset, text
+            yield uid, not flags & mbx.OLD, flags, bits, when, sizes(text)[1], offset, text
         if self.renumbered or not self.uidvalidity:
             self.uidvalidity = self.uidvalidity % 0xFFFFFFFF + 1 if self.uidvalidity else 0
 
 
 def snarfed(box):
-    """What c-client moves from the spool into INBOX: yields (flags without old, seconds, text with LF line ends).
+    """What c-client moves from the spool into INBOX: yields (flags without old, seconds, text with LF line ends or LongText).
 
     Keywords, UIDs and "old" do not survive that move in c-client, so they do not here.
     """

@@ -53,30 +53,44 @@ class Header:
 
 
 class Mailbox:
-    """One pass over an open MBX file.
+    """One pass over an open MBX file, or over the range of its bytes from start to stop (where message lines stand).
 
-    fd stays the caller's. After messages() is exhausted these hold: uidvalidity, uidnext, expunged (messages hidden by
-    \\\\Expunged), renumbered (c-client would give new UIDs and UIDVALIDITY), damage (list of dicts with kind, offset,
-    length, what: ranges that belong to no message, or messages whose date was impossible: length 0).
+    fd stays the caller's. live: the file may be written to meanwhile, and a message cut off by the end of the file is one
+    that is just being appended; `unfinished` then says so. After messages() is exhausted these hold: uidvalidity, uidnext,
+    expunged (messages hidden by \\Expunged), renumbered (c-client would give new UIDs and UIDVALIDITY), unassigned
+    (messages whose UID the file does not hold), damage (list of dicts with kind, offset, length, what: ranges that belong
+    to no message, or messages whose date was impossible: length 0).
+    Between two messages: position (of the next line), last (UID), line and head (place of the line of the message just
+    given, and LINE_LIMIT bytes from there), special (not to be known by its line alone: its UID or date is not what stands
+    there, or something hidden stands before it).
     """
 
     format = "mbx"
 
-    def __init__(self, fd, file="", strict=False):
+    def __init__(self, fd, file="", strict=False, live=False, start=HEADER_SIZE, stop=None):
         self.fd = fd
         self.file = errors.printable(file)
-        self.strict = strict
+        self.strict, self.live = strict, live
         self.size = os.fstat(fd).st_size
         self.header = Header(os.pread(fd, HEADER_SIZE, 0), file)
-        self.uidvalidity = self.header.uidvalidity
-        self.uidlast = self.header.uidlast
         self.keywords = self.header.keywords
-        self.expunged = 0
-        self.renumbered = False
         self.damage = []
+        self.start, self.stop = start, self.size if stop is None else stop
+        self.rewind()
         if self.header.damage is not None:
             short = isinstance(self.header.damage, errors.ShortHeader)
             self.note(type(self.header.damage), 0, self.size if short else HEADER_SIZE, self.header.damage.what)
+
+    def rewind(self):
+        """Begin again."""
+        self.uidvalidity, self.uidlast = self.header.uidvalidity, self.header.uidlast
+        self.expunged = self.unassigned = 0
+        self.renumbered = self.unfinished = False
+        self.position = self.start
+        self.first = self.last = self.seconds = self.line = 0
+        self.head = b""
+        self.special = self.gap = False
+        self.days = {}
 
     @property
     def uidnext(self):
@@ -90,36 +104,50 @@ class Mailbox:
     def shrank(self, offset):
         raise errors.ShortRead("the mailbox shrank while it was read", self.file, offset)
 
-    def lines(self, texts=True):
-        """Yield (offset, text offset, size, date, keywords, flags, uid, text) for each message line as it stands.
+    def messages(self, texts=True):
+        """Yield (uid, recent, flags, keyword bits, seconds, size, text offset, text) for each visible message.
 
-        date is bytes, keywords, flags and uid are bytes of hexadecimal digits. text is bytes, or None when texts is
-        false or the message is larger than LARGE. Damaged ranges are noted and skipped.
+        text is bytes, or None when texts is false or the message is larger than LARGE.
+        UIDs are those c-client has or would assign: UID 0 takes the next in file order (an expunged message takes one
+        too); a UID that does not rise, or lies above UIDLAST, makes c-client renumber from there on under a new
+        UIDVALIDITY. Ours is the old one plus one, so that every pass gives the same.
         """
-        fd, size, match_line = self.fd, self.size, LINE.match
+        fd, size, stop, match_line = self.fd, self.size, self.stop, LINE.match
         want = CHUNK if texts else LINE_LIMIT
-        position, base, buffer = HEADER_SIZE, HEADER_SIZE, b""
-        while position < size:
+        base, buffer = self.position, b""
+        while self.position < stop:
+            position = self.position
             start = position - base
             match = match_line(buffer, start)
             if match is None and base + len(buffer) < size and (not texts or start + LINE_LIMIT > len(buffer)):
                 buffer, base, start = os.pread(fd, want, position), position, 0
                 match = match_line(buffer)
             if match is None or match.end() - start > LINE_LIMIT:
-                position = self.resynchronise(position, errors.BadMessageLine, buffer[start:start + 40])
+                self.resynchronise(position, errors.BadMessageLine, buffer[start:start + 40])
                 continue
-            date, length, keywords, flags, uid = match.groups()
-            length = int(length)
+            date, length, bits, flags, uid = match.groups()
+            length, flags, uid = int(length), int(flags, 16), int(uid, 16)
+            head = buffer[start:start + LINE_LIMIT]
             text_offset = base + match.end()
             end = text_offset + length
             if length == 0:
                 self.note(errors.BadSize, position, text_offset - position, "a message of 0 bytes")
-                position = text_offset
+                self.position, self.gap = text_offset, True
                 continue
             if end > size:
-                position = self.resynchronise(
-                    position, errors.ShortTail, b"runs to byte %d of %d" % (end, size), from_line=text_offset)
+                self.resynchronise(position, errors.ShortTail, b"runs to byte %d of %d" % (end, size), text_offset)
                 continue
+            self.special, given = self.gap, self.unassigned
+            if not uid or uid <= self.last or uid > self.uidlast or uid > LAST_UID:
+                uid = self.unusual_uid(uid)
+            elif not self.first:
+                self.first = uid
+            self.last, self.position = uid, end
+            if flags & EXPUNGED:
+                self.expunged += 1
+                self.gap = True
+                continue
+            self.gap = False
             text = None
             if texts and length <= LARGE:
                 start = text_offset - base
@@ -129,20 +157,63 @@ class Mailbox:
                     text = buffer[:length]
                     if len(text) < length:
                         self.shrank(text_offset)
-            yield position, text_offset, length, date, keywords, flags, uid, text
-            position = end
+            when = self.time_of(date, position)
+            self.line, self.head, self.seconds = position, head, when
+            yield uid, self.unassigned > given or not flags & OLD, flags, int(bits, 16), when, length, text_offset, text
+        if self.renumbered or not self.uidvalidity:
+            self.uidvalidity = self.uidvalidity % 0xFFFFFFFF + 1
+
+    @staticmethod
+    def line_of(head):
+        """A message line's unchanging part and its UID → ((length of the line, date, size), uid); None when it is none."""
+        match = LINE.match(head)
+        return match and ((match.end(), match.group(1), int(match.group(2))), int(match.group(5), 16))
+
+    def unusual_uid(self, uid):
+        """The UID c-client would give to a message that has none, or a bad one."""
+        if self.live and self.last < uid <= LAST_UID:  # assigned since the header was read
+            self.uidlast = max(self.uidlast, Header(os.pread(self.fd, HEADER_SIZE, 0), self.file).uidlast)
+            if uid <= self.uidlast:
+                return uid
+        if uid:
+            self.renumbered = True
+            self.uidlast = self.last
+        self.unassigned += 1
+        self.special = True
+        self.uidlast += 1
+        return self.uidlast
+
+    def time_of(self, date, position):
+        """Seconds since the epoch of a message line's date; an impossible one is noted, and the one before it taken."""
+        if FIXED_DATE.match(date):
+            key = date[:11] + date[20:]
+            day = self.days.get(key, 0)
+            if day == 0:
+                day = self.days[key] = dates.internaldate(date[:12] + b"00:00:00" + date[20:])
+            when = None if day is None else day + int(date[12:14]) * 3600 + int(date[15:17]) * 60 + int(date[18:20])
+        else:
+            when = dates.internaldate(date)
+        if when is None:
+            self.special = True
+            self.note(errors.BadDate, position, 0, "impossible date {!r}; the date of the message before it is "
+                      "taken".format(date))
+            return self.seconds
+        return when if when > 0 else 0
 
     def resynchronise(self, position, kind, detail, from_line=None):
-        """Note the damage at position and return where the next well-formed message line stands, or the end."""
+        """Note the damage at position and go on where the next well-formed message line stands, or at the end."""
         found = self.next_line(from_line or position + 1)
+        self.position, self.gap = found, True
         if kind is errors.ShortTail:
             what = "a message {}, the end of the file".format(detail.decode("ascii"))
             if found < self.size:
                 kind, what = errors.BadSize, "a message {}, though more messages follow".format(detail.decode("ascii"))
+            elif self.live:
+                self.unfinished = True
+                return
         else:
             what = "no message line here but {!r}".format(detail)
         self.note(kind, position, found - position, what)
-        return found
 
     def next_line(self, position):
         """Offset of the next well-formed message line at or after position; the file's size when there is none."""
@@ -158,56 +229,3 @@ class Mailbox:
                 break
             position += len(block) - LINE_LIMIT
         return self.size
-
-    def messages(self, texts=True):
-        """Yield (uid, recent, flags, keyword bits, seconds, size, text offset, text) for each visible message.
-
-        UIDs are those c-client has or would assign: UID 0 takes the next in file order (an expunged message takes one
-        too); a UID that does not rise, or lies above UIDLAST, makes c-client renumber from there on under a new
-        UIDVALIDITY. Ours is the old one plus one, so that every pass gives the same.
-        """
-        last = 0
-        uidlast = self.uidlast
-        known_days = {}
-        seconds = 0
-        fixed_date = FIXED_DATE.match
-        for position, text_offset, size, date, keywords, flags, uid, text in self.lines(texts):
-            uid = int(uid, 16)
-            flags = int(flags, 16)
-            if uid and (uid <= last or uid > uidlast or uid > LAST_UID):
-                self.renumbered = True
-                uid = 0
-                uidlast = last
-            if not uid or flags & EXPUNGED:
-                recent = True
-                if not uid:
-                    uidlast += 1
-                    uid = uidlast
-                if flags & EXPUNGED:
-                    last = uid
-                    self.uidlast = uidlast
-                    self.expunged += 1
-                    continue
-            else:
-                recent = not flags & OLD
-            last = uid
-            self.uidlast = uidlast
-            if fixed_date(date):
-                key = date[:11] + date[20:]
-                day = known_days.get(key, 0)
-                if day == 0:
-                    day = known_days[key] = dates.internaldate(date[:12] + b"00:00:00" + date[20:])
-                when = None if day is None else max(
-                    0, day + int(date[12:14]) * 3600 + int(date[15:17]) * 60 + int(date[18:20]))
-            else:
-                when = dates.internaldate(date)
-                when = when if when is None else max(0, when)
-            if when is None:
-                self.note(errors.BadDate, position, 0, "impossible date {!r}; the date of the message before it is "
-                          "taken".format(date))
-                when = seconds
-            seconds = when
-            yield uid, recent, flags, int(keywords, 16), when, size, text_offset, text
-        self.uidlast = uidlast
-        if self.renumbered or not self.uidvalidity:
-            self.uidvalidity = self.uidvalidity % 0xFFFFFFFF + 1

@@ -68,14 +68,14 @@ class Found:
         self.path, self.name, self.format, self.size = path, name, format_, status.st_size
         self.inode, self.ctime = status.st_ino, status.st_ctime_ns
 
-    def open(self, uid=None, gid=None, strict=False):
+    def open(self, uid=None, gid=None, strict=False, live=False):
         """→ (fd, Mailbox)."""
         try:
             fd = open_mail(self.path, uid, gid)
         except FileNotFoundError as error:
             raise errors.UnreadableMail("it was there and is gone", self.path) from error
         try:
-            return fd, (mbx if self.format == "mbx" else mbox).Mailbox(fd, self.path, strict)
+            return fd, (mbx if self.format == "mbx" else mbox).Mailbox(fd, self.path, strict, live)
         except BaseException:
             os.close(fd)
             raise

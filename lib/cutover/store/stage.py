@@ -9,11 +9,12 @@ import os
 import shutil
 import time
 
-from . import delta, errors, existing, index, maildir, marker, mbox, salvage, source
+from . import delta, errors, existing, index, maildir, marker, mbox, moving, ranges, salvage, source
 from .keywords import KeywordTable, keywords_of
 from .names import Names
 
-TRIES = 3  # how often a folder is read again that changed while it was read
+TRIES = 3  # how often a folder is read again that changed while it was read; twice as often while users are at work
+PAUSE = 0.3  # seconds; c-client's expunge of a folder takes about that
 
 
 def quiet(messages, size):
@@ -91,7 +92,7 @@ def begin(user, wanted_folders):
 
 
 def empty_result(name):
-    return {"folder": name, "old": "", "messages": 0, "bytes": 0, "expunged": 0, "uidvalidity": 0, "uidnext": 1,
+    return {"folder": name, "old": "", "messages": 0, "bytes": 0, "bare_lf": 0, "expunged": 0, "uidvalidity": 0, "uidnext": 1,
             "keywords": [], "lost_keywords": [], "warnings": [], "damage": [], "spool": 0, "written": 0, "renamed": 0,
             "removed": 0, "unchanged": False}
 
@@ -100,34 +101,61 @@ def folder_path(user, name):
     return os.path.join(os.fsencode(user["staging"]), existing.folder_directory(name))
 
 
-def folder(user, found, name, spool=None, fallback_uidvalidity=0, strict=False, progress=quiet):
+def folder(user, found, name, spool=None, fallback_uidvalidity=0, strict=False, progress=quiet, live=False, parts=1):
     """Bring one folder (or INBOX: name b"") of the staged tree up to date with the old store.
 
-    found: source.Found, or None for an INBOX that does not exist. spool: Found to append (INBOX only).
+    found: source.Found, or None for an INBOX that does not exist. spool: Found to append (INBOX only). live: users and mail are
+    still at work on the old store; what they change meanwhile is left to the next pass where that does no harm.
     → dict: folder, old (path relative to the folders), messages, bytes (as stored), expunged, uidvalidity, uidnext, keywords
     (names by letter), lost_keywords, warnings (texts), damage (list, with "file"), spool (messages from there); written,
     renamed, removed: message files touched in this pass; unchanged: nothing but the old file's state had to be looked at.
+    With parts above 1, a folder that is to be written from its beginning may come back as work for as many processes
+    (ranges.begin()).
     Errors: ShortRead when the old file still changes after TRIES attempts, and what reading and writing can raise.
     """
-    for attempt in range(TRIES):
+    for attempt in range(2 * TRIES if live else TRIES):
+        time.sleep(PAUSE * min(attempt, TRIES))
         state = index.load(user, name)
         before = sources_stamp(found, spool)
         scanned = time.time_ns()
         if state and state["sources"] == before and not state["fresh"]:
             return dict(state["result"], written=0, renamed=0, removed=0, unchanged=True)
         try:
-            result = convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progress, state)
-        except errors.ShortRead:
-            if attempt == TRIES - 1:
+            result = convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progress, state, live,
+                                    parts if state is None else 1)
+        except (errors.ShortRead, errors.DamagedMbx) as error:
+            # what looks like damage may be a change half done
+            if not isinstance(error, errors.ShortRead) and not (live and sources_stamp(found, spool) != before):
                 raise
             continue
-        if sources_stamp(found, spool) == before:
-            # a change within the clock's grain after this pass could look like no change: such a file is read again
-            fresh = any(scanned - stamp[4] < index.CLOCK_SKEW for stamp in before if stamp)
-            index.save(user, name, {"sources": before, "fresh": fresh, "result": result, "index": result.pop("index"),
-                                    "tree": index.tree_stamp(folder_path(user, name))})
+        if "cuts" in result:
+            return dict(result, before=before, scanned=scanned)
+        if settled(user, found, name, spool, before, scanned, live, result):
             return result
     raise errors.ShortRead("the mailbox changed each time while it was read", found.path if found else spool.path)
+
+
+def settled(user, found, name, spool, before, scanned, live, result):
+    """Save the state of a folder that was converted → whether what was read is what stands in the old files.
+
+    before, scanned: their state and the time when reading began.
+    """
+    after = sources_stamp(found, spool)
+    # a change within the clock's grain after this pass could look like no change: such a file is read again
+    fresh = result.pop("unfinished") or any(scanned - stamp[4] < index.CLOCK_SKEW for stamp in before if stamp)
+    broken = result.pop("broken_off", None)
+    good = not broken
+    if after != before or broken:
+        if after == before and isinstance(broken, errors.DamagedMbx):
+            raise broken  # nobody was at it: it is damaged
+        if not live:
+            return False
+        fresh, good = True, moving.keep_what_stands(user, found, name, before, result) and good
+    if not good and "index" not in result:
+        return False
+    index.save(user, name, {"sources": before, "fresh": fresh, "result": result, "index": result.pop("index"),
+                            "tree": index.tree_stamp(folder_path(user, name))})
+    return good
 
 
 def sources_stamp(found, spool):
@@ -141,7 +169,7 @@ def sources_stamp(found, spool):
     return stamps
 
 
-def convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progress, state):
+def convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progress, state, live=False, parts=1):
     """One attempt of folder(): anew when state is None, else by the difference to it."""
     uid, gid = user.get("uid"), user.get("gid")
     result = empty_result(name)
@@ -150,12 +178,13 @@ def convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progr
         found, spool = spool, None
     box = spool_box = writer = notes_of_index = None
     descriptors = []
+    at_work = live and moving.lately(sources_stamp(found, spool), time.time_ns())
     try:
         if found is not None:
-            fd, box = found.open(uid, gid, strict)
+            fd, box = found.open(uid, gid, strict, at_work)
             descriptors.append(fd)
         if spool is not None:
-            fd, spool_box = spool.open(uid, gid, strict)
+            fd, spool_box = spool.open(uid, gid, strict, at_work)
             descriptors.append(fd)
         keywords = keywords_of(found, box, user, strict, result) if box else KeywordTable([])
         uidvalidity = (box.uidvalidity if box else 0) or fallback_uidvalidity
@@ -165,34 +194,44 @@ def convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progr
         try:
             if not usable:
                 clear_folder(user, name)
+                cuts = ranges.cuts(box, parts)
+                if cuts:
+                    with inside(user, name) as path:
+                        maildir.FolderWriter(path, b"", 0, top=not name).abandon()
+                    return {"cuts": cuts, "keywords": keywords, "uidvalidity": uidvalidity, "result": result}
             notes_of_index = index.Writer(user, name)
-            records = index.read(user, name) if usable else iter(())
+            blocks = index.open_blocks(user, name) if usable else None
             with inside(user, name) as path:
+                if usable:
+                    uidlist = maildir.uidlist_lines(path)
                 writer = maildir.FolderWriter(path, maildir.host_name(user["host"]), uidvalidity, top=not name)
                 if usable:
-                    delta.update(writer, wanted(box, spool_box, False, result), records,
-                                 KeywordTable(state["result"]["slots"], state["result"]["used"]), keywords,
-                                 notes_of_index, result, progress)
+                    before = state["result"]
+                    old_keywords = KeywordTable(before["slots"], before["used"])
+                    runs = box if box and box.format == "mbx" and old_keywords.letter == keywords.letter else None
+                    delta.update(writer, runs, moving.until_broken(live, wanted(box, spool_box, result), result),
+                                 delta.Before(blocks, uidlist), before, old_keywords, keywords, notes_of_index, result, progress)
                 else:
-                    delta.write(writer, wanted(box, spool_box, True, result), keywords, notes_of_index, result, progress)
-                result["head_uidvalidity"] = uidvalidity
-                result["renumbered"] = bool(box and box.renumbered)
-                result["uidvalidity"] = (box.uidvalidity if box else 0) or fallback_uidvalidity
-                result["slots"], result["used"] = keywords.slots, keywords.used
-                writer.close(result["uidvalidity"], result["uidnext"],
-                             folder_guid(user, name, result["uidvalidity"]), keywords.file_text())
+                    result["uidnext"] = 1
+                    if box is not None:
+                        delta.write(writer, box, moving.until_broken(live, box.messages(), result), keywords, notes_of_index,
+                                    result, progress)
+                        result["uidnext"] = box.uidnext
+                    if spool_box is not None:
+                        delta.write(writer, spool_box, spooled(spool_box, result), keywords, notes_of_index, result, progress)
+                finish_folder(user, name, writer, box, uidvalidity, fallback_uidvalidity, keywords, result)
             result["index"] = notes_of_index.finish()
         except OSError as error:
             raise maildir.space_error(error, folder_path(user, name)) from error
         if usable and result["renumbered"]:
             raise errors.ShortRead("UIDs were given anew while it was read", found.path)
-        result["keywords"] = keywords.names
         for mailbox in (box, spool_box):
             if mailbox is not None:
                 salvage.set_aside(user, name, mailbox.fd, mailbox.damage)
                 result["damage"] += [dict(item, file=mailbox.file) for item in mailbox.damage]
         if box is not None:
             result["expunged"] = box.expunged
+        result["unfinished"] = any(mailbox.unfinished for mailbox in (box, spool_box) if mailbox is not None)
         result["warnings"] += salvage.notes(result)
         return result
     finally:
@@ -203,22 +242,34 @@ def convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progr
             os.close(descriptor)
 
 
-def wanted(box, spool_box, texts, result):
+def finish_folder(user, name, writer, box, uidvalidity, fallback, keywords, result):
+    """Give a folder whose messages are written its heads, and the result what is known only now."""
+    result["head_uidvalidity"] = uidvalidity
+    result["renumbered"] = bool(box and box.renumbered)
+    result["uidvalidity"] = (box.uidvalidity if box else 0) or fallback
+    result["slots"], result["used"], result["keywords"] = keywords.slots, keywords.used, keywords.names
+    writer.close(result["uidvalidity"], result["uidnext"], folder_guid(user, name, result["uidvalidity"]),
+                 keywords.file_text())
+
+
+def wanted(box, spool_box, result):
     """The messages a folder must have, in UID order: those of the mailbox, then what c-client would take from the spool.
 
-    Yields (uid, recent, flags, keyword bits, seconds, size, offset, text, mailbox). Sets result["uidnext"], ["spool"].
+    Yields (message as its mailbox gives it, without text; mailbox). Sets result["uidnext"], ["spool"].
     """
-    uidnext = 1
-    if box is not None:
-        for message in box.messages(texts):
-            yield message + (box,)
-        uidnext = box.uidnext
-    if spool_box is not None:
-        for flags, seconds, text in mbox.snarfed(spool_box):
-            yield (uidnext, True, flags, 0, seconds, len(text) + text.count(b"\n"), 0, text, spool_box)
-            uidnext += 1
-            result["spool"] += 1
-    result["uidnext"] = uidnext
+    for message in (box.messages(False) if box is not None else ()):
+        yield message, box
+    result["uidnext"] = box.uidnext if box is not None else 1
+    for message in (spooled(spool_box, result) if spool_box is not None else ()):
+        yield message, spool_box
+
+
+def spooled(spool_box, result):
+    """The messages c-client would take from the spool, from UID result["uidnext"] on; that and result["spool"] go on."""
+    for flags, seconds, text in mbox.snarfed(spool_box):
+        yield result["uidnext"], True, flags, 0, seconds, mbox.sizes(text)[1], 0, text
+        result["uidnext"] += 1
+        result["spool"] += 1
 
 
 def clear_folder(user, name):
@@ -231,8 +282,8 @@ def clear_folder(user, name):
     for entry in (b"cur", b"new", b"tmp"):
         if os.path.isdir(os.path.join(path, entry)):
             marker.discard(os.path.join(path, entry), os.fsencode(user["staging"]))
-    for entry in (b"dovecot-uidlist", b"dovecot-uidlist.new", b"dovecot-keywords"):
-        if os.path.lexists(os.path.join(path, entry)):
+    for entry in os.listdir(path):
+        if entry.startswith(b"dovecot-uidlist") or entry == b"dovecot-keywords":
             os.unlink(os.path.join(path, entry))
 
 

@@ -1,16 +1,15 @@
 """Conversion of many users by a pool of processes; the events say what became of each.
 
 A user passes through: settle (published already?) → prepare → folders → finish → sync and publish. Folders of one user are
-spread over the workers in parts of about PART_BYTES; one syncfs serves all users that wait for it.
+spread over the workers in parts of about ranges.PART_BYTES, one large folder too; one syncfs serves all users that wait for it.
 """
 
 import os
 import time
 
-from . import errors, pool, publish, reconcile, stage, syscalls
+from . import errors, pool, publish, ranges, reconcile, stage, syscalls
 from . import plan as plans
 
-PART_BYTES = 32 << 20
 PROGRESS_SECONDS = 1.0
 
 
@@ -22,11 +21,27 @@ def task_prepare(plan, user, report):
 
 
 def task_folders(plan, user, items, new_folders, report):
+    """→ list of results; in the place of one, {"item", "job", "fallback"} when the folder is to be written in ranges."""
     results = []
-    for found, name, spool in items:
+    for item in items:
+        found, name, spool = item
         fallback = stage.fallback_uidvalidity(new_folders, name, found or spool)
-        results.append(stage.folder(user, found, name, spool, fallback, plan.get("strict", False), report))
+        result = stage.folder(user, found, name, spool, fallback, plan.get("strict", False), report,
+                              plan.get("presync", False), plan["jobs"])
+        results.append({"item": item, "job": result, "fallback": fallback} if "cuts" in result else result)
     return results
+
+
+def task_range(plan, user, split, number, limits, report):
+    found, name, _spool = split["item"]
+    return {"split": name, "part": ranges.write(user, found, name, split["job"], number, limits,
+                                                plan.get("strict", False), report, plan.get("presync", False))}
+
+
+def task_join(plan, user, split, parts, report):
+    found, name, spool = split["item"]
+    return [ranges.join(user, found, name, spool, split["job"], parts, split["fallback"], plan.get("strict", False),
+                        report, plan.get("presync", False))]
 
 
 def task_finish(plan, user, prepared, results, report):
@@ -133,7 +148,7 @@ class Conversion:
             (found, folder, None) for found, folder in prepared["folders"]]
         parts = split(items)
         new = prepared["new"]
-        self.active[name] = {"failed": False, "prepared": prepared, "results": [], "parts": len(parts)}
+        self.active[name] = {"failed": False, "prepared": prepared, "results": [], "parts": len(parts), "splits": {}}
         self.emit("user", user=name, folders=len(items), bytes=prepared["bytes"],
                   new_side=len(new.messages) if new else 0)
         for part in parts:
@@ -145,6 +160,10 @@ class Conversion:
         if state["failed"]:
             return
         state["parts"] -= 1
+        for split in results:
+            if "job" in split:
+                self.spread(name, state, split)
+        results = [result for result in results if "job" not in result]
         state["results"] += results
         for result in results:
             self.emit("folder", user=name, folder=errors.printable(result["folder"]) or "INBOX",
@@ -156,6 +175,24 @@ class Conversion:
         elif not state["parts"]:
             self.pool.submit(("finish", name), task_finish, self.plan, self.users[name], state.pop("prepared"),
                              state.pop("results"), urgent=True)
+
+    def spread(self, name, state, split):
+        """Have a large folder written by ranges; the task that joins them then stands for the folder."""
+        tasks = ranges.jobs(split["job"])
+        state["splits"][split["item"][1]] = dict(split, parts=[], left=len(tasks))
+        state["parts"] += 1
+        for number, limits in enumerate(tasks):
+            self.pool.submit(("range", name), task_range, self.plan, self.users[name], split, number, limits, urgent=True)
+
+    def after_range(self, name, value):
+        state = self.active[name]
+        if state["failed"]:
+            return
+        split = state["splits"][value["split"]]
+        split["parts"].append(value["part"])
+        split["left"] -= 1
+        if not split["left"]:
+            self.pool.submit(("folders", name), task_join, self.plan, self.users[name], split, split.pop("parts"), urgent=True)
 
     def after_presync(self, name, results):
         """The user's tree is as far as it can be before the outage."""
@@ -196,13 +233,13 @@ class Conversion:
 
 
 def split(items):
-    """Put folders together into parts of about PART_BYTES, largest first."""
+    """Put folders together into parts of about ranges.PART_BYTES, largest first."""
     def size(item):
         return sum(found.size for found in (item[0], item[2]) if found)
 
     parts, part, total = [], [], 0
     for item in sorted(items, key=size, reverse=True):
-        if part and total + size(item) > PART_BYTES:
+        if part and total + size(item) > ranges.PART_BYTES:
             parts.append(part)
             part, total = [], 0
         part.append(item)

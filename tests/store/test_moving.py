@@ -1,0 +1,187 @@
+"""Presync of a mailbox that is written to while it is read, by a simulated writer and by a real imapd."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from cutover.store import errors, events, index, maildir, stage, users
+from cutover.store import plan as plans
+
+from store import build, oracle, test_oracle
+from store.test_presync import passes, scratch
+from store.test_users import messages, of, tree
+
+
+@pytest.fixture
+def busy(site, monkeypatch):
+    """busy(content, changes): INBOX of alice; changes is {number of the message being written: function(path)}."""
+
+    def make(content, changes):
+        path = site.user("alice", content) / "INBOX"
+        add, written = maildir.FolderWriter.add, []
+
+        def add_and_change(self, uid, *arguments):
+            add(self, uid, *arguments)
+            written.append(uid)
+            change = changes.pop(len(written), None)
+            if change:
+                change(path)
+
+        monkeypatch.setattr(maildir.FolderWriter, "add", add_and_change)
+        monkeypatch.setattr(stage, "PAUSE", 0)
+        return path, written
+
+    return make
+
+
+def one_pass(site, presync=True):
+    """A pass in this very process → the result of INBOX."""
+    plan = plans.check(site.plan(presync=presync))
+    collected = events.Collected()
+    conversion = users.Conversion(plan, collected)
+    users.publish.make_areas(plan)
+    user = conversion.users["alice"]
+    prepared = stage.prepare(user, presync)
+    return stage.folder(user, prepared["inbox"], b"", prepared["spool"], strict=True, live=presync)
+
+
+def rewrite(change):
+    """A change of the file in place, as c-client makes it: same inode."""
+    def call(path):
+        content = change(path.read_bytes())
+        with open(path, "r+b") as file:
+            file.write(content)
+            file.truncate()
+    return call
+
+
+def expunge(uid):
+    def change(content):
+        gone = build.message(build.text(uid), uid, 0x11)
+        assert gone in content
+        return content.replace(gone, b"")
+    return rewrite(change)
+
+
+flag = rewrite(lambda content: content.replace(b"0011-00000007", b"0013-00000007"))
+append = rewrite(lambda content: content + build.message(build.text(99), 0, 0))
+
+
+def test_flags_and_new_mail_do_not_spoil_a_pass(site, busy):
+    _path, written = busy(build.simple(20), {5: flag, 9: append, 15: append})
+    result = one_pass(site)
+    assert written == list(range(1, 21)) and result["messages"] == 20
+    assert one_pass(site)["written"] == 2 and len(written) == 22  # it looks again, and takes only what came since
+    passes(site.plan())
+    assert tree(site.maildir("alice")) == scratch(site, "alice")
+
+
+def test_an_expunge_meanwhile_costs_what_it_moved_and_no_more(site, busy):
+    _path, written = busy(build.simple(20), {18: expunge(12)})
+    result = one_pass(site)
+    assert result["messages"] == 19
+    assert written == [*range(1, 21), *range(13, 21)]
+    passes(site.plan())
+    assert tree(site.maildir("alice")) == scratch(site, "alice")
+
+
+def test_a_message_that_is_just_being_appended_is_no_damage(site, busy):
+    half = build.message(build.text(21, b"x" * 500), 0, 0)[:300]
+    path, _written = busy(build.simple(20) + half, {})
+    result = one_pass(site)
+    assert result["messages"] == 20 and result["damage"] == []
+    with open(path, "ab") as file:
+        file.write(build.message(build.text(21, b"x" * 500), 0, 0)[300:])
+    assert one_pass(site)["written"] == 1
+
+
+def test_uids_given_while_it_is_read(site, busy):
+    def assign(content):
+        content = bytearray(content.replace(b"-00000000", b"-00000015", 1).replace(b"-00000000", b"-00000016", 1))
+        content[15:23] = b"%08x" % 0x16
+        return bytes(content)
+
+    late = build.message(build.text(21), 0, 0) + build.message(build.text(22), 0, 0)
+    _path, written = busy(build.simple(20) + late, {3: rewrite(assign)})
+    result = one_pass(site)
+    assert result["messages"] == 22 and not result["renumbered"] and written == list(range(1, 23))
+    passes(site.plan())
+    assert tree(site.maildir("alice")) == scratch(site, "alice")
+
+
+def test_with_the_services_stopped_any_change_is_an_error(site, busy, monkeypatch):
+    monkeypatch.setattr(stage, "TRIES", 1)
+    busy(build.simple(20), {5: flag})
+    with pytest.raises(errors.ShortRead):
+        one_pass(site, presync=False)
+
+
+def test_one_that_never_holds_still_is_left_to_the_next_pass(site, busy):
+    changes = {10: expunge(3), 35: expunge(4), 55: expunge(5)}
+    busy(build.simple(20), changes)
+    with contextlib.suppress(errors.ShortRead):
+        one_pass(site)
+    changes.clear()
+    passes(site.plan())
+    assert tree(site.maildir("alice")) == scratch(site, "alice")
+
+
+HAMMER = """
+import imaplib, random, shlex, sys, time
+imaplib._MAXLINE = 1 << 24
+connection = imaplib.IMAP4_stream(shlex.join(sys.argv[2:]) + " 2>/dev/null")
+choose = random.Random(int(sys.argv[1]))
+connection.select("INBOX")
+print("at work", flush=True)
+text = b"Subject: hammered\\r\\n\\r\\n" + b"x" * 60 + b"\\r\\n"
+while True:
+    count = int(connection.select("INBOX")[1][0])
+    time.sleep(0.01)
+    what = choose.randrange(60)
+    if what < 40:
+        connection.store(str(choose.randrange(1, count)), "+FLAGS" if what % 2 else "-FLAGS", "(\\\\Flagged work)")
+    elif what < 59:
+        connection.append("INBOX", None, None, text * choose.randrange(1, 200))
+    else:
+        connection.store(str(choose.randrange(count // 2, count)), "+FLAGS", "(\\\\Deleted)")
+        connection.expunge()
+"""
+
+
+@pytest.mark.lab
+def test_a_real_imapd_at_work_all_the_time(old_user, monkeypatch):
+    monkeypatch.setattr(index, "CLOCK_SKEW", -1)
+    test_oracle.make_inbox(old_user)
+    path = old_user.home / "INBOX"
+    content = build.mbx(*(build.message(build.text(uid, b"body %d\r\n" % uid * 300), uid, 0x11) for uid in range(1, 2001)),
+                        uidlast=2000)
+    path.write_bytes(content)
+    plan = old_user.plan()
+    hammers = [subprocess.Popen([sys.executable, "-c", HAMMER, str(number), *old_user.argv("/usr/sbin/imapd")],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True) for number in (1, 2)]
+    try:
+        for hammer in hammers:
+            assert hammer.stdout.readline() == b"at work\n"
+        staged = failed = 0
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            collected = events.Collected()
+            users.convert(plans.check(dict(plan, presync=True, strict=True)), collected)
+            for error in of(collected.all, "error"):
+                assert error["kind"] == "ShortRead", error
+                failed += 1
+            staged += len(of(collected.all, "staged"))
+    finally:
+        for hammer in hammers:
+            os.killpg(hammer.pid, signal.SIGKILL)  # and its imapd
+            hammer.wait()
+    assert staged > 2 * failed, (staged, failed)
+    passes(plan, presync=True)
+    with old_user.cclient() as old:  # a killed imapd leaves what only the next one mends
+        oracle.ok(old.select("INBOX"))
+    test_oracle.compare(old_user, [(b"INBOX", b"INBOX")], plan)
+    assert len(messages(old_user.maildir)) > 1500 and os.path.getsize(path) > len(content) // 2
