@@ -1,0 +1,337 @@
+"""The whole cutover on the lab: rehearsed, rolled back, killed in the middle and resumed, and never green without reason.
+
+The tests go through the lab in their order: a rehearsal and its rollback, then a second run that is killed, rolled back
+and brought to its end.
+"""
+
+import imaplib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from cutover import runbook, site
+from cutover.hosts import dns
+from cutover.lab import hosts as lab_hosts
+from cutover.lab import keys, manifest, state, store
+from cutover.run import folder, papermill, rehearse
+from night import COMMAND_SECONDS, Night, argv, eventually, program
+
+pytestmark = pytest.mark.lab
+UNITS = {"mailboxold": ["sendmail", "xinetd", "stunnel4"], "mailboxvm": ["sendmail", "dovecot"]}
+MOST_CRASHES = 3        # in one step
+
+
+def dig(server):
+    """Where a name server says that the users' name leads: ("A" or "CNAME", values)."""
+    asked = dns.Server(server, lab_hosts.HOSTS[server].address)
+    rrset = asked.lookup("mailbox.lab.test", "CNAME") or asked.lookup("mailbox.lab.test", "A")
+    return rrset.type, rrset.values
+
+
+BEFORE = ("A", (lab_hosts.HOSTS["mailboxold"].address,))
+AFTER = ("CNAME", ("mailboxvm.lab.test.",))
+
+
+def service_of(lab):
+    """What a rollback has to bring back: routing to the byte, units, names."""
+    return {
+        "userdb": {name: lab.run(name, ["cat", "/etc/mail/userdb"]).stdout for name in ("postino3", "postino4")},
+        "map": {name: lab.run(name, ["makemap", "-u", "btree", "/etc/mail/userdb.db"]).stdout
+                for name in ("postino3", "postino4")},
+        "units": {name: lab.run(name, ["systemctl", "show", "--property=ActiveState,UnitFileState", *units]).stdout
+                  for name, units in UNITS.items()},
+        "alias": {name: dig(name) for name in ("ns1", "ns2")},
+    }
+
+
+def reads_on_mailboxold(user, name, count):
+    """Log in by the users' name, as its address is now, and count a folder."""
+    server, = dig("ns1")[1]
+    secure = ssl.create_default_context(cafile=str(keys.CA)).wrap_socket(
+        socket.create_connection((server, 993), 20), server_hostname="mailbox.lab.test")
+
+    class Client(imaplib.IMAP4):
+        def _create_socket(self, timeout):
+            return secure
+
+    with Client("unused") as client:
+        assert b"Panda" in client.welcome or b"IMAP4rev1" in client.welcome
+        client.login(user, (keys.SECRETS / user).read_text())
+        return client.select(name, readonly=True) == ("OK", [str(count).encode()])
+
+
+def files_of(user):
+    """Message files in all folders of a user's Maildir on mailboxvm."""
+    return sum(len(files) for place, _, files in os.walk(store.imap(user)) if os.path.basename(place) in ("cur", "new"))
+
+
+def told_of_verify(run):
+    """`{user: (passed, the figure found)}` of the last verify of a run."""
+    last = [event for event in run.journal.events() if event["event"] == "verified" and event["step"] == "verify"][-1]
+    found = {}
+    for check in last["checks"]:
+        match = re.match(r"Is (\w+)'s mail the same", check["question"])
+        if match:
+            found[match[1]] = check["passed"], int(re.match(r"\d+", check["actual"])[0])
+    return found
+
+
+def messages_of(counted):
+    """`{user: messages}` by a manifest, and those of mail files among the folders that are not MBX, which it leaves out."""
+    found = {}
+    for user, figures in counted["users"].items():
+        files = [store.home(user) / name for name, kind in figures["passed_over"].items() if kind == "mbox"]
+        found[user] = figures["messages"] + sum(len(re.findall(rb"(?:\A|\n\n)From ", file.read_bytes())) for file in files)
+    return found
+
+
+@pytest.fixture(scope="module")
+def before(lab):
+    """The service before anything was done; the lab is pristine again afterwards."""
+    lab.reset()
+    yield service_of(lab)
+    lab.reset()
+
+
+@pytest.fixture(scope="module")
+def rehearsed(before):
+    """`cutover rehearse`, done once: (its JSON, its run)."""
+    templates = {path.name: path.read_bytes() for path in (site.PROJECT / "notebooks").glob("*.ipynb")}
+    done = program("rehearse", "--keep-lab", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.read_bytes() for path in (site.PROJECT / "notebooks").glob("*.ipynb")} == templates
+    told = json.loads(done.stdout)
+    yield told, folder.Run(told["run"])
+    shutil.rmtree(told["run"])
+
+
+@pytest.fixture(scope="module")
+def night(before, rehearsed, tmp_path_factory):
+    """A second run, on the lab as the first one's rollback left it; one converter, so that it can be met at work."""
+    made = Night(tmp_path_factory.mktemp("cutover"))
+    made.values["new_store"]["jobs"] = 1
+    made.write()
+    return made
+
+
+# -- the rehearsal, and all of it taken back
+
+def test_the_rehearsal_passes_by_its_journal(rehearsed):
+    told, run = rehearsed
+    states = runbook.states(run.journal.events())
+    assert states == dict.fromkeys(runbook.ORDER, "passed")
+    assert [step["step"] for step in told["steps"]] == runbook.ORDER
+    for step in told["steps"]:
+        passed, asked = re.fullmatch(r"(\d+) of (\d+)", step["checks"]).groups()
+        assert step["state"] == "passed" and passed == asked and int(asked) > 0
+
+
+def test_both_outages_are_measured(rehearsed):
+    told, _ = rehearsed
+    for kind in ("reading", "delivery"):
+        window = told["outage"][kind]
+        assert window["ended"] > window["began"] and window["seconds"] > 0
+    assert told["outage"]["reading"]["seconds"] > told["outage"]["delivery"]["seconds"]
+
+
+def test_each_name_server_led_to_the_old_host_and_leads_to_the_new(rehearsed, before):
+    assert before["alias"] == {"ns1": BEFORE, "ns2": BEFORE}
+    assert {name: dig(name) for name in ("ns1", "ns2")} == {"ns1": AFTER, "ns2": AFTER}
+
+
+def test_the_messages_verified_are_those_of_the_seed(rehearsed):
+    seeded = messages_of(manifest.read())
+    assert told_of_verify(rehearsed[1]) == {user: (True, count) for user, count in seeded.items()}
+    assert f"found {sum(seeded.values())} messages" in rehearsed[0]["verified"] and rehearsed[0]["verified"].endswith("equal")
+
+
+def test_the_executed_notebooks_stand_beside_the_journal_and_say_what_happened(rehearsed):
+    _, run = rehearsed
+    for name in runbook.ORDER:
+        copy = nbformat.read(run.path / runbook.notebook_name(name), as_version=4)
+        assert copy.metadata.cutover.verdict == "passed"
+        cells = [cell for cell in copy.cells if cell.cell_type == "code"]
+        assert {cell.metadata.papermill.status for cell in cells} == {"completed"}
+        assert all(cell.outputs for cell in cells if set(papermill.CALLS) & set(cell.metadata.tags))
+        # widgets need a kernel to be read
+        assert "application/vnd.jupyter.widget-view+json" not in nbformat.writes(copy)
+
+
+def test_the_rehearsal_can_be_rolled_back_to_the_byte(lab, rehearsed, before):
+    done = program("rollback", "--run", rehearsed[1].path)
+    assert done.returncode == 0, done.stderr
+    assert service_of(lab) == before
+    assert reads_on_mailboxold("paolo", "mail/lavori", 2000)
+
+
+# -- a second run: killed, resumed, rolled back
+
+def template(place, before_apply):
+    """The notebook of stop-imap with a cell more before its plan is applied."""
+    notebook = nbformat.read(site.PROJECT / "notebooks" / runbook.notebook_name("stop-imap"), as_version=4)
+    at = next(number for number, cell in enumerate(notebook.cells) if "apply" in cell.metadata.get("tags", []))
+    notebook.cells.insert(at, nbformat.v4.new_code_cell(before_apply))
+    path = place / "spoilt.ipynb"
+    nbformat.write(notebook, path)
+    return path
+
+
+SPOILT = {
+    "killed": ("import os, signal\nfrom cutover.changes import service\n"
+               "service.ServiceAction.apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)", None),
+    "exit": ("import sys\nsys.exit(0)", None),
+    "late": ("import time\nfrom cutover.changes import service\nservice.ServiceAction.apply = lambda *_: time.sleep(600)", 12),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_notebook_that_did_not_come_to_its_end_is_never_green(night, tmp_path, how):
+    night.up_to("dual-delivery")
+    code, timeout = SPOILT[how]
+    count = len(list(night.run_dir.glob("spoilt*.ipynb")))
+    with pytest.raises(papermill.StepFailed, match="stop-imap did not pass"):
+        papermill.execute(night.site, night.run, "stop-imap", timeout=timeout, template=template(tmp_path, code))
+    copies = sorted(night.run_dir.glob("spoilt*.ipynb"), key=lambda path: path.stat().st_mtime_ns)
+    assert len(copies) == count + 1
+    copy = nbformat.read(copies[-1], as_version=4)
+    assert copy.metadata.cutover.verdict == "not passed"
+    assert "This step did not pass" in copy.cells[0].source and "verify" not in copy.cells[0].source
+    status = {tag: cell.metadata.papermill.status for cell in copy.cells if cell.cell_type == "code"
+              for tag in cell.metadata.get("tags", [])}
+    assert status["plan"] == "completed" and status["apply"] != "completed" and status["verify"] == "pending"
+    assert night.states()["stop-imap"] in ("begun", "failed")
+    with pytest.raises(runbook.NotYet):
+        night.step("stop-sendmail")
+    if how == "killed":
+        assert night.events("intent", "stop-imap") and not night.events("result", "stop-imap")
+
+
+def processes(wanted):
+    """`{pid}` of the processes that a function of (pid, command line in bytes) wants."""
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as line:
+                if wanted(int(pid), line.read()):
+                    found.add(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+def converters():
+    """The converter's processes on this lab's mailboxvm, and on no other's."""
+    inside = os.readlink(f"/proc/{state.read()['hosts']['mailboxvm']['leader']}/ns/net")
+    return processes(lambda pid, line: b"convert-users" in line and os.readlink(f"/proc/{pid}/ns/net") == inside)
+
+
+def descendants(top):
+    """A process and all below it."""
+    parents = {}
+    for pid in processes(lambda pid, line: True):
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                parents[pid] = int(stat.read().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found = {top}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def kill(pids):
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def test_killed_in_the_middle_of_the_conversion_the_same_command_goes_on(lab, night):
+    night.up_to("dual-delivery")
+    full = messages_of(manifest.take())
+    command = argv("run", "--site", night.file, "--run", night.run_dir, "--from", "stop-imap", "--to", "switch-alias")
+    with open(night.file.with_suffix(".log"), "wb") as log:
+        runner = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    events = night.run_dir / "transcripts/convert.events.jsonl"
+
+    def at_work():
+        return runner.poll() is not None or events.exists() and b'"published"' in events.read_bytes()
+
+    eventually(at_work, COMMAND_SECONDS)
+    kill(descendants(runner.pid) | converters())
+    assert runner.wait(30) == -signal.SIGKILL, night.file.with_suffix(".log").read_text()
+    assert not eventually(converters, 0) and night.states()["convert"] == "begun"
+
+    left = {user["user"] for user in night.wanted("convert")[0].users}
+    assert 0 < len(left) < len(full)
+    # each user has the whole tree, or the one from before: nothing in between
+    assert {user: files_of(user) for user in full} == {user: 0 if user in left else count for user, count in full.items()}
+
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+    assert done.returncode == 0, done.stderr
+    assert told_of_verify(night.run) == {user: (True, count) for user, count in full.items()}
+    assert dig("ns1") == dig("ns2") == AFTER
+    # what had passed before the kill was seen to be so, not done again
+    for name in ("stop-imap", "stop-sendmail"):
+        assert night.events("planned", name)[-1]["changes"] == []
+
+
+def test_a_rollback_after_the_switch_brings_everything_back(lab, night, before):
+    night.up_to("switch-alias")
+    done = program("rollback", "--run", night.run_dir)
+    assert done.returncode == 0, done.stderr
+    assert service_of(lab) == before
+    assert reads_on_mailboxold("paolo", "mail/lavori", 2000)
+    assert {user: files_of(user) for user in lab_hosts.USERS} == dict.fromkeys(lab_hosts.USERS, 0)
+    states = night.states()
+    assert states.pop("rollback") == "passed" and set(states.values()) == {"undone"}
+
+
+# -- and forward again
+
+@pytest.mark.parametrize("name", runbook.ORDER)
+def test_forward_again_dying_after_each_change_and_then_nothing_is_left_to_do(night, name):
+    for needed in runbook.step(name).REQUIRES:
+        night.up_to(needed)
+    for _ in range(MOST_CRASHES):
+        if not night.crashing(name) or name == "presync":
+            break
+    night.step(name)
+    # a pass ahead is made each time it is asked for
+    assert [change.kind for change in night.wanted(name)] == (["presync"] if name == "presync" else [])
+
+
+def test_plain_papermill_executes_a_notebook(night, tmp_path):
+    night.up_to("production-test")
+    out = tmp_path / "out.ipynb"
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", f"notebooks/{runbook.notebook_name('production-test')}", out,
+         "-p", "site", night.file, "-p", "run_dir", night.run_dir, "-p", "mode", "execute"],
+        cwd=site.PROJECT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+    assert done.returncode == 0, done.stderr
+    assert "Nothing to do: every test message of this run has already arrived" in out.read_text()
+    assert night.states()["production-test"] == "passed"
+
+
+def test_the_second_run_is_told_whole(night):
+    assert {row["step"]: row["state"] for row in rehearse.as_json(night.run)["steps"]} == {
+        **dict.fromkeys(runbook.ORDER, "passed"), "rollback": "passed"}
+
+
+def test_a_rollback_dying_after_its_changes_is_taken_up_again(lab, night, before):
+    night.up_to("production-test")
+    for _ in range(2):
+        assert night.crashing("rollback")
+    night.step("rollback")
+    assert service_of(lab) == before
+    assert night.wanted("rollback") == ()
