@@ -365,6 +365,17 @@ def test_too_little_room_for_the_new_store_is_known_beforehand(lab, night):
 
 
 @lab_test
+def test_a_password_that_is_not_there_is_missed_beforehand(night, tmp_path):
+    users = night.values["production_test"]["users"]
+    with night.set("production_test.users", [users[0], {**users[1], "password": f"file:{tmp_path}/none"}]):
+        said = refusal(night)
+        assert (f"Can the password of the test user bruno be read here? expected yes; found file:{tmp_path}/none: "
+                "No such file or directory") in said
+        (tmp_path / "none").write_text("it-is-there\n")
+        night.step("preflight")
+
+
+@lab_test
 def test_a_secondary_that_is_down_is_named(lab, night):
     with stopped(lab, "ns2", "named"):
         assert "ns2: no answer from 10.77.0.12 port 53 about mailbox.lab.test. A" in refusal(night)

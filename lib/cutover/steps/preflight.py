@@ -2,7 +2,7 @@
 
 from cutover import changes, steps
 from cutover.changes import conversion
-from cutover.hosts import dns, facts, tls, userdb
+from cutover.hosts import dns, facts, live, tls, userdb
 from cutover.steps import attempt, equal
 
 ID = "preflight"
@@ -33,6 +33,7 @@ def probe(hosts, site):
     found["names"] = {name: on(name, _local_names, name) for name in site.mail_hosts}
     found["certificate"] = attempt(tls.names, site.address(new), site.production_test.imap_port, site.fqdn(site.alias),
                                    site.production_test.ca)
+    found["passwords"] = {each.user: attempt(live.has_password, hosts, each.user) for each in site.production_test.users}
     found["dovecot"] = on(new, _dovecot, new)
     found["python"] = on(new, _python, new)
     found["imapd"] = on(old, _imapd, old)
@@ -112,7 +113,7 @@ def _userdb(hosts, name, path):
 
 def verify(found, site):
     return [*_reach(found), *_zone(found, site), *_people(found, site), *_mail_names(found, site), *_new_server(found, site),
-            *_old_mail(found, site), *_mx(found, site), *_clocks(found, site)]
+            *_test_users(found), *_old_mail(found, site), *_mx(found, site), *_clocks(found, site)]
 
 
 def _failed(question, expected, result, todo):
@@ -226,6 +227,16 @@ def _new_server(found, site):
         yield _failed(question, site.old_store.imapd, found["imapd"], "set old_store.imapd")
     else:
         yield equal(question, site.old_store.imapd, found["imapd"]["value"])
+
+
+def _test_users(found):
+    for user, result in found.get("passwords", {}).items():
+        question = f"Can the password of the test user {user} be read here?"
+        if "error" in result:
+            yield _failed(question, "yes", result, "without it the night cannot end with a production test: mend it, or name "
+                          "another user in production_test.users")
+        else:
+            yield equal(question, "yes", "yes")
 
 
 def _old_mail(found, site):
