@@ -57,7 +57,7 @@ def test_a_key_given_twice_is_refused(tmp_path):
 
 
 def test_a_role_must_be_a_host(tmp_path):
-    with pytest.raises(site.BadParameters, match="roles names postino5, which is not among hosts"):
+    with pytest.raises(site.BadParameters, match=r"line \d+: roles\.mx\.1: postino5 is not among hosts"):
         load(tmp_path, LAB.replace("mx: [postino3, postino4]", "mx: [postino3, postino5]"))
 
 

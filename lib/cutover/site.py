@@ -33,6 +33,14 @@ class SecretUnreadable(errors.CutoverError):
     """A secret that the parameters refer to cannot be read."""
 
 
+class _Elsewhere(ValueError):
+    """What is wrong with the whole file shows at one place of it: `path`, keys and indices."""
+
+    def __init__(self, path, text):
+        self.path = path
+        super().__init__(text)
+
+
 class Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
@@ -186,17 +194,20 @@ class Site(Strict):
     @pydantic.model_validator(mode="after")
     def _roles_are_hosts(self):
         roles = self.roles
-        wanted = [*roles.nameservers, *roles.mx, roles.old, roles.new, *([roles.backup] if roles.backup else [])]
-        for name in wanted:
-            if name not in self.hosts:
-                raise ValueError(f"roles names {name}, which is not among hosts")
+        for role in Roles.model_fields:
+            named = getattr(roles, role)
+            for number, name in enumerate(named if isinstance(named, list) else [named]):
+                if name is not None and name not in self.hosts:
+                    raise _Elsewhere(("roles", role, *([number] if isinstance(named, list) else [])),
+                                     f"{name} is not among hosts")
         return self
 
     @pydantic.model_validator(mode="after")
     def _production_is_signed(self):
         missing = [name for name in ("approval", "record") if getattr(self, name) is None]
         if self.kind == "production" and missing:
-            raise ValueError(f"a site of kind production needs {' and '.join(missing)}: its approvals and its record are signed")
+            raise _Elsewhere(("kind",), f"a site of kind production needs {' and '.join(missing)}: its approvals and its "
+                             "record are signed")
         return self
 
     @property
@@ -242,9 +253,9 @@ def load(path: str | Path) -> Site:
     raw = file.read_bytes()
     try:
         node = yaml.compose(raw, Loader=yaml.SafeLoader)
-        repeated = _repeated_key(node)
-        if repeated:
-            raise BadParameters(f"{file}, line {repeated[1]}: the key {repeated[0]!r} stands twice in one block")
+        odd = _odd_key(node)
+        if odd:
+            raise BadParameters(f"{file}, line {odd[1]}: {odd[0]}")
         data = yaml.safe_load(raw)
     except yaml.YAMLError as error:
         raise BadParameters(f"{file}: not YAML: {error}") from error
@@ -283,27 +294,29 @@ def secret(reference: str) -> str:
     return value
 
 
-def _repeated_key(node):
+def _odd_key(node, above=()):
+    """(what is wrong, line) of the first key that YAML takes and no parameters file can mean, or None."""
+    if node in above:
+        return "a block that holds itself", node.start_mark.line + 1
+    seen, below = set(), []
     if isinstance(node, yaml.MappingNode):
-        seen = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                return "a key must be a word", key.start_mark.line + 1
             if key.value in seen:
-                return key.value, key.start_mark.line + 1
+                return f"the key {key.value!r} stands twice in one block", key.start_mark.line + 1
             seen.add(key.value)
-            below = _repeated_key(value)
-            if below:
-                return below
+            below.append(value)
     elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            below = _repeated_key(item)
-            if below:
-                return below
-    return None
+        below = node.value
+    return next((found for each in below if (found := _odd_key(each, (*above, node)))), None)
 
 
 def _explain(file, node, problem):
     line = node.start_mark.line + 1
-    for part in problem["loc"]:
+    error = problem.get("ctx", {}).get("error")
+    path = getattr(error, "path", problem["loc"])
+    for part in path:
         if isinstance(node, yaml.MappingNode):
             found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
             if found is None:
@@ -312,7 +325,7 @@ def _explain(file, node, problem):
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]
             line = node.start_mark.line + 1
-    where = ".".join(str(part) for part in problem["loc"]) or "the file"
+    where = ".".join(str(part) for part in path) or "the file"
     what = {"extra_forbidden": "unknown key; see the other parameters files for those there are",
-            "missing": "missing"}.get(problem["type"], problem["msg"])
+            "missing": "missing"}.get(problem["type"], str(error or problem["msg"]))
     return f"{file}, line {line}: {where}: {what}"

@@ -100,6 +100,24 @@ def test_a_typo_in_the_parameters_is_named_with_its_line(tmp_path):
     assert done.returncode == 1 and "unknown key" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("before, after, said", [
+    ("  old: mailboxold\n", "  old: mailboxolt\n", "roles.old: mailboxolt is not among hosts"),
+    ("  mx: [postino3, postino4]\n", "  mx: [postino3, postino5]\n", "roles.mx.1: postino5 is not among hosts"),
+    ("kind: rehearsal\n", "kind: production\n", "kind: a site of kind production needs approval and record"),
+    ("zone: lab.test\n", "zone: lab.test\nzone: lab.test\n", "the key 'zone' stands twice"),
+    ("zone: lab.test\n", "zone: &zone [*zone]\n", "a block that holds itself"),
+    ("zone: lab.test\n", "? {a: b}\n: c\n", "a key must be a word"),
+])
+def test_what_yaml_takes_and_no_site_can_mean_is_refused_by_its_line(tmp_path, before, after, said):
+    text = (site.PROJECT / "parameters/lab.yaml").read_text()
+    file = tmp_path / "site.yaml"
+    file.write_text(text.replace(before, after, 1))
+    number = text[:text.index(before)].count("\n") + after.count("\n") - (after[0] == "?")
+    with pytest.raises(site.BadParameters) as caught:
+        site.load(file)
+    assert f"{file}, line {number}: {said}" in str(caught.value)
+
+
 class Silence:
     """A network on which nobody may be spoken to."""
 
