@@ -131,3 +131,21 @@ def test_nothing_that_leaves_a_kernel_holds_one(planted, monkeypatch):
     for word in [*SECRETS.values(), TSIG]:
         assert word not in str(sent)
     assert word in message["content"]["text"]       # what the program holds stays as it is
+
+
+def test_a_real_kernel_lets_none_out(tmp_path):
+    """Printed, displayed, returned, warned, raised, and from a thread: by the messages that papermill would write down."""
+    import nbclient
+
+    (tmp_path / "alice").write_text(SECRETS["alice"])
+    cells = [f"from cutover import site\nfrom cutover.ui import edge\nedge.install()\n"
+             f"word = site.secret('file:{tmp_path}/alice')",
+             "print(word)\nimport sys, threading\nprint(word, file=sys.stderr)\n"
+             "worker = threading.Thread(target=print, args=(word,))\nworker.start()\nworker.join()",
+             "from IPython.display import HTML, display\n"
+             "shown = display(HTML(word), metadata={'note': word}, display_id=True)\nshown.update(HTML(word * 2))",
+             "[word, word.encode()]", "raise ValueError(word)"]
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(made, allow_errors=True, kernel_name="python3", timeout=60).execute()
+    said = json.dumps([cell.outputs for cell in made.cells], ensure_ascii=False)
+    assert "tr0ub4dor" not in said and said.count("‹secret alice›") >= 8
