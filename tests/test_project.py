@@ -106,7 +106,8 @@ def test_no_path_or_registry_of_a_machine_is_written_down():
             assert not words.search(path.read_text(errors="replace")), name
 
 
-COMMANDS = ["rehearse", "test", "jupyter", "lab", "plan", "run", "status", "rollback", "approve", "store", "record", "lease"]
+COMMANDS = ["rehearse", "test", "jupyter", "lab", "plan", "run", "status", "rollback", "approve", "store", "record", "lease",
+            "bench"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -14,6 +14,7 @@ from cutover import errors, secrets
 GROUPS = {
     "lab": ("cutover.lab.cli", "Start, stop and enter the rehearsal lab."),
     "record": ("cutover.run.cli_record", "Verify the record of a run, offline; compare two runs."),
+    "bench": ("cutover.bench.cli", "Measure the conversion beside other tools."),
     "lease": ("cutover.run.cli_lease", "See who is at work on a site, or break a lease left behind."),
 }
 LAB_SITE = "parameters/lab.yaml"

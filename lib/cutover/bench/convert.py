@@ -1,0 +1,213 @@
+"""The runs of `cutover bench convert`."""
+
+import json
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import subprocess
+import time
+
+from cutover import errors
+from cutover.bench import mail, mailhost
+from cutover.lab import base as lab_base
+from cutover.lab import system
+from cutover.store import ship
+
+EVERY = 100  # one message in so many is changed for the delta
+
+
+class NotTheSame(errors.CutoverError):
+    """What is measured must have done the same work; the message says where it did not."""
+
+
+def timed(argv, sync=True):
+    """Run a command to its end → {"seconds", "cpu" (of it and its children), "memory" (KiB of the largest process)}."""
+    if sync:
+        os.sync()
+    began = time.perf_counter()
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    said = process.stderr.read()
+    _pid, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise errors.CutoverError(f"{' '.join(map(str, argv))} ended with {process.returncode}: "
+                                  f"{said.decode(errors='replace')[-800:]}")
+    return {"seconds": seconds, "cpu": usage.ru_utime + usage.ru_stime, "memory": usage.ru_maxrss}
+
+
+class Ours:
+    """The converter as the mail host runs it: one file, Debian's Python there, a plan."""
+
+    def __init__(self, host, jobs):
+        self.host, self.place, self.jobs = host, host.place, jobs
+        self.program = self.place / "store.pyz"
+        ship.build(self.program)
+
+    def plan(self, name, inbox="home/INBOX", folders="home/mail"):
+        (self.place / name).mkdir(exist_ok=True)
+        user = {"user": mailhost.USER, "uid": mailhost.UID, "gid": mailhost.UID, "inbox": [f"/bench/{inbox}"],
+                "folders": f"/bench/{folders}", "home": "/bench/home", "maildir": f"/bench/{name}/{mailhost.USER}"}
+        (self.place / f"{name}.json").write_text(json.dumps({"run": "bench", "work": f"/bench/{name}/work", "jobs": self.jobs,
+                                    "host": "bench", "users": [user]}))
+        return name
+
+    def argv(self, command, name):
+        return ["chroot", str(self.host.root), "/usr/bin/python3", "-I", "/bench/store.pyz", command,
+                "--plan", f"/bench/{name}.json", "--events", f"/bench/{name}.json.events"]
+
+    def forget(self, name):
+        shutil.rmtree(self.place / name, ignore_errors=True)
+        for suffix in (".json", ".json.events"):
+            (self.place / (name + suffix)).unlink(missing_ok=True)
+
+    def inside(self, name):
+        """Seconds between the first and the last event: without Python's own start."""
+        with open(self.place / f"{name}.json.events") as lines:
+            return [json.loads(line) for line in lines][-1]["seconds"]
+
+
+def measure(options, say):
+    """→ {"machine", "options", "places": {kind: rows}, "scale", "large"}; rows: {contest: {who: medians}}."""
+    values = {"machine": machine(), "options": options, "places": {}, "scale": [], "large": None}
+    with mailhost.mounted(lab_base.ensure()) as host:
+        values["machine"]["python"] = system.call("chroot", host.root, "/usr/bin/python3", "-V").split()[-1]
+        for kind in ("tmpfs", "disk") if options["disk"] else ("tmpfs",):
+            with host.on(kind):
+                values["places"][kind] = side_by_side(host, options, lambda text, kind=kind: say(f"{kind}: {text}"))
+            shutil.rmtree(host.root.parent / "disk", ignore_errors=True)
+        for number in options["scale"]:
+            with host.on("tmpfs"):
+                values["scale"].append(one_folder(host, number, 600, options, say))
+        if options["large"]:
+            with host.on("disk"):
+                values["large"] = one_folder(host, int(options["large"] * 1e9 / 50000), 50000, options, say)
+    values["machine"]["load_after"] = os.getloadavg()[0]
+    return values
+
+
+def machine():
+    name = platform.processor() or platform.machine()
+    with open("/proc/cpuinfo") as lines:
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {"date": time.strftime("%Y-%m-%d"), "cpu": names[0] if names else name, "cores": os.cpu_count(),
+            "kernel": platform.release(), "load_before": os.getloadavg()[0]}
+
+
+def compiled(place):
+    """The floor, compiled → its path, or None without a compiler."""
+    if shutil.which("gcc") is None:
+        return None
+    system.call("gcc", "-O2", "-o", place / "floor", pathlib.Path(__file__).with_name("floor.c"))
+    return place / "floor"
+
+
+def side_by_side(host, options, say):
+    home = mail.write_by_cclient(host, options["messages"], options["kilobytes"] * 1000, say)
+    boxes = [home / "INBOX", home / "mail/work"]
+    ours, floor = Ours(host, options["jobs"]), compiled(host.place)
+    found = {}
+
+    def add(contest, who, result):
+        found.setdefault(contest, {}).setdefault(who, []).append(result)
+
+    with host.imapd() as port:
+        backup = host.argv("doveadm", "-c", host.configure("dovecot", port), "backup", "-R", "imapc:")
+        for turn in range(options["runs"]):
+            say(f"run {turn + 1} of {options['runs']}")
+            contestants = [lambda: full_ours(ours, add), lambda: full_doveadm(host, backup, add),
+                           lambda: full_floor(host, floor, boxes, add)]
+            for place in range(3):
+                contestants[(turn + place) % 3]()
+            for name in ("unchanged", "changed"):
+                ours.forget(name)
+                timed(ours.argv("presync", ours.plan(name)))
+            settle(boxes)
+            for name in ("unchanged", "changed"):  # files just written may still be changing
+                timed(ours.argv("presync", name))
+            add("nothing changed", "doveadm", timed(backup))
+            add("nothing changed", "ours", timed(ours.argv("convert-users", "unchanged")))
+            found["nothing changed"]["ours"][-1]["inside"] = ours.inside("unchanged")
+            ours.forget("unchanged")
+            mail.flag(host, options["messages"], EVERY, turn)
+            settle(boxes)
+            add("1% changed", "doveadm", timed(backup))
+            add("1% changed", "ours", timed(ours.argv("convert-users", "changed")))
+            found["1% changed"]["ours"][-1]["inside"] = ours.inside("changed")
+            agree(host, ours.place / "changed" / mailhost.USER, host.place / "dovecot")
+            ours.forget("changed")
+            shutil.rmtree(host.place / "dovecot")
+    return {"store": sum(box.stat().st_size for box in boxes), "contests": {
+        contest: {who: medians(results) for who, results in entries.items()} for contest, entries in found.items()}}
+
+
+def settle(boxes):
+    """Wait until the files' times are past doubt (see cutover.store.index)."""
+    last = max(box.stat().st_ctime for box in boxes)
+    time.sleep(max(0, last + 2.1 - time.time()))
+
+
+def full_ours(ours, add):
+    ours.forget("full")
+    add("full", "ours", timed(ours.argv("convert-users", ours.plan("full"))))
+    ours.forget("full")
+
+
+def full_doveadm(host, backup, add):
+    shutil.rmtree(host.place / "dovecot", ignore_errors=True)
+    (host.place / "dovecot").mkdir()
+    host.own(host.place / "dovecot")
+    add("full", "doveadm", timed(backup))
+
+
+def full_floor(host, floor, boxes, add):
+    """Both folders, one after the other."""
+    if floor is None:
+        return
+    sums = {"seconds": 0.0, "cpu": 0.0, "memory": 0}
+    for box in boxes:
+        target = host.place / "floor-out"
+        target.mkdir()
+        one = timed([str(floor), str(box), str(target)])
+        shutil.rmtree(target)
+        sums = {"seconds": sums["seconds"] + one["seconds"], "cpu": sums["cpu"] + one["cpu"],
+                "memory": max(sums["memory"], one["memory"])}
+    add("full", "floor", sums)
+
+
+def agree(host, ours, theirs):
+    """Both trees hold the same messages: number and flags of files, by folder."""
+    def counts(tree, folder):
+        names = [name for part in ("cur", "new") for name in os.listdir(tree / folder / part)]
+        return len(names), sum("F" in name.partition(":2,")[2] for name in names)
+
+    # seen from the user's home, the folder is mail/work to imapd, and work to ours
+    for mine, other in (("", ""), (".work", ".mail.work")):
+        if counts(ours, mine) != counts(theirs, other):
+            raise NotTheSame(f"folder {mine or 'INBOX'}: ours {counts(ours, mine)}, doveadm {counts(theirs, other)} "
+                             "(messages, flagged)")
+
+
+def medians(results):
+    keys = [key for key in results[0] if all(key in result for result in results)]
+    return {**{key: statistics.median(result[key] for result in results) for key in keys},
+            "runs": [round(result["seconds"], 4) for result in results]}
+
+
+def one_folder(host, number, size, options, say):
+    """Ours alone over one folder → {"messages", "bytes", "seconds", "microseconds", "memory", "delta" (seconds)}."""
+    say(f"one folder of {number} messages …")
+    inbox = host.place / "home/INBOX"
+    length = mail.write_one(inbox, number, size)
+    host.own(inbox)
+    ours = Ours(host, options["jobs"])
+    result = timed(ours.argv("presync", ours.plan("one")))
+    settle([inbox])
+    timed(ours.argv("presync", "one"))
+    os.utime(inbox)  # ctime: the message lines have to be looked at again
+    delta = timed(ours.argv("presync", "one"))
+    ours.forget("one")
+    return {"messages": number, "bytes": length, "seconds": result["seconds"], "cpu": result["cpu"],
+            "memory": max(result["memory"], delta["memory"]), "delta": delta["seconds"]}

@@ -1,0 +1,125 @@
+"""A root directory with c-client and Dovecot in it, an overlay over the lab's base, and an imapd that listens for Dovecot.
+
+Mounts are made in the mount namespace of this process, which is its own (see cli.py).
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+
+from cutover.lab import system
+
+USER, UID = "bench", 2999
+DOVECOT = """
+mail_location = maildir:{maildir}
+namespace inbox {{
+  inbox = yes
+  separator = /
+}}
+mail_fsync = never
+mail_prefetch_count = 20
+imapc_host = 127.0.0.1
+imapc_port = {port}
+imapc_user = bench
+imapc_password = bench
+log_path = /dev/stderr
+info_log_path = /dev/null
+ssl = no
+stats_writer_socket_path =
+"""
+
+
+class MailHost:
+    """root: the directory; place: what is measured on, seen inside as /bench."""
+
+    def __init__(self, root):
+        self.root = pathlib.Path(root)
+        self.place = self.root / "bench"
+        with open(self.root / "etc/passwd", "a") as passwd:
+            passwd.write(f"{USER}:x:{UID}:{UID}::/bench/home:/bin/sh\n")
+        # imapd takes nobody as logged in that comes over the network; nothing but this process reaches it
+        word = system.call("chroot", self.root, "openssl", "passwd", "-6", USER).strip()
+        with open(self.root / "etc/shadow", "a") as shadow:
+            shadow.write(f"{USER}:{word}:20000:0:99999:7:::\n")
+
+    @contextlib.contextmanager
+    def on(self, kind):
+        """/bench on a tmpfs, or on the disk."""
+        self.place.mkdir()
+        if kind == "tmpfs":
+            system.call("mount", "-t", "tmpfs", "-o", "mode=0755,size=90%", "tmpfs", self.place)
+        else:
+            disk = self.root.parent / "disk"
+            disk.mkdir()
+            system.call("mount", "--bind", disk, self.place)
+        try:
+            (self.place / "home/mail").mkdir(parents=True)
+            self.own(self.place / "home")
+            yield self.place
+        finally:
+            system.call("umount", "-l", self.place)
+            self.place.rmdir()
+
+    def own(self, path):
+        system.call("chown", "-R", f"{UID}:{UID}", path)
+
+    def argv(self, *command):
+        return ["chroot", f"--userspec={UID}:{UID}", str(self.root), "/usr/bin/env", "-i", "HOME=/bench/home", f"USER={USER}",
+                "TZ=UTC", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "/bin/sh", "-c", "cd; exec \"$@\"", "sh", *command]
+
+    def run(self, *command):
+        return system.call(*self.argv(*command))
+
+    def configure(self, name, port):
+        """A configuration of Dovecot for a Maildir below /bench → its path inside."""
+        path = f"/etc/dovecot/bench-{name}.conf"
+        (self.root / path[1:]).write_text(DOVECOT.format(maildir=f"/bench/{name}", port=port))
+        return path
+
+    @contextlib.contextmanager
+    def imapd(self):
+        """A real imapd, one for each connection, as inetd would start it. → port."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            def serve():
+                while True:
+                    try:
+                        connection, _address = listener.accept()
+                    except OSError:
+                        return
+                    with connection:
+                        subprocess.Popen(["chroot", str(self.root), "/usr/sbin/imapd"], stdin=connection, stdout=connection,
+                                         stderr=subprocess.DEVNULL, env={"TZ": "UTC", "PATH": os.environ["PATH"]})
+
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            try:
+                yield listener.getsockname()[1]
+            finally:
+                listener.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def mounted(base):
+    """→ MailHost."""
+    top = pathlib.Path(tempfile.mkdtemp(prefix="cutover-bench-", dir="/var/tmp"))
+    try:
+        for name in ("upper", "work", "root"):
+            (top / name).mkdir()
+        root = top / "root"
+        system.call("mount", "-t", "overlay", "overlay", "-o",
+                    f"lowerdir={base},upperdir={top}/upper,workdir={top}/work", root)
+        system.call("mount", "--bind", "/dev", root / "dev")
+        system.call("mount", "-t", "proc", "proc", root / "proc")
+        try:
+            yield MailHost(root)
+        finally:
+            for path in (root / "proc", root / "dev", root):
+                system.call("umount", "-l", path, check=False)
+    finally:
+        if not os.path.ismount(top / "root"):
+            shutil.rmtree(top, ignore_errors=True)
