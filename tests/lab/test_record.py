@@ -14,7 +14,8 @@ from cutover import cli, hosts, site
 from cutover.hosts import lease as on_host
 from cutover.lab import hosts as lab_hosts
 from cutover.lab import keys
-from cutover.run import audit, engine, folder, lease, papermill, record, rehearse
+from cutover.run import audit, engine, folder, lease, papermill, record, rehearse, signing
+from night import program
 
 pytestmark = pytest.mark.lab
 TIMES = 150
@@ -131,3 +132,30 @@ def test_it_holds_after_going_back(run, parameters):
     assert audit.verify(run.path).findings == ()
     compared = testing.CliRunner().invoke(cli.cutover, ["record", "compare", str(run.path), str(run.path), "--json"])
     assert json.loads(compared.output)["differences"] == []
+
+
+def test_a_production_site_waits_for_its_signers(fresh_lab, tmp_path):
+    """The lab's hosts under the rules of a production site: unattended execution stops until people have signed."""
+    spaces = {"anna": "approval@mail-cutover", "operator": "record@mail-cutover"}
+    allowed = tmp_path / "allowed"
+    for name, namespace in spaces.items():
+        signing.make_key(tmp_path / name, name)
+        with allowed.open("a") as out:
+            out.write(f'{name}@lab namespaces="{namespace}" {signing.public_of(tmp_path / name)}\n')
+    text = (site.PROJECT / "parameters" / "lab.yaml").read_text().replace("kind: rehearsal", "kind: production")
+    text += f"\napproval: {{allowed_signers: {allowed}}}\nrecord: {{key: {tmp_path}/operator}}\n"
+    (tmp_path / "site.yaml").write_text(text)
+    night = tmp_path / "night"
+    again = ["run", "--site", tmp_path / "site.yaml", "--run", night, "--to", "dns-rename"]
+    stopped = program(*again)
+    assert stopped.returncode == 1
+    assert "0 of 1 signatures" in stopped.stderr and "cutover approve --run" in stopped.stderr
+    planned = [event for event in folder.Run(night).journal.events() if event["event"] == "planned"][-1]
+    assert not any(event["event"] == "intent" for event in folder.Run(night).journal.events())
+    signed = program("approve", "--run", night, "--step", "dns-rename", "--plan", planned["hash"], "--key", tmp_path / "anna",
+                     stdin=None, input="dns-rename\n")
+    assert "approved by anna@lab" in signed.stdout, signed.stderr
+    passed = program(*again)
+    assert passed.returncode == 0, passed.stderr
+    verified = program("record", "verify", night, "--allowed-signers", allowed)
+    assert verified.returncode == 0 and "operator@lab" in verified.stdout, verified.stdout
