@@ -72,5 +72,7 @@ def sign(directory, site_file):
     run = folder.Run(directory)
     if not run.journal.events():
         raise errors.CutoverError(f"{directory}: its journal is empty: there is nothing to sign")
+    parameters = site.load(site_file or run.path / "parameters.yaml")
     with run.alone("run"):
-        click.echo(record.told(record.write(run, site.load(site_file or run.path / "parameters.yaml"), "signed by hand")))
+        run.check(parameters, run.journal.append)
+        click.echo(record.told(record.write(run, parameters, "signed by hand")))

@@ -5,6 +5,7 @@ lab, listed by itself in the copy: that shows that nothing was changed since, no
 """
 
 import os
+from pathlib import Path
 
 from cutover.run import signing, statement
 
@@ -16,9 +17,11 @@ def key(site):
     """The file of the key that signs records. A rehearsal's is made when there is none. Raises signing.CannotSign."""
     if site.record is not None:
         return site.record.key
-    from cutover.lab import paths
+    from cutover.lab import paths, state
 
-    place = paths.STATE / "keys" / "record"
+    # the lab's own while it is up; else the user's, so that nothing of a lab lies about where none is
+    place = paths.STATE / "keys" / "record" if state.read() else Path(
+        os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mail-cutover" / "record"
     if not place.exists():
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
