@@ -97,7 +97,7 @@ def run_store(hosts, host: str, plan: dict, command: str, on_event):
     return connection.stream(argv, sudo=True, on_line=line, idle_timeout=120, check=False)
 
 
-_DAMAGE = ("ShortHeader", "BadHeader", "BadMessageLine", "ShortTail", "BadSize", "BadDate")
+_DAMAGE = ("ShortHeader", "BadHeader", "BadMessageLine", "ShortTail", "BadSize", "BadDate", "StaleCopy")
 
 
 def _told(error: dict) -> str:

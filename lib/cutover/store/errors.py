@@ -58,6 +58,10 @@ class BadSize(DamagedMbx):
     """A message line states a size that cannot be."""
 
 
+class StaleCopy(DamagedMbx):
+    """A second copy of a message, as an expunge leaves it that was killed."""
+
+
 class BadDate(DamagedMbx):
     """The internal date of a message is impossible."""
 

@@ -89,8 +89,8 @@ class Mailbox:
         self.position = self.start
         self.first = self.last = self.seconds = self.line = 0
         self.head = b""
-        self.special = self.gap = False
-        self.days = {}
+        self.special = self.gap = self.salvaging = False
+        self.days, self.known = {}, None
 
     @property
     def uidnext(self):
@@ -115,13 +115,17 @@ class Mailbox:
         fd, size, stop, match_line = self.fd, self.size, self.stop, LINE.match
         want = CHUNK if texts else LINE_LIMIT
         base, buffer = self.position, b""
+        ahead = -1  # offset of the line that was looked at already: match is that line's
         while self.position < stop:
             position = self.position
             start = position - base
-            match = match_line(buffer, start)
-            if match is None and base + len(buffer) < size and (not texts or start + LINE_LIMIT > len(buffer)):
-                buffer, base, start = os.pread(fd, want, position), position, 0
-                match = match_line(buffer)
+            if ahead != position:
+                if start < 0:  # read ahead in vain
+                    buffer, base, start = b"", position, 0
+                match = match_line(buffer, start)
+                if match is None and base + len(buffer) < size and (not texts or start + LINE_LIMIT > len(buffer)):
+                    buffer, base, start = os.pread(fd, want, position), position, 0
+                    match = match_line(buffer)
             if match is None or match.end() - start > LINE_LIMIT:
                 self.resynchronise(position, errors.BadMessageLine, buffer[start:start + 40])
                 continue
@@ -130,15 +134,37 @@ class Mailbox:
             head = buffer[start:start + LINE_LIMIT]
             text_offset = base + match.end()
             end = text_offset + length
+            self.special, given = self.gap, self.unassigned
+            ahead, match = end, match_line(buffer, end - base)
+            if match is None and end != size:
+                # a size that is too large would swallow the messages that follow: see what stands behind this one
+                following = os.pread(fd, LINE_LIMIT, end) if end < size else b""
+                if not texts and following:
+                    buffer, base = following, end
+                    match = match_line(buffer)
+                else:
+                    ahead = -1
+                if length and match_line(following) is None:
+                    cut = self.swallowed(text_offset, min(end, size)) if FIXED_DATE.match(date) else None
+                    if cut is None and end > size:
+                        self.resynchronise(position, errors.ShortTail, b"runs to byte %d of %d" % (end, size), text_offset)
+                        continue
+                    if cut is not None:
+                        self.note(errors.BadSize, position, 0 if cut > text_offset else cut - position, "a message that states "
+                                  "{} bytes, though the next begins after {}".format(length, cut - text_offset))
+                        length, end = cut - text_offset, cut
+                        self.special, self.salvaging, ahead = True, True, -1
+                        if not length:
+                            self.position, self.gap = end, True
+                            continue
             if length == 0:
                 self.note(errors.BadSize, position, text_offset - position, "a message of 0 bytes")
                 self.position, self.gap = text_offset, True
                 continue
-            if end > size:
-                self.resynchronise(position, errors.ShortTail, b"runs to byte %d of %d" % (end, size), text_offset)
-                continue
-            self.special, given = self.gap, self.unassigned
             if not uid or uid <= self.last or uid > self.uidlast or uid > LAST_UID:
+                if 0 < uid <= self.last and (self.salvaging or not FIXED_DATE.match(date)) and self.stale(
+                        position, head, text_offset, end):
+                    continue
                 uid = self.unusual_uid(uid)
             elif not self.first:
                 self.first = uid
@@ -153,7 +179,7 @@ class Mailbox:
                 start = text_offset - base
                 text = buffer[start:start + length]
                 if len(text) < length:
-                    buffer, base = os.pread(fd, max(want, length), text_offset), text_offset
+                    buffer, base, ahead = os.pread(fd, max(want, length), text_offset), text_offset, -1
                     text = buffer[:length]
                     if len(text) < length:
                         self.shrank(text_offset)
@@ -162,6 +188,42 @@ class Mailbox:
             yield uid, self.unassigned > given or not flags & OLD, flags, int(bits, 16), when, length, text_offset, text
         if self.renumbered or not self.uidvalidity:
             self.uidvalidity = self.uidvalidity % 0xFFFFFFFF + 1
+
+    def swallowed(self, start, end):
+        """Offset of the first message line in a range that another line, or the end of the file, follows where it says."""
+        for offset, size in self.strict_lines(start):
+            if offset >= end:
+                break
+            if offset + size == self.size or offset + size < self.size and LINE.match(
+                    os.pread(self.fd, LINE_LIMIT, offset + size)):
+                return offset
+        return None
+
+    def stale(self, position, head, text_offset, end):
+        """Whether a message behind damage, whose UID was there before, is only the copy that a killed expunge left.
+
+        c-client's expunge slides what it keeps to the front, the text of each message before its line is looked at again; killed
+        in between, it leaves the old copies behind. c-client then refuses the whole mailbox, unless a line happens to stand where
+        it looks for one. A copy is passed over and noted; any other message with such a UID is a message.
+        """
+        line, uid = self.line_of(head)
+        if dates.internaldate(line[1]) is None:  # the end of a line, with a comma in it
+            self.resynchronise(position, errors.BadMessageLine, head[:40])
+            return True
+        if self.renumbered or not self.salvaging:
+            return False
+        if self.known is None or uid < self.known[0]:
+            before = Mailbox(self.fd, self.file, start=self.start, stop=position)
+            before.uidlast = max(before.uidlast, self.uidlast)
+            lines = ((known, before.line_of(before.head)[0], offset) for known, *_flags, offset, _text in before.messages(False))
+            self.known = (uid, {known: (line, offset) for known, line, offset in lines if known >= uid})
+        known = self.known[1].get(uid)
+        if known is None or known[0] != line or not same_bytes(self.fd, known[1], text_offset, end - text_offset):
+            return False
+        self.note(errors.StaleCopy, position, end - position, "a second copy of the message with UID {}, as a killed expunge "
+                  "leaves it".format(uid))
+        self.position, self.gap = end, True
+        return True
 
     @staticmethod
     def line_of(head):
@@ -203,7 +265,7 @@ class Mailbox:
     def resynchronise(self, position, kind, detail, from_line=None):
         """Note the damage at position and go on where the next well-formed message line stands, or at the end."""
         found = self.next_line(from_line or position + 1)
-        self.position, self.gap = found, True
+        self.position, self.gap, self.salvaging = found, True, True
         if kind is errors.ShortTail:
             what = "a message {}, the end of the file".format(detail.decode("ascii"))
             if found < self.size:
@@ -217,15 +279,28 @@ class Mailbox:
 
     def next_line(self, position):
         """Offset of the next well-formed message line at or after position; the file's size when there is none."""
+        for offset, size in self.strict_lines(position):
+            # a message that does not fit is a short tail, or no message: what it holds is set aside with the rest
+            if offset + size <= self.size:
+                return offset
+        return self.size
+
+    def strict_lines(self, position):
+        """Yield (offset, size with the text) of each well-formed message line from a position on, whatever stands around it."""
         while position < self.size:
             block = os.pread(self.fd, CHUNK, position)
-            if not block:
-                break
             for match in STRICT_LINE.finditer(block):
-                # a message that does not fit is a short tail, or no message: what it holds is set aside with the rest
-                if position + match.end() + int(match.group(1)) <= self.size:
-                    return position + match.start()
+                yield position + match.start(), match.end() - match.start() + int(match.group(1))
             if len(block) <= LINE_LIMIT:
                 break
             position += len(block) - LINE_LIMIT
-        return self.size
+
+
+def same_bytes(fd, one, other, size):
+    """Whether two ranges of a file hold the same."""
+    while size:
+        count = min(size, CHUNK)
+        if os.pread(fd, count, one) != os.pread(fd, count, other):
+            return False
+        one, other, size = one + count, other + count, size - count
+    return True
