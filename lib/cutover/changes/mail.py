@@ -8,6 +8,12 @@ from cutover import changes
 from cutover.hosts import facts, live, smtp
 
 
+def flush(hosts, name: str):
+    """Run both queues of a host once: the daemon's, and that of mail handed in on the host itself."""
+    for argv in (["sendmail", "-q"], ["sendmail", "-Ac", "-q"]):
+        hosts.run(name, argv, sudo=True, check=False, timeout=120)
+
+
 @dataclasses.dataclass(frozen=True)
 class DrainQueue(changes.Change):
     """Flush sendmail's queue on some hosts and wait until all that stood in it is delivered, or say what is left."""
@@ -25,7 +31,8 @@ class DrainQueue(changes.Change):
         return "flush the mail queue and wait until what stands in it is delivered"
 
     def describe(self):
-        return f"sendmail -q (repeated until `mailq` lists none of the messages it lists now, at most {self.wait} s)"
+        return (f"sendmail -q; sendmail -Ac -q (repeated until `mailq` lists none of the messages it lists now, at most "
+                f"{self.wait} s)")
 
     def settled(self, hosts):
         left = {name: facts.queue(hosts, name)["requests"] for name in self.queues}
@@ -45,7 +52,7 @@ class DrainQueue(changes.Change):
                     f"after {self.wait} s {len(left)} of {len(first)} queued messages are not delivered: "
                     + "; ".join(f"{name}: {item}" for (name, _), item in list(left.items())[:10])
                     + ". Mend the cause it names and run this step again.")
-            hosts.each(self.queues, lambda name: hosts.run(name, ["sendmail", "-q"], sudo=True, check=False, timeout=120))
+            hosts.each(self.queues, lambda name: flush(hosts, name))
             time.sleep(0.3)
 
     def _listed(self, hosts):

@@ -14,6 +14,7 @@ import threading
 import time
 
 from cutover import errors
+from cutover.changes import mail
 from cutover.hosts import facts as host_facts
 from cutover.hosts import imap, mailboxes, smtp
 from cutover.lab import hosts as lab_hosts
@@ -144,7 +145,7 @@ def settle(reached):
     names = [*site.roles.mx, *site.mail_hosts]
     deadline = time.monotonic() + SETTLE
     while True:
-        reached.each(site.roles.mx, lambda name: reached.run(name, ["sendmail", "-q"], sudo=True, check=False, timeout=120))
+        reached.each(site.roles.mx, lambda name: mail.flush(reached, name))
         left = {name: queue["items"] for name, queue in reached.each(names, lambda name: host_facts.queue(reached, name)).items()
                 if queue["requests"]}
         busy = [name for name in site.mail_hosts if host_facts.processes(reached, name, ["procmail", "dmail"])]

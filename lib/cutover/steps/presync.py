@@ -24,7 +24,8 @@ def plan(found, site):
     if not todo:
         return changes.Plan(reason=f"all {len(state)} users are already published by this run")
     store = conversion.store_plan(site, found["run"], todo, site.new_store.jobs)
-    return changes.Plan((conversion.Presync(site.roles.new, found["run"], store["work"], store["jobs"], store["users"]),))
+    return changes.Plan((conversion.Presync(site.roles.new, found["run"], store["work"], store["jobs"], store["users"],
+                                            conversion.salvaged(site, store["users"])),))
 
 
 stable = convert.stable
