@@ -123,3 +123,9 @@ def test_the_command_line_lists_its_commands_and_refuses_others():
     assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
     done = subprocess.run([sys.executable, "-m", "cutover", "convrt"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "convrt" in done.stderr
+
+
+def test_the_schema_for_editors_is_the_models():
+    done = subprocess.run([sys.executable, "-c", "import refresh_schema as r; r.PATH.read_text() == r.text() or exit('stale')"],
+                          cwd=ROOT / "tests", capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stderr}: run tests/refresh_schema.py"

@@ -143,8 +143,11 @@ def verdict(events, found: dict) -> tuple:
     for one in found.values():
         if one.state == "failed":
             return "failed", f"Stopped: {one.step} did not pass."
-    if len(passed) == len(runbook.ORDER):
-        return "passed", f"Passed: every one of the {len(passed)} steps passed its verify."
+    left_out = [name for name in runbook.ORDER if name not in found]
+    if passed and passed[-1] == runbook.ORDER[-1] and len(passed) + len(left_out) == len(runbook.ORDER):
+        if not left_out:
+            return "passed", f"Passed: every one of the {len(passed)} steps passed its verify."
+        return "passed", f"Passed: {len(passed)} steps passed their verify; left out: {', '.join(left_out)}."
     going = [name for name, one in found.items() if one.state == "begun"]
     if going:
         return "begun", f"Not over: {going[-1]} was begun and has not passed its verify; {len(passed)} steps passed."

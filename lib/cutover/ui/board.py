@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 from cutover import hosts, runbook, site
+from cutover.hosts import vault
 from cutover.run import folder, outage, story
 from cutover.steps import stop_imap, stop_sendmail
-from cutover.ui import live, notebook, plots, progress, tables
+from cutover.ui import edge, live, notebook, plots, progress, tables
 
-WAITING = {None: "not yet", "undone": "rolled back", "stale": "stale: run it again", "failed": "did not pass", "begun": "begun"}
+WAITING = {None: "not yet", "undone": "rolled back", "stale": "stale: run it again", "failed": "failed", "begun": "begun"}
 LOG = 14            # journal lines shown
 
 
@@ -24,6 +25,8 @@ def open(site_file: str, run_dir: str, mode: str):
     parameters = site.load(site_file)
     if mode == "explain":
         return Board(parameters, folder.Run(parameters.path.parent / parameters.path.stem), recorded=True)
+    edge.install()
+    vault.register(parameters)
     if not run_dir:
         raise notebook.BadCall(f"the board of mode {mode} needs run_dir, the folder of the run it shows")
     run = folder.begin(parameters, Path(run_dir)) if mode == "execute" else folder.Run(run_dir)
@@ -151,12 +154,12 @@ def _mark(check):
 
 
 def _next(events) -> str | None:
-    """The first step in order that has not passed and may run."""
+    """What to do now: a step that was begun, failed or went stale; else the first that has not run after those that passed."""
     states = runbook.states(events)
-    for name in runbook.ORDER:
-        if states.get(name) != "passed":
-            return name if may(name, events)[0] else None
-    return None
+    last = max((place for place, name in enumerate(runbook.ORDER) if states.get(name) == "passed"), default=-1)
+    again = [name for name in runbook.ORDER if states.get(name, "passed") != "passed"]
+    fresh = [name for name in runbook.ORDER[last + 1:] if name not in states]
+    return next((name for name in [*again, *fresh] if may(name, events)[0]), None)
 
 
 def may(name, events) -> tuple:
@@ -182,20 +185,20 @@ def _steps(events):
         allowed, why = may(name, events)
         state = one.state if one else None
         if state == "passed" and name != "rollback":
-            said = "done; may be run again" if allowed else f"done. {why}"
+            said = "done"
         elif name == following:
             said = "may run now: NEXT"
         else:
-            said = "may run now" if allowed else why
+            # the row names the step: what is left is what it waits for
+            said = "may run now" if allowed else why.removeprefix(f"{name} may not run yet: ").removesuffix(" Run that first.")
         if one is not None and one.waiting:
             said = "waits for its approval"
         elif state == "begun":
             said = "begun; not verified yet"
-        took = "" if one is None else story.duration(one.seconds) if one.seconds is not None else "not over"
-        rows.append([runbook.number(name), tables.Link(name, runbook.notebook_name(name)),
-                     {"passed": "passed", "failed": "failed"}.get(state, WAITING.get(state, state)),
-                     story.clock(one.began) if one else "", took, story.approval(one) if one else "", said])
-    return tables.Table(["", "step", "state", "began", "took", "approved by", "now"], rows, "Steps (times are UTC)")
+        took = "" if one is None else f", {story.duration(one.seconds)}" if one.seconds is not None else ", not over"
+        rows.append([runbook.number(name), tables.Link(name, runbook.notebook_name(name)), WAITING.get(state, state),
+                     f"{story.clock(one.began)}{took}" if one else "", story.approval(one) if one else "", said])
+    return tables.Table(["", "step", "state", "when (UTC)", "approved by", "now"], rows, "Steps")
 
 
 def _measured(window, now):

@@ -6,7 +6,6 @@ executed copy or on paper, the same drawing stands there as HTML, as it was when
 """
 
 import threading
-import time
 
 from cutover import errors
 from cutover.ui import tables
@@ -25,6 +24,13 @@ class View:
     def __init__(self, draw, linked=False, every=EVERY):
         self.draw, self.linked, self.every = draw, linked, every
         self.widget = None
+        self._over = threading.Event()
+
+    def stop(self):
+        """Draw a last time, and no more."""
+        self._over.set()
+        if self.widget is not None:
+            self._put(_drawn(self.draw))
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         shown = _drawn(self.draw)
@@ -52,8 +58,7 @@ class View:
 
     def _follow(self):
         last = None
-        while True:
-            time.sleep(self.every)
+        while not self._over.wait(self.every):
             shown = _drawn(self.draw)
             if shown._repr_html_() != last:
                 last = shown._repr_html_()

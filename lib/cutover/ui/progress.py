@@ -6,7 +6,6 @@ same: where the work stands now.
 
 import html
 import json
-import threading
 import time
 
 from IPython.display import display
@@ -25,23 +24,22 @@ class Progress:
     def __init__(self, run, step_id):
         self.step_id = step_id
         self.path = path(run, step_id) if run is not None else None
-        self.handle = self.script = None
-        self._over = threading.Event()
+        self.script = transcript.Transcript(self.path or "")
+        self.going, self.before = False, 0
 
     def __enter__(self):
-        self.script = transcript.Transcript(self.path)
         self.script.update()
         self.before = len(self.script.changes)      # of earlier attempts
-        self.handle = display(tables.Text("…"), display_id=True)
-        self._over.clear()
-        self.drawer = threading.Thread(target=self._draw, daemon=True)
-        self.drawer.start()
+        self.going = True
+        # a widget and not updates of one output: those are lost where the server runs the cell for a closed tab
+        self.view = live.View(self._draw, every=EVERY)
+        self.handle = display(self.view, display_id=True)
         return self
 
     def __exit__(self, *_):
-        self._over.set()
-        self.drawer.join(10)
-        self._show()
+        self.going = False
+        self.view.stop()
+        self.handle.update(self._draw())        # what an executed copy keeps
 
     def event(self, event: dict):
         """Keep an event."""
@@ -51,13 +49,8 @@ class Progress:
                 out.write(json.dumps(secrets.redact_value({"at": round(time.time(), 3), **event}), sort_keys=True) + "\n")
 
     def _draw(self):
-        # the work waits on the network for most of its time; the clock goes on meanwhile
-        while not self._over.wait(EVERY):
-            self._show()
-
-    def _show(self):
         self.script.update()
-        self.handle.update(shown(self.script, self.step_id, None if self._over.is_set() else time.time(), self.before))
+        return shown(self.script, self.step_id, time.time() if self.going else None, self.before)
 
 
 def path(run, step_id):
@@ -88,9 +81,11 @@ def shown(script, step_id: str, now: float | None, since: int = 0) -> tables.Sta
     parts = []
     if changes:
         number, of, target, title, at = changes[-1]
-        parts.append(Bar(f"{step_id}: change {number + 1} of {of}", (number + (now is None)) / max(of, 1),
-                         f"{target}: {title}" + (f", for {story.duration(now - at)}" if now else "")))
-        if of > 1:
+        said = f"{target}: {title}" + (f", for {story.duration(now - at)}" if now else "")
+        if of == 1:
+            parts.append(tables.Text(f"{step_id}: {said}"))     # its own bar follows, if it has one
+        else:
+            parts.append(Bar(f"{step_id}: change {number + 1} of {of}", (number + (now is None)) / max(of, 1), said))
             parts.append(tables.Text("\n".join(f"{each[0] + 1}/{each[1]}  {each[2]}: {each[3]}" for each in changes),
                                      preformatted=True))
     conversion = script.current
@@ -140,7 +135,7 @@ class Bar:
         self.title, self.part, self.text = title, min(max(part, 0.0), 1.0), text
 
     def _repr_html_(self):
-        return (f"<div style='margin:.5em 0;font-size:13px'><b>{html.escape(tables.printable(self.title))}</b> "
+        return (f"<div style='margin:.5em 0;font-size:13px;line-height:1.4'><b>{html.escape(tables.printable(self.title))}</b> "
                 f"({self.part:.0%})<div role='progressbar' aria-valuenow='{self.part * 100:.0f}' style='border:1px solid #8888;"
                 f"border-radius:4px;height:14px;margin:3px 0;background:#8882;max-width:640px'><div style='height:100%;"
                 f"width:{self.part:.1%};background:#3b6ea5;border-radius:3px'></div></div>"

@@ -6,7 +6,7 @@ Everything that comes from outside (folder names, server answers) is escaped. A 
 import html
 import textwrap
 
-STYLE = ("border-collapse:collapse;font-size:13px;margin:.4em 0;max-width:100%")
+STYLE = "border-collapse:collapse;font-size:13px;line-height:1.4;margin:.4em 0;max-width:100%"
 CELL = "border:1px solid #8888;padding:3px 8px;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:break-word"
 GREEN, AMBER, RED, GREY = "#1a7f37", "#8a5a00", "#c02730", "#5a6472"
 BADGES = {"ok": GREEN, "warn": AMBER, "FAIL": RED, "passed": GREEN, "failed": RED, "did not pass": RED, "undone": AMBER,
@@ -19,18 +19,21 @@ LONG = 12           # lines shown of a longer cell; in HTML the rest unfolds
 
 
 class Table:
-    """`columns`: names; `rows`: lists of values, shown as text; `caption` above, `note` below."""
+    """`columns`: names; `rows`: lists of values, shown as text; `caption` above, `note` below; `widths`: of columns, in HTML."""
 
-    def __init__(self, columns, rows, caption="", note="", monospace=()):
+    def __init__(self, columns, rows, caption="", note="", monospace=(), widths=()):
         self.columns = [printable(name) for name in columns]
         self.rows = [[value if isinstance(value, Link) else str(value) for value in row] for row in rows]
         self.caption, self.note, self.monospace = printable(caption), printable(note), set(monospace)
+        self.widths = dict(widths)
 
     def _repr_html_(self):
         out = [f"<p style='margin:.2em 0'><b>{html.escape(self.caption)}</b></p>"] if self.caption else []
         out.append(f"<table style='{STYLE}'>")
         if any(self.columns):
-            out.append("<thead><tr>" + "".join(f"<th style='{CELL}'>{html.escape(name)}</th>" for name in self.columns)
+            out.append("<thead><tr>" + "".join(
+                f"<th style='{CELL}{f';width:{self.widths[name]}' if name in self.widths else ''}'>{html.escape(name)}</th>"
+                for name in self.columns)
                        + "</tr></thead>")
         out.append("<tbody>")
         for row in self.rows:
@@ -101,7 +104,7 @@ class Banner:
         colour = BADGES.get(self.word, GREY)
         link = f" &nbsp;{self.link._repr_html_()}" if self.link else ""
         return (f"<p style='border:1px solid {colour};border-left:10px solid {colour};border-radius:4px;padding:8px 14px;"
-                f"margin:.4em 0;font-size:15px;font-weight:600'>{html.escape(printable(self.text))}{link}</p>")
+                f"margin:.4em 0;font-size:15px;line-height:1.5;font-weight:600'>{html.escape(printable(self.text))}{link}</p>")
 
     def __repr__(self):
         return printable(self.text)
@@ -116,8 +119,8 @@ class Text:
     def _repr_html_(self):
         text = html.escape(printable(self.text))
         if self.preformatted:
-            return f"<pre style='white-space:pre-wrap;overflow-wrap:anywhere;margin:.4em 0'>{text}</pre>"
-        return f"<p style='margin:.4em 0'>{text}</p>"
+            return f"<pre style='white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.4;margin:.4em 0'>{text}</pre>"
+        return f"<p style='margin:.4em 0;line-height:1.5'>{text}</p>"
 
     def __repr__(self):
         return printable(self.text)
@@ -190,4 +193,5 @@ def plan(current, plan_hash=""):
     rows = [[number, change.target, change.title(), change.describe(), change.undo_text()]
             for number, change in enumerate(current.changes, 1)]
     return Table(["", "host", "change", "exactly", "undo"], rows, f"Plan: {count(len(rows), 'change')}",
-                 f"plan {plan_hash[:16]}" if plan_hash else "", monospace=("exactly", "undo"))
+                 f"plan {plan_hash[:16]}" if plan_hash else "", monospace=("exactly", "undo"),
+                 widths={"change": "20%", "exactly": "39%", "undo": "35%"})

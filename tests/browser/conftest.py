@@ -1,0 +1,77 @@
+"""JupyterLab in a real browser: Debian's Chromium, driven by playwright, against the lab."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+import screen
+from cutover.run import signing
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Path of Chromium; installed from Debian when it is missing and this is root, skipped loudly otherwise."""
+    found = shutil.which("chromium")
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for argv in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "chromium"]):
+            subprocess.run(["apt-get", *argv], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=500)
+        found = shutil.which("chromium")
+    if found is None:
+        if os.environ.get("CI", "").lower() in ("true", "1") and os.geteuid() == 0:
+            pytest.fail("CI runs as root, so the browser must run, and Chromium cannot be installed", pytrace=False)
+        pytest.skip("NO BROWSER: Chromium is not installed; on Debian: apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        launched = play.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("browser")
+
+
+@pytest.fixture(scope="module")
+def signer(place):
+    """The key file of a person who may approve, and sign records."""
+    key = place / "anna"
+    signing.make_key(key, "anna")
+    (place / "allowed").write_text(
+        f'anna@lab.test namespaces="approval@mail-cutover,record@mail-cutover" {signing.public_of(key)}\n')
+    return key
+
+
+@pytest.fixture(scope="module")
+def production(lab, place, signer):
+    """JupyterLab on a run of a site that a person has to approve; its hosts are the lab's."""
+    with screen.served(place, "p", {"kind": "production", "approval": {"allowed_signers": str(place / "allowed"), "valid": 3600},
+                                    "record": {"key": str(signer)}}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def rehearsal(lab, place, signer):
+    """JupyterLab on a rehearsal: it approves itself."""
+    with screen.served(place, "r", {"record": {"key": str(signer)}}) as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser):
+    """A new window, as an operator has it."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    opened = screen.Screen(context)
+    yield opened
+    context.close()
+    assert opened.asked_elsewhere == [], "a page asked for something on the network"
