@@ -243,3 +243,14 @@ def test_passes_over_a_store_that_c_client_changes(old_user, tmp_path):
         oracle.ok(old.select("INBOX"))
         oracle.ok(old.store("1", "+FLAGS", r"(\Answered)"))
     test_oracle.compare(old_user, [(b"INBOX", b"INBOX"), (b"mail/done", b"done")], plan)
+
+
+def test_a_line_in_a_text_and_garbage_behind_it(site):
+    """Found by the mutations: where a message ends is not known by its line alone when none follows it there."""
+    fake = build.line(30, 4, 0x11) + b"x" * 30
+    parts = [build.message(build.text(1), 1, 0x11), build.message(build.text(2, fake), 2, 0x11)]
+    home = site.user("alice", build.mbx(*parts, build.message(build.text(3), 3, 0x11), uidlast=3))
+    passes(site.plan(), presync=True)
+    (home / "INBOX").write_bytes(build.mbx(*parts, b"garbage", build.message(build.text(3), 3, 0x11), uidlast=3))
+    passes(site.plan())
+    assert tree(site.maildir("alice")) == scratch(site, "alice")

@@ -122,7 +122,9 @@ class Before:
         if b"".join(heads) != wanted:
             count = next((number for number, head in enumerate(heads)
                           if head != wanted[number * index.HEAD:(number + 1) * index.HEAD]), count)
-        while count and (self.end(place + count - 1) + moved > box.size or block.record(place + count - 1)[0] > box.uidlast):
+        # the last one must end where another begins, else it is for box.messages() to say where it ends
+        while count and (block.record(place + count - 1)[0] > box.uidlast
+                         or not box.line_at(self.end(place + count - 1) + moved)):
             count -= 1
         self.ahead = min(2 * self.ahead, index.BUFFERED) if count == stop - place else FEW if count else 1
         return count

@@ -194,10 +194,13 @@ class Mailbox:
         for offset, size in self.strict_lines(start):
             if offset >= end:
                 break
-            if offset + size == self.size or offset + size < self.size and LINE.match(
-                    os.pread(self.fd, LINE_LIMIT, offset + size)):
+            if self.line_at(offset + size):
                 return offset
         return None
+
+    def line_at(self, offset):
+        """Whether a message line stands there, or the file ends."""
+        return offset == self.size or offset < self.size and LINE.match(os.pread(self.fd, LINE_LIMIT, offset)) is not None
 
     def stale(self, position, head, text_offset, end):
         """Whether a message behind damage, whose UID was there before, is only the copy that a killed expunge left.
