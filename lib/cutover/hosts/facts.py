@@ -68,12 +68,15 @@ def queue(hosts, name: str) -> dict:
 def waiting(hosts, name: str, patience: float = 15.0) -> dict:
     """What stands in a host's queue now and still does after `patience` seconds, in parse_queue's shape.
 
-    A busy MX always has some message in its queue for a moment; what stays is what matters. An empty queue answers at once.
+    A busy MX always has some message in its queue for a moment; what stays is what matters. An empty queue answers at once. A
+    message without a reason beside it is being delivered: it is given four times the patience.
     """
-    first = queue(hosts, name)
-    left = first["items"]
-    deadline = time.monotonic() + patience
-    while left and time.monotonic() < deadline:
+    left = queue(hosts, name)["items"]
+    began = time.monotonic()
+    while left:
+        reasons = any("(" in item for item in left)
+        if time.monotonic() - began > (patience if reasons else 4 * patience):
+            break
         time.sleep(0.5)
         now = {item.partition(" ")[0]: item for item in queue(hosts, name)["items"]}
         left = [now[item.partition(" ")[0]] for item in left if item.partition(" ")[0] in now]

@@ -7,6 +7,6 @@ define(`confTO_INITIAL', `20s')dnl
 define(`confQUEUE_LA', `500')dnl
 define(`confREFUSE_LA', `1000')dnl
 define(`confDELAY_LA', `0')dnl
-define(`confMAX_QUEUE_CHILDREN', `40')dnl
+define(`confMAX_QUEUE_CHILDREN', `8')dnl
 define(`confMIN_QUEUE_AGE', `0')dnl
 define(`confBAD_RCPT_THROTTLE', `0')dnl
