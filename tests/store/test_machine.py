@@ -61,7 +61,12 @@ class Machine(RuleBasedStateMachine):
         connection = self.session(which)
         if self.selected[which] is None:
             self.open(which, 0)
-        connection.noop()
+        else:
+            connection.untagged_responses.clear()
+            connection.noop()
+            gone = len(connection.untagged_responses.get("EXPUNGE", []))
+            exists = connection.untagged_responses.get("EXISTS")
+            self.selected[which] = int(exists[-1]) if exists else self.selected[which] - gone
         return connection, self.selected[which] or 0
 
     def folder(self, pick):
@@ -75,14 +80,6 @@ class Machine(RuleBasedStateMachine):
         connection = self.session(which)
         status, answer = connection.select(oracle.quoted(self.folder(pick)).decode("latin-1"))
         self.selected[which] = int(answer[0]) if status == "OK" else None
-        self.count(which)
-
-    def count(self, which):
-        """How many messages the session sees now."""
-        connection = self.sessions[which].connection
-        exists = connection.untagged_responses.get("EXISTS")
-        if exists and self.selected[which] is not None:
-            self.selected[which] = int(exists[-1])
 
     @rule(body=PICK)
     def deliver(self, body):
@@ -118,10 +115,8 @@ class Machine(RuleBasedStateMachine):
         connection, count = self.at(which)
         if count:
             connection.store(",".join(str(1 + number % count) for number in numbers), "+FLAGS", r"(\Deleted)")
-            connection.untagged_responses.clear()
-            connection.expunge()
-            gone = len(connection.untagged_responses.get("EXPUNGE", []))
-            self.selected[which] = max(0, count - gone)
+            gone = connection.expunge()[1]
+            self.selected[which] -= sum(number is not None for number in gone)
 
     @rule(which=st.integers(0, 1), pick=PICK)
     def create(self, which, pick):

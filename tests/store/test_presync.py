@@ -166,6 +166,7 @@ class History:
             entry[1], entry[2] = message[1], message[2]
 
     def expunge(self, place):
+        self.assign()  # whoever expunges has opened the mailbox, and then all messages have UIDs
         if self.messages:
             del self.messages[place % len(self.messages)]
 
