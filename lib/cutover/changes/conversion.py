@@ -5,6 +5,7 @@ import json
 from typing import ClassVar
 
 from cutover import changes
+from cutover.changes import detached
 from cutover.store import ship
 
 PYZ = "store.pyz"
@@ -74,27 +75,30 @@ def read_store(hosts, host: str, plan: dict, command: str, *options, timeout=600
     return {**answer, "users": {each["user"]: each for each in answer["users"]}}
 
 
-def run_store(hosts, host: str, plan: dict, command: str, on_event):
-    """Ship the store package to the plan's work folder and run a writing command; `on_event(dict)` takes its events.
+def run_store(hosts, host: str, plan: dict, command: str, on_event, name: str = ""):
+    """Ship the store package to the plan's work folder and have a writing command done; `on_event(dict)` takes its events.
 
-    → ssh.Result; its exit status is for the caller to judge.
+    It runs apart from the link and from this process (see detached); `name` tells it from other work with the same command.
+    → detached.Ended; its exit status is for the caller to judge.
     """
     connection = hosts.ssh(host)
     folder = f"{plan['work']}/{plan['run']}"
     connection.run(["mkdir", "-p", "-m", "0700", plan["work"], folder], sudo=True)
     connection.put(ship.content(), f"{folder}/{PYZ}", mode=0o600, sudo=True)
-    connection.put(json.dumps(plan).encode(), f"{folder}/{command}.plan.json", mode=0o600, sudo=True)
+    name = name or command
+    argv = [hosts.site.new_store.python, f"{folder}/{PYZ}", command, "--plan", f"{folder}/{name}.plan.json",
+            "--events", f"{folder}/{name}.events"]
+    return detached.run(hosts, host, folder, name, _unit(plan["run"], name), plan, argv, on_event)
 
-    def line(raw):
-        try:
-            event = json.loads(raw)
-        except ValueError:
-            event = {"event": "log", "text": raw.decode("utf-8", "backslashreplace").rstrip()}
-        on_event(event)
 
-    argv = [hosts.site.new_store.python, f"{folder}/{PYZ}", command, "--plan", f"{folder}/{command}.plan.json",
-            "--events", "-"]
-    return connection.stream(argv, sudo=True, on_line=line, idle_timeout=120, check=False)
+def _unit(run, name):
+    return f"cutover-{run}-{name}"
+
+
+def _command(change, command):
+    """The command as a plan shows it."""
+    return (f"systemd-run --unit={_unit(change.run, command)} python3 {change.work}/{change.run}/{PYZ} {command} "
+            f"--plan {command}.plan.json --events {command}.events")
 
 
 _DAMAGE = ("ShortHeader", "BadHeader", "BadMessageLine", "ShortTail", "BadSize", "BadDate", "StaleCopy")
@@ -147,10 +151,10 @@ class _StoreChange(changes.Change):
         for strict in (True, False):
             users = [each for each in self.users if (each["user"] not in self.salvage) == strict]
             if users:
-                result = run_store(hosts, self.host, {**self._plan(hosts), "users": users, "strict": strict}, command, event)
+                result = run_store(hosts, self.host, {**self._plan(hosts), "users": users, "strict": strict}, command, event,
+                                   command if strict else f"{command}-salvage")
                 if result.rc and not errors and not totals["passed"]:
-                    said.append(f"it ended with {result.rc} and said: "
-                                + (result.err.decode("utf-8", "backslashreplace").strip()[-500:] or "nothing"))
+                    said.append(f"it ended with {result.rc} and said: " + (result.err.strip()[-500:] or "nothing"))
         if errors or said:
             raise changes.ChangeFailed(
                 f"{self.host}: store {command} failed for {len(errors)} of {len(self.users)} users. "
@@ -173,8 +177,7 @@ class Convert(_StoreChange):
         return f"convert and publish {len(self.users)} users"
 
     def describe(self):
-        lines = [f"python3 {self.work}/{self.run}/{PYZ} convert-users --plan convert-users.plan.json --events -"
-                 f"   ({self.jobs} processes)"]
+        lines = [f"{_command(self, 'convert-users')}   ({self.jobs} processes)"]
         lines += [f"{each['user']}: {each['folders']} + {each['inbox'][-1]} + {each['spool']} → {each['maildir']}; what is "
                   f"there now is set aside in {self.work}/{self.run}/aside/{each['user']}" for each in self.users]
         return "\n".join(lines)
@@ -203,7 +206,7 @@ class ConvertAgain(Convert):
         return f"take back and convert again {len(self.users)} users"
 
     def describe(self):
-        lines = [f"python3 {self.work}/{self.run}/{PYZ} unpublish --plan unpublish.plan.json --events -",
+        lines = [_command(self, "unpublish"),
                  f"{', '.join(each['user'] for each in self.users)}: the published tree is set aside in "
                  f"{self.work}/{self.run}/unpublished/", super().describe()]
         return "\n".join(lines)
@@ -231,7 +234,7 @@ class Presync(_StoreChange):
         return f"stage the mail of {len(self.users)} users"
 
     def describe(self):
-        lines = [f"python3 {self.work}/{self.run}/{PYZ} presync --plan presync.plan.json --events -   ({self.jobs} processes)"]
+        lines = [f"{_command(self, 'presync')}   ({self.jobs} processes)"]
         lines += [f"{each['user']}: {each['folders']} + {each['inbox'][-1]} → {self.work}/staging/{each['user']}"
                   for each in self.users]
         return "\n".join(lines)
@@ -258,7 +261,7 @@ class Unpublish(_StoreChange):
         return f"put back the earlier trees of {len(self.users)} users"
 
     def describe(self):
-        lines = [f"python3 {self.work}/{self.run}/{PYZ} unpublish --plan unpublish.plan.json --events -"]
+        lines = [_command(self, "unpublish")]
         lines += [f"{each['user']}: {each['maildir']} is set aside in {self.work}/{self.run}/unpublished/{each['user']}; "
                   "the earlier tree comes back" for each in self.users]
         return "\n".join(lines)

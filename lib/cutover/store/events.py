@@ -1,9 +1,14 @@
-"""Events of a conversion: one JSON object a line, each with "event" and "time" (seconds since the epoch)."""
+"""Events of a conversion: one JSON object a line, each with "event" and "time" (seconds since the epoch).
+
+A full disk stops no conversion by its events: they wait until there is room again; what waits at the end goes to stderr.
+"""
 
 import json
 import os
 import sys
 import time
+
+from . import maildir
 
 
 class Events:
@@ -11,6 +16,7 @@ class Events:
 
     def __init__(self, target):
         self.stdout = target in (None, "-")
+        self.waiting = b""
         self.fd = 1 if self.stdout else os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def __call__(self, event, **values):
@@ -19,10 +25,18 @@ class Events:
             sys.stdout.write(line)
             sys.stdout.flush()
         else:
-            os.write(self.fd, line.encode("ascii"))
+            self.waiting += line.encode("ascii")
+            try:
+                while self.waiting:
+                    self.waiting = self.waiting[os.write(self.fd, self.waiting):]
+            except OSError as error:
+                if error.errno not in maildir.NO_SPACE:
+                    raise
 
     def close(self):
         if not self.stdout:
+            if self.waiting:
+                sys.stderr.write(self.waiting.decode("ascii"))
             os.fsync(self.fd)
             os.close(self.fd)
 
