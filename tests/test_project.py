@@ -1,5 +1,6 @@
 """The project's own habits: pins, notebooks, style."""
 
+import os
 import re
 import subprocess
 import sys
@@ -129,3 +130,26 @@ def test_the_schema_for_editors_is_the_models():
     done = subprocess.run([sys.executable, "-c", "import refresh_schema as r; r.PATH.read_text() == r.text() or exit('stale')"],
                           cwd=ROOT / "tests", capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stderr}: run tests/refresh_schema.py"
+
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_of_a_document_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), target
+
+
+def test_pictures_are_small_and_used():
+    text = "".join(path.read_text() for path in DOCUMENTS)
+    for path in (ROOT / "docs" / "pictures").glob("*.png"):
+        assert path.stat().st_size < 200_000, path.name
+        assert f"pictures/{path.name}" in text, path.name
+
+
+def test_the_shell_completes_commands():
+    done = subprocess.run([sys.executable, "-m", "cutover"], cwd=ROOT, capture_output=True, text=True, timeout=60, env={
+        **os.environ, "_CUTOVER_COMPLETE": "bash_complete", "COMP_WORDS": "cutover re", "COMP_CWORD": "1"})
+    assert {"plain,record", "plain,rehearse"} <= set(done.stdout.split())

@@ -9,6 +9,10 @@ class CutoverError(Exception):
 
     outcome_unknown = False
 
+    def _render_traceback_(self):
+        """What IPython shows in a notebook: the message alone, as on the command line. Our own faults keep their traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class Missing(CutoverError):
     """The machine lacks something this command needs; the message names it and how to get it."""

@@ -194,8 +194,14 @@ def test_papermill_ends_the_night_and_the_board_shows_it(page, rehearsal):
     assert said.count("passed") == 11 and "Passed: 11 steps" in page.said(BOARD["open"])
     assert page.said(BOARD["outage"]).count("over:") == 2
     page.picture("board-end", BOARD["open"])
-    page.picture("board-end-800", BOARD["open"], 800, 1000)
     page.picture("timeline", BOARD["timeline"])
+    page.plain()
+    page.picture("board-end-800", BOARD["open"], 800, 1000)
+    page.dark(rehearsal)
+    page.open(rehearsal, "00_board.ipynb")
+    for name in ("open", "steps", "outage"):
+        page.run(BOARD[name])
+    page.picture("board-end-dark", BOARD["open"])
     assert (rehearsal.run_dir / "report.html").exists()
     assert (rehearsal.run_dir / "html" / "07_convert.by-hand.html").exists()
 

@@ -1,6 +1,6 @@
 """What people see: escaped, readable without colours, and the same in text and HTML."""
 
-from cutover import changes, steps
+from cutover import changes, errors, steps
 from cutover.changes import service
 from cutover.ui import tables
 
@@ -42,3 +42,14 @@ def test_a_long_text_folds_and_nothing_of_it_is_lost_in_html():
 def test_text_tables_line_up():
     lines = repr(tables.Table(["a", "b"], [["x" * 100, "y\nz"], ["1", "2"]])).splitlines()
     assert lines == ["a".ljust(46) + "  b", "-" * 46 + "  -", "x" * 46 + "  y", "x" * 46 + "  z", "x" * 8, "1".ljust(46) + "  2"]
+
+
+def test_what_an_operator_can_act_on_shows_without_a_traceback():
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    shell.user_ns["error"] = errors.CutoverError("verify has not run. Run that first.")
+    said = []
+    shell._showtraceback = lambda kind, value, lines: said.extend(lines)
+    shell.run_cell("raise error")
+    assert said == ["CutoverError: verify has not run. Run that first."]

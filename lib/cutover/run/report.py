@@ -63,8 +63,11 @@ def context(run, events, exported) -> dict:
     sums = story.users(run, events)
     convert, presync = story.transcribed(run, "convert"), story.transcribed(run, "presync")
     last = max(story.at(event) for event in events)
-    drawn = [plots.timeline(found, windows, last), plots.by_user(sums), plots.rate(convert.current),
-             plots.slowest(convert.current), plots.deltas(presync.passes + convert.passes)]
+    passes = presync.passes + convert.passes
+    # where presync did the work, convert had nothing left that would show
+    hardest = max(passes, key=lambda each: sum(user.written for user in each.users.values()), default=None)
+    drawn = [plots.timeline(found, windows, last), plots.by_user(sums), plots.rate(hardest), plots.slowest(hardest),
+             plots.deltas(passes)]
     return {
         "policy": POLICY, "run": run.name, "site": events[0].get("site"), "kind": events[0].get("kind"), "word": word,
         "verdict": sentence, "began": story.at(events[0]), "ended": last, "attempts": found, "windows": _windows(windows),

@@ -96,6 +96,7 @@ class Transcript:
         self.recent = collections.deque(maxlen=RECENT)
         self.last = None        # time of the last event
         self.queue = ""
+        self._progress = False  # whether the last event only said how far the work is
 
     def update(self) -> bool:
         """Read the complete lines added since. → whether there were any."""
@@ -116,6 +117,10 @@ class Transcript:
             except (ValueError, TypeError, AttributeError):
                 continue        # a line torn by a crash counts for nothing
             self.last = at
+            progress = event.get("event") == "progress"
+            if progress and self._progress and self.recent:
+                self.recent.pop()       # one figure that grows, not a line for each second
+            self._progress = progress
             self.recent.append((at, told(event)))
             self._take(event, at)
         return bool(whole)

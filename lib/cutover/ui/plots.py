@@ -190,7 +190,8 @@ def rate(conversion) -> Plot | None:
             axes.set_axisbelow(True)
         svg = drawing.svg()
     messages, size = points[-1][1:3]
-    return Plot(svg, "Conversion over time", f"{messages} messages, {story.size(size)} in {story.duration(span)}: on average "
+    return Plot(svg, "Conversion over time", f"From {story.clock(first)} UTC: {messages} messages, "
+                f"{story.size(size)} in {story.duration(span)}, on average "
                 f"{messages / span:.0f} messages and {story.size(size / span)} a second.")
 
 
