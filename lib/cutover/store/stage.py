@@ -291,10 +291,13 @@ def folder_guid(user, name, uidvalidity):
     return maildir.guid(os.fsencode(user["host"]), os.fsencode(user["user"]), name, b"%d" % uidvalidity)
 
 
-def fallback_uidvalidity(new_folders, name, found=None):
-    """UIDVALIDITY for a folder whose old file states none: the new side's, else the old file's time, else now.
+def fallback_uidvalidity(new_folders, name, found=None, root=None):
+    """UIDVALIDITY for a folder whose old file states none: the new side's, else the old file's time, else that of the directory
+    of folders (the same in every pass), else now.
 
     new_folders: {Maildir name: (uidvalidity, uidnext)} of existing.NewSide.
     """
     known = new_folders.get(name, (0, 0))[0]
+    if not known and found is None and root and os.path.isdir(os.fsencode(root)):
+        return int(os.stat(os.fsencode(root)).st_ctime)
     return known or (found.ctime // 1000000000 if found else int(time.time()))

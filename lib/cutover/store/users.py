@@ -25,7 +25,7 @@ def task_folders(plan, user, items, new_folders, report):
     results = []
     for item in items:
         found, name, spool = item
-        fallback = stage.fallback_uidvalidity(new_folders, name, found or spool)
+        fallback = stage.fallback_uidvalidity(new_folders, name, found or spool, user["folders"])
         result = stage.folder(user, found, name, spool, fallback, plan.get("strict", False), report,
                               plan.get("presync", False), plan["jobs"])
         results.append({"item": item, "job": result, "fallback": fallback} if "cuts" in result else result)

@@ -1,0 +1,146 @@
+"""The conversion on the mail host outlives its link, this side and its own host: each time the same end state."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from cutover import changes, site
+from cutover.changes import conversion, detached
+from cutover.hosts import Hosts, facts
+from cutover.lab import network, system
+
+pytestmark = pytest.mark.lab
+NEW = "mailboxvm"
+LAB = site.PROJECT / "parameters/lab.yaml"
+
+# everything of the published trees but the marker, which holds the run's name; times only of messages
+DIGEST = r"""cd /var/imap && find . -path ./.cutover -prune -o -type f -path '*/[cn][ue][rw]/*' -printf '%p %m %U %T@\n' |
+sort | sha256sum; find . -path ./.cutover -prune -o -type f ! -name cutover.json -print0 | sort -z |
+xargs -0 -r sha256sum | sha256sum"""
+
+APPLY = """
+import json, sys
+from cutover import changes, site
+from cutover.hosts import Hosts
+with Hosts(site.load(sys.argv[1])) as hosts:
+    change = changes.from_json(json.load(sys.stdin))
+    change.apply(hosts, lambda event: print(json.dumps(event), flush=True))
+"""
+
+
+class Bench:
+    """One conversion of the lab's users under a run's name of its own."""
+
+    def __init__(self, lab, hosts, name):
+        self.lab, self.hosts, self.site = lab, hosts, hosts.site
+        plan = conversion.store_plan(self.site, name, facts.users(hosts, NEW), self.site.new_store.jobs)
+        self.change = conversion.Convert(NEW, name, plan["work"], plan["jobs"], plan["users"],
+                                         conversion.salvaged(self.site, plan["users"]))
+        self.unit = f"cutover-{name}-convert-users"
+        self.events = []
+
+    def apply(self, at_start=None):
+        """Apply the change; at_start() is called with the first event of its work."""
+        def report(event):
+            self.events.append(event)
+            if event["event"] == "start" and at_start and sum(each["event"] == "start" for each in self.events) == 1:
+                at_start()
+
+        return self.change.apply(self.hosts, report)
+
+    def freeze(self):
+        self.lab.run(NEW, ["systemctl", "kill", "--signal=STOP", self.unit], check=False)
+
+    def thaw(self):
+        self.lab.run(NEW, ["systemctl", "kill", "--signal=CONT", self.unit], check=False)
+
+    def digest(self):
+        return self.lab.run(NEW, ["sh", "-c", DIGEST], timeout=120).stdout
+
+    def end(self):
+        """The digest of what was published; then the earlier trees come back."""
+        assert self.change.settled(self.hosts).done
+        found = self.digest()
+        self.change.inverse().apply(self.hosts, lambda event: None)
+        return found
+
+
+@pytest.fixture(scope="module")
+def hosts(lab):
+    with Hosts(site.load(LAB)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def expected(lab, hosts):
+    """The end state when nothing goes wrong."""
+    bench = Bench(lab, hosts, "whole")
+    bench.apply()
+    return bench.end()
+
+
+@pytest.fixture
+def bench(lab, hosts, expected, request, monkeypatch):
+    monkeypatch.setattr(detached, "IDLE", 3)
+    monkeypatch.setattr(detached, "BEAT", 0.5)
+    monkeypatch.setattr(detached, "PAUSE", 0.5)
+    return Bench(lab, hosts, request.node.name.replace("_", "-"))
+
+
+def test_a_link_cut_for_some_seconds(bench, expected):
+    def cut():
+        bench.freeze()
+        system.call("ip", "link", "set", network.link(NEW), "down")
+        threading.Timer(6, restore).start()
+
+    def restore():
+        system.call("ip", "link", "set", network.link(NEW), "up")
+        bench.thaw()
+
+    bench.apply(cut)
+    starts = [event for event in bench.events if event["event"] == "start"]
+    assert len(starts) == len({event["time"] for event in starts}), "an event was told twice"
+    assert bench.end() == expected
+
+
+def test_this_side_killed_and_run_again(bench, expected):
+    child = subprocess.Popen([sys.executable, "-c", APPLY, str(LAB)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL)
+    child.stdin.write(json.dumps(bench.change.to_json()).encode())
+    child.stdin.close()
+    first = json.loads(child.stdout.readline())
+    bench.freeze()
+    child.kill()
+    child.wait()
+    threading.Timer(2, bench.thaw).start()
+    bench.apply()
+    starts = [event["time"] for event in bench.events if event["event"] == "start"]
+    assert first["time"] in starts, "a second conversion was started instead of following the first"
+    assert bench.end() == expected
+
+
+def test_a_reboot_of_the_mail_host_in_mid_convert(bench, expected):
+    def pull_the_plug():
+        bench.freeze()
+        threading.Thread(target=bench.lab.reboot, args=(NEW,), kwargs={"hard": True}).start()
+        time.sleep(1)
+
+    with pytest.raises(detached.Interrupted):
+        bench.apply(pull_the_plug)
+    bench.apply()
+    assert bench.end() == expected
+
+
+def test_a_full_disk_in_staging(bench, expected):
+    bench.lab.run(NEW, ["mount", "-t", "tmpfs", "-o", "size=3m,mode=0755", "tmpfs", "/var/imap"])
+    try:
+        with pytest.raises(changes.ChangeFailed, match="No space left"):
+            bench.apply()
+        bench.lab.run(NEW, ["mount", "-o", "remount,size=1g", "/var/imap"])
+        bench.apply()
+        assert bench.end() == expected
+    finally:
+        bench.lab.run(NEW, ["umount", "/var/imap"])
