@@ -23,6 +23,7 @@ ssl = no
 mail_fsync = never
 stats_writer_socket_path =
 first_valid_uid = 500
+pop3_uidl_format = %08Xv%08Xu
 """
 FIRST_UID = 2000
 imaplib._MAXLINE = 1 << 24

@@ -294,3 +294,25 @@ def test_no_mail_at_all(old_user):
     with old_user.dovecot() as new:
         assert oracle.view(new, b"INBOX")["messages"] == []
     assert old_user.host.complaints() == ""
+
+
+def test_pop3_clients_find_the_uidls_they_know(old_user):
+    """UW's POP3 server told UIDVALIDITY and UID as %08lx%08lx; LIST told sizes with CRLF."""
+    make_inbox(old_user)
+    with old_user.cclient() as old:
+        for number in range(1, 14):
+            append(old, b"INBOX", mail(number, b"x\r\n" * number), r"(\Seen)")
+        oracle.ok(old.select("INBOX"))
+        oracle.ok(old.store("3,7:9", "+FLAGS", r"(\Deleted)"))
+        oracle.ok(old.expunge())
+    old_user.run("dmail", stdin=mail(20).replace(b"\r\n", b"\n"))
+    with old_user.cclient() as old:
+        before = oracle.view(old, b"INBOX")
+    convert(old_user.plan())
+    said = old_user.run("/usr/lib/dovecot/pop3", "-c", "/etc/dovecot/oracle.conf", stdin=b"UIDL\r\nLIST\r\nQUIT\r\n")
+    uidls, sizes = (block.split(b"\r\n")[1:-1] for block in said.split(b"+OK")[-3:-1])
+    number = range(1, 11)
+    assert uidls[:-1] == [b"%d %08x%08x" % (at, before["uidvalidity"], entry[0]) for at, entry in zip(
+        number, before["messages"], strict=True)]
+    assert sizes[:-1] == [b"%d %d" % (at, entry[3]) for at, entry in zip(number, before["messages"], strict=True)]
+    assert old_user.host.complaints() == ""
