@@ -1,6 +1,7 @@
 """The traditional mbox reader: what is a message, what is taken out, what size is left."""
 
 import os
+import re
 
 import pytest
 from cutover.store import mbox, mbx
@@ -74,3 +75,23 @@ def test_from_line_across_the_border_of_a_chunk(path):
 
 def test_empty(path):
     assert read(path, b"")[1] == [] and read(path, b"\n\n")[1] == []
+
+
+def test_large_messages_are_streamed_and_come_out_the_same(site, monkeypatch):
+    from store.test_users import convert, tree
+
+    spool = b"".join(b"From a@b Tue Nov 10 10:00:%02d 2026\nSubject: %d\nStatus: RO\n\n%b\n" % (number, number, body)
+                     for number, body in enumerate((b"", b"x\r\ny" * 200, b"\n\n\n", b"line\n" * 90 + b"\n\n", b"end" * 150)))
+    for limit in (1 << 20, 120):
+        site.user(f"u{limit}", None, {"box": spool}, spool=spool)
+        monkeypatch.setattr(mbox.mbx, "LARGE", limit)
+        monkeypatch.setattr(mbox.maildir, "COPY_CHUNK", 64 if limit == 120 else 1 << 20)
+        assert convert(site.plan(f"r{limit}"))[-1]["ok"]
+    one, other = ({name: value for name, value in tree(site.maildir(f"u{limit}")).items() if "dovecot-uid" not in name}
+                  for limit in (1 << 20, 120))
+    assert strip(one) == strip(other) and len(one) > 10
+
+
+def strip(files):
+    """UIDVALIDITY is that of the file's time."""
+    return {re.sub(r"P\d+", "P", name): value for name, value in files.items()}
