@@ -51,17 +51,23 @@ def base(request):
 
 
 @pytest.fixture(scope="session")
-def lab(request):
-    """The lab, up and seeded: the module cutover.lab.control. Begun afresh; left up only when it was up before.
-
-    The session's tests share it. A test that needs the pristine state takes `fresh_lab`.
-    """
+def _lab_of_the_session(request):
+    """Takes the lab down at the end, when it was not up before."""
     _need(request.config, "lab")
     before = state.read()
-    control.up(fresh=True, seed=True)
     yield control
     if before is None:
         control.down()
+
+
+@pytest.fixture(scope="module")
+def lab(_lab_of_the_session):
+    """The lab, up, seeded and pristine: the module cutover.lab.control. Begun afresh for each file of tests (some seconds).
+
+    The tests of a file share it. A test that needs the pristine state takes `fresh_lab`.
+    """
+    _lab_of_the_session.reset()
+    return _lab_of_the_session
 
 
 @pytest.fixture
