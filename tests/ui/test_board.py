@@ -180,3 +180,20 @@ def test_an_attempt_that_goes_on_has_no_end(run):
     run.journal.append("step-begun", step="preflight", title="t")
     one = story.attempts(run.journal.events())["preflight"]
     assert one.seconds is None and story.verdict(run.journal.events(), {"preflight": one})[1].startswith("Not over: preflight")
+
+
+def test_a_notebook_run_again_gives_up_what_its_earlier_attempt_held(monkeypatch):
+    closed = []
+
+    class Attempt:
+        def __init__(self, parameters, step_id, mode, run):
+            self.engine, self.number = self, len(closed)
+
+        def close(self):
+            closed.append(self.number)
+
+    monkeypatch.setattr(notebook, "Live", Attempt)
+    monkeypatch.setattr(notebook, "_opened", [])
+    for closed_so_far in (0, 1, 2):
+        notebook.open("preflight", "parameters/lab.yaml", "", "plan")
+        assert len(closed) == closed_so_far

@@ -45,7 +45,15 @@ def open(step: str, site_file: str, run_dir: str, mode: str):
     run = None
     if run_dir:
         run = folder.begin(parameters, Path(run_dir)) if mode == "execute" else folder.Run(run_dir)
-    return Live(parameters, step, mode, run)
+    # run again from its first cell, a notebook gives up what its earlier attempt still holds: the lease, connections
+    while _opened:
+        _opened.pop().engine.close()
+    page = Live(parameters, step, mode, run)
+    _opened.append(page)
+    return page
+
+
+_opened = []        # the step this kernel works on
 
 
 class Page:
@@ -148,12 +156,14 @@ class Live(Page):
                             f"Applied: {tables.count(len(done), 'change')}")
 
     def verify(self):
-        checks = self.engine.verify()
-        shown = Checks(checks, "Verified against fresh facts" if self.mode == "execute" else "As things stand now")
-        if self.mode == "execute" and not all(check.passed for check in checks):
-            display(shown)
-            self.engine.require(checks)
-        self.engine.close()
+        try:
+            checks = self.engine.verify()
+            shown = Checks(checks, "Verified against fresh facts" if self.mode == "execute" else "As things stand now")
+            if self.mode == "execute" and not all(check.passed for check in checks):
+                display(shown)
+                self.engine.require(checks)
+        finally:
+            self.engine.close()     # whoever mends what did not pass may do it from another terminal
         return shown
 
 
