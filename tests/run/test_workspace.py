@@ -1,6 +1,7 @@
 """Working copies: filled in, without outputs, never made twice; and the templates are refused to whoever would save them."""
 
 import asyncio
+import concurrent.futures
 
 import nbformat
 import pytest
@@ -12,6 +13,12 @@ from cutover.ui import server
 @pytest.fixture
 def parameters():
     return site.load("parameters/lab.yaml")
+
+
+def finished(coroutine):
+    """What a coroutine answers, in a thread: a browser test before this one may have left a loop running in ours."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 @pytest.fixture
@@ -73,12 +80,12 @@ def test_templates_are_not_written_to(tmp_path, monkeypatch, name, kept):
     manager = contents.Contents(root_dir=str(tmp_path))
     model = {"type": "notebook", "format": "json", "content": nbformat.v4.new_notebook()}
     if kept:
-        asyncio.run(manager.save(dict(model), name))
+        finished(manager.save(dict(model), name))
         assert (tmp_path / name).exists()
     else:
         with pytest.raises(web.HTTPError, match="is a template"):
-            asyncio.run(manager.save(dict(model), name))
+            finished(manager.save(dict(model), name))
         assert not (tmp_path / name).exists()
         manager.edit_templates = True
-        asyncio.run(manager.save(dict(model), "notebooks/x.ipynb"))
+        finished(manager.save(dict(model), "notebooks/x.ipynb"))
         assert (tmp_path / "notebooks/x.ipynb").exists()
