@@ -78,9 +78,4 @@ def _lags(server, zone, serial) -> str:
         have = server.serial(zone)
     except dns.DnsError as error:
         return str(error)       # the update is done all the same: a server that is silent is one that lags
-    return f"{server.name} still serves the older zone {have}" if _serial_before(have, serial) else ""
-
-
-def _serial_before(one: int, other: int) -> bool:
-    """Whether a zone serial is older than another, by RFC 1982's arithmetic."""
-    return one != other and (other - one) % 2**32 < 2**31
+    return f"{server.name} still serves the older zone {have}" if not dns.reached(have, serial) else ""

@@ -3,7 +3,7 @@
 from cutover import changes, steps
 from cutover.changes import conversion
 from cutover.hosts import dns, facts, live, tls, userdb
-from cutover.steps import attempt, equal
+from cutover.steps import attempt, dns_rename, equal
 
 ID = "preflight"
 TITLE = "Can the night begin?"
@@ -134,10 +134,7 @@ def _zone(found, site):
         yield _failed("Do all name servers answer for the zone?", "yes", found["servers"], "nothing can be switched without")
     else:
         servers = found["servers"]["value"]
-        serials = {name: server["serial"] for name, server in servers.items()}
-        yield steps.Check("Do all name servers serve the same zone?", "one serial",
-                          ", ".join(f"{name} {serial}" for name, serial in serials.items()), len(set(serials.values())) == 1,
-                          "wait for the transfer, or look at NOTIFY and allow-transfer of the primary")
+        yield dns_rename.serial_check({"servers": servers})
         alias = site.fqdn(site.alias)
         records = servers[site.roles.nameservers[0]]["records"][alias]
         ttl = max((rrset["ttl"] for rrset in records.values()), default=0)
