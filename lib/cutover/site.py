@@ -17,6 +17,7 @@ Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0
 Zone = Annotated[str, pydantic.StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")]
 Login = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$")]
 AbsolutePath = Annotated[str, pydantic.StringConstraints(pattern=r"^/[^\n\x00]*$")]
+PlainPath = Annotated[str, pydantic.StringConstraints(pattern=r"^/[A-Za-z0-9._/+-]*$")]
 PathTemplate = Annotated[str, pydantic.StringConstraints(pattern=r"^(/|\{home\}/)([^\n\x00{}]|\{(user|home)\})*$")]
 Printable = Annotated[str, pydantic.StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
 Address = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=-]*@[A-Za-z0-9.-]+$")]
@@ -166,6 +167,33 @@ class Record(Strict):
     key: AbsolutePath = pydantic.Field(description="the operator's signing key; a public key file when ssh-agent holds it")
 
 
+class Retired(Service):
+    """What copied the old store until now: a service or timer of some host."""
+
+    host: Name
+
+
+class Backup(Strict):
+    """The backup host pulls the new store over ssh, by a key that can do nothing but read it."""
+
+    store: PlainPath = pydantic.Field(description="directory of the new host that holds every user's maildir")
+    target: PlainPath = pydantic.Field(description="directory of the backup host for the copy; it holds nothing else")
+    account: Login = pydantic.Field("mailbackup", description="account on the new host with a shell and no other purpose, to "
+                                    "which the backup host's key is let in for reading the store")
+    key: PlainPath = pydantic.Field(description="private key on the backup host, readable by root alone; KEY.pub lies beside it")
+    at: Annotated[str, pydantic.StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = pydantic.Field(
+        "03:30", description="when it runs each day, by the backup host's clock")
+    wait: int = pydantic.Field(86400, ge=1, description="seconds the first run may take: it copies everything")
+    retire: list[Retired] = pydantic.Field([], description="what copied the old store until now: disabled, not deleted")
+
+
+class Decommission(Strict):
+    """When the old server may go, and what stays of it."""
+
+    days: int = pydantic.Field(14, ge=0, description="days in production, since restore-imap, before the old server may go")
+    dns: Literal["keep", "remove"] = pydantic.Field("keep", description="the old server's name in the zone")
+
+
 class Site(Strict):
     """One site. Names of hosts are short; `fqdn` adds the zone."""
 
@@ -185,6 +213,8 @@ class Site(Strict):
     verify: Verify = Verify()
     production_test: ProductionTest
     limits: Limits = Limits()
+    backup: Backup | None = None
+    decommission: Decommission = Decommission()
     approval: Approval | None = None
     record: Record | None = None
 
@@ -208,6 +238,15 @@ class Site(Strict):
         if self.kind == "production" and missing:
             raise _Elsewhere(("kind",), f"a site of kind production needs {' and '.join(missing)}: its approvals and its "
                              "record are signed")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _backup_has_its_host(self):
+        if self.backup and not self.roles.backup:
+            raise _Elsewhere(("backup",), "roles.backup names no host that would keep the copy")
+        for number, each in enumerate(self.backup.retire if self.backup else ()):
+            if each.host not in self.hosts:
+                raise _Elsewhere(("backup", "retire", number, "host"), f"{each.host} is not among hosts")
         return self
 
     @property
