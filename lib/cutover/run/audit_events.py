@@ -20,7 +20,7 @@ def events_findings(events, contents, allowed: bytes, written):
     for check in (_head, _times, _files, _order, _approvals, _results, _copies):
         try:
             yield from check(events, contents, allowed, written)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, runbook.UnknownStep) as error:
             yield "changed", journal.NAME, f"an event lacks what events have ({type(error).__name__}: {error})"
 
 
