@@ -33,6 +33,7 @@ class Settled:
 class Change:
     kind: ClassVar[str] = ""
     no_inverse: ClassVar[str] = ""
+    beside: ClassVar[bool] = False      # may go on while other changes of this kind go on at other hosts
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

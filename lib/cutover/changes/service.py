@@ -13,6 +13,7 @@ class ServiceAction(changes.Change):
     """Stop or start one service, in a way that a reboot does not undo."""
 
     kind: ClassVar[str] = "service"
+    beside: ClassVar[bool] = True
     host: str
     manager: str
     name: str
@@ -76,6 +77,7 @@ class EndSessions(changes.Change):
     """End live IMAP sessions that outlive their service (xinetd's children): TERM, then KILL after 10 s."""
 
     kind: ClassVar[str] = "end-sessions"
+    beside: ClassVar[bool] = True
     no_inverse: ClassVar[str] = "a client reconnects by itself; nothing on disk is changed"
     host: str
     commands: list          # process names

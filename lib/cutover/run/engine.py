@@ -4,9 +4,11 @@ The same engine serves a click in JupyterLab, papermill and the command line. Af
 probes first, so work that is done is recognised from the world, not from the journal.
 """
 
+import concurrent.futures
 import contextlib
 import hashlib
 import json
+import threading
 import time
 
 from cutover import errors, hosts, runbook, secrets
@@ -27,6 +29,9 @@ class PlanChanged(errors.CutoverError):
     """The world is not as it was when the plan was approved; the approval is void."""
 
 
+STANDS = 60     # seconds for which the facts of a step that only reads are judged as they were read
+
+
 def canonical(value) -> bytes:
     return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
 
@@ -40,6 +45,17 @@ def _difference(approved, wanted) -> str:
         if only:
             told.append(f"{what}: {'; '.join(only[:5])}{' …' if len(only) > 5 else ''}.")
     return " ".join(told) or "The same changes are wanted in another order."
+
+
+def _lanes(changes) -> list:
+    """Groups of changes, in order; a group is lanes of `(number, change)`, one a host, which go at the same time."""
+    groups, together = [], False
+    for number, change in enumerate(changes):
+        if not (together and change.beside):
+            groups.append({})
+        groups[-1].setdefault(change.target, []).append((number, change))
+        together = change.beside
+    return [list(group.values()) for group in groups]
 
 
 class Engine:
@@ -58,6 +74,7 @@ class Engine:
         self.hosts = hosts.Hosts(site)
         self.facts = self.current = self.approved = None
         self.attempt = self.lease = None
+        self._kept = None       # (monotonic time, file, digest) of the facts read last
         if run is not None:
             self.hosts.run_name = run.name
         if mode == "execute":
@@ -136,6 +153,10 @@ class Engine:
             self._record("lease-unavailable", error=f"{type(error).__name__}: {error}")
 
     def _apply_all(self):
+        if self._only_reads():
+            self._record("applied", changes=0)
+            self.approved = None
+            return []
         facts = self._facts("at apply")
         again = self._guard(self.step.plan, facts, self.site)
         if [each.to_json() for each in again.changes] != [each.to_json() for each in self.current.changes]:
@@ -151,11 +172,14 @@ class Engine:
         if self.current.changes:
             # an approval holds for a while only: it is looked for again at the last moment
             self._guard(approval.find, self.run, self.site, self.step, self.current, self.approved.hash, self.hosts)
-        undoes = self.facts.get("undoes", [None] * len(self.current.changes))
-        done = []
-        for number, change in enumerate(self.current.changes):
-            self._guard(self.lease.check)
-            done.append((change, self._apply(number, change, undoes[number])))
+        texts = {}
+        try:
+            for lanes in _lanes(self.current.changes):
+                self._apply_lanes(lanes, texts)
+        except BaseException as error:
+            self._record("step-failed", error=f"{type(error).__name__}: {error}")
+            raise
+        done = [(change, texts[number]) for number, change in enumerate(self.current.changes)]
         self._record("applied", changes=len(done))
         self.approved = None
         return done
@@ -169,7 +193,7 @@ class Engine:
         if self.current.changes:
             applied = [event for event in self._own_events() if event["event"] == "applied"]
             self._needs(bool(applied), "verify", "apply")
-        facts = self._facts("after")
+        facts = self._facts("after") if not self._stands() else self._as_read()
         checks = self._guard(self.step.verify, facts, self.site)
         passed = bool(checks) and all(check.passed for check in checks)
         self._record("verified", passed=passed, checks=[{
@@ -196,7 +220,47 @@ class Engine:
 
     # --- inside
 
-    def _apply(self, number, change, undoes):
+    def _only_reads(self):
+        return getattr(self.step, "ONLY_READS", False) and not self.current.changes
+
+    def _stands(self):
+        """Whether the facts read last need not be read again: nothing was changed, and it is not long ago."""
+        return self._only_reads() and self._kept is not None and time.monotonic() - self._kept[0] < STANDS
+
+    def _as_read(self):
+        _, path, digest = self._kept
+        self._kept = None       # asked once more, the world is read once more
+        self._record("probed", when="after", facts=path, sha256=digest, read="before")
+        return self.facts
+
+    def _apply_lanes(self, lanes, texts):
+        """Apply one group of changes, `texts[number]` what each said. Several lanes go at the same time; once one has failed, no
+        other change begins, and those that have begun are let end."""
+        stopped = threading.Event()
+
+        def go(lane):
+            for number, change in lane:
+                if stopped.is_set():
+                    return
+                try:
+                    self.lease.check()
+                    texts[number] = self._apply(number, change)
+                except BaseException:
+                    stopped.set()
+                    raise
+
+        if len(lanes) == 1:
+            return go(lanes[0])
+        with concurrent.futures.ThreadPoolExecutor(len(lanes)) as pool:
+            try:
+                for future in concurrent.futures.as_completed([pool.submit(go, lane) for lane in lanes]):
+                    future.result()
+            except BaseException:
+                stopped.set()
+                raise
+
+    def _apply(self, number, change):
+        undoes = self.facts.get("undoes", [None] * len(self.current.changes))[number]
         inverse = change.inverse()
         intent = self._record("intent", number=number, change=change.to_json(), title=change.title(), target=change.target,
                               text=change.describe(), inverse=inverse.to_json() if inverse else None,
@@ -213,7 +277,6 @@ class Engine:
             known = isinstance(error, errors.CutoverError) and not error.outcome_unknown
             self._record("result", intent=intent["seq"], outcome="failed" if known else "unknown",
                          output=f"{type(error).__name__}: {error}", seconds=round(time.monotonic() - began, 3))
-            self._record("step-failed", error=f"{type(error).__name__}: {error}")
             raise
         self._record("result", intent=intent["seq"], outcome="done", output=text,
                      seconds=round(time.monotonic() - began, 3))
@@ -229,6 +292,7 @@ class Engine:
             path, digest = self.run.keep(f"facts/{self.step.ID}.{self.attempt}.{when.replace(' ', '-')}.json",
                                          json.dumps(facts, indent=1, sort_keys=True).encode())
             self._record("probed", when=when, facts=path, sha256=digest)
+            self._kept = time.monotonic(), path, digest
         return facts
 
     def _guard(self, function, *arguments):

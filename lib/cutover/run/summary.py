@@ -9,7 +9,7 @@ from cutover.run import outage
 def steps(events) -> list:
     """`[(number, step, state, seconds, changes applied, checks passed "n of m")]` for each step the journal speaks of.
 
-    Seconds run from the first step-begun to the last word of the step's last attempt.
+    Seconds run from the step-begun of the step's last attempt to its last word.
     """
     states = runbook.states(events)
     rows = []
@@ -17,7 +17,8 @@ def steps(events) -> list:
         mine = [event for event in events if event.get("step") == name]
         if not mine:
             continue
-        last = [event for event in mine if event.get("attempt") == mine[-1].get("attempt")]
+        begun = [event["seq"] for event in mine if event["event"] == "step-begun"][-1:] or [0]
+        last = [event for event in mine if event["seq"] >= begun[0]]
         seconds = _at(last[-1]) - _at(last[0])
         applied = sum(event["event"] == "result" and event["outcome"] == "done" for event in mine)
         checks = next((event["checks"] for event in reversed(mine) if event["event"] == "verified"), [])

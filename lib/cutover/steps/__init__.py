@@ -2,7 +2,8 @@
 
 `probe(hosts, site) -> dict` reads the world and changes nothing; its answer is plain JSON. `plan(facts, site) ->
 changes.Plan` is pure. `verify(facts, site) -> [Check]` judges fresh facts. There is no apply: the engine applies the
-plan's changes. The engine adds `run`, the run's name, to the facts.
+plan's changes. The engine adds `run`, the run's name, to the facts. A step with `ONLY_READS` never
+plans a change, and is judged by the facts it read a moment ago: reading all mail once more would tell nothing new.
 """
 
 import dataclasses

@@ -10,6 +10,7 @@ TITLE = "Can the night begin?"
 REQUIRES = []
 REVERSIBLE = True
 CONFIRM = False
+ONLY_READS = True
 
 OTHERS_SHOWN = 8
 

@@ -11,6 +11,7 @@ TITLE = "Compare old and new"
 REQUIRES = ["convert"]
 REVERSIBLE = True
 CONFIRM = False
+ONLY_READS = True
 
 
 def probe(hosts, site):

@@ -1,0 +1,95 @@
+"""The engine: changes of several hosts side by side, and facts that need not be read twice."""
+
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from cutover import changes, steps
+from cutover.changes import service
+from cutover.run import engine
+
+sys.path.insert(0, str(Path(__file__).parent))
+import stub
+
+
+@pytest.fixture
+def rehearsal(tmp_path, monkeypatch):
+    return stub.Site(tmp_path, monkeypatch, "rehearsal")
+
+
+def ready(rehearsal):
+    rehearsal.before()
+    stepper = rehearsal.planned()
+    stepper.approve()
+    return stepper
+
+
+def test_hosts_are_stopped_side_by_side_and_each_in_its_order(rehearsal, monkeypatch):
+    """Each host's first change waits for the other host's: one after the other they would wait for ever."""
+    stepper, met, order = ready(rehearsal), threading.Barrier(2), []
+
+    def apply(change, hosts, report):
+        if change.name in ("stunnel4", "dovecot"):
+            met.wait(20)
+        order.append(change.name)
+        return rehearsal._act(change)
+
+    monkeypatch.setattr(service.ServiceAction, "apply", apply)
+    done = stepper.apply()
+    assert [change for change, _ in done] == list(stepper.current.changes) and all(text for _, text in done)
+    assert order.index("stunnel4") < order.index("xinetd")
+    events = [event for event in rehearsal.run.journal.events() if event["event"] in ("intent", "result")]
+    for result in (event for event in events if event["event"] == "result"):
+        intent = next(event for event in events if event["seq"] == result["intent"])
+        assert intent["seq"] < result["seq"]
+    assert sorted(event["number"] for event in events if event["event"] == "intent") == list(range(len(done)))
+
+
+def test_once_a_host_fails_no_other_change_begins_and_what_has_begun_ends(rehearsal, monkeypatch):
+    stepper, failed = ready(rehearsal), threading.Event()
+
+    def apply(change, hosts, report):
+        if change.name == "dovecot":
+            failed.set()
+            raise changes.ChangeFailed("dovecot does not stop")
+        failed.wait(20)
+        while not any(event["event"] == "result" for event in rehearsal.run.journal.events()):
+            pass
+        return rehearsal._act(change)
+
+    monkeypatch.setattr(service.ServiceAction, "apply", apply)
+    with pytest.raises(changes.ChangeFailed, match="dovecot does not stop"):
+        stepper.apply()
+    events = rehearsal.run.journal.events()
+    begun = [event["change"]["name"] for event in events if event["event"] == "intent"]
+    assert sorted(begun) == ["dovecot", "stunnel4"]
+    assert sorted(event["outcome"] for event in events if event["event"] == "result") == ["done", "failed"]
+    assert [event["event"] for event in events[-1:]] == ["step-failed"]
+
+
+def test_changes_that_do_not_say_so_keep_their_order():
+    alone = changes.mail.DrainQueue(["a"], 1)
+    stop = [service.ServiceAction(host, "systemd", name, "stop", True) for host, name in (("a", "x"), ("b", "y"), ("a", "z"))]
+    assert [[[number for number, _ in lane] for lane in group] for group in engine._lanes([*stop, alone, *stop[:2]])] == [
+        [[0, 2], [1]], [[3]], [[4], [5]]]
+
+
+def test_a_step_that_only_reads_reads_once(rehearsal, monkeypatch):
+    read = []
+    stepper = rehearsal.engine("preflight")
+    monkeypatch.setattr(stepper.step, "probe", lambda hosts, site: read.append(1) or {"quiet": len(read)})
+    monkeypatch.setattr(stepper.step, "verify", lambda found, site: [steps.equal("Is it quiet?", 1, found["quiet"])])
+    stepper.probe()
+    stepper.plan()
+    stepper.approve()
+    stepper.apply()
+    assert stepper.verify()[0].passed and len(read) == 1
+    probed = [event for event in rehearsal.run.journal.events() if event["event"] == "probed"]
+    assert [event["when"] for event in probed] == ["before", "after"] and probed[1]["read"] == "before"
+    assert probed[0]["sha256"] == probed[1]["sha256"]
+    assert not stepper.verify()[0].passed and len(read) == 2, "asked once more, it looks once more"
+    monkeypatch.setattr(engine, "STANDS", 0)
+    stepper.probe()
+    assert stepper.verify()[0].actual == "4", "facts of long ago are read again"
+    stepper.close()
