@@ -33,7 +33,7 @@ def prepare(host, root, lab, key, authority):
         certificate, private = authority.issue([host.fqdn, hosts.ALIAS])
         _put(root, "etc/ssl/lab/cert.pem", certificate)
         _put(root, "etc/ssl/lab/key.pem", private, 0o600)
-    users = hosts.USERS if host.has_users else ()
+    users = hosts.ACCOUNTS if host.has_users else ()
     passwords = "".join(f"{user}:{(keys.SECRETS / user).read_text()}\n" for user in users)
     done = subprocess.run(["unshare", "--uts", "sh", "-c", 'hostname "$1"; exec chroot "$2" /bin/sh -c "$3" sh "$4"',
                            "sh", host.name, str(root), resources.read("files/prepare.sh"), host.role],
@@ -110,13 +110,13 @@ def _sendmail(root, kind, names):
 
 def _mx(host, root):
     _sendmail(root, "postino", [hosts.DOMAIN])
-    users = "\n".join(f"{user}:maildrop\t{user}@{hosts.ALIAS}" for user in hosts.USERS)
+    users = "\n".join(f"{user}:maildrop\t{user}@{hosts.ALIAS}" for user in hosts.ACCOUNTS)
     _put(root, "etc/mail/userdb", USERDB.format(users=users))
 
 
 def _mailboxes(host, root, names):
     _sendmail(root, "mailbox", [f"{name}.{hosts.DOMAIN}" for name in names])
-    for user, number in hosts.USERS.items():
+    for user, number in hosts.ACCOUNTS.items():
         _account(root, user, number, f"/home/{user}")
 
 
@@ -132,7 +132,7 @@ def _new(host, root):
     _put(root, "etc/procmailrc", resources.read("files/procmailrc.new"))
     _put(root, "etc/dovecot/local.conf", resources.read("files/dovecot-local.conf"))
     _put(root, "etc/dovecot/conf.d/10-ssl.conf", resources.read("files/dovecot-10-ssl.conf"))
-    for user, number in hosts.USERS.items():
+    for user, number in hosts.ACCOUNTS.items():
         home = root / "home" / user
         home.mkdir(mode=0o700)
         os.chown(home, number, number)

@@ -123,9 +123,11 @@ def _in_parallel(function, items):
 
 def _new_store():
     """/var/imap of mailboxvm: a directory of each user's own, empty."""
-    for user, number in hosts.USERS.items():
+    for user, number in hosts.ACCOUNTS.items():
         store.imap(user).mkdir(mode=0o700, parents=True)
         os.chown(store.imap(user), number, number)
+    store.home(hosts.PROBE).mkdir(mode=0o700, exist_ok=True)
+    os.chown(store.home(hosts.PROBE), hosts.ACCOUNTS[hosts.PROBE], hosts.ACCOUNTS[hosts.PROBE])
 
 
 def _binds(host):

@@ -45,3 +45,6 @@ USERS = {name: 2001 + index for index, name in enumerate((
     "alice", "bruno", "carla", "davide", "elena", "fabio", "giulia", "hugo", "irene", "jacopo", "katia", "luca",
     "marta", "nicola", "olga", "paolo", "quinto", "rita", "sergio", "teresa", "ugo", "vera", "walter", "zoe",
 ))}
+# probe mail goes to it, by which the delivery outage is measured; outside the range of those whose mail is moved
+PROBE = "sonda"
+ACCOUNTS = {**USERS, PROBE: 3001}

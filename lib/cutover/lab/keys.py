@@ -40,7 +40,7 @@ def make():
     secret = base64.b64encode(secrets.token_bytes(32)).decode()
     private(TSIG_KEY, f'key "{hosts.TSIG_NAME}" {{\n    algorithm hmac-sha256;\n    secret "{secret}";\n}};\n')
     SECRETS.mkdir(mode=0o700, exist_ok=True)
-    for user in hosts.USERS:
+    for user in hosts.ACCOUNTS:
         private(SECRETS / user, secrets.token_urlsafe(12))
     made = {name: dict(zip(("key", "pub"), _ssh_key(host.fqdn), strict=True)) for name, host in hosts.HOSTS.items()}
     KNOWN_HOSTS.write_text("".join(
