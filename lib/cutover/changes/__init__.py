@@ -97,4 +97,4 @@ class Plan:
 
 
 # The kinds register themselves when their modules are read.
-from cutover.changes import conversion, dns, mail, service, userdb  # noqa: E402, F401
+from cutover.changes import backup, conversion, dns, files, mail, service, userdb  # noqa: E402, F401

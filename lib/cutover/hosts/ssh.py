@@ -547,6 +547,13 @@ class Connection:
     def __exit__(self, *_):
         self.close()
 
+    def pinned(self) -> list[str]:
+        """The host's keys as pinned here, `TYPE BASE64` each, for another host that is to know it as well."""
+        client = paramiko.SSHClient()
+        filed = self._pin(client)
+        keys = client.get_host_keys().lookup(self._filed(filed)) or {}
+        return sorted(f"{kind} {key.get_base64()}" for kind, key in keys.items())
+
     # -- the link
 
     def _open(self, argv, sudo, as_user, timeout) -> Stream:

@@ -7,6 +7,9 @@ import subprocess
 from cutover import errors
 from cutover.lab import hosts, keys, locks, resources
 
+BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID = "mailbackup", 1501      # on mailboxvm; backup.account of parameters/lab.yaml
+OLD_BACKUP_ID = 1502        # backup-posta on sanbackup
+
 # served as written in the user database of both MX; {users} is a line for each user
 USERDB = """\
 # user database of the MX hosts: makemap -d btree /etc/mail/userdb.db < /etc/mail/userdb
@@ -125,6 +128,11 @@ def _old(host, root):
     _put(root, "etc/procmailrc", resources.read("files/procmailrc.old"))
     _put(root, "etc/xinetd.d/imap2", resources.read("files/xinetd-imap2"))
     _put(root, "etc/stunnel/imaps.conf", resources.read("files/stunnel-imaps.conf"))
+    # what copied this host's mail for years, until the step `backup` retires it
+    _put(root, "etc/backup-posta/key", keys.OLD_BACKUP_KEY.read_text(), 0o600)
+    _put(root, "etc/backup-posta/known_hosts", keys.KNOWN_HOSTS.read_text())
+    for unit in ("service", "timer"):
+        _put(root, f"etc/systemd/system/backup-posta.{unit}", resources.read(f"files/backup-posta.{unit}"))
 
 
 def _new(host, root):
@@ -136,7 +144,14 @@ def _new(host, root):
         home = root / "home" / user
         home.mkdir(mode=0o700)
         os.chown(home, number, number)
+    _account(root, BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID, f"/var/lib/{BACKUP_ACCOUNT}")
+    (root / f"var/lib/{BACKUP_ACCOUNT}").mkdir()
 
 
 def _backup(host, root):
     (root / "srv/backup").mkdir(mode=0o700)
+    _put(root, "etc/mailbackup/key", keys.BACKUP_KEY.read_text(), 0o600)
+    _put(root, "etc/mailbackup/key.pub", keys.BACKUP_KEY.with_suffix(".pub").read_text())
+    home = "var/lib/backup-posta"
+    _account(root, "backup-posta", OLD_BACKUP_ID, "/" + home)
+    _put(root, f"{home}/.ssh/authorized_keys", keys.OLD_BACKUP_KEY.with_suffix(".pub").read_text())

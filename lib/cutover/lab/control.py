@@ -122,19 +122,23 @@ def _in_parallel(function, items):
 
 
 def _new_store():
-    """/var/imap of mailboxvm: a directory of each user's own, empty."""
+    """/var/imap of mailboxvm: a directory of each user's own, empty; /backup of sanbackup."""
     for user, number in hosts.ACCOUNTS.items():
         store.imap(user).mkdir(mode=0o700, parents=True)
         os.chown(store.imap(user), number, number)
     store.home(hosts.PROBE).mkdir(mode=0o700, exist_ok=True)
     os.chown(store.home(hosts.PROBE), hosts.ACCOUNTS[hosts.PROBE], hosts.ACCOUNTS[hosts.PROBE])
+    old = store.STORE / "backup/posta/mailboxold"
+    old.mkdir(parents=True)
+    os.chown(old, config.OLD_BACKUP_ID, config.OLD_BACKUP_ID)
 
 
 def _binds(host):
     """Mail lies outside the overlays, so that mailboxvm sees mailboxold's as a SAN would show it: read-only."""
     return {"old": [f"--bind={store.STORE}/home:/home", f"--bind={store.STORE}/spool:/var/mail"],
             "new": [f"--bind={store.STORE}/imap:/var/imap", f"--bind-ro={store.STORE}/home:/srv/mailboxold/home",
-                    f"--bind-ro={store.STORE}/spool:/srv/mailboxold/spool"]}.get(host.role, [])
+                    f"--bind-ro={store.STORE}/spool:/srv/mailboxold/spool"],
+            "backup": [f"--bind={store.STORE}/backup:/backup"]}.get(host.role, [])
 
 
 def down(keep_cache=True, say=lambda text: None):

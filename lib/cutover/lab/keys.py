@@ -17,6 +17,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cutover.lab import hosts, paths
 
 OPERATOR_KEY = paths.STATE / "keys" / "operator"
+BACKUP_KEY = paths.STATE / "keys" / "mailbackup"            # sanbackup's, for reading mailboxvm's store
+OLD_BACKUP_KEY = paths.STATE / "keys" / "backup-posta"      # mailboxold's, for the procedure that is retired
 TSIG_KEY = paths.STATE / "keys" / "tsig.key"
 KNOWN_HOSTS = paths.STATE / "known_hosts"
 CA = paths.STATE / "ca.pem"
@@ -34,9 +36,10 @@ def make():
     """Make every secret of a new lab. Returns host name → {"key": OpenSSH private, "pub": public line}, ca: (key, cert)."""
     paths.STATE.mkdir(parents=True, exist_ok=True)
     os.chmod(paths.STATE, 0o755)
-    key, public = _ssh_key("operator@cutover-lab")
-    private(OPERATOR_KEY, key)
-    OPERATOR_KEY.with_suffix(".pub").write_text(public + "\n")
+    for path, comment in ((OPERATOR_KEY, "operator@cutover-lab"), (BACKUP_KEY, "mailbackup"), (OLD_BACKUP_KEY, "backup-posta")):
+        key, public = _ssh_key(comment)
+        private(path, key)
+        path.with_suffix(".pub").write_text(public + "\n")
     secret = base64.b64encode(secrets.token_bytes(32)).decode()
     private(TSIG_KEY, f'key "{hosts.TSIG_NAME}" {{\n    algorithm hmac-sha256;\n    secret "{secret}";\n}};\n')
     SECRETS.mkdir(mode=0o700, exist_ok=True)

@@ -29,7 +29,7 @@ case $role in
         makemap -d btree /etc/mail/userdb.db < /etc/mail/userdb ;;
     old)
         mail
-        wanted="$wanted xinetd stunnel4" ;;
+        wanted="$wanted xinetd stunnel4 backup-posta.timer" ;;
     new)
         mail
         wanted="$wanted dovecot" ;;

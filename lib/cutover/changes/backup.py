@@ -1,0 +1,69 @@
+"""A copy of the mail store is made."""
+
+import dataclasses
+import time
+from typing import ClassVar
+
+from cutover import changes
+from cutover.hosts import backups, ssh
+
+PAUSE = 0.5     # seconds between two looks
+
+
+@dataclasses.dataclass(frozen=True)
+class RunBackup(changes.Change):
+    """Start the backup's unit and wait for its end. It runs apart from the link: one that is lost is made again."""
+
+    kind: ClassVar[str] = "backup-run"
+    no_inverse: ClassVar[str] = "the copy stays on the backup host: a copy is never deleted here"
+    host: str
+    unit: str
+    copy: str               # directory of the copy
+    wait: int               # seconds
+
+    @property
+    def resource(self):
+        return f"{self.copy} on {self.host}"
+
+    def title(self):
+        return f"copy the mail store to {self.copy}"
+
+    def describe(self):
+        return f"systemctl start --no-block {self.unit}   (until it has ended, at most {self.wait} s)"
+
+    def settled(self, hosts):
+        return changes.Settled(False, "a run is made each time it is asked for")
+
+    def apply(self, hosts, report):
+        before, began = (backups.last(hosts) or {}).get("ended"), time.monotonic()
+        hosts.run(self.host, ["systemctl", "start", "--no-block", "--", self.unit], sudo=True)
+        while True:
+            try:
+                state = hosts.run(self.host, ["systemctl", "show", "--property=ActiveState", "--value", self.unit]).text.strip()
+                last = backups.last(hosts)
+            except (ssh.LinkLost, ssh.Unreachable, ssh.TimedOut) as error:
+                state, last = str(error), None
+            if state in ("inactive", "failed"):
+                break
+            report({"event": "backup", "text": f"copying for {time.monotonic() - began:.0f} s"})
+            if time.monotonic() - began > self.wait:
+                raise changes.ChangeFailed(f"{self.host}: {self.unit} has not ended after {self.wait} s ({state}). It goes on; "
+                                           "run this step again when it has ended.")
+            time.sleep(PAUSE)
+        if last is None or last["ended"] == before or last["result"] != 0:
+            said = last["error"] if last and last["ended"] != before else ""
+            raise changes.ChangeFailed(f"{self.host}: {self.unit} did not end well ({state}). {said or self._log(hosts)}. "
+                                       "Mend it and run this step again.")
+        return told(last)
+
+    def _log(self, hosts):
+        return hosts.run(self.host, ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "6", "-u", self.unit], sudo=True,
+                         check=False).text.strip()
+
+
+def told(last: dict) -> str:
+    """The figures of a run in a line."""
+    copied, received, deleted, vanished = (sum(each[key] for each in last["passes"])
+                                           for key in ("copied", "received", "deleted", "vanished"))
+    return (f"{last['before']} files before, {last['after']} after; {copied} copied, {deleted} deleted, {received} bytes "
+            f"transferred in {last['ended'] - last['began']} s; {vanished} vanished meanwhile")
