@@ -163,6 +163,17 @@ def test_large_texts_and_borders_of_chunks(path, large):
     assert messages[2][7] == build.text(3)
 
 
+def test_a_line_longer_than_c_client_reads_is_none(path):
+    """Found by mutations: the end of a text and the line after it were taken for one line, but only when texts were read."""
+    inner = build.text(2, build.line(30, 4, 0x11) + b"text that looks like a message")
+    torn = build.message(inner, 2, 0x11)
+    torn = torn.replace(b"From:", b"\0" * 12 + b"From:", 1)
+    content = build.mbx(A, torn, C, uidlast=3)
+    box, messages = read(path, content)
+    lines, again = read(path, content, texts=False)
+    assert [message[:7] for message in again] == [message[:7] for message in messages] and lines.damage == box.damage
+
+
 def test_file_that_shrinks_while_it_is_read(path):
     path.write_bytes(build.mbx(*(build.message(b"y" * 400000, uid, 0x11) for uid in range(1, 6)), uidlast=5))
     fd = os.open(path, os.O_RDONLY)

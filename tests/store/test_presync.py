@@ -59,11 +59,11 @@ def test_only_what_changed_is_touched(site, monkeypatch):
 
 
 DOUBTS = {
-    "other version": lambda work: rewrite(work, lambda text: text.replace('"version": 1', '"version": 0')),
+    "other version": lambda work: rewrite(work, lambda text: text.replace('"version": ', '"version": 9')),
     "no JSON": lambda work: rewrite(work, lambda text: text[:40]),
-    "index cut": lambda work: [os.truncate(path, 60) for path in work.glob("index/alice/*.index")],
-    "index altered": lambda work: [path.write_bytes(path.read_bytes()[:-1] + b"\1") for path in work.glob("index/alice/*.index")],
-    "index gone": lambda work: [path.unlink() for path in work.glob("index/alice/*.index")],
+    "index cut": lambda work: [os.truncate(path, 60) for path in work.glob("index/alice/*/index")],
+    "index altered": lambda work: [path.write_bytes(path.read_bytes()[:-1] + b"\1") for path in work.glob("index/alice/*/index")],
+    "index gone": lambda work: [path.unlink() for path in work.glob("index/alice/*/index")],
     "message gone": lambda work: next((work / "staging/alice/cur").iterdir()).unlink(),
     "uidlist altered": lambda work: (work / "staging/alice/dovecot-uidlist").write_bytes(b"3 V1 N1\n"),
     "tree gone": lambda work: shutil.rmtree(work / "staging/alice"),
@@ -71,7 +71,7 @@ DOUBTS = {
 
 
 def rewrite(work, change):
-    for path in work.glob("index/alice/*.json"):
+    for path in work.glob("index/alice/*/state.json"):
         path.write_text(change(path.read_text()))
 
 

@@ -7,6 +7,8 @@ Source: mail_parse_date() and mail_longdate() of c-client 2007f. c-client knows 
 import re
 import time
 
+from .patterns import Pattern
+
 MONTHS = {name: number for number, name in enumerate(
     (b"JAN", b"FEB", b"MAR", b"APR", b"MAY", b"JUN", b"JUL", b"AUG", b"SEP", b"OCT", b"NOV", b"DEC"), 1)}
 FIRST_YEAR = 1970
@@ -19,7 +21,7 @@ ZONES = {b"UT": 0, b"UTC": 0, b"GMT": 0, b"Z": 0, b"MET": 1, b"EET": 2, b"JST": 
 ZONES.update({bytes([letter]): hours for hours, letter in enumerate(b"ABCDEFGHIKLM", 1)})
 ZONES.update({bytes([letter]): -hours for hours, letter in enumerate(b"NOPQRSTUVWXY", 1)})
 
-INTERNALDATE = re.compile(
+INTERNALDATE = Pattern(
     rb" *(\d{1,2})-([A-Za-z]{3})-(\d{4}) +(\d{1,2}):(\d{1,2})(?::(\d{1,2}))?(?: +([+-])(\d\d)([0-5]\d))?\Z")
 
 
@@ -56,7 +58,7 @@ def local_zone():
 
 # "From user Wed Dec  2 05:53[:22] [zone] 1992 [zone][ remote from host]", read from the end of the line as c-client
 # does: the sender may hold anything.
-FROM_LINE = re.compile(
+FROM_LINE = Pattern(
     rb"From .*[^ ]? ?... ([A-Za-z]{3}) ([ \d]\d) (\d\d):(\d\d)(?::(\d\d))?"
     rb"(?: ([A-Za-z]{3}|[+-]\d{4}))? (\d{4})(?: ([A-Za-z]{3}|[+-]\d{4}))?(?: remote from [^ ]*)?\r?\n?\Z", re.DOTALL)
 

@@ -7,15 +7,15 @@ starts, and may end the text with different blank lines. So the key is SHA-256 o
 Two messages that differ only there are the same mail twice: that is why both sides are compared as multisets.
 """
 
-import hashlib
 import os
-import re
+
+from .patterns import Pattern
 
 TRACE = frozenset((
     b"received", b"return-path", b"delivered-to", b"x-original-to", b"envelope-to", b"delivery-date", b"x-envelope-to",
     b"x-envelope-from", b"lines", b"content-length",
     b"status", b"x-status", b"x-keywords", b"x-uid", b"x-imap", b"x-imapbase"))
-FIELD = re.compile(rb"([^\n:]*)[^\n]*\n?(?:[ \t][^\n]*\n?)*")
+FIELD = Pattern(rb"([^\n:]*)[^\n]*\n?(?:[ \t][^\n]*\n?)*")
 DROPPED = b">\r\n"
 PIECE = 1 << 20
 
@@ -30,6 +30,8 @@ def header_end(stored):
 
 def header_hash(header):
     """A hash object fed with the header block."""
+    import hashlib
+
     digest = hashlib.sha256()
     for match in FIELD.finditer(header.replace(b"\r", b"")):
         field = match.group()

@@ -4,9 +4,10 @@ import os
 import re
 
 from . import digest
+from .patterns import Pattern
 
-NAME_FLAGS = re.compile(rb"(.*?)(?::2,([A-Za-z]*))?\Z", re.DOTALL)
-KNOWN_FILES = re.compile(
+NAME_FLAGS = Pattern(rb"(.*?)(?::2,([A-Za-z]*))?\Z", re.DOTALL)
+KNOWN_FILES = Pattern(
     rb"(cur|new|tmp|maildirfolder|maildirsize|subscriptions|cutover\.json|dovecot[-.].*)\Z", re.DOTALL)
 
 

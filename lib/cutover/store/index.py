@@ -1,8 +1,8 @@
 """What a pass leaves behind for the next: for each staged folder an index of its messages and the state it was read in.
 
-Below <work>/index/USER/ : <key>.index, a record a message in UID order, and <key>.json, its state. A state is believed only
-when it is of this version, of this staged tree and host, and when tree and index still look as they were left: otherwise the
-folder is converted anew.
+Below <work>/index/USER/ a directory for each folder, named as in the staged tree (INBOX for the top): `index`, a record a message
+in UID order, and `state.json`. A state is believed only when it is of this version, of this staged tree and host, and when tree
+and index still look as they were left: otherwise the folder is converted anew.
 
 The index is a row of blocks. Each holds a number of records in columns: special (numbers of the records that cannot be known by
 their lines alone), lines (places of the message lines in the old file), heads (HEAD bytes from there, the line and what follows
@@ -10,7 +10,6 @@ it), records. So that a block can be compared with the old file as a whole (delt
 """
 
 import array
-import hashlib
 import json
 import os
 import struct
@@ -18,7 +17,7 @@ import zlib
 
 from . import existing, maildir, mbx
 
-VERSION = 2
+VERSION = 3
 # uid, keyword bits, seconds, size in the old file, bytes stored, bytes as IMAP shows it, body length, flags, recent
 RECORD = struct.Struct("<IIQQQQQHB")
 FRAME = struct.Struct("<II")  # records in the block, special ones among them
@@ -30,9 +29,8 @@ CLOCK_SKEW = 2 * 10**9  # nanoseconds; a file changed this shortly before it was
 
 def paths(user, name):
     """(index file, state file) of a staged folder."""
-    key = hashlib.sha256(name).hexdigest()[:24].encode("ascii")
-    directory = os.fsencode(user["index"])
-    return os.path.join(directory, key + b".index"), os.path.join(directory, key + b".json")
+    directory = os.path.join(os.fsencode(user["index"]), existing.folder_directory(name) or b"INBOX")
+    return os.path.join(directory, b"index"), os.path.join(directory, b"state.json")
 
 
 def stamp(status):
@@ -52,6 +50,7 @@ class Writer:
 
     def __init__(self, user, name, part=None):
         self.path = paths(user, name)[0]
+        os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
         self.temporary = self.path + (b".new" if part is None else b".part%d" % part)
         self.fd = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self.records, self.heads, self.lines, self.special = [], [], array.array("Q"), array.array("I")
@@ -196,10 +195,17 @@ def intact(user, name, state):
 
 
 def forget(user, name):
-    """Say that a folder is about to be changed by other hands than a pass."""
-    for path in paths(user, name):
-        if os.path.exists(path):
-            os.unlink(path)
+    """Remove what is known about a folder that goes."""
+    remove(os.path.dirname(paths(user, name)[0]))
+
+
+def remove(directory):
+    """Remove the index of a folder, or all of a user's."""
+    if os.path.isdir(directory):
+        for entry in os.listdir(directory):
+            path = os.path.join(directory, entry)
+            remove(path) if os.path.isdir(path) else os.unlink(path)
+        os.rmdir(directory)
 
 
 def forget_state(user, name):

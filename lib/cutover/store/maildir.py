@@ -6,13 +6,12 @@ new/, the rest in cur/. Nothing is synced here: the tree is staged, and one sync
 """
 
 import errno
-import hashlib
 import io
 import itertools
 import os
-import re
 
 from . import errors, mbx
+from .patterns import Pattern
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -20,7 +19,7 @@ COPY_CHUNK = 1 << 20
 UIDLIST_HEAD = 80  # bytes kept free at the top of dovecot-uidlist; its numbers are known only at the end
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-LF_AFTER_CR = re.compile(rb"(?<!\r)\r\n")
+LF_AFTER_CR = Pattern(rb"(?<!\r)\r\n")
 
 # In the order of their letters, as Dovecot writes them. MBX "deleted" is T (trashed).
 FLAG_LETTERS = ((mbx.DRAFT, b"D"), (mbx.FLAGGED, b"F"), (mbx.ANSWERED, b"R"), (mbx.SEEN, b"S"), (mbx.DELETED, b"T"))
@@ -270,4 +269,6 @@ def replace_file(path, data):
 
 def guid(*parts):
     """A mailbox GUID (32 hexadecimal digits) that is the same in every pass."""
+    import hashlib
+
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32].encode("ascii")

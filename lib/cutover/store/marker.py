@@ -2,12 +2,15 @@
 
 import json
 import os
-import shutil
-import uuid
 
 from . import errors
 
 NAME = b"cutover.json"
+
+
+def new_name():
+    """A name that was never given before."""
+    return os.urandom(16).hex()
 
 
 def write(tree, values, user=None):
@@ -49,9 +52,9 @@ def begin_tree(tree, user):
     """Create a tree that has its marker from the first moment, owned by the user → the marker's values."""
     if os.path.lexists(tree):
         os.rmdir(tree)  # only an empty one
-    fresh = os.path.join(trash_of(tree), uuid.uuid4().hex.encode("ascii"))
+    fresh = os.path.join(trash_of(tree), new_name().encode("ascii"))
     os.mkdir(fresh, 0o700)
-    values = {"complete": False, "user": user["user"], "run": user.get("run", ""), "tree": uuid.uuid4().hex}
+    values = {"complete": False, "user": user["user"], "run": user.get("run", ""), "tree": new_name()}
     write(fresh, values, user)
     if os.geteuid() == 0 and user.get("uid") is not None:
         os.chown(fresh, user["uid"], user["gid"])
@@ -79,6 +82,13 @@ def take_up(tree, user):
 
 def discard(path, tree):
     """Remove a directory of a staged tree: moved to the trash first, so that a kill cannot leave it half there."""
-    doomed = os.path.join(trash_of(tree), uuid.uuid4().hex.encode("ascii"))
+    doomed = os.path.join(trash_of(tree), new_name().encode("ascii"))
     os.rename(path, doomed)
-    shutil.rmtree(doomed)
+    remove(doomed)
+
+
+def remove(directory):
+    """Remove a directory that lies in the trash."""
+    import shutil
+
+    shutil.rmtree(directory)

@@ -10,11 +10,12 @@ import os
 import re
 
 from . import dates, errors, maildir, mbx
+from .patterns import Pattern
 
 CHUNK = 1 << 20
 INTERNAL_FIELDS = (b"status", b"x-status", b"x-keywords", b"x-uid", b"x-imap", b"x-imapbase")
-FIELD = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")
-BASE = re.compile(rb"(X-IMAP(?:base)?): *(\d+) +(\d+)([^\r\n]*)")
+FIELD = Pattern(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")
+BASE = Pattern(rb"(X-IMAP(?:base)?): *(\d+) +(\d+)([^\r\n]*)")
 LETTERS = {b"R": mbx.SEEN, b"O": mbx.OLD, b"D": mbx.DELETED, b"F": mbx.FLAGGED, b"A": mbx.ANSWERED, b"T": mbx.DRAFT}
 
 

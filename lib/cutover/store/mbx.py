@@ -9,6 +9,7 @@ import os
 import re
 
 from . import dates, errors
+from .patterns import Pattern
 
 MAGIC = b"*mbx*\r\n"
 HEADER_SIZE = 2048
@@ -22,10 +23,10 @@ CHUNK = 1 << 20
 LARGE = 2 << 20  # a text above this is not handed out as bytes; its reader copies it in pieces
 
 # As lax as c-client where a line is expected …
-LINE = re.compile(rb"([^,\r\n]{0,40}),(\d{1,19})[^;\r\n,]{0,8};([0-9A-Fa-f]{8})([0-9A-Fa-f]{4})-([0-9A-Fa-f]{8})\r\n")
+LINE = Pattern(rb"([^,\r\n]{0,40}),(\d{1,19})[^;\r\n,]{0,8};([0-9A-Fa-f]{8})([0-9A-Fa-f]{4})-([0-9A-Fa-f]{8})\r\n")
 # … and strict where one is searched for in garbage.
-STRICT_LINE = re.compile(rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d [+-]\d{4},([1-9]\d{0,18});[0-9a-f]{12}-[0-9a-f]{8}\r\n")
-FIXED_DATE = re.compile(rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d [+-]\d\d[0-5]\d\Z")
+STRICT_LINE = Pattern(rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d [+-]\d{4},([1-9]\d{0,18});[0-9a-f]{12}-[0-9a-f]{8}\r\n")
+FIXED_DATE = Pattern(rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d [+-]\d\d[0-5]\d\Z")
 
 
 class Header:
@@ -122,11 +123,11 @@ class Mailbox:
             if ahead != position:
                 if start < 0:  # read ahead in vain
                     buffer, base, start = b"", position, 0
-                match = match_line(buffer, start)
+                match = match_line(buffer, start, start + LINE_LIMIT)
                 if match is None and base + len(buffer) < size and (not texts or start + LINE_LIMIT > len(buffer)):
                     buffer, base, start = os.pread(fd, want, position), position, 0
-                    match = match_line(buffer)
-            if match is None or match.end() - start > LINE_LIMIT:
+                    match = match_line(buffer, 0, LINE_LIMIT)
+            if match is None:
                 self.resynchronise(position, errors.BadMessageLine, buffer[start:start + 40])
                 continue
             date, length, bits, flags, uid = match.groups()
@@ -135,7 +136,7 @@ class Mailbox:
             text_offset = base + match.end()
             end = text_offset + length
             self.special, given = self.gap, self.unassigned
-            ahead, match = end, match_line(buffer, end - base)
+            ahead, match = end, match_line(buffer, end - base, end - base + LINE_LIMIT)
             if match is None and end != size:
                 # a size that is too large would swallow the messages that follow: see what stands behind this one
                 following = os.pread(fd, LINE_LIMIT, end) if end < size else b""

@@ -7,13 +7,13 @@ Every change is deterministic and reported. Each level is mapped on its own amon
 changed keeps its place, the others are taken in byte order, and one that meets another gets "_2", "_3", … at its end.
 """
 
-import base64
-import hashlib
 import re
 
+from .patterns import Pattern
+
 LONGEST = 255  # bytes of a directory name, the leading "." and all levels included
-DIRECT = re.compile(rb"[\x20-\x7e]*\Z")
-SHIFTED = re.compile(rb"&([^-]*)-|&")
+DIRECT = Pattern(rb"[\x20-\x7e]*\Z")
+SHIFTED = Pattern(rb"&([^-]*)-|&")
 
 
 def decode_utf7(name):
@@ -31,6 +31,8 @@ def decode_utf7(name):
         if not encoded:
             parts.append("&")
             continue
+        import base64
+
         try:
             raw = base64.b64decode(encoded.replace(b",", b"/") + b"=" * (-len(encoded) % 4), validate=True)
             text = raw.decode("utf-16-be")
@@ -42,6 +44,8 @@ def decode_utf7(name):
 
 def encode_utf7(text):
     """Text → modified UTF-7."""
+    import base64
+
     out = []
     for piece in re.split("([^\x20-\x7e]+)", text):
         if re.match("[\x20-\x7e]*\\Z", piece):
@@ -155,6 +159,8 @@ def reason(component, top):
 
 def shortened(name, path, force=False):
     """A name cut to fit, ending in a digest of the whole path; whole characters of modified UTF-7 are kept."""
+    import hashlib
+
     suffix = b"_" + hashlib.sha256(path).hexdigest()[:8].encode("ascii")
     levels = name.split(b".")
     while len(b".".join(levels)) + len(suffix) + 1 > LONGEST or (force and len(levels[-1]) > 200):

@@ -10,10 +10,9 @@ settles what was begun.
 import fcntl
 import json
 import os
-import shutil
 import time
 
-from . import errors, existing, marker, syscalls
+from . import errors, existing, index, marker, syscalls
 
 WORK_AREAS = ("staging", "index", "trash")  # for all runs
 AREAS = ("aside", "unpublished", "salvage", "state")
@@ -47,7 +46,7 @@ def empty_trash(plan):
     """Remove what a killed run was about to remove. Only under the lock."""
     trash = os.path.join(os.fsencode(plan["work"]), b"trash")
     for entry in os.listdir(trash):
-        shutil.rmtree(os.path.join(trash, entry))
+        marker.remove(os.path.join(trash, entry))
 
 
 def lock(plan):
@@ -137,7 +136,7 @@ def publish(plan, user, values, known):
         if not syscalls.rename_new(staging, live):
             os.rename(staging, live)
     write_state(places, dict(values, phase="published", published_at=time.time(), late=late))
-    shutil.rmtree(places["index"], ignore_errors=True)  # it described the staged tree, which is gone
+    index.remove(places["index"])  # it described the staged tree, which is gone
     return late
 
 

@@ -5,13 +5,13 @@ mail only where that user could read it (by owner, group, mode), as c-client, wh
 """
 
 import os
-import re
 import stat
 
 from . import errors, mbox, mbx
+from .patterns import Pattern
 
 HEAD = 4096
-SUBSCRIPTION_PREFIX = re.compile(rb"\{[^}]*\}")
+SUBSCRIPTION_PREFIX = Pattern(rb"\{[^}]*\}")
 
 
 def join(directory, name):

@@ -6,7 +6,6 @@ Files are created with the user's effective uid and gid: no chown a message, and
 
 import contextlib
 import os
-import shutil
 import time
 
 from . import delta, errors, existing, index, maildir, marker, mbox, moving, ranges, salvage, source
@@ -80,8 +79,7 @@ def begin(user, wanted_folders):
     tree, notes_directory = os.fsencode(user["staging"]), os.fsencode(user["index"])
     values = marker.take_up(tree, user)
     if values is None:
-        if os.path.isdir(notes_directory):
-            shutil.rmtree(notes_directory)
+        index.remove(notes_directory)
         values = marker.begin_tree(tree, user)
     os.makedirs(notes_directory, 0o700, exist_ok=True)
     user["tree_id"] = values["tree"]

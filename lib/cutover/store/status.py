@@ -23,7 +23,7 @@ def state(plan):
         values = marked or known
         phase = "published" if marked else "unpublished" if known.get("phase") == "unpublished" else "none"
         users.append({
-            "user": user["user"], "published": bool(marked), "phase": phase, "live": live,
+            "user": user["user"], "published": bool(marked), "phase": phase, "live": live, "tree": values.get("tree"),
             "staged": staged(places),
             "lost": known.get("phase") == "published" and not marked,
             "messages": values.get("messages", 0), "bytes": values.get("bytes", 0),
@@ -39,7 +39,8 @@ def staged(places):
     """What presync has staged: {"folders", "at" (seconds since the epoch, of the last pass over any of them, or None)}."""
     try:
         with os.scandir(places["index"]) as entries:
-            times = [entry.stat().st_mtime for entry in entries if entry.name.endswith(b".json")]
+            times = [os.stat(path).st_mtime for path in (os.path.join(entry.path, b"state.json") for entry in entries)
+                     if os.path.exists(path)]
     except OSError:
         times = []
     return {"folders": len(times), "at": round(max(times), 3) if times else None}

@@ -1,0 +1,105 @@
+"""The pool of worker processes: answers, progress, faults, and workers that die."""
+
+import os
+import signal
+import time
+
+import pytest
+from cutover.store import errors, pool
+
+
+def double(value, report):
+    report(1, len(value) if isinstance(value, bytes) else value)
+    return 2 * value
+
+
+def fail(kind, report):
+    raise errors.NoSpace("full", "/x") if kind == "ours" else ValueError("odd")
+
+
+def die(number, report):
+    os.kill(os.getpid(), number)
+
+
+def process(report):
+    return os.getpid()
+
+
+@pytest.fixture
+def workers():
+    made = pool.Pool(2)
+    yield made
+    made.close()
+
+
+def outcomes(workers):
+    found = []
+    while workers.pending():
+        found += [event for event in workers.wait(5) if event[1] != "progress"]
+    return sorted(found, key=lambda event: event[0])
+
+
+def test_answers_of_any_size_and_order(workers):
+    values = [b"x" * size for size in (0, 1, 70000, 3 << 20)] * 3
+    for number, value in enumerate(values):
+        workers.submit(number, double, value)
+    assert outcomes(workers) == [(number, "done", 2 * value) for number, value in enumerate(values)]
+
+
+def test_progress_adds_up(workers):
+    for number in range(5):
+        workers.submit(number, double, number)
+    said = []
+    while workers.pending():
+        said += [value for _tag, kind, value in workers.wait(5) if kind == "progress"]
+    assert [sum(column) for column in zip(*said, strict=True)] == [5, 10]
+
+
+def test_faults_are_values(workers):
+    workers.submit(1, fail, "ours")
+    workers.submit(2, fail, "other")
+    ours, other = [value for _tag, _kind, value in outcomes(workers)]
+    assert (ours["kind"], ours["file"]) == ("NoSpace", "/x")
+    assert other["kind"] == "ValueError" and "test_pool.py" in other["traceback"]
+
+
+def test_a_killed_worker_fails_its_task_alone(workers):
+    for number in range(6):
+        workers.submit(number, *((die, signal.SIGKILL) if number == 2 else (double, number)))
+    found = outcomes(workers)
+    assert [value for _tag, kind, value in found if kind == "done"] == [0, 2, 6, 8, 10]
+    assert found[2][2]["kind"] == "WorkerDied" and "signal 9" in found[2][2]["what"]
+
+
+def test_a_worker_killed_while_idle(workers):
+    workers.submit(1, process)
+    ((_tag, _kind, number),) = outcomes(workers)
+    os.kill(number, signal.SIGKILL)
+    while state(number) != "Z":
+        time.sleep(0.01)
+    workers.submit(2, double, 4)
+    workers.submit(3, double, 5)
+    first, second = outcomes(workers)
+    assert first[2]["kind"] == "WorkerDied" and second == (3, "done", 10)
+
+
+def state(number):
+    with open(f"/proc/{number}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0]
+
+
+def test_close_leaves_no_process():
+    workers = pool.Pool(2)
+    workers.submit(1, process)
+    workers.submit(2, time.sleep)  # wrong call: fails, and leaves the worker idle
+    numbers = [value for _tag, kind, value in outcomes(workers) if kind == "done"]
+    workers.submit(3, lasting)
+    workers.wait(0)
+    workers.close()
+    assert numbers and not any(os.path.exists(f"/proc/{number}") for number in numbers)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def lasting(report):
+    time.sleep(60)
