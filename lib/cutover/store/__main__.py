@@ -68,6 +68,10 @@ def build_parser():
     add_plan(command)
     command.add_argument("--json", action="store_true")
 
+    command = add("base", base, "Say of single messages what the trees published by this run took over.")
+    add_plan(command)
+    command.add_argument("--json", action="store_true", help="the only form there is")
+
     command = add("survey", survey, "Count the old store of a plan's users without changing anything.")
     add_plan(command, jobs=True)
     command.add_argument("--json", action="store_true")
@@ -132,6 +136,13 @@ def state(arguments):
         print_json(values)
     else:
         print(status.text(values))
+    return 0
+
+
+def base(arguments):
+    from . import base as bases
+
+    print_json(bases.base(loaded(arguments)))
     return 0
 
 

@@ -6,7 +6,7 @@ import os
 from . import errors
 
 USER_KEYS = {"user": str, "inbox": list, "folders": str, "maildir": str}
-OPTIONAL_KEYS = {"uid": int, "gid": int, "spool": str, "subscriptions": str, "home": str}
+OPTIONAL_KEYS = {"uid": int, "gid": int, "spool": str, "subscriptions": str, "home": str, "asked": dict}
 
 
 def load(path):

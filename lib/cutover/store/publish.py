@@ -2,7 +2,7 @@
 
 Below <work>/: staging/USER (the tree being made, by presync and by runs), index/USER (what it was made from), trash (what is
 being begun or removed). Below <work>/<run>/: aside/USER (the tree that was replaced), unpublished/USER (a converted tree taken
-back), salvage/USER (damaged ranges), state/USER.json. Nothing of a user's is ever deleted. The state of a user is read
+back), base/USER (see base.py), salvage/USER (damaged ranges), state/USER.json. Nothing of a user's is ever deleted. The state of a user is read
 from the world (the marker in the live tree), the state file only says more about it: after a crash anywhere the same call
 settles what was begun.
 """
@@ -12,14 +12,14 @@ import json
 import os
 import time
 
-from . import errors, existing, index, marker, syscalls
+from . import base, errors, existing, marker, syscalls
 
 WORK_AREAS = ("staging", "index", "trash")  # for all runs
-AREAS = ("aside", "unpublished", "salvage", "state")
+AREAS = ("aside", "unpublished", "salvage", "state", "base")
 
 
 def paths(plan, user):
-    """Places of one user, bytes: live, staging, index, aside, unpublished, salvage, state."""
+    """Places of one user, bytes: live, staging, index, aside, unpublished, salvage, state, base."""
     work = os.path.abspath(os.fsencode(plan["work"]))
     run = os.path.join(work, os.fsencode(plan["run"]))
     name = os.fsencode(user["user"])
@@ -136,7 +136,7 @@ def publish(plan, user, values, known):
         if not syscalls.rename_new(staging, live):
             os.rename(staging, live)
     write_state(places, dict(values, phase="published", published_at=time.time(), late=late))
-    index.remove(places["index"])  # it described the staged tree, which is gone
+    base.keep(places)  # it described the staged tree, which is gone
     return late
 
 

@@ -8,7 +8,7 @@ there are rare; those set since then by a test user are kept this way.
 
 import os
 
-from . import digest, errors, existing, index, maildir, marker, stage
+from . import base, digest, errors, existing, index, maildir, marker, stage
 from .keywords import KeywordTable
 
 KEPT_LETTERS = b"DFRS"  # flags of a new-side copy that are added to the old side's
@@ -31,6 +31,7 @@ def finish(user, prepared, results):
                 index.forget_state(user, name)
                 append(user, tree, new, by_name[name], messages)
         write_common(user, prepared, by_name.values())
+        base.note(user, by_name.values())
         values = summary(user, prepared, by_name.values(), len(matched), len(left))
         marker.write(tree, values, user)
     except OSError as error:
