@@ -130,14 +130,27 @@ class NewStore(Strict):
 
 
 class Verify(Strict):
-    level: Literal["count", "metadata", "content"] = "metadata"
+    level: Literal["count", "metadata", "content"] = "content"
     parallel: int = pydantic.Field(4, ge=1, le=32, description="users read at the same time")
+    content_minutes: float = pydantic.Field(
+        60, ge=0, description="that reading the contents of messages may take; of what does not fit a sample is read")
+    staged: int = pydantic.Field(
+        1000, ge=0, description="messages of the staging area that presync compares with the old server; 0: none")
 
 
 class TestUser(Strict):
     __test__ = False
     user: Login
     password: SecretReference
+
+
+class Outage(Strict):
+    reading_minutes: float = pydantic.Field(
+        240, gt=0, description="announced to the users: no reading for so long; stop-imap refuses when more is predicted")
+    delivery_minutes: float = pydantic.Field(240, gt=0, description="that the MX may hold mail; the same")
+    probe: TestUser | None = pydantic.Field(
+        None, description="an account made for it, not among the users: mail goes to it every few seconds and is looked for by "
+                          "the alias, which measures the delivery outage")
 
 
 class ProductionTest(Strict):
@@ -212,6 +225,7 @@ class Site(Strict):
     new_store: NewStore
     verify: Verify = Verify()
     production_test: ProductionTest
+    outage: Outage = Outage()
     limits: Limits = Limits()
     backup: Backup | None = None
     decommission: Decommission = Decommission()
@@ -266,6 +280,11 @@ class Site(Strict):
 
     def services_of(self, name: str) -> HostServices:
         return self.services.old if name == self.roles.old else self.services.new
+
+    @property
+    def accounts(self) -> list[TestUser]:
+        """The accounts whose passwords are referred to."""
+        return [*self.production_test.users, *([self.outage.probe] if self.outage.probe else [])]
 
     @property
     def mail_hosts(self) -> tuple[str, str]:
