@@ -26,7 +26,7 @@ def resolve(hosts, name: str) -> str:
 
 
 def _password(hosts, user: str) -> str:
-    return next(site.secret(each.password) for each in hosts.site.production_test.users if each.user == user)
+    return next(site.secret(each.password) for each in hosts.site.accounts if each.user == user)
 
 
 def has_password(hosts, user: str) -> bool:

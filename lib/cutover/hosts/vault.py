@@ -13,7 +13,7 @@ class SecretInTheOpen(errors.CutoverError):
 def register(parameters) -> None:
     """Register whatever the parameters refer to. What cannot be read is told by whoever needs it. Raises SecretInTheOpen."""
     text = parameters.path.read_text("utf-8", "replace")
-    for each in parameters.production_test.users:
+    for each in parameters.accounts:
         with contextlib.suppress(site.SecretUnreadable):
             if site.secret(each.password) in text:
                 raise SecretInTheOpen(f"{parameters.path}: the password behind {each.password} also stands in this file, as "

@@ -1,12 +1,23 @@
-"""Both outage windows, measured from outside: logins by the alias, and whether a mail host takes mail.
+"""Both outage windows, measured from outside: logins by the alias; mail sent through the MX, and when it arrived.
 
-A probe each half second, each with its time, in `outage.jsonl` of the run folder. A window begins with the last probe
-that succeeded before the service was gone and ends with the first that succeeded after, so it is never told too short.
+Every probe is a line of `outage.jsonl` in the run folder: `{"kind", "at", "took", "good", "said"}`, `at` in seconds since the
+epoch, `took` in seconds. Kinds:
+
+reading    each half second a test user logs in by the alias.
+delivery   each half second both mail hosts are asked whether they take mail (SMTP greeting).
+mail       every two seconds a message goes through the MX, in turns, to the account `outage.probe`; `id` names it.
+arrived    that message as its reader sees it by the alias: `at` is the second of its delivery (INTERNALDATE, the mail host's
+           clock). It is looked for as long as reading is refused, and removed once it was seen.
+
+A window begins with the last probe that succeeded before the service was gone and ends with the first that succeeded after, so
+it is never told too short. The delivery window is that of real mail once mail came through after it; while it lasts, and at a
+site without `outage.probe`, it is that of the greetings.
 """
 
 import contextlib
 import dataclasses
 import datetime
+import itertools
 import json
 import threading
 import time
@@ -15,10 +26,14 @@ from cutover import errors, secrets
 from cutover.hosts import live, smtp
 
 NAME = "outage.jsonl"
-EVERY = 0.5         # seconds
+EVERY = 0.5         # seconds between two logins, or greetings
+MAIL_EVERY = 2.0    # seconds between two messages
+LOOK_EVERY = 5.0    # seconds between two looks for those that have arrived
 PATIENCE = 3.0      # seconds one probe may take
+LAST = 20.0         # seconds given to the last messages at the end
 
-READING, DELIVERY = "reading", "delivery"
+READING, DELIVERY, MAIL, ARRIVED = "reading", "delivery", "mail", "arrived"
+HEADER = "X-Cutover-Probe"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +41,8 @@ class Window:
     kind: str           # READING or DELIVERY
     began: float        # seconds since the epoch: last success before
     ended: float | None  # first success after; None while it lasts
-    probes: int         # failed probes within
+    probes: int         # failed probes within; messages that waited
+    by: str = "probes refused"
 
     @property
     def seconds(self) -> float | None:
@@ -38,18 +54,24 @@ class Window:
 
         if self.ended is None:
             return f"since {clock(self.began)}, not over"
-        return f"{self.seconds:.1f} s ({clock(self.began)} to {clock(self.ended)} UTC, {self.probes} probes refused)"
+        return f"{self.seconds:.1f} s ({clock(self.began)} to {clock(self.ended)} UTC, {self.probes} {self.by})"
 
 
 class Watch:
     """Probes in the background between start and stop; a context manager."""
 
     def __init__(self, hosts, run):
-        self.hosts, self.path = hosts, run.path / NAME
+        self.hosts, self.path, self.mark = hosts, run.path / NAME, run.name
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._loop, args=probe, daemon=True)
-                         for probe in ((READING, self._read), (DELIVERY, self._deliver))]
         self._lock = threading.Lock()
+        self._waiting = set()       # ids of messages that were taken and have not been seen
+        self._numbers = itertools.count(int(time.time()))
+        loops = [(READING, EVERY, self._read), (DELIVERY, EVERY, self._greet)]
+        if hosts.site.outage.probe:
+            loops.append((MAIL, MAIL_EVERY, self._send))
+        self._threads = [threading.Thread(target=self._loop, args=loop, daemon=True) for loop in loops]
+        if hosts.site.outage.probe:
+            self._threads.append(threading.Thread(target=self._look, daemon=True))
 
     def __enter__(self):
         for thread in self._threads:
@@ -59,36 +81,82 @@ class Watch:
     def __exit__(self, *_):
         self._stop.set()
         for thread in self._threads:
-            thread.join(PATIENCE * 3)
+            thread.join(LAST + PATIENCE * 3)
 
-    def _loop(self, kind, probe):
+    def _loop(self, kind, every, probe):
         while not self._stop.is_set():
-            began = time.time()
+            began, more = time.time(), {}
             try:
-                said, good = probe(), True
+                said, good = probe(more), True
             except (errors.CutoverError, OSError) as error:
                 said, good = f"{type(error).__name__}: {error}", False
-            line = json.dumps({"at": round(began, 3), "took": round(time.time() - began, 3), "kind": kind, "good": good,
-                               "said": secrets.redact(said)[:200]}, sort_keys=True)
-            with self._lock, self.path.open("a") as out:
-                out.write(line + "\n")
-            self._stop.wait(max(0.0, EVERY - (time.time() - began)))
+            self._note(kind=kind, at=round(began, 3), took=round(time.time() - began, 3), good=good,
+                       said=secrets.redact(said)[:200], **more)
+            self._stop.wait(max(0.0, every - (time.time() - began)))
 
-    def _read(self):
-        """A user's login: the alias resolved at the primary, TLS, a password."""
-        site = self.hosts.site
-        alias = site.fqdn(site.alias)
+    def _note(self, **line):
+        with self._lock, self.path.open("a") as out:
+            out.write(json.dumps(line, sort_keys=True) + "\n")
+
+    def _login(self, user):
+        """A login: the alias resolved at the primary, TLS, a password. → (address, session)"""
+        alias = self.hosts.site.fqdn(self.hosts.site.alias)
         address = live.resolve(self.hosts, alias)
-        session = live.login(self.hosts, site.production_test.users[0].user, address, alias, timeout=PATIENCE)
+        return address, live.login(self.hosts, user, address, alias, timeout=PATIENCE)
+
+    def _read(self, _):
+        address, session = self._login(self.hosts.site.production_test.users[0].user)
         with contextlib.suppress(errors.CutoverError, OSError):
             session.logout()
         return address
 
-    def _deliver(self):
+    def _greet(self, _):
         """Whether every mail host says that it takes mail: the MX hold what either of them refuses."""
         site = self.hosts.site
         self.hosts.prove()
         return ", ".join(smtp.greeting(site.address(name), 25, PATIENCE)[:60] for name in site.mail_hosts)
+
+    def _send(self, more):
+        site, number = self.hosts.site, next(self._numbers)
+        mx, recipient = site.roles.mx[number % len(site.roles.mx)], f"{site.outage.probe.user}@{site.zone}"
+        token = f"{self.mark}-{number}"
+        more["id"] = token
+        self.hosts.prove()
+        lines = [f"From: <{site.production_test.sender}>", f"To: <{recipient}>", f"Subject: cutover probe {token}",
+                 f"Message-ID: <{token}@cutover.invalid>", f"{HEADER}: {token}", "",
+                 "This message measures the mail service during its move. It may be deleted.", ""]
+        answer = smtp.send(site.address(mx), site.production_test.smtp_port, site.production_test.sender, [recipient],
+                           "\r\n".join(lines).encode(), PATIENCE)
+        self._waiting.add(token)
+        return f"{mx}: {answer}"
+
+    def _look(self):
+        """Look for messages that have arrived, note when each was delivered, and remove them; at the end, wait for the last."""
+        last = None
+        while last is None or (self._waiting and time.monotonic() < last):
+            self._stop.wait(LOOK_EVERY)
+            if last is None and self._stop.is_set():
+                last = time.monotonic() + LAST
+            if last is not None:
+                time.sleep(EVERY)
+            with contextlib.suppress(errors.CutoverError, OSError):
+                self._collect()
+
+    def _collect(self):
+        _, session = self._login(self.hosts.site.outage.probe.user)
+        try:
+            tokens = session.headers("INBOX", HEADER)
+            dates = {each.uid: each.internaldate for each in session.read("INBOX", "metadata").messages} if tokens else {}
+            seen = [uid for uid, token in tokens.items() if token and uid in dates]
+            for uid in seen:
+                if tokens[uid] in self._waiting:        # a message that lies on both servers is met twice
+                    self._waiting.discard(tokens[uid])
+                    # the date tells the second only: it arrived within it
+                    self._note(kind=ARRIVED, at=dates[uid].timestamp(), took=1.0, good=True, id=tokens[uid], said="")
+            session.delete("INBOX", seen)
+        finally:
+            with contextlib.suppress(errors.CutoverError, OSError):
+                session.logout()
 
 
 def windows(path) -> list:
@@ -109,5 +177,21 @@ def windows(path) -> list:
         if current is not None:
             all_of.append(Window(kind, current[0], None, current[1]))
         if all_of:
-            found.append(max(all_of, key=lambda window: (window.ended is None, window.seconds or 0)))
+            longest = max(all_of, key=lambda window: (window.ended is None, window.seconds or 0))
+            found.append(longest if kind == READING else _by_mail(longest, probes))
     return found
+
+
+def _by_mail(window, probes):
+    """The window in which no mail came through: between two arrivals, around the time in which the hosts took none."""
+    arrived = sorted((probe["at"], probe["took"], probe["id"]) for probe in probes if probe["kind"] == ARRIVED)
+    if window.ended is None or not arrived:
+        return window
+    middle = (window.began + window.ended) / 2
+    before, after = [each for each in arrived if each[0] <= middle], [each for each in arrived if each[0] > middle]
+    if not before or not after:
+        return window
+    began, ended = before[-1][0], after[0][0] + after[0][1]
+    ids = {each[2] for each in after}
+    held = sum(probe["kind"] == MAIL and probe.get("id") in ids and probe["at"] < after[0][0] for probe in probes)
+    return Window(DELIVERY, began, ended, held, "probe messages waited")

@@ -34,7 +34,7 @@ def probe(hosts, site):
     found["names"] = {name: on(name, _local_names, name) for name in site.mail_hosts}
     found["certificate"] = attempt(tls.names, site.address(new), site.production_test.imap_port, site.fqdn(site.alias),
                                    site.production_test.ca)
-    found["passwords"] = {each.user: attempt(live.has_password, hosts, each.user) for each in site.production_test.users}
+    found["passwords"] = {each.user: attempt(live.has_password, hosts, each.user) for each in site.accounts}
     found["dovecot"] = on(new, _dovecot, new)
     found["python"] = on(new, _python, new)
     found["imapd"] = on(old, _imapd, old)
@@ -232,7 +232,7 @@ def _test_users(found):
         question = f"Can the password of the test user {user} be read here?"
         if "error" in result:
             yield _failed(question, "yes", result, "without it the night cannot end with a production test: mend it, or name "
-                          "another user in production_test.users")
+                          "another user in production_test.users or outage.probe")
         else:
             yield equal(question, "yes", "yes")
 

@@ -15,8 +15,11 @@ CONFIRM = False
 
 def probe(hosts, site):
     """`{"hosts": as stop-sendmail, "mx": {host: {"requests", "items"}}}`"""
-    return {"hosts": hosts.each(site.mail_hosts, lambda name: stop_sendmail.read_host(hosts, site, name)),
-            "mx": hosts.each(site.roles.mx, lambda name: facts.waiting(hosts, name))}
+    found = hosts.each(site.mail_hosts, lambda name: stop_sendmail.read_host(hosts, site, name))
+    # as long as delivery is stopped the queues hold mail: to wait whether it goes out would only prolong the outage
+    running = all(service["running"] for host in found.values() for service in host["services"])
+    return {"hosts": found,
+            "mx": hosts.each(site.roles.mx, lambda name: (facts.waiting if running else facts.queue)(hosts, name))}
 
 
 def plan(found, site):

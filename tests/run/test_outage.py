@@ -1,0 +1,62 @@
+"""The outage windows from the probes that were written down."""
+
+import json
+
+import pytest
+from cutover.run import outage
+
+GONE = range(10, 20)        # seconds in which nothing is taken
+
+
+def lines(path, mail=True, until=30, lost=()):
+    """Probes each second; a message each second, delivered in the same second or, held, at 21.5."""
+    with path.open("w") as out:
+        def write(**line):
+            out.write(json.dumps({"took": .1, "said": "", **line}) + "\n")
+
+        for second in range(until):
+            for kind in (outage.READING, outage.DELIVERY):
+                write(kind=kind, at=second, good=second not in GONE)
+            if mail and second not in lost:
+                write(kind=outage.MAIL, at=second + .2, good=True, id=f"m{second}")
+                arrives = 21 if second + .2 > 9 and second <= 20 else second
+                if arrives < until:
+                    write(kind=outage.ARRIVED, at=arrives, took=1.0, good=True, id=f"m{second}")
+
+
+def found(path):
+    return {window.kind: window for window in outage.windows(path)}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / outage.NAME
+
+
+def test_greetings_tell_the_window_where_no_mail_is_sent(path):
+    lines(path, mail=False)
+    for window in found(path).values():
+        assert (window.began, window.ended, window.probes) == (9, 20.1, 10) and window.by == "probes refused"
+
+
+def test_mail_tells_the_delivery_window_never_too_short(path):
+    lines(path)
+    window = found(path)[outage.DELIVERY]
+    assert (window.began, window.ended) == (8, 22.0), "from the last arrival before, to the end of the second of the first after"
+    assert window.probes == 12 and "12 probe messages waited" in str(window)
+    assert found(path)[outage.READING].ended == 20.1
+
+
+@pytest.mark.parametrize("until", [15, 21])
+def test_while_no_mail_came_through_the_greetings_tell(path, until):
+    lines(path, until=until)
+    window = found(path)[outage.DELIVERY]
+    assert window.by == "probes refused" and (window.ended is None) == (until == 15)
+
+
+def test_a_message_that_is_merely_late_makes_no_window(path):
+    with path.open("w") as out:
+        for line in ({"kind": outage.DELIVERY, "at": 1, "good": True}, {"kind": outage.MAIL, "at": 1, "good": True, "id": "a"},
+                     {"kind": outage.ARRIVED, "at": 60, "good": True, "id": "a"}):
+            out.write(json.dumps({"took": .1, "said": "", **line}) + "\n")
+    assert outage.windows(path) == []
