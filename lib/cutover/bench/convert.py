@@ -4,18 +4,24 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
 import time
+import zipfile
 
 from cutover import errors
 from cutover.bench import mail, mailhost
+from cutover.changes import conversion
+from cutover.hosts import mailboxes
 from cutover.lab import base as lab_base
 from cutover.lab import system
 from cutover.store import ship
 
 EVERY = 100  # one message in so many is changed for the delta
+SMALL = 600  # bytes of a message of a large folder
+MODULES = "import contextlib, ctypes, json, pickle, select"  # what any program that does our work would import
 
 
 class NotTheSame(errors.CutoverError):
@@ -39,12 +45,14 @@ def timed(argv, sync=True):
 
 
 class Ours:
-    """The converter as the mail host runs it: one file, Debian's Python there, a plan."""
+    """The converter as the mail host runs it: unpacked and compiled there, Debian's Python, a plan."""
 
     def __init__(self, host, jobs):
         self.host, self.place, self.jobs = host, host.place, jobs
-        self.program = self.place / "store.pyz"
-        ship.build(self.program)
+        self.python = ["chroot", str(host.root), "/usr/bin/python3", *conversion.FLAGS]
+        with zipfile.ZipFile(ship.build(self.place / "store.pyz")) as archive:
+            archive.extractall(self.place / "store")
+        system.call(*self.python, "-m", "compileall", "-q", "/bench/store")
 
     def plan(self, name, inbox="home/INBOX", folders="home/mail"):
         (self.place / name).mkdir(exist_ok=True)
@@ -55,8 +63,8 @@ class Ours:
         return name
 
     def argv(self, command, name):
-        return ["chroot", str(self.host.root), "/usr/bin/python3", "-I", "/bench/store.pyz", command,
-                "--plan", f"/bench/{name}.json", "--events", f"/bench/{name}.json.events"]
+        return [*self.python, f"/bench/{conversion.PROGRAM}", command, "--plan", f"/bench/{name}.json",
+                "--events", f"/bench/{name}.json.events"]
 
     def forget(self, name):
         shutil.rmtree(self.place / name, ignore_errors=True)
@@ -80,7 +88,7 @@ def measure(options, say):
             shutil.rmtree(host.root.parent / "disk", ignore_errors=True)
         for number in options["scale"]:
             with host.on("tmpfs"):
-                values["scale"].append(one_folder(host, number, 600, options, say))
+                values["scale"].append(one_folder(host, number, SMALL, options, say))
         if options["large"]:
             with host.on("disk"):
                 values["large"] = one_folder(host, int(options["large"] * 1e9 / 50000), 50000, options, say)
@@ -114,10 +122,10 @@ def side_by_side(host, options, say):
         found.setdefault(contest, {}).setdefault(who, []).append(result)
 
     with host.imapd() as port:
-        backup = host.argv("doveadm", "-c", host.configure("dovecot", port), "backup", "-R", "imapc:")
+        backup = host.argv("doveadm", "-c", host.configure("dovecot", "/bench/dovecot", port), "backup", "-R", "imapc:")
         for turn in range(options["runs"]):
             say(f"run {turn + 1} of {options['runs']}")
-            contestants = [lambda: full_ours(ours, add), lambda: full_doveadm(host, backup, add),
+            contestants = [lambda: full_ours(host, ours, add), lambda: full_doveadm(host, backup, add),
                            lambda: full_floor(host, floor, boxes, add)]
             for place in range(3):
                 contestants[(turn + place) % 3]()
@@ -130,6 +138,7 @@ def side_by_side(host, options, say):
             add("nothing changed", "doveadm", timed(backup))
             add("nothing changed", "ours", timed(ours.argv("convert-users", "unchanged")))
             found["nothing changed"]["ours"][-1]["inside"] = ours.inside("unchanged")
+            add("nothing changed", "python", timed([*ours.python, "-c", MODULES]))
             ours.forget("unchanged")
             mail.flag(host, options["messages"], EVERY, turn)
             settle(boxes)
@@ -149,10 +158,31 @@ def settle(boxes):
     time.sleep(max(0, last + 2.1 - time.time()))
 
 
-def full_ours(ours, add):
+def full_ours(host, ours, add):
     ours.forget("full")
     add("full", "ours", timed(ours.argv("convert-users", ours.plan("full"))))
+    add("content verify", "verify", verified(host, f"/bench/full/{mailhost.USER}"))
     ours.forget("full")
+
+
+def verified(host, maildir):
+    """What verify does with its level "content": c-client and Dovecot give each message, digests are compared. → as timed()"""
+    began, before = time.perf_counter(), used()
+    config = host.configure("verify", maildir)
+    with mailhost.session(host.argv("/usr/sbin/imapd")) as old, mailhost.session(
+            host.argv("doveadm", "-c", config, "exec", "imap")) as new:
+        for mine, other in (("INBOX", "INBOX"), ("mail/work", "work")):
+            result = mailboxes.compare(old.read(mine, "content"), new.read(other, "content"))
+            if result["differing"] or result["extra"] or not result["old"]:
+                raise NotTheSame(f"{mine}: {result}")
+    return {"seconds": time.perf_counter() - began, "cpu": used() - before,
+            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+
+
+def used():
+    """CPU seconds of this process and of those it waited for."""
+    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, (
+        resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
 
 
 def full_doveadm(host, backup, add):
@@ -197,13 +227,17 @@ def medians(results):
 
 
 def one_folder(host, number, size, options, say):
-    """Ours alone over one folder → {"messages", "bytes", "seconds", "microseconds", "memory", "delta" (seconds)}."""
+    """Ours alone over one folder → {"messages", "bytes", "seconds", "cpu", "memory", "delta" (seconds)}."""
     say(f"one folder of {number} messages …")
     inbox = host.place / "home/INBOX"
     length = mail.write_one(inbox, number, size)
     host.own(inbox)
     ours = Ours(host, options["jobs"])
-    result = timed(ours.argv("presync", ours.plan("one")))
+    results = []
+    for _turn in range(options["runs"] if number <= 100_000 else 1):
+        ours.forget("one")
+        results.append(timed(ours.argv("presync", ours.plan("one"))))
+    result = medians(results)
     settle([inbox])
     timed(ours.argv("presync", "one"))
     os.utime(inbox)  # ctime: the message lines have to be looked at again

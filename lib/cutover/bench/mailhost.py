@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import threading
 
+from cutover.hosts import imap
 from cutover.lab import system
 
 USER, UID = "bench", 2999
@@ -75,10 +76,10 @@ class MailHost:
     def run(self, *command):
         return system.call(*self.argv(*command))
 
-    def configure(self, name, port):
-        """A configuration of Dovecot for a Maildir below /bench → its path inside."""
+    def configure(self, name, maildir, port=0):
+        """A configuration of Dovecot for a Maildir → its path inside. port: where the imapd listens that it is to copy from."""
         path = f"/etc/dovecot/bench-{name}.conf"
-        (self.root / path[1:]).write_text(DOVECOT.format(maildir=f"/bench/{name}", port=port))
+        (self.root / path[1:]).write_text(DOVECOT.format(maildir=maildir, port=port))
         return path
 
     @contextlib.contextmanager
@@ -101,6 +102,31 @@ class MailHost:
                 yield listener.getsockname()[1]
             finally:
                 listener.shutdown(socket.SHUT_RDWR)
+
+
+class Stream:
+    """As ssh.Stream, of a command on this machine."""
+
+    timeout = None
+
+    def __init__(self, argv):
+        self.argv = argv
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.read, self.readline = self.process.stdout.read, self.process.stdout.readline
+
+    def write(self, data):
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+def session(argv):
+    """A session with a server that starts logged in → imap.Session."""
+    return imap.preauth(Stream(argv), timeout=300)
 
 
 @contextlib.contextmanager

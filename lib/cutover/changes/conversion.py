@@ -8,7 +8,8 @@ from cutover import changes
 from cutover.changes import detached
 from cutover.store import ship
 
-PYZ = "store.pyz"
+PROGRAM = "store/__main__.py"
+FLAGS = ("-I", "-S")  # the store needs nothing installed; looking for it takes longer than a pass in which nothing changed
 BUSY = ("ShortRead", "ShortTail", "ShortHeader", "BadHeader", "BadMessageLine", "BadSize", "BadDate", "UnreadableMail")
 
 
@@ -75,6 +76,20 @@ def read_store(hosts, host: str, plan: dict, command: str, *options, timeout=600
     return {**answer, "users": {each["user"]: each for each in answer["users"]}}
 
 
+# Unpacks and compiles the store, whole or not at all, also when the host loses power.
+_UNPACK = """
+cd "$1" && rm -rf store store.new && "$2" -I -m zipfile -e store.pyz store.new && "$2" -I -m compileall -q store.new &&
+find store.new -exec sync {} + && mv store.new store && rm store.pyz
+"""
+
+
+def _ship(connection, folder: str, python: str):
+    """Have the store package unpacked in a folder of the host, when it is not there as it is here."""
+    if connection.run(["test", "-e", f"{folder}/store/{ship.mark()}"], sudo=True, check=False).rc:
+        connection.put(ship.content(), f"{folder}/store.pyz", mode=0o600, sudo=True)
+        connection.run(["sh", "-c", _UNPACK, "unpack", folder, python], sudo=True)
+
+
 def run_store(hosts, host: str, plan: dict, command: str, on_event, name: str = ""):
     """Ship the store package to the plan's work folder and have a writing command done; `on_event(dict)` takes its events.
 
@@ -84,9 +99,9 @@ def run_store(hosts, host: str, plan: dict, command: str, on_event, name: str = 
     connection = hosts.ssh(host)
     folder = f"{plan['work']}/{plan['run']}"
     connection.run(["mkdir", "-p", "-m", "0700", plan["work"], folder], sudo=True)
-    connection.put(ship.content(), f"{folder}/{PYZ}", mode=0o600, sudo=True)
+    _ship(connection, folder, hosts.site.new_store.python)
     name = name or command
-    argv = [hosts.site.new_store.python, f"{folder}/{PYZ}", command, "--plan", f"{folder}/{name}.plan.json",
+    argv = [hosts.site.new_store.python, *FLAGS, f"{folder}/{PROGRAM}", command, "--plan", f"{folder}/{name}.plan.json",
             "--events", f"{folder}/{name}.events"]
     return detached.run(hosts, host, folder, name, _unit(plan["run"], name), plan, argv, on_event)
 
@@ -97,8 +112,8 @@ def _unit(run, name):
 
 def _command(change, command):
     """The command as a plan shows it."""
-    return (f"systemd-run --unit={_unit(change.run, command)} python3 {change.work}/{change.run}/{PYZ} {command} "
-            f"--plan {command}.plan.json --events {command}.events")
+    return (f"systemd-run --unit={_unit(change.run, command)} python3 {' '.join(FLAGS)} {change.work}/{change.run}/{PROGRAM} "
+            f"{command} --plan {command}.plan.json --events {command}.events")
 
 
 _DAMAGE = ("ShortHeader", "BadHeader", "BadMessageLine", "ShortTail", "BadSize", "BadDate", "StaleCopy")

@@ -1,0 +1,50 @@
+"""The store package on its way to the mail host. The commands are run on this machine instead of over ssh."""
+
+import json
+import os
+import subprocess
+import sys
+
+from changes import test_detached
+from cutover.changes import conversion
+from cutover.store import ship
+
+
+class Host(test_detached.Local):
+    puts = 0
+
+    def put(self, data, path, **more):
+        self.puts += 1
+        super().put(data, path, **more)
+
+
+def run(folder, *arguments):
+    return subprocess.run([sys.executable, *conversion.FLAGS, folder / conversion.PROGRAM, *arguments], cwd="/",
+                          capture_output=True, text=True)
+
+
+def test_it_is_shipped_once_and_runs_there(tmp_path):
+    host = Host()
+    conversion._ship(host, str(tmp_path), sys.executable)
+    conversion._ship(host, str(tmp_path), sys.executable)
+    assert host.puts == 1 and os.listdir(tmp_path) == ["store"]
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"run": "r", "work": str(tmp_path), "users": []}))
+    done = run(tmp_path, "state", "--plan", plan, "--json")
+    assert (done.returncode, done.stderr) == (0, "") and json.loads(done.stdout)["users"] == []
+
+
+def test_another_version_takes_its_place(tmp_path, monkeypatch):
+    host = Host()
+    conversion._ship(host, str(tmp_path), sys.executable)
+    monkeypatch.setattr(ship, "MAIN", b"print('other')\n")
+    conversion._ship(host, str(tmp_path), sys.executable)
+    assert host.puts == 2 and run(tmp_path).stdout == "other\n"
+
+
+def test_a_shipment_that_was_cut_short_is_made_again(tmp_path):
+    for name in ("store", "store.new"):
+        (tmp_path / name / "cutover").mkdir(parents=True)
+    (tmp_path / "store.pyz").write_bytes(b"PK")
+    conversion._ship(Host(), str(tmp_path), sys.executable)
+    assert run(tmp_path, "--help").returncode == 0 and os.listdir(tmp_path) == ["store"]
