@@ -4,16 +4,22 @@ The parameters are a copy of parameters/lab.yaml that a test may spoil and mend;
 """
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 import time
 
 import yaml
 from cutover import runbook, site
+from cutover.hosts import dns
+from cutover.lab import hosts as lab_hosts
+from cutover.lab import state
 from cutover.run import engine, folder
 
 RUNBOOK = [*runbook.ORDER, "rollback"]
 COMMAND_SECONDS = 300
+UNITS = {"mailboxold": ["sendmail", "xinetd", "stunnel4"], "mailboxvm": ["sendmail", "dovecot"]}
 
 
 class Killed(BaseException):
@@ -144,3 +150,76 @@ def eventually(question, seconds=30):
     while not (answer := question()) and time.monotonic() < until:
         time.sleep(0.05)
     return answer
+
+
+# -- the world as it is
+
+
+def dig(server):
+    """Where a name server says that the users' name leads: ("A" or "CNAME", values)."""
+    asked = dns.Server(server, lab_hosts.HOSTS[server].address)
+    rrset = asked.lookup("mailbox.lab.test", "CNAME") or asked.lookup("mailbox.lab.test", "A")
+    return rrset.type, rrset.values
+
+
+def service_of(lab):
+    """What a rollback has to bring back: routing to the byte, units, names."""
+    return {
+        "userdb": {name: lab.run(name, ["cat", "/etc/mail/userdb"]).stdout for name in ("postino3", "postino4")},
+        "map": {name: lab.run(name, ["makemap", "-u", "btree", "/etc/mail/userdb.db"]).stdout
+                for name in ("postino3", "postino4")},
+        "units": {name: lab.run(name, ["systemctl", "show", "--property=ActiveState,UnitFileState", *units]).stdout
+                  for name, units in UNITS.items()},
+        "alias": {name: dig(name) for name in ("ns1", "ns2")},
+    }
+
+
+# -- processes
+
+
+def processes(wanted):
+    """`{pid}` of the processes that a function of (pid, command line in bytes) wants."""
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as line:
+                if wanted(int(pid), line.read()):
+                    found.add(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+def on_host(name):
+    """Whether a process runs on a host of this lab, and on no other's: a function of its pid."""
+    space = os.readlink(f"/proc/{state.read()['hosts'][name]['leader']}/ns/net")
+    return lambda pid: os.readlink(f"/proc/{pid}/ns/net") == space
+
+
+def converters():
+    """The converter's processes on this lab's mailboxvm."""
+    there = on_host("mailboxvm")
+    return processes(lambda pid, line: b"/store/__main__.py" in line and there(pid))
+
+
+def descendants(top):
+    """A process and all below it."""
+    parents = {}
+    for pid in processes(lambda pid, line: True):
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                parents[pid] = int(stat.read().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found = {top}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def kill(pids):
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue

@@ -18,38 +18,17 @@ import sys
 import nbformat
 import pytest
 from cutover import runbook, site
-from cutover.hosts import dns
 from cutover.lab import hosts as lab_hosts
-from cutover.lab import keys, manifest, state, store
+from cutover.lab import keys, manifest, store
 from cutover.run import folder, papermill, rehearse
-from night import COMMAND_SECONDS, Night, argv, eventually, program
+from night import COMMAND_SECONDS, Night, argv, converters, descendants, dig, eventually, kill, program, service_of
 
 pytestmark = pytest.mark.lab
-UNITS = {"mailboxold": ["sendmail", "xinetd", "stunnel4"], "mailboxvm": ["sendmail", "dovecot"]}
 MOST_CRASHES = 3        # in one step
-
-
-def dig(server):
-    """Where a name server says that the users' name leads: ("A" or "CNAME", values)."""
-    asked = dns.Server(server, lab_hosts.HOSTS[server].address)
-    rrset = asked.lookup("mailbox.lab.test", "CNAME") or asked.lookup("mailbox.lab.test", "A")
-    return rrset.type, rrset.values
 
 
 BEFORE = ("A", (lab_hosts.HOSTS["mailboxold"].address,))
 AFTER = ("CNAME", ("mailboxvm.lab.test.",))
-
-
-def service_of(lab):
-    """What a rollback has to bring back: routing to the byte, units, names."""
-    return {
-        "userdb": {name: lab.run(name, ["cat", "/etc/mail/userdb"]).stdout for name in ("postino3", "postino4")},
-        "map": {name: lab.run(name, ["makemap", "-u", "btree", "/etc/mail/userdb.db"]).stdout
-                for name in ("postino3", "postino4")},
-        "units": {name: lab.run(name, ["systemctl", "show", "--property=ActiveState,UnitFileState", *units]).stdout
-                  for name, units in UNITS.items()},
-        "alias": {name: dig(name) for name in ("ns1", "ns2")},
-    }
 
 
 def reads_on_mailboxold(user, name, count):
@@ -212,48 +191,6 @@ def test_a_notebook_that_did_not_come_to_its_end_is_never_green(night, tmp_path,
         night.step("stop-sendmail")
     if how == "killed":
         assert night.events("intent", "stop-imap") and not night.events("result", "stop-imap")
-
-
-def processes(wanted):
-    """`{pid}` of the processes that a function of (pid, command line in bytes) wants."""
-    found = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as line:
-                if wanted(int(pid), line.read()):
-                    found.add(int(pid))
-        except OSError:
-            continue
-    return found
-
-
-def converters():
-    """The converter's processes on this lab's mailboxvm, and on no other's."""
-    inside = os.readlink(f"/proc/{state.read()['hosts']['mailboxvm']['leader']}/ns/net")
-    return processes(lambda pid, line: b"convert-users" in line and os.readlink(f"/proc/{pid}/ns/net") == inside)
-
-
-def descendants(top):
-    """A process and all below it."""
-    parents = {}
-    for pid in processes(lambda pid, line: True):
-        try:
-            with open(f"/proc/{pid}/stat") as stat:
-                parents[pid] = int(stat.read().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    found = {top}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
-
-
-def kill(pids):
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 def test_killed_in_the_middle_of_the_conversion_the_same_command_goes_on(lab, night):

@@ -1,0 +1,637 @@
+"""The table of faults. Each is done to real servers, real processes and a real network, at a moment told by the run's journal.
+
+`CATALOGUE` holds them all. `Fault.when` is a key of MOMENTS, or "before": then the command finds it so when it begins.
+"""
+
+import collections.abc
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+from cutover import runbook
+from cutover.hosts import dns, lease
+from cutover.lab import keys, store
+from cutover.run import lease as run_lease
+from night import converters, descendants, eventually, kill
+
+STEPS = [*runbook.ORDER, "rollback"]
+
+# what an event of the journal is at these moments of a step; the scene holds how many changes are planned
+MOMENTS = {
+    "start": lambda event, changes: event["event"] == "step-begun",
+    "read": lambda event, changes: event["event"] == "probed" and event["when"] == "before",
+    "approved": lambda event, changes: event["event"] == "approved",
+    "middle": lambda event, changes: (event["event"] == "intent" and event["number"] == changes // 2
+                                      or changes == 0 and event["event"] == "planned"),
+    "last": lambda event, changes: event["event"] == "intent" and event["number"] == changes - 1,
+    "end": lambda event, changes: event["event"] == "applied",
+}
+AT_WORK = "at work"     # the converter has told its first user
+
+
+def nothing(scene):
+    """No healing is needed: a process that was killed is gone, a host that was rebooted is back."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One fault of one step.
+
+    `inject(scene)` does it and returns what it did, in words; "" when there was nothing to do it to. `heal(scene)` takes it
+    away once the command has ended. `says`: what the command must say when it stops (a regular expression), None where
+    nobody is left to speak. `ends`: "stops", the command must not pass, and passes when it is given again; "rides", it must
+    pass; "either", which depends on some milliseconds; "back", it must not pass, and a rollback must.
+    """
+
+    name: str
+    step: str
+    when: str
+    inject: collections.abc.Callable
+    heal: collections.abc.Callable = nothing
+    says: str | None = ""
+    ends: str = "stops"
+    ground: str = ""
+    by: str = "cutover"     # or "papermill": the notebook under plain papermill
+
+
+# -- SIGKILL of what the night runs in
+
+
+def kill_control(scene):
+    kill({scene.runner.pid})
+    return "SIGKILL of the process `cutover run`"
+
+
+def kill_papermill(scene):
+    kill({scene.runner.pid})
+    return "SIGKILL of the process `papermill`"
+
+
+def kill_kernel(scene):
+    found = eventually(scene.kernels, 5)
+    kill(found)
+    return "SIGKILL of the notebook's kernel" if found else ""
+
+
+def kill_all(scene):
+    kill(descendants(scene.runner.pid))
+    return "SIGKILL of the command, the kernel and all else on this side"
+
+
+def kill_sessions(scene):
+    found = eventually(scene.sessions, 3)
+    kill(found)
+    return f"SIGKILL of {len(found)} sshd processes of the operator" if found else ""
+
+
+def kill_converter(scene):
+    found = eventually(converters, 10)
+    kill(found)
+    return f"SIGKILL of {len(found)} processes of the converter" if found else ""
+
+
+KERNEL_DIED = r"did not pass\. .*([Kk]ernel died|DeadKernel|killed kernel)"
+LINK_LOST = r"the link was lost .* while running: .*UNKNOWN: look at the host|no ssh at |sshd? .*closed"
+NO_RESULT = r"ended without a result: it was killed, or the host went down.*Run this step again"
+
+KILLS = {
+    "control": (kill_control, {"says": None}),
+    "papermill": (kill_papermill, {"says": None, "by": "papermill"}),
+    "kernel": (kill_kernel, {"says": KERNEL_DIED}),
+    "sshd": (kill_sessions, {"says": LINK_LOST, "ends": "either"}),
+    "all": (kill_all, {"says": None}),
+}
+
+
+def kills():
+    """SIGKILL of each target in each step's start, middle and end."""
+    for target, (inject, more) in KILLS.items():
+        for when in ("start", "middle", "end"):
+            for step in STEPS:
+                if not (target == "papermill" and step == "rollback" or target == "all" and when != "middle"):
+                    yield Fault(f"kill-{target}-{step}-{when}", step, when, inject, **more)
+    for step in ("presync", "convert"):
+        for when, moment in (("start", "middle"), ("middle", AT_WORK)):
+            yield Fault(f"kill-converter-{step}-{when}", step, moment, kill_converter, says=NO_RESULT, ends="either")
+
+
+# -- hosts and their network
+
+
+def reboot(host):
+    def inject(scene):
+        scene.lab.reboot(host, hard=True)
+        return f"the plug of {host} pulled, and put back"
+    return inject
+
+
+def cut(host, seconds):
+    def inject(scene):
+        scene.cut(host, seconds)
+        return f"the link to {host} cut for {seconds} s"
+
+    def heal(scene):
+        time.sleep(max(0, seconds - (time.monotonic() - scene.injected)))
+    return {"inject": inject, "heal": heal}
+
+
+REBOOTS = [
+    ("ns1", "dns-rename", "middle"), ("ns2", "switch-alias", "middle"), ("postino3", "dual-delivery", "middle"),
+    ("postino4", "restore-sendmail", "middle"), ("mailboxold", "stop-imap", "middle"), ("mailboxvm", "stop-imap", "end"),
+    ("mailboxold", "stop-sendmail", "middle"), ("mailboxvm", "presync", AT_WORK), ("mailboxvm", "convert", AT_WORK),
+    ("mailboxold", "verify", "start"), ("mailboxvm", "verify", "start"), ("mailboxvm", "restore-imap", "end"),
+    ("mailboxvm", "production-test", "middle"), ("sanbackup", "convert", "middle"), ("mailboxvm", "rollback", "middle"),
+    ("mailboxold", "rollback", "end"), ("ns1", "rollback", "start"),
+]
+REBOOT_SAID = (f"{LINK_LOST}|{NO_RESULT}|no answer from|refused|Connection|did not pass|does not|timed out|no SMTP answer|"
+               "cannot be used")
+CUTS = [("mailboxvm", "presync", AT_WORK), ("mailboxvm", "convert", AT_WORK), ("mailboxold", "verify", "start"),
+        ("postino3", "dual-delivery", "middle"), ("ns1", "dns-rename", "middle"), ("ns2", "switch-alias", "middle"),
+        ("mailboxold", "stop-imap", "middle"), ("mailboxvm", "rollback", "middle")]
+
+
+def hosts():
+    for host, step, when in REBOOTS:
+        yield Fault(f"reboot-{host}-{step}-{when.replace(' ', '-')}", step, when, reboot(host), says=REBOOT_SAID, ends="either")
+    for host, step, when in CUTS:
+        yield Fault(f"link-cut-{host}-{step}", step, when, **cut(host, 8), says=f"{LINK_LOST}|no answer from", ends="either")
+
+
+# -- what is broken on a host, and mended
+
+
+def script(host, there, back, what):
+    """A fault done and undone by a shell script of root's on a host."""
+    def inject(scene):
+        scene.sh(host, there)
+        return what
+
+    def heal(scene):
+        scene.sh(host, back)
+    return {"inject": inject, "heal": heal}
+
+
+def away(host, path):
+    return script(host, f"mv {path} {path}.away", f"mv {path}.away {path}", f"{path} of {host} moved away")
+
+
+def stopped(host, unit):
+    return script(host, f"systemctl stop {unit}", f"systemctl start {unit}", f"{unit} of {host} stopped")
+
+
+def lagging(scene):
+    scene.sh("ns2", "ip route add blackhole 10.77.0.11")
+    return "ns2 cannot reach ns1, so no transfer comes"
+
+
+def following_again(scene):
+    scene.sh("ns2", "ip route del blackhole 10.77.0.11; systemctl restart named")
+    primary, secondary = dns.Server("ns1", "10.77.0.11", timeout=1), dns.Server("ns2", "10.77.0.12", timeout=1)
+
+    def equal():
+        try:
+            return primary.serial("lab.test") == secondary.serial("lab.test")
+        except dns.DnsError:
+            return False
+
+    assert eventually(equal)
+
+
+def by_hand(scene, was, now):
+    """Somebody else changes where the users' name leads."""
+    scene.sh("ns1", "true")
+    server = dns.Server("ns1", "10.77.0.11")
+    server.update(dns.Update("lab.test", [("exists", "mailbox.lab.test", "CNAME", [was])], [("mailbox.lab.test", "CNAME")],
+                             [("mailbox.lab.test", 5, "CNAME", now)]), dns.Key.load(keys.TSIG_KEY))
+
+
+def alias_by_hand(scene):
+    by_hand(scene, "mailboxold.lab.test.", "sanbackup.lab.test.")
+    return "somebody points mailbox elsewhere after the plan was approved"
+
+
+def alias_put_right(scene):
+    by_hand(scene, "sanbackup.lab.test.", "mailboxold.lab.test.")
+
+
+REFUSING = ("sed -i 's/grant/deny/' /etc/bind/named.conf && systemctl restart named",
+            "sed -i 's/deny/grant/' /etc/bind/named.conf && systemctl restart named")
+NAMES = [
+    Fault("named-down-dns-rename", "dns-rename", "before", **stopped("ns1", "named"), says="ns1: no answer from 10.77.0.11"),
+    Fault("named-down-at-the-update", "dns-rename", "approved", **stopped("ns1", "named"), says="ns1: no answer from 10.77.0.11"),
+    Fault("named-refuses-the-update", "dns-rename", "before", **script("ns1", *REFUSING, "ns1 refuses every update"),
+          says="ns1: refused .*update|REFUSED"),
+    Fault("secondary-lags-dns-rename", "dns-rename", "read", lagging, following_again,
+          says=r"ns1 took the update .*ns2 still serves the older zone"),
+    Fault("secondary-lags-switch-alias", "switch-alias", "read", lagging, following_again,
+          says=r"ns1 took the update .*ns2 still serves the older zone"),
+    Fault("secondary-lags-rollback", "rollback", "read", lagging, following_again,
+          says=r"ns1 took the update .*ns2 still serves the older zone"),
+    Fault("secondary-down-switch-alias", "switch-alias", "before", **stopped("ns2", "named"),
+          says="ns2: no answer from 10.77.0.12"),
+    Fault("named-down-rollback", "rollback", "before", **stopped("ns1", "named"), says="ns1: no answer from 10.77.0.11"),
+    Fault("alias-changed-by-hand", "switch-alias", "approved", alias_by_hand, alias_put_right,
+          says="is an alias of sanbackup.lab.test on ns1, expected an alias of mailboxold|approval is void"),
+]
+
+
+# -- mail
+
+
+STUCK = "anna@sanbackup.lab.test"       # sanbackup takes no mail
+
+
+def stuck_mail(host):
+    def inject(scene):
+        scene.on(host, "sendmail", "-Am", "-odq", "-f", "anna@elsewhere.test", STUCK, input="Subject: stuck\n\nHere.\n")
+        return f"a message that cannot be delivered in the queue of {host}"
+
+    def heal(scene):
+        empty = f"rm -f /var/spool/mqueue/?f*; sleep 1; mailq | grep -c {STUCK}"
+        assert eventually(lambda: scene.on(host, "sh", "-c", empty, check=False).strip() == "0")
+    return {"inject": inject, "heal": heal}
+
+
+def hanging_delivery(scene):
+    scene.sh("mailboxold", "mkfifo /run/hang; sleep 600 > /run/hang & "
+             "exec setsid procmail -d alice < /run/hang > /dev/null 2>&1 &")
+    return "a delivery to alice hangs on mailboxold: its procmail waits for its message"
+
+
+def hang_up(scene):
+    scene.sh("mailboxold", "fuser -sk /run/hang || pkill -x procmail; rm -f /run/hang", check=False)
+
+
+def userdb_by_hand(scene):
+    scene.sh("postino4", r"printf 'zita:maildrop\tzita@mailbox.lab.test\n' >> /etc/mail/userdb")
+    return "somebody adds an entry to userdb of postino4 after the plan was approved"
+
+
+def userdb_put_right(scene):
+    scene.sh("postino4", "sed -i '/^zita:/d' /etc/mail/userdb")
+
+
+MAIL_DISK = ("cp -a /etc/mail /run/mail && mount -t tmpfs -o size=%s mail /etc/mail && cp -a /run/mail/. /etc/mail && "
+             "{ head -c 100M /dev/zero > /etc/mail/filler || true; }")
+MAIL_DISK_BACK = "rm /etc/mail/filler && cp -a /etc/mail/userdb* /run/mail/ && umount /etc/mail && cp -a /run/mail/. /etc/mail/"
+SENDMAIL_BROKEN = ("cp -p /etc/mail/sendmail.cf /run/ && echo 'Xbroken, P=/none' >> /etc/mail/sendmail.cf",
+                   "cp -p /run/sendmail.cf /etc/mail/")
+MAKEMAP_DIES = (r"""mv /usr/sbin/makemap /usr/sbin/makemap.away
+printf '#!/bin/sh\n[ $1 = -u ] && exec /usr/sbin/makemap.away "$@"\necho no room >&2; exit 75\n' > /usr/sbin/makemap
+chmod 755 /usr/sbin/makemap""", "mv /usr/sbin/makemap.away /usr/sbin/makemap")
+MAIL = [
+    Fault("makemap-missing", "dual-delivery", "read", **away("postino4", "/usr/sbin/makemap"),
+          says="postino4: .*makemap.*not found|approval is void"),
+    Fault("makemap-dies", "dual-delivery", "read", **script("postino4", *MAKEMAP_DIES, "makemap on postino4 fails to write"),
+          says="postino4: status 75 from: makemap"),
+    Fault("userdb-changed-by-hand", "dual-delivery", "approved", userdb_by_hand, userdb_put_right, says="approval is void"),
+    Fault("disk-full-mx", "dual-delivery", "read", **script("postino4", MAIL_DISK % "5m", MAIL_DISK_BACK,
+          "the disk with /etc/mail of postino4 is full"), says="postino4: .*[Nn]o space left"),
+    Fault("queue-stuck-dual-delivery", "dual-delivery", "read", **stuck_mail("postino3"),
+          says=f"after 20 s 1 of \\d+ queued messages are not delivered: postino3: .*{STUCK}"),
+    Fault("queue-stuck-stop-sendmail", "stop-sendmail", "read", **stuck_mail("mailboxold"),
+          says=f"after 20 s 1 of \\d+ queued messages are not delivered: mailboxold: .*{STUCK}"),
+    Fault("queue-stuck-restore-sendmail", "restore-sendmail", "read", **stuck_mail("postino4"),
+          says=f"after 20 s 1 of \\d+ queued messages are not delivered: postino4: .*{STUCK}"),
+    Fault("queue-stuck-rollback", "rollback", "read", **stuck_mail("postino3"),
+          says=f"after 20 s 1 of \\d+ queued messages are not delivered: postino3: .*{STUCK}"),
+    Fault("delivery-hangs", "stop-sendmail", "read", hanging_delivery, hang_up,
+          says=r"mailboxold: after 20 s these still deliver: procmail \d+"),
+    Fault("sendmail-does-not-start", "restore-sendmail", "before", **script("mailboxvm", *SENDMAIL_BROKEN,
+          "sendmail.cf of mailboxvm is broken"), says="mailboxvm: (sendmail does not start|after `systemctl)"),
+    Fault("sendmail-does-not-start-rollback", "rollback", "before", **script("mailboxold",
+          SENDMAIL_BROKEN[0] + "; systemctl stop sendmail; systemctl mask sendmail", SENDMAIL_BROKEN[1],
+          "sendmail of mailboxold is off, and its sendmail.cf broken"),
+          says="mailboxold: (sendmail does not start|after `systemctl)|Do all mail services of mailboxold run"),
+    Fault("mx-down", "production-test", "before", **stopped("postino4", "sendmail"), says="postino4: no SMTP answer"),
+]
+
+
+# -- reading
+
+
+def live_session(scene):
+    """A client that is logged in, and whose imapd does not react."""
+    scene.held = __import__("imaplib").IMAP4("10.77.0.15")
+    scene.held.login("alice", (keys.SECRETS / "alice").read_text())
+    found = eventually(lambda: scene.mail_processes("mailboxold", b"imapd"), 5)
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
+    return "a client is logged in, and its imapd is stopped by SIGSTOP"
+
+
+def started_by_hand(host, unit):
+    def inject(scene):
+        scene.sh(host, f"systemctl unmask {unit}; systemctl start {unit}")
+        return f"somebody starts {unit} of {host}"
+    return inject
+
+
+def listener(scene):
+    """Something else has taken the port."""
+    scene.sh("mailboxvm", "setsid python3 -c 'import socket, time; s = socket.socket(); s.setsockopt(1, 2, 1); "
+             "s.bind((\"0.0.0.0\", 993)); s.listen(); open(\"/run/listener\", \"w\").write(str(__import__(\"os\").getpid())); "
+             "time.sleep(600)' > /dev/null 2>&1 &")
+    eventually(lambda: (scene.root("mailboxvm") / "run/listener").exists())
+    return "another program listens on port 993 of mailboxvm"
+
+
+def listener_gone(scene):
+    scene.sh("mailboxvm", "kill $(cat /run/listener); rm /run/listener; systemctl stop dovecot")
+
+
+READING = [
+    Fault("session-does-not-end", "stop-imap", "before", live_session, ends="rides"),
+    Fault("service-started-by-hand", "stop-imap", "end", started_by_hand("mailboxold", "xinetd"), ends="either",
+          says="Are the IMAP services of mailboxold stopped"),
+    Fault("sudo-revoked", "stop-imap", "approved", **away("mailboxold", "/etc/sudoers.d/operator"),
+          says=r"mailboxold: sudo -n refused .*operator needs a NOPASSWD rule"),
+    Fault("dovecot-does-not-start", "restore-imap", "before", **script("mailboxvm",
+          "echo 'no_such_setting = yes' > /etc/dovecot/conf.d/99-broken.conf", "rm /etc/dovecot/conf.d/99-broken.conf",
+          "Dovecot's configuration is broken"), says="mailboxvm: dovecot does not start.*no_such_setting"),
+    Fault("port-taken", "restore-imap", "before", listener, listener_gone,
+          says="mailboxvm: (dovecot does not start|after `systemctl).*Address already in use"),
+    Fault("certificate-missing", "restore-imap", "before", **away("mailboxvm", "/etc/ssl/lab/cert.pem"),
+          says="mailboxvm: (dovecot does not start|after `systemctl).*cert.pem"),
+    Fault("procmail-missing", "production-test", "before", **away("mailboxvm", "/usr/bin/procmail"),
+          says="is in no folder of alice after .* s. `mailq`"),
+    Fault("old-imapd-missing", "verify", "before", **away("mailboxold", "/usr/sbin/imapd"), says="Can alice's mail be read"),
+]
+
+
+# -- the conversion
+
+
+def full(what, room):
+    """The new store's file system has only that much room."""
+    def inject(scene):
+        scene.sh("mailboxvm", f"mount -o remount,{what}={room} /var/imap")
+        return f"the new store's file system is bounded to {what}={room}"
+
+    def heal(scene):
+        scene.sh("mailboxvm", "mount -o remount,size=400m,nr_inodes=200000 /var/imap")
+    return {"inject": inject, "heal": heal, "ground": "small-disk"}
+
+
+def spoil_mailbox(scene):
+    path = store.home("bruno") / "mail/sent-mail"
+    scene.kept = path.read_bytes()
+    path.write_bytes(scene.kept[:-100])
+    return "bruno's sent-mail loses its last 100 bytes"
+
+
+def mend_mailbox(scene):
+    (store.home("bruno") / "mail/sent-mail").write_bytes(scene.kept)
+
+
+def unreadable_mailbox(scene):
+    (store.home("carla") / "mail/sent-mail").chmod(0)
+    return "carla's sent-mail is not readable"
+
+
+def readable_again(scene):
+    (store.home("carla") / "mail/sent-mail").chmod(0o600)
+
+
+def lose_message(scene):
+    scene.sh("mailboxvm", "file=$(ls /var/imap/teresa/cur/* | head -1); echo \"$file\" > /run/lost; mv \"$file\" /var/imap/held")
+    return "a converted message of teresa vanishes"
+
+
+def message_back(scene):
+    scene.sh("mailboxvm", "mv /var/imap/held \"$(cat /run/lost)\"")
+
+
+def alter_message(scene):
+    scene.sh("mailboxvm", "file=$(ls /var/imap/teresa/cur/* | head -1); echo \"$file\" > /run/altered; "
+             "cp -p \"$file\" /run/whole; tr e a < /run/whole > \"$file\"; touch -r /run/whole \"$file\"")
+    return "the text of a converted message of teresa changes"
+
+
+def message_whole(scene):
+    scene.sh("mailboxvm", "cp -p /run/whole \"$(cat /run/altered)\"")
+
+
+def lease_held(scene):
+    from cutover.hosts import Hosts
+
+    holder = {"owner": "anna", "host": "elsewhere", "boot": "x", "pid": 1, "started": 1, "since": "2026-01-01T00:00:00+00:00",
+              "run": "another", "token": "anothertoken"}
+    with Hosts(scene.night.site) as reached:
+        lease.ask(reached, "mailboxvm", run_lease.place(scene.night.site), "take", token="anothertoken", holder=holder)
+    return "another operator holds the lease"
+
+
+def lease_free(scene):
+    from cutover.hosts import Hosts
+
+    with Hosts(scene.night.site) as reached:
+        lease.ask(reached, "mailboxvm", run_lease.place(scene.night.site), "release", token="anothertoken")
+
+
+def user_deleted(host, user="zoe"):
+    def inject(scene):
+        scene.sh(host, f"getent passwd {user} > /run/{user}.passwd; cp -p /etc/passwd /run/passwd.kept; "
+                 f"cp -p /etc/shadow /run/shadow.kept; cp -p /etc/group /run/group.kept; cp -p /etc/gshadow /run/gshadow.kept; "
+                 f"userdel {user}")
+        return f"the user {user} is deleted on {host}"
+
+    def heal(scene):
+        scene.sh(host, "for file in passwd shadow group gshadow; do cp -p /run/$file.kept /etc/$file; done")
+    return {"inject": inject, "heal": heal}
+
+
+def parameters_changed(scene):
+    scene.night.values["limits"] = {**scene.night.values["limits"], "clock": 3.0}
+    scene.night.write()
+    return "the parameters change between two steps"
+
+
+def parameters_spoilt(scene):
+    text = scene.night.file.read_text()
+    scene.night.file.write_text(text.replace("alias: mailbox\n", "alais: mailbox\n"))
+    return "a typing error comes into the parameters"
+
+
+def parameters_mended(scene):
+    scene.night.write()
+
+
+OLD_GONE = ("mount -t tmpfs none /srv/mailboxold/home", "umount /srv/mailboxold/home")
+CONVERSION = [
+    Fault("disk-full-presync", "presync", "read", **full("size", "24m"), says="[Nn]o space left"),
+    Fault("inodes-out-presync", "presync", "read", **full("nr_inodes", "2500"), says="[Nn]o space left|inode"),
+    Fault("disk-full-convert", "convert", "read", **full("size", "24m"), says="[Nn]o space left"),
+    Fault("inodes-out-convert", "convert", "read", **full("nr_inodes", "2500"), says="[Nn]o space left|inode"),
+    Fault("disk-full-delivery", "restore-sendmail", "before", **full("size", "1k"), says="Mend the cause it names|stay",
+          ends="either"),
+    Fault("mailbox-cut-short", "convert", "before", spoil_mailbox, mend_mailbox,
+          says="bruno: .*sent-mail at byte .*old_store.salvage"),
+    Fault("mailbox-unreadable", "convert", "before", unreadable_mailbox, readable_again,
+          says=r"carla: .*its user \(uid 2003\) may not read it"),
+    Fault("old-mail-unmounted", "convert", "before", **script("mailboxvm", *OLD_GONE, "the old mail is not mounted on mailboxvm"),
+          says="mount|old mail|not there"),
+    Fault("old-mail-unmounted-presync", "presync", "before", **script("mailboxvm", *OLD_GONE,
+          "the old mail is not mounted on mailboxvm"), says="mount|old mail|not there"),
+    Fault("old-mail-unmounted-in-mid-convert", "convert", "middle", **script("mailboxvm", *OLD_GONE,
+          "the old mail is unmounted on mailboxvm while it is converted"), says="mount|old mail|not there|gone", ends="either"),
+    Fault("python-missing", "convert", "before", **away("mailboxvm", "/usr/bin/python3"), says="mailboxvm: .*python3.*not found"),
+    Fault("user-deleted-new", "convert", "before", **user_deleted("mailboxvm"), says="zoe only on mailboxold"),
+    Fault("user-deleted-old", "convert", "before", **user_deleted("mailboxold"), says="zoe only on mailboxvm"),
+    Fault("user-deleted-after-approval", "convert", "approved", **user_deleted("mailboxvm"), says="zoe|approval is void"),
+    Fault("user-deleted-before-verify", "verify", "before", **user_deleted("mailboxold"), says="zoe"),
+    Fault("delivery-resumed-by-hand", "convert", "middle", started_by_hand("mailboxold", "sendmail"),
+          lambda scene: scene.sh("mailboxold", "systemctl stop sendmail; systemctl mask sendmail"), ends="either"),
+    Fault("lease-held", "convert", "before", lease_held, lease_free,
+          says=r"mailboxvm: another operator is at work: anna \(process 1 on elsewhere\)"),
+    Fault("lease-taken-in-mid-step", "stop-sendmail", "before", lease_held, lease_free, says="another operator is at work: anna"),
+    Fault("message-lost", "verify", "before", lose_message, message_back, says=r"Is teresa's mail the same on both sides"),
+    Fault("message-altered", "verify", "before", alter_message, message_whole, says=r"Is teresa's mail the same on both sides"),
+    Fault("parameters-changed", "verify", "before", parameters_changed, ends="rides"),
+    Fault("parameters-spoilt", "restore-sendmail", "before", parameters_spoilt, parameters_mended,
+          says="alais: unknown key"),
+]
+
+
+# -- this side
+
+
+def password_gone(scene):
+    (keys.SECRETS / "alice").rename(keys.SECRETS / "alice.away")
+    return "the file with the test user's password is gone"
+
+
+def password_back(scene):
+    (keys.SECRETS / "alice.away").rename(keys.SECRETS / "alice")
+
+
+def key_gone(path):
+    def inject(scene):
+        path.rename(path.with_suffix(".away"))
+        return f"{path.name} is gone on this side"
+
+    def heal(scene):
+        path.with_suffix(".away").rename(path)
+    return {"inject": inject, "heal": heal}
+
+
+def torn_line(scene):
+    with (scene.night.run_dir / "journal.jsonl").open("ab") as journal:
+        journal.write(b'{"attempt": 1, "event": "inte')
+    return "the journal ends in half a line, as after a power cut"
+
+
+def run_disk_full(scene):
+    """The run's folder lies on a disk of its own, which fills up."""
+    path = scene.night.run_dir
+    shutil.copytree(path, path.with_name("kept"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=0700", "run", path], check=True)
+    shutil.copytree(path.with_name("kept"), path, dirs_exist_ok=True)
+    with (path / "filler.lock").open("wb") as filler:
+        try:
+            while True:
+                filler.write(bytes(4096))
+                filler.flush()
+        except OSError:
+            pass
+    return "the disk with the run's folder is full"
+
+
+def run_disk_free(scene):
+    path = scene.night.run_dir
+    (path / "filler.lock").unlink()
+    shutil.rmtree(path.with_name("kept"))
+    shutil.copytree(path, path.with_name("kept"))
+    subprocess.run(["umount", path], check=True)
+    shutil.copytree(path.with_name("kept"), path, dirs_exist_ok=True)
+    shutil.rmtree(path.with_name("kept"))
+
+
+def evidence_gone(scene):
+    facts = [event for event in scene.night.run.journal.events() if event["event"] == "probed" and event["step"] == "verify"]
+    scene.kept = scene.night.run_dir / facts[-1]["facts"]
+    scene.kept.rename(scene.kept.with_suffix(".away"))
+    return "the facts on which the last verify rests are gone from the run's folder"
+
+
+def evidence_back(scene):
+    scene.kept.with_suffix(".away").rename(scene.kept)
+
+
+CLOCK_SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sys/time.h>
+#include <time.h>
+static const long ahead = 3600;
+int clock_gettime(clockid_t id, struct timespec *at) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int rc = real(id, at);
+    if (!rc && id == CLOCK_REALTIME) at->tv_sec += ahead;
+    return rc;
+}
+int gettimeofday(struct timeval *restrict at, void *restrict zone) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    at->tv_sec = now.tv_sec; at->tv_usec = now.tv_nsec / 1000;
+    return 0;
+}
+time_t time(time_t *at) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (at) *at = now.tv_sec;
+    return now.tv_sec;
+}
+"""
+
+
+def wrong_clock(scene):
+    """All new processes of mailboxvm see a clock that is an hour ahead: no time namespace shifts CLOCK_REALTIME."""
+    place = scene.night.file.parent
+    (place / "clock.c").write_text(CLOCK_SHIM)
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", place / "clock.so", place / "clock.c", "-ldl"], check=True)
+    shutil.copy(place / "clock.so", scene.root("mailboxvm") / "usr/lib/clock.so")
+    scene.sh("mailboxvm", "chmod 755 /usr/lib/clock.so; echo /usr/lib/clock.so > /etc/ld.so.preload")
+    return "the clock of mailboxvm is an hour ahead, for every process begun since"
+
+
+def right_clock(scene):
+    scene.sh("mailboxvm", "rm /etc/ld.so.preload")
+
+
+THIS_SIDE = [
+    Fault("wrong-clock", "preflight", "before", wrong_clock, right_clock, says="clock"),
+    Fault("host-down", "preflight", "before", lambda scene: scene.lab.stop("postino4") or "postino4 is switched off",
+          lambda scene: scene.lab.up(), says="postino4: no ssh at 10.77.0.14 port 22: "),
+    Fault("known-hosts-missing", "preflight", "before", **key_gone(keys.KNOWN_HOSTS), says="cannot read the host keys in "),
+    Fault("tsig-key-missing", "dns-rename", "approved", **key_gone(keys.TSIG_KEY), says="TSIG key file .*: No such file"),
+    Fault("password-missing", "production-test", "before", password_gone, password_back, says="alice: No such file or directory"),
+    Fault("journal-torn", "stop-sendmail", "before", torn_line, ends="rides"),
+    Fault("disk-full-this-side", "convert", "before", run_disk_full, run_disk_free, says="[Nn]o space left"),
+    Fault("evidence-gone", "switch-alias", "before", evidence_gone, evidence_back,
+          says="the facts of the last verify cannot be used"),
+]
+
+CATALOGUE = [*kills(), *hosts(), *NAMES, *MAIL, *READING, *CONVERSION, *THIS_SIDE]
+assert len({fault.name for fault in CATALOGUE}) == len(CATALOGUE)
+
+
+def told(fault):
+    """A fault as data, for the table of outcomes."""
+    return {"name": fault.name, "step": fault.step, "when": fault.when, "by": fault.by, "ground": fault.ground}
+
+
+def planned_changes(line, changes):
+    """How many changes the attempt has planned, from its journal."""
+    return len(line["changes"]) if line["event"] == "planned" else changes
+
+
+def parse(data):
+    """Whole lines of a journal's bytes → events, and the bytes used."""
+    end = data.rfind(b"\n") + 1
+    return [json.loads(line) for line in data[:end].splitlines()], end

@@ -1,0 +1,49 @@
+"""Which faults happen in which night: in the order of the steps, and at most one of a step that passes only once."""
+
+import fnmatch
+import os
+
+from catalogue import CATALOGUE, STEPS
+
+AGAIN = ("preflight", "presync", "verify")      # pass as often as they are asked for
+CI = ("kill-control-convert-middle", "kill-kernel-dns-rename-middle", "kill-sshd-stop-imap-middle", "makemap-dies",
+      "disk-full-this-side", "delivery-hangs", "message-lost", "sendmail-does-not-start", "secondary-down-switch-alias",
+      "port-taken", "kill-control-rollback-middle")
+FORWARD, BACK = "forward", "back"
+
+
+def chosen():
+    """By CUTOVER_FAULTS: unset, the short selection; "all"; "K/N", every N-th night of all from the K-th on; or names, with *."""
+    wanted = os.environ.get("CUTOVER_FAULTS", "")
+    if not wanted:
+        return pack([fault for fault in CATALOGUE if fault.name in CI])
+    if wanted == "all":
+        return pack(CATALOGUE)
+    if "/" in wanted:
+        part, of = map(int, wanted.split("/"))
+        return {number: night for number, night in pack(CATALOGUE).items() if number % of == part - 1}
+    return pack([fault for fault in CATALOGUE if any(fnmatch.fnmatchcase(fault.name, each) for each in wanted.split(","))])
+
+
+def pack(faults):
+    """`{number: [Fault…]}`, each night in the order of the steps; a kill's target and moment make a night."""
+    nights = []
+    for fault in sorted(faults, key=lambda each: STEPS.index(each.step)):
+        for night in nights:
+            taken = any(each.step == fault.step and fault.step not in AGAIN for each in night)
+            if night[0].ground == fault.ground and not taken:
+                night.append(fault)
+                break
+        else:
+            nights.append([fault])
+    return dict(enumerate(nights))
+
+
+def items(nights):
+    """`[(night, Fault | FORWARD | BACK)]`: after the faults the night goes to its end, and back when a fault is in going back."""
+    found = []
+    for number, night in nights.items():
+        ahead = [fault for fault in night if fault.step != "rollback"]
+        back = [fault for fault in night if fault.step == "rollback"]
+        found += [(number, each) for each in [*ahead, FORWARD, *back, *([BACK] if back else [])]]
+    return found

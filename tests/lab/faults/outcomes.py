@@ -1,0 +1,117 @@
+"""What came of each fault: one JSON file a fault in runs/faults/, and docs/faults.md made from them.
+
+    python tests/lab/faults/outcomes.py [DIR…]      writes docs/faults.md from runs/faults/, or from what several runs left
+"""
+
+import collections
+import datetime
+import json
+import sys
+from pathlib import Path
+
+from cutover import runbook, secrets, site
+
+PLACE = site.PROJECT / "runs/faults"
+PAGE = site.PROJECT / "docs/faults.md"
+MOMENTS = ("start", "middle", "end")
+HOW = {"stopped": "stopped; passed when given again", "rode": "passed all the same", "none": "nothing to do it to",
+       "back": "stopped; rolled back"}
+
+
+def keep(name, **what):
+    PLACE.mkdir(parents=True, exist_ok=True)
+    what = {"name": name, "date": datetime.date.today().isoformat(), **secrets.redact_value(what)}
+    (PLACE / f"{name}.json").write_text(json.dumps(what, indent=1, sort_keys=True) + "\n")
+
+
+def read(places):
+    found = {}
+    for place in places:
+        for path in sorted(Path(place).glob("*.json")):
+            one = json.loads(path.read_text())
+            found[one["name"]] = one
+    return found
+
+
+def page(found):
+    """docs/faults.md as text."""
+    faults = {name: each for name, each in found.items() if each.get("kind") == "fault"}
+    kills = {name: each for name, each in faults.items() if name.startswith("kill-") and not name.startswith("kill-converter")}
+    lines = ["# Faults and what came of them", "", _intro(found, faults), ""]
+    lines += ["## SIGKILL at each step's start, middle and end", "", _legend(), "", *_matrix(kills), ""]
+    lines += ["## Everything else", "", "| fault | step, when | what it said | outcome | s |", "|---|---|---|---|---|"]
+    for name, each in sorted(faults.items(), key=lambda item: (_place(item[1]["step"]), item[0])):
+        if name not in kills:
+            lines.append(f"| {name}: {_cell(each['did'])} | {each['step']}, {each['when']} | {_cell(each['said'])} | "
+                         f"{HOW[each['outcome']]}{'' if each['passed'] else ' **FAILED**'} | {each['seconds']:.0f} |")
+    for kind, title, function in (("converter", "SIGKILL of the converter at random points", _converter),
+                                  ("rollback", "Rollback from each step, with traffic", _rollbacks)):
+        some = [each for each in found.values() if each.get("kind") == kind]
+        if some:
+            lines += ["", f"## {title}", "", *function(some)]
+    return "\n".join(lines) + "\n"
+
+
+def _intro(found, faults):
+    nights = [each for each in found.values() if each.get("kind") == "night"]
+    dates = sorted({each["date"] for each in found.values()})
+    failed = [name for name, each in faults.items() if not each["passed"]]
+    accepted = sum(each["accepted"] for each in nights)
+    wrong = f", not so: {', '.join(failed)}" if failed else ""
+    return f"""Made by `CUTOVER_FAULTS=all ./cutover test tests/lab/faults` ({', '.join(dates)}): {len(faults)} faults,
+{len(faults) - len(failed)} as they should be{wrong}. Each was done to the lab's real servers and processes, at a moment told by
+the run's journal. After each the same command was given again, and routing, services, names and every converted message (folder,
+UID, flags, date, bytes) were compared with those of an undisturbed night at the same step. {len(nights)} nights went on to their
+end: mail verified equal on both sides, {accepted} messages sent while faults happened, each there exactly once, and `cutover
+record verify` passed."""
+
+
+def _legend():
+    return ("`r`: the command stopped or died, and passed when it was given again; `p`: it passed all the same; `·`: there was "
+            "nothing of the kind at that moment; **F**: not as it should be. Three letters: start, middle, end.")
+
+
+def _matrix(kills):
+    targets = [target for target in ("control", "papermill", "kernel", "sshd", "all") if any(
+        name.startswith(f"kill-{target}-") for name in kills)]
+    shown = collections.defaultdict(dict)
+    for each in kills.values():
+        target = each["name"].split("-")[1]
+        letter = {"stopped": "r", "rode": "p", "none": "·"}[each["outcome"]] if each["passed"] else "**F**"
+        shown[each["step"], target][each["when"]] = letter
+    titles = {"control": "`cutover run`", "papermill": "`papermill`", "kernel": "kernel", "sshd": "sshd sessions",
+              "all": "all of this side"}
+    yield "| step | " + " | ".join(titles[target] for target in targets) + " |"
+    yield "|---" * (len(targets) + 1) + "|"
+    for step in [*runbook.ORDER, "rollback"]:
+        cells = ["".join(shown[step, target].get(moment, " ") for moment in MOMENTS).strip() for target in targets]
+        yield f"| {step} | " + " | ".join(cells) + " |"
+
+
+def _converter(some):
+    yield "| seed | killed after | published when it died | half published | end state after the same command |"
+    yield "|---|---|---|---|---|"
+    for each in sorted(some, key=lambda one: one["number"]):
+        yield (f"| {each['seed']}/{each['number']} | {each['after']:.2f} s | {each['published']} of {each['users']} | "
+               f"{each['half']} | {'the same' if each['same'] else '**differs**'} |")
+
+
+def _rollbacks(some):
+    yield "| rolled back from | messages accepted | lost | double | acts of reading users | rollback's checks | s |"
+    yield "|---|---|---|---|---|---|---|"
+    for each in sorted(some, key=lambda one: _place(one["step"])):
+        yield (f"| {each['step']} | {each['accepted']} | {each['lost']} | {each['double']} | {each['acts']} | {each['checks']} | "
+               f"{each['seconds']:.0f} |")
+
+
+def _place(step):
+    return [*runbook.ORDER, "rollback"].index(step)
+
+
+def _cell(text):
+    return " ".join(str(text or "—").split()).replace("|", "\\|")[:260]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(read(sys.argv[1:] or [PLACE])))
+    print(PAGE)

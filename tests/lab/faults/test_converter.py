@@ -1,0 +1,100 @@
+"""SIGKILL of the converter at random points: no published Maildir is ever half, and the same command ends in the same state.
+
+With CUTOVER_FAULTS unset at a few points, with "all" at thirty. The points are drawn from a seed.
+"""
+
+import os
+import random
+import threading
+import time
+
+import outcomes
+import pytest
+import scene as scenes
+from cutover import errors, site
+from cutover.changes import conversion
+from cutover.hosts import Hosts, facts, mailboxes
+from cutover.lab import hosts as lab_hosts
+from cutover.lab import store
+from cutover.store import marker
+from night import converters, eventually, kill
+
+pytestmark = pytest.mark.lab
+NEW = "mailboxvm"
+SEED = 20
+POINTS = 30 if os.environ.get("CUTOVER_FAULTS") == "all" else 4
+ASKED = 3       # users whose mail Dovecot itself counts after a kill
+
+
+@pytest.fixture(scope="module")
+def hosts(lab):
+    with Hosts(site.load(site.PROJECT / "parameters/lab.yaml")) as opened:
+        yield opened
+
+
+def conversion_of(hosts, name):
+    plan = conversion.store_plan(hosts.site, name, facts.users(hosts, NEW), hosts.site.new_store.jobs)
+    return conversion.Convert(NEW, name, plan["work"], plan["jobs"], plan["users"])
+
+
+def trees():
+    return {user: scenes.tree(store.imap(user)) for user in lab_hosts.USERS}
+
+
+@pytest.fixture(scope="module")
+def whole(hosts):
+    """`(trees before, trees of a conversion that nothing disturbs, its seconds, {user: messages})`"""
+    before, change = trees(), conversion_of(hosts, "whole")
+    began = time.monotonic()
+    change.apply(hosts, lambda event: None)
+    seconds = time.monotonic() - began
+    after, counts = trees(), {user: counted(hosts, user) for user in lab_hosts.USERS}
+    change.inverse().apply(hosts, lambda event: None)
+    assert trees() == before != after
+    return before, after, seconds, counts
+
+
+def counted(hosts, user):
+    """A user's messages, as Dovecot counts them."""
+    with mailboxes.new_session(hosts, user) as reader:
+        return sum(len(reader.all(name)) for name, _, selectable in reader.folders("*") if selectable)
+
+
+@pytest.mark.parametrize("number", range(POINTS))
+def test_killed_at_a_random_point(hosts, whole, number):
+    before, after, seconds, counts = whole
+    rng = random.Random(SEED * 1000 + number)
+    point, alone = rng.uniform(0, seconds), rng.random() < 0.3
+    name = f"killed-{number}"
+    change, seen = conversion_of(hosts, name), {}
+
+    def strike():
+        assert eventually(converters, 20)
+        time.sleep(point)
+        found = sorted(converters())
+        kill([rng.choice(found)] if alone and found else found)
+        seen["killed"] = len(found[:1] if alone else found)
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    said = ""
+    try:
+        change.apply(hosts, lambda event: None)
+    except errors.CutoverError as error:
+        said = str(error)
+    striker.join()
+    assert not eventually(converters, 0)
+    published = [user for user in lab_hosts.USERS if (marker.read(os.fsencode(store.imap(user))) or {}).get("run") == name]
+    found = trees()
+    half = [user for user in lab_hosts.USERS if found[user] != (after if user in published else before)[user]]
+    asked = rng.sample(published, min(ASKED, len(published)))
+    half += [user for user in asked if counted(hosts, user) != counts[user]]
+    if len(published) < len(lab_hosts.USERS):
+        assert "Run this step again" in said or "run this step again" in said, said
+    change.apply(hosts, lambda event: None)
+    same = trees() == after and change.settled(hosts).done
+    outcomes.keep(name, kind="converter", seed=SEED, number=number, after=point, published=len(published),
+                  users=len(lab_hosts.USERS), half=len(half), same=same, said=said, killed=seen["killed"])
+    change.inverse().apply(hosts, lambda event: None)
+    assert not half, f"half published: {half}"
+    assert same
