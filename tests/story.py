@@ -3,8 +3,8 @@
 The notebooks' explain mode shows parameters/roma1/STEP.json. Its facts are those a rehearsal of the lab read, with the lab's
 names and addresses replaced by the example's. The board's explain mode shows the journal of the same night as it stood when
 verify had passed: the rehearsal's own events, shortened to what the board shows, with the example's names, date and people.
-Run it after a change of what a step's probe reads, on a run that was rolled back after production-test; then execute the
-notebooks again with tests/refresh_notebooks.py.
+Run it after a change of what a step's probe reads, on a run that was rolled back after backup; then execute the notebooks
+again with tests/refresh_notebooks.py.
 """
 
 import datetime
@@ -33,10 +33,23 @@ def main(run_dir):
         for event in events:
             if event["event"] == "probed" and event["step"] == name and event["when"] in facts:
                 facts[event["when"]] = event["facts"]
-        text = json.dumps({when: json.loads((run.path / path).read_bytes()) for when, path in facts.items()},
-                          indent=1, sort_keys=True)
+        found = {when: json.loads((run.path / path).read_bytes()) for when, path in facts.items()}
+        if name == "backup":
+            for each in found.values():
+                dated(each, (BEGAN - datetime.datetime.fromisoformat(events[0]["time"])).total_seconds())
+        text = json.dumps(found, indent=1, sort_keys=True)
         (target / f"{name}.json").write_text(told(text, run) + "\n")
     night(run, events, target)
+
+
+def dated(found, shift):
+    """The facts of backup with the example's date."""
+    found["at"] += shift
+    for key in ("began", "ended"):
+        if found["last"]:
+            found["last"][key] += round(shift)
+    if found["timer"]["next"]:
+        found["timer"]["next"] = (BEGAN + datetime.timedelta(days=1)).strftime("%a %Y-%m-%d 03:30:00 UTC")
 
 
 def told(text, run):

@@ -59,7 +59,7 @@ def test_a_rollback_needs_something_to_undo():
 
 def test_parts_of_the_runbook():
     assert runbook.between(None, "dns-rename") == ["preflight", "dns-rename"]
-    assert runbook.between("production-test", None) == ["production-test"]
+    assert runbook.between("production-test", None) == ["production-test", "backup"]
     with pytest.raises(runbook.UnknownStep, match="'covnert'"):
         runbook.between("covnert", None)
     with pytest.raises(runbook.UnknownStep, match="comes after"):

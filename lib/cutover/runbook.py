@@ -5,7 +5,7 @@ import importlib
 from cutover import errors
 
 ORDER = ["preflight", "dns-rename", "dual-delivery", "presync", "stop-imap", "stop-sendmail", "convert", "verify",
-         "restore-sendmail", "switch-alias", "restore-imap", "production-test"]
+         "restore-sendmail", "switch-alias", "restore-imap", "production-test", "backup"]
 
 
 class UnknownStep(errors.CutoverError):
