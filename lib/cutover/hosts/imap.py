@@ -379,9 +379,10 @@ class Session:
             uidnext = int(shown["UIDNEXT"]) if shown["UIDNEXT"] else None
             return Folder(name, int(shown["UIDVALIDITY"]), uidnext, [], int(shown["EXISTS"]))
 
-    def read(self, name: str, level: str = "count") -> Folder:
+    def read(self, name: str, level: str = "count", numbers: range | None = None, wanted=lambda uid: True) -> Folder:
         """Read a folder: "count" opens it only; "metadata" adds the messages; "content" their digests.
 
+        `numbers`: of messages, from 1; all without it. `wanted(uid)`: whether a message's digest is to be read.
         Raises FolderUnreadable when it cannot be opened or gives another number of messages than it announced.
         """
         if level not in ("count", "metadata", "content"):
@@ -389,14 +390,15 @@ class Session:
         folder = self._examine(name)
         if level == "count":
             return folder
-        for first in range(1, folder.exists + 1, BATCH_MESSAGES):
-            last = min(first + BATCH_MESSAGES - 1, folder.exists)
-            folder.messages += self._metadata(name, range(first, last + 1))
-        if len(folder.messages) != folder.exists:
-            reason = f"{folder.exists} messages announced, {len(folder.messages)} given; is it being changed?"
+        numbers = range(1, folder.exists + 1) if numbers is None else numbers
+        for start in range(0, len(numbers), BATCH_MESSAGES):
+            folder.messages += self._metadata(name, numbers[start : start + BATCH_MESSAGES])
+        if len(folder.messages) != len(numbers):
+            reason = f"{len(numbers)} messages announced, {len(folder.messages)} given; is it being changed?"
             raise FolderUnreadable(server=self.server, folder=name, reason=self._words(reason))
         if level == "content":
-            folder.messages = list(self._digested(name, folder.messages))
+            read = {each.uid: each for each in self._digested(name, [each for each in folder.messages if wanted(each.uid)])}
+            folder.messages = [read.get(each.uid, each) for each in folder.messages]
         return folder
 
     def _metadata(self, name: str, numbers: range) -> list[Message]:
