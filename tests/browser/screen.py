@@ -246,6 +246,14 @@ def users_done(server, step="convert"):
     return sum(event["event"] == "published" for event in progress(server, step))
 
 
+def saved(server, notebook, text, seconds=60):
+    """Wait until JupyterLab has saved a notebook with some text in it."""
+    path, deadline = server.run_dir / "by-hand" / notebook, time.monotonic() + seconds
+    while text not in path.read_text():
+        assert time.monotonic() < deadline, f"{notebook} was not saved with {text!r} in it"
+        time.sleep(0.1)
+
+
 def progress(server, step="convert"):
     """The events of a step so far, as the run's folder has them."""
     path = server.run_dir / "transcripts" / f"{step}.events.jsonl"

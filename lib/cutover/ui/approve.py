@@ -32,7 +32,7 @@ class Form:
     def _repr_mimebundle_(self, include=None, exclude=None):
         data = {"text/plain": repr(self), "text/html": self._repr_html_()}
         if live.in_kernel():
-            data[live.VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self.widget().model_id}
+            data[live.VIEW] = live.view(self.widget())
         return data
 
     def widget(self):

@@ -6,12 +6,14 @@ executed copy or on paper, the same drawing stands there as HTML, as it was when
 """
 
 import threading
+import time
 
 from cutover import errors
 from cutover.ui import tables
 
 EVERY = 1.0         # seconds between drawings
 VIEW = "application/vnd.jupyter.widget-view+json"
+HEAD_START = 0.4    # seconds
 
 
 class View:
@@ -36,7 +38,7 @@ class View:
         shown = _drawn(self.draw)
         data = {"text/plain": repr(shown), "text/html": shown._repr_html_()}
         if in_kernel():
-            data[VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self._widget(shown).model_id}
+            data[VIEW] = view(self._widget(shown))
         return data
 
     def _widget(self, shown):
@@ -63,6 +65,16 @@ class View:
             if shown._repr_html_() != last:
                 last = shown._repr_html_()
                 self._put(shown)
+
+
+def view(widget) -> dict:
+    """What a cell's output says of a widget.
+
+    The widget itself comes to the browser by the kernel's socket, the output by JupyterLab's server (jupyter-server-nbmodel).
+    A page that gets the output first shows "model not found", and keeps it: the widget is given a head start.
+    """
+    time.sleep(HEAD_START)
+    return {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
 
 
 def _drawn(draw):
