@@ -430,3 +430,13 @@ def test_what_is_published_is_on_disk_first(site, monkeypatch):
     swaps = [number for number, call in enumerate(calls) if call in ("exchange", "rename_new")]
     assert len(swaps) == 2 and calls[0] == "syncfs" and calls[-1] == "sync_directory"
     assert 1 <= calls.count("syncfs") <= 2  # one a batch
+
+
+def test_subscriptions_are_found_where_the_old_mail_is_mounted(site):
+    """The lines are relative to a home that this host does not have; a list in another place than the home is no matter."""
+    site.user("alice", build.simple(1), {"a.b": build.simple(2), "c": build.simple(1)},
+              subscriptions=b"mail/a.b\nINBOX\n~/mail/c\n/home/alice/mail/d\n")
+    plan = site.plan()
+    plan["users"][0]["home"] = "/home/alice"
+    convert(plan)
+    assert (site.maildir("alice") / "subscriptions").read_text() == "a_b\nINBOX\nc\nd\n"

@@ -192,7 +192,8 @@ def subscriptions(path, root, home=None, uid=None, gid=None):
     """Names subscribed to, relative to the folders' root (bytes; None for INBOX), and lines that lie elsewhere.
 
     Lines are relative to the home in any spelling: `name`, `mail/name`, `~/mail/name`, `{host}mail/name`.
-    home defaults to the directory the list itself lies in. Returns (names in order without doubles, list of lines).
+    home, as the lines say it, defaults to the directory the list itself lies in. Returns (names in order without doubles, list
+    of lines).
     """
     if not path:
         return [], []
@@ -202,8 +203,11 @@ def subscriptions(path, root, home=None, uid=None, gid=None):
         return [], []
     with os.fdopen(fd, "rb") as lines:
         content = lines.read(1 << 22)
-    home = os.fsencode(home) if home else os.path.dirname(os.path.abspath(os.fsencode(path)))
-    relative = os.path.relpath(os.path.abspath(os.fsencode(root)), home) if root else b"."
+    seen = os.path.dirname(os.path.abspath(os.fsencode(path)))
+    home = os.fsencode(home) if home else seen
+    root = os.path.abspath(os.fsencode(root)) if root else home
+    # where the old mail is mounted, the home of the lines is none of this host's
+    relative = os.path.relpath(root, home if root.startswith(home + b"/") else seen)
     names, elsewhere = {}, []
     for line in content.split(b"\n"):
         line = line.rstrip(b"\r")
