@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from datetime import UTC, datetime
 
 import pytest
 from cutover.hosts import services
@@ -195,42 +194,6 @@ def test_xinetd_service_that_was_disabled_by_hand(xinetd):
     assert file.read_text() == IMAP
 
 
-# -- ports and processes
-
-
-def test_listeners():
-    text = """\
-LISTEN 0      100          0.0.0.0:993        0.0.0.0:*    users:(("dovecot",pid=27,fd=38),("imap-login",pid=30,fd=5))
-LISTEN 0      128             [::]:22            [::]:*
-LISTEN 0      10     127.0.0.53%lo:53         0.0.0.0:*    users:(("a b",pid=94,fd=4),("a b",pid=94,fd=5))
-LISTEN 0      64                 *:143              *:*    users:(("xinetd",pid=80,fd=5))
-nonsense
-"""
-    assert services.parse_listeners(text) == [
-        services.Listener("0.0.0.0", 993, (("dovecot", 27), ("imap-login", 30))),
-        services.Listener("::", 22, ()),
-        services.Listener("127.0.0.53%lo", 53, (("a b", 94),)),
-        services.Listener("*", 143, (("xinetd", 80),)),
-    ]
-
-
-def test_processes():
-    text = """\
-    PID USER                      STARTED COMMAND         COMMAND
-      1 root     Tue Nov 24 03:18:55 2026 systemd         /usr/lib/systemd/systemd
-   1094 alice    Tue Nov  3 13:08:05 2026 imapd           imapd
-    107 bruno    Tue Nov 24 03:18:55 2026 imap            dovecot/imap [bruno 10.77.0.1 IDLE]
-    108 bruno    Tue Nov 24 03:18:55 2026 kthread
-"""
-    assert len(services.parse_processes(text)) == 4
-    assert services.parse_processes(text, ["imapd", "imap"]) == [
-        services.Process(1094, "alice", datetime(2026, 11, 3, 13, 8, 5, tzinfo=UTC), "imapd", "imapd"),
-        services.Process(
-            107, "bruno", datetime(2026, 11, 24, 3, 18, 55, tzinfo=UTC), "imap", "dovecot/imap [bruno 10.77.0.1 IDLE]"
-        ),
-    ]
-
-
 # -- the lab; a reboot was tried by hand, here the units are made anew by daemon-reload as a boot makes them
 
 TRIAL = {"manager": "systemd", "name": "xinetd"}  # a unit made from an init script; idle on sanbackup
@@ -280,12 +243,8 @@ def test_real_stop_survives_and_start_restores(idle, service):
 
 
 @pytest.mark.lab
-def test_real_states_ports_and_processes(real):
+def test_real_states(real):
     old, new = real.ssh("mailboxold"), real.ssh("mailboxvm")
-    listening = services.parse_listeners(new.run(services.LISTENERS_ARGV, sudo=True).text)
-    assert any("sshd" in dict(each.processes) for each in listening if each.port == 22)
-    processes = services.parse_processes(new.run(services.PROCESSES_ARGV).text, ["sshd"])
-    assert processes and all(each.started.year >= 2026 and each.user for each in processes)
     for link, service in [(old, {"manager": "xinetd", "name": "imap2"}), (new, {"manager": "systemd", "name": "dovecot"})]:
         assert state_of(link, service).exists
     for manager in ("systemd", "sysv", "xinetd"):

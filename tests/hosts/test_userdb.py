@@ -98,11 +98,6 @@ def test_parse_and_problems():
     assert [number for number, _ in userdb.problems(data)] == [4, 5, 6, 7, 8, 9]
 
 
-def test_counted():
-    data = b"a:maildrop a@mailbox.lab.test\nb:maildrop b@x.test\nc:maildrop c@x.test\n"
-    assert userdb.counted(data) == {"is routed to mailbox.lab.test": 1, "forwards elsewhere": 2}
-
-
 # Hosts in canonical spelling, so that the inverse needs no memory; never a pair that is routed already.
 recipients = st.one_of(
     st.from_regex(r"[a-z][a-z0-9._+-]{0,8}@(mailbox\.lab\.test|elsewhere\.test|mailboxold\.lab\.test)", fullmatch=True),

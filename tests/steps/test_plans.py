@@ -134,6 +134,16 @@ def test_dual_delivery_verify_finds(spoil, question):
     assert any(question in check.question for check in failed), failed
 
 
+def test_dual_delivery_warns_of_entries_it_does_not_understand():
+    odd = "zeno:maildrop Zeno <zeno@" + ALIAS + ">\n"
+    found = altered(recorded("dual-delivery", "after"), lambda found: found["mx"]["postino4"].update(
+        source=found["mx"]["postino4"]["source"] + odd))
+    warned = [check for check in runbook.step("dual-delivery").verify(found, ROMA1) if check.warning]
+    assert any("no plain address" in check.question and "zeno" in check.actual for check in warned), warned
+    assert not any("no plain address" in check.question for check in runbook.step("dual-delivery").verify(
+        recorded("dual-delivery", "after"), ROMA1))
+
+
 # --- services
 
 

@@ -62,6 +62,13 @@ def test_a_step_that_was_left_out_is_not_next(night, run):
     assert column(night.steps().draw(), "now")["presync"] == "may run now"
 
 
+def test_a_step_given_again_still_says_who_approved_it(night, run):
+    recorded.step(run, "preflight", kind="signed")
+    recorded.step(run, "preflight", kind="nothing to do")
+    said = column(night.steps().draw(), "approved by")["preflight"]
+    assert said.startswith("nothing to approve; before: ") and "plan 0123456789abcdef" in said
+
+
 def test_switching_before_verify_is_refused_in_the_runbooks_words(night, run):
     for name in runbook.ORDER[:runbook.ORDER.index("verify")]:
         recorded.step(run, name)

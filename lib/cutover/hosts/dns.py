@@ -8,7 +8,6 @@ import base64
 import binascii
 import re
 import socket
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -434,21 +433,6 @@ def update_permitted(server: Server, zone: str, key: Key, records: Iterable[Sequ
             trial.prerequisites.append(("absent", name, rdtype))
             trial.deletes.append((name, rdtype))
     server.update(trial, key)
-
-
-def wait_for_serial(servers: Sequence[Server], zone: str, serial: int, timeout: float, pause: float = 0.2) -> dict[str, int]:
-    """Ask until every server has at least this serial (RFC 1982 order) or `timeout` seconds have passed.
-
-    Returns {server name: the serial it had last}; the caller compares.
-    """
-    deadline, seen = time.monotonic() + timeout, {}
-    while True:
-        for server in servers:
-            if server.name not in seen or not reached(seen[server.name], serial):
-                seen[server.name] = server.serial(zone)
-        if all(reached(have, serial) for have in seen.values()) or time.monotonic() >= deadline:
-            return seen
-        time.sleep(pause)
 
 
 def reached(have: int, wanted: int) -> bool:

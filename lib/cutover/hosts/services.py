@@ -14,9 +14,8 @@ Run all of them with sudo.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from cutover.errors import CutoverError
 
@@ -237,59 +236,3 @@ _MANAGERS = {
     "sysv": {"status": _sysv_status, "parse": _sysv_parse, "stop": _sysv_stop, "start": _sysv_start},
     "xinetd": {"status": _xinetd_status, "parse": _xinetd_parse, "stop": _xinetd_stop, "start": _xinetd_start},
 }
-
-
-# -- listening ports and processes
-
-LISTENERS_ARGV = ["ss", "-Htlnp"]
-# C and UTC: lstart is written in the host's language and time zone otherwise; 32: long names are cut or become uids
-PROCESSES_ARGV = ["env", "LC_ALL=C", "TZ=UTC0", "ps", "-eo", "pid=,user:32=,lstart=,comm=,args="]
-
-
-@dataclass(frozen=True)
-class Listener:
-    """One listening TCP socket; `processes`: (name, pid), empty unless ss was run as root."""
-
-    address: str
-    port: int
-    processes: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True)
-class Process:
-    """One process; `started` by the host's clock, in UTC when PROCESSES_ARGV was used."""
-
-    pid: int
-    user: str
-    started: datetime
-    command: str
-    args: str
-
-
-def parse_listeners(text: str) -> list[Listener]:
-    """What `ss -Htlnp` printed. The address has no brackets; "*" is every address of both families."""
-    found = []
-    for line in text.splitlines():
-        fields = line.split(None, 5)
-        if len(fields) < 5 or fields[0] != "LISTEN":
-            continue
-        address, _, port = fields[3].rpartition(":")
-        processes = re.findall(r'\("([^"]*)",pid=(\d+)', fields[5] if len(fields) > 5 else "")
-        found.append(Listener(address.strip("[]"), int(port), tuple(dict.fromkeys((n, int(p)) for n, p in processes))))
-    return found
-
-
-_PS = re.compile(r"\s*(\d+)\s+(\S+)\s+(\w{3}\s+\w{3}\s+\d+\s+\d+:\d+:\d+\s+\d{4})\s+(\S+)\s*(.*)")
-
-
-def parse_processes(text: str, commands: Iterable[str] = ()) -> list[Process]:
-    """What `ps -eo pid,user,lstart,comm,args` printed in the C locale; only those of `commands`, if any are given."""
-    wanted, found = set(commands), []
-    for line in text.splitlines():
-        if not (fields := _PS.fullmatch(line)):
-            continue  # the header
-        pid, user, started, command, args = fields.groups()
-        if not wanted or command in wanted:
-            when = datetime.strptime(" ".join(started.split()), "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
-            found.append(Process(int(pid), user, when, command, args))
-    return found

@@ -6,7 +6,7 @@ the line, and a carriage return before it belongs to the value: sendmail 8.17's 
 """
 
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -224,10 +224,3 @@ def _reason(entry: Entry, parts: list[str], old: str, targets: Sequence[str]) ->
     if not any("@" in part for part in parts):
         return "names a local user, no host"
     return "forwards elsewhere"
-
-
-def counted(data: bytes, old: str = OLD, targets: Sequence[str] = TARGETS) -> dict[str, int]:
-    """{reason: entries}, with "is routed to OLD" for those route_to_both would change: figures for a plan."""
-    reasons = Counter(reason for _, reason in left_alone(data, old, targets))
-    routed = len(parse(data)) - sum(reasons.values())
-    return {f"is routed to {old}": routed, **reasons}

@@ -62,6 +62,12 @@ def verify(found, site):
             checks.append(steps.Check(f"Is every other byte of {site.userdb.source} on {name} as it was?", "identical",
                                       "identical" if same else "differs", same,
                                       f"diff {backup_path(site, found['run'])} {site.userdb.source}"))
+        odd = [entry.key for entry, reason in userdb.left_alone(_bytes(mx["source"]), site.fqdn(site.alias), both)
+               if reason.startswith("names " + site.fqdn(site.alias))]
+        if odd:
+            checks.append(steps.Check(f"Which entries on {name} name {site.fqdn(site.alias)} in a form that is no plain address?",
+                                      "none", ", ".join(odd[:8]), True, "they are left as they are: where does their mail go?",
+                                      warning=True))
         routed = _routed_users(mx["source"], both)
         wrong = [user for user in routed if user in mx["routes"]
                  and sorted(mx["routes"][user]) != sorted(f"{user}@{host}" for host in both)
