@@ -7,8 +7,10 @@ import dataclasses
 import datetime
 import json
 
-from cutover import runbook
+from cutover import runbook, steps
 from cutover.run import transcript
+
+NOTHING = "nothing to do"       # the kind of approval of an empty plan
 
 
 @dataclasses.dataclass
@@ -25,6 +27,7 @@ class Attempt:
     reason: str = ""
     by: str = ""
     approved: str = ""          # the kind of approval
+    earlier: str = ""           # who approved what an earlier attempt did
     applied: int = 0            # changes done, over all attempts
     checks: list = dataclasses.field(default_factory=list)
     error: str = ""
@@ -81,6 +84,9 @@ def attempts(events) -> dict:
         one = Attempt(name, states.get(name, "begun"), at(begun[-1]), at(last[-1]) if over else None, len(begun))
         for event in last:
             _take(one, event)
+        one.earlier = next((f"{_by(event)}, plan {str(event.get('hash', ''))[:16]}" for event in reversed(mine)
+                            if event["event"] == "approved" and event["seq"] < begun[-1]["seq"]
+                            and event.get("kind") != NOTHING), "")
         one.applied = sum(event["event"] == "result" and event["outcome"] == "done" for event in mine)
         found[name] = one
     return found
@@ -92,7 +98,7 @@ def _take(one, event):
     if kind == "planned":
         one.plan, one.hash, one.reason = event["changes"], event["hash"], event["reason"]
     elif kind == "approved":
-        one.by, one.approved = str(event.get("by", "")), str(event.get("kind", ""))
+        one.by, one.approved = _by(event), str(event.get("kind", ""))
     elif kind == "verified":
         one.checks = event["checks"]
     elif kind == "step-failed":
@@ -103,9 +109,20 @@ def approval(one: Attempt) -> str:
     """Who approved a step, in words."""
     if not one.approved:
         return ""
-    if one.approved == "nothing to do":
-        return "nothing to approve"
-    return one.by if one.approved in ("person", "signed", one.by) else f"{one.by} ({one.approved})"
+    if one.approved == NOTHING:
+        return "nothing to approve" + (f"; before: {one.earlier}" if one.earlier else "")
+    return one.by
+
+
+def before(events, step: str) -> str:
+    """Who approved what earlier attempts of a step did, as a sentence; "" when nobody had to."""
+    earlier = attempts(events)[step].earlier
+    return f"Approved before: {earlier}." if earlier else ""
+
+
+def _by(event):
+    by, kind = str(event.get("by", "")), str(event.get("kind", ""))
+    return by if kind in ("person", "signed", by) else f"{by} ({kind})"
 
 
 def stopped(events, kind: str) -> tuple:
@@ -120,6 +137,15 @@ def stopped(events, kind: str) -> tuple:
                 and ended is None:
             ended = at(event)
     return began, ended
+
+
+def gate(events) -> tuple:
+    """(time, [Check]) of the last go or no-go: that of stop-imap, or before there was one what preflight found; none: 0.0, []."""
+    for kind, step in (("gated", "stop-imap"), ("verified", "preflight")):
+        last = next((event for event in reversed(events) if event["event"] == kind and event["step"] == step), None)
+        if last is not None:
+            return at(last), [steps.Check(**check) for check in last["checks"]]
+    return 0.0, []
 
 
 def warnings(found: dict) -> list:
