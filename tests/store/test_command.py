@@ -101,6 +101,16 @@ def test_bad_plan_file(capsys, tmp_path):
     assert "no JSON" in run(capsys, "convert-users", "--plan", tmp_path / "plan")[2]
 
 
+@pytest.mark.parametrize("name", ["convert-users", "presync", "unpublish"])
+def test_the_short_way_of_reading_arguments_reads_them_as_argparse_does(name):
+    from cutover.store import __main__ as command
+
+    argv = [name, "--plan", "p", "--events", "e"]
+    assert vars(command.as_shipped(argv)).items() <= vars(command.build_parser().parse_args(argv)).items()
+    for other in ([], argv[:3], ["state", *argv[1:]], [*argv, "--jobs"], [name, "--events", "e", "--plan", "p"]):
+        assert command.as_shipped(other) is None
+
+
 def test_second_conversion_of_a_run_is_refused(capsys, plan_file, site):
     from cutover.store import plan, publish
 

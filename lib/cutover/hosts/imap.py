@@ -132,7 +132,7 @@ class Digest:
         piece = self._held + piece
         body = piece.rstrip(b"\r")
         self._held = piece[len(body) :]
-        self._hash.update(re.sub(rb"\r+\n", b"\n", body))
+        self._hash.update(re.sub(rb"\r+\n", b"\n", body) if b"\r\r" in body else body.replace(b"\r\n", b"\n"))
         return self
 
     def hexdigest(self) -> str:

@@ -12,14 +12,15 @@ import re
 from .patterns import Pattern
 
 LONGEST = 255  # bytes of a directory name, the leading "." and all levels included
-DIRECT = Pattern(rb"[\x20-\x7e]*\Z")
 SHIFTED = Pattern(rb"&([^-]*)-|&")
 
 
 def decode_utf7(name):
     """Modified UTF-7 (RFC 3501 5.1.3) → text; None when it is not that."""
-    if not DIRECT.match(name):
+    if not (name.isascii() and name.decode("ascii").isprintable()):
         return None
+    if b"&" not in name:
+        return name.decode("ascii")
     parts = []
     position = 0
     for match in SHIFTED.finditer(name):
@@ -44,6 +45,8 @@ def decode_utf7(name):
 
 def encode_utf7(text):
     """Text → modified UTF-7."""
+    if text.isascii() and text.isprintable():
+        return text.replace("&", "&-").encode("ascii")
     import base64
 
     out = []
@@ -69,8 +72,9 @@ def canonical(component):
 
 def mapped(component, top):
     """One level's name → the name it would like to have (bytes). top: whether it is of the first level."""
-    text = canonical(component)
-    text = re.sub("[\x00-\x1f\x7f-\x9f/\\ufffe\\uffff]|[\ud800-\udfff]", "_", text).replace(".", "_")
+    text = canonical(component).replace(".", "_")
+    if not text.isprintable() or "/" in text:
+        text = re.sub("[\x00-\x1f\x7f-\x9f/\\ufffe\\uffff]|[\ud800-\udfff]", "_", text)
     if top and text.startswith("~"):
         text = "_" + text[1:]
     if top and text.upper() == "INBOX":
