@@ -95,9 +95,9 @@ def document(values):
         "doveadm: `doveadm backup -R imapc:` from a real imapd, mail_prefetch_count=20, mail_fsync=never. "
         "\"1% changed\": flags of every hundredth message changed by c-client; ours is what convert pays after a presync, "
         "publishing included. \"Python itself\": in a full conversion, the host's Python "
-        "reads the two files and turns CRLF into LF by the fastest way it has, no more; where nothing changed, it imports what any "
-        "program would that does this work, no more. \"verify\": c-client and Dovecot give every message over IMAP, one side "
-        "after the other, and digests are compared.", "", *table, ""]
+        "reads the two files and turns CRLF into LF by the fastest way it has, no more; where nothing changed, it imports what "
+        "any program would that does this work, no more. \"verify\": c-client and Dovecot give every message over IMAP, one "
+        "side after the other, and digests are compared.", "", *table, ""]
     if values["scale"] or values["large"]:
         parts += ["## Large folders", "", "Ours alone; on tmpfs, the largest by bytes on the disk. Target: at most 64 MiB "
                   "a process, and a message at 1,000,000 within 1.2 times of one at 10,000.", "",
