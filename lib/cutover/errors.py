@@ -14,5 +14,15 @@ class CutoverError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
+class TemplatedError(CutoverError):
+    """An error that is made of its data: each is an attribute, and `template` puts them into the message."""
+
+    template = ""
+
+    def __init__(self, **data):
+        self.__dict__.update(data)
+        super().__init__(self.template.format(**data))
+
+
 class Missing(CutoverError):
     """The machine lacks something this command needs; the message names it and how to get it."""

@@ -25,7 +25,7 @@ import dns.tsig
 import dns.update
 
 from cutover import secrets
-from cutover.errors import CutoverError
+from cutover.errors import TemplatedError
 
 # What may stand at a host name (RFC 1035, 2782, 3596, 4255, 6698, 8659); `all_types` adds whatever else ANY shows.
 TYPES = ("A", "AAAA", "CNAME", "MX", "TXT", "SRV", "SSHFP", "TLSA", "CAA", "HINFO")
@@ -33,14 +33,10 @@ SIGNED_BY_SERVER = {"RRSIG", "NSEC", "NSEC3"}  # made by the server itself; neve
 TRIES = 2  # of a query over UDP, which may be lost; an update is sent once
 
 
-class DnsError(CutoverError):
+class DnsError(TemplatedError):
     """A name server, or what was asked of it, is not as needed; the data of each kind are attributes."""
 
     template = "{server}: DNS failed"
-
-    def __init__(self, **data):
-        self.__dict__.update(data)
-        super().__init__(self.template.format(**data))
 
 
 class NoAnswer(DnsError):

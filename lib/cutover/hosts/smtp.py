@@ -5,17 +5,13 @@ import smtplib
 import ssl
 from collections.abc import Sequence
 
-from cutover.errors import CutoverError
+from cutover.errors import TemplatedError
 
 
-class SmtpError(CutoverError):
+class SmtpError(TemplatedError):
     """A mail server is not as needed; the data of each kind are attributes."""
 
     template = "{server}: SMTP failed"
-
-    def __init__(self, **data):
-        self.__dict__.update(data)
-        super().__init__(self.template.format(**data))
 
 
 class NoSmtp(SmtpError):

@@ -21,7 +21,7 @@ import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko.common import MSG_CHANNEL_CLOSE, MSG_CHANNEL_REQUEST
 
-from cutover.errors import CutoverError
+from cutover.errors import TemplatedError
 
 MIB = 1024 * 1024
 ERR_KEPT = 64 * 1024  # bytes of stderr kept of a stream or an open channel; a flood beyond that is read and dropped
@@ -32,14 +32,10 @@ DRAIN_GRACE = 2.0  # seconds to wait for end of file once the exit status is kno
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what matters is raised; the rest is not the operator's
 
 
-class SshError(CutoverError):
+class SshError(TemplatedError):
     """Something about reaching or using a host over ssh; the data of each kind are attributes."""
 
     template = "{host}: ssh failed"
-
-    def __init__(self, **data):
-        self.__dict__.update(data)
-        super().__init__(self.template.format(**data))
 
 
 class Unreachable(SshError):
