@@ -104,9 +104,14 @@ def _order(events, contents, allowed, written):
                 runbook.may_run(event["step"], events[:number])
             except errors.CutoverError as error:
                 yield "order", _line(event), str(error)
-        elif event["event"] == "verified":
-            if event["passed"] != (bool(event["checks"]) and all(check["passed"] for check in event["checks"])):
-                yield "claim", _line(event), f"{event['step']}: passed is {event['passed']}, which its checks do not bear out"
+        elif event["event"] == "intent" and hasattr(runbook.step(event["step"]), "gate"):
+            gated = [each for each in events[:number] if each["event"] == "gated" and each["attempt"] == event["attempt"]]
+            if not gated or not gated[-1]["passed"]:
+                yield "order", _line(event), f"{event['step']}: {event['title']} was applied without a go"
+        if event["event"] in ("verified", "gated") and event["passed"] != (
+                bool(event["checks"]) and all(check["passed"] for check in event["checks"])):
+            yield "claim", _line(event), f"{event['step']}: passed is {event['passed']}, which its checks do not bear out"
+        if event["event"] == "verified":
             mine = [each for each in events[:number] if each.get("attempt") == event["attempt"]]
             planned = [each for each in mine if each["event"] == "planned"]
             applied = [each for each in mine if each["event"] == "applied"]

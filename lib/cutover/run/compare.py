@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from cutover import runbook
-from cutover.run import audit, journal, outage, record, summary
+from cutover.run import audit, journal, outage, predict, record, summary
 
 SLOWER = 1.25       # times by which a duration or a window may grow
 SECONDS = 5.0       # … and seconds, before it matters
@@ -38,6 +38,7 @@ class Told:
     plans: dict         # step → [texts]
     warnings: dict      # step → [texts]
     windows: dict       # kind → outage.Window
+    predicted: dict     # kind → predict.Span
     verified: str
     begun: dict
     code: dict
@@ -58,9 +59,11 @@ class Told:
             code = {}
         name = events[0]["run"]
         rows = {row[1]: row[3:] for row in summary.steps(events)}
+        told = predict.predicted(events)
         return cls(top, name, events, runbook.states(events), rows, _plans(events, name, top), _warnings(events, name),
-                   {window.kind: window for window in outage.windows(top / outage.NAME)}, summary.verified(events), events[0],
-                   code)
+                   {window.kind: window for window in outage.windows(top / outage.NAME)},
+                   {kind: predict.span(told[kind]) for kind in predict.WINDOWS} if told else {}, summary.verified(events),
+                   events[0], code)
 
 
 def _plans(events, name, top):
@@ -84,7 +87,8 @@ def _warnings(events, name):
 
 def compare(one: Told, other: Told) -> list:
     """`[Difference]`, what matters first."""
-    found = [*_steps(one, other), *_changes(one, other), *_counts(one, other), *_outage(one, other), *_durations(one, other),
+    found = [*_steps(one, other), *_changes(one, other), *_counts(one, other), *_outage(one, other), *_predictions(one, other),
+             *_durations(one, other),
              *_texts(one, other), *_code(one, other)]
     return sorted(found, key=lambda each: not each.matters)
 
@@ -143,6 +147,17 @@ def _outage(one, other):
                                         and seconds[1] - seconds[0] > SECONDS)
         yield Difference("outage", kind, *(str(window) if window else "none was seen" for window in windows), longer,
                          "longer than rehearsed" if longer else "")
+
+
+def _predictions(one, other):
+    """Whether the second run's outage was what it had predicted, beside the first's."""
+    for kind in (outage.READING, outage.DELIVERY):
+        judged = [predict.judged(told.predicted.get(kind), told.windows.get(kind)) for told in (one, other)]
+        if any(judged):
+            said = [f"{told.predicted[kind]}; it was {told.windows[kind].seconds:.1f} s, {each}" if each else "not predicted"
+                    for told, each in zip((one, other), judged, strict=True)]
+            wrong = judged[1].startswith("longer")
+            yield Difference("outage", f"{kind}, predicted", *said, wrong, "longer than it had predicted" if wrong else "")
 
 
 def _durations(one, other):

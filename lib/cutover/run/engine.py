@@ -6,6 +6,7 @@ probes first, so work that is done is recognised from the world, not from the jo
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import hashlib
 import json
 import threading
@@ -14,7 +15,7 @@ import time
 from cutover import errors, hosts, runbook, secrets
 from cutover.changes import Plan
 from cutover.hosts import vault
-from cutover.run import approval, code, evidence, gate, lease, record, statement
+from cutover.run import approval, code, evidence, gate, lease, predict, record, statement
 
 
 class VerifyFailed(errors.CutoverError):
@@ -29,7 +30,16 @@ class PlanChanged(errors.CutoverError):
     """The world is not as it was when the plan was approved; the approval is void."""
 
 
+class NoGo(errors.CutoverError):
+    """A step's gate says no; nothing was changed."""
+
+
 STANDS = 60     # seconds for which the facts of a step that only reads are judged as they were read
+
+
+def _listed(failed) -> str:
+    return "\n".join(f"- {check.question} expected {check.expected}; found {check.actual}. What to do: {check.todo}"
+                     for check in failed)
 
 
 def canonical(value) -> bytes:
@@ -74,6 +84,7 @@ class Engine:
         self.hosts = hosts.Hosts(site)
         self.facts = self.current = self.approved = None
         self.attempt = self.lease = None
+        self._gated = False     # whether the gate was judged by these facts
         self._kept = None       # (monotonic time, file, digest) of the facts read last
         if run is not None:
             self.hosts.run_name = run.name
@@ -88,12 +99,36 @@ class Engine:
 
     def probe(self) -> dict:
         """Read the world. → the step's facts."""
-        self.facts = self._facts("before")
+        self.facts, self._gated = self._facts("before"), False
         return self.facts
+
+    def gate(self) -> list:
+        """Go or no-go, of a step that has a gate. → [Check]; see may_go()."""
+        self._needs(self.facts is not None, "gate", "probe")
+        return self._judge(self.facts)
+
+    def _judge(self, facts):
+        if not hasattr(self.step, "gate"):
+            return []
+        checks = self._guard(self.step.gate, facts, self.site)
+        if self.mode == "execute":
+            self._record("gated", passed=all(check.passed for check in checks),
+                         checks=[dataclasses.asdict(check) for check in checks])
+        self._gated = True
+        return checks
+
+    def may_go(self, checks):
+        """Raises NoGo unless every check of the gate passed. In mode plan it only looks."""
+        failed = [check for check in checks if not check.passed]
+        if failed and self.mode == "execute":
+            self._fail(NoGo(f"{self.step.ID}: no go, nothing was changed: {len(failed)} of {len(checks)} checks failed.\n"
+                            + _listed(failed)))
 
     def plan(self) -> Plan:
         """What would be done. Nothing is done."""
         self._needs(self.facts is not None, "plan", "probe")
+        if not self._gated:
+            self.may_go(self.gate())
         self.current = self._guard(self.step.plan, self.facts, self.site)
         if self.mode == "execute":
             name, digest = self.run.keep(f"plans/{self.step.ID}.{self.hash()[:16]}.json", self._bound(self.current, self.facts))
@@ -159,6 +194,7 @@ class Engine:
             return []
         facts = self._facts("at apply")
         again = self._guard(self.step.plan, facts, self.site)
+        self.may_go(self._judge(facts))
         if [each.to_json() for each in again.changes] != [each.to_json() for each in self.current.changes]:
             self._fail(PlanChanged(
                 f"{self.step.ID}: the world changed since the plan was approved. "
@@ -196,20 +232,18 @@ class Engine:
         facts = self._facts("after") if not self._stands() else self._as_read()
         checks = self._guard(self.step.verify, facts, self.site)
         passed = bool(checks) and all(check.passed for check in checks)
-        self._record("verified", passed=passed, checks=[{
-            "question": check.question, "expected": check.expected, "actual": check.actual, "passed": check.passed,
-            "warning": check.warning, "todo": check.todo} for check in checks])
+        self._record("verified", passed=passed, checks=[dataclasses.asdict(check) for check in checks])
         if not passed:
             record.pause(self.run, self.site, f"{self.step.ID} did not pass")
         return checks
+        elif getattr(self.step, "PREDICTS", False):
+            self._record("predicted", **predict.outage_of(self.run, self.site))
 
     def require(self, checks):
         """Raises VerifyFailed unless every check passed."""
         failed = [check for check in checks if not check.passed]
         if failed or not checks:
-            raise VerifyFailed(f"{self.step.ID} did not pass: {len(failed)} of {len(checks)} checks failed.\n" + "\n".join(
-                f"- {check.question} expected {check.expected}; found {check.actual}. What to do: {check.todo}"
-                for check in failed))
+            raise VerifyFailed(f"{self.step.ID} did not pass: {len(failed)} of {len(checks)} checks failed.\n" + _listed(failed))
 
     def close(self):
         """Give the lease back, sign the record as it stands, drop the connections."""

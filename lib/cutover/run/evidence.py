@@ -6,7 +6,7 @@ state which also stands there as yes or no.
 """
 
 VOLATILE = {"run", "serial", "sessions", "ports", "port_25", "delivering", "queue", "queued", "items", "detail", "clock", "read",
-            "folders", "login", "seen", "undoes"}
+            "folders", "login", "seen", "undoes", "go"}
 FIGURES = {"uid", "gid", "ttl"}     # figures that somebody has set
 
 

@@ -13,7 +13,7 @@ from cutover import errors, runbook, secrets, site
 from cutover.hosts import vault
 from cutover.run import folder, record
 
-CALLS = {"probe": "probed", "plan": "planned", "approve": "approved", "apply": "applied", "verify": "verified"}
+CALLS = {"probe": "probed", "gate": "gated", "plan": "planned", "approve": "approved", "apply": "applied", "verify": "verified"}
 
 
 class StepFailed(errors.CutoverError):

@@ -4,7 +4,7 @@ import contextlib
 import json
 
 from cutover import errors, hosts, runbook
-from cutover.run import lease, outage, papermill, record, report, summary
+from cutover.run import lease, outage, papermill, predict, record, report, summary
 from cutover.ui import tables
 
 
@@ -57,6 +57,7 @@ def as_json(run) -> dict:
     events = run.journal.events()
     keys = ("number", "step", "state", "seconds", "changes", "checks")
     return {"run": str(run.path), "steps": [dict(zip(keys, row, strict=True)) for row in summary.steps(events)],
-            "outage": {window.kind: {"began": window.began, "ended": window.ended, "seconds": window.seconds}
-                       for window in outage.windows(run.path / outage.NAME)},
+            "outage": {kind: {"began": window.began, "ended": window.ended, "seconds": window.seconds,
+                              "predicted": expected and expected.as_json()}
+                       for kind, expected, window in predict.windows(run, events) if window},
             "verified": summary.verified(events), "ledger": summary.ledger(events)}

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from cutover import errors, runbook, secrets, site
-from cutover.run import folder, journal, outage, story, workspace
+from cutover.run import folder, journal, outage, predict, story, workspace
 from cutover.ui import plots, tables
 
 NAME = "report.html"
@@ -66,14 +66,16 @@ def context(run, events, exported) -> dict:
     passes = presync.passes + convert.passes
     # where presync did the work, convert had nothing left that would show
     hardest = max(passes, key=lambda each: sum(user.written for user in each.users.values()), default=None)
-    drawn = [plots.timeline(found, windows, last), plots.by_user(sums), plots.rate(hardest), plots.slowest(hardest),
+    told = predict.predicted(events)
+    drawn = [plots.timeline(found, windows, last, told), plots.by_user(sums), plots.rate(hardest), plots.slowest(hardest),
              plots.deltas(passes)]
     return {
         "policy": POLICY, "run": run.name, "site": events[0].get("site"), "kind": events[0].get("kind"), "word": word,
-        "verdict": sentence, "began": story.at(events[0]), "ended": last, "attempts": found, "windows": _windows(windows),
+        "verdict": sentence, "began": story.at(events[0]), "ended": last, "attempts": found, "windows": _windows(run, events),
+        "prediction": told and _Markup(tables.prediction(told, predict.costs(run, events))),
         "plots": [plot and _Markup(plot) for plot in drawn], "failures": story.failures(found),
         "errors": [(one.step, one.error) for one in found.values() if one.error], "warnings": story.warnings(found),
-        "sums": sums, "gates": found["preflight"].checks if "preflight" in found else [],
+        "sums": sums, "gates": found["preflight"].checks if "preflight" in found else [], "go": _go(events),
         "verified": found["verify"].checks if "verify" in found else [], "approval": story.approval,
         "number": runbook.number, "order": [*runbook.ORDER, "rollback"],
         "people": sorted({event["who"] for event in events if event.get("who")}),
@@ -93,9 +95,17 @@ class _Markup:
         return self.shown._repr_html_()
 
 
-def _windows(windows):
-    found = {window.kind: window for window in windows}
-    return [(text, found.get(kind)) for kind, text in ((outage.READING, "Reading refused"), (outage.DELIVERY, "Delivery held"))]
+def _windows(run, events):
+    """`[(what, outage.Window or None, what was predicted, as text or empty)]`"""
+    names = {outage.READING: "Reading refused", outage.DELIVERY: "Delivery held"}
+    return [(names[kind], window, f"predicted {expected}" + (f": {said}" if said else "") if expected else "")
+            for kind, expected, window in predict.windows(run, events) for said in [predict.judged(expected, window)]]
+
+
+def _go(events):
+    """(time, checks) of the last go or no-go before the outage, None before there was one."""
+    last = next((event for event in reversed(events) if event["event"] == "gated"), None)
+    return last and (story.at(last), last["checks"])
 
 
 def _folded(text):

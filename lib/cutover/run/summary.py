@@ -3,7 +3,7 @@
 import datetime
 
 from cutover import runbook
-from cutover.run import outage
+from cutover.run import outage, predict
 
 
 def steps(events) -> list:
@@ -28,10 +28,10 @@ def steps(events) -> list:
 
 
 def windows(run) -> list:
-    """`[(what, text)]` of the measured outage windows."""
+    """`[(what, measured, predicted, how they compare)]` of the outage windows, as text."""
     said = {outage.READING: "reading refused", outage.DELIVERY: "delivery held"}
-    found = {window.kind: str(window) for window in outage.windows(run.path / outage.NAME)}
-    return [(said[kind], found.get(kind, "none was seen")) for kind in (outage.READING, outage.DELIVERY)]
+    return [(said[kind], str(window) if window else "none was seen", str(expected) if expected else "not predicted",
+             predict.judged(expected, window)) for kind, expected, window in predict.windows(run, run.journal.events())]
 
 
 def verified(events) -> str:

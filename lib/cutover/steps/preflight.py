@@ -38,7 +38,7 @@ def probe(hosts, site):
     found["dovecot"] = on(new, _dovecot, new)
     found["python"] = on(new, _python, new)
     found["imapd"] = on(old, _imapd, old)
-    found["space"] = on(new, _space, new, site.new_store.work)
+    found["space"] = on(new, space, new, site.new_store.work)
     found["survey"] = on(new, _survey, site, found["users"][new])
     found["mx"] = {name: {"userdb": on(name, _userdb, name, site.userdb.source),
                           "queue": on(name, facts.waiting, name)} for name in site.roles.mx}
@@ -89,7 +89,7 @@ def _imapd(hosts, name):
     return hosts.site.old_store.imapd
 
 
-def _space(hosts, name, path):
+def space(hosts, name, path):
     """`{"bytes", "inodes"}` free on the file system that will hold the new store; `inodes` None where it has no limit."""
     parent = path
     while hosts.run(name, ["test", "-e", parent], sudo=True, check=False).rc and parent != "/":
@@ -114,7 +114,7 @@ def _userdb(hosts, name, path):
 
 def verify(found, site):
     return [*_reach(found), *_zone(found, site), *_people(found, site), *_mail_names(found, site), *_new_server(found, site),
-            *_test_users(found), *_old_mail(found, site), *_mx(found, site), *_clocks(found, site)]
+            *_test_users(found), *_old_mail(found, site), *_mx(found, site), *clocks(found, site)]
 
 
 def _failed(question, expected, result, todo):
@@ -307,7 +307,8 @@ def _mx(found, site):
                           warning=len(routed) + len(done) != users)
 
 
-def _clocks(found, site):
+def clocks(found, site):
+    """Whether the clocks of `found["clock"]` agree."""
     offsets = {name: result["value"] for name, result in found["clock"].items() if "value" in result}
     spread = max(offsets.values()) - min(offsets.values()) if offsets else None
     worst = ", ".join(f"{name} {offset:+.1f} s" for name, offset in offsets.items() if abs(offset) > site.limits.clock / 2)

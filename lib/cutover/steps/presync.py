@@ -4,6 +4,7 @@ import datetime
 
 from cutover import changes, steps
 from cutover.changes import conversion
+from cutover.hosts import staged
 from cutover.steps import convert
 
 ID = "presync"
@@ -11,11 +12,19 @@ TITLE = "Convert ahead, while users work"
 REQUIRES = ["dual-delivery"]
 REVERSIBLE = True
 CONFIRM = False
+PREDICTS = True     # what the outage will cost, from what was measured: see run/predict.py
 
 
 def probe(hosts, site):
-    """`{"users": getent's, "state": what `store state` says}`"""
-    return convert.probe(hosts, site)
+    """As convert's; once a pass was made, with `"sample"`, what staged.sample says of what it staged."""
+    found = convert.probe(hosts, site)
+    mine = [event["event"] for event in hosts.history if event.get("step") == ID]
+    if site.verify.staged and mine[-1:] == ["applied"]:
+        state = found["state"]["users"]
+        there = [user for user in found["users"] if state[user["user"]]["staged"]["folders"]
+                 and not state[user["user"]]["published"] and state[user["user"]]["live"] != "none"]
+        found["sample"] = staged.sample(hosts, there, site.verify.staged, hosts.run_name)
+    return found
 
 
 def plan(found, site):
@@ -37,7 +46,20 @@ def verify(found, site):
     folders = sum(each["staged"]["folders"] for each in state.values())
     times = [each["staged"]["at"] for each in state.values() if each["staged"]["at"]]
     last = datetime.datetime.fromtimestamp(max(times), datetime.UTC).strftime("%H:%M:%S UTC") if times else "never"
-    return [steps.Check("Is every user's mail staged?", f"{len(state)} users", f"{len(state) - len(missing)} users, {folders} "
+    checks = [steps.Check("Is every user's mail staged?", f"{len(state)} users", f"{len(state) - len(missing)} users, {folders} "
                         f"folders, last pass {last}" + (f"; missing {', '.join(missing[:10])}" if missing else ""),
                         len(missing) < len(state) or not state, "run this step again: it goes on with those that are missing; "
                         "what is still missing in the outage is converted then", warning=bool(missing))]
+    return checks + ([sample_check(found["sample"])] if "sample" in found else [])
+
+
+def sample_check(sample):
+    """Whether Dovecot shows of the staged mail what c-client shows of the old."""
+    read = f"{sample['messages']} messages in {sample['folders']} folders of {len(sample['users'])} users (seed {sample['seed']})"
+    wrong = [*sample["differences"], *(f"{user}: {text}" for user, text in sorted(sample["errors"].items()))]
+    said = f"{read}: " + ("; ".join(wrong[:10]) if wrong else "equal")
+    if sample["changed"]:
+        said += f"; {sample['changed']} changed by their users since"
+    return steps.Check("Does a sample of what is staged agree with the old server?", "the same text and date for each UID", said,
+                       not wrong, "do not go on: find the cause; remove the staging area of the users named, and run this step "
+                       "again", warning=not sample["messages"])

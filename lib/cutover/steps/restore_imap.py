@@ -13,7 +13,7 @@ FRESH = True    # rests on a verify that passed not long ago
 
 def probe(hosts, site):
     """`{"hosts": as stop-imap}`"""
-    return stop_imap.probe(hosts, site)
+    return {"hosts": hosts.each(site.mail_hosts, lambda name: stop_imap.read_host(hosts, site, name))}
 
 
 def plan(found, site):

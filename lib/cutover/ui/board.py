@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cutover import hosts, runbook, site
 from cutover.hosts import vault
-from cutover.run import folder, outage, story
+from cutover.run import folder, outage, predict, story
 from cutover.steps import stop_imap, stop_sendmail
 from cutover.ui import edge, live, notebook, plots, progress, tables
 
@@ -78,7 +78,8 @@ class Board:
 
     def timeline(self):
         events = self.events()
-        drawn = plots.timeline(story.attempts(events), outage.windows(self.run.path / outage.NAME), self.now(events))
+        drawn = plots.timeline(story.attempts(events), outage.windows(self.run.path / outage.NAME), self.now(events),
+                               predict.predicted(events))
         return drawn or tables.Text("Nothing has run yet.")
 
     def world(self):
@@ -108,32 +109,27 @@ class Board:
         events = self.events()
         now = self.now(events)
         measured = {window.kind: window for window in outage.windows(self.run.path / outage.NAME)}
-        rows = []
+        rows, told = [], predict.predicted(events)
         for kind, what in ((outage.READING, "reading refused"), (outage.DELIVERY, "delivery held")):
             began, ended = story.stopped(events, kind)
+            said = str(predict.span(told[kind])) if told else "not yet"
             if began is None:
-                rows.append([what, "no outage", "", _measured(measured.get(kind), now)])
+                rows.append([what, "no outage", "", _measured(measured.get(kind), now), said])
             elif ended is None:
                 rows.append([what, f"RUNNING {story.duration(now - began)}", f"since {story.clock(began)}",
-                             _measured(measured.get(kind), now)])
+                             _measured(measured.get(kind), now), said])
             else:
                 rows.append([what, f"over: {story.duration(ended - began)}", f"{story.clock(began)} to {story.clock(ended)}",
-                             _measured(measured.get(kind), now)])
-        return tables.Table(["outage", "clock", "by the journal (UTC)", "measured from outside"], rows)
+                             _measured(measured.get(kind), now), said])
+        return tables.Table(["outage", "clock", "by the journal (UTC)", "measured from outside", "predicted"], rows)
 
     def _gates(self):
-        found = story.attempts(self.events()).get("preflight")
-        if found is None or not found.checks:
+        events = self.events()
+        at, checks = story.gate(events)
+        if not checks:
             return tables.Text("No go: preflight has not been verified in this run.")
-        bad = [check for check in found.checks if not check["passed"]]
-        odd = [check for check in found.checks if check["passed"] and check["warning"]]
-        word = f"NO GO: {tables.count(len(bad), 'check')} failed" if bad else "GO" + (
-            f", after a look at {tables.count(len(odd), 'warning')}" if odd else "")
-        rows = [[_mark(check), check["question"], check["expected"], check["actual"],
-                 check["todo"] if _mark(check) != "ok" else ""]
-                for check in sorted(found.checks, key=lambda check: ("FAIL", "warn", "ok").index(_mark(check)))]
-        return tables.Table(["", "question", "expected", "found", "what to do"], rows,
-                            f"{word} ({len(found.checks)} checks at {story.clock(found.ended or found.began)} UTC)")
+        shown, told = tables.gate(checks, f" at {story.clock(at)} UTC"), predict.predicted(events)
+        return tables.Stack(shown, tables.prediction(told, _costs(self.run, events))) if told else shown
 
 
 class Measuring:
@@ -149,8 +145,9 @@ class Measuring:
             threading.Event().wait()        # as long as the kernel lives
 
 
-def _mark(check):
-    return "FAIL" if not check["passed"] else "warn" if check["warning"] else "ok"
+def _costs(run, events):
+    """What predict.outage_of() told, as it was so far; None before the outage."""
+    return predict.costs(run, events) if story.stopped(events, outage.READING)[0] else None
 
 
 def _next(events) -> str | None:

@@ -12,7 +12,7 @@ from IPython.display import display
 from cutover import errors, runbook, site
 from cutover.changes import Plan
 from cutover.hosts import vault
-from cutover.run import approval, engine, folder
+from cutover.run import approval, engine, folder, predict, story
 from cutover.ui import edge, progress, tables
 from cutover.ui.checks import Checks
 
@@ -92,6 +92,9 @@ class Explained(Page):
     def probe(self):
         return tables.facts(self.before, f"Recorded at {self.site.name} before the step")
 
+    def gate(self):
+        return tables.gate(self.step.gate(self.before, self.site))
+
     def plan(self):
         self.current = self.step.plan(self.before, self.site)
         return tables.plan(self.current)
@@ -104,7 +107,11 @@ class Explained(Page):
         return tables.Text("Explained only: nothing is applied.")
 
     def verify(self):
-        return tables.checks(self.step.verify(self.after, self.site), "After the step, from recorded facts")
+        shown = tables.checks(self.step.verify(self.after, self.site), "After the step, from recorded facts")
+        if not getattr(self.step, "PREDICTS", False):
+            return shown
+        recorded = folder.Run(self.site.path.parent / self.site.path.stem).journal.events()
+        return tables.Stack(shown, tables.prediction(predict.predicted(recorded)))
 
 
 class Live(Page):
@@ -124,6 +131,14 @@ class Live(Page):
 
     def probe(self):
         return tables.facts(self.engine.probe(), "Read from the live site")
+
+    def gate(self):
+        """Go or no-go; no go ends the notebook here."""
+        checks = self.engine.gate()
+        if not all(check.passed for check in checks):
+            display(tables.gate(checks))
+            self.engine.may_go(checks)
+        return tables.gate(checks)
 
     def plan(self) -> tables.Table:
         current: Plan = self.engine.plan()
@@ -166,6 +181,8 @@ class Live(Page):
             self.engine.close()     # whoever mends what did not pass may do it from another terminal
         return shown
 
+        if self.mode == "execute" and getattr(self.step, "PREDICTS", False):
+            display(tables.prediction(predict.predicted(self.run.journal.events())))
 
 def confirm_text(step, parameters):
     return f"type {approval.confirmation(step, parameters)} to approve the plan, by its hash."

@@ -8,7 +8,7 @@ import base64
 import html
 import io
 
-from cutover.run import outage, story
+from cutover.run import outage, predict, story
 
 WIDE = 8.2              # inches
 OLD, NEW, QUIET = "#3b6ea5", "#e08e2b", "#b9bfc8"       # apart for the colour-blind, and in grey
@@ -72,13 +72,17 @@ def _clean(text: str) -> str:
     return tables.printable(text).replace("$", r"\$")
 
 
-def timeline(attempts: dict, windows: list, now: float | None = None) -> Plot | None:
-    """The run's steps over time, with the outage windows behind them. `windows`: [outage.Window]."""
+def timeline(attempts: dict, windows: list, now: float | None = None, told: dict | None = None) -> Plot | None:
+    """The run's steps over time, with the outage windows behind them, and when each was predicted to end. `windows`:
+    [outage.Window]; `told`: the run's prediction, see predict.outage_of."""
     rows = [one for one in attempts.values()]
     if not rows:
         return None
     ends = [one.ended or now or one.began for one in rows] + [window.ended or now or window.began for window in windows]
-    first, last = min(one.began for one in rows), max(ends)
+    # a prediction counts from where its window began, and before that from now
+    begun = {window.kind: window.began for window in windows}
+    ahead = {kind: (begun.get(kind, max(ends)), predict.span(told[kind])) for kind in predict.WINDOWS if told}
+    first, last = min(one.began for one in rows), max([*ends, *(begin + span.high for begin, span in ahead.values())])
     unit, name = (60, "minutes") if last - first > 300 else (1, "seconds")
 
     def place(moment):
@@ -86,7 +90,16 @@ def timeline(attempts: dict, windows: list, now: float | None = None) -> Plot | 
 
     with _Drawing(1.1 + .27 * len(rows)) as drawing:
         axes = drawing.axes
-        heads = {outage.READING: 1.035, outage.DELIVERY: 1.10}
+        heads = {outage.READING: 1.035, outage.DELIVERY: 1.12}
+        for kind, (begin, span) in ahead.items():
+            colour, height = READING if kind == outage.READING else DELIVERY, heads[kind] + .035
+            low, likely, high = (place(begin + seconds) for seconds in (span.low, span.likely, span.high))
+            axes.plot([low, high], [height, height], color=colour, lw=1.2, clip_on=False, transform=axes.get_xaxis_transform(),
+                      marker="|", ms=5)
+            axes.plot([likely], [height], color=colour, marker="D", ms=3.5, clip_on=False, transform=axes.get_xaxis_transform())
+            if kind not in begun:
+                axes.text(high, height, f"  {NAMES[kind]}: predicted end", color=colour, va="center", fontsize=7.5, clip_on=False,
+                          transform=axes.get_xaxis_transform())
         for window in windows:
             colour = READING if window.kind == outage.READING else DELIVERY
             begin, end = place(window.began), place(window.ended or last)
@@ -117,6 +130,9 @@ def timeline(attempts: dict, windows: list, now: float | None = None) -> Plot | 
         svg = drawing.svg()
     text = f"{len(rows)} steps from {story.clock(first)} to {story.clock(last)} UTC. " + (" ".join(
         f"{NAMES[window.kind].capitalize()}: {window}." for window in windows) or "No outage was seen.")
+    if ahead:
+        text += " Predicted (low to high, with a mark at what was likely): " + "; ".join(
+            f"{NAMES[kind]} {span}" for kind, (_, span) in ahead.items()) + "."
     longest = max(rows, key=lambda one: one.seconds or 0)
     return Plot(svg, "Timeline", f"{text} The longest step was {longest.step} ({story.duration(longest.seconds)}).")
 

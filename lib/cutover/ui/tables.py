@@ -160,6 +160,28 @@ def checks(listed, caption=""):
     return Table(["", "question", "expected", "found", "what to do"], rows, caption, note)
 
 
+def gate(listed, when=""):
+    """Go or no-go: the worst first."""
+    bad, odd = sum(not check.passed for check in listed), sum(check.passed and check.warning for check in listed)
+    word = f"NO GO: {count(bad, 'check')} failed" if bad else "GO" + (f", after a look at {count(odd, 'warning')}" if odd else "")
+    listed = sorted(listed, key=lambda check: ("FAIL", "warn", "ok").index(check.mark))
+    return Table(["", "question", "expected", "found", "what to do"],
+                 [[check.mark, check.question, check.expected, check.actual, check.todo if check.mark != "ok" else ""]
+                  for check in listed], f"{word} ({count(len(listed), 'check')}{when})")
+
+
+def prediction(told, measured=None):
+    """An outage as predict.outage_of() gave it, a line a phase. `measured`: {phase or window: seconds}, where it is over."""
+    rows = []
+    for each in [*told["phases"], *({"phase": f"{kind} outage", "from": "sum of the above", **told[kind]}
+                                    for kind in ("reading", "delivery"))]:
+        took = (measured or {}).get(each["phase"].removesuffix(" outage"))
+        rows.append([each["phase"], *(f"{each[key]:.1f}" for key in ("low", "likely", "high")),
+                     *([] if measured is None else ["" if took is None else f"{took:.1f}"]), each["from"]])
+    return Table(["phase", "low", "likely", "high", *([] if measured is None else ["measured"]), "from"], rows,
+                 "The outage as predicted, in seconds" + ("" if measured is None else ", and as it was"))
+
+
 def facts(found, caption=""):
     """What a probe read, a line each, down to plain values; large parts by their size."""
     rows = [[path, value] for path, value in _leaves(found, "") if path != "run"]
