@@ -193,8 +193,8 @@ class Engine:
             self.approved = None
             return []
         facts = self._facts("at apply")
-        again = self._guard(self.step.plan, facts, self.site)
         self.may_go(self._judge(facts))
+        again = self._guard(self.step.plan, facts, self.site)
         if [each.to_json() for each in again.changes] != [each.to_json() for each in self.current.changes]:
             self._fail(PlanChanged(
                 f"{self.step.ID}: the world changed since the plan was approved. "
@@ -235,9 +235,9 @@ class Engine:
         self._record("verified", passed=passed, checks=[dataclasses.asdict(check) for check in checks])
         if not passed:
             record.pause(self.run, self.site, f"{self.step.ID} did not pass")
-        return checks
         elif getattr(self.step, "PREDICTS", False):
             self._record("predicted", **predict.outage_of(self.run, self.site))
+        return checks
 
     def require(self, checks):
         """Raises VerifyFailed unless every check passed."""

@@ -12,7 +12,7 @@ from IPython.display import display
 from cutover import errors, runbook, site
 from cutover.changes import Plan
 from cutover.hosts import vault
-from cutover.run import approval, engine, folder, predict, story
+from cutover.run import approval, engine, folder, predict
 from cutover.ui import edge, progress, tables
 from cutover.ui.checks import Checks
 
@@ -179,10 +179,10 @@ class Live(Page):
                 self.engine.require(checks)
         finally:
             self.engine.close()     # whoever mends what did not pass may do it from another terminal
-        return shown
-
         if self.mode == "execute" and getattr(self.step, "PREDICTS", False):
             display(tables.prediction(predict.predicted(self.run.journal.events())))
+        return shown
+
 
 def confirm_text(step, parameters):
     return f"type {approval.confirmation(step, parameters)} to approve the plan, by its hash."
