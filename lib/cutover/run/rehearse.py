@@ -46,7 +46,7 @@ def told(run) -> tables.Stack:
     events = run.journal.events()
     return tables.Stack(
         tables.Table(["", "step", "state", "seconds", "changes", "checks passed"], summary.steps(events), "Steps"),
-        tables.Table(["outage", "measured from outside"], summary.windows(run)),
+        tables.Table(["outage", "measured from outside", "predicted", ""], summary.windows(run)),
         tables.Text(f"Verified: {summary.verified(events)}"),
         *(tables.Text(f"Ledger: {text}") for text in summary.ledger(events)),
         tables.Text(f"Run folder: {run.path}"))
