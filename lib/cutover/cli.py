@@ -240,6 +240,8 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
     for change in planned[-1]["changes"]:
         text = journal.whole(change["text"], current.path)
         click.echo(tables.printable(f"- {change['target']}: {change['title']}\n{text}\n"))
+    for note in planned[-1].get("notes", []):
+        click.echo(tables.printable(f"! {note['title']}: {journal.whole(note['text'], current.path)}\n"))
     typed = click.prompt(f"To approve, type {approval.confirmation(step, parameters)}")
     given = approval.give(current, parameters, step, planned[-1]["hash"], typed, key)
     click.echo(f"approved by {given.by} at {given.time}"

@@ -106,6 +106,8 @@ class OldStore(Strict):
         description="directory of the old host → where the new host sees it, read-only")
     salvage: list[AbsolutePath] = pydantic.Field(
         [], description="damaged files of the old host to be converted as far as they can be read; any other damage stops")
+    aside: AbsolutePath = pydantic.Field(
+        "/var/lib/mail-cutover", description="directory of the old host for what a rollback removes from folders, and its notes")
     imapd: AbsolutePath = pydantic.Field("/usr/sbin/imapd", description="c-client's server, for reading in PREAUTH")
 
     def on_new(self, path: str) -> str:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from cutover import changes
-from cutover.changes import backup, conversion, dns, files, mail, service, userdb
+from cutover.changes import backup, carry, conversion, dns, files, mail, service, userdb
 from cutover.hosts import dns as zone
 
 FORWARD = zone.Update("lab.test", [("exists", "mailbox.lab.test", "CNAME", ["mailboxold.lab.test."])],
@@ -30,6 +30,7 @@ EXAMPLES = [
     conversion.ConvertAgain("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
     conversion.Presync("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
     conversion.Unpublish("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
+    carry.CarryBack("mailboxold", "r1", "/var/lib/mail-cutover", [USER]),
     files.FileChange("sanbackup", "/etc/systemd/system/x.timer", "0644", None, "[Timer]\nOnCalendar=daily\n"),
     backup.RunBackup("sanbackup", "mailbackup.service", "/backup/current", 60),
 ]

@@ -86,10 +86,11 @@ def from_json(data: dict) -> Change:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """An ordered list of changes; when it is empty, `reason` says why."""
+    """An ordered list of changes; when it is empty, `reason` says why. `notes`: (what, text) for whoever approves it."""
 
     changes: tuple = ()
     reason: str = ""
+    notes: tuple = ()
 
     def __post_init__(self):
         if not self.changes and not self.reason:
@@ -97,4 +98,4 @@ class Plan:
 
 
 # The kinds register themselves when their modules are read.
-from cutover.changes import backup, conversion, dns, files, mail, service, userdb  # noqa: E402, F401
+from cutover.changes import backup, carry, conversion, dns, files, mail, service, userdb  # noqa: E402, F401

@@ -1,6 +1,7 @@
 """Mail in transit: queues drained, test messages sent."""
 
 import dataclasses
+import re
 import time
 from typing import ClassVar
 
@@ -14,6 +15,14 @@ def flush(hosts, name: str):
         hosts.run(name, argv, sudo=True, check=False, timeout=120)
 
 
+def waits_for(item: str) -> set:
+    """The domains of the recipients of a queued message, by its line of facts.parse_queue."""
+    item = re.sub(r"\(.*\)", "", item)     # the reason
+    before, _, rest = item.partition("<")
+    recipients = item if "MAILER-DAEMON" in before else rest.partition(">")[2]
+    return {domain.rstrip(".").lower() for domain in re.findall(r"[^\s<>]@([^\s<>]+)", recipients)}
+
+
 @dataclasses.dataclass(frozen=True)
 class DrainQueue(changes.Change):
     """Flush sendmail's queue on some hosts and wait until all that stood in it is delivered, or say what is left."""
@@ -22,17 +31,21 @@ class DrainQueue(changes.Change):
     no_inverse: ClassVar[str] = "mail that was delivered stays delivered"
     queues: list            # host names
     wait: int               # seconds
+    but: str = ""           # full name of a mail host that is closed: what waits for it alone may stay
 
     @property
     def target(self):
         return ", ".join(self.queues)
 
     def title(self):
-        return "flush the mail queue and wait until what stands in it is delivered"
+        return f"flush the mail queue and wait until what stands in it{self._left_out()} is delivered"
 
     def describe(self):
-        return (f"sendmail -q; sendmail -Ac -q (repeated until `mailq` lists none of the messages it lists now, at most "
-                f"{self.wait} s)")
+        return (f"sendmail -q; sendmail -Ac -q (repeated until `mailq` lists none of what it lists now{self._left_out()}, "
+                f"at most {self.wait} s)")
+
+    def _left_out(self):
+        return f", but for {self.but} alone," if self.but else ""
 
     def settled(self, hosts):
         left = {name: facts.queue(hosts, name)["requests"] for name in self.queues}
@@ -58,7 +71,8 @@ class DrainQueue(changes.Change):
     def _listed(self, hosts):
         """`{(host, queue id): line}`"""
         found = hosts.each(self.queues, lambda name: facts.queue(hosts, name)["items"])
-        return {(name, item.partition(" ")[0]): item for name, items in found.items() for item in items}
+        return {(name, item.partition(" ")[0]): item for name, items in found.items() for item in items
+                if not self.but or waits_for(item) != {self.but}}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Reading mail as a client sees it: the second reader, which has nothing to do with the converter.
 
-Folders are only ever EXAMINEd and bodies only PEEKed at, so reading leaves no trace; the few verbs that write
-(`append`, `delete`) are for test mail. One session is for one thread.
+Folders are only ever EXAMINEd and bodies only PEEKed at, so reading leaves no trace. The verbs that write are for test mail
+and for a rollback that carries back what users did. One session is for one thread.
 
 Folder names are str, decoded from modified UTF-7 (RFC 3501 §5.1.3), without loss: see `decode_name`.
 """
@@ -20,20 +20,16 @@ import imapclient
 from imapclient import imap_utf7
 from imapclient.imapclient import _literal
 
-from cutover.errors import CutoverError
+from cutover.errors import TemplatedError
 
 BATCH_MESSAGES = 500  # messages asked for at once
 BATCH_BYTES = 8 * 1024 * 1024  # and at most so many bytes of them; a larger message is fetched in pieces of this size
 
 
-class ImapError(CutoverError):
+class ImapError(TemplatedError):
     """An IMAP server is not as needed; the data of each kind are attributes."""
 
     template = "{server}: IMAP failed"
-
-    def __init__(self, **data):
-        self.__dict__.update(data)
-        super().__init__(self.template.format(**data))
 
 
 class NoImap(ImapError):
@@ -93,13 +89,15 @@ class Message:
 
 @dataclass
 class Folder:
-    """A folder as one EXAMINE showed it; `messages` in UID order, empty at level "count"; `exists` is their number."""
+    """A folder as one EXAMINE showed it; `messages` in UID order, empty at level "count"; `exists` is their number; `keywords`
+    those the folder knows, whether a message has them or not."""
 
     name: str
     uidvalidity: int
     uidnext: int | None
     messages: list[Message]
     exists: int = 0
+    keywords: frozenset[str] = frozenset()
 
 
 def decode_name(raw: bytes) -> str:
@@ -377,7 +375,9 @@ class Session:
             if shown["EXISTS"] is None or shown["UIDVALIDITY"] is None:
                 raise FolderUnreadable(server=self.server, folder=name, reason=self._words("no EXISTS or UIDVALIDITY"))
             uidnext = int(shown["UIDNEXT"]) if shown["UIDNEXT"] else None
-            return Folder(name, int(shown["UIDVALIDITY"]), uidnext, [], int(shown["EXISTS"]))
+            flags = (imap.untagged_responses.get("FLAGS") or [b"()"])[-1] or b"()"
+            keywords = frozenset(_flag(flag) for flag in flags.strip(b"()").split() if not flag.startswith(b"\\"))
+            return Folder(name, int(shown["UIDVALIDITY"]), uidnext, [], int(shown["EXISTS"]), keywords)
 
     def read(self, name: str, level: str = "count", numbers: range | None = None, wanted=lambda uid: True) -> Folder:
         """Read a folder: "count" opens it only; "metadata" adds the messages; "content" their digests.
@@ -387,19 +387,33 @@ class Session:
         """
         if level not in ("count", "metadata", "content"):
             raise ValueError(f"no such level: {level}")
-        folder = self._examine(name)
-        if level == "count":
-            return folder
-        numbers = range(1, folder.exists + 1) if numbers is None else numbers
-        for start in range(0, len(numbers), BATCH_MESSAGES):
-            folder.messages += self._metadata(name, numbers[start : start + BATCH_MESSAGES])
-        if len(folder.messages) != len(numbers):
-            reason = f"{len(numbers)} messages announced, {len(folder.messages)} given; is it being changed?"
-            raise FolderUnreadable(server=self.server, folder=name, reason=self._words(reason))
-        if level == "content":
-            read = {each.uid: each for each in self._digested(name, [each for each in folder.messages if wanted(each.uid)])}
-            folder.messages = [read.get(each.uid, each) for each in folder.messages]
+        folder = self.stream(name, level, numbers, wanted)
+        folder.messages = list(folder.messages)
         return folder
+
+    def stream(self, name: str, level: str = "count", numbers: range | None = None, wanted=lambda uid: True) -> Folder:
+        """As read(), but `messages` is an iterator that fetches as it goes, a batch at a time, whatever the folder's size.
+
+        Until it has ended this session may be asked about nothing but the same folder.
+        """
+        folder = self._examine(name)
+        if level != "count":
+            numbers = range(1, folder.exists + 1) if numbers is None else numbers
+            folder.messages = self._streamed(name, level, numbers, wanted)
+        return folder
+
+    def _streamed(self, name, level, numbers, wanted):
+        given = 0
+        for start in range(0, len(numbers), BATCH_MESSAGES):
+            batch = self._metadata(name, numbers[start : start + BATCH_MESSAGES])
+            given += len(batch)
+            if level == "content":
+                read = {each.uid: each for each in self._digested(name, [each for each in batch if wanted(each.uid)])}
+                batch = [read.get(each.uid, each) for each in batch]
+            yield from batch
+        if given != len(numbers):
+            reason = f"{len(numbers)} messages announced, {given} given; is it being changed?"
+            raise FolderUnreadable(server=self.server, folder=name, reason=self._words(reason))
 
     def _metadata(self, name: str, numbers: range) -> list[Message]:
         with self._during(f"reading messages {numbers[0]} to {numbers[-1]} of {name}", folder=name):
@@ -478,8 +492,18 @@ class Session:
         self._examine(name)
         return self._bodies(name, [uid], "BODY.PEEK[]", b"BODY[]")[uid]
 
-    def append(self, name: str, message: bytes, flags: Sequence[str] = (), when: datetime | None = None) -> None:
-        """Add a message; bare LFs are sent as CRLF."""
+    def texts(self, name: str, messages: list[Message]) -> Iterator[tuple[Message, bytes]]:
+        """(message, its bytes as sent) for each of some messages of one folder, in batches; the folder is read as it is now."""
+        self._examine(name)
+        for batch in _batches(messages):
+            bodies = self._bodies(name, [message.uid for message in batch], "BODY.PEEK[]", b"BODY[]")
+            for message in batch:
+                yield message, bodies.pop(message.uid)
+
+    # -- writing
+
+    def append(self, name: str, message: bytes, flags: Sequence[str] = (), when: datetime | None = None) -> int | None:
+        """Add a message; bare LFs are sent as CRLF. → its UID, None where the server does not say it (no UIDPLUS)."""
         body = re.sub(rb"\r*\n", b"\r\n", message)
         arguments = [self._argument(name), f"({' '.join(flags)})".encode()]
         if when is not None:
@@ -487,7 +511,43 @@ class Session:
         with self._during(f"APPEND to {name}"):
             typ, data = self.client._raw_command(b"APPEND", [*arguments, _literal(body)], uid=False)
             if typ != "OK":
-                raise CommandRefused(server=self.server, command=f"APPEND to {name}", reason=_said(data))
+                raise CommandRefused(server=self.server, command=f"APPEND to {name}", reason=self._words(_said(data)))
+            told = re.match(r"\[APPENDUID \d+ (\d+)\]", _said(data))
+            return int(told[1]) if told else None
+
+    def _command(self, doing: str, command: str, arguments: Sequence[bytes], uid: bool = False) -> None:
+        """A command that answers with OK alone."""
+        with self._during(doing):
+            self.client._imap.untagged_responses.pop("NO", None)
+            typ, data = self.client._raw_command(command.encode(), list(arguments), uid=uid)
+            if typ != "OK":
+                raise CommandRefused(server=self.server, command=doing, reason=self._words(_said(data)))
+
+    def create(self, name: str) -> None:
+        """Make a folder, and the directories above it."""
+        self._command(f"CREATE {name}", "CREATE", [self._argument(name)])
+
+    def rename(self, name: str, other: str) -> None:
+        """Give a folder another name; its messages keep their UIDs."""
+        self._command(f"RENAME {name} to {other}", "RENAME", [self._argument(name), self._argument(other)])
+
+    def subscribe(self, name: str, wanted: bool = True) -> None:
+        """SUBSCRIBE, or UNSUBSCRIBE."""
+        verb = "SUBSCRIBE" if wanted else "UNSUBSCRIBE"
+        self._command(f"{verb} {name}", verb, [self._argument(name)])
+
+    def select(self, name: str) -> Folder:
+        """Open a folder for writing; c-client then gives each message its UID and takes mail from the spool into INBOX."""
+        return self._examine(name, read_only=False)
+
+    def copy(self, uids: Sequence[int], target: str) -> None:
+        """UID COPY from the selected folder: all of them or none."""
+        self._command(f"COPY to {target}", "COPY", [_uid_set(uids), self._argument(target)], uid=True)
+
+    def store(self, uids: Sequence[int], flags: Sequence[str], add: bool) -> None:
+        """Set or clear flags of messages of the selected folder. A keyword the server cannot take is dropped silently."""
+        self._command("STORE", "STORE", [_uid_set(uids), b"+FLAGS.SILENT" if add else b"-FLAGS.SILENT",
+                                        f"({' '.join(flags)})".encode()], uid=True)
 
     def delete(self, name: str, uids: Sequence[int]) -> None:
         """Remove just these messages (UID EXPUNGE, RFC 4315), never others that someone marked deleted."""
@@ -507,6 +567,10 @@ class Session:
             self.client.logout()
         with contextlib.suppress(Exception):
             self.client.shutdown()
+
+
+def _uid_set(uids: Sequence[int]) -> bytes:
+    return ",".join(map(str, uids)).encode()
 
 
 def _batches(messages: list[Message]) -> Iterator[list[Message]]:

@@ -133,6 +133,7 @@ class Engine:
         if self.mode == "execute":
             name, digest = self.run.keep(f"plans/{self.step.ID}.{self.hash()[:16]}.json", self._bound(self.current, self.facts))
             self._record("planned", hash=digest, file=name, reason=self.current.reason,
+                         notes=[{"title": title, "text": text} for title, text in self.current.notes],
                          changes=[{"title": each.title(), "target": each.target, "text": each.describe(),
                                    "undo": each.undo_text()} for each in self.current.changes])
         return self.current

@@ -47,6 +47,7 @@ def told(run) -> tables.Stack:
     return tables.Stack(
         tables.Table(["", "step", "state", "seconds", "changes", "checks passed"], summary.steps(events), "Steps"),
         tables.Table(["outage", "measured from outside", "predicted", ""], summary.windows(run)),
+        tables.notes(summary.notes(events)) if summary.notes(events) else None,
         tables.Text(f"Verified: {summary.verified(events)}"),
         *(tables.Text(f"Ledger: {text}") for text in summary.ledger(events)),
         tables.Text(f"Run folder: {run.path}"))

@@ -43,6 +43,12 @@ def verified(events) -> str:
     return "nothing was verified"
 
 
+def notes(events) -> list:
+    """What the last plan of the rollback told whoever approves it: `[(title, text)]`."""
+    last = next((event for event in reversed(events) if event["event"] == "planned" and event["step"] == "rollback"), {})
+    return [(note["title"], note["text"]) for note in last.get("notes", [])]
+
+
 def ledger(events) -> list:
     """What the last ledger of live traffic says, a line a side; empty where there was no traffic."""
     last = next((event for event in reversed(events) if event["event"] == "ledger"), None)

@@ -1,7 +1,14 @@
-"""Undo what a run changed, in reverse, planned from its journal and the world, and see that the old service is back."""
+"""Undo what a run changed, in reverse, planned from its journal and the world, and see that the old service is back.
+
+Once delivery or reading was resumed, the new server holds what the old one lacks. It is carried back when both are closed and
+nothing moves: after the services of the new one have stopped, before its trees are taken back and the old service starts. What
+that will be is estimated while users still work, so that what cannot be carried is told before anybody approves.
+"""
 
 from cutover import changes, steps
-from cutover.changes.mail import DrainQueue
+from cutover.changes import carry
+from cutover.changes.mail import AwaitDeliveries, DrainQueue
+from cutover.changes.service import EndSessions
 from cutover.hosts import facts, live
 from cutover.steps import stop_imap, stop_sendmail
 
@@ -10,6 +17,8 @@ TITLE = "Go back"
 REQUIRES = []
 REVERSIBLE = True
 CONFIRM = True
+
+RESUMED = ("restore-sendmail", "restore-imap")      # steps from which on the new server may hold what the old one lacks
 
 
 def open_intents(events):
@@ -24,7 +33,8 @@ def open_intents(events):
 
 
 def probe(hosts, site):
-    """`{"intents": [...], "final": [the last undo of each resource, and whether the world is so], "world", "login"}`"""
+    """`{"intents": [...], "world", "login", "undoes", "carry": {"why", and as carry.look}}`; each resource's last undo among the
+    intents says whether the world is so"""
     intents, final = [], {}
     for event in open_intents(hosts.history):
         intents.append({key: event[key] for key in ("seq", "step", "title", "target", "inverse", "no_inverse", "undone")})
@@ -41,10 +51,33 @@ def probe(hosts, site):
             "source": facts.userdb_source(hosts, name, site.userdb.source).decode("utf-8", "surrogateescape"),
             "map": facts.userdb_map(hosts, name, site.userdb.map), "queue": facts.queue(hosts, name)}),
     }
-    found = {"intents": intents, "world": world,
+    found = {"run": hosts.run_name, "intents": intents, "world": world,
              "login": steps.attempt(live.look, hosts, site.production_test.users[0].user, [])}
     found["undoes"] = [undoes for _, undoes in _undo(found, site)]
+    found["carry"] = _carried(hosts, site, found)
     return found
+
+
+def _carried(hosts, site, found):
+    """What is to be carried back and what was, as far as it can be told now."""
+    users = _published(found["intents"])
+    if not users:
+        return {"why": "nothing was published on the new server", "users": {}, "told": {}, "trees": {}}
+    if not any(intent["step"] in RESUMED for intent in found["intents"]):
+        return {"why": "neither delivery nor reading was resumed since the mail was published: the new server has nothing that "
+                       "the old one lacks", "users": {}, "told": {}, "trees": {}}
+    why = ("users have worked on the new server" if any(intent["step"] == "restore-imap" for intent in found["intents"]) else
+           "nobody could work on the new server yet; mail was delivered there, and on the old server too")
+    return {"why": why, **carry.look(hosts, users, hosts.run_name)}
+
+
+def _published(intents):
+    """The users' entries of the conversions that are to be taken back, each once."""
+    found = {}
+    for intent in intents:
+        if intent["inverse"] is not None and intent["inverse"]["kind"] == "unpublish":
+            found.update({each["user"]: each for each in intent["inverse"]["users"]})
+    return [entry for _, entry in sorted(found.items())]
 
 
 def _undo(found, site):
@@ -52,10 +85,17 @@ def _undo(found, site):
 
     What was not undone yet, the latest first; then what was undone and is, of its resource, again not as it was.
     """
-    wanted = [intent for intent in found["intents"] if intent["inverse"] is not None and not intent["undone"]]
+    wanted = _in_turn([intent for intent in found["intents"] if intent["inverse"] is not None and not intent["undone"]], site)
     again = [intent for intent in found["intents"] if intent["undone"] and intent.get("settled") is False]
-    listed, drained = [], False
+    listed, drained, emptied = [], False, False
+    carried = not any(intent["step"] in RESUMED for intent in found["intents"])
     for intent in [*wanted, *again]:
+        if _stops_delivery(intent) and intent["inverse"]["host"] == site.roles.old and not emptied:
+            listed.append((DrainQueue(list(site.roles.mx), site.limits.queue_drain, site.fqdn(site.roles.new)), None))
+            emptied = True
+        if intent["inverse"]["kind"] == "unpublish" and not carried:
+            listed += [(change, None) for change in _carry(found, site)]
+            carried = True
         if intent["step"] in ("dual-delivery", "dns-rename") and not drained:
             # mail queued for a name that is about to go would bounce: let it be delivered first
             listed.append((DrainQueue(list(site.roles.mx), site.limits.queue_drain), None))
@@ -64,11 +104,46 @@ def _undo(found, site):
     return listed
 
 
+def _stops_delivery(intent):
+    return intent["step"] == "restore-sendmail" and intent["inverse"]["kind"] == "service"
+
+
+def _in_turn(wanted, site):
+    """Delivery stops on the new server first, then on the old one once it has all that the new one got: mail of which only the
+    old server's copy still waits would look like mail that never reached it."""
+    stops = [intent for intent in wanted if _stops_delivery(intent)]
+    turns = iter(sorted(stops, key=lambda intent: intent["inverse"]["host"] == site.roles.old))
+    return [next(turns) if _stops_delivery(intent) else intent for intent in wanted]
+
+
+def _carry(found, site):
+    """Everything comes to rest, then users' new state goes back. What is in a mail host's own queue is for that host alone."""
+    return [DrainQueue(list(site.mail_hosts), site.limits.queue_drain),
+            *(EndSessions(name, stop_imap.sessions(site, name)) for name in site.mail_hosts),
+            *(AwaitDeliveries(name, stop_sendmail.DELIVERING, site.limits.queue_drain) for name in site.mail_hosts),
+            carry.CarryBack(site.roles.old, found["run"], site.old_store.aside, _published(found["intents"]))]
+
+
 def plan(found, site):
     listed = _undo(found, site)
     if not listed:
         return changes.Plan(reason="the world already is as it was before this run")
-    return changes.Plan(tuple(change for change, _ in listed))
+    return changes.Plan(tuple(change for change, _ in listed), notes=tuple(_told(found["carry"])))
+
+
+def _told(carried):
+    """What whoever approves has to know of each user: as it is now, while they work."""
+    yield "Users' new state", f"{carried['why']}. It is compared again when both servers are closed; this is how it stands now."
+    for user, each in sorted(carried["users"].items()):
+        if "error" in each:
+            yield user, f"cannot be told now: {each['error']}"
+        elif each["counts"] or each["left"] or each["notes"]:
+            yield user, "\n".join([f"to be carried back: {carry.said(each['counts'])}",
+                                   *(f"CANNOT be carried: {text}" for text in each["left"]),
+                                   *(f"stays: {text}" for text in each["notes"])])
+    quiet = sum(not any(each.values()) for each in carried["users"].values())
+    if quiet:
+        yield "all others", f"{quiet} users: nothing to carry back"
 
 
 def stable(found):
@@ -86,6 +161,7 @@ def verify(found, site):
             checks.append(steps.Check(f"Is undone: {intent['step']}, {intent['title']} ({intent['target']})?", "yes",
                                       f"{'yes' if intent['settled'] else 'no'}: {intent['seen']}",
                                       intent["settled"], "mend what it says, then roll back again"))
+    checks += _carried_checks(found["carry"])
     world, old = found["world"], site.roles.old
     alias = site.fqdn(site.alias)
     for name, server in world["servers"].items():
@@ -114,3 +190,23 @@ def verify(found, site):
                                   seen["address"] == site.address(old) and seen["read"] > 0, "look at imapd's log"))
     return checks
 
+
+
+def _carried_checks(carried):
+    """By the notes that carrying left on the old server, each written after both sides were compared once more."""
+    question = "Is everything that users did on the new server on the old one?"
+    trees, told = carried["trees"], carried["told"]
+    if not trees:
+        return [steps.Check(question, "nothing to carry", carried["why"], True)]
+    missing = [user for user, tree in sorted(trees.items()) if tree and told.get(user, {}).get("tree") != tree]
+    done = [note for user, note in sorted(told.items()) if note["tree"] == trees.get(user)]
+    sums = {}
+    for note in done:
+        for what, number in note["done"].items():
+            sums[what] = sums.get(what, 0) + number
+    return [
+        steps.Check(question, f"{len(trees)} users", f"{len(done)} users: {carry.said(sums)}"
+                    + (f"; not {', '.join(missing[:10])}" if missing else ""), not missing, "roll back again"),
+        *(steps.Check(f"Could all that {note['user']} did be carried back?", "all", "; ".join(note["left"]), True,
+                      "tell the user; the tree of the new server is set aside whole", warning=True)
+          for note in done if note["left"])]

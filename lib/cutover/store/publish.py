@@ -2,9 +2,9 @@
 
 Below <work>/: staging/USER (the tree being made, by presync and by runs), index/USER (what it was made from), trash (what is
 being begun or removed). Below <work>/<run>/: aside/USER (the tree that was replaced), unpublished/USER (a converted tree taken
-back), base/USER (see base.py), salvage/USER (damaged ranges), state/USER.json. Nothing of a user's is ever deleted. The state of a user is read
-from the world (the marker in the live tree), the state file only says more about it: after a crash anywhere the same call
-settles what was begun.
+back), base/USER (see base.py), salvage/USER (damaged ranges), state/USER.json. Nothing of a user's is ever deleted. The state
+of a user is read from the world (the marker in the live tree), the state file only says more about it: after a crash anywhere
+the same call settles what was begun.
 """
 
 import fcntl

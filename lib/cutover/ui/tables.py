@@ -214,6 +214,12 @@ def plan(current, plan_hash=""):
         return Text(f"Nothing to do: {current.reason}.")
     rows = [[number, change.target, change.title(), change.describe(), change.undo_text()]
             for number, change in enumerate(current.changes, 1)]
-    return Table(["", "host", "change", "exactly", "undo"], rows, f"Plan: {count(len(rows), 'change')}",
-                 f"plan {plan_hash[:16]}" if plan_hash else "", monospace=("exactly", "undo"),
-                 widths={"change": "20%", "exactly": "39%", "undo": "35%"})
+    table = Table(["", "host", "change", "exactly", "undo"], rows, f"Plan: {count(len(rows), 'change')}",
+                  f"plan {plan_hash[:16]}" if plan_hash else "", monospace=("exactly", "undo"),
+                  widths={"change": "20%", "exactly": "39%", "undo": "35%"})
+    return Stack(table, notes(current.notes)) if current.notes else table
+
+
+def notes(listed):
+    """What a plan tells whoever approves it: (what, text)."""
+    return Table(["", "to know"], listed, "Before it is approved")

@@ -1,0 +1,152 @@
+"""A rollback's first duty after users have worked on the new host: their new state goes back to the old one."""
+
+import concurrent.futures
+import dataclasses
+import json
+import time
+from typing import ClassVar
+
+from cutover import changes, errors
+from cutover.changes import carrying, conversion
+from cutover.hosts import facts
+
+PORTS = (25, 110, 143, 993, 995)
+
+# $1 the set-aside directory, $2 run, $3 user, $4 his uid, $5 his gid: what c-client writes as the user goes there
+_PLACE = r"""
+umask 066
+mkdir -p "$1"; chmod go+x "$1"
+mkdir -p -m 0711 "$1/$2"
+[ -d "$1/$2/$3" ] || { mkdir -m 0700 "$1/$2/$3" && chown "$4:$5" "$1/$2/$3"; }
+"""
+_READ = r"""
+for file in "$1/$2/.carried/"*.json; do [ -f "$file" ] && cat -- "$file" && echo; done; :
+"""
+
+
+def notes(hosts, run: str) -> dict:
+    """What was carried back by a run: `{user: {"user", "tree", "at", "done", "left", "notes"}}`, from the old host."""
+    site = hosts.site
+    text = hosts.run(site.roles.old, ["sh", "-c", _READ, "notes", site.old_store.aside, run], sudo=True).out
+    return {each["user"]: each for each in map(json.loads, text.splitlines()) if each}
+
+
+def look(hosts, users: list, run: str) -> dict:
+    """What would be carried now, and what was; reads only.
+
+    → `{"users": {user: carrying.estimate()'s, for each published one that no note tells of}, "told": notes(), "trees": {user: id
+    of the tree that was published last, None when none was}}`
+    """
+    told, states = notes(hosts, run), _states(hosts, users, run)
+    listed = _waiting(users, told, states)
+    with concurrent.futures.ThreadPoolExecutor(hosts.site.verify.parallel) as pool:
+        found = pool.map(lambda each: carrying.estimate(hosts, each, states[each["user"]]), listed)
+        return {"users": {each["user"]: values for each, values in zip(listed, found, strict=True)}, "told": told,
+                "trees": {user: state["tree"] for user, state in states.items()}}
+
+
+def _waiting(users, told, states):
+    """The published users whose state was not carried back since."""
+    return [each for each in users if states[each["user"]]["published"]
+            and told.get(each["user"], {}).get("tree") != states[each["user"]]["tree"]]
+
+
+def _states(hosts, users, run):
+    plan = {**conversion.store_plan(hosts.site, run, [], 1), "users": users}
+    return conversion.read_store(hosts, hosts.site.roles.new, plan, "state")["users"]
+
+
+def said(counts: dict) -> str:
+    """`3 messages appended, 12 flags changed`; "nothing" when nothing is."""
+    return ", ".join(f"{number} {what}" for what, number in counts.items()) or "nothing"
+
+
+@dataclasses.dataclass(frozen=True)
+class CarryBack(changes.Change):
+    """Carry users' new state from the new host to the old folders, through c-client; see carrying.
+
+    Both hosts must be closed: nothing may move while it compares. What is to be done is worked out then, user by user, and
+    looked at again afterwards. A note on the old host says that a user is done; without it the comparison is made anew, which
+    finds what is still missing.
+    """
+
+    kind: ClassVar[str] = "carry-back"
+    no_inverse: ClassVar[str] = ("what was carried back is the users' own and stays on the old host; messages removed from its "
+                                 "folders are kept in its set-aside directory, and the new host's trees are set aside whole")
+    host: str               # the old one
+    run: str
+    aside: str              # directory of the old host
+    users: list             # the users' entries of the store's plan
+
+    def title(self):
+        return f"carry back what {len(self.users)} users did on the new server"
+
+    def describe(self):
+        return "\n".join([
+            "for each user, read by `imapd` and `doveadm exec imap` (PREAUTH), compared with what the conversion took over:",
+            "RENAME, CREATE, SUBSCRIBE folders",
+            "APPEND what the new server alone has (flags, INTERNALDATE); STORE flags changed there",
+            f"UID EXPUNGE what was removed there, after UID COPY to {self.aside}/{self.run}/USER/FOLDER",
+            f"{', '.join(each['user'] for each in self.users)}"])
+
+    def settled(self, hosts):
+        left = _waiting(self.users, notes(hosts, self.run), _states(hosts, self.users, self.run))
+        return changes.Settled(not left, f"{len(self.users) - len(left)} of {len(self.users)} users carried back")
+
+    def apply(self, hosts, report):
+        self._closed(hosts)
+        states = _states(hosts, self.users, self.run)
+        listed, problems, told, totals = _waiting(self.users, notes(hosts, self.run), states), [], [], {}
+        with concurrent.futures.ThreadPoolExecutor(hosts.site.verify.parallel) as pool:
+            futures = {pool.submit(self._user, hosts, entry, states[entry["user"]], report): entry["user"] for entry in listed}
+            for future in concurrent.futures.as_completed(futures):
+                user = futures[future]
+                try:
+                    note = future.result()
+                except errors.CutoverError as error:
+                    if error.outcome_unknown:
+                        pool.shutdown(cancel_futures=True)
+                        raise
+                    problems.append(f"{user}: {error}")
+                    report({"event": "error", "user": user, "what": str(error)})
+                    continue
+                report({"event": "log", "text": f"{user} carried back: {said(note['done'])}", **note})
+                for what, number in note["done"].items():
+                    totals[what] = totals.get(what, 0) + number
+                if note["done"] or note["left"]:
+                    told.append(f"{user}: {said(note['done'])}" + "".join(f"; not carried: {text}" for text in note["left"]))
+        if problems:
+            raise changes.ChangeFailed(
+                f"{self.host}: of {len(problems)} users not all could be carried back. {'; '.join(problems[:10])}. The other "
+                f"{len(listed) - len(problems)} are done. Mend the cause and run this step again: it goes on with what is "
+                "missing.")
+        return "\n".join([f"{len(listed)} users: {said(totals)}", *sorted(told)])
+
+    def _closed(self, hosts):
+        for name in hosts.site.mail_hosts:
+            at = [port for port, is_open in facts.ports(hosts, name, PORTS).items() if is_open]
+            if at:
+                raise changes.ChangeFailed(f"{name} still answers on port {', '.join(at)}: mail would move while both sides are "
+                                           "compared. Stop that service and run this step again.")
+
+    def _user(self, hosts, entry, state, report):
+        user = entry["user"]
+        base = f"{self.aside}/{self.run}/{user}"
+
+        def aside(folder):
+            hosts.run(self.host, ["sh", "-c", _PLACE, "place", self.aside, self.run, user, str(entry["uid"]), str(entry["gid"])],
+                      sudo=True)
+            return carrying.name_aside(base, folder)
+
+        did, missing = carrying.carry(hosts, entry, state, aside, lambda text: report(
+            {"event": "log", "user": user, "text": f"{user}: {text}"}))
+        counts = did.counts()
+        if did is not missing and missing.counts():
+            raise changes.ChangeFailed(f"after {said(counts)}, this is missing: {said(missing.counts())}")
+        note = {"user": user, "tree": state["tree"], "at": round(time.time(), 3), "done": counts, "left": missing.left,
+                "notes": missing.notes}
+        folder = f"{self.aside}/{self.run}/.carried"
+        hosts.run(self.host, ["mkdir", "-p", "-m", "0711", self.aside, f"{self.aside}/{self.run}"], sudo=True)
+        hosts.run(self.host, ["mkdir", "-p", "-m", "0700", folder], sudo=True)
+        hosts.ssh(self.host).put(json.dumps(note, sort_keys=True).encode(), f"{folder}/{user}.json", sudo=True)
+        return note
