@@ -63,20 +63,24 @@ to_option = click.option("--to", "last", metavar="STEP", help="Last step; withou
               help="Meanwhile send N messages a second through both MX, let users read and move mail, and find every "
                    "accepted message exactly once on each side at the end.")
 @click.option("--messages", "least", type=int, default=0, metavar="N", help="With --traffic: at least N messages in all.")
+@click.option("--fill", type=click.IntRange(0), default=0, metavar="N", help="First put N messages more into the old store.")
+@click.option("--without-presync", is_flag=True, help="Leave presync out, to see what it saves.")
 @click.option("--rollback-from", metavar="STEP", help="Go as far as STEP, then roll everything back.")
 @click.option("--keep-lab", is_flag=True, help="Leave the lab running afterwards.")
-def rehearse(as_json, last, rate, least, rollback_from, keep_lab):
+def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, keep_lab):
     """Move the whole mail service of the lab, unattended, and prove that it worked.
 
     Starts the lab with its seeded mail, executes every notebook in order, and ends with a summary. Exit status 0 only
     when every step passed its verify according to the journal, and with --traffic only when no message is lost or double.
     """
     from cutover import runbook, site
-    from cutover.lab import control
+    from cutover.lab import control, planting
     from cutover.run import folder
     from cutover.run import rehearse as rehearsal
 
     names = runbook.between(None, rollback_from or last)
+    if without_presync:
+        names = [name for name in names if name != "presync"]
     if rollback_from:
         names.append("rollback")
     parameters = site.load(LAB_SITE)
@@ -84,6 +88,9 @@ def rehearse(as_json, last, rate, least, rollback_from, keep_lab):
     _say("lab: up, with its seeded mail …")
     control.up(fresh=True, seed=True, say=_say)
     try:
+        if fill:
+            _say(f"lab: {fill} messages of old mail more …")
+            planting.more(fill)
         run = folder.create(parameters, "rehearse")
         _say(f"run: {run.path}")
         rehearsal.steps(parameters, run, names, _say, rate=rate, least=least)

@@ -7,6 +7,8 @@ import imapclient
 
 from cutover.lab import delivery, hosts, oddities, old_users, people, sessions
 
+MORE = "mail/lungo"     # what more() fills
+
 
 def plant(say):
     """Do all of it, in the order in which a site's years would: old mail, deliveries, sessions, the last deliveries."""
@@ -15,6 +17,21 @@ def plant(say):
         began = time.monotonic()
         action()
         say(f"seeding: {step} in {time.monotonic() - began:.1f} s")
+
+
+def more(messages):
+    """At least so many messages of old mail more, spread over all users, in a folder of their own: a store of a real size."""
+    share = -(-messages // len(hosts.USERS))
+
+    def fill(user):
+        dice, maker = old_users.maker(user, "more")
+        for at in range(0, share, 500):
+            dates = [maker.date() for _ in range(min(500, share - at))]
+            _mailutil(user, None, MORE, [(maker.message(user, date), old_users.flags(dice, MORE), date) for date in dates])
+
+    for user in hosts.USERS:
+        old_users.shell(user, f'mailutil create "#driver.mbx/{MORE}" > /dev/null')
+    old_users.each(fill, hosts.USERS)
 
 
 def skeleton():
