@@ -440,3 +440,23 @@ def test_subscriptions_are_found_where_the_old_mail_is_mounted(site):
     plan["users"][0]["home"] = "/home/alice"
     convert(plan)
     assert (site.maildir("alice") / "subscriptions").read_text() == "a_b\nINBOX\nc\nd\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a mount point is root's")
+def test_an_old_store_that_is_not_mounted_is_no_empty_one(site):
+    """What was converted ahead stays, nothing is published, and once it is mounted the same command goes on."""
+    site.user("alice", build.simple(3), {"a": build.simple(2)})
+    site.user("bob", spool=b"")
+    convert(site.plan(presync=True))
+    home, away = site.root / "home", site.root / "away"
+    home.rename(away)
+    home.mkdir()
+    found = convert(site.plan())
+    assert found[-1]["published"] == 0 and {event["kind"] for event in of(found, "error")} == {"NotThere"}
+    assert of(found, "error")[0]["file"] == str(home) and "Mount the old mail" in of(found, "error")[0]["todo"]
+    home.rmdir()
+    away.rename(home)
+    (home / "bob/mail").rmdir()     # a user without mail has an empty home
+    os.chown(home / "bob", 65534, 65534)
+    found = convert(site.plan())
+    assert found[-1]["published"] == 2 and len(messages(site.maildir("alice"))) == 3

@@ -72,6 +72,12 @@ class ShortRead(StoreError):
     todo = "Something still writes to this mailbox. Stop reading and delivery there, then run the same command again."
 
 
+class NotThere(StoreError):
+    """Nothing of the user's is to be seen, and the place where it would be is an empty directory of root's: a mount point."""
+
+    todo = "Mount the old mail there (old_store.seen_at), and run the same command again."
+
+
 class UnreadableMail(StoreError):
     """The user's mail cannot be read."""
 

@@ -118,6 +118,18 @@ def spool_file(path, uid=None, gid=None):
     return found
 
 
+def expect_mounted(root):
+    """For a user of whom neither INBOX nor folders were found: the old store must be there all the same. Errors: NotThere."""
+    place = os.path.abspath(os.fsencode(root))
+    if os.path.lexists(place):
+        return
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    # a home that is empty belongs to its user
+    if os.path.isdir(place) and os.stat(place).st_uid == 0 and not os.listdir(place):
+        raise errors.NotThere("an empty directory: is the old mail not mounted?", place)
+
+
 def folders(root, uid=None, gid=None, besides=(), unreadable=None):
     """Walk the folders' root → (list of Found, list of {"file", "why"} passed over). Sorted by name.
 

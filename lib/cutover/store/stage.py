@@ -55,6 +55,8 @@ def prepare(user, presync=False):
     spool = source.spool_file(user.get("spool"), uid, gid)
     besides = [inbox.path if inbox else None, user.get("spool"), user.get("subscriptions"), *(user.get("inbox") or [])]
     folders, passed = source.folders(user.get("folders"), uid, gid, besides)
+    if inbox is None and not folders and user.get("folders"):
+        source.expect_mounted(user["folders"])
     subscribed, elsewhere = source.subscriptions(
         user.get("subscriptions"), user.get("folders"), user.get("home"), uid, gid)
     names = Names([found.name for found in folders])
