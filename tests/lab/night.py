@@ -204,16 +204,18 @@ def converters():
 
 def descendants(top):
     """A process and all below it."""
-    parents = {}
-    for pid in processes(lambda pid, line: True):
-        try:
-            with open(f"/proc/{pid}/stat") as stat:
-                parents[pid] = int(stat.read().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    found = {top}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
+    found, new = set(), {top}
+    while new:
+        found |= new
+        below = set()
+        for pid in new:
+            try:
+                for thread in os.listdir(f"/proc/{pid}/task"):
+                    with open(f"/proc/{pid}/task/{thread}/children") as children:
+                        below |= set(map(int, children.read().split()))
+            except OSError:
+                continue
+        new = below - found
     return found
 
 

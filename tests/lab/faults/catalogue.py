@@ -4,8 +4,9 @@
 """
 
 import collections.abc
+import contextlib
 import dataclasses
-import json
+import imaplib
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import time
 
 from cutover import runbook
-from cutover.hosts import dns, lease
+from cutover.hosts import Hosts, dns, lease
 from cutover.lab import keys, store
 from cutover.run import lease as run_lease
 from night import converters, descendants, eventually, kill
@@ -113,7 +114,9 @@ def kills():
         for when in ("start", "middle", "end"):
             for step in STEPS:
                 if not (target == "papermill" and step == "rollback" or target == "all" and when != "middle"):
-                    yield Fault(f"kill-{target}-{step}-{when}", step, when, inject, **more)
+                    # by the time a kernel is found that verifies, it may have journaled its verdict
+                    ends = {"ends": "either"} if (target, when) == ("kernel", "end") else {}
+                    yield Fault(f"kill-{target}-{step}-{when}", step, when, inject, **{**more, **ends})
     for step in ("presync", "convert"):
         for when, moment in (("start", "middle"), ("middle", AT_WORK)):
             yield Fault(f"kill-converter-{step}-{when}", step, moment, kill_converter, says=NO_RESULT, ends="either")
@@ -316,7 +319,7 @@ MAIL = [
 
 def live_session(scene):
     """A client that is logged in, and whose imapd does not react."""
-    scene.held = __import__("imaplib").IMAP4("10.77.0.15")
+    scene.held = imaplib.IMAP4("10.77.0.15")
     scene.held.login("alice", (keys.SECRETS / "alice").read_text())
     found = eventually(lambda: scene.mail_processes("mailboxold", b"imapd"), 5)
     for pid in found:
@@ -417,18 +420,19 @@ def message_whole(scene):
 
 
 def lease_held(scene):
-    from cutover.hosts import Hosts
-
+    """Somebody takes the lease, and breaks it first where the night's command holds it."""
     holder = {"owner": "anna", "host": "elsewhere", "boot": "x", "pid": 1, "started": 1, "since": "2026-01-01T00:00:00+00:00",
               "run": "another", "token": "anothertoken"}
     with Hosts(scene.night.site) as reached:
-        lease.ask(reached, "mailboxvm", run_lease.place(scene.night.site), "take", token="anothertoken", holder=holder)
-    return "another operator holds the lease"
+        place = run_lease.place(scene.night.site)
+        before = lease.ask(reached, "mailboxvm", place, "read")["holder"]
+        if before:
+            assert lease.ask(reached, "mailboxvm", place, "break", token=before["token"])["done"]
+        assert lease.ask(reached, "mailboxvm", place, "take", token="anothertoken", holder=holder)["done"]
+    return "another operator " + ("breaks the lease and takes it" if before else "holds the lease")
 
 
 def lease_free(scene):
-    from cutover.hosts import Hosts
-
     with Hosts(scene.night.site) as reached:
         lease.ask(reached, "mailboxvm", run_lease.place(scene.night.site), "release", token="anothertoken")
 
@@ -488,7 +492,8 @@ CONVERSION = [
           lambda scene: scene.sh("mailboxold", "systemctl stop sendmail; systemctl mask sendmail"), ends="either"),
     Fault("lease-held", "convert", "before", lease_held, lease_free,
           says=r"mailboxvm: another operator is at work: anna \(process 1 on elsewhere\)"),
-    Fault("lease-taken-in-mid-step", "stop-sendmail", "before", lease_held, lease_free, says="another operator is at work: anna"),
+    Fault("lease-taken-in-mid-night", "stop-sendmail", "middle", lease_held, lease_free,
+          says="another operator is at work: anna|the lease was lost", ends="either"),
     Fault("message-lost", "verify", "before", lose_message, message_back, says=r"Is teresa's mail the same on both sides"),
     Fault("message-altered", "verify", "before", alter_message, message_whole, says=r"Is teresa's mail the same on both sides"),
     Fault("parameters-changed", "verify", "before", parameters_changed, ends="rides"),
@@ -526,29 +531,15 @@ def torn_line(scene):
 
 
 def run_disk_full(scene):
-    """The run's folder lies on a disk of its own, which fills up."""
-    path = scene.night.run_dir
-    shutil.copytree(path, path.with_name("kept"))
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=0700", "run", path], check=True)
-    shutil.copytree(path.with_name("kept"), path, dirs_exist_ok=True)
-    with (path / "filler.lock").open("wb") as filler:
-        try:
-            while True:
-                filler.write(bytes(4096))
-                filler.flush()
-        except OSError:
-            pass
+    with (scene.night.run_dir / "filler").open("wb") as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+            filler.flush()
     return "the disk with the run's folder is full"
 
 
 def run_disk_free(scene):
-    path = scene.night.run_dir
-    (path / "filler.lock").unlink()
-    shutil.rmtree(path.with_name("kept"))
-    shutil.copytree(path, path.with_name("kept"))
-    subprocess.run(["umount", path], check=True)
-    shutil.copytree(path.with_name("kept"), path, dirs_exist_ok=True)
-    shutil.rmtree(path.with_name("kept"))
+    (scene.night.run_dir / "filler").unlink()
 
 
 def evidence_gone(scene):
@@ -612,26 +603,11 @@ THIS_SIDE = [
     Fault("tsig-key-missing", "dns-rename", "approved", **key_gone(keys.TSIG_KEY), says="TSIG key file .*: No such file"),
     Fault("password-missing", "production-test", "before", password_gone, password_back, says="alice: No such file or directory"),
     Fault("journal-torn", "stop-sendmail", "before", torn_line, ends="rides"),
-    Fault("disk-full-this-side", "convert", "before", run_disk_full, run_disk_free, says="[Nn]o space left"),
+    Fault("disk-full-this-side", "convert", "before", run_disk_full, run_disk_free, says="[Nn]o space left",
+          ground="small-run"),
     Fault("evidence-gone", "switch-alias", "before", evidence_gone, evidence_back,
           says="the facts of the last verify cannot be used"),
 ]
 
 CATALOGUE = [*kills(), *hosts(), *NAMES, *MAIL, *READING, *CONVERSION, *THIS_SIDE]
 assert len({fault.name for fault in CATALOGUE}) == len(CATALOGUE)
-
-
-def told(fault):
-    """A fault as data, for the table of outcomes."""
-    return {"name": fault.name, "step": fault.step, "when": fault.when, "by": fault.by, "ground": fault.ground}
-
-
-def planned_changes(line, changes):
-    """How many changes the attempt has planned, from its journal."""
-    return len(line["changes"]) if line["event"] == "planned" else changes
-
-
-def parse(data):
-    """Whole lines of a journal's bytes → events, and the bytes used."""
-    end = data.rfind(b"\n") + 1
-    return [json.loads(line) for line in data[:end].splitlines()], end

@@ -5,36 +5,46 @@ import hashlib
 import itertools
 import json
 import os
-import random
 import re
+import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
 
+from cutover import site
 from cutover.errors import CutoverError
 from cutover.hosts import Hosts, smtp
 from cutover.lab import hosts as lab_hosts
-from cutover.lab import manifest, network, state, system, traffic
-from night import Night, descendants, eventually, kill, on_host, processes, service_of
+from cutover.lab import manifest, network, people, state, system, traffic
+from cutover.run import journal
+from night import COMMAND_SECONDS, Night, descendants, kill, on_host, processes, service_of
 
-NEW_STORE_MB = 400
+NEW_STORE_MB, RUN_MB = 400, 64
 LIMITS = {"dns_spread": 6, "queue_drain": 20}       # seconds; so that a fault is not waited for too long
 SENT = re.compile(rb"^(X-Ledger: |Message-ID: <[^>]*@cutover\.invalid>)", re.M)
 
 
 class Scene:
-    """One night, to which faults happen one after the other. `ground`: "" or "small-disk", a bounded file system of
-    mailboxvm for the new store and its staging."""
+    """One night, to which faults happen one after the other, the last of them in the step `last`.
 
-    def __init__(self, lab, place, ground=""):
-        self.lab, self.ground = lab, ground
+    `ground`: "" or "small-disk", a bounded file system of mailboxvm for the new store and its staging; "small-run", one of this
+    side for the run's folder.
+    """
+
+    def __init__(self, lab, place, ground="", last=""):
+        self.lab, self.ground, self.last = lab, ground, last
         lab.reset()
         self.night = Night(place)
         self.night.values["limits"] = LIMITS
         self.night.write()
-        self.runner = None      # the command that is under way
+        self.runner = self.command = None       # the process that is under way, and its arguments
+        self.journal, self.log = self.night.run_dir / journal.NAME, self.night.file.with_suffix(".log")
         self.spoilt = False     # a fault did not end as it should: what follows needs a lab of its own
         self._numbers = itertools.count(1)
+        if ground == "small-run":
+            self.night.run_dir.mkdir()
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={RUN_MB}m,mode=0700", "run", self.night.run_dir], check=True)
         if ground == "small-disk":
             self.sh("mailboxvm", f"mount -t tmpfs -o size={NEW_STORE_MB}m,nr_inodes=200000,mode=0755 new-store /var/imap && "
                     "cd /var/imap && getent passwd | awk -F: '$3 >= 2000 && $3 < 3000 {print $1}' | while read user; do "
@@ -63,12 +73,77 @@ class Scene:
         timer.daemon = True
         timer.start()
 
+    # -- the command of the night
+
+    def start(self, command):
+        """Give a command, unless it is the one under way."""
+        if self.running() and command == self.command:
+            return
+        assert not self.running(), "another command is still under way"
+        self.command, self.offset = command, self._size()
+        self.changes = 0
+        with self.log.open("wb") as out:
+            self.runner = subprocess.Popen(command, cwd=site.PROJECT, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+    def running(self):
+        return self.runner is not None and self.runner.poll() is None
+
+    def said(self):
+        return self.log.read_text("utf-8", "replace")
+
+    def follow(self, wanted, besides=lambda: False):
+        """Until an event of the journal is wanted, or `besides()` is so: True. Until the command has ended: False."""
+        self.thaw()
+        until = time.monotonic() + COMMAND_SECONDS
+        while True:
+            ended = not self.running()      # asked before reading: what was written last is read all the same
+            for event in self._events():
+                if event["event"] == "planned":
+                    self.changes = len(event["changes"])
+                if wanted(event):
+                    return True
+            if besides():
+                return True
+            if ended:
+                return False
+            if time.monotonic() > until:
+                self.close()
+                raise AssertionError(f"the command does not end: {self.said()}")
+            time.sleep(0.002)
+
+    def _size(self):
+        return self.journal.stat().st_size if self.journal.exists() else 0
+
+    def _events(self):
+        """The next whole lines of the journal, one at a time: what is not taken is read again."""
+        data = read_from(self.journal, self.offset)
+        for line in data[:data.rfind(b"\n") + 1].splitlines(keepends=True):
+            self.offset += len(line)
+            yield json.loads(line)
+
+    def close(self):
+        """End what is under way, when the night is over or a test went wrong."""
+        if self.running():
+            kill(descendants(self.runner.pid))
+            self.runner.wait()
+        if self.ground == "small-run":
+            subprocess.run(["umount", "--lazy", self.night.run_dir], check=True)
+
+    def freeze(self):
+        """Between two steps: the command does not go on while the world is looked at."""
+        if self.running():
+            os.kill(self.runner.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        if self.running():
+            os.kill(self.runner.pid, signal.SIGCONT)
+
     # -- processes
 
     def kernels(self):
         """The kernel of the command under way."""
         below = descendants(self.runner.pid)
-        return processes(lambda pid, line: pid in below and b"ipykernel_launcher" in line)
+        return {pid for pid in below if b"ipykernel_launcher" in read_from(Path(f"/proc/{pid}/cmdline"), 0)}
 
     def sessions(self):
         """The operator's sshd sessions on every host that a step works on."""
@@ -86,14 +161,16 @@ class Scene:
 
     def send(self):
         """One message through each MX that takes it, written into the run's ledger once it is accepted."""
-        site, users = self.night.site, sorted(lab_hosts.USERS)
-        for mx in site.roles.mx:
+        # one user's mail waits in the spool, behind what is delivered: their UIDs would move
+        parameters, users = self.night.site, sorted({*lab_hosts.USERS} - {people.LEFTOVERS})
+        for mx in parameters.roles.mx:
             number = next(self._numbers)
             key, user = f"{self.night.run_dir.name}-{number}", users[number % len(users)]
-            text = (f"From: <traffic@elsewhere.test>\r\nTo: <{user}@{site.zone}>\r\nSubject: under way {number}\r\n"
+            text = (f"From: <traffic@elsewhere.test>\r\nTo: <{user}@{parameters.zone}>\r\nSubject: under way {number}\r\n"
                     f"Message-ID: <{key}@traffic.invalid>\r\n{traffic.HEADER}: {key}\r\n\r\nHere {number}.\r\n")
             with contextlib.suppress(CutoverError, OSError):
-                answer = smtp.send(site.address(mx), 25, "traffic@elsewhere.test", [f"{user}@{site.zone}"], text.encode(), 3)
+                answer = smtp.send(parameters.address(mx), 25, "traffic@elsewhere.test", [f"{user}@{parameters.zone}"],
+                                   text.encode(), 3)
                 entry = {"key": key, "user": user, "mx": mx, "known": True, "answer": answer, "at": round(time.time(), 3)}
                 with (self.night.run_dir / traffic.LEDGER).open("a") as out:
                     out.write(json.dumps(entry, sort_keys=True) + "\n")
@@ -130,8 +207,8 @@ class Scene:
 
 
 def tree(place):
-    """A digest over a user's Maildir: each message's folder, UID, flags, date and bytes."""
-    lines = []
+    """A user's Maildir, without what was sent meanwhile: `{folder and UID: flags, date and digest of the bytes}`."""
+    found = {}
     for folder, _, names in sorted(os.walk(place)):
         where = os.path.relpath(folder, place)
         if os.path.basename(folder) in ("cur", "new"):
@@ -142,10 +219,11 @@ def tree(place):
                     data = file.read()
                 if not SENT.search(data[:4096]):
                     date = int(os.stat(os.path.join(folder, name)).st_mtime)
-                    lines.append(f"{where} {uids.get(base)} {flags} {date} {hashlib.sha256(data).hexdigest()}")
+                    digest = hashlib.sha256(data).hexdigest()[:16]
+                    found[f"{where} {uids.get(base, digest)}"] = f"{flags} {date} {digest}"
         elif "subscriptions" in names:
-            lines.append(hashlib.sha256(Path(folder, "subscriptions").read_bytes()).hexdigest())
-    return [len(lines), hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()]
+            found[f"{where} subscriptions"] = Path(folder, "subscriptions").read_text("utf-8", "replace")
+    return found
 
 
 def uidlist(folder):
@@ -165,17 +243,10 @@ def difference(found, wanted, path=""):
     return [] if found == wanted else [f"{path}: {str(found)[:300]} instead of {str(wanted)[:300]}"]
 
 
-def settle_processes(scene):
-    """After a kill: end nothing, but wait until what it left behind has seen that it is alone."""
-    run_dir = str(scene.night.run_dir).encode()
-    eventually(lambda: not processes(lambda pid, line: b"ipykernel_launcher" in line and run_dir in line), 10)
-
-
-def end(scene):
-    """End the command under way and all below it, after a test went wrong."""
-    if scene.runner is not None and scene.runner.poll() is None:
-        kill(descendants(scene.runner.pid))
-
-
-def seeded(rng=None):
-    return rng or random.Random(4)
+def read_from(path, offset):
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read()
+    except OSError:
+        return b""

@@ -6,7 +6,6 @@ of it, for two labs side by side; or names, e.g. `kill-kernel-*,disk-full-*`. Ou
 
 import os
 import re
-import subprocess
 import sys
 import time
 
@@ -14,11 +13,10 @@ import nights
 import outcomes
 import pytest
 import scene as scenes
-from catalogue import AT_WORK, MOMENTS, parse, planned_changes
-from cutover import runbook, site
+from catalogue import AT_WORK, MOMENTS
+from cutover import runbook
 from cutover.lab import manifest
-from cutover.run import journal
-from night import COMMAND_SECONDS, argv, descendants, eventually, kill, processes, program
+from night import COMMAND_SECONDS, argv, eventually, processes, program
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 NIGHTS = nights.chosen()
@@ -43,31 +41,34 @@ def undisturbed(base, tmp_path_factory):
 
 
 def _needed():
-    return {fault.step for night in NIGHTS.values() for fault in night} | {"production-test"}
+    return {fault.step for night in NIGHTS.values() for fault in night} | {runbook.ORDER[-1]}
 
 
 @pytest.fixture(scope="module")
 def scene(request, lab, undisturbed, tmp_path_factory):
     """The night of a number: its lab pristine, its run new. After a fault that ended badly the others get a lab of their own."""
-    undisturbed(lab, "production-test")
-    holder = Holder(lab, tmp_path_factory, NIGHTS[request.param][0].ground)
+    undisturbed(lab, runbook.ORDER[-1])
+    holder = Holder(lab, tmp_path_factory, NIGHTS[request.param])
     yield holder
-    if holder.scene is not None:
-        scenes.end(holder.scene)
+    holder.close()
 
 
 class Holder:
     """Gives the scene of a night, or another one after that was spoilt."""
 
-    def __init__(self, lab, places, ground):
-        self.lab, self.places, self.ground, self.scene = lab, places, ground, None
+    def __init__(self, lab, places, faults):
+        self.lab, self.places, self.ground, self.scene = lab, places, faults[0].ground, None
+        self.last = [fault.step for fault in faults if fault.step != "rollback"][-1:]
 
     def get(self):
         if self.scene is None or self.scene.spoilt:
-            if self.scene is not None:
-                scenes.end(self.scene)
-            self.scene = scenes.Scene(self.lab, self.places.mktemp("faults"), self.ground)
+            self.close()
+            self.scene = scenes.Scene(self.lab, self.places.mktemp("faults"), self.ground, *self.last)
         return self.scene
+
+    def close(self):
+        if self.scene is not None:
+            self.scene.close()
 
 
 def named(what):
@@ -97,42 +98,38 @@ def test_fault(scene, fault, undisturbed):
 
 
 def suffer(scene, fault, result, undisturbed):
-    """One fault: reach its step, do it, heal it, give the same command again, and look."""
-    night = scene.night
-    reach(scene, fault.step)
+    """One fault: reach its step, do it, heal it, give the same command again, and look at the end of the step."""
     command = command_of(scene, fault)
-    code, said = attempt(scene, fault, command, result)
-    died = fault.says is None
-    stopped = code != 0 or night.states().get(fault.step) != "passed"
-    result["outcome"] = "none" if not result["did"] else "stopped" if stopped else "rode"
+    reach(scene, fault, command)
+    try:
+        strike(scene, fault, command, result)
+        passed = ended_well(scene, fault)
+    finally:
+        if result["did"]:
+            fault.heal(scene)
+    code, said = scene.runner.poll(), scene.said()
+    result["outcome"] = "none" if not result["did"] else "rode" if passed else "stopped"
     if not result["did"]:
-        assert fault.ends == "either" and not stopped, f"{fault.name}: there was nothing to do it to; it said {said}"
+        assert fault.ends == "either" and passed, f"{fault.name}: there was nothing to do it to; it said {said}"
     elif fault.ends == "stops":
-        assert stopped, f"{fault.name}: the step passed, whatever {result['did']}"
+        assert not passed, f"{fault.name}: the step passed, whatever {result['did']}"
     elif fault.ends == "rides":
-        assert not stopped, f"{fault.name}: {said}"
-    if stopped and died:
+        assert passed, f"{fault.name}: {said}"
+    if not passed and fault.says is None:
         assert code == -9, said
-    elif stopped:
-        match = re.search(fault.says, said, re.S)
-        assert match, f"{fault.name}: it said nothing of {fault.says}, but: {said}"
+    elif not passed:
+        assert code == 1, said
+        assert re.search(fault.says, said, re.S), f"{fault.name}: it said nothing of {fault.says}, but: {said}"
         assert "Traceback" not in said, said
         result["said"] = message(said)
-    if stopped:
-        again(scene, command, fault)
+    if not passed:
+        again(scene, fault, command)
     different = scenes.difference(scene.state(), undisturbed(scene.lab, fault.step))
     assert not different, f"{fault.name}: after the same command again: {different}"
 
 
-def reach(scene, step):
-    """Have all steps before it passed, in the runbook's order."""
-    before = runbook.ORDER if step == "rollback" else runbook.ORDER[:runbook.ORDER.index(step)]
-    for name in before:
-        if scene.night.states().get(name) != "passed":
-            scene.night.step(name)
-
-
 def command_of(scene, fault):
+    """What is given before and after a fault: all steps of the night's faults, each passed once; the way back; or papermill."""
     night, step = scene.night, fault.step
     if fault.by == "papermill":
         return [sys.executable, "-m", "papermill", f"notebooks/{runbook.notebook_name(step)}",
@@ -140,19 +137,22 @@ def command_of(scene, fault):
                 "-p", "mode", "execute"]
     if step == "rollback":
         return argv("rollback", "--site", night.file, "--run", night.run_dir)
-    return argv("run", "--site", night.file, "--run", night.run_dir, "--from", step, "--to", step)
+    return argv("run", "--site", night.file, "--run", night.run_dir, "--to", scene.last)
 
 
-def attempt(scene, fault, command, result):
-    """Give the command, and do the fault at its moment. → (exit status, what it said)"""
-    night = scene.night
-    log = night.file.with_suffix(".log")
-    scene.injected = time.monotonic()
-    path = night.run_dir / journal.NAME
-    offset = path.stat().st_size if path.exists() else 0
-    told = night.run_dir / f"transcripts/{fault.step}.events.jsonl"
-    old = told.stat().st_size if told.exists() else 0
+def reach(scene, fault, command):
+    """Have all steps before it passed and nothing of it begun: by the night's command if it is under way, else by the engine."""
+    before = runbook.ORDER if fault.step == "rollback" else runbook.ORDER[:runbook.ORDER.index(fault.step)]
+    if scene.running() and scene.command == command and before and scene.night.states().get(before[-1]) != "passed":
+        assert scene.follow(lambda event: event["event"] == "executed" and event["of"] == before[-1]), scene.said()
+        scene.freeze()
+    for name in before:
+        if scene.night.states().get(name) != "passed":
+            scene.night.step(name)
 
+
+def strike(scene, fault, command, result):
+    """Do the fault at its moment of the command."""
     def do():
         scene.send()
         scene.injected = time.monotonic()
@@ -160,42 +160,35 @@ def attempt(scene, fault, command, result):
 
     if fault.when == "before":
         do()
-    try:
-        with log.open("wb") as out:
-            scene.runner = subprocess.Popen(command, cwd=site.PROJECT, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        until, changes, waiting = time.monotonic() + COMMAND_SECONDS, 0, fault.when != "before"
-        while scene.runner.poll() is None:
-            if time.monotonic() > until:
-                kill(descendants(scene.runner.pid))
-                raise AssertionError(f"{fault.name}: the command did not end: {log.read_text()}")
-            if not waiting:
-                time.sleep(0.05)
-                continue
-            events, used = parse(read_from(path, offset))
-            offset += used
-            for event in events:
-                changes = planned_changes(event, changes)
-                if fault.when != AT_WORK and event.get("step") == fault.step and MOMENTS[fault.when](event, changes):
-                    waiting = False
-            if fault.when == AT_WORK and re.search(rb'"event": "(published|staged|folder)"', read_from(told, old)):
-                waiting = False
-            if not waiting:
-                do()
-            time.sleep(0.002)
-        assert not waiting, f"{fault.name}: its moment never came: {log.read_text()}"
-    finally:
-        if result["did"]:
-            fault.heal(scene)
-    return scene.runner.wait(), log.read_text("utf-8", "replace")
+        scene.start(command)
+        return
+    told = scene.night.run_dir / f"transcripts/{fault.step}.events.jsonl"
+    old = told.stat().st_size if told.exists() else 0
+    scene.start(command)
+    if fault.when == AT_WORK:
+        came = scene.follow(lambda event: False, lambda: re.search(rb'"event": "(published|staged|folder)"',
+                                                                   scenes.read_from(told, old)))
+    else:
+        came = scene.follow(lambda event: event.get("step") == fault.step and MOMENTS[fault.when](event, scene.changes))
+    assert came, f"{fault.name}: its moment never came: {scene.said()}"
+    do()
 
 
-def read_from(path, offset):
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read()
-    except FileNotFoundError:
-        return b""
+def end_of(fault):
+    """Whether an event is the last of a step's attempt."""
+    if fault.by == "papermill":
+        return lambda event: False
+    return lambda event: event["event"] == "executed" and event["of"] == fault.step
+
+
+def ended_well(scene, fault):
+    """Follow the command to the end of the step: whether it passed; then the command does not go on, else it has ended."""
+    whole = scene.follow(end_of(fault))
+    passed = scene.night.states().get(fault.step) == "passed"
+    if whole and passed:
+        scene.freeze()
+        return True
+    return scene.runner.wait(COMMAND_SECONDS) == 0 and passed
 
 
 def message(said):
@@ -206,14 +199,13 @@ def message(said):
     return f"{text.removeprefix('cutover: ')} {' '.join(following)}".strip()
 
 
-def again(scene, command, fault):
+def again(scene, fault, command):
     """The same command again passes. While something of the first attempt is still at work it may say so, and is given anew."""
     for number in range(TRIES):
-        done = subprocess.run(command, cwd=site.PROJECT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=COMMAND_SECONDS)
-        said = done.stdout + done.stderr
-        if done.returncode == 0 and scene.night.states()[fault.step] == "passed":
+        scene.start(command)
+        if ended_well(scene, fault):
             return
+        said = scene.said()
         busy = "another process is at work" in said or "another conversion is at work" in said
         assert busy and number + 1 < TRIES, f"{fault.name}: the same command again: {said}"
         eventually(lambda: not left_over(scene), 30)
@@ -228,20 +220,30 @@ def goes_to_its_end(scene, undisturbed):
     """The whole night passes; each message sent meanwhile is there once on each side; the record holds."""
     night = scene.night
     scene.spoilt = True
-    reach(scene, "rollback")
-    assert [name for name in runbook.ORDER if night.states()[name] != "passed"] == []
-    assert not scenes.difference(scene.state(), undisturbed(scene.lab, "production-test"))
+    finish(scene)
+    for name in runbook.ORDER:
+        if night.states().get(name) != "passed":
+            night.step(name)
+    assert not scenes.difference(scene.state(), undisturbed(scene.lab, runbook.ORDER[-1]))
     ledger = scene.ledger(both=True)
     assert ledger["passed"], ledger
     counted, seed = scene.counted_on_mailboxold(), manifest.read()["users"]
     tests = {each.user: 2 * len(night.site.roles.mx) for each in night.site.production_test.users}
     assert counted == {user: seed[user]["messages"] + tests.get(user, 0) for user in counted}
     settled(scene)
-    outcomes.keep(f"night-{'-'.join(sorted({night.run_dir.parent.name}))}", kind="night", accepted=ledger["accepted"])
+    outcomes.keep(f"night-{night.run_dir.parent.name}", kind="night", accepted=ledger["accepted"])
     scene.spoilt = False
 
 
+def finish(scene):
+    """Let the command under way come to its end."""
+    if scene.running():
+        scene.follow(lambda event: False)
+        assert scene.runner.wait(COMMAND_SECONDS) == 0, scene.said()
+
+
 def came_back(scene):
+    finish(scene)
     ledger = scene.ledger(both=False)
     assert ledger["passed"], ledger
     settled(scene)
@@ -249,6 +251,5 @@ def came_back(scene):
 
 def settled(scene):
     """The record of the run is whole."""
-    scene.night.run.journal.events()
     done = program("record", "verify", scene.night.run_dir)
     assert done.returncode == 0, done.stdout + done.stderr
