@@ -101,6 +101,7 @@ def suffer(scene, fault, result, undisturbed):
     """One fault: reach its step, do it, heal it, give the same command again, and look at the end of the step."""
     command = command_of(scene, fault)
     reach(scene, fault, command)
+    scene.send()
     try:
         strike(scene, fault, command, result)
         passed = ended_well(scene, fault)
@@ -154,7 +155,6 @@ def reach(scene, fault, command):
 def strike(scene, fault, command, result):
     """Do the fault at its moment of the command."""
     def do():
-        scene.send()
         scene.injected = time.monotonic()
         result["did"] = fault.inject(scene)
 
@@ -202,6 +202,8 @@ def message(said):
 def again(scene, fault, command):
     """The same command again passes. While something of the first attempt is still at work it may say so, and is given anew."""
     for number in range(TRIES):
+        if scene.night.states().get(fault.step) == "passed":
+            return      # it died after its verdict: the same command goes on with the next step, as the next fault will see
         scene.start(command)
         if ended_well(scene, fault):
             return
