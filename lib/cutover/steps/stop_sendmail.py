@@ -27,9 +27,11 @@ def read_host(hosts, site, name):
 
 
 def plan(found, site):
-    listed = []
-    for name, host in found["hosts"].items():
-        listed += stop_imap.stop_services(name, host["services"])
+    stops = {name: stop_imap.stop_services(name, host["services"]) for name, host in found["hosts"].items()}
+    listed = list(stops[site.roles.old])
+    if stops[site.roles.new]:
+        # what the old host got, and the MX still hold for the new one, would come there a second time after the conversion
+        listed += [DrainQueue(list(site.roles.mx), site.limits.queue_drain, site.fqdn(site.roles.old)), *stops[site.roles.new]]
     unsettled = any(host["delivering"] or host["queued"]["requests"] for host in found["hosts"].values())
     if listed or unsettled:
         # what a mail host holds in its own queue would reach that host only: deliver it before the folders are read
