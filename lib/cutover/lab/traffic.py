@@ -1,7 +1,8 @@
-"""Live traffic for a rehearsal: mail through both MX, and users who read, flag and move on the old server.
+"""Live traffic for a rehearsal: mail through both MX, and users at work on the server to which the alias leads.
 
-Each message that an MX accepts is written into a ledger (`ledger.jsonl` of the run folder) before the next is sent. At the
-end both servers are asked, by IMAP, how often each accepted message is there.
+Each message that an MX accepts is written into a ledger (`ledger.jsonl` of the run folder) before the next is sent; so is each
+copy of sent mail that a user keeps, and each of those he removes again. At the end the servers are asked, by IMAP, how often
+each message is there.
 """
 
 import collections
@@ -16,7 +17,7 @@ import time
 from cutover import errors
 from cutover.changes import mail
 from cutover.hosts import facts as host_facts
-from cutover.hosts import imap, mailboxes, smtp
+from cutover.hosts import imap, live, mailboxes, smtp
 from cutover.lab import hosts as lab_hosts
 from cutover.lab import keys
 
@@ -26,7 +27,9 @@ SETTLE = 180            # seconds the queues may take at the end
 HEADER = "X-Ledger"
 READ_EVERY = 0.5        # seconds between two acts of a reading user
 READERS = ("alice", "carla", "davide", "fabio")
-MOVED_TO = "mail/spostati"
+MOVED_TO, SENT, MADE = "spostati", "sent-mail", "nuovi/lavori"      # folders; the last is made on the new server alone
+ACTS = {"old": ("read", "flag", "unflag", "move", "send"),
+        "new": ("read", "flag", "unflag", "move", "send", "remove", "file")}
 
 
 class NotDelivered(errors.CutoverError):
@@ -47,6 +50,7 @@ class Traffic:
         self._threads = [threading.Thread(target=self._send, args=(number,), daemon=True) for number in range(SENDERS)]
         self._threads += [threading.Thread(target=self._use, args=(user,), daemon=True) for user in READERS]
         self.accepted = self.acts = 0
+        self._sent = {user: [] for user in READERS}     # keys of the copies that a user has in SENT
         self._mark = run.name
 
     def __enter__(self):
@@ -93,12 +97,12 @@ class Traffic:
         with self._lock:
             with self.path.open("a") as out:
                 out.write(json.dumps(entry, sort_keys=True) + "\n")
-            self.accepted += entry["known"]
+            self.accepted += entry["known"] and "mx" in entry
 
     # --- users
 
     def _use(self, user):
-        """Read, flag and move on the old server as long as it lets the user in; then try again until the end."""
+        """Work on the server to which the alias leads as long as it lets the user in; then try again until the end."""
         rng = random.Random(user)
         while not self._stop.is_set():
             with contextlib.suppress(errors.CutoverError, OSError, imap.imapclient.exceptions.IMAPClientError):
@@ -107,33 +111,84 @@ class Traffic:
 
     def _session(self, user, rng):
         site = self.hosts.site
-        session = imap.login(site.address(site.roles.old), 993, site.fqdn(site.roles.old), keys.CA, user,
-                             (keys.SECRETS / user).read_text().strip(), 10)
-        client = session.client
+        alias = site.fqdn(site.alias)
+        address = live.resolve(self.hosts, alias)
+        side = "new" if address == site.address(site.roles.new) else "old"
+        session = imap.login(address, 993, alias, keys.CA, user, (keys.SECRETS / user).read_text().strip(), 10)
+        prefix = site.old_store.imap_prefix if side == "old" else ""
         try:
-            if not client.folder_exists(MOVED_TO):
-                client.create_folder(MOVED_TO)
+            for name in (MOVED_TO, SENT, *([MADE] if side == "new" else [])):
+                if not session.client.folder_exists(prefix + name):
+                    session.create(prefix + name)
+                    session.subscribe(prefix + name)
             while not self._stop.is_set():
-                client.select_folder("INBOX")
-                uids = client.search("ALL")
-                if uids:
-                    uid = rng.choice(uids[-50:])
-                    act = rng.choice(("read", "flag", "unflag", "move"))
-                    if act == "read":
-                        client.fetch([uid], ["BODY[]"])
-                    elif act == "move":
-                        client.copy([uid], MOVED_TO)
-                        client.delete_messages([uid])
-                        client.expunge()
-                    else:
-                        change = client.add_flags if act == "flag" else client.remove_flags
-                        change([uid], [b"\\Flagged", b"\\Answered"][: rng.randrange(1, 3)])
-                    with self._lock:
-                        self.acts += 1
+                self._act(session, user, side, prefix, rng)
+                with self._lock:
+                    self.acts += 1
                 self._stop.wait(READ_EVERY)
         finally:
             with contextlib.suppress(OSError, errors.CutoverError):
                 session.logout()
+
+    def _act(self, session, user, side, prefix, rng):
+        client, act = session.client, rng.choice(ACTS[side])
+        if act == "send":
+            return self._keep_sent(session, user, prefix + SENT)
+        if act == "remove":
+            return self._remove_sent(session, user, prefix + SENT)
+        client.select_folder("INBOX")
+        uids = client.search("ALL")
+        if not uids:
+            return None
+        uid = rng.choice(uids[-50:])
+        if act == "read":
+            client.fetch([uid], ["BODY[]"])
+        elif act in ("move", "file"):
+            self._move(session, uid, side, prefix + (MOVED_TO if act == "move" else MADE))
+        else:
+            change = client.add_flags if act == "flag" else client.remove_flags
+            change([uid], [b"\\Flagged", b"\\Answered", b"$Traffic"][: rng.randrange(1, 4)])
+        return None
+
+    def _move(self, session, uid, side, target):
+        client = session.client
+        if side == "new":
+            client.move([uid], target)
+            return
+        # cut between the two, as by stop-imap, the user is left with both
+        header = f"BODY[HEADER.FIELDS ({HEADER.upper()})]".encode()
+        key = client.fetch([uid], [header.replace(b"BODY", b"BODY.PEEK")])[uid][header].partition(b":")[2].strip().decode()
+        client.copy([uid], target)
+        try:
+            client.delete_messages([uid])
+            client.expunge()
+        except BaseException:
+            self._note({"key": key, "twice": True, "known": False})
+            raise
+
+    def _keep_sent(self, session, user, folder):
+        key = f"{self._mark}-sent-{user}-{len(self._sent[user])}-{time.time_ns()}"
+        text = (f"From: <{user}@{self.hosts.site.zone}>\r\nTo: <anna@elsewhere.test>\r\nSubject: sent\r\n{HEADER}: {key}\r\n\r\n"
+                f"Sent by {user}.\r\n")
+        entry = {"key": key, "user": user, "sent": "new" if folder == SENT else "old"}
+        try:
+            session.append(folder, text.encode(), ["\\Seen"])
+        except BaseException:
+            self._note({**entry, "known": False})
+            raise
+        self._note({**entry, "known": True})
+        self._sent[user].append(key)
+
+    def _remove_sent(self, session, user, folder):
+        if not self._sent[user]:
+            return
+        key = self._sent[user].pop(0)
+        known = False
+        try:
+            session.delete(folder, session.find(folder, HEADER, key))
+            known = True
+        finally:
+            self._note({"key": key, "user": user, "removed": True, "known": known})
 
 
 # --- the ledger
@@ -157,24 +212,38 @@ def settle(reached):
 
 
 def count(reached, run, both: bool = True) -> dict:
-    """Ask the servers how often each accepted message is there.
+    """Ask the servers how often each message of the ledger is there.
 
-    → `{"accepted": n, "unknown": n, "old": {"lost": [keys], "double": [keys]}, "new": the same or None, "passed": bool}`. With
-    `both` false only the old server is asked, as after a rollback. A message whose fate at the MX is unknown may be there once
-    or not at all.
+    → `{"accepted": n, "unknown": n, "sent": n, "removed": n, "old": {"lost": [keys], "double": [keys], "back": [removed and there
+    again]}, "new": the same or None, "passed": bool}`. With `both` false only the old server is asked, as after a rollback; it
+    then has what was done on the new one. A message whose fate is unknown may be there once or not at all.
     """
     entries = [json.loads(line) for line in (run.path / LEDGER).read_text().splitlines()]
     settle(reached)
-    result = {"accepted": sum(entry["known"] for entry in entries), "unknown": sum(not entry["known"] for entry in entries)}
-    sides = {"old": mailboxes.old_session, "new": mailboxes.new_session if both else None}
-    for side, session in sides.items():
-        result[side] = None if session is None else _side(reached, session, entries, side)
+    sent, removed = ([entry for entry in entries if what in entry] for what in ("sent", "removed"))
+    mail = [entry for entry in entries if not {"sent", "removed", "twice"} & set(entry)]
+    result = {"accepted": sum(entry["known"] for entry in mail), "unknown": sum(not entry["known"] for entry in mail),
+              "sent": sum(entry["known"] for entry in sent), "removed": sum(entry["known"] for entry in removed)}
+    gone = {entry["key"] for entry in removed}
+    twice = {entry["key"] for entry in entries if "twice" in entry}
+    for side, session in {"old": mailboxes.old_session, "new": mailboxes.new_session if both else None}.items():
+        if session is None:
+            result[side] = None
+            continue
+        apart = both and side == "old"     # what was done on the new server since is not there
+        there = _keys(reached, session, side)
+        wanted = [entry["key"] for entry in [*mail, *sent] if entry["known"] and (entry["key"] not in gone or apart)
+                  and not (apart and entry.get("sent") == "new")]
+        result[side] = {"lost": [key for key in wanted if not there[key]],
+                        "double": sorted(key for key, times in there.items() if times > 1 and key not in twice),
+                        "back": [] if apart else [entry["key"] for entry in removed if entry["known"] and there[entry["key"]]]}
     result["passed"] = result["accepted"] > 0 and not any(
-        found["lost"] or found["double"] for found in (result["old"], result["new"]) if found)
+        keys for found in (result["old"], result["new"]) if found for keys in found.values())
     return result
 
 
-def _side(reached, session, entries, side):
+def _keys(reached, session, side):
+    """How often each key of the ledger is there, in all folders of all users."""
     prefix = reached.site.old_store.imap_prefix
 
     def keys_of(user):
@@ -191,5 +260,4 @@ def _side(reached, session, entries, side):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for found in pool.map(keys_of, sorted(lab_hosts.USERS)):
             total.update(found)
-    return {"lost": [entry["key"] for entry in entries if entry["known"] and not total[entry["key"]]],
-            "double": sorted(key for key, times in total.items() if times > 1)}
+    return total

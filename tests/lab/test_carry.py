@@ -1,0 +1,296 @@
+"""What users do on the new server, and a rollback that takes it back to the old one: real servers, a case each.
+
+One night is brought to restore-imap; users then work by TLS on mailboxvm, mail arrives through the MX, and the rollback dies in
+the middle of carrying before it is run again. Each test looks at one case, as c-client shows it afterwards.
+"""
+
+import contextlib
+import datetime
+import smtplib
+
+import pytest
+from cutover.changes import carry, carrying
+from cutover.hosts import Hosts, imap, mailboxes
+from cutover.lab import hosts as lab_hosts
+from cutover.lab import keys, people
+from night import Killed, Night, eventually
+
+pytestmark = pytest.mark.lab
+NEW = lab_hosts.HOSTS["mailboxvm"].address
+DATE = datetime.datetime(2026, 3, 14, 9, 26, 53, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
+DIES_AT = 3         # appended messages
+
+
+def text(mark):
+    return f"From: <u@lab.test>\r\nSubject: {mark}\r\nMessage-ID: <{mark}@carry.test>\r\n\r\nText of {mark}.\r\n".encode()
+
+
+def send(server, user, mark):
+    """Hand one message to a mail server's port 25."""
+    with smtplib.SMTP(lab_hosts.HOSTS[server].address, 25, timeout=30) as client:
+        host = "lab.test" if server.startswith("postino") else f"{server}.lab.test"
+        client.sendmail("anna@elsewhere.test", [f"{user}@{host}"], text(mark))
+
+
+@contextlib.contextmanager
+def at_new(user):
+    """A client's session on the new server."""
+    with imap.login(NEW, 993, "mailbox.lab.test", keys.CA, user, (keys.SECRETS / user).read_text().strip(), 30) as session:
+        yield session
+
+
+def subjects(session, folder):
+    return list(session.headers(folder, "Subject").values())
+
+
+class Old:
+    """The old server's folders, as c-client shows them to a user."""
+
+    def __init__(self, reached):
+        self.reached = reached
+
+    def messages(self, user, folder):
+        """[(subject, Message)] in UID order."""
+        with mailboxes.old_session(self.reached, user) as session:
+            found = session.headers(folder, "Subject")
+            return [(found[message.uid], message) for message in session.read(folder, "metadata").messages]
+
+    def one(self, user, folder, mark):
+        """The message of that subject; there must be just one in all of the user's folders."""
+        where = self.where(user, mark)
+        assert where == [folder]
+        return next(message for subject, message in self.messages(user, folder) if subject == mark)
+
+    def where(self, user, mark):
+        """The folders in which a subject stands, each as often as it does."""
+        with mailboxes.old_session(self.reached, user) as session:
+            return [name for name in mailboxes.old_folders(session, "mail/") for subject in self._subjects(session, name)
+                    if subject == mark]
+
+    @staticmethod
+    def _subjects(session, name):
+        with contextlib.suppress(imap.FolderUnreadable):
+            return subjects(session, name)
+        return []
+
+    def folders(self, user):
+        with mailboxes.old_session(self.reached, user) as session:
+            return mailboxes.old_folders(session, "mail/")
+
+    def subscribed(self, user):
+        with mailboxes.old_session(self.reached, user) as session:
+            return session.subscribed()
+
+    def whole(self, user):
+        """Everything a user has: {folder: (UIDVALIDITY, {uid: (flags, date, size)})}."""
+        found = {}
+        with mailboxes.old_session(self.reached, user) as session:
+            for name in mailboxes.old_folders(session, "mail/"):
+                with contextlib.suppress(imap.FolderUnreadable):
+                    folder = session.read(name, "metadata")
+                    found[name] = (folder.uidvalidity, {message.uid: (message.flags, message.internaldate, message.size)
+                                                        for message in folder.messages})
+        return found
+
+
+class Went:
+    """What was so before the rollback, and what it said."""
+
+
+@pytest.fixture(scope="module")
+def night(lab, tmp_path_factory):
+    made = Night(tmp_path_factory.mktemp("carry"))
+    made.values["verify"]["level"] = "count"
+    made.values["verify"]["parallel"] = 2
+    made.write()
+    made.up_to("restore-imap")
+    return made
+
+
+@pytest.fixture(scope="module")
+def old(night):
+    with Hosts(night.site) as reached:
+        reached.run_name = night.run.name
+        yield Old(reached)
+
+
+@pytest.fixture(scope="module")
+def went(night, old):
+    """Users at work, mail on its way, and the rollback, which dies once."""
+    went = Went()
+    for server, user, mark in (("postino3", "irene", "to both"), ("postino4", "jacopo", "to both, moved"),
+                               ("postino3", people.LEFTOVERS, "to both, flagged"), ("postino4", "katia", "to both, removed"),
+                               ("mailboxvm", "luca", "to the new one alone")):
+        send(server, user, mark)
+        with at_new(user) as session:
+            assert eventually(lambda session=session, mark=mark: mark in subjects(session, "INBOX"))
+    work()
+    went.before = {user: old.whole(user) for user in ("bruno", "carla", "davide", "elena", "fabio", "marta", "nicola")}
+    with night.engine("rollback", "plan") as driver:
+        driver.probe()
+        went.told = dict(driver.plan().notes)
+    before = imap.Session.append
+    count = iter(range(DIES_AT))
+
+    def dying(*arguments, **options):
+        done = before(*arguments, **options)
+        if next(count, None) is None:
+            raise Killed
+        return done
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(imap.Session, "append", dying)
+        night.step("rollback")
+    assert next(count, None) is None
+    went.checks = night.step("rollback")
+    went.result = next(event["output"] for event in reversed(night.events("result", "rollback"))
+                       if "users: " in event["output"])
+    went.notes = carry.notes(old.reached, night.run.name)
+    return went
+
+
+def work():
+    """Each user does something else on the new server."""
+    with at_new("alice") as session:
+        session.append("sent-mail", text("sent"), ["\\Seen", "\\Answered", "$Mia"], DATE)
+        session.create("sent-mail/2026")
+        session.append("sent-mail/2026", text("below a folder"), [], DATE)
+    with at_new("bruno") as session:
+        session.select("INBOX")
+        session.store([session.all("INBOX")[0]], ["\\Seen"], False)
+        session.select("INBOX")
+        session.store(session.all("INBOX")[1:3], ["\\Flagged", "$Nuova"], True)
+        session.create("nuova/cartella")
+        session.subscribe("nuova/cartella")
+        session.append("nuova/cartella", text("in a new folder"), [], DATE)
+        session.subscribe("SPAM", False)
+    with at_new("carla") as session:
+        session.delete("INBOX", session.all("INBOX")[1:4])
+        uids = session.all("etichette")
+        session.select("etichette")
+        session.store(uids[:2], ["nova1", "nova2", "nova3"], True)
+    with at_new("davide") as session:
+        session.rename("sent-mail", "inviata")
+        session.append("inviata", text("in the renamed folder"), [], DATE)
+        session.delete("inviata", session.all("inviata")[:1])
+    with at_new("elena") as session:
+        session.client.delete_folder("Bozze")
+    with at_new("fabio") as session:
+        session.select("INBOX")
+        session.client.move(session.all("INBOX")[:2], "condivisa")
+    with at_new("jacopo") as session:
+        uids = session.find("INBOX", "Subject", "to both, moved")
+        session.select("INBOX")
+        session.client.move(uids, "sent-mail")
+    with at_new(people.LEFTOVERS) as session:
+        uids = session.find("INBOX", "Subject", "to both, flagged")
+        session.select("INBOX")
+        session.store(uids, ["\\Flagged"], True)
+    with at_new("katia") as session:
+        session.delete("INBOX", session.find("INBOX", "Subject", "to both, removed"))
+
+
+def check(went, user):
+    """The verify's word on a user for whom not all could be carried."""
+    return next(check for check in went.checks if f"all that {user} did" in check.question)
+
+
+# -- one case each
+
+
+def test_a_sent_copy_comes_with_its_flags_and_date(old, went):
+    message = old.one("alice", "mail/sent-mail", "sent")
+    assert message.flags == {"\\Seen", "\\Answered", "$Mia"}
+    assert message.internaldate == DATE
+
+
+def test_a_folder_below_a_folder_gets_a_name_that_mbx_can_hold_and_that_is_said(old, went):
+    assert old.one("alice", "mail/sent-mail_2026", "below a folder").internaldate == DATE
+    assert "cannot have a folder of that name; its mail is put into mail/sent-mail_2026" in went.told["alice"]
+    assert "mail/sent-mail_2026" in check(went, "alice").actual and check(went, "alice").warning
+
+
+def test_flags_set_and_cleared_and_a_keyword(old, went):
+    before, now = went.before["bruno"]["INBOX"][1], old.whole("bruno")["INBOX"][1]
+    first, *others = sorted(before)[:3]
+    assert now[first][0] == before[first][0] - {"\\Seen"} != before[first][0]
+    for uid in others:
+        assert now[uid][0] == before[uid][0] | {"\\Flagged", "$Nuova"}
+    assert {uid: now[uid] for uid in before if uid not in (first, *others)} == {
+        uid: values for uid, values in before.items() if uid not in (first, *others)}
+
+
+def test_a_new_folder_is_made_and_subscriptions_follow(old, went):
+    old.one("bruno", "mail/nuova/cartella", "in a new folder")
+    assert "mail/nuova/cartella" in old.subscribed("bruno") and "mail/SPAM" not in old.subscribed("bruno")
+    assert set(old.subscribed("bruno")) >= {"mail/a.b", "mail/a_b"}
+
+
+def test_what_was_removed_is_removed_and_set_aside(night, old, went):
+    before, now = went.before["carla"]["INBOX"][1], old.whole("carla")["INBOX"][1]
+    gone = sorted(before)[1:4]
+    assert [uid for uid in before if uid not in now] == gone
+    with mailboxes.old_session(old.reached, "carla") as session:
+        place = carrying.name_aside(f"{night.site.old_store.aside}/{night.run.name}/carla", "INBOX")
+        kept = {(message.internaldate, message.size, message.flags) for message in session.read(place, "metadata").messages}
+    assert kept == {(before[uid][1], before[uid][2], before[uid][0]) for uid in gone}
+
+
+def test_a_keyword_too_many_is_left_out_and_said(old, went):
+    before, now = went.before["carla"]["mail/etichette"][1], old.whole("carla")["mail/etichette"][1]
+    changed = {uid: now[uid][0] - before[uid][0] for uid in before if now[uid][0] != before[uid][0]}
+    assert list(changed.values()) == [{"nova1", "nova2"}] * 2 and not any(before[uid][0] - now[uid][0] for uid in before)
+    said = "mail/etichette: no room for the keyword nova3 of 2 messages"
+    assert said in went.told["carla"] and said in check(went, "carla").actual and said in went.result
+
+
+def test_a_renamed_folder_is_renamed_and_keeps_its_uids(old, went):
+    uidvalidity, before = went.before["davide"]["mail/sent-mail"]
+    whole = old.whole("davide")
+    assert "mail/sent-mail" not in whole and whole["mail/inviata"][0] == uidvalidity
+    now = whole["mail/inviata"][1]
+    assert sorted(now)[:-1] == sorted(before)[1:] and old.one("davide", "mail/inviata", "in the renamed folder")
+
+
+def test_a_deleted_folder_stays_and_is_listed(old, went):
+    assert old.whole("elena")["mail/Bozze"] == went.before["elena"]["mail/Bozze"]
+    said = "mail/Bozze: not on the new host any more, with 11 messages"
+    assert said in went.told["elena"] and said in went.notes["elena"]["notes"]
+
+
+def test_a_moved_message_stands_where_it_was_moved_to_and_nowhere_else(night, old, went):
+    inbox, target = went.before["fabio"]["INBOX"][1], went.before["fabio"]["mail/condivisa"][1]
+    now = old.whole("fabio")
+    moved = sorted(inbox)[:2]
+    assert sorted(now["INBOX"][1]) == sorted(set(inbox) - set(moved))
+    come = [values for uid, values in now["mail/condivisa"][1].items() if uid not in target]
+    assert sorted(come, key=str) == sorted((inbox[uid] for uid in moved), key=str)
+    with mailboxes.old_session(old.reached, "fabio") as session, pytest.raises(imap.FolderUnreadable):
+        session.read(carrying.name_aside(f"{night.site.old_store.aside}/{night.run.name}/fabio", "INBOX"))
+
+
+@pytest.mark.parametrize("user, mark, folder, flags", [
+    ("irene", "to both", "INBOX", set()), ("jacopo", "to both, moved", "mail/sent-mail", set()),
+    (people.LEFTOVERS, "to both, flagged", "INBOX", {"\\Flagged"}), ("katia", "to both, removed", "INBOX", set())])
+def test_mail_that_came_to_both_is_there_once(old, went, user, mark, folder, flags):
+    assert old.one(user, folder, mark).flags == flags
+
+
+def test_mail_that_came_to_the_new_server_alone_is_brought(old, went):
+    old.one("luca", "INBOX", "to the new one alone")
+
+
+def test_users_who_did_nothing_find_everything_as_it_was(old, went):
+    for user in ("marta", "nicola"):
+        assert old.whole(user) == went.before[user] and user not in went.told
+        assert went.notes[user]["done"] == {} and went.notes[user]["left"] == []
+
+
+def test_nobody_is_left_out_and_once_more_nothing_is_to_be_done(night, old, went):
+    assert set(went.notes) == set(lab_hosts.USERS)
+    assert night.wanted("rollback") == ()
+    asked = [check for check in went.checks if "on the old one?" in check.question]
+    assert len(asked) == 1 and asked[0].passed and f"{len(lab_hosts.USERS)} users" in asked[0].actual
+    # appended once, though it died in between
+    for user, mark in (("alice", "sent"), ("bruno", "in a new folder"), ("davide", "in the renamed folder")):
+        assert len(old.where(user, mark)) == 1
