@@ -22,6 +22,7 @@ from night import COMMAND_SECONDS, Night, descendants, kill, on_host, processes,
 
 NEW_STORE_MB, RUN_MB = 400, 64
 LIMITS = {"dns_spread": 6, "queue_drain": 20}       # seconds; so that a fault is not waited for too long
+ANNOUNCED = {"reading_minutes": 240, "delivery_minutes": 240}     # a prediction on a busy machine is no matter here
 SENT = re.compile(rb"^(X-Ledger: |Message-ID: <[^>]*@cutover\.invalid>)", re.M)
 
 
@@ -36,7 +37,8 @@ class Scene:
         self.lab, self.ground, self.last = lab, ground, last
         lab.reset()
         self.night = Night(place)
-        self.night.values["limits"] = LIMITS
+        for key, values in (("limits", LIMITS), ("outage", ANNOUNCED)):
+            self.night.values[key] = {**self.night.values.get(key, {}), **values}
         self.night.write()
         self.runner = self.command = None       # the process that is under way, and its arguments
         self.journal, self.log = self.night.run_dir / journal.NAME, self.night.file.with_suffix(".log")
