@@ -41,6 +41,8 @@ def test_every_command_has_help(capsys):
 
 def test_a_plan_from_survey_to_unpublish(capsys, plan_file, site):
     code, out, _err = run(capsys, "survey", "--plan", plan_file, "--json")
+    totals = json.loads(out)["totals"]
+    assert sum(totals["sizes"]) == totals["messages"] > 0
     found = json.loads(out)
     assert code == 0
     assert (found["totals"]["messages"], found["totals"]["damage"], found["totals"]["errors"]) == (4, 1, 0)

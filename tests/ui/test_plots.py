@@ -22,8 +22,12 @@ def drawings(run):
     script = story.transcribed(run, "convert")
     began = story.at(events[0])
     windows = [outage.Window(outage.READING, began, began + 2, 3), outage.Window(outage.DELIVERY, began + 1, None, 3)]
-    return [plots.timeline(story.attempts(events), windows, began + 5), plots.by_user(story.users(run, events)),
-            plots.rate(script.current), plots.slowest(script.current), plots.deltas(script.passes * 2)]
+    told = {"reading": {"low": 1, "likely": 3, "high": 7}, "delivery": {"low": 1, "likely": 2, "high": 3}}
+    return [plots.timeline(story.attempts(events), windows, began + 5, told), plots.by_user(story.users(run, events)),
+            plots.rate(script.current), plots.slowest(script.current), plots.deltas(script.passes * 2), plots.sizes(SIZES)]
+
+
+SIZES = [0] * 10 + [60, 0, 30] + [0] * 7 + [10]      # 60 messages of 512 to 1023 bytes, 30 of 2 to 4 kB, 10 of half a megabyte
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,8 @@ def drawn(run):
 def test_each_says_its_figures_in_words(drawn):
     said = " ".join(repr(each) for each in drawn)
     for words in ("Reading refused: 2.0 s", "Delivery held: since", "5 messages old and 4 new", "these differ: alice",
-                  "30 messages", "took longest", "pass 2"):
+                  "30 messages", "took longest", "pass 2", "reading refused 1.0 s to 7.0 s, likely 3.0 s",
+                  "100 messages of the old store: half are below 1.0 kB, nine in ten below 4.1 kB, the largest below 1.0 MB"):
         assert words in said
     assert all(each.text in each._repr_html_().replace("&#x27;", "'").replace("&lt;", "<").replace("&gt;", ">")
                for each in drawn if "script" not in each.text)
@@ -52,3 +57,11 @@ def test_a_hostile_name_stays_a_name(drawn):
 def test_nothing_to_draw_draws_nothing():
     assert plots.timeline({}, []) is None and plots.by_user([]) is None and plots.rate(None) is None
     assert plots.slowest(None) is None and plots.deltas([]) is None
+    assert plots.sizes([]) is None and plots.sizes([0] * 41) is None
+
+
+def test_a_prediction_is_drawn_before_its_outage_begins(run):
+    events = run.journal.events()
+    told = {kind: {"low": 100, "likely": 200, "high": 300} for kind in ("reading", "delivery")}
+    plain, ahead = (plots.timeline(story.attempts(events), [], story.at(events[-1]), each) for each in (None, told))
+    assert plain.svg != ahead.svg and "Predicted" in ahead.text and "Predicted" not in plain.text

@@ -68,7 +68,7 @@ def context(run, events, exported) -> dict:
     hardest = max(passes, key=lambda each: sum(user.written for user in each.users.values()), default=None)
     told = predict.predicted(events)
     drawn = [plots.timeline(found, windows, last, told), plots.by_user(sums), plots.rate(hardest), plots.slowest(hardest),
-             plots.deltas(passes)]
+             plots.sizes(story.sizes(run, events)), plots.deltas(passes)]
     return {
         "policy": POLICY, "run": run.name, "site": events[0].get("site"), "kind": events[0].get("kind"), "word": word,
         "verdict": sentence, "began": story.at(events[0]), "ended": last, "attempts": found, "windows": _windows(run, events),

@@ -228,6 +228,13 @@ def users(run, events) -> list:
     return [found[name] for name in sorted(found)]
 
 
+def sizes(run, events) -> list:
+    """How many messages of the old store are of each class of size, as preflight counted: class n holds those from 2^(n-1)
+    bytes to below 2^n. Empty before it was read."""
+    found = facts(run, events, "preflight") or {}
+    return ((found.get("survey") or {}).get("value") or {}).get("totals", {}).get("sizes", [])
+
+
 def transcribed(run, step: str) -> transcript.Transcript:
     """The events of a step, read to their end."""
     script = transcript.Transcript(run.path / "transcripts" / f"{step}.events.jsonl")

@@ -5,6 +5,8 @@ import os
 from . import errors, pool, source
 from .names import Names
 
+SIZES = 41  # classes of message sizes: class n holds those from 2^(n-1) bytes to below 2^n
+
 
 def task_survey(user, report):
     return survey_user(user)
@@ -14,7 +16,8 @@ def survey_user(user):
     """Count one user's old store → dict (see survey). Damage and unreadable files are listed, never raised."""
     uid, gid = user.get("uid"), user.get("gid")
     result = {"user": user["user"], "folders": [], "passed": [], "errors": [], "damage": [], "renamed": [],
-              "elsewhere": [], "subscriptions": 0, "messages": 0, "bytes": 0, "expunged": 0, "inodes": 0}
+              "elsewhere": [], "subscriptions": 0, "messages": 0, "bytes": 0, "expunged": 0, "inodes": 0,
+              "sizes": [0] * SIZES}
     inbox = spool = None
     folders = []
     try:
@@ -51,6 +54,7 @@ def survey_folder(user, found, name, result):
         for message in box.messages(texts=False):
             messages += 1
             size += message[5]
+            result["sizes"][min(message[5].bit_length(), SIZES - 1)] += 1
             recent += message[1]
             used |= message[3]
     finally:
@@ -72,8 +76,8 @@ def survey(plan):
     → {"users": [{"user", "messages", "bytes", "expunged", "inodes", "subscriptions", "folders": [{"folder", "file",
     "format", "messages", "bytes", "recent", "expunged", "keywords", "keywords_used", "uidvalidity", "uidnext",
     "renumbered"}], "passed": [{"file", "why"}], "errors": [{"kind", "file", "offset", "what", "todo"}],
-    "damage": [{"kind", "file", "folder", "offset", "length", "what"}], "renamed", "elsewhere"}],
-    "totals": {"users", "messages", "bytes", "expunged", "inodes", "folders", "passed", "errors", "damage"}}.
+    "damage": [{"kind", "file", "folder", "offset", "length", "what"}], "renamed", "elsewhere", "sizes": messages by class of
+    size}], "totals": {"users", "messages", "bytes", "expunged", "inodes", "sizes", "folders", "passed", "errors", "damage"}}.
     """
     workers = pool.Pool(plan["jobs"])
     found = {}
@@ -87,11 +91,12 @@ def survey(plan):
                 elif kind == "failed":
                     found[name] = {"user": name, "folders": [], "passed": [], "errors": [value], "damage": [],
                                    "renamed": [], "elsewhere": [], "subscriptions": 0, "messages": 0, "bytes": 0,
-                                   "expunged": 0, "inodes": 0}
+                                   "expunged": 0, "inodes": 0, "sizes": [0] * SIZES}
     finally:
         workers.close()
     users = [found[user["user"]] for user in plan["users"]]
     totals = {key: sum(entry[key] for entry in users) for key in ("messages", "bytes", "expunged", "inodes")}
+    totals["sizes"] = [sum(entry["sizes"][number] for entry in users) for number in range(SIZES)]
     totals.update({key: sum(len(entry[key]) for entry in users) for key in ("folders", "passed", "errors", "damage")})
     return {"users": users, "totals": dict(totals, users=len(users))}
 

@@ -7,6 +7,7 @@ byte, for the same figures.
 import base64
 import html
 import io
+import itertools
 
 from cutover.run import outage, predict, story
 
@@ -236,6 +237,40 @@ def slowest(conversion) -> Plot | None:
     return Plot(svg, "Slowest users and largest folders",
                 f"{user.name} took longest ({story.duration(user.ended - user.began)}); the largest folder is {folder[1]} of "
                 f"{folder[0]}: {folder[2]} messages, {story.size(folder[3])}.")
+
+
+def sizes(counts: list) -> Plot | None:
+    """How many messages are of which size, and what part of all bytes they hold. `counts`: story.sizes."""
+    total = sum(counts)
+    if not total:
+        return None
+    filled = [number for number, count in enumerate(counts) if count]
+    shown = range(filled[0], filled[-1] + 1)
+    # of a class that holds sizes from 2^(n-1) to below 2^n the middle stands for its bytes
+    held = [counts[number] * .75 * 2 ** number for number in shown]
+    with _Drawing(2.5) as drawing:
+        axes = drawing.axes
+        axes.bar([number - .2 for number in shown], [counts[number] / total * 100 for number in shown], width=.4, color=OLD,
+                 label="of all messages")
+        axes.bar([number + .2 for number in shown], [size / max(sum(held), 1) * 100 for size in held], width=.4, color=NEW,
+                 hatch="///", edgecolor="#7a4a10", lw=.3, label="of all bytes, about")
+        edges = range(shown[0], shown[-1] + 2)
+        axes.set_xticks([number - .5 for number in edges], [story.size(2 ** (number - 1) if number else 0) for number in edges],
+                        rotation=45, fontsize=7.5)
+        axes.set_xlabel("size of a message")
+        axes.set_ylabel("per cent")
+        axes.legend(fontsize=8, frameon=True)
+        axes.grid(axis="y", color="#ddd", lw=.6)
+        axes.set_axisbelow(True)
+        svg = drawing.svg()
+
+    def below(part):
+        """The size below which so large a part of the messages lies."""
+        so_far = itertools.accumulate(counts[number] for number in shown)
+        return story.size(2 ** next(number for number, count in zip(shown, so_far, strict=True) if count >= part * total))
+
+    return Plot(svg, "Sizes of messages", f"{total} messages of the old store: half are below {below(.5)}, nine in ten below "
+                f"{below(.9)}, the largest below {below(1)}.")
 
 
 def deltas(passes: list) -> Plot | None:
