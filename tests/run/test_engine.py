@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from cutover import changes, steps
 from cutover.changes import service
-from cutover.run import engine
+from cutover.run import audit, engine
+from cutover.steps import stop_imap
 
 sys.path.insert(0, str(Path(__file__).parent))
 import stub
@@ -93,3 +94,30 @@ def test_a_step_that_only_reads_reads_once(rehearsal, monkeypatch):
     stepper.probe()
     assert stepper.verify()[0].actual == "4", "facts of long ago are read again"
     stepper.close()
+
+
+def test_no_go_stops_before_anything_and_at_the_last_moment(rehearsal, monkeypatch):
+    rehearsal.before()
+    answers = iter([False, True, False])
+    monkeypatch.setattr(stop_imap, "gate", lambda found, site: [steps.Check("Go?", "yes", "see", next(answers), "wait")])
+    with pytest.raises(engine.NoGo, match="(?s)no go, nothing was changed: 1 of 1.*What to do: wait"):
+        rehearsal.planned()
+    stepper = rehearsal.planned()
+    stepper.approve()
+    with pytest.raises(engine.NoGo):
+        stepper.apply()
+    events = rehearsal.run.journal.events()
+    assert [event["passed"] for event in events if event["event"] == "gated"] == [False, True, False]
+    assert not any(event["event"] == "intent" for event in events) and rehearsal.running
+
+
+def test_what_was_applied_without_a_go_is_found(rehearsal):
+    path = rehearsal.whole()
+    assert not [each for each in audit.verify(path).findings if "without a go" in each.what]
+
+    def forge(events):
+        next(event for event in events if event["event"] == "gated").update(passed=False)
+        return [event for event in events if event["event"] != "gated" or not event["passed"]]
+
+    stub.rewrite(path, forge, key=True, site=rehearsal.site)
+    assert any("was applied without a go" in each.what for each in audit.verify(path).findings)

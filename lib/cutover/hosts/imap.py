@@ -405,15 +405,16 @@ class Session:
     def _streamed(self, name, level, numbers, wanted):
         given = 0
         for start in range(0, len(numbers), BATCH_MESSAGES):
-            batch = self._metadata(name, numbers[start : start + BATCH_MESSAGES])
+            part = numbers[start : start + BATCH_MESSAGES]
+            batch = self._metadata(name, part)
             given += len(batch)
+            if len(batch) != len(part):
+                reason = f"{len(numbers)} messages announced, {given} given; is it being changed?"
+                raise FolderUnreadable(server=self.server, folder=name, reason=self._words(reason))
             if level == "content":
                 read = {each.uid: each for each in self._digested(name, [each for each in batch if wanted(each.uid)])}
                 batch = [read.get(each.uid, each) for each in batch]
             yield from batch
-        if given != len(numbers):
-            reason = f"{len(numbers)} messages announced, {given} given; is it being changed?"
-            raise FolderUnreadable(server=self.server, folder=name, reason=self._words(reason))
 
     def _metadata(self, name: str, numbers: range) -> list[Message]:
         with self._during(f"reading messages {numbers[0]} to {numbers[-1]} of {name}", folder=name):

@@ -83,8 +83,9 @@ def span(figures: dict) -> Span:
 def outage_of(run, site) -> dict:
     """Predict the outage of a run whose presync has just passed.
 
-    → `{"phases": [{"phase", "low", "likely", "high", "from": text}], "reading": {"low", "likely", "high"}, "delivery": the same,
-    "handling": the same, "passes": presync's passes so far, "staged": {"messages", "bytes"}}`, all in seconds.
+    → `{"phases": [{"phase", "low", "likely", "high", "from": text}], "reading": {"low", "likely", "high"}, "delivery": the
+    same, "handling": the same, "contents": what verify would need for all contents, or None, "passes": presync's passes so far,
+    "staged": {"messages", "bytes"}}`, all in seconds.
     """
     events = run.journal.events()
     earlier = _earlier(run, site.name)
@@ -101,7 +102,8 @@ def outage_of(run, site) -> dict:
     told = {kind: sum((phases[name] for name in PHASES[PHASES.index(first) + 1:PHASES.index(last)]),
                       (work[first][0] + handling * .5).wide() + (work[last][0] + handling * .5).wide())
             for kind, (first, last) in WINDOWS.items()}
-    return {"phases": [{"phase": name, **phases[name].as_json(), "from": work[name][1]} for name in PHASES],
+    contents = _contents(story.facts(run, events, "presync"), passes)
+    return {"contents": contents, "phases": [{"phase": name, **phases[name].as_json(), "from": work[name][1]} for name in PHASES],
             "handling": handling.as_json(), "passes": len(passes),
             "staged": {"messages": passes[-1].messages, "bytes": passes[-1].bytes} if passes else {"messages": 0, "bytes": 0},
             **{kind: window.as_json() for kind, window in told.items()}}
@@ -236,6 +238,16 @@ def _convert(events, passes, fallback):
 
 def _written(each):
     return sum(user.written for user in each.users.values())
+
+
+def _contents(facts, passes):
+    """Seconds that the contents of all messages take, by presync's sample, or None."""
+    sample = (facts or {}).get("sample")
+    if not passes or not sample or not sample["messages"]:
+        return None
+    costs = sample["users"].values()
+    size = sum(one["content"] for one in costs) / max(1, sum(one["bytes"] for one in costs))
+    return round(size * passes[-1].bytes / sample["parallel"], 2)
 
 
 def _verify(facts, passes, fallback, site):

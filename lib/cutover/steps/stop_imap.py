@@ -146,7 +146,7 @@ def _room(go, site):
                           f"can {site.new_store.work} be reached?")
         return
     for what, need in (("bytes", staged["bytes"]), ("inodes", staged["messages"])):
-        wanted, have = int(need * (site.limits.space_factor - 1)), go["space"]["value"][what]
+        wanted, have = round(need * (site.limits.space_factor - 1)), go["space"]["value"][what]
         yield steps.Check(f"Are there enough free {what} on {new} for the rest?", f"at least {wanted}",
                           "no limit" if have is None else str(have), have is None or have >= wanted,
                           f"free or add {what} on the file system of {site.new_store.work}")
