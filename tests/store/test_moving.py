@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from cutover.store import errors, events, index, maildir, stage, users
+from cutover.store import errors, events, index, keywords, maildir, mbx, moving, source, stage, users
 from cutover.store import plan as plans
 
 from store import build, oracle, test_oracle
@@ -99,6 +99,31 @@ def test_a_message_that_is_just_being_appended_is_no_damage(site, busy):
     assert one_pass(site)["written"] == 1
 
 
+def test_what_was_let_pass_while_users_work_is_judged_when_they_do_not(site, busy):
+    """The half of a message that a pass takes for one being appended is damage to convert, though the file did not change."""
+    half = build.message(build.text(21, b"x" * 500), 0, 0)[:300]
+    path, _written = busy(build.simple(20) + half, {})
+    assert one_pass(site)["messages"] == 20
+    os.utime(path, (0, 0))
+    with pytest.raises(errors.ShortTail):
+        one_pass(site, presync=False)
+
+
+@pytest.mark.parametrize("damage", [b"garbage\r\n", build.message(build.text(21), 21, 0x11)[:-9]], ids=["garbage", "short tail"])
+def test_what_a_pass_salvaged_is_damage_to_one_that_may_not(site, damage, monkeypatch):
+    monkeypatch.setattr(index, "CLOCK_SKEW", -1)
+    monkeypatch.setattr(moving, "LATELY", -1)
+    site.user("alice", build.simple(20) + damage, {"a": build.simple(2)})
+    for _turn in range(2):
+        found = passes(site.plan(), presync=True)
+    assert [event["unchanged"] for event in of(found, "folder")] == [True, True]
+    collected = events.Collected()
+    users.convert(plans.check(site.plan(strict=True)), collected)
+    assert [error["kind"] for error in of(collected.all, "error")] == ["ShortTail" if damage[:1] == b" " else "BadMessageLine"]
+    passes(site.plan())
+    assert tree(site.maildir("alice")) == scratch(site, "alice")
+
+
 def test_uids_given_while_it_is_read(site, busy):
     def assign(content):
         content = bytearray(content.replace(b"-00000000", b"-00000015", 1).replace(b"-00000000", b"-00000016", 1))
@@ -111,6 +136,28 @@ def test_uids_given_while_it_is_read(site, busy):
     assert result["messages"] == 22 and not result["renumbered"] and written == list(range(1, 23))
     passes(site.plan())
     assert tree(site.maildir("alice")) == scratch(site, "alice")
+
+
+def test_a_keyword_taken_off_while_lost_ones_are_looked_up_is_not_lost(site, monkeypatch):
+    content = build.mbx(*(build.message(build.text(uid), uid, 0x11, 1 << (uid - 1)) for uid in range(1, 31)), uidlast=30,
+                        keywords=[b"k%d" % number for number in range(1, 31)])
+    path = site.user("alice", content) / "INBOX"
+    rewind = mbx.Mailbox.rewind
+
+    def rewind_later(self):
+        if hasattr(self, "position"):  # the second pass over the lines
+            rewrite(lambda content: content.replace(b";200000000011-0000001e", b";000000000011-0000001e"))(path)
+        rewind(self)
+
+    monkeypatch.setattr(mbx.Mailbox, "rewind", rewind_later)
+    result = stage.empty_result(b"")
+    user = users.Conversion(plans.check(site.plan()), events.Collected()).users["alice"]
+    prepared = source.inbox(user["inbox"])
+    fd, box = prepared.open()
+    os.close(fd)
+    keywords.keywords_of(prepared, box, user, False, result)
+    assert result["lost_keywords"] == ["k27", "k28", "k29"]
+    assert result["warnings"][-1].endswith("lost on UIDs 29")
 
 
 def test_with_the_services_stopped_any_change_is_an_error(site, busy, monkeypatch):

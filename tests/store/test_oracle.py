@@ -1,11 +1,15 @@
 """A store written by real c-client, converted, and read by real Dovecot: what c-client shows is what Dovecot shows."""
 
 import os
+import signal
+import subprocess
 
 import pytest
-from cutover.store import events, users
+from cutover.store import events, mbx, surveying, users
+from cutover.store import plan as plans
 
 from store import build, oracle
+from store.test_users import messages
 
 pytestmark = pytest.mark.lab
 
@@ -260,6 +264,117 @@ Subject: four
 
 ends without a blank line
 """
+
+
+def test_a_directory_that_is_closed_to_its_user(old_user):
+    """c-client finds no folder there. We do, as root; whether it is the user's mail is asked for, not guessed."""
+    make_inbox(old_user)
+    with old_user.cclient() as old:
+        create(old, b"d/x")
+        append(old, b"mail/d/x", mail(1))
+    directory = old_user.home / "mail/d"
+    for owner, mode in ((old_user.uid, 0), (old_user.uid, 0o400), (0, 0o700)):
+        os.chown(directory, owner, owner)
+        directory.chmod(mode)
+        with old_user.cclient() as old:
+            assert b"mail/d/x" not in oracle.folder_list(old, "mail/*") or mode == 0o400  # names can be seen there
+            assert old.select("mail/d/x")[0] == "NO"
+        collected = events.Collected()
+        assert users.convert(plans.check(old_user.plan()), collected)["failed"] == 1
+        (error,) = [event for event in collected.all if event["event"] == "error"]
+        assert (error["kind"], error["file"]) == ("UnreadableMail", str(directory)) and "may not read it" in error["what"]
+        assert surveying.survey(plans.check(old_user.plan()))["users"][0]["errors"][0]["file"] == str(directory)
+    os.chown(directory, old_user.uid, old_user.uid)
+    directory.chmod(0o700)
+    secret = old_user.host.root / "secret"
+    secret.mkdir(mode=0o700)
+    (secret / "box").write_bytes(build.simple(1))
+    (old_user.home / "mail/link").symlink_to(secret)  # a way into what is not theirs is passed over, and said
+    found = compare(old_user, [(b"INBOX", b"INBOX"), (b"mail/d/x", b"d/x")])
+    (published,) = [event for event in found if event["event"] == "published"]
+    assert published["folders"] == 2 and [item["why"] for item in published["passed"]] == ["a link to what its user may not read"]
+
+
+class Imapd:
+    """c-client as the user, to be killed."""
+
+    def __init__(self, user):
+        self.process = subprocess.Popen(user.argv("/usr/sbin/imapd"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def begin(self, command):
+        self.process.stdin.write(b"tag " + command + b"\r\n")
+        self.process.stdin.flush()
+
+    def say(self, command):
+        self.begin(command)
+        for line in self.process.stdout:
+            if line.startswith(b"tag "):
+                assert line.startswith(b"tag OK"), line
+                return
+
+    def kill(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+
+@pytest.mark.parametrize("sizes", [7, 1], ids=["texts of many sizes", "texts of one size"])
+def test_an_expunge_that_is_killed(old_user, sizes):
+    """Under sharing it only hides; the session that is left alone moves the texts, and is killed in the middle of that.
+
+    What is left behind the place is garbage to c-client, which refuses the folder: nothing is lost to us. Where all texts have
+    one size it is a message that stands there twice, to c-client and to us.
+    """
+    make_inbox(old_user)
+    path = old_user.home / "INBOX"
+    texts = {uid: build.text(uid, b"%06d" % uid * (1500 + uid % sizes) + b"\r\n") for uid in range(1001, 4001)}
+    damage, found = None, {}
+    while not damage and (sizes > 1 or len(found) != len(texts)):
+        path.write_bytes(build.mbx(*(build.message(text, uid, 0x11) for uid, text in texts.items()), uidlast=4000))
+        os.chown(path, old_user.uid, old_user.uid)
+        whole = path.read_bytes()
+        one, other = Imapd(old_user), Imapd(old_user)
+        for command in (b"SELECT INBOX", b"STORE 3 +FLAGS (\\Deleted)"):
+            one.say(command)
+        other.say(b"SELECT INBOX")
+        one.say(b"EXPUNGE")
+        assert path.stat().st_size == len(whole), "nothing is moved under sharing"
+        other.kill()
+        middle = len(whole) // 2
+        with open(path, "rb") as file:
+            one.begin(b"EXPUNGE")
+            while os.pread(file.fileno(), 64, middle) == whole[middle:middle + 64]:
+                assert one.process.poll() is None
+            one.kill()
+        damage, found = read_all(path)  # none when it was faster than we
+    if sizes == 1:  # a UID that does not rise: c-client takes the time of day for UIDVALIDITY
+        with old_user.cclient() as old:
+            before = oracle.view(old, b"INBOX")
+        convert(old_user.plan())
+        with old_user.dovecot() as new:
+            assert {**oracle.view(new, b"INBOX"), "uidvalidity": 0} == {**before, "uidvalidity": 0}
+        return
+    with old_user.cclient() as old:
+        assert old.select("INBOX")[0] == "NO"
+    del texts[1003]
+    assert found == texts
+    plan = old_user.plan()
+    convert(plan)
+    kept = messages(old_user.maildir)
+    assert dict(kept) == {uid: text.replace(b"\r\n", b"\n") for uid, text in texts.items()} and len(kept) == len(texts)
+    strict = events.Collected()
+    users.convert(plans.check(dict(old_user.plan(), run="r2", strict=True)), strict)
+    assert [event["kind"] for event in strict.all if event["event"] == "error"] == [damage[0]["kind"]]
+
+
+def read_all(path):
+    """→ (damage, {UID: text}) of an MBX file."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        box = mbx.Mailbox(fd, str(path))
+        return box.damage, {message[0]: message[7] for message in box.messages()}
+    finally:
+        os.close(fd)
 
 
 def test_spool_is_appended_as_c_client_snarfs_it(old_user):

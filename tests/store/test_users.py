@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -393,6 +394,40 @@ def test_full_disk(site):
         subprocess.run(["mount", "-o", "remount,size=10m", str(new)], check=True)
         again = convert(site.plan())
         assert again[-1]["ok"] and again[-1]["already"] == 1 and len(messages(site.maildir("big"))) == 1
+    finally:
+        subprocess.run(["umount", "-l", str(new)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
+@pytest.mark.parametrize("limit, steps", [("size={}k", range(40, 900, 84)), ("nr_inodes={}", range(8, 150, 13))],
+                         ids=["space", "inodes"])
+def test_a_disk_that_is_full_at_any_point(site, limit, steps):
+    """Wherever room ends: an error that says so, never half a tree; with room again, what a first run would have made."""
+    body = b"line of a text\r\n" * 300
+    for name in ("alice", "bob"):
+        site.user(name, build.mbx(*(build.message(build.text(uid, body), uid, 0x11) for uid in range(1, 41)), uidlast=40),
+                  {"a": build.simple(5), "b/c": build.simple(3)})
+    new, whole = site.root / "new", {}
+    new.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(new)], check=True)
+    try:
+        for number, step in enumerate([None, *steps]):
+            plan = site.plan(f"r{number}")
+            subprocess.run(["mount", "-o", "remount," + (limit.format(step) if step else "size=100m"), str(new)], check=True)
+            if step:
+                try:
+                    found = of(convert(dict(plan, presync=bool(number % 2))), "error")
+                except errors.StoreError as error:  # there was not even room to begin
+                    found = [error.as_dict()]
+                assert all(event["kind"] == "NoSpace" and "No space left" in event["what"] for event in found), found
+                for name in ("alice", "bob"):
+                    assert not site.maildir(name).exists() or tree(site.maildir(name)) == whole[name]
+                subprocess.run(["mount", "-o", "remount,size=100m,nr_inodes=100k", str(new)], check=True)
+            convert(plan)
+            for name in ("alice", "bob"):
+                assert tree(site.maildir(name)) == whole.setdefault(name, tree(site.maildir(name)))
+            for path in new.iterdir():
+                shutil.rmtree(path)
     finally:
         subprocess.run(["umount", "-l", str(new)], check=True)
 

@@ -57,28 +57,28 @@ def keywords_of(found, box, user, strict, result):
         if table.dropped_bits:
             for slot, name in enumerate(box.keywords):
                 if table.dropped_bits >> slot & 1:
-                    lost[slot] = [name, []]
+                    lost[slot] = (name, [])
             again.rewind()
             for message in again.messages(texts=False):
                 bits = message[3] & table.dropped_bits
-                for slot, entry in lost.items():
+                for slot, (_name, runs) in lost.items():
                     if bits >> slot & 1:
-                        entry[1].append(message[0])
+                        extend(runs, message[0])
     finally:
         os.close(fd)
-    for name, uids in lost.values():
+    for name, runs in lost.values():
+        if not runs:
+            continue  # it was taken off the last message between the two passes: nothing is lost
         result["lost_keywords"].append(errors.printable(name))
         result["warnings"].append("keyword {} has no letter left of Maildir's 26 and is lost on UIDs {}".format(
-            errors.printable(name), ranges(uids)))
+            errors.printable(name), ",".join(str(first) if first == last else "{}:{}".format(first, last)
+                                             for first, last in runs)))
     return table
 
 
-def ranges(uids):
-    """[1, 2, 3, 7] → "1:3,7"."""
-    out = []
-    for uid in uids:
-        if out and out[-1][1] == uid - 1:
-            out[-1][1] = uid
-        else:
-            out.append([uid, uid])
-    return ",".join(str(first) if first == last else "{}:{}".format(first, last) for first, last in out)
+def extend(runs, uid):
+    """Add a UID above all others to a list of [first, last]."""
+    if runs and runs[-1][1] == uid - 1:
+        runs[-1][1] = uid
+    else:
+        runs.append([uid, uid])

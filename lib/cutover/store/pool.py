@@ -23,6 +23,8 @@ LENGTH = 8  # bytes of the length before each pickle in a pipe
 def describe(error):
     if isinstance(error, errors.StoreError):
         return error.as_dict()
+    if isinstance(error, OSError) and error.errno in maildir.NO_SPACE:
+        return maildir.space_error(error, error.filename or "").as_dict()
     if isinstance(error, OSError):
         return {"kind": "OSError", "file": errors.printable(error.filename or ""), "offset": None,
                 "what": error.strerror or str(error), "todo": "See why, then run the same command again."}

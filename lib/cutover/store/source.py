@@ -1,7 +1,8 @@
 """What the old store holds for one user: INBOX, spool, folders, subscriptions, and files passed over with the reason.
 
 The converter runs as root, the old store belongs to its users, who may place links there. So a file counts as a user's
-mail only where that user could read it (by owner, group, mode), as c-client, which runs as the user, would find.
+mail only where that user could read it (by owner, group, mode), as c-client, which runs as the user, would find. A file or
+directory among the folders that is closed to its user is an error, not passed over: it may be mail whose mode is wrong.
 """
 
 import os
@@ -18,15 +19,12 @@ def join(directory, name):
     return os.path.join(os.fsencode(directory), name)
 
 
-def readable_by(status, uid, gid):
-    """Whether a user could read a file with this stat result."""
+def open_to(status, uid, gid, wanted=os.R_OK):
+    """Whether a user has these rights (os.R_OK, os.X_OK or both) to what has this stat result."""
     if uid is None or uid == 0:
         return True
-    if status.st_uid == uid:
-        return bool(status.st_mode & stat.S_IRUSR)
-    if status.st_gid == gid:
-        return bool(status.st_mode & stat.S_IRGRP)
-    return bool(status.st_mode & stat.S_IROTH)
+    shift = 6 if status.st_uid == uid else 3 if status.st_gid == gid else 0
+    return status.st_mode >> shift & wanted == wanted
 
 
 def open_mail(path, uid=None, gid=None):
@@ -41,11 +39,15 @@ def open_mail(path, uid=None, gid=None):
     if not stat.S_ISREG(status.st_mode):
         os.close(fd)
         raise errors.UnreadableMail("no regular file", path)
-    if not readable_by(status, uid, gid):
+    if not open_to(status, uid, gid):
         os.close(fd)
-        raise errors.UnreadableMail("its user (uid {}) may not read it: owner {}, mode {:04o}".format(
-            uid, status.st_uid, status.st_mode & 0o7777), path)
+        raise closed(status, uid, path)
     return fd
+
+
+def closed(status, uid, path):
+    return errors.UnreadableMail("its user (uid {}) may not read it: owner {}, mode {:04o}".format(
+        uid, status.st_uid, status.st_mode & 0o7777), path)
 
 
 def kind(block, size):
@@ -146,6 +148,13 @@ def folders(root, uid=None, gid=None, besides=(), unreadable=None):
             raise error
         unreadable.append(error.as_dict())
 
+    def enter(directory, prefix, status):
+        # c-client finds nothing there; whose mail it is, and whether it was meant to be closed, only a human can say
+        if open_to(status, uid, gid, os.R_OK | os.X_OK):
+            walk(directory, prefix)
+        else:
+            refuse(closed(status, uid, directory))
+
     def walk(directory, prefix):
         try:
             names = sorted(os.listdir(directory))
@@ -162,16 +171,16 @@ def folders(root, uid=None, gid=None, besides=(), unreadable=None):
             here = (status.st_dev, status.st_ino)
             if here in skip:
                 continue
-            if stat.S_ISDIR(status.st_mode):
+            is_directory = stat.S_ISDIR(status.st_mode)
+            if os.path.islink(path) and not open_to(status, uid, gid, os.R_OK | os.X_OK if is_directory else os.R_OK):
+                passed.append({"file": path, "why": "a link to what its user may not read"})
+            elif is_directory:
                 if here in seen or entry.startswith(b".") and not prefix:
                     passed.append({"file": path, "why": "hidden directory" if entry.startswith(b".") else "a loop"})
                     continue
                 seen.add(here)
-                walk(path, name + b"/")
+                enter(path, name + b"/", status)
             elif stat.S_ISREG(status.st_mode):
-                if os.path.islink(path) and not readable_by(status, uid, gid):
-                    passed.append({"file": path, "why": "a link to what its user may not read"})
-                    continue
                 try:
                     mailbox, why = identify(path, name, uid, gid)
                 except errors.UnreadableMail as error:
@@ -187,7 +196,7 @@ def folders(root, uid=None, gid=None, besides=(), unreadable=None):
     if root and os.path.isdir(os.fsencode(root)):
         top = os.stat(os.fsencode(root))
         seen.add((top.st_dev, top.st_ino))
-        walk(os.fsencode(root), b"")
+        enter(os.fsencode(root), b"", top)
     found.sort(key=lambda mailbox: mailbox.name)
     return found, passed
 

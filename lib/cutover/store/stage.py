@@ -118,7 +118,8 @@ def folder(user, found, name, spool=None, fallback_uidvalidity=0, strict=False, 
         state = index.load(user, name)
         before = sources_stamp(found, spool)
         scanned = time.time_ns()
-        if state and state["sources"] == before and not state["fresh"]:
+        # a state that salvage left is none for a pass that is to fail at damage
+        if state and state["sources"] == before and not state["fresh"] and not (strict and state["result"]["damage"]):
             return dict(state["result"], written=0, renamed=0, removed=0, unchanged=True)
         try:
             result = convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progress, state, live,

@@ -7,7 +7,7 @@ spread over the workers in parts of about ranges.PART_BYTES, one large folder to
 import os
 import time
 
-from . import errors, pool, publish, ranges, reconcile, stage, syscalls
+from . import errors, maildir, pool, publish, ranges, reconcile, stage, syscalls
 from . import plan as plans
 
 PROGRESS_SECONDS = 1.0
@@ -80,7 +80,11 @@ class Conversion:
         self.progress = {"messages": 0, "bytes": 0}
 
     def run(self):
-        publish.make_areas(self.plan)
+        """Errors: NoSpace, PublishError, BadPlan, when not even a beginning can be made."""
+        try:
+            publish.make_areas(self.plan)
+        except OSError as error:
+            raise maildir.space_error(error, self.plan["work"]) from error
         plans.check_places(self.plan)
         with publish.lock(self.plan):
             return self.run_locked()
