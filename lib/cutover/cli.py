@@ -200,12 +200,11 @@ def status(run_dir, with_report, as_json):
 @json_option
 def rollback(run_dir, site_file, as_json):
     """Undo a run's changes in reverse, from its journal, and verify that the old service is back."""
-    from cutover import site
     from cutover.run import folder
     from cutover.run import rehearse as rehearsal
 
     current = folder.Run(run_dir)
-    parameters = site.load(site_file or current.path / "parameters.yaml")
+    parameters = current.parameters(site_file)
     try:
         rehearsal.steps(parameters, current, ["rollback"], _say, watch=False)
     finally:
@@ -225,7 +224,7 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
 
     Where two people have to approve, each runs this command with a key of their own.
     """
-    from cutover import runbook, site
+    from cutover import runbook
     from cutover.run import approval, folder, journal
     from cutover.run import drift as drifting
     from cutover.ui import tables
@@ -233,7 +232,7 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
     if drift == bool(step_id or plan_hash) or bool(step_id) != bool(plan_hash):
         raise click.UsageError("give --step and --plan, or --drift")
     current = folder.Run(run_dir)
-    parameters = site.load(site_file or current.path / "parameters.yaml")
+    parameters = current.parameters(site_file)
     if drift:
         given = drifting.approve(current, parameters, lambda what: click.prompt(
             f"This run would go on with other {what}.\nTo approve, type {current.name}"), key)
@@ -289,7 +288,7 @@ def jupyter(site_file, run_dir, edit_templates, port):
 
     opened = site.PROJECT / "notebooks"
     if site_file or run_dir:
-        parameters = site.load(site_file or Path(run_dir) / "parameters.yaml")
+        parameters = site.load(site_file) if site_file else folder.Run(run_dir).parameters()
         current = folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, "run")
         _say(f"run: {current.path}")
         opened = workspace.prepare(parameters, current) / workspace.BOARD

@@ -121,3 +121,10 @@ def test_a_run_of_a_name_that_could_do_harm_is_refused(night):
     for name in ("a b", "$(id)", "x;y", "-rf", "é", "a\nb", "'"):
         with pytest.raises(folder.NotARun, match="a run's name"):
             folder.begin(night.site, night.path / name)
+
+
+@pytest.mark.parametrize("command", [["rollback"], ["jupyter"], ["approve", "--drift"]])
+def test_a_folder_in_which_no_run_began_is_named(command, tmp_path):
+    done = testing.CliRunner().invoke(cli.cutover, [*command, "--run", str(tmp_path)])
+    assert isinstance(done.exception, folder.NotARun) and "holds no parameters.yaml" in str(done.exception)
+    assert not list(tmp_path.iterdir())

@@ -43,12 +43,12 @@ def show(site_file, as_json):
 @click.option("--key", metavar="FILE", help="Signing key; without it, the first one of ssh-agent that may approve.")
 def break_lease(run_dir, site_file, key):
     """Break a lease, after typing whose it is. At a production site this is signed like any approval."""
-    from cutover import hosts, site
+    from cutover import hosts
     from cutover.hosts import lease as on_host
     from cutover.run import approval, folder, lease, record, statement
 
     run = folder.Run(run_dir)
-    parameters = site.load(site_file or run.path / "parameters.yaml")
+    parameters = run.parameters(site_file)
     with hosts.Hosts(parameters) as reached:
         host, path = parameters.roles.new, lease.place(parameters)
         answer = on_host.ask(reached, host, path, "read")

@@ -66,13 +66,12 @@ def compare(one, other, as_json):
 @click.option("--site", "site_file", metavar="FILE", help="Parameters file; without it, the copy in the run's folder.")
 def sign(directory, site_file):
     """Sign the record of a run as it stands, e.g. after a file was added to its folder, or when no key was at hand before."""
-    from cutover import site
     from cutover.run import folder, record
 
     run = folder.Run(directory)
     if not run.journal.events():
         raise errors.CutoverError(f"{directory}: its journal is empty: there is nothing to sign")
-    parameters = site.load(site_file or run.path / "parameters.yaml")
+    parameters = run.parameters(site_file)
     with run.alone("run"):
         run.check(parameters, run.journal.append)
         click.echo(record.told(record.write(run, parameters, "signed by hand")))

@@ -14,6 +14,7 @@ from cutover.hosts import vault
 from cutover.run import drift, journal, signers
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+PARAMETERS = "parameters.yaml"      # as used, copied when the run began
 
 
 class NotARun(errors.CutoverError):
@@ -53,7 +54,7 @@ def begin(parameters: site.Site, path: Path) -> "Run":
             raise NotARun(f"{run.path}: holds {', '.join(strangers[:5])} and no journal, so it is no run's folder. "
                           "Give the folder of a run, or a new one.")
         vault.register(parameters)
-        used, _ = run.keep("parameters.yaml", parameters.path.read_bytes())
+        used, _ = run.keep(PARAMETERS, parameters.path.read_bytes())
         run.journal.append("run-begun", run=path.name, site=parameters.name, kind=parameters.kind, file=used,
                            **drift.begin(run, parameters))
     return run
@@ -62,7 +63,7 @@ def begin(parameters: site.Site, path: Path) -> "Run":
 def _of_a_new_run(entry):
     """Whether a file may lie in a run's folder before its journal begins: executed copies, what a crash left, locks."""
     return entry.suffix in (".ipynb", ".lock") or entry.name.removesuffix(".part") in (
-        "parameters.yaml", drift.FILE, signers.FILE, journal.NAME)
+        PARAMETERS, drift.FILE, signers.FILE, journal.NAME)
 
 
 class Run:
@@ -76,6 +77,12 @@ class Run:
             raise NotARun(f"{path}: no such run folder")
         self.name = self.path.name
         self.journal = journal.Journal(self.path)
+
+    def parameters(self, given=None) -> site.Site:
+        """The parameters of a file, or those this run was begun with. Raises NotARun for a folder in which none began."""
+        if given is None and not (self.path / PARAMETERS).is_file():
+            raise NotARun(f"{self.path}: holds no {PARAMETERS}, so no run began there; give the folder of a run")
+        return site.load(given or self.path / PARAMETERS)
 
     def keep(self, name: str, data: bytes):
         """Write a file of the record, atomically. → (its name within the folder, SHA-256)."""
