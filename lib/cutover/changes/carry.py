@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from cutover import changes, errors
 from cutover.changes import carrying, conversion
-from cutover.hosts import facts
+from cutover.hosts import facts, imap
 
 PORTS = (25, 110, 143, 993, 995)
 
@@ -61,6 +61,13 @@ def said(counts: dict) -> str:
     return ", ".join(f"{number} {what}" for what, number in counts.items()) or "nothing"
 
 
+def _told(note):
+    """A user's note in a line; nothing when there is nothing to tell."""
+    if not note["done"] and not note["left"]:
+        return ""
+    return f"{note['user']}: {said(note['done'])}" + "".join(f"; not carried: {text}" for text in note["left"])
+
+
 @dataclasses.dataclass(frozen=True)
 class CarryBack(changes.Change):
     """Carry users' new state from the new host to the old folders, through c-client; see carrying.
@@ -96,31 +103,35 @@ class CarryBack(changes.Change):
     def apply(self, hosts, report):
         self._closed(hosts)
         states = _states(hosts, self.users, self.run)
-        listed, problems, told, totals = _waiting(self.users, notes(hosts, self.run), states), [], [], {}
+        before = notes(hosts, self.run)
+        listed, problems, totals = _waiting(self.users, before, states), {}, {}
+        told = [_told(before[user]) for user, state in states.items() if before.get(user, {}).get("tree") == state["tree"]]
         with concurrent.futures.ThreadPoolExecutor(hosts.site.verify.parallel) as pool:
             futures = {pool.submit(self._user, hosts, entry, states[entry["user"]], report): entry["user"] for entry in listed}
             for future in concurrent.futures.as_completed(futures):
                 user = futures[future]
                 try:
                     note = future.result()
-                except errors.CutoverError as error:
-                    if error.outcome_unknown:
-                        pool.shutdown(cancel_futures=True)
+                except BaseException as error:
+                    if not isinstance(error, errors.CutoverError) or error.outcome_unknown:
+                        pool.shutdown(wait=False, cancel_futures=True)
                         raise
-                    problems.append(f"{user}: {error}")
+                    problems[user] = error
                     report({"event": "error", "user": user, "what": str(error)})
                     continue
                 report({"event": "log", "text": f"{user} carried back: {said(note['done'])}", **note})
                 for what, number in note["done"].items():
                     totals[what] = totals.get(what, 0) + number
-                if note["done"] or note["left"]:
-                    told.append(f"{user}: {said(note['done'])}" + "".join(f"; not carried: {text}" for text in note["left"]))
+                told.append(_told(note))
         if problems:
-            raise changes.ChangeFailed(
-                f"{self.host}: of {len(problems)} users not all could be carried back. {'; '.join(problems[:10])}. The other "
-                f"{len(listed) - len(problems)} are done. Mend the cause and run this step again: it goes on with what is "
-                "missing.")
-        return "\n".join([f"{len(listed)} users: {said(totals)}", *sorted(told)])
+            failed = changes.ChangeFailed(
+                f"{self.host}: of {len(problems)} users not all could be carried back. "
+                + "; ".join(f"{user}: {error}" for user, error in sorted(problems.items())[:10])
+                + f". The other {len(listed) - len(problems)} are done. Mend the cause and run this step again: it goes on with "
+                "what is missing.")
+            failed.outcome_unknown = any(isinstance(error, imap.SessionLost) for error in problems.values())
+            raise failed
+        return "\n".join([f"{len(listed)} users: {said(totals)}", *sorted(filter(None, told))])
 
     def _closed(self, hosts):
         for name in hosts.site.mail_hosts:

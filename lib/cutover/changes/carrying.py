@@ -32,7 +32,7 @@ from cutover.store import digest
 KEYWORDS = 30           # c-client's, in one folder
 KEYWORD_LENGTH = 64     # its longest
 NAME_BYTES = 255        # of one part of a folder's name on disk
-BATCH = 500             # UIDs in one command
+BATCH = 500             # messages in one command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Wanted:
     subscribes: list = dataclasses.field(default_factory=list)      # (name, wanted)
     appends: list = dataclasses.field(default_factory=list)         # (Pair, message, flags)
     flags: list = dataclasses.field(default_factory=list)           # (old folder, uid, flags to set, flags to clear)
-    moved: list = dataclasses.field(default_factory=list)           # (old folder, uid): stands elsewhere, once appended
-    removed: list = dataclasses.field(default_factory=list)         # (old folder, uid)
+    moved: list = dataclasses.field(default_factory=list)           # (old folder, message): stands elsewhere, once appended
+    removed: list = dataclasses.field(default_factory=list)         # (old folder, message)
     left: list = dataclasses.field(default_factory=list)            # texts: what cannot be carried
     notes: list = dataclasses.field(default_factory=list)           # texts: what stays as it is, on purpose
 
@@ -286,8 +286,9 @@ def _match(old, new, ones, changed, wanted):
         for key, one in _keys(old, theirs, lambda one: one.pair.stands):
             same[one.pair.old, key].append(one)
             anywhere[key].append(one)
-    rest = []
+    rest, here = [], set()
     for key, one in _keys(new, mine, lambda one: one.pair.new) if same else ():
+        here.add(key)
         partner = next((each for each in same[one.pair.old, key] if id(each) not in taken and each.kind != "kept"), None)
         if partner is None:
             rest.append((key, one))
@@ -299,7 +300,11 @@ def _match(old, new, ones, changed, wanted):
         partner = next((each for each in anywhere[key] if id(each) not in taken), None)
         if partner is not None:
             taken.add(id(partner))
-            wanted.moved.append((partner.pair.stands, partner.message.uid))
+            wanted.moved.append((partner.pair.stands, partner.message))
+    # more copies of what came to both than the new host has: moved, and killed before the old place was cleared
+    surplus = [one for key in here for one in anywhere[key] if one.kind == "came" and id(one) not in taken]
+    wanted.removed = [(one.pair.stands, one.message) for one in surplus]
+    taken |= {id(one) for one in surplus}
     wanted.appends = [(one.pair, one.message, one.message.flags) for one in ones if one.kind == "new" and id(one) not in taken]
     for kind, texts, why in (
             ("came", wanted.notes, "mail that came since the switch and is on the old host alone, removed on the new one or "
@@ -356,7 +361,7 @@ def _settle(hosts, entry, changed, gone, wanted):
         if taken_over(one.pair, one.message) is None:
             unknown[one.pair.old] += 1
         else:
-            wanted.removed.append((one.pair.stands, one.message.uid))
+            wanted.removed.append((one.pair.stands, one.message))
     wanted.left += [f"{name}: of {count} messages there is no record that they were taken over from these UIDs; their flags "
                     "stay, and none is removed" for name, count in unknown.items()]
 
@@ -462,25 +467,33 @@ def _flag(old, flags):
 
 
 def _remove(old, removals, aside):
-    """Expunge these UIDs and no others; with `aside`, after c-client has copied them there."""
+    """Expunge these messages and no others; with `aside`, after c-client has copied them there."""
     by_folder = collections.defaultdict(list)
-    for folder, uid in removals:
-        by_folder[folder].append(uid)
-    for folder, uids in by_folder.items():
-        for part in _parts(sorted(uids)):
+    for folder, message in removals:
+        by_folder[folder].append(message)
+    for folder, messages in by_folder.items():
+        for part in _parts(sorted(messages, key=lambda message: message.uid)):
+            uids = [message.uid for message in part]
             if aside is not None:
-                target = aside(folder)
-                try:
-                    old.status(target)
-                except imap.FolderUnreadable:
-                    old.create(target)
-                old.select(folder)
-                old.copy(part, target)
-            old.delete(folder, part)
+                _set_aside(old, folder, part, uids, aside(folder))
+            old.delete(folder, uids)
 
 
-def _parts(uids):
-    return [uids[start:start + BATCH] for start in range(0, len(uids), BATCH)]
+def _set_aside(old, folder, messages, uids, target):
+    try:
+        old.status(target)
+    except imap.FolderUnreadable:
+        old.create(target)
+    old.select(folder)
+    old.copy(uids, target)
+    # c-client's COPY makes no keywords either
+    copies = old.all(target)[-len(uids):]
+    _flag(old, [(target, uid, words, frozenset()) for uid, message in zip(copies, messages, strict=True)
+                if (words := frozenset(flag for flag in message.flags if not flag.startswith("\\")))])
+
+
+def _parts(listed):
+    return [listed[start:start + BATCH] for start in range(0, len(listed), BATCH)]
 
 
 def estimate(hosts, entry: dict, state: dict) -> dict:
