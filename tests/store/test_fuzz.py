@@ -83,6 +83,7 @@ def stager(tmp_path_factory):
 @given(st.integers(0, len(GOOD) - 1), st.lists(CHANGE, min_size=1, max_size=4), st.booleans())
 def test_mutations(stager, which, changes, delta):
     before, index.CLOCK_SKEW = index.CLOCK_SKEW, -1
+    pause, stage.PAUSE = stage.PAUSE, 0
     try:
         content = mutated(GOOD[which], changes)
         path = stager.site.root / "box"
@@ -104,7 +105,7 @@ def test_mutations(stager, which, changes, delta):
             other, result = stager.stage(content, "delta", False)
             assert result["messages"] == len(messages) and shape(other) == shape(scratch)
     finally:
-        index.CLOCK_SKEW = before
+        index.CLOCK_SKEW, stage.PAUSE = before, pause
 
 
 def shape(staged):

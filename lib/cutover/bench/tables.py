@@ -31,11 +31,12 @@ def rows(values):
                     ratio = f"{entry['seconds'] / ours['seconds']:.1f} of the full conversion (target at most 2); " \
                             f"imapd and Dovecot alone {entry['servers']:.2f} s of CPU time"
                 elif who == "python" and contest == "full":
-                    ratio = f"by CPU time {entry['cpu'] / ours['cpu']:.2f}; the floor would be " \
-                            f"{entries['floor']['cpu'] / entry['cpu']:.2f} of it" if "floor" in entries else ""
+                    ratio = f"{entry['cpu'] / ours['cpu']:.2f} of ours by CPU time"
+                    if "floor" in entries:
+                        ratio += f"; all that the floor does is {entries['floor']['cpu'] / entry['cpu']:.2f} of this"
                 elif who == "python":
-                    ratio = f"{entry['seconds'] / ours['seconds']:.2f}: doveadm takes " \
-                            f"{entries['doveadm']['seconds'] / entry['seconds']:.0f} times as long as it"
+                    ratio = f"{entry['seconds'] / ours['seconds']:.2f} of ours; doveadm takes " \
+                            f"{entries['doveadm']['seconds'] / entry['seconds']:.0f} times as long as this"
                 found.append((place, contest, NAMES[who], entry["seconds"], entry["cpu"], entry["memory"] / 1024, ratio))
     return found
 
