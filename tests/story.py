@@ -61,12 +61,17 @@ def told(text, run):
 
 def night(run, events, target):
     """The journal, outage probes and conversion as they stood when verify had passed."""
+    announced = site.load(site.PROJECT / "parameters" / "roma1.yaml").outage
     last = next(place for place, event in enumerate(events) if event["event"] == "verified" and event["step"] == "verify")
     shift = BEGAN - datetime.datetime.fromisoformat(events[0]["time"])
     until = datetime.datetime.fromisoformat(events[last]["time"]).timestamp()
     previous, lines = journal.ZEROS, []
     for event in events[:last + 1]:
         kept = {key: value for key, value in event.items() if key not in LEFT_OUT}
+        for check in kept.get("checks", []) if kept["event"] == "gated" else []:
+            for kind, minutes in (("reading", announced.reading_minutes), ("delivery", announced.delivery_minutes)):
+                if check["question"].startswith(f"Will {kind}"):
+                    check["expected"] = f"at most {minutes:g} min"
         if kept["event"] == "planned":
             kept["changes"] = [{"title": change["title"], "target": change["target"]} for change in kept["changes"]]
         if kept.get("kind") == "rehearsal" and kept["event"] == "approved":
@@ -86,9 +91,9 @@ def night(run, events, target):
             if entry["at"] <= until:
                 for key in {"at", "time"} & set(entry):
                     entry[key] = round(entry[key] + shift.total_seconds(), 3)
-                yield told(json.dumps({key: entry[key] for key in keys or entry}, sort_keys=True), run) + "\n"
+                yield told(json.dumps({key: entry[key] for key in keys or entry if key in entry}, sort_keys=True), run) + "\n"
 
-    (target / outage.NAME).write_text("".join(kept_lines(run.path / outage.NAME, ("at", "took", "kind", "good"))))
+    (target / outage.NAME).write_text("".join(kept_lines(run.path / outage.NAME, ("at", "took", "kind", "good", "id"))))
     events_of = Path("transcripts") / "convert.events.jsonl"
     (target / "transcripts").mkdir(exist_ok=True)
     (target / events_of).write_text("".join(kept_lines(run.path / events_of)))

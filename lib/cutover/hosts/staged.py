@@ -54,92 +54,125 @@ def order(seed: str, names) -> list:
 def sample(hosts, users: list, count: int, seed: str) -> dict:
     """Read about `count` messages of some of the users (entries of facts.users), as many users at a time as verify does.
 
-    → `{"seed", "parallel", "messages", "folders", "changed": flags or presence differ, "differences": [text], "errors":
-    {user: text}, "users": {user: {"sessions": s, "folders": n, "opening": s, "messages": n, "metadata": s, "bytes": n,
-    "content": s}}}`; seconds are those both sides took together.
+    → `{"seed", "messages", "folders", "users": [names], "changed": messages whose flags or presence differ, "differences":
+    [text], "errors": {user: text}, "groups": [{"users", "folders", "messages", "bytes": numbers, "sessions", "opening", "metadata",
+    "content": seconds}]}`. A group is read together; its seconds are by the clock, of what one stage adds to the one before it.
     """
     parallel = hosts.site.verify.parallel
     known = {user["user"]: user for user in users}
     chosen = order(seed, known)[:USERS * parallel]
-    found = {"seed": seed, "parallel": parallel, "messages": 0, "folders": 0, "changed": 0, "differences": [], "errors": {},
-             "users": {}}
-    if not chosen:
-        return found
-    quota = -(-count // len(chosen))
-    with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
-        futures = {name: pool.submit(_user, hosts, known[name], quota, seed) for name in chosen}
-    for name, future in futures.items():
-        try:
-            costs, changed, differences = future.result()
-        except (errors.CutoverError, OSError) as error:
-            found["errors"][name] = str(error)
-            continue
-        found["users"][name] = costs
-        found["messages"] += costs["messages"]
-        found["folders"] += costs["folders"]
-        found["changed"] += changed
-        found["differences"] += differences
+    found = {"seed": seed, "messages": 0, "folders": 0, "users": [], "changed": 0, "differences": [], "errors": {}, "groups": []}
+    for start in range(0, len(chosen), parallel):
+        pairs = [_Pair(hosts, known[name], -(-count // len(chosen)), seed) for name in chosen[start:start + parallel]]
+        group = _read_together(pairs)
+        for pair in pairs:
+            if pair.error:
+                found["errors"][pair.user["user"]] = pair.error
+            else:
+                found["users"].append(pair.user["user"])
+            found["changed"] += pair.changed
+            found["differences"] += pair.differences
+        found["groups"].append(group)
+        found["messages"] += group["messages"]
+        found["folders"] += group["folders"]
     found["differences"] = found["differences"][:SHOWN]
     return found
 
 
-def _user(hosts, user, quota, seed):
-    """→ (costs, messages changed since, [difference])"""
-    prefix = hosts.site.old_store.imap_prefix
-    costs = dict.fromkeys(("sessions", "folders", "opening", "messages", "metadata", "bytes", "content"), 0)
-    changed, differences, began = 0, [], time.monotonic()
-    with mailboxes.old_session(hosts, user["user"]) as old, session(hosts, user) as new:
-        there = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
-        names = order(seed, mailboxes.old_folders(old, prefix))
-        costs["sessions"] = time.monotonic() - began
-        for name in names:
-            new_name = name if name == "INBOX" else name.removeprefix(prefix)
-            if costs["messages"] >= quota:
+def _read_together(pairs):
+    """Take some users through all stages, each stage begun by all at the same time. → their group, see sample()"""
+    took = []
+    with concurrent.futures.ThreadPoolExecutor(len(pairs)) as pool:
+        try:
+            for stage in (_Pair.open, _Pair.count, _Pair.metadata, _Pair.content):
+                began = time.monotonic()
+                list(pool.map(lambda pair, stage=stage: pair.attempt(stage), pairs))
+                took.append(time.monotonic() - began)
+        finally:
+            list(pool.map(_Pair.close, pairs))
+    sessions, opening, metadata, content = took
+    read = [pair for pair in pairs if not pair.error]
+    # each level does again what the one below it does
+    return {"users": len(read), "folders": sum(len(pair.parts) for pair in read), "messages": sum(pair.messages for pair in read),
+            "bytes": sum(pair.bytes for pair in read), "sessions": round(sessions, 4), "opening": round(opening, 4),
+            "metadata": round(max(0.0, metadata - opening), 4), "content": round(max(0.0, content - metadata), 4)}
+
+
+class _Pair:
+    """One user's two sessions. What goes wrong is kept in `error`, and ends it."""
+
+    def __init__(self, hosts, user, quota, seed):
+        self.hosts, self.user, self.quota, self.seed = hosts, user, quota, seed
+        self.prefix, self.held = hosts.site.old_store.imap_prefix, contextlib.ExitStack()
+        self.error, self.parts, self.names = "", [], []
+        self.messages = self.bytes = self.changed = 0
+        self.differences = []
+
+    def attempt(self, stage):
+        if self.error:
+            return
+        try:
+            stage(self)
+        except (errors.CutoverError, OSError) as error:
+            self.error = str(error)
+
+    def open(self):
+        self.old = self.held.enter_context(mailboxes.old_session(self.hosts, self.user["user"]))
+        self.new = self.held.enter_context(session(self.hosts, self.user))
+        there = {name for name, _, selectable in self.new.folders("*") if selectable} | {"INBOX"}
+        for name in order(self.seed, mailboxes.old_folders(self.old, self.prefix)):
+            new_name = name if name == "INBOX" else name.removeprefix(self.prefix)
+            if new_name in there:       # others are no folders to the conversion, made since, or have a dot in their name
+                self.names.append((name, new_name))
+
+    def count(self):
+        left = self.quota
+        for name, new_name in self.names:
+            if left <= 0:
                 break
-            if new_name not in there:       # no folder to the conversion, made since, or one whose name has a dot
-                continue
             try:
-                some, wrong = _folder(old, new, name, new_name, quota - costs["messages"], seed, costs)
+                old, new = self.old.read(name), self.new.read(new_name)
             except imap.FolderUnreadable:
                 continue        # c-client refuses it: the conversion said what it made of it
-            changed += some
-            differences += [f"{user['user']}: {name}: {text}" for text in wrong]
-    return costs, changed, differences
+            size = min(left, PART, old.exists)
+            digest = hashlib.sha256(f"{self.seed}\0{name}".encode("utf-8", "surrogateescape")).hexdigest()
+            start = 1 + int(digest, 16) % (old.exists - size + 1)
+            numbers = [range(start, min(start + size, folder.exists + 1)) for folder in (old, new)]
+            self.parts.append((name, new_name, numbers))
+            left -= size
 
+    def _both(self, level):
+        for name, new_name, numbers in self.parts:
+            yield self.old.read(name, level, numbers[0]), self.new.read(new_name, level, numbers[1])
 
-def _folder(old, new, name, new_name, quota, seed, costs):
-    """Read a part of one folder at each level on both sides. → (messages changed since, [difference])"""
-    clock = [time.monotonic()]
+    def metadata(self):
+        for _ in self._both("metadata"):
+            pass
 
-    def both(level, numbers=(None, None)):
-        pair = old.read(name, level, numbers[0]), new.read(new_name, level, numbers[1])
-        clock.append(time.monotonic())
-        return pair
+    def content(self):
+        for old, new in self._both("content"):
+            self.messages += len(old.messages)
+            self.bytes += sum(message.size for message in old.messages)
+            if old.uidvalidity != new.uidvalidity:
+                wrong = [f"UIDVALIDITY {old.uidvalidity} became {new.uidvalidity}"] if _keeps(self.old, old) else []
+            else:
+                changed, wrong = compare(old.messages, new.messages)
+                self.changed += changed
+            self.differences += [f"{self.user['user']}: {old.name}: {text}" for text in wrong]
 
-    one, other = both("count")
-    size = min(quota, PART, one.exists)
-    start = 1 + int(hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).hexdigest(), 16) % max(
-        1, one.exists - size + 1)
-    numbers = [range(start, min(start + size, folder.exists + 1)) for folder in (one, other)]
-    both("metadata", numbers)
-    one, other = both("content", numbers)
-    opening, metadata, content = (after - before for before, after in zip(clock, clock[1:], strict=False))
-    # each level does again what the one below it does
-    for key, value in {"folders": 1, "opening": opening, "messages": len(one.messages), "metadata": max(0, metadata - opening),
-                       "bytes": sum(message.size for message in one.messages), "content": max(0, content - metadata)}.items():
-        costs[key] += value
-    wrong = []
-    if one.uidvalidity != other.uidvalidity and _keeps(old, one):
-        wrong.append(f"UIDVALIDITY {one.uidvalidity} became {other.uidvalidity}")
-        return 0, wrong
-    changed, unequal = compare(one.messages, other.messages)
-    return changed, wrong + unequal
+    def close(self):
+        try:
+            self.held.close()
+        except (errors.CutoverError, OSError) as error:
+            self.error = self.error or str(error)
 
 
 def _keeps(old, folder):
     """Whether the old server says the same UIDVALIDITY each time; of a file that holds none it says the time of day."""
+    if not folder.exists:
+        return False
     time.sleep(1.1)
-    return old.read(folder.name, "count").uidvalidity == folder.uidvalidity and folder.exists > 0
+    return old.read(folder.name).uidvalidity == folder.uidvalidity
 
 
 def compare(old: list, new: list) -> tuple:

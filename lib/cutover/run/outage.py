@@ -45,6 +45,11 @@ class Window:
     by: str = "probes refused"
 
     @property
+    def grain(self) -> float:
+        """Seconds by which it may be told too long: probes come so far apart."""
+        return EVERY if self.by == Window.by else MAIL_EVERY + 1
+
+    @property
     def seconds(self) -> float | None:
         return None if self.ended is None else self.ended - self.began
 

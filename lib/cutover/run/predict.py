@@ -14,9 +14,9 @@ alias      switch-alias: as dns-rename took in this run to reach every name serv
 convert    starting it: what presync took besides its own work. Looking at all folders: the least time of a pass after the
            first. Writing: what changes a second between passes, times the time since the last, at the seconds a message of
            the first pass took. With one pass only: between a tenth of it and all of it. Publishing: PUBLISH a user.
-verify     from presync's sample, read by the same servers with the same number of users at a time: seconds for each session,
-           folder, message and byte, summed over what there is; the spread is that of the single users, at least 25 %. It is not
-           less than the largest user's own reading takes. Reading contents is cut at `verify.content_minutes`.
+verify     from presync's sample, read by the same servers with as many users at a time: seconds by the clock for each session,
+           folder, message and byte, summed over what there is. The spread is that of the groups of users that were read
+           together, at least 25 %; at worst the largest user is read alone. Contents are cut at `verify.content_minutes`.
 queue      what the MX hold meanwhile is delivered before restore-sendmail passes. Mail comes as it came between preflight and
            presync; it goes out at the rate of earlier runs.
 """
@@ -135,7 +135,7 @@ def judged(expected: Span | None, window) -> str:
     """How a measured window stands to its prediction, in words."""
     if expected is None or window is None or window.seconds is None:
         return ""
-    if window.seconds > expected.high:
+    if window.seconds - window.grain > expected.high:
         return f"longer than predicted by {story.duration(window.seconds - expected.high)}"
     if window.seconds < expected.low:
         return f"shorter than predicted by {story.duration(expected.low - window.seconds)}"
@@ -240,45 +240,45 @@ def _written(each):
     return sum(user.written for user in each.users.values())
 
 
+def _units(facts, passes):
+    """Seconds by the clock for each session, folder, message and byte, as presync's sample was read, and how the single groups
+    of users stand to that. → (session, folder, message, byte, [ratio]) or None"""
+    groups = [group for group in ((facts or {}).get("sample") or {}).get("groups", []) if group["messages"]]
+    if not passes or not groups:
+        return None
+    units = [sum(group[seconds] for group in groups) / max(1, sum(group[number] for group in groups)) for seconds, number in (
+        ("sessions", "users"), ("opening", "folders"), ("metadata", "messages"), ("content", "bytes"))]
+    ratios = []
+    for group in groups:
+        told = sum(unit * group[key] for unit, key in zip(units, ("users", "folders", "messages", "bytes"), strict=True))
+        ratios.append(sum(group[key] for key in ("sessions", "opening", "metadata", "content")) / max(1e-6, told))
+    return *units, sorted(ratios)
+
+
 def _contents(facts, passes):
     """Seconds that the contents of all messages take, by presync's sample, or None."""
-    sample = (facts or {}).get("sample")
-    if not passes or not sample or not sample["messages"]:
-        return None
-    costs = sample["users"].values()
-    size = sum(one["content"] for one in costs) / max(1, sum(one["bytes"] for one in costs))
-    return round(size * passes[-1].bytes / sample["parallel"], 2)
+    units = _units(facts, passes)
+    return units and round(units[3] * passes[-1].bytes, 2)
 
 
 def _verify(facts, passes, fallback, site):
-    sample = (facts or {}).get("sample")
-    if not passes or not sample or not sample["messages"]:
+    units = _units(facts, passes)
+    if not units:
         return fallback
-    users = passes[-1].users.values()
-    costs = list(sample["users"].values())
+    session, folder, message, byte, ratios = units
+    users = list(passes[-1].users.values())
+    limit = site.verify.content_minutes * 60
+    byte = byte if site.verify.level == "content" else 0.0
 
-    def each(cost, count):
-        """Seconds a unit."""
-        return sum(one[cost] for one in costs) / max(1, sum(one[count] for one in costs) if count else len(costs))
+    def whole(listed):
+        return (session * len(listed) + sum(folder * user.folders + message * user.messages for user in listed)
+                + min(limit, sum(byte * user.bytes for user in listed)))
 
-    session, folder, message = each("sessions", None), each("opening", "folders"), each("metadata", "messages")
-    size = each("content", "bytes") if site.verify.level == "content" else 0.0
-
-    def own(user):
-        """(without contents, contents) of one user, in seconds."""
-        return session + folder * user.folders + message * user.messages, size * user.bytes
-
-    parts = [own(user) for user in users]
-    longest = max((sum(part) for part in parts), default=0)
-    heads, bodies = (sum(part[number] for part in parts) / sample["parallel"] for number in (0, 1))
-    bodies = min(bodies, site.verify.content_minutes * 60)
-    likely = max(heads + bodies, min(longest, heads + site.verify.content_minutes * 60))
-    # the single users of the sample, each against what these figures would have told of it
-    ratios = sorted((one["sessions"] + one["opening"] + one["metadata"] + one["content"]) / max(1e-6, (
-        session + folder * one["folders"] + message * one["messages"] + size * one["bytes"])) for one in costs)
-    low, high = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
-    return (Span(likely * min(low, .75), likely, likely * max(high, 1.25)),
-            f"{sample['messages']} messages of {len(costs)} users read in presync")
+    likely, largest = whole(users), max((whole([user]) for user in users), default=0.0)
+    # one user is read by one pair of sessions: at worst that is all that goes on for a while
+    high = max(likely * max(ratios[-1], 1.25), likely - largest + largest * min(site.verify.parallel, len(users)))
+    return (Span(likely * min(ratios[0], .75), likely, high),
+            f"{facts['sample']['messages']} messages of {len(facts['sample']['users'])} users read in presync")
 
 
 def _queue(run, events, passes, window, earlier, work):

@@ -80,7 +80,7 @@ def attempts(events) -> dict:
         if not begun:
             continue
         last = [event for event in mine if event["seq"] >= begun[-1]["seq"]]
-        over = last[-1]["event"] in ("verified", "step-failed")
+        over = last[-1]["event"] in ("verified", "step-failed", "predicted")
         one = Attempt(name, states.get(name, "begun"), at(begun[-1]), at(last[-1]) if over else None, len(begun))
         for event in last:
             _take(one, event)

@@ -53,7 +53,7 @@ def share(site, events):
     """The part of all messages whose contents fit into the time allowed, by what presync measured; all where it measured
     nothing."""
     told = next((event for event in reversed(events) if event["event"] == "predicted"), None)
-    seconds = told and told["contents"]
+    seconds = told and told.get("contents")
     return min(1.0, site.verify.content_minutes * 60 / seconds) if seconds else 1.0
 
 

@@ -192,6 +192,9 @@ def facts(found, caption=""):
 def _leaves(value, path):
     if isinstance(value, dict) and set(value) == {"value"}:
         value = value["value"]
+    if path == "go" and value:
+        yield path, f"judged by the gate: {', '.join(sorted(value))}"
+        return
     if isinstance(value, dict) and value and len(value) <= 12 and path.count(" › ") < 6:
         for key, below in sorted(value.items()):
             yield from _leaves(below, f"{path} › {key}" if path else str(key))
@@ -204,8 +207,7 @@ def _leaves(value, path):
     elif isinstance(value, str) and len(value) > 120:
         yield path, f"{len(value.splitlines())} lines, {len(value)} characters"
     else:
-        yield path, {True: "yes", False: "no", None: "none", "": "none"}.get(value, value) if not isinstance(
-            value, dict | list) else "none"
+        yield path, ("yes" if value else "no") if isinstance(value, bool) else "none" if value in (None, "", [], {}) else value
 
 
 def plan(current, plan_hash=""):
