@@ -23,6 +23,7 @@ import dataclasses
 import hashlib
 import os
 import re
+import time
 
 from cutover import errors
 from cutover.changes import conversion
@@ -33,6 +34,7 @@ KEYWORDS = 30           # c-client's, in one folder
 KEYWORD_LENGTH = 64     # its longest
 NAME_BYTES = 255        # of one part of a folder's name on disk
 BATCH = 500             # messages in one command
+TRIES, PAUSE = 3, 1     # an estimate, while the user is at work; seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +162,7 @@ class _Names:
         self.directories = {name.rstrip("/") for name, selectable in there.items() if not selectable}
 
     def give(self, name: str) -> str:
-        parts = [self._short(part) for part in name.split("/")]
+        parts = [self._part(part) for part in name.split("/")]
         above = next((count for count in range(1, len(parts))
                       if self.prefix + "/".join(parts[:count]) in self.files), len(parts))
         target = self.prefix + "/".join(parts[:above]) + "".join("_" + part for part in parts[above:])
@@ -171,8 +173,10 @@ class _Names:
         self.files.add(target)
         return target
 
-    @staticmethod
-    def _short(part):
+    def _part(self, part):
+        """One level of a name; what c-client takes for another place (`..`, `~user`, `#driver`, `{host}`) is kept from that."""
+        if part in ("", ".", "..") or not self.prefix and part[0] in "~#{":
+            part = "_" + part[1:].replace(".", "_")
         if len(imap.encode_name(part)) <= NAME_BYTES:
             return part
         return part[:20] + "-" + hashlib.sha256(imap.encode_name(part)).hexdigest()[:12]
@@ -225,7 +229,7 @@ def look(hosts, entry: dict, state: dict, old, new, spool: bool) -> Wanted:
 def _compare(pair, old, new, ones, changed, keywords, wanted):
     """Pair the messages of one folder by UID. `changed` takes (pair, old message, new message); `ones` those without partner."""
     try:
-        there = old.read(pair.stands, "metadata") if pair.stands else imap.Folder(pair.old, 0, 1, [])
+        there = old.stream(pair.stands, "metadata") if pair.stands else imap.Folder(pair.old, 0, 1, [])
     except imap.FolderUnreadable as error:
         if pair.old != "INBOX":
             if pair.new is not None:
@@ -236,21 +240,35 @@ def _compare(pair, old, new, ones, changed, keywords, wanted):
         there = imap.Folder("INBOX", 0, 1, [])      # a user who never had one
     keywords[pair.old] = {word.lower() for word in there.keywords}
     if pair.new is None:
-        wanted.notes.append(f"{pair.old}: not on the new host any more, with {len(there.messages)} messages")
+        wanted.notes.append(f"{pair.old}: not on the new host any more, with {there.exists} messages")
         ones += [One("kept", pair, message) for message in there.messages]
         return
-    here = new.read(pair.new, "metadata")
+    here = new.stream(pair.new, "metadata")
     tell = pair.known is None or pair.known.uidvalidity == here.uidvalidity == there.uidvalidity
     limit = pair.known.limit if pair.known is not None and tell else 0
-    by_uid = {message.uid: message for message in there.messages if message.uid < limit}
-    for message in here.messages:
-        other = by_uid.pop(message.uid, None)
-        if other is None:
-            ones.append(One("new", pair, message))
-        elif _folded(other.flags) != _folded(message.flags):
-            changed.append((pair, other, message))
-    ones += [One("gone", pair, message) for message in by_uid.values()]
-    ones += [One("came" if tell else "untold", pair, message) for message in there.messages if message.uid >= limit]
+    for message, other in _beside(there.messages, here.messages, limit):
+        if message is None:
+            ones.append(One("new", pair, other))
+        elif other is None:
+            ones.append(One("gone" if message.uid < limit else "came" if tell else "untold", pair, message))
+        elif _folded(message.flags) != _folded(other.flags):
+            changed.append((pair, message, other))
+
+
+def _beside(old, new, limit):
+    """(old message, new message) with the same UID below the limit, else one of them and None; both come in UID order."""
+    old, new = iter(old), iter(new)
+    message, other = next(old, None), next(new, None)
+    while message is not None or other is not None:
+        if message is not None and other is not None and message.uid == other.uid < limit:
+            yield message, other
+            message, other = next(old, None), next(new, None)
+        elif other is None or message is not None and message.uid <= other.uid:
+            yield message, None
+            message = next(old, None)
+        else:
+            yield None, other
+            other = next(new, None)
 
 
 def _folded(flags):
@@ -498,12 +516,15 @@ def _parts(listed):
 
 def estimate(hosts, entry: dict, state: dict) -> dict:
     """What would be carried if it were done now; reads only. → `{"counts", "left": [text], "notes": [text]}` or `{"error"}`"""
-    try:
-        with mailboxes.old_session(hosts, entry["user"]) as old, mailboxes.new_session(hosts, entry["user"]) as new:
-            found = look(hosts, entry, state, old, new, spool=True)
-    except errors.CutoverError as error:
-        return {"error": str(error)}
-    return {"counts": found.counts(), "left": found.left, "notes": found.notes}
+    for attempt in range(TRIES):
+        time.sleep(PAUSE * attempt)
+        try:
+            with mailboxes.old_session(hosts, entry["user"]) as old, mailboxes.new_session(hosts, entry["user"]) as new:
+                found = look(hosts, entry, state, old, new, spool=True)
+            return {"counts": found.counts(), "left": found.left, "notes": found.notes}
+        except errors.CutoverError as failed:
+            error = failed      # the user may be at work: what was listed a moment ago is moved
+    return {"error": str(error)}
 
 
 def name_aside(base: str, folder: str) -> str:

@@ -54,8 +54,10 @@ def ledger(events) -> list:
     last = next((event for event in reversed(events) if event["event"] == "ledger"), None)
     if last is None:
         return []
-    return [f"{last['accepted']} messages accepted"] + [
-        f"{side} server: {len(last[side]['lost'])} lost, {len(last[side]['double'])} double"
+    return [f"{last['accepted']} messages accepted; users kept {last.get('sent', 0)} copies of sent mail and removed "
+            f"{last.get('removed', 0)} of them"] + [
+        f"{side} server: {len(last[side]['lost'])} lost, {len(last[side]['double'])} double, "
+        f"{len(last[side].get('back', []))} removed and there again"
         for side in ("old", "new") if last[side]]
 
 
