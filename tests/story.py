@@ -1,10 +1,11 @@
-"""Make the recorded facts of the worked example from a rehearsal: `python tests/story.py RUN_DIR`.
+"""Make the recorded facts of the worked example from rehearsals: `python tests/story.py RUN_DIR [RUN_DIR …]`.
 
 The notebooks' explain mode shows parameters/roma1/STEP.json. Its facts are those a rehearsal of the lab read, with the lab's
 names and addresses replaced by the example's. The board's explain mode shows the journal of the same night as it stood when
 verify had passed: the rehearsal's own events, shortened to what the board shows, with the example's names, date and people.
-Run it after a change of what a step's probe reads, on a run that was rolled back after backup; then execute the notebooks
-again with tests/refresh_notebooks.py.
+Run it after a change of what a step's probe reads, on a run that was rolled back after backup, and one that went on to
+decommission: no run can do both. A step is told by the last run that has its facts. Then execute the notebooks again with
+tests/refresh_notebooks.py.
 """
 
 import datetime
@@ -18,38 +19,47 @@ from cutover.run import folder, journal, outage
 
 RUN = "2026-03-14_01_roma1_run"
 BEGAN = datetime.datetime(2026, 3, 14, 21, 0, tzinfo=datetime.UTC)
+DAYS = 31       # from the night to decommission
 SAID = {"lab.test": "roma1.example", "10.77.0.": "192.0.2.", '"ttl": 5,': '"ttl": 60,'}
 WHO, SIGNERS = "operator@control", ("anna", "marco")
 LEFT_OUT = ("change", "inverse", "text", "signers", "file", "boot")     # the board shows none of these
 
 
-def main(run_dir):
-    run = folder.Run(run_dir)
-    events = run.journal.events()
+def main(*run_dirs):
     target = site.PROJECT / "parameters" / "roma1"
     target.mkdir(exist_ok=True)
-    for name in [*runbook.ORDER, "rollback"]:
-        facts = {"before": None, "after": None}
-        for event in events:
-            if event["event"] == "probed" and event["step"] == name and event["when"] in facts:
-                facts[event["when"]] = event["facts"]
-        found = {when: json.loads((run.path / path).read_bytes()) for when, path in facts.items()}
-        if name == "backup":
-            for each in found.values():
-                dated(each, (BEGAN - datetime.datetime.fromisoformat(events[0]["time"])).total_seconds())
-        text = json.dumps(found, indent=1, sort_keys=True)
-        (target / f"{name}.json").write_text(told(text, run) + "\n")
-    night(run, events, target)
+    for run in map(folder.Run, run_dirs):
+        events = run.journal.events()
+        shift = (BEGAN - datetime.datetime.fromisoformat(events[0]["time"])).total_seconds()
+        for name in [*runbook.ORDER, "rollback"]:
+            paths = {event["when"]: event["facts"] for event in events if event["event"] == "probed" and event["step"] == name}
+            if {"before", "after"} <= paths.keys():
+                found = {when: json.loads((run.path / paths[when]).read_bytes()) for when in ("before", "after")}
+                for each in found.values():
+                    {"backup": dated, "decommission": later}.get(name, lambda *_: None)(each, shift)
+                (target / f"{name}.json").write_text(told(json.dumps(found, indent=1, sort_keys=True), run) + "\n")
+    run = folder.Run(run_dirs[0])
+    night(run, run.journal.events(), target)
 
 
-def dated(found, shift):
+def later(found, shift):
+    """The facts of decommission, as if days had passed since the night."""
+    found["production"]["days"] += DAYS
+    for key in ("since", "converted"):
+        found["production"][key] += shift
+    if found["logs"]:
+        found["logs"]["value"]["first"] += shift
+    dated(found["backup"], shift + DAYS * 86400, DAYS)
+
+
+def dated(found, shift, days=0):
     """The facts of backup with the example's date."""
     found["at"] += shift
     for key in ("began", "ended"):
         if found["last"]:
             found["last"][key] += round(shift)
     if found["timer"]["next"]:
-        found["timer"]["next"] = (BEGAN + datetime.timedelta(days=1)).strftime("%a %Y-%m-%d 03:30:00 UTC")
+        found["timer"]["next"] = (BEGAN + datetime.timedelta(days=days + 1)).strftime("%a %Y-%m-%d 03:30:00 UTC")
 
 
 def told(text, run):
@@ -100,4 +110,4 @@ def night(run, events, target):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

@@ -43,6 +43,9 @@ def test_there_is_one_notebook_a_step_and_a_board():
         runbook.notebook_name(name) for name in [*runbook.ORDER, "rollback"])]
 
 
+GATED = ("stop_imap", "decommission")
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_a_document_with_one_call_a_cell(path):
     notebook = nbformat.read(path, as_version=4)
@@ -53,7 +56,7 @@ def test_a_notebook_is_a_document_with_one_call_a_cell(path):
     board = path.stem == "00_board"
     assert tags == ["parameters", "open", *(
         ["steps", "outage", "gates", "progress", "world", "timeline", "log"] if board
-        else ["probe", *(["gate"] if "stop_imap" in path.stem else []), "plan", "approve", "apply", "verify"])]
+        else ["probe", *(["gate"] if path.stem[3:] in GATED else []), "plan", "approve", "apply", "verify"])]
     for cell in code[2:]:
         assert cell.source == f"{'night' if board else 'step'}.{cell.metadata.tags[0]}()"
     assert sum(len(cell.source) for cell in text) > 2 * sum(len(cell.source) for cell in code)

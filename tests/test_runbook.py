@@ -57,9 +57,21 @@ def test_a_rollback_needs_something_to_undo():
         runbook.may_run("rollback", history("preflight"))
 
 
+def test_a_rollback_is_refused_once_decommission_has_changed_something():
+    events = [*history(*runbook.NIGHT), {"event": "intent", "step": "backup"}, {"event": "step-begun", "step": "decommission"}]
+    runbook.may_run("rollback", events)         # begun, and its gates refused it: nothing was changed
+    assert runbook.no_return(events) is None
+    events.append({"event": "intent", "step": "decommission", "time": "2026-04-14T21:00:00.000+00:00"})
+    with pytest.raises(runbook.NotYet, match="decommission has begun .* 2026-04-14T21:00:00 UTC.* point of no return"):
+        runbook.may_run("rollback", events)
+
+
 def test_parts_of_the_runbook():
     assert runbook.between(None, "dns-rename") == ["preflight", "dns-rename"]
     assert runbook.between("production-test", None) == ["production-test", "backup"]
+    assert runbook.between(None, None) == runbook.NIGHT and "decommission" not in runbook.NIGHT
+    assert runbook.between("decommission", None) == ["decommission"]
+    assert runbook.between(None, "decommission") == runbook.ORDER
     with pytest.raises(runbook.UnknownStep, match="'covnert'"):
         runbook.between("covnert", None)
     with pytest.raises(runbook.UnknownStep, match="comes after"):

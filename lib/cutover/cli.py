@@ -53,7 +53,8 @@ site_option = click.option("--site", "site_file", required=True, metavar="FILE",
 run_option = click.option("--run", "run_dir", required=True, metavar="DIR", help="The run's folder.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
 from_option = click.option("--from", "first", metavar="STEP", help="First step; without it, the runbook's first.")
-to_option = click.option("--to", "last", metavar="STEP", help="Last step; without it, the runbook's last.")
+to_option = click.option("--to", "last", metavar="STEP", help="Last step; without it, backup. "
+                                                                 "What cannot be undone (decommission) runs only when named.")
 
 
 @cutover.command()
@@ -81,6 +82,8 @@ def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, k
     names = runbook.between(None, rollback_from or last)
     if without_presync:
         names = [name for name in names if name != "presync"]
+    if rollback_from and not runbook.step(rollback_from).REVERSIBLE:
+        raise click.UsageError(f"{rollback_from} is the point of no return: there is no rollback from it")
     if rollback_from:
         names.append("rollback")
     parameters = site.load(LAB_SITE)

@@ -4,8 +4,9 @@ import importlib
 
 from cutover import errors
 
-ORDER = ["preflight", "dns-rename", "dual-delivery", "presync", "stop-imap", "stop-sendmail", "convert", "verify",
+NIGHT = ["preflight", "dns-rename", "dual-delivery", "presync", "stop-imap", "stop-sendmail", "convert", "verify",
          "restore-sendmail", "switch-alias", "restore-imap", "production-test", "backup"]
+ORDER = [*NIGHT, "decommission"]    # what comes after the night runs only when it is asked for by its name
 
 
 class UnknownStep(errors.CutoverError):
@@ -33,12 +34,15 @@ def notebook_name(step_id: str) -> str:
 
 
 def between(first: str | None, last: str | None) -> list:
-    """The steps from `first` to `last`, both included; None means the runbook's end on that side."""
+    """The steps from `first` to `last`, both included. None means the night's first, and its last (or, from a step that comes
+    later, the runbook's last)."""
     for name in (first, last):
         if name is not None and name not in ORDER:
             raise UnknownStep(f"no step {name!r}; the steps are {', '.join(ORDER)}")
     start = ORDER.index(first) if first else 0
-    stop = ORDER.index(last) + 1 if last else len(ORDER)
+    stop = ORDER.index(last or NIGHT[-1]) + 1
+    if last is None and start >= stop:
+        stop = len(ORDER)
     if start >= stop:
         raise UnknownStep(f"--from {first} comes after --to {last}")
     return ORDER[start:stop]
@@ -81,6 +85,16 @@ def may_run(step_id: str, events) -> None:
             f"{name} {_SAID[current.get(name)]}" for name in missing) + ". Run that first.")
     if step_id == "rollback" and not any(event["event"] == "intent" for event in events):
         raise NotYet("rollback has nothing to undo: this run has changed nothing yet")
+    passed_at = no_return(events) if step_id == "rollback" else None
+    if passed_at is not None:
+        raise NotYet(f"rollback may not run: {passed_at['step']} has begun to change things at {passed_at['time'][:19]} UTC, and "
+                     "that is the point of no return: mail no longer reaches the old server")
+
+
+def no_return(events) -> dict | None:
+    """The first change of a step that cannot be undone (its intent), or None: the point of no return was not reached."""
+    return next((event for event in events if event["event"] == "intent" and event["step"] in ORDER
+                 and not step(event["step"]).REVERSIBLE), None)
 
 
 _SAID = {None: "has not run", "begun": "was begun and has not passed its verify", "failed": "did not pass",

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from cutover import changes
-from cutover.changes import backup, carry, conversion, dns, files, mail, service, userdb
+from cutover.changes import backup, carry, conversion, dns, files, mail, retirement, service, userdb
 from cutover.hosts import dns as zone
 
 FORWARD = zone.Update("lab.test", [("exists", "mailbox.lab.test", "CNAME", ["mailboxold.lab.test."])],
@@ -32,6 +32,11 @@ EXAMPLES = [
     conversion.Unpublish("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
     carry.CarryBack("mailboxold", "r1", "/var/lib/mail-cutover", [USER]),
     files.FileChange("sanbackup", "/etc/systemd/system/x.timer", "0644", None, "[Timer]\nOnCalendar=daily\n"),
+    retirement.SingleDelivery("postino3", "/etc/mail/userdb", "/etc/mail/userdb.db", "/etc/mail/userdb.r1",
+                              [["a:maildrop\ta@old, a@new", "a:maildrop\ta@both"]]),
+    retirement.RetireService("mailboxold", "systemd", "sendmail", "stop", True),
+    retirement.RemoveName("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),
+    retirement.PowerOff("mailboxold", 180),
     backup.RunBackup("sanbackup", "mailbackup.service", "/backup/current", 60),
 ]
 

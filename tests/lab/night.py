@@ -17,7 +17,7 @@ from cutover.lab import hosts as lab_hosts
 from cutover.lab import state
 from cutover.run import engine, folder
 
-RUNBOOK = [*runbook.ORDER, "rollback"]
+RUNBOOK = [*runbook.NIGHT, "rollback"]
 COMMAND_SECONDS = 300
 UNITS = {"mailboxold": ["sendmail", "xinetd", "stunnel4"], "mailboxvm": ["sendmail", "dovecot"]}
 

@@ -106,8 +106,8 @@ def night(before, rehearsed, tmp_path_factory):
 def test_the_rehearsal_passes_by_its_journal(rehearsed):
     told, run = rehearsed
     states = runbook.states(run.journal.events())
-    assert states == dict.fromkeys(runbook.ORDER, "passed")
-    assert [step["step"] for step in told["steps"]] == runbook.ORDER
+    assert states == dict.fromkeys(runbook.NIGHT, "passed")
+    assert [step["step"] for step in told["steps"]] == runbook.NIGHT
     for step in told["steps"]:
         passed, asked = re.fullmatch(r"(\d+) of (\d+)", step["checks"]).groups()
         assert step["state"] == "passed" and passed == asked and int(asked) > 0
@@ -134,7 +134,7 @@ def test_the_messages_verified_are_those_of_the_seed(rehearsed):
 
 def test_the_executed_notebooks_stand_beside_the_journal_and_say_what_happened(rehearsed):
     _, run = rehearsed
-    for name in runbook.ORDER:
+    for name in runbook.NIGHT:
         copy = nbformat.read(run.path / runbook.notebook_name(name), as_version=4)
         assert copy.metadata.cutover.verdict == "passed"
         cells = [cell for cell in copy.cells if cell.cell_type == "code"]
@@ -236,7 +236,7 @@ def test_a_rollback_after_the_switch_brings_everything_back(lab, night, before):
 
 # -- and forward again
 
-@pytest.mark.parametrize("name", runbook.ORDER)
+@pytest.mark.parametrize("name", runbook.NIGHT)
 def test_forward_again_dying_after_each_change_and_then_nothing_is_left_to_do(night, name):
     for needed in runbook.step(name).REQUIRES:
         night.up_to(needed)
@@ -262,7 +262,7 @@ def test_plain_papermill_executes_a_notebook(night, tmp_path):
 
 def test_the_second_run_is_told_whole(night):
     assert {row["step"]: row["state"] for row in rehearse.as_json(night.run)["steps"]} == {
-        **dict.fromkeys(runbook.ORDER, "passed"), "rollback": "passed"}
+        **dict.fromkeys(runbook.NIGHT, "passed"), "rollback": "passed"}
 
 
 def test_a_rollback_dying_after_its_changes_is_taken_up_again(lab, night, before):

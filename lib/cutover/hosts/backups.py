@@ -8,9 +8,10 @@ and could spoil, its own backup.
 Consistent while Dovecot runs: a message file is never written again once it has its name; it is only renamed (new → cur,
 flags) or removed. `dovecot-uidlist` is replaced by a rename, or grows by whole lines, and Dovecot passes over a last line
 that is torn; what a uidlist names and a folder lacks is dropped, what it lacks gets the next UID. So any mixture of moments
-is a Maildir. A message renamed while it is looked for is missed (rsync tells of a vanished file and ends with 24), therefore
-two passes: the first also deletes what users deleted, the second only adds. A message may then be there under two names
-until the next run, but none is missing. Dovecot's indexes are left out: they rebuild themselves.
+is a Maildir. A message renamed while it is looked for is missed (rsync tells of a vanished file and ends with 24, which is
+counted and no failure), therefore two passes: the first also deletes what users deleted, the second only adds, and is made
+again while files vanish. A message may then be there under two names until the next run, but none is missing. Dovecot's
+indexes are left out: they rebuild themselves.
 """
 
 import re
@@ -32,7 +33,7 @@ SHOWN = 20      # names of files told in full
 ASKED = 20000   # names of files whose age is asked for at once
 
 _RUN = r"""#!/bin/sh
-# One copy of the mail store in two passes; `check` only lists what differs. Written by mail-cutover.
+# One copy of the mail store in two passes or more; `check` only lists what differs. Written by mail-cutover.
 # Figures of the last run: {state}/last
 set -u
 LC_ALL=C; export LC_ALL
@@ -73,17 +74,21 @@ if [ $((there * 2)) -lt "$here" ]; then
     ended 3
 fi
 
-for options in --delete ""; do
+passes=0
+for options in --delete "" "" "" ""; do
     echo "pass $options" >> "$report"
     copy --stats $options {source} "$target/" >> "$report" 2> "$state/err"
     rc=$?
-    echo "vanished $(grep -c 'has vanished' "$state/err")" >> "$report"
+    vanished=$(grep -c 'has vanished' "$state/err")
+    echo "vanished $vanished" >> "$report"
     echo "rc $rc" >> "$report"
     # 24: files vanished while they were looked for; the next pass finds them under their new names
     case $rc in
         0 | 24) ;;
         *) said; ended "$rc" ;;
     esac
+    passes=$((passes + 1))
+    [ $passes -ge 2 ] && [ "$vanished" -eq 0 ] && break
 done
 ended 0
 """

@@ -67,7 +67,10 @@ def ask(run, site, approves: str, subject: str, digest: str, people: int, comman
 
 
 def confirmation(step, site) -> str:
-    """What a person has to type: the alias, for steps that stop or switch something; otherwise the step's name."""
+    """What a person has to type: what the step itself says; the alias, for steps that stop or switch something; otherwise the
+    step's name."""
+    if hasattr(step, "confirmation"):
+        return step.confirmation(site)
     return site.fqdn(site.alias) if step.CONFIRM else step.ID
 
 

@@ -12,7 +12,7 @@ import json
 import os
 from pathlib import Path
 
-from cutover import errors, secrets, site
+from cutover import errors, runbook, secrets, site
 from cutover.run import code, journal, signers, signing
 
 NAME, SIGNATURE = "record.json", "record.json.sig"
@@ -25,7 +25,9 @@ def write(run, parameters, why: str) -> dict:
     files = survey(run.path)
     raw = files.pop(journal.NAME)[1]
     lines = raw.splitlines()
-    begun = journal.parse(raw)[0]       # the run's name is the one it began with, wherever its folder lies now
+    events = journal.parse(raw)
+    begun = events[0]       # the run's name is the one it began with, wherever its folder lies now
+    passed = runbook.no_return(events)
     key = signers.key(parameters)
     written = {
         "format": FORMAT, "run": begun.get("run", run.name), "site": parameters.name, "kind": parameters.kind,
@@ -36,6 +38,8 @@ def write(run, parameters, why: str) -> dict:
         "code": {**code.commit(), "digest": code.digest(), **code.parts()},
         "lock": _file(site.PROJECT / "requirements.lock"), "known_hosts": _file(parameters.ssh.known_hosts),
         "parameters": parameters.digest,
+        # when the run passed the point of no return, and by which step; None: it can be rolled back
+        "no_return": passed and {"step": passed["step"], "time": passed["time"]},
     }
     data = json.dumps(written, indent=1, sort_keys=True).encode() + b"\n"
     signature = signing.sign(data, key, signers.NAMESPACE)

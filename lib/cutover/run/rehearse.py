@@ -29,8 +29,9 @@ def steps(parameters, run, names, say, watch=True, rate=0.0, least=0):
         with outage.Watch(reached, run) if watch else contextlib.nullcontext(), \
                 traffic.Traffic(reached, run, rate, least) if rate else contextlib.nullcontext() as live:
             for name in names:
-                say(f"{runbook.number(name):2d}  {name} …")
-                papermill.execute(parameters, run, name)
+                if runbook.step(name).REVERSIBLE:
+                    say(f"{runbook.number(name):2d}  {name} …")
+                    papermill.execute(parameters, run, name)
         if rate:
             say(f"    traffic: {live.accepted} messages accepted, {live.acts} acts of reading users; drawing up the ledger …")
             ledger = traffic.count(reached, run, both=runbook.states(run.journal.events()).get("rollback") != "passed")
@@ -39,6 +40,11 @@ def steps(parameters, run, names, say, watch=True, rate=0.0, least=0):
             if not ledger["passed"]:
                 raise LedgerFailed("the ledger of live traffic is not even: " + "; ".join(
                     summary.ledger(run.journal.events())) + f". Which ones: {run.path / 'ledger.json'}")
+        # the ledger asks both servers, and a host that is switched off is no outage
+        for name in names:
+            if not runbook.step(name).REVERSIBLE:
+                say(f"{runbook.number(name):2d}  {name}: the point of no return …")
+                papermill.execute(parameters, run, name)
 
 
 def told(run) -> tables.Stack:
@@ -50,6 +56,8 @@ def told(run) -> tables.Stack:
         tables.notes(summary.notes(events)) if summary.notes(events) else None,
         tables.Text(f"Verified: {summary.verified(events)}"),
         *(tables.Text(f"Ledger: {text}") for text in summary.ledger(events)),
+        *(tables.Text(f"Point of no return: {event['step']}, {event['time'][:19]} UTC. This run cannot be rolled back.")
+          for event in [runbook.no_return(events)] if event),
         tables.Text(f"Run folder: {run.path}"))
 
 

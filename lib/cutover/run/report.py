@@ -81,7 +81,7 @@ def context(run, events, exported) -> dict:
         "people": sorted({event["who"] for event in events if event.get("who")}),
         "drift": [event for event in events if event["event"] == "drift"], "environment": environment(events[0]),
         "head": (len(events), hashlib.sha256(run.journal.path.read_bytes().rstrip(b"\n").rsplit(b"\n", 1)[-1]).hexdigest()),
-        "files": files(run), "exported": list(exported),
+        "files": files(run), "exported": list(exported), "no_return": runbook.no_return(events),
     }
 
 

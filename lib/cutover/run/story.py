@@ -169,8 +169,8 @@ def verdict(events, found: dict) -> tuple:
     for one in found.values():
         if one.state == "failed":
             return "failed", f"Stopped: {one.step} did not pass."
-    left_out = [name for name in runbook.ORDER if name not in found]
-    if passed and passed[-1] == runbook.ORDER[-1] and len(passed) + len(left_out) == len(runbook.ORDER):
+    left_out = [name for name in runbook.NIGHT if name not in found]
+    if passed and runbook.number(passed[-1]) >= len(runbook.NIGHT) and len(passed) == len(found.keys() - {"rollback"}):
         if not left_out:
             return "passed", f"Passed: every one of the {len(passed)} steps passed its verify."
         return "passed", f"Passed: {len(passed)} steps passed their verify; left out: {', '.join(left_out)}."
@@ -179,7 +179,7 @@ def verdict(events, found: dict) -> tuple:
         return "begun", f"Not over: {going[-1]} was begun and has not passed its verify; {len(passed)} steps passed."
     if not found:
         return "begun", "Nothing has run yet."
-    return "begun", f"Not over: {len(passed)} of {len(runbook.ORDER)} steps passed so far."
+    return "begun", f"Not over: {len(passed)} of {len(runbook.NIGHT)} steps passed so far."
 
 
 def facts(run, events, step: str, when: str = "after") -> dict | None:

@@ -20,7 +20,7 @@ class Form:
                           + ", ".join(hosts)),
             tables.Table(["", ""], [["plan", self.hash], ["to approve, type", self.wanted],
                                     ["people needed", approval.needed(step)],
-                                    ["can be undone", "yes" if step.REVERSIBLE else "NO"]]),
+                                    ["can be undone", "yes" if step.REVERSIBLE else "NO: this is the point of no return"]]),
             tables.Text(self.why))
 
     def __repr__(self):

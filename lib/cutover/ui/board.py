@@ -151,11 +151,12 @@ def _costs(run, events):
 
 
 def _next(events) -> str | None:
-    """What to do now: a step that was begun, failed or went stale; else the first that has not run after those that passed."""
+    """What to do now: a step that was begun, failed or went stale; else the first that has not run after those that passed. Never
+    one that cannot be undone: that is asked for by its name."""
     states = runbook.states(events)
     last = max((place for place, name in enumerate(runbook.ORDER) if states.get(name) == "passed"), default=-1)
     again = [name for name in runbook.ORDER if states.get(name, "passed") != "passed"]
-    fresh = [name for name in runbook.ORDER[last + 1:] if name not in states]
+    fresh = [name for name in runbook.ORDER[last + 1:] if name not in states and name in runbook.NIGHT]
     return next((name for name in [*again, *fresh] if may(name, events)[0]), None)
 
 

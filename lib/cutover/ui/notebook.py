@@ -65,7 +65,8 @@ class Page:
     def _head(self, mode, run):
         rows = [["step", f"{self.step.ID}: {self.step.TITLE}"], ["site", f"{self.site.name} ({self.site.kind})"],
                 ["rests on", ", ".join(self.step.REQUIRES) or "nothing"],
-                ["can be undone", "yes" if self.step.REVERSIBLE else "NO"], ["mode", mode], ["run", run]]
+                ["can be undone", "yes" if self.step.REVERSIBLE else "NO: this is the point of no return"],
+                ["mode", mode], ["run", run]]
         return tables.Table(["", ""], rows)
 
 

@@ -19,7 +19,7 @@ from cutover.lab import keys, store
 from cutover.run import lease as run_lease
 from night import converters, descendants, eventually, kill
 
-STEPS = [*runbook.ORDER, "rollback"]
+STEPS = [*runbook.NIGHT, "rollback"]
 
 # what an event of the journal is at these moments of a step; the scene holds how many changes are planned
 MOMENTS = {

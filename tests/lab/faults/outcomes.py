@@ -83,7 +83,7 @@ def _matrix(kills):
               "all": "all of this side"}
     yield "| step | " + " | ".join(titles[target] for target in targets) + " |"
     yield "|---" * (len(targets) + 1) + "|"
-    for step in [*runbook.ORDER, "rollback"]:
+    for step in [*runbook.NIGHT, "rollback"]:
         cells = ["".join(shown[step, target].get(moment, " ") for moment in MOMENTS).strip() for target in targets]
         yield f"| {step} | " + " | ".join(cells) + " |"
 
@@ -105,7 +105,7 @@ def _rollbacks(some):
 
 
 def _place(step):
-    return [*runbook.ORDER, "rollback"].index(step)
+    return [*runbook.NIGHT, "rollback"].index(step)
 
 
 def _cell(text):

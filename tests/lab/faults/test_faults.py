@@ -31,7 +31,7 @@ def undisturbed(base, tmp_path_factory):
     def of(lab, step):
         if step not in made:
             scene = scenes.Scene(lab, tmp_path_factory.mktemp("undisturbed"))
-            needed = [*runbook.ORDER, "rollback"]
+            needed = [*runbook.NIGHT, "rollback"]
             last = max(needed.index(step), *(needed.index(each) for each in _needed()))
             for name in needed[:last + 1]:
                 scene.night.step(name)
@@ -41,13 +41,13 @@ def undisturbed(base, tmp_path_factory):
 
 
 def _needed():
-    return {fault.step for night in NIGHTS.values() for fault in night} | {runbook.ORDER[-1]}
+    return {fault.step for night in NIGHTS.values() for fault in night} | {runbook.NIGHT[-1]}
 
 
 @pytest.fixture(scope="module")
 def scene(request, lab, undisturbed, tmp_path_factory):
     """The night of a number: its lab pristine, its run new. After a fault that ended badly the others get a lab of their own."""
-    undisturbed(lab, runbook.ORDER[-1])
+    undisturbed(lab, runbook.NIGHT[-1])
     holder = Holder(lab, tmp_path_factory, NIGHTS[request.param])
     yield holder
     holder.close()
@@ -143,7 +143,7 @@ def command_of(scene, fault):
 
 def reach(scene, fault, command):
     """Have all steps before it passed and nothing of it begun: by the night's command if it is under way, else by the engine."""
-    before = runbook.ORDER if fault.step == "rollback" else runbook.ORDER[:runbook.ORDER.index(fault.step)]
+    before = runbook.NIGHT if fault.step == "rollback" else runbook.NIGHT[:runbook.NIGHT.index(fault.step)]
     if scene.running() and scene.command == command and before and scene.night.states().get(before[-1]) != "passed":
         assert scene.follow(lambda event: event["event"] == "executed" and event["of"] == before[-1]), scene.said()
         scene.freeze()
@@ -223,10 +223,10 @@ def goes_to_its_end(scene, undisturbed):
     night = scene.night
     scene.spoilt = True
     finish(scene)
-    for name in runbook.ORDER:
+    for name in runbook.NIGHT:
         if night.states().get(name) != "passed":
             night.step(name)
-    assert not scenes.difference(scene.state(), undisturbed(scene.lab, runbook.ORDER[-1]))
+    assert not scenes.difference(scene.state(), undisturbed(scene.lab, runbook.NIGHT[-1]))
     ledger = scene.ledger(both=True)
     assert ledger["passed"], ledger
     counted, seed = scene.counted_on_mailboxold(), manifest.read()["users"]
