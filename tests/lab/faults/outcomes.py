@@ -53,7 +53,7 @@ def page(found):
 
 
 def _intro(found, faults):
-    nights = [each for each in found.values() if each.get("kind") == "night"]
+    nights = [each for each in found.values() if each.get("kind") == "night" and each["way"] == "forward" and each["passed"]]
     dates = sorted({each["date"] for each in found.values()})
     failed = [name for name, each in faults.items() if not each["passed"]]
     accepted = sum(each["accepted"] for each in nights)
