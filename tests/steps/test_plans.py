@@ -206,6 +206,55 @@ def test_rollback_undoes_in_reverse_and_drains_before_names_disappear():
     assert kinds.count("dns-update") == 2 and "unpublish" in kinds
 
 
+def test_what_users_did_is_carried_back_when_both_are_closed_and_nothing_waits_for_the_old_server_alone():
+    titles = [(change.kind, getattr(change, "host", None), getattr(change, "action", None), getattr(change, "name", None))
+              for change in runbook.step("rollback").plan(recorded("rollback", "before"), ROMA1).changes]
+    stops = [titles.index(("service", name, "stop", "sendmail")) for name in ("mailboxvm", "mailboxold")]
+    kinds = [kind for kind, *_ in titles]
+    assert kinds[stops[0]:stops[1]].count("drain-queue") == 1 and kinds.count("carry-back") == 1
+    assert titles.index(("service", "mailboxvm", "stop", "dovecot")) < stops[0] < stops[1] < kinds.index("carry-back")
+    assert kinds.index("carry-back") < kinds.index("unpublish") < titles.index(("service", "mailboxold", "start", "sendmail"))
+
+
+def test_before_delivery_was_resumed_nothing_is_carried_back_and_that_is_said():
+    def earlier(found):
+        found["intents"] = [intent for intent in found["intents"]
+                            if intent["step"] not in ("restore-sendmail", "restore-imap", "production-test", "backup")]
+        found["carry"] = {"why": rollback._carried(None, ROMA1, found)["why"], "users": {}, "told": {}, "trees": {}}
+
+    rollback = runbook.step("rollback")
+    found = altered(recorded("rollback", "before"), earlier)
+    plan = rollback.plan(found, ROMA1)
+    kinds = [change.kind for change in plan.changes]
+    assert "carry-back" not in kinds and "unpublish" in kinds
+    assert "neither delivery nor reading was resumed" in dict(plan.notes)["Users' new state"]
+    said = [check for check in rollback.verify(found, ROMA1) if "users did" in check.question]
+    assert [check.passed for check in said] == [True] and "neither delivery nor reading" in said[0].actual
+
+
+def test_what_is_carried_back_and_what_cannot_be_is_told_for_each_user_before_and_after():
+    rollback = runbook.step("rollback")
+    busy = {"counts": {"messages appended": 2}, "left": ["mail/x: no room for the keyword k of 1 messages"], "notes": []}
+
+    def work(found):
+        found["carry"]["users"].update(alice=busy, bruno={"error": "imapd: no such user"})
+
+    plan = rollback.plan(altered(recorded("rollback", "before"), work), ROMA1)
+    told = dict(plan.notes)
+    assert "2 messages appended" in told["alice"] and "CANNOT be carried: mail/x: no room" in told["alice"]
+    assert told["bruno"] == "cannot be told now: imapd: no such user"
+    assert plan.changes == rollback.plan(recorded("rollback", "before"), ROMA1).changes     # what is approved stays the same
+
+    def carried(found):
+        found["carry"]["told"]["alice"].update(left=busy["left"], done=busy["counts"])
+
+    checks = rollback.verify(altered(recorded("rollback", "after"), carried), ROMA1)
+    assert all(check.passed for check in checks)
+    assert [check.actual for check in checks if "all that alice did" in check.question and check.warning] == busy["left"]
+    missing = rollback.verify(altered(recorded("rollback", "after"), lambda found: found["carry"]["told"].pop("carla")), ROMA1)
+    assert ["not carla" in check.actual for check in missing if not check.passed] == [True]
+
+
 def test_rollback_after_a_rollback_has_nothing_left():
     plan = runbook.step("rollback").plan(recorded("rollback", "after"), ROMA1)
     assert not plan.changes and "as it was" in plan.reason
