@@ -54,9 +54,10 @@ def order(seed: str, names) -> list:
 def sample(hosts, users: list, count: int, seed: str) -> dict:
     """Read about `count` messages of some of the users (entries of facts.users), as many users at a time as verify does.
 
-    → `{"seed", "messages", "folders", "users": [names], "changed": messages whose flags or presence differ, "differences":
-    [text], "errors": {user: text}, "groups": [{"users", "folders", "messages", "bytes": numbers, "sessions", "opening", "metadata",
-    "content": seconds}]}`. A group is read together; its seconds are by the clock, of what one stage adds to the one before it.
+    → `{"seed", "messages", "folders", "users": [names], "changed": messages whose flags or presence differ,
+    "differences": [text], "errors": {user: text}, "groups": [{"users", "folders", "messages", "bytes": numbers, "sessions",
+    "opening", "metadata", "content": seconds}]}`. A group is read together; its seconds are by the clock, of what one stage adds
+    to the one before.
     """
     parallel = hosts.site.verify.parallel
     known = {user["user"]: user for user in users}
