@@ -142,3 +142,18 @@ def test_a_step_that_predicts_is_over(run):
     run.journal.append("predicted", step="presync")
     one = predict.story.attempts(run.journal.events())["presync"]
     assert one.ended is not None and one.state == "passed"
+
+
+def test_mail_that_is_held_meanwhile_goes_out_before_delivery_is_back(run):
+    recorded.step(run, "preflight", facts={"survey": {"value": {"totals": {"messages": 800}}}})
+    began = predict.story.at(run.journal.events()[-1])
+    passes(run, (began + 100, 40, 1000))
+    presync(run, GROUP)
+    quiet = folder.begin(LAB, run.path.parent / "quiet")
+    passes(quiet, (began + 100, 40, 1000))
+    presync(quiet, GROUP)
+    # 200 more in 100 s: 2 a second
+    told, still = (predict.outage_of(each, LAB) for each in (run, quiet))
+    held = 2 * still["delivery"]["likely"]
+    assert "2.00 messages a second" in [each["from"] for each in told["phases"]][4]
+    assert work(told, "restore-sendmail") - work(still, "restore-sendmail") == pytest.approx(held / predict.DRAIN[1], rel=.1)

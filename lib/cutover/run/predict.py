@@ -18,7 +18,7 @@ verify     from presync's sample, read by the same servers with as many users at
            folder, message and byte, summed over what there is. The spread is that of the groups of users that were read
            together, at least 25 %; at worst the largest user is read alone. Contents are cut at `verify.content_minutes`.
 queue      what the MX hold meanwhile is delivered before restore-sendmail passes. Mail comes as it came between preflight and
-           presync; it goes out at the rate of earlier runs.
+           presync; it goes out as fast as a queue of MANY messages did, in this run or earlier ones, or as DRAIN says.
 """
 
 import dataclasses
@@ -30,7 +30,8 @@ from cutover.run import journal, outage, story
 FLOOR = (0.2, 0.5)      # part, and seconds
 PAUSE = 600             # seconds
 PUBLISH = (0.001, 0.01, 0.05)       # seconds a user; earlier runs' whole conversions bound it
-DRAIN = (100.0, 20.0, 5.0)          # messages a second, until a run has measured it
+DRAIN = (60.0, 30.0, 15.0)          # messages a second, until a queue of MANY messages was drained; as the lab does it
+MANY = 100
 # seconds of the changes of a step, at best, likely, at worst, until a run has measured them
 ASSUMED = {"stop-imap": (0.5, 3, 20), "stop-sendmail": (1, 5, 30), "restore-sendmail": (1, 5, 30), "restore-imap": (0.3, 2, 15),
            "switch-alias": (0.1, 1, 10), "convert": (1, 30, 600), "verify": (1, 60, 1800)}
@@ -289,8 +290,8 @@ def _queue(run, events, passes, window, earlier, work):
     if not passes or counted is None or not probed:
         return work
     rate = max(0.0, (passes[-1].messages - counted) / max(1.0, passes[-1].began - probed[-1]))
-    out = [_drained(event) / max(.1, event["seconds"]) for _, others in earlier for event in others
-           if event["event"] == "result" and event["step"] == "restore-sendmail" and _drained(event) >= 20]
+    out = [_drained(event) / max(.1, event["seconds"]) for listed in (events, *(others for _, others in earlier))
+           for event in listed if event["event"] == "result" and _drained(event) >= MANY]
     speeds = Span(max(out), statistics.median(out), min(out)) if out else Span(*DRAIN)
     held = Span(window.low * rate / speeds.low, window.likely * rate / speeds.likely, window.high * rate / speeds.high)
     return work[0] + held, f"{work[1]}; {rate:.2f} messages a second come in and are held"
