@@ -190,8 +190,8 @@ def verified(host, maildir):
     with mailhost.session(host.argv("/usr/sbin/imapd")) as old, mailhost.session(
             host.argv("doveadm", "-c", config, "exec", "imap")) as new:
         for mine, other in (("INBOX", "INBOX"), ("mail/work", "work")):
-            result = mailboxes.compare(old.read(mine, "content"), new.read(other, "content"))
-            if result["differing"] or result["extra"] or not result["old"]:
+            result = mailboxes.compare(old.stream(mine, "content"), new.stream(other, "content"))
+            if result["differing"] or result["extra"] or not 0 < result["contents"] == result["old"]:
                 raise NotTheSame(f"{mine}: {result}")
     return {"seconds": time.perf_counter() - began, "cpu": time.process_time() - before + used_by_children() - servers,
             "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "servers": used_by_children() - servers}

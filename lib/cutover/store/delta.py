@@ -89,7 +89,7 @@ class Before:
 
     def __init__(self, blocks, uidlist):
         self.blocks, self.uidlist = blocks, uidlist
-        self.block, self.place, self.lines, self.ahead = None, 0, [], FEW
+        self.block, self.place, self.lines, self.ahead, self.differs = None, 0, [], FEW, False
         self.next_block()
 
     def next_block(self):
@@ -109,6 +109,9 @@ class Before:
 
     def run(self, box):
         """How many messages from here on stand in the old file as they stood, line for line, from its position on."""
+        if self.differs:
+            self.differs = False
+            return 0
         block, place = self.block, self.place
         stop = min(self.stops[bisect.bisect_left(self.stops, place)], place + self.ahead)
         if stop == place or block.record(place)[0] <= box.last:
@@ -126,7 +129,10 @@ class Before:
         while count and (block.record(place + count - 1)[0] > box.uidlast
                          or not box.line_at(self.end(place + count - 1) + moved)):
             count -= 1
-        self.ahead = min(2 * self.ahead, index.BUFFERED) if count == stop - place else FEW if count else 1
+        if count == stop - place:
+            self.ahead = min(2 * self.ahead, index.BUFFERED)
+        else:  # changes come alone, or many together; the next call need not look at this one again
+            self.ahead, self.differs = FEW if count >= FEW else 1, count > 0
         return count
 
     def end(self, place):
