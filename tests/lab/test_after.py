@@ -99,16 +99,20 @@ def test_the_next_run_brings_what_came_and_takes_what_was_removed(lab, night):
 
 def test_no_message_is_missing_from_a_copy_made_while_messages_are_renamed(lab, night):
     """Flags change all the while: rsync looks for names that are gone, and no message may be lost for it."""
-    renaming = ('cd /var/imap/paolo/.lavori/cur; end=$(($(date +%s) + 6)); while [ $(date +%s) -lt $end ]; do for f in *; do '
+    renaming = ('cd /var/imap/paolo/.lavori/cur; while [ -e /run/renaming ]; do for f in *; do '
                 'case $f in *S) mv "$f" "${f%S}";; *) mv "$f" "${f}S";; esac; done; done')
     before = set(messages(store.STORE / "imap"))
-    lab.run("mailboxvm", ["sh", "-c", f"setsid sh -c '{renaming.replace(chr(39), chr(39) * 2)}' > /dev/null 2>&1 &"])
-    vanished = 0
-    for _ in range(3):
-        last = copied(lab)
-        vanished += sum(each["vanished"] for each in last["passes"])
-        assert last["result"] == 0
-        assert before <= set(messages(COPY))
+    lab.run("mailboxvm", ["sh", "-c", f"touch /run/renaming; setsid sh -c '{renaming}' > /dev/null 2>&1 &"])
+    vanished = runs = 0
+    try:
+        while not vanished and runs < 20:
+            last = copied(lab)
+            runs += 1
+            vanished += sum(each["vanished"] for each in last["passes"])
+            assert last["result"] == 0
+            assert before <= set(messages(COPY))
+    finally:
+        lab.run("mailboxvm", ["rm", "/run/renaming"])
     assert vanished > 0
 
 
@@ -129,8 +133,8 @@ def test_the_key_reads_the_store_and_can_do_nothing_else(lab, night):
         return lab.run("sanbackup", ["sh", "-c", command], check=False)
 
     assert "root" not in by_key(f"{SSH} -n mailboxvm 'id; cat /etc/shadow'").stdout
-    refused = by_key(f"rsync --rsh='{SSH}' /etc/hostname mailboxvm::{backups.MODULE}/alice/")
-    assert refused.returncode and "read only" in refused.stderr
+    assert by_key(f"rsync --rsh='{SSH}' /etc/hostname mailboxvm::{backups.MODULE}/alice/").returncode
+    assert not (store.imap("alice") / "hostname").exists()
     assert by_key(f"rsync --rsh='{SSH}' mailboxvm:/etc/shadow /tmp/").returncode
     assert by_key(f"rsync --rsh='{SSH}' mailboxvm::{backups.MODULE}/../../etc/shadow /tmp/").returncode
     assert by_key(f"rsync --rsh='{SSH}' --list-only mailboxvm::{backups.MODULE}/alice/").returncode == 0
