@@ -12,7 +12,7 @@ from IPython.display import display
 from cutover import errors, runbook, site
 from cutover.changes import Plan
 from cutover.hosts import vault
-from cutover.run import approval, engine, folder, predict
+from cutover.run import approval, engine, folder, predict, story
 from cutover.ui import edge, progress, tables
 from cutover.ui.checks import Checks
 
@@ -154,6 +154,8 @@ class Live(Page):
             from cutover.ui import approve
 
             return approve.form(self.engine, str(missing))
+        if not self.engine.current.changes:
+            return tables.Text("Nothing to approve: the plan is empty. " + story.before(self.run.journal.events(), self.step.ID))
         return tables.Text(f"Approved: plan {given.hash[:16]}, by {given.by} ({given.kind}), {given.time}")
 
     def apply(self):
