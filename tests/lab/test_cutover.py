@@ -20,7 +20,7 @@ import pytest
 from cutover import runbook, site
 from cutover.lab import hosts as lab_hosts
 from cutover.lab import keys, manifest, store
-from cutover.run import folder, papermill, rehearse
+from cutover.run import folder, outage, papermill, rehearse
 from night import COMMAND_SECONDS, Night, argv, converters, descendants, dig, eventually, kill, program, service_of
 
 pytestmark = pytest.mark.lab
@@ -118,7 +118,17 @@ def test_both_outages_are_measured(rehearsed):
     for kind in ("reading", "delivery"):
         window = told["outage"][kind]
         assert window["ended"] > window["began"] and window["seconds"] > 0
+        assert 0 < window["predicted"]["low"] < window["predicted"]["likely"] < window["predicted"]["high"]
     assert told["outage"]["reading"]["seconds"] > told["outage"]["delivery"]["seconds"]
+
+
+def test_every_probe_message_was_seen_and_the_delivery_outage_is_that_of_mail(rehearsed):
+    _, run = rehearsed
+    probes = [json.loads(line) for line in (run.path / outage.NAME).read_text().splitlines()]
+    sent = [probe["id"] for probe in probes if probe["kind"] == outage.MAIL and probe["good"]]
+    assert sorted(sent) == sorted(probe["id"] for probe in probes if probe["kind"] == outage.ARRIVED) and len(sent) > 5
+    window = next(window for window in outage.windows(run.path / outage.NAME) if window.kind == outage.DELIVERY)
+    assert window.by == "probe messages waited" and window.probes > 0
 
 
 def test_each_name_server_led_to_the_old_host_and_leads_to_the_new(rehearsed, before):

@@ -1,0 +1,136 @@
+"""What the outage will cost and whether it may begin, on the lab: the sample of the staged mail, go or no-go, verify's budget.
+
+The tests follow one another, as the night does.
+"""
+
+import contextlib
+import os
+
+import pytest
+from cutover.hosts import Hosts, facts, staged
+from cutover.lab import store
+from cutover.run import engine, predict
+from cutover.ui import progress
+from night import Night
+
+pytestmark = pytest.mark.lab
+NEW = "mailboxvm"
+
+
+class Told(Night):
+    """A night whose work leaves its events, as a notebook's does: predictions are made from them."""
+
+    @contextlib.contextmanager
+    def engine(self, name, mode="execute"):
+        with super().engine(name, mode) as driver:
+            driver.report = progress.Progress(self.run, name).event
+            yield driver
+
+
+@pytest.fixture(scope="module")
+def night(lab, tmp_path_factory):
+    return Told(tmp_path_factory.mktemp("outage"))
+
+
+@pytest.fixture
+def reached(night):
+    with Hosts(night.site) as reached:
+        yield reached
+
+
+def staging():
+    """Where the staged trees lie, as a path of this machine."""
+    return store.STORE / "imap/.cutover/staging"
+
+
+def messages(user):
+    """The staged message files of a user's INBOX."""
+    return sorted(path for name in ("cur", "new") for path in (staging() / user / name).iterdir())
+
+
+def look(path):
+    """Everything below a directory, with the times of its change."""
+    return {each: (each.lstat().st_ctime_ns, each.lstat().st_size) for each in path.rglob("*")}
+
+
+def spoil(path):
+    """Another text of the same size and date."""
+    times = path.stat()
+    path.write_bytes(path.read_bytes()[:-3] + b"!\n\n")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def sampled(reached, count, *names):
+    users = [user for user in facts.users(reached, NEW) if user["user"] in names]
+    return staged.sample(reached, users, count, "a seed")
+
+
+def test_presync_has_a_sample_read_and_tells_what_the_outage_will_cost(night):
+    night.up_to("presync")
+    found = night.events("verified", "presync")[-1]
+    assert "users (seed night): equal" in found["checks"][1]["actual"] and found["passed"]
+    told = predict.predicted(night.run.journal.events())
+    assert told["step"] == "presync" and told["staged"]["messages"] > 5000
+    for kind in ("reading", "delivery"):
+        assert 0 < told[kind]["low"] < told[kind]["likely"] < told[kind]["high"]
+
+
+def test_sampling_leaves_no_trace_in_the_staging_area_or_the_live_one(night, reached):
+    before = look(staging()), look(store.imap("alice"))
+    found = sampled(reached, 100, "alice", "bruno")
+    assert found["messages"] >= 90 and not found["differences"] and not found["errors"]
+    assert (look(staging()), look(store.imap("alice"))) == before
+
+
+@pytest.mark.parametrize("harm, said", [
+    (lambda path: spoil(path), "content"),
+    (lambda path: os.utime(path, (1, 1)), "INTERNALDATE"),
+    (lambda path: path.unlink(), "not staged"),
+])
+def test_what_was_staged_wrong_is_found(reached, harm, said, monkeypatch):
+    """One message in the middle of an INBOX that is read whole; it is put back afterwards."""
+    monkeypatch.setattr(staged, "PART", 5000)
+    path = messages("vera")[len(messages("vera")) // 2]
+    held, times = path.read_bytes(), path.stat()
+    try:
+        harm(path)
+        found = sampled(reached, 5000, "vera")
+        wrong, = found["differences"]
+        assert wrong.startswith("vera: INBOX: UID ") and said in wrong
+    finally:
+        path.write_bytes(held)
+        os.chown(path, times.st_uid, times.st_gid)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_longer_outage_than_announced_does_not_begin(night, lab):
+    with night.set("outage.reading_minutes", 0.01), pytest.raises(engine.NoGo, match=r"found [\d.]+ to [\d.]+ min"):
+        night.step("stop-imap")
+    assert night.states()["stop-imap"] == "failed" and not night.events("intent", "stop-imap")
+    assert lab.run("mailboxold", ["systemctl", "is-active", "xinetd"]).stdout.strip() == "active"
+
+
+def test_once_it_has_begun_the_gate_asks_nothing_more(night):
+    assert night.crashing("stop-imap")
+    with night.set("outage.reading_minutes", 0.01):
+        night.step("stop-imap")
+    last = night.events("gated", "stop-imap")[-1]
+    assert last["passed"] and last["checks"][0]["actual"] == "no: this run has begun it"
+
+
+@pytest.mark.parametrize("part", [0, .3, 1])
+def test_verify_reads_contents_as_far_as_the_time_allows(night, part):
+    night.up_to("convert")
+    told = predict.predicted(night.run.journal.events())
+    # with room for a machine that has become slower: the deadline is the share's as well
+    minutes = told["contents"] * part / 60 if part < 1 else 10
+    with night.set("verify.content_minutes", minutes):
+        checks = night.step("verify")
+    check = next(check for check in checks if "contents" in check.question)
+    read, of = (int(word) for word in check.actual.split()[:3:2])
+    assert check.passed and check.warning == (part < 1)
+    if part == 1:
+        assert read == of
+    else:
+        assert read <= of * (part + .05) and f"a sample, {part:.1%} of all by seed night" in check.actual
+    assert all(check.passed for check in checks)
