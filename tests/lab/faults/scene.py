@@ -178,9 +178,9 @@ class Scene:
                     out.write(json.dumps(entry, sort_keys=True) + "\n")
 
     def ledger(self, both):
-        """How often each message accepted meanwhile is there, see traffic.count."""
+        """How often each message accepted meanwhile is there, see traffic.count; None when none was sent."""
         if not (self.night.run_dir / traffic.LEDGER).exists():
-            self.send()
+            return None
         with Hosts(self.night.site) as reached:
             return traffic.count(reached, self.night.run, both=both)
 
@@ -202,9 +202,8 @@ class Scene:
         found = {}
         for user, each in manifest.take()["users"].items():
             found[user] = each["messages"]
-        with (self.night.run_dir / traffic.LEDGER).open() as lines:
-            for entry in map(json.loads, lines):
-                found[entry["user"]] -= 1
+        for line in read_from(self.night.run_dir / traffic.LEDGER, 0).splitlines():
+            found[json.loads(line)["user"]] -= 1
         return found
 
 
