@@ -60,3 +60,12 @@ def test_a_message_that_is_merely_late_makes_no_window(path):
                      {"kind": outage.ARRIVED, "at": 60, "good": True, "id": "a"}):
             out.write(json.dumps({"took": .1, "said": "", **line}) + "\n")
     assert outage.windows(path) == []
+
+
+def test_a_busy_host_that_greets_late_prolongs_nothing(path):
+    lines(path, until=80)
+    text = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({**line, "good": line["good"] and not (
+        line["kind"] == outage.DELIVERY and 40 < line["at"] < 70)}) + "\n" for line in text))
+    window = found(path)[outage.DELIVERY]
+    assert (window.began, window.ended, window.probes) == (8, 22.0, 12)

@@ -182,21 +182,23 @@ def windows(path) -> list:
         if current is not None:
             all_of.append(Window(kind, current[0], None, current[1]))
         if all_of:
-            longest = max(all_of, key=lambda window: (window.ended is None, window.seconds or 0))
-            found.append(longest if kind == READING else _by_mail(longest, probes))
+            by_mail = _by_mail(all_of, probes) if kind == DELIVERY else None
+            found.append(by_mail or max(all_of, key=lambda window: (window.ended is None, window.seconds or 0)))
     return found
 
 
-def _by_mail(window, probes):
-    """The window in which no mail came through: between two arrivals, around the time in which the hosts took none."""
+def _by_mail(greeted, probes):
+    """The longest time without an arrival in which the hosts did not greet: a busy host greets late and delivers all the same.
+    None while such a time lasts, or nothing arrived around it."""
     arrived = sorted((probe["at"], probe["took"], probe["id"]) for probe in probes if probe["kind"] == ARRIVED)
-    if window.ended is None or not arrived:
-        return window
-    middle = (window.began + window.ended) / 2
-    before, after = [each for each in arrived if each[0] <= middle], [each for each in arrived if each[0] > middle]
-    if not before or not after:
-        return window
-    began, ended = before[-1][0], after[0][0] + after[0][1]
-    ids = {each[2] for each in after}
-    held = sum(probe["kind"] == MAIL and probe.get("id") in ids and probe["at"] < after[0][0] for probe in probes)
+    if any(window.ended is None for window in greeted):
+        return None
+    gaps = [(before, after) for before, after in itertools.pairwise(arrived)
+            if any(before[0] < window.ended and after[0] > window.began for window in greeted)]
+    if not gaps:
+        return None
+    before, after = max(gaps, key=lambda gap: gap[1][0] - gap[0][0])
+    began, ended = before[0], after[0] + after[1]
+    ids = {each[2] for each in arrived if each >= after}
+    held = sum(probe["kind"] == MAIL and probe.get("id") in ids and probe["at"] < after[0] for probe in probes)
     return Window(DELIVERY, began, ended, held, "probe messages waited")

@@ -17,8 +17,9 @@ convert    starting it: what presync took besides its own work. Looking at all f
 verify     from presync's sample, read by the same servers with as many users at a time: seconds by the clock for each session,
            folder, message and byte, summed over what there is. The spread is that of the groups of users that were read
            together, at least 25 %; at worst the largest user is read alone. Contents are cut at `verify.content_minutes`.
-queue      what the MX hold meanwhile is delivered before restore-sendmail passes. Mail comes as it came between preflight and
-           presync; it goes out as fast as a queue of MANY messages did, in this run or earlier ones, or as DRAIN says.
+queue      what the MX hold meanwhile is delivered before restore-sendmail passes: reading waits for it, delivery is back before.
+           Mail comes as it came between preflight and presync; it goes out as fast as a queue of MANY messages did, in this run
+           or earlier ones, or as DRAIN says.
 """
 
 import dataclasses
@@ -97,11 +98,13 @@ def outage_of(run, site) -> dict:
     work["convert"] = _convert(events, passes, work["convert"])
     work["verify"] = _verify(story.facts(run, events, "presync"), passes, work["verify"], site)
     held = sum((work[name][0] for name in ("stop-sendmail", "convert", "verify", "restore-sendmail")), handling * 3)
+    flows = work["restore-sendmail"][0]      # mail comes through again as soon as sendmail runs; the step waits for the queues
     work["restore-sendmail"] = _queue(run, events, passes, held, earlier, work["restore-sendmail"])
     # a window begins within its first step and ends within its last: of these two, half of the handling is outside
     phases = {name: (work[name][0] + handling).wide() for name in PHASES}
+    ends = {outage.READING: work["restore-imap"][0], outage.DELIVERY: flows}
     told = {kind: sum((phases[name] for name in PHASES[PHASES.index(first) + 1:PHASES.index(last)]),
-                      (work[first][0] + handling * .5).wide() + (work[last][0] + handling * .5).wide())
+                      (work[first][0] + handling * .5).wide() + (ends[kind] + handling * .5).wide())
             for kind, (first, last) in WINDOWS.items()}
     contents = _contents(story.facts(run, events, "presync"), passes)
     return {"contents": contents, "phases": [{"phase": name, **phases[name].as_json(), "from": work[name][1]} for name in PHASES],

@@ -173,8 +173,8 @@ def gate(listed, when=""):
 def prediction(told, measured=None):
     """An outage as predict.outage_of() gave it, a line a phase. `measured`: {phase or window: seconds}, where it is over."""
     rows = []
-    for each in [*told["phases"], *({"phase": f"{kind} outage", "from": "sum of the above", **told[kind]}
-                                    for kind in ("reading", "delivery"))]:
+    for each in [*told["phases"], *({"phase": f"{kind} outage", "from": said, **told[kind]} for kind, said in (
+            ("reading", "sum of the above"), ("delivery", "sum from stop-sendmail until mail comes through")))]:
         took = (measured or {}).get(each["phase"].removesuffix(" outage"))
         rows.append([each["phase"], *(f"{each[key]:.1f}" for key in ("low", "likely", "high")),
                      *([] if measured is None else ["" if took is None else f"{took:.1f}"]), each["from"]])
