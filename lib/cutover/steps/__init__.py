@@ -2,8 +2,11 @@
 
 `probe(hosts, site) -> dict` reads the world and changes nothing; its answer is plain JSON. `plan(facts, site) ->
 changes.Plan` is pure. `verify(facts, site) -> [Check]` judges fresh facts. There is no apply: the engine applies the
-plan's changes. The engine adds `run`, the run's name, to the facts. A step with `ONLY_READS` never
-plans a change, and is judged by the facts it read a moment ago: reading all mail once more would tell nothing new.
+plan's changes. The engine adds `run`, the run's name, to the facts.
+
+What some steps say besides: `ONLY_READS`: it never plans a change, and is judged by the facts it read a moment ago, since reading
+all mail once more would tell nothing new. `gate(facts, site) -> [Check]`: go or no-go, judged before the plan and again before
+the first change; nothing is changed unless each check passed. `PREDICTS`: after it the outage is predicted (run/predict.py).
 """
 
 import dataclasses
