@@ -7,6 +7,7 @@ import pytest
 from cutover import changes
 from cutover.changes import backup, carry, conversion, dns, files, mail, retirement, service, userdb
 from cutover.hosts import dns as zone
+from cutover.hosts import ssh
 
 FORWARD = zone.Update("lab.test", [("exists", "mailbox.lab.test", "CNAME", ["mailboxold.lab.test."])],
                       [("mailbox.lab.test", "CNAME")], [("mailbox.lab.test", 5, "CNAME", "mailboxvm.lab.test.")]).to_json()
@@ -118,3 +119,25 @@ def test_a_file_that_somebody_changed_is_refused(data, times):
 def test_a_change_cannot_be_altered():
     with pytest.raises(dataclasses.FrozenInstanceError):
         EXAMPLES[2].action = "start"
+
+
+class InitScript:
+    """A host whose systemd runs a service by its init script, and whose daemon is gone."""
+
+    def __init__(self):
+        self.state = "exited"
+
+    def run(self, host, argv, **options):
+        verb = argv[1] if argv[0] == "systemctl" else ""
+        if verb == "stop":
+            self.state = "dead"
+        elif verb == "start" and self.state == "dead":
+            self.state = "running"      # what counts as active is not started
+        active = "inactive" if self.state == "dead" else "active"
+        text = f"LoadState=loaded\nActiveState={active}\nSubState={self.state}\nUnitFileState=enabled\n"
+        return ssh.Result(host, tuple(argv), 0, text.encode() if verb == "show" else b"", b"", 0.0)
+
+
+def test_a_service_whose_daemon_is_gone_is_started_all_the_same():
+    change = service.ServiceAction("mailboxvm", "systemd", "sendmail", "start", True)
+    assert change.apply(InitScript(), None) == "active (running), enabled"

@@ -45,6 +45,9 @@ class ServiceAction(changes.Change):
         return changes.Settled(state["running"] == wanted and state["starts_at_boot"] == at_boot, state["detail"])
 
     def apply(self, hosts, report):
+        if self.action == "start" and facts.service(hosts, self.host, self._service())["detail"].startswith("active (exited)"):
+            # a unit of an init script whose daemon is gone counts as active: systemctl would start nothing
+            hosts.run(self.host, services.stop_argvs(self._service())[0], sudo=True, timeout=120)
         for argv in self._argvs():
             try:
                 hosts.run(self.host, argv, sudo=True, timeout=120)
