@@ -401,12 +401,15 @@ def readable_again(scene):
 
 
 def lose_message(scene):
-    scene.sh("mailboxvm", "file=$(ls /var/imap/teresa/cur/* | head -1); echo \"$file\" > /run/lost; mv \"$file\" /var/imap/held")
+    # the list as well: Dovecot takes a file that is gone out of it, and gives one that comes back another UID
+    scene.sh("mailboxvm", "file=$(ls /var/imap/teresa/cur/* | head -1); echo \"$file\" > /run/lost; "
+             "cp -p /var/imap/teresa/dovecot-uidlist /var/imap/held.uidlist; mv \"$file\" /var/imap/held")
     return "a converted message of teresa vanishes"
 
 
 def message_back(scene):
-    scene.sh("mailboxvm", "mv /var/imap/held \"$(cat /run/lost)\"")
+    scene.sh("mailboxvm", "rm -f /var/imap/teresa/dovecot.index*; mv /var/imap/held \"$(cat /run/lost)\"; "
+             "mv /var/imap/held.uidlist /var/imap/teresa/dovecot-uidlist")
 
 
 def alter_message(scene):

@@ -18,7 +18,7 @@ from night import program, service_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 RATE = 8        # messages a second
-CI = ("dual-delivery", "stop-sendmail", "production-test")
+CI = ("stop-sendmail", "production-test")
 STEPS = runbook.NIGHT if os.environ.get("CUTOVER_FAULTS") == "all" else CI
 
 
