@@ -45,7 +45,7 @@ class Fault:
     `inject(scene)` does it and returns what it did, in words; "" when there was nothing to do it to. `heal(scene)` takes it
     away once the command has ended. `says`: what the command must say when it stops (a regular expression), None where
     nobody is left to speak. `ends`: "stops", the command must not pass, and passes when it is given again; "rides", it must
-    pass; "either", which depends on some milliseconds; "back", it must not pass, and a rollback must.
+    pass; "either", which depends on some milliseconds.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """What came of each fault: one JSON file a fault in runs/faults/, and docs/faults.md made from them.
 
-    python tests/lab/faults/outcomes.py [DIR…]      writes docs/faults.md from runs/faults/, or from what several runs left
+    PYTHONPATH=tests/lab python tests/lab/faults/outcomes.py [DIR…]     docs/faults.md from runs/faults/, or from several folders
 """
 
 import collections
@@ -9,13 +9,13 @@ import json
 import sys
 from pathlib import Path
 
+from catalogue import CATALOGUE
 from cutover import runbook, secrets, site
 
 PLACE = site.PROJECT / "runs/faults"
 PAGE = site.PROJECT / "docs/faults.md"
 MOMENTS = ("start", "middle", "end")
-HOW = {"stopped": "stopped; passed when given again", "rode": "passed all the same", "none": "nothing to do it to",
-       "back": "stopped; rolled back"}
+HOW = {"stopped": "stopped; passed when given again", "rode": "passed all the same", "none": "nothing to do it to"}
 
 
 def keep(name, **what):
@@ -43,12 +43,15 @@ def page(found):
     for name, each in sorted(faults.items(), key=lambda item: (_place(item[1]["step"]), item[0])):
         if name not in kills:
             lines.append(f"| {name}: {_cell(each['did'])} | {each['step']}, {each['when']} | {_cell(each['said'])} | "
-                         f"{HOW[each['outcome']]}{'' if each['passed'] else ' **FAILED**'} | {each['seconds']:.0f} |")
+                         f"{HOW[each['outcome']] if each['passed'] else '**not as it should be**'} | {each['seconds']:.0f} |")
     for kind, title, function in (("converter", "SIGKILL of the converter at random points", _converter),
                                   ("rollback", "Rollback from each step, with traffic", _rollbacks)):
         some = [each for each in found.values() if each.get("kind") == kind]
         if some:
             lines += ["", f"## {title}", "", *function(some)]
+    left = [fault.name for fault in CATALOGUE if fault.name not in faults]
+    if left:
+        lines += ["", "## Not run yet", "", *_left(left)]
     return "\n".join(lines) + "\n"
 
 
@@ -57,13 +60,14 @@ def _intro(found, faults):
     dates = sorted({each["date"] for each in found.values()})
     failed = [name for name, each in faults.items() if not each["passed"]]
     accepted = sum(each["accepted"] for each in nights)
-    wrong = f", not so: {', '.join(failed)}" if failed else ""
-    return f"""Made by `CUTOVER_FAULTS=all ./cutover test tests/lab/faults` ({', '.join(dates)}): {len(faults)} faults,
-{len(faults) - len(failed)} as they should be{wrong}. Each was done to the lab's real servers and processes, at a moment told by
-the run's journal. After each the same command was given again, and routing, services, names and every converted message (folder,
-UID, flags, date, bytes) were compared with those of an undisturbed night at the same step. {len(nights)} nights went on to their
-end: mail verified equal on both sides, {accepted} messages sent while faults happened, each there exactly once, and `cutover
-record verify` passed."""
+    wrong = f" Not as they should be: {', '.join(failed)}." if failed else ""
+    return f"""Of {len(CATALOGUE)} faults in `tests/lab/faults/catalogue.py`, {len(faults)} were run ({', '.join(dates)}), and
+{len(faults) - len(failed)} ended as they should.{wrong} `CUTOVER_FAULTS=all ./cutover test tests/lab/faults` runs all of them.
+
+Each was done to the lab's real servers and processes, at a moment told by the run's journal. After each the same command was
+given again, and routing, services, names and every converted message (folder, UID, flags, date, bytes) were compared with those
+of an undisturbed night at the same step. Nights whose end is on record, with mail verified equal on both sides, each message sent
+meanwhile there exactly once and `cutover record verify` passed: {len(nights)} ({accepted} messages)."""
 
 
 def _legend():
@@ -104,12 +108,21 @@ def _rollbacks(some):
                f"{each['seconds']:.0f} |")
 
 
+def _left(names):
+    of = collections.Counter(name.split("-")[1] for name in names if name.startswith("kill-"))
+    if of:
+        yield "SIGKILL: " + ", ".join(f"{count} of {target}" for target, count in of.items()) + "."
+        yield ""
+    yield ", ".join(f"`{name}`" for name in names if not name.startswith("kill-")) + "."
+
+
 def _place(step):
     return [*runbook.NIGHT, "rollback"].index(step)
 
 
 def _cell(text):
-    return " ".join(str(text or "—").split()).replace("|", "\\|")[:260]
+    """One line of a table; where this machine keeps the executed notebook is left out."""
+    return " ".join(str(text or "—").partition("The executed notebook:")[0].split()).replace("|", "\\|")[:260]
 
 
 if __name__ == "__main__":

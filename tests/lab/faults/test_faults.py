@@ -150,6 +150,8 @@ def command_of(scene, fault):
 
 def reach(scene, fault, command):
     """Have all steps before it passed and nothing of it begun: by the night's command if it is under way, else by the engine."""
+    if scene.running() and scene.command != command:
+        finish(scene)
     before = runbook.NIGHT if fault.step == "rollback" else runbook.NIGHT[:runbook.NIGHT.index(fault.step)]
     if scene.running() and scene.command == command and before and scene.night.states().get(before[-1]) != "passed":
         assert scene.follow(lambda event: event["event"] == "executed" and event["of"] == before[-1]), scene.said()
