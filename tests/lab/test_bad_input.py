@@ -135,9 +135,9 @@ def test_a_rehearsal_contacts_nobody_when_the_lab_is_down(tmp_path, monkeypatch)
         night.step("preflight")
     with hosts.Hosts(night.site) as reached:
         watch = outage.Watch(reached, night.run)
-        for probe in (watch._read, watch._deliver):
+        for probe in (watch._read, watch._greet, watch._send):
             with pytest.raises(hosts.NotTheLab):
-                probe()
+                probe({})
 
 
 def test_a_rehearsal_refuses_a_host_the_lab_did_not_make(tmp_path, monkeypatch):
