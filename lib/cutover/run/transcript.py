@@ -41,7 +41,7 @@ class Pass:
     ok: bool | None = None
     totals: dict = dataclasses.field(default_factory=dict)
     users: dict = dataclasses.field(default_factory=dict)
-    folders: list = dataclasses.field(default_factory=list)     # (user, folder, messages, bytes)
+    folders: list = dataclasses.field(default_factory=list)     # (user, folder, messages, bytes, seconds)
     points: list = dataclasses.field(default_factory=list)
     last: float = 0.0
     summed: tuple = (0, 0)      # messages and bytes of the folders finished
@@ -159,7 +159,8 @@ def _take(conversion, kind, event, at):
         user.messages += event.get("messages", 0)
         user.bytes += event.get("bytes", 0)
         user.written += event.get("written", 0)
-        conversion.folders.append((name, event.get("folder", ""), event.get("messages", 0), event.get("bytes", 0)))
+        conversion.folders.append((name, event.get("folder", ""), event.get("messages", 0), event.get("bytes", 0),
+                                   event.get("seconds", 0.0)))
         conversion.summed = (conversion.summed[0] + event.get("messages", 0), conversion.summed[1] + event.get("bytes", 0))
         _point(conversion, at, *conversion.summed)
     elif kind in ("published", "already", "staged", "unpublished", "error") and user is not None:

@@ -21,27 +21,35 @@ def task_prepare(plan, user, report):
 
 
 def task_folders(plan, user, items, new_folders, report):
-    """→ list of results; in the place of one, {"item", "job", "fallback"} when the folder is to be written in ranges."""
+    """→ list of results; in the place of one, {"item", "job", "fallback"} when the folder is to be written in ranges. Either
+    with "seconds", the time worked on the folder."""
     results = []
     for item in items:
+        began = time.monotonic()
         found, name, spool = item
         fallback = stage.fallback_uidvalidity(new_folders, name, found or spool, user["folders"])
         result = stage.folder(user, found, name, spool, fallback, plan.get("strict", False), report,
                               plan.get("presync", False), plan["jobs"])
-        results.append({"item": item, "job": result, "fallback": fallback} if "cuts" in result else result)
+        if "cuts" in result:
+            result = {"item": item, "job": result, "fallback": fallback}
+        results.append(dict(result, seconds=time.monotonic() - began))
     return results
 
 
 def task_range(plan, user, split, number, limits, report):
     found, name, _spool = split["item"]
-    return {"split": name, "part": ranges.write(user, found, name, split["job"], number, limits,
-                                                plan.get("strict", False), report, plan.get("presync", False))}
+    began = time.monotonic()
+    part = ranges.write(user, found, name, split["job"], number, limits, plan.get("strict", False), report,
+                        plan.get("presync", False))
+    return {"split": name, "part": part, "seconds": time.monotonic() - began}
 
 
 def task_join(plan, user, split, parts, report):
     found, name, spool = split["item"]
-    return [ranges.join(user, found, name, spool, split["job"], parts, split["fallback"], plan.get("strict", False),
-                        report, plan.get("presync", False))]
+    began = time.monotonic()
+    result = ranges.join(user, found, name, spool, split["job"], parts, split["fallback"], plan.get("strict", False),
+                         report, plan.get("presync", False))
+    return [dict(result, seconds=split["seconds"] + time.monotonic() - began)]
 
 
 def task_finish(plan, user, prepared, results, report):
@@ -173,7 +181,8 @@ class Conversion:
             self.emit("folder", user=name, folder=errors.printable(result["folder"]) or "INBOX",
                       messages=result["messages"], bytes=result["bytes"], expunged=result["expunged"],
                       written=result["written"], renamed=result["renamed"], removed=result["removed"],
-                      unchanged=result["unchanged"], warnings=result["warnings"], damage=result["damage"])
+                      unchanged=result["unchanged"], warnings=result["warnings"], damage=result["damage"],
+                      seconds=round(result.pop("seconds"), 3))      # no part of what is kept of a conversion
         if not state["parts"] and self.plan.get("presync"):
             self.after_presync(name, state["results"])
         elif not state["parts"]:
@@ -194,6 +203,7 @@ class Conversion:
             return
         split = state["splits"][value["split"]]
         split["parts"].append(value["part"])
+        split["seconds"] += value["seconds"]
         split["left"] -= 1
         if not split["left"]:
             self.pool.submit(("folders", name), task_join, self.plan, self.users[name], split, split.pop("parts"), urgent=True)

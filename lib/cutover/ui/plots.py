@@ -213,10 +213,10 @@ def rate(conversion) -> Plot | None:
 
 
 def slowest(conversion) -> Plot | None:
-    """Where the time and the bytes are: the slowest users and the largest folders."""
+    """Where the time is: the slowest users and the slowest folders."""
     users = sorted((user for user in (conversion.users.values() if conversion else []) if user.ended is not None and user.name),
                    key=lambda user: user.began - user.ended)[:12]
-    folders = sorted(conversion.folders if conversion else [], key=lambda each: -each[3])[:12]
+    folders = sorted(conversion.folders if conversion else [], key=lambda each: (-each[4], -each[3]))[:12]
     if not users or not folders:
         return None
     with _Drawing(1 + .2 * max(len(users), len(folders)), ncols=2) as drawing:
@@ -224,19 +224,19 @@ def slowest(conversion) -> Plot | None:
         left.barh(range(len(users)), [user.ended - user.began for user in users], color=OLD, height=.7)
         left.set_yticks(range(len(users)), [_clean(user.name) for user in users], fontsize=8)
         left.set_xlabel("seconds from first look to published")
-        right.barh(range(len(folders)), [each[3] / 1e6 for each in folders], color=NEW, height=.7, hatch="///",
+        right.barh(range(len(folders)), [each[4] for each in folders], color=NEW, height=.7, hatch="///",
                    edgecolor="#7a4a10", lw=.3)
         right.set_yticks(range(len(folders)), [_clean(f"{each[0]}: {each[1]}")[:28] for each in folders], fontsize=8)
-        right.set_xlabel("MB")
+        right.set_xlabel("seconds worked on it")
         for axes, listed in ((left, users), (right, folders)):
             axes.set_ylim(len(listed) - .4, -.6)
             axes.grid(axis="x", color="#ddd", lw=.6)
             axes.set_axisbelow(True)
         svg = drawing.svg()
     user, folder = users[0], folders[0]
-    return Plot(svg, "Slowest users and largest folders",
-                f"{user.name} took longest ({story.duration(user.ended - user.began)}); the largest folder is {folder[1]} of "
-                f"{folder[0]}: {folder[2]} messages, {story.size(folder[3])}.")
+    return Plot(svg, "Slowest users and folders",
+                f"{user.name} took longest ({story.duration(user.ended - user.began)}); the slowest folder is "
+                f"{folder[1]} of {folder[0]}: {folder[2]} messages, {story.size(folder[3])}, {story.duration(folder[4])}.")
 
 
 def sizes(counts: list) -> Plot | None:
