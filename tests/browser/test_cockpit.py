@@ -202,7 +202,7 @@ def test_papermill_ends_the_night_and_the_board_shows_it(page, rehearsal):
     for number in BOARD.values():
         page.run(number)
     said = page.until(BOARD["steps"], "production-test")
-    assert said.count("passed") == 11 and "Passed: 11 steps" in page.said(BOARD["open"])
+    assert said.count("passed") == 12 and "Passed: 12 steps" in page.said(BOARD["open"])
     assert page.said(BOARD["outage"]).count("over:") == 2
     page.picture("board-end", BOARD["open"])
     page.picture("timeline", BOARD["timeline"])
