@@ -38,7 +38,8 @@ def drawn(run):
 def test_each_says_its_figures_in_words(drawn):
     said = " ".join(repr(each) for each in drawn)
     for words in ("Reading refused: 2.0 s", "Delivery held: since", "5 messages old and 4 new", "these differ: alice",
-                  "30 messages", "took longest", "the slowest folder is INBOX of", "pass 2", "reading refused 1.0 s to 7.0 s, likely 3.0 s",
+                  "30 messages", "took longest",
+                  "the slowest folder is INBOX of", "pass 2", "reading refused 1.0 s to 7.0 s, likely 3.0 s",
                   "100 messages of the old store: half are below 1.0 kB, nine in ten below 4.1 kB, the largest below 1.0 MB"):
         assert words in said
     assert all(each.text in each._repr_html_().replace("&#x27;", "'").replace("&lt;", "<").replace("&gt;", ">")
