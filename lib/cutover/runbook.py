@@ -48,6 +48,11 @@ def between(first: str | None, last: str | None) -> list:
     return ORDER[start:stop]
 
 
+def latest(events, *kinds, step: str | None = None) -> dict | None:
+    """The last event of these kinds (of a step, if one is given), or None."""
+    return next((event for event in reversed(events) if event["event"] in kinds and step in (None, event.get("step"))), None)
+
+
 def states(events) -> dict:
     """`{step: "passed" | "failed" | "begun" | "undone" | "stale"}` for the steps a journal speaks of.
 

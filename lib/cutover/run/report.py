@@ -104,7 +104,7 @@ def _windows(run, events):
 
 def _go(events):
     """(time, checks) of the last go or no-go before the outage, None before there was one."""
-    last = next((event for event in reversed(events) if event["event"] == "gated"), None)
+    last = runbook.latest(events, "gated", step="stop-imap")
     return last and (story.at(last), last["checks"])
 
 
