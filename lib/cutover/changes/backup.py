@@ -5,7 +5,7 @@ import time
 from typing import ClassVar
 
 from cutover import changes
-from cutover.hosts import backups, ssh
+from cutover.hosts import backups, facts, ssh
 
 PAUSE = 0.5     # seconds between two looks
 
@@ -52,13 +52,10 @@ class RunBackup(changes.Change):
             time.sleep(PAUSE)
         if last is None or last["ended"] == before or last["result"] != 0:
             said = last["error"] if last and last["ended"] != before else ""
-            raise changes.ChangeFailed(f"{self.host}: {self.unit} did not end well ({state}). {said or self._log(hosts)}. "
+            raise changes.ChangeFailed(f"{self.host}: {self.unit} did not end well ({state}). "
+                                       f"{said or facts.log_end(hosts, self.host, self.unit)}. "
                                        "Mend it and run this step again.")
         return told(last)
-
-    def _log(self, hosts):
-        return hosts.run(self.host, ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "6", "-u", self.unit], sudo=True,
-                         check=False).text.strip()
 
 
 def told(last: dict) -> str:

@@ -10,8 +10,6 @@ from cutover import changes, errors
 from cutover.changes import carrying, conversion
 from cutover.hosts import facts, imap
 
-PORTS = (25, 110, 143, 993, 995)
-
 # $1 the set-aside directory, $2 run, $3 user, $4 his uid, $5 his gid: what c-client writes as the user goes there
 _PLACE = r"""
 umask 066
@@ -61,6 +59,15 @@ def said(counts: dict) -> str:
     return ", ".join(f"{number} {what}" for what, number in counts.items()) or "nothing"
 
 
+def total(listed) -> dict:
+    """The sums of several users' counts."""
+    sums = {}
+    for counts in listed:
+        for what, number in counts.items():
+            sums[what] = sums.get(what, 0) + number
+    return sums
+
+
 def _told(note):
     """A user's note in a line; nothing when there is nothing to tell."""
     if not note["done"] and not note["left"]:
@@ -104,7 +111,7 @@ class CarryBack(changes.Change):
         self._closed(hosts)
         states = _states(hosts, self.users, self.run)
         before = notes(hosts, self.run)
-        listed, problems, totals = _waiting(self.users, before, states), {}, {}
+        listed, problems, done = _waiting(self.users, before, states), {}, []
         told = [_told(before[user]) for user, state in states.items() if before.get(user, {}).get("tree") == state["tree"]]
         with concurrent.futures.ThreadPoolExecutor(hosts.site.verify.parallel) as pool:
             futures = {pool.submit(self._user, hosts, entry, states[entry["user"]], report): entry["user"] for entry in listed}
@@ -120,8 +127,7 @@ class CarryBack(changes.Change):
                     report({"event": "error", "user": user, "what": str(error)})
                     continue
                 report({"event": "log", "text": f"{user} carried back: {said(note['done'])}", **note})
-                for what, number in note["done"].items():
-                    totals[what] = totals.get(what, 0) + number
+                done.append(note["done"])
                 told.append(_told(note))
         if problems:
             failed = changes.ChangeFailed(
@@ -131,11 +137,11 @@ class CarryBack(changes.Change):
                 "what is missing.")
             failed.outcome_unknown = any(isinstance(error, imap.SessionLost) for error in problems.values())
             raise failed
-        return "\n".join([f"{len(listed)} users: {said(totals)}", *sorted(filter(None, told))])
+        return "\n".join([f"{len(listed)} users: {said(total(done))}", *sorted(filter(None, told))])
 
     def _closed(self, hosts):
         for name in hosts.site.mail_hosts:
-            at = [port for port, is_open in facts.ports(hosts, name, PORTS).items() if is_open]
+            at = [port for port, is_open in facts.ports(hosts, name, facts.MAIL_PORTS).items() if is_open]
             if at:
                 raise changes.ChangeFailed(f"{name} still answers on port {', '.join(at)}: mail would move while both sides are "
                                            "compared. Stop that service and run this step again.")

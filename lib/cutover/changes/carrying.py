@@ -98,12 +98,8 @@ def known(site, state: dict) -> list:
     """A user's folders as the store's `state` tells them. → [Known]"""
     found = []
     for folder in state["folders"]:
-        old, new = folder["old"], folder["name"].replace(".", "/")
-        if old:
-            old = mailboxes.name(site.old_store.imap_prefix + old)
-        elif not new:
-            old = "INBOX"
-        found.append(Known(folder["name"], old or None, mailboxes.name(new) if new else "INBOX", folder["uidvalidity"],
+        old, new = mailboxes.folder_names(site, folder)
+        found.append(Known(folder["name"], old, new, folder["uidvalidity"],
                            folder["uidnext"] - folder["spool"] - folder["appended"] if old else 0,
                            frozenset(word.lower() for word in folder["lost_keywords"])))
     return found

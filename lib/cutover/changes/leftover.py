@@ -56,7 +56,7 @@ def _user(hosts, plan, entry, state):
     row = {"old": 0, "same": 0, "moved": 0, "removed": 0, "twice": 0, "delivered": 0, "only": 0, "first": [], "notes": []}
     if not state["published"]:
         raise errors.CutoverError("no tree of this run is published for this user")
-    known = {_old_name(site, folder): folder for folder in state["folders"]}
+    known = {mailboxes.folder_names(site, folder)[0]: folder for folder in state["folders"]}
     with mailboxes.old_session(hosts, user) as old, mailboxes.new_session(hosts, user) as new:
         here = {name: new.read(name, "metadata") for name in sorted(
             {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"})}
@@ -76,7 +76,7 @@ def _user(hosts, plan, entry, state):
             row["old"] += len(there.messages)
             if name == "INBOX" and spool and _shape(spool) == _shape(there):
                 spool, position = None, {each.uid: at for at, each in enumerate(there.messages)}
-            _by_uid(name, there, folder, here, alone, row, gone, came)
+            _by_uid(site, name, there, folder, here, alone, row, gone, came)
         if spool:
             row["old"] += len(spool.messages)
             position = {each.uid: at for at, each in enumerate(spool.messages)}
@@ -93,13 +93,6 @@ def _user(hosts, plan, entry, state):
         return row, _by_digest(old, new, came, alone, position, spooled, row)
 
 
-def _old_name(site, folder):
-    """A converted folder's name on the old host, None for one that only the new side had."""
-    if folder["old"]:
-        return mailboxes.name(site.old_store.imap_prefix + folder["old"])
-    return None if folder["name"] else "INBOX"
-
-
 def _read(session, name):
     try:
         return session.read(name, "metadata")
@@ -111,9 +104,9 @@ def _shape(folder):
     return sorted((each.size, each.internaldate) for each in folder.messages)
 
 
-def _by_uid(name, there, folder, here, alone, row, gone, came):
+def _by_uid(site, name, there, folder, here, alone, row, gone, came):
     """Messages that are still there under their UIDs; the others go to `gone` (below the conversion's UIDNEXT) or `came`."""
-    new_name = mailboxes.name(folder["name"].replace(".", "/")) or "INBOX" if folder else None
+    new_name = mailboxes.folder_names(site, folder)[1] if folder else None
     limit = folder["uidnext"] - folder["spool"] - folder["appended"] if folder else 0
     now = here.get(new_name)
     same = {} if now is None or now.uidvalidity != folder["uidvalidity"] else {each.uid: each for each in now.messages}

@@ -8,9 +8,8 @@ from cutover import changes
 from cutover.changes.dns import DnsUpdate
 from cutover.changes.service import ServiceAction
 from cutover.changes.userdb import UserdbEdit
-from cutover.hosts import ssh
+from cutover.hosts import facts, ssh
 
-PORTS = (25, 110, 143, 993, 995)
 SILENT = 5      # seconds in which nothing may answer
 
 
@@ -103,5 +102,5 @@ class PowerOff(changes.Change):
 
 def answers(hosts, name: str) -> list:
     """The ports on which a host answers, as text, of those that matter here; ssh among them."""
-    asked = hosts.each([hosts.site.hosts[name].ssh_port, *PORTS], lambda port: hosts.port_open(name, port))
+    asked = hosts.each([hosts.site.hosts[name].ssh_port, *facts.MAIL_PORTS], lambda port: hosts.port_open(name, port))
     return [str(port) for port, is_open in asked.items() if is_open]

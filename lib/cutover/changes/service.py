@@ -66,9 +66,7 @@ class ServiceAction(changes.Change):
             time.sleep(0.3)
 
     def _last_words(self, hosts):
-        """The end of the service's own log, where systemd keeps one."""
-        argv = ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "6", "-u", self.name]
-        said = hosts.run(self.host, argv, sudo=True, check=False).text.strip()
+        said = facts.log_end(hosts, self.host, self.name)
         return f". Its log ends: {said}" if said else f". `journalctl -u {self.name}` there may say why"
 
     def inverse(self):

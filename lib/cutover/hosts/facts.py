@@ -7,6 +7,7 @@ from cutover import errors
 from cutover.hosts import services, userdb
 
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}\$?")
+MAIL_PORTS = (25, 110, 143, 993, 995)      # SMTP, POP3, IMAP, and the last two by TLS
 HOME = re.compile(r"/[^\x00-\x1f\x7f:]*")
 
 
@@ -22,6 +23,12 @@ def service(hosts, name: str, wanted: dict) -> dict:
     result = hosts.run(name, services.status_argv(wanted), sudo=True, check=False)
     state = services.parse_status(wanted, result)
     return {"running": state.running, "starts_at_boot": state.starts_at_boot, "detail": state.detail}
+
+
+def log_end(hosts, name: str, unit: str) -> str:
+    """The last lines of a unit's own log, where systemd keeps one; empty where there is none."""
+    argv = ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "6", "-u", unit]
+    return hosts.run(name, argv, sudo=True, check=False).text.strip()
 
 
 def processes(hosts, name: str, commands) -> list:

@@ -22,11 +22,19 @@ def name(text: str) -> str:
     return imap.decode_name(os.fsencode(text))
 
 
+def folder_names(site, folder: dict) -> tuple:
+    """(old, new) names, as IMAP says them, of a folder of the store's `state`; old is None where only the new side has it."""
+    old, new = folder["old"], folder["name"].replace(".", "/")
+    if old:
+        return name(site.old_store.imap_prefix + old), name(new) if new else "INBOX"
+    return (None, name(new)) if new else ("INBOX", "INBOX")
+
+
 @contextlib.contextmanager
 def old_session(hosts, user: str):
     """c-client as the user, on the old host. → imap.Session"""
     site = hosts.site
-    with _session(hosts.ssh(site.roles.old).open([site.old_store.imapd], as_user=user)) as session:
+    with preauth(hosts.ssh(site.roles.old).open([site.old_store.imapd], as_user=user)) as session:
         yield session
 
 
@@ -36,12 +44,13 @@ def new_session(hosts, user: str):
 
     Run as the user and without -u: with it doveadm asks Dovecot's auth service, which is stopped like the rest.
     """
-    with _session(hosts.ssh(hosts.site.roles.new).open(["doveadm", "exec", "imap"], as_user=user)) as session:
+    with preauth(hosts.ssh(hosts.site.roles.new).open(["doveadm", "exec", "imap"], as_user=user)) as session:
         yield session
 
 
 @contextlib.contextmanager
-def _session(stream):
+def preauth(stream):
+    """The IMAP session that a command opened on a host begins by itself; it ends with the command. → imap.Session"""
     try:
         session = imap.preauth(stream, timeout=300)
         yield session

@@ -37,13 +37,8 @@ def session(hosts, user: dict):
     maildir = site.new_store.maildir.format(user=user["user"], home=user["home"])
     argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SCRIPT, "staged",
             f"{site.new_store.work}/staging/{user['user']}", maildir, str(user["uid"]), str(user["gid"])]
-    stream = hosts.ssh(site.roles.new).open(argv, sudo=True)
-    try:
-        opened = imap.preauth(stream, timeout=300)
+    with mailboxes.preauth(hosts.ssh(site.roles.new).open(argv, sudo=True)) as opened:
         yield opened
-        opened.logout()
-    finally:
-        stream.close()
 
 
 def order(seed: str, names) -> list:

@@ -26,6 +26,7 @@ import dataclasses
 import re
 import statistics
 
+from cutover import runbook
 from cutover.run import journal, outage, story
 
 FLOOR = (0.2, 0.5)      # part, and seconds
@@ -74,7 +75,7 @@ class Span:
 
 def predicted(events) -> dict | None:
     """The last prediction of a run, an event with what outage_of() gave; None before there was one."""
-    return next((event for event in reversed(events) if event["event"] == "predicted"), None)
+    return runbook.latest(events, "predicted")
 
 
 def span(figures: dict) -> Span:
@@ -287,8 +288,7 @@ def _verify(facts, passes, fallback, site):
 
 def _queue(run, events, passes, window, earlier, work):
     """restore-sendmail with the mail that was held meanwhile."""
-    facts = story.facts(run, events, "preflight")
-    counted = (((facts or {}).get("survey") or {}).get("value") or {}).get("totals", {}).get("messages")
+    counted = story.surveyed(run, events).get("messages")
     probed = [story.at(event) for event in events if event["event"] == "probed" and event.get("step") == "preflight"]
     if not passes or counted is None or not probed:
         return work

@@ -142,7 +142,7 @@ def stopped(events, kind: str) -> tuple:
 def gate(events) -> tuple:
     """(time, [Check]) of the last go or no-go: that of stop-imap, or before there was one what preflight found; none: 0.0, []."""
     for kind, step in (("gated", "stop-imap"), ("verified", "preflight")):
-        last = next((event for event in reversed(events) if event["event"] == kind and event["step"] == step), None)
+        last = runbook.latest(events, kind, step=step)
         if last is not None:
             return at(last), [steps.Check(**check) for check in last["checks"]]
     return 0.0, []
@@ -231,8 +231,13 @@ def users(run, events) -> list:
 def sizes(run, events) -> list:
     """How many messages of the old store are of each class of size, as preflight counted: class n holds those from 2^(n-1)
     bytes to below 2^n. Empty before it was read."""
+    return surveyed(run, events).get("sizes", [])
+
+
+def surveyed(run, events) -> dict:
+    """The totals of the old store as preflight counted it; empty before it was read."""
     found = facts(run, events, "preflight") or {}
-    return ((found.get("survey") or {}).get("value") or {}).get("totals", {}).get("sizes", [])
+    return ((found.get("survey") or {}).get("value") or {}).get("totals", {})
 
 
 def transcribed(run, step: str) -> transcript.Transcript:

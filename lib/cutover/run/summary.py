@@ -45,7 +45,7 @@ def verified(events) -> str:
 
 def notes(events) -> list:
     """What the last plan of the rollback told whoever approves it: `[(title, text)]`."""
-    last = next((event for event in reversed(events) if event["event"] == "planned" and event["step"] == "rollback"), {})
+    last = runbook.latest(events, "planned", step="rollback") or {}
     return [(note["title"], note["text"]) for note in last.get("notes", [])]
 
 

@@ -200,10 +200,7 @@ def _carried_checks(carried):
         return [steps.Check(question, "nothing to carry", carried["why"], True)]
     missing = [user for user, tree in sorted(trees.items()) if tree and told.get(user, {}).get("tree") != tree]
     done = [note for user, note in sorted(told.items()) if note["tree"] == trees.get(user)]
-    sums = {}
-    for note in done:
-        for what, number in note["done"].items():
-            sums[what] = sums.get(what, 0) + number
+    sums = carry.total(note["done"] for note in done)
     return [
         steps.Check(question, f"{len(trees)} users", f"{len(done)} users: {carry.said(sums)}"
                     + (f"; not {', '.join(missing[:10])}" if missing else ""), not missing, "roll back again"),

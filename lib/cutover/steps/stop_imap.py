@@ -3,7 +3,7 @@
 Before it does, go or no-go: what was predicted against what was announced, and whatever would make the outage longer than that.
 """
 
-from cutover import changes, steps
+from cutover import changes, runbook, steps
 from cutover.changes.service import EndSessions, ServiceAction
 from cutover.hosts import facts
 from cutover.steps import dns_rename, preflight, presync
@@ -40,9 +40,8 @@ def begun(events):
 def read_go(hosts, site):
     """`{"prediction", "presync": from the journal, "space", "clock", "servers", "queue": {host: …}}`; what is read from hosts is
     `{"value": …}` or `{"error": text}`."""
-    told = next((event for event in reversed(hosts.history) if event["event"] == "predicted"), None)
-    staged = next((event for event in reversed(hosts.history)
-                   if event["event"] in ("verified", "step-failed") and event["step"] == presync.ID), None)
+    told = runbook.latest(hosts.history, "predicted")
+    staged = runbook.latest(hosts.history, "verified", "step-failed", step=presync.ID)
     attempt = steps.attempt
     return {
         "prediction": told and {key: told[key] for key in ("time", "reading", "delivery", "staged")},

@@ -8,7 +8,7 @@ messages is read that the seed, the run's name, decides; and none begins after t
 import concurrent.futures
 import time
 
-from cutover import changes, steps
+from cutover import changes, runbook, steps
 from cutover.hosts import mailboxes
 from cutover.steps import convert
 
@@ -52,7 +52,7 @@ def probe(hosts, site):
 def share(site, events):
     """The part of all messages whose contents fit into the time allowed, by what presync measured; all where it measured
     nothing."""
-    told = next((event for event in reversed(events) if event["event"] == "predicted"), None)
+    told = runbook.latest(events, "predicted")
     seconds = told and told.get("contents")
     return min(1.0, site.verify.content_minutes * 60 / seconds) if seconds else 1.0
 
@@ -63,13 +63,9 @@ def folders(site, state):
     number of messages read from a damaged file, None for a whole one."""
     found = []
     for folder in state["folders"]:
-        old, new = folder["old"], folder["name"].replace(".", "/")
-        if old:
-            old = mailboxes.name(site.old_store.imap_prefix + old)
-        elif not new:
-            old = "INBOX"
-        found.append({"old": old, "new": mailboxes.name(new) if new else "INBOX",
-                      "added": folder["spool"] + folder["appended"], "lost_keywords": folder["lost_keywords"],
+        old, new = mailboxes.folder_names(site, folder)
+        found.append({"old": old, "new": new, "added": folder["spool"] + folder["appended"],
+                      "lost_keywords": folder["lost_keywords"],
                       "salvaged": folder["messages"] if folder["damage"] else None})
     return found
 

@@ -151,13 +151,17 @@ def count(number: int, noun: str) -> str:
 
 def checks(listed, caption=""):
     """Questions with expected beside actual; what to do stands where it is needed."""
-    rows = [[check.mark, check.question, check.expected, check.actual,
-             check.todo if check.mark != "ok" else ""] for check in listed]
     failed = sum(not check.passed for check in listed)
     warned = sum(check.passed and check.warning for check in listed)
     note = (f"{count(len(listed), 'check')}: {len(listed) - failed} passed" + (f" ({warned} with a warning)" if warned else "")
             + (f", {failed} FAILED" if failed else ""))
-    return Table(["", "question", "expected", "found", "what to do"], rows, caption, note)
+    return _checked(listed, caption, note)
+
+
+def _checked(listed, caption, note=""):
+    return Table(["", "question", "expected", "found", "what to do"],
+                 [[check.mark, check.question, check.expected, check.actual, check.todo if check.mark != "ok" else ""]
+                  for check in listed], caption, note)
 
 
 def gate(listed, when=""):
@@ -165,9 +169,7 @@ def gate(listed, when=""):
     bad, odd = sum(not check.passed for check in listed), sum(check.passed and check.warning for check in listed)
     word = f"NO GO: {count(bad, 'check')} failed" if bad else "GO" + (f", after a look at {count(odd, 'warning')}" if odd else "")
     listed = sorted(listed, key=lambda check: ("FAIL", "warn", "ok").index(check.mark))
-    return Table(["", "question", "expected", "found", "what to do"],
-                 [[check.mark, check.question, check.expected, check.actual, check.todo if check.mark != "ok" else ""]
-                  for check in listed], f"{word} ({count(len(listed), 'check')}{when})")
+    return _checked(listed, f"{word} ({count(len(listed), 'check')}{when})")
 
 
 def prediction(told, measured=None):
