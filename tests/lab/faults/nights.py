@@ -1,5 +1,6 @@
 """Which faults happen in which night: in the order of the steps, and one of a step."""
 
+import dataclasses
 import fnmatch
 import os
 
@@ -7,6 +8,18 @@ from catalogue import CATALOGUE, STEPS
 
 CI = ("kill-kernel-dns-rename-middle", "makemap-dies", "kill-sshd-stop-imap-middle", "kill-control-convert-middle")
 FORWARD, BACK = "forward", "back"
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """How a night ends. Each night's is a value of its own: pytest gathers what equal values are given to."""
+
+    way: str
+    night: int
+
+    @property
+    def name(self):
+        return self.way
 
 
 def chosen():
@@ -37,10 +50,11 @@ def pack(faults):
 
 
 def items(nights):
-    """`[(night, Fault | FORWARD | BACK)]`: after the faults the night goes to its end, and back when a fault is in going back."""
+    """`[(night, Fault | End)]`: after the faults the night goes to its end, and back when a fault is in going back."""
     found = []
     for number, night in nights.items():
         ahead = [fault for fault in night if fault.step != "rollback"]
         back = [fault for fault in night if fault.step == "rollback"]
-        found += [(number, each) for each in [*ahead, FORWARD, *back, *([BACK] if back else [])]]
+        found += [(number, each) for each in
+                  [*ahead, End(FORWARD, number), *back, *([End(BACK, number)] if back else [])]]
     return found

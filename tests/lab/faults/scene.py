@@ -162,7 +162,9 @@ class Scene:
     # -- mail that is under way while a fault happens
 
     def send(self):
-        """One message through each MX that takes it, written into the run's ledger once it is accepted."""
+        """One message through each MX that takes it, written into the run's ledger, if there is one, once it is accepted."""
+        if not self.night.run_dir.is_dir():
+            return
         # one user's mail waits in the spool, behind what is delivered: their UIDs would move
         parameters, users = self.night.site, sorted({*lab_hosts.USERS} - {people.LEFTOVERS})
         for mx in parameters.roles.mx:

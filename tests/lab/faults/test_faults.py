@@ -72,17 +72,17 @@ class Holder:
 
 
 def named(what):
-    return what if isinstance(what, str) else getattr(what, "name", f"night{what}")
+    return getattr(what, "name", f"night{what}")
 
 
 @pytest.mark.parametrize("scene, fault", nights.items(NIGHTS), indirect=["scene"], ids=named, scope="module")
 def test_fault(scene, fault, undisturbed):
     current = scene.get()
-    if fault in (nights.FORWARD, nights.BACK):
-        result = {"kind": "night", "way": fault, "accepted": 0, "passed": False}
-        name, current.spoilt = f"night-{current.night.run_dir.parent.name}-{fault}", True
+    if isinstance(fault, nights.End):
+        result = {"kind": "night", "way": fault.way, "accepted": 0, "passed": False}
+        name, current.spoilt = f"night-{current.night.run_dir.parent.name}-{fault.way}", True
         try:
-            (goes_to_its_end if fault == nights.FORWARD else came_back)(current, undisturbed, result)
+            (goes_to_its_end if fault.way == nights.FORWARD else came_back)(current, undisturbed, result)
             result["passed"], current.spoilt = True, False
         except BaseException as error:
             result["error"] = str(error)[:2000]
