@@ -54,6 +54,14 @@ def test_while_no_mail_came_through_the_greetings_tell(path, until):
     assert window.by == "probes refused" and (window.ended is None) == (until == 15)
 
 
+def test_where_no_mail_was_sent_when_it_began_the_greetings_tell(path):
+    lines(path, lost=range(14))         # a night whose first steps were done by hand; the first host delivers before the second
+    with path.open("a") as out:
+        out.write(json.dumps({"kind": outage.ARRIVED, "at": 18, "took": 1.0, "good": True, "said": "", "id": "m14"}) + "\n")
+    window = found(path)[outage.DELIVERY]
+    assert (window.began, window.ended) == (9, 20.1) and window.by == "probes refused"
+
+
 def test_a_message_that_is_merely_late_makes_no_window(path):
     with path.open("w") as out:
         for line in ({"kind": outage.DELIVERY, "at": 1, "good": True}, {"kind": outage.MAIL, "at": 1, "good": True, "id": "a"},

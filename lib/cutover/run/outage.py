@@ -189,9 +189,13 @@ def windows(path) -> list:
 
 def _by_mail(greeted, probes):
     """The longest time without an arrival in which the hosts did not greet: a busy host greets late and delivers all the same.
-    None while such a time lasts, or nothing arrived around it."""
+    None while such a time lasts, or when nothing arrived before it or after it, as in a night in which `run` did only some
+    steps: then nobody sent mail while it began."""
     arrived = sorted((probe["at"], probe["took"], probe["id"]) for probe in probes if probe["kind"] == ARRIVED)
     if any(window.ended is None for window in greeted):
+        return None
+    longest = max(greeted, key=lambda window: window.seconds)
+    if not arrived or arrived[0][0] > longest.began:
         return None
     gaps = [(before, after) for before, after in itertools.pairwise(arrived)
             if any(before[0] < window.ended and after[0] > window.began for window in greeted)]
