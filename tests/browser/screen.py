@@ -189,6 +189,14 @@ class Screen:
                                       data=json.dumps({"raw": json.dumps({"theme": "JupyterLab Dark"})}))
         assert answer.ok, answer.text()
 
+    def shut_down(self, server):
+        """End every kernel, as when JupyterLab was started anew."""
+        sessions = self.context.request.get(f"{server.base}/api/sessions?token={server.token}").json()
+        for session in sessions:
+            answer = self.context.request.delete(f"{server.base}/api/sessions/{session['id']}?token={server.token}")
+            assert answer.ok, answer.text()
+        return len(sessions)
+
 
 class Slowed:
     """Lets the converter of one run work only a part of the time, or not at all, so that there is something to watch."""

@@ -217,6 +217,14 @@ def test_papermill_ends_the_night_and_the_board_shows_it(page, rehearsal):
     assert (rehearsal.run_dir / "html" / "07_convert.by-hand.html").exists()
 
 
+def test_what_a_kernel_said_that_is_gone_can_still_be_read(page, rehearsal):
+    assert page.shut_down(rehearsal)
+    for notebook, name, text in (("08_verify.ipynb", "verify", "Do the sums agree?"), ("07_convert.ipynb", "plan", "published")):
+        page.open(rehearsal, notebook)
+        page.until(CELLS[name], text)
+        assert not page.tab.locator("text=Error displaying widget").count()
+
+
 def test_the_templates_stay_as_they_are(rehearsal):
     import subprocess
 

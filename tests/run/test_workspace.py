@@ -89,3 +89,18 @@ def test_templates_are_not_written_to(tmp_path, monkeypatch, name, kept):
         manager.edit_templates = True
         finished(manager.save(dict(model), "notebooks/x.ipynb"))
         assert (tmp_path / "notebooks/x.ipynb").exists()
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_notebook_opened_without_its_kernel_shows_html_in_place_of_its_widgets(tmp_path, monkeypatch, alive):
+    from cutover.ui import contents, live
+
+    async def has_kernel(self, path):
+        return alive
+
+    monkeypatch.setattr(contents.Contents, "_has_kernel", has_kernel)
+    both, widget = {live.VIEW: {"model_id": "x"}, "text/html": "<p>"}, {live.VIEW: {"model_id": "y"}}
+    cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", data) for data in (both, widget)])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "x.ipynb")
+    shown = finished(contents.Contents(root_dir=str(tmp_path)).get("x.ipynb"))["content"].cells[0].outputs
+    assert [set(output.data) for output in shown] == [set(both) if alive else {"text/html"}, set(widget)]

@@ -1,4 +1,5 @@
-"""JupyterLab's files, with the notebook templates read-only: an operator runs copies, and git shows nothing changed."""
+"""JupyterLab's files: templates are read-only, for an operator runs copies, and git shows nothing changed; and a notebook that
+is opened without its kernel shows what it last said."""
 
 import os
 
@@ -7,6 +8,7 @@ from tornado import web
 from traitlets import Bool
 
 from cutover import site
+from cutover.ui import live
 
 TEMPLATES = site.PROJECT / "notebooks"
 
@@ -31,6 +33,15 @@ class Contents(AsyncLargeFileManager):
             model["writable"] = False
         return model
 
+    async def get(self, path, content=True, **options):
+        model = await super().get(path, content=content, **options)
+        if content and model["type"] == "notebook" and not await self._has_kernel(path):
+            _without_views(model["content"])
+        return model
+
+    async def _has_kernel(self, path):
+        return any(session["path"] == path.strip("/") for session in await self.parent.session_manager.list_sessions())
+
     async def save(self, model, path=""):
         self._refuse(path)
         return await super().save(model, path)
@@ -43,3 +54,12 @@ class Contents(AsyncLargeFileManager):
         self._refuse(old_path)
         self._refuse(new_path)
         return await super().rename_file(old_path, new_path)
+
+
+def _without_views(notebook):
+    """Leave out the widgets of a kernel that is gone: "Error displaying widget" would stand where their HTML can."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "text/html" in data:
+                data.pop(live.VIEW, None)
