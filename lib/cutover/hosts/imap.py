@@ -7,20 +7,22 @@ Folder names are str, decoded from modified UTF-7 (RFC 3501 §5.1.3), without lo
 """
 
 import contextlib
+import functools
 import hashlib
 import imaplib
 import re
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timezone
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import imapclient
 from imapclient import imap_utf7
 from imapclient.imapclient import _literal
 
 from cutover.errors import TemplatedError
+from cutover.hosts import fetch
 
 BATCH_MESSAGES = 500  # messages asked for at once
 BATCH_BYTES = 8 * 1024 * 1024  # and at most so many bytes of them; a larger message is fetched in pieces of this size
@@ -130,7 +132,8 @@ class Digest:
         piece = self._held + piece
         body = piece.rstrip(b"\r")
         self._held = piece[len(body) :]
-        self._hash.update(re.sub(rb"\r+\n", b"\n", body) if b"\r\r" in body else body.replace(b"\r\n", b"\n"))
+        # split and join take half the time of replace
+        self._hash.update(re.sub(rb"\r+\n", b"\n", body) if b"\r\r" in body else b"\n".join(body.split(b"\r\n")))
         return self
 
     def hexdigest(self) -> str:
@@ -142,10 +145,16 @@ class Digest:
 _SYSTEM = {flag.lower(): flag for flag in ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "\\Recent")}
 
 
-def _flag(token) -> str:
-    """imapclient hands over a keyword made of digits as a number, and one called NIL as None."""
-    text = token.decode("utf-8", "surrogateescape") if isinstance(token, bytes) else str("NIL" if token is None else token)
+def _flag(token: bytes) -> str:
+    text = token.decode("utf-8", "surrogateescape")
     return _SYSTEM.get(text.lower(), text)
+
+
+@functools.lru_cache(4096)
+def _flags(listed: bytes) -> tuple[frozenset[str], bool]:
+    """(flags without \\Recent, whether it is there) of what stands between the parentheses."""
+    flags = frozenset(map(_flag, listed.split()))
+    return flags - {"\\Recent"}, "\\Recent" in flags
 
 
 def _plain(error: Exception) -> str:
@@ -417,52 +426,48 @@ class Session:
             yield from batch
 
     def _metadata(self, name: str, numbers: range) -> list[Message]:
+        # by number: c-client and Dovecot both then answer in UID order, none twice
         with self._during(f"reading messages {numbers[0]} to {numbers[-1]} of {name}", folder=name):
-            self.client.use_uid = False  # by number: c-client and Dovecot both then answer in UID order, none twice
-            try:
-                data = self.client.fetch(list(numbers), ["UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE"])
-            finally:
-                self.client.use_uid = True
-        return [self._message(name, data[number]) for number in sorted(data)]
+            data = fetch.fetch(self.client._imap, numbers, "UID FLAGS INTERNALDATE RFC822.SIZE")
+            return [self._message(name, number, data[number]) for number in numbers if number in data]
 
-    def _message(self, name: str, items: dict) -> Message:
-        missing = [key for key in (b"UID", b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE") if items.get(key) is None]
+    def _message(self, name: str, number: int, items: dict) -> Message:
+        date = fetch.internaldate(items.get("INTERNALDATE"))
+        missing = [key for key in ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE")
+                   if items.get(key) is None or key == "INTERNALDATE" and date is None]
         if missing:
-            reason = f"message {items.get(b'SEQ')} (UID {items.get(b'UID')}) has no usable {missing[0].decode()}"
+            reason = f"message {number} (UID {_said([items.get('UID')]) or None}) has no usable {missing[0]}"
             raise FolderUnreadable(server=self.server, folder=name, reason=reason)
-        flags = frozenset(map(_flag, items[b"FLAGS"]))
-        date = items[b"INTERNALDATE"]
-        date = date.replace(tzinfo=timezone(date.utcoffset()) if date.tzinfo else UTC)
-        return Message(items[b"UID"], flags - {"\\Recent"}, "\\Recent" in flags, date, items[b"RFC822.SIZE"])
+        flags, recent = _flags(items["FLAGS"])
+        return Message(int(items["UID"]), flags, recent, date, int(items["RFC822.SIZE"]))
 
     def _digested(self, name: str, messages: list[Message]) -> Iterator[Message]:
         for batch in _batches(messages):
             digests = {batch[0].uid: self._digest_large(name, batch[0])} if batch[0].size > BATCH_BYTES else {}
             if not digests:
-                bodies = self._bodies(name, [message.uid for message in batch], "BODY.PEEK[]", b"BODY[]")
+                bodies = self._bodies(name, [message.uid for message in batch], "BODY.PEEK[]", "BODY[]")
                 digests = {uid: Digest().update(body).hexdigest() for uid, body in bodies.items()}
             for message in batch:
-                fields = {**message.__dict__, "digest": digests[message.uid]}
-                yield Message(**fields)
+                yield replace(message, digest=digests[message.uid])
 
     def _digest_large(self, name: str, message: Message) -> str:
         digest, at = Digest(), 0
         while True:
-            ask, key = f"BODY.PEEK[]<{at}.{BATCH_BYTES}>", f"BODY[]<{at}>".encode()
+            ask, key = f"BODY.PEEK[]<{at}.{BATCH_BYTES}>", f"BODY[]<{at}>"
             piece = self._bodies(name, [message.uid], ask, key)[message.uid]
             digest.update(piece)
             at += len(piece)
             if len(piece) < BATCH_BYTES or at >= message.size:
                 return digest.hexdigest()
 
-    def _bodies(self, name: str, uids: list[int], ask: str, key: bytes) -> dict[int, bytes]:
+    def _bodies(self, name: str, uids: list[int], ask: str, key: str) -> dict[int, bytes]:
         with self._during(f"reading {name} UID {uids[0]} to {uids[-1]}", folder=name):
-            data = self.client.fetch(uids, [ask])
-        bodies = {uid: data[uid].get(key) for uid in uids if uid in data}
-        if lost := [uid for uid in uids if bodies.get(uid) is None]:
+            data = fetch.fetch(self.client._imap, uids, f"UID {ask}", uid=True)
+        bodies = {int(items["UID"]): items[key] for items in data.values() if items.get("UID") and items.get(key) is not None}
+        if lost := [uid for uid in uids if uid not in bodies]:
             reason = self._words(f"no content for UID {lost[0]} ({len(lost)} in all)")
             raise FolderUnreadable(server=self.server, folder=name, reason=reason)
-        return {uid: body if isinstance(body, bytes) else str(body).encode() for uid, body in bodies.items()}
+        return bodies
 
     # -- for test mail
 
@@ -483,7 +488,7 @@ class Session:
         uids, found = self.all(name), {}
         for start in range(0, len(uids), 500):
             part = uids[start : start + 500]
-            ask, key = f"BODY.PEEK[HEADER.FIELDS ({header.upper()})]", f"BODY[HEADER.FIELDS ({header.upper()})]".encode()
+            ask, key = f"BODY.PEEK[HEADER.FIELDS ({header.upper()})]", f"BODY[HEADER.FIELDS ({header.upper()})]"
             for uid, raw in self._bodies(name, part, ask, key).items():
                 found[uid] = raw.decode("utf-8", "backslashreplace").partition(":")[2].strip()
         return found
@@ -491,13 +496,13 @@ class Session:
     def fetch(self, name: str, uid: int) -> bytes:
         """The bytes of one message as sent, without marking it seen."""
         self._examine(name)
-        return self._bodies(name, [uid], "BODY.PEEK[]", b"BODY[]")[uid]
+        return self._bodies(name, [uid], "BODY.PEEK[]", "BODY[]")[uid]
 
     def texts(self, name: str, messages: list[Message]) -> Iterator[tuple[Message, bytes]]:
         """(message, its bytes as sent) for each of some messages of one folder, in batches; the folder is read as it is now."""
         self._examine(name)
         for batch in _batches(messages):
-            bodies = self._bodies(name, [message.uid for message in batch], "BODY.PEEK[]", b"BODY[]")
+            bodies = self._bodies(name, [message.uid for message in batch], "BODY.PEEK[]", "BODY[]")
             for message in batch:
                 yield message, bodies.pop(message.uid)
 
