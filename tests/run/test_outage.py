@@ -42,7 +42,7 @@ def test_greetings_tell_the_window_where_no_mail_is_sent(path):
 def test_mail_tells_the_delivery_window_never_too_short(path):
     lines(path)
     window = found(path)[outage.DELIVERY]
-    assert (window.began, window.ended) == (8, 22.0), "from the last arrival before, to the end of the second of the first after"
+    assert (window.began, window.ended) == (9, 22.0), "from the last greeting before, to the end of the second of the first after"
     assert window.probes == 12 and "12 probe messages waited" in str(window)
     assert found(path)[outage.READING].ended == 20.1
 
@@ -76,4 +76,4 @@ def test_a_busy_host_that_greets_late_prolongs_nothing(path):
     path.write_text("".join(json.dumps({**line, "good": line["good"] and not (
         line["kind"] == outage.DELIVERY and 40 < line["at"] < 70)}) + "\n" for line in text))
     window = found(path)[outage.DELIVERY]
-    assert (window.began, window.ended, window.probes) == (8, 22.0, 12)
+    assert (window.began, window.ended, window.probes) == (9, 22.0, 12)

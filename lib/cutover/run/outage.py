@@ -10,7 +10,7 @@ arrived    that message as its reader sees it by the alias: `at` is the second o
            clock). It is looked for as long as reading is refused, and removed once it was seen.
 
 A window begins with the last probe that succeeded before the service was gone and ends with the first that succeeded after, so
-it is never told too short. The delivery window is that of real mail once mail came through after it; while it lasts, and at a
+it is never told too short. The delivery window ends with real mail once mail came through after it; while it lasts, and at a
 site without `outage.probe`, it is that of the greetings.
 """
 
@@ -191,7 +191,7 @@ def _by_mail(greeted, probes):
     """The longest time without an arrival in which the hosts did not greet: a busy host greets late and delivers all the same.
     None while such a time lasts, or when nothing arrived before it or after it, as in a night in which `run` did only some
     steps: then nobody sent mail while it began."""
-    arrived = sorted((probe["at"], probe["took"], probe["id"]) for probe in probes if probe["kind"] == ARRIVED)
+    arrived = sorted((probe["at"], probe["took"]) for probe in probes if probe["kind"] == ARRIVED)
     if any(window.ended is None for window in greeted):
         return None
     longest = max(greeted, key=lambda window: window.seconds)
@@ -202,7 +202,8 @@ def _by_mail(greeted, probes):
     if not gaps:
         return None
     before, after = max(gaps, key=lambda gap: gap[1][0] - gap[0][0])
-    began, ended = before[0], after[0] + after[1]
-    ids = {each[2] for each in arrived if each >= after}
-    held = sum(probe["kind"] == MAIL and probe.get("id") in ids and probe["at"] < after[0] for probe in probes)
+    # until both hosts greeted for the last time they took mail, whether a message was on its way just then or not
+    refused = min(window.began for window in greeted if before[0] < window.ended and after[0] > window.began)
+    began, ended = max(before[0], refused), after[0] + after[1]
+    held = sum(probe["kind"] == MAIL and probe["good"] and began <= probe["at"] < after[0] for probe in probes)
     return Window(DELIVERY, began, ended, held, "probe messages waited")
