@@ -192,6 +192,7 @@ def test_verify_passes_and_its_table_can_be_narrowed(page, rehearsal):
     page.until(CELLS["verify"], "1 shown")
     assert "Is alice's mail the same" in page.said(CELLS["verify"])
     assert passed(rehearsal, "verify")
+    page.save()
 
 
 def test_papermill_ends_the_night_and_the_board_shows_it(page, rehearsal):

@@ -70,6 +70,7 @@ class Watch:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._waiting = set()       # ids of messages that were taken and have not been seen
+        self._before = _unseen(self.path)       # the same, of commands before this one
         self._numbers = itertools.count(int(time.time()))
         loops = [(READING, EVERY, self._read), (DELIVERY, EVERY, self._greet)]
         if hosts.site.outage.probe:
@@ -136,7 +137,8 @@ class Watch:
         return f"{mx}: {answer}"
 
     def _look(self):
-        """Look for messages that have arrived, note when each was delivered, and remove them; at the end, wait for the last."""
+        """Look for messages that have arrived, note when each was delivered, and remove them; at the end, wait for the last,
+        if they can be looked for: while nobody can read they are left to the next command."""
         last = None
         while last is None or (self._waiting and time.monotonic() < last):
             self._stop.wait(LOOK_EVERY)
@@ -144,8 +146,11 @@ class Watch:
                 last = time.monotonic() + LAST
             if last is not None:
                 time.sleep(EVERY)
-            with contextlib.suppress(errors.CutoverError, OSError):
+            try:
                 self._collect()
+            except (errors.CutoverError, OSError):
+                if last is not None:
+                    return
 
     def _collect(self):
         _, session = self._login(self.hosts.site.outage.probe.user)
@@ -154,8 +159,9 @@ class Watch:
             dates = {each.uid: each.internaldate for each in session.read("INBOX", "metadata").messages} if tokens else {}
             seen = [uid for uid, token in tokens.items() if token and uid in dates]
             for uid in seen:
-                if tokens[uid] in self._waiting:        # a message that lies on both servers is met twice
+                if tokens[uid] in self._waiting | self._before:     # a message that lies on both servers is met twice
                     self._waiting.discard(tokens[uid])
+                    self._before.discard(tokens[uid])
                     # the date tells the second only: it arrived within it
                     self._note(kind=ARRIVED, at=dates[uid].timestamp(), took=1.0, good=True, id=tokens[uid], said="")
             session.delete("INBOX", seen)
@@ -164,10 +170,21 @@ class Watch:
                 session.logout()
 
 
+def _lines(path) -> list:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _unseen(path) -> set:
+    """The ids of messages that were taken and not seen yet."""
+    probes = _lines(path)
+    return ({probe.get("id") for probe in probes if probe["kind"] == MAIL and probe["good"]}
+            - {probe.get("id") for probe in probes if probe["kind"] == ARRIVED})
+
+
 def windows(path) -> list:
     """The windows in an outage.jsonl: `[Window]`, the longest of each kind; without a failed probe, none of that kind."""
     found = []
-    probes = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    probes = _lines(path)
     for kind in (READING, DELIVERY):
         last_good, current, all_of = None, None, []
         for probe in (each for each in probes if each["kind"] == kind):
