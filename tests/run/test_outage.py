@@ -54,6 +54,12 @@ def test_while_no_mail_came_through_the_greetings_tell(path, until):
     assert window.by == "probes refused" and (window.ended is None) == (until == 15)
 
 
+def test_a_torn_line_spoils_nothing(path):
+    lines(path, mail=False)
+    path.write_text(path.read_text() + '{"kind": "deliv\n')
+    assert found(path)[outage.DELIVERY].ended == 20.1
+
+
 def test_where_no_mail_was_sent_when_it_began_the_greetings_tell(path):
     lines(path, lost=range(14))         # a night whose first steps were done by hand; the first host delivers before the second
     with path.open("a") as out:

@@ -171,7 +171,11 @@ class Watch:
 
 
 def _lines(path) -> list:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):       # torn by a disk that was full
+            found.append(json.loads(line))
+    return found
 
 
 def _unseen(path) -> set:
