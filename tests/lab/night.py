@@ -201,7 +201,8 @@ def on_host(name):
 def converters():
     """The converter's processes on this lab's mailboxvm."""
     there = on_host("mailboxvm")
-    return processes(lambda pid, line: b"/store/__main__.py" in line and there(pid))
+    # not `sync`, which is given each of the program's files when they are put there
+    return processes(lambda pid, line: b"/store/__main__.py" in line and b"python" in line.split(b"\0")[0] and there(pid))
 
 
 def descendants(top):
