@@ -211,7 +211,15 @@ def read_user(hosts, user: str, folders: list, level: str, contents: Contents) -
         for new_name in sorted(only_new):
             count = new.status(new_name, ["MESSAGES"])["MESSAGES"]
             rows.append({**_row(user, None, new_name), "new": count, "extra": count})
+        _subscriptions(set(old.subscribed()), set(new.subscribed()), rows)
     return rows
+
+
+def _subscriptions(old, new, rows):
+    """What a user has subscribed to on the old side must be so on the new: many a client shows nothing else."""
+    for row in rows:
+        if row["old_name"] in old and row["new_name"] and row["new_name"] not in new:
+            _wrong(row, "the subscription to it is missing")
 
 
 def _row(user, old_name, new_name):

@@ -422,6 +422,15 @@ def message_whole(scene):
     scene.sh("mailboxvm", "cp -p /run/whole \"$(cat /run/altered)\"")
 
 
+def lose_subscription(scene):
+    scene.sh("mailboxvm", "cp -p /var/imap/teresa/subscriptions /run/subscribed; sed -i /sent-mail/d /var/imap/teresa/subscriptions")
+    return "a subscription of teresa vanishes"
+
+
+def subscription_back(scene):
+    scene.sh("mailboxvm", "cp -p /run/subscribed /var/imap/teresa/subscriptions")
+
+
 def lease_held(scene):
     """Somebody takes the lease, and breaks it first where the night's command holds it."""
     holder = {"owner": "anna", "host": "elsewhere", "boot": "x", "pid": 1, "started": 1, "since": "2026-01-01T00:00:00+00:00",
@@ -499,6 +508,8 @@ CONVERSION = [
           says="another operator is at work: anna|the lease was lost", ends="either"),
     Fault("message-lost", "verify", "before", lose_message, message_back, says=r"Is teresa's mail the same on both sides"),
     Fault("message-altered", "verify", "before", alter_message, message_whole, says=r"Is teresa's mail the same on both sides"),
+    Fault("subscription-lost", "verify", "before", lose_subscription, subscription_back,
+          says=r"Is teresa's mail the same on both sides.*sent-mail: the subscription to it is missing"),
     Fault("parameters-changed", "verify", "before", parameters_changed, ends="rides"),
     Fault("parameters-spoilt", "restore-sendmail", "before", parameters_spoilt, parameters_mended,
           says="alais: unknown key"),
