@@ -423,7 +423,7 @@ def message_whole(scene):
 
 
 def lose_subscription(scene):
-    scene.sh("mailboxvm", "cp -p /var/imap/teresa/subscriptions /run/subscribed; sed -i /sent-mail/d /var/imap/teresa/subscriptions")
+    scene.sh("mailboxvm", "cd /var/imap/teresa && cp -p subscriptions /run/subscribed && sed -i /sent-mail/d subscriptions")
     return "a subscription of teresa vanishes"
 
 
