@@ -106,7 +106,7 @@ class SendTestMail(changes.Change):
                  "", "This message tests the mail service after its move. It may be deleted.", ""]
         hosts.prove()
         answer = smtp.send(hosts.site.address(self.host), self.port, self.sender, [self.recipient],
-                           "\r\n".join(lines).encode(), timeout=30)
+                           "\r\n".join(lines).encode(), timeout=30, name=self.host)
         deadline = time.monotonic() + hosts.site.production_test.wait
         while True:
             settled = self.settled(hosts)

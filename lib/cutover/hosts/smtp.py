@@ -62,9 +62,13 @@ def queue_id(reply: str) -> str:
     return reply
 
 
-def greeting(host_address: str, port: int, timeout: float) -> str:
-    """A mail server's greeting, when it says that it takes mail; NoSmtp otherwise."""
-    server = f"{host_address}:{port}"
+def _called(name: str, address: str, port: int) -> str:
+    return f"{name} ({address}:{port})" if name else f"{address}:{port}"
+
+
+def greeting(host_address: str, port: int, timeout: float, name: str = "") -> str:
+    """A mail server's greeting, when it says that it takes mail; NoSmtp otherwise. `name`: the host's, for errors."""
+    server = _called(name, host_address, port)
     link = smtplib.SMTP(timeout=timeout, local_hostname="localhost")
     try:
         code, text = link.connect(host_address, port)
@@ -86,13 +90,15 @@ def send(
     timeout: float,
     ca_file=None,
     server_hostname: str | None = None,
+    name: str = "",
 ) -> str:
     """Send `message` (its line ends become CRLF) and return the server's queue id.
 
     `timeout`: seconds for each answer; a server may let a client wait before it greets it. With
     `server_hostname` STARTTLS is required and the certificate checked. All recipients are accepted or none is sent to.
+    `name`: the host's, for errors.
     """
-    server, listed = f"{host_address}:{port}", ", ".join(recipients)
+    server, listed = _called(name, host_address, port), ", ".join(recipients)
     link = smtplib.SMTP(timeout=timeout, local_hostname="localhost")
     try:
         try:

@@ -120,7 +120,7 @@ class Watch:
         """Whether every mail host says that it takes mail: the MX hold what either of them refuses."""
         site = self.hosts.site
         self.hosts.prove()
-        return ", ".join(smtp.greeting(site.address(name), 25, PATIENCE)[:60] for name in site.mail_hosts)
+        return ", ".join(smtp.greeting(site.address(name), 25, PATIENCE, name)[:60] for name in site.mail_hosts)
 
     def _send(self, more):
         site, number = self.hosts.site, next(self._numbers)
@@ -132,7 +132,7 @@ class Watch:
                  f"Message-ID: <{token}@cutover.invalid>", f"{HEADER}: {token}", "",
                  "This message measures the mail service during its move. It may be deleted.", ""]
         answer = smtp.send(site.address(mx), site.production_test.smtp_port, site.production_test.sender, [recipient],
-                           "\r\n".join(lines).encode(), PATIENCE)
+                           "\r\n".join(lines).encode(), PATIENCE, name=mx)
         self._waiting.add(token)
         return f"{mx}: {answer}"
 
