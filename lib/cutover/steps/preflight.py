@@ -2,7 +2,7 @@
 
 from cutover import changes, steps
 from cutover.changes import conversion
-from cutover.hosts import dns, facts, live, tls, userdb
+from cutover.hosts import dns, facts, live, machine, tls, userdb
 from cutover.steps import attempt, dns_rename, equal
 
 ID = "preflight"
@@ -39,6 +39,7 @@ def probe(hosts, site):
     found["python"] = on(new, _python, new)
     found["imapd"] = on(old, _imapd, old)
     found["space"] = on(new, space, new, site.new_store.work)
+    found["machine"] = on(new, machine.read, new, site.new_store.work)
     found["survey"] = on(new, _survey, site, found["users"][new])
     found["mx"] = {name: {"userdb": on(name, _userdb, name, site.userdb.source),
                           "queue": on(name, facts.waiting, name)} for name in site.roles.mx}
@@ -114,7 +115,7 @@ def _userdb(hosts, name, path):
 
 def verify(found, site):
     return [*_reach(found), *_zone(found, site), *_people(found, site), *_mail_names(found, site), *_new_server(found, site),
-            *_test_users(found), *_old_mail(found, site), *_mx(found, site), *clocks(found, site)]
+            *_test_users(found), *_old_mail(found, site), *_machine(found, site), *_mx(found, site), *clocks(found, site)]
 
 
 def _failed(question, expected, result, todo):
@@ -270,6 +271,58 @@ def _old_mail(found, site):
         yield steps.Check(f"Are there enough free {what} on {site.roles.new}?", f"at least {wanted}",
                           "no limit" if have is None else str(have), have is None or have >= wanted,
                           f"free or add {what} on the file system of {site.new_store.work}")
+
+
+def _machine(found, site):
+    """What the new server is built on. Advice, with its reason: nothing here keeps the night from beginning."""
+    new, question = site.roles.new, f"What is {site.roles.new} built on?"
+    if "error" in found["machine"]:
+        yield steps.Check(question, "known", found["machine"]["error"], True, "look at it by hand", warning=True)
+        return
+    built = found["machine"]["value"]
+    paths = built["multipath"]
+    told = "not present" if not paths else "; ".join(
+        f"{name} {each['active']} active, {each['failed']} failed" for name, each in sorted(paths.items()))
+    yield steps.Check(question, "facts", f"virtualisation: {built['virtual']}; multipath: {told}", True)
+    if paths:
+        single = [name for name, each in sorted(paths.items()) if each["active"] < 2 or each["failed"]]
+        yield steps.Check(f"Has every multipath device of {new} two working paths?", "all", "all" if not single else
+                          f"not {', '.join(single)}", True, "mend the path before the night: the next fault would take the store "
+                          "away", warning=bool(single))
+    disk = built["filesystem"]
+    advice = _advice(disk, built["dovecot"])
+    yield steps.Check(f"Is the file system of {site.new_store.work} fit for Maildir?", "nothing to advise",
+                      f"{disk['type']} of {disk['source']} on {disk['target']} ({', '.join(disk['options'])})", True,
+                      "; ".join(advice), warning=bool(advice))
+    survey = found["survey"].get("value")
+    if built["density"] is None or not survey or not survey["totals"]["messages"]:
+        return
+    mean = survey["totals"]["bytes"] // survey["totals"]["messages"]
+    yield steps.Check("Do inodes last as long as bytes do?", f"an inode for at most {mean} bytes, the mean message here",
+                      f"one for {built['density']} bytes", True, "each message is a file: make the file system with more inodes "
+                      f"(mke2fs -i {max(1024, mean // 2)}), or with one that makes them as needed (XFS)",
+                      warning=built["density"] > mean)
+
+
+def _advice(disk, dovecot):
+    """What to change on a file system, and why, one text each."""
+    options = {part.partition("=")[0]: part.partition("=")[2] for part in disk["options"]}
+    found = []
+    if "noatime" not in options and "relatime" not in options:
+        found.append("mount with noatime: else each message that is read is an inode that is written")
+    if "nobarrier" in options or options.get("barrier") == "0":
+        found.append("mount with barriers: without, what was published may be gone after a power failure")
+    if options.get("data") == "writeback":
+        found.append("mount with data=ordered: with writeback a message may hold garbage after a power failure")
+    if disk["type"] in machine.SHARED:
+        wanted = {"mmap_disable": "yes", "mail_fsync": "always", **(
+            {"mail_nfs_storage": "yes", "mail_nfs_index": "yes"} if disk["type"].startswith("nfs") else {})}
+        wrong = [f"{key}={value}" for key, value in wanted.items() if dovecot.get(key, value) != value]
+        if wrong:
+            found.append(f"set {', '.join(wrong)} in Dovecot: {disk['type']} is shared, and its caches are each host's own")
+    elif disk["type"] not in ("ext4", "ext3", "xfs", "btrfs", "zfs"):
+        found.append(f"a mail store on {disk['type']} is unusual: does it survive a power failure, and how is it grown?")
+    return found
 
 
 def _mx(found, site):

@@ -1,0 +1,49 @@
+"""What preflight advises about the machine under the new store."""
+
+import copy
+import json
+
+import pytest
+from cutover import site
+from cutover.steps import preflight
+
+ROMA1 = site.load("parameters/roma1.yaml")
+GOOD = {"virtual": "kvm", "multipath": None, "density": None, "dovecot": {"mmap_disable": "no", "mail_fsync": "optimized"},
+        "filesystem": {"type": "ext4", "source": "/dev/sda1", "target": "/var/imap", "options": ["rw", "relatime"]}}
+
+
+def checks(**changed):
+    found = json.loads((ROMA1.path.parent / "roma1/preflight.json").read_bytes())["before"]
+    built = copy.deepcopy(GOOD)
+    built["filesystem"] |= changed.pop("filesystem", {})
+    found["machine"] = {"value": built | changed}
+    return {check.question: check for check in preflight._machine(found, ROMA1)}
+
+
+def fit(**changed):
+    return next(check for question, check in checks(**changed).items() if "fit for Maildir" in question)
+
+
+def test_nothing_to_advise_about_a_plain_machine():
+    found = checks()
+    assert all(check.passed and not check.warning for check in found.values())
+    assert any("virtualisation: kvm; multipath: not present" in check.actual for check in found.values())
+
+
+@pytest.mark.parametrize("disk, said", [
+    ({"options": ["rw"]}, "mount with noatime"), ({"options": ["noatime", "barrier=0"]}, "mount with barriers"),
+    ({"options": ["noatime", "data=writeback"]}, "data=ordered"), ({"type": "vfat"}, "unusual"),
+    ({"type": "ocfs2"}, "set mmap_disable=yes, mail_fsync=always in Dovecot: ocfs2 is shared")])
+def test_what_is_advised_and_why(disk, said):
+    check = fit(filesystem=disk)
+    assert check.passed and check.warning and said in check.todo
+
+
+def test_a_shared_file_system_with_dovecot_set_for_it():
+    assert not fit(filesystem={"type": "ocfs2"}, dovecot={"mmap_disable": "yes", "mail_fsync": "always"}).warning
+
+
+def test_a_path_that_failed_and_inodes_that_will_not_last():
+    found = checks(multipath={"mpatha": {"active": 1, "failed": 1}}, density=1 << 20)
+    assert sum(check.warning for check in found.values()) == 2
+    assert any("not mpatha" in check.actual for check in found.values())
