@@ -89,7 +89,8 @@ class Night:
             return checks
 
     def states(self):
-        return runbook.states(self.run.journal.events())
+        """By the journal alone: the parameters may be spoilt just now."""
+        return runbook.states(folder.Run(self.run_dir).journal.events()) if self.run_dir.exists() else {}
 
     def up_to(self, name):
         """Have a step, and those it rests on, passed."""
