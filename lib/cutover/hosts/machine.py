@@ -39,9 +39,9 @@ def parse_multipath(text: str) -> dict:
 
 
 def filesystem(hosts, name: str, path: str) -> dict:
-    fields = ("FSTYPE", "SOURCE", "TARGET", "OPTIONS")
-    text = hosts.run(name, ["findmnt", "--noheadings", "--pairs", "--first-only", "--output", ",".join(fields), "--target", path],
-                     sudo=True).text
+    argv = ["findmnt", "--noheadings", "--nofsroot", "--pairs", "--first-only", "--output", "FSTYPE,SOURCE,TARGET,OPTIONS",
+            "--target", path]
+    text = hosts.run(name, argv, sudo=True).text
     said = dict(re.findall(r'(\w+)="([^"]*)"', text))
     return {"type": said.get("FSTYPE", "unknown"), "source": said.get("SOURCE", ""), "target": said.get("TARGET", path),
             "options": said.get("OPTIONS", "").split(",")}
