@@ -12,6 +12,10 @@ from cutover.lab import container, disk, hosts, inside, state
 
 # seconds until a host must be ready
 PATIENCE = 60
+# seconds after which a secondary without its zone is started again: one that found its primary not up yet asks it again only
+# minutes later, and a busy machine starts them in any order
+NUDGE = 10
+NO_ZONE = f"no zone {hosts.DOMAIN} yet"
 
 
 def answers(host, port, timeout=1.0):
@@ -34,11 +38,14 @@ def wait_booted(host):
 
 
 def _until(host, lacks):
-    until = time.monotonic() + PATIENCE
+    until, nudge = time.monotonic() + PATIENCE, time.monotonic() + NUDGE
     while True:
         lacking = lacks(host)
         if not lacking:
             return
+        if lacking == NO_ZONE and time.monotonic() > nudge:
+            inside.run(host.name, ["systemctl", "restart", "named"], check=False)
+            nudge = time.monotonic() + NUDGE
         if not container.running(host.name):
             log = disk.directory(host.name) / "console.log"
             raise errors.CutoverError(f"{host.name} ended while it started; see {log}")
@@ -68,7 +75,7 @@ def _lacking(host):
     silent = [str(port) for port in host.ports if not answers(host, port)]
     if silent:
         return f"no answer on port {', '.join(silent)}"
-    return "" if 53 not in host.ports or serial(host) is not None else f"no zone {hosts.DOMAIN} yet"
+    return "" if 53 not in host.ports or serial(host) is not None else NO_ZONE
 
 
 def serial(host):
