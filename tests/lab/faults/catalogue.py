@@ -201,7 +201,7 @@ def following_again(scene):
         except dns.DnsError:
             return False
 
-    assert eventually(equal)
+    assert eventually(equal, 60), "ns2 does not follow ns1 again"      # the zone's refresh is 30 s
 
 
 def by_hand(scene, was, now):
