@@ -90,7 +90,7 @@ def test_a_dns_update_is_one_message_with_its_prerequisite():
 
 def test_a_userdb_edit_shows_its_diff_and_builds_the_map_beside_the_old_one():
     lines = EXAMPLES[1].describe().splitlines()
-    assert lines[0] == "cp -p /etc/mail/userdb /etc/mail/userdb.r1"
+    assert lines[0] == "cp -p /etc/mail/userdb /etc/mail/userdb.r1.part; mv -f /etc/mail/userdb.r1.part /etc/mail/userdb.r1"
     assert "-a:maildrop\ta@old" in lines and "+a:maildrop\ta@old, a@new" in lines
     assert lines.index("makemap btree /etc/mail/userdb.cutover.db < /etc/mail/userdb") < lines.index(
         "mv -f /etc/mail/userdb.cutover.db /etc/mail/userdb.db")

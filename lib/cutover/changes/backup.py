@@ -39,8 +39,7 @@ class RunBackup(changes.Change):
         hosts.run(self.host, ["systemctl", "start", "--no-block", "--", self.unit], sudo=True)
         while True:
             try:
-                state = hosts.run(self.host, ["systemctl", "show", "--property=ActiveState", "--value", self.unit]).text.strip()
-                last = backups.last(hosts)
+                state, last = _state(hosts, self.host, self.unit), backups.last(hosts)
             except (ssh.LinkLost, ssh.Unreachable, ssh.TimedOut) as error:
                 state, last = str(error), None
             if state in ("inactive", "failed"):
@@ -56,6 +55,13 @@ class RunBackup(changes.Change):
                                        f"{said or facts.log_end(hosts, self.host, self.unit)}. "
                                        "Mend it and run this step again.")
         return told(last)
+
+
+def _state(hosts, host, unit):
+    """A unit's state, "queued" while its start has not begun: it is inactive then as well."""
+    said = hosts.run(host, ["systemctl", "show", "--property=ActiveState,Job", unit]).text.splitlines()
+    values = dict(line.split("=", 1) for line in said if "=" in line)
+    return "queued" if values.get("Job", "0") not in ("", "0") else values["ActiveState"]
 
 
 def told(last: dict) -> str:

@@ -32,7 +32,8 @@ class UserdbEdit(changes.Change):
                 ["chmod", f"--reference={self.map}", beside], ["mv", "-f", beside, self.map]]
 
     def describe(self):
-        lines = [f"cp -p {self.source} {self.backup}", f"--- {self.source}", f"+++ {self.source}"]
+        kept = f"cp -p {self.source} {self.backup}.part; mv -f {self.backup}.part {self.backup}"
+        lines = [kept, f"--- {self.source}", f"+++ {self.source}"]
         for old, new in self.replacements:
             lines += ["-" + old, "+" + new]
         commands = [" ".join(argv) + (f" < {self.source}" if argv[0] == "makemap" else "") for argv in self._commands()]
@@ -54,7 +55,10 @@ class UserdbEdit(changes.Change):
         before = connection.get(self.source, sudo=True)
         after, changed = _replace_lines(before, self.replacements, f"{self.host}:{self.source}")
         if connection.run(["test", "-e", self.backup], sudo=True, check=False).rc:
-            connection.run(["cp", "-p", self.source, self.backup], sudo=True)
+            # whole or not there: a part left by a full disk would be taken for the source as it was
+            part = self.backup + ".part"
+            connection.run(["cp", "-p", self.source, part], sudo=True)
+            connection.run(["mv", "-f", part, self.backup], sudo=True)
         if after != before:
             connection.put(after, self.source, mode=None, sudo=True)
         for argv in self._commands():
