@@ -1,10 +1,16 @@
 """The edge of a notebook's kernel: whatever leaves it (text, tables, errors, widgets) passes here, and no secret does."""
 
+import errno
+import logging
+
 from cutover import secrets
 
 
 def install():
-    """Remove registered secrets from every message this kernel sends. Outside a kernel, and the second time, nothing."""
+    """Remove registered secrets from every message this kernel sends. Outside a kernel, and the second time, nothing.
+
+    What ipykernel logs when it ends while one of its sockets is closed already is left out: it looks as if a step had failed.
+    """
     try:
         from IPython import get_ipython
 
@@ -23,3 +29,9 @@ def install():
 
     session.serialize = guarded
     session.cutover_edge = True
+    logging.getLogger("tornado.general").addFilter(_not_of_its_end)
+
+
+def _not_of_its_end(record):
+    error = record.exc_info[1] if record.exc_info else None
+    return getattr(error, "errno", None) != errno.ENOTSOCK

@@ -370,10 +370,13 @@ READING = [
 
 
 def full(what, room):
-    """The new store's file system has only that much room."""
+    """The new store's file system has only that much room beyond what is used."""
+    column, unit = ("iused", "") if what == "nr_inodes" else ("used", "k")
+
     def inject(scene):
-        scene.sh("mailboxvm", f"mount -o remount,{what}={room} /var/imap")
-        return f"the new store's file system is bounded to {what}={room}"
+        used = int(scene.sh("mailboxvm", f"df -k --output={column} /var/imap | tail -n 1"))
+        scene.sh("mailboxvm", f"mount -o remount,{what}={used + room}{unit} /var/imap")
+        return f"the new store's file system has room for no more than {what}={room}{unit} beyond what is used"
 
     def heal(scene):
         scene.sh("mailboxvm", "mount -o remount,size=400m,nr_inodes=200000 /var/imap")
@@ -479,11 +482,11 @@ def parameters_mended(scene):
 
 OLD_GONE = ("mount -t tmpfs none /srv/mailboxold/home", "umount /srv/mailboxold/home")
 CONVERSION = [
-    Fault("disk-full-presync", "presync", "read", **full("size", "24m"), says="[Nn]o space left"),
-    Fault("inodes-out-presync", "presync", "read", **full("nr_inodes", "2500"), says="[Nn]o space left|inode"),
-    Fault("disk-full-convert", "convert", "read", **full("size", "24m"), says="[Nn]o space left"),
-    Fault("inodes-out-convert", "convert", "read", **full("nr_inodes", "2500"), says="[Nn]o space left|inode"),
-    Fault("disk-full-delivery", "restore-sendmail", "before", **full("size", "1k"), says="Mend the cause it names|stay",
+    Fault("disk-full-presync", "presync", "read", **full("size", 24000), says="[Nn]o space left"),
+    Fault("inodes-out-presync", "presync", "read", **full("nr_inodes", 2500), says="[Nn]o space left|inode"),
+    Fault("disk-full-convert", "convert", "read", **full("size", 40), says="[Nn]o space left"),
+    Fault("inodes-out-convert", "convert", "read", **full("nr_inodes", 40), says="[Nn]o space left|inode"),
+    Fault("disk-full-delivery", "restore-sendmail", "before", **full("size", 0), says="Mend the cause it names|stay",
           ends="either"),
     Fault("mailbox-cut-short", "convert", "before", spoil_mailbox, mend_mailbox,
           says="bruno: .*sent-mail at byte .*old_store.salvage"),

@@ -25,8 +25,6 @@ LIMITS = {"dns_spread": 6, "queue_drain": 20}       # seconds; so that a fault i
 ANNOUNCED = {"reading_minutes": 240, "delivery_minutes": 240}     # a prediction on a busy machine is no matter here
 SENT = re.compile(rb"^(X-Ledger: |Message-ID: <[^>]*@cutover\.invalid>)", re.M)
 TEST = re.compile(rb"^Message-ID: <[^>]*@cutover\.invalid>", re.M)
-NOISE = re.compile(r"^ERROR:tornado\.general:Uncaught exception in ZMQStream callback\nTraceback .*?^zmq\.error\.ZMQError: .*?\n",
-                   re.M | re.S)
 
 
 class Scene:
@@ -94,8 +92,7 @@ class Scene:
         return self.runner is not None and self.runner.poll() is None
 
     def said(self):
-        """What the command said, without what ipykernel says now and then of its own end, after its work is done."""
-        return NOISE.sub("", self.log.read_text("utf-8", "replace"))
+        return self.log.read_text("utf-8", "replace")
 
     def follow(self, wanted, besides=lambda: False):
         """Until an event of the journal is wanted, or `besides()` is so: True. Until the command has ended: False."""
