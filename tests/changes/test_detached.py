@@ -121,12 +121,13 @@ def test_what_runs_with_another_plan_is_let_run_out(host, tmp_path):
     assert ended.rc == 3 and not ended.attached and len({event["pid"] for event in events}) == 2
 
 
-def test_killed_in_between(host, tmp_path):
+@pytest.mark.parametrize("alone", [False, True])        # alone: the shell around it is left to tell how it ended
+def test_killed_in_between(host, tmp_path, alone):
     def kill():
         while not (tmp_path / "work.events").exists() or not (tmp_path / "work.events").stat().st_size:
             time.sleep(0.02)
         first = json.loads((tmp_path / "work.events").read_text().splitlines()[0])
-        os.killpg(os.getpgid(first["pid"]), signal.SIGKILL)
+        os.kill(first["pid"], signal.SIGKILL) if alone else os.killpg(os.getpgid(first["pid"]), signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()

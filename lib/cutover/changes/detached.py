@@ -159,7 +159,8 @@ def _follow(hosts, host, base, on_event):
         return hosts.ssh(host).stream(argv, sudo=True, on_line=line, idle_timeout=IDLE)
 
     _patient_while_it_moves(hosts, host, follow, lambda: offset)
-    if last is None or last["ended"] is None:
+    # by itself it ends with less: 128 and the signal's number is what the shell around it tells of its death
+    if last is None or last["ended"] is None or last["ended"] > 128:
         raise Interrupted(f"{host}: {base.rpartition('/')[2]} ended without a result: it was killed, or the host went down. "
                           + (last["err"].strip()[-300:] + " " if last and last["err"].strip() else "")
                           + "Run this step again: it goes on with what is missing.")
