@@ -668,3 +668,14 @@ def test_a_wrong_password_of_a_test_user_is_told_without_it(night, tmp_path):
         night.step("production-test")
     assert "alice may not log in" in str(caught.value) and "not-this" not in str(caught.value)
     night.step("production-test")
+
+
+@lab_test
+def test_mail_that_the_new_store_did_not_take_is_found_where_nobody_looks(lab, night):
+    night.up_to("restore-imap")
+    lab.run("mailboxvm", ["sh", "-c", "printf 'From x\\n\\nlost\\n' > /var/mail/zoe"])
+    try:
+        said = refusal(night, "production-test")
+    finally:
+        lab.run("mailboxvm", ["rm", "/var/mail/zoe"])
+    assert re.search(r"Does no user's mail lie in /var/mail of mailboxvm, .*found zoe \(\d+ bytes\)", said)

@@ -90,6 +90,13 @@ def waiting(hosts, name: str, patience: float = 15.0) -> dict:
     return {"requests": len(left), "items": left}
 
 
+def spooled(hosts, name: str, directory: str) -> dict:
+    """`{file name: bytes}` of what lies in a spool directory of a host; empty where there is no such directory."""
+    argv = ["find", directory, "-maxdepth", "1", "-type", "f", "-size", "+0", "-printf", "%f %s\\n"]
+    lines = hosts.run(name, argv, sudo=True, check=False).text.splitlines()
+    return {file: int(size) for file, _, size in (line.rpartition(" ") for line in lines)}
+
+
 def parse_map_dump(out: bytes) -> list:
     """The output of `makemap -u`: `[[key, value], …]`, sorted; text with surrogates for raw 8-bit bytes."""
     pairs = []

@@ -1,8 +1,10 @@
 """The live system, as a user meets it: log in by the alias, read, receive through each MX, find spam in SPAM."""
 
+import posixpath
+
 from cutover import changes, steps
 from cutover.changes.mail import SendTestMail
-from cutover.hosts import live
+from cutover.hosts import facts, live
 
 ID = "production-test"
 TITLE = "Test the live service"
@@ -18,11 +20,14 @@ def tokens(site, run):
 
 
 def probe(hosts, site):
-    """`{"users": {user: live.look}, "alias": {server: address}}`"""
+    """`{"users": {user: live.look}, "spooled": {user: bytes in the new host's spool}}`"""
     wanted = {}
     for token, _, user, spam in tokens(site, hosts.run_name):
         wanted.setdefault(user, []).append((token, spam))
-    return {"users": {user: steps.attempt(live.look, hosts, user, wanted[user]) for user in wanted}}
+    new, users = site.roles.new, {each["user"] for each in facts.users(hosts, site.roles.new)}
+    lying = facts.spooled(hosts, new, posixpath.dirname(site.old_store.spool))
+    return {"users": {user: steps.attempt(live.look, hosts, user, wanted[user]) for user in wanted},
+            "spooled": {user: size for user, size in sorted(lying.items()) if user in users}}
 
 
 def plan(found, site):
@@ -60,6 +65,13 @@ def verify(found, site):
                 checks.append(steps.equal(f"Did {'spam' if spam else 'mail'} for {user} through {mx} arrive?", folder,
                                           seen["found"].get(token) or "not found",
                                           f"`mailq` on {mx}; procmail's log on {site.roles.new}"))
+    # where procmail puts what the store would not take, unless its last recipe says otherwise
+    new, place = site.roles.new, posixpath.dirname(site.old_store.spool)
+    lying = ", ".join(f"{user} ({size} bytes)" for user, size in found["spooled"].items())
+    checks.append(steps.equal(
+        f"Does no user's mail lie in {place} of {new}, where Dovecot does not look?", "none", lying or "none",
+        f"give it to sendmail once more (`formail -s sendmail -oi USER < {place}/USER` there), set the file aside, and see "
+        "why the store did not take it: full?"))
     return checks
 
 
