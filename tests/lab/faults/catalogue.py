@@ -548,10 +548,9 @@ def torn_line(scene):
 
 
 def run_disk_full(scene):
-    with (scene.night.run_dir / "filler").open("wb") as filler, contextlib.suppress(OSError):
+    with (scene.night.run_dir / "filler").open("wb", 0) as filler, contextlib.suppress(OSError):
         while True:
             filler.write(bytes(4096))
-            filler.flush()
     return "the disk with the run's folder is full"
 
 

@@ -16,6 +16,7 @@ import scene as scenes
 from catalogue import AT_WORK, MOMENTS
 from cutover import runbook
 from cutover.lab import manifest
+from cutover.run import engine
 from night import COMMAND_SECONDS, argv, eventually, processes, program
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
@@ -233,7 +234,12 @@ def goes_to_its_end(scene, undisturbed, result):
     finish(scene)
     for name in runbook.NIGHT:
         if night.states().get(name) != "passed":
-            night.step(name)
+            try:
+                night.step(name)
+            except engine.VerifyFailed as failed:       # somebody had mail delivered after its folder was converted
+                assert name == "verify" and "run convert again, then verify" in str(failed), failed
+                night.step("convert")
+                night.step("verify")
     different = scenes.difference(scene.state(), undisturbed(scene.lab, runbook.NIGHT[-1]))
     assert not different, different
     even(scene, result, both=True)
