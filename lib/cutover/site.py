@@ -209,6 +209,27 @@ class Decommission(Strict):
     dns: Literal["keep", "remove"] = pydantic.Field("keep", description="the old server's name in the zone")
 
 
+class Forward(Strict):
+    """What becomes of a user's forward."""
+
+    user: Login
+    to: Literal["sieve", "remove"] = pydantic.Field(
+        description="sieve: the new host redirects, by a Sieve script of the user; remove: there is no forward any more")
+
+
+class Maintenance(Strict):
+    """What is done days after the cutover, each by itself: `cutover maintain`."""
+
+    dovecot: PlainPath = pydantic.Field("/etc/dovecot/local.conf", description="file that the new host's Dovecot reads last: "
+                                        "Sieve's settings are added at its end")
+    procmailrc: PlainPath = pydantic.Field("/etc/procmailrc", description="file of the new host by which procmail delivers")
+    lda: PlainPath = "/usr/lib/dovecot/dovecot-lda"
+    relay: Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9.-]+:\d+$")] = pydantic.Field(
+        "127.0.0.1:25", description="host:port, seen from the new host, that takes what Sieve sends: replies and redirected mail")
+    managesieve_port: int = 4190
+    forwards: list[Forward] = pydantic.Field([], description="forwards of the userdb to be moved or removed; others stay")
+
+
 class Site(Strict):
     """One site. Names of hosts are short; `fqdn` adds the zone."""
 
@@ -231,6 +252,7 @@ class Site(Strict):
     limits: Limits = Limits()
     backup: Backup | None = None
     decommission: Decommission = Decommission()
+    maintenance: Maintenance = Maintenance()
     approval: Approval | None = None
     record: Record | None = None
 
