@@ -141,7 +141,7 @@ def run(site_file, first, last, run_dir, as_json):
 def maintain(name, site_file, run_dir, as_json):
     """Execute one step of maintenance, days after the cutover: a run of its own, which `rollback` undoes.
 
-    The steps: vacation, forwards.
+    The steps: vacation, forwards, old-spam, spam-digest.
     """
     from cutover import runbook, site
     from cutover.run import folder

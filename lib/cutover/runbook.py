@@ -7,7 +7,7 @@ from cutover import errors
 NIGHT = ["preflight", "dns-rename", "dual-delivery", "presync", "stop-imap", "stop-sendmail", "convert", "verify",
          "restore-sendmail", "switch-alias", "restore-imap", "production-test", "backup"]
 ORDER = [*NIGHT, "decommission"]    # what comes after the night runs only when it is asked for by its name
-MAINTENANCE = ["vacation", "forwards"]  # days after, in no order: each is a run of its own
+MAINTENANCE = ["vacation", "forwards", "old-spam", "spam-digest"]    # days after, in no order: each is a run of its own
 EVERY = [*ORDER, *MAINTENANCE, "rollback"]
 
 

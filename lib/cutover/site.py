@@ -217,6 +217,24 @@ class Forward(Strict):
         description="sieve: the new host redirects, by a Sieve script of the user; remove: there is no forward any more")
 
 
+class OldSpam(Strict):
+    """What is set aside of users' SPAM."""
+
+    folder: Printable = "SPAM"
+    days: int = pydantic.Field(30, ge=1, description="messages that arrived earlier are set aside")
+    aside: PlainPath = pydantic.Field("/var/imap/.spam-aside", description="directory of the new host for it, on the file system "
+                                      "of the maildirs; no client sees it")
+    grace: int = pydantic.Field(30, ge=0, description="days after which the step tells that it may go; it deletes nothing itself")
+
+
+class Digest(Strict):
+    """What users are told of their SPAM."""
+
+    folder: Printable = "SPAM"
+    days: int = pydantic.Field(7, ge=1, description="messages that arrived in so many days are listed")
+    sender: Address = "postmaster@localhost"
+
+
 class Maintenance(Strict):
     """What is done days after the cutover, each by itself: `cutover maintain`."""
 
@@ -228,6 +246,8 @@ class Maintenance(Strict):
         "127.0.0.1:25", description="host:port, seen from the new host, that takes what Sieve sends: replies and redirected mail")
     managesieve_port: int = 4190
     forwards: list[Forward] = pydantic.Field([], description="forwards of the userdb to be moved or removed; others stay")
+    old_spam: OldSpam = OldSpam()
+    digest: Digest = Digest()
 
 
 class Site(Strict):

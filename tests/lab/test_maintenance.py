@@ -1,6 +1,10 @@
-"""Days after the night, on the lab: Sieve with vacation, forwards out of the userdb. Each is a run of its own, and goes back."""
+"""Days after the night, on the lab: Sieve with vacation, forwards out of the userdb, old SPAM, the SPAM digest.
+
+Each is a run of its own, and goes back.
+"""
 
 import base64
+import datetime
 import email
 import socket
 import ssl
@@ -96,11 +100,16 @@ def write(sender, to, key, more=""):
 # -- vacation
 
 
-def test_a_reply_comes_once_and_the_mail_is_delivered(lab, vacation):
+@pytest.fixture(scope="module")
+def away(vacation):
+    """vera is away, and has said so by ManageSieve."""
     with ManageSieve("vera") as client:
         client.put(b"ferie", AWAY)
         client.say(b'SETACTIVE "ferie"')
         assert '"ferie" ACTIVE' in client.say(b"LISTSCRIPTS")
+
+
+def test_a_reply_comes_once_and_the_mail_is_delivered(lab, away):
     for key in ("away-1", "away-2"):
         write("bruno@lab.test", "vera@lab.test", key)
         assert eventually(lambda key=key: has("vera", key)), key
@@ -112,7 +121,7 @@ def test_a_reply_comes_once_and_the_mail_is_delivered(lab, vacation):
     assert "Torno lunedi." in reply.get_payload()
 
 
-def test_spam_and_lists_get_no_reply(lab, vacation):
+def test_spam_and_lists_get_no_reply(lab, away):
     write("davide@lab.test", "vera@lab.test", "away-spam", "X-Spam-Flag: YES\r\n")
     write("davide@lab.test", "vera@lab.test", "away-list", "List-Id: <a.lab.test>\r\n")
     assert eventually(lambda: has("vera", "away-list"))
@@ -136,7 +145,7 @@ def test_a_script_that_does_not_compile_is_refused_to_its_user(vacation):
         client.put(b"errore", b"vacatoin;\n")
 
 
-def test_a_delivery_by_sieve_that_fails_is_made_by_procmail(lab, vacation):
+def test_a_delivery_by_sieve_that_fails_is_made_by_procmail(lab, away):
     as_root(lab, "mailboxvm", "chmod 000 /usr/lib/dovecot/dovecot-lda")
     try:
         write("bruno@lab.test", "vera@lab.test", "without-lda")
@@ -226,3 +235,79 @@ def test_the_rollback_takes_sieve_away_and_mail_still_comes(lab, vacation):
     assert "sieve" not in lab.run("mailboxvm", ["doveconf", "-h", "protocols"]).stdout
     send("postino3", "vera@lab.test", "after-sieve")
     assert eventually(lambda: has("vera", "after-sieve"))
+
+
+# -- SPAM
+
+
+DAY = datetime.timedelta(days=1)
+NASTY = "=?utf-8?B?" + base64.b64encode("Vinci\u202e ora\r\nBcc: x https://evil.test/\x1b[2J è tuo".encode()).decode() + "?="
+
+
+def spam_of(user):
+    """`[(INTERNALDATE, flags, bytes)]` of a user's SPAM folder."""
+    with reading(user) as session:
+        return sorted((message.internaldate, sorted(message.flags), body)
+                      for message, body in session.texts("SPAM", session.read("SPAM", "metadata").messages))
+
+
+@pytest.fixture(scope="module")
+def old_spam(tmp_path_factory):
+    made = Night(tmp_path_factory.mktemp("old-spam"))
+    made.values["maintenance"] = {"old_spam": {"days": 30, "grace": 0}}
+    made.write()
+    return made
+
+
+def test_old_spam_is_counted_for_each_user_and_set_aside(lab, old_spam):
+    users = [user for user in lab_hosts.USERS if user not in ("quinto", "rita", "zoe")]
+    before = {user: spam_of(user) for user in users}
+    limit = datetime.datetime.now(datetime.UTC) - 31 * DAY
+    old = {user: sum(when < limit for when, _, _ in listed) for user, listed in before.items()}
+    planned = {change.user: change.count for change in old_spam.wanted("old-spam")}
+    assert planned == {user: count for user, count in old.items() if count} and sum(planned.values()) > 20
+    old_spam.before = before
+    old_spam.step("old-spam")
+    for user in users:
+        assert spam_of(user) == before[user][old[user]:], user
+    with reading("paolo") as session:
+        assert not [name for name, _, _ in session.folders() if "aside" in name]
+    assert old_spam.wanted("old-spam") == ()
+    place = f"/var/imap/.spam-aside/{old_spam.run.name}"
+    assert as_root(lab, "mailboxvm", f"stat -c '%U %a' {place}/paolo").stdout == "paolo 700\n"
+    assert int(as_root(lab, "mailboxvm", f"find {place} -path '*/.SPAM/*' -name '*,S=*' | wc -l").stdout) == sum(planned.values())
+
+
+def test_what_is_past_its_grace_is_told_and_kept(old_spam):
+    (told,) = [check for check in old_spam.events("verified", "old-spam")[-1]["checks"] if "grace" in check["question"]]
+    assert told["warning"] and told["passed"] and f"rm -r /var/imap/.spam-aside/{old_spam.run.name}" in told["todo"]
+
+
+def test_the_rollback_puts_old_spam_back(lab, old_spam):
+    old_spam.step("rollback")
+    with old_spam.engine("old-spam", "plan") as driver:
+        assert old_spam.run.name not in driver.probe()["kept"]
+    for user, before in old_spam.before.items():
+        assert spam_of(user) == before, user
+
+
+def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory):
+    made = Night(tmp_path_factory.mktemp("digest"))
+    made.values["maintenance"] = {"digest": {"days": 3, "sender": "postmaster@lab.test"}}
+    made.write()
+    now = datetime.datetime.now(datetime.UTC)
+    with reading("marta") as session:
+        for subject, when in ((NASTY, now - DAY), ("troppo vecchio", now - 9 * DAY), ("di oggi", now)):
+            session.append("SPAM", f"From: Truffa <a@b.test>\r\nSubject: {subject}\r\n\r\nx\r\n".encode(), when=when)
+    made.step("spam-digest")
+    (digest,) = replies("marta", "messages in your folder SPAM")
+    text = digest.get_payload(decode=True).decode().replace("\r\n", "\n")
+    assert digest["Subject"].startswith("1 messages") and digest["Auto-Submitted"] == "auto-generated"
+    listed = text.split("\n\n", 1)[1].splitlines()
+    assert listed[0] == f"{now - DAY:%Y-%m-%d %H:%M}  Truffa <a@b.test>"
+    assert listed[1] == "    Vinci ora Bcc: x https[:]//evil.test/[2J è tuo" and len(listed) == 2
+    assert "Vinci" not in (made.run.path / "journal.jsonl").read_text()
+    made.step("spam-digest")
+    assert len(replies("marta", "messages in your folder SPAM")) == 1
+    with reading("olga") as session:
+        assert not session.find("INBOX", "Subject", "messages in your folder SPAM")

@@ -44,8 +44,8 @@ def handing_over(text, site) -> str | None:
     if recipe(site) in text:
         return text
     head, colon, last = text.rpartition("\n:0")
-    lines = last.strip().splitlines()
-    if not colon or not lines or not lines[-1].rstrip().endswith("/") or lines[-1].startswith(("*", "|")) or len(lines) > 2:
+    lines = f":0{last}".strip().splitlines()
+    if not colon or len(lines) != 2 or not lines[1].endswith("/") or lines[1].startswith(("*", "|", "!")):
         return None
     return f"{head}\n{recipe(site)}:0{last}"
 
