@@ -27,14 +27,16 @@ def test_what_a_forward_is(line, elsewhere, stays):
 DELIVERY = ":0\n/var/imap/$LOGNAME/\n"
 
 
-def test_the_recipe_stands_before_the_last_delivery_and_once():
-    text = "DROPPRIVS=yes\n\n:0\n* ^X-Spam-Flag: YES\n/var/imap/$LOGNAME/.SPAM/\n\n" + DELIVERY
+@pytest.mark.parametrize("after", ["", "\n# what the store does not take stays in the queue\nEXITCODE=75\nHOST\n"])
+def test_the_recipe_stands_before_the_last_delivery_and_once(after):
+    text = "DROPPRIVS=yes\n\n:0\n* ^X-Spam-Flag: YES\n/var/imap/$LOGNAME/.SPAM/\n\n" + DELIVERY + after
     made = vacation.handing_over(text, ROMA1)
     assert made == text.replace(DELIVERY, vacation.recipe(ROMA1) + DELIVERY)
     assert vacation.handing_over(made, ROMA1) == made
 
 
-@pytest.mark.parametrize("text", ["", "DROPPRIVS=yes\n", "A=b\n:0\n| /usr/bin/dmail\n", "A=b\n:0\n* ^Subject: x\n/var/imap/x/\n"])
+@pytest.mark.parametrize("text", ["", "DROPPRIVS=yes\n", "A=b\n:0\n| /usr/bin/dmail\n", "A=b\n:0\n* ^Subject: x\n/var/imap/x/\n",
+                                  "A=b\n:0\n* ^Subject: x\n{\n:0\n/var/imap/x/\n}\n"])
 def test_a_procmailrc_that_ends_otherwise_is_left_to_people(text):
     assert vacation.handing_over(text, ROMA1) is None
     found = {"lda": True, "sieve": True, "procmailrc": text, "block": None}

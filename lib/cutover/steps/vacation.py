@@ -40,19 +40,21 @@ def recipe(site) -> str:
 
 def handing_over(text, site) -> str | None:
     """procmail's file with the recipe before its last one, which must be the unconditional delivery into a Maildir; None where it
-    is anything else."""
+    is anything else. What follows it is for mail that the Maildir did not take."""
     if recipe(site) in text:
         return text
     head, colon, last = text.rpartition("\n:0")
     lines = f":0{last}".strip().splitlines()
-    if not colon or len(lines) != 2 or not lines[1].endswith("/") or lines[1].startswith(("*", "|", "!")):
+    if not colon or len(lines) < 2 or not lines[1].rstrip().endswith("/") or lines[1].startswith(("*", "|", "!")):
+        return None
+    if any(line.strip() == "}" for line in lines):
         return None
     return f"{head}\n{recipe(site)}:0{last}"
 
 
 def probe(hosts, site):
     """`{"block", "procmailrc": text or None, "lda": runs?, "sieve": doveadm knows it?, "protocols", "plugins", "service":
-    {"value": capabilities} or {"error"}, "scripts": users with an active script}`"""
+    {"value": capabilities} or {"error"}}`"""
     new, at = site.roles.new, site.maintenance
     asked = [["test", "-x", at.lda], ["sh", "-c", "ls $(doveconf -h mail_plugin_dir)/lib90_sieve_plugin.so"],
              ["doveconf", "-h", "protocols"], ["doveconf", "-f", "protocol=lda", "-h", "mail_plugins"]]
