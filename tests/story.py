@@ -4,8 +4,8 @@ The notebooks' explain mode shows parameters/roma1/STEP.json. Its facts are thos
 names and addresses replaced by the example's. The board's explain mode shows the journal of the same night as it stood when
 verify had passed: the rehearsal's own events, shortened to what the board shows, with the example's names, date and people.
 Run it after a change of what a step's probe reads, on a run that was rolled back after backup, and one that went on to
-decommission: no run can do both. A step is told by the last run that has its facts. Then execute the notebooks again with
-tests/refresh_notebooks.py.
+decommission: no run can do both. Runs of maintenance may follow them, or be told alone. A step is told by the last run
+that has its facts. Then execute the notebooks again with tests/refresh_notebooks.py.
 """
 
 import datetime
@@ -18,6 +18,7 @@ from cutover import runbook, site
 from cutover.run import folder, journal, outage
 
 RUN = "2026-03-14_01_roma1_run"
+LATER = "2026-04-20_01_roma1_maintenance"
 BEGAN = datetime.datetime(2026, 3, 14, 21, 0, tzinfo=datetime.UTC)
 DAYS = 31       # from the night to decommission
 SAID = {"lab.test": "roma1.example", "10.77.0.": "192.0.2.", '"ttl": 5,': '"ttl": 60,'}
@@ -31,15 +32,17 @@ def main(*run_dirs):
     for run in map(folder.Run, run_dirs):
         events = run.journal.events()
         shift = (BEGAN - datetime.datetime.fromisoformat(events[0]["time"])).total_seconds()
-        for name in [*runbook.ORDER, "rollback"]:
+        for name in runbook.EVERY:
             paths = {event["when"]: event["facts"] for event in events if event["event"] == "probed" and event["step"] == name}
             if {"before", "after"} <= paths.keys():
                 found = {when: json.loads((run.path / paths[when]).read_bytes()) for when in ("before", "after")}
                 for each in found.values():
                     {"backup": dated, "decommission": later}.get(name, lambda *_: None)(each, shift)
-                (target / f"{name}.json").write_text(told(json.dumps(found, indent=1, sort_keys=True), run) + "\n")
+                (target / f"{name}.json").write_text(
+                    told(json.dumps(found, indent=1, sort_keys=True), run, LATER if name in runbook.MAINTENANCE else RUN) + "\n")
     run = folder.Run(run_dirs[0])
-    night(run, run.journal.events(), target)
+    if runbook.states(run.journal.events()).get("verify") is not None:
+        night(run, run.journal.events(), target)
 
 
 def later(found, shift):
@@ -62,9 +65,9 @@ def dated(found, shift, days=0):
         found["timer"]["next"] = (BEGAN + datetime.timedelta(days=days + 1)).strftime("%a %Y-%m-%d 03:30:00 UTC")
 
 
-def told(text, run):
+def told(text, run, name=RUN):
     """With the example's names."""
-    for old, new in {**SAID, run.name: RUN}.items():
+    for old, new in {**SAID, run.name: name}.items():
         text = text.replace(old, new)
     return text
 

@@ -40,7 +40,7 @@ def test_the_lock_holds_every_pin_and_nothing_unpinned():
 
 def test_there_is_one_notebook_a_step_and_a_board():
     assert [path.name for path in NOTEBOOKS] == ["00_board.ipynb", *(
-        runbook.notebook_name(name) for name in [*runbook.ORDER, "rollback"])]
+        runbook.notebook_name(name) for name in runbook.EVERY)]
 
 
 GATED = ("stop_imap", "decommission")
@@ -110,8 +110,8 @@ def test_no_path_or_registry_of_a_machine_is_written_down():
             assert not words.search(path.read_text(errors="replace")), name
 
 
-COMMANDS = ["rehearse", "test", "jupyter", "lab", "plan", "run", "status", "rollback", "approve", "store", "record", "lease",
-            "bench"]
+COMMANDS = ["rehearse", "test", "jupyter", "lab", "plan", "run", "maintain", "status", "rollback", "approve", "store", "record",
+            "lease", "bench"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

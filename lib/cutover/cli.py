@@ -134,6 +134,31 @@ def run(site_file, first, last, run_dir, as_json):
 
 
 @cutover.command()
+@click.argument("name", metavar="STEP")
+@site_option
+@click.option("--run", "run_dir", metavar="DIR", help="Go on with this run's folder; without it, a new one is made.")
+@json_option
+def maintain(name, site_file, run_dir, as_json):
+    """Execute one step of maintenance, days after the cutover: a run of its own, which `rollback` undoes.
+
+    The steps: vacation, forwards, old-spam, spam-digest.
+    """
+    from cutover import runbook, site
+    from cutover.run import folder
+    from cutover.run import rehearse as rehearsal
+
+    if name not in runbook.MAINTENANCE:
+        raise runbook.UnknownStep(f"{name} is no step of maintenance; they are {', '.join(runbook.MAINTENANCE)}")
+    parameters = site.load(site_file)
+    current = folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, "maintenance")
+    _say(f"run: {current.path}")
+    try:
+        rehearsal.steps(parameters, current, [name], _say, watch=False)
+    finally:
+        click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
+
+
+@cutover.command()
 @site_option
 @from_option
 @to_option

@@ -7,6 +7,8 @@ from cutover import errors
 NIGHT = ["preflight", "dns-rename", "dual-delivery", "presync", "stop-imap", "stop-sendmail", "convert", "verify",
          "restore-sendmail", "switch-alias", "restore-imap", "production-test", "backup"]
 ORDER = [*NIGHT, "decommission"]    # what comes after the night runs only when it is asked for by its name
+MAINTENANCE = ["vacation", "forwards", "old-spam", "spam-digest"]    # days after, in no order: each is a run of its own
+EVERY = [*ORDER, *MAINTENANCE, "rollback"]
 
 
 class UnknownStep(errors.CutoverError):
@@ -18,14 +20,16 @@ class NotYet(errors.CutoverError):
 
 
 def step(step_id: str):
-    """The module of a step (or of the rollback)."""
-    if step_id not in [*ORDER, "rollback"]:
-        raise UnknownStep(f"no step {step_id!r}; the steps are {', '.join(ORDER)}")
+    """The module of a step, of a maintenance step or of the rollback."""
+    if step_id not in EVERY:
+        raise UnknownStep(f"no step {step_id!r}; the steps are {', '.join(EVERY)}")
     return importlib.import_module("cutover.steps." + step_id.replace("-", "_"))
 
 
 def number(step_id: str) -> int:
-    """The step's place in the runbook, from 1; the rollback comes last."""
+    """The step's place in the runbook, from 1; maintenance is numbered from 30; the rollback comes last."""
+    if step_id in MAINTENANCE:
+        return 30 + MAINTENANCE.index(step_id)
     return ORDER.index(step_id) + 1 if step_id in ORDER else 90
 
 
@@ -46,6 +50,11 @@ def between(first: str | None, last: str | None) -> list:
     if start >= stop:
         raise UnknownStep(f"--from {first} comes after --to {last}")
     return ORDER[start:stop]
+
+
+def maintains(events) -> bool:
+    """Whether a run is one of maintenance: it has done nothing else."""
+    return any(event.get("step") in MAINTENANCE for event in events) and not any(event.get("step") in ORDER for event in events)
 
 
 def latest(events, *kinds, step: str | None = None) -> dict | None:

@@ -209,6 +209,47 @@ class Decommission(Strict):
     dns: Literal["keep", "remove"] = pydantic.Field("keep", description="the old server's name in the zone")
 
 
+class Forward(Strict):
+    """What becomes of a user's forward."""
+
+    user: Login
+    to: Literal["sieve", "remove"] = pydantic.Field(
+        description="sieve: the new host redirects, by a Sieve script of the user; remove: there is no forward any more")
+
+
+class OldSpam(Strict):
+    """What is set aside of users' SPAM."""
+
+    folder: Printable = "SPAM"
+    days: int = pydantic.Field(30, ge=1, description="messages that arrived earlier are set aside")
+    aside: PlainPath = pydantic.Field("/var/imap/.spam-aside", description="directory of the new host for it, on the file system "
+                                      "of the maildirs; no client sees it")
+    grace: int = pydantic.Field(30, ge=0, description="days after which the step tells that it may go; it deletes nothing itself")
+
+
+class Digest(Strict):
+    """What users are told of their SPAM."""
+
+    folder: Printable = "SPAM"
+    days: int = pydantic.Field(7, ge=1, description="messages that arrived in so many days are listed")
+    sender: Address = "postmaster@localhost"
+
+
+class Maintenance(Strict):
+    """What is done days after the cutover, each by itself: `cutover maintain`."""
+
+    dovecot: PlainPath = pydantic.Field("/etc/dovecot/local.conf", description="file that the new host's Dovecot reads last: "
+                                        "Sieve's settings are added at its end")
+    procmailrc: PlainPath = pydantic.Field("/etc/procmailrc", description="file of the new host by which procmail delivers")
+    lda: PlainPath = "/usr/lib/dovecot/dovecot-lda"
+    relay: Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9.-]+:\d+$")] = pydantic.Field(
+        "127.0.0.1:25", description="host:port, seen from the new host, that takes what Sieve sends: replies and redirected mail")
+    managesieve_port: int = 4190
+    forwards: list[Forward] = pydantic.Field([], description="forwards of the userdb to be moved or removed; others stay")
+    old_spam: OldSpam = OldSpam()
+    digest: Digest = Digest()
+
+
 class Site(Strict):
     """One site. Names of hosts are short; `fqdn` adds the zone."""
 
@@ -231,6 +272,7 @@ class Site(Strict):
     limits: Limits = Limits()
     backup: Backup | None = None
     decommission: Decommission = Decommission()
+    maintenance: Maintenance = Maintenance()
     approval: Approval | None = None
     record: Record | None = None
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from cutover import changes
-from cutover.changes import backup, carry, conversion, dns, files, mail, retirement, service, userdb
+from cutover.changes import backup, carry, conversion, digest, dns, files, mail, retirement, service, sieve, spam, userdb
 from cutover.hosts import dns as zone
 from cutover.hosts import ssh
 
@@ -39,6 +39,13 @@ EXAMPLES = [
     retirement.RemoveName("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),
     retirement.PowerOff("mailboxold", 180),
     backup.RunBackup("sanbackup", "mailbackup.service", "/backup/current", 60),
+    sieve.DovecotBlock("mailboxvm", "/etc/dovecot/local.conf", None, "protocols = $protocols sieve\n"),
+    sieve.ProcmailSieve("mailboxvm", "/etc/procmailrc", "0644", ":0\n/x/\n", ":0\n| lda\n:0\n/x/\n"),
+    sieve.SieveScript("mailboxvm", "alice", "/home/alice", sieve.FORWARD, None, 'redirect "a@far.test";\n'),
+    spam.SetAside("mailboxvm", "alice", "SPAM", 7, "1:3", 3, "/var/imap/.spam-aside/r1/alice"),
+    spam.PutBack("mailboxvm", "alice", "SPAM", "/var/imap/.spam-aside/r1/alice"),
+    digest.SendDigest("postino3", 25, "mailboxvm", "alice", "p@lab.test", "alice@lab.test", "SPAM", "2026-01-01", "2026-01-08",
+                      "<spam-digest.r1.alice@lab.test>", 60),
 ]
 
 
@@ -60,6 +67,9 @@ def test_it_has_an_inverse_or_says_why_not(change):
     else:
         assert not change.no_inverse
         assert inverse.describe() != change.describe()
+        if inverse.inverse() is None:       # what comes back comes under other UIDs: the change cannot be the same again
+            assert change.kind == "spam-aside" and inverse.no_inverse
+            return
         again = inverse.inverse().describe().replace(".undone", "")
         # what takes back and makes anew has its second half back
         assert again == change.describe() or change.kind == "convert-again" and again in change.describe()

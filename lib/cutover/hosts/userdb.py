@@ -224,3 +224,37 @@ def _reason(entry: Entry, parts: list[str], old: str, targets: Sequence[str]) ->
     if not any("@" in part for part in parts):
         return "names a local user, no host"
     return "forwards elsewhere"
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A record that sends mail away from the site's mailboxes. `elsewhere`: its addresses; `here`: the value that stays without
+    them, "" where nothing does."""
+
+    entry: Entry
+    elsewhere: tuple[str, ...]
+    here: str
+
+    def line(self, value: str) -> str:
+        """The record's line, without its end, with another value."""
+        found = _LINE.fullmatch(self.entry.raw)
+        return _text(found["key"] + found["gap"]) + value
+
+    @property
+    def text(self) -> str:
+        return _text(self.entry.raw.rstrip(b"\r\n"))
+
+
+def forwards(data: bytes, here: Sequence[str]) -> list[Forward]:
+    """The records that name an address at a host which is not among `here`. Programs, files and lists are no forwards, and a
+    record that holds one is left out whole."""
+    mine, found = {host.lower().rstrip(".") for host in here}, []
+    for entry in parse(data):
+        parts = _split(entry.value)
+        if entry.field.lower() != "maildrop" or any(map(_is_special, parts)):
+            continue
+        away = [part for part in parts if (address := _address(part)) and address["host"].lower() not in mine]
+        if away:
+            stay = ",".join(part for part in parts if part not in away).strip()
+            found.append(Forward(entry, tuple(part.strip().strip("<>") for part in away), stay))
+    return found

@@ -19,6 +19,7 @@ PACKAGES = (
     "m4", "make", "db-util",
     # mail
     "sendmail-bin", "sensible-mda", "procmail", "uw-mailutils", "xinetd", "stunnel4", "dovecot-imapd", "dovecot-pop3d",
+    "dovecot-sieve", "dovecot-managesieved",
     # names
     "bind9", "bind9-dnsutils",
 )

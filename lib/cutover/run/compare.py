@@ -94,7 +94,7 @@ def compare(one: Told, other: Told) -> list:
 
 
 def _steps(one, other):
-    for name in [*runbook.ORDER, "rollback"]:
+    for name in runbook.EVERY:
         states = [told.states.get(name, "not run") for told in (one, other)]
         if states[0] != states[1]:
             matters = states[1] != "passed"
@@ -102,7 +102,7 @@ def _steps(one, other):
 
 
 def _changes(one, other):
-    for name in [*runbook.ORDER, "rollback"]:
+    for name in runbook.EVERY:
         if name not in one.states or name not in other.states:
             continue
         plans = [told.plans.get(name, []) for told in (one, other)]
@@ -161,7 +161,7 @@ def _predictions(one, other):
 
 
 def _durations(one, other):
-    for name in [*runbook.ORDER, "rollback"]:
+    for name in runbook.EVERY:
         if name in one.steps and name in other.steps:
             first, second = one.steps[name][0], other.steps[name][0]
             if abs(first - second) >= 1:
@@ -170,7 +170,7 @@ def _durations(one, other):
 
 
 def _texts(one, other):
-    for name in [*runbook.ORDER, "rollback"]:
+    for name in runbook.EVERY:
         if name not in one.states or name not in other.states:
             continue
         texts = [told.warnings.get(name, []) for told in (one, other)]

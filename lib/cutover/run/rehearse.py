@@ -50,8 +50,11 @@ def steps(parameters, run, names, say, watch=True, rate=0.0, least=0):
 def told(run) -> tables.Stack:
     """The summary of a run, for people."""
     events = run.journal.events()
+    steps_told = tables.Table(["", "step", "state", "seconds", "changes", "checks passed"], summary.steps(events), "Steps")
+    if runbook.maintains(events):
+        return tables.Stack(steps_told, tables.Text(f"Run folder: {run.path}"))
     return tables.Stack(
-        tables.Table(["", "step", "state", "seconds", "changes", "checks passed"], summary.steps(events), "Steps"),
+        steps_told,
         tables.Table(["outage", "measured from outside", "predicted", ""], summary.windows(run)),
         tables.notes(summary.notes(events)) if summary.notes(events) else None,
         tables.Text(f"Verified: {summary.verified(events)}"),

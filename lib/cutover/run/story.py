@@ -74,7 +74,7 @@ def size(number) -> str:
 def attempts(events) -> dict:
     """`{step: Attempt}` for the steps the journal speaks of, in the runbook's order."""
     states, found = runbook.states(events), {}
-    for name in [*runbook.ORDER, "rollback"]:
+    for name in runbook.EVERY:
         mine = [event for event in events if event.get("step") == name]
         begun = [event for event in mine if event["event"] == "step-begun"]
         if not begun:
@@ -162,13 +162,17 @@ def failures(found: dict) -> list:
 
 def verdict(events, found: dict) -> tuple:
     """(word, sentence): what became of the run, by its journal alone. The word: "passed", "failed", "undone", "begun"."""
-    passed = [name for name in runbook.ORDER if name in found and found[name].state == "passed"]
+    apart = runbook.maintains(events)
+    order = runbook.MAINTENANCE if apart else runbook.ORDER
+    passed = [name for name in order if name in found and found[name].state == "passed"]
     back = found.get("rollback")
     if back is not None and back.state == "passed" and not passed:
-        return "undone", "Rolled back: what the run changed was undone, and the old service verified."
+        return "undone", "Rolled back: what the run changed was undone" + ("." if apart else ", and the old service verified.")
     for one in found.values():
         if one.state == "failed":
             return "failed", f"Stopped: {one.step} did not pass."
+    if apart and len(passed) == len(found):
+        return "passed", f"Passed: maintenance, {', '.join(passed)}."
     left_out = [name for name in runbook.NIGHT if name not in found]
     if passed and runbook.number(passed[-1]) >= len(runbook.NIGHT) and len(passed) == len(found.keys() - {"rollback"}):
         if not left_out:

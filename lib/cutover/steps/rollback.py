@@ -5,7 +5,7 @@ nothing moves: after the services of the new one have stopped, before its trees 
 that will be is estimated while users still work, so that what cannot be carried is told before anybody approves.
 """
 
-from cutover import changes, steps
+from cutover import changes, runbook, steps
 from cutover.changes import carry
 from cutover.changes.mail import AwaitDeliveries, DrainQueue
 from cutover.changes.service import EndSessions
@@ -34,7 +34,7 @@ def open_intents(events):
 
 def probe(hosts, site):
     """`{"intents": [...], "world", "login", "undoes", "carry": {"why", and as carry.look}}`; each resource's last undo among the
-    intents says whether the world is so"""
+    intents says whether the world is so; "world" and "login" are None for a run of maintenance"""
     intents, final = [], {}
     for event in open_intents(hosts.history):
         intents.append({key: event[key] for key in ("seq", "step", "title", "target", "inverse", "no_inverse", "undone")})
@@ -43,6 +43,16 @@ def probe(hosts, site):
     for intent in final.values():
         settled = changes.from_json(intent["inverse"]).settled(hosts)
         intent.update(settled=settled.done, seen=settled.detail)
+    # a run of maintenance is undone alone: the old service is none of its matters, and may be gone
+    apart = bool(intents) and all(intent["step"] not in runbook.ORDER for intent in intents)
+    old = {"world": None, "login": None} if apart else _old_service(hosts, site)
+    found = {"run": hosts.run_name, "intents": intents, **old}
+    found["undoes"] = [undoes for _, undoes in _undo(found, site)]
+    found["carry"] = _carried(hosts, site, found)
+    return found
+
+
+def _old_service(hosts, site):
     world = {
         "servers": facts.alias(hosts),
         "imap": stop_imap.probe(hosts, site)["hosts"],
@@ -51,11 +61,7 @@ def probe(hosts, site):
             "source": facts.userdb_source(hosts, name, site.userdb.source).decode("utf-8", "surrogateescape"),
             "map": facts.userdb_map(hosts, name, site.userdb.map), "queue": facts.queue(hosts, name)}),
     }
-    found = {"run": hosts.run_name, "intents": intents, "world": world,
-             "login": steps.attempt(live.look, hosts, site.production_test.users[0].user, [])}
-    found["undoes"] = [undoes for _, undoes in _undo(found, site)]
-    found["carry"] = _carried(hosts, site, found)
-    return found
+    return {"world": world, "login": steps.attempt(live.look, hosts, site.production_test.users[0].user, [])}
 
 
 def _carried(hosts, site, found):
@@ -161,6 +167,8 @@ def verify(found, site):
             checks.append(steps.Check(f"Is undone: {intent['step']}, {intent['title']} ({intent['target']})?", "yes",
                                       f"{'yes' if intent['settled'] else 'no'}: {intent['seen']}",
                                       intent["settled"], "mend what it says, then roll back again"))
+    if found["world"] is None:
+        return checks
     checks += _carried_checks(found["carry"])
     world, old = found["world"], site.roles.old
     alias = site.fqdn(site.alias)

@@ -1,0 +1,104 @@
+"""Old SPAM out of users' folders, into a Maildir outside of their view, and back."""
+
+import dataclasses
+from typing import ClassVar
+
+from cutover import changes
+from cutover.hosts import spam
+
+
+@dataclasses.dataclass(frozen=True)
+class SetAside(changes.Change):
+    """Dovecot moves some messages of one folder of a user into a Maildir of the user's outside of the mailbox. Flags and dates
+    stay; nothing is deleted."""
+
+    kind: ClassVar[str] = "spam-aside"
+    host: str
+    user: str
+    folder: str
+    uidvalidity: int
+    uids: str               # e.g. "1:7,9"
+    count: int
+    place: str              # directory of the host: the user's Maildir for what this run sets aside
+
+    @property
+    def resource(self):
+        return f"{self.place} on {self.host}"
+
+    def title(self):
+        return f"set {self.count} messages of {self.user}'s {self.folder} aside"
+
+    def describe(self):
+        return (f"install -d -m 0700 -o {self.user} {self.place}\n"
+                f"doveadm {spam.shown(self.place)} move -u {self.user} {spam.TARGET} mailbox {self.folder} uid {self.uids}")
+
+    def settled(self, hosts):
+        left = self._left(hosts)
+        return changes.Settled(not left, f"{left} of {self.count} messages are in {self.folder}")
+
+    def apply(self, hosts, report):
+        now = spam.uidvalidity(hosts, self.host, self.user, self.folder)
+        if now != self.uidvalidity:
+            raise changes.ChangeFailed(f"{self.user}: {self.folder} has got other UIDs since the plan was made. Nothing was "
+                                       "moved; run this step again.")
+        before, wanted = spam.aside(hosts, self.host, self.user, self.place), self._left(hosts)
+        spam.make(hosts, self.host, self.user, self.place)
+        spam.move(hosts, self.host, self.user, self.place, spam.TARGET, ["mailbox", self.folder, "uid", self.uids])
+        after = spam.aside(hosts, self.host, self.user, self.place)
+        gone = wanted - self._left(hosts)
+        if after - before != gone:
+            raise changes.ChangeFailed(f"{self.user}: {gone} messages left {self.folder}, and {after - before} came to "
+                                       f"{self.place}. Look there before anything else is done.")
+        return f"{after - before} set aside"
+
+    def _left(self, hosts):
+        return spam.among(hosts, self.host, self.user, self.folder, self.uids)
+
+    def inverse(self):
+        return PutBack(self.host, self.user, self.folder, self.place)
+
+
+@dataclasses.dataclass(frozen=True)
+class PutBack(changes.Change):
+    """What was set aside comes back into the folder, under new UIDs."""
+
+    kind: ClassVar[str] = "spam-back"
+    no_inverse: ClassVar[str] = "run the step again to set it aside once more"
+    host: str
+    user: str
+    folder: str
+    place: str
+
+    @property
+    def resource(self):
+        return f"{self.place} on {self.host}"
+
+    def title(self):
+        return f"put back what was set aside of {self.user}'s {self.folder}"
+
+    def describe(self):
+        return f"doveadm {spam.shown(self.place)} move -u {self.user} {self.folder} mailbox {spam.TARGET} all"
+
+    def settled(self, hosts):
+        left = spam.aside(hosts, self.host, self.user, self.place)
+        return changes.Settled(not left, f"{left} messages are set aside")
+
+    def apply(self, hosts, report):
+        count = spam.aside(hosts, self.host, self.user, self.place)
+        if count:
+            spam.move(hosts, self.host, self.user, self.place, self.folder, ["mailbox", spam.TARGET, "all"])
+        left = spam.aside(hosts, self.host, self.user, self.place)
+        if left:
+            raise changes.ChangeFailed(f"{self.user}: {left} of {count} messages are still in {self.place}")
+        return f"{count} put back"
+
+
+def ranges(uids) -> str:
+    """UIDs as IMAP writes a set of them: [1, 2, 3, 7] → "1:3,7"."""
+    parts = []
+    for uid in sorted(uids):
+        if parts and parts[-1][1] == uid - 1:
+            parts[-1][1] = uid
+        else:
+            parts.append([uid, uid])
+    return ",".join(str(first) if first == last else f"{first}:{last}" for first, last in parts)

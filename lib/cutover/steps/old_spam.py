@@ -1,0 +1,57 @@
+"""Old SPAM out of users' SPAM folders: set aside, not deleted, and put back by a rollback of the run.
+
+A set-aside message lies in a Maildir of its user below `maintenance.old_spam.aside`, which no client sees. What has lain there
+for longer than the grace time is told: whether it goes is for people to decide, and the command is said.
+"""
+
+from cutover import changes, steps
+from cutover.changes.spam import SetAside, ranges
+from cutover.hosts import facts, spam
+
+ID = "old-spam"
+TITLE = "Old SPAM, set aside"
+REQUIRES = []
+REVERSIBLE = True
+CONFIRM = False
+
+
+def probe(hosts, site):
+    """`{"before": "YYYY-MM-DD", "users": {user: {"uidvalidity", "old": "1:7,9", "count"}} of those who have any, "asked": users,
+    "kept": spam.kept}`"""
+    new, wanted = site.roles.new, site.maintenance.old_spam
+    before = hosts.run(new, ["date", "-d", f"{wanted.days} days ago", "+%Y-%m-%d"]).text.strip()
+    names = [user["user"] for user in facts.users(hosts, new)]
+    found = {}
+    for user in names:
+        uids = spam.old(hosts, new, user, wanted.folder, before)
+        if uids:
+            found[user] = {"uidvalidity": spam.uidvalidity(hosts, new, user, wanted.folder), "old": ranges(uids),
+                           "count": len(uids)}
+    return {"before": before, "users": found, "asked": len(names), "kept": spam.kept(hosts, new, wanted.aside)}
+
+
+def plan(found, site):
+    new, wanted = site.roles.new, site.maintenance.old_spam
+    if not found["users"]:
+        return changes.Plan(reason=f"no message in {wanted.folder} of {found['asked']} users arrived before {found['before']}")
+    listed = [SetAside(new, user, wanted.folder, each["uidvalidity"], each["old"], each["count"],
+                       f"{wanted.aside}/{found['run']}/{user}") for user, each in sorted(found["users"].items())]
+    total = sum(each["count"] for each in found["users"].values())
+    return changes.Plan(tuple(listed), notes=(("In all", f"{total} messages of {len(listed)} users, which arrived before "
+                                               f"{found['before']}"),))
+
+
+def verify(found, site):
+    wanted = site.maintenance.old_spam
+    left = sum(each["count"] for each in found["users"].values())
+    checks = [steps.equal(f"Is no message in users' {wanted.folder} that arrived before {found['before']}?", "0 messages",
+                          f"{left} messages" + (f" of {', '.join(sorted(found['users'])[:5])}" if left else ""),
+                          "run this step again")]
+    for run, each in sorted(found["kept"].items()):
+        over = each["days"] >= wanted.grace
+        checks.append(steps.Check(
+            f"Is what the run {run} set aside within its grace time?", f"less than {wanted.grace} days old",
+            f"{each['days']} days old: {sum(each['users'].values())} messages of {len(each['users'])} users", True,
+            f"did nobody miss it? `rm -r {wanted.aside}/{run}` on {site.roles.new} deletes it; until then `cutover rollback` "
+            "puts it back" if over else "", warning=over))
+    return checks

@@ -1,0 +1,313 @@
+"""Days after the night, on the lab: Sieve with vacation, forwards out of the userdb, old SPAM, the SPAM digest.
+
+Each is a run of its own, and goes back.
+"""
+
+import base64
+import datetime
+import email
+import socket
+import ssl
+
+import pytest
+from cutover import errors, runbook
+from cutover.hosts import smtp
+from cutover.lab import hosts as lab_hosts
+from cutover.lab import keys, store
+from night import Night, eventually
+from test_after import has, reading, send
+
+pytestmark = pytest.mark.lab
+MX = ("postino3", "postino4")
+AWAY = b'require ["vacation"];\nvacation :days 7 :subject "Sono via" "Torno lunedi.";\n'
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cutover(lab, tmp_path_factory):
+    """The night is over: mail is read and delivered on the new server."""
+    made = Night(tmp_path_factory.mktemp("night"))
+    made.up_to("production-test")
+    return made
+
+
+@pytest.fixture(scope="module")
+def vacation(tmp_path_factory):
+    made = Night(tmp_path_factory.mktemp("vacation"))
+    made.step("vacation")
+    return made
+
+
+def userdb(lab):
+    return {name: (lab.run(name, ["cat", "/etc/mail/userdb"]).stdout,
+                   lab.run(name, ["makemap", "-u", "btree", "/etc/mail/userdb.db"]).stdout) for name in MX}
+
+
+def files(lab):
+    return {path: lab.run("mailboxvm", ["cat", path]).stdout for path in ("/etc/dovecot/local.conf", "/etc/procmailrc")}
+
+
+def as_root(lab, host, script):
+    return lab.run(host, ["sh", "-c", script])
+
+
+class ManageSieve:
+    """A client's session (RFC 5804): STARTTLS with the certificate checked, then PLAIN."""
+
+    def __init__(self, user):
+        self.link = socket.create_connection((lab_hosts.HOSTS["mailboxvm"].address, 4190), 20)
+        self.lines = self.link.makefile("rb")
+        assert "STARTTLS" in self.answer()
+        self.say(b"STARTTLS")
+        self.link = ssl.create_default_context(cafile=str(keys.CA)).wrap_socket(self.link, server_hostname="mailboxvm.lab.test")
+        self.lines = self.link.makefile("rb")
+        self.answer()
+        password = (keys.SECRETS / user).read_text()
+        self.say(b'AUTHENTICATE "PLAIN" "%s"' % base64.b64encode(f"\0{user}\0{password}".encode()))
+
+    def answer(self):
+        """Until the answer's last line; a NO is an error."""
+        text = b""
+        while not (line := self.lines.readline()).startswith((b"OK", b"NO", b"BYE")):
+            assert line, "the server hung up"
+            text += line
+        assert line.startswith(b"OK"), line + text
+        return text.decode()
+
+    def say(self, line):
+        self.link.sendall(line + b"\r\n")
+        return self.answer()
+
+    def put(self, name, script):
+        return self.say(b'PUTSCRIPT "%s" {%d+}\r\n%s' % (name, len(script), script))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.link.close()
+
+
+def replies(user, subject):
+    with reading(user) as session:
+        return [email.message_from_bytes(session.fetch("INBOX", uid)) for uid in session.find("INBOX", "Subject", subject)]
+
+
+def write(sender, to, key, more=""):
+    text = f"From: <{sender}>\r\nTo: <{to}>\r\nSubject: {key}\r\nMessage-ID: <{key}@test>\r\n{more}\r\n{key}\r\n"
+    smtp.send(lab_hosts.HOSTS["postino3"].address, 25, sender, [to], text.encode(), 30)
+
+
+# -- vacation
+
+
+@pytest.fixture(scope="module")
+def away(vacation):
+    """vera is away, and has said so by ManageSieve."""
+    with ManageSieve("vera") as client:
+        client.put(b"ferie", AWAY)
+        client.say(b'SETACTIVE "ferie"')
+        assert '"ferie" ACTIVE' in client.say(b"LISTSCRIPTS")
+
+
+def test_a_reply_comes_once_and_the_mail_is_delivered(lab, away):
+    for key in ("away-1", "away-2"):
+        write("bruno@lab.test", "vera@lab.test", key)
+        assert eventually(lambda key=key: has("vera", key)), key
+    assert eventually(lambda: replies("bruno", "Sono via"))
+    write("carla@lab.test", "vera@lab.test", "away-3")
+    assert eventually(lambda: replies("carla", "Sono via"))      # by then a second one to bruno would be there as well
+    (reply,) = replies("bruno", "Sono via")
+    assert reply["From"].endswith("<vera@lab.test>") and reply["Auto-Submitted"].startswith("auto-replied")
+    assert "Torno lunedi." in reply.get_payload()
+
+
+def test_spam_and_lists_get_no_reply(lab, away):
+    write("davide@lab.test", "vera@lab.test", "away-spam", "X-Spam-Flag: YES\r\n")
+    write("davide@lab.test", "vera@lab.test", "away-list", "List-Id: <a.lab.test>\r\n")
+    assert eventually(lambda: has("vera", "away-list"))
+    with reading("vera") as session:
+        assert eventually(lambda: session.find("SPAM", "Subject", "away-spam"))
+    write("davide@lab.test", "vera@lab.test", "away-4")
+    assert eventually(lambda: replies("davide", "Sono via")) and len(replies("davide", "Sono via")) == 1
+
+
+def test_who_has_no_script_is_delivered_to_as_before(lab, vacation):
+    write("bruno@lab.test", "elena@lab.test", "plain")
+    assert eventually(lambda: has("elena", "plain"))
+    with reading("elena") as session:
+        assert b"dovecot-lda" not in session.fetch("INBOX", session.find("INBOX", "Subject", "plain")[0]).lower()
+    said = as_root(lab, "mailboxvm", "journalctl -o cat --no-pager | grep -c 'lda(elena)' || true").stdout
+    assert said.strip() == "0"
+
+
+def test_a_script_that_does_not_compile_is_refused_to_its_user(vacation):
+    with ManageSieve("vera") as client, pytest.raises(AssertionError, match="NO"):
+        client.put(b"errore", b"vacatoin;\n")
+
+
+def test_a_delivery_by_sieve_that_fails_is_made_by_procmail(lab, away):
+    as_root(lab, "mailboxvm", "chmod 000 /usr/lib/dovecot/dovecot-lda")
+    try:
+        write("bruno@lab.test", "vera@lab.test", "without-lda")
+        assert eventually(lambda: has("vera", "without-lda"))
+    finally:
+        as_root(lab, "mailboxvm", "chmod 755 /usr/lib/dovecot/dovecot-lda")
+
+
+def test_a_second_run_has_nothing_to_do(vacation):
+    assert vacation.wanted("vacation") == ()
+
+
+# -- forwards
+
+
+@pytest.fixture(scope="module")
+def forwards(lab, vacation, tmp_path_factory):
+    """Two users with an account forward their mail, one of them keeps a copy; two left, one of them to nowhere."""
+    for name in MX:
+        as_root(lab, name, "sed -i -e 's/^zoe:maildrop.*/zoe:maildrop\\tsomeone@elsewhere.test/' "
+                           "-e 's/^ugo:maildrop\\(.*\\)/ugo:maildrop\\1, bruno@lab.test/' "
+                           "-e 's/^former2:.*/former2:maildrop\\tgone@nohost.invalid/' /etc/mail/userdb; "
+                           "makemap -d btree /etc/mail/userdb.db < /etc/mail/userdb")
+    made = Night(tmp_path_factory.mktemp("forwards"))
+    made.values["maintenance"] = {"forwards": [
+        {"user": "zoe", "to": "sieve"}, {"user": "ugo", "to": "sieve"}, {"user": "former2", "to": "remove"}]}
+    made.write()
+    return made
+
+
+def test_each_forward_is_told_with_its_target(forwards):
+    with forwards.engine("forwards", "plan") as driver:
+        driver.probe()
+        told = dict(driver.plan().notes)
+    assert told["zoe"] == "someone@elsewhere.test: valid (nowhere elsewhere)\nit is moved to Sieve"
+    assert "NOT VALID (no host takes mail for nohost.invalid)\nit is removed" in told["former2"]
+    assert "left as it is" in told["former1"] and "bruno@lab.test: valid" in told["ugo"]
+    assert set(told) == {"zoe", "ugo", "former1", "former2"}
+
+
+def test_a_forward_without_an_account_is_not_moved(lab, forwards):
+    before = userdb(lab)
+    with forwards.set("maintenance", {"forwards": [{"user": "former1", "to": "sieve"}]}), \
+            pytest.raises(errors.CutoverError, match="former1 has no account on mailboxvm"):
+        forwards.wanted("forwards")
+    assert userdb(lab) == before
+
+
+def test_forwards_go_to_sieve_and_both_mx_are_equal(lab, forwards):
+    before = userdb(lab)
+    forwards.step("forwards")
+    now = userdb(lab)
+    assert now["postino3"] == now["postino4"] != before["postino3"]
+    text = now["postino3"][0]
+    assert "\nzoe:maildrop\tzoe@mailboxvm.lab.test\n" in text
+    assert f"\n# {forwards.run.name}: former2:maildrop\tgone@nohost.invalid\n" in text
+    assert "former1:maildrop\tsomeone@elsewhere.test" in text and "former2" not in now["postino3"][1]
+    write("alice@lab.test", "zoe@lab.test", "forwarded")
+    assert eventually(lambda: "redirect action: forwarded to <someone@elsewhere.test>" in as_root(
+        lab, "mailboxvm", "journalctl -o cat --no-pager | grep forwarded@test || true").stdout)
+    assert not has("zoe", "forwarded")
+    write("alice@lab.test", "ugo@lab.test", "copied")
+    assert eventually(lambda: has("ugo", "copied")) and eventually(lambda: has("bruno", "copied"))
+    assert forwards.wanted("forwards") == ()
+
+
+def test_sieve_does_not_go_while_forwards_rest_on_it(lab, vacation, forwards):
+    before = files(lab)
+    with pytest.raises(errors.CutoverError, match="forwards rest on Sieve"):
+        vacation.step("rollback")
+    assert files(lab)["/etc/procmailrc"] == before["/etc/procmailrc"]
+
+
+def test_the_rollback_puts_the_forwards_back(lab, forwards):
+    forwards.step("rollback")
+    now = userdb(lab)
+    assert now["postino3"] == now["postino4"] and "\nzoe:maildrop\tsomeone@elsewhere.test\n" in now["postino3"][0]
+    assert "former2:maildrop\tgone@nohost.invalid" in now["postino3"][0] and forwards.run.name not in now["postino3"][0]
+    assert not (store.STORE / "imap/zoe/.dovecot.sieve").exists()
+    assert as_root(lab, "mailboxvm", "ls -A /home/zoe/sieve/*.sieve /home/zoe/.dovecot.sieve 2>/dev/null || true").stdout == ""
+    assert runbook.states(forwards.run.journal.events())["forwards"] == "undone"
+
+
+def test_the_rollback_takes_sieve_away_and_mail_still_comes(lab, vacation):
+    vacation.step("rollback")
+    assert all("sieve" not in text for text in files(lab).values())
+    assert "sieve" not in lab.run("mailboxvm", ["doveconf", "-h", "protocols"]).stdout
+    send("postino3", "vera@lab.test", "after-sieve")
+    assert eventually(lambda: has("vera", "after-sieve"))
+
+
+# -- SPAM
+
+
+DAY = datetime.timedelta(days=1)
+NASTY = "=?utf-8?B?" + base64.b64encode("Vinci\u202e ora\r\nBcc: x https://evil.test/\x1b[2J è tuo".encode()).decode() + "?="
+
+
+def spam_of(user):
+    """`[(INTERNALDATE, flags, bytes)]` of a user's SPAM folder."""
+    with reading(user) as session:
+        return sorted((message.internaldate, sorted(message.flags), body)
+                      for message, body in session.texts("SPAM", session.read("SPAM", "metadata").messages))
+
+
+@pytest.fixture(scope="module")
+def old_spam(tmp_path_factory):
+    made = Night(tmp_path_factory.mktemp("old-spam"))
+    made.values["maintenance"] = {"old_spam": {"days": 30, "grace": 0}}
+    made.write()
+    return made
+
+
+def test_old_spam_is_counted_for_each_user_and_set_aside(lab, old_spam):
+    users = [user for user in lab_hosts.USERS if user not in ("quinto", "rita", "zoe")]
+    before = {user: spam_of(user) for user in users}
+    limit = datetime.datetime.now(datetime.UTC) - 31 * DAY
+    old = {user: sum(when < limit for when, _, _ in listed) for user, listed in before.items()}
+    planned = {change.user: change.count for change in old_spam.wanted("old-spam")}
+    assert planned == {user: count for user, count in old.items() if count} and sum(planned.values()) > 20
+    old_spam.before = before
+    old_spam.step("old-spam")
+    for user in users:
+        assert spam_of(user) == before[user][old[user]:], user
+    with reading("paolo") as session:
+        assert not [name for name, _, _ in session.folders() if "aside" in name]
+    assert old_spam.wanted("old-spam") == ()
+    place = f"/var/imap/.spam-aside/{old_spam.run.name}"
+    assert as_root(lab, "mailboxvm", f"stat -c '%U %a' {place}/paolo").stdout == "paolo 700\n"
+    assert int(as_root(lab, "mailboxvm", f"find {place} -path '*/.SPAM/*' -name '*,S=*' | wc -l").stdout) == sum(planned.values())
+
+
+def test_what_is_past_its_grace_is_told_and_kept(old_spam):
+    (told,) = [check for check in old_spam.events("verified", "old-spam")[-1]["checks"] if "grace" in check["question"]]
+    assert told["warning"] and told["passed"] and f"rm -r /var/imap/.spam-aside/{old_spam.run.name}" in told["todo"]
+
+
+def test_the_rollback_puts_old_spam_back(lab, old_spam):
+    old_spam.step("rollback")
+    with old_spam.engine("old-spam", "plan") as driver:
+        assert old_spam.run.name not in driver.probe()["kept"]
+    for user, before in old_spam.before.items():
+        assert spam_of(user) == before, user
+
+
+def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory):
+    made = Night(tmp_path_factory.mktemp("digest"))
+    made.values["maintenance"] = {"digest": {"days": 3, "sender": "postmaster@lab.test"}}
+    made.write()
+    now = datetime.datetime.now(datetime.UTC)
+    with reading("marta") as session:
+        for subject, when in ((NASTY, now - DAY), ("troppo vecchio", now - 9 * DAY), ("di oggi", now)):
+            session.append("SPAM", f"From: Truffa <a@b.test>\r\nSubject: {subject}\r\n\r\nx\r\n".encode(), when=when)
+    made.step("spam-digest")
+    (digest,) = replies("marta", "messages in your folder SPAM")
+    text = digest.get_payload(decode=True).decode().replace("\r\n", "\n")
+    assert digest["Subject"].startswith("1 messages") and digest["Auto-Submitted"] == "auto-generated"
+    listed = text.split("\n\n", 1)[1].splitlines()
+    assert listed[0] == f"{now - DAY:%Y-%m-%d %H:%M}  Truffa <a@b.test>"
+    assert listed[1] == "    Vinci ora Bcc: x https[:]//evil.test/[2J è tuo" and len(listed) == 2
+    assert "Vinci" not in (made.run.path / "journal.jsonl").read_text()
+    made.step("spam-digest")
+    assert len(replies("marta", "messages in your folder SPAM")) == 1
+    with reading("olga") as session:
+        assert not session.find("INBOX", "Subject", "messages in your folder SPAM")
