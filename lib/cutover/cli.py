@@ -1,5 +1,6 @@
 """The command line. Each command imports what it needs when it is called, so that --help stays quick."""
 
+import errno
 import importlib
 import json
 import os
@@ -344,4 +345,10 @@ def main():
         from cutover.ui import tables
 
         click.echo(f"cutover: {tables.printable(secrets.redact(str(error)))}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        click.echo(f"cutover: {error.filename or 'this machine'}: {error.strerror}. Make room, above all where the run's folder "
+                   "lies, and give the same command again: it goes on with what is missing.", err=True)
         sys.exit(1)

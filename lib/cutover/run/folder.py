@@ -102,7 +102,7 @@ class Run:
 
         The lock goes with its process, so a crash leaves none behind.
         """
-        with open(self.path / f"{what}.lock", "a+b") as lock:
+        with open(self.path / f"{what}.lock", "a+b", buffering=0) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -110,8 +110,8 @@ class Run:
                 raise RunBusy(f"{self.path}: another process is at work on this run ({_holder(lock.read())}). Wait until it "
                               "has ended, or end it; then do the same again.") from None
             lock.truncate(0)
-            lock.write(json.dumps({"pid": os.getpid(), "who": journal._who(), "since": journal.now()}).encode())
-            lock.flush()
+            with contextlib.suppress(OSError):      # a full disk: the lock holds, it only does not say whose it is
+                lock.write(json.dumps({"pid": os.getpid(), "who": journal._who(), "since": journal.now()}).encode())
             try:
                 yield
             finally:
