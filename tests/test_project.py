@@ -40,7 +40,7 @@ def test_the_lock_holds_every_pin_and_nothing_unpinned():
 
 def test_there_is_one_notebook_a_step_and_a_board():
     assert [path.name for path in NOTEBOOKS] == ["00_board.ipynb", *(
-        runbook.notebook_name(name) for name in [*runbook.ORDER, "rollback"])]
+        runbook.notebook_name(name) for name in runbook.ALL)]
 
 
 GATED = ("stop_imap", "decommission")
@@ -110,7 +110,8 @@ def test_no_path_or_registry_of_a_machine_is_written_down():
             assert not words.search(path.read_text(errors="replace")), name
 
 
-COMMANDS = ["rehearse", "test", "jupyter", "lab", "plan", "run", "status", "rollback", "approve", "store", "record", "lease",
+COMMANDS = ["rehearse", "test", "jupyter", "lab", "plan", "run", "status", "restore", "rollback",
+            "approve", "store", "record", "lease",
             "bench"]
 
 
@@ -155,4 +156,4 @@ def test_pictures_are_small_and_used():
 def test_the_shell_completes_commands():
     done = subprocess.run([sys.executable, "-m", "cutover"], cwd=ROOT, capture_output=True, text=True, timeout=60, env={
         **os.environ, "_CUTOVER_COMPLETE": "bash_complete", "COMP_WORDS": "cutover re", "COMP_CWORD": "1"})
-    assert {"plain,record", "plain,rehearse"} <= set(done.stdout.split())
+    assert {"plain,record", "plain,rehearse", "plain,restore"} <= set(done.stdout.split())

@@ -98,4 +98,4 @@ class Plan:
 
 
 # The kinds register themselves when their modules are read.
-from cutover.changes import backup, carry, conversion, dns, files, mail, retirement, service, userdb  # noqa: E402, F401
+from cutover.changes import backup, carry, conversion, dns, files, mail, restore, retirement, service, userdb  # noqa: E402, F401

@@ -77,7 +77,7 @@ def context(run, events, exported) -> dict:
         "errors": [(one.step, one.error) for one in found.values() if one.error], "warnings": story.warnings(found),
         "sums": sums, "gates": found["preflight"].checks if "preflight" in found else [], "go": _go(events),
         "verified": found["verify"].checks if "verify" in found else [], "approval": story.approval,
-        "number": runbook.number, "order": [*runbook.ORDER, "rollback"],
+        "number": runbook.number, "order": runbook.ALL,
         "people": sorted({event["who"] for event in events if event.get("who")}),
         "drift": [event for event in events if event["event"] == "drift"], "environment": environment(events[0]),
         "head": (len(events), hashlib.sha256(run.journal.path.read_bytes().rstrip(b"\n").rsplit(b"\n", 1)[-1]).hexdigest()),

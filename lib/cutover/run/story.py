@@ -74,7 +74,7 @@ def size(number) -> str:
 def attempts(events) -> dict:
     """`{step: Attempt}` for the steps the journal speaks of, in the runbook's order."""
     states, found = runbook.states(events), {}
-    for name in [*runbook.ORDER, "rollback"]:
+    for name in runbook.ALL:
         mine = [event for event in events if event.get("step") == name]
         begun = [event for event in mine if event["event"] == "step-begun"]
         if not begun:

@@ -13,7 +13,7 @@ def steps(events) -> list:
     """
     states = runbook.states(events)
     rows = []
-    for name in [*runbook.ORDER, "rollback"]:
+    for name in runbook.ALL:
         mine = [event for event in events if event.get("step") == name]
         if not mine:
             continue
