@@ -7,6 +7,7 @@ a part, scaled), and adding it through Dovecot (so many messages a command). Wha
 
 import os
 import platform
+import shutil
 import statistics
 import sys
 import tempfile
@@ -15,16 +16,19 @@ from pathlib import Path
 
 from cutover import site
 from cutover.changes import restore
-from cutover.hosts import Hosts, copies, facts
+from cutover.hosts import Hosts, copies, facts, mailboxes
 from cutover.lab import hosts as lab_hosts
 from cutover.lab import store
 
-NAME, USER, PART, RUNS = "misura", "alice", 500, 3
+NAME, USER, PART, RUNS = "misura", "alice", 100, 2
+
+
+TREE = store.STORE / "backup/posta/mailboxvm/current" / USER / f".{NAME}"
 
 
 def plant(number):
     """The folder in the copy. → bytes"""
-    tree = store.STORE / "backup/posta/mailboxvm/current" / USER / f".{NAME}"
+    tree = TREE
     owner, total = lab_hosts.USERS[USER], 0
     for part in ("cur", "new", "tmp"):
         (tree / part).mkdir(parents=True, exist_ok=True)
@@ -65,6 +69,9 @@ def main(number):
     found = {"bring, one stream": [], "bring, file by file (scaled)": [], "add": []}
     with Hosts(site.load("parameters/lab.yaml")) as hosts, tempfile.TemporaryDirectory() as unique:
         account = next(each for each in facts.users(hosts, hosts.site.roles.new) if each["user"] == USER)
+        with mailboxes.new_session(hosts, USER) as live:
+            if NAME in [name for name, _, _ in live.folders()]:      # left by a run that was broken off
+                live.client.delete_folder(NAME)
         owner = f"{account['uid']}:{account['gid']}"
         for run in range(RUNS):
             place = copies.tree(hosts.site, f"bench-{Path(unique).name}-{run}", USER, NAME)
@@ -72,9 +79,11 @@ def main(number):
             found["bring, file by file (scaled)"].append(timed(file_by_file, hosts, f"{place}-files") * number / PART)
             add = restore.AddMissing(hosts.site.roles.new, USER, account, place, [NAME], "")
             found["add"].append(timed(add.apply, hosts, lambda event: None))
+            print({what: round(seconds[-1], 1) for what, seconds in found.items()}, file=sys.stderr)
             took = add.inverse()
             took.apply(hosts, lambda event: None)
             assert took.settled(hosts).done
+    shutil.rmtree(TREE)
     print(f"{number} messages, {size / 1e6:.0f} MB, {os.cpu_count()} processors, Python {platform.python_version()}, {RUNS} runs")
     for what, seconds in found.items():
         print(f"{what:30} {statistics.median(seconds):8.1f} s   {number / statistics.median(seconds):8.0f} messages/s   "

@@ -14,6 +14,7 @@ from cutover import changes
 from cutover.hosts import copies, imap, mailboxes
 
 SHOWN = 10      # messages of a folder told in full
+BATCH = 1000    # UIDs in one command: Dovecot refuses a line that is too long
 MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>|\S+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -231,7 +232,8 @@ class TakeOut(changes.Change):
     def apply(self, hosts, report):
         told = []
         for live, name, uids in self._ours(hosts):
-            live.delete(name, uids)
+            for start in range(0, len(uids), BATCH):
+                live.delete(name, uids[start:start + BATCH])
             told.append(f"{name} {len(uids)}")
         copies.write_note(hosts, self.place, {})
         return f"taken out: {', '.join(told) or 'nothing'}"
