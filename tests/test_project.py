@@ -110,8 +110,8 @@ def test_no_path_or_registry_of_a_machine_is_written_down():
             assert not words.search(path.read_text(errors="replace")), name
 
 
-COMMANDS = ["rehearse", "test", "jupyter", "lab", "plan", "run", "maintain", "status", "rollback", "approve", "store", "record",
-            "lease", "bench"]
+COMMANDS = ["rehearse", "test", "jupyter", "lab", "plan", "run", "maintain", "status", "restore", "rollback", "approve",
+            "store", "record", "lease", "bench"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -155,4 +155,4 @@ def test_pictures_are_small_and_used():
 def test_the_shell_completes_commands():
     done = subprocess.run([sys.executable, "-m", "cutover"], cwd=ROOT, capture_output=True, text=True, timeout=60, env={
         **os.environ, "_CUTOVER_COMPLETE": "bash_complete", "COMP_WORDS": "cutover re", "COMP_CWORD": "1"})
-    assert {"plain,record", "plain,rehearse"} <= set(done.stdout.split())
+    assert {"plain,record", "plain,rehearse", "plain,restore"} <= set(done.stdout.split())

@@ -76,3 +76,12 @@ def test_parts_of_the_runbook():
         runbook.between("covnert", None)
     with pytest.raises(runbook.UnknownStep, match="comes after"):
         runbook.between("verify", "convert")
+
+
+def test_a_step_apart_from_the_night_has_a_run_of_its_own():
+    runbook.may_run("restore", [])
+    runbook.may_run("restore", passed("restore"))
+    with pytest.raises(runbook.NotYet, match="restore needs a run of its own: this one holds preflight"):
+        runbook.may_run("restore", passed("preflight"))
+    with pytest.raises(runbook.NotYet, match="preflight needs a run of its own: this one holds restore"):
+        runbook.may_run("preflight", passed("restore"))

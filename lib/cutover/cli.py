@@ -241,6 +241,32 @@ def rollback(run_dir, site_file, as_json):
 
 
 @cutover.command()
+@site_option
+@click.option("--user", required=True, metavar="USER", help="Whose mail.")
+@click.option("--folder", default="", metavar="FOLDER", help="This folder and those below it; without it, all.")
+@click.option("--message", default="", metavar="ID", help="Only the message with this Message-ID, <…> included.")
+@click.option("--run", "run_dir", metavar="DIR", help="Go on with this run's folder; without it, a new one is made.")
+@json_option
+def restore(site_file, user, folder, message, run_dir, as_json):
+    """Bring a user's mail back from the copy on the backup host: beside the live mailbox first, then what is missing is added.
+
+    Nothing live is written over or removed. `cutover rollback --run DIR` takes out again what was added.
+    """
+    from cutover import site
+    from cutover.run import folder as folders
+    from cutover.run import rehearse as rehearsal
+
+    parameters = site.load(site_file)
+    current = folders.begin(parameters, Path(run_dir)) if run_dir else folders.create(parameters, "restore")
+    _say(f"run: {current.path}")
+    try:
+        rehearsal.steps(parameters, current, ["restore"], _say, watch=False,
+                        chosen={"user": user, "folder": folder, "message": message})
+    finally:
+        click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
+
+
+@cutover.command()
 @run_option
 @click.option("--step", "step_id", metavar="STEP", help="The step whose plan is approved.")
 @click.option("--plan", "plan_hash", metavar="HASH", help="The plan's hash, 16 digits or more, as shown.")

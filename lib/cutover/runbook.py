@@ -7,8 +7,9 @@ from cutover import errors
 NIGHT = ["preflight", "dns-rename", "dual-delivery", "presync", "stop-imap", "stop-sendmail", "convert", "verify",
          "restore-sendmail", "switch-alias", "restore-imap", "production-test", "backup"]
 ORDER = [*NIGHT, "decommission"]    # what comes after the night runs only when it is asked for by its name
-MAINTENANCE = ["vacation", "forwards", "old-spam", "spam-digest"]    # days after, in no order: each is a run of its own
-EVERY = [*ORDER, *MAINTENANCE, "rollback"]
+APART = {"restore": 20, "vacation": 30, "forwards": 31, "old-spam": 32, "spam-digest": 33}   # runs of their own; their number
+MAINTENANCE = [name for name in APART if name != "restore"]
+EVERY = [*ORDER, *APART, "rollback"]
 
 
 class UnknownStep(errors.CutoverError):
@@ -20,17 +21,15 @@ class NotYet(errors.CutoverError):
 
 
 def step(step_id: str):
-    """The module of a step, of a maintenance step or of the rollback."""
+    """The module of a step, of one apart from the night, or of the rollback."""
     if step_id not in EVERY:
-        raise UnknownStep(f"no step {step_id!r}; the steps are {', '.join(EVERY)}")
+        raise UnknownStep(f"no step {step_id!r}; the steps are {', '.join([*ORDER, *APART])}")
     return importlib.import_module("cutover.steps." + step_id.replace("-", "_"))
 
 
 def number(step_id: str) -> int:
-    """The step's place in the runbook, from 1; maintenance is numbered from 30; the rollback comes last."""
-    if step_id in MAINTENANCE:
-        return 30 + MAINTENANCE.index(step_id)
-    return ORDER.index(step_id) + 1 if step_id in ORDER else 90
+    """The step's place in the runbook, from 1; those apart are numbered from 20; the rollback comes last."""
+    return ORDER.index(step_id) + 1 if step_id in ORDER else APART.get(step_id, 90)
 
 
 def notebook_name(step_id: str) -> str:
@@ -92,6 +91,11 @@ def states(events) -> dict:
 
 def may_run(step_id: str, events) -> None:
     """Raises NotYet, naming what is missing, unless every step this one rests on has passed."""
+    other = ORDER if step_id in APART else APART
+    strange = [event for event in events if event["event"] == "step-begun" and event["step"] in other]
+    if step_id != "rollback" and strange:
+        raise NotYet(f"{step_id} needs a run of its own: this one holds {strange[0]['step']}, and a rollback undoes a whole run. "
+                     "Give another folder.")
     current = states(events)
     missing = [name for name in step(step_id).REQUIRES if current.get(name) != "passed"]
     if missing:

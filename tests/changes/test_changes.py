@@ -5,7 +5,7 @@ import json
 
 import pytest
 from cutover import changes
-from cutover.changes import backup, carry, conversion, digest, dns, files, mail, retirement, service, sieve, spam, userdb
+from cutover.changes import backup, carry, conversion, digest, dns, files, mail, restore, retirement, service, sieve, spam, userdb
 from cutover.hosts import dns as zone
 from cutover.hosts import ssh
 
@@ -16,6 +16,7 @@ BACKWARD = zone.Update("lab.test", [("exists", "mailbox.lab.test", "CNAME", ["ma
 USER = {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice", "inbox": ["/srv/o/alice/INBOX"],
         "spool": "/srv/s/alice", "folders": "/srv/o/alice/mail", "subscriptions": "/srv/o/alice/.mailboxlist",
         "maildir": "/var/imap/alice"}
+ACCOUNT = {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice"}
 
 EXAMPLES = [
     dns.DnsUpdate("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),
@@ -39,6 +40,10 @@ EXAMPLES = [
     retirement.RemoveName("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),
     retirement.PowerOff("mailboxold", 180),
     backup.RunBackup("sanbackup", "mailbackup.service", "/backup/current", 60),
+    restore.BringBeside("mailboxvm", "alice", "2001:2001", "/var/imap/.cutover/restore/r1/alice", [".", ".SPAM"],
+                        ["tar", "-C", "/backup/current", "-c", "alice"], "sanbackup"),
+    restore.AddMissing("mailboxvm", "alice", ACCOUNT, "/var/imap/.cutover/restore/r1/alice", ["INBOX"], ""),
+    restore.TakeOut("mailboxvm", "alice", ACCOUNT, "/var/imap/.cutover/restore/r1/alice", ["INBOX"], ""),
     sieve.DovecotBlock("mailboxvm", "/etc/dovecot/local.conf", None, "protocols = $protocols sieve\n"),
     sieve.ProcmailSieve("mailboxvm", "/etc/procmailrc", "0644", ":0\n/x/\n", ":0\n| lda\n:0\n/x/\n"),
     sieve.SieveScript("mailboxvm", "alice", "/home/alice", sieve.FORWARD, None, 'redirect "a@far.test";\n'),
@@ -68,7 +73,7 @@ def test_it_has_an_inverse_or_says_why_not(change):
         assert not change.no_inverse
         assert inverse.describe() != change.describe()
         if inverse.inverse() is None:       # what comes back comes under other UIDs: the change cannot be the same again
-            assert change.kind == "spam-aside" and inverse.no_inverse
+            assert change.kind in ("spam-aside", "restore-add") and inverse.no_inverse
             return
         again = inverse.inverse().describe().replace(".undone", "")
         # what takes back and makes anew has its second half back

@@ -27,7 +27,7 @@ def test_what_a_forward_is(line, elsewhere, stays):
 DELIVERY = ":0\n/var/imap/$LOGNAME/\n"
 
 
-@pytest.mark.parametrize("after", ["", "\n# what the store does not take stays queued\nEXITCODE=75\nDEFAULT=/etc/procmailrc/none\n"])
+@pytest.mark.parametrize("after", ["", "\n# what is not taken stays queued\nEXITCODE=75\nDEFAULT=/etc/procmailrc/none\n"])
 def test_the_recipe_stands_before_the_last_delivery_and_once(after):
     text = "DROPPRIVS=yes\n\n:0\n* ^X-Spam-Flag: YES\n/var/imap/$LOGNAME/.SPAM/\n\n" + DELIVERY + after
     made = vacation.handing_over(text, ROMA1)

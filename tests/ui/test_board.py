@@ -194,7 +194,7 @@ def test_a_notebook_run_again_gives_up_what_its_earlier_attempt_held(monkeypatch
     closed = []
 
     class Attempt:
-        def __init__(self, parameters, step_id, mode, run):
+        def __init__(self, parameters, step_id, mode, run, chosen):
             self.engine, self.number = self, len(closed)
 
         def close(self):

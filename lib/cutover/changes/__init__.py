@@ -106,6 +106,7 @@ from cutover.changes import (  # noqa: E402, F401
     dns,
     files,
     mail,
+    restore,
     retirement,
     service,
     sieve,

@@ -26,6 +26,7 @@ class Hosts:
     def __init__(self, site):
         self.site = site
         self.run_name = "RUN"   # the run these hosts are worked on for; set by the engine
+        self.chosen = {}        # what the operator asks of a step that has choices, by name
         self.history = ()       # journaled intents with their inverse, for the rollback; set by the engine
         self._connections = {}
         self._lock = threading.Lock()

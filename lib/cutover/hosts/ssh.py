@@ -382,6 +382,13 @@ class Stream:
                 self._outcome()
                 raise LinkLost(host=self.connection.host, reason="the command ended", command=shown(self.argv))
 
+    def finish(self) -> "Result":
+        """Say that no input follows, wait for the end, and take what output is left. → Result; never raises for its status."""
+        began, self._end_input = time.monotonic(), True
+        while self._more():
+            pass
+        return self.connection._result(self, began, check=False)
+
     def stderr_text(self) -> str:
         """What the command has written to stderr so far, its last 64 KiB."""
         with contextlib.suppress(OSError):

@@ -31,12 +31,12 @@ exec setpriv --reuid "$3" --regid "$4" --init-groups --reset-env doveadm exec im
 
 
 @contextlib.contextmanager
-def session(hosts, user: dict):
-    """Dovecot over a user's staged tree. `user`: an entry of facts.users. → imap.Session"""
+def session(hosts, user: dict, tree: str | None = None):
+    """Dovecot over a user's staged tree, or another one that is his. `user`: an entry of facts.users. → imap.Session"""
     site = hosts.site
     maildir = site.new_store.maildir.format(user=user["user"], home=user["home"])
     argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SCRIPT, "staged",
-            f"{site.new_store.work}/staging/{user['user']}", maildir, str(user["uid"]), str(user["gid"])]
+            tree or f"{site.new_store.work}/staging/{user['user']}", maildir, str(user["uid"]), str(user["gid"])]
     with mailboxes.preauth(hosts.ssh(site.roles.new).open(argv, sudo=True)) as opened:
         yield opened
 

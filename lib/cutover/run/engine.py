@@ -72,10 +72,11 @@ class Engine:
     """Drives one step.
 
     Parameters: `site`, `step_id`, `mode` ("plan": live and read-only; "execute"), `run` (folder.Run; needed to
-    execute), `report` (takes progress events, dicts).
+    execute), `report` (takes progress events, dicts),
+    `chosen` (`{name: text}` of what is asked of a step that has a CHOICE).
     """
 
-    def __init__(self, site, step_id: str, mode: str, run=None, report=lambda event: None):
+    def __init__(self, site, step_id: str, mode: str, run=None, report=lambda event: None, chosen=None):
         if mode == "execute" and run is None:
             raise OutOfTurn("mode execute needs run_dir: the folder in which the run is recorded")
         self.site, self.step, self.mode, self.run = site, runbook.step(step_id), mode, run
@@ -86,6 +87,7 @@ class Engine:
         self.attempt = self.lease = None
         self._gated = False     # whether the gate was judged by these facts
         self._kept = None       # (monotonic time, file, digest) of the facts read last
+        self.hosts.chosen = chosen or {}
         if run is not None:
             self.hosts.run_name = run.name
         if mode == "execute":
@@ -93,7 +95,7 @@ class Engine:
             run.check(site, self._record)
             runbook.may_run(step_id, run.journal.events())
             gate.check(run, site, self.step)
-            self.attempt = self._record("step-begun", title=self.step.TITLE)["seq"]
+            self.attempt = self._record("step-begun", title=self.step.TITLE, **({"chosen": chosen} if chosen else {}))["seq"]
 
     # --- the calls, in their order
 

@@ -20,10 +20,12 @@ class StepFailed(errors.CutoverError):
     """A step's notebook ended without its verify having passed according to the journal."""
 
 
-def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float | None = None, template=None) -> str:
+def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float | None = None, template=None,
+            chosen=None) -> str:
     """Execute a step's notebook. → the executed copy's name within the run folder. Raises StepFailed.
 
-    `timeout`: seconds a cell may take; `template`: another notebook than the step's own.
+    `timeout`: seconds a cell may take; `template`: another notebook than the step's own; `chosen`: what is asked of a step
+    that has a CHOICE.
     """
     import papermill
     from traitlets.config import Config
@@ -31,7 +33,7 @@ def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float
     vault.register(parameters)      # this process writes the corrected copy
     template = template or site.PROJECT / "notebooks" / runbook.notebook_name(step_id)
     copy = _free_name(run, template.stem)
-    values = {"site": str(parameters.path), "run_dir": str(run.path), "mode": "execute"}
+    values = {"site": str(parameters.path), "run_dir": str(run.path), "mode": "execute", **(chosen or {})}
     _refuse_unknown(papermill, template, values)
     before = len(run.journal.events())
     error = None

@@ -12,11 +12,12 @@ class LedgerFailed(errors.CutoverError):
     """A message that an MX accepted is not there exactly once at the end of a rehearsal."""
 
 
-def steps(parameters, run, names, say, watch=True, rate=0.0, least=0):
+def steps(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=None):
     """Execute steps in order; stops at the first that does not pass (papermill.StepFailed). One process a run (RunBusy).
 
     `say(text)` is told what goes on. With `watch`, the outage is measured from outside meanwhile; with a `rate`, that many
-    messages a second are sent meanwhile, `least` in all, users read and move mail, and a ledger is drawn up at the end.
+    messages a second are sent meanwhile, `least` in all, users read and move mail, and a ledger is drawn up at the end. `chosen`:
+    what is asked of a step that has a CHOICE.
     """
     if rate:
         from cutover.lab import traffic
@@ -31,7 +32,7 @@ def steps(parameters, run, names, say, watch=True, rate=0.0, least=0):
             for name in names:
                 if runbook.step(name).REVERSIBLE:
                     say(f"{runbook.number(name):2d}  {name} …")
-                    papermill.execute(parameters, run, name)
+                    papermill.execute(parameters, run, name, chosen=chosen)
         if rate:
             say(f"    traffic: {live.accepted} messages accepted, {live.acts} acts of reading users; drawing up the ledger …")
             ledger = traffic.count(reached, run, both=runbook.states(run.journal.events()).get("rollback") != "passed")

@@ -39,7 +39,8 @@ def filled(notebook, name, values):
     found = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if not found:
         raise NoParametersCell(f"{name}: no cell is tagged parameters")
-    found[0].source = "\n".join(f"{key}: str = {value!r}" for key, value in values.items())
+    others = [line for line in found[0].source.splitlines() if line.partition(":")[0] not in values]
+    found[0].source = "\n".join([*(f"{key}: str = {value!r}" for key, value in values.items()), *others])
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

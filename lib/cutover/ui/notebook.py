@@ -23,18 +23,19 @@ class BadCall(errors.CutoverError):
     """A notebook was given parameters it cannot work with."""
 
 
-def check(site_file, run_dir, mode):
+def check(site_file, run_dir, mode, chosen=()):
     """Refuse parameters of the wrong kind: papermill passes on whatever it is given."""
-    for name, value in (("site", site_file), ("run_dir", run_dir), ("mode", mode)):
+    for name, value in (("site", site_file), ("run_dir", run_dir), ("mode", mode), *dict(chosen).items()):
         if not isinstance(value, str):
             raise BadCall(f"the parameter {name} must be text, got {value!r}")
     if mode not in MODES:
         raise BadCall(f"mode is {mode!r}; it is one of {', '.join(MODES)}")
 
 
-def open(step: str, site_file: str, run_dir: str, mode: str):
-    """Begin. `site_file`: parameters file; `run_dir`: the run's folder (needed to execute, made if new)."""
-    check(site_file, run_dir, mode)
+def open(step: str, site_file: str, run_dir: str, mode: str, **chosen):
+    """Begin. `site_file`: parameters file; `run_dir`: the run's folder (needed to execute, made if new); `chosen`: what is
+    asked of a step that has a CHOICE, texts."""
+    check(site_file, run_dir, mode, chosen)
     parameters = site.load(site_file)
     if mode == "explain":
         return Explained(parameters, step)
@@ -48,7 +49,7 @@ def open(step: str, site_file: str, run_dir: str, mode: str):
     # run again from its first cell, a notebook gives up what its earlier attempt still holds: the lease, connections
     while _opened:
         _opened.pop().engine.close()
-    page = Live(parameters, step, mode, run)
+    page = Live(parameters, step, mode, run, chosen)
     _opened.append(page)
     return page
 
@@ -118,11 +119,11 @@ class Explained(Page):
 class Live(Page):
     """A step at a real site (or the lab)."""
 
-    def __init__(self, parameters, step_id, mode, run):
+    def __init__(self, parameters, step_id, mode, run, chosen):
         super().__init__(parameters, step_id)
         self.run, self.mode = run, mode
         self.progress = progress.Progress(run, step_id)
-        self.engine = engine.Engine(parameters, step_id, mode, run, self.progress.event)
+        self.engine = engine.Engine(parameters, step_id, mode, run, self.progress.event, chosen)
 
     def _repr_html_(self):
         return self._head(self.mode, self.run.name if self.run else "none")._repr_html_()

@@ -1,0 +1,239 @@
+"""Mail comes back from the copy: first beside the live mailbox, then what is missing is added to it through Dovecot.
+
+A message is missing from a folder when the live folder has neither its UID (same UIDVALIDITY, size and date) nor another
+message of the same text that stands for it. Nothing live is written over, moved or removed; what is added gets the next UIDs, in
+the order of the copy, with its flags and date. Both sides are read by Dovecot.
+"""
+
+import collections
+import dataclasses
+import re
+from typing import ClassVar
+
+from cutover import changes
+from cutover.hosts import copies, imap, mailboxes
+
+SHOWN = 10      # messages of a folder told in full
+BATCH = 1000    # UIDs in one command: Dovecot refuses a line that is too long
+MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>|\S+)", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclasses.dataclass
+class Match:
+    """One folder of both sides. `missing`: messages of the copy, in UID order; `there`: how many others the live folder has;
+    `added`: (message of the copy, the live one of the same text); `live`: the live folder or None."""
+
+    missing: list
+    there: int
+    added: list
+    live: object
+
+
+def match(copy, live, name: str, message: str = "") -> Match:
+    """Compare a folder of two sessions. `message`: a Message-ID; then only the copy's messages with it count."""
+    folder = copy.read(name, "metadata")
+    wanted = folder.messages
+    if message:
+        uids = {uid for uid, value in copy.headers(name, "Message-ID").items() if value == message}
+        wanted = [each for each in wanted if each.uid in uids]
+    try:
+        there = live.read(name, "metadata")
+    except imap.FolderUnreadable:
+        return Match(wanted, 0, [], None)
+    same = {each.uid: each for each in there.messages} if there.uidvalidity == folder.uidvalidity else {}
+    kept = {each.uid for each in folder.messages if _alike(each, same.get(each.uid))}
+    open_ones = [each for each in wanted if each.uid not in kept]
+    others = [each for each in there.messages if each.uid not in kept]
+    sizes = {each.size for each in open_ones}
+    waiting = collections.defaultdict(collections.deque)
+    for each in _digests(live, name, [each for each in others if each.size in sizes]):
+        waiting[each.digest].append(each)
+    missing, added = [], []
+    for each in _digests(copy, name, open_ones):
+        if waiting[each.digest]:
+            added.append((each, waiting[each.digest].popleft()))
+        else:
+            missing.append(each)
+    return Match(missing, len(wanted) - len(missing), added, there)
+
+
+def _alike(each, other):
+    return other is not None and (other.size, other.internaldate) == (each.size, each.internaldate)
+
+
+def _digests(session, name, messages):
+    if not messages:
+        return []
+    uids = {each.uid for each in messages}
+    return [each for each in session.read(name, "content", wanted=lambda uid: uid in uids).messages if each.uid in uids]
+
+
+def look(hosts, account: dict, place: str, names: list, message: str) -> dict:
+    """The tree that was brought beside the live mailbox: `{folder: {"copy", "missing", "first": [texts], "live": messages
+    there or None, "uidvalidity", "uidnext", "added": that came with a restore, "wrong": [texts], "before": copies.note's,
+    "kept": messages of before}}`; reads only."""
+    noted, found = copies.note(hosts, place), {}
+    with copies.session(hosts, account, place) as copy, mailboxes.new_session(hosts, account["user"]) as live:
+        for name in names:
+            seen, before = match(copy, live, name, message), noted.get(name)
+            ours = [(each, other) for each, other in seen.added if before and other.uid >= before["uidnext"]]
+            wrong = [f"UID {other.uid}: {' and '.join(said)}" for each, other in ours if (said := [*_differs(each, other)])]
+            pairs = [other.uid for _, other in ours]
+            if pairs != sorted(pairs):
+                wrong.append("the UIDs do not ascend as in the copy")
+            found[name] = {
+                "copy": seen.there + len(seen.missing), "missing": len(seen.missing),
+                "first": [f"{name} UID {each.uid} of {each.internaldate:%Y-%m-%d %H:%M}" for each in seen.missing[:SHOWN]],
+                "live": seen.live and seen.live.exists, "uidvalidity": seen.live and seen.live.uidvalidity,
+                "uidnext": seen.live and seen.live.uidnext, "added": len(ours), "wrong": wrong[:SHOWN], "before": before,
+                "kept": before and sum(each.uid < before["uidnext"] for each in (seen.live.messages if seen.live else ()))}
+    return found
+
+
+def _differs(each, other):
+    if each.internaldate != other.internaldate:
+        yield f"its date is {other.internaldate.isoformat()}, not {each.internaldate.isoformat()}"
+    if not each.flags <= other.flags:
+        yield f"it lacks the flags {', '.join(sorted(each.flags - other.flags))}"
+
+
+@dataclasses.dataclass(frozen=True)
+class BringBeside(changes.Change):
+    """Pack some folders of a user's copy and unpack them beside the live mailbox."""
+
+    kind: ClassVar[str] = "restore-beside"
+    no_inverse: ClassVar[str] = "what was brought stays beside: it is a copy, and no part of anybody's mailbox"
+    host: str
+    user: str
+    owner: str              # UID:GID
+    place: str
+    directories: list       # of the user's tree in the copy
+    source: list            # the command that packs them
+    origin: str             # the host where it runs
+
+    @property
+    def resource(self):
+        return f"{self.place} on {self.host}"
+
+    def title(self):
+        return f"bring {len(self.directories)} folders of {self.user} beside the live mailbox"
+
+    def describe(self):
+        return (f"on {self.origin}: tar --create of {', '.join(self.directories)} in {self.source[4]}\n"
+                f"on {self.host}: tar --extract --directory {self.place}; chown -R {self.owner}")
+
+    def settled(self, hosts):
+        there = copies.brought(hosts, self.place)
+        return changes.Settled(there, f"{self.place} is {'there' if there else 'not there'}")
+
+    def apply(self, hosts, report):
+        number, sent = copies.bring(hosts, self.user, self.owner, self.directories, self.place,
+                                    lambda sent: report({"event": "restore", "text": f"{sent / 1e6:.0f} MB brought"}))
+        return f"{number} messages, {sent} bytes"
+
+
+@dataclasses.dataclass(frozen=True)
+class AddMissing(changes.Change):
+    """Add to the live folders what they lack of the tree beside them."""
+
+    kind: ClassVar[str] = "restore-add"
+    host: str
+    user: str
+    account: dict           # user, uid, gid, home
+    place: str
+    folders: list           # names as IMAP says them
+    message: str            # a Message-ID, or "" for all
+
+    @property
+    def resource(self):
+        return f"restored mail of {self.user} on {self.host}"
+
+    def title(self):
+        return f"add to {self.user}'s mailbox what it lacks"
+
+    def describe(self):
+        what = f"the messages with Message-ID {self.message}" if self.message else "each message"
+        return (f"for {what} of {', '.join(self.folders)} in {self.place}, in UID order, by Dovecot:\nnothing when the live "
+                "folder has its UID (same UIDVALIDITY, size, date) or its text; else APPEND with its flags and date. A folder "
+                "that is not there is created and subscribed.")
+
+    def settled(self, hosts):
+        return changes.Settled(False, "what is missing is asked when it is applied")
+
+    def inverse(self):
+        return TakeOut(self.host, self.user, self.account, self.place, self.folders, self.message)
+
+    def apply(self, hosts, report):
+        told, noted, found = [], copies.note(hosts, self.place), 0
+        with copies.session(hosts, self.account, self.place) as copy, mailboxes.new_session(hosts, self.user) as live:
+            for name in self.folders:
+                seen = match(copy, live, name, self.message)
+                found += seen.there + len(seen.missing)
+                if not seen.missing:
+                    continue
+                if seen.live is None:
+                    live.create(name)
+                    live.subscribe(name)
+                if name not in noted:
+                    now = seen.live or live.read(name)
+                    noted[name] = {"uidvalidity": now.uidvalidity, "uidnext": now.uidnext, "exists": now.exists}
+                    copies.write_note(hosts, self.place, noted)
+                for number, (each, text) in enumerate(copy.texts(name, seen.missing), 1):
+                    live.append(name, text, sorted(each.flags), each.internaldate)
+                    if number % 100 == 0:
+                        report({"event": "restore", "text": f"{name}: {number} of {len(seen.missing)} messages added"})
+                told.append(f"{name} {len(seen.missing)}")
+        if self.message and not found:
+            raise changes.ChangeFailed(f"the copy has no message of {self.user} with Message-ID {self.message} in "
+                                       f"{', '.join(self.folders)}. Look at its spelling, <…> included.")
+        return f"added: {', '.join(told) or 'nothing, nothing was missing'}"
+
+
+@dataclasses.dataclass(frozen=True)
+class TakeOut(changes.Change):
+    """Take out again what a restore added. Each such message is in the tree beside, which stays."""
+
+    kind: ClassVar[str] = "restore-take-out"
+    no_inverse: ClassVar[str] = "restore once more"
+    host: str
+    user: str
+    account: dict
+    place: str
+    folders: list
+    message: str
+
+    @property
+    def resource(self):
+        return f"restored mail of {self.user} on {self.host}"
+
+    def title(self):
+        return f"take out of {self.user}'s mailbox what was added"
+
+    def describe(self):
+        return (f"for each of {', '.join(self.folders)}: UID EXPUNGE of messages that came since the restore began and whose "
+                f"text is in {self.place}, which stays. Folders stay.")
+
+    def _ours(self, hosts):
+        """Yields (live session, folder, UIDs) of what was added."""
+        noted = copies.note(hosts, self.place)
+        if not noted:
+            return
+        with copies.session(hosts, self.account, self.place) as copy, mailboxes.new_session(hosts, self.user) as live:
+            for name, before in noted.items():
+                seen = match(copy, live, name, self.message)
+                same = seen.live is not None and seen.live.uidvalidity == before["uidvalidity"]
+                uids = [other.uid for _, other in seen.added if other.uid >= before["uidnext"]] if same else []
+                yield live, name, uids
+
+    def settled(self, hosts):
+        left = sum(len(uids) for _, _, uids in self._ours(hosts))
+        return changes.Settled(not left, f"{left} messages that were added are there")
+
+    def apply(self, hosts, report):
+        told = []
+        for live, name, uids in self._ours(hosts):
+            for start in range(0, len(uids), BATCH):
+                live.delete(name, uids[start:start + BATCH])
+            told.append(f"{name} {len(uids)}")
+        copies.write_note(hosts, self.place, {})
+        return f"taken out: {', '.join(told) or 'nothing'}"
