@@ -101,7 +101,8 @@ class Watch:
             self._stop.wait(max(0.0, every - (time.time() - began)))
 
     def _note(self, **line):
-        with self._lock, self.path.open("a") as out:
+        # on a full disk the probe is lost, and the night is not
+        with self._lock, contextlib.suppress(OSError), self.path.open("a") as out:
             out.write(json.dumps(line, sort_keys=True) + "\n")
 
     def _login(self, user):
