@@ -98,7 +98,10 @@ def correct(copy, events, passed: bool):
     """Make an executed copy say of each cell only what the journal bears out; a copy that fell short says so on top."""
     if not copy.exists():
         return
-    notebook = nbformat.read(copy, as_version=4)
+    try:
+        notebook = nbformat.read(copy, as_version=4)
+    except ValueError:      # a full disk left nothing of it: there is nothing to correct, and the journal tells what happened
+        return
     happened = {event["event"] for event in events}
     for cell in notebook.cells:
         if cell.cell_type != "code" or "papermill" not in cell.metadata:
