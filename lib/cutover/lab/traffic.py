@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import json
 import random
+import re
 import threading
 import time
 
@@ -19,12 +20,13 @@ from cutover.changes import mail
 from cutover.hosts import facts as host_facts
 from cutover.hosts import imap, live, mailboxes, smtp
 from cutover.lab import hosts as lab_hosts
-from cutover.lab import keys
+from cutover.lab import keys, store
 
 LEDGER = "ledger.jsonl"
 SENDERS = 4             # connections at a time
 SETTLE = 180            # seconds the queues may take at the end
 HEADER = "X-Ledger"
+SPOOLED = re.compile(rb"^X-Ledger: (\S+)", re.MULTILINE)
 READ_EVERY = 0.5        # seconds between two acts of a reading user
 READERS = ("carla", "davide", "fabio", "marta")      # none whose INBOX production-test looks into: they move what they find
 MOVED_TO, SENT, MADE = "spostati", "sent-mail", "nuovi/lavori"      # folders; the last is made on the new server alone
@@ -254,6 +256,9 @@ def _keys(reached, session, side):
             for name in names:
                 with contextlib.suppress(imap.FolderUnreadable):
                     found.update(value for value in reader.headers(name, HEADER).values() if value)
+        if side == "old" and (store.home(user) / "INBOX").is_file():
+            # where dmail gave up procmail delivered to the spool; UW takes it into such an INBOX when the user comes next
+            found.update(value.decode() for value in SPOOLED.findall(store.tail(store.spool(user), 0)))
         return found
 
     total = collections.Counter()
