@@ -100,7 +100,8 @@ def correct(copy, events, passed: bool):
         return
     try:
         notebook = nbformat.read(copy, as_version=4)
-    except ValueError:      # a full disk left nothing of it: there is nothing to correct, and the journal tells what happened
+    except ValueError:      # a full disk left a part of it, or nothing: no notebook, and the journal tells what happened
+        copy.rename(copy.with_name(copy.name + ".torn"))
         return
     happened = {event["event"] for event in events}
     for cell in notebook.cells:
