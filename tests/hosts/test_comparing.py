@@ -96,3 +96,13 @@ def test_users_at_work_are_told_from_what_may_never_differ():
         changed, told = staged.compare(wrong, staged_ones)
         assert len(told) == 1 and said in told[0]
     assert staged.compare(staged_ones, [message(3), message(4), message(6)]) == (0, ["UID 5: not staged"])
+
+
+def test_mail_that_came_in_before_what_waits_in_the_spool_is_no_difference():
+    later = DATE.replace(year=2011)
+    staged_ones = [message(3), message(4), message(5, "cc"), message(6, "dd")]      # 5 and 6 wait in the spool
+    since = [message(3), message(4), message(5, "ee", date=later), message(6, "ff", date=later), message(7, "gg", date=later)]
+    assert staged.compare(since, staged_ones, waits=True) == (3, [])
+    assert len(staged.compare(since, staged_ones)[1]) == 2, "in another folder nothing waits"
+    for wrong in ([*since[:3], message(6, "dd")], [message(3, "ee", date=later), *since[1:]], [*since[:2], message(5, "ee")]):
+        assert staged.compare(wrong, staged_ones, waits=True)[1], "not all from there on, or not another message"

@@ -152,7 +152,7 @@ class _Pair:
             if old.uidvalidity != new.uidvalidity:
                 wrong = [f"UIDVALIDITY {old.uidvalidity} became {new.uidvalidity}"] if _keeps(self.old, old) else []
             else:
-                changed, wrong = compare(old.messages, new.messages)
+                changed, wrong = compare(old.messages, new.messages, waits=old.name == "INBOX")
                 self.changed += changed
             self.differences += [f"{self.user['user']}: {old.name}: {text}" for text in wrong]
 
@@ -171,13 +171,19 @@ def _keeps(old, folder):
     return old.read(folder.name).uidvalidity == folder.uidvalidity
 
 
-def compare(old: list, new: list) -> tuple:
-    """Parts of one folder, imap.Messages by UID, the old one read after the new one was made. → (number changed, [difference])"""
+def compare(old: list, new: list, waits: bool = False) -> tuple:
+    """Parts of one folder, imap.Messages by UID, the old one read after the new one was made. → (number changed, [difference])
+
+    `waits`: mail may have waited in the spool. It was staged under the UIDs it would have got; what was delivered since got them
+    before it. Then from some UID on each is another message, and all count as changed.
+    """
     there = {message.uid: message for message in new}
-    changed, wrong = 0, []
+    changed, wrong, others = 0, [], 0
     first, last = (min(there), max(there)) if there else (1, 0)
     for message in old:
         other = there.pop(message.uid, None)
+        another = other is not None and message.internaldate != other.internaldate and message.digest != other.digest
+        others = others + 1 if another else 0 if other is not None else others
         if other is None:
             changed += not first <= message.uid <= last
             if first <= message.uid <= last:
@@ -188,4 +194,6 @@ def compare(old: list, new: list) -> tuple:
             wrong.append(f"UID {message.uid}: content {str(message.digest)[:12]}… became {str(other.digest)[:12]}…")
         else:
             changed += message.flags != other.flags
+    if waits and others and len(wrong) == others:
+        changed, wrong = changed + others, []
     return changed + len(there), wrong
