@@ -134,6 +134,19 @@ def run(site_file, first, last, run_dir, as_json):
         click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
 
 
+def _apart(parameters, kind, name, run_dir, as_json, **options):
+    """Execute one step that is no part of the night, in a run of its own."""
+    from cutover.run import folder
+    from cutover.run import rehearse as rehearsal
+
+    current = folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, kind)
+    _say(f"run: {current.path}")
+    try:
+        rehearsal.steps(parameters, current, [name], _say, watch=False, **options)
+    finally:
+        click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
+
+
 @cutover.command()
 @click.argument("name", metavar="STEP")
 @site_option
@@ -145,18 +158,10 @@ def maintain(name, site_file, run_dir, as_json):
     The steps: vacation, forwards, old-spam, spam-digest.
     """
     from cutover import runbook, site
-    from cutover.run import folder
-    from cutover.run import rehearse as rehearsal
 
     if name not in runbook.MAINTENANCE:
         raise runbook.UnknownStep(f"{name} is no step of maintenance; they are {', '.join(runbook.MAINTENANCE)}")
-    parameters = site.load(site_file)
-    current = folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, "maintenance")
-    _say(f"run: {current.path}")
-    try:
-        rehearsal.steps(parameters, current, [name], _say, watch=False)
-    finally:
-        click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
+    _apart(site.load(site_file), "maintenance", name, run_dir, as_json)
 
 
 @cutover.command()
@@ -253,17 +258,9 @@ def restore(site_file, user, folder, message, run_dir, as_json):
     Nothing live is written over or removed. `cutover rollback --run DIR` takes out again what was added.
     """
     from cutover import site
-    from cutover.run import folder as folders
-    from cutover.run import rehearse as rehearsal
 
-    parameters = site.load(site_file)
-    current = folders.begin(parameters, Path(run_dir)) if run_dir else folders.create(parameters, "restore")
-    _say(f"run: {current.path}")
-    try:
-        rehearsal.steps(parameters, current, ["restore"], _say, watch=False,
-                        chosen={"user": user, "folder": folder, "message": message})
-    finally:
-        click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
+    _apart(site.load(site_file), "restore", "restore", run_dir, as_json,
+           chosen={"user": user, "folder": folder, "message": message})
 
 
 @cutover.command()

@@ -2,8 +2,8 @@
 
 import pytest
 from cutover import site, steps
-from cutover.changes import digest, sieve, spam
-from cutover.hosts import userdb
+from cutover.changes import digest, sieve
+from cutover.hosts import fetch, userdb
 from cutover.steps import forwards, vacation
 
 ROMA1 = site.load("parameters/roma1.yaml")
@@ -97,4 +97,4 @@ def test_a_subject_is_made_safe(raw, safe):
 
 
 def test_uids_as_ranges():
-    assert spam.ranges([9, 1, 2, 3, 7]) == "1:3,7,9" and spam.ranges([]) == ""
+    assert fetch.number_set(sorted([9, 1, 2, 3, 7])) == b"1:3,7,9" and fetch.number_set([]) == b""

@@ -91,14 +91,3 @@ class PutBack(changes.Change):
         if left:
             raise changes.ChangeFailed(f"{self.user}: {left} of {count} messages are still in {self.place}")
         return f"{count} put back"
-
-
-def ranges(uids) -> str:
-    """UIDs as IMAP writes a set of them: [1, 2, 3, 7] → "1:3,7"."""
-    parts = []
-    for uid in sorted(uids):
-        if parts and parts[-1][1] == uid - 1:
-            parts[-1][1] = uid
-        else:
-            parts.append([uid, uid])
-    return ",".join(str(first) if first == last else f"{first}:{last}" for first, last in parts)

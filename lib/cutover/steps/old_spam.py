@@ -5,8 +5,8 @@ for longer than the grace time is told: whether it goes is for people to decide,
 """
 
 from cutover import changes, steps
-from cutover.changes.spam import SetAside, ranges
-from cutover.hosts import facts, spam
+from cutover.changes.spam import SetAside
+from cutover.hosts import facts, fetch, spam
 
 ID = "old-spam"
 TITLE = "Old SPAM, set aside"
@@ -25,8 +25,8 @@ def probe(hosts, site):
     for user in names:
         uids = spam.old(hosts, new, user, wanted.folder, before)
         if uids:
-            found[user] = {"uidvalidity": spam.uidvalidity(hosts, new, user, wanted.folder), "old": ranges(uids),
-                           "count": len(uids)}
+            found[user] = {"uidvalidity": spam.uidvalidity(hosts, new, user, wanted.folder), "count": len(uids),
+                           "old": fetch.number_set(uids).decode()}
     return {"before": before, "users": found, "asked": len(names), "kept": spam.kept(hosts, new, wanted.aside)}
 
 
