@@ -20,8 +20,13 @@ PACKAGES = (
     # mail
     "sendmail-bin", "sensible-mda", "procmail", "uw-mailutils", "xinetd", "stunnel4", "dovecot-imapd", "dovecot-pop3d",
     "dovecot-sieve", "dovecot-managesieved",
-    # names
-    "bind9", "bind9-dnsutils",
+    # names and users
+    "bind9", "bind9-dnsutils", "ypserv", "ypbind-mt", "yp-tools", "libnss-nis",
+    # submission, antispam, webmail, lists
+    "sasl2-bin", "libsasl2-modules", "rspamd", "redis-server", "roundcube-core", "roundcube-sqlite3", "apache2",
+    "libapache2-mod-php", "mlmmj",
+    # backup, and the shared store
+    "bacula-director-sqlite3", "bacula-sd", "bacula-fd", "bacula-console", "glusterfs-server", "glusterfs-client",
 )
 # documentation and translations are never read in the lab, and half of the unpacking time
 DPKG_OPTIONS = ("force-unsafe-io", "path-exclude=/usr/share/man/*", "path-exclude=/usr/share/locale/*",

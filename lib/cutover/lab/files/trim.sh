@@ -6,7 +6,8 @@ systemctl set-default multi-user.target
 
 for unit in \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
-    fstrim.timer logrotate.timer man-db.timer systemd-tmpfiles-clean.timer \
+    fstrim.timer logrotate.timer phpsessionclean.timer roundcube-cleandb.timer roundcube-gc.timer \
+    man-db.timer systemd-tmpfiles-clean.timer \
     getty.target console-getty.service getty-static.service systemd-logind.service \
     systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-online.service \
     systemd-resolved.service systemd-timesyncd.service systemd-pstore.service systemd-hwdb-update.service \
@@ -20,7 +21,9 @@ do
 done
 
 # a host enables what it runs; cron-like leftovers of packages would only wake an idle lab
-for unit in named dovecot sendmail xinetd stunnel4 rsync ssh cron
+for unit in named dovecot sendmail xinetd stunnel4 rsync ssh cron \
+    rpcbind.socket rpcbind.service ypserv ypbind ypxfrd yppasswdd saslauthd rspamd redis-server apache2 \
+    bacula-director bacula-sd bacula-fd glusterd glustereventsd glusterfssharedstorage
 do
     systemctl disable "$unit" >/dev/null 2>&1 || true
 done
