@@ -1,5 +1,6 @@
 """The rehearsal lab for the whole suite. Where it cannot run, that is said loudly; where it can, it is never skipped."""
 
+import contextlib
 import os
 
 import pytest
@@ -8,19 +9,34 @@ from cutover.lab import base as lab_base
 from cutover.lab import control, machine, state
 
 UNABLE = pytest.StashKey[str]()
-SKIPPED = pytest.StashKey[list]()
+NO_LAB = "the lab cannot run: "
+# these take minutes: a lane that began one of them last would run on alone
+LONG = ("test_cutover.py", "test_cockpit.py", "test_faults.py", "test_matrix.py", "test_after.py", "test_bad_input.py",
+        "test_record.py")
 
 
-def pytest_configure(config):
-    config.stash[SKIPPED] = []
+def pytest_xdist_setupnodes(config):
+    """What the lanes need of the network is had before: there is none in their worlds."""
+    with contextlib.suppress(errors.CutoverError):      # the tests that need it say so, each
+        lab_base.ensure()
+    machine.chromium()
+
+
+def pytest_collection_modifyitems(items):
+    """The long files first, then what else needs the lab; in a file the order stays."""
+    def place(item):
+        name = item.path.name
+        return LONG.index(name) if name in LONG else len(LONG) + (item.get_closest_marker("lab") is None)
+
+    items.sort(key=place)
 
 
 def pytest_runtest_setup(item):
     if item.get_closest_marker("lab"):
-        _need(item.config, item.nodeid)
+        _need(item.config)
 
 
-def _need(config, what):
+def _need(config):
     """Skip, or in a root CI run fail, when this machine cannot run the lab; asked of the machine once."""
     if UNABLE not in config.stash:
         try:
@@ -33,27 +49,27 @@ def _need(config, what):
         return
     if os.environ.get("CI", "").lower() in ("true", "1") and os.geteuid() == 0:
         pytest.fail(f"CI runs as root, so the lab must run, and it cannot: {reason}", pytrace=False)
-    config.stash[SKIPPED].append(what)
-    pytest.skip(reason)
+    pytest.skip(NO_LAB + reason)
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    if config.stash[SKIPPED]:
+def pytest_terminal_summary(terminalreporter):
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()) if NO_LAB in str(report.longrepr)]
+    if reasons:
         terminalreporter.section("THE LAB DID NOT RUN", sep="!", red=True, bold=True)
-        terminalreporter.line(f"{len(config.stash[SKIPPED])} tests against real servers were skipped: {config.stash[UNABLE]}")
+        terminalreporter.line(f"{len(reasons)} tests against real servers were skipped: {reasons[0].partition(NO_LAB)[2]}")
 
 
 @pytest.fixture(scope="session")
 def base(request):
     """The lab's base root directory, built when it is not cached. Read-only: mount overlays over it."""
-    _need(request.config, "base")
+    _need(request.config)
     return lab_base.ensure()
 
 
 @pytest.fixture(scope="session")
 def _lab_of_the_session(request):
     """Takes the lab down at the end, when it was not up before."""
-    _need(request.config, "lab")
+    _need(request.config)
     before = state.read()
     yield control
     if before is None:

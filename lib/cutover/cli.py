@@ -4,6 +4,7 @@ import errno
 import importlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -311,12 +312,17 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
 def test(arguments):
     """Run the tests: units, notebooks, and the lab's real servers.
 
-    Arguments are handed to pytest; without any, everything runs. As root it starts the lab for the tests that need it;
-    elsewhere those are skipped, and the end of the output says so.
+    Arguments are handed to pytest; without any, everything runs. As root it starts the lab for the tests that need it,
+    everything in two lanes with a lab each; elsewhere those tests are skipped, and the end of the output says so.
     """
     from cutover import site
 
     everything = ["tests", "notebooks", "--nbval-lax", "--nbval-cell-timeout=120"]
+    if os.geteuid() == 0:
+        everything += ["--dist=loadfile", "--no-loadscope-reorder", "-rs"]
+        for lane in ("lane1", "lane2"):
+            python = shlex.join([sys.executable, "-m", "cutover.lab.world", lane, sys.executable])
+            everything.append(f"--tx=popen//python={python}")
     argv = [sys.executable, "-m", "pytest", *(arguments or everything)]
     sys.exit(subprocess.run(argv, cwd=site.PROJECT, stdin=subprocess.DEVNULL).returncode)
 

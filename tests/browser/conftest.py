@@ -1,11 +1,10 @@
 """JupyterLab in a real browser: Debian's Chromium, driven by playwright, against the lab."""
 
 import os
-import shutil
-import subprocess
 
 import pytest
 import screen
+from cutover.lab import machine
 from cutover.run import signing
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -14,12 +13,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 @pytest.fixture(scope="session")
 def chromium():
     """Path of Chromium; installed from Debian when it is missing and this is root, skipped loudly otherwise."""
-    found = shutil.which("chromium")
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for argv in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "chromium"]):
-            subprocess.run(["apt-get", *argv], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=500)
-        found = shutil.which("chromium")
+    found = machine.chromium()
     if found is None:
         if os.environ.get("CI", "").lower() in ("true", "1") and os.geteuid() == 0:
             pytest.fail("CI runs as root, so the browser must run, and Chromium cannot be installed", pytrace=False)

@@ -7,7 +7,9 @@ import time
 
 from cutover import errors
 
-CGROUP = "cutover-lab"
+# a lab in a world of its own (see world.py) has its own: control groups are the one thing that its namespaces do not keep apart
+NAMED_BY = "CUTOVER_LAB_CGROUP"
+CGROUP = os.environ.get(NAMED_BY, "cutover-lab")
 
 
 def _hierarchies():
@@ -46,21 +48,21 @@ def processes(name):
     return found - {0}
 
 
-def present():
+def present(group=CGROUP):
     """The lab's control groups that exist, leaves first."""
     found = []
     for hierarchy in _hierarchies():
-        for place, _, _ in os.walk(hierarchy / CGROUP, topdown=False):
+        for place, _, _ in os.walk(hierarchy / group, topdown=False):
             found.append(pathlib.Path(place))
     return found
 
 
-def remove():
+def remove(group=CGROUP):
     """Remove all of the lab's control groups; the hosts must have ended."""
     for _ in range(40):
-        for group in present():
+        for place in present(group):
             with contextlib.suppress(OSError):
-                group.rmdir()
-        if not present():
+                place.rmdir()
+        if not present(group):
             return
         time.sleep(0.05)

@@ -1,5 +1,6 @@
 """What this machine must have for the lab: root, and a few Debian packages, installed when they are missing."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -33,6 +34,14 @@ def require(purpose="the rehearsal lab"):
     if still:
         raise errors.Missing(f"{purpose} needs these Debian packages: {' '.join(still)}. "
                              f"Install them: apt-get install {' '.join(still)}")
+
+
+def chromium():
+    """Path of Debian's Chromium, for the browser's tests; installed when it is missing and this is root; None without."""
+    if shutil.which("chromium") is None and os.geteuid() == 0:
+        with contextlib.suppress(errors.Missing):
+            _install(["chromium"], "a browser")
+    return shutil.which("chromium")
 
 
 def _install(packages, purpose):
