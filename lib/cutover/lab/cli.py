@@ -12,7 +12,7 @@ from cutover.lab import hosts
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group():
-    """Start, stop and enter the rehearsal lab: seven real servers on this machine, apart from any network."""
+    """Start, stop and enter the rehearsal lab: nine real servers on this machine, apart from any network."""
 
 
 def _say(text):

@@ -5,12 +5,12 @@ import secrets
 import subprocess
 
 from cutover import errors
-from cutover.lab import hosts, keys, locks, resources
+from cutover.lab import hosts, keys, locks, resources, systems
 
 BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID = "mailbackup", 1501      # on mailboxvm; backup.account of parameters/lab.yaml
 OLD_BACKUP_ID = 1502        # backup-posta on sanbackup
 
-# served as written in the user database of both MX; {users} is a line for each user
+# served as written in the user database of both MX; {users} is a line for each user, {lists} one for each list
 USERDB = """\
 # user database of the MX hosts: makemap -d btree /etc/mail/userdb.db < /etc/mail/userdb
 {users}
@@ -20,6 +20,8 @@ former2:maildrop\tformer.two@elsewhere.test
 alice:mailname\tAlice.Rossi@lab.test
 Alice.Rossi:maildrop\talice@mailbox.lab.test
 secretariat:maildrop\tcarla@mailbox.lab.test, elena@mailbox.lab.test
+# mailing lists
+{lists}
 :default:mailname\tlab.test
 """
 
@@ -30,10 +32,13 @@ def prepare(host, root, lab, key, authority):
     Raises errors.CutoverError with what the host's own tools said when they refuse.
     """
     _common(host, root, lab, key)
-    {"primary": _primary, "secondary": _secondary, "mx": _mx, "old": _old, "new": _new, "backup": _backup}[host.role](
-        host, root)
-    if host.has_users:
-        certificate, private = authority.issue([host.fqdn, hosts.ALIAS])
+    {"primary": _primary, "secondary": _secondary, "mx": _mx, "old": _old, "new": _new, "backup": _backup,
+     "submission": _submission, "webmail": _webmail}[host.role](host, root)
+    if host.role == "submission":
+        systems.client(authority)
+    if host.certified:
+        certificate, private = authority.issue(host.certified)
+        _put(root, "etc/ssl/lab/ca.pem", keys.CA.read_text())
         _put(root, "etc/ssl/lab/cert.pem", certificate)
         _put(root, "etc/ssl/lab/key.pem", private, 0o600)
     users = hosts.ACCOUNTS if host.has_users else ()
@@ -91,7 +96,8 @@ def _primary(host, root):
                                            key=hosts.TSIG_NAME, secondary=hosts.HOSTS["ns2"].address))
     _put(root, "etc/bind/tsig.key", keys.TSIG_KEY.read_text(), 0o640)
     _put(root, f"var/cache/bind/{hosts.DOMAIN}", resources.read("files/zone.lab", domain=hosts.DOMAIN, records="\n".join(
-        f"{name} IN A {address}" for name, address in addresses.items())))
+        [*(f"{name} IN A {address}" for name, address in addresses.items()),
+         *(f"{alias} IN CNAME {name}" for name, each in hosts.HOSTS.items() for alias in each.aliases)])))
     _put(root, "etc/bind/zone.reverse", resources.read("files/zone.reverse", domain=hosts.DOMAIN, records="\n".join(
         f"{address.rpartition('.')[2]} IN PTR {name}.{hosts.DOMAIN}." for name, address in addresses.items())))
     _put(root, "etc/bind/zone.root", resources.read("files/zone.root"))
@@ -114,7 +120,7 @@ def _sendmail(root, kind, names):
 def _mx(host, root):
     _sendmail(root, "postino", [hosts.DOMAIN])
     users = "\n".join(f"{user}:maildrop\t{user}@{hosts.ALIAS}" for user in hosts.ACCOUNTS)
-    _put(root, "etc/mail/userdb", USERDB.format(users=users))
+    _put(root, "etc/mail/userdb", USERDB.format(users=users, lists=systems.routes()))
 
 
 def _mailboxes(host, root, names):
@@ -146,6 +152,16 @@ def _new(host, root):
         os.chown(home, number, number)
     _account(root, BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID, f"/var/lib/{BACKUP_ACCOUNT}")
     (root / f"var/lib/{BACKUP_ACCOUNT}").mkdir()
+
+
+def _submission(host, root):
+    _sendmail(root, "mailbox", [host.fqdn])
+    systems.submission(root, _put)
+
+
+def _webmail(host, root):
+    _sendmail(root, "mailbox", [host.fqdn, systems.LISTS_DOMAIN])
+    systems.webmail(host, root, _put)
 
 
 def _backup(host, root):

@@ -5,6 +5,7 @@ import dataclasses
 DOMAIN = "lab.test"
 NETWORK = "10.77.0.0/24"
 CONTROL_ADDRESS = "10.77.0.1"
+OUTSIDE_ADDRESS = "10.77.1.1"      # the control side's second: outside, to the submission host
 ALIAS = f"mailbox.{DOMAIN}"
 TSIG_NAME = "cutover-lab"
 OPERATOR = "operator"
@@ -13,13 +14,17 @@ OPERATOR_ID = 1500
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """One machine of the lab. `ports` are those that answer once it is up; `units` the services it runs."""
+    """One machine of the lab.
+
+    `ports` are those that answer once it is up; `units` the services it runs; `aliases` lead to it in the zone.
+    """
 
     name: str
     address: str
     role: str
     ports: tuple
     units: tuple
+    aliases: tuple = ()
 
     @property
     def fqdn(self):
@@ -28,6 +33,13 @@ class Host:
     @property
     def has_users(self):
         return self.role in ("old", "new")
+
+    @property
+    def certified(self):
+        """The names its certificate is made for, the first its own; none without one."""
+        if self.has_users:
+            return [self.fqdn, ALIAS]
+        return [self.fqdn, *(f"{alias}.{DOMAIN}" for alias in self.aliases)] if self.role in ("submission", "webmail") else []
 
 
 HOSTS = {host.name: host for host in (
@@ -38,6 +50,8 @@ HOSTS = {host.name: host for host in (
     Host("mailboxold", "10.77.0.15", "old", (22, 25, 143, 993), ("ssh", "sendmail", "xinetd", "stunnel4")),
     Host("mailboxvm", "10.77.0.16", "new", (22, 25, 143, 993, 110), ("ssh", "sendmail", "dovecot")),
     Host("sanbackup", "10.77.0.17", "backup", (22,), ("ssh",)),
+    Host("postinoauth1", "10.77.0.18", "submission", (22, 25, 587), ("ssh", "sendmail", "saslauthd", "stunnel4"), ("smtp",)),
+    Host("webmail", "10.77.0.19", "webmail", (22, 25, 443), ("ssh", "sendmail", "apache2"), ("lists",)),
 )}
 
 # login → uid (and gid, of a group of the same name)

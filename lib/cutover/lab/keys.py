@@ -19,6 +19,7 @@ from cutover.lab import hosts, paths
 OPERATOR_KEY = paths.STATE / "keys" / "operator"
 BACKUP_KEY = paths.STATE / "keys" / "mailbackup"            # sanbackup's, for reading mailboxvm's store
 OLD_BACKUP_KEY = paths.STATE / "keys" / "backup-posta"      # mailboxold's, for the procedure that is retired
+CLIENT, CLIENT_KEY = paths.STATE / "keys" / "client.pem", paths.STATE / "keys" / "client.key"    # sends mail from outside
 TSIG_KEY = paths.STATE / "keys" / "tsig.key"
 KNOWN_HOSTS = paths.STATE / "known_hosts"
 CA = paths.STATE / "ca.pem"
@@ -80,13 +81,14 @@ class Authority:
             self.key, hashes.SHA256())
         CA.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, names):
-        """(certificate, private key) in PEM, as text, for a server with these DNS names; the first is its own."""
+    def issue(self, names, client=False):
+        """(certificate, private key) in PEM, as text, for a server with these DNS names, or a client; the first is its own."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _builder(_name(names[0]), self.certificate.subject, key.public_key()).add_extension(
             x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False).add_extension(
             x509.BasicConstraints(ca=False, path_length=None), critical=True).add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False).add_extension(
+            x509.ExtendedKeyUsage(
+                [ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH]), critical=False).add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False).sign(
             self.key, hashes.SHA256())
         pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,

@@ -26,7 +26,8 @@ def up():
     _refuse_foreign(present)
     if BRIDGE not in present:
         system.call("ip", "-batch", "-", input=f"link add {BRIDGE} type bridge forward_delay 0\n"
-                    f"addr add {hosts.CONTROL_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n")
+                    f"addr add {hosts.CONTROL_ADDRESS}/24 dev {BRIDGE}\n"
+                    f"addr add {hosts.OUTSIDE_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n")
     for host in hosts.HOSTS.values():
         if link(host.name) not in present or not (NAMESPACES / namespace(host.name)).exists():
             _join(host)
@@ -40,16 +41,18 @@ def _join(host):
     system.call("ip", "-batch", "-", input=f"link add {name} type veth peer name eth0 netns {space}\n"
                 f"link set {name} master {BRIDGE} up\n")
     system.call("ip", "-n", space, "-batch", "-", input="link set lo up\nlink set eth0 up\n"
-                f"addr add {host.address}/24 dev eth0\n")
+                f"addr add {host.address}/24 dev eth0\n"
+                + (f"route add {hosts.OUTSIDE_ADDRESS} dev eth0\n" if host.role == "submission" else ""))
 
 
 def _refuse_foreign(present):
     """The lab's addresses must not be in use by anything else on this machine."""
     for name, entry in present.items():
         for address in entry.get("addr_info", ()):
-            if name != BRIDGE and address["local"].startswith("10.77.0."):
+            if name != BRIDGE and address["local"].startswith(("10.77.0.", "10.77.1.")):
                 raise errors.CutoverError(f"{name} of this machine has {address['local']}; the lab needs the network "
-                                          f"{hosts.NETWORK} for itself. Take that address away first.")
+                                          f"{hosts.NETWORK} and {hosts.OUTSIDE_ADDRESS} for itself. "
+                                          "Take that address away first.")
 
 
 def down():

@@ -22,7 +22,7 @@ def answers(host, port, timeout=1.0):
     """True when a host's port accepts a connection, and greets where its protocol greets."""
     try:
         with socket.create_connection((host.address, port), timeout) as connection:
-            return port in (53, 993) or bool(connection.recv(1))
+            return port in (53, 443, 993) or bool(connection.recv(1))
     except OSError:
         return False
 

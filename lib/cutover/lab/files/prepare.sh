@@ -33,6 +33,16 @@ case $role in
     new)
         mail
         wanted="$wanted dovecot" ;;
+    submission)
+        mail
+        wanted="$wanted saslauthd stunnel4" ;;
+    webmail)
+        mail
+        # a program of the aliases runs as mail
+        chown -R mail:mail /var/spool/mlmmj
+        chgrp www-data /etc/roundcube/config.inc.php
+        a2enmod --quiet ssl
+        wanted="$wanted apache2" ;;
 esac
 
 for unit in $wanted; do
