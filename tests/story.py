@@ -21,7 +21,7 @@ RUN = "2026-03-14_01_roma1_run"
 LATER = "2026-04-20_01_roma1_maintenance"
 BEGAN = datetime.datetime(2026, 3, 14, 21, 0, tzinfo=datetime.UTC)
 DAYS = 31       # from the night to decommission
-SAID = {"lab.test": "roma1.example", "10.77.0.": "192.0.2.", '"ttl": 5,': '"ttl": 60,'}
+SAID = {"lab.test": "roma1.example", "10.77.0.": "192.0.2.", "10.77.1.": "198.51.100.", '"ttl": 5,': '"ttl": 60,'}
 WHO, SIGNERS = "operator@control", ("anna", "marco")
 LEFT_OUT = ("change", "inverse", "text", "signers", "file", "boot")     # the board shows none of these
 

@@ -21,6 +21,7 @@ PlainPath = Annotated[str, pydantic.StringConstraints(pattern=r"^/[A-Za-z0-9._/+
 PathTemplate = Annotated[str, pydantic.StringConstraints(pattern=r"^(/|\{home\}/)([^\n\x00{}]|\{(user|home)\})*$")]
 Printable = Annotated[str, pydantic.StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
 Address = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=-]*@[A-Za-z0-9.-]+$")]
+HttpsUrl = Annotated[str, pydantic.StringConstraints(pattern=r"^https://[a-z0-9.-]+(:\d+)?/([A-Za-z0-9._~/-]*/)?$")]
 SecretReference = Annotated[str, pydantic.StringConstraints(pattern=r"^(file:/|env:[A-Z_])[^\n\x00]*$")]
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -202,6 +203,36 @@ class Backup(Strict):
     retire: list[Retired] = pydantic.Field([], description="what copied the old store until now: disabled, not deleted")
 
 
+class Submission(Strict):
+    """Where users' mail programs hand in what they send: from inside freely, from outside with a password or a certificate."""
+
+    host: Name
+    name: Name = pydantic.Field("smtp", description="its name in users' mail programs; the certificate is valid for it")
+    port: int = pydantic.Field(587, ge=1, le=65535)
+    ca: AbsolutePath | None = pydantic.Field(None, description="CA file; without one, the system's")
+    inside: pydantic.IPvAnyAddress | None = pydantic.Field(
+        None, description="address of this machine that the host counts as inside; without one that way is not tested")
+    outside: pydantic.IPvAnyAddress | None = pydantic.Field(
+        None, description="address of this machine that it counts as outside; without one those ways are not tested")
+    certificate: AbsolutePath | None = pydantic.Field(None, description="a client certificate that may send from outside, PEM")
+    key: AbsolutePath | None = pydantic.Field(None, description="its private key, PEM")
+
+
+class Webmail(Strict):
+    """A Roundcube that reads by the alias."""
+
+    host: Name
+    url: HttpsUrl = pydantic.Field(description="as users know it, with a / at its end; https, since a password goes there")
+    ca: AbsolutePath | None = pydantic.Field(None, description="CA file; without one, the system's")
+
+
+class MailingList(Strict):
+    """A list to which the live test posts."""
+
+    address: Address
+    subscribers: list[Login] = pydantic.Field(min_length=1, description="test users that must get the post; the first one posts")
+
+
 class Decommission(Strict):
     """When the old server may go, and what stays of it."""
 
@@ -271,6 +302,9 @@ class Site(Strict):
     outage: Outage = Outage()
     limits: Limits = Limits()
     backup: Backup | None = None
+    submission: Submission | None = None
+    webmail: Webmail | None = None
+    lists: list[MailingList] = []
     decommission: Decommission = Decommission()
     maintenance: Maintenance = Maintenance()
     approval: Approval | None = None
@@ -305,6 +339,20 @@ class Site(Strict):
         for number, each in enumerate(self.backup.retire if self.backup else ()):
             if each.host not in self.hosts:
                 raise _Elsewhere(("backup", "retire", number, "host"), f"{each.host} is not among hosts")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _systems_are_hosts(self):
+        for key in ("submission", "webmail"):
+            section = getattr(self, key)
+            if section and section.host not in self.hosts:
+                raise _Elsewhere((key, "host"), f"{section.host} is not among hosts")
+        if self.submission and (self.submission.certificate is None) != (self.submission.key is None):
+            raise _Elsewhere(("submission",), "certificate and key go together: give both, or neither")
+        tested = {each.user for each in self.production_test.users}
+        for number, each in enumerate(self.lists):
+            for strange in sorted(set(each.subscribers) - tested):
+                raise _Elsewhere(("lists", number, "subscribers"), f"{strange} is not among production_test.users")
         return self
 
     @property

@@ -111,5 +111,6 @@ from cutover.changes import (  # noqa: E402, F401
     service,
     sieve,
     spam,
+    systems,
     userdb,
 )

@@ -25,13 +25,14 @@ def resolve(hosts, name: str) -> str:
     raise NoAddress(f"{name} has no address on {server.name}")
 
 
-def _password(hosts, user: str) -> str:
+def password(hosts, user: str) -> str:
+    """A test user's password; never to be stored or shown. Raises site.SecretUnreadable."""
     return next(site.secret(each.password) for each in hosts.site.accounts if each.user == user)
 
 
 def has_password(hosts, user: str) -> bool:
     """Whether a test user's password is there and not empty. Raises site.SecretUnreadable, saying where it should be."""
-    if not _password(hosts, user):
+    if not password(hosts, user):
         raise site.SecretUnreadable(f"the password of {user} is empty")
     return True
 
@@ -40,9 +41,8 @@ def login(hosts, user: str, address: str, server_name: str, timeout: float = 30)
     """A logged-in imap.Session of one of the test users; the certificate must be valid for `server_name`."""
     parameters = hosts.site.production_test
     hosts.prove()
-    password = _password(hosts, user)
     return imap.login(address, parameters.imap_port, server_name, Path(parameters.ca) if parameters.ca else None,
-                      user, password, timeout)
+                      user, password(hosts, user), timeout)
 
 
 def look(hosts, user: str, tokens) -> dict:

@@ -1,5 +1,6 @@
 """One message handed to one mail server, for all its recipients or for none."""
 
+import dataclasses
 import re
 import smtplib
 import ssl
@@ -24,6 +25,18 @@ class SenderRefused(SmtpError):
     """The server does not take mail from this sender; nothing was sent."""
 
     template = "{server}: refused the sender {sender}: {reply}"
+
+
+class LoginRefused(SmtpError):
+    """The server does not take the user's name and password, or asks for none; nothing was sent."""
+
+    template = "{server}: did not let {user} in: {reply}"
+
+
+class BadClientCertificate(SmtpError):
+    """The files of a client certificate cannot be used."""
+
+    template = "{server}: the client certificate {file} cannot be used: {reason}"
 
 
 class RecipientsRefused(SmtpError):
@@ -81,6 +94,66 @@ def greeting(host_address: str, port: int, timeout: float, name: str = "") -> st
         _quit(link)
 
 
+@dataclasses.dataclass(frozen=True)
+class Client:
+    """How a client comes to a server. With `server_hostname` STARTTLS is required and the server's certificate checked."""
+
+    source: str | None = None               # address of this machine to come from
+    server_hostname: str | None = None
+    ca_file: str | None = None              # the system's without one
+    certificate: tuple | None = None        # (certificate file, key file)
+    user: str = ""
+    password: str = dataclasses.field(default="", repr=False)
+
+
+def _open(link, server, host_address, port, client):
+    """Connect and introduce the client, in all it has to show for itself."""
+    if client.source:
+        link.source_address = (client.source, 0)
+    code, text = link.connect(host_address, port)
+    if code != 220:
+        raise NoSmtp(server=server, reason=_reply(code, text))
+    # greet with the address literal (RFC 5321 §4.1.3): smtplib would look this machine's name up
+    ours = link.sock.getsockname()[0]
+    link.local_hostname = f"[IPv6:{ours}]" if ":" in ours else f"[{ours}]"
+    link.ehlo_or_helo_if_needed()
+    if client.server_hostname:
+        link._host = client.server_hostname  # the name the certificate is checked against
+        context = ssl.create_default_context(cafile=client.ca_file)
+        if client.certificate:
+            try:
+                context.load_cert_chain(*client.certificate)
+            except (OSError, ssl.SSLError) as error:
+                raise BadClientCertificate(server=server, file=client.certificate[0], reason=error) from error
+        link.starttls(context=context)
+        link.ehlo()
+    if client.user:
+        try:
+            link.login(client.user, client.password)
+        except smtplib.SMTPAuthenticationError as error:
+            raise LoginRefused(server=server, user=client.user, reply=_reply(error.smtp_code, error.smtp_error)) from error
+        except smtplib.SMTPNotSupportedError as error:
+            raise LoginRefused(server=server, user=client.user, reply="it asks for no password") from error
+
+
+def permits(host_address: str, port: int, client: Client, sender: str, recipient: str, timeout: float, name: str = "") -> dict:
+    """Whether a server would take a message; none is sent. → `{"recipient": (code, text), "auth": mechanisms it offers}`."""
+    server = _called(name, host_address, port)
+    link = smtplib.SMTP(timeout=timeout, local_hostname="localhost")
+    try:
+        _open(link, server, host_address, port, client)
+        code, text = link.mail(sender)
+        if code == 250:
+            code, text = link.rcpt(recipient)
+        link.rset()
+        return {"recipient": (code, text.decode("utf-8", "backslashreplace")),
+                "auth": link.esmtp_features.get("auth", "").strip()}
+    except (OSError, smtplib.SMTPException) as error:
+        raise NoSmtp(server=server, reason=error or type(error).__name__) from error
+    finally:
+        _quit(link)
+
+
 def send(
     host_address: str,
     port: int,
@@ -91,28 +164,21 @@ def send(
     ca_file=None,
     server_hostname: str | None = None,
     name: str = "",
+    client: Client | None = None,
 ) -> str:
     """Send `message` (its line ends become CRLF) and return the server's queue id.
 
     `timeout`: seconds for each answer; a server may let a client wait before it greets it. With
-    `server_hostname` STARTTLS is required and the certificate checked. All recipients are accepted or none is sent to.
+    `server_hostname` STARTTLS is required and the certificate checked; `client` says that, and more, in their place.
+    All recipients are accepted or none is sent to.
     `name`: the host's, for errors.
     """
     server, listed = _called(name, host_address, port), ", ".join(recipients)
     link = smtplib.SMTP(timeout=timeout, local_hostname="localhost")
     try:
         try:
-            code, text = link.connect(host_address, port)
-            if code != 220:
-                raise NoSmtp(server=server, reason=_reply(code, text))
-            # greet with the address literal (RFC 5321 §4.1.3): smtplib would look this machine's name up
-            ours = link.sock.getsockname()[0]
-            link.local_hostname = f"[IPv6:{ours}]" if ":" in ours else f"[{ours}]"
-            link.ehlo_or_helo_if_needed()
-            if server_hostname:
-                link._host = server_hostname  # the name the certificate is checked against
-                link.starttls(context=ssl.create_default_context(cafile=str(ca_file) if ca_file else None))
-                link.ehlo()
+            _open(link, server, host_address, port, client or Client(
+                server_hostname=server_hostname, ca_file=str(ca_file) if ca_file else None))
             code, text = link.mail(sender)
             if code != 250:
                 raise SenderRefused(server=server, sender=sender, reply=_reply(code, text))

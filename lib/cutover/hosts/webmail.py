@@ -1,4 +1,4 @@
-"""Roundcube as its user meets it: a page with a form, a password, a list of messages, a message. Over HTTPS, by the standard library."""
+"""Roundcube as its user meets it, over HTTPS: a page with a form, a password, a list of messages, a message."""
 
 import http.client
 import http.cookiejar
@@ -11,6 +11,7 @@ import urllib.parse
 import urllib.request
 
 from cutover import errors
+from cutover.hosts import live
 
 TOKEN = re.compile(r'name="_token" value="([^"]+)"')
 ENVIRONMENT = re.compile(r"rcmail\.set_env\((\{.*?\})\);")
@@ -92,7 +93,8 @@ class Browser:
         """Raises LoginRefused, NoWebmail."""
         token = self.front()
         status, text = self._page({"_task": "login"}, {
-            "_token": token, "_task": "login", "_action": "login", "_timezone": "UTC", "_url": "", "_user": user, "_pass": password})
+            "_token": token, "_task": "login", "_action": "login", "_timezone": "UTC", "_url": "", "_user": user,
+            "_pass": password})
         environment = {}
         for part in ENVIRONMENT.findall(text):
             environment.update(json.loads(part))
@@ -130,3 +132,30 @@ class Browser:
 
     def logout(self):
         self._page({"_task": "logout", "_token": self.request_token})
+
+
+def look(hosts, user: str, token: str = "") -> dict:
+    """Log in as a test user, and read a message: the one with `token` in its subject, or the newest one of INBOX.
+
+    → `{"messages": number in INBOX, "folders": names it shows, "token": is there such a message?, "read": was it shown, and with
+    `token` does its page hold that?}`; "read" None when there was no message to read. Nothing else of the page is kept.
+    """
+    hosts.prove()
+    section = hosts.site.webmail
+    browser = Browser(section.url, hosts.site.address(section.host), section.ca)
+    browser.login(user, live.password(hosts, user))
+    try:
+        listed = browser.listed("INBOX")
+        uids = browser.find("INBOX", token) if token else listed["uids"]
+        page = browser.read("INBOX", uids[0]) if uids else None
+        return {"messages": listed["count"], "folders": browser.mailboxes, "token": bool(token and uids),
+                "read": None if page is None else token in page}
+    finally:
+        browser.logout()
+
+
+def comers(hosts, user: str, since: int) -> list:
+    """The addresses from which a user has logged in to the new server's Dovecot since a time, by its journal; sorted."""
+    argv = ["journalctl", "-q", "--no-pager", "-o", "cat", f"--since=@{since}", "-t", "dovecot"]
+    text = hosts.run(hosts.site.roles.new, argv, sudo=True, check=False).text
+    return sorted(set(re.findall(rf"imap-login: Login: user=<{re.escape(user)}>.*? rip=([0-9A-Fa-f.:]+)", text)))

@@ -155,12 +155,12 @@ def _new(host, root):
 
 
 def _submission(host, root):
-    _sendmail(root, "mailbox", [host.fqdn])
+    _sendmail(root, "submission", [host.fqdn])
     systems.submission(root, _put)
 
 
 def _webmail(host, root):
-    _sendmail(root, "mailbox", [host.fqdn, systems.LISTS_DOMAIN])
+    _sendmail(root, "lists", [host.fqdn, systems.LISTS_DOMAIN])
     systems.webmail(host, root, _put)
 
 

@@ -28,7 +28,6 @@ def client(authority):
 
 def submission(root, put):
     """Configure the submission host. `put(root, name, text, mode)` writes a file."""
-    put(root, "etc/mail/sendmail.mc", resources.read("files/submission.mc", domain=hosts.DOMAIN))
     put(root, "etc/mail/access", resources.read("files/access.submission", client=CLIENT))
     put(root, "etc/sasl2/Sendmail.conf", "pwcheck_method: saslauthd\nmech_list: PLAIN LOGIN\n")
     put(root, "etc/default/saslauthd", 'START=yes\nDESC="SASL Authentication Daemon"\nNAME="saslauthd"\nMECHANISMS="rimap"\n'

@@ -3,7 +3,7 @@
 from cutover import changes, steps
 from cutover.changes import conversion
 from cutover.hosts import dns, facts, live, machine, tls, userdb
-from cutover.steps import attempt, dns_rename, equal
+from cutover.steps import attempt, dns_rename, equal, systems
 
 ID = "preflight"
 TITLE = "Can the night begin?"
@@ -43,6 +43,7 @@ def probe(hosts, site):
     found["survey"] = on(new, _survey, site, found["users"][new])
     found["mx"] = {name: {"userdb": on(name, _userdb, name, site.userdb.source),
                           "queue": on(name, facts.waiting, name)} for name in site.roles.mx}
+    found["systems"] = systems.probe(hosts, site)
     return found
 
 
@@ -115,7 +116,8 @@ def _userdb(hosts, name, path):
 
 def verify(found, site):
     return [*_reach(found), *_zone(found, site), *_people(found, site), *_mail_names(found, site), *_new_server(found, site),
-            *_test_users(found), *_old_mail(found, site), *_machine(found, site), *_mx(found, site), *clocks(found, site)]
+            *_test_users(found), *_old_mail(found, site), *_machine(found, site), *_mx(found, site), *clocks(found, site),
+            *(systems.checks(found["systems"], site) if "systems" in found else ())]
 
 
 def _failed(question, expected, result, todo):

@@ -5,6 +5,7 @@ import posixpath
 from cutover import changes, steps
 from cutover.changes.mail import SendTestMail
 from cutover.hosts import facts, live
+from cutover.steps import systems
 
 ID = "production-test"
 TITLE = "Test the live service"
@@ -20,14 +21,15 @@ def tokens(site, run):
 
 
 def probe(hosts, site):
-    """`{"users": {user: live.look}, "spooled": {user: bytes in the new host's spool}}`"""
-    wanted = {}
+    """`{"users": {user: live.look}, "spooled": {user: bytes in the new host's spool}, "systems": systems.probe}`"""
+    wanted = systems.wanted(site, hosts.run_name)
     for token, _, user, spam in tokens(site, hosts.run_name):
         wanted.setdefault(user, []).append((token, spam))
     new, users = site.roles.new, {each["user"] for each in facts.users(hosts, site.roles.new)}
     lying = facts.spooled(hosts, new, posixpath.dirname(site.old_store.spool))
     return {"users": {user: steps.attempt(live.look, hosts, user, wanted[user]) for user in wanted},
-            "spooled": {user: size for user, size in sorted(lying.items()) if user in users}}
+            "spooled": {user: size for user, size in sorted(lying.items()) if user in users},
+            "systems": systems.probe(hosts, site, tokens(site, hosts.run_name)[0][0])}
 
 
 def plan(found, site):
@@ -37,6 +39,8 @@ def plan(found, site):
         if not seen.get(token):
             listed.append(SendTestMail(mx, site.production_test.smtp_port, site.production_test.sender,
                                        f"{user}@{site.zone}", user, token, spam))
+    if "systems" in found:      # not in facts that an earlier version recorded
+        listed += systems.plan(found, site)
     if not listed:
         return changes.Plan(reason="every test message of this run has already arrived")
     return changes.Plan(tuple(listed))
@@ -72,6 +76,8 @@ def verify(found, site):
         f"Does no user's mail lie in {place} of {new}, where Dovecot does not look?", "none", lying or "none",
         f"give it to sendmail once more (`formail -s sendmail -oi USER < {place}/USER` there), set the file aside, and see "
         "why the store did not take it: full?"))
+    if "systems" in found:
+        checks += systems.verify(found, site)
     return checks
 
 
