@@ -33,6 +33,11 @@ def test_shipped_parameters_load(name):
     ("uid_min: 2000", "uid_minimum: 2000", "users.uid_minimum"),
     ("  key: /var", "  key: var", "ssh.key"),
     ("alice, password: \"file:", "alice, password: \"", "production_test.users.0.password"),
+    ("  host: postinoauth1", "  host: postinoauth9", "submission.host"),
+    ("  host: webmail", "  host: webmali", "webmail.host"),
+    ("  url: https:", "  url: http:", "webmail.url"),
+    ("  inside: 10.77", "  inside: x10.77", "submission.inside"),
+    ("subscribers: [alice, bruno]", "subscribers: [alice, carla]", "lists.0.subscribers"),
     ("  - {manager: systemd, name: xinetd}", "  - {manager: launchd, name: xinetd}", "services.old.imap.1.manager"),
 ])
 def test_a_mistake_is_refused_with_file_line_and_key(tmp_path, good, bad, where):
@@ -41,6 +46,12 @@ def test_a_mistake_is_refused_with_file_line_and_key(tmp_path, good, bad, where)
     with pytest.raises(site.BadParameters) as refused:
         load(tmp_path, text)
     assert re.search(rf"site\.yaml, line {line_of(text, bad)}: {re.escape(where)}: ", str(refused.value))
+
+
+def test_a_client_certificate_needs_its_key(tmp_path):
+    text = re.sub(r"  key: \S+/client.key\n", "", LAB)
+    with pytest.raises(site.BadParameters, match=rf"line {line_of(text, 'submission:')}: submission: certificate and key"):
+        load(tmp_path, text)
 
 
 def test_every_mistake_is_told_at_once(tmp_path):

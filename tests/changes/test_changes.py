@@ -5,7 +5,22 @@ import json
 
 import pytest
 from cutover import changes
-from cutover.changes import backup, carry, conversion, digest, dns, files, mail, restore, retirement, service, sieve, spam, userdb
+from cutover.changes import (
+    backup,
+    carry,
+    conversion,
+    digest,
+    dns,
+    files,
+    mail,
+    restore,
+    retirement,
+    service,
+    sieve,
+    spam,
+    systems,
+    userdb,
+)
 from cutover.hosts import dns as zone
 from cutover.hosts import ssh
 
@@ -28,6 +43,9 @@ EXAMPLES = [
     mail.DrainQueue(["postino3", "postino4"], 300),
     mail.AwaitDeliveries("mailboxold", ["dmail"], 300),
     mail.SendTestMail("postino3", 25, "t@lab.test", "alice@lab.test", "alice", "r1-ham", False),
+    systems.SubmitTestMail("postinoauth1", 587, "alice@lab.test", "alice@lab.test", "alice", "r1-smtp", False, "inside",
+                           "from inside"),
+    systems.PostTestMail("postino3", 25, "alice@lab.test", "staff@lab.test", "alice", "r1-list", False, ["alice", "bruno"]),
     conversion.Convert("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
     conversion.ConvertAgain("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
     conversion.Presync("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),

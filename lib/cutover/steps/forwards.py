@@ -38,7 +38,9 @@ def probe(hosts, site):
 
 def _found(text, site):
     here = [site.fqdn(name) for name in (site.alias, site.roles.old, site.roles.new)]
-    return userdb.forwards(text.encode("utf-8", "surrogateescape"), here)
+    lists = {each.address.lower() for each in site.lists}       # routed to their own host, and nobody's forward
+    return [each for each in userdb.forwards(text.encode("utf-8", "surrogateescape"), here)
+            if f"{each.entry.key}@{site.zone}".lower() not in lists]
 
 
 def script(elsewhere, keep: bool) -> str:
