@@ -61,7 +61,7 @@ def status(context, as_json):
         click.echo(f"lab {found['lab'] or '-'}  {found['phase']}  seeded mail: {found['seed'] or 'none'}")
         for name, host in found["hosts"].items():
             ports = "  ".join(f"{port} {'answers' if good else 'SILENT'}" for port, good in host["ports"].items())
-            click.echo(f"{name:<11} {host['address']:<12} {'up' if host['up'] else 'DOWN':<5} {ports}")
+            click.echo(f"{name:<12} {host['address']:<12} {'up' if host['up'] else 'DOWN':<5} {ports}")
     context.exit(0 if whole else 1)
 
 

@@ -109,9 +109,9 @@ def declared(found, site):
 def checks(found, site):
     """Of preflight and production-test alike; `found` as `probe` gives it."""
     yield from declared(found, site)
-    if found["submission"]:
+    if found["submission"] and site.submission:
         yield from _submission(found["submission"], site)
-    if found["webmail"]:
+    if found["webmail"] and site.webmail:
         yield from _reading(found["webmail"], site)
     for address, result in (found["lists"] or {}).items():
         question = f"Does {site.roles.mx[0]} know where {address} goes?"
@@ -168,7 +168,7 @@ def verify(found, site):
         for user in users:
             yield steps.equal(f"Did {what} arrive at {user}?", "INBOX", arrived(found, user, token) or "not found",
                               f"`mailq` on {site.submission.host if way else 'the host of the lists'} and on the MX")
-    if systems["webmail"] and "value" in systems["webmail"]:
+    if site.webmail and "value" in (systems["webmail"] or {}):
         yield from _webmail_on_new(found, systems["webmail"]["value"], site)
 
 
