@@ -117,3 +117,12 @@ def test_dual_delivery_leaves_a_list_to_its_host_and_it_is_no_forward():
     assert line in after.decode().splitlines() and len(changed) == 3      # alice, Alice.Rossi's, secretariat
     assert {each.entry.key for each in forwards._found(text, LAB)} == {"former1", "former2"}
     assert "staff" in {each.entry.key for each in forwards._found(text, LAB.model_copy(update={"lists": []}))}
+
+
+def test_an_approval_holds_while_mail_comes_and_not_when_a_test_message_appears():
+    found = facts()
+    found["systems"]["webmail"]["value"].update(messages=99, comers=[])
+    found["users"]["alice"]["value"].update(read=5, folders=["INBOX"])
+    assert production_test.stable(found) == production_test.stable(facts())
+    del found["users"]["alice"]["value"]["found"]["r1-smtp-inside-alice"]
+    assert production_test.stable(found) != production_test.stable(facts())

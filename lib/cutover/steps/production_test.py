@@ -46,6 +46,12 @@ def plan(found, site):
     return changes.Plan(tuple(listed))
 
 
+def stable(found):
+    """Where each user is, and which test messages there are: what else is in a mailbox changes as mail comes."""
+    return {user: {key: result["value"][key] for key in ("address", "found")} if "value" in result else result
+            for user, result in found["users"].items()}
+
+
 def verify(found, site):
     alias = site.fqdn(site.alias)
     checks = []
