@@ -27,9 +27,11 @@ def probe(hosts, site):
         wanted.setdefault(user, []).append((token, spam))
     new, users = site.roles.new, {each["user"] for each in facts.users(hosts, site.roles.new)}
     lying = facts.spooled(hosts, new, posixpath.dirname(site.old_store.spool))
-    return {"users": {user: steps.attempt(live.look, hosts, user, wanted[user]) for user in wanted},
+    seen = {user: steps.attempt(live.look, hosts, user, wanted[user]) for user in wanted}
+    shut_out = "error" in seen[site.production_test.users[0].user]
+    return {"users": seen,
             "spooled": {user: size for user, size in sorted(lying.items()) if user in users},
-            "systems": systems.probe(hosts, site, tokens(site, hosts.run_name)[0][0])}
+            "systems": systems.probe(hosts, site, tokens(site, hosts.run_name)[0][0], shut_out)}
 
 
 def plan(found, site):
