@@ -5,7 +5,7 @@ import secrets
 import subprocess
 
 from cutover import errors
-from cutover.lab import hosts, keys, locks, resources, systems
+from cutover.lab import hosts, keys, locks, nis, resources, systems
 
 BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID = "mailbackup", 1501      # on mailboxvm; backup.account of parameters/lab.yaml
 OLD_BACKUP_ID = 1502        # backup-posta on sanbackup
@@ -41,7 +41,8 @@ def prepare(host, root, lab, key, authority):
         _put(root, "etc/ssl/lab/ca.pem", keys.CA.read_text())
         _put(root, "etc/ssl/lab/cert.pem", certificate)
         _put(root, "etc/ssl/lab/key.pem", private, 0o600)
-    users = hosts.ACCOUNTS if host.has_users else ()
+    # the users' accounts are in NIS alone; its master hashes the passwords
+    users = hosts.ACCOUNTS if host.name == hosts.NIS_SERVERS[0] else ()
     passwords = "".join(f"{user}:{(keys.SECRETS / user).read_text()}\n" for user in users)
     done = subprocess.run(["unshare", "--uts", "sh", "-c", 'hostname "$1"; exec chroot "$2" /bin/sh -c "$3" sh "$4"',
                            "sh", host.name, str(root), resources.read("files/prepare.sh"), host.role],
@@ -76,6 +77,8 @@ def _common(host, root, lab, key):
     _put(root, "etc/ssh/ssh_host_ed25519_key", key["key"], 0o600)
     _put(root, "etc/ssh/ssh_host_ed25519_key.pub", key["pub"] + "\n")
     _put(root, "etc/sudoers.d/operator", f"{hosts.OPERATOR} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
+    for name, text in nis.files(host).items():
+        _put(root, name, text)
     home = f"var/lib/{hosts.OPERATOR}"
     _account(root, hosts.OPERATOR, hosts.OPERATOR_ID, "/" + home)
     _put(root, f"{home}/.ssh/authorized_keys", keys.OPERATOR_KEY.with_suffix(".pub").read_text(), 0o600)
@@ -125,8 +128,8 @@ def _mx(host, root):
 
 def _mailboxes(host, root, names):
     _sendmail(root, "mailbox", [f"{name}.{hosts.DOMAIN}" for name in names])
-    for user, number in hosts.ACCOUNTS.items():
-        _account(root, user, number, f"/home/{user}")
+    _put(root, "etc/nsswitch.conf", nis.switch((root / "etc/nsswitch.conf").read_text()))
+    _put(root, "usr/local/sbin/nis-answers", resources.read("files/nis-answers"), 0o755)
 
 
 def _old(host, root):

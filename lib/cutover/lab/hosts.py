@@ -10,6 +10,8 @@ ALIAS = f"mailbox.{DOMAIN}"
 TSIG_NAME = "cutover-lab"
 OPERATOR = "operator"
 OPERATOR_ID = 1500
+NIS_DOMAIN = DOMAIN              # the NIS domain; many sites call it as they call the zone
+NIS_SERVERS = ("ns1", "ns2")     # the master first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +45,12 @@ class Host:
 
 
 HOSTS = {host.name: host for host in (
-    Host("ns1", "10.77.0.11", "primary", (22, 53), ("ssh", "named")),
-    Host("ns2", "10.77.0.12", "secondary", (22, 53), ("ssh", "named")),
+    Host("ns1", "10.77.0.11", "primary", (22, 53), ("ssh", "named", "ypserv")),
+    Host("ns2", "10.77.0.12", "secondary", (22, 53), ("ssh", "named", "ypserv", "nis-copy")),
     Host("postino3", "10.77.0.13", "mx", (22, 25), ("ssh", "sendmail")),
     Host("postino4", "10.77.0.14", "mx", (22, 25), ("ssh", "sendmail")),
-    Host("mailboxold", "10.77.0.15", "old", (22, 25, 143, 993), ("ssh", "sendmail", "xinetd", "stunnel4")),
-    Host("mailboxvm", "10.77.0.16", "new", (22, 25, 143, 993, 110), ("ssh", "sendmail", "dovecot")),
+    Host("mailboxold", "10.77.0.15", "old", (22, 25, 143, 993), ("ssh", "nis-bound", "sendmail", "xinetd", "stunnel4")),
+    Host("mailboxvm", "10.77.0.16", "new", (22, 25, 143, 993, 110), ("ssh", "nis-bound", "sendmail", "dovecot")),
     Host("sanbackup", "10.77.0.17", "backup", (22,), ("ssh",)),
     Host("postinoauth1", "10.77.0.18", "submission", (22, 25, 587), ("ssh", "sendmail", "saslauthd", "stunnel4"), ("smtp",)),
     Host("webmail", "10.77.0.19", "webmail", (22, 25, 443), ("ssh", "sendmail", "apache2"), ("lists",)),

@@ -4,10 +4,23 @@ set -eu
 role=$1
 wanted=ssh
 
-chpasswd_lines=$(cat)
-if [ -n "$chpasswd_lines" ]; then
-    printf '%s\n' "$chpasswd_lines" | chpasswd --crypt-method SHA256 --sha-rounds 1000
-fi
+password_lines=$(cat)
+
+nis_master() {
+    # shadow's hashes, made in one call, a line each
+    printf '%s\n' "$password_lines" | cut -d: -f2- | openssl passwd -5 -stdin > /var/yp/src/hashes
+    cut -d: -f1 /var/yp/src/passwd | paste -d: - /var/yp/src/hashes | sed 's/$/:20000:0:99999:7:::/' > /var/yp/src/shadow
+    chmod 600 /var/yp/src/shadow
+    rm /var/yp/src/hashes
+    # sources of its own, apart from ns1's accounts; a later `make -C /var/yp` tells the slave
+    sed -i -e 's,^YPPWDDIR = .*,YPPWDDIR = /var/yp/src,' -e 's/^NOPUSH=true/NOPUSH=false/' \
+        -e 's/^ALL = .*/ALL = ypservers passwd group/' /var/yp/Makefile
+    domain=$(cat /etc/defaultdomain)
+    mkdir -p "/var/yp/$domain"
+    make -s -C "/var/yp/$domain" -f ../Makefile NOPUSH=true DOMAIN="$domain" \
+        DBLOAD="/usr/lib/yp/makedbm -m $(head -n 1 /var/yp/ypservers)" all > /dev/null
+    wanted="$wanted ypserv"
+}
 
 mail() {
     m4 "/etc/mail/sendmail.mc" > /etc/mail/sendmail.cf
@@ -20,18 +33,30 @@ mail() {
     wanted="$wanted sendmail"
 }
 
+nis_client() {
+    # with a group in files, an account of the host's own never waits for NIS; see lab/nis.py
+    sed -i 's/^adm:.*/&operator,root/' /etc/group
+    wanted="$wanted ypbind nis-bound"
+}
+
 case $role in
-    primary | secondary)
+    primary)
         chown -R root:bind /etc/bind
+        nis_master
         wanted="$wanted named" ;;
+    secondary)
+        chown -R root:bind /etc/bind
+        wanted="$wanted named ypserv nis-copy" ;;
     mx)
         mail
         makemap -d btree /etc/mail/userdb.db < /etc/mail/userdb ;;
     old)
         mail
+        nis_client
         wanted="$wanted xinetd stunnel4 backup-posta.timer" ;;
     new)
         mail
+        nis_client
         wanted="$wanted dovecot" ;;
     submission)
         mail
