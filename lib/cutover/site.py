@@ -97,6 +97,15 @@ class Users(Strict):
     exclude: list[Login] = []
 
 
+class Nis(Strict):
+    """Where the mail hosts have their users from."""
+
+    domain: Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = pydantic.Field(
+        description="the NIS domain, as `ypdomainname` says it")
+    servers: list[Name] = pydantic.Field(min_length=1, description="hosts that run ypserv, the master first; asked by the mail "
+                                         "hosts, never by ssh")
+
+
 class OldStore(Strict):
     inbox: list[PathTemplate] = ["{home}/mbox", "{home}/INBOX"]
     spool: PathTemplate = "/var/mail/{user}"
@@ -295,6 +304,7 @@ class Site(Strict):
     userdb: Userdb = Userdb()
     services: Services
     users: Users = Users()
+    nis: Nis | None = None
     old_store: OldStore
     new_store: NewStore
     verify: Verify = Verify()
@@ -322,6 +332,13 @@ class Site(Strict):
                 if name is not None and name not in self.hosts:
                     raise _Elsewhere(("roles", role, *([number] if isinstance(named, list) else [])),
                                      f"{name} is not among hosts")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _nis_servers_are_hosts(self):
+        for number, name in enumerate(self.nis.servers if self.nis else ()):
+            if name not in self.hosts:
+                raise _Elsewhere(("nis", "servers", number), f"{name} is not among hosts")
         return self
 
     @pydantic.model_validator(mode="after")

@@ -8,11 +8,26 @@ from cutover.hosts import services, userdb
 
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}\$?")
 MAIL_PORTS = (25, 110, 143, 993, 995)      # SMTP, POP3, IMAP, and the last two by TLS
+NIS_PATIENCE = 30           # seconds for the answer to one yp command
 HOME = re.compile(r"/[^\x00-\x1f\x7f:]*")
 
 
 class Unreadable(errors.CutoverError):
     """A command that only reads gave an answer that cannot be understood."""
+
+
+class NoAnswer(errors.TemplatedError):
+    """NIS is silent on a host, so its list of users is not whole: never taken for a host without users."""
+
+    template = ("{host}: no answer of a NIS server of the domain {domain} ({said}), so its users are not known. Is ypserv "
+                "running on {servers}, and ypbind on {host}? `ypwhich` there shows the server it has")
+
+
+class NotListed(errors.TemplatedError):
+    """A host hides users whom NIS has."""
+
+    template = ("{host}: getent does not list these users of NIS as mail users: {users}. Is an account of the same name in its "
+                "/etc/passwd, or has nsswitch.conf no nis? Whom it may not know goes into users.exclude")
 
 
 # --- services and processes
@@ -129,12 +144,14 @@ def userdb_source(hosts, name: str, path: str) -> bytes:
 
 
 def parse_passwd(text: str, uid_min: int, uid_max: int, exclude=()) -> list:
-    """Lines of passwd(5) → `[{"user", "uid", "gid", "home"}]` sorted by user."""
-    found = []
+    """Lines of passwd(5) → `[{"user", "uid", "gid", "home"}]` sorted by user. Of two lines of a name the first counts, as it
+    does where a user is looked up."""
+    found, seen = [], set()
     for line in text.splitlines():
         fields = line.split(":")
-        if len(fields) < 7 or not fields[2].isdigit():
+        if len(fields) < 7 or not fields[2].isdigit() or fields[0] in seen:
             continue
+        seen.add(fields[0])
         if uid_min <= int(fields[2]) <= uid_max and fields[0] not in exclude:
             if not USER.fullmatch(fields[0]) or not HOME.fullmatch(fields[5]) or "/../" in fields[5] + "/":
                 # names and homes become paths and arguments on the hosts
@@ -146,10 +163,42 @@ def parse_passwd(text: str, uid_min: int, uid_max: int, exclude=()) -> list:
 
 
 def users(hosts, name: str) -> list:
-    """The mail users a host knows, by getent, so that NIS or LDAP serve as well as /etc/passwd."""
-    limits = hosts.site.users
-    result = hosts.run(name, ["getent", "passwd"])
-    return parse_passwd(result.text, limits.uid_min, limits.uid_max, limits.exclude)
+    """The mail users a host knows, by getent, so that NIS or LDAP serve as well as /etc/passwd.
+
+    getent leaves out without a word whoever comes from a directory that is silent. So it raises Unreadable when nobody is left,
+    and where NIS is declared NoAnswer or NotListed unless all its users are there.
+    """
+    site = hosts.site
+    found = mail_users(site, hosts.run(name, ["getent", "passwd"]).text)
+    if site.nis is not None:
+        answer = ask_nis(hosts, name, ["ypcat", "-d", site.nis.domain, "passwd.byname"])
+        if answer.rc:
+            raise NoAnswer(host=name, domain=site.nis.domain, servers=", ".join(site.nis.servers), said=said(answer))
+        listed = {user["user"] for user in found}
+        lacking = [user["user"] for user in mail_users(site, answer.text) if user["user"] not in listed]
+        if lacking:
+            raise NotListed(host=name, users=", ".join(lacking))
+    if not found:
+        raise Unreadable(f"{name} knows no user with a uid from {site.users.uid_min} to {site.users.uid_max}: is what it has its "
+                         "users from (NIS, LDAP) silent, or does `users` say another range?")
+    return found
+
+
+def mail_users(site, text: str) -> list:
+    return parse_passwd(text, site.users.uid_min, site.users.uid_max, site.users.exclude)
+
+
+def ask_nis(hosts, name: str, argv):
+    """The ssh.Result of one of the yp commands on a host. Root's port is below 1024: others are not given shadow.byname."""
+    return hosts.run(name, ["timeout", str(NIS_PATIENCE), *argv], sudo=True, check=False, timeout=NIS_PATIENCE + 60)
+
+
+def said(result) -> str:
+    """Why a yp command failed, in its own words."""
+    if result.rc == 124:
+        return f"nothing within {NIS_PATIENCE} s"
+    lines = [line.strip() for line in result.err.decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1].rpartition("Reason: ")[2].strip() if lines else f"exit {result.rc}"
 
 
 # --- zone

@@ -35,4 +35,5 @@ def files(host):
 def switch(text):
     """nsswitch.conf with NIS after the host's own files."""
     names = {line.partition(":")[0] for line in SWITCH}
-    return "".join(f"{line}\n" for line in [each for each in text.splitlines() if each.partition(":")[0] not in names] + [*SWITCH])
+    others = [line for line in text.splitlines() if line.partition(":")[0] not in names]
+    return "".join(f"{line}\n" for line in [*others, *SWITCH])

@@ -3,7 +3,8 @@
 from cutover import changes, steps
 from cutover.changes import conversion
 from cutover.hosts import dns, facts, live, machine, tls, userdb
-from cutover.steps import attempt, dns_rename, equal, systems
+from cutover.hosts import nis as directory
+from cutover.steps import attempt, dns_rename, equal, nis, systems
 
 ID = "preflight"
 TITLE = "Can the night begin?"
@@ -31,6 +32,7 @@ def probe(hosts, site):
 
     found["clock"] = hosts.each(sorted(up), lambda name: attempt(facts.clock_offset, hosts, name))
     found["users"] = {name: on(name, facts.users, name) for name in site.mail_hosts}
+    found["nis"] = attempt(directory.read, hosts, up)
     found["names"] = {name: on(name, _local_names, name) for name in site.mail_hosts}
     found["certificate"] = attempt(tls.names, site.address(new), site.production_test.imap_port, site.fqdn(site.alias),
                                    site.production_test.ca)
@@ -115,9 +117,9 @@ def _userdb(hosts, name, path):
 
 
 def verify(found, site):
-    return [*_reach(found), *_zone(found, site), *_people(found, site), *_mail_names(found, site), *_new_server(found, site),
-            *_test_users(found), *_old_mail(found, site), *_machine(found, site), *_mx(found, site), *clocks(found, site),
-            *(systems.checks(found["systems"], site) if "systems" in found else ())]
+    return [*_reach(found), *_zone(found, site), *_people(found, site), *nis.checks(found, site), *_mail_names(found, site),
+            *_new_server(found, site), *_test_users(found), *_old_mail(found, site), *_machine(found, site),
+            *_mx(found, site), *clocks(found, site), *(systems.checks(found["systems"], site) if "systems" in found else ())]
 
 
 def _failed(question, expected, result, todo):
