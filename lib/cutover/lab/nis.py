@@ -15,6 +15,8 @@ def files(host):
     found = {}
     if host.name in hosts.NIS_SERVERS:
         network = hosts.NETWORK.partition("/")[0]
+        # a server is bound to itself: yppush and ypxfr ask for the map of servers
+        found["etc/yp.conf"] = "ypserver 127.0.0.1\n"
         found["var/yp/securenets"] = f"255.0.0.0 127.0.0.0\n255.255.255.0 {network}\n"
     if host.name == hosts.NIS_SERVERS[0]:
         found |= {f"{SOURCES}/passwd": "".join(f"{user}:x:{number}:{number}::/home/{user}:/bin/bash\n"

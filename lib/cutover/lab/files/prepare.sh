@@ -19,7 +19,7 @@ nis_master() {
     mkdir -p "/var/yp/$domain"
     make -s -C "/var/yp/$domain" -f ../Makefile NOPUSH=true DOMAIN="$domain" \
         DBLOAD="/usr/lib/yp/makedbm -m $(head -n 1 /var/yp/ypservers)" all > /dev/null
-    wanted="$wanted ypserv"
+    wanted="$wanted ypserv ypbind"
 }
 
 mail() {
@@ -46,7 +46,7 @@ case $role in
         wanted="$wanted named" ;;
     secondary)
         chown -R root:bind /etc/bind
-        wanted="$wanted named ypserv nis-copy" ;;
+        wanted="$wanted named nis-copy ypserv ypbind" ;;
     mx)
         mail
         makemap -d btree /etc/mail/userdb.db < /etc/mail/userdb ;;

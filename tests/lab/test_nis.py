@@ -1,0 +1,165 @@
+"""NIS, from which the lab's mail hosts have their users: they log in, preflight tells what is wrong with it, and while it is
+silent no step goes on and no mail goes back to its sender."""
+
+import contextlib
+import imaplib
+import re
+import smtplib
+import time
+
+import pytest
+from cutover.hosts import Hosts, facts
+from cutover.lab import hosts, keys, store
+from cutover.run import engine
+from night import Night, eventually
+
+pytestmark = pytest.mark.lab
+MAPS = f"/var/yp/{hosts.NIS_DOMAIN}"
+# of a map, as makedbm takes it: without the keys that it adds itself
+UNMADE = "/usr/lib/yp/makedbm -u {0}/passwd.byname | grep -v ^YP_"
+
+
+@pytest.fixture(scope="module")
+def night(lab, tmp_path_factory):
+    return Night(tmp_path_factory.mktemp("nis"))
+
+
+def sh(lab, host, script, **options):
+    return lab.run(host, ["sh", "-euc", script], **options).stdout
+
+
+def refusal(night):
+    """What preflight says when it does not pass."""
+    with pytest.raises(engine.VerifyFailed) as caught:
+        night.step("preflight")
+    return str(caught.value)
+
+
+@contextlib.contextmanager
+def silent(lab, *names):
+    """ypserv does not run on some servers meanwhile."""
+    for name in names:
+        lab.run(name, ["systemctl", "stop", "ypserv"])
+    try:
+        yield
+    finally:
+        for name in names:
+            lab.run(name, ["systemctl", "start", "ypserv"])
+        for name in ("mailboxold", "mailboxvm"):
+            assert eventually(lambda name=name: lab.run(name, ["ypwhich"], check=False).returncode == 0)
+
+
+def test_users_are_in_nis_alone_and_log_in_on_both_servers(lab):
+    for name in ("mailboxold", "mailboxvm"):
+        assert not set(hosts.ACCOUNTS) & {line.split(":")[0] for line in sh(lab, name, "cat /etc/passwd").splitlines()}
+        listed = {line.split(":")[0] for line in sh(lab, name, "getent passwd").splitlines()}
+        assert set(hosts.ACCOUNTS) <= listed and hosts.OPERATOR in listed
+        for user in ("alice", hosts.PROBE):
+            with imaplib.IMAP4(hosts.HOSTS[name].address, timeout=10) as client:
+                client.login(user, (keys.SECRETS / user).read_text())
+        # the hashes are for root
+        assert "$5$" in sh(lab, name, "ypcat shadow.byname")
+        assert "$5$" not in lab.run(name, ["ypcat", "shadow.byname"], user="alice", check=False).stdout
+        assert "$5$" not in sh(lab, name, "ypcat passwd.byname")
+
+
+def test_preflight_compares_the_maps_and_passes(night):
+    checks = {check.question: check.actual for check in night.step("preflight")}
+    assert checks["Are the maps the same on every NIS server?"] == "the same"
+    assert re.fullmatch(rf"the domain {hosts.NIS_DOMAIN}, bound to ns[12]", checks["Does mailboxvm get its users from NIS?"])
+    assert "passwd.byname 25, order " in checks["Does the NIS server ns2 have every map?"]
+    recorded = "".join(path.read_text() for path in night.run_dir.rglob("*.json*"))
+    assert "2001" in recorded and "$5$" not in recorded
+
+
+def test_a_map_that_differs_on_the_slave_is_told(lab, night):
+    sh(lab, "ns2", UNMADE.format(MAPS) + " | sed -e 's,/home/zoe,/home/zo,' -e '/^ugo/d' > /run/maps; "
+       f"/usr/lib/yp/makedbm -m ns1.lab.test /run/maps {MAPS}/passwd.byname; rm /run/maps")
+    try:
+        said = refusal(night)
+        assert "passwd.byname: ugo only on ns1" in said and "home/zo:/bin/bash on ns2" in said
+        assert "ypxfr -f" in said
+    finally:
+        sh(lab, "ns2", f"/usr/lib/yp/ypxfr -f -h ns1.lab.test -d {hosts.NIS_DOMAIN} passwd.byname")
+    night.step("preflight")
+
+
+def test_a_password_changed_on_the_master_reaches_the_slave_by_make(lab, night):
+    with silent(lab, "ns2"):
+        sh(lab, "ns1", "sed -i 's/^vera:[^:]*:/vera:!:/' /var/yp/src/shadow && make -s -C /var/yp", timeout=60)
+    said = refusal(night)
+    assert "shadow.byname: vera has another password on ns2 than on ns1" in said and "$5$" not in said
+    sh(lab, "ns1", "touch /var/yp/src/shadow && make -s -C /var/yp")
+    assert eventually(lambda: "vera:!:" in sh(lab, "ns2", f"/usr/lib/yp/makedbm -u {MAPS}/shadow.byname"))
+    night.step("preflight")
+
+
+@pytest.mark.parametrize("line, told", [
+    ("zoe:x:900:900::/srv/other:/bin/sh", "zoe: uid 900, home /srv/other here; uid 2024, home /home/zoe in NIS"),
+    ("backup2:x:2024:2024::/srv/other:/bin/sh", "backup2 has uid 2024 here, which is zoe's in NIS"),
+])
+def test_a_local_account_that_hides_a_user_is_told(lab, night, line, told):
+    sh(lab, "mailboxvm", f"cp -p /etc/passwd /run/passwd.kept; echo '{line}' >> /etc/passwd")
+    try:
+        said = refusal(night)
+        assert told in said
+        if line.startswith("zoe"):
+            assert "mailboxvm: getent does not list these users of NIS as mail users: zoe" in said
+    finally:
+        sh(lab, "mailboxvm", "cat /run/passwd.kept > /etc/passwd")
+    night.step("preflight")
+
+
+def test_with_one_server_silent_users_are_known_and_preflight_says_which_it_is(lab, night):
+    with silent(lab, "ns1"):
+        assert "zoe" in sh(lab, "mailboxvm", "getent passwd zoe")
+        said = refusal(night)
+        assert "no answer of the NIS server ns1 to mailboxvm" in said and "no answer of the NIS server ns2" not in said
+    night.step("preflight")
+
+
+def test_without_nis_nothing_is_done_and_no_mail_goes_back(lab, night):
+    label = f"nis.{time.time_ns()}"
+    before = store.home("zoe").joinpath("INBOX").stat().st_size
+    with silent(lab, *hosts.NIS_SERVERS):
+        # what the host's own accounts are is known at once
+        began = time.monotonic()
+        sh(lab, "mailboxold", "getent passwd operator; su operator -c 'sudo -n true'")
+        assert time.monotonic() - began < 3
+        said = refusal(night)
+        assert f"mailboxold: no answer of a NIS server of the domain {hosts.NIS_DOMAIN}" in said
+        assert f"the domain {hosts.NIS_DOMAIN}, no answer of a NIS server" in said
+        with Hosts(night.site) as reached:
+            for name in ("mailboxold", "mailboxvm"):
+                with pytest.raises(facts.NoAnswer, match="Is ypserv running on ns1, ns2"):
+                    facts.users(reached, name)
+        with night.engine("convert", "plan") as driver, pytest.raises(facts.NoAnswer):
+            driver.probe()
+        with smtplib.SMTP(hosts.HOSTS["mailboxvm"].address, 25, "control.lab.test", timeout=30) as client:
+            client.ehlo()
+            client.mail("anna@elsewhere.test")
+            assert client.rcpt("zoe@mailboxvm.lab.test")[0] == 451
+        with smtplib.SMTP(hosts.HOSTS["postino3"].address, 25, "control.lab.test", timeout=30) as client:
+            client.sendmail("anna@elsewhere.test", ["zoe@lab.test"], f"Subject: {label}\r\n\r\nsay {label}\r\n")
+        assert eventually(lambda: "NIS does not answer" in lab.run("postino3", ["mailq"]).stdout)
+    lab.run("postino3", ["sendmail", "-q"], timeout=60)
+    inbox = store.home("zoe").joinpath("INBOX")
+    assert eventually(lambda: label.encode() in inbox.read_bytes()[before:], 40)
+    # and who is unknown to NIS still is
+    with smtplib.SMTP(hosts.HOSTS["mailboxvm"].address, 25, "control.lab.test", timeout=30) as client:
+        client.ehlo()
+        client.mail("anna@elsewhere.test")
+        assert client.rcpt("nobody-such@mailboxvm.lab.test")[0] == 550
+
+
+def test_a_host_that_starts_without_nis_takes_no_mail_until_it_is_there(lab):
+    def active(unit):
+        return lab.run("mailboxold", ["systemctl", "is-active", unit], check=False).stdout.strip()
+
+    with silent(lab, *hosts.NIS_SERVERS):
+        lab.run("mailboxold", ["systemctl", "stop", "sendmail", "xinetd", "nis-bound", "ypbind"])
+        lab.run("mailboxold", ["systemctl", "start", "--no-block", "ypbind", "nis-bound", "sendmail", "xinetd"])
+        assert eventually(lambda: active("nis-bound") == "activating")
+        time.sleep(0.5)
+        assert active("sendmail") == active("xinetd") == "inactive"
+    assert eventually(lambda: active("sendmail") == active("xinetd") == "active")
