@@ -67,6 +67,11 @@ def test_a_key_given_twice_is_refused(tmp_path):
         load(tmp_path, text)
 
 
+def test_a_nis_server_must_be_a_host(tmp_path):
+    with pytest.raises(site.BadParameters, match=r"line \d+: nis\.servers\.1: ns3 is not among hosts"):
+        load(tmp_path, LAB.replace("servers: [ns1, ns2]}", "servers: [ns1, ns3]}"))
+
+
 def test_a_role_must_be_a_host(tmp_path):
     with pytest.raises(site.BadParameters, match=r"line \d+: roles\.mx\.1: postino5 is not among hosts"):
         load(tmp_path, LAB.replace("mx: [postino3, postino4]", "mx: [postino3, postino5]"))

@@ -296,6 +296,9 @@ def test_users_as_getent_prints_them():
     text = "root:x:0:0:root:/root:/bin/sh\nalice:x:2001:2001::/home/alice:/bin/sh\nold:x:9999:1::/h:/f\nshort:x:2002\n\n"
     assert host_facts.parse_passwd(text, 2000, 2999) == [{"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice"}]
     assert host_facts.parse_passwd(text, 2000, 2999, ["alice"]) == []
+    # the first line of a name counts, as in getpwnam
+    hidden = "zoe:x:900:900::/srv/z:/bin/sh\n" + text + "zoe:x:2024:2024::/home/zoe:/bin/sh\nalice:x:2002:2002::/h/a:/bin/sh\n"
+    assert host_facts.parse_passwd(hidden, 2000, 2999) == host_facts.parse_passwd(text, 2000, 2999)
 
 
 def test_routes_as_sendmail_prints_them():

@@ -11,11 +11,11 @@ def checks(found, site):
     """The checks; `found`: preflight's facts. None for facts that were recorded before NIS was looked at."""
     if "nis" not in found:
         return
-    if site.nis is None:
+    read = found["nis"]
+    if site.nis is None or read.get("value", read) is None:
         yield steps.Check("Do the users come from NIS?", "known", "not declared", True,
                           "if they do, declare `nis` in the parameters: then no step takes a silent NIS for one without users")
         return
-    read = found["nis"]
     if "error" in read:
         yield steps.Check("Do the users come from NIS?", f"the domain {site.nis.domain}", read["error"], False)
         return
