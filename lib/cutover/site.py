@@ -22,7 +22,10 @@ PathTemplate = Annotated[str, pydantic.StringConstraints(pattern=r"^(/|\{home\}/
 Printable = Annotated[str, pydantic.StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
 Address = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=-]*@[A-Za-z0-9.-]+$")]
 HttpsUrl = Annotated[str, pydantic.StringConstraints(pattern=r"^https://[a-z0-9.-]+(:\d+)?/([A-Za-z0-9._~/-]*/)?$")]
+Line = Annotated[str, pydantic.StringConstraints(pattern=r"^[!-~]([ -~]{0,198}[!-~])?$")]
 SecretReference = Annotated[str, pydantic.StringConstraints(pattern=r"^(file:/|env:[A-Z_])[^\n\x00]*$")]
+
+GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -169,6 +172,8 @@ class ProductionTest(Strict):
     users: list[TestUser] = pydantic.Field(min_length=1)
     ca: AbsolutePath | None = pydantic.Field(None, description="CA file; without one, the system's")
     sender: Address = "cutover-test@localhost"
+    spam_line: Line = pydantic.Field(GTUBE, description="a line of a message's body by which the antispam of the MX marks it as "
+                                     "spam and does not refuse it; the default, GTUBE, is marked by SpamAssassin, refused by rspamd")
     imap_port: int = 993
     smtp_port: int = 25
     wait: int = pydantic.Field(60, ge=1, le=3600, description="seconds a test message may take")

@@ -22,6 +22,7 @@ import dns.update
 import pytest
 from cutover import errors
 from cutover.lab import (
+    antispam,
     cgroups,
     cli,
     delivery,
@@ -80,9 +81,9 @@ def password(user):
 
 
 def mail(user, label, spam=False):
-    flag = "X-Spam-Flag: YES\r\n" if spam else ""
-    return (f"From: Anna <anna@elsewhere.test>\r\nTo: {user}@lab.test\r\nSubject: {label}\r\n{flag}"
-            f"Message-ID: <{label}.{time.time_ns()}@elsewhere.test>\r\n\r\nsay {label}\r\n").encode()
+    line = f"{antispam.SPAM}\r\n" if spam else ""
+    return (f"From: Anna <anna@elsewhere.test>\r\nTo: {user}@lab.test\r\nSubject: {label}\r\n"
+            f"Message-ID: <{label}.{time.time_ns()}@elsewhere.test>\r\n\r\n{line}say {label}\r\n").encode()
 
 
 def digest(user):

@@ -12,8 +12,8 @@ import ssl
 import pytest
 from cutover import errors, runbook
 from cutover.hosts import smtp
+from cutover.lab import antispam, keys, store
 from cutover.lab import hosts as lab_hosts
-from cutover.lab import keys, store
 from night import Night, eventually
 from test_after import has, reading, send
 
@@ -122,7 +122,7 @@ def test_a_reply_comes_once_and_the_mail_is_delivered(lab, away):
 
 
 def test_spam_and_lists_get_no_reply(lab, away):
-    write("davide@lab.test", "vera@lab.test", "away-spam", "X-Spam-Flag: YES\r\n")
+    write("davide@lab.test", "vera@lab.test", "away-spam", f"\r\n{antispam.SPAM}")
     write("davide@lab.test", "vera@lab.test", "away-list", "List-Id: <a.lab.test>\r\n")
     assert eventually(lambda: has("vera", "away-list"))
     with reading("vera") as session:

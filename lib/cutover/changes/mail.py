@@ -1,12 +1,15 @@
 """Mail in transit: queues drained, test messages sent."""
 
 import dataclasses
+import email.utils
 import re
 import time
 from typing import ClassVar
 
 from cutover import changes
 from cutover.hosts import facts, live, smtp
+
+AGAIN = 2.0             # seconds until a message that was put off is sent again
 
 
 def flush(hosts, name: str):
@@ -88,13 +91,14 @@ class SendTestMail(changes.Change):
     user: str
     token: str
     spam: bool
+    line: str = dataclasses.field(default="", kw_only=True)     # by which the site's antispam knows spam
 
     def title(self):
-        return f"send test mail to {self.recipient}" + (", marked as spam" if self.spam else "")
+        return f"send test mail to {self.recipient}" + (", spam for the antispam to mark" if self.spam else "")
 
     def describe(self):
         return (f"SMTP {self.host}:{self.port} MAIL FROM:<{self.sender}> RCPT TO:<{self.recipient}>\n"
-                f"Subject: cutover test {self.token}" + ("\nX-Spam-Flag: YES" if self.spam else ""))
+                f"Subject: cutover test {self.token}" + (f"\n\n{self.line}" if self.line else ""))
 
     @property
     def users(self):
@@ -115,11 +119,11 @@ class SendTestMail(changes.Change):
 
     def apply(self, hosts, report):
         lines = [f"From: <{self.sender}>", f"To: <{self.recipient}>", f"Subject: cutover test {self.token}",
-                 f"Message-ID: <{self.token}@cutover.invalid>", *(["X-Spam-Flag: YES"] if self.spam else []),
-                 "", "This message tests the mail service after its move. It may be deleted.", ""]
+                 f"Message-ID: <{self.token}@cutover.invalid>", f"Date: {email.utils.formatdate()}",
+                 "", "This message tests the mail service after its move. It may be deleted.", self.line, ""]
         hosts.prove()
-        answer = self.hand_in(hosts, "\r\n".join(lines).encode())
         deadline = time.monotonic() + hosts.site.production_test.wait
+        answer = self._handed_over(hosts, "\r\n".join(lines).encode(), deadline, report)
         while True:
             settled = self.settled(hosts)
             if settled.done:
@@ -129,6 +133,27 @@ class SendTestMail(changes.Change):
                     f"the message {self.token} was taken by {self.host} ({answer}) but is {settled.detail} after "
                     f"{hosts.site.production_test.wait} s. `mailq` on {self.host} and on the mail hosts says where it is.")
             time.sleep(0.5)
+
+    def _handed_over(self, hosts, message, deadline, report):
+        """Send it, and again as a mail server would while it is put off, as by greylisting. → the queue id"""
+        began, times = time.monotonic(), 0
+        while True:
+            try:
+                answer = self.hand_in(hosts, message)
+                return answer + (f", after {time.monotonic() - began:.0f} s: it was put off {times} times" if times else "")
+            except smtp.SmtpError as error:
+                if not error.put_off:
+                    if self.spam and isinstance(error, smtp.MessageRefused):
+                        raise changes.ChangeFailed(f"{error}. production_test.spam_line must be a line by which the antispam "
+                                                   "marks a message and does not refuse it.") from error
+                    raise
+                times += 1
+                if time.monotonic() + AGAIN > deadline:
+                    raise changes.ChangeFailed(
+                        f"{error}. It was put off {times} times. Greylisting? Let it pass mail from this machine, or give it the "
+                        "time: production_test.wait.") from error
+                report({"event": "put-off", "text": f"put off, trying again: {error}"})
+            time.sleep(AGAIN)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,12 @@ class SmtpError(TemplatedError):
 
     template = "{server}: SMTP failed"
 
+    @property
+    def put_off(self) -> bool:
+        """Whether the server said "later" (4xx): the same message may be taken when it is sent again."""
+        replies = [self.reply] if hasattr(self, "reply") else list(getattr(self, "refused", {}).values())
+        return bool(replies) and all(reply.startswith("4") for reply in replies)
+
 
 class NoSmtp(SmtpError):
     """No mail server answers at the address; nothing was sent."""

@@ -5,7 +5,7 @@ import secrets
 import subprocess
 
 from cutover import errors
-from cutover.lab import hosts, keys, locks, nis, resources, systems
+from cutover.lab import antispam, hosts, keys, locks, nis, resources, systems
 
 BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID = "mailbackup", 1501      # on mailboxvm; backup.account of parameters/lab.yaml
 OLD_BACKUP_ID = 1502        # backup-posta on sanbackup
@@ -124,6 +124,9 @@ def _mx(host, root):
     _sendmail(root, "postino", [hosts.DOMAIN])
     users = "\n".join(f"{user}:maildrop\t{user}@{hosts.ALIAS}" for user in hosts.ACCOUNTS)
     _put(root, "etc/mail/userdb", USERDB.format(users=users, lists=systems.routes()))
+    _put(root, "etc/rspamd/rspamd.conf", antispam.configuration())
+    _put(root, "etc/rspamd/lab-tld", "test\n")
+    _put(root, "etc/systemd/system/rspamd.service.d/ready.conf", resources.read("files/rspamd-ready.conf"))
 
 
 def _mailboxes(host, root, names):

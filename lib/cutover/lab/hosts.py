@@ -47,8 +47,8 @@ class Host:
 HOSTS = {host.name: host for host in (
     Host("ns1", "10.77.0.11", "primary", (22, 53), ("ssh", "named", "ypserv")),
     Host("ns2", "10.77.0.12", "secondary", (22, 53), ("ssh", "named", "ypserv", "nis-copy")),
-    Host("postino3", "10.77.0.13", "mx", (22, 25), ("ssh", "sendmail")),
-    Host("postino4", "10.77.0.14", "mx", (22, 25), ("ssh", "sendmail")),
+    Host("postino3", "10.77.0.13", "mx", (22, 25), ("ssh", "sendmail", "redis-server", "rspamd")),
+    Host("postino4", "10.77.0.14", "mx", (22, 25), ("ssh", "sendmail", "redis-server", "rspamd")),
     Host("mailboxold", "10.77.0.15", "old", (22, 25, 143, 993), ("ssh", "nis-bound", "sendmail", "xinetd", "stunnel4")),
     Host("mailboxvm", "10.77.0.16", "new", (22, 25, 143, 993, 110), ("ssh", "nis-bound", "sendmail", "dovecot")),
     Host("sanbackup", "10.77.0.17", "backup", (22,), ("ssh",)),

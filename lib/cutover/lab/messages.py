@@ -5,6 +5,8 @@ import datetime
 import math
 import quopri
 
+from cutover.lab import antispam
+
 ZONES = (0, 60, 120, 120, 120, -300, -480, 330, 540, 345)
 FIRST = datetime.datetime(2009, 1, 5, 8, 0, tzinfo=datetime.UTC)
 DAYS = 365 * 9
@@ -44,16 +46,18 @@ class Maker:
         """A whole message's size in bytes: lognormal about 3.5 kB with a long tail, as mail is."""
         return int(min(max(self.random.lognormvariate(math.log(3450), 1.4), 500), 2.5 * MEGABYTE))
 
-    def message(self, to, date, size=None, spam=False):
-        """A message to a login, about `size` bytes long, with a body of one of the usual kinds."""
+    def message(self, to, date, size=None, spam=False, marked=True):
+        """A message to a login, about `size` bytes long, with a body of one of the usual kinds. `marked`: spam bears its mark
+        already, as what lies in SPAM does; else it is for the MX to mark it."""
         size = size or self.size()
         kinds = (self._plain, self._latin1, self._utf8, self._quoted, self._alternative)
         kind = self._attached if size > 12000 else self.random.choice(kinds)
-        headers = self._headers(to, date, spam)
+        headers = self._headers(to, date, spam and marked)
         more, body = kind(max(size - len(headers) - 120, 40))
-        return headers + more + b"\r\n" + body
+        # before the first part of a body of several parts there is room for a line that no reader shows
+        return headers + more + b"\r\n" + (f"{antispam.SPAM}\r\n\r\n".encode() if spam else b"") + body
 
-    def _headers(self, to, date, spam):
+    def _headers(self, to, date, marked):
         self.number += 1
         sender = f"{self.random.choice(PEOPLE)}@{self.random.choice(DOMAINS)}"
         lines = [f"Date: {date:%a, %d %b %Y %H:%M:%S %z}", f"From: {sender}", f"To: {to}@lab.test",
@@ -64,7 +68,7 @@ class Maker:
             lines.insert(0, f"Received: from mx.elsewhere.test (mx.elsewhere.test [192.0.2.{self.random.randrange(1, 250)}])\r\n"
                             f"\tby postino3.lab.test (8.14.4/8.14.4) with ESMTP id {self.random.getrandbits(48):x}\r\n"
                             f"\tfor <{to}@lab.test>; {date:%a, %d %b %Y %H:%M:%S %z}")
-        if spam:
+        if marked:
             lines += ["X-Spam-Flag: YES", "X-Spam-Level: *******"]
         return "\r\n".join(lines).encode() + b"\r\n"
 

@@ -11,8 +11,8 @@ from cutover.lab import hosts, inside, manifest, paths, resources, store, system
 
 # what decides the planted mail; a change in any of them makes another snapshot
 SOURCES = ("people.py", "messages.py", "planting.py", "delivery.py", "sessions.py", "oddities.py", "old_users.py",
-           "manifest.py", "files/procmailrc.old", "files/mailbox.mc", "files/postino.mc", "files/lab.m4",
-           "nis.py", "files/nis-answers")
+           "manifest.py", "antispam.py", "files/rspamd.conf", "files/procmailrc.old", "files/mailbox.mc", "files/postino.mc",
+           "files/lab.m4", "nis.py", "files/nis-answers")
 
 
 def path(base):

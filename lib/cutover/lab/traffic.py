@@ -3,11 +3,15 @@
 Each message that an MX accepts is written into a ledger (`ledger.jsonl` of the run folder) before the next is sent; so is each
 copy of sent mail that a user keeps, and each of those he removes again. At the end the servers are asked, by IMAP, how often
 each message is there.
+
+One message in GREY_EVERY is of the kind that the MX put off. As a mail server would, its sender keeps it and tries again; the
+ledger has how often it was put off, and for how long. One that still waits at the end was never accepted, so it is not lost.
 """
 
 import collections
 import concurrent.futures
 import contextlib
+import dataclasses
 import itertools
 import json
 import random
@@ -18,14 +22,16 @@ from cutover import errors
 from cutover.changes import mail
 from cutover.hosts import facts as host_facts
 from cutover.hosts import imap, live, mailboxes, smtp
+from cutover.lab import antispam, keys
 from cutover.lab import hosts as lab_hosts
-from cutover.lab import keys
 
 LEDGER = "ledger.jsonl"
 SENDERS = 4             # connections at a time
 SETTLE = 180            # seconds the queues may take at the end
 QUIET = 3               # looks in a row that find nothing
 HEADER = "X-Ledger"
+SPAM_EVERY, GREY_EVERY = 9, 11      # messages; odd, so that each MX has its share
+AGAIN = 1.5             # seconds after which a message that was put off is tried again
 READ_EVERY = 0.5        # seconds between two acts of a reading user
 READERS = ("carla", "davide", "fabio", "marta")      # none whose INBOX production-test looks into: they move what they find
 MOVED_TO, SENT, MADE = "spostati", "sent-mail", "nuovi/lavori"      # folders; the last is made on the new server alone
@@ -35,6 +41,25 @@ ACTS = {"old": ("read", "flag", "unflag", "move", "send"),
 
 class NotDelivered(errors.CutoverError):
     """The queues did not empty at the end of the traffic."""
+
+
+@dataclasses.dataclass
+class Message:
+    """One message in the hands of its sender."""
+
+    key: str
+    user: str
+    mx: str
+    sender: str
+    text: bytes
+    began: float = 0.0      # when it was first put off, by time.monotonic
+    due: float = 0.0        # when it is tried again
+    times: int = 0          # it was put off
+
+    def told(self) -> dict:
+        """What the ledger has of it in any case."""
+        late = {"put_off": self.times, "waited": round(time.monotonic() - self.began, 1)} if self.times else {}
+        return {"key": self.key, "user": self.user, "mx": self.mx, "at": round(time.time(), 3), **late}
 
 
 class Traffic:
@@ -51,6 +76,7 @@ class Traffic:
         self._threads = [threading.Thread(target=self._send, args=(number,), daemon=True) for number in range(SENDERS)]
         self._threads += [threading.Thread(target=self._use, args=(user,), daemon=True) for user in READERS]
         self.accepted = self.acts = 0
+        self._put_off = []      # Messages
         self._sent = {user: [] for user in READERS}     # keys of the copies that a user has in SENT
         self._mark = run.name
 
@@ -66,33 +92,67 @@ class Traffic:
         self._stop.set()
         for thread in self._threads:
             thread.join(60)
+        while self._put_off and time.monotonic() < deadline:
+            if message := self._due():
+                self._hand_over(message)
+            time.sleep(0.1)
+        for message in self._put_off:
+            self._note({**message.told(), "waits": True, "known": False})
 
     # --- mail
 
     def _send(self, worker):
         """Hand over one message after the other, in turns through each MX; what is not accepted is not in the ledger."""
-        site = self.hosts.site
         rng = random.Random(worker)
-        users = sorted(lab_hosts.USERS)
         while not self._stop.is_set():
             began = time.monotonic()
-            with self._lock:
-                number = next(self._numbers)
-            key, user, mx = f"{self._mark}-{number}", rng.choice(users), site.roles.mx[number % len(site.roles.mx)]
-            body = "".join(rng.choices("abcdefghij klmnop\n", k=rng.randrange(200, 4000)))
-            spam = "X-Spam-Flag: YES\r\n" if number % 9 == 0 else ""
-            text = (f"From: <traffic@elsewhere.test>\r\nTo: <{user}@{site.zone}>\r\nSubject: traffic {number}\r\n"
-                    f"Message-ID: <{key}@traffic.invalid>\r\n{HEADER}: {key}\r\n{spam}\r\n{body}\r\n")
-            answer, known = "", True
-            try:
-                answer = smtp.send(site.address(mx), 25, "traffic@elsewhere.test", [f"{user}@{site.zone}"], text.encode(), 30)
-            except smtp.DeliveryUnknown as error:
-                answer, known = str(error), False
-            except (errors.CutoverError, OSError):
+            if not self._hand_over(self._due() or self._next(rng)):
                 time.sleep(0.5)
                 continue
-            self._note({"key": key, "user": user, "mx": mx, "known": known, "answer": answer, "at": round(time.time(), 3)})
             self._stop.wait(max(0.0, SENDERS / self.rate - (time.monotonic() - began)))
+
+    def _next(self, rng):
+        """A new message: for any user, of any length."""
+        site = self.hosts.site
+        with self._lock:
+            number = next(self._numbers)
+        key, user = f"{self._mark}-{number}", rng.choice(sorted(lab_hosts.USERS))
+        body = "".join(rng.choices("abcdefghij klmnop\n", k=rng.randrange(200, 4000)))
+        # the greylist knows a sender it has let pass: each has one of his own
+        sender, line = "traffic@elsewhere.test", ""
+        if number % SPAM_EVERY == 0:
+            line = antispam.SPAM
+        elif number % GREY_EVERY == 0:
+            sender, line = f"traffic-{number}@elsewhere.test", antispam.GREY
+        text = (f"From: <{sender}>\r\nTo: <{user}@{site.zone}>\r\nSubject: traffic {number}\r\n"
+                f"Message-ID: <{key}@traffic.invalid>\r\n{HEADER}: {key}\r\n\r\n{line}\r\n{body}\r\n")
+        return Message(key, user, site.roles.mx[number % len(site.roles.mx)], sender, text.encode())
+
+    def _due(self):
+        """A message that was put off and is to be tried again now, or None."""
+        with self._lock:
+            found = next((message for message in self._put_off if message.due <= time.monotonic()), None)
+            if found:
+                self._put_off.remove(found)
+        return found
+
+    def _hand_over(self, message) -> bool:
+        """Give it to its MX: accepted or unknown goes to the ledger, "later" to those put off. → False when it took nothing."""
+        site, answer, known = self.hosts.site, "", True
+        try:
+            answer = smtp.send(site.address(message.mx), 25, message.sender, [f"{message.user}@{site.zone}"], message.text, 30)
+        except smtp.DeliveryUnknown as error:
+            answer, known = str(error), False
+        except (errors.CutoverError, OSError) as error:
+            later = getattr(error, "put_off", False)
+            if later or message.times:      # once put off it is its sender's until it is taken
+                now = time.monotonic()
+                message.began, message.due, message.times = message.began or now, now + AGAIN, message.times + later
+                with self._lock:
+                    self._put_off.append(message)
+            return later
+        self._note({**message.told(), "known": known, "answer": answer})
+        return True
 
     def _note(self, entry):
         with self._lock:
@@ -217,16 +277,17 @@ def settle(reached):
 def count(reached, run, both: bool = True) -> dict:
     """Ask the servers how often each message of the ledger is there.
 
-    → `{"accepted": n, "unknown": n, "sent": n, "removed": n, "old": {"lost": [keys], "double": [keys], "back": [removed and there
-    again]}, "new": the same or None, "passed": bool}`. With `both` false only the old server is asked, as after a rollback; it
+    → `{"accepted": n, "unknown": n, "sent": n, "removed": n, "put_off": late(), "old": {"lost": [keys], "double": [keys], "back":
+    [removed and there again]}, "new": the same or None, "passed": bool}`. With `both` false only the old server is asked, as after a rollback; it
     then has what was done on the new one. A message whose fate is unknown may be there once or not at all.
     """
     entries = [json.loads(line) for line in (run.path / LEDGER).read_text().splitlines()]
     settle(reached)
     sent, removed = ([entry for entry in entries if what in entry] for what in ("sent", "removed"))
-    mail = [entry for entry in entries if not {"sent", "removed", "twice"} & set(entry)]
+    mail = [entry for entry in entries if not {"sent", "removed", "twice", "waits"} & set(entry)]
     result = {"accepted": sum(entry["known"] for entry in mail), "unknown": sum(not entry["known"] for entry in mail),
-              "sent": sum(entry["known"] for entry in sent), "removed": sum(entry["known"] for entry in removed)}
+              "sent": sum(entry["known"] for entry in sent), "removed": sum(entry["known"] for entry in removed),
+              "put_off": late(entries)}
     gone = {entry["key"] for entry in removed}
     twice = {entry["key"] for entry in entries if "twice" in entry}
     for side, session in {"old": mailboxes.old_session, "new": mailboxes.new_session if both else None}.items():
@@ -243,6 +304,14 @@ def count(reached, run, both: bool = True) -> dict:
     result["passed"] = result["accepted"] > 0 and not any(
         keys for found in (result["old"], result["new"]) if found for keys in found.values())
     return result
+
+
+def late(entries) -> dict:
+    """What was put off at first: `{"messages": accepted later, "least", "most": seconds until they were, or None, "waiting":
+    [keys of those that were not accepted until the end]}`"""
+    waited = [entry["waited"] for entry in entries if entry.get("put_off") and entry["known"]]
+    return {"messages": len(waited), "least": min(waited, default=None), "most": max(waited, default=None),
+            "waiting": [entry["key"] for entry in entries if "waits" in entry]}
 
 
 def _keys(reached, session, side):

@@ -55,10 +55,20 @@ def ledger(events) -> list:
     if last is None:
         return []
     return [f"{last['accepted']} messages accepted; users kept {last.get('sent', 0)} copies of sent mail and removed "
-            f"{last.get('removed', 0)} of them"] + [
+            f"{last.get('removed', 0)} of them", *_late(last)] + [
         f"{side} server: {len(last[side]['lost'])} lost, {len(last[side]['double'])} double, "
         f"{len(last[side].get('back', []))} removed and there again"
         for side in ("old", "new") if last[side]]
+
+
+def _late(ledger):
+    """A line about the mail that was put off at first, if any was."""
+    late = ledger.get("put_off") or {"messages": 0, "waiting": []}
+    if late["messages"]:
+        yield (f"{late['messages']} of {ledger['accepted']} were put off at first, as greylisting does, and accepted after "
+               f"{late['least']:.1f} to {late['most']:.1f} s")
+    if late["waiting"]:
+        yield f"{len(late['waiting'])} were never accepted: put off, and their sender still tries"
 
 
 def _at(event):

@@ -40,7 +40,8 @@ def plan(found, site):
         seen = found["users"][user].get("value", {}).get("found", {})
         if not seen.get(token):
             listed.append(SendTestMail(mx, site.production_test.smtp_port, site.production_test.sender,
-                                       f"{user}@{site.zone}", user, token, spam))
+                                       f"{user}@{site.zone}", user, token, spam,
+                                       line=site.production_test.spam_line if spam else ""))
     if "systems" in found:      # not in facts that an earlier version recorded
         listed += systems.plan(found, site)
     if not listed:
@@ -76,7 +77,8 @@ def verify(found, site):
                 folder = "SPAM" if spam else "INBOX"
                 checks.append(steps.equal(f"Did {'spam' if spam else 'mail'} for {user} through {mx} arrive?", folder,
                                           seen["found"].get(token) or "not found",
-                                          f"`mailq` on {mx}; procmail's log on {site.roles.new}"))
+                                          f"`mailq` on {mx}; procmail's log on {site.roles.new}" + (
+                                              "; does the antispam mark what has production_test.spam_line?" if spam else "")))
     # where procmail puts what the store would not take, unless its last recipe says otherwise
     new, place = site.roles.new, posixpath.dirname(site.old_store.spool)
     lying = ", ".join(f"{user} ({size} bytes)" for user, size in found["spooled"].items())

@@ -49,7 +49,8 @@ case $role in
         wanted="$wanted named nis-copy ypserv ypbind" ;;
     mx)
         mail
-        makemap -d btree /etc/mail/userdb.db < /etc/mail/userdb ;;
+        makemap -d btree /etc/mail/userdb.db < /etc/mail/userdb
+        wanted="$wanted redis-server rspamd" ;;
     old)
         mail
         nis_client
