@@ -173,7 +173,7 @@ class ProductionTest(Strict):
     ca: AbsolutePath | None = pydantic.Field(None, description="CA file; without one, the system's")
     sender: Address = "cutover-test@localhost"
     spam_line: Line = pydantic.Field(GTUBE, description="a line of a message's body by which the antispam of the MX marks it as "
-                                     "spam and does not refuse it; the default, GTUBE, is marked by SpamAssassin, refused by rspamd")
+                                     "spam and does not refuse it; the default, GTUBE, SpamAssassin marks and rspamd refuses")
     imap_port: int = 993
     smtp_port: int = 25
     wait: int = pydantic.Field(60, ge=1, le=3600, description="seconds a test message may take")
@@ -195,6 +195,15 @@ class Approval(Strict):
 
 class Record(Strict):
     key: AbsolutePath = pydantic.Field(description="the operator's signing key; a public key file when ssh-agent holds it")
+
+
+class Antispam(Strict):
+    """What scans mail on the MX, each by itself or all with one store."""
+
+    milter: Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$")] = pydantic.Field(
+        "rspamd", description="its name in sendmail's configuration: INPUT_MAIL_FILTER(`name', …)")
+    redis: Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9.-]+:\d+$")] | None = pydantic.Field(
+        None, description="host:port, seen from the MX, of the Redis that holds the greylist")
 
 
 class Retired(Service):
@@ -316,6 +325,7 @@ class Site(Strict):
     production_test: ProductionTest
     outage: Outage = Outage()
     limits: Limits = Limits()
+    antispam: Antispam | None = None
     backup: Backup | None = None
     submission: Submission | None = None
     webmail: Webmail | None = None

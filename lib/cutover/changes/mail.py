@@ -152,7 +152,7 @@ class SendTestMail(changes.Change):
                     raise changes.ChangeFailed(
                         f"{error}. It was put off {times} times. Greylisting? Let it pass mail from this machine, or give it the "
                         "time: production_test.wait.") from error
-                report({"event": "put-off", "text": f"put off, trying again: {error}"})
+                report({"event": "log", "text": f"put off, trying again: {error}"})
             time.sleep(AGAIN)
 
 

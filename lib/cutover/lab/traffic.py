@@ -278,8 +278,8 @@ def count(reached, run, both: bool = True) -> dict:
     """Ask the servers how often each message of the ledger is there.
 
     → `{"accepted": n, "unknown": n, "sent": n, "removed": n, "put_off": late(), "old": {"lost": [keys], "double": [keys], "back":
-    [removed and there again]}, "new": the same or None, "passed": bool}`. With `both` false only the old server is asked, as after a rollback; it
-    then has what was done on the new one. A message whose fate is unknown may be there once or not at all.
+    [removed and there again]}, "new": the same or None, "passed": bool}`. With `both` false only the old server is asked, as
+    after a rollback; it then has what was done on the new one. A message whose fate is unknown may be there once or not at all.
     """
     entries = [json.loads(line) for line in (run.path / LEDGER).read_text().splitlines()]
     settle(reached)

@@ -4,7 +4,7 @@ from cutover import changes, steps
 from cutover.changes import conversion
 from cutover.hosts import dns, facts, live, machine, tls, userdb
 from cutover.hosts import nis as directory
-from cutover.steps import attempt, dns_rename, equal, nis, systems
+from cutover.steps import antispam, attempt, dns_rename, equal, nis, systems
 
 ID = "preflight"
 TITLE = "Can the night begin?"
@@ -46,6 +46,7 @@ def probe(hosts, site):
     found["mx"] = {name: {"userdb": on(name, _userdb, name, site.userdb.source),
                           "queue": on(name, facts.waiting, name)} for name in site.roles.mx}
     found["systems"] = systems.probe(hosts, site)
+    found["antispam"] = antispam.probe(hosts, site, on)
     return found
 
 
@@ -119,7 +120,8 @@ def _userdb(hosts, name, path):
 def verify(found, site):
     return [*_reach(found), *_zone(found, site), *_people(found, site), *nis.checks(found, site), *_mail_names(found, site),
             *_new_server(found, site), *_test_users(found), *_old_mail(found, site), *_machine(found, site),
-            *_mx(found, site), *clocks(found, site), *(systems.checks(found["systems"], site) if "systems" in found else ())]
+            *_mx(found, site), *antispam.checks(found, site), *clocks(found, site),
+            *(systems.checks(found["systems"], site) if "systems" in found else ())]
 
 
 def _failed(question, expected, result, todo):

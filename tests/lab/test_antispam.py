@@ -1,0 +1,166 @@
+"""The antispam and the greylist of the MX: rspamd with Redis on each, asked by mail from outside, which this machine is.
+
+One night's dual delivery stands, so that each message is to be found on both mail hosts.
+"""
+
+import json
+import time
+
+import pytest
+from cutover import changes, hosts, site, steps
+from cutover.changes import mail
+from cutover.hosts import smtp
+from cutover.lab import antispam, inside, store, traffic
+from cutover.lab import hosts as lab_hosts
+from cutover.run import summary
+from cutover.steps import antispam as step
+from night import Night, eventually
+
+pytestmark = pytest.mark.lab
+USER = "vera"
+PLACES = {False: (store.home(USER) / "INBOX", store.imap(USER)),       # not spam, spam: on the old host, on the new
+          True: (store.home(USER) / "mail/SPAM", store.imap(USER) / ".SPAM")}
+
+
+@pytest.fixture(scope="module")
+def night(lab, tmp_path_factory):
+    made = Night(tmp_path_factory.mktemp("antispam"))
+    made.up_to("dual-delivery")
+    return made
+
+
+def send(label, more="", mx="postino3", sender="anna@elsewhere.test"):
+    """`more`: lines that end the header; an empty one first, and they begin the body."""
+    text = (f"From: <{sender}>\r\nTo: <{USER}@lab.test>\r\nSubject: {label}\r\nMessage-ID: <{label}@elsewhere.test>\r\n{more}\r\n"
+            f"say {label}\r\n")
+    return smtp.send(lab_hosts.HOSTS[mx].address, 25, sender, [f"{USER}@lab.test"], text.encode(), 30)
+
+
+def copies(label, spam):
+    """The message as each of both mail hosts has it where it belongs: `[[bytes] of the old, [bytes] of the new]`."""
+    (old, new), mark = PLACES[spam], f"Message-ID: <{label}@elsewhere.test>".encode()
+    there = [part for part in old.read_bytes().split(b"\r\nReceived: from postino")[1:] if mark in part]
+    found = [path.read_bytes() for folder in ("new", "cur") for path in (new / folder).glob("*")]
+    return [there, [text for text in found if mark in text]]
+
+
+def arrives(label, spam=False):
+    assert eventually(lambda: [len(each) for each in copies(label, spam)] == [1, 1]), copies(label, spam)
+    assert copies(label, not spam) == [[], []]
+    return [each[0] for each in copies(label, spam)]
+
+
+def marks(text):
+    return [line for line in text.lower().splitlines() if line.startswith(b"x-spam-flag:")]
+
+
+def ctl(verb, unit, name="postino3"):
+    inside.run(name, ["systemctl", verb, unit])
+
+
+SPAM, GREY = (f"\r\n{line}\r\n" for line in (antispam.SPAM, antispam.GREY))
+
+
+def test_preflight_sees_it_and_tells_how_late_mail_may_be(night):
+    (seen,) = (event for event in night.run.journal.events() if event["event"] == "verified" and event["step"] == "preflight")
+    told = {check["question"]: check for check in seen["checks"]}
+    for name in ("postino3", "postino4"):
+        assert "rspamd answers at inet:11332@127.0.0.1" in told[f"Does the antispam of {name} answer?"]["actual"]
+        assert told[f"Does Redis answer, where the greylist of {name} is kept?"]["actual"] == "yes"
+    assert told["For how long does greylisting put mail off?"]["actual"].startswith(f"postino3: at least {antispam.DELAY} s")
+
+
+@pytest.mark.parametrize("mx", ["postino3", "postino4"])
+def test_what_the_mx_marks_lies_in_spam_on_both_hosts(night, mx):
+    send(f"spam-{mx}", SPAM, mx)
+    assert [marks(text) for text in arrives(f"spam-{mx}", spam=True)] == [[b"x-spam-flag: yes"]] * 2
+
+
+def test_nobody_outside_can_mark(night):
+    send("forged", "X-Spam-Flag: YES\r\nX-SPAM-FLAG: YES\r\n")
+    assert [marks(text) for text in arrives("forged")] == [[], []]
+    send("contradicted", f"X-Spam-Flag: NO\r\n{SPAM}")
+    assert [marks(text) for text in arrives("contradicted", spam=True)] == [[b"x-spam-flag: yes"]] * 2
+
+
+def test_a_stranger_is_put_off_once_at_each_mx(night):
+    def attempt(mx, label="grey"):
+        try:
+            return send(label, GREY, mx, "stranger@elsewhere.test")
+        except smtp.MessageRefused as error:
+            assert error.put_off and error.reply.startswith("451 4.7.1")
+            return None
+
+    began = time.monotonic()
+    assert attempt("postino3") is None and attempt("postino3") is None
+    assert eventually(lambda: attempt("postino3"), 20)
+    assert antispam.DELAY - 1 <= time.monotonic() - began < antispam.DELAY + 3
+    arrives("grey")
+    assert attempt("postino3", "grey-again")        # known by now
+    arrives("grey-again")
+    assert attempt("postino4", "grey-there") is None    # each keeps a list of its own
+
+
+def test_the_sites_own_hosts_are_no_strangers(night):
+    text = f"From: <{USER}@lab.test>\r\nSubject: own\r\nMessage-ID: <own@elsewhere.test>\r\n{GREY}\r\n"
+    script = ("import smtplib, sys; s = smtplib.SMTP('10.77.0.13', 25, 'mailboxvm.lab.test'); "
+              f"s.sendmail('{USER}@lab.test', ['{USER}@lab.test'], sys.stdin.read())")
+    inside.run("mailboxvm", ["python3", "-c", script], input=text)
+    arrives("own")
+
+
+def test_the_production_test_tries_again(night):
+    def test_mail(token, line, spam=False):
+        return mail.SendTestMail("postino4", 25, f"{token}@elsewhere.test", "bruno@lab.test", "bruno", token, spam, line)
+
+    said = []
+    with hosts.Hosts(night.site) as reached:
+        assert "put off" in test_mail("put-off", antispam.GREY).apply(reached, said.append)
+        assert said and all("trying again" in event["text"] for event in said)
+        with pytest.raises(changes.ChangeFailed, match=r"554.*production_test\.spam_line"):
+            test_mail("refused", site.GTUBE, True).apply(reached, said.append)
+
+
+def test_the_ledger_has_what_was_put_off(night):
+    with hosts.Hosts(night.site) as reached:
+        with traffic.Traffic(reached, night.run, 8.0, 25) as live:
+            pass
+        found = traffic.count(reached, night.run, both=False)
+    assert found["passed"] and found["accepted"] == live.accepted >= 25
+    told = found["put_off"]
+    assert told["messages"] >= 2 and not told["waiting"] and antispam.DELAY - 1 <= told["least"] <= told["most"] < 60
+    entries = [json.loads(line) for line in (night.run.path / traffic.LEDGER).read_text().splitlines()]
+    late = {int(entry["key"].rpartition("-")[2]) for entry in entries if "put_off" in entry}
+    assert {11, 22} <= late and not any(number % traffic.GREY_EVERY for number in late)
+    (line,) = (line for line in summary.ledger([{"event": "ledger", **found}]) if "put off" in line)
+    assert line.startswith(f"{told['messages']} of {found['accepted']} were put off")
+
+
+def test_a_dead_milter_loses_no_mail_and_what_was_held_keeps_its_mark(night):
+    ctl("stop", "sendmail", "mailboxold")
+    ctl("stop", "sendmail", "mailboxvm")
+    send("held", SPAM)
+    ctl("stop", "rspamd")
+    with pytest.raises(smtp.SmtpError) as error:
+        send("late", SPAM)
+    assert error.value.put_off
+    with hosts.Hosts(night.site) as reached:
+        found = step.probe(reached, night.site, lambda name, function, *more: steps.attempt(function, reached, *more))
+    dead, *_ = step.checks({"antispam": found}, night.site)
+    assert not dead.passed and "does NOT answer" in dead.actual and "put off (451)" in dead.actual
+    for name in ("mailboxold", "mailboxvm"):
+        ctl("start", "sendmail", name)
+    inside.run("postino3", ["sendmail", "-q"])
+    assert [marks(text) for text in arrives("held", spam=True)] == [[b"x-spam-flag: yes"]] * 2
+    ctl("start", "rspamd")
+    send("late", SPAM)
+    arrives("late", spam=True)
+
+
+def test_without_redis_nothing_is_put_off(night):
+    ctl("stop", "redis-server")
+    try:
+        send("no-redis", GREY, sender="another@elsewhere.test")
+        arrives("no-redis")
+    finally:
+        ctl("start", "redis-server")
