@@ -55,8 +55,9 @@ DATA = [*RCPT, "DATA", b"354 go\r\n"]
     ],
 )
 def test_faults(script, error, says):
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=says) as raised:
         send(script, timeout=0.5)
+    assert raised.value.put_off == ("451" in says)
 
 
 def test_one_refused_recipient_stops_the_message_for_all():

@@ -136,6 +136,18 @@ def test_the_ledger_has_what_was_put_off(night):
     assert line.startswith(f"{told['messages']} of {found['accepted']} were put off")
 
 
+def test_what_nobody_took_is_told_and_is_not_lost(night):
+    with hosts.Hosts(night.site) as reached, pytest.raises(KeyboardInterrupt), traffic.Traffic(reached, night.run, 40.0):
+        ledger = night.run.path / traffic.LEDGER
+        before = len(ledger.read_text().splitlines())
+        assert eventually(lambda: len(ledger.read_text().splitlines()) > before + traffic.GREY_EVERY)
+        raise KeyboardInterrupt     # with a stranger's mail put off a moment ago
+    found = traffic.late([json.loads(line) for line in ledger.read_text().splitlines()])
+    assert found["waiting"]
+    told = summary.ledger([{"event": "ledger", "accepted": 30, "put_off": found, "old": None, "new": None}])
+    assert told[-1].startswith(f"{len(found['waiting'])} were never accepted")
+
+
 def test_a_dead_milter_loses_no_mail_and_what_was_held_keeps_its_mark(night):
     ctl("stop", "sendmail", "mailboxold")
     ctl("stop", "sendmail", "mailboxvm")
