@@ -123,7 +123,7 @@ class Traffic:
         if number % SPAM_EVERY == 0:
             line = antispam.SPAM
         elif number % GREY_EVERY == 0:
-            sender, line = f"traffic-{number}@elsewhere.test", antispam.GREY
+            sender, line = f"{key}@elsewhere.test", antispam.GREY
         text = (f"From: <{sender}>\r\nTo: <{user}@{site.zone}>\r\nSubject: traffic {number}\r\n"
                 f"Message-ID: <{key}@traffic.invalid>\r\n{HEADER}: {key}\r\n\r\n{line}\r\n{body}\r\n")
         return Message(key, user, site.roles.mx[number % len(site.roles.mx)], sender, text.encode())
