@@ -5,7 +5,7 @@ import secrets
 import subprocess
 
 from cutover import errors
-from cutover.lab import antispam, hosts, keys, locks, nis, resources, systems
+from cutover.lab import antispam, bacula, hosts, keys, locks, nis, resources, systems
 
 BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID = "mailbackup", 1501      # on mailboxvm; backup.account of parameters/lab.yaml
 OLD_BACKUP_ID = 1502        # backup-posta on sanbackup
@@ -177,3 +177,4 @@ def _backup(host, root):
     home = "var/lib/backup-posta"
     _account(root, "backup-posta", OLD_BACKUP_ID, "/" + home)
     _put(root, f"{home}/.ssh/authorized_keys", keys.OLD_BACKUP_KEY.with_suffix(".pub").read_text())
+    bacula.configure(host, root, _put)

@@ -51,7 +51,7 @@ HOSTS = {host.name: host for host in (
     Host("postino4", "10.77.0.14", "mx", (22, 25), ("ssh", "sendmail", "redis-server", "rspamd")),
     Host("mailboxold", "10.77.0.15", "old", (22, 25, 143, 993), ("ssh", "nis-bound", "sendmail", "xinetd", "stunnel4")),
     Host("mailboxvm", "10.77.0.16", "new", (22, 25, 143, 993, 110), ("ssh", "nis-bound", "sendmail", "dovecot")),
-    Host("sanbackup", "10.77.0.17", "backup", (22,), ("ssh",)),
+    Host("sanbackup", "10.77.0.17", "backup", (22,), ("ssh", "bacula-fd", "bacula-sd", "bacula-director")),
     Host("postinoauth1", "10.77.0.18", "submission", (22, 25, 587), ("ssh", "sendmail", "saslauthd", "stunnel4"), ("smtp",)),
     Host("webmail", "10.77.0.19", "webmail", (22, 25, 443), ("ssh", "sendmail", "apache2"), ("lists",)),
 )}

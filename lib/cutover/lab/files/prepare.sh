@@ -69,6 +69,10 @@ case $role in
         chgrp www-data /etc/roundcube/config.inc.php
         a2enmod --quiet ssl
         wanted="$wanted apache2" ;;
+    backup)
+        chgrp bacula /etc/bacula/*.conf
+        install -d -m 0750 -o bacula -g tape /srv/bacula
+        wanted="$wanted bacula-fd bacula-sd bacula-director" ;;
 esac
 
 for unit in $wanted; do

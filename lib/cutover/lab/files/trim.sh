@@ -29,7 +29,8 @@ do
 done
 rm -f /etc/cron.d/* /etc/cron.*/sendmail /etc/xinetd.d/*
 
-# keys and ids belong to a lab, never to the base
+# keys, passwords and ids belong to a lab, never to the base
+rm -f /etc/bacula/*.conf /etc/bacula/common_default_passwords
 rm -f /etc/ssh/ssh_host_* /etc/dovecot/private/* /etc/bind/rndc.key /etc/hostname /var/lib/dbus/machine-id
 : > /etc/machine-id
 install -d -m 0755 /etc/systemd/journald.conf.d /srv/mailboxold/home /srv/mailboxold/spool /var/imap
