@@ -23,6 +23,8 @@ Printable = Annotated[str, pydantic.StringConstraints(pattern=r"^[^\x00-\x1f\x7f
 Address = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=-]*@[A-Za-z0-9.-]+$")]
 HttpsUrl = Annotated[str, pydantic.StringConstraints(pattern=r"^https://[a-z0-9.-]+(:\d+)?/([A-Za-z0-9._~/-]*/)?$")]
 Line = Annotated[str, pydantic.StringConstraints(pattern=r"^[!-~]([ -~]{0,198}[!-~])?$")]
+DayTime = Annotated[str, pydantic.StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+BaculaName = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 SecretReference = Annotated[str, pydantic.StringConstraints(pattern=r"^(file:/|env:[A-Z_])[^\n\x00]*$")]
 
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
@@ -212,6 +214,19 @@ class Retired(Service):
     host: Name
 
 
+class Bacula(Strict):
+    """Bacula saves the copy, so that earlier days can be restored. Its daemons run on the backup host already."""
+
+    client: BaculaName = pydantic.Field(description="the director's Client that is the backup host")
+    storage: BaculaName = pydantic.Field(description="the director's Storage on which the volumes are written")
+    config: PlainPath = pydantic.Field("/etc/bacula/bacula-dir.conf", description="the director's own; it gets one line more")
+    at: DayTime = pydantic.Field("05:30", description="when the job begins each day; it waits until the copy has been made")
+    days: int = pydantic.Field(60, ge=1, description="earlier days that can be restored")
+    work: PlainPath = pydantic.Field("/var/lib/mailbackup/restore", description="directory of the backup host into which mail is "
+                                     "restored before it is brought over; it needs room for that mail")
+    wait: int = pydantic.Field(86400, ge=1, description="seconds a job may take")
+
+
 class Backup(Strict):
     """The backup host pulls the new store over ssh, by a key that can do nothing but read it."""
 
@@ -220,10 +235,10 @@ class Backup(Strict):
     account: Login = pydantic.Field("mailbackup", description="account on the new host with a shell and no other purpose, to "
                                     "which the backup host's key is let in for reading the store")
     key: PlainPath = pydantic.Field(description="private key on the backup host, readable by root alone; KEY.pub lies beside it")
-    at: Annotated[str, pydantic.StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = pydantic.Field(
-        "03:30", description="when it runs each day, by the backup host's clock")
+    at: DayTime = pydantic.Field("03:30", description="when it runs each day, by the backup host's clock")
     wait: int = pydantic.Field(86400, ge=1, description="seconds the first run may take: it copies everything")
     retire: list[Retired] = pydantic.Field([], description="what copied the old store until now: disabled, not deleted")
+    bacula: Bacula | None = None
 
 
 class Submission(Strict):

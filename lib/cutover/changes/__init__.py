@@ -100,6 +100,7 @@ class Plan:
 # The kinds register themselves when their modules are read.
 from cutover.changes import (  # noqa: E402, F401
     backup,
+    bacula,
     carry,
     conversion,
     digest,
@@ -112,5 +113,6 @@ from cutover.changes import (  # noqa: E402, F401
     sieve,
     spam,
     systems,
+    trial,
     userdb,
 )

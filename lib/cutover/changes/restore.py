@@ -127,7 +127,7 @@ class BringBeside(changes.Change):
         return changes.Settled(there, f"{self.place} is {'there' if there else 'not there'}")
 
     def apply(self, hosts, report):
-        number, sent = copies.bring(hosts, self.user, self.owner, self.directories, self.place,
+        number, sent = copies.bring(hosts, self.source, self.owner, self.place,
                                     lambda sent: report({"event": "restore", "text": f"{sent / 1e6:.0f} MB brought"}))
         return f"{number} messages, {sent} bytes"
 

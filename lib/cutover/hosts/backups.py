@@ -219,6 +219,14 @@ def parse(text: str) -> dict:
                         **{key: number(rf"^{key} (\d+)$", part) for key in ("rc", "vanished")}} for part in passes]}
 
 
+def counted(hosts) -> dict:
+    """`{"regular", "others"}`: numbers of files and of directories in the copy."""
+    script = '[ -d "$1" ] || exit 0; find "$1" -type f -printf . | wc -c; find "$1" ! -type f -printf . | wc -c'
+    said = hosts.run(hosts.site.roles.backup, ["sh", "-c", script, "count", hosts.site.backup.target], sudo=True,
+                     timeout=3600).text.split()
+    return dict(zip(("regular", "others"), map(int, said or (0, 0)), strict=True))
+
+
 def differs(hosts, began: float) -> dict:
     """How the copy differs from the store now, by rsync itself: `{"missing": files that were so before the last run began and
     are not in the copy, "since": others that changed since, "gone": files only the copy has, "first": names of the missing}`.

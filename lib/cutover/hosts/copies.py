@@ -66,25 +66,33 @@ def listing(hosts, user: str) -> dict | None:
     return found
 
 
-def tree(site, run: str, user: str, folder: str) -> str:
-    """Where on the new host a run has what it brought of a user, or of one folder."""
-    part = "-" + hashlib.sha256(folder.encode("utf-8", "surrogateescape")).hexdigest()[:8] if folder else ""
+def tree(site, run: str, user: str, folder: str, other: str = "") -> str:
+    """Where on the new host a run has what it brought of a user, or of one folder. `other`: from where, if not from the copy."""
+    what = "\0".join([folder, other]) if other else folder
+    part = "-" + hashlib.sha256(what.encode("utf-8", "surrogateescape")).hexdigest()[:8] if what else ""
     return f"{site.new_store.work}/restore/{run}/{user}{part}"
 
 
-def source(site, user: str, directories: list) -> list:
-    """The command that packs folders of a user's copy. INBOX, ".", is the files of the tree's top and no folder below it."""
+def source(site, user: str, directories: list, base: str = "") -> list:
+    """The command that packs folders of a user's copy, or of what was restored below `base`. INBOX, ".", is the files of the
+    tree's top and no folder below it."""
     top = ["cur", "new", "dovecot-uidlist", "dovecot-keywords"] if "." in directories else []
-    return ["sh", "-c", _PACK, "pack", f"{site.backup.target}/{user}", *top, *(each for each in directories if each != ".")]
+    return packing(f"{base}{site.backup.target}/{user}", [*top, *(each for each in directories if each != ".")])
 
 
-def bring(hosts, user: str, owner: str, directories: list, place: str, report=lambda done: None) -> tuple:
-    """Bring folders of a user's copy to `place`, instead of what a broken attempt left there. → (message files, bytes sent).
+def packing(directory: str, names: list) -> list:
+    """The command that packs what is there of some names in a directory."""
+    return ["sh", "-c", _PACK, "pack", directory, *names]
+
+
+def bring(hosts, packing: list, owner: str, place: str, report=lambda done: None) -> tuple:
+    """Bring what a command of the backup host packs to `place`, instead of what a broken attempt left there. → (message files,
+    bytes sent).
 
     `owner`: `UID:GID`, whose the files are; `report(bytes)` is told as it goes. Raises NotBrought.
     """
     site, sent = hosts.site, 0
-    with hosts.ssh(site.roles.backup).open(source(site, user, directories), sudo=True, timeout=WAIT) as packed, \
+    with hosts.ssh(site.roles.backup).open(packing, sudo=True, timeout=WAIT) as packed, \
             hosts.ssh(site.roles.new).open(["sh", "-c", _TAKE, "take", place], sudo=True, timeout=WAIT) as taken:
         try:
             while piece := packed.read(PIECE):
@@ -93,9 +101,9 @@ def bring(hosts, user: str, owner: str, directories: list, place: str, report=la
                 report(sent)
         except ssh.LinkLost as lost:
             raise NotBrought(f"{site.roles.new} did not take it all: {taken.stderr_text().strip() or lost}") from lost
-        packing = packed.finish()
-        if packing.rc:
-            raise NotBrought(f"{site.roles.backup}: tar ended with {packing.rc}: {packing.err.decode(errors='replace').strip()}")
+        done = packed.finish()
+        if done.rc:
+            raise NotBrought(f"{site.roles.backup}: tar ended with {done.rc}: {done.err.decode(errors='replace').strip()}")
         taking = taken.finish()
     if taking.rc:
         raise NotBrought(f"{site.roles.new}: {taking.err.decode(errors='replace').strip() or f'it ended with {taking.rc}'}")

@@ -26,7 +26,8 @@ PACKAGES = (
     "sasl2-bin", "libsasl2-modules", "rspamd", "redis-server", "roundcube-core", "roundcube-sqlite3", "apache2",
     "libapache2-mod-php", "mlmmj",
     # backup, and the shared store
-    "bacula-director", "bacula-director-sqlite3", "bacula-sd", "bacula-fd", "bacula-console", "glusterfs-server", "glusterfs-client",
+    "bacula-director", "bacula-director-sqlite3", "bacula-sd", "bacula-fd", "bacula-console", "glusterfs-server",
+    "glusterfs-client",
 )
 # documentation and translations are never read in the lab, and half of the unpacking time
 DPKG_OPTIONS = ("force-unsafe-io", "path-exclude=/usr/share/man/*", "path-exclude=/usr/share/locale/*",

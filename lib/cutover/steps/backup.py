@@ -1,6 +1,7 @@
 """The new store is copied to the backup host each day; what copied the old one is retired.
 
-How the copy is made, who may read what, and why it holds together while Dovecot runs: see hosts/backups.py.
+How the copy is made, who may read what, and why it holds together while Dovecot runs: see hosts/backups.py. Where the parameters
+name Bacula, it saves the copy (hosts/bacula.py). Then some messages are restored from each, and compared (changes/trial.py).
 """
 
 import datetime
@@ -10,6 +11,7 @@ from cutover.changes.backup import RunBackup, told
 from cutover.changes.files import FileChange, read
 from cutover.changes.service import ServiceAction
 from cutover.hosts import backups, facts
+from cutover.steps import proofs
 
 ID = "backup"
 TITLE = "Back up the new store"
@@ -22,8 +24,8 @@ AGE = 26 * 3600     # seconds after which a copy that is made each day is too ol
 
 def probe(hosts, site):
     """`{"account", "public", "host_keys", "wanted": backups.wanted, "files": {"host:path": text or None}, "timer", "last",
-    "differs": backups.differs or None, "retire": [services], "at": seconds since the epoch}`; empty when the parameters name no
-    backup."""
+    "differs": backups.differs or None, "retire": [services], "at": seconds since the epoch, "bacula", "tests": proofs.read}`;
+    empty when the parameters name no backup."""
     if site.backup is None:
         return {}
     new = site.roles.new
@@ -37,7 +39,7 @@ def probe(hosts, site):
         found["files"] = {_name(each): read(hosts, each["host"], each["path"]) for each in found["wanted"]}
     if found["last"] and not _unwritten(found):
         found["differs"] = steps.attempt(backups.differs, hosts, found["last"]["began"])
-    return found
+    return {**found, **proofs.read(hosts, site)}
 
 
 def status(hosts) -> dict:
@@ -64,6 +66,7 @@ def plan(found, site):
         listed.append(ServiceAction(host, "systemd", backups.TIMER, "start", True))
     if listed or not found["last"] or found["last"]["result"] != 0:
         listed.append(RunBackup(host, backups.SERVICE, backup.target, backup.wait))
+    listed += proofs.plan(found, site, bool(listed))
     listed += [ServiceAction(each["host"], each["manager"], each["name"], "stop", each["starts_at_boot"])
                for each in found["retire"] if each["running"] or each["starts_at_boot"]]
     if not listed:
@@ -73,7 +76,7 @@ def plan(found, site):
 
 def stable(found):
     """What the plan rests on: what is installed, not the figures of the runs."""
-    return {key: found.get(key) for key in ("account", "public", "host_keys", "wanted", "files")}
+    return {**{key: found.get(key) for key in ("account", "public", "host_keys", "wanted", "files")}, **proofs.stable(found)}
 
 
 def _name(each):
@@ -110,6 +113,7 @@ def verify(found, site):
         checks.append(steps.Check("Did the copy hold as many files as the store when the run ended?", f"{regular} files",
                                   f"{last['after']} files" + (f", {moved} renamed or deleted meanwhile" if moved else ""),
                                   last["after"] >= regular, f"`systemctl start {backups.SERVICE}` on {host}; is the disk full?"))
+    checks += proofs.checks(found, site)
     for each in found["retire"]:
         off = not each["running"] and not each["starts_at_boot"]
         checks.append(steps.equal(f"Is {each['name']} of {each['host']} retired, and stays so after a reboot?", "off",

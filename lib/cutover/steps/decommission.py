@@ -1,7 +1,8 @@
 """The point of no return: mail to the new server alone, the old one shut down, its name removed or kept.
 
-Days after the night. The gates: days in production, the users' name on the new server, a backup of today or yesterday, nobody
-who read or delivered on the old server since, and nothing that exists there only. One that is not met refuses the plan.
+Days after the night. The gates: days in production, the users' name on the new server, a backup of today or yesterday from which
+mail was restored for a test, nobody who read or delivered on the old server since, and nothing that exists there only. One that
+is not met refuses the plan.
 """
 
 import datetime
@@ -10,7 +11,7 @@ from cutover import changes, steps
 from cutover.changes import leftover, retirement
 from cutover.changes.mail import DrainQueue
 from cutover.hosts import dns, facts, logs, userdb
-from cutover.steps import backup, dns_rename, dual_delivery
+from cutover.steps import backup, dns_rename, dual_delivery, proofs
 
 ID = "decommission"
 TITLE = "Switch the old server off"
@@ -40,8 +41,8 @@ def probe(hosts, site):
     found = {"production": {"since": since, "converted": converted, "days": None if since is None else (at - since) / 86400},
              "begun": any(event["event"] == "intent" and event["step"] == ID for event in hosts.history),
              "off": not retirement.answers(hosts, old), "servers": facts.alias(hosts),
-             "backup": backup.status(hosts) if site.backup else None, "services": [], "logs": None, "left": None,
-             **dual_delivery.probe(hosts, site)}
+             "backup": {**backup.status(hosts), **proofs.read(hosts, site)} if site.backup else None, "services": [],
+             "logs": None, "left": None, **dual_delivery.probe(hosts, site)}
     if found["off"]:
         return found
     listed = [service.model_dump() for service in (*site.services.old.imap, *site.services.old.sendmail)]
@@ -98,6 +99,7 @@ def _backed_up(found, site):
                           "name one under `backup`, and run that step: afterwards the old server is no copy any more")
     else:
         yield from backup.status_checks(found["backup"], site)
+        yield from proofs.checks(found["backup"], site)
 
 
 def _unused(found, site):
