@@ -251,17 +251,21 @@ def rollback(run_dir, site_file, as_json):
 @click.option("--user", required=True, metavar="USER", help="Whose mail.")
 @click.option("--folder", default="", metavar="FOLDER", help="This folder and those below it; without it, all.")
 @click.option("--message", default="", metavar="ID", help="Only the message with this Message-ID, <…> included.")
+@click.option("--from", "source", type=click.Choice(["current", "bacula"]), default="current", show_default=True,
+              help="The copy of last night, or what Bacula saved of it.")
+@click.option("--day", default="", metavar="DAY", help="From bacula: as it was saved last by the end of that day, YYYY-MM-DD, or "
+                                                       "by a time of it, 'YYYY-MM-DD HH:MM'. Without it, the latest.")
 @click.option("--run", "run_dir", metavar="DIR", help="Go on with this run's folder; without it, a new one is made.")
 @json_option
-def restore(site_file, user, folder, message, run_dir, as_json):
-    """Bring a user's mail back from the copy on the backup host: beside the live mailbox first, then what is missing is added.
+def restore(site_file, user, folder, message, source, day, run_dir, as_json):
+    """Bring a user's mail back from the backup host: beside the live mailbox first, then what is missing is added.
 
     Nothing live is written over or removed. `cutover rollback --run DIR` takes out again what was added.
     """
     from cutover import site
 
     _apart(site.load(site_file), "restore", "restore", run_dir, as_json,
-           chosen={"user": user, "folder": folder, "message": message})
+           chosen={"user": user, "folder": folder, "message": message, "source": source, "day": day})
 
 
 @cutover.command()

@@ -51,9 +51,9 @@ def between(first: str | None, last: str | None) -> list:
     return ORDER[start:stop]
 
 
-def maintains(events) -> bool:
-    """Whether a run is one of maintenance: it has done nothing else."""
-    return any(event.get("step") in MAINTENANCE for event in events) and not any(event.get("step") in ORDER for event in events)
+def apart(events) -> bool:
+    """Whether a run is one apart from the night, of maintenance or a restore: it has done nothing else."""
+    return any(event.get("step") in APART for event in events) and not any(event.get("step") in ORDER for event in events)
 
 
 def latest(events, *kinds, step: str | None = None) -> dict | None:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from cutover import errors, runbook
-from cutover.hosts import Hosts, backups, imap, mailboxes, smtp
+from cutover.hosts import Hosts, backups, bacula, imap, mailboxes, smtp
 from cutover.lab import hosts as lab_hosts
 from cutover.lab import keys, store
 from cutover.run import story
@@ -18,6 +18,7 @@ from night import Night, eventually
 pytestmark = pytest.mark.lab
 COPY = store.STORE / "backup/posta/mailboxvm/current"
 OLD_COPY = store.STORE / "backup/posta/mailboxold"
+DIRECTOR, TESTED = "/etc/bacula/bacula-dir.conf", "/var/imap/.cutover/restore-test"
 SSH = "ssh -i /etc/mailbackup/key -l mailbackup -o BatchMode=yes -o UserKnownHostsFile=/etc/mailbackup/known_hosts"
 
 
@@ -63,6 +64,7 @@ def has(user, key):
 @pytest.fixture(scope="module")
 def night(lab, tmp_path_factory):
     made = Night(tmp_path_factory.mktemp("after"))
+    made.director = lab.run("sanbackup", ["cat", DIRECTOR]).stdout
     made.up_to("backup")
     return made
 
@@ -147,6 +149,12 @@ def test_the_rollback_puts_the_old_procedure_back_and_keeps_the_copy(lab, night)
     assert lab.run("sanbackup", ["systemctl", "cat", backups.TIMER], check=False).returncode
     assert lab.run("mailboxvm", ["ls", "/etc/sudoers.d"]).stdout.split() == ["README", "operator"]
     assert len(messages(COPY)) == before
+    # Bacula is as it was, and what it saved stays on its volume; what was restored for a test is gone
+    assert lab.run("sanbackup", ["cat", DIRECTOR]).stdout == night.director
+    known = lab.run("sanbackup", ["sh", "-c", "printf '.jobs\\n' | bconsole -n"]).stdout
+    assert "BackupClient1" in known and bacula.NAME not in known
+    assert lab.run("sanbackup", ["ls", "/srv/bacula"]).stdout.split() == [f"{bacula.NAME}-0001"]
+    assert not lab.run("mailboxvm", ["ls", TESTED]).stdout
     lab.run("mailboxold", ["systemctl", "start", "backup-posta.service"], timeout=120)
     assert (OLD_COPY / "alice/INBOX").read_bytes() == store.home("alice").joinpath("INBOX").read_bytes()
 
@@ -223,6 +231,12 @@ def test_a_backup_that_failed_keeps_it(lab, production):
     assert "Did the last run end well? expected yes; found NO: " in refusal(production)
     lab.run("mailboxvm", ["mv", "/root/rule", backups.SUDOERS])
     assert copied(lab)["result"] == 0
+
+
+def test_a_test_restore_that_is_not_there_keeps_it(lab, production):
+    lab.run("mailboxvm", ["mv", f"{TESTED}/current", f"{TESTED}/elsewhere"])
+    assert re.search(r"from the copy for a test agree with .*found there was no test restore", refusal(production))
+    lab.run("mailboxvm", ["mv", f"{TESTED}/elsewhere", f"{TESTED}/current"])
 
 
 def test_it_is_switched_off_and_mail_goes_to_the_new_server_alone(lab, production):

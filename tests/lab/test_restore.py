@@ -1,16 +1,22 @@
-"""Mail comes back from the copy: a user, a folder, a message; and goes again by the rollback."""
+"""Mail comes back from the copy, and from what Bacula saved of it: a user, a folder, a message; and goes by the rollback."""
 
 import json
 import re
+import time
 
 import pytest
-from cutover.hosts import copies, imap
+from cutover.changes import ChangeFailed
+from cutover.changes import bacula as jobs
+from cutover.hosts import Hosts, backups, bacula, copies, imap
 from cutover.lab import hosts as lab_hosts
 from cutover.lab import keys
 from cutover.run import engine, folder
+from cutover.steps import CannotPlan
 from night import Night, program
 
 pytestmark = pytest.mark.lab
+
+DIRECTOR, SCRATCH = "/etc/bacula/bacula-dir.conf", "/var/lib/mailbackup/restore"
 
 
 def reading(user):
@@ -33,7 +39,9 @@ def texts(found) -> dict:
 @pytest.fixture(scope="module")
 def night(lab, tmp_path_factory):
     made = Night(tmp_path_factory.mktemp("restore"))
-    made.up_to("backup")
+    made.up_to("production-test")
+    made.director = lab.run("sanbackup", ["cat", DIRECTOR]).stdout
+    made.saved = made.step("backup")
     return made
 
 
@@ -46,6 +54,16 @@ class Restore:
     @property
     def run(self):
         return folder.begin(self.site, self.path)
+
+    def refused(self, **chosen):
+        driver = engine.Engine(self.site, "restore", "plan", self.run, chosen=chosen)
+        try:
+            driver.probe()
+            with pytest.raises(CannotPlan) as caught:
+                driver.plan()
+            return re.sub(r"\s+", " ", str(caught.value))
+        finally:
+            driver.close()
 
     def go(self, step="restore", spoil=None, **chosen):
         driver = engine.Engine(self.site, step, "execute", self.run, chosen=chosen)
@@ -194,3 +212,142 @@ def test_a_stream_that_ends_badly_leaves_nothing_under_the_trees_name(lab, asked
     assert texts(mailbox("davide")) == before
     told, _ = asked.go(user="davide")
     assert told[-1] == "added: nothing, nothing was missing" and lab.run("mailboxvm", ["ls", place]).stdout.split() == ["davide"]
+
+
+# -- Bacula
+
+
+def save(lab, night):
+    """Another day: the copy is made, and saved. → (what the job said, a moment after it by the Director's clock)"""
+    lab.run("sanbackup", ["systemctl", "start", backups.SERVICE], timeout=120)
+    with Hosts(night.site) as hosts:
+        said = jobs.RunJob("sanbackup", bacula.NAME, 60).apply(hosts, lambda event: None)
+    moment = lab.run("sanbackup", ["date", "+%Y-%m-%d %H:%M:%S"]).stdout.strip()
+    time.sleep(1.1)
+    return said, moment
+
+
+@pytest.fixture(scope="module")
+def days(lab, night):
+    """Two days: on the first a folder and two messages were there that rita has no more, and one message had another flag."""
+    with reading("rita") as session:
+        session.select("INBOX")
+        session.store(session.all("INBOX")[3:4], ["\\Seen"], False)
+    _, day = save(lab, night)
+    found = {"day": day, **mailbox("rita")}
+    with reading("rita") as session:
+        uids = session.all("INBOX")
+        found["lost"] = session.headers("INBOX", "Message-ID")[uids[1]]
+        session.delete("INBOX", uids[1:3])
+        session.select("INBOX")
+        session.store(uids[3:4], ["\\Seen", "\\Flagged"], True)     # a rename: no second message
+        session.client.delete_folder("esperimenti/na62")
+        session.append("INBOX", b"Subject: since\r\n\r\nsince\r\n")
+    found["said"], _ = save(lab, night)
+    return found
+
+
+def test_bacula_saved_each_file_and_what_was_restored_for_a_test_agrees(lab, night):
+    said = [check.actual for check in night.saved]
+    assert any(re.search(r"Full, .* status T, \d+ files, \d+ bytes, 0 errors", actual) for actual in said)
+    assert sum(bool(re.match(r"\d+ in all$", actual)) for actual in said) == 1
+    assert sum(actual.startswith("5 messages of alice's INBOX the same") for actual in said) == 2
+    assert night.wanted("backup") == ()
+    # the Director's own configuration has one line more; what else it holds came nowhere
+    assert lab.run("sanbackup", ["cat", DIRECTOR]).stdout == night.director + f"@{bacula.FILE}\n"
+    assert re.search(r'Password = "(.+?)"', night.director)[1] not in (night.run_dir / "journal.jsonl").read_text()
+    assert not lab.run("sanbackup", ["ls", SCRATCH]).stdout
+
+
+def test_what_the_director_refuses_is_taken_back(lab, night):
+    text = lab.run("sanbackup", ["cat", bacula.FILE]).stdout
+    change = jobs.DirectorFile("sanbackup", bacula.FILE, "0644", text, text.replace("Pool = mailbackup", "Pool = nowhere", 1),
+                               DIRECTOR)
+    with Hosts(night.site) as hosts:
+        with pytest.raises(ChangeFailed, match="the former one is in place again.*nowhere"):
+            change.apply(hosts, lambda event: None)
+        assert lab.run("sanbackup", ["cat", bacula.FILE]).stdout == text and not bacula.check(hosts, DIRECTOR)
+
+
+def test_the_earlier_day_comes_back_after_it_is_gone_from_mailbox_and_copy(lab, days, asked):
+    assert "Incremental" in days["said"]
+    gone = f"{backups_of('rita')}/.esperimenti.na62"
+    assert lab.run("sanbackup", ["test", "-e", gone], check=False).returncode
+    between = mailbox("rita")
+    told, _ = asked.go(user="rita", source="bacula", day=days["day"])
+    assert told[-1] == f"added: INBOX 2, esperimenti/na62 {days['esperimenti/na62'].exists}"
+    now = mailbox("rita")
+    kept = len(between["INBOX"].messages)
+    assert now["INBOX"].messages[:kept] == between["INBOX"].messages
+    assert texts({"lost": now["INBOX"]})["lost"] == sorted([*texts({"lost": between["INBOX"]})["lost"], *(
+        (each.digest, each.internaldate, tuple(sorted(each.flags))) for each in days["INBOX"].messages[1:3])])
+    assert texts(now)["esperimenti/na62"] == texts(days_of(days))["esperimenti/na62"]
+    assert not lab.run("sanbackup", ["ls", SCRATCH]).stdout
+    asked.go("rollback")
+    assert texts(mailbox("rita")) == {**texts(between), "esperimenti/na62": []}
+
+
+def backups_of(user):
+    return f"/backup/posta/mailboxvm/current/{user}"
+
+
+def days_of(days):
+    return {name: found for name, found in days.items() if isinstance(found, imap.Folder)}
+
+
+def test_the_plan_names_the_jobs_and_one_message_comes_by_the_command(night, days, asked, tmp_path):
+    wanted = {"user": "rita", "folder": "INBOX", "message": days["lost"], "source": "bacula"}
+    driver = engine.Engine(night.site, "restore", "plan", asked.run, chosen={**wanted, "day": days["day"]})
+    driver.probe()
+    read = dict(driver.plan().notes)["Bacula's jobs that are read"]
+    driver.close()
+    assert re.fullmatch(r"JobId 1, Full, [^;]*; JobId \d+, Incremental, [^;]*", read)
+    with pytest.raises(ChangeFailed, match="no message of rita with Message-ID"):
+        asked.go(**wanted)      # the latest
+    before = mailbox("rita")["INBOX"].exists
+    done = program("restore", "--site", night.file, "--user", "rita", "--folder", "INBOX", "--message", days["lost"], "--from",
+                   "bacula", "--day", days["day"], "--run", tmp_path / "earlier")
+    assert done.returncode == 0, done.stderr
+    assert mailbox("rita")["INBOX"].exists == before + 1 and "outage" not in done.stdout
+
+
+@pytest.mark.parametrize("chosen, said", [
+    ({"source": "bacula", "day": "2001-02-03"}, "had saved nothing by 2001-02-03: its first job that ended well began on 20"),
+    ({"source": "bacula", "folder": "esperimenti/na62"}, "has no folder esperimenti/na62 of rita. Give another day"),
+    ({"source": "bacula", "day": "yesterday"}, "'yesterday' is no day"),
+    ({"source": "current", "day": "2026-01-01"}, "no earlier days"),
+])
+def test_what_no_job_has_is_said(days, asked, chosen, said):
+    assert said in asked.refused(**{"user": "rita", **chosen})
+
+
+def test_a_job_that_waits_for_a_volume_is_said_and_leaves_nothing(lab, days, asked, monkeypatch):
+    monkeypatch.setattr(jobs, "STUCK", 1)
+    before = mailbox("rita")
+    volume, = lab.run("sanbackup", ["ls", "/srv/bacula"]).stdout.split()
+    lab.run("sanbackup", ["mv", f"/srv/bacula/{volume}", "/srv/bacula/away"])
+    try:
+        with pytest.raises(ChangeFailed, match=f"is waiting for a mount request.*{volume}.*was cancelled"):
+            asked.go(user="rita", source="bacula")
+    finally:
+        lab.run("sanbackup", ["mv", "/srv/bacula/away", f"/srv/bacula/{volume}"])
+    assert not lab.run("sanbackup", ["ls", SCRATCH]).stdout and mailbox("rita") == before
+    asked.go(user="rita", source="bacula")
+
+
+def test_a_test_restore_that_is_spoilt_is_found_and_made_again(lab, night):
+    lab.run("mailboxvm", ["sh", "-c", "cd /var/imap/.cutover/restore-test/bacula/cur; sed -i '1s/^/X/' \"$(ls | head -n 1)\""])
+    with night.engine("backup", "plan") as driver:
+        driver.probe()
+        assert [(change.kind, change.source) for change in driver.plan().changes] == [("restore-test", "bacula")]
+        assert ["other text: UID" in check.actual for check in driver.verify() if not check.passed] == [True]
+    night.step("backup")
+    assert night.wanted("backup") == ()
+
+
+def test_what_was_never_saved_and_what_the_catalog_forgot_is_said(night, days, asked):
+    with Hosts(night.site) as hosts:
+        assert bacula.listing(hosts, [1], "nobody9") is None
+        job = bacula.status(hosts)["saved"][-1]["id"]
+        bacula.ask(hosts, f"purge files jobid={job}")
+    assert f"which files JobId {job} saved: it was pruned" in asked.refused(user="rita", source="bacula")

@@ -17,6 +17,7 @@ NAME = "mailbackup"
 RESTORE = f"{NAME}-restore"
 FILE = f"/etc/bacula/{NAME}.conf"
 LEVELS = {"F": "Full", "D": "Differential", "I": "Incremental"}
+USABLE = "TW"       # of jobs from which mail can be restored: W had warnings
 GOOD = "T"          # the job's termination status when all went well
 MONTH = 31 + 9      # days: a Full is made on the first of each month, and a volume is used for a week
 EVERYTHING = 2_000_000_000      # rows of an answer; BVFS gives 2000 when it is not told

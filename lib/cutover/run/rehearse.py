@@ -52,7 +52,7 @@ def told(run) -> tables.Stack:
     """The summary of a run, for people."""
     events = run.journal.events()
     steps_told = tables.Table(["", "step", "state", "seconds", "changes", "checks passed"], summary.steps(events), "Steps")
-    if runbook.maintains(events):
+    if runbook.apart(events):
         return tables.Stack(steps_told, tables.Text(f"Run folder: {run.path}"))
     return tables.Stack(
         steps_told,

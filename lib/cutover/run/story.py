@@ -162,8 +162,8 @@ def failures(found: dict) -> list:
 
 def verdict(events, found: dict) -> tuple:
     """(word, sentence): what became of the run, by its journal alone. The word: "passed", "failed", "undone", "begun"."""
-    apart = runbook.maintains(events)
-    order = runbook.MAINTENANCE if apart else runbook.ORDER
+    apart = runbook.apart(events)
+    order = runbook.APART if apart else runbook.ORDER
     passed = [name for name in order if name in found and found[name].state == "passed"]
     back = found.get("rollback")
     if back is not None and back.state == "passed" and not passed:
@@ -172,7 +172,7 @@ def verdict(events, found: dict) -> tuple:
         if one.state == "failed":
             return "failed", f"Stopped: {one.step} did not pass."
     if apart and len(passed) == len(found):
-        return "passed", f"Passed: maintenance, {', '.join(passed)}."
+        return "passed", f"Passed: {', '.join(passed)}."
     left_out = [name for name in runbook.NIGHT if name not in found]
     if passed and runbook.number(passed[-1]) >= len(runbook.NIGHT) and len(passed) == len(found.keys() - {"rollback"}):
         if not left_out:

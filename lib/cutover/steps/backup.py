@@ -19,8 +19,6 @@ REQUIRES = ["production-test"]
 REVERSIBLE = True
 CONFIRM = False
 
-AGE = 26 * 3600     # seconds after which a copy that is made each day is too old
-
 
 def probe(hosts, site):
     """`{"account", "public", "host_keys", "wanted": backups.wanted, "files": {"host:path": text or None}, "timer", "last",
@@ -135,7 +133,7 @@ def status_checks(found, site) -> list:
     checks.append(steps.Check("Did the last run end well?", "yes",
                               f"{'yes' if last['result'] == 0 else 'NO: ' + last['error']}, {when} UTC: {told(last)}",
                               last["result"] == 0, f"`journalctl -u {backups.SERVICE}` on {host}"))
-    checks.append(steps.Check("Is the copy of today or yesterday?", f"at most {AGE // 3600} hours old",
-                              f"{(found['at'] - last['ended']) / 3600:.1f} hours old", found["at"] - last["ended"] <= AGE,
+    checks.append(steps.Check("Is the copy of today or yesterday?", f"at most {proofs.AGE // 3600} hours old",
+                              f"{(found['at'] - last['ended']) / 3600:.1f} hours old", found["at"] - last["ended"] <= proofs.AGE,
                               f"`systemctl start {backups.SERVICE}` on {host}, then see why the timer did not"))
     return checks

@@ -7,6 +7,7 @@ from cutover.changes import trial
 from cutover.changes.files import read as read_file
 from cutover.hosts import backups, bacula
 
+AGE = 26 * 3600     # seconds after which what is done each day is too old
 TESTED = 7 * 86400  # seconds after which a test restore is too old
 DAYS = 7            # in a row that the schedule has to have
 
@@ -104,6 +105,9 @@ def _bacula_checks(found, site):
     log = f"`list joblog jobid={last['id']}` in bconsole on {host}"
     yield steps.Check("Did Bacula's last job end well?", "status T, 0 errors", jobs.told(last),
                       last["status"] == bacula.GOOD and not last["errors"] and not last["lacking"], log)
+    yield steps.Check("Is Bacula's last job of today or yesterday?", f"at most {AGE // 3600} hours old",
+                      f"{(found['at'] - last['at']) / 3600:.1f} hours old", found["at"] - last["at"] <= AGE,
+                      f"`status director` in bconsole on {host}")
     if last["level"] == "F":
         yield _whole(last, seen["there"], found["last"], log)
     rows = {each["id"]: each for each in there["saved"]}

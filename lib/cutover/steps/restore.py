@@ -1,11 +1,15 @@
-"""Mail of one user comes back from the copy on the backup host. No step of the night: it runs alone, whenever it is asked for.
+"""Mail of one user comes back from the backup host. No step of the night: it runs alone, whenever it is asked for.
 
-What is asked for is in `hosts.chosen`: `{"user", "folder": name as IMAP says it, or "" for all, "message": Message-ID or ""}`.
+What is asked for is in `hosts.chosen`: `{"user", "folder": name as IMAP says it, or "" for all, "message": Message-ID or "",
+"source": "current" (also "") or "bacula", "day": "" or the last moment that counts, "YYYY-MM-DD", with a time or to its end}`.
 """
 
+import re
+
 from cutover import changes, steps
-from cutover.changes import restore
-from cutover.hosts import backups, copies, facts, imap, mailboxes
+from cutover.changes import bacula as jobs
+from cutover.changes import restore, trial
+from cutover.hosts import backups, bacula, copies, facts, imap, mailboxes
 
 ID = "restore"
 TITLE = "Restore mail from the copy"
@@ -13,23 +17,31 @@ REQUIRES = []
 REVERSIBLE = True
 CONFIRM = False
 
-CHOICE = ("user", "folder", "message")      # what the notebook's parameters and the command's options are called
+CHOICE = ("user", "folder", "message", "source", "day")     # what the notebook's parameters and the command's options are called
+DAY = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d)?)?")
 
 
 def probe(hosts, site):
-    """`{"chosen", "account": facts.users entry or None, "place", "copy": {folder: {"directory", "messages", "lacking": by UID}}
-    or None, "last": backups.last, "live": {folder: messages or None}, "beside": restore.look or None}`; the folders are those
-    asked for. Only "chosen" when there is no backup."""
+    """`{"chosen", "account": facts.users entry or None, "place", "copy": {folder: {"directory", "messages", "lacking": by UID, or
+    None when that is not known yet}} or None, "last": backups.last, "live": {folder: messages or None}, "beside": restore.look
+    or None}`, and "bacula": saved(), where it is the source; the folders are those asked for. Only "chosen" when there is no
+    backup, or what is asked for makes no sense."""
     chosen = {key: hosts.chosen.get(key, "") for key in CHOICE}
-    if site.backup is None:
+    if site.backup is None or _senseless(chosen, site):
         return {"chosen": chosen}
     account = next((each for each in facts.users(hosts, site.roles.new) if each["user"] == chosen["user"]), None)
-    place = copies.tree(site, hosts.run_name, chosen["user"], chosen["folder"])
+    other = f"{chosen['source']} {chosen['day']}" if chosen["source"] == trial.BACULA else ""
+    place = copies.tree(site, hosts.run_name, chosen["user"], chosen["folder"], other)
     found = {"chosen": chosen, "account": account, "place": place, "copy": None, "last": backups.last(hosts), "live": {},
              "beside": None}
     if account is None:
         return found
-    listed = copies.listing(hosts, account["user"])
+    if other:
+        found["bacula"] = saved(hosts, _moment(chosen["day"]))
+        jobs_read = found["bacula"]["jobs"]
+        listed = bacula.listing(hosts, [each["id"] for each in jobs_read], account["user"]) if jobs_read else None
+    else:
+        listed = copies.listing(hosts, account["user"])
     if listed is None:
         return found
     found["copy"] = {name: each for name, each in sorted(listed.items()) if _asked(chosen["folder"], name)}
@@ -37,11 +49,45 @@ def probe(hosts, site):
         for name, each in found["copy"].items():
             there = _read(live, name)
             found["live"][name] = there and there.exists
+            if other:
+                each["lacking"] = None
+                continue
             uids = {one.uid for one in there.messages} if there and there.uidvalidity == each["uidvalidity"] else set()
             each["lacking"] = len(set(each.pop("uids")) - uids)
     if copies.brought(hosts, found["place"]):
         found["beside"] = restore.look(hosts, account, found["place"], list(found["copy"]), chosen["message"])
     return found
+
+
+def saved(hosts, moment: str) -> dict:
+    """`{"jobs": [bacula.parse_jobs entries] that hold the state of the last job which began by `moment` and ended well, oldest
+    first; "first": when the first that there is began, or ""}`."""
+    runs = bacula.status(hosts)["saved"]
+    good = [each for each in runs if each["status"] in bacula.USABLE]
+    before = [each for each in good if not moment or each["began"] <= moment]
+    numbers = bacula.chain(hosts, before[-1]["id"]) if before else []
+    return {"jobs": [each for each in runs if each["id"] in numbers], "first": good[0]["began"] if good else ""}
+
+
+def _senseless(chosen, site):
+    """What is wrong with what is asked for, or nothing."""
+    if chosen["source"] not in ("", *trial.NAMES):
+        return f"there is no source {chosen['source']!r}. Give {' or '.join(trial.NAMES)}."
+    if chosen["source"] == trial.BACULA and not site.backup.bacula:
+        return "the parameters declare no Bacula (`backup.bacula`): only the copy of last night can be restored from."
+    if chosen["day"] and chosen["source"] != trial.BACULA:
+        return "the copy has no earlier days. Ask for them from bacula."
+    if chosen["day"] and not DAY.fullmatch(chosen["day"]):
+        return f"{chosen['day']!r} is no day. Give YYYY-MM-DD, or with a time by Bacula's clock YYYY-MM-DD HH:MM."
+    return ""
+
+
+def _moment(day):
+    """The last moment that counts, as Bacula writes it; "" when the last job does."""
+    if not day:
+        return ""
+    date, minute, second = DAY.fullmatch(day).groups()
+    return f"{date} {minute or '23:59'}{second or ':59'}"
 
 
 def _asked(folder, name):
@@ -59,27 +105,61 @@ def _read(session, name):
 def plan(found, site):
     chosen = found["chosen"]
     if "account" not in found:
-        raise steps.CannotPlan("the parameters name no backup: there is no copy to restore from")
+        wrong = site.backup and _senseless({key: chosen.get(key, "") for key in CHOICE}, site)
+        raise steps.CannotPlan(wrong or "the parameters name no backup: there is no copy to restore from")
     if found["account"] is None:
         raise steps.CannotPlan(f"{site.roles.new} knows no mail user {chosen['user']!r}. Give one that it knows.")
+    if "bacula" in found:
+        _readable(found["bacula"], chosen, site)
+    what = f"folder {chosen['folder']} of " if chosen["folder"] and found["copy"] is not None else ""
+    if not found["copy"] and "bacula" in found:
+        last = found["bacula"]["jobs"][-1]
+        raise steps.CannotPlan(f"what Bacula saved on {last['began']} has no {what}{chosen['user']}. Give another day, or see "
+                               f"what there is: `restore jobid={last['id']} select` in bconsole on {site.roles.backup}.")
     if not found["copy"]:
-        what = f"folder {chosen['folder']} of " if chosen["folder"] and found["copy"] is not None else ""
         raise steps.CannotPlan(f"the copy in {site.backup.target} on {site.roles.backup} has no {what}{chosen['user']}. "
                                f"`ls -A {site.backup.target}/{chosen['user']}` there shows what it has.")
     beside = found["beside"]
     if beside is not None and not any(each["missing"] for each in beside.values()):
         return changes.Plan(reason=f"{chosen['user']} has every message of {found['place']}")
     user, account, new = chosen["user"], found["account"], site.roles.new
-    directories = [each["directory"] for each in found["copy"].values()]
-    listed = []
-    if beside is None:
-        listed.append(restore.BringBeside(new, user, f"{account['uid']}:{account['gid']}", found["place"], directories,
-                                          copies.source(site, user, directories), site.roles.backup))
+    listed = _bring(found, site) if beside is None else []
     listed.append(restore.AddMissing(new, user, {key: account[key] for key in ("user", "uid", "gid", "home")}, found["place"],
                                      list(found["copy"]), chosen["message"]))
-    notes = tuple((name, f"{each['messages']} messages in the copy, {_there(found['live'][name])} live; by their UIDs "
-                   f"{each['lacking']} are missing") for name, each in found["copy"].items())
-    return changes.Plan(tuple(listed), notes=notes)
+    notes = tuple((name, f"{each['messages']} messages in the copy, {_there(found['live'][name])} live"
+                   + ("" if each["lacking"] is None else f"; by their UIDs {each['lacking']} are missing"))
+                  for name, each in found["copy"].items())
+    read = [("Bacula's jobs that are read", "; ".join(map(jobs.told, found["bacula"]["jobs"])))] if "bacula" in found else []
+    return changes.Plan(tuple(listed), notes=(*read, *notes))
+
+
+def _readable(seen, chosen, site):
+    """Whether Bacula has anything of that day, and still knows which files."""
+    at = f"{site.roles.backup}'s Bacula"
+    if not seen["jobs"]:
+        raise steps.CannotPlan(f"{at} had saved nothing by {chosen['day'] or 'now'}: " + (
+            f"its first job that ended well began on {seen['first']}. Give a later day." if seen["first"] else
+            "no job has ended well. Run the step backup."))
+    gone = [str(each["id"]) for each in seen["jobs"] if each["pruned"]]
+    if gone or seen["jobs"][0]["level"] != "F":
+        what = f"which files JobId {', '.join(gone)} saved" if gone else "the Full that the job rests on"
+        raise steps.CannotPlan(f"the catalog of {at} does not know any more {what}: it was pruned. While the volumes are there, "
+                               "`bscan` brings it back; then run this step again. Or give a later day.")
+
+
+def _bring(found, site):
+    """The changes after which the folders lie beside the live mailbox."""
+    user, account = found["chosen"]["user"], found["account"]
+    directories = [each["directory"] for each in found["copy"].values()]
+    first, last, base = [], [], ""
+    if "bacula" in found:
+        base = bacula.scratch(site, *found["place"].split("/")[-2:])
+        first = [jobs.RestoreBeforehand(site.roles.backup, user, [each["id"] for each in found["bacula"]["jobs"]], directories,
+                                        *([number for each in found["copy"].values() for number in each[key]]
+                                          for key in ("dirids", "fileids")), base, site.backup.bacula.wait)]
+        last = [jobs.RemoveRestored(site.roles.backup, base)]
+    return [*first, restore.BringBeside(site.roles.new, user, f"{account['uid']}:{account['gid']}", found["place"], directories,
+                                        copies.source(site, user, directories, base), site.roles.backup), *last]
 
 
 def _there(number):
@@ -87,8 +167,10 @@ def _there(number):
 
 
 def stable(found):
-    """What the plan rests on: what is asked for, whose it is, which folders the copy has; not how many messages there are."""
-    return {"chosen": found["chosen"], "account": found.get("account"), "folders": sorted(found.get("copy") or ())}
+    """What the plan rests on: what is asked for, whose it is, which folders the copy has, in which jobs; not how many messages
+    there are."""
+    return {"chosen": found["chosen"], "account": found.get("account"), "folders": sorted(found.get("copy") or ()),
+            **({"jobs": [each["id"] for each in found["bacula"]["jobs"]]} if "bacula" in found else {})}
 
 
 def verify(found, site):

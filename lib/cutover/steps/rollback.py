@@ -43,9 +43,8 @@ def probe(hosts, site):
     for intent in final.values():
         settled = changes.from_json(intent["inverse"]).settled(hosts)
         intent.update(settled=settled.done, seen=settled.detail)
-    # a run of maintenance is undone alone: the old service is none of its matters, and may be gone
-    apart = bool(intents) and all(intent["step"] not in runbook.ORDER for intent in intents)
-    old = {"world": None, "login": None} if apart else _old_service(hosts, site)
+    # a run apart from the night is undone alone: the old service is none of its matters, and may be gone
+    old = {"world": None, "login": None} if runbook.apart(hosts.history) else _old_service(hosts, site)
     found = {"run": hosts.run_name, "intents": intents, **old}
     found["undoes"] = [undoes for _, undoes in _undo(found, site)]
     found["carry"] = _carried(hosts, site, found)
