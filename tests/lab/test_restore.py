@@ -158,14 +158,19 @@ def test_what_broke_off_goes_on_and_adds_nothing_twice(asked, monkeypatch):
         lost = session.all("INBOX")[:6]
         session.delete("INBOX", lost)
     before = len(mailbox("vera")["INBOX"].messages)
-    append, made = imap.Session.append, []
+    append, made = imap.Session.append_all, []
 
-    def breaking(self, *arguments):
-        if len(made) == 2:
+    def breaking(self, name, messages):
+        if made:     # the link goes in the middle of the second command: one of its messages is over, and half of the other
+            text = messages[0][0]
+            send = self.client._imap.send
+            send(b"x APPEND %s {%d+}\r\n%s {%d+}\r\n%s" % (name.encode(), len(text), text, len(text), text[:len(text) // 2]))
+            self.client._imap.shutdown()
             raise imap.SessionLost(server="mailboxvm", doing="APPEND", reason="the test")
-        made.append(append(self, *arguments))
+        made.append(append(self, name, messages))
 
-    monkeypatch.setattr(imap.Session, "append", breaking)
+    monkeypatch.setattr(imap, "BATCH_MESSAGES", 2)
+    monkeypatch.setattr(imap.Session, "append_all", breaking)
     with pytest.raises(imap.SessionLost):
         asked.go(user="vera", folder="INBOX")
     monkeypatch.undo()
@@ -336,7 +341,8 @@ def test_a_job_that_waits_for_a_volume_is_said_and_leaves_nothing(lab, days, ask
 
 
 def test_a_test_restore_that_is_spoilt_is_found_and_made_again(lab, night):
-    lab.run("mailboxvm", ["sh", "-c", "cd /var/imap/.cutover/restore-test/bacula/cur; sed -i '1s/^/X/' \"$(ls | head -n 1)\""])
+    lab.run("mailboxvm", ["sh", "-c", "cd /var/imap/.cutover/restore-test/bacula; "
+                          "find cur new -type f | head -n 1 | xargs sed -i '1s/^/X/'"])
     with night.engine("backup", "plan") as driver:
         driver.probe()
         assert [(change.kind, change.source) for change in driver.plan().changes] == [("restore-test", "bacula")]

@@ -8,6 +8,8 @@ from cutover import changes, site, steps
 from cutover.steps import restore
 
 ROMA1 = site.load("parameters/roma1.yaml")
+SAVING = ROMA1.model_copy(update={"backup": ROMA1.backup.model_copy(
+    update={"bacula": site.Bacula(client="fd", storage="File1")})})
 
 
 def altered(when, change=lambda found: None):
@@ -61,3 +63,63 @@ def test_mail_that_comes_meanwhile_does_not_void_the_approval():
     other = altered("before", lambda found: (found["live"].update(INBOX=99), found["copy"]["INBOX"].update(lacking=9)))
     assert restore.stable(found) == restore.stable(other)
     assert restore.plan(found, ROMA1).changes == restore.plan(other, ROMA1).changes
+
+
+# -- from Bacula
+
+
+def job(number, level, began, **other):
+    return {"id": number, "level": level, "status": "T", "began": began, "ended": began, "files": 9, "bytes": 99, "errors": 0,
+            "lacking": 0, "pruned": False, "at": 5, **other}
+
+
+def from_bacula(change=lambda found: None):
+    def spoil(found):
+        found["chosen"].update(source="bacula", day="2026-03-15")
+        found["bacula"] = {"jobs": [job(1, "F", "2026-03-14 05:30:00"), job(3, "I", "2026-03-15 05:30:00")],
+                           "first": "2026-03-14 05:30:00"}
+        for number, each in enumerate(found["copy"].values()):
+            each.update(lacking=None, dirids=[number], fileids=[])
+        change(found)
+    return altered("before", spoil)
+
+
+def test_bacula_restores_into_a_directory_of_its_own_which_goes_when_all_was_brought():
+    found = from_bacula()
+    plan = restore.plan(found, SAVING)
+    first, beside, tidy, add = plan.changes
+    assert [change.kind for change in plan.changes] == ["bacula-restore", "restore-beside", "bacula-tidy", "restore-add"]
+    assert first.jobs == [1, 3] and first.dirids == list(range(len(found["copy"]))) and first.inverse() == tidy
+    assert first.where == tidy.where == "/var/lib/mailbackup/restore/" + "/".join(found["place"].split("/")[-2:])
+    assert beside.source[4] == f"{first.where}{ROMA1.backup.target}/carla" and tidy.inverse() is None
+    assert plan.notes[0][1].startswith("JobId 1, Full, 2026-03-14 05:30:00") and "JobId 3, Incremental" in plan.notes[0][1]
+
+
+@pytest.mark.parametrize("spoil, said", [
+    (lambda found: found["bacula"].update(jobs=[]), "had saved nothing by 2026-03-15: its first job .* 2026-03-14"),
+    (lambda found: found["bacula"].update(jobs=[], first=""), "no job has ended well. Run the step backup"),
+    (lambda found: found["bacula"]["jobs"][1].update(pruned=True), "which files JobId 3 saved: it was pruned.*bscan"),
+    (lambda found: found["bacula"]["jobs"].pop(0), "the Full that the job rests on"),
+    (lambda found: found.update(copy=None), "saved on 2026-03-15 05:30:00 has no carla"),
+    (lambda found: found.update(copy={}, chosen={**found["chosen"], "folder": "x"}), "has no folder x of carla"),
+])
+def test_what_bacula_has_not_is_refused(spoil, said):
+    with pytest.raises(steps.CannotPlan, match=said):
+        restore.plan(from_bacula(spoil), SAVING)
+
+
+@pytest.mark.parametrize("chosen, at, said", [
+    ({"source": "tape"}, SAVING, "no source 'tape'"), ({"source": "bacula"}, ROMA1, "declare no Bacula"),
+    ({"day": "2026-03-15"}, SAVING, "no earlier days"),
+    ({"source": "bacula", "day": "15.3.2026"}, SAVING, "'15.3.2026' is no day"),
+])
+def test_what_makes_no_sense_is_refused(chosen, at, said):
+    with pytest.raises(steps.CannotPlan, match=said):
+        restore.plan({"chosen": {"user": "carla", "folder": "", "message": "", **chosen}}, at)
+
+
+@pytest.mark.parametrize("day, moment", [("", ""), ("2026-03-15", "2026-03-15 23:59:59"),
+                                         ("2026-03-15 05:30", "2026-03-15 05:30:59"),
+                                         ("2026-03-15T05:30:01", "2026-03-15 05:30:01")])
+def test_a_day_lasts_to_its_end(day, moment):
+    assert restore._moment(day) == moment

@@ -12,7 +12,7 @@ INSIDE = "CUTOVER_BENCH_INSIDE"
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group():
-    """Measure the conversion beside other tools, on this machine."""
+    """Measure on this machine: the conversion beside other tools, and a restore."""
 
 
 @group.command()
@@ -54,3 +54,20 @@ def convert(**options):
         with open(options["write"] + ".part", "w") as target:
             target.write(tables.document(values))
         shutil.move(options["write"] + ".part", options["write"])
+
+
+@group.command()
+@click.option("--messages", type=click.IntRange(1), default=20000, show_default=True, help="Messages of the folder.")
+@click.option("--runs", type=click.IntRange(1), default=2, show_default=True, help="Runs of each.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
+def restore(messages, runs, as_json):
+    """Restore one folder of small messages from the copy and from Bacula, on the running lab: each way to do it, timed.
+
+    The lab must have a copy, as `cutover rehearse --keep-lab` leaves it.
+    """
+    import json
+
+    from cutover.bench import restore as measuring
+
+    values = measuring.measure(messages, runs, say=lambda text: click.echo(f"cutover: {text}", err=True))
+    click.echo(json.dumps(values) if as_json else measuring.text(values))

@@ -14,7 +14,6 @@ from cutover import changes
 from cutover.hosts import copies, imap, mailboxes
 
 SHOWN = 10      # messages of a folder told in full
-BATCH = 1000    # UIDs in one command: Dovecot refuses a line that is too long
 MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>|\S+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -178,10 +177,12 @@ class AddMissing(changes.Change):
                     now = seen.live or live.read(name)
                     noted[name] = {"uidvalidity": now.uidvalidity, "uidnext": now.uidnext, "exists": now.exists}
                     copies.write_note(hosts, self.place, noted)
-                for number, (each, text) in enumerate(copy.texts(name, seen.missing), 1):
-                    live.append(name, text, sorted(each.flags), each.internaldate)
-                    if number % 100 == 0:
-                        report({"event": "restore", "text": f"{name}: {number} of {len(seen.missing)} messages added"})
+                number = 0
+                for batch in imap.batches(seen.missing):
+                    live.append_all(name, [(text, sorted(each.flags), each.internaldate)
+                                           for each, text in copy.texts(name, batch)])
+                    number += len(batch)
+                    report({"event": "restore", "text": f"{name}: {number} of {len(seen.missing)} messages added"})
                 told.append(f"{name} {len(seen.missing)}")
         if self.message and not found:
             raise changes.ChangeFailed(f"the copy has no message of {self.user} with Message-ID {self.message} in "
@@ -232,8 +233,7 @@ class TakeOut(changes.Change):
     def apply(self, hosts, report):
         told = []
         for live, name, uids in self._ours(hosts):
-            for start in range(0, len(uids), BATCH):
-                live.delete(name, uids[start:start + BATCH])
+            live.delete(name, uids)
             told.append(f"{name} {len(uids)}")
         copies.write_note(hosts, self.place, {})
         return f"taken out: {', '.join(told) or 'nothing'}"

@@ -442,7 +442,7 @@ class Session:
         return Message(int(items["UID"]), flags, recent, date, int(items["RFC822.SIZE"]))
 
     def _digested(self, name: str, messages: list[Message]) -> Iterator[Message]:
-        for batch in _batches(messages):
+        for batch in batches(messages):
             digests = {batch[0].uid: self._digest_large(name, batch[0])} if batch[0].size > BATCH_BYTES else {}
             if not digests:
                 bodies = self._bodies(name, [message.uid for message in batch], "BODY.PEEK[]", "BODY[]")
@@ -501,7 +501,7 @@ class Session:
     def texts(self, name: str, messages: list[Message]) -> Iterator[tuple[Message, bytes]]:
         """(message, its bytes as sent) for each of some messages of one folder, in batches; the folder is read as it is now."""
         self._examine(name)
-        for batch in _batches(messages):
+        for batch in batches(messages):
             bodies = self._bodies(name, [message.uid for message in batch], "BODY.PEEK[]", "BODY[]")
             for message in batch:
                 yield message, bodies.pop(message.uid)
@@ -510,16 +510,28 @@ class Session:
 
     def append(self, name: str, message: bytes, flags: Sequence[str] = (), when: datetime | None = None) -> int | None:
         """Add a message; bare LFs are sent as CRLF. → its UID, None where the server does not say it (no UIDPLUS)."""
-        body = re.sub(rb"\r*\n", b"\r\n", message)
-        arguments = [self._argument(name), f"({' '.join(flags)})".encode()]
-        if when is not None:
-            arguments.append(imaplib.Time2Internaldate(when).encode())
+        told = re.match(r"\[APPENDUID \d+ (\d+)\]", self._append(name, [(message, flags, when)]))
+        return int(told[1]) if told else None
+
+    def append_all(self, name: str, messages: Sequence[tuple[bytes, Sequence[str], datetime | None]]) -> None:
+        """Add messages, (text, flags, date) each, in this order: all of them or none, by one command (MULTIAPPEND, RFC 3502).
+        One after the other where the server does not know it."""
+        many = self.client.has_capability("MULTIAPPEND")
+        for part in [messages] if many else [[each] for each in messages]:
+            self._append(name, part)
+
+    def _append(self, name, messages):
+        arguments = [self._argument(name)]
+        for text, flags, when in messages:
+            arguments.append(f"({' '.join(flags)})".encode())
+            if when is not None:
+                arguments.append(imaplib.Time2Internaldate(when).encode())
+            arguments.append(_literal(re.sub(rb"\r*\n", b"\r\n", text)))
         with self._during(f"APPEND to {name}"):
-            typ, data = self.client._raw_command(b"APPEND", [*arguments, _literal(body)], uid=False)
+            typ, data = self.client._raw_command(b"APPEND", arguments, uid=False)
             if typ != "OK":
                 raise CommandRefused(server=self.server, command=f"APPEND to {name}", reason=self._words(_said(data)))
-            told = re.match(r"\[APPENDUID \d+ (\d+)\]", _said(data))
-            return int(told[1]) if told else None
+            return _said(data)
 
     def _command(self, doing: str, command: str, arguments: Sequence[bytes], uid: bool = False) -> None:
         """A command that answers with OK alone."""
@@ -548,11 +560,11 @@ class Session:
 
     def copy(self, uids: Sequence[int], target: str) -> None:
         """UID COPY from the selected folder: all of them or none."""
-        self._command(f"COPY to {target}", "COPY", [_uid_set(uids), self._argument(target)], uid=True)
+        self._command(f"COPY to {target}", "COPY", [fetch.number_set(uids), self._argument(target)], uid=True)
 
     def store(self, uids: Sequence[int], flags: Sequence[str], add: bool) -> None:
         """Set or clear flags of messages of the selected folder. A keyword the server cannot take is dropped silently."""
-        self._command("STORE", "STORE", [_uid_set(uids), b"+FLAGS.SILENT" if add else b"-FLAGS.SILENT",
+        self._command("STORE", "STORE", [fetch.number_set(uids), b"+FLAGS.SILENT" if add else b"-FLAGS.SILENT",
                                         f"({' '.join(flags)})".encode()], uid=True)
 
     def delete(self, name: str, uids: Sequence[int]) -> None:
@@ -563,9 +575,8 @@ class Session:
             if not self.client.has_capability("UIDPLUS"):
                 raise CommandRefused(server=self.server, command="UID EXPUNGE", reason="the server has no UIDPLUS")
         self._examine(name, read_only=False)
-        with self._during(f"deleting in {name}"):
-            self.client.add_flags(uids, ["\\Deleted"], silent=True)
-            self.client.uid_expunge(uids)
+        self.store(uids, ["\\Deleted"], True)
+        self._command(f"deleting in {name}", "EXPUNGE", [fetch.number_set(uids)], uid=True)
 
     def logout(self) -> None:
         """End the session; the connection is closed whatever the server answers."""
@@ -575,12 +586,8 @@ class Session:
             self.client.shutdown()
 
 
-def _uid_set(uids: Sequence[int]) -> bytes:
-    return ",".join(map(str, uids)).encode()
-
-
-def _batches(messages: list[Message]) -> Iterator[list[Message]]:
-    """Runs of messages to be fetched at once; one that is larger than a batch is a run of its own."""
+def batches(messages: list[Message]) -> Iterator[list[Message]]:
+    """Runs of messages to be fetched, or added, at once; one that is larger than a batch is a run of its own."""
     batch, size = [], 0
     for message in messages:
         if batch and (len(batch) >= BATCH_MESSAGES or size + message.size > BATCH_BYTES):
