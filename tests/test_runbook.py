@@ -85,3 +85,10 @@ def test_a_step_apart_from_the_night_has_a_run_of_its_own():
         runbook.may_run("restore", passed("preflight"))
     with pytest.raises(runbook.NotYet, match="preflight needs a run of its own: this one holds restore"):
         runbook.may_run("preflight", passed("restore"))
+
+
+def test_a_run_apart_holds_nothing_of_the_night():
+    assert not runbook.apart([]) and not runbook.apart(passed("preflight")) and not runbook.apart(passed("rollback"))
+    for name in runbook.APART:
+        assert runbook.apart(passed(name)) and runbook.apart([*passed(name), *passed("rollback")])
+        assert not runbook.apart([*passed(name), *passed("backup")])

@@ -10,8 +10,7 @@ from cutover.hosts import bacula
 from cutover.steps import backup, decommission, proofs
 
 ROMA1 = site.load("parameters/roma1.yaml")
-SAVING = ROMA1.model_copy(update={"backup": ROMA1.backup.model_copy(
-    update={"bacula": site.Bacula(client="fd", storage="File1")})})
+WITHOUT = ROMA1.model_copy(update={"backup": ROMA1.backup.model_copy(update={"bacula": None})})
 DAYS = [["Incremental", f"{day}-Mar", "05:30"] for day in range(14, 22)]
 
 
@@ -25,9 +24,9 @@ def found(spoil=lambda found: None, when="after", name="backup"):
     facts = facts if name == "backup" else facts["backup"]
     job = {"id": 1, "level": "F", "status": "T", "began": "2026-03-14 05:30:00", "ended": "2026-03-14 05:31:00", "files": 12,
            "bytes": 99, "errors": 0, "lacking": 0, "pruned": False, "at": facts["at"] - 60}
-    text = bacula.text(SAVING)
+    text = bacula.text(ROMA1)
     facts["bacula"] = {"wanted": text, "file": text, "included": True, "read": True, "there": {"regular": 10, "others": 2},
-                       "status": {"value": {"clients": ["fd"], "storages": ["File1"], "jobs": [bacula.NAME, "Other"],
+                       "status": {"value": {"clients": ["sanbackup-fd"], "storages": ["File1"], "jobs": [bacula.NAME, "Other"],
                                             "schedule": list(DAYS), "saved": [job]}}, "chain": [1]}
     facts["tests"] = {source: {"value": {"user": "alice", "job": None, "age": 60.0, "same": 5, "gone": 0, "differ": []}}
                       for source in (trial.CURRENT, trial.BACULA)}
@@ -36,7 +35,7 @@ def found(spoil=lambda found: None, when="after", name="backup"):
 
 
 def failed(facts):
-    return [check for check in proofs.checks(facts, SAVING) if not check.passed]
+    return [check for check in proofs.checks(facts, ROMA1) if not check.passed]
 
 
 def saving(facts):
@@ -44,8 +43,8 @@ def saving(facts):
 
 
 def test_where_all_is_well_there_is_nothing_to_do_and_nothing_wrong():
-    assert not backup.plan(found(), SAVING).changes and not failed(found())
-    assert len(proofs.checks(found(), SAVING)) == 8
+    assert not backup.plan(found(), ROMA1).changes and not failed(found())
+    assert len(proofs.checks(found(), ROMA1)) == 8
 
 
 def test_at_first_all_is_installed_and_then_tried():
@@ -54,7 +53,7 @@ def test_at_first_all_is_installed_and_then_tried():
         saving(facts).update(jobs=["Other"], schedule=[], saved=[])
         facts["tests"] = {source: {"value": None} for source in facts["tests"]}
 
-    listed = backup.plan(found(bare, "before"), SAVING).changes
+    listed = backup.plan(found(bare, "before"), ROMA1).changes
     assert [change.kind for change in listed][-6:] == [
         "backup-run", "bacula-config", "bacula-run", "restore-test", "restore-test", "service"]
     config = listed[-5]
@@ -72,17 +71,17 @@ def test_at_first_all_is_installed_and_then_tried():
     (lambda facts: facts["tests"][trial.BACULA]["value"].update(age=8 * 86400), ["restore-test"]),
 ])
 def test_only_what_is_not_so_is_done_again(spoil, kinds):
-    assert [change.kind for change in backup.plan(found(spoil), SAVING).changes] == kinds
+    assert [change.kind for change in backup.plan(found(spoil), ROMA1).changes] == kinds
 
 
 @pytest.mark.parametrize("spoil, said", [
     (lambda facts: facts["bacula"].update(status={"error": "the Director does not answer."}), "does not answer.*daemons"),
-    (lambda facts: saving(facts).update(clients=["other-fd"]), "knows no client fd; it knows other-fd"),
+    (lambda facts: saving(facts).update(clients=["other-fd"]), "knows no client sanbackup-fd; it knows other-fd"),
     (lambda facts: saving(facts).update(storages=[]), "knows no storage File1; it knows none"),
 ])
 def test_a_bacula_that_is_not_there_or_another_is_refused(spoil, said):
     with pytest.raises(steps.CannotPlan, match=said):
-        backup.plan(found(spoil), SAVING)
+        backup.plan(found(spoil), ROMA1)
 
 
 @pytest.mark.parametrize("spoil, question", [
@@ -107,7 +106,7 @@ def test_verify_finds_and_decommission_refuses(spoil, question):
     assert len(wrong) == 1 and question in wrong[0].question and wrong[0].todo
     facts = {**copy.deepcopy(recorded("decommission", "before")), "backup": found(spoil, "before", "decommission")}
     with pytest.raises(steps.CannotPlan, match="no return") as refused:
-        decommission.plan(facts, SAVING)
+        decommission.plan(facts, ROMA1)
     assert question in str(refused.value)
 
 
@@ -115,6 +114,6 @@ def test_a_site_without_bacula_is_told_so_and_facts_from_before_there_was_any_sa
     def undeclared(facts):
         facts.update(bacula=None, tests={trial.CURRENT: facts["tests"][trial.CURRENT]})
 
-    assert trial.sources(ROMA1) == [trial.CURRENT]
-    assert [(check.mark, check.actual) for check in proofs.checks(found(undeclared), ROMA1)][0] == ("warn", "not declared")
+    assert trial.sources(WITHOUT) == [trial.CURRENT]
+    assert [(check.mark, check.actual) for check in proofs.checks(found(undeclared), WITHOUT)][0] == ("warn", "not declared")
     assert proofs.checks({"last": None}, ROMA1) == [] == proofs.plan({}, ROMA1, True)

@@ -8,8 +8,7 @@ from cutover import changes, site, steps
 from cutover.steps import restore
 
 ROMA1 = site.load("parameters/roma1.yaml")
-SAVING = ROMA1.model_copy(update={"backup": ROMA1.backup.model_copy(
-    update={"bacula": site.Bacula(client="fd", storage="File1")})})
+WITHOUT = ROMA1.model_copy(update={"backup": ROMA1.backup.model_copy(update={"bacula": None})})
 
 
 def altered(when, change=lambda found: None):
@@ -86,7 +85,7 @@ def from_bacula(change=lambda found: None):
 
 def test_bacula_restores_into_a_directory_of_its_own_which_goes_when_all_was_brought():
     found = from_bacula()
-    plan = restore.plan(found, SAVING)
+    plan = restore.plan(found, ROMA1)
     first, beside, tidy, add = plan.changes
     assert [change.kind for change in plan.changes] == ["bacula-restore", "restore-beside", "bacula-tidy", "restore-add"]
     assert first.jobs == [1, 3] and first.dirids == list(range(len(found["copy"]))) and first.inverse() == tidy
@@ -105,13 +104,13 @@ def test_bacula_restores_into_a_directory_of_its_own_which_goes_when_all_was_bro
 ])
 def test_what_bacula_has_not_is_refused(spoil, said):
     with pytest.raises(steps.CannotPlan, match=said):
-        restore.plan(from_bacula(spoil), SAVING)
+        restore.plan(from_bacula(spoil), ROMA1)
 
 
 @pytest.mark.parametrize("chosen, at, said", [
-    ({"source": "tape"}, SAVING, "no source 'tape'"), ({"source": "bacula"}, ROMA1, "declare no Bacula"),
-    ({"day": "2026-03-15"}, SAVING, "no earlier days"),
-    ({"source": "bacula", "day": "15.3.2026"}, SAVING, "'15.3.2026' is no day"),
+    ({"source": "tape"}, ROMA1, "no source 'tape'"), ({"source": "bacula"}, WITHOUT, "declare no Bacula"),
+    ({"day": "2026-03-15"}, ROMA1, "no earlier days"),
+    ({"source": "bacula", "day": "15.3.2026"}, ROMA1, "'15.3.2026' is no day"),
 ])
 def test_what_makes_no_sense_is_refused(chosen, at, said):
     with pytest.raises(steps.CannotPlan, match=said):

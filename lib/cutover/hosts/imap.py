@@ -516,7 +516,8 @@ class Session:
     def append_all(self, name: str, messages: Sequence[tuple[bytes, Sequence[str], datetime | None]]) -> None:
         """Add messages, (text, flags, date) each, in this order: all of them or none, by one command (MULTIAPPEND, RFC 3502).
         One after the other where the server does not know it."""
-        many = self.client.has_capability("MULTIAPPEND")
+        with self._during(f"APPEND to {name}"):
+            many = self.client.has_capability("MULTIAPPEND")
         for part in [messages] if many else [[each] for each in messages]:
             self._append(name, part)
 
