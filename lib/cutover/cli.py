@@ -156,7 +156,7 @@ def _apart(parameters, kind, name, run_dir, as_json, **options):
 def maintain(name, site_file, run_dir, as_json):
     """Execute one step of maintenance, days after the cutover: a run of its own, which `rollback` undoes.
 
-    The steps: vacation, forwards, old-spam, spam-digest.
+    The steps: vacation, forwards, old-spam, spam-digest, move-store.
     """
     from cutover import runbook, site
 

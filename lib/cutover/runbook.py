@@ -7,7 +7,8 @@ from cutover import errors
 NIGHT = ["preflight", "dns-rename", "dual-delivery", "presync", "stop-imap", "stop-sendmail", "convert", "verify",
          "restore-sendmail", "switch-alias", "restore-imap", "production-test", "backup"]
 ORDER = [*NIGHT, "decommission"]    # what comes after the night runs only when it is asked for by its name
-APART = {"restore": 20, "vacation": 30, "forwards": 31, "old-spam": 32, "spam-digest": 33}   # runs of their own; their number
+APART = {"restore": 20, "vacation": 30, "forwards": 31, "old-spam": 32, "spam-digest": 33,
+         "move-store": 34}      # runs of their own; their number
 MAINTENANCE = [name for name in APART if name != "restore"]
 EVERY = [*ORDER, *APART, "rollback"]
 

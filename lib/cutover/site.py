@@ -304,6 +304,19 @@ class Digest(Strict):
     sender: Address = "postmaster@localhost"
 
 
+class MoveStore(Strict):
+    """The store goes to other storage of the new host."""
+
+    to: PlainPath = pydantic.Field(description="directory of the new host on the new storage: empty, and there after a "
+                                   "reboot")
+    work: PlainPath = pydantic.Field("/var/lib/mail-cutover", description="directory of the new host for notes, on "
+                                     "neither storage")
+    passes: int = pydantic.Field(5, ge=1, le=50, description="of rsync while users work, at most")
+    switch: bool = pydantic.Field(True, description="false: copy only, days ahead; the switch is then a run of its own")
+    freeze_minutes: float = pydantic.Field(
+        30, gt=0, description="announced to the users: no mail for so long; nothing is stopped when more is predicted")
+
+
 class Maintenance(Strict):
     """What is done days after the cutover, each by itself: `cutover maintain`."""
 
@@ -317,6 +330,7 @@ class Maintenance(Strict):
     forwards: list[Forward] = pydantic.Field([], description="forwards of the userdb to be moved or removed; others stay")
     old_spam: OldSpam = OldSpam()
     digest: Digest = Digest()
+    move_store: MoveStore | None = None
 
 
 class Site(Strict):

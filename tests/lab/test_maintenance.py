@@ -1,4 +1,4 @@
-"""Days after the night, on the lab: Sieve with vacation, forwards out of the userdb, old SPAM, the SPAM digest.
+"""Days after the night, on the lab: Sieve with vacation, forwards out of the userdb, old SPAM, the SPAM digest, new storage.
 
 Each is a run of its own, and goes back.
 """
@@ -11,11 +11,12 @@ import ssl
 
 import pytest
 from cutover import errors, runbook
+from cutover.changes import storage
 from cutover.hosts import smtp
-from cutover.lab import antispam, keys, store
+from cutover.lab import antispam, container, keys, store
 from cutover.lab import hosts as lab_hosts
 from night import Night, eventually
-from test_after import has, reading, send
+from test_after import has, messages, reading, send
 
 pytestmark = pytest.mark.lab
 MX = ("postino3", "postino4")
@@ -311,3 +312,166 @@ def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory
     assert len(replies("marta", "messages in your folder SPAM")) == 1
     with reading("olga") as session:
         assert not session.find("INBOX", "Subject", "messages in your folder SPAM")
+
+
+# -- the store to new storage
+
+
+TO = "/srv/newstore/mail"
+SAMPLE = ("alice", "bruno", "carla", "davide", "elena", "marta", "paolo", "vera")
+
+
+@pytest.fixture(scope="module")
+def newstore(lab):
+    """The new storage, mounted by fstab."""
+    as_root(lab, "mailboxvm", "mkdir -p /srv/newstore /srv/disk && echo '/srv/disk /srv/newstore none bind 0 0' >> /etc/fstab && "
+                              f"systemctl daemon-reload && mount /srv/newstore && mkdir {TO}")
+
+
+@pytest.fixture(scope="module")
+def move(newstore, tmp_path_factory):
+    made = Night(tmp_path_factory.mktemp("move"))
+    made.values["maintenance"] = {"move_store": {"to": TO}}
+    made.write()
+    return made
+
+
+def root_of(lab):
+    """mailboxvm's root as this machine sees it."""
+    return f"/proc/{container.leader('mailboxvm')[0]}/root"
+
+
+def uids(user):
+    """`{folder: (UIDVALIDITY, {UID: flags})}` by IMAP."""
+    with reading(user) as session:
+        found = {}
+        for name, _, selectable in session.folders():
+            if selectable:
+                folder = session.read(name, "metadata")
+                found[name] = folder.uidvalidity, {message.uid: sorted(message.flags) for message in folder.messages}
+        return found
+
+
+def flag(user, folder="INBOX"):
+    """A user flags the first message of a folder. → its UID"""
+    with reading(user) as session:
+        uid = session.all(folder)[0]
+        session.select(folder)
+        session.store([uid], ["\\Flagged"], True)
+        return uid
+
+
+def served(lab):
+    """Whether the new storage is in the store's place."""
+    return lab.run("mailboxvm", ["sh", "-c", f"test /var/imap -ef {TO}"], check=False).returncode == 0
+
+
+def running(lab):
+    return lab.run("mailboxvm", ["systemctl", "is-active", "dovecot", "sendmail"], check=False).stdout.split()
+
+
+def in_store(lab, path="/var/imap"):
+    return messages(root_of(lab) + path)
+
+
+def test_without_new_storage_nothing_is_done(cutover):
+    assert cutover.wanted("move-store") == ()
+
+
+def test_what_is_not_ours_is_refused(lab, move):
+    lab.run("mailboxvm", ["sh", "-c", f"echo precious > {TO}/somebody"])
+    with pytest.raises(errors.CutoverError, match="did not put there"):
+        move.wanted("move-store")
+    lab.run("mailboxvm", ["rm", f"{TO}/somebody"])
+    with move.set("maintenance.move_store.to", "/var/imap/new"), pytest.raises(errors.CutoverError, match="in one another"):
+        move.wanted("move-store")
+
+
+def test_copied_only_and_days_ahead(lab, newstore, tmp_path_factory):
+    made = Night(tmp_path_factory.mktemp("copy"))
+    made.values["maintenance"] = {"move_store": {"to": TO, "switch": False}}
+    made.write()
+    made.step("move-store")
+    assert in_store(lab, TO) == in_store(lab) and not served(lab) and running(lab) == ["active", "active"]
+
+
+def test_nothing_is_stopped_when_it_would_take_too_long(lab, move):
+    too_short = move.set("maintenance.move_store.freeze_minutes", 0.0001)
+    with too_short, pytest.raises(errors.CutoverError, match="nothing was stopped"):
+        move.step("move-store")
+    assert running(lab) == ["active", "active"] and not move.events("intent")[1:]
+
+
+def test_broken_off_in_the_freeze_it_goes_on(lab, move, monkeypatch):
+    """Users flag, delete and get mail between the passes; then the process dies in the freeze."""
+    flagged = flag("alice")
+    with reading("bruno") as session:
+        gone = session.all("INBOX")[0]
+        session.delete("INBOX", [gone])
+    send("postino3", "carla@lab.test", "between-passes")
+    assert eventually(lambda: has("carla", "between-passes"))
+    move.before = {user: uids(user) for user in SAMPLE}
+    assert "\\Flagged" in move.before["alice"]["INBOX"][1][flagged] and gone not in move.before["bruno"]["INBOX"][1]
+
+    class Dead(BaseException):
+        pass
+
+    def dying(self, hosts, report):
+        raise Dead
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.SwitchStore, "apply", dying)
+        with pytest.raises(Dead):
+            move.step("move-store")
+    assert set(running(lab)) == {"inactive"} and not served(lab)
+    send("postino3", "carla@lab.test", "in-the-freeze")
+    assert [change.kind for change in move.wanted("move-store")][0] == "store-last-copy"     # no pass for users who cannot work
+    move.step("move-store")
+    assert served(lab) and running(lab) == ["active", "active"]
+    now = {user: uids(user) for user in SAMPLE}
+    for user in SAMPLE:
+        for folder, (uidvalidity, flags) in move.before[user].items():
+            kept = {uid: now[user][folder][1].get(uid) for uid in flags}
+            assert (now[user][folder][0], kept) == (uidvalidity, flags), (user, folder)
+    assert eventually(lambda: has("carla", "in-the-freeze"))
+    told = {check["question"]: check for check in move.events("verified", "move-store")[-1]["checks"]}
+    assert told["How long was there no mail?"]["actual"].split()[0] > "0" and not any(check["warning"] for check in told.values())
+
+
+def test_a_store_that_has_moved_stays(move):
+    assert move.wanted("move-store") == ()
+
+
+def test_it_is_there_after_a_reboot(lab, move):
+    lab.reboot("mailboxvm", hard=True)
+    assert served(lab) and running(lab) == ["active", "active"]
+
+
+def test_no_mail_is_served_from_the_old_store_when_the_new_storage_is_missing(lab, move):
+    lab.run("mailboxvm", ["sh", "-c", "systemctl stop cutover-store-var-imap && mv /srv/newstore/mail/.cutover-copy /root/"])
+    assert lab.run("mailboxvm", ["systemctl", "start", "dovecot"], check=False).returncode
+    assert not served(lab) and "inactive" in running(lab)
+    lab.run("mailboxvm", ["sh", "-c", "mv /root/.cutover-copy /srv/newstore/mail/ && systemctl start sendmail dovecot"])
+    assert served(lab) and running(lab) == ["active", "active"]
+
+
+def test_the_rollback_carries_back_what_came(lab, move):
+    send("postino4", "davide@lab.test", "on-new-storage")
+    assert eventually(lambda: has("davide", "on-new-storage"))
+    flag("elena")
+    with reading("bruno") as session:
+        gone = session.all("INBOX")[0]
+        text = session.fetch("INBOX", gone)
+        session.delete("INBOX", [gone])
+    before, lying = {user: uids(user) for user in SAMPLE}, in_store(lab)
+    move.step("rollback")
+    assert not served(lab) and running(lab) == ["active", "active"]
+    kept = {key: text for key, text in in_store(lab).items() if not key[0].startswith(".cutover-back/")}
+    assert kept == lying
+    assert {user: uids(user) for user in SAMPLE} == before
+    assert runbook.states(move.run.journal.events())["move-store"] == "undone"
+    # nothing was deleted in the old store: what the user deleted on the new one is set aside
+    aside = messages(f"{root_of(lab)}/var/imap/.cutover-back/{move.run.name}/bruno")
+    assert any(text.replace(b"\r\n", b"\n") == each.replace(b"\r\n", b"\n") for each in aside.values())
+    send("postino3", "davide@lab.test", "on-old-storage")
+    assert eventually(lambda: has("davide", "on-old-storage"))

@@ -112,6 +112,7 @@ from cutover.changes import (  # noqa: E402, F401
     service,
     sieve,
     spam,
+    storage,
     systems,
     trial,
     userdb,

@@ -66,6 +66,10 @@ def build_parser():
     add_plan(command)
     command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
 
+    command = add("relocate", relocate, "Copy a whole store to other storage of this host, compare both, or go back.")
+    add_plan(command)
+    command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
+
     command = add("state", state, "Say for each user of a plan whether this run has published it.")
     add_plan(command)
     command.add_argument("--json", action="store_true")
@@ -130,6 +134,12 @@ def unpublish(arguments):
     return 1 if counts["failed"] else 0
 
 
+def relocate(arguments):
+    from . import relocate as relocating
+
+    return relocating.run(arguments)
+
+
 def state(arguments):
     from . import status
 
@@ -187,7 +197,7 @@ def as_shipped(argv):
 
     argparse would give the same, and take as long as a pass over a store in which nothing changed.
     """
-    functions = {"convert-users": convert_users, "presync": presync, "unpublish": unpublish}
+    functions = {"convert-users": convert_users, "presync": presync, "unpublish": unpublish, "relocate": relocate}
     if len(argv) != 5 or argv[0] not in functions or (argv[1], argv[3]) != ("--plan", "--events"):
         return None
     return types.SimpleNamespace(command=argv[0], function=functions[argv[0]], plan=argv[2], events=argv[4])

@@ -1,0 +1,163 @@
+"""Whether two trees hold the same: each entry's kind, size, times, mode, owner, extended attributes and links; then contents.
+
+A message file is never written again once it has its name, and nobody writes to a copy but who makes it. So contents that were
+found the same stay so as long as neither file's ctime is younger: that one does not lie (it moves with each write, rename, link
+and change of mode). All other files, Dovecot's own among them, are read each time.
+"""
+
+import errno
+import os
+import stat
+import time
+
+CHUNK = 1 << 20
+MARGIN = 60 * 10**9     # nanoseconds by which the clocks of two file systems may differ
+SHOWN = 20              # differences told in full
+
+
+def entries(one, other, passed=()):
+    """Walk both trees side by side → (path below the tops as bytes, lstat or None, lstat or None); `passed` paths and all below
+    them are left out."""
+    passed = {os.fsencode(path) for path in passed}
+    yield b"", os.lstat(one), os.lstat(other)
+    todo = [b""]
+    while todo:
+        place = todo.pop()
+        sides = [_listed(os.path.join(os.fsencode(top), place)) for top in (one, other)]
+        for name in sorted(sides[0].keys() | sides[1].keys()):
+            path = os.path.join(place, name)
+            if path in passed:
+                continue
+            found = [side.get(name) for side in sides]
+            yield (path, *found)
+            if all(each is not None and stat.S_ISDIR(each.st_mode) for each in found):
+                todo.append(path)
+
+
+def _listed(place):
+    found = {}
+    with os.scandir(place) as listing:
+        for entry in listing:
+            try:
+                found[entry.name] = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue        # gone since: users are at work
+    return found
+
+
+def is_message(path):
+    return os.path.basename(os.path.dirname(path)) in (b"cur", b"new")
+
+
+def differs(one, other):
+    """What two entries of one name do not share, in a few words; "" when nothing. Sizes of directories are their file
+    system's own."""
+    if one is None or other is None:
+        return "only in the {}".format("copy" if one is None else "store")
+    if stat.S_IFMT(one.st_mode) != stat.S_IFMT(other.st_mode):
+        return "of another kind"
+    plain = stat.S_ISREG(one.st_mode)
+    for what, here, there in (("mode", stat.S_IMODE(one.st_mode), stat.S_IMODE(other.st_mode)),
+                              ("owner", (one.st_uid, one.st_gid), (other.st_uid, other.st_gid)),
+                              ("size", plain and one.st_size, plain and other.st_size),
+                              ("number of links", plain and one.st_nlink, plain and other.st_nlink),
+                              ("mtime", one.st_mtime_ns // 1000, other.st_mtime_ns // 1000)):
+        if here != there:
+            return "{} {} and {}".format(what, here, there)
+    return ""
+
+
+def attributes(path):
+    """Extended attributes, access lists among them; {} where the file system has none."""
+    try:
+        return {name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)}
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENOSYS):
+            return {}
+        raise
+
+
+def same_contents(one, other):
+    """Whether two files hold the same bytes. The second is read from its disk as far as the system lets it go."""
+    with open(one, "rb", buffering=0) as left, open(other, "rb", buffering=0) as right:
+        os.posix_fadvise(right.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        while True:
+            here, there = left.read(CHUNK), right.read(CHUNK)
+            if here != there:
+                return False
+            if not here:
+                return True
+
+
+class Result:
+    """What a comparison found. `entries`, `read` and `bytes`: how many entries were looked at, files and bytes of whose contents
+    were read; `known`: files read before and not touched since; `unread`: for want of time."""
+
+    def __init__(self):
+        self.entries = self.read = self.bytes = self.known = self.unread = self.different = 0
+        self.first, self.seconds = [], 0.0
+
+    def wrong(self, path, what):
+        self.different += 1
+        if len(self.first) < SHOWN:
+            self.first.append("{}: {}".format(path.decode("utf-8", "backslashreplace") or ".", what))
+
+    def as_dict(self):
+        return dict(vars(self), seconds=round(self.seconds, 1))
+
+
+def compare(one, other, passed=(), since=None, deadline=None, live=False):
+    """Two trees → Result.
+
+    `since`: nanoseconds since the epoch at which a comparison began that read all contents and found them the same; `deadline`
+    (time.monotonic()): contents that are not read by then stay unread. `live`: users work on the first tree, so an entry counts
+    only when it is still what it was after it was read; what differs in name or look is left to the next pass.
+    """
+    result, began = Result(), time.monotonic()
+    for path, here, there in entries(one, other, passed):
+        result.entries += 1
+        if here is not None and here == there:      # pragma: no cover - the same inode: one tree is the other
+            result.wrong(path, "the same file on both sides")
+            continue
+        what = differs(here, there)
+        if what:
+            if not live:
+                result.wrong(path, what)
+            continue
+        places = [os.path.join(os.fsencode(top), path) if path else os.fsencode(top) for top in (one, other)]
+        touched = since is None or max(here.st_ctime_ns, there.st_ctime_ns) > since - MARGIN
+        if stat.S_ISREG(here.st_mode) and not (touched or not is_message(path)):
+            result.known += 1
+            continue
+        try:
+            what = _inside(here, *places, result, deadline)
+            if what and not (live and not _still(places[0], here)):
+                result.wrong(path, what)
+        except FileNotFoundError:
+            if not live:
+                raise
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _inside(here, one, other, result, deadline):
+    if stat.S_ISLNK(here.st_mode):
+        return "" if os.readlink(one) == os.readlink(other) else "leads elsewhere"
+    if attributes(one) != attributes(other):
+        return "other extended attributes"
+    if not stat.S_ISREG(here.st_mode):
+        return ""
+    if deadline is not None and time.monotonic() > deadline:
+        result.unread += 1
+        return ""
+    result.read += 1
+    result.bytes += here.st_size
+    return "" if same_contents(one, other) else "other contents"
+
+
+def _still(path, before):
+    try:
+        now = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return (now.st_ino, now.st_ctime_ns) == (before.st_ino, before.st_ctime_ns)

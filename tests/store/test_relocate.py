@@ -1,0 +1,159 @@
+"""A tree beside its copy: what makes them differ, whose contents are read, and what rsync may not touch."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from cutover.store import alike, errors, relocate
+
+
+@pytest.fixture
+def rsync(mail_base, tmp_path, monkeypatch):
+    """The lab's rsync, on this machine: it need not be installed here."""
+    if shutil.which("rsync") is None:
+        (loader, *_), libraries = mail_base.glob("lib*/ld-linux*.so.*"), ":".join(map(str, mail_base.glob("usr/lib/*-linux-gnu")))
+        shim = tmp_path / "bin/rsync"
+        shim.parent.mkdir()
+        shim.write_text(f'#!/bin/sh\nexec {loader} --library-path {libraries} {mail_base}/usr/bin/rsync "$@"\n')
+        shim.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A small store, and a copy that is the same."""
+    place = tmp_path / "store/alice/cur"
+    place.mkdir(parents=True)
+    for number in range(3):
+        (place / f"{number}.M1P1.host,S=5:2,S").write_bytes(b"text%d" % number)
+    (tmp_path / "store/alice/dovecot-uidlist").write_bytes(b"3 V1 N4 G0\n")
+    (tmp_path / "store/alice/link").symlink_to("cur")
+    shutil.copytree(tmp_path / "store", tmp_path / "copy", symlinks=True)
+    for one, *_ in alike.entries(tmp_path / "store", tmp_path / "copy"):
+        source = os.path.join(os.fsencode(tmp_path / "store"), one)
+        found = os.lstat(source)
+        os.utime(os.path.join(os.fsencode(tmp_path / "copy"), one), ns=(found.st_atime_ns, found.st_mtime_ns),
+                 follow_symlinks=False)
+    return tmp_path / "store", tmp_path / "copy"
+
+
+def message(top):
+    return next((top / "alice/cur").glob("0.*"))
+
+
+def rewrite(path, data):
+    """Other contents that nothing but ctime tells."""
+    before = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_true_copy_is_the_same(pair):
+    found = alike.compare(*pair)
+    assert (found.different, found.read, found.bytes, found.entries) == (0, 4, 26, 8)
+
+
+@pytest.mark.parametrize("harm, said", [
+    (lambda copy: message(copy).unlink(), "only in the store"),
+    (lambda copy: (copy / "alice/cur/more").write_bytes(b""), "only in the copy"),
+    (lambda copy: message(copy).chmod(0o600), "mode"),
+    (lambda copy: message(copy).write_bytes(b"longer text"), "size"),
+    (lambda copy: os.utime(message(copy), (1, 1)), "mtime"),
+    (lambda copy: rewrite(message(copy), b"tex?0"), "other contents"),
+    (lambda copy: rewrite(copy / "alice/dovecot-uidlist", b"3 V1 N5 G0\n"), "other contents"),
+    (lambda copy: os.link(message(copy), copy.parent / "elsewhere"), "number of links"),
+    (lambda copy: ((copy / "alice/link").unlink(), (copy / "alice/link").mkdir()), "another kind"),
+])
+def test_each_difference_is_found(pair, harm, said):
+    harm(pair[1])
+    found = alike.compare(*pair)
+    assert found.different and any(said in text for text in found.first), found.first
+
+
+def test_contents_known_to_be_the_same_are_not_read_until_they_are_touched(pair, monkeypatch):
+    monkeypatch.setattr(alike, "MARGIN", 0)
+    time.sleep(0.02)
+    since = time.time_ns()
+    found = alike.compare(*pair, since=since)
+    assert (found.read, found.known) == (1, 3)          # what is no message is read each time
+    rewrite(message(pair[1]), b"tex?0")
+    found = alike.compare(*pair, since=since)
+    assert (found.different, found.known) == (1, 2)
+
+
+def test_what_there_is_no_time_for_is_told(pair):
+    assert alike.compare(*pair, deadline=0).unread == 4
+
+
+def test_while_users_work_a_change_is_no_difference_and_rot_is(pair):
+    message(pair[0]).rename(pair[0] / "alice/cur/0.M1P1.host,S=5:2,FS")
+    assert alike.compare(*pair, live=True).different == 0
+    rewrite(next((pair[1] / "alice/cur").glob("1.*")), b"rot!!")
+    assert alike.compare(*pair, live=True).different == 1
+
+
+@pytest.fixture
+def values(pair, tmp_path):
+    shutil.rmtree(pair[1])
+    pair[1].mkdir()
+    (tmp_path / "place").mkdir()
+    return {"store": str(pair[0]), "to": str(pair[1]), "place": str(tmp_path / "place"), "passed": [], "minutes": 1}
+
+
+def test_only_an_empty_directory_or_our_own_is_written_to(values):
+    other = os.path.join(values["to"], "somebody")
+    with open(other, "w"):
+        pass
+    with pytest.raises(relocate.NotOurs, match="somebody"):
+        relocate.claim(values)
+    os.unlink(other)
+    os.mkdir(os.path.join(values["to"], "lost+found"))
+    relocate.claim(values)
+    with open(other, "w"):
+        pass
+    relocate.claim(values)
+    with pytest.raises(relocate.NotOurs, match="another store"):
+        relocate.claim(dict(values, store="/elsewhere"))
+
+
+def test_without_room_nothing_is_begun(values, monkeypatch):
+    full = os.statvfs(values["to"])
+    monkeypatch.setattr(os, "statvfs", lambda path: type("full", (), {
+        "f_bavail": 0, "f_frsize": full.f_frsize, "f_favail": 0, "f_files": 1})())
+    with pytest.raises(errors.NoSpace, match="bytes"):
+        relocate.claim(values)
+    assert os.listdir(values["to"]) == []
+
+
+def test_a_pass_copies_what_changed_and_removes_in_the_copy_alone(rsync, pair, values):
+    relocate.claim(values)
+    os.mkdir(os.path.join(values["to"], "lost+found"))
+    assert relocate.rsync(*pair_of(values))["copied"] == 4
+    message(pair[0]).rename(pair[0] / "alice/cur/0.M1P1.host,S=5:2,FS")
+    rewrite(pair[0] / "alice/dovecot-uidlist", b"3 V1 N5 G0\n")
+    os.utime(pair[0] / "alice/dovecot-uidlist", ns=(1, os.stat(pair[0] / "alice/dovecot-uidlist").st_mtime_ns + 1000))
+    figures = relocate.rsync(*pair_of(values))
+    assert (figures["copied"], figures["deleted"]) == (2, 1)        # the list was written within a second, and is as long
+    assert alike.compare(*pair, [relocate.MARK, relocate.FOUND]).different == 0
+    assert sorted(os.listdir(values["to"])) == [relocate.MARK, "alice", "lost+found"]
+    with pytest.raises(relocate.CopyFailed, match="rsync ended with"):
+        relocate.rsync(values["store"], values["to"] + "/none/there")
+
+
+def pair_of(values):
+    return values["store"], values["to"]
+
+
+def test_who_writes_is_named(pair):
+    with open(message(pair[0]), "rb"):
+        assert relocate.writers(str(pair[0])) == []     # who reads keeps nobody from anything; nor do we ourselves
+    program = "import sys; file = open(sys.argv[1], 'a'); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", program, message(pair[0])], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        (named,) = relocate.writers(str(pair[0]))
+        assert str(other.pid) in named
+        other.stdin.close()
