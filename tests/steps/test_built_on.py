@@ -43,6 +43,15 @@ def test_a_shared_file_system_with_dovecot_set_for_it():
     assert not fit(filesystem={"type": "ocfs2"}, dovecot={"mmap_disable": "yes", "mail_fsync": "always"}).warning
 
 
+def test_each_shared_file_system_needs_its_own():
+    """o2cb, OCFS2's own cluster stack, knows no fcntl locks: each host would lock for itself."""
+    given = {"mmap_disable": "yes", "mail_fsync": "always", "mail_nfs_storage": "no", "mail_nfs_index": "no",
+             "lock_method": "fcntl"}
+    assert fit(filesystem={"type": "ocfs2"}, dovecot=given).todo.startswith("set lock_method=flock in Dovecot: ocfs2 is shared")
+    assert fit(filesystem={"type": "nfs4"}, dovecot=given).todo.startswith("set mail_nfs_storage=yes, mail_nfs_index=yes in")
+    assert not fit(filesystem={"type": "fuse.glusterfs"}, dovecot=given).warning
+
+
 def test_a_path_that_failed_and_inodes_that_will_not_last():
     found = checks(multipath={"mpatha": {"active": 1, "failed": 1}}, density=1 << 20)
     assert sum(check.warning for check in found.values()) == 2

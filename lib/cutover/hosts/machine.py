@@ -7,7 +7,7 @@ findmnt(8), df(1) and doveconf(1).
 
 import re
 
-SETTINGS = ("mmap_disable", "mail_fsync", "dotlock_use_excl", "mail_nfs_storage", "mail_nfs_index")
+SETTINGS = ("mmap_disable", "mail_fsync", "dotlock_use_excl", "mail_nfs_storage", "mail_nfs_index", "lock_method")
 SHARED = ("nfs", "nfs4", "ocfs2", "gfs2", "ceph", "fuse.glusterfs", "cifs")     # file systems that several hosts may write to
 
 

@@ -22,12 +22,14 @@ def _say(text):
 @group.command()
 @click.option("--fresh", is_flag=True, help="Throw a lab that is up away and begin with the pristine state.")
 @click.option("--seed/--no-seed", default=True, show_default=True, help="With the seeded mail, or with empty mailboxes.")
-def up(fresh, seed):
+@click.option("--shared-store", "shared", is_flag=True, default=None,
+              help="With a second new server, both over one GlusterFS volume.")
+def up(fresh, seed, shared):
     """Bring the lab up. What is up already stays; a host that died is started again."""
     from cutover.lab import control
 
     began = time.monotonic()
-    marker = control.up(fresh=fresh, seed=seed, say=_say)
+    marker = control.up(fresh=fresh, seed=seed, shared=shared, say=_say)
     click.echo(f"lab {marker['lab']} is up after {time.monotonic() - began:.1f} s, "
                + ("with the seeded mail" if marker["seed"] else "with empty mailboxes"))
 
@@ -66,7 +68,7 @@ def status(context, as_json):
 
 
 @group.command(context_settings={"ignore_unknown_options": True})
-@click.argument("host", type=click.Choice(list(hosts.HOSTS)))
+@click.argument("host", type=click.Choice(list(hosts.EVER)))
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def shell(host, command):
     """Log in to HOST as operator over ssh, or run COMMAND there. `sudo -n` works."""
@@ -75,5 +77,5 @@ def shell(host, command):
     if state.read() is None:
         raise errors.CutoverError("the lab is not up; run: cutover lab up")
     argv = ["ssh", "-i", str(keys.OPERATOR_KEY), "-o", f"UserKnownHostsFile={keys.KNOWN_HOSTS}", "-o", "IdentitiesOnly=yes",
-            "-o", "StrictHostKeyChecking=yes", f"{hosts.OPERATOR}@{hosts.HOSTS[host].address}", *command]
+            "-o", "StrictHostKeyChecking=yes", f"{hosts.OPERATOR}@{hosts.EVER[host].address}", *command]
     os.execvp(argv[0], argv)

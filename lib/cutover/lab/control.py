@@ -25,13 +25,16 @@ from cutover.lab import (
     watch,
 )
 from cutover.lab import seed as seed_module
+from cutover.lab import shared as shared_store
 
 
-def up(fresh=False, seed=True, say=lambda text: None):
+def up(fresh=False, seed=True, shared=None, say=lambda text: None):
     """Bring the lab up and return its marker (see state.read).
 
     Idempotent: what is up stays, a host that died is started again. `fresh` throws everything away first and gives the
-    pristine state. With `seed`, mailboxold holds the seeded mail, and a lab that is up without it is begun afresh.
+    pristine state. `shared`: with a second new server, both over one store (see shared.py), or without; a lab that is not so
+    is begun afresh. None: as it is, and a new one without. With `seed`, mailboxold holds the seeded mail, and a lab that is up
+    without it is begun afresh.
     Raises errors.Missing without root or tools, errors.CutoverError when a host does not come up.
     """
     machine.require()
@@ -39,12 +42,12 @@ def up(fresh=False, seed=True, say=lambda text: None):
     with locks.lab():
         wanted = seed_module.path(base) if seed else None
         marker = state.read()
-        if fresh or _unusable(marker, base, wanted):
+        if fresh or _unusable(marker, base, wanted, shared):
             _clean(grace=0)
             marker = None
             if wanted is not None and not wanted.is_dir():
                 _plant(base, say)
-        return _up(marker, base, wanted, say)
+        return _up(marker, base, wanted, say, bool(shared))
 
 
 def _plant(base, say):
@@ -56,34 +59,40 @@ def _plant(base, say):
     _clean(grace=0)
 
 
-def reset(say=lambda text: None):
+def reset(say=lambda text: None, shared=False):
     """A pristine, seeded lab, whatever there was before."""
-    return up(fresh=True, seed=True, say=say)
+    return up(fresh=True, seed=True, shared=shared, say=say)
 
 
-def _unusable(marker, base, wanted):
+def _unusable(marker, base, wanted, shared):
     if marker is None or marker["phase"] != "up" or marker["base"] != str(base):
         return True
+    if shared is not None and shared != (hosts.SECOND.name in marker["hosts"]):
+        return True
     # this machine may have been switched off since, and with it a disk that was a tmpfs
-    if not all((disk.directory(name) / "upper/etc/cutover-lab").exists() for name in hosts.HOSTS):
+    if not all((disk.directory(name) / "upper/etc/cutover-lab").exists() for name in marker["hosts"]):
         return True
     return wanted is not None and marker["seed"] != wanted.name
 
 
-def _up(marker, base, snapshot, say):
+def _up(marker, base, snapshot, say, shared=False):
     new = marker is None
     if new:
-        marker = _make(base, snapshot)
-    network.up()
-    started = [name for name in hosts.HOSTS if not container.running(name)]
+        marker = _make(base, snapshot, hosts.EVER if shared else hosts.HOSTS)
+    present = hosts.of(marker)
+    network.up(present)
+    started = [name for name in present if not container.running(name)]
     for name in started:
         say(f"starting {name}")
         container.stop([name], 0)
         disk.mount(name, base)
-        container.start(name, _binds(hosts.HOSTS[name]))
+        container.start(name, _binds(present[name], hosts.SECOND.name in present))
     # a host that ran already stays as it is: what was stopped on it was stopped on purpose
-    _in_parallel(watch.wait if new else watch.wait_booted, [hosts.HOSTS[name] for name in started])
-    for name in hosts.HOSTS:
+    _in_parallel(watch.wait if new else watch.wait_booted, [present[name] for name in started])
+    if new and hosts.SECOND.name in present:
+        say("making the shared store")
+        shared_store.make()
+    for name in present:
         pid, start = container.process(name)
         leader, leader_start = container.leader(name)
         marker["hosts"][name].update(pid=pid, start=start, leader=leader, leader_start=leader_start)
@@ -94,30 +103,34 @@ def _up(marker, base, snapshot, say):
     return marker
 
 
-def _make(base, snapshot):
+def _make(base, snapshot, wanted):
     """Everything of a new lab but its processes. The marker says "starting" until they answer."""
-    made = keys.make()
+    made = keys.make(wanted)
     authority = keys.Authority()
     lab = secrets.token_hex(8)
     marker = {"made_by": "mail-cutover lab", "lab": lab, "phase": "starting", "seed": snapshot and snapshot.name,
               "base": str(base), "domain": hosts.DOMAIN, "hosts": {
                   name: {"address": host.address, "fqdn": host.fqdn, "fingerprint": keys.fingerprint(made[name]["pub"])}
-                  for name, host in hosts.HOSTS.items()}}
+                  for name, host in wanted.items()}}
     state.write(marker)
     seed_module.restore(snapshot)
     _new_store()
     disk.ground()
+    if hosts.SECOND.name in wanted:
+        shared_store.ground()
 
     def one(host):
         disk.mount(host.name, base)
         config.prepare(host, disk.root(host.name), lab, made[host.name], authority)
+        if host.role == "new" and hosts.SECOND.name in wanted:
+            shared_store.prepare(host, disk.root(host.name))
 
-    _in_parallel(one, hosts.HOSTS.values())
+    _in_parallel(one, wanted.values())
     return marker
 
 
 def _in_parallel(function, items):
-    with concurrent.futures.ThreadPoolExecutor(len(hosts.HOSTS)) as pool:
+    with concurrent.futures.ThreadPoolExecutor(len(hosts.EVER)) as pool:
         list(pool.map(function, items))
 
 
@@ -133,11 +146,11 @@ def _new_store():
     os.chown(old, config.OLD_BACKUP_ID, config.OLD_BACKUP_ID)
 
 
-def _binds(host):
+def _binds(host, shared):
     """Mail lies outside the overlays, so that mailboxvm sees mailboxold's as a SAN would show it: read-only."""
     return {"old": [f"--bind={store.STORE}/home:/home", f"--bind={store.STORE}/spool:/var/mail"],
-            "new": [f"--bind={store.STORE}/imap:/var/imap", f"--bind-ro={store.STORE}/home:/srv/mailboxold/home",
-                    f"--bind-ro={store.STORE}/spool:/srv/mailboxold/spool"],
+            "new": [*(shared_store.binds(host) if shared else [f"--bind={store.STORE}/imap:/var/imap"]),
+                    f"--bind-ro={store.STORE}/home:/srv/mailboxold/home", f"--bind-ro={store.STORE}/spool:/srv/mailboxold/spool"],
             "backup": [f"--bind={store.STORE}/backup:/backup"]}.get(host.role, [])
 
 
@@ -155,7 +168,7 @@ def down(keep_cache=True, say=lambda text: None):
 
 
 def _clean(grace):
-    container.stop(hosts.HOSTS, grace)
+    container.stop(hosts.EVER, grace)
     disk.unmount()
     network.down()
     cgroups.remove()
@@ -167,7 +180,7 @@ def _clean(grace):
 
 def rests():
     """What is there of a lab: processes, mounts, links, namespaces, control groups, files; empty after `down`."""
-    return ([f"process of {name}" for name in hosts.HOSTS if container.running(name)]
+    return ([f"process of {name}" for name in hosts.EVER if container.running(name)]
             + [f"mount {point}" for point in disk.mounted()]
             + [f"link or namespace {name}" for name in network.rests()]
             + [f"control group {group}" for group in cgroups.present()]

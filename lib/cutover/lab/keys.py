@@ -33,8 +33,8 @@ def private(path, data):
         output.write(data if isinstance(data, bytes) else data.encode())
 
 
-def make():
-    """Make every secret of a new lab. Returns host name → {"key": OpenSSH private, "pub": public line}, ca: (key, cert)."""
+def make(wanted=hosts.HOSTS):
+    """Make every secret of a new lab of these hosts, name → Host. Returns name → {"key": OpenSSH private, "pub": public}."""
     paths.STATE.mkdir(parents=True, exist_ok=True)
     os.chmod(paths.STATE, 0o755)
     for path, comment in ((OPERATOR_KEY, "operator@cutover-lab"), (BACKUP_KEY, "mailbackup"), (OLD_BACKUP_KEY, "backup-posta")):
@@ -46,9 +46,9 @@ def make():
     SECRETS.mkdir(mode=0o700, exist_ok=True)
     for user in hosts.ACCOUNTS:
         private(SECRETS / user, secrets.token_urlsafe(12))
-    made = {name: dict(zip(("key", "pub"), _ssh_key(host.fqdn), strict=True)) for name, host in hosts.HOSTS.items()}
+    made = {name: dict(zip(("key", "pub"), _ssh_key(host.fqdn), strict=True)) for name, host in wanted.items()}
     KNOWN_HOSTS.write_text("".join(
-        f"{name},{hosts.HOSTS[name].fqdn},{hosts.HOSTS[name].address} {' '.join(pair['pub'].split()[:2])}\n"
+        f"{name},{wanted[name].fqdn},{wanted[name].address} {' '.join(pair['pub'].split()[:2])}\n"
         for name, pair in made.items()))
     return made
 

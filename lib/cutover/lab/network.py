@@ -20,15 +20,15 @@ def link(name):
     return f"cl-{name}"
 
 
-def up():
-    """Make what is missing of the bridge, the namespaces and the links between them."""
+def up(wanted=hosts.HOSTS):
+    """For these hosts (name → Host) make what is missing of the bridge, the namespaces and the links between them."""
     present = {entry["ifname"]: entry for entry in json.loads(system.call("ip", "-j", "addr"))}
     _refuse_foreign(present)
     if BRIDGE not in present:
         system.call("ip", "-batch", "-", input=f"link add {BRIDGE} type bridge forward_delay 0\n"
                     f"addr add {hosts.CONTROL_ADDRESS}/24 dev {BRIDGE}\n"
                     f"addr add {hosts.OUTSIDE_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n")
-    for host in hosts.HOSTS.values():
+    for host in wanted.values():
         if link(host.name) not in present or not (NAMESPACES / namespace(host.name)).exists():
             _join(host)
 
@@ -59,10 +59,10 @@ def down():
     """Remove every link and namespace of the lab; quiet when there is none."""
     present = {entry["ifname"] for entry in json.loads(system.call("ip", "-j", "link"))}
     # the control side's end first: the kernel removes a namespace's links some time after the namespace
-    for name in [link(name) for name in hosts.HOSTS] + [BRIDGE]:
+    for name in [link(name) for name in hosts.EVER] + [BRIDGE]:
         if name in present:
             system.call("ip", "link", "del", name, check=False)
-    for name in hosts.HOSTS:
+    for name in hosts.EVER:
         if (NAMESPACES / namespace(name)).exists():
             system.call("ip", "netns", "del", namespace(name), check=False)
 
@@ -70,5 +70,5 @@ def down():
 def rests():
     """What is left of the lab's links and namespaces, as names."""
     present = {entry["ifname"] for entry in json.loads(system.call("ip", "-j", "link"))}
-    links = sorted(present & {BRIDGE, *map(link, hosts.HOSTS)})
-    return links + [namespace(name) for name in hosts.HOSTS if (NAMESPACES / namespace(name)).exists()]
+    links = sorted(present & {BRIDGE, *map(link, hosts.EVER)})
+    return links + [namespace(name) for name in hosts.EVER if (NAMESPACES / namespace(name)).exists()]

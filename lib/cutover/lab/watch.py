@@ -94,7 +94,7 @@ def status():
     if marker is None:
         return {"lab": None, "phase": "down", "seed": None, "hosts": {}}
     found = {}
-    for name, host in hosts.HOSTS.items():
+    for name, host in hosts.of(marker).items():
         identity = container.process(name)
         live = container.running(name)
         found[name] = {"address": host.address, "pid": identity[0] if live else None, "up": live,

@@ -310,6 +310,10 @@ def _machine(found, site):
                       warning=built["density"] > mean)
 
 
+_NFS = {"mail_nfs_storage": "yes", "mail_nfs_index": "yes"}
+_SHARED = {"nfs": _NFS, "nfs4": _NFS, "ocfs2": {"lock_method": "flock"}}     # besides what each shared file system needs
+
+
 def _advice(disk, dovecot):
     """What to change on a file system, and why, one text each."""
     options = {part.partition("=")[0]: part.partition("=")[2] for part in disk["options"]}
@@ -321,11 +325,11 @@ def _advice(disk, dovecot):
     if options.get("data") == "writeback":
         found.append("mount with data=ordered: with writeback a message may hold garbage after a power failure")
     if disk["type"] in machine.SHARED:
-        wanted = {"mmap_disable": "yes", "mail_fsync": "always", **(
-            {"mail_nfs_storage": "yes", "mail_nfs_index": "yes"} if disk["type"].startswith("nfs") else {})}
+        wanted = {"mmap_disable": "yes", "mail_fsync": "always", **_SHARED.get(disk["type"], {})}
         wrong = [f"{key}={value}" for key, value in wanted.items() if dovecot.get(key, value) != value]
         if wrong:
-            found.append(f"set {', '.join(wrong)} in Dovecot: {disk['type']} is shared, and its caches are each host's own")
+            why = "caches, and with the o2cb stack fcntl's locks," if "lock_method" in wanted else "caches"
+            found.append(f"set {', '.join(wrong)} in Dovecot: {disk['type']} is shared, and its {why} are each host's own")
     elif disk["type"] not in ("ext4", "ext3", "xfs", "btrfs", "zfs"):
         found.append(f"a mail store on {disk['type']} is unusual: does it survive a power failure, and how is it grown?")
     return found

@@ -1,0 +1,134 @@
+"""Two new servers over one store: mail is converted into a GlusterFS volume, and both serve it.
+
+docs/shared-store.md says what was seen, also without the settings that the lab has.
+"""
+
+import threading
+import time
+
+import pytest
+from cutover import errors
+from cutover.hosts import imap, smtp
+from cutover.lab import hosts as lab_hosts
+from cutover.lab import keys, network, shared, system
+from night import Night, eventually
+
+pytestmark = pytest.mark.lab
+ONE, OTHER = shared.NAMES
+USERS = sorted(lab_hosts.USERS)[:6]
+SERVICES = ["dovecot", "sendmail"]
+APPENDS = 30
+
+
+@pytest.fixture(scope="module")
+def lab(_lab_of_the_session):
+    """Instead of the usual one: with the second server. Begun afresh for this file."""
+    _lab_of_the_session.reset(shared=True)
+    return _lab_of_the_session
+
+
+@pytest.fixture(scope="module")
+def night(lab, tmp_path_factory):
+    """Some users' mail, converted and verified. The runbook knows one new server: the other is stopped by hand, before."""
+    lab.run(OTHER, ["systemctl", "stop", *SERVICES])
+    made = Night(tmp_path_factory.mktemp("night"))
+    made.values["users"] = {"uid_min": lab_hosts.USERS[USERS[0]], "uid_max": lab_hosts.USERS[USERS[-1]]}
+    made.write()
+    made.up_to("verify")
+    lab.run(ONE, ["systemctl", "unmask", *SERVICES])
+    for name in (ONE, OTHER):
+        lab.run(name, ["systemctl", "start", *SERVICES])
+    return made
+
+
+def session(user, name):
+    return imap.login(lab_hosts.EVER[name].address, 993, f"{name}.lab.test", keys.CA, user, (keys.SECRETS / user).read_text(), 60)
+
+
+def seen(user, name, folder="INBOX"):
+    """`(UIDVALIDITY, {UID: (Message-ID, flags)})` of a folder, by one of the servers."""
+    with session(user, name) as client:
+        read, ids = client.read(folder, "metadata"), client.headers(folder, "Message-ID")
+        return read.uidvalidity, {each.uid: (ids.get(each.uid, "").strip(), each.flags) for each in read.messages}
+
+
+def message(key):
+    return f"From: <a@elsewhere.test>\r\nSubject: {key}\r\nMessage-ID: <{key}@test>\r\n\r\n{key}\r\n".encode()
+
+
+def test_mail_is_converted_into_it_and_verified(night):
+    (passed,) = night.events("verified", "verify")
+    assert passed["passed"] and any(check["question"].startswith("Is alice's mail the same") for check in passed["checks"])
+
+
+def test_preflight_names_it_and_asks_for_nothing_that_is_there(night):
+    told = {check["question"]: check for check in night.events("verified", "preflight")[-1]["checks"]}
+    disk = told["Is the file system of /var/imap/.cutover fit for Maildir?"]
+    assert disk["actual"].startswith("fuse.glusterfs of localhost:/posta") and "Dovecot" not in disk["todo"]
+
+
+def test_both_servers_show_the_same(night):
+    for user in USERS:
+        with session(user, ONE) as client:
+            folders = [name for name, _, selectable in client.folders() if selectable]
+        assert len(folders) > 1
+        for folder in folders[:4]:
+            assert seen(user, ONE, folder) == seen(user, OTHER, folder), (user, folder)
+
+
+def test_what_one_delivers_or_flags_the_other_shows(night):
+    smtp.send(lab_hosts.EVER[OTHER].address, 25, "a@elsewhere.test", ["carla@mailboxvm.lab.test"], message("by-the-other"), 30)
+    with session("carla", ONE) as client:
+        assert eventually(lambda: client.find("INBOX", "Subject", "by-the-other"))
+        (uid,) = client.find("INBOX", "Subject", "by-the-other")
+        client.select("INBOX")
+        client.store([uid], ["\\Flagged"], True)
+    assert eventually(lambda: "\\Flagged" in seen("carla", OTHER)[1][uid][1], 5)
+
+
+def test_both_append_to_one_folder_and_no_message_is_lost(lab, night):
+    """Dovecot may refuse an APPEND, or rebuild an index; what it took is there once, under the UID that it told."""
+    with session("davide", ONE) as client:
+        client.create("race")
+    told, refused = [], []
+
+    def append(name, numbers):
+        with session("davide", name) as client:
+            for number in numbers:
+                told.append((client.append("race", message(f"{name}-{number}")), f"<{name}-{number}@test>"))
+
+    def appends(name):
+        numbers = iter(range(APPENDS))
+        for _ in range(APPENDS):
+            try:
+                return append(name, numbers)
+            except errors.CutoverError as error:
+                refused.append(str(error))      # and on with the next, in a new session
+
+    threads = [threading.Thread(target=appends, args=(name,)) for name in (ONE, OTHER)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(told) > APPENDS, refused[:3]
+    assert len({uid for uid, _ in told}) == len(told) == 2 * APPENDS - len(refused)
+    assert eventually(lambda: seen("davide", ONE, "race") == seen("davide", OTHER, "race"), 10)
+    there = {uid: key for uid, (key, _) in seen("davide", OTHER, "race")[1].items()}
+    assert {uid: there.get(uid) for uid, _ in told} == dict(told)
+
+
+def test_when_one_is_gone_the_other_serves_and_it_catches_up(lab, night):
+    """Its link first: a machine without power says no goodbye."""
+    system.call("ip", "link", "set", network.link(OTHER), "down")
+    with session("elena", ONE) as client:
+        began = time.monotonic()
+        uid = client.append("INBOX", message("while-alone"))
+        assert time.monotonic() - began < 4 * shared.PING
+    lab.stop(OTHER)
+    system.call("ip", "link", "set", network.link(OTHER), "up")
+    lab.up(shared=True)
+    assert eventually(lambda: lab.run(OTHER, ["findmnt", "-n", "-t", "fuse.glusterfs", "/var/imap"], check=False).stdout, 30)
+    assert eventually(lambda: "\nNumber of entries: 0" in (said := lab.run(
+        ONE, ["gluster", "volume", "heal", shared.VOLUME, "info"], check=False).stdout) and "entries: -" not in said
+        and said.count("Number of entries: 0") == 2, 60)
+    assert seen("elena", OTHER)[1][uid][0] == "<while-alone@test>"
