@@ -38,6 +38,8 @@ def up(fresh=False, seed=True, shared=None, say=lambda text: None):
     Raises errors.Missing without root or tools, errors.CutoverError when a host does not come up.
     """
     machine.require()
+    if shared:
+        shared_store.require()
     base = base_module.ensure(say=say)
     with locks.lab():
         wanted = seed_module.path(base) if seed else None

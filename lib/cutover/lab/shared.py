@@ -4,12 +4,14 @@ Each has a brick; they lie on a tmpfs of this machine, so that pulling a host's 
 waited for. Each mounts the volume from itself. What Dovecot needs for it, and why: docs/shared-store.md.
 """
 
+import pathlib
 import time
 
 from cutover import errors
 from cutover.lab import config, hosts, inside, paths, resources, system
 
 BRICKS = paths.STATE / "bricks"
+DEVICE = pathlib.Path("/dev/fuse")
 VOLUME = "posta"
 NAMES = ("mailboxvm", hosts.SECOND.name)
 PING = 5        # seconds after which a silent brick counts as gone (GlusterFS's default: 42)
@@ -28,6 +30,13 @@ systemctl enable --quiet glusterd
 """
 
 
+def require():
+    """Raises errors.Missing where this machine cannot mount by FUSE."""
+    with open("/proc/filesystems") as kinds:
+        if not DEVICE.exists() or "\tfuse\n" not in kinds.read():
+            raise errors.Missing(f"the shared store needs FUSE: {DEVICE}, and the kernel's module (modprobe fuse)")
+
+
 def ground():
     """The disk for the bricks."""
     BRICKS.mkdir()
@@ -37,7 +46,7 @@ def ground():
 
 
 def binds(host):
-    return [f"--bind={BRICKS}/{host.name}:/bricks", "--bind=/dev/fuse"]
+    return [f"--bind={BRICKS}/{host.name}:/bricks", f"--bind={DEVICE}"]
 
 
 def prepare(host, root):
