@@ -57,7 +57,7 @@ HOSTS = {host.name: host for host in (
 )}
 
 # shares mailboxvm's store, in a lab that was brought up so; see shared.py
-SECOND = Host("mailboxvm2", "10.77.0.20", "new", (22, 25, 143, 993, 110), ("ssh", "sendmail", "dovecot"))
+SECOND = Host("mailboxvm2", "10.77.0.20", "new", (22, 25, 143, 993, 110), ("ssh", "nis-bound", "sendmail", "dovecot"))
 EVER = {**HOSTS, SECOND.name: SECOND}       # all that a lab may have
 
 
