@@ -310,7 +310,7 @@ MAIL = [
           SENDMAIL_BROKEN[0] + "; systemctl stop sendmail; systemctl mask sendmail", SENDMAIL_BROKEN[1],
           "sendmail of mailboxold is off, and its sendmail.cf broken"),
           says="mailboxold: (sendmail does not start|after `systemctl)|Do all mail services of mailboxold run"),
-    Fault("mx-down", "production-test", "before", **stopped("postino4", "sendmail"), says="10.77.0.14:25: no SMTP answer"),
+    Fault("mx-down", "production-test", "before", **stopped("postino4", "sendmail"), says=r"\(10.77.0.14:25\): no SMTP answer"),
 ]
 
 
