@@ -41,6 +41,9 @@ def judged(change=lambda found: None):
 
 def test_all_is_well():
     assert judged() == [] and not production_test.plan(facts(), LAB).changes
+    # a level above a folder, which is none itself
+    assert judged(lambda found: (found["users"]["alice"]["value"].update(folders=["INBOX", "lavori/2020"]),
+                                 mail(folders=["INBOX", "lavori", "lavori/2020"])(found))) == []
 
 
 def way(name, **values):
