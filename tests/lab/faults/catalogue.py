@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import imaplib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -465,6 +466,25 @@ def user_deleted(host, user="zoe"):
     return {"inject": inject, "heal": heal}
 
 
+def nis_silent(scene):
+    def under_way():
+        return [host for host in ("postino3", "postino4", "mailboxold", "mailboxvm")
+                if re.search("Total requests: [1-9]", scene.sh(host, "mailq"))]
+
+    # what a mail host has taken and not delivered yet would go back to its sender: sendmail does not know the user any more
+    eventually(lambda: not under_way(), 5)
+    for host in ("ns1", "ns2"):
+        scene.sh(host, "systemctl stop ypserv")
+    return "no NIS server answers"
+
+
+def nis_answers(scene):
+    for host in ("ns1", "ns2"):
+        scene.sh(host, "systemctl start ypserv")
+    for host in ("mailboxold", "mailboxvm"):
+        assert eventually(lambda host=host: scene.lab.run(host, ["ypwhich", "-m", "passwd.byname"], check=False).returncode == 0)
+
+
 def parameters_changed(scene):
     scene.night.values["limits"] = {**scene.night.values["limits"], "clock": 3.0}
     scene.night.write()
@@ -500,6 +520,10 @@ CONVERSION = [
     Fault("old-mail-unmounted-in-mid-convert", "convert", "middle", **script("mailboxvm", *OLD_GONE,
           "the old mail is unmounted on mailboxvm while it is converted"), says="mount|old mail|not there|gone", ends="either"),
     Fault("python-missing", "convert", "before", **away("mailboxvm", "/usr/bin/python3"), says="mailboxvm: .*python3.*not found"),
+    *(Fault(f"nis-silent-{step}-{when}", step, when, nis_silent, nis_answers, says="no answer of a NIS server", ends=ends)
+      for step, when, ends in (
+        ("dual-delivery", "before", "stops"), ("convert", "before", "stops"), ("convert", "middle", "either"),
+        ("verify", "before", "stops"), ("verify", "read", "either"), ("production-test", "before", "stops"))),
     Fault("user-deleted-new", "convert", "before", **user_deleted("mailboxvm"), says="mailboxvm: getent does not list.*zoe"),
     Fault("user-deleted-old", "convert", "before", **user_deleted("mailboxold"), says="mailboxold: getent does not list.*zoe"),
     Fault("user-deleted-after-approval", "convert", "approved", **user_deleted("mailboxvm"), says="zoe|approval is void"),
