@@ -75,7 +75,7 @@ def night(lab, tmp_path_factory):
 def test_the_copy_is_the_store(night):
     there = messages(store.STORE / "imap")
     assert len(there) > 5000 and messages(COPY) == there
-    assert (COPY / "alice/dovecot-uidlist").read_bytes() == store.imap("alice").joinpath("dovecot-uidlist").read_bytes()
+    assert (COPY / "giulia/dovecot-uidlist").read_bytes() == store.imap("giulia").joinpath("dovecot-uidlist").read_bytes()
     assert COPY.joinpath("alice").stat().st_uid == lab_hosts.USERS["alice"] and not (COPY / ".cutover").exists()
     assert not list(COPY.rglob("dovecot.index*"))
 

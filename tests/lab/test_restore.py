@@ -344,7 +344,7 @@ def test_a_job_that_waits_for_a_volume_is_said_and_leaves_nothing(lab, days, ask
 
 def test_a_test_restore_that_is_spoilt_is_found_and_made_again(lab, night):
     lab.run("mailboxvm", ["sh", "-c", "cd /var/imap/.cutover/restore-test/bacula; "
-                          "find cur new -type f | head -n 1 | xargs sed -i '1s/^/X/'"])
+                          "find cur new -type f | head -n 1 | xargs sed -i '1s/^./X/'"])
     with night.engine("backup", "plan") as driver:
         driver.probe()
         assert [(change.kind, change.source) for change in driver.plan().changes] == [("restore-test", "bacula")]

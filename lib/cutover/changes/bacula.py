@@ -44,6 +44,8 @@ class DirectorFile(FileChange):
             if self.after is not None:
                 bacula.include(hosts, self.config, self.path, self.before is not None)
                 dataclasses.replace(self, before=self.after, after=self.before)._write(hosts)
+                if not bacula.check(hosts, self.config):
+                    bacula.ask(hosts, "reload")     # the same once more, so that what was read is newer than what was written
             raise changes.ChangeFailed(f"{self.host}: Bacula refuses its configuration"
                                        + ("; the former one is in place again" if self.after is not None else "")
                                        + f". {wrong}. Mend what it says and run this step again.")

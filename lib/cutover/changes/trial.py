@@ -14,11 +14,17 @@ from cutover.hosts import bacula, copies, facts, mailboxes, ssh
 
 CURRENT, BACULA = "current", "bacula"
 NAMES = {CURRENT: "the copy", BACULA: "Bacula"}
-MESSAGES = 5        # the latest of the user's INBOX
+MESSAGES = 5        # the latest of the user's INBOX that have a UID
+LOOKED_AT = 200     # of the latest, when a source has not all of them
 
+# $1 the user's tree, $2 how many; prints the files of messages that the list of UIDs names, the latest last
 _NEWEST = r"""
 cd -- "$1" || exit 3
-find cur new -type f -printf '%T@ %p\0' | sort -zn | tail -zn "$2" | cut -zd ' ' -f 2-
+sed 1d dovecot-uidlist | tail -n "$2" | sed -n 's/^[0-9][^:]*://p' | while read -r base; do
+    for each in "cur/$base" "cur/$base:2,"* "new/$base" "new/$base:2,"*; do
+        [ ! -f "$each" ] || printf '%s\0' "$each"
+    done
+done
 """
 
 
@@ -49,12 +55,17 @@ def look(hosts, source: str) -> dict | None:
 
 
 def _compared(hosts, account, where):
-    """Each message that was brought and the live one of its UID: the same octets, flags aside."""
+    """Each message that was brought and the live one of its UID: the same octets, flags aside. One that the list of UIDs which
+    was brought does not name has no UID to be compared by."""
+    said = hosts.run(hosts.site.roles.new, ["sed", "1d", f"{where}/dovecot-uidlist"], sudo=True).text
+    named = {int(line.split(" ")[0]) for line in said.splitlines()}
     same, gone, differ = 0, 0, []
     with copies.session(hosts, account, where) as copy, mailboxes.new_session(hosts, account["user"]) as live:
         ours, theirs = copy.read("INBOX", "metadata"), live.read("INBOX", "metadata")
         there = {each.uid for each in theirs.messages} if ours.uidvalidity == theirs.uidvalidity else set()
         for each in ours.messages:
+            if each.uid not in named:
+                continue
             if each.uid not in there:
                 gone += 1
             elif copy.fetch("INBOX", each.uid) == live.fetch("INBOX", each.uid):
@@ -88,7 +99,7 @@ class TestRestore(changes.Change):
         return f"test a restore from {NAMES[self.source]}"
 
     def describe(self):
-        first = f"the last {MESSAGES} messages of {self.user}'s INBOX, with its lists of UIDs and keywords"
+        first = f"the last {MESSAGES} messages of {self.user}'s INBOX that have a UID, and its lists of UIDs and keywords"
         taken = {CURRENT: f"from the copy on {self.origin}", BACULA: f"restored by Bacula on {self.origin}"}[self.source]
         return (f"{first}, {taken}, brought to {self.place}\nby Dovecot, of these and of the live ones: UID FETCH BODY.PEEK[] "
                 "each, the same octets. Nothing is added to the mailbox.")
@@ -106,19 +117,19 @@ class TestRestore(changes.Change):
         owner, job, where = f"{account['uid']}:{account['gid']}", None, None
         hosts.ssh(self.host).run(["rm", "-f", "--", f"{self.place}.json"], sudo=True)
         try:
+            base = hosts.site.backup.target
+            said = hosts.run(self.origin, ["sh", "-c", _NEWEST, "newest", f"{base}/{self.user}", str(LOOKED_AT)], sudo=True,
+                             check=False)
+            names = [name.decode("utf-8", "surrogateescape") for name in said.out.split(b"\0") if name]
             if self.source == BACULA:
                 where = bacula.scratch(hosts.site, hosts.run_name, "test")
-                job, names = self._from_bacula(hosts, where, report)
-                base = f"{where}{hosts.site.backup.target}"
-            else:
-                base = hosts.site.backup.target
-                said = hosts.run(self.origin, ["sh", "-c", _NEWEST, "newest", f"{base}/{self.user}", str(MESSAGES)], sudo=True,
-                                 check=False)
-                names = [name.decode("utf-8", "surrogateescape") for name in said.out.split(b"\0") if name]
+                job, names = self._from_bacula(hosts, names, where, report)
+                base = f"{where}{base}"
+            names = names[-MESSAGES:]
             if not names:
                 raise changes.ChangeFailed(f"{NAMES[self.source]} has no message in {self.user}'s INBOX to be tested with: run "
                                            "production-test, then this step again")
-            copies.bring(hosts, copies.packing(f"{base}/{self.user}", ["dovecot-uidlist", "dovecot-keywords", *names]), owner,
+            copies.bring(hosts, copies.packing(f"{base}/{self.user}", [*bacula.LISTS, *names]), owner,
                          self.place)
         finally:
             if where:
@@ -133,16 +144,18 @@ class TestRestore(changes.Change):
         return (f"{found['same']} messages{f' of JobId {job}' if job else ''}, the same octets"
                 + (f"; {found['gone']} not there any more" if found["gone"] else ""))
 
-    def _from_bacula(self, hosts, where, report):
-        """→ (JobId, names of the messages' files in the user's tree)"""
+    def _from_bacula(self, hosts, names, where, report):
+        """→ (JobId, those of the messages' files that it has)"""
         good = [each for each in bacula.status(hosts)["saved"] if each["status"] == bacula.GOOD]
         if not good:
             raise changes.ChangeFailed(f"{self.origin}: Bacula has saved nothing yet")
         chain = bacula.chain(hosts, good[-1]["id"])
-        files, lists = bacula.newest(hosts, chain, self.user, MESSAGES)
-        if files:
-            jobs.restored(hosts, chain, [], [*files.values(), *lists], where, hosts.site.backup.bacula.wait, report)
-        return good[-1]["id"], list(files)
+        files, lists = bacula.inbox(hosts, chain, self.user)
+        there = [name for name in names if name in files][-MESSAGES:]
+        if there:
+            wanted = [*(files[name] for name in there), *lists]
+            jobs.restored(hosts, chain, [], wanted, where, hosts.site.backup.bacula.wait, report)
+        return good[-1]["id"], there
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ USABLE = "TW"       # of jobs from which mail can be restored: W had warnings
 GOOD = "T"          # the job's termination status when all went well
 MONTH = 31 + 9      # days: a Full is made on the first of each month, and a volume is used for a week
 EVERYTHING = 2_000_000_000      # rows of an answer; BVFS gives 2000 when it is not told
+LISTS = ("dovecot-uidlist", "dovecot-keywords")
 WAIT = 600          # seconds for an answer
 
 _CONFIG = """# Bacula of the copy of the mail store. Written by mail-cutover, included by one line of {config}.
@@ -259,25 +260,21 @@ def listing(hosts, jobs: list, user: str) -> dict | None:
     answers = ask(hosts, *(f".bvfs_lsfiles jobid={numbers} pathid={number} {every}" for _, number in wanted)) if wanted else []
     for (name, _), said in zip(wanted, answers, strict=True):
         counted[name] += sum(1 for _ in _rows(said))
-    lists = [number for _, number, name in _rows(files) if name in ("dovecot-uidlist", "dovecot-keywords")]
+    lists = [number for _, number, name in _rows(files) if name in LISTS]
     return {"INBOX" if name == "." else mailboxes.name(name[1:].replace(".", "/")):
             {"directory": name, "messages": counted[name], "dirids": [*there.values()] if name == "." else [folders[name]],
              "fileids": lists if name == "." else []}
             for name, there in parts.items() if "cur" in there}
 
 
-def newest(hosts, jobs: list, user: str, count: int) -> tuple:
-    """The latest messages of a user's INBOX, by the names of their files, and the INBOX's lists.
-    → (`{file in the user's tree: FileId}`, [FileIds])"""
-    numbers, every = ",".join(map(str, jobs)), f"limit={EVERYTHING}"
-    top = f"{hosts.site.backup.target}/{user}"
-    _, *said = ask(hosts, f".bvfs_update jobid={numbers}", *(f'.bvfs_lsfiles jobid={numbers} path="{top}/{part}" {every}'
-                                                             for part in ("cur/", "new/", "")))
-    cur, new, lists = ([(name, number) for _, number, name in _rows(each)] for each in said)
-    found = sorted([*((name, f"cur/{name}", number) for name, number in cur),
-                    *((name, f"new/{name}", number) for name, number in new)])[-count:]
-    return ({path: number for _, path, number in found},
-            [number for name, number in lists if name in ("dovecot-uidlist", "dovecot-keywords")])
+def inbox(hosts, jobs: list, user: str) -> tuple:
+    """A user's INBOX as these jobs saved it: (`{message's file in the user's tree: FileId}`, [FileIds of its lists])."""
+    numbers, top = ",".join(map(str, jobs)), f"{hosts.site.backup.target}/{user}"
+    parts = ("cur/", "new/", "")
+    _, *said = ask(hosts, f".bvfs_update jobid={numbers}",
+                   *(f'.bvfs_lsfiles jobid={numbers} path="{top}/{part}" limit={EVERYTHING}' for part in parts))
+    found = {f"{part}{name}": number for part, each in zip(parts, said, strict=True) for _, number, name in _rows(each)}
+    return ({name: number for name, number in found.items() if "/" in name}, [found[name] for name in LISTS if name in found])
 
 
 def restore(hosts, jobs: list, dirids: list, fileids: list, where: str) -> int:
