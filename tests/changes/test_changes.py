@@ -7,6 +7,7 @@ import pytest
 from cutover import changes
 from cutover.changes import (
     backup,
+    bacula,
     carry,
     conversion,
     digest,
@@ -20,6 +21,7 @@ from cutover.changes import (
     spam,
     storage,
     systems,
+    trial,
     userdb,
 )
 from cutover.hosts import dns as zone
@@ -60,6 +62,12 @@ EXAMPLES = [
     retirement.RemoveName("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),
     retirement.PowerOff("mailboxold", 180),
     backup.RunBackup("sanbackup", "mailbackup.service", "/backup/current", 60),
+    bacula.DirectorFile("sanbackup", "/etc/bacula/posta.conf", "0640", None, "Job {\n}\n", "/etc/bacula/bacula-dir.conf"),
+    bacula.RunJob("sanbackup", "posta", 60),
+    bacula.RestoreBeforehand("sanbackup", "alice", [3, 5], [".", ".SPAM"], [1, 2], [7], "/srv/bacula/scratch/r1", 60),
+    bacula.RemoveRestored("sanbackup", "/srv/bacula/scratch/r1"),
+    trial.TestRestore("mailboxvm", "alice", trial.BACULA, "/var/imap/.cutover/restore-test/bacula", "sanbackup"),
+    trial.RemoveTest("mailboxvm", "/var/imap/.cutover/restore-test/bacula"),
     restore.BringBeside("mailboxvm", "alice", "2001:2001", "/var/imap/.cutover/restore/r1/alice", [".", ".SPAM"],
                         ["tar", "-C", "/backup/current", "-c", "alice"], "sanbackup"),
     restore.AddMissing("mailboxvm", "alice", ACCOUNT, "/var/imap/.cutover/restore/r1/alice", ["INBOX"], ""),
@@ -96,8 +104,9 @@ def test_it_has_an_inverse_or_says_why_not(change):
     else:
         assert not change.no_inverse
         assert inverse.describe() != change.describe()
-        if inverse.inverse() is None:       # what comes back is not what it was: other UIDs, a store that has gone on
-            assert change.kind in ("spam-aside", "restore-add", "store-switch") and inverse.no_inverse
+        if inverse.inverse() is None:       # what comes back is not what it was: other UIDs, a store that has gone on; or is a copy
+            assert change.kind in ("spam-aside", "restore-add", "store-switch", "bacula-restore", "restore-test")
+            assert inverse.no_inverse
             return
         again = inverse.inverse().describe().replace(".undone", "")
         # what takes back and makes anew has its second half back
