@@ -12,7 +12,7 @@ UNABLE = pytest.StashKey[str]()
 NO_LAB = "the lab cannot run: "
 # these take minutes: a lane that began one of them last would run on alone
 LONG = ("test_cutover.py", "test_cockpit.py", "test_faults.py", "test_matrix.py", "test_after.py", "test_bad_input.py",
-        "test_record.py", "test_maintenance.py")
+        "test_record.py", "test_maintenance.py", "test_restore.py")
 
 
 def pytest_xdist_setupnodes(config):

@@ -104,7 +104,7 @@ def test_it_has_an_inverse_or_says_why_not(change):
     else:
         assert not change.no_inverse
         assert inverse.describe() != change.describe()
-        if inverse.inverse() is None:       # what comes back is not what it was: other UIDs, a store that has gone on; or is a copy
+        if inverse.inverse() is None:       # other UIDs, a store that has gone on, or a copy: not what it was
             assert change.kind in ("spam-aside", "restore-add", "store-switch", "bacula-restore", "restore-test")
             assert inverse.no_inverse
             return
