@@ -32,7 +32,8 @@ def failed(step, found):
 
 def test_what_copied_the_old_store_is_switched_off_last_when_the_first_copy_is_made():
     kinds = [change.kind for change in backup.plan(recorded("backup", "before"), ROMA1).changes]
-    assert kinds == ["file"] * 7 + ["service", "backup-run", "service"]
+    assert kinds == ["file"] * 7 + ["service", "backup-run", "bacula-config", "bacula-run", "restore-test", "restore-test",
+                                    "service"]
 
 
 @pytest.mark.parametrize("spoil, said", [
@@ -56,8 +57,9 @@ def test_a_run_that_failed_is_made_again_and_a_file_that_somebody_changed_is_put
         found["last"]["result"] = 12
         found["files"]["mailboxvm:/etc/mailbackup/rsyncd.conf"] = "read only = no\n"
 
-    change, run = backup.plan(altered("backup", "after", spoil), ROMA1).changes
-    assert (change.before, run.kind) == ("read only = no\n", "backup-run")
+    change, *then = backup.plan(altered("backup", "after", spoil), ROMA1).changes
+    assert change.before == "read only = no\n"
+    assert [each.kind for each in then] == ["backup-run", "bacula-run", "restore-test", "restore-test"]
     assert change.inverse().after == "read only = no\n"
 
 
