@@ -112,7 +112,7 @@ def test_the_sites_own_hosts_are_no_strangers(night):
 
 def test_the_production_test_tries_again(night):
     def test_mail(token, line, spam=False):
-        return mail.SendTestMail("postino4", 25, f"{token}@elsewhere.test", "bruno@lab.test", "bruno", token, spam, line)
+        return mail.SendTestMail("postino4", 25, f"{token}@elsewhere.test", "bruno@lab.test", "bruno", token, spam, line=line)
 
     said = []
     with hosts.Hosts(night.site) as reached:
