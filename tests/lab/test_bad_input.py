@@ -13,6 +13,7 @@ import yaml
 from cutover import cli, hosts, runbook, site, steps
 from cutover.changes import ChangeFailed
 from cutover.changes import dns as dns_change
+from cutover.changes.mail import waits_for
 from cutover.hosts import dns, facts, ssh
 from cutover.lab import keys, state, store
 from cutover.run import approval, engine, folder, journal, outage, signers, statement
@@ -232,7 +233,19 @@ def test_a_mark_beside_a_queue_id_is_no_part_of_it(mark):
             f"6AO4JuTu003398{mark}        2 Tue Nov 24 04:19 <anna@elsewhere.test>\n"
             "                 (Deferred: Connection refused)\n\t\t\t\t <anna@sanbackup.lab.test>\n\t\tTotal requests: 1\n")
     assert facts.parse_queue(text) == {"requests": 1, "items": [
-        "6AO4JuTu003398 2 Tue Nov 24 04:19 <anna@elsewhere.test> (Deferred: Connection refused) <anna@sanbackup.lab.test>"]}
+        "6AO4JuTu003398 2 Tue Nov 24 04:19 <anna@elsewhere.test> <anna@sanbackup.lab.test> (Deferred: Connection refused)"]}
+
+
+def test_a_sender_that_sendmail_cut_hides_no_recipient():
+    long = "bounces-20261124-0123456789-to-" + "x" * 50
+    text = ("\t\t/var/spool/mqueue (1 request)\n"
+            "-----Q-ID----- --Size-- -Priority- ---Q-Time--- --------Sender/Recipient--------\n"
+            f"6AOG8nSs012938     1649      62055 Nov 24 16:08 <{long[:77]}\n"
+            "                 (Deferred: Connection refused by mailboxold.lab.test.)\n"
+            "\t\t\t\t\t\t(---:<hugo@lab.test>---)\n\t\t\t\t\t\thugo@mailboxold.lab.test\n"
+            "\t\t\t\t\t\t(---:<olga@lab.test>---)\n\t\t\t\t\t\t<olga@mailboxvm.lab.test>\n\t\tTotal requests: 1\n")
+    (item,) = facts.parse_queue(text)["items"]
+    assert waits_for(item) == {"mailboxold.lab.test", "mailboxvm.lab.test"}
 
 
 # -- what preflight finds

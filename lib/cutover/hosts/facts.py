@@ -61,10 +61,12 @@ def processes(hosts, name: str, commands) -> list:
 
 
 def parse_queue(text: str) -> dict:
-    """The output of `mailq`: `{"requests": n, "items": [one line a queued message, with its reason]}`.
+    """The output of `mailq -v`: `{"requests": n, "items": [one line a queued message: id, size, priority, time, <sender>,
+    recipients, (reasons)]}`.
 
     It may list several queues, each with its total. A queue id ends in a digit; a mark after it (`*` being worked on, `-` too
-    young, `X` the load is too high) is none of it.
+    young, `X` the load is too high) is none of it. sendmail cuts addresses at 78 characters (without -v at 38): the end of a
+    sender is then `…>`.
     """
     totals = [int(count) for count in re.findall(r"Total requests: (\d+)", text)]
     if not totals and "is empty" not in text:
@@ -75,16 +77,17 @@ def parse_queue(text: str) -> dict:
         if "Total requests: " in line:
             current = None
         elif start:
-            current = [start[1], start[2].strip()]
+            said = start[2].strip()
+            current = [start[1], said + ("…>" if "<" in said and ">" not in said else "")], []
             items.append(current)
-        elif current is not None and line.startswith((" ", "\t")):
-            current.append(line.strip())
-    return {"requests": sum(totals), "items": [" ".join(item) for item in items]}
+        elif current is not None and line.startswith((" ", "\t")) and not line.strip().startswith("(---:"):   # who is responsible
+            current[line.strip().startswith("(")].append(line.strip())
+    return {"requests": sum(totals), "items": [" ".join(said + reasons) for said, reasons in items]}
 
 
 def queue(hosts, name: str) -> dict:
     """Sendmail's queue on a host, see parse_queue."""
-    return parse_queue(hosts.run(name, ["mailq"], sudo=True, check=False).text)
+    return parse_queue(hosts.run(name, ["mailq", "-v"], sudo=True, check=False).text)
 
 
 def waiting(hosts, name: str, patience: float = 15.0) -> dict:
