@@ -115,7 +115,7 @@ def machine():
     with open("/proc/cpuinfo") as lines:
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {"date": time.strftime("%Y-%m-%d"), "cpu": names[0] if names else name, "cores": os.cpu_count(),
-            "kernel": platform.release(), "load_before": os.getloadavg()[0]}
+            "kernel": platform.release().partition("-")[0], "load_before": os.getloadavg()[0]}
 
 
 def compiled(place):
