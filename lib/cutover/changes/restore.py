@@ -41,7 +41,7 @@ def match(copy, live, name: str, message: str = "") -> Match:
         return Match(wanted, 0, [], None)
     same = {each.uid: each for each in there.messages} if there.uidvalidity == folder.uidvalidity else {}
     kept = {each.uid for each in folder.messages if _alike(each, same.get(each.uid))}
-    open_ones = [each for each in wanted if each.uid not in kept]
+    open_ones = [each for each in wanted if each.uid not in kept and each.size]     # Dovecot takes no message of 0 bytes
     others = [each for each in there.messages if each.uid not in kept]
     sizes = {each.size for each in open_ones}
     waiting = collections.defaultdict(collections.deque)

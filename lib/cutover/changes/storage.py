@@ -166,18 +166,31 @@ class SwitchBack(_Move):
                 f"systemctl stop {self.unit}; systemctl disable {self.unit}")
 
     def settled(self, hosts):
-        return _served(hosts, self, False)
+        """Not mounted is not enough: the unit must not hold Dovecot back, and what came to the new storage must be here."""
+        seen, owed = _served(hosts, self, False), self._owed(hosts)
+        enabled = hosts.run(self.host, ["systemctl", "is-enabled", "--quiet", "--", self.unit], sudo=True, check=False).rc == 0
+        told = [seen.detail, f"{self.unit} is enabled" if enabled else "", "nothing was carried back yet" if owed else ""]
+        return changes.Settled(seen.done and not enabled and not owed, "; ".join(filter(None, told)))
+
+    def _owed(self, hosts):
+        return bool(storage.state(hosts, self.host, self.work).get("after"))
 
     def apply(self, hosts, report):
-        storage.wait_for_quiet(hosts, self.host)
-        said = self._asked(hosts, "back", report)
-        for verb in ("stop", "disable"):
+        said, mounted = None, not _served(hosts, self, False).done
+        if mounted:
+            storage.wait_for_quiet(hosts, self.host)
+            said = self._asked(hosts, "back", report)
+        elif self._owed(hosts):
+            raise changes.ChangeFailed(
+                f"{self.host}: mail was served from {self.to}, which is not in {self.store} now: what came since is there alone. "
+                f"Bring it back (`systemctl start {self.unit}`), then roll back again.")
+        for verb in ("stop", "disable") if mounted else ("disable",):
             hosts.run(self.host, ["systemctl", verb, "--quiet", "--", self.unit], sudo=True, timeout=120)
         settled = self.settled(hosts)
         if not settled.done:
             raise changes.ChangeFailed(f"{self.host}: {self.unit} was stopped, and {settled.detail}. `systemctl status "
                                        f"{self.unit}` there says why; then roll back again.")
-        return f"{passed(said)}; {said['compared'][-1]['entries']} entries the same; {settled.detail}"
+        return f"{passed(said)}; {said['compared'][-1]['entries']} entries the same; {settled.detail}" if said else settled.detail
 
 
 def _served(hosts, change, wanted):

@@ -130,8 +130,13 @@ def included(hosts, config: str, path: str) -> bool:
 def check(hosts, config: str) -> str:
     """What the Director's own syntax check says against its configuration; empty when it is sound."""
     done = hosts.run(hosts.site.roles.backup, ["bacula-dir", "-t", "-c", config], sudo=True, check=False)
-    said = (done.out + done.err).decode(errors="replace")
+    said = _hidden((done.out + done.err).decode(errors="replace"))
     return "" if done.rc == 0 else re.sub(r"\s+", " ", said).strip() or f"bacula-dir -t ended with {done.rc}"
+
+
+def _hidden(said: str) -> str:
+    """Bacula's programs quote the line that they do not understand: it may hold a password."""
+    return re.sub(r'(password\s*=\s*)("[^"\n]*"?|\S+)', r"\1(hidden)", said, flags=re.IGNORECASE)
 
 
 def was_read(hosts) -> bool:
@@ -148,7 +153,7 @@ def ask(hosts, *commands: str) -> list:
                      input="".join(f"{each}\n" for each in commands).encode("utf-8", "surrogateescape"))
     said, answers = done.out.decode("utf-8", "surrogateescape"), []
     if done.rc or "\n1000 OK" not in said:
-        words = (said + done.err.decode(errors="replace")).strip()
+        words = _hidden(said + done.err.decode(errors="replace")).strip()
         raise BaculaRefused(f"{hosts.site.roles.backup}: Bacula's Director does not answer: {words or f'bconsole: {done.rc}'}. "
                             "`systemctl status bacula-director` and `bconsole` there.")
     for each in reversed(commands):     # it repeats each command in a line of its own

@@ -10,10 +10,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from imapclient import imap_utf7
-
 from cutover import errors
-from cutover.hosts import live
+from cutover.hosts import imap, live
 
 TOKEN = re.compile(r'name="_token" value="([^"]+)"')
 ENVIRONMENT = re.compile(r"rcmail\.set_env\((\{.*?\})\);")
@@ -103,7 +101,7 @@ class Browser:
         if environment.get("task") != "mail":
             raise LoginRefused(url=self.url, user=user, reason=f"status {status}")
         self.request_token = environment["request_token"]
-        self.mailboxes = sorted(imap_utf7.decode(name.encode()) for name in environment.get("mailboxes", {}))
+        self.mailboxes = sorted(imap.decode_name(name.encode()) for name in environment.get("mailboxes", {}))
 
     def _remote(self, action, **query):
         status, text = self._page({"_task": "mail", "_action": action, "_remote": "1", **query}, remote=True)

@@ -148,13 +148,13 @@ def _refuse(found, wanted, store):
 
 
 def _stop(found, site):
-    """As the night stops them. What the new host has in its own queue is delivered before the last pass."""
+    """As the night stops them. What the new host has in its own queue is delivered before."""
     new = site.roles.new
     reading, delivery = (stop_imap.stop_services(new, found[side]["services"]) for side in ("imap", "sendmail"))
     ended = [EndSessions(new, stop_imap.sessions(site, new))] if reading or found["imap"]["sessions"] else []
-    listed = [*reading, *ended, *delivery]
-    if delivery or found["sendmail"]["queued"]["requests"]:
-        listed.append(DrainQueue([new], site.limits.queue_drain))
+    # what cannot be delivered is told while nothing is stopped yet
+    drain = [DrainQueue([new], site.limits.queue_drain)] if delivery or found["sendmail"]["queued"]["requests"] else []
+    listed = [*drain, *reading, *ended, *delivery]
     if delivery or found["sendmail"]["delivering"]:
         listed.append(AwaitDeliveries(new, stop_sendmail.DELIVERING, site.limits.queue_drain))
     return listed

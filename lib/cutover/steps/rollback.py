@@ -92,7 +92,7 @@ def _undo(found, site):
     """
     wanted = _in_turn([intent for intent in found["intents"] if intent["inverse"] is not None and not intent["undone"]], site)
     again = [intent for intent in found["intents"] if intent["undone"] and intent.get("settled") is False]
-    listed, drained, emptied = [], False, False
+    listed, drained, emptied = [], set(), False
     carried = not any(intent["step"] in RESUMED for intent in found["intents"])
     for intent in [*wanted, *again]:
         if _stops_delivery(intent) and intent["inverse"]["host"] == site.roles.old and not emptied:
@@ -101,10 +101,11 @@ def _undo(found, site):
         if intent["inverse"]["kind"] == "unpublish" and not carried:
             listed += [(change, None) for change in _carry(found, site)]
             carried = True
-        if intent["step"] in ("dual-delivery", "dns-rename") and not drained:
-            # mail queued for a name that is about to go would bounce: let it be delivered first
+        if intent["step"] in ("dual-delivery", "dns-rename") and intent["step"] not in drained:
+            # mail queued for a name that is about to go would bounce: let it be delivered first; and so that which came in a
+            # moment before the userdb was as it was
             listed.append((DrainQueue(list(site.roles.mx), site.limits.queue_drain), None))
-            drained = True
+            drained.add(intent["step"])
         listed.append((changes.from_json(intent["inverse"]), intent["seq"]))
     return listed
 

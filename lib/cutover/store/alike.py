@@ -36,7 +36,11 @@ def entries(one, other, passed=()):
 
 def _listed(place):
     found = {}
-    with os.scandir(place) as listing:
+    try:
+        listing = os.scandir(place)
+    except FileNotFoundError:
+        return found            # gone since: at rest, what the other side still has counts as different
+    with listing:
         for entry in listing:
             try:
                 found[entry.name] = entry.stat(follow_symlinks=False)

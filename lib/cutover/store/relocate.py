@@ -215,6 +215,7 @@ def back(values, emit):
     emit("pass", number="back", **figures)
     syscalls.syncfs(values["store"])
     same(dict(values, passed=[*values["passed"], top[1:]]), emit, read_state(values).get("checked"))
+    write_state(values, after=None)     # nothing is on the new storage alone any more
     emit("end", ok=True)
 
 
