@@ -59,7 +59,7 @@ def quiet(event):
 class Bench:
     def __init__(self, hosts, number, run):
         self.hosts, self.number, self.site = hosts, number, hosts.site
-        self.account = next(each for each in facts.users(hosts, self.site.roles.new) if each["user"] == USER)
+        self.account = facts.user(hosts, self.site.roles.new, USER)
         self.place = copies.tree(self.site, run, USER, NAME)
         self.where = bacula.scratch(self.site, run, USER)
 

@@ -47,10 +47,10 @@ def look(hosts, source: str) -> dict | None:
         note = json.loads(hosts.ssh(new).get(f"{where}.json", sudo=True))
     except ssh.NoSuchFile:
         return None
-    account = _account(hosts, note["user"])
+    account = facts.user(hosts, new, note["user"])
     if account is None or not copies.brought(hosts, where):
         return None
-    age = float(hosts.run(new, ["date", "+%s"]).text) - note["at"]
+    age = facts.clock(hosts, new) - note["at"]
     return {"user": note["user"], "job": note["job"], "age": age, **_compared(hosts, account, where)}
 
 
@@ -73,10 +73,6 @@ def _compared(hosts, account, where):
             else:
                 differ.append(f"UID {each.uid}")
     return {"same": same, "gone": gone, "differ": differ}
-
-
-def _account(hosts, user):
-    return next((each for each in facts.users(hosts, hosts.site.roles.new) if each["user"] == user), None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +107,7 @@ class TestRestore(changes.Change):
         return RemoveTest(self.host, self.place)
 
     def apply(self, hosts, report):
-        account = _account(hosts, self.user)
+        account = facts.user(hosts, hosts.site.roles.new, self.user)
         if account is None:
             raise changes.ChangeFailed(f"{self.host} knows no mail user {self.user!r}, of production_test.users")
         owner, job, where = f"{account['uid']}:{account['gid']}", None, None
@@ -139,7 +135,7 @@ class TestRestore(changes.Change):
             raise changes.ChangeFailed(f"what came from {NAMES[self.source]} of {self.user}'s INBOX is not what is there: "
                                        f"{found['same']} messages the same, {found['gone']} not there any more, other text: "
                                        f"{', '.join(found['differ']) or 'none'}. It lies in {self.place} on {self.host}.")
-        at = float(hosts.run(self.host, ["date", "+%s"]).text)
+        at = facts.clock(hosts, self.host)
         hosts.ssh(self.host).put(json.dumps({"user": self.user, "job": job, "at": at}).encode(), f"{self.place}.json", sudo=True)
         return (f"{found['same']} messages{f' of JobId {job}' if job else ''}, the same octets"
                 + (f"; {found['gone']} not there any more" if found["gone"] else ""))

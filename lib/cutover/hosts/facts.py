@@ -187,6 +187,11 @@ def users(hosts, name: str) -> list:
     return found
 
 
+def user(hosts, name: str, login: str) -> dict | None:
+    """A host's mail user by name, see users(); None when it has no such user."""
+    return next((each for each in users(hosts, name) if each["user"] == login), None)
+
+
 def mail_users(site, text: str) -> list:
     return parse_passwd(text, site.users.uid_min, site.users.uid_max, site.users.exclude)
 
@@ -225,6 +230,11 @@ def alias(hosts) -> dict:
 
 
 # --- clocks, ports
+
+
+def clock(hosts, name: str) -> int:
+    """Seconds since the epoch, by a host's own clock."""
+    return int(hosts.run(name, ["date", "+%s"]).text)
 
 
 def clock_offset(hosts, name: str) -> float:

@@ -43,7 +43,7 @@ def probe(hosts, site):
 def status(hosts) -> dict:
     """`{"timer", "last", "at"}` as they are now; `at` by the backup host's clock, as the times of the last run are."""
     return {"timer": backups.timer(hosts), "last": backups.last(hosts),
-            "at": float(hosts.run(hosts.site.roles.backup, ["date", "+%s"]).text)}
+            "at": float(facts.clock(hosts, hosts.site.roles.backup))}
 
 
 def plan(found, site):

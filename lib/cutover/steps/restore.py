@@ -29,7 +29,7 @@ def probe(hosts, site):
     chosen = {key: hosts.chosen.get(key, "") for key in CHOICE}
     if site.backup is None or _senseless(chosen, site):
         return {"chosen": chosen}
-    account = next((each for each in facts.users(hosts, site.roles.new) if each["user"] == chosen["user"]), None)
+    account = facts.user(hosts, site.roles.new, chosen["user"])
     other = f"{chosen['source']} {chosen['day']}" if chosen["source"] == trial.BACULA else ""
     place = copies.tree(site, hosts.run_name, chosen["user"], chosen["folder"], other)
     found = {"chosen": chosen, "account": account, "place": place, "copy": None, "last": backups.last(hosts), "live": {},

@@ -11,6 +11,7 @@ from cutover.hosts import facts, live, submission, webmail
 GRANTED = {"inside": "from inside, with nothing", "password": "from outside, by TLS with a password",
            "certificate": "from outside, by TLS with a client certificate"}
 REFUSED = {"nothing": "from outside, with nothing", "plain": "from outside, without TLS"}
+WAYS = {**GRANTED, **REFUSED}
 
 
 def ways(site) -> list:
@@ -57,7 +58,7 @@ def probe(hosts, site, token: str = "", shut_out: bool = False) -> dict:
 
 def _webmail(hosts, site, token):
     user, new = site.production_test.users[0].user, site.roles.new
-    since = int(hosts.run(new, ["date", "+%s"]).text)
+    since = facts.clock(hosts, new)
     seen = webmail.look(hosts, user, token)
     return {**seen, "comers": webmail.comers(hosts, user, since)}
 
@@ -101,10 +102,10 @@ def declared(found, site):
     yield steps.Check("Which of submission, webmail and lists are tested?", "those in the parameters",
                       told + (f"; not declared: {missing}" if missing else ""), True)
     if site.submission:
-        untried = [way for way in (*GRANTED, *REFUSED) if way not in ways(site)]
+        untried = [way for way in WAYS if way not in ways(site)]
         if untried:
             yield steps.Check(f"Is every way to {site.submission.host} tried?", "facts", "not " + "; not ".join(
-                {**GRANTED, **REFUSED}[way] for way in untried), True, "give submission.inside, outside, certificate and key",
+                WAYS[way] for way in untried), True, "give submission.inside, outside, certificate and key",
                 warning=True)
 
 
@@ -132,7 +133,7 @@ def _submission(found, site):
                       "put it into the zone, or correct the parameters")
     for way, result in found["ways"].items():
         if "error" in result:
-            yield steps.Check(f"Does {where} answer, {({**GRANTED, **REFUSED})[way]}?", "yes", result["error"], False,
+            yield steps.Check(f"Does {where} answer, {WAYS[way]}?", "yes", result["error"], False,
                               f"look at sendmail's and saslauthd's log on {section.host}"
                               + (": does it ask the server that the alias leads to now?" if way == "password" else ""))
             continue
