@@ -45,6 +45,8 @@ def server(behave, timeout=0.5):
         with contextlib.suppress(OSError):
             while True:
                 wire, peer = udp.recvfrom(65535)
+                if not wire:        # the end: a socket that is only closed would go on to receive
+                    return
                 if made := reply(wire, "udp"):
                     udp.sendto(made, peer)
 
@@ -57,11 +59,16 @@ def server(behave, timeout=0.5):
                     if made := reply(file.read(size), "tcp"):
                         link.sendall(len(made).to_bytes(2, "big") + made)
 
-    for serve in (serve_udp, serve_tcp):
-        threading.Thread(target=serve, daemon=True).start()
+    threads = [threading.Thread(target=serve, daemon=True) for serve in (serve_udp, serve_tcp)]
+    for thread in threads:
+        thread.start()
     try:
         yield names.Server("box", "127.0.0.1", udp.getsockname()[1], timeout)
     finally:
+        udp.sendto(b"", udp.getsockname())
+        tcp.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(5)
         udp.close()
         tcp.close()
 
