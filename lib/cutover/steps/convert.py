@@ -80,7 +80,7 @@ def verify(found, site):
     for user, each in sorted(state.items()):
         if each.get("warnings"):
             checks.append(steps.Check(f"Is there something to know about {user}'s mail?", "nothing", "; ".join(each["warnings"]),
-                                      True, "nothing is lost; tell the user if it matters to them", warning=True))
+                                      True, "no message is lost; tell the user if it matters to them", warning=True))
         damage = [item for folder in each.get("folders", []) for item in folder["damage"]]
         if damage:
             checks.append(steps.Check(f"Was any of {user}'s files damaged?", "none", "; ".join(

@@ -131,4 +131,4 @@ def user_check(user, each, total, level):
     actual = f"{new} messages" + ("; " + "; ".join([*wrong, *notes]) if wrong or notes else f", {equal}")
     return steps.Check(f"Is {user}'s mail the same on both sides?", expected, actual, not wrong and new == old + added,
                        "do not go on: find the cause, run convert again, then verify" if wrong else
-                       "nothing is lost; tell the user if it matters to them", warning=bool(notes))
+                       "no message is lost; tell the user if it matters to them", warning=bool(notes))
