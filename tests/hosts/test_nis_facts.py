@@ -64,6 +64,40 @@ def test_what_hides_a_user_of_nis():
         "alice: uid 77, home /srv here; uid 2001, home /home/alice in NIS", "proxy2 has uid 2002 here, which is bruno's in NIS"]
 
 
+PLAIN = """\
+Kaccess hash -T<TMPF> -o /etc/mail/access
+SLocal_localaddr
+Slocaladdr=5
+R$+\t\t\t$: $1 $| $>"Local_localaddr" $1
+SLocal_check_rcpt
+R$*\t$: $1 $| $(access x $)
+Mlocal,\t\tP=/usr/bin/procmail, F=lsDFMAw5:/|@qSPfhn9, S=EnvFromL/HdrFromL,
+\t\tA=procmail -a $h -d $u
+Mprog,\t\tP=/bin/sh, F=lsDFMoqeu9
+"""
+TAUGHT = PLAIN.replace("/usr/bin/", "/opt/") + """\
+Knis program -T<TMPF> /usr/local/sbin/nis-answers
+Kniswait program /usr/local/sbin/nis-answers
+
+SLocal_check_rcpt
+# a comment
+R$*\t$: $1 $| $(nis users $)
+SLocal_localaddr
+R$*\t$: $1 $| $(niswait users $)
+"""
+
+
+@pytest.mark.parametrize("text, found", [
+    ("", None),
+    (PLAIN, {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"}),
+    (TAUGHT, {"recipients": True, "queue": True, "mailer": "/opt/procmail"}),
+    # the value of -T says nothing to who does not look at it
+    (TAUGHT.replace("$(niswait", "$(nis"), {"recipients": True, "queue": False, "mailer": "/opt/procmail"}),
+])
+def test_what_sendmail_does_while_nis_is_silent(text, found):
+    assert nis.parse_sendmail(text) == found
+
+
 def client(**about):
     return {"domain": "lab.test", "server": "10.77.0.11", "said": "", "configured": ["10.77.0.11", "10.77.0.12"],
             "switch": dict.fromkeys(("passwd", "group", "shadow"), "files nis"), "polls": {"ns1": "", "ns2": ""}, **about}
@@ -88,6 +122,11 @@ def marks(about, wanted=LAB, **found):
     ({"configured": ["10.77.0.11"]}, {"Hassilent?": "warn"}),
     ({"configured": ["broadcast"]}, {}),
     ({"polls": {"ns1": "", "ns2": "refused"}}, {"Hassilent?": "warn"}),
+    ({"mail": None}, {}),
+    ({"mail": {"recipients": True, "queue": True, "mailer": "/usr/local/sbin/procmail-nis"}}, {}),
+    ({"mail": {"recipients": False, "queue": True, "mailer": "/usr/local/sbin/procmail-nis"}}, {"Doessilent?": "warn"}),
+    ({"mail": {"recipients": True, "queue": False, "mailer": "/usr/local/sbin/procmail-nis"}}, {"Doessilent?": "warn"}),
+    ({"mail": {"recipients": True, "queue": True, "mailer": "/usr/bin/procmail"}}, {"Doessilent?": "warn"}),
 ])
 def test_what_a_mail_host_is_bound_to(about, mark):
     assert marks(client(**about)) == mark

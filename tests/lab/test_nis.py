@@ -68,6 +68,7 @@ def test_preflight_compares_the_maps_and_passes(night):
     assert checks["Are the maps the same on every NIS server?"] == "the same"
     assert re.fullmatch(rf"the domain {hosts.NIS_DOMAIN}, bound to ns[12]", checks["Does mailboxvm get its users from NIS?"])
     assert "passwd.byname 25, order " in checks["Does the NIS server ns2 have every map?"]
+    assert [checks[f"Does mail wait on {name} while NIS is silent?"] for name in ("mailboxold", "mailboxvm")] == ["it waits"] * 2
     recorded = "".join(path.read_text() for path in night.run_dir.rglob("*.json*"))
     assert "2001" in recorded and "$5$" not in recorded
 
@@ -150,6 +151,60 @@ def test_without_nis_nothing_is_done_and_no_mail_goes_back(lab, night):
         client.ehlo()
         client.mail("anna@elsewhere.test")
         assert client.rcpt("nobody-such@mailboxvm.lab.test")[0] == 550
+
+
+def test_what_a_mail_host_has_taken_waits_while_nis_is_silent(lab):
+    """One message that procmail is just delivering, for zoe, and one in the queue, for ugo."""
+    label = f"taken.{time.time_ns()}"
+    texts = {"mailboxold": "cat ~{0}/INBOX", "mailboxvm": "cat /var/imap/{0}/new/* /var/imap/{0}/cur/*"}
+    put = """touch /run/held; mv /usr/bin/procmail /usr/bin/procmail.away
+             cat > /usr/bin/procmail && chmod 755 /usr/bin/procmail"""
+    held = """#!/bin/sh
+              case "$*" in *ugo) test -e /run/held && exit 75 ;; esac
+              while test -e /run/held; do sleep 0.1; done
+              exec /usr/bin/procmail.away "$@"
+           """
+
+    def waiting(name):
+        return sorted(set(re.findall(r"<(zoe|ugo)@", sh(lab, name, "mailq"))))
+
+    for name in texts:
+        sh(lab, name, put, input=held)
+    try:
+        for name in texts:
+            with smtplib.SMTP(hosts.HOSTS[name].address, 25, "control.lab.test", timeout=30) as client:
+                for user in ("zoe", "ugo"):
+                    client.sendmail("anna@elsewhere.test", [f"{user}@{name}.lab.test"], f"Subject: {label}\r\n\r\n{label}\r\n")
+            assert eventually(lambda name=name: sh(lab, name, "pgrep -f 'procmail .*-d zoe$' || true"))
+            assert eventually(lambda name=name: "EX_TEMPFAIL" in sh(lab, name, "mailq"))
+        with silent(lab, *hosts.NIS_SERVERS):
+            for name in texts:
+                sh(lab, name, "rm /run/held; sendmail -q", timeout=60)
+                assert eventually(lambda name=name: not sh(lab, name, "pgrep -f 'procmail .*-d zoe$' || true"))
+                assert waiting(name) == ["ugo", "zoe"]
+    finally:
+        for name in texts:
+            sh(lab, name, "rm -f /run/held; mv /usr/bin/procmail.away /usr/bin/procmail")
+    for name, text in texts.items():
+        sh(lab, name, "sendmail -q", timeout=60)
+        for user in ("zoe", "ugo"):
+            assert eventually(lambda name=name, text=text, user=user: sh(
+                lab, name, f"{text.format(user)} 2> /dev/null | grep -ac '^{label}' || true").strip() == "1", 40)
+
+
+def test_what_procmail_cannot_do_goes_back_as_before(lab):
+    """A user's own 67 is his will; a procmail that is gone, killed or without room is waited for."""
+    def code(script, *arguments):
+        sh(lab, "mailboxvm", "mv /usr/bin/procmail /usr/bin/procmail.away; cat > /usr/bin/procmail; chmod 755 /usr/bin/procmail",
+           input=f"#!/bin/sh\n{script}\n")
+        try:
+            return lab.run("mailboxvm", ["/usr/local/sbin/procmail-nis", *arguments], check=False, input="x").returncode
+        finally:
+            sh(lab, "mailboxvm", "mv /usr/bin/procmail.away /usr/bin/procmail")
+
+    assert lab.run("mailboxvm", ["procmail-nis", "-d", "nobody-such"], check=False, input="x").returncode == 75
+    assert [code("exit 0"), code("exit 67"), code("exit 73"), code("kill -9 $$"), code("exit 127")] == [0, 67, 73, 75, 75]
+    assert "tmp." not in sh(lab, "mailboxvm", "ls /tmp")
 
 
 def test_a_host_that_starts_without_nis_takes_no_mail_until_it_is_there(lab):

@@ -11,6 +11,7 @@ from cutover.hosts import facts
 
 MAPS = ("passwd.byname", "passwd.byuid", "group.byname", "group.bygid", "shadow.byname")
 LACKING = "No such map in server's domain"
+SENDMAIL = "/etc/mail/sendmail.cf"
 
 
 class ServerSilent(errors.TemplatedError):
@@ -51,7 +52,8 @@ def read(hosts, reachable) -> dict:
 
 def client(hosts, name: str) -> dict:
     """`{"domain", "server": what it is bound to, empty when nothing, "said": why not, "configured": [server or "broadcast"],
-    "switch": {database: sources}, "polls": {server: empty, or why it does not answer this host}}`"""
+    "switch": {database: sources}, "polls": {server: empty, or why it does not answer this host},
+    "mail": parse_sendmail(), None when there is no sendmail.cf}`"""
     site = hosts.site
     bound = facts.ask_nis(hosts, name, ["ypwhich", "-d", site.nis.domain])
     polls = {}
@@ -61,7 +63,8 @@ def client(hosts, name: str) -> dict:
     return {"domain": hosts.run(name, ["ypdomainname"], check=False).text.strip(),
             "server": "" if bound.rc else bound.text.strip(), "said": facts.said(bound) if bound.rc else "",
             "configured": parse_conf(hosts.run(name, ["cat", "/etc/yp.conf"], check=False).text, site.nis.domain),
-            "switch": parse_switch(hosts.run(name, ["cat", "/etc/nsswitch.conf"], check=False).text), "polls": polls}
+            "switch": parse_switch(hosts.run(name, ["cat", "/etc/nsswitch.conf"], check=False).text), "polls": polls,
+            "mail": parse_sendmail(hosts.run(name, ["cat", SENDMAIL], sudo=True, check=False).text)}
 
 
 def parse_conf(text: str, domain: str) -> list:
@@ -80,6 +83,21 @@ def parse_switch(text: str) -> dict:
     """nsswitch.conf(5) → `{"passwd" | "group" | "shadow": "files nis"}`."""
     lines = dict(re.findall(r"^(passwd|group|shadow):[ \t]*([^#\n]*)", text, re.MULTILINE))
     return {key: " ".join(value.split()) for key, value in lines.items()}
+
+
+def parse_sendmail(text: str) -> dict | None:
+    """What sendmail.cf (Sendmail Installation and Operation Guide, 5) says should users not be known for a while: `{"recipients":
+    asks a program before a recipient is taken?, "queue": puts an address off when one fails, before it looks up the user?,
+    "mailer": path of the local mailer}`; None of an empty text."""
+    if not text:
+        return None
+    asks = {key: {name: options for name, options in re.findall(r"^K(\S+)[ \t]+(?:program|socket)\b(.*)", text, re.MULTILINE)
+                  if f"$({name} " in body} for key, body in re.findall(r"^S(\w+).*\n((?:[^S].*\n|\n)*)", text, re.MULTILINE)}
+    mailer = re.search(r"^Mlocal,.*?\bP=([^,\s]+)", text, re.MULTILINE)
+    # a map with -T gives a value of its own when it fails; one without puts the address off
+    return {"recipients": bool(asks.get("Local_check_rcpt")),
+            "queue": any("-T" not in options for options in asks.get("Local_localaddr", {}).values()),
+            "mailer": mailer[1] if mailer else ""}
 
 
 def maps(hosts, via: str, server: str) -> tuple:

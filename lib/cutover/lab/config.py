@@ -132,7 +132,8 @@ def _mx(host, root):
 def _mailboxes(host, root, names):
     _sendmail(root, "mailbox", [f"{name}.{hosts.DOMAIN}" for name in names])
     _put(root, "etc/nsswitch.conf", nis.switch((root / "etc/nsswitch.conf").read_text()))
-    _put(root, "usr/local/sbin/nis-answers", resources.read("files/nis-answers"), 0o755)
+    for name in ("nis-answers", "procmail-nis"):
+        _put(root, f"usr/local/sbin/{name}", resources.read(f"files/{name}"), 0o755)
 
 
 def _old(host, root):

@@ -12,7 +12,7 @@ from cutover.lab import hosts, inside, manifest, paths, resources, store, system
 # what decides the planted mail; a change in any of them makes another snapshot
 SOURCES = ("people.py", "messages.py", "planting.py", "delivery.py", "sessions.py", "oddities.py", "old_users.py",
            "manifest.py", "antispam.py", "files/rspamd.conf", "files/procmailrc.old", "files/mailbox.mc", "files/postino.mc",
-           "files/lab.m4", "nis.py", "files/nis-answers")
+           "files/lab.m4", "nis.py", "files/nis-answers", "files/procmail-nis")
 
 
 def path(base):

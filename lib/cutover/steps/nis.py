@@ -54,6 +54,18 @@ def _client(name, about, site):
                       + (f"; no answer: {'; '.join(silent)}" if silent else ""), True,
                       "name two servers in /etc/yp.conf that answer this host (ypserv's securenets): with one, its restart makes "
                       "every user unknown for a moment", warning=few or bool(silent))
+    if about.get("mail"):       # not in facts that were recorded before it was looked at
+        yield _mail(name, about["mail"])
+
+
+def _mail(name, about):
+    back = [what for what, goes in (
+        ("what is sent to it is refused for good", not about["recipients"]),
+        ("what is in its queue", not about["queue"]),
+        (f"what {about['mailer']} is just delivering", about["mailer"].endswith("/procmail"))) if goes]
+    return steps.Check(f"Does mail wait on {name} while NIS is silent?", "it waits",
+                       f"goes back to its sender: {'; '.join(back)}" if back else "it waits", True,
+                       "as far as sendmail.cf tells: teach it to wait, as docs/site.md says (Users from NIS)", warning=bool(back))
 
 
 def _called(server, site):
