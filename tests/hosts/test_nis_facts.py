@@ -123,6 +123,9 @@ def marks(about, wanted=LAB, **found):
     ({"configured": ["broadcast"]}, {}),
     ({"polls": {"ns1": "", "ns2": "refused"}}, {"Hassilent?": "warn"}),
     ({"mail": None}, {}),
+    ({"mail": {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"}}, {"Doessilent?": "warn"}),
+    ({"mail": {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"}, "switch": {
+        **dict.fromkeys(("group", "shadow"), "files nis"), "passwd": "files nis [NOTFOUND=return] extrausers"}}, {}),
     ({"mail": {"recipients": True, "queue": True, "mailer": "/usr/local/sbin/procmail-nis"}}, {}),
     ({"mail": {"recipients": False, "queue": True, "mailer": "/usr/local/sbin/procmail-nis"}}, {"Doessilent?": "warn"}),
     ({"mail": {"recipients": True, "queue": False, "mailer": "/usr/local/sbin/procmail-nis"}}, {"Doessilent?": "warn"}),

@@ -43,7 +43,8 @@ def _join(host):
     system.call("ip", "-n", space, "-batch", "-", input="link set lo up\nlink set eth0 up\n"
                 f"addr add {host.address}/24 dev eth0\n"
                 + (f"route add {hosts.OUTSIDE_ADDRESS} dev eth0\n" if host.role == "submission" else ""))
-    # each question to NIS leaves a reserved port in TIME_WAIT for a minute, and there are 424 of them: a busy host would run out
+    # while NIS is silent each question to it leaves four connections in TIME_WAIT for a minute, and there are 424 reserved ports:
+    # a host that asks often would run out, and its ypbind end
     system.call("ip", "netns", "exec", space, "sh", "-c", "echo 32 > /proc/sys/net/ipv4/tcp_max_tw_buckets")
 
 

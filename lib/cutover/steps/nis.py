@@ -4,6 +4,7 @@ their mail back. Judged from the facts of hosts/nis.py."""
 from cutover import steps
 
 SHOWN = 8
+COPIES = {"extrausers", "db"}       # nsswitch.conf's sources of users of a host's own, besides files
 PUSH = "on the master: `make -C /var/yp`, which pushes the maps, or `yppush MAP`; else on the slave: `ypxfr -f MAP`"
 
 
@@ -55,16 +56,17 @@ def _client(name, about, site):
                       "name two servers in /etc/yp.conf that answer this host (ypserv's securenets): with one, its restart makes "
                       "every user unknown for a moment", warning=few or bool(silent))
     if about.get("mail"):       # not in facts that were recorded before it was looked at
-        yield _mail(name, about["mail"])
+        yield _mail(name, about["mail"], COPIES & set(about["switch"].get("passwd", "").split()))
 
 
-def _mail(name, about):
-    back = [what for what, goes in (
+def _mail(name, about, copies):
+    back = [] if copies else [what for what, goes in (
         ("what is sent to it is refused for good", not about["recipients"]),
         ("what is in its queue", not about["queue"]),
         (f"what {about['mailer']} is just delivering", about["mailer"].endswith("/procmail"))) if goes]
     return steps.Check(f"Does mail wait on {name} while NIS is silent?", "it waits",
-                       f"goes back to its sender: {'; '.join(back)}" if back else "it waits", True,
+                       f"goes back to its sender: {'; '.join(back)}" if back else
+                       f"users are known from {', '.join(copies)}" if copies else "it waits", True,
                        "as far as sendmail.cf tells: teach it to wait, as docs/site.md says (Users from NIS)", warning=bool(back))
 
 

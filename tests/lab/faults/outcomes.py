@@ -1,6 +1,10 @@
 """What came of each fault: one JSON file a fault in runs/faults/, and docs/faults.md made from them.
 
     PYTHONPATH=tests/lab python tests/lab/faults/outcomes.py [DIR…]     docs/faults.md from runs/faults/, or from several folders
+    PYTHONPATH=tests/lab python tests/lab/faults/outcomes.py --add DIR…     these results added to those on the page
+
+What is added goes among "Everything else", in the place of what stood there of the same faults; SIGKILLs of each step, the
+converter's and the ways back are shown by a page of all results only.
 """
 
 import collections
@@ -38,13 +42,13 @@ def page(found):
     """docs/faults.md as text."""
     faults = {name: each for name, each in found.items() if each.get("kind") == "fault"}
     kills = {name: each for name, each in faults.items() if name.startswith("kill-") and not name.startswith("kill-converter")}
-    lines = ["# Faults and what came of them", "", _intro(found, faults), ""]
+    nights = _whole_nights(found)
+    intro = _intro(len(faults), sorted({each["date"] for each in found.values()}),
+                   [name for name, each in faults.items() if not each["passed"]], len(nights), sum(nights))
+    lines = ["# Faults and what came of them", "", intro, ""]
     lines += ["## SIGKILL at each step's start, middle and end", "", _legend(), "", *_matrix(kills), ""]
     lines += ["## Everything else", "", "| fault | step, when | what it said | outcome | s |", "|---|---|---|---|---|"]
-    for name, each in sorted(faults.items(), key=lambda item: (_place(item[1]["step"]), item[0])):
-        if name not in kills:
-            lines.append(f"| {name}: {_cell(each['did'])} | {each['step']}, {each['when']} | {_cell(each['said'])} | "
-                         f"{HOW[each['outcome']] if each['passed'] else '**not as it should be**'} | {each['seconds']:.0f} |")
+    lines += _in_order(_row(name, each) for name, each in faults.items() if name not in kills)
     for kind, title, function in (("converter", "SIGKILL of the converter at random points", _converter),
                                   ("rollback", "Rollback from each step, with traffic", _rollbacks)):
         some = [each for each in found.values() if each.get("kind") == kind]
@@ -56,19 +60,52 @@ def page(found):
     return "\n".join(lines) + "\n"
 
 
-def _intro(found, faults):
-    nights = [each for each in found.values() if each.get("kind") == "night" and each["way"] == "forward" and each["passed"]]
-    dates = sorted({each["date"] for each in found.values()})
-    failed = [name for name, each in faults.items() if not each["passed"]]
-    accepted = sum(each["accepted"] for each in nights)
+def add(text, found):
+    """The page `text` with these results besides."""
+    faults = {name: each for name, each in found.items() if each.get("kind") == "fault"}
+    if "## Not run yet" in text or any(re.match("kill-(?!converter-)", name) for name in faults):
+        raise SystemExit("what was not run, and a SIGKILL of a step, have no rows to add to: make the page of all results")
+    before, head, rest = text.partition("\n\n## SIGKILL at each step")
+    rows = [line for line in rest.splitlines() if FAULT.match(line)]
+    new = _in_order([*(_row(name, each) for name, each in faults.items()),
+                     *(row for row in rows if FAULT.match(row)[1] not in faults)])
+    ran, dates, wrong, ended, accepted = re.search(r"(\d+) were run \((.*?)\).*?(?:Not as they should be: (.*?)\.)? `CUTOVER"
+                                                   r".* passed: (\d+) \((\d+) messages", before, re.S).groups()
+    failed = {name for name in (wrong or "").split(", ") if name} - set(faults)
+    nights = _whole_nights(found)
+    intro = _intro(int(ran) + len(new) - len(rows), sorted({*dates.split(", "), *(each["date"] for each in found.values())}),
+                   sorted(failed | {name for name, each in faults.items() if not each["passed"]}),
+                   int(ended) + len(nights), int(accepted) + sum(nights))
+    return f"# Faults and what came of them\n\n{intro}{head}" + rest.replace("\n".join(rows), "\n".join(new))
+
+
+FAULT = re.compile(r"\| ([a-z][\w-]+): .* \| ([\w-]+), [^|]+ \| .* \| [^|]+ \| \d+ \|$")    # a row; the fault's name, its step
+
+
+def _row(name, each):
+    return (f"| {name}: {_cell(each['did'])} | {each['step']}, {each['when']} | {_cell(each['said'])} | "
+            f"{HOW[each['outcome']] if each['passed'] else '**not as it should be**'} | {each['seconds']:.0f} |")
+
+
+def _in_order(rows):
+    return sorted(rows, key=lambda row: (_place(FAULT.match(row)[2]), FAULT.match(row)[1]))
+
+
+def _whole_nights(found):
+    """How many messages were accepted in each night that came to its end."""
+    return [each["accepted"] for each in found.values()
+            if each.get("kind") == "night" and each["way"] == "forward" and each["passed"]]
+
+
+def _intro(ran, dates, failed, nights, accepted):
     wrong = f" Not as they should be: {', '.join(failed)}." if failed else ""
-    return f"""Of {len(CATALOGUE)} faults in `tests/lab/faults/catalogue.py`, {len(faults)} were run ({', '.join(dates)}), and
-{len(faults) - len(failed)} ended as they should.{wrong} `CUTOVER_FAULTS=all ./cutover test tests/lab/faults` runs all of them.
+    return f"""Of {len(CATALOGUE)} faults in `tests/lab/faults/catalogue.py`, {ran} were run ({', '.join(dates)}), and
+{ran - len(failed)} ended as they should.{wrong} `CUTOVER_FAULTS=all ./cutover test tests/lab/faults` runs all of them.
 
 Each was done to the lab's real servers and processes, at a moment told by the run's journal. After each the same command was
 given again, and routing, services, names and every converted message (folder, UID, flags, date, bytes) were compared with those
 of an undisturbed night at the same step. Nights whose end is on record, with mail verified equal on both sides, each message sent
-meanwhile there exactly once and `cutover record verify` passed: {len(nights)} ({accepted} messages)."""
+meanwhile there exactly once and `cutover record verify` passed: {nights} ({accepted} messages)."""
 
 
 def _legend():
@@ -128,5 +165,8 @@ def _cell(text):
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(read(sys.argv[1:] or [PLACE])))
+    if sys.argv[1:2] == ["--add"]:
+        PAGE.write_text(add(PAGE.read_text(), read(sys.argv[2:])))
+    else:
+        PAGE.write_text(page(read(sys.argv[1:] or [PLACE])))
     print(PAGE)
