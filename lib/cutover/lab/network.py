@@ -43,8 +43,8 @@ def _join(host):
     system.call("ip", "-n", space, "-batch", "-", input="link set lo up\nlink set eth0 up\n"
                 f"addr add {host.address}/24 dev eth0\n"
                 + (f"route add {hosts.OUTSIDE_ADDRESS} dev eth0\n" if host.role == "submission" else ""))
-    # while NIS is silent each question to it leaves four connections in TIME_WAIT for a minute, and there are 424 reserved ports:
-    # a host that asks often would run out, and its ypbind end
+    # while NIS is silent each question to it leaves four connections in TIME_WAIT for a minute, on some 400 reserved ports: a
+    # host that asks often would run out of them, and an ypbind that starts then ends
     system.call("ip", "netns", "exec", space, "sh", "-c", "echo 32 > /proc/sys/net/ipv4/tcp_max_tw_buckets")
 
 

@@ -29,7 +29,6 @@ def files(host):
     if host.has_users:
         found["etc/yp.conf"] = "".join(f"ypserver {hosts.HOSTS[name].address}\n" for name in hosts.NIS_SERVERS)
         found["etc/systemd/system/nis-bound.service"] = resources.read("files/nis-bound.service")
-        found["etc/systemd/system/ypbind.service.d/again.conf"] = resources.read("files/nis-again.conf")
     if found:
         found["etc/defaultdomain"] = f"{hosts.NIS_DOMAIN}\n"
     return found
