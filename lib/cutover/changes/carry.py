@@ -1,4 +1,8 @@
-"""A rollback's first duty after users have worked on the new host: their new state goes back to the old one."""
+"""A rollback's first duty after users have worked on the new host: their new state goes back to the old one.
+
+What the old server refuses stops the rollback, once everything else is carried; unless whoever approves it names the user to be
+gone on without. What is on the new host only then is written down in the user's note, and kept: see left_behind.
+"""
 
 import concurrent.futures
 import dataclasses
@@ -7,7 +11,7 @@ import time
 from typing import ClassVar
 
 from cutover import changes, errors
-from cutover.changes import carrying, conversion
+from cutover.changes import carrying, conversion, refusals
 from cutover.hosts import facts, imap
 
 # $1 the set-aside directory, $2 run, $3 user, $4 his uid, $5 his gid: what c-client writes as the user goes there
@@ -44,9 +48,9 @@ def look(hosts, users: list, run: str) -> dict:
 
 
 def _waiting(users, told, states):
-    """The published users whose state was not carried back since."""
+    """The published users whose state was not carried back since, or not whole."""
     return [each for each in users if states[each["user"]]["published"]
-            and told.get(each["user"], {}).get("tree") != states[each["user"]]["tree"]]
+            and (told.get(each["user"], {}).get("tree") != states[each["user"]]["tree"] or told[each["user"]].get("behind"))]
 
 
 def _states(hosts, users, run):
@@ -70,9 +74,18 @@ def total(listed) -> dict:
 
 def _told(note):
     """A user's note in a line; nothing when there is nothing to tell."""
-    if not note["done"] and not note["left"]:
+    if not note["done"] and not note["left"] and not note.get("behind"):
         return ""
-    return f"{note['user']}: {said(note['done'])}" + "".join(f"; not carried: {text}" for text in note["left"])
+    return (f"{note['user']}: {said(note['done'])}" + "".join(f"; not carried: {text}" for text in note["left"])
+            + "".join(f"; on the new server only: {refusals.told(each)}" for each in note.get("behind", [])))
+
+
+def write_note(hosts, aside: str, run: str, note: dict):
+    """A user's note, on the old host."""
+    folder, old = f"{aside}/{run}/.carried", hosts.site.roles.old
+    hosts.run(old, ["mkdir", "-p", "-m", "0711", aside, f"{aside}/{run}"], sudo=True)
+    hosts.run(old, ["mkdir", "-p", "-m", "0700", folder], sudo=True)
+    hosts.ssh(old).put(json.dumps(note, sort_keys=True).encode(), f"{folder}/{note['user']}.json", sudo=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +104,11 @@ class CarryBack(changes.Change):
     run: str
     aside: str              # directory of the old host
     users: list             # the users' entries of the store's plan
+    without: list = dataclasses.field(default_factory=list)     # names of users to go on without, as far as they are refused
 
     def title(self):
-        return f"carry back what {len(self.users)} users did on the new server"
+        return (f"carry back what {len(self.users)} users did on the new server"
+                + (f", and go on without {', '.join(self.without)}" if self.without else ""))
 
     def describe(self):
         return "\n".join([
@@ -101,7 +116,9 @@ class CarryBack(changes.Change):
             "RENAME, CREATE, SUBSCRIBE folders",
             "APPEND what the new server alone has (flags, INTERNALDATE); STORE flags changed there",
             f"UID EXPUNGE what was removed there, after UID COPY to {self.aside}/{self.run}/USER/FOLDER",
-            f"{', '.join(each['user'] for each in self.users)}"])
+            f"{', '.join(each['user'] for each in self.users)}",
+            *([f"what is refused of {', '.join(self.without)} stops nothing: it is noted, and stays on the new server"]
+              if self.without else [])])
 
     def settled(self, hosts):
         left = _waiting(self.users, notes(hosts, self.run), _states(hosts, self.users, self.run))
@@ -133,8 +150,10 @@ class CarryBack(changes.Change):
             failed = changes.ChangeFailed(
                 f"{self.host}: of {len(problems)} users not all could be carried back. "
                 + "; ".join(f"{user}: {error}" for user, error in sorted(problems.items())[:10])
-                + f". The other {len(listed) - len(problems)} are done. Mend the cause and run this step again: it goes on with "
-                "what is missing.")
+                + f". The other {len(listed) - len(problems)} are done. Mend the cause (room, quota, owner and mode of the "
+                "folder's file) and run this step again: it goes on with what is missing. Or go on without: run it again with "
+                f"`without` set to {','.join(sorted({*problems, *self.without}))} (`cutover rollback --without …`); what was "
+                "refused of them then stays on the new server, and a later rollback of this run carries it.")
             failed.outcome_unknown = any(isinstance(error, imap.SessionLost) for error in problems.values())
             raise failed
         return "\n".join([f"{len(listed)} users: {said(total(done))}", *sorted(filter(None, told))])
@@ -155,15 +174,21 @@ class CarryBack(changes.Change):
                       sudo=True)
             return carrying.name_aside(base, folder)
 
-        did, missing = carrying.carry(hosts, entry, state, aside, lambda text: report(
-            {"event": "log", "user": user, "text": f"{user}: {text}"}))
-        counts = did.counts()
-        if did is not missing and missing.counts():
-            raise changes.ChangeFailed(f"after {said(counts)}, this is missing: {said(missing.counts())}")
-        note = {"user": user, "tree": state["tree"], "at": round(time.time(), 3), "done": counts, "left": missing.left,
-                "notes": missing.notes}
-        folder = f"{self.aside}/{self.run}/.carried"
-        hosts.run(self.host, ["mkdir", "-p", "-m", "0711", self.aside, f"{self.aside}/{self.run}"], sudo=True)
-        hosts.run(self.host, ["mkdir", "-p", "-m", "0700", folder], sudo=True)
-        hosts.ssh(self.host).put(json.dumps(note, sort_keys=True).encode(), f"{folder}/{user}.json", sudo=True)
+        try:
+            did, missing, refused = carrying.carry(hosts, entry, state, aside, lambda text: report(
+                {"event": "log", "user": user, "text": f"{user}: {text}"}))
+        except imap.ImapError as error:
+            if user not in self.without:
+                raise
+            did, (missing, refused) = carrying.Wanted(), carrying.unknown(hosts, entry, state, str(error))
+        counts, lacks = did.counts(), missing.counts() if did is not missing else {}
+        left = list(missing.left)
+        if lacks or refused.behind or refused.texts:
+            if user not in self.without:
+                raise changes.ChangeFailed("; ".join(filter(None, [
+                    f"after {said(counts)}, this is missing: {said(lacks)}" if lacks else "", str(refused)])))
+            left += [*refused.texts, *([f"gone on without: {said(lacks)}"] if lacks else [])]
+        note = {"user": user, "tree": state["tree"], "at": round(time.time(), 3), "done": counts, "left": left,
+                "notes": missing.notes, **({"behind": refused.behind, "entry": entry} if refused.behind else {})}
+        write_note(hosts, self.aside, self.run, note)
         return note
