@@ -14,6 +14,8 @@ from cutover import changes, errors
 from cutover.changes import carrying, conversion, refusals
 from cutover.hosts import facts, imap
 
+SHOWN = 20      # users told in full, of those who cannot be carried back
+
 # $1 the set-aside directory, $2 run, $3 user, $4 his uid, $5 his gid: what c-client writes as the user goes there
 _PLACE = r"""
 umask 066
@@ -50,7 +52,7 @@ def look(hosts, users: list, run: str) -> dict:
 def _waiting(users, told, states):
     """The published users whose state was not carried back since, or not whole."""
     return [each for each in users if states[each["user"]]["published"]
-            and (told.get(each["user"], {}).get("tree") != states[each["user"]]["tree"] or told[each["user"]].get("behind"))]
+            and (told.get(each["user"], {}).get("tree") != states[each["user"]]["tree"] or refusals.pending(told[each["user"]]))]
 
 
 def _states(hosts, users, run):
@@ -78,6 +80,16 @@ def _told(note):
         return ""
     return (f"{note['user']}: {said(note['done'])}" + "".join(f"; not carried: {text}" for text in note["left"])
             + "".join(f"; on the new server only: {refusals.told(each)}" for each in note.get("behind", [])))
+
+
+def place(hosts, aside: str, run: str, entry: dict):
+    """→ a function of an old folder's name: makes the directory in which c-client keeps its removed messages for this user, and
+    gives the name of the folder's copy there"""
+    def named(folder):
+        hosts.run(hosts.site.roles.old, ["sh", "-c", _PLACE, "place", aside, run, entry["user"], str(entry["uid"]),
+                                         str(entry["gid"])], sudo=True)
+        return carrying.name_aside(f"{aside}/{run}/{entry['user']}", folder)
+    return named
 
 
 def write_note(hosts, aside: str, run: str, note: dict):
@@ -147,13 +159,16 @@ class CarryBack(changes.Change):
                 done.append(note["done"])
                 told.append(_told(note))
         if problems:
-            failed = changes.ChangeFailed(
-                f"{self.host}: of {len(problems)} users not all could be carried back. "
-                + "; ".join(f"{user}: {error}" for user, error in sorted(problems.items())[:10])
-                + f". The other {len(listed) - len(problems)} are done. Mend the cause (room, quota, owner and mode of the "
-                "folder's file) and run this step again: it goes on with what is missing. Or go on without: run it again with "
-                f"`without` set to {','.join(sorted({*problems, *self.without}))} (`cutover rollback --without …`); what was "
-                "refused of them then stays on the new server, and a later rollback of this run carries it.")
+            names = sorted(problems)
+            failed = changes.ChangeFailed("\n".join([
+                f"{self.host}: of {len(names)} users not all could be carried back; "
+                f"the other {len(listed) - len(names)} are done.",
+                *(f"- {user}: {problems[user]}" for user in names[:SHOWN]),
+                *([f"- and {len(names) - SHOWN} more"] if len(names) > SHOWN else []),
+                "Mend the cause (room, quota, owner and mode of the folder's file) and run this step again: it goes on with what "
+                f"is missing. Or go on without: run it again with `without` set to {','.join(sorted({*names, *self.without}))} "
+                "(`cutover rollback --without USER …`); what was refused of them then stays on the new server, and a later "
+                "rollback of this run carries it."]))
             failed.outcome_unknown = any(isinstance(error, imap.SessionLost) for error in problems.values())
             raise failed
         return "\n".join([f"{len(listed)} users: {said(total(done))}", *sorted(filter(None, told))])
@@ -167,16 +182,10 @@ class CarryBack(changes.Change):
 
     def _user(self, hosts, entry, state, report):
         user = entry["user"]
-        base = f"{self.aside}/{self.run}/{user}"
-
-        def aside(folder):
-            hosts.run(self.host, ["sh", "-c", _PLACE, "place", self.aside, self.run, user, str(entry["uid"]), str(entry["gid"])],
-                      sudo=True)
-            return carrying.name_aside(base, folder)
-
         try:
-            did, missing, refused = carrying.carry(hosts, entry, state, aside, lambda text: report(
-                {"event": "log", "user": user, "text": f"{user}: {text}"}))
+            did, missing, refused = carrying.carry(
+                hosts, entry, state, place(hosts, self.aside, self.run, entry),
+                lambda text: report({"event": "log", "user": user, "text": f"{user}: {text}"}))
         except imap.ImapError as error:
             if user not in self.without:
                 raise
@@ -186,9 +195,11 @@ class CarryBack(changes.Change):
         if lacks or refused.behind or refused.texts:
             if user not in self.without:
                 raise changes.ChangeFailed("; ".join(filter(None, [
-                    f"after {said(counts)}, this is missing: {said(lacks)}" if lacks else "", str(refused)])))
+                    f"carried: {said(counts)}; not carried: {said(lacks)}" if lacks else "", str(refused)])))
             left += [*refused.texts, *([f"gone on without: {said(lacks)}"] if lacks else [])]
         note = {"user": user, "tree": state["tree"], "at": round(time.time(), 3), "done": counts, "left": left,
-                "notes": missing.notes, **({"behind": refused.behind, "entry": entry} if refused.behind else {})}
+                "notes": missing.notes}
+        if lacks or refused.behind:
+            note.update(behind=refused.behind, later=refused.later, entry=entry)
         write_note(hosts, self.aside, self.run, note)
         return note

@@ -82,6 +82,7 @@ class Wanted:
     flags: list = dataclasses.field(default_factory=list)           # (old folder, uid, flags to set, flags to clear)
     moved: list = dataclasses.field(default_factory=list)           # (old folder, message): stands elsewhere, once appended
     removed: list = dataclasses.field(default_factory=list)         # (old folder, message)
+    known_by: dict = dataclasses.field(default_factory=dict)        # (old folder, uid) of flags: (date, bytes) of the message
     unread: list = dataclasses.field(default_factory=list)          # (Pair, message, why): new in a folder c-client cannot read
     elsewhere: dict = dataclasses.field(default_factory=dict)       # (new folder, uid) to append: the old folder it was in
     left: list = dataclasses.field(default_factory=list)            # texts: what cannot be carried
@@ -377,6 +378,7 @@ def _settle(hosts, entry, changed, gone, wanted):
         clear = {flag for flag in message.flags if flag.lower() in (was - now) & before}
         if add or clear:
             wanted.flags.append((pair.stands, message.uid, frozenset(add), frozenset(clear)))
+            wanted.known_by[pair.stands, message.uid] = message.internaldate.isoformat(), message.size
     for one in gone:
         if taken_over(one.pair, one.message) is None:
             unknown[one.pair.old] += 1
@@ -448,9 +450,9 @@ def carry(hosts, entry: dict, state: dict, aside, report) -> tuple[Wanted, Wante
         done.renames, done.creates, done.subscribes = first.renames, first.creates, first.subscribes
         done.appends = _append(old, new, done.appends, refused, report)
         done.flags = _each_folder(done.flags, refused, lambda listed: flag(old, listed))
-        done.removed = _each_folder(done.removed, refused, lambda listed: _remove(old, listed, aside))
+        done.removed = _each_folder(done.removed, refused, lambda listed: remove(old, listed, aside))
         # what was moved may go from its old place once it stands in the new one
-        done.moved = _each_folder(done.moved, refused, lambda listed: _remove(old, listed, None)) if not refused.messages else []
+        done.moved = _each_folder(done.moved, refused, lambda listed: remove(old, listed, None)) if not refused.messages else []
         missing = look(hosts, entry, state, old, new, spool=False) if wanted or done.counts() or refused.texts else done
         refused.note(new, missing)
         return done, missing, refused
@@ -526,13 +528,13 @@ def flag(old, flags):
     opened = None
     for (folder, words, add), uids in sorted(by_change.items(), key=lambda item: item[0][0]):
         if folder != opened:
-            old.select(folder)
+            old.change(folder)
             opened = folder
         for part in _parts(uids):
             old.store(part, sorted(words), add)
 
 
-def _remove(old, removals, aside):
+def remove(old, removals, aside):
     """Expunge these messages and no others; with `aside`, after c-client has copied them there."""
     by_folder = collections.defaultdict(list)
     for folder, message in removals:
@@ -546,6 +548,7 @@ def _remove(old, removals, aside):
 
 
 def _set_aside(old, folder, messages, uids, target):
+    old.change(folder)      # nothing is copied from where nothing can be removed
     try:
         old.status(target)
     except imap.FolderUnreadable:

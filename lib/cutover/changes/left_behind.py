@@ -5,7 +5,6 @@ trees are set aside, the store links these messages into the ones that come back
 """
 
 import dataclasses
-import datetime
 import json
 import os
 from typing import ClassVar
@@ -27,12 +26,12 @@ def read(hosts, run: str | None = None) -> dict:
     """The notes of users whose mail is on the new host only: `{user: note}`, of one run or of all. Where the user's mail was
     converted again since, the conversion has taken it over, and there is nothing left to tell."""
     if run is not None:
-        found = {user: note for user, note in carry.notes(hosts, run).items() if note.get("behind")}
+        found = {user: note for user, note in carry.notes(hosts, run).items() if refusals.pending(note)}
     else:
         site = hosts.site
         text = hosts.run(site.roles.old, ["sh", "-c", _READ, "left", site.old_store.aside], sudo=True).out
         notes = [json.loads(line) for line in text.splitlines() if line]
-        found = {each["user"]: each for each in sorted(notes, key=lambda each: each["at"]) if each.get("behind")}
+        found = {each["user"]: each for each in sorted(notes, key=lambda each: each["at"]) if refusals.pending(each)}
     if not found:
         return {}
     plan = {**conversion.store_plan(hosts.site, run or hosts.run_name, [], 1),
@@ -43,13 +42,6 @@ def read(hosts, run: str | None = None) -> dict:
 
 def _converted_since(marked, note):
     return marked is not None and marked["tree"] != note["tree"] and marked["at"] > note["at"]
-
-
-def counted(note: dict) -> str:
-    """`3 messages: INBOX UID 7 <…>: why; …`"""
-    listed = note["behind"]
-    return (f"{len(listed)} message{'s' if len(listed) > 1 else ''}: "
-            + "; ".join(map(refusals.told, listed[:refusals.SHOWN])) + (" …" if len(listed) > refusals.SHOWN else ""))
 
 
 def _maildir_name(folder):
@@ -121,8 +113,8 @@ def _by_folder(messages):
 @dataclasses.dataclass(frozen=True)
 class CarryLeft(changes.Change):
     """Carry back what an earlier rollback went on without. Users may be at work on the old server: each message is appended by
-    c-client unless the folder holds it, and nothing else is touched. Then it goes from the Maildir on the new host, where the
-    tree that was set aside still has it."""
+    c-client unless the folder holds it. Then it goes from the Maildir on the new host, where the tree that was set aside still
+    has it. Flags and removals that were refused are done to the messages that are still there."""
 
     kind: ClassVar[str] = "carry-left"
     no_inverse: ClassVar[str] = "it is the users' own mail, and stays on the old host"
@@ -156,12 +148,12 @@ class CarryLeft(changes.Change):
                     raise
                 failed.append(f"{user}: {error}")
                 continue
-            texts.append(f"{user}: {count} messages carried back")
+            texts.append(f"{user}: {count} messages carried back later")
             report({"event": "log", "user": user, "text": texts[-1]})
             failed += [f"{user}: {text}" for text in left]
         if failed:
             raise changes.ChangeFailed(
-                f"{self.host}: mail is still on the new server only. {'; '.join(failed[:refusals.SHOWN])}. "
+                f"{self.host}: not all that was left behind could be carried. {'; '.join(failed[:refusals.SHOWN])}. "
                 + "".join(f"Done: {text}. " for text in texts)
                 + "Mend the cause and run the rollback again; until then it stays where it is.")
         return "\n".join(texts) or "nothing was left behind"
@@ -175,22 +167,41 @@ class CarryLeft(changes.Change):
         with mailboxes.old_session(hosts, user) as old, mailboxes.new_session(hosts, user) as new:
             for (folder, to, _), listed in parts.items():
                 found = _found(new, folder, listed)
-                missing = [each for each in listed if each["key"] not in found]
+                pairs = [(each, found[each["key"]].pop(0)) for each in listed if found.get(each["key"])]
+                missing = [each for each in listed if all(each is not other for other, _ in pairs)]
                 left += [f"{refusals.told(each)}; it is not in {note['entry']['maildir']} any more: look there, and in the "
                          "tree set aside under the run's name" for each in missing]
-                gone = self._folder(old, to, [(each, found[each["key"]]) for each in listed if each["key"] in found], refused)
+                gone = self._folder(old, to, pairs, refused)
                 carried += gone
-                with_uid = [found[each["key"]][0].uid for each in gone]
-                if with_uid:
-                    new.delete(folder, with_uid)
+                new.delete(folder, [message.uid for each, (message, _) in pairs if each in gone])
                 left += [refusals.told({**each, "why": refused.messages.get((folder, each["uid"]))
                                         or refused.folders.get(to) or "; ".join(refused.texts)})
                          for each in listed if each not in gone and each not in missing]
+            self._changes(old, note.get("later", {}), carry.place(hosts, self.aside, self.run, note["entry"]), refused)
+        if refused.texts:       # a folder that cannot be written: what was to be changed in it is tried again next time
+            left += [text for text in refused.texts if text not in "; ".join(left)]
         rest = [each for each in note["behind"] if each not in carried]
-        note = {**note, "behind": rest, "done": carry.total([note["done"], {"messages appended later": len(carried)}]),
-                "at": datetime.datetime.now(datetime.UTC).timestamp()}
+        note = {**note, "behind": rest, "later": {} if not left else note.get("later", {}),
+                "done": carry.total([note["done"], {"messages appended later": len(carried)}])}
         carry.write_note(hosts, self.aside, self.run, note)
         return len(carried), left
+
+    def _changes(self, old, later, aside, refused):
+        """Flags and removals that were refused, of messages that are still what they were."""
+        wanted = [*later.get("flags", ()), *later.get("removed", ())]
+        for folder in sorted({each[0] for each in wanted}):
+            try:
+                there = {(message.uid, message.internaldate.isoformat(), message.size): message
+                         for message in old.stream(folder, "metadata").messages}
+            except imap.FolderUnreadable as error:
+                refused.texts.append(str(error))
+                continue
+            flags = [(folder, each[1], frozenset(each[4]), frozenset(each[5])) for each in later["flags"]
+                     if each[0] == folder and tuple(each[1:4]) in there]
+            gone = [(folder, there[tuple(each[1:])]) for each in later["removed"]
+                    if each[0] == folder and tuple(each[1:]) in there]
+            refused.does(None, lambda flags=flags: carrying.flag(old, flags))
+            refused.does(None, lambda gone=gone: carrying.remove(old, gone, aside))
 
     def _folder(self, old, to, listed, refused):
         """→ those of `(message of the note, (Message, text))` that are in the old folder now"""
@@ -224,13 +235,16 @@ class CarryLeft(changes.Change):
 
 
 def _found(new, folder, listed) -> dict:
-    """`{key: (Message, text)}` of the wanted messages that are in a folder of the Maildir."""
-    wanted = {each["key"] for each in listed}
+    """`{key: [(Message, text)]}` of the wanted messages that are in a folder of the Maildir."""
+    found, wanted = {}, {each["key"] for each in listed}
     like = {(each["bytes"], each["date"]) for each in listed}
     try:
         candidates = [message for message in new.stream(folder, "metadata").messages
                       if (message.size, message.internaldate.isoformat()) in like]
-        return {key: (message, text) for message, text in new.texts(folder, candidates)
-                for key in [refusals.key(text)] if key in wanted}
+        for message, text in new.texts(folder, candidates):
+            key = refusals.key(text)
+            if key in wanted:
+                found.setdefault(key, []).append((message, text))
     except imap.FolderUnreadable:
-        return {}
+        pass        # there is no such folder any more
+    return found

@@ -20,12 +20,16 @@ def message_id(text: bytes) -> str:
 @dataclasses.dataclass
 class Refusals:
     """`texts`: what was refused that is no message; `folders`: `{old folder: words}` of those that could not be made;
-    `messages`: `{(new folder, uid): words}`; `behind`: after note(), what is on the new host only."""
+    `messages`: `{(new folder, uid): words}`. After note(): `behind`, what is on the new host only; `later`, what else was not
+    done, `{"flags": [[old folder, uid, date, bytes, flags to set, to clear]], "removed": [[old folder, uid, date,
+    bytes]]}`.
+    """
 
     texts: list = dataclasses.field(default_factory=list)
     folders: dict = dataclasses.field(default_factory=dict)
     messages: dict = dataclasses.field(default_factory=dict)
     behind: list = dataclasses.field(default_factory=list)
+    later: dict = dataclasses.field(default_factory=dict)
     _row: dict = dataclasses.field(default_factory=dict)
 
     def does(self, folder, do) -> bool:
@@ -58,7 +62,11 @@ class Refusals:
         return uid
 
     def note(self, new, missing):
-        """Write down each message that is on the new host only, as it is wanted later."""
+        """Write down what is still wanted, as it can be done later."""
+        self.later = {"flags": [[folder, uid, *missing.known_by[folder, uid], sorted(add), sorted(clear)]
+                                for folder, uid, add, clear in missing.flags],
+                      "removed": [[folder, message.uid, message.internaldate.isoformat(), message.size]
+                                  for folder, message in missing.removed]}
         listed = [(pair, message, flags, self.messages.get((pair.new, message.uid))) for pair, message, flags in missing.appends
                   if (pair.new, message.uid) not in missing.elsewhere]
         listed += [(pair, message, message.flags, why) for pair, message, why in missing.unread]
@@ -74,10 +82,25 @@ class Refusals:
                     "why": why or self.folders.get(pair.old) or "; ".join(self.texts) or "it was not tried"})
 
     def __str__(self):
-        said = [f"{len(self.behind)} messages are on the new server only: "
+        said = [f"{len(self.behind)} message{'s are' if len(self.behind) > 1 else ' is'} on the new server only: "
                 + "; ".join(map(told, self.behind[:SHOWN])) + (" …" if len(self.behind) > SHOWN else "")] if self.behind else []
         words = {each["why"] for each in self.behind}
-        return "; ".join([*(text for text in self.texts if text not in words), *said])
+        return "; ".join([*dict.fromkeys(text for text in self.texts if text not in words), *said])
+
+
+def pending(note: dict) -> bool:
+    """Whether something that a user's note tells of is still to be carried."""
+    return bool(note.get("behind") or any(note.get("later", {}).values()))
+
+
+def counted(note: dict) -> str:
+    """`3 messages: INBOX UID 7 <…>: why; …; and 2 flags changed, 1 messages removed`"""
+    listed, later = note["behind"], note.get("later", {})
+    also = [f"{len(later.get(what, ()))} {text}" for what, text in (("flags", "flags changed"), ("removed", "messages removed"))
+            if later.get(what)]
+    return (f"{len(listed)} message{'' if len(listed) == 1 else 's'}" + (": " if listed else "")
+            + "; ".join(map(told, listed[:SHOWN])) + (" …" if len(listed) > SHOWN else "")
+            + (f"; not on the old server yet: {', '.join(also)}" if also else ""))
 
 
 def key(text: bytes) -> str:

@@ -1,7 +1,7 @@
 """All that can be known before the night, read-only. Each check is a question with what to do about its answer."""
 
 from cutover import changes, steps
-from cutover.changes import conversion, left_behind
+from cutover.changes import conversion, left_behind, refusals
 from cutover.hosts import dns, facts, live, machine, tls, userdb
 from cutover.hosts import nis as directory
 from cutover.steps import antispam, attempt, dns_rename, equal, nis, systems
@@ -288,8 +288,9 @@ def _left_behind(found, site):
         yield _failed(question, "0 messages", told, "mend it: what is there must be known before it is converted")
         return
     for user, note in told["value"].items():
-        yield steps.Check(question, "0 messages", f"{user}: {left_behind.counted(note)}", True,
-                          "nothing: convert takes it over into the folder it is in", warning=True)
+        if note["behind"]:
+            yield steps.Check(question, "0 messages", f"{user}: {refusals.counted(note)}", True,
+                              "nothing: convert takes it over into the folder it is in", warning=True)
 
 
 def _machine(found, site):

@@ -9,7 +9,7 @@ Then it stays in the user's Maildir on the new server, and a later rollback of t
 """
 
 from cutover import changes, runbook, steps
-from cutover.changes import carry, left_behind
+from cutover.changes import carry, left_behind, refusals
 from cutover.changes.mail import AwaitDeliveries, DrainQueue
 from cutover.changes.service import EndSessions
 from cutover.hosts import facts, live
@@ -165,13 +165,13 @@ def plan(found, site):
                                "(logins, with commas between them)")
     if not listed:
         return changes.Plan(reason="the world already is as it was before this run" + "".join(
-            f"; but {user}'s mail is on {site.roles.new} only, {len(note['behind'])} messages: run it again without `without`"
+            f"; but {user} is left behind with {refusals.counted(note)}: run it again without `without`"
             for user, note in behind.items()))
     return changes.Plan(tuple(change for change, _ in listed), notes=(
-        *_told(found["carry"]), *((user, f"left behind on {site.roles.new}: {left_behind.counted(note)}")
+        *_told(found["carry"]), *((user, f"left behind on {site.roles.new}: {refusals.counted(note)}")
                                   for user, note in behind.items()),
-        *((user, "the rollback GOES ON WITHOUT what the old server refuses of this user; it stays on the new server")
-          for user in found.get("without", ()))))
+        *([(", ".join(found["without"]), "the rollback GOES ON WITHOUT what the old server refuses of them; it stays on the new "
+            "server")] if found.get("without") else [])))
 
 
 def _told(carried):
@@ -238,7 +238,7 @@ def verify(found, site):
 
 def _behind_checks(behind, site):
     """One for each user whose mail the old server refused; told by each rollback of the run until it is carried."""
-    return [steps.Check(f"Is no mail of {user} on {site.roles.new} only?", "0 messages", left_behind.counted(note), True,
+    return [steps.Check(f"Is no mail of {user} on {site.roles.new} only?", "0 messages", refusals.counted(note), True,
                         f"mend what it says on {site.roles.old}, then run the rollback again: it carries them. Until then they "
                         f"are in {note['entry']['maildir']} on {site.roles.new}; {left_behind.LIST} names the files",
                         warning=True)
