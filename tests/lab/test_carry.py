@@ -352,6 +352,8 @@ def test_what_is_refused_is_told_and_stops_the_rollback_once_all_others_are_carr
 def test_it_goes_on_without_those_who_are_named_and_keeps_their_mail(night, went):
     assert went.without.returncode == 0, went.without.stderr
     assert night.events("step-begun", "rollback")[-1]["chosen"] == {"without": ",".join(REFUSED)}
+    report = (night.run_dir / "report.html").read_text()
+    assert "and the old service verified. But: Is no mail of olga on mailboxvm only?" in report
     listed = [line.split("\t") for line in (night.run_dir / left_behind.LIST).read_text().splitlines()[1:]]
     assert sorted((user, message) for user, _, _, message, *_ in listed) == [
         (user, each) for user in REFUSED for each in named(user)]
@@ -383,7 +385,8 @@ def test_once_it_is_mended_a_later_rollback_carries_it(night, old, later):
             message = old.one(user, f"mail/{folder}", mark)
             assert message.flags == {"\\Flagged", "$Mia"} and message.internaldate == DATE
         assert at_new_only(night, user) == []
-    assert "LEFT BEHIND" not in later.stdout
+    assert "LEFT BEHIND" not in later.stdout and "But:" not in (night.run_dir / "report.html").read_text()
+    assert program("record", "verify", night.run_dir).returncode == 0
     assert not any("on mailboxvm only?" in check["question"] for check in night.events("verified", "rollback")[-1]["checks"])
 
 
