@@ -2,8 +2,9 @@
 
 import itertools
 
+import papermill
 import pytest
-from cutover import runbook
+from cutover import runbook, site
 
 
 def passed(name, seq=None, **more):
@@ -92,3 +93,10 @@ def test_a_run_apart_holds_nothing_of_the_night():
     for name in runbook.APART:
         assert runbook.apart(passed(name)) and runbook.apart([*passed(name), *passed("rollback")])
         assert not runbook.apart([*passed(name), *passed("backup")])
+
+
+def test_each_notebook_asks_for_what_its_step_leaves_to_choose_and_nothing_else():
+    """Papermill hands these over, and refuses any other."""
+    for name in runbook.EVERY:
+        known = papermill.inspect_notebook(str(site.PROJECT / "notebooks" / runbook.notebook_name(name)))
+        assert set(known) == {"site", "run_dir", "mode", *getattr(runbook.step(name), "CHOICE", ())}, name

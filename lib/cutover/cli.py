@@ -232,16 +232,21 @@ def status(run_dir, with_report, as_json):
 @cutover.command()
 @run_option
 @click.option("--site", "site_file", metavar="FILE", help="Parameters file; without it, the copy in the run's folder.")
+@click.option("--without", multiple=True, metavar="USER", help="Go on although the old server refuses mail of this user: it "
+                                                               "stays in the Maildir on the new one. May be given several times.")
 @json_option
-def rollback(run_dir, site_file, as_json):
-    """Undo a run's changes in reverse, from its journal, and verify that the old service is back."""
+def rollback(run_dir, site_file, without, as_json):
+    """Undo a run's changes in reverse, from its journal, and verify that the old service is back.
+
+    The same command again goes on with what is missing, also with mail that an earlier one went on without.
+    """
     from cutover.run import folder
     from cutover.run import rehearse as rehearsal
 
     current = folder.Run(run_dir)
     parameters = current.parameters(site_file)
     try:
-        rehearsal.steps(parameters, current, ["rollback"], _say, watch=False)
+        rehearsal.steps(parameters, current, ["rollback"], _say, watch=False, chosen={"without": ",".join(without)})
     finally:
         click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
 
@@ -305,7 +310,8 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
         click.echo(tables.printable(f"- {change['target']}: {change['title']}\n{text}\n"))
     for note in planned[-1].get("notes", []):
         click.echo(tables.printable(f"! {note['title']}: {journal.whole(note['text'], current.path)}\n"))
-    typed = click.prompt(f"To approve, type {approval.confirmation(step, parameters)}")
+    asked = approval.chosen(current, step, planned[-1]["hash"])
+    typed = click.prompt(f"To approve, type {approval.confirmation(step, parameters, asked)}")
     given = approval.give(current, parameters, step, planned[-1]["hash"], typed, key)
     click.echo(f"approved by {given.by} at {given.time}"
                + (f"; this step needs {approval.needed(step)} people" if approval.needed(step) > 1 else ""))

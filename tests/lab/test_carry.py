@@ -1,25 +1,44 @@
 """What users do on the new server, and a rollback that takes it back to the old one: real servers, a case each.
 
 One night is brought to restore-imap; users then work by TLS on mailboxvm, and mail arrives through the MX. The rollback is
-killed after the first message it appends, then loses the session of each user after one, and is run again. Each test looks at
-one case, as c-client shows it afterwards.
+killed after the first message it appends, then loses the session of each user after one, and is run again. Then the old server
+refuses mail of four users, each for another reason: it stops, goes on without them, and carries their mail once that is mended.
+Each test looks at one case, as c-client shows it afterwards.
 """
 
 import contextlib
 import datetime
+import json
 import smtplib
 
 import pytest
-from cutover import changes
-from cutover.changes import carry, carrying
+from cutover import changes, steps
+from cutover.changes import carry, carrying, left_behind
 from cutover.hosts import Hosts, imap, mailboxes
 from cutover.lab import hosts as lab_hosts
 from cutover.lab import keys, people
-from night import Killed, Night, eventually
+from night import Killed, Night, eventually, program
 
 pytestmark = pytest.mark.lab
 NEW = lab_hosts.HOSTS["mailboxvm"].address
 DATE = datetime.datetime(2026, 3, 14, 9, 26, 53, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
+
+# what the old server refuses, and the mending of it: a file of mail and a directory that cannot be written, a file that cannot be
+# read, files that may not grow
+REFUSES = """
+chown root /home/walter/mail/archivio && chmod 0444 /home/walter/mail/archivio
+chown root /home/ugo/mail && chmod 0555 /home/ugo/mail
+chmod 0 /home/vera/mail/sent-mail
+echo 'olga hard fsize 8' > /etc/security/limits.d/olga.conf
+"""
+MENDED = """
+chown walter /home/walter/mail/archivio && chmod 0600 /home/walter/mail/archivio
+chown ugo /home/ugo/mail && chmod 0700 /home/ugo/mail
+chmod 0600 /home/vera/mail/sent-mail
+rm /etc/security/limits.d/olga.conf
+"""
+REFUSED = {"olga": ("sent-mail", ["refused-1"]), "ugo": ("nuova", ["refused-2"]),
+           "vera": ("sent-mail", ["refused-3"]), "walter": ("archivio", ["refused-4", "refused-5"])}
 
 
 def text(mark):
@@ -125,16 +144,20 @@ def went(night, old):
         with at_new(user) as session:
             assert eventually(lambda session=session, mark=mark: mark in subjects(session, "INBOX"))
     work()
-    went.before = {user: old.whole(user) for user in ("bruno", "carla", "davide", "elena", "fabio", "marta", "nicola")}
+    went.before = {user: old.whole(user) for user in ("bruno", "carla", "davide", "elena", "fabio", "marta", "nicola", "walter")}
     with night.engine("rollback", "plan") as driver:
         driver.probe()
         went.told = dict(driver.plan().notes)
+    old.reached.run("mailboxold", ["sh", "-ec", REFUSES], sudo=True)
     with dying(Killed()), pytest.raises(Killed):
         night.step("rollback")
     with dying(imap.SessionLost(server="imapd", doing="APPEND", reason="it was killed")), pytest.raises(
-            changes.ChangeFailed, match=r"not all could be carried back.* The other \d+ are done"):
+            changes.ChangeFailed, match=r"not all could be carried back; the other \d+ are done"):
         night.step("rollback")
-    went.checks = night.step("rollback")
+    went.refused = program("rollback", "--run", night.run_dir, "--site", night.file)
+    went.without = program("rollback", "--run", night.run_dir, "--site", night.file,
+                           *(part for user in REFUSED for part in ("--without", user)))
+    went.checks = [steps.Check(**each) for each in night.events("verified", "rollback")[-1]["checks"]]
     went.result = next(event["output"] for event in reversed(night.events("result", "rollback"))
                        if "users: " in event["output"])
     went.notes = carry.notes(old.reached, night.run.name)
@@ -157,6 +180,17 @@ def dying(error):
 
 def work():
     """Each user does something else on the new server."""
+    for user, (folder, marks) in REFUSED.items():
+        with at_new(user) as session:
+            with contextlib.suppress(imap.CommandRefused):      # it is there
+                session.create(folder)
+            for mark in marks:
+                session.append(folder, text(mark), ["\\Flagged", "$Mia"], DATE)
+    with at_new("walter") as session:
+        flagged, gone = session.all("archivio")[:2]
+        session.select("archivio")
+        session.store([flagged], ["$Tardi"], True)
+        session.delete("archivio", [gone])
     with at_new("alice") as session:
         session.append("sent-mail", text("sent"), ["\\Seen", "\\Answered", "$Mia"], DATE)
         session.create("sent-mail/2026")
@@ -290,7 +324,90 @@ def test_users_who_did_nothing_find_everything_as_it_was(old, went):
         assert went.notes[user]["done"] == {} and went.notes[user]["left"] == []
 
 
-def test_nobody_is_left_out_and_once_more_nothing_is_to_be_done(night, old, went):
+# -- what the old server refuses
+
+
+def at_new_only(night, user):
+    """The Message-IDs of those messages that Dovecot finds in a user's Maildir on the new server, and that were refused."""
+    with Hosts(night.site) as reached, mailboxes.new_session(reached, user) as session:
+        found = [value for name, _, selectable in session.folders("*") if selectable
+                 for value in session.headers(name, "Message-ID").values()]
+    return sorted(set(found) & set(named(user)))
+
+
+def named(user):
+    return [f"<{mark}@carry.test>" for mark in REFUSED[user][1]]
+
+
+def test_what_is_refused_is_told_and_stops_the_rollback_once_all_others_are_carried(went):
+    said = went.refused.stderr
+    assert went.refused.returncode == 1 and "of 4 users not all could be carried back" in said and "--without" in said
+    for user, (folder, _) in REFUSED.items():
+        assert all(f"{folder} UID " in said and each in said for each in named(user) if user != "olga"), user
+    for words in ("Can't access destination: mail/archivio", "CREATE mail/nuova was refused",
+                  "Unable to open file mail/sent-mail", "olga: mailboxold: /usr/sbin/imapd: the IMAP session ended"):
+        assert words in said
+
+
+def test_it_goes_on_without_those_who_are_named_and_keeps_their_mail(night, went):
+    assert went.without.returncode == 0, went.without.stderr
+    assert night.events("step-begun", "rollback")[-1]["chosen"] == {"without": ",".join(REFUSED)}
+    report = (night.run_dir / "report.html").read_text()
+    assert "and the old service verified. But: Is no mail of olga on mailboxvm only?" in report
+    listed = [line.split("\t") for line in (night.run_dir / left_behind.LIST).read_text().splitlines()[1:]]
+    assert sorted((user, message) for user, _, _, message, *_ in listed) == [
+        (user, each) for user in REFUSED for each in named(user)]
+    with Hosts(night.site) as reached:
+        for user, _, _, message, _, file, _ in listed:
+            assert message.encode() in reached.run("mailboxvm", ["cat", file], sudo=True).out and f"/var/imap/{user}/" in file
+    assert {user: at_new_only(night, user) for user in REFUSED} == {user: named(user) for user in REFUSED}
+    for user in REFUSED:
+        assert f"Is no mail of {user} on mailboxvm only? {len(named(user))} message" in went.without.stdout
+        assert any(f"no mail of {user} " in check.question and check.warning for check in went.checks)
+
+
+def test_it_is_told_until_it_is_carried_and_the_next_night_knows_of_it(night):
+    status = program("status", "--run", night.run_dir, "--json")
+    assert len(json.loads(status.stdout)["left_behind"]) == len(REFUSED)
+    with night.engine("preflight", "plan") as driver:
+        driver.probe()
+        told = [check.actual for check in driver.verify() if "earlier rollback" in check.question]
+    assert [each.split(":")[0] for each in told] == list(REFUSED)
+    with pytest.raises(changes.ChangeFailed, match="not all that was left behind could be carried.*Can't access destination"):
+        night.step("rollback")      # nothing is mended
+    assert {user: at_new_only(night, user) for user in REFUSED} == {user: named(user) for user in REFUSED}
+
+
+def test_once_it_is_mended_a_later_rollback_carries_it(night, old, later):
+    assert later.returncode == 0, later.stderr
+    for user, (folder, marks) in REFUSED.items():
+        for mark in marks:
+            message = old.one(user, f"mail/{folder}", mark)
+            assert message.flags == {"\\Flagged", "$Mia"} and message.internaldate == DATE
+        assert at_new_only(night, user) == []
+    assert "LEFT BEHIND" not in later.stdout and "But:" not in (night.run_dir / "report.html").read_text()
+    assert program("record", "verify", night.run_dir).returncode == 0
+    assert not any("on mailboxvm only?" in check["question"] for check in night.events("verified", "rollback")[-1]["checks"])
+
+
+def test_flags_and_removals_that_were_refused_come_later_too(night, old, went, later):
+    before, now = (whole["mail/archivio"][1] for whole in (went.before["walter"], old.whole("walter")))
+    flagged, gone = sorted(before)[:2]
+    assert now[flagged][0] == before[flagged][0] | {"$Tardi"} and gone not in now
+    assert {uid: now[uid] for uid in before if uid not in (flagged, gone)} == {
+        uid: values for uid, values in before.items() if uid not in (flagged, gone)}
+    with mailboxes.old_session(old.reached, "walter") as session:
+        place = carrying.name_aside(f"{night.site.old_store.aside}/{night.run.name}/walter", "mail/archivio")
+        assert [message.size for message in session.read(place, "metadata").messages] == [before[gone][2]]
+
+
+@pytest.fixture(scope="module")
+def later(night, old, went):
+    old.reached.run("mailboxold", ["sh", "-ec", MENDED], sudo=True)
+    return program("rollback", "--run", night.run_dir, "--site", night.file)
+
+
+def test_nobody_is_left_out_and_once_more_nothing_is_to_be_done(night, old, went, later):
     assert set(went.notes) == set(lab_hosts.USERS)
     assert night.wanted("rollback") == ()
     asked = [check for check in went.checks if "on the old one?" in check.question]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from click import testing
-from cutover import cli
+from cutover import cli, runbook
 from cutover.run import approval, engine, journal, lease, signing, statement
 
 
@@ -173,6 +173,17 @@ def test_the_command_and_an_agentless_key_write_the_same_file(night, stepper):
     argv[-1] = str(night.people["bert"])
     testing.CliRunner().invoke(cli.cutover, argv, input="mailbox.roma1.example\n", catch_exceptions=False)
     assert stepper.approve().by == "anna@example, bert@example"
+
+
+def test_who_is_gone_on_without_is_typed(night):
+    """What was asked of the step when the plan was made is part of what a person types."""
+    step, anna = runbook.step("rollback"), str(night.people["anna"])
+    begun = night.run.journal.append("step-begun", step="rollback", title="", chosen={"without": "carla,bruno"})
+    night.run.journal.append("planned", step="rollback", attempt=begun["seq"], hash="a" * 64, changes=[])
+    wanted = f"{night.site.fqdn(night.site.alias)} without bruno, carla"
+    with pytest.raises(approval.NotConfirmed, match=f"type exactly: {wanted}$"):
+        approval.give(night.run, night.site, step, "a" * 64, night.site.fqdn(night.site.alias), anna)
+    assert approval.give(night.run, night.site, step, "a" * 64, wanted, anna).by == "anna@example"
 
 
 def test_a_key_that_only_the_agent_holds(night, stepper, monkeypatch, tmp_path_factory):

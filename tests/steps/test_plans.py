@@ -256,6 +256,51 @@ def test_what_is_carried_back_and_what_cannot_be_is_told_for_each_user_before_an
     assert ["not carla" in check.actual for check in missing if not check.passed] == [True]
 
 
+LEFT = {"user": "carla", "tree": "t", "at": 1, "done": {}, "left": [], "notes": [], "entry": {"maildir": "/var/imap/carla"},
+        "later": {"flags": [], "removed": []}, "behind": [
+            {"folder": "Bozze", "to": "mail/Bozze", "uid": 12, "message_id": "<a@b>", "why": "imapd said no"}]}
+
+
+def test_the_rollback_goes_on_without_those_who_are_named_and_no_others():
+    rollback = runbook.step("rollback")
+    plain = rollback.plan(recorded("rollback", "before"), ROMA1)
+    found = altered(recorded("rollback", "before"), lambda found: found.update(without=["carla"]))
+    plan = rollback.plan(found, ROMA1)
+    kinds = [change.kind for change in plan.changes]
+    assert kinds.index("carry-back") + 1 == kinds.index("leave-behind") < kinds.index("unpublish")
+    carry, leave = (next(change for change in plan.changes if change.kind == kind) for kind in ("carry-back", "leave-behind"))
+    assert carry.without == ["carla"] == [each["user"] for each in leave.users] and "GOES ON WITHOUT" in dict(plan.notes)["carla"]
+    assert "leave-behind" not in [change.kind for change in plain.changes] and plain.changes != plan.changes
+    assert len(rollback._undo(found, ROMA1)) == len(plan.changes)
+    with pytest.raises(steps.CannotPlan, match="nothing of carlo is to be carried back"):
+        rollback.plan(altered(found, lambda found: found.update(without=["carlo"])), ROMA1)
+    assert rollback.confirmation(ROMA1, {"without": "carla, bruno,"}) == f"{ALIAS} without bruno, carla"
+    assert rollback.confirmation(ROMA1, {}) == ALIAS
+
+
+def test_what_it_went_on_without_is_told_and_carried_by_the_next_one():
+    rollback = runbook.step("rollback")
+    found = altered(recorded("rollback", "after"), lambda found: found.update(behind={"carla": LEFT}))
+    told = [check for check in rollback.verify(found, ROMA1) if "carla on mailboxvm only" in check.question]
+    assert [(check.passed, check.warning) for check in told] == [(True, True)]
+    assert told[0].actual == "1 message: Bozze UID 12 <a@b>: imapd said no"
+    plan = rollback.plan(found, ROMA1)
+    assert [(change.kind, change.users) for change in plan.changes] == [("carry-left", ["carla"])]
+    again = rollback.plan(altered(found, lambda found: found.update(without=["carla"])), ROMA1)
+    assert not again.changes and "carla is left behind" in again.reason
+    # before its tree is taken back the whole comparison is made once more
+    kinds = [change.kind for change in rollback.plan(
+        altered(recorded("rollback", "before"), lambda found: found.update(behind={"carla": LEFT})), ROMA1).changes]
+    assert "carry-back" in kinds and "carry-left" not in kinds
+
+
+def test_preflight_tells_what_an_earlier_rollback_left_behind():
+    found = altered(recorded("preflight", "after"), lambda found: found.update(left_behind={"value": {"carla": LEFT}}))
+    told = [check for check in runbook.step("preflight").verify(found, ROMA1) if "earlier rollback" in check.question]
+    assert [(check.actual, check.passed, check.warning) for check in told] == [
+        ("carla: 1 message: Bozze UID 12 <a@b>: imapd said no", True, True)]
+
+
 def test_rollback_after_a_rollback_has_nothing_left():
     plan = runbook.step("rollback").plan(recorded("rollback", "after"), ROMA1)
     assert not plan.changes and "as it was" in plan.reason

@@ -106,6 +106,7 @@ from cutover.changes import (  # noqa: E402, F401
     digest,
     dns,
     files,
+    left_behind,
     mail,
     restore,
     retirement,

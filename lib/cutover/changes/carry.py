@@ -1,4 +1,8 @@
-"""A rollback's first duty after users have worked on the new host: their new state goes back to the old one."""
+"""A rollback's first duty after users have worked on the new host: their new state goes back to the old one.
+
+What the old server refuses stops the rollback, once everything else is carried; unless whoever approves it names the user to be
+gone on without. What is on the new host only then is written down in the user's note, and kept: see left_behind.
+"""
 
 import concurrent.futures
 import dataclasses
@@ -7,8 +11,10 @@ import time
 from typing import ClassVar
 
 from cutover import changes, errors
-from cutover.changes import carrying, conversion
+from cutover.changes import carrying, conversion, refusals
 from cutover.hosts import facts, imap
+
+SHOWN = 20      # users told in full, of those who cannot be carried back
 
 # $1 the set-aside directory, $2 run, $3 user, $4 his uid, $5 his gid: what c-client writes as the user goes there
 _PLACE = r"""
@@ -44,9 +50,9 @@ def look(hosts, users: list, run: str) -> dict:
 
 
 def _waiting(users, told, states):
-    """The published users whose state was not carried back since."""
+    """The published users whose state was not carried back since, or not whole."""
     return [each for each in users if states[each["user"]]["published"]
-            and told.get(each["user"], {}).get("tree") != states[each["user"]]["tree"]]
+            and (told.get(each["user"], {}).get("tree") != states[each["user"]]["tree"] or refusals.pending(told[each["user"]]))]
 
 
 def _states(hosts, users, run):
@@ -70,9 +76,28 @@ def total(listed) -> dict:
 
 def _told(note):
     """A user's note in a line; nothing when there is nothing to tell."""
-    if not note["done"] and not note["left"]:
+    if not note["done"] and not note["left"] and not note.get("behind"):
         return ""
-    return f"{note['user']}: {said(note['done'])}" + "".join(f"; not carried: {text}" for text in note["left"])
+    return (f"{note['user']}: {said(note['done'])}" + "".join(f"; not carried: {text}" for text in note["left"])
+            + "".join(f"; on the new server only: {refusals.told(each)}" for each in note.get("behind", [])))
+
+
+def place(hosts, aside: str, run: str, entry: dict):
+    """→ a function of an old folder's name: makes the directory in which c-client keeps its removed messages for this user, and
+    gives the name of the folder's copy there"""
+    def named(folder):
+        hosts.run(hosts.site.roles.old, ["sh", "-c", _PLACE, "place", aside, run, entry["user"], str(entry["uid"]),
+                                         str(entry["gid"])], sudo=True)
+        return carrying.name_aside(f"{aside}/{run}/{entry['user']}", folder)
+    return named
+
+
+def write_note(hosts, aside: str, run: str, note: dict):
+    """A user's note, on the old host."""
+    folder, old = f"{aside}/{run}/.carried", hosts.site.roles.old
+    hosts.run(old, ["mkdir", "-p", "-m", "0711", aside, f"{aside}/{run}"], sudo=True)
+    hosts.run(old, ["mkdir", "-p", "-m", "0700", folder], sudo=True)
+    hosts.ssh(old).put(json.dumps(note, sort_keys=True).encode(), f"{folder}/{note['user']}.json", sudo=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +116,11 @@ class CarryBack(changes.Change):
     run: str
     aside: str              # directory of the old host
     users: list             # the users' entries of the store's plan
+    without: list = dataclasses.field(default_factory=list)     # names of users to go on without, as far as they are refused
 
     def title(self):
-        return f"carry back what {len(self.users)} users did on the new server"
+        return (f"carry back what {len(self.users)} users did on the new server"
+                + (f", and go on without {', '.join(self.without)}" if self.without else ""))
 
     def describe(self):
         return "\n".join([
@@ -101,7 +128,9 @@ class CarryBack(changes.Change):
             "RENAME, CREATE, SUBSCRIBE folders",
             "APPEND what the new server alone has (flags, INTERNALDATE); STORE flags changed there",
             f"UID EXPUNGE what was removed there, after UID COPY to {self.aside}/{self.run}/USER/FOLDER",
-            f"{', '.join(each['user'] for each in self.users)}"])
+            f"{', '.join(each['user'] for each in self.users)}",
+            *([f"what is refused of {', '.join(self.without)} stops nothing: it is noted, and stays on the new server"]
+              if self.without else [])])
 
     def settled(self, hosts):
         left = _waiting(self.users, notes(hosts, self.run), _states(hosts, self.users, self.run))
@@ -130,11 +159,16 @@ class CarryBack(changes.Change):
                 done.append(note["done"])
                 told.append(_told(note))
         if problems:
-            failed = changes.ChangeFailed(
-                f"{self.host}: of {len(problems)} users not all could be carried back. "
-                + "; ".join(f"{user}: {error}" for user, error in sorted(problems.items())[:10])
-                + f". The other {len(listed) - len(problems)} are done. Mend the cause and run this step again: it goes on with "
-                "what is missing.")
+            names = sorted(problems)
+            failed = changes.ChangeFailed("\n".join([
+                f"{self.host}: of {len(names)} users not all could be carried back; "
+                f"the other {len(listed) - len(names)} are done.",
+                *(f"- {user}: {problems[user]}" for user in names[:SHOWN]),
+                *([f"- and {len(names) - SHOWN} more"] if len(names) > SHOWN else []),
+                "Mend the cause (room, quota, owner and mode of the folder's file) and run this step again: it goes on with what "
+                f"is missing. Or go on without: run it again with `without` set to {','.join(sorted({*names, *self.without}))} "
+                "(`cutover rollback --without USER …`); what was refused of them then stays on the new server, and a later "
+                "rollback of this run carries it."]))
             failed.outcome_unknown = any(isinstance(error, imap.SessionLost) for error in problems.values())
             raise failed
         return "\n".join([f"{len(listed)} users: {said(total(done))}", *sorted(filter(None, told))])
@@ -148,22 +182,24 @@ class CarryBack(changes.Change):
 
     def _user(self, hosts, entry, state, report):
         user = entry["user"]
-        base = f"{self.aside}/{self.run}/{user}"
-
-        def aside(folder):
-            hosts.run(self.host, ["sh", "-c", _PLACE, "place", self.aside, self.run, user, str(entry["uid"]), str(entry["gid"])],
-                      sudo=True)
-            return carrying.name_aside(base, folder)
-
-        did, missing = carrying.carry(hosts, entry, state, aside, lambda text: report(
-            {"event": "log", "user": user, "text": f"{user}: {text}"}))
-        counts = did.counts()
-        if did is not missing and missing.counts():
-            raise changes.ChangeFailed(f"after {said(counts)}, this is missing: {said(missing.counts())}")
-        note = {"user": user, "tree": state["tree"], "at": round(time.time(), 3), "done": counts, "left": missing.left,
+        try:
+            did, missing, refused = carrying.carry(
+                hosts, entry, state, place(hosts, self.aside, self.run, entry),
+                lambda text: report({"event": "log", "user": user, "text": f"{user}: {text}"}))
+        except imap.ImapError as error:
+            if user not in self.without:
+                raise
+            did, (missing, refused) = carrying.Wanted(), carrying.unknown(hosts, entry, state, str(error))
+        counts, lacks = did.counts(), missing.counts() if did is not missing else {}
+        left = list(missing.left)
+        if lacks or refused.behind or refused.texts:
+            if user not in self.without:
+                raise changes.ChangeFailed("; ".join(filter(None, [
+                    f"carried: {said(counts)}; not carried: {said(lacks)}" if lacks else "", str(refused)])))
+            left += [*refused.texts, *([f"gone on without: {said(lacks)}"] if lacks else [])]
+        note = {"user": user, "tree": state["tree"], "at": round(time.time(), 3), "done": counts, "left": left,
                 "notes": missing.notes}
-        folder = f"{self.aside}/{self.run}/.carried"
-        hosts.run(self.host, ["mkdir", "-p", "-m", "0711", self.aside, f"{self.aside}/{self.run}"], sudo=True)
-        hosts.run(self.host, ["mkdir", "-p", "-m", "0700", folder], sudo=True)
-        hosts.ssh(self.host).put(json.dumps(note, sort_keys=True).encode(), f"{folder}/{user}.json", sudo=True)
+        if lacks or refused.behind:
+            note.update(behind=refused.behind, later=refused.later, entry=entry)
+        write_note(hosts, self.aside, self.run, note)
         return note

@@ -26,7 +26,7 @@ import re
 import time
 
 from cutover import errors
-from cutover.changes import conversion
+from cutover.changes import conversion, refusals
 from cutover.hosts import imap, mailboxes
 from cutover.store import digest
 
@@ -82,6 +82,9 @@ class Wanted:
     flags: list = dataclasses.field(default_factory=list)           # (old folder, uid, flags to set, flags to clear)
     moved: list = dataclasses.field(default_factory=list)           # (old folder, message): stands elsewhere, once appended
     removed: list = dataclasses.field(default_factory=list)         # (old folder, message)
+    known_by: dict = dataclasses.field(default_factory=dict)        # (old folder, uid) of flags: (date, bytes) of the message
+    unread: list = dataclasses.field(default_factory=list)          # (Pair, message, why): new in a folder c-client cannot read
+    elsewhere: dict = dataclasses.field(default_factory=dict)       # (new folder, uid) to append: the old folder it was in
     left: list = dataclasses.field(default_factory=list)            # texts: what cannot be carried
     notes: list = dataclasses.field(default_factory=list)           # texts: what stays as it is, on purpose
 
@@ -227,11 +230,14 @@ def _compare(pair, old, new, ones, changed, keywords, wanted):
     try:
         there = old.stream(pair.stands, "metadata") if pair.stands else imap.Folder(pair.old, 0, 1, [])
     except imap.FolderUnreadable as error:
-        if pair.old != "INBOX":
+        if pair.old != "INBOX" or pair.known is not None and pair.known.limit > 1:
             if pair.new is not None:
-                count = new.status(pair.new, ["MESSAGES"])["MESSAGES"]
-                wanted.left.append(f"{pair.old}: c-client cannot read it ({error.reason}); what is new among the {count} "
-                                   "messages of the new host's folder stays there")
+                here = new.stream(pair.new, "metadata")
+                limit = pair.known.limit if pair.known is not None and pair.known.uidvalidity == here.uidvalidity else 0
+                fresh = [(pair, message, error.reason) for message in here.messages if message.uid >= limit]
+                wanted.unread += fresh
+                wanted.left.append(f"{pair.old}: c-client cannot read it ({error.reason}); {len(fresh)} messages that are new in "
+                                   "the new host's folder stay there")
             return
         there = imap.Folder("INBOX", 0, 1, [])      # a user who never had one
     keywords[pair.old] = {word.lower() for word in there.keywords}
@@ -310,11 +316,12 @@ def _match(old, new, ones, changed, wanted):
         taken |= {id(partner), id(one)}
         if partner.kind != "spool" and _folded(partner.message.flags) != _folded(one.message.flags):
             changed.append((partner.pair, partner.message, one.message))
-    for key, _ in rest:
+    for key, one in rest:
         partner = next((each for each in anywhere[key] if id(each) not in taken), None)
         if partner is not None:
             taken.add(id(partner))
             wanted.moved.append((partner.pair.stands, partner.message))
+            wanted.elsewhere[one.pair.new, one.message.uid] = partner.pair.stands
     # more copies of what came to both than the new host has: moved, and killed before the old place was cleared
     surplus = [one for key in here for one in anywhere[key] if one.kind == "came" and id(one) not in taken]
     wanted.removed = [(one.pair.stands, one.message) for one in surplus]
@@ -371,6 +378,7 @@ def _settle(hosts, entry, changed, gone, wanted):
         clear = {flag for flag in message.flags if flag.lower() in (was - now) & before}
         if add or clear:
             wanted.flags.append((pair.stands, message.uid, frozenset(add), frozenset(clear)))
+            wanted.known_by[pair.stands, message.uid] = message.internaldate.isoformat(), message.size
     for one in gone:
         if taken_over(one.pair, one.message) is None:
             unknown[one.pair.old] += 1
@@ -419,52 +427,98 @@ def _budget(keywords, wanted):
 # -- doing it
 
 
-def carry(hosts, entry: dict, state: dict, aside, report) -> tuple[Wanted, Wanted]:
-    """Put what is missing into the old folders, and look again. → (what was done, what is missing now)
+def carry(hosts, entry: dict, state: dict, aside, report) -> tuple[Wanted, Wanted, "refusals.Refusals"]:
+    """Put what is missing into the old folders, and look again. → (what was done, what is missing now, what was refused)
 
     `aside(folder)`: makes the directory in which c-client keeps copies, and gives the name of the folder's copy there;
-    `report(text)` is told what goes on. Raises imap's errors; then the same call goes on with what is missing.
+    `report(text)` is told what goes on. What c-client refuses is passed over, and what rests on it. Raises imap's other errors;
+    then the same call goes on with what is missing.
     """
     with mailboxes.old_session(hosts, entry["user"]) as old, mailboxes.new_session(hosts, entry["user"]) as new:
         with contextlib.suppress(imap.FolderUnreadable):    # there may be none yet
             old.select("INBOX")                             # mail in the spool comes into it
-        first = Wanted()
+        first, refused = Wanted(), refusals.Refusals()
         pairs = pair_up(hosts.site, old, new, known(hosts.site, state), first)
         _subscriptions(hosts.site.old_store.imap_prefix, old, new, pairs, first)
-        for name, other in first.renames:
-            old.rename(name, other)
-        for name in first.creates:
-            old.create(name)
-        for name, wanted in first.subscribes:
-            old.subscribe(name, wanted)
+        first.renames = [(name, other) for name, other in first.renames
+                         if refused.does(other, lambda name=name, other=other: old.rename(name, other))]
+        first.creates = [name for name in first.creates if refused.does(name, lambda name=name: old.create(name))]
+        first.subscribes = [(name, wanted) for name, wanted in first.subscribes
+                            if refused.does(None, lambda name=name, wanted=wanted: old.subscribe(name, wanted))]
         done = look(hosts, entry, state, old, new, spool=False)
+        wanted = done.counts()
         done.renames, done.creates, done.subscribes = first.renames, first.creates, first.subscribes
-        _append(old, new, done.appends, report)
-        _flag(old, done.flags)
-        _remove(old, done.removed, aside)
-        _remove(old, done.moved, None)
-        return done, look(hosts, entry, state, old, new, spool=False) if done.counts() else done
+        done.appends = _append(old, new, done.appends, refused, report)
+        done.flags = _each_folder(done.flags, refused, lambda listed: flag(old, listed))
+        done.removed = _each_folder(done.removed, refused, lambda listed: remove(old, listed, aside))
+        # what was moved may go from its old place once it stands in the new one
+        done.moved = _each_folder(done.moved, refused, lambda listed: remove(old, listed, None)) if not refused.messages else []
+        missing = look(hosts, entry, state, old, new, spool=False) if wanted or done.counts() or refused.texts else done
+        refused.note(new, missing)
+        return done, missing, refused
 
 
-def _append(old, new, appends, report):
-    by_pair = collections.defaultdict(list)
-    for pair, message, flags in appends:
-        by_pair[pair].append((message, flags))
+def unknown(hosts, entry: dict, state: dict, why: str) -> tuple[Wanted, "refusals.Refusals"]:
+    """What is missing of a user with whom carry() came to no end: by a look at both sides or, where the old one cannot be read,
+    all that the conversion did not take over. Raises imap's errors when the new one cannot be read either."""
+    refused = refusals.Refusals([why])
+    try:
+        with mailboxes.old_session(hosts, entry["user"]) as old, mailboxes.new_session(hosts, entry["user"]) as new:
+            missing = look(hosts, entry, state, old, new, spool=True)
+            refused.note(new, missing)
+            return missing, refused
+    except imap.ImapError:
+        missing, refused = Wanted(), refusals.Refusals([why])
+    folders = {folder.new: folder for folder in known(hosts.site, state)}
+    with mailboxes.new_session(hosts, entry["user"]) as new:
+        for name in sorted({name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}):
+            here, was = new.stream(name, "metadata"), folders.get(name)
+            limit = was.limit if was is not None and was.uidvalidity == here.uidvalidity else 0
+            pair = Pair(name, (was and was.old) or hosts.site.old_store.imap_prefix + name, None, was)
+            missing.unread += [(pair, message, why) for message in here.messages if message.uid >= limit]
+        refused.note(new, missing)
+    return missing, refused
+
+
+def _append(old, new, appends, refused, report):
+    """→ those of the appends that were done"""
+    by_pair, done = collections.defaultdict(list), []
+    for each in appends:
+        by_pair[each[0]].append(each)
     for pair, listed in by_pair.items():
-        flags_of = {message.uid: flags for message, flags in listed}
-        keywords = []
-        for message, text in new.texts(pair.new, [message for message, _ in listed]):
-            flags = flags_of[message.uid]
-            uid = old.append(pair.old, text, sorted(flag for flag in flags if flag.startswith("\\")), message.internaldate)
-            words = frozenset(flag for flag in flags if not flag.startswith("\\"))
+        if pair.old in refused.folders:
+            refused.messages.update(((pair.new, message.uid), refused.folders[pair.old]) for _, message, _ in listed)
+            continue
+        by_uid = {each[1].uid: each for each in listed}
+        keywords, count = [], 0
+        for message, text in new.texts(pair.new, [message for _, message, _ in listed]):
+            flags = by_uid[message.uid][2]
+            uid = refused.append(old, pair, message, text, sorted(word for word in flags if word.startswith("\\")))
+            if uid is False:
+                continue
+            count += 1
+            done.append(by_uid[message.uid])
+            words = frozenset(word for word in flags if not word.startswith("\\"))
             if words and uid is not None:
                 keywords.append((pair.old, uid, words, frozenset()))
         # c-client's APPEND makes no keywords
-        _flag(old, keywords)
-        report(f"{pair.old}: {len(listed)} messages appended")
+        _each_folder(keywords, refused, lambda listed: flag(old, listed))
+        report(f"{pair.old}: {count} messages appended")
+    return done
 
 
-def _flag(old, flags):
+def _each_folder(listed, refused, do):
+    """Do something to messages, `(folder, …)` each, folder by folder. → those for which it was not refused"""
+    by_folder, done = collections.defaultdict(list), []
+    for each in listed:
+        by_folder[each[0]].append(each)
+    for each in by_folder.values():
+        if refused.does(None, lambda each=each: do(each)):
+            done += each
+    return done
+
+
+def flag(old, flags):
     by_change = collections.defaultdict(list)
     for folder, uid, add, clear in flags:
         if add:
@@ -474,13 +528,13 @@ def _flag(old, flags):
     opened = None
     for (folder, words, add), uids in sorted(by_change.items(), key=lambda item: item[0][0]):
         if folder != opened:
-            old.select(folder)
+            old.change(folder)
             opened = folder
         for part in _parts(uids):
             old.store(part, sorted(words), add)
 
 
-def _remove(old, removals, aside):
+def remove(old, removals, aside):
     """Expunge these messages and no others; with `aside`, after c-client has copied them there."""
     by_folder = collections.defaultdict(list)
     for folder, message in removals:
@@ -494,6 +548,7 @@ def _remove(old, removals, aside):
 
 
 def _set_aside(old, folder, messages, uids, target):
+    old.change(folder)      # nothing is copied from where nothing can be removed
     try:
         old.status(target)
     except imap.FolderUnreadable:
@@ -502,7 +557,7 @@ def _set_aside(old, folder, messages, uids, target):
     old.copy(uids, target)
     # c-client's COPY makes no keywords either
     copies = old.all(target)[-len(uids):]
-    _flag(old, [(target, uid, words, frozenset()) for uid, message in zip(copies, messages, strict=True)
+    flag(old, [(target, uid, words, frozenset()) for uid, message in zip(copies, messages, strict=True)
                 if (words := frozenset(flag for flag in message.flags if not flag.startswith("\\")))])
 
 

@@ -559,6 +559,13 @@ class Session:
         """Open a folder for writing; c-client then gives each message its UID and takes mail from the spool into INBOX."""
         return self._examine(name, read_only=False)
 
+    def change(self, name: str) -> None:
+        """As select; raises CommandRefused where the folder may only be read: there c-client says OK to STORE and EXPUNGE, and
+        does nothing."""
+        self._examine(name, read_only=False)
+        if "READ-ONLY" in self.client._imap.untagged_responses:
+            raise CommandRefused(server=self.server, command=f"SELECT {name} for writing", reason="READ-ONLY")
+
     def copy(self, uids: Sequence[int], target: str) -> None:
         """UID COPY from the selected folder: all of them or none."""
         self._command(f"COPY to {target}", "COPY", [fetch.number_set(uids), self._argument(target)], uid=True)
@@ -575,7 +582,7 @@ class Session:
         with self._during(f"deleting in {name}"):
             if not self.client.has_capability("UIDPLUS"):
                 raise CommandRefused(server=self.server, command="UID EXPUNGE", reason="the server has no UIDPLUS")
-        self._examine(name, read_only=False)
+        self.change(name)
         self.store(uids, ["\\Deleted"], True)
         self._command(f"deleting in {name}", "EXPUNGE", [fetch.number_set(uids)], uid=True)
 

@@ -66,11 +66,19 @@ def ask(run, site, approves: str, subject: str, digest: str, people: int, comman
         + f"Read it; then approve it in the notebook, or with `{command}`, and run this cell again.")
 
 
-def confirmation(step, site) -> str:
-    """What a person has to type: what the step itself says; the alias, for steps that stop or switch something; otherwise the
-    step's name."""
+def chosen(run, step, plan_hash: str) -> dict:
+    """What was asked of the step when the plan was made, by the run's journal; see engine.Engine."""
+    events = run.journal.events()
+    planned = next((event for event in reversed(events) if event["event"] == "planned" and event["step"] == step.ID
+                    and event["hash"] == plan_hash), {})
+    return next((event.get("chosen", {}) for event in events if event["seq"] == planned.get("attempt")), {})
+
+
+def confirmation(step, site, asked=None) -> str:
+    """What a person has to type: what the step itself says, of what is `asked` of it; the alias, for steps that stop or switch
+    something; otherwise the step's name."""
     if hasattr(step, "confirmation"):
-        return step.confirmation(site)
+        return step.confirmation(site, asked or {})
     return site.fqdn(site.alias) if step.CONFIRM else step.ID
 
 
@@ -79,7 +87,7 @@ def give(run, site, step, plan_hash: str, typed: str, key=None) -> Approval:
 
     `key`: see statement.give.
     """
-    wanted = confirmation(step, site)
+    wanted = confirmation(step, site, chosen(run, step, plan_hash))
     if typed.strip() != wanted:
         raise NotConfirmed(f"{step.ID}: to approve, type exactly: {wanted}")
     if site.kind == "rehearsal":

@@ -91,6 +91,7 @@ class Engine:
         if run is not None:
             self.hosts.run_name = run.name
         if mode == "execute":
+            self.hosts.keep = run.keep
             self.lease = lease.Lease(self.hosts, run, self._record)
             run.check(site, self._record)
             runbook.may_run(step_id, run.journal.events())

@@ -33,7 +33,8 @@ def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float
     vault.register(parameters)      # this process writes the corrected copy
     template = template or site.PROJECT / "notebooks" / runbook.notebook_name(step_id)
     copy = _free_name(run, template.stem)
-    values = {"site": str(parameters.path), "run_dir": str(run.path), "mode": "execute", **(chosen or {})}
+    values = {"site": str(parameters.path), "run_dir": str(run.path), "mode": "execute",
+              **dict.fromkeys(getattr(runbook.step(step_id), "CHOICE", ()), ""), **(chosen or {})}
     _refuse_unknown(papermill, template, values)
     before = len(run.journal.events())
     error = None

@@ -4,7 +4,7 @@ import contextlib
 import json
 
 from cutover import errors, hosts, runbook
-from cutover.run import lease, outage, papermill, predict, record, report, summary
+from cutover.run import lease, outage, papermill, predict, record, report, story, summary
 from cutover.ui import tables
 
 
@@ -59,6 +59,7 @@ def told(run) -> tables.Stack:
         tables.Table(["outage", "measured from outside", "predicted", ""], summary.windows(run)),
         tables.notes(summary.notes(events)) if summary.notes(events) else None,
         tables.Text(f"Verified: {summary.verified(events)}"),
+        *(tables.Text(f"LEFT BEHIND: {text}") for text in story.left_behind(events)),
         *(tables.Text(f"Ledger: {text}") for text in summary.ledger(events)),
         *(tables.Text(f"Point of no return: {event['step']}, {event['time'][:19]} UTC. This run cannot be rolled back.")
           for event in [runbook.no_return(events)] if event),
@@ -73,4 +74,5 @@ def as_json(run) -> dict:
             "outage": {kind: {"began": window.began, "ended": window.ended, "seconds": window.seconds,
                               "predicted": expected and expected.as_json()}
                        for kind, expected, window in predict.windows(run, events) if window},
-            "verified": summary.verified(events), "ledger": summary.ledger(events)}
+            "verified": summary.verified(events), "ledger": summary.ledger(events),
+            "left_behind": story.left_behind(events)}

@@ -6,6 +6,7 @@ Used by the board and the report, so both say the same. Reads the run's folder a
 import dataclasses
 import datetime
 import json
+import re
 
 from cutover import runbook, steps
 from cutover.run import transcript
@@ -160,6 +161,14 @@ def failures(found: dict) -> list:
             for one in found.values() for check in one.checks if not check["passed"]]
 
 
+def left_behind(events) -> list:
+    """What the last rollback that passed went on without, a line a user; empty once it is carried back, or converted again."""
+    last = next((event for event in reversed(events) if event["event"] == "verified" and event["passed"]
+                 and event["step"] in ("rollback", "convert")), {"checks": []})
+    return [f"{check['question']} {check['actual']}" for check in last["checks"]
+            if check["warning"] and re.fullmatch(r"Is no mail of \S+ on \S+ only\?", check["question"])]
+
+
 def verdict(events, found: dict) -> tuple:
     """(word, sentence): what became of the run, by its journal alone. The word: "passed", "failed", "undone", "begun"."""
     apart = runbook.apart(events)
@@ -167,7 +176,9 @@ def verdict(events, found: dict) -> tuple:
     passed = [name for name in order if name in found and found[name].state == "passed"]
     back = found.get("rollback")
     if back is not None and back.state == "passed" and not passed:
-        return "undone", "Rolled back: what the run changed was undone" + ("." if apart else ", and the old service verified.")
+        behind = left_behind(events)
+        return "undone", ("Rolled back: what the run changed was undone" + ("." if apart else ", and the old service verified.")
+                          + "".join(f" But: {text}" for text in behind))
     for one in found.values():
         if one.state == "failed":
             return "failed", f"Stopped: {one.step} did not pass."

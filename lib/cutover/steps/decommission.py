@@ -25,7 +25,7 @@ POWER_OFF = 180     # seconds
 SHOWN = 5
 
 
-def confirmation(site):
+def confirmation(site, asked=None):
     """What a person types to approve it: the name of the host that goes, and what it means."""
     return f"{site.fqdn(site.roles.old)}: {SENTENCE}"
 

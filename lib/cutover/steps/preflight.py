@@ -1,7 +1,7 @@
 """All that can be known before the night, read-only. Each check is a question with what to do about its answer."""
 
 from cutover import changes, steps
-from cutover.changes import conversion
+from cutover.changes import conversion, left_behind, refusals
 from cutover.hosts import dns, facts, live, machine, tls, userdb
 from cutover.hosts import nis as directory
 from cutover.steps import antispam, attempt, dns_rename, equal, nis, systems
@@ -45,6 +45,7 @@ def probe(hosts, site):
     found["survey"] = on(new, _survey, site, found["users"][new])
     found["mx"] = {name: {"userdb": on(name, _userdb, name, site.userdb.source),
                           "queue": on(name, facts.waiting, name)} for name in site.roles.mx}
+    found["left_behind"] = on(old, left_behind.read)
     found["systems"] = systems.probe(hosts, site)
     found["antispam"] = antispam.probe(hosts, site, on)
     return found
@@ -119,9 +120,9 @@ def _userdb(hosts, name, path):
 
 def verify(found, site):
     return [*_reach(found), *_zone(found, site), *_people(found, site), *nis.checks(found, site), *_mail_names(found, site),
-            *_new_server(found, site), *_test_users(found), *_old_mail(found, site), *_machine(found, site),
-            *_mx(found, site), *antispam.checks(found, site), *clocks(found, site),
-            *(systems.checks(found["systems"], site) if "systems" in found else ())]
+            *_new_server(found, site), *_test_users(found), *_old_mail(found, site),
+            *_left_behind(found, site), *_machine(found, site), *_mx(found, site), *antispam.checks(found, site),
+            *clocks(found, site), *(systems.checks(found["systems"], site) if "systems" in found else ())]
 
 
 def _failed(question, expected, result, todo):
@@ -277,6 +278,19 @@ def _old_mail(found, site):
         yield steps.Check(f"Are there enough free {what} on {site.roles.new}?", f"at least {wanted}",
                           "no limit" if have is None else str(have), have is None or have >= wanted,
                           f"free or add {what} on the file system of {site.new_store.work}")
+
+
+def _left_behind(found, site):
+    """What an earlier rollback went on without; the conversion takes it over like all mail on the new server."""
+    told = found.get("left_behind", {"value": {}})
+    question = f"Is no mail of an earlier rollback on {site.roles.new} only?"
+    if "error" in told:
+        yield _failed(question, "0 messages", told, "mend it: what is there must be known before it is converted")
+        return
+    for user, note in told["value"].items():
+        if note["behind"]:
+            yield steps.Check(question, "0 messages", f"{user}: {refusals.counted(note)}", True,
+                              "nothing: convert takes it over into the folder it is in", warning=True)
 
 
 def _machine(found, site):

@@ -3,10 +3,13 @@
 Once delivery or reading was resumed, the new server holds what the old one lacks. It is carried back when both are closed and
 nothing moves: after the services of the new one have stopped, before its trees are taken back and the old service starts. What
 that will be is estimated while users still work, so that what cannot be carried is told before anybody approves.
+
+What the old server refuses stops the rollback, unless `hosts.chosen["without"]` names the user: logins, with commas between them.
+Then it stays in the user's Maildir on the new server, and a later rollback of the run carries it.
 """
 
 from cutover import changes, runbook, steps
-from cutover.changes import carry
+from cutover.changes import carry, left_behind, refusals
 from cutover.changes.mail import AwaitDeliveries, DrainQueue
 from cutover.changes.service import EndSessions
 from cutover.hosts import facts, live
@@ -18,7 +21,19 @@ REQUIRES = []
 REVERSIBLE = True
 CONFIRM = True
 
+CHOICE = ("without",)
+
 RESUMED = ("restore-sendmail", "restore-imap")      # steps from which on the new server may hold what the old one lacks
+
+
+def confirmation(site, asked):
+    """What a person types to approve it: the name that users know, and who is gone on without."""
+    names = _names(asked.get("without", ""))
+    return site.fqdn(site.alias) + (f" without {', '.join(names)}" if names else "")
+
+
+def _names(text):
+    return sorted({name.strip() for name in text.split(",")} - {""})
 
 
 def open_intents(events):
@@ -33,8 +48,9 @@ def open_intents(events):
 
 
 def probe(hosts, site):
-    """`{"intents": [...], "world", "login", "undoes", "carry": {"why", and as carry.look}}`; each resource's last undo among the
-    intents says whether the world is so; "world" and "login" are None for a run of maintenance"""
+    """`{"intents": [...], "world", "login", "undoes", "carry": {"why", and as carry.look}, "without": names, "behind":
+    left_behind.read}`; each resource's last undo among the intents says whether the world is so; "world" and "login" are None for
+    a run of maintenance"""
     intents, final = [], {}
     for event in open_intents(hosts.history):
         intents.append({key: event[key] for key in ("seq", "step", "title", "target", "inverse", "no_inverse", "undone")})
@@ -44,8 +60,10 @@ def probe(hosts, site):
         settled = changes.from_json(intent["inverse"]).settled(hosts)
         intent.update(settled=settled.done, seen=settled.detail)
     # a run apart from the night is undone alone: the old service is none of its matters, and may be gone
-    old = {"world": None, "login": None} if runbook.apart(hosts.history) else _old_service(hosts, site)
-    found = {"run": hosts.run_name, "intents": intents, **old}
+    apart = runbook.apart(hosts.history)
+    old = {"world": None, "login": None, "behind": {}} if apart else {
+        **_old_service(hosts, site), "behind": left_behind.read(hosts, hosts.run_name)}
+    found = {"run": hosts.run_name, "intents": intents, "without": _names(hosts.chosen.get("without", "")), **old}
     found["undoes"] = [undoes for _, undoes in _undo(found, site)]
     found["carry"] = _carried(hosts, site, found)
     return found
@@ -107,6 +125,9 @@ def _undo(found, site):
             listed.append((DrainQueue(list(site.roles.mx), site.limits.queue_drain), None))
             drained.add(intent["step"])
         listed.append((changes.from_json(intent["inverse"]), intent["seq"]))
+    later = sorted(set(found.get("behind", {})) - set(found.get("without", ())))
+    if later and not any(change.kind == "unpublish" for change, _ in listed):
+        listed.append((left_behind.CarryLeft(site.roles.old, found["run"], site.old_store.aside, later), None))
     return listed
 
 
@@ -124,17 +145,33 @@ def _in_turn(wanted, site):
 
 def _carry(found, site):
     """Everything comes to rest, then users' new state goes back. What is in a mail host's own queue is for that host alone."""
-    return [DrainQueue(list(site.mail_hosts), site.limits.queue_drain),
-            *(EndSessions(name, stop_imap.sessions(site, name)) for name in site.mail_hosts),
-            *(AwaitDeliveries(name, stop_sendmail.DELIVERING, site.limits.queue_drain) for name in site.mail_hosts),
-            carry.CarryBack(site.roles.old, found["run"], site.old_store.aside, _published(found["intents"]))]
+    users, without = _published(found["intents"]), found.get("without", [])
+    listed = [DrainQueue(list(site.mail_hosts), site.limits.queue_drain),
+              *(EndSessions(name, stop_imap.sessions(site, name)) for name in site.mail_hosts),
+              *(AwaitDeliveries(name, stop_sendmail.DELIVERING, site.limits.queue_drain) for name in site.mail_hosts),
+              carry.CarryBack(site.roles.old, found["run"], site.old_store.aside, users, without)]
+    if without:
+        listed.append(left_behind.LeaveBehind(site.roles.new, found["run"], site.new_store.work,
+                                              [each for each in users if each["user"] in without]))
+    return listed
 
 
 def plan(found, site):
-    listed = _undo(found, site)
+    listed, behind = _undo(found, site), found.get("behind", {})
+    known = {each["user"] for each in _published(found["intents"])} | set(behind)
+    strange = [name for name in found.get("without", ()) if name not in known]
+    if strange:
+        raise steps.CannotPlan(f"nothing of {', '.join(strange)} is to be carried back: see how `without` is spelled "
+                               "(logins, with commas between them)")
     if not listed:
-        return changes.Plan(reason="the world already is as it was before this run")
-    return changes.Plan(tuple(change for change, _ in listed), notes=tuple(_told(found["carry"])))
+        return changes.Plan(reason="the world already is as it was before this run" + "".join(
+            f"; but {user} is left behind with {refusals.counted(note)}: run it again without `without`"
+            for user, note in behind.items()))
+    return changes.Plan(tuple(change for change, _ in listed), notes=(
+        *_told(found["carry"]), *((user, f"left behind on {site.roles.new}: {refusals.counted(note)}")
+                                  for user, note in behind.items()),
+        *([(", ".join(found["without"]), "the rollback GOES ON WITHOUT what the old server refuses of them; it stays on the new "
+            "server")] if found.get("without") else [])))
 
 
 def _told(carried):
@@ -169,7 +206,7 @@ def verify(found, site):
                                       intent["settled"], "mend what it says, then roll back again"))
     if found["world"] is None:
         return checks
-    checks += _carried_checks(found["carry"])
+    checks += [*_carried_checks(found["carry"]), *_behind_checks(found.get("behind", {}), site)]
     world, old = found["world"], site.roles.old
     alias = site.fqdn(site.alias)
     for name, server in world["servers"].items():
@@ -198,6 +235,14 @@ def verify(found, site):
                                   seen["address"] == site.address(old) and seen["read"] > 0, "look at imapd's log"))
     return checks
 
+
+def _behind_checks(behind, site):
+    """One for each user whose mail the old server refused; told by each rollback of the run until it is carried."""
+    return [steps.Check(f"Is no mail of {user} on {site.roles.new} only?", "0 messages", refusals.counted(note), True,
+                        f"mend what it says on {site.roles.old}, then run the rollback again: it carries them. Until then they "
+                        f"are in {note['entry']['maildir']} on {site.roles.new}; {left_behind.LIST} names the files",
+                        warning=True)
+            for user, note in sorted(behind.items())]
 
 
 def _carried_checks(carried):

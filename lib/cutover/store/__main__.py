@@ -66,6 +66,10 @@ def build_parser():
     add_plan(command)
     command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
 
+    command = add("leave", leave, "Keep messages of the trees published by this run in those that come back.")
+    add_plan(command)
+    command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
+
     command = add("relocate", relocate, "Copy a whole store to other storage of this host, compare both, or go back.")
     add_plan(command)
     command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
@@ -134,6 +138,17 @@ def unpublish(arguments):
     return 1 if counts["failed"] else 0
 
 
+def leave(arguments):
+    from . import events, leaving
+
+    emit = events.Events(arguments.events)
+    try:
+        counts = leaving.leave(loaded(arguments), emit)
+    finally:
+        emit.close()
+    return 1 if counts["failed"] else 0
+
+
 def relocate(arguments):
     from . import relocate as relocating
 
@@ -197,7 +212,8 @@ def as_shipped(argv):
 
     argparse would give the same, and take as long as a pass over a store in which nothing changed.
     """
-    functions = {"convert-users": convert_users, "presync": presync, "unpublish": unpublish, "relocate": relocate}
+    functions = {"convert-users": convert_users, "presync": presync, "unpublish": unpublish, "leave": leave,
+                 "relocate": relocate}
     if len(argv) != 5 or argv[0] not in functions or (argv[1], argv[3]) != ("--plan", "--events"):
         return None
     return types.SimpleNamespace(command=argv[0], function=functions[argv[0]], plan=argv[2], events=argv[4])

@@ -6,7 +6,8 @@ import os
 from . import errors
 
 USER_KEYS = {"user": str, "inbox": list, "folders": str, "maildir": str}
-OPTIONAL_KEYS = {"uid": int, "gid": int, "spool": str, "subscriptions": str, "home": str, "asked": dict}
+OPTIONAL_KEYS = {"uid": int, "gid": int, "spool": str, "subscriptions": str, "home": str, "asked": dict,
+                 "keep": dict}
 
 
 def load(path):

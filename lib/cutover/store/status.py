@@ -2,7 +2,7 @@
 
 import os
 
-from . import existing, publish
+from . import existing, marker, publish
 
 
 def state(plan):
@@ -11,8 +11,8 @@ def state(plan):
     → {"run", "users": [{"user", "published", "phase", "live", "messages", "bytes", "files", "staged", "warnings", "folders"}]}.
 
     phase: "published", "unpublished" or "none". live: "ours" when the live tree is the published one, "other" for another
-    tree, "none" when there is no tree. messages and bytes are those published; files is the number of message files in the
-    live tree now.
+    tree, "none" when there is no tree. marked: see marked_tree. messages and bytes are those published; files is the number of
+    message files in the live tree now.
     """
     users = []
     for user in plan["users"]:
@@ -25,6 +25,7 @@ def state(plan):
         users.append({
             "user": user["user"], "published": bool(marked), "phase": phase, "live": live, "tree": values.get("tree"),
             "staged": staged(places),
+            "marked": marked_tree(places["live"]),
             "lost": known.get("phase") == "published" and not marked,
             "messages": values.get("messages", 0), "bytes": values.get("bytes", 0),
             "expunged": values.get("expunged", 0), "files": count_files(places["live"]),
@@ -33,6 +34,14 @@ def state(plan):
                 for text in entry["warnings"]],
             "renamed": values.get("renamed", []), "passed": values.get("passed", []), "folders": values.get("folders", [])})
     return {"run": plan["run"], "users": users, "published": sum(entry["published"] for entry in users)}
+
+
+def marked_tree(live):
+    """The complete tree that some run has put in the Maildir's place: {"tree": its id, "at": when it was marked}, or None."""
+    values = marker.read(live)
+    if not values or not values.get("complete"):
+        return None
+    return {"tree": values.get("tree"), "at": os.stat(os.path.join(live, marker.NAME)).st_mtime}
 
 
 def staged(places):

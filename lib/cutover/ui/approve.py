@@ -10,7 +10,8 @@ class Form:
 
     def __init__(self, engine, why: str):
         self.engine, self.why = engine, why
-        self.hash, self.wanted = engine.hash(), approval.confirmation(engine.step, engine.site)
+        self.hash, self.wanted = engine.hash(), approval.confirmation(engine.step, engine.site,
+                                                                              engine.hosts.chosen)
 
     def static(self):
         step, changes = self.engine.step, self.engine.current.changes

@@ -278,6 +278,18 @@ def userdb_put_right(scene):
     scene.sh("postino4", "sed -i '/^zita:/d' /etc/mail/userdb")
 
 
+def refused_back(scene):
+    """A message that the rollback has to carry back, into a file that can only be read."""
+    saved = "Subject: saved\nMessage-ID: <saved@cutover.invalid>\n\nSaved on the new server.\n"
+    scene.on("mailboxvm", "doveadm", "save", "-u", "bruno", "-m", "sent-mail", input=saved)
+    scene.sh("mailboxold", "chown root /home/bruno/mail/sent-mail && chmod 0444 /home/bruno/mail/sent-mail")
+    return "bruno saved a message on mailboxvm, and his sent-mail of mailboxold can only be read"
+
+
+def taken_back(scene):
+    scene.sh("mailboxold", "chown bruno /home/bruno/mail/sent-mail && chmod 0600 /home/bruno/mail/sent-mail")
+
+
 MAIL_DISK = ("cp -a /etc/mail /run/mail && mount -t tmpfs -o size=%s mail /etc/mail && cp -a /run/mail/. /etc/mail && "
              "{ head -c 100M /dev/zero > /etc/mail/filler || true; }")
 MAIL_DISK_BACK = "rm /etc/mail/filler && cp -a /etc/mail/userdb* /run/mail/ && umount /etc/mail && cp -a /run/mail/. /etc/mail/"
@@ -310,6 +322,9 @@ MAIL = [
           SENDMAIL_BROKEN[0] + "; systemctl stop sendmail; systemctl mask sendmail", SENDMAIL_BROKEN[1],
           "sendmail of mailboxold is off, and its sendmail.cf broken"),
           says="mailboxold: (sendmail does not start|after `systemctl)|Do all mail services of mailboxold run"),
+    Fault("folder-unwritable-rollback", "rollback", "before", refused_back, taken_back,
+          says=r"of 1 users not all could be carried back.*bruno: .*UID \d+ <saved@cutover.invalid>: .*APPEND to mail/sent-mail "
+               "was refused: Can't access destination"),
     Fault("mx-down", "production-test", "before", **stopped("postino4", "sendmail"), says=r"\(10.77.0.14:25\): no SMTP answer"),
 ]
 
