@@ -35,6 +35,7 @@ def test_what_was_brought_is_not_brought_again():
     (lambda found: found.update(account=None), "knows no mail user 'carla'"),
     (lambda found: found.update(copy=None), "has no carla"),
     (lambda found: found.update(copy={}, chosen={**found["chosen"], "folder": "x"}), "has no folder x of carla"),
+    (lambda found: [each.update(messages=0) for each in found["copy"].values()], "no message in what is there of carla: INBOX"),
 ])
 def test_what_is_not_there_is_refused(spoil, said):
     with pytest.raises(steps.CannotPlan, match=said):

@@ -19,7 +19,7 @@ REVERSIBLE = True
 CONFIRM = False
 
 CHOICE = ("user", "folder", "message", "source", "day")     # what the notebook's parameters and the command's options are called
-DAY = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d)?)?", re.ASCII)
+DAY = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d)?)?")
 
 
 def probe(hosts, site):
@@ -143,6 +143,9 @@ def _plan(found, site, left):
         raise steps.CannotPlan(f"the copy in {site.backup.target} on {site.roles.backup} has no {what}{chosen['user']}. "
                                f"`ls -A {site.backup.target}/{chosen['user']}` there shows what it has.")
     beside = found["beside"]
+    if beside is None and not any(each["messages"] for each in found["copy"].values()):
+        raise steps.CannotPlan(f"there is no message in what is there of {what}{chosen['user']}: {', '.join(found['copy'])}. "
+                               "Look at another folder, or from bacula at an earlier day.")
     if beside is not None and not any(each["missing"] for each in beside.values()):
         has = f"{chosen['user']} has every message of {found['place']}"
         return changes.Plan(tuple(left), notes=(("Only left to remove", has),)) if left else changes.Plan(reason=has)
