@@ -86,6 +86,7 @@ EXAMPLES = [
     storage.LastCopy(*MOVE),
     storage.SwitchStore(*MOVE, "cutover-store-var-imap.service"),
     storage.SwitchBack(*MOVE, "cutover-store-var-imap.service"),
+    storage.SwitchStore(*MOVE, "cutover-store-var-imap.service", "/srv/former", "[Unit]\n"),
 ]
 
 

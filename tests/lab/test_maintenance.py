@@ -361,9 +361,9 @@ def flag(user, folder="INBOX"):
         return uid
 
 
-def served(lab):
+def served(lab, to=TO):
     """Whether the new storage is in the store's place."""
-    return lab.run("mailboxvm", ["sh", "-c", f"test /var/imap -ef {TO}"], check=False).returncode == 0
+    return lab.run("mailboxvm", ["sh", "-c", f"test /var/imap -ef {to}"], check=False).returncode == 0
 
 
 def running(lab):
@@ -453,6 +453,100 @@ def test_no_mail_is_served_from_the_old_store_when_the_new_storage_is_missing(la
     assert not served(lab) and "inactive" in running(lab)
     lab.run("mailboxvm", ["sh", "-c", "mv /root/.cutover-copy /srv/newstore/mail/ && systemctl start sendmail dovecot"])
     assert served(lab) and running(lab) == ["active", "active"]
+
+
+# years later, once more
+
+THIRD = "/srv/third/mail"
+UNIT = "cutover-store-var-imap"
+
+
+@pytest.fixture(scope="module")
+def again(lab, move, tmp_path_factory):
+    as_root(lab, "mailboxvm", f"mkdir -p {THIRD}")
+    made = Night(tmp_path_factory.mktemp("again"))
+    made.values["maintenance"] = {"move_store": {"to": THIRD}}
+    made.write()
+    return made
+
+
+def mounts(lab):
+    """How many mounts there are in the store's place."""
+    return as_root(lab, "mailboxvm", "grep -c ' /var/imap ' /proc/mounts").stdout
+
+
+@pytest.mark.parametrize("before, to, said", [
+    (f"echo precious > {THIRD}/somebody", THIRD, r"did not put there \(somebody\)"),
+    (f"echo /var/mail > {THIRD}/.cutover-copy", THIRD, "the copy of another store, of /var/mail"),
+    (f"mkdir {TO}/inside", f"{TO}/inside", "lie in one another"),
+    ("ln -s third/mail /srv/link", "/srv/link", "/srv/link is /srv/third/mail by another name"),
+    (f"mount -t tmpfs -o ro none {THIRD}", THIRD, "read-only"),
+    ("true", "/srv/nowhere", "no directory /srv/nowhere"),
+    ("true", "/var/lib", "work: /var/lib/mail-cutover lies in /var/lib"),
+])
+def test_what_cannot_be_moved_to_is_refused_while_all_runs(lab, again, before, to, said):
+    as_root(lab, "mailboxvm", before)
+    try:
+        with again.set("maintenance.move_store.to", to), pytest.raises(errors.CutoverError, match=said):
+            again.wanted("move-store")
+    finally:
+        as_root(lab, "mailboxvm", f"umount {THIRD} 2> /dev/null; rm -rf {THIRD} /srv/link {TO}/inside; mkdir {THIRD}")
+    assert running(lab) == ["active", "active"]
+
+
+def test_a_store_that_is_out_of_date_is_copied_nowhere(lab, again, move):
+    """Somebody has unmounted the new storage: what shows is the store as it was before it moved."""
+    as_root(lab, "mailboxvm", f"systemctl stop dovecot sendmail {UNIT}")
+    for one in (again, move):
+        with pytest.raises(errors.CutoverError, match=f"served from {TO} last, and /var/imap on mailboxvm is not that now"):
+            one.wanted("move-store")
+    with pytest.raises(errors.CutoverError, match=f"{TO}, which is not in /var/imap now"):
+        move.wanted("rollback")
+    as_root(lab, "mailboxvm", "systemctl start sendmail dovecot")
+    assert served(lab) and running(lab) == ["active", "active"]
+
+
+def test_a_store_that_has_moved_moves_again_wherever_it_is_broken_off(lab, again, move, monkeypatch):
+    before, mounted = {user: uids(user) for user in SAMPLE}, mounts(lab)
+
+    class Dead(BaseException):
+        pass
+
+    def dying(*_):
+        raise Dead
+
+    exchange = storage.exchange
+    for change in (storage.LastCopy, storage.SwitchStore):
+        with monkeypatch.context() as patch:
+            patch.setattr(change, "apply", dying)
+            with pytest.raises(Dead):
+                again.step("move-store")
+        assert served(lab) and set(running(lab)) == {"inactive"}
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "exchange", lambda *arguments: (exchange(*arguments), dying()))
+        with pytest.raises(Dead):
+            again.step("move-store")
+    assert served(lab, THIRD)
+    again.step("move-store")
+    assert served(lab, THIRD) and not served(lab) and running(lab) == ["active", "active"]
+    assert {user: uids(user) for user in SAMPLE[1:]} == {user: before[user] for user in SAMPLE[1:]}     # alice got the test mail
+    assert again.wanted("move-store") == ()
+    # the former storage is not in use any more, and the run that moved the store there cannot be undone before this one
+    assert mounts(lab) == mounted
+    with pytest.raises(errors.CutoverError, match=f"has moved on from {TO} to {THIRD} since. Roll back the run"):
+        move.step("rollback")
+    assert running(lab) == ["active", "active"]
+
+
+def test_after_a_reboot_it_is_the_third_and_the_rollback_goes_to_the_second(lab, again):
+    lab.reboot("mailboxvm", hard=True)
+    assert served(lab, THIRD) and running(lab) == ["active", "active"]
+    send("postino3", "davide@lab.test", "on-third-storage")
+    assert eventually(lambda: has("davide", "on-third-storage"))
+    before = {user: uids(user) for user in SAMPLE}
+    again.step("rollback")
+    assert served(lab) and running(lab) == ["active", "active"]
+    assert {user: uids(user) for user in SAMPLE} == before
 
 
 def test_the_rollback_carries_back_what_came(lab, move):

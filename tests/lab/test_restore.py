@@ -213,7 +213,7 @@ def test_a_stream_that_ends_badly_leaves_nothing_under_the_trees_name(lab, asked
         with pytest.raises(copies.NotBrought, match="sanbackup: tar ended with 2"):
             asked.go(user="davide")
     place = "/var/imap/.cutover/restore/" + asked.path.name
-    assert lab.run("mailboxvm", ["ls", place]).stdout.split() == ["davide.part"]
+    assert not lab.run("mailboxvm", ["ls", place]).stdout      # what came of it does not fill the store
     assert texts(mailbox("davide")) == before
     told, _ = asked.go(user="davide")
     assert told[-1] == "added: nothing, nothing was missing" and lab.run("mailboxvm", ["ls", place]).stdout.split() == ["davide"]
@@ -340,6 +340,57 @@ def test_a_job_that_waits_for_a_volume_is_said_and_leaves_nothing(lab, days, ask
         lab.run("sanbackup", ["mv", "/srv/bacula/away", f"/srv/bacula/{volume}"])
     assert not lab.run("sanbackup", ["ls", SCRATCH]).stdout and mailbox("rita") == before
     asked.go(user="rita", source="bacula")
+
+
+class Dead(BaseException):
+    """The process is killed here."""
+
+
+def dying(*_):
+    raise Dead
+
+
+def test_cut_off_before_its_removal_the_next_one_removes_what_bacula_restored(lab, night, days, asked, tmp_path_factory,
+                                                                            monkeypatch):
+    with reading("rita") as session:
+        session.delete("INBOX", session.all("INBOX")[:1])
+    lab.run("sanbackup", ["mkdir", "-p", f"{SCRATCH}/backup/posta"])     # by hand, in bconsole: none of ours
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs.RemoveRestored, "apply", dying)
+        with pytest.raises(Dead):
+            asked.go(user="rita", source="bacula")
+    left = lab.run("sanbackup", ["sh", "-c", f"cd {SCRATCH}; ls -d */*"]).stdout.split()
+    assert len(left) == 2 and f"{asked.path.name}/rita" in left[1]
+    # the same command again is a run of its own
+    again = Restore(night, tmp_path_factory.mktemp("again"))
+    assert "knows no mail user" in (said := again.refused(user="nobody9")) and f"{SCRATCH}/{left[1]}" in said
+    _, checks = again.go(user="rita", source="bacula")
+    assert checks[-1].actual == "nothing" and "nothing left on sanbackup" in checks[-1].question
+    assert lab.run("sanbackup", ["sh", "-c", f"cd {SCRATCH}; ls -d */*; rm -r backup"]).stdout.split() == ["backup/posta"]
+    # and so does one that has nothing else to do
+    with Hosts(night.site) as hosts:
+        bacula.make_scratch(hosts, f"{SCRATCH}/other/olga")
+    told, _ = again.go(user="rita", source="bacula")
+    assert told == ["removed"] and not lab.run("sanbackup", ["ls", SCRATCH]).stdout
+
+
+def test_a_job_whose_process_was_killed_is_cancelled_before_its_directory_goes(lab, days, asked, monkeypatch):
+    volume, = lab.run("sanbackup", ["ls", "/srv/bacula"]).stdout.split()
+    lab.run("sanbackup", ["mv", f"/srv/bacula/{volume}", "/srv/bacula/away"])      # so that it is at work for long
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(jobs, "follow", dying)
+            with pytest.raises(Dead):
+                asked.go(user="rita", folder="INBOX", source="bacula")
+        with Hosts(asked.site) as hosts:
+            (where,) = bacula.scratches(hosts)
+            number = int(lab.run("sanbackup", ["cat", f"{where}/{bacula.MARK}"]).stdout)
+            bacula.remove_scratch(hosts, where)
+            assert bacula.job(hosts, number, bacula.RESTORE)["status"] == "A"
+    finally:
+        lab.run("sanbackup", ["mv", "/srv/bacula/away", f"/srv/bacula/{volume}"])
+    asked.go(user="rita", folder="INBOX", source="bacula")
+    assert not lab.run("sanbackup", ["ls", SCRATCH]).stdout
 
 
 def test_a_test_restore_that_is_spoilt_is_found_and_made_again(lab, night):

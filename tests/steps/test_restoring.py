@@ -35,6 +35,7 @@ def test_what_was_brought_is_not_brought_again():
     (lambda found: found.update(account=None), "knows no mail user 'carla'"),
     (lambda found: found.update(copy=None), "has no carla"),
     (lambda found: found.update(copy={}, chosen={**found["chosen"], "folder": "x"}), "has no folder x of carla"),
+    (lambda found: [each.update(messages=0) for each in found["copy"].values()], "no message in what is there of carla: INBOX"),
 ])
 def test_what_is_not_there_is_refused(spoil, said):
     with pytest.raises(steps.CannotPlan, match=said):
@@ -111,6 +112,10 @@ def test_what_bacula_has_not_is_refused(spoil, said):
     ({"source": "tape"}, ROMA1, "no source 'tape'"), ({"source": "bacula"}, WITHOUT, "declare no Bacula"),
     ({"day": "2026-03-15"}, ROMA1, "no earlier days"),
     ({"source": "bacula", "day": "15.3.2026"}, ROMA1, "'15.3.2026' is no day"),
+    ({"source": "bacula", "day": "2026-02-30"}, ROMA1, "'2026-02-30' is no day"),
+    ({"source": "bacula", "day": "2026-03-15 25:00"}, ROMA1, "is no day"),
+    ({"source": "bacula", "day": "٢٠٢٦-٠٣-١٥"}, ROMA1, "is no day"),
+    ({"source": "bacula", "day": "2026-03-15\n"}, ROMA1, "is no day"),
 ])
 def test_what_makes_no_sense_is_refused(chosen, at, said):
     with pytest.raises(steps.CannotPlan, match=said):
@@ -122,3 +127,36 @@ def test_what_makes_no_sense_is_refused(chosen, at, said):
                                          ("2026-03-15T05:30:01", "2026-03-15 05:30:01")])
 def test_a_day_lasts_to_its_end(day, moment):
     assert restore._moment(day) == moment
+
+
+# -- what a restore that was broken off left on the backup host
+
+LEFT = [f"/var/lib/mailbackup/restore/{run}/carla" for run in ("2026-03-01_01_roma1_restore", "2026-03-02_01_roma1_restore")]
+
+
+@pytest.mark.parametrize("found, kinds", [
+    (lambda: altered("before"), ["restore-beside", "restore-add"]),
+    (lambda: altered("after", lambda found: found["beside"]["INBOX"].update(missing=2)), ["restore-add"]),
+    (lambda: altered("after"), []),
+    (from_bacula, ["bacula-restore", "restore-beside", "bacula-tidy", "restore-add"]),
+])
+def test_what_was_left_is_removed_first_whatever_else_is_to_be_done(found, kinds):
+    found = {**found(), "scratch": LEFT}
+    listed = restore.plan(found, ROMA1).changes
+    assert [change.kind for change in listed] == ["bacula-tidy"] * 2 + kinds
+    assert [change.where for change in listed[:2]] == LEFT
+    plan = restore.plan({**found, "scratch": []}, ROMA1)
+    assert [change.kind for change in plan.changes] == kinds and bool(plan.reason) != bool(kinds)
+
+
+def test_what_was_left_is_named_by_verify_and_where_nothing_can_be_planned():
+    for when in ("before", "after"):
+        assert LEFT[1] in [check.actual for check in restore.verify({**altered(when), "scratch": LEFT}, ROMA1)
+                           if not check.passed][-1]
+    assert all(check.passed for check in restore.verify({**altered("after"), "scratch": []}, ROMA1))
+    with pytest.raises(steps.CannotPlan, match=f"knows no mail user.*Besides.*{LEFT[0]}"):
+        restore.plan(altered("before", lambda found: found.update(account=None, scratch=LEFT)), ROMA1)
+
+
+def test_inbox_is_inbox_in_any_case_and_no_other_folder_is():
+    assert restore._asked("inbox", "INBOX") and not restore._asked("inbox", "Inbox2") and not restore._asked("spam", "SPAM")

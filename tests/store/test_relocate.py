@@ -95,6 +95,15 @@ def test_while_users_work_a_change_is_no_difference_and_rot_is(pair):
     assert alike.compare(*pair, live=True).different == 1
 
 
+def test_what_the_new_storage_cannot_hold_is_found_while_users_work(pair, monkeypatch):
+    monkeypatch.setattr(alike, "MARGIN", 0)
+    os.utime(message(pair[1]), (1, 1))      # as a file system with coarser times has it
+    before = message(pair[0]).stat().st_ctime_ns
+    assert alike.compare(*pair, live=True, copied=before).different == 0       # touched since: the next pass brings it
+    found = alike.compare(*pair, live=True, copied=before + 1)
+    assert found.different == 1 and "mtime" in found.first[0]
+
+
 @pytest.fixture
 def values(pair, tmp_path):
     shutil.rmtree(pair[1])
@@ -115,8 +124,37 @@ def test_only_an_empty_directory_or_our_own_is_written_to(values):
     with open(other, "w"):
         pass
     relocate.claim(values)
+    with open(os.path.join(values["to"], relocate.MARK), "w") as mark:
+        mark.write("/elsewhere\n")
     with pytest.raises(relocate.NotOurs, match="another store"):
-        relocate.claim(dict(values, store="/elsewhere"))
+        relocate.claim(values)
+    with pytest.raises(relocate.NotOurs, match="the store itself"):
+        relocate.claim(dict(values, to=values["store"]))
+
+
+def test_what_mail_was_not_served_from_last_is_copied_nowhere(values):
+    """Neither over the one place that has what came since, nor over a copy that is to take its place."""
+    relocate.claim(values)
+    relocate.write_notes(values, {"alone": values["to"], "copies": {}})
+    with pytest.raises(relocate.NotTheStore, match="last, which is not in its place"):
+        relocate.claim(values)
+    with open(os.path.join(values["store"], relocate.MARK), "w") as mark:
+        mark.write("{store}\n/srv/former\n".format(**values))
+    with pytest.raises(relocate.NotTheStore):
+        relocate.claim(values)
+    relocate.write_notes(values, {"alone": "/srv/former", "copies": {}})
+    relocate.claim(values)
+
+
+def test_each_copy_has_notes_of_its_own_and_a_mark_that_says_where_it_was_made(values):
+    relocate.claim(values)
+    relocate.write_state(values, checked=7)
+    assert relocate.read_state(dict(values, to="/srv/other")) == {}
+    assert relocate.mark(values["to"]) == (values["store"], values["to"])
+    with open(os.path.join(values["to"], relocate.MARK), "w") as mark:     # mounted elsewhere since
+        mark.write("{store}\n/srv/other\n".format(**values))
+    relocate.claim(values)
+    assert relocate.mark(values["to"])[1] == values["to"] and relocate.read_state(values)["checked"] is None
 
 
 def test_without_room_nothing_is_begun(values, monkeypatch):

@@ -156,11 +156,11 @@ def restored(hosts, jobs, dirids, fileids, where, wait, report) -> dict:
     host = hosts.site.roles.backup
     bacula.make_scratch(hosts, where)
     number = bacula.restore(hosts, jobs, dirids, fileids, where)
+    bacula.note_job(hosts, where, number)
     try:
         job = follow(hosts, number, bacula.RESTORE, wait, report)
     except changes.ChangeFailed as error:
-        bacula.ask(hosts, f"cancel jobid={number} yes")
-        bacula.remove_scratch(hosts, where)
+        bacula.remove_scratch(hosts, where)     # cancels the job
         raise changes.ChangeFailed(f"{error}. The restore was cancelled. See that Bacula has the volume (`list volumes`, `status "
                                    f"storage` in bconsole on {host}), then run this step again.") from error
     if job["status"] != bacula.GOOD or job["errors"]:
@@ -171,7 +171,7 @@ def restored(hosts, jobs, dirids, fileids, where, wait, report) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class RemoveRestored(changes.Change):
-    """Remove what Bacula restored for this run on the backup host."""
+    """Remove what Bacula restored for a run on the backup host: users' mail, in plain."""
 
     kind: ClassVar[str] = "bacula-tidy"
     no_inverse: ClassVar[str] = "it was a copy of what Bacula still has"
@@ -186,7 +186,7 @@ class RemoveRestored(changes.Change):
         return f"remove {self.where}"
 
     def describe(self):
-        return f"rm -rf -- {self.where}"
+        return f"cancel jobid=… (in bconsole; where a restore to it is still at work)\nrm -rf -- {self.where}"
 
     def settled(self, hosts):
         there = bacula.scratch_there(hosts, self.where)

@@ -9,6 +9,7 @@ message a second name, and a restore would bring both. The File daemon holds the
 """
 
 import re
+import time
 
 from cutover import errors
 from cutover.hosts import backups, mailboxes
@@ -23,6 +24,8 @@ MONTH = 31 + 9      # days: a Full is made on the first of each month, and a vol
 EVERYTHING = 2_000_000_000      # rows of an answer; BVFS gives 2000 when it is not told
 LISTS = ("dovecot-uidlist", "dovecot-keywords")
 WAIT = 600          # seconds for an answer
+END = 60            # seconds for a cancelled job to end
+MARK = ".mail-cutover"      # in each directory that was made for a restore: the JobId that restores to it
 
 _CONFIG = """# Bacula of the copy of the mail store. Written by mail-cutover, included by one line of {config}.
 Job {{
@@ -300,18 +303,53 @@ def scratch(site, run: str, name: str) -> str:
 
 
 def make_scratch(hosts, where: str) -> None:
-    """An empty directory that only root may enter; what a broken attempt left there goes."""
+    """An empty directory that only root may enter, with our mark; what a broken attempt left there goes."""
     remove_scratch(hosts, where)
-    hosts.run(hosts.site.roles.backup, ["sh", "-ec", 'umask 077; mkdir -p -- "$1"', "make", where], sudo=True)
+    script = 'umask 077; mkdir -p -- "$1"; : > "$1/$2"'
+    hosts.run(hosts.site.roles.backup, ["sh", "-ec", script, "make", where, MARK], sudo=True)
+
+
+def note_job(hosts, where: str, number: int) -> None:
+    """Write down in a scratch directory which job restores to it: whoever removes it cancels that one first."""
+    hosts.ssh(hosts.site.roles.backup).put(f"{number}\n".encode(), f"{where}/{MARK}", sudo=True)
+
+
+def scratches(hosts) -> list:
+    """The paths of all scratch directories that are there, of whatever run. What somebody restored there by hand has no mark."""
+    result = hosts.run(hosts.site.roles.backup, ["find", hosts.site.backup.bacula.work, "-mindepth", "3", "-maxdepth", "3",
+                                                 "-name", MARK, "-printf", "%h\\0"], sudo=True, check=False)
+    return sorted(result.out.decode("utf-8", "surrogateescape").split("\0")[:-1])
 
 
 def remove_scratch(hosts, where: str) -> None:
-    """Remove what was restored; only ever below our own directory."""
+    """Remove what was restored; only ever below our own directory. A job that still restores to it is cancelled first: it would
+    go on writing there."""
     work = hosts.site.backup.bacula.work.rstrip("/")
     if not re.fullmatch(re.escape(work) + r"/[^/]+/[^/]+", where) or ".." in where.split("/"):
         raise BaculaRefused(f"{where} is no directory of a restore below {work}: it is not removed")
+    noted = hosts.run(hosts.site.roles.backup, ["cat", "--", f"{where}/{MARK}"], sudo=True, check=False).text.strip()
+    if noted.isdigit():
+        end_restore(hosts, int(noted))
     script = 'rm -rf -- "$1"; rmdir -- "${1%/*}" 2> /dev/null; [ ! -e "$1" ]'
     hosts.run(hosts.site.roles.backup, ["sh", "-c", script, "remove", where], sudo=True, timeout=WAIT)
+
+
+def end_restore(hosts, number: int) -> None:
+    """Cancel a restore that is at work, and wait for its end. Raises BaculaRefused when it does not end; without a Director
+    there is no job."""
+    until = time.monotonic() + END
+    try:
+        run = job(hosts, number, RESTORE)
+        if run is None or run["ended"]:
+            return
+        ask(hosts, f"cancel jobid={number} yes")
+    except BaculaRefused:
+        return
+    while not job(hosts, number, RESTORE)["ended"]:
+        if time.monotonic() > until:
+            raise BaculaRefused(f"{hosts.site.roles.backup}: JobId {number}, a restore that was broken off, was cancelled and "
+                                "does not end. See `status director` and `status storage` in bconsole; then run this step again.")
+        time.sleep(0.3)
 
 
 def scratch_there(hosts, where: str) -> bool:

@@ -91,6 +91,14 @@ def bring(hosts, packing: list, owner: str, place: str, report=lambda done: None
 
     `owner`: `UID:GID`, whose the files are; `report(bytes)` is told as it goes. Raises NotBrought.
     """
+    try:
+        return _brought(hosts, packing, owner, place, report)
+    except NotBrought:      # what came of it is on the store's own file system: it must not stay and fill it
+        hosts.run(hosts.site.roles.new, ["rm", "-rf", "--", f"{place}.part"], sudo=True, check=False, timeout=WAIT)
+        raise
+
+
+def _brought(hosts, packing, owner, place, report):
     site, sent = hosts.site, 0
     with hosts.ssh(site.roles.backup).open(packing, sudo=True, timeout=WAIT) as packed, \
             hosts.ssh(site.roles.new).open(["sh", "-c", _TAKE, "take", place], sudo=True, timeout=WAIT) as taken:
@@ -103,6 +111,7 @@ def bring(hosts, packing: list, owner: str, place: str, report=lambda done: None
             raise NotBrought(f"{site.roles.new} did not take it all: {taken.stderr_text().strip() or lost}") from lost
         done = packed.finish()
         if done.rc:
+            taken.finish()      # else it would go on writing
             raise NotBrought(f"{site.roles.backup}: tar ended with {done.rc}: {done.err.decode(errors='replace').strip()}")
         taking = taken.finish()
     if taking.rc:

@@ -1,6 +1,7 @@
 """Where the new host's store lies, and what is known of its copy on other storage. What does the copying: store/relocate.py."""
 
 import json
+import pathlib
 import re
 import time
 
@@ -36,12 +37,18 @@ RequiresMountsFor={to} {store}
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh -c 'test -e {store}/{MARK} || {{ test -e {to}/{MARK} && mount --bind {to} {store}; }}'
-ExecStop=/bin/sh -c 'test ! -e {store}/{MARK} || umount {store} || umount -l {store}'
+ExecStart=/bin/sh -c 'test -e {to}/{MARK} && {{ test {store} -ef {to} || mount --bind {to} {store}; }}'
+ExecStop=/bin/sh -c 'test ! {store} -ef {to} || umount {store} || umount -l {store}'
 
 [Install]
 {f"RequiredBy={names}" if names else "WantedBy=multi-user.target"}
 """
+
+
+def unit_place(text) -> str:
+    """The directory that a unit's text puts in the store's place; "" for another text, or none."""
+    found = re.search(r"mount --bind (\S+) ", text or "")
+    return found[1] if found else ""
 
 
 def mounted(hosts, name: str, store: str, to: str) -> bool:
@@ -62,25 +69,49 @@ def place(work: str) -> str:
     return f"{work}/move-store"
 
 
-def state(hosts, name: str, work: str) -> dict:
-    """What is known of the copy, see store/relocate.py; {} before there is one."""
+def notes(hosts, name: str, work: str) -> dict:
+    """`{"alone", "copies"}`: what is known of the copies, see store/relocate.py."""
     result = hosts.run(name, ["cat", f"{place(work)}/state.json"], sudo=True, check=False)
     try:
-        return json.loads(result.out) if result.rc == 0 else {}
+        found = json.loads(result.out) if result.rc == 0 else {}
     except ValueError:
-        return {}
+        found = {}
+    return {"alone": found.get("alone"), "copies": found.get("copies", {})}
 
 
-def new_place(hosts, name: str, to: str) -> dict:
-    """`{"there": is a directory, "names": [a few of what is in it], "ours": it is a copy of ours, "filesystem": see machine,
-    "lasting": its mount comes back after a reboot}`"""
+def state(hosts, name: str, work: str, to: str) -> dict:
+    """What is known of one copy; {} before there is one."""
+    return notes(hosts, name, work)["copies"].get(to, {})
+
+
+def mark(hosts, name: str, directory: str) -> dict | None:
+    """What a copy's mark says: `{"store", "place": the directory where it was made}`; None where there is none."""
+    result = hosts.run(name, ["cat", "--", f"{directory}/{MARK}"], sudo=True, check=False)
+    lines = [*result.text.split("\n"), ""]
+    return {"store": lines[0], "place": lines[1]} if result.rc == 0 else None
+
+
+def new_place(hosts, name: str, store: str, to: str) -> dict:
+    """`{"there": is a directory, "names": [a few of what is in it], "ours": it is a copy of ours, "mark": see mark(), "real": its
+    path without links, "inside": a directory above it is the store, "filesystem": see machine, "lasting": its mount comes back
+    after a reboot}`"""
     listed = hosts.run(name, ["ls", "-A", "--", to + "/"], sudo=True, check=False)
-    found = {"there": listed.rc == 0, "names": [], "ours": False, "filesystem": None, "lasting": False}
+    found = {"there": listed.rc == 0, "names": [], "ours": False, "mark": None, "real": to, "inside": False, "filesystem": None,
+             "lasting": False}
     if listed.rc == 0:
-        names = [line for line in listed.text.splitlines() if line != "lost+found"]
-        found.update(ours=MARK in names, names=sorted(names)[:5], filesystem=machine.filesystem(hosts, name, to))
+        names = [line for line in listed.text.splitlines() if line not in ("lost+found", MARK + ".part")]
+        found.update(ours=MARK in names, names=sorted(names)[:5], mark=mark(hosts, name, to), real=real(hosts, name, to),
+                     filesystem=machine.filesystem(hosts, name, to))
+        above = [str(each) for each in pathlib.PurePosixPath(found["real"]).parents]
+        seen = hosts.run(name, ["stat", "-L", "-c", "%d:%i", "--", store, *above], sudo=True, check=False).text.split()
+        found["inside"] = seen[0] in seen[1:] if seen else False
         found["lasting"] = lasting(hosts, name, found["filesystem"]["target"])
     return found
+
+
+def real(hosts, name: str, path: str) -> str:
+    """A path with its symbolic links followed."""
+    return hosts.run(name, ["readlink", "-m", "--", path], sudo=True).text.rstrip("\n")
 
 
 def lasting(hosts, name: str, target: str) -> bool:
@@ -119,7 +150,7 @@ def folders(hosts, name: str) -> dict:
 
 def parse_folders(text: str) -> dict:
     found, user = {}, None
-    for line in text.splitlines():
+    for line in text.split("\n"):       # a folder's name may hold what else counts as an end
         if line.startswith("user "):
             user = found.setdefault(line[5:], {})
         elif user is not None and "\t" in line and not line.startswith("mailbox\t"):

@@ -1,7 +1,8 @@
 """The store moves to other storage of the new host: passes while users work, a short freeze, and the way back.
 
 In the freeze nothing reads and nothing delivers; mail waits on the MX. Any attempt that was broken off goes on: what is served,
-what runs and what was copied is asked of the host.
+what runs and what was copied is asked of the host. A store that has moved moves again, as often as storage is replaced; what
+cannot work is refused in the plan, while nothing is stopped.
 """
 
 import datetime
@@ -30,7 +31,9 @@ def store_of(site) -> str:
 
 
 def probe(hosts, site):
-    """`{"store", "served": the new storage is in its place, "new": storage.new_place, "unit": {"text" or None, "enabled"},
+    """`{"store", "served": the new storage is in its place, "is": {"mark": storage.mark of the store, "real": its path without
+    links, "bound": it is the directory that its mark names, "alone": as storage.notes has it}, "new": storage.new_place,
+    "unit": {"text" or None, "enabled"},
     "imap": stop_imap.read_host, "sendmail": stop_sendmail.read_host, "state": figures of the copy, "folders": {"then", "now":
     _marks when it took the store's place and now} or None, "begun": this run has begun to switch, "frozen": {"from", "to"} or
     None, "test": live.look of the test message}`; empty when the parameters name no new storage."""
@@ -38,10 +41,12 @@ def probe(hosts, site):
     if wanted is None or not store:
         return {}
     new, user = site.roles.new, site.production_test.users[0].user
-    unit, began = storage.unit(store), begun(hosts.history)
-    state = storage.state(hosts, new, wanted.work)
+    unit, began, notes = storage.unit(store), begun(hosts.history), storage.notes(hosts, new, wanted.work)
+    state, mark = notes["copies"].get(wanted.to, {}), storage.mark(hosts, new, store)
     found = {"store": store, "served": storage.mounted(hosts, new, store, wanted.to),
-             "new": storage.new_place(hosts, new, wanted.to),
+             "is": {"mark": mark, "real": storage.real(hosts, new, store), "alone": notes["alone"],
+                    "bound": bool(mark and mark["place"]) and storage.mounted(hosts, new, store, mark["place"])},
+             "new": storage.new_place(hosts, new, store, wanted.to),
              "unit": {"text": read(hosts, new, UNITS + unit),
                       "enabled": hosts.run(new, ["systemctl", "is-enabled", unit], check=False).text.strip() == "enabled"},
              "imap": stop_imap.read_host(hosts, site, new),
@@ -91,7 +96,7 @@ def _seconds(span) -> float:
 
 def stable(found):
     """What the plan rests on; not sessions, queues and figures."""
-    return {key: found.get(key) for key in ("store", "served", "unit")} if "store" in found else {}
+    return {key: found.get(key) for key in ("store", "served", "is", "unit")} if "store" in found else {}
 
 
 def plan(found, site):
@@ -101,7 +106,7 @@ def plan(found, site):
                             if wanted is None else "new_store.maildir names no one directory that holds all maildirs: there "
                             "is no store to move")
     store, moving = found["store"], (new, found["run"], found["store"], wanted.to, wanted.work)
-    _refuse(found, wanted, store)
+    _refuse(found, wanted, new)
     running = [service for side in ("imap", "sendmail") for service in found[side]["services"]
                if service["running"] or service["starts_at_boot"]]
     listed = []
@@ -111,13 +116,13 @@ def plan(found, site):
         if not wanted.switch:
             return changes.Plan(tuple(listed), notes=_notes(found, wanted))
         listed += _stop(found, site)
-        listed.append(LastCopy(*moving))
+        listed.append(LastCopy(*moving, *_former(found, site)))
     unit, text = storage.unit(store), unit_text(site)
     if found["unit"]["text"] != text:
         listed.append(FileChange(new, UNITS + unit, "0644", found["unit"]["text"], text))
     up = {side: restore_sendmail.start_services({new: found[side]}, [new]) for side in ("sendmail", "imap")}
     if not found["served"] or not found["unit"]["enabled"] or (up["imap"] and up["sendmail"]):
-        listed.append(SwitchStore(*moving, unit))
+        listed.append(SwitchStore(*moving, unit, *_former(found, site)))
     listed += _start(found, site)
     seen = found["test"].get("value", {}).get("found", {})
     if listed or (found["begun"] and not seen.get(token(found["run"]))):
@@ -129,22 +134,69 @@ def plan(found, site):
     return changes.Plan(tuple(listed), notes=_notes(found, wanted))
 
 
-def unit_text(site):
+def unit_text(site, to=""):
     services = [each.name for each in (*site.services_of(site.roles.new).imap, *site.services_of(site.roles.new).sendmail)
                 if each.manager == "systemd"]
-    return storage.unit_text(store_of(site), site.maintenance.move_store.to, services)
+    return storage.unit_text(store_of(site), to or site.maintenance.move_store.to, services)
 
 
-def _refuse(found, wanted, store):
-    place = found["new"]
-    if (wanted.to + "/").startswith(store + "/") or (store + "/").startswith(wanted.to + "/"):
-        raise steps.CannotPlan(f"maintenance.move_store.to: {wanted.to} and {store} lie in one another. Mount the new storage "
+def _former(found, site):
+    """(the directory that the store was before, "" for one that had not moved; the unit that put it there, "" when something
+    else did: then it stays beneath)."""
+    place, unit = _place(found), found["unit"]
+    if found["served"]:
+        return found["state"].get("former", ("", ""))
+    named = storage.unit_place(unit["text"])
+    ours = unit["enabled"] and found["is"]["bound"] and named in (place, site.maintenance.move_store.to)
+    return place, (unit["text"] if named == place else unit_text(site, place)) if ours else ""
+
+
+def _place(found):
+    return (found.get("is", {}).get("mark") or {}).get("place", "")
+
+
+def _refuse(found, wanted, new):
+    """What cannot work is told before anything is stopped."""
+    place, store, to = found["new"], found["store"], wanted.to
+    if (to + "/").startswith(store + "/") or (store + "/").startswith(to + "/") or place.get("inside") and not found["served"]:
+        raise steps.CannotPlan(f"maintenance.move_store.to: {to} and {store} lie in one another. Mount the new storage "
                                "beside the store.")
     if not place["there"]:
-        raise steps.CannotPlan(f"there is no directory {wanted.to}: mount the new storage there; then run this step again.")
+        raise steps.CannotPlan(f"there is no directory {to}: mount the new storage there; then run this step again.")
+    for what, path, real in (("maintenance.move_store.to", to, place.get("real", to)),
+                             ("new_store.maildir", store, found.get("is", {}).get("real", store))):
+        if path != real:
+            raise steps.CannotPlan(f"{what}: {path} is {real} by another name. Write the latter into the parameters: what is "
+                                   "mounted, compared and looked for is the directory itself.")
+    for each in (store, to):
+        if (wanted.work + "/").startswith(each + "/"):
+            raise steps.CannotPlan(f"maintenance.move_store.work: {wanted.work} lies in {each}, and the notes of a move must "
+                                   "lie on neither storage. Name another directory.")
+    if found["served"]:
+        return
     if place["names"] and not place["ours"]:
-        raise steps.CannotPlan(f"{wanted.to} holds something that this program did not put there ({', '.join(place['names'])}). "
+        raise steps.CannotPlan(f"{to} holds something that this program did not put there ({', '.join(place['names'])}). "
                                "Give an empty directory; what is there is not touched.")
+    if (place.get("mark") or {"store": store})["store"] != store:
+        raise steps.CannotPlan(f"{to} holds the copy of another store, of {place['mark']['store']}. Give an empty directory; "
+                               "what is there is not touched.")
+    if "ro" in place["filesystem"]["options"]:
+        raise steps.CannotPlan(f"{to} is mounted read-only. Mount it so that it can be written to, then run this step again.")
+    _refuse_source(found, wanted, new)
+
+
+def _refuse_source(found, wanted, new):
+    """The store must be what mail was served from last: anything else is out of date, and would be copied over what is not."""
+    store, unit = found["store"], storage.unit(found["store"])
+    seen, alone, named = found.get("is", {}), found.get("is", {}).get("alone"), storage.unit_place(found["unit"]["text"])
+    if alone and _place(found) != alone:
+        raise steps.CannotPlan(f"mail was served from {alone} last, and {store} on {new} is not that now: what came since "
+                               f"is there alone. See that its storage is mounted, and `systemctl restart {unit}` there; then run "
+                               f"this step again. If {store} is right as it is, remove {storage.place(wanted.work)}/state.json.")
+    if seen and found["unit"]["enabled"] and named not in ("", wanted.to, _place(found)):
+        raise steps.CannotPlan(f"{unit} on {new} puts {named} in the place of {store} at each boot, and {store} is not that "
+                               "now: a move to it was broken off. Roll back the run that began it, or give it as "
+                               f"maintenance.move_store.to. If mail is not to be served from there, `systemctl disable {unit}`.")
 
 
 def _stop(found, site):

@@ -4,6 +4,7 @@ What is asked for is in `hosts.chosen`: `{"user", "folder": name as IMAP says it
 "source": "current" (also "") or "bacula", "day": "" or the last moment that counts, "YYYY-MM-DD", with a time or to its end}`.
 """
 
+import datetime
 import re
 
 from cutover import changes, steps
@@ -24,8 +25,8 @@ DAY = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d)?)?")
 def probe(hosts, site):
     """`{"chosen", "account": facts.users entry or None, "place", "copy": {folder: {"directory", "messages", "lacking": by UID, or
     None when that is not known yet}} or None, "last": backups.last, "live": {folder: messages or None}, "beside": restore.look
-    or None}`, and "bacula": saved(), where it is the source; the folders are those asked for. Only "chosen" when there is no
-    backup, or what is asked for makes no sense."""
+    or None}`, and "bacula": saved(), where it is the source; the folders are those asked for. "scratch": bacula.scratches, where
+    Bacula is declared. Only "chosen" when there is no backup, or what is asked for makes no sense."""
     chosen = {key: hosts.chosen.get(key, "") for key in CHOICE}
     if site.backup is None or _senseless(chosen, site):
         return {"chosen": chosen}
@@ -34,6 +35,8 @@ def probe(hosts, site):
     place = copies.tree(site, hosts.run_name, chosen["user"], chosen["folder"], other)
     found = {"chosen": chosen, "account": account, "place": place, "copy": None, "last": backups.last(hosts), "live": {},
              "beside": None}
+    if site.backup.bacula:
+        found["scratch"] = bacula.scratches(hosts)
     if account is None:
         return found
     if other:
@@ -77,9 +80,16 @@ def _senseless(chosen, site):
         return "the parameters declare no Bacula (`backup.bacula`): only the copy of last night can be restored from."
     if chosen["day"] and chosen["source"] != trial.BACULA:
         return "the copy has no earlier days. Ask for them from bacula."
-    if chosen["day"] and not DAY.fullmatch(chosen["day"]):
+    if chosen["day"] and not _is_day(chosen["day"]):
         return f"{chosen['day']!r} is no day. Give YYYY-MM-DD, or with a time by Bacula's clock YYYY-MM-DD HH:MM."
     return ""
+
+
+def _is_day(day):
+    try:
+        return bool(DAY.fullmatch(day) and datetime.datetime.fromisoformat(_moment(day)))
+    except ValueError:      # 30 February
+        return False
 
 
 def _moment(day):
@@ -91,7 +101,8 @@ def _moment(day):
 
 
 def _asked(folder, name):
-    """A folder means itself and what is below it."""
+    """A folder means itself and what is below it. INBOX alone may be written in any case (RFC 3501)."""
+    folder = "INBOX" if folder.upper() == "INBOX" else folder
     return not folder or name == folder or name.startswith(f"{folder}/")
 
 
@@ -103,6 +114,18 @@ def _read(session, name):
 
 
 def plan(found, site):
+    left = found.get("scratch", [])
+    try:
+        return _plan(found, site, [jobs.RemoveRestored(site.roles.backup, where) for where in left])
+    except steps.CannotPlan as error:
+        if not left:
+            raise
+        raise steps.CannotPlan(f"{error} Besides: a restore that was broken off left mail on {site.roles.backup} in "
+                               f"{', '.join(left)}. The next restore that can be planned removes it.") from error
+
+
+def _plan(found, site, left):
+    """`left`: the changes that remove what earlier restores left on the backup host."""
     chosen = found["chosen"]
     if "account" not in found:
         wrong = site.backup and _senseless({key: chosen.get(key, "") for key in CHOICE}, site)
@@ -120,10 +143,14 @@ def plan(found, site):
         raise steps.CannotPlan(f"the copy in {site.backup.target} on {site.roles.backup} has no {what}{chosen['user']}. "
                                f"`ls -A {site.backup.target}/{chosen['user']}` there shows what it has.")
     beside = found["beside"]
+    if beside is None and not any(each["messages"] for each in found["copy"].values()):
+        raise steps.CannotPlan(f"there is no message in what is there of {what}{chosen['user']}: {', '.join(found['copy'])}. "
+                               "Look at another folder, or from bacula at an earlier day.")
     if beside is not None and not any(each["missing"] for each in beside.values()):
-        return changes.Plan(reason=f"{chosen['user']} has every message of {found['place']}")
+        has = f"{chosen['user']} has every message of {found['place']}"
+        return changes.Plan(tuple(left), notes=(("Only left to remove", has),)) if left else changes.Plan(reason=has)
     user, account, new = chosen["user"], found["account"], site.roles.new
-    listed = _bring(found, site) if beside is None else []
+    listed = [*left, *(_bring(found, site) if beside is None else [])]
     listed.append(restore.AddMissing(new, user, {key: account[key] for key in ("user", "uid", "gid", "home")}, found["place"],
                                      list(found["copy"]), chosen["message"]))
     notes = tuple((name, f"{each['messages']} messages in the copy, {_there(found['live'][name])} live"
@@ -176,7 +203,8 @@ def stable(found):
 def verify(found, site):
     user, beside = found["chosen"]["user"], found.get("beside")
     if not beside:
-        return [steps.Check(f"Was {user}'s copy brought beside the live mailbox?", "yes", "no", False, "run this step")]
+        return [steps.Check(f"Was {user}'s copy brought beside the live mailbox?", "yes", "no", False, "run this step"),
+                *_left(found, site)]
     total = {key: sum(each[key] for each in beside.values()) for key in ("copy", "missing", "added")}
     checks = [steps.Check("Does the copy hold what is asked for?", "messages", f"{total['copy']} messages", total["copy"] > 0,
                           "look at the folder's name and the Message-ID")]
@@ -196,4 +224,12 @@ def verify(found, site):
         checks.append(steps.Check(f"Are the messages that {name} had before still there?", f"{before['exists']} messages",
                                   f"{each['kept']} messages" + (f"; {user} removed {fewer} meanwhile" if fewer > 0 else ""),
                                   fewer >= 0, f"look at Dovecot's log on {site.roles.new}", warning=fewer > 0))
-    return checks
+    return checks + _left(found, site)
+
+
+def _left(found, site):
+    """Users' mail that Bacula restored does not stay on the backup host."""
+    if "scratch" not in found:
+        return []
+    return [steps.equal(f"Is nothing left on {site.roles.backup} of what Bacula restored?", "nothing",
+                        ", ".join(found["scratch"]) or "nothing", "run this step again: it removes it")]

@@ -110,12 +110,13 @@ class Result:
         return dict(vars(self), seconds=round(self.seconds, 1))
 
 
-def compare(one, other, passed=(), since=None, deadline=None, live=False):
+def compare(one, other, passed=(), since=None, deadline=None, live=False, copied=None):
     """Two trees → Result.
 
     `since`: nanoseconds since the epoch at which a comparison began that read all contents and found them the same; `deadline`
     (time.monotonic()): contents that are not read by then stay unread. `live`: users work on the first tree, so an entry counts
-    only when it is still what it was after it was read; what differs in name or look is left to the next pass.
+    only when it is still what it was after it was read; what differs in name or look is left to the next pass,
+    but for what was not touched since `copied`, nanoseconds at which the last one began: no pass makes that the same.
     """
     result, began = Result(), time.monotonic()
     for path, here, there in entries(one, other, passed):
@@ -125,7 +126,8 @@ def compare(one, other, passed=(), since=None, deadline=None, live=False):
             continue
         what = differs(here, there)
         if what:
-            if not live:
+            if not live or (copied is not None and here is not None and there is not None
+                            and here.st_ctime_ns < copied - MARGIN):
                 result.wrong(path, what)
             continue
         places = [os.path.join(os.fsencode(top), path) if path else os.fsencode(top) for top in (one, other)]

@@ -2,10 +2,13 @@
 
 The plan: `store` and `to` (directories), `place` (directory for notes, on neither), `passed` (paths below the store that are no
 part of it), `passes`, `minutes` (that contents may be read in the freeze), `users` ([{user, uid, gid, home}]), `aside`.
-What is known of the copy lies in `place`/state.json, apart from any run.
+`former`, of the last pass: noted for who asks; of a way back: the directory it goes to, "" for what lies beneath the store's
+mount; `alone`: see read_notes, when it has gone back.
+What is known of the copies lies in `place`/state.json, apart from any run.
 
-A copy is ours by the mark in its top directory. Nothing is removed in a directory without it; in the store nothing is removed at
-all: what a way back replaces there is set aside.
+A copy is ours by the mark in its top directory, which says of what it is the copy, and where. Nothing is removed in a directory
+without it; in the store nothing is removed at all: what a way back replaces there is set aside. A store that has moved bears the
+mark as well: so it is known which copy is in its place, and what is out of date is never copied over what is not.
 """
 
 import concurrent.futures
@@ -33,6 +36,12 @@ class NotOurs(errors.StoreError):
     todo = "Give an empty directory, or one that an earlier run has copied to."
 
 
+class NotTheStore(errors.StoreError):
+    """Something else is in the store's place than what mail was served from last."""
+
+    todo = "Put it back in its place, and run the same command again."
+
+
 class CopyFailed(errors.StoreError):
     """rsync ended with an error."""
 
@@ -51,47 +60,77 @@ class Different(errors.StoreError):
     todo = "See what it names; run the same command again."
 
 
-# --- what is known of the copy
+# --- what is known of the copies
 
 
 def state_path(values):
     return os.path.join(values["place"], "state.json")
 
 
-def read_state(values):
+def read_notes(values):
+    """{"alone": the directory from which mail was served last, so that what came since is there alone, None for the first store;
+    "copies": {directory: state}}"""
     try:
         with open(state_path(values)) as file:
-            return json.load(file)
+            notes = json.load(file)
     except (FileNotFoundError, ValueError):
-        return {}
+        notes = {}
+    return {"alone": notes.get("alone"), "copies": notes.get("copies", {})}
 
 
-def write_state(values, **news):
-    state = dict(read_state(values), **news)
+def write_notes(values, notes):
     part = state_path(values) + ".part"
     with open(part, "w") as file:
-        json.dump(state, file)
+        json.dump(notes, file)
         file.flush()
         os.fsync(file.fileno())
     os.rename(part, state_path(values))
 
 
+def read_state(values):
+    return read_notes(values)["copies"].get(values["to"], {})
+
+
+def write_state(values, **news):
+    notes = read_notes(values)
+    notes["copies"][values["to"]] = dict(notes["copies"].get(values["to"], {}), **news)
+    write_notes(values, notes)
+
+
+def mark(place):
+    """(store, directory) as a copy's mark names them; None when there is none."""
+    try:
+        with open(os.path.join(place, MARK)) as file:
+            lines = file.read().split("\n")
+    except FileNotFoundError:
+        return None
+    return lines[0], lines[1] if len(lines) > 1 else ""
+
+
 def claim(values):
-    """See that the new place is ours to write to, and mark it. A new copy has room, and nothing is known of it."""
-    mark = os.path.join(values["to"], MARK)
-    there = set(os.listdir(values["to"])) - {FOUND}
-    if MARK in there:
-        with open(mark) as file:
-            if file.read().strip() != values["store"]:
-                raise NotOurs("it is marked as the copy of another store", values["to"])
+    """See that the store is the one, and that the new place is ours to write to; mark it. A new copy has room, and nothing is
+    known of it."""
+    alone, here, found = read_notes(values)["alone"], mark(values["store"]), mark(values["to"])
+    if os.path.samefile(values["store"], values["to"]):
+        raise NotOurs("it is the store itself", values["to"])
+    if alone and (here or ("", ""))[1] != alone:
+        raise NotTheStore("mail was served from {} last, which is not in its place".format(alone), values["store"])
+    if found and found[0] != values["store"]:
+        raise NotOurs("it is marked as the copy of another store", values["to"])
+    if found and found[1] == values["to"]:
         return
-    if there:
+    there = set(os.listdir(values["to"])) - {FOUND, MARK, MARK + ".part"}
+    if there and not found:
         raise NotOurs("it is not empty: {}".format(", ".join(sorted(there)[:5])), values["to"])
-    room(values)
+    if not there:
+        room(values)
     write_state(values, passes=[], checked=None)
-    with open(mark, "x") as file:
-        file.write(values["store"] + "\n")
+    part = os.path.join(values["to"], MARK + ".part")
+    with open(part, "w") as file:
+        file.write("{}\n{}\n".format(values["store"], values["to"]))
         os.fchmod(file.fileno(), 0o644)
+        os.fsync(file.fileno())
+    os.rename(part, os.path.join(values["to"], MARK))
 
 
 def room(values):
@@ -139,6 +178,7 @@ def passes(values, emit):
         raise errors.NotThere("it is empty", values["store"], todo="Is the store mounted?")
     made = []
     while len(made) < values["passes"]:
+        copied = time.time_ns()
         figures = rsync(values["store"], values["to"], gently=True)
         made.append(figures)
         emit("pass", number=len(made), **figures)
@@ -146,11 +186,13 @@ def passes(values, emit):
             break
     syscalls.syncfs(values["to"])
     began, since = time.time_ns(), read_state(values).get("checked")
-    found = alike.compare(values["store"], values["to"], [MARK, FOUND, *values["passed"]], since, live=True)
+    found = alike.compare(values["store"], values["to"], [MARK, FOUND, *values["passed"]], since, live=True, copied=copied)
     emit("read", **found.as_dict())
     if found.different:
-        told = "of {} files read on both sides {} differ: {}".format(found.read, found.different, "; ".join(found.first))
-        raise Different(told, values["to"], todo="Is the new storage sound? Find out before anything else is done.")
+        told = "of {} entries, {} files of them read on both sides, {} differ: {}".format(
+            found.entries, found.read, found.different, "; ".join(found.first))
+        raise Different(told, values["to"], todo="Is the new storage sound, and can it hold all that the store has (times to the "
+                        "microsecond, owners, modes)? Find out before anything else is done.")
     # in the freeze names and looks are compared once more, and hardly any contents
     look = alike.compare(values["store"], values["to"], [MARK, FOUND, *values["passed"]], began, deadline=0, live=True)
     start = time.monotonic()
@@ -166,7 +208,7 @@ def last(values, emit):
     quiet(values["store"])
     state = read_state(values)
     before = counts(values)
-    write_state(values, before=before, after=None, compared=None)
+    write_state(values, before=before, after=None, compared=None, former=values["former"])
     emit("counted", users=len(before), folders=sum(map(len, before.values())))
     figures = rsync(values["store"], values["to"])
     emit("pass", number="last", **figures)
@@ -197,25 +239,30 @@ def after(values, emit):
         raise Different("Dovecot counts otherwise than before: {}".format("; ".join(wrong[:5]) or "nothing was counted before"),
                         values["store"])
     write_state(values, after=now)
+    write_notes(values, dict(read_notes(values), alone=values["to"]))
     emit("end", ok=True)
 
 
 def back(values, emit):
-    """The other way: what the store has got on the new storage goes to the old one beneath. What it replaces there, or what is no
+    """The other way: what the store has got on the new storage goes to where it lay before. What it replaces there, or what is no
     longer there, is set aside."""
-    if os.path.exists(os.path.join(values["store"], MARK)):
-        quiet(values["store"])
+    former = values["former"] or values["store"]
+    quiet(values["store"])
+    if values["former"]:
+        if mark(former) != (values["store"], former):
+            raise NotOurs("it is not the copy of the store that was served from there", former, todo="Is it mounted?")
+    else:
         beneath(values["store"])
-    if os.path.exists(os.path.join(values["store"], MARK)):
+    if os.path.samefile(former, values["to"]):
         raise NotOurs("the old store does not show beneath the new one", values["store"], todo="See `findmnt` for its mounts.")
-    aside = os.path.join(values["store"], values["aside"])
+    aside = os.path.join(former, values["aside"])
     os.makedirs(aside, mode=0o700, exist_ok=True)
     top = "/" + values["aside"].split("/")[0]
-    figures = rsync(values["to"], values["store"], "--backup", "--backup-dir=" + aside, "--exclude=" + top)
+    figures = rsync(values["to"], former, "--backup", "--backup-dir=" + aside, "--exclude=" + top)
     emit("pass", number="back", **figures)
-    syscalls.syncfs(values["store"])
-    same(dict(values, passed=[*values["passed"], top[1:]]), emit, read_state(values).get("checked"))
-    write_state(values, after=None)     # nothing is on the new storage alone any more
+    syscalls.syncfs(former)
+    same(dict(values, store=former, passed=[*values["passed"], top[1:]]), emit, read_state(values).get("checked"))
+    write_notes(values, dict(read_notes(values), alone=values["alone"] or None))    # nothing is on the new storage alone any more
     emit("end", ok=True)
 
 
@@ -277,7 +324,7 @@ def count(user):
             "doveadm", "-f", "tab", "mailbox", "status", STATUS, "*"]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
                           cwd="/")
-    lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
+    lines = done.stdout.decode("utf-8", "surrogateescape").split("\n")[:-1]     # a name may hold what else counts as an end
     if done.returncode or not lines or not lines[0].startswith("mailbox\t"):
         raise Different("Dovecot cannot read the mail of {}: {}".format(
             user["user"], done.stderr.decode("utf-8", "backslashreplace").strip()[-300:]), todo="See Dovecot's log.")
