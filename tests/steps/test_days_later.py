@@ -3,10 +3,10 @@
 import copy
 import dataclasses
 import json
-import subprocess
 
 import pytest
 from cutover import site, steps
+from cutover.changes.backup import told
 from cutover.hosts import backups, logs
 from cutover.steps import backup, decommission
 
@@ -40,6 +40,8 @@ def test_what_copied_the_old_store_is_switched_off_last_when_the_first_copy_is_m
     (lambda found: found.update(account=None, wanted=[], files={}), "useradd --system --create-home --shell /bin/sh mailbackup"),
     (lambda found: found["account"].update(shell="/usr/sbin/nologin"), "no account mailbackup with a shell"),
     (lambda found: found.update(public=None, wanted=[], files={}), "ssh-keygen -t ed25519 -N '' -f /etc/mailbackup/key"),
+    (lambda found: found.update(python={"error": "no such file"}), "/usr/bin/python3 of sanbackup, 3.8 or later: no such file"),
+    (lambda found: found.update(python={"value": "3.6"}), "it is 3.6. Install one"),
 ])
 def test_what_somebody_else_makes_is_asked_for_with_the_command_that_makes_it(spoil, said):
     with pytest.raises(steps.CannotPlan, match=said):
@@ -69,7 +71,8 @@ def test_a_run_that_failed_is_made_again_and_a_file_that_somebody_changed_is_put
     (lambda found: found["last"].update(result=23, error="no space left"), "end well"),
     (lambda found: found.update(at=found["last"]["ended"] + 27 * 3600), "today or yesterday"),
     (lambda found: found["differs"]["value"].update(missing=2, first=["alice/cur/1"]), "in the copy"),
-    (lambda found: found["last"].update(after=3), "as many files"),
+    (lambda found: found["last"].update(lacking=3), "that the run saw"),
+    (lambda found: found["last"]["passes"][-1].update(vanished=3), "that the run saw"),     # as runs told it before
     (lambda found: found["retire"][0].update(running=True), "retired"),
     (lambda found: found["files"].update({"sanbackup:/usr/local/sbin/mailbackup": "#!/bin/sh\n"}), "in place"),
 ])
@@ -85,35 +88,39 @@ def test_other_keys_of_the_account_stay_and_ours_stands_once():
     assert backups.wanted(ROMA1, account, key, [], first)[2]["text"] == first
 
 
-def test_the_script_is_one_that_a_shell_reads_whatever_the_parameters_hold():
+def test_the_script_is_a_program_whatever_the_parameters_hold():
     odd = ROMA1.model_copy(update={
         "new_store": ROMA1.new_store.model_copy(update={"work": "/var/imap/it's; rm -rf $HOME"})})
     text = backups.script(odd)
-    assert "'/it'\"'\"'s; rm -rf $HOME/'" in text
-    subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+    there = {"__name__": "script"}
+    exec(compile(text, "mailbackup", "exec"), there)
+    assert there["SETTINGS"]["exclude"][0] == "/it's; rm -rf $HOME/"
+    assert there["SETTINGS"]["target"] == ROMA1.backup.target and text.startswith("#!/usr/bin/python3 -I\n")
 
 
 REPORT = """began 1000
 before 10
-pass --delete
+pass
 
 Number of files: 1,234 (reg: 1,200, dir: 34)
-Number of deleted files: 2
 Number of regular files transferred: 7
 Total file size: 5,000,000 bytes
 Total bytes received: 12,345
 vanished 3
 rc 24
-pass{space}
+pass
 Number of files: 1,235 (reg: 1,201, dir: 34)
 Number of regular files transferred: 1
 Total bytes received: 55
-vanished 0
-rc 0
+vanished 1
+rc 24
+removed 2
+kept 5
+unsettled 1
 after 1201
 ended 1009
 result 0
-""".format(space=" ")
+"""
 
 
 def test_the_report_of_a_run():
@@ -121,18 +128,13 @@ def test_the_report_of_a_run():
     assert {key: last[key] for key in ("began", "before", "after", "ended", "result", "error")} == {
         "began": 1000, "before": 10, "after": 1201, "ended": 1009, "result": 0, "error": ""}
     first, second = last["passes"]
-    assert (first["regular"], first["copied"], first["deleted"], first["received"], first["vanished"], first["rc"]) == (
-        1200, 7, 2, 12345, 3, 24)
-    assert (second["copied"], second["deleted"], second["received"]) == (1, 0, 55)
+    assert (first["regular"], first["copied"], first["received"], first["vanished"], first["rc"]) == (1200, 7, 12345, 3, 24)
+    assert (second["copied"], second["received"]) == (1, 55)
+    assert told(last) == ("10 files before, 1201 after; 8 copied, 2 removed, 12400 bytes transferred in 9 s and 2 passes; the "
+                          "mail of 1 users moved all the time, 5 old files of theirs stay")
     broken = backups.parse("began 5\nbefore 0\nerror Permission denied\nafter 0\nended 6\nresult 3\n")
     assert (broken["result"], broken["error"], broken["passes"]) == (3, "Permission denied", [])
     assert backups.parse("began 5\n")["result"] is None
-
-
-def test_what_rsync_says_that_differs():
-    out = (b">f+++++++++ alice/cur/1:2,S\n.d..t...... alice/cur/\n*deleting   bruno/cur/2:2,\n*deleting   bruno/.old/\n"
-           b"cd+++++++++ carla/\n>f.st...... caff\\#303\\#250/dovecot-uidlist\nrsync: warning\n")
-    assert backups.parse_itemized(out) == ([b"alice/cur/1:2,S", b"caff\xc3\xa8/dovecot-uidlist"], 1)
 
 
 # -- decommission

@@ -8,16 +8,20 @@ and could spoil, its own backup.
 Consistent while Dovecot runs: a message file is never written again once it has its name; it is only renamed (new → cur,
 flags) or removed. `dovecot-uidlist` is replaced by a rename, or grows by whole lines, and Dovecot passes over a last line
 that is torn; what a uidlist names and a folder lacks is dropped, what it lacks gets the next UID. So any mixture of moments
-is a Maildir. A message renamed while it is looked for is missed (rsync tells of a vanished file and ends with 24, which is
-counted and no failure), therefore two passes: the first also deletes what users deleted, the second only adds, and is made
-again while files vanish. A message may then be there under two names until the next run, but none is missing. Dovecot's
-indexes are left out: they rebuild themselves.
+is a Maildir. A message that is renamed while it is looked for is missed (rsync tells of a vanished file), therefore a run only
+adds first, in two passes or more, and removes at the end what is gone from the store: see hosts/mailbackup.py, which is what the
+backup host runs. Every message that was seen is in the copy, or the run has failed and says how many are not. Dovecot's indexes
+are left out: they rebuild themselves.
 """
 
+import json
+import os
+import pprint
 import re
 import shlex
+from pathlib import Path
 
-from cutover.hosts import facts
+from cutover.hosts import facts, mailbackup
 
 NAME = "mailbackup"
 MODULE = "posta"
@@ -28,75 +32,17 @@ KNOWN_HOSTS = f"/etc/{NAME}/known_hosts"
 SERVICE, TIMER = f"{NAME}.service", f"{NAME}.timer"
 STATE = f"/var/lib/{NAME}"
 SERVED = ["/usr/bin/rsync", "--server", "--daemon", f"--config={CONFIG}", "."]
+PYTHON = "/usr/bin/python3"      # of the backup host
 LEFT_OUT = ["tmp/*", "dovecot.index*", "dovecot.list.index*", "dovecot*.lock"]
 SHOWN = 20      # names of files told in full
 ASKED = 20000   # names of files whose age is asked for at once
-
-_RUN = r"""#!/bin/sh
-# One copy of the mail store in two passes or more; `check` only lists what differs. Written by mail-cutover.
-# Figures of the last run: {state}/last
-set -u
-LC_ALL=C; export LC_ALL
-target={target}
-state={state}
-
-copy() {{
-    rsync --archive --numeric-ids {excludes} \
-        --rsh={rsh} "$@"
-}}
-
-if [ "${{1:-}}" = check ]; then
-    exec 2>&1
-    copy --dry-run --delete --itemize-changes --out-format='%i %n' {source} "$target/"
-    exit
-fi
-
-mkdir -p "$target" "$state"
-exec 9>"$state/lock"
-flock -n 9 || {{ echo "another run is at work" >&2; exit 75; }}
-report=$state/last.part
-files() {{ find "$target" -type f | wc -l; }}
-ended() {{
-    printf 'after %s\nended %s\nresult %s\n' "$(files)" "$(date +%s)" "$1" >> "$report"
-    mv "$report" "$state/last"
-    cat "$state/last"
-    exit "$1"
-}}
-said() {{ tail -n 5 "$state/err" | sed 's/^/error /' >> "$report"; }}
-printf 'began %s\nbefore %s\n' "$(date +%s)" "$(files)" > "$report"
-
-# a store that is not mounted looks as if everybody had deleted everything
-there=$(copy --no-recursive --dirs --list-only {source} 2> "$state/err") || {{ said; ended 3; }}
-there=$(printf '%s\n' "$there" | grep -c '^d')
-here=$(find "$target" -mindepth 1 -maxdepth 1 -type d | wc -l)
-if [ $((there * 2)) -lt "$here" ]; then
-    echo "error the store shows $there directories, the copy has $here: is it mounted?" >> "$report"
-    ended 3
-fi
-
-passes=0
-for options in --delete "" "" "" ""; do
-    echo "pass $options" >> "$report"
-    copy --stats $options {source} "$target/" >> "$report" 2> "$state/err"
-    rc=$?
-    vanished=$(grep -c 'has vanished' "$state/err")
-    echo "vanished $vanished" >> "$report"
-    echo "rc $rc" >> "$report"
-    # 24: files vanished while they were looked for; the next pass finds them under their new names
-    case $rc in
-        0 | 24) ;;
-        *) said; ended "$rc" ;;
-    esac
-    passes=$((passes + 1))
-    [ $passes -ge 2 ] && [ "$vanished" -eq 0 ] && break
-done
-ended 0
-"""
 
 _SERVICE = """[Unit]
 Description=Copy of the mail store (mail-cutover)
 Wants=network-online.target
 After=network-online.target
+# started by hand as often as one likes
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
@@ -161,9 +107,10 @@ def script(site) -> str:
            f"HostKeyAlias={new}"]
     work = site.new_store.work
     inside = [work[len(backup.store.rstrip("/")):] + "/"] if work.startswith(backup.store.rstrip("/") + "/") else []
-    return _RUN.format(state=STATE, target=shlex.quote(backup.target), rsh=shlex.quote(shlex.join(ssh)),
-                       source=shlex.quote(f"{site.address(new)}::{MODULE}/"),
-                       excludes=" ".join(f"--exclude={shlex.quote(each)}" for each in [*inside, *LEFT_OUT]))
+    settings = {"source": f"{site.address(new)}::{MODULE}/", "target": backup.target.rstrip("/"), "rsh": shlex.join(ssh),
+                "exclude": [*inside, *LEFT_OUT], "state": STATE}
+    return (f"#!{PYTHON} -I\n# Written by mail-cutover.\n"
+            + Path(mailbackup.__file__).read_text().replace("\nSETTINGS = {}", f"\nSETTINGS = {pprint.pformat(settings)}", 1))
 
 
 # --- what is so
@@ -183,6 +130,12 @@ def public_key(hosts) -> str | None:
     return result.text.strip() if result.rc == 0 else None
 
 
+def python(hosts) -> str:
+    """The version of the backup host's python3, "3.11". Raises ssh.CommandFailed."""
+    program = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return hosts.run(hosts.site.roles.backup, [PYTHON, "-I", "-c", program]).text.strip()
+
+
 def timer(hosts) -> dict:
     """`{"running", "starts_at_boot", "detail", "next"}` of the timer; `next` in the host's own words, empty when none is due."""
     name = hosts.site.roles.backup
@@ -197,21 +150,24 @@ def last(hosts) -> dict | None:
     return parse(result.text) if result.rc == 0 else None
 
 
+REMOVED = ("removed", "kept", "unsettled", "lacking")
 _STATS = {"files": r"Number of files: ([\d,]+)", "regular": r"Number of files: .*\breg: ([\d,]+)",
-          "copied": r"Number of regular files transferred: ([\d,]+)", "deleted": r"Number of deleted files: ([\d,]+)",
+          "copied": r"Number of regular files transferred: ([\d,]+)",
           "size": r"Total file size: ([\d,]+)", "received": r"Total bytes received: ([\d,]+)"}
 
 
 def parse(text: str) -> dict:
     """The report of a run: `{"began", "ended" (seconds since the epoch), "before", "after" (files of the copy), "result" (0 is
-    well), "error", "passes": [{"rc", "vanished", "files", "regular", "copied", "deleted", "size", "received" (bytes)}]}`."""
-    head, *passes = re.split(r"^pass .*\n", text, flags=re.MULTILINE)
+    well), "error", "removed": files, "kept": files that are gone from the store and stay for now, "unsettled": users whose mail
+    moved all the time, "lacking": messages that are not in the copy, "passes": [{"rc", "vanished", "files", "regular", "copied",
+    "size", "received" (bytes)}]}`."""
+    head, *passes = re.split(r"^pass\b.*\n", text, flags=re.MULTILINE)
 
     def number(pattern, part):
         found = re.search(pattern, part, re.MULTILINE)
         return int(found[1].replace(",", "")) if found else 0
 
-    told = {key: number(rf"^{key} (\d+)$", text) for key in ("began", "before", "after", "ended")}
+    told = {key: number(rf"^{key} (\d+)$", text) for key in ("began", "before", "after", "ended", *REMOVED)}
     result = re.search(r"^result (\d+)$", text, re.MULTILINE)
     return {**told, "result": int(result[1]) if result else None,
             "error": "; ".join(re.findall(r"^error (.*)$", text, re.MULTILINE)),
@@ -228,15 +184,16 @@ def counted(hosts) -> dict:
 
 
 def differs(hosts, began: float) -> dict:
-    """How the copy differs from the store now, by rsync itself: `{"missing": files that were so before the last run began and
-    are not in the copy, "since": others that changed since, "gone": files only the copy has, "first": names of the missing}`.
+    """How the copy differs from the store now: `{"missing": files that were there before the last run began and are not in the
+    copy, "since": others that came or changed since, "gone": files only the copy has, "first": names of the missing}`.
 
-    `began`: the run's beginning, seconds since the epoch. A clock may be off by limits.clock.
+    A message is in the copy under any name that differs by its flags alone. One that is not is missing when the copy's own list
+    of UIDs names it, or when nobody touched it since the run began: `began`, seconds since the epoch. A clock may be off by
+    limits.clock.
     """
     site = hosts.site
-    out = hosts.run(site.roles.backup, [SCRIPT, "check"], sudo=True, timeout=3600).out
-    names, gone = parse_itemized(out)
-    aged = {}
+    said = json.loads(hosts.run(site.roles.backup, [SCRIPT, "check"], sudo=True, timeout=3600).out)
+    names, aged = [os.fsencode(each) for each in said["other"]], {}
     for start in range(0, len(names), ASKED):
         wanted = b"".join(f"{site.backup.store}/".encode() + name + b"\0" for name in names[start:start + ASKED])
         told = hosts.run(site.roles.new, ["xargs", "-0", "stat", "--printf=%Z %n\\0", "--"], sudo=True, input=wanted,
@@ -247,18 +204,7 @@ def differs(hosts, began: float) -> dict:
                 aged[path[len(site.backup.store) + 1:]] = int(at)
     # what is not there any more was renamed or deleted since: it is no loss
     missing = [name for name in names if aged.get(name, began + site.limits.clock) < began - site.limits.clock]
-    return {"missing": len(missing), "since": len(names) - len(missing), "gone": gone,
+    missing += [os.fsencode(each) for each in said["lost"]]
+    since = len(names) + len(said["lost"]) + said["renamed"] - len(missing)
+    return {"missing": len(missing), "since": since, "gone": said["gone"],
             "first": [name.decode("utf-8", "backslashreplace") for name in missing[:SHOWN]]}
-
-
-def parse_itemized(out: bytes) -> tuple:
-    """What `--itemize-changes --out-format='%i %n'` printed: (names of files that would be copied, number that would be
-    deleted). Changed directories are no news: their times change with each message."""
-    names, gone = [], 0
-    for line in out.split(b"\n"):
-        if line.startswith((b">f", b"cf", b".f")):
-            escaped = line.split(b" ", 1)[1]
-            names.append(re.sub(rb"\\#(\d{3})", lambda found: bytes([int(found[1], 8)]), escaped))
-        elif line.startswith(b"*deleting") and not line.endswith(b"/"):
-            gone += 1
-    return names, gone
