@@ -12,16 +12,18 @@ import time
 
 import pytest
 from cutover import errors, runbook
-from cutover.hosts import Hosts, backups, bacula, copies, facts, imap, mailboxes, smtp
+from cutover.hosts import Hosts, NotTheLab, backups, bacula, copies, dns, facts, imap, mailboxes, smtp
 from cutover.lab import hosts as lab_hosts
 from cutover.lab import keys, store
-from cutover.run import story
-from night import Night, eventually
+from cutover.run import approval, story
+from cutover.site import PROJECT
+from night import Night, eventually, program
 
 pytestmark = pytest.mark.lab
 COPY = store.STORE / "backup/posta/mailboxvm/current"
 OLD_COPY = store.STORE / "backup/posta/mailboxold"
 DIRECTOR, TESTED = "/etc/bacula/bacula-dir.conf", "/var/imap/.cutover/restore-test"
+NAME_SERVERS = ["ns1", "ns2"]
 SSH = "ssh -i /etc/mailbackup/key -l mailbackup -o BatchMode=yes -o UserKnownHostsFile=/etc/mailbackup/known_hosts"
 
 
@@ -179,7 +181,8 @@ def test_a_message_that_was_lost_is_found_by_verify_although_it_was_renamed_sinc
 
 
 def test_it_may_be_started_as_often_as_one_likes(lab, night):
-    starts = f"for n in 1 2 3 4 5 6 7; do systemctl start {backups.SERVICE}; done"     # systemd's own limit is five in ten seconds
+    # systemd's own limit is five in ten seconds
+    starts = f"for n in 1 2 3 4 5 6 7; do systemctl start {backups.SERVICE}; done"
     lab.run("sanbackup", ["flock", f"{backups.STATE}/lock", "sh", "-c", starts], check=False)
     assert copied(lab)["result"] == 0
 
@@ -206,6 +209,19 @@ def test_the_key_reads_the_store_and_can_do_nothing_else(lab, night):
     assert by_key(f"rsync --rsh='{SSH}' mailboxvm:/etc/shadow /tmp/").returncode
     assert by_key(f"rsync --rsh='{SSH}' mailboxvm::{backups.MODULE}/../../etc/shadow /tmp/").returncode
     assert by_key(f"rsync --rsh='{SSH}' --list-only mailboxvm::{backups.MODULE}/alice/").returncode == 0
+
+
+def test_the_old_procedure_is_put_back_by_hand_as_the_docs_say(lab, night):
+    said = re.findall(r"^(systemctl (\w+) --now (\S+)) +# on (\w+)$", (PROJECT / "docs/site.md").read_text(), re.MULTILINE)
+    for command, _, _, host in said:
+        lab.run(host, command.split())
+    assert unit(lab, "mailboxold", "backup-posta.timer") == {"ActiveState": "active", "UnitFileState": "enabled"}
+    assert unit(lab, "sanbackup", backups.TIMER) == {"ActiveState": "inactive", "UnitFileState": "disabled"}
+    wanted = [change.title() for change in night.wanted("backup")]
+    assert (wanted[0], wanted[-1]) == (f"start {backups.TIMER}", "stop backup-posta.timer")
+    for _, verb, name, host in said:
+        lab.run(host, ["systemctl", {"enable": "disable", "disable": "enable"}[verb], "--now", name])
+    assert night.wanted("backup") == ()
 
 
 def test_the_rollback_puts_the_old_procedure_back_and_keeps_the_copy(lab, night):
@@ -246,6 +262,13 @@ def production(lab, night, tmp_path_factory):
     return made
 
 
+def addresses():
+    """What each name server itself says of the old server's name: its address, or None."""
+    asked = {name: dns.Server(name, lab_hosts.HOSTS[name].address) for name in NAME_SERVERS}
+    found = {name: server.lookup("mailboxold.lab.test", "A") for name, server in asked.items()}
+    return {name: rrset and rrset.values[0] for name, rrset in found.items()}
+
+
 def refusal(night):
     """What decommission says when it is asked for; nothing was changed."""
     with pytest.raises(errors.CutoverError) as refused:
@@ -271,6 +294,11 @@ def test_somebody_who_reads_on_the_old_server_keeps_it(lab, production):
     said = refusal(production)
     assert re.search(r"nobody log in on mailboxold since\? expected 0 logins; found 1 logins: davide from ", said)
     waited(production)
+
+
+def test_before_the_days_asked_for_it_is_kept(production):
+    with production.set("decommission.days", 1):
+        assert "work on the new server? expected at least 1 days; found 0.0 days" in refusal(production)
 
 
 def test_mail_that_no_mx_handed_in_keeps_it_and_so_does_a_message_that_only_it_has(lab, production):
@@ -315,7 +343,13 @@ def test_it_is_switched_off_and_mail_goes_to_the_new_server_alone(lab, productio
             "userdb-single", "userdb-single", "drain-queue", "service-retired", "dns-remove", "power-off"]
         assert all(change.inverse() is None for change in plan.changes)
     before = store.home("alice").joinpath("INBOX").stat().st_size
+    with production.set("decommission.dns", "keep"):
+        checks = production.step("decommission")
+        assert sum("kept on" in check.question for check in checks) == 2 and production.wanted("decommission") == ()
+    assert addresses() == {name: lab_hosts.HOSTS["mailboxold"].address for name in NAME_SERVERS}
+    assert [change.kind for change in production.wanted("decommission")] == ["dns-remove"]
     production.step("decommission")
+    assert addresses() == dict.fromkeys(NAME_SERVERS)
     assert lab.status()["hosts"]["mailboxold"]["up"] is False
     for name in ("postino3", "postino4"):
         assert lab.run(name, ["grep", "-c", "mailboxold", "/etc/mail/userdb"], check=False).stdout == "0\n"
@@ -332,6 +366,22 @@ def test_then_there_is_no_way_back(production):
     events = production.run.journal.events()
     word, sentence = story.verdict(events, story.attempts(events))
     assert (word, runbook.no_return(events)["step"]) == ("passed", "decommission"), sentence
+
+
+def test_with_the_old_server_off_copies_restores_and_maintenance_go_on(lab, production, tmp_path):
+    with reading("bruno") as session:
+        session.delete("INBOX", session.all("INBOX")[:2])
+    done = program("restore", "--site", production.file, "--run", tmp_path / "restore", "--user", "bruno", "--folder", "INBOX")
+    assert done.returncode == 0, done.stderr
+    for command in (["maintain", "vacation"], ["rollback"]):
+        done = program(*command, "--site", production.file, "--run", tmp_path / "vacation")
+        assert done.returncode == 0, done.stderr
+    assert copied(lab)["result"] == 0
+    # a host that is up has to show the lab's mark all the same
+    lab.run("sanbackup", ["mv", "/etc/cutover-lab", "/root/mark"])
+    with Hosts(production.site) as hosts, pytest.raises(NotTheLab, match="sanbackup does not carry the mark"):
+        approval.prove_lab(hosts, production.site)
+    lab.run("sanbackup", ["mv", "/root/mark", "/etc/cutover-lab"])
 
 
 def test_the_lab_copes_with_a_host_that_switched_itself_off(lab, production):

@@ -155,6 +155,9 @@ def test_the_name_stays_when_the_parameters_say_so():
     after = altered("decommission", "after", lambda found: [server["records"].update(
         {"mailboxold.roma1.example": {"A": {"ttl": 60, "values": ["192.0.2.15"]}}}) for server in found["servers"].values()])
     assert not decommission.plan(after, keep).changes
+    assert all(check.passed for check in decommission.verify(after, keep))
+    gone = [check for check in decommission.verify(recorded("decommission", "after"), keep) if not check.passed]
+    assert gone and all("kept on" in check.question for check in gone)
     assert [change.kind for change in decommission.plan(after, ROMA1).changes] == ["dns-remove"]
 
 

@@ -54,6 +54,18 @@ def test_verify_finds(spoil, question):
     assert len(wrong) == 1 and question in wrong[0].question and wrong[0].todo
 
 
+@pytest.mark.parametrize("last, said", [
+    ({"result": 24, "error": "3 messages were renamed"}, "result 24: 3 messages were renamed. "),
+    (None, "there is no report of one. "),
+])
+def test_a_copy_whose_last_run_did_not_end_well_is_told_in_the_plan(last, said):
+    def spoil(found):
+        found["last"] = last and {**found["last"], **last}
+
+    before, told = (restore.plan(found, ROMA1).notes for found in (altered("before"), altered("before", spoil)))
+    assert told[0][0].endswith("did NOT end well") and told[0][1].startswith(said) and told[1:] == before
+
+
 def test_without_a_tree_beside_nothing_is_verified():
     assert [check.passed for check in restore.verify(altered("before"), ROMA1)] == [False]
 

@@ -249,6 +249,9 @@ def verify(found, site):
         if site.decommission.dns == "remove":
             checks.append(steps.equal(f"Is the name {old} gone on {name}?", "no records", ", ".join(there) or "no records",
                                       f"`dig @{name} {old} any`; run this step again"))
+        else:
+            checks.append(steps.Check(f"Is the name {old} kept on {name}?", "its records", ", ".join(there) or "no records",
+                                      bool(there), f"`dig @{name} {old} any`; put it back, or set decommission.dns to remove"))
         checks.append(dns_rename.alias_check(found, site, name, new))
     checks.append(steps.equal(f"Does {site.roles.old} answer no more?", "silent", "silent" if found["off"] else "it answers",
                               f"see the console of {site.roles.old}; run this step again"))

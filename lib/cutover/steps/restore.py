@@ -156,7 +156,8 @@ def _plan(found, site, left):
     notes = tuple((name, f"{each['messages']} messages in the copy, {_there(found['live'][name])} live"
                    + ("" if each["lacking"] is None else f"; by their UIDs {each['lacking']} are missing"))
                   for name, each in found["copy"].items())
-    read = [("Bacula's jobs that are read", "; ".join(map(jobs.told, found["bacula"]["jobs"])))] if "bacula" in found else []
+    read = [("Bacula's jobs that are read", "; ".join(map(jobs.told, found["bacula"]["jobs"])))] if "bacula" in found else (
+        _doubtful(found["last"], site))
     return changes.Plan(tuple(listed), notes=(*read, *notes))
 
 
@@ -187,6 +188,15 @@ def _bring(found, site):
         last = [jobs.RemoveRestored(site.roles.backup, base)]
     return [*first, restore.BringBeside(site.roles.new, user, f"{account['uid']}:{account['gid']}", found["place"], directories,
                                         copies.source(site, user, directories, base), site.roles.backup), *last]
+
+
+def _doubtful(last, site):
+    """What is to be known of a copy whose last run did not end well: (title, text), or nothing."""
+    if last is not None and last["result"] == 0:
+        return []
+    said = "there is no report of one" if last is None else f"result {last['result']}: {last['error'] or 'no word of why'}"
+    return [("The last run of the copy did NOT end well", f"{said}. What the copy has is older, or not all is there; see "
+             f"`journalctl -u {backups.SERVICE}` on {site.roles.backup}, or restore from Bacula, where it is declared")]
 
 
 def _there(number):
