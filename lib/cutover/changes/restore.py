@@ -15,6 +15,24 @@ from cutover.hosts import copies, imap, mailboxes
 
 SHOWN = 10      # messages of a folder told in full
 MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>|\S+)", re.IGNORECASE | re.MULTILINE)
+# $1 the directory, $2 UID:GID, $3 its mode; it has its name only when it is the user's
+_MAKE = r"""
+[ ! -d "$1" ] || exit 0
+made=$(mktemp -d -- "${1%/*}/.cutover-XXXXXX")
+chown -- "$2" "$made"; chmod -- "$3" "$made"
+mv -T -- "$made" "$1"
+"""
+_COUNT = """find "$1" -type f '(' -path '*/cur/*' -o -path '*/new/*' ')' | wc -l"""
+# $1 the directory, $2 where it goes if it is not empty; looked into when nothing can come any more
+_AWAY = rf"""
+[ -d "$1" ] || {{ echo "was not there"; exit 0; }}
+! rmdir -- "$1" 2> /dev/null || {{ echo removed; exit 0; }}
+aside=$(mktemp -d -- "$2.XXXXXX")
+mv -T -- "$1" "$aside/mail"
+number=$(set -- "$aside/mail"; {_COUNT})
+[ "$number" = 0 ] || {{ mv -T -- "$aside/mail" "$1"; rmdir -- "$aside"; echo "stays: $number messages are in it"; exit 0; }}
+echo "set aside in $aside: it held no mail"
+"""
 
 
 @dataclasses.dataclass
@@ -132,6 +150,73 @@ class BringBeside(changes.Change):
 
 
 @dataclasses.dataclass(frozen=True)
+class MakeMailDirectory(changes.Change):
+    """Make the directory of a user's mail, which is gone; what is in it is made by Dovecot."""
+
+    kind: ClassVar[str] = "restore-directory"
+    host: str
+    user: str
+    path: str
+    owner: str              # UID:GID
+    mode: str               # octal
+    aside: str              # where the rollback puts what Dovecot made in it
+
+    @property
+    def resource(self):
+        return f"{self.path} on {self.host}"
+
+    def title(self):
+        return f"make the mail directory of {self.user}, which is gone"
+
+    def describe(self):
+        return f"mkdir -m {self.mode} {self.path}\nchown {self.owner} {self.path}"
+
+    def settled(self, hosts):
+        there = copies.is_directory(hosts, self.path)
+        return changes.Settled(there, f"{self.path} is {'there' if there else 'not there'}")
+
+    def inverse(self):
+        return RemoveMailDirectory(self.host, self.user, self.path, self.aside)
+
+    def apply(self, hosts, report):
+        hosts.run(self.host, ["sh", "-ec", _MAKE, "make", self.path, self.owner, self.mode], sudo=True)
+        return "made"
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoveMailDirectory(changes.Change):
+    """Remove a mail directory that a restore made; with mail in it, it stays."""
+
+    kind: ClassVar[str] = "restore-directory-away"
+    no_inverse: ClassVar[str] = "restore once more"
+    host: str
+    user: str
+    path: str
+    aside: str
+
+    @property
+    def resource(self):
+        return f"{self.path} on {self.host}"
+
+    def title(self):
+        return f"remove the mail directory of {self.user}, which was not there"
+
+    def describe(self):
+        return (f"rmdir {self.path}; what Dovecot made in it is set aside in {self.aside}.*\n"
+                "It stays when there is mail in it: that came since.")
+
+    def settled(self, hosts):
+        said = hosts.run(self.host, ["sh", "-c", f'[ ! -d "$1" ] && echo gone || {_COUNT}', "count", self.path],
+                         sudo=True).text.strip()
+        if said == "gone":
+            return changes.Settled(True, f"{self.path} is not there")
+        return changes.Settled(said != "0", f"{self.path} holds {said} messages" + (" and stays" if said != "0" else ""))
+
+    def apply(self, hosts, report):
+        return hosts.run(self.host, ["sh", "-ec", _AWAY, "away", self.path, self.aside], sudo=True).text.strip()
+
+
+@dataclasses.dataclass(frozen=True)
 class AddMissing(changes.Change):
     """Add to the live folders what they lack of the tree beside them."""
 
@@ -168,11 +253,11 @@ class AddMissing(changes.Change):
             for name in self.folders:
                 seen = match(copy, live, name, self.message)
                 found += seen.there + len(seen.missing)
-                if not seen.missing:
-                    continue
-                if seen.live is None:
+                if seen.live is None and (seen.missing or not self.message):
                     live.create(name)
                     live.subscribe(name)
+                if not seen.missing:
+                    continue
                 if name not in noted:
                     now = seen.live or live.read(name)
                     noted[name] = {"uidvalidity": now.uidvalidity, "uidnext": now.uidnext, "exists": now.exists}
@@ -217,7 +302,7 @@ class TakeOut(changes.Change):
     def _ours(self, hosts):
         """Yields (live session, folder, UIDs) of what was added."""
         noted = copies.note(hosts, self.place)
-        if not noted:
+        if not noted or not copies.is_directory(hosts, mailboxes.maildir(hosts.site, self.account)):
             return
         with copies.session(hosts, self.account, self.place) as copy, mailboxes.new_session(hosts, self.user) as live:
             for name, before in noted.items():
