@@ -5,6 +5,7 @@ import re
 import time
 
 import pytest
+from cutover.bench import restore as measuring
 from cutover.changes import ChangeFailed
 from cutover.changes import bacula as jobs
 from cutover.hosts import Hosts, backups, bacula, copies, imap
@@ -323,12 +324,13 @@ def test_a_user_whose_whole_mail_directory_is_gone(lab, asked, user, chosen):
 
 def test_without_mail_that_came_since_the_rollback_takes_the_directory_away(lab, asked):
     before = texts(mailbox("hugo"))
+    lab.run("sanbackup", ["mkdir", "-p", f"{backups_of('hugo')}/.vuota/cur"])     # a folder without messages comes back too
     lab.run("mailboxvm", ["sh", "-c", "doveadm kick hugo; rm -rf /var/imap/hugo"])
     asked.go(user="hugo")
+    assert texts(mailbox("hugo")) == {**before, "vuota": []}
     asked.go("rollback")
     assert lab.run("mailboxvm", ["test", "-e", "/var/imap/hugo"], check=False).returncode
     asked.go(user="hugo")
-    assert texts(mailbox("hugo")) == before
 
 
 def test_who_is_not_in_the_copy_is_said(lab, asked):
@@ -456,3 +458,14 @@ def test_what_was_never_saved_and_what_the_catalog_forgot_is_said(night, days, a
         job = bacula.status(hosts)["saved"][-1]["id"]
         bacula.ask(hosts, f"purge files jobid={job}")
     assert f"which files JobId {job} saved: it was pruned" in asked.refused(user="rita", source="bacula")
+
+
+def test_the_measurement_of_restores_measures_them(lab, night):
+    began = set(lab.run("sanbackup", ["ls", "-A", backups_of("alice")]).stdout.split())
+    seconds = measuring.measure(40, 1, parts=("archive", "sessions", "whole"))["seconds"]
+    for source in measuring.BOTH:
+        parts = {what: figures for what, figures in seconds.items() if what.startswith(f"whole, from {source}: ")}
+        assert {"compared and added", "verified", "in all"} <= {what.rpartition(": ")[2] for what in parts}
+    assert {"eight folders added, 4 at a time", "archive read, not in memory"} <= set(seconds)
+    assert set(lab.run("sanbackup", ["ls", "-A", backups_of("alice")]).stdout.split()) == began
+    assert not [name for name in mailbox("alice") if name.startswith(("misura", "ottavi"))]

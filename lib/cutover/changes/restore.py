@@ -6,13 +6,16 @@ the order of the copy, with its flags and date. Both sides are read by Dovecot.
 """
 
 import collections
+import concurrent.futures
 import dataclasses
 import re
+import threading
 from typing import ClassVar
 
 from cutover import changes
 from cutover.hosts import copies, imap, mailboxes
 
+SESSIONS = 2    # pairs of sessions that add at the same time, each to a folder of its own
 SHOWN = 10      # messages of a folder told in full
 MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>|\S+)", re.IGNORECASE | re.MULTILINE)
 # $1 the directory, $2 UID:GID, $3 its mode; it has its name only when it is the user's
@@ -248,31 +251,69 @@ class AddMissing(changes.Change):
         return TakeOut(self.host, self.user, self.account, self.place, self.folders, self.message)
 
     def apply(self, hosts, report):
-        told, noted, found = [], copies.note(hosts, self.place), 0
-        with copies.session(hosts, self.account, self.place) as copy, mailboxes.new_session(hosts, self.user) as live:
-            for name in self.folders:
-                seen = match(copy, live, name, self.message)
-                found += seen.there + len(seen.missing)
-                if seen.live is None and (seen.missing or not self.message):
-                    live.create(name)
-                    live.subscribe(name)
-                if not seen.missing:
-                    continue
-                if name not in noted:
-                    now = seen.live or live.read(name)
-                    noted[name] = {"uidvalidity": now.uidvalidity, "uidnext": now.uidnext, "exists": now.exists}
-                    copies.write_note(hosts, self.place, noted)
-                number = 0
-                for batch in imap.batches(seen.missing):
-                    live.append_all(name, [(text, sorted(each.flags), each.internaldate)
-                                           for each, text in copy.texts(name, batch)])
-                    number += len(batch)
-                    report({"event": "restore", "text": f"{name}: {number} of {len(seen.missing)} messages added"})
-                told.append(f"{name} {len(seen.missing)}")
-        if self.message and not found:
+        adding = _Adding(self, hosts, report)
+        number = min(SESSIONS, len(self.folders))
+        with concurrent.futures.ThreadPoolExecutor(number) as pool:
+            try:
+                for future in [pool.submit(adding.go) for _ in range(number)]:
+                    future.result()
+            except BaseException:
+                adding.failed = True
+                raise
+        if self.message and not adding.found:
             raise changes.ChangeFailed(f"the copy has no message of {self.user} with Message-ID {self.message} in "
                                        f"{', '.join(self.folders)}. Look at its spelling, <…> included.")
+        told = [f"{name} {adding.added[name]}" for name in self.folders if adding.added.get(name)]
         return f"added: {', '.join(told) or 'nothing, nothing was missing'}"
+
+
+class _Adding:
+    """Several pairs of sessions take one folder after the other, each folder whole. `found`: messages of the copy; `added`:
+    `{folder: messages}`."""
+
+    def __init__(self, change, hosts, report):
+        self.change, self.hosts, self.report = change, hosts, report
+        self.waiting, self.lock = collections.deque(change.folders), threading.Lock()
+        self.noted, self.found, self.added, self.failed = copies.note(hosts, change.place), 0, {}, False
+
+    def go(self):
+        change = self.change
+        try:
+            with copies.session(self.hosts, change.account, change.place) as copy, \
+                    mailboxes.new_session(self.hosts, change.user) as live:
+                while not self.failed and (name := self._next()):
+                    self._folder(copy, live, name)
+        except BaseException:
+            self.failed = True
+            raise
+
+    def _next(self):
+        with self.lock:
+            return self.waiting.popleft() if self.waiting else None
+
+    def _folder(self, copy, live, name):
+        message = self.change.message
+        seen = match(copy, live, name, message)
+        with self.lock:
+            self.found += seen.there + len(seen.missing)
+        if seen.live is None and (seen.missing or not message):
+            live.create(name)
+            live.subscribe(name)
+        if not seen.missing:
+            return
+        now = seen.live or live.read(name)
+        with self.lock:
+            if name not in self.noted:
+                self.noted[name] = {"uidvalidity": now.uidvalidity, "uidnext": now.uidnext, "exists": now.exists}
+                copies.write_note(self.hosts, self.change.place, self.noted)
+        number = 0
+        for batch in imap.batches(seen.missing):
+            if self.failed:
+                return
+            live.append_all(name, [(text, sorted(each.flags), each.internaldate) for each, text in copy.texts(name, batch)])
+            number += len(batch)
+            self.report({"event": "restore", "text": f"{name}: {number} of {len(seen.missing)} messages added"})
+        self.added[name] = number
 
 
 @dataclasses.dataclass(frozen=True)
