@@ -15,7 +15,7 @@ from typing import ClassVar
 from cutover import changes
 from cutover.hosts import copies, imap, mailboxes
 
-SESSIONS = 2    # pairs of sessions that add at the same time, each to a folder of its own
+SESSIONS = 2    # pairs of sessions at work at the same time, each on a folder of its own; one link to a host holds three
 SHOWN = 10      # messages of a folder told in full
 MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>|\S+)", re.IGNORECASE | re.MULTILINE)
 # $1 the directory, $2 UID:GID, $3 its mode; it has its name only when it is the user's
@@ -92,22 +92,53 @@ def look(hosts, account: dict, place: str, names: list, message: str) -> dict:
     """The tree that was brought beside the live mailbox: `{folder: {"copy", "missing", "first": [texts], "live": messages
     there or None, "uidvalidity", "uidnext", "added": that came with a restore, "wrong": [texts], "before": copies.note's,
     "kept": messages of before}}`; reads only."""
-    noted, found = copies.note(hosts, place), {}
-    with copies.session(hosts, account, place) as copy, mailboxes.new_session(hosts, account["user"]) as live:
-        for name in names:
-            seen, before = match(copy, live, name, message), noted.get(name)
-            ours = [(each, other) for each, other in seen.added if before and other.uid >= before["uidnext"]]
-            wrong = [f"UID {other.uid}: {' and '.join(said)}" for each, other in ours if (said := [*_differs(each, other)])]
-            pairs = [other.uid for _, other in ours]
-            if pairs != sorted(pairs):
-                wrong.append("the UIDs do not ascend as in the copy")
-            found[name] = {
-                "copy": seen.there + len(seen.missing), "missing": len(seen.missing),
-                "first": [f"{name} UID {each.uid} of {each.internaldate:%Y-%m-%d %H:%M}" for each in seen.missing[:SHOWN]],
-                "live": seen.live and seen.live.exists, "uidvalidity": seen.live and seen.live.uidvalidity,
-                "uidnext": seen.live and seen.live.uidnext, "added": len(ours), "wrong": wrong[:SHOWN], "before": before,
-                "kept": before and sum(each.uid < before["uidnext"] for each in (seen.live.messages if seen.live else ()))}
-    return found
+    noted = copies.note(hosts, place)
+
+    def one(copy, live, name, stopped):
+        seen, before = match(copy, live, name, message), noted.get(name)
+        ours = [(each, other) for each, other in seen.added if before and other.uid >= before["uidnext"]]
+        wrong = [f"UID {other.uid}: {' and '.join(said)}" for each, other in ours if (said := [*_differs(each, other)])]
+        pairs = [other.uid for _, other in ours]
+        if pairs != sorted(pairs):
+            wrong.append("the UIDs do not ascend as in the copy")
+        return {
+            "copy": seen.there + len(seen.missing), "missing": len(seen.missing),
+            "first": [f"{name} UID {each.uid} of {each.internaldate:%Y-%m-%d %H:%M}" for each in seen.missing[:SHOWN]],
+            "live": seen.live and seen.live.exists, "uidvalidity": seen.live and seen.live.uidvalidity,
+            "uidnext": seen.live and seen.live.uidnext, "added": len(ours), "wrong": wrong[:SHOWN], "before": before,
+            "kept": before and sum(each.uid < before["uidnext"] for each in (seen.live.messages if seen.live else ()))}
+
+    return each_folder(hosts, account, place, names, one)
+
+
+def each_folder(hosts, account: dict, place: str, names: list, do) -> dict:
+    """`{folder: do(session of the tree beside, live session, folder, stopped)}`. SESSIONS pairs of sessions take one folder after
+    the other, each folder whole. When one has failed `stopped`, a threading.Event, is set: no other folder is begun, and the
+    first error is raised once all have ended."""
+    waiting, lock, found, stopped = iter(names), threading.Lock(), {}, threading.Event()
+
+    def following():
+        with lock:
+            return None if stopped.is_set() else next(waiting, None)
+
+    def go():
+        try:
+            with copies.session(hosts, account, place) as copy, mailboxes.new_session(hosts, account["user"]) as live:
+                while (name := following()) is not None:
+                    found[name] = do(copy, live, name, stopped)
+        except BaseException:
+            stopped.set()
+            raise
+
+    number = max(1, min(SESSIONS, len(names)))
+    with concurrent.futures.ThreadPoolExecutor(number) as pool:
+        try:
+            for future in concurrent.futures.as_completed([pool.submit(go) for _ in range(number)]):
+                future.result()
+        except BaseException:
+            stopped.set()
+            raise
+    return {name: found[name] for name in names}
 
 
 def _differs(each, other):
@@ -251,69 +282,34 @@ class AddMissing(changes.Change):
         return TakeOut(self.host, self.user, self.account, self.place, self.folders, self.message)
 
     def apply(self, hosts, report):
-        adding = _Adding(self, hosts, report)
-        number = min(SESSIONS, len(self.folders))
-        with concurrent.futures.ThreadPoolExecutor(number) as pool:
-            try:
-                for future in [pool.submit(adding.go) for _ in range(number)]:
-                    future.result()
-            except BaseException:
-                adding.failed = True
-                raise
-        if self.message and not adding.found:
+        noted, lock = copies.note(hosts, self.place), threading.Lock()
+
+        def one(copy, live, name, stopped):
+            seen = match(copy, live, name, self.message)
+            if seen.live is None and (seen.missing or not self.message):
+                live.create(name)
+                live.subscribe(name)
+            if seen.missing:
+                now = seen.live or live.read(name)
+                with lock:
+                    if name not in noted:
+                        noted[name] = {"uidvalidity": now.uidvalidity, "uidnext": now.uidnext, "exists": now.exists}
+                        copies.write_note(hosts, self.place, noted)
+            number = 0
+            for batch in imap.batches(seen.missing):
+                if stopped.is_set():
+                    break
+                live.append_all(name, [(text, sorted(each.flags), each.internaldate) for each, text in copy.texts(name, batch)])
+                number += len(batch)
+                report({"event": "restore", "text": f"{name}: {number} of {len(seen.missing)} messages added"})
+            return seen.there + len(seen.missing), number
+
+        found = each_folder(hosts, self.account, self.place, self.folders, one)
+        if self.message and not any(there for there, _ in found.values()):
             raise changes.ChangeFailed(f"the copy has no message of {self.user} with Message-ID {self.message} in "
                                        f"{', '.join(self.folders)}. Look at its spelling, <…> included.")
-        told = [f"{name} {adding.added[name]}" for name in self.folders if adding.added.get(name)]
+        told = [f"{name} {number}" for name, (_, number) in found.items() if number]
         return f"added: {', '.join(told) or 'nothing, nothing was missing'}"
-
-
-class _Adding:
-    """Several pairs of sessions take one folder after the other, each folder whole. `found`: messages of the copy; `added`:
-    `{folder: messages}`."""
-
-    def __init__(self, change, hosts, report):
-        self.change, self.hosts, self.report = change, hosts, report
-        self.waiting, self.lock = collections.deque(change.folders), threading.Lock()
-        self.noted, self.found, self.added, self.failed = copies.note(hosts, change.place), 0, {}, False
-
-    def go(self):
-        change = self.change
-        try:
-            with copies.session(self.hosts, change.account, change.place) as copy, \
-                    mailboxes.new_session(self.hosts, change.user) as live:
-                while not self.failed and (name := self._next()):
-                    self._folder(copy, live, name)
-        except BaseException:
-            self.failed = True
-            raise
-
-    def _next(self):
-        with self.lock:
-            return self.waiting.popleft() if self.waiting else None
-
-    def _folder(self, copy, live, name):
-        message = self.change.message
-        seen = match(copy, live, name, message)
-        with self.lock:
-            self.found += seen.there + len(seen.missing)
-        if seen.live is None and (seen.missing or not message):
-            live.create(name)
-            live.subscribe(name)
-        if not seen.missing:
-            return
-        now = seen.live or live.read(name)
-        with self.lock:
-            if name not in self.noted:
-                self.noted[name] = {"uidvalidity": now.uidvalidity, "uidnext": now.uidnext, "exists": now.exists}
-                copies.write_note(self.hosts, self.change.place, self.noted)
-        number = 0
-        for batch in imap.batches(seen.missing):
-            if self.failed:
-                return
-            live.append_all(name, [(text, sorted(each.flags), each.internaldate) for each, text in copy.texts(name, batch)])
-            number += len(batch)
-            self.report({"event": "restore", "text": f"{name}: {number} of {len(seen.missing)} messages added"})
-        self.added[name] = number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,26 +336,28 @@ class TakeOut(changes.Change):
         return (f"for each of {', '.join(self.folders)}: UID EXPUNGE of messages that came since the restore began and whose "
                 f"text is in {self.place}, which stays. Folders stay.")
 
-    def _ours(self, hosts):
-        """Yields (live session, folder, UIDs) of what was added."""
+    def _each(self, hosts, do):
+        """`{folder: do(live session, folder, UIDs)}` for what was added."""
         noted = copies.note(hosts, self.place)
+
+        def one(copy, live, name, stopped):
+            seen, before = match(copy, live, name, self.message), noted[name]
+            same = seen.live is not None and seen.live.uidvalidity == before["uidvalidity"]
+            return do(live, name, [other.uid for _, other in seen.added if other.uid >= before["uidnext"]] if same else [])
+
         if not noted or not copies.is_directory(hosts, mailboxes.maildir(hosts.site, self.account)):
-            return
-        with copies.session(hosts, self.account, self.place) as copy, mailboxes.new_session(hosts, self.user) as live:
-            for name, before in noted.items():
-                seen = match(copy, live, name, self.message)
-                same = seen.live is not None and seen.live.uidvalidity == before["uidvalidity"]
-                uids = [other.uid for _, other in seen.added if other.uid >= before["uidnext"]] if same else []
-                yield live, name, uids
+            return {}
+        return each_folder(hosts, self.account, self.place, list(noted), one)
 
     def settled(self, hosts):
-        left = sum(len(uids) for _, _, uids in self._ours(hosts))
+        left = sum(self._each(hosts, lambda live, name, uids: len(uids)).values())
         return changes.Settled(not left, f"{left} messages that were added are there")
 
     def apply(self, hosts, report):
-        told = []
-        for live, name, uids in self._ours(hosts):
+        def out(live, name, uids):
             live.delete(name, uids)
-            told.append(f"{name} {len(uids)}")
+            return len(uids)
+
+        told = [f"{name} {number}" for name, number in self._each(hosts, out).items()]
         copies.write_note(hosts, self.place, {})
         return f"taken out: {', '.join(told) or 'nothing'}"
