@@ -452,14 +452,6 @@ def test_a_test_restore_that_is_spoilt_is_found_and_made_again(lab, night):
     assert night.wanted("backup") == ()
 
 
-def test_what_was_never_saved_and_what_the_catalog_forgot_is_said(night, days, asked):
-    with Hosts(night.site) as hosts:
-        assert bacula.listing(hosts, [1], "nobody9") is None
-        job = bacula.status(hosts)["saved"][-1]["id"]
-        bacula.ask(hosts, f"purge files jobid={job}")
-    assert f"which files JobId {job} saved: it was pruned" in asked.refused(user="rita", source="bacula")
-
-
 def test_the_measurement_of_restores_measures_them(lab, night):
     began = set(lab.run("sanbackup", ["ls", "-A", backups_of("alice")]).stdout.split())
     seconds = measuring.measure(40, 1, parts=("archive", "sessions", "whole"))["seconds"]
@@ -469,3 +461,11 @@ def test_the_measurement_of_restores_measures_them(lab, night):
     assert {"eight folders added, 3 at a time", "archive read, not in memory"} <= set(seconds)
     assert set(lab.run("sanbackup", ["ls", "-A", backups_of("alice")]).stdout.split()) == began
     assert not [name for name in mailbox("alice") if name.startswith(("misura", "ottavi"))]
+
+
+def test_what_was_never_saved_and_what_the_catalog_forgot_is_said(night, days, asked):
+    with Hosts(night.site) as hosts:
+        assert bacula.listing(hosts, [1], "nobody9") is None
+        job = bacula.status(hosts)["saved"][-1]["id"]
+        bacula.ask(hosts, f"purge files jobid={job}")
+    assert f"which files JobId {job} saved: it was pruned" in asked.refused(user="rita", source="bacula")

@@ -83,6 +83,16 @@ def test_a_mail_directory_that_is_gone_is_made_as_others_are_and_goes_with_the_r
     assert restore.plan(without(there=True), ROMA1).changes == (beside, add)
 
 
+def test_it_is_made_for_a_user_without_any_message_too():
+    found = without()
+    for each in found["copy"].values():
+        each["messages"] = 0
+    assert "restore-directory" in [change.kind for change in restore.plan(found, ROMA1).changes]
+    found["maildir"]["there"] = True
+    with pytest.raises(steps.CannotPlan, match="no message"):
+        restore.plan(found, ROMA1)
+
+
 @pytest.mark.parametrize("spoil, said", [({"parent": False}, "nor is the directory it would be in"),
                                          ({"found": 0}, "nor is that of any of 9 other users. Is the store's .* mounted")])
 def test_a_store_that_is_not_mounted_is_not_written_to(spoil, said):

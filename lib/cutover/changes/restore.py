@@ -287,7 +287,12 @@ class AddMissing(changes.Change):
         def one(copy, live, name, stopped):
             seen = match(copy, live, name, self.message)
             if seen.live is None and (seen.missing or not self.message):
-                live.create(name)
+                try:
+                    live.create(name)
+                except imap.CommandRefused:     # Dovecot makes some by itself, and a client or a delivery may have
+                    seen = match(copy, live, name, self.message)
+                    if seen.live is None:
+                        raise
                 live.subscribe(name)
             if seen.missing:
                 now = seen.live or live.read(name)

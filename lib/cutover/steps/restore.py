@@ -147,14 +147,15 @@ def _plan(found, site, left):
         raise steps.CannotPlan(f"the copy in {site.backup.target} on {site.roles.backup} has no {what}{chosen['user']}. "
                                f"`ls -A {site.backup.target}/{chosen['user']}` there shows what it has.")
     beside = found["beside"]
-    if beside is None and not any(each["messages"] for each in found["copy"].values()):
+    made = _make(found, site)
+    if beside is None and not made and not any(each["messages"] for each in found["copy"].values()):
         raise steps.CannotPlan(f"there is no message in what is there of {what}{chosen['user']}: {', '.join(found['copy'])}. "
                                "Look at another folder, or from bacula at an earlier day.")
     if beside is not None and not any(each["missing"] for each in beside.values()):
         has = f"{chosen['user']} has every message of {found['place']}"
         return changes.Plan(tuple(left), notes=(("Only left to remove", has),)) if left else changes.Plan(reason=has)
     user, account, new = chosen["user"], found["account"], site.roles.new
-    listed = [*left, *(_bring(found, site) if beside is None else []), *_make(found, site)]
+    listed = [*left, *(_bring(found, site) if beside is None else []), *made]
     listed.append(restore.AddMissing(new, user, {key: account[key] for key in ("user", "uid", "gid", "home")}, found["place"],
                                      list(found["copy"]), chosen["message"]))
     notes = tuple((name, f"{each['messages']} messages in the copy, {_there(found['live'][name])} live"
@@ -224,8 +225,9 @@ def verify(found, site):
         return [steps.Check(f"Was {user}'s copy brought beside the live mailbox?", "yes", "no", False, "run this step"),
                 *_left(found, site)]
     total = {key: sum(each[key] for each in beside.values()) for key in ("copy", "missing", "added")}
-    checks = [steps.Check("Does the copy hold what is asked for?", "messages", f"{total['copy']} messages", total["copy"] > 0,
-                          "look at the folder's name and the Message-ID")]
+    empty = not found["chosen"]["message"] and not any(each["messages"] for each in found["copy"].values())
+    checks = [steps.Check("Does the copy hold what is asked for?", "messages", f"{total['copy']} messages",
+                          total["copy"] > 0 or empty, "look at the folder's name and the Message-ID")]
     for name, each in beside.items():
         first = f": {'; '.join(each['first'][:3])}" if each["missing"] else ""
         checks.append(steps.Check(f"Does Dovecot show every message of the copy in {name}?", "0 missing",
