@@ -73,6 +73,9 @@ EXAMPLES = [
     trial.RemoveTest("mailboxvm", "/var/imap/.cutover/restore-test/bacula"),
     restore.BringBeside("mailboxvm", "alice", "2001:2001", "/var/imap/.cutover/restore/r1/alice", [".", ".SPAM"],
                         ["tar", "-C", "/backup/current", "-c", "alice"], "sanbackup"),
+    restore.MakeMailDirectory("mailboxvm", "alice", "/var/imap/alice", "2001:2001", "700",
+                              "/var/imap/.cutover/restore/r1/alice.aside"),
+    restore.RemoveMailDirectory("mailboxvm", "alice", "/var/imap/alice", "/var/imap/.cutover/restore/r1/alice.aside"),
     restore.AddMissing("mailboxvm", "alice", ACCOUNT, "/var/imap/.cutover/restore/r1/alice", ["INBOX"], ""),
     restore.TakeOut("mailboxvm", "alice", ACCOUNT, "/var/imap/.cutover/restore/r1/alice", ["INBOX"], ""),
     sieve.DovecotBlock("mailboxvm", "/etc/dovecot/local.conf", None, "protocols = $protocols sieve\n"),
@@ -109,7 +112,8 @@ def test_it_has_an_inverse_or_says_why_not(change):
         assert not change.no_inverse
         assert inverse.describe() != change.describe()
         if inverse.inverse() is None:       # other UIDs, a store that has gone on, or a copy: not what it was
-            assert change.kind in ("spam-aside", "restore-add", "store-switch", "bacula-restore", "restore-test")
+            assert change.kind in ("spam-aside", "restore-add", "store-switch", "bacula-restore", "restore-test",
+                                   "restore-directory")
             assert inverse.no_inverse
             return
         again = inverse.inverse().describe().replace(".undone", "")

@@ -5,6 +5,7 @@ import re
 import time
 
 import pytest
+from cutover.bench import restore as measuring
 from cutover.changes import ChangeFailed
 from cutover.changes import bacula as jobs
 from cutover.hosts import Hosts, backups, bacula, copies, imap
@@ -12,7 +13,7 @@ from cutover.lab import hosts as lab_hosts
 from cutover.lab import keys
 from cutover.run import engine, folder
 from cutover.steps import CannotPlan
-from night import Night, program
+from night import Night, eventually, program
 
 pytestmark = pytest.mark.lab
 
@@ -136,6 +137,15 @@ def test_one_folder_or_one_message_brings_nothing_else(asked, night, tmp_path_fa
     after = mailbox("paolo")
     assert len(after["INBOX"].messages) == len(before["INBOX"].messages)
     assert len(after["lavori"].messages) == len(before["lavori"].messages) + 4
+
+
+def test_from_bacula_one_folder_alone_as_it_was_at_the_end_of_a_day(lab, asked):
+    with reading("paolo") as session:
+        session.delete("lavori", session.all("lavori")[:3])
+        session.delete("INBOX", session.all("INBOX")[:2])
+    today = lab.run("sanbackup", ["date", "+%Y-%m-%d"]).stdout.strip()
+    told, _ = asked.go(user="paolo", folder="lavori", source="bacula", day=today)
+    assert told[-1] == "added: lavori 3"
 
 
 def test_the_command_does_it_and_says_what_it_cannot(night, tmp_path):
@@ -294,6 +304,44 @@ def test_the_earlier_day_comes_back_after_it_is_gone_from_mailbox_and_copy(lab, 
     assert texts(mailbox("rita")) == {**texts(between), "esperimenti/na62": []}
 
 
+@pytest.mark.parametrize("user, chosen", [("elena", {}), ("fabio", {"source": "bacula"})])
+def test_a_user_whose_whole_mail_directory_is_gone(lab, asked, user, chosen):
+    before, way = mailbox(user), f"/var/imap/{user}"
+    how = lab.run("mailboxvm", ["stat", "--format=%U %G %a", way]).stdout
+    lab.run("mailboxvm", ["sh", "-c", 'doveadm kick "$1"; rm -rf "/var/imap/$1"', "gone", user])
+    told, _ = asked.go(user=user, **chosen)
+    assert told[-2] == "made" and lab.run("mailboxvm", ["stat", "--format=%U %G %a", way]).stdout == how
+    assert texts(mailbox(user)) == texts(before)
+    with reading(user) as session:
+        assert set(before) - {"INBOX"} <= set(session.subscribed())
+    lab.run("mailboxvm", ["sh", "-c", 'printf "Subject: since\\n\\nsince\\n" | /usr/sbin/sendmail "$1"', "send", user])
+    assert eventually(lambda: len(mailbox(user)["INBOX"].messages) == len(before["INBOX"].messages) + 1)
+    # back: what was added goes; what came since stays, and its directory with it
+    asked.go("rollback")
+    left = [each for folder in mailbox(user).values() for each in folder.messages]
+    assert len(left) == 1 and left[0].digest not in {each.digest for each in before["INBOX"].messages}
+
+
+def test_without_mail_that_came_since_the_rollback_takes_the_directory_away(lab, asked):
+    before = texts(mailbox("hugo"))
+    lab.run("sanbackup", ["mkdir", "-p", f"{backups_of('hugo')}/.vuota/cur"])     # a folder without messages comes back too
+    lab.run("mailboxvm", ["sh", "-c", "doveadm kick hugo; rm -rf /var/imap/hugo"])
+    asked.go(user="hugo")
+    assert texts(mailbox("hugo")) == {**before, "vuota": []}
+    asked.go("rollback")
+    assert lab.run("mailboxvm", ["test", "-e", "/var/imap/hugo"], check=False).returncode
+    asked.go(user="hugo")
+
+
+def test_who_is_not_in_the_copy_is_said(lab, asked):
+    kept = backups_of("giulia")
+    lab.run("sanbackup", ["mv", kept, f"{kept}.away"])
+    try:
+        assert f"the copy in {kept.rpartition('/')[0]} on sanbackup has no giulia" in asked.refused(user="giulia")
+    finally:
+        lab.run("sanbackup", ["mv", f"{kept}.away", kept])
+
+
 def backups_of(user):
     return f"/backup/posta/mailboxvm/current/{user}"
 
@@ -402,6 +450,17 @@ def test_a_test_restore_that_is_spoilt_is_found_and_made_again(lab, night):
         assert ["other text: UID" in check.actual for check in driver.verify() if not check.passed] == [True]
     night.step("backup")
     assert night.wanted("backup") == ()
+
+
+def test_the_measurement_of_restores_measures_them(lab, night):
+    began = set(lab.run("sanbackup", ["ls", "-A", backups_of("alice")]).stdout.split())
+    seconds = measuring.measure(40, 1, parts=("archive", "sessions", "whole"))["seconds"]
+    for source in measuring.BOTH:
+        parts = {what: figures for what, figures in seconds.items() if what.startswith(f"whole, from {source}: ")}
+        assert {"compared and added", "verified", "in all"} <= {what.rpartition(": ")[2] for what in parts}
+    assert {"eight folders added, 3 at a time", "archive read, not in memory"} <= set(seconds)
+    assert set(lab.run("sanbackup", ["ls", "-A", backups_of("alice")]).stdout.split()) == began
+    assert not [name for name in mailbox("alice") if name.startswith(("misura", "ottavi"))]
 
 
 def test_what_was_never_saved_and_what_the_catalog_forgot_is_said(night, days, asked):

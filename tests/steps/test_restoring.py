@@ -77,6 +77,42 @@ def test_mail_that_comes_meanwhile_does_not_void_the_approval():
     assert restore.plan(found, ROMA1).changes == restore.plan(other, ROMA1).changes
 
 
+# -- the whole mail directory is gone
+
+GONE = {"path": "/var/imap/carla", "there": False, "parent": True, "asked": 9, "found": 8, "group": None, "mode": "700"}
+
+
+def without(**other):
+    return altered("before", lambda found: found.update(maildir={**GONE, **other}, live=dict.fromkeys(found["live"])))
+
+
+@pytest.mark.parametrize("group, owner", [(None, "2003:2003"), (8, "2003:8")])
+def test_a_mail_directory_that_is_gone_is_made_as_others_are_and_goes_with_the_rollback(group, owner):
+    beside, made, add = restore.plan(without(group=group), ROMA1).changes
+    assert (beside.kind, made.kind, add.kind) == ("restore-beside", "restore-directory", "restore-add")
+    assert (made.path, made.owner, made.mode) == ("/var/imap/carla", owner, "700")
+    assert made.inverse().path == made.path and made.inverse().aside.startswith(ROMA1.new_store.work)
+    assert restore.plan(without(there=True), ROMA1).changes == (beside, add)
+
+
+def test_it_is_made_for_a_user_without_any_message_too():
+    found = without()
+    for each in found["copy"].values():
+        each["messages"] = 0
+    assert "restore-directory" in [change.kind for change in restore.plan(found, ROMA1).changes]
+    found["maildir"]["there"] = True
+    with pytest.raises(steps.CannotPlan, match="no message"):
+        restore.plan(found, ROMA1)
+
+
+@pytest.mark.parametrize("spoil, said", [({"parent": False}, "nor is the directory it would be in"),
+                                         ({"found": 0}, "nor is that of any of 9 other users. Is the store's .* mounted")])
+def test_a_store_that_is_not_mounted_is_not_written_to(spoil, said):
+    with pytest.raises(steps.CannotPlan, match=said):
+        restore.plan(without(**spoil), ROMA1)
+    assert restore.plan(without(asked=0, found=0), ROMA1).changes      # the site's only user
+
+
 # -- from Bacula
 
 

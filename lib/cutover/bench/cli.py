@@ -58,10 +58,13 @@ def convert(**options):
 
 @group.command()
 @click.option("--messages", type=click.IntRange(1), default=20000, show_default=True, help="Messages of the folder.")
-@click.option("--runs", type=click.IntRange(1), default=2, show_default=True, help="Runs of each.")
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Runs of each, interleaved.")
+@click.option("--part", "parts", type=click.Choice(["ways", "archive", "sessions", "whole"]), multiple=True,
+              help="Measure only this: each way to do it; an archive of a folder; several sessions at a time; the whole step. "
+                   "May be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
-def restore(messages, runs, as_json):
-    """Restore one folder of small messages from the copy and from Bacula, on the running lab: each way to do it, timed.
+def restore(messages, runs, parts, as_json):
+    """Restore many small messages from the copy and from Bacula, on the running lab: in all, and each way to do it, timed.
 
     The lab must have a copy, as `cutover rehearse --keep-lab` leaves it.
     """
@@ -69,5 +72,5 @@ def restore(messages, runs, as_json):
 
     from cutover.bench import restore as measuring
 
-    values = measuring.measure(messages, runs, say=lambda text: click.echo(f"cutover: {text}", err=True))
+    values = measuring.measure(messages, runs, lambda text: click.echo(f"cutover: {text}", err=True), parts or measuring.PARTS)
     click.echo(json.dumps(values) if as_json else measuring.text(values))

@@ -5,14 +5,16 @@ machine, as one stream of tar: one file after the other would cost a round trip 
 no user and no client sees it; Dovecot reads it there in a mount namespace of its own (hosts/staged.py).
 """
 
+import collections
 import hashlib
 import json
 
 from cutover import errors
-from cutover.hosts import mailboxes, ssh, staged
+from cutover.hosts import facts, mailboxes, ssh, staged
 
 PIECE = 256 * 1024      # bytes read and written at once
 WAIT = 600              # seconds without a byte
+OTHERS = 50             # users whose mail directories tell how one is made
 
 _LIST = r"""
 cd -- "$1" 2> /dev/null || exit 3
@@ -22,6 +24,8 @@ for each in . .[!.]*; do
         "$(head -n 1 "$each/dovecot-uidlist" 2> /dev/null)" "$(sed 1d "$each/dovecot-uidlist" 2> /dev/null | cut -d ' ' -f 1)"
 done
 """
+# the directories are on standard input
+_LIKE = "xargs -0 -r stat --dereference --format '%g %a' -- 2> /dev/null; :"
 # $1 the tree; what was brought is not there under its name until all of it is
 _TAKE = r"""
 umask 077
@@ -122,7 +126,30 @@ def _brought(hosts, packing, owner, place, report):
 
 def brought(hosts, place: str) -> bool:
     """Whether a tree lies there, whole."""
-    return hosts.run(hosts.site.roles.new, ["test", "-d", f"{place}/cur"], sudo=True, check=False).rc == 0
+    return is_directory(hosts, f"{place}/cur")
+
+
+def mail_directory(hosts, account: dict) -> dict:
+    """Where a user's mail lies: `{"path", "there": bool}`; and when it is not there: "parent": whether the directory that it was
+    in is, "asked", "found": how many of some other users were asked for and have theirs, "group": the gid that most of those
+    have, or None where each has its user's own, "mode": the mode of most, in octal."""
+    new, path = hosts.site.roles.new, mailboxes.maildir(hosts.site, account)
+    if is_directory(hosts, path):
+        return {"path": path, "there": True}
+    others = [each for each in facts.users(hosts, new) if each["user"] != account["user"]][:OTHERS]
+    listed = "".join(f"{mailboxes.maildir(hosts.site, each)}\0" for each in others)
+    seen = [line.split() for line in hosts.run(new, ["sh", "-c", _LIKE], sudo=True, input=listed.encode()).text.splitlines()]
+    own = {str(each["gid"]) for each in others}
+    groups = collections.Counter(None if group in own else int(group) for group, _ in seen)
+    modes = collections.Counter(mode for _, mode in seen)
+    return {"path": path, "there": False, "parent": is_directory(hosts, path.rpartition("/")[0]), "asked": len(others),
+            "found": len(seen), "group": groups.most_common(1)[0][0] if seen else None,
+            "mode": modes.most_common(1)[0][0] if seen else "700"}
+
+
+def is_directory(hosts, path: str) -> bool:
+    """Whether a directory is on the new host."""
+    return hosts.run(hosts.site.roles.new, ["test", "-d", path], sudo=True, check=False).rc == 0
 
 
 def session(hosts, account: dict, place: str):

@@ -22,6 +22,11 @@ def name(text: str) -> str:
     return imap.decode_name(os.fsencode(text))
 
 
+def maildir(site, user: dict) -> str:
+    """Where the mail of a user (an entry of facts.users) lies on the new host."""
+    return site.new_store.maildir.format(user=user["user"], home=user["home"])
+
+
 def folder_names(site, folder: dict) -> tuple:
     """(old, new) names, as IMAP says them, of a folder of the store's `state`; old is None where only the new side has it."""
     old, new = folder["old"], folder["name"].replace(".", "/")
@@ -49,10 +54,11 @@ def new_session(hosts, user: str):
 
 
 @contextlib.contextmanager
-def preauth(stream):
-    """The IMAP session that a command opened on a host begins by itself; it ends with the command. → imap.Session"""
+def preauth(stream, server: str | None = None):
+    """The IMAP session that a command opened on a host begins by itself; it ends with the command. `server`: what errors call it,
+    if not by the command. → imap.Session"""
     try:
-        session = imap.preauth(stream, timeout=300)
+        session = imap.preauth(stream, timeout=300, server=server)
         yield session
         session.logout()
     finally:

@@ -21,6 +21,7 @@ SHOWN = 20          # differences told in full
 
 _SCRIPT = """
 set -e
+[ -d "$2" ] || { echo "$2: no such directory on this host" >&2; exit 1; }
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/upper /mnt/work
 chown --reference "$1" /mnt/upper
@@ -34,10 +35,10 @@ exec setpriv --reuid "$3" --regid "$4" --init-groups --reset-env doveadm exec im
 def session(hosts, user: dict, tree: str | None = None):
     """Dovecot over a user's staged tree, or another one that is his. `user`: an entry of facts.users. → imap.Session"""
     site = hosts.site
-    maildir = site.new_store.maildir.format(user=user["user"], home=user["home"])
-    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SCRIPT, "staged",
-            tree or f"{site.new_store.work}/staging/{user['user']}", maildir, str(user["uid"]), str(user["gid"])]
-    with mailboxes.preauth(hosts.ssh(site.roles.new).open(argv, sudo=True)) as opened:
+    tree = tree or f"{site.new_store.work}/staging/{user['user']}"
+    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SCRIPT, "staged", tree,
+            mailboxes.maildir(site, user), str(user["uid"]), str(user["gid"])]
+    with mailboxes.preauth(hosts.ssh(site.roles.new).open(argv, sudo=True), f"{site.roles.new}: Dovecot over {tree}") as opened:
         yield opened
 
 

@@ -4,6 +4,7 @@ What is asked for is in `hosts.chosen`: `{"user", "folder": name as IMAP says it
 "source": "current" (also "") or "bacula", "day": "" or the last moment that counts, "YYYY-MM-DD", with a time or to its end}`.
 """
 
+import contextlib
 import datetime
 import re
 
@@ -25,7 +26,8 @@ DAY = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d)?)?")
 def probe(hosts, site):
     """`{"chosen", "account": facts.users entry or None, "place", "copy": {folder: {"directory", "messages", "lacking": by UID, or
     None when that is not known yet}} or None, "last": backups.last, "live": {folder: messages or None}, "beside": restore.look
-    or None}`, and "bacula": saved(), where it is the source; the folders are those asked for. "scratch": bacula.scratches, where
+    or None, "maildir": copies.mail_directory}`, and "bacula": saved(), where it is the source; the folders are those asked for;
+    without a mail directory nothing is live and nothing beside. "scratch": bacula.scratches, where
     Bacula is declared. Only "chosen" when there is no backup, or what is asked for makes no sense."""
     chosen = {key: hosts.chosen.get(key, "") for key in CHOICE}
     if site.backup is None or _senseless(chosen, site):
@@ -45,19 +47,21 @@ def probe(hosts, site):
         listed = bacula.listing(hosts, [each["id"] for each in jobs_read], account["user"]) if jobs_read else None
     else:
         listed = copies.listing(hosts, account["user"])
+    found["maildir"] = copies.mail_directory(hosts, account)
     if listed is None:
         return found
     found["copy"] = {name: each for name, each in sorted(listed.items()) if _asked(chosen["folder"], name)}
-    with mailboxes.new_session(hosts, account["user"]) as live:
+    gone = not found["maildir"]["there"]
+    with contextlib.nullcontext() if gone else mailboxes.new_session(hosts, account["user"]) as live:
         for name, each in found["copy"].items():
-            there = _read(live, name)
+            there = None if gone else _read(live, name)
             found["live"][name] = there and there.exists
             if other:
                 each["lacking"] = None
                 continue
             uids = {one.uid for one in there.messages} if there and there.uidvalidity == each["uidvalidity"] else set()
             each["lacking"] = len(set(each.pop("uids")) - uids)
-    if copies.brought(hosts, found["place"]):
+    if not gone and copies.brought(hosts, found["place"]):
         found["beside"] = restore.look(hosts, account, found["place"], list(found["copy"]), chosen["message"])
     return found
 
@@ -143,14 +147,15 @@ def _plan(found, site, left):
         raise steps.CannotPlan(f"the copy in {site.backup.target} on {site.roles.backup} has no {what}{chosen['user']}. "
                                f"`ls -A {site.backup.target}/{chosen['user']}` there shows what it has.")
     beside = found["beside"]
-    if beside is None and not any(each["messages"] for each in found["copy"].values()):
+    made = _make(found, site)
+    if beside is None and not made and not any(each["messages"] for each in found["copy"].values()):
         raise steps.CannotPlan(f"there is no message in what is there of {what}{chosen['user']}: {', '.join(found['copy'])}. "
                                "Look at another folder, or from bacula at an earlier day.")
     if beside is not None and not any(each["missing"] for each in beside.values()):
         has = f"{chosen['user']} has every message of {found['place']}"
         return changes.Plan(tuple(left), notes=(("Only left to remove", has),)) if left else changes.Plan(reason=has)
     user, account, new = chosen["user"], found["account"], site.roles.new
-    listed = [*left, *(_bring(found, site) if beside is None else [])]
+    listed = [*left, *(_bring(found, site) if beside is None else []), *made]
     listed.append(restore.AddMissing(new, user, {key: account[key] for key in ("user", "uid", "gid", "home")}, found["place"],
                                      list(found["copy"]), chosen["message"]))
     notes = tuple((name, f"{each['messages']} messages in the copy, {_there(found['live'][name])} live"
@@ -159,6 +164,20 @@ def _plan(found, site, left):
     read = [("Bacula's jobs that are read", "; ".join(map(jobs.told, found["bacula"]["jobs"])))] if "bacula" in found else (
         _doubtful(found["last"], site))
     return changes.Plan(tuple(listed), notes=(*read, *notes))
+
+
+def _make(found, site):
+    """The change that makes the user's mail directory, where it is gone: Dovecot may not make it, nor may who delivers."""
+    gone, account, new = found.get("maildir"), found["account"], site.roles.new
+    if not gone or gone["there"]:
+        return []
+    if not gone["parent"] or gone["asked"] and not gone["found"]:
+        raise steps.CannotPlan(f"{gone['path']} is not on {new}, nor is " + (
+            "the directory it would be in" if not gone["parent"] else f"that of any of {gone['asked']} other users")
+            + ". Is the store's file system mounted? `findmnt` there tells; then run this step again.")
+    group = account["gid"] if gone["group"] is None else gone["group"]
+    return [restore.MakeMailDirectory(new, found["chosen"]["user"], gone["path"], f"{account['uid']}:{group}", gone["mode"],
+                                      f"{found['place']}.aside")]
 
 
 def _readable(seen, chosen, site):
@@ -216,8 +235,9 @@ def verify(found, site):
         return [steps.Check(f"Was {user}'s copy brought beside the live mailbox?", "yes", "no", False, "run this step"),
                 *_left(found, site)]
     total = {key: sum(each[key] for each in beside.values()) for key in ("copy", "missing", "added")}
-    checks = [steps.Check("Does the copy hold what is asked for?", "messages", f"{total['copy']} messages", total["copy"] > 0,
-                          "look at the folder's name and the Message-ID")]
+    empty = not found["chosen"]["message"] and not any(each["messages"] for each in found["copy"].values())
+    checks = [steps.Check("Does the copy hold what is asked for?", "messages", f"{total['copy']} messages",
+                          total["copy"] > 0 or empty, "look at the folder's name and the Message-ID")]
     for name, each in beside.items():
         first = f": {'; '.join(each['first'][:3])}" if each["missing"] else ""
         checks.append(steps.Check(f"Does Dovecot show every message of the copy in {name}?", "0 missing",
