@@ -293,7 +293,8 @@ class OldSpam(Strict):
     days: int = pydantic.Field(30, ge=1, description="messages that arrived earlier are set aside")
     aside: PlainPath = pydantic.Field("/var/imap/.spam-aside", description="directory of the new host for it, on the file system "
                                       "of the maildirs; no client sees it")
-    grace: int = pydantic.Field(30, ge=0, description="days after which the step tells that it may go; it deletes nothing itself")
+    grace: int = pydantic.Field(30, ge=0, description="days for which it is kept in any case; then the step tells that it may go")
+    expunge: bool = pydantic.Field(False, description="true: past its grace time it is deleted for good, by a plan of its own")
 
 
 class Digest(Strict):

@@ -1,8 +1,11 @@
 """SPAM folders by `doveadm`, and Maildirs beside the mailboxes that users do not see."""
 
+import os
+
 from cutover.hosts import facts, ssh
 
 TARGET = "aside/SPAM"       # as Dovecot calls the Maildir of what was set aside, in the calls below alone
+GONE = ".deleted"           # after the Maildir's name: the note that its messages were deleted for good
 NO_MAILBOX = 68             # doveadm's exit status for a folder that is not there
 
 
@@ -71,17 +74,33 @@ def move(hosts, name: str, user: str, place: str, target: str, query) -> None:
     hosts.run(name, ["doveadm", *_namespace(place), "move", "-u", user, target, *query], sudo=True, timeout=600)
 
 
-def kept(hosts, name: str, top: str) -> dict:
-    """`{run: {"users": {user: messages}, "days": age}}` of what lies below the directory for set-aside SPAM."""
-    script = r"""cd "$1" 2>/dev/null || exit 0
-find . -type f \( -path '*/cur/*' -o -path '*/new/*' \) -printf '%P\n' | cut -d/ -f1,2 | sort | uniq -c |
-while read -r count path; do echo "$count $(( ($(date +%s) - $(stat -c %Y "${path%/*}")) / 86400 )) $path"; done"""
+def kept(hosts, name: str, top: str, below: str = ".") -> dict:
+    """`{run: {"users": {user: messages}, "days": whole days since the latest of them was set aside}}` of what lies below the
+    directory for set-aside SPAM; `below`: of a part of it, `RUN/USER`. A message's ctime is when it came there, or later."""
+    script = r"""cd "$1/$2" 2>/dev/null && cd "$1" || exit 0
+date +%s
+find "./$2" -type f \( -path '*/cur/*' -o -path '*/new/*' \) -printf '%C@ %p\n'"""
     found = {}
-    for line in hosts.run(name, ["sh", "-c", script, "kept", top], sudo=True, timeout=300).text.splitlines():
-        count, days, path = line.split(" ", 2)
-        run, _, user = path.partition("/")
-        found.setdefault(run, {"users": {}, "days": int(days)})["users"][user] = int(count)
+    now, *lines = hosts.run(name, ["sh", "-c", script, "kept", top, below], sudo=True, timeout=300).text.splitlines() or ["0"]
+    for line in lines:
+        changed, _, path = line.partition(" ")
+        run, user, _ = os.path.normpath(path).split("/", 2)
+        days = int((int(now) - float(changed)) // 86400)
+        each = found.setdefault(run, {"users": {}, "days": days})
+        each["users"][user] = each["users"].get(user, 0) + 1
+        each["days"] = max(0, min(each["days"], days))
     return found
+
+
+def expunge(hosts, name: str, user: str, place: str, note: str) -> None:
+    """Dovecot deletes all that was set aside in a Maildir; before that, a note of it is left beside."""
+    hosts.run(name, ["tee", "--", place + GONE], sudo=True, input=f"{note}\n".encode())
+    hosts.run(name, ["doveadm", *_namespace(place), "expunge", "-u", user, "mailbox", TARGET, "all"], sudo=True, timeout=600)
+
+
+def gone(hosts, name: str, place: str) -> str:
+    """The note that what was set aside in a Maildir was deleted for good, or ""."""
+    return hosts.run(name, ["cat", "--", place + GONE], sudo=True, check=False).text.strip()
 
 
 def between(hosts, name: str, user: str, folder: str, since: str, until: str) -> list:
