@@ -4,12 +4,14 @@ The parameters are a copy of parameters/lab.yaml that a test may spoil and mend;
 """
 
 import contextlib
+import html
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import nbformat
 import yaml
 from cutover import runbook, site
 from cutover.hosts import dns
@@ -153,6 +155,23 @@ def eventually(question, seconds=30):
     while not (answer := question()) and time.monotonic() < until:
         time.sleep(0.05)
     return answer
+
+
+def executed(night, name):
+    """Have the command line execute a step's notebook: of maintenance, of the night (this step alone), or the rollback.
+
+    The executed copy must hold no error, and each check that the journal tells of.
+    """
+    asked = ["rollback"] if name == "rollback" else ["maintain", name] if name in runbook.APART else ["run", "--from", name]
+    done = program(*asked, "--site", night.file, "--run", night.run_dir)
+    assert done.returncode == 0, done.stderr
+    kept = [event for event in night.events("executed") if event["of"] == name][-1]
+    checks = night.events("verified", name)[-1]["checks"]
+    cells = [cell for cell in nbformat.read(night.run_dir / kept["copy"], as_version=4).cells if cell.cell_type == "code"]
+    assert kept["passed"] and not [each for cell in cells for each in cell.outputs if each.output_type == "error"], kept["copy"]
+    (shown,) = ["".join(each.data["text/html"] for each in cell.outputs if "text/html" in each.get("data", {}))
+                for cell in cells if cell.metadata.tags[0] == "verify"]
+    assert checks and not [check for check in checks if html.escape(check["question"]) not in shown], kept["copy"]
 
 
 # -- the world as it is
