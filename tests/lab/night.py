@@ -134,6 +134,23 @@ class Night:
         """`cutover run` on this night's site and run. → subprocess.CompletedProcess with texts."""
         return program("run", "--site", self.file, "--run", self.run_dir, *arguments, **options)
 
+    def executed(self, name):
+        """Have the command line execute a step's notebook: one of maintenance, decommission, or the rollback.
+
+        The executed copy must hold no error, and each check that the journal tells of.
+        """
+        asked = ["rollback"] if name == "rollback" else ["maintain", name] if name in runbook.APART else ["run", "--from", name]
+        done = program(*asked, "--site", self.file, "--run", self.run_dir)
+        assert done.returncode == 0, done.stderr
+        kept = [event for event in self.events("executed") if event["of"] == name][-1]
+        checks = self.events("verified", name)[-1]["checks"]
+        cells = [cell for cell in nbformat.read(self.run_dir / kept["copy"], as_version=4).cells if cell.cell_type == "code"]
+        wrong = [each for cell in cells for each in cell.outputs if each.output_type == "error"]
+        assert kept["passed"] and not wrong, kept["copy"]
+        (shown,) = ["".join(each.data["text/html"] for each in cell.outputs if "text/html" in each.get("data", {}))
+                    for cell in cells if cell.metadata.tags[0] == "verify"]
+        assert checks and not [check for check in checks if html.escape(check["question"]) not in shown], kept["copy"]
+
     def events(self, kind, step=None):
         return [event for event in self.run.journal.events()
                 if event["event"] == kind and step in (None, event.get("step"))]
@@ -155,23 +172,6 @@ def eventually(question, seconds=30):
     while not (answer := question()) and time.monotonic() < until:
         time.sleep(0.05)
     return answer
-
-
-def executed(night, name):
-    """Have the command line execute a step's notebook: of maintenance, of the night (this step alone), or the rollback.
-
-    The executed copy must hold no error, and each check that the journal tells of.
-    """
-    asked = ["rollback"] if name == "rollback" else ["maintain", name] if name in runbook.APART else ["run", "--from", name]
-    done = program(*asked, "--site", night.file, "--run", night.run_dir)
-    assert done.returncode == 0, done.stderr
-    kept = [event for event in night.events("executed") if event["of"] == name][-1]
-    checks = night.events("verified", name)[-1]["checks"]
-    cells = [cell for cell in nbformat.read(night.run_dir / kept["copy"], as_version=4).cells if cell.cell_type == "code"]
-    assert kept["passed"] and not [each for cell in cells for each in cell.outputs if each.output_type == "error"], kept["copy"]
-    (shown,) = ["".join(each.data["text/html"] for each in cell.outputs if "text/html" in each.get("data", {}))
-                for cell in cells if cell.metadata.tags[0] == "verify"]
-    assert checks and not [check for check in checks if html.escape(check["question"]) not in shown], kept["copy"]
 
 
 # -- the world as it is

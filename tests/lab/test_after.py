@@ -249,7 +249,7 @@ def test_it_is_switched_off_and_mail_goes_to_the_new_server_alone(lab, productio
             "userdb-single", "userdb-single", "drain-queue", "service-retired", "dns-remove", "power-off"]
         assert all(change.inverse() is None for change in plan.changes)
     before = store.home("alice").joinpath("INBOX").stat().st_size
-    production.step("decommission")
+    production.executed("decommission")
     assert lab.status()["hosts"]["mailboxold"]["up"] is False
     for name in ("postino3", "postino4"):
         assert lab.run(name, ["grep", "-c", "mailboxold", "/etc/mail/userdb"], check=False).stdout == "0\n"

@@ -4,6 +4,7 @@ Each is a run of its own, and goes back.
 """
 
 import base64
+import dataclasses
 import datetime
 import email
 import html.parser
@@ -11,10 +12,10 @@ import html.parser
 import pytest
 from cutover import errors, runbook
 from cutover.changes import storage
-from cutover.hosts import smtp, webmail
+from cutover.hosts import Hosts, machine, smtp, webmail
 from cutover.lab import antispam, container, keys, store
 from cutover.lab import hosts as lab_hosts
-from night import Night, eventually, executed
+from night import Night, eventually
 from test_after import has, messages, reading, send
 
 pytestmark = pytest.mark.lab
@@ -26,6 +27,8 @@ AWAY = 'require ["vacation"];\nvacation :days 7 :subject "Sono via" "Torno luned
 def cutover(lab, tmp_path_factory):
     """The night is over: mail is read and delivered on the new server."""
     made = Night(tmp_path_factory.mktemp("night"))
+    made.values["store_hosts"] = [{"host": "webmail", "path": "/var/lib/roundcube"}]     # as if users had a shell there
+    made.write()
     made.up_to("production-test")
     return made
 
@@ -33,7 +36,7 @@ def cutover(lab, tmp_path_factory):
 @pytest.fixture(scope="module")
 def vacation(cutover, tmp_path_factory):
     made = Night(tmp_path_factory.mktemp("vacation"))
-    executed(made, "vacation")
+    made.executed("vacation")
     return made
 
 
@@ -76,7 +79,8 @@ class Form(html.parser.HTMLParser):
         elif self._inside and tag == "input" and "name" in given and given.get("type") != "button":
             self.values[given["name"]] = given.get("value", "")
         elif self._inside and tag == "textarea":
-            self._area = given["name"]
+            # the page's script makes a list of such a field
+            self._area = given["name"] + ("[]" if given.get("data-type") == "list" else "")
             self.values[self._area] = ""
         elif self._inside and tag == "select":
             self._select = given["name"]
@@ -101,6 +105,21 @@ def replies(user, subject):
 def write(sender, to, key, more=""):
     text = f"From: <{sender}>\r\nTo: <{to}>\r\nSubject: {key}\r\nMessage-ID: <{key}@test>\r\n{more}\r\n{key}\r\n"
     smtp.send(lab_hosts.HOSTS["postino3"].address, 25, sender, [to], text.encode(), 30)
+
+
+# -- what the hosts of the store are built on
+
+
+def test_preflight_looked_at_the_new_server_and_at_another_host_of_the_store(lab, cutover):
+    told = {check["question"]: check for check in cutover.events("verified", "preflight")[-1]["checks"]}
+    for name in ("mailboxvm", "webmail"):
+        assert told[f"What is {name} built on?"]["actual"] == "virtualisation: systemd-nspawn; multipath: not present"
+        clock = lab.run(name, ["cat", machine.CLOCK]).stdout.strip()
+        disk = told[f"Are clock and disk of {name} as safe as they look from within?"]
+        assert disk["actual"].startswith(f"clock source {clock}") and "machine that runs this container" in disk["todo"]
+    other = told["Is the file system of /var/lib/roundcube on webmail fit for Maildir?"]
+    assert other["actual"].startswith("overlay ") and other["warning"] and "overlay is unusual" in other["todo"]
+    assert all(check["passed"] for check in told.values())
 
 
 # -- vacation
@@ -225,7 +244,7 @@ def test_a_forward_without_an_account_is_not_moved(lab, forwards):
 
 def test_forwards_go_to_sieve_and_both_mx_are_equal(lab, forwards):
     before = userdb(lab)
-    executed(forwards, "forwards")
+    forwards.executed("forwards")
     now = userdb(lab)
     assert now["postino3"] == now["postino4"] != before["postino3"]
     text = now["postino3"][0]
@@ -249,7 +268,7 @@ def test_sieve_does_not_go_while_forwards_rest_on_it(lab, vacation, forwards):
 
 
 def test_the_rollback_puts_the_forwards_back(lab, forwards):
-    executed(forwards, "rollback")
+    forwards.executed("rollback")
     now = userdb(lab)
     assert now["postino3"] == now["postino4"] and "\nzoe:maildrop\tsomeone@elsewhere.test\n" in now["postino3"][0]
     assert "former2:maildrop\tgone@nohost.invalid" in now["postino3"][0] and forwards.run.name not in now["postino3"][0]
@@ -259,7 +278,7 @@ def test_the_rollback_puts_the_forwards_back(lab, forwards):
 
 
 def test_the_rollback_takes_sieve_away_and_mail_still_comes(lab, vacation):
-    executed(vacation, "rollback")
+    vacation.executed("rollback")
     assert all("sieve" not in text for text in files(lab).values())
     assert "sieve" not in lab.run("mailboxvm", ["doveconf", "-h", "protocols"]).stdout
     send("postino3", "vera@lab.test", "after-sieve")
@@ -296,7 +315,7 @@ def test_old_spam_is_counted_for_each_user_and_set_aside(lab, old_spam):
     planned = {change.user: change.count for change in old_spam.wanted("old-spam")}
     assert planned == {user: count for user, count in old.items() if count} and sum(planned.values()) > 20
     old_spam.before = before
-    executed(old_spam, "old-spam")
+    old_spam.executed("old-spam")
     for user in users:
         assert spam_of(user) == before[user][old[user]:], user
     with reading("paolo") as session:
@@ -313,11 +332,44 @@ def test_what_is_past_its_grace_is_told_and_kept(old_spam):
 
 
 def test_the_rollback_puts_old_spam_back(lab, old_spam):
-    executed(old_spam, "rollback")
+    old_spam.executed("rollback")
     with old_spam.engine("old-spam", "plan") as driver:
         assert old_spam.run.name not in driver.probe()["kept"]
     for user, before in old_spam.before.items():
         assert spam_of(user) == before, user
+
+
+def test_what_is_past_its_grace_goes_for_good_where_that_is_asked_for(lab, old_spam, tmp_path_factory):
+    oldest = sorted(when for listed in old_spam.before.values() for when, _, _ in listed)[2]
+    wanted = {"days": (datetime.datetime.now(datetime.UTC) - oldest).days - 1, "grace": 0, "expunge": True}
+    first, then = (Night(tmp_path_factory.mktemp(name)) for name in ("aside", "for-good"))
+    for made in (first, then):
+        made.values["maintenance"] = {"old_spam": dict(wanted)}
+        made.write()
+    first.step("old-spam")
+    aside = {change["user"]: change["count"] for change in (event["change"] for event in first.events("intent", "old-spam"))}
+    lying = {user: spam_of(user) for user in old_spam.before}
+    assert sum(map(len, lying.values())) == sum(map(len, old_spam.before.values())) - sum(aside.values())
+
+    assert first.wanted("old-spam") == ()                           # what a run set aside itself, it can put back
+    for key, value in (("grace", 1), ("expunge", False)):
+        with then.set(f"maintenance.old_spam.{key}", value):
+            assert then.wanted("old-spam") == ()
+    planned = then.wanted("old-spam")
+    assert {change.user: change.count for change in planned} == aside
+    assert {(change.kind, change.run, change.inverse()) for change in planned} == {("spam-expunge", first.run.name, None)}
+    with Hosts(then.site) as hosts:
+        for spoilt in ({"count": planned[0].count + 1}, {"grace": 1}):
+            with pytest.raises(errors.CutoverError, match="Nothing was deleted"):
+                dataclasses.replace(planned[0], **spoilt).apply(hosts, print)
+    place = f"find /var/imap/.spam-aside/{first.run.name} -type f -name '*,S=*' | wc -l"
+    assert as_root(lab, "mailboxvm", place).stdout == f"{sum(aside.values())}\n"
+
+    then.step("old-spam")
+    assert as_root(lab, "mailboxvm", place).stdout == "0\n" and then.wanted("old-spam") == ()
+    assert {user: spam_of(user) for user in lying} == lying
+    with pytest.raises(errors.CutoverError, match=f"deleted for good by {then.run.name}"):
+        first.step("rollback")
 
 
 def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory):
@@ -328,7 +380,7 @@ def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory
     with reading("marta") as session:
         for subject, when in ((NASTY, now - DAY), ("troppo vecchio", now - 9 * DAY), ("di oggi", now)):
             session.append("SPAM", f"From: Truffa <a@b.test>\r\nSubject: {subject}\r\n\r\nx\r\n".encode(), when=when)
-    executed(made, "spam-digest")
+    made.executed("spam-digest")
     (digest,) = replies("marta", "messages in your folder SPAM")
     text = digest.get_payload(decode=True).decode().replace("\r\n", "\n")
     assert digest["Subject"].startswith("1 messages") and digest["Auto-Submitted"] == "auto-generated"
@@ -340,7 +392,7 @@ def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory
     assert len(replies("marta", "messages in your folder SPAM")) == 1
     with reading("olga") as session:
         assert not session.find("INBOX", "Subject", "messages in your folder SPAM")
-    executed(made, "rollback")      # which tells that what was sent stays sent
+    made.executed("rollback")      # which tells that what was sent stays sent
     assert len(replies("marta", "messages in your folder SPAM")) == 1
 
 
@@ -456,7 +508,7 @@ def test_broken_off_in_the_freeze_it_goes_on(lab, move, monkeypatch):
     assert set(running(lab)) == {"inactive"} and not served(lab)
     send("postino3", "carla@lab.test", "in-the-freeze")
     assert [change.kind for change in move.wanted("move-store")][0] == "store-last-copy"     # no pass for users who cannot work
-    executed(move, "move-store")
+    move.executed("move-store")
     assert served(lab) and running(lab) == ["active", "active"]
     now = {user: uids(user) for user in SAMPLE}
     for user in SAMPLE:
@@ -588,7 +640,7 @@ def test_the_rollback_carries_back_what_came(lab, move):
         text = session.fetch("INBOX", gone)
         session.delete("INBOX", [gone])
     before, lying = {user: uids(user) for user in SAMPLE}, in_store(lab)
-    executed(move, "rollback")
+    move.executed("rollback")
     assert not served(lab) and running(lab) == ["active", "active"]
     kept = {key: text for key, text in in_store(lab).items() if not key[0].startswith(".cutover-back/")}
     assert kept == lying
