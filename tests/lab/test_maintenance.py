@@ -343,7 +343,8 @@ def test_what_is_past_its_grace_goes_for_good_where_that_is_asked_for(lab, old_s
     oldest = sorted(when for listed in old_spam.before.values() for when, _, _ in listed)[2]
     wanted = {"days": (datetime.datetime.now(datetime.UTC) - oldest).days - 1, "grace": 0, "expunge": True}
     first, then = (Night(tmp_path_factory.mktemp(name)) for name in ("aside", "for-good"))
-    for made in (first, then):
+    for made, name in ((first, "aside"), (then, "for-good")):
+        made.run_dir = made.run_dir.with_name(name)                 # what is set aside is known by the run's name
         made.values["maintenance"] = {"old_spam": dict(wanted)}
         made.write()
     first.step("old-spam")
