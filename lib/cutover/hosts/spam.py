@@ -1,7 +1,5 @@
 """SPAM folders by `doveadm`, and Maildirs beside the mailboxes that users do not see."""
 
-import os
-
 from cutover.hosts import facts, ssh
 
 TARGET = "aside/SPAM"       # as Dovecot calls the Maildir of what was set aside, in the calls below alone
@@ -78,17 +76,17 @@ def kept(hosts, name: str, top: str, below: str = ".") -> dict:
     """`{run: {"users": {user: messages}, "days": whole days since the latest of them was set aside}}` of what lies below the
     directory for set-aside SPAM; `below`: of a part of it, `RUN/USER`. A message's ctime is when it came there, or later."""
     script = r"""cd "$1/$2" 2>/dev/null && cd "$1" || exit 0
-date +%s
-find "./$2" -type f \( -path '*/cur/*' -o -path '*/new/*' \) -printf '%C@ %p\n'"""
+find "./$2" -type f \( -path '*/cur/*' -o -path '*/new/*' \) -printf '%C@ %p\n' | awk -v now="$(date +%s)" '
+    { changed = int($1); sub(/^[^ ]* (\.\/)+/, ""); split($0, part, "/"); whose = part[1] "/" part[2]
+      count[whose]++; if (changed > latest[whose]) latest[whose] = changed }
+    END { for (whose in count) print count[whose], int((now - latest[whose]) / 86400), whose }'"""
     found = {}
-    now, *lines = hosts.run(name, ["sh", "-c", script, "kept", top, below], sudo=True, timeout=300).text.splitlines() or ["0"]
-    for line in lines:
-        changed, _, path = line.partition(" ")
-        run, user, _ = os.path.normpath(path).split("/", 2)
-        days = int((int(now) - float(changed)) // 86400)
+    for line in hosts.run(name, ["sh", "-c", script, "kept", top, below], sudo=True, timeout=300).text.splitlines():
+        count, days, path = line.split(" ", 2)
+        run, _, user = path.partition("/")
+        days = max(0, int(days))
         each = found.setdefault(run, {"users": {}, "days": days})
-        each["users"][user] = each["users"].get(user, 0) + 1
-        each["days"] = max(0, min(each["days"], days))
+        each["users"][user], each["days"] = int(count), min(each["days"], days)
     return found
 
 
