@@ -37,7 +37,7 @@ def main(*run_dirs):
             if {"before", "after"} <= paths.keys():
                 found = {when: json.loads((run.path / paths[when]).read_bytes()) for when in ("before", "after")}
                 for each in found.values():
-                    {"backup": dated, "decommission": later, "move-store": disk}.get(name, lambda *_: None)(each, shift)
+                    AS_THERE.get(name, lambda *_: None)(each, shift)
                 (target / f"{name}.json").write_text(
                     told(json.dumps(found, indent=1, sort_keys=True), run, LATER if name in runbook.MAINTENANCE else RUN) + "\n")
     run = folder.Run(run_dirs[0])
@@ -65,9 +65,17 @@ def dated(found, shift, days=0):
         found["timer"]["next"] = (BEGAN + datetime.timedelta(days=days + 1)).strftime("%a %Y-%m-%d 03:30:00 UTC")
 
 
+def shell(found, _):
+    """The facts of preflight with a users' shell host on the new server's own kind of machine: the lab has none."""
+    found["machines"] = {"mailshell": found["machine"]}
+
+
 def disk(found, _):
     """The facts of move-store with a disk such as the example would have, for the lab's overlay."""
     found["new"]["filesystem"].update(type="xfs", source="/dev/mapper/newstore", options=["rw", "noatime"])
+
+
+AS_THERE = {"preflight": shell, "backup": dated, "decommission": later, "move-store": disk}
 
 
 def told(text, run, name=RUN):

@@ -271,6 +271,13 @@ class MailingList(Strict):
     subscribers: list[Login] = pydantic.Field(min_length=1, description="test users that must get the post; the first one posts")
 
 
+class StoreHost(Strict):
+    """A host besides the mail servers that has the new store, such as the one on which users have a shell."""
+
+    host: Name
+    path: PlainPath = pydantic.Field(description="directory at which it sees the store")
+
+
 class Decommission(Strict):
     """When the old server may go, and what stays of it."""
 
@@ -293,7 +300,8 @@ class OldSpam(Strict):
     days: int = pydantic.Field(30, ge=1, description="messages that arrived earlier are set aside")
     aside: PlainPath = pydantic.Field("/var/imap/.spam-aside", description="directory of the new host for it, on the file system "
                                       "of the maildirs; no client sees it")
-    grace: int = pydantic.Field(30, ge=0, description="days after which the step tells that it may go; it deletes nothing itself")
+    grace: int = pydantic.Field(30, ge=0, description="days for which it is kept in any case; then the step tells that it may go")
+    expunge: bool = pydantic.Field(False, description="true: past its grace time it is deleted for good, by a plan of its own")
 
 
 class Digest(Strict):
@@ -359,6 +367,7 @@ class Site(Strict):
     submission: Submission | None = None
     webmail: Webmail | None = None
     lists: list[MailingList] = []
+    store_hosts: list[StoreHost] = pydantic.Field([], description="preflight tells what they are built on as well, by ssh")
     decommission: Decommission = Decommission()
     maintenance: Maintenance = Maintenance()
     approval: Approval | None = None
@@ -408,6 +417,9 @@ class Site(Strict):
             section = getattr(self, key)
             if section and section.host not in self.hosts:
                 raise _Elsewhere((key, "host"), f"{section.host} is not among hosts")
+        for number, each in enumerate(self.store_hosts):
+            if each.host not in self.hosts:
+                raise _Elsewhere(("store_hosts", number, "host"), f"{each.host} is not among hosts")
         if self.submission and (self.submission.certificate is None) != (self.submission.key is None):
             raise _Elsewhere(("submission",), "certificate and key go together: give both, or neither")
         tested = {each.user for each in self.production_test.users}

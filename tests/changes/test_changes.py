@@ -83,6 +83,7 @@ EXAMPLES = [
     sieve.SieveScript("mailboxvm", "alice", "/home/alice", sieve.FORWARD, None, 'redirect "a@far.test";\n'),
     spam.SetAside("mailboxvm", "alice", "SPAM", 7, "1:3", 3, "/var/imap/.spam-aside/r1/alice"),
     spam.PutBack("mailboxvm", "alice", "SPAM", "/var/imap/.spam-aside/r1/alice"),
+    spam.Expunge("mailboxvm", "alice", "r1", "/var/imap/.spam-aside/r1/alice", 3, 30),
     digest.SendDigest("postino3", 25, "mailboxvm", "alice", "p@lab.test", "alice@lab.test", "SPAM", "2026-01-01", "2026-01-08",
                       "<spam-digest.r1.alice@lab.test>", 60),
     storage.CopyStore(*MOVE, 5, 30),

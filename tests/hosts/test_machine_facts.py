@@ -1,7 +1,7 @@
 """What a host is built on, from the words of its tools."""
 
 import pytest
-from cutover.hosts import machine
+from cutover.hosts import machine, ssh
 
 MULTIPATH = """\
 mpatha (3600a0b80000f1e2d000004b54a2c1e2f) dm-2 IBM,1726-4xx  FAStT
@@ -28,3 +28,21 @@ def test_paths_of_each_map():
     ("   1B-blocks   Inodes\n  1000000000    61000\n", 16393), ("Size Inodes\n1000 0\n", None), ("Size Inodes\n1000 -\n", None)])
 def test_bytes_for_an_inode(text, wanted):
     assert machine.density(text) == wanted
+
+
+class Answering:
+    """What one command says, whoever asks."""
+
+    def __init__(self, rc, out=b"", err=b""):
+        self.result = ssh.Result("h", "multipath -ll", rc, out, err, 0.0)
+
+    def run(self, *_, **__):
+        return self.result
+
+
+@pytest.mark.parametrize("said, wanted", [
+    (Answering(127, err=b"sh: 1: exec: multipath: not found"), (None, "")), (Answering(0), (None, "")),
+    (Answering(1, err=b"DM multipath kernel driver not loaded\n"), (None, "DM multipath kernel driver not loaded")),
+    (Answering(1), (None, "exit status 1")), (Answering(0, MULTIPATH.encode()), (machine.parse_multipath(MULTIPATH), ""))])
+def test_only_a_command_that_is_not_there_means_no_multipath(said, wanted):
+    assert machine.multipath(said, "h") == wanted

@@ -4,12 +4,14 @@ The parameters are a copy of parameters/lab.yaml that a test may spoil and mend;
 """
 
 import contextlib
+import html
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import nbformat
 import yaml
 from cutover import runbook, site
 from cutover.hosts import dns
@@ -131,6 +133,23 @@ class Night:
     def command(self, *arguments, **options):
         """`cutover run` on this night's site and run. → subprocess.CompletedProcess with texts."""
         return program("run", "--site", self.file, "--run", self.run_dir, *arguments, **options)
+
+    def executed(self, name):
+        """Have the command line execute a step's notebook: one of maintenance, decommission, or the rollback.
+
+        The executed copy must hold no error, and each check that the journal tells of.
+        """
+        asked = ["rollback"] if name == "rollback" else ["maintain", name] if name in runbook.APART else ["run", "--from", name]
+        done = program(*asked, "--site", self.file, "--run", self.run_dir)
+        assert done.returncode == 0, done.stderr
+        kept = [event for event in self.events("executed") if event["of"] == name][-1]
+        checks = self.events("verified", name)[-1]["checks"]
+        cells = [cell for cell in nbformat.read(self.run_dir / kept["copy"], as_version=4).cells if cell.cell_type == "code"]
+        wrong = [each for cell in cells for each in cell.outputs if each.output_type == "error"]
+        assert kept["passed"] and not wrong, kept["copy"]
+        (shown,) = ["".join(each.data["text/html"] for each in cell.outputs if "text/html" in each.get("data", {}))
+                    for cell in cells if cell.metadata.tags[0] == "verify"]
+        assert checks and not [check for check in checks if html.escape(check["question"]) not in shown], kept["copy"]
 
     def events(self, kind, step=None):
         return [event for event in self.run.journal.events()

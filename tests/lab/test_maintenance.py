@@ -4,15 +4,15 @@ Each is a run of its own, and goes back.
 """
 
 import base64
+import dataclasses
 import datetime
 import email
-import socket
-import ssl
+import html.parser
 
 import pytest
 from cutover import errors, runbook
 from cutover.changes import storage
-from cutover.hosts import smtp
+from cutover.hosts import Hosts, machine, smtp, webmail
 from cutover.lab import antispam, container, keys, store
 from cutover.lab import hosts as lab_hosts
 from night import Night, eventually
@@ -20,21 +20,23 @@ from test_after import has, messages, reading, send
 
 pytestmark = pytest.mark.lab
 MX = ("postino3", "postino4")
-AWAY = b'require ["vacation"];\nvacation :days 7 :subject "Sono via" "Torno lunedi.";\n'
+AWAY = 'require ["vacation"];\nvacation :days 7 :subject "Sono via" "Torno lunedi.";\n'
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cutover(lab, tmp_path_factory):
     """The night is over: mail is read and delivered on the new server."""
     made = Night(tmp_path_factory.mktemp("night"))
+    made.values["store_hosts"] = [{"host": "webmail", "path": "/var/lib/roundcube"}]     # as if users had a shell there
+    made.write()
     made.up_to("production-test")
     return made
 
 
 @pytest.fixture(scope="module")
-def vacation(tmp_path_factory):
+def vacation(cutover, tmp_path_factory):
     made = Night(tmp_path_factory.mktemp("vacation"))
-    made.step("vacation")
+    made.executed("vacation")
     return made
 
 
@@ -51,41 +53,48 @@ def as_root(lab, host, script):
     return lab.run(host, ["sh", "-c", script])
 
 
-class ManageSieve:
-    """A client's session (RFC 5804): STARTTLS with the certificate checked, then PLAIN."""
+def sieve_connect(lab, user, *arguments, server="mailboxvm.lab.test", check=True, script=""):
+    """A user's client on another host: STARTTLS or nothing, the certificate checked. → subprocess.CompletedProcess"""
+    as_root(lab, "webmail", f"cat > /root/script.sieve <<'END'\n{script}END\n")
+    common = ["--server", server, "--nosrv", "--noclearchan", "--tlscafile", "/etc/ssl/lab/ca.pem", "--user", user]
+    return lab.run("webmail", ["sieve-connect", *common, "--passwordfd", "0", *arguments], check=check,
+                   input=(keys.SECRETS / user).read_text() + "\n")
 
-    def __init__(self, user):
-        self.link = socket.create_connection((lab_hosts.HOSTS["mailboxvm"].address, 4190), 20)
-        self.lines = self.link.makefile("rb")
-        assert "STARTTLS" in self.answer()
-        self.say(b"STARTTLS")
-        self.link = ssl.create_default_context(cafile=str(keys.CA)).wrap_socket(self.link, server_hostname="mailboxvm.lab.test")
-        self.lines = self.link.makefile("rb")
-        self.answer()
-        password = (keys.SECRETS / user).read_text()
-        self.say(b'AUTHENTICATE "PLAIN" "%s"' % base64.b64encode(f"\0{user}\0{password}".encode()))
 
-    def answer(self):
-        """Until the answer's last line; a NO is an error."""
-        text = b""
-        while not (line := self.lines.readline()).startswith((b"OK", b"NO", b"BYE")):
-            assert line, "the server hung up"
-            text += line
-        assert line.startswith(b"OK"), line + text
-        return text.decode()
+UPLOAD = ("--upload", "--localsieve", "/root/script.sieve", "--remotesieve")
 
-    def say(self, line):
-        self.link.sendall(line + b"\r\n")
-        return self.answer()
 
-    def put(self, name, script):
-        return self.say(b'PUTSCRIPT "%s" {%d+}\r\n%s' % (name, len(script), script))
+class Form(html.parser.HTMLParser):
+    """The fields of a form with an id as a browser would send them: `.values`."""
 
-    def __enter__(self):
-        return self
+    def __init__(self, text, name):
+        super().__init__()
+        self.name, self.values, self._inside, self._area, self._select = name, {}, False, None, None
+        self.feed(text)
 
-    def __exit__(self, *_):
-        self.link.close()
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag == "form":
+            self._inside = given.get("id") == self.name
+        elif self._inside and tag == "input" and "name" in given and given.get("type") != "button":
+            self.values[given["name"]] = given.get("value", "")
+        elif self._inside and tag == "textarea":
+            # the page's script makes a list of such a field
+            self._area = given["name"] + ("[]" if given.get("data-type") == "list" else "")
+            self.values[self._area] = ""
+        elif self._inside and tag == "select":
+            self._select = given["name"]
+        elif self._select and tag == "option" and (self._select not in self.values or "selected" in given):
+            self.values[self._select] = given["value"]
+
+    def handle_data(self, data):
+        if self._area:
+            self.values[self._area] += data
+
+    def handle_endtag(self, tag):
+        self._inside &= tag != "form"
+        self._area = None if tag == "textarea" else self._area
+        self._select = None if tag == "select" else self._select
 
 
 def replies(user, subject):
@@ -98,16 +107,30 @@ def write(sender, to, key, more=""):
     smtp.send(lab_hosts.HOSTS["postino3"].address, 25, sender, [to], text.encode(), 30)
 
 
+# -- what the hosts of the store are built on
+
+
+def test_preflight_looked_at_the_new_server_and_at_another_host_of_the_store(lab, cutover):
+    told = {check["question"]: check for check in cutover.events("verified", "preflight")[-1]["checks"]}
+    for name in ("mailboxvm", "webmail"):
+        assert told[f"What is {name} built on?"]["actual"] == "virtualisation: systemd-nspawn; multipath: not present"
+        clock = lab.run(name, ["cat", machine.CLOCK]).stdout.strip()
+        disk = told[f"Are clock and disk of {name} as safe as they look from within?"]
+        assert disk["actual"].startswith(f"clock source {clock}") and "machine that runs this container" in disk["todo"]
+    other = told["Is the file system of /var/lib/roundcube on webmail fit for Maildir?"]
+    assert other["actual"].startswith("overlay ") and other["warning"] and "overlay is unusual" in other["todo"]
+    assert all(check["passed"] for check in told.values())
+
+
 # -- vacation
 
 
 @pytest.fixture(scope="module")
-def away(vacation):
+def away(lab, vacation):
     """vera is away, and has said so by ManageSieve."""
-    with ManageSieve("vera") as client:
-        client.put(b"ferie", AWAY)
-        client.say(b'SETACTIVE "ferie"')
-        assert '"ferie" ACTIVE' in client.say(b"LISTSCRIPTS")
+    sieve_connect(lab, "vera", *UPLOAD, "ferie", script=AWAY)
+    sieve_connect(lab, "vera", "--activate", "--remotesieve", "ferie")
+    assert sieve_connect(lab, "vera", "--list").stdout == '"ferie" ACTIVE\n'
 
 
 def test_a_reply_comes_once_and_the_mail_is_delivered(lab, away):
@@ -141,9 +164,33 @@ def test_who_has_no_script_is_delivered_to_as_before(lab, vacation):
     assert said.strip() == "0"
 
 
-def test_a_script_that_does_not_compile_is_refused_to_its_user(vacation):
-    with ManageSieve("vera") as client, pytest.raises(AssertionError, match="NO"):
-        client.put(b"errore", b"vacatoin;\n")
+def test_a_script_that_does_not_compile_is_refused_to_its_user(lab, vacation):
+    said = sieve_connect(lab, "vera", *UPLOAD, "errore", script="vacatoin;\n", check=False)
+    assert said.returncode and "unknown command 'vacatoin'" in said.stderr
+
+
+def test_a_client_goes_no_further_where_the_certificate_is_for_another_name(lab, vacation):
+    said = sieve_connect(lab, "vera", "--list", server=lab_hosts.HOSTS["mailboxvm"].address, check=False)
+    assert said.returncode and "hostname verification failed" in said.stderr and not said.stdout
+
+
+def test_a_user_is_away_by_the_form_of_the_webmail(lab, vacation):
+    """fabio logs in, fills the form in and saves it as Roundcube's page does; then who writes to him gets an answer."""
+    at, page = vacation.site, {"_task": "settings", "_action": "plugin.managesieve-vacation"}
+    browser = webmail.Browser(at.webmail.url, at.address("webmail"), at.webmail.ca)
+    browser.login("fabio", (keys.SECRETS / "fabio").read_text())
+    form = Form(browser._page(page)[1], "vacationform").values
+    assert form["vacation_status"] == "off"
+    form.update(vacation_subject="In montagna", vacation_reason="Torno lunedì.", vacation_status="on", _remote="1")
+    status, said = browser._page(page, form, remote=True)
+    assert status == 200 and "saved" in said and "confirmation" in said, said
+    assert Form(browser._page(page)[1], "vacationform").values["vacation_status"] == "on"
+    browser.logout()
+    write("elena@lab.test", "fabio@lab.test", "by-webmail")
+    assert eventually(lambda: has("fabio", "by-webmail"))
+    assert eventually(lambda: replies("elena", "In montagna"))
+    (reply,) = replies("elena", "In montagna")
+    assert reply["From"].endswith("<fabio@lab.test>") and "Torno lunedì." in reply.get_payload(decode=True).decode()
 
 
 def test_a_delivery_by_sieve_that_fails_is_made_by_procmail(lab, away):
@@ -197,7 +244,7 @@ def test_a_forward_without_an_account_is_not_moved(lab, forwards):
 
 def test_forwards_go_to_sieve_and_both_mx_are_equal(lab, forwards):
     before = userdb(lab)
-    forwards.step("forwards")
+    forwards.executed("forwards")
     now = userdb(lab)
     assert now["postino3"] == now["postino4"] != before["postino3"]
     text = now["postino3"][0]
@@ -221,7 +268,7 @@ def test_sieve_does_not_go_while_forwards_rest_on_it(lab, vacation, forwards):
 
 
 def test_the_rollback_puts_the_forwards_back(lab, forwards):
-    forwards.step("rollback")
+    forwards.executed("rollback")
     now = userdb(lab)
     assert now["postino3"] == now["postino4"] and "\nzoe:maildrop\tsomeone@elsewhere.test\n" in now["postino3"][0]
     assert "former2:maildrop\tgone@nohost.invalid" in now["postino3"][0] and forwards.run.name not in now["postino3"][0]
@@ -231,7 +278,7 @@ def test_the_rollback_puts_the_forwards_back(lab, forwards):
 
 
 def test_the_rollback_takes_sieve_away_and_mail_still_comes(lab, vacation):
-    vacation.step("rollback")
+    vacation.executed("rollback")
     assert all("sieve" not in text for text in files(lab).values())
     assert "sieve" not in lab.run("mailboxvm", ["doveconf", "-h", "protocols"]).stdout
     send("postino3", "vera@lab.test", "after-sieve")
@@ -268,7 +315,7 @@ def test_old_spam_is_counted_for_each_user_and_set_aside(lab, old_spam):
     planned = {change.user: change.count for change in old_spam.wanted("old-spam")}
     assert planned == {user: count for user, count in old.items() if count} and sum(planned.values()) > 20
     old_spam.before = before
-    old_spam.step("old-spam")
+    old_spam.executed("old-spam")
     for user in users:
         assert spam_of(user) == before[user][old[user]:], user
     with reading("paolo") as session:
@@ -285,11 +332,45 @@ def test_what_is_past_its_grace_is_told_and_kept(old_spam):
 
 
 def test_the_rollback_puts_old_spam_back(lab, old_spam):
-    old_spam.step("rollback")
+    old_spam.executed("rollback")
     with old_spam.engine("old-spam", "plan") as driver:
         assert old_spam.run.name not in driver.probe()["kept"]
     for user, before in old_spam.before.items():
         assert spam_of(user) == before, user
+
+
+def test_what_is_past_its_grace_goes_for_good_where_that_is_asked_for(lab, old_spam, tmp_path_factory):
+    oldest = sorted(when for listed in old_spam.before.values() for when, _, _ in listed)[2]
+    wanted = {"days": (datetime.datetime.now(datetime.UTC) - oldest).days - 1, "grace": 0, "expunge": True}
+    first, then = (Night(tmp_path_factory.mktemp(name)) for name in ("aside", "for-good"))
+    for made, name in ((first, "aside"), (then, "for-good")):
+        made.run_dir = made.run_dir.with_name(name)                 # what is set aside is known by the run's name
+        made.values["maintenance"] = {"old_spam": dict(wanted)}
+        made.write()
+    first.step("old-spam")
+    aside = {change["user"]: change["count"] for change in (event["change"] for event in first.events("intent", "old-spam"))}
+    lying = {user: spam_of(user) for user in old_spam.before}
+    assert sum(map(len, lying.values())) == sum(map(len, old_spam.before.values())) - sum(aside.values())
+
+    assert first.wanted("old-spam") == ()                           # what a run set aside itself, it can put back
+    for key, value in (("grace", 1), ("expunge", False)):
+        with then.set(f"maintenance.old_spam.{key}", value):
+            assert then.wanted("old-spam") == ()
+    planned = then.wanted("old-spam")
+    assert {change.user: change.count for change in planned} == aside
+    assert {(change.kind, change.run, change.inverse()) for change in planned} == {("spam-expunge", first.run.name, None)}
+    with Hosts(then.site) as hosts:
+        for spoilt in ({"count": planned[0].count + 1}, {"grace": 1}):
+            with pytest.raises(errors.CutoverError, match="Nothing was deleted"):
+                dataclasses.replace(planned[0], **spoilt).apply(hosts, print)
+    place = f"find /var/imap/.spam-aside/{first.run.name} -type f -name '*,S=*' | wc -l"
+    assert as_root(lab, "mailboxvm", place).stdout == f"{sum(aside.values())}\n"
+
+    then.step("old-spam")
+    assert as_root(lab, "mailboxvm", place).stdout == "0\n" and then.wanted("old-spam") == ()
+    assert {user: spam_of(user) for user in lying} == lying
+    with pytest.raises(errors.CutoverError, match=f"deleted for good by {then.run.name}"):
+        first.step("rollback")
 
 
 def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory):
@@ -300,7 +381,7 @@ def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory
     with reading("marta") as session:
         for subject, when in ((NASTY, now - DAY), ("troppo vecchio", now - 9 * DAY), ("di oggi", now)):
             session.append("SPAM", f"From: Truffa <a@b.test>\r\nSubject: {subject}\r\n\r\nx\r\n".encode(), when=when)
-    made.step("spam-digest")
+    made.executed("spam-digest")
     (digest,) = replies("marta", "messages in your folder SPAM")
     text = digest.get_payload(decode=True).decode().replace("\r\n", "\n")
     assert digest["Subject"].startswith("1 messages") and digest["Auto-Submitted"] == "auto-generated"
@@ -312,6 +393,8 @@ def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory
     assert len(replies("marta", "messages in your folder SPAM")) == 1
     with reading("olga") as session:
         assert not session.find("INBOX", "Subject", "messages in your folder SPAM")
+    made.executed("rollback")      # which tells that what was sent stays sent
+    assert len(replies("marta", "messages in your folder SPAM")) == 1
 
 
 # -- the store to new storage
@@ -426,7 +509,7 @@ def test_broken_off_in_the_freeze_it_goes_on(lab, move, monkeypatch):
     assert set(running(lab)) == {"inactive"} and not served(lab)
     send("postino3", "carla@lab.test", "in-the-freeze")
     assert [change.kind for change in move.wanted("move-store")][0] == "store-last-copy"     # no pass for users who cannot work
-    move.step("move-store")
+    move.executed("move-store")
     assert served(lab) and running(lab) == ["active", "active"]
     now = {user: uids(user) for user in SAMPLE}
     for user in SAMPLE:
@@ -558,7 +641,7 @@ def test_the_rollback_carries_back_what_came(lab, move):
         text = session.fetch("INBOX", gone)
         session.delete("INBOX", [gone])
     before, lying = {user: uids(user) for user in SAMPLE}, in_store(lab)
-    move.step("rollback")
+    move.executed("rollback")
     assert not served(lab) and running(lab) == ["active", "active"]
     kept = {key: text for key, text in in_store(lab).items() if not key[0].startswith(".cutover-back/")}
     assert kept == lying

@@ -4,7 +4,7 @@ import pytest
 from cutover import site, steps
 from cutover.changes import digest, sieve
 from cutover.hosts import fetch, userdb
-from cutover.steps import forwards, vacation
+from cutover.steps import forwards, old_spam, vacation
 
 ROMA1 = site.load("parameters/roma1.yaml")
 HERE = ("mailbox.a.test", "new.a.test")
@@ -98,3 +98,35 @@ def test_a_subject_is_made_safe(raw, safe):
 
 def test_uids_as_ranges():
     assert fetch.number_set(sorted([9, 1, 2, 3, 7])) == b"1:3,7,9" and fetch.number_set([]) == b""
+
+
+# -- old SPAM
+
+
+def found_spam(days, users=None):
+    """What was set aside by an earlier run and by this one, `r2`; and, in `users`, what would be set aside now."""
+    return {"run": "r2", "before": "2026-10-01", "asked": 24, "users": users or {}, "kept": {
+        "r1": {"users": {"alice": 3, "bruno": 4}, "days": days}, "r2": {"users": {"carla": 5}, "days": 99}}}
+
+
+def expunging(grace=30):
+    spam = ROMA1.maintenance.old_spam.model_copy(update={"expunge": True, "grace": grace})
+    return ROMA1.model_copy(update={"maintenance": ROMA1.maintenance.model_copy(update={"old_spam": spam})})
+
+
+def test_what_was_set_aside_is_deleted_after_its_grace_time_only_where_that_is_asked_for():
+    made = old_spam.plan(found_spam(30), expunging())
+    assert [(change.kind, change.user, change.run, change.count) for change in made.changes] == [
+        ("spam-expunge", "alice", "r1", 3), ("spam-expunge", "bruno", "r1", 4)]
+    assert dict(made.notes)["Irreversible"].startswith("7 messages that r1 set aside")
+    assert all(change.inverse() is None and "deleted for good" in change.undo_text() for change in made.changes)
+    within = old_spam.plan(found_spam(29), expunging())
+    assert not within.changes and "none that was set aside is past its grace time" in within.reason
+    assert not old_spam.plan(found_spam(30), ROMA1).changes
+    marks = [check.mark for check in old_spam.verify(found_spam(30), expunging())]
+    assert marks == ["ok", "warn", "warn"]
+
+
+def test_no_plan_both_sets_aside_and_deletes():
+    users = {"zoe": {"uidvalidity": 7, "old": "1:2", "count": 2}}
+    assert [change.kind for change in old_spam.plan(found_spam(30, users), expunging()).changes] == ["spam-aside"]

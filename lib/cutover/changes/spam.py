@@ -1,4 +1,4 @@
-"""Old SPAM out of users' folders, into a Maildir outside of their view, and back."""
+"""Old SPAM out of users' folders, into a Maildir outside of their view, and back; or gone for good, when its time is over."""
 
 import dataclasses
 from typing import ClassVar
@@ -81,7 +81,8 @@ class PutBack(changes.Change):
 
     def settled(self, hosts):
         left = spam.aside(hosts, self.host, self.user, self.place)
-        return changes.Settled(not left, f"{left} messages are set aside")
+        gone = "" if left else spam.gone(hosts, self.host, self.place)
+        return changes.Settled(not left and not gone, gone or f"{left} messages are set aside")
 
     def apply(self, hosts, report):
         count = spam.aside(hosts, self.host, self.user, self.place)
@@ -90,4 +91,46 @@ class PutBack(changes.Change):
         left = spam.aside(hosts, self.host, self.user, self.place)
         if left:
             raise changes.ChangeFailed(f"{self.user}: {left} of {count} messages are still in {self.place}")
-        return f"{count} put back"
+        return f"{count} put back" if count else spam.gone(hosts, self.host, self.place) or "nothing to put back"
+
+
+@dataclasses.dataclass(frozen=True)
+class Expunge(changes.Change):
+    """Dovecot deletes for good what an earlier run set aside of one user, once the grace time is over."""
+
+    kind: ClassVar[str] = "spam-expunge"
+    no_inverse: ClassVar[str] = "deleted for good; the backup holds it for as long as its days go back"
+    host: str
+    user: str
+    run: str                # the run that set it aside
+    place: str              # directory of the host: the user's Maildir for what that run set aside
+    count: int
+    grace: int              # days for which it was kept at least
+
+    @property
+    def resource(self):
+        return f"{self.place} on {self.host}"
+
+    def title(self):
+        return f"delete for good {self.count} messages of {self.user} that {self.run} set aside"
+
+    def describe(self):
+        return f"doveadm {spam.shown(self.place)} expunge -u {self.user} mailbox {spam.TARGET} all"
+
+    def settled(self, hosts):
+        left = spam.aside(hosts, self.host, self.user, self.place)
+        return changes.Settled(not left, f"{left} messages are set aside")
+
+    def apply(self, hosts, report):
+        below = f"{self.run}/{self.user}"
+        kept = spam.kept(hosts, self.host, self.place[:-len(below) - 1], below).get(self.run, {"users": {}, "days": 0})
+        there = kept["users"].get(self.user, 0)
+        if there != self.count or kept["days"] < self.grace:
+            raise changes.ChangeFailed(f"{self.user}: {there} messages of {self.run} are set aside, the latest {kept['days']} "
+                                       f"days ago; {self.count}, for {self.grace} days, were approved. Nothing was deleted; run "
+                                       "this step again.")
+        spam.expunge(hosts, self.host, self.user, self.place, f"{self.count} messages were deleted for good by {hosts.run_name}")
+        left = spam.aside(hosts, self.host, self.user, self.place)
+        if left:
+            raise changes.ChangeFailed(f"{self.user}: {left} of {self.count} messages are still in {self.place}")
+        return f"{self.count} deleted"

@@ -3,6 +3,7 @@
 from cutover.hosts import facts, ssh
 
 TARGET = "aside/SPAM"       # as Dovecot calls the Maildir of what was set aside, in the calls below alone
+GONE = ".deleted"           # after the Maildir's name: the note that its messages were deleted for good
 NO_MAILBOX = 68             # doveadm's exit status for a folder that is not there
 
 
@@ -71,17 +72,33 @@ def move(hosts, name: str, user: str, place: str, target: str, query) -> None:
     hosts.run(name, ["doveadm", *_namespace(place), "move", "-u", user, target, *query], sudo=True, timeout=600)
 
 
-def kept(hosts, name: str, top: str) -> dict:
-    """`{run: {"users": {user: messages}, "days": age}}` of what lies below the directory for set-aside SPAM."""
-    script = r"""cd "$1" 2>/dev/null || exit 0
-find . -type f \( -path '*/cur/*' -o -path '*/new/*' \) -printf '%P\n' | cut -d/ -f1,2 | sort | uniq -c |
-while read -r count path; do echo "$count $(( ($(date +%s) - $(stat -c %Y "${path%/*}")) / 86400 )) $path"; done"""
+def kept(hosts, name: str, top: str, below: str = ".") -> dict:
+    """`{run: {"users": {user: messages}, "days": whole days since the latest of them was set aside}}` of what lies below the
+    directory for set-aside SPAM; `below`: of a part of it, `RUN/USER`. A message's ctime is when it came there, or later."""
+    script = r"""cd "$1/$2" 2>/dev/null && cd "$1" || exit 0
+find "./$2" -type f \( -path '*/cur/*' -o -path '*/new/*' \) -printf '%C@ %p\n' | awk -v now="$(date +%s)" '
+    { changed = int($1); sub(/^[^ ]* (\.\/)+/, ""); split($0, part, "/"); whose = part[1] "/" part[2]
+      count[whose]++; if (changed > latest[whose]) latest[whose] = changed }
+    END { for (whose in count) print count[whose], int((now - latest[whose]) / 86400), whose }'"""
     found = {}
-    for line in hosts.run(name, ["sh", "-c", script, "kept", top], sudo=True, timeout=300).text.splitlines():
+    for line in hosts.run(name, ["sh", "-c", script, "kept", top, below], sudo=True, timeout=300).text.splitlines():
         count, days, path = line.split(" ", 2)
         run, _, user = path.partition("/")
-        found.setdefault(run, {"users": {}, "days": int(days)})["users"][user] = int(count)
+        days = max(0, int(days))
+        each = found.setdefault(run, {"users": {}, "days": days})
+        each["users"][user], each["days"] = int(count), min(each["days"], days)
     return found
+
+
+def expunge(hosts, name: str, user: str, place: str, note: str) -> None:
+    """Dovecot deletes all that was set aside in a Maildir; before that, a note of it is left beside."""
+    hosts.run(name, ["tee", "--", place + GONE], sudo=True, input=f"{note}\n".encode())
+    hosts.run(name, ["doveadm", *_namespace(place), "expunge", "-u", user, "mailbox", TARGET, "all"], sudo=True, timeout=600)
+
+
+def gone(hosts, name: str, place: str) -> str:
+    """The note that what was set aside in a Maildir was deleted for good, or ""."""
+    return hosts.run(name, ["cat", "--", place + GONE], sudo=True, check=False).text.strip()
 
 
 def between(hosts, name: str, user: str, folder: str, since: str, until: str) -> list:

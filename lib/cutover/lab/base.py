@@ -19,12 +19,12 @@ PACKAGES = (
     "m4", "make", "db-util",
     # mail
     "sendmail-bin", "sensible-mda", "procmail", "uw-mailutils", "xinetd", "stunnel4", "dovecot-imapd", "dovecot-pop3d",
-    "dovecot-sieve", "dovecot-managesieved",
+    "dovecot-sieve", "dovecot-managesieved", "sieve-connect",
     # names and users
     "bind9", "bind9-dnsutils", "ypserv", "ypbind-mt", "yp-tools", "libnss-nis",
     # submission, antispam, webmail, lists
-    "sasl2-bin", "libsasl2-modules", "rspamd", "redis-server", "roundcube-core", "roundcube-sqlite3", "apache2",
-    "libapache2-mod-php", "mlmmj",
+    "sasl2-bin", "libsasl2-modules", "rspamd", "redis-server", "roundcube-core", "roundcube-sqlite3",
+    "roundcube-plugins", "apache2", "libapache2-mod-php", "mlmmj",
     # backup, and the shared store
     "bacula-director", "bacula-director-sqlite3", "bacula-sd", "bacula-fd", "bacula-console", "glusterfs-server",
     "glusterfs-client",

@@ -42,6 +42,8 @@ def probe(hosts, site):
     found["imapd"] = on(old, _imapd, old)
     found["space"] = on(new, space, new, site.new_store.work)
     found["machine"] = on(new, machine.read, new, site.new_store.work)
+    found["machines"] = hosts.each({each.host: each.path for each in site.store_hosts}, lambda name: attempt(
+        machine.read, hosts, name, next(each.path for each in site.store_hosts if each.host == name)))
     found["survey"] = on(new, _survey, site, found["users"][new])
     found["mx"] = {name: {"userdb": on(name, _userdb, name, site.userdb.source),
                           "queue": on(name, facts.waiting, name)} for name in site.roles.mx}
@@ -121,7 +123,7 @@ def _userdb(hosts, name, path):
 def verify(found, site):
     return [*_reach(found), *_zone(found, site), *_people(found, site), *nis.checks(found, site), *_mail_names(found, site),
             *_new_server(found, site), *_test_users(found), *_old_mail(found, site),
-            *_left_behind(found, site), *_machine(found, site), *_mx(found, site), *antispam.checks(found, site),
+            *_left_behind(found, site), *_machines(found, site), *_mx(found, site), *antispam.checks(found, site),
             *clocks(found, site), *(systems.checks(found["systems"], site) if "systems" in found else ())]
 
 
@@ -293,35 +295,74 @@ def _left_behind(found, site):
                               "nothing: convert takes it over into the folder it is in", warning=True)
 
 
-def _machine(found, site):
-    """What the new server is built on. Advice, with its reason: nothing here keeps the night from beginning."""
-    new, question = site.roles.new, f"What is {site.roles.new} built on?"
-    if "error" in found["machine"]:
-        yield steps.Check(question, "known", found["machine"]["error"], True, "look at it by hand", warning=True)
+def _machines(found, site):
+    """What the hosts of the new store are built on. Advice, with its reason: nothing here keeps the night from beginning."""
+    yield from _machine(found, site, site.roles.new, found["machine"], f"of {site.new_store.work}")
+    for each in site.store_hosts:
+        # facts of an earlier version know no other host than the new one
+        if each.host in found.get("machines", {}):
+            yield from _machine(found, site, each.host, found["machines"][each.host], f"of {each.path} on {each.host}")
+
+
+def _machine(found, site, name, read, place):
+    question = f"What is {name} built on?"
+    if "error" in read:
+        yield steps.Check(question, "known", read["error"], True, "look at it by hand", warning=True)
         return
-    built = found["machine"]["value"]
-    paths = built["multipath"]
-    told = "not present" if not paths else "; ".join(
-        f"{name} {each['active']} active, {each['failed']} failed" for name, each in sorted(paths.items()))
+    built = read["value"]
+    paths, failed = built["multipath"], built.get("multipath_error", "")
+    told = "not known" if failed else "not present" if not paths else "; ".join(
+        f"{device} {each['active']} active, {each['failed']} failed" for device, each in sorted(paths.items()))
     yield steps.Check(question, "facts", f"virtualisation: {built['virtual']}; multipath: {told}", True)
+    if failed:
+        yield steps.Check(f"Can the multipath devices of {name} be read?", "yes", failed, True, "run `multipath -ll` there as "
+                          "root: until it answers, a path that failed is not seen; where no disk has two paths, remove the tools",
+                          warning=True)
     if paths:
-        single = [name for name, each in sorted(paths.items()) if each["active"] < 2 or each["failed"]]
-        yield steps.Check(f"Has every multipath device of {new} two working paths?", "all", "all" if not single else
+        single = [device for device, each in sorted(paths.items()) if each["active"] < 2 or each["failed"]]
+        yield steps.Check(f"Has every multipath device of {name} two working paths?", "all", "all" if not single else
                           f"not {', '.join(single)}", True, "mend the path before the night: the next fault would take the store "
                           "away", warning=bool(single))
+    if "clocksource" in built:
+        yield from _virtual(name, built)
     disk = built["filesystem"]
     advice = _advice(disk, built["dovecot"])
-    yield steps.Check(f"Is the file system of {site.new_store.work} fit for Maildir?", "nothing to advise",
+    yield steps.Check(f"Is the file system {place} fit for Maildir?", "nothing to advise",
                       f"{disk['type']} of {disk['source']} on {disk['target']} ({', '.join(disk['options'])})", True,
                       "; ".join(advice), warning=bool(advice))
     survey = found["survey"].get("value")
     if built["density"] is None or not survey or not survey["totals"]["messages"]:
         return
     mean = survey["totals"]["bytes"] // survey["totals"]["messages"]
-    yield steps.Check("Do inodes last as long as bytes do?", f"an inode for at most {mean} bytes, the mean message here",
+    where = "" if name == site.roles.new else f" on {name}"
+    yield steps.Check(f"Do inodes last as long as bytes do{where}?", f"an inode for at most {mean} bytes, the mean message here",
                       f"one for {built['density']} bytes", True, "each message is a file: make the file system with more inodes "
                       f"(mke2fs -i {max(1024, mean // 2)}), or with one that makes them as needed (XFS)",
                       warning=built["density"] > mean)
+
+
+_CLOCKS = {"kvm": ("kvm-clock", "tsc"), "xen": ("xen", "tsc"), "microsoft": ("hyperv_clocksource_tsc_page", "tsc"),
+           "vmware": ("tsc",), "oracle": ("kvm-clock", "tsc"), "qemu": ("tsc",)}
+_CONTAINERS = ("systemd-nspawn", "lxc", "lxc-libvirt", "openvz", "docker", "podman", "container-other")
+
+
+def _virtual(name, built):
+    """What a virtual machine does not see of its own disk and clock, and what a container does not."""
+    virtual, clock = built["virtual"], built["clocksource"]
+    question = f"Are clock and disk of {name} as safe as they look from within?"
+    seen = "; ".join([f"clock source {clock or 'not present'}", *(f"{disk}: {cache}" for disk, cache in
+                                                                  sorted(built["write_cache"].items()))])
+    if virtual in _CONTAINERS:
+        yield steps.Check(question, "nothing to advise", seen, True, "look at the machine that runs this container as well: "
+                          "kernel, clock, multipath and disk are its own, and here they do not show", warning=True)
+    elif virtual in _CLOCKS:
+        wanted, advice = _CLOCKS[virtual], []
+        if clock not in wanted:
+            advice.append(f"boot with clocksource={wanted[0]}: another one drifts or is slow under {virtual}, and dates, TSIG "
+                          "and Dovecot's files depend on the time")
+        advice.append("see at the hypervisor that the disk's cache passes flushes on (KVM: not `unsafe`; Xen: flush-cache)"
+                      ": else barriers and fsync end in its memory, and what was published may be gone after a power failure")
+        yield steps.Check(question, "nothing to advise", seen, True, "; ".join(advice), warning=True)
 
 
 _NFS = {"mail_nfs_storage": "yes", "mail_nfs_index": "yes"}
