@@ -84,6 +84,7 @@ def test_a_multipath_that_cannot_be_read_is_not_one_that_is_not_there():
 def test_other_hosts_of_the_store_are_looked_at_as_well():
     shell = [{"host": "webmail", "path": "/var/imap"}]
     assert not any("webmail" in question for question in checks(shared=shell))      # facts of an earlier version
+    assert checks({})["Which other hosts have the new store?"].actual == "not declared"
     found = checks({"webmail": {"value": {**GOOD, "filesystem": {**GOOD["filesystem"], "options": ["rw"]}}}}, shell)
     assert "mount with noatime" in found["Is the file system of /var/imap on webmail fit for Maildir?"].todo
     assert not found["Is the file system of /var/imap/.cutover fit for Maildir?"].warning

@@ -312,6 +312,7 @@ def measure(number: int, runs: int, say=lambda text: None, parts=PARTS) -> dict:
                     if "sessions" in parts:
                         _many_sessions(bench, take, run)
                     if "whole" in parts:
+                        bacula.remove_scratch(hosts, bench.where)       # else the step would remove it, as somebody's left there
                         for source in (BOTH if run % 2 else BOTH[::-1]):
                             bench.tidy()
                             for phase, seconds in bench.whole(source, Path(place)).items():

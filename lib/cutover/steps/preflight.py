@@ -298,6 +298,8 @@ def _left_behind(found, site):
 def _machines(found, site):
     """What the hosts of the new store are built on. Advice, with its reason: nothing here keeps the night from beginning."""
     yield from _machine(found, site, site.roles.new, found["machine"], f"of {site.new_store.work}")
+    if "machines" in found and not site.store_hosts:
+        yield steps.Check("Which other hosts have the new store?", "those of store_hosts", "not declared", True)
     for each in site.store_hosts:
         # facts of an earlier version know no other host than the new one
         if each.host in found.get("machines", {}):
