@@ -8,7 +8,7 @@ A pass is one rsync, which only adds. What the copy has beyond the store is remo
 - of a user (a directory of the store's top) whose mail stood still: between the last two listings, which two passes at least a
   second apart made, no `cur` changed and no file vanished. Each flag, move and removal changes a `cur`. So these listings lack
   nothing, and what is in neither is gone from the store;
-- or when the copy has the same message, by its name without flags, in the same folder under a name that was seen later.
+- or when the copy has the same message, by its name without flags, in the same folder under a name that a later pass listed.
 
 Two passes go over the whole store, the others over those users who are not done, until all are or PASSES were made. So the only
 name of a message whose user is at work is never removed.
@@ -193,8 +193,9 @@ class Run:
             if message(path):
                 under[message(path)].append(path)
         for paths in under.values():
-            *older, _ = sorted(paths, key=lambda path: self.seen.get(path, 0))
-            self.drop([path for path in older if path in extra])
+            newest = max(self.seen.get(path, 0) for path in paths)
+            older = [path for path in paths if self.seen.get(path, 0) < newest]
+            self.drop(older)
             extra.difference_update(older)
         self.kept += len(extra)
 
