@@ -78,6 +78,7 @@ def test_runs_of_a_job_and_one_that_is_at_work():
 def test_each_command_has_its_own_answer_and_a_director_that_is_away_is_said():
     hosts = Answering({"a": "one\n", "b": "two\nb or so\n"})
     assert bacula.ask(hosts, "a", "b", "a") == ["one\n", "two\nb or so\n", "one\n"]
+    assert bacula.ask(Answering({"a": "one\nYou have messages.\n"}), "a", "a") == ["one\n", "one\n"]
     with pytest.raises(bacula.BaculaRefused, match="sanbackup: Bacula's Director does not answer"):
         bacula.ask(Answering({}, rc=1), "a")
 

@@ -67,9 +67,7 @@ def _state(hosts, host, unit):
 def told(last: dict) -> str:
     """The figures of a run in a line."""
     copied, received = (sum(each[key] for each in last["passes"]) for key in ("copied", "received"))
-    # facts that were recorded before runs told it have no "removed"
-    removed = last.get("removed", sum(each.get("deleted", 0) for each in last["passes"]))
     moving = (f"; the mail of {last['unsettled']} users moved all the time, {last['kept']} old files of theirs stay"
-              if last.get("unsettled") else "")
-    return (f"{last['before']} files before, {last['after']} after; {copied} copied, {removed} removed, {received} bytes "
+              if last["unsettled"] else "")
+    return (f"{last['before']} files before, {last['after']} after; {copied} copied, {last['removed']} removed, {received} bytes "
             f"transferred in {last['ended'] - last['began']} s and {len(last['passes'])} passes{moving}")

@@ -154,7 +154,9 @@ def ask(hosts, *commands: str) -> list:
     """The Director's answer to each command, a text each. Raises BaculaRefused when it is not there."""
     done = hosts.run(hosts.site.roles.backup, ["bconsole", "-n"], sudo=True, check=False, timeout=WAIT,
                      input="".join(f"{each}\n" for each in commands).encode("utf-8", "surrogateescape"))
-    said, answers = done.out.decode("utf-8", "surrogateescape"), []
+    # what the console adds to any answer while the Director's log has news
+    said = re.sub(r"^You have messages\.\n", "", done.out.decode("utf-8", "surrogateescape"), flags=re.MULTILINE)
+    answers = []
     if done.rc or "\n1000 OK" not in said:
         words = _hidden(said + done.err.decode(errors="replace")).strip()
         raise BaculaRefused(f"{hosts.site.roles.backup}: Bacula's Director does not answer: {words or f'bconsole: {done.rc}'}. "

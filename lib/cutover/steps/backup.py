@@ -57,7 +57,7 @@ def plan(found, site):
     if not found["public"]:
         raise steps.CannotPlan(f"{host} has no {backup.key}.pub. Make the key there, as root: `ssh-keygen -t ed25519 -N '' -f "
                                f"{backup.key}`; then run this step again.")
-    python = found.get("python", {"value": "3.8"})      # facts that were recorded before it was asked for have none
+    python = found["python"]
     if "error" in python or tuple(map(int, python["value"].split("."))) < (3, 8):
         raise steps.CannotPlan(f"the copy is made by {backups.PYTHON} of {host}, 3.8 or later: "
                                f"{python.get('error') or 'it is ' + python['value']}. Install one there; then run this step "
@@ -123,12 +123,10 @@ def verify(found, site):
 def _found(last, host):
     """Counts would tell nothing: messages that are renamed may be there under two names while others are missing."""
     vanished = last["passes"][-1]["vanished"] if last["passes"] else 0
-    # before runs told how many messages were lacking, what vanished in the last pass was not looked for again
-    lacking = last.get("lacking", vanished)
     return steps.Check("Is each message that the run saw in the copy, under some name?", "0 missing",
-                       f"{lacking} missing, after {len(last['passes'])} passes" + (
+                       f"{last['lacking']} missing, after {len(last['passes'])} passes" + (
                            f"; {vanished} were renamed or removed during the last one" if vanished else ""),
-                       lacking == 0, f"`systemctl start {backups.SERVICE}` on {host}, when less mail moves")
+                       last["lacking"] == 0, f"`systemctl start {backups.SERVICE}` on {host}, when less mail moves")
 
 
 def status_checks(found, site) -> list:
