@@ -2,13 +2,18 @@
 
 import datetime
 import json
+import os
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pytest
 from click import testing
 from cutover import cli, runbook
+from cutover.lab import state
 from cutover.run import approval, engine, journal, lease, signing, statement
+
+PROVE_LAB = approval.prove_lab      # as it is, without the stub of the runs here
 
 
 @pytest.fixture
@@ -242,3 +247,23 @@ def test_the_lease_is_held_while_changes_are_made_and_given_back(night, stepper)
     stepper.close()
     assert not (night.path / "store" / "lease").read_text().strip()
     assert lease.STALE > 2 * lease.EVERY
+
+
+@pytest.mark.parametrize("off, elsewhere, asked", [
+    ({"mailboxold"}, set(), "all but mailboxold"),
+    ({"mailboxold"}, {"mailboxold"}, "all"),        # the one that is off is not the one the parameters mean
+    ("all", set(), "all"),                          # a marker that a lab left behind
+])
+def test_a_host_that_is_off_is_proven_by_the_lab_itself(rehearsal, monkeypatch, off, elsewhere, asked):
+    site, seen = rehearsal.site, []
+    made = {name: {"address": "192.0.2.250" if name in elsewhere else site.address(name), "pid": os.getpid(),
+                   "start": None if off == "all" or name in off else state.start_time(os.getpid())} for name in site.hosts}
+    monkeypatch.setattr(state, "read", lambda: {"lab": "a mark", "hosts": made})
+
+    def each(names, mark):
+        seen.extend(names)
+        return {name: mark(name) for name in names}
+
+    hosts = SimpleNamespace(prove=lambda: None, each=each, run=lambda *_, **__: SimpleNamespace(text="a mark\n"))
+    PROVE_LAB(hosts, site)
+    assert set(seen) == set(site.hosts) - ({"mailboxold"} if asked != "all" else set())

@@ -98,8 +98,8 @@ def give(run, site, step, plan_hash: str, typed: str, key=None) -> Approval:
 def prove_lab(hosts, site):
     """Raises hosts.NotTheLab unless every host that is reached by ssh carries the running lab's own mark.
 
-    A host that is off, as mailboxold is after decommission, cannot show one: that the lab made it and its process has ended is
-    written in the lab's own state.
+    A host that is off, as mailboxold is after decommission, cannot show one: that the lab made it, at the address the site has,
+    and its process has ended is written in the lab's own state. Never are all of them off.
     """
     from cutover.hosts import NotTheLab
     from cutover.lab import state
@@ -110,9 +110,12 @@ def prove_lab(hosts, site):
     def mark(name):
         return hosts.run(name, ["cat", "/etc/cutover-lab"], check=False).text.strip()
 
-    made = marker["hosts"] if marker else {}
-    running = [name for name in site.hosts if name not in made or state.alive(made[name]["pid"], made[name]["start"])]
-    for name, found in hosts.each(running, mark).items():
+    def off(name):
+        made = (marker or {"hosts": {}})["hosts"].get(name)
+        return made and made["address"] == site.address(name) and not state.alive(made["pid"], made["start"])
+
+    shown = hosts.each([name for name in site.hosts if not off(name)] or list(site.hosts), mark)
+    for name, found in shown.items():
         if marker is None or found != marker["lab"]:
             raise NotTheLab(f"{name} does not carry the mark of the running lab: a rehearsal may not change it")
 
