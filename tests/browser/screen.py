@@ -22,6 +22,12 @@ CELLS = {name: number for number, name in enumerate(
 BOARD = {name: number for number, name in enumerate(
     ("parameters", "open", "steps", "outage", "gates", "progress", "world", "timeline", "log"))}
 PATIENCE = 60_000       # milliseconds
+# a cell that is executed shows an asterisk, be it for a moment
+WATCH = """cell => {
+    const prompt = () => cell.querySelector('.jp-InputPrompt')?.innerText.includes('*');
+    cell.began = false;
+    new MutationObserver(() => { cell.began ||= prompt(); }).observe(cell, {subtree: true, childList: true, characterData: true});
+}"""
 
 
 class Server:
@@ -140,11 +146,13 @@ class Screen:
     def run(self, number, seconds=60):
         """Run a cell to its end. → what stands below it."""
         before = self.prompt(number)
+        self.cell(number).evaluate(WATCH)
         self.start(number)
         deadline = time.monotonic() + seconds
         while True:
             prompt = self.prompt(number)
-            if re.fullmatch(r"\[\d+\]:", prompt) and prompt != before:
+            # a new kernel counts as the one before did
+            if re.fullmatch(r"\[\d+\]:", prompt) and (prompt != before or self.cell(number).evaluate("cell => cell.began")):
                 return self.said(number)
             self._not_after(deadline, f"cell {number} did not end within {seconds} s: {self.said(number)}")
             time.sleep(0.1)

@@ -334,6 +334,22 @@ def test_a_test_restore_that_is_not_there_keeps_it(lab, production):
     lab.run("mailboxvm", ["mv", f"{TESTED}/elsewhere", f"{TESTED}/current"])
 
 
+def test_a_user_whose_tree_was_lost_keeps_it_until_all_of_it_is_restored(lab, production, tmp_path):
+    def left():
+        with production.engine("decommission", "plan") as driver:
+            return driver.probe()["left"]["value"]["users"]["elena"]
+
+    before = left()
+    lab.run("mailboxvm", ["rm", "-r", "/var/imap/elena"])
+    for number, part in enumerate((["--folder", "INBOX"], [])):
+        done = program("restore", "--site", production.file, "--run", tmp_path / str(number), "--user", "elena", *part)
+        assert done.returncode == 0, done.stderr
+        found = left()
+        assert any("looked for by its text alone" in each for each in found["notes"])
+        assert bool(found["only"]) == bool(part), found
+    assert before["only"] == 0 and found["old"] == before["old"]
+
+
 def test_it_is_switched_off_and_mail_goes_to_the_new_server_alone(lab, production):
     with production.engine("decommission", "plan") as driver:
         left = driver.probe()["left"]["value"]["users"]

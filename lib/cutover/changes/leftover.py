@@ -7,7 +7,9 @@ Both sides are read by c-client and Dovecot (PREAUTH, EXAMINE). A message of the
 - Dovecot has it under its digest (the store's key, which is the same for both copies of mail delivered twice);
 - the new host's log says that it was delivered there: then the user removed it.
 
-What is left is on the old host only. Files that are no folders, which the conversion passed over and told of, are noted.
+What is left is on the old host only. Where the tree that was published is lost, and another was restored, its record tells
+nothing: what is not there now may have been lost with it, so only texts count, and deliveries. Files that are no folders, which
+the conversion passed over and told of, are noted.
 """
 
 import collections
@@ -54,9 +56,12 @@ def _user(hosts, plan, entry, state):
     """→ (the user's row, [(Message-ID, text)] of what neither UIDs nor digests account for)"""
     site, user = hosts.site, entry["user"]
     row = {"old": 0, "same": 0, "moved": 0, "removed": 0, "twice": 0, "delivered": 0, "only": 0, "first": [], "notes": []}
-    if not state["published"]:
+    if not (state["published"] or state["lost"]):
         raise errors.CutoverError("no tree of this run is published for this user")
-    known = {mailboxes.folder_names(site, folder)[0]: folder for folder in state["folders"]}
+    if state["lost"]:
+        row["notes"].append("the tree that was published is not there any more: each message is looked for by its text alone")
+    folders = [] if state["lost"] else state["folders"]
+    known = {mailboxes.folder_names(site, folder)[0]: folder for folder in folders}
     with mailboxes.old_session(hosts, user) as old, mailboxes.new_session(hosts, user) as new:
         here = {name: new.read(name, "metadata") for name in sorted(
             {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"})}
@@ -89,7 +94,7 @@ def _user(hosts, plan, entry, state):
                 came.append((name, each))       # nothing says that it was taken over
             else:
                 row["moved" if sizes[values[2], each.internaldate] else "removed"] += 1
-        spooled = next((folder["spool"] for folder in state["folders"] if not folder["name"]), 0)
+        spooled = next((folder["spool"] for folder in folders if not folder["name"]), 0)
         return row, _by_digest(old, new, came, alone, position, spooled, row)
 
 
