@@ -22,12 +22,6 @@ CELLS = {name: number for number, name in enumerate(
 BOARD = {name: number for number, name in enumerate(
     ("parameters", "open", "steps", "outage", "gates", "progress", "world", "timeline", "log"))}
 PATIENCE = 60_000       # milliseconds
-# a cell that is executed shows an asterisk, be it for a moment
-WATCH = """cell => {
-    const prompt = () => cell.querySelector('.jp-InputPrompt')?.innerText.includes('*');
-    cell.began = false;
-    new MutationObserver(() => { cell.began ||= prompt(); }).observe(cell, {subtree: true, childList: true, characterData: true});
-}"""
 
 
 class Server:
@@ -91,6 +85,7 @@ class Screen:
     def __init__(self, context):
         self.context, self.asked_elsewhere = context, []
         self.tab = None
+        self.count = 0          # what the kernel counted last
 
     def open(self, server, notebook):
         """Open a notebook and wait until its kernel can be asked."""
@@ -117,6 +112,7 @@ class Screen:
                 self.start(0)
                 pressed = time.monotonic()
             self.tab.wait_for_timeout(100)
+        self.count = int(self.prompt(0)[1:-2])
 
     def prompt(self, number):
         return self.cell(number).locator(".jp-InputPrompt").inner_text()
@@ -145,14 +141,15 @@ class Screen:
 
     def run(self, number, seconds=60):
         """Run a cell to its end. → what stands below it."""
+        if number and self.prompt(number) == f"[{self.count + 1}]:":
+            self.run(0)         # a new kernel counts as the one before did: then nothing would be seen to change
         before = self.prompt(number)
-        self.cell(number).evaluate(WATCH)
         self.start(number)
         deadline = time.monotonic() + seconds
         while True:
             prompt = self.prompt(number)
-            # a new kernel counts as the one before did
-            if re.fullmatch(r"\[\d+\]:", prompt) and (prompt != before or self.cell(number).evaluate("cell => cell.began")):
+            if re.fullmatch(r"\[\d+\]:", prompt) and prompt != before:
+                self.count = int(prompt[1:-2])
                 return self.said(number)
             self._not_after(deadline, f"cell {number} did not end within {seconds} s: {self.said(number)}")
             time.sleep(0.1)
