@@ -60,7 +60,7 @@ def _webmail(hosts, site, token):
     user, new = site.production_test.users[0].user, site.roles.new
     since = facts.clock(hosts, new)
     seen = webmail.look(hosts, user, token)
-    return {**seen, "comers": webmail.comers(hosts, user, since)}
+    return {**seen, "comers": webmail.comers(hosts, user, since, site.address(site.webmail.host))}
 
 
 def _route(hosts, mx, address):
