@@ -233,8 +233,7 @@ def _compare(pair, old, new, ones, changed, keywords, wanted):
         if pair.old != "INBOX" or pair.known is not None and pair.known.limit > 1:
             if pair.new is not None:
                 here = new.stream(pair.new, "metadata")
-                limit = pair.known.limit if pair.known is not None and pair.known.uidvalidity == here.uidvalidity else 0
-                fresh = [(pair, message, error.reason) for message in here.messages if message.uid >= limit]
+                fresh = _fresh(pair, here, error.reason)
                 wanted.unread += fresh
                 wanted.left.append(f"{pair.old}: c-client cannot read it ({error.reason}); {len(fresh)} messages that are new in "
                                    "the new host's folder stay there")
@@ -473,11 +472,16 @@ def unknown(hosts, entry: dict, state: dict, why: str) -> tuple[Wanted, "refusal
     with mailboxes.new_session(hosts, entry["user"]) as new:
         for name in sorted({name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}):
             here, was = new.stream(name, "metadata"), folders.get(name)
-            limit = was.limit if was is not None and was.uidvalidity == here.uidvalidity else 0
             pair = Pair(name, (was and was.old) or hosts.site.old_store.imap_prefix + name, None, was)
-            missing.unread += [(pair, message, why) for message in here.messages if message.uid >= limit]
+            missing.unread += _fresh(pair, here, why)
         refused.note(new, missing)
     return missing, refused
+
+
+def _fresh(pair, here, why):
+    """What came to a folder of the new host since the conversion, as Wanted.unread has it."""
+    limit = pair.known.limit if pair.known is not None and pair.known.uidvalidity == here.uidvalidity else 0
+    return [(pair, message, why) for message in here.messages if message.uid >= limit]
 
 
 def _append(old, new, appends, refused, report):

@@ -110,15 +110,22 @@ def presync(arguments):
 
 
 def convert_users(arguments, presync=False):
-    from . import events, users
+    from . import users
 
-    values = dict(loaded(arguments), presync=presync)
+    return with_events(arguments, users.convert, presync=presync)
+
+
+def with_events(arguments, work, **more):
+    """Do work(plan, emit), which gives numbers. → exit status"""
+    from . import events
+
+    values = dict(loaded(arguments), **more)
     emit = events.Events(arguments.events)
     try:
-        totals = users.convert(values, emit)
+        counts = work(values, emit)
     finally:
         emit.close()
-    return 1 if totals["failed"] else 0
+    return 1 if counts["failed"] else 0
 
 
 def convert(arguments):
@@ -128,25 +135,15 @@ def convert(arguments):
 
 
 def unpublish(arguments):
-    from . import events, users
+    from . import users
 
-    emit = events.Events(arguments.events)
-    try:
-        counts = users.unpublish(loaded(arguments), emit)
-    finally:
-        emit.close()
-    return 1 if counts["failed"] else 0
+    return with_events(arguments, users.unpublish)
 
 
 def leave(arguments):
-    from . import events, leaving
+    from . import leaving
 
-    emit = events.Events(arguments.events)
-    try:
-        counts = leaving.leave(loaded(arguments), emit)
-    finally:
-        emit.close()
-    return 1 if counts["failed"] else 0
+    return with_events(arguments, leaving.leave)
 
 
 def relocate(arguments):
