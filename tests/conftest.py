@@ -4,9 +4,9 @@ import contextlib
 import os
 
 import pytest
-from cutover import errors
-from cutover.lab import base as lab_base
-from cutover.lab import control, machine, state
+from cutover.model import errors
+from lab import base as lab_base
+from lab import control, machine, state
 
 UNABLE = pytest.StashKey[str]()
 NO_LAB = "the lab cannot run: "
@@ -78,7 +78,7 @@ def _lab_of_the_session(request):
 
 @pytest.fixture(scope="module")
 def lab(_lab_of_the_session):
-    """The lab, up, seeded and pristine: the module cutover.lab.control. Begun afresh for each file of tests (some seconds).
+    """The lab, up, seeded and pristine: the module lab.control. Begun afresh for each file of tests (some seconds).
 
     The tests of a file share it. A test that needs the pristine state takes `fresh_lab`.
     """

@@ -14,8 +14,10 @@ import json
 import sys
 from pathlib import Path
 
-from cutover import runbook, site
-from cutover.run import folder, journal, outage
+from cutover import site
+from cutover.model import runbook
+from cutover.record import folder, journal
+from cutover.run import outage
 
 RUN = "2026-03-14_01_roma1_run"
 LATER = "2026-04-20_01_roma1_maintenance"

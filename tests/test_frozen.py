@@ -28,11 +28,19 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "run")]
 # ruff: noqa: E402
 import recorded
 import stub
-from cutover import changes, errors, runbook, secrets, steps
-from cutover.cli import cutover as command_line
-from cutover.hosts import lease as host_lease
-from cutover.lab import container, control, state, traffic
-from cutover.run import drift, folder, lease, predict, record, rehearse, workspace
+from cutover.commands.main import cutover as command_line
+from cutover.model import change as changes
+from cutover.model import check as steps
+from cutover.model import errors, runbook
+from cutover.record import drift, folder
+from cutover.record import record_json as record
+from cutover.rehearsal import traffic
+from cutover.rehearsal import unattended as rehearse
+from cutover.remote import lease_file as host_lease
+from cutover.run import lease, workspace
+from cutover.run import prediction as predict
+from cutover.site import secrets
+from lab import container, control, state
 from store import build
 
 SOURCES = [ROOT / "lib"]

@@ -7,11 +7,17 @@ import subprocess
 
 import pydantic
 import pytest
-from cutover import changes, errors, site, steps
+from cutover import site
 from cutover.changes import conversion, mail
-from cutover.hosts import dns, facts, ssh, userdb
-from cutover.run import folder, journal, story, summary
-from cutover.ui import tables
+from cutover.connect import dns, ssh
+from cutover.facts import mailhost as facts
+from cutover.facts import userdb
+from cutover.model import change as changes
+from cutover.model import check as steps
+from cutover.model import errors
+from cutover.record import folder, journal
+from cutover.record import history as story
+from cutover.report import summary, tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from papermill import translators

@@ -10,7 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from cutover import runbook, site
+from cutover import site
+from cutover.model import runbook
 
 ROOT = site.PROJECT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -84,7 +85,7 @@ def test_the_style_checker_is_content():
 
 def test_what_is_shipped_to_other_hosts_runs_on_an_old_python():
     done = subprocess.run([Path(sys.executable).with_name("vermin"), "-t=3.8-", "--no-tips", "--violations",
-                           "lib/cutover/store", "lib/cutover/hosts/mailbackup.py"], cwd=ROOT, capture_output=True, text=True)
+                           "lib/mbx2maildir", "lib/cutover/remote/backup_copier.py"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 import screen
-from cutover.lab import machine
-from cutover.run import signing
+from cutover.record import signing
+from lab import machine
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 

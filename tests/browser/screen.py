@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 from cutover import site
-from cutover.run import folder
+from cutover.record import folder
 
 PICTURES = site.PROJECT / "runs" / "pictures"       # artefacts of the last run of these tests
 CELLS = {name: number for number, name in enumerate(

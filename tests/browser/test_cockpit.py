@@ -5,7 +5,7 @@ import time
 
 import pytest
 import screen
-from cutover import runbook
+from cutover.model import runbook
 from screen import BOARD, CELLS
 
 pytestmark = pytest.mark.lab

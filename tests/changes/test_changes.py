@@ -4,29 +4,21 @@ import dataclasses
 import json
 
 import pytest
-from cutover import changes
-from cutover.changes import (
-    backup,
-    bacula,
-    carry,
-    conversion,
-    digest,
-    dns,
-    files,
-    left_behind,
-    mail,
-    restore,
-    retirement,
-    service,
-    sieve,
-    spam,
-    storage,
-    systems,
-    trial,
-    userdb,
-)
-from cutover.hosts import dns as zone
-from cutover.hosts import ssh
+from cutover.carryback import carry, left_behind
+from cutover.changes import backup_run as backup
+from cutover.changes import bacula_jobs as bacula
+from cutover.changes import conversion, files, mail, retirement, service, sieve
+from cutover.changes import dns_update as dns
+from cutover.changes import old_spam as spam
+from cutover.changes import restored_mail as restore
+from cutover.changes import spam_digest as digest
+from cutover.changes import store_move as storage
+from cutover.changes import system_mail as systems
+from cutover.changes import test_restore as trial
+from cutover.changes import userdb_edit as userdb
+from cutover.connect import dns as zone
+from cutover.connect import ssh
+from cutover.model import change as changes
 
 FORWARD = zone.Update("lab.test", [("exists", "mailbox.lab.test", "CNAME", ["mailboxold.lab.test."])],
                       [("mailbox.lab.test", "CNAME")], [("mailbox.lab.test", 5, "CNAME", "mailboxvm.lab.test.")]).to_json()

@@ -7,7 +7,7 @@ import sys
 
 from changes import test_detached
 from cutover.changes import conversion
-from cutover.store import ship
+from cutover.remote import ship
 
 
 class Host(test_detached.Local):

@@ -13,11 +13,13 @@ import time
 
 import nbformat
 import yaml
-from cutover import runbook, site
-from cutover.hosts import dns
-from cutover.lab import hosts as lab_hosts
-from cutover.lab import state
-from cutover.run import engine, folder
+from cutover import site
+from cutover.connect import dns
+from cutover.model import runbook
+from cutover.record import folder
+from cutover.run import engine
+from lab import hosts as lab_hosts
+from lab import state
 
 RUNBOOK = [*runbook.NIGHT, "rollback"]
 COMMAND_SECONDS = 300

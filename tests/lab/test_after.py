@@ -11,12 +11,18 @@ import threading
 import time
 
 import pytest
-from cutover import errors, runbook
-from cutover.hosts import Hosts, NotTheLab, backups, bacula, copies, dns, facts, imap, mailboxes, smtp
-from cutover.lab import hosts as lab_hosts
-from cutover.lab import keys, store
-from cutover.run import approval, story
+from cutover.comparison import mailboxes
+from cutover.connect import dns, imap, smtp
+from cutover.connect.hosts import Hosts, NotTheLab
+from cutover.facts import backup_copy as backups
+from cutover.facts import bacula, copies
+from cutover.facts import mailhost as facts
+from cutover.model import errors, runbook
+from cutover.record import approval
+from cutover.record import history as story
 from cutover.site import PROJECT
+from lab import hosts as lab_hosts
+from lab import keys, store
 from night import Night, eventually, program
 
 pytestmark = pytest.mark.lab

@@ -8,13 +8,16 @@ import time
 import types
 
 import pytest
-from cutover import changes, hosts, site, steps
+from cutover import site
 from cutover.changes import mail
-from cutover.hosts import smtp
-from cutover.lab import antispam, inside, store, traffic
-from cutover.lab import hosts as lab_hosts
-from cutover.run import summary
-from cutover.steps import antispam as step
+from cutover.connect import hosts, smtp
+from cutover.model import change as changes
+from cutover.model import check as steps
+from cutover.rehearsal import traffic
+from cutover.report import summary
+from cutover.steps.checks import antispam as step
+from lab import antispam, inside, store
+from lab import hosts as lab_hosts
 from night import Night, eventually
 
 pytestmark = pytest.mark.lab

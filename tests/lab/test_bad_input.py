@@ -10,13 +10,18 @@ import subprocess
 import click.testing
 import pytest
 import yaml
-from cutover import cli, hosts, runbook, site, steps
-from cutover.changes import ChangeFailed
-from cutover.changes import dns as dns_change
+from cutover import site
+from cutover.changes import dns_update as dns_change
 from cutover.changes.mail import waits_for
-from cutover.hosts import dns, facts, ssh
-from cutover.lab import keys, state, store
-from cutover.run import approval, engine, folder, journal, outage, signers, statement
+from cutover.commands import main as cli
+from cutover.connect import dns, hosts, ssh
+from cutover.facts import mailhost as facts
+from cutover.model import check as steps
+from cutover.model import runbook
+from cutover.model.change import ChangeFailed
+from cutover.record import approval, folder, journal, signers, statement
+from cutover.run import engine, outage
+from lab import keys, state, store
 from night import Night, eventually, program
 
 lab_test = pytest.mark.lab

@@ -12,11 +12,14 @@ import json
 import smtplib
 
 import pytest
-from cutover import changes, steps
-from cutover.changes import carry, carrying, left_behind
-from cutover.hosts import Hosts, imap, mailboxes
-from cutover.lab import hosts as lab_hosts
-from cutover.lab import keys, people
+from cutover.carryback import carry, carrying, left_behind
+from cutover.comparison import mailboxes
+from cutover.connect import imap
+from cutover.connect.hosts import Hosts
+from cutover.model import change as changes
+from cutover.model import check as steps
+from lab import hosts as lab_hosts
+from lab import keys, people
 from night import Killed, Night, eventually, program
 
 pytestmark = pytest.mark.lab

@@ -7,10 +7,13 @@ import threading
 import time
 
 import pytest
-from cutover import changes, site
-from cutover.changes import conversion, detached
-from cutover.hosts import Hosts, facts
-from cutover.lab import network, system
+from cutover import site
+from cutover.changes import conversion
+from cutover.connect.hosts import Hosts
+from cutover.facts import mailhost as facts
+from cutover.model import change as changes
+from cutover.remote import detached
+from lab import network, system
 
 pytestmark = pytest.mark.lab
 NEW = "mailboxvm"

@@ -17,10 +17,13 @@ import sys
 
 import nbformat
 import pytest
-from cutover import runbook, site
-from cutover.lab import hosts as lab_hosts
-from cutover.lab import keys, manifest, store
-from cutover.run import folder, outage, papermill, rehearse
+from cutover import site
+from cutover.model import runbook
+from cutover.record import folder
+from cutover.rehearsal import unattended as rehearse
+from cutover.run import outage, papermill
+from lab import hosts as lab_hosts
+from lab import keys, manifest, store
 from night import COMMAND_SECONDS, Night, argv, converters, descendants, dig, eventually, kill, program, service_of
 
 pytestmark = pytest.mark.lab

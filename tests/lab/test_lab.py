@@ -20,24 +20,9 @@ import dns.rcode
 import dns.tsigkeyring
 import dns.update
 import pytest
-from cutover import errors
-from cutover.lab import (
-    antispam,
-    cgroups,
-    cli,
-    delivery,
-    disk,
-    hosts,
-    keys,
-    machine,
-    manifest,
-    messages,
-    network,
-    paths,
-    people,
-    state,
-    store,
-)
+from cutover.commands import lab as cli
+from cutover.model import errors
+from lab import antispam, cgroups, delivery, disk, hosts, keys, machine, manifest, messages, network, paths, people, state, store
 
 NS1, NS2 = hosts.HOSTS["ns1"], hosts.HOSTS["ns2"]
 lab_test = pytest.mark.lab

@@ -10,11 +10,13 @@ import email
 import html.parser
 
 import pytest
-from cutover import errors, runbook
-from cutover.changes import storage
-from cutover.hosts import Hosts, machine, smtp, webmail
-from cutover.lab import antispam, container, keys, store
-from cutover.lab import hosts as lab_hosts
+from cutover.changes import store_move as storage
+from cutover.connect import smtp
+from cutover.connect.hosts import Hosts
+from cutover.facts import machine, webmail
+from cutover.model import errors, runbook
+from lab import antispam, container, keys, store
+from lab import hosts as lab_hosts
 from night import Night, eventually
 from test_after import has, messages, reading, send
 

@@ -8,9 +8,10 @@ import smtplib
 import time
 
 import pytest
-from cutover.hosts import Hosts, facts
-from cutover.lab import hosts, keys, store
+from cutover.connect.hosts import Hosts
+from cutover.facts import mailhost as facts
 from cutover.run import engine
+from lab import hosts, keys, store
 from night import Night, eventually
 
 pytestmark = pytest.mark.lab

@@ -7,10 +7,13 @@ import contextlib
 import os
 
 import pytest
-from cutover.hosts import Hosts, facts, staged
-from cutover.lab import store
-from cutover.run import engine, predict
-from cutover.ui import progress
+from cutover.comparison import sample as staged
+from cutover.connect.hosts import Hosts
+from cutover.facts import mailhost as facts
+from cutover.notebook import progress
+from cutover.run import engine
+from cutover.run import prediction as predict
+from lab import store
 from night import Night
 
 pytestmark = pytest.mark.lab

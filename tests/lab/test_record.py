@@ -10,11 +10,16 @@ import tarfile
 
 import pytest
 from click import testing
-from cutover import cli, hosts, site
-from cutover.hosts import lease as on_host
-from cutover.lab import hosts as lab_hosts
-from cutover.lab import keys
-from cutover.run import audit, engine, folder, lease, papermill, record, rehearse, signing
+from cutover import site
+from cutover.commands import main as cli
+from cutover.connect import hosts
+from cutover.record import audit, folder, signing
+from cutover.record import record_json as record
+from cutover.rehearsal import unattended as rehearse
+from cutover.remote import lease_file as on_host
+from cutover.run import engine, lease, papermill
+from lab import hosts as lab_hosts
+from lab import keys
 from night import program
 
 pytestmark = pytest.mark.lab

@@ -6,13 +6,17 @@ import time
 
 import pytest
 from cutover.bench import restore as measuring
-from cutover.changes import ChangeFailed
-from cutover.changes import bacula as jobs
-from cutover.hosts import Hosts, backups, bacula, copies, imap
-from cutover.lab import hosts as lab_hosts
-from cutover.lab import keys
-from cutover.run import engine, folder
-from cutover.steps import CannotPlan
+from cutover.changes import bacula_jobs as jobs
+from cutover.connect import imap
+from cutover.connect.hosts import Hosts
+from cutover.facts import backup_copy as backups
+from cutover.facts import bacula, copies
+from cutover.model.change import ChangeFailed
+from cutover.model.check import CannotPlan
+from cutover.record import folder
+from cutover.run import engine
+from lab import hosts as lab_hosts
+from lab import keys
 from night import Night, eventually, program
 
 pytestmark = pytest.mark.lab

@@ -7,10 +7,10 @@ import threading
 import time
 
 import pytest
-from cutover import errors
-from cutover.hosts import imap, smtp
-from cutover.lab import hosts as lab_hosts
-from cutover.lab import keys, network, shared, system
+from cutover.connect import imap, smtp
+from cutover.model import errors
+from lab import hosts as lab_hosts
+from lab import keys, network, shared, system
 from night import Night, eventually
 
 pytestmark = pytest.mark.lab

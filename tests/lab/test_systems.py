@@ -8,11 +8,13 @@ import smtplib
 import subprocess
 
 import pytest
-from cutover import hosts as reached
-from cutover import runbook, site
-from cutover.hosts import smtp, submission, webmail
-from cutover.lab import hosts, keys
-from cutover.steps import systems
+from cutover import site
+from cutover.connect import hosts as reached
+from cutover.connect import smtp
+from cutover.facts import submission, webmail
+from cutover.model import runbook
+from cutover.steps.checks import systems
+from lab import hosts, keys
 from night import eventually
 
 pytestmark = pytest.mark.lab

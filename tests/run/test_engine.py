@@ -5,10 +5,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from cutover import changes, steps
 from cutover.changes import service
-from cutover.run import audit, engine
-from cutover.steps import stop_imap
+from cutover.model import change as changes
+from cutover.model import check as steps
+from cutover.record import audit
+from cutover.run import engine
+from cutover.steps.night import stop_imap
 
 sys.path.insert(0, str(Path(__file__).parent))
 import stub

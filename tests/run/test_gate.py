@@ -4,8 +4,10 @@ import json
 import types
 
 import pytest
-from cutover import runbook, site
-from cutover.run import folder, gate
+from cutover import site
+from cutover.model import runbook
+from cutover.record import folder
+from cutover.run import gate
 
 LAB = site.load("parameters/lab.yaml")
 STEP = types.SimpleNamespace(ID="switch-alias", FRESH=True)

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import stub
 from click import testing
-from cutover import cli, errors
-from cutover.hosts import lease as on_host
-from cutover.run import approval, folder, lease
+from cutover.commands import main as cli
+from cutover.model import errors
+from cutover.record import approval, folder
+from cutover.remote import lease_file as on_host
+from cutover.run import lease
 
 
 @pytest.fixture
@@ -154,7 +156,7 @@ def test_it_is_given_back_on_a_full_disk(night):
 
 
 def break_it(night, monkeypatch, typed, key="anna"):
-    monkeypatch.setattr("cutover.hosts.Hosts", stub.Hosts)
+    monkeypatch.setattr("cutover.connect.hosts.Hosts", stub.Hosts)
     argv = ["lease", "break", "--run", str(night.run.path), "--key", str(night.path / key)]
     return testing.CliRunner().invoke(cli.cutover, argv, input=typed + "\n")
 

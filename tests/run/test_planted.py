@@ -5,12 +5,15 @@ import json
 
 import nbformat
 import pytest
-from cutover import errors, site, steps
+from cutover import site
 from cutover.changes import service
-from cutover.hosts import vault
-from cutover.run import engine, papermill, record
-from cutover.steps import stop_imap
-from cutover.ui import edge, progress
+from cutover.connect import vault
+from cutover.model import check as steps
+from cutover.model import errors
+from cutover.notebook import edge, progress
+from cutover.record import record_json as record
+from cutover.run import engine, papermill
+from cutover.steps.night import stop_imap
 
 SECRETS = {"alice": "tr0ub4dor&3 <x>", "bruno": "correct horse battery"}
 TSIG = "c2VjcmV0IGtleSBvZiB0aGUgem9uZQ=="
@@ -48,7 +51,7 @@ def planted(night, tmp_path, monkeypatch):
 
 
 def engine_run(night, tmp_path):
-    from cutover.run import folder
+    from cutover.record import folder
 
     return folder.begin(night.site, tmp_path / "planted")
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from cutover import site
-from cutover.run import folder, outage, predict
+from cutover.record import folder
+from cutover.run import outage
+from cutover.run import prediction as predict
 
 sys.path.insert(0, str(Path(__file__).parent))
 import recorded
@@ -130,7 +132,7 @@ def test_it_is_told_beside_what_was_measured(run):
                        phases=[], handling={}, passes=1)
     (run.path / outage.NAME).write_text("".join(json.dumps({
         "kind": outage.READING, "at": at, "took": 0, "good": at in (0, 9), "said": ""}) + "\n" for at in range(10)))
-    from cutover.run import summary
+    from cutover.report import summary
 
     rows = summary.windows(run)
     assert rows[0][2:] == ("1.0 s to 3.0 s, likely 2.0 s", "longer than predicted by 6.0 s")

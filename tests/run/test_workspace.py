@@ -6,8 +6,10 @@ import concurrent.futures
 import nbformat
 import pytest
 from cutover import site
-from cutover.run import folder, report, workspace
-from cutover.ui import server
+from cutover.notebook import server
+from cutover.record import folder
+from cutover.report import page as report
+from cutover.run import workspace
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def test_the_server_listens_here_only_and_opens_what_it_is_told(tmp_path):
 @pytest.mark.parametrize("name, kept", [
     ("notebooks/x.ipynb", False), ("notebooks/sub/../x.ipynb", False), ("runs/x.ipynb", True)])
 def test_templates_are_not_written_to(tmp_path, monkeypatch, name, kept):
-    from cutover.ui import contents
+    from cutover.notebook import contents
     from tornado import web
 
     for folder_name in ("notebooks", "notebooks/sub", "runs"):
@@ -94,7 +96,7 @@ def test_templates_are_not_written_to(tmp_path, monkeypatch, name, kept):
 
 @pytest.mark.parametrize("alive", [True, False])
 def test_a_notebook_opened_without_its_kernel_shows_html_in_place_of_its_widgets(tmp_path, monkeypatch, alive):
-    from cutover.ui import contents, live
+    from cutover.notebook import contents, live
 
     async def has_kernel(self, path):
         return alive

@@ -4,10 +4,12 @@ import copy
 
 import pytest
 from cutover import site
-from cutover.hosts import userdb
-from cutover.lab import config
-from cutover.lab import systems as lab_systems
-from cutover.steps import forwards, production_test, systems
+from cutover.facts import userdb
+from cutover.steps.checks import systems
+from cutover.steps.maintenance import forwards
+from cutover.steps.night import production_test
+from lab import config
+from lab import systems as lab_systems
 
 LAB = site.load("parameters/lab.yaml")
 WITHOUT = LAB.model_copy(update={"submission": None, "webmail": None, "lists": []})

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from cutover import site
-from cutover.steps import preflight
+from cutover.steps.night import preflight
 
 ROMA1 = site.load("parameters/roma1.yaml")
 GOOD = {"virtual": "kvm", "multipath": None, "density": None, "dovecot": {"mmap_disable": "no", "mail_fsync": "optimized"},

@@ -5,10 +5,12 @@ import dataclasses
 import json
 
 import pytest
-from cutover import site, steps
-from cutover.changes.backup import told
-from cutover.hosts import backups, logs
-from cutover.steps import backup, decommission
+from cutover import site
+from cutover.changes.backup_run import told
+from cutover.facts import backup_copy as backups
+from cutover.facts import logs
+from cutover.model import check as steps
+from cutover.steps.night import backup, decommission
 
 ROMA1 = site.load("parameters/roma1.yaml")
 
@@ -212,7 +214,7 @@ def test_once_begun_it_goes_on_with_a_host_that_is_off_already():
 
 
 def test_what_is_typed_to_approve_it_is_the_hosts_name_and_the_sentence():
-    from cutover.run import approval
+    from cutover.record import approval
 
     assert approval.confirmation(decommission, ROMA1) == "mailboxold.roma1.example: there is no way back"
     assert approval.needed(decommission) == 2
@@ -261,7 +263,7 @@ def test_a_delivery_is_told_by_who_handed_it_in():
 
 
 def test_the_changes_are_whole_in_a_journal():
-    from cutover import changes
+    from cutover.model import change as changes
 
     for name, when in (("backup", "before"), ("decommission", "before")):
         for change in {"backup": backup, "decommission": decommission}[name].plan(recorded(name, when), ROMA1).changes:

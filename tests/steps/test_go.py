@@ -4,7 +4,7 @@ import copy
 
 import pytest
 from cutover import site
-from cutover.steps import stop_imap
+from cutover.steps.night import stop_imap
 
 ROMA1 = site.load("parameters/roma1.yaml")
 ALIAS, OLD, NEW = (ROMA1.fqdn(name) for name in ("mailbox", "mailboxold", "mailboxvm"))

@@ -2,8 +2,8 @@
 
 import pytest
 from cutover import site
-from cutover.hosts import antispam as facts
-from cutover.steps import antispam
+from cutover.facts import antispam as facts
+from cutover.steps.checks import antispam
 
 SITE = site.load("parameters/lab.yaml")
 GOOD = {"filters": ["rspamd"], "socket": "inet:11332@127.0.0.1", "flags": "T", "answers": True, "redis": True, "greylist": 300.0}

@@ -4,8 +4,10 @@ import copy
 import json
 
 import pytest
-from cutover import changes, site, steps
-from cutover.steps import move_store
+from cutover import site
+from cutover.model import change as changes
+from cutover.model import check as steps
+from cutover.steps.maintenance import move_store
 
 FIRST = site.load("parameters/roma1.yaml")
 TO, THIRD, STORE = FIRST.maintenance.move_store.to, "/srv/third/mail", "/var/imap"

@@ -4,8 +4,10 @@ import copy
 import json
 
 import pytest
-from cutover import runbook, site, steps
-from cutover.hosts import facts as host_facts
+from cutover import site
+from cutover.facts import mailhost as host_facts
+from cutover.model import check as steps
+from cutover.model import runbook
 
 ROMA1 = site.load("parameters/roma1.yaml")
 ALIAS, OLD, NEW = (ROMA1.fqdn(name) for name in ("mailbox", "mailboxold", "mailboxvm"))

@@ -4,10 +4,13 @@ import copy
 import json
 
 import pytest
-from cutover import changes, site, steps
-from cutover.changes import trial
-from cutover.hosts import bacula
-from cutover.steps import backup, decommission, proofs
+from cutover import site
+from cutover.changes import test_restore as trial
+from cutover.facts import bacula
+from cutover.model import change as changes
+from cutover.model import check as steps
+from cutover.steps.checks import proofs
+from cutover.steps.night import backup, decommission
 
 ROMA1 = site.load("parameters/roma1.yaml")
 WITHOUT = ROMA1.model_copy(update={"backup": ROMA1.backup.model_copy(update={"bacula": None})})

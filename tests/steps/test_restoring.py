@@ -4,8 +4,10 @@ import copy
 import json
 
 import pytest
-from cutover import changes, site, steps
-from cutover.steps import restore
+from cutover import site
+from cutover.model import change as changes
+from cutover.model import check as steps
+from cutover.steps.maintenance import restore
 
 ROMA1 = site.load("parameters/roma1.yaml")
 WITHOUT = ROMA1.model_copy(update={"backup": ROMA1.backup.model_copy(update={"bacula": None})})

@@ -1,10 +1,13 @@
 """Maintenance without a host: what a forward is, where Sieve's recipe goes, and what a subject may not do to its reader."""
 
 import pytest
-from cutover import site, steps
-from cutover.changes import digest, sieve
-from cutover.hosts import fetch, userdb
-from cutover.steps import forwards, old_spam, vacation
+from cutover import site
+from cutover.changes import sieve
+from cutover.changes import spam_digest as digest
+from cutover.connect import imap_fetch as fetch
+from cutover.facts import userdb
+from cutover.model import check as steps
+from cutover.steps.maintenance import forwards, old_spam, vacation
 
 ROMA1 = site.load("parameters/roma1.yaml")
 HERE = ("mailbox.a.test", "new.a.test")

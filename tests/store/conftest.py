@@ -11,8 +11,8 @@ from store import build, oracle
 def mail_base():
     if os.geteuid() != 0:
         pytest.skip("needs root: the oracles run in an overlay over the lab's base")
-    from cutover import errors
-    from cutover.lab import base
+    from cutover.model import errors
+    from lab import base
 
     try:
         return base.ensure()

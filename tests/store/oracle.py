@@ -144,7 +144,7 @@ def view(connection, name):
 
 
 def message(match, text):
-    from cutover.store import dates
+    from mbx2maildir.formats import dates
 
     flags = tuple(sorted(flag.lower() for flag in match.group(3).split()))
     return (int(match.group(2)), flags, max(0, dates.internaldate(match.group(4))), int(match.group(5)),

@@ -4,8 +4,11 @@ import os
 import shutil
 
 import pytest
-from cutover.store import base, events, publish, users
-from cutover.store import plan as plans
+from mbx2maildir import batch as users
+from mbx2maildir import events
+from mbx2maildir import plan as plans
+from mbx2maildir.convert import base
+from mbx2maildir.publish import publish
 
 from store import build
 from store.test_users import deliver

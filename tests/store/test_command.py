@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from cutover.store import __main__ as command
-from cutover.store import ship
+from cutover.remote import ship
+from mbx2maildir import __main__ as command
 
 from store import build
 
@@ -105,7 +105,7 @@ def test_bad_plan_file(capsys, tmp_path):
 
 @pytest.mark.parametrize("name", ["convert-users", "presync", "unpublish"])
 def test_the_short_way_of_reading_arguments_reads_them_as_argparse_does(name):
-    from cutover.store import __main__ as command
+    from mbx2maildir import __main__ as command
 
     argv = [name, "--plan", "p", "--events", "e"]
     assert vars(command.as_shipped(argv)).items() <= vars(command.build_parser().parse_args(argv)).items()
@@ -114,7 +114,8 @@ def test_the_short_way_of_reading_arguments_reads_them_as_argparse_does(name):
 
 
 def test_second_conversion_of_a_run_is_refused(capsys, plan_file, site):
-    from cutover.store import plan, publish
+    from mbx2maildir import plan
+    from mbx2maildir.publish import publish
 
     values = plan.load(plan_file)
     publish.make_areas(values)

@@ -3,9 +3,9 @@
 import datetime
 
 import pytest
-from cutover.store import dates
 from hypothesis import given
 from hypothesis import strategies as st
+from mbx2maildir.formats import dates
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 

@@ -7,10 +7,14 @@ import re
 import shutil
 
 import pytest
-from cutover.store import errors, events, index, mbx, publish, stage, users
-from cutover.store import plan as plans
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mbx2maildir import batch as users
+from mbx2maildir import errors, events
+from mbx2maildir import plan as plans
+from mbx2maildir.convert import index, stage
+from mbx2maildir.formats import mbx
+from mbx2maildir.publish import publish
 
 from store import build
 from store.test_mbx import read, uids

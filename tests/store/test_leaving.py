@@ -3,8 +3,10 @@
 import os
 
 import pytest
-from cutover.store import events, leaving, publish, status, users
-from cutover.store import plan as plans
+from mbx2maildir import batch as users
+from mbx2maildir import events
+from mbx2maildir import plan as plans
+from mbx2maildir.publish import leaving, publish, status
 
 from store import build
 from store.test_users import deliver, messages

@@ -8,12 +8,14 @@ import os
 import shutil
 
 import pytest
-from cutover.store import events, index, users
-from cutover.store import plan as plans
-from cutover.store.names import Names
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from mbx2maildir import batch as users
+from mbx2maildir import events
+from mbx2maildir import plan as plans
+from mbx2maildir.convert import index
+from mbx2maildir.formats.names import Names
 
 from store import oracle, test_oracle
 from store.test_users import of, tree

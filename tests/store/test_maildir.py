@@ -3,9 +3,10 @@
 import os
 
 import pytest
-from cutover.store import existing, keywords, maildir
 from hypothesis import given
 from hypothesis import strategies as st
+from mbx2maildir.convert import existing
+from mbx2maildir.formats import keywords, maildir
 
 LINE_ENDS = [
     (b"a\r\nb\r\n", b"a\nb\n", 6),

@@ -4,7 +4,7 @@ import os
 import re
 
 import pytest
-from cutover.store import mbox, mbx
+from mbx2maildir.formats import mbox, mbx
 
 DATE = b"Tue Nov 10 10:00:00 2026"
 

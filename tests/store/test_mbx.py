@@ -3,9 +3,10 @@
 import os
 
 import pytest
-from cutover.store import errors, mbx
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mbx2maildir import errors
+from mbx2maildir.formats import mbx
 
 from store import build
 

@@ -8,8 +8,11 @@ import sys
 import time
 
 import pytest
-from cutover.store import errors, events, index, keywords, maildir, mbx, moving, source, stage, users
-from cutover.store import plan as plans
+from mbx2maildir import batch as users
+from mbx2maildir import errors, events
+from mbx2maildir import plan as plans
+from mbx2maildir.convert import index, moving, source, stage
+from mbx2maildir.formats import keywords, maildir, mbx
 
 from store import build, oracle, test_oracle
 from store.test_presync import passes, scratch

@@ -1,9 +1,9 @@
 """Folder names: what stays, what must change, and that no two folders ever meet."""
 
 import pytest
-from cutover.store import names
 from hypothesis import given
 from hypothesis import strategies as st
+from mbx2maildir.formats import names
 
 from store import oracle
 

@@ -5,8 +5,11 @@ import signal
 import subprocess
 
 import pytest
-from cutover.store import events, mbx, surveying, users
-from cutover.store import plan as plans
+from mbx2maildir import batch as users
+from mbx2maildir import events
+from mbx2maildir import plan as plans
+from mbx2maildir import survey as surveying
+from mbx2maildir.formats import mbx
 
 from store import build, oracle
 from store.test_users import messages

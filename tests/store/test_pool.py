@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from cutover.store import errors, pool
+from mbx2maildir import errors, pool
 
 
 def double(value, report):

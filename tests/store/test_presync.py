@@ -5,10 +5,12 @@ import pathlib
 import shutil
 
 import pytest
-from cutover.store import delta, events, index, stage, users
-from cutover.store import plan as plans
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mbx2maildir import batch as users
+from mbx2maildir import events
+from mbx2maildir import plan as plans
+from mbx2maildir.convert import delta, index, stage
 
 from store import build, oracle, test_oracle
 from store.test_users import deliver, messages, of, tree

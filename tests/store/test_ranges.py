@@ -1,9 +1,9 @@
 """A folder written in ranges by several workers is the folder one worker writes."""
 
 import pytest
-from cutover.store import ranges, stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mbx2maildir.convert import ranges, stage
 
 from store import build
 from store.test_presync import passes, scratch

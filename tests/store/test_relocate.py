@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from cutover.store import alike, errors, relocate
+from mbx2maildir import alike, errors, relocate
 
 
 @pytest.fixture

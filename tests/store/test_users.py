@@ -11,9 +11,12 @@ import sys
 import time
 
 import pytest
-from cutover.store import __main__ as command
-from cutover.store import errors, events, existing, marker, publish, users
-from cutover.store import plan as plans
+from mbx2maildir import __main__ as command
+from mbx2maildir import batch as users
+from mbx2maildir import errors, events
+from mbx2maildir import plan as plans
+from mbx2maildir.convert import existing
+from mbx2maildir.publish import marker, publish
 
 from store import build
 
@@ -200,7 +203,7 @@ def test_state_and_unpublish(site):
     original = tree(site.maildir("alice"))
     plan = plans.check(site.plan())
     convert(plan)
-    from cutover.store import status
+    from mbx2maildir.publish import status
     state = status.state(plan)["users"]
     assert [(entry["published"], entry["phase"], entry["live"], entry["messages"], entry["files"]) for entry in state] == [
         (True, "published", "ours", 4, 4), (True, "published", "ours", 1, 1)]
@@ -219,7 +222,7 @@ def test_state_and_unpublish(site):
 
 
 def test_without_exchange_the_outcome_is_the_same(site, monkeypatch):
-    from cutover.store import syscalls
+    from mbx2maildir.publish import syscalls
     monkeypatch.setattr(syscalls, "_renameat2", lambda source, target, flags: False)
     test_state_and_unpublish(site)
 

@@ -12,13 +12,14 @@ import sys
 import time
 import zipfile
 
-from cutover import errors
+from lab import base as lab_base
+from lab import system
+
 from cutover.bench import mail, mailhost
 from cutover.changes import conversion
-from cutover.hosts import mailboxes
-from cutover.lab import base as lab_base
-from cutover.lab import system
-from cutover.store import ship
+from cutover.comparison import mailboxes
+from cutover.model import errors
+from cutover.remote import ship
 
 EVERY = 100  # one message in so many is changed for the delta
 SMALL = 600  # bytes of a message of a large folder
@@ -168,7 +169,7 @@ def side_by_side(host, options, say):
 
 
 def settle(boxes):
-    """Wait until the files' times are past doubt (see cutover.store.index)."""
+    """Wait until the files' times are past doubt (see mbx2maildir.convert.index)."""
     last = max(box.stat().st_ctime for box in boxes)
     time.sleep(max(0, last + 2.1 - time.time()))
 

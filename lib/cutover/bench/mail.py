@@ -46,7 +46,7 @@ def settle(host):
 
 def imap(host, commands):
     """Say something to an imapd of the user's → its answers."""
-    from cutover.lab import system
+    from lab import system
 
     return system.call(*host.argv("/usr/sbin/imapd"), input=commands)
 

@@ -12,8 +12,9 @@ import subprocess
 import tempfile
 import threading
 
-from cutover.hosts import imap
-from cutover.lab import system
+from lab import system
+
+from cutover.connect import imap
 
 USER, UID = "bench", 2999
 DOVECOT = """

@@ -22,13 +22,20 @@ import tempfile
 import time
 from pathlib import Path
 
-from cutover import errors, site
-from cutover.changes import bacula as jobs
-from cutover.changes import restore
-from cutover.hosts import Hosts, bacula, copies, facts, imap, mailboxes
-from cutover.lab import hosts as lab_hosts
-from cutover.lab import store
-from cutover.run import engine, folder
+from lab import hosts as lab_hosts
+from lab import store
+
+from cutover import site
+from cutover.changes import bacula_jobs as jobs
+from cutover.changes import restored_mail as restore
+from cutover.comparison import mailboxes
+from cutover.connect import imap
+from cutover.connect.hosts import Hosts
+from cutover.facts import bacula, copies
+from cutover.facts import mailhost as facts
+from cutover.model import errors
+from cutover.record import folder
+from cutover.run import engine
 
 NAME, USER = "misura", "alice"
 FOLDERS = [f"ottavi/{number}" for number in range(1, 9)]

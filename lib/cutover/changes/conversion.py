@@ -4,9 +4,8 @@ import dataclasses
 import json
 from typing import ClassVar
 
-from cutover import changes
-from cutover.changes import detached
-from cutover.store import ship
+from cutover.model import change as changes
+from cutover.remote import detached, ship
 
 PROGRAM = "store/__main__.py"
 FLAGS = ("-I", "-S")  # the store needs nothing installed; looking for it takes longer than a pass in which nothing changed

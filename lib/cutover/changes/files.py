@@ -4,8 +4,8 @@ import dataclasses
 import difflib
 from typing import ClassVar
 
-from cutover import changes
-from cutover.hosts import ssh
+from cutover.connect import ssh
+from cutover.model import change as changes
 
 UNITS = "/etc/systemd/system/"
 SUDOERS = "/etc/sudoers.d/"

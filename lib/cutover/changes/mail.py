@@ -6,8 +6,10 @@ import re
 import time
 from typing import ClassVar
 
-from cutover import changes
-from cutover.hosts import facts, live, smtp
+from cutover.connect import smtp
+from cutover.facts import alias_service as live
+from cutover.facts import mailhost as facts
+from cutover.model import change as changes
 
 AGAIN = 2.0             # seconds until a message that was put off is sent again
 

@@ -4,11 +4,12 @@ import dataclasses
 import time
 from typing import ClassVar
 
-from cutover import changes
-from cutover.changes.dns import DnsUpdate
+from cutover.changes.dns_update import DnsUpdate
 from cutover.changes.service import ServiceAction
-from cutover.changes.userdb import UserdbEdit
-from cutover.hosts import facts, ssh
+from cutover.changes.userdb_edit import UserdbEdit
+from cutover.connect import ssh
+from cutover.facts import mailhost as facts
+from cutover.model import change as changes
 
 SILENT = 5      # seconds in which nothing may answer
 

@@ -4,8 +4,10 @@ import dataclasses
 import time
 from typing import ClassVar
 
-from cutover import changes
-from cutover.hosts import facts, services, ssh
+from cutover.connect import ssh
+from cutover.facts import mailhost as facts
+from cutover.facts import services
+from cutover.model import change as changes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,9 +4,10 @@ import dataclasses
 import time
 from typing import ClassVar
 
-from cutover import changes
 from cutover.changes import files
-from cutover.hosts import facts, ssh
+from cutover.connect import ssh
+from cutover.facts import mailhost as facts
+from cutover.model import change as changes
 
 BEGIN, END = "# mail-cutover: sieve begins", "# mail-cutover: sieve ends"
 LINK = ".dovecot.sieve"     # in a user's home: leads to the active script (Pigeonhole's default)

@@ -12,10 +12,14 @@ import json
 import threading
 import time
 
-from cutover import errors, hosts, runbook, secrets
-from cutover.changes import Plan
-from cutover.hosts import vault
-from cutover.run import approval, code, evidence, gate, lease, predict, record, statement
+from cutover.connect import hosts, vault
+from cutover.model import errors, runbook
+from cutover.model.change import Plan
+from cutover.record import approval, code, statement
+from cutover.record import record_json as record
+from cutover.run import evidence, gate, lease
+from cutover.run import prediction as predict
+from cutover.site import secrets
 
 
 class VerifyFailed(errors.CutoverError):

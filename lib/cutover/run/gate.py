@@ -8,9 +8,9 @@ import datetime
 import hashlib
 import json
 
-from cutover import runbook
-from cutover.hosts import mailboxes
-from cutover.run import journal
+from cutover.comparison import mailboxes
+from cutover.model import runbook
+from cutover.record import journal
 
 
 def check(run, site, step) -> None:

@@ -13,9 +13,9 @@ import secrets
 import socket
 import threading
 
-from cutover import errors
-from cutover.hosts import lease as on_host
-from cutover.run import journal
+from cutover.model import errors
+from cutover.record import journal
+from cutover.remote import lease_file as on_host
 
 EVERY = 20.0    # seconds between renewals
 STALE = 120.0   # seconds without renewal

@@ -22,8 +22,10 @@ import json
 import threading
 import time
 
-from cutover import errors, secrets
-from cutover.hosts import live, smtp
+from cutover.connect import smtp
+from cutover.facts import alias_service as live
+from cutover.model import errors
+from cutover.site import secrets
 
 NAME = "outage.jsonl"
 EVERY = 0.5         # seconds between two logins, or greetings

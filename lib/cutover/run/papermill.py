@@ -9,9 +9,12 @@ import tempfile
 
 import nbformat
 
-from cutover import errors, runbook, secrets, site
-from cutover.hosts import vault
-from cutover.run import folder, record
+from cutover import site
+from cutover.connect import vault
+from cutover.model import errors, runbook
+from cutover.record import folder
+from cutover.record import record_json as record
+from cutover.site import secrets
 
 CALLS = {"probe": "probed", "gate": "gated", "plan": "planned", "approve": "approved", "apply": "applied", "verify": "verified"}
 

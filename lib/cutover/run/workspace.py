@@ -5,8 +5,9 @@ A copy is made once and then belongs to the operator: what was run in it is evid
 
 from pathlib import Path
 
-from cutover import errors, site
-from cutover.run import folder
+from cutover import site
+from cutover.model import errors
+from cutover.record import folder
 
 NAME = "by-hand"
 BOARD = "00_board.ipynb"

@@ -13,10 +13,12 @@ import signal
 import subprocess
 import time
 
-from cutover import runbook
-from cutover.hosts import Hosts, dns, lease
-from cutover.lab import keys, store
+from cutover.connect import dns
+from cutover.connect.hosts import Hosts
+from cutover.model import runbook
+from cutover.remote import lease_file as lease
 from cutover.run import lease as run_lease
+from lab import keys, store
 from night import converters, descendants, eventually, kill
 
 STEPS = [*runbook.NIGHT, "rollback"]

@@ -15,7 +15,9 @@ import sys
 from pathlib import Path
 
 from catalogue import CATALOGUE
-from cutover import runbook, secrets, site
+from cutover import site
+from cutover.model import runbook
+from cutover.site import secrets
 
 PLACE = site.PROJECT / "runs/faults"
 PAGE = site.PROJECT / "docs/faults.md"

@@ -13,11 +13,13 @@ import time
 from pathlib import Path
 
 from cutover import site
-from cutover.errors import CutoverError
-from cutover.hosts import Hosts, smtp
-from cutover.lab import hosts as lab_hosts
-from cutover.lab import manifest, network, people, state, store, system, traffic
-from cutover.run import journal
+from cutover.connect import smtp
+from cutover.connect.hosts import Hosts
+from cutover.model.errors import CutoverError
+from cutover.record import journal
+from cutover.rehearsal import traffic
+from lab import hosts as lab_hosts
+from lab import manifest, network, people, state, store, system
 from night import COMMAND_SECONDS, Night, descendants, kill, on_host, processes, service_of
 
 NEW_STORE_MB, RUN_MB = 400, 64

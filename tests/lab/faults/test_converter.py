@@ -11,12 +11,15 @@ import time
 import outcomes
 import pytest
 import scene as scenes
-from cutover import errors, site
+from cutover import site
 from cutover.changes import conversion
-from cutover.hosts import Hosts, facts, mailboxes
-from cutover.lab import hosts as lab_hosts
-from cutover.lab import store
-from cutover.store import marker
+from cutover.comparison import mailboxes
+from cutover.connect.hosts import Hosts
+from cutover.facts import mailhost as facts
+from cutover.model import errors
+from lab import hosts as lab_hosts
+from lab import store
+from mbx2maildir.publish import marker
 from night import converters, eventually, kill
 
 pytestmark = pytest.mark.lab

@@ -14,9 +14,9 @@ import outcomes
 import pytest
 import scene as scenes
 from catalogue import AT_WORK, MOMENTS
-from cutover import runbook
-from cutover.lab import manifest
+from cutover.model import runbook
 from cutover.run import engine
+from lab import manifest
 from night import COMMAND_SECONDS, argv, eventually, processes, program
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]

@@ -10,10 +10,11 @@ import time
 
 import outcomes
 import pytest
-from cutover import runbook, site
-from cutover.hosts import Hosts
-from cutover.lab import traffic
-from cutover.run import folder
+from cutover import site
+from cutover.connect.hosts import Hosts
+from cutover.model import runbook
+from cutover.record import folder
+from cutover.rehearsal import traffic
 from night import program, service_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]

@@ -1,0 +1,43 @@
+"""Test messages through the systems around the mailboxes: the submission host, and lists."""
+
+import dataclasses
+from typing import ClassVar
+
+from cutover.changes.mail import SendTestMail
+from cutover.facts import submission
+
+
+@dataclasses.dataclass(frozen=True)
+class SubmitTestMail(SendTestMail):
+    """Hand a message in at the submission host, in one of the ways in which it takes mail, and wait until it has arrived."""
+
+    kind: ClassVar[str] = "submit-test-mail"
+    way: str        # see hosts.submission
+    shown: str      # the way, in words
+
+    def title(self):
+        return f"submit test mail to {self.recipient}, {self.shown}"
+
+    def describe(self):
+        return f"{super().describe()}\n({self.shown})"
+
+    def hand_in(self, hosts, message):
+        return submission.send(hosts, self.way, self.sender, self.recipient, message)
+
+
+@dataclasses.dataclass(frozen=True)
+class PostTestMail(SendTestMail):
+    """Post a message to a list through an MX, and wait until each subscriber has it."""
+
+    kind: ClassVar[str] = "post-test-mail"
+    subscribers: list       # test users
+
+    @property
+    def users(self):
+        return self.subscribers
+
+    def title(self):
+        return f"post test mail to the list {self.recipient}"
+
+    def describe(self):
+        return f"{super().describe()}\n(to arrive at {', '.join(self.subscribers)})"

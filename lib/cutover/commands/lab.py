@@ -1,0 +1,81 @@
+"""Commands of the rehearsal lab."""
+
+import json
+import os
+import time
+
+import click
+from lab import hosts
+
+from cutover.model import errors
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def group():
+    """Start, stop and enter the rehearsal lab: nine real servers on this machine, apart from any network."""
+
+
+def _say(text):
+    click.echo(f"cutover: {text}", err=True)
+
+
+@group.command()
+@click.option("--fresh", is_flag=True, help="Throw a lab that is up away and begin with the pristine state.")
+@click.option("--seed/--no-seed", default=True, show_default=True, help="With the seeded mail, or with empty mailboxes.")
+@click.option("--shared-store", "shared", is_flag=True, default=None,
+              help="With a second new server, both over one GlusterFS volume.")
+def up(fresh, seed, shared):
+    """Bring the lab up. What is up already stays; a host that died is started again."""
+    from lab import control
+
+    began = time.monotonic()
+    marker = control.up(fresh=fresh, seed=seed, shared=shared, say=_say)
+    click.echo(f"lab {marker['lab']} is up after {time.monotonic() - began:.1f} s, "
+               + ("with the seeded mail" if marker["seed"] else "with empty mailboxes"))
+
+
+@group.command()
+@click.option("--base", "cache", is_flag=True, help="Remove the cached base and the seeded mail's snapshot as well.")
+def down(cache):
+    """End the lab and remove all of it but the cache."""
+    from lab import control
+
+    began = time.monotonic()
+    control.down(keep_cache=not cache, say=_say)
+    left = control.rests()
+    if left:
+        raise errors.CutoverError("the lab left something behind: " + "; ".join(left))
+    click.echo(f"lab is down after {time.monotonic() - began:.1f} s, nothing left")
+
+
+@group.command()
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_context
+def status(context, as_json):
+    """What is up. Exits 0 when every host answers on all its ports, else 1."""
+    from lab import control
+
+    found = control.status()
+    whole = bool(found["hosts"]) and all(all(host["ports"].values()) for host in found["hosts"].values())
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        click.echo(f"lab {found['lab'] or '-'}  {found['phase']}  seeded mail: {found['seed'] or 'none'}")
+        for name, host in found["hosts"].items():
+            ports = "  ".join(f"{port} {'answers' if good else 'SILENT'}" for port, good in host["ports"].items())
+            click.echo(f"{name:<12} {host['address']:<12} {'up' if host['up'] else 'DOWN':<5} {ports}")
+    context.exit(0 if whole else 1)
+
+
+@group.command(context_settings={"ignore_unknown_options": True})
+@click.argument("host", type=click.Choice(list(hosts.EVER)))
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def shell(host, command):
+    """Log in to HOST as operator over ssh, or run COMMAND there. `sudo -n` works."""
+    from lab import keys, state
+
+    if state.read() is None:
+        raise errors.CutoverError("the lab is not up; run: cutover lab up")
+    argv = ["ssh", "-i", str(keys.OPERATOR_KEY), "-o", f"UserKnownHostsFile={keys.KNOWN_HOSTS}", "-o", "IdentitiesOnly=yes",
+            "-o", "StrictHostKeyChecking=yes", f"{hosts.OPERATOR}@{hosts.EVER[host].address}", *command]
+    os.execvp(argv[0], argv)

@@ -1,0 +1,54 @@
+"""The table of checks, in JupyterLab with a choice: all of them, what differs, what is worth a look."""
+
+from cutover.notebook import live
+from cutover.report import tables
+
+ALL, FAILED, WARNED = "all", "FAIL", "warn"
+FEW = 6             # checks that need no choice
+
+
+class Checks:
+    """Checks that can be narrowed. Everywhere but in a browser: the whole table."""
+
+    def __init__(self, listed, caption=""):
+        self.listed, self.caption = list(listed), caption
+
+    def table(self, which=ALL, containing="") -> tables.Table:
+        """The checks of a mark (or all) whose text holds `containing`; the note counts all of them."""
+        wanted = containing.casefold()
+        chosen = [check for check in self.listed if which in (ALL, check.mark) and wanted in " ".join(
+            (check.question, check.expected, check.actual)).casefold()]
+        shown = tables.checks(chosen, self.caption)
+        shown.note = tables.checks(self.listed).note + (f"; {len(chosen)} shown" if len(chosen) < len(self.listed) else "")
+        return shown
+
+    def __repr__(self):
+        return repr(self.table())
+
+    def _repr_html_(self):
+        return self.table()._repr_html_()
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        data = {"text/plain": repr(self), "text/html": self._repr_html_()}
+        if len(self.listed) > FEW and live.in_kernel():
+            data[live.VIEW] = live.view(self.widget())
+        return data
+
+    def widget(self):
+        import ipywidgets
+
+        counts = {mark: sum(check.mark == mark for check in self.listed) for mark in (FAILED, WARNED)}
+        which = ipywidgets.ToggleButtons(
+            options=[(f"all ({len(self.listed)})", ALL), *((f"{mark} ({number})", mark) for mark, number in counts.items())],
+            value=FAILED if counts[FAILED] else ALL, style={"button_width": "110px"})
+        containing = ipywidgets.Text(placeholder="a user, a folder …", layout={"width": "16em"}, continuous_update=True)
+        shown = ipywidgets.HTML()
+
+        def draw(_=None):
+            shown.value = self.table(which.value, containing.value)._repr_html_()
+
+        which.observe(draw, "value")
+        containing.observe(draw, "value")
+        draw()
+        row = ipywidgets.HBox([which, containing], layout={"flex_flow": "row wrap"})
+        return ipywidgets.VBox([row, shown])

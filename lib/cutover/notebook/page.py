@@ -1,0 +1,197 @@
+"""What the notebooks call, one call a cell: open, probe, plan, approve, apply, verify. It shows; the engine decides.
+
+`mode`: "explain" (the default of every notebook: recorded facts of the site of the parameters, no host is contacted),
+"plan" (live, read-only) or "execute".
+"""
+
+import json
+from pathlib import Path
+
+from IPython.display import display
+
+from cutover import site
+from cutover.connect import vault
+from cutover.model import errors, runbook
+from cutover.model.change import Plan
+from cutover.notebook import edge, progress
+from cutover.notebook.check_table import Checks
+from cutover.record import approval, folder
+from cutover.record import history as story
+from cutover.report import tables
+from cutover.run import engine
+from cutover.run import prediction as predict
+
+MODES = ("explain", "plan", "execute")
+
+
+class BadCall(errors.CutoverError):
+    """A notebook was given parameters it cannot work with."""
+
+
+def check(site_file, run_dir, mode, chosen=()):
+    """Refuse parameters of the wrong kind: papermill passes on whatever it is given."""
+    for name, value in (("site", site_file), ("run_dir", run_dir), ("mode", mode), *dict(chosen).items()):
+        if not isinstance(value, str):
+            raise BadCall(f"the parameter {name} must be text, got {value!r}")
+    if mode not in MODES:
+        raise BadCall(f"mode is {mode!r}; it is one of {', '.join(MODES)}")
+
+
+def open(step: str, site_file: str, run_dir: str, mode: str, **chosen):
+    """Begin. `site_file`: parameters file; `run_dir`: the run's folder (needed to execute, made if new); `chosen`: what is
+    asked of a step that has a CHOICE, texts."""
+    check(site_file, run_dir, mode, chosen)
+    parameters = site.load(site_file)
+    if mode == "explain":
+        return Explained(parameters, step)
+    edge.install()
+    vault.register(parameters)
+    if mode == "execute" and not run_dir:
+        raise BadCall("mode execute needs run_dir, the folder in which the run is recorded")
+    run = None
+    if run_dir:
+        run = folder.begin(parameters, Path(run_dir)) if mode == "execute" else folder.Run(run_dir)
+    # run again from its first cell, a notebook gives up what its earlier attempt still holds: the lease, connections
+    while _opened:
+        _opened.pop().engine.close()
+    page = Live(parameters, step, mode, run, chosen)
+    _opened.append(page)
+    return page
+
+
+_opened = []        # the step this kernel works on
+
+
+class Page:
+    """What both kinds of page say of a step before it begins."""
+
+    def __init__(self, parameters, step_id):
+        self.site, self.step = parameters, runbook.step(step_id)
+
+    def _head(self, mode, run):
+        rows = [["step", f"{self.step.ID}: {self.step.TITLE}"], ["site", f"{self.site.name} ({self.site.kind})"],
+                ["rests on", ", ".join(self.step.REQUIRES) or "nothing"],
+                ["can be undone", "yes" if self.step.REVERSIBLE else "NO: this is the point of no return"],
+                ["mode", mode], ["run", run]]
+        return tables.Table(["", ""], rows)
+
+
+class Explained(Page):
+    """A step shown from recorded facts: the very plan, checks and tables of a live run, with no host at all."""
+
+    def __init__(self, parameters, step_id):
+        super().__init__(parameters, step_id)
+        path = parameters.path.parent / parameters.path.stem / f"{step_id}.json"
+        try:
+            recorded = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise BadCall(f"{path.name}: no facts of {step_id} were recorded for {parameters.name}; "
+                          "use mode plan, or the parameters of roma1") from None
+        self.before, self.after = recorded["before"], recorded["after"]
+        self.current = None
+
+    def _repr_html_(self):
+        return self._head("explain (recorded facts, nothing is contacted)", "none")._repr_html_()
+
+    def __repr__(self):
+        return repr(self._head("explain (recorded facts, nothing is contacted)", "none"))
+
+    def probe(self):
+        return tables.facts(self.before, f"Recorded at {self.site.name} before the step")
+
+    def gate(self):
+        return tables.gate(self.step.gate(self.before, self.site))
+
+    def plan(self):
+        self.current = self.step.plan(self.before, self.site)
+        return tables.plan(self.current)
+
+    def approve(self):
+        return tables.Text("Explained only: nothing is approved. In a live run you would "
+                           + confirm_text(self.step, self.site))
+
+    def apply(self):
+        return tables.Text("Explained only: nothing is applied.")
+
+    def verify(self):
+        shown = tables.checks(self.step.verify(self.after, self.site), "After the step, from recorded facts")
+        if not getattr(self.step, "PREDICTS", False):
+            return shown
+        recorded = folder.Run(self.site.path.parent / self.site.path.stem).journal.events()
+        return tables.Stack(shown, tables.prediction(predict.predicted(recorded)))
+
+
+class Live(Page):
+    """A step at a real site (or the lab)."""
+
+    def __init__(self, parameters, step_id, mode, run, chosen):
+        super().__init__(parameters, step_id)
+        self.run, self.mode = run, mode
+        self.progress = progress.Progress(run, step_id)
+        self.engine = engine.Engine(parameters, step_id, mode, run, self.progress.event, chosen)
+
+    def _repr_html_(self):
+        return self._head(self.mode, self.run.name if self.run else "none")._repr_html_()
+
+    def __repr__(self):
+        return repr(self._head(self.mode, self.run.name if self.run else "none"))
+
+    def probe(self):
+        return tables.facts(self.engine.probe(), "Read from the live site")
+
+    def gate(self):
+        """Go or no-go; no go ends the notebook here."""
+        checks = self.engine.gate()
+        if not all(check.passed for check in checks):
+            display(tables.gate(checks))
+            self.engine.may_go(checks)
+        return tables.gate(checks)
+
+    def plan(self) -> tables.Table:
+        current: Plan = self.engine.plan()
+        return tables.plan(current, self.engine.hash())
+
+    def approve(self):
+        if self.mode != "execute":
+            return tables.Text("Mode plan: nothing is approved and nothing will be applied.")
+        try:
+            given = self.engine.approve()
+        except approval.NotApproved as missing:
+            from cutover.notebook import approval_form as approve
+
+            return approve.form(self.engine, str(missing))
+        if not self.engine.current.changes:
+            return tables.Text("Nothing to approve: the plan is empty. " + story.before(self.run.journal.events(), self.step.ID))
+        return tables.Text(f"Approved: plan {given.hash[:16]}, by {given.by} ({given.kind}), {given.time}")
+
+    def apply(self):
+        if self.mode != "execute":
+            return tables.Text("Mode plan: nothing is applied.")
+        if self.engine.approved is None:
+            self.engine.approve()       # given in the widget meanwhile; raises NotApproved if not
+        current = self.engine.current
+        if not current.changes:
+            self.engine.apply()
+            return tables.Text(f"Nothing to do: {current.reason}.")
+        with self.progress:
+            done = self.engine.apply()
+        return tables.Table(["", "host", "change", "result"],
+                            [["ok", change.target, change.title(), text] for change, text in done],
+                            f"Applied: {tables.count(len(done), 'change')}")
+
+    def verify(self):
+        try:
+            checks = self.engine.verify()
+            shown = Checks(checks, "Verified against fresh facts" if self.mode == "execute" else "As things stand now")
+            if self.mode == "execute" and not all(check.passed for check in checks):
+                display(shown)
+                self.engine.require(checks)
+        finally:
+            self.engine.close()     # whoever mends what did not pass may do it from another terminal
+        if self.mode == "execute" and getattr(self.step, "PREDICTS", False):
+            display(tables.prediction(predict.predicted(self.run.journal.events())))
+        return shown
+
+
+def confirm_text(step, parameters):
+    return f"type {approval.confirmation(step, parameters)} to approve the plan, by its hash."

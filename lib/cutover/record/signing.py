@@ -1,0 +1,146 @@
+"""Detached signatures by `ssh-keygen -Y`: what was said, by whom, checked with no network and no server.
+
+A signature counts only in its own namespace and only by somebody the allowed_signers file (ssh-keygen(1)) lists for it.
+The armour is compared with its one canonical form as well, because ssh-keygen overlooks what stands around the data.
+"""
+
+import base64
+import binascii
+import dataclasses
+import hashlib
+import os
+import re
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+
+from cutover.model import errors
+
+BEGIN, END = b"-----BEGIN SSH SIGNATURE-----\n", b"-----END SSH SIGNATURE-----\n"
+WIDTH = 70          # characters of base64 a line, as ssh-keygen writes them
+PATIENCE = 60       # seconds; a hardware key may wait for a touch
+
+
+class CannotSign(errors.CutoverError):
+    """A signature cannot be made; the message says which key and why."""
+
+
+class BadSignature(errors.CutoverError):
+    """A signature is none, is not of this text, or not by somebody who is listed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Signer:
+    principal: str      # as allowed_signers names them
+    key: str            # fingerprint, "SHA256:…"
+
+
+def sign(data: bytes, key, namespace: str) -> bytes:
+    """A detached signature, armoured. `key`: private key file, or a public one whose private half ssh-agent holds."""
+    with tempfile.TemporaryDirectory(prefix="cutover-") as folder:
+        text = Path(folder, "text")
+        text.write_bytes(data)
+        done = _keygen(["-q", "-f", str(key), "-n", namespace, str(text)], "sign")
+        if done.returncode:
+            raise CannotSign(f"the key {key} does not sign: {_said(done)}. Give a private key file without a passphrase, or a "
+                             "public key file whose private key ssh-agent holds (`ssh-add`).")
+        return text.with_suffix(".sig").read_bytes()
+
+
+def verify(data: bytes, signature: bytes, allowed: bytes, namespace: str, at: str | None = None) -> Signer:
+    """Who signed it. `allowed`: an allowed_signers file's content; `at`: UTC time (ISO 8601) at which the key must have been
+    valid, now without one. Raises BadSignature."""
+    key = fingerprint_in(signature)
+    with tempfile.TemporaryDirectory(prefix="cutover-") as folder:
+        listed, armoured = Path(folder, "allowed_signers"), Path(folder, "signature")
+        listed.write_bytes(allowed)
+        armoured.write_bytes(signature)
+        moment = ["-O", "verify-time=" + re.sub(r"[-:]", "", at[:19]).replace("T", "") + "Z"] if at else []
+        who = _keygen(["-s", str(armoured), "-f", str(listed), *moment], "find-principals")
+        names = who.stdout.decode("utf-8", "replace").split("\n")[0].split(",")
+        if who.returncode or not names[0]:
+            raise BadSignature(f"signed with the key {key}, which the allowed signers do not list")
+        if any(mark in names[0] for mark in "*?!"):
+            raise BadSignature(f"the allowed signers list the key {key} as {names[0]!r}: a pattern names nobody")
+        done = _keygen(["-s", str(armoured), "-f", str(listed), "-n", namespace, "-I", names[0], *moment], "verify", data)
+        if done.returncode:
+            raise BadSignature(f"the signature by {names[0]} does not hold for {namespace}: {_said(done)}")
+    return Signer(names[0], key)
+
+
+def fingerprint_in(signature: bytes) -> str:
+    """The fingerprint of the key a signature says it was made with. Raises BadSignature unless it is in canonical form."""
+    if not (signature.startswith(BEGIN) and signature.endswith(END)):
+        raise BadSignature("not a signature by ssh-keygen -Y sign")
+    body = signature[len(BEGIN):-len(END)]
+    try:
+        blob = base64.b64decode(body.replace(b"\n", b""), validate=True)
+        magic, version, size = struct.unpack_from(">6sII", blob)
+        public = blob[14:14 + size]
+    except (binascii.Error, struct.error, ValueError) as error:
+        raise BadSignature(f"a damaged signature ({error})") from error
+    again = base64.b64encode(blob)
+    if b"".join(again[at:at + WIDTH] + b"\n" for at in range(0, len(again), WIDTH)) != body or magic != b"SSHSIG" or version != 1:
+        raise BadSignature("a damaged signature: not in the form in which ssh-keygen writes it")
+    return "SHA256:" + base64.b64encode(hashlib.sha256(public).digest()).decode().rstrip("=")
+
+
+def make_key(path, comment: str):
+    """A new ed25519 key pair without a passphrase: `path` (0600) and `path`.pub."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    done = _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
+    if done.returncode:
+        raise CannotSign(f"no key can be made at {path}: {_said(done)}")
+
+
+def public_of(key) -> str:
+    """The public key, `type base64`, of a key file (private or public). Raises CannotSign."""
+    for candidate in (Path(f"{key}.pub"), Path(key)):
+        try:
+            words = candidate.read_text().split()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if len(words) >= 2 and words[0].startswith(("ssh-", "ecdsa-", "sk-")):
+            return " ".join(words[:2])
+    done = _run(["ssh-keygen", "-y", "-P", "", "-f", str(key)])
+    if done.returncode:
+        raise CannotSign(f"the key {key} cannot be read: {_said(done)}")
+    return " ".join(done.stdout.decode().split()[:2])
+
+
+def fingerprint(public: str) -> str:
+    """`SHA256:…` of a public key (`type base64`)."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(public.split()[1])).digest()).decode().rstrip("=")
+
+
+def agent_keys() -> list:
+    """Public keys (`type base64`) that ssh-agent holds; none where no agent runs."""
+    done = _run(["ssh-add", "-L"])
+    return [] if done.returncode else [" ".join(line.split()[:2]) for line in done.stdout.decode().splitlines() if line]
+
+
+def lists(allowed: bytes, public: str) -> bool:
+    """Whether an allowed_signers file lists a public key, for whatever namespace."""
+    return any(public.split()[1] in line.split() for line in allowed.decode("utf-8", "replace").splitlines()
+               if not line.startswith("#"))
+
+
+def _keygen(options, verb, data: bytes = b""):
+    return _run(["ssh-keygen", "-Y", verb, *options], data)
+
+
+def _run(argv, data: bytes = b""):
+    # nobody is asked for a passphrase: a cell or an unattended run could not answer; an agent asks by itself
+    environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
+    try:
+        return subprocess.run(argv, input=data, capture_output=True, timeout=PATIENCE, env=environment, start_new_session=True)
+    except FileNotFoundError:
+        raise errors.Missing(f"{argv[0]} is not installed on this machine; on Debian: apt-get install openssh-client") from None
+    except subprocess.TimeoutExpired:
+        raise CannotSign(f"{' '.join(argv[:3])} did not end within {PATIENCE} s: is the agent waiting for somebody?") from None
+
+
+def _said(done) -> str:
+    said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().replace("\n", "; ")
+    return said[:300] or f"status {done.returncode}"

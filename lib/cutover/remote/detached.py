@@ -1,0 +1,186 @@
+"""Long work on a host that outlives the link, and this process: started apart from the session, followed by a file.
+
+Beside each other in a folder of the host lie NAME.plan.json, NAME.events (a JSON object a line, from the work itself),
+NAME.err, NAME.lock (held while the work runs) and NAME.result (its exit status, when it came to an end). The work is a unit of
+systemd where there is systemd, else a session of its own. Whoever comes later, after a lost link or a crash on this side, finds
+the lock held and follows the same file; only when nobody holds it something is started.
+"""
+
+import dataclasses
+import json
+import time
+
+from cutover.connect import ssh
+from cutover.model import change as changes
+
+PATIENCE = 900      # seconds for which a host may stay away before it is given up; the work goes on there
+PAUSE = 2           # seconds between attempts to reach it again
+BEAT = 10           # seconds after which the follower says that it is still there
+IDLE = 60           # seconds of silence after which a link counts as lost
+
+# $1 base of the files, $2 unit; then the command. Prints "started" or "running".
+_START = r"""
+base=$1 unit=$2; shift 2
+if ! flock -n "$base.lock" true; then echo running; exit 0; fi
+rm -f "$base.events" "$base.result" "$base.err"
+: > "$base.events"
+# a disk that fills up must not keep the events and the result from being told
+fallocate -n -l 1048576 "$base.events" 2>/dev/null || :
+: > "$base.ending"; fallocate -n -l 4096 "$base.ending" 2>/dev/null || :
+run='base=$1; shift; exec 9>"$base.lock"; flock -w 10 9 || exit 75
+"$@" </dev/null >/dev/null 2>"$base.err"; rc=$?
+echo $rc 1<>"$base.ending"; sync "$base.ending" 2>/dev/null; mv "$base.ending" "$base.result"'
+if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null; then
+    systemctl reset-failed "$unit" 2>/dev/null || :
+    systemd-run --quiet --collect --unit="$unit" sh -c "$run" sh "$base" "$@" || exit 1
+else
+    setsid sh -c "$run" sh "$base" "$@" </dev/null >/dev/null 2>&1 &
+fi
+for turn in $(seq 100); do
+    [ -e "$base.result" ] && break
+    flock -n -s "$base.lock" true || break
+    sleep 0.1
+done
+echo started
+"""
+
+# Prints the events from a byte on, a beat now and then, and at the end of the work a line with its exit status.
+_FOLLOW = r"""
+import fcntl, json, os, sys, time
+base, offset, beat = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+def running():
+    with open(base + ".lock", "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+def tail(path, size):
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - size))
+            return file.read().decode("utf-8", "backslashreplace")
+    except OSError:
+        return ""
+out, said = sys.stdout.buffer, time.time()
+while True:
+    alive = running()
+    try:
+        with open(base + ".events", "rb") as events:
+            events.seek(offset)
+            data = events.read(1 << 20)
+    except OSError:
+        data = b""
+    data = data[:data.rfind(b"\n") + 1]
+    if data:
+        out.write(data)
+        offset += len(data)
+    elif not alive:
+        break
+    elif time.time() - said > beat:
+        out.write(b"\n")
+    if data or time.time() - said > beat:
+        out.flush()
+        said = time.time()
+    if not data:
+        time.sleep(0.1)
+result = tail(base + ".result", 20).strip()
+out.write(json.dumps({"ended": int(result) if result else None, "err": tail(base + ".err", 2000)}).encode() + b"\n")
+"""
+
+
+class Interrupted(changes.ChangeFailed):
+    """The work ended without a result: it was killed, or its host went down."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    rc: int
+    err: str
+    attached: bool   # it ran already when we came
+
+
+def run(hosts, host: str, folder: str, name: str, unit: str, plan: dict, argv: list, on_event) -> Ended:
+    """Have `argv` done on a host, with `plan` in NAME.plan.json; `on_event(dict)` takes its events, each once.
+
+    Work of the same name that runs there already is followed to its end; if it had another plan, ours is done after it.
+    Raises Interrupted; ssh.LinkLost or ssh.Unreachable when the host stays away for PATIENCE seconds.
+    """
+    base = f"{folder}/{name}"
+    text = json.dumps(plan, sort_keys=True).encode()
+    while True:
+        before = _patient(hosts, host, lambda: _running_plan(hosts.ssh(host), base))
+        if before is None:
+            _patient(hosts, host, lambda: hosts.ssh(host).put(text, f"{base}.plan.json", mode=0o600, sudo=True))
+            _patient(hosts, host, lambda: hosts.ssh(host).run(["sh", "-c", _START, "start", base, unit, *argv], sudo=True))
+        ended = _follow(hosts, host, base, on_event)
+        if before in (None, text):
+            return dataclasses.replace(ended, attached=before is not None)
+
+
+def _running_plan(connection, base):
+    """The plan of the work that runs there now, or None."""
+    found = connection.run(["sh", "-c", '[ -e "$1.lock" ] && ! flock -n "$1.lock" true && cat "$1.plan.json"', "look", base],
+                           sudo=True, check=False)
+    return found.out if found.rc == 0 else None
+
+
+def _patient(hosts, host, action):
+    """Do something that may be done twice, again and again while the host is away."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return action()
+        except (ssh.LinkLost, ssh.Unreachable, ssh.TimedOut) as error:
+            if time.monotonic() > end:
+                raise
+            if isinstance(error, ssh.TimedOut):
+                hosts.ssh(host).close()  # a link that says nothing is made anew
+            time.sleep(PAUSE)
+
+
+def _follow(hosts, host, base, on_event):
+    python = hosts.site.new_store.python
+    offset, last = 0, None
+
+    def line(raw):
+        nonlocal offset, last
+        if not raw:
+            return
+        event = _event(raw)
+        if "ended" in event and "event" not in event:
+            last = event
+            return
+        offset += len(raw) + 1
+        on_event(event)
+
+    def follow():
+        argv = [python, "-c", _FOLLOW, base, str(offset), str(BEAT)]
+        return hosts.ssh(host).stream(argv, sudo=True, on_line=line, idle_timeout=IDLE)
+
+    _patient_while_it_moves(hosts, host, follow, lambda: offset)
+    # by itself it ends with less: 128 and the signal's number is what the shell around it tells of its death
+    if last is None or last["ended"] is None or last["ended"] > 128:
+        raise Interrupted(f"{host}: {base.rpartition('/')[2]} ended without a result: it was killed, or the host went down. "
+                          + (last["err"].strip()[-300:] + " " if last and last["err"].strip() else "")
+                          + "Run this step again: it goes on with what is missing.")
+    return Ended(last["ended"], last["err"], False)
+
+
+def _patient_while_it_moves(hosts, host, action, mark):
+    """_patient(), anew after each time the mark has moved."""
+    while True:
+        before = mark()
+        try:
+            return _patient(hosts, host, action)
+        except (ssh.LinkLost, ssh.Unreachable, ssh.TimedOut):
+            if mark() == before:
+                raise
+
+
+def _event(raw):
+    try:
+        event = json.loads(raw)
+    except ValueError:
+        event = None
+    return event if isinstance(event, dict) else {"event": "log", "text": raw.decode("utf-8", "backslashreplace").rstrip()}

@@ -1,0 +1,64 @@
+"""A lease on a host: one file, read and written under a lock by one short program that the host's Python runs.
+
+The file is made once and then overwritten in its own blocks, so that a full disk cannot keep anybody from giving it back.
+Its age is told by the host's own clock. No policy here: see run/lease.py.
+"""
+
+import json
+
+from cutover.model import errors
+
+SIZE = 1024     # bytes of the file
+
+
+class LeaseUnusable(errors.CutoverError):
+    """The lease's file on the host cannot be read or written."""
+
+
+# take: free or the same token; renew and release: only the same token; break: only what was seen; read: anything
+_PROGRAM = r"""
+import fcntl, json, os, sys, time
+path, size, verb = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+wanted = json.loads(sys.stdin.read())
+if verb == "read" and not os.path.exists(path):
+    print(json.dumps({"done": True, "holder": None, "age": None}))
+    sys.exit(0)
+if verb == "take":
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+handle = os.open(path, os.O_RDWR | (os.O_CREAT if verb == "take" else 0) | os.O_NOFOLLOW, 0o600)
+fcntl.flock(handle, fcntl.LOCK_EX)
+raw = os.pread(handle, size, 0).rstrip(b" \n\0")
+try:
+    holder = json.loads(raw.decode()) if raw else None
+except ValueError:
+    holder = {"owner": "unreadable", "token": "unreadable"}
+age = time.time() - os.fstat(handle).st_mtime
+token = holder["token"] if holder else None
+def put(value):
+    data = json.dumps(value).encode() if value else b""
+    assert len(data) < size
+    os.pwrite(handle, data.ljust(size - 1) + b"\n", 0)
+    os.fsync(handle)
+done = True
+if verb == "take" and (holder is None or token == wanted["token"] or token == wanted.get("instead_of")):
+    put(wanted["holder"])
+    holder, age = wanted["holder"], 0.0
+elif verb == "renew" and token == wanted["token"]:
+    os.utime(handle)
+elif verb in ("release", "break") and token == wanted["token"]:
+    put(None)
+elif verb != "read":
+    done = False
+print(json.dumps({"done": done, "holder": holder, "age": round(age, 1)}))
+"""
+
+
+def ask(hosts, host: str, path: str, verb: str, **wanted) -> dict:
+    """`verb`: "read", "take", "renew", "release" or "break". → `{"done", "holder": dict or None, "age": seconds}`."""
+    argv = [hosts.site.new_store.python, "-c", _PROGRAM, path, str(SIZE), verb]
+    result = hosts.run(host, argv, sudo=True, input=json.dumps(wanted).encode(), timeout=30, check=False)
+    try:
+        return json.loads(result.out)
+    except ValueError:
+        said = result.err.decode("utf-8", "backslashreplace").strip().rpartition("\n")[2] or f"status {result.rc}"
+        raise LeaseUnusable(f"{host}: the lease {path} cannot be used: {said}") from None

@@ -1,0 +1,214 @@
+"""report.html: what became of a run, for people. One file, no script, nothing fetched; it also prints.
+
+Everything is read from the run's folder, and the verdict from the journal alone. The executed notebooks are exported
+beside it, as `html/<name>.html`, under the same rules.
+"""
+
+import hashlib
+import html
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from cutover import site
+from cutover.model import errors, runbook
+from cutover.record import folder, journal
+from cutover.record import history as story
+from cutover.report import plots, tables
+from cutover.run import outage, workspace
+from cutover.run import prediction as predict
+from cutover.site import secrets
+
+NAME = "report.html"
+EXPORTS = "html"
+FOLD = 6            # lines shown of one change's text; on the screen more unfold,
+LINES = 400         # up to so many; the journal holds the whole
+# nothing in these pages may run or fetch anything, whatever a folder's name or a server's answer tried to smuggle in
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+PACKAGES = ("papermill", "nbclient", "jupyterlab", "paramiko", "dnspython", "IMAPClient", "pydantic")
+
+
+class CannotReport(errors.CutoverError):
+    """A run's report cannot be written; the message says why."""
+
+
+def write(run: folder.Run) -> Path:
+    """Write the report and the notebooks' HTML. → the report's path."""
+    events = run.journal.events()
+    if not events:
+        raise CannotReport(f"{run.path}: its journal is empty: there is nothing to report")
+    exported = export(run)
+    text = secrets.redact(render(run, events, exported))
+    try:
+        run.keep(NAME, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise CannotReport(f"{run.path / NAME}: {error.strerror}") from error
+    return run.path / NAME
+
+
+def render(run, events, exported=()) -> str:
+    """The page as text. `exported`: names of the notebooks' pages, relative to the run's folder."""
+    import jinja2
+
+    # autoescape: whatever comes from the journal is text; a table or plot is markup by its _repr_html_, which escapes
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
+                                     trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters.update(shown=lambda text: tables.printable(str(text)), clock=story.clock, duration=story.duration,
+                               folded=_folded, step_pages=lambda name: [each for each in exported if _of(each, name)])
+    return environment.get_template("report.html.j2").render(**context(run, events, exported))
+
+
+def context(run, events, exported) -> dict:
+    """What the template shows."""
+    found = story.attempts(events)
+    windows = outage.windows(run.path / outage.NAME)
+    word, sentence = story.verdict(events, found)
+    sums = story.users(run, events)
+    convert, presync = story.transcribed(run, "convert"), story.transcribed(run, "presync")
+    last = max(story.at(event) for event in events)
+    passes = presync.passes + convert.passes
+    # where presync did the work, convert had nothing left that would show
+    hardest = max(passes, key=lambda each: sum(user.written for user in each.users.values()), default=None)
+    told = predict.predicted(events)
+    drawn = [plots.timeline(found, windows, last, told), plots.by_user(sums), plots.rate(hardest), plots.slowest(hardest),
+             plots.sizes(story.sizes(run, events)), plots.deltas(passes)]
+    return {
+        "policy": POLICY, "run": run.name, "site": events[0].get("site"), "kind": events[0].get("kind"), "word": word,
+        "verdict": sentence, "began": story.at(events[0]), "ended": last, "attempts": found, "windows": _windows(run, events),
+        "prediction": told and _Markup(tables.prediction(told, predict.costs(run, events))),
+        "plots": [plot and _Markup(plot) for plot in drawn], "failures": story.failures(found),
+        "errors": [(one.step, one.error) for one in found.values() if one.error], "warnings": story.warnings(found),
+        "sums": sums, "gates": found["preflight"].checks if "preflight" in found else [], "go": _go(events),
+        "verified": found["verify"].checks if "verify" in found else [], "approval": story.approval,
+        "number": runbook.number, "order": runbook.EVERY,
+        "people": sorted({event["who"] for event in events if event.get("who")}),
+        "drift": [event for event in events if event["event"] == "drift"], "environment": environment(events[0]),
+        "head": (len(events), hashlib.sha256(run.journal.path.read_bytes().rstrip(b"\n").rsplit(b"\n", 1)[-1]).hexdigest()),
+        "files": files(run), "exported": list(exported), "no_return": runbook.no_return(events),
+    }
+
+
+class _Markup:
+    """A table or a plot, which jinja2 takes as the markup it is."""
+
+    def __init__(self, shown):
+        self.shown = shown
+
+    def __html__(self):
+        return self.shown._repr_html_()
+
+
+def _windows(run, events):
+    """`[(what, outage.Window or None, what was predicted, as text or empty)]`"""
+    names = {outage.READING: "Reading refused", outage.DELIVERY: "Delivery held"}
+    return [(names[kind], window, f"predicted {expected}" + (f": {said}" if said else "") if expected else "")
+            for kind, expected, window in predict.windows(run, events) for said in [predict.judged(expected, window)]]
+
+
+def _go(events):
+    """(time, checks) of the last go or no-go before the outage, None before there was one."""
+    last = runbook.latest(events, "gated", step="stop-imap")
+    return last and (story.at(last), last["checks"])
+
+
+def _folded(text):
+    """(the first lines, how many more, the more) of a change's text; a very long one is cut, the journal holds the whole."""
+    lines = tables.printable(text).split("\n")
+    if len(lines) <= FOLD + 2:
+        return "\n".join(lines), 0, ""
+    cut = [f"… {len(lines) - LINES} more, whole in journal.jsonl"] if len(lines) > LINES else []
+    return "\n".join(lines[:FOLD]), len(lines) - FOLD, "\n".join([*lines[FOLD:LINES], *cut])
+
+
+def _of(page, step):
+    """Whether a page is that of a step; steps keep their names when one is added, not their numbers."""
+    return Path(page).name.split(".")[0].partition("_")[2] == step.replace("-", "_")
+
+
+def environment(begun) -> list:
+    """`[(what, value)]`: where and with what the report was written, and what the run began with."""
+    versions = []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return [("control host", platform.node()), ("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+            ("Python", sys.version.split()[0]), ("packages", ", ".join(versions)), ("code (SHA-256)", begun.get("code", "")),
+            ("revision", _revision()), ("parameters (SHA-256)", begun.get("parameters", ""))]
+
+
+def _revision():
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=site.PROJECT, capture_output=True,
+                              text=True, timeout=10, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
+def files(run) -> list:
+    """`[(name, bytes, SHA-256)]` of what the run's folder holds and will not change: not the journal, which goes on, nor this
+    page, nor the record, which is written after it."""
+    found = []
+    for path in sorted(run.path.rglob("*")):
+        name = str(path.relative_to(run.path))
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if path.is_symlink() or not path.is_file() or hidden or path.suffix in (".lock", ".part") \
+                or name in (NAME, journal.NAME, "record.json", "record.json.sig", "record.sig"):
+            continue
+        with path.open("rb") as file:
+            found.append((name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()))
+    return found
+
+
+def export(run) -> list:
+    """The executed notebooks as pages that need no kernel, no script and no network. → their names in the run's folder."""
+    import nbformat
+
+    found = []
+    for path in [*sorted(run.path.glob("*.ipynb")), *sorted(run.path.glob(f"{workspace.NAME}/*.ipynb"))]:
+        try:
+            notebook = nbformat.read(path, as_version=4)
+        except (ValueError, OSError, nbformat.reader.NotJSONError):
+            continue        # being written at this moment, or torn: the journal says what the step did
+        by_hand = path.parent.name == workspace.NAME
+        if by_hand and not any(cell.get("execution_count") for cell in notebook.cells):
+            continue        # a working copy that nobody used
+        name = f"{EXPORTS}/{path.stem}{'.by-hand' if by_hand else ''}.html"
+        run.keep(name, secrets.redact(page(notebook, path.stem)).encode("utf-8", "backslashreplace"))
+        found.append(name)
+    return found
+
+
+def page(notebook, title: str) -> str:
+    """One notebook as a page."""
+    from nbconvert import HTMLExporter
+    from pygments.formatters import HtmlFormatter
+
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            for kind in ("application/javascript", "application/vnd.jupyter.widget-view+json"):
+                # a widget shows nothing without its kernel; the static form stands beside it
+                if len(data) > 1:
+                    data.pop(kind, None)
+    exporter = HTMLExporter(template_name="basic")
+    exporter.exclude_anchor_links = True
+    body, _ = exporter.from_notebook_node(notebook)
+    css = (Path(__file__).parent / "page.css").read_text() + HtmlFormatter().get_style_defs(".highlight")
+    # links between the notebooks lead to their pages
+    body = body.replace(".ipynb\"", ".html\"")
+    return (f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><meta http-equiv='Content-Security-Policy' "
+            f"content=\"{POLICY}\"><meta name='viewport' content='width=device-width'><title>{html.escape(title)}</title>"
+            f"<style>{css}</style></head>\n<body><p><a href='../{NAME}'>Report of the run</a></p>\n{body}\n</body></html>\n")
+
+
+def write_if_possible(run, say) -> None:
+    """At a run's end: a report that cannot be written must not hide what became of the run."""
+    try:
+        say(f"report: {write(run)}")
+    except Exception as error:
+        say(f"no report: {type(error).__name__}: {error}. Once that is mended: cutover status --report --run {run.path}")

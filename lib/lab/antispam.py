@@ -1,0 +1,15 @@
+"""What the lab's MX take for spam, and what they put off. Their rspamd has two rules, a line of the body each, so that everything
+else passes at once; files/rspamd.conf has the scores."""
+
+from lab import hosts, resources
+
+# as a line of a message's body; the first is production_test.spam_line of parameters/lab.yaml
+SPAM = "Rehearsal of the antispam: a message with this line is marked."
+GREY = "Rehearsal of the greylist: a message with this line is put off once."
+DELAY = 4       # seconds for which a stranger's message is put off; sites take minutes
+
+
+def configuration() -> str:
+    """rspamd.conf of an MX: the lab's hosts are its own people, whoever else sends is a stranger."""
+    return resources.read("files/rspamd.conf", spam=SPAM, grey=GREY, delay=DELAY,
+                          own=", ".join(f'"{host.address}"' for host in hosts.HOSTS.values()))

@@ -1,0 +1,155 @@
+"""The base root directory that every host of the lab is an overlay of: made once, cached under a hash of its recipe."""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+from cutover.model import errors
+
+from lab import locks, machine, paths, resources
+
+SUITE = "bookworm"
+PACKAGES = (
+    # the machine
+    "systemd", "systemd-sysv", "dbus", "iproute2", "procps", "openssh-server", "sudo", "rsync", "python3", "openssl",
+    "m4", "make", "db-util",
+    # mail
+    "sendmail-bin", "sensible-mda", "procmail", "uw-mailutils", "xinetd", "stunnel4", "dovecot-imapd", "dovecot-pop3d",
+    "dovecot-sieve", "dovecot-managesieved", "sieve-connect",
+    # names and users
+    "bind9", "bind9-dnsutils", "ypserv", "ypbind-mt", "yp-tools", "libnss-nis",
+    # submission, antispam, webmail, lists
+    "sasl2-bin", "libsasl2-modules", "rspamd", "redis-server", "roundcube-core", "roundcube-sqlite3",
+    "roundcube-plugins", "apache2", "libapache2-mod-php", "mlmmj",
+    # backup, and the shared store
+    "bacula-director", "bacula-director-sqlite3", "bacula-sd", "bacula-fd", "bacula-console", "glusterfs-server",
+    "glusterfs-client",
+)
+# documentation and translations are never read in the lab, and half of the unpacking time
+DPKG_OPTIONS = ("force-unsafe-io", "path-exclude=/usr/share/man/*", "path-exclude=/usr/share/locale/*",
+                "path-exclude=/usr/share/doc/*", "path-include=/usr/share/doc/*/copyright")
+APT_OPTIONS = ('Acquire::Languages "none"', 'Acquire::Retries "3"')
+
+
+def recipe():
+    """Everything that decides what the base holds, as a JSON-able dict; a change makes another base."""
+    return {"suite": SUITE, "packages": PACKAGES, "dpkg": DPKG_OPTIONS, "apt": APT_OPTIONS,
+            "imapd": resources.read("files/build-imapd.sh"), "trim": resources.read("files/trim.sh")}
+
+
+def path():
+    """Where the base of the present recipe is, or will be."""
+    text = json.dumps(recipe(), sort_keys=True)
+    return paths.CACHE / f"base-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def ensure(say=None):
+    """Path of the base root directory, made first if it is not cached (about a minute).
+
+    Raises errors.Missing without root or tools, errors.CutoverError when building fails. Treat it as read-only: hosts
+    and tests mount overlays over it.
+    """
+    base = path()
+    if base.is_dir():
+        return base
+    machine.require("building the lab's base")
+    with locks.cache():
+        if not base.is_dir():
+            (say or _stderr)("building the lab's base (once; about a minute) …")
+            _build(base)
+    return base
+
+
+def remove_all():
+    """Delete every cached base and seed snapshot. The lab must be down."""
+    with locks.cache():
+        for entry in paths.CACHE.glob("*/"):
+            shutil.rmtree(entry)
+
+
+def _stderr(text):
+    print(f"cutover: {text}", file=sys.stderr, flush=True)
+
+
+def _build(base):
+    for stale in paths.CACHE.glob("base-*.part"):
+        _discard(stale)
+    part = pathlib.Path(f"{base}.part")
+    root = part / "root"
+    part.mkdir(mode=0o755)
+    log = paths.CACHE / "base.log"
+    with open(log, "wb") as output:
+        try:
+            _call(_mmdebstrap(root), output)
+            _chroot(root, resources.read("files/trim.sh"), output)
+            _imapd(part, root, output)
+            os.chmod(root, 0o755)
+            root.rename(base)
+        except subprocess.CalledProcessError as error:
+            output.flush()
+            tail = "\n".join(log.read_text(errors="replace").strip().splitlines()[-15:])
+            raise errors.CutoverError(f"building the lab's base failed ({error.cmd[0]}, exit {error.returncode}); "
+                                      f"the end of {log}:\n{tail}") from None
+        finally:
+            _discard(part)
+
+
+def _mmdebstrap(root):
+    command = ["mmdebstrap", "--variant=minbase", "--mode=root", "--include=" + ",".join(PACKAGES)]
+    command += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
+    command += [f"--aptopt={option}" for option in (*APT_OPTIONS, *_proxies())]
+    return [*command, SUITE, str(root)]
+
+
+def _proxies():
+    """This machine's own apt proxy settings: mmdebstrap does not read them, and a closed network needs them."""
+    done = subprocess.run(["apt-config", "dump"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return [line.rstrip(";") for line in done.stdout.splitlines()
+            if re.match(r'Acquire::https?::Proxy(::\S+)? "[^"]', line, re.IGNORECASE)]
+
+
+def _imapd(part, root, output):
+    """Build imapd in an overlay of the base that is thrown away: purging a compiler again takes sendmail along."""
+    layer = part / "layer"
+    merged = layer / "merged"
+    layer.mkdir()
+    _call(["mount", "-t", "tmpfs", "-o", "mode=0755", "layer", str(layer)], output)
+    for name in ("upper", "work", "merged"):
+        (layer / name).mkdir()
+    options = f"lowerdir={root},upperdir={layer}/upper,workdir={layer}/work"
+    _call(["mount", "-t", "overlay", "-o", options, "overlay", str(merged)], output)
+    resolv = merged / "etc/resolv.conf"
+    resolv.unlink(missing_ok=True)
+    resolv.write_bytes(pathlib.Path("/etc/resolv.conf").read_bytes())
+    _chroot(merged, resources.read("files/build-imapd.sh"), output)
+    shutil.copyfile(merged / "build/out", root / "usr/sbin/imapd")
+    os.chmod(root / "usr/sbin/imapd", 0o755)
+
+
+def _chroot(root, script, output):
+    """Run a shell script as root inside a root directory, with /dev, /proc and a private mount namespace."""
+    inside = ('set -e; mount --make-rprivate /; mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; '
+              'exec chroot "$0" /bin/sh -c "$1"')
+    _call(["unshare", "--mount", "--fork", "sh", "-c", inside, str(root), script], output)
+
+
+def _call(command, output):
+    environment = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
+    environment |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
+                    "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(command, check=True, env=environment, stdin=subprocess.DEVNULL, stdout=output,
+                   stderr=subprocess.STDOUT, pass_fds=locks.held())
+
+
+def _discard(part):
+    """Unmount what a build mounted below `part`, then delete it."""
+    with open("/proc/self/mounts") as mounts:
+        below = [line.split()[1] for line in mounts if line.split()[1].startswith(f"{part}/")]
+    for point in reversed(below):
+        subprocess.run(["umount", "--lazy", point], stdin=subprocess.DEVNULL, check=False)
+    shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,182 @@
+"""What is written into a host's root before its first start: names, keys, accounts, and each role's configuration."""
+
+import os
+import secrets
+import subprocess
+
+from cutover.model import errors
+
+from lab import antispam, bacula, hosts, keys, locks, nis, resources, systems
+
+BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID = "mailbackup", 1501      # on mailboxvm; backup.account of parameters/lab.yaml
+OLD_BACKUP_ID = 1502        # backup-posta on sanbackup
+
+# served as written in the user database of both MX; {users} is a line for each user, {lists} one for each list
+USERDB = """\
+# user database of the MX hosts: makemap -d btree /etc/mail/userdb.db < /etc/mail/userdb
+{users}
+# people who have left
+former1:maildrop\tsomeone@elsewhere.test
+former2:maildrop\tformer.two@elsewhere.test
+alice:mailname\tAlice.Rossi@lab.test
+Alice.Rossi:maildrop\talice@mailbox.lab.test
+secretariat:maildrop\tcarla@mailbox.lab.test, elena@mailbox.lab.test
+# mailing lists
+{lists}
+:default:mailname\tlab.test
+"""
+
+
+def prepare(host, root, lab, key, authority):
+    """Configure a host's mounted root. `lab` is the lab's id, `key` its {"key", "pub"}, `authority` a keys.Authority.
+
+    Raises errors.CutoverError with what the host's own tools said when they refuse.
+    """
+    _common(host, root, lab, key)
+    {"primary": _primary, "secondary": _secondary, "mx": _mx, "old": _old, "new": _new, "backup": _backup,
+     "submission": _submission, "webmail": _webmail}[host.role](host, root)
+    if host.role == "submission":
+        systems.client(authority)
+    if host.certified:
+        certificate, private = authority.issue(host.certified)
+        _put(root, "etc/ssl/lab/ca.pem", keys.CA.read_text())
+        _put(root, "etc/ssl/lab/cert.pem", certificate)
+        _put(root, "etc/ssl/lab/key.pem", private, 0o600)
+    # the users' accounts are in NIS alone; its master hashes the passwords
+    users = hosts.ACCOUNTS if host.name == hosts.NIS_SERVERS[0] else ()
+    passwords = "".join(f"{user}:{(keys.SECRETS / user).read_text()}\n" for user in users)
+    done = subprocess.run(["unshare", "--uts", "sh", "-c", 'hostname "$1"; exec chroot "$2" /bin/sh -c "$3" sh "$4"',
+                           "sh", host.name, str(root), resources.read("files/prepare.sh"), host.role],
+                          input=passwords, capture_output=True, text=True, pass_fds=locks.held(),
+                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"})
+    if done.returncode:
+        raise errors.CutoverError(f"configuring {host.name} failed: {(done.stderr or done.stdout).strip()}")
+
+
+def _put(root, name, text, mode=0o644):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as output:
+        output.write(text)
+    os.chmod(path, mode)
+
+
+def _append(root, name, text):
+    with open(root / name, "a") as output:
+        output.write(text)
+
+
+def _common(host, root, lab, key):
+    _put(root, "etc/hostname", host.name + "\n")
+    _put(root, "etc/machine-id", secrets.token_hex(16) + "\n")
+    _put(root, "etc/cutover-lab", lab + "\n")
+    _put(root, "etc/hosts", f"127.0.0.1 localhost\n{host.address} {host.fqdn} {host.name}\n")
+    servers = "".join(f"nameserver {hosts.HOSTS[name].address}\n" for name in ("ns1", "ns2"))
+    (root / "etc/resolv.conf").unlink(missing_ok=True)
+    _put(root, "etc/resolv.conf", f"search {hosts.DOMAIN}\n{servers}options timeout:1 attempts:2\n")
+    _put(root, "etc/ssh/sshd_config.d/lab.conf", resources.read("files/sshd.conf"))
+    _put(root, "etc/ssh/ssh_host_ed25519_key", key["key"], 0o600)
+    _put(root, "etc/ssh/ssh_host_ed25519_key.pub", key["pub"] + "\n")
+    _put(root, "etc/sudoers.d/operator", f"{hosts.OPERATOR} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
+    for name, text in nis.files(host).items():
+        _put(root, name, text)
+    home = f"var/lib/{hosts.OPERATOR}"
+    _account(root, hosts.OPERATOR, hosts.OPERATOR_ID, "/" + home)
+    _put(root, f"{home}/.ssh/authorized_keys", keys.OPERATOR_KEY.with_suffix(".pub").read_text(), 0o600)
+    for path in (root / home, root / home / ".ssh", root / home / ".ssh/authorized_keys"):
+        os.chown(path, hosts.OPERATOR_ID, hosts.OPERATOR_ID)
+
+
+def _account(root, name, number, home):
+    _append(root, "etc/passwd", f"{name}:x:{number}:{number}::{home}:/bin/bash\n")
+    _append(root, "etc/group", f"{name}:x:{number}:\n")
+    _append(root, "etc/shadow", f"{name}:*:20000:0:99999:7:::\n")
+
+
+def _primary(host, root):
+    # no mailboxold yet: the old server is known as mailbox until dns-rename
+    addresses = {("mailbox" if each.role == "old" else name): each.address for name, each in hosts.HOSTS.items()}
+    _put(root, "etc/bind/named.conf", resources.read("files/named-primary.conf", network=hosts.NETWORK, domain=hosts.DOMAIN,
+                                           key=hosts.TSIG_NAME, secondary=hosts.HOSTS["ns2"].address))
+    _put(root, "etc/bind/tsig.key", keys.TSIG_KEY.read_text(), 0o640)
+    _put(root, f"var/cache/bind/{hosts.DOMAIN}", resources.read("files/zone.lab", domain=hosts.DOMAIN, records="\n".join(
+        [*(f"{name} IN A {address}" for name, address in addresses.items()),
+         *(f"{alias} IN CNAME {name}" for name, each in hosts.HOSTS.items() for alias in each.aliases)])))
+    _put(root, "etc/bind/zone.reverse", resources.read("files/zone.reverse", domain=hosts.DOMAIN, records="\n".join(
+        f"{address.rpartition('.')[2]} IN PTR {name}.{hosts.DOMAIN}." for name, address in addresses.items())))
+    _put(root, "etc/bind/zone.root", resources.read("files/zone.root"))
+
+
+def _secondary(host, root):
+    _put(root, "etc/bind/named.conf", resources.read("files/named-secondary.conf", network=hosts.NETWORK, domain=hosts.DOMAIN,
+                                           primary=hosts.HOSTS["ns1"].address))
+    _put(root, "etc/bind/zone.root", resources.read("files/zone.root"))
+
+
+def _sendmail(root, kind, names):
+    _put(root, "etc/mail/sendmail.mc", resources.read(f"files/{kind}.mc"))
+    _put(root, "etc/mail/m4/lab.m4", resources.read("files/lab.m4"))
+    _put(root, "etc/mail/access", resources.read("files/access"))
+    _put(root, "etc/mail/mailertable", resources.read("files/mailertable"))
+    _put(root, "etc/mail/local-host-names", "".join(f"{name}\n" for name in ("localhost", *names)))
+
+
+def _mx(host, root):
+    _sendmail(root, "postino", [hosts.DOMAIN])
+    users = "\n".join(f"{user}:maildrop\t{user}@{hosts.ALIAS}" for user in hosts.ACCOUNTS)
+    _put(root, "etc/mail/userdb", USERDB.format(users=users, lists=systems.routes()))
+    _put(root, "etc/rspamd/rspamd.conf", antispam.configuration())
+    _put(root, "etc/rspamd/lab-tld", "test\n")
+    _put(root, "etc/systemd/system/rspamd.service.d/ready.conf", resources.read("files/rspamd-ready.conf"))
+
+
+def _mailboxes(host, root, names):
+    _sendmail(root, "mailbox", [f"{name}.{hosts.DOMAIN}" for name in names])
+    _put(root, "etc/nsswitch.conf", nis.switch((root / "etc/nsswitch.conf").read_text()))
+    for name in ("nis-answers", "procmail-nis"):
+        _put(root, f"usr/local/sbin/{name}", resources.read(f"files/{name}"), 0o755)
+
+
+def _old(host, root):
+    _mailboxes(host, root, ("mailbox", "mailboxold"))
+    _put(root, "etc/procmailrc", resources.read("files/procmailrc.old"))
+    _put(root, "etc/xinetd.d/imap2", resources.read("files/xinetd-imap2"))
+    _put(root, "etc/stunnel/imaps.conf", resources.read("files/stunnel-imaps.conf"))
+    # what copied this host's mail for years, until the step `backup` retires it
+    _put(root, "etc/backup-posta/key", keys.OLD_BACKUP_KEY.read_text(), 0o600)
+    _put(root, "etc/backup-posta/known_hosts", keys.KNOWN_HOSTS.read_text())
+    for unit in ("service", "timer"):
+        _put(root, f"etc/systemd/system/backup-posta.{unit}", resources.read(f"files/backup-posta.{unit}"))
+
+
+def _new(host, root):
+    _mailboxes(host, root, ("mailbox", "mailboxvm"))
+    _put(root, "etc/procmailrc", resources.read("files/procmailrc.new"))
+    _put(root, "etc/dovecot/local.conf", resources.read("files/dovecot-local.conf"))
+    _put(root, "etc/dovecot/conf.d/10-ssl.conf", resources.read("files/dovecot-10-ssl.conf"))
+    for user, number in hosts.ACCOUNTS.items():
+        home = root / "home" / user
+        home.mkdir(mode=0o700)
+        os.chown(home, number, number)
+    _account(root, BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID, f"/var/lib/{BACKUP_ACCOUNT}")
+    (root / f"var/lib/{BACKUP_ACCOUNT}").mkdir()
+
+
+def _submission(host, root):
+    _sendmail(root, "submission", [host.fqdn])
+    systems.submission(root, _put)
+
+
+def _webmail(host, root):
+    _sendmail(root, "lists", [host.fqdn, systems.LISTS_DOMAIN])
+    systems.webmail(host, root, _put)
+
+
+def _backup(host, root):
+    (root / "srv/backup").mkdir(mode=0o700)
+    _put(root, "etc/mailbackup/key", keys.BACKUP_KEY.read_text(), 0o600)
+    _put(root, "etc/mailbackup/key.pub", keys.BACKUP_KEY.with_suffix(".pub").read_text())
+    home = "var/lib/backup-posta"
+    _account(root, "backup-posta", OLD_BACKUP_ID, "/" + home)
+    _put(root, f"{home}/.ssh/authorized_keys", keys.OLD_BACKUP_KEY.with_suffix(".pub").read_text())
+    bacula.configure(host, root, _put)

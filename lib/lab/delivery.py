@@ -1,0 +1,59 @@
+"""Send mail through the lab's MX hosts and wait until it is in place on mailboxold."""
+
+import smtplib
+import time
+
+from cutover.model import errors
+
+from lab import hosts, old_users, people, store
+
+ROUNDS = 11
+
+
+def send(server, user, mail):
+    with smtplib.SMTP(hosts.HOSTS[server].address, 25, local_hostname="control.lab.test", timeout=30) as client:
+        client.sendmail("anna.bianchi@elsewhere.test", [f"{user}@{hosts.DOMAIN}"], mail, mail_options=["BODY=8BITMIME"])
+
+
+def deliver(batch, patience=60):
+    """Send mail and wait until it is in place. `batch` is a list of (user, mail as bytes, spam?), in turns through each MX.
+
+    Raises errors.CutoverError naming what did not arrive.
+    """
+    waiting = {}
+    for index, (user, mail, spam) in enumerate(batch):
+        place = store.home(user) / "mail/SPAM" if spam else store.home(user) / "INBOX"
+        place = place if place.exists() else store.spool(user)
+        marker = next(line for line in mail.split(b"\r\n") if line.lower().startswith(b"message-id:")).split(b" ")[1]
+        waiting[marker] = (place, place.stat().st_size if place.exists() else 0, user)
+        send(("postino3", "postino4")[index % 2], user, mail)
+    until = time.monotonic() + patience
+    while waiting:
+        for marker, (place, offset, _) in list(waiting.items()):
+            if marker in store.tail(place, offset):
+                del waiting[marker]
+        if time.monotonic() > until:
+            raise errors.CutoverError("mail did not arrive on mailboxold for " + ", ".join(
+                sorted({user for _, _, user in waiting.values()})) + f" within {patience} s")
+        time.sleep(0.02)
+
+
+def rounds():
+    """Some months of mail: a message to each user at a time, every fifth one spam, which the MX mark."""
+    makers = {user: old_users.maker(user, "smtp") for user in people.delivered()}
+    for number in range(ROUNDS):
+        batch = []
+        for user, (_, maker) in makers.items():
+            spam = number % 5 == 4 and people.gets_spam(user)
+            size = min(maker.size(), 200_000)
+            batch.append((user, maker.message(user, maker.date(), size=size, spam=spam, marked=False), spam))
+        deliver(batch)
+
+
+def last():
+    """Mail that came after everybody's last session: UID 0 and Recent."""
+    makers = {user: old_users.maker(user, "last") for user in people.FRESH}
+    for number in range(4):
+        spam = number == 3
+        deliver([(user, maker.message(user, maker.date(), size=min(maker.size(), 60_000), spam=spam, marked=False), spam)
+                 for user, (_, maker) in makers.items()])

@@ -1,0 +1,40 @@
+"""Locks between lab commands. Helpers that a command starts hold its lock as well: when the command is killed, the next
+one waits until a copy or a mount that it had begun is over, instead of cleaning up underneath it."""
+
+import contextlib
+import fcntl
+
+from lab import paths
+
+_held = []
+
+
+@contextlib.contextmanager
+def lab():
+    """Hold the lab's lock: one up, down, reset or reboot at a time."""
+    with _locked(paths.LOCK):
+        yield
+
+
+@contextlib.contextmanager
+def cache():
+    """Hold the lock of the cached base and snapshots."""
+    with _locked(paths.CACHE / ".lock"):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        _held.append(handle.fileno())
+        try:
+            yield
+        finally:
+            _held.remove(handle.fileno())
+
+
+def held():
+    """File descriptors of the locks held: `pass_fds` of every helper that ends by itself, never of a host."""
+    return tuple(_held)

@@ -1,0 +1,61 @@
+"""The seeded mail: planted once in a running lab, kept as a snapshot, put back in a second for every fresh lab."""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+from lab import hosts, inside, manifest, paths, resources, store, system
+
+# what decides the planted mail; a change in any of them makes another snapshot
+SOURCES = ("people.py", "messages.py", "planting.py", "delivery.py", "sessions.py", "oddities.py", "old_users.py",
+           "manifest.py", "antispam.py", "files/rspamd.conf", "files/procmailrc.old", "files/mailbox.mc", "files/postino.mc",
+           "files/lab.m4", "nis.py", "files/nis-answers", "files/procmail-nis")
+
+
+def path(base):
+    """Where the snapshot for a base is, or will be: home/, spool/ and manifest.json."""
+    digest = hashlib.sha256(str(base).encode())
+    for name in SOURCES:
+        digest.update(resources.read(name).encode())
+    return paths.CACHE / f"seed-{digest.hexdigest()[:16]}"
+
+
+def save(base):
+    """Take the snapshot of the running lab's mailboxold, its mail services stopped first; returns its path."""
+    inside.run("mailboxold", ["systemctl", "stop", "sendmail", "xinetd", "stunnel4"])
+    inside.run("mailboxold", ["pkill", "-x", "imapd"], check=False)
+    snapshot = path(base)
+    part = pathlib.Path(tempfile.mkdtemp(prefix=f"{snapshot.name}.", suffix=".part", dir=snapshot.parent))
+    part.chmod(0o755)
+    (part / "manifest.json").write_text(json.dumps(manifest.take(), indent=1) + "\n")
+    for name in ("home", "spool"):
+        system.call("cp", "-a", store.STORE / name, part / name)
+    try:
+        part.rename(snapshot)
+    except OSError:
+        # somebody else's was quicker; both hold the same mail
+        shutil.rmtree(part)
+        if not snapshot.is_dir():
+            raise
+    return snapshot
+
+
+def restore(snapshot):
+    """Fill the store of a lab that is being made: from a snapshot, or without one with empty homes and spool."""
+    store.STORE.mkdir(parents=True)
+    if snapshot is not None:
+        for name in ("home", "spool"):
+            system.call("cp", "-a", "--reflink=auto", snapshot / name, store.STORE / name)
+        shutil.copy(snapshot / "manifest.json", manifest.PLACE)
+        return
+    (store.STORE / "home").mkdir()
+    (store.STORE / "spool").mkdir()
+    # root:mail 1777 and setgid, as Debian's base-files makes it
+    os.chown(store.STORE / "spool", 0, 8)
+    os.chmod(store.STORE / "spool", 0o3777)
+    for user, number in hosts.USERS.items():
+        store.home(user).mkdir(mode=0o700)
+        os.chown(store.home(user), number, number)

@@ -1,0 +1,286 @@
+"""Conversion of many users by a pool of processes; the events say what became of each.
+
+A user passes through: settle (published already?) → prepare → folders → finish → sync and publish. Folders of one user are
+spread over the workers in parts of about ranges.PART_BYTES, one large folder too; one syncfs serves all users that wait for it.
+"""
+
+import os
+import time
+
+from mbx2maildir import errors, pool
+from mbx2maildir import plan as plans
+from mbx2maildir.convert import ranges, reconcile, stage
+from mbx2maildir.formats import maildir
+from mbx2maildir.publish import publish, syscalls
+
+PROGRESS_SECONDS = 1.0
+
+
+def task_prepare(plan, user, report):
+    values = publish.settle(plan, user)
+    if values is not None:
+        return {"published": values}
+    return {"prepared": stage.prepare(user, plan.get("presync", False))}
+
+
+def task_folders(plan, user, items, new_folders, report):
+    """→ list of results; in the place of one, {"item", "job", "fallback"} when the folder is to be written in ranges. Either
+    with "seconds", the time worked on the folder."""
+    results = []
+    for item in items:
+        began = time.monotonic()
+        found, name, spool = item
+        fallback = stage.fallback_uidvalidity(new_folders, name, found or spool, user["folders"])
+        result = stage.folder(user, found, name, spool, fallback, plan.get("strict", False), report,
+                              plan.get("presync", False), plan["jobs"])
+        if "cuts" in result:
+            result = {"item": item, "job": result, "fallback": fallback}
+        results.append(dict(result, seconds=time.monotonic() - began))
+    return results
+
+
+def task_range(plan, user, split, number, limits, report):
+    found, name, _spool = split["item"]
+    began = time.monotonic()
+    part = ranges.write(user, found, name, split["job"], number, limits, plan.get("strict", False), report,
+                        plan.get("presync", False))
+    return {"split": name, "part": part, "seconds": time.monotonic() - began}
+
+
+def task_join(plan, user, split, parts, report):
+    found, name, spool = split["item"]
+    began = time.monotonic()
+    result = ranges.join(user, found, name, spool, split["job"], parts, split["fallback"], plan.get("strict", False),
+                         report, plan.get("presync", False))
+    return [dict(result, seconds=split["seconds"] + time.monotonic() - began)]
+
+
+def task_finish(plan, user, prepared, results, report):
+    return reconcile.finish(user, prepared, results)
+
+
+def task_publish(plan, batch, report):
+    """Sync once, then swap in each. → list of (user's name, late messages or None, error values or None)."""
+    syscalls.syncfs(os.path.join(os.fsencode(plan["work"]), os.fsencode(plan["run"])))
+    outcomes = []
+    for user, values, known in batch:
+        try:
+            outcomes.append((user["user"], publish.publish(plan, user, values, known), None))
+        except Exception as error:
+            outcomes.append((user["user"], None, pool.describe(error)))
+    return outcomes
+
+
+class Conversion:
+    """One run over a plan. run() → totals; nothing of it raises for the fault of a single user."""
+
+    def __init__(self, plan, emit):
+        self.plan, self.emit = plan, emit
+        self.users = {}
+        for user in plan["users"]:
+            places = publish.paths(plan, user)
+            self.users[user["user"]] = dict(
+                user, run=plan["run"], host=plan["host"], staging=os.fsdecode(places["staging"]),
+                index=os.fsdecode(places["index"]), salvage=os.fsdecode(places["salvage"]))
+        self.pool = pool.Pool(plan["jobs"])
+        self.active = {}
+        self.staged = []
+        self.syncing = False
+        self.totals = {"users": len(self.users), "published": 0, "already": 0, "failed": 0, "messages": 0, "bytes": 0,
+                       "expunged": 0, "matched": 0, "appended": 0, "late": 0, "warnings": 0, "staged": 0}
+        self.progress = {"messages": 0, "bytes": 0}
+
+    def run(self):
+        """Errors: NoSpace, PublishError, BadPlan, when not even a beginning can be made."""
+        try:
+            publish.make_areas(self.plan)
+        except OSError as error:
+            raise maildir.space_error(error, self.plan["work"]) from error
+        plans.check_places(self.plan)
+        with publish.lock(self.plan):
+            return self.run_locked()
+
+    def run_locked(self):
+        started = time.monotonic()
+        publish.empty_trash(self.plan)
+        self.emit("start", run=self.plan["run"], users=len(self.users), jobs=self.pool.jobs, host=self.plan["host"])
+        for user in self.users.values():
+            self.pool.submit(("prepare", user["user"]), task_prepare, self.plan, user)
+        said = started
+        try:
+            while self.pool.pending() or self.staged:
+                if self.staged and not self.syncing:
+                    batch, self.staged, self.syncing = self.staged, [], True
+                    self.pool.submit(("publish", [entry[0]["user"] for entry in batch]), task_publish, self.plan, batch,
+                                     urgent=True)
+                for tag, kind, value in self.pool.wait(PROGRESS_SECONDS / 2):
+                    self.handle(tag, kind, value)
+                if time.monotonic() - said >= PROGRESS_SECONDS:
+                    said = time.monotonic()
+                    self.say_progress()
+        finally:
+            self.pool.close()
+        if self.plan.get("presync"):
+            syscalls.syncfs(os.fsencode(self.plan["work"]))  # what is on disk now need not be written in the outage
+        self.say_progress()
+        self.emit("end", ok=not self.totals["failed"], seconds=round(time.monotonic() - started, 3), **self.totals)
+        return self.totals
+
+    def say_progress(self):
+        done = sum(self.totals[key] for key in ("published", "already", "failed", "staged"))
+        self.emit("progress", users_done=done, users=len(self.users), **self.progress)
+
+    def handle(self, tag, kind, value):
+        step, name = tag
+        if kind == "progress":
+            self.progress["messages"] += value[0]
+            self.progress["bytes"] += value[1]
+        elif kind == "failed":
+            self.syncing = self.syncing and step != "publish"
+            for failed in (name if step == "publish" else [name]):
+                self.fail(failed, value)
+        else:
+            getattr(self, "after_" + step)(name, value)
+
+    def fail(self, name, values):
+        """A user failed: said once; the rest of its tasks is let run out."""
+        state = self.active.setdefault(name, {"failed": False})
+        if not state["failed"]:
+            state["failed"] = True
+            self.totals["failed"] += 1
+            self.emit("error", user=name, **values)
+
+    def after_prepare(self, name, value):
+        user = self.users[name]
+        if "published" in value:
+            self.totals["already"] += 1
+            self.add_totals(value["published"])
+            self.emit("already", user=name, messages=value["published"]["messages"], bytes=value["published"]["bytes"])
+            return
+        prepared = value["prepared"]
+        user["tree_id"] = prepared["tree_id"]
+        items = [(prepared["inbox"], b"", prepared["spool"])] + [
+            (found, folder, None) for found, folder in prepared["folders"]]
+        parts = split(items)
+        new = prepared["new"]
+        self.active[name] = {"failed": False, "prepared": prepared, "results": [], "parts": len(parts), "splits": {}}
+        self.emit("user", user=name, folders=len(items), bytes=prepared["bytes"],
+                  new_side=len(new.messages) if new else 0)
+        for part in parts:
+            self.pool.submit(("folders", name), task_folders, self.plan, user, part, new.folders if new else {},
+                             urgent=True)
+
+    def after_folders(self, name, results):
+        state = self.active[name]
+        if state["failed"]:
+            return
+        state["parts"] -= 1
+        for split in results:
+            if "job" in split:
+                self.spread(name, state, split)
+        results = [result for result in results if "job" not in result]
+        state["results"] += results
+        for result in results:
+            self.emit("folder", user=name, folder=errors.printable(result["folder"]) or "INBOX",
+                      messages=result["messages"], bytes=result["bytes"], expunged=result["expunged"],
+                      written=result["written"], renamed=result["renamed"], removed=result["removed"],
+                      unchanged=result["unchanged"], warnings=result["warnings"], damage=result["damage"],
+                      seconds=round(result.pop("seconds"), 3))      # no part of what is kept of a conversion
+        if not state["parts"] and self.plan.get("presync"):
+            self.after_presync(name, state["results"])
+        elif not state["parts"]:
+            self.pool.submit(("finish", name), task_finish, self.plan, self.users[name], state.pop("prepared"),
+                             state.pop("results"), urgent=True)
+
+    def spread(self, name, state, split):
+        """Have a large folder written by ranges; the task that joins them then stands for the folder."""
+        tasks = ranges.jobs(split["job"])
+        state["splits"][split["item"][1]] = dict(split, parts=[], left=len(tasks))
+        state["parts"] += 1
+        for number, limits in enumerate(tasks):
+            self.pool.submit(("range", name), task_range, self.plan, self.users[name], split, number, limits, urgent=True)
+
+    def after_range(self, name, value):
+        state = self.active[name]
+        if state["failed"]:
+            return
+        split = state["splits"][value["split"]]
+        split["parts"].append(value["part"])
+        split["seconds"] += value["seconds"]
+        split["left"] -= 1
+        if not split["left"]:
+            self.pool.submit(("folders", name), task_join, self.plan, self.users[name], split, split.pop("parts"), urgent=True)
+
+    def after_presync(self, name, results):
+        """The user's tree is as far as it can be before the outage."""
+        sums = {key: sum(result[key] for result in results) for key in (
+            "messages", "bytes", "written", "renamed", "removed", "unchanged")}
+        self.totals["staged"] += 1
+        for key in sums:
+            self.totals[key] = self.totals.get(key, 0) + sums[key]
+        self.emit("staged", user=name, folders=len(results), **sums)
+        del self.active[name]
+
+    def after_finish(self, name, value):
+        values, known = value
+        self.active[name]["values"] = values
+        self.staged.append((self.users[name], values, known))
+
+    def after_publish(self, names, outcomes):
+        self.syncing = False
+        for name, late, error in outcomes:
+            if error is not None:
+                self.fail(name, error)
+                continue
+            values = self.active.pop(name)["values"]
+            self.totals["published"] += 1
+            self.totals["late"] += late
+            self.add_totals(values)
+            warnings = values["warnings"] + ([] if not late else [
+                "{} messages came to the new side while it was converted; they are in the published tree".format(late)])
+            self.emit("published", user=name, messages=values["messages"], bytes=values["bytes"],
+                      expunged=values["expunged"], matched=values["matched"], appended=values["appended"],
+                      folders=len(values["folders"]), warnings=warnings, renamed=values["renamed"],
+                      passed=values["passed"])
+
+    def add_totals(self, values):
+        for key in ("messages", "bytes", "expunged", "matched", "appended"):
+            self.totals[key] += values[key]
+        self.totals["warnings"] += len(values["warnings"]) + sum(len(entry["warnings"]) for entry in values["folders"])
+
+
+def split(items):
+    """Put folders together into parts of about ranges.PART_BYTES, largest first."""
+    def size(item):
+        return sum(found.size for found in (item[0], item[2]) if found)
+
+    parts, part, total = [], [], 0
+    for item in sorted(items, key=size, reverse=True):
+        if part and total + size(item) > ranges.PART_BYTES:
+            parts.append(part)
+            part, total = [], 0
+        part.append(item)
+        total += size(item)
+    return parts + ([part] if part else [])
+
+
+def convert(plan, emit):
+    """Convert all users of a checked plan → totals; totals["failed"] counts those that are not published."""
+    return Conversion(plan, emit).run()
+
+
+def unpublish(plan, emit):
+    """Give every user of a plan the replaced tree back → {"unpublished", "not_published", "failed"}: numbers of users."""
+    counts = {"unpublished": 0, "not_published": 0, "failed": 0}
+    publish.make_areas(plan)
+    with publish.lock(plan):
+        for user in plan["users"]:
+            try:
+                outcome = publish.unpublish(plan, user).replace(" ", "_")
+                emit(outcome.replace("_", "-"), user=user["user"])
+            except Exception as error:
+                outcome = "failed"
+                emit("error", user=user["user"], **pool.describe(error))
+            counts[outcome] += 1
+    emit("end", ok=not counts["failed"], **counts)
+    return counts

@@ -1,0 +1,45 @@
+"""What is said about a converted folder, and its damaged ranges as files."""
+
+import os
+
+from mbx2maildir import errors
+from mbx2maildir.formats import maildir, mbx
+
+
+def notes(result):
+    """Warnings about a folder that was converted."""
+    texts = []
+    if result["renumbered"]:
+        texts.append("UIDs do not rise, or lie above UIDLAST: renumbered under a new UIDVALIDITY, as c-client would")
+    if result.get("bare_lf"):
+        texts.append("{} messages hold bare LFs: their size grows by the CRs Dovecot adds".format(result["bare_lf"]))
+    for item in result["damage"]:
+        aside = ", {} bytes set aside".format(item["length"]) if item["length"] else ""
+        texts.append("{}: {} at byte {}{}".format(item["kind"], item["what"], item["offset"], aside))
+    return texts
+
+
+def set_aside(user, name, fd, damage):
+    """Set the damaged ranges of a folder aside as files: <salvage>/<folder>/<offset>-<length>."""
+    if not user.get("salvage"):
+        return
+    for item in damage:
+        if not item["length"]:
+            continue
+        directory = os.path.join(os.fsencode(user["salvage"]), name or b"INBOX")
+        path = os.path.join(directory, b"%d-%d" % (item["offset"], item["length"]))
+        try:
+            os.makedirs(directory, maildir.DIRECTORY_MODE, exist_ok=True)
+            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, maildir.FILE_MODE)
+            try:
+                position, end = item["offset"], item["offset"] + item["length"]
+                while position < end:
+                    block = os.pread(fd, min(mbx.CHUNK, end - position), position)
+                    if not block:
+                        break
+                    position += os.write(target, block)
+            finally:
+                os.close(target)
+        except OSError as error:
+            raise maildir.space_error(error, path) from error
+        item["set_aside"] = errors.printable(path)

@@ -1,0 +1,252 @@
+"""What the old store holds for one user: INBOX, spool, folders, subscriptions, and files passed over with the reason.
+
+The converter runs as root, the old store belongs to its users, who may place links there. So a file counts as a user's
+mail only where that user could read it (by owner, group, mode), as c-client, which runs as the user, would find. A file or
+directory among the folders that is closed to its user is an error, not passed over: it may be mail whose mode is wrong.
+"""
+
+import os
+import stat
+
+from mbx2maildir import errors
+from mbx2maildir.formats import mbox, mbx
+from mbx2maildir.formats.patterns import Pattern
+
+HEAD = 4096
+SUBSCRIPTION_PREFIX = Pattern(rb"\{[^}]*\}")
+
+
+def join(directory, name):
+    return os.path.join(os.fsencode(directory), name)
+
+
+def open_to(status, uid, gid, wanted=os.R_OK):
+    """Whether a user has these rights (os.R_OK, os.X_OK or both) to what has this stat result."""
+    if uid is None or uid == 0:
+        return True
+    shift = 6 if status.st_uid == uid else 3 if status.st_gid == gid else 0
+    return status.st_mode >> shift & wanted == wanted
+
+
+def open_mail(path, uid=None, gid=None):
+    """Open a regular file for reading as the given user would. Errors: UnreadableMail; FileNotFoundError passes."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise errors.UnreadableMail("cannot open: {}".format(error.strerror), path) from error
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise errors.UnreadableMail("no regular file", path)
+    if not open_to(status, uid, gid):
+        os.close(fd)
+        raise closed(status, uid, path)
+    return fd
+
+
+def closed(status, uid, path):
+    return errors.UnreadableMail("its user (uid {}) may not read it: owner {}, mode {:04o}".format(
+        uid, status.st_uid, status.st_mode & 0o7777), path)
+
+
+def kind(block, size):
+    """What a file is by its first bytes → ("mbx" | "mbox" | "", reason when it is neither)."""
+    if block.startswith(mbx.MAGIC):
+        return "mbx", ""
+    if not size:
+        return "", "empty file"
+    if mbox.is_mbox(block):
+        return "mbox", ""
+    if block.startswith(b"JMF6"):
+        return "", "Outlook Express mailbox, a format c-client does not know"
+    return "", "no mail folder: it begins with {!r}".format(block[:12])
+
+
+class Found:
+    """One mailbox file: path (bytes), name (bytes, relative to the folders' root; b"" for INBOX), format, size, ctime."""
+
+    def __init__(self, path, name, format_, status):
+        self.path, self.name, self.format, self.size = path, name, format_, status.st_size
+        self.inode, self.ctime = status.st_ino, status.st_ctime_ns
+
+    def open(self, uid=None, gid=None, strict=False, live=False):
+        """→ (fd, Mailbox)."""
+        try:
+            fd = open_mail(self.path, uid, gid)
+        except FileNotFoundError as error:
+            raise errors.UnreadableMail("it was there and is gone", self.path) from error
+        try:
+            return fd, (mbx if self.format == "mbx" else mbox).Mailbox(fd, self.path, strict, live)
+        except BaseException:
+            os.close(fd)
+            raise
+
+
+def identify(path, name, uid, gid):
+    """→ (Found or None, reason why not). Errors: UnreadableMail."""
+    fd = open_mail(path, uid, gid)
+    try:
+        status = os.fstat(fd)
+        format_, why = kind(os.pread(fd, HEAD, 0), status.st_size)
+    finally:
+        os.close(fd)
+    return (Found(path, name, format_, status), "") if format_ else (None, why)
+
+
+def inbox(candidates, uid=None, gid=None):
+    """The INBOX: the first candidate that exists → Found or None. An empty or foreign file counts as none to c-client."""
+    for candidate in candidates:
+        try:
+            found, _why = identify(os.fsencode(candidate), b"", uid, gid)
+        except FileNotFoundError:
+            continue
+        if found:
+            return found
+    return None
+
+
+def spool_file(path, uid=None, gid=None):
+    """The spool, when it holds mail → Found or None. Errors: UnreadableMail when it holds something else."""
+    if not path:
+        return None
+    path = os.fsencode(path)
+    try:
+        found, why = identify(path, b"", uid, gid)
+    except FileNotFoundError:
+        return None
+    if found is None and why != "empty file" and os.path.getsize(path):
+        raise errors.UnreadableMail("the spool is " + why, path)
+    return found
+
+
+def expect_mounted(root):
+    """For a user of whom neither INBOX nor folders were found: the old store must be there all the same. Errors: NotThere."""
+    place = os.path.abspath(os.fsencode(root))
+    if os.path.lexists(place):
+        return
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    # a home that is empty belongs to its user
+    if os.path.isdir(place) and os.stat(place).st_uid == 0 and not os.listdir(place):
+        raise errors.NotThere("an empty directory: is the old mail not mounted?", place)
+
+
+def folders(root, uid=None, gid=None, besides=(), unreadable=None):
+    """Walk the folders' root → (list of Found, list of {"file", "why"} passed over). Sorted by name.
+
+    besides: paths that are no folders though they lie there (INBOX, the list of subscriptions).
+    Errors: UnreadableMail for a file or directory that cannot be read; with a list in `unreadable`, what stands in the way
+    is added there (as dicts) instead.
+    """
+    found, passed = [], []
+    skip = {identity(path) for path in besides if path} - {None}
+    seen = set()
+
+    def refuse(error):
+        if unreadable is None:
+            raise error
+        unreadable.append(error.as_dict())
+
+    def enter(directory, prefix, status):
+        # c-client finds nothing there; whose mail it is, and whether it was meant to be closed, only a human can say
+        if open_to(status, uid, gid, os.R_OK | os.X_OK):
+            walk(directory, prefix)
+        else:
+            refuse(closed(status, uid, directory))
+
+    def walk(directory, prefix):
+        try:
+            names = sorted(os.listdir(directory))
+        except OSError as error:
+            refuse(errors.UnreadableMail("cannot list the directory: {}".format(error.strerror), directory))
+            return
+        for entry in names:
+            path, name = join(directory, entry), prefix + entry
+            try:
+                status = os.stat(path)
+            except OSError as error:
+                passed.append({"file": path, "why": error.strerror})
+                continue
+            here = (status.st_dev, status.st_ino)
+            if here in skip:
+                continue
+            is_directory = stat.S_ISDIR(status.st_mode)
+            if os.path.islink(path) and not open_to(status, uid, gid, os.R_OK | os.X_OK if is_directory else os.R_OK):
+                passed.append({"file": path, "why": "a link to what its user may not read"})
+            elif is_directory:
+                if here in seen or entry.startswith(b".") and not prefix:
+                    passed.append({"file": path, "why": "hidden directory" if entry.startswith(b".") else "a loop"})
+                    continue
+                seen.add(here)
+                enter(path, name + b"/", status)
+            elif stat.S_ISREG(status.st_mode):
+                try:
+                    mailbox, why = identify(path, name, uid, gid)
+                except errors.UnreadableMail as error:
+                    refuse(error)
+                    continue
+                if mailbox is not None:
+                    found.append(mailbox)
+                else:
+                    passed.append({"file": path, "why": why})
+            else:
+                passed.append({"file": path, "why": "no regular file"})
+
+    if root and os.path.isdir(os.fsencode(root)):
+        top = os.stat(os.fsencode(root))
+        seen.add((top.st_dev, top.st_ino))
+        enter(os.fsencode(root), b"", top)
+    found.sort(key=lambda mailbox: mailbox.name)
+    return found, passed
+
+
+def identity(path):
+    try:
+        status = os.stat(os.fsencode(path))
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def subscriptions(path, root, home=None, uid=None, gid=None):
+    """Names subscribed to, relative to the folders' root (bytes; None for INBOX), and lines that lie elsewhere.
+
+    Lines are relative to the home in any spelling: `name`, `mail/name`, `~/mail/name`, `{host}mail/name`.
+    home, as the lines say it, defaults to the directory the list itself lies in. Returns (names in order without doubles, list
+    of lines).
+    """
+    if not path:
+        return [], []
+    try:
+        fd = open_mail(os.fsencode(path), uid, gid)
+    except FileNotFoundError:
+        return [], []
+    with os.fdopen(fd, "rb") as lines:
+        content = lines.read(1 << 22)
+    seen = os.path.dirname(os.path.abspath(os.fsencode(path)))
+    home = os.fsencode(home) if home else seen
+    root = os.path.abspath(os.fsencode(root)) if root else home
+    # where the old mail is mounted, the home of the lines is none of this host's
+    relative = os.path.relpath(root, home if root.startswith(home + b"/") else seen)
+    names, elsewhere = {}, []
+    for line in content.split(b"\n"):
+        line = line.rstrip(b"\r")
+        if not line:
+            continue
+        name = SUBSCRIPTION_PREFIX.sub(b"", line, count=1)
+        for prefix in (b"~/", home + b"/"):
+            if name.startswith(prefix):
+                name = name[len(prefix):]
+        name = name.rstrip(b"/")
+        if relative != b"." and name.startswith(relative + b"/"):
+            name = name[len(relative) + 1:]
+        elif name.upper() == b"INBOX":
+            name = None
+        elif name.startswith((b"#", b"~", b"/", b"../")):
+            elsewhere.append(line)
+            continue
+        if name != b"":
+            names[name] = None
+    return list(names), elsewhere

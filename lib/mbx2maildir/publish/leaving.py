@@ -1,0 +1,110 @@
+"""Mail that a rollback could not carry back stays in the user's Maildir: it goes into the tree that comes back.
+
+The published tree is about to be set aside (publish.unpublish). The messages that stay are linked into the earlier tree before
+the two are exchanged, so that there is no moment at which they are nowhere. A later conversion finds them there like any other
+mail of the new side (existing.NewSide) and takes them over.
+"""
+
+import os
+
+from mbx2maildir import errors, pool
+from mbx2maildir.convert import existing
+from mbx2maildir.formats import maildir
+from mbx2maildir.publish import publish
+
+
+def leave(plan, emit):
+    """Each user of the plan has "keep": {Maildir name of a folder: [UIDs]}. → {"kept", "failed"}: numbers of users.
+
+    Emits `kept` with "files": [{"folder", "uid", "file": where it will be once the trees are exchanged}].
+    """
+    counts = {"kept": 0, "failed": 0}
+    publish.make_areas(plan)
+    with publish.lock(plan):
+        for user in plan["users"]:
+            try:
+                emit("kept", user=user["user"], files=keep(plan, user))
+                counts["kept"] += 1
+            except Exception as error:
+                counts["failed"] += 1
+                emit("error", user=user["user"], **pool.describe(error))
+    emit("end", ok=not counts["failed"], **counts)
+    return counts
+
+
+def keep(plan, user):
+    """Link one user's messages into the tree that comes back → the files, as leave() says. Done again, it adds nothing."""
+    places = publish.paths(plan, user)
+    if publish.settle(plan, user) is not None:
+        source, target = places["live"], places["aside"]
+    else:       # taken back already
+        source, target = latest(places["unpublished"]), places["live"]
+    owner = os.stat(source)
+    make(target, owner)
+    files = []
+    for text, uids in sorted(user["keep"].items()):
+        name, wanted = os.fsencode(text), set(uids)
+        directory = existing.folder_directory(name)
+        make(os.path.join(target, directory), owner, below=bool(name))
+        numbers = existing.uidlist(os.path.join(source, directory))[2]
+        words = existing.keyword_names(os.path.join(source, directory))
+        there = {existing.NAME_FLAGS.match(entry).group(1): (subdir, entry) for subdir, entry in existing.listing(target, name)}
+        for subdir, entry in existing.listing(source, name):
+            message = existing.Message(name, subdir, entry, numbers)
+            if message.uid not in wanted:
+                continue
+            wanted.remove(message.uid)
+            if message.base not in there:
+                there[message.base] = subdir, renamed(message, words, os.path.join(target, directory), owner)
+                os.link(message.path(source), os.path.join(target, directory, *there[message.base]))
+            files.append({"folder": text, "uid": message.uid,
+                          "file": os.fsdecode(os.path.join(places["live"], directory, *there[message.base]))})
+        if wanted:
+            raise errors.PublishError("{} messages are not there any more, first UID {}".format(len(wanted), min(wanted)),
+                                      os.path.join(source, directory))
+    return files
+
+
+def latest(path):
+    """The tree that was set aside last under this name; see publish.set_aside."""
+    number = 1
+    while os.path.lexists(path + b".%d" % (number + 1)):
+        number += 1
+    return path if number == 1 else path + b".%d" % number
+
+
+def make(directory, owner, below=False):
+    """A folder of a Maildir, where there is none yet."""
+    if os.path.isdir(os.path.join(directory, b"cur")):
+        return
+    for place in (directory, *(os.path.join(directory, part) for part in (b"cur", b"new", b"tmp"))):
+        if not os.path.isdir(place):
+            os.mkdir(place, 0o700)
+            os.chown(place, owner.st_uid, owner.st_gid)
+    if below:
+        with open(os.path.join(directory, b"maildirfolder"), "wb") as mark:
+            os.fchown(mark.fileno(), owner.st_uid, owner.st_gid)
+
+
+def renamed(message, words, directory, owner):
+    """The message's file name in another folder: letters of keywords are that folder's own."""
+    if message.subdir == b"new" and not message.letters:
+        return message.base
+    letters = {bytes([letter]) for letter in message.letters if bytes([letter]).isupper()}
+    wanted = [words[bytes([letter])] for letter in message.letters if bytes([letter]) in words]
+    names = existing.keyword_names(directory)
+    fresh = False
+    for word in wanted:
+        letter = next((letter for letter, name in names.items() if name.lower() == word.lower()), None)
+        if letter is None:
+            free = [bytes([97 + number]) for number in range(26) if bytes([97 + number]) not in names]
+            if not free:
+                continue    # it has 26 others
+            letter, fresh = free[0], True
+            names[letter] = word
+        letters.add(letter)
+    if fresh:
+        path = os.path.join(directory, b"dovecot-keywords")
+        maildir.replace_file(path, b"".join(b"%d %b\n" % (letter[0] - 97, name) for letter, name in sorted(names.items())))
+        os.chown(path, owner.st_uid, owner.st_gid)
+    return message.base + b":2," + b"".join(sorted(letters))

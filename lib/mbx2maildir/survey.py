@@ -1,0 +1,122 @@
+"""`survey`: what the old store holds, for preflight. Read-only; only message lines are read, not texts."""
+
+import os
+
+from mbx2maildir import errors, pool
+from mbx2maildir.convert import source
+from mbx2maildir.formats.names import Names
+
+SIZES = 41  # classes of message sizes: class n holds those from 2^(n-1) bytes to below 2^n
+
+
+def task_survey(user, report):
+    return survey_user(user)
+
+
+def survey_user(user):
+    """Count one user's old store → dict (see survey). Damage and unreadable files are listed, never raised."""
+    uid, gid = user.get("uid"), user.get("gid")
+    result = {"user": user["user"], "folders": [], "passed": [], "errors": [], "damage": [], "renamed": [],
+              "elsewhere": [], "subscriptions": 0, "messages": 0, "bytes": 0, "expunged": 0, "inodes": 0,
+              "sizes": [0] * SIZES}
+    inbox = spool = None
+    folders = []
+    try:
+        inbox = source.inbox(user.get("inbox") or [], uid, gid)
+        spool = source.spool_file(user.get("spool"), uid, gid)
+        besides = [inbox.path if inbox else None, user.get("spool"), user.get("subscriptions"),
+                   *(user.get("inbox") or [])]
+        folders, passed = source.folders(user.get("folders"), uid, gid, besides, result["errors"])
+        result["passed"] = [{"file": errors.printable(item["file"]), "why": item["why"]} for item in passed]
+        subscribed, elsewhere = source.subscriptions(
+            user.get("subscriptions"), user.get("folders"), user.get("home"), uid, gid)
+        result["subscriptions"] = len(subscribed)
+        result["elsewhere"] = [errors.printable(line) for line in elsewhere]
+    except errors.StoreError as error:
+        result["errors"].append(error.as_dict())
+    names = Names([found.name for found in folders])
+    result["renamed"] = [{"from": errors.printable(item["from"]), "to": errors.printable(item["to"]), "why": item["why"]}
+                         for item in names.changes]
+    for found in ([inbox] if inbox else []) + ([spool] if spool else []) + folders:
+        name = "INBOX" if found is inbox else "spool" if found is spool else errors.printable(found.name)
+        try:
+            survey_folder(user, found, name, result)
+        except errors.StoreError as error:
+            result["errors"].append(error.as_dict())
+    result["inodes"] = result["messages"] + 6 * (len(folders) + 1) + 4
+    return result
+
+
+def survey_folder(user, found, name, result):
+    fd, box = found.open(user.get("uid"), user.get("gid"))
+    try:
+        messages = size = recent = 0
+        used = 0
+        for message in box.messages(texts=False):
+            messages += 1
+            size += message[5]
+            result["sizes"][min(message[5].bit_length(), SIZES - 1)] += 1
+            recent += message[1]
+            used |= message[3]
+    finally:
+        os.close(fd)
+    entry = {"folder": name, "file": errors.printable(found.path), "format": box.format, "messages": messages,
+             "bytes": size, "recent": recent, "expunged": box.expunged,
+             "keywords": sum(1 for word in box.keywords if word),
+             "keywords_used": bin(used).count("1"), "uidvalidity": box.uidvalidity, "uidnext": box.uidnext,
+             "renumbered": box.renumbered}
+    result["folders"].append(entry)
+    result["damage"] += [dict(item, file=entry["file"], folder=name) for item in box.damage]
+    for key in ("messages", "bytes", "expunged"):
+        result[key] += entry[key]
+
+
+def survey(plan):
+    """Survey all users of a plan by its number of jobs.
+
+    → {"users": [{"user", "messages", "bytes", "expunged", "inodes", "subscriptions", "folders": [{"folder", "file",
+    "format", "messages", "bytes", "recent", "expunged", "keywords", "keywords_used", "uidvalidity", "uidnext",
+    "renumbered"}], "passed": [{"file", "why"}], "errors": [{"kind", "file", "offset", "what", "todo"}],
+    "damage": [{"kind", "file", "folder", "offset", "length", "what"}], "renamed", "elsewhere", "sizes": messages by class of
+    size}], "totals": {"users", "messages", "bytes", "expunged", "inodes", "sizes", "folders", "passed", "errors", "damage"}}.
+    """
+    workers = pool.Pool(plan["jobs"])
+    found = {}
+    try:
+        for user in plan["users"]:
+            workers.submit(user["user"], task_survey, user)
+        while workers.pending():
+            for name, kind, value in workers.wait(1.0):
+                if kind == "done":
+                    found[name] = value
+                elif kind == "failed":
+                    found[name] = {"user": name, "folders": [], "passed": [], "errors": [value], "damage": [],
+                                   "renamed": [], "elsewhere": [], "subscriptions": 0, "messages": 0, "bytes": 0,
+                                   "expunged": 0, "inodes": 0, "sizes": [0] * SIZES}
+    finally:
+        workers.close()
+    users = [found[user["user"]] for user in plan["users"]]
+    totals = {key: sum(entry[key] for entry in users) for key in ("messages", "bytes", "expunged", "inodes")}
+    totals["sizes"] = [sum(entry["sizes"][number] for entry in users) for number in range(SIZES)]
+    totals.update({key: sum(len(entry[key]) for entry in users) for key in ("folders", "passed", "errors", "damage")})
+    return {"users": users, "totals": dict(totals, users=len(users))}
+
+
+def text(values):
+    """The survey for a human."""
+    lines = []
+    for user in values["users"]:
+        lines.append("{}: {} messages, {} bytes, {} folders".format(
+            user["user"], user["messages"], user["bytes"], len(user["folders"])))
+        lines += ["    {:<30} {:>8} messages {:>12} bytes {:>5} hidden expunged {:>3} keywords".format(
+            entry["folder"], entry["messages"], entry["bytes"], entry["expunged"], entry["keywords"])
+            for entry in user["folders"]]
+        lines += ["    passed over {}: {}".format(item["file"], item["why"]) for item in user["passed"]]
+        lines += ["    {} → {}: {}".format(item["from"], item["to"], item["why"]) for item in user["renamed"]]
+        lines += ["    DAMAGE {} at byte {}: {}".format(item["file"], item["offset"], item["what"])
+                  for item in user["damage"]]
+        lines += ["    ERROR {}: {}. {}".format(item["file"], item["what"], item["todo"]) for item in user["errors"]]
+    totals = values["totals"]
+    lines.append("{users} users, {folders} folders, {messages} messages, {bytes} bytes, {expunged} hidden expunged, "
+                 "{passed} files passed over, {damage} damaged ranges, {errors} errors.".format(**totals))
+    return "\n".join(lines)

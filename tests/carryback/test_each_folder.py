@@ -1,0 +1,49 @@
+"""Folders of a restore are taken by several pairs of sessions: each once, whole, and none after one has failed."""
+
+import contextlib
+import threading
+
+import pytest
+from cutover.changes import restored_mail as restore
+from cutover.comparison import mailboxes
+from cutover.facts import copies
+from cutover.model import errors
+
+NAMES = [f"folder{number}" for number in range(9)]
+
+
+@pytest.fixture(autouse=True)
+def no_sessions(monkeypatch):
+    for place, name in ((copies, "session"), (mailboxes, "new_session")):
+        monkeypatch.setattr(place, name, lambda *arguments: contextlib.nullcontext(threading.get_ident()))
+
+
+def each(do):
+    return restore.each_folder(None, {"user": "alice"}, "/place", NAMES, do)
+
+
+def test_several_at_the_same_time_and_the_answers_in_the_order_of_the_names():
+    meet = threading.Barrier(restore.SESSIONS, timeout=10)
+    first = set(NAMES[:restore.SESSIONS])
+
+    def do(copy, live, name, stopped):
+        if name in first:
+            meet.wait()     # breaks unless they are at work together
+        assert copy == live == threading.get_ident()
+        return name.upper()
+
+    assert restore.SESSIONS > 1 and list(each(do).items()) == [(name, name.upper()) for name in NAMES]
+
+
+def test_when_one_fails_the_others_are_told_and_no_other_begins():
+    begun = []
+
+    def do(copy, live, name, stopped):
+        begun.append(name)
+        if name == NAMES[0]:
+            raise errors.CutoverError("broken")
+        assert stopped.wait(10)
+
+    with pytest.raises(errors.CutoverError, match="broken"):
+        each(do)
+    assert len(begun) <= restore.SESSIONS

@@ -1,0 +1,425 @@
+"""ssh: quoting in a table, faults against a server that misbehaves, the verbs against the lab's real sshd."""
+
+import shlex
+import socket
+import threading
+import time
+from pathlib import Path
+
+import fakes
+import paramiko
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cutover.connect import ssh
+from cutover.model import errors
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """(folder, host key, client key); the client's private key lies in folder/key."""
+    folder = tmp_path_factory.mktemp("keys")
+    host, client = paramiko.ECDSAKey.generate(), paramiko.ECDSAKey.generate()
+    client.write_private_key_file(str(folder / "key"))
+    return folder, host, client
+
+
+@pytest.fixture
+def dial(keys, tmp_path):
+    """Make a connection to a fake on a port; the host's key is pinned unless another line is given."""
+    folder, host, _ = keys
+    made = []
+
+    def connect(port, pinned=None, **other):
+        known = tmp_path / "known_hosts"
+        known.write_text(pinned if pinned is not None else f"[box]:{port} {host.get_name()} {host.get_base64()}\n")
+        given = {"host": "box", "address": "127.0.0.1", "port": port, "user": "operator", "key_file": folder / "key"}
+        made.append(ssh.Connection(**{**given, "known_hosts": known, "connect_timeout": 3, **other}))
+        return made[-1]
+
+    yield connect
+    for connection in made:
+        connection.close()
+
+
+def play(script):
+    """A fake's behaviour from {command: function(transport, channel)}."""
+    return lambda transport, channel, command: script[command.decode()](transport, channel)
+
+
+def answer(out=b"", rc=0, err=b""):
+    def behave(transport, channel):
+        channel.sendall(out)
+        channel.sendall_stderr(err)
+        channel.send_exit_status(rc)
+        channel.close()
+
+    return behave
+
+
+def cut(transport, channel):
+    channel.sendall(b"half of the ")
+    time.sleep(0.2)
+    transport.sock.shutdown(socket.SHUT_RDWR)
+
+
+def flood(transport, channel):
+    channel.sendall_stderr(b"e" * 20_000_000)  # ten windows: whoever reads stdout alone waits for ever
+    channel.sendall(b"done")
+    channel.send_exit_status(0)
+    channel.close()
+
+
+def killed(transport, channel):
+    message = paramiko.Message()
+    message.add_byte(bytes([98]))  # SSH_MSG_CHANNEL_REQUEST, RFC 4254 §6.10
+    message.add_int(channel.remote_chanid)
+    message.add_string("exit-signal")
+    message.add_boolean(False)
+    message.add_string("SEGV")
+    message.add_boolean(False)
+    message.add_string("")
+    message.add_string("")
+    transport._send_user_message(message)
+    channel.close()
+
+
+def no_status(transport, channel):
+    channel.sendall(b"out")
+    channel.close()
+
+
+def daemon(transport, channel):
+    channel.sendall(b"started\n")
+    channel.send_exit_status(0)
+    time.sleep(8)  # a child holds the pipes open, so there is no end of file
+
+
+def hang(transport, channel):
+    time.sleep(8)
+
+
+def drip(transport, channel):
+    for _ in range(15):
+        channel.sendall(b".")
+        time.sleep(0.1)
+    channel.close()
+
+
+SCRIPT = {
+    "ok": answer(b"fine\n"),
+    "fails": answer(b"", 3, b"no such thing\n"),
+    "cut": cut,
+    "flood": flood,
+    "killed": killed,
+    "no-status": no_status,
+    "daemon": daemon,
+    "hang": hang,
+    "hang-exec": hang,
+    "drip": drip,
+    "big": answer(b"x" * 3_000_000),
+    "sudo -n -- ok": answer(b"", 1, b"sudo: unable to resolve host box\nsudo: a password is required\n"),
+    "sudo -n -- denied": answer(b"", 1, b"Sorry, user operator is not allowed to execute 'x' as root on box.\n"),
+    "sudo -n -- grumbles": answer(b"", 1, b"sudo: grumbles: command not found\n"),
+}
+
+
+@pytest.fixture
+def box(keys, dial):
+    _, host, client = keys
+    with fakes.ssh_server(host, client, play(SCRIPT)) as port:
+        yield dial(port)
+
+
+@pytest.mark.parametrize("word", ["a b", "it's", '"', "$HOME", "*", "", "-n", "new\nline", "\\", "`id`", "é"])
+def test_quoting_gives_each_word_back(word):
+    assert shlex.split(ssh.remote_line(["printf", "%s", word])) == ["printf", "%s", word]
+
+
+def test_sudo_prefixes():
+    assert ssh.remote_line(["id"]) == "id"
+    assert ssh.remote_line(["id"], sudo=True) == "sudo -n -- id"
+    assert ssh.remote_line(["id"], sudo=True, as_user="a b") == "sudo -n -u 'a b' -H -- id"
+
+
+def test_run_and_check(box):
+    assert box.run(["ok"]).text == "fine\n"
+    with pytest.raises(ssh.CommandFailed, match="box: status 3 from: fails: no such thing") as caught:
+        box.run(["fails"])
+    assert caught.value.rc == 3 and caught.value.result.err == b"no such thing\n"
+    assert box.run(["fails"], check=False).rc == 3
+
+
+def test_a_cut_link_is_unknown_not_failed_and_the_next_call_reconnects(box):
+    with pytest.raises(ssh.LinkLost, match="UNKNOWN") as caught:
+        box.run(["cut"])
+    assert not isinstance(caught.value, ssh.CommandFailed)
+    assert box.run(["ok"]).text == "fine\n"
+
+
+def test_a_channel_closed_without_status_is_unknown(box):
+    with pytest.raises(ssh.LinkLost, match="without an exit status"):
+        box.run(["no-status"], check=False)
+
+
+def test_stderr_flood_does_not_block(box):
+    result = box.run(["flood"], timeout=30)
+    assert result.out == b"done" and len(result.err) == 20_000_000
+
+
+def test_flood_beyond_the_limit(box):
+    with pytest.raises(ssh.TooMuchOutput, match="1000 bytes on stderr"):
+        box.run(["flood"], max_output=1000)
+    with pytest.raises(ssh.TooMuchOutput, match="on stdout"):
+        box.run(["big"], max_output=1000)
+    assert box.run(["ok"]).rc == 0
+
+
+def test_signal(box):
+    with pytest.raises(ssh.CommandFailed, match="signal SEGV") as caught:
+        box.run(["killed"])
+    assert (caught.value.rc, caught.value.result.signal) == (-1, "SEGV")
+
+
+def test_timeouts(box):
+    for command in ("hang", "drip"):
+        began = time.monotonic()
+        with pytest.raises(ssh.TimedOut, match="may still be running"):
+            box.run([command], timeout=0.5)
+        assert time.monotonic() - began < 2
+    with pytest.raises(ssh.TimedOut, match="no start"):
+        box.run(["hang-exec"], timeout=0.5)
+
+
+def test_a_daemon_that_keeps_the_pipes_does_not_hold_the_call(box):
+    began = time.monotonic()
+    assert box.run(["daemon"], timeout=30).out == b"started\n"
+    assert time.monotonic() - began < ssh.DRAIN_GRACE + 2
+
+
+def test_stream_is_idle_only_when_nothing_comes(box):
+    got = []
+    with pytest.raises(ssh.LinkLost):  # the fake never says how it ended
+        box.stream(["drip"], on_line=got.append, idle_timeout=0.6)
+    with pytest.raises(ssh.TimedOut, match="no output"):
+        box.stream(["hang"], on_line=got.append, idle_timeout=0.3)
+
+
+def test_a_stream_keeps_the_end_of_stderr_only(box):
+    result = box.stream(["flood"], on_line=lambda line: None)
+    assert result.out == b"" and len(result.err) == ssh.ERR_KEPT
+
+
+@pytest.mark.parametrize("command", ["ok", "denied"])
+def test_sudo_that_says_no(box, command):
+    for check in (True, False):
+        with pytest.raises(ssh.NoSudo, match="operator needs a NOPASSWD rule"):
+            box.run([command], sudo=True, check=check)
+
+
+def test_a_missing_command_under_sudo_is_no_sudo_trouble(box):
+    with pytest.raises(ssh.CommandFailed, match="command not found"):
+        box.run(["grumbles"], sudo=True)
+
+
+def test_refused_sessions_are_asked_for_again(keys, dial):
+    _, host, client = keys
+    with fakes.ssh_server(host, client, play(SCRIPT), sessions=[False, False, True]) as port:
+        assert dial(port).run(["ok"]).rc == 0
+
+
+def test_sessions_refused_for_ever(keys, dial):
+    _, host, client = keys
+    with fakes.ssh_server(host, client, play(SCRIPT), sessions=[False] * 1000) as port, pytest.raises(ssh.TooManySessions):
+        dial(port, connect_timeout=1.5).run(["ok"])
+
+
+def test_unknown_host_key_names_fingerprint_file_and_line(keys, dial):
+    _, host, client = keys
+    with fakes.ssh_server(host, client, play(SCRIPT)) as port:
+        with pytest.raises(ssh.UnknownHostKey) as caught:
+            dial(port, pinned="").run(["ok"])
+        assert host.fingerprint in str(caught.value) and "known_hosts" in str(caught.value)
+        assert dial(port, pinned=caught.value.line + "\n").run(["ok"]).rc == 0  # the advice is good
+
+
+def test_changed_host_key(keys, dial):
+    _, host, client = keys
+    other = paramiko.ECDSAKey.generate()
+    with fakes.ssh_server(host, client, play(SCRIPT)) as port, pytest.raises(ssh.HostKeyChanged) as caught:
+        dial(port, pinned=f"[box]:{port} {other.get_name()} {other.get_base64()}\n").run(["ok"])
+    assert host.fingerprint in str(caught.value) and other.fingerprint in str(caught.value)
+
+
+def test_key_refused_and_unusable(keys, dial, tmp_path):
+    folder, host, client = keys
+    paramiko.ECDSAKey.generate().write_private_key_file(str(tmp_path / "other"))
+    client.write_private_key_file(str(tmp_path / "locked"), password="secret")
+    sealed = ed25519.Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.BestAvailableEncryption(b"secret")
+    )
+    (tmp_path / "sealed").write_bytes(sealed)
+    (tmp_path / "rubbish").write_text("no key\n")
+    with fakes.ssh_server(host, client, play(SCRIPT)) as port:
+        with pytest.raises(ssh.KeyRefused, match="operator may not log in"):
+            dial(port, key_file=tmp_path / "other").run(["ok"])
+        for name in ("locked", "sealed", "rubbish", "none"):
+            with pytest.raises(ssh.KeyUnusable, match=name):
+                dial(port, key_file=tmp_path / name).run(["ok"])
+        with pytest.raises(ssh.KnownHostsUnusable, match="none"):
+            dial(port, known_hosts=tmp_path / "none").run(["ok"])
+
+
+def test_unreachable(dial):
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with pytest.raises(ssh.Unreachable, match="Connection refused"):
+        dial(port).run(["ok"])
+    with fakes.listening(fakes.scripted([None])) as port, pytest.raises(ssh.Unreachable, match="banner"):
+        dial(port, connect_timeout=0.5).run(["ok"])
+    with fakes.listening(fakes.scripted([b"SSH-2.0-silent\r\n", None])) as port, pytest.raises(ssh.Unreachable, match="exchange"):
+        dial(port, connect_timeout=0.5).run(["ok"])
+    with fakes.listening(fakes.scripted([b"220 mail ESMTP\r\n"])) as port, pytest.raises(ssh.Unreachable):
+        dial(port, connect_timeout=0.5).run(["ok"])
+
+
+def test_an_sshd_with_sha1_only(dial):
+    """A KEXINIT as OpenSSH 3 sends it (RFC 4253 §7.1)."""
+    lists = ["diffie-hellman-group1-sha1,diffie-hellman-group14-sha1", "ssh-rsa,ssh-dss", *["aes128-cbc"] * 2]
+    lists += ["hmac-sha1"] * 2 + ["none"] * 2 + [""] * 2
+    body = b"\x14" + bytes(16) + b"".join(len(each).to_bytes(4, "big") + each.encode() for each in lists) + bytes(5)
+    pad = next(size for size in range(4, 20) if (5 + len(body) + size) % 8 == 0)
+    packet = (1 + len(body) + pad).to_bytes(4, "big") + bytes([pad]) + body + bytes(pad)
+    script = fakes.scripted([b"SSH-2.0-OpenSSH_3.9p1\r\n", packet, None])
+    with fakes.listening(script) as port, pytest.raises(ssh.NoAlgorithm, match="SHA-1 cannot be reached"):
+        dial(port).run(["ok"])
+
+
+def test_every_error_is_one_an_operator_can_read(box):
+    with pytest.raises(errors.CutoverError):
+        box.run(["fails"])
+
+
+# -- the lab's sshd
+
+
+@pytest.mark.lab
+def test_real_verbs(real):
+    link = real.ssh("sanbackup")
+    assert link.run(["id", "-un"]).text == "operator\n"
+    assert link.run(["id", "-un"], sudo=True).text == "root\n"
+    assert link.run(["sh", "-c", "id -un; echo $HOME"], as_user="backup").text == "backup\n/var/backups\n"
+    assert link.run(["printf", "%s", "a 'b' $HOME *\n"]).text == "a 'b' $HOME *\n"
+    everything = bytes(range(256)) * 40_000
+    assert link.run(["cat"], input=everything).out == everything
+    assert link.run(["head", "-c", "3"], input=everything).out == everything[:3]
+    with pytest.raises(ssh.CommandFailed, match=r"signal KILL|status 137 \(signal KILL\)"):
+        link.run(["sh", "-c", "kill -9 $$"])
+
+
+@pytest.mark.lab
+def test_real_stream_comes_as_it_is_written(real):
+    came = []
+    script = "for i in 1 2 3; do echo $i; sleep 0.3; done; printf last; echo oops >&2"
+    result = real.ssh("sanbackup").stream(["sh", "-c", script], on_line=lambda line: came.append((line, time.monotonic())))
+    assert [line for line, _ in came] == [b"1", b"2", b"3", b"last"] and result.err == b"oops\n"
+    assert came[2][1] - came[0][1] > 0.4
+
+
+@pytest.mark.lab
+def test_real_put_and_get(real):
+    link = real.ssh("sanbackup")
+    folder = link.run(["mktemp", "-d", "/tmp/cutover test.XXXXXX"]).text.strip()
+    try:
+        path, data = f"{folder}/a 'file'", bytes(range(256)) * 1000
+        link.put(data, path, mode=0o640, sudo=True)
+        link.run(["chown", "backup:mail", path], sudo=True)
+        link.run(["ln", "-s", path, f"{folder}/link"])
+        link.put(data[::-1], f"{folder}/link", mode=None, sudo=True)
+        assert link.get(path, sudo=True) == data[::-1]
+        assert link.run(["stat", "-c", "%U:%G %a", path]).text == "backup:mail 640\n"
+        with pytest.raises(ssh.CommandFailed, match="Permission denied"):
+            link.get(path)
+        with pytest.raises(ssh.NoSuchFile, match="there is no file"):
+            link.get(f"{folder}/none")
+        with pytest.raises(ssh.CommandFailed, match="no folder for"):
+            link.put(b"", f"{folder}/no/where")
+        with pytest.raises(ssh.TooMuchOutput):
+            link.get(path, sudo=True, max_bytes=1000)
+        short = ["sh", "-c", ssh._PUT, "put", path, "9999999", ""]  # what a link lost half way amounts to
+        with pytest.raises(ssh.CommandFailed, match="only part of the data"):
+            link.run(short, input=b"half", sudo=True)
+        assert link.get(path, sudo=True) == data[::-1]
+        assert sorted(link.run(["ls", "-A", folder]).text.splitlines()) == ["a 'file'", "link"]
+    finally:
+        link.run(["rm", "-r", folder], sudo=True)
+
+
+@pytest.mark.lab
+def test_real_threads_share_a_connection(real):
+    link, seen = real.ssh("sanbackup"), []
+    work = [
+        threading.Thread(target=lambda i=i: seen.append(link.run(["sh", "-c", f"sleep 0.2; echo {i}"]).text)) for i in range(30)
+    ]
+    for each in work:
+        each.start()
+    for each in work:
+        each.join(30)
+    assert sorted(map(int, seen)) == list(range(30))
+
+
+@pytest.mark.lab
+def test_real_many_short_commands_never_lose_the_link(real):
+    """Ends of commands race with paramiko's own thread; a descriptor closed too early once ended the whole link."""
+    link, wrong = real.ssh("sanbackup"), []
+
+    def work():
+        for _ in range(60):
+            try:
+                link.run(["true"])
+            except ssh.SshError as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(ssh.SESSIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert wrong == []
+
+
+@pytest.mark.lab
+def test_real_commands_given_up_do_not_starve_the_connection(real):
+    """sshd keeps a session as long as its command runs, and has few."""
+    link = real.ssh("sanbackup")
+    for _ in range(12):
+        with pytest.raises(ssh.TimedOut):
+            link.run(["sleep", "20"], timeout=0.1)
+    assert link.run(["echo", "still"]).text == "still\n"
+
+
+@pytest.mark.lab
+def test_real_duplex(real):
+    with real.ssh("sanbackup").open(["cat"], timeout=1) as stream:
+        stream.write(b"one\ntwo")
+        assert stream.readline() == b"one\n" and stream.read(3) == b"two"
+        with pytest.raises(ssh.TimedOut):
+            stream.read(1)
+    with real.ssh("sanbackup").open(["sh", "-c", "echo out; echo err >&2; exit 4"]) as stream:
+        assert stream.read(100) == b"out\n" and stream.readline() == b"" and stream.stderr_text() == "err\n"
+
+
+@pytest.mark.lab
+def test_real_refusals(real, tmp_path):
+    with pytest.raises(ssh.KeyRefused):
+        real.ssh("sanbackup", user="root").run(["id"])
+    with pytest.raises(ssh.UnknownHostKey):
+        real.ssh("sanbackup", host="other", address=real.site.address("sanbackup"), known_hosts=Path("/dev/null")).run(["id"])
+    swapped = tmp_path / "known_hosts"
+    lines = Path(real.site.ssh.known_hosts).read_text().splitlines()
+    of_another = next(line for line in lines if "mailboxvm" in line).split(None, 1)[1]
+    swapped.write_text(f"sanbackup {of_another}\n")
+    with pytest.raises(ssh.HostKeyChanged):
+        real.ssh("sanbackup", known_hosts=swapped).run(["id"])
+    with pytest.raises(ssh.CommandFailed, match="unknown user"):
+        real.ssh("sanbackup").run(["id"], as_user="nobodyatall")

@@ -1,0 +1,149 @@
+"""What is read of NIS, and what preflight says about it, without a host."""
+
+import types
+
+import pytest
+from cutover import site
+from cutover.facts import mailhost as facts
+from cutover.facts import nis
+from cutover.steps.checks import nis as judged
+
+LAB = site.load("parameters/lab.yaml")
+NONE = LAB.model_copy(update={"nis": None})
+ALICE = "alice:x:2001:2001::/home/alice:/bin/bash\n"
+
+
+class Answering:
+    """A host that has one answer to each program."""
+
+    def __init__(self, wanted, **answers):
+        self.site, self.answers = wanted, answers
+
+    def run(self, name, argv, **options):
+        rc, out, err = self.answers[next(word for word in argv if word in self.answers)]
+        return types.SimpleNamespace(rc=rc, out=out.encode(), text=out, err=err.encode())
+
+
+def test_a_silent_nis_is_no_empty_list_of_users():
+    local = "root:x:0:0:root:/root:/bin/sh\n"
+    silent = Answering(LAB, getent=(0, local, ""), ypcat=(1, "", "No such map passwd.byname. Reason: Domain not bound\n"))
+    with pytest.raises(facts.NoAnswer, match=r"mailboxvm: no answer of a NIS server of the domain lab.test \(Domain not bound\)"):
+        facts.users(silent, "mailboxvm")
+    # half a list is none either
+    half = Answering(LAB, getent=(0, local + ALICE, ""), ypcat=(0, ALICE + ALICE.replace("alice", "bruno"), ""))
+    with pytest.raises(facts.NotListed, match="bruno"):
+        facts.users(half, "mailboxvm")
+    # and where no NIS is declared nobody is still not a list
+    with pytest.raises(facts.Unreadable, match="no user with a uid from 2000 to 2999"):
+        facts.users(Answering(NONE, getent=(0, local, "")), "mailboxvm")
+    all_there = Answering(LAB, getent=(0, local + ALICE, ""), ypcat=(0, ALICE, ""))
+    assert [user["user"] for user in facts.users(all_there, "mailboxvm")] == ["alice"]
+
+
+def test_yp_conf_and_nsswitch():
+    text = "# ypserver no\nypserver 10.77.0.11\ndomain lab.test server ns2\ndomain lab.test broadcast\ndomain other server ns3\n"
+    assert nis.parse_conf(text, "lab.test") == ["10.77.0.11", "ns2", "broadcast"]
+    text = "passwd:\t files  nis # old\nhosts: dns\nshadow: files\n"
+    assert nis.parse_switch(text) == {"passwd": "files nis", "shadow": "files"}
+
+
+def test_maps_are_compared_and_passwords_not_told():
+    one = {name: None for name in nis.MAPS} | {"passwd.byname": {"a": "a:x:1:1::/a:/b", "b": "b:x:2:2::/b:/b"},
+                                               "shadow.byname": {"a": "a:$5$secret1:20000::::::"}}
+    other = {name: None for name in nis.MAPS} | {"passwd.byname": {"a": "a:x:1:9::/a:/b"},
+                                                 "shadow.byname": {"a": "a:$5$secret2:20000::::::"}, "group.bygid": {}}
+    assert nis.differences({"ns1": one, "ns2": one}) == []
+    told = nis.differences({"ns1": one, "ns2": other})
+    assert told == ["passwd.byname: a is a:*:1:1::/a:/b on ns1, a:*:1:9::/a:/b on ns2", "passwd.byname: b only on ns1",
+                    "group.bygid only on ns2", "shadow.byname: a has another password on ns2 than on ns1"]
+
+
+def test_what_hides_a_user_of_nis():
+    entries = ["alice:x:2001:2001::/home/alice:/bin/bash", "bruno:x:2002:2002::/home/bruno:/bin/bash"]
+    assert nis.hidden("root:x:0:0::/root:/bin/sh\n+::::::\n-alice\n", entries) == []
+    assert nis.hidden("alice:x:77:77::/srv:/bin/sh\nproxy2:x:2002:1::/:/bin/sh\n", entries) == [
+        "alice: uid 77, home /srv here; uid 2001, home /home/alice in NIS", "proxy2 has uid 2002 here, which is bruno's in NIS"]
+
+
+PLAIN = """\
+Kaccess hash -T<TMPF> -o /etc/mail/access
+SLocal_localaddr
+Slocaladdr=5
+R$+\t\t\t$: $1 $| $>"Local_localaddr" $1
+SLocal_check_rcpt
+R$*\t$: $1 $| $(access x $)
+Mlocal,\t\tP=/usr/bin/procmail, F=lsDFMAw5:/|@qSPfhn9, S=EnvFromL/HdrFromL,
+\t\tA=procmail -a $h -d $u
+Mprog,\t\tP=/bin/sh, F=lsDFMoqeu9
+"""
+TAUGHT = PLAIN.replace("/usr/bin/", "/opt/") + """\
+Knis program -T<TMPF> /usr/local/sbin/nis-answers
+Kniswait program /usr/local/sbin/nis-answers
+
+SLocal_check_rcpt
+# a comment
+R$*\t$: $1 $| $(nis users $)
+SLocal_localaddr
+R$*\t$: $1 $| $(niswait users $)
+"""
+
+
+@pytest.mark.parametrize("text, found", [
+    ("", None),
+    (PLAIN, {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"}),
+    (TAUGHT, {"recipients": True, "queue": True, "mailer": "/opt/procmail"}),
+    # the value of -T says nothing to who does not look at it
+    (TAUGHT.replace("$(niswait", "$(nis"), {"recipients": True, "queue": False, "mailer": "/opt/procmail"}),
+])
+def test_what_sendmail_does_while_nis_is_silent(text, found):
+    assert nis.parse_sendmail(text) == found
+
+
+def client(**about):
+    return {"domain": "lab.test", "server": "10.77.0.11", "said": "", "configured": ["10.77.0.11", "10.77.0.12"],
+            "switch": dict.fromkeys(("passwd", "group", "shadow"), "files nis"), "polls": {"ns1": "", "ns2": ""}, **about}
+
+
+def marks(about, wanted=LAB, **found):
+    maps = {name: {"order": 1, "master": "ns1", "entries": 1} for name in nis.MAPS}
+    user = {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice"}
+    read = {"clients": {"mailboxold": about}, "servers": {name: {"maps": maps} for name in ("ns1", "ns2")}, "users": [user],
+            "differ": [], "hidden": {}, **found}
+    users = {name: {"value": [user]} for name in wanted.mail_hosts}
+    return {check.question.partition(" ")[0] + check.question.rpartition(" ")[2]: check.mark
+            for check in judged.checks({"nis": {"value": read}, "users": users}, wanted) if check.mark != "ok"}
+
+
+@pytest.mark.parametrize("about, mark", [
+    ({}, {}),
+    ({"server": ""}, {"DoesNIS?": "FAIL"}),
+    ({"domain": "other"}, {"DoesNIS?": "FAIL"}),
+    ({"switch": {"passwd": "files nis", "group": "files nis", "shadow": "files"}}, {"DoesNIS?": "FAIL"}),
+    ({"switch": dict.fromkeys(("passwd", "group", "shadow"), "compat")}, {}),
+    ({"configured": ["10.77.0.11"]}, {"Hassilent?": "warn"}),
+    ({"configured": ["broadcast"]}, {}),
+    ({"polls": {"ns1": "", "ns2": "refused"}}, {"Hassilent?": "warn"}),
+    ({"mail": None}, {}),
+    ({"mail": {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"}}, {"Doessilent?": "warn"}),
+    ({"mail": {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"}, "switch": {
+        **dict.fromkeys(("group", "shadow"), "files nis"), "passwd": "files nis [NOTFOUND=return] extrausers"}}, {}),
+    ({"mail": {"recipients": True, "queue": True, "mailer": "/usr/local/sbin/procmail-nis"}}, {}),
+    ({"mail": {"recipients": False, "queue": True, "mailer": "/usr/local/sbin/procmail-nis"}}, {"Doessilent?": "warn"}),
+    ({"mail": {"recipients": True, "queue": False, "mailer": "/usr/local/sbin/procmail-nis"}}, {"Doessilent?": "warn"}),
+    ({"mail": {"recipients": True, "queue": True, "mailer": "/usr/bin/procmail"}}, {"Doessilent?": "warn"}),
+])
+def test_what_a_mail_host_is_bound_to(about, mark):
+    assert marks(client(**about)) == mark
+
+
+def test_servers_are_judged():
+    assert marks(client(), differ=["passwd.byname: b only on ns1"]) == {"Areserver?": "FAIL"}
+    silent = {"ns1": {"maps": dict.fromkeys(nis.MAPS)}, "ns2": {"error": "no answer of the NIS server ns2"}}
+    assert marks(client(), servers=silent) == {"Doesmap?": "FAIL", "Areserver?": "FAIL"}
+
+
+def test_not_declared_and_not_recorded():
+    assert list(judged.checks({}, LAB)) == []
+    for wanted in (NONE, LAB):
+        (check,) = judged.checks({"nis": {"value": None}}, wanted)
+        assert check.actual == "not declared" and check.mark == "ok"

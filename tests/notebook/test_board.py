@@ -1,0 +1,213 @@
+"""The board says what the journal says, at any moment of a night, and draws without a browser."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from cutover import site
+from cutover.model import check as steps
+from cutover.model import runbook
+from cutover.notebook import board, live, progress
+from cutover.notebook import check_table as checks
+from cutover.notebook import page as notebook
+from cutover.record import folder
+from cutover.record import history as story
+from cutover.report import tables
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "run"))
+import recorded
+
+
+@pytest.fixture
+def parameters():
+    return site.load("parameters/lab.yaml")
+
+
+@pytest.fixture
+def run(parameters, tmp_path):
+    return folder.begin(parameters, tmp_path / "run")
+
+
+@pytest.fixture
+def night(parameters, run):
+    return board.open(str(parameters.path), str(run.path), "plan")
+
+
+def column(shown, name):
+    """{step: what stands in a column}"""
+    return {row[1]: row[shown.columns.index(name)] for row in shown.rows}
+
+
+def test_before_anything_only_preflight_may_run_and_the_others_say_why(night):
+    shown = night.steps().draw()
+    said = column(shown, "now")
+    assert said["preflight"] == "may run now: NEXT"
+    for name in runbook.ORDER[1:]:
+        with pytest.raises(runbook.NotYet) as refused:
+            runbook.may_run(name, night.events())
+        assert said[name] in str(refused.value) and "has not run" in said[name]
+    assert "nothing to undo" in said["rollback"]
+    assert set(column(shown, "state").values()) == {"not yet"}
+
+
+def test_a_step_that_passed_opens_the_next_one(night, run):
+    for name in runbook.ORDER[:3]:
+        recorded.step(run, name)
+    said = column(night.steps().draw(), "now")
+    assert said[runbook.ORDER[2]] == "done" and said[runbook.ORDER[3]].endswith("NEXT")
+    assert f"Next: {runbook.ORDER[3]}" in repr(night._head())
+
+
+def test_a_step_that_was_left_out_is_not_next(night, run):
+    for name in runbook.NIGHT:
+        if name != "presync":
+            recorded.step(run, name)
+            following = runbook.NIGHT[runbook.NIGHT.index(name) + 1:]
+            assert (f"Next: {following[0]}" if following else "Passed: ") in repr(night._head())
+    assert "Next: " not in repr(night._head())      # decommission is asked for by its name
+    assert f"Passed: {len(runbook.NIGHT) - 1} steps passed their verify; left out: presync." in repr(night._head())
+    assert column(night.steps().draw(), "now")["presync"] == "may run now"
+
+
+def test_a_step_given_again_still_says_who_approved_it(night, run):
+    recorded.step(run, "preflight", kind="signed")
+    recorded.step(run, "preflight", kind="nothing to do")
+    said = column(night.steps().draw(), "approved by")["preflight"]
+    assert said.startswith("nothing to approve; before: ") and "plan 0123456789abcdef" in said
+
+
+def test_switching_before_verify_is_refused_in_the_runbooks_words(night, run):
+    for name in runbook.ORDER[:runbook.ORDER.index("verify")]:
+        recorded.step(run, name)
+    assert "verify has not run; restore-sendmail has not run." in column(night.steps().draw(), "now")["switch-alias"]
+
+
+@pytest.mark.parametrize("end, state, said", [
+    ("failed", "failed", "NEXT"), ("begun", "begun", "not verified yet"), ("waiting", "begun", "waits for its approval"),
+    ("undone", "rolled back", "NEXT")])
+def test_each_way_a_step_may_stand(night, run, end, state, said):
+    if end == "failed":
+        recorded.step(run, "preflight", passed=False)
+    elif end == "undone":
+        recorded.step(run, "preflight")
+        recorded.step(run, "rollback")
+    else:
+        attempt = run.journal.append("step-begun", step="preflight", title="t")["seq"]
+        if end == "waiting":
+            run.journal.append("approval-missing", step="preflight", attempt=attempt, hash="0", error="no signature")
+    shown = night.steps().draw()
+    assert column(shown, "state")["preflight"] == state and said in column(shown, "now")["preflight"]
+
+
+def test_a_step_run_again_makes_later_ones_stale(night, run):
+    change = {"title": "t", "target": "h", "text": "x", "undo": "y"}
+    for name in (*runbook.ORDER[:4], "dns-rename"):
+        recorded.step(run, name, changes=[change] if name == "dns-rename" else [])
+    assert column(night.steps().draw(), "state")["dual-delivery"] == "stale: run it again"
+
+
+def test_the_clocks_run_from_the_first_stop_to_the_verify_that_saw_it_back(night, run):
+    stop = {"title": "stop", "target": "h", "text": "x", "undo": "y"}
+    assert [row[1] for row in night._clocks().rows] == ["no outage", "no outage"]
+    recorded.step(run, "stop-imap", changes=[stop])
+    recorded.step(run, "stop-sendmail", changes=[stop])
+    assert all(row[1].startswith("RUNNING") for row in night._clocks().rows)
+    recorded.step(run, "restore-sendmail")
+    assert [row[1].partition(" ")[0] for row in night._clocks().rows] == ["RUNNING", "over:"]
+    recorded.step(run, "rollback")
+    assert [row[1].partition(" ")[0] for row in night._clocks().rows] == ["over:", "over:"]
+    recorded.step(run, "stop-imap", changes=[stop])
+    assert [row[1].partition(" ")[0] for row in night._clocks().rows] == ["RUNNING", "over:"]
+
+
+def test_go_or_no_go_shows_the_worst_first(night, run):
+    assert "No go" in repr(night._gates())
+    recorded.step(run, "preflight", [recorded.CHECK, {**recorded.CHECK, "warning": True, "question": "Odd?"}])
+    assert night._gates().caption.startswith("GO, after a look at 1 warning") and night._gates().rows[0][0] == "warn"
+    recorded.step(run, "preflight", [recorded.CHECK, {**recorded.CHECK, "passed": False}], passed=False)
+    assert night._gates().caption.startswith("NO GO: 1 check failed") and night._gates().rows[0][0] == "FAIL"
+
+
+def test_progress_follows_the_file_whoever_writes_it(night, run):
+    view = night.progress()
+    assert "Nothing has been applied yet" in repr(view.draw())
+    run.journal.append("step-begun", step="convert", title="t")
+    recorded.events(run, "convert", recorded.conversion(5, done=2))
+    said = repr(view.draw())
+    assert "2 of 5 users" in said and "left" in said and "at work" in said
+    recorded.events(run, "convert", recorded.conversion(5)[len(recorded.conversion(5, done=2)):])
+    assert "5 of 5 users" in repr(view.draw())
+    assert "5 of 5 users" in repr(progress.follow(run).draw())     # opened again
+
+
+def test_hostile_names_do_no_harm(night, run):
+    recorded.whole(night.site, run.path.parent / "other")
+    night.run = folder.Run(run.path.parent / "other")
+    for draw in (night._head, night.steps().draw, night._clocks, night._gates, night.progress().draw, night.log().draw,
+                 night.timeline):
+        text = draw()._repr_html_()
+        assert "<script" not in text and "\x1b" not in text
+
+
+def test_a_view_is_static_html_where_there_is_no_browser(night):
+    data = night.steps()._repr_mimebundle_()
+    assert set(data) == {"text/plain", "text/html"} and not live.in_kernel()
+
+
+def test_a_view_that_cannot_be_drawn_says_so():
+    def draw():
+        raise OSError("gone")
+
+    assert "cannot be shown: OSError: gone" in live.View(draw)._repr_mimebundle_()["text/plain"]
+
+
+def test_the_worked_example_is_a_journal_that_holds(tmp_path):
+    shown = board.open("parameters/roma1.yaml", "", "explain")
+    states = runbook.states(shown.events())                 # parsing checks the chain
+    assert states["verify"] == "passed" and "restore-sendmail" not in states
+    assert [row[1].partition(" ")[0] for row in shown.outage().rows] == ["RUNNING", "RUNNING"]
+    assert repr(shown.steps()) == repr(board.open("parameters/roma1.yaml", "", "explain").steps())
+
+
+@pytest.mark.parametrize("arguments", [("parameters/lab.yaml", "", "execute"), ("parameters/lab.yaml", "", "plan"),
+                                       ("parameters/lab.yaml", "", "watch"), (3, "", "explain")])
+def test_it_refuses_what_it_cannot_work_with(arguments):
+    with pytest.raises(notebook.BadCall):
+        board.open(*arguments)
+
+
+def test_checks_can_be_narrowed_and_say_how_many_there_are():
+    listed = [steps.equal(f"Is {user}'s mail the same?", 1, found, "look") for user, found in (("ann", 1), ("bob", 2))]
+    shown = checks.Checks(listed, "Verified")
+    assert len(shown.table().rows) == 2
+    assert [row[1] for row in shown.table(checks.FAILED).rows] == ["Is bob's mail the same?"]
+    assert shown.table(containing="ANN").note == "2 checks: 1 passed, 1 FAILED; 1 shown"
+
+
+def test_a_link_is_text_in_text_and_escaped_in_html():
+    link = tables.Link("<b>", "a'b.ipynb")
+    assert str(link) == "<b>" and link._repr_html_() == "<a href='a&#x27;b.ipynb'>&lt;b&gt;</a>"
+    assert "<b>" in repr(tables.Table(["x"], [[link]]))
+
+
+def test_an_attempt_that_goes_on_has_no_end(run):
+    run.journal.append("step-begun", step="preflight", title="t")
+    one = story.attempts(run.journal.events())["preflight"]
+    assert one.seconds is None and story.verdict(run.journal.events(), {"preflight": one})[1].startswith("Not over: preflight")
+
+
+def test_a_notebook_run_again_gives_up_what_its_earlier_attempt_held(monkeypatch):
+    closed = []
+
+    class Attempt:
+        def __init__(self, parameters, step_id, mode, run, chosen):
+            self.engine, self.number = self, len(closed)
+
+        def close(self):
+            closed.append(self.number)
+
+    monkeypatch.setattr(notebook, "Live", Attempt)
+    monkeypatch.setattr(notebook, "_opened", [])
+    for closed_so_far in (0, 1, 2):
+        notebook.open("preflight", "parameters/lab.yaml", "", "plan")
+        assert len(closed) == closed_so_far

@@ -1,0 +1,313 @@
+"""The record of a run: whatever is done to its folder afterwards is found, and so is what was wrong before it was signed."""
+
+import collections
+import functools
+import json
+import random
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+import stub
+from click import testing
+from cutover.commands import main as cli
+from cutover.record import audit, folder, signing, statement
+from cutover.record import record_json as record
+
+TIMES = 1000
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A whole run of a production site, approved by two people and signed. → `(its folder, the site)`"""
+    with pytest.MonkeyPatch.context() as patch:
+        night = stub.Site(tmp_path_factory.mktemp("audit"), patch)
+        night.run.journal.append("note", output="long\n" * 4000)
+        path = night.whole()
+    return path, night
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    """A copy of it to spoil, without the modules' stubs: verifying needs none."""
+    return shutil.copytree(made[0], tmp_path / "copy")
+
+
+def kinds(path, allowed=None):
+    return {finding.kind for finding in audit.verify(path, allowed).findings}
+
+
+def told(path):
+    return "\n".join(str(finding) for finding in audit.verify(path).findings)
+
+
+def test_an_untouched_record_holds(made):
+    path, night = made
+    result = audit.verify(path)
+    assert result.findings == () and not result.trusted
+    assert result.signer.startswith("operator@example (SHA256:")
+    trusted = audit.verify(path, night.allowed.read_bytes())
+    assert trusted.findings == () and trusted.trusted
+
+
+def test_it_holds_after_being_archived_and_unpacked_elsewhere(made, tmp_path):
+    with tarfile.open(tmp_path / "run.tar", "w") as archive:
+        archive.add(made[0], "some-other-name")
+    with tarfile.open(tmp_path / "run.tar") as archive:
+        archive.extractall(tmp_path / "elsewhere", filter="data")
+    assert audit.verify(tmp_path / "elsewhere" / "some-other-name").findings == ()
+
+
+def spoil(path, chance):
+    """Do one thing to the folder at random. → what was done, or None when it changed nothing."""
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    filled = [each for each in files if each.stat().st_size]
+    place = chance.choice(filled)
+    data = place.read_bytes()
+    lines = (path / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    act = chance.choice(["flip", "flip", "truncate", "drop", "swap", "add", "grow", "overwrite", "link", "lock",
+                         "drop line", "swap lines", "double line", "cut journal", "tear journal", "edit line"])
+    if act == "flip":
+        at = chance.randrange(len(data))
+        place.write_bytes(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1:])
+    elif act == "truncate":
+        place.write_bytes(data[:chance.randrange(len(data))])
+    elif act == "drop":
+        place.unlink()
+    elif act == "swap":
+        other = chance.choice(filled)
+        if other.read_bytes() == data:
+            return None
+        place.write_bytes(other.read_bytes())
+        other.write_bytes(data)
+    elif act == "add":
+        chance.choice([path, path / "facts"]).joinpath(f"new{chance.randrange(99)}.json").write_bytes(chance.randbytes(9))
+    elif act == "grow":
+        place.write_bytes(data + chance.choice([b"\n", b" ", b"\0", chance.randbytes(5)]))
+    elif act == "overwrite":
+        new = chance.randbytes(len(data))
+        if new == data:
+            return None
+        place.write_bytes(new)
+    elif act == "link":
+        place.unlink()
+        place.symlink_to("/dev/null")
+    elif act == "lock":
+        (path / chance.choice(record.LOCKS)).write_bytes(b"x")
+    else:
+        one, other = chance.sample(range(len(lines)), 2)
+        if act == "drop line":
+            del lines[one]
+        elif act == "swap lines":
+            lines[one], lines[other] = lines[other], lines[one]
+        elif act == "double line":
+            lines.insert(other, lines[one])
+        elif act == "cut journal":
+            lines = lines[:one]
+        elif act == "tear journal":
+            lines = [*lines[:one], lines[one][:chance.randrange(1, len(lines[one]))]]
+        else:
+            event = json.loads(lines[one])
+            event[chance.choice(sorted(event))] = "forged"
+            lines[one] = json.dumps(event, sort_keys=True).encode() + b"\n"
+        (path / "journal.jsonl").write_bytes(b"".join(lines))
+    return act
+
+
+def mend(path, held):
+    """Make a folder what it was."""
+    for each in path.rglob("*"):
+        if each.is_symlink() or (each.is_file() and held.get(each) != each.read_bytes()):
+            each.unlink()
+    for each, data in held.items():
+        if not each.exists():
+            each.write_bytes(data)
+
+
+def test_whatever_is_flipped_dropped_swapped_or_cut_off_at_random_is_found(made, tmp_path, monkeypatch):
+    # the same signature over the same bytes is asked for once
+    monkeypatch.setattr(signing, "verify", functools.lru_cache(signing.verify))
+    chance = random.Random(4)
+    done, missed = collections.Counter(), []
+    path = shutil.copytree(made[0], tmp_path / "spoiled")
+    held = {each: each.read_bytes() for each in path.rglob("*") if each.is_file()}
+    while sum(done.values()) < TIMES:
+        act = spoil(path, chance)
+        if act is not None:
+            done[act] += 1
+            if not audit.verify(path).findings:
+                missed.append(act)
+        mend(path, held)
+    assert audit.verify(path).findings == ()
+    assert sum(done.values()) == TIMES and not missed, f"{len(missed)} of {TIMES} not found: {missed[:5]}"
+    assert len(done) == 15 and min(done.values()) > 20
+
+
+@pytest.mark.parametrize("act, kind, where", [
+    (lambda path: (path / "record.json").unlink(), "missing", "record.json"),
+    (lambda path: (path / "record.json.sig").unlink(), "missing", "record.json.sig"),
+    (lambda path: (path / "facts" / "x.json").write_text("{}"), "added", "facts/x.json"),
+    (lambda path: (path / "code.json").unlink(), "missing", "code.json"),
+    (lambda path: (path / "code.json").write_bytes((path / "code.json").read_bytes()[:-9]), "truncated", "code.json"),
+    (lambda path: (path / "parameters.yaml").open("a").write("#"), "grown", "parameters.yaml"),
+    (lambda path: (path / "journal.jsonl").open("a").write('{"eve'), "torn", "journal.jsonl, line"),
+    (lambda path: next((path / "approvals").glob("*.sig")).unlink(), "approval", "journal.jsonl, line"),
+    (lambda path: next((path / "plans").glob("stop*")).unlink(), "missing", "plans/stop-imap."),
+    (lambda path: next((path / "blobs").glob("*")).write_text("x"), "truncated", "blobs/"),
+])
+def test_each_finding_is_named_by_its_kind_and_place(copy, act, kind, where):
+    act(copy)
+    found = audit.verify(copy).findings
+    assert any(each.kind == kind and each.where.startswith(where) for each in found), found
+
+
+def test_a_signature_by_somebody_else_is_found(copy, made, tmp_path):
+    data = (copy / "record.json").read_bytes()
+    (copy / "record.json.sig").write_bytes(signing.sign(data, made[1].path / "mallory", "record@mail-cutover"))
+    assert "do not list" in told(copy)
+    (copy / "record.json.sig").write_bytes(signing.sign(data, made[1].people["anna"], "record@mail-cutover"))
+    assert "does not hold for record@mail-cutover" in told(copy)       # listed, for approvals only
+    (copy / "record.json.sig").write_bytes(signing.sign(data, made[1].people["operator"], "file"))
+    assert "signature" in kinds(copy)
+
+
+def test_a_forger_with_a_list_of_their_own_is_found_by_the_list_one_trusts(copy, made):
+    night = made[1]
+    (copy / "allowed_signers").write_text(f'operator@example {signing.public_of(night.path / "mallory")}\n')
+    forged = night.site.model_copy(update={"record": night.site.record.model_copy(update={"key": str(night.path / "mallory")})})
+    forged._path, forged._digest = night.site.path, night.site.digest
+    record.write(folder.Run(copy), forged, "forged")
+    assert "signature" in kinds(copy, night.allowed.read_bytes())
+
+
+def events_of(name, step="stop-imap"):
+    return lambda events: [each for each in events if each["event"] == name and each.get("step") == step]
+
+
+def without(name, step="stop-imap"):
+    return lambda events: [each for each in events if not (each["event"] == name and each.get("step") == step)]
+
+
+def alter(name, step="stop-imap", **fields):
+    def change(events):
+        events_of(name, step)(events)[0].update(fields)
+    return change
+
+
+def set_back(key, value):
+    def change(events):
+        events[len(events) // 2][key] = value
+    return change
+
+
+def swapped(events):
+    """stop-imap comes before the step it rests on."""
+    moved = [each for each in events if each.get("step") == "stop-imap"]
+    rest = [each for each in events if each.get("step") != "stop-imap"]
+    for number, each in enumerate([*rest[:1], *moved, *rest[1:]]):      # the times in order again, so that this alone is wrong
+        each["time"], each["monotonic"] = f"2026-01-01T00:00:{number / 10:06.3f}+00:00", number / 10
+    return [*rest[:1], *moved, *rest[1:]]
+
+
+def one_signer(events):
+    for each in events_of("approved")(events):
+        each["signers"] = each["signers"][:1]
+
+
+def another_change(events):
+    events_of("intent")(events)[0]["change"]["name"] = "sshd"
+
+
+@pytest.mark.parametrize("change, kind, said", [
+    (without("approved"), "approval", "was applied without an approval"),
+    (alter("approved", hash="0" * 64), "approval", "approval of another plan"),
+    (alter("approved", kind="nothing to do"), "approval", "its plan has changes"),
+    (alter("approved", kind="rehearsal", signers=[]), "approval", "0 of 2 people"),
+    (one_signer, "approval", "1 of 2 people"),
+    (another_change, "approval", "is not change"),      # hosts stop side by side: any of them may begin
+    (without("planned"), "approval", "not the plan shown before"),
+    (without("applied"), "order", "without its plan having been made and applied"),
+    (without("intent"), "order", "a change that was not begun"),
+    (swapped, "order", "stop-imap may not run yet"),
+    (without("verified", "dual-delivery"), "order", "dual-delivery was begun and has not passed its verify"),
+    (alter("verified", passed=False), "claim", "which its checks do not bear out"),
+    (alter("verified", checks=[]), "claim", "which its checks do not bear out"),
+    (without("verified"), "claim", "by the journal its verify did not"),
+    (without("probed"), "claim", "its cell of 'probe' says completed"),
+    (set_back("time", "2020-01-01T00:00:00.000+00:00"), "time", "before"),
+    (set_back("time", "2090-01-01T00:00:00.000+00:00"), "time", "before 2090"),
+    (set_back("time", "2026-11-24T12:00:00.000+02:00"), "time", "not in UTC"),
+    (set_back("monotonic", 0.0), "time", "runs backwards"),
+    (lambda events: events[1:], "order", "begins with a run"),
+    (lambda events: events + [dict(events[0])], "order", "begins once"),
+    (alter("probed", sha256="0" * 64), "changed", "not the file of which"),
+    (alter("planned", changes=None, file=None), "missing", "speaks of it"),
+])
+def test_what_was_wrong_before_it_was_signed_is_found_too(copy, made, change, kind, said):
+    """The forger holds the operator's key: file list, chain and signature are all as they should be."""
+    stub.rewrite(copy, change, key="operator", site=made[1].site)
+    found = audit.verify(copy).findings
+    assert not {"signature", "chain"} & {each.kind for each in found}
+    assert any(each.kind == kind and said in each.what for each in found), "\n".join(map(str, found))
+
+
+def test_an_approval_of_another_plan_signed_by_the_right_people_is_found(copy, made):
+    night = made[1]
+    for place in (copy / "approvals").glob("*.json"):
+        said = {**json.loads(place.read_bytes()), "hash": "1" * 64}
+        data = json.dumps(said, sort_keys=True).encode()
+        place.write_bytes(data)
+        who = night.people["anna" if "anna" in signing.verify(
+            data, signing.sign(data, night.people["anna"], statement.NAMESPACE), night.allowed.read_bytes(),
+            statement.NAMESPACE).principal else "bert"]
+        place.with_name(place.name + ".sig").write_bytes(signing.sign(data, who, statement.NAMESPACE))
+    record.write(folder.Run(copy), night.site, "forged")
+    assert "about hash 1111" in told(copy) and "0 of 2 people" in told(copy)
+
+
+def test_an_executed_copy_that_claims_more_than_the_journal_is_found(copy, made):
+    """Papermill's false green: every cell completed, though the kernel died after the plan."""
+    def died(events):
+        at = next(number for number, each in enumerate(events) if each["event"] == "approved" and each["step"] == "stop-imap")
+        return [each for number, each in enumerate(events) if number < at or each.get("step") != "stop-imap"]
+    stub.rewrite(copy, died, key="operator", site=made[1].site)
+    for call in ("approve", "apply", "verify"):
+        assert f"its cell of '{call}' says completed; by the journal it never was" in told(copy)
+
+
+def test_a_run_that_goes_on_after_its_record_is_told_apart_from_a_forged_one(copy, made):
+    run = folder.Run(copy)
+    run.journal.append("step-begun", step="preflight", title="again")
+    assert kinds(copy) == {"grown", "unsigned"}
+
+
+def test_the_command_names_its_findings_and_exits_1(copy, made):
+    runner = testing.CliRunner()
+    good = runner.invoke(cli.cutover, ["record", "verify", str(copy), "--allowed-signers", str(made[1].allowed)])
+    assert good.exit_code == 0 and "0 findings" in good.output and "own list" not in good.output
+    (copy / "code.json").write_text("{}")
+    bad = runner.invoke(cli.cutover, ["record", "verify", str(copy), "--json"])
+    assert bad.exit_code == 1
+    answer = json.loads(bad.output)
+    assert not answer["passed"] and answer["findings"][0]["where"] == "code.json"
+    assert runner.invoke(cli.cutover, ["record", "verify", str(copy / "facts")]).exit_code == 1
+    assert isinstance(runner.invoke(cli.cutover, ["record", "verify", str(copy / "nowhere")]).exception, audit.NoRecord)
+
+
+def test_ssh_keygen_alone_says_the_same(made):
+    """Nobody has to trust this program: the signature is an ordinary one."""
+    path, night = made
+    done = subprocess.run(["ssh-keygen", "-Y", "verify", "-f", str(night.allowed), "-I", "operator@example", "-n",
+                           "record@mail-cutover", "-s", str(path / "record.json.sig")],
+                          input=(path / "record.json").read_bytes(), capture_output=True)
+    assert done.returncode == 0 and b"Good" in done.stdout
+
+
+def test_a_record_is_signed_anew_by_hand(copy, made):
+    """After a file was added on purpose; the name in the record stays the run's own, whatever its folder is called now."""
+    (copy / "remarks.txt").write_text("It rained.")
+    assert kinds(copy) == {"added"}
+    done = testing.CliRunner().invoke(cli.cutover, ["record", "sign", str(copy), "--site", str(made[1].file)])
+    assert done.exit_code == 0 and "record: signed with SHA256:" in done.output, done.exception
+    assert audit.verify(copy).findings == ()

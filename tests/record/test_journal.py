@@ -1,0 +1,81 @@
+"""The journal: a chain that shows any change, and an end that a crash may tear."""
+
+import json
+import multiprocessing
+import random
+
+import pytest
+from cutover.record import journal
+
+
+def filled(tmp_path, count=5):
+    book = journal.Journal(tmp_path)
+    for number in range(count):
+        book.append("intent", step="convert", number=number, text="ü\n")
+    return book
+
+
+def test_events_are_numbered_chained_and_timed(tmp_path):
+    events = filled(tmp_path).events()
+    assert [event["seq"] for event in events] == [0, 1, 2, 3, 4]
+    assert events[0]["prev"] == journal.ZEROS
+    assert all(event["time"].endswith("+00:00") and "@" in event["who"] for event in events)
+    assert [event["time"] for event in events] == sorted(event["time"] for event in events)
+
+
+def test_an_absent_journal_is_empty(tmp_path):
+    assert journal.Journal(tmp_path).events() == []
+
+
+def test_any_change_of_a_line_is_found(tmp_path):
+    book = filled(tmp_path)
+    whole = book.path.read_bytes()
+    last_line = whole.rstrip(b"\n").rfind(b"\n") + 1
+    rng = random.Random(1)
+    for _ in range(300):
+        place = rng.randrange(last_line)        # a change of the last line itself is for the signed head to find
+        changed = bytearray(whole)
+        changed[place] ^= 1 << rng.randrange(8)
+        with pytest.raises(journal.JournalBroken, match=r"line \d"):
+            journal.parse(bytes(changed))
+
+
+@pytest.mark.parametrize("edit", [
+    lambda lines: lines[:2] + lines[3:],                                # one dropped
+    lambda lines: lines[:1] + [lines[2], lines[1]] + lines[3:],         # two swapped
+    lambda lines: lines[:2] + [lines[1]] + lines[2:],                   # one doubled
+    lambda lines: lines[1:],                                            # the first cut off
+])
+def test_lines_dropped_swapped_or_doubled_are_found(tmp_path, edit):
+    lines = filled(tmp_path).path.read_bytes().splitlines(keepends=True)
+    with pytest.raises(journal.JournalBroken):
+        journal.parse(b"".join(edit(lines)))
+
+
+def test_a_torn_last_line_never_counted_and_is_taken_back(tmp_path):
+    book = filled(tmp_path)
+    whole = book.path.read_bytes()
+    book.path.write_bytes(whole + b'{"event": "resu')
+    assert len(book.events()) == 5
+    book.append("result")
+    assert [event["event"] for event in book.events()] == ["intent"] * 5 + ["result"]
+
+
+def _append_many(path):
+    book = journal.Journal(path)
+    for _ in range(20):
+        book.append("probed")
+
+
+def test_several_processes_may_write(tmp_path):
+    workers = [multiprocessing.Process(target=_append_many, args=(tmp_path,)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert len(journal.Journal(tmp_path).events()) == 80
+
+
+def test_a_line_is_plain_ascii_json(tmp_path):
+    for line in filled(tmp_path).path.read_text("ascii").splitlines():
+        assert isinstance(json.loads(line), dict)

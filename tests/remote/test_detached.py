@@ -1,0 +1,137 @@
+"""Work that outlives its link: lost links, a second comer, kills. The commands are run on this machine instead of over ssh."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import types
+
+import pytest
+from cutover.connect import ssh
+from cutover.remote import detached
+
+WORK = """
+import json, os, sys, time
+plan = json.load(open(sys.argv[1]))
+with open(sys.argv[2], "a", buffering=1) as events:
+    for number in range(plan["events"]):
+        events.write(json.dumps({"event": "step", "number": number, "pid": os.getpid()}) + "\\n")
+        time.sleep(plan.get("pause", 0))
+sys.stderr.write(plan.get("says", ""))
+sys.exit(plan.get("rc", 0))
+"""
+
+
+class Local:
+    """As ssh.Connection, on this machine; after `breaks[0]` lines of a stream the link is lost."""
+
+    def __init__(self, breaks=()):
+        self.breaks, self.started = list(breaks), 0
+
+    def run(self, argv, *, sudo=False, check=True, timeout=60):
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True)
+        self.started += done.stdout == b"started\n"
+        assert not check or done.returncode == 0, done.stderr
+        return types.SimpleNamespace(rc=done.returncode, out=done.stdout, err=done.stderr)
+
+    def put(self, data, path, *, mode=0o600, sudo=False):
+        with open(path, "wb") as file:
+            file.write(data)
+
+    def stream(self, argv, *, sudo=False, on_line, idle_timeout):
+        process = subprocess.Popen([sys.executable, *argv[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        left = self.breaks.pop(0) if self.breaks else None
+        try:
+            for raw in process.stdout:
+                if left == 0:
+                    raise ssh.LinkLost(host="new", reason="cut", command="follow")
+                left = left and left - 1
+                on_line(raw.rstrip(b"\n"))
+        finally:
+            process.kill()
+            process.wait()
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """host(connection, plan, breaks) runs WORK with a plan → (Ended, events)."""
+    monkeypatch.setattr(detached, "PAUSE", 0.05)
+    monkeypatch.setattr(detached, "_START", detached._START.replace("/run/systemd/system", "/nowhere"))
+    (tmp_path / "work.py").write_text(WORK)
+
+    def run(plan, connection=None, name="work"):
+        connection = connection or Local()
+        hosts = types.SimpleNamespace(ssh=lambda host: connection, site=types.SimpleNamespace(
+            new_store=types.SimpleNamespace(python="python3")))
+        events = []
+        argv = [sys.executable, str(tmp_path / "work.py"), str(tmp_path / f"{name}.plan.json"), str(tmp_path / f"{name}.events")]
+        return detached.run(hosts, "new", str(tmp_path), name, "cutover-test", plan, argv, events.append), events
+
+    return run
+
+
+def numbers(events):
+    return [event["number"] for event in events]
+
+
+def test_to_its_end(host):
+    ended, events = host({"events": 3, "rc": 4, "says": "why\n"})
+    assert (ended.rc, ended.err, ended.attached, numbers(events)) == (4, "why\n", False, [0, 1, 2])
+
+
+def test_a_link_lost_again_and_again(host):
+    connection = Local(breaks=[0, 3, 1, 0, 5])
+    ended, events = host({"events": 40, "pause": 0.01}, connection)
+    assert ended.rc == 0 and numbers(events) == list(range(40)) and connection.started == 1
+
+
+def test_a_host_that_stays_away(host, monkeypatch):
+    monkeypatch.setattr(detached, "PATIENCE", 0.3)
+    with pytest.raises(ssh.LinkLost):
+        host({"events": 2}, Local(breaks=[0] * 1000))
+    assert numbers(host({"events": 2})[1]) == [0, 1]
+
+
+def test_whoever_comes_later_follows_what_runs(host, tmp_path):
+    plan = {"events": 30, "pause": 0.05}
+    first = threading.Thread(target=host, args=(plan,))
+    first.start()
+    while not (tmp_path / "work.events").exists() or not (tmp_path / "work.events").stat().st_size:
+        time.sleep(0.02)
+    connection = Local()
+    ended, events = host(plan, connection)
+    first.join()
+    assert ended.attached and connection.started == 0
+    assert numbers(events) == list(range(30)) and len({event["pid"] for event in events}) == 1
+
+
+def test_what_runs_with_another_plan_is_let_run_out(host, tmp_path):
+    first = threading.Thread(target=host, args=({"events": 10, "pause": 0.05},))
+    first.start()
+    while not (tmp_path / "work.events").exists() or not (tmp_path / "work.events").stat().st_size:
+        time.sleep(0.02)
+    ended, events = host({"events": 2, "rc": 3})
+    first.join()
+    assert ended.rc == 3 and not ended.attached and len({event["pid"] for event in events}) == 2
+
+
+@pytest.mark.parametrize("alone", [False, True])        # alone: the shell around it is left to tell how it ended
+def test_killed_in_between(host, tmp_path, alone):
+    def kill():
+        while not (tmp_path / "work.events").exists() or not (tmp_path / "work.events").stat().st_size:
+            time.sleep(0.02)
+        first = json.loads((tmp_path / "work.events").read_text().splitlines()[0])
+        os.kill(first["pid"], signal.SIGKILL) if alone else os.killpg(os.getpgid(first["pid"]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(detached.Interrupted, match="without a result"):
+        host({"events": 100, "pause": 0.05})
+    killer.join()
+    assert numbers(host({"events": 2})[1]) == [0, 1]

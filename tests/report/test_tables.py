@@ -1,0 +1,57 @@
+"""What people see: escaped, readable without colours, and the same in text and HTML."""
+
+from cutover.changes import service
+from cutover.model import change as changes
+from cutover.model import check as steps
+from cutover.model import errors
+from cutover.report import tables
+
+HOSTILE = "<script>alert('x')</script>\x1b[31m\udcff"
+
+
+def test_hostile_text_does_no_harm():
+    for shown in (tables.Table(["a"], [[HOSTILE]], HOSTILE, HOSTILE), tables.Text(HOSTILE), tables.Text(HOSTILE, True)):
+        assert "<script" not in shown._repr_html_()
+        for text in (shown._repr_html_(), repr(shown)):
+            assert "\x1b" not in text
+            assert "\\udcff" in text
+            text.encode()
+
+
+def test_checks_say_in_words_what_colours_say():
+    shown = tables.checks([steps.equal("Same?", 1, 1, "nothing"), steps.equal("Same?", 1, 2, "mend it"),
+                           steps.Check("Odd?", "no", "a bit", True, "look", warning=True)])
+    assert [row[0] for row in shown.rows] == ["ok", "FAIL", "warn"]
+    assert [row[-1] for row in shown.rows] == ["", "mend it", "look"]
+    assert shown.note == "3 checks: 2 passed (1 with a warning), 1 FAILED"
+
+
+def test_a_plan_shows_each_change_with_its_undo():
+    stop = service.ServiceAction("mailboxold", "systemd", "xinetd", "stop", True)
+    shown = tables.plan(changes.Plan((stop,)), "0123456789abcdef0123")
+    assert shown.rows[0][1:] == ["mailboxold", "stop xinetd", stop.describe(), stop.inverse().describe()]
+    assert shown.note == "plan 0123456789abcdef"
+    assert repr(tables.plan(changes.Plan(reason="all is done"))) == "Nothing to do: all is done."
+
+
+def test_a_long_text_folds_and_nothing_of_it_is_lost_in_html():
+    long = "\n".join(f"line {number}" for number in range(40))
+    shown = tables.Table(["a"], [[long]])
+    assert "28 more lines" in shown._repr_html_() and "line 39" in shown._repr_html_()
+    assert "… 28 more lines" in repr(shown) and "line 39" not in repr(shown)
+
+
+def test_text_tables_line_up():
+    lines = repr(tables.Table(["a", "b"], [["x" * 100, "y\nz"], ["1", "2"]])).splitlines()
+    assert lines == ["a".ljust(46) + "  b", "-" * 46 + "  -", "x" * 46 + "  y", "x" * 46 + "  z", "x" * 8, "1".ljust(46) + "  2"]
+
+
+def test_what_an_operator_can_act_on_shows_without_a_traceback():
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    shell.user_ns["error"] = errors.CutoverError("verify has not run. Run that first.")
+    said = []
+    shell._showtraceback = lambda kind, value, lines: said.extend(lines)
+    shell.run_cell("raise error")
+    assert said == ["CutoverError: verify has not run. Run that first."]
