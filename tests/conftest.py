@@ -11,22 +11,36 @@ from lab import control, machine, state
 UNABLE = pytest.StashKey[str]()
 NO_LAB = "the lab cannot run: "
 # these take minutes: a lane that began one of them last would run on alone
-LONG = ("test_cutover.py", "test_cockpit.py", "test_faults.py", "test_matrix.py", "test_after.py", "test_bad_input.py",
-        "test_record.py", "test_maintenance.py", "test_restore.py")
+LONG = (
+    "test_cutover.py",
+    "test_cockpit.py",
+    "test_faults.py",
+    "test_matrix.py",
+    "test_after.py",
+    "test_bad_input.py",
+    "test_record.py",
+    "test_maintenance.py",
+    "test_restore.py",
+)
 
 
 def pytest_xdist_setupnodes(config):
     """What the lanes need of the network is had before: there is none in their worlds."""
-    with contextlib.suppress(errors.CutoverError):      # the tests that need it say so, each
+    with contextlib.suppress(errors.CutoverError):  # the tests that need it say so, each
         lab_base.ensure()
     machine.chromium()
 
 
 def pytest_collection_modifyitems(items):
     """The long files first, then what else needs the lab; in a file the order stays."""
+
     def place(item):
         name = item.path.name
-        return LONG.index(name) if name in LONG else len(LONG) + (item.get_closest_marker("lab") is None)
+        return (
+            LONG.index(name)
+            if name in LONG
+            else len(LONG) + (item.get_closest_marker("lab") is None)
+        )
 
     items.sort(key=place)
 
@@ -53,10 +67,16 @@ def _need(config):
 
 
 def pytest_terminal_summary(terminalreporter):
-    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()) if NO_LAB in str(report.longrepr)]
+    reasons = [
+        report.longrepr[2]
+        for report in terminalreporter.stats.get("skipped", ())
+        if NO_LAB in str(report.longrepr)
+    ]
     if reasons:
         terminalreporter.section("THE LAB DID NOT RUN", sep="!", red=True, bold=True)
-        terminalreporter.line(f"{len(reasons)} tests against real servers were skipped: {reasons[0].partition(NO_LAB)[2]}")
+        terminalreporter.line(
+            f"{len(reasons)} tests against real servers were skipped: {reasons[0].partition(NO_LAB)[2]}"
+        )
 
 
 @pytest.fixture(scope="session")

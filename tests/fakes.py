@@ -98,8 +98,13 @@ def scripted(lines):
                 else:
                     received = file.readline()
                     tag, _, rest = received.partition(b" ")
-                    if not (rest.upper().startswith(step.encode()) or received.upper().startswith(step.encode())):
-                        file.write(b"* BYE the script expected " + step.encode() + b" and got " + received)
+                    if not (
+                        rest.upper().startswith(step.encode())
+                        or received.upper().startswith(step.encode())
+                    ):
+                        file.write(
+                            b"* BYE the script expected " + step.encode() + b" and got " + received
+                        )
                         return
 
     return serve

@@ -12,8 +12,10 @@ import nbclient
 import nbformat
 from cutover import site
 
-METADATA = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"}}
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
 
 
 def clean(notebook):
@@ -32,8 +34,13 @@ def executed(path):
     """A template as it should be."""
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory(prefix="cutover-") as sockets:
-        client = nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", record_timing=False,
-                                         resources={"metadata": {"path": str(site.PROJECT)}})
+        client = nbclient.NotebookClient(
+            notebook,
+            timeout=120,
+            kernel_name="python3",
+            record_timing=False,
+            resources={"metadata": {"path": str(site.PROJECT)}},
+        )
         client.km = client.create_kernel_manager()
         client.km.transport, client.km.ip = "ipc", f"{sockets}/kernel"
         client.execute()

@@ -13,7 +13,11 @@ PATH = site.PROJECT / "parameters" / "site.schema.json"
 
 def text() -> str:
     schema = site.Site.model_json_schema()
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Parameters of a mail cutover"}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Parameters of a mail cutover",
+    }
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -22,10 +22,15 @@ from cutover.run import outage
 RUN = "2026-03-14_01_roma1_run"
 LATER = "2026-04-20_01_roma1_maintenance"
 BEGAN = datetime.datetime(2026, 3, 14, 21, 0, tzinfo=datetime.UTC)
-DAYS = 31       # from the night to decommission
-SAID = {"lab.test": "roma1.example", "10.77.0.": "192.0.2.", "10.77.1.": "198.51.100.", '"ttl": 5,': '"ttl": 60,'}
+DAYS = 31  # from the night to decommission
+SAID = {
+    "lab.test": "roma1.example",
+    "10.77.0.": "192.0.2.",
+    "10.77.1.": "198.51.100.",
+    '"ttl": 5,': '"ttl": 60,',
+}
 WHO, SIGNERS = "operator@control", ("anna", "marco")
-LEFT_OUT = ("change", "inverse", "text", "signers", "file", "boot")     # the board shows none of these
+LEFT_OUT = ("change", "inverse", "text", "signers", "file", "boot")  # the board shows none of these
 
 
 def main(*run_dirs):
@@ -35,13 +40,26 @@ def main(*run_dirs):
         events = run.journal.events()
         shift = (BEGAN - datetime.datetime.fromisoformat(events[0]["time"])).total_seconds()
         for name in runbook.EVERY:
-            paths = {event["when"]: event["facts"] for event in events if event["event"] == "probed" and event["step"] == name}
+            paths = {
+                event["when"]: event["facts"]
+                for event in events
+                if event["event"] == "probed" and event["step"] == name
+            }
             if {"before", "after"} <= paths.keys():
-                found = {when: json.loads((run.path / paths[when]).read_bytes()) for when in ("before", "after")}
+                found = {
+                    when: json.loads((run.path / paths[when]).read_bytes())
+                    for when in ("before", "after")
+                }
                 for each in found.values():
                     AS_THERE.get(name, lambda *_: None)(each, shift)
                 (target / f"{name}.json").write_text(
-                    told(json.dumps(found, indent=1, sort_keys=True), run, LATER if name in runbook.MAINTENANCE else RUN) + "\n")
+                    told(
+                        json.dumps(found, indent=1, sort_keys=True),
+                        run,
+                        LATER if name in runbook.MAINTENANCE else RUN,
+                    )
+                    + "\n"
+                )
     run = folder.Run(run_dirs[0])
     if runbook.states(run.journal.events()).get("verify") is not None:
         night(run, run.journal.events(), target)
@@ -64,7 +82,9 @@ def dated(found, shift, days=0):
         if found["last"]:
             found["last"][key] += round(shift)
     if found["timer"]["next"]:
-        found["timer"]["next"] = (BEGAN + datetime.timedelta(days=days + 1)).strftime("%a %Y-%m-%d 03:30:00 UTC")
+        found["timer"]["next"] = (BEGAN + datetime.timedelta(days=days + 1)).strftime(
+            "%a %Y-%m-%d 03:30:00 UTC"
+        )
 
 
 def shell(found, _):
@@ -74,7 +94,9 @@ def shell(found, _):
 
 def disk(found, _):
     """The facts of move-store with a disk such as the example would have, for the lab's overlay."""
-    found["new"]["filesystem"].update(type="xfs", source="/dev/mapper/newstore", options=["rw", "noatime"])
+    found["new"]["filesystem"].update(
+        type="xfs", source="/dev/mapper/newstore", options=["rw", "noatime"]
+    )
 
 
 AS_THERE = {"preflight": shell, "backup": dated, "decommission": later, "move-store": disk}
@@ -90,23 +112,34 @@ def told(text, run, name=RUN):
 def night(run, events, target):
     """The journal, outage probes and conversion as they stood when verify had passed."""
     announced = site.load(site.PROJECT / "parameters" / "roma1.yaml").outage
-    last = next(place for place, event in enumerate(events) if event["event"] == "verified" and event["step"] == "verify")
+    last = next(
+        place
+        for place, event in enumerate(events)
+        if event["event"] == "verified" and event["step"] == "verify"
+    )
     shift = BEGAN - datetime.datetime.fromisoformat(events[0]["time"])
     until = datetime.datetime.fromisoformat(events[last]["time"]).timestamp()
     previous, lines = journal.ZEROS, []
-    for event in events[:last + 1]:
+    for event in events[: last + 1]:
         kept = {key: value for key, value in event.items() if key not in LEFT_OUT}
         for check in kept.get("checks", []) if kept["event"] == "gated" else []:
-            for kind, minutes in (("reading", announced.reading_minutes), ("delivery", announced.delivery_minutes)):
+            for kind, minutes in (
+                ("reading", announced.reading_minutes),
+                ("delivery", announced.delivery_minutes),
+            ):
                 if check["question"].startswith(f"Will {kind}"):
                     check["expected"] = f"at most {minutes:g} min"
         if kept["event"] == "planned":
-            kept["changes"] = [{"title": change["title"], "target": change["target"]} for change in kept["changes"]]
+            kept["changes"] = [
+                {"title": change["title"], "target": change["target"]} for change in kept["changes"]
+            ]
         if kept.get("kind") == "rehearsal" and kept["event"] == "approved":
-            kept.update(kind="signed", by=", ".join(SIGNERS[:kept.get("needed", 1)]))
+            kept.update(kind="signed", by=", ".join(SIGNERS[: kept.get("needed", 1)]))
         elif kept["event"] in ("approved", "run-begun"):
             kept.update({"kind": "production"} if kept["event"] == "run-begun" else {"by": WHO})
-        kept["time"] = (datetime.datetime.fromisoformat(kept["time"]) + shift).isoformat(timespec="milliseconds")
+        kept["time"] = (datetime.datetime.fromisoformat(kept["time"]) + shift).isoformat(
+            timespec="milliseconds"
+        )
         kept.update(prev=previous, who=WHO, **({"site": "roma1"} if "site" in kept else {}))
         line = told(json.dumps(kept, sort_keys=True), run)
         previous = hashlib.sha256(line.encode()).hexdigest()
@@ -119,9 +152,20 @@ def night(run, events, target):
             if entry["at"] <= until:
                 for key in {"at", "time"} & set(entry):
                     entry[key] = round(entry[key] + shift.total_seconds(), 3)
-                yield told(json.dumps({key: entry[key] for key in keys or entry if key in entry}, sort_keys=True), run) + "\n"
+                yield (
+                    told(
+                        json.dumps(
+                            {key: entry[key] for key in keys or entry if key in entry},
+                            sort_keys=True,
+                        ),
+                        run,
+                    )
+                    + "\n"
+                )
 
-    (target / outage.NAME).write_text("".join(kept_lines(run.path / outage.NAME, ("at", "took", "kind", "good", "id"))))
+    (target / outage.NAME).write_text(
+        "".join(kept_lines(run.path / outage.NAME, ("at", "took", "kind", "good", "id")))
+    )
     events_of = Path("transcripts") / "convert.events.jsonl"
     (target / "transcripts").mkdir(exist_ok=True)
     (target / events_of).write_text("".join(kept_lines(run.path / events_of)))

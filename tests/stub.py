@@ -48,7 +48,7 @@ class Site:
     def __init__(self, tmp_path, monkeypatch, kind="production"):
         self.path, self.monkeypatch = tmp_path, monkeypatch
         self.running = {"stunnel4", "xinetd", "dovecot"}
-        self.extra = {}         # facts that the probe adds
+        self.extra = {}  # facts that the probe adds
         (tmp_path / "store").mkdir()
         self.people = {}
         listed = []
@@ -56,16 +56,21 @@ class Site:
             self.people[name] = tmp_path / name
             signing.make_key(self.people[name], name)
             spaces = "record@mail-cutover" if name == "operator" else "approval@mail-cutover"
-            listed.append(f'{name}@example namespaces="{spaces}" {signing.public_of(self.people[name])}\n')
+            listed.append(
+                f'{name}@example namespaces="{spaces}" {signing.public_of(self.people[name])}\n'
+            )
         signing.make_key(tmp_path / "mallory", "mallory")
         self.allowed = tmp_path / "allowed"
         self.allowed.write_text("".join(listed))
         (tmp_path / "word").write_text("correct-horse-42\n")
         text = (site.PROJECT / "parameters" / "roma1.yaml").read_text()
         for old, new in {
-            "/root/cutover/allowed_signers": self.allowed, "/root/cutover/record": self.people["operator"],
-            "/var/imap/.cutover": tmp_path / "store", "file:/root/cutover/secrets/alice": f"file:{tmp_path}/word",
-            "env:CUTOVER_BRUNO": f"file:{tmp_path}/word", "kind: production ": f"kind: {kind} ",
+            "/root/cutover/allowed_signers": self.allowed,
+            "/root/cutover/record": self.people["operator"],
+            "/var/imap/.cutover": tmp_path / "store",
+            "file:/root/cutover/secrets/alice": f"file:{tmp_path}/word",
+            "env:CUTOVER_BRUNO": f"file:{tmp_path}/word",
+            "kind: production ": f"kind: {kind} ",
         }.items():
             assert old in text
             text = text.replace(old, str(new))
@@ -74,16 +79,28 @@ class Site:
         self.site = site.load(self.file)
         monkeypatch.setattr(engine.hosts, "Hosts", Hosts)
         monkeypatch.setattr(approval, "prove_lab", lambda *_: None)
-        monkeypatch.setattr(service.ServiceAction, "apply", lambda change, hosts, report: self._act(change))
+        monkeypatch.setattr(
+            service.ServiceAction, "apply", lambda change, hosts, report: self._act(change)
+        )
         monkeypatch.setattr(service.EndSessions, "apply", lambda *_: "0 sessions ended")
         monkeypatch.setattr(stop_imap, "read_host", self._read)
-        monkeypatch.setattr(stop_imap, "probe", lambda hosts, site: {"hosts": {
-            name: self._read(hosts, site, name) for name in site.mail_hosts}, **self.extra})
+        monkeypatch.setattr(
+            stop_imap,
+            "probe",
+            lambda hosts, site: {
+                "hosts": {name: self._read(hosts, site, name) for name in site.mail_hosts},
+                **self.extra,
+            },
+        )
         for name in BEFORE:
             module = runbook.step(name)
             monkeypatch.setattr(module, "probe", lambda hosts, site: {"quiet": True})
-            monkeypatch.setattr(module, "plan", lambda found, site: changes.Plan(reason="nothing to do"))
-            monkeypatch.setattr(module, "verify", lambda found, site: [steps.equal("Is it quiet?", "yes", "yes")])
+            monkeypatch.setattr(
+                module, "plan", lambda found, site: changes.Plan(reason="nothing to do")
+            )
+            monkeypatch.setattr(
+                module, "verify", lambda found, site: [steps.equal("Is it quiet?", "yes", "yes")]
+            )
         self.run = folder.begin(self.site, tmp_path / "run")
 
     def _act(self, change):
@@ -92,8 +109,19 @@ class Site:
 
     def _read(self, hosts, parameters, name):
         listed = [each.model_dump() for each in parameters.services_of(name).imap]
-        return {"services": [{**each, "running": each["name"] in self.running, "starts_at_boot": each["name"] in self.running,
-                              "detail": "as seen"} for each in listed], "sessions": [], "ports": {"993": False}}
+        return {
+            "services": [
+                {
+                    **each,
+                    "running": each["name"] in self.running,
+                    "starts_at_boot": each["name"] in self.running,
+                    "detail": "as seen",
+                }
+                for each in listed
+            ],
+            "sessions": [],
+            "ports": {"993": False},
+        }
 
     def engine(self, step=STEP):
         return engine.Engine(self.site, step, "execute", self.run)
@@ -106,8 +134,14 @@ class Site:
         return stepper
 
     def give(self, who, stepper):
-        return approval.give(self.run, self.site, stepper.step, stepper.hash(), approval.confirmation(stepper.step, self.site),
-                             self.people.get(who, self.path / who))
+        return approval.give(
+            self.run,
+            self.site,
+            stepper.step,
+            stepper.hash(),
+            approval.confirmation(stepper.step, self.site),
+            self.people.get(who, self.path / who),
+        )
 
     def finish(self, stepper):
         stepper.approve()
@@ -136,7 +170,9 @@ class Site:
 
     def copy(self, name, attempt):
         """What papermill leaves of a step: its template with every call completed."""
-        notebook = nbformat.read(site.PROJECT / "notebooks" / runbook.notebook_name(name), as_version=4)
+        notebook = nbformat.read(
+            site.PROJECT / "notebooks" / runbook.notebook_name(name), as_version=4
+        )
         for number, cell in enumerate(each for each in notebook.cells if each.cell_type == "code"):
             cell.execution_count, cell.outputs = number + 1, []
             cell.metadata.papermill = {"status": "completed", "exception": False}
@@ -144,7 +180,9 @@ class Site:
         nbformat.write(notebook, path)
         events = [event for event in self.run.journal.events() if event.get("attempt") == attempt]
         papermill.correct(path, events, True)
-        self.run.journal.append("executed", of=name, copy=path.name, passed=True, attempts=[attempt])
+        self.run.journal.append(
+            "executed", of=name, copy=path.name, passed=True, attempts=[attempt]
+        )
 
 
 def rewrite(path, change, key=None, site=None):

@@ -56,8 +56,16 @@ def no_host(patch, run):
 
 def lab_with_one_host(patch):
     """The state of a lab in which mailboxvm is down."""
-    patch.setattr(state, "read", lambda: {
-        "lab": "0123", "phase": "up", "seed": None, "hosts": {"mailboxvm": {"pid": 0, "start": 0}}})
+    patch.setattr(
+        state,
+        "read",
+        lambda: {
+            "lab": "0123",
+            "phase": "up",
+            "seed": None,
+            "hosts": {"mailboxvm": {"pid": 0, "start": 0}},
+        },
+    )
     patch.setattr(container, "process", lambda *_: None)
     patch.setattr(container, "running", lambda *_: False)
 
@@ -99,6 +107,7 @@ def ledger_of(run):
 def raising(error):
     def fail(*_, **__):
         raise error
+
     return fail
 
 
@@ -115,7 +124,8 @@ def same(group, name, actual, ordered=False):
     assert not gone and not new, (
         f"{group}: {name}: gone: {', '.join(map(str, gone)) or 'nothing'}; "
         f"new: {', '.join(map(str, new)) or 'nothing'}. Scripts and archived runs rely on these "
-        "names. Restore what is gone. If a name is new on purpose, add it to tests/frozen.json.")
+        "names. Restore what is gone. If a name is new on purpose, add it to tests/frozen.json."
+    )
     assert not ordered or actual == expected, f"{group}: {name}: in another order: {actual}"
 
 
@@ -147,7 +157,8 @@ def keys(samples, opaque=(), free=()):
 def invoke(*argv, code=0, **more):
     """Run a command of the public command line. → its standard output"""
     done = testing.CliRunner(env={"COLUMNS": "1000"}).invoke(
-        command_line, [str(each) for each in argv], prog_name="cutover", **more)
+        command_line, [str(each) for each in argv], prog_name="cutover", **more
+    )
     assert done.exit_code == code, f"cutover {argv}: {done.exit_code}: {done.output}"
     return done.stdout
 
@@ -210,8 +221,15 @@ def troubled(tmp_path_factory):
             empty_servers(servers)
             night.run.journal.append("ledger", **ledger_of(night.run))
         stub.rewrite(night.run.path, lambda events: events[0].update(code="0" * 64))
-        invoke("approve", "--run", night.run.path, "--drift", "--key", night.path / "anna",
-               input="run\n")
+        invoke(
+            "approve",
+            "--run",
+            night.run.path,
+            "--drift",
+            "--key",
+            night.path / "anna",
+            input="run\n",
+        )
         yield night
 
 
@@ -224,8 +242,15 @@ def leases(night):
     again = lease.Lease(left.hosts, night.run, night.run.journal.append)
     again.take()
     night.holder = answer("lease", "show", "--site", night.file, "--json")
-    invoke("lease", "break", "--run", night.run.path, "--key", night.path / "anna",
-           input=json.loads(Path(again.path).read_text())["owner"] + "\n")
+    invoke(
+        "lease",
+        "break",
+        "--run",
+        night.run.path,
+        "--key",
+        night.path / "anna",
+        input=json.loads(Path(again.path).read_text())["owner"] + "\n",
+    )
     left.release()
     again.release()
     night.free = answer("lease", "show", "--site", night.file, "--json")
@@ -244,8 +269,9 @@ def drifted(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         night = stub.Site(tmp_path_factory.mktemp("drifted"), patch, kind="rehearsal")
         for name in ("code", "notebooks", "parameters", "allowed"):
-            stub.rewrite(night.run.path, lambda events, name=name: events[0].update({
-                name: "0" * 64}))
+            stub.rewrite(
+                night.run.path, lambda events, name=name: events[0].update({name: "0" * 64})
+            )
             drift.check(night.run, night.site, night.run.journal.append)
         night.before()
         night.finish(night.planned())
@@ -258,12 +284,27 @@ def drifted(tmp_path_factory):
 
 def prediction(night):
     seconds = {"sessions": 1.0, "opening": 1.0, "metadata": 2.0, "content": 4.0}
-    recorded.events(night.run, "presync", [
-        {"event": "start", "users": 1, "host": "h", "at": 1000},
-        {"event": "user", "user": "u", "folders": 1, "bytes": 100, "at": 1000},
-        {"event": "staged", "user": "u", "at": 1040}, {"event": "end", "ok": True, "at": 1040}])
-    recorded.step(night.run, "presync", facts={"sample": {"messages": 1, "users": ["u"], "groups": [
-        {"users": 1, "folders": 1, "messages": 1, "bytes": 100, **seconds}]}})
+    recorded.events(
+        night.run,
+        "presync",
+        [
+            {"event": "start", "users": 1, "host": "h", "at": 1000},
+            {"event": "user", "user": "u", "folders": 1, "bytes": 100, "at": 1000},
+            {"event": "staged", "user": "u", "at": 1040},
+            {"event": "end", "ok": True, "at": 1040},
+        ],
+    )
+    recorded.step(
+        night.run,
+        "presync",
+        facts={
+            "sample": {
+                "messages": 1,
+                "users": ["u"],
+                "groups": [{"users": 1, "folders": 1, "messages": 1, "bytes": 100, **seconds}],
+            }
+        },
+    )
     return predict.outage_of(night.run, night.site)
 
 
@@ -294,8 +335,12 @@ def by_hand(event):
 @pytest.fixture(scope="module")
 def journaled(whole, troubled, drifted):
     """Events by kind, written by the engine, the lease, the drift check and the record."""
-    return events_by_kind(*([event for event in night.run.journal.events() if not by_hand(event)]
-                            for night in (whole, troubled, drifted)))
+    return events_by_kind(
+        *(
+            [event for event in night.run.journal.events() if not by_hand(event)]
+            for night in (whole, troubled, drifted)
+        )
+    )
 
 
 def own(fields, common="every event"):
@@ -342,8 +387,11 @@ def test_the_source_writes_no_other_event_and_no_other_field():
 @pytest.mark.parametrize("kind", FROZEN["example"])
 def test_the_worked_example_holds_the_same_fields(kind):
     """A journal recorded by an earlier version; tests/story.py leaves some fields out."""
-    same("example", kind, own(keys(events_by_kind(example_events())[kind]),
-                              "every event of the worked example"))
+    same(
+        "example",
+        kind,
+        own(keys(events_by_kind(example_events())[kind]), "every event of the worked example"),
+    )
 
 
 def test_the_worked_example_holds_the_same_kinds_of_event():
@@ -398,8 +446,11 @@ def commands(command, name="cutover"):
 def described(parameter):
     """One option or argument, as a script has to give it."""
     if not isinstance(parameter, Option):
-        return parameter.make_metavar(Context(command_line)) if parameter.metavar is None \
+        return (
+            parameter.make_metavar(Context(command_line))
+            if parameter.metavar is None
             else parameter.metavar
+        )
     kind = "flag" if parameter.is_flag else "value"
     if getattr(parameter.type, "choices", None):
         kind = "|".join(parameter.type.choices)
@@ -416,13 +467,21 @@ def test_command_names_are_the_same():
 @pytest.mark.parametrize("name", FROZEN["commands"])
 def test_a_command_has_the_same_options(name):
     command = commands(command_line)[name]
-    same("commands", name, [*map(described, command.params),
-                            *command.get_help_option_names(Context(command))])
+    same(
+        "commands",
+        name,
+        [*map(described, command.params), *command.get_help_option_names(Context(command))],
+    )
 
 
 def test_the_package_runs_as_a_program_with_these_commands():
-    done = subprocess.run([sys.executable, "-m", "cutover", "--help"], capture_output=True,
-                          text=True, cwd=ROOT, env={**os.environ, "COLUMNS": "1000"})
+    done = subprocess.run(
+        [sys.executable, "-m", "cutover", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "1000"},
+    )
     assert done.returncode == 0, done.stderr
     shown = re.findall(r"^  ([a-z]+)  ", done.stdout.partition("Commands:")[2], re.MULTILINE)
     same("kinds", "commands of the program", shown)
@@ -443,24 +502,38 @@ def test_a_store_command_has_the_same_options(name):
     rest = re.sub(r"\[[^\]]*\]", "", usage)
     required = re.findall(r"(--[a-z][a-z-]*)( [A-Z]\S*)?", rest)
     arguments = re.sub(r"--[a-z][a-z-]*( [A-Z]\S*)?", "", rest).split()
-    same("store", name, [*(option + (" value" if value else " flag") for option, value in optional),
-                         *(option + (" value" if value else " flag") + " required"
-                           for option, value in required), *arguments])
+    same(
+        "store",
+        name,
+        [
+            *(option + (" value" if value else " flag") for option, value in optional),
+            *(
+                option + (" value" if value else " flag") + " required"
+                for option, value in required
+            ),
+            *arguments,
+        ],
+    )
 
 
 # --- what --json answers
 
 
-@pytest.mark.parametrize("command", [
-    "status", "run", "rehearse", "maintain", "rollback", "restore"])
+@pytest.mark.parametrize(
+    "command", ["status", "run", "rehearse", "maintain", "rollback", "restore"]
+)
 def test_the_state_of_a_run_has_the_same_keys(example, command, monkeypatch):
     monkeypatch.chdir(ROOT)
     no_host(monkeypatch, folder.Run(example))
     site = ["--site", ROOT / "parameters" / "roma1.yaml"]
-    more = {"status": ["--run", example], "run": [*site, "--run", example], "rehearse": [],
-            "maintain": ["vacation", *site, "--run", example],
-            "rollback": ["--run", example, *site],
-            "restore": [*site, "--user", "alice", "--run", example]}[command]
+    more = {
+        "status": ["--run", example],
+        "run": [*site, "--run", example],
+        "rehearse": [],
+        "maintain": ["vacation", *site, "--run", example],
+        "rollback": ["--run", example, *site],
+        "restore": [*site, "--user", "alice", "--run", example],
+    }[command]
     same("json", "run", keys([answer(command, *more, "--json")]))
 
 
@@ -470,8 +543,10 @@ def test_a_plan_has_the_same_keys(tmp_path):
         step_raises(patch, "dns-rename", "probe", errors.CutoverError("no answer"))
         step_raises(patch, "dual-delivery", "plan", steps.CannotPlan("not yet"))
         plan = ["plan", "--site", night.file, "--json"]
-        found = [*answer(*plan, "--to", "dual-delivery", code=1),
-                 *answer(*plan, "--from", "stop-imap", "--to", "stop-imap")]
+        found = [
+            *answer(*plan, "--to", "dual-delivery", code=1),
+            *answer(*plan, "--from", "stop-imap", "--to", "stop-imap"),
+        ]
     same("json", "plan", keys(found))
 
 
@@ -488,8 +563,11 @@ def test_a_verified_record_has_the_same_keys(whole, tmp_path):
 def test_a_comparison_has_the_same_keys(whole, tmp_path):
     other = shutil.copytree(whole.run.path, tmp_path / "other")
     stub.rewrite(other, lambda events: events[0].update(code="1" * 64))
-    same("json", "record compare", keys([
-        answer("record", "compare", whole.run.path, other, "--json")]))
+    same(
+        "json",
+        "record compare",
+        keys([answer("record", "compare", whole.run.path, other, "--json")]),
+    )
 
 
 def test_a_lease_has_the_same_keys(troubled):
@@ -518,8 +596,9 @@ def test_what_store_commands_answer_has_the_same_keys(mail, monkeypatch):
     home, maildir, plan = mail
     old = ["--inbox", home / "INBOX", "--folders", home / "mail", "--maildir", maildir]
     found = {
-        "store inspect": answer("store", "inspect", home / "mail" / "work", "--messages", "--json",
-                                code=1),
+        "store inspect": answer(
+            "store", "inspect", home / "mail" / "work", "--messages", "--json", code=1
+        ),
         "store survey": answer("store", "survey", "--plan", plan, "--json"),
         "store state": answer("store", "state", "--plan", plan, "--json"),
         "store convert": answer("store", "convert", *old, "--jobs", 1, "--json"),
@@ -537,8 +616,10 @@ def test_what_store_commands_answer_has_the_same_keys(mail, monkeypatch):
 def test_the_record_has_the_same_keys(whole, tmp_path):
     ended = folder.Run(shutil.copytree(whole.run.path, tmp_path / "ended"))
     ended.journal.append("intent", step="decommission", number=0)
-    samples = [json.loads((whole.run.path / "record.json").read_bytes()),
-               record.write(ended, whole.site, "past the point of no return")]
+    samples = [
+        json.loads((whole.run.path / "record.json").read_bytes()),
+        record.write(ended, whole.site, "past the point of no return"),
+    ]
     assert samples[0]["no_return"] is None and samples[1]["no_return"]
     same("files", "record.json", keys(samples, free=("files",)))
 
@@ -556,8 +637,11 @@ def pattern(name):
     name = re.sub(r"\.[0-9a-f]{8}\b", ".HASH8", name)
     name = re.sub(r"\.\d+\.", ".N.", name)
     name = re.sub(r"\d\d_[a-z_]+(?=\.(by-hand\.)?(ipynb|html))", "NN_STEP", name)
-    return re.sub(r"(?<=/)(" + "|".join(sorted(runbook.EVERY, key=len, reverse=True)) + r")(?=\.)",
-                  "STEP", name)
+    return re.sub(
+        r"(?<=/)(" + "|".join(sorted(runbook.EVERY, key=len, reverse=True)) + r")(?=\.)",
+        "STEP",
+        name,
+    )
 
 
 def test_a_run_folder_holds_the_same_files(whole, troubled, drifted, tmp_path):
@@ -571,8 +655,9 @@ def test_a_run_folder_holds_the_same_files(whole, troubled, drifted, tmp_path):
             invoke("status", "--run", copy.path, "--report")
             invoke("record", "sign", copy.path, "--site", night.file)
             recorded.events(copy, "convert", [{"event": "end"}])
-        names |= {str(path.relative_to(copy.path)) for path in copy.path.rglob("*")
-                  if path.is_file()}
+        names |= {
+            str(path.relative_to(copy.path)) for path in copy.path.rglob("*") if path.is_file()
+        }
     same("files", "run folder", sorted({pattern(name) for name in names}))
     made = folder.create(whole.site, "rehearse", tmp_path / "runs")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_01_roma1_rehearse", made.name), made.name
@@ -598,8 +683,12 @@ def test_notebook_names_are_the_same():
 @pytest.mark.parametrize("name", FROZEN["cells"])
 def test_a_notebook_has_the_same_tags(name):
     """In order: each code cell's tags, without those of the tests."""
-    found = [tag for cell in notebook(name) for tag in cell["metadata"].get("tags", [])
-             if not tag.startswith("nbval-")]
+    found = [
+        tag
+        for cell in notebook(name)
+        for tag in cell["metadata"].get("tags", [])
+        if not tag.startswith("nbval-")
+    ]
     same("cells", name, found, ordered=True)
 
 
@@ -607,13 +696,18 @@ def test_a_notebook_has_the_same_tags(name):
 def test_a_notebook_takes_the_same_parameters(name):
     source = "".join(tagged(notebook(name))["parameters"]["source"])
     lines = [node for node in ast.parse(source).body if isinstance(node, ast.AnnAssign)]
-    same("parameters", name, [f"{line.target.id}: {ast.unparse(line.annotation)}"
-                              for line in lines])
+    same(
+        "parameters", name, [f"{line.target.id}: {ast.unparse(line.annotation)}" for line in lines]
+    )
 
 
 def test_step_ids_and_their_notebooks_are_the_same():
-    same("kinds", "steps", [f"{name} {runbook.notebook_name(name)}" for name in runbook.EVERY],
-         ordered=True)
+    same(
+        "kinds",
+        "steps",
+        [f"{name} {runbook.notebook_name(name)}" for name in runbook.EVERY],
+        ordered=True,
+    )
     for name in runbook.EVERY:
         opened = "".join(tagged(notebook(runbook.notebook_name(name)))["open"]["source"])
         assert f'"{name}"' in opened, f"{runbook.notebook_name(name)} does not open {name}"

@@ -22,10 +22,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from papermill import translators
 
-NASTY = ["$(id)", "`id`", "; id", "a\nb", "'; id; '", '"', "\\", "-rf", "--help", "../../etc/passwd", "..", "/", "~root", "*",
-         "{user}", "<script>alert(1)</script>", "' onmouseover='x", "&amp;", "=cmd|' /C calc'!A0", "\x1b[31m", "\u202ecod",
-         "\udcff", "%s%n", "\r\n.\r\n"]
-TEXT = st.one_of(st.sampled_from(NASTY), st.text(max_size=40), st.lists(st.sampled_from(NASTY), max_size=3).map("".join))
+NASTY = [
+    "$(id)",
+    "`id`",
+    "; id",
+    "a\nb",
+    "'; id; '",
+    '"',
+    "\\",
+    "-rf",
+    "--help",
+    "../../etc/passwd",
+    "..",
+    "/",
+    "~root",
+    "*",
+    "{user}",
+    "<script>alert(1)</script>",
+    "' onmouseover='x",
+    "&amp;",
+    "=cmd|' /C calc'!A0",
+    "\x1b[31m",
+    "\u202ecod",
+    "\udcff",
+    "%s%n",
+    "\r\n.\r\n",
+]
+TEXT = st.one_of(
+    st.sampled_from(NASTY),
+    st.text(max_size=40),
+    st.lists(st.sampled_from(NASTY), max_size=3).map("".join),
+)
 relaxed = settings(deadline=None, max_examples=40)
 NO_NUL = TEXT.filter(lambda text: "\0" not in text and not re.search("[\ud800-\udfff]", text))
 
@@ -62,9 +89,18 @@ def test_a_user_is_taken_as_it_is_or_refused_by_name(name, home):
         assert each["home"].startswith("/") and "/../" not in each["home"] + "/"
 
 
-@pytest.mark.parametrize("name, home", [("-oProxyCommand=id", "/home/a"), ("../x", "/home/a"), ("a b", "/home/a"),
-                                        ("a;id", "/home/a"), ("ok", "/home/../etc"), ("ok", "relative"),
-                                        ("ok", "/home/a\x1b[0m")])
+@pytest.mark.parametrize(
+    "name, home",
+    [
+        ("-oProxyCommand=id", "/home/a"),
+        ("../x", "/home/a"),
+        ("a b", "/home/a"),
+        ("a;id", "/home/a"),
+        ("ok", "/home/../etc"),
+        ("ok", "relative"),
+        ("ok", "/home/a\x1b[0m"),
+    ],
+)
 def test_a_hostile_user_is_named_and_stops_the_step(name, home):
     with pytest.raises(facts.Unreadable, match=re.escape(repr(name))):
         facts.parse_passwd(f"{name}:x:2001:2001::{home}:/bin/sh\n", 2000, 2999)
@@ -76,9 +112,14 @@ LAB = site.load("parameters/lab.yaml")
 @relaxed
 @given(st.from_regex(facts.USER, fullmatch=True))
 def test_a_users_paths_stay_below_what_the_parameters_name(user):
-    entry, = conversion.store_plan(LAB, "r1", [{"user": user, "uid": 2001, "gid": 2001, "home": f"/home/{user}"}], 1)["users"]
+    (entry,) = conversion.store_plan(
+        LAB, "r1", [{"user": user, "uid": 2001, "gid": 2001, "home": f"/home/{user}"}], 1
+    )["users"]
     assert entry["maildir"] == f"/var/imap/{user}" and "/" not in user and user not in (".", "..")
-    assert all(path.startswith("/srv/mailboxold/") for path in [*entry["inbox"], entry["spool"], entry["folders"]])
+    assert all(
+        path.startswith("/srv/mailboxold/")
+        for path in [*entry["inbox"], entry["spool"], entry["folders"]]
+    )
 
 
 @pytest.mark.parametrize("key", ["name", "zone", "alias"])
@@ -95,8 +136,10 @@ def test_a_name_in_the_parameters_is_a_name_or_refused(key, text):
 @relaxed
 @given(TEXT)
 def test_a_path_in_the_parameters_fills_in_nothing_but_user_and_home(text):
-    for model, fields in ((site.NewStore, {"maildir": "/x/" + text, "work": "/w"}),
-                          (site.OldStore, {"folders": "{home}/" + text, "seen_at": {}})):
+    for model, fields in (
+        (site.NewStore, {"maildir": "/x/" + text, "work": "/w"}),
+        (site.OldStore, {"folders": "{home}/" + text, "seen_at": {}}),
+    ):
         try:
             made = model.model_validate(fields)
         except pydantic.ValidationError:
@@ -147,7 +190,22 @@ class Page(html.parser.HTMLParser):
         self.tags.append(("comment", ()))
 
 
-ALLOWED = {"table", "thead", "tbody", "tr", "th", "td", "p", "b", "pre", "details", "summary", "div", "span", "br"}
+ALLOWED = {
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "p",
+    "b",
+    "pre",
+    "details",
+    "summary",
+    "div",
+    "span",
+    "br",
+}
 
 
 def harmless(shown):
@@ -163,7 +221,10 @@ def harmless(shown):
 @given(TEXT, TEXT, TEXT)
 def test_a_table_shows_text_and_nothing_else(column, value, caption):
     text = harmless(tables.Table([column], [[value]], caption, caption))
-    assert tables.printable(value).replace("\n", "") in text.replace("\n", "") or value.count("\n") > 10
+    assert (
+        tables.printable(value).replace("\n", "") in text.replace("\n", "")
+        or value.count("\n") > 10
+    )
     harmless(tables.Text(value))
     harmless(tables.Text(value, preformatted=True))
 
@@ -171,7 +232,12 @@ def test_a_table_shows_text_and_nothing_else(column, value, caption):
 @relaxed
 @given(TEXT, TEXT)
 def test_checks_facts_and_plans_show_text_and_nothing_else(one, other):
-    harmless(tables.checks([steps.Check(one, other, one, True, other), steps.Check(one, other, one, False, other)], one))
+    harmless(
+        tables.checks(
+            [steps.Check(one, other, one, True, other), steps.Check(one, other, one, False, other)],
+            one,
+        )
+    )
     harmless(tables.facts({one: other, "list": [one, {"deep": other}], "text": one * 50}, other))
     change = mail.SendTestMail(one, 25, other, one, other, one, True)
     harmless(tables.plan(changes.Plan((change,)), one))
@@ -195,7 +261,7 @@ def test_papermill_hands_parameters_over_as_plain_text(value):
     try:
         assert ast.literal_eval(code) == value
     except (SyntaxError, ValueError):
-        assert re.search("[\ud800-\udfff\0\r]", value)      # such a path is no path
+        assert re.search("[\ud800-\udfff\0\r]", value)  # such a path is no path
 
 
 @relaxed
@@ -212,7 +278,9 @@ def test_the_queues_own_words_are_words(lines):
 def test_a_line_of_the_userdb_stays_one_line(value):
     data = f"alice:maildrop\talice@mailbox.lab.test\n{value}\n".encode("utf-8", "replace")
     try:
-        after, replaced = userdb.route_to_both(data, old="mailbox.lab.test", targets=("old.lab.test", "new.lab.test"))
+        after, replaced = userdb.route_to_both(
+            data, old="mailbox.lab.test", targets=("old.lab.test", "new.lab.test")
+        )
     except errors.CutoverError:
         return
     assert all("\n" not in each for pair in replaced for each in pair)
@@ -222,12 +290,17 @@ def test_a_line_of_the_userdb_stays_one_line(value):
 @relaxed
 @given(TEXT)
 def test_a_zone_name_cannot_add_to_an_update(text):
-    update = dns.Update("lab.test", [("unused", "mailboxold.lab.test")], [], [("mailboxold.lab.test", 5, "TXT", f'"{text}"')])
+    update = dns.Update(
+        "lab.test",
+        [("unused", "mailboxold.lab.test")],
+        [],
+        [("mailboxold.lab.test", 5, "TXT", f'"{text}"')],
+    )
     try:
         said = update.text()
     except (errors.CutoverError, ValueError):
         return
-    except Exception as error:      # dnspython refuses what is no record data
+    except Exception as error:  # dnspython refuses what is no record data
         assert type(error).__module__.startswith("dns")
         return
     assert sum(line.startswith("update ") for line in said.splitlines()) == 1
@@ -236,7 +309,25 @@ def test_a_zone_name_cannot_add_to_an_update(text):
 @relaxed
 @given(TEXT)
 def test_a_summary_survives_whatever_a_check_says(text):
-    event = {"seq": 0, "event": "verified", "step": "verify", "attempt": 0, "passed": True, "time": journal.now(),
-             "checks": [{"question": text, "expected": text, "actual": text, "passed": True, "warning": True, "todo": text}]}
+    event = {
+        "seq": 0,
+        "event": "verified",
+        "step": "verify",
+        "attempt": 0,
+        "passed": True,
+        "time": journal.now(),
+        "checks": [
+            {
+                "question": text,
+                "expected": text,
+                "actual": text,
+                "passed": True,
+                "warning": True,
+                "todo": text,
+            }
+        ],
+    }
     assert summary.verified([event])
-    assert story.attempts([{"seq": 0, "event": "step-begun", "step": "verify", "time": journal.now()}, event])
+    assert story.attempts(
+        [{"seq": 0, "event": "step-begun", "step": "verify", "time": journal.now()}, event]
+    )

@@ -6,10 +6,15 @@ from lab import hosts, resources
 # as a line of a message's body; the first is production_test.spam_line of parameters/lab.yaml
 SPAM = "Rehearsal of the antispam: a message with this line is marked."
 GREY = "Rehearsal of the greylist: a message with this line is put off once."
-DELAY = 4       # seconds for which a stranger's message is put off; sites take minutes
+DELAY = 4  # seconds for which a stranger's message is put off; sites take minutes
 
 
 def configuration() -> str:
     """rspamd.conf of an MX: the lab's hosts are its own people, whoever else sends is a stranger."""
-    return resources.read("files/rspamd.conf", spam=SPAM, grey=GREY, delay=DELAY,
-                          own=", ".join(f'"{host.address}"' for host in hosts.HOSTS.values()))
+    return resources.read(
+        "files/rspamd.conf",
+        spam=SPAM,
+        grey=GREY,
+        delay=DELAY,
+        own=", ".join(f'"{host.address}"' for host in hosts.HOSTS.values()),
+    )

@@ -16,30 +16,79 @@ from lab import locks, machine, paths, resources
 SUITE = "bookworm"
 PACKAGES = (
     # the machine
-    "systemd", "systemd-sysv", "dbus", "iproute2", "procps", "openssh-server", "sudo", "rsync", "python3", "openssl",
-    "m4", "make", "db-util",
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "iproute2",
+    "procps",
+    "openssh-server",
+    "sudo",
+    "rsync",
+    "python3",
+    "openssl",
+    "m4",
+    "make",
+    "db-util",
     # mail
-    "sendmail-bin", "sensible-mda", "procmail", "uw-mailutils", "xinetd", "stunnel4", "dovecot-imapd", "dovecot-pop3d",
-    "dovecot-sieve", "dovecot-managesieved", "sieve-connect",
+    "sendmail-bin",
+    "sensible-mda",
+    "procmail",
+    "uw-mailutils",
+    "xinetd",
+    "stunnel4",
+    "dovecot-imapd",
+    "dovecot-pop3d",
+    "dovecot-sieve",
+    "dovecot-managesieved",
+    "sieve-connect",
     # names and users
-    "bind9", "bind9-dnsutils", "ypserv", "ypbind-mt", "yp-tools", "libnss-nis",
+    "bind9",
+    "bind9-dnsutils",
+    "ypserv",
+    "ypbind-mt",
+    "yp-tools",
+    "libnss-nis",
     # submission, antispam, webmail, lists
-    "sasl2-bin", "libsasl2-modules", "rspamd", "redis-server", "roundcube-core", "roundcube-sqlite3",
-    "roundcube-plugins", "apache2", "libapache2-mod-php", "mlmmj",
+    "sasl2-bin",
+    "libsasl2-modules",
+    "rspamd",
+    "redis-server",
+    "roundcube-core",
+    "roundcube-sqlite3",
+    "roundcube-plugins",
+    "apache2",
+    "libapache2-mod-php",
+    "mlmmj",
     # backup, and the shared store
-    "bacula-director", "bacula-director-sqlite3", "bacula-sd", "bacula-fd", "bacula-console", "glusterfs-server",
+    "bacula-director",
+    "bacula-director-sqlite3",
+    "bacula-sd",
+    "bacula-fd",
+    "bacula-console",
+    "glusterfs-server",
     "glusterfs-client",
 )
 # documentation and translations are never read in the lab, and half of the unpacking time
-DPKG_OPTIONS = ("force-unsafe-io", "path-exclude=/usr/share/man/*", "path-exclude=/usr/share/locale/*",
-                "path-exclude=/usr/share/doc/*", "path-include=/usr/share/doc/*/copyright")
+DPKG_OPTIONS = (
+    "force-unsafe-io",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+)
 APT_OPTIONS = ('Acquire::Languages "none"', 'Acquire::Retries "3"')
 
 
 def recipe():
     """Everything that decides what the base holds, as a JSON-able dict; a change makes another base."""
-    return {"suite": SUITE, "packages": PACKAGES, "dpkg": DPKG_OPTIONS, "apt": APT_OPTIONS,
-            "imapd": resources.read("files/build-imapd.sh"), "trim": resources.read("files/trim.sh")}
+    return {
+        "suite": SUITE,
+        "packages": PACKAGES,
+        "dpkg": DPKG_OPTIONS,
+        "apt": APT_OPTIONS,
+        "imapd": resources.read("files/build-imapd.sh"),
+        "trim": resources.read("files/trim.sh"),
+    }
 
 
 def path():
@@ -93,8 +142,10 @@ def _build(base):
         except subprocess.CalledProcessError as error:
             output.flush()
             tail = "\n".join(log.read_text(errors="replace").strip().splitlines()[-15:])
-            raise errors.CutoverError(f"building the lab's base failed ({error.cmd[0]}, exit {error.returncode}); "
-                                      f"the end of {log}:\n{tail}") from None
+            raise errors.CutoverError(
+                f"building the lab's base failed ({error.cmd[0]}, exit {error.returncode}); "
+                f"the end of {log}:\n{tail}"
+            ) from None
         finally:
             _discard(part)
 
@@ -108,9 +159,14 @@ def _mmdebstrap(root):
 
 def _proxies():
     """This machine's own apt proxy settings: mmdebstrap does not read them, and a closed network needs them."""
-    done = subprocess.run(["apt-config", "dump"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    return [line.rstrip(";") for line in done.stdout.splitlines()
-            if re.match(r'Acquire::https?::Proxy(::\S+)? "[^"]', line, re.IGNORECASE)]
+    done = subprocess.run(
+        ["apt-config", "dump"], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    return [
+        line.rstrip(";")
+        for line in done.stdout.splitlines()
+        if re.match(r'Acquire::https?::Proxy(::\S+)? "[^"]', line, re.IGNORECASE)
+    ]
 
 
 def _imapd(part, root, output):
@@ -133,17 +189,31 @@ def _imapd(part, root, output):
 
 def _chroot(root, script, output):
     """Run a shell script as root inside a root directory, with /dev, /proc and a private mount namespace."""
-    inside = ('set -e; mount --make-rprivate /; mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; '
-              'exec chroot "$0" /bin/sh -c "$1"')
+    inside = (
+        'set -e; mount --make-rprivate /; mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; '
+        'exec chroot "$0" /bin/sh -c "$1"'
+    )
     _call(["unshare", "--mount", "--fork", "sh", "-c", inside, str(root), script], output)
 
 
 def _call(command, output):
-    environment = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
-    environment |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
-                    "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(command, check=True, env=environment, stdin=subprocess.DEVNULL, stdout=output,
-                   stderr=subprocess.STDOUT, pass_fds=locks.held())
+    environment = {
+        key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")
+    }
+    environment |= {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "DEBIAN_FRONTEND": "noninteractive",
+    }
+    subprocess.run(
+        command,
+        check=True,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        pass_fds=locks.held(),
+    )
 
 
 def _discard(part):

@@ -33,8 +33,10 @@ def make(name):
         for group in made:
             group.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise errors.Missing(f"the rehearsal lab needs to make control groups, and this machine refuses: {error}. In a "
-                             "container, run it with --privileged and /sys/fs/cgroup writable.") from None
+        raise errors.Missing(
+            f"the rehearsal lab needs to make control groups, and this machine refuses: {error}. In a "
+            "container, run it with --privileged and /sys/fs/cgroup writable."
+        ) from None
     return made
 
 

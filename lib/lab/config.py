@@ -8,8 +8,11 @@ from cutover.model import errors
 
 from lab import antispam, bacula, hosts, keys, locks, nis, resources, systems
 
-BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID = "mailbackup", 1501      # on mailboxvm; backup.account of parameters/lab.yaml
-OLD_BACKUP_ID = 1502        # backup-posta on sanbackup
+BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID = (
+    "mailbackup",
+    1501,
+)  # on mailboxvm; backup.account of parameters/lab.yaml
+OLD_BACKUP_ID = 1502  # backup-posta on sanbackup
 
 # served as written in the user database of both MX; {users} is a line for each user, {lists} one for each list
 USERDB = """\
@@ -33,8 +36,16 @@ def prepare(host, root, lab, key, authority):
     Raises errors.CutoverError with what the host's own tools said when they refuse.
     """
     _common(host, root, lab, key)
-    {"primary": _primary, "secondary": _secondary, "mx": _mx, "old": _old, "new": _new, "backup": _backup,
-     "submission": _submission, "webmail": _webmail}[host.role](host, root)
+    {
+        "primary": _primary,
+        "secondary": _secondary,
+        "mx": _mx,
+        "old": _old,
+        "new": _new,
+        "backup": _backup,
+        "submission": _submission,
+        "webmail": _webmail,
+    }[host.role](host, root)
     if host.role == "submission":
         systems.client(authority)
     if host.certified:
@@ -45,12 +56,29 @@ def prepare(host, root, lab, key, authority):
     # the users' accounts are in NIS alone; its master hashes the passwords
     users = hosts.ACCOUNTS if host.name == hosts.NIS_SERVERS[0] else ()
     passwords = "".join(f"{user}:{(keys.SECRETS / user).read_text()}\n" for user in users)
-    done = subprocess.run(["unshare", "--uts", "sh", "-c", 'hostname "$1"; exec chroot "$2" /bin/sh -c "$3" sh "$4"',
-                           "sh", host.name, str(root), resources.read("files/prepare.sh"), host.role],
-                          input=passwords, capture_output=True, text=True, pass_fds=locks.held(),
-                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"})
+    done = subprocess.run(
+        [
+            "unshare",
+            "--uts",
+            "sh",
+            "-c",
+            'hostname "$1"; exec chroot "$2" /bin/sh -c "$3" sh "$4"',
+            "sh",
+            host.name,
+            str(root),
+            resources.read("files/prepare.sh"),
+            host.role,
+        ],
+        input=passwords,
+        capture_output=True,
+        text=True,
+        pass_fds=locks.held(),
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+    )
     if done.returncode:
-        raise errors.CutoverError(f"configuring {host.name} failed: {(done.stderr or done.stdout).strip()}")
+        raise errors.CutoverError(
+            f"configuring {host.name} failed: {(done.stderr or done.stdout).strip()}"
+        )
 
 
 def _put(root, name, text, mode=0o644):
@@ -82,7 +110,12 @@ def _common(host, root, lab, key):
         _put(root, name, text)
     home = f"var/lib/{hosts.OPERATOR}"
     _account(root, hosts.OPERATOR, hosts.OPERATOR_ID, "/" + home)
-    _put(root, f"{home}/.ssh/authorized_keys", keys.OPERATOR_KEY.with_suffix(".pub").read_text(), 0o600)
+    _put(
+        root,
+        f"{home}/.ssh/authorized_keys",
+        keys.OPERATOR_KEY.with_suffix(".pub").read_text(),
+        0o600,
+    )
     for path in (root / home, root / home / ".ssh", root / home / ".ssh/authorized_keys"):
         os.chown(path, hosts.OPERATOR_ID, hosts.OPERATOR_ID)
 
@@ -95,21 +128,66 @@ def _account(root, name, number, home):
 
 def _primary(host, root):
     # no mailboxold yet: the old server is known as mailbox until dns-rename
-    addresses = {("mailbox" if each.role == "old" else name): each.address for name, each in hosts.HOSTS.items()}
-    _put(root, "etc/bind/named.conf", resources.read("files/named-primary.conf", network=hosts.NETWORK, domain=hosts.DOMAIN,
-                                           key=hosts.TSIG_NAME, secondary=hosts.HOSTS["ns2"].address))
+    addresses = {
+        ("mailbox" if each.role == "old" else name): each.address
+        for name, each in hosts.HOSTS.items()
+    }
+    _put(
+        root,
+        "etc/bind/named.conf",
+        resources.read(
+            "files/named-primary.conf",
+            network=hosts.NETWORK,
+            domain=hosts.DOMAIN,
+            key=hosts.TSIG_NAME,
+            secondary=hosts.HOSTS["ns2"].address,
+        ),
+    )
     _put(root, "etc/bind/tsig.key", keys.TSIG_KEY.read_text(), 0o640)
-    _put(root, f"var/cache/bind/{hosts.DOMAIN}", resources.read("files/zone.lab", domain=hosts.DOMAIN, records="\n".join(
-        [*(f"{name} IN A {address}" for name, address in addresses.items()),
-         *(f"{alias} IN CNAME {name}" for name, each in hosts.HOSTS.items() for alias in each.aliases)])))
-    _put(root, "etc/bind/zone.reverse", resources.read("files/zone.reverse", domain=hosts.DOMAIN, records="\n".join(
-        f"{address.rpartition('.')[2]} IN PTR {name}.{hosts.DOMAIN}." for name, address in addresses.items())))
+    _put(
+        root,
+        f"var/cache/bind/{hosts.DOMAIN}",
+        resources.read(
+            "files/zone.lab",
+            domain=hosts.DOMAIN,
+            records="\n".join(
+                [
+                    *(f"{name} IN A {address}" for name, address in addresses.items()),
+                    *(
+                        f"{alias} IN CNAME {name}"
+                        for name, each in hosts.HOSTS.items()
+                        for alias in each.aliases
+                    ),
+                ]
+            ),
+        ),
+    )
+    _put(
+        root,
+        "etc/bind/zone.reverse",
+        resources.read(
+            "files/zone.reverse",
+            domain=hosts.DOMAIN,
+            records="\n".join(
+                f"{address.rpartition('.')[2]} IN PTR {name}.{hosts.DOMAIN}."
+                for name, address in addresses.items()
+            ),
+        ),
+    )
     _put(root, "etc/bind/zone.root", resources.read("files/zone.root"))
 
 
 def _secondary(host, root):
-    _put(root, "etc/bind/named.conf", resources.read("files/named-secondary.conf", network=hosts.NETWORK, domain=hosts.DOMAIN,
-                                           primary=hosts.HOSTS["ns1"].address))
+    _put(
+        root,
+        "etc/bind/named.conf",
+        resources.read(
+            "files/named-secondary.conf",
+            network=hosts.NETWORK,
+            domain=hosts.DOMAIN,
+            primary=hosts.HOSTS["ns1"].address,
+        ),
+    )
     _put(root, "etc/bind/zone.root", resources.read("files/zone.root"))
 
 
@@ -127,7 +205,11 @@ def _mx(host, root):
     _put(root, "etc/mail/userdb", USERDB.format(users=users, lists=systems.routes()))
     _put(root, "etc/rspamd/rspamd.conf", antispam.configuration())
     _put(root, "etc/rspamd/lab-tld", "test\n")
-    _put(root, "etc/systemd/system/rspamd.service.d/ready.conf", resources.read("files/rspamd-ready.conf"))
+    _put(
+        root,
+        "etc/systemd/system/rspamd.service.d/ready.conf",
+        resources.read("files/rspamd-ready.conf"),
+    )
 
 
 def _mailboxes(host, root, names):
@@ -146,7 +228,11 @@ def _old(host, root):
     _put(root, "etc/backup-posta/key", keys.OLD_BACKUP_KEY.read_text(), 0o600)
     _put(root, "etc/backup-posta/known_hosts", keys.KNOWN_HOSTS.read_text())
     for unit in ("service", "timer"):
-        _put(root, f"etc/systemd/system/backup-posta.{unit}", resources.read(f"files/backup-posta.{unit}"))
+        _put(
+            root,
+            f"etc/systemd/system/backup-posta.{unit}",
+            resources.read(f"files/backup-posta.{unit}"),
+        )
 
 
 def _new(host, root):

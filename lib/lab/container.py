@@ -21,23 +21,46 @@ def start(name, binds=()):
     moment leaves no process it has no record of.
     """
     place = disk.directory(name)
-    steps = [f'read -r stat < /proc/$$/stat && {{ echo "$stat"; cat {BOOT}; }} > {place}/process.part && '
-             f"mv {place}/process.part {place}/process"]
+    steps = [
+        f'read -r stat < /proc/$$/stat && {{ echo "$stat"; cat {BOOT}; }} > {place}/process.part && '
+        f"mv {place}/process.part {place}/process"
+    ]
     steps += [f"echo 0 > {group}/cgroup.procs" for group in cgroups.make(name)]
-    command = ["systemd-nspawn", "--quiet", "--settings=no", "--register=no", "--keep-unit", "--boot", "--console=pipe",
-               f"--machine={name}", f"--directory={disk.root(name)}", "--link-journal=no", "--resolv-conf=off",
-               "--timezone=off", f"--network-namespace-path={network.NAMESPACES / network.namespace(name)}", *binds]
+    command = [
+        "systemd-nspawn",
+        "--quiet",
+        "--settings=no",
+        "--register=no",
+        "--keep-unit",
+        "--boot",
+        "--console=pipe",
+        f"--machine={name}",
+        f"--directory={disk.root(name)}",
+        "--link-journal=no",
+        "--resolv-conf=off",
+        "--timezone=off",
+        f"--network-namespace-path={network.NAMESPACES / network.namespace(name)}",
+        *binds,
+    ]
     script = " && ".join([*steps, 'exec "$@"'])
     (place / "process").unlink(missing_ok=True)
     with open(place / "console.log", "ab") as log:
-        done = subprocess.run(["setsid", "--fork", "sh", "-c", script, "sh", *command], stdin=subprocess.DEVNULL,
-                              stdout=log, stderr=log, cwd="/", env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"})
+        done = subprocess.run(
+            ["setsid", "--fork", "sh", "-c", script, "sh", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+        )
     for _ in range(500):
         if done.returncode or (place / "process").exists():
             break
         time.sleep(0.01)
     if not (place / "process").exists():
-        raise errors.CutoverError(f"{name} could not be started (exit {done.returncode}); see {place}/console.log")
+        raise errors.CutoverError(
+            f"{name} could not be started (exit {done.returncode}); see {place}/console.log"
+        )
 
 
 def process(name):
@@ -65,7 +88,9 @@ def leader(name):
     if identity is None or not state.alive(*identity):
         return None
     try:
-        children = pathlib.Path(f"/proc/{identity[0]}/task/{identity[0]}/children").read_text().split()
+        children = (
+            pathlib.Path(f"/proc/{identity[0]}/task/{identity[0]}/children").read_text().split()
+        )
     except FileNotFoundError:
         return None
     for child in map(int, children):

@@ -73,7 +73,9 @@ def _unusable(marker, base, wanted, shared):
     if shared is not None and shared != (hosts.SECOND.name in marker["hosts"]):
         return True
     # this machine may have been switched off since, and with it a disk that was a tmpfs
-    if not all((disk.directory(name) / "upper/etc/cutover-lab").exists() for name in marker["hosts"]):
+    if not all(
+        (disk.directory(name) / "upper/etc/cutover-lab").exists() for name in marker["hosts"]
+    ):
         return True
     return wanted is not None and marker["seed"] != wanted.name
 
@@ -111,10 +113,22 @@ def _make(base, snapshot, wanted):
     made = keys.make(wanted)
     authority = keys.Authority()
     lab = secrets.token_hex(8)
-    marker = {"made_by": "mail-cutover lab", "lab": lab, "phase": "starting", "seed": snapshot and snapshot.name,
-              "base": str(base), "domain": hosts.DOMAIN, "hosts": {
-                  name: {"address": host.address, "fqdn": host.fqdn, "fingerprint": keys.fingerprint(made[name]["pub"])}
-                  for name, host in wanted.items()}}
+    marker = {
+        "made_by": "mail-cutover lab",
+        "lab": lab,
+        "phase": "starting",
+        "seed": snapshot and snapshot.name,
+        "base": str(base),
+        "domain": hosts.DOMAIN,
+        "hosts": {
+            name: {
+                "address": host.address,
+                "fqdn": host.fqdn,
+                "fingerprint": keys.fingerprint(made[name]["pub"]),
+            }
+            for name, host in wanted.items()
+        },
+    }
     state.write(marker)
     seed_module.restore(snapshot)
     _new_store()
@@ -151,10 +165,15 @@ def _new_store():
 
 def _binds(host, shared):
     """Mail lies outside the overlays, so that mailboxvm sees mailboxold's as a SAN would show it: read-only."""
-    return {"old": [f"--bind={store.STORE}/home:/home", f"--bind={store.STORE}/spool:/var/mail"],
-            "new": [*(shared_store.binds(host) if shared else [f"--bind={store.STORE}/imap:/var/imap"]),
-                    f"--bind-ro={store.STORE}/home:/srv/mailboxold/home", f"--bind-ro={store.STORE}/spool:/srv/mailboxold/spool"],
-            "backup": [f"--bind={store.STORE}/backup:/backup"]}.get(host.role, [])
+    return {
+        "old": [f"--bind={store.STORE}/home:/home", f"--bind={store.STORE}/spool:/var/mail"],
+        "new": [
+            *(shared_store.binds(host) if shared else [f"--bind={store.STORE}/imap:/var/imap"]),
+            f"--bind-ro={store.STORE}/home:/srv/mailboxold/home",
+            f"--bind-ro={store.STORE}/spool:/srv/mailboxold/spool",
+        ],
+        "backup": [f"--bind={store.STORE}/backup:/backup"],
+    }.get(host.role, [])
 
 
 def down(keep_cache=True, say=lambda text: None):
@@ -183,11 +202,13 @@ def _clean(grace):
 
 def rests():
     """What is there of a lab: processes, mounts, links, namespaces, control groups, files; empty after `down`."""
-    return ([f"process of {name}" for name in hosts.EVER if container.running(name)]
-            + [f"mount {point}" for point in disk.mounted()]
-            + [f"link or namespace {name}" for name in network.rests()]
-            + [f"control group {group}" for group in cgroups.present()]
-            + ([f"directory {paths.STATE}"] if paths.STATE.exists() else []))
+    return (
+        [f"process of {name}" for name in hosts.EVER if container.running(name)]
+        + [f"mount {point}" for point in disk.mounted()]
+        + [f"link or namespace {name}" for name in network.rests()]
+        + [f"control group {group}" for group in cgroups.present()]
+        + ([f"directory {paths.STATE}"] if paths.STATE.exists() else [])
+    )
 
 
 def reboot(name, hard=False):

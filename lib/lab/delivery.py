@@ -11,8 +11,15 @@ ROUNDS = 11
 
 
 def send(server, user, mail):
-    with smtplib.SMTP(hosts.HOSTS[server].address, 25, local_hostname="control.lab.test", timeout=30) as client:
-        client.sendmail("anna.bianchi@elsewhere.test", [f"{user}@{hosts.DOMAIN}"], mail, mail_options=["BODY=8BITMIME"])
+    with smtplib.SMTP(
+        hosts.HOSTS[server].address, 25, local_hostname="control.lab.test", timeout=30
+    ) as client:
+        client.sendmail(
+            "anna.bianchi@elsewhere.test",
+            [f"{user}@{hosts.DOMAIN}"],
+            mail,
+            mail_options=["BODY=8BITMIME"],
+        )
 
 
 def deliver(batch, patience=60):
@@ -24,7 +31,9 @@ def deliver(batch, patience=60):
     for index, (user, mail, spam) in enumerate(batch):
         place = store.home(user) / "mail/SPAM" if spam else store.home(user) / "INBOX"
         place = place if place.exists() else store.spool(user)
-        marker = next(line for line in mail.split(b"\r\n") if line.lower().startswith(b"message-id:")).split(b" ")[1]
+        marker = next(
+            line for line in mail.split(b"\r\n") if line.lower().startswith(b"message-id:")
+        ).split(b" ")[1]
         waiting[marker] = (place, place.stat().st_size if place.exists() else 0, user)
         send(("postino3", "postino4")[index % 2], user, mail)
     until = time.monotonic() + patience
@@ -33,8 +42,11 @@ def deliver(batch, patience=60):
             if marker in store.tail(place, offset):
                 del waiting[marker]
         if time.monotonic() > until:
-            raise errors.CutoverError("mail did not arrive on mailboxold for " + ", ".join(
-                sorted({user for _, _, user in waiting.values()})) + f" within {patience} s")
+            raise errors.CutoverError(
+                "mail did not arrive on mailboxold for "
+                + ", ".join(sorted({user for _, _, user in waiting.values()}))
+                + f" within {patience} s"
+            )
         time.sleep(0.02)
 
 
@@ -46,7 +58,9 @@ def rounds():
         for user, (_, maker) in makers.items():
             spam = number % 5 == 4 and people.gets_spam(user)
             size = min(maker.size(), 200_000)
-            batch.append((user, maker.message(user, maker.date(), size=size, spam=spam, marked=False), spam))
+            batch.append(
+                (user, maker.message(user, maker.date(), size=size, spam=spam, marked=False), spam)
+            )
         deliver(batch)
 
 
@@ -55,5 +69,15 @@ def last():
     makers = {user: old_users.maker(user, "last") for user in people.FRESH}
     for number in range(4):
         spam = number == 3
-        deliver([(user, maker.message(user, maker.date(), size=min(maker.size(), 60_000), spam=spam, marked=False), spam)
-                 for user, (_, maker) in makers.items()])
+        deliver(
+            [
+                (
+                    user,
+                    maker.message(
+                        user, maker.date(), size=min(maker.size(), 60_000), spam=spam, marked=False
+                    ),
+                    spam,
+                )
+                for user, (_, maker) in makers.items()
+            ]
+        )

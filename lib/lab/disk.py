@@ -40,15 +40,27 @@ def mount(name, base):
         (place / part).mkdir(parents=True, exist_ok=True)
     if str(root(name)) in mounted():
         return
-    system.call("mount", "-t", "overlay", "-o", f"lowerdir={base},upperdir={place}/upper,workdir={place}/work",
-                f"lab-{name}", root(name))
+    system.call(
+        "mount",
+        "-t",
+        "overlay",
+        "-o",
+        f"lowerdir={base},upperdir={place}/upper,workdir={place}/work",
+        f"lab-{name}",
+        root(name),
+    )
 
 
 def unmount():
     """Unmount everything below the lab's state, deepest first."""
     for point in reversed(mounted()):
         for _ in range(20):
-            if subprocess.run(["umount", point], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+            if (
+                subprocess.run(
+                    ["umount", point], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                ).returncode
+                == 0
+            ):
                 break
             time.sleep(0.05)
         else:

@@ -20,22 +20,56 @@ def run(name, argv, input=None, timeout=60, check=True, user=None, text=True):
         raise errors.CutoverError(f"{name} is not up; run: cutover lab up")
     command = [str(part) for part in argv]
     if user is not None:
-        command = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--reset-env",
-                   "sh", "-c", 'cd && exec "$@"', "sh", *command]
-    enter = ["nsenter", "-t", str(found[0]), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", *command]
+        command = [
+            "setpriv",
+            "--reuid",
+            user,
+            "--regid",
+            user,
+            "--init-groups",
+            "--reset-env",
+            "sh",
+            "-c",
+            'cd && exec "$@"',
+            "sh",
+            *command,
+        ]
+    enter = [
+        "nsenter",
+        "-t",
+        str(found[0]),
+        "-m",
+        "-u",
+        "-i",
+        "-n",
+        "-p",
+        "-C",
+        "-r",
+        "-w",
+        *command,
+    ]
     return _captured(enter, name, command, input, timeout, check, text)
 
 
 def _captured(enter, name, command, input, timeout, check, text):
-    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
-                   "LC_ALL": "C.UTF-8", "TERM": "dumb", "SYSTEMD_PAGER": ""}
+    environment = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/root",
+        "LC_ALL": "C.UTF-8",
+        "TERM": "dumb",
+        "SYSTEMD_PAGER": "",
+    }
     payload = input.encode("utf-8", "surrogateescape") if isinstance(input, str) else input
     source = {"input": payload} if payload is not None else {"stdin": subprocess.DEVNULL}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
-            done = subprocess.run(enter, **source, stdout=out, stderr=err, timeout=timeout, env=environment, cwd="/")
+            done = subprocess.run(
+                enter, **source, stdout=out, stderr=err, timeout=timeout, env=environment, cwd="/"
+            )
         except subprocess.TimeoutExpired:
-            raise errors.CutoverError(f"on {name}, this command took more than {timeout} s: {' '.join(command)}") from None
+            raise errors.CutoverError(
+                f"on {name}, this command took more than {timeout} s: {' '.join(command)}"
+            ) from None
         out.seek(0)
         err.seek(0)
         outputs = out.read(), err.read()
@@ -45,6 +79,8 @@ def _captured(enter, name, command, input, timeout, check, text):
     if check and result.returncode:
         said = result.stderr or result.stdout
         said = said if text else said.decode("utf-8", "replace")
-        raise errors.CutoverError(f"on {name}, this command failed (exit {result.returncode}): {' '.join(command)}\n"
-                                  f"{said.strip()}")
+        raise errors.CutoverError(
+            f"on {name}, this command failed (exit {result.returncode}): {' '.join(command)}\n"
+            f"{said.strip()}"
+        )
     return result

@@ -17,9 +17,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from lab import hosts, paths
 
 OPERATOR_KEY = paths.STATE / "keys" / "operator"
-BACKUP_KEY = paths.STATE / "keys" / "mailbackup"            # sanbackup's, for reading mailboxvm's store
-OLD_BACKUP_KEY = paths.STATE / "keys" / "backup-posta"      # mailboxold's, for the procedure that is retired
-CLIENT, CLIENT_KEY = paths.STATE / "keys" / "client.pem", paths.STATE / "keys" / "client.key"    # sends mail from outside
+BACKUP_KEY = paths.STATE / "keys" / "mailbackup"  # sanbackup's, for reading mailboxvm's store
+OLD_BACKUP_KEY = (
+    paths.STATE / "keys" / "backup-posta"
+)  # mailboxold's, for the procedure that is retired
+CLIENT, CLIENT_KEY = (
+    paths.STATE / "keys" / "client.pem",
+    paths.STATE / "keys" / "client.key",
+)  # sends mail from outside
 TSIG_KEY = paths.STATE / "keys" / "tsig.key"
 KNOWN_HOSTS = paths.STATE / "known_hosts"
 CA = paths.STATE / "ca.pem"
@@ -37,28 +42,46 @@ def make(wanted=hosts.HOSTS):
     """Make every secret of a new lab of these hosts, name → Host. Returns name → {"key": OpenSSH private, "pub": public}."""
     paths.STATE.mkdir(parents=True, exist_ok=True)
     os.chmod(paths.STATE, 0o755)
-    for path, comment in ((OPERATOR_KEY, "operator@cutover-lab"), (BACKUP_KEY, "mailbackup"), (OLD_BACKUP_KEY, "backup-posta")):
+    for path, comment in (
+        (OPERATOR_KEY, "operator@cutover-lab"),
+        (BACKUP_KEY, "mailbackup"),
+        (OLD_BACKUP_KEY, "backup-posta"),
+    ):
         key, public = _ssh_key(comment)
         private(path, key)
         path.with_suffix(".pub").write_text(public + "\n")
     secret = base64.b64encode(secrets.token_bytes(32)).decode()
-    private(TSIG_KEY, f'key "{hosts.TSIG_NAME}" {{\n    algorithm hmac-sha256;\n    secret "{secret}";\n}};\n')
+    private(
+        TSIG_KEY,
+        f'key "{hosts.TSIG_NAME}" {{\n    algorithm hmac-sha256;\n    secret "{secret}";\n}};\n',
+    )
     SECRETS.mkdir(mode=0o700, exist_ok=True)
     for user in hosts.ACCOUNTS:
         private(SECRETS / user, secrets.token_urlsafe(12))
-    made = {name: dict(zip(("key", "pub"), _ssh_key(host.fqdn), strict=True)) for name, host in wanted.items()}
-    KNOWN_HOSTS.write_text("".join(
-        f"{name},{wanted[name].fqdn},{wanted[name].address} {' '.join(pair['pub'].split()[:2])}\n"
-        for name, pair in made.items()))
+    made = {
+        name: dict(zip(("key", "pub"), _ssh_key(host.fqdn), strict=True))
+        for name, host in wanted.items()
+    }
+    KNOWN_HOSTS.write_text(
+        "".join(
+            f"{name},{wanted[name].fqdn},{wanted[name].address} {' '.join(pair['pub'].split()[:2])}\n"
+            for name, pair in made.items()
+        )
+    )
     return made
 
 
 def _ssh_key(comment):
     """(private key in OpenSSH's format, public key line) of a new ed25519 key."""
     key = ed25519.Ed25519PrivateKey.generate()
-    data = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH,
-                             serialization.NoEncryption())
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    data = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.OpenSSH,
+        serialization.NoEncryption(),
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
     return data.decode(), f"{public.decode()} {comment}"
 
 
@@ -74,25 +97,46 @@ class Authority:
     def __init__(self):
         self.key = ec.generate_private_key(ec.SECP256R1())
         name = _name("mail-cutover lab CA")
-        self.certificate = _builder(name, name, self.key.public_key()).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True).add_extension(
-            x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True).add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False).sign(
-            self.key, hashes.SHA256())
+        self.certificate = (
+            _builder(name, name, self.key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(
+                x509.KeyUsage(False, False, False, False, False, True, True, False, False),
+                critical=True,
+            )
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False
+            )
+            .sign(self.key, hashes.SHA256())
+        )
         CA.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, names, client=False):
         """(certificate, private key) in PEM, as text, for a server with these DNS names, or a client; the first is its own."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _builder(_name(names[0]), self.certificate.subject, key.public_key()).add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False).add_extension(
-            x509.BasicConstraints(ca=False, path_length=None), critical=True).add_extension(
-            x509.ExtendedKeyUsage(
-                [ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH]), critical=False).add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False).sign(
-            self.key, hashes.SHA256())
-        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                serialization.NoEncryption())
+        certificate = (
+            _builder(_name(names[0]), self.certificate.subject, key.public_key())
+            .add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
+            )
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(
+                x509.ExtendedKeyUsage(
+                    [ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH]
+                ),
+                critical=False,
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
+                critical=False,
+            )
+            .sign(self.key, hashes.SHA256())
+        )
+        pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
         return certificate.public_bytes(serialization.Encoding.PEM).decode(), pem.decode()
 
 
@@ -102,6 +146,12 @@ def _name(common):
 
 def _builder(subject, issuer, public):
     now = datetime.datetime.now(datetime.UTC)
-    return x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public).serial_number(
-        x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(
-        now + datetime.timedelta(days=365))
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=365))
+    )

@@ -25,15 +25,21 @@ def require(purpose="the rehearsal lab"):
     Raises errors.Missing, naming what is needed, when not root or when a package cannot be had.
     """
     if os.geteuid() != 0:
-        raise errors.Missing(f"{purpose} needs root (network namespaces, mounts, systemd-nspawn). Run the same command "
-                             "as root, e.g. with sudo.")
-    lacking = sorted({package for command, package in TOOLS.items() if shutil.which(command) is None})
+        raise errors.Missing(
+            f"{purpose} needs root (network namespaces, mounts, systemd-nspawn). Run the same command "
+            "as root, e.g. with sudo."
+        )
+    lacking = sorted(
+        {package for command, package in TOOLS.items() if shutil.which(command) is None}
+    )
     if lacking:
         _install(lacking, purpose)
     still = sorted({package for command, package in TOOLS.items() if shutil.which(command) is None})
     if still:
-        raise errors.Missing(f"{purpose} needs these Debian packages: {' '.join(still)}. "
-                             f"Install them: apt-get install {' '.join(still)}")
+        raise errors.Missing(
+            f"{purpose} needs these Debian packages: {' '.join(still)}. "
+            f"Install them: apt-get install {' '.join(still)}"
+        )
 
 
 def chromium():
@@ -47,14 +53,33 @@ def chromium():
 def _install(packages, purpose):
     wanted = " ".join(packages)
     if shutil.which("apt-get") is None:
-        raise errors.Missing(f"{purpose} needs {wanted} (Debian's package names), and this machine has no apt-get.")
+        raise errors.Missing(
+            f"{purpose} needs {wanted} (Debian's package names), and this machine has no apt-get."
+        )
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]
+    install = [
+        "apt-get",
+        "install",
+        "-y",
+        "-qq",
+        "--no-install-recommends",
+        "-o",
+        "DPkg::Lock::Timeout=300",
+    ]
     for command in (["apt-get", "update", "-qq"], [*install, *packages]):
-        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, errors="replace")
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
         # a failed update matters only when the install fails as well
         if done.returncode and command[1] == "install":
             tail = "\n".join(done.stdout.strip().splitlines()[-8:])
-            raise errors.Missing(f"{purpose} needs {wanted}, and installing it failed:\n{tail}\n"
-                                 f"Mend that and run: apt-get install {wanted}")
+            raise errors.Missing(
+                f"{purpose} needs {wanted}, and installing it failed:\n{tail}\n"
+                f"Mend that and run: apt-get install {wanted}"
+            )

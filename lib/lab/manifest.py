@@ -31,8 +31,11 @@ def take():
     and the spool, not what was passed over.
     """
     users = {user: _user(user) for user in hosts.USERS}
-    return {"messages": sum(each["messages"] for each in users.values()),
-            "bytes": sum(each["bytes"] for each in users.values()), "users": users}
+    return {
+        "messages": sum(each["messages"] for each in users.values()),
+        "bytes": sum(each["bytes"] for each in users.values()),
+        "users": users,
+    }
 
 
 def _user(user):
@@ -43,7 +46,9 @@ def _user(user):
         formats[b"INBOX"] = "mbox"
     elif _format(spool) == "mbox":
         formats[f"/var/mail/{user}".encode()] = "mbox"
-    kept = [name for name, kind in formats.items() if kind == "mbx" or not name.startswith(b"mail/")]
+    kept = [
+        name for name, kind in formats.items() if kind == "mbx" or not name.startswith(b"mail/")
+    ]
     figures = _examine(user, kept)
     folders = {name.decode("latin-1"): figures[name] | {"format": formats[name]} for name in kept}
     waiting = folders.pop(f"/var/mail/{user}", None)
@@ -52,9 +57,15 @@ def _user(user):
             # nothing keeps it: c-client makes up another at every open
             figures["uidvalidity"] = None
     counted = [*folders.values(), *filter(None, [waiting])]
-    return {"messages": sum(each["messages"] for each in counted), "bytes": sum(each["bytes"] for each in counted),
-            "folders": folders, "spool": waiting,
-            "passed_over": {name.decode("latin-1"): kind for name, kind in formats.items() if name not in kept}}
+    return {
+        "messages": sum(each["messages"] for each in counted),
+        "bytes": sum(each["bytes"] for each in counted),
+        "folders": folders,
+        "spool": waiting,
+        "passed_over": {
+            name.decode("latin-1"): kind for name, kind in formats.items() if name not in kept
+        },
+    }
 
 
 def _files(user):
@@ -62,7 +73,7 @@ def _files(user):
     root = bytes(store.home(user))
     found = []
     for place, _, files in os.walk(root + b"/mail"):
-        found += [(place + b"/" + name)[len(root) + 1:] for name in files]
+        found += [(place + b"/" + name)[len(root) + 1 :] for name in files]
     return sorted(found)
 
 
@@ -72,28 +83,50 @@ def _format(path):
             start = source.read(len(MAGIC))
     except FileNotFoundError:
         return "none"
-    return "mbx" if start == MAGIC else "mbox" if start.startswith(b"From ") else "file" if start else "none"
+    return (
+        "mbx"
+        if start == MAGIC
+        else "mbox"
+        if start.startswith(b"From ")
+        else "file"
+        if start
+        else "none"
+    )
 
 
 def _examine(user, names):
     """name → figures of EXAMINE, SEARCH and FETCH. Raises errors.CutoverError when c-client will not open one."""
-    commands = b"".join(b"e%d EXAMINE {%d+}\r\n%s\r\ns%d SEARCH UNSEEN\r\nf%d FETCH 1:* RFC822.SIZE\r\n"
-                        % (number, len(name), name, number, number) for number, name in enumerate(names))
-    answer = inside.run("mailboxold", ["/usr/sbin/imapd"], user=user, input=commands + b"z LOGOUT\r\n", text=False,
-                           timeout=120).stdout
+    commands = b"".join(
+        b"e%d EXAMINE {%d+}\r\n%s\r\ns%d SEARCH UNSEEN\r\nf%d FETCH 1:* RFC822.SIZE\r\n"
+        % (number, len(name), name, number, number)
+        for number, name in enumerate(names)
+    )
+    answer = inside.run(
+        "mailboxold",
+        ["/usr/sbin/imapd"],
+        user=user,
+        input=commands + b"z LOGOUT\r\n",
+        text=False,
+        timeout=120,
+    ).stdout
     found = {}
     for number, name in enumerate(names):
         if b"\r\ne%d OK" % number not in answer:
-            raise errors.CutoverError(f"c-client does not open {name!r} of {user}: {answer[-300:]!r}")
+            raise errors.CutoverError(
+                f"c-client does not open {name!r} of {user}: {answer[-300:]!r}"
+            )
     for number, name in enumerate(names):
         start = answer.index(b"\r\nf%d " % (number - 1)) if number else 0
-        part = answer[start:answer.index(b"\r\nf%d " % number)]
+        part = answer[start : answer.index(b"\r\nf%d " % number)]
         unseen = re.search(rb"\* SEARCH([ \d]*)\r\n", part)
         found[name] = {
-            "messages": _number(rb"\* (\d+) EXISTS", part), "recent": _number(rb"\* (\d+) RECENT", part),
+            "messages": _number(rb"\* (\d+) EXISTS", part),
+            "recent": _number(rb"\* (\d+) RECENT", part),
             "unseen": len(unseen.group(1).split()) if unseen else 0,
-            "uidvalidity": _number(rb"UIDVALIDITY (\d+)", part), "uidnext": _number(rb"UIDNEXT (\d+)", part),
-            "bytes": sum(map(int, re.findall(rb"RFC822\.SIZE (\d+)", part)))}
+            "uidvalidity": _number(rb"UIDVALIDITY (\d+)", part),
+            "uidnext": _number(rb"UIDNEXT (\d+)", part),
+            "bytes": sum(map(int, re.findall(rb"RFC822\.SIZE (\d+)", part))),
+        }
     return found
 
 

@@ -26,9 +26,14 @@ def up(wanted=hosts.HOSTS):
     present = {entry["ifname"]: entry for entry in json.loads(system.call("ip", "-j", "addr"))}
     _refuse_foreign(present)
     if BRIDGE not in present:
-        system.call("ip", "-batch", "-", input=f"link add {BRIDGE} type bridge forward_delay 0\n"
-                    f"addr add {hosts.CONTROL_ADDRESS}/24 dev {BRIDGE}\n"
-                    f"addr add {hosts.OUTSIDE_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n")
+        system.call(
+            "ip",
+            "-batch",
+            "-",
+            input=f"link add {BRIDGE} type bridge forward_delay 0\n"
+            f"addr add {hosts.CONTROL_ADDRESS}/24 dev {BRIDGE}\n"
+            f"addr add {hosts.OUTSIDE_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n",
+        )
     for host in wanted.values():
         if link(host.name) not in present or not (NAMESPACES / namespace(host.name)).exists():
             _join(host)
@@ -39,14 +44,28 @@ def _join(host):
     system.call("ip", "link", "del", name, check=False)
     if not (NAMESPACES / space).exists():
         system.call("ip", "netns", "add", space)
-    system.call("ip", "-batch", "-", input=f"link add {name} type veth peer name eth0 netns {space}\n"
-                f"link set {name} master {BRIDGE} up\n")
-    system.call("ip", "-n", space, "-batch", "-", input="link set lo up\nlink set eth0 up\n"
-                f"addr add {host.address}/24 dev eth0\n"
-                + (f"route add {hosts.OUTSIDE_ADDRESS} dev eth0\n" if host.role == "submission" else ""))
+    system.call(
+        "ip",
+        "-batch",
+        "-",
+        input=f"link add {name} type veth peer name eth0 netns {space}\n"
+        f"link set {name} master {BRIDGE} up\n",
+    )
+    system.call(
+        "ip",
+        "-n",
+        space,
+        "-batch",
+        "-",
+        input="link set lo up\nlink set eth0 up\n"
+        f"addr add {host.address}/24 dev eth0\n"
+        + (f"route add {hosts.OUTSIDE_ADDRESS} dev eth0\n" if host.role == "submission" else ""),
+    )
     # while NIS is silent each question to it leaves four connections in TIME_WAIT for a minute, on some 400 reserved ports: a
     # host that asks often would run out of them, and an ypbind that starts then ends
-    system.call("ip", "netns", "exec", space, "sh", "-c", "echo 32 > /proc/sys/net/ipv4/tcp_max_tw_buckets")
+    system.call(
+        "ip", "netns", "exec", space, "sh", "-c", "echo 32 > /proc/sys/net/ipv4/tcp_max_tw_buckets"
+    )
 
 
 def _refuse_foreign(present):
@@ -54,9 +73,11 @@ def _refuse_foreign(present):
     for name, entry in present.items():
         for address in entry.get("addr_info", ()):
             if name != BRIDGE and address["local"].startswith(("10.77.0.", "10.77.1.")):
-                raise errors.CutoverError(f"{name} of this machine has {address['local']}; the lab needs the network "
-                                          f"{hosts.NETWORK} and {hosts.OUTSIDE_ADDRESS} for itself. "
-                                          "Take that address away first.")
+                raise errors.CutoverError(
+                    f"{name} of this machine has {address['local']}; the lab needs the network "
+                    f"{hosts.NETWORK} and {hosts.OUTSIDE_ADDRESS} for itself. "
+                    "Take that address away first."
+                )
 
 
 def down():
@@ -75,4 +96,6 @@ def rests():
     """What is left of the lab's links and namespaces, as names."""
     present = {entry["ifname"] for entry in json.loads(system.call("ip", "-j", "link"))}
     links = sorted(present & {BRIDGE, *map(link, hosts.EVER)})
-    return links + [namespace(name) for name in hosts.EVER if (NAMESPACES / namespace(name)).exists()]
+    return links + [
+        namespace(name) for name in hosts.EVER if (NAMESPACES / namespace(name)).exists()
+    ]

@@ -4,10 +4,14 @@ mail hosts. The maps are made of a host's own sources when it is prepared; the s
 
 from lab import hosts, resources
 
-SOURCES = "var/yp/src"      # passwd, group and shadow of the master; the hashes come from prepare.sh
-SWITCH = ("passwd:         files nis", "group:          files nis", "shadow:         files nis",
-          # an account of the host itself is let in while NIS is silent: its groups are looked for in files first
-          "initgroups:     files [SUCCESS=return] nis")
+SOURCES = "var/yp/src"  # passwd, group and shadow of the master; the hashes come from prepare.sh
+SWITCH = (
+    "passwd:         files nis",
+    "group:          files nis",
+    "shadow:         files nis",
+    # an account of the host itself is let in while NIS is silent: its groups are looked for in files first
+    "initgroups:     files [SUCCESS=return] nis",
+)
 
 
 def files(host):
@@ -19,15 +23,26 @@ def files(host):
         found["etc/yp.conf"] = "ypserver 127.0.0.1\n"
         found["var/yp/securenets"] = f"255.0.0.0 127.0.0.0\n255.255.255.0 {network}\n"
     if host.name == hosts.NIS_SERVERS[0]:
-        found |= {f"{SOURCES}/passwd": "".join(f"{user}:x:{number}:{number}::/home/{user}:/bin/bash\n"
-                                               for user, number in hosts.ACCOUNTS.items()),
-                  f"{SOURCES}/group": "".join(f"{user}:x:{number}:\n" for user, number in hosts.ACCOUNTS.items()),
-                  "var/yp/ypservers": "".join(f"{name}.{hosts.DOMAIN}\n" for name in hosts.NIS_SERVERS)}
+        found |= {
+            f"{SOURCES}/passwd": "".join(
+                f"{user}:x:{number}:{number}::/home/{user}:/bin/bash\n"
+                for user, number in hosts.ACCOUNTS.items()
+            ),
+            f"{SOURCES}/group": "".join(
+                f"{user}:x:{number}:\n" for user, number in hosts.ACCOUNTS.items()
+            ),
+            "var/yp/ypservers": "".join(f"{name}.{hosts.DOMAIN}\n" for name in hosts.NIS_SERVERS),
+        }
     elif host.name in hosts.NIS_SERVERS:
         found["etc/systemd/system/nis-copy.service"] = resources.read(
-            "files/nis-copy.service", master=hosts.HOSTS[hosts.NIS_SERVERS[0]].fqdn, domain=hosts.NIS_DOMAIN)
+            "files/nis-copy.service",
+            master=hosts.HOSTS[hosts.NIS_SERVERS[0]].fqdn,
+            domain=hosts.NIS_DOMAIN,
+        )
     if host.has_users:
-        found["etc/yp.conf"] = "".join(f"ypserver {hosts.HOSTS[name].address}\n" for name in hosts.NIS_SERVERS)
+        found["etc/yp.conf"] = "".join(
+            f"ypserver {hosts.HOSTS[name].address}\n" for name in hosts.NIS_SERVERS
+        )
         found["etc/systemd/system/nis-bound.service"] = resources.read("files/nis-bound.service")
     if found:
         found["etc/defaultdomain"] = f"{hosts.NIS_DOMAIN}\n"

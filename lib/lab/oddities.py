@@ -20,7 +20,11 @@ def plant():
 
 def _stray_files():
     dice, maker = old_users.maker(people.STRAY_FILES, "stray")
-    old_users.shell(people.STRAY_FILES, "cat > mail/appunti.txt", input="Appunti: questo file non è una cartella.\n" * 20)
+    old_users.shell(
+        people.STRAY_FILES,
+        "cat > mail/appunti.txt",
+        input="Appunti: questo file non è una cartella.\n" * 20,
+    )
     parts = []
     for _ in range(6):
         date = maker.date()
@@ -34,8 +38,12 @@ def _big_mail():
     with old_users.session(people.BIG_MAIL) as client:
         for size in (2.2, 3.1, 4.4, 5.2, 7.5):
             date = maker.date()
-            client.append("mail/allegati", maker.message(people.BIG_MAIL, date, size=int(size * messages.MEGABYTE)),
-                          old_users.flags(dice, "mail/allegati"), date)
+            client.append(
+                "mail/allegati",
+                maker.message(people.BIG_MAIL, date, size=int(size * messages.MEGABYTE)),
+                old_users.flags(dice, "mail/allegati"),
+                date,
+            )
 
 
 def _odd_bodies():
@@ -43,8 +51,16 @@ def _odd_bodies():
     with old_users.session(people.ODD_BODIES, tls=False) as client:
         for mail in maker.odd(people.ODD_BODIES, maker.date()):
             # not append(): imaplib would mend the line ends in it
-            client.multiappend("mail/strani", [
-                {"msg": mail, "flags": old_users.flags(dice, "mail/strani"), "date": maker.date()}])
+            client.multiappend(
+                "mail/strani",
+                [
+                    {
+                        "msg": mail,
+                        "flags": old_users.flags(dice, "mail/strani"),
+                        "date": maker.date(),
+                    }
+                ],
+            )
 
 
 def _spool_leftovers():
@@ -52,7 +68,9 @@ def _spool_leftovers():
     dice, maker = old_users.maker(people.LEFTOVERS, "spool")
     script = 'procmail -f anna.bianchi@elsewhere.test DEFAULT=/var/mail/"$USER" /dev/null'
     for _ in range(5):
-        mail = maker.message(people.LEFTOVERS, maker.date(), size=min(maker.size(), 20_000)).replace(b"\r\n", b"\n")
+        mail = maker.message(
+            people.LEFTOVERS, maker.date(), size=min(maker.size(), 20_000)
+        ).replace(b"\r\n", b"\n")
         old_users.shell(people.LEFTOVERS, script, input=mail)
 
 
@@ -60,7 +78,10 @@ def _expunged_under_sharing():
     """Two sessions in one folder, one expunges: c-client only marks the messages, and a killed session leaves it so."""
     dice, _ = old_users.maker(people.SHARED, "shared")
     for name in ("INBOX", "mail/condivisa"):
-        with old_users.session(people.SHARED, tls=False) as first, old_users.session(people.SHARED, tls=False) as second:
+        with (
+            old_users.session(people.SHARED, tls=False) as first,
+            old_users.session(people.SHARED, tls=False) as second,
+        ):
             first.select_folder(name)
             second.select_folder(name)
             first.add_flags(dice.sample(first.search("ALL"), 4), ["\\Deleted"])

@@ -24,8 +24,9 @@ def session(user, tls=True):
     if context is not None:
         # the certificate names the host and the alias; this machine resolves neither, so connect by address
         context.check_hostname = False
-    client = imapclient.IMAPClient(hosts.HOSTS[OLD].address, port=993 if tls else 143, ssl=tls, timeout=60,
-                                   ssl_context=context)
+    client = imapclient.IMAPClient(
+        hosts.HOSTS[OLD].address, port=993 if tls else 143, ssl=tls, timeout=60, ssl_context=context
+    )
     client.login(user, (keys.SECRETS / user).read_text())
     try:
         yield client

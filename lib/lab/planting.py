@@ -7,13 +7,18 @@ import imapclient
 
 from lab import delivery, hosts, oddities, old_users, people, sessions
 
-MORE = "mail/lungo"     # what more() fills
+MORE = "mail/lungo"  # what more() fills
 
 
 def plant(say):
     """Do all of it, in the order in which a site's years would: old mail, deliveries, sessions, the last deliveries."""
-    for step, action in (("old mail", _old_mail), ("deliveries", delivery.rounds), ("sessions", sessions.all_users),
-                         ("oddities", oddities.plant), ("last deliveries", delivery.last)):
+    for step, action in (
+        ("old mail", _old_mail),
+        ("deliveries", delivery.rounds),
+        ("sessions", sessions.all_users),
+        ("oddities", oddities.plant),
+        ("last deliveries", delivery.last),
+    ):
         began = time.monotonic()
         action()
         say(f"seeding: {step} in {time.monotonic() - began:.1f} s")
@@ -27,7 +32,12 @@ def more(messages):
         dice, maker = old_users.maker(user, "more")
         for at in range(0, share, 500):
             dates = [maker.date() for _ in range(min(500, share - at))]
-            _mailutil(user, None, MORE, [(maker.message(user, date), old_users.flags(dice, MORE), date) for date in dates])
+            _mailutil(
+                user,
+                None,
+                MORE,
+                [(maker.message(user, date), old_users.flags(dice, MORE), date) for date in dates],
+            )
 
     for user in hosts.USERS:
         old_users.shell(user, f'mailutil create "#driver.mbx/{MORE}" > /dev/null')
@@ -37,14 +47,28 @@ def more(messages):
 def skeleton():
     """Give every user that has one an MBX INBOX and a SPAM folder, both empty, made by c-client."""
     for user in hosts.USERS:
-        wanted = [name for name in ("INBOX", "mail/SPAM")
-                  if (user not in (people.NO_INBOX, people.SPOOL_ONLY) if name == "INBOX" else people.gets_spam(user))]
-        old_users.shell(user, "".join(f'mailutil create "#driver.mbx/{name}" > /dev/null\n' for name in wanted) or ":")
+        wanted = [
+            name
+            for name in ("INBOX", "mail/SPAM")
+            if (
+                user not in (people.NO_INBOX, people.SPOOL_ONLY)
+                if name == "INBOX"
+                else people.gets_spam(user)
+            )
+        ]
+        old_users.shell(
+            user,
+            "".join(f'mailutil create "#driver.mbx/{name}" > /dev/null\n' for name in wanted)
+            or ":",
+        )
 
 
 def _old_mail():
     # the longest first, so that the last to end is a short one
-    old_users.each(_fill, sorted(hosts.USERS, key=lambda user: -sum(count for _, count, _ in people.folders(user))))
+    old_users.each(
+        _fill,
+        sorted(hosts.USERS, key=lambda user: -sum(count for _, count, _ in people.folders(user))),
+    )
 
 
 def _fill(user):
@@ -54,8 +78,17 @@ def _fill(user):
             if name not in ("INBOX", "mail/SPAM"):
                 client.create_folder(name)
             dates = [maker.date() for _ in range(count)]
-            mails = [(maker.message(user, date, spam=name == "mail/SPAM"), old_users.flags(dice, name), date) for date in dates]
-            {"append": _append, "multi": _multi, "mailutil": _mailutil}[method](user, client, name, mails)
+            mails = [
+                (
+                    maker.message(user, date, spam=name == "mail/SPAM"),
+                    old_users.flags(dice, name),
+                    date,
+                )
+                for date in dates
+            ]
+            {"append": _append, "multi": _multi, "mailutil": _mailutil}[method](
+                user, client, name, mails
+            )
 
 
 def _append(user, client, name, mails):
@@ -65,7 +98,13 @@ def _append(user, client, name, mails):
 
 def _multi(user, client, name, mails):
     for at in range(0, len(mails), 100):
-        client.multiappend(name, [{"msg": mail, "flags": flags, "date": date} for mail, flags, date in mails[at:at + 100]])
+        client.multiappend(
+            name,
+            [
+                {"msg": mail, "flags": flags, "date": date}
+                for mail, flags, date in mails[at : at + 100]
+            ],
+        )
 
 
 def _mailutil(user, client, name, mails):
@@ -76,9 +115,16 @@ def _mailutil(user, client, name, mails):
         head, _, body = mail.replace(b"\r\n", b"\n").partition(b"\n\n")
         seen = "RO" if "\\Seen" in flags else "O"
         status = "".join(letters[flag] for flag in flags if flag in letters)
-        parts.append(f"From sender@elsewhere.test {date:%a %b %e %H:%M:%S %Y %z}\n".encode() + head
-                     + f"\nStatus: {seen}\nX-Status: {status}\n\n".encode() + body + b"\n")
+        parts.append(
+            f"From sender@elsewhere.test {date:%a %b %e %H:%M:%S %Y %z}\n".encode()
+            + head
+            + f"\nStatus: {seen}\nX-Status: {status}\n\n".encode()
+            + body
+            + b"\n"
+        )
     encoded = imapclient.imap_utf7.encode(name).decode()
-    old_users.shell(user, f'cat > .old; mailutil append .old "{encoded}" > /dev/null; rm .old', input=b"".join(parts))
-
-
+    old_users.shell(
+        user,
+        f'cat > .old; mailutil append .old "{encoded}" > /dev/null; rm .old',
+        input=b"".join(parts),
+    )

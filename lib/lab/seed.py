@@ -10,9 +10,25 @@ import tempfile
 from lab import hosts, inside, manifest, paths, resources, store, system
 
 # what decides the planted mail; a change in any of them makes another snapshot
-SOURCES = ("people.py", "messages.py", "planting.py", "delivery.py", "sessions.py", "oddities.py", "old_users.py",
-           "manifest.py", "antispam.py", "files/rspamd.conf", "files/procmailrc.old", "files/mailbox.mc", "files/postino.mc",
-           "files/lab.m4", "nis.py", "files/nis-answers", "files/procmail-nis")
+SOURCES = (
+    "people.py",
+    "messages.py",
+    "planting.py",
+    "delivery.py",
+    "sessions.py",
+    "oddities.py",
+    "old_users.py",
+    "manifest.py",
+    "antispam.py",
+    "files/rspamd.conf",
+    "files/procmailrc.old",
+    "files/mailbox.mc",
+    "files/postino.mc",
+    "files/lab.m4",
+    "nis.py",
+    "files/nis-answers",
+    "files/procmail-nis",
+)
 
 
 def path(base):
@@ -28,7 +44,9 @@ def save(base):
     inside.run("mailboxold", ["systemctl", "stop", "sendmail", "xinetd", "stunnel4"])
     inside.run("mailboxold", ["pkill", "-x", "imapd"], check=False)
     snapshot = path(base)
-    part = pathlib.Path(tempfile.mkdtemp(prefix=f"{snapshot.name}.", suffix=".part", dir=snapshot.parent))
+    part = pathlib.Path(
+        tempfile.mkdtemp(prefix=f"{snapshot.name}.", suffix=".part", dir=snapshot.parent)
+    )
     part.chmod(0o755)
     (part / "manifest.json").write_text(json.dumps(manifest.take(), indent=1) + "\n")
     for name in ("home", "spool"):

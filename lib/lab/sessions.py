@@ -8,7 +8,9 @@ MANY_KEYWORDS = tuple(f"etichetta{number:02}" for number in range(1, 29))
 
 def all_users():
     """An evening's session of every user that has an INBOX."""
-    old_users.each(_session, [user for user in hosts.USERS if user not in (people.NO_INBOX, people.SPOOL_ONLY)])
+    old_users.each(
+        _session, [user for user in hosts.USERS if user not in (people.NO_INBOX, people.SPOOL_ONLY)]
+    )
 
 
 def _session(user):
@@ -37,7 +39,9 @@ def _session(user):
                 _tidy(client, dice, name)
         if user == people.KEYWORDS:
             client.select_folder("mail/etichette")
-            for uid, word in zip(client.search("ALL"), (*MANY_KEYWORDS, *MANY_KEYWORDS), strict=False):
+            for uid, word in zip(
+                client.search("ALL"), (*MANY_KEYWORDS, *MANY_KEYWORDS), strict=False
+            ):
                 client.add_flags([uid], [word, *dice.sample(MANY_KEYWORDS, 2)])
         if user not in people.SUBSCRIPTIONS:
             for name in names:

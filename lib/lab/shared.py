@@ -15,7 +15,7 @@ BRICKS = paths.STATE / "bricks"
 DEVICE = pathlib.Path("/dev/fuse")
 VOLUME = "posta"
 NAMES = ("mailboxvm", hosts.SECOND.name)
-PING = 5        # seconds after which a silent brick counts as gone (GlusterFS's default: 42)
+PING = 5  # seconds after which a silent brick counts as gone (GlusterFS's default: 42)
 PATIENCE = 60
 
 
@@ -35,7 +35,9 @@ def require():
     """Raises errors.Missing where this machine cannot mount by FUSE."""
     with open("/proc/filesystems") as kinds:
         if not DEVICE.exists() or "\tfuse\n" not in kinds.read():
-            raise errors.Missing(f"the shared store needs FUSE: {DEVICE}, and the kernel's module (modprobe fuse)")
+            raise errors.Missing(
+                f"the shared store needs FUSE: {DEVICE}, and the kernel's module (modprobe fuse)"
+            )
 
 
 def ground():
@@ -52,11 +54,17 @@ def binds(host):
 
 def prepare(host, root):
     """Configure a host's mounted root: the volume is mounted before anything that serves mail."""
-    config._append(root, "etc/hosts", "".join(f"{hosts.EVER[name].address} {name}\n" for name in NAMES if name != host.name))
+    config._append(
+        root,
+        "etc/hosts",
+        "".join(f"{hosts.EVER[name].address} {name}\n" for name in NAMES if name != host.name),
+    )
     # noauto: before there is a volume nothing can be mounted
     options = "noauto,_netdev,x-systemd.requires=glusterd.service"
     config._append(root, "etc/fstab", f"localhost:/{VOLUME} /var/imap glusterfs {options} 0 0\n")
-    config._put(root, "etc/dovecot/conf.d/99-shared.conf", resources.read("files/dovecot-shared.conf"))
+    config._put(
+        root, "etc/dovecot/conf.d/99-shared.conf", resources.read("files/dovecot-shared.conf")
+    )
 
 
 def make():
@@ -67,14 +75,30 @@ def make():
     for name in NAMES:
         _until(name, ["gluster", "pool", "list"], lambda said: "Connected" in said)
     _gluster(one, "peer", "probe", other)
-    _until(one, ["gluster", "peer", "status"], lambda said: "(Connected)" in said and "Peer in Cluster" in said)
-    _gluster(one, "volume", "create", VOLUME, "replica", "2", *(f"{name}:/bricks/{VOLUME}" for name in NAMES), "force")
+    _until(
+        one,
+        ["gluster", "peer", "status"],
+        lambda said: "(Connected)" in said and "Peer in Cluster" in said,
+    )
+    _gluster(
+        one,
+        "volume",
+        "create",
+        VOLUME,
+        "replica",
+        "2",
+        *(f"{name}:/bricks/{VOLUME}" for name in NAMES),
+        "force",
+    )
     _gluster(one, "volume", "set", VOLUME, "network.ping-timeout", str(PING))
     _gluster(one, "volume", "start", VOLUME)
     for name in NAMES:
         inside.run(name, ["mount", "/var/imap"])
         inside.run(name, ["sh", "-ec", _AT_BOOT])
-    made = "".join(f"install -d -m 0700 -o {number} -g {number} /var/imap/{user}\n" for user, number in hosts.ACCOUNTS.items())
+    made = "".join(
+        f"install -d -m 0700 -o {number} -g {number} /var/imap/{user}\n"
+        for user, number in hosts.ACCOUNTS.items()
+    )
     inside.run(one, ["sh", "-e"], input=made)
     for name in NAMES:
         inside.run(name, ["systemctl", "restart", "dovecot"])
@@ -88,7 +112,9 @@ def _until(name, argv, good):
     until = time.monotonic() + PATIENCE
     while not good(said := inside.run(name, argv, check=False).stdout):
         if time.monotonic() > until:
-            raise errors.CutoverError(f"{name}: {' '.join(argv)} says after {PATIENCE} s: {said.strip()}")
+            raise errors.CutoverError(
+                f"{name}: {' '.join(argv)} says after {PATIENCE} s: {said.strip()}"
+            )
         time.sleep(0.2)
 
 

@@ -14,8 +14,12 @@ def call(*argv, check=True, input=None):
     """
     command = [str(part) for part in argv]
     source = {"input": input} if input is not None else {"stdin": subprocess.DEVNULL}
-    done = subprocess.run(command, **source, capture_output=True, text=True, errors="replace", pass_fds=locks.held())
+    done = subprocess.run(
+        command, **source, capture_output=True, text=True, errors="replace", pass_fds=locks.held()
+    )
     if check and done.returncode:
-        raise errors.CutoverError(f"this command failed (exit {done.returncode}): {' '.join(command)}\n"
-                                  f"{(done.stderr or done.stdout).strip()}")
+        raise errors.CutoverError(
+            f"this command failed (exit {done.returncode}): {' '.join(command)}\n"
+            f"{(done.stderr or done.stdout).strip()}"
+        )
     return done.stdout

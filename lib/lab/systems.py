@@ -8,8 +8,8 @@ import secrets
 
 from lab import hosts, keys, resources
 
-CLIENT = "cutover-client"           # common name of the client certificate that may send from outside
-LISTS = {"staff": ("alice", "bruno")}       # name → subscribers
+CLIENT = "cutover-client"  # common name of the client certificate that may send from outside
+LISTS = {"staff": ("alice", "bruno")}  # name → subscribers
 LISTS_DOMAIN = f"lists.{hosts.DOMAIN}"
 SPOOL = "var/spool/mlmmj"
 
@@ -30,29 +30,60 @@ def submission(root, put):
     """Configure the submission host. `put(root, name, text, mode)` writes a file."""
     put(root, "etc/mail/access", resources.read("files/access.submission", client=CLIENT))
     put(root, "etc/sasl2/Sendmail.conf", "pwcheck_method: saslauthd\nmech_list: PLAIN LOGIN\n")
-    put(root, "etc/default/saslauthd", 'START=yes\nDESC="SASL Authentication Daemon"\nNAME="saslauthd"\nMECHANISMS="rimap"\n'
-        'MECH_OPTIONS="127.0.0.1"\nTHREADS=2\nOPTIONS="-m /var/run/saslauthd"\n')
-    put(root, "etc/stunnel/mailbox.conf", resources.read("files/stunnel-mailbox.conf", alias=hosts.ALIAS))
+    put(
+        root,
+        "etc/default/saslauthd",
+        'START=yes\nDESC="SASL Authentication Daemon"\nNAME="saslauthd"\nMECHANISMS="rimap"\n'
+        'MECH_OPTIONS="127.0.0.1"\nTHREADS=2\nOPTIONS="-m /var/run/saslauthd"\n',
+    )
+    put(
+        root,
+        "etc/stunnel/mailbox.conf",
+        resources.read("files/stunnel-mailbox.conf", alias=hosts.ALIAS),
+    )
 
 
 def webmail(host, root, put):
     """Configure webmail and lists."""
-    put(root, "etc/roundcube/config.inc.php", resources.read(
-        "files/roundcube.php", alias=hosts.ALIAS, domain=hosts.DOMAIN, key=secrets.token_hex(12)), 0o640)
-    put(root, "etc/apache2/sites-available/000-default.conf", resources.read("files/apache-webmail.conf", host=host.fqdn))
+    put(
+        root,
+        "etc/roundcube/config.inc.php",
+        resources.read(
+            "files/roundcube.php", alias=hosts.ALIAS, domain=hosts.DOMAIN, key=secrets.token_hex(12)
+        ),
+        0o640,
+    )
+    put(
+        root,
+        "etc/apache2/sites-available/000-default.conf",
+        resources.read("files/apache-webmail.conf", host=host.fqdn),
+    )
     put(root, "etc/apache2/ports.conf", "Listen 443\n")
     aliases = (root / "etc/aliases").read_text()
     for name, subscribers in LISTS.items():
         place = f"{SPOOL}/{name}"
-        for part in ("incoming", "queue/discarded", "archive", "subconf", "unsubconf", "bounce", "moderation", "digesters.d",
-                     "requeue", "nomailsubs.d"):
+        for part in (
+            "incoming",
+            "queue/discarded",
+            "archive",
+            "subconf",
+            "unsubconf",
+            "bounce",
+            "moderation",
+            "digesters.d",
+            "requeue",
+            "nomailsubs.d",
+        ):
             (root / place / part).mkdir(parents=True)
         put(root, f"{place}/index", "")
         put(root, f"{place}/control/owner", f"postmaster@{hosts.DOMAIN}\n")
         # the first is the list's own address; the other is what users know
         put(root, f"{place}/control/listaddress", f"{name}@{LISTS_DOMAIN}\n{name}@{hosts.DOMAIN}\n")
         for letter in {user[0] for user in subscribers}:
-            put(root, f"{place}/subscribers.d/{letter}", "".join(
-                f"{user}@{hosts.DOMAIN}\n" for user in subscribers if user[0] == letter))
+            put(
+                root,
+                f"{place}/subscribers.d/{letter}",
+                "".join(f"{user}@{hosts.DOMAIN}\n" for user in subscribers if user[0] == letter),
+            )
         aliases += f'{name}: "|/usr/bin/mlmmj-receive -L /{place}"\n'
     put(root, "etc/aliases", aliases)

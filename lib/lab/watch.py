@@ -50,8 +50,10 @@ def _until(host, lacks):
             log = disk.directory(host.name) / "console.log"
             raise errors.CutoverError(f"{host.name} ended while it started; see {log}")
         if time.monotonic() > until:
-            raise errors.CutoverError(f"{host.name} is not ready after {PATIENCE} s: {lacking}. Look inside with: "
-                                      f"cutover lab shell {host.name}")
+            raise errors.CutoverError(
+                f"{host.name} is not ready after {PATIENCE} s: {lacking}. Look inside with: "
+                f"cutover lab shell {host.name}"
+            )
         time.sleep(0.1)
 
 
@@ -69,9 +71,13 @@ def _lacking(host):
     """What a new host still lacks, in words; empty when it is ready."""
     if container.leader(host.name) is None:
         return "no init yet"
-    shown = inside.run(host.name, ["systemctl", "is-active", *host.units], check=False).stdout.split()
+    shown = inside.run(
+        host.name, ["systemctl", "is-active", *host.units], check=False
+    ).stdout.split()
     if shown != ["active"] * len(host.units):
-        return "services " + ", ".join(f"{unit} {word}" for unit, word in zip(host.units, shown, strict=False))
+        return "services " + ", ".join(
+            f"{unit} {word}" for unit, word in zip(host.units, shown, strict=False)
+        )
     silent = [str(port) for port in host.ports if not answers(host, port)]
     if silent:
         return f"no answer on port {', '.join(silent)}"
@@ -97,6 +103,10 @@ def status():
     for name, host in hosts.of(marker).items():
         identity = container.process(name)
         live = container.running(name)
-        found[name] = {"address": host.address, "pid": identity[0] if live else None, "up": live,
-                       "ports": {port: live and answers(host, port) for port in host.ports}}
+        found[name] = {
+            "address": host.address,
+            "pid": identity[0] if live else None,
+            "up": live,
+            "ports": {port: live and answers(host, port) for port in host.ports},
+        }
     return {"lab": marker["lab"], "phase": marker["phase"], "seed": marker["seed"], "hosts": found}

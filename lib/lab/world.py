@@ -27,7 +27,18 @@ set +e
 "$@"
 exit $?
 """
-_APART = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+_APART = [
+    "setpriv",
+    "--pdeathsig",
+    "KILL",
+    "unshare",
+    "--mount",
+    "--net",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+]
 
 
 def enter(name, command):
@@ -36,7 +47,9 @@ def enter(name, command):
     place.mkdir(parents=True, exist_ok=True)
     group = f"{cgroups.CGROUP}-{name}"
     environment = {**os.environ, cgroups.NAMED_BY: group}
-    done = subprocess.run([*_APART, "sh", "-c", _ENTER, "world", str(place), *command], env=environment)
+    done = subprocess.run(
+        [*_APART, "sh", "-c", _ENTER, "world", str(place), *command], env=environment
+    )
     cgroups.remove(group)
     shutil.rmtree(place, ignore_errors=True)
     return done.returncode

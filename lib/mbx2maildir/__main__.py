@@ -8,7 +8,9 @@ import types
 from mbx2maildir import errors
 
 DESCRIPTION = "Inspect, convert (MBX to Maildir++) and compare mail stores."
-EXITS = "Exit codes: 0 success, 1 something failed (said on stderr or in the events), 2 wrong usage."
+EXITS = (
+    "Exit codes: 0 success, 1 something failed (said on stderr or in the events), 2 wrong usage."
+)
 
 
 def build_parser():
@@ -25,68 +27,138 @@ def build_parser():
     def add_plan(command, jobs=False):
         command.add_argument("--plan", required=True, metavar="FILE", help="the plan, JSON")
         if jobs:
-            command.add_argument("--jobs", type=int, metavar="N", help="worker processes (default: the plan's)")
+            command.add_argument(
+                "--jobs", type=int, metavar="N", help="worker processes (default: the plan's)"
+            )
 
     def add_old(command):
-        command.add_argument("--inbox", action="append", default=[], metavar="FILE",
-                             help="INBOX in MBX format; may be repeated, the first that exists counts")
-        command.add_argument("--spool", metavar="FILE", help="spool file whose mail is not yet in INBOX")
-        command.add_argument("--folders", required=True, metavar="DIR",
-                             help="folder names are relative to this directory")
-        command.add_argument("--subscriptions", metavar="FILE", help="list of subscriptions (.mailboxlist)")
-        command.add_argument("--maildir", required=True, metavar="DIR", help="the Maildir of the new store")
+        command.add_argument(
+            "--inbox",
+            action="append",
+            default=[],
+            metavar="FILE",
+            help="INBOX in MBX format; may be repeated, the first that exists counts",
+        )
+        command.add_argument(
+            "--spool", metavar="FILE", help="spool file whose mail is not yet in INBOX"
+        )
+        command.add_argument(
+            "--folders",
+            required=True,
+            metavar="DIR",
+            help="folder names are relative to this directory",
+        )
+        command.add_argument(
+            "--subscriptions", metavar="FILE", help="list of subscriptions (.mailboxlist)"
+        )
+        command.add_argument(
+            "--maildir", required=True, metavar="DIR", help="the Maildir of the new store"
+        )
 
     command = add("inspect", inspect, "Explain one MBX file: header, messages, damage.")
     command.add_argument("file", metavar="FILE")
     command.add_argument("--json", action="store_true")
     command.add_argument("--messages", action="store_true", help="list every message")
 
-    command = add("convert", convert, "Convert one user's mail and publish it in the place of the Maildir.")
+    command = add(
+        "convert", convert, "Convert one user's mail and publish it in the place of the Maildir."
+    )
     add_old(command)
-    command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="worker processes")
-    command.add_argument("--user", default="", help="name for messages (default: last part of --maildir)")
-    command.add_argument("--owner", metavar="UID:GID", help="owner of the new files (default: of --folders, when root)")
+    command.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="worker processes"
+    )
+    command.add_argument(
+        "--user", default="", help="name for messages (default: last part of --maildir)"
+    )
+    command.add_argument(
+        "--owner",
+        metavar="UID:GID",
+        help="owner of the new files (default: of --folders, when root)",
+    )
     command.add_argument("--host", default=os.uname().nodename, help="name used in file names")
-    command.add_argument("--work", metavar="DIR", help="work directory on the file system of the Maildir "
-                                                       "(default: .cutover beside it)")
-    command.add_argument("--run", default="convert", help="name of this run, below the work directory")
-    command.add_argument("--strict", action="store_true", help="fail at damage instead of salvaging")
+    command.add_argument(
+        "--work",
+        metavar="DIR",
+        help="work directory on the file system of the Maildir (default: .cutover beside it)",
+    )
+    command.add_argument(
+        "--run", default="convert", help="name of this run, below the work directory"
+    )
+    command.add_argument(
+        "--strict", action="store_true", help="fail at damage instead of salvaging"
+    )
     command.add_argument("--json", action="store_true", help="print the result as JSON")
 
-    command = add("convert-users", convert_users, "Convert the users of a plan; progress is written as JSON lines.")
+    command = add(
+        "convert-users",
+        convert_users,
+        "Convert the users of a plan; progress is written as JSON lines.",
+    )
     add_plan(command, jobs=True)
-    command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
+    command.add_argument(
+        "--events", default="-", metavar="FILE", help="where events go (default: stdout)"
+    )
 
-    command = add("presync", presync, "Bring the staged trees of a plan's users up to date while they still work; "
-                                      "convert-users then pays for what changed since. As often as wanted.")
+    command = add(
+        "presync",
+        presync,
+        "Bring the staged trees of a plan's users up to date while they still work; "
+        "convert-users then pays for what changed since. As often as wanted.",
+    )
     add_plan(command, jobs=True)
-    command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
+    command.add_argument(
+        "--events", default="-", metavar="FILE", help="where events go (default: stdout)"
+    )
 
-    command = add("unpublish", unpublish, "Give the users of a plan back the Maildirs that were replaced by this run.")
+    command = add(
+        "unpublish",
+        unpublish,
+        "Give the users of a plan back the Maildirs that were replaced by this run.",
+    )
     add_plan(command)
-    command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
+    command.add_argument(
+        "--events", default="-", metavar="FILE", help="where events go (default: stdout)"
+    )
 
-    command = add("leave", leave, "Keep messages of the trees published by this run in those that come back.")
+    command = add(
+        "leave", leave, "Keep messages of the trees published by this run in those that come back."
+    )
     add_plan(command)
-    command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
+    command.add_argument(
+        "--events", default="-", metavar="FILE", help="where events go (default: stdout)"
+    )
 
-    command = add("relocate", relocate, "Copy a whole store to other storage of this host, compare both, or go back.")
+    command = add(
+        "relocate",
+        relocate,
+        "Copy a whole store to other storage of this host, compare both, or go back.",
+    )
     add_plan(command)
-    command.add_argument("--events", default="-", metavar="FILE", help="where events go (default: stdout)")
+    command.add_argument(
+        "--events", default="-", metavar="FILE", help="where events go (default: stdout)"
+    )
 
     command = add("state", state, "Say for each user of a plan whether this run has published it.")
     add_plan(command)
     command.add_argument("--json", action="store_true")
 
-    command = add("base", base, "Say of single messages what the trees published by this run took over.")
+    command = add(
+        "base", base, "Say of single messages what the trees published by this run took over."
+    )
     add_plan(command)
     command.add_argument("--json", action="store_true", help="the only form there is")
 
-    command = add("survey", survey, "Count the old store of a plan's users without changing anything.")
+    command = add(
+        "survey", survey, "Count the old store of a plan's users without changing anything."
+    )
     add_plan(command, jobs=True)
     command.add_argument("--json", action="store_true")
 
-    command = add("compare", compare, "Compare an old store with a Maildir: counts, UIDs, flags, dates, digests.")
+    command = add(
+        "compare",
+        compare,
+        "Compare an old store with a Maildir: counts, UIDs, flags, dates, digests.",
+    )
     add_old(command)
     command.add_argument("--json", action="store_true")
     return parser
@@ -195,8 +267,13 @@ def inspect(arguments):
 def compare(arguments):
     from mbx2maildir import compare as comparing
 
-    values = comparing.compare(arguments.inbox, arguments.spool, arguments.folders, arguments.subscriptions,
-                               arguments.maildir)
+    values = comparing.compare(
+        arguments.inbox,
+        arguments.spool,
+        arguments.folders,
+        arguments.subscriptions,
+        arguments.maildir,
+    )
     if arguments.json:
         print_json(values)
     else:
@@ -209,11 +286,18 @@ def as_shipped(argv):
 
     argparse would give the same, and take as long as a pass over a store in which nothing changed.
     """
-    functions = {"convert-users": convert_users, "presync": presync, "unpublish": unpublish, "leave": leave,
-                 "relocate": relocate}
+    functions = {
+        "convert-users": convert_users,
+        "presync": presync,
+        "unpublish": unpublish,
+        "leave": leave,
+        "relocate": relocate,
+    }
     if len(argv) != 5 or argv[0] not in functions or (argv[1], argv[3]) != ("--plan", "--events"):
         return None
-    return types.SimpleNamespace(command=argv[0], function=functions[argv[0]], plan=argv[2], events=argv[4])
+    return types.SimpleNamespace(
+        command=argv[0], function=functions[argv[0]], plan=argv[2], events=argv[4]
+    )
 
 
 def main(argv=None):
@@ -233,7 +317,10 @@ def main(argv=None):
     except errors.StoreError as error:
         print("cutover store: {}".format(error), file=sys.stderr)
     except KeyboardInterrupt:
-        print("cutover store: interrupted; the same command goes on with what is missing", file=sys.stderr)
+        print(
+            "cutover store: interrupted; the same command goes on with what is missing",
+            file=sys.stderr,
+        )
     except OSError as error:
         print("cutover store: {}".format(error), file=sys.stderr)
     return 1

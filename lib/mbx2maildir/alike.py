@@ -11,8 +11,8 @@ import stat
 import time
 
 CHUNK = 1 << 20
-MARGIN = 60 * 10**9     # nanoseconds by which the clocks of two file systems may differ
-SHOWN = 20              # differences told in full
+MARGIN = 60 * 10**9  # nanoseconds by which the clocks of two file systems may differ
+SHOWN = 20  # differences told in full
 
 
 def entries(one, other, passed=()):
@@ -39,13 +39,13 @@ def _listed(place):
     try:
         listing = os.scandir(place)
     except FileNotFoundError:
-        return found            # gone since: at rest, what the other side still has counts as different
+        return found  # gone since: at rest, what the other side still has counts as different
     with listing:
         for entry in listing:
             try:
                 found[entry.name] = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
-                continue        # gone since: users are at work
+                continue  # gone since: users are at work
     return found
 
 
@@ -61,11 +61,13 @@ def differs(one, other):
     if stat.S_IFMT(one.st_mode) != stat.S_IFMT(other.st_mode):
         return "of another kind"
     plain = stat.S_ISREG(one.st_mode)
-    for what, here, there in (("mode", stat.S_IMODE(one.st_mode), stat.S_IMODE(other.st_mode)),
-                              ("owner", (one.st_uid, one.st_gid), (other.st_uid, other.st_gid)),
-                              ("size", plain and one.st_size, plain and other.st_size),
-                              ("number of links", plain and one.st_nlink, plain and other.st_nlink),
-                              ("mtime", one.st_mtime_ns // 1000, other.st_mtime_ns // 1000)):
+    for what, here, there in (
+        ("mode", stat.S_IMODE(one.st_mode), stat.S_IMODE(other.st_mode)),
+        ("owner", (one.st_uid, one.st_gid), (other.st_uid, other.st_gid)),
+        ("size", plain and one.st_size, plain and other.st_size),
+        ("number of links", plain and one.st_nlink, plain and other.st_nlink),
+        ("mtime", one.st_mtime_ns // 1000, other.st_mtime_ns // 1000),
+    ):
         if here != there:
             return "{} {} and {}".format(what, here, there)
     return ""
@@ -74,7 +76,10 @@ def differs(one, other):
 def attributes(path):
     """Extended attributes, access lists among them; {} where the file system has none."""
     try:
-        return {name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)}
+        return {
+            name: os.getxattr(path, name, follow_symlinks=False)
+            for name in os.listxattr(path, follow_symlinks=False)
+        }
     except OSError as error:
         if error.errno in (errno.ENOTSUP, errno.ENOSYS):
             return {}
@@ -104,7 +109,9 @@ class Result:
     def wrong(self, path, what):
         self.different += 1
         if len(self.first) < SHOWN:
-            self.first.append("{}: {}".format(path.decode("utf-8", "backslashreplace") or ".", what))
+            self.first.append(
+                "{}: {}".format(path.decode("utf-8", "backslashreplace") or ".", what)
+            )
 
     def as_dict(self):
         return dict(vars(self), seconds=round(self.seconds, 1))
@@ -121,16 +128,25 @@ def compare(one, other, passed=(), since=None, deadline=None, live=False, copied
     result, began = Result(), time.monotonic()
     for path, here, there in entries(one, other, passed):
         result.entries += 1
-        if here is not None and here == there:      # pragma: no cover - the same inode: one tree is the other
+        if (
+            here is not None and here == there
+        ):  # pragma: no cover - the same inode: one tree is the other
             result.wrong(path, "the same file on both sides")
             continue
         what = differs(here, there)
         if what:
-            if not live or (copied is not None and here is not None and there is not None
-                            and here.st_ctime_ns < copied - MARGIN):
+            if not live or (
+                copied is not None
+                and here is not None
+                and there is not None
+                and here.st_ctime_ns < copied - MARGIN
+            ):
                 result.wrong(path, what)
             continue
-        places = [os.path.join(os.fsencode(top), path) if path else os.fsencode(top) for top in (one, other)]
+        places = [
+            os.path.join(os.fsencode(top), path) if path else os.fsencode(top)
+            for top in (one, other)
+        ]
         touched = since is None or max(here.st_ctime_ns, there.st_ctime_ns) > since - MARGIN
         if stat.S_ISREG(here.st_mode) and not (touched or not is_message(path)):
             result.known += 1

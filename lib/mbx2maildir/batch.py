@@ -31,8 +31,17 @@ def task_folders(plan, user, items, new_folders, report):
         began = time.monotonic()
         found, name, spool = item
         fallback = stage.fallback_uidvalidity(new_folders, name, found or spool, user["folders"])
-        result = stage.folder(user, found, name, spool, fallback, plan.get("strict", False), report,
-                              plan.get("presync", False), plan["jobs"])
+        result = stage.folder(
+            user,
+            found,
+            name,
+            spool,
+            fallback,
+            plan.get("strict", False),
+            report,
+            plan.get("presync", False),
+            plan["jobs"],
+        )
         if "cuts" in result:
             result = {"item": item, "job": result, "fallback": fallback}
         results.append(dict(result, seconds=time.monotonic() - began))
@@ -42,16 +51,35 @@ def task_folders(plan, user, items, new_folders, report):
 def task_range(plan, user, split, number, limits, report):
     found, name, _spool = split["item"]
     began = time.monotonic()
-    part = ranges.write(user, found, name, split["job"], number, limits, plan.get("strict", False), report,
-                        plan.get("presync", False))
+    part = ranges.write(
+        user,
+        found,
+        name,
+        split["job"],
+        number,
+        limits,
+        plan.get("strict", False),
+        report,
+        plan.get("presync", False),
+    )
     return {"split": name, "part": part, "seconds": time.monotonic() - began}
 
 
 def task_join(plan, user, split, parts, report):
     found, name, spool = split["item"]
     began = time.monotonic()
-    result = ranges.join(user, found, name, spool, split["job"], parts, split["fallback"], plan.get("strict", False),
-                         report, plan.get("presync", False))
+    result = ranges.join(
+        user,
+        found,
+        name,
+        spool,
+        split["job"],
+        parts,
+        split["fallback"],
+        plan.get("strict", False),
+        report,
+        plan.get("presync", False),
+    )
     return [dict(result, seconds=split["seconds"] + time.monotonic() - began)]
 
 
@@ -80,14 +108,31 @@ class Conversion:
         for user in plan["users"]:
             places = publish.paths(plan, user)
             self.users[user["user"]] = dict(
-                user, run=plan["run"], host=plan["host"], staging=os.fsdecode(places["staging"]),
-                index=os.fsdecode(places["index"]), salvage=os.fsdecode(places["salvage"]))
+                user,
+                run=plan["run"],
+                host=plan["host"],
+                staging=os.fsdecode(places["staging"]),
+                index=os.fsdecode(places["index"]),
+                salvage=os.fsdecode(places["salvage"]),
+            )
         self.pool = pool.Pool(plan["jobs"])
         self.active = {}
         self.staged = []
         self.syncing = False
-        self.totals = {"users": len(self.users), "published": 0, "already": 0, "failed": 0, "messages": 0, "bytes": 0,
-                       "expunged": 0, "matched": 0, "appended": 0, "late": 0, "warnings": 0, "staged": 0}
+        self.totals = {
+            "users": len(self.users),
+            "published": 0,
+            "already": 0,
+            "failed": 0,
+            "messages": 0,
+            "bytes": 0,
+            "expunged": 0,
+            "matched": 0,
+            "appended": 0,
+            "late": 0,
+            "warnings": 0,
+            "staged": 0,
+        }
         self.progress = {"messages": 0, "bytes": 0}
 
     def run(self):
@@ -103,7 +148,13 @@ class Conversion:
     def run_locked(self):
         started = time.monotonic()
         publish.empty_trash(self.plan)
-        self.emit("start", run=self.plan["run"], users=len(self.users), jobs=self.pool.jobs, host=self.plan["host"])
+        self.emit(
+            "start",
+            run=self.plan["run"],
+            users=len(self.users),
+            jobs=self.pool.jobs,
+            host=self.plan["host"],
+        )
         for user in self.users.values():
             self.pool.submit(("prepare", user["user"]), task_prepare, self.plan, user)
         said = started
@@ -111,8 +162,13 @@ class Conversion:
             while self.pool.pending() or self.staged:
                 if self.staged and not self.syncing:
                     batch, self.staged, self.syncing = self.staged, [], True
-                    self.pool.submit(("publish", [entry[0]["user"] for entry in batch]), task_publish, self.plan, batch,
-                                     urgent=True)
+                    self.pool.submit(
+                        ("publish", [entry[0]["user"] for entry in batch]),
+                        task_publish,
+                        self.plan,
+                        batch,
+                        urgent=True,
+                    )
                 for tag, kind, value in self.pool.wait(PROGRESS_SECONDS / 2):
                     self.handle(tag, kind, value)
                 if time.monotonic() - said >= PROGRESS_SECONDS:
@@ -121,9 +177,16 @@ class Conversion:
         finally:
             self.pool.close()
         if self.plan.get("presync"):
-            syscalls.syncfs(os.fsencode(self.plan["work"]))  # what is on disk now need not be written in the outage
+            syscalls.syncfs(
+                os.fsencode(self.plan["work"])
+            )  # what is on disk now need not be written in the outage
         self.say_progress()
-        self.emit("end", ok=not self.totals["failed"], seconds=round(time.monotonic() - started, 3), **self.totals)
+        self.emit(
+            "end",
+            ok=not self.totals["failed"],
+            seconds=round(time.monotonic() - started, 3),
+            **self.totals,
+        )
         return self.totals
 
     def say_progress(self):
@@ -137,7 +200,7 @@ class Conversion:
             self.progress["bytes"] += value[1]
         elif kind == "failed":
             self.syncing = self.syncing and step != "publish"
-            for failed in (name if step == "publish" else [name]):
+            for failed in name if step == "publish" else [name]:
                 self.fail(failed, value)
         else:
             getattr(self, "after_" + step)(name, value)
@@ -155,20 +218,44 @@ class Conversion:
         if "published" in value:
             self.totals["already"] += 1
             self.add_totals(value["published"])
-            self.emit("already", user=name, messages=value["published"]["messages"], bytes=value["published"]["bytes"])
+            self.emit(
+                "already",
+                user=name,
+                messages=value["published"]["messages"],
+                bytes=value["published"]["bytes"],
+            )
             return
         prepared = value["prepared"]
         user["tree_id"] = prepared["tree_id"]
         items = [(prepared["inbox"], b"", prepared["spool"])] + [
-            (found, folder, None) for found, folder in prepared["folders"]]
+            (found, folder, None) for found, folder in prepared["folders"]
+        ]
         parts = split(items)
         new = prepared["new"]
-        self.active[name] = {"failed": False, "prepared": prepared, "results": [], "parts": len(parts), "splits": {}}
-        self.emit("user", user=name, folders=len(items), bytes=prepared["bytes"],
-                  new_side=len(new.messages) if new else 0)
+        self.active[name] = {
+            "failed": False,
+            "prepared": prepared,
+            "results": [],
+            "parts": len(parts),
+            "splits": {},
+        }
+        self.emit(
+            "user",
+            user=name,
+            folders=len(items),
+            bytes=prepared["bytes"],
+            new_side=len(new.messages) if new else 0,
+        )
         for part in parts:
-            self.pool.submit(("folders", name), task_folders, self.plan, user, part, new.folders if new else {},
-                             urgent=True)
+            self.pool.submit(
+                ("folders", name),
+                task_folders,
+                self.plan,
+                user,
+                part,
+                new.folders if new else {},
+                urgent=True,
+            )
 
     def after_folders(self, name, results):
         state = self.active[name]
@@ -181,16 +268,33 @@ class Conversion:
         results = [result for result in results if "job" not in result]
         state["results"] += results
         for result in results:
-            self.emit("folder", user=name, folder=errors.printable(result["folder"]) or "INBOX",
-                      messages=result["messages"], bytes=result["bytes"], expunged=result["expunged"],
-                      written=result["written"], renamed=result["renamed"], removed=result["removed"],
-                      unchanged=result["unchanged"], warnings=result["warnings"], damage=result["damage"],
-                      seconds=round(result.pop("seconds"), 3))      # no part of what is kept of a conversion
+            self.emit(
+                "folder",
+                user=name,
+                folder=errors.printable(result["folder"]) or "INBOX",
+                messages=result["messages"],
+                bytes=result["bytes"],
+                expunged=result["expunged"],
+                written=result["written"],
+                renamed=result["renamed"],
+                removed=result["removed"],
+                unchanged=result["unchanged"],
+                warnings=result["warnings"],
+                damage=result["damage"],
+                seconds=round(result.pop("seconds"), 3),
+            )  # no part of what is kept of a conversion
         if not state["parts"] and self.plan.get("presync"):
             self.after_presync(name, state["results"])
         elif not state["parts"]:
-            self.pool.submit(("finish", name), task_finish, self.plan, self.users[name], state.pop("prepared"),
-                             state.pop("results"), urgent=True)
+            self.pool.submit(
+                ("finish", name),
+                task_finish,
+                self.plan,
+                self.users[name],
+                state.pop("prepared"),
+                state.pop("results"),
+                urgent=True,
+            )
 
     def spread(self, name, state, split):
         """Have a large folder written by ranges; the task that joins them then stands for the folder."""
@@ -198,7 +302,16 @@ class Conversion:
         state["splits"][split["item"][1]] = dict(split, parts=[], left=len(tasks))
         state["parts"] += 1
         for number, limits in enumerate(tasks):
-            self.pool.submit(("range", name), task_range, self.plan, self.users[name], split, number, limits, urgent=True)
+            self.pool.submit(
+                ("range", name),
+                task_range,
+                self.plan,
+                self.users[name],
+                split,
+                number,
+                limits,
+                urgent=True,
+            )
 
     def after_range(self, name, value):
         state = self.active[name]
@@ -209,12 +322,22 @@ class Conversion:
         split["seconds"] += value["seconds"]
         split["left"] -= 1
         if not split["left"]:
-            self.pool.submit(("folders", name), task_join, self.plan, self.users[name], split, split.pop("parts"), urgent=True)
+            self.pool.submit(
+                ("folders", name),
+                task_join,
+                self.plan,
+                self.users[name],
+                split,
+                split.pop("parts"),
+                urgent=True,
+            )
 
     def after_presync(self, name, results):
         """The user's tree is as far as it can be before the outage."""
-        sums = {key: sum(result[key] for result in results) for key in (
-            "messages", "bytes", "written", "renamed", "removed", "unchanged")}
+        sums = {
+            key: sum(result[key] for result in results)
+            for key in ("messages", "bytes", "written", "renamed", "removed", "unchanged")
+        }
         self.totals["staged"] += 1
         for key in sums:
             self.totals[key] = self.totals.get(key, 0) + sums[key]
@@ -236,21 +359,40 @@ class Conversion:
             self.totals["published"] += 1
             self.totals["late"] += late
             self.add_totals(values)
-            warnings = values["warnings"] + ([] if not late else [
-                "{} messages came to the new side while it was converted; they are in the published tree".format(late)])
-            self.emit("published", user=name, messages=values["messages"], bytes=values["bytes"],
-                      expunged=values["expunged"], matched=values["matched"], appended=values["appended"],
-                      folders=len(values["folders"]), warnings=warnings, renamed=values["renamed"],
-                      passed=values["passed"])
+            warnings = values["warnings"] + (
+                []
+                if not late
+                else [
+                    "{} messages came to the new side while it was converted; they are in the published tree".format(
+                        late
+                    )
+                ]
+            )
+            self.emit(
+                "published",
+                user=name,
+                messages=values["messages"],
+                bytes=values["bytes"],
+                expunged=values["expunged"],
+                matched=values["matched"],
+                appended=values["appended"],
+                folders=len(values["folders"]),
+                warnings=warnings,
+                renamed=values["renamed"],
+                passed=values["passed"],
+            )
 
     def add_totals(self, values):
         for key in ("messages", "bytes", "expunged", "matched", "appended"):
             self.totals[key] += values[key]
-        self.totals["warnings"] += len(values["warnings"]) + sum(len(entry["warnings"]) for entry in values["folders"])
+        self.totals["warnings"] += len(values["warnings"]) + sum(
+            len(entry["warnings"]) for entry in values["folders"]
+        )
 
 
 def split(items):
     """Put folders together into parts of about ranges.PART_BYTES, largest first."""
+
     def size(item):
         return sum(found.size for found in (item[0], item[2]) if found)
 

@@ -19,16 +19,34 @@ def compare(inbox, spool, folders, subscriptions, target):
     names = Names([entry.name for entry in found])
     root = os.fsencode(target)
     rows, differences = [], []
-    for entry, name in [(first or spooled, b"")] + [(entry, names.maildir(entry.name)) for entry in found]:
+    for entry, name in [(first or spooled, b"")] + [
+        (entry, names.maildir(entry.name)) for entry in found
+    ]:
         directory = os.path.join(root, existing.folder_directory(name))
         if not os.path.isdir(os.path.join(directory, b"cur")):
-            differences.append({"folder": show(name), "uid": None, "what": "folder", "old": "there", "new": "missing"})
+            differences.append(
+                {
+                    "folder": show(name),
+                    "uid": None,
+                    "what": "folder",
+                    "old": "there",
+                    "new": "missing",
+                }
+            )
             continue
-        rows.append(compare_folder(entry, spooled if first and not name else None, name, directory, differences))
+        rows.append(
+            compare_folder(
+                entry, spooled if first and not name else None, name, directory, differences
+            )
+        )
     expected = {names.maildir(entry.name) for entry in found} | {b""}
     only = [name for name in existing.folder_names(root) if name not in expected]
-    return {"folders": rows, "differences": differences, "messages": sum(row["old"] for row in rows),
-            "only_new_folders": [show(name) for name in only]}
+    return {
+        "folders": rows,
+        "differences": differences,
+        "messages": sum(row["old"] for row in rows),
+        "only_new_folders": [show(name) for name in only],
+    }
 
 
 def show(name):
@@ -58,8 +76,21 @@ def compare_folder(entry, spool, name, directory, differences):
                 if message is None:
                     differ(uid, "message", "there", "missing")
                     continue
-                compare_message(directory, message, fd, box, recent, flags, bits, seconds, size, offset, text, words,
-                                lambda what, old, new, uid=uid: differ(uid, what, old, new))
+                compare_message(
+                    directory,
+                    message,
+                    fd,
+                    box,
+                    recent,
+                    flags,
+                    bits,
+                    seconds,
+                    size,
+                    offset,
+                    text,
+                    words,
+                    lambda what, old, new, uid=uid: differ(uid, what, old, new),
+                )
         finally:
             os.close(fd)
         if box.uidvalidity and uidvalidity != box.uidvalidity:
@@ -77,16 +108,28 @@ def compare_folder(entry, spool, name, directory, differences):
     return row
 
 
-def compare_message(directory, message, fd, box, recent, flags, bits, seconds, size, offset, text, words, differ):
+def compare_message(
+    directory, message, fd, box, recent, flags, bits, seconds, size, offset, text, words, differ
+):
     path = os.path.join(directory, message.subdir, message.name)
     letters = set(message.letters)
-    wanted = set(maildir.LETTERS_BY_FLAGS[flags & 0x2f])
+    wanted = set(maildir.LETTERS_BY_FLAGS[flags & 0x2F])
     if letters & set(b"DFRST") != wanted:
-        differ("flags", bytes(sorted(wanted)).decode("ascii"), bytes(sorted(letters & set(b"DFRST"))).decode("ascii"))
-    old_words = {word.lower() for slot, word in enumerate(box.keywords) if word and bits >> slot & 1}
+        differ(
+            "flags",
+            bytes(sorted(wanted)).decode("ascii"),
+            bytes(sorted(letters & set(b"DFRST"))).decode("ascii"),
+        )
+    old_words = {
+        word.lower() for slot, word in enumerate(box.keywords) if word and bits >> slot & 1
+    }
     new_words = {words.get(bytes([letter]), b"?").lower() for letter in letters if letter >= 97}
     if old_words != new_words:
-        differ("keywords", sorted(map(errors.printable, old_words)), sorted(map(errors.printable, new_words)))
+        differ(
+            "keywords",
+            sorted(map(errors.printable, old_words)),
+            sorted(map(errors.printable, new_words)),
+        )
     if recent != (message.subdir == b"new"):
         differ("recent", bool(recent), message.subdir == b"new")
     status = os.stat(path)
@@ -101,7 +144,7 @@ def old_digest(fd, offset, size, text):
     """SHA-256 of a text without CRs: line ends normalised."""
     digest = hashlib.sha256()
     if text is not None:
-        for piece in ([text] if isinstance(text, bytes) else text.pieces()):
+        for piece in [text] if isinstance(text, bytes) else text.pieces():
             digest.update(piece.translate(None, b"\r"))
         return digest.hexdigest()
     end = offset + size
@@ -124,11 +167,21 @@ def file_digest(path):
 
 def text(values):
     """The comparison for a human."""
-    lines = ["{:<30} old {:>8} new {:>8} only new {:>6}".format(row["folder"], row["old"], row["new"], row["only_new"])
-             for row in values["folders"]]
-    lines += ["DIFFERS {} uid {}: {} old {} new {}".format(
-        item["folder"], item["uid"], item["what"], item["old"], item["new"]) for item in values["differences"]]
-    lines.append("{} messages compared, {} differences.".format(values["messages"], len(values["differences"])))
+    lines = [
+        "{:<30} old {:>8} new {:>8} only new {:>6}".format(
+            row["folder"], row["old"], row["new"], row["only_new"]
+        )
+        for row in values["folders"]
+    ]
+    lines += [
+        "DIFFERS {} uid {}: {} old {} new {}".format(
+            item["folder"], item["uid"], item["what"], item["old"], item["new"]
+        )
+        for item in values["differences"]
+    ]
+    lines.append(
+        "{} messages compared, {} differences.".format(
+            values["messages"], len(values["differences"])
+        )
+    )
     return "\n".join(lines)
-
-

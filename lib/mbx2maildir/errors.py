@@ -22,8 +22,13 @@ class StoreError(Exception):
         return "{}{}. {}".format(place + ": " if place else "", self.what, self.todo)
 
     def as_dict(self):
-        return {"kind": type(self).__name__, "file": self.file, "offset": self.offset,
-                "what": self.what, "todo": self.todo}
+        return {
+            "kind": type(self).__name__,
+            "file": self.file,
+            "offset": self.offset,
+            "what": self.what,
+            "todo": self.todo,
+        }
 
 
 class NotMbx(StoreError):

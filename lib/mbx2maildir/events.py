@@ -17,10 +17,16 @@ class Events:
     def __init__(self, target):
         self.stdout = target in (None, "-")
         self.waiting = b""
-        self.fd = 1 if self.stdout else os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.fd = (
+            1
+            if self.stdout
+            else os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        )
 
     def __call__(self, event, **values):
-        line = json.dumps(dict(values, event=event, time=round(time.time(), 3)), sort_keys=True) + "\n"
+        line = (
+            json.dumps(dict(values, event=event, time=round(time.time(), 3)), sort_keys=True) + "\n"
+        )
         if self.stdout:
             sys.stdout.write(line)
             sys.stdout.flush()
@@ -28,7 +34,7 @@ class Events:
             self.waiting += line.encode("ascii")
             try:
                 while self.waiting:
-                    self.waiting = self.waiting[os.write(self.fd, self.waiting):]
+                    self.waiting = self.waiting[os.write(self.fd, self.waiting) :]
             except OSError as error:
                 if error.errno not in maildir.NO_SPACE:
                     raise

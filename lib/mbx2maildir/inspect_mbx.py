@@ -19,10 +19,23 @@ def explain(path, messages=False):
     try:
         box = mbx.Mailbox(fd, path)
         header = box.header
-        values = {"file": errors.printable(path), "size": box.size, "uidvalidity": header.uidvalidity,
-                  "uidlast": header.uidlast, "messages": 0, "bytes": 0, "recent": 0, "seen": 0, "deleted": 0,
-                  "first": None, "last": None, "largest": 0,
-                  "keywords": [errors.printable(name or b"(ignored: longer than 50)") for name in header.keywords]}
+        values = {
+            "file": errors.printable(path),
+            "size": box.size,
+            "uidvalidity": header.uidvalidity,
+            "uidlast": header.uidlast,
+            "messages": 0,
+            "bytes": 0,
+            "recent": 0,
+            "seen": 0,
+            "deleted": 0,
+            "first": None,
+            "last": None,
+            "largest": 0,
+            "keywords": [
+                errors.printable(name or b"(ignored: longer than 50)") for name in header.keywords
+            ],
+        }
         listed = []
         for uid, recent, flags, bits, seconds, size, offset, _text in box.messages(texts=False):
             values["messages"] += 1
@@ -30,14 +43,30 @@ def explain(path, messages=False):
             values["recent"] += recent
             values["seen"] += bool(flags & mbx.SEEN)
             values["deleted"] += bool(flags & mbx.DELETED)
-            values["first"] = min(seconds, values["first"] if values["first"] is not None else seconds)
+            values["first"] = min(
+                seconds, values["first"] if values["first"] is not None else seconds
+            )
             values["last"] = max(seconds, values["last"] or 0)
             values["largest"] = max(size, values["largest"])
             if messages:
-                listed.append({"uid": uid, "recent": recent, "flags": maildir.flag_letters(flags).decode("ascii"),
-                               "keywords": bits, "date": stamp(seconds), "size": size, "offset": offset})
-        values.update(expunged=box.expunged, renumbered=box.renumbered, uidnext=box.uidnext, damage=box.damage,
-                      new_uidvalidity=box.uidvalidity)
+                listed.append(
+                    {
+                        "uid": uid,
+                        "recent": recent,
+                        "flags": maildir.flag_letters(flags).decode("ascii"),
+                        "keywords": bits,
+                        "date": stamp(seconds),
+                        "size": size,
+                        "offset": offset,
+                    }
+                )
+        values.update(
+            expunged=box.expunged,
+            renumbered=box.renumbered,
+            uidnext=box.uidnext,
+            damage=box.damage,
+            new_uidvalidity=box.uidvalidity,
+        )
         if messages:
             values["list"] = listed
         return values
@@ -57,13 +86,24 @@ def text(values):
         "  keywords: {}".format(", ".join(values["keywords"]) or "none"),
         "  {messages} messages, {bytes} bytes (largest {largest}): {recent} recent, {seen} seen, {deleted} marked "
         "deleted".format(**values),
-        "  {expunged} expunged messages are still in the file, hidden".format(**values)]
+        "  {expunged} expunged messages are still in the file, hidden".format(**values),
+    ]
     if values["messages"]:
         lines.append("  dated {} to {}".format(stamp(values["first"]), stamp(values["last"])))
     if values["renumbered"]:
-        lines.append("  UIDs are out of order: c-client would renumber; here UIDVALIDITY becomes {new_uidvalidity}".format(
-            **values))
-    lines += ["  DAMAGE at byte {offset}, {length} bytes: {kind}, {what}".format(**item) for item in values["damage"]]
-    lines += ["  uid {uid:>8} {date} {size:>10} bytes at {offset:>12} {flags:<5}{recent}".format(
-        **dict(item, recent=" recent" if item["recent"] else "")) for item in values.get("list", ())]
+        lines.append(
+            "  UIDs are out of order: c-client would renumber; here UIDVALIDITY becomes {new_uidvalidity}".format(
+                **values
+            )
+        )
+    lines += [
+        "  DAMAGE at byte {offset}, {length} bytes: {kind}, {what}".format(**item)
+        for item in values["damage"]
+    ]
+    lines += [
+        "  uid {uid:>8} {date} {size:>10} bytes at {offset:>12} {flags:<5}{recent}".format(
+            **dict(item, recent=" recent" if item["recent"] else "")
+        )
+        for item in values.get("list", ())
+    ]
     return "\n".join(lines)

@@ -6,8 +6,15 @@ import os
 from mbx2maildir import errors
 
 USER_KEYS = {"user": str, "inbox": list, "folders": str, "maildir": str}
-OPTIONAL_KEYS = {"uid": int, "gid": int, "spool": str, "subscriptions": str, "home": str, "asked": dict,
-                 "keep": dict}
+OPTIONAL_KEYS = {
+    "uid": int,
+    "gid": int,
+    "spool": str,
+    "subscriptions": str,
+    "home": str,
+    "asked": dict,
+    "keep": dict,
+}
 
 
 def load(path):
@@ -25,38 +32,55 @@ def load(path):
 def check(values, path="plan"):
     """Check a plan given as a dict and fill in what may be left out (jobs, host)."""
     if not isinstance(values, dict) or not isinstance(values.get("users"), list):
-        raise errors.BadPlan("\"users\" must be a list", path)
+        raise errors.BadPlan('"users" must be a list', path)
     for key in ("run", "work"):
         if not isinstance(values.get(key), str) or not values[key]:
-            raise errors.BadPlan("\"{}\" must be a text that is not empty".format(key), path)
+            raise errors.BadPlan('"{}" must be a text that is not empty'.format(key), path)
     if not is_name(values["run"]) or values["run"] in ("staging", "index", "trash", "lock"):
-        raise errors.BadPlan("\"run\" must be a file name, and none of the work directory's own", path)
+        raise errors.BadPlan(
+            '"run" must be a file name, and none of the work directory\'s own', path
+        )
     seen = {}
     for number, user in enumerate(values["users"]):
         place = "users[{}]".format(number)
         if not isinstance(user, dict):
             raise errors.BadPlan("{} must be an object".format(place), path)
         for key, kind in USER_KEYS.items():
-            if not isinstance(user.get(key), kind) or kind is str and key in ("user", "maildir") and not user[key]:
+            if (
+                not isinstance(user.get(key), kind)
+                or kind is str
+                and key in ("user", "maildir")
+                and not user[key]
+            ):
                 raise errors.BadPlan("{}.{} must be a {}".format(place, key, kind.__name__), path)
         for key, kind in OPTIONAL_KEYS.items():
             if user.get(key) is not None and not isinstance(user[key], kind):
                 raise errors.BadPlan("{}.{} must be a {}".format(place, key, kind.__name__), path)
         unknown = set(user) - set(USER_KEYS) - set(OPTIONAL_KEYS)
         if unknown:
-            raise errors.BadPlan("{} has unknown keys: {}".format(place, ", ".join(sorted(unknown))), path)
+            raise errors.BadPlan(
+                "{} has unknown keys: {}".format(place, ", ".join(sorted(unknown))), path
+            )
         if not is_name(user["user"]):
             raise errors.BadPlan("{}.user must be a file name".format(place), path)
         for key in ("user", "maildir"):
             if seen.setdefault((key, user[key]), number) != number:
-                raise errors.BadPlan("{}.{} stands there twice: {}".format(place, key, user[key]), path)
+                raise errors.BadPlan(
+                    "{}.{} stands there twice: {}".format(place, key, user[key]), path
+                )
     values.setdefault("jobs", os.cpu_count() or 1)
     values.setdefault("host", os.uname().nodename)
     return values
 
 
 def is_name(text):
-    return bool(text) and "/" not in text and not text.startswith(".") and "\0" not in text and "\n" not in text
+    return (
+        bool(text)
+        and "/" not in text
+        and not text.startswith(".")
+        and "\0" not in text
+        and "\n" not in text
+    )
 
 
 def check_places(values):
@@ -67,5 +91,8 @@ def check_places(values):
         while not os.path.isdir(parent):
             parent = os.path.dirname(parent)
         if os.stat(parent).st_dev != device:
-            raise errors.BadPlan("{} is not on the file system of work, {}".format(user["maildir"], values["work"]),
-                                 user["user"], todo="Give a work directory on the file system of the Maildirs.")
+            raise errors.BadPlan(
+                "{} is not on the file system of work, {}".format(user["maildir"], values["work"]),
+                user["user"],
+                todo="Give a work directory on the file system of the Maildirs.",
+            )

@@ -27,12 +27,23 @@ def describe(error):
     if isinstance(error, OSError) and error.errno in maildir.NO_SPACE:
         return maildir.space_error(error, error.filename or "").as_dict()
     if isinstance(error, OSError):
-        return {"kind": "OSError", "file": errors.printable(error.filename or ""), "offset": None,
-                "what": error.strerror or str(error), "todo": "See why, then run the same command again."}
+        return {
+            "kind": "OSError",
+            "file": errors.printable(error.filename or ""),
+            "offset": None,
+            "what": error.strerror or str(error),
+            "todo": "See why, then run the same command again.",
+        }
     import traceback
 
-    return {"kind": type(error).__name__, "file": "", "offset": None, "what": "fault of the converter: {}".format(error),
-            "todo": "Report this with the traceback.", "traceback": traceback.format_exc()}
+    return {
+        "kind": type(error).__name__,
+        "file": "",
+        "offset": None,
+        "what": "fault of the converter: {}".format(error),
+        "todo": "Report this with the traceback.",
+        "traceback": traceback.format_exc(),
+    }
 
 
 def send(pipe, value):
@@ -102,7 +113,10 @@ class Worker:
         if not self.process:
             code = 1
             try:
-                for other in [*others, self]:  # else the death of a worker would not close its pipes
+                for other in [
+                    *others,
+                    self,
+                ]:  # else the death of a worker would not close its pipes
                     other.hang_up()
                 work(theirs, to_us)
                 code = 0
@@ -120,8 +134,11 @@ class Worker:
     def end(self):
         """Wait for it → how it ended, in words. A worker that is hung up on ends when its task is done."""
         status = os.waitpid(self.process, 0)[1]
-        return "signal {}".format(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else "exit code {}".format(
-            os.WEXITSTATUS(status))
+        return (
+            "signal {}".format(os.WTERMSIG(status))
+            if os.WIFSIGNALED(status)
+            else "exit code {}".format(os.WEXITSTATUS(status))
+        )
 
 
 class Pool:
@@ -146,7 +163,9 @@ class Pool:
             worker.tag = tag
             self.busy[worker.answers] = worker
             self.poll.register(worker.answers, select.POLLIN)
-            with contextlib.suppress(BrokenPipeError):  # it died while idle; wait() sees the end of the pipe
+            with contextlib.suppress(
+                BrokenPipeError
+            ):  # it died while idle; wait() sees the end of the pipe
                 send(worker.tasks, (function, arguments))
 
     def wait(self, timeout):
@@ -160,10 +179,19 @@ class Pool:
             except EOFError:
                 self.release(worker)
                 worker.hang_up()
-                happened.append((worker.tag, "failed", {
-                    "kind": "WorkerDied", "file": "", "offset": None,
-                    "what": "the worker process ended ({})".format(worker.end()),
-                    "todo": "See the kernel's log (out of memory?), then run the same command again."}))
+                happened.append(
+                    (
+                        worker.tag,
+                        "failed",
+                        {
+                            "kind": "WorkerDied",
+                            "file": "",
+                            "offset": None,
+                            "what": "the worker process ended ({})".format(worker.end()),
+                            "todo": "See the kernel's log (out of memory?), then run the same command again.",
+                        },
+                    )
+                )
                 continue
             if answer[0] == "progress":
                 happened.append((worker.tag, "progress", answer[1:]))

@@ -25,8 +25,8 @@ from mbx2maildir.publish import syscalls
 
 MARK = ".cutover-copy"
 FOUND = "lost+found"
-GAIN = 0.8          # a pass that takes more than this share of the one before has reached what a pass takes
-QUIET = 30          # seconds for files of the store to be closed
+GAIN = 0.8  # a pass that takes more than this share of the one before has reached what a pass takes
+QUIET = 30  # seconds for files of the store to be closed
 CLONE_NEWNS = 0x00020000
 STATUS = "messages uidnext uidvalidity unseen"
 
@@ -115,7 +115,9 @@ def claim(values):
     if os.path.samefile(values["store"], values["to"]):
         raise NotOurs("it is the store itself", values["to"])
     if alone and (here or ("", ""))[1] != alone:
-        raise NotTheStore("mail was served from {} last, which is not in its place".format(alone), values["store"])
+        raise NotTheStore(
+            "mail was served from {} last, which is not in its place".format(alone), values["store"]
+        )
     if found and found[0] != values["store"]:
         raise NotOurs("it is marked as the copy of another store", values["to"])
     if found and found[1] == values["to"]:
@@ -145,31 +147,65 @@ def room(values):
                 continue
             blocks, count = blocks + found.st_blocks * 512, count + 1
     free = os.statvfs(values["to"])
-    for what, need, have in (("bytes", blocks, free.f_bavail * free.f_frsize), ("inodes", count, free.f_favail)):
+    for what, need, have in (
+        ("bytes", blocks, free.f_bavail * free.f_frsize),
+        ("inodes", count, free.f_favail),
+    ):
         if have < need and (what == "bytes" or free.f_files):
-            raise errors.NoSpace("the store needs {} {}, and {} are free".format(need, what, have), values["to"],
-                                 todo="Give it more room.")
+            raise errors.NoSpace(
+                "the store needs {} {}, and {} are free".format(need, what, have),
+                values["to"],
+                todo="Give it more room.",
+            )
 
 
 # --- rsync
 
-FIGURES = {"files": r"Number of files: ([\d,]+)", "copied": r"Number of regular files transferred: ([\d,]+)",
-           "bytes": r"Total transferred file size: ([\d,]+)", "deleted": r"Number of deleted files: ([\d,]+)"}
+FIGURES = {
+    "files": r"Number of files: ([\d,]+)",
+    "copied": r"Number of regular files transferred: ([\d,]+)",
+    "bytes": r"Total transferred file size: ([\d,]+)",
+    "deleted": r"Number of deleted files: ([\d,]+)",
+}
 
 
 def rsync(source, target, *options, gently=False):
     """One pass → its figures. Files that vanish meanwhile are no error."""
-    argv = [*(["nice", "-n", "10"] if gently else []), "rsync", "-aHAX", "--numeric-ids", "--delete", "--modify-window=-1",
-            "--stats", "--exclude=/" + MARK, "--exclude=/" + FOUND, *options, source.rstrip("/") + "/", target.rstrip("/") + "/"]
+    argv = [
+        *(["nice", "-n", "10"] if gently else []),
+        "rsync",
+        "-aHAX",
+        "--numeric-ids",
+        "--delete",
+        "--modify-window=-1",
+        "--stats",
+        "--exclude=/" + MARK,
+        "--exclude=/" + FOUND,
+        *options,
+        source.rstrip("/") + "/",
+        target.rstrip("/") + "/",
+    ]
     began = time.monotonic()
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env=dict(os.environ, LC_ALL="C"))
+    done = subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ, LC_ALL="C"),
+    )
     said = done.stderr.decode("utf-8", "backslashreplace")
     if done.returncode not in (0, 24):
-        raise CopyFailed("rsync ended with {}: {}".format(done.returncode, said.strip()[-500:]), target)
+        raise CopyFailed(
+            "rsync ended with {}: {}".format(done.returncode, said.strip()[-500:]), target
+        )
     text = done.stdout.decode("utf-8", "backslashreplace")
-    figures = {key: int((re.search(pattern, text) or [0, "0"])[1].replace(",", "")) for key, pattern in FIGURES.items()}
-    return dict(figures, vanished=said.count("has vanished"), seconds=round(time.monotonic() - began, 1))
+    figures = {
+        key: int((re.search(pattern, text) or [0, "0"])[1].replace(",", ""))
+        for key, pattern in FIGURES.items()
+    }
+    return dict(
+        figures, vanished=said.count("has vanished"), seconds=round(time.monotonic() - began, 1)
+    )
 
 
 def passes(values, emit):
@@ -187,19 +223,44 @@ def passes(values, emit):
             break
     syscalls.syncfs(values["to"])
     began, since = time.time_ns(), read_state(values).get("checked")
-    found = alike.compare(values["store"], values["to"], [MARK, FOUND, *values["passed"]], since, live=True, copied=copied)
+    found = alike.compare(
+        values["store"],
+        values["to"],
+        [MARK, FOUND, *values["passed"]],
+        since,
+        live=True,
+        copied=copied,
+    )
     emit("read", **found.as_dict())
     if found.different:
         told = "of {} entries, {} files of them read on both sides, {} differ: {}".format(
-            found.entries, found.read, found.different, "; ".join(found.first))
-        raise Different(told, values["to"], todo="Is the new storage sound, and can it hold all that the store has (times to the "
-                        "microsecond, owners, modes)? Find out before anything else is done.")
+            found.entries, found.read, found.different, "; ".join(found.first)
+        )
+        raise Different(
+            told,
+            values["to"],
+            todo="Is the new storage sound, and can it hold all that the store has (times to the "
+            "microsecond, owners, modes)? Find out before anything else is done.",
+        )
     # in the freeze names and looks are compared once more, and hardly any contents
-    look = alike.compare(values["store"], values["to"], [MARK, FOUND, *values["passed"]], began, deadline=0, live=True)
+    look = alike.compare(
+        values["store"],
+        values["to"],
+        [MARK, FOUND, *values["passed"]],
+        began,
+        deadline=0,
+        live=True,
+    )
     start = time.monotonic()
     counted = counts(values)
-    write_state(values, passes=made, checked=began, read=found.as_dict(), counted=sum(map(len, counted.values())),
-                predicted=round(made[-1]["seconds"] + look.seconds + 2 * (time.monotonic() - start), 1))
+    write_state(
+        values,
+        passes=made,
+        checked=began,
+        read=found.as_dict(),
+        counted=sum(map(len, counted.values())),
+        predicted=round(made[-1]["seconds"] + look.seconds + 2 * (time.monotonic() - start), 1),
+    )
     emit("end", ok=True)
 
 
@@ -221,24 +282,40 @@ def last(values, emit):
 
 def same(values, emit, since):
     deadline = time.monotonic() + 60 * values["minutes"]
-    found = alike.compare(values["store"], values["to"], [MARK, FOUND, *values["passed"]], since, deadline).as_dict()
+    found = alike.compare(
+        values["store"], values["to"], [MARK, FOUND, *values["passed"]], since, deadline
+    ).as_dict()
     emit("compared", **found)
     if found["different"]:
-        raise Different("{} of {} entries differ: {}".format(found["different"], found["entries"], "; ".join(found["first"])),
-                        values["to"])
+        raise Different(
+            "{} of {} entries differ: {}".format(
+                found["different"], found["entries"], "; ".join(found["first"])
+            ),
+            values["to"],
+        )
     return found
 
 
 def after(values, emit):
     """Through the new storage in its place: Dovecot counts what it counted before."""
     before, now = read_state(values).get("before") or {}, counts(values)
-    sides = [{(user, folder): row for user, listed in side.items() for folder, row in listed.items()} for side in (before, now)]
-    wrong = ["{} {}: {} became {}".format(*key, *(side.get(key) for side in sides)) for key in sorted({*sides[0], *sides[1]})
-             if sides[0].get(key) != sides[1].get(key)]
+    sides = [
+        {(user, folder): row for user, listed in side.items() for folder, row in listed.items()}
+        for side in (before, now)
+    ]
+    wrong = [
+        "{} {}: {} became {}".format(*key, *(side.get(key) for side in sides))
+        for key in sorted({*sides[0], *sides[1]})
+        if sides[0].get(key) != sides[1].get(key)
+    ]
     emit("counted", users=len(now), folders=sum(map(len, now.values())))
     if wrong or not before:
-        raise Different("Dovecot counts otherwise than before: {}".format("; ".join(wrong[:5]) or "nothing was counted before"),
-                        values["store"])
+        raise Different(
+            "Dovecot counts otherwise than before: {}".format(
+                "; ".join(wrong[:5]) or "nothing was counted before"
+            ),
+            values["store"],
+        )
     write_state(values, after=now)
     write_notes(values, dict(read_notes(values), alone=values["to"]))
     emit("end", ok=True)
@@ -251,19 +328,33 @@ def back(values, emit):
     quiet(values["store"])
     if values["former"]:
         if mark(former) != (values["store"], former):
-            raise NotOurs("it is not the copy of the store that was served from there", former, todo="Is it mounted?")
+            raise NotOurs(
+                "it is not the copy of the store that was served from there",
+                former,
+                todo="Is it mounted?",
+            )
     else:
         beneath(values["store"])
     if os.path.samefile(former, values["to"]):
-        raise NotOurs("the old store does not show beneath the new one", values["store"], todo="See `findmnt` for its mounts.")
+        raise NotOurs(
+            "the old store does not show beneath the new one",
+            values["store"],
+            todo="See `findmnt` for its mounts.",
+        )
     aside = os.path.join(former, values["aside"])
     os.makedirs(aside, mode=0o700, exist_ok=True)
     top = "/" + values["aside"].split("/")[0]
     figures = rsync(values["to"], former, "--backup", "--backup-dir=" + aside, "--exclude=" + top)
     emit("pass", number="back", **figures)
     syscalls.syncfs(former)
-    same(dict(values, store=former, passed=[*values["passed"], top[1:]]), emit, read_state(values).get("checked"))
-    write_notes(values, dict(read_notes(values), alone=values["alone"] or None))    # nothing is on the new storage alone any more
+    same(
+        dict(values, store=former, passed=[*values["passed"], top[1:]]),
+        emit,
+        read_state(values).get("checked"),
+    )
+    write_notes(
+        values, dict(read_notes(values), alone=values["alone"] or None)
+    )  # nothing is on the new storage alone any more
     emit("end", ok=True)
 
 
@@ -274,7 +365,13 @@ def beneath(path):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), path)
     for argv in (["mount", "--make-rprivate", "/"], ["umount", path]):
-        subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True)
+        subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=True,
+        )
 
 
 # --- who uses the store, and what Dovecot counts in it
@@ -288,16 +385,20 @@ def writers(path):
             continue
         try:
             for number in os.listdir("/proc/{}/fd".format(pid)):
-                if not os.readlink("/proc/{}/fd/{}".format(pid, number)).startswith(path.rstrip("/") + "/"):
+                if not os.readlink("/proc/{}/fd/{}".format(pid, number)).startswith(
+                    path.rstrip("/") + "/"
+                ):
                     continue
                 with open("/proc/{}/fdinfo/{}".format(pid, number)) as info:
-                    flags = int(next(line.split()[1] for line in info if line.startswith("flags:")), 8)
+                    flags = int(
+                        next(line.split()[1] for line in info if line.startswith("flags:")), 8
+                    )
                 if flags & os.O_ACCMODE:
                     with open("/proc/{}/comm".format(pid)) as name:
                         found.append("{} ({})".format(name.read().strip(), pid))
                     break
         except (OSError, StopIteration):
-            continue        # it has ended
+            continue  # it has ended
     return found
 
 
@@ -320,15 +421,45 @@ def counts(values):
 
 
 def count(user):
-    environment = dict(USER=user["user"], HOME=user["home"], PATH=os.environ.get("PATH", "/usr/bin:/bin"), LC_ALL="C")
-    argv = ["setpriv", "--reuid", str(user["uid"]), "--regid", str(user["gid"]), "--init-groups",
-            "doveadm", "-f", "tab", "mailbox", "status", STATUS, "*"]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
-                          cwd="/")
-    lines = done.stdout.decode("utf-8", "surrogateescape").split("\n")[:-1]     # a name may hold what else counts as an end
+    environment = dict(
+        USER=user["user"],
+        HOME=user["home"],
+        PATH=os.environ.get("PATH", "/usr/bin:/bin"),
+        LC_ALL="C",
+    )
+    argv = [
+        "setpriv",
+        "--reuid",
+        str(user["uid"]),
+        "--regid",
+        str(user["gid"]),
+        "--init-groups",
+        "doveadm",
+        "-f",
+        "tab",
+        "mailbox",
+        "status",
+        STATUS,
+        "*",
+    ]
+    done = subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        cwd="/",
+    )
+    lines = done.stdout.decode("utf-8", "surrogateescape").split("\n")[
+        :-1
+    ]  # a name may hold what else counts as an end
     if done.returncode or not lines or not lines[0].startswith("mailbox\t"):
-        raise Different("Dovecot cannot read the mail of {}: {}".format(
-            user["user"], done.stderr.decode("utf-8", "backslashreplace").strip()[-300:]), todo="See Dovecot's log.")
+        raise Different(
+            "Dovecot cannot read the mail of {}: {}".format(
+                user["user"], done.stderr.decode("utf-8", "backslashreplace").strip()[-300:]
+            ),
+            todo="See Dovecot's log.",
+        )
     rows = (line.split("\t") for line in lines[1:])
     return user["user"], {row[0]: [int(value) for value in row[1:]] for row in rows}
 

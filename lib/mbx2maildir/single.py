@@ -12,12 +12,28 @@ def make_plan(arguments):
     """Command line arguments → plan with one user."""
     target = os.path.abspath(arguments.maildir)
     uid, gid = owner(arguments)
-    user = {"user": arguments.user or os.path.basename(target).lstrip(".") or "user", "inbox": arguments.inbox,
-            "folders": os.path.abspath(arguments.folders), "maildir": target, "uid": uid, "gid": gid,
-            "spool": arguments.spool, "subscriptions": arguments.subscriptions}
+    user = {
+        "user": arguments.user or os.path.basename(target).lstrip(".") or "user",
+        "inbox": arguments.inbox,
+        "folders": os.path.abspath(arguments.folders),
+        "maildir": target,
+        "uid": uid,
+        "gid": gid,
+        "spool": arguments.spool,
+        "subscriptions": arguments.subscriptions,
+    }
     work = arguments.work or os.path.join(os.path.dirname(target), ".cutover")
-    return plans.check({"run": arguments.run, "work": work, "jobs": arguments.jobs, "host": arguments.host,
-                        "users": [user], "strict": arguments.strict}, "the command line")
+    return plans.check(
+        {
+            "run": arguments.run,
+            "work": work,
+            "jobs": arguments.jobs,
+            "host": arguments.host,
+            "users": [user],
+            "strict": arguments.strict,
+        },
+        "the command line",
+    )
 
 
 def owner(arguments):
@@ -32,21 +48,34 @@ def owner(arguments):
     try:
         status = os.stat(arguments.folders)
     except OSError as error:
-        raise errors.UnreadableMail("cannot look at the folders: {}".format(error.strerror), arguments.folders) from error
+        raise errors.UnreadableMail(
+            "cannot look at the folders: {}".format(error.strerror), arguments.folders
+        ) from error
     return status.st_uid, status.st_gid
 
 
 def convert(arguments):
     """Run the conversion and say the result → exit code."""
     if not os.path.isdir(arguments.folders):
-        raise errors.UnreadableMail("no such directory", arguments.folders,
-                                    todo="Give the directory of the folders with --folders.")
+        raise errors.UnreadableMail(
+            "no such directory",
+            arguments.folders,
+            todo="Give the directory of the folders with --folders.",
+        )
     collected = events.Collected()
     totals = users.convert(make_plan(arguments), collected)
-    result = {"ok": not totals["failed"], "totals": totals,
-              "folders": [event for event in collected.all if event["event"] == "folder"],
-              "errors": [event for event in collected.all if event["event"] == "error"],
-              "warnings": [text for event in collected.all if event["event"] == "published" for text in event["warnings"]]}
+    result = {
+        "ok": not totals["failed"],
+        "totals": totals,
+        "folders": [event for event in collected.all if event["event"] == "folder"],
+        "errors": [event for event in collected.all if event["event"] == "error"],
+        "warnings": [
+            text
+            for event in collected.all
+            if event["event"] == "published"
+            for text in event["warnings"]
+        ],
+    }
     if arguments.json:
         print(json.dumps(result, sort_keys=True, indent=1))
     else:
@@ -58,14 +87,28 @@ def text(result):
     """The result for a human."""
     lines = []
     for entry in sorted(result["folders"], key=lambda entry: entry["folder"]):
-        lines.append("{:>8} messages {:>12} bytes  {}".format(entry["messages"], entry["bytes"], entry["folder"]))
+        lines.append(
+            "{:>8} messages {:>12} bytes  {}".format(
+                entry["messages"], entry["bytes"], entry["folder"]
+            )
+        )
         lines += ["         ! {}".format(warning) for warning in entry["warnings"]]
     lines += ["! {}".format(warning) for warning in result["warnings"]]
-    lines += ["ERROR {}: {} {}".format(entry["file"], entry["what"], entry["todo"]) for entry in result["errors"]]
+    lines += [
+        "ERROR {}: {} {}".format(entry["file"], entry["what"], entry["todo"])
+        for entry in result["errors"]
+    ]
     totals = result["totals"]
     if totals["already"]:
         lines.append("Published by this run already; nothing was done.")
-    lines.append("{} messages, {} bytes, {} hidden expunged ones left out, {} recognised on both sides, {} only on the new "
-                 "side.".format(totals["messages"], totals["bytes"], totals["expunged"], totals["matched"],
-                                totals["appended"]))
+    lines.append(
+        "{} messages, {} bytes, {} hidden expunged ones left out, {} recognised on both sides, {} only on the new "
+        "side.".format(
+            totals["messages"],
+            totals["bytes"],
+            totals["expunged"],
+            totals["matched"],
+            totals["appended"],
+        )
+    )
     return "\n".join(lines)

@@ -16,29 +16,60 @@ def task_survey(user, report):
 def survey_user(user):
     """Count one user's old store → dict (see survey). Damage and unreadable files are listed, never raised."""
     uid, gid = user.get("uid"), user.get("gid")
-    result = {"user": user["user"], "folders": [], "passed": [], "errors": [], "damage": [], "renamed": [],
-              "elsewhere": [], "subscriptions": 0, "messages": 0, "bytes": 0, "expunged": 0, "inodes": 0,
-              "sizes": [0] * SIZES}
+    result = {
+        "user": user["user"],
+        "folders": [],
+        "passed": [],
+        "errors": [],
+        "damage": [],
+        "renamed": [],
+        "elsewhere": [],
+        "subscriptions": 0,
+        "messages": 0,
+        "bytes": 0,
+        "expunged": 0,
+        "inodes": 0,
+        "sizes": [0] * SIZES,
+    }
     inbox = spool = None
     folders = []
     try:
         inbox = source.inbox(user.get("inbox") or [], uid, gid)
         spool = source.spool_file(user.get("spool"), uid, gid)
-        besides = [inbox.path if inbox else None, user.get("spool"), user.get("subscriptions"),
-                   *(user.get("inbox") or [])]
+        besides = [
+            inbox.path if inbox else None,
+            user.get("spool"),
+            user.get("subscriptions"),
+            *(user.get("inbox") or []),
+        ]
         folders, passed = source.folders(user.get("folders"), uid, gid, besides, result["errors"])
-        result["passed"] = [{"file": errors.printable(item["file"]), "why": item["why"]} for item in passed]
+        result["passed"] = [
+            {"file": errors.printable(item["file"]), "why": item["why"]} for item in passed
+        ]
         subscribed, elsewhere = source.subscriptions(
-            user.get("subscriptions"), user.get("folders"), user.get("home"), uid, gid)
+            user.get("subscriptions"), user.get("folders"), user.get("home"), uid, gid
+        )
         result["subscriptions"] = len(subscribed)
         result["elsewhere"] = [errors.printable(line) for line in elsewhere]
     except errors.StoreError as error:
         result["errors"].append(error.as_dict())
     names = Names([found.name for found in folders])
-    result["renamed"] = [{"from": errors.printable(item["from"]), "to": errors.printable(item["to"]), "why": item["why"]}
-                         for item in names.changes]
+    result["renamed"] = [
+        {
+            "from": errors.printable(item["from"]),
+            "to": errors.printable(item["to"]),
+            "why": item["why"],
+        }
+        for item in names.changes
+    ]
     for found in ([inbox] if inbox else []) + ([spool] if spool else []) + folders:
-        name = "INBOX" if found is inbox else "spool" if found is spool else errors.printable(found.name)
+        name = (
+            "INBOX"
+            if found is inbox
+            else "spool"
+            if found is spool
+            else errors.printable(found.name)
+        )
         try:
             survey_folder(user, found, name, result)
         except errors.StoreError as error:
@@ -60,11 +91,20 @@ def survey_folder(user, found, name, result):
             used |= message[3]
     finally:
         os.close(fd)
-    entry = {"folder": name, "file": errors.printable(found.path), "format": box.format, "messages": messages,
-             "bytes": size, "recent": recent, "expunged": box.expunged,
-             "keywords": sum(1 for word in box.keywords if word),
-             "keywords_used": bin(used).count("1"), "uidvalidity": box.uidvalidity, "uidnext": box.uidnext,
-             "renumbered": box.renumbered}
+    entry = {
+        "folder": name,
+        "file": errors.printable(found.path),
+        "format": box.format,
+        "messages": messages,
+        "bytes": size,
+        "recent": recent,
+        "expunged": box.expunged,
+        "keywords": sum(1 for word in box.keywords if word),
+        "keywords_used": bin(used).count("1"),
+        "uidvalidity": box.uidvalidity,
+        "uidnext": box.uidnext,
+        "renumbered": box.renumbered,
+    }
     result["folders"].append(entry)
     result["damage"] += [dict(item, file=entry["file"], folder=name) for item in box.damage]
     for key in ("messages", "bytes", "expunged"):
@@ -90,15 +130,35 @@ def survey(plan):
                 if kind == "done":
                     found[name] = value
                 elif kind == "failed":
-                    found[name] = {"user": name, "folders": [], "passed": [], "errors": [value], "damage": [],
-                                   "renamed": [], "elsewhere": [], "subscriptions": 0, "messages": 0, "bytes": 0,
-                                   "expunged": 0, "inodes": 0, "sizes": [0] * SIZES}
+                    found[name] = {
+                        "user": name,
+                        "folders": [],
+                        "passed": [],
+                        "errors": [value],
+                        "damage": [],
+                        "renamed": [],
+                        "elsewhere": [],
+                        "subscriptions": 0,
+                        "messages": 0,
+                        "bytes": 0,
+                        "expunged": 0,
+                        "inodes": 0,
+                        "sizes": [0] * SIZES,
+                    }
     finally:
         workers.close()
     users = [found[user["user"]] for user in plan["users"]]
-    totals = {key: sum(entry[key] for entry in users) for key in ("messages", "bytes", "expunged", "inodes")}
+    totals = {
+        key: sum(entry[key] for entry in users)
+        for key in ("messages", "bytes", "expunged", "inodes")
+    }
     totals["sizes"] = [sum(entry["sizes"][number] for entry in users) for number in range(SIZES)]
-    totals.update({key: sum(len(entry[key]) for entry in users) for key in ("folders", "passed", "errors", "damage")})
+    totals.update(
+        {
+            key: sum(len(entry[key]) for entry in users)
+            for key in ("folders", "passed", "errors", "damage")
+        }
+    )
     return {"users": users, "totals": dict(totals, users=len(users))}
 
 
@@ -106,17 +166,39 @@ def text(values):
     """The survey for a human."""
     lines = []
     for user in values["users"]:
-        lines.append("{}: {} messages, {} bytes, {} folders".format(
-            user["user"], user["messages"], user["bytes"], len(user["folders"])))
-        lines += ["    {:<30} {:>8} messages {:>12} bytes {:>5} hidden expunged {:>3} keywords".format(
-            entry["folder"], entry["messages"], entry["bytes"], entry["expunged"], entry["keywords"])
-            for entry in user["folders"]]
-        lines += ["    passed over {}: {}".format(item["file"], item["why"]) for item in user["passed"]]
-        lines += ["    {} → {}: {}".format(item["from"], item["to"], item["why"]) for item in user["renamed"]]
-        lines += ["    DAMAGE {} at byte {}: {}".format(item["file"], item["offset"], item["what"])
-                  for item in user["damage"]]
-        lines += ["    ERROR {}: {}. {}".format(item["file"], item["what"], item["todo"]) for item in user["errors"]]
+        lines.append(
+            "{}: {} messages, {} bytes, {} folders".format(
+                user["user"], user["messages"], user["bytes"], len(user["folders"])
+            )
+        )
+        lines += [
+            "    {:<30} {:>8} messages {:>12} bytes {:>5} hidden expunged {:>3} keywords".format(
+                entry["folder"],
+                entry["messages"],
+                entry["bytes"],
+                entry["expunged"],
+                entry["keywords"],
+            )
+            for entry in user["folders"]
+        ]
+        lines += [
+            "    passed over {}: {}".format(item["file"], item["why"]) for item in user["passed"]
+        ]
+        lines += [
+            "    {} → {}: {}".format(item["from"], item["to"], item["why"])
+            for item in user["renamed"]
+        ]
+        lines += [
+            "    DAMAGE {} at byte {}: {}".format(item["file"], item["offset"], item["what"])
+            for item in user["damage"]
+        ]
+        lines += [
+            "    ERROR {}: {}. {}".format(item["file"], item["what"], item["todo"])
+            for item in user["errors"]
+        ]
     totals = values["totals"]
-    lines.append("{users} users, {folders} folders, {messages} messages, {bytes} bytes, {expunged} hidden expunged, "
-                 "{passed} files passed over, {damage} damaged ranges, {errors} errors.".format(**totals))
+    lines.append(
+        "{users} users, {folders} folders, {messages} messages, {bytes} bytes, {expunged} hidden expunged, "
+        "{passed} files passed over, {damage} damaged ranges, {errors} errors.".format(**totals)
+    )
     return "\n".join(lines)

@@ -7,7 +7,13 @@ import screen
 from cutover.record import signing
 from lab import machine
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +22,10 @@ def chromium():
     found = machine.chromium()
     if found is None:
         if os.environ.get("CI", "").lower() in ("true", "1") and os.geteuid() == 0:
-            pytest.fail("CI runs as root, so the browser must run, and Chromium cannot be installed", pytrace=False)
+            pytest.fail(
+                "CI runs as root, so the browser must run, and Chromium cannot be installed",
+                pytrace=False,
+            )
         pytest.skip("NO BROWSER: Chromium is not installed; on Debian: apt-get install chromium")
     return found
 
@@ -42,15 +51,23 @@ def signer(place):
     key = place / "anna"
     signing.make_key(key, "anna")
     (place / "allowed").write_text(
-        f'anna@lab.test namespaces="approval@mail-cutover,record@mail-cutover" {signing.public_of(key)}\n')
+        f'anna@lab.test namespaces="approval@mail-cutover,record@mail-cutover" {signing.public_of(key)}\n'
+    )
     return key
 
 
 @pytest.fixture(scope="module")
 def production(lab, place, signer):
     """JupyterLab on a run of a site that a person has to approve; its hosts are the lab's."""
-    with screen.served(place, "p", {"kind": "production", "approval": {"allowed_signers": str(place / "allowed"), "valid": 3600},
-                                    "record": {"key": str(signer)}}) as server:
+    with screen.served(
+        place,
+        "p",
+        {
+            "kind": "production",
+            "approval": {"allowed_signers": str(place / "allowed"), "valid": 3600},
+            "record": {"key": str(signer)},
+        },
+    ) as server:
         yield server
 
 

@@ -16,12 +16,20 @@ import yaml
 from cutover import site
 from cutover.record import folder
 
-PICTURES = site.PROJECT / "runs" / "pictures"       # artefacts of the last run of these tests
-CELLS = {name: number for number, name in enumerate(
-    ("parameters", "open", "probe", "plan", "approve", "apply", "verify"))}
-BOARD = {name: number for number, name in enumerate(
-    ("parameters", "open", "steps", "outage", "gates", "progress", "world", "timeline", "log"))}
-PATIENCE = 60_000       # milliseconds
+PICTURES = site.PROJECT / "runs" / "pictures"  # artefacts of the last run of these tests
+CELLS = {
+    name: number
+    for number, name in enumerate(
+        ("parameters", "open", "probe", "plan", "approve", "apply", "verify")
+    )
+}
+BOARD = {
+    name: number
+    for number, name in enumerate(
+        ("parameters", "open", "steps", "outage", "gates", "progress", "world", "timeline", "log")
+    )
+}
+PATIENCE = 60_000  # milliseconds
 
 
 class Server:
@@ -31,15 +39,23 @@ class Server:
         self.base, self.run_dir, self.site_file, self.token = base, Path(run_dir), site_file, token
 
     def url(self, notebook):
-        return f"{self.base}/lab/tree/by-hand/{notebook}?token={self.token}&reset"       # no tabs of before
+        return (
+            f"{self.base}/lab/tree/by-hand/{notebook}?token={self.token}&reset"  # no tabs of before
+        )
 
     def events(self):
         return folder.Run(self.run_dir).journal.events()
 
     def command(self, *arguments):
         """The command line at the same run, as in another terminal."""
-        return subprocess.run([sys.executable, "-m", "cutover", *arguments], cwd=site.PROJECT, capture_output=True, text=True,
-                              stdin=subprocess.DEVNULL, timeout=180)
+        return subprocess.run(
+            [sys.executable, "-m", "cutover", *arguments],
+            cwd=site.PROJECT,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=180,
+        )
 
 
 def free_port():
@@ -52,22 +68,47 @@ def free_port():
 def served(place, name, changed):
     """A server on a new run of the lab's site with some keys changed."""
     values = yaml.safe_load((site.PROJECT / "parameters/lab.yaml").read_text())
-    site_file, run_dir, log = place / f"{name}.yaml", place / f"night-{name}-{os.getpid()}", place / f"{name}.log"
+    site_file, run_dir, log = (
+        place / f"{name}.yaml",
+        place / f"night-{name}-{os.getpid()}",
+        place / f"{name}.log",
+    )
     site_file.write_text(yaml.safe_dump({**values, **changed}, sort_keys=False))
     # an operator's own settings and workspaces of JupyterLab must not decide what a test sees
-    environment = {**os.environ, "JUPYTERLAB_SETTINGS_DIR": str(place / f"{name}-settings"),
-                   "JUPYTERLAB_WORKSPACES_DIR": str(place / f"{name}-workspaces")}
+    environment = {
+        **os.environ,
+        "JUPYTERLAB_SETTINGS_DIR": str(place / f"{name}-settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(place / f"{name}-workspaces"),
+    }
     with log.open("w") as out:
         server = subprocess.Popen(
-            [sys.executable, "-m", "cutover", "jupyter", "--site", str(site_file), "--run", str(run_dir), "--port",
-             str(free_port())], cwd=site.PROJECT, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment,
-            start_new_session=True)
+            [
+                sys.executable,
+                "-m",
+                "cutover",
+                "jupyter",
+                "--site",
+                str(site_file),
+                "--run",
+                str(run_dir),
+                "--port",
+                str(free_port()),
+            ],
+            cwd=site.PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=environment,
+            start_new_session=True,
+        )
     try:
         deadline = time.monotonic() + 60
         while "is running at" not in log.read_text():
             assert server.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-        base, token = re.search(r"open (http://127\.0\.0\.1:\d+)/lab/tree/\S+\?token=(\S+)", log.read_text()).groups()
+        base, token = re.search(
+            r"open (http://127\.0\.0\.1:\d+)/lab/tree/\S+\?token=(\S+)", log.read_text()
+        ).groups()
         yield Server(base, run_dir, site_file, token)
     finally:
         # it asks for a confirmation on the first interrupt; its kernels end with it
@@ -85,7 +126,7 @@ class Screen:
     def __init__(self, context):
         self.context, self.asked_elsewhere = context, []
         self.tab = None
-        self.count = 0          # what the kernel counted last
+        self.count = 0  # what the kernel counted last
 
     def open(self, server, notebook):
         """Open a notebook and wait until its kernel can be asked."""
@@ -142,7 +183,9 @@ class Screen:
     def run(self, number, seconds=60):
         """Run a cell to its end. → what stands below it."""
         if number and self.prompt(number) == f"[{self.count + 1}]:":
-            self.run(0)         # a new kernel counts as the one before did: then nothing would be seen to change
+            self.run(
+                0
+            )  # a new kernel counts as the one before did: then nothing would be seen to change
         before = self.prompt(number)
         self.start(number)
         deadline = time.monotonic() + seconds
@@ -151,7 +194,9 @@ class Screen:
             if re.fullmatch(r"\[\d+\]:", prompt) and prompt != before:
                 self.count = int(prompt[1:-2])
                 return self.said(number)
-            self._not_after(deadline, f"cell {number} did not end within {seconds} s: {self.said(number)}")
+            self._not_after(
+                deadline, f"cell {number} did not end within {seconds} s: {self.said(number)}"
+            )
             time.sleep(0.1)
 
     def said(self, number):
@@ -190,15 +235,21 @@ class Screen:
     def dark(self, server):
         """The dark theme, from the next opening on."""
         plugin = "@jupyterlab/apputils-extension:themes"
-        answer = self.tab.request.put(f"{server.base}/lab/api/settings/{plugin}?token={server.token}",
-                                      data=json.dumps({"raw": json.dumps({"theme": "JupyterLab Dark"})}))
+        answer = self.tab.request.put(
+            f"{server.base}/lab/api/settings/{plugin}?token={server.token}",
+            data=json.dumps({"raw": json.dumps({"theme": "JupyterLab Dark"})}),
+        )
         assert answer.ok, answer.text()
 
     def shut_down(self, server):
         """End every kernel, as when JupyterLab was started anew."""
-        sessions = self.context.request.get(f"{server.base}/api/sessions?token={server.token}").json()
+        sessions = self.context.request.get(
+            f"{server.base}/api/sessions?token={server.token}"
+        ).json()
         for session in sessions:
-            answer = self.context.request.delete(f"{server.base}/api/sessions/{session['id']}?token={server.token}")
+            answer = self.context.request.delete(
+                f"{server.base}/api/sessions/{session['id']}?token={server.token}"
+            )
             assert answer.ok, answer.text()
         return len(sessions)
 
@@ -245,9 +296,14 @@ class Slowed:
             if entry.name.isdigit():
                 with contextlib.suppress(OSError, IndexError):
                     command = (entry / "cmdline").read_bytes().split(b"\0")
-                    if command[0].endswith(b"python3") and b"convert-users" in command and any(
-                            self.run_name in part for part in command):
-                        found[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                    if (
+                        command[0].endswith(b"python3")
+                        and b"convert-users" in command
+                        and any(self.run_name in part for part in command)
+                    ):
+                        found[int(entry.name)] = int(
+                            (entry / "stat").read_text().rpartition(")")[2].split()[1]
+                        )
         for pid, parent in found.items():
             if parent in found:
                 with contextlib.suppress(OSError):

@@ -60,12 +60,16 @@ def test_dns_rename_waits_for_what_a_person_types_and_signs(page, production, si
         page.run(CELLS[name])
     assert "update add mailboxold.lab.test" in page.run(CELLS["plan"])
     assert "to approve, type" in page.run(CELLS["approve"])
-    typed, key = (page.cell(CELLS["approve"]).locator("input[type=text]").nth(number) for number in (0, 1))
+    typed, key = (
+        page.cell(CELLS["approve"]).locator("input[type=text]").nth(number) for number in (0, 1)
+    )
     button = page.cell(CELLS["approve"]).locator("button", has_text="Approve this plan")
     typed.fill("yes")
     button.click()
     assert "type exactly: dns-rename" in page.until(CELLS["approve"], "Not approved")
-    assert "not approved: 0 of 1 signatures" in page.run(CELLS["apply"])       # nothing is done meanwhile
+    assert "not approved: 0 of 1 signatures" in page.run(
+        CELLS["apply"]
+    )  # nothing is done meanwhile
     typed.fill("dns-rename")
     key.fill(str(signer))
     page.picture("approval", CELLS["plan"])
@@ -76,7 +80,11 @@ def test_dns_rename_waits_for_what_a_person_types_and_signs(page, production, si
     assert "6 checks: 6 passed" in page.run(CELLS["verify"])
     page.picture("dns-rename-verified", CELLS["apply"])
     assert passed(production, "dns-rename")
-    approved = [event for event in production.events() if event["event"] == "approved" and event["step"] == "dns-rename"]
+    approved = [
+        event
+        for event in production.events()
+        if event["event"] == "approved" and event["step"] == "dns-rename"
+    ]
     assert approved[-1]["by"] == "anna@lab.test" and approved[-1]["kind"] == "signed"
 
 
@@ -94,7 +102,9 @@ def test_going_back_by_the_notebook(page, production, signer):
     for name in ("parameters", "open", "probe", "plan"):
         page.run(CELLS[name])
     page.run(CELLS["approve"])
-    typed, key = (page.cell(CELLS["approve"]).locator("input[type=text]").nth(number) for number in (0, 1))
+    typed, key = (
+        page.cell(CELLS["approve"]).locator("input[type=text]").nth(number) for number in (0, 1)
+    )
     typed.fill("mailbox.lab.test")
     key.fill(str(signer))
     page.cell(CELLS["approve"]).locator("button", has_text="Approve this plan").click()
@@ -113,14 +123,26 @@ def test_going_back_by_the_notebook(page, production, signer):
 
 def test_first_steps_by_hand_the_next_by_papermill(page, rehearsal):
     assert "FAIL (0)" in step_by_step(page, rehearsal, "01_preflight.ipynb")
-    for first, last in (("dns-rename", "dual-delivery"), ("stop-imap", "stop-sendmail")):       # no presync: convert has it all
-        done = rehearsal.command("run", "--site", str(rehearsal.site_file), "--run", str(rehearsal.run_dir), "--from", first,
-                                 "--to", last)
+    for first, last in (
+        ("dns-rename", "dual-delivery"),
+        ("stop-imap", "stop-sendmail"),
+    ):  # no presync: convert has it all
+        done = rehearsal.command(
+            "run",
+            "--site",
+            str(rehearsal.site_file),
+            "--run",
+            str(rehearsal.run_dir),
+            "--from",
+            first,
+            "--to",
+            last,
+        )
         assert done.returncode == 0, done.stderr
     page.open(rehearsal, "00_board.ipynb")
     for number in BOARD.values():
         page.run(number)
-    assert "Next: convert" in page.until(BOARD["open"], "Next:")        # presync was left out
+    assert "Next: convert" in page.until(BOARD["open"], "Next:")  # presync was left out
     page.picture("board-night", BOARD["open"])
     said = page.until(BOARD["outage"], "RUNNING")
     assert said.count("RUNNING") == 2
@@ -139,10 +161,10 @@ def test_a_closed_tab_loses_nothing_of_a_conversion(page, rehearsal):
             time.sleep(0.02)
         slowed.pause()
         page.until(CELLS["apply"], "of 24 users", 30)
-        screen.saved(rehearsal, "07_convert.ipynb", "requestUrl")       # by itself, within seconds
+        screen.saved(rehearsal, "07_convert.ipynb", "requestUrl")  # by itself, within seconds
         page.close()
 
-        page.open(rehearsal, "00_board.ipynb")          # in a new tab
+        page.open(rehearsal, "00_board.ipynb")  # in a new tab
         page.run(BOARD["open"])
         page.run(BOARD["progress"])
         page.until(BOARD["progress"], "at work", 30)
@@ -151,7 +173,7 @@ def test_a_closed_tab_loses_nothing_of_a_conversion(page, rehearsal):
         page.picture("progress", BOARD["progress"])
         slowed.go_on()
         deadline = time.monotonic() + 40
-        while users_done(page) <= first:                # it goes on, and the view with it
+        while users_done(page) <= first:  # it goes on, and the view with it
             assert time.monotonic() < deadline, page.said(BOARD["progress"])
             time.sleep(0.2)
         slowed.let_go()
@@ -159,7 +181,9 @@ def test_a_closed_tab_loses_nothing_of_a_conversion(page, rehearsal):
     page.close()
 
     deadline = time.monotonic() + 30
-    while not any(event["event"] == "applied" and event["step"] == "convert" for event in rehearsal.events()):
+    while not any(
+        event["event"] == "applied" and event["step"] == "convert" for event in rehearsal.events()
+    ):
         assert time.monotonic() < deadline, "nobody was there, and the cell did not come to its end"
         time.sleep(0.1)
     # opened again: what the cell said while nobody was there stands below it, and the night goes on at the next cell
@@ -196,8 +220,15 @@ def test_verify_passes_and_its_table_can_be_narrowed(page, rehearsal):
 
 
 def test_papermill_ends_the_night_and_the_board_shows_it(page, rehearsal):
-    done = rehearsal.command("run", "--site", str(rehearsal.site_file), "--run", str(rehearsal.run_dir), "--from",
-                             "restore-sendmail")
+    done = rehearsal.command(
+        "run",
+        "--site",
+        str(rehearsal.site_file),
+        "--run",
+        str(rehearsal.run_dir),
+        "--from",
+        "restore-sendmail",
+    )
     assert done.returncode == 0, done.stderr
     page.open(rehearsal, "00_board.ipynb")
     for number in BOARD.values():
@@ -220,7 +251,10 @@ def test_papermill_ends_the_night_and_the_board_shows_it(page, rehearsal):
 
 def test_what_a_kernel_said_that_is_gone_can_still_be_read(page, rehearsal):
     assert page.shut_down(rehearsal)
-    for notebook, name, text in (("08_verify.ipynb", "verify", "Do the sums agree?"), ("07_convert.ipynb", "plan", "published")):
+    for notebook, name, text in (
+        ("08_verify.ipynb", "verify", "Do the sums agree?"),
+        ("07_convert.ipynb", "plan", "published"),
+    ):
         page.open(rehearsal, notebook)
         page.until(CELLS[name], text)
         assert not page.tab.locator("text=Error displaying widget").count()
@@ -231,5 +265,10 @@ def test_the_templates_stay_as_they_are(rehearsal):
 
     from cutover import site
 
-    done = subprocess.run(["git", "status", "--porcelain", "notebooks"], cwd=site.PROJECT, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "status", "--porcelain", "notebooks"],
+        cwd=site.PROJECT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode or not done.stdout

@@ -15,7 +15,9 @@ NAMES = [f"folder{number}" for number in range(9)]
 @pytest.fixture(autouse=True)
 def no_sessions(monkeypatch):
     for place, name in ((copies, "session"), (mailboxes, "new_session")):
-        monkeypatch.setattr(place, name, lambda *arguments: contextlib.nullcontext(threading.get_ident()))
+        monkeypatch.setattr(
+            place, name, lambda *arguments: contextlib.nullcontext(threading.get_ident())
+        )
 
 
 def each(do):
@@ -24,15 +26,17 @@ def each(do):
 
 def test_several_at_the_same_time_and_the_answers_in_the_order_of_the_names():
     meet = threading.Barrier(restore.SESSIONS, timeout=10)
-    first = set(NAMES[:restore.SESSIONS])
+    first = set(NAMES[: restore.SESSIONS])
 
     def do(copy, live, name, stopped):
         if name in first:
-            meet.wait()     # breaks unless they are at work together
+            meet.wait()  # breaks unless they are at work together
         assert copy == live == threading.get_ident()
         return name.upper()
 
-    assert restore.SESSIONS > 1 and list(each(do).items()) == [(name, name.upper()) for name in NAMES]
+    assert restore.SESSIONS > 1 and list(each(do).items()) == [
+        (name, name.upper()) for name in NAMES
+    ]
 
 
 def test_when_one_fails_the_others_are_told_and_no_other_begins():

@@ -20,29 +20,68 @@ from cutover.connect import dns as zone
 from cutover.connect import ssh
 from cutover.model import change as changes
 
-FORWARD = zone.Update("lab.test", [("exists", "mailbox.lab.test", "CNAME", ["mailboxold.lab.test."])],
-                      [("mailbox.lab.test", "CNAME")], [("mailbox.lab.test", 5, "CNAME", "mailboxvm.lab.test.")]).to_json()
-BACKWARD = zone.Update("lab.test", [("exists", "mailbox.lab.test", "CNAME", ["mailboxvm.lab.test."])],
-                       [("mailbox.lab.test", "CNAME")], [("mailbox.lab.test", 5, "CNAME", "mailboxold.lab.test.")]).to_json()
-USER = {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice", "inbox": ["/srv/o/alice/INBOX"],
-        "spool": "/srv/s/alice", "folders": "/srv/o/alice/mail", "subscriptions": "/srv/o/alice/.mailboxlist",
-        "maildir": "/var/imap/alice"}
+FORWARD = zone.Update(
+    "lab.test",
+    [("exists", "mailbox.lab.test", "CNAME", ["mailboxold.lab.test."])],
+    [("mailbox.lab.test", "CNAME")],
+    [("mailbox.lab.test", 5, "CNAME", "mailboxvm.lab.test.")],
+).to_json()
+BACKWARD = zone.Update(
+    "lab.test",
+    [("exists", "mailbox.lab.test", "CNAME", ["mailboxvm.lab.test."])],
+    [("mailbox.lab.test", "CNAME")],
+    [("mailbox.lab.test", 5, "CNAME", "mailboxold.lab.test.")],
+).to_json()
+USER = {
+    "user": "alice",
+    "uid": 2001,
+    "gid": 2001,
+    "home": "/home/alice",
+    "inbox": ["/srv/o/alice/INBOX"],
+    "spool": "/srv/s/alice",
+    "folders": "/srv/o/alice/mail",
+    "subscriptions": "/srv/o/alice/.mailboxlist",
+    "maildir": "/var/imap/alice",
+}
 ACCOUNT = {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice"}
 MOVE = ("mailboxvm", "r1", "/var/imap", "/srv/new", "/var/lib/mail-cutover")
 
 EXAMPLES = [
     dns.DnsUpdate("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),
-    userdb.UserdbEdit("postino3", "/etc/mail/userdb", "/etc/mail/userdb.db", "/etc/mail/userdb.r1",
-                      [["a:maildrop\ta@old", "a:maildrop\ta@old, a@new"]]),
+    userdb.UserdbEdit(
+        "postino3",
+        "/etc/mail/userdb",
+        "/etc/mail/userdb.db",
+        "/etc/mail/userdb.r1",
+        [["a:maildrop\ta@old", "a:maildrop\ta@old, a@new"]],
+    ),
     service.ServiceAction("mailboxold", "systemd", "xinetd", "stop", True),
     service.ServiceAction("mailboxvm", "systemd", "dovecot", "start", False),
     service.EndSessions("mailboxold", ["imapd"]),
     mail.DrainQueue(["postino3", "postino4"], 300),
     mail.AwaitDeliveries("mailboxold", ["dmail"], 300),
     mail.SendTestMail("postino3", 25, "t@lab.test", "alice@lab.test", "alice", "r1-ham", False),
-    systems.SubmitTestMail("postinoauth1", 587, "alice@lab.test", "alice@lab.test", "alice", "r1-smtp", False, "inside",
-                           "from inside"),
-    systems.PostTestMail("postino3", 25, "alice@lab.test", "staff@lab.test", "alice", "r1-list", False, ["alice", "bruno"]),
+    systems.SubmitTestMail(
+        "postinoauth1",
+        587,
+        "alice@lab.test",
+        "alice@lab.test",
+        "alice",
+        "r1-smtp",
+        False,
+        "inside",
+        "from inside",
+    ),
+    systems.PostTestMail(
+        "postino3",
+        25,
+        "alice@lab.test",
+        "staff@lab.test",
+        "alice",
+        "r1-list",
+        False,
+        ["alice", "bruno"],
+    ),
     conversion.Convert("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
     conversion.ConvertAgain("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
     conversion.Presync("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
@@ -50,34 +89,88 @@ EXAMPLES = [
     carry.CarryBack("mailboxold", "r1", "/var/lib/mail-cutover", [USER]),
     left_behind.LeaveBehind("mailboxvm", "r1", "/var/imap/.cutover", [USER]),
     left_behind.CarryLeft("mailboxold", "r1", "/var/lib/mail-cutover", ["alice"]),
-    files.FileChange("sanbackup", "/etc/systemd/system/x.timer", "0644", None, "[Timer]\nOnCalendar=daily\n"),
-    retirement.SingleDelivery("postino3", "/etc/mail/userdb", "/etc/mail/userdb.db", "/etc/mail/userdb.r1",
-                              [["a:maildrop\ta@old, a@new", "a:maildrop\ta@both"]]),
+    files.FileChange(
+        "sanbackup", "/etc/systemd/system/x.timer", "0644", None, "[Timer]\nOnCalendar=daily\n"
+    ),
+    retirement.SingleDelivery(
+        "postino3",
+        "/etc/mail/userdb",
+        "/etc/mail/userdb.db",
+        "/etc/mail/userdb.r1",
+        [["a:maildrop\ta@old, a@new", "a:maildrop\ta@both"]],
+    ),
     retirement.RetireService("mailboxold", "systemd", "sendmail", "stop", True),
     retirement.RemoveName("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),
     retirement.PowerOff("mailboxold", 180),
     backup.RunBackup("sanbackup", "mailbackup.service", "/backup/current", 60),
-    bacula.DirectorFile("sanbackup", "/etc/bacula/posta.conf", "0640", None, "Job {\n}\n", "/etc/bacula/bacula-dir.conf"),
+    bacula.DirectorFile(
+        "sanbackup",
+        "/etc/bacula/posta.conf",
+        "0640",
+        None,
+        "Job {\n}\n",
+        "/etc/bacula/bacula-dir.conf",
+    ),
     bacula.RunJob("sanbackup", "posta", 60),
-    bacula.RestoreBeforehand("sanbackup", "alice", [3, 5], [".", ".SPAM"], [1, 2], [7], "/srv/bacula/scratch/r1", 60),
+    bacula.RestoreBeforehand(
+        "sanbackup", "alice", [3, 5], [".", ".SPAM"], [1, 2], [7], "/srv/bacula/scratch/r1", 60
+    ),
     bacula.RemoveRestored("sanbackup", "/srv/bacula/scratch/r1"),
-    trial.TestRestore("mailboxvm", "alice", trial.BACULA, "/var/imap/.cutover/restore-test/bacula", "sanbackup"),
+    trial.TestRestore(
+        "mailboxvm", "alice", trial.BACULA, "/var/imap/.cutover/restore-test/bacula", "sanbackup"
+    ),
     trial.RemoveTest("mailboxvm", "/var/imap/.cutover/restore-test/bacula"),
-    restore.BringBeside("mailboxvm", "alice", "2001:2001", "/var/imap/.cutover/restore/r1/alice", [".", ".SPAM"],
-                        ["tar", "-C", "/backup/current", "-c", "alice"], "sanbackup"),
-    restore.MakeMailDirectory("mailboxvm", "alice", "/var/imap/alice", "2001:2001", "700",
-                              "/var/imap/.cutover/restore/r1/alice.aside"),
-    restore.RemoveMailDirectory("mailboxvm", "alice", "/var/imap/alice", "/var/imap/.cutover/restore/r1/alice.aside"),
-    restore.AddMissing("mailboxvm", "alice", ACCOUNT, "/var/imap/.cutover/restore/r1/alice", ["INBOX"], ""),
-    restore.TakeOut("mailboxvm", "alice", ACCOUNT, "/var/imap/.cutover/restore/r1/alice", ["INBOX"], ""),
-    sieve.DovecotBlock("mailboxvm", "/etc/dovecot/local.conf", None, "protocols = $protocols sieve\n"),
-    sieve.ProcmailSieve("mailboxvm", "/etc/procmailrc", "0644", ":0\n/x/\n", ":0\n| lda\n:0\n/x/\n"),
-    sieve.SieveScript("mailboxvm", "alice", "/home/alice", sieve.FORWARD, None, 'redirect "a@far.test";\n'),
+    restore.BringBeside(
+        "mailboxvm",
+        "alice",
+        "2001:2001",
+        "/var/imap/.cutover/restore/r1/alice",
+        [".", ".SPAM"],
+        ["tar", "-C", "/backup/current", "-c", "alice"],
+        "sanbackup",
+    ),
+    restore.MakeMailDirectory(
+        "mailboxvm",
+        "alice",
+        "/var/imap/alice",
+        "2001:2001",
+        "700",
+        "/var/imap/.cutover/restore/r1/alice.aside",
+    ),
+    restore.RemoveMailDirectory(
+        "mailboxvm", "alice", "/var/imap/alice", "/var/imap/.cutover/restore/r1/alice.aside"
+    ),
+    restore.AddMissing(
+        "mailboxvm", "alice", ACCOUNT, "/var/imap/.cutover/restore/r1/alice", ["INBOX"], ""
+    ),
+    restore.TakeOut(
+        "mailboxvm", "alice", ACCOUNT, "/var/imap/.cutover/restore/r1/alice", ["INBOX"], ""
+    ),
+    sieve.DovecotBlock(
+        "mailboxvm", "/etc/dovecot/local.conf", None, "protocols = $protocols sieve\n"
+    ),
+    sieve.ProcmailSieve(
+        "mailboxvm", "/etc/procmailrc", "0644", ":0\n/x/\n", ":0\n| lda\n:0\n/x/\n"
+    ),
+    sieve.SieveScript(
+        "mailboxvm", "alice", "/home/alice", sieve.FORWARD, None, 'redirect "a@far.test";\n'
+    ),
     spam.SetAside("mailboxvm", "alice", "SPAM", 7, "1:3", 3, "/var/imap/.spam-aside/r1/alice"),
     spam.PutBack("mailboxvm", "alice", "SPAM", "/var/imap/.spam-aside/r1/alice"),
     spam.Expunge("mailboxvm", "alice", "r1", "/var/imap/.spam-aside/r1/alice", 3, 30),
-    digest.SendDigest("postino3", 25, "mailboxvm", "alice", "p@lab.test", "alice@lab.test", "SPAM", "2026-01-01", "2026-01-08",
-                      "<spam-digest.r1.alice@lab.test>", 60),
+    digest.SendDigest(
+        "postino3",
+        25,
+        "mailboxvm",
+        "alice",
+        "p@lab.test",
+        "alice@lab.test",
+        "SPAM",
+        "2026-01-01",
+        "2026-01-08",
+        "<spam-digest.r1.alice@lab.test>",
+        60,
+    ),
     storage.CopyStore(*MOVE, 5, 30),
     storage.LastCopy(*MOVE),
     storage.SwitchStore(*MOVE, "cutover-store-var-imap.service"),
@@ -92,7 +185,9 @@ def test_the_examples_are_all_the_kinds_there_are():
 
 @pytest.mark.parametrize("change", EXAMPLES, ids=lambda change: change.kind)
 def test_a_journal_line_holds_a_change_whole(change):
-    assert changes.from_json(json.loads(json.dumps(change.to_json()))).to_json() == json.loads(json.dumps(change.to_json()))
+    assert changes.from_json(json.loads(json.dumps(change.to_json()))).to_json() == json.loads(
+        json.dumps(change.to_json())
+    )
 
 
 @pytest.mark.parametrize("change", EXAMPLES, ids=lambda change: change.kind)
@@ -104,14 +199,26 @@ def test_it_has_an_inverse_or_says_why_not(change):
     else:
         assert not change.no_inverse
         assert inverse.describe() != change.describe()
-        if inverse.inverse() is None:       # other UIDs, a store that has gone on, or a copy: not what it was
-            assert change.kind in ("spam-aside", "restore-add", "store-switch", "bacula-restore", "restore-test",
-                                   "restore-directory")
+        if (
+            inverse.inverse() is None
+        ):  # other UIDs, a store that has gone on, or a copy: not what it was
+            assert change.kind in (
+                "spam-aside",
+                "restore-add",
+                "store-switch",
+                "bacula-restore",
+                "restore-test",
+                "restore-directory",
+            )
             assert inverse.no_inverse
             return
         again = inverse.inverse().describe().replace(".undone", "")
         # what takes back and makes anew has its second half back
-        assert again == change.describe() or change.kind == "convert-again" and again in change.describe()
+        assert (
+            again == change.describe()
+            or change.kind == "convert-again"
+            and again in change.describe()
+        )
 
 
 @pytest.mark.parametrize("change", EXAMPLES, ids=lambda change: change.kind)
@@ -130,26 +237,34 @@ def test_an_empty_plan_says_why():
 
 
 def test_a_dns_update_is_one_message_with_its_prerequisite():
-    assert EXAMPLES[0].describe() == ("zone lab.test.\n"
-                                      "prereq yxrrset mailbox.lab.test. CNAME mailboxold.lab.test.\n"
-                                      "update delete mailbox.lab.test. CNAME\n"
-                                      "update add mailbox.lab.test. 5 CNAME mailboxvm.lab.test.\n"
-                                      "send")
+    assert EXAMPLES[0].describe() == (
+        "zone lab.test.\n"
+        "prereq yxrrset mailbox.lab.test. CNAME mailboxold.lab.test.\n"
+        "update delete mailbox.lab.test. CNAME\n"
+        "update add mailbox.lab.test. 5 CNAME mailboxvm.lab.test.\n"
+        "send"
+    )
 
 
 def test_a_userdb_edit_shows_its_diff_and_builds_the_map_beside_the_old_one():
     lines = EXAMPLES[1].describe().splitlines()
-    assert lines[0] == "cp -p /etc/mail/userdb /etc/mail/userdb.r1.part; mv -f /etc/mail/userdb.r1.part /etc/mail/userdb.r1"
+    assert (
+        lines[0]
+        == "cp -p /etc/mail/userdb /etc/mail/userdb.r1.part; mv -f /etc/mail/userdb.r1.part /etc/mail/userdb.r1"
+    )
     assert "-a:maildrop\ta@old" in lines and "+a:maildrop\ta@old, a@new" in lines
-    assert lines.index("makemap btree /etc/mail/userdb.cutover.db < /etc/mail/userdb") < lines.index(
-        "mv -f /etc/mail/userdb.cutover.db /etc/mail/userdb.db")
+    assert lines.index(
+        "makemap btree /etc/mail/userdb.cutover.db < /etc/mail/userdb"
+    ) < lines.index("mv -f /etc/mail/userdb.cutover.db /etc/mail/userdb.db")
 
 
 SOURCE = b"# users\r\na:maildrop\ta@old\r\nb:maildrop\tb@elsewhere\n\nc:maildrop\tc@old"
 
 
 def test_only_the_lines_named_are_replaced_and_line_ends_stay():
-    after, changed = userdb._replace_lines(SOURCE, [["a:maildrop\ta@old", "a:maildrop\tX"], ["c:maildrop\tc@old", "Y"]], "here")
+    after, changed = userdb._replace_lines(
+        SOURCE, [["a:maildrop\ta@old", "a:maildrop\tX"], ["c:maildrop\tc@old", "Y"]], "here"
+    )
     assert after == b"# users\r\na:maildrop\tX\r\nb:maildrop\tb@elsewhere\n\nY"
     assert changed == 2
 
@@ -161,7 +276,10 @@ def test_lines_already_replaced_are_left_so():
 
 @pytest.mark.parametrize("data, times", [(SOURCE, 0), (b"was\nwas\n", 2)])
 def test_a_file_that_somebody_changed_is_refused(data, times):
-    with pytest.raises(changes.ChangeFailed, match=rf"postino3:/etc/mail/userdb: the line b'was' stands there {times} times"):
+    with pytest.raises(
+        changes.ChangeFailed,
+        match=rf"postino3:/etc/mail/userdb: the line b'was' stands there {times} times",
+    ):
         userdb._replace_lines(data, [["was", "is"]], "postino3:/etc/mail/userdb")
 
 
@@ -181,7 +299,7 @@ class InitScript:
         if verb == "stop":
             self.state = "dead"
         elif verb == "start" and self.state == "dead":
-            self.state = "running"      # what counts as active is not started
+            self.state = "running"  # what counts as active is not started
         active = "inactive" if self.state == "dead" else "active"
         text = f"LoadState=loaded\nActiveState={active}\nSubState={self.state}\nUnitFileState=enabled\n"
         return ssh.Result(host, tuple(argv), 0, text.encode() if verb == "show" else b"", b"", 0.0)

@@ -19,8 +19,12 @@ class Host(test_detached.Local):
 
 
 def run(folder, *arguments):
-    return subprocess.run([sys.executable, *conversion.FLAGS, folder / conversion.PROGRAM, *arguments], cwd="/",
-                          capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, *conversion.FLAGS, folder / conversion.PROGRAM, *arguments],
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_it_is_shipped_once_and_runs_there(tmp_path):

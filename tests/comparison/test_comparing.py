@@ -32,20 +32,40 @@ def test_it_keeps_no_message_of_a_folder_that_is_equal():
             yield message(uid)
 
     one = imap.Folder("INBOX", 7, 4000, endless(), 3000)
-    other = imap.Folder("INBOX", 7, 4000, (message(uid) for uid in range(1, 3001) if len(seen) - uid < 2 or seen.clear()), 3000)
+    other = imap.Folder(
+        "INBOX",
+        7,
+        4000,
+        (message(uid) for uid in range(1, 3001) if len(seen) - uid < 2 or seen.clear()),
+        3000,
+    )
     result = mailboxes.compare(one, other)
-    assert (result["old"], result["new"], result["contents"], result["differing"]) == (3000, 3000, 3000, 0)
-    assert len(seen) == 3000, "the new side was asked for a message when the old one's was just there"
+    assert (result["old"], result["new"], result["contents"], result["differing"]) == (
+        3000,
+        3000,
+        3000,
+        0,
+    )
+    assert len(seen) == 3000, (
+        "the new side was asked for a message when the old one's was just there"
+    )
 
 
-@pytest.mark.parametrize("old, new, said", [
-    ([message(1), message(2)], [message(1)], "UID 2: missing"),
-    ([message(2)], [message(1), message(2)], "UID 1: not in the old folder, and below its UIDNEXT 100"),
-    ([message(1)], [message(1, "bb")], "UID 1: content aa… became bb…"),
-    ([message(1)], [message(1, flags=["\\Seen"])], "UID 1: flags gained \\Seen"),
-    ([message(1)], [message(1, date=DATE.replace(year=2011))], "UID 1: INTERNALDATE"),
-    ([message(1, None)], [message(1, None, size=11)], "UID 1: size 10 became 11"),
-])
+@pytest.mark.parametrize(
+    "old, new, said",
+    [
+        ([message(1), message(2)], [message(1)], "UID 2: missing"),
+        (
+            [message(2)],
+            [message(1), message(2)],
+            "UID 1: not in the old folder, and below its UIDNEXT 100",
+        ),
+        ([message(1)], [message(1, "bb")], "UID 1: content aa… became bb…"),
+        ([message(1)], [message(1, flags=["\\Seen"])], "UID 1: flags gained \\Seen"),
+        ([message(1)], [message(1, date=DATE.replace(year=2011))], "UID 1: INTERNALDATE"),
+        ([message(1, None)], [message(1, None, size=11)], "UID 1: size 10 became 11"),
+    ],
+)
 def test_each_difference_is_told(old, new, said):
     result = compared(old, new)
     assert result["differing"] == 1 and result["differences"][0].startswith(said)
@@ -53,11 +73,17 @@ def test_each_difference_is_told(old, new, said):
 
 def test_what_only_the_new_side_has_is_handed_over():
     result = compared([message(1)], [message(1), message(100, "cc"), message(101)])
-    assert [each.uid for each in result["extra"]] == [100, 101] and result["new"] == 3 and not result["differing"]
+    assert (
+        [each.uid for each in result["extra"]] == [100, 101]
+        and result["new"] == 3
+        and not result["differing"]
+    )
 
 
 def test_contents_count_where_both_sides_were_read():
-    result = compared([message(1), message(2, None), message(3)], [message(1), message(2), message(3, None)])
+    result = compared(
+        [message(1), message(2, None), message(3)], [message(1), message(2), message(3, None)]
+    )
     assert result["contents"] == 1 and not result["differing"]
 
 
@@ -67,25 +93,38 @@ def test_a_difference_too_many_is_counted_and_not_kept():
 
 
 def test_the_sample_is_the_same_each_time_and_of_the_size_wanted():
-    some = mailboxes.Contents("seed", .2)
+    some = mailboxes.Contents("seed", 0.2)
     chosen = {uid for uid in range(1, 5001) if some.of("alice", "INBOX")(uid)}
     assert 850 < len(chosen) < 1150
-    assert chosen == {uid for uid in range(1, 5001) if mailboxes.Contents("seed", .2).of("alice", "INBOX")(uid)}
-    for other in (mailboxes.Contents("other", .2).of("alice", "INBOX"), some.of("bruno", "INBOX"), some.of("alice", "mail/x")):
+    assert chosen == {
+        uid for uid in range(1, 5001) if mailboxes.Contents("seed", 0.2).of("alice", "INBOX")(uid)
+    }
+    for other in (
+        mailboxes.Contents("other", 0.2).of("alice", "INBOX"),
+        some.of("bruno", "INBOX"),
+        some.of("alice", "mail/x"),
+    ):
         assert chosen != {uid for uid in range(1, 5001) if other(uid)}
     assert all(map(mailboxes.Contents("seed").of("alice", "INBOX"), range(100)))
 
 
 def test_no_content_is_read_after_the_deadline():
-    assert not any(map(mailboxes.Contents("seed", 1, time.monotonic() - 1).of("alice", "INBOX"), range(100)))
+    assert not any(
+        map(mailboxes.Contents("seed", 1, time.monotonic() - 1).of("alice", "INBOX"), range(100))
+    )
 
 
 def test_look_knows_the_same_messages_in_any_order():
-    one, other = [message(1), message(2, "bb"), message(3, "cc")], [message(8, "cc"), message(9), message(10, "bb")]
+    one, other = (
+        [message(1), message(2, "bb"), message(3, "cc")],
+        [message(8, "cc"), message(9), message(10, "bb")],
+    )
     assert mailboxes.Look(one).like(mailboxes.Look(other))
     assert not mailboxes.Look(one).like(mailboxes.Look(other[:2]))
     assert not mailboxes.Look(one).like(mailboxes.Look([*other[:2], message(10, "bc")]))
-    assert mailboxes.Look([message(1, None)]).like(mailboxes.Look([message(2)])), "without digests, by size and date"
+    assert mailboxes.Look([message(1, None)]).like(mailboxes.Look([message(2)])), (
+        "without digests, by size and date"
+    )
     assert not mailboxes.Look([message(1, None)]).like(mailboxes.Look([message(2, size=11)]))
 
 
@@ -93,18 +132,43 @@ def test_users_at_work_are_told_from_what_may_never_differ():
     staged_ones = [message(3), message(4), message(5), message(6)]
     assert staged.compare(staged_ones, staged_ones) == (0, [])
     # read, expunged, delivered since the pass
-    assert staged.compare([message(3, flags=["\\Seen"]), message(5), message(6), message(7)], staged_ones) == (3, [])
-    for wrong, said in (([message(3, "bb")], "content"), ([message(3, date=DATE.replace(year=2011))], "INTERNALDATE")):
+    assert staged.compare(
+        [message(3, flags=["\\Seen"]), message(5), message(6), message(7)], staged_ones
+    ) == (3, [])
+    for wrong, said in (
+        ([message(3, "bb")], "content"),
+        ([message(3, date=DATE.replace(year=2011))], "INTERNALDATE"),
+    ):
         changed, told = staged.compare(wrong, staged_ones)
         assert len(told) == 1 and said in told[0]
-    assert staged.compare(staged_ones, [message(3), message(4), message(6)]) == (0, ["UID 5: not staged"])
+    assert staged.compare(staged_ones, [message(3), message(4), message(6)]) == (
+        0,
+        ["UID 5: not staged"],
+    )
 
 
 def test_mail_that_came_in_before_what_waits_in_the_spool_is_no_difference():
     later = DATE.replace(year=2011)
-    staged_ones = [message(3), message(4), message(5, "cc"), message(6, "dd")]      # 5 and 6 wait in the spool
-    since = [message(3), message(4), message(5, "ee", date=later), message(6, "ff", date=later), message(7, "gg", date=later)]
+    staged_ones = [
+        message(3),
+        message(4),
+        message(5, "cc"),
+        message(6, "dd"),
+    ]  # 5 and 6 wait in the spool
+    since = [
+        message(3),
+        message(4),
+        message(5, "ee", date=later),
+        message(6, "ff", date=later),
+        message(7, "gg", date=later),
+    ]
     assert staged.compare(since, staged_ones, waits=True) == (3, [])
     assert len(staged.compare(since, staged_ones)[1]) == 2, "in another folder nothing waits"
-    for wrong in ([*since[:3], message(6, "dd")], [message(3, "ee", date=later), *since[1:]], [*since[:2], message(5, "ee")]):
-        assert staged.compare(wrong, staged_ones, waits=True)[1], "not all from there on, or not another message"
+    for wrong in (
+        [*since[:3], message(6, "dd")],
+        [message(3, "ee", date=later), *since[1:]],
+        [*since[:2], message(5, "ee")],
+    ):
+        assert staged.compare(wrong, staged_ones, waits=True)[1], (
+            "not all from there on, or not another message"
+        )

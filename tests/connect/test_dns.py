@@ -37,7 +37,9 @@ def server(behave, timeout=0.5):
     udp, tcp = _same_port()
 
     def reply(wire, over):
-        question = dns.message.from_wire(wire, keyring=lambda message, name: KEY.tsig(), continue_on_error=True)
+        question = dns.message.from_wire(
+            wire, keyring=lambda message, name: KEY.tsig(), continue_on_error=True
+        )
         made = behave(question, over)
         return made.to_wire() if isinstance(made, dns.message.Message) else made
 
@@ -45,7 +47,7 @@ def server(behave, timeout=0.5):
         with contextlib.suppress(OSError):
             while True:
                 wire, peer = udp.recvfrom(65535)
-                if not wire:        # the end: a socket that is only closed would go on to receive
+                if not wire:  # the end: a socket that is only closed would go on to receive
                     return
                 if made := reply(wire, "udp"):
                     udp.sendto(made, peer)
@@ -97,7 +99,10 @@ def test_lookup():
 
 
 def test_an_alias_is_not_followed():
-    chain = [("a.lab.test.", 60, "IN", "CNAME", "b.lab.test."), ("b.lab.test.", 60, "IN", "A", "10.0.0.1")]
+    chain = [
+        ("a.lab.test.", 60, "IN", "CNAME", "b.lab.test."),
+        ("b.lab.test.", 60, "IN", "A", "10.0.0.1"),
+    ]
     with server(answering(*chain)) as box:
         assert box.lookup("a.lab.test", "A") is None
         assert box.lookup("a.lab.test", "CNAME").values == ("b.lab.test.",)
@@ -105,7 +110,9 @@ def test_an_alias_is_not_followed():
 
 def test_questions_ask_for_no_recursion():
     asked = []
-    with server(lambda question, over: asked.append(question) or answering()(question, over)) as box:
+    with server(
+        lambda question, over: asked.append(question) or answering()(question, over)
+    ) as box:
         box.lookup("a.lab.test", "A")
     assert not asked[0].flags & dns.flags.RD
 
@@ -113,8 +120,16 @@ def test_questions_ask_for_no_recursion():
 @pytest.mark.parametrize(
     "behave, kind, says",
     [
-        (answering(rcode=dns.rcode.REFUSED), names.BadAnswer, "answered REFUSED when asked for a.lab.test. A"),
-        (answering(rcode=dns.rcode.SERVFAIL), names.BadAnswer, "SERVFAIL.*not loaded or has expired"),
+        (
+            answering(rcode=dns.rcode.REFUSED),
+            names.BadAnswer,
+            "answered REFUSED when asked for a.lab.test. A",
+        ),
+        (
+            answering(rcode=dns.rcode.SERVFAIL),
+            names.BadAnswer,
+            "SERVFAIL.*not loaded or has expired",
+        ),
         (answering(rcode=dns.rcode.NOTIMP), names.BadAnswer, "NOTIMP"),
         (answering(flags=0), names.NotAuthoritative, "not authoritative for a.lab.test. A"),
         (answering(flags=0, rcode=dns.rcode.NXDOMAIN), names.NotAuthoritative, "not authoritative"),
@@ -130,7 +145,11 @@ def test_odd_answers(behave, kind, says):
 
 def test_one_lost_datagram_is_asked_again():
     tries = []
-    with server(lambda question, over: tries.append(1) or (answering()(question, over) if len(tries) > 1 else None)) as box:
+    with server(
+        lambda question, over: (
+            tries.append(1) or (answering()(question, over) if len(tries) > 1 else None)
+        )
+    ) as box:
         assert box.lookup("a.lab.test", "A") is None
     assert len(tries) == 2
 
@@ -139,7 +158,11 @@ def test_a_truncated_answer_is_asked_for_over_tcp():
     whole = answering(("a.lab.test.", 60, "IN", "A", "10.0.0.1"))
 
     def behave(question, over):
-        return whole(question, over) if over == "tcp" else answering(flags=dns.flags.AA | dns.flags.TC)(question, over)
+        return (
+            whole(question, over)
+            if over == "tcp"
+            else answering(flags=dns.flags.AA | dns.flags.TC)(question, over)
+        )
 
     with server(behave) as box:
         assert box.lookup("a.lab.test", "A").values == ("10.0.0.1",)
@@ -160,7 +183,9 @@ def test_all_types_survives_a_server_that_will_not_answer_any():
         if over == "tcp":
             return answering(rcode=dns.rcode.REFUSED)(question, over)
         mx = question.question[0].rdtype == dns.rdatatype.MX
-        return answering(*([("a.lab.test.", 60, "IN", "MX", "10 b.lab.test.")] if mx else []))(question, over)
+        return answering(*([("a.lab.test.", 60, "IN", "MX", "10 b.lab.test.")] if mx else []))(
+            question, over
+        )
 
     with server(behave) as box:
         assert list(box.all_types("a.lab.test")) == ["MX"]
@@ -168,17 +193,28 @@ def test_all_types_survives_a_server_that_will_not_answer_any():
 
 def test_all_types_takes_from_any_what_it_did_not_ask_for():
     def behave(question, over):
-        everything = [("a.lab.test.", 60, "IN", "MX", "10 b.lab.test."), ("a.lab.test.", 60, "IN", "RP", "a. b.")]
+        everything = [
+            ("a.lab.test.", 60, "IN", "MX", "10 b.lab.test."),
+            ("a.lab.test.", 60, "IN", "RP", "a. b."),
+        ]
         signature = "MX 13 3 60 20300101000000 20200101000000 1 lab.test. YQ=="
-        everything += [("a.lab.test.", 60, "IN", "RRSIG", signature), ("b.lab.test.", 60, "IN", "LOC", "1 N 1 E 0")]
+        everything += [
+            ("a.lab.test.", 60, "IN", "RRSIG", signature),
+            ("b.lab.test.", 60, "IN", "LOC", "1 N 1 E 0"),
+        ]
         return answering(*(everything if over == "tcp" else []))(question, over)
 
     with server(behave) as box:
-        assert {kind: rrset.values for kind, rrset in box.all_types("a.lab.test").items()} == {"RP": ("a. b.",)}
+        assert {kind: rrset.values for kind, rrset in box.all_types("a.lab.test").items()} == {
+            "RP": ("a. b.",)
+        }
 
 
 def test_a_zone_that_is_not_there():
-    with server(answering(rcode=dns.rcode.NXDOMAIN)) as box, pytest.raises(names.ZoneMissing, match="no zone lab.test."):
+    with (
+        server(answering(rcode=dns.rcode.NXDOMAIN)) as box,
+        pytest.raises(names.ZoneMissing, match="no zone lab.test."),
+    ):
         box.serial("lab.test")
 
 
@@ -275,19 +311,28 @@ def test_update_answers(rcode, kind, says):
         with pytest.raises(kind, match=says) as caught:
             box.update(RENAME, KEY)
         if kind is names.PrerequisiteFailed:
-            assert caught.value.which == rcode and "prereq nxdomain old.lab.test." in str(caught.value)
+            assert caught.value.which == rcode and "prereq nxdomain old.lab.test." in str(
+                caught.value
+            )
 
 
 def test_update_is_done_and_sent_once_over_tcp():
     seen = []
-    with server(lambda question, over: seen.append(over) or judging(dns.rcode.NOERROR)(question, over)) as box:
+    with server(
+        lambda question, over: seen.append(over) or judging(dns.rcode.NOERROR)(question, over)
+    ) as box:
         box.update(RENAME, KEY)
     assert seen == ["tcp"]
 
 
-@pytest.mark.parametrize("behave", [lambda question, over: None, judging(dns.rcode.NOERROR, sign=False)])
+@pytest.mark.parametrize(
+    "behave", [lambda question, over: None, judging(dns.rcode.NOERROR, sign=False)]
+)
 def test_an_update_without_a_trustworthy_answer_is_unknown(behave):
-    with server(behave, timeout=0.2) as box, pytest.raises(names.NoAnswer, match="UNKNOWN") as caught:
+    with (
+        server(behave, timeout=0.2) as box,
+        pytest.raises(names.NoAnswer, match="UNKNOWN") as caught,
+    ):
         box.update(RENAME, KEY)
     assert caught.value.sent
 
@@ -305,7 +350,9 @@ def test_an_update_that_was_never_sent_says_so():
 
 def test_key_file(tmp_path):
     file = tmp_path / "key"
-    file.write_text('# x\n/* key "no" {} */ key "cut-over" {\n\talgorithm hmac-sha512; // y\n\tsecret "c2VjcmV0Lw==";\n};\n')
+    file.write_text(
+        '# x\n/* key "no" {} */ key "cut-over" {\n\talgorithm hmac-sha512; // y\n\tsecret "c2VjcmV0Lw==";\n};\n'
+    )
     key = names.Key.load(file)
     assert (key.name, key.algorithm, key.secret) == ("cut-over", "hmac-sha512", b"secret/")
     assert "secret" not in repr(key) and "c2VjcmV0" not in repr(key)
@@ -315,7 +362,10 @@ def test_key_file(tmp_path):
     "text, says",
     [
         ("", "0 clauses"),
-        ('key a { algorithm hmac-sha256; secret "YQ=="; }; key b { algorithm hmac-sha256; secret "YQ=="; };', "2 clauses"),
+        (
+            'key a { algorithm hmac-sha256; secret "YQ=="; }; key b { algorithm hmac-sha256; secret "YQ=="; };',
+            "2 clauses",
+        ),
         ('key "a" { secret "YQ=="; };', "key a has no algorithm"),
         ('key "a" { algorithm hmac-sha256; };', "key a has no secret"),
         ('key "a" { algorithm rot13; secret "YQ=="; };', "unknown algorithm rot13"),
@@ -350,7 +400,9 @@ def bind(real):
 @pytest.mark.lab
 def test_real_update_prerequisites_and_transfer(real, bind):
     one, two = TRIAL
-    make = names.Update("lab.test", [("unused", one)], [], [(one, 60, "A", "10.0.0.1"), (one, 60, "TXT", '"a b"')])
+    make = names.Update(
+        "lab.test", [("unused", one)], [], [(one, 60, "A", "10.0.0.1"), (one, 60, "TXT", '"a b"')]
+    )
     bind.update(make, real.key())
     with pytest.raises(names.PrerequisiteFailed) as caught:
         bind.update(make, real.key())
@@ -362,7 +414,9 @@ def test_real_update_prerequisites_and_transfer(real, bind):
         [(two, 60, "A", "10.0.0.1"), (one, 60, "CNAME", two)],
     )
     bind.update(rename, real.key())
-    assert {kind: rrset.values for kind, rrset in bind.all_types(one).items()} == {"CNAME": (f"{two}.",)}
+    assert {kind: rrset.values for kind, rrset in bind.all_types(one).items()} == {
+        "CNAME": (f"{two}.",)
+    }
     for prerequisite, which in [
         (("exists", one, "A", None), "NXRRSET"),
         (("exists", two, "A", ("10.0.0.2",)), "NXRRSET"),
@@ -383,10 +437,20 @@ def test_real_update_prerequisites_and_transfer(real, bind):
 def test_real_nsupdate_takes_the_text(real, bind):
     """The text shown for approval does what the message sent does."""
     one, two = TRIAL
-    bind.update(names.Update("lab.test", adds=[(one, 60, "A", "10.0.0.1"), (one, 60, "MX", "5 ns1.lab.test")]), real.key())
+    bind.update(
+        names.Update(
+            "lab.test", adds=[(one, 60, "A", "10.0.0.1"), (one, 60, "MX", "5 ns1.lab.test")]
+        ),
+        real.key(),
+    )
     shown = names.Update(
         "lab.test",
-        [("exists", one, "A", ("10.0.0.1",)), ("exists", one, "MX", None), ("absent", one, "TXT"), ("unused", two)],
+        [
+            ("exists", one, "A", ("10.0.0.1",)),
+            ("exists", one, "MX", None),
+            ("absent", one, "TXT"),
+            ("unused", two),
+        ],
         [(one, "MX")],
         [(two, 60, "CNAME", one)],
     )
@@ -406,13 +470,19 @@ def test_real_nsupdate_takes_the_text(real, bind):
 def test_real_permission_is_proved_without_a_change(real, bind, tmp_path, monkeypatch):
     key, before = real.key(), bind.serial("lab.test")
     names.update_permitted(bind, "lab.test", key)
-    names.update_permitted(bind, "lab.test", key, [("ns1.lab.test", "A"), ("ns1.lab.test", "CNAME"), (TRIAL[0], "A")])
+    names.update_permitted(
+        bind, "lab.test", key, [("ns1.lab.test", "A"), ("ns1.lab.test", "CNAME"), (TRIAL[0], "A")]
+    )
     assert bind.serial("lab.test") == before
     with pytest.raises(names.BadKey) as caught:
-        names.update_permitted(bind, "lab.test", names.Key("no-such-key", key.algorithm, key.secret))
+        names.update_permitted(
+            bind, "lab.test", names.Key("no-such-key", key.algorithm, key.secret)
+        )
     assert caught.value.tsig == "BADKEY"
     with pytest.raises(names.BadKey) as caught:
-        names.update_permitted(bind, "lab.test", names.Key(key.name, key.algorithm, key.secret[::-1]))
+        names.update_permitted(
+            bind, "lab.test", names.Key(key.name, key.algorithm, key.secret[::-1])
+        )
     assert caught.value.tsig == "BADSIG"
     with pytest.raises(names.NotAuthoritative):
         names.update_permitted(bind, "no-such-zone.test", key)

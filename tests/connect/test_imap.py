@@ -37,7 +37,10 @@ def test_names(raw, name):
 
 
 @given(
-    st.one_of(st.binary(max_size=30), st.text(alphabet="&-aAGE/,+w\xe8", max_size=20).map(lambda text: text.encode("latin-1")))
+    st.one_of(
+        st.binary(max_size=30),
+        st.text(alphabet="&-aAGE/,+w\xe8", max_size=20).map(lambda text: text.encode("latin-1")),
+    )
 )
 def test_every_name_comes_back_to_the_byte(raw):
     assert imap.encode_name(imap.decode_name(raw)) == raw
@@ -85,7 +88,13 @@ class Stream:
     timeout = 0
 
     def __init__(self, greeting=b"* PREAUTH ready\r\n", **answers):
-        self.input, self.answers, self.said, self.line, self.closed = greeting, answers, [], b"", False
+        self.input, self.answers, self.said, self.line, self.closed = (
+            greeting,
+            answers,
+            [],
+            b"",
+            False,
+        )
 
     def write(self, data):
         self.said.append(data)
@@ -96,7 +105,11 @@ class Stream:
             self.input += self._answer(tag, command)
 
     def _answer(self, tag, command):
-        standard = {"CAPABILITY": b"* CAPABILITY IMAP4REV1\r\n", "LOGOUT": b"", "": b"TAG BAD what\r\n"}
+        standard = {
+            "CAPABILITY": b"* CAPABILITY IMAP4REV1\r\n",
+            "LOGOUT": b"",
+            "": b"TAG BAD what\r\n",
+        }
         for begins, answer in {**self.answers, **standard}.items():
             if command.upper().startswith(begins.replace("_", " ").encode()):
                 text = answer(command) if callable(answer) else answer
@@ -134,7 +147,11 @@ def test_metadata():
     zone = timezone(timedelta(hours=2))
     assert (folder.uidvalidity, folder.uidnext, folder.exists) == (77, 9, 2)
     assert folder.messages[0] == imap.Message(
-        3, frozenset({"\\Seen", "Junk", "123", "NIL"}), True, datetime(2005, 7, 1, 10, 20, 30, tzinfo=zone), 12
+        3,
+        frozenset({"\\Seen", "Junk", "123", "NIL"}),
+        True,
+        datetime(2005, 7, 1, 10, 20, 30, tzinfo=zone),
+        12,
     )
     assert folder.messages[1].internaldate == datetime(2000, 1, 1, 3, 29, 59, tzinfo=UTC)
     assert stream.timeout == 5
@@ -164,22 +181,42 @@ def test_content_in_batches_and_pieces_without_a_trace(monkeypatch):
 @pytest.mark.parametrize(
     "answers, error, says",
     [
-        ({"EXAMINE": b"* NO Last message runs past end\r\nTAG NO EXAMINE failed\r\n"}, imap.FolderUnreadable, "runs past end"),
+        (
+            {"EXAMINE": b"* NO Last message runs past end\r\nTAG NO EXAMINE failed\r\n"},
+            imap.FolderUnreadable,
+            "runs past end",
+        ),
         ({"EXAMINE": b"TAG BAD no such thing\r\n"}, imap.FolderUnreadable, "no such thing"),
         ({"EXAMINE": b"* 2 EXISTS\r\n"}, imap.FolderUnreadable, "no EXISTS or UIDVALIDITY"),
         ({"EXAMINE": b"* BYE disk on fire\r\n!"}, imap.SessionLost, "disk on fire.*it broke"),
         ({"EXAMINE": OPENED, "FETCH": ONE}, imap.FolderUnreadable, "2 messages announced, 1 given"),
-        ({"EXAMINE": OPENED, "FETCH": ONE + b"* 2 FETCH (UID 8)\r\n"}, imap.FolderUnreadable, "UID 8.*no usable FLAGS"),
-        ({"EXAMINE": OPENED, "FETCH": b"TAG NO cannot read\r\n"}, imap.FolderUnreadable, "cannot read"),
+        (
+            {"EXAMINE": OPENED, "FETCH": ONE + b"* 2 FETCH (UID 8)\r\n"},
+            imap.FolderUnreadable,
+            "UID 8.*no usable FLAGS",
+        ),
+        (
+            {"EXAMINE": OPENED, "FETCH": b"TAG NO cannot read\r\n"},
+            imap.FolderUnreadable,
+            "cannot read",
+        ),
         ({"EXAMINE": OPENED, "FETCH": b"* BYE gone\r\n!"}, imap.SessionLost, "gone"),
         ({"EXAMINE": OPENED, "FETCH": b"* 1 FETCH ((\r\n"}, imap.FolderUnreadable, "box"),
         (
-            {"EXAMINE": OPENED, "FETCH": ONE + TWO, "UID_FETCH": b"* 1 FETCH (UID 3 BODY[] {4}\r\nab\r\n)\r\n"},
+            {
+                "EXAMINE": OPENED,
+                "FETCH": ONE + TWO,
+                "UID_FETCH": b"* 1 FETCH (UID 3 BODY[] {4}\r\nab\r\n)\r\n",
+            },
             imap.FolderUnreadable,
             "no content for UID 8",
         ),
         (
-            {"EXAMINE": OPENED, "FETCH": ONE + TWO, "UID_FETCH": b"* 1 FETCH (UID 3 BODY[] {400}\r\nab\r\n!"},
+            {
+                "EXAMINE": OPENED,
+                "FETCH": ONE + TWO,
+                "UID_FETCH": b"* 1 FETCH (UID 3 BODY[] {400}\r\nab\r\n!",
+            },
             imap.SessionLost,
             "reading box UID 3 to 8",
         ),
@@ -218,7 +255,10 @@ def test_status():
         session(STATUS=b"TAG NO not there\r\n").status("x")
 
 
-@pytest.mark.parametrize("name, sent", [('a "b" \\c', rb'"a \"b\" \\c"'), ("è & x", b'"&AOg- &- x"'), ("a\udc26b", b'"a&b"')])
+@pytest.mark.parametrize(
+    "name, sent",
+    [('a "b" \\c', rb'"a \"b\" \\c"'), ("è & x", b'"&AOg- &- x"'), ("a\udc26b", b'"a&b"')],
+)
 def test_names_are_quoted_on_the_wire(name, sent):
     stream = Stream(EXAMINE=OPENED)
     imap.preauth(stream, 5).read(name)
@@ -249,9 +289,15 @@ def test_delete_wants_uidplus_lest_it_expunge_what_others_marked():
 
 
 def test_tls_to_what_is_no_tls():
-    with fakes.listening(fakes.scripted([b"* OK plain\r\n", None])) as port, pytest.raises(imap.NoImap):
+    with (
+        fakes.listening(fakes.scripted([b"* OK plain\r\n", None])) as port,
+        pytest.raises(imap.NoImap),
+    ):
         imap.login("127.0.0.1", port, "box.test", None, "u", "p", 2)
-    with fakes.listening(fakes.scripted([None])) as port, pytest.raises(imap.NoImap, match="timed out"):
+    with (
+        fakes.listening(fakes.scripted([None])) as port,
+        pytest.raises(imap.NoImap, match="timed out"),
+    ):
         imap.login("127.0.0.1", port, "box.test", None, "u", "p", 0.3)
 
 
@@ -264,7 +310,9 @@ def own_mail(real):
     link = real.ssh("mailboxold")
     clean = ["sh", "-c", "cd && rm -rf hosts-trial"]
     link.run(clean)
-    link.run(["sh", "-c", "cd && mkdir hosts-trial && mailutil create '#driver.mbx/hosts-trial/box'"])
+    link.run(
+        ["sh", "-c", "cd && mkdir hosts-trial && mailutil create '#driver.mbx/hosts-trial/box'"]
+    )
     yield link, lambda: imap.preauth(link.open([real.site.old_store.imapd]), 30)
     link.run(clean)
 
@@ -285,8 +333,12 @@ def test_real_c_client_gives_back_what_went_in(own_mail):
         for message in MESSAGES:
             own.append("hosts-trial/box", message, ["\\Seen", "\\Flagged"], when)
         folder = own.read("hosts-trial/box", "content")
-        assert [message.digest for message in folder.messages] == [hashlib.sha256(each).hexdigest() for each in MESSAGES]
-        assert {message.flags for message in folder.messages} == {frozenset({"\\Seen", "\\Flagged"})}
+        assert [message.digest for message in folder.messages] == [
+            hashlib.sha256(each).hexdigest() for each in MESSAGES
+        ]
+        assert {message.flags for message in folder.messages} == {
+            frozenset({"\\Seen", "\\Flagged"})
+        }
         assert {message.internaldate for message in folder.messages} == {when}
         [uid] = own.find("hosts-trial/box", "Subject", "eight")
         assert own.fetch("hosts-trial/box", uid).replace(b"\r\n", b"\n") == MESSAGES[1]
@@ -300,7 +352,13 @@ def test_real_damaged_folders_are_named_with_the_servers_words(own_mail):
     link, opened = own_mail
     with opened() as own:
         own.append("hosts-trial/box", MESSAGES[0])
-    link.run(["sh", "-c", "cd hosts-trial && head -c -5 box > cut && cp box junk && printf garbage >> junk && mkdir dir"])
+    link.run(
+        [
+            "sh",
+            "-c",
+            "cd hosts-trial && head -c -5 box > cut && cp box junk && printf garbage >> junk && mkdir dir",
+        ]
+    )
     with opened() as own:
         for name, says in [
             ("cut", "runs past end of file"),
@@ -324,13 +382,20 @@ def test_real_reading_leaves_no_trace(real):
         home = link.run(["getent", "passwd", user]).text.split(":")[5]
         before = link.run([*facts, "facts", home, user], sudo=True).out
         with imap.preauth(link.open([real.site.old_store.imapd], as_user=user), 30) as theirs:
-            names = ["INBOX", *(name for name, _, selectable in theirs.folders("mail/*") if selectable)]
+            names = [
+                "INBOX",
+                *(name for name, _, selectable in theirs.folders("mail/*") if selectable),
+            ]
             for name in names:
                 folder = theirs.read(name, "content")
                 uids = [message.uid for message in folder.messages]
                 assert len(uids) == folder.exists and uids == sorted(set(uids))
-                assert all(message.digest and message.internaldate.tzinfo for message in folder.messages)
-            assert set(theirs.subscribed()) - {"INBOX"} <= set(names) | {name for name, *_ in theirs.folders("*")}
+                assert all(
+                    message.digest and message.internaldate.tzinfo for message in folder.messages
+                )
+            assert set(theirs.subscribed()) - {"INBOX"} <= set(names) | {
+                name for name, *_ in theirs.folders("*")
+            }
         assert link.run([*facts, "facts", home, user], sudo=True).out == before
 
 

@@ -37,35 +37,67 @@ def test_every_shape_of_a_value():
         b'* 2 FETCH (UID 12 FLAGS (\\Seen $Label NIL 12) X "a \\"b\\" ) (" Y NIL)\r\n'
         b"* 9 EXISTS\r\n* NO something is odd\r\n"
         b"* 1 fetch (body[] {7}\r\n)\r\nA1 ( UID 11)\r\n"
-        b'* 3 FETCH (BODY[HEADER.FIELDS (X-A B)] {0}\r\n BODY[]<0> "" FLAGS ())\r\nA1 OK done\r\n')
-    assert found == {2: {"UID": b"12", "FLAGS": b"\\Seen $Label NIL 12", "X": b'a "b" ) (', "Y": None},
-                     1: {"BODY[]": b")\r\nA1 (", "UID": b"11"},
-                     3: {"BODY[HEADER.FIELDS (X-A B)]": b"", "BODY[]<0>": b"", "FLAGS": b""}}
-    assert connection.sent == b"A1 FETCH 1:3,7 (UID FLAGS)\r\n" and connection.heard == [("NO", b"something is odd")]
+        b'* 3 FETCH (BODY[HEADER.FIELDS (X-A B)] {0}\r\n BODY[]<0> "" FLAGS ())\r\nA1 OK done\r\n'
+    )
+    assert found == {
+        2: {"UID": b"12", "FLAGS": b"\\Seen $Label NIL 12", "X": b'a "b" ) (', "Y": None},
+        1: {"BODY[]": b")\r\nA1 (", "UID": b"11"},
+        3: {"BODY[HEADER.FIELDS (X-A B)]": b"", "BODY[]<0>": b"", "FLAGS": b""},
+    }
+    assert connection.sent == b"A1 FETCH 1:3,7 (UID FLAGS)\r\n" and connection.heard == [
+        ("NO", b"something is odd")
+    ]
 
 
 def test_what_is_said_of_one_message_in_two_answers_is_put_together():
-    found, connection = asked(b"* 4 FETCH (UID 4)\r\n* 4 FETCH (FLAGS (\\Recent))\r\nA1 OK\r\n", uid=True)
-    assert found == {4: {"UID": b"4", "FLAGS": b"\\Recent"}} and connection.sent.startswith(b"A1 UID FETCH ")
+    found, connection = asked(
+        b"* 4 FETCH (UID 4)\r\n* 4 FETCH (FLAGS (\\Recent))\r\nA1 OK\r\n", uid=True
+    )
+    assert found == {4: {"UID": b"4", "FLAGS": b"\\Recent"}} and connection.sent.startswith(
+        b"A1 UID FETCH "
+    )
 
 
-@pytest.mark.parametrize("text, error, said", [
-    (b"* 1 FETCH (UID 1)\r\nA1 NO [X] disk\r\n", imaplib.IMAP4.error, r"fetch failed: \[X\] disk"),
-    (b"A1 BAD\r\n", imaplib.IMAP4.error, "fetch failed"),
-    (b"* 1 FETCH (ENVELOPE ((NIL)))\r\nA1 OK\r\n", imaplib.IMAP4.error, "cannot be read"),
-    (b"* BYE going down\r\n", imaplib.IMAP4.abort, "going down"),
-    (b"* 1 FETCH (BODY[] {10}\r\nshort", imaplib.IMAP4.abort, "EOF"),
-    (b"* 1 FETCH (UID 1", imaplib.IMAP4.abort, "EOF"), (b"", imaplib.IMAP4.abort, "EOF")])
+@pytest.mark.parametrize(
+    "text, error, said",
+    [
+        (
+            b"* 1 FETCH (UID 1)\r\nA1 NO [X] disk\r\n",
+            imaplib.IMAP4.error,
+            r"fetch failed: \[X\] disk",
+        ),
+        (b"A1 BAD\r\n", imaplib.IMAP4.error, "fetch failed"),
+        (b"* 1 FETCH (ENVELOPE ((NIL)))\r\nA1 OK\r\n", imaplib.IMAP4.error, "cannot be read"),
+        (b"* BYE going down\r\n", imaplib.IMAP4.abort, "going down"),
+        (b"* 1 FETCH (BODY[] {10}\r\nshort", imaplib.IMAP4.abort, "EOF"),
+        (b"* 1 FETCH (UID 1", imaplib.IMAP4.abort, "EOF"),
+        (b"", imaplib.IMAP4.abort, "EOF"),
+    ],
+)
 def test_what_is_no_answer(text, error, said):
     with pytest.raises(error, match=said):
         asked(text)
 
 
-@pytest.mark.parametrize("raw, meant", [
-    (b" 1-Feb-1999 03:04:05 +0130", datetime(1999, 2, 1, 3, 4, 5, tzinfo=timezone(timedelta(minutes=90)))),
-    (b"29-FEB-2000 23:59:59 -0800", datetime(2000, 2, 29, 23, 59, 59, tzinfo=timezone(timedelta(hours=-8)))),
-    (b"30-Feb-2000 23:59:59 -0800", None), (b" 1-Foo-1999 03:04:05 +0130", None), (b" 1-Feb-1999 03:04:05 +9900", None),
-    (b"yesterday", None), (b"", None), (None, None)])
+@pytest.mark.parametrize(
+    "raw, meant",
+    [
+        (
+            b" 1-Feb-1999 03:04:05 +0130",
+            datetime(1999, 2, 1, 3, 4, 5, tzinfo=timezone(timedelta(minutes=90))),
+        ),
+        (
+            b"29-FEB-2000 23:59:59 -0800",
+            datetime(2000, 2, 29, 23, 59, 59, tzinfo=timezone(timedelta(hours=-8))),
+        ),
+        (b"30-Feb-2000 23:59:59 -0800", None),
+        (b" 1-Foo-1999 03:04:05 +0130", None),
+        (b" 1-Feb-1999 03:04:05 +9900", None),
+        (b"yesterday", None),
+        (b"", None),
+        (None, None),
+    ],
+)
 def test_dates(raw, meant):
     found = fetch.internaldate(raw)
     assert found == meant and (meant is None or found.utcoffset() == meant.utcoffset())

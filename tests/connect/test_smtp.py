@@ -18,7 +18,15 @@ def send(script, recipients=("a@x.test",), timeout=2):
 
 def test_message_is_sent_with_crlf_and_dots_doubled():
     lines = ["SUBJECT: X\r\n", "\r\n", "..DOT\r\n", "END\r\n", ".\r\n"]
-    talk = [*HELLO, "MAIL FROM:<S@X.TEST>", b"250 ok\r\n", "RCPT TO:<A@X.TEST>", b"250 ok\r\n", "DATA", b"354 go\r\n"]
+    talk = [
+        *HELLO,
+        "MAIL FROM:<S@X.TEST>",
+        b"250 ok\r\n",
+        "RCPT TO:<A@X.TEST>",
+        b"250 ok\r\n",
+        "DATA",
+        b"354 go\r\n",
+    ]
     script = [*talk, *lines, b"250 2.0.0 4AO3C5xx012345 Message accepted for delivery\r\n", *BYE]
     assert send(script) == "4AO3C5xx012345"
 
@@ -46,10 +54,22 @@ DATA = [*RCPT, "DATA", b"354 go\r\n"]
         ([b"554 go away\r\n", *BYE], smtp.NoSmtp, "554 go away"),
         ([b"* OK IMAP4\r\n"], smtp.NoSmtp, "no SMTP answer"),
         ([None], smtp.NoSmtp, "timed out"),
-        ([*HELLO, "MAIL", b"550 5.7.1 not you\r\n", *BYE], smtp.SenderRefused, "s@x.test: 550 5.7.1 not you"),
-        ([*MAIL, "RCPT", b"451 try later\r\n", *BYE], smtp.RecipientsRefused, r"a@x.test \(451 try later\)"),
+        (
+            [*HELLO, "MAIL", b"550 5.7.1 not you\r\n", *BYE],
+            smtp.SenderRefused,
+            "s@x.test: 550 5.7.1 not you",
+        ),
+        (
+            [*MAIL, "RCPT", b"451 try later\r\n", *BYE],
+            smtp.RecipientsRefused,
+            r"a@x.test \(451 try later\)",
+        ),
         ([*RCPT, "DATA", b"451 no room\r\n", *BYE], smtp.MessageRefused, "451 no room"),
-        ([*DATA, *["" for _ in range(5)], b"554 spam\r\n", *BYE], smtp.MessageRefused, "for a@x.test: 554 spam"),
+        (
+            [*DATA, *["" for _ in range(5)], b"554 spam\r\n", *BYE],
+            smtp.MessageRefused,
+            "for a@x.test: 554 spam",
+        ),
         ([*DATA, *["" for _ in range(5)]], smtp.DeliveryUnknown, "UNKNOWN"),
         ([*DATA, *["" for _ in range(5)], None], smtp.DeliveryUnknown, "UNKNOWN"),
     ],

@@ -32,9 +32,21 @@ def dial(keys, tmp_path):
 
     def connect(port, pinned=None, **other):
         known = tmp_path / "known_hosts"
-        known.write_text(pinned if pinned is not None else f"[box]:{port} {host.get_name()} {host.get_base64()}\n")
-        given = {"host": "box", "address": "127.0.0.1", "port": port, "user": "operator", "key_file": folder / "key"}
-        made.append(ssh.Connection(**{**given, "known_hosts": known, "connect_timeout": 3, **other}))
+        known.write_text(
+            pinned
+            if pinned is not None
+            else f"[box]:{port} {host.get_name()} {host.get_base64()}\n"
+        )
+        given = {
+            "host": "box",
+            "address": "127.0.0.1",
+            "port": port,
+            "user": "operator",
+            "key_file": folder / "key",
+        }
+        made.append(
+            ssh.Connection(**{**given, "known_hosts": known, "connect_timeout": 3, **other})
+        )
         return made[-1]
 
     yield connect
@@ -64,7 +76,9 @@ def cut(transport, channel):
 
 
 def flood(transport, channel):
-    channel.sendall_stderr(b"e" * 20_000_000)  # ten windows: whoever reads stdout alone waits for ever
+    channel.sendall_stderr(
+        b"e" * 20_000_000
+    )  # ten windows: whoever reads stdout alone waits for ever
     channel.sendall(b"done")
     channel.send_exit_status(0)
     channel.close()
@@ -118,8 +132,12 @@ SCRIPT = {
     "hang-exec": hang,
     "drip": drip,
     "big": answer(b"x" * 3_000_000),
-    "sudo -n -- ok": answer(b"", 1, b"sudo: unable to resolve host box\nsudo: a password is required\n"),
-    "sudo -n -- denied": answer(b"", 1, b"Sorry, user operator is not allowed to execute 'x' as root on box.\n"),
+    "sudo -n -- ok": answer(
+        b"", 1, b"sudo: unable to resolve host box\nsudo: a password is required\n"
+    ),
+    "sudo -n -- denied": answer(
+        b"", 1, b"Sorry, user operator is not allowed to execute 'x' as root on box.\n"
+    ),
     "sudo -n -- grumbles": answer(b"", 1, b"sudo: grumbles: command not found\n"),
 }
 
@@ -131,7 +149,9 @@ def box(keys, dial):
         yield dial(port)
 
 
-@pytest.mark.parametrize("word", ["a b", "it's", '"', "$HOME", "*", "", "-n", "new\nline", "\\", "`id`", "é"])
+@pytest.mark.parametrize(
+    "word", ["a b", "it's", '"', "$HOME", "*", "", "-n", "new\nline", "\\", "`id`", "é"]
+)
 def test_quoting_gives_each_word_back(word):
     assert shlex.split(ssh.remote_line(["printf", "%s", word])) == ["printf", "%s", word]
 
@@ -144,7 +164,9 @@ def test_sudo_prefixes():
 
 def test_run_and_check(box):
     assert box.run(["ok"]).text == "fine\n"
-    with pytest.raises(ssh.CommandFailed, match="box: status 3 from: fails: no such thing") as caught:
+    with pytest.raises(
+        ssh.CommandFailed, match="box: status 3 from: fails: no such thing"
+    ) as caught:
         box.run(["fails"])
     assert caught.value.rc == 3 and caught.value.result.err == b"no such thing\n"
     assert box.run(["fails"], check=False).rc == 3
@@ -230,7 +252,10 @@ def test_refused_sessions_are_asked_for_again(keys, dial):
 
 def test_sessions_refused_for_ever(keys, dial):
     _, host, client = keys
-    with fakes.ssh_server(host, client, play(SCRIPT), sessions=[False] * 1000) as port, pytest.raises(ssh.TooManySessions):
+    with (
+        fakes.ssh_server(host, client, play(SCRIPT), sessions=[False] * 1000) as port,
+        pytest.raises(ssh.TooManySessions),
+    ):
         dial(port, connect_timeout=1.5).run(["ok"])
 
 
@@ -246,7 +271,10 @@ def test_unknown_host_key_names_fingerprint_file_and_line(keys, dial):
 def test_changed_host_key(keys, dial):
     _, host, client = keys
     other = paramiko.ECDSAKey.generate()
-    with fakes.ssh_server(host, client, play(SCRIPT)) as port, pytest.raises(ssh.HostKeyChanged) as caught:
+    with (
+        fakes.ssh_server(host, client, play(SCRIPT)) as port,
+        pytest.raises(ssh.HostKeyChanged) as caught,
+    ):
         dial(port, pinned=f"[box]:{port} {other.get_name()} {other.get_base64()}\n").run(["ok"])
     assert host.fingerprint in str(caught.value) and other.fingerprint in str(caught.value)
 
@@ -256,7 +284,9 @@ def test_key_refused_and_unusable(keys, dial, tmp_path):
     paramiko.ECDSAKey.generate().write_private_key_file(str(tmp_path / "other"))
     client.write_private_key_file(str(tmp_path / "locked"), password="secret")
     sealed = ed25519.Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.BestAvailableEncryption(b"secret")
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.OpenSSH,
+        serialization.BestAvailableEncryption(b"secret"),
     )
     (tmp_path / "sealed").write_bytes(sealed)
     (tmp_path / "rubbish").write_text("no key\n")
@@ -275,23 +305,44 @@ def test_unreachable(dial):
         port = unused.getsockname()[1]
     with pytest.raises(ssh.Unreachable, match="Connection refused"):
         dial(port).run(["ok"])
-    with fakes.listening(fakes.scripted([None])) as port, pytest.raises(ssh.Unreachable, match="banner"):
+    with (
+        fakes.listening(fakes.scripted([None])) as port,
+        pytest.raises(ssh.Unreachable, match="banner"),
+    ):
         dial(port, connect_timeout=0.5).run(["ok"])
-    with fakes.listening(fakes.scripted([b"SSH-2.0-silent\r\n", None])) as port, pytest.raises(ssh.Unreachable, match="exchange"):
+    with (
+        fakes.listening(fakes.scripted([b"SSH-2.0-silent\r\n", None])) as port,
+        pytest.raises(ssh.Unreachable, match="exchange"),
+    ):
         dial(port, connect_timeout=0.5).run(["ok"])
-    with fakes.listening(fakes.scripted([b"220 mail ESMTP\r\n"])) as port, pytest.raises(ssh.Unreachable):
+    with (
+        fakes.listening(fakes.scripted([b"220 mail ESMTP\r\n"])) as port,
+        pytest.raises(ssh.Unreachable),
+    ):
         dial(port, connect_timeout=0.5).run(["ok"])
 
 
 def test_an_sshd_with_sha1_only(dial):
     """A KEXINIT as OpenSSH 3 sends it (RFC 4253 §7.1)."""
-    lists = ["diffie-hellman-group1-sha1,diffie-hellman-group14-sha1", "ssh-rsa,ssh-dss", *["aes128-cbc"] * 2]
+    lists = [
+        "diffie-hellman-group1-sha1,diffie-hellman-group14-sha1",
+        "ssh-rsa,ssh-dss",
+        *["aes128-cbc"] * 2,
+    ]
     lists += ["hmac-sha1"] * 2 + ["none"] * 2 + [""] * 2
-    body = b"\x14" + bytes(16) + b"".join(len(each).to_bytes(4, "big") + each.encode() for each in lists) + bytes(5)
+    body = (
+        b"\x14"
+        + bytes(16)
+        + b"".join(len(each).to_bytes(4, "big") + each.encode() for each in lists)
+        + bytes(5)
+    )
     pad = next(size for size in range(4, 20) if (5 + len(body) + size) % 8 == 0)
     packet = (1 + len(body) + pad).to_bytes(4, "big") + bytes([pad]) + body + bytes(pad)
     script = fakes.scripted([b"SSH-2.0-OpenSSH_3.9p1\r\n", packet, None])
-    with fakes.listening(script) as port, pytest.raises(ssh.NoAlgorithm, match="SHA-1 cannot be reached"):
+    with (
+        fakes.listening(script) as port,
+        pytest.raises(ssh.NoAlgorithm, match="SHA-1 cannot be reached"),
+    ):
         dial(port).run(["ok"])
 
 
@@ -308,7 +359,10 @@ def test_real_verbs(real):
     link = real.ssh("sanbackup")
     assert link.run(["id", "-un"]).text == "operator\n"
     assert link.run(["id", "-un"], sudo=True).text == "root\n"
-    assert link.run(["sh", "-c", "id -un; echo $HOME"], as_user="backup").text == "backup\n/var/backups\n"
+    assert (
+        link.run(["sh", "-c", "id -un; echo $HOME"], as_user="backup").text
+        == "backup\n/var/backups\n"
+    )
     assert link.run(["printf", "%s", "a 'b' $HOME *\n"]).text == "a 'b' $HOME *\n"
     everything = bytes(range(256)) * 40_000
     assert link.run(["cat"], input=everything).out == everything
@@ -321,7 +375,9 @@ def test_real_verbs(real):
 def test_real_stream_comes_as_it_is_written(real):
     came = []
     script = "for i in 1 2 3; do echo $i; sleep 0.3; done; printf last; echo oops >&2"
-    result = real.ssh("sanbackup").stream(["sh", "-c", script], on_line=lambda line: came.append((line, time.monotonic())))
+    result = real.ssh("sanbackup").stream(
+        ["sh", "-c", script], on_line=lambda line: came.append((line, time.monotonic()))
+    )
     assert [line for line, _ in came] == [b"1", b"2", b"3", b"last"] and result.err == b"oops\n"
     assert came[2][1] - came[0][1] > 0.4
 
@@ -346,7 +402,15 @@ def test_real_put_and_get(real):
             link.put(b"", f"{folder}/no/where")
         with pytest.raises(ssh.TooMuchOutput):
             link.get(path, sudo=True, max_bytes=1000)
-        short = ["sh", "-c", ssh._PUT, "put", path, "9999999", ""]  # what a link lost half way amounts to
+        short = [
+            "sh",
+            "-c",
+            ssh._PUT,
+            "put",
+            path,
+            "9999999",
+            "",
+        ]  # what a link lost half way amounts to
         with pytest.raises(ssh.CommandFailed, match="only part of the data"):
             link.run(short, input=b"half", sudo=True)
         assert link.get(path, sudo=True) == data[::-1]
@@ -359,7 +423,10 @@ def test_real_put_and_get(real):
 def test_real_threads_share_a_connection(real):
     link, seen = real.ssh("sanbackup"), []
     work = [
-        threading.Thread(target=lambda i=i: seen.append(link.run(["sh", "-c", f"sleep 0.2; echo {i}"]).text)) for i in range(30)
+        threading.Thread(
+            target=lambda i=i: seen.append(link.run(["sh", "-c", f"sleep 0.2; echo {i}"]).text)
+        )
+        for i in range(30)
     ]
     for each in work:
         each.start()
@@ -406,7 +473,11 @@ def test_real_duplex(real):
         with pytest.raises(ssh.TimedOut):
             stream.read(1)
     with real.ssh("sanbackup").open(["sh", "-c", "echo out; echo err >&2; exit 4"]) as stream:
-        assert stream.read(100) == b"out\n" and stream.readline() == b"" and stream.stderr_text() == "err\n"
+        assert (
+            stream.read(100) == b"out\n"
+            and stream.readline() == b""
+            and stream.stderr_text() == "err\n"
+        )
 
 
 @pytest.mark.lab
@@ -414,7 +485,12 @@ def test_real_refusals(real, tmp_path):
     with pytest.raises(ssh.KeyRefused):
         real.ssh("sanbackup", user="root").run(["id"])
     with pytest.raises(ssh.UnknownHostKey):
-        real.ssh("sanbackup", host="other", address=real.site.address("sanbackup"), known_hosts=Path("/dev/null")).run(["id"])
+        real.ssh(
+            "sanbackup",
+            host="other",
+            address=real.site.address("sanbackup"),
+            known_hosts=Path("/dev/null"),
+        ).run(["id"])
     swapped = tmp_path / "known_hosts"
     lines = Path(real.site.ssh.known_hosts).read_text().splitlines()
     of_another = next(line for line in lines if "mailboxvm" in line).split(None, 1)[1]

@@ -54,8 +54,12 @@ class Answering:
 
     def __init__(self, answers, rc=0):
         self.answers, self.rc, self.given = answers, rc, []
-        self.site = SimpleNamespace(roles=SimpleNamespace(backup="sanbackup"), backup=SimpleNamespace(
-            target="/backup/current", bacula=SimpleNamespace(work="/var/lib/r", client="fd")))
+        self.site = SimpleNamespace(
+            roles=SimpleNamespace(backup="sanbackup"),
+            backup=SimpleNamespace(
+                target="/backup/current", bacula=SimpleNamespace(work="/var/lib/r", client="fd")
+            ),
+        )
 
     def run(self, host, argv, input=b"", **options):
         said = "Connecting to Director localhost:9101\n"
@@ -68,9 +72,20 @@ class Answering:
 
 
 def test_runs_of_a_job_and_one_that_is_at_work():
-    job, = bacula.parse_jobs(LLIST, "mailbackup")
-    assert job == {"id": 1, "level": "F", "status": "T", "began": "2026-11-24 14:24:45", "ended": "2026-11-24 14:24:46",
-                   "files": 1411, "bytes": 2345432, "errors": 0, "lacking": 0, "pruned": False, "at": 1795530286}
+    (job,) = bacula.parse_jobs(LLIST, "mailbackup")
+    assert job == {
+        "id": 1,
+        "level": "F",
+        "status": "T",
+        "began": "2026-11-24 14:24:45",
+        "ended": "2026-11-24 14:24:46",
+        "files": 1411,
+        "bytes": 2345432,
+        "errors": 0,
+        "lacking": 0,
+        "pruned": False,
+        "at": 1795530286,
+    }
     assert [each["ended"] for each in bacula.parse_jobs(LLIST, "mailbackup-restore")] == [""]
     assert bacula.parse_jobs("No results to list.\n", "mailbackup") == []
 
@@ -84,14 +99,25 @@ def test_each_command_has_its_own_answer_and_a_director_that_is_away_is_said():
 
 
 def test_a_folder_that_was_deleted_is_not_listed_though_bacula_names_it():
-    hosts = Answering({'.bvfs_lsdirs jobid=1,3 path="/backup/current/u/" limit=2000000000': LSDIRS,
-                       ".bvfs_lsdirs jobid=1,3 pathid=21 limit=2000000000": LSDIRS.replace(".a b/", "cur/"),
-                       ".bvfs_lsfiles jobid=1,3 pathid=21 limit=2000000000": LSDIRS.replace(".a b/", "1.x:2,S")})
-    assert bacula.listing(hosts, [1, 3], "u") == {"a b": {"directory": ".a b", "messages": 3, "dirids": [21], "fileids": []}}
+    hosts = Answering(
+        {
+            '.bvfs_lsdirs jobid=1,3 path="/backup/current/u/" limit=2000000000': LSDIRS,
+            ".bvfs_lsdirs jobid=1,3 pathid=21 limit=2000000000": LSDIRS.replace(".a b/", "cur/"),
+            ".bvfs_lsfiles jobid=1,3 pathid=21 limit=2000000000": LSDIRS.replace(
+                ".a b/", "1.x:2,S"
+            ),
+        }
+    )
+    assert bacula.listing(hosts, [1, 3], "u") == {
+        "a b": {"directory": ".a b", "messages": 3, "dirids": [21], "fileids": []}
+    }
     assert bacula.listing(Answering({}), [1, 3], "u") is None
 
 
-@pytest.mark.parametrize("where", ["/var/lib/r", "/var/lib/r/", "/var/lib/r/run", "/var/lib/r/../x", "/var/lib/r/x/..", "/x/y/z"])
+@pytest.mark.parametrize(
+    "where",
+    ["/var/lib/r", "/var/lib/r/", "/var/lib/r/run", "/var/lib/r/../x", "/var/lib/r/x/..", "/x/y/z"],
+)
 def test_only_what_is_our_own_is_ever_removed(where):
     hosts = Answering({})
     with pytest.raises(bacula.BaculaRefused, match="is not removed"):
@@ -99,15 +125,29 @@ def test_only_what_is_our_own_is_ever_removed(where):
 
 
 def test_a_job_that_waits_for_a_volume_is_told_from_one_that_waits_for_its_turn():
-    said = "     5  Rest Rest          0         0  mailbackup-restore is waiting for a mount request\n" \
-           "     6  Back Incr          0         0  mailbackup is waiting on max Job jobs\n"
+    said = (
+        "     5  Rest Rest          0         0  mailbackup-restore is waiting for a mount request\n"
+        "     6  Back Incr          0         0  mailbackup is waiting on max Job jobs\n"
+    )
     hosts = Answering({"status": said})
-    assert bacula.waiting(hosts, 5) == "is waiting for a mount request" and bacula.waiting(hosts, 6) == ""
+    assert (
+        bacula.waiting(hosts, 5) == "is waiting for a mount request"
+        and bacula.waiting(hosts, 6) == ""
+    )
 
 
 def test_the_job_takes_everything_keeps_longer_than_a_month_and_waits_for_the_copy():
     lab = site.load("parameters/lab.yaml")
     text = bacula.text(lab)
-    assert f"File = {lab.backup.target}\n" in text and "Exclude" not in text and "Accurate = yes" in text
-    assert set(re.findall(r"Retention = (\d+) days", text)) == {"100"} and lab.backup.bacula.days == 60
-    assert "flock --timeout 86400 /var/lib/mailbackup/lock true" in text and text.count(" at 05:30") == 3
+    assert (
+        f"File = {lab.backup.target}\n" in text
+        and "Exclude" not in text
+        and "Accurate = yes" in text
+    )
+    assert (
+        set(re.findall(r"Retention = (\d+) days", text)) == {"100"} and lab.backup.bacula.days == 60
+    )
+    assert (
+        "flock --timeout 86400 /var/lib/mailbackup/lock true" in text
+        and text.count(" at 05:30") == 3
+    )

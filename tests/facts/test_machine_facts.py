@@ -21,12 +21,20 @@ size=1.0T features='0' hwhandler='0' wp=rw
 
 def test_paths_of_each_map():
     assert machine.parse_multipath(MULTIPATH) == {
-        "mpatha": {"active": 1, "failed": 1}, "3600a0b80000f1e2d000004b54a2c0000": {"active": 2, "failed": 0}}
+        "mpatha": {"active": 1, "failed": 1},
+        "3600a0b80000f1e2d000004b54a2c0000": {"active": 2, "failed": 0},
+    }
     assert machine.parse_multipath("") == {}
 
 
-@pytest.mark.parametrize("text, wanted", [
-    ("   1B-blocks   Inodes\n  1000000000    61000\n", 16393), ("Size Inodes\n1000 0\n", None), ("Size Inodes\n1000 -\n", None)])
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        ("   1B-blocks   Inodes\n  1000000000    61000\n", 16393),
+        ("Size Inodes\n1000 0\n", None),
+        ("Size Inodes\n1000 -\n", None),
+    ],
+)
 def test_bytes_for_an_inode(text, wanted):
     assert machine.density(text) == wanted
 
@@ -41,9 +49,18 @@ class Answering:
         return self.result
 
 
-@pytest.mark.parametrize("said, wanted", [
-    (Answering(127, err=b"sh: 1: exec: multipath: not found"), (None, "")), (Answering(0), (None, "")),
-    (Answering(1, err=b"DM multipath kernel driver not loaded\n"), (None, "DM multipath kernel driver not loaded")),
-    (Answering(1), (None, "exit status 1")), (Answering(0, MULTIPATH.encode()), (machine.parse_multipath(MULTIPATH), ""))])
+@pytest.mark.parametrize(
+    "said, wanted",
+    [
+        (Answering(127, err=b"sh: 1: exec: multipath: not found"), (None, "")),
+        (Answering(0), (None, "")),
+        (
+            Answering(1, err=b"DM multipath kernel driver not loaded\n"),
+            (None, "DM multipath kernel driver not loaded"),
+        ),
+        (Answering(1), (None, "exit status 1")),
+        (Answering(0, MULTIPATH.encode()), (machine.parse_multipath(MULTIPATH), "")),
+    ],
+)
 def test_only_a_command_that_is_not_there_means_no_multipath(said, wanted):
     assert machine.multipath(said, "h") == wanted

@@ -26,11 +26,20 @@ class Answering:
 
 def test_a_silent_nis_is_no_empty_list_of_users():
     local = "root:x:0:0:root:/root:/bin/sh\n"
-    silent = Answering(LAB, getent=(0, local, ""), ypcat=(1, "", "No such map passwd.byname. Reason: Domain not bound\n"))
-    with pytest.raises(facts.NoAnswer, match=r"mailboxvm: no answer of a NIS server of the domain lab.test \(Domain not bound\)"):
+    silent = Answering(
+        LAB,
+        getent=(0, local, ""),
+        ypcat=(1, "", "No such map passwd.byname. Reason: Domain not bound\n"),
+    )
+    with pytest.raises(
+        facts.NoAnswer,
+        match=r"mailboxvm: no answer of a NIS server of the domain lab.test \(Domain not bound\)",
+    ):
         facts.users(silent, "mailboxvm")
     # half a list is none either
-    half = Answering(LAB, getent=(0, local + ALICE, ""), ypcat=(0, ALICE + ALICE.replace("alice", "bruno"), ""))
+    half = Answering(
+        LAB, getent=(0, local + ALICE, ""), ypcat=(0, ALICE + ALICE.replace("alice", "bruno"), "")
+    )
     with pytest.raises(facts.NotListed, match="bruno"):
         facts.users(half, "mailboxvm")
     # and where no NIS is declared nobody is still not a list
@@ -48,21 +57,35 @@ def test_yp_conf_and_nsswitch():
 
 
 def test_maps_are_compared_and_passwords_not_told():
-    one = {name: None for name in nis.MAPS} | {"passwd.byname": {"a": "a:x:1:1::/a:/b", "b": "b:x:2:2::/b:/b"},
-                                               "shadow.byname": {"a": "a:$5$secret1:20000::::::"}}
-    other = {name: None for name in nis.MAPS} | {"passwd.byname": {"a": "a:x:1:9::/a:/b"},
-                                                 "shadow.byname": {"a": "a:$5$secret2:20000::::::"}, "group.bygid": {}}
+    one = {name: None for name in nis.MAPS} | {
+        "passwd.byname": {"a": "a:x:1:1::/a:/b", "b": "b:x:2:2::/b:/b"},
+        "shadow.byname": {"a": "a:$5$secret1:20000::::::"},
+    }
+    other = {name: None for name in nis.MAPS} | {
+        "passwd.byname": {"a": "a:x:1:9::/a:/b"},
+        "shadow.byname": {"a": "a:$5$secret2:20000::::::"},
+        "group.bygid": {},
+    }
     assert nis.differences({"ns1": one, "ns2": one}) == []
     told = nis.differences({"ns1": one, "ns2": other})
-    assert told == ["passwd.byname: a is a:*:1:1::/a:/b on ns1, a:*:1:9::/a:/b on ns2", "passwd.byname: b only on ns1",
-                    "group.bygid only on ns2", "shadow.byname: a has another password on ns2 than on ns1"]
+    assert told == [
+        "passwd.byname: a is a:*:1:1::/a:/b on ns1, a:*:1:9::/a:/b on ns2",
+        "passwd.byname: b only on ns1",
+        "group.bygid only on ns2",
+        "shadow.byname: a has another password on ns2 than on ns1",
+    ]
 
 
 def test_what_hides_a_user_of_nis():
-    entries = ["alice:x:2001:2001::/home/alice:/bin/bash", "bruno:x:2002:2002::/home/bruno:/bin/bash"]
+    entries = [
+        "alice:x:2001:2001::/home/alice:/bin/bash",
+        "bruno:x:2002:2002::/home/bruno:/bin/bash",
+    ]
     assert nis.hidden("root:x:0:0::/root:/bin/sh\n+::::::\n-alice\n", entries) == []
     assert nis.hidden("alice:x:77:77::/srv:/bin/sh\nproxy2:x:2002:1::/:/bin/sh\n", entries) == [
-        "alice: uid 77, home /srv here; uid 2001, home /home/alice in NIS", "proxy2 has uid 2002 here, which is bruno's in NIS"]
+        "alice: uid 77, home /srv here; uid 2001, home /home/alice in NIS",
+        "proxy2 has uid 2002 here, which is bruno's in NIS",
+    ]
 
 
 PLAIN = """\
@@ -76,7 +99,9 @@ Mlocal,\t\tP=/usr/bin/procmail, F=lsDFMAw5:/|@qSPfhn9, S=EnvFromL/HdrFromL,
 \t\tA=procmail -a $h -d $u
 Mprog,\t\tP=/bin/sh, F=lsDFMoqeu9
 """
-TAUGHT = PLAIN.replace("/usr/bin/", "/opt/") + """\
+TAUGHT = (
+    PLAIN.replace("/usr/bin/", "/opt/")
+    + """\
 Knis program -T<TMPF> /usr/local/sbin/nis-answers
 Kniswait program /usr/local/sbin/nis-answers
 
@@ -86,59 +111,126 @@ R$*\t$: $1 $| $(nis users $)
 SLocal_localaddr
 R$*\t$: $1 $| $(niswait users $)
 """
+)
 
 
-@pytest.mark.parametrize("text, found", [
-    ("", None),
-    (PLAIN, {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"}),
-    (TAUGHT, {"recipients": True, "queue": True, "mailer": "/opt/procmail"}),
-    # the value of -T says nothing to who does not look at it
-    (TAUGHT.replace("$(niswait", "$(nis"), {"recipients": True, "queue": False, "mailer": "/opt/procmail"}),
-])
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("", None),
+        (PLAIN, {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"}),
+        (TAUGHT, {"recipients": True, "queue": True, "mailer": "/opt/procmail"}),
+        # the value of -T says nothing to who does not look at it
+        (
+            TAUGHT.replace("$(niswait", "$(nis"),
+            {"recipients": True, "queue": False, "mailer": "/opt/procmail"},
+        ),
+    ],
+)
 def test_what_sendmail_does_while_nis_is_silent(text, found):
     assert nis.parse_sendmail(text) == found
 
 
 def client(**about):
-    return {"domain": "lab.test", "server": "10.77.0.11", "said": "", "configured": ["10.77.0.11", "10.77.0.12"],
-            "switch": dict.fromkeys(("passwd", "group", "shadow"), "files nis"), "polls": {"ns1": "", "ns2": ""}, **about}
+    return {
+        "domain": "lab.test",
+        "server": "10.77.0.11",
+        "said": "",
+        "configured": ["10.77.0.11", "10.77.0.12"],
+        "switch": dict.fromkeys(("passwd", "group", "shadow"), "files nis"),
+        "polls": {"ns1": "", "ns2": ""},
+        **about,
+    }
 
 
 def marks(about, wanted=LAB, **found):
     maps = {name: {"order": 1, "master": "ns1", "entries": 1} for name in nis.MAPS}
     user = {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice"}
-    read = {"clients": {"mailboxold": about}, "servers": {name: {"maps": maps} for name in ("ns1", "ns2")}, "users": [user],
-            "differ": [], "hidden": {}, **found}
+    read = {
+        "clients": {"mailboxold": about},
+        "servers": {name: {"maps": maps} for name in ("ns1", "ns2")},
+        "users": [user],
+        "differ": [],
+        "hidden": {},
+        **found,
+    }
     users = {name: {"value": [user]} for name in wanted.mail_hosts}
-    return {check.question.partition(" ")[0] + check.question.rpartition(" ")[2]: check.mark
-            for check in judged.checks({"nis": {"value": read}, "users": users}, wanted) if check.mark != "ok"}
+    return {
+        check.question.partition(" ")[0] + check.question.rpartition(" ")[2]: check.mark
+        for check in judged.checks({"nis": {"value": read}, "users": users}, wanted)
+        if check.mark != "ok"
+    }
 
 
-@pytest.mark.parametrize("about, mark", [
-    ({}, {}),
-    ({"server": ""}, {"DoesNIS?": "FAIL"}),
-    ({"domain": "other"}, {"DoesNIS?": "FAIL"}),
-    ({"switch": {"passwd": "files nis", "group": "files nis", "shadow": "files"}}, {"DoesNIS?": "FAIL"}),
-    ({"switch": dict.fromkeys(("passwd", "group", "shadow"), "compat")}, {}),
-    ({"configured": ["10.77.0.11"]}, {"Hassilent?": "warn"}),
-    ({"configured": ["broadcast"]}, {}),
-    ({"polls": {"ns1": "", "ns2": "refused"}}, {"Hassilent?": "warn"}),
-    ({"mail": None}, {}),
-    ({"mail": {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"}}, {"Doessilent?": "warn"}),
-    ({"mail": {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"}, "switch": {
-        **dict.fromkeys(("group", "shadow"), "files nis"), "passwd": "files nis [NOTFOUND=return] extrausers"}}, {}),
-    ({"mail": {"recipients": True, "queue": True, "mailer": "/usr/local/sbin/procmail-nis"}}, {}),
-    ({"mail": {"recipients": False, "queue": True, "mailer": "/usr/local/sbin/procmail-nis"}}, {"Doessilent?": "warn"}),
-    ({"mail": {"recipients": True, "queue": False, "mailer": "/usr/local/sbin/procmail-nis"}}, {"Doessilent?": "warn"}),
-    ({"mail": {"recipients": True, "queue": True, "mailer": "/usr/bin/procmail"}}, {"Doessilent?": "warn"}),
-])
+@pytest.mark.parametrize(
+    "about, mark",
+    [
+        ({}, {}),
+        ({"server": ""}, {"DoesNIS?": "FAIL"}),
+        ({"domain": "other"}, {"DoesNIS?": "FAIL"}),
+        (
+            {"switch": {"passwd": "files nis", "group": "files nis", "shadow": "files"}},
+            {"DoesNIS?": "FAIL"},
+        ),
+        ({"switch": dict.fromkeys(("passwd", "group", "shadow"), "compat")}, {}),
+        ({"configured": ["10.77.0.11"]}, {"Hassilent?": "warn"}),
+        ({"configured": ["broadcast"]}, {}),
+        ({"polls": {"ns1": "", "ns2": "refused"}}, {"Hassilent?": "warn"}),
+        ({"mail": None}, {}),
+        (
+            {"mail": {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"}},
+            {"Doessilent?": "warn"},
+        ),
+        (
+            {
+                "mail": {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"},
+                "switch": {
+                    **dict.fromkeys(("group", "shadow"), "files nis"),
+                    "passwd": "files nis [NOTFOUND=return] extrausers",
+                },
+            },
+            {},
+        ),
+        (
+            {"mail": {"recipients": True, "queue": True, "mailer": "/usr/local/sbin/procmail-nis"}},
+            {},
+        ),
+        (
+            {
+                "mail": {
+                    "recipients": False,
+                    "queue": True,
+                    "mailer": "/usr/local/sbin/procmail-nis",
+                }
+            },
+            {"Doessilent?": "warn"},
+        ),
+        (
+            {
+                "mail": {
+                    "recipients": True,
+                    "queue": False,
+                    "mailer": "/usr/local/sbin/procmail-nis",
+                }
+            },
+            {"Doessilent?": "warn"},
+        ),
+        (
+            {"mail": {"recipients": True, "queue": True, "mailer": "/usr/bin/procmail"}},
+            {"Doessilent?": "warn"},
+        ),
+    ],
+)
 def test_what_a_mail_host_is_bound_to(about, mark):
     assert marks(client(**about)) == mark
 
 
 def test_servers_are_judged():
     assert marks(client(), differ=["passwd.byname: b only on ns1"]) == {"Areserver?": "FAIL"}
-    silent = {"ns1": {"maps": dict.fromkeys(nis.MAPS)}, "ns2": {"error": "no answer of the NIS server ns2"}}
+    silent = {
+        "ns1": {"maps": dict.fromkeys(nis.MAPS)},
+        "ns2": {"error": "no answer of the NIS server ns2"},
+    }
     assert marks(client(), servers=silent) == {"Doesmap?": "FAIL", "Areserver?": "FAIL"}
 
 

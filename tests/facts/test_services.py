@@ -15,7 +15,13 @@ def result(text, rc=0, err=b""):
 
 def shown(**properties):
     """As `systemctl show` prints it on Debian 12."""
-    usual = {"Id": "x.service", "LoadState": "loaded", "ActiveState": "active", "SubState": "running", "UnitFileState": "enabled"}
+    usual = {
+        "Id": "x.service",
+        "LoadState": "loaded",
+        "ActiveState": "active",
+        "SubState": "running",
+        "UnitFileState": "enabled",
+    }
     usual |= {"WantedBy": "", "RequiredBy": "", "TriggeredBy": ""}
     return "".join(f"{key}={value}\n" for key, value in {**usual, **properties}.items())
 
@@ -29,12 +35,22 @@ DEAD = {"ActiveState": "inactive", "SubState": "dead"}
         ({}, True, True, True),
         (DEAD, False, True, True),
         ({**DEAD, "UnitFileState": "disabled"}, False, False, True),
-        ({"UnitFileState": "generated", "WantedBy": "multi-user.target graphical.target"}, True, True, True),
+        (
+            {"UnitFileState": "generated", "WantedBy": "multi-user.target graphical.target"},
+            True,
+            True,
+            True,
+        ),
         ({"UnitFileState": "generated"}, True, False, True),
         ({"UnitFileState": "static", "WantedBy": "y.service"}, True, True, True),
         ({"UnitFileState": "enabled-runtime"}, True, False, True),
         ({**DEAD, "UnitFileState": "masked", "LoadState": "masked"}, False, False, True),
-        ({"UnitFileState": "masked", "WantedBy": "multi-user.target"}, True, False, True),  # masked while it runs
+        (
+            {"UnitFileState": "masked", "WantedBy": "multi-user.target"},
+            True,
+            False,
+            True,
+        ),  # masked while it runs
         ({"ActiveState": "failed", "SubState": "failed"}, False, True, True),
         ({"SubState": "exited"}, False, True, True),  # an init script's unit whose daemon is gone
         ({"ActiveState": "activating", "SubState": "start"}, True, True, True),
@@ -49,7 +65,9 @@ def test_systemd_states(properties, running, at_boot, exists):
 
 
 def test_a_socket_that_can_start_the_service_is_told():
-    state = services.parse_status({"manager": "systemd", "name": "x"}, result(shown(TriggeredBy="x.socket")))
+    state = services.parse_status(
+        {"manager": "systemd", "name": "x"}, result(shown(TriggeredBy="x.socket"))
+    )
     assert "can be started by x.socket" in state.detail
 
 
@@ -93,7 +111,11 @@ def test_xinetd_states(text, running, at_boot, exists):
 
 @pytest.mark.parametrize(
     "manager, answer",
-    [("systemd", result("", 1, b"Failed to connect to bus")), ("systemd", result("Id=x\n")), ("sysv", result("", 127))],
+    [
+        ("systemd", result("", 1, b"Failed to connect to bus")),
+        ("systemd", result("Id=x\n")),
+        ("sysv", result("", 127)),
+    ],
 )
 def test_answers_of_no_use(manager, answer):
     with pytest.raises(services.StatusUnreadable, match="box: cannot tell the state of x"):
@@ -154,7 +176,14 @@ def xinetd(tmp_path):
         for argv in argvs:
             moved = [word.replace("/etc/xinetd", f"{tmp_path}/xinetd") for word in argv]
             environment = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
-            done = subprocess.run(moved, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=True)
+            done = subprocess.run(
+                moved,
+                env=environment,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                check=True,
+            )
         return done.stdout
 
     run.folder = tmp_path
@@ -176,7 +205,9 @@ def test_xinetd_service_is_stopped_and_restored_to_the_byte(xinetd):
     xinetd(services.stop_argvs(SERVICE))
     stopped = file.read_text()
     assert not state()
-    assert stopped.count("\tdisable = yes\n") == 2 and stopped.endswith("service imap22\n{\n    disable = no\n}\n")
+    assert stopped.count("\tdisable = yes\n") == 2 and stopped.endswith(
+        "service imap22\n{\n    disable = no\n}\n"
+    )
     xinetd(services.stop_argvs(SERVICE))
     assert file.read_text() == stopped
     xinetd(services.start_argvs(SERVICE))
@@ -196,7 +227,10 @@ def test_xinetd_service_that_was_disabled_by_hand(xinetd):
 
 # -- the lab; a reboot was tried by hand, here the units are made anew by daemon-reload as a boot makes them
 
-TRIAL = {"manager": "systemd", "name": "xinetd"}  # a unit made from an init script; idle on sanbackup
+TRIAL = {
+    "manager": "systemd",
+    "name": "xinetd",
+}  # a unit made from an init script; idle on sanbackup
 
 
 @pytest.fixture
@@ -214,11 +248,15 @@ def idle(real):
 
 
 def state_of(link, service):
-    return services.parse_status(service, link.run(services.status_argv(service), sudo=True, check=False))
+    return services.parse_status(
+        service, link.run(services.status_argv(service), sudo=True, check=False)
+    )
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("service", [TRIAL, {"manager": "sysv", "name": "xinetd"}], ids=["systemd", "sysv"])
+@pytest.mark.parametrize(
+    "service", [TRIAL, {"manager": "sysv", "name": "xinetd"}], ids=["systemd", "sysv"]
+)
 def test_real_stop_survives_and_start_restores(idle, service):
     def play(argvs):
         for argv in argvs:
@@ -236,7 +274,9 @@ def test_real_stop_survives_and_start_restores(idle, service):
         assert not stopped.running and not stopped.starts_at_boot and stopped.exists
     if service is TRIAL:
         assert idle.run(["systemctl", "start", "xinetd"], sudo=True, check=False).rc
-        idle.run(["/etc/init.d/xinetd", "start"], sudo=True, check=False)  # what a cron job or a hook would call
+        idle.run(
+            ["/etc/init.d/xinetd", "start"], sudo=True, check=False
+        )  # what a cron job or a hook would call
         assert not state_of(idle, service).running
     play(services.start_argvs(service, starts_at_boot=before.starts_at_boot))
     assert state_of(idle, service) == before
@@ -245,7 +285,10 @@ def test_real_stop_survives_and_start_restores(idle, service):
 @pytest.mark.lab
 def test_real_states(real):
     old, new = real.ssh("mailboxold"), real.ssh("mailboxvm")
-    for link, service in [(old, {"manager": "xinetd", "name": "imap2"}), (new, {"manager": "systemd", "name": "dovecot"})]:
+    for link, service in [
+        (old, {"manager": "xinetd", "name": "imap2"}),
+        (new, {"manager": "systemd", "name": "dovecot"}),
+    ]:
         assert state_of(link, service).exists
     for manager in ("systemd", "sysv", "xinetd"):
         assert not state_of(old, {"manager": manager, "name": "nosuch"}).exists

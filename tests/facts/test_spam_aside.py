@@ -14,7 +14,9 @@ class Here:
         self.later = f'date -d "{days} days" +%s'
 
     def run(self, name, argv, **_):
-        done = subprocess.run([each.replace("date +%s", self.later) for each in argv], capture_output=True, check=True)
+        done = subprocess.run(
+            [each.replace("date +%s", self.later) for each in argv], capture_output=True, check=True
+        )
         assert not done.stderr
         return ssh.Result(name, tuple(argv), 0, done.stdout, b"", 0.0)
 
@@ -32,10 +34,16 @@ def top(tmp_path):
 
 @pytest.mark.parametrize("days", [0, 40])
 def test_each_users_messages_and_the_age_of_the_latest(top, days):
-    assert spam.kept(Here(days), "h", top) == {"r 1": {"users": {"alice": 3, "bruno": 1}, "days": days},
-                                               "r2": {"users": {"alice": 2}, "days": days}}
-    assert spam.kept(Here(days), "h", top, "r2/alice") == {"r2": {"users": {"alice": 2}, "days": days}}
-    assert spam.kept(Here(days), "h", top, "r2/zoe") == {} == spam.kept(Here(days), "h", top + "/none")
+    assert spam.kept(Here(days), "h", top) == {
+        "r 1": {"users": {"alice": 3, "bruno": 1}, "days": days},
+        "r2": {"users": {"alice": 2}, "days": days},
+    }
+    assert spam.kept(Here(days), "h", top, "r2/alice") == {
+        "r2": {"users": {"alice": 2}, "days": days}
+    }
+    assert (
+        spam.kept(Here(days), "h", top, "r2/zoe") == {} == spam.kept(Here(days), "h", top + "/none")
+    )
 
 
 def test_the_clock_of_a_host_that_was_set_back_makes_no_age(top):

@@ -25,7 +25,10 @@ B = BOTH.format("alice")
             "alice:maildrop <alice@mailboxold.lab.test>, <alice@mailboxvm.lab.test>\n",
         ),
         ("b:maildrop x@y.test,alice@mailbox.lab.test ,z\n", f"b:maildrop x@y.test,{B} ,z\n"),
-        ("b:maildrop alice@mailbox.lab.test, bob@mailbox.lab.test\n", f"b:maildrop {B}, {BOTH.format('bob')}\n"),
+        (
+            "b:maildrop alice@mailbox.lab.test, bob@mailbox.lab.test\n",
+            f"b:maildrop {B}, {BOTH.format('bob')}\n",
+        ),
         (
             'b:maildrop "odd, @name"@mailbox.lab.test\n',
             'b:maildrop "odd, @name"@mailboxold.lab.test, "odd, @name"@mailboxvm.lab.test\n',
@@ -52,10 +55,19 @@ def test_routed_to_both_and_back(before, after):
         (":default:mailname mailbox.lab.test", "is mailname, not maildrop"),
         ("alice:maildrop alice@mailboxvm.lab.test", "goes to mailboxvm.lab.test only"),
         (f"alice:maildrop {B}", "goes to mailboxold.lab.test and mailboxvm.lab.test already"),
-        ('alice:maildrop "|/usr/bin/vacation alice@mailbox.lab.test"', "delivers to a program, a file or a list"),
+        (
+            'alice:maildrop "|/usr/bin/vacation alice@mailbox.lab.test"',
+            "delivers to a program, a file or a list",
+        ),
         ("alice:maildrop :include:/etc/list", "delivers to a program, a file or a list"),
-        ("alice:maildrop alice%x@gw.test@mailbox.lab.test", "names mailbox.lab.test in a form that is no plain"),
-        ("alice:maildrop Alice <alice@mailbox.lab.test>", "names mailbox.lab.test in a form that is no plain"),
+        (
+            "alice:maildrop alice%x@gw.test@mailbox.lab.test",
+            "names mailbox.lab.test in a form that is no plain",
+        ),
+        (
+            "alice:maildrop Alice <alice@mailbox.lab.test>",
+            "names mailbox.lab.test in a form that is no plain",
+        ),
     ],
 )
 def test_left_alone_with_its_reason(line, reason):
@@ -81,7 +93,10 @@ def test_equal_new_lines_get_their_own_old_spelling_back():
 def test_bytes_that_are_no_utf8_survive():
     data = b"caf\xe9:maildrop caf\xe9@mailbox.lab.test\n\xff\xfe\n"
     new, _ = userdb.route_to_both(data)
-    assert new == b"caf\xe9:maildrop caf\xe9@mailboxold.lab.test, caf\xe9@mailboxvm.lab.test\n\xff\xfe\n"
+    assert (
+        new
+        == b"caf\xe9:maildrop caf\xe9@mailboxold.lab.test, caf\xe9@mailboxvm.lab.test\n\xff\xfe\n"
+    )
     assert userdb.route_back(new)[0] == data
 
 
@@ -100,13 +115,20 @@ def test_parse_and_problems():
 
 # Hosts in canonical spelling, so that the inverse needs no memory; never a pair that is routed already.
 recipients = st.one_of(
-    st.from_regex(r"[a-z][a-z0-9._+-]{0,8}@(mailbox\.lab\.test|elsewhere\.test|mailboxold\.lab\.test)", fullmatch=True),
+    st.from_regex(
+        r"[a-z][a-z0-9._+-]{0,8}@(mailbox\.lab\.test|elsewhere\.test|mailboxold\.lab\.test)",
+        fullmatch=True,
+    ),
     st.from_regex(r"[a-z]{1,8}", fullmatch=True),
     st.just('"|/bin/prog a,b"'),
 )
 values = st.lists(recipients, min_size=1, max_size=4).flatmap(
-    lambda parts: st.lists(st.sampled_from([",", ", ", " , "]), min_size=len(parts), max_size=len(parts)).map(
-        lambda commas: "".join(part + comma for part, comma in zip(parts, [*commas[1:], ""], strict=True))
+    lambda parts: st.lists(
+        st.sampled_from([",", ", ", " , "]), min_size=len(parts), max_size=len(parts)
+    ).map(
+        lambda commas: "".join(
+            part + comma for part, comma in zip(parts, [*commas[1:], ""], strict=True)
+        )
     )
 )
 fields = st.sampled_from(["maildrop", "mailname", "MAILDROP"])
@@ -131,14 +153,22 @@ def test_inverse_and_idempotence(data, cut):
     assert userdb.route_to_both(new) == (new, [])
     assert userdb.route_back(new, changes=changes)[0] == data
     assert userdb.route_back(new)[0] == data
-    assert OLD.encode() not in b"".join(line for line in new.split(b"\n") if line in [c[1].encode() for c in changes])
+    assert OLD.encode() not in b"".join(
+        line for line in new.split(b"\n") if line in [c[1].encode() for c in changes]
+    )
 
 
 @given(texts)
 def test_only_changed_lines_differ(data):
     new, changes = userdb.route_to_both(data)
-    pairs = [(old, made) for old, made in zip(data.split(b"\n"), new.split(b"\n"), strict=True) if old != made]
-    assert [(old.rstrip(b"\r").decode(), made.rstrip(b"\r").decode()) for old, made in pairs] == changes
+    pairs = [
+        (old, made)
+        for old, made in zip(data.split(b"\n"), new.split(b"\n"), strict=True)
+        if old != made
+    ]
+    assert [
+        (old.rstrip(b"\r").decode(), made.rstrip(b"\r").decode()) for old, made in pairs
+    ] == changes
 
 
 @given(st.binary())
@@ -158,8 +188,12 @@ def test_real_makemap_reads_the_text_as_parse_does(real):
     def makemap(data, *options):
         folder = link.run(["mktemp", "-d"]).text.strip()
         try:
-            made = link.run(["/usr/sbin/makemap", *options, "btree", f"{folder}/x.db"], input=data, check=False)
-            return made, link.run(["/usr/sbin/makemap", "-u", "btree", f"{folder}/x.db"], check=False).text
+            made = link.run(
+                ["/usr/sbin/makemap", *options, "btree", f"{folder}/x.db"], input=data, check=False
+            )
+            return made, link.run(
+                ["/usr/sbin/makemap", "-u", "btree", f"{folder}/x.db"], check=False
+            ).text
         finally:
             link.run(["rm", "-r", folder])
 
@@ -167,10 +201,18 @@ def test_real_makemap_reads_the_text_as_parse_does(real):
     good += b"bob:mailname B\nz:maildrop z"
     for data in (good, userdb.route_to_both(good)[0]):
         made, shown = makemap(data)
-        entries = {(f"{entry.key}:{entry.field}".lower(), entry.value) for entry in userdb.parse(data)}
+        entries = {
+            (f"{entry.key}:{entry.field}".lower(), entry.value) for entry in userdb.parse(data)
+        }
         assert made.rc == 0 and userdb.problems(data) == []
         assert {tuple(line.split("\t", 1)) for line in shown.splitlines()} == entries
-    for wrong in (b" a:maildrop x\n", b"\t\n", b"nokey\n", b"a:maildrop \n", b"a:maildrop " + b"x" * 1012 + b"\n"):
+    for wrong in (
+        b" a:maildrop x\n",
+        b"\t\n",
+        b"nokey\n",
+        b"a:maildrop \n",
+        b"a:maildrop " + b"x" * 1012 + b"\n",
+    ):
         assert makemap(wrong)[0].rc and len(userdb.problems(wrong)) == 1, wrong
     longest = b"a:maildrop " + b"x" * 1011 + b"\n"
     assert makemap(longest)[0].rc == 0 and userdb.problems(longest) == []

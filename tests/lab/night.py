@@ -38,10 +38,16 @@ class Night:
         self.values = yaml.safe_load((site.PROJECT / "parameters/lab.yaml").read_text())
         # a key of the run's own: it does not go away with the lab
         key = place / "record-key"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", key], check=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", key], check=True
+        )
         self.values["record"] = {"key": str(key)}
         # with no notebook's events, or on a busy machine, much is assumed: how wide a prediction is, is no matter here
-        self.values["outage"] = {**self.values["outage"], "reading_minutes": 240, "delivery_minutes": 240}
+        self.values["outage"] = {
+            **self.values["outage"],
+            "reading_minutes": 240,
+            "delivery_minutes": 240,
+        }
         self.write()
 
     def write(self):
@@ -94,7 +100,11 @@ class Night:
 
     def states(self):
         """By the journal alone: the parameters may be spoilt just now."""
-        return runbook.states(folder.Run(self.run_dir).journal.events()) if self.run_dir.exists() else {}
+        return (
+            runbook.states(folder.Run(self.run_dir).journal.events())
+            if self.run_dir.exists()
+            else {}
+        )
 
     def up_to(self, name):
         """Have a step, and those it rests on, passed."""
@@ -141,21 +151,43 @@ class Night:
 
         The executed copy must hold no error, and each check that the journal tells of.
         """
-        asked = ["rollback"] if name == "rollback" else ["maintain", name] if name in runbook.APART else ["run", "--from", name]
+        asked = (
+            ["rollback"]
+            if name == "rollback"
+            else ["maintain", name]
+            if name in runbook.APART
+            else ["run", "--from", name]
+        )
         done = program(*asked, "--site", self.file, "--run", self.run_dir)
         assert done.returncode == 0, done.stderr
         kept = [event for event in self.events("executed") if event["of"] == name][-1]
         checks = self.events("verified", name)[-1]["checks"]
-        cells = [cell for cell in nbformat.read(self.run_dir / kept["copy"], as_version=4).cells if cell.cell_type == "code"]
+        cells = [
+            cell
+            for cell in nbformat.read(self.run_dir / kept["copy"], as_version=4).cells
+            if cell.cell_type == "code"
+        ]
         wrong = [each for cell in cells for each in cell.outputs if each.output_type == "error"]
         assert kept["passed"] and not wrong, kept["copy"]
-        (shown,) = ["".join(each.data["text/html"] for each in cell.outputs if "text/html" in each.get("data", {}))
-                    for cell in cells if cell.metadata.tags[0] == "verify"]
-        assert checks and not [check for check in checks if html.escape(check["question"]) not in shown], kept["copy"]
+        (shown,) = [
+            "".join(
+                each.data["text/html"]
+                for each in cell.outputs
+                if "text/html" in each.get("data", {})
+            )
+            for cell in cells
+            if cell.metadata.tags[0] == "verify"
+        ]
+        assert checks and not [
+            check for check in checks if html.escape(check["question"]) not in shown
+        ], kept["copy"]
 
     def events(self, kind, step=None):
-        return [event for event in self.run.journal.events()
-                if event["event"] == kind and step in (None, event.get("step"))]
+        return [
+            event
+            for event in self.run.journal.events()
+            if event["event"] == kind and step in (None, event.get("step"))
+        ]
 
 
 def argv(*arguments):
@@ -164,8 +196,13 @@ def argv(*arguments):
 
 def program(*arguments, **options):
     """Run the command line to its end."""
-    return subprocess.run(argv(*arguments), capture_output=True, text=True, timeout=COMMAND_SECONDS,
-                          **{"stdin": subprocess.DEVNULL, **options})
+    return subprocess.run(
+        argv(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        **{"stdin": subprocess.DEVNULL, **options},
+    )
 
 
 def eventually(question, seconds=30):
@@ -189,11 +226,20 @@ def dig(server):
 def service_of(lab):
     """What a rollback has to bring back: routing to the byte, units, names."""
     return {
-        "userdb": {name: lab.run(name, ["cat", "/etc/mail/userdb"]).stdout for name in ("postino3", "postino4")},
-        "map": {name: lab.run(name, ["makemap", "-u", "btree", "/etc/mail/userdb.db"]).stdout
-                for name in ("postino3", "postino4")},
-        "units": {name: lab.run(name, ["systemctl", "show", "--property=ActiveState,UnitFileState", *units]).stdout
-                  for name, units in UNITS.items()},
+        "userdb": {
+            name: lab.run(name, ["cat", "/etc/mail/userdb"]).stdout
+            for name in ("postino3", "postino4")
+        },
+        "map": {
+            name: lab.run(name, ["makemap", "-u", "btree", "/etc/mail/userdb.db"]).stdout
+            for name in ("postino3", "postino4")
+        },
+        "units": {
+            name: lab.run(
+                name, ["systemctl", "show", "--property=ActiveState,UnitFileState", *units]
+            ).stdout
+            for name, units in UNITS.items()
+        },
         "alias": {name: dig(name) for name in ("ns1", "ns2")},
     }
 
@@ -224,7 +270,11 @@ def converters():
     """The converter's processes on this lab's mailboxvm."""
     there = on_host("mailboxvm")
     # not `sync`, which is given each of the program's files when they are put there
-    return processes(lambda pid, line: b"/store/__main__.py" in line and b"python" in line.split(b"\0")[0] and there(pid))
+    return processes(
+        lambda pid, line: (
+            b"/store/__main__.py" in line and b"python" in line.split(b"\0")[0] and there(pid)
+        )
+    )
 
 
 def descendants(top):

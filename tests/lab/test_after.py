@@ -40,29 +40,40 @@ def messages(top) -> dict:
         if os.path.basename(place) in ("cur", "new") and "/.cutover/" not in place:
             for name in files:
                 with open(os.path.join(place, name), "rb") as file:
-                    found[os.path.relpath(os.path.dirname(place), top), name.partition(":2,")[0]] = file.read()
+                    found[
+                        os.path.relpath(os.path.dirname(place), top), name.partition(":2,")[0]
+                    ] = file.read()
     return found
 
 
 def files(top) -> list:
     """Names of the message files of a user, with their flags."""
-    return sorted(os.path.relpath(os.path.join(place, name), top) for place, _, names in os.walk(top)
-                  if os.path.basename(place) in ("cur", "new") for name in names)
+    return sorted(
+        os.path.relpath(os.path.join(place, name), top)
+        for place, _, names in os.walk(top)
+        if os.path.basename(place) in ("cur", "new")
+        for name in names
+    )
 
 
 def unit(lab, host, name):
-    shown = lab.run(host, ["systemctl", "show", "--property=ActiveState,UnitFileState", name]).stdout
+    shown = lab.run(
+        host, ["systemctl", "show", "--property=ActiveState,UnitFileState", name]
+    ).stdout
     return dict(line.split("=") for line in shown.split())
 
 
 def copied(lab):
     """Start the timer's unit as the timer does, and have it make a run of its own. → what the run said of itself"""
+
     def last():
         return lab.run("sanbackup", ["stat", "--format=%i %y", f"{backups.STATE}/last"]).stdout
 
     before = last()
     lab.run("sanbackup", ["systemctl", "start", backups.SERVICE], check=False, timeout=120)
-    assert last() != before, lab.run("sanbackup", ["systemctl", "status", backups.SERVICE], check=False).stdout
+    assert last() != before, lab.run(
+        "sanbackup", ["systemctl", "status", backups.SERVICE], check=False
+    ).stdout
     return backups.parse(lab.run("sanbackup", ["cat", f"{backups.STATE}/last"]).stdout)
 
 
@@ -74,7 +85,9 @@ def send(host, recipient, key):
 
 def reading(user, host="mailboxvm"):
     password = (keys.SECRETS / user).read_text()
-    return imap.login(lab_hosts.HOSTS[host].address, 993, f"{host}.lab.test", keys.CA, user, password, 20)
+    return imap.login(
+        lab_hosts.HOSTS[host].address, 993, f"{host}.lab.test", keys.CA, user, password, 20
+    )
 
 
 def has(user, key):
@@ -97,15 +110,31 @@ def night(lab, tmp_path_factory):
 def test_the_copy_is_the_store(night):
     there = messages(store.STORE / "imap")
     assert len(there) > 5000 and messages(COPY) == there
-    assert (COPY / "giulia/dovecot-uidlist").read_bytes() == store.imap("giulia").joinpath("dovecot-uidlist").read_bytes()
-    assert COPY.joinpath("alice").stat().st_uid == lab_hosts.USERS["alice"] and not (COPY / ".cutover").exists()
+    assert (COPY / "giulia/dovecot-uidlist").read_bytes() == store.imap("giulia").joinpath(
+        "dovecot-uidlist"
+    ).read_bytes()
+    assert (
+        COPY.joinpath("alice").stat().st_uid == lab_hosts.USERS["alice"]
+        and not (COPY / ".cutover").exists()
+    )
     assert not list(COPY.rglob("dovecot.index*"))
 
 
 def test_it_is_made_each_day_and_the_old_procedure_is_retired_not_deleted(lab, night):
-    assert unit(lab, "sanbackup", backups.TIMER) == {"ActiveState": "active", "UnitFileState": "enabled"}
-    assert unit(lab, "mailboxold", "backup-posta.timer") == {"ActiveState": "inactive", "UnitFileState": "disabled"}
-    assert lab.run("mailboxold", ["test", "-f", "/etc/systemd/system/backup-posta.timer"], check=False).returncode == 0
+    assert unit(lab, "sanbackup", backups.TIMER) == {
+        "ActiveState": "active",
+        "UnitFileState": "enabled",
+    }
+    assert unit(lab, "mailboxold", "backup-posta.timer") == {
+        "ActiveState": "inactive",
+        "UnitFileState": "disabled",
+    }
+    assert (
+        lab.run(
+            "mailboxold", ["test", "-f", "/etc/systemd/system/backup-posta.timer"], check=False
+        ).returncode
+        == 0
+    )
     assert night.wanted("backup") == ()
 
 
@@ -117,7 +146,9 @@ def test_the_next_run_brings_what_came_and_takes_what_was_removed(lab, night):
     assert eventually(lambda: has("bruno", "tonight"))
     last = copied(lab)
     assert last["result"] == 0 and last["removed"] >= 2 and not last["unsettled"]
-    assert sum(each["copied"] for each in last["passes"]) < 40      # differential: a handful of files, not thousands
+    assert (
+        sum(each["copied"] for each in last["passes"]) < 40
+    )  # differential: a handful of files, not thousands
     assert messages(COPY) == messages(store.STORE / "imap")
 
 
@@ -147,6 +178,7 @@ def flagging(user, folder):
 
 def test_no_message_is_missing_from_a_copy_made_while_all_of_a_folder_is_flagged(lab, night):
     """Each flag is a rename: rsync looks for names that are gone, hundreds in each pass."""
+
     def bases(top):
         return {key for key in messages(top) if key[0].split("/")[0] == "paolo"}
 
@@ -160,18 +192,35 @@ def test_no_message_is_missing_from_a_copy_made_while_all_of_a_folder_is_flagged
     assert len(there - bases(COPY)) == 0
     assert (last["result"], last["lacking"], last["unsettled"]) == (0, 0, 1)
     assert sum(each["vanished"] for each in last["passes"]) > 100 and rounds[0] > 10
-    assert len(files(COPY / "paolo")) < len(there) + 500        # few have two names: those that one listing saw under both
+    assert (
+        len(files(COPY / "paolo")) < len(there) + 500
+    )  # few have two names: those that one listing saw under both
     # Dovecot shows each message of such a copy once
     with Hosts(night.site) as hosts:
         account = facts.user(hosts, "mailboxvm", "paolo")
         place = f"{night.site.new_store.work}/restore/flagged/paolo"
-        copies.bring(hosts, copies.source(night.site, "paolo", [".", ".lavori"]), f"{account['uid']}:{account['gid']}", place)
-        with copies.session(hosts, account, place) as copy, mailboxes.new_session(hosts, "paolo") as live:
-            read = [[(each.uid, each.digest) for each in side.read("lavori", "content").messages] for side in (copy, live)]
+        copies.bring(
+            hosts,
+            copies.source(night.site, "paolo", [".", ".lavori"]),
+            f"{account['uid']}:{account['gid']}",
+            place,
+        )
+        with (
+            copies.session(hosts, account, place) as copy,
+            mailboxes.new_session(hosts, "paolo") as live,
+        ):
+            read = [
+                [(each.uid, each.digest) for each in side.read("lavori", "content").messages]
+                for side in (copy, live)
+            ]
     assert read[0] == read[1] and len(read[0]) == 2000
     # what was deleted goes once the mail stands still
     last = copied(lab)
-    assert last["unsettled"] == 0 and last["removed"] >= 1 and messages(COPY) == messages(store.STORE / "imap")
+    assert (
+        last["unsettled"] == 0
+        and last["removed"] >= 1
+        and messages(COPY) == messages(store.STORE / "imap")
+    )
     assert files(COPY / "paolo") == files(store.imap("paolo"))
 
 
@@ -183,7 +232,9 @@ def test_a_message_that_was_lost_is_found_by_verify_although_it_was_renamed_sinc
     with night.engine("backup", "plan") as driver:
         driver.probe()
         wrong = [check.actual for check in driver.verify() if not check.passed]
-    assert len(wrong) == 1 and wrong[0].startswith("1 missing: paolo/.lavori/cur/" + name.name.partition(":2,")[0])
+    assert len(wrong) == 1 and wrong[0].startswith(
+        "1 missing: paolo/.lavori/cur/" + name.name.partition(":2,")[0]
+    )
     assert copied(lab)["result"] == 0
 
 
@@ -211,30 +262,52 @@ def test_the_key_reads_the_store_and_can_do_nothing_else(lab, night):
         return lab.run("sanbackup", ["sh", "-c", command], check=False)
 
     assert "root" not in by_key(f"{SSH} -n mailboxvm 'id; cat /etc/shadow'").stdout
-    assert by_key(f"rsync --rsh='{SSH}' /etc/hostname mailboxvm::{backups.MODULE}/alice/").returncode
+    assert by_key(
+        f"rsync --rsh='{SSH}' /etc/hostname mailboxvm::{backups.MODULE}/alice/"
+    ).returncode
     assert not (store.imap("alice") / "hostname").exists()
     assert by_key(f"rsync --rsh='{SSH}' mailboxvm:/etc/shadow /tmp/").returncode
-    assert by_key(f"rsync --rsh='{SSH}' mailboxvm::{backups.MODULE}/../../etc/shadow /tmp/").returncode
-    assert by_key(f"rsync --rsh='{SSH}' --list-only mailboxvm::{backups.MODULE}/alice/").returncode == 0
+    assert by_key(
+        f"rsync --rsh='{SSH}' mailboxvm::{backups.MODULE}/../../etc/shadow /tmp/"
+    ).returncode
+    assert (
+        by_key(f"rsync --rsh='{SSH}' --list-only mailboxvm::{backups.MODULE}/alice/").returncode
+        == 0
+    )
 
 
 def test_the_old_procedure_is_put_back_by_hand_as_the_docs_say(lab, night):
-    said = re.findall(r"^(systemctl (\w+) --now (\S+)) +# on (\w+)$", (PROJECT / "docs/site.md").read_text(), re.MULTILINE)
+    said = re.findall(
+        r"^(systemctl (\w+) --now (\S+)) +# on (\w+)$",
+        (PROJECT / "docs/site.md").read_text(),
+        re.MULTILINE,
+    )
     for command, _, _, host in said:
         lab.run(host, command.split())
-    assert unit(lab, "mailboxold", "backup-posta.timer") == {"ActiveState": "active", "UnitFileState": "enabled"}
-    assert unit(lab, "sanbackup", backups.TIMER) == {"ActiveState": "inactive", "UnitFileState": "disabled"}
+    assert unit(lab, "mailboxold", "backup-posta.timer") == {
+        "ActiveState": "active",
+        "UnitFileState": "enabled",
+    }
+    assert unit(lab, "sanbackup", backups.TIMER) == {
+        "ActiveState": "inactive",
+        "UnitFileState": "disabled",
+    }
     wanted = [change.title() for change in night.wanted("backup")]
     assert (wanted[0], wanted[-1]) == (f"start {backups.TIMER}", "stop backup-posta.timer")
     for _, verb, name, host in said:
-        lab.run(host, ["systemctl", {"enable": "disable", "disable": "enable"}[verb], "--now", name])
+        lab.run(
+            host, ["systemctl", {"enable": "disable", "disable": "enable"}[verb], "--now", name]
+        )
     assert night.wanted("backup") == ()
 
 
 def test_the_rollback_puts_the_old_procedure_back_and_keeps_the_copy(lab, night):
     before = len(messages(COPY))
     night.step("rollback")
-    assert unit(lab, "mailboxold", "backup-posta.timer") == {"ActiveState": "active", "UnitFileState": "enabled"}
+    assert unit(lab, "mailboxold", "backup-posta.timer") == {
+        "ActiveState": "active",
+        "UnitFileState": "enabled",
+    }
     assert lab.run("sanbackup", ["systemctl", "cat", backups.TIMER], check=False).returncode
     assert lab.run("mailboxvm", ["ls", "/etc/sudoers.d"]).stdout.split() == ["README", "operator"]
     assert len(messages(COPY)) == before
@@ -245,7 +318,9 @@ def test_the_rollback_puts_the_old_procedure_back_and_keeps_the_copy(lab, night)
     assert lab.run("sanbackup", ["ls", "/srv/bacula"]).stdout.split() == [f"{bacula.NAME}-0001"]
     assert not lab.run("mailboxvm", ["ls", TESTED]).stdout
     lab.run("mailboxold", ["systemctl", "start", "backup-posta.service"], timeout=120)
-    assert (OLD_COPY / "alice/INBOX").read_bytes() == store.home("alice").joinpath("INBOX").read_bytes()
+    assert (OLD_COPY / "alice/INBOX").read_bytes() == store.home("alice").joinpath(
+        "INBOX"
+    ).read_bytes()
 
 
 # -- decommission
@@ -297,15 +372,26 @@ def test_somebody_who_reads_on_the_old_server_keeps_it(lab, production):
     with reading("davide", "mailboxold") as session:
         session.all("INBOX")
     for name in services:
-        lab.run("mailboxold", ["sh", "-c", f"systemctl stop {name}; systemctl mask {name} || systemctl disable {name}"])
+        lab.run(
+            "mailboxold",
+            [
+                "sh",
+                "-c",
+                f"systemctl stop {name}; systemctl mask {name} || systemctl disable {name}",
+            ],
+        )
     said = refusal(production)
-    assert re.search(r"nobody log in on mailboxold since\? expected 0 logins; found 1 logins: davide from ", said)
+    assert re.search(
+        r"nobody log in on mailboxold since\? expected 0 logins; found 1 logins: davide from ", said
+    )
     waited(production)
 
 
 def test_before_the_days_asked_for_it_is_kept(production):
     with production.set("decommission.days", 1):
-        assert "work on the new server? expected at least 1 days; found 0.0 days" in refusal(production)
+        assert "work on the new server? expected at least 1 days; found 0.0 days" in refusal(
+            production
+        )
 
 
 def test_mail_that_no_mx_handed_in_keeps_it_and_so_does_a_message_that_only_it_has(lab, production):
@@ -313,12 +399,18 @@ def test_mail_that_no_mx_handed_in_keeps_it_and_so_does_a_message_that_only_it_h
     place = store.home("teresa") / "INBOX"
     assert eventually(lambda: b"Subject: direct" in place.read_bytes())
     said = refusal(production)
-    assert re.search(r"expected 0 direct deliveries; found 1 direct deliveries: <direct@test> to teresa by 10\.77\.0\.1", said)
+    assert re.search(
+        r"expected 0 direct deliveries; found 1 direct deliveries: <direct@test> to teresa by 10\.77\.0\.1",
+        said,
+    )
     waited(production)
     said = refusal(production)
     assert "direct deliveries" not in said
-    assert re.search(r"no message of teresa on mailboxold only\? expected 0 messages; found 1 messages: INBOX UID \d+ "
-                     r".*<direct@test>", said)
+    assert re.search(
+        r"no message of teresa on mailboxold only\? expected 0 messages; found 1 messages: INBOX UID \d+ "
+        r".*<direct@test>",
+        said,
+    )
     # teresa gets it on the new server: the message as the old one has it
     with Hosts(production.site) as reached, mailboxes.old_session(reached, "teresa") as session:
         text = session.fetch("INBOX", session.find("INBOX", "Subject", "direct")[0])
@@ -336,7 +428,10 @@ def test_a_backup_that_failed_keeps_it(lab, production):
 
 def test_a_test_restore_that_is_not_there_keeps_it(lab, production):
     lab.run("mailboxvm", ["mv", f"{TESTED}/current", f"{TESTED}/elsewhere"])
-    assert re.search(r"from the copy for a test agree with .*found there was no test restore", refusal(production))
+    assert re.search(
+        r"from the copy for a test agree with .*found there was no test restore",
+        refusal(production),
+    )
     lab.run("mailboxvm", ["mv", f"{TESTED}/elsewhere", f"{TESTED}/current"])
 
 
@@ -348,7 +443,16 @@ def test_a_user_whose_tree_was_lost_keeps_it_until_all_of_it_is_restored(lab, pr
     before = left()
     lab.run("mailboxvm", ["rm", "-r", "/var/imap/elena"])
     for number, part in enumerate((["--folder", "INBOX"], [])):
-        done = program("restore", "--site", production.file, "--run", tmp_path / str(number), "--user", "elena", *part)
+        done = program(
+            "restore",
+            "--site",
+            production.file,
+            "--run",
+            tmp_path / str(number),
+            "--user",
+            "elena",
+            *part,
+        )
         assert done.returncode == 0, done.stderr
         found = left()
         assert any("looked for by its text alone" in each for each in found["notes"])
@@ -359,24 +463,38 @@ def test_a_user_whose_tree_was_lost_keeps_it_until_all_of_it_is_restored(lab, pr
 def test_it_is_switched_off_and_mail_goes_to_the_new_server_alone(lab, production):
     with production.engine("decommission", "plan") as driver:
         left = driver.probe()["left"]["value"]["users"]
-        assert (left["alice"]["removed"], left["alice"]["moved"]) == (3, 2) and left["vera"]["delivered"] == 1
+        assert (left["alice"]["removed"], left["alice"]["moved"]) == (3, 2) and left["vera"][
+            "delivered"
+        ] == 1
         assert left["teresa"]["twice"] >= 1 and not any(each["only"] for each in left.values())
         plan = driver.plan()
         assert [change.kind for change in plan.changes] == [
-            "userdb-single", "userdb-single", "drain-queue", "service-retired", "dns-remove", "power-off"]
+            "userdb-single",
+            "userdb-single",
+            "drain-queue",
+            "service-retired",
+            "dns-remove",
+            "power-off",
+        ]
         assert all(change.inverse() is None for change in plan.changes)
     before = store.home("alice").joinpath("INBOX").stat().st_size
     with production.set("decommission.dns", "keep"):
         production.executed("decommission")
         checks = production.events("verified", "decommission")[-1]["checks"]
-        assert sum("kept on" in check["question"] for check in checks) == 2 and production.wanted("decommission") == ()
+        assert (
+            sum("kept on" in check["question"] for check in checks) == 2
+            and production.wanted("decommission") == ()
+        )
     assert addresses() == {name: lab_hosts.HOSTS["mailboxold"].address for name in NAME_SERVERS}
     assert [change.kind for change in production.wanted("decommission")] == ["dns-remove"]
     production.step("decommission")
     assert addresses() == dict.fromkeys(NAME_SERVERS)
     assert lab.status()["hosts"]["mailboxold"]["up"] is False
     for name in ("postino3", "postino4"):
-        assert lab.run(name, ["grep", "-c", "mailboxold", "/etc/mail/userdb"], check=False).stdout == "0\n"
+        assert (
+            lab.run(name, ["grep", "-c", "mailboxold", "/etc/mail/userdb"], check=False).stdout
+            == "0\n"
+        )
         send(name, "alice@lab.test", f"after-{name}")
     assert eventually(lambda: has("alice", "after-postino3") and has("alice", "after-postino4"))
     assert store.home("alice").joinpath("INBOX").stat().st_size == before
@@ -395,7 +513,17 @@ def test_then_there_is_no_way_back(production):
 def test_with_the_old_server_off_copies_restores_and_maintenance_go_on(lab, production, tmp_path):
     with reading("bruno") as session:
         session.delete("INBOX", session.all("INBOX")[:2])
-    done = program("restore", "--site", production.file, "--run", tmp_path / "restore", "--user", "bruno", "--folder", "INBOX")
+    done = program(
+        "restore",
+        "--site",
+        production.file,
+        "--run",
+        tmp_path / "restore",
+        "--user",
+        "bruno",
+        "--folder",
+        "INBOX",
+    )
     assert done.returncode == 0, done.stderr
     for command in (["maintain", "vacation"], ["rollback"]):
         done = program(*command, "--site", production.file, "--run", tmp_path / "vacation")
@@ -403,7 +531,10 @@ def test_with_the_old_server_off_copies_restores_and_maintenance_go_on(lab, prod
     assert copied(lab)["result"] == 0
     # a host that is up has to show the lab's mark all the same
     lab.run("sanbackup", ["mv", "/etc/cutover-lab", "/root/mark"])
-    with Hosts(production.site) as hosts, pytest.raises(NotTheLab, match="sanbackup does not carry the mark"):
+    with (
+        Hosts(production.site) as hosts,
+        pytest.raises(NotTheLab, match="sanbackup does not carry the mark"),
+    ):
         approval.prove_lab(hosts, production.site)
     lab.run("sanbackup", ["mv", "/root/mark", "/etc/cutover-lab"])
 
@@ -411,5 +542,7 @@ def test_with_the_old_server_off_copies_restores_and_maintenance_go_on(lab, prod
 def test_the_lab_copes_with_a_host_that_switched_itself_off(lab, production):
     lab.up()
     assert lab.status()["hosts"]["mailboxold"]["up"]
-    shown = lab.run("mailboxold", ["systemctl", "is-active", "sendmail", "xinetd"], check=False).stdout
+    shown = lab.run(
+        "mailboxold", ["systemctl", "is-active", "sendmail", "xinetd"], check=False
+    ).stdout
     assert shown.split() == ["inactive", "inactive"]

@@ -22,8 +22,13 @@ from night import Night, eventually
 
 pytestmark = pytest.mark.lab
 USER = "vera"
-PLACES = {False: (store.home(USER) / "INBOX", store.imap(USER)),       # not spam, spam: on the old host, on the new
-          True: (store.home(USER) / "mail/SPAM", store.imap(USER) / ".SPAM")}
+PLACES = {
+    False: (
+        store.home(USER) / "INBOX",
+        store.imap(USER),
+    ),  # not spam, spam: on the old host, on the new
+    True: (store.home(USER) / "mail/SPAM", store.imap(USER) / ".SPAM"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +40,29 @@ def night(lab, tmp_path_factory):
 
 def send(label, more="", mx="postino3", sender="anna@elsewhere.test"):
     """`more`: lines that end the header; an empty one first, and they begin the body."""
-    text = (f"From: <{sender}>\r\nTo: <{USER}@lab.test>\r\nSubject: {label}\r\nMessage-ID: <{label}@elsewhere.test>\r\n{more}\r\n"
-            f"say {label}\r\n")
-    return smtp.send(lab_hosts.HOSTS[mx].address, 25, sender, [f"{USER}@lab.test"], text.encode(), 30)
+    text = (
+        f"From: <{sender}>\r\nTo: <{USER}@lab.test>\r\nSubject: {label}\r\nMessage-ID: <{label}@elsewhere.test>\r\n{more}\r\n"
+        f"say {label}\r\n"
+    )
+    return smtp.send(
+        lab_hosts.HOSTS[mx].address, 25, sender, [f"{USER}@lab.test"], text.encode(), 30
+    )
 
 
 def copies(label, spam):
     """The message as each of both mail hosts has it where it belongs: `[[bytes] of the old, [bytes] of the new]`."""
     (old, new), mark = PLACES[spam], f"Message-ID: <{label}@elsewhere.test>".encode()
-    there = [part for part in old.read_bytes().split(b"\r\nReceived: from postino")[1:] if mark in part]
+    there = [
+        part for part in old.read_bytes().split(b"\r\nReceived: from postino")[1:] if mark in part
+    ]
     found = [path.read_bytes() for folder in ("new", "cur") for path in (new / folder).glob("*")]
     return [there, [text for text in found if mark in text]]
 
 
 def arrives(label, spam=False):
-    assert eventually(lambda: [len(each) for each in copies(label, spam)] == [1, 1]), copies(label, spam)
+    assert eventually(lambda: [len(each) for each in copies(label, spam)] == [1, 1]), copies(
+        label, spam
+    )
     assert copies(label, not spam) == [[], []]
     return [each[0] for each in copies(label, spam)]
 
@@ -66,12 +79,21 @@ SPAM, GREY = (f"\r\n{line}\r\n" for line in (antispam.SPAM, antispam.GREY))
 
 
 def test_preflight_sees_it_and_tells_how_late_mail_may_be(night):
-    (seen,) = (event for event in night.run.journal.events() if event["event"] == "verified" and event["step"] == "preflight")
+    (seen,) = (
+        event
+        for event in night.run.journal.events()
+        if event["event"] == "verified" and event["step"] == "preflight"
+    )
     told = {check["question"]: check for check in seen["checks"]}
     for name in ("postino3", "postino4"):
-        assert "rspamd answers at inet:11332@127.0.0.1" in told[f"Does the antispam of {name} answer?"]["actual"]
+        assert (
+            "rspamd answers at inet:11332@127.0.0.1"
+            in told[f"Does the antispam of {name} answer?"]["actual"]
+        )
         assert told[f"Does Redis answer, where the greylist of {name} is kept?"]["actual"] == "yes"
-    assert told["For how long does greylisting put mail off?"]["actual"].startswith(f"postino3: at least {antispam.DELAY} s")
+    assert told["For how long does greylisting put mail off?"]["actual"].startswith(
+        f"postino3: at least {antispam.DELAY} s"
+    )
 
 
 @pytest.mark.parametrize("mx", ["postino3", "postino4"])
@@ -84,7 +106,9 @@ def test_nobody_outside_can_mark(night):
     send("forged", "X-Spam-Flag: YES\r\nX-SPAM-FLAG: YES\r\n")
     assert [marks(text) for text in arrives("forged")] == [[], []]
     send("contradicted", f"X-Spam-Flag: NO\r\n{SPAM}")
-    assert [marks(text) for text in arrives("contradicted", spam=True)] == [[b"x-spam-flag: yes"]] * 2
+    assert [marks(text) for text in arrives("contradicted", spam=True)] == [
+        [b"x-spam-flag: yes"]
+    ] * 2
 
 
 def test_a_stranger_is_put_off_once_at_each_mx(night):
@@ -100,22 +124,35 @@ def test_a_stranger_is_put_off_once_at_each_mx(night):
     assert eventually(lambda: attempt("postino3"), 20)
     assert antispam.DELAY - 1 <= time.monotonic() - began < antispam.DELAY + 3
     arrives("grey")
-    assert attempt("postino3", "grey-again")        # known by now
+    assert attempt("postino3", "grey-again")  # known by now
     arrives("grey-again")
-    assert attempt("postino4", "grey-there") is None    # each keeps a list of its own
+    assert attempt("postino4", "grey-there") is None  # each keeps a list of its own
 
 
 def test_the_sites_own_hosts_are_no_strangers(night):
-    text = f"From: <{USER}@lab.test>\r\nSubject: own\r\nMessage-ID: <own@elsewhere.test>\r\n{GREY}\r\n"
-    script = ("import smtplib, sys; s = smtplib.SMTP('10.77.0.13', 25, 'mailboxvm.lab.test'); "
-              f"s.sendmail('{USER}@lab.test', ['{USER}@lab.test'], sys.stdin.read())")
+    text = (
+        f"From: <{USER}@lab.test>\r\nSubject: own\r\nMessage-ID: <own@elsewhere.test>\r\n{GREY}\r\n"
+    )
+    script = (
+        "import smtplib, sys; s = smtplib.SMTP('10.77.0.13', 25, 'mailboxvm.lab.test'); "
+        f"s.sendmail('{USER}@lab.test', ['{USER}@lab.test'], sys.stdin.read())"
+    )
     inside.run("mailboxvm", ["python3", "-c", script], input=text)
     arrives("own")
 
 
 def test_the_production_test_tries_again(night):
     def test_mail(token, line, spam=False):
-        return mail.SendTestMail("postino4", 25, f"{token}@elsewhere.test", "bruno@lab.test", "bruno", token, spam, line=line)
+        return mail.SendTestMail(
+            "postino4",
+            25,
+            f"{token}@elsewhere.test",
+            "bruno@lab.test",
+            "bruno",
+            token,
+            spam,
+            line=line,
+        )
 
     said = []
     with hosts.Hosts(night.site) as reached:
@@ -132,8 +169,14 @@ def test_the_ledger_has_what_was_put_off(night):
         found = traffic.count(reached, night.run, both=False)
     assert found["passed"] and found["accepted"] == live.accepted >= 25
     told = found["put_off"]
-    assert told["messages"] >= 2 and not told["waiting"] and antispam.DELAY - 1 <= told["least"] <= told["most"] < 60
-    entries = [json.loads(line) for line in (night.run.path / traffic.LEDGER).read_text().splitlines()]
+    assert (
+        told["messages"] >= 2
+        and not told["waiting"]
+        and antispam.DELAY - 1 <= told["least"] <= told["most"] < 60
+    )
+    entries = [
+        json.loads(line) for line in (night.run.path / traffic.LEDGER).read_text().splitlines()
+    ]
     late = {int(entry["key"].rpartition("-")[2]) for entry in entries if "put_off" in entry}
     assert {11, 22} <= late and not any(number % traffic.GREY_EVERY for number in late)
     (line,) = (line for line in summary.ledger([{"event": "ledger", **found}]) if "put off" in line)
@@ -142,12 +185,18 @@ def test_the_ledger_has_what_was_put_off(night):
 
 def test_what_nobody_took_is_told_and_is_not_lost(night, tmp_path):
     run, ledger = types.SimpleNamespace(path=tmp_path, name="cut-short"), tmp_path / traffic.LEDGER
-    with hosts.Hosts(night.site) as reached, pytest.raises(KeyboardInterrupt), traffic.Traffic(reached, run, 40.0) as live:
+    with (
+        hosts.Hosts(night.site) as reached,
+        pytest.raises(KeyboardInterrupt),
+        traffic.Traffic(reached, run, 40.0) as live,
+    ):
         assert eventually(lambda: live._put_off)
-        raise KeyboardInterrupt     # with a stranger's mail put off a moment ago
+        raise KeyboardInterrupt  # with a stranger's mail put off a moment ago
     found = traffic.late([json.loads(line) for line in ledger.read_text().splitlines()])
     assert found["waiting"]
-    told = summary.ledger([{"event": "ledger", "accepted": 30, "put_off": found, "old": None, "new": None}])
+    told = summary.ledger(
+        [{"event": "ledger", "accepted": 30, "put_off": found, "old": None, "new": None}]
+    )
     assert told[-1].startswith(f"{len(found['waiting'])} were never accepted")
 
 
@@ -160,7 +209,11 @@ def test_a_dead_milter_loses_no_mail_and_what_was_held_keeps_its_mark(night):
         send("late", SPAM)
     assert error.value.put_off
     with hosts.Hosts(night.site) as reached:
-        found = step.probe(reached, night.site, lambda name, function, *more: steps.attempt(function, reached, *more))
+        found = step.probe(
+            reached,
+            night.site,
+            lambda name, function, *more: steps.attempt(function, reached, *more),
+        )
     dead, *_ = step.checks({"antispam": found}, night.site)
     assert not dead.passed and "does NOT answer" in dead.actual and "put off (451)" in dead.actual
     for name in ("mailboxold", "mailboxvm"):

@@ -34,9 +34,11 @@ def night(lab, tmp_path_factory):
     """A night of its own, on a lab whose new store is a small file system; the lab is made pristine afterwards."""
     made = Night(tmp_path_factory.mktemp("bad"))
     # the staging area and the maildirs on one file system of a known size, as the user's own directories lie there
-    script = (f"mount -t tmpfs -o size={NEW_STORE_MB}m,nr_inodes=200000,mode=0755 new-store /var/imap && cd /var/imap && "
-              "getent passwd | awk -F: '$3 >= 2000 && $3 < 3000 {print $1}' | while read user; do "
-              "install -d -m 0700 -o $user -g $user $user || exit 1; done")
+    script = (
+        f"mount -t tmpfs -o size={NEW_STORE_MB}m,nr_inodes=200000,mode=0755 new-store /var/imap && cd /var/imap && "
+        "getent passwd | awk -F: '$3 >= 2000 && $3 < 3000 {print $1}' | while read user; do "
+        "install -d -m 0700 -o $user -g $user $user || exit 1; done"
+    )
     lab.run("mailboxvm", ["sh", "-c", script])
     yield made
     lab.reset()
@@ -91,11 +93,12 @@ def seen(path):
 
 # -- before any host is contacted
 
+
 def test_a_typo_in_the_parameters_is_named_with_its_line(tmp_path):
     text = (site.PROJECT / "parameters/lab.yaml").read_text()
     file = tmp_path / "site.yaml"
     file.write_text(text.replace("  work: /var/imap/.cutover", "  wrok: /var/imap/.cutover"))
-    number = text[:text.index("  work: /var/imap/.cutover")].count("\n") + 1
+    number = text[: text.index("  work: /var/imap/.cutover")].count("\n") + 1
     for command in (["plan"], ["run", "--run", str(tmp_path / "run")]):
         done = click.testing.CliRunner().invoke(cli.cutover, [*command, "--site", str(file)])
         assert done.exit_code == 1 and isinstance(done.exception, site.BadParameters)
@@ -106,19 +109,30 @@ def test_a_typo_in_the_parameters_is_named_with_its_line(tmp_path):
     assert done.returncode == 1 and "unknown key" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("before, after, said", [
-    ("  old: mailboxold\n", "  old: mailboxolt\n", "roles.old: mailboxolt is not among hosts"),
-    ("  mx: [postino3, postino4]\n", "  mx: [postino3, postino5]\n", "roles.mx.1: postino5 is not among hosts"),
-    ("kind: rehearsal\n", "kind: production\n", "kind: a site of kind production needs approval and record"),
-    ("zone: lab.test\n", "zone: lab.test\nzone: lab.test\n", "the key 'zone' stands twice"),
-    ("zone: lab.test\n", "zone: &zone [*zone]\n", "a block that holds itself"),
-    ("zone: lab.test\n", "? {a: b}\n: c\n", "a key must be a word"),
-])
+@pytest.mark.parametrize(
+    "before, after, said",
+    [
+        ("  old: mailboxold\n", "  old: mailboxolt\n", "roles.old: mailboxolt is not among hosts"),
+        (
+            "  mx: [postino3, postino4]\n",
+            "  mx: [postino3, postino5]\n",
+            "roles.mx.1: postino5 is not among hosts",
+        ),
+        (
+            "kind: rehearsal\n",
+            "kind: production\n",
+            "kind: a site of kind production needs approval and record",
+        ),
+        ("zone: lab.test\n", "zone: lab.test\nzone: lab.test\n", "the key 'zone' stands twice"),
+        ("zone: lab.test\n", "zone: &zone [*zone]\n", "a block that holds itself"),
+        ("zone: lab.test\n", "? {a: b}\n: c\n", "a key must be a word"),
+    ],
+)
 def test_what_yaml_takes_and_no_site_can_mean_is_refused_by_its_line(tmp_path, before, after, said):
     text = (site.PROJECT / "parameters/lab.yaml").read_text()
     file = tmp_path / "site.yaml"
     file.write_text(text.replace(before, after, 1))
-    number = text[:text.index(before)].count("\n") + after.count("\n") - (after[0] == "?")
+    number = text[: text.index(before)].count("\n") + after.count("\n") - (after[0] == "?")
     with pytest.raises(site.BadParameters) as caught:
         site.load(file)
     assert f"{file}, line {number}: {said}" in str(caught.value)
@@ -170,7 +184,10 @@ def test_a_file_is_no_run_folder_and_another_sites_run_is_refused(tmp_path):
     with pytest.raises(folder.NotARun, match=r"lab\.yaml: cannot be made a run folder"):
         folder.begin(night.site, night.file)
     assert night.run.journal.events()[0]["site"] == "lab"
-    with night.set("name", "other"), pytest.raises(folder.NotARun, match="a run of site lab, the parameters are those of other"):
+    with (
+        night.set("name", "other"),
+        pytest.raises(folder.NotARun, match="a run of site lab, the parameters are those of other"),
+    ):
         night.step("preflight")
     # an executed copy may lie there before the run begins, as papermill puts it
     (tmp_path / "fresh").mkdir()
@@ -186,8 +203,12 @@ def test_a_tampered_journal_stops_everything_and_names_the_line(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b'"code": "x"', b'"code": "y"', 1))
     for arguments in (["status"], ["rollback"]):
-        done = click.testing.CliRunner().invoke(cli.cutover, [*arguments, "--run", str(night.run_dir)])
-        assert done.exit_code == 1 and f"{path}, line 3: does not follow the line before it" in str(done.exception)
+        done = click.testing.CliRunner().invoke(
+            cli.cutover, [*arguments, "--run", str(night.run_dir)]
+        )
+        assert done.exit_code == 1 and f"{path}, line 3: does not follow the line before it" in str(
+            done.exception
+        )
     with pytest.raises(journal.JournalBroken, match="line 3"):
         night.step("preflight")
     path.write_bytes(whole)
@@ -196,7 +217,10 @@ def test_a_tampered_journal_stops_everything_and_names_the_line(tmp_path):
 
 def test_a_step_out_of_turn_says_what_comes_first(tmp_path):
     night = Night(tmp_path)
-    with pytest.raises(runbook.NotYet, match="switch-alias may not run yet: verify has not run; restore-sendmail has not run"):
+    with pytest.raises(
+        runbook.NotYet,
+        match="switch-alias may not run yet: verify has not run; restore-sendmail has not run",
+    ):
         night.step("switch-alias")
     with pytest.raises(runbook.NotYet, match="nothing to undo"):
         night.step("rollback")
@@ -207,18 +231,30 @@ def test_a_run_is_one_process_at_a_time(tmp_path):
     night = Night(tmp_path)
     with night.run.alone("run"):
         done = night.command()
-        assert done.returncode == 1 and "another process is at work on this run (process " in done.stderr
+        assert (
+            done.returncode == 1
+            and "another process is at work on this run (process " in done.stderr
+        )
     with pytest.raises(hosts.NotTheLab), night.set("hosts.ns1.address", "192.0.2.1"):
-        night.step("preflight")         # the lock is gone
+        night.step("preflight")  # the lock is gone
 
 
 def test_a_silent_secondary_lags_and_is_named():
     """The update is done by then: a server that does not answer is waited for like one that is behind."""
+
     class Silent:
         name = "ns2"
 
         def serial(self, zone):
-            raise dns.NoAnswer(server="ns2", address="192.0.2.2", port=53, what="SOA", reason="timed out", outcome="", sent=False)
+            raise dns.NoAnswer(
+                server="ns2",
+                address="192.0.2.2",
+                port=53,
+                what="SOA",
+                reason="timed out",
+                outcome="",
+                sent=False,
+            )
 
     class Behind:
         name = "ns3"
@@ -233,27 +269,36 @@ def test_a_silent_secondary_lags_and_is_named():
 
 @pytest.mark.parametrize("mark", ["", "*", "-", "X"])
 def test_a_mark_beside_a_queue_id_is_no_part_of_it(mark):
-    text = ("/var/spool/mqueue-client is empty\n\t\tTotal requests: 0\n\t\t/var/spool/mqueue (1 request)\n"
-            "-----Q-ID----- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n"
-            f"6AO4JuTu003398{mark}        2 Tue Nov 24 04:19 <anna@elsewhere.test>\n"
-            "                 (Deferred: Connection refused)\n\t\t\t\t <anna@sanbackup.lab.test>\n\t\tTotal requests: 1\n")
-    assert facts.parse_queue(text) == {"requests": 1, "items": [
-        "6AO4JuTu003398 2 Tue Nov 24 04:19 <anna@elsewhere.test> <anna@sanbackup.lab.test> (Deferred: Connection refused)"]}
+    text = (
+        "/var/spool/mqueue-client is empty\n\t\tTotal requests: 0\n\t\t/var/spool/mqueue (1 request)\n"
+        "-----Q-ID----- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n"
+        f"6AO4JuTu003398{mark}        2 Tue Nov 24 04:19 <anna@elsewhere.test>\n"
+        "                 (Deferred: Connection refused)\n\t\t\t\t <anna@sanbackup.lab.test>\n\t\tTotal requests: 1\n"
+    )
+    assert facts.parse_queue(text) == {
+        "requests": 1,
+        "items": [
+            "6AO4JuTu003398 2 Tue Nov 24 04:19 <anna@elsewhere.test> <anna@sanbackup.lab.test> (Deferred: Connection refused)"
+        ],
+    }
 
 
 def test_a_sender_that_sendmail_cut_hides_no_recipient():
     long = "bounces-20261124-0123456789-to-" + "x" * 50
-    text = ("\t\t/var/spool/mqueue (1 request)\n"
-            "-----Q-ID----- --Size-- -Priority- ---Q-Time--- --------Sender/Recipient--------\n"
-            f"6AOG8nSs012938     1649      62055 Nov 24 16:08 <{long[:77]}\n"
-            "                 (Deferred: Connection refused by mailboxold.lab.test.)\n"
-            "\t\t\t\t\t\t(---:<hugo@lab.test>---)\n\t\t\t\t\t\thugo@mailboxold.lab.test\n"
-            "\t\t\t\t\t\t(---:<olga@lab.test>---)\n\t\t\t\t\t\t<olga@mailboxvm.lab.test>\n\t\tTotal requests: 1\n")
+    text = (
+        "\t\t/var/spool/mqueue (1 request)\n"
+        "-----Q-ID----- --Size-- -Priority- ---Q-Time--- --------Sender/Recipient--------\n"
+        f"6AOG8nSs012938     1649      62055 Nov 24 16:08 <{long[:77]}\n"
+        "                 (Deferred: Connection refused by mailboxold.lab.test.)\n"
+        "\t\t\t\t\t\t(---:<hugo@lab.test>---)\n\t\t\t\t\t\thugo@mailboxold.lab.test\n"
+        "\t\t\t\t\t\t(---:<olga@lab.test>---)\n\t\t\t\t\t\t<olga@mailboxvm.lab.test>\n\t\tTotal requests: 1\n"
+    )
     (item,) = facts.parse_queue(text)["items"]
     assert waits_for(item) == {"mailboxold.lab.test", "mailboxvm.lab.test"}
 
 
 # -- what preflight finds
+
 
 @lab_test
 def test_a_missing_host_key_comes_with_the_line_to_add(night, tmp_path):
@@ -262,7 +307,10 @@ def test_a_missing_host_key_comes_with_the_line_to_add(night, tmp_path):
     known.write_text("".join(line for line in whole if "mailboxvm" not in line))
     with night.set("ssh.known_hosts", str(known)):
         said = refusal(night)
-        assert f"mailboxvm: {known} has no host key for mailboxvm or 10.77.0.16; the host shows ssh-ed25519 SHA256:" in said
+        assert (
+            f"mailboxvm: {known} has no host key for mailboxvm or 10.77.0.16; the host shows ssh-ed25519 SHA256:"
+            in said
+        )
         with known.open("a") as more:
             more.write(re.search(r"then add the line: (.*?)\. What to do:", said).group(1) + "\n")
         night.step("preflight")
@@ -284,7 +332,10 @@ def test_a_changed_host_key_is_refused(night, tmp_path):
 def test_a_refused_key_is_named_with_its_account(lab, night):
     with away(lab, "postino4", "/var/lib/operator/.ssh/authorized_keys"):
         said = refusal(night)
-        assert f"postino4: operator may not log in with the key {keys.OPERATOR_KEY}: add {keys.OPERATOR_KEY}.pub" in said
+        assert (
+            f"postino4: operator may not log in with the key {keys.OPERATOR_KEY}: add {keys.OPERATOR_KEY}.pub"
+            in said
+        )
         assert "userdb on postino4 be read? expected yes; found postino4 cannot be reached" in said
     night.step("preflight")
 
@@ -293,7 +344,10 @@ def test_a_refused_key_is_named_with_its_account(lab, night):
 def test_without_sudo_the_host_and_the_rule_are_named(lab, night):
     with away(lab, "mailboxold", "/etc/sudoers.d/operator"):
         said = refusal(night)
-        assert re.search(r"mailboxold: sudo -n refused \(.*\) for: id -un\. operator needs a NOPASSWD rule in sudoers", said)
+        assert re.search(
+            r"mailboxold: sudo -n refused \(.*\) for: id -un\. operator needs a NOPASSWD rule in sudoers",
+            said,
+        )
     night.step("preflight")
 
 
@@ -305,7 +359,10 @@ def test_a_wrong_key_for_updates_changes_nothing(night, tmp_path):
     key.write_text(wrong)
     with night.set("dns.tsig_key", str(key)):
         said = refusal(night)
-        assert "May the operator's TSIG key update the zone? expected yes; found ns1: refused the signature by key" in said
+        assert (
+            "May the operator's TSIG key update the zone? expected yes; found ns1: refused the signature by key"
+            in said
+        )
         assert "(BADSIG): its key of this name has another secret" in said
         key.write_text(right)
         night.step("preflight")
@@ -320,10 +377,14 @@ def test_a_wrong_key_for_updates_changes_nothing(night, tmp_path):
 
 
 @lab_test
-@pytest.mark.parametrize("zone, said", [
-    ("nosuch.test", "ns1: has no zone nosuch.test. (nothing of type SOA there)"),
-    ("below.lab.test", "ns1: has no zone below.lab.test. (nothing of type SOA there)"),
-], ids=["elsewhere", "below"])
+@pytest.mark.parametrize(
+    "zone, said",
+    [
+        ("nosuch.test", "ns1: has no zone nosuch.test. (nothing of type SOA there)"),
+        ("below.lab.test", "ns1: has no zone below.lab.test. (nothing of type SOA there)"),
+    ],
+    ids=["elsewhere", "below"],
+)
 def test_a_zone_the_servers_do_not_have_is_named(night, zone, said):
     with night.set("zone", zone):
         assert said in refusal(night)
@@ -333,8 +394,10 @@ def test_a_zone_the_servers_do_not_have_is_named(night, zone, said):
 @lab_test
 def test_a_missing_userdb_is_named_with_its_host(lab, night):
     with away(lab, "postino4", "/etc/mail/userdb"):
-        assert ("Can /etc/mail/userdb on postino4 be read? expected yes; found postino4: there is no file /etc/mail/userdb"
-                in refusal(night))
+        assert (
+            "Can /etc/mail/userdb on postino4 be read? expected yes; found postino4: there is no file /etc/mail/userdb"
+            in refusal(night)
+        )
     night.step("preflight")
 
 
@@ -344,10 +407,19 @@ def test_a_file_cut_short_is_named_with_the_message_that_is(night):
     last = lines(path.read_bytes())[-1]
     with spoilt(path, lambda data: data[:-100]):
         said = refusal(night)
-        assert f"Is every old folder whole? expected no damage; found 1 damaged ranges: {seen(path)} at byte {last}: " in said
+        assert (
+            f"Is every old folder whole? expected no damage; found 1 damaged ranges: {seen(path)} at byte {last}: "
+            in said
+        )
         assert "Restore it from a backup, or name it in old_store.salvage" in said
-        with night.set("old_store.salvage", [f"/home/bruno/{path.relative_to(store.home('bruno'))}"]):
-            check = next(check for check in night.step("preflight") if check.question == "Is every old folder whole?")
+        with night.set(
+            "old_store.salvage", [f"/home/bruno/{path.relative_to(store.home('bruno'))}"]
+        ):
+            check = next(
+                check
+                for check in night.step("preflight")
+                if check.question == "Is every old folder whole?"
+            )
             assert check.warning and seen(path) in check.actual
     night.step("preflight")
 
@@ -368,7 +440,10 @@ def test_an_unreadable_folder_is_named_with_owner_and_mode(night):
     path.chmod(0)
     try:
         said = refusal(night)
-        assert f"1 unreadable: {seen(path)}: its user (uid 2003) may not read it: owner 2003, mode 0000" in said
+        assert (
+            f"1 unreadable: {seen(path)}: its user (uid 2003) may not read it: owner 2003, mode 0000"
+            in said
+        )
     finally:
         path.chmod(mode)
     night.step("preflight")
@@ -384,7 +459,10 @@ def test_a_user_on_one_side_only_is_named(lab, night):
     # an account of its own stands before NIS
     lab.run("mailboxvm", ["sh", "-c", "echo zoe:x:2999:2024::/home/zoe:/bin/bash >> /etc/passwd"])
     try:
-        assert "zoe: uid, gid and home (2024, 2024, '/home/zoe') on mailboxold, (2999, 2024, '/home/zoe')" in refusal(night)
+        assert (
+            "zoe: uid, gid and home (2024, 2024, '/home/zoe') on mailboxold, (2999, 2024, '/home/zoe')"
+            in refusal(night)
+        )
     finally:
         lab.run("mailboxvm", ["sed", "-i", "/^zoe:/d", "/etc/passwd"])
     night.step("preflight")
@@ -397,17 +475,24 @@ def test_too_little_room_for_the_new_store_is_known_beforehand(lab, night):
         said = refusal(night)
         assert f"Are there enough free {what} on mailboxvm?" in said
         assert f"free or add {what} on the file system of /var/imap/.cutover" in said
-        lab.run("mailboxvm", ["mount", "-o", f"remount,size={NEW_STORE_MB}m,nr_inodes=200000", "/var/imap"])
+        lab.run(
+            "mailboxvm",
+            ["mount", "-o", f"remount,size={NEW_STORE_MB}m,nr_inodes=200000", "/var/imap"],
+        )
     night.step("preflight")
 
 
 @lab_test
 def test_a_password_that_is_not_there_is_missed_beforehand(night, tmp_path):
     users = night.values["production_test"]["users"]
-    with night.set("production_test.users", [users[0], {**users[1], "password": f"file:{tmp_path}/none"}]):
+    with night.set(
+        "production_test.users", [users[0], {**users[1], "password": f"file:{tmp_path}/none"}]
+    ):
         said = refusal(night)
-        assert (f"Can the password of the test user bruno be read here? expected yes; found file:{tmp_path}/none: "
-                "No such file or directory") in said
+        assert (
+            f"Can the password of the test user bruno be read here? expected yes; found file:{tmp_path}/none: "
+            "No such file or directory"
+        ) in said
         (tmp_path / "none").write_text("it-is-there\n")
         night.step("preflight")
 
@@ -444,18 +529,25 @@ def test_a_host_that_is_down_is_named_and_the_same_command_goes_on(lab, night):
 
 # -- a production site approves nothing by itself
 
+
 @lab_test
 def test_a_production_site_waits_for_a_person(night, tmp_path):
     key, allowed = tmp_path / "anna", tmp_path / "allowed_signers"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    allowed.write_text(f'anna namespaces="{statement.NAMESPACE},{signers.NAMESPACE}" {key.with_suffix(".pub").read_text()}')
+    allowed.write_text(
+        f'anna namespaces="{statement.NAMESPACE},{signers.NAMESPACE}" {key.with_suffix(".pub").read_text()}'
+    )
     other = Night(tmp_path)
-    other.values.update(kind="production", approval={"allowed_signers": str(allowed)}, record={"key": str(key)})
+    other.values.update(
+        kind="production", approval={"allowed_signers": str(allowed)}, record={"key": str(key)}
+    )
     other.write()
     other.step("preflight")
     done = other.command("--to", "dns-rename")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert re.search(r"dns-rename: the plan [0-9a-f]{16} is not approved: 0 of 1 signatures", done.stderr)
+    assert re.search(
+        r"dns-rename: the plan [0-9a-f]{16} is not approved: 0 of 1 signatures", done.stderr
+    )
     assert "cutover approve --run" in done.stderr and other.events("intent") == []
     planned = other.events("planned", "dns-rename")[-1]["hash"]
     rename = runbook.step("dns-rename")
@@ -474,6 +566,7 @@ def test_a_production_site_waits_for_a_person(night, tmp_path):
 
 
 # -- the engine's own rules
+
 
 @lab_test
 def test_no_call_comes_before_the_one_it_rests_on(night):
@@ -495,14 +588,21 @@ def test_a_secondary_that_lags_is_named_and_the_step_goes_on(lab, night):
     night.up_to("preflight")
     lab.run("ns2", ["ip", "route", "add", "blackhole", "10.77.0.11"])
     try:
-        with night.set("limits.dns_spread", 1), pytest.raises(
-                ChangeFailed, match=r"ns1 took the update \(serial \d+\), but .* ns2 still serves the older zone \d+"):
+        with (
+            night.set("limits.dns_spread", 1),
+            pytest.raises(
+                ChangeFailed,
+                match=r"ns1 took the update \(serial \d+\), but .* ns2 still serves the older zone \d+",
+            ),
+        ):
             night.step("dns-rename")
         # the world is as wanted at the primary: nothing is left to do, but the secondary has to follow
-        assert "Do all name servers serve the same zone? expected one serial; found ns1" in refusal(night, "dns-rename")
+        assert "Do all name servers serve the same zone? expected one serial; found ns1" in refusal(
+            night, "dns-rename"
+        )
     finally:
         lab.run("ns2", ["ip", "route", "del", "blackhole", "10.77.0.11"])
-        lab.run("ns2", ["systemctl", "restart", "named"])       # it asks the primary at once
+        lab.run("ns2", ["systemctl", "restart", "named"])  # it asks the primary at once
     primary = dns.Server("ns1", "10.77.0.11")
     assert eventually(lambda: state_of_ns2() == primary.serial("lab.test"))
     night.step("dns-rename")
@@ -512,9 +612,15 @@ def test_a_secondary_that_lags_is_named_and_the_step_goes_on(lab, night):
 def test_a_userdb_that_vanished_on_one_mx_leaves_the_other_alone(lab, night):
     night.up_to("dns-rename")
     before = lab.run("postino3", ["sha256sum", "/etc/mail/userdb", "/etc/mail/userdb.db"]).stdout
-    with away(lab, "postino4", "/etc/mail/userdb"), pytest.raises(ssh.NoSuchFile, match="postino4: there is no file"):
+    with (
+        away(lab, "postino4", "/etc/mail/userdb"),
+        pytest.raises(ssh.NoSuchFile, match="postino4: there is no file"),
+    ):
         night.step("dual-delivery")
-    assert lab.run("postino3", ["sha256sum", "/etc/mail/userdb", "/etc/mail/userdb.db"]).stdout == before
+    assert (
+        lab.run("postino3", ["sha256sum", "/etc/mail/userdb", "/etc/mail/userdb.db"]).stdout
+        == before
+    )
     night.step("dual-delivery")
 
 
@@ -526,12 +632,18 @@ def test_two_engines_on_one_run_change_nothing_twice(lab, night):
             driver.probe()
             driver.plan()
             driver.approve()
-        with night.run.alone("apply"), pytest.raises(folder.RunBusy, match=r"another process is at work.*\(process \d+"):
+        with (
+            night.run.alone("apply"),
+            pytest.raises(folder.RunBusy, match=r"another process is at work.*\(process \d+"),
+        ):
             one.apply()
         # somebody stops a service by hand: what was approved is not what would be done
         lab.run("mailboxold", ["systemctl", "stop", "stunnel4"])
         lab.run("mailboxold", ["systemctl", "mask", "stunnel4"])
-        with pytest.raises(engine.PlanChanged, match=r"No longer wanted: stop stunnel4 \(mailboxold\)\. .*nothing was changed"):
+        with pytest.raises(
+            engine.PlanChanged,
+            match=r"No longer wanted: stop stunnel4 \(mailboxold\)\. .*nothing was changed",
+        ):
             one.apply()
         lab.run("mailboxold", ["systemctl", "unmask", "stunnel4"])
         lab.run("mailboxold", ["systemctl", "start", "stunnel4"])
@@ -544,12 +656,15 @@ def test_two_engines_on_one_run_change_nothing_twice(lab, night):
 
 # -- the conversion
 
+
 @lab_test
 def test_a_user_added_before_the_conversion_stops_it(lab, night):
     night.up_to("stop-sendmail")
     lab.run("mailboxold", ["useradd", "-u", "2500", "-M", "-d", "/home/xenia", "xenia"])
     try:
-        with pytest.raises(steps.CannotPlan, match="xenia only on mailboxold.*would be left behind"):
+        with pytest.raises(
+            steps.CannotPlan, match="xenia only on mailboxold.*would be left behind"
+        ):
             night.step("convert")
     finally:
         lab.run("mailboxold", ["userdel", "xenia"])
@@ -563,7 +678,9 @@ def full_of_garbage(data):
 @lab_test
 def test_what_is_damaged_or_unreadable_stops_its_user_only(night):
     night.up_to("stop-sendmail")
-    cut, garbage, closed = (store.home(user) / "mail/sent-mail" for user in ("bruno", "davide", "carla"))
+    cut, garbage, closed = (
+        store.home(user) / "mail/sent-mail" for user in ("bruno", "davide", "carla")
+    )
     last, place = lines(cut.read_bytes())[-1], lines(garbage.read_bytes())[2]
     mode = closed.stat().st_mode
     closed.chmod(0)
@@ -572,14 +689,25 @@ def test_what_is_damaged_or_unreadable_stops_its_user_only(night):
             with pytest.raises(ChangeFailed) as caught:
                 night.step("convert")
             said = str(caught.value)
-            assert "mailboxvm: store convert-users failed for 3 of 24 users" in said and "The other users are done" in said
-            assert f"bruno: {seen(cut)} at byte {last}: " in said and "name it in old_store.salvage" in said
+            assert (
+                "mailboxvm: store convert-users failed for 3 of 24 users" in said
+                and "The other users are done" in said
+            )
+            assert (
+                f"bruno: {seen(cut)} at byte {last}: " in said
+                and "name it in old_store.salvage" in said
+            )
             assert f"davide: {seen(garbage)} at byte {place}: " in said
             assert f"carla: {seen(closed)}: its user (uid 2003) may not read it" in said
             # of one, what is whole will do
-            with night.set("old_store.salvage", ["/home/davide/mail/sent-mail"]), pytest.raises(ChangeFailed) as caught:
+            with (
+                night.set("old_store.salvage", ["/home/davide/mail/sent-mail"]),
+                pytest.raises(ChangeFailed) as caught,
+            ):
                 night.step("convert")
-            assert "failed for 2 of 3 users" in str(caught.value) and "davide" not in str(caught.value)
+            assert "failed for 2 of 3 users" in str(caught.value) and "davide" not in str(
+                caught.value
+            )
     finally:
         closed.chmod(mode)
     assert [user["user"] for user in night.wanted("convert")[0].users] == ["bruno", "carla"]
@@ -588,18 +716,27 @@ def test_what_is_damaged_or_unreadable_stops_its_user_only(night):
 @lab_test
 def test_a_full_disk_stops_the_conversion_and_the_same_command_goes_on(lab, night):
     night.up_to("stop-sendmail")
-    lab.run("mailboxvm", ["sh", "-c", "head -c 1G /dev/zero > /var/imap/filler || truncate -s -1M /var/imap/filler"])
+    lab.run(
+        "mailboxvm",
+        ["sh", "-c", "head -c 1G /dev/zero > /var/imap/filler || truncate -s -1M /var/imap/filler"],
+    )
     try:
         done = night.command("--from", "convert", "--to", "convert")
         assert done.returncode == 1 and "Traceback" not in done.stderr
         assert re.search(r"mailboxvm: store convert-users failed for \d of 2 users", done.stderr)
-        assert re.search(r"(bruno|carla): /var/imap/.cutover/\S+: .*space.* \(Free space on the new store", done.stderr)
+        assert re.search(
+            r"(bruno|carla): /var/imap/.cutover/\S+: .*space.* \(Free space on the new store",
+            done.stderr,
+        )
     finally:
         lab.run("mailboxvm", ["rm", "/var/imap/filler"])
     done = night.command("--from", "convert", "--to", "convert")
     assert done.returncode == 0, done.stderr
-    damage = next(check for check in night.events("verified", "convert")[-1]["checks"]
-                  if check["question"] == "Was any of davide's files damaged?")
+    damage = next(
+        check
+        for check in night.events("verified", "convert")[-1]["checks"]
+        if check["question"] == "Was any of davide's files damaged?"
+    )
     assert damage["warning"] and "/home/davide/mail/sent-mail at byte " in damage["actual"]
 
 
@@ -612,18 +749,33 @@ def test_a_message_that_is_lost_blocks_what_follows(lab, night):
     try:
         with spoilt(garbage, full_of_garbage):
             said = refusal(night, "verify")
-        assert re.search(r"Is teresa's mail the same on both sides\? expected \d+ messages in \d+ folders.*; found \d+ messages; "
-                         r"INBOX: UID \d+: missing", said) and "davide" not in said
-        told = next(check for check in night.events("verified", "verify")[-1]["checks"] if "davide" in check["question"])
-        assert told["warning"] and re.search(r"mail/sent-mail: c-client cannot read it .*; \d+ messages were salvaged",
-                                             told["actual"])
+        assert (
+            re.search(
+                r"Is teresa's mail the same on both sides\? expected \d+ messages in \d+ folders.*; found \d+ messages; "
+                r"INBOX: UID \d+: missing",
+                said,
+            )
+            and "davide" not in said
+        )
+        told = next(
+            check
+            for check in night.events("verified", "verify")[-1]["checks"]
+            if "davide" in check["question"]
+        )
+        assert told["warning"] and re.search(
+            r"mail/sent-mail: c-client cannot read it .*; \d+ messages were salvaged",
+            told["actual"],
+        )
         with pytest.raises(runbook.NotYet, match="verify did not pass"):
             night.step("restore-sendmail")
     finally:
         lab.run("mailboxvm", ["rm", "/var/imap/held"])
     # the tree of that user is taken back and made anew, and of nobody else
-    change, = night.wanted("convert")
-    assert change.title() == "take back and convert again 1 users" and change.users[0]["user"] == "teresa"
+    (change,) = night.wanted("convert")
+    assert (
+        change.title() == "take back and convert again 1 users"
+        and change.users[0]["user"] == "teresa"
+    )
     night.step("convert")
     night.step("verify")
     assert night.wanted("convert") == ()
@@ -631,10 +783,11 @@ def test_a_message_that_is_lost_blocks_what_follows(lab, night):
 
 # -- back in service
 
+
 @lab_test
 def test_a_queue_that_does_not_drain_says_what_is_left_and_why(lab, night, monkeypatch):
     night.up_to("verify")
-    monkeypatch.setattr(facts.waiting, "__defaults__", (1.0,))      # seconds; it is asked three times
+    monkeypatch.setattr(facts.waiting, "__defaults__", (1.0,))  # seconds; it is asked three times
     # sanbackup takes no mail
     stuck = ["sendmail", "-Am", "-odq", "-f", "anna@elsewhere.test", "anna@sanbackup.lab.test"]
     lab.run("postino3", stuck, input="Subject: stuck\n\nHere.\n")
@@ -643,10 +796,16 @@ def test_a_queue_that_does_not_drain_says_what_is_left_and_why(lab, night, monke
             night.step("restore-sendmail")
     finally:
         # one that is being tried just now is written again
-        empty = ["sh", "-c", "rm -f /var/spool/mqueue/?f*; sleep 1; mailq | grep -c anna@sanbackup.lab.test"]
+        empty = [
+            "sh",
+            "-c",
+            "rm -f /var/spool/mqueue/?f*; sleep 1; mailq | grep -c anna@sanbackup.lab.test",
+        ]
         assert eventually(lambda: lab.run("postino3", empty, check=False).stdout.strip() == "0")
-    assert re.search(r"after 10 s 1 of \d+ queued messages are not delivered: postino3: \w+ .*anna@sanbackup.lab.test.*refused",
-                     str(caught.value))
+    assert re.search(
+        r"after 10 s 1 of \d+ queued messages are not delivered: postino3: \w+ .*anna@sanbackup.lab.test.*refused",
+        str(caught.value),
+    )
     assert "Mend the cause it names and run this step again" in str(caught.value)
     night.step("restore-sendmail")
 
@@ -655,7 +814,10 @@ def test_a_queue_that_does_not_drain_says_what_is_left_and_why(lab, night, monke
 def test_the_alias_waits_for_a_secondary_that_is_down(lab, night):
     night.up_to("restore-sendmail")
     primary = dns.Server("ns1", "10.77.0.11")
-    with stopped(lab, "ns2", "named"), pytest.raises(dns.NoAnswer, match="ns2: no answer from 10.77.0.12 port 53"):
+    with (
+        stopped(lab, "ns2", "named"),
+        pytest.raises(dns.NoAnswer, match="ns2: no answer from 10.77.0.12 port 53"),
+    ):
         night.step("switch-alias")
     assert primary.lookup("mailbox.lab.test", "CNAME").values == ("mailboxold.lab.test.",)
     assert eventually(lambda: state_of_ns2() is not None)
@@ -665,7 +827,10 @@ def test_the_alias_waits_for_a_secondary_that_is_down(lab, night):
 @lab_test
 def test_dovecot_that_does_not_start_is_told_in_its_own_words(lab, night):
     night.up_to("switch-alias")
-    lab.run("mailboxvm", ["sh", "-c", "echo 'no_such_setting = yes' > /etc/dovecot/conf.d/99-broken.conf"])
+    lab.run(
+        "mailboxvm",
+        ["sh", "-c", "echo 'no_such_setting = yes' > /etc/dovecot/conf.d/99-broken.conf"],
+    )
     try:
         with pytest.raises(ChangeFailed) as caught:
             night.step("restore-imap")
@@ -682,8 +847,10 @@ def test_a_wrong_password_of_a_test_user_is_told_without_it(night, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("not-this\n")
     users = yaml.safe_load(night.file.read_text())["production_test"]["users"]
-    with night.set("production_test.users", [{**users[0], "password": f"file:{secret}"}, users[1]]), \
-            pytest.raises(Exception) as caught:
+    with (
+        night.set("production_test.users", [{**users[0], "password": f"file:{secret}"}, users[1]]),
+        pytest.raises(Exception) as caught,
+    ):
         night.step("production-test")
     assert "alice may not log in" in str(caught.value) and "not-this" not in str(caught.value)
     night.step("production-test")
@@ -697,4 +864,6 @@ def test_mail_that_the_new_store_did_not_take_is_found_where_nobody_looks(lab, n
         said = refusal(night, "production-test")
     finally:
         lab.run("mailboxvm", ["rm", "/var/mail/zoe"])
-    assert re.search(r"Does no user's mail lie in /var/mail of mailboxvm, .*found zoe \(\d+ bytes\)", said)
+    assert re.search(
+        r"Does no user's mail lie in /var/mail of mailboxvm, .*found zoe \(\d+ bytes\)", said
+    )

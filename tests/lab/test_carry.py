@@ -24,7 +24,9 @@ from night import Killed, Night, eventually, program
 
 pytestmark = pytest.mark.lab
 NEW = lab_hosts.HOSTS["mailboxvm"].address
-DATE = datetime.datetime(2026, 3, 14, 9, 26, 53, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
+DATE = datetime.datetime(
+    2026, 3, 14, 9, 26, 53, tzinfo=datetime.timezone(datetime.timedelta(hours=1))
+)
 
 # what the old server refuses, and the mending of it: a file of mail and a directory that cannot be written, a file that cannot be
 # read, files that may not grow
@@ -40,8 +42,12 @@ chown ugo /home/ugo/mail && chmod 0700 /home/ugo/mail
 chmod 0600 /home/vera/mail/sent-mail
 rm /etc/security/limits.d/olga.conf
 """
-REFUSED = {"olga": ("sent-mail", ["refused-1"]), "ugo": ("nuova", ["refused-2"]),
-           "vera": ("sent-mail", ["refused-3"]), "walter": ("archivio", ["refused-4", "refused-5"])}
+REFUSED = {
+    "olga": ("sent-mail", ["refused-1"]),
+    "ugo": ("nuova", ["refused-2"]),
+    "vera": ("sent-mail", ["refused-3"]),
+    "walter": ("archivio", ["refused-4", "refused-5"]),
+}
 
 
 def text(mark):
@@ -58,7 +64,9 @@ def send(server, user, mark):
 @contextlib.contextmanager
 def at_new(user):
     """A client's session on the new server."""
-    with imap.login(NEW, 993, "mailbox.lab.test", keys.CA, user, (keys.SECRETS / user).read_text().strip(), 30) as session:
+    with imap.login(
+        NEW, 993, "mailbox.lab.test", keys.CA, user, (keys.SECRETS / user).read_text().strip(), 30
+    ) as session:
         yield session
 
 
@@ -76,7 +84,10 @@ class Old:
         """[(subject, Message)] in UID order."""
         with mailboxes.old_session(self.reached, user) as session:
             found = session.headers(folder, "Subject")
-            return [(found[message.uid], message) for message in session.read(folder, "metadata").messages]
+            return [
+                (found[message.uid], message)
+                for message in session.read(folder, "metadata").messages
+            ]
 
     def one(self, user, folder, mark):
         """The message of that subject; there must be just one in all of the user's folders."""
@@ -87,8 +98,12 @@ class Old:
     def where(self, user, mark):
         """The folders in which a subject stands, each as often as it does."""
         with mailboxes.old_session(self.reached, user) as session:
-            return [name for name in mailboxes.old_folders(session, "mail/") for subject in self._subjects(session, name)
-                    if subject == mark]
+            return [
+                name
+                for name in mailboxes.old_folders(session, "mail/")
+                for subject in self._subjects(session, name)
+                if subject == mark
+            ]
 
     @staticmethod
     def _subjects(session, name):
@@ -111,8 +126,13 @@ class Old:
             for name in mailboxes.old_folders(session, "mail/"):
                 with contextlib.suppress(imap.FolderUnreadable):
                     folder = session.read(name, "metadata")
-                    found[name] = (folder.uidvalidity, {message.uid: (message.flags, message.internaldate, message.size)
-                                                        for message in folder.messages})
+                    found[name] = (
+                        folder.uidvalidity,
+                        {
+                            message.uid: (message.flags, message.internaldate, message.size)
+                            for message in folder.messages
+                        },
+                    )
         return found
 
 
@@ -140,29 +160,51 @@ def old(night):
 def went(night, old):
     """Users at work, mail on its way, and the rollback, which dies once."""
     went = Went()
-    for server, user, mark in (("postino3", "giulia", "to both"), ("postino4", "jacopo", "to both, moved"),
-                               ("postino3", people.LEFTOVERS, "to both, flagged"), ("postino4", "katia", "to both, removed"),
-                               ("mailboxvm", "luca", "to the new one alone")):
+    for server, user, mark in (
+        ("postino3", "giulia", "to both"),
+        ("postino4", "jacopo", "to both, moved"),
+        ("postino3", people.LEFTOVERS, "to both, flagged"),
+        ("postino4", "katia", "to both, removed"),
+        ("mailboxvm", "luca", "to the new one alone"),
+    ):
         send(server, user, mark)
         with at_new(user) as session:
             assert eventually(lambda session=session, mark=mark: mark in subjects(session, "INBOX"))
     work()
-    went.before = {user: old.whole(user) for user in ("bruno", "carla", "davide", "elena", "fabio", "marta", "nicola", "walter")}
+    went.before = {
+        user: old.whole(user)
+        for user in ("bruno", "carla", "davide", "elena", "fabio", "marta", "nicola", "walter")
+    }
     with night.engine("rollback", "plan") as driver:
         driver.probe()
         went.told = dict(driver.plan().notes)
     old.reached.run("mailboxold", ["sh", "-ec", REFUSES], sudo=True)
     with dying(Killed()), pytest.raises(Killed):
         night.step("rollback")
-    with dying(imap.SessionLost(server="imapd", doing="APPEND", reason="it was killed")), pytest.raises(
-            changes.ChangeFailed, match=r"not all could be carried back; the other \d+ are done"):
+    with (
+        dying(imap.SessionLost(server="imapd", doing="APPEND", reason="it was killed")),
+        pytest.raises(
+            changes.ChangeFailed, match=r"not all could be carried back; the other \d+ are done"
+        ),
+    ):
         night.step("rollback")
     went.refused = program("rollback", "--run", night.run_dir, "--site", night.file)
-    went.without = program("rollback", "--run", night.run_dir, "--site", night.file,
-                           *(part for user in REFUSED for part in ("--without", user)))
-    went.checks = [steps.Check(**each) for each in night.events("verified", "rollback")[-1]["checks"]]
-    went.result = next(event["output"] for event in reversed(night.events("result", "rollback"))
-                       if "users: " in event["output"])
+    went.without = program(
+        "rollback",
+        "--run",
+        night.run_dir,
+        "--site",
+        night.file,
+        *(part for user in REFUSED for part in ("--without", user)),
+    )
+    went.checks = [
+        steps.Check(**each) for each in night.events("verified", "rollback")[-1]["checks"]
+    ]
+    went.result = next(
+        event["output"]
+        for event in reversed(night.events("result", "rollback"))
+        if "users: " in event["output"]
+    )
     went.notes = carry.notes(old.reached, night.run.name)
     return went
 
@@ -185,7 +227,7 @@ def work():
     """Each user does something else on the new server."""
     for user, (folder, marks) in REFUSED.items():
         with at_new(user) as session:
-            with contextlib.suppress(imap.CommandRefused):      # it is there
+            with contextlib.suppress(imap.CommandRefused):  # it is there
                 session.create(folder)
             for mark in marks:
                 session.append(folder, text(mark), ["\\Flagged", "$Mia"], DATE)
@@ -249,7 +291,10 @@ def test_a_sent_copy_comes_with_its_flags_and_date(old, went):
 
 def test_a_folder_below_a_folder_gets_a_name_that_mbx_can_hold_and_that_is_said(old, went):
     assert old.one("alice", "mail/sent-mail_2026", "below a folder").internaldate == DATE
-    assert "cannot have a folder of that name; its mail is put into mail/sent-mail_2026" in went.told["alice"]
+    assert (
+        "cannot have a folder of that name; its mail is put into mail/sent-mail_2026"
+        in went.told["alice"]
+    )
     assert "mail/sent-mail_2026" in check(went, "alice").actual and check(went, "alice").warning
 
 
@@ -260,12 +305,15 @@ def test_flags_set_and_cleared_and_a_keyword(old, went):
     for uid in others:
         assert now[uid][0] == before[uid][0] | {"\\Flagged", "$Nuova"}
     assert {uid: now[uid] for uid in before if uid not in (first, *others)} == {
-        uid: values for uid, values in before.items() if uid not in (first, *others)}
+        uid: values for uid, values in before.items() if uid not in (first, *others)
+    }
 
 
 def test_a_new_folder_is_made_and_subscriptions_follow(old, went):
     old.one("bruno", "mail/nuova/cartella", "in a new folder")
-    assert "mail/nuova/cartella" in old.subscribed("bruno") and "mail/SPAM" not in old.subscribed("bruno")
+    assert "mail/nuova/cartella" in old.subscribed("bruno") and "mail/SPAM" not in old.subscribed(
+        "bruno"
+    )
     assert set(old.subscribed("bruno")) >= {"mail/a.b", "mail/a_b"}
 
 
@@ -275,16 +323,23 @@ def test_what_was_removed_is_removed_and_set_aside(night, old, went):
     assert [uid for uid in before if uid not in now] == gone
     with mailboxes.old_session(old.reached, "carla") as session:
         place = carrying.name_aside(f"{night.site.old_store.aside}/{night.run.name}/carla", "INBOX")
-        kept = {(message.internaldate, message.size, message.flags) for message in session.read(place, "metadata").messages}
+        kept = {
+            (message.internaldate, message.size, message.flags)
+            for message in session.read(place, "metadata").messages
+        }
     assert kept == {(before[uid][1], before[uid][2], before[uid][0]) for uid in gone}
 
 
 def test_a_keyword_too_many_is_left_out_and_said(old, went):
     before, now = went.before["carla"]["mail/etichette"][1], old.whole("carla")["mail/etichette"][1]
     changed = {uid: now[uid][0] - before[uid][0] for uid in before if now[uid][0] != before[uid][0]}
-    assert list(changed.values()) == [{"nova1", "nova2"}] * 2 and not any(before[uid][0] - now[uid][0] for uid in before)
+    assert list(changed.values()) == [{"nova1", "nova2"}] * 2 and not any(
+        before[uid][0] - now[uid][0] for uid in before
+    )
     said = "mail/etichette: no room for the keyword nova3 of 2 messages"
-    assert said in went.told["carla"] and said in check(went, "carla").actual and said in went.result
+    assert (
+        said in went.told["carla"] and said in check(went, "carla").actual and said in went.result
+    )
 
 
 def test_a_renamed_folder_is_renamed_and_keeps_its_uids(old, went):
@@ -292,7 +347,9 @@ def test_a_renamed_folder_is_renamed_and_keeps_its_uids(old, went):
     whole = old.whole("davide")
     assert "mail/sent-mail" not in whole and whole["mail/inviata"][0] == uidvalidity
     now = whole["mail/inviata"][1]
-    assert sorted(now)[:-1] == sorted(before)[1:] and old.one("davide", "mail/inviata", "in the renamed folder")
+    assert sorted(now)[:-1] == sorted(before)[1:] and old.one(
+        "davide", "mail/inviata", "in the renamed folder"
+    )
 
 
 def test_a_deleted_folder_stays_and_is_listed(old, went):
@@ -310,9 +367,15 @@ def test_a_moved_message_stands_where_it_was_moved_to_and_nowhere_else(old, went
     assert sorted(come, key=str) == sorted((inbox[uid] for uid in moved), key=str)
 
 
-@pytest.mark.parametrize("user, mark, folder, flags", [
-    ("giulia", "to both", "INBOX", set()), ("jacopo", "to both, moved", "mail/sent-mail", set()),
-    (people.LEFTOVERS, "to both, flagged", "INBOX", {"\\Flagged"}), ("katia", "to both, removed", "INBOX", set())])
+@pytest.mark.parametrize(
+    "user, mark, folder, flags",
+    [
+        ("giulia", "to both", "INBOX", set()),
+        ("jacopo", "to both, moved", "mail/sent-mail", set()),
+        (people.LEFTOVERS, "to both, flagged", "INBOX", {"\\Flagged"}),
+        ("katia", "to both, removed", "INBOX", set()),
+    ],
+)
 def test_mail_that_came_to_both_is_there_once(old, went, user, mark, folder, flags):
     assert old.one(user, folder, mark).flags == flags
 
@@ -333,8 +396,12 @@ def test_users_who_did_nothing_find_everything_as_it_was(old, went):
 def at_new_only(night, user):
     """The Message-IDs of those messages that Dovecot finds in a user's Maildir on the new server, and that were refused."""
     with Hosts(night.site) as reached, mailboxes.new_session(reached, user) as session:
-        found = [value for name, _, selectable in session.folders("*") if selectable
-                 for value in session.headers(name, "Message-ID").values()]
+        found = [
+            value
+            for name, _, selectable in session.folders("*")
+            if selectable
+            for value in session.headers(name, "Message-ID").values()
+        ]
     return sorted(set(found) & set(named(user)))
 
 
@@ -344,11 +411,21 @@ def named(user):
 
 def test_what_is_refused_is_told_and_stops_the_rollback_once_all_others_are_carried(went):
     said = went.refused.stderr
-    assert went.refused.returncode == 1 and "of 4 users not all could be carried back" in said and "--without" in said
+    assert (
+        went.refused.returncode == 1
+        and "of 4 users not all could be carried back" in said
+        and "--without" in said
+    )
     for user, (folder, _) in REFUSED.items():
-        assert all(f"{folder} UID " in said and each in said for each in named(user) if user != "olga"), user
-    for words in ("Can't access destination: mail/archivio", "CREATE mail/nuova was refused",
-                  "Unable to open file mail/sent-mail", "olga: mailboxold: /usr/sbin/imapd: the IMAP session ended"):
+        assert all(
+            f"{folder} UID " in said and each in said for each in named(user) if user != "olga"
+        ), user
+    for words in (
+        "Can't access destination: mail/archivio",
+        "CREATE mail/nuova was refused",
+        "Unable to open file mail/sent-mail",
+        "olga: mailboxold: /usr/sbin/imapd: the IMAP session ended",
+    ):
         assert words in said
 
 
@@ -357,16 +434,29 @@ def test_it_goes_on_without_those_who_are_named_and_keeps_their_mail(night, went
     assert night.events("step-begun", "rollback")[-1]["chosen"] == {"without": ",".join(REFUSED)}
     report = (night.run_dir / "report.html").read_text()
     assert "and the old service verified. But: Is no mail of olga on mailboxvm only?" in report
-    listed = [line.split("\t") for line in (night.run_dir / left_behind.LIST).read_text().splitlines()[1:]]
+    listed = [
+        line.split("\t") for line in (night.run_dir / left_behind.LIST).read_text().splitlines()[1:]
+    ]
     assert sorted((user, message) for user, _, _, message, *_ in listed) == [
-        (user, each) for user in REFUSED for each in named(user)]
+        (user, each) for user in REFUSED for each in named(user)
+    ]
     with Hosts(night.site) as reached:
         for user, _, _, message, _, file, _ in listed:
-            assert message.encode() in reached.run("mailboxvm", ["cat", file], sudo=True).out and f"/var/imap/{user}/" in file
-    assert {user: at_new_only(night, user) for user in REFUSED} == {user: named(user) for user in REFUSED}
+            assert (
+                message.encode() in reached.run("mailboxvm", ["cat", file], sudo=True).out
+                and f"/var/imap/{user}/" in file
+            )
+    assert {user: at_new_only(night, user) for user in REFUSED} == {
+        user: named(user) for user in REFUSED
+    }
     for user in REFUSED:
-        assert f"Is no mail of {user} on mailboxvm only? {len(named(user))} message" in went.without.stdout
-        assert any(f"no mail of {user} " in check.question and check.warning for check in went.checks)
+        assert (
+            f"Is no mail of {user} on mailboxvm only? {len(named(user))} message"
+            in went.without.stdout
+        )
+        assert any(
+            f"no mail of {user} " in check.question and check.warning for check in went.checks
+        )
 
 
 def test_it_is_told_until_it_is_carried_and_the_next_night_knows_of_it(night):
@@ -376,9 +466,14 @@ def test_it_is_told_until_it_is_carried_and_the_next_night_knows_of_it(night):
         driver.probe()
         told = [check.actual for check in driver.verify() if "earlier rollback" in check.question]
     assert [each.split(":")[0] for each in told] == list(REFUSED)
-    with pytest.raises(changes.ChangeFailed, match="not all that was left behind could be carried.*Can't access destination"):
-        night.step("rollback")      # nothing is mended
-    assert {user: at_new_only(night, user) for user in REFUSED} == {user: named(user) for user in REFUSED}
+    with pytest.raises(
+        changes.ChangeFailed,
+        match="not all that was left behind could be carried.*Can't access destination",
+    ):
+        night.step("rollback")  # nothing is mended
+    assert {user: at_new_only(night, user) for user in REFUSED} == {
+        user: named(user) for user in REFUSED
+    }
 
 
 def test_once_it_is_mended_a_later_rollback_carries_it(night, old, later):
@@ -388,20 +483,33 @@ def test_once_it_is_mended_a_later_rollback_carries_it(night, old, later):
             message = old.one(user, f"mail/{folder}", mark)
             assert message.flags == {"\\Flagged", "$Mia"} and message.internaldate == DATE
         assert at_new_only(night, user) == []
-    assert "LEFT BEHIND" not in later.stdout and "But:" not in (night.run_dir / "report.html").read_text()
+    assert (
+        "LEFT BEHIND" not in later.stdout
+        and "But:" not in (night.run_dir / "report.html").read_text()
+    )
     assert program("record", "verify", night.run_dir).returncode == 0
-    assert not any("on mailboxvm only?" in check["question"] for check in night.events("verified", "rollback")[-1]["checks"])
+    assert not any(
+        "on mailboxvm only?" in check["question"]
+        for check in night.events("verified", "rollback")[-1]["checks"]
+    )
 
 
 def test_flags_and_removals_that_were_refused_come_later_too(night, old, went, later):
-    before, now = (whole["mail/archivio"][1] for whole in (went.before["walter"], old.whole("walter")))
+    before, now = (
+        whole["mail/archivio"][1] for whole in (went.before["walter"], old.whole("walter"))
+    )
     flagged, gone = sorted(before)[:2]
     assert now[flagged][0] == before[flagged][0] | {"$Tardi"} and gone not in now
     assert {uid: now[uid] for uid in before if uid not in (flagged, gone)} == {
-        uid: values for uid, values in before.items() if uid not in (flagged, gone)}
+        uid: values for uid, values in before.items() if uid not in (flagged, gone)
+    }
     with mailboxes.old_session(old.reached, "walter") as session:
-        place = carrying.name_aside(f"{night.site.old_store.aside}/{night.run.name}/walter", "mail/archivio")
-        assert [message.size for message in session.read(place, "metadata").messages] == [before[gone][2]]
+        place = carrying.name_aside(
+            f"{night.site.old_store.aside}/{night.run.name}/walter", "mail/archivio"
+        )
+        assert [message.size for message in session.read(place, "metadata").messages] == [
+            before[gone][2]
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -414,7 +522,13 @@ def test_nobody_is_left_out_and_once_more_nothing_is_to_be_done(night, old, went
     assert set(went.notes) == set(lab_hosts.USERS)
     assert night.wanted("rollback") == ()
     asked = [check for check in went.checks if "on the old one?" in check.question]
-    assert len(asked) == 1 and asked[0].passed and f"{len(lab_hosts.USERS)} users" in asked[0].actual
+    assert (
+        len(asked) == 1 and asked[0].passed and f"{len(lab_hosts.USERS)} users" in asked[0].actual
+    )
     # appended once, though it died in between
-    for user, mark in (("alice", "sent"), ("bruno", "in a new folder"), ("davide", "in the renamed folder")):
+    for user, mark in (
+        ("alice", "sent"),
+        ("bruno", "in a new folder"),
+        ("davide", "in the renamed folder"),
+    ):
         assert len(old.where(user, mark)) == 1

@@ -39,17 +39,30 @@ class Bench:
 
     def __init__(self, lab, hosts, name):
         self.lab, self.hosts, self.site = lab, hosts, hosts.site
-        plan = conversion.store_plan(self.site, name, facts.users(hosts, NEW), self.site.new_store.jobs)
-        self.change = conversion.Convert(NEW, name, plan["work"], plan["jobs"], plan["users"],
-                                         conversion.salvaged(self.site, plan["users"]))
+        plan = conversion.store_plan(
+            self.site, name, facts.users(hosts, NEW), self.site.new_store.jobs
+        )
+        self.change = conversion.Convert(
+            NEW,
+            name,
+            plan["work"],
+            plan["jobs"],
+            plan["users"],
+            conversion.salvaged(self.site, plan["users"]),
+        )
         self.unit = f"cutover-{name}-convert-users"
         self.events = []
 
     def apply(self, at_start=None):
         """Apply the change; at_start() is called with the first event of its work."""
+
         def report(event):
             self.events.append(event)
-            if event["event"] == "start" and at_start and sum(each["event"] == "start" for each in self.events) == 1:
+            if (
+                event["event"] == "start"
+                and at_start
+                and sum(each["event"] == "start" for each in self.events) == 1
+            ):
                 at_start()
 
         return self.change.apply(self.hosts, report)
@@ -110,8 +123,12 @@ def test_a_link_cut_for_some_seconds(bench, expected):
 
 
 def test_this_side_killed_and_run_again(bench, expected):
-    child = subprocess.Popen([sys.executable, "-c", APPLY, str(LAB)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [sys.executable, "-c", APPLY, str(LAB)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     child.stdin.write(json.dumps(bench.change.to_json()).encode())
     child.stdin.close()
     first = json.loads(child.stdout.readline())

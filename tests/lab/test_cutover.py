@@ -24,10 +24,21 @@ from cutover.rehearsal import unattended as rehearse
 from cutover.run import outage, papermill
 from lab import hosts as lab_hosts
 from lab import keys, manifest, store
-from night import COMMAND_SECONDS, Night, argv, converters, descendants, dig, eventually, kill, program, service_of
+from night import (
+    COMMAND_SECONDS,
+    Night,
+    argv,
+    converters,
+    descendants,
+    dig,
+    eventually,
+    kill,
+    program,
+    service_of,
+)
 
 pytestmark = pytest.mark.lab
-MOST_CRASHES = 3        # in one step
+MOST_CRASHES = 3  # in one step
 
 
 BEFORE = ("A", (lab_hosts.HOSTS["mailboxold"].address,))
@@ -36,9 +47,10 @@ AFTER = ("CNAME", ("mailboxvm.lab.test.",))
 
 def reads_on_mailboxold(user, name, count):
     """Log in by the users' name, as its address is now, and count a folder."""
-    server, = dig("ns1")[1]
+    (server,) = dig("ns1")[1]
     secure = ssl.create_default_context(cafile=str(keys.CA)).wrap_socket(
-        socket.create_connection((server, 993), 20), server_hostname="mailbox.lab.test")
+        socket.create_connection((server, 993), 20), server_hostname="mailbox.lab.test"
+    )
 
     class Client(imaplib.IMAP4):
         def _create_socket(self, timeout):
@@ -52,12 +64,20 @@ def reads_on_mailboxold(user, name, count):
 
 def files_of(user):
     """Message files in all folders of a user's Maildir on mailboxvm."""
-    return sum(len(files) for place, _, files in os.walk(store.imap(user)) if os.path.basename(place) in ("cur", "new"))
+    return sum(
+        len(files)
+        for place, _, files in os.walk(store.imap(user))
+        if os.path.basename(place) in ("cur", "new")
+    )
 
 
 def told_of_verify(run):
     """`{user: (passed, the figure found)}` of the last verify of a run."""
-    last = [event for event in run.journal.events() if event["event"] == "verified" and event["step"] == "verify"][-1]
+    last = [
+        event
+        for event in run.journal.events()
+        if event["event"] == "verified" and event["step"] == "verify"
+    ][-1]
     found = {}
     for check in last["checks"]:
         match = re.match(r"Is (\w+)'s mail the same", check["question"])
@@ -70,8 +90,14 @@ def messages_of(counted):
     """`{user: messages}` by a manifest, and those of mail files among the folders that are not MBX, which it leaves out."""
     found = {}
     for user, figures in counted["users"].items():
-        files = [store.home(user) / name for name, kind in figures["passed_over"].items() if kind == "mbox"]
-        found[user] = figures["messages"] + sum(len(re.findall(rb"(?:\A|\n\n)From ", file.read_bytes())) for file in files)
+        files = [
+            store.home(user) / name
+            for name, kind in figures["passed_over"].items()
+            if kind == "mbox"
+        ]
+        found[user] = figures["messages"] + sum(
+            len(re.findall(rb"(?:\A|\n\n)From ", file.read_bytes())) for file in files
+        )
     return found
 
 
@@ -86,10 +112,14 @@ def before(lab):
 @pytest.fixture(scope="module")
 def rehearsed(before):
     """`cutover rehearse`, done once: (its JSON, its run)."""
-    templates = {path.name: path.read_bytes() for path in (site.PROJECT / "notebooks").glob("*.ipynb")}
+    templates = {
+        path.name: path.read_bytes() for path in (site.PROJECT / "notebooks").glob("*.ipynb")
+    }
     done = program("rehearse", "--keep-lab", "--json")
     assert done.returncode == 0, done.stderr
-    assert {path.name: path.read_bytes() for path in (site.PROJECT / "notebooks").glob("*.ipynb")} == templates
+    assert {
+        path.name: path.read_bytes() for path in (site.PROJECT / "notebooks").glob("*.ipynb")
+    } == templates
     told = json.loads(done.stdout)
     yield told, folder.Run(told["run"])
     shutil.rmtree(told["run"])
@@ -106,6 +136,7 @@ def night(before, rehearsed, tmp_path_factory):
 
 # -- the rehearsal, and all of it taken back
 
+
 def test_the_rehearsal_passes_by_its_journal(rehearsed):
     told, run = rehearsed
     states = runbook.states(run.journal.events())
@@ -121,7 +152,12 @@ def test_both_outages_are_measured(rehearsed):
     for kind in ("reading", "delivery"):
         window = told["outage"][kind]
         assert window["ended"] > window["began"] and window["seconds"] > 0
-        assert 0 < window["predicted"]["low"] < window["predicted"]["likely"] < window["predicted"]["high"]
+        assert (
+            0
+            < window["predicted"]["low"]
+            < window["predicted"]["likely"]
+            < window["predicted"]["high"]
+        )
     assert told["outage"]["reading"]["seconds"] > told["outage"]["delivery"]["seconds"]
 
 
@@ -129,8 +165,15 @@ def test_every_probe_message_was_seen_and_the_delivery_outage_is_that_of_mail(re
     _, run = rehearsed
     probes = [json.loads(line) for line in (run.path / outage.NAME).read_text().splitlines()]
     sent = [probe["id"] for probe in probes if probe["kind"] == outage.MAIL and probe["good"]]
-    assert sorted(sent) == sorted(probe["id"] for probe in probes if probe["kind"] == outage.ARRIVED) and len(sent) > 5
-    window = next(window for window in outage.windows(run.path / outage.NAME) if window.kind == outage.DELIVERY)
+    assert (
+        sorted(sent) == sorted(probe["id"] for probe in probes if probe["kind"] == outage.ARRIVED)
+        and len(sent) > 5
+    )
+    window = next(
+        window
+        for window in outage.windows(run.path / outage.NAME)
+        if window.kind == outage.DELIVERY
+    )
     assert window.by == "probe messages waited" and window.probes > 0
 
 
@@ -142,7 +185,9 @@ def test_each_name_server_led_to_the_old_host_and_leads_to_the_new(rehearsed, be
 def test_the_messages_verified_are_those_of_the_seed(rehearsed):
     seeded = messages_of(manifest.read())
     assert told_of_verify(rehearsed[1]) == {user: (True, count) for user, count in seeded.items()}
-    assert f"found {sum(seeded.values())} messages" in rehearsed[0]["verified"] and rehearsed[0]["verified"].endswith("equal")
+    assert f"found {sum(seeded.values())} messages" in rehearsed[0]["verified"] and rehearsed[0][
+        "verified"
+    ].endswith("equal")
 
 
 def test_the_executed_notebooks_stand_beside_the_journal_and_say_what_happened(rehearsed):
@@ -166,10 +211,17 @@ def test_the_rehearsal_can_be_rolled_back_to_the_byte(lab, rehearsed, before):
 
 # -- a second run: killed, resumed, rolled back
 
+
 def template(place, before_apply):
     """The notebook of stop-imap with a cell more before its plan is applied."""
-    notebook = nbformat.read(site.PROJECT / "notebooks" / runbook.notebook_name("stop-imap"), as_version=4)
-    at = next(number for number, cell in enumerate(notebook.cells) if "apply" in cell.metadata.get("tags", []))
+    notebook = nbformat.read(
+        site.PROJECT / "notebooks" / runbook.notebook_name("stop-imap"), as_version=4
+    )
+    at = next(
+        number
+        for number, cell in enumerate(notebook.cells)
+        if "apply" in cell.metadata.get("tags", [])
+    )
     notebook.cells.insert(at, nbformat.v4.new_code_cell(before_apply))
     path = place / "spoilt.ipynb"
     nbformat.write(notebook, path)
@@ -177,10 +229,16 @@ def template(place, before_apply):
 
 
 SPOILT = {
-    "killed": ("import os, signal\nfrom cutover.changes import service\n"
-               "service.ServiceAction.apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)", None),
+    "killed": (
+        "import os, signal\nfrom cutover.changes import service\n"
+        "service.ServiceAction.apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)",
+        None,
+    ),
     "exit": ("import sys\nsys.exit(0)", None),
-    "late": ("import time\nfrom cutover.changes import service\nservice.ServiceAction.apply = lambda *_: time.sleep(600)", 12),
+    "late": (
+        "import time\nfrom cutover.changes import service\nservice.ServiceAction.apply = lambda *_: time.sleep(600)",
+        12,
+    ),
 }
 
 
@@ -190,15 +248,25 @@ def test_a_notebook_that_did_not_come_to_its_end_is_never_green(night, tmp_path,
     code, timeout = SPOILT[how]
     count = len(list(night.run_dir.glob("spoilt*.ipynb")))
     with pytest.raises(papermill.StepFailed, match="stop-imap did not pass"):
-        papermill.execute(night.site, night.run, "stop-imap", timeout=timeout, template=template(tmp_path, code))
+        papermill.execute(
+            night.site, night.run, "stop-imap", timeout=timeout, template=template(tmp_path, code)
+        )
     copies = sorted(night.run_dir.glob("spoilt*.ipynb"), key=lambda path: path.stat().st_mtime_ns)
     assert len(copies) == count + 1
     copy = nbformat.read(copies[-1], as_version=4)
     assert copy.metadata.cutover.verdict == "not passed"
     assert "This step did not pass" in copy.cells[0].source and "verify" not in copy.cells[0].source
-    status = {tag: cell.metadata.papermill.status for cell in copy.cells if cell.cell_type == "code"
-              for tag in cell.metadata.get("tags", [])}
-    assert status["plan"] == "completed" and status["apply"] != "completed" and status["verify"] == "pending"
+    status = {
+        tag: cell.metadata.papermill.status
+        for cell in copy.cells
+        if cell.cell_type == "code"
+        for tag in cell.metadata.get("tags", [])
+    }
+    assert (
+        status["plan"] == "completed"
+        and status["apply"] != "completed"
+        and status["verify"] == "pending"
+    )
     assert night.states()["stop-imap"] in ("begun", "failed")
     with pytest.raises(runbook.NotYet):
         night.step("stop-sendmail")
@@ -209,13 +277,25 @@ def test_a_notebook_that_did_not_come_to_its_end_is_never_green(night, tmp_path,
 def test_killed_in_the_middle_of_the_conversion_the_same_command_goes_on(lab, night):
     night.up_to("dual-delivery")
     full = messages_of(manifest.take())
-    command = argv("run", "--site", night.file, "--run", night.run_dir, "--from", "stop-imap", "--to", "switch-alias")
+    command = argv(
+        "run",
+        "--site",
+        night.file,
+        "--run",
+        night.run_dir,
+        "--from",
+        "stop-imap",
+        "--to",
+        "switch-alias",
+    )
     with open(night.file.with_suffix(".log"), "wb") as log:
         runner = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     events = night.run_dir / "transcripts/convert.events.jsonl"
 
     def at_work():
-        return runner.poll() is not None or events.exists() and b'"published"' in events.read_bytes()
+        return (
+            runner.poll() is not None or events.exists() and b'"published"' in events.read_bytes()
+        )
 
     eventually(at_work, COMMAND_SECONDS)
     kill(descendants(runner.pid) | converters())
@@ -225,9 +305,13 @@ def test_killed_in_the_middle_of_the_conversion_the_same_command_goes_on(lab, ni
     left = {user["user"] for user in night.wanted("convert")[0].users}
     assert 0 < len(left) < len(full)
     # each user has the whole tree, or the one from before: nothing in between
-    assert {user: files_of(user) for user in full} == {user: 0 if user in left else count for user, count in full.items()}
+    assert {user: files_of(user) for user in full} == {
+        user: 0 if user in left else count for user, count in full.items()
+    }
 
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_SECONDS
+    )
     assert done.returncode == 0, done.stderr
     assert told_of_verify(night.run) == {user: (True, count) for user, count in full.items()}
     assert dig("ns1") == dig("ns2") == AFTER
@@ -249,6 +333,7 @@ def test_a_rollback_after_the_switch_brings_everything_back(lab, night, before):
 
 # -- and forward again
 
+
 @pytest.mark.parametrize("name", runbook.NIGHT)
 def test_forward_again_dying_after_each_change_and_then_nothing_is_left_to_do(night, name):
     for needed in runbook.step(name).REQUIRES:
@@ -258,16 +343,37 @@ def test_forward_again_dying_after_each_change_and_then_nothing_is_left_to_do(ni
             break
     night.step(name)
     # a pass ahead is made each time it is asked for
-    assert [change.kind for change in night.wanted(name)] == (["presync"] if name == "presync" else [])
+    assert [change.kind for change in night.wanted(name)] == (
+        ["presync"] if name == "presync" else []
+    )
 
 
 def test_plain_papermill_executes_a_notebook(night, tmp_path):
     night.up_to("production-test")
     out = tmp_path / "out.ipynb"
     done = subprocess.run(
-        [sys.executable, "-m", "papermill", f"notebooks/{runbook.notebook_name('production-test')}", out,
-         "-p", "site", night.file, "-p", "run_dir", night.run_dir, "-p", "mode", "execute"],
-        cwd=site.PROJECT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            f"notebooks/{runbook.notebook_name('production-test')}",
+            out,
+            "-p",
+            "site",
+            night.file,
+            "-p",
+            "run_dir",
+            night.run_dir,
+            "-p",
+            "mode",
+            "execute",
+        ],
+        cwd=site.PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+    )
     assert done.returncode == 0, done.stderr
     assert "Nothing to do: every test message of this run has already arrived" in out.read_text()
     assert night.states()["production-test"] == "passed"
@@ -275,7 +381,9 @@ def test_plain_papermill_executes_a_notebook(night, tmp_path):
 
 def test_the_second_run_is_told_whole(night):
     assert {row["step"]: row["state"] for row in rehearse.as_json(night.run)["steps"]} == {
-        **dict.fromkeys(runbook.NIGHT, "passed"), "rollback": "passed"}
+        **dict.fromkeys(runbook.NIGHT, "passed"),
+        "rollback": "passed",
+    }
 
 
 def test_a_rollback_dying_after_its_changes_is_taken_up_again(lab, night, before):

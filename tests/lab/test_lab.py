@@ -22,7 +22,22 @@ import dns.update
 import pytest
 from cutover.commands import lab as cli
 from cutover.model import errors
-from lab import antispam, cgroups, delivery, disk, hosts, keys, machine, manifest, messages, network, paths, people, state, store
+from lab import (
+    antispam,
+    cgroups,
+    delivery,
+    disk,
+    hosts,
+    keys,
+    machine,
+    manifest,
+    messages,
+    network,
+    paths,
+    people,
+    state,
+    store,
+)
 
 NS1, NS2 = hosts.HOSTS["ns1"], hosts.HOSTS["ns2"]
 lab_test = pytest.mark.lab
@@ -36,7 +51,10 @@ def records(server, name, kind):
     """(set of record texts, TTL) of a name as one name server has it."""
     answer = ask(server, name, kind)
     found = [rrset for rrset in answer.answer if rrset.rdtype == dns.rdatatype.from_text(kind)]
-    return ({record.to_text() for rrset in found for record in rrset}, found[0].ttl if found else None)
+    return (
+        {record.to_text() for rrset in found for record in rrset},
+        found[0].ttl if found else None,
+    )
 
 
 def eventually(question, seconds=10):
@@ -67,8 +85,10 @@ def password(user):
 
 def mail(user, label, spam=False):
     line = f"{antispam.SPAM}\r\n" if spam else ""
-    return (f"From: Anna <anna@elsewhere.test>\r\nTo: {user}@lab.test\r\nSubject: {label}\r\n"
-            f"Message-ID: <{label}.{time.time_ns()}@elsewhere.test>\r\n\r\n{line}say {label}\r\n").encode()
+    return (
+        f"From: Anna <anna@elsewhere.test>\r\nTo: {user}@lab.test\r\nSubject: {label}\r\n"
+        f"Message-ID: <{label}.{time.time_ns()}@elsewhere.test>\r\n\r\n{line}say {label}\r\n"
+    ).encode()
 
 
 def digest(user):
@@ -78,7 +98,10 @@ def digest(user):
         for name in sorted(files + folders):
             path = os.path.join(place, name)
             about = os.stat(path)
-            found.update(b"%s %d %d %o %d\n" % (path, about.st_uid, about.st_gid, about.st_mode, about.st_mtime_ns))
+            found.update(
+                b"%s %d %d %o %d\n"
+                % (path, about.st_uid, about.st_gid, about.st_mode, about.st_mtime_ns)
+            )
             if name in files:
                 with open(path, "rb") as source:
                     found.update(source.read())
@@ -86,6 +109,7 @@ def digest(user):
 
 
 # -- without a lab
+
 
 def test_without_root_it_says_so(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -121,6 +145,7 @@ def test_made_up_mail_is_the_same_for_the_same_seed_and_sized_like_mail():
 
 # -- hosts
 
+
 @lab_test
 def test_each_port_greets_as_its_service_does(lab):
     greetings = {22: b"SSH-2.0", 25: b"220 ", 143: b"* OK", 110: b"+OK"}
@@ -132,24 +157,48 @@ def test_each_port_greets_as_its_service_does(lab):
             elif port == 993:
                 with tls(host, host.fqdn) as connection:
                     assert connection.recv(100).startswith(b"* OK"), host.name
-    assert b"Panda IMAP" in socket.create_connection((hosts.HOSTS["mailboxold"].address, 143), 5).recv(200)
-    assert b"Dovecot" in socket.create_connection((hosts.HOSTS["mailboxvm"].address, 143), 5).recv(200)
+    assert b"Panda IMAP" in socket.create_connection(
+        (hosts.HOSTS["mailboxold"].address, 143), 5
+    ).recv(200)
+    assert b"Dovecot" in socket.create_connection((hosts.HOSTS["mailboxvm"].address, 143), 5).recv(
+        200
+    )
 
 
 @lab_test
 def test_operator_is_root_by_sudo_and_root_may_not_log_in(lab):
     marker = state.read()
-    base = ["ssh", "-i", str(keys.OPERATOR_KEY), "-o", f"UserKnownHostsFile={keys.KNOWN_HOSTS}", "-o", "BatchMode=yes",
-            "-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=/dev/null"]
+    base = [
+        "ssh",
+        "-i",
+        str(keys.OPERATOR_KEY),
+        "-o",
+        f"UserKnownHostsFile={keys.KNOWN_HOSTS}",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        "GlobalKnownHostsFile=/dev/null",
+    ]
 
     def login(host, user, command):
-        return subprocess.run([*base, f"{user}@{host.address}", command], stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True)
+        return subprocess.run(
+            [*base, f"{user}@{host.address}", command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
 
     for host in hosts.HOSTS.values():
         done = login(host, "operator", "id -un; sudo -n id -un; hostname -f; cat /etc/cutover-lab")
         assert done.stdout.split() == ["operator", "root", host.fqdn, marker["lab"]], done.stderr
-        scanned = subprocess.run(["ssh-keygen", "-lf", "-"], input=keys.KNOWN_HOSTS.read_text(), capture_output=True, text=True)
+        scanned = subprocess.run(
+            ["ssh-keygen", "-lf", "-"],
+            input=keys.KNOWN_HOSTS.read_text(),
+            capture_output=True,
+            text=True,
+        )
         assert marker["hosts"][host.name]["fingerprint"] in scanned.stdout
     refused = login(hosts.HOSTS["ns1"], "root", "true")
     assert refused.returncode == 255 and "Permission denied" in refused.stderr
@@ -157,29 +206,70 @@ def test_operator_is_root_by_sudo_and_root_may_not_log_in(lab):
 
 @lab_test
 def test_a_stranger_key_and_a_stranger_host_are_refused(lab, tmp_path):
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True
+    )
     known = tmp_path / "known"
-    known.write_text(keys.KNOWN_HOSTS.read_text().replace(NS1.address, "10.77.0.99").replace("ns1", "nsx"))
-    for key, hosts_file, complaint in ((tmp_path / "key", keys.KNOWN_HOSTS, "Permission denied"),
-                                       (keys.OPERATOR_KEY, known, "Host key verification failed")):
-        done = subprocess.run(["ssh", "-i", str(key), "-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={hosts_file}",
-                               "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", f"operator@{NS1.address}", "true"],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    known.write_text(
+        keys.KNOWN_HOSTS.read_text().replace(NS1.address, "10.77.0.99").replace("ns1", "nsx")
+    )
+    for key, hosts_file, complaint in (
+        (tmp_path / "key", keys.KNOWN_HOSTS, "Permission denied"),
+        (keys.OPERATOR_KEY, known, "Host key verification failed"),
+    ):
+        done = subprocess.run(
+            [
+                "ssh",
+                "-i",
+                str(key),
+                "-o",
+                "IdentitiesOnly=yes",
+                "-o",
+                f"UserKnownHostsFile={hosts_file}",
+                "-o",
+                "BatchMode=yes",
+                "-o",
+                "StrictHostKeyChecking=yes",
+                f"operator@{NS1.address}",
+                "true",
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 255 and complaint in done.stderr
 
 
 @lab_test
 def test_twenty_sessions_at_once_are_let_in(lab):
-    command = ["ssh", "-i", str(keys.OPERATOR_KEY), "-o", f"UserKnownHostsFile={keys.KNOWN_HOSTS}", "-o", "BatchMode=yes",
-               f"operator@{hosts.HOSTS['mailboxold'].address}", "sleep 1; echo in"]
-    running = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) for _ in range(20)]
+    command = [
+        "ssh",
+        "-i",
+        str(keys.OPERATOR_KEY),
+        "-o",
+        f"UserKnownHostsFile={keys.KNOWN_HOSTS}",
+        "-o",
+        "BatchMode=yes",
+        f"operator@{hosts.HOSTS['mailboxold'].address}",
+        "sleep 1; echo in",
+    ]
+    running = [
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        for _ in range(20)
+    ]
     assert [each.communicate(timeout=60)[0] for each in running] == ["in\n"] * 20
 
 
 @lab_test
 def test_both_mail_hosts_know_the_same_users(lab):
-    lines = {name: [line for line in lab.run(name, ["getent", "passwd"]).stdout.splitlines()
-                    if 2000 <= int(line.split(":")[2]) < 3000] for name in ("mailboxold", "mailboxvm")}
+    lines = {
+        name: [
+            line
+            for line in lab.run(name, ["getent", "passwd"]).stdout.splitlines()
+            if 2000 <= int(line.split(":")[2]) < 3000
+        ]
+        for name in ("mailboxold", "mailboxvm")
+    }
     assert lines["mailboxold"] == lines["mailboxvm"] and len(lines["mailboxold"]) == 24
     for name in lines:
         homes = [line.split(":")[5] for line in lines[name]]
@@ -188,14 +278,20 @@ def test_both_mail_hosts_know_the_same_users(lab):
 
 @lab_test
 def test_services_are_real_units(lab):
-    for name, unit, port in (("postino4", "sendmail", 25), ("mailboxold", "xinetd", 143), ("mailboxold", "stunnel4", 993),
-                             ("mailboxvm", "dovecot", 143)):
+    for name, unit, port in (
+        ("postino4", "sendmail", 25),
+        ("mailboxold", "xinetd", 143),
+        ("mailboxold", "stunnel4", 993),
+        ("mailboxvm", "dovecot", 143),
+    ):
         host = hosts.HOSTS[name]
         lab.run(name, ["systemctl", "stop", unit])
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((host.address, port), 3)
         lab.run(name, ["systemctl", "start", unit])
-        assert eventually(lambda host=host, port=port: not socket.socket().connect_ex((host.address, port)))
+        assert eventually(
+            lambda host=host, port=port: not socket.socket().connect_ex((host.address, port))
+        )
 
 
 @lab_test
@@ -206,10 +302,14 @@ def test_a_host_reaches_the_lab_and_nothing_else(lab):
 
 # -- names
 
+
 @lab_test
 @pytest.mark.parametrize("server", [NS1, NS2], ids=lambda server: server.name)
 def test_the_zone_before_the_cutover(lab, server):
-    assert records(server, "lab.test", "MX") == ({"10 postino3.lab.test.", "10 postino4.lab.test."}, 3600)
+    assert records(server, "lab.test", "MX") == (
+        {"10 postino3.lab.test.", "10 postino4.lab.test."},
+        3600,
+    )
     assert records(server, "mailbox.lab.test", "A") == ({hosts.HOSTS["mailboxold"].address}, 3600)
     assert records(server, "mailbox.lab.test", "CNAME") == (set(), None)
     assert ask(server, "mailboxold.lab.test", "A").rcode() == dns.rcode.NXDOMAIN
@@ -222,7 +322,9 @@ def test_the_zone_before_the_cutover(lab, server):
 
 @lab_test
 def test_a_signed_update_reaches_both_servers_and_an_unsigned_one_none(lab):
-    name, secret = re.search(r'key "(.*?)".*secret "(.*?)"', keys.TSIG_KEY.read_text(), re.DOTALL).groups()
+    name, secret = re.search(
+        r'key "(.*?)".*secret "(.*?)"', keys.TSIG_KEY.read_text(), re.DOTALL
+    ).groups()
     assert keys.TSIG_KEY.stat().st_mode & 0o777 == 0o600
     ring = dns.tsigkeyring.from_text({name: secret})
     unsigned = dns.update.UpdateMessage("lab.test")
@@ -236,14 +338,18 @@ def test_a_signed_update_reaches_both_servers_and_an_unsigned_one_none(lab):
     away.delete("probe")
     assert dns.query.tcp(away, NS1.address, timeout=5).rcode() == dns.rcode.NOERROR
     assert eventually(lambda: not records(NS2, "probe.lab.test", "A")[0])
-    wrong = dns.update.UpdateMessage("lab.test", keyring=dns.tsigkeyring.from_text({name: "AAAA" + secret[4:]}),
-                                     keyalgorithm="hmac-sha256")
+    wrong = dns.update.UpdateMessage(
+        "lab.test",
+        keyring=dns.tsigkeyring.from_text({name: "AAAA" + secret[4:]}),
+        keyalgorithm="hmac-sha256",
+    )
     wrong.add("probe", 5, "A", "10.77.0.99")
     with pytest.raises(dns.exception.DNSException):
         dns.query.tcp(wrong, NS1.address, timeout=5)
 
 
 # -- mail
+
 
 @lab_test
 @pytest.mark.parametrize("server", ["postino3", "postino4"])
@@ -255,7 +361,9 @@ def test_mail_through_each_mx_arrives_in_mbx(lab, server, spam):
     delivery.send(server, user, mail(user, label, spam))
     assert eventually(lambda: f"say {label}".encode() in store.tail(place, before)), place
     new = store.tail(place, before)
-    assert place.read_bytes().startswith(b"*mbx*\r\n") and re.match(rb"[ \d]\d-\w{3}-\d{4} .*,\d+;[0-9a-f]{12}-00000000\r\n", new)
+    assert place.read_bytes().startswith(b"*mbx*\r\n") and re.match(
+        rb"[ \d]\d-\w{3}-\d{4} .*,\d+;[0-9a-f]{12}-00000000\r\n", new
+    )
     assert f"by {server}.lab.test".encode() in new and b"by mailboxold.lab.test" in new
 
 
@@ -264,9 +372,16 @@ def test_mail_through_each_mx_arrives_in_mbx(lab, server, spam):
 def test_mail_for_mailboxvm_arrives_in_its_maildir(lab, spam):
     user, label = "ugo", f"vm-{spam}"
     with smtplib.SMTP(hosts.HOSTS["postino3"].address, 25, timeout=20) as client:
-        client.sendmail("anna@elsewhere.test", [f"{user}@mailboxvm.lab.test"], mail(user, label, spam))
+        client.sendmail(
+            "anna@elsewhere.test", [f"{user}@mailboxvm.lab.test"], mail(user, label, spam)
+        )
     place = store.imap(user) / (".SPAM/new" if spam else "new")
-    assert eventually(lambda: place.is_dir() and any(f"say {label}".encode() in path.read_bytes() for path in place.iterdir()))
+    assert eventually(
+        lambda: (
+            place.is_dir()
+            and any(f"say {label}".encode() in path.read_bytes() for path in place.iterdir())
+        )
+    )
     assert place.stat().st_uid == hosts.USERS[user]
     with imap(hosts.HOSTS["mailboxvm"]) as client:
         client.login(user, password(user))
@@ -274,8 +389,15 @@ def test_mail_for_mailboxvm_arrives_in_its_maildir(lab, spam):
 
 
 @lab_test
-@pytest.mark.parametrize("name,domain", [("mailboxold", "mailbox"), ("mailboxold", "mailboxold"), ("mailboxvm", "mailbox"),
-                                         ("mailboxvm", "mailboxvm")])
+@pytest.mark.parametrize(
+    "name,domain",
+    [
+        ("mailboxold", "mailbox"),
+        ("mailboxold", "mailboxold"),
+        ("mailboxvm", "mailbox"),
+        ("mailboxvm", "mailboxvm"),
+    ],
+)
 def test_mail_hosts_accept_every_name_they_will_be_called(lab, name, domain):
     shown = lab.run(name, ["sendmail", "-bv", f"alice@{domain}.lab.test"]).stdout
     assert "mailer local" in shown, shown
@@ -284,12 +406,21 @@ def test_mail_hosts_accept_every_name_they_will_be_called(lab, name, domain):
 @lab_test
 def test_userdb_routes_users_and_forwards(lab):
     for name in ("postino3", "postino4"):
-        shown = lab.run(name, ["sendmail", "-bv", "alice", "former1", "secretariat", "Alice.Rossi"]).stdout
-        assert "alice@mailbox.lab.test... deliverable: mailer esmtp, host mailbox.lab.test." in shown
+        shown = lab.run(
+            name, ["sendmail", "-bv", "alice", "former1", "secretariat", "Alice.Rossi"]
+        ).stdout
+        assert (
+            "alice@mailbox.lab.test... deliverable: mailer esmtp, host mailbox.lab.test." in shown
+        )
         assert "someone@elsewhere.test... deliverable: mailer nowhere" in shown
         assert "carla@mailbox.lab.test" in shown and "elena@mailbox.lab.test" in shown
-        assert "User unknown" in lab.run(name, ["sendmail", "-bv", "nobody-here"], check=False).stdout
-    assert lab.run("postino3", ["cat", "/etc/mail/userdb"]).stdout == lab.run("postino4", ["cat", "/etc/mail/userdb"]).stdout
+        assert (
+            "User unknown" in lab.run(name, ["sendmail", "-bv", "nobody-here"], check=False).stdout
+        )
+    assert (
+        lab.run("postino3", ["cat", "/etc/mail/userdb"]).stdout
+        == lab.run("postino4", ["cat", "/etc/mail/userdb"]).stdout
+    )
 
 
 @lab_test
@@ -303,9 +434,14 @@ def test_mail_for_elsewhere_ends_harmlessly(lab):
 @lab_test
 def test_mailboxolds_mail_is_seen_read_only_on_mailboxvm(lab):
     here = hashlib.sha256((store.home("paolo") / "mail/lavori").read_bytes()).hexdigest()
-    there = lab.run("mailboxvm", ["sha256sum", "/srv/mailboxold/home/paolo/mail/lavori"]).stdout.split()[0]
+    there = lab.run(
+        "mailboxvm", ["sha256sum", "/srv/mailboxold/home/paolo/mail/lavori"]
+    ).stdout.split()[0]
     assert here == there
-    assert lab.run("mailboxvm", ["ls", "/srv/mailboxold/spool"]).stdout == lab.run("mailboxold", ["ls", "/var/mail"]).stdout
+    assert (
+        lab.run("mailboxvm", ["ls", "/srv/mailboxold/spool"]).stdout
+        == lab.run("mailboxold", ["ls", "/var/mail"]).stdout
+    )
     for place in ("home/paolo/mail/new", "spool/new"):
         done = lab.run("mailboxvm", ["touch", f"/srv/mailboxold/{place}"], check=False)
         assert done.returncode and "Read-only file system" in done.stderr
@@ -333,12 +469,17 @@ def test_users_log_in_over_tls_with_their_password_only(lab, name):
 @lab_test
 def test_dovecot_is_set_up_as_the_new_store(lab):
     shown = lab.run("mailboxvm", ["doveconf", "-n"]).stdout
-    assert "mail_location = maildir:/var/imap/%u" in shown and "pop3_uidl_format = %08Xv%08Xu" in shown
-    delivery_place = lab.run("mailboxvm", ["doveadm", "exec", "imap", "-u", "vera"], input="a LIST \"\" *\r\nb LOGOUT\r\n").stdout
+    assert (
+        "mail_location = maildir:/var/imap/%u" in shown and "pop3_uidl_format = %08Xv%08Xu" in shown
+    )
+    delivery_place = lab.run(
+        "mailboxvm", ["doveadm", "exec", "imap", "-u", "vera"], input='a LIST "" *\r\nb LOGOUT\r\n'
+    ).stdout
     assert "PREAUTH" in delivery_place and delivery_place.count("* LIST") == 1
 
 
 # -- seeded mail
+
 
 @lab_test
 def test_the_seeded_mail_is_what_the_manifest_says(fresh_lab):
@@ -351,39 +492,68 @@ def test_the_seeded_mail_is_what_the_manifest_says(fresh_lab):
 @lab_test
 def test_every_oddity_is_there(lab):
     users = manifest.read()["users"]
-    assert not (store.home(people.NO_INBOX) / "INBOX").exists() and not store.spool(people.NO_INBOX).exists()
+    assert (
+        not (store.home(people.NO_INBOX) / "INBOX").exists()
+        and not store.spool(people.NO_INBOX).exists()
+    )
     assert users[people.SPOOL_ONLY]["folders"]["INBOX"]["format"] == "mbox"
     assert users[people.LEFTOVERS]["spool"]["messages"] == 5
-    assert all(name == "INBOX" or name.count("/") > 1 for name in users[people.NESTED_ONLY]["folders"])
+    assert all(
+        name == "INBOX" or name.count("/") > 1 for name in users[people.NESTED_ONLY]["folders"]
+    )
     assert {"mail/a.b", "mail/a_b", "mail/x.y/z", "mail/x_y/z"} <= set(users["bruno"]["folders"])
-    assert "mail/Entw&APw-rfe" in users["alice"]["folders"] and "mail/caff\xe8" in users[people.EIGHT_BIT]["folders"]
-    assert users[people.STRAY_FILES]["passed_over"] == {"mail/appunti.txt": "file", "mail/vecchio-mbox": "mbox"}
+    assert (
+        "mail/Entw&APw-rfe" in users["alice"]["folders"]
+        and "mail/caff\xe8" in users[people.EIGHT_BIT]["folders"]
+    )
+    assert users[people.STRAY_FILES]["passed_over"] == {
+        "mail/appunti.txt": "file",
+        "mail/vecchio-mbox": "mbox",
+    }
     assert users[people.STRAY_FILES]["folders"]["mail/vuota"]["messages"] == 0
     assert users["paolo"]["folders"]["mail/lavori"]["messages"] == 2000
-    assert re.search(rb"[0-9a-f]{8}8[0-9a-f]{3}-[0-9a-f]{8}\r\n", (store.home(people.SHARED) / "INBOX").read_bytes())
+    assert re.search(
+        rb"[0-9a-f]{8}8[0-9a-f]{3}-[0-9a-f]{8}\r\n",
+        (store.home(people.SHARED) / "INBOX").read_bytes(),
+    )
     for user in people.FRESH:
         assert b"-00000000\r\n" in (store.home(user) / "INBOX").read_bytes(), user
         assert users[user]["folders"]["INBOX"]["recent"], user
-    slots = (store.home(people.KEYWORDS) / "mail/etichette").read_bytes()[:2048].split(b"\r\n")[3:33]
+    slots = (
+        (store.home(people.KEYWORDS) / "mail/etichette").read_bytes()[:2048].split(b"\r\n")[3:33]
+    )
     assert len([slot for slot in slots if slot]) > 26
     odd = (store.home(people.ODD_BODIES) / "mail/strani").read_bytes()
     assert re.search(rb"[^\r]\n", odd) and re.search(rb"\r[^\n]", odd) and b"\xe0" in odd
     assert max(map(len, odd.split(b"\n"))) > 60_000
-    spellings = b"".join((store.home(user) / ".mailboxlist").read_bytes() for user in people.SUBSCRIPTIONS)
+    spellings = b"".join(
+        (store.home(user) / ".mailboxlist").read_bytes() for user in people.SUBSCRIPTIONS
+    )
     for spelling in (b"\ncs.ce", b"\nmail/", b"\n~/mail/", b"\n{mailbox.lab.test}mail/"):
         assert spelling in b"\n" + spellings
-    zones = set(re.findall(rb"\d\d:\d\d:\d\d ([+-]\d{4}),\d+;", (store.home("paolo") / "mail/lavori").read_bytes()))
+    zones = set(
+        re.findall(
+            rb"\d\d:\d\d:\d\d ([+-]\d{4}),\d+;", (store.home("paolo") / "mail/lavori").read_bytes()
+        )
+    )
     assert len(zones) >= 5
 
 
 @lab_test
 def test_uw_reads_it_in_preauth(lab):
-    answer = lab.run("mailboxold", ["/usr/sbin/imapd"], user="paolo",
-                     input='a EXAMINE mail/lavori\r\nb LIST "" "mail/*"\r\nc LOGOUT\r\n').stdout
-    assert answer.startswith("* PREAUTH") and "* 2000 EXISTS" in answer and "mail/sent-mail" in answer
+    answer = lab.run(
+        "mailboxold",
+        ["/usr/sbin/imapd"],
+        user="paolo",
+        input='a EXAMINE mail/lavori\r\nb LIST "" "mail/*"\r\nc LOGOUT\r\n',
+    ).stdout
+    assert (
+        answer.startswith("* PREAUTH") and "* 2000 EXISTS" in answer and "mail/sent-mail" in answer
+    )
 
 
 # -- life of a lab
+
 
 @lab_test
 def test_a_second_up_changes_nothing(lab, capsys):
@@ -399,7 +569,10 @@ def test_a_second_up_changes_nothing(lab, capsys):
 def test_a_second_up_leaves_what_was_stopped_alone(lab):
     lab.run("postino3", ["systemctl", "stop", "sendmail"])
     lab.up()
-    assert lab.run("postino3", ["systemctl", "is-active", "sendmail"], check=False).stdout.strip() == "inactive"
+    assert (
+        lab.run("postino3", ["systemctl", "is-active", "sendmail"], check=False).stdout.strip()
+        == "inactive"
+    )
     lab.run("postino3", ["systemctl", "start", "sendmail"])
 
 
@@ -411,15 +584,23 @@ def test_up_starts_a_host_that_died_with_its_disk_as_it_was(lab):
     assert eventually(lambda: not lab.status()["hosts"]["sanbackup"]["up"])
     after = lab.up()
     assert lab.run("sanbackup", ["cat", "/srv/backup/note"]).stdout == "kept\n"
-    changed = {name for name in hosts.HOSTS if before["hosts"][name]["pid"] != after["hosts"][name]["pid"]}
+    changed = {
+        name for name in hosts.HOSTS if before["hosts"][name]["pid"] != after["hosts"][name]["pid"]
+    }
     assert changed == {"sanbackup"} and after["lab"] == before["lab"]
 
 
 @lab_test
 def test_a_reboot_brings_the_host_back(lab):
-    first = lab.run("mailboxvm", ["cat", "/etc/machine-id"]).stdout, state.read()["hosts"]["mailboxvm"]["leader"]
+    first = (
+        lab.run("mailboxvm", ["cat", "/etc/machine-id"]).stdout,
+        state.read()["hosts"]["mailboxvm"]["leader"],
+    )
     lab.reboot("mailboxvm")
-    second = lab.run("mailboxvm", ["cat", "/etc/machine-id"]).stdout, state.read()["hosts"]["mailboxvm"]["leader"]
+    second = (
+        lab.run("mailboxvm", ["cat", "/etc/machine-id"]).stdout,
+        state.read()["hosts"]["mailboxvm"]["leader"],
+    )
     assert first[0] == second[0] and first[1] != second[1]
     assert all(lab.status()["hosts"]["mailboxvm"]["ports"].values())
 
@@ -429,7 +610,9 @@ def test_reset_gives_the_pristine_state_again(lab, capsys):
     lab.reset()
     before = {user: digest(user) for user in hosts.USERS}
     delivery.deliver([("vera", mail("vera", "spoils-it"), False)])
-    lab.run("mailboxvm", ["sh", "-c", "echo spoilt > /var/imap/vera/file; echo spoilt > /etc/spoilt"])
+    lab.run(
+        "mailboxvm", ["sh", "-c", "echo spoilt > /var/imap/vera/file; echo spoilt > /etc/spoilt"]
+    )
     assert digest("vera") != before["vera"]
     began = time.monotonic()
     lab.reset()
@@ -450,8 +633,12 @@ def test_status_and_shell_say_what_is(lab):
     told = CliRunner().invoke(cli.group, ["status"])
     assert told.exit_code == 1 and re.search(r"sanbackup .*DOWN", told.stdout)
     lab.up()
-    done = subprocess.run([sys.executable, "-m", "cutover", "lab", "shell", "mailboxold", "hostname"], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "cutover", "lab", "shell", "mailboxold", "hostname"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stdout) == (0, "mailboxold\n"), done.stderr
 
 
@@ -466,7 +653,11 @@ def left_behind():
         except (FileNotFoundError, ProcessLookupError):
             continue
         # a lab of somebody else, in a network of its own, has the same names
-        if b"systemd-nspawn" in line and bytes(paths.STATE) in line and os.readlink(f"/proc/{pid}/ns/net") == mine:
+        if (
+            b"systemd-nspawn" in line
+            and bytes(paths.STATE) in line
+            and os.readlink(f"/proc/{pid}/ns/net") == mine
+        ):
             found.append(f"process {pid}")
     with open("/proc/self/mounts") as mounts:
         found += [line for line in mounts if str(paths.STATE) in line]
@@ -497,15 +688,21 @@ def test_down_leaves_nothing_and_is_quiet_the_second_time(lab, capsys):
         began = time.monotonic()
         lab.up()
         with capsys.disabled():
-            print(f"  lab up, from nothing with base and seed cached: {time.monotonic() - began:.2f} s")
+            print(
+                f"  lab up, from nothing with base and seed cached: {time.monotonic() - began:.2f} s"
+            )
 
 
 @lab_test
 @pytest.mark.parametrize("command,after", [("up", 0.6), ("up", 1.2), ("up", 2.5), ("down", 0.5)])
 def test_a_killed_up_or_down_leaves_no_trouble(lab, command, after):
     arguments = ["up", "--fresh"] if command == "up" else ["down"]
-    process = subprocess.Popen([sys.executable, "-m", "cutover", "lab", *arguments], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cutover", "lab", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     time.sleep(after)
     process.kill()
     process.wait()

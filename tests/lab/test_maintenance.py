@@ -29,7 +29,9 @@ AWAY = 'require ["vacation"];\nvacation :days 7 :subject "Sono via" "Torno luned
 def cutover(lab, tmp_path_factory):
     """The night is over: mail is read and delivered on the new server."""
     made = Night(tmp_path_factory.mktemp("night"))
-    made.values["store_hosts"] = [{"host": "webmail", "path": "/var/lib/roundcube"}]     # as if users had a shell there
+    made.values["store_hosts"] = [
+        {"host": "webmail", "path": "/var/lib/roundcube"}
+    ]  # as if users had a shell there
     made.write()
     made.up_to("production-test")
     return made
@@ -43,12 +45,20 @@ def vacation(cutover, tmp_path_factory):
 
 
 def userdb(lab):
-    return {name: (lab.run(name, ["cat", "/etc/mail/userdb"]).stdout,
-                   lab.run(name, ["makemap", "-u", "btree", "/etc/mail/userdb.db"]).stdout) for name in MX}
+    return {
+        name: (
+            lab.run(name, ["cat", "/etc/mail/userdb"]).stdout,
+            lab.run(name, ["makemap", "-u", "btree", "/etc/mail/userdb.db"]).stdout,
+        )
+        for name in MX
+    }
 
 
 def files(lab):
-    return {path: lab.run("mailboxvm", ["cat", path]).stdout for path in ("/etc/dovecot/local.conf", "/etc/procmailrc")}
+    return {
+        path: lab.run("mailboxvm", ["cat", path]).stdout
+        for path in ("/etc/dovecot/local.conf", "/etc/procmailrc")
+    }
 
 
 def as_root(lab, host, script):
@@ -58,9 +68,22 @@ def as_root(lab, host, script):
 def sieve_connect(lab, user, *arguments, server="mailboxvm.lab.test", check=True, script=""):
     """A user's client on another host: STARTTLS or nothing, the certificate checked. → subprocess.CompletedProcess"""
     as_root(lab, "webmail", f"cat > /root/script.sieve <<'END'\n{script}END\n")
-    common = ["--server", server, "--nosrv", "--noclearchan", "--tlscafile", "/etc/ssl/lab/ca.pem", "--user", user]
-    return lab.run("webmail", ["sieve-connect", *common, "--passwordfd", "0", *arguments], check=check,
-                   input=(keys.SECRETS / user).read_text() + "\n")
+    common = [
+        "--server",
+        server,
+        "--nosrv",
+        "--noclearchan",
+        "--tlscafile",
+        "/etc/ssl/lab/ca.pem",
+        "--user",
+        user,
+    ]
+    return lab.run(
+        "webmail",
+        ["sieve-connect", *common, "--passwordfd", "0", *arguments],
+        check=check,
+        input=(keys.SECRETS / user).read_text() + "\n",
+    )
 
 
 UPLOAD = ("--upload", "--localsieve", "/root/script.sieve", "--remotesieve")
@@ -86,7 +109,11 @@ class Form(html.parser.HTMLParser):
             self.values[self._area] = ""
         elif self._inside and tag == "select":
             self._select = given["name"]
-        elif self._select and tag == "option" and (self._select not in self.values or "selected" in given):
+        elif (
+            self._select
+            and tag == "option"
+            and (self._select not in self.values or "selected" in given)
+        ):
             self.values[self._select] = given["value"]
 
     def handle_data(self, data):
@@ -101,7 +128,10 @@ class Form(html.parser.HTMLParser):
 
 def replies(user, subject):
     with reading(user) as session:
-        return [email.message_from_bytes(session.fetch("INBOX", uid)) for uid in session.find("INBOX", "Subject", subject)]
+        return [
+            email.message_from_bytes(session.fetch("INBOX", uid))
+            for uid in session.find("INBOX", "Subject", subject)
+        ]
 
 
 def write(sender, to, key, more=""):
@@ -113,14 +143,26 @@ def write(sender, to, key, more=""):
 
 
 def test_preflight_looked_at_the_new_server_and_at_another_host_of_the_store(lab, cutover):
-    told = {check["question"]: check for check in cutover.events("verified", "preflight")[-1]["checks"]}
+    told = {
+        check["question"]: check for check in cutover.events("verified", "preflight")[-1]["checks"]
+    }
     for name in ("mailboxvm", "webmail"):
-        assert told[f"What is {name} built on?"]["actual"] == "virtualisation: systemd-nspawn; multipath: not present"
+        assert (
+            told[f"What is {name} built on?"]["actual"]
+            == "virtualisation: systemd-nspawn; multipath: not present"
+        )
         clock = lab.run(name, ["cat", machine.CLOCK]).stdout.strip()
         disk = told[f"Are clock and disk of {name} as safe as they look from within?"]
-        assert disk["actual"].startswith(f"clock source {clock}") and "machine that runs this container" in disk["todo"]
+        assert (
+            disk["actual"].startswith(f"clock source {clock}")
+            and "machine that runs this container" in disk["todo"]
+        )
     other = told["Is the file system of /var/lib/roundcube on webmail fit for Maildir?"]
-    assert other["actual"].startswith("overlay ") and other["warning"] and "overlay is unusual" in other["todo"]
+    assert (
+        other["actual"].startswith("overlay ")
+        and other["warning"]
+        and "overlay is unusual" in other["todo"]
+    )
     assert all(check["passed"] for check in told.values())
 
 
@@ -141,9 +183,13 @@ def test_a_reply_comes_once_and_the_mail_is_delivered(lab, away):
         assert eventually(lambda key=key: has("vera", key)), key
     assert eventually(lambda: replies("bruno", "Sono via"))
     write("carla@lab.test", "vera@lab.test", "away-3")
-    assert eventually(lambda: replies("carla", "Sono via"))      # by then a second one to bruno would be there as well
+    assert eventually(
+        lambda: replies("carla", "Sono via")
+    )  # by then a second one to bruno would be there as well
     (reply,) = replies("bruno", "Sono via")
-    assert reply["From"].endswith("<vera@lab.test>") and reply["Auto-Submitted"].startswith("auto-replied")
+    assert reply["From"].endswith("<vera@lab.test>") and reply["Auto-Submitted"].startswith(
+        "auto-replied"
+    )
     assert "Torno lunedi." in reply.get_payload()
 
 
@@ -154,15 +200,23 @@ def test_spam_and_lists_get_no_reply(lab, away):
     with reading("vera") as session:
         assert eventually(lambda: session.find("SPAM", "Subject", "away-spam"))
     write("davide@lab.test", "vera@lab.test", "away-4")
-    assert eventually(lambda: replies("davide", "Sono via")) and len(replies("davide", "Sono via")) == 1
+    assert (
+        eventually(lambda: replies("davide", "Sono via"))
+        and len(replies("davide", "Sono via")) == 1
+    )
 
 
 def test_who_has_no_script_is_delivered_to_as_before(lab, vacation):
     write("bruno@lab.test", "elena@lab.test", "plain")
     assert eventually(lambda: has("elena", "plain"))
     with reading("elena") as session:
-        assert b"dovecot-lda" not in session.fetch("INBOX", session.find("INBOX", "Subject", "plain")[0]).lower()
-    said = as_root(lab, "mailboxvm", "journalctl -o cat --no-pager | grep -c 'lda(elena)' || true").stdout
+        assert (
+            b"dovecot-lda"
+            not in session.fetch("INBOX", session.find("INBOX", "Subject", "plain")[0]).lower()
+        )
+    said = as_root(
+        lab, "mailboxvm", "journalctl -o cat --no-pager | grep -c 'lda(elena)' || true"
+    ).stdout
     assert said.strip() == "0"
 
 
@@ -172,7 +226,9 @@ def test_a_script_that_does_not_compile_is_refused_to_its_user(lab, vacation):
 
 
 def test_a_client_goes_no_further_where_the_certificate_is_for_another_name(lab, vacation):
-    said = sieve_connect(lab, "vera", "--list", server=lab_hosts.HOSTS["mailboxvm"].address, check=False)
+    said = sieve_connect(
+        lab, "vera", "--list", server=lab_hosts.HOSTS["mailboxvm"].address, check=False
+    )
     assert said.returncode and "hostname verification failed" in said.stderr and not said.stdout
 
 
@@ -183,7 +239,12 @@ def test_a_user_is_away_by_the_form_of_the_webmail(lab, vacation):
     browser.login("fabio", (keys.SECRETS / "fabio").read_text())
     form = Form(browser._page(page)[1], "vacationform").values
     assert form["vacation_status"] == "off"
-    form.update(vacation_subject="In montagna", vacation_reason="Torno lunedì.", vacation_status="on", _remote="1")
+    form.update(
+        vacation_subject="In montagna",
+        vacation_reason="Torno lunedì.",
+        vacation_status="on",
+        _remote="1",
+    )
     status, said = browser._page(page, form, remote=True)
     assert status == 200 and "saved" in said and "confirmation" in said, said
     assert Form(browser._page(page)[1], "vacationform").values["vacation_status"] == "on"
@@ -192,7 +253,10 @@ def test_a_user_is_away_by_the_form_of_the_webmail(lab, vacation):
     assert eventually(lambda: has("fabio", "by-webmail"))
     assert eventually(lambda: replies("elena", "In montagna"))
     (reply,) = replies("elena", "In montagna")
-    assert reply["From"].endswith("<fabio@lab.test>") and "Torno lunedì." in reply.get_payload(decode=True).decode()
+    assert (
+        reply["From"].endswith("<fabio@lab.test>")
+        and "Torno lunedì." in reply.get_payload(decode=True).decode()
+    )
 
 
 def test_a_delivery_by_sieve_that_fails_is_made_by_procmail(lab, away):
@@ -215,13 +279,22 @@ def test_a_second_run_has_nothing_to_do(vacation):
 def forwards(lab, vacation, tmp_path_factory):
     """Two users with an account forward their mail, one of them keeps a copy; two left, one of them to nowhere."""
     for name in MX:
-        as_root(lab, name, "sed -i -e 's/^zoe:maildrop.*/zoe:maildrop\\tsomeone@elsewhere.test/' "
-                           "-e 's/^ugo:maildrop\\(.*\\)/ugo:maildrop\\1, bruno@lab.test/' "
-                           "-e 's/^former2:.*/former2:maildrop\\tgone@nohost.invalid/' /etc/mail/userdb; "
-                           "makemap -d btree /etc/mail/userdb.db < /etc/mail/userdb")
+        as_root(
+            lab,
+            name,
+            "sed -i -e 's/^zoe:maildrop.*/zoe:maildrop\\tsomeone@elsewhere.test/' "
+            "-e 's/^ugo:maildrop\\(.*\\)/ugo:maildrop\\1, bruno@lab.test/' "
+            "-e 's/^former2:.*/former2:maildrop\\tgone@nohost.invalid/' /etc/mail/userdb; "
+            "makemap -d btree /etc/mail/userdb.db < /etc/mail/userdb",
+        )
     made = Night(tmp_path_factory.mktemp("forwards"))
-    made.values["maintenance"] = {"forwards": [
-        {"user": "zoe", "to": "sieve"}, {"user": "ugo", "to": "sieve"}, {"user": "former2", "to": "remove"}]}
+    made.values["maintenance"] = {
+        "forwards": [
+            {"user": "zoe", "to": "sieve"},
+            {"user": "ugo", "to": "sieve"},
+            {"user": "former2", "to": "remove"},
+        ]
+    }
     made.write()
     return made
 
@@ -238,8 +311,10 @@ def test_each_forward_is_told_with_its_target(forwards):
 
 def test_a_forward_without_an_account_is_not_moved(lab, forwards):
     before = userdb(lab)
-    with forwards.set("maintenance", {"forwards": [{"user": "former1", "to": "sieve"}]}), \
-            pytest.raises(errors.CutoverError, match="former1 has no account on mailboxvm"):
+    with (
+        forwards.set("maintenance", {"forwards": [{"user": "former1", "to": "sieve"}]}),
+        pytest.raises(errors.CutoverError, match="former1 has no account on mailboxvm"),
+    ):
         forwards.wanted("forwards")
     assert userdb(lab) == before
 
@@ -252,10 +327,18 @@ def test_forwards_go_to_sieve_and_both_mx_are_equal(lab, forwards):
     text = now["postino3"][0]
     assert "\nzoe:maildrop\tzoe@mailboxvm.lab.test\n" in text
     assert f"\n# {forwards.run.name}: former2:maildrop\tgone@nohost.invalid\n" in text
-    assert "former1:maildrop\tsomeone@elsewhere.test" in text and "former2" not in now["postino3"][1]
+    assert (
+        "former1:maildrop\tsomeone@elsewhere.test" in text and "former2" not in now["postino3"][1]
+    )
     write("alice@lab.test", "zoe@lab.test", "forwarded")
-    assert eventually(lambda: "redirect action: forwarded to <someone@elsewhere.test>" in as_root(
-        lab, "mailboxvm", "journalctl -o cat --no-pager | grep forwarded@test || true").stdout)
+    assert eventually(
+        lambda: (
+            "redirect action: forwarded to <someone@elsewhere.test>"
+            in as_root(
+                lab, "mailboxvm", "journalctl -o cat --no-pager | grep forwarded@test || true"
+            ).stdout
+        )
+    )
     assert not has("zoe", "forwarded")
     write("alice@lab.test", "ugo@lab.test", "copied")
     assert eventually(lambda: has("ugo", "copied")) and eventually(lambda: has("bruno", "copied"))
@@ -272,10 +355,23 @@ def test_sieve_does_not_go_while_forwards_rest_on_it(lab, vacation, forwards):
 def test_the_rollback_puts_the_forwards_back(lab, forwards):
     forwards.executed("rollback")
     now = userdb(lab)
-    assert now["postino3"] == now["postino4"] and "\nzoe:maildrop\tsomeone@elsewhere.test\n" in now["postino3"][0]
-    assert "former2:maildrop\tgone@nohost.invalid" in now["postino3"][0] and forwards.run.name not in now["postino3"][0]
+    assert (
+        now["postino3"] == now["postino4"]
+        and "\nzoe:maildrop\tsomeone@elsewhere.test\n" in now["postino3"][0]
+    )
+    assert (
+        "former2:maildrop\tgone@nohost.invalid" in now["postino3"][0]
+        and forwards.run.name not in now["postino3"][0]
+    )
     assert not (store.STORE / "imap/zoe/.dovecot.sieve").exists()
-    assert as_root(lab, "mailboxvm", "ls -A /home/zoe/sieve/*.sieve /home/zoe/.dovecot.sieve 2>/dev/null || true").stdout == ""
+    assert (
+        as_root(
+            lab,
+            "mailboxvm",
+            "ls -A /home/zoe/sieve/*.sieve /home/zoe/.dovecot.sieve 2>/dev/null || true",
+        ).stdout
+        == ""
+    )
     assert runbook.states(forwards.run.journal.events())["forwards"] == "undone"
 
 
@@ -291,14 +387,22 @@ def test_the_rollback_takes_sieve_away_and_mail_still_comes(lab, vacation):
 
 
 DAY = datetime.timedelta(days=1)
-NASTY = "=?utf-8?B?" + base64.b64encode("Vinci\u202e ora\r\nBcc: x https://evil.test/\x1b[2J è tuo".encode()).decode() + "?="
+NASTY = (
+    "=?utf-8?B?"
+    + base64.b64encode(
+        "Vinci\u202e ora\r\nBcc: x https://evil.test/\x1b[2J è tuo".encode()
+    ).decode()
+    + "?="
+)
 
 
 def spam_of(user):
     """`[(INTERNALDATE, flags, bytes)]` of a user's SPAM folder."""
     with reading(user) as session:
-        return sorted((message.internaldate, sorted(message.flags), body)
-                      for message, body in session.texts("SPAM", session.read("SPAM", "metadata").messages))
+        return sorted(
+            (message.internaldate, sorted(message.flags), body)
+            for message, body in session.texts("SPAM", session.read("SPAM", "metadata").messages)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -315,22 +419,35 @@ def test_old_spam_is_counted_for_each_user_and_set_aside(lab, old_spam):
     limit = datetime.datetime.now(datetime.UTC) - 31 * DAY
     old = {user: sum(when < limit for when, _, _ in listed) for user, listed in before.items()}
     planned = {change.user: change.count for change in old_spam.wanted("old-spam")}
-    assert planned == {user: count for user, count in old.items() if count} and sum(planned.values()) > 20
+    assert (
+        planned == {user: count for user, count in old.items() if count}
+        and sum(planned.values()) > 20
+    )
     old_spam.before = before
     old_spam.executed("old-spam")
     for user in users:
-        assert spam_of(user) == before[user][old[user]:], user
+        assert spam_of(user) == before[user][old[user] :], user
     with reading("paolo") as session:
         assert not [name for name, _, _ in session.folders() if "aside" in name]
     assert old_spam.wanted("old-spam") == ()
     place = f"/var/imap/.spam-aside/{old_spam.run.name}"
     assert as_root(lab, "mailboxvm", f"stat -c '%U %a' {place}/paolo").stdout == "paolo 700\n"
-    assert int(as_root(lab, "mailboxvm", f"find {place} -path '*/.SPAM/*' -name '*,S=*' | wc -l").stdout) == sum(planned.values())
+    assert int(
+        as_root(lab, "mailboxvm", f"find {place} -path '*/.SPAM/*' -name '*,S=*' | wc -l").stdout
+    ) == sum(planned.values())
 
 
 def test_what_is_past_its_grace_is_told_and_kept(old_spam):
-    (told,) = [check for check in old_spam.events("verified", "old-spam")[-1]["checks"] if "grace" in check["question"]]
-    assert told["warning"] and told["passed"] and f"rm -r /var/imap/.spam-aside/{old_spam.run.name}" in told["todo"]
+    (told,) = [
+        check
+        for check in old_spam.events("verified", "old-spam")[-1]["checks"]
+        if "grace" in check["question"]
+    ]
+    assert (
+        told["warning"]
+        and told["passed"]
+        and f"rm -r /var/imap/.spam-aside/{old_spam.run.name}" in told["todo"]
+    )
 
 
 def test_the_rollback_puts_old_spam_back(lab, old_spam):
@@ -341,26 +458,39 @@ def test_the_rollback_puts_old_spam_back(lab, old_spam):
         assert spam_of(user) == before, user
 
 
-def test_what_is_past_its_grace_goes_for_good_where_that_is_asked_for(lab, old_spam, tmp_path_factory):
+def test_what_is_past_its_grace_goes_for_good_where_that_is_asked_for(
+    lab, old_spam, tmp_path_factory
+):
     oldest = sorted(when for listed in old_spam.before.values() for when, _, _ in listed)[2]
-    wanted = {"days": (datetime.datetime.now(datetime.UTC) - oldest).days - 1, "grace": 0, "expunge": True}
+    wanted = {
+        "days": (datetime.datetime.now(datetime.UTC) - oldest).days - 1,
+        "grace": 0,
+        "expunge": True,
+    }
     first, then = (Night(tmp_path_factory.mktemp(name)) for name in ("aside", "for-good"))
     for made, name in ((first, "aside"), (then, "for-good")):
-        made.run_dir = made.run_dir.with_name(name)                 # what is set aside is known by the run's name
+        made.run_dir = made.run_dir.with_name(name)  # what is set aside is known by the run's name
         made.values["maintenance"] = {"old_spam": dict(wanted)}
         made.write()
     first.step("old-spam")
-    aside = {change["user"]: change["count"] for change in (event["change"] for event in first.events("intent", "old-spam"))}
+    aside = {
+        change["user"]: change["count"]
+        for change in (event["change"] for event in first.events("intent", "old-spam"))
+    }
     lying = {user: spam_of(user) for user in old_spam.before}
-    assert sum(map(len, lying.values())) == sum(map(len, old_spam.before.values())) - sum(aside.values())
+    assert sum(map(len, lying.values())) == sum(map(len, old_spam.before.values())) - sum(
+        aside.values()
+    )
 
-    assert first.wanted("old-spam") == ()                           # what a run set aside itself, it can put back
+    assert first.wanted("old-spam") == ()  # what a run set aside itself, it can put back
     for key, value in (("grace", 1), ("expunge", False)):
         with then.set(f"maintenance.old_spam.{key}", value):
             assert then.wanted("old-spam") == ()
     planned = then.wanted("old-spam")
     assert {change.user: change.count for change in planned} == aside
-    assert {(change.kind, change.run, change.inverse()) for change in planned} == {("spam-expunge", first.run.name, None)}
+    assert {(change.kind, change.run, change.inverse()) for change in planned} == {
+        ("spam-expunge", first.run.name, None)
+    }
     with Hosts(then.site) as hosts:
         for spoilt in ({"count": planned[0].count + 1}, {"grace": 1}):
             with pytest.raises(errors.CutoverError, match="Nothing was deleted"):
@@ -381,12 +511,22 @@ def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory
     made.write()
     now = datetime.datetime.now(datetime.UTC)
     with reading("marta") as session:
-        for subject, when in ((NASTY, now - DAY), ("troppo vecchio", now - 9 * DAY), ("di oggi", now)):
-            session.append("SPAM", f"From: Truffa <a@b.test>\r\nSubject: {subject}\r\n\r\nx\r\n".encode(), when=when)
+        for subject, when in (
+            (NASTY, now - DAY),
+            ("troppo vecchio", now - 9 * DAY),
+            ("di oggi", now),
+        ):
+            session.append(
+                "SPAM",
+                f"From: Truffa <a@b.test>\r\nSubject: {subject}\r\n\r\nx\r\n".encode(),
+                when=when,
+            )
     made.executed("spam-digest")
     (digest,) = replies("marta", "messages in your folder SPAM")
     text = digest.get_payload(decode=True).decode().replace("\r\n", "\n")
-    assert digest["Subject"].startswith("1 messages") and digest["Auto-Submitted"] == "auto-generated"
+    assert (
+        digest["Subject"].startswith("1 messages") and digest["Auto-Submitted"] == "auto-generated"
+    )
     listed = text.split("\n\n", 1)[1].splitlines()
     assert listed[0] == f"{now - DAY:%Y-%m-%d %H:%M}  Truffa <a@b.test>"
     assert listed[1] == "    Vinci ora Bcc: x https[:]//evil.test/[2J è tuo" and len(listed) == 2
@@ -395,7 +535,7 @@ def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory
     assert len(replies("marta", "messages in your folder SPAM")) == 1
     with reading("olga") as session:
         assert not session.find("INBOX", "Subject", "messages in your folder SPAM")
-    made.executed("rollback")      # which tells that what was sent stays sent
+    made.executed("rollback")  # which tells that what was sent stays sent
     assert len(replies("marta", "messages in your folder SPAM")) == 1
 
 
@@ -409,8 +549,12 @@ SAMPLE = ("alice", "bruno", "carla", "davide", "elena", "marta", "paolo", "vera"
 @pytest.fixture(scope="module")
 def newstore(lab):
     """The new storage, mounted by fstab."""
-    as_root(lab, "mailboxvm", "mkdir -p /srv/newstore /srv/disk && echo '/srv/disk /srv/newstore none bind 0 0' >> /etc/fstab && "
-                              f"systemctl daemon-reload && mount /srv/newstore && mkdir {TO}")
+    as_root(
+        lab,
+        "mailboxvm",
+        "mkdir -p /srv/newstore /srv/disk && echo '/srv/disk /srv/newstore none bind 0 0' >> /etc/fstab && "
+        f"systemctl daemon-reload && mount /srv/newstore && mkdir {TO}",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -433,7 +577,10 @@ def uids(user):
         for name, _, selectable in session.folders():
             if selectable:
                 folder = session.read(name, "metadata")
-                found[name] = folder.uidvalidity, {message.uid: sorted(message.flags) for message in folder.messages}
+                found[name] = (
+                    folder.uidvalidity,
+                    {message.uid: sorted(message.flags) for message in folder.messages},
+                )
         return found
 
 
@@ -448,11 +595,15 @@ def flag(user, folder="INBOX"):
 
 def served(lab, to=TO):
     """Whether the new storage is in the store's place."""
-    return lab.run("mailboxvm", ["sh", "-c", f"test /var/imap -ef {to}"], check=False).returncode == 0
+    return (
+        lab.run("mailboxvm", ["sh", "-c", f"test /var/imap -ef {to}"], check=False).returncode == 0
+    )
 
 
 def running(lab):
-    return lab.run("mailboxvm", ["systemctl", "is-active", "dovecot", "sendmail"], check=False).stdout.split()
+    return lab.run(
+        "mailboxvm", ["systemctl", "is-active", "dovecot", "sendmail"], check=False
+    ).stdout.split()
 
 
 def in_store(lab, path="/var/imap"):
@@ -468,7 +619,10 @@ def test_what_is_not_ours_is_refused(lab, move):
     with pytest.raises(errors.CutoverError, match="did not put there"):
         move.wanted("move-store")
     lab.run("mailboxvm", ["rm", f"{TO}/somebody"])
-    with move.set("maintenance.move_store.to", "/var/imap/new"), pytest.raises(errors.CutoverError, match="in one another"):
+    with (
+        move.set("maintenance.move_store.to", "/var/imap/new"),
+        pytest.raises(errors.CutoverError, match="in one another"),
+    ):
         move.wanted("move-store")
 
 
@@ -477,7 +631,11 @@ def test_copied_only_and_days_ahead(lab, newstore, tmp_path_factory):
     made.values["maintenance"] = {"move_store": {"to": TO, "switch": False}}
     made.write()
     made.step("move-store")
-    assert in_store(lab, TO) == in_store(lab) and not served(lab) and running(lab) == ["active", "active"]
+    assert (
+        in_store(lab, TO) == in_store(lab)
+        and not served(lab)
+        and running(lab) == ["active", "active"]
+    )
 
 
 def test_nothing_is_stopped_when_it_would_take_too_long(lab, move):
@@ -496,7 +654,10 @@ def test_broken_off_in_the_freeze_it_goes_on(lab, move, monkeypatch):
     send("postino3", "carla@lab.test", "between-passes")
     assert eventually(lambda: has("carla", "between-passes"))
     move.before = {user: uids(user) for user in SAMPLE}
-    assert "\\Flagged" in move.before["alice"]["INBOX"][1][flagged] and gone not in move.before["bruno"]["INBOX"][1]
+    assert (
+        "\\Flagged" in move.before["alice"]["INBOX"][1][flagged]
+        and gone not in move.before["bruno"]["INBOX"][1]
+    )
 
     class Dead(BaseException):
         pass
@@ -510,7 +671,9 @@ def test_broken_off_in_the_freeze_it_goes_on(lab, move, monkeypatch):
             move.step("move-store")
     assert set(running(lab)) == {"inactive"} and not served(lab)
     send("postino3", "carla@lab.test", "in-the-freeze")
-    assert [change.kind for change in move.wanted("move-store")][0] == "store-last-copy"     # no pass for users who cannot work
+    assert [change.kind for change in move.wanted("move-store")][
+        0
+    ] == "store-last-copy"  # no pass for users who cannot work
     move.executed("move-store")
     assert served(lab) and running(lab) == ["active", "active"]
     now = {user: uids(user) for user in SAMPLE}
@@ -519,8 +682,12 @@ def test_broken_off_in_the_freeze_it_goes_on(lab, move, monkeypatch):
             kept = {uid: now[user][folder][1].get(uid) for uid in flags}
             assert (now[user][folder][0], kept) == (uidvalidity, flags), (user, folder)
     assert eventually(lambda: has("carla", "in-the-freeze"))
-    told = {check["question"]: check for check in move.events("verified", "move-store")[-1]["checks"]}
-    assert told["How long was there no mail?"]["actual"].split()[0] > "0" and not any(check["warning"] for check in told.values())
+    told = {
+        check["question"]: check for check in move.events("verified", "move-store")[-1]["checks"]
+    }
+    assert told["How long was there no mail?"]["actual"].split()[0] > "0" and not any(
+        check["warning"] for check in told.values()
+    )
 
 
 def test_a_store_that_has_moved_stays(move):
@@ -533,10 +700,24 @@ def test_it_is_there_after_a_reboot(lab, move):
 
 
 def test_no_mail_is_served_from_the_old_store_when_the_new_storage_is_missing(lab, move):
-    lab.run("mailboxvm", ["sh", "-c", "systemctl stop cutover-store-var-imap && mv /srv/newstore/mail/.cutover-copy /root/"])
+    lab.run(
+        "mailboxvm",
+        [
+            "sh",
+            "-c",
+            "systemctl stop cutover-store-var-imap && mv /srv/newstore/mail/.cutover-copy /root/",
+        ],
+    )
     assert lab.run("mailboxvm", ["systemctl", "start", "dovecot"], check=False).returncode
     assert not served(lab) and "inactive" in running(lab)
-    lab.run("mailboxvm", ["sh", "-c", "mv /root/.cutover-copy /srv/newstore/mail/ && systemctl start sendmail dovecot"])
+    lab.run(
+        "mailboxvm",
+        [
+            "sh",
+            "-c",
+            "mv /root/.cutover-copy /srv/newstore/mail/ && systemctl start sendmail dovecot",
+        ],
+    )
     assert served(lab) and running(lab) == ["active", "active"]
 
 
@@ -560,22 +741,36 @@ def mounts(lab):
     return as_root(lab, "mailboxvm", "grep -c ' /var/imap ' /proc/mounts").stdout
 
 
-@pytest.mark.parametrize("before, to, said", [
-    (f"echo precious > {THIRD}/somebody", THIRD, r"did not put there \(somebody\)"),
-    (f"echo /var/mail > {THIRD}/.cutover-copy", THIRD, "the copy of another store, of /var/mail"),
-    (f"mkdir {TO}/inside", f"{TO}/inside", "lie in one another"),
-    ("ln -s third/mail /srv/link", "/srv/link", "/srv/link is /srv/third/mail by another name"),
-    (f"mount -t tmpfs -o ro none {THIRD}", THIRD, "read-only"),
-    ("true", "/srv/nowhere", "no directory /srv/nowhere"),
-    ("true", "/var/lib", "work: /var/lib/mail-cutover lies in /var/lib"),
-])
+@pytest.mark.parametrize(
+    "before, to, said",
+    [
+        (f"echo precious > {THIRD}/somebody", THIRD, r"did not put there \(somebody\)"),
+        (
+            f"echo /var/mail > {THIRD}/.cutover-copy",
+            THIRD,
+            "the copy of another store, of /var/mail",
+        ),
+        (f"mkdir {TO}/inside", f"{TO}/inside", "lie in one another"),
+        ("ln -s third/mail /srv/link", "/srv/link", "/srv/link is /srv/third/mail by another name"),
+        (f"mount -t tmpfs -o ro none {THIRD}", THIRD, "read-only"),
+        ("true", "/srv/nowhere", "no directory /srv/nowhere"),
+        ("true", "/var/lib", "work: /var/lib/mail-cutover lies in /var/lib"),
+    ],
+)
 def test_what_cannot_be_moved_to_is_refused_while_all_runs(lab, again, before, to, said):
     as_root(lab, "mailboxvm", before)
     try:
-        with again.set("maintenance.move_store.to", to), pytest.raises(errors.CutoverError, match=said):
+        with (
+            again.set("maintenance.move_store.to", to),
+            pytest.raises(errors.CutoverError, match=said),
+        ):
             again.wanted("move-store")
     finally:
-        as_root(lab, "mailboxvm", f"umount {THIRD} 2> /dev/null; rm -rf {THIRD} /srv/link {TO}/inside; mkdir {THIRD}")
+        as_root(
+            lab,
+            "mailboxvm",
+            f"umount {THIRD} 2> /dev/null; rm -rf {THIRD} /srv/link {TO}/inside; mkdir {THIRD}",
+        )
     assert running(lab) == ["active", "active"]
 
 
@@ -583,7 +778,10 @@ def test_a_store_that_is_out_of_date_is_copied_nowhere(lab, again, move):
     """Somebody has unmounted the new storage: what shows is the store as it was before it moved."""
     as_root(lab, "mailboxvm", f"systemctl stop dovecot sendmail {UNIT}")
     for one in (again, move):
-        with pytest.raises(errors.CutoverError, match=f"served from {TO} last, and /var/imap on mailboxvm is not that now"):
+        with pytest.raises(
+            errors.CutoverError,
+            match=f"served from {TO} last, and /var/imap on mailboxvm is not that now",
+        ):
             one.wanted("move-store")
     with pytest.raises(errors.CutoverError, match=f"{TO}, which is not in /var/imap now"):
         move.wanted("rollback")
@@ -591,7 +789,9 @@ def test_a_store_that_is_out_of_date_is_copied_nowhere(lab, again, move):
     assert served(lab) and running(lab) == ["active", "active"]
 
 
-def test_a_store_that_has_moved_moves_again_wherever_it_is_broken_off(lab, again, move, monkeypatch):
+def test_a_store_that_has_moved_moves_again_wherever_it_is_broken_off(
+    lab, again, move, monkeypatch
+):
     before, mounted = {user: uids(user) for user in SAMPLE}, mounts(lab)
 
     class Dead(BaseException):
@@ -614,11 +814,15 @@ def test_a_store_that_has_moved_moves_again_wherever_it_is_broken_off(lab, again
     assert served(lab, THIRD)
     again.step("move-store")
     assert served(lab, THIRD) and not served(lab) and running(lab) == ["active", "active"]
-    assert {user: uids(user) for user in SAMPLE[1:]} == {user: before[user] for user in SAMPLE[1:]}     # alice got the test mail
+    assert {user: uids(user) for user in SAMPLE[1:]} == {
+        user: before[user] for user in SAMPLE[1:]
+    }  # alice got the test mail
     assert again.wanted("move-store") == ()
     # the former storage is not in use any more, and the run that moved the store there cannot be undone before this one
     assert mounts(lab) == mounted
-    with pytest.raises(errors.CutoverError, match=f"has moved on from {TO} to {THIRD} since. Roll back the run"):
+    with pytest.raises(
+        errors.CutoverError, match=f"has moved on from {TO} to {THIRD} since. Roll back the run"
+    ):
         move.step("rollback")
     assert running(lab) == ["active", "active"]
 
@@ -645,12 +849,16 @@ def test_the_rollback_carries_back_what_came(lab, move):
     before, lying = {user: uids(user) for user in SAMPLE}, in_store(lab)
     move.executed("rollback")
     assert not served(lab) and running(lab) == ["active", "active"]
-    kept = {key: text for key, text in in_store(lab).items() if not key[0].startswith(".cutover-back/")}
+    kept = {
+        key: text for key, text in in_store(lab).items() if not key[0].startswith(".cutover-back/")
+    }
     assert kept == lying
     assert {user: uids(user) for user in SAMPLE} == before
     assert runbook.states(move.run.journal.events())["move-store"] == "undone"
     # nothing was deleted in the old store: what the user deleted on the new one is set aside
     aside = messages(f"{root_of(lab)}/var/imap/.cutover-back/{move.run.name}/bruno")
-    assert any(text.replace(b"\r\n", b"\n") == each.replace(b"\r\n", b"\n") for each in aside.values())
+    assert any(
+        text.replace(b"\r\n", b"\n") == each.replace(b"\r\n", b"\n") for each in aside.values()
+    )
     send("postino3", "davide@lab.test", "on-old-storage")
     assert eventually(lambda: has("davide", "on-old-storage"))

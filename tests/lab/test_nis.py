@@ -47,12 +47,16 @@ def silent(lab, *names):
         for name in names:
             lab.run(name, ["systemctl", "start", "ypserv"])
         for name in ("mailboxold", "mailboxvm"):
-            assert eventually(lambda name=name: lab.run(name, ["ypwhich"], check=False).returncode == 0)
+            assert eventually(
+                lambda name=name: lab.run(name, ["ypwhich"], check=False).returncode == 0
+            )
 
 
 def test_users_are_in_nis_alone_and_log_in_on_both_servers(lab):
     for name in ("mailboxold", "mailboxvm"):
-        assert not set(hosts.ACCOUNTS) & {line.split(":")[0] for line in sh(lab, name, "cat /etc/passwd").splitlines()}
+        assert not set(hosts.ACCOUNTS) & {
+            line.split(":")[0] for line in sh(lab, name, "cat /etc/passwd").splitlines()
+        }
         listed = {line.split(":")[0] for line in sh(lab, name, "getent passwd").splitlines()}
         assert set(hosts.ACCOUNTS) <= listed and hosts.OPERATOR in listed
         for user in ("alice", hosts.PROBE):
@@ -60,23 +64,35 @@ def test_users_are_in_nis_alone_and_log_in_on_both_servers(lab):
                 client.login(user, (keys.SECRETS / user).read_text())
         # the hashes are for root
         assert "$5$" in sh(lab, name, "ypcat shadow.byname")
-        assert "$5$" not in lab.run(name, ["ypcat", "shadow.byname"], user="alice", check=False).stdout
+        assert (
+            "$5$" not in lab.run(name, ["ypcat", "shadow.byname"], user="alice", check=False).stdout
+        )
         assert "$5$" not in sh(lab, name, "ypcat passwd.byname")
 
 
 def test_preflight_compares_the_maps_and_passes(night):
     checks = {check.question: check.actual for check in night.step("preflight")}
     assert checks["Are the maps the same on every NIS server?"] == "the same"
-    assert re.fullmatch(rf"the domain {hosts.NIS_DOMAIN}, bound to ns[12]", checks["Does mailboxvm get its users from NIS?"])
+    assert re.fullmatch(
+        rf"the domain {hosts.NIS_DOMAIN}, bound to ns[12]",
+        checks["Does mailboxvm get its users from NIS?"],
+    )
     assert "passwd.byname 25, order " in checks["Does the NIS server ns2 have every map?"]
-    assert [checks[f"Does mail wait on {name} while NIS is silent?"] for name in ("mailboxold", "mailboxvm")] == ["it waits"] * 2
+    assert [
+        checks[f"Does mail wait on {name} while NIS is silent?"]
+        for name in ("mailboxold", "mailboxvm")
+    ] == ["it waits"] * 2
     recorded = "".join(path.read_text() for path in night.run_dir.rglob("*.json*"))
     assert "2001" in recorded and "$5$" not in recorded
 
 
 def test_a_map_that_differs_on_the_slave_is_told(lab, night):
-    sh(lab, "ns2", UNMADE.format(MAPS) + " | sed -e 's,/home/zoe,/home/zo,' -e '/^ugo/d' > /run/maps; "
-       f"/usr/lib/yp/makedbm -m ns1.lab.test /run/maps {MAPS}/passwd.byname; rm /run/maps")
+    sh(
+        lab,
+        "ns2",
+        UNMADE.format(MAPS) + " | sed -e 's,/home/zoe,/home/zo,' -e '/^ugo/d' > /run/maps; "
+        f"/usr/lib/yp/makedbm -m ns1.lab.test /run/maps {MAPS}/passwd.byname; rm /run/maps",
+    )
     try:
         said = refusal(night)
         assert "passwd.byname: ugo only on ns1" in said and "home/zo:/bin/bash on ns2" in said
@@ -88,18 +104,36 @@ def test_a_map_that_differs_on_the_slave_is_told(lab, night):
 
 def test_a_password_changed_on_the_master_reaches_the_slave_by_make(lab, night):
     with silent(lab, "ns2"):
-        sh(lab, "ns1", "sed -i 's/^vera:[^:]*:/vera:!:/' /var/yp/src/shadow && make -s -C /var/yp", timeout=60)
+        sh(
+            lab,
+            "ns1",
+            "sed -i 's/^vera:[^:]*:/vera:!:/' /var/yp/src/shadow && make -s -C /var/yp",
+            timeout=60,
+        )
     said = refusal(night)
-    assert "shadow.byname: vera has another password on ns2 than on ns1" in said and "$5$" not in said
+    assert (
+        "shadow.byname: vera has another password on ns2 than on ns1" in said and "$5$" not in said
+    )
     sh(lab, "ns1", "touch /var/yp/src/shadow && make -s -C /var/yp")
-    assert eventually(lambda: "vera:!:" in sh(lab, "ns2", f"/usr/lib/yp/makedbm -u {MAPS}/shadow.byname"))
+    assert eventually(
+        lambda: "vera:!:" in sh(lab, "ns2", f"/usr/lib/yp/makedbm -u {MAPS}/shadow.byname")
+    )
     night.step("preflight")
 
 
-@pytest.mark.parametrize("line, told", [
-    ("zoe:x:900:900::/srv/other:/bin/sh", "zoe: uid 900, home /srv/other here; uid 2024, home /home/zoe in NIS"),
-    ("backup2:x:2024:2024::/srv/other:/bin/sh", "backup2 has uid 2024 here, which is zoe's in NIS"),
-])
+@pytest.mark.parametrize(
+    "line, told",
+    [
+        (
+            "zoe:x:900:900::/srv/other:/bin/sh",
+            "zoe: uid 900, home /srv/other here; uid 2024, home /home/zoe in NIS",
+        ),
+        (
+            "backup2:x:2024:2024::/srv/other:/bin/sh",
+            "backup2 has uid 2024 here, which is zoe's in NIS",
+        ),
+    ],
+)
 def test_a_local_account_that_hides_a_user_is_told(lab, night, line, told):
     sh(lab, "mailboxvm", f"cp -p /etc/passwd /run/passwd.kept; echo '{line}' >> /etc/passwd")
     try:
@@ -116,7 +150,10 @@ def test_with_one_server_silent_users_are_known_and_preflight_says_which_it_is(l
     with silent(lab, "ns1"):
         assert "zoe" in sh(lab, "mailboxvm", "getent passwd zoe")
         said = refusal(night)
-        assert "no answer of the NIS server ns1 to mailboxvm" in said and "no answer of the NIS server ns2" not in said
+        assert (
+            "no answer of the NIS server ns1 to mailboxvm" in said
+            and "no answer of the NIS server ns2" not in said
+        )
     night.step("preflight")
 
 
@@ -137,18 +174,26 @@ def test_without_nis_nothing_is_done_and_no_mail_goes_back(lab, night):
                     facts.users(reached, name)
         with night.engine("convert", "plan") as driver, pytest.raises(facts.NoAnswer):
             driver.probe()
-        with smtplib.SMTP(hosts.HOSTS["mailboxvm"].address, 25, "control.lab.test", timeout=30) as client:
+        with smtplib.SMTP(
+            hosts.HOSTS["mailboxvm"].address, 25, "control.lab.test", timeout=30
+        ) as client:
             client.ehlo()
             client.mail("anna@elsewhere.test")
             assert client.rcpt("zoe@mailboxvm.lab.test")[0] == 451
-        with smtplib.SMTP(hosts.HOSTS["postino3"].address, 25, "control.lab.test", timeout=30) as client:
-            client.sendmail("anna@elsewhere.test", ["zoe@lab.test"], f"Subject: {label}\r\n\r\nsay {label}\r\n")
+        with smtplib.SMTP(
+            hosts.HOSTS["postino3"].address, 25, "control.lab.test", timeout=30
+        ) as client:
+            client.sendmail(
+                "anna@elsewhere.test", ["zoe@lab.test"], f"Subject: {label}\r\n\r\nsay {label}\r\n"
+            )
         assert eventually(lambda: "NIS does not answer" in lab.run("postino3", ["mailq"]).stdout)
     lab.run("postino3", ["sendmail", "-q"], timeout=60)
     inbox = store.home("zoe").joinpath("INBOX")
     assert eventually(lambda: label.encode() in inbox.read_bytes()[before:], 40)
     # and who is unknown to NIS still is
-    with smtplib.SMTP(hosts.HOSTS["mailboxvm"].address, 25, "control.lab.test", timeout=30) as client:
+    with smtplib.SMTP(
+        hosts.HOSTS["mailboxvm"].address, 25, "control.lab.test", timeout=30
+    ) as client:
         client.ehlo()
         client.mail("anna@elsewhere.test")
         assert client.rcpt("nobody-such@mailboxvm.lab.test")[0] == 550
@@ -157,7 +202,10 @@ def test_without_nis_nothing_is_done_and_no_mail_goes_back(lab, night):
 def test_what_a_mail_host_has_taken_waits_while_nis_is_silent(lab):
     """One message that procmail is just delivering, for zoe, and one in the queue, for ugo."""
     label = f"taken.{time.time_ns()}"
-    texts = {"mailboxold": "cat ~{0}/INBOX", "mailboxvm": "cat /var/imap/{0}/new/* /var/imap/{0}/cur/*"}
+    texts = {
+        "mailboxold": "cat ~{0}/INBOX",
+        "mailboxvm": "cat /var/imap/{0}/new/* /var/imap/{0}/cur/*",
+    }
     put = """touch /run/held; mv /usr/bin/procmail /usr/bin/procmail.away
              cat > /usr/bin/procmail && chmod 755 /usr/bin/procmail"""
     held = """#!/bin/sh
@@ -173,15 +221,25 @@ def test_what_a_mail_host_has_taken_waits_while_nis_is_silent(lab):
         sh(lab, name, put, input=held)
     try:
         for name in texts:
-            with smtplib.SMTP(hosts.HOSTS[name].address, 25, "control.lab.test", timeout=30) as client:
+            with smtplib.SMTP(
+                hosts.HOSTS[name].address, 25, "control.lab.test", timeout=30
+            ) as client:
                 for user in ("zoe", "ugo"):
-                    client.sendmail("anna@elsewhere.test", [f"{user}@{name}.lab.test"], f"Subject: {label}\r\n\r\n{label}\r\n")
-            assert eventually(lambda name=name: sh(lab, name, "pgrep -f 'procmail .*-d zoe$' || true"))
+                    client.sendmail(
+                        "anna@elsewhere.test",
+                        [f"{user}@{name}.lab.test"],
+                        f"Subject: {label}\r\n\r\n{label}\r\n",
+                    )
+            assert eventually(
+                lambda name=name: sh(lab, name, "pgrep -f 'procmail .*-d zoe$' || true")
+            )
             assert eventually(lambda name=name: "Deferred: local mailer" in sh(lab, name, "mailq"))
         with silent(lab, *hosts.NIS_SERVERS):
             for name in texts:
                 sh(lab, name, "rm /run/held; sendmail -q", timeout=60)
-                assert eventually(lambda name=name: not sh(lab, name, "pgrep -f 'procmail .*-d zoe$' || true"))
+                assert eventually(
+                    lambda name=name: not sh(lab, name, "pgrep -f 'procmail .*-d zoe$' || true")
+                )
                 assert waiting(name) == ["ugo", "zoe"]
     finally:
         for name in texts:
@@ -189,22 +247,47 @@ def test_what_a_mail_host_has_taken_waits_while_nis_is_silent(lab):
     for name, text in texts.items():
         sh(lab, name, "sendmail -q", timeout=60)
         for user in ("zoe", "ugo"):
-            assert eventually(lambda name=name, text=text, user=user: sh(
-                lab, name, f"{text.format(user)} 2> /dev/null | grep -ac '^{label}' || true").strip() == "1", 40)
+            assert eventually(
+                lambda name=name, text=text, user=user: (
+                    sh(
+                        lab, name, f"{text.format(user)} 2> /dev/null | grep -ac '^{label}' || true"
+                    ).strip()
+                    == "1"
+                ),
+                40,
+            )
 
 
 def test_what_procmail_cannot_do_goes_back_as_before(lab):
     """A user's own 67 is his will; a procmail that is gone, killed or without room is waited for."""
+
     def code(script, *arguments):
-        sh(lab, "mailboxvm", "mv /usr/bin/procmail /usr/bin/procmail.away; cat > /usr/bin/procmail; chmod 755 /usr/bin/procmail",
-           input=f"#!/bin/sh\n{script}\n")
+        sh(
+            lab,
+            "mailboxvm",
+            "mv /usr/bin/procmail /usr/bin/procmail.away; cat > /usr/bin/procmail; chmod 755 /usr/bin/procmail",
+            input=f"#!/bin/sh\n{script}\n",
+        )
         try:
-            return lab.run("mailboxvm", ["/usr/local/sbin/procmail-nis", *arguments], check=False, input="x").returncode
+            return lab.run(
+                "mailboxvm", ["/usr/local/sbin/procmail-nis", *arguments], check=False, input="x"
+            ).returncode
         finally:
             sh(lab, "mailboxvm", "mv /usr/bin/procmail.away /usr/bin/procmail")
 
-    assert lab.run("mailboxvm", ["procmail-nis", "-d", "nobody-such"], check=False, input="x").returncode == 75
-    assert [code("exit 0"), code("exit 67"), code("exit 73"), code("kill -9 $$"), code("exit 127")] == [0, 67, 73, 75, 75]
+    assert (
+        lab.run(
+            "mailboxvm", ["procmail-nis", "-d", "nobody-such"], check=False, input="x"
+        ).returncode
+        == 75
+    )
+    assert [
+        code("exit 0"),
+        code("exit 67"),
+        code("exit 73"),
+        code("kill -9 $$"),
+        code("exit 127"),
+    ] == [0, 67, 73, 75, 75]
     assert "tmp." not in sh(lab, "mailboxvm", "ls /tmp")
 
 
@@ -214,7 +297,10 @@ def test_a_host_that_starts_without_nis_takes_no_mail_until_it_is_there(lab):
 
     with silent(lab, *hosts.NIS_SERVERS):
         lab.run("mailboxold", ["systemctl", "stop", "sendmail", "xinetd", "nis-bound", "ypbind"])
-        lab.run("mailboxold", ["systemctl", "start", "--no-block", "ypbind", "nis-bound", "sendmail", "xinetd"])
+        lab.run(
+            "mailboxold",
+            ["systemctl", "start", "--no-block", "ypbind", "nis-bound", "sendmail", "xinetd"],
+        )
         assert eventually(lambda: active("nis-bound") == "activating")
         time.sleep(0.5)
         assert active("sendmail") == active("xinetd") == "inactive"

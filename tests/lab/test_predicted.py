@@ -85,11 +85,14 @@ def test_sampling_leaves_no_trace_in_the_staging_area_or_the_live_one(night, rea
     assert (look(staging()), look(store.imap("alice"))) == before
 
 
-@pytest.mark.parametrize("harm, said", [
-    (lambda path: spoil(path), "content"),
-    (lambda path: os.utime(path, (1, 1)), "INTERNALDATE"),
-    (lambda path: path.unlink(), "not staged"),
-])
+@pytest.mark.parametrize(
+    "harm, said",
+    [
+        (lambda path: spoil(path), "content"),
+        (lambda path: os.utime(path, (1, 1)), "INTERNALDATE"),
+        (lambda path: path.unlink(), "not staged"),
+    ],
+)
 def test_what_was_staged_wrong_is_found(reached, harm, said, monkeypatch):
     """One message in the middle of an INBOX that is read whole; it is put back afterwards."""
     monkeypatch.setattr(staged, "PART", 5000)
@@ -98,7 +101,7 @@ def test_what_was_staged_wrong_is_found(reached, harm, said, monkeypatch):
     try:
         harm(path)
         found = sampled(reached, 5000, "vera")
-        wrong, = found["differences"]
+        (wrong,) = found["differences"]
         assert wrong.startswith("vera: INBOX: UID ") and said in wrong
     finally:
         path.write_bytes(held)
@@ -107,7 +110,10 @@ def test_what_was_staged_wrong_is_found(reached, harm, said, monkeypatch):
 
 
 def test_a_longer_outage_than_announced_does_not_begin(night, lab):
-    with night.set("outage.reading_minutes", 0.01), pytest.raises(engine.NoGo, match=r"found [\d.]+ to [\d.]+ min"):
+    with (
+        night.set("outage.reading_minutes", 0.01),
+        pytest.raises(engine.NoGo, match=r"found [\d.]+ to [\d.]+ min"),
+    ):
         night.step("stop-imap")
     assert night.states()["stop-imap"] == "failed" and not night.events("intent", "stop-imap")
     assert lab.run("mailboxold", ["systemctl", "is-active", "xinetd"]).stdout.strip() == "active"
@@ -121,7 +127,7 @@ def test_once_it_has_begun_the_gate_asks_nothing_more(night):
     assert last["passed"] and last["checks"][0]["actual"] == "no: this run has begun it"
 
 
-@pytest.mark.parametrize("part", [0, .3, 1])
+@pytest.mark.parametrize("part", [0, 0.3, 1])
 def test_verify_reads_contents_as_far_as_the_time_allows(night, part):
     night.up_to("convert")
     told = predict.predicted(night.run.journal.events())
@@ -135,5 +141,8 @@ def test_verify_reads_contents_as_far_as_the_time_allows(night, part):
     if part == 1:
         assert read == of
     else:
-        assert read <= of * (part + .05) and f"a sample, {part:.1%} of all by seed night" in check.actual
+        assert (
+            read <= of * (part + 0.05)
+            and f"a sample, {part:.1%} of all by seed night" in check.actual
+        )
     assert all(check.passed for check in checks)

@@ -36,7 +36,9 @@ def run(lab, parameters, tmp_path_factory):
     """A rehearsal of the first steps, as far as delivery to both servers, with its record."""
     lab.reset()
     made = folder.begin(parameters, tmp_path_factory.mktemp("record") / "night")
-    rehearse.steps(parameters, made, ["preflight", "dns-rename", "dual-delivery"], lambda text: None)
+    rehearse.steps(
+        parameters, made, ["preflight", "dns-rename", "dual-delivery"], lambda text: None
+    )
     return made
 
 
@@ -45,7 +47,9 @@ def test_it_holds_and_names_who_signed(run):
     assert result.findings == () and result.signer.startswith("rehearsal@lab (SHA256:")
     written = json.loads((run.path / record.NAME).read_bytes())
     assert written["known_hosts"] and written["lock"] and written["code"]["digest"]
-    assert {"journal.jsonl", "parameters.yaml", "01_preflight.ipynb", "report.html"} <= set(written["files"])
+    assert {"journal.jsonl", "parameters.yaml", "01_preflight.ipynb", "report.html"} <= set(
+        written["files"]
+    )
 
 
 def test_it_holds_after_a_journey_in_an_archive(run, tmp_path):
@@ -53,7 +57,9 @@ def test_it_holds_after_a_journey_in_an_archive(run, tmp_path):
         archive.add(run.path, "night")
     with tarfile.open(tmp_path / "night.tar.gz") as archive:
         archive.extractall(tmp_path / "elsewhere", filter="data")
-    done = testing.CliRunner().invoke(cli.cutover, ["record", "verify", str(tmp_path / "elsewhere" / "night")])
+    done = testing.CliRunner().invoke(
+        cli.cutover, ["record", "verify", str(tmp_path / "elsewhere" / "night")]
+    )
     assert done.exit_code == 0, done.output
 
 
@@ -65,7 +71,7 @@ def test_what_is_done_to_a_real_folder_is_found(run):
         place = chance.choice(files)
         data = place.read_bytes()
         at = chance.randrange(len(data))
-        place.write_bytes(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1:])
+        place.write_bytes(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :])
         found = audit.verify(run.path).findings
         place.write_bytes(data)
         assert found, f"byte {at} of {place}"
@@ -74,8 +80,11 @@ def test_what_is_done_to_a_real_folder_is_found(run):
 
 def test_no_secret_of_the_lab_is_in_it(run):
     tsig = keys.TSIG_KEY.read_text().split('secret "')[1].split('"')[0]
-    wanted = [tsig, keys.OPERATOR_KEY.read_text().splitlines()[2],
-              *((keys.SECRETS / user).read_text() for user in lab_hosts.USERS)]
+    wanted = [
+        tsig,
+        keys.OPERATOR_KEY.read_text().splitlines()[2],
+        *((keys.SECRETS / user).read_text() for user in lab_hosts.USERS),
+    ]
     for place in run.path.rglob("*"):
         if place.is_file():
             data = place.read_bytes()
@@ -88,9 +97,12 @@ def test_a_second_operator_is_refused_and_told_who_works(run, parameters, tmp_pa
         mine.take()
         try:
             other = folder.begin(parameters, tmp_path / "other")
-            with pytest.raises(lease.LeaseHeld, match=rf"another operator is at work: .*process {os.getpid()} .*run night"):
+            with pytest.raises(
+                lease.LeaseHeld,
+                match=rf"another operator is at work: .*process {os.getpid()} .*run night",
+            ):
                 lease.Lease(reached, other, other.journal.append).take()
-            stepper = engine.Engine(parameters, "preflight", "plan")      # who only plans needs none
+            stepper = engine.Engine(parameters, "preflight", "plan")  # who only plans needs none
             stepper.probe()
             stepper.plan()
             stepper.close()
@@ -111,9 +123,13 @@ time.sleep(300)
 """
 
 
-def test_what_a_killed_operator_held_is_broken_by_name_or_taken_back_by_the_same_run(run, parameters, tmp_path):
+def test_what_a_killed_operator_held_is_broken_by_name_or_taken_back_by_the_same_run(
+    run, parameters, tmp_path
+):
     other = folder.begin(parameters, tmp_path / "other")
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(other.path)], stdout=subprocess.PIPE, cwd=site.PROJECT) as killed:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(other.path)], stdout=subprocess.PIPE, cwd=site.PROJECT
+    ) as killed:
         assert killed.stdout.readline() == b"held\n"
         killed.send_signal(signal.SIGKILL)
     with hosts.Hosts(parameters) as reached:
@@ -123,19 +139,28 @@ def test_what_a_killed_operator_held_is_broken_by_name_or_taken_back_by_the_same
         again.take()
         assert "lease-taken-back" in [event["event"] for event in other.journal.events()]
         owner = on_host.ask(reached, "mailboxvm", again.path, "read")["holder"]["owner"]
-        done = testing.CliRunner().invoke(cli.cutover, ["lease", "break", "--run", str(run.path)], input=owner + "\n")
+        done = testing.CliRunner().invoke(
+            cli.cutover, ["lease", "break", "--run", str(run.path)], input=owner + "\n"
+        )
         assert done.exit_code == 0, (done.output, done.exception)
-        shown = testing.CliRunner().invoke(cli.cutover, ["lease", "show", "--site", "parameters/lab.yaml"])
+        shown = testing.CliRunner().invoke(
+            cli.cutover, ["lease", "show", "--site", "parameters/lab.yaml"]
+        )
         assert "nobody holds" in shown.output
         again.release()
-    assert [event["event"] for event in run.journal.events()][-2:] == ["lease-breaking", "lease-broken"]
+    assert [event["event"] for event in run.journal.events()][-2:] == [
+        "lease-breaking",
+        "lease-broken",
+    ]
     assert audit.verify(run.path).findings == ()
 
 
 def test_it_holds_after_going_back(run, parameters):
     papermill.execute(parameters, run, "rollback")
     assert audit.verify(run.path).findings == ()
-    compared = testing.CliRunner().invoke(cli.cutover, ["record", "compare", str(run.path), str(run.path), "--json"])
+    compared = testing.CliRunner().invoke(
+        cli.cutover, ["record", "compare", str(run.path), str(run.path), "--json"]
+    )
     assert json.loads(compared.output)["differences"] == []
 
 
@@ -147,7 +172,11 @@ def test_a_production_site_waits_for_its_signers(fresh_lab, tmp_path):
         signing.make_key(tmp_path / name, name)
         with allowed.open("a") as out:
             out.write(f'{name}@lab namespaces="{namespace}" {signing.public_of(tmp_path / name)}\n')
-    text = (site.PROJECT / "parameters" / "lab.yaml").read_text().replace("kind: rehearsal", "kind: production")
+    text = (
+        (site.PROJECT / "parameters" / "lab.yaml")
+        .read_text()
+        .replace("kind: rehearsal", "kind: production")
+    )
     text += f"\napproval: {{allowed_signers: {allowed}}}\nrecord: {{key: {tmp_path}/operator}}\n"
     (tmp_path / "site.yaml").write_text(text)
     night = tmp_path / "night"
@@ -155,10 +184,23 @@ def test_a_production_site_waits_for_its_signers(fresh_lab, tmp_path):
     stopped = program(*again)
     assert stopped.returncode == 1
     assert "0 of 1 signatures" in stopped.stderr and "cutover approve --run" in stopped.stderr
-    planned = [event for event in folder.Run(night).journal.events() if event["event"] == "planned"][-1]
+    planned = [
+        event for event in folder.Run(night).journal.events() if event["event"] == "planned"
+    ][-1]
     assert not any(event["event"] == "intent" for event in folder.Run(night).journal.events())
-    signed = program("approve", "--run", night, "--step", "dns-rename", "--plan", planned["hash"], "--key", tmp_path / "anna",
-                     stdin=None, input="dns-rename\n")
+    signed = program(
+        "approve",
+        "--run",
+        night,
+        "--step",
+        "dns-rename",
+        "--plan",
+        planned["hash"],
+        "--key",
+        tmp_path / "anna",
+        stdin=None,
+        input="dns-rename\n",
+    )
     assert "approved by anna@lab" in signed.stdout, signed.stderr
     passed = program(*again)
     assert passed.returncode == 0, passed.stderr

@@ -26,19 +26,29 @@ DIRECTOR, SCRATCH = "/etc/bacula/bacula-dir.conf", "/var/lib/mailbackup/restore"
 
 def reading(user):
     password = (keys.SECRETS / user).read_text()
-    return imap.login(lab_hosts.HOSTS["mailboxvm"].address, 993, "mailboxvm.lab.test", keys.CA, user, password, 20)
+    return imap.login(
+        lab_hosts.HOSTS["mailboxvm"].address, 993, "mailboxvm.lab.test", keys.CA, user, password, 20
+    )
 
 
 def mailbox(user) -> dict:
     """`{folder: imap.Folder}` with digests, of everything a user has."""
     with reading(user) as session:
-        return {name: session.read(name, "content") for name, _, selectable in session.folders() if selectable}
+        return {
+            name: session.read(name, "content")
+            for name, _, selectable in session.folders()
+            if selectable
+        }
 
 
 def texts(found) -> dict:
     """What of a mailbox a restore has to bring back, UIDs left out."""
-    return {name: sorted((each.digest, each.internaldate, tuple(sorted(each.flags))) for each in folder.messages)
-            for name, folder in found.items()}
+    return {
+        name: sorted(
+            (each.digest, each.internaldate, tuple(sorted(each.flags))) for each in folder.messages
+        )
+        for name, folder in found.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +110,9 @@ def test_a_user_who_deleted_much_gets_it_back_and_keeps_what_came_since(lab, ask
         session.client.delete_folder("etichette")
         # a flag that was changed since is the user's own, and is not put back
         session.select("SPAM")
-        session.store(session.all("SPAM")[:1] if session.select("SPAM").exists else [], ["\\Flagged"], True)
+        session.store(
+            session.all("SPAM")[:1] if session.select("SPAM").exists else [], ["\\Flagged"], True
+        )
     between = mailbox("carla")
     asked.go(user="carla")
     after = mailbox("carla")
@@ -111,7 +123,8 @@ def test_a_user_who_deleted_much_gets_it_back_and_keeps_what_came_since(lab, ask
     added = [each for each in after["INBOX"].messages if each.uid >= between["INBOX"].uidnext]
     lost = [each for each in before["INBOX"].messages if each.uid in inbox[1:8]]
     assert [(each.digest, each.flags, each.internaldate) for each in added] == [
-        (each.digest, each.flags, each.internaldate) for each in lost]
+        (each.digest, each.flags, each.internaldate) for each in lost
+    ]
     assert texts(after)["etichette"] == texts(before)["etichette"]
     with reading("carla") as session:
         assert "etichette" in session.subscribed()
@@ -155,15 +168,33 @@ def test_from_bacula_one_folder_alone_as_it_was_at_the_end_of_a_day(lab, asked):
 def test_the_command_does_it_and_says_what_it_cannot(night, tmp_path):
     with reading("bruno") as session:
         session.delete("INBOX", session.all("INBOX")[:3])
-    done = program("restore", "--site", night.file, "--run", tmp_path / "by-command", "--user", "bruno", "--json")
+    done = program(
+        "restore",
+        "--site",
+        night.file,
+        "--run",
+        tmp_path / "by-command",
+        "--user",
+        "bruno",
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
-    assert [(row["step"], row["state"]) for row in json.loads(done.stdout)["steps"]] == [("restore", "passed")]
+    assert [(row["step"], row["state"]) for row in json.loads(done.stdout)["steps"]] == [
+        ("restore", "passed")
+    ]
     done = program("rollback", "--run", tmp_path / "by-command", "--site", night.file)
     assert done.returncode == 0, done.stderr
-    for options, said in ((["--user", "nobody9"], "knows no mail user 'nobody9'"),
-                          (["--user", "bruno", "--folder", "nowhere"], "has no folder nowhere of bruno"),
-                          (["--user", "bruno", "--message", "<not@there>"], "no message of bruno with Message-ID <not@there>")):
-        done = program("restore", "--site", night.file, "--run", tmp_path / f"no-{len(said)}", *options)
+    for options, said in (
+        (["--user", "nobody9"], "knows no mail user 'nobody9'"),
+        (["--user", "bruno", "--folder", "nowhere"], "has no folder nowhere of bruno"),
+        (
+            ["--user", "bruno", "--message", "<not@there>"],
+            "no message of bruno with Message-ID <not@there>",
+        ),
+    ):
+        done = program(
+            "restore", "--site", night.file, "--run", tmp_path / f"no-{len(said)}", *options
+        )
         assert done.returncode == 1 and said in re.sub(r"\s+", " ", done.stderr), done.stderr
 
 
@@ -175,10 +206,13 @@ def test_what_broke_off_goes_on_and_adds_nothing_twice(asked, monkeypatch):
     append, made = imap.Session.append_all, []
 
     def breaking(self, name, messages):
-        if made:     # the link goes in the middle of the second command: one of its messages is over, and half of the other
+        if made:  # the link goes in the middle of the second command: one of its messages is over, and half of the other
             text = messages[0][0]
             send = self.client._imap.send
-            send(b"x APPEND %s {%d+}\r\n%s {%d+}\r\n%s" % (name.encode(), len(text), text, len(text), text[:len(text) // 2]))
+            send(
+                b"x APPEND %s {%d+}\r\n%s {%d+}\r\n%s"
+                % (name.encode(), len(text), text, len(text), text[: len(text) // 2])
+            )
             self.client._imap.shutdown()
             raise imap.SessionLost(server="mailboxvm", doing="APPEND", reason="the test")
         made.append(append(self, name, messages))
@@ -205,7 +239,9 @@ def test_verify_finds_a_message_that_is_not_there_and_a_date_that_is_wrong(asked
         text = session.fetch("INBOX", last[0])
         session.delete("INBOX", last)
         session.append("INBOX", text)
-    driver = engine.Engine(asked.site, "restore", "plan", asked.run, chosen={"user": "alice", "folder": "INBOX"})
+    driver = engine.Engine(
+        asked.site, "restore", "plan", asked.run, chosen={"user": "alice", "folder": "INBOX"}
+    )
     try:
         driver.probe()
         wrong = [check.question for check in driver.verify() if not check.passed]
@@ -227,10 +263,12 @@ def test_a_stream_that_ends_badly_leaves_nothing_under_the_trees_name(lab, asked
         with pytest.raises(copies.NotBrought, match="sanbackup: tar ended with 2"):
             asked.go(user="davide")
     place = "/var/imap/.cutover/restore/" + asked.path.name
-    assert not lab.run("mailboxvm", ["ls", place]).stdout      # what came of it does not fill the store
+    assert not lab.run("mailboxvm", ["ls", place]).stdout  # what came of it does not fill the store
     assert texts(mailbox("davide")) == before
     told, _ = asked.go(user="davide")
-    assert told[-1] == "added: nothing, nothing was missing" and lab.run("mailboxvm", ["ls", place]).stdout.split() == ["davide"]
+    assert told[-1] == "added: nothing, nothing was missing" and lab.run(
+        "mailboxvm", ["ls", place]
+    ).stdout.split() == ["davide"]
 
 
 # -- Bacula
@@ -261,7 +299,7 @@ def days(lab, night):
         found["lost"] = session.headers("INBOX", "Message-ID")[uids[1]]
         session.delete("INBOX", uids[1:3])
         session.select("INBOX")
-        session.store(uids[3:4], ["\\Seen", "\\Flagged"], True)     # a rename: no second message
+        session.store(uids[3:4], ["\\Seen", "\\Flagged"], True)  # a rename: no second message
         session.client.delete_folder("esperimenti/na62")
         session.append("INBOX", b"Subject: since\r\n\r\nsince\r\n")
     found["said"], _ = save(lab, night)
@@ -270,24 +308,37 @@ def days(lab, night):
 
 def test_bacula_saved_each_file_and_what_was_restored_for_a_test_agrees(lab, night):
     said = [check.actual for check in night.saved]
-    assert any(re.search(r"Full, .* status T, \d+ files, \d+ bytes, 0 errors", actual) for actual in said)
+    assert any(
+        re.search(r"Full, .* status T, \d+ files, \d+ bytes, 0 errors", actual) for actual in said
+    )
     assert sum(bool(re.match(r"\d+ in all$", actual)) for actual in said) == 1
     assert sum(actual.startswith("5 messages of alice's INBOX the same") for actual in said) == 2
     assert night.wanted("backup") == ()
     # the Director's own configuration has one line more; what else it holds came nowhere
     assert lab.run("sanbackup", ["cat", DIRECTOR]).stdout == night.director + f"@{bacula.FILE}\n"
-    assert re.search(r'Password = "(.+?)"', night.director)[1] not in (night.run_dir / "journal.jsonl").read_text()
+    assert (
+        re.search(r'Password = "(.+?)"', night.director)[1]
+        not in (night.run_dir / "journal.jsonl").read_text()
+    )
     assert not lab.run("sanbackup", ["ls", SCRATCH]).stdout
 
 
 def test_what_the_director_refuses_is_taken_back(lab, night):
     text = lab.run("sanbackup", ["cat", bacula.FILE]).stdout
-    change = jobs.DirectorFile("sanbackup", bacula.FILE, "0644", text, text.replace("Pool = mailbackup", "Pool = nowhere", 1),
-                               DIRECTOR)
+    change = jobs.DirectorFile(
+        "sanbackup",
+        bacula.FILE,
+        "0644",
+        text,
+        text.replace("Pool = mailbackup", "Pool = nowhere", 1),
+        DIRECTOR,
+    )
     with Hosts(night.site) as hosts:
         with pytest.raises(ChangeFailed, match="the former one is in place again.*nowhere"):
             change.apply(hosts, lambda event: None)
-        assert lab.run("sanbackup", ["cat", bacula.FILE]).stdout == text and not bacula.check(hosts, DIRECTOR)
+        assert lab.run("sanbackup", ["cat", bacula.FILE]).stdout == text and not bacula.check(
+            hosts, DIRECTOR
+        )
 
 
 def test_the_earlier_day_comes_back_after_it_is_gone_from_mailbox_and_copy(lab, days, asked):
@@ -300,8 +351,15 @@ def test_the_earlier_day_comes_back_after_it_is_gone_from_mailbox_and_copy(lab, 
     now = mailbox("rita")
     kept = len(between["INBOX"].messages)
     assert now["INBOX"].messages[:kept] == between["INBOX"].messages
-    assert texts({"lost": now["INBOX"]})["lost"] == sorted([*texts({"lost": between["INBOX"]})["lost"], *(
-        (each.digest, each.internaldate, tuple(sorted(each.flags))) for each in days["INBOX"].messages[1:3])])
+    assert texts({"lost": now["INBOX"]})["lost"] == sorted(
+        [
+            *texts({"lost": between["INBOX"]})["lost"],
+            *(
+                (each.digest, each.internaldate, tuple(sorted(each.flags)))
+                for each in days["INBOX"].messages[1:3]
+            ),
+        ]
+    )
     assert texts(now)["esperimenti/na62"] == texts(days_of(days))["esperimenti/na62"]
     assert not lab.run("sanbackup", ["ls", SCRATCH]).stdout
     asked.go("rollback")
@@ -314,21 +372,39 @@ def test_a_user_whose_whole_mail_directory_is_gone(lab, asked, user, chosen):
     how = lab.run("mailboxvm", ["stat", "--format=%U %G %a", way]).stdout
     lab.run("mailboxvm", ["sh", "-c", 'doveadm kick "$1"; rm -rf "/var/imap/$1"', "gone", user])
     told, _ = asked.go(user=user, **chosen)
-    assert told[-2] == "made" and lab.run("mailboxvm", ["stat", "--format=%U %G %a", way]).stdout == how
+    assert (
+        told[-2] == "made"
+        and lab.run("mailboxvm", ["stat", "--format=%U %G %a", way]).stdout == how
+    )
     assert texts(mailbox(user)) == texts(before)
     with reading(user) as session:
         assert set(before) - {"INBOX"} <= set(session.subscribed())
-    lab.run("mailboxvm", ["sh", "-c", 'printf "Subject: since\\n\\nsince\\n" | /usr/sbin/sendmail "$1"', "send", user])
-    assert eventually(lambda: len(mailbox(user)["INBOX"].messages) == len(before["INBOX"].messages) + 1)
+    lab.run(
+        "mailboxvm",
+        [
+            "sh",
+            "-c",
+            'printf "Subject: since\\n\\nsince\\n" | /usr/sbin/sendmail "$1"',
+            "send",
+            user,
+        ],
+    )
+    assert eventually(
+        lambda: len(mailbox(user)["INBOX"].messages) == len(before["INBOX"].messages) + 1
+    )
     # back: what was added goes; what came since stays, and its directory with it
     asked.go("rollback")
     left = [each for folder in mailbox(user).values() for each in folder.messages]
-    assert len(left) == 1 and left[0].digest not in {each.digest for each in before["INBOX"].messages}
+    assert len(left) == 1 and left[0].digest not in {
+        each.digest for each in before["INBOX"].messages
+    }
 
 
 def test_without_mail_that_came_since_the_rollback_takes_the_directory_away(lab, asked):
     before = texts(mailbox("hugo"))
-    lab.run("sanbackup", ["mkdir", "-p", f"{backups_of('hugo')}/.vuota/cur"])     # a folder without messages comes back too
+    lab.run(
+        "sanbackup", ["mkdir", "-p", f"{backups_of('hugo')}/.vuota/cur"]
+    )  # a folder without messages comes back too
     lab.run("mailboxvm", ["sh", "-c", "doveadm kick hugo; rm -rf /var/imap/hugo"])
     asked.go(user="hugo")
     assert texts(mailbox("hugo")) == {**before, "vuota": []}
@@ -341,7 +417,9 @@ def test_who_is_not_in_the_copy_is_said(lab, asked):
     kept = backups_of("giulia")
     lab.run("sanbackup", ["mv", kept, f"{kept}.away"])
     try:
-        assert f"the copy in {kept.rpartition('/')[0]} on sanbackup has no giulia" in asked.refused(user="giulia")
+        assert f"the copy in {kept.rpartition('/')[0]} on sanbackup has no giulia" in asked.refused(
+            user="giulia"
+        )
     finally:
         lab.run("sanbackup", ["mv", f"{kept}.away", kept])
 
@@ -356,26 +434,52 @@ def days_of(days):
 
 def test_the_plan_names_the_jobs_and_one_message_comes_by_the_command(night, days, asked, tmp_path):
     wanted = {"user": "rita", "folder": "INBOX", "message": days["lost"], "source": "bacula"}
-    driver = engine.Engine(night.site, "restore", "plan", asked.run, chosen={**wanted, "day": days["day"]})
+    driver = engine.Engine(
+        night.site, "restore", "plan", asked.run, chosen={**wanted, "day": days["day"]}
+    )
     driver.probe()
     read = dict(driver.plan().notes)["Bacula's jobs that are read"]
     driver.close()
     assert re.fullmatch(r"JobId 1, Full, [^;]*; JobId \d+, Incremental, [^;]*", read)
     with pytest.raises(ChangeFailed, match="no message of rita with Message-ID"):
-        asked.go(**wanted)      # the latest
+        asked.go(**wanted)  # the latest
     before = mailbox("rita")["INBOX"].exists
-    done = program("restore", "--site", night.file, "--user", "rita", "--folder", "INBOX", "--message", days["lost"], "--from",
-                   "bacula", "--day", days["day"], "--run", tmp_path / "earlier")
+    done = program(
+        "restore",
+        "--site",
+        night.file,
+        "--user",
+        "rita",
+        "--folder",
+        "INBOX",
+        "--message",
+        days["lost"],
+        "--from",
+        "bacula",
+        "--day",
+        days["day"],
+        "--run",
+        tmp_path / "earlier",
+    )
     assert done.returncode == 0, done.stderr
     assert mailbox("rita")["INBOX"].exists == before + 1 and "outage" not in done.stdout
 
 
-@pytest.mark.parametrize("chosen, said", [
-    ({"source": "bacula", "day": "2001-02-03"}, "had saved nothing by 2001-02-03: its first job that ended well began on 20"),
-    ({"source": "bacula", "folder": "esperimenti/na62"}, "has no folder esperimenti/na62 of rita. Give another day"),
-    ({"source": "bacula", "day": "yesterday"}, "'yesterday' is no day"),
-    ({"source": "current", "day": "2026-01-01"}, "no earlier days"),
-])
+@pytest.mark.parametrize(
+    "chosen, said",
+    [
+        (
+            {"source": "bacula", "day": "2001-02-03"},
+            "had saved nothing by 2001-02-03: its first job that ended well began on 20",
+        ),
+        (
+            {"source": "bacula", "folder": "esperimenti/na62"},
+            "has no folder esperimenti/na62 of rita. Give another day",
+        ),
+        ({"source": "bacula", "day": "yesterday"}, "'yesterday' is no day"),
+        ({"source": "current", "day": "2026-01-01"}, "no earlier days"),
+    ],
+)
 def test_what_no_job_has_is_said(days, asked, chosen, said):
     assert said in asked.refused(**{"user": "rita", **chosen})
 
@@ -383,10 +487,12 @@ def test_what_no_job_has_is_said(days, asked, chosen, said):
 def test_a_job_that_waits_for_a_volume_is_said_and_leaves_nothing(lab, days, asked, monkeypatch):
     monkeypatch.setattr(jobs, "STUCK", 1)
     before = mailbox("rita")
-    volume, = lab.run("sanbackup", ["ls", "/srv/bacula"]).stdout.split()
+    (volume,) = lab.run("sanbackup", ["ls", "/srv/bacula"]).stdout.split()
     lab.run("sanbackup", ["mv", f"/srv/bacula/{volume}", "/srv/bacula/away"])
     try:
-        with pytest.raises(ChangeFailed, match=f"is waiting for a mount request.*{volume}.*was cancelled"):
+        with pytest.raises(
+            ChangeFailed, match=f"is waiting for a mount request.*{volume}.*was cancelled"
+        ):
             asked.go(user="rita", source="bacula")
     finally:
         lab.run("sanbackup", ["mv", "/srv/bacula/away", f"/srv/bacula/{volume}"])
@@ -402,11 +508,14 @@ def dying(*_):
     raise Dead
 
 
-def test_cut_off_before_its_removal_the_next_one_removes_what_bacula_restored(lab, night, days, asked, tmp_path_factory,
-                                                                            monkeypatch):
+def test_cut_off_before_its_removal_the_next_one_removes_what_bacula_restored(
+    lab, night, days, asked, tmp_path_factory, monkeypatch
+):
     with reading("rita") as session:
         session.delete("INBOX", session.all("INBOX")[:1])
-    lab.run("sanbackup", ["mkdir", "-p", f"{SCRATCH}/backup/posta"])     # by hand, in bconsole: none of ours
+    lab.run(
+        "sanbackup", ["mkdir", "-p", f"{SCRATCH}/backup/posta"]
+    )  # by hand, in bconsole: none of ours
     with monkeypatch.context() as patched:
         patched.setattr(jobs.RemoveRestored, "apply", dying)
         with pytest.raises(Dead):
@@ -415,10 +524,15 @@ def test_cut_off_before_its_removal_the_next_one_removes_what_bacula_restored(la
     assert len(left) == 2 and f"{asked.path.name}/rita" in left[1]
     # the same command again is a run of its own
     again = Restore(night, tmp_path_factory.mktemp("again"))
-    assert "knows no mail user" in (said := again.refused(user="nobody9")) and f"{SCRATCH}/{left[1]}" in said
+    assert (
+        "knows no mail user" in (said := again.refused(user="nobody9"))
+        and f"{SCRATCH}/{left[1]}" in said
+    )
     _, checks = again.go(user="rita", source="bacula")
     assert checks[-1].actual == "nothing" and "nothing left on sanbackup" in checks[-1].question
-    assert lab.run("sanbackup", ["sh", "-c", f"cd {SCRATCH}; ls -d */*; rm -r backup"]).stdout.split() == ["backup/posta"]
+    assert lab.run(
+        "sanbackup", ["sh", "-c", f"cd {SCRATCH}; ls -d */*; rm -r backup"]
+    ).stdout.split() == ["backup/posta"]
     # and so does one that has nothing else to do
     with Hosts(night.site) as hosts:
         bacula.make_scratch(hosts, f"{SCRATCH}/other/olga")
@@ -426,9 +540,13 @@ def test_cut_off_before_its_removal_the_next_one_removes_what_bacula_restored(la
     assert told == ["removed"] and not lab.run("sanbackup", ["ls", SCRATCH]).stdout
 
 
-def test_a_job_whose_process_was_killed_is_cancelled_before_its_directory_goes(lab, days, asked, monkeypatch):
-    volume, = lab.run("sanbackup", ["ls", "/srv/bacula"]).stdout.split()
-    lab.run("sanbackup", ["mv", f"/srv/bacula/{volume}", "/srv/bacula/away"])      # so that it is at work for long
+def test_a_job_whose_process_was_killed_is_cancelled_before_its_directory_goes(
+    lab, days, asked, monkeypatch
+):
+    (volume,) = lab.run("sanbackup", ["ls", "/srv/bacula"]).stdout.split()
+    lab.run(
+        "sanbackup", ["mv", f"/srv/bacula/{volume}", "/srv/bacula/away"]
+    )  # so that it is at work for long
     try:
         with monkeypatch.context() as patched:
             patched.setattr(jobs, "follow", dying)
@@ -446,12 +564,23 @@ def test_a_job_whose_process_was_killed_is_cancelled_before_its_directory_goes(l
 
 
 def test_a_test_restore_that_is_spoilt_is_found_and_made_again(lab, night):
-    lab.run("mailboxvm", ["sh", "-c", "cd /var/imap/.cutover/restore-test/bacula; "
-                          "find cur new -type f | head -n 1 | xargs sed -i '1s/^./X/'"])
+    lab.run(
+        "mailboxvm",
+        [
+            "sh",
+            "-c",
+            "cd /var/imap/.cutover/restore-test/bacula; "
+            "find cur new -type f | head -n 1 | xargs sed -i '1s/^./X/'",
+        ],
+    )
     with night.engine("backup", "plan") as driver:
         driver.probe()
-        assert [(change.kind, change.source) for change in driver.plan().changes] == [("restore-test", "bacula")]
-        assert ["other text: UID" in check.actual for check in driver.verify() if not check.passed] == [True]
+        assert [(change.kind, change.source) for change in driver.plan().changes] == [
+            ("restore-test", "bacula")
+        ]
+        assert [
+            "other text: UID" in check.actual for check in driver.verify() if not check.passed
+        ] == [True]
     night.step("backup")
     assert night.wanted("backup") == ()
 
@@ -460,8 +589,14 @@ def test_the_measurement_of_restores_measures_them(lab, night):
     began = set(lab.run("sanbackup", ["ls", "-A", backups_of("alice")]).stdout.split())
     seconds = measuring.measure(40, 1, parts=("archive", "sessions", "whole"))["seconds"]
     for source in measuring.BOTH:
-        parts = {what: figures for what, figures in seconds.items() if what.startswith(f"whole, from {source}: ")}
-        assert {"compared and added", "verified", "in all"} <= {what.rpartition(": ")[2] for what in parts}
+        parts = {
+            what: figures
+            for what, figures in seconds.items()
+            if what.startswith(f"whole, from {source}: ")
+        }
+        assert {"compared and added", "verified", "in all"} <= {
+            what.rpartition(": ")[2] for what in parts
+        }
     assert {"eight folders added, 3 at a time", "archive read, not in memory"} <= set(seconds)
     assert set(lab.run("sanbackup", ["ls", "-A", backups_of("alice")]).stdout.split()) == began
     assert not [name for name in mailbox("alice") if name.startswith(("misura", "ottavi"))]
@@ -472,4 +607,6 @@ def test_what_was_never_saved_and_what_the_catalog_forgot_is_said(night, days, a
         assert bacula.listing(hosts, [1], "nobody9") is None
         job = bacula.status(hosts)["saved"][-1]["id"]
         bacula.ask(hosts, f"purge files jobid={job}")
-    assert f"which files JobId {job} saved: it was pruned" in asked.refused(user="rita", source="bacula")
+    assert f"which files JobId {job} saved: it was pruned" in asked.refused(
+        user="rita", source="bacula"
+    )

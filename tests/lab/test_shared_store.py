@@ -32,7 +32,10 @@ def night(lab, tmp_path_factory):
     """Some users' mail, converted and verified. The runbook knows one new server: the other is stopped by hand, before."""
     lab.run(OTHER, ["systemctl", "stop", *SERVICES])
     made = Night(tmp_path_factory.mktemp("night"))
-    made.values["users"] = {"uid_min": lab_hosts.USERS[USERS[0]], "uid_max": lab_hosts.USERS[USERS[-1]]}
+    made.values["users"] = {
+        "uid_min": lab_hosts.USERS[USERS[0]],
+        "uid_max": lab_hosts.USERS[USERS[-1]],
+    }
     made.write()
     made.up_to("verify")
     lab.run(ONE, ["systemctl", "unmask", *SERVICES])
@@ -42,14 +45,24 @@ def night(lab, tmp_path_factory):
 
 
 def session(user, name):
-    return imap.login(lab_hosts.EVER[name].address, 993, f"{name}.lab.test", keys.CA, user, (keys.SECRETS / user).read_text(), 60)
+    return imap.login(
+        lab_hosts.EVER[name].address,
+        993,
+        f"{name}.lab.test",
+        keys.CA,
+        user,
+        (keys.SECRETS / user).read_text(),
+        60,
+    )
 
 
 def seen(user, name, folder="INBOX"):
     """`(UIDVALIDITY, {UID: (Message-ID, flags)})` of a folder, by one of the servers."""
     with session(user, name) as client:
         read, ids = client.read(folder, "metadata"), client.headers(folder, "Message-ID")
-        return read.uidvalidity, {each.uid: (ids.get(each.uid, "").strip(), each.flags) for each in read.messages}
+        return read.uidvalidity, {
+            each.uid: (ids.get(each.uid, "").strip(), each.flags) for each in read.messages
+        }
 
 
 def message(key):
@@ -58,13 +71,20 @@ def message(key):
 
 def test_mail_is_converted_into_it_and_verified(night):
     (passed,) = night.events("verified", "verify")
-    assert passed["passed"] and any(check["question"].startswith("Is alice's mail the same") for check in passed["checks"])
+    assert passed["passed"] and any(
+        check["question"].startswith("Is alice's mail the same") for check in passed["checks"]
+    )
 
 
 def test_preflight_names_it_and_asks_for_nothing_that_is_there(night):
-    told = {check["question"]: check for check in night.events("verified", "preflight")[-1]["checks"]}
+    told = {
+        check["question"]: check for check in night.events("verified", "preflight")[-1]["checks"]
+    }
     disk = told["Is the file system of /var/imap/.cutover fit for Maildir?"]
-    assert disk["actual"].startswith("fuse.glusterfs of localhost:/posta") and "Dovecot" not in disk["todo"]
+    assert (
+        disk["actual"].startswith("fuse.glusterfs of localhost:/posta")
+        and "Dovecot" not in disk["todo"]
+    )
 
 
 def test_both_servers_show_the_same(night):
@@ -77,7 +97,14 @@ def test_both_servers_show_the_same(night):
 
 
 def test_what_one_delivers_or_flags_the_other_shows(night):
-    smtp.send(lab_hosts.EVER[OTHER].address, 25, "a@elsewhere.test", ["carla@mailboxvm.lab.test"], message("by-the-other"), 30)
+    smtp.send(
+        lab_hosts.EVER[OTHER].address,
+        25,
+        "a@elsewhere.test",
+        ["carla@mailboxvm.lab.test"],
+        message("by-the-other"),
+        30,
+    )
     with session("carla", ONE) as client:
         assert eventually(lambda: client.find("INBOX", "Subject", "by-the-other"))
         (uid,) = client.find("INBOX", "Subject", "by-the-other")
@@ -95,7 +122,9 @@ def test_both_append_to_one_folder_and_no_message_is_lost(lab, night):
     def append(name, numbers):
         with session("davide", name) as client:
             for number in numbers:
-                told.append((client.append("race", message(f"{name}-{number}")), f"<{name}-{number}@test>"))
+                told.append(
+                    (client.append("race", message(f"{name}-{number}")), f"<{name}-{number}@test>")
+                )
 
     def appends(name):
         numbers = iter(range(APPENDS))
@@ -103,7 +132,7 @@ def test_both_append_to_one_folder_and_no_message_is_lost(lab, night):
             try:
                 return append(name, numbers)
             except errors.CutoverError as error:
-                refused.append(str(error))      # and on with the next, in a new session
+                refused.append(str(error))  # and on with the next, in a new session
 
     threads = [threading.Thread(target=appends, args=(name,)) for name in (ONE, OTHER)]
     for thread in threads:
@@ -129,8 +158,25 @@ def test_when_one_is_gone_the_other_serves_and_it_catches_up(lab, night):
     lab.stop(OTHER)
     system.call("ip", "link", "set", network.link(OTHER), "up")
     lab.up(shared=True)
-    assert eventually(lambda: lab.run(OTHER, ["findmnt", "-n", "-t", "fuse.glusterfs", "/var/imap"], check=False).stdout, 30)
-    assert eventually(lambda: "\nNumber of entries: 0" in (said := lab.run(
-        ONE, ["gluster", "volume", "heal", shared.VOLUME, "info"], check=False).stdout) and "entries: -" not in said
-        and said.count("Number of entries: 0") == 2, 60)
+    assert eventually(
+        lambda: (
+            lab.run(
+                OTHER, ["findmnt", "-n", "-t", "fuse.glusterfs", "/var/imap"], check=False
+            ).stdout
+        ),
+        30,
+    )
+    assert eventually(
+        lambda: (
+            "\nNumber of entries: 0"
+            in (
+                said := lab.run(
+                    ONE, ["gluster", "volume", "heal", shared.VOLUME, "info"], check=False
+                ).stdout
+            )
+            and "entries: -" not in said
+            and said.count("Number of entries: 0") == 2
+        ),
+        60,
+    )
     assert seen("elena", OTHER)[1][uid][0] == "<while-alone@test>"

@@ -57,41 +57,70 @@ def shown(browser, subject):
 
 
 def failed(found):
-    return [(check.question, check.actual) for check in systems.checks(found, SITE) if not check.passed]
+    return [
+        (check.question, check.actual) for check in systems.checks(found, SITE) if not check.passed
+    ]
 
 
 # -- submission
 
 
 @pytest.mark.parametrize("port", [25, 587])
-@pytest.mark.parametrize("client, code", [
-    ({"source": INSIDE}, 250),
-    ({"source": INSIDE, **TLS}, 250),
-    ({"source": OUTSIDE}, 550),
-    ({"source": OUTSIDE, **TLS}, 550),
-    ({"source": OUTSIDE, **TLS, "certificate": CERTIFICATE}, 250),
-], ids=["inside", "inside-tls", "outside", "outside-tls", "certificate"])
+@pytest.mark.parametrize(
+    "client, code",
+    [
+        ({"source": INSIDE}, 250),
+        ({"source": INSIDE, **TLS}, 250),
+        ({"source": OUTSIDE}, 550),
+        ({"source": OUTSIDE, **TLS}, 550),
+        ({"source": OUTSIDE, **TLS, "certificate": CERTIFICATE}, 250),
+    ],
+    ids=["inside", "inside-tls", "outside", "outside-tls", "certificate"],
+)
 def test_it_relays_from_inside_and_for_a_certificate(lab, port, client, code):
     answer = permits(port, **client)["recipient"]
     assert answer[0] == code and ("Relaying denied" in answer[1]) == (code == 550)
 
 
 def test_it_relays_for_a_password_but_only_for_the_right_one_and_only_by_tls(lab):
-    assert permits(587, source=OUTSIDE, **TLS, user="alice", password=password())["recipient"][0] == 250
+    assert (
+        permits(587, source=OUTSIDE, **TLS, user="alice", password=password())["recipient"][0]
+        == 250
+    )
     with pytest.raises(smtp.LoginRefused, match="535"):
         permits(587, source=OUTSIDE, **TLS, user="alice", password="wrong")
     with pytest.raises(smtp.LoginRefused, match="it asks for no password"):
         permits(587, source=OUTSIDE, user="alice", password=password())
     # a client that does not wait to be asked gets no further
-    with smtplib.SMTP(SMTP.address, 587, local_hostname="x", timeout=30, source_address=(OUTSIDE, 0)) as link:
+    with smtplib.SMTP(
+        SMTP.address, 587, local_hostname="x", timeout=30, source_address=(OUTSIDE, 0)
+    ) as link:
         link.ehlo()
         assert link.docmd("AUTH", "PLAIN AGFsaWNlAHdyb25n")[0] in (503, 530, 538)
 
 
 def test_a_certificate_of_somebody_elses_is_none(lab, tmp_path):
     """The same name on it, another authority."""
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=cutover-client", "-days", "2",
-                    "-keyout", tmp_path / "key", "-out", tmp_path / "cert"], check=True, capture_output=True)
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ed25519",
+            "-nodes",
+            "-subj",
+            "/CN=cutover-client",
+            "-days",
+            "2",
+            "-keyout",
+            tmp_path / "key",
+            "-out",
+            tmp_path / "cert",
+        ],
+        check=True,
+        capture_output=True,
+    )
     strange = (str(tmp_path / "cert"), str(tmp_path / "key"))
     assert permits(587, source=OUTSIDE, **TLS, certificate=strange)["recipient"][0] == 550
 
@@ -117,7 +146,7 @@ def test_before_the_switch_all_of_it_works_on_the_old_server(lab, door):
     found = systems.probe(door, SITE)
     assert failed(found) == []
     assert found["webmail"]["value"]["messages"] > 50 and found["webmail"]["value"]["read"]
-    assert found["webmail"]["value"]["comers"] == []        # nobody logs in to the new one yet
+    assert found["webmail"]["value"]["comers"] == []  # nobody logs in to the new one yet
     assert arrived_everywhere(door) == ["submit-test-mail"] * 3 + ["post-test-mail"]
     for user in ("alice", "bruno"):
         text = lab.run("mailboxold", ["cat", f"/home/{user}/INBOX"], text=False).stdout
@@ -127,7 +156,9 @@ def test_before_the_switch_all_of_it_works_on_the_old_server(lab, door):
 
 def test_webmail_says_who_is_not_let_in_and_keeps_no_password(lab):
     with pytest.raises(webmail.LoginRefused, match="alice was not let in") as refused:
-        webmail.Browser(SITE.webmail.url, SITE.address("webmail"), SITE.webmail.ca).login("alice", "not-the-password")
+        webmail.Browser(SITE.webmail.url, SITE.address("webmail"), SITE.webmail.ca).login(
+            "alice", "not-the-password"
+        )
     assert "not-the-password" not in str(refused.value)
     with pytest.raises(webmail.NoWebmail, match="certificate verify failed"):
         webmail.Browser(SITE.webmail.url, SITE.address("webmail")).front()
@@ -155,11 +186,17 @@ def switched(lab, door):
 
 
 def test_webmail_reads_from_the_new_server_then(door, switched):
-    assert shown(switched, "onlynew") and not shown(switched, "onlyold")       # in the session that was there before
+    assert shown(switched, "onlynew") and not shown(
+        switched, "onlyold"
+    )  # in the session that was there before
     again = browsing()
     assert shown(again, "onlynew") and not shown(again, "onlyold")
     found = webmail.look(door, "alice", "onlynew")
-    assert found["token"] and found["read"] and not any(name.startswith("mail") for name in found["folders"])
+    assert (
+        found["token"]
+        and found["read"]
+        and not any(name.startswith("mail") for name in found["folders"])
+    )
 
 
 def test_the_submission_host_asks_the_new_server_for_passwords_then(lab, door, switched):
@@ -178,12 +215,16 @@ def test_all_of_it_works_on_the_new_server(door, switched):
 
 def test_a_prefix_of_the_old_server_in_webmails_configuration_is_told(lab, door, switched):
     """Folders as UW named them are not there on the new server; INBOX is, so that reading alone would not show it."""
-    lab.run("mailboxvm", ["doveadm", "mailbox", "create", "-s", "-u", "alice", "sent-mail", "progetti"])
+    lab.run(
+        "mailboxvm", ["doveadm", "mailbox", "create", "-s", "-u", "alice", "sent-mail", "progetti"]
+    )
     there = ["INBOX", "progetti", "sent-mail"]
 
     def mark():
         found = {"users": {"alice": {"value": {"folders": there}}}}
-        *_, check = systems._webmail_on_new(found, {**webmail.look(door, "alice", "onlynew"), "comers": []}, SITE)
+        *_, check = systems._webmail_on_new(
+            found, {**webmail.look(door, "alice", "onlynew"), "comers": []}, SITE
+        )
         return check.mark
 
     assert mark() == "ok"
@@ -191,7 +232,9 @@ def test_a_prefix_of_the_old_server_in_webmails_configuration_is_told(lab, door,
     before = lab.run("webmail", ["cat", place]).stdout
     lab.run("webmail", ["tee", place], input=before + "$config['imap_ns_personal'] = 'mail/';\n")
     try:
-        assert eventually(lambda: mark() == "warn")     # PHP looks for a changed file every two seconds
+        assert eventually(
+            lambda: mark() == "warn"
+        )  # PHP looks for a changed file every two seconds
     finally:
         lab.run("webmail", ["tee", place], input=before)
 
@@ -207,6 +250,13 @@ def test_a_server_that_is_gone_is_told_and_not_waited_for(lab, door, switched):
 
 def test_no_log_holds_a_password(lab, switched):
     for host in ("postinoauth1", "webmail"):
-        said = lab.run(host, ["sh", "-c", "journalctl -q --no-pager; cat /var/log/apache2/*.log /var/log/roundcube/*"],
-                       check=False).stdout
+        said = lab.run(
+            host,
+            [
+                "sh",
+                "-c",
+                "journalctl -q --no-pager; cat /var/log/apache2/*.log /var/log/roundcube/*",
+            ],
+            check=False,
+        ).stdout
         assert said and password() not in said

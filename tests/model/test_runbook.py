@@ -9,7 +9,10 @@ from cutover.model import runbook
 
 
 def passed(name, seq=None, **more):
-    return [{"event": "step-begun", "step": name}, {"event": "verified", "step": name, "passed": True, **more}]
+    return [
+        {"event": "step-begun", "step": name},
+        {"event": "verified", "step": name, "passed": True, **more},
+    ]
 
 
 def history(*names):
@@ -31,26 +34,53 @@ def test_every_step_has_its_contract_and_rests_on_earlier_ones():
 def test_a_step_refuses_until_those_before_it_have_passed(name):
     with pytest.raises(runbook.NotYet, match=f"{name} may not run yet"):
         runbook.may_run(name, [])
-    runbook.may_run(name, history(*runbook.ORDER[:runbook.ORDER.index(name)]))
+    runbook.may_run(name, history(*runbook.ORDER[: runbook.ORDER.index(name)]))
 
 
-@pytest.mark.parametrize("last, said", [
-    ([], "has not run"),
-    ([{"event": "step-begun", "step": "verify"}], "was begun and has not passed"),
-    ([{"event": "step-begun", "step": "verify"}, {"event": "verified", "step": "verify", "passed": False}], "did not pass"),
-    ([{"event": "step-begun", "step": "verify"}, {"event": "step-failed", "step": "verify"}], "did not pass"),
-    ([*passed("verify"), {"event": "step-begun", "step": "convert"}, {"event": "intent", "step": "convert"},
-      *passed("convert")[1:]], "passed, but an earlier step has changed something since"),
-    ([*passed("verify"), *passed("rollback")], "was rolled back"),
-])
+@pytest.mark.parametrize(
+    "last, said",
+    [
+        ([], "has not run"),
+        ([{"event": "step-begun", "step": "verify"}], "was begun and has not passed"),
+        (
+            [
+                {"event": "step-begun", "step": "verify"},
+                {"event": "verified", "step": "verify", "passed": False},
+            ],
+            "did not pass",
+        ),
+        (
+            [{"event": "step-begun", "step": "verify"}, {"event": "step-failed", "step": "verify"}],
+            "did not pass",
+        ),
+        (
+            [
+                *passed("verify"),
+                {"event": "step-begun", "step": "convert"},
+                {"event": "intent", "step": "convert"},
+                *passed("convert")[1:],
+            ],
+            "passed, but an earlier step has changed something since",
+        ),
+        ([*passed("verify"), *passed("rollback")], "was rolled back"),
+    ],
+)
 def test_the_switch_refuses_without_a_verify_that_still_holds(last, said):
-    events = history("preflight", "dns-rename", "dual-delivery", "stop-imap", "stop-sendmail", "convert", "restore-sendmail")
+    events = history(
+        "preflight",
+        "dns-rename",
+        "dual-delivery",
+        "stop-imap",
+        "stop-sendmail",
+        "convert",
+        "restore-sendmail",
+    )
     with pytest.raises(runbook.NotYet, match=f"verify {said}"):
         runbook.may_run("switch-alias", events + last)
 
 
 def test_a_rerun_that_changes_nothing_keeps_later_steps_valid():
-    events = history(*runbook.ORDER[:runbook.number("verify")]) + passed("convert")
+    events = history(*runbook.ORDER[: runbook.number("verify")]) + passed("convert")
     assert runbook.states(events)["verify"] == "passed"
 
 
@@ -60,11 +90,20 @@ def test_a_rollback_needs_something_to_undo():
 
 
 def test_a_rollback_is_refused_once_decommission_has_changed_something():
-    events = [*history(*runbook.NIGHT), {"event": "intent", "step": "backup"}, {"event": "step-begun", "step": "decommission"}]
-    runbook.may_run("rollback", events)         # begun, and its gates refused it: nothing was changed
+    events = [
+        *history(*runbook.NIGHT),
+        {"event": "intent", "step": "backup"},
+        {"event": "step-begun", "step": "decommission"},
+    ]
+    runbook.may_run("rollback", events)  # begun, and its gates refused it: nothing was changed
     assert runbook.no_return(events) is None
-    events.append({"event": "intent", "step": "decommission", "time": "2026-04-14T21:00:00.000+00:00"})
-    with pytest.raises(runbook.NotYet, match="decommission has begun .* 2026-04-14T21:00:00 UTC.* point of no return"):
+    events.append(
+        {"event": "intent", "step": "decommission", "time": "2026-04-14T21:00:00.000+00:00"}
+    )
+    with pytest.raises(
+        runbook.NotYet,
+        match="decommission has begun .* 2026-04-14T21:00:00 UTC.* point of no return",
+    ):
         runbook.may_run("rollback", events)
 
 
@@ -83,14 +122,22 @@ def test_parts_of_the_runbook():
 def test_a_step_apart_from_the_night_has_a_run_of_its_own():
     runbook.may_run("restore", [])
     runbook.may_run("restore", passed("restore"))
-    with pytest.raises(runbook.NotYet, match="restore needs a run of its own: this one holds preflight"):
+    with pytest.raises(
+        runbook.NotYet, match="restore needs a run of its own: this one holds preflight"
+    ):
         runbook.may_run("restore", passed("preflight"))
-    with pytest.raises(runbook.NotYet, match="preflight needs a run of its own: this one holds restore"):
+    with pytest.raises(
+        runbook.NotYet, match="preflight needs a run of its own: this one holds restore"
+    ):
         runbook.may_run("preflight", passed("restore"))
 
 
 def test_a_run_apart_holds_nothing_of_the_night():
-    assert not runbook.apart([]) and not runbook.apart(passed("preflight")) and not runbook.apart(passed("rollback"))
+    assert (
+        not runbook.apart([])
+        and not runbook.apart(passed("preflight"))
+        and not runbook.apart(passed("rollback"))
+    )
     for name in runbook.APART:
         assert runbook.apart(passed(name)) and runbook.apart([*passed(name), *passed("rollback")])
         assert not runbook.apart([*passed(name), *passed("backup")])
@@ -99,5 +146,12 @@ def test_a_run_apart_holds_nothing_of_the_night():
 def test_each_notebook_asks_for_what_its_step_leaves_to_choose_and_nothing_else():
     """Papermill hands these over, and refuses any other."""
     for name in runbook.EVERY:
-        known = papermill.inspect_notebook(str(site.PROJECT / "notebooks" / runbook.notebook_name(name)))
-        assert set(known) == {"site", "run_dir", "mode", *getattr(runbook.step(name), "CHOICE", ())}, name
+        known = papermill.inspect_notebook(
+            str(site.PROJECT / "notebooks" / runbook.notebook_name(name))
+        )
+        assert set(known) == {
+            "site",
+            "run_dir",
+            "mode",
+            *getattr(runbook.step(name), "CHOICE", ()),
+        }, name

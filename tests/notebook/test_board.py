@@ -62,10 +62,13 @@ def test_a_step_that_was_left_out_is_not_next(night, run):
     for name in runbook.NIGHT:
         if name != "presync":
             recorded.step(run, name)
-            following = runbook.NIGHT[runbook.NIGHT.index(name) + 1:]
+            following = runbook.NIGHT[runbook.NIGHT.index(name) + 1 :]
             assert (f"Next: {following[0]}" if following else "Passed: ") in repr(night._head())
-    assert "Next: " not in repr(night._head())      # decommission is asked for by its name
-    assert f"Passed: {len(runbook.NIGHT) - 1} steps passed their verify; left out: presync." in repr(night._head())
+    assert "Next: " not in repr(night._head())  # decommission is asked for by its name
+    assert (
+        f"Passed: {len(runbook.NIGHT) - 1} steps passed their verify; left out: presync."
+        in repr(night._head())
+    )
     assert column(night.steps().draw(), "now")["presync"] == "may run now"
 
 
@@ -77,14 +80,23 @@ def test_a_step_given_again_still_says_who_approved_it(night, run):
 
 
 def test_switching_before_verify_is_refused_in_the_runbooks_words(night, run):
-    for name in runbook.ORDER[:runbook.ORDER.index("verify")]:
+    for name in runbook.ORDER[: runbook.ORDER.index("verify")]:
         recorded.step(run, name)
-    assert "verify has not run; restore-sendmail has not run." in column(night.steps().draw(), "now")["switch-alias"]
+    assert (
+        "verify has not run; restore-sendmail has not run."
+        in column(night.steps().draw(), "now")["switch-alias"]
+    )
 
 
-@pytest.mark.parametrize("end, state, said", [
-    ("failed", "failed", "NEXT"), ("begun", "begun", "not verified yet"), ("waiting", "begun", "waits for its approval"),
-    ("undone", "rolled back", "NEXT")])
+@pytest.mark.parametrize(
+    "end, state, said",
+    [
+        ("failed", "failed", "NEXT"),
+        ("begun", "begun", "not verified yet"),
+        ("waiting", "begun", "waits for its approval"),
+        ("undone", "rolled back", "NEXT"),
+    ],
+)
 def test_each_way_a_step_may_stand(night, run, end, state, said):
     if end == "failed":
         recorded.step(run, "preflight", passed=False)
@@ -94,9 +106,17 @@ def test_each_way_a_step_may_stand(night, run, end, state, said):
     else:
         attempt = run.journal.append("step-begun", step="preflight", title="t")["seq"]
         if end == "waiting":
-            run.journal.append("approval-missing", step="preflight", attempt=attempt, hash="0", error="no signature")
+            run.journal.append(
+                "approval-missing",
+                step="preflight",
+                attempt=attempt,
+                hash="0",
+                error="no signature",
+            )
     shown = night.steps().draw()
-    assert column(shown, "state")["preflight"] == state and said in column(shown, "now")["preflight"]
+    assert (
+        column(shown, "state")["preflight"] == state and said in column(shown, "now")["preflight"]
+    )
 
 
 def test_a_step_run_again_makes_later_ones_stale(night, run):
@@ -122,10 +142,20 @@ def test_the_clocks_run_from_the_first_stop_to_the_verify_that_saw_it_back(night
 
 def test_go_or_no_go_shows_the_worst_first(night, run):
     assert "No go" in repr(night._gates())
-    recorded.step(run, "preflight", [recorded.CHECK, {**recorded.CHECK, "warning": True, "question": "Odd?"}])
-    assert night._gates().caption.startswith("GO, after a look at 1 warning") and night._gates().rows[0][0] == "warn"
-    recorded.step(run, "preflight", [recorded.CHECK, {**recorded.CHECK, "passed": False}], passed=False)
-    assert night._gates().caption.startswith("NO GO: 1 check failed") and night._gates().rows[0][0] == "FAIL"
+    recorded.step(
+        run, "preflight", [recorded.CHECK, {**recorded.CHECK, "warning": True, "question": "Odd?"}]
+    )
+    assert (
+        night._gates().caption.startswith("GO, after a look at 1 warning")
+        and night._gates().rows[0][0] == "warn"
+    )
+    recorded.step(
+        run, "preflight", [recorded.CHECK, {**recorded.CHECK, "passed": False}], passed=False
+    )
+    assert (
+        night._gates().caption.startswith("NO GO: 1 check failed")
+        and night._gates().rows[0][0] == "FAIL"
+    )
 
 
 def test_progress_follows_the_file_whoever_writes_it(night, run):
@@ -135,16 +165,23 @@ def test_progress_follows_the_file_whoever_writes_it(night, run):
     recorded.events(run, "convert", recorded.conversion(5, done=2))
     said = repr(view.draw())
     assert "2 of 5 users" in said and "left" in said and "at work" in said
-    recorded.events(run, "convert", recorded.conversion(5)[len(recorded.conversion(5, done=2)):])
+    recorded.events(run, "convert", recorded.conversion(5)[len(recorded.conversion(5, done=2)) :])
     assert "5 of 5 users" in repr(view.draw())
-    assert "5 of 5 users" in repr(progress.follow(run).draw())     # opened again
+    assert "5 of 5 users" in repr(progress.follow(run).draw())  # opened again
 
 
 def test_hostile_names_do_no_harm(night, run):
     recorded.whole(night.site, run.path.parent / "other")
     night.run = folder.Run(run.path.parent / "other")
-    for draw in (night._head, night.steps().draw, night._clocks, night._gates, night.progress().draw, night.log().draw,
-                 night.timeline):
+    for draw in (
+        night._head,
+        night.steps().draw,
+        night._clocks,
+        night._gates,
+        night.progress().draw,
+        night.log().draw,
+        night.timeline,
+    ):
         text = draw()._repr_html_()
         assert "<script" not in text and "\x1b" not in text
 
@@ -163,21 +200,31 @@ def test_a_view_that_cannot_be_drawn_says_so():
 
 def test_the_worked_example_is_a_journal_that_holds(tmp_path):
     shown = board.open("parameters/roma1.yaml", "", "explain")
-    states = runbook.states(shown.events())                 # parsing checks the chain
+    states = runbook.states(shown.events())  # parsing checks the chain
     assert states["verify"] == "passed" and "restore-sendmail" not in states
     assert [row[1].partition(" ")[0] for row in shown.outage().rows] == ["RUNNING", "RUNNING"]
     assert repr(shown.steps()) == repr(board.open("parameters/roma1.yaml", "", "explain").steps())
 
 
-@pytest.mark.parametrize("arguments", [("parameters/lab.yaml", "", "execute"), ("parameters/lab.yaml", "", "plan"),
-                                       ("parameters/lab.yaml", "", "watch"), (3, "", "explain")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("parameters/lab.yaml", "", "execute"),
+        ("parameters/lab.yaml", "", "plan"),
+        ("parameters/lab.yaml", "", "watch"),
+        (3, "", "explain"),
+    ],
+)
 def test_it_refuses_what_it_cannot_work_with(arguments):
     with pytest.raises(notebook.BadCall):
         board.open(*arguments)
 
 
 def test_checks_can_be_narrowed_and_say_how_many_there_are():
-    listed = [steps.equal(f"Is {user}'s mail the same?", 1, found, "look") for user, found in (("ann", 1), ("bob", 2))]
+    listed = [
+        steps.equal(f"Is {user}'s mail the same?", 1, found, "look")
+        for user, found in (("ann", 1), ("bob", 2))
+    ]
     shown = checks.Checks(listed, "Verified")
     assert len(shown.table().rows) == 2
     assert [row[1] for row in shown.table(checks.FAILED).rows] == ["Is bob's mail the same?"]
@@ -193,7 +240,9 @@ def test_a_link_is_text_in_text_and_escaped_in_html():
 def test_an_attempt_that_goes_on_has_no_end(run):
     run.journal.append("step-begun", step="preflight", title="t")
     one = story.attempts(run.journal.events())["preflight"]
-    assert one.seconds is None and story.verdict(run.journal.events(), {"preflight": one})[1].startswith("Not over: preflight")
+    assert one.seconds is None and story.verdict(run.journal.events(), {"preflight": one})[
+        1
+    ].startswith("Not over: preflight")
 
 
 def test_a_notebook_run_again_gives_up_what_its_earlier_attempt_held(monkeypatch):

@@ -15,7 +15,7 @@ from cutover.record import approval, journal, signing, statement
 from cutover.run import engine, lease
 from lab import state
 
-PROVE_LAB = approval.prove_lab      # as it is, without the stub of the runs here
+PROVE_LAB = approval.prove_lab  # as it is, without the stub of the runs here
 
 
 @pytest.fixture
@@ -25,7 +25,10 @@ def stepper(night):
 
 
 def test_nothing_is_applied_without_an_approval(night, stepper):
-    with pytest.raises(approval.NotApproved, match=r"0 of 2 signatures.*cutover approve --run .* --step stop-imap --plan"):
+    with pytest.raises(
+        approval.NotApproved,
+        match=r"0 of 2 signatures.*cutover approve --run .* --step stop-imap --plan",
+    ):
         stepper.approve()
     with pytest.raises(engine.OutOfTurn):
         stepper.apply()
@@ -37,13 +40,17 @@ def test_two_people_approve_what_stops_the_service(night, stepper):
     assert given.by == "anna@example"
     with pytest.raises(approval.NotApproved, match=r"1 of 2 signatures \(anna@example\)"):
         stepper.approve()
-    night.give("anna", stepper)         # twice the same person is one person
+    night.give("anna", stepper)  # twice the same person is one person
     with pytest.raises(approval.NotApproved, match="1 of 2"):
         stepper.approve()
     night.give("bert", stepper)
     night.finish(stepper)
     assert not night.running
-    event = next(each for each in night.run.journal.events() if each["event"] == "approved" and each["step"] == "stop-imap")
+    event = next(
+        each
+        for each in night.run.journal.events()
+        if each["event"] == "approved" and each["step"] == "stop-imap"
+    )
     assert event["by"] == "anna@example, bert@example" and event["kind"] == "signed"
     assert all(each["key"].startswith("SHA256:") for each in event["signers"])
 
@@ -52,7 +59,9 @@ def test_one_key_under_two_names_is_one_person(night, stepper):
     night.give("anna", stepper)
     stem = next((night.run.path / "approvals").glob("*.json"))
     for suffix in ("", ".sig"):
-        (stem.parent / f"copy.json{suffix}").write_bytes((stem.parent / (stem.name + suffix)).read_bytes())
+        (stem.parent / f"copy.json{suffix}").write_bytes(
+            (stem.parent / (stem.name + suffix)).read_bytes()
+        )
     with pytest.raises(approval.NotApproved, match="1 of 2"):
         stepper.approve()
 
@@ -61,41 +70,63 @@ def test_somebody_who_is_not_listed_cannot_approve(night, stepper):
     with pytest.raises(signing.BadSignature, match="do not list"):
         night.give("mallory", stepper)
     with pytest.raises(signing.BadSignature, match="does not hold for approval@mail-cutover"):
-        night.give("operator", stepper)     # listed, for records only
+        night.give("operator", stepper)  # listed, for records only
 
 
 def test_what_was_typed_must_be_right(night, stepper):
     with pytest.raises(approval.NotConfirmed, match="type exactly: mailbox.roma1.example"):
-        approval.give(night.run, night.site, stepper.step, stepper.hash(), "yes", night.people["anna"])
+        approval.give(
+            night.run, night.site, stepper.step, stepper.hash(), "yes", night.people["anna"]
+        )
 
 
-@pytest.mark.parametrize("edit, said", [
-    (lambda text: {**text, "hash": "0" * 64}, "0 of 2"),
-    (lambda text: {**text, "run": "another"}, "about run another"),
-    (lambda text: {**text, "subject": "switch-alias"}, "about subject switch-alias"),
-    (lambda text: {**text, "site": "elsewhere"}, "about site elsewhere"),
-    (lambda text: {**text, "approves": "drift"}, "0 of 2"),
-    (lambda text: {**text, "extra": "1"}, "no statement"),
-    (lambda text: {**text, "expires": "soon"}, "no statement"),
-    (lambda text: {**text, "time": "2020-01-01T00:00:00+00:00"}, "for longer than approval.valid"),
-    (lambda text: {**text, "expires": "2020-01-01T00:00:00+00:00"}, "held until 2020"),
-    (lambda text: {**text, "time": "2090-01-01T00:00:00+00:00", "expires": "2090-01-01T00:00:30+00:00"}, "yet to come"),
-])
-def test_a_statement_about_something_else_does_not_count_though_it_is_signed(night, stepper, edit, said):
+@pytest.mark.parametrize(
+    "edit, said",
+    [
+        (lambda text: {**text, "hash": "0" * 64}, "0 of 2"),
+        (lambda text: {**text, "run": "another"}, "about run another"),
+        (lambda text: {**text, "subject": "switch-alias"}, "about subject switch-alias"),
+        (lambda text: {**text, "site": "elsewhere"}, "about site elsewhere"),
+        (lambda text: {**text, "approves": "drift"}, "0 of 2"),
+        (lambda text: {**text, "extra": "1"}, "no statement"),
+        (lambda text: {**text, "expires": "soon"}, "no statement"),
+        (
+            lambda text: {**text, "time": "2020-01-01T00:00:00+00:00"},
+            "for longer than approval.valid",
+        ),
+        (lambda text: {**text, "expires": "2020-01-01T00:00:00+00:00"}, "held until 2020"),
+        (
+            lambda text: {
+                **text,
+                "time": "2090-01-01T00:00:00+00:00",
+                "expires": "2090-01-01T00:00:30+00:00",
+            },
+            "yet to come",
+        ),
+    ],
+)
+def test_a_statement_about_something_else_does_not_count_though_it_is_signed(
+    night, stepper, edit, said
+):
     night.give("anna", stepper)
     place = next((night.run.path / "approvals").glob("*.json"))
     data = json.dumps(edit(json.loads(place.read_bytes())), sort_keys=True).encode()
     place.write_bytes(data)
-    place.with_name(place.name + ".sig").write_bytes(signing.sign(data, night.people["anna"], statement.NAMESPACE))
+    place.with_name(place.name + ".sig").write_bytes(
+        signing.sign(data, night.people["anna"], statement.NAMESPACE)
+    )
     with pytest.raises(approval.NotApproved, match=said):
         stepper.approve()
 
 
-@pytest.mark.parametrize("damage", [
-    lambda place: place.write_bytes(place.read_bytes().replace(b"roma1", b"roma2")),
-    lambda place: place.with_name(place.name + ".sig").unlink(),
-    lambda place: place.with_name(place.name + ".sig").write_text("yes"),
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda place: place.write_bytes(place.read_bytes().replace(b"roma1", b"roma2")),
+        lambda place: place.with_name(place.name + ".sig").unlink(),
+        lambda place: place.with_name(place.name + ".sig").write_text("yes"),
+    ],
+)
 def test_a_statement_that_is_not_signed_as_it_stands_does_not_count(night, stepper, damage):
     night.give("anna", stepper)
     night.give("bert", stepper)
@@ -108,7 +139,9 @@ def test_an_approval_that_ran_out_meanwhile_is_void(night, stepper, monkeypatch)
     night.give("anna", stepper)
     night.give("bert", stepper)
     stepper.approve()
-    later = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=2)).isoformat(timespec="milliseconds")
+    later = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=2)).isoformat(
+        timespec="milliseconds"
+    )
     monkeypatch.setattr(approval.journal, "now", lambda: later)
     with pytest.raises(approval.NotApproved, match="held until"):
         stepper.apply()
@@ -134,7 +167,9 @@ def test_the_facts_a_plan_rests_on_void_it_and_counters_do_not(night, stepper):
     assert night.planned().hash() == stepper.hash()
     night.extra = {"somebody": "moved the mail"}
     assert night.planned().hash() != stepper.hash()
-    with pytest.raises(engine.PlanChanged, match="facts on which the approved plan rests changed: somebody"):
+    with pytest.raises(
+        engine.PlanChanged, match="facts on which the approved plan rests changed: somebody"
+    ):
         stepper.apply()
 
 
@@ -158,7 +193,11 @@ def test_the_bytes_that_were_approved_are_kept(night, stepper):
     import hashlib
 
     event = [each for each in night.run.journal.events() if each["event"] == "planned"][-1]
-    assert hashlib.sha256((night.run.path / event["file"]).read_bytes()).hexdigest() == event["hash"] == stepper.hash()
+    assert (
+        hashlib.sha256((night.run.path / event["file"]).read_bytes()).hexdigest()
+        == event["hash"]
+        == stepper.hash()
+    )
 
 
 def test_a_rehearsal_approves_itself_once_it_proved_the_lab(rehearsal, monkeypatch):
@@ -173,23 +212,42 @@ def test_a_rehearsal_approves_itself_once_it_proved_the_lab(rehearsal, monkeypat
 
 
 def test_the_command_and_an_agentless_key_write_the_same_file(night, stepper):
-    argv = ["approve", "--run", str(night.run.path), "--step", "stop-imap", "--plan", stepper.hash()[:16], "--key",
-            str(night.people["anna"])]
-    done = testing.CliRunner().invoke(cli.cutover, argv, input="mailbox.roma1.example\n", catch_exceptions=False)
+    argv = [
+        "approve",
+        "--run",
+        str(night.run.path),
+        "--step",
+        "stop-imap",
+        "--plan",
+        stepper.hash()[:16],
+        "--key",
+        str(night.people["anna"]),
+    ]
+    done = testing.CliRunner().invoke(
+        cli.cutover, argv, input="mailbox.roma1.example\n", catch_exceptions=False
+    )
     assert "approved by anna@example" in done.output and "needs 2 people" in done.output
     argv[-1] = str(night.people["bert"])
-    testing.CliRunner().invoke(cli.cutover, argv, input="mailbox.roma1.example\n", catch_exceptions=False)
+    testing.CliRunner().invoke(
+        cli.cutover, argv, input="mailbox.roma1.example\n", catch_exceptions=False
+    )
     assert stepper.approve().by == "anna@example, bert@example"
 
 
 def test_who_is_gone_on_without_is_typed(night):
     """What was asked of the step when the plan was made is part of what a person types."""
     step, anna = runbook.step("rollback"), str(night.people["anna"])
-    begun = night.run.journal.append("step-begun", step="rollback", title="", chosen={"without": "carla,bruno"})
-    night.run.journal.append("planned", step="rollback", attempt=begun["seq"], hash="a" * 64, changes=[])
+    begun = night.run.journal.append(
+        "step-begun", step="rollback", title="", chosen={"without": "carla,bruno"}
+    )
+    night.run.journal.append(
+        "planned", step="rollback", attempt=begun["seq"], hash="a" * 64, changes=[]
+    )
     wanted = f"{night.site.fqdn(night.site.alias)} without bruno, carla"
     with pytest.raises(approval.NotConfirmed, match=f"type exactly: {wanted}$"):
-        approval.give(night.run, night.site, step, "a" * 64, night.site.fqdn(night.site.alias), anna)
+        approval.give(
+            night.run, night.site, step, "a" * 64, night.site.fqdn(night.site.alias), anna
+        )
     assert approval.give(night.run, night.site, step, "a" * 64, wanted, anna).by == "anna@example"
 
 
@@ -208,10 +266,17 @@ def test_a_key_that_only_the_agent_holds(night, stepper, monkeypatch, tmp_path_f
                 (night.path / name).unlink()
             wanted = approval.confirmation(stepper.step, night.site)
             given = approval.give(night.run, night.site, stepper.step, stepper.hash(), wanted)
-            assert given.by == "bert@example"       # mallory's stands first, and is not listed
+            assert given.by == "bert@example"  # mallory's stands first, and is not listed
             subprocess.run(["ssh-add", "-q", night.people["anna"]], check=True)
             night.people["anna"].unlink()
-            given = approval.give(night.run, night.site, stepper.step, stepper.hash(), wanted, f"{night.people['anna']}.pub")
+            given = approval.give(
+                night.run,
+                night.site,
+                stepper.step,
+                stepper.hash(),
+                wanted,
+                f"{night.people['anna']}.pub",
+            )
             assert given.by == "anna@example"
             assert stepper.approve().by == "anna@example, bert@example"
         finally:
@@ -224,13 +289,26 @@ def test_a_key_that_only_the_agent_holds(night, stepper, monkeypatch, tmp_path_f
 def test_there_is_no_answer_that_says_yes_to_everything(night, stepper):
     runner = testing.CliRunner()
     argv = ["approve", "--run", str(night.run.path), "--key", str(night.people["anna"])]
-    for more in ([], ["--step", "stop-imap"], ["--plan", stepper.hash()], ["--drift", "--step", "stop-imap"]):
+    for more in (
+        [],
+        ["--step", "stop-imap"],
+        ["--plan", stepper.hash()],
+        ["--drift", "--step", "stop-imap"],
+    ):
         assert runner.invoke(cli.cutover, argv + more).exit_code == 2
-    assert isinstance(runner.invoke(cli.cutover, [*argv, "--step", "stop-imap", "--plan", "0" * 16]).exception,
-                      approval.NotConfirmed)
-    assert isinstance(runner.invoke(cli.cutover, [*argv, "--step", "stop-imap", "--plan", stepper.hash()], input="y\n").exception,
-                      approval.NotConfirmed)
-    assert not any(name in option.name for name in ("yes", "force", "all") for option in cli.approve.params)
+    assert isinstance(
+        runner.invoke(cli.cutover, [*argv, "--step", "stop-imap", "--plan", "0" * 16]).exception,
+        approval.NotConfirmed,
+    )
+    assert isinstance(
+        runner.invoke(
+            cli.cutover, [*argv, "--step", "stop-imap", "--plan", stepper.hash()], input="y\n"
+        ).exception,
+        approval.NotConfirmed,
+    )
+    assert not any(
+        name in option.name for name in ("yes", "force", "all") for option in cli.approve.params
+    )
 
 
 def test_waiting_for_an_approval_is_no_failure(night, stepper):
@@ -251,21 +329,38 @@ def test_the_lease_is_held_while_changes_are_made_and_given_back(night, stepper)
     assert lease.STALE > 2 * lease.EVERY
 
 
-@pytest.mark.parametrize("off, elsewhere, asked", [
-    ({"mailboxold"}, set(), "all but mailboxold"),
-    ({"mailboxold"}, {"mailboxold"}, "all"),        # the one that is off is not the one the parameters mean
-    ("all", set(), "all"),                          # a marker that a lab left behind
-])
-def test_a_host_that_is_off_is_proven_by_the_lab_itself(rehearsal, monkeypatch, off, elsewhere, asked):
+@pytest.mark.parametrize(
+    "off, elsewhere, asked",
+    [
+        ({"mailboxold"}, set(), "all but mailboxold"),
+        (
+            {"mailboxold"},
+            {"mailboxold"},
+            "all",
+        ),  # the one that is off is not the one the parameters mean
+        ("all", set(), "all"),  # a marker that a lab left behind
+    ],
+)
+def test_a_host_that_is_off_is_proven_by_the_lab_itself(
+    rehearsal, monkeypatch, off, elsewhere, asked
+):
     site, seen = rehearsal.site, []
-    made = {name: {"address": "192.0.2.250" if name in elsewhere else site.address(name), "pid": os.getpid(),
-                   "start": None if off == "all" or name in off else state.start_time(os.getpid())} for name in site.hosts}
+    made = {
+        name: {
+            "address": "192.0.2.250" if name in elsewhere else site.address(name),
+            "pid": os.getpid(),
+            "start": None if off == "all" or name in off else state.start_time(os.getpid()),
+        }
+        for name in site.hosts
+    }
     monkeypatch.setattr(state, "read", lambda: {"lab": "a mark", "hosts": made})
 
     def each(names, mark):
         seen.extend(names)
         return {name: mark(name) for name in names}
 
-    hosts = SimpleNamespace(prove=lambda: None, each=each, run=lambda *_, **__: SimpleNamespace(text="a mark\n"))
+    hosts = SimpleNamespace(
+        prove=lambda: None, each=each, run=lambda *_, **__: SimpleNamespace(text="a mark\n")
+    )
     PROVE_LAB(hosts, site)
     assert set(seen) == set(site.hosts) - ({"mailboxold"} if asked != "all" else set())

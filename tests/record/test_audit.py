@@ -66,13 +66,31 @@ def spoil(path, chance):
     place = chance.choice(filled)
     data = place.read_bytes()
     lines = (path / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    act = chance.choice(["flip", "flip", "truncate", "drop", "swap", "add", "grow", "overwrite", "link", "lock",
-                         "drop line", "swap lines", "double line", "cut journal", "tear journal", "edit line"])
+    act = chance.choice(
+        [
+            "flip",
+            "flip",
+            "truncate",
+            "drop",
+            "swap",
+            "add",
+            "grow",
+            "overwrite",
+            "link",
+            "lock",
+            "drop line",
+            "swap lines",
+            "double line",
+            "cut journal",
+            "tear journal",
+            "edit line",
+        ]
+    )
     if act == "flip":
         at = chance.randrange(len(data))
-        place.write_bytes(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1:])
+        place.write_bytes(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :])
     elif act == "truncate":
-        place.write_bytes(data[:chance.randrange(len(data))])
+        place.write_bytes(data[: chance.randrange(len(data))])
     elif act == "drop":
         place.unlink()
     elif act == "swap":
@@ -82,7 +100,9 @@ def spoil(path, chance):
         place.write_bytes(other.read_bytes())
         other.write_bytes(data)
     elif act == "add":
-        chance.choice([path, path / "facts"]).joinpath(f"new{chance.randrange(99)}.json").write_bytes(chance.randbytes(9))
+        chance.choice([path, path / "facts"]).joinpath(
+            f"new{chance.randrange(99)}.json"
+        ).write_bytes(chance.randbytes(9))
     elif act == "grow":
         place.write_bytes(data + chance.choice([b"\n", b" ", b"\0", chance.randbytes(5)]))
     elif act == "overwrite":
@@ -106,7 +126,7 @@ def spoil(path, chance):
         elif act == "cut journal":
             lines = lines[:one]
         elif act == "tear journal":
-            lines = [*lines[:one], lines[one][:chance.randrange(1, len(lines[one]))]]
+            lines = [*lines[:one], lines[one][: chance.randrange(1, len(lines[one]))]]
         else:
             event = json.loads(lines[one])
             event[chance.choice(sorted(event))] = "forged"
@@ -125,7 +145,9 @@ def mend(path, held):
             each.write_bytes(data)
 
 
-def test_whatever_is_flipped_dropped_swapped_or_cut_off_at_random_is_found(made, tmp_path, monkeypatch):
+def test_whatever_is_flipped_dropped_swapped_or_cut_off_at_random_is_found(
+    made, tmp_path, monkeypatch
+):
     # the same signature over the same bytes is asked for once
     monkeypatch.setattr(signing, "verify", functools.lru_cache(signing.verify))
     chance = random.Random(4)
@@ -140,22 +162,39 @@ def test_whatever_is_flipped_dropped_swapped_or_cut_off_at_random_is_found(made,
                 missed.append(act)
         mend(path, held)
     assert audit.verify(path).findings == ()
-    assert sum(done.values()) == TIMES and not missed, f"{len(missed)} of {TIMES} not found: {missed[:5]}"
+    assert sum(done.values()) == TIMES and not missed, (
+        f"{len(missed)} of {TIMES} not found: {missed[:5]}"
+    )
     assert len(done) == 15 and min(done.values()) > 20
 
 
-@pytest.mark.parametrize("act, kind, where", [
-    (lambda path: (path / "record.json").unlink(), "missing", "record.json"),
-    (lambda path: (path / "record.json.sig").unlink(), "missing", "record.json.sig"),
-    (lambda path: (path / "facts" / "x.json").write_text("{}"), "added", "facts/x.json"),
-    (lambda path: (path / "code.json").unlink(), "missing", "code.json"),
-    (lambda path: (path / "code.json").write_bytes((path / "code.json").read_bytes()[:-9]), "truncated", "code.json"),
-    (lambda path: (path / "parameters.yaml").open("a").write("#"), "grown", "parameters.yaml"),
-    (lambda path: (path / "journal.jsonl").open("a").write('{"eve'), "torn", "journal.jsonl, line"),
-    (lambda path: next((path / "approvals").glob("*.sig")).unlink(), "approval", "journal.jsonl, line"),
-    (lambda path: next((path / "plans").glob("stop*")).unlink(), "missing", "plans/stop-imap."),
-    (lambda path: next((path / "blobs").glob("*")).write_text("x"), "truncated", "blobs/"),
-])
+@pytest.mark.parametrize(
+    "act, kind, where",
+    [
+        (lambda path: (path / "record.json").unlink(), "missing", "record.json"),
+        (lambda path: (path / "record.json.sig").unlink(), "missing", "record.json.sig"),
+        (lambda path: (path / "facts" / "x.json").write_text("{}"), "added", "facts/x.json"),
+        (lambda path: (path / "code.json").unlink(), "missing", "code.json"),
+        (
+            lambda path: (path / "code.json").write_bytes((path / "code.json").read_bytes()[:-9]),
+            "truncated",
+            "code.json",
+        ),
+        (lambda path: (path / "parameters.yaml").open("a").write("#"), "grown", "parameters.yaml"),
+        (
+            lambda path: (path / "journal.jsonl").open("a").write('{"eve'),
+            "torn",
+            "journal.jsonl, line",
+        ),
+        (
+            lambda path: next((path / "approvals").glob("*.sig")).unlink(),
+            "approval",
+            "journal.jsonl, line",
+        ),
+        (lambda path: next((path / "plans").glob("stop*")).unlink(), "missing", "plans/stop-imap."),
+        (lambda path: next((path / "blobs").glob("*")).write_text("x"), "truncated", "blobs/"),
+    ],
+)
 def test_each_finding_is_named_by_its_kind_and_place(copy, act, kind, where):
     act(copy)
     found = audit.verify(copy).findings
@@ -164,40 +203,54 @@ def test_each_finding_is_named_by_its_kind_and_place(copy, act, kind, where):
 
 def test_a_signature_by_somebody_else_is_found(copy, made, tmp_path):
     data = (copy / "record.json").read_bytes()
-    (copy / "record.json.sig").write_bytes(signing.sign(data, made[1].path / "mallory", "record@mail-cutover"))
+    (copy / "record.json.sig").write_bytes(
+        signing.sign(data, made[1].path / "mallory", "record@mail-cutover")
+    )
     assert "do not list" in told(copy)
-    (copy / "record.json.sig").write_bytes(signing.sign(data, made[1].people["anna"], "record@mail-cutover"))
-    assert "does not hold for record@mail-cutover" in told(copy)       # listed, for approvals only
+    (copy / "record.json.sig").write_bytes(
+        signing.sign(data, made[1].people["anna"], "record@mail-cutover")
+    )
+    assert "does not hold for record@mail-cutover" in told(copy)  # listed, for approvals only
     (copy / "record.json.sig").write_bytes(signing.sign(data, made[1].people["operator"], "file"))
     assert "signature" in kinds(copy)
 
 
 def test_a_forger_with_a_list_of_their_own_is_found_by_the_list_one_trusts(copy, made):
     night = made[1]
-    (copy / "allowed_signers").write_text(f'operator@example {signing.public_of(night.path / "mallory")}\n')
-    forged = night.site.model_copy(update={"record": night.site.record.model_copy(update={"key": str(night.path / "mallory")})})
+    (copy / "allowed_signers").write_text(
+        f"operator@example {signing.public_of(night.path / 'mallory')}\n"
+    )
+    forged = night.site.model_copy(
+        update={"record": night.site.record.model_copy(update={"key": str(night.path / "mallory")})}
+    )
     forged._path, forged._digest = night.site.path, night.site.digest
     record.write(folder.Run(copy), forged, "forged")
     assert "signature" in kinds(copy, night.allowed.read_bytes())
 
 
 def events_of(name, step="stop-imap"):
-    return lambda events: [each for each in events if each["event"] == name and each.get("step") == step]
+    return lambda events: [
+        each for each in events if each["event"] == name and each.get("step") == step
+    ]
 
 
 def without(name, step="stop-imap"):
-    return lambda events: [each for each in events if not (each["event"] == name and each.get("step") == step)]
+    return lambda events: [
+        each for each in events if not (each["event"] == name and each.get("step") == step)
+    ]
 
 
 def alter(name, step="stop-imap", **fields):
     def change(events):
         events_of(name, step)(events)[0].update(fields)
+
     return change
 
 
 def set_back(key, value):
     def change(events):
         events[len(events) // 2][key] = value
+
     return change
 
 
@@ -205,7 +258,9 @@ def swapped(events):
     """stop-imap comes before the step it rests on."""
     moved = [each for each in events if each.get("step") == "stop-imap"]
     rest = [each for each in events if each.get("step") != "stop-imap"]
-    for number, each in enumerate([*rest[:1], *moved, *rest[1:]]):      # the times in order again, so that this alone is wrong
+    for number, each in enumerate(
+        [*rest[:1], *moved, *rest[1:]]
+    ):  # the times in order again, so that this alone is wrong
         each["time"], each["monotonic"] = f"2026-01-01T00:00:{number / 10:06.3f}+00:00", number / 10
     return [*rest[:1], *moved, *rest[1:]]
 
@@ -219,37 +274,50 @@ def another_change(events):
     events_of("intent")(events)[0]["change"]["name"] = "sshd"
 
 
-@pytest.mark.parametrize("change, kind, said", [
-    (without("approved"), "approval", "was applied without an approval"),
-    (alter("approved", hash="0" * 64), "approval", "approval of another plan"),
-    (alter("approved", kind="nothing to do"), "approval", "its plan has changes"),
-    (alter("approved", kind="rehearsal", signers=[]), "approval", "0 of 2 people"),
-    (one_signer, "approval", "1 of 2 people"),
-    (another_change, "approval", "is not change"),      # hosts stop side by side: any of them may begin
-    (without("planned"), "approval", "not the plan shown before"),
-    (without("applied"), "order", "without its plan having been made and applied"),
-    (without("intent"), "order", "a change that was not begun"),
-    (swapped, "order", "stop-imap may not run yet"),
-    (without("verified", "dual-delivery"), "order", "dual-delivery was begun and has not passed its verify"),
-    (alter("verified", passed=False), "claim", "which its checks do not bear out"),
-    (alter("verified", checks=[]), "claim", "which its checks do not bear out"),
-    (without("verified"), "claim", "by the journal its verify did not"),
-    (without("probed"), "claim", "its cell of 'probe' says completed"),
-    (set_back("time", "2020-01-01T00:00:00.000+00:00"), "time", "before"),
-    (set_back("time", "2090-01-01T00:00:00.000+00:00"), "time", "before 2090"),
-    (set_back("time", "2026-11-24T12:00:00.000+02:00"), "time", "not in UTC"),
-    (set_back("monotonic", 0.0), "time", "runs backwards"),
-    (lambda events: events[1:], "order", "begins with a run"),
-    (lambda events: events + [dict(events[0])], "order", "begins once"),
-    (alter("probed", sha256="0" * 64), "changed", "not the file of which"),
-    (alter("planned", changes=None, file=None), "missing", "speaks of it"),
-])
+@pytest.mark.parametrize(
+    "change, kind, said",
+    [
+        (without("approved"), "approval", "was applied without an approval"),
+        (alter("approved", hash="0" * 64), "approval", "approval of another plan"),
+        (alter("approved", kind="nothing to do"), "approval", "its plan has changes"),
+        (alter("approved", kind="rehearsal", signers=[]), "approval", "0 of 2 people"),
+        (one_signer, "approval", "1 of 2 people"),
+        (
+            another_change,
+            "approval",
+            "is not change",
+        ),  # hosts stop side by side: any of them may begin
+        (without("planned"), "approval", "not the plan shown before"),
+        (without("applied"), "order", "without its plan having been made and applied"),
+        (without("intent"), "order", "a change that was not begun"),
+        (swapped, "order", "stop-imap may not run yet"),
+        (
+            without("verified", "dual-delivery"),
+            "order",
+            "dual-delivery was begun and has not passed its verify",
+        ),
+        (alter("verified", passed=False), "claim", "which its checks do not bear out"),
+        (alter("verified", checks=[]), "claim", "which its checks do not bear out"),
+        (without("verified"), "claim", "by the journal its verify did not"),
+        (without("probed"), "claim", "its cell of 'probe' says completed"),
+        (set_back("time", "2020-01-01T00:00:00.000+00:00"), "time", "before"),
+        (set_back("time", "2090-01-01T00:00:00.000+00:00"), "time", "before 2090"),
+        (set_back("time", "2026-11-24T12:00:00.000+02:00"), "time", "not in UTC"),
+        (set_back("monotonic", 0.0), "time", "runs backwards"),
+        (lambda events: events[1:], "order", "begins with a run"),
+        (lambda events: events + [dict(events[0])], "order", "begins once"),
+        (alter("probed", sha256="0" * 64), "changed", "not the file of which"),
+        (alter("planned", changes=None, file=None), "missing", "speaks of it"),
+    ],
+)
 def test_what_was_wrong_before_it_was_signed_is_found_too(copy, made, change, kind, said):
     """The forger holds the operator's key: file list, chain and signature are all as they should be."""
     stub.rewrite(copy, change, key="operator", site=made[1].site)
     found = audit.verify(copy).findings
     assert not {"signature", "chain"} & {each.kind for each in found}
-    assert any(each.kind == kind and said in each.what for each in found), "\n".join(map(str, found))
+    assert any(each.kind == kind and said in each.what for each in found), "\n".join(
+        map(str, found)
+    )
 
 
 def test_an_approval_of_another_plan_signed_by_the_right_people_is_found(copy, made):
@@ -258,19 +326,39 @@ def test_an_approval_of_another_plan_signed_by_the_right_people_is_found(copy, m
         said = {**json.loads(place.read_bytes()), "hash": "1" * 64}
         data = json.dumps(said, sort_keys=True).encode()
         place.write_bytes(data)
-        who = night.people["anna" if "anna" in signing.verify(
-            data, signing.sign(data, night.people["anna"], statement.NAMESPACE), night.allowed.read_bytes(),
-            statement.NAMESPACE).principal else "bert"]
-        place.with_name(place.name + ".sig").write_bytes(signing.sign(data, who, statement.NAMESPACE))
+        who = night.people[
+            "anna"
+            if "anna"
+            in signing.verify(
+                data,
+                signing.sign(data, night.people["anna"], statement.NAMESPACE),
+                night.allowed.read_bytes(),
+                statement.NAMESPACE,
+            ).principal
+            else "bert"
+        ]
+        place.with_name(place.name + ".sig").write_bytes(
+            signing.sign(data, who, statement.NAMESPACE)
+        )
     record.write(folder.Run(copy), night.site, "forged")
     assert "about hash 1111" in told(copy) and "0 of 2 people" in told(copy)
 
 
 def test_an_executed_copy_that_claims_more_than_the_journal_is_found(copy, made):
     """Papermill's false green: every cell completed, though the kernel died after the plan."""
+
     def died(events):
-        at = next(number for number, each in enumerate(events) if each["event"] == "approved" and each["step"] == "stop-imap")
-        return [each for number, each in enumerate(events) if number < at or each.get("step") != "stop-imap"]
+        at = next(
+            number
+            for number, each in enumerate(events)
+            if each["event"] == "approved" and each["step"] == "stop-imap"
+        )
+        return [
+            each
+            for number, each in enumerate(events)
+            if number < at or each.get("step") != "stop-imap"
+        ]
+
     stub.rewrite(copy, died, key="operator", site=made[1].site)
     for call in ("approve", "apply", "verify"):
         assert f"its cell of '{call}' says completed; by the journal it never was" in told(copy)
@@ -284,7 +372,9 @@ def test_a_run_that_goes_on_after_its_record_is_told_apart_from_a_forged_one(cop
 
 def test_the_command_names_its_findings_and_exits_1(copy, made):
     runner = testing.CliRunner()
-    good = runner.invoke(cli.cutover, ["record", "verify", str(copy), "--allowed-signers", str(made[1].allowed)])
+    good = runner.invoke(
+        cli.cutover, ["record", "verify", str(copy), "--allowed-signers", str(made[1].allowed)]
+    )
     assert good.exit_code == 0 and "0 findings" in good.output and "own list" not in good.output
     (copy / "code.json").write_text("{}")
     bad = runner.invoke(cli.cutover, ["record", "verify", str(copy), "--json"])
@@ -292,15 +382,32 @@ def test_the_command_names_its_findings_and_exits_1(copy, made):
     answer = json.loads(bad.output)
     assert not answer["passed"] and answer["findings"][0]["where"] == "code.json"
     assert runner.invoke(cli.cutover, ["record", "verify", str(copy / "facts")]).exit_code == 1
-    assert isinstance(runner.invoke(cli.cutover, ["record", "verify", str(copy / "nowhere")]).exception, audit.NoRecord)
+    assert isinstance(
+        runner.invoke(cli.cutover, ["record", "verify", str(copy / "nowhere")]).exception,
+        audit.NoRecord,
+    )
 
 
 def test_ssh_keygen_alone_says_the_same(made):
     """Nobody has to trust this program: the signature is an ordinary one."""
     path, night = made
-    done = subprocess.run(["ssh-keygen", "-Y", "verify", "-f", str(night.allowed), "-I", "operator@example", "-n",
-                           "record@mail-cutover", "-s", str(path / "record.json.sig")],
-                          input=(path / "record.json").read_bytes(), capture_output=True)
+    done = subprocess.run(
+        [
+            "ssh-keygen",
+            "-Y",
+            "verify",
+            "-f",
+            str(night.allowed),
+            "-I",
+            "operator@example",
+            "-n",
+            "record@mail-cutover",
+            "-s",
+            str(path / "record.json.sig"),
+        ],
+        input=(path / "record.json").read_bytes(),
+        capture_output=True,
+    )
     assert done.returncode == 0 and b"Good" in done.stdout
 
 
@@ -308,6 +415,8 @@ def test_a_record_is_signed_anew_by_hand(copy, made):
     """After a file was added on purpose; the name in the record stays the run's own, whatever its folder is called now."""
     (copy / "remarks.txt").write_text("It rained.")
     assert kinds(copy) == {"added"}
-    done = testing.CliRunner().invoke(cli.cutover, ["record", "sign", str(copy), "--site", str(made[1].file)])
+    done = testing.CliRunner().invoke(
+        cli.cutover, ["record", "sign", str(copy), "--site", str(made[1].file)]
+    )
     assert done.exit_code == 0 and "record: signed with SHA256:" in done.output, done.exception
     assert audit.verify(copy).findings == ()

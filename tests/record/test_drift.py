@@ -34,27 +34,40 @@ def unsigned(events):
 
 
 def approve(night, who="anna", typed="run", more=()):
-    return testing.CliRunner().invoke(cli.cutover, ["approve", "--run", str(night.run.path), "--drift", "--key",
-                                                    str(night.path / who), *more], input=typed + "\n")
+    return testing.CliRunner().invoke(
+        cli.cutover,
+        ["approve", "--run", str(night.run.path), "--drift", "--key", str(night.path / who), *more],
+        input=typed + "\n",
+    )
 
 
 def test_other_code_is_refused_and_named(changed):
-    with pytest.raises(drift.Drifted, match=r"began with other code \(lib/cutover/site\.py\).*cutover approve --run .* --drift"):
+    with pytest.raises(
+        drift.Drifted,
+        match=r"began with other code \(lib/cutover/site\.py\).*cutover approve --run .* --drift",
+    ):
         changed.planned()
 
 
 def test_an_approved_difference_is_journaled_and_the_record_holds(changed):
     done = approve(changed)
-    assert done.exit_code == 0 and "lib/cutover/site.py" in done.output and "approved by anna@example" in done.output
+    assert (
+        done.exit_code == 0
+        and "lib/cutover/site.py" in done.output
+        and "approved by anna@example" in done.output
+    )
     changed.planned()
     event = [each for each in changed.run.journal.events() if each["event"] == "drift"][-1]
     assert event["by"] == "anna@example" and event["code"] and "site.py" in event["what"]
-    changed.planned()       # once is enough
+    changed.planned()  # once is enough
     assert len([each for each in changed.run.journal.events() if each["event"] == "drift"]) == 1
     record.write(changed.run, changed.site, "end")
     assert audit.verify(changed.run.path).findings == ()
     stub.rewrite(changed.run.path, unsigned, key="operator", site=changed.site)
-    assert any("0 of 1 people approved the drift" in each.what for each in audit.verify(changed.run.path).findings)
+    assert any(
+        "0 of 1 people approved the drift" in each.what
+        for each in audit.verify(changed.run.path).findings
+    )
 
 
 @pytest.mark.parametrize("who, typed", [("mallory", "run"), ("operator", "run"), ("anna", "yes")])
@@ -72,15 +85,19 @@ def test_other_parameters_are_refused_until_approved_and_kept(night):
         night.planned()
     assert approve(night, more=["--site", str(night.file)]).exit_code == 0
     night.planned()
-    assert (night.run.path / f"parameters.{night.site.digest[:8]}.yaml").read_bytes() == night.file.read_bytes()
+    assert (
+        night.run.path / f"parameters.{night.site.digest[:8]}.yaml"
+    ).read_bytes() == night.file.read_bytes()
 
 
 def test_new_signers_cannot_let_themselves_in(night):
     night.before()
-    night.allowed.write_text(f'mallory@example {signing.public_of(night.path / "mallory")}\n' + night.allowed.read_text())
+    night.allowed.write_text(
+        f"mallory@example {signing.public_of(night.path / 'mallory')}\n" + night.allowed.read_text()
+    )
     with pytest.raises(drift.Drifted, match="the allowed signers"):
         night.planned()
-    assert approve(night, "mallory").exit_code == 0         # it is written, and does not count
+    assert approve(night, "mallory").exit_code == 0  # it is written, and does not count
     with pytest.raises(drift.Drifted, match="Does not count: .*do not list"):
         night.planned()
     assert approve(night, "anna").exit_code == 0
@@ -129,5 +146,7 @@ def test_a_run_of_a_name_that_could_do_harm_is_refused(night):
 @pytest.mark.parametrize("command", [["rollback"], ["jupyter"], ["approve", "--drift"]])
 def test_a_folder_in_which_no_run_began_is_named(command, tmp_path):
     done = testing.CliRunner().invoke(cli.cutover, [*command, "--run", str(tmp_path)])
-    assert isinstance(done.exception, folder.NotARun) and "holds no parameters.yaml" in str(done.exception)
+    assert isinstance(done.exception, folder.NotARun) and "holds no parameters.yaml" in str(
+        done.exception
+    )
     assert not list(tmp_path.iterdir())

@@ -33,19 +33,24 @@ def test_any_change_of_a_line_is_found(tmp_path):
     last_line = whole.rstrip(b"\n").rfind(b"\n") + 1
     rng = random.Random(1)
     for _ in range(300):
-        place = rng.randrange(last_line)        # a change of the last line itself is for the signed head to find
+        place = rng.randrange(
+            last_line
+        )  # a change of the last line itself is for the signed head to find
         changed = bytearray(whole)
         changed[place] ^= 1 << rng.randrange(8)
         with pytest.raises(journal.JournalBroken, match=r"line \d"):
             journal.parse(bytes(changed))
 
 
-@pytest.mark.parametrize("edit", [
-    lambda lines: lines[:2] + lines[3:],                                # one dropped
-    lambda lines: lines[:1] + [lines[2], lines[1]] + lines[3:],         # two swapped
-    lambda lines: lines[:2] + [lines[1]] + lines[2:],                   # one doubled
-    lambda lines: lines[1:],                                            # the first cut off
-])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda lines: lines[:2] + lines[3:],  # one dropped
+        lambda lines: lines[:1] + [lines[2], lines[1]] + lines[3:],  # two swapped
+        lambda lines: lines[:2] + [lines[1]] + lines[2:],  # one doubled
+        lambda lines: lines[1:],  # the first cut off
+    ],
+)
 def test_lines_dropped_swapped_or_doubled_are_found(tmp_path, edit):
     lines = filled(tmp_path).path.read_bytes().splitlines(keepends=True)
     with pytest.raises(journal.JournalBroken):

@@ -29,7 +29,9 @@ def copier(tmp_path):
         run.settle({b"ugo"})
 
     run.played, run.holds = played, holds
-    run.files = lambda: sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    run.files = lambda: sorted(
+        str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()
+    )
     return run
 
 
@@ -50,13 +52,16 @@ def test_what_only_the_copy_has_of_a_user_goes_with_the_directory(copier):
     assert copier.files() == [] and not os.listdir(copier.target)
 
 
-@pytest.mark.parametrize("second, vanished, apart", [
-    ({CUR: b"10:00:01"}, (), 2.0),                      # a flag, a move or a removal
-    ({CUR: b"10:00:00", b"ugo/.new/cur/": b"10:00:00"}, (), 2.0),   # a folder that was renamed
-    ({}, (), 2.0),                                      # a store that went away
-    ({CUR: b"10:00:00"}, [b"ugo/cur/9:2,"], 2.0),
-    ({CUR: b"10:00:00"}, (), 0.5),                      # times of a second tell nothing so soon
-])
+@pytest.mark.parametrize(
+    "second, vanished, apart",
+    [
+        ({CUR: b"10:00:01"}, (), 2.0),  # a flag, a move or a removal
+        ({CUR: b"10:00:00", b"ugo/.new/cur/": b"10:00:00"}, (), 2.0),  # a folder that was renamed
+        ({}, (), 2.0),  # a store that went away
+        ({CUR: b"10:00:00"}, [b"ugo/cur/9:2,"], 2.0),
+        ({CUR: b"10:00:00"}, (), 0.5),  # times of a second tell nothing so soon
+    ],
+)
 def test_a_user_at_work_waits_for_another_pass(copier, second, vanished, apart):
     copier.played(BASE)
     copier.played({b"ugo/": None, **second}, vanished, apart)
@@ -70,18 +75,43 @@ def test_a_user_at_work_keeps_one_name_of_each_message_the_one_seen_last(copier)
     copier.played({**BASE, b"ugo/cur/1:2,S": None, b"ugo/cur/2:2,": None})
     copier.played({**BASE, CUR: b"10:00:05", b"ugo/cur/1:2,FS": None})
     copier.played({**BASE, CUR: b"10:00:07", b"ugo/cur/5:2,": None})
-    copier.holds("ugo/new/1", "ugo/cur/1:2,S", "ugo/cur/1:2,FS", "ugo/cur/2:2,", "ugo/new/3", "ugo/cur/3:2,", "ugo/cur/5:2,",
-                 "ugo/.f/cur/1:2,")
+    copier.holds(
+        "ugo/new/1",
+        "ugo/cur/1:2,S",
+        "ugo/cur/1:2,FS",
+        "ugo/cur/2:2,",
+        "ugo/new/3",
+        "ugo/cur/3:2,",
+        "ugo/cur/5:2,",
+        "ugo/.f/cur/1:2,",
+    )
     copier.tidy(b"ugo")
     left = copier.files()
     # of 3 neither was ever seen: perhaps it was renamed each time
-    assert left == ["ugo/.f/cur/1:2,", "ugo/cur/1:2,FS", "ugo/cur/2:2,", "ugo/cur/3:2,", "ugo/cur/5:2,", "ugo/new/3"]
-    copier.played({**BASE, CUR: b"10:00:08", b"ugo/cur/2:2,T": None, b"ugo/new/7": None, b"ugo/cur/7:2,": None})
+    assert left == [
+        "ugo/.f/cur/1:2,",
+        "ugo/cur/1:2,FS",
+        "ugo/cur/2:2,",
+        "ugo/cur/3:2,",
+        "ugo/cur/5:2,",
+        "ugo/new/3",
+    ]
+    copier.played(
+        {
+            **BASE,
+            CUR: b"10:00:08",
+            b"ugo/cur/2:2,T": None,
+            b"ugo/new/7": None,
+            b"ugo/cur/7:2,": None,
+        }
+    )
     copier.holds("ugo/cur/2:2,T", "ugo/new/7", "ugo/cur/7:2,")
     copier.tidy(b"ugo")
     left = copier.files()
-    assert "ugo/cur/2:2,T" in left and "ugo/cur/2:2," not in left       # though it stood in the listing before
-    assert {"ugo/new/7", "ugo/cur/7:2,"} <= set(left)                   # both at the same time: two files
+    assert (
+        "ugo/cur/2:2,T" in left and "ugo/cur/2:2," not in left
+    )  # though it stood in the listing before
+    assert {"ugo/new/7", "ugo/cur/7:2,"} <= set(left)  # both at the same time: two files
 
 
 def test_a_message_that_vanished_is_lacking_until_it_is_there_under_some_name(copier):
@@ -93,14 +123,18 @@ def test_a_message_that_vanished_is_lacking_until_it_is_there_under_some_name(co
     assert copier.lacking(b"ugo") == []
     os.unlink(os.path.join(copier.target, b"ugo/cur/1:2,FS"))
     copier.played({**BASE, b"ugo/cur/2:2,": None})
-    assert copier.lacking(b"ugo") == []         # two listings without it: it was deleted
+    assert copier.lacking(b"ugo") == []  # two listings without it: it was deleted
 
 
 def test_names_that_rsync_writes_otherwise():
     assert mailbackup.plain(rb"caff\#303\#250/a\#012b") == "caffè/a\nb".encode()
     line = b'file has vanished: "/ugo/cur/1" (2):2,S" (in posta)\nfile has vanished: "/ugo/cur/2"\n'
     assert mailbackup.GONE.findall(line) == [b'ugo/cur/1" (2):2,S', b"ugo/cur/2"]
-    assert mailbackup.message(b"ugo/.a/new/1") == mailbackup.message(b"ugo/.a/cur/1:2,S") == (b"ugo/.a", b"1")
+    assert (
+        mailbackup.message(b"ugo/.a/new/1")
+        == mailbackup.message(b"ugo/.a/cur/1:2,S")
+        == (b"ugo/.a", b"1")
+    )
     assert mailbackup.message(b"ugo/dovecot-uidlist") is None
 
 
@@ -108,7 +142,11 @@ def test_a_second_run_at_the_same_time_ends(tmp_path):
     settings = {"target": str(tmp_path / "copy"), "state": str(tmp_path)}
     (tmp_path / "lock").touch()
     program = "import fcntl, sys; held = open(sys.argv[1]); fcntl.flock(held, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
-    holder = subprocess.Popen([sys.executable, "-c", program, tmp_path / "lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path / "lock"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     try:
         holder.stdout.readline()
         assert mailbackup.main(settings) == mailbackup.BUSY and not (tmp_path / "last").exists()

@@ -42,7 +42,9 @@ class Local:
             file.write(data)
 
     def stream(self, argv, *, sudo=False, on_line, idle_timeout):
-        process = subprocess.Popen([sys.executable, *argv[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, *argv[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        )
         left = self.breaks.pop(0) if self.breaks else None
         try:
             for raw in process.stdout:
@@ -62,16 +64,27 @@ class Local:
 def host(tmp_path, monkeypatch):
     """host(connection, plan, breaks) runs WORK with a plan → (Ended, events)."""
     monkeypatch.setattr(detached, "PAUSE", 0.05)
-    monkeypatch.setattr(detached, "_START", detached._START.replace("/run/systemd/system", "/nowhere"))
+    monkeypatch.setattr(
+        detached, "_START", detached._START.replace("/run/systemd/system", "/nowhere")
+    )
     (tmp_path / "work.py").write_text(WORK)
 
     def run(plan, connection=None, name="work"):
         connection = connection or Local()
-        hosts = types.SimpleNamespace(ssh=lambda host: connection, site=types.SimpleNamespace(
-            new_store=types.SimpleNamespace(python="python3")))
+        hosts = types.SimpleNamespace(
+            ssh=lambda host: connection,
+            site=types.SimpleNamespace(new_store=types.SimpleNamespace(python="python3")),
+        )
         events = []
-        argv = [sys.executable, str(tmp_path / "work.py"), str(tmp_path / f"{name}.plan.json"), str(tmp_path / f"{name}.events")]
-        return detached.run(hosts, "new", str(tmp_path), name, "cutover-test", plan, argv, events.append), events
+        argv = [
+            sys.executable,
+            str(tmp_path / "work.py"),
+            str(tmp_path / f"{name}.plan.json"),
+            str(tmp_path / f"{name}.events"),
+        ]
+        return detached.run(
+            hosts, "new", str(tmp_path), name, "cutover-test", plan, argv, events.append
+        ), events
 
     return run
 
@@ -121,13 +134,19 @@ def test_what_runs_with_another_plan_is_let_run_out(host, tmp_path):
     assert ended.rc == 3 and not ended.attached and len({event["pid"] for event in events}) == 2
 
 
-@pytest.mark.parametrize("alone", [False, True])        # alone: the shell around it is left to tell how it ended
+@pytest.mark.parametrize(
+    "alone", [False, True]
+)  # alone: the shell around it is left to tell how it ended
 def test_killed_in_between(host, tmp_path, alone):
     def kill():
-        while not (tmp_path / "work.events").exists() or not (tmp_path / "work.events").stat().st_size:
+        while (
+            not (tmp_path / "work.events").exists() or not (tmp_path / "work.events").stat().st_size
+        ):
             time.sleep(0.02)
         first = json.loads((tmp_path / "work.events").read_text().splitlines()[0])
-        os.kill(first["pid"], signal.SIGKILL) if alone else os.killpg(os.getpgid(first["pid"]), signal.SIGKILL)
+        os.kill(first["pid"], signal.SIGKILL) if alone else os.killpg(
+            os.getpgid(first["pid"]), signal.SIGKILL
+        )
 
     killer = threading.Thread(target=kill)
     killer.start()

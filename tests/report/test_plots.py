@@ -22,13 +22,27 @@ def drawings(run):
     events = run.journal.events()
     script = story.transcribed(run, "convert")
     began = story.at(events[0])
-    windows = [outage.Window(outage.READING, began, began + 2, 3), outage.Window(outage.DELIVERY, began + 1, None, 3)]
-    told = {"reading": {"low": 1, "likely": 3, "high": 7}, "delivery": {"low": 1, "likely": 2, "high": 3}}
-    return [plots.timeline(story.attempts(events), windows, began + 5, told), plots.by_user(story.users(run, events)),
-            plots.rate(script.current), plots.slowest(script.current), plots.deltas(script.passes * 2), plots.sizes(SIZES)]
+    windows = [
+        outage.Window(outage.READING, began, began + 2, 3),
+        outage.Window(outage.DELIVERY, began + 1, None, 3),
+    ]
+    told = {
+        "reading": {"low": 1, "likely": 3, "high": 7},
+        "delivery": {"low": 1, "likely": 2, "high": 3},
+    }
+    return [
+        plots.timeline(story.attempts(events), windows, began + 5, told),
+        plots.by_user(story.users(run, events)),
+        plots.rate(script.current),
+        plots.slowest(script.current),
+        plots.deltas(script.passes * 2),
+        plots.sizes(SIZES),
+    ]
 
 
-SIZES = [0] * 10 + [60, 0, 30] + [0] * 7 + [10]      # 60 messages of 512 to 1023 bytes, 30 of 2 to 4 kB, 10 of half a megabyte
+SIZES = (
+    [0] * 10 + [60, 0, 30] + [0] * 7 + [10]
+)  # 60 messages of 512 to 1023 bytes, 30 of 2 to 4 kB, 10 of half a megabyte
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +52,25 @@ def drawn(run):
 
 def test_each_says_its_figures_in_words(drawn):
     said = " ".join(repr(each) for each in drawn)
-    for words in ("Reading refused: 2.0 s", "Delivery held: since", "5 messages old and 4 new", "these differ: alice",
-                  "30 messages", "took longest",
-                  "the slowest folder is INBOX of", "pass 2", "reading refused 1.0 s to 7.0 s, likely 3.0 s",
-                  "100 messages of the old store: half are below 1.0 kB, nine in ten below 4.1 kB, the largest below 1.0 MB"):
+    for words in (
+        "Reading refused: 2.0 s",
+        "Delivery held: since",
+        "5 messages old and 4 new",
+        "these differ: alice",
+        "30 messages",
+        "took longest",
+        "the slowest folder is INBOX of",
+        "pass 2",
+        "reading refused 1.0 s to 7.0 s, likely 3.0 s",
+        "100 messages of the old store: half are below 1.0 kB, nine in ten below 4.1 kB, the largest below 1.0 MB",
+    ):
         assert words in said
-    assert all(each.text in each._repr_html_().replace("&#x27;", "'").replace("&lt;", "<").replace("&gt;", ">")
-               for each in drawn if "script" not in each.text)
+    assert all(
+        each.text
+        in each._repr_html_().replace("&#x27;", "'").replace("&lt;", "<").replace("&gt;", ">")
+        for each in drawn
+        if "script" not in each.text
+    )
 
 
 def test_the_same_figures_give_the_same_drawing(run, drawn):
@@ -65,5 +91,8 @@ def test_nothing_to_draw_draws_nothing():
 def test_a_prediction_is_drawn_before_its_outage_begins(run):
     events = run.journal.events()
     told = {kind: {"low": 100, "likely": 200, "high": 300} for kind in ("reading", "delivery")}
-    plain, ahead = (plots.timeline(story.attempts(events), [], story.at(events[-1]), each) for each in (None, told))
+    plain, ahead = (
+        plots.timeline(story.attempts(events), [], story.at(events[-1]), each)
+        for each in (None, told)
+    )
     assert plain.svg != ahead.svg and "Predicted" in ahead.text and "Predicted" not in plain.text

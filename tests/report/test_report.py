@@ -25,7 +25,10 @@ def run(tmp_path_factory):
     """A run with its report written."""
     with secrets.apart():
         secrets.register("alice", "tr0ub4dor&3")
-        made = recorded.whole(site.load("parameters/lab.yaml"), tmp_path_factory.mktemp("runs") / "2026-03-14_01_lab_run")
+        made = recorded.whole(
+            site.load("parameters/lab.yaml"),
+            tmp_path_factory.mktemp("runs") / "2026-03-14_01_lab_run",
+        )
         notebook(made)
         report.write(made)
         yield made
@@ -57,8 +60,19 @@ class Page(html.parser.HTMLParser):
 
 def notebook(run, name="08_verify.ipynb"):
     """An executed copy whose output is hostile."""
-    cell = nbformat.v4.new_code_cell("step.verify()", outputs=[nbformat.v4.new_output("display_data", {
-        "text/plain": "a widget", "text/html": "<p>static</p>", "application/vnd.jupyter.widget-view+json": {"model_id": "x"}})])
+    cell = nbformat.v4.new_code_cell(
+        "step.verify()",
+        outputs=[
+            nbformat.v4.new_output(
+                "display_data",
+                {
+                    "text/plain": "a widget",
+                    "text/html": "<p>static</p>",
+                    "application/vnd.jupyter.widget-view+json": {"model_id": "x"},
+                },
+            )
+        ],
+    )
     text = nbformat.v4.new_markdown_cell("# T\n[next](09_restore_sendmail.ipynb)")
     nbformat.write(nbformat.v4.new_notebook(cells=[text, cell]), run.path / name)
 
@@ -80,7 +94,9 @@ def test_hostile_names_are_text(text):
 
 def test_it_holds_no_secret(run, text):
     """The notebooks' pages neither, whatever a cell says."""
-    page = report.page(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("tr0ub4dor&3")]), "t")
+    page = report.page(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("tr0ub4dor&3")]), "t"
+    )
     assert "tr0ub4dor" in page and "tr0ub4dor" not in secrets.redact(page)
     assert "tr0ub4dor" not in text
 
@@ -88,23 +104,30 @@ def test_it_holds_no_secret(run, text):
 def test_the_verdict_and_every_difference_are_there(run, text):
     assert 'class="verdict failed">Stopped: verify did not pass.' in text
     assert "UID 7: missing" in text and "sums differ" not in text
-    assert "NOT equal" in text                          # 5 old, 4 new
-    assert "restore-sendmail</td><td colspan" in text   # has not run
-    assert text.count("<img alt=") == 4                 # timeline, users, rate, slowest
+    assert "NOT equal" in text  # 5 old, 4 new
+    assert "restore-sendmail</td><td colspan" in text  # has not run
+    assert text.count("<img alt=") == 4  # timeline, users, rate, slowest
     assert run.journal.events()[0]["parameters"] in text
 
 
 def test_the_notebooks_are_linked_and_their_widgets_static(run, text):
     assert 'href="html/08_verify.html"' in text
     text = (run.path / "html" / "08_verify.html").read_text()
-    assert "static" in text and "widget-view" not in text and 'href="09_restore_sendmail.html"' in text
+    assert (
+        "static" in text and "widget-view" not in text and 'href="09_restore_sendmail.html"' in text
+    )
 
 
 def test_it_lists_every_file_with_its_digest(run, text):
     for name, _, digest in report.files(run):
         assert name in text and digest in text
-    assert "journal.jsonl" not in [name for name, _, _ in report.files(run)]      # it goes on: its last line stands there
-    assert hashlib.sha256((run.path / "journal.jsonl").read_bytes().splitlines()[-1]).hexdigest() in text
+    assert "journal.jsonl" not in [
+        name for name, _, _ in report.files(run)
+    ]  # it goes on: its last line stands there
+    assert (
+        hashlib.sha256((run.path / "journal.jsonl").read_bytes().splitlines()[-1]).hexdigest()
+        in text
+    )
 
 
 def test_a_run_that_only_began_has_a_report(parameters, tmp_path):
@@ -123,9 +146,16 @@ def test_a_report_that_fails_hides_nothing(tmp_path):
     assert said[0].startswith("no report: CannotReport")
 
 
-@pytest.mark.parametrize("steps, word", [
-    ([], "begun"), ([("preflight", True)], "begun"), ([("preflight", True), ("dns-rename", False)], "failed"),
-    ([("preflight", False), ("preflight", True)], "begun"), ([("preflight", True), ("rollback", True)], "undone")])
+@pytest.mark.parametrize(
+    "steps, word",
+    [
+        ([], "begun"),
+        ([("preflight", True)], "begun"),
+        ([("preflight", True), ("dns-rename", False)], "failed"),
+        ([("preflight", False), ("preflight", True)], "begun"),
+        ([("preflight", True), ("rollback", True)], "undone"),
+    ],
+)
 def test_the_verdict_is_the_journals(parameters, tmp_path, steps, word):
     run = folder.begin(parameters, tmp_path / "run")
     for name, passed in steps:
@@ -145,7 +175,7 @@ def test_a_transcript_is_followed_while_it_grows(tmp_path):
     assert (going.done, going.total, going.messages, going.ended) == (2, 4, 20, None)
     assert going.left() == pytest.approx((4 * 1000 - 1600) / going.rate()[1])
     with script.path.open("a") as out:
-        out.write('{"event": "publi')               # a line half written is read when it is whole
+        out.write('{"event": "publi')  # a line half written is read when it is whole
     assert not script.update()
     with script.path.open("a") as out:
         out.write('shed", "user": "user2", "messages": 10, "bytes": 800, "at": 1005.0}\n')
@@ -156,10 +186,15 @@ def test_a_second_pass_is_one_of_its_own(tmp_path):
     run = folder.Run(tmp_path)
     recorded.events(run, "presync", recorded.conversion() + recorded.conversion(began=2000.0))
     script = story.transcribed(run, "presync")
-    assert [(each.began, each.done, each.ok) for each in script.passes] == [(1000.0, 3, True), (2000.0, 3, True)]
+    assert [(each.began, each.done, each.ok) for each in script.passes] == [
+        (1000.0, 3, True),
+        (2000.0, 3, True),
+    ]
 
 
-@pytest.mark.parametrize("seconds, text", [(0.25, "0.2 s"), (59.9, "59.9 s"), (61, "1 min 01 s"), (3720, "1 h 02 min"),
-                                           (None, "")])
+@pytest.mark.parametrize(
+    "seconds, text",
+    [(0.25, "0.2 s"), (59.9, "59.9 s"), (61, "1 min 01 s"), (3720, "1 h 02 min"), (None, "")],
+)
 def test_durations_in_words(seconds, text):
     assert story.duration(seconds) == text

@@ -43,7 +43,17 @@ def probes(*seconds):
     lines, at = [], 1000.0
     for long in seconds:
         for offset, good in ((0, True), (0.5, False), (long - 0.5, False), (long, True)):
-            lines.append(json.dumps({"at": at + offset, "took": 0.0, "kind": outage.READING, "good": good, "said": ""}))
+            lines.append(
+                json.dumps(
+                    {
+                        "at": at + offset,
+                        "took": 0.0,
+                        "kind": outage.READING,
+                        "good": good,
+                        "said": "",
+                    }
+                )
+            )
         at += long + 10
     return "\n".join(lines) + "\n"
 
@@ -53,7 +63,12 @@ def test_a_run_is_like_itself(pair):
 
 
 def test_another_name_of_the_run_is_no_difference(pair):
-    change(pair, lambda events: [json.loads(json.dumps(each).replace("/run/", "/night2/")) for each in events])
+    change(
+        pair,
+        lambda events: [
+            json.loads(json.dumps(each).replace("/run/", "/night2/")) for each in events
+        ],
+    )
     change(pair, lambda events: events[0].update(run="night2"))
     assert found(pair) == []
 
@@ -68,7 +83,7 @@ def slower(events):
 
 
 def new_warning(events):
-    check, = [each for each in events_of(events, "verified")[0]["checks"]][:1]
+    (check,) = [each for each in events_of(events, "verified")[0]["checks"]][:1]
     check.update(warning=True, actual="look here")
 
 
@@ -76,28 +91,38 @@ def failed(events):
     events_of(events, "verified")[0].update(passed=False)
 
 
-@pytest.mark.parametrize("edit, topic, said, matters", [
-    (another_plan, "plan", "systemctl stop something-else", True),
-    (slower, "duration", "slower", True),
-    (new_warning, "warnings", "look here", True),
-    (failed, "step", "it did not pass", True),
-    (lambda events: events[0].update(code="1" * 64), "code", "111111111111", True),
-    (lambda events: events[0].update(parameters="2" * 64), "code", "222222222222", True),
-    (lambda events: events[0].update(parameters="2" * 64, site="elsewhere"), "code", "another site", False),
-])
+@pytest.mark.parametrize(
+    "edit, topic, said, matters",
+    [
+        (another_plan, "plan", "systemctl stop something-else", True),
+        (slower, "duration", "slower", True),
+        (new_warning, "warnings", "look here", True),
+        (failed, "step", "it did not pass", True),
+        (lambda events: events[0].update(code="1" * 64), "code", "111111111111", True),
+        (lambda events: events[0].update(parameters="2" * 64), "code", "222222222222", True),
+        (
+            lambda events: events[0].update(parameters="2" * 64, site="elsewhere"),
+            "code",
+            "another site",
+            False,
+        ),
+    ],
+)
 def test_what_is_different_is_told(pair, edit, topic, said, matters):
     change(pair, edit)
     each = next(each for each in found(pair) if each.topic == topic)
     assert said in f"{each.other} {each.why}" and each.matters is matters
 
 
-@pytest.mark.parametrize("before, after, matters", [((30,), (31,), False), ((30,), (60,), True), ((30,), (20,), False),
-                                                    ((), (9,), True)])
+@pytest.mark.parametrize(
+    "before, after, matters",
+    [((30,), (31,), False), ((30,), (60,), True), ((30,), (20,), False), ((), (9,), True)],
+)
 def test_an_outage_matters_when_it_is_longer(pair, before, after, matters):
     for path, seconds in zip(pair, (before, after), strict=True):
         (path / outage.NAME).write_text(probes(*seconds) if seconds else "")
     try:
-        each, = [each for each in found(pair) if each.topic == "outage"]
+        (each,) = [each for each in found(pair) if each.topic == "outage"]
         assert each.matters is matters
     finally:
         (pair[0] / outage.NAME).unlink()
@@ -107,7 +132,9 @@ def test_what_matters_comes_first_in_table_and_json(pair):
     change(pair, another_plan)
     change(pair, lambda events: events[0].update(parameters="2" * 64, site="elsewhere"))
     shown = repr(records.compared(*pair))
-    assert shown.index("something-else") < shown.index("another site") and "1 of which matter" in shown
+    assert (
+        shown.index("something-else") < shown.index("another site") and "1 of which matter" in shown
+    )
     done = testing.CliRunner().invoke(cli.cutover, ["record", "compare", *map(str, pair), "--json"])
     assert [each["matters"] for each in json.loads(done.output)["differences"]] == [True, False]
 

@@ -10,7 +10,11 @@ HOSTILE = "<script>alert('x')</script>\x1b[31m\udcff"
 
 
 def test_hostile_text_does_no_harm():
-    for shown in (tables.Table(["a"], [[HOSTILE]], HOSTILE, HOSTILE), tables.Text(HOSTILE), tables.Text(HOSTILE, True)):
+    for shown in (
+        tables.Table(["a"], [[HOSTILE]], HOSTILE, HOSTILE),
+        tables.Text(HOSTILE),
+        tables.Text(HOSTILE, True),
+    ):
         assert "<script" not in shown._repr_html_()
         for text in (shown._repr_html_(), repr(shown)):
             assert "\x1b" not in text
@@ -19,8 +23,13 @@ def test_hostile_text_does_no_harm():
 
 
 def test_checks_say_in_words_what_colours_say():
-    shown = tables.checks([steps.equal("Same?", 1, 1, "nothing"), steps.equal("Same?", 1, 2, "mend it"),
-                           steps.Check("Odd?", "no", "a bit", True, "look", warning=True)])
+    shown = tables.checks(
+        [
+            steps.equal("Same?", 1, 1, "nothing"),
+            steps.equal("Same?", 1, 2, "mend it"),
+            steps.Check("Odd?", "no", "a bit", True, "look", warning=True),
+        ]
+    )
     assert [row[0] for row in shown.rows] == ["ok", "FAIL", "warn"]
     assert [row[-1] for row in shown.rows] == ["", "mend it", "look"]
     assert shown.note == "3 checks: 2 passed (1 with a warning), 1 FAILED"
@@ -29,7 +38,12 @@ def test_checks_say_in_words_what_colours_say():
 def test_a_plan_shows_each_change_with_its_undo():
     stop = service.ServiceAction("mailboxold", "systemd", "xinetd", "stop", True)
     shown = tables.plan(changes.Plan((stop,)), "0123456789abcdef0123")
-    assert shown.rows[0][1:] == ["mailboxold", "stop xinetd", stop.describe(), stop.inverse().describe()]
+    assert shown.rows[0][1:] == [
+        "mailboxold",
+        "stop xinetd",
+        stop.describe(),
+        stop.inverse().describe(),
+    ]
     assert shown.note == "plan 0123456789abcdef"
     assert repr(tables.plan(changes.Plan(reason="all is done"))) == "Nothing to do: all is done."
 
@@ -43,7 +57,14 @@ def test_a_long_text_folds_and_nothing_of_it_is_lost_in_html():
 
 def test_text_tables_line_up():
     lines = repr(tables.Table(["a", "b"], [["x" * 100, "y\nz"], ["1", "2"]])).splitlines()
-    assert lines == ["a".ljust(46) + "  b", "-" * 46 + "  -", "x" * 46 + "  y", "x" * 46 + "  z", "x" * 8, "1".ljust(46) + "  2"]
+    assert lines == [
+        "a".ljust(46) + "  b",
+        "-" * 46 + "  -",
+        "x" * 46 + "  y",
+        "x" * 46 + "  z",
+        "x" * 8,
+        "1".ljust(46) + "  2",
+    ]
 
 
 def test_what_an_operator_can_act_on_shows_without_a_traceback():

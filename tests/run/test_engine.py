@@ -40,13 +40,19 @@ def test_hosts_are_stopped_side_by_side_and_each_in_its_order(rehearsal, monkeyp
 
     monkeypatch.setattr(service.ServiceAction, "apply", apply)
     done = stepper.apply()
-    assert [change for change, _ in done] == list(stepper.current.changes) and all(text for _, text in done)
+    assert [change for change, _ in done] == list(stepper.current.changes) and all(
+        text for _, text in done
+    )
     assert order.index("stunnel4") < order.index("xinetd")
-    events = [event for event in rehearsal.run.journal.events() if event["event"] in ("intent", "result")]
+    events = [
+        event for event in rehearsal.run.journal.events() if event["event"] in ("intent", "result")
+    ]
     for result in (event for event in events if event["event"] == "result"):
         intent = next(event for event in events if event["seq"] == result["intent"])
         assert intent["seq"] < result["seq"]
-    assert sorted(event["number"] for event in events if event["event"] == "intent") == list(range(len(done)))
+    assert sorted(event["number"] for event in events if event["event"] == "intent") == list(
+        range(len(done))
+    )
 
 
 def test_once_a_host_fails_no_other_change_begins_and_what_has_begun_ends(rehearsal, monkeypatch):
@@ -67,29 +73,43 @@ def test_once_a_host_fails_no_other_change_begins_and_what_has_begun_ends(rehear
     events = rehearsal.run.journal.events()
     begun = [event["change"]["name"] for event in events if event["event"] == "intent"]
     assert sorted(begun) == ["dovecot", "stunnel4"]
-    assert sorted(event["outcome"] for event in events if event["event"] == "result") == ["done", "failed"]
+    assert sorted(event["outcome"] for event in events if event["event"] == "result") == [
+        "done",
+        "failed",
+    ]
     assert [event["event"] for event in events[-1:]] == ["step-failed"]
 
 
 def test_changes_that_do_not_say_so_keep_their_order():
     alone = changes.mail.DrainQueue(["a"], 1)
-    stop = [service.ServiceAction(host, "systemd", name, "stop", True) for host, name in (("a", "x"), ("b", "y"), ("a", "z"))]
-    assert [[[number for number, _ in lane] for lane in group] for group in engine._lanes([*stop, alone, *stop[:2]])] == [
-        [[0, 2], [1]], [[3]], [[4], [5]]]
+    stop = [
+        service.ServiceAction(host, "systemd", name, "stop", True)
+        for host, name in (("a", "x"), ("b", "y"), ("a", "z"))
+    ]
+    assert [
+        [[number for number, _ in lane] for lane in group]
+        for group in engine._lanes([*stop, alone, *stop[:2]])
+    ] == [[[0, 2], [1]], [[3]], [[4], [5]]]
 
 
 def test_a_step_that_only_reads_reads_once(rehearsal, monkeypatch):
     read = []
     stepper = rehearsal.engine("preflight")
-    monkeypatch.setattr(stepper.step, "probe", lambda hosts, site: read.append(1) or {"quiet": len(read)})
-    monkeypatch.setattr(stepper.step, "verify", lambda found, site: [steps.equal("Is it quiet?", 1, found["quiet"])])
+    monkeypatch.setattr(
+        stepper.step, "probe", lambda hosts, site: read.append(1) or {"quiet": len(read)}
+    )
+    monkeypatch.setattr(
+        stepper.step, "verify", lambda found, site: [steps.equal("Is it quiet?", 1, found["quiet"])]
+    )
     stepper.probe()
     stepper.plan()
     stepper.approve()
     stepper.apply()
     assert stepper.verify()[0].passed and len(read) == 1
     probed = [event for event in rehearsal.run.journal.events() if event["event"] == "probed"]
-    assert [event["when"] for event in probed] == ["before", "after"] and probed[1]["read"] == "before"
+    assert [event["when"] for event in probed] == ["before", "after"] and probed[1][
+        "read"
+    ] == "before"
     assert probed[0]["sha256"] == probed[1]["sha256"]
     assert not stepper.verify()[0].passed and len(read) == 2, "asked once more, it looks once more"
     monkeypatch.setattr(engine, "STANDS", 0)
@@ -101,15 +121,25 @@ def test_a_step_that_only_reads_reads_once(rehearsal, monkeypatch):
 def test_no_go_stops_before_anything_and_at_the_last_moment(rehearsal, monkeypatch):
     rehearsal.before()
     answers = iter([False, True, False])
-    monkeypatch.setattr(stop_imap, "gate", lambda found, site: [steps.Check("Go?", "yes", "see", next(answers), "wait")])
-    with pytest.raises(engine.NoGo, match="(?s)no go, nothing was changed: 1 of 1.*What to do: wait"):
+    monkeypatch.setattr(
+        stop_imap,
+        "gate",
+        lambda found, site: [steps.Check("Go?", "yes", "see", next(answers), "wait")],
+    )
+    with pytest.raises(
+        engine.NoGo, match="(?s)no go, nothing was changed: 1 of 1.*What to do: wait"
+    ):
         rehearsal.planned()
     stepper = rehearsal.planned()
     stepper.approve()
     with pytest.raises(engine.NoGo):
         stepper.apply()
     events = rehearsal.run.journal.events()
-    assert [event["passed"] for event in events if event["event"] == "gated"] == [False, True, False]
+    assert [event["passed"] for event in events if event["event"] == "gated"] == [
+        False,
+        True,
+        False,
+    ]
     assert not any(event["event"] == "intent" for event in events) and rehearsal.running
 
 

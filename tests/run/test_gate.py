@@ -11,9 +11,16 @@ from cutover.run import gate
 
 LAB = site.load("parameters/lab.yaml")
 STEP = types.SimpleNamespace(ID="switch-alias", FRESH=True)
-CONVERTED = {"state": {"users": {user: {"folders": [
-    {"name": ""}, {"name": "a"}]} for user in ("alice", "bruno")}}}
-COMPARED = {"users": {user: {"rows": [{"new_name": "INBOX"}, {"new_name": "a"}]} for user in ("alice", "bruno")}}
+CONVERTED = {
+    "state": {
+        "users": {user: {"folders": [{"name": ""}, {"name": "a"}]} for user in ("alice", "bruno")}
+    }
+}
+COMPARED = {
+    "users": {
+        user: {"rows": [{"new_name": "INBOX"}, {"new_name": "a"}]} for user in ("alice", "bruno")
+    }
+}
 
 
 @pytest.fixture
@@ -42,7 +49,10 @@ def test_a_step_that_needs_none_is_not_asked(run):
 
 
 def test_the_steps_that_open_the_new_server_need_it():
-    assert [name for name in runbook.ORDER if getattr(runbook.step(name), "FRESH", False)] == ["switch-alias", "restore-imap"]
+    assert [name for name in runbook.ORDER if getattr(runbook.step(name), "FRESH", False)] == [
+        "switch-alias",
+        "restore-imap",
+    ]
 
 
 def refused(run, said, parameters=LAB):
@@ -65,11 +75,23 @@ def test_evidence_that_is_old(run, monkeypatch):
     refused(run, "limits.verify_age allows 120. Run verify again")
 
 
-@pytest.mark.parametrize("compared, said", [
-    ({"users": {"alice": COMPARED["users"]["alice"]}}, "user bruno was converted and not compared"),
-    ({"users": {**COMPARED["users"], "carla": {"rows": []}}}, "user carla was compared and not converted"),
-    ({"users": {**COMPARED["users"], "bruno": {"rows": [{"new_name": "INBOX"}]}}}, "bruno: a was not compared"),
-])
+@pytest.mark.parametrize(
+    "compared, said",
+    [
+        (
+            {"users": {"alice": COMPARED["users"]["alice"]}},
+            "user bruno was converted and not compared",
+        ),
+        (
+            {"users": {**COMPARED["users"], "carla": {"rows": []}}},
+            "user carla was compared and not converted",
+        ),
+        (
+            {"users": {**COMPARED["users"], "bruno": {"rows": [{"new_name": "INBOX"}]}}},
+            "bruno: a was not compared",
+        ),
+    ],
+)
 def test_evidence_of_other_mail(run, compared, said):
     passed(run, "convert", CONVERTED)
     passed(run, "verify", compared)

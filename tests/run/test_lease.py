@@ -22,8 +22,12 @@ def two(night):
     """Leases of two runs. → `(one, other, what was journaled)`"""
     said = []
     other = folder.begin(night.site, night.path / "other")
-    leases = [lease.Lease(stub.Hosts(night.site), run, lambda event, **fields: said.append((event, fields)))
-              for run in (night.run, other)]
+    leases = [
+        lease.Lease(
+            stub.Hosts(night.site), run, lambda event, **fields: said.append((event, fields))
+        )
+        for run in (night.run, other)
+    ]
     yield *leases, said
     for each in leases:
         each.release()
@@ -40,8 +44,14 @@ def test_the_second_is_refused_and_told_who_holds_it(two, night):
 
 
 def test_of_many_at_once_one_gets_it(night):
-    leases = [lease.Lease(stub.Hosts(night.site), folder.begin(night.site, night.path / f"run{number}"), lambda event, **_: None)
-              for number in range(6)]
+    leases = [
+        lease.Lease(
+            stub.Hosts(night.site),
+            folder.begin(night.site, night.path / f"run{number}"),
+            lambda event, **_: None,
+        )
+        for number in range(6)
+    ]
     won = []
 
     def go(each):
@@ -50,6 +60,7 @@ def test_of_many_at_once_one_gets_it(night):
             won.append(each)
         except lease.LeaseHeld:
             pass
+
     threads = [threading.Thread(target=go, args=(each,)) for each in leases]
     for thread in threads:
         thread.start()
@@ -89,7 +100,9 @@ def test_who_lost_it_changes_nothing_more(two, night, monkeypatch):
     assert on_host.ask(one.hosts, one.host, one.path, "break", token=holder["token"])["done"]
     other.take()
     one._thread.join(10)
-    with pytest.raises(lease.LeaseLost, match="lost while this run held it: (.* holds it now|it was broken)"):
+    with pytest.raises(
+        lease.LeaseLost, match="lost while this run held it: (.* holds it now|it was broken)"
+    ):
         one.check()
 
 
@@ -104,7 +117,7 @@ def test_a_run_takes_back_what_its_own_dead_process_held(two, night):
     assert [event for event, _ in said] == ["lease-taken", "lease-taken-back", "lease-taken"]
     assert "token" not in said[1][1]["before"]
     with pytest.raises(lease.LeaseHeld):
-        other.take()            # another run does not
+        other.take()  # another run does not
     again.release()
 
 
@@ -172,7 +185,9 @@ def test_breaking_it_is_typed_signed_and_journaled(two, night, monkeypatch):
     assert done.exit_code == 0 and "broken" in done.output
     event = [each for each in night.run.journal.events() if each["event"] == "lease-broken"][-1]
     assert event["by"] == "anna@example" and event["done"] and event["before"]["run"] == "other"
-    assert isinstance(break_it(night, monkeypatch, owner).exception, errors.CutoverError)       # nobody holds it
+    assert isinstance(
+        break_it(night, monkeypatch, owner).exception, errors.CutoverError
+    )  # nobody holds it
 
 
 def test_going_back_needs_no_host_that_is_gone(night, monkeypatch):
@@ -181,6 +196,7 @@ def test_going_back_needs_no_host_that_is_gone(night, monkeypatch):
 
     def ill(*_, **__):
         raise on_host.LeaseUnusable("mailboxvm: gone")
+
     monkeypatch.setattr(on_host, "ask", ill)
     with pytest.raises(on_host.LeaseUnusable):
         stepper._take_lease()

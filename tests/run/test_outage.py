@@ -5,21 +5,22 @@ import json
 import pytest
 from cutover.run import outage
 
-GONE = range(10, 20)        # seconds in which nothing is taken
+GONE = range(10, 20)  # seconds in which nothing is taken
 
 
 def lines(path, mail=True, until=30, lost=()):
     """Probes each second; a message each second, delivered in the same second or, held, at 21.5."""
     with path.open("w") as out:
+
         def write(**line):
-            out.write(json.dumps({"took": .1, "said": "", **line}) + "\n")
+            out.write(json.dumps({"took": 0.1, "said": "", **line}) + "\n")
 
         for second in range(until):
             for kind in (outage.READING, outage.DELIVERY):
                 write(kind=kind, at=second, good=second not in GONE)
             if mail and second not in lost:
-                write(kind=outage.MAIL, at=second + .2, good=True, id=f"m{second}")
-                arrives = 21 if second + .2 > 9 and second <= 20 else second
+                write(kind=outage.MAIL, at=second + 0.2, good=True, id=f"m{second}")
+                arrives = 21 if second + 0.2 > 9 and second <= 20 else second
                 if arrives < until:
                     write(kind=outage.ARRIVED, at=arrives, took=1.0, good=True, id=f"m{second}")
 
@@ -36,13 +37,19 @@ def path(tmp_path):
 def test_greetings_tell_the_window_where_no_mail_is_sent(path):
     lines(path, mail=False)
     for window in found(path).values():
-        assert (window.began, window.ended, window.probes) == (9, 20.1, 10) and window.by == "probes refused"
+        assert (window.began, window.ended, window.probes) == (
+            9,
+            20.1,
+            10,
+        ) and window.by == "probes refused"
 
 
 def test_mail_tells_the_delivery_window_never_too_short(path):
     lines(path)
     window = found(path)[outage.DELIVERY]
-    assert (window.began, window.ended) == (9, 22.0), "from the last greeting before, to the end of the second of the first after"
+    assert (window.began, window.ended) == (9, 22.0), (
+        "from the last greeting before, to the end of the second of the first after"
+    )
     assert window.probes == 12 and "12 probe messages waited" in str(window)
     assert found(path)[outage.READING].ended == 20.1
 
@@ -61,25 +68,53 @@ def test_a_torn_line_spoils_nothing(path):
 
 
 def test_where_no_mail_was_sent_when_it_began_the_greetings_tell(path):
-    lines(path, lost=range(14))         # a night whose first steps were done by hand; the first host delivers before the second
+    lines(
+        path, lost=range(14)
+    )  # a night whose first steps were done by hand; the first host delivers before the second
     with path.open("a") as out:
-        out.write(json.dumps({"kind": outage.ARRIVED, "at": 18, "took": 1.0, "good": True, "said": "", "id": "m14"}) + "\n")
+        out.write(
+            json.dumps(
+                {
+                    "kind": outage.ARRIVED,
+                    "at": 18,
+                    "took": 1.0,
+                    "good": True,
+                    "said": "",
+                    "id": "m14",
+                }
+            )
+            + "\n"
+        )
     window = found(path)[outage.DELIVERY]
     assert (window.began, window.ended) == (9, 20.1) and window.by == "probes refused"
 
 
 def test_a_message_that_is_merely_late_makes_no_window(path):
     with path.open("w") as out:
-        for line in ({"kind": outage.DELIVERY, "at": 1, "good": True}, {"kind": outage.MAIL, "at": 1, "good": True, "id": "a"},
-                     {"kind": outage.ARRIVED, "at": 60, "good": True, "id": "a"}):
-            out.write(json.dumps({"took": .1, "said": "", **line}) + "\n")
+        for line in (
+            {"kind": outage.DELIVERY, "at": 1, "good": True},
+            {"kind": outage.MAIL, "at": 1, "good": True, "id": "a"},
+            {"kind": outage.ARRIVED, "at": 60, "good": True, "id": "a"},
+        ):
+            out.write(json.dumps({"took": 0.1, "said": "", **line}) + "\n")
     assert outage.windows(path) == []
 
 
 def test_a_busy_host_that_greets_late_prolongs_nothing(path):
     lines(path, until=80)
     text = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps({**line, "good": line["good"] and not (
-        line["kind"] == outage.DELIVERY and 40 < line["at"] < 70)}) + "\n" for line in text))
+    path.write_text(
+        "".join(
+            json.dumps(
+                {
+                    **line,
+                    "good": line["good"]
+                    and not (line["kind"] == outage.DELIVERY and 40 < line["at"] < 70),
+                }
+            )
+            + "\n"
+            for line in text
+        )
+    )
     window = found(path)[outage.DELIVERY]
     assert (window.began, window.ended, window.probes) == (9, 22.0, 12)

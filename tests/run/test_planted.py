@@ -26,19 +26,30 @@ def planted(night, tmp_path, monkeypatch):
         (tmp_path / name).write_text(value + "\n")
     (tmp_path / "tsig").write_text(f'key "k" {{ algorithm hmac-sha256; secret "{TSIG}"; }};')
     text = night.file.read_text()
-    for old, new in ((f'alice, password: "file:{tmp_path}/word"', f'alice, password: "file:{tmp_path}/alice"'),
-                     (f'bruno, password: "file:{tmp_path}/word"', f'bruno, password: "file:{tmp_path}/bruno"'),
-                     ("/root/cutover/tsig.key", str(tmp_path / "tsig"))):
+    for old, new in (
+        (f'alice, password: "file:{tmp_path}/word"', f'alice, password: "file:{tmp_path}/alice"'),
+        (f'bruno, password: "file:{tmp_path}/word"', f'bruno, password: "file:{tmp_path}/bruno"'),
+        ("/root/cutover/tsig.key", str(tmp_path / "tsig")),
+    ):
         assert old in text
         text = text.replace(old, new)
     night.file.write_text(text)
     night.site = site.load(night.file)
     night.run = engine_run(night, tmp_path)
     night.extra = {"said": everything(), everything(): "a key", "list": [everything()]}
-    monkeypatch.setattr(service.ServiceAction, "title", lambda change: f"{change.action} {change.name} {everything()}")
+    monkeypatch.setattr(
+        service.ServiceAction,
+        "title",
+        lambda change: f"{change.action} {change.name} {everything()}",
+    )
     monkeypatch.setattr(service.ServiceAction, "describe", lambda change: f"{everything()}\n" * 200)
-    monkeypatch.setattr(stop_imap, "verify", lambda found, site: [
-        steps.Check(everything(), everything(), everything(), True, everything(), True)])
+    monkeypatch.setattr(
+        stop_imap,
+        "verify",
+        lambda found, site: [
+            steps.Check(everything(), everything(), everything(), True, everything(), True)
+        ],
+    )
     act = night._act
 
     def apply(change, hosts, report):
@@ -46,6 +57,7 @@ def planted(night, tmp_path, monkeypatch):
         if change.name == "dovecot" and not night.extra.get("mended"):
             raise errors.CutoverError(f"no: {everything()}")
         return act(change) + everything() * 100
+
     monkeypatch.setattr(service.ServiceAction, "apply", apply)
     return night
 
@@ -59,16 +71,27 @@ def engine_run(night, tmp_path):
 def everything():
     """Every secret in several spellings."""
     plain = [*SECRETS.values(), TSIG]
-    coded = [base64.b64encode(f"\0{name}\0{value}".encode()).decode() for name, value in SECRETS.items()]
+    coded = [
+        base64.b64encode(f"\0{name}\0{value}".encode()).decode() for name, value in SECRETS.items()
+    ]
     return "; ".join([*plain, *coded, json.dumps(plain), repr(plain)])
 
 
 def leaks(path):
     """`[(file, secret)]` of whatever is found in a folder, in file names too."""
-    wanted = [*SECRETS.values(), TSIG, *(base64.b64encode(each.encode()).decode().rstrip("=")[:-1] for each in SECRETS.values()),
-              "tr0ub4dor", "horse battery"]
-    return [(str(each), word) for each in sorted(path.rglob("*")) for word in wanted
-            if word in each.name or (each.is_file() and word.encode() in each.read_bytes())]
+    wanted = [
+        *SECRETS.values(),
+        TSIG,
+        *(base64.b64encode(each.encode()).decode().rstrip("=")[:-1] for each in SECRETS.values()),
+        "tr0ub4dor",
+        "horse battery",
+    ]
+    return [
+        (str(each), word)
+        for each in sorted(path.rglob("*"))
+        for word in wanted
+        if word in each.name or (each.is_file() and word.encode() in each.read_bytes())
+    ]
 
 
 def drive(night):
@@ -95,17 +118,30 @@ def test_a_whole_run_holds_none(planted):
     assert leaks(planted.run.path) == []
     text = planted.run.journal.path.read_text()
     assert "secret alice" in text and "secret bruno" in text and "secret tsig" in text
-    assert list((planted.run.path / "blobs").iterdir()) and list((planted.run.path / "transcripts").iterdir())
+    assert list((planted.run.path / "blobs").iterdir()) and list(
+        (planted.run.path / "transcripts").iterdir()
+    )
 
 
 def notebook(night):
     """An executed copy with secrets in its source, outputs and metadata."""
     made = nbformat.v4.new_notebook(metadata={"papermill": {"parameters": {"x": everything()}}})
-    made.cells = [nbformat.v4.new_markdown_cell(everything()),
-                  nbformat.v4.new_code_cell(everything(), execution_count=1, metadata={"tags": ["verify"], "papermill": {
-                      "exception": everything()}}, outputs=[
-                      nbformat.v4.new_output("error", ename="E", evalue=everything(), traceback=[everything()]),
-                      nbformat.v4.new_output("display_data", {"text/html": everything()}, metadata={"note": everything()})])]
+    made.cells = [
+        nbformat.v4.new_markdown_cell(everything()),
+        nbformat.v4.new_code_cell(
+            everything(),
+            execution_count=1,
+            metadata={"tags": ["verify"], "papermill": {"exception": everything()}},
+            outputs=[
+                nbformat.v4.new_output(
+                    "error", ename="E", evalue=everything(), traceback=[everything()]
+                ),
+                nbformat.v4.new_output(
+                    "display_data", {"text/html": everything()}, metadata={"note": everything()}
+                ),
+            ],
+        ),
+    ]
     path = night.run.path / "05_stop_imap.ipynb"
     nbformat.write(made, path)
     return path
@@ -123,17 +159,22 @@ def test_nothing_that_leaves_a_kernel_holds_one(planted, monkeypatch):
     class Shell:
         class kernel:
             session = Session()
+
     monkeypatch.setattr(IPython, "get_ipython", lambda: Shell)
     vault.register(planted.site)
     edge.install()
     edge.install()
-    message = {"header": {"msg_id": "1"}, "content": {"text": everything(), "data": {"text/html": [everything()]}},
-               "metadata": {"note": everything()}, "buffers": []}
+    message = {
+        "header": {"msg_id": "1"},
+        "content": {"text": everything(), "data": {"text/html": [everything()]}},
+        "metadata": {"note": everything()},
+        "buffers": [],
+    }
     Shell.kernel.session.serialize(message, ident=b"x")
     assert len(sent) == 1 and sent[0]["header"] == {"msg_id": "1"}
     for word in [*SECRETS.values(), TSIG]:
         assert word not in str(sent)
-    assert word in message["content"]["text"]       # what the program holds stays as it is
+    assert word in message["content"]["text"]  # what the program holds stays as it is
 
 
 def test_a_real_kernel_lets_none_out(tmp_path):
@@ -141,13 +182,16 @@ def test_a_real_kernel_lets_none_out(tmp_path):
     import nbclient
 
     (tmp_path / "alice").write_text(SECRETS["alice"])
-    cells = [f"from cutover import site\nfrom cutover.ui import edge\nedge.install()\n"
-             f"word = site.secret('file:{tmp_path}/alice')",
-             "print(word)\nimport sys, threading\nprint(word, file=sys.stderr)\n"
-             "worker = threading.Thread(target=print, args=(word,))\nworker.start()\nworker.join()",
-             "from IPython.display import HTML, display\n"
-             "shown = display(HTML(word), metadata={'note': word}, display_id=True)\nshown.update(HTML(word * 2))",
-             "[word, word.encode()]", "raise ValueError(word)"]
+    cells = [
+        f"from cutover import site\nfrom cutover.ui import edge\nedge.install()\n"
+        f"word = site.secret('file:{tmp_path}/alice')",
+        "print(word)\nimport sys, threading\nprint(word, file=sys.stderr)\n"
+        "worker = threading.Thread(target=print, args=(word,))\nworker.start()\nworker.join()",
+        "from IPython.display import HTML, display\n"
+        "shown = display(HTML(word), metadata={'note': word}, display_id=True)\nshown.update(HTML(word * 2))",
+        "[word, word.encode()]",
+        "raise ValueError(word)",
+    ]
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     nbclient.NotebookClient(made, allow_errors=True, kernel_name="python3", timeout=60).execute()
     said = json.dumps([cell.outputs for cell in made.cells], ensure_ascii=False)

@@ -27,17 +27,31 @@ def passes(run, *listed):
     """Passes of presync: (begin, seconds, messages written) of one user who has 10 folders, 1000 messages and 100 kB."""
     events = []
     for began, seconds, written in listed:
-        events += [{"event": "start", "users": 1, "host": "h", "at": began},
-                   {"event": "user", "user": "u", "folders": 10, "bytes": 100_000, "at": began},
-                   {"event": "folder", "user": "u", "folder": "INBOX", "messages": 1000, "bytes": 100_000, "written": written,
-                    "at": began + seconds},
-                   {"event": "staged", "user": "u", "at": began + seconds}, {"event": "end", "ok": True, "at": began + seconds}]
+        events += [
+            {"event": "start", "users": 1, "host": "h", "at": began},
+            {"event": "user", "user": "u", "folders": 10, "bytes": 100_000, "at": began},
+            {
+                "event": "folder",
+                "user": "u",
+                "folder": "INBOX",
+                "messages": 1000,
+                "bytes": 100_000,
+                "written": written,
+                "at": began + seconds,
+            },
+            {"event": "staged", "user": "u", "at": began + seconds},
+            {"event": "end", "ok": True, "at": began + seconds},
+        ]
     recorded.events(run, "presync", events)
 
 
 def presync(run, *groups):
-    recorded.step(run, "presync", changes=[{"title": "stage", "target": "h", "text": "", "undo": ""}],
-                  facts={"sample": {"messages": 100, "users": ["a", "b"], "groups": groups}})
+    recorded.step(
+        run,
+        "presync",
+        changes=[{"title": "stage", "target": "h", "text": "", "undo": ""}],
+        facts={"sample": {"messages": 100, "users": ["a", "b"], "groups": groups}},
+    )
 
 
 def phase(told, name):
@@ -54,7 +68,7 @@ def test_verify_is_the_sample_scaled_to_sessions_folders_messages_and_bytes(run)
     presync(run, GROUP)
     told = predict.outage_of(run, LAB)
     # 1 session at .5 s, 10 folders at .5 s, 1000 messages at .02 s, 100 kB at 4 ms
-    assert work(told, "verify") == pytest.approx(.5 + 5 + 20 + 400, abs=.2)
+    assert work(told, "verify") == pytest.approx(0.5 + 5 + 20 + 400, abs=0.2)
     assert told["contents"] == pytest.approx(400)
     assert told["staged"] == {"messages": 1000, "bytes": 100_000}
 
@@ -63,9 +77,11 @@ def test_contents_take_no_more_than_the_parameters_allow(run):
     passes(run, (1000, 40, 1000))
     presync(run, GROUP)
     short = LAB.model_copy(update={"verify": LAB.verify.model_copy(update={"content_minutes": 1})})
-    assert work(predict.outage_of(run, short), "verify") == pytest.approx(85.5, abs=.2)
-    metadata = LAB.model_copy(update={"verify": LAB.verify.model_copy(update={"level": "metadata"})})
-    assert work(predict.outage_of(run, metadata), "verify") == pytest.approx(25.5, abs=.2)
+    assert work(predict.outage_of(run, short), "verify") == pytest.approx(85.5, abs=0.2)
+    metadata = LAB.model_copy(
+        update={"verify": LAB.verify.model_copy(update={"level": "metadata"})}
+    )
+    assert work(predict.outage_of(run, metadata), "verify") == pytest.approx(25.5, abs=0.2)
 
 
 @pytest.mark.parametrize("ratio", [1, 3])
@@ -73,22 +89,24 @@ def test_groups_that_differ_make_it_uncertain(run, ratio):
     passes(run, (1000, 40, 1000))
     presync(run, GROUP, {**GROUP, **{key: value * ratio for key, value in SECONDS.items()}})
     span = phase(predict.outage_of(run, LAB), "verify")
-    assert span.high / span.likely == pytest.approx(1.25 if ratio == 1 else 1.5, rel=.05)
-    assert span.low / span.likely == pytest.approx(.75 if ratio == 1 else .5, rel=.05)
+    assert span.high / span.likely == pytest.approx(1.25 if ratio == 1 else 1.5, rel=0.05)
+    assert span.low / span.likely == pytest.approx(0.75 if ratio == 1 else 0.5, rel=0.05)
 
 
 def test_convert_pays_for_what_changes_between_passes_and_until_then(run):
     passes(run, (1000, 40, 1000), (2000, 3, 50))
     presync(run, GROUP)
     # looking: 3 s less 50 messages at .04 s; writing: .05 messages a second, as long again as between the passes
-    assert work(predict.outage_of(run, LAB), "convert") == pytest.approx(1 + 1000 * .05 * .04 + predict.PUBLISH[1], abs=.1)
+    assert work(predict.outage_of(run, LAB), "convert") == pytest.approx(
+        1 + 1000 * 0.05 * 0.04 + predict.PUBLISH[1], abs=0.1
+    )
 
 
 def test_one_pass_tells_little(run):
     passes(run, (1000, 40, 1000))
     presync(run, GROUP)
     span = phase(predict.outage_of(run, LAB), "convert")
-    assert span.low == pytest.approx(4, abs=.5) and span.high == pytest.approx(40, abs=.5)
+    assert span.low == pytest.approx(4, abs=0.5) and span.high == pytest.approx(40, abs=0.5)
 
 
 def test_services_are_as_in_earlier_runs_of_the_same_site(run):
@@ -97,7 +115,9 @@ def test_services_are_as_in_earlier_runs_of_the_same_site(run):
     assumed = phase(predict.outage_of(run, LAB), "stop-sendmail")
     assert assumed.high >= predict.ASSUMED["stop-sendmail"][2]
     before = folder.begin(LAB, run.path.parent / "before")
-    recorded.step(before, "stop-sendmail", changes=[{"title": "stop", "target": "h", "text": "", "undo": ""}])
+    recorded.step(
+        before, "stop-sendmail", changes=[{"title": "stop", "target": "h", "text": "", "undo": ""}]
+    )
     told = predict.outage_of(run, LAB)
     assert phase(told, "stop-sendmail").high < 2
     assert [each["from"] for each in told["phases"]][1] == "1 measured in earlier runs of lab"
@@ -108,9 +128,15 @@ def test_windows_are_sums_and_delivery_lies_within_reading(run):
     presync(run, GROUP)
     told = predict.outage_of(run, LAB)
     reading, delivery = (predict.span(told[kind]) for kind in ("reading", "delivery"))
-    assert delivery.low < reading.low and delivery.likely < reading.likely and delivery.high < reading.high
-    assert reading.likely == pytest.approx(sum(phase(told, name).likely for name in predict.PHASES)
-                                           - told["handling"]["likely"], abs=.5)
+    assert (
+        delivery.low < reading.low
+        and delivery.likely < reading.likely
+        and delivery.high < reading.high
+    )
+    assert reading.likely == pytest.approx(
+        sum(phase(told, name).likely for name in predict.PHASES) - told["handling"]["likely"],
+        abs=0.5,
+    )
 
 
 def test_nothing_is_told_narrower_than_the_floor():
@@ -119,8 +145,15 @@ def test_nothing_is_told_narrower_than_the_floor():
     assert predict.Span(0, 0, 0).wide().high == predict.FLOOR[1]
 
 
-@pytest.mark.parametrize("seconds, said", [(15, "as predicted"), (20.5, "as predicted"), (30, "longer than predicted by 10.0 s"),
-                                           (5, "shorter than predicted by 5.0 s")])
+@pytest.mark.parametrize(
+    "seconds, said",
+    [
+        (15, "as predicted"),
+        (20.5, "as predicted"),
+        (30, "longer than predicted by 10.0 s"),
+        (5, "shorter than predicted by 5.0 s"),
+    ],
+)
 def test_what_it_was_is_judged_against_it(seconds, said):
     window = outage.Window(outage.READING, 100, 100 + seconds, 3)
     assert predict.judged(predict.Span(10, 12, 20), window) == said
@@ -128,10 +161,23 @@ def test_what_it_was_is_judged_against_it(seconds, said):
 
 
 def test_it_is_told_beside_what_was_measured(run):
-    run.journal.append("predicted", step="presync", **{kind: {"low": 1, "likely": 2, "high": 3} for kind in predict.WINDOWS},
-                       phases=[], handling={}, passes=1)
-    (run.path / outage.NAME).write_text("".join(json.dumps({
-        "kind": outage.READING, "at": at, "took": 0, "good": at in (0, 9), "said": ""}) + "\n" for at in range(10)))
+    run.journal.append(
+        "predicted",
+        step="presync",
+        **{kind: {"low": 1, "likely": 2, "high": 3} for kind in predict.WINDOWS},
+        phases=[],
+        handling={},
+        passes=1,
+    )
+    (run.path / outage.NAME).write_text(
+        "".join(
+            json.dumps(
+                {"kind": outage.READING, "at": at, "took": 0, "good": at in (0, 9), "said": ""}
+            )
+            + "\n"
+            for at in range(10)
+        )
+    )
     from cutover.report import summary
 
     rows = summary.windows(run)
@@ -158,4 +204,6 @@ def test_mail_that_is_held_meanwhile_goes_out_before_delivery_is_back(run):
     told, still = (predict.outage_of(each, LAB) for each in (run, quiet))
     held = 2 * still["delivery"]["likely"]
     assert "2.00 messages a second" in [each["from"] for each in told["phases"]][4]
-    assert work(told, "restore-sendmail") - work(still, "restore-sendmail") == pytest.approx(held / predict.DRAIN[1], rel=.1)
+    assert work(told, "restore-sendmail") - work(still, "restore-sendmail") == pytest.approx(
+        held / predict.DRAIN[1], rel=0.1
+    )

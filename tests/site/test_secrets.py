@@ -21,13 +21,25 @@ def apart():
         yield
 
 
-@pytest.mark.parametrize("spelling", [
-    lambda value: value, json.dumps, lambda value: json.dumps(value, ensure_ascii=False), html.escape, repr,
-    lambda value: repr(value.encode()), urllib.parse.quote, urllib.parse.quote_plus, lambda value: value.encode().hex(),
-    lambda value: base64.b64encode(value.encode()).decode(), lambda value: base64.b64encode(b"\0u\0" + value.encode()).decode(),
-    lambda value: base64.b64encode(b"\0user\0" + value.encode() + b" and more").decode(),
-    lambda value: base64.b64encode(b"\0ab\0" + value.encode() + b"x").decode(), lambda value: html.escape(json.dumps(value)),
-])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        lambda value: value,
+        json.dumps,
+        lambda value: json.dumps(value, ensure_ascii=False),
+        html.escape,
+        repr,
+        lambda value: repr(value.encode()),
+        urllib.parse.quote,
+        urllib.parse.quote_plus,
+        lambda value: value.encode().hex(),
+        lambda value: base64.b64encode(value.encode()).decode(),
+        lambda value: base64.b64encode(b"\0u\0" + value.encode()).decode(),
+        lambda value: base64.b64encode(b"\0user\0" + value.encode() + b" and more").decode(),
+        lambda value: base64.b64encode(b"\0ab\0" + value.encode() + b"x").decode(),
+        lambda value: html.escape(json.dumps(value)),
+    ],
+)
 def test_every_spelling_is_removed(spelling):
     secrets.register("alice", VALUE)
     told = secrets.redact(f"before {spelling(VALUE)} after")
@@ -39,7 +51,9 @@ def test_every_spelling_is_removed(spelling):
 def test_no_value_survives_in_any_json(value, before, after):
     with secrets.apart():
         secrets.register("x", value)
-        told = secrets.redact_value({before + value: [value, {"in": f"{before}{value}{after}", "n": 1, "no": None}]})    # shorter
+        told = secrets.redact_value(
+            {before + value: [value, {"in": f"{before}{value}{after}", "n": 1, "no": None}]}
+        )  # shorter
         ((key, (alone, within)),) = told.items()
         assert within["n"] == 1 and within["no"] is None
         for text in (key, alone, within["in"]):
@@ -63,7 +77,10 @@ def test_a_label_cannot_carry_markup():
 
 def test_bytes_that_are_no_text_stay_as_they_are():
     secrets.register("x", "hunter2")
-    assert secrets.redact_bytes(b"\xff\x00hunter2\xfe") == b"\xff\x00" + "‹secret x›".encode() + b"\xfe"
+    assert (
+        secrets.redact_bytes(b"\xff\x00hunter2\xfe")
+        == b"\xff\x00" + "‹secret x›".encode() + b"\xfe"
+    )
 
 
 def test_reading_one_registers_it(tmp_path, monkeypatch):
@@ -71,10 +88,13 @@ def test_reading_one_registers_it(tmp_path, monkeypatch):
     monkeypatch.setenv("CUTOVER_WORD", "xyzzy")
     site.secret(f"file:{tmp_path}/alice")
     site.secret("env:CUTOVER_WORD")
-    (tmp_path / "tsig").write_text('key "cutover" { algorithm hmac-sha256; secret "c2VjcmV0IGtleSBvZiB0aGUgem9uZQ=="; };')
+    (tmp_path / "tsig").write_text(
+        'key "cutover" { algorithm hmac-sha256; secret "c2VjcmV0IGtleSBvZiB0aGUgem9uZQ=="; };'
+    )
     dns.Key.load(tmp_path / "tsig")
     assert secrets.redact("open sesame, xyzzy, c2VjcmV0IGtleSBvZiB0aGUgem9uZQ==") == (
-        "‹secret alice›, ‹secret CUTOVER_WORD›, ‹secret tsig_cutover›")
+        "‹secret alice›, ‹secret CUTOVER_WORD›, ‹secret tsig_cutover›"
+    )
 
 
 def test_one_that_is_too_short_to_be_told_apart_is_refused(tmp_path):
@@ -86,6 +106,8 @@ def test_one_that_is_too_short_to_be_told_apart_is_refused(tmp_path):
 def test_one_that_stands_in_the_parameters_is_refused(tmp_path):
     (tmp_path / "alice").write_text("mailbox\n")
     text = (site.PROJECT / "parameters" / "lab.yaml").read_text()
-    (tmp_path / "site.yaml").write_text(text.replace("/var/lib/mail-cutover/lab/secrets/alice", f"{tmp_path}/alice"))
+    (tmp_path / "site.yaml").write_text(
+        text.replace("/var/lib/mail-cutover/lab/secrets/alice", f"{tmp_path}/alice")
+    )
     with pytest.raises(vault.SecretInTheOpen, match="also stands in this file"):
         vault.register(site.load(tmp_path / "site.yaml"))

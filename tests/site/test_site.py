@@ -25,32 +25,44 @@ def test_shipped_parameters_load(name):
     assert loaded.kind == ("rehearsal" if name == "lab" else "production")
 
 
-@pytest.mark.parametrize("good, bad, where", [
-    ("  ttl: 5 ", "  tttl: 5 ", "dns.tttl"),
-    ("  ttl: 5 ", "  ttl: five ", "dns.ttl"),
-    ("zone: lab.test", "zone: Lab_Test", "zone"),
-    ("kind: rehearsal", "kind: practice", "kind"),
-    ("uid_min: 2000", "uid_minimum: 2000", "users.uid_minimum"),
-    ("  key: /var", "  key: var", "ssh.key"),
-    ("alice, password: \"file:", "alice, password: \"", "production_test.users.0.password"),
-    ("  host: postinoauth1", "  host: postinoauth9", "submission.host"),
-    ("  host: webmail", "  host: webmali", "webmail.host"),
-    ("  url: https:", "  url: http:", "webmail.url"),
-    ("  inside: 10.77", "  inside: x10.77", "submission.inside"),
-    ("subscribers: [alice, bruno]", "subscribers: [alice, carla]", "lists.0.subscribers"),
-    ("  - {manager: systemd, name: xinetd}", "  - {manager: launchd, name: xinetd}", "services.old.imap.1.manager"),
-])
+@pytest.mark.parametrize(
+    "good, bad, where",
+    [
+        ("  ttl: 5 ", "  tttl: 5 ", "dns.tttl"),
+        ("  ttl: 5 ", "  ttl: five ", "dns.ttl"),
+        ("zone: lab.test", "zone: Lab_Test", "zone"),
+        ("kind: rehearsal", "kind: practice", "kind"),
+        ("uid_min: 2000", "uid_minimum: 2000", "users.uid_minimum"),
+        ("  key: /var", "  key: var", "ssh.key"),
+        ('alice, password: "file:', 'alice, password: "', "production_test.users.0.password"),
+        ("  host: postinoauth1", "  host: postinoauth9", "submission.host"),
+        ("  host: webmail", "  host: webmali", "webmail.host"),
+        ("  url: https:", "  url: http:", "webmail.url"),
+        ("  inside: 10.77", "  inside: x10.77", "submission.inside"),
+        ("subscribers: [alice, bruno]", "subscribers: [alice, carla]", "lists.0.subscribers"),
+        (
+            "  - {manager: systemd, name: xinetd}",
+            "  - {manager: launchd, name: xinetd}",
+            "services.old.imap.1.manager",
+        ),
+    ],
+)
 def test_a_mistake_is_refused_with_file_line_and_key(tmp_path, good, bad, where):
     assert good in LAB
     text = LAB.replace(good, bad)
     with pytest.raises(site.BadParameters) as refused:
         load(tmp_path, text)
-    assert re.search(rf"site\.yaml, line {line_of(text, bad)}: {re.escape(where)}: ", str(refused.value))
+    assert re.search(
+        rf"site\.yaml, line {line_of(text, bad)}: {re.escape(where)}: ", str(refused.value)
+    )
 
 
 def test_a_client_certificate_needs_its_key(tmp_path):
     text = re.sub(r"  key: \S+/client.key\n", "", LAB)
-    with pytest.raises(site.BadParameters, match=rf"line {line_of(text, 'submission:')}: submission: certificate and key"):
+    with pytest.raises(
+        site.BadParameters,
+        match=rf"line {line_of(text, 'submission:')}: submission: certificate and key",
+    ):
         load(tmp_path, text)
 
 
@@ -62,18 +74,27 @@ def test_every_mistake_is_told_at_once(tmp_path):
 
 
 def test_a_key_given_twice_is_refused(tmp_path):
-    text = LAB.replace("  source: /etc/mail/userdb\n", "  source: /etc/mail/userdb\n  source: /etc/mail/other\n")
-    with pytest.raises(site.BadParameters, match=rf"line {line_of(text, '/etc/mail/other')}: the key 'source' stands twice"):
+    text = LAB.replace(
+        "  source: /etc/mail/userdb\n", "  source: /etc/mail/userdb\n  source: /etc/mail/other\n"
+    )
+    with pytest.raises(
+        site.BadParameters,
+        match=rf"line {line_of(text, '/etc/mail/other')}: the key 'source' stands twice",
+    ):
         load(tmp_path, text)
 
 
 def test_a_nis_server_must_be_a_host(tmp_path):
-    with pytest.raises(site.BadParameters, match=r"line \d+: nis\.servers\.1: ns3 is not among hosts"):
+    with pytest.raises(
+        site.BadParameters, match=r"line \d+: nis\.servers\.1: ns3 is not among hosts"
+    ):
         load(tmp_path, LAB.replace("servers: [ns1, ns2]}", "servers: [ns1, ns3]}"))
 
 
 def test_a_role_must_be_a_host(tmp_path):
-    with pytest.raises(site.BadParameters, match=r"line \d+: roles\.mx\.1: postino5 is not among hosts"):
+    with pytest.raises(
+        site.BadParameters, match=r"line \d+: roles\.mx\.1: postino5 is not among hosts"
+    ):
         load(tmp_path, LAB.replace("mx: [postino3, postino4]", "mx: [postino3, postino5]"))
 
 

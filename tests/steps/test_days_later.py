@@ -34,17 +34,39 @@ def failed(step, found):
 
 def test_what_copied_the_old_store_is_switched_off_last_when_the_first_copy_is_made():
     kinds = [change.kind for change in backup.plan(recorded("backup", "before"), ROMA1).changes]
-    assert kinds == ["file"] * 7 + ["service", "backup-run", "bacula-config", "bacula-run", "restore-test", "restore-test",
-                                    "service"]
+    assert kinds == ["file"] * 7 + [
+        "service",
+        "backup-run",
+        "bacula-config",
+        "bacula-run",
+        "restore-test",
+        "restore-test",
+        "service",
+    ]
 
 
-@pytest.mark.parametrize("spoil, said", [
-    (lambda found: found.update(account=None, wanted=[], files={}), "useradd --system --create-home --shell /bin/sh mailbackup"),
-    (lambda found: found["account"].update(shell="/usr/sbin/nologin"), "no account mailbackup with a shell"),
-    (lambda found: found.update(public=None, wanted=[], files={}), "ssh-keygen -t ed25519 -N '' -f /etc/mailbackup/key"),
-    (lambda found: found.update(python={"error": "no such file"}), "/usr/bin/python3 of sanbackup, 3.8 or later: no such file"),
-    (lambda found: found.update(python={"value": "3.6"}), "it is 3.6. Install one"),
-])
+@pytest.mark.parametrize(
+    "spoil, said",
+    [
+        (
+            lambda found: found.update(account=None, wanted=[], files={}),
+            "useradd --system --create-home --shell /bin/sh mailbackup",
+        ),
+        (
+            lambda found: found["account"].update(shell="/usr/sbin/nologin"),
+            "no account mailbackup with a shell",
+        ),
+        (
+            lambda found: found.update(public=None, wanted=[], files={}),
+            "ssh-keygen -t ed25519 -N '' -f /etc/mailbackup/key",
+        ),
+        (
+            lambda found: found.update(python={"error": "no such file"}),
+            "/usr/bin/python3 of sanbackup, 3.8 or later: no such file",
+        ),
+        (lambda found: found.update(python={"value": "3.6"}), "it is 3.6. Install one"),
+    ],
+)
 def test_what_somebody_else_makes_is_asked_for_with_the_command_that_makes_it(spoil, said):
     with pytest.raises(steps.CannotPlan, match=said):
         backup.plan(altered("backup", "before", spoil), ROMA1)
@@ -63,20 +85,36 @@ def test_a_run_that_failed_is_made_again_and_a_file_that_somebody_changed_is_put
 
     change, *then = backup.plan(altered("backup", "after", spoil), ROMA1).changes
     assert change.before == "read only = no\n"
-    assert [each.kind for each in then] == ["backup-run", "bacula-run", "restore-test", "restore-test"]
+    assert [each.kind for each in then] == [
+        "backup-run",
+        "bacula-run",
+        "restore-test",
+        "restore-test",
+    ]
     assert change.inverse().after == "read only = no\n"
 
 
-@pytest.mark.parametrize("spoil, question", [
-    (lambda found: found["timer"].update(starts_at_boot=False), "each day"),
-    (lambda found: found["timer"].update(next=""), "each day"),
-    (lambda found: found["last"].update(result=23, error="no space left"), "end well"),
-    (lambda found: found.update(at=found["last"]["ended"] + 27 * 3600), "today or yesterday"),
-    (lambda found: found["differs"]["value"].update(missing=2, first=["alice/cur/1"]), "in the copy"),
-    (lambda found: found["last"].update(lacking=3), "that the run saw"),
-    (lambda found: found["retire"][0].update(running=True), "retired"),
-    (lambda found: found["files"].update({"sanbackup:/usr/local/sbin/mailbackup": "#!/bin/sh\n"}), "in place"),
-])
+@pytest.mark.parametrize(
+    "spoil, question",
+    [
+        (lambda found: found["timer"].update(starts_at_boot=False), "each day"),
+        (lambda found: found["timer"].update(next=""), "each day"),
+        (lambda found: found["last"].update(result=23, error="no space left"), "end well"),
+        (lambda found: found.update(at=found["last"]["ended"] + 27 * 3600), "today or yesterday"),
+        (
+            lambda found: found["differs"]["value"].update(missing=2, first=["alice/cur/1"]),
+            "in the copy",
+        ),
+        (lambda found: found["last"].update(lacking=3), "that the run saw"),
+        (lambda found: found["retire"][0].update(running=True), "retired"),
+        (
+            lambda found: found["files"].update(
+                {"sanbackup:/usr/local/sbin/mailbackup": "#!/bin/sh\n"}
+            ),
+            "in place",
+        ),
+    ],
+)
 def test_backup_verify_finds(spoil, question):
     wrong = failed(backup, altered("backup", "after", spoil))
     assert len(wrong) == 1 and question in wrong[0].question and wrong[0].todo
@@ -85,18 +123,25 @@ def test_backup_verify_finds(spoil, question):
 def test_other_keys_of_the_account_stay_and_ours_stands_once():
     account, key = {"home": "/var/lib/m", "shell": "/bin/sh"}, "ssh-ed25519 AAAA mailbackup"
     first = backups.wanted(ROMA1, account, key, [], "ssh-rsa BBBB somebody\n")[2]["text"]
-    assert first.startswith("ssh-rsa BBBB somebody\nrestrict,from=\"192.0.2.17\",command=\"sudo -n /usr/bin/rsync --server")
+    assert first.startswith(
+        'ssh-rsa BBBB somebody\nrestrict,from="192.0.2.17",command="sudo -n /usr/bin/rsync --server'
+    )
     assert backups.wanted(ROMA1, account, key, [], first)[2]["text"] == first
 
 
 def test_the_script_is_a_program_whatever_the_parameters_hold():
-    odd = ROMA1.model_copy(update={
-        "new_store": ROMA1.new_store.model_copy(update={"work": "/var/imap/it's; rm -rf $HOME"})})
+    odd = ROMA1.model_copy(
+        update={
+            "new_store": ROMA1.new_store.model_copy(update={"work": "/var/imap/it's; rm -rf $HOME"})
+        }
+    )
     text = backups.script(odd)
     there = {"__name__": "script"}
     exec(compile(text, "mailbackup", "exec"), there)
     assert there["SETTINGS"]["exclude"][0] == "/it's; rm -rf $HOME/"
-    assert there["SETTINGS"]["target"] == ROMA1.backup.target and text.startswith("#!/usr/bin/python3 -I\n")
+    assert there["SETTINGS"]["target"] == ROMA1.backup.target and text.startswith(
+        "#!/usr/bin/python3 -I\n"
+    )
 
 
 REPORT = """began 1000
@@ -127,13 +172,29 @@ result 0
 def test_the_report_of_a_run():
     last = backups.parse(REPORT)
     assert {key: last[key] for key in ("began", "before", "after", "ended", "result", "error")} == {
-        "began": 1000, "before": 10, "after": 1201, "ended": 1009, "result": 0, "error": ""}
+        "began": 1000,
+        "before": 10,
+        "after": 1201,
+        "ended": 1009,
+        "result": 0,
+        "error": "",
+    }
     first, second = last["passes"]
-    assert (first["regular"], first["copied"], first["received"], first["vanished"], first["rc"]) == (1200, 7, 12345, 3, 24)
+    assert (
+        first["regular"],
+        first["copied"],
+        first["received"],
+        first["vanished"],
+        first["rc"],
+    ) == (1200, 7, 12345, 3, 24)
     assert (second["copied"], second["received"]) == (1, 55)
-    assert told(last) == ("10 files before, 1201 after; 8 copied, 2 removed, 12400 bytes transferred in 9 s and 2 passes; the "
-                          "mail of 1 users moved all the time, 5 old files of theirs stay")
-    broken = backups.parse("began 5\nbefore 0\nerror Permission denied\nafter 0\nended 6\nresult 3\n")
+    assert told(last) == (
+        "10 files before, 1201 after; 8 copied, 2 removed, 12400 bytes transferred in 9 s and 2 passes; the "
+        "mail of 1 users moved all the time, 5 old files of theirs stay"
+    )
+    broken = backups.parse(
+        "began 5\nbefore 0\nerror Permission denied\nafter 0\nended 6\nresult 3\n"
+    )
     assert (broken["result"], broken["error"], broken["passes"]) == (3, "Permission denied", [])
     assert backups.parse("began 5\n")["result"] is None
 
@@ -144,20 +205,45 @@ def test_the_report_of_a_run():
 def test_every_change_says_that_there_is_no_way_back():
     changes = decommission.plan(recorded("decommission", "before"), ROMA1).changes
     assert [change.kind for change in changes] == [
-        "userdb-single", "userdb-single", "drain-queue", "service-retired", "dns-remove", "power-off"]
-    assert all(change.inverse() is None and change.undo_text().startswith("none: ") for change in changes)
+        "userdb-single",
+        "userdb-single",
+        "drain-queue",
+        "service-retired",
+        "dns-remove",
+        "power-off",
+    ]
+    assert all(
+        change.inverse() is None and change.undo_text().startswith("none: ") for change in changes
+    )
     assert sum("point of no return" in change.no_inverse for change in changes) == 5
     assert "alice:maildrop\talice@mailbox.roma1.example" in changes[0].describe()
 
 
 def test_the_name_stays_when_the_parameters_say_so():
-    keep = ROMA1.model_copy(update={"decommission": ROMA1.decommission.model_copy(update={"dns": "keep"})})
-    assert "dns-remove" not in [change.kind for change in decommission.plan(recorded("decommission", "before"), keep).changes]
-    after = altered("decommission", "after", lambda found: [server["records"].update(
-        {"mailboxold.roma1.example": {"A": {"ttl": 60, "values": ["192.0.2.15"]}}}) for server in found["servers"].values()])
+    keep = ROMA1.model_copy(
+        update={"decommission": ROMA1.decommission.model_copy(update={"dns": "keep"})}
+    )
+    assert "dns-remove" not in [
+        change.kind
+        for change in decommission.plan(recorded("decommission", "before"), keep).changes
+    ]
+    after = altered(
+        "decommission",
+        "after",
+        lambda found: [
+            server["records"].update(
+                {"mailboxold.roma1.example": {"A": {"ttl": 60, "values": ["192.0.2.15"]}}}
+            )
+            for server in found["servers"].values()
+        ],
+    )
     assert not decommission.plan(after, keep).changes
     assert all(check.passed for check in decommission.verify(after, keep))
-    gone = [check for check in decommission.verify(recorded("decommission", "after"), keep) if not check.passed]
+    gone = [
+        check
+        for check in decommission.verify(recorded("decommission", "after"), keep)
+        if not check.passed
+    ]
     assert gone and all("kept on" in check.question for check in gone)
     assert [change.kind for change in decommission.plan(after, ROMA1).changes] == ["dns-remove"]
 
@@ -170,26 +256,61 @@ def of(found, user):
     return found["left"]["value"]["users"][user]
 
 
-@pytest.mark.parametrize("spoil, said", [
-    (lambda found: found["production"].update(days=29.5), "expected at least 30 days; found 29.5 days"),
-    (lambda found: found["production"].update(days=None), "this run does not know"),
-    (lambda found: found["servers"]["ns2"]["records"]["mailbox.roma1.example"]["CNAME"].update(
-        values=["mailboxold.roma1.example."]), "an alias of mailboxvm.roma1.example on ns2"),
-    (lambda found: found["mx"]["postino4"].update(
-        source=found["mx"]["postino4"]["source"] + "guest:maildrop\tguest@mailboxold.roma1.example\n"), "found 1 entries: guest"),
-    (lambda found: found.update(backup=None), "the parameters name no backup"),
-    (lambda found: found["backup"]["last"].update(result=12, error="disk full"), "NO: disk full"),
-    (lambda found: found["backup"].update(at=found["backup"]["at"] + 30 * 3600), "today or yesterday"),
-    (lambda found: logged(found).update(first=found["production"]["since"] + 60), "reach back to restore-imap"),
-    (lambda found: (logged(found).update(logins=1), logged(found)["shown"].update(logins=["ugo from x"])),
-     "found 1 logins: ugo from x"),
-    (lambda found: logged(found).update(direct=2), "found 2 direct deliveries"),
-    (lambda found: found.update(logs={"error": "no journal"}), "no journal"),
-    (lambda found: of(found, "rita").update(only=1, first=["INBOX UID 9"]), "rita on mailboxold only.*INBOX UID 9"),
-    (lambda found: found["left"]["value"]["errors"].update(olga="imapd: no such user"), "olga.*no such user"),
-    (lambda found: found.update(left={"error": "no record"}), "no record"),
-    (lambda found: found.update(off=True), "this run did not switch it off"),
-])
+@pytest.mark.parametrize(
+    "spoil, said",
+    [
+        (
+            lambda found: found["production"].update(days=29.5),
+            "expected at least 30 days; found 29.5 days",
+        ),
+        (lambda found: found["production"].update(days=None), "this run does not know"),
+        (
+            lambda found: found["servers"]["ns2"]["records"]["mailbox.roma1.example"][
+                "CNAME"
+            ].update(values=["mailboxold.roma1.example."]),
+            "an alias of mailboxvm.roma1.example on ns2",
+        ),
+        (
+            lambda found: found["mx"]["postino4"].update(
+                source=found["mx"]["postino4"]["source"]
+                + "guest:maildrop\tguest@mailboxold.roma1.example\n"
+            ),
+            "found 1 entries: guest",
+        ),
+        (lambda found: found.update(backup=None), "the parameters name no backup"),
+        (
+            lambda found: found["backup"]["last"].update(result=12, error="disk full"),
+            "NO: disk full",
+        ),
+        (
+            lambda found: found["backup"].update(at=found["backup"]["at"] + 30 * 3600),
+            "today or yesterday",
+        ),
+        (
+            lambda found: logged(found).update(first=found["production"]["since"] + 60),
+            "reach back to restore-imap",
+        ),
+        (
+            lambda found: (
+                logged(found).update(logins=1),
+                logged(found)["shown"].update(logins=["ugo from x"]),
+            ),
+            "found 1 logins: ugo from x",
+        ),
+        (lambda found: logged(found).update(direct=2), "found 2 direct deliveries"),
+        (lambda found: found.update(logs={"error": "no journal"}), "no journal"),
+        (
+            lambda found: of(found, "rita").update(only=1, first=["INBOX UID 9"]),
+            "rita on mailboxold only.*INBOX UID 9",
+        ),
+        (
+            lambda found: found["left"]["value"]["errors"].update(olga="imapd: no such user"),
+            "olga.*no such user",
+        ),
+        (lambda found: found.update(left={"error": "no record"}), "no record"),
+        (lambda found: found.update(off=True), "this run did not switch it off"),
+    ],
+)
 def test_a_gate_that_is_not_met_refuses_the_plan(spoil, said):
     found = altered("decommission", "before", spoil)
     with pytest.raises(steps.CannotPlan, match=f"(?s)the point of no return:.*{said}"):
@@ -198,7 +319,9 @@ def test_a_gate_that_is_not_met_refuses_the_plan(spoil, said):
 
 
 def test_every_gate_that_is_not_met_says_what_to_do():
-    nothing = altered("decommission", "before", lambda found: found.update(logs=None, left=None, backup=None))
+    nothing = altered(
+        "decommission", "before", lambda found: found.update(logs=None, left=None, backup=None)
+    )
     checks = [check for check in decommission.gate(nothing, ROMA1) if not check.passed]
     assert len(checks) == 3 and all(check.todo for check in checks)
 
@@ -210,21 +333,38 @@ def test_once_begun_it_goes_on_with_a_host_that_is_off_already():
         found["mx"]["postino3"] = after["mx"]["postino3"]
 
     changes = decommission.plan(altered("decommission", "before", half), ROMA1).changes
-    assert [(change.kind, change.target) for change in changes] == [("userdb-single", "postino4"), ("dns-remove", "ns1")]
+    assert [(change.kind, change.target) for change in changes] == [
+        ("userdb-single", "postino4"),
+        ("dns-remove", "ns1"),
+    ]
 
 
 def test_what_is_typed_to_approve_it_is_the_hosts_name_and_the_sentence():
     from cutover.record import approval
 
-    assert approval.confirmation(decommission, ROMA1) == "mailboxold.roma1.example: there is no way back"
+    assert (
+        approval.confirmation(decommission, ROMA1)
+        == "mailboxold.roma1.example: there is no way back"
+    )
     assert approval.needed(decommission) == 2
 
 
-@pytest.mark.parametrize("spoil, question", [
-    (lambda found: found.update(off=False), "answer no more"),
-    (lambda found: found["mx"]["postino3"]["routes"].update(alice=["alice@mailboxold.roma1.example"]), "sendmail -bv"),
-    (lambda found: found["mx"]["postino3"].update(map=found["mx"]["postino3"]["map"][1:]), "made from the source"),
-])
+@pytest.mark.parametrize(
+    "spoil, question",
+    [
+        (lambda found: found.update(off=False), "answer no more"),
+        (
+            lambda found: found["mx"]["postino3"]["routes"].update(
+                alice=["alice@mailboxold.roma1.example"]
+            ),
+            "sendmail -bv",
+        ),
+        (
+            lambda found: found["mx"]["postino3"].update(map=found["mx"]["postino3"]["map"][1:]),
+            "made from the source",
+        ),
+    ],
+)
 def test_decommission_verify_finds(spoil, question):
     wrong = failed(decommission, altered("decommission", "after", spoil))
     assert [question in check.question for check in wrong] == [True] and wrong[0].todo
@@ -240,32 +380,57 @@ def read(*lines):
     return reader
 
 
-def mail(key, relay, msgid="<m@x>", to="<alice@mailboxold.lab.test>", said="stat=Sent", mailer="local"):
-    return (f"sm-mta[7]: {key}: from=<a@b>, size=10, class=0, nrcpts=1, msgid={msgid}, proto=ESMTP, daemon=MTA-v4, relay={relay}",
-            f"sm-mta[8]: {key}: to={to}, delay=00:00:01, xdelay=00:00:00, mailer={mailer}, pri=30, dsn=2.0.0, {said}")
+def mail(
+    key, relay, msgid="<m@x>", to="<alice@mailboxold.lab.test>", said="stat=Sent", mailer="local"
+):
+    return (
+        f"sm-mta[7]: {key}: from=<a@b>, size=10, class=0, nrcpts=1, msgid={msgid}, proto=ESMTP, daemon=MTA-v4, relay={relay}",
+        f"sm-mta[8]: {key}: to={to}, delay=00:00:01, xdelay=00:00:00, mailer={mailer}, pri=30, dsn=2.0.0, {said}",
+    )
 
 
 def test_logins_are_those_of_users_and_not_those_of_verify():
-    reader = read("imapd[1]: Login user=alice host=localhost [127.0.0.1]", "imapd[1]: Preauthenticated user=bruno host=UNKNOWN",
-                  "imapd[1]: Login failed user=carla auth=carla host=x", "ipop3d[2]: Auth user=davide host=pc [10.0.0.1] nmsgs=3",
-                  "imapd[3]: Authenticated user=elena host=y mech=PLAIN", "imapd[3]: Logout user=elena host=y",
-                  "other[3]: Login user=fabio host=y")
+    reader = read(
+        "imapd[1]: Login user=alice host=localhost [127.0.0.1]",
+        "imapd[1]: Preauthenticated user=bruno host=UNKNOWN",
+        "imapd[1]: Login failed user=carla auth=carla host=x",
+        "ipop3d[2]: Auth user=davide host=pc [10.0.0.1] nmsgs=3",
+        "imapd[3]: Authenticated user=elena host=y mech=PLAIN",
+        "imapd[3]: Logout user=elena host=y",
+        "other[3]: Login user=fabio host=y",
+    )
     assert [each["user"] for each in reader.logins] == ["alice", "davide", "elena"]
 
 
 def test_a_delivery_is_told_by_who_handed_it_in():
-    reader = read(*mail("A1", "postino3.lab.test [10.77.0.13]"), *mail("A2", "root@localhost", to="bruno,<carla@x>"),
-                  *mail("A3", "pc [10.0.0.9] (may be forged)", msgid="<a, relay=postino3 [10.77.0.13]>"),
-                  *mail("A4", "pc [IPv6:fd00::9]"), *mail("A5", "x [10.0.0.1]", mailer="esmtp"),
-                  *mail("A6", "x [10.0.0.1]", said="stat=Deferred"), "sm-mta[8]: A7: to=<x@y>, delay=0, mailer=local, stat=Sent")
+    reader = read(
+        *mail("A1", "postino3.lab.test [10.77.0.13]"),
+        *mail("A2", "root@localhost", to="bruno,<carla@x>"),
+        *mail("A3", "pc [10.0.0.9] (may be forged)", msgid="<a, relay=postino3 [10.77.0.13]>"),
+        *mail("A4", "pc [IPv6:fd00::9]"),
+        *mail("A5", "x [10.0.0.1]", mailer="esmtp"),
+        *mail("A6", "x [10.0.0.1]", said="stat=Deferred"),
+        "sm-mta[8]: A7: to=<x@y>, delay=0, mailer=local, stat=Sent",
+    )
     assert [(each["relay"], each["users"]) for each in reader.deliveries] == [
-        ("10.77.0.13", ["alice"]), ("", ["bruno", "carla"]), ("10.0.0.9", ["alice"]), ("fd00::9", ["alice"])]
+        ("10.77.0.13", ["alice"]),
+        ("", ["bruno", "carla"]),
+        ("10.0.0.9", ["alice"]),
+        ("fd00::9", ["alice"]),
+    ]
 
 
 def test_the_changes_are_whole_in_a_journal():
     from cutover.model import change as changes
 
     for name, when in (("backup", "before"), ("decommission", "before")):
-        for change in {"backup": backup, "decommission": decommission}[name].plan(recorded(name, when), ROMA1).changes:
+        for change in (
+            {"backup": backup, "decommission": decommission}[name]
+            .plan(recorded(name, when), ROMA1)
+            .changes
+        ):
             again = changes.from_json(json.loads(json.dumps(change.to_json())))
-            assert again.describe() == change.describe() and dataclasses.asdict(again).keys() == dataclasses.asdict(change).keys()
+            assert (
+                again.describe() == change.describe()
+                and dataclasses.asdict(again).keys() == dataclasses.asdict(change).keys()
+            )

@@ -8,12 +8,30 @@ from cutover.steps.night import stop_imap
 
 ROMA1 = site.load("parameters/roma1.yaml")
 ALIAS, OLD, NEW = (ROMA1.fqdn(name) for name in ("mailbox", "mailboxold", "mailboxvm"))
-SERVER = {"serial": 7, "records": {ALIAS: {"CNAME": {"ttl": 60, "values": [OLD + "."]}}, OLD: {}, NEW: {}}}
+SERVER = {
+    "serial": 7,
+    "records": {ALIAS: {"CNAME": {"ttl": 60, "values": [OLD + "."]}}, OLD: {}, NEW: {}},
+}
 GO = {
-    "prediction": {"time": "2026-03-14T21:00:00.000+00:00", "staged": {"messages": 1000, "bytes": 10_000},
-                   **{kind: {"low": 60, "likely": 120, "high": 600} for kind in ("reading", "delivery")}},
-    "presync": {"time": "2026-03-14T21:00:00.000+00:00", "passed": True, "checks": [
-        {"question": "Is it staged?", "expected": "yes", "actual": "yes", "passed": True, "warning": False, "todo": ""}]},
+    "prediction": {
+        "time": "2026-03-14T21:00:00.000+00:00",
+        "staged": {"messages": 1000, "bytes": 10_000},
+        **{kind: {"low": 60, "likely": 120, "high": 600} for kind in ("reading", "delivery")},
+    },
+    "presync": {
+        "time": "2026-03-14T21:00:00.000+00:00",
+        "passed": True,
+        "checks": [
+            {
+                "question": "Is it staged?",
+                "expected": "yes",
+                "actual": "yes",
+                "passed": True,
+                "warning": False,
+                "todo": "",
+            }
+        ],
+    },
     "space": {"value": {"bytes": 2000, "inodes": 200}},
     "clock": {name: {"value": 0.1} for name in ("mailboxold", "mailboxvm")},
     "servers": {"value": {"ns1": SERVER, "ns2": copy.deepcopy(SERVER)}},
@@ -32,38 +50,79 @@ def test_go():
     assert len(checks) == 10 and all(check.passed and not check.warning for check in checks), checks
 
 
-@pytest.mark.parametrize("change, question, said", [
-    (lambda go: go["prediction"]["reading"].update(high=241 * 60), "Will reading", "1.0 to 241.0 min"),
-    (lambda go: go["prediction"]["delivery"].update(high=181 * 60), "Will delivery", "1.0 to 181.0 min"),
-    (lambda go: go["presync"].update(passed=False), "last presync", "no, at 21:00:00 UTC: it failed"),
-    (lambda go: go["presync"].update(passed=False, checks=[{**go["presync"]["checks"][0], "passed": False, "actual": "UID 7"}]),
-     "last presync", "Is it staged? UID 7"),
-    (lambda go: go["space"]["value"].update(bytes=1999), "free bytes", "1999"),
-    (lambda go: go["space"]["value"].update(inodes=199), "free inodes", "199"),
-    (lambda go: go.update(space={"error": "no such host"}), "room", "no such host"),
-    (lambda go: go["clock"].update(mailboxvm={"value": 5}), "clocks", "4.9 s apart"),
-    (lambda go: go.update(clock={}), "clocks", "unknown"),
-    (lambda go: go["servers"]["value"]["ns2"].update(serial=6), "same zone", "ns2 6"),
-    (lambda go: go["servers"]["value"]["ns2"]["records"][ALIAS]["CNAME"].update(values=[NEW + "."]), "on ns2", NEW),
-    (lambda go: go.update(servers={"error": "ns1 is silent"}), "same zone", "ns1 is silent"),
-    (lambda go: go["queue"]["postino3"]["value"].update(requests=1, items=["x deferred"]), "queue of postino3", "x deferred"),
-    (lambda go: go["queue"].update(postino3={"error": "mailq is gone"}), "queue of postino3", "mailq is gone"),
-])
+@pytest.mark.parametrize(
+    "change, question, said",
+    [
+        (
+            lambda go: go["prediction"]["reading"].update(high=241 * 60),
+            "Will reading",
+            "1.0 to 241.0 min",
+        ),
+        (
+            lambda go: go["prediction"]["delivery"].update(high=181 * 60),
+            "Will delivery",
+            "1.0 to 181.0 min",
+        ),
+        (
+            lambda go: go["presync"].update(passed=False),
+            "last presync",
+            "no, at 21:00:00 UTC: it failed",
+        ),
+        (
+            lambda go: go["presync"].update(
+                passed=False,
+                checks=[{**go["presync"]["checks"][0], "passed": False, "actual": "UID 7"}],
+            ),
+            "last presync",
+            "Is it staged? UID 7",
+        ),
+        (lambda go: go["space"]["value"].update(bytes=1999), "free bytes", "1999"),
+        (lambda go: go["space"]["value"].update(inodes=199), "free inodes", "199"),
+        (lambda go: go.update(space={"error": "no such host"}), "room", "no such host"),
+        (lambda go: go["clock"].update(mailboxvm={"value": 5}), "clocks", "4.9 s apart"),
+        (lambda go: go.update(clock={}), "clocks", "unknown"),
+        (lambda go: go["servers"]["value"]["ns2"].update(serial=6), "same zone", "ns2 6"),
+        (
+            lambda go: go["servers"]["value"]["ns2"]["records"][ALIAS]["CNAME"].update(
+                values=[NEW + "."]
+            ),
+            "on ns2",
+            NEW,
+        ),
+        (lambda go: go.update(servers={"error": "ns1 is silent"}), "same zone", "ns1 is silent"),
+        (
+            lambda go: go["queue"]["postino3"]["value"].update(requests=1, items=["x deferred"]),
+            "queue of postino3",
+            "x deferred",
+        ),
+        (
+            lambda go: go["queue"].update(postino3={"error": "mailq is gone"}),
+            "queue of postino3",
+            "mailq is gone",
+        ),
+    ],
+)
 def test_each_reason_for_a_no(change, question, said):
     failed = [check for check in judged(change) if not check.passed]
-    assert failed and all(question in check.question or question == "clocks" for check in failed), failed
+    assert failed and all(question in check.question or question == "clocks" for check in failed), (
+        failed
+    )
     assert said in failed[0].actual and failed[0].todo
 
 
 def test_without_presync_it_is_told_that_nothing_is_known():
     checks = judged(lambda go: go.update(prediction=None, presync=None))
     assert all(check.passed for check in checks)
-    assert ["presync" in check.actual + check.todo for check in checks if check.warning] == [True] * 3
+    assert ["presync" in check.actual + check.todo for check in checks if check.warning] == [
+        True
+    ] * 3
 
 
 def test_once_it_has_begun_nothing_is_asked():
     stop = {"event": "intent", "step": "stop-imap"}
     back = {"event": "verified", "step": "rollback", "passed": True}
-    assert [stop_imap.begun(events) for events in ([], [stop], [stop, back], [stop, back, stop])] == [False, True, False, True]
-    check, = stop_imap.gate({"go": None}, ROMA1)
+    assert [
+        stop_imap.begun(events) for events in ([], [stop], [stop, back], [stop, back, stop])
+    ] == [False, True, False, True]
+    (check,) = stop_imap.gate({"go": None}, ROMA1)
     assert check.passed and check.warning

@@ -6,7 +6,14 @@ from cutover.facts import antispam as facts
 from cutover.steps.checks import antispam
 
 SITE = site.load("parameters/lab.yaml")
-GOOD = {"filters": ["rspamd"], "socket": "inet:11332@127.0.0.1", "flags": "T", "answers": True, "redis": True, "greylist": 300.0}
+GOOD = {
+    "filters": ["rspamd"],
+    "socket": "inet:11332@127.0.0.1",
+    "flags": "T",
+    "answers": True,
+    "redis": True,
+    "greylist": 300.0,
+}
 
 
 def checks(**changed):
@@ -19,8 +26,15 @@ def test_a_milter_that_answers_and_the_delay_to_expect():
     assert greylist.passed and greylist.actual == "postino3: at least 300 s"
 
 
-@pytest.mark.parametrize("flags, mark, said", [("T", "FAIL", "451"), ("4", "FAIL", "421"), ("R", "FAIL", "it goes back"),
-                                               ("", "warn", "not scanned")])
+@pytest.mark.parametrize(
+    "flags, mark, said",
+    [
+        ("T", "FAIL", "451"),
+        ("4", "FAIL", "421"),
+        ("R", "FAIL", "it goes back"),
+        ("", "warn", "not scanned"),
+    ],
+)
 def test_a_milter_that_is_down_stops_the_night_when_mail_stops_with_it(flags, mark, said):
     check = checks(answers=False, flags=flags)[0]
     assert check.mark == mark and said in check.actual and "does NOT answer" in check.actual
@@ -54,14 +68,27 @@ def test_not_declared_and_facts_of_before():
 
 
 def test_what_sendmail_says_of_its_milters():
-    text = ("O InputMailFilters=clamav, rspamd\nO Milter.macros.connect=j, _\n"
-            "Xrspamd, S=inet:11332@127.0.0.1,\n\tF=T, T=S:30s;R:60s\nXclamav, S=local:/run/clamav.sock\nXunused, S=inet:1@x\n")
-    assert facts.parse_milters(text) == {"clamav": ("local:/run/clamav.sock", ""), "rspamd": ("inet:11332@127.0.0.1", "T")}
+    text = (
+        "O InputMailFilters=clamav, rspamd\nO Milter.macros.connect=j, _\n"
+        "Xrspamd, S=inet:11332@127.0.0.1,\n\tF=T, T=S:30s;R:60s\nXclamav, S=local:/run/clamav.sock\nXunused, S=inet:1@x\n"
+    )
+    assert facts.parse_milters(text) == {
+        "clamav": ("local:/run/clamav.sock", ""),
+        "rspamd": ("inet:11332@127.0.0.1", "T"),
+    }
     assert facts.parse_milters("# no milter\n") == {}
 
 
-@pytest.mark.parametrize("text, seconds", [('{"timeout": 4.0, "expire": 86400.0}', 4.0), ("", None),
-                                           ('{"timeout": 300, "enabled": false}', None), ("{}", None), ("[]", None),
-                                           ("rspamadm: not found", None)])
+@pytest.mark.parametrize(
+    "text, seconds",
+    [
+        ('{"timeout": 4.0, "expire": 86400.0}', 4.0),
+        ("", None),
+        ('{"timeout": 300, "enabled": false}', None),
+        ("{}", None),
+        ("[]", None),
+        ("rspamadm: not found", None),
+    ],
+)
 def test_what_rspamd_says_of_its_greylist(text, seconds):
     assert facts.parse_greylist(text) == seconds

@@ -12,8 +12,8 @@ from cutover.model import runbook
 ROMA1 = site.load("parameters/roma1.yaml")
 ALIAS, OLD, NEW = (ROMA1.fqdn(name) for name in ("mailbox", "mailboxold", "mailboxvm"))
 STEPS = [*runbook.ORDER, *runbook.MAINTENANCE]
-READING = {"preflight", "verify"}           # they change nothing
-REPEATABLE = {"presync"}                    # there is always another pass to make
+READING = {"preflight", "verify"}  # they change nothing
+REPEATABLE = {"presync"}  # there is always another pass to make
 
 
 def recorded(name, when):
@@ -38,7 +38,9 @@ def test_there_is_something_to_do_before_and_nothing_after(name):
 def test_verify_is_content_after_and_was_not_before(name):
     step = runbook.step(name)
     after = step.verify(recorded(name, "after"), ROMA1)
-    assert after and all(check.passed for check in after), [check for check in after if not check.passed]
+    assert after and all(check.passed for check in after), [
+        check for check in after if not check.passed
+    ]
     if name not in READING | REPEATABLE:
         before = step.verify(recorded(name, "before"), ROMA1)
         assert not all(check.passed for check in before)
@@ -50,7 +52,9 @@ def test_a_plan_is_the_same_each_time_and_leaves_the_facts_alone(name):
     found = recorded(name, "before")
     text = json.dumps(found, sort_keys=True)
     first, second = (runbook.step(name).plan(found, ROMA1) for _ in range(2))
-    assert [change.to_json() for change in first.changes] == [change.to_json() for change in second.changes]
+    assert [change.to_json() for change in first.changes] == [
+        change.to_json() for change in second.changes
+    ]
     assert json.dumps(found, sort_keys=True) == text
 
 
@@ -65,20 +69,41 @@ def test_dns_rename_moves_every_record_of_the_alias_and_its_inverse_puts_back_th
     def more(found):
         records(found)[ALIAS]["AAAA"] = {"ttl": 300, "values": ["2001:db8::15"]}
 
-    change, = runbook.step("dns-rename").plan(altered(recorded("dns-rename", "before"), more), ROMA1).changes
+    (change,) = (
+        runbook.step("dns-rename")
+        .plan(altered(recorded("dns-rename", "before"), more), ROMA1)
+        .changes
+    )
     lines = change.describe().splitlines()
-    assert f"update add {OLD}. 60 A 192.0.2.15" in lines and f"update add {OLD}. 60 AAAA 2001:db8::15" in lines
-    assert f"prereq yxrrset {ALIAS}. AAAA 2001:db8::15" in lines and f"prereq nxdomain {OLD}." in lines
+    assert (
+        f"update add {OLD}. 60 A 192.0.2.15" in lines
+        and f"update add {OLD}. 60 AAAA 2001:db8::15" in lines
+    )
+    assert (
+        f"prereq yxrrset {ALIAS}. AAAA 2001:db8::15" in lines and f"prereq nxdomain {OLD}." in lines
+    )
     back = change.inverse().describe().splitlines()
-    assert f"update add {ALIAS}. 3600 A 192.0.2.15" in back and f"update add {ALIAS}. 300 AAAA 2001:db8::15" in back
+    assert (
+        f"update add {ALIAS}. 3600 A 192.0.2.15" in back
+        and f"update add {ALIAS}. 300 AAAA 2001:db8::15" in back
+    )
     assert not any(line.startswith(f"update add {OLD}.") for line in back)
 
 
-@pytest.mark.parametrize("change, said", [
-    (lambda at: at[ALIAS].clear(), "has no address"),
-    (lambda at: at.update({ALIAS: {"CNAME": {"ttl": 60, "values": ["elsewhere.example."]}}}), "is an alias of elsewhere.example"),
-    (lambda at: at.update({OLD: {"A": {"ttl": 60, "values": ["192.0.2.99"]}}}), "already exists with other records"),
-])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda at: at[ALIAS].clear(), "has no address"),
+        (
+            lambda at: at.update({ALIAS: {"CNAME": {"ttl": 60, "values": ["elsewhere.example."]}}}),
+            "is an alias of elsewhere.example",
+        ),
+        (
+            lambda at: at.update({OLD: {"A": {"ttl": 60, "values": ["192.0.2.99"]}}}),
+            "already exists with other records",
+        ),
+    ],
+)
 def test_dns_rename_refuses_a_zone_that_somebody_changed(change, said):
     found = altered(recorded("dns-rename", "before"), lambda found: change(records(found)))
     with pytest.raises(steps.CannotPlan, match=said):
@@ -86,9 +111,11 @@ def test_dns_rename_refuses_a_zone_that_somebody_changed(change, said):
 
 
 def test_dns_rename_accepts_an_old_name_that_is_there_already():
-    found = altered(recorded("dns-rename", "before"),
-                    lambda found: records(found).update({OLD: {"A": {"ttl": 900, "values": ["192.0.2.15"]}}}))
-    change, = runbook.step("dns-rename").plan(found, ROMA1).changes
+    found = altered(
+        recorded("dns-rename", "before"),
+        lambda found: records(found).update({OLD: {"A": {"ttl": 900, "values": ["192.0.2.15"]}}}),
+    )
+    (change,) = runbook.step("dns-rename").plan(found, ROMA1).changes
     assert f"prereq yxrrset {OLD}. A 192.0.2.15" in change.describe()
     assert f"update add {OLD}. 900 A 192.0.2.15" in change.inverse().describe()
 
@@ -97,14 +124,18 @@ def test_a_name_server_that_lags_fails_the_verify_and_is_named():
     def lag(found):
         found["servers"]["ns2"] = recorded("switch-alias", "before")["servers"]["ns2"]
 
-    checks = runbook.step("switch-alias").verify(altered(recorded("switch-alias", "after"), lag), ROMA1)
+    checks = runbook.step("switch-alias").verify(
+        altered(recorded("switch-alias", "after"), lag), ROMA1
+    )
     failed = [check for check in checks if not check.passed]
     assert len(failed) == 2 and "ns2" in failed[0].question and failed[0].actual == OLD
 
 
 def test_switch_alias_refuses_an_alias_that_is_none():
-    found = altered(recorded("switch-alias", "before"),
-                    lambda found: records(found).update({ALIAS: {"A": {"ttl": 60, "values": ["192.0.2.15"]}}}))
+    found = altered(
+        recorded("switch-alias", "before"),
+        lambda found: records(found).update({ALIAS: {"A": {"ttl": 60, "values": ["192.0.2.15"]}}}),
+    )
     with pytest.raises(steps.CannotPlan, match="run dns-rename first"):
         runbook.step("switch-alias").plan(found, ROMA1)
 
@@ -124,27 +155,44 @@ def test_dual_delivery_edits_the_mailbox_users_and_nobody_else():
         assert change.inverse().replacements == [[new, old] for old, new in change.replacements]
 
 
-@pytest.mark.parametrize("spoil, question", [
-    (lambda mx: mx.update(map=mx["map"][:-1]), "made from the source"),
-    (lambda mx: mx.update(backup=mx["backup"] + "\n# somebody was here\n"), "every other byte"),
-    (lambda mx: mx["routes"].update(alice=[f"alice@{OLD}"]), "sendmail -bv"),
-    (lambda mx: mx.update(queued=3), "stay in the queue"),
-    (lambda mx: mx.update(source=mx["source"] + "# more\n"), "the same on every MX"),
-])
+@pytest.mark.parametrize(
+    "spoil, question",
+    [
+        (lambda mx: mx.update(map=mx["map"][:-1]), "made from the source"),
+        (lambda mx: mx.update(backup=mx["backup"] + "\n# somebody was here\n"), "every other byte"),
+        (lambda mx: mx["routes"].update(alice=[f"alice@{OLD}"]), "sendmail -bv"),
+        (lambda mx: mx.update(queued=3), "stay in the queue"),
+        (lambda mx: mx.update(source=mx["source"] + "# more\n"), "the same on every MX"),
+    ],
+)
 def test_dual_delivery_verify_finds(spoil, question):
-    found = altered(recorded("dual-delivery", "after"), lambda found: spoil(found["mx"]["postino3"]))
-    failed = [check for check in runbook.step("dual-delivery").verify(found, ROMA1) if not check.passed]
+    found = altered(
+        recorded("dual-delivery", "after"), lambda found: spoil(found["mx"]["postino3"])
+    )
+    failed = [
+        check for check in runbook.step("dual-delivery").verify(found, ROMA1) if not check.passed
+    ]
     assert any(question in check.question for check in failed), failed
 
 
 def test_dual_delivery_warns_of_entries_it_does_not_understand():
     odd = "zeno:maildrop Zeno <zeno@" + ALIAS + ">\n"
-    found = altered(recorded("dual-delivery", "after"), lambda found: found["mx"]["postino4"].update(
-        source=found["mx"]["postino4"]["source"] + odd))
-    warned = [check for check in runbook.step("dual-delivery").verify(found, ROMA1) if check.warning]
-    assert any("no plain address" in check.question and "zeno" in check.actual for check in warned), warned
-    assert not any("no plain address" in check.question for check in runbook.step("dual-delivery").verify(
-        recorded("dual-delivery", "after"), ROMA1))
+    found = altered(
+        recorded("dual-delivery", "after"),
+        lambda found: found["mx"]["postino4"].update(
+            source=found["mx"]["postino4"]["source"] + odd
+        ),
+    )
+    warned = [
+        check for check in runbook.step("dual-delivery").verify(found, ROMA1) if check.warning
+    ]
+    assert any(
+        "no plain address" in check.question and "zeno" in check.actual for check in warned
+    ), warned
+    assert not any(
+        "no plain address" in check.question
+        for check in runbook.step("dual-delivery").verify(recorded("dual-delivery", "after"), ROMA1)
+    )
 
 
 # --- services
@@ -152,45 +200,73 @@ def test_dual_delivery_warns_of_entries_it_does_not_understand():
 
 def test_a_service_that_is_off_but_would_start_at_boot_is_stopped_too():
     found = recorded("stop-imap", "after")
-    service = altered(found, lambda found: found["hosts"]["mailboxold"]["services"][0].update(starts_at_boot=True))
+    service = altered(
+        found, lambda found: found["hosts"]["mailboxold"]["services"][0].update(starts_at_boot=True)
+    )
     changes = runbook.step("stop-imap").plan(service, ROMA1).changes
     assert [change.kind for change in changes] == ["service", "end-sessions"]
 
 
-@pytest.mark.parametrize("spoil", [
-    lambda host: host["services"][0].update(running=True),
-    lambda host: host["services"][0].update(starts_at_boot=True),
-    lambda host: host["sessions"].append({"pid": 7, "user": "alice", "command": "imapd"}),
-    lambda host: host["ports"].update({"993": True}),
-])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda host: host["services"][0].update(running=True),
+        lambda host: host["services"][0].update(starts_at_boot=True),
+        lambda host: host["sessions"].append({"pid": 7, "user": "alice", "command": "imapd"}),
+        lambda host: host["ports"].update({"993": True}),
+    ],
+)
 def test_stop_imap_verify_finds_what_still_serves(spoil):
-    found = altered(recorded("stop-imap", "after"), lambda found: spoil(found["hosts"]["mailboxold"]))
-    assert [check.passed for check in runbook.step("stop-imap").verify(found, ROMA1)].count(False) == 1
+    found = altered(
+        recorded("stop-imap", "after"), lambda found: spoil(found["hosts"]["mailboxold"])
+    )
+    assert [check.passed for check in runbook.step("stop-imap").verify(found, ROMA1)].count(
+        False
+    ) == 1
 
 
 def test_restore_imap_starts_the_new_server_and_never_the_old():
     changes = runbook.step("restore-imap").plan(recorded("restore-imap", "before"), ROMA1).changes
     assert {change.host for change in changes} == {"mailboxvm"}
-    opened = altered(recorded("restore-imap", "after"), lambda found: found["hosts"]["mailboxold"]["ports"].update({"143": True}))
+    opened = altered(
+        recorded("restore-imap", "after"),
+        lambda found: found["hosts"]["mailboxold"]["ports"].update({"143": True}),
+    )
     assert not all(check.passed for check in runbook.step("restore-imap").verify(opened, ROMA1))
 
 
 # --- verify
 
 
-@pytest.mark.parametrize("spoil, said", [
-    (lambda row: row.update(differences=["UID 7: missing"], differing=1, new=row["new"] - 1), "UID 7: missing"),
-    (lambda row: row.update(extra=row["extra"] + 1, new=row["new"] + 1), "the conversion says it added"),
-])
+@pytest.mark.parametrize(
+    "spoil, said",
+    [
+        (
+            lambda row: row.update(differences=["UID 7: missing"], differing=1, new=row["new"] - 1),
+            "UID 7: missing",
+        ),
+        (
+            lambda row: row.update(extra=row["extra"] + 1, new=row["new"] + 1),
+            "the conversion says it added",
+        ),
+    ],
+)
 def test_a_difference_names_user_folder_and_both_figures_and_fails(spoil, said):
-    found = altered(recorded("verify", "after"), lambda found: spoil(found["users"]["alice"]["rows"][0]))
+    found = altered(
+        recorded("verify", "after"), lambda found: spoil(found["users"]["alice"]["rows"][0])
+    )
     failed = [check for check in runbook.step("verify").verify(found, ROMA1) if not check.passed]
-    assert "alice" in failed[0].question and "INBOX" in failed[0].actual and said in failed[0].actual
+    assert (
+        "alice" in failed[0].question and "INBOX" in failed[0].actual and said in failed[0].actual
+    )
     assert "sums" in failed[-1].question
 
 
 def test_a_user_who_could_not_be_read_fails():
-    found = altered(recorded("verify", "after"), lambda found: found["errors"].update(bruno="imapd: no such user"))
+    found = altered(
+        recorded("verify", "after"),
+        lambda found: found["errors"].update(bruno="imapd: no such user"),
+    )
     failed = [check for check in runbook.step("verify").verify(found, ROMA1) if not check.passed]
     assert any("bruno" in check.question and "no such user" in check.actual for check in failed)
 
@@ -201,29 +277,63 @@ def test_a_user_who_could_not_be_read_fails():
 def test_rollback_undoes_in_reverse_and_drains_before_names_disappear():
     changes = runbook.step("rollback").plan(recorded("rollback", "before"), ROMA1).changes
     kinds = [change.kind for change in changes]
-    assert changes[0].title() == "start backup-posta.timer"             # what copied the old store runs again
-    mail = [change for change in changes if change.kind == "service" and not change.name.endswith(".timer")]
-    assert (mail[0].name, mail[0].action) == ("dovecot", "stop")        # of the mail service, restore-imap was last
+    assert changes[0].title() == "start backup-posta.timer"  # what copied the old store runs again
+    mail = [
+        change
+        for change in changes
+        if change.kind == "service" and not change.name.endswith(".timer")
+    ]
+    assert (mail[0].name, mail[0].action) == (
+        "dovecot",
+        "stop",
+    )  # of the mail service, restore-imap was last
     assert kinds[-1] == "dns-update" and "3600 A" in changes[-1].describe()
     assert kinds.index("drain-queue") < kinds.index("userdb-edit")
     assert kinds.count("dns-update") == 2 and "unpublish" in kinds
 
 
 def test_what_users_did_is_carried_back_when_both_are_closed_and_nothing_waits_for_the_old_server_alone():
-    titles = [(change.kind, getattr(change, "host", None), getattr(change, "action", None), getattr(change, "name", None))
-              for change in runbook.step("rollback").plan(recorded("rollback", "before"), ROMA1).changes]
-    stops = [titles.index(("service", name, "stop", "sendmail")) for name in ("mailboxvm", "mailboxold")]
+    titles = [
+        (
+            change.kind,
+            getattr(change, "host", None),
+            getattr(change, "action", None),
+            getattr(change, "name", None),
+        )
+        for change in runbook.step("rollback").plan(recorded("rollback", "before"), ROMA1).changes
+    ]
+    stops = [
+        titles.index(("service", name, "stop", "sendmail")) for name in ("mailboxvm", "mailboxold")
+    ]
     kinds = [kind for kind, *_ in titles]
-    assert kinds[stops[0]:stops[1]].count("drain-queue") == 1 and kinds.count("carry-back") == 1
-    assert titles.index(("service", "mailboxvm", "stop", "dovecot")) < stops[0] < stops[1] < kinds.index("carry-back")
-    assert kinds.index("carry-back") < kinds.index("unpublish") < titles.index(("service", "mailboxold", "start", "sendmail"))
+    assert kinds[stops[0] : stops[1]].count("drain-queue") == 1 and kinds.count("carry-back") == 1
+    assert (
+        titles.index(("service", "mailboxvm", "stop", "dovecot"))
+        < stops[0]
+        < stops[1]
+        < kinds.index("carry-back")
+    )
+    assert (
+        kinds.index("carry-back")
+        < kinds.index("unpublish")
+        < titles.index(("service", "mailboxold", "start", "sendmail"))
+    )
 
 
 def test_before_delivery_was_resumed_nothing_is_carried_back_and_that_is_said():
     def earlier(found):
-        found["intents"] = [intent for intent in found["intents"]
-                            if intent["step"] not in ("restore-sendmail", "restore-imap", "production-test", "backup")]
-        found["carry"] = {"why": rollback._carried(None, ROMA1, found)["why"], "users": {}, "told": {}, "trees": {}}
+        found["intents"] = [
+            intent
+            for intent in found["intents"]
+            if intent["step"]
+            not in ("restore-sendmail", "restore-imap", "production-test", "backup")
+        ]
+        found["carry"] = {
+            "why": rollback._carried(None, ROMA1, found)["why"],
+            "users": {},
+            "told": {},
+            "trees": {},
+        }
 
     rollback = runbook.step("rollback")
     found = altered(recorded("rollback", "before"), earlier)
@@ -232,35 +342,67 @@ def test_before_delivery_was_resumed_nothing_is_carried_back_and_that_is_said():
     assert "carry-back" not in kinds and "unpublish" in kinds
     assert "neither delivery nor reading was resumed" in dict(plan.notes)["Users' new state"]
     said = [check for check in rollback.verify(found, ROMA1) if "users did" in check.question]
-    assert [check.passed for check in said] == [True] and "neither delivery nor reading" in said[0].actual
+    assert [check.passed for check in said] == [True] and "neither delivery nor reading" in said[
+        0
+    ].actual
 
 
 def test_what_is_carried_back_and_what_cannot_be_is_told_for_each_user_before_and_after():
     rollback = runbook.step("rollback")
-    busy = {"counts": {"messages appended": 2}, "left": ["mail/x: no room for the keyword k of 1 messages"], "notes": []}
+    busy = {
+        "counts": {"messages appended": 2},
+        "left": ["mail/x: no room for the keyword k of 1 messages"],
+        "notes": [],
+    }
 
     def work(found):
         found["carry"]["users"].update(alice=busy, bruno={"error": "imapd: no such user"})
 
     plan = rollback.plan(altered(recorded("rollback", "before"), work), ROMA1)
     told = dict(plan.notes)
-    assert "2 messages appended" in told["alice"] and "CANNOT be carried: mail/x: no room" in told["alice"]
+    assert (
+        "2 messages appended" in told["alice"]
+        and "CANNOT be carried: mail/x: no room" in told["alice"]
+    )
     assert told["bruno"] == "cannot be told now: imapd: no such user"
-    assert plan.changes == rollback.plan(recorded("rollback", "before"), ROMA1).changes     # what is approved stays the same
+    assert (
+        plan.changes == rollback.plan(recorded("rollback", "before"), ROMA1).changes
+    )  # what is approved stays the same
 
     def carried(found):
         found["carry"]["told"]["alice"].update(left=busy["left"], done=busy["counts"])
 
     checks = rollback.verify(altered(recorded("rollback", "after"), carried), ROMA1)
     assert all(check.passed for check in checks)
-    assert [check.actual for check in checks if "all that alice did" in check.question and check.warning] == busy["left"]
-    missing = rollback.verify(altered(recorded("rollback", "after"), lambda found: found["carry"]["told"].pop("carla")), ROMA1)
+    assert [
+        check.actual for check in checks if "all that alice did" in check.question and check.warning
+    ] == busy["left"]
+    missing = rollback.verify(
+        altered(recorded("rollback", "after"), lambda found: found["carry"]["told"].pop("carla")),
+        ROMA1,
+    )
     assert ["not carla" in check.actual for check in missing if not check.passed] == [True]
 
 
-LEFT = {"user": "carla", "tree": "t", "at": 1, "done": {}, "left": [], "notes": [], "entry": {"maildir": "/var/imap/carla"},
-        "later": {"flags": [], "removed": []}, "behind": [
-            {"folder": "Bozze", "to": "mail/Bozze", "uid": 12, "message_id": "<a@b>", "why": "imapd said no"}]}
+LEFT = {
+    "user": "carla",
+    "tree": "t",
+    "at": 1,
+    "done": {},
+    "left": [],
+    "notes": [],
+    "entry": {"maildir": "/var/imap/carla"},
+    "later": {"flags": [], "removed": []},
+    "behind": [
+        {
+            "folder": "Bozze",
+            "to": "mail/Bozze",
+            "uid": 12,
+            "message_id": "<a@b>",
+            "why": "imapd said no",
+        }
+    ],
+}
 
 
 def test_the_rollback_goes_on_without_those_who_are_named_and_no_others():
@@ -270,20 +412,38 @@ def test_the_rollback_goes_on_without_those_who_are_named_and_no_others():
     plan = rollback.plan(found, ROMA1)
     kinds = [change.kind for change in plan.changes]
     assert kinds.index("carry-back") + 1 == kinds.index("leave-behind") < kinds.index("unpublish")
-    carry, leave = (next(change for change in plan.changes if change.kind == kind) for kind in ("carry-back", "leave-behind"))
-    assert carry.without == ["carla"] == [each["user"] for each in leave.users] and "GOES ON WITHOUT" in dict(plan.notes)["carla"]
-    assert "leave-behind" not in [change.kind for change in plain.changes] and plain.changes != plan.changes
+    carry, leave = (
+        next(change for change in plan.changes if change.kind == kind)
+        for kind in ("carry-back", "leave-behind")
+    )
+    assert (
+        carry.without == ["carla"] == [each["user"] for each in leave.users]
+        and "GOES ON WITHOUT" in dict(plan.notes)["carla"]
+    )
+    assert (
+        "leave-behind" not in [change.kind for change in plain.changes]
+        and plain.changes != plan.changes
+    )
     assert len(rollback._undo(found, ROMA1)) == len(plan.changes)
     with pytest.raises(steps.CannotPlan, match="nothing of carlo is to be carried back"):
         rollback.plan(altered(found, lambda found: found.update(without=["carlo"])), ROMA1)
-    assert rollback.confirmation(ROMA1, {"without": "carla, bruno,"}) == f"{ALIAS} without bruno, carla"
+    assert (
+        rollback.confirmation(ROMA1, {"without": "carla, bruno,"})
+        == f"{ALIAS} without bruno, carla"
+    )
     assert rollback.confirmation(ROMA1, {}) == ALIAS
 
 
 def test_what_it_went_on_without_is_told_and_carried_by_the_next_one():
     rollback = runbook.step("rollback")
-    found = altered(recorded("rollback", "after"), lambda found: found.update(behind={"carla": LEFT}))
-    told = [check for check in rollback.verify(found, ROMA1) if "carla on mailboxvm only" in check.question]
+    found = altered(
+        recorded("rollback", "after"), lambda found: found.update(behind={"carla": LEFT})
+    )
+    told = [
+        check
+        for check in rollback.verify(found, ROMA1)
+        if "carla on mailboxvm only" in check.question
+    ]
     assert [(check.passed, check.warning) for check in told] == [(True, True)]
     assert told[0].actual == "1 message: Bozze UID 12 <a@b>: imapd said no"
     plan = rollback.plan(found, ROMA1)
@@ -291,16 +451,31 @@ def test_what_it_went_on_without_is_told_and_carried_by_the_next_one():
     again = rollback.plan(altered(found, lambda found: found.update(without=["carla"])), ROMA1)
     assert not again.changes and "carla is left behind" in again.reason
     # before its tree is taken back the whole comparison is made once more
-    kinds = [change.kind for change in rollback.plan(
-        altered(recorded("rollback", "before"), lambda found: found.update(behind={"carla": LEFT})), ROMA1).changes]
+    kinds = [
+        change.kind
+        for change in rollback.plan(
+            altered(
+                recorded("rollback", "before"), lambda found: found.update(behind={"carla": LEFT})
+            ),
+            ROMA1,
+        ).changes
+    ]
     assert "carry-back" in kinds and "carry-left" not in kinds
 
 
 def test_preflight_tells_what_an_earlier_rollback_left_behind():
-    found = altered(recorded("preflight", "after"), lambda found: found.update(left_behind={"value": {"carla": LEFT}}))
-    told = [check for check in runbook.step("preflight").verify(found, ROMA1) if "earlier rollback" in check.question]
+    found = altered(
+        recorded("preflight", "after"),
+        lambda found: found.update(left_behind={"value": {"carla": LEFT}}),
+    )
+    told = [
+        check
+        for check in runbook.step("preflight").verify(found, ROMA1)
+        if "earlier rollback" in check.question
+    ]
     assert [(check.actual, check.passed, check.warning) for check in told] == [
-        ("carla: 1 message: Bozze UID 12 <a@b>: imapd said no", True, True)]
+        ("carla: 1 message: Bozze UID 12 <a@b>: imapd said no", True, True)
+    ]
 
 
 def test_rollback_after_a_rollback_has_nothing_left():
@@ -310,12 +485,22 @@ def test_rollback_after_a_rollback_has_nothing_left():
 
 def test_a_resource_that_is_not_as_it_was_fails_the_rollback_and_is_undone_again():
     def spoil(found):
-        intent = next(intent for intent in found["intents"] if intent.get("settled") and intent["step"] == "stop-sendmail")
+        intent = next(
+            intent
+            for intent in found["intents"]
+            if intent.get("settled") and intent["step"] == "stop-sendmail"
+        )
         intent.update(settled=False, seen="inactive (dead)")
 
     found = altered(recorded("rollback", "after"), spoil)
-    assert [change.kind for change in runbook.step("rollback").plan(found, ROMA1).changes] == ["service"]
-    assert any("inactive" in check.actual for check in runbook.step("rollback").verify(found, ROMA1) if not check.passed)
+    assert [change.kind for change in runbook.step("rollback").plan(found, ROMA1).changes] == [
+        "service"
+    ]
+    assert any(
+        "inactive" in check.actual
+        for check in runbook.step("rollback").verify(found, ROMA1)
+        if not check.passed
+    )
 
 
 # --- parsers of facts
@@ -333,22 +518,38 @@ def test_the_queue_as_mailq_prints_it():
 """
     queue = host_facts.parse_queue(text)
     assert queue["requests"] == 2 and len(queue["items"]) == 2
-    assert queue["items"][0].startswith("6AO44QN6003288 ") and "Connection refused" in queue["items"][0]
-    assert host_facts.parse_queue("/var/spool/mqueue is empty\n\t\tTotal requests: 0\n") == {"requests": 0, "items": []}
+    assert (
+        queue["items"][0].startswith("6AO44QN6003288 ")
+        and "Connection refused" in queue["items"][0]
+    )
+    assert host_facts.parse_queue("/var/spool/mqueue is empty\n\t\tTotal requests: 0\n") == {
+        "requests": 0,
+        "items": [],
+    }
     with pytest.raises(host_facts.Unreadable, match="permission"):
         host_facts.parse_queue("mailq: permission denied")
 
 
 def test_users_as_getent_prints_them():
     text = "root:x:0:0:root:/root:/bin/sh\nalice:x:2001:2001::/home/alice:/bin/sh\nold:x:9999:1::/h:/f\nshort:x:2002\n\n"
-    assert host_facts.parse_passwd(text, 2000, 2999) == [{"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice"}]
+    assert host_facts.parse_passwd(text, 2000, 2999) == [
+        {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice"}
+    ]
     assert host_facts.parse_passwd(text, 2000, 2999, ["alice"]) == []
     # the first line of a name counts, as in getpwnam
-    hidden = "zoe:x:900:900::/srv/z:/bin/sh\n" + text + "zoe:x:2024:2024::/home/zoe:/bin/sh\nalice:x:2002:2002::/h/a:/bin/sh\n"
+    hidden = (
+        "zoe:x:900:900::/srv/z:/bin/sh\n"
+        + text
+        + "zoe:x:2024:2024::/home/zoe:/bin/sh\nalice:x:2002:2002::/h/a:/bin/sh\n"
+    )
     assert host_facts.parse_passwd(hidden, 2000, 2999) == host_facts.parse_passwd(text, 2000, 2999)
 
 
 def test_routes_as_sendmail_prints_them():
-    text = ("alice@mailboxold.lab.test... deliverable: mailer esmtp, host mailboxold.lab.test., user alice@mailboxold.lab.test\n"
-            "alice@mailboxvm.lab.test... deliverable: mailer esmtp, host mailboxvm.lab.test., user alice@mailboxvm.lab.test\n")
-    assert host_facts.parse_routes(text) == {"alice": ["alice@mailboxold.lab.test", "alice@mailboxvm.lab.test"]}
+    text = (
+        "alice@mailboxold.lab.test... deliverable: mailer esmtp, host mailboxold.lab.test., user alice@mailboxold.lab.test\n"
+        "alice@mailboxvm.lab.test... deliverable: mailer esmtp, host mailboxvm.lab.test., user alice@mailboxvm.lab.test\n"
+    )
+    assert host_facts.parse_routes(text) == {
+        "alice": ["alice@mailboxold.lab.test", "alice@mailboxvm.lab.test"]
+    }

@@ -17,7 +17,11 @@ def line(size, uid=0, flags=0, keywords=0, date=DATE):
 
 
 def text(number=1, body=b"Hello.\r\n"):
-    return b"From: a@example.org\r\nSubject: message %d\r\nMessage-ID: <%d@example.org>\r\n\r\n" % (number, number) + body
+    return (
+        b"From: a@example.org\r\nSubject: message %d\r\nMessage-ID: <%d@example.org>\r\n\r\n"
+        % (number, number)
+        + body
+    )
 
 
 def message(content, uid=0, flags=0, keywords=0, date=DATE):
@@ -31,7 +35,11 @@ def mbx(*messages, uidlast=0, **more):
 
 def simple(count, flags=0x11, **more):
     """count messages with UIDs 1…count."""
-    return mbx(*(message(text(number), number, flags) for number in range(1, count + 1)), uidlast=count, **more)
+    return mbx(
+        *(message(text(number), number, flags) for number in range(1, count + 1)),
+        uidlast=count,
+        **more,
+    )
 
 
 class Site:
@@ -56,10 +64,18 @@ class Site:
         (self.root / "spool").mkdir(exist_ok=True)
         if spool is not None:
             (self.root / "spool" / name).write_bytes(spool)
-        self.users.append({
-            "user": name, "uid": os.geteuid(), "gid": os.getegid(), "inbox": [str(home / "mbox"), str(home / "INBOX")],
-            "spool": str(self.root / "spool" / name), "folders": str(home / "mail"),
-            "subscriptions": str(home / ".mailboxlist"), "maildir": str(self.maildir(name))})
+        self.users.append(
+            {
+                "user": name,
+                "uid": os.geteuid(),
+                "gid": os.getegid(),
+                "inbox": [str(home / "mbox"), str(home / "INBOX")],
+                "spool": str(self.root / "spool" / name),
+                "folders": str(home / "mail"),
+                "subscriptions": str(home / ".mailboxlist"),
+                "maildir": str(self.maildir(name)),
+            }
+        )
         return home
 
     def maildir(self, name):
@@ -67,5 +83,11 @@ class Site:
 
     def plan(self, run="r1", **more):
         (self.root / "new").mkdir(exist_ok=True)
-        return {"run": run, "work": str(self.root / "new" / "work"), "jobs": 2, "host": "mailboxvm",
-                "users": self.users, **more}
+        return {
+            "run": run,
+            "work": str(self.root / "new" / "work"),
+            "jobs": 2,
+            "host": "mailboxvm",
+            "users": self.users,
+            **more,
+        }

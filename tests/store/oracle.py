@@ -73,9 +73,22 @@ class User:
         self.spool = host.root / "var/mail" / name
 
     def argv(self, *command):
-        return ["chroot", f"--userspec={self.uid}:{self.uid}", str(self.host.root), "/usr/bin/env", "-i",
-                f"HOME=/home/{self.name}", f"USER={self.name}", "TZ=UTC", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-                "/bin/sh", "-c", "cd; exec \"$@\"", "sh", *command]
+        return [
+            "chroot",
+            f"--userspec={self.uid}:{self.uid}",
+            str(self.host.root),
+            "/usr/bin/env",
+            "-i",
+            f"HOME=/home/{self.name}",
+            f"USER={self.name}",
+            "TZ=UTC",
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "/bin/sh",
+            "-c",
+            'cd; exec "$@"',
+            "sh",
+            *command,
+        ]
 
     def run(self, *command, stdin=b""):
         done = subprocess.run(self.argv(*command), input=stdin, capture_output=True)
@@ -102,14 +115,26 @@ class User:
                 connection.logout()
 
     def plan(self, run="r1", work=None, **more):
-        return {"run": run, "work": str(work or self.host.root / "var/imap/.work"), "jobs": 2, "host": "mailboxvm",
-                "users": [self.entry(**more)]}
+        return {
+            "run": run,
+            "work": str(work or self.host.root / "var/imap/.work"),
+            "jobs": 2,
+            "host": "mailboxvm",
+            "users": [self.entry(**more)],
+        }
 
     def entry(self, **more):
-        return {"user": self.name, "uid": self.uid, "gid": self.uid,
-                "inbox": [str(self.home / "mbox"), str(self.home / "INBOX")], "spool": str(self.spool),
-                "folders": str(self.home / "mail"), "subscriptions": str(self.home / ".mailboxlist"),
-                "maildir": str(self.maildir), **more}
+        return {
+            "user": self.name,
+            "uid": self.uid,
+            "gid": self.uid,
+            "inbox": [str(self.home / "mbox"), str(self.home / "INBOX")],
+            "spool": str(self.spool),
+            "folders": str(self.home / "mail"),
+            "subscriptions": str(self.home / ".mailboxlist"),
+            "maildir": str(self.maildir),
+            **more,
+        }
 
 
 def ok(answer):
@@ -121,7 +146,10 @@ def quoted(name):
     return b'"' + name.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
-FETCHED = re.compile(rb"(\d+) \(UID (\d+) FLAGS \(([^)]*)\) INTERNALDATE \"([^\"]*)\" RFC822\.SIZE (\d+) BODY\[\]", re.S)
+FETCHED = re.compile(
+    rb"(\d+) \(UID (\d+) FLAGS \(([^)]*)\) INTERNALDATE \"([^\"]*)\" RFC822\.SIZE (\d+) BODY\[\]",
+    re.S,
+)
 
 
 def view(connection, name):
@@ -137,7 +165,9 @@ def view(connection, name):
             if not isinstance(item, tuple):
                 match = FETCHED.match(item)
                 if match:  # a short text may come as a quoted string
-                    messages.append(message(match, item[match.end():].partition(b'"')[2].rpartition(b'"')[0]))
+                    messages.append(
+                        message(match, item[match.end() :].partition(b'"')[2].rpartition(b'"')[0])
+                    )
                 continue
             messages.append(message(FETCHED.match(item[0]), item[1]))
     return {"uidvalidity": uidvalidity, "uidnext": uidnext, "messages": messages}
@@ -147,19 +177,28 @@ def message(match, text):
     from mbx2maildir.formats import dates
 
     flags = tuple(sorted(flag.lower() for flag in match.group(3).split()))
-    return (int(match.group(2)), flags, max(0, dates.internaldate(match.group(4))), int(match.group(5)),
-            hashlib.sha256(text.replace(b"\r\n", b"\n")).hexdigest()[:16])
+    return (
+        int(match.group(2)),
+        flags,
+        max(0, dates.internaldate(match.group(4))),
+        int(match.group(5)),
+        hashlib.sha256(text.replace(b"\r\n", b"\n")).hexdigest()[:16],
+    )
 
 
 def folder_list(connection, pattern="*", command="list"):
     """Names by LIST or LSUB."""
     names = []
-    for item in ok(getattr(connection, command)("\"\"", f"\"{pattern}\"")):
+    for item in ok(getattr(connection, command)('""', f'"{pattern}"')):
         if isinstance(item, tuple):
             names.append(item[1])
         elif item:
             name = re.match(rb"\(.*?\) (?:\"[^\"]*\"|NIL) (.*)\Z", item, re.S).group(1)
-            names.append(name[1:-1].replace(b'\\"', b'"').replace(b"\\\\", b"\\") if name.startswith(b'"') else name)
+            names.append(
+                name[1:-1].replace(b'\\"', b'"').replace(b"\\\\", b"\\")
+                if name.startswith(b'"')
+                else name
+            )
     return names
 
 
@@ -170,13 +209,23 @@ def mounted(base):
         if not os.path.exists(f"/proc/{left.name.split('-')[2]}"):
             unmount(left / "root")
             subprocess.run(["rm", "-rf", "--one-file-system", str(left)], check=False)
-    with tempfile.TemporaryDirectory(prefix=f"cutover-store-{os.getpid()}-", dir="/var/tmp") as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix=f"cutover-store-{os.getpid()}-", dir="/var/tmp"
+    ) as scratch:
         top = pathlib.Path(scratch)
         for name in ("upper", "work", "root"):
             (top / name).mkdir()
         root = top / "root"
         call = lambda *argv: subprocess.run(argv, check=True)  # noqa: E731
-        call("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={base},upperdir={top}/upper,workdir={top}/work", str(root))
+        call(
+            "mount",
+            "-t",
+            "overlay",
+            "overlay",
+            "-o",
+            f"lowerdir={base},upperdir={top}/upper,workdir={top}/work",
+            str(root),
+        )
         try:
             call("mount", "--bind", "/dev", str(root / "dev"))
             call("mount", "-t", "proc", "proc", str(root / "proc"))
@@ -192,5 +241,15 @@ def unmount(root):
 
 def mutf7(text):
     """Python's view of modified UTF-7, independent of the converter's."""
-    return re.sub("[^\x20-\x7e]+", lambda match: "&" + base64.b64encode(match.group().encode("utf-16-be")).decode()
-                  .rstrip("=").replace("/", ",") + "-", text.replace("&", "&-")).encode()
+    return re.sub(
+        "[^\x20-\x7e]+",
+        lambda match: (
+            "&"
+            + base64.b64encode(match.group().encode("utf-16-be"))
+            .decode()
+            .rstrip("=")
+            .replace("/", ",")
+            + "-"
+        ),
+        text.replace("&", "&-"),
+    ).encode()

@@ -32,9 +32,17 @@ def ask(plan, asked):
 def alice(site):
     """One user, whose INBOX also got mail on the new side."""
     texts = [build.text(number) for number in (1, 2, 4)]
-    site.user("alice", build.mbx(build.message(texts[0], 1, SEEN | ANSWERED | 0x10, 0b101),
-                                 build.message(texts[1], 2, DELETED | 0x10), build.message(texts[2], 4, FLAGGED | 0x10, 0b10),
-                                 uidlast=4, keywords=(b"zero", b"One", b"$two")), {"a.b": build.simple(2)})
+    site.user(
+        "alice",
+        build.mbx(
+            build.message(texts[0], 1, SEEN | ANSWERED | 0x10, 0b101),
+            build.message(texts[1], 2, DELETED | 0x10),
+            build.message(texts[2], 4, FLAGGED | 0x10, 0b10),
+            uidlast=4,
+            keywords=(b"zero", b"One", b"$two"),
+        ),
+        {"a.b": build.simple(2)},
+    )
     deliver(site.maildir("alice"), "1.M1.vm", b"Subject: on the new side alone\n\nx\n")
     return site
 
@@ -44,9 +52,14 @@ def test_flags_keywords_date_and_sizes_as_they_were_published(alice):
     found = ask(alice.plan(), {"": [1, 2, 3, 4, 5], "a_b": [2]})
     size = len(build.text(1))
     assert set(found["folders"]) == {"", "a_b"}
-    assert {uid: (values[0], values[1:3], set(values[3])) for uid, values in found["folders"][""].items()} == {
+    assert {
+        uid: (values[0], values[1:3], set(values[3]))
+        for uid, values in found["folders"][""].items()
+    } == {
         "1": (build.SECONDS, [size, size], {"\\Seen", "\\Answered", "zero", "$two"}),
-        "2": (build.SECONDS, [size, size], {"\\Deleted"}), "4": (build.SECONDS, [size, size], {"\\Flagged", "One"})}
+        "2": (build.SECONDS, [size, size], {"\\Deleted"}),
+        "4": (build.SECONDS, [size, size], {"\\Flagged", "One"}),
+    }
     assert found["folders"]["a_b"] == {"2": [build.SECONDS, size, size, ["\\Seen"]]}
 
 
@@ -73,7 +86,7 @@ def test_killed_before_it_was_kept_it_is_found_where_it_was(alice):
     places = publish.paths(alice.plan(), alice.plan()["users"][0])
     shutil.move(os.fsdecode(places["base"]), os.fsdecode(places["index"]))
     assert ask(alice.plan(), {"": [1]})["folders"][""]["1"]
-    convert(alice.plan())       # settles what was begun
+    convert(alice.plan())  # settles what was begun
     assert ask(alice.plan(), {"": [1]})["folders"][""]["1"]
 
 

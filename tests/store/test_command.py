@@ -30,7 +30,16 @@ def plan_file(site):
 
 
 def test_every_command_has_help(capsys):
-    commands = ["inspect", "convert", "convert-users", "presync", "unpublish", "state", "survey", "compare"]
+    commands = [
+        "inspect",
+        "convert",
+        "convert-users",
+        "presync",
+        "unpublish",
+        "state",
+        "survey",
+        "compare",
+    ]
     assert run(capsys, "--help")[0] == 0
     for name in commands:
         code, out, _err = run(capsys, name, "--help")
@@ -45,17 +54,29 @@ def test_a_plan_from_survey_to_unpublish(capsys, plan_file, site):
     assert sum(totals["sizes"]) == totals["messages"] > 0
     found = json.loads(out)
     assert code == 0
-    assert (found["totals"]["messages"], found["totals"]["damage"], found["totals"]["errors"]) == (4, 1, 0)
+    assert (found["totals"]["messages"], found["totals"]["damage"], found["totals"]["errors"]) == (
+        4,
+        1,
+        0,
+    )
     assert found["users"][0]["damage"][0]["offset"] == 2048 + (len(build.simple(1)) - 2048)
     code, out, _err = run(capsys, "convert-users", "--plan", plan_file)
     events = [json.loads(line) for line in out.splitlines()]
-    assert code == 0 and [events[0]["event"], events[-1]["event"]] == ["start", "end"] and events[-1]["ok"]
+    assert (
+        code == 0
+        and [events[0]["event"], events[-1]["event"]] == ["start", "end"]
+        and events[-1]["ok"]
+    )
     code, out, _err = run(capsys, "state", "--plan", plan_file, "--json")
     (alice,) = json.loads(out)["users"]
     assert (code, alice["published"], alice["messages"], alice["live"]) == (0, True, 4, "ours")
-    code, out, _err = run(capsys, "unpublish", "--plan", plan_file, "--events", site.root / "events")
+    code, out, _err = run(
+        capsys, "unpublish", "--plan", plan_file, "--events", site.root / "events"
+    )
     assert code == 0 and out == ""
-    assert [json.loads(line)["event"] for line in (site.root / "events").read_text().splitlines()] == ["unpublished", "end"]
+    assert [
+        json.loads(line)["event"] for line in (site.root / "events").read_text().splitlines()
+    ] == ["unpublished", "end"]
     for name in ("survey", "state"):
         assert run(capsys, name, "--plan", plan_file)[0] == 0
 
@@ -71,7 +92,14 @@ def test_failure_of_a_user_gives_exit_code_1(capsys, plan_file, site):
 
 def test_one_user_by_paths(capsys, plan_file, site):
     home = site.root / "home/alice"
-    old = ["--inbox", home / "INBOX", "--folders", home / "mail", "--maildir", site.maildir("alice")]
+    old = [
+        "--inbox",
+        home / "INBOX",
+        "--folders",
+        home / "mail",
+        "--maildir",
+        site.maildir("alice"),
+    ]
     code, out, _err = run(capsys, "convert", *old, "--jobs", 2, "--json")
     assert code == 0 and json.loads(out)["totals"]["messages"] == 4
     assert run(capsys, "convert", *old)[0] == 0
@@ -80,8 +108,16 @@ def test_one_user_by_paths(capsys, plan_file, site):
     for path in (site.maildir("alice") / "cur").iterdir():
         path.write_bytes(b"other")
     code, out, _err = run(capsys, "compare", *old, "--json")
-    assert code == 1 and [item["what"] for item in json.loads(out)["differences"]] == ["date", "content"] * 3
-    assert run(capsys, "convert", "--folders", site.root / "nowhere", "--maildir", site.maildir("x"))[0] == 1
+    assert (
+        code == 1
+        and [item["what"] for item in json.loads(out)["differences"]] == ["date", "content"] * 3
+    )
+    assert (
+        run(capsys, "convert", "--folders", site.root / "nowhere", "--maildir", site.maildir("x"))[
+            0
+        ]
+        == 1
+    )
 
 
 def test_inspect(capsys, plan_file, site):
@@ -108,8 +144,17 @@ def test_the_short_way_of_reading_arguments_reads_them_as_argparse_does(name):
     from mbx2maildir import __main__ as command
 
     argv = [name, "--plan", "p", "--events", "e"]
-    assert vars(command.as_shipped(argv)).items() <= vars(command.build_parser().parse_args(argv)).items()
-    for other in ([], argv[:3], ["state", *argv[1:]], [*argv, "--jobs"], [name, "--events", "e", "--plan", "p"]):
+    assert (
+        vars(command.as_shipped(argv)).items()
+        <= vars(command.build_parser().parse_args(argv)).items()
+    )
+    for other in (
+        [],
+        argv[:3],
+        ["state", *argv[1:]],
+        [*argv, "--jobs"],
+        [name, "--events", "e", "--plan", "p"],
+    ):
         assert command.as_shipped(other) is None
 
 
@@ -127,8 +172,11 @@ def test_second_conversion_of_a_run_is_refused(capsys, plan_file, site):
 def test_zipapp_is_deterministic_and_runs_alone(plan_file, tmp_path):
     first, second = ship.build(tmp_path / "one.pyz"), ship.build(tmp_path / "two.pyz")
     assert first.read_bytes() == second.read_bytes()
-    done = subprocess.run([sys.executable, "-I", "-S", str(first), "convert-users", "--plan", str(plan_file)],
-                          capture_output=True, cwd="/")
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(first), "convert-users", "--plan", str(plan_file)],
+        capture_output=True,
+        cwd="/",
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["ok"]
 
@@ -140,9 +188,23 @@ def test_zipapp_runs_with_the_mail_hosts_own_python(old_user):
     (home / "INBOX").chmod(0o600)
     ship.build(old_user.host.root / "tmp/store.pyz")
     done = subprocess.run(
-        ["chroot", str(old_user.host.root), "/usr/bin/python3", "-I", "/tmp/store.pyz", "convert", "--inbox",
-         f"/home/{old_user.name}/INBOX", "--folders", f"/home/{old_user.name}/mail", "--maildir",
-         f"/var/imap/{old_user.name}", "--json"], capture_output=True)
+        [
+            "chroot",
+            str(old_user.host.root),
+            "/usr/bin/python3",
+            "-I",
+            "/tmp/store.pyz",
+            "convert",
+            "--inbox",
+            f"/home/{old_user.name}/INBOX",
+            "--folders",
+            f"/home/{old_user.name}/mail",
+            "--maildir",
+            f"/var/imap/{old_user.name}",
+            "--json",
+        ],
+        capture_output=True,
+    )
     assert done.returncode == 1, "root's INBOX is not the user's to read"
     subprocess.run(["chown", str(old_user.uid), str(home / "INBOX")], check=True)
     done = subprocess.run(done.args, capture_output=True)
@@ -153,8 +215,11 @@ def test_zipapp_runs_with_the_mail_hosts_own_python(old_user):
 
 def test_runs_on_python_3_8():
     vermin = pathlib.Path(sys.executable).with_name("vermin")
-    done = subprocess.run([vermin, "-t=3.8-", "--no-tips", "--no-parse-comments", str(PACKAGE)],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [vermin, "-t=3.8-", "--no-tips", "--no-parse-comments", str(PACKAGE)],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout
 
 

@@ -34,7 +34,10 @@ def test_internaldate(text, seconds):
     assert dates.internaldate(text) == seconds
 
 
-@given(st.datetimes(datetime.datetime(1970, 1, 2), datetime.datetime(2097, 12, 30)), st.integers(-14 * 60, 14 * 60))
+@given(
+    st.datetimes(datetime.datetime(1970, 1, 2), datetime.datetime(2097, 12, 30)),
+    st.integers(-14 * 60, 14 * 60),
+)
 def test_internaldate_against_the_standard_library(when, minutes):
     zone = datetime.timezone(datetime.timedelta(minutes=minutes))
     when = when.replace(microsecond=0, tzinfo=zone)

@@ -22,19 +22,61 @@ from store.test_users import tree
 
 MUTATIONS = int(os.environ.get("CUTOVER_MUTATIONS", "150"))
 
-TEXTS = [build.text(number, body) for number, body in enumerate(
-    (b"", b"a\r\r\nb", b"x" * 400 + b"\r\n", b"bare\nLF", build.line(30, 4, 0x11) + b"text that looks like a message",
-     b"z\r\n"), 1)]
-GOOD = [
-    build.mbx(*(build.message(text, uid, 0x11, uid) for uid, text in enumerate(TEXTS * 2, 1)), uidlast=12, keywords=[b"a", b"b"]),
-    build.mbx(*(build.message(text, 2 * uid, 0x8011 if uid in (2, 5) else 0x11) for uid, text in enumerate(TEXTS, 1)),
-              *(build.message(text, 0, 0) for text in TEXTS[:2]), uidlast=20),
-    # what a killed expunge leaves: slid to the front, then the old copies
-    build.mbx(*(build.message(text, uid, 0x11) for uid, text in enumerate(TEXTS[:4], 1)), build.message(TEXTS[3], 4, 0x11)[50:],
-              *(build.message(text, uid, 0x11) for uid, text in enumerate(TEXTS[:5], 1)), uidlast=9),
+TEXTS = [
+    build.text(number, body)
+    for number, body in enumerate(
+        (
+            b"",
+            b"a\r\r\nb",
+            b"x" * 400 + b"\r\n",
+            b"bare\nLF",
+            build.line(30, 4, 0x11) + b"text that looks like a message",
+            b"z\r\n",
+        ),
+        1,
+    )
 ]
-CHANGE = st.tuples(st.integers(0, 4000), st.integers(0, 3), st.one_of(st.binary(max_size=40), st.sampled_from(
-    [b"\r\n", b"00000000", b"8011", b",9999;", b",1;", b"-00000003\r\n", build.line(50, 7, 0x11), b"\0" * 30])))
+GOOD = [
+    build.mbx(
+        *(build.message(text, uid, 0x11, uid) for uid, text in enumerate(TEXTS * 2, 1)),
+        uidlast=12,
+        keywords=[b"a", b"b"],
+    ),
+    build.mbx(
+        *(
+            build.message(text, 2 * uid, 0x8011 if uid in (2, 5) else 0x11)
+            for uid, text in enumerate(TEXTS, 1)
+        ),
+        *(build.message(text, 0, 0) for text in TEXTS[:2]),
+        uidlast=20,
+    ),
+    # what a killed expunge leaves: slid to the front, then the old copies
+    build.mbx(
+        *(build.message(text, uid, 0x11) for uid, text in enumerate(TEXTS[:4], 1)),
+        build.message(TEXTS[3], 4, 0x11)[50:],
+        *(build.message(text, uid, 0x11) for uid, text in enumerate(TEXTS[:5], 1)),
+        uidlast=9,
+    ),
+]
+CHANGE = st.tuples(
+    st.integers(0, 4000),
+    st.integers(0, 3),
+    st.one_of(
+        st.binary(max_size=40),
+        st.sampled_from(
+            [
+                b"\r\n",
+                b"00000000",
+                b"8011",
+                b",9999;",
+                b",1;",
+                b"-00000003\r\n",
+                build.line(50, 7, 0x11),
+                b"\0" * 30,
+            ]
+        ),
+    ),
+)
 
 
 def mutated(content, changes):
@@ -42,13 +84,15 @@ def mutated(content, changes):
     for offset, kind, data in changes:
         offset %= len(content) + 1
         if kind == 0:
-            content[offset:offset + len(data)] = data
+            content[offset : offset + len(data)] = data
         elif kind == 1:
             content[offset:offset] = data
         elif kind == 2:
-            del content[offset:offset + 3 * len(data)]
+            del content[offset : offset + 3 * len(data)]
         else:
-            content[offset:offset] = content[offset // 2:offset // 2 + 9 * len(data)]  # a piece stands there twice
+            content[offset:offset] = content[
+                offset // 2 : offset // 2 + 9 * len(data)
+            ]  # a piece stands there twice
     return bytes(content)
 
 
@@ -61,7 +105,9 @@ class Stager:
 
     def stage(self, content, run, fresh):
         (self.home / "INBOX").write_bytes(content)
-        plan = plans.check(dict(self.site.plan(run), presync=True, work=str(self.site.root / "new" / run)))
+        plan = plans.check(
+            dict(self.site.plan(run), presync=True, work=str(self.site.root / "new" / run))
+        )
         if fresh:
             shutil.rmtree(plan["work"], ignore_errors=True)
         publish.make_areas(plan)
@@ -99,9 +145,13 @@ def test_mutations(stager, which, changes, delta):
         assert uids(messages) == sorted(set(uids(messages)))
         assert box.uidnext > max(uids(messages), default=0)
         covered = sum(item["length"] for item in box.damage if item["offset"] >= mbx.HEADER_SIZE)
-        assert sum(message[5] for message in messages) + covered <= max(0, len(content) - mbx.HEADER_SIZE)
+        assert sum(message[5] for message in messages) + covered <= max(
+            0, len(content) - mbx.HEADER_SIZE
+        )
         lines, again = read(path, content, texts=False)
-        assert [message[:7] for message in again] == [message[:7] for message in messages] and lines.damage == box.damage
+        assert [message[:7] for message in again] == [
+            message[:7] for message in messages
+        ] and lines.damage == box.damage
         scratch, result = stager.stage(content, "scratch", True)
         assert result["messages"] == len(messages)
         if delta:

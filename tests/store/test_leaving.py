@@ -29,7 +29,9 @@ def leave(site, keep):
 
 
 def subjects(maildir):
-    return sorted(text.split(b"Subject: ")[1].split(b"\n")[0].rstrip() for _, text in messages(maildir))
+    return sorted(
+        text.split(b"Subject: ")[1].split(b"\n")[0].rstrip() for _, text in messages(maildir)
+    )
 
 
 @pytest.fixture
@@ -57,12 +59,18 @@ KEEP = {"": [9], "Nuova.Sotto": [1]}
 def test_it_is_in_the_tree_that_comes_back_and_only_it(alice):
     live = alice.maildir("alice")
     ok, files = leave(alice, KEEP)
-    assert ok and leave(alice, KEEP) == (ok, files)         # once more, nothing twice
+    assert ok and leave(alice, KEEP) == (ok, files)  # once more, nothing twice
     users.unpublish(plans.check(alice.plan()), events.Collected())
-    assert leave(alice, KEEP) == (ok, files)                # killed before it was journaled
+    assert leave(alice, KEEP) == (ok, files)  # killed before it was journaled
     assert subjects(live) == [b"before", b"sent"]
-    assert files == {("", 9): str(live / "cur/2.sent.vm:2,Sa"), ("Nuova.Sotto", 1): str(live / ".Nuova.Sotto/new/3.made.vm")}
-    assert all(os.path.exists(path) for path in files.values()) and (live / "dovecot-keywords").read_bytes() == b"0 Lavoro\n"
+    assert files == {
+        ("", 9): str(live / "cur/2.sent.vm:2,Sa"),
+        ("Nuova.Sotto", 1): str(live / ".Nuova.Sotto/new/3.made.vm"),
+    }
+    assert (
+        all(os.path.exists(path) for path in files.values())
+        and (live / "dovecot-keywords").read_bytes() == b"0 Lavoro\n"
+    )
     assert (alice.root / "new/work/r1/unpublished/alice/cur/2.sent.vm:2,Sd").exists()
     assert status.state(plans.check(alice.plan()))["users"][0]["marked"] is None
 
@@ -72,8 +80,13 @@ def test_a_second_conversion_takes_it_over_once_and_so_it_does_when_it_was_carri
     users.unpublish(plans.check(alice.plan()), events.Collected())
     second = dict(alice.plan(), run="r2")
     inbox = alice.root / "home/alice/INBOX"
-    inbox.write_bytes(build.mbx(*(build.message(build.text(number), number, 0x11) for number in (1, 2, 3)),
-                                build.message(b"Subject: sent\r\n\r\ny\r\n", 4, 0x11), uidlast=4))
+    inbox.write_bytes(
+        build.mbx(
+            *(build.message(build.text(number), number, 0x11) for number in (1, 2, 3)),
+            build.message(b"Subject: sent\r\n\r\ny\r\n", 4, 0x11),
+            uidlast=4,
+        )
+    )
     convert(second)
     live = alice.maildir("alice")
     assert subjects(live) == [b"before", b"message 1", b"message 2", b"message 3", b"sent"]
@@ -91,4 +104,11 @@ def test_a_user_who_had_no_maildir_gets_one_and_a_message_that_is_gone_is_told(s
     assert not leave(site, {"": [1, 5]})[0]
     users.unpublish(plans.check(site.plan()), events.Collected())
     assert subjects(live) == [b"message 1"] and (live / "tmp").is_dir()
-    assert publish.is_published(site.plan(), site.plan()["users"][0], publish.paths(site.plan(), site.plan()["users"][0])) is None
+    assert (
+        publish.is_published(
+            site.plan(),
+            site.plan()["users"][0],
+            publish.paths(site.plan(), site.plan()["users"][0]),
+        )
+        is None
+    )

@@ -44,12 +44,18 @@ def test_line_ends_come_back(text):
     assert as_dovecot_shows(stored) == as_dovecot_shows(text)
 
 
-@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"ab", b"\r\r"]), max_size=40).map(b"".join), st.integers(1, 7))
+@given(
+    st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"ab", b"\r\r"]), max_size=40).map(b"".join),
+    st.integers(1, 7),
+)
 def test_copy_in_pieces_gives_the_same(tmp_path_factory, text, piece):
     directory = tmp_path_factory.mktemp("copy")
     (directory / "source").write_bytes(b"xx" + text + b"yy")
     chunk, maildir.COPY_CHUNK = maildir.COPY_CHUNK, piece
-    source, target = os.open(directory / "source", os.O_RDONLY), os.open(directory / "target", os.O_RDWR | os.O_CREAT)
+    source, target = (
+        os.open(directory / "source", os.O_RDONLY),
+        os.open(directory / "target", os.O_RDWR | os.O_CREAT),
+    )
     try:
         written, size = maildir.copy_lf(maildir.pieces(source, 2, len(text)), target)
     finally:
@@ -67,8 +73,10 @@ def test_folder(tmp_path):
     writer.add(9, True, b"", 0, b"c", 1)
     writer.close(18, 10, b"0" * 32, b"0 work\n")
     names = [(subdir, name) for subdir, name in existing.listing(os.fsencode(tmp_path), b"folder")]
-    assert names == [(b"cur", b"1233619323.M3P17.host\\057with\\072odd\\054name,S=4,W=6:2,FS"),
-                     (b"new", b"0.M9P17.host\\057with\\072odd\\054name,S=1,W=1:2,")]
+    assert names == [
+        (b"cur", b"1233619323.M3P17.host\\057with\\072odd\\054name,S=4,W=6:2,FS"),
+        (b"new", b"0.M9P17.host\\057with\\072odd\\054name,S=1,W=1:2,"),
+    ]
     assert os.stat(os.path.join(path, *names[0])).st_mtime == 1233619323
     assert existing.uidlist(path)[:2] == (18, 10)
     assert sorted(existing.uidlist(path)[2].values()) == [3, 9]
@@ -79,7 +87,12 @@ def test_folder(tmp_path):
 
 def test_keyword_letters():
     table = keywords.KeywordTable([b"one", None, b"three"])
-    assert (table.letters(1), table.letters(2), table.letters(4), table.letters(7)) == (b"a", b"", b"b", b"ab")
+    assert (table.letters(1), table.letters(2), table.letters(4), table.letters(7)) == (
+        b"a",
+        b"",
+        b"b",
+        b"ab",
+    )
     assert table.file_text() == b"0 one\n1 three\n" and not table.dropped
 
 

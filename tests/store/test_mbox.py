@@ -27,12 +27,20 @@ def path(tmp_path):
 def test_two_messages(path):
     content = b"From a@b %b\nSubject: 1\n\nbody\n\nFrom c %b\nSubject: 2\n\nlast\n" % (DATE, DATE)
     _box, messages = read(path, content)
-    assert [message[7] for message in messages] == [b"Subject: 1\n\nbody\n", b"Subject: 2\n\nlast\n"]
-    assert [message[5] for message in messages] == [len(b"Subject: 1\r\n\r\nbody\r\n"), len(b"Subject: 2\r\n\r\nlast\r\n")]
+    assert [message[7] for message in messages] == [
+        b"Subject: 1\n\nbody\n",
+        b"Subject: 2\n\nlast\n",
+    ]
+    assert [message[5] for message in messages] == [
+        len(b"Subject: 1\r\n\r\nbody\r\n"),
+        len(b"Subject: 2\r\n\r\nlast\r\n"),
+    ]
     assert [message[0] for message in messages] == [1, 2]
 
 
-@pytest.mark.parametrize("body", [b"From here\n", b">From here\n", b"From a b c d e f\n", b" From x %b\n" % DATE])
+@pytest.mark.parametrize(
+    "body", [b"From here\n", b">From here\n", b"From a b c d e f\n", b" From x %b\n" % DATE]
+)
 def test_not_every_from_is_a_message(path, body):
     _box, messages = read(path, b"From a@b %b\nSubject: 1\n\n%b" % (DATE, body))
     assert [message[7] for message in messages] == [b"Subject: 1\n\n" + body]
@@ -46,21 +54,30 @@ def test_own_headers_are_taken_out_and_lookalikes_stay(path):
 
 
 def test_pseudo_message_gives_uids_and_keywords(path):
-    content = (b"From x %b\nX-IMAP: 1254000000 40 k1 k2\n\nDo not delete\n\n" % DATE
-               + b"From a@b %b\nX-UID: 17\nX-Keywords: K2\nStatus: RO\nSubject: 1\n\nb\n\n" % DATE
-               + b"From a@b %b\nSubject: 2\n\nb\n" % DATE)
+    content = (
+        b"From x %b\nX-IMAP: 1254000000 40 k1 k2\n\nDo not delete\n\n" % DATE
+        + b"From a@b %b\nX-UID: 17\nX-Keywords: K2\nStatus: RO\nSubject: 1\n\nb\n\n" % DATE
+        + b"From a@b %b\nSubject: 2\n\nb\n" % DATE
+    )
     box, messages = read(path, content)
-    assert [(message[0], message[1], message[3]) for message in messages] == [(17, False, 2), (41, True, 0)]
+    assert [(message[0], message[1], message[3]) for message in messages] == [
+        (17, False, 2),
+        (41, True, 0),
+    ]
     assert (box.uidvalidity, box.uidnext, box.keywords) == (1254000000, 42, [b"k1", b"k2"])
 
 
 def test_crlf_file_and_leading_blank_lines(path):
-    _box, messages = read(path, (b"\n\nFrom a@b %b\nSubject: 1\n\nbody\n\n" % DATE).replace(b"\n", b"\r\n"))
+    _box, messages = read(
+        path, (b"\n\nFrom a@b %b\nSubject: 1\n\nbody\n\n" % DATE).replace(b"\n", b"\r\n")
+    )
     assert [message[7] for message in messages] == [b"Subject: 1\n\nbody\n"]
 
 
-@pytest.mark.parametrize("content, damage", [
-    (b"no mail at all\n", (0, 15)), (b"junk\nFrom a@b %b\nS: 1\n\nb\n" % DATE, (0, 5))])
+@pytest.mark.parametrize(
+    "content, damage",
+    [(b"no mail at all\n", (0, 15)), (b"junk\nFrom a@b %b\nS: 1\n\nb\n" % DATE, (0, 5))],
+)
 def test_text_before_the_first_message_is_named(path, content, damage):
     box, _messages = read(path, content)
     assert [(item["offset"], item["length"]) for item in box.damage] == [damage]
@@ -80,15 +97,26 @@ def test_empty(path):
 def test_large_messages_are_streamed_and_come_out_the_same(site, monkeypatch):
     from store.test_users import convert, tree
 
-    spool = b"".join(b"From a@b Tue Nov 10 10:00:%02d 2026\nSubject: %d\nStatus: RO\n\n%b\n" % (number, number, body)
-                     for number, body in enumerate((b"", b"x\r\ny" * 200, b"\n\n\n", b"line\n" * 90 + b"\n\n", b"end" * 150)))
+    spool = b"".join(
+        b"From a@b Tue Nov 10 10:00:%02d 2026\nSubject: %d\nStatus: RO\n\n%b\n"
+        % (number, number, body)
+        for number, body in enumerate(
+            (b"", b"x\r\ny" * 200, b"\n\n\n", b"line\n" * 90 + b"\n\n", b"end" * 150)
+        )
+    )
     for limit in (1 << 20, 120):
         site.user(f"u{limit}", None, {"box": spool}, spool=spool)
         monkeypatch.setattr(mbox.mbx, "LARGE", limit)
         monkeypatch.setattr(mbox.maildir, "COPY_CHUNK", 64 if limit == 120 else 1 << 20)
         assert convert(site.plan(f"r{limit}"))[-1]["ok"]
-    one, other = ({name: value for name, value in tree(site.maildir(f"u{limit}")).items() if "dovecot-uid" not in name}
-                  for limit in (1 << 20, 120))
+    one, other = (
+        {
+            name: value
+            for name, value in tree(site.maildir(f"u{limit}")).items()
+            if "dovecot-uid" not in name
+        }
+        for limit in (1 << 20, 120)
+    )
     assert strip(one) == strip(other) and len(one) > 10
 
 

@@ -31,9 +31,16 @@ def path(tmp_path):
 
 
 def test_header(path):
-    box, messages = read(path, build.mbx(uidvalidity=0xFEDCBA98, uidlast=0x12, keywords=[b"$Label1", b"x" * 51, b"last"]))
+    box, messages = read(
+        path,
+        build.mbx(uidvalidity=0xFEDCBA98, uidlast=0x12, keywords=[b"$Label1", b"x" * 51, b"last"]),
+    )
     assert (box.uidvalidity, box.uidnext, messages) == (0xFEDCBA98, 0x13, [])
-    assert box.keywords == [b"$Label1", None, b"last"]  # c-client ignores a keyword above 50 bytes but keeps its slot
+    assert box.keywords == [
+        b"$Label1",
+        None,
+        b"last",
+    ]  # c-client ignores a keyword above 50 bytes but keeps its slot
 
 
 def test_all_thirty_keywords_and_a_gap(path):
@@ -44,7 +51,9 @@ def test_all_thirty_keywords_and_a_gap(path):
 
 def test_a_message(path):
     text = build.text(1)
-    _box, messages = read(path, build.mbx(build.message(text, 7, 0x1F, 5, b"31-Dec-1999 23:59:59 -0830"), uidlast=9))
+    _box, messages = read(
+        path, build.mbx(build.message(text, 7, 0x1F, 5, b"31-Dec-1999 23:59:59 -0830"), uidlast=9)
+    )
     offset = mbx.HEADER_SIZE + len(build.line(len(text)))
     assert messages == [(7, False, 0x1F, 5, 946715399, len(text), offset, text)]
 
@@ -66,8 +75,10 @@ UID_CASES = [
 
 @pytest.mark.parametrize("written, uidlast, seen, uidnext, renumbered", UID_CASES)
 def test_uids(path, written, uidlast, seen, uidnext, renumbered):
-    parts = [build.message(build.text(1), int(uid.rstrip("x")), 0x8011 if uid.endswith("x") else 0x11)
-             for uid in written.split()]
+    parts = [
+        build.message(build.text(1), int(uid.rstrip("x")), 0x8011 if uid.endswith("x") else 0x11)
+        for uid in written.split()
+    ]
     box, messages = read(path, build.mbx(*parts, uidlast=uidlast))
     assert uids(messages) == seen
     assert (box.uidnext, box.renumbered, box.expunged) == (uidnext, renumbered, written.count("x"))
@@ -75,8 +86,16 @@ def test_uids(path, written, uidlast, seen, uidnext, renumbered):
 
 
 def test_recent_is_uid_zero_or_not_old(path):
-    parts = [build.message(build.text(1), uid, flags) for uid, flags in ((1, 0x11), (2, 1), (0, 0x11), (0, 0))]
-    assert [message[1] for message in read(path, build.mbx(*parts, uidlast=2))[1]] == [False, True, True, True]
+    parts = [
+        build.message(build.text(1), uid, flags)
+        for uid, flags in ((1, 0x11), (2, 1), (0, 0x11), (0, 0))
+    ]
+    assert [message[1] for message in read(path, build.mbx(*parts, uidlast=2))[1]] == [
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 A, B, C, D = (build.message(build.text(number), number, 0x11) for number in (1, 2, 3, 4))
@@ -88,24 +107,71 @@ DAMAGE = [
     ("garbage", A + b"\0" * 5000 + B, [1, 2], [("BadMessageLine", H + len(A), 5000)]),
     ("garbage at once", b"garbage\r\n" + A, [1], [("BadMessageLine", H, 9)]),
     ("garbage at the end", A + b"garbage\r\n", [1], [("BadMessageLine", H + len(A), 9)]),
-    ("size beyond the end", build.line(10**9, 1, 0x11) + build.text(1) + B, [1, 2], [("BadSize", H, 0)]),
-    ("size too large", A + build.line(len(B) + 30, 2, 0x11) + build.text(2) + C, [1, 2, 3], [("BadSize", H + len(A), 0)]),
-    ("size too large, no text", A + build.line(30, 2, 0x11) + C, [1, 3], [("BadSize", H + len(A), len(build.line(30)))]),
-    ("size too large by chance", A + build.line(len(build.text(2)) + len(B), 2, 0x11) + build.text(2) + B + C, [1, 2, 3], []),
-    ("killed expunge", A + B + C + C[40:] + B + C + D, [1, 2, 3, 4],
-     [("BadMessageLine", H + len(A + B + C), len(C) - 40), ("StaleCopy", H + len(A + B + C + C) - 40, len(B)),
-      ("StaleCopy", H + len(A + B + C + C + B) - 40, len(C))]),
-    ("killed expunge, the end of a line", A + B + B[20:] + C + D, [1, 2, 3, 4],
-     [("BadMessageLine", H + len(A + B), len(B) - 20)]),
-    ("size too small", build.line(20, 1, 0x11) + build.text(1) + B, [1, 2],
-     [("BadMessageLine", H + len(build.line(20)) + 20, len(build.text(1)) - 20)]),
+    (
+        "size beyond the end",
+        build.line(10**9, 1, 0x11) + build.text(1) + B,
+        [1, 2],
+        [("BadSize", H, 0)],
+    ),
+    (
+        "size too large",
+        A + build.line(len(B) + 30, 2, 0x11) + build.text(2) + C,
+        [1, 2, 3],
+        [("BadSize", H + len(A), 0)],
+    ),
+    (
+        "size too large, no text",
+        A + build.line(30, 2, 0x11) + C,
+        [1, 3],
+        [("BadSize", H + len(A), len(build.line(30)))],
+    ),
+    (
+        "size too large by chance",
+        A + build.line(len(build.text(2)) + len(B), 2, 0x11) + build.text(2) + B + C,
+        [1, 2, 3],
+        [],
+    ),
+    (
+        "killed expunge",
+        A + B + C + C[40:] + B + C + D,
+        [1, 2, 3, 4],
+        [
+            ("BadMessageLine", H + len(A + B + C), len(C) - 40),
+            ("StaleCopy", H + len(A + B + C + C) - 40, len(B)),
+            ("StaleCopy", H + len(A + B + C + C + B) - 40, len(C)),
+        ],
+    ),
+    (
+        "killed expunge, the end of a line",
+        A + B + B[20:] + C + D,
+        [1, 2, 3, 4],
+        [("BadMessageLine", H + len(A + B), len(B) - 20)],
+    ),
+    (
+        "size too small",
+        build.line(20, 1, 0x11) + build.text(1) + B,
+        [1, 2],
+        [("BadMessageLine", H + len(build.line(20)) + 20, len(build.text(1)) - 20)],
+    ),
     ("size nought", build.line(0, 1, 0x11) + B, [2], [("BadSize", H, len(build.line(0)))]),
-    ("size beyond all numbers", build.line(10**30, 1, 0x11) + build.text(1) + B, [2],
-     [("BadMessageLine", H, len(build.line(10**30)) + len(build.text(1)))]),
-    ("impossible date", build.message(build.text(1), 1, 0x11, date=b"99-Foo-2009 01:02:03 +0100") + B, [1, 2],
-     [("BadDate", H, 0)]),
-    ("two holes", b"x" * 70 + A + b"y" * 70 + B, [1, 2],
-     [("BadMessageLine", H, 70), ("BadMessageLine", H + 70 + len(A), 70)]),
+    (
+        "size beyond all numbers",
+        build.line(10**30, 1, 0x11) + build.text(1) + B,
+        [2],
+        [("BadMessageLine", H, len(build.line(10**30)) + len(build.text(1)))],
+    ),
+    (
+        "impossible date",
+        build.message(build.text(1), 1, 0x11, date=b"99-Foo-2009 01:02:03 +0100") + B,
+        [1, 2],
+        [("BadDate", H, 0)],
+    ),
+    (
+        "two holes",
+        b"x" * 70 + A + b"y" * 70 + B,
+        [1, 2],
+        [("BadMessageLine", H, 70), ("BadMessageLine", H + 70 + len(A), 70)],
+    ),
 ]
 
 
@@ -114,7 +180,9 @@ DAMAGE = [
 def test_damage_is_skipped_and_named(path, name, content, seen, damage, texts):
     box, messages = read(path, build.header(uidlast=4) + content, texts=texts)
     assert uids(messages) == seen
-    assert [(item["kind"], item["offset"], item["length"]) for item in box.damage] == damage and not box.renumbered
+    assert [
+        (item["kind"], item["offset"], item["length"]) for item in box.damage
+    ] == damage and not box.renumbered
     if not damage:
         return
     with pytest.raises(errors.DamagedMbx) as caught:
@@ -148,14 +216,18 @@ def test_bad_header_keeps_the_messages(path):
     assert uids(messages) == [1, 2] and box.renumbered and box.damage[0]["kind"] == "BadHeader"
 
 
-@pytest.mark.parametrize("content", [b"", b"From a@b Tue Nov 10 10:00:00 2026\n", b"*mbx*\n", b"JMF6abc"])
+@pytest.mark.parametrize(
+    "content", [b"", b"From a@b Tue Nov 10 10:00:00 2026\n", b"*mbx*\n", b"JMF6abc"]
+)
 def test_other_formats(path, content):
     with pytest.raises(errors.NotMbx) as caught:
         read(path, content)
     assert caught.value.offset == 0
 
 
-@pytest.mark.parametrize("large", [mbx.LARGE - 1, mbx.LARGE, mbx.LARGE + 1, mbx.CHUNK, mbx.CHUNK - 60, 3 * mbx.CHUNK])
+@pytest.mark.parametrize(
+    "large", [mbx.LARGE - 1, mbx.LARGE, mbx.LARGE + 1, mbx.CHUNK, mbx.CHUNK - 60, 3 * mbx.CHUNK]
+)
 def test_large_texts_and_borders_of_chunks(path, large):
     text = b"x" * large
     _box, messages = read(path, build.mbx(A, build.message(text, 2, 0x11), C, uidlast=3))
@@ -172,11 +244,15 @@ def test_a_line_longer_than_c_client_reads_is_none(path):
     content = build.mbx(A, torn, C, uidlast=3)
     box, messages = read(path, content)
     lines, again = read(path, content, texts=False)
-    assert [message[:7] for message in again] == [message[:7] for message in messages] and lines.damage == box.damage
+    assert [message[:7] for message in again] == [
+        message[:7] for message in messages
+    ] and lines.damage == box.damage
 
 
 def test_file_that_shrinks_while_it_is_read(path):
-    path.write_bytes(build.mbx(*(build.message(b"y" * 400000, uid, 0x11) for uid in range(1, 6)), uidlast=5))
+    path.write_bytes(
+        build.mbx(*(build.message(b"y" * 400000, uid, 0x11) for uid in range(1, 6)), uidlast=5)
+    )
     fd = os.open(path, os.O_RDONLY)
     box = mbx.Mailbox(fd, str(path))
     reading = box.messages()
@@ -187,20 +263,30 @@ def test_file_that_shrinks_while_it_is_read(path):
     os.close(fd)
 
 
-GOOD = build.mbx(*(build.message(build.text(uid), uid, 0x11, uid) for uid in range(1, 9)), uidlast=8, keywords=[b"a", b"b"])
+GOOD = build.mbx(
+    *(build.message(build.text(uid), uid, 0x11, uid) for uid in range(1, 9)),
+    uidlast=8,
+    keywords=[b"a", b"b"],
+)
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 2), st.binary(max_size=40)), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 2), st.binary(max_size=40)),
+        min_size=1,
+        max_size=4,
+    )
+)
 def test_mutated_files_never_raise(tmp_path_factory, changes):
     content = bytearray(GOOD)
     for offset, kind, data in changes:
         if kind == 0:
-            content[offset:offset + len(data)] = data
+            content[offset : offset + len(data)] = data
         elif kind == 1:
             content[offset:offset] = data
         else:
-            del content[offset:offset + 3 * len(data)]
+            del content[offset : offset + 3 * len(data)]
     path = tmp_path_factory.mktemp("mutated") / "box"
     try:
         box, messages = read(path, bytes(content))

@@ -54,11 +54,13 @@ def one_pass(site, presync=True):
 
 def rewrite(change):
     """A change of the file in place, as c-client makes it: same inode."""
+
     def call(path):
         content = change(path.read_bytes())
         with open(path, "r+b") as file:
             file.write(content)
             file.truncate()
+
     return call
 
 
@@ -67,6 +69,7 @@ def expunge(uid):
         gone = build.message(build.text(uid), uid, 0x11)
         assert gone in content
         return content.replace(gone, b"")
+
     return rewrite(change)
 
 
@@ -78,7 +81,9 @@ def test_flags_and_new_mail_do_not_spoil_a_pass(site, busy):
     _path, written = busy(build.simple(20), {5: flag, 9: append, 15: append})
     result = one_pass(site)
     assert written == list(range(1, 21)) and result["messages"] == 20
-    assert one_pass(site)["written"] == 2 and len(written) == 22  # it looks again, and takes only what came since
+    assert (
+        one_pass(site)["written"] == 2 and len(written) == 22
+    )  # it looks again, and takes only what came since
     passes(site.plan())
     assert tree(site.maildir("alice")) == scratch(site, "alice")
 
@@ -112,7 +117,11 @@ def test_what_was_let_pass_while_users_work_is_judged_when_they_do_not(site, bus
         one_pass(site, presync=False)
 
 
-@pytest.mark.parametrize("damage", [b"garbage\r\n", build.message(build.text(21), 21, 0x11)[:-9]], ids=["garbage", "short tail"])
+@pytest.mark.parametrize(
+    "damage",
+    [b"garbage\r\n", build.message(build.text(21), 21, 0x11)[:-9]],
+    ids=["garbage", "short tail"],
+)
 def test_what_a_pass_salvaged_is_damage_to_one_that_may_not(site, damage, monkeypatch):
     monkeypatch.setattr(index, "CLOCK_SKEW", -1)
     monkeypatch.setattr(moving, "LATELY", -1)
@@ -122,14 +131,18 @@ def test_what_a_pass_salvaged_is_damage_to_one_that_may_not(site, damage, monkey
     assert [event["unchanged"] for event in of(found, "folder")] == [True, True]
     collected = events.Collected()
     users.convert(plans.check(site.plan(strict=True)), collected)
-    assert [error["kind"] for error in of(collected.all, "error")] == ["ShortTail" if damage[:1] == b" " else "BadMessageLine"]
+    assert [error["kind"] for error in of(collected.all, "error")] == [
+        "ShortTail" if damage[:1] == b" " else "BadMessageLine"
+    ]
     passes(site.plan())
     assert tree(site.maildir("alice")) == scratch(site, "alice")
 
 
 def test_uids_given_while_it_is_read(site, busy):
     def assign(content):
-        content = bytearray(content.replace(b"-00000000", b"-00000015", 1).replace(b"-00000000", b"-00000016", 1))
+        content = bytearray(
+            content.replace(b"-00000000", b"-00000015", 1).replace(b"-00000000", b"-00000016", 1)
+        )
         content[15:23] = b"%08x" % 0x16
         return bytes(content)
 
@@ -142,14 +155,21 @@ def test_uids_given_while_it_is_read(site, busy):
 
 
 def test_a_keyword_taken_off_while_lost_ones_are_looked_up_is_not_lost(site, monkeypatch):
-    content = build.mbx(*(build.message(build.text(uid), uid, 0x11, 1 << (uid - 1)) for uid in range(1, 31)), uidlast=30,
-                        keywords=[b"k%d" % number for number in range(1, 31)])
+    content = build.mbx(
+        *(build.message(build.text(uid), uid, 0x11, 1 << (uid - 1)) for uid in range(1, 31)),
+        uidlast=30,
+        keywords=[b"k%d" % number for number in range(1, 31)],
+    )
     path = site.user("alice", content) / "INBOX"
     rewind = mbx.Mailbox.rewind
 
     def rewind_later(self):
         if hasattr(self, "position"):  # the second pass over the lines
-            rewrite(lambda content: content.replace(b";200000000011-0000001e", b";000000000011-0000001e"))(path)
+            rewrite(
+                lambda content: content.replace(
+                    b";200000000011-0000001e", b";000000000011-0000001e"
+                )
+            )(path)
         rewind(self)
 
     monkeypatch.setattr(mbx.Mailbox, "rewind", rewind_later)
@@ -207,12 +227,24 @@ def test_a_real_imapd_at_work_all_the_time(old_user, monkeypatch):
     monkeypatch.setattr(index, "CLOCK_SKEW", -1)
     test_oracle.make_inbox(old_user)
     path = old_user.home / "INBOX"
-    content = build.mbx(*(build.message(build.text(uid, b"body %d\r\n" % uid * 300), uid, 0x11) for uid in range(1, 2001)),
-                        uidlast=2000)
+    content = build.mbx(
+        *(
+            build.message(build.text(uid, b"body %d\r\n" % uid * 300), uid, 0x11)
+            for uid in range(1, 2001)
+        ),
+        uidlast=2000,
+    )
     path.write_bytes(content)
     plan = old_user.plan()
-    hammers = [subprocess.Popen([sys.executable, "-c", HAMMER, str(number), *old_user.argv("/usr/sbin/imapd")],
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True) for number in (1, 2)]
+    hammers = [
+        subprocess.Popen(
+            [sys.executable, "-c", HAMMER, str(number), *old_user.argv("/usr/sbin/imapd")],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        for number in (1, 2)
+    ]
     try:
         for hammer in hammers:
             assert hammer.stdout.readline() == b"at work\n"

@@ -42,7 +42,10 @@ def test_one_name(path, name, why):
 def test_the_unchanged_name_keeps_its_place():
     mapped = names.Names([b"a.b", b"a_b", b"a_b_2", b"a:b", b"a\x01b"])
     assert {path: mapped.maildir(path) for path in (b"a_b", b"a_b_2", b"a:b")} == {
-        b"a_b": b"a_b", b"a_b_2": b"a_b_2", b"a:b": b"a:b"}
+        b"a_b": b"a_b",
+        b"a_b_2": b"a_b_2",
+        b"a:b": b"a:b",
+    }
     assert {mapped.maildir(b"a.b"), mapped.maildir(b"a\x01b")} == {b"a_b_3", b"a_b_4"}
     assert all("meet another" in change["why"] for change in mapped.changes)
 
@@ -50,7 +53,10 @@ def test_the_unchanged_name_keeps_its_place():
 def test_directories_that_would_meet_stay_apart():
     mapped = names.Names([b"x.y/one", b"x_y/two", b"x.y/two"])
     assert [mapped.maildir(path) for path in (b"x_y/two", b"x.y/one", b"x.y/two")] == [
-        b"x_y.two", b"x_y_2.one", b"x_y_2.two"]
+        b"x_y.two",
+        b"x_y_2.one",
+        b"x_y_2.two",
+    ]
 
 
 def test_a_path_that_is_no_folder_maps_like_its_siblings():
@@ -70,11 +76,29 @@ def test_too_long():
 
 
 COMPONENT = st.one_of(
-    st.sampled_from([b"a", b"a.b", b"a_b", b"a_b_2", b"A", b"inbox", b"~a", b"&-", b"&", b"caf\xe9", b"x" * 140, b"..."]),
-    st.binary(min_size=1, max_size=12)).map(lambda part: part.replace(b"/", b"-").replace(b"\0", b"0"))
+    st.sampled_from(
+        [
+            b"a",
+            b"a.b",
+            b"a_b",
+            b"a_b_2",
+            b"A",
+            b"inbox",
+            b"~a",
+            b"&-",
+            b"&",
+            b"caf\xe9",
+            b"x" * 140,
+            b"...",
+        ]
+    ),
+    st.binary(min_size=1, max_size=12),
+).map(lambda part: part.replace(b"/", b"-").replace(b"\0", b"0"))
 
 
-@given(st.lists(st.lists(COMPONENT, min_size=1, max_size=3).map(b"/".join), unique=True, max_size=12))
+@given(
+    st.lists(st.lists(COMPONENT, min_size=1, max_size=3).map(b"/".join), unique=True, max_size=12)
+)
 def test_always_apart_acceptable_and_the_same_again(paths):
     mapped = names.Names(paths)
     found = {path: mapped.maildir(path) for path in paths}
@@ -84,7 +108,9 @@ def test_always_apart_acceptable_and_the_same_again(paths):
         for level in name.split(b"."):
             assert level and names.encode_utf7(names.decode_utf7(level)) == level
         assert name.upper() != b"INBOX"
-        assert (path.replace(b"/", b".") != name) == any(change["from"] == path for change in mapped.changes)
+        assert (path.replace(b"/", b".") != name) == any(
+            change["from"] == path for change in mapped.changes
+        )
     again = names.Names(list(reversed(paths)))
     assert {path: again.maildir(path) for path in paths} == found
 

@@ -25,14 +25,26 @@ def convert(plan):
 
 
 def mail(number, body=b"Hello.", **fields):
-    head = b"".join(f"{key.replace('_', '-')}: {value}\r\n".encode() for key, value in fields.items())
-    return (b"From: a@example.org\r\nSubject: message %d\r\nMessage-ID: <%d@example.org>\r\n" % (number, number)
-            + head + b"\r\n" + body + b"\r\n")
+    head = b"".join(
+        f"{key.replace('_', '-')}: {value}\r\n".encode() for key, value in fields.items()
+    )
+    return (
+        b"From: a@example.org\r\nSubject: message %d\r\nMessage-ID: <%d@example.org>\r\n"
+        % (number, number)
+        + head
+        + b"\r\n"
+        + body
+        + b"\r\n"
+    )
 
 
 def append(connection, name, text, flags="", date='" 3-Feb-2009 01:02:03 +0100"'):
     connection.literal = text  # imaplib's append() would mend the line ends
-    oracle.ok(connection._simple_command("APPEND", oracle.quoted(name).decode("latin-1"), flags or "()", date))
+    oracle.ok(
+        connection._simple_command(
+            "APPEND", oracle.quoted(name).decode("latin-1"), flags or "()", date
+        )
+    )
 
 
 def make_inbox(user):
@@ -55,12 +67,16 @@ def compare(user, names, plan=None):
     before = both(user, names)
     found = convert(plan or user.plan())
     listed = sorted(path.name for path in user.maildir.rglob("cur/*")) + sorted(
-        path.name for path in user.maildir.rglob("new/*"))
+        path.name for path in user.maildir.rglob("new/*")
+    )
     with user.dovecot() as new:
         for (_old, name), expected in zip(names, before, strict=False):
             same(oracle.view(new, name), expected)
-        assert sorted(path.name for path in user.maildir.rglob("cur/*")) + sorted(
-            path.name for path in user.maildir.rglob("new/*")) == listed, "Dovecot renamed files"
+        assert (
+            sorted(path.name for path in user.maildir.rglob("cur/*"))
+            + sorted(path.name for path in user.maildir.rglob("new/*"))
+            == listed
+        ), "Dovecot renamed files"
         for (_old, name), expected in zip(names, before, strict=False):
             oracle.ok(new.select(oracle.quoted(name).decode("latin-1")))
             answer = new.untagged_responses
@@ -74,7 +90,9 @@ def compare(user, names, plan=None):
 def same(actual, expected):
     for index in ("uidvalidity", "uidnext"):
         assert actual[index] == expected[index], index
-    assert [entry[0] for entry in actual["messages"]] == [entry[0] for entry in expected["messages"]]
+    assert [entry[0] for entry in actual["messages"]] == [
+        entry[0] for entry in expected["messages"]
+    ]
     for one, other in zip(actual["messages"], expected["messages"], strict=False):
         assert one == other
 
@@ -86,7 +104,11 @@ def test_flags_keywords_dates_sizes(old_user):
         append(old, b"INBOX", mail(2), r"(\Answered \Flagged)", '"31-Dec-1999 23:59:59 -0800"')
         append(old, b"INBOX", mail(3), r"(\Draft \Deleted)", '"29-Feb-2024 12:00:00 +0530"')
         append(old, b"INBOX", mail(4))
-        append(old, b"INBOX", mail(5, b"line\rbare CR\r\n\r\n\r\nFrom the start\r\n.\r\n" + bytes(range(128, 256))))
+        append(
+            old,
+            b"INBOX",
+            mail(5, b"line\rbare CR\r\n\r\n\r\nFrom the start\r\n.\r\n" + bytes(range(128, 256))),
+        )
         oracle.ok(old.select("INBOX"))
         oracle.ok(old.store("1:3", "+FLAGS", "($Label1 NonJunk $Forwarded)"))
         oracle.ok(old.store("2", "-FLAGS", "(NonJunk)"))
@@ -125,7 +147,11 @@ def test_copy_expunge_and_hidden_expunged_under_sharing(old_user):
             old.shutdown()
     assert b"8013-" in (old_user.home / "INBOX").read_bytes()
     events_seen = compare(old_user, [(b"INBOX", b"INBOX"), (b"mail/kept", b"kept")])
-    assert [event["expunged"] for event in events_seen if event["event"] == "folder" and event["folder"] == "INBOX"] == [5]
+    assert [
+        event["expunged"]
+        for event in events_seen
+        if event["event"] == "folder" and event["folder"] == "INBOX"
+    ] == [5]
 
 
 def test_expunged_without_uid_consumes_one(old_user):
@@ -152,19 +178,30 @@ def test_thirty_keywords_are_reported(old_user):
     seen = convert(old_user.plan())
     with old_user.dovecot() as new:
         after = oracle.view(new, b"INBOX")
-    lost = [(uid, set(flags) - set(new_flags)) for (uid, flags, *_), (_uid, new_flags, *_rest)
-            in zip(before["messages"], after["messages"], strict=False)]
+    lost = [
+        (uid, set(flags) - set(new_flags))
+        for (uid, flags, *_), (_uid, new_flags, *_rest) in zip(
+            before["messages"], after["messages"], strict=False
+        )
+    ]
     lost = [(uid, flags) for uid, flags in lost if flags]
     assert len(lost) == 3  # 29 in use, 26 letters
     warnings = [text for event in seen if event["event"] == "folder" for text in event["warnings"]]
     assert len(warnings) == 3
     for uid, flags in lost:
-        assert any(f"keyword {next(iter(flags)).decode()} " in text and text.endswith(f"UIDs {uid}") for text in warnings)
+        assert any(
+            f"keyword {next(iter(flags)).decode()} " in text and text.endswith(f"UIDs {uid}")
+            for text in warnings
+        )
 
 
 def test_bad_uids_are_renumbered_as_c_client_does(old_user):
     path = old_user.home / "INBOX"
-    path.write_bytes(build.mbx(*(build.message(build.text(uid), uid, 0x11) for uid in (1, 2, 7, 5, 9, 10)), uidlast=10))
+    path.write_bytes(
+        build.mbx(
+            *(build.message(build.text(uid), uid, 0x11) for uid in (1, 2, 7, 5, 9, 10)), uidlast=10
+        )
+    )
     os.chown(path, old_user.uid, old_user.uid)
     with old_user.cclient() as old:
         before = oracle.view(old, b"INBOX")
@@ -192,21 +229,49 @@ def test_large_messages_and_odd_line_ends(old_user):
 def test_folder_names(old_user):
     make_inbox(old_user)
     names = {
-        b"plain": b"plain", b"work/2009/spring": b"work/2009/spring", b"a.b": b"a_b_2", b"a_b": b"a_b",
-        b"Entw&APw-rfe": b"Entw&APw-rfe", b"Entw\xc3\xbcrfe": b"Entw&APw-rfe_2", b"caf\xe9": b"caf&AOk-",
-        b"a&b": b"a&-b", b"~tilde": b"_tilde", b"x/inbox": b"x/inbox", b"inbox": b"inbox_", b"cur": b"cur", b"d/~e": b"d/~e",
-        b"dovecot": b"dovecot", b"with space": b"with space", b'quo"te': b'quo"te', b"back\\slash": b"back\\slash",
-        b"Case": b"Case", b"case": b"case", b"per%cent": b"per%cent", b"st*r": b"st*r", b"#hash": b"#hash",
-        b"new": b"new", b"deep/new": b"deep/new", b"trailing ": b"trailing ", b" leading": b" leading", b"-": b"-",
-        b"tab\there": b"tab_here", b"&AHg-y": b"xy", b"open&AOk": b"open&-AOk"}
+        b"plain": b"plain",
+        b"work/2009/spring": b"work/2009/spring",
+        b"a.b": b"a_b_2",
+        b"a_b": b"a_b",
+        b"Entw&APw-rfe": b"Entw&APw-rfe",
+        b"Entw\xc3\xbcrfe": b"Entw&APw-rfe_2",
+        b"caf\xe9": b"caf&AOk-",
+        b"a&b": b"a&-b",
+        b"~tilde": b"_tilde",
+        b"x/inbox": b"x/inbox",
+        b"inbox": b"inbox_",
+        b"cur": b"cur",
+        b"d/~e": b"d/~e",
+        b"dovecot": b"dovecot",
+        b"with space": b"with space",
+        b'quo"te': b'quo"te',
+        b"back\\slash": b"back\\slash",
+        b"Case": b"Case",
+        b"case": b"case",
+        b"per%cent": b"per%cent",
+        b"st*r": b"st*r",
+        b"#hash": b"#hash",
+        b"new": b"new",
+        b"deep/new": b"deep/new",
+        b"trailing ": b"trailing ",
+        b" leading": b" leading",
+        b"-": b"-",
+        b"tab\there": b"tab_here",
+        b"&AHg-y": b"xy",
+        b"open&AOk": b"open&-AOk",
+    }
     for number, name in enumerate(names):
         path = os.path.join(os.fsencode(old_user.home / "mail"), name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
             file.write(build.mbx(build.message(build.text(number), 1, 0x11), uidlast=1))
         os.chown(path, old_user.uid, old_user.uid)
-    lines = b"".join((prefix or name[:1] in b"~#i" and b"mail/" or b"") + name + b"\n" for name, prefix in zip(
-        names, [b"mail/", b"~/mail/", b"{localhost}mail/", b""] * 20, strict=False))
+    lines = b"".join(
+        (prefix or name[:1] in b"~#i" and b"mail/" or b"") + name + b"\n"
+        for name, prefix in zip(
+            names, [b"mail/", b"~/mail/", b"{localhost}mail/", b""] * 20, strict=False
+        )
+    )
     (old_user.home / ".mailboxlist").write_bytes(lines)
     os.chown(old_user.home / ".mailboxlist", old_user.uid, old_user.uid)
     convert(old_user.plan())
@@ -280,30 +345,46 @@ def test_a_directory_that_is_closed_to_its_user(old_user):
         os.chown(directory, owner, owner)
         directory.chmod(mode)
         with old_user.cclient() as old:
-            assert b"mail/d/x" not in oracle.folder_list(old, "mail/*") or mode == 0o400  # names can be seen there
+            assert (
+                b"mail/d/x" not in oracle.folder_list(old, "mail/*") or mode == 0o400
+            )  # names can be seen there
             assert old.select("mail/d/x")[0] == "NO"
         collected = events.Collected()
         assert users.convert(plans.check(old_user.plan()), collected)["failed"] == 1
         (error,) = [event for event in collected.all if event["event"] == "error"]
-        assert (error["kind"], error["file"]) == ("UnreadableMail", str(directory)) and "may not read it" in error["what"]
-        assert surveying.survey(plans.check(old_user.plan()))["users"][0]["errors"][0]["file"] == str(directory)
+        assert (error["kind"], error["file"]) == (
+            "UnreadableMail",
+            str(directory),
+        ) and "may not read it" in error["what"]
+        assert surveying.survey(plans.check(old_user.plan()))["users"][0]["errors"][0][
+            "file"
+        ] == str(directory)
     os.chown(directory, old_user.uid, old_user.uid)
     directory.chmod(0o700)
     secret = old_user.host.root / "secret"
     secret.mkdir(mode=0o700)
     (secret / "box").write_bytes(build.simple(1))
-    (old_user.home / "mail/link").symlink_to(secret)  # a way into what is not theirs is passed over, and said
+    (old_user.home / "mail/link").symlink_to(
+        secret
+    )  # a way into what is not theirs is passed over, and said
     found = compare(old_user, [(b"INBOX", b"INBOX"), (b"mail/d/x", b"d/x")])
     (published,) = [event for event in found if event["event"] == "published"]
-    assert published["folders"] == 2 and [item["why"] for item in published["passed"]] == ["a link to what its user may not read"]
+    assert published["folders"] == 2 and [item["why"] for item in published["passed"]] == [
+        "a link to what its user may not read"
+    ]
 
 
 class Imapd:
     """c-client as the user, to be killed."""
 
     def __init__(self, user):
-        self.process = subprocess.Popen(user.argv("/usr/sbin/imapd"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, start_new_session=True)
+        self.process = subprocess.Popen(
+            user.argv("/usr/sbin/imapd"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def begin(self, command):
         self.process.stdin.write(b"tag " + command + b"\r\n")
@@ -330,10 +411,17 @@ def test_an_expunge_that_is_killed(old_user, sizes):
     """
     make_inbox(old_user)
     path = old_user.home / "INBOX"
-    texts = {uid: build.text(uid, b"%06d" % uid * (1500 + uid % sizes) + b"\r\n") for uid in range(1001, 4001)}
+    texts = {
+        uid: build.text(uid, b"%06d" % uid * (1500 + uid % sizes) + b"\r\n")
+        for uid in range(1001, 4001)
+    }
     damage, found = None, {}
     while not damage and (sizes > 1 or len(found) != len(texts)):
-        path.write_bytes(build.mbx(*(build.message(text, uid, 0x11) for uid, text in texts.items()), uidlast=4000))
+        path.write_bytes(
+            build.mbx(
+                *(build.message(text, uid, 0x11) for uid, text in texts.items()), uidlast=4000
+            )
+        )
         os.chown(path, old_user.uid, old_user.uid)
         whole = path.read_bytes()
         one, other = Imapd(old_user), Imapd(old_user)
@@ -346,7 +434,7 @@ def test_an_expunge_that_is_killed(old_user, sizes):
         middle = len(whole) // 2
         with open(path, "rb") as file:
             one.begin(b"EXPUNGE")
-            while os.pread(file.fileno(), 64, middle) == whole[middle:middle + 64]:
+            while os.pread(file.fileno(), 64, middle) == whole[middle : middle + 64]:
                 assert one.process.poll() is None
             one.kill()
         damage, found = read_all(path)  # none when it was faster than we
@@ -364,10 +452,14 @@ def test_an_expunge_that_is_killed(old_user, sizes):
     plan = old_user.plan()
     convert(plan)
     kept = messages(old_user.maildir)
-    assert dict(kept) == {uid: text.replace(b"\r\n", b"\n") for uid, text in texts.items()} and len(kept) == len(texts)
+    assert dict(kept) == {uid: text.replace(b"\r\n", b"\n") for uid, text in texts.items()} and len(
+        kept
+    ) == len(texts)
     strict = events.Collected()
     users.convert(plans.check(dict(old_user.plan(), run="r2", strict=True)), strict)
-    assert [event["kind"] for event in strict.all if event["event"] == "error"] == [damage[0]["kind"]]
+    assert [event["kind"] for event in strict.all if event["event"] == "error"] == [
+        damage[0]["kind"]
+    ]
 
 
 def read_all(path):
@@ -393,10 +485,13 @@ def test_spool_is_appended_as_c_client_snarfs_it(old_user):
         oracle.ok(old.select("INBOX"))  # snarfs
         before = oracle.view(old, b"INBOX")
     assert len(before["messages"]) > 3
-    assert [[field for field in entry[1] if field != b"\\recent"] for entry in before["messages"]] == [
-        [field for field in entry[1] if field != b"\\recent"] for entry in after["messages"]]
+    assert [
+        [field for field in entry[1] if field != b"\\recent"] for entry in before["messages"]
+    ] == [[field for field in entry[1] if field != b"\\recent"] for entry in after["messages"]]
     for index in (0, 2, 3, 4):
-        assert [entry[index] for entry in before["messages"]] == [entry[index] for entry in after["messages"]]
+        assert [entry[index] for entry in before["messages"]] == [
+            entry[index] for entry in after["messages"]
+        ]
     assert before["uidvalidity"] == after["uidvalidity"] and before["uidnext"] == after["uidnext"]
     assert old_user.host.complaints() == ""
 
@@ -427,10 +522,16 @@ def test_pop3_clients_find_the_uidls_they_know(old_user):
     with old_user.cclient() as old:
         before = oracle.view(old, b"INBOX")
     convert(old_user.plan())
-    said = old_user.run("/usr/lib/dovecot/pop3", "-c", "/etc/dovecot/oracle.conf", stdin=b"UIDL\r\nLIST\r\nQUIT\r\n")
+    said = old_user.run(
+        "/usr/lib/dovecot/pop3", "-c", "/etc/dovecot/oracle.conf", stdin=b"UIDL\r\nLIST\r\nQUIT\r\n"
+    )
     uidls, sizes = (block.split(b"\r\n")[1:-1] for block in said.split(b"+OK")[-3:-1])
     number = range(1, 11)
-    assert uidls[:-1] == [b"%d %08x%08x" % (at, before["uidvalidity"], entry[0]) for at, entry in zip(
-        number, before["messages"], strict=True)]
-    assert sizes[:-1] == [b"%d %d" % (at, entry[3]) for at, entry in zip(number, before["messages"], strict=True)]
+    assert uidls[:-1] == [
+        b"%d %08x%08x" % (at, before["uidvalidity"], entry[0])
+        for at, entry in zip(number, before["messages"], strict=True)
+    ]
+    assert sizes[:-1] == [
+        b"%d %d" % (at, entry[3]) for at, entry in zip(number, before["messages"], strict=True)
+    ]
     assert old_user.host.complaints() == ""

@@ -13,12 +13,29 @@ FAKE = build.line(30, 4, 0x11) + b"this text looks like a message" + build.text(
 SPOOL = b"From a@b Tue Nov 10 10:00:00 2026\nSubject: x\n\nspool\n\n"
 BOXES = {
     "plain": (build.simple(40), True),
-    "hidden": (build.simple(40).replace(b"0011-00000009", b"8011-00000009").replace(b"0011-00000028", b"8011-00000028"), True),
-    "no UIDs at the end": (build.mbx(*(build.message(build.text(n), n, 0x11) for n in range(1, 38)),
-                                     *(build.message(build.text(n), 0, 0) for n in range(38, 41)), uidlast=37), True),
-    "no UIDs at all": (build.mbx(*(build.message(build.text(n), 0, 0) for n in range(1, 41))), False),
+    "hidden": (
+        build.simple(40)
+        .replace(b"0011-00000009", b"8011-00000009")
+        .replace(b"0011-00000028", b"8011-00000028"),
+        True,
+    ),
+    "no UIDs at the end": (
+        build.mbx(
+            *(build.message(build.text(n), n, 0x11) for n in range(1, 38)),
+            *(build.message(build.text(n), 0, 0) for n in range(38, 41)),
+            uidlast=37,
+        ),
+        True,
+    ),
+    "no UIDs at all": (
+        build.mbx(*(build.message(build.text(n), 0, 0) for n in range(1, 41))),
+        False,
+    ),
     "UIDs that fall": (build.simple(40).replace(b"0011-00000014", b"0011-00000003"), None),
-    "a line in every text": (build.mbx(*(build.message(FAKE, n, 0x11) for n in range(1, 41)), uidlast=40), None),
+    "a line in every text": (
+        build.mbx(*(build.message(FAKE, n, 0x11) for n in range(1, 41)), uidlast=40),
+        None,
+    ),
     "garbage": (build.simple(20) + b"garbage" * 60 + build.simple(40)[2048:][-2000:], None),
     "cut": (build.simple(40)[:-9], True),
 }
@@ -41,7 +58,9 @@ def test_ranges_give_what_one_pass_gives(site, monkeypatch, name, spool):
         monkeypatch.setattr(ranges, "fit", checked)
     found = passes(site.plan())
     assert tree(site.maildir("alice")) == whole
-    assert sum(event["messages"] for event in found if event["event"] == "folder") == len(messages(site.maildir("alice")))
+    assert sum(event["messages"] for event in found if event["event"] == "folder") == len(
+        messages(site.maildir("alice"))
+    )
     assert any(event["seconds"] > 0 for event in found if event["event"] == "folder")
 
 
@@ -63,11 +82,24 @@ def test_a_change_meanwhile_makes_one_worker_do_it_again(site, monkeypatch):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from([0, 1, 1, 1, 1]), st.sampled_from([0x11, 0x11, 0x13, 0x8011]),
-                          st.sampled_from([b"x", b"a\r\n" * 90, FAKE])), min_size=8, max_size=30), st.integers(300, 2000))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 1, 1, 1, 1]),
+            st.sampled_from([0x11, 0x11, 0x13, 0x8011]),
+            st.sampled_from([b"x", b"a\r\n" * 90, FAKE]),
+        ),
+        min_size=8,
+        max_size=30,
+    ),
+    st.integers(300, 2000),
+)
 def test_random_boxes(tmp_path_factory, entries, size):
     site = build.Site(tmp_path_factory.mktemp("ranges"))
-    parts = [build.message(text, number * given_uid, flags) for number, (given_uid, flags, text) in enumerate(entries, 1)]
+    parts = [
+        build.message(text, number * given_uid, flags)
+        for number, (given_uid, flags, text) in enumerate(entries, 1)
+    ]
     site.user("alice", build.mbx(*parts, uidlast=len(parts)))
     whole = scratch(site, "alice")
     before, ranges.PART_BYTES = ranges.PART_BYTES, size

@@ -14,10 +14,15 @@ from mbx2maildir import alike, errors, relocate
 def rsync(mail_base, tmp_path, monkeypatch):
     """The lab's rsync, on this machine: it need not be installed here."""
     if shutil.which("rsync") is None:
-        (loader, *_), libraries = mail_base.glob("lib*/ld-linux*.so.*"), ":".join(map(str, mail_base.glob("usr/lib/*-linux-gnu")))
+        (loader, *_), libraries = (
+            mail_base.glob("lib*/ld-linux*.so.*"),
+            ":".join(map(str, mail_base.glob("usr/lib/*-linux-gnu"))),
+        )
         shim = tmp_path / "bin/rsync"
         shim.parent.mkdir()
-        shim.write_text(f'#!/bin/sh\nexec {loader} --library-path {libraries} {mail_base}/usr/bin/rsync "$@"\n')
+        shim.write_text(
+            f'#!/bin/sh\nexec {loader} --library-path {libraries} {mail_base}/usr/bin/rsync "$@"\n'
+        )
         shim.chmod(0o755)
         monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
 
@@ -35,8 +40,11 @@ def pair(tmp_path):
     for one, *_ in alike.entries(tmp_path / "store", tmp_path / "copy"):
         source = os.path.join(os.fsencode(tmp_path / "store"), one)
         found = os.lstat(source)
-        os.utime(os.path.join(os.fsencode(tmp_path / "copy"), one), ns=(found.st_atime_ns, found.st_mtime_ns),
-                 follow_symlinks=False)
+        os.utime(
+            os.path.join(os.fsencode(tmp_path / "copy"), one),
+            ns=(found.st_atime_ns, found.st_mtime_ns),
+            follow_symlinks=False,
+        )
     return tmp_path / "store", tmp_path / "copy"
 
 
@@ -56,17 +64,23 @@ def test_a_true_copy_is_the_same(pair):
     assert (found.different, found.read, found.bytes, found.entries) == (0, 4, 26, 8)
 
 
-@pytest.mark.parametrize("harm, said", [
-    (lambda copy: message(copy).unlink(), "only in the store"),
-    (lambda copy: (copy / "alice/cur/more").write_bytes(b""), "only in the copy"),
-    (lambda copy: message(copy).chmod(0o600), "mode"),
-    (lambda copy: message(copy).write_bytes(b"longer text"), "size"),
-    (lambda copy: os.utime(message(copy), (1, 1)), "mtime"),
-    (lambda copy: rewrite(message(copy), b"tex?0"), "other contents"),
-    (lambda copy: rewrite(copy / "alice/dovecot-uidlist", b"3 V1 N5 G0\n"), "other contents"),
-    (lambda copy: os.link(message(copy), copy.parent / "elsewhere"), "number of links"),
-    (lambda copy: ((copy / "alice/link").unlink(), (copy / "alice/link").mkdir()), "another kind"),
-])
+@pytest.mark.parametrize(
+    "harm, said",
+    [
+        (lambda copy: message(copy).unlink(), "only in the store"),
+        (lambda copy: (copy / "alice/cur/more").write_bytes(b""), "only in the copy"),
+        (lambda copy: message(copy).chmod(0o600), "mode"),
+        (lambda copy: message(copy).write_bytes(b"longer text"), "size"),
+        (lambda copy: os.utime(message(copy), (1, 1)), "mtime"),
+        (lambda copy: rewrite(message(copy), b"tex?0"), "other contents"),
+        (lambda copy: rewrite(copy / "alice/dovecot-uidlist", b"3 V1 N5 G0\n"), "other contents"),
+        (lambda copy: os.link(message(copy), copy.parent / "elsewhere"), "number of links"),
+        (
+            lambda copy: ((copy / "alice/link").unlink(), (copy / "alice/link").mkdir()),
+            "another kind",
+        ),
+    ],
+)
 def test_each_difference_is_found(pair, harm, said):
     harm(pair[1])
     found = alike.compare(*pair)
@@ -78,7 +92,7 @@ def test_contents_known_to_be_the_same_are_not_read_until_they_are_touched(pair,
     time.sleep(0.02)
     since = time.time_ns()
     found = alike.compare(*pair, since=since)
-    assert (found.read, found.known) == (1, 3)          # what is no message is read each time
+    assert (found.read, found.known) == (1, 3)  # what is no message is read each time
     rewrite(message(pair[1]), b"tex?0")
     found = alike.compare(*pair, since=since)
     assert (found.different, found.known) == (1, 2)
@@ -97,9 +111,11 @@ def test_while_users_work_a_change_is_no_difference_and_rot_is(pair):
 
 def test_what_the_new_storage_cannot_hold_is_found_while_users_work(pair, monkeypatch):
     monkeypatch.setattr(alike, "MARGIN", 0)
-    os.utime(message(pair[1]), (1, 1))      # as a file system with coarser times has it
+    os.utime(message(pair[1]), (1, 1))  # as a file system with coarser times has it
     before = message(pair[0]).stat().st_ctime_ns
-    assert alike.compare(*pair, live=True, copied=before).different == 0       # touched since: the next pass brings it
+    assert (
+        alike.compare(*pair, live=True, copied=before).different == 0
+    )  # touched since: the next pass brings it
     found = alike.compare(*pair, live=True, copied=before + 1)
     assert found.different == 1 and "mtime" in found.first[0]
 
@@ -109,7 +125,13 @@ def values(pair, tmp_path):
     shutil.rmtree(pair[1])
     pair[1].mkdir()
     (tmp_path / "place").mkdir()
-    return {"store": str(pair[0]), "to": str(pair[1]), "place": str(tmp_path / "place"), "passed": [], "minutes": 1}
+    return {
+        "store": str(pair[0]),
+        "to": str(pair[1]),
+        "place": str(tmp_path / "place"),
+        "passed": [],
+        "minutes": 1,
+    }
 
 
 def test_only_an_empty_directory_or_our_own_is_written_to(values):
@@ -151,16 +173,24 @@ def test_each_copy_has_notes_of_its_own_and_a_mark_that_says_where_it_was_made(v
     relocate.write_state(values, checked=7)
     assert relocate.read_state(dict(values, to="/srv/other")) == {}
     assert relocate.mark(values["to"]) == (values["store"], values["to"])
-    with open(os.path.join(values["to"], relocate.MARK), "w") as mark:     # mounted elsewhere since
+    with open(os.path.join(values["to"], relocate.MARK), "w") as mark:  # mounted elsewhere since
         mark.write("{store}\n/srv/other\n".format(**values))
     relocate.claim(values)
-    assert relocate.mark(values["to"])[1] == values["to"] and relocate.read_state(values)["checked"] is None
+    assert (
+        relocate.mark(values["to"])[1] == values["to"]
+        and relocate.read_state(values)["checked"] is None
+    )
 
 
 def test_without_room_nothing_is_begun(values, monkeypatch):
     full = os.statvfs(values["to"])
-    monkeypatch.setattr(os, "statvfs", lambda path: type("full", (), {
-        "f_bavail": 0, "f_frsize": full.f_frsize, "f_favail": 0, "f_files": 1})())
+    monkeypatch.setattr(
+        os,
+        "statvfs",
+        lambda path: type(
+            "full", (), {"f_bavail": 0, "f_frsize": full.f_frsize, "f_favail": 0, "f_files": 1}
+        )(),
+    )
     with pytest.raises(errors.NoSpace, match="bytes"):
         relocate.claim(values)
     assert os.listdir(values["to"]) == []
@@ -172,9 +202,15 @@ def test_a_pass_copies_what_changed_and_removes_in_the_copy_alone(rsync, pair, v
     assert relocate.rsync(*pair_of(values))["copied"] == 4
     message(pair[0]).rename(pair[0] / "alice/cur/0.M1P1.host,S=5:2,FS")
     rewrite(pair[0] / "alice/dovecot-uidlist", b"3 V1 N5 G0\n")
-    os.utime(pair[0] / "alice/dovecot-uidlist", ns=(1, os.stat(pair[0] / "alice/dovecot-uidlist").st_mtime_ns + 1000))
+    os.utime(
+        pair[0] / "alice/dovecot-uidlist",
+        ns=(1, os.stat(pair[0] / "alice/dovecot-uidlist").st_mtime_ns + 1000),
+    )
     figures = relocate.rsync(*pair_of(values))
-    assert (figures["copied"], figures["deleted"]) == (2, 1)        # the list was written within a second, and is as long
+    assert (figures["copied"], figures["deleted"]) == (
+        2,
+        1,
+    )  # the list was written within a second, and is as long
     assert alike.compare(*pair, [relocate.MARK, relocate.FOUND]).different == 0
     assert sorted(os.listdir(values["to"])) == [relocate.MARK, "alice", "lost+found"]
     with pytest.raises(relocate.CopyFailed, match="rsync ended with"):
@@ -187,10 +223,17 @@ def pair_of(values):
 
 def test_who_writes_is_named(pair):
     with open(message(pair[0]), "rb"):
-        assert relocate.writers(str(pair[0])) == []     # who reads keeps nobody from anything; nor do we ourselves
-    program = "import sys; file = open(sys.argv[1], 'a'); print('open', flush=True); sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", program, message(pair[0])], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE) as other:
+        assert (
+            relocate.writers(str(pair[0])) == []
+        )  # who reads keeps nobody from anything; nor do we ourselves
+    program = (
+        "import sys; file = open(sys.argv[1], 'a'); print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, message(pair[0])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
         other.stdout.readline()
         (named,) = relocate.writers(str(pair[0]))
         assert str(other.pid) in named

@@ -69,38 +69,67 @@ def deliver(maildir, name, text, folder="", subdir="new"):
 
 
 def test_a_site(site):
-    site.user("alice", build.simple(3), {"a.b": build.simple(2), "a_b": build.simple(1), "sub/deep": build.simple(4)},
-              subscriptions=b"mail/a.b\nINBOX\n~/mail/sub/deep\nelse/where\n#news.x\n")
+    site.user(
+        "alice",
+        build.simple(3),
+        {"a.b": build.simple(2), "a_b": build.simple(1), "sub/deep": build.simple(4)},
+        subscriptions=b"mail/a.b\nINBOX\n~/mail/sub/deep\nelse/where\n#news.x\n",
+    )
     site.user("bob", None, spool=b"")
     found = convert(site.plan())
-    assert [event["user"] for event in of(found, "published")] and found[-1]["ok"] and found[-1]["published"] == 2
+    assert (
+        [event["user"] for event in of(found, "published")]
+        and found[-1]["ok"]
+        and found[-1]["published"] == 2
+    )
     alice = site.maildir("alice")
     assert [uid for uid, _text in messages(alice)] == [1, 2, 3]
     assert messages(alice)[0][1] == lf(build.text(1))
     assert sorted(path.name for path in alice.glob(".*")) == [".a_b", ".a_b_2", ".sub.deep"]
     assert (alice / "subscriptions").read_text() == "a_b_2\nINBOX\nsub.deep\nelse.where\n"
     assert messages(site.maildir("bob")) == [] and (site.maildir("bob") / "cur").is_dir()
-    assert any("#news.x" in text for text in of(found, "published")[0]["warnings"] + of(found, "published")[1]["warnings"])
+    assert any(
+        "#news.x" in text
+        for text in of(found, "published")[0]["warnings"] + of(found, "published")[1]["warnings"]
+    )
     again = convert(site.plan())
-    assert again[-1]["already"] == 2 and again[-1]["published"] == 0 and again[-1]["messages"] == found[-1]["messages"]
+    assert (
+        again[-1]["already"] == 2
+        and again[-1]["published"] == 0
+        and again[-1]["messages"] == found[-1]["messages"]
+    )
 
 
 def test_what_is_no_folder_is_named(site):
-    site.user("alice", build.simple(1), {
-        "note.txt": b"hello", "empty": b"", "outlook.mbx": b"JMF6xxxx",
-        "pine": b"From a Tue Nov 10 10:00:00 2026\nS: 1\n\nx\n"})
+    site.user(
+        "alice",
+        build.simple(1),
+        {
+            "note.txt": b"hello",
+            "empty": b"",
+            "outlook.mbx": b"JMF6xxxx",
+            "pine": b"From a Tue Nov 10 10:00:00 2026\nS: 1\n\nx\n",
+        },
+    )
     os.symlink("/nowhere", site.root / "home/alice/mail/dangling")
     os.symlink(".", site.root / "home/alice/mail/loop")
     os.mkfifo(site.root / "home/alice/mail/pipe")
-    passed = {os.path.basename(item["file"]): item["why"] for item in of(convert(site.plan()), "published")[0]["passed"]}
+    passed = {
+        os.path.basename(item["file"]): item["why"]
+        for item in of(convert(site.plan()), "published")[0]["passed"]
+    }
     assert set(passed) == {"note.txt", "empty", "outlook.mbx", "dangling", "loop", "pipe"}
     assert "Outlook" in passed["outlook.mbx"] and passed["empty"] == "empty file"
-    assert messages(site.maildir("alice"), b"pine") == [(1, b"S: 1\n\nx\n")]  # c-client shows it as a folder
+    assert messages(site.maildir("alice"), b"pine") == [
+        (1, b"S: 1\n\nx\n")
+    ]  # c-client shows it as a folder
 
 
 def test_damage_is_set_aside_and_said(site):
     good = build.simple(2)
-    site.user("alice", good + b"garbage" * 10 + build.message(build.text(3), 0, 1), {"cut": good[:-5]})
+    site.user(
+        "alice", good + b"garbage" * 10 + build.message(build.text(3), 0, 1), {"cut": good[:-5]}
+    )
     found = convert(site.plan())
     assert found[-1]["ok"]
     by_folder = {event["folder"]: event for event in of(found, "folder")}
@@ -124,10 +153,18 @@ def test_unreadable_folder_fails_its_user_only(site):
     found = convert(site.plan())
     (error,) = of(found, "error")
     assert error["user"] == "alice" and error["file"] == str(secret) and error["todo"]
-    assert found[-1]["failed"] == 1 and found[-1]["published"] == 1 and not site.maildir("alice").exists()
+    assert (
+        found[-1]["failed"] == 1
+        and found[-1]["published"] == 1
+        and not site.maildir("alice").exists()
+    )
     secret.chmod(0o600)
     again = convert(site.plan())
-    assert again[-1]["ok"] and again[-1]["already"] == 1 and len(messages(site.maildir("alice"), b"secret")) == 1
+    assert (
+        again[-1]["ok"]
+        and again[-1]["already"] == 1
+        and len(messages(site.maildir("alice"), b"secret")) == 1
+    )
 
 
 def test_a_link_to_anothers_mail_is_not_followed(site):
@@ -142,13 +179,19 @@ def test_a_link_to_anothers_mail_is_not_followed(site):
     site.users[1]["uid"] = site.users[1]["gid"] = 4243
     found = convert(site.plan())
     assert not (site.maildir("alice") / ".stolen").exists()
-    assert any(item["file"].endswith("stolen") for event in of(found, "published") for item in event["passed"])
+    assert any(
+        item["file"].endswith("stolen")
+        for event in of(found, "published")
+        for item in event["passed"]
+    )
     assert {path.stat().st_uid for path in site.maildir("alice").rglob("*")} == {4242}
     assert {path.stat().st_mode & 0o077 for path in site.maildir("alice").rglob("*")} == {0}
 
 
-TRACE = (b"Return-Path: <x@y>\nReceived: from mx by %b (8.17/8.17)\n\tid x for <alice@%b>; Tue, 10 Nov 2026\n"
-         b"Delivered-To: alice@%b\n")
+TRACE = (
+    b"Return-Path: <x@y>\nReceived: from mx by %b (8.17/8.17)\n\tid x for <alice@%b>; Tue, 10 Nov 2026\n"
+    b"Delivered-To: alice@%b\n"
+)
 
 
 def trace(host):
@@ -157,26 +200,39 @@ def trace(host):
 
 def test_dual_delivered_mail_is_there_once(site):
     def old(number, uid, flags=0x11, body=b"Hello.\r\n"):
-        return build.message(trace(b"old").replace(b"\n", b"\r\n") + build.text(number, body), uid, flags)
+        return build.message(
+            trace(b"old").replace(b"\n", b"\r\n") + build.text(number, body), uid, flags
+        )
 
     def new(number, body=b"Hello.\n"):
         return trace(b"new") + lf(build.text(number)).replace(b"Hello.\n", body)
 
     spam = build.mbx(old(7, 1), uidlast=1)
     # UIDs 1–6; number 2 twice, number 4 has a quoted From line and an additional blank line at its end on one side
-    site.user("alice", build.mbx(old(1, 1), old(2, 2), old(2, 3), old(3, 4), old(4, 5, body=b"a\r\n>From b\r\n\r\n"),
-                                 old(5, 6, 1), uidlast=6), {"SPAM": spam, "moved": build.mbx(old(8, 1), uidlast=1)})
+    site.user(
+        "alice",
+        build.mbx(
+            old(1, 1),
+            old(2, 2),
+            old(2, 3),
+            old(3, 4),
+            old(4, 5, body=b"a\r\n>From b\r\n\r\n"),
+            old(5, 6, 1),
+            uidlast=6,
+        ),
+        {"SPAM": spam, "moved": build.mbx(old(8, 1), uidlast=1)},
+    )
     live = site.maildir("alice")
     deliver(live, "1.a.new", new(1))
     deliver(live, "2.a.new", new(2))
     deliver(live, "3.b.new", new(2))
-    deliver(live, "4.c.new", new(2))          # three here, two there: one is new
+    deliver(live, "4.c.new", new(2))  # three here, two there: one is new
     deliver(live, "5.d.new:2,FS", new(3), subdir="cur")
     deliver(live, "6.e.new", new(4, b"a\nFrom b\n"))
-    deliver(live, "7.f.new", new(6))          # only here
+    deliver(live, "7.f.new", new(6))  # only here
     deliver(live, "8.g.new", new(7), ".SPAM")
     deliver(live, "9.h.new", new(9), ".SPAM")  # only here
-    deliver(live, "10.i.new", new(8))         # the user moved it on the old side
+    deliver(live, "10.i.new", new(8))  # the user moved it on the old side
     deliver(live, "11.j.new", new(10), ".only")
     before = {path for path in live.rglob("*")}
     found = convert(site.plan())
@@ -186,13 +242,17 @@ def test_dual_delivered_mail_is_there_once(site):
     assert [uid for uid, _text in inbox] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert inbox[6][1] == new(2) and inbox[7][1] == new(6)
     assert all(b"by old" in text for _uid, text in inbox[:6])
-    assert [uid for uid, _text in messages(live, b"SPAM")] == [1, 2] and messages(live, b"SPAM")[1][1] == new(9)
+    assert [uid for uid, _text in messages(live, b"SPAM")] == [1, 2] and messages(live, b"SPAM")[1][
+        1
+    ] == new(9)
     assert [text for _uid, text in messages(live, b"only")] == [new(10)]
     assert len(messages(live, b"moved")) == 1
     (flagged,) = [path.name for path in (live / "cur").iterdir() if ".M4P" in path.name]
     assert flagged.endswith(":2,FS")
     aside = site.root / "new/work/r1/aside/alice"
-    assert {path.relative_to(live) for path in before} <= {path.relative_to(aside) for path in aside.rglob("*")}
+    assert {path.relative_to(live) for path in before} <= {
+        path.relative_to(aside) for path in aside.rglob("*")
+    }
     assert existing.uidlist(os.fsencode(live))[1] == 9
 
 
@@ -204,9 +264,12 @@ def test_state_and_unpublish(site):
     plan = plans.check(site.plan())
     convert(plan)
     from mbx2maildir.publish import status
+
     state = status.state(plan)["users"]
-    assert [(entry["published"], entry["phase"], entry["live"], entry["messages"], entry["files"]) for entry in state] == [
-        (True, "published", "ours", 4, 4), (True, "published", "ours", 1, 1)]
+    assert [
+        (entry["published"], entry["phase"], entry["live"], entry["messages"], entry["files"])
+        for entry in state
+    ] == [(True, "published", "ours", 4, 4), (True, "published", "ours", 1, 1)]
     deliver(site.maildir("alice"), "2.later.new", b"Subject: later\n\nlater\n")
     for outcome in ("unpublished", "not published", "not published"):
         assert [publish.unpublish(plan, user) for user in plan["users"]] == [outcome] * 2
@@ -223,6 +286,7 @@ def test_state_and_unpublish(site):
 
 def test_without_exchange_the_outcome_is_the_same(site, monkeypatch):
     from mbx2maildir.publish import syscalls
+
     monkeypatch.setattr(syscalls, "_renameat2", lambda source, target, flags: False)
     test_state_and_unpublish(site)
 
@@ -270,9 +334,14 @@ def test_a_tree_that_another_run_completed_is_not_touched(site):
     site.user("alice", build.simple(1))
     tree = site.root / "new/work/staging/alice"
     tree.mkdir(parents=True)
-    (tree / "cutover.json").write_text(json.dumps({"complete": True, "user": "alice", "run": "r0", "tree": "x"}))
+    (tree / "cutover.json").write_text(
+        json.dumps({"complete": True, "user": "alice", "run": "r0", "tree": "x"})
+    )
     before = list(tree.iterdir())
-    assert of(convert(site.plan()), "error")[0]["kind"] == "PublishError" and list(tree.iterdir()) == before
+    assert (
+        of(convert(site.plan()), "error")[0]["kind"] == "PublishError"
+        and list(tree.iterdir()) == before
+    )
 
 
 def test_work_on_another_file_system_is_refused(site):
@@ -282,11 +351,34 @@ def test_work_on_another_file_system_is_refused(site):
 
 
 BAD_PLANS = [
-    ({}, "users"), ({"users": []}, "run"), ({"users": [], "run": "a/b", "work": "w"}, "run"),
+    ({}, "users"),
+    ({"users": []}, "run"),
+    ({"users": [], "run": "a/b", "work": "w"}, "run"),
     ({"users": [{"user": "x"}], "run": "r", "work": "w"}, "users[0].inbox"),
-    ({"users": [{"user": "../x", "inbox": [], "folders": "f", "maildir": "m"}], "run": "r", "work": "w"}, "users[0].user"),
-    ({"users": [{"user": "x", "inbox": [], "folders": "f", "maildir": "m", "shell": 1}], "run": "r", "work": "w"}, "shell"),
-    ({"users": [{"user": "x", "inbox": [], "folders": "f", "maildir": "m"}] * 2, "run": "r", "work": "w"}, "twice"),
+    (
+        {
+            "users": [{"user": "../x", "inbox": [], "folders": "f", "maildir": "m"}],
+            "run": "r",
+            "work": "w",
+        },
+        "users[0].user",
+    ),
+    (
+        {
+            "users": [{"user": "x", "inbox": [], "folders": "f", "maildir": "m", "shell": 1}],
+            "run": "r",
+            "work": "w",
+        },
+        "shell",
+    ),
+    (
+        {
+            "users": [{"user": "x", "inbox": [], "folders": "f", "maildir": "m"}] * 2,
+            "run": "r",
+            "work": "w",
+        },
+        "twice",
+    ),
 ]
 
 
@@ -322,8 +414,12 @@ sys.exit(command.main(sys.argv[4:]))
 
 
 def run_killed(countdown, how, *arguments):
-    done = subprocess.run([sys.executable, "-c", KILLER, LIB, str(countdown), how, *arguments],
-                          start_new_session=True, capture_output=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, LIB, str(countdown), how, *arguments],
+        start_new_session=True,
+        capture_output=True,
+        timeout=60,
+    )
     if done.returncode and countdown == 0:
         raise AssertionError((done.stdout + done.stderr).decode())
     return done.returncode
@@ -345,22 +441,37 @@ def test_killed_at_any_point_and_run_again(site, how):
         if attempt % 2:
             run_killed(choose.randrange(1, 60), how, "presync", "--plan", str(file))
         while True:
-            code = run_killed(choose.randrange(1, 90) if kills < 4 else 0, how, "convert-users", "--plan", str(file))
+            code = run_killed(
+                choose.randrange(1, 90) if kills < 4 else 0,
+                how,
+                "convert-users",
+                "--plan",
+                str(file),
+            )
             for name in ("alice", "bob"):
                 live = os.fsencode(site.maildir(name))
                 if how == "exchange" or os.path.isdir(live):
                     values = marker.read(live)
                     assert values is None or values["complete"]
-                    assert values is None or values["messages"] == len(messages(live)) + len(messages(live, b"a"))
+                    assert values is None or values["messages"] == len(messages(live)) + len(
+                        messages(live, b"a")
+                    )
             if code == 0:
                 break
             kills += 1
         trees = [tree(site.maildir(name)) for name in ("alice", "bob")]
         expected = expected or trees
         assert trees == expected
-        while run_killed(choose.randrange(1, 30) if kills < 8 else 0, how, "unpublish", "--plan", str(file)) != 0:
+        while (
+            run_killed(
+                choose.randrange(1, 30) if kills < 8 else 0, how, "unpublish", "--plan", str(file)
+            )
+            != 0
+        ):
             kills += 1
-        assert [path.name for path in site.maildir("alice").rglob("*") if path.is_file()] == ["1.a.new"]
+        assert [path.name for path in site.maildir("alice").rglob("*") if path.is_file()] == [
+            "1.a.new"
+        ]
         assert not site.maildir("bob").exists()
 
 
@@ -376,7 +487,10 @@ def test_a_killed_worker_fails_its_user_only(site, monkeypatch):
 
     monkeypatch.setattr(users.reconcile, "finish", dies)
     found = convert(site.plan())
-    assert of(found, "error")[0]["kind"] == "WorkerDied" and "signal 9" in of(found, "error")[0]["what"]
+    assert (
+        of(found, "error")[0]["kind"] == "WorkerDied"
+        and "signal 9" in of(found, "error")[0]["what"]
+    )
     assert found[-1]["published"] == 1
     monkeypatch.undo()
     assert convert(site.plan())[-1]["ok"]
@@ -390,42 +504,74 @@ def test_full_disk(site):
     new.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(new)], check=True)
     try:
-        found = convert(dict(site.plan(), jobs=1))  # else what fills the disk for a moment may hit both
+        found = convert(
+            dict(site.plan(), jobs=1)
+        )  # else what fills the disk for a moment may hit both
         (error,) = of(found, "error")
-        assert (error["user"], error["kind"]) == ("big", "NoSpace") and "No space left" in error["what"]
+        assert (error["user"], error["kind"]) == ("big", "NoSpace") and "No space left" in error[
+            "what"
+        ]
         assert not site.maildir("big").exists() and found[-1]["published"] == 1
         subprocess.run(["mount", "-o", "remount,size=10m", str(new)], check=True)
         again = convert(site.plan())
-        assert again[-1]["ok"] and again[-1]["already"] == 1 and len(messages(site.maildir("big"))) == 1
+        assert (
+            again[-1]["ok"]
+            and again[-1]["already"] == 1
+            and len(messages(site.maildir("big"))) == 1
+        )
     finally:
         subprocess.run(["umount", "-l", str(new)], check=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
-@pytest.mark.parametrize("limit, steps", [("size={}k", range(40, 900, 84)), ("nr_inodes={}", range(8, 150, 13))],
-                         ids=["space", "inodes"])
+@pytest.mark.parametrize(
+    "limit, steps",
+    [("size={}k", range(40, 900, 84)), ("nr_inodes={}", range(8, 150, 13))],
+    ids=["space", "inodes"],
+)
 def test_a_disk_that_is_full_at_any_point(site, limit, steps):
     """Wherever room ends: an error that says so, never half a tree; with room again, what a first run would have made."""
     body = b"line of a text\r\n" * 300
     for name in ("alice", "bob"):
-        site.user(name, build.mbx(*(build.message(build.text(uid, body), uid, 0x11) for uid in range(1, 41)), uidlast=40),
-                  {"a": build.simple(5), "b/c": build.simple(3)})
+        site.user(
+            name,
+            build.mbx(
+                *(build.message(build.text(uid, body), uid, 0x11) for uid in range(1, 41)),
+                uidlast=40,
+            ),
+            {"a": build.simple(5), "b/c": build.simple(3)},
+        )
     new, whole = site.root / "new", {}
     new.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(new)], check=True)
     try:
         for number, step in enumerate([None, *steps]):
             plan = site.plan(f"r{number}")
-            subprocess.run(["mount", "-o", "remount," + (limit.format(step) if step else "size=100m"), str(new)], check=True)
+            subprocess.run(
+                [
+                    "mount",
+                    "-o",
+                    "remount," + (limit.format(step) if step else "size=100m"),
+                    str(new),
+                ],
+                check=True,
+            )
             if step:
                 try:
                     found = of(convert(dict(plan, presync=bool(number % 2))), "error")
                 except errors.StoreError as error:  # there was not even room to begin
                     found = [error.as_dict()]
-                assert all(event["kind"] == "NoSpace" and "No space left" in event["what"] for event in found), found
+                assert all(
+                    event["kind"] == "NoSpace" and "No space left" in event["what"]
+                    for event in found
+                ), found
                 for name in ("alice", "bob"):
-                    assert not site.maildir(name).exists() or tree(site.maildir(name)) == whole[name]
-                subprocess.run(["mount", "-o", "remount,size=100m,nr_inodes=100k", str(new)], check=True)
+                    assert (
+                        not site.maildir(name).exists() or tree(site.maildir(name)) == whole[name]
+                    )
+                subprocess.run(
+                    ["mount", "-o", "remount,size=100m,nr_inodes=100k", str(new)], check=True
+                )
             convert(plan)
             for name in ("alice", "bob"):
                 assert tree(site.maildir(name)) == whole.setdefault(name, tree(site.maildir(name)))
@@ -459,6 +605,7 @@ def test_what_is_published_is_on_disk_first(site, monkeypatch):
             with open(order, "a") as log:
                 log.write(name + "\n")
             return function(*arguments)
+
         monkeypatch.setattr(publish.syscalls, name, call)
 
     for name in ("syncfs", "exchange", "rename_new", "sync_directory"):
@@ -472,8 +619,12 @@ def test_what_is_published_is_on_disk_first(site, monkeypatch):
 
 def test_subscriptions_are_found_where_the_old_mail_is_mounted(site):
     """The lines are relative to a home that this host does not have; a list in another place than the home is no matter."""
-    site.user("alice", build.simple(1), {"a.b": build.simple(2), "c": build.simple(1)},
-              subscriptions=b"mail/a.b\nINBOX\n~/mail/c\n/home/alice/mail/d\n")
+    site.user(
+        "alice",
+        build.simple(1),
+        {"a.b": build.simple(2), "c": build.simple(1)},
+        subscriptions=b"mail/a.b\nINBOX\n~/mail/c\n/home/alice/mail/d\n",
+    )
     plan = site.plan()
     plan["users"][0]["home"] = "/home/alice"
     convert(plan)
@@ -490,11 +641,16 @@ def test_an_old_store_that_is_not_mounted_is_no_empty_one(site):
     home.rename(away)
     home.mkdir()
     found = convert(site.plan())
-    assert found[-1]["published"] == 0 and {event["kind"] for event in of(found, "error")} == {"NotThere"}
-    assert of(found, "error")[0]["file"] == str(home) and "Mount the old mail" in of(found, "error")[0]["todo"]
+    assert found[-1]["published"] == 0 and {event["kind"] for event in of(found, "error")} == {
+        "NotThere"
+    }
+    assert (
+        of(found, "error")[0]["file"] == str(home)
+        and "Mount the old mail" in of(found, "error")[0]["todo"]
+    )
     home.rmdir()
     away.rename(home)
-    (home / "bob/mail").rmdir()     # a user without mail has an empty home
+    (home / "bob/mail").rmdir()  # a user without mail has an empty home
     os.chown(home / "bob", 65534, 65534)
     found = convert(site.plan())
     assert found[-1]["published"] == 2 and len(messages(site.maildir("alice"))) == 3

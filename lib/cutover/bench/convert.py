@@ -52,11 +52,25 @@ def timed(argv, sync=True):
     """Run a command to its end → {"seconds", "cpu" (of it and its children), "memory" (KiB of the largest process)}."""
     if sync:
         os.sync()
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", STARTER, *map(str, argv)], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", STARTER, *map(str, argv)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
     if done.returncode:
-        raise errors.CutoverError(f"{' '.join(map(str, argv))} ended with {done.returncode}: {done.stderr[-800:]}")
-    return dict(zip(("seconds", "cpu", "memory"), map(float, done.stderr.splitlines()[-1].split()), strict=True))
+        raise errors.CutoverError(
+            f"{' '.join(map(str, argv))} ended with {done.returncode}: {done.stderr[-800:]}"
+        )
+    return dict(
+        zip(
+            ("seconds", "cpu", "memory"),
+            map(float, done.stderr.splitlines()[-1].split()),
+            strict=True,
+        )
+    )
 
 
 class Ours:
@@ -71,15 +85,38 @@ class Ours:
 
     def plan(self, name, inbox="home/INBOX", folders="home/mail"):
         (self.place / name).mkdir(exist_ok=True)
-        user = {"user": mailhost.USER, "uid": mailhost.UID, "gid": mailhost.UID, "inbox": [f"/bench/{inbox}"],
-                "folders": f"/bench/{folders}", "home": "/bench/home", "maildir": f"/bench/{name}/{mailhost.USER}"}
-        (self.place / f"{name}.json").write_text(json.dumps({"run": "bench", "work": f"/bench/{name}/work", "jobs": self.jobs,
-                                    "host": "bench", "users": [user]}))
+        user = {
+            "user": mailhost.USER,
+            "uid": mailhost.UID,
+            "gid": mailhost.UID,
+            "inbox": [f"/bench/{inbox}"],
+            "folders": f"/bench/{folders}",
+            "home": "/bench/home",
+            "maildir": f"/bench/{name}/{mailhost.USER}",
+        }
+        (self.place / f"{name}.json").write_text(
+            json.dumps(
+                {
+                    "run": "bench",
+                    "work": f"/bench/{name}/work",
+                    "jobs": self.jobs,
+                    "host": "bench",
+                    "users": [user],
+                }
+            )
+        )
         return name
 
     def argv(self, command, name):
-        return [*self.python, f"/bench/{conversion.PROGRAM}", command, "--plan", f"/bench/{name}.json",
-                "--events", f"/bench/{name}.json.events"]
+        return [
+            *self.python,
+            f"/bench/{conversion.PROGRAM}",
+            command,
+            "--plan",
+            f"/bench/{name}.json",
+            "--events",
+            f"/bench/{name}.json.events",
+        ]
 
     def forget(self, name):
         shutil.rmtree(self.place / name, ignore_errors=True)
@@ -96,17 +133,23 @@ def measure(options, say):
     """→ {"machine", "options", "places": {kind: rows}, "scale", "large"}; rows: {contest: {who: medians}}."""
     values = {"machine": machine(), "options": options, "places": {}, "scale": [], "large": None}
     with mailhost.mounted(lab_base.ensure()) as host:
-        values["machine"]["python"] = system.call("chroot", host.root, "/usr/bin/python3", "-V").split()[-1]
+        values["machine"]["python"] = system.call(
+            "chroot", host.root, "/usr/bin/python3", "-V"
+        ).split()[-1]
         for kind in ("tmpfs", "disk") if options["disk"] else ("tmpfs",):
             with host.on(kind):
-                values["places"][kind] = side_by_side(host, options, lambda text, kind=kind: say(f"{kind}: {text}"))
+                values["places"][kind] = side_by_side(
+                    host, options, lambda text, kind=kind: say(f"{kind}: {text}")
+                )
             shutil.rmtree(host.root.parent / "disk", ignore_errors=True)
         for number in options["scale"]:
             with host.on("tmpfs"):
                 values["scale"].append(one_folder(host, number, SMALL, options, say))
         if options["large"]:
             with host.on("disk"):
-                values["large"] = one_folder(host, int(options["large"] * 1e9 / 50000), 50000, options, say)
+                values["large"] = one_folder(
+                    host, int(options["large"] * 1e9 / 50000), 50000, options, say
+                )
     values["machine"]["load_after"] = os.getloadavg()[0]
     return values
 
@@ -115,8 +158,13 @@ def machine():
     name = platform.processor() or platform.machine()
     with open("/proc/cpuinfo") as lines:
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {"date": time.strftime("%Y-%m-%d"), "cpu": names[0] if names else name, "cores": os.cpu_count(),
-            "kernel": platform.release().partition("-")[0], "load_before": os.getloadavg()[0]}
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "cpu": names[0] if names else name,
+        "cores": os.cpu_count(),
+        "kernel": platform.release().partition("-")[0],
+        "load_before": os.getloadavg()[0],
+    }
 
 
 def compiled(place):
@@ -137,12 +185,26 @@ def side_by_side(host, options, say):
         found.setdefault(contest, {}).setdefault(who, []).append(result)
 
     with host.imapd() as port:
-        backup = host.argv("doveadm", "-c", host.configure("dovecot", "/bench/dovecot", port), "backup", "-R", "imapc:")
+        backup = host.argv(
+            "doveadm",
+            "-c",
+            host.configure("dovecot", "/bench/dovecot", port),
+            "backup",
+            "-R",
+            "imapc:",
+        )
         for turn in range(options["runs"]):
             say(f"run {turn + 1} of {options['runs']}")
-            contestants = [lambda: full_ours(host, ours, add), lambda: full_doveadm(host, backup, add),
-                           lambda: full_floor(host, floor, boxes, add)]
-            add("full", "python", timed([*ours.python, "-c", NEWLINES, "/bench/home/INBOX", "/bench/home/mail/work"]))
+            contestants = [
+                lambda: full_ours(host, ours, add),
+                lambda: full_doveadm(host, backup, add),
+                lambda: full_floor(host, floor, boxes, add),
+            ]
+            add(
+                "full",
+                "python",
+                timed([*ours.python, "-c", NEWLINES, "/bench/home/INBOX", "/bench/home/mail/work"]),
+            )
             for place in range(3):
                 contestants[(turn + place) % 3]()
             for name in ("unchanged", "changed"):
@@ -164,8 +226,13 @@ def side_by_side(host, options, say):
             agree(host, ours.place / "changed" / mailhost.USER, host.place / "dovecot")
             ours.forget("changed")
             shutil.rmtree(host.place / "dovecot")
-    return {"store": sum(box.stat().st_size for box in boxes), "contests": {
-        contest: {who: medians(results) for who, results in entries.items()} for contest, entries in found.items()}}
+    return {
+        "store": sum(box.stat().st_size for box in boxes),
+        "contests": {
+            contest: {who: medians(results) for who, results in entries.items()}
+            for contest, entries in found.items()
+        },
+    }
 
 
 def settle(boxes):
@@ -188,14 +255,24 @@ def verified(host, maildir):
     """
     began, before, servers = time.perf_counter(), time.process_time(), used_by_children()
     config = host.configure("verify", maildir)
-    with mailhost.session(host.argv("/usr/sbin/imapd")) as old, mailhost.session(
-            host.argv("doveadm", "-c", config, "exec", "imap")) as new:
+    with (
+        mailhost.session(host.argv("/usr/sbin/imapd")) as old,
+        mailhost.session(host.argv("doveadm", "-c", config, "exec", "imap")) as new,
+    ):
         for mine, other in (("INBOX", "INBOX"), ("mail/work", "work")):
             result = mailboxes.compare(old.stream(mine, "content"), new.stream(other, "content"))
-            if result["differing"] or result["extra"] or not 0 < result["contents"] == result["old"]:
+            if (
+                result["differing"]
+                or result["extra"]
+                or not 0 < result["contents"] == result["old"]
+            ):
                 raise NotTheSame(f"{mine}: {result}")
-    return {"seconds": time.perf_counter() - began, "cpu": time.process_time() - before + used_by_children() - servers,
-            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "servers": used_by_children() - servers}
+    return {
+        "seconds": time.perf_counter() - began,
+        "cpu": time.process_time() - before + used_by_children() - servers,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "servers": used_by_children() - servers,
+    }
 
 
 def used_by_children():
@@ -221,13 +298,17 @@ def full_floor(host, floor, boxes, add):
         target.mkdir()
         one = timed([str(floor), str(box), str(target)])
         shutil.rmtree(target)
-        sums = {"seconds": sums["seconds"] + one["seconds"], "cpu": sums["cpu"] + one["cpu"],
-                "memory": max(sums["memory"], one["memory"])}
+        sums = {
+            "seconds": sums["seconds"] + one["seconds"],
+            "cpu": sums["cpu"] + one["cpu"],
+            "memory": max(sums["memory"], one["memory"]),
+        }
     add("full", "floor", sums)
 
 
 def agree(host, ours, theirs):
     """Both trees hold the same messages: number and flags of files, by folder."""
+
     def counts(tree, folder):
         names = [name for part in ("cur", "new") for name in os.listdir(tree / folder / part)]
         return len(names), sum("F" in name.partition(":2,")[2] for name in names)
@@ -235,14 +316,18 @@ def agree(host, ours, theirs):
     # seen from the user's home, the folder is mail/work to imapd, and work to ours
     for mine, other in (("", ""), (".work", ".mail.work")):
         if counts(ours, mine) != counts(theirs, other):
-            raise NotTheSame(f"folder {mine or 'INBOX'}: ours {counts(ours, mine)}, doveadm {counts(theirs, other)} "
-                             "(messages, flagged)")
+            raise NotTheSame(
+                f"folder {mine or 'INBOX'}: ours {counts(ours, mine)}, doveadm {counts(theirs, other)} "
+                "(messages, flagged)"
+            )
 
 
 def medians(results):
     keys = [key for key in results[0] if all(key in result for result in results)]
-    return {**{key: statistics.median(result[key] for result in results) for key in keys},
-            "runs": [round(result["seconds"], 4) for result in results]}
+    return {
+        **{key: statistics.median(result[key] for result in results) for key in keys},
+        "runs": [round(result["seconds"], 4) for result in results],
+    }
 
 
 def one_folder(host, number, size, options, say):
@@ -262,5 +347,11 @@ def one_folder(host, number, size, options, say):
     os.utime(inbox)  # ctime: the message lines have to be looked at again
     delta = timed(ours.argv("presync", "one"))
     ours.forget("one")
-    return {"messages": number, "bytes": length, "seconds": result["seconds"], "cpu": result["cpu"],
-            "memory": max(result["memory"], delta["memory"]), "delta": delta["seconds"]}
+    return {
+        "messages": number,
+        "bytes": length,
+        "seconds": result["seconds"],
+        "cpu": result["cpu"],
+        "memory": max(result["memory"], delta["memory"]),
+        "delta": delta["seconds"],
+    }

@@ -2,22 +2,52 @@
 
 import random
 
-WORDS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
-         "omicron", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega")
+WORDS = (
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "omicron",
+    "pi",
+    "rho",
+    "sigma",
+    "tau",
+    "upsilon",
+    "phi",
+    "chi",
+    "psi",
+    "omega",
+)
 
 
 def texts(messages, size, seed=1):
     """Yield message texts with LF line ends, `size` bytes in the mean, as different as mail is (exponential)."""
     choose = random.Random(seed)
-    lines = [(" ".join(choose.choice(WORDS) for _ in range(choose.randrange(2, 12)))[:76] + "\n").encode()
-             for _ in range(1000)]
+    lines = [
+        (
+            " ".join(choose.choice(WORDS) for _ in range(choose.randrange(2, 12)))[:76] + "\n"
+        ).encode()
+        for _ in range(1000)
+    ]
     mean = sum(map(len, lines)) / len(lines)
     for number in range(1, messages + 1):
         count = max(1, round(choose.expovariate(1) * (size - 150) / mean))
         first = choose.randrange(len(lines))
         body = b"".join(lines[(first + place) % len(lines)] for place in range(count))
-        yield (b"From: a%d@example.org\nTo: bench@example.org\nSubject: message %d\nMessage-ID: <%d@example.org>\n"
-               b"Date: Tue, 10 Nov 2009 10:00:00 +0100\n\n" % (number % 97, number, number)) + body
+        yield (
+            b"From: a%d@example.org\nTo: bench@example.org\nSubject: message %d\nMessage-ID: <%d@example.org>\n"
+            b"Date: Tue, 10 Nov 2009 10:00:00 +0100\n\n" % (number % 97, number, number)
+        ) + body
 
 
 def write_by_cclient(host, messages, size, say):
@@ -27,9 +57,15 @@ def write_by_cclient(host, messages, size, say):
     for place, (name, seed) in enumerate((("INBOX", 1), ("mail/work", 2))):
         source = home / "source"
         with open(source, "wb") as target:
-            for number, text in enumerate(texts(messages // 2 + messages % 2 * (1 - place), size, seed)):
-                target.write(b"From a@example.org Tue Nov 10 %02d:%02d:%02d 2009\n" % (
-                    10 + number // 3600 % 12, number // 60 % 60, number % 60) + text + b"\n")
+            for number, text in enumerate(
+                texts(messages // 2 + messages % 2 * (1 - place), size, seed)
+            ):
+                target.write(
+                    b"From a@example.org Tue Nov 10 %02d:%02d:%02d 2009\n"
+                    % (10 + number // 3600 % 12, number // 60 % 60, number % 60)
+                    + text
+                    + b"\n"
+                )
         host.own(home)
         host.run("mailutil", "create", "#driver.mbx/" + name)
         host.run("mailutil", "append", "source", name)
@@ -40,7 +76,10 @@ def write_by_cclient(host, messages, size, say):
 
 def settle(host):
     """Open each folder once, so that UIDs are given and nothing is recent any more."""
-    commands = "".join(f"{number} SELECT {name}\r\n" for number, name in enumerate(("INBOX", "mail/work"))) + "9 LOGOUT\r\n"
+    commands = (
+        "".join(f"{number} SELECT {name}\r\n" for number, name in enumerate(("INBOX", "mail/work")))
+        + "9 LOGOUT\r\n"
+    )
     imap(host, commands)
 
 
@@ -56,7 +95,9 @@ def flag(host, messages, every, turn):
     sign = "+-"[turn % 2]
     commands = ""
     for name in ("INBOX", "mail/work"):
-        numbers = ",".join(str(number) for number in range(1 + turn % every, messages // 2 + 1, every))
+        numbers = ",".join(
+            str(number) for number in range(1 + turn % every, messages // 2 + 1, every)
+        )
         commands += f"1 SELECT {name}\r\n2 STORE {numbers} {sign}FLAGS.SILENT (\\Flagged)\r\n"
     answer = imap(host, commands + "3 LOGOUT\r\n")
     assert answer.count("2 OK") == 2, answer[-500:]

@@ -71,8 +71,22 @@ class MailHost:
         system.call("chown", "-R", f"{UID}:{UID}", path)
 
     def argv(self, *command):
-        return ["chroot", f"--userspec={UID}:{UID}", str(self.root), "/usr/bin/env", "-i", "HOME=/bench/home", f"USER={USER}",
-                "TZ=UTC", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "/bin/sh", "-c", "cd; exec \"$@\"", "sh", *command]
+        return [
+            "chroot",
+            f"--userspec={UID}:{UID}",
+            str(self.root),
+            "/usr/bin/env",
+            "-i",
+            "HOME=/bench/home",
+            f"USER={USER}",
+            "TZ=UTC",
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "/bin/sh",
+            "-c",
+            'cd; exec "$@"',
+            "sh",
+            *command,
+        ]
 
     def run(self, *command):
         return system.call(*self.argv(*command))
@@ -87,6 +101,7 @@ class MailHost:
     def imapd(self):
         """A real imapd, one for each connection, as inetd would start it. → port."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
+
             def serve():
                 while True:
                     try:
@@ -94,8 +109,13 @@ class MailHost:
                     except OSError:
                         return
                     with connection:
-                        subprocess.Popen(["chroot", str(self.root), "/usr/sbin/imapd"], stdin=connection, stdout=connection,
-                                         stderr=subprocess.DEVNULL, env={"TZ": "UTC", "PATH": os.environ["PATH"]})
+                        subprocess.Popen(
+                            ["chroot", str(self.root), "/usr/sbin/imapd"],
+                            stdin=connection,
+                            stdout=connection,
+                            stderr=subprocess.DEVNULL,
+                            env={"TZ": "UTC", "PATH": os.environ["PATH"]},
+                        )
 
             thread = threading.Thread(target=serve, daemon=True)
             thread.start()
@@ -112,7 +132,9 @@ class Stream:
 
     def __init__(self, argv):
         self.argv = argv
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
         self.read, self.readline = self.process.stdout.read, self.process.stdout.readline
 
     def write(self, data):
@@ -138,8 +160,15 @@ def mounted(base):
         for name in ("upper", "work", "root"):
             (top / name).mkdir()
         root = top / "root"
-        system.call("mount", "-t", "overlay", "overlay", "-o",
-                    f"lowerdir={base},upperdir={top}/upper,workdir={top}/work", root)
+        system.call(
+            "mount",
+            "-t",
+            "overlay",
+            "overlay",
+            "-o",
+            f"lowerdir={base},upperdir={top}/upper,workdir={top}/work",
+            root,
+        )
         system.call("mount", "--bind", "/dev", root / "dev")
         system.call("mount", "-t", "proc", "proc", root / "proc")
         try:

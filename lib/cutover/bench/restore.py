@@ -42,13 +42,17 @@ FOLDERS = [f"ottavi/{number}" for number in range(1, 9)]
 PARTS = ("ways", "archive", "sessions", "whole")
 SESSIONS = (1, 2, 3)
 BOTH = ("current", "bacula")
-PART = 100          # messages of which a slow way is timed
-BACKUP = store.STORE / "backup"         # the backup host has it as /backup
+PART = 100  # messages of which a slow way is timed
+BACKUP = store.STORE / "backup"  # the backup host has it as /backup
 ARCHIVE = "bench-misura.tar"
 COPY = BACKUP / "posta/mailboxvm/current" / USER
 TREE = COPY / f".{NAME}"
-PHASES = {"bacula-restore": "Bacula restores it", "restore-beside": "brought beside", "bacula-tidy": "Bacula's copy removed",
-          "restore-add": "compared and added"}
+PHASES = {
+    "bacula-restore": "Bacula restores it",
+    "restore-beside": "brought beside",
+    "bacula-tidy": "Bacula's copy removed",
+    "restore-add": "compared and added",
+}
 
 
 def directory(name):
@@ -63,7 +67,10 @@ def plant(tree, number):
     with open(tree / "dovecot-uidlist", "w") as uids:
         uids.write(f"3 V1700000000 N{number + 1} G{'0' * 31}1\n")
         for each in range(1, number + 1):
-            text = f"From: a@elsewhere.test\nSubject: {each}\nMessage-ID: <{each}@bench>\n\n" + f"line {each} of it\n" * 250
+            text = (
+                f"From: a@elsewhere.test\nSubject: {each}\nMessage-ID: <{each}@bench>\n\n"
+                + f"line {each} of it\n" * 250
+            )
             name = f"{1_600_000_000 + each}.M{each}P1.bench,S={len(text)}"
             path = tree / "cur" / f"{name}:2,S"
             path.write_text(text)
@@ -107,12 +114,21 @@ class Bench:
 
     def pack(self):
         packing = copies.source(self.site, USER, [f".{NAME}"])
-        self.hosts.run(self.site.roles.backup, ["sh", "-c", 'exec 3> "$0"; exec "$@" >&3', f"/backup/{ARCHIVE}", *packing],
-                       sudo=True, timeout=3600)
+        self.hosts.run(
+            self.site.roles.backup,
+            ["sh", "-c", 'exec 3> "$0"; exec "$@" >&3', f"/backup/{ARCHIVE}", *packing],
+            sudo=True,
+            timeout=3600,
+        )
 
     def read(self, packing):
         """What the backup host does for it, and no more; tar would not read what goes to /dev/null."""
-        self.hosts.run(self.site.roles.backup, ["sh", "-c", '"$@" | cat > /dev/null', "read", *packing], sudo=True, timeout=3600)
+        self.hosts.run(
+            self.site.roles.backup,
+            ["sh", "-c", '"$@" | cat > /dev/null', "read", *packing],
+            sudo=True,
+            timeout=3600,
+        )
 
     def file_by_file(self):
         """A get and a put for each of PART files."""
@@ -138,26 +154,41 @@ class Bench:
     def _console(self, *lines):
         """The way of the manual: the console asks, and is answered."""
         bacula.make_scratch(self.hosts, self.where)
-        said = self.hosts.run(self.site.roles.backup, ["bconsole", "-n"], sudo=True, timeout=3600,
-                              input="".join(f"{line}\n" for line in lines).encode()).text
+        said = self.hosts.run(
+            self.site.roles.backup,
+            ["bconsole", "-n"],
+            sudo=True,
+            timeout=3600,
+            input="".join(f"{line}\n" for line in lines).encode(),
+        ).text
         job = re.search(r"Job queued\. JobId=(\d+)", said)
         if not job:
             raise errors.CutoverError(said[-500:])
         jobs.follow(self.hosts, int(job[1]), bacula.RESTORE, 3600, quiet)
 
     def _command(self, more):
-        return (f'restore client={self.site.backup.bacula.client} restorejob={bacula.RESTORE} fileset={bacula.NAME} current '
-                f'where="{self.where}" {more}')
+        return (
+            f"restore client={self.site.backup.bacula.client} restorejob={bacula.RESTORE} fileset={bacula.NAME} current "
+            f'where="{self.where}" {more}'
+        )
 
     def marked(self):
         """By the tree of every file that was saved, in which the folder is marked."""
-        self._console(self._command("select"), f"cd {self.site.backup.target}/{USER}", f"mark .{NAME}", "done", "yes")
+        self._console(
+            self._command("select"),
+            f"cd {self.site.backup.target}/{USER}",
+            f"mark .{NAME}",
+            "done",
+            "yes",
+        )
 
     def listed(self):
         """By a list of PART files' names, each of which Bacula looks for in the catalog."""
         folder = f"{self.site.backup.target}/{USER}/.{NAME}/cur"
         names = [f"{folder}/{path.name}\n" for path in sorted((TREE / "cur").iterdir())[:PART]]
-        self.hosts.ssh(self.site.roles.backup).put("".join(names).encode(), "/tmp/bench-files", mode=0o644, sudo=True)
+        self.hosts.ssh(self.site.roles.backup).put(
+            "".join(names).encode(), "/tmp/bench-files", mode=0o644, sudo=True
+        )
         self._console(self._command("file=</tmp/bench-files done yes"))
 
     # -- added
@@ -170,9 +201,12 @@ class Bench:
 
     def add_one_by_one(self):
         """As adding does, PART messages, one APPEND each, and out again."""
-        with copies.session(self.hosts, self.account, self.place) as copy, mailboxes.new_session(self.hosts, USER) as live:
+        with (
+            copies.session(self.hosts, self.account, self.place) as copy,
+            mailboxes.new_session(self.hosts, USER) as live,
+        ):
             live.create(f"{NAME}-part")
-            for each, text in copy.texts(NAME, copy.read(NAME, "metadata").messages[:PART * 10]):
+            for each, text in copy.texts(NAME, copy.read(NAME, "metadata").messages[: PART * 10]):
                 live.append(f"{NAME}-part", text, sorted(each.flags), each.internaldate)
 
     def take_out(self):
@@ -182,18 +216,28 @@ class Bench:
         restore.look(self.hosts, self.account, self.place, [NAME], "")
 
     def bring_many(self):
-        self._bring(copies.source(self.site, USER, [directory(name) for name in FOLDERS]), self.many)
+        self._bring(
+            copies.source(self.site, USER, [directory(name) for name in FOLDERS]), self.many
+        )
 
     def add_many(self, sessions):
         with _sessions(sessions):
-            restore.AddMissing(self.site.roles.new, USER, self.account, self.many, FOLDERS, "").apply(self.hosts, quiet)
+            restore.AddMissing(
+                self.site.roles.new, USER, self.account, self.many, FOLDERS, ""
+            ).apply(self.hosts, quiet)
 
     # -- the whole step
 
     def whole(self, source, runs):
         """As the command does it, in a run of its own. → `{phase: seconds}`"""
         run = folder.begin(self.site, runs / f"{self.run}-{source}")
-        driver = engine.Engine(self.site, "restore", "execute", run, chosen={"user": USER, "folder": "ottavi", "source": source})
+        driver = engine.Engine(
+            self.site,
+            "restore",
+            "execute",
+            run,
+            chosen={"user": USER, "folder": "ottavi", "source": source},
+        )
         times = [time.monotonic()]
         try:
             driver.probe()
@@ -206,12 +250,25 @@ class Bench:
             times.append(time.monotonic())
         finally:
             driver.close()
-        planned, applied, verified = (after - before for before, after in zip(times, times[1:], strict=False))
+        planned, applied, verified = (
+            after - before for before, after in zip(times, times[1:], strict=False)
+        )
         events = run.journal.events()
-        kinds = {event["seq"]: event["change"]["kind"] for event in events if event["event"] == "intent"}
-        phases = {PHASES[kinds[event["intent"]]]: event["seconds"] for event in events if event["event"] == "result"}
-        return {"read and planned": planned, **phases, "approved, journaled, read once more": applied - sum(phases.values()),
-                "verified": verified, "in all": times[-1] - times[0]}
+        kinds = {
+            event["seq"]: event["change"]["kind"] for event in events if event["event"] == "intent"
+        }
+        phases = {
+            PHASES[kinds[event["intent"]]]: event["seconds"]
+            for event in events
+            if event["event"] == "result"
+        }
+        return {
+            "read and planned": planned,
+            **phases,
+            "approved, journaled, read once more": applied - sum(phases.values()),
+            "verified": verified,
+            "in all": times[-1] - times[0],
+        }
 
     def tidy(self):
         with mailboxes.new_session(self.hosts, USER) as live:
@@ -223,8 +280,12 @@ class Bench:
         self.tidy()
         bacula.remove_scratch(self.hosts, self.where)
         for run in (self.run, f"{self.run}-current", f"{self.run}-bacula"):
-            self.hosts.run(self.site.roles.new, ["rm", "-rf", "--", f"{self.site.new_store.work}/restore/{run}"], sudo=True,
-                           timeout=600)
+            self.hosts.run(
+                self.site.roles.new,
+                ["rm", "-rf", "--", f"{self.site.new_store.work}/restore/{run}"],
+                sudo=True,
+                timeout=600,
+            )
 
 
 @contextlib.contextmanager
@@ -252,7 +313,11 @@ def _ways(bench, take):
     take("Bacula restores it: by a list of files (scaled)", bench.listed, factor=number / PART)
     take("copy: brought file by file (scaled)", bench.file_by_file, factor=number / PART)
     take("copy: brought, one stream", bench.stream)
-    take("added, an APPEND each (scaled)", bench.add_one_by_one, factor=number / min(number, PART * 10))
+    take(
+        "added, an APPEND each (scaled)",
+        bench.add_one_by_one,
+        factor=number / min(number, PART * 10),
+    )
     take("compared and added", bench.add)
     take("each message compared", bench.look)
     take("taken out again", bench.take_out)
@@ -260,11 +325,18 @@ def _ways(bench, take):
 
 def _archive(bench, take):
     files, archive = copies.source(bench.site, USER, [f".{NAME}"]), ["cat", f"/backup/{ARCHIVE}"]
-    sorted_files = [*files[:2], files[2].replace("tar --create", "tar --create --sort=inode"), *files[3:]]
+    sorted_files = [
+        *files[:2],
+        files[2].replace("tar --create", "tar --create --sort=inode"),
+        *files[3:],
+    ]
     take("archive of the folder made", bench.pack)
     for memory, forgotten in (("in memory", False), ("not in memory", True)):
-        for what, packing, top in (("files packed", files, TREE), ("files packed, by inode", sorted_files, TREE),
-                                   ("archive read", archive, BACKUP / ARCHIVE)):
+        for what, packing, top in (
+            ("files packed", files, TREE),
+            ("files packed, by inode", sorted_files, TREE),
+            ("archive read", archive, BACKUP / ARCHIVE),
+        ):
             if forgotten:
                 os.sync()
                 forget(top)
@@ -287,7 +359,9 @@ def measure(number: int, runs: int, say=lambda text: None, parts=PARTS) -> dict:
     The lab must be up, and the step `backup` done. Raises errors.CutoverError.
     """
     if not COPY.is_dir():
-        raise errors.CutoverError("the running lab has no copy to restore from: `cutover rehearse --keep-lab` makes one")
+        raise errors.CutoverError(
+            "the running lab has no copy to restore from: `cutover rehearse --keep-lab` makes one"
+        )
     found = {}
 
     def note(what, seconds):
@@ -300,7 +374,10 @@ def measure(number: int, runs: int, say=lambda text: None, parts=PARTS) -> dict:
     trees = [COPY / directory(name) for name in FOLDERS]
     try:
         size = plant(TREE, number)
-        with Hosts(site.load("parameters/lab.yaml")) as hosts, tempfile.TemporaryDirectory() as place:
+        with (
+            Hosts(site.load("parameters/lab.yaml")) as hosts,
+            tempfile.TemporaryDirectory() as place,
+        ):
             first = Bench(hosts, number, f"bench-{os.getpid()}")
             if "ways" in parts:
                 take("Bacula saves it", first.save)
@@ -319,8 +396,10 @@ def measure(number: int, runs: int, say=lambda text: None, parts=PARTS) -> dict:
                     if "sessions" in parts:
                         _many_sessions(bench, take, run)
                     if "whole" in parts:
-                        bacula.remove_scratch(hosts, bench.where)       # else the step would remove it, as somebody's left there
-                        for source in (BOTH if run % 2 else BOTH[::-1]):
+                        bacula.remove_scratch(
+                            hosts, bench.where
+                        )  # else the step would remove it, as somebody's left there
+                        for source in BOTH if run % 2 else BOTH[::-1]:
                             bench.tidy()
                             for phase, seconds in bench.whole(source, Path(place)).items():
                                 note(f"whole, from {source}: {phase}", seconds)
@@ -330,16 +409,25 @@ def measure(number: int, runs: int, say=lambda text: None, parts=PARTS) -> dict:
         for tree in (TREE, *trees):
             shutil.rmtree(tree, ignore_errors=True)
         (BACKUP / ARCHIVE).unlink(missing_ok=True)
-    return {"messages": number, "bytes": size, "processors": os.cpu_count(), "python": platform.python_version(),
-            "seconds": found}
+    return {
+        "messages": number,
+        "bytes": size,
+        "processors": os.cpu_count(),
+        "python": platform.python_version(),
+        "seconds": found,
+    }
 
 
 def text(values: dict) -> str:
     """The same as lines: what, median seconds, messages a second, least and most."""
-    lines = [f"{values['messages']} messages, {values['bytes'] / 1e6:.0f} MB, {values['processors']} processors, "
-             f"Python {values['python']}"]
+    lines = [
+        f"{values['messages']} messages, {values['bytes'] / 1e6:.0f} MB, {values['processors']} processors, "
+        f"Python {values['python']}"
+    ]
     for what, seconds in values["seconds"].items():
         median = statistics.median(seconds)
-        lines.append(f"{what:48} {median:8.1f} s {values['messages'] / median:8.0f} messages/s   {min(seconds):.1f} to "
-                     f"{max(seconds):.1f}")
+        lines.append(
+            f"{what:48} {median:8.1f} s {values['messages'] / median:8.0f} messages/s   {min(seconds):.1f} to "
+            f"{max(seconds):.1f}"
+        )
     return "\n".join(lines)

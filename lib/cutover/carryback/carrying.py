@@ -33,11 +33,11 @@ from cutover.comparison import mailboxes
 from cutover.connect import imap
 from cutover.model import errors
 
-KEYWORDS = 30           # c-client's, in one folder
-KEYWORD_LENGTH = 64     # its longest
-NAME_BYTES = 255        # of one part of a folder's name on disk
-BATCH = 500             # messages in one command
-TRIES, PAUSE = 3, 1     # an estimate, while the user is at work; seconds
+KEYWORDS = 30  # c-client's, in one folder
+KEYWORD_LENGTH = 64  # its longest
+NAME_BYTES = 255  # of one part of a folder's name on disk
+BATCH = 500  # messages in one command
+TRIES, PAUSE = 3, 1  # an estimate, while the user is at work; seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,25 +78,41 @@ class One:
 class Wanted:
     """What is missing on the old side of one user, in the order in which it is done."""
 
-    renames: list = dataclasses.field(default_factory=list)         # (from, to)
-    creates: list = dataclasses.field(default_factory=list)         # names
-    subscribes: list = dataclasses.field(default_factory=list)      # (name, wanted)
-    appends: list = dataclasses.field(default_factory=list)         # (Pair, message, flags)
-    flags: list = dataclasses.field(default_factory=list)           # (old folder, uid, flags to set, flags to clear)
-    moved: list = dataclasses.field(default_factory=list)           # (old folder, message): stands elsewhere, once appended
-    removed: list = dataclasses.field(default_factory=list)         # (old folder, message)
-    known_by: dict = dataclasses.field(default_factory=dict)        # (old folder, uid) of flags: (date, bytes) of the message
-    unread: list = dataclasses.field(default_factory=list)          # (Pair, message, why): new in a folder c-client cannot read
-    elsewhere: dict = dataclasses.field(default_factory=dict)       # (new folder, uid) to append: the old folder it was in
-    left: list = dataclasses.field(default_factory=list)            # texts: what cannot be carried
-    notes: list = dataclasses.field(default_factory=list)           # texts: what stays as it is, on purpose
+    renames: list = dataclasses.field(default_factory=list)  # (from, to)
+    creates: list = dataclasses.field(default_factory=list)  # names
+    subscribes: list = dataclasses.field(default_factory=list)  # (name, wanted)
+    appends: list = dataclasses.field(default_factory=list)  # (Pair, message, flags)
+    flags: list = dataclasses.field(
+        default_factory=list
+    )  # (old folder, uid, flags to set, flags to clear)
+    moved: list = dataclasses.field(
+        default_factory=list
+    )  # (old folder, message): stands elsewhere, once appended
+    removed: list = dataclasses.field(default_factory=list)  # (old folder, message)
+    known_by: dict = dataclasses.field(
+        default_factory=dict
+    )  # (old folder, uid) of flags: (date, bytes) of the message
+    unread: list = dataclasses.field(
+        default_factory=list
+    )  # (Pair, message, why): new in a folder c-client cannot read
+    elsewhere: dict = dataclasses.field(
+        default_factory=dict
+    )  # (new folder, uid) to append: the old folder it was in
+    left: list = dataclasses.field(default_factory=list)  # texts: what cannot be carried
+    notes: list = dataclasses.field(default_factory=list)  # texts: what stays as it is, on purpose
 
     def counts(self) -> dict:
         """`{what: number}` of what is missing; empty when nothing is."""
-        figures = {"folders renamed": len(self.renames), "folders created": len(self.creates),
-                   "subscriptions": len(self.subscribes), "messages appended": len(self.appends),
-                   "bytes": sum(message.size for _, message, _ in self.appends),
-                   "flags changed": len(self.flags), "messages moved": len(self.moved), "messages removed": len(self.removed)}
+        figures = {
+            "folders renamed": len(self.renames),
+            "folders created": len(self.creates),
+            "subscriptions": len(self.subscribes),
+            "messages appended": len(self.appends),
+            "bytes": sum(message.size for _, message, _ in self.appends),
+            "flags changed": len(self.flags),
+            "messages moved": len(self.moved),
+            "messages removed": len(self.removed),
+        }
         return {what: number for what, number in figures.items() if number}
 
 
@@ -105,9 +121,16 @@ def known(site, state: dict) -> list:
     found = []
     for folder in state["folders"]:
         old, new = mailboxes.folder_names(site, folder)
-        found.append(Known(folder["name"], old, new, folder["uidvalidity"],
-                           folder["uidnext"] - folder["spool"] - folder["appended"] if old else 0,
-                           frozenset(word.lower() for word in folder["lost_keywords"])))
+        found.append(
+            Known(
+                folder["name"],
+                old,
+                new,
+                folder["uidvalidity"],
+                folder["uidnext"] - folder["spool"] - folder["appended"] if old else 0,
+                frozenset(word.lower() for word in folder["lost_keywords"]),
+            )
+        )
     return found
 
 
@@ -117,27 +140,39 @@ def known(site, state: dict) -> list:
 def pair_up(site, old, new, folders: list, wanted: Wanted) -> list:
     """The folders of both sides, and in `wanted` those to be renamed and made. → [Pair]"""
     prefix = site.old_store.imap_prefix
-    there = {name: selectable for name, _, selectable in old.folders(prefix + "*")} | {"INBOX": True}
+    there = {name: selectable for name, _, selectable in old.folders(prefix + "*")} | {
+        "INBOX": True
+    }
     here = sorted({name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"})
     by_new = {folder.new: folder for folder in folders}
     gone = [folder for folder in folders if folder.old and folder.new not in here]
     strange = [name for name in here if not (name in by_new and by_new[name].old)]
     names = _Names(prefix, there, [folder.old for folder in folders if folder.old])
-    pairs = [Pair(folder.new, folder.old, folder.old if there.get(folder.old) else None, folder)
-             for folder in folders if folder.old and folder not in gone]
+    pairs = [
+        Pair(folder.new, folder.old, folder.old if there.get(folder.old) else None, folder)
+        for folder in folders
+        if folder.old and folder not in gone
+    ]
     were = _renamed(new, strange, gone)
     for name in strange:
         was = were.get(name)
         target = names.give(name)
         if target != prefix + name:
-            wanted.left.append(f"{name}: the old server cannot have a folder of that name; its mail is put into {target}")
-        stands = next((each for each in (target, was.old if was else None) if each and there.get(each)), None)
+            wanted.left.append(
+                f"{name}: the old server cannot have a folder of that name; its mail is put into {target}"
+            )
+        stands = next(
+            (each for each in (target, was.old if was else None) if each and there.get(each)), None
+        )
         pairs.append(Pair(name, target, stands, was))
         if stands and stands != target:
             wanted.renames.append((stands, target))
     wanted.creates += [pair.old for pair in pairs if pair.stands is None and pair.old != "INBOX"]
-    pairs += [Pair(None, folder.old, folder.old, folder) for folder in gone
-              if folder not in were.values() and there.get(folder.old)]
+    pairs += [
+        Pair(None, folder.old, folder.old, folder)
+        for folder in gone
+        if folder not in were.values() and there.get(folder.old)
+    ]
     return pairs
 
 
@@ -148,8 +183,11 @@ def _renamed(new, strange, gone) -> dict:
         for name in strange:
             by_validity[new.status(name, ["UIDVALIDITY"])["UIDVALIDITY"]].append(name)
     told = collections.Counter(folder.uidvalidity for folder in gone)
-    return {by_validity[folder.uidvalidity][0]: folder for folder in gone
-            if len(by_validity[folder.uidvalidity]) == 1 and told[folder.uidvalidity] == 1}
+    return {
+        by_validity[folder.uidvalidity][0]: folder
+        for folder in gone
+        if len(by_validity[folder.uidvalidity]) == 1 and told[folder.uidvalidity] == 1
+    }
 
 
 class _Names:
@@ -161,15 +199,28 @@ class _Names:
     def __init__(self, prefix, there, taken):
         self.prefix, self.taken = prefix, set(taken)
         self.files = self.taken | {name for name, selectable in there.items() if selectable}
-        self.directories = {name.rstrip("/") for name, selectable in there.items() if not selectable}
+        self.directories = {
+            name.rstrip("/") for name, selectable in there.items() if not selectable
+        }
 
     def give(self, name: str) -> str:
         parts = [self._part(part) for part in name.split("/")]
-        above = next((count for count in range(1, len(parts))
-                      if self.prefix + "/".join(parts[:count]) in self.files), len(parts))
-        target = self.prefix + "/".join(parts[:above]) + "".join("_" + part for part in parts[above:])
-        while target in self.taken or target in self.directories or any(
-                other.startswith(target + "/") for other in self.taken):
+        above = next(
+            (
+                count
+                for count in range(1, len(parts))
+                if self.prefix + "/".join(parts[:count]) in self.files
+            ),
+            len(parts),
+        )
+        target = (
+            self.prefix + "/".join(parts[:above]) + "".join("_" + part for part in parts[above:])
+        )
+        while (
+            target in self.taken
+            or target in self.directories
+            or any(other.startswith(target + "/") for other in self.taken)
+        ):
             target += "_"
         self.taken.add(target)
         self.files.add(target)
@@ -231,20 +282,26 @@ def look(hosts, entry: dict, state: dict, old, new, spool: bool) -> Wanted:
 def _compare(pair, old, new, ones, changed, keywords, wanted):
     """Pair the messages of one folder by UID. `changed` takes (pair, old message, new message); `ones` those without partner."""
     try:
-        there = old.stream(pair.stands, "metadata") if pair.stands else imap.Folder(pair.old, 0, 1, [])
+        there = (
+            old.stream(pair.stands, "metadata") if pair.stands else imap.Folder(pair.old, 0, 1, [])
+        )
     except imap.FolderUnreadable as error:
         if pair.old != "INBOX" or pair.known is not None and pair.known.limit > 1:
             if pair.new is not None:
                 here = new.stream(pair.new, "metadata")
                 fresh = _fresh(pair, here, error.reason)
                 wanted.unread += fresh
-                wanted.left.append(f"{pair.old}: c-client cannot read it ({error.reason}); {len(fresh)} messages that are new in "
-                                   "the new host's folder stay there")
+                wanted.left.append(
+                    f"{pair.old}: c-client cannot read it ({error.reason}); {len(fresh)} messages that are new in "
+                    "the new host's folder stay there"
+                )
             return
-        there = imap.Folder("INBOX", 0, 1, [])      # a user who never had one
+        there = imap.Folder("INBOX", 0, 1, [])  # a user who never had one
     keywords[pair.old] = {word.lower() for word in there.keywords}
     if pair.new is None:
-        wanted.notes.append(f"{pair.old}: not on the new host any more, with {there.exists} messages")
+        wanted.notes.append(
+            f"{pair.old}: not on the new host any more, with {there.exists} messages"
+        )
         ones += [One("kept", pair, message) for message in there.messages]
         return
     here = new.stream(pair.new, "metadata")
@@ -254,7 +311,9 @@ def _compare(pair, old, new, ones, changed, keywords, wanted):
         if message is None:
             ones.append(One("new", pair, other))
         elif other is None:
-            ones.append(One("gone" if message.uid < limit else "came" if tell else "untold", pair, message))
+            ones.append(
+                One("gone" if message.uid < limit else "came" if tell else "untold", pair, message)
+            )
         elif _folded(message.flags) != _folded(other.flags):
             changed.append((pair, message, other))
 
@@ -285,11 +344,14 @@ def _spooled(old, path, ones, pairs):
     try:
         messages = old.read(path, "metadata").messages
     except imap.FolderUnreadable:
-        return []       # no spool file, or an empty one
-    shown = sorted((one.message.size, one.message.internaldate) for one in ones
-                   if one.pair is inbox and one.kind in ("came", "gone", "untold"))
+        return []  # no spool file, or an empty one
+    shown = sorted(
+        (one.message.size, one.message.internaldate)
+        for one in ones
+        if one.pair is inbox and one.kind in ("came", "gone", "untold")
+    )
     if shown == sorted((message.size, message.internaldate) for message in messages):
-        return []       # the spool is what the old server shows as INBOX
+        return []  # the spool is what the old server shows as INBOX
     return [One("spool", dataclasses.replace(inbox, stands=path), message) for message in messages]
 
 
@@ -299,7 +361,11 @@ def _match(old, new, ones, changed, wanted):
     theirs = [one for one in ones if one.kind != "new"]
     sizes = {one.message.size for one in mine}
     # a message that Dovecot moved has its size; the other copy of mail that was delivered twice has not
-    theirs = [one for one in theirs if one.kind not in ("gone", "kept") or one.message.size in sizes] if mine else []
+    theirs = (
+        [one for one in theirs if one.kind not in ("gone", "kept") or one.message.size in sizes]
+        if mine
+        else []
+    )
     if all(one.kind in ("gone", "kept") for one in theirs):
         sizes = {one.message.size for one in theirs}
         mine = [one for one in mine if one.message.size in sizes]
@@ -311,7 +377,14 @@ def _match(old, new, ones, changed, wanted):
     rest, here = [], set()
     for key, one in _keys(new, mine, lambda one: one.pair.new) if same else ():
         here.add(key)
-        partner = next((each for each in same[one.pair.old, key] if id(each) not in taken and each.kind != "kept"), None)
+        partner = next(
+            (
+                each
+                for each in same[one.pair.old, key]
+                if id(each) not in taken and each.kind != "kept"
+            ),
+            None,
+        )
         if partner is None:
             rest.append((key, one))
             continue
@@ -325,18 +398,37 @@ def _match(old, new, ones, changed, wanted):
             wanted.moved.append((partner.pair.stands, partner.message))
             wanted.elsewhere[one.pair.new, one.message.uid] = partner.pair.stands
     # more copies of what came to both than the new host has: moved, and killed before the old place was cleared
-    surplus = [one for key in here for one in anywhere[key] if one.kind == "came" and id(one) not in taken]
+    surplus = [
+        one for key in here for one in anywhere[key] if one.kind == "came" and id(one) not in taken
+    ]
     wanted.removed = [(one.pair.stands, one.message) for one in surplus]
     taken |= {id(one) for one in surplus}
-    wanted.appends = [(one.pair, one.message, one.message.flags) for one in ones if one.kind == "new" and id(one) not in taken]
+    wanted.appends = [
+        (one.pair, one.message, one.message.flags)
+        for one in ones
+        if one.kind == "new" and id(one) not in taken
+    ]
     for kind, texts, why in (
-            ("came", wanted.notes, "mail that came since the switch and is on the old host alone, removed on the new one or "
-                                   "never there"),
-            ("untold", wanted.left, "messages on the old host alone, of which UIDs do not tell whether they were removed on the "
-                                    "new one")):
-        stay = collections.Counter(one.pair.old for one in ones if one.kind == kind and id(one) not in taken)
+        (
+            "came",
+            wanted.notes,
+            "mail that came since the switch and is on the old host alone, removed on the new one or "
+            "never there",
+        ),
+        (
+            "untold",
+            wanted.left,
+            "messages on the old host alone, of which UIDs do not tell whether they were removed on the "
+            "new one",
+        ),
+    ):
+        stay = collections.Counter(
+            one.pair.old for one in ones if one.kind == kind and id(one) not in taken
+        )
         if stay:
-            texts.append(f"{why}: " + ", ".join(f"{count} in {name}" for name, count in sorted(stay.items())))
+            texts.append(
+                f"{why}: " + ", ".join(f"{count} in {name}" for name, count in sorted(stay.items()))
+            )
     ones[:] = [one for one in ones if id(one) not in taken]
 
 
@@ -364,14 +456,26 @@ def _settle(hosts, entry, changed, gone, wanted):
 
     def taken_over(pair, message):
         """The flags under which it was published, or None when it cannot be shown that this is that message."""
-        values = base.get(pair.known.key, {}).get(str(message.uid)) if pair.known is not None else None
-        if values is None or values[0] != int(message.internaldate.timestamp()) or message.size not in values[1:3]:
+        values = (
+            base.get(pair.known.key, {}).get(str(message.uid)) if pair.known is not None else None
+        )
+        if (
+            values is None
+            or values[0] != int(message.internaldate.timestamp())
+            or message.size not in values[1:3]
+        ):
             return None
         return {flag.lower() for flag in values[3]}
 
     for pair, message, other in changed:
-        before, now, lost = _folded(message.flags), _folded(other.flags), pair.known.lost if pair.known else frozenset()
-        by_uid = pair.known is not None and message.uid == other.uid and message.uid < pair.known.limit
+        before, now, lost = (
+            _folded(message.flags),
+            _folded(other.flags),
+            pair.known.lost if pair.known else frozenset(),
+        )
+        by_uid = (
+            pair.known is not None and message.uid == other.uid and message.uid < pair.known.limit
+        )
         was = taken_over(pair, message) if by_uid else before - lost
         if was is None:
             unknown[pair.old] += 1
@@ -380,14 +484,20 @@ def _settle(hosts, entry, changed, gone, wanted):
         clear = {flag for flag in message.flags if flag.lower() in (was - now) & before}
         if add or clear:
             wanted.flags.append((pair.stands, message.uid, frozenset(add), frozenset(clear)))
-            wanted.known_by[pair.stands, message.uid] = message.internaldate.isoformat(), message.size
+            wanted.known_by[pair.stands, message.uid] = (
+                message.internaldate.isoformat(),
+                message.size,
+            )
     for one in gone:
         if taken_over(one.pair, one.message) is None:
             unknown[one.pair.old] += 1
         else:
             wanted.removed.append((one.pair.stands, one.message))
-    wanted.left += [f"{name}: of {count} messages there is no record that they were taken over from these UIDs; their flags "
-                    "stay, and none is removed" for name, count in unknown.items()]
+    wanted.left += [
+        f"{name}: of {count} messages there is no record that they were taken over from these UIDs; their flags "
+        "stay, and none is removed"
+        for name, count in unknown.items()
+    ]
 
 
 def _base(hosts, entry, asked) -> dict:
@@ -397,7 +507,9 @@ def _base(hosts, entry, asked) -> dict:
     site = hosts.site
     plan = conversion.store_plan(site, hosts.run_name, [], 1)
     plan["users"] = [{**entry, "asked": {key: sorted(uids) for key, uids in asked.items()}}]
-    return conversion.read_store(hosts, site.roles.new, plan, "base")["users"][entry["user"]]["folders"]
+    return conversion.read_store(hosts, site.roles.new, plan, "base")["users"][entry["user"]][
+        "folders"
+    ]
 
 
 def _budget(keywords, wanted):
@@ -417,45 +529,76 @@ def _budget(keywords, wanted):
                 refused[folder][flag] += 1
 
     names = {was: name for was, name in wanted.renames}
-    wanted.flags = [(folder, uid, frozenset(fitting(names.get(folder, folder), add)), clear)
-                    for folder, uid, add, clear in wanted.flags]
+    wanted.flags = [
+        (folder, uid, frozenset(fitting(names.get(folder, folder), add)), clear)
+        for folder, uid, add, clear in wanted.flags
+    ]
     wanted.flags = [each for each in wanted.flags if each[2] or each[3]]
-    wanted.appends = [(pair, message, frozenset(fitting(pair.old, flags))) for pair, message, flags in wanted.appends]
+    wanted.appends = [
+        (pair, message, frozenset(fitting(pair.old, flags)))
+        for pair, message, flags in wanted.appends
+    ]
     for folder, words in refused.items():
-        wanted.left += [f"{folder}: no room for the keyword {word} of {count} messages: c-client has {KEYWORDS} in a folder, of "
-                        f"{KEYWORD_LENGTH} characters at most" for word, count in words.items()]
+        wanted.left += [
+            f"{folder}: no room for the keyword {word} of {count} messages: c-client has {KEYWORDS} in a folder, of "
+            f"{KEYWORD_LENGTH} characters at most"
+            for word, count in words.items()
+        ]
 
 
 # -- doing it
 
 
-def carry(hosts, entry: dict, state: dict, aside, report) -> tuple[Wanted, Wanted, "refusals.Refusals"]:
+def carry(
+    hosts, entry: dict, state: dict, aside, report
+) -> tuple[Wanted, Wanted, "refusals.Refusals"]:
     """Put what is missing into the old folders, and look again. → (what was done, what is missing now, what was refused)
 
     `aside(folder)`: makes the directory in which c-client keeps copies, and gives the name of the folder's copy there;
     `report(text)` is told what goes on. What c-client refuses is passed over, and what rests on it. Raises imap's other errors;
     then the same call goes on with what is missing.
     """
-    with mailboxes.old_session(hosts, entry["user"]) as old, mailboxes.new_session(hosts, entry["user"]) as new:
-        with contextlib.suppress(imap.FolderUnreadable):    # there may be none yet
-            old.select("INBOX")                             # mail in the spool comes into it
+    with (
+        mailboxes.old_session(hosts, entry["user"]) as old,
+        mailboxes.new_session(hosts, entry["user"]) as new,
+    ):
+        with contextlib.suppress(imap.FolderUnreadable):  # there may be none yet
+            old.select("INBOX")  # mail in the spool comes into it
         first, refused = Wanted(), refusals.Refusals()
         pairs = pair_up(hosts.site, old, new, known(hosts.site, state), first)
         _subscriptions(hosts.site.old_store.imap_prefix, old, new, pairs, first)
-        first.renames = [(name, other) for name, other in first.renames
-                         if refused.does(other, lambda name=name, other=other: old.rename(name, other))]
-        first.creates = [name for name in first.creates if refused.does(name, lambda name=name: old.create(name))]
-        first.subscribes = [(name, wanted) for name, wanted in first.subscribes
-                            if refused.does(None, lambda name=name, wanted=wanted: old.subscribe(name, wanted))]
+        first.renames = [
+            (name, other)
+            for name, other in first.renames
+            if refused.does(other, lambda name=name, other=other: old.rename(name, other))
+        ]
+        first.creates = [
+            name for name in first.creates if refused.does(name, lambda name=name: old.create(name))
+        ]
+        first.subscribes = [
+            (name, wanted)
+            for name, wanted in first.subscribes
+            if refused.does(None, lambda name=name, wanted=wanted: old.subscribe(name, wanted))
+        ]
         done = look(hosts, entry, state, old, new, spool=False)
         wanted = done.counts()
         done.renames, done.creates, done.subscribes = first.renames, first.creates, first.subscribes
         done.appends = _append(old, new, done.appends, refused, report)
         done.flags = _each_folder(done.flags, refused, lambda listed: flag(old, listed))
-        done.removed = _each_folder(done.removed, refused, lambda listed: remove(old, listed, aside))
+        done.removed = _each_folder(
+            done.removed, refused, lambda listed: remove(old, listed, aside)
+        )
         # what was moved may go from its old place once it stands in the new one
-        done.moved = _each_folder(done.moved, refused, lambda listed: remove(old, listed, None)) if not refused.messages else []
-        missing = look(hosts, entry, state, old, new, spool=False) if wanted or done.counts() or refused.texts else done
+        done.moved = (
+            _each_folder(done.moved, refused, lambda listed: remove(old, listed, None))
+            if not refused.messages
+            else []
+        )
+        missing = (
+            look(hosts, entry, state, old, new, spool=False)
+            if wanted or done.counts() or refused.texts
+            else done
+        )
         refused.note(new, missing)
         return done, missing, refused
 
@@ -465,7 +608,10 @@ def unknown(hosts, entry: dict, state: dict, why: str) -> tuple[Wanted, "refusal
     all that the conversion did not take over. Raises imap's errors when the new one cannot be read either."""
     refused = refusals.Refusals([why])
     try:
-        with mailboxes.old_session(hosts, entry["user"]) as old, mailboxes.new_session(hosts, entry["user"]) as new:
+        with (
+            mailboxes.old_session(hosts, entry["user"]) as old,
+            mailboxes.new_session(hosts, entry["user"]) as new,
+        ):
             missing = look(hosts, entry, state, old, new, spool=True)
             refused.note(new, missing)
             return missing, refused
@@ -473,9 +619,13 @@ def unknown(hosts, entry: dict, state: dict, why: str) -> tuple[Wanted, "refusal
         missing, refused = Wanted(), refusals.Refusals([why])
     folders = {folder.new: folder for folder in known(hosts.site, state)}
     with mailboxes.new_session(hosts, entry["user"]) as new:
-        for name in sorted({name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}):
+        for name in sorted(
+            {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
+        ):
             here, was = new.stream(name, "metadata"), folders.get(name)
-            pair = Pair(name, (was and was.old) or hosts.site.old_store.imap_prefix + name, None, was)
+            pair = Pair(
+                name, (was and was.old) or hosts.site.old_store.imap_prefix + name, None, was
+            )
             missing.unread += _fresh(pair, here, why)
         refused.note(new, missing)
     return missing, refused
@@ -483,7 +633,11 @@ def unknown(hosts, entry: dict, state: dict, why: str) -> tuple[Wanted, "refusal
 
 def _fresh(pair, here, why):
     """What came to a folder of the new host since the conversion, as Wanted.unread has it."""
-    limit = pair.known.limit if pair.known is not None and pair.known.uidvalidity == here.uidvalidity else 0
+    limit = (
+        pair.known.limit
+        if pair.known is not None and pair.known.uidvalidity == here.uidvalidity
+        else 0
+    )
     return [(pair, message, why) for message in here.messages if message.uid >= limit]
 
 
@@ -494,13 +648,17 @@ def _append(old, new, appends, refused, report):
         by_pair[each[0]].append(each)
     for pair, listed in by_pair.items():
         if pair.old in refused.folders:
-            refused.messages.update(((pair.new, message.uid), refused.folders[pair.old]) for _, message, _ in listed)
+            refused.messages.update(
+                ((pair.new, message.uid), refused.folders[pair.old]) for _, message, _ in listed
+            )
             continue
         by_uid = {each[1].uid: each for each in listed}
         keywords, count = [], 0
         for message, text in new.texts(pair.new, [message for _, message, _ in listed]):
             flags = by_uid[message.uid][2]
-            uid = refused.append(old, pair, message, text, sorted(word for word in flags if word.startswith("\\")))
+            uid = refused.append(
+                old, pair, message, text, sorted(word for word in flags if word.startswith("\\"))
+            )
             if uid is False:
                 continue
             count += 1
@@ -555,7 +713,7 @@ def remove(old, removals, aside):
 
 
 def _set_aside(old, folder, messages, uids, target):
-    old.change(folder)      # nothing is copied from where nothing can be removed
+    old.change(folder)  # nothing is copied from where nothing can be removed
     try:
         old.status(target)
     except imap.FolderUnreadable:
@@ -563,13 +721,19 @@ def _set_aside(old, folder, messages, uids, target):
     old.select(folder)
     old.copy(uids, target)
     # c-client's COPY makes no keywords either
-    copies = old.all(target)[-len(uids):]
-    flag(old, [(target, uid, words, frozenset()) for uid, message in zip(copies, messages, strict=True)
-                if (words := frozenset(flag for flag in message.flags if not flag.startswith("\\")))])
+    copies = old.all(target)[-len(uids) :]
+    flag(
+        old,
+        [
+            (target, uid, words, frozenset())
+            for uid, message in zip(copies, messages, strict=True)
+            if (words := frozenset(flag for flag in message.flags if not flag.startswith("\\")))
+        ],
+    )
 
 
 def _parts(listed):
-    return [listed[start:start + BATCH] for start in range(0, len(listed), BATCH)]
+    return [listed[start : start + BATCH] for start in range(0, len(listed), BATCH)]
 
 
 def estimate(hosts, entry: dict, state: dict) -> dict:
@@ -577,11 +741,14 @@ def estimate(hosts, entry: dict, state: dict) -> dict:
     for attempt in range(TRIES):
         time.sleep(PAUSE * attempt)
         try:
-            with mailboxes.old_session(hosts, entry["user"]) as old, mailboxes.new_session(hosts, entry["user"]) as new:
+            with (
+                mailboxes.old_session(hosts, entry["user"]) as old,
+                mailboxes.new_session(hosts, entry["user"]) as new,
+            ):
                 found = look(hosts, entry, state, old, new, spool=True)
             return {"counts": found.counts(), "left": found.left, "notes": found.notes}
         except errors.CutoverError as failed:
-            error = failed      # the user may be at work: what was listed a moment ago is moved
+            error = failed  # the user may be at work: what was listed a moment ago is moved
     return {"error": str(error)}
 
 

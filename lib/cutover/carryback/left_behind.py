@@ -16,7 +16,7 @@ from cutover.connect import imap
 from cutover.model import change as changes
 from cutover.model import errors
 
-LIST = "left_behind.tsv"    # in the run's folder
+LIST = "left_behind.tsv"  # in the run's folder
 # $1 the set-aside directory of the old host: what every run left there
 _READ = r"""
 for file in "$1"/*/.carried/*.json; do
@@ -29,18 +29,32 @@ def read(hosts, run: str | None = None) -> dict:
     """The notes of users whose mail is on the new host only: `{user: note}`, of one run or of all. Where the user's mail was
     converted again since, the conversion has taken it over, and there is nothing left to tell."""
     if run is not None:
-        found = {user: note for user, note in carry.notes(hosts, run).items() if refusals.pending(note)}
+        found = {
+            user: note for user, note in carry.notes(hosts, run).items() if refusals.pending(note)
+        }
     else:
         site = hosts.site
-        text = hosts.run(site.roles.old, ["sh", "-c", _READ, "left", site.old_store.aside], sudo=True).out
+        text = hosts.run(
+            site.roles.old, ["sh", "-c", _READ, "left", site.old_store.aside], sudo=True
+        ).out
         notes = [json.loads(line) for line in text.splitlines() if line]
-        found = {each["user"]: each for each in sorted(notes, key=lambda each: each["at"]) if refusals.pending(each)}
+        found = {
+            each["user"]: each
+            for each in sorted(notes, key=lambda each: each["at"])
+            if refusals.pending(each)
+        }
     if not found:
         return {}
-    plan = {**conversion.store_plan(hosts.site, run or hosts.run_name, [], 1),
-            "users": [each["entry"] for each in found.values()]}
+    plan = {
+        **conversion.store_plan(hosts.site, run or hosts.run_name, [], 1),
+        "users": [each["entry"] for each in found.values()],
+    }
     holders = conversion.read_store(hosts, hosts.site.roles.new, plan, "state")["users"]
-    return {user: note for user, note in sorted(found.items()) if not _converted_since(holders[user]["marked"], note)}
+    return {
+        user: note
+        for user, note in sorted(found.items())
+        if not _converted_since(holders[user]["marked"], note)
+    }
 
 
 def _converted_since(marked, note):
@@ -56,21 +70,28 @@ class LeaveBehind(changes.Change):
     """Keep what was refused in the trees that come back on the new host, and list it in the run's folder."""
 
     kind: ClassVar[str] = "leave-behind"
-    no_inverse: ClassVar[str] = "it is the users' mail, and stays until it is carried back or converted"
-    host: str               # the new one
+    no_inverse: ClassVar[str] = (
+        "it is the users' mail, and stays until it is carried back or converted"
+    )
+    host: str  # the new one
     run: str
     work: str
-    users: list             # the entries of the store's plan, of those to go on without
+    users: list  # the entries of the store's plan, of those to go on without
 
     def title(self):
         return f"keep in the Maildirs what was refused of {', '.join(each['user'] for each in self.users)}"
 
     def describe(self):
-        return "\n".join([
-            f"{self.work}/{self.run}/{conversion.PROGRAM} leave --plan leave.plan.json --events leave.events",
-            *(f"{each['user']}: what the old server refused is linked into the tree that comes back to {each['maildir']}"
-              for each in self.users),
-            f"{LIST} in the run's folder names the files"])
+        return "\n".join(
+            [
+                f"{self.work}/{self.run}/{conversion.PROGRAM} leave --plan leave.plan.json --events leave.events",
+                *(
+                    f"{each['user']}: what the old server refused is linked into the tree that comes back to {each['maildir']}"
+                    for each in self.users
+                ),
+                f"{LIST} in the run's folder names the files",
+            ]
+        )
 
     def settled(self, hosts):
         return changes.Settled(False, "it is done each time it is asked for")
@@ -78,7 +99,11 @@ class LeaveBehind(changes.Change):
     def apply(self, hosts, report):
         told = carry.notes(hosts, self.run)
         behind = {each["user"]: told.get(each["user"], {}).get("behind", []) for each in self.users}
-        listed = [{**each, "keep": _by_folder(behind[each["user"]])} for each in self.users if behind[each["user"]]]
+        listed = [
+            {**each, "keep": _by_folder(behind[each["user"]])}
+            for each in self.users
+            if behind[each["user"]]
+        ]
         if not listed:
             return "nothing was refused"
         failed, files = [], {}
@@ -88,22 +113,59 @@ class LeaveBehind(changes.Change):
             if data.get("event") == "error":
                 failed.append(f"{data['user']}: {data['file']}: {data['what']}")
             elif data.get("event") == "kept":
-                files.update({(data["user"], each["folder"], each["uid"]): each["file"] for each in data["files"]})
+                files.update(
+                    {
+                        (data["user"], each["folder"], each["uid"]): each["file"]
+                        for each in data["files"]
+                    }
+                )
 
         plan = {**conversion.store_plan(hosts.site, self.run, [], 1), "users": listed}
         ended = conversion.run_store(hosts, self.host, plan, "leave", event)
         if failed or ended.rc:
-            raise changes.ChangeFailed(f"{self.host}: not all could be kept: " + ("; ".join(failed) or ended.err.strip()[-500:])
-                                       + ". Nothing was set aside yet; see why, then run this step again.")
-        rows = [(user, each["folder"], str(each["uid"]), each["message_id"], each["to"],
-                 files[user, _maildir_name(each["folder"]), each["uid"]], each["why"])
-                for user, messages in sorted(behind.items()) for each in messages]
+            raise changes.ChangeFailed(
+                f"{self.host}: not all could be kept: "
+                + ("; ".join(failed) or ended.err.strip()[-500:])
+                + ". Nothing was set aside yet; see why, then run this step again."
+            )
+        rows = [
+            (
+                user,
+                each["folder"],
+                str(each["uid"]),
+                each["message_id"],
+                each["to"],
+                files[user, _maildir_name(each["folder"]), each["uid"]],
+                each["why"],
+            )
+            for user, messages in sorted(behind.items())
+            for each in messages
+        ]
         # of this rollback and of earlier ones: what was carried since is told by verify
-        hosts.keep(LIST, "".join("\t".join(part.replace("\t", " ").replace("\n", " ") for part in row) + "\n" for row in [
-            ("user", "folder", "UID", "Message-ID", "folder on the old server", f"file on {self.host}", "why"), *rows]).encode(
-                "utf-8", "surrogateescape"))
-        return "\n".join([f"{len(rows)} messages of {len(listed)} users kept, listed in {LIST}",
-                          *(f"{row[0]}: {row[1]} UID {row[2]} {row[3]}: {row[5]}" for row in rows[:50])])
+        hosts.keep(
+            LIST,
+            "".join(
+                "\t".join(part.replace("\t", " ").replace("\n", " ") for part in row) + "\n"
+                for row in [
+                    (
+                        "user",
+                        "folder",
+                        "UID",
+                        "Message-ID",
+                        "folder on the old server",
+                        f"file on {self.host}",
+                        "why",
+                    ),
+                    *rows,
+                ]
+            ).encode("utf-8", "surrogateescape"),
+        )
+        return "\n".join(
+            [
+                f"{len(rows)} messages of {len(listed)} users kept, listed in {LIST}",
+                *(f"{row[0]}: {row[1]} UID {row[2]} {row[3]}: {row[5]}" for row in rows[:50]),
+            ]
+        )
 
 
 def _by_folder(messages):
@@ -121,23 +183,30 @@ class CarryLeft(changes.Change):
 
     kind: ClassVar[str] = "carry-left"
     no_inverse: ClassVar[str] = "it is the users' own mail, and stays on the old host"
-    host: str               # the old one
+    host: str  # the old one
     run: str
     aside: str
-    users: list             # names
+    users: list  # names
 
     def title(self):
         return f"carry back what was left behind of {', '.join(self.users)}"
 
     def describe(self):
-        return "\n".join(["for each message that the user's note names, by `imapd` and `doveadm exec imap` (PREAUTH):",
-                          "APPEND to the old folder (flags, INTERNALDATE), unless it is there by its digest; CREATE where there "
-                          "is no such folder", "UID EXPUNGE in the Maildir on the new host; the tree that was set aside keeps it",
-                          ", ".join(self.users)])
+        return "\n".join(
+            [
+                "for each message that the user's note names, by `imapd` and `doveadm exec imap` (PREAUTH):",
+                "APPEND to the old folder (flags, INTERNALDATE), unless it is there by its digest; CREATE where there "
+                "is no such folder",
+                "UID EXPUNGE in the Maildir on the new host; the tree that was set aside keeps it",
+                ", ".join(self.users),
+            ]
+        )
 
     def settled(self, hosts):
         left = sorted(set(self.users) & set(read(hosts, self.run)))
-        return changes.Settled(not left, f"left behind: {', '.join(left)}" if left else "nothing is left behind")
+        return changes.Settled(
+            not left, f"left behind: {', '.join(left)}" if left else "nothing is left behind"
+        )
 
     def apply(self, hosts, report):
         told, failed, texts = read(hosts, self.run), [], []
@@ -156,9 +225,10 @@ class CarryLeft(changes.Change):
             failed += [f"{user}: {text}" for text in left]
         if failed:
             raise changes.ChangeFailed(
-                f"{self.host}: not all that was left behind could be carried. {'; '.join(failed[:refusals.SHOWN])}. "
+                f"{self.host}: not all that was left behind could be carried. {'; '.join(failed[: refusals.SHOWN])}. "
                 + "".join(f"Done: {text}. " for text in texts)
-                + "Mend the cause and run the rollback again; until then it stays where it is.")
+                + "Mend the cause and run the rollback again; until then it stays where it is."
+            )
         return "\n".join(texts) or "nothing was left behind"
 
     def _user(self, hosts, user, note):
@@ -166,26 +236,53 @@ class CarryLeft(changes.Change):
         carried, left, refused = [], [], refusals.Refusals()
         parts = {}
         for number, each in enumerate(note["behind"]):
-            parts.setdefault((each["folder"], each["to"], number // carrying.BATCH), []).append(each)
+            parts.setdefault((each["folder"], each["to"], number // carrying.BATCH), []).append(
+                each
+            )
         with mailboxes.old_session(hosts, user) as old, mailboxes.new_session(hosts, user) as new:
             for (folder, to, _), listed in parts.items():
                 found = _found(new, folder, listed)
-                pairs = [(each, found[each["key"]].pop(0)) for each in listed if found.get(each["key"])]
+                pairs = [
+                    (each, found[each["key"]].pop(0)) for each in listed if found.get(each["key"])
+                ]
                 missing = [each for each in listed if all(each is not other for other, _ in pairs)]
-                left += [f"{refusals.told(each)}; it is not in {note['entry']['maildir']} any more: look there, and in the "
-                         "tree set aside under the run's name" for each in missing]
+                left += [
+                    f"{refusals.told(each)}; it is not in {note['entry']['maildir']} any more: look there, and in the "
+                    "tree set aside under the run's name"
+                    for each in missing
+                ]
                 gone = self._folder(old, to, pairs, refused)
                 carried += gone
                 new.delete(folder, [message.uid for each, (message, _) in pairs if each in gone])
-                left += [refusals.told({**each, "why": refused.messages.get((folder, each["uid"]))
-                                        or refused.folders.get(to) or "; ".join(refused.texts)})
-                         for each in listed if each not in gone and each not in missing]
-            self._changes(old, note.get("later", {}), carry.place(hosts, self.aside, self.run, note["entry"]), refused)
-        if refused.texts:       # a folder that cannot be written: what was to be changed in it is tried again next time
+                left += [
+                    refusals.told(
+                        {
+                            **each,
+                            "why": refused.messages.get((folder, each["uid"]))
+                            or refused.folders.get(to)
+                            or "; ".join(refused.texts),
+                        }
+                    )
+                    for each in listed
+                    if each not in gone and each not in missing
+                ]
+            self._changes(
+                old,
+                note.get("later", {}),
+                carry.place(hosts, self.aside, self.run, note["entry"]),
+                refused,
+            )
+        if (
+            refused.texts
+        ):  # a folder that cannot be written: what was to be changed in it is tried again next time
             left += [text for text in refused.texts if text not in "; ".join(left)]
         rest = [each for each in note["behind"] if each not in carried]
-        note = {**note, "behind": rest, "later": {} if not left else note.get("later", {}),
-                "done": carry.total([note["done"], {"messages appended later": len(carried)}])}
+        note = {
+            **note,
+            "behind": rest,
+            "later": {} if not left else note.get("later", {}),
+            "done": carry.total([note["done"], {"messages appended later": len(carried)}]),
+        }
         carry.write_note(hosts, self.aside, self.run, note)
         return len(carried), left
 
@@ -194,15 +291,23 @@ class CarryLeft(changes.Change):
         wanted = [*later.get("flags", ()), *later.get("removed", ())]
         for folder in sorted({each[0] for each in wanted}):
             try:
-                there = {(message.uid, message.internaldate.isoformat(), message.size): message
-                         for message in old.stream(folder, "metadata").messages}
+                there = {
+                    (message.uid, message.internaldate.isoformat(), message.size): message
+                    for message in old.stream(folder, "metadata").messages
+                }
             except imap.FolderUnreadable as error:
                 refused.texts.append(str(error))
                 continue
-            flags = [(folder, each[1], frozenset(each[4]), frozenset(each[5])) for each in later["flags"]
-                     if each[0] == folder and tuple(each[1:4]) in there]
-            gone = [(folder, there[tuple(each[1:])]) for each in later["removed"]
-                    if each[0] == folder and tuple(each[1:]) in there]
+            flags = [
+                (folder, each[1], frozenset(each[4]), frozenset(each[5]))
+                for each in later["flags"]
+                if each[0] == folder and tuple(each[1:4]) in there
+            ]
+            gone = [
+                (folder, there[tuple(each[1:])])
+                for each in later["removed"]
+                if each[0] == folder and tuple(each[1:]) in there
+            ]
             refused.does(None, lambda flags=flags: carrying.flag(old, flags))
             refused.does(None, lambda gone=gone: carrying.remove(old, gone, aside))
 
@@ -215,18 +320,25 @@ class CarryLeft(changes.Change):
             for message in old.stream(to, "metadata").messages:
                 there.setdefault((message.size, message.internaldate), []).append(message)
         except imap.FolderUnreadable:
-            if to not in {name for name, _, _ in old.folders(to)} and not refused.does(to, lambda: old.create(to)):
+            if to not in {name for name, _, _ in old.folders(to)} and not refused.does(
+                to, lambda: old.create(to)
+            ):
                 return []
             pass
         done, words = [], []
         for each, (message, text) in listed:
             same = there.get((message.size, message.internaldate))
             if same and any(refusals.key(other) == each["key"] for _, other in old.texts(to, same)):
-                done.append(each)       # killed after it was appended
+                done.append(each)  # killed after it was appended
                 continue
             pair = carrying.Pair(each["folder"], to, to, None)
-            uid = refused.append(old, pair, dataclasses.replace(message, uid=each["uid"]), text,
-                                 [flag for flag in each["flags"] if flag.startswith("\\")])
+            uid = refused.append(
+                old,
+                pair,
+                dataclasses.replace(message, uid=each["uid"]),
+                text,
+                [flag for flag in each["flags"] if flag.startswith("\\")],
+            )
             if uid is False:
                 continue
             done.append(each)
@@ -242,12 +354,15 @@ def _found(new, folder, listed) -> dict:
     found, wanted = {}, {each["key"] for each in listed}
     like = {(each["bytes"], each["date"]) for each in listed}
     try:
-        candidates = [message for message in new.stream(folder, "metadata").messages
-                      if (message.size, message.internaldate.isoformat()) in like]
+        candidates = [
+            message
+            for message in new.stream(folder, "metadata").messages
+            if (message.size, message.internaldate.isoformat()) in like
+        ]
         for message, text in new.texts(folder, candidates):
             key = refusals.key(text)
             if key in wanted:
                 found.setdefault(key, []).append((message, text))
     except imap.FolderUnreadable:
-        pass        # there is no such folder any more
+        pass  # there is no such folder any more
     return found

@@ -24,7 +24,7 @@ from cutover.connect import imap
 from cutover.facts import logs
 from cutover.model import errors
 
-SHOWN = 10      # messages of one user told in full
+SHOWN = 10  # messages of one user told in full
 MESSAGE_ID = re.compile(rb"^message-id:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -40,7 +40,10 @@ def look(hosts, users: list, run: str, since: float) -> dict:
     entries = {each["user"]: each for each in plan["users"]}
     found, failed, open_ones = {}, {}, {}
     with concurrent.futures.ThreadPoolExecutor(site.verify.parallel) as pool:
-        futures = {user: pool.submit(_user, hosts, plan, entries[user], states[user]) for user in sorted(entries)}
+        futures = {
+            user: pool.submit(_user, hosts, plan, entries[user], states[user])
+            for user in sorted(entries)
+        }
         for user, future in futures.items():
             try:
                 found[user], open_ones[user] = future.result()
@@ -51,35 +54,64 @@ def look(hosts, users: list, run: str, since: float) -> dict:
         for user, listed in open_ones.items():
             left = [(msgid, text) for msgid, text in listed if (user, msgid) not in log]
             found[user]["delivered"] = len(listed) - len(left)
-            found[user]["only"], found[user]["first"] = len(left), [text for _, text in left[:SHOWN]]
+            found[user]["only"], found[user]["first"] = (
+                len(left),
+                [text for _, text in left[:SHOWN]],
+            )
     return {"users": found, "errors": failed}
 
 
 def _user(hosts, plan, entry, state):
     """→ (the user's row, [(Message-ID, text)] of what neither UIDs nor digests account for)"""
     site, user = hosts.site, entry["user"]
-    row = {"old": 0, "same": 0, "moved": 0, "removed": 0, "twice": 0, "delivered": 0, "only": 0, "first": [], "notes": []}
+    row = {
+        "old": 0,
+        "same": 0,
+        "moved": 0,
+        "removed": 0,
+        "twice": 0,
+        "delivered": 0,
+        "only": 0,
+        "first": [],
+        "notes": [],
+    }
     if not (state["published"] or state["lost"]):
         raise errors.CutoverError("no tree of this run is published for this user")
     if state["lost"]:
-        row["notes"].append("the tree that was published is not there any more: each message is looked for by its text alone")
+        row["notes"].append(
+            "the tree that was published is not there any more: each message is looked for by its text alone"
+        )
     folders = [] if state["lost"] else state["folders"]
     known = {mailboxes.folder_names(site, folder)[0]: folder for folder in folders}
     with mailboxes.old_session(hosts, user) as old, mailboxes.new_session(hosts, user) as new:
-        here = {name: new.read(name, "metadata") for name in sorted(
-            {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"})}
-        alone = {(name, each.uid): each for name, folder in here.items() for each in folder.messages}
+        here = {
+            name: new.read(name, "metadata")
+            for name in sorted(
+                {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
+            )
+        }
+        alone = {
+            (name, each.uid): each for name, folder in here.items() for each in folder.messages
+        }
         gone, came, position = [], [], {}
         spool = _read(old, site.old_store.spool.format(user=user, home=entry["home"]))
         for name in mailboxes.old_folders(old, site.old_store.imap_prefix):
             folder, there = known.get(name), _read(old, name)
-            if folder is None and any(each["file"].endswith("/" + name.split("/", 1)[-1]) for each in state["passed"]):
+            if folder is None and any(
+                each["file"].endswith("/" + name.split("/", 1)[-1]) for each in state["passed"]
+            ):
                 row["notes"].append(f"{name}: no folder; the conversion passed the file over")
                 continue
             if there is None:
                 if name != "INBOX":
-                    row["notes"].append(f"{name}: c-client cannot read it"
-                                        + ("; the conversion salvaged its messages" if folder and folder["damage"] else ""))
+                    row["notes"].append(
+                        f"{name}: c-client cannot read it"
+                        + (
+                            "; the conversion salvaged its messages"
+                            if folder and folder["damage"]
+                            else ""
+                        )
+                    )
                 continue
             row["old"] += len(there.messages)
             if name == "INBOX" and spool and _shape(spool) == _shape(there):
@@ -94,7 +126,7 @@ def _user(hosts, plan, entry, state):
         for name, key, each in gone:
             values = taken.get(key, {}).get(str(each.uid))
             if values is None or values[0] != int(each.internaldate.timestamp()):
-                came.append((name, each))       # nothing says that it was taken over
+                came.append((name, each))  # nothing says that it was taken over
             else:
                 row["moved" if sizes[values[2], each.internaldate] else "removed"] += 1
         spooled = next((folder["spool"] for folder in folders if not folder["name"]), 0)
@@ -117,7 +149,11 @@ def _by_uid(site, name, there, folder, here, alone, row, gone, came):
     new_name = mailboxes.folder_names(site, folder)[1] if folder else None
     limit = folder["uidnext"] - folder["spool"] - folder["appended"] if folder else 0
     now = here.get(new_name)
-    same = {} if now is None or now.uidvalidity != folder["uidvalidity"] else {each.uid: each for each in now.messages}
+    same = (
+        {}
+        if now is None or now.uidvalidity != folder["uidvalidity"]
+        else {each.uid: each for each in now.messages}
+    )
     for each in there.messages:
         other = same.get(each.uid) if each.uid < limit else None
         if other is not None and other.internaldate == each.internaldate:
@@ -136,7 +172,9 @@ def _taken_over(hosts, plan, entry, gone):
         asked.setdefault(key, []).append(each.uid)
     if not asked:
         return {}
-    answer = conversion.read_store(hosts, hosts.site.roles.new, {**plan, "users": [{**entry, "asked": asked}]}, "base")
+    answer = conversion.read_store(
+        hosts, hosts.site.roles.new, {**plan, "users": [{**entry, "asked": asked}]}, "base"
+    )
     return answer["users"][entry["user"]]["folders"]
 
 
@@ -146,7 +184,9 @@ def _by_digest(old, new, came, alone, position, spooled, row):
     folders, left = {}, []
     for name, uid in alone:
         folders.setdefault(name, []).append(alone[name, uid])
-    keys = {_key(text) for name, messages in folders.items() for _, text in new.texts(name, messages)}
+    keys = {
+        _key(text) for name, messages in folders.items() for _, text in new.texts(name, messages)
+    }
     waiting = {}
     for name, each in came:
         waiting.setdefault(name, []).append(each)
@@ -154,12 +194,21 @@ def _by_digest(old, new, came, alone, position, spooled, row):
         for each, text in old.texts(name, messages):
             if _key(text) in keys:
                 row["twice"] += 1
-            elif (name == "INBOX" or name.startswith("/")) and position.get(each.uid, spooled) < spooled:
-                row["removed"] += 1     # it lay in the spool, which the conversion took over from its beginning
+            elif (name == "INBOX" or name.startswith("/")) and position.get(
+                each.uid, spooled
+            ) < spooled:
+                row["removed"] += (
+                    1  # it lay in the spool, which the conversion took over from its beginning
+                )
             else:
                 msgid = MESSAGE_ID.search(text.partition(b"\r\n\r\n")[0] + b"\r\n")
                 msgid = msgid[1].decode("utf-8", "backslashreplace") if msgid else ""
-                left.append((msgid, f"{name} UID {each.uid} of {each.internaldate:%Y-%m-%d %H:%M} {msgid}".rstrip()))
+                left.append(
+                    (
+                        msgid,
+                        f"{name} UID {each.uid} of {each.internaldate:%Y-%m-%d %H:%M} {msgid}".rstrip(),
+                    )
+                )
     return left
 
 

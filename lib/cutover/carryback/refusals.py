@@ -7,8 +7,8 @@ from mbx2maildir.formats import message_key as digest
 
 from cutover.connect import imap
 
-SHOWN = 10      # messages of one user told in full
-IN_A_ROW = 20   # refusals in one folder, after which its other messages are not tried: a full disk stays full
+SHOWN = 10  # messages of one user told in full
+IN_A_ROW = 20  # refusals in one folder, after which its other messages are not tried: a full disk stays full
 MESSAGE_ID = re.compile(rb"^message-id:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -48,7 +48,9 @@ class Refusals:
         """→ the UID given, None when the server tells none, False when it refused."""
         refused = self._row.get(pair.old, 0)
         if refused >= IN_A_ROW:
-            self.messages[pair.new, message.uid] = f"not tried: {refused} before it were refused in a row"
+            self.messages[pair.new, message.uid] = (
+                f"not tried: {refused} before it were refused in a row"
+            )
             return False
         try:
             uid = old.append(pair.old, text, flags, message.internaldate)
@@ -57,19 +59,31 @@ class Refusals:
             self._row[pair.old] = refused + 1
             return False
         except imap.SessionLost as error:
-            raise imap.SessionLost(server=error.server, reason=error.reason, doing=(
-                f"{error.doing} (UID {message.uid} of {pair.new} {message_id(text)})")) from error
+            raise imap.SessionLost(
+                server=error.server,
+                reason=error.reason,
+                doing=(f"{error.doing} (UID {message.uid} of {pair.new} {message_id(text)})"),
+            ) from error
         self._row[pair.old] = 0
         return uid
 
     def note(self, new, missing):
         """Write down what is still wanted, as it can be done later."""
-        self.later = {"flags": [[folder, uid, *missing.known_by[folder, uid], sorted(add), sorted(clear)]
-                                for folder, uid, add, clear in missing.flags],
-                      "removed": [[folder, message.uid, message.internaldate.isoformat(), message.size]
-                                  for folder, message in missing.removed]}
-        listed = [(pair, message, flags, self.messages.get((pair.new, message.uid))) for pair, message, flags in missing.appends
-                  if (pair.new, message.uid) not in missing.elsewhere]
+        self.later = {
+            "flags": [
+                [folder, uid, *missing.known_by[folder, uid], sorted(add), sorted(clear)]
+                for folder, uid, add, clear in missing.flags
+            ],
+            "removed": [
+                [folder, message.uid, message.internaldate.isoformat(), message.size]
+                for folder, message in missing.removed
+            ],
+        }
+        listed = [
+            (pair, message, flags, self.messages.get((pair.new, message.uid)))
+            for pair, message, flags in missing.appends
+            if (pair.new, message.uid) not in missing.elsewhere
+        ]
         listed += [(pair, message, message.flags, why) for pair, message, why in missing.unread]
         by_folder = {}
         for each in listed:
@@ -77,14 +91,33 @@ class Refusals:
         for name, wanted in by_folder.items():
             for message, text in new.texts(name, [each[1] for each in wanted.values()]):
                 pair, _, flags, why = wanted[message.uid]
-                self.behind.append({
-                    "folder": name, "to": pair.old, "uid": message.uid, "message_id": message_id(text), "bytes": message.size,
-                    "date": message.internaldate.isoformat(), "flags": sorted(flags), "key": key(text),
-                    "why": why or self.folders.get(pair.old) or "; ".join(self.texts) or "it was not tried"})
+                self.behind.append(
+                    {
+                        "folder": name,
+                        "to": pair.old,
+                        "uid": message.uid,
+                        "message_id": message_id(text),
+                        "bytes": message.size,
+                        "date": message.internaldate.isoformat(),
+                        "flags": sorted(flags),
+                        "key": key(text),
+                        "why": why
+                        or self.folders.get(pair.old)
+                        or "; ".join(self.texts)
+                        or "it was not tried",
+                    }
+                )
 
     def __str__(self):
-        said = [f"{len(self.behind)} message{'s are' if len(self.behind) > 1 else ' is'} on the new server only: "
-                + "; ".join(map(told, self.behind[:SHOWN])) + (" …" if len(self.behind) > SHOWN else "")] if self.behind else []
+        said = (
+            [
+                f"{len(self.behind)} message{'s are' if len(self.behind) > 1 else ' is'} on the new server only: "
+                + "; ".join(map(told, self.behind[:SHOWN]))
+                + (" …" if len(self.behind) > SHOWN else "")
+            ]
+            if self.behind
+            else []
+        )
         words = {each["why"] for each in self.behind}
         return "; ".join([*dict.fromkeys(text for text in self.texts if text not in words), *said])
 
@@ -97,11 +130,18 @@ def pending(note: dict) -> bool:
 def counted(note: dict) -> str:
     """`3 messages: INBOX UID 7 <…>: why; …; and 2 flags changed, 1 messages removed`"""
     listed, later = note["behind"], note.get("later", {})
-    also = [f"{len(later.get(what, ()))} {text}" for what, text in (("flags", "flags changed"), ("removed", "messages removed"))
-            if later.get(what)]
-    return (f"{len(listed)} message{'' if len(listed) == 1 else 's'}" + (": " if listed else "")
-            + "; ".join(map(told, listed[:SHOWN])) + (" …" if len(listed) > SHOWN else "")
-            + (f"; not on the old server yet: {', '.join(also)}" if also else ""))
+    also = [
+        f"{len(later.get(what, ()))} {text}"
+        for what, text in (("flags", "flags changed"), ("removed", "messages removed"))
+        if later.get(what)
+    ]
+    return (
+        f"{len(listed)} message{'' if len(listed) == 1 else 's'}"
+        + (": " if listed else "")
+        + "; ".join(map(told, listed[:SHOWN]))
+        + (" …" if len(listed) > SHOWN else "")
+        + (f"; not on the old server yet: {', '.join(also)}" if also else "")
+    )
 
 
 def key(text: bytes) -> str:

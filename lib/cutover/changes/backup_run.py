@@ -9,7 +9,7 @@ from cutover.facts import backup_copy as backups
 from cutover.facts import mailhost as facts
 from cutover.model import change as changes
 
-PAUSE = 0.5     # seconds between two looks
+PAUSE = 0.5  # seconds between two looks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +20,8 @@ class RunBackup(changes.Change):
     no_inverse: ClassVar[str] = "the copy stays on the backup host: a copy is never deleted here"
     host: str
     unit: str
-    copy: str               # directory of the copy
-    wait: int               # seconds
+    copy: str  # directory of the copy
+    wait: int  # seconds
 
     @property
     def resource(self):
@@ -31,7 +31,9 @@ class RunBackup(changes.Change):
         return f"copy the mail store to {self.copy}"
 
     def describe(self):
-        return f"systemctl start --no-block {self.unit}   (until it has ended, at most {self.wait} s)"
+        return (
+            f"systemctl start --no-block {self.unit}   (until it has ended, at most {self.wait} s)"
+        )
 
     def settled(self, hosts):
         return changes.Settled(False, "a run is made each time it is asked for")
@@ -48,20 +50,26 @@ class RunBackup(changes.Change):
                 break
             report({"event": "backup", "text": f"copying for {time.monotonic() - began:.0f} s"})
             if time.monotonic() - began > self.wait:
-                raise changes.ChangeFailed(f"{self.host}: {self.unit} has not ended after {self.wait} s ({state}). It goes on; "
-                                           "run this step again when it has ended.")
+                raise changes.ChangeFailed(
+                    f"{self.host}: {self.unit} has not ended after {self.wait} s ({state}). It goes on; "
+                    "run this step again when it has ended."
+                )
             time.sleep(PAUSE)
         if last is None or last["ended"] == before or last["result"] != 0:
             said = last["error"] if last and last["ended"] != before else ""
-            raise changes.ChangeFailed(f"{self.host}: {self.unit} did not end well ({state}). "
-                                       f"{said or facts.log_end(hosts, self.host, self.unit)}. "
-                                       "Mend it and run this step again.")
+            raise changes.ChangeFailed(
+                f"{self.host}: {self.unit} did not end well ({state}). "
+                f"{said or facts.log_end(hosts, self.host, self.unit)}. "
+                "Mend it and run this step again."
+            )
         return told(last)
 
 
 def _state(hosts, host, unit):
     """A unit's state, "queued" while its start has not begun: it is inactive then as well."""
-    said = hosts.run(host, ["systemctl", "show", "--property=ActiveState,Job", unit]).text.splitlines()
+    said = hosts.run(
+        host, ["systemctl", "show", "--property=ActiveState,Job", unit]
+    ).text.splitlines()
     values = dict(line.split("=", 1) for line in said if "=" in line)
     return "queued" if values.get("Job", "0") not in ("", "0") else values["ActiveState"]
 
@@ -69,7 +77,12 @@ def _state(hosts, host, unit):
 def told(last: dict) -> str:
     """The figures of a run in a line."""
     copied, received = (sum(each[key] for each in last["passes"]) for key in ("copied", "received"))
-    moving = (f"; the mail of {last['unsettled']} users moved all the time, {last['kept']} old files of theirs stay"
-              if last["unsettled"] else "")
-    return (f"{last['before']} files before, {last['after']} after; {copied} copied, {last['removed']} removed, {received} bytes "
-            f"transferred in {last['ended'] - last['began']} s and {len(last['passes'])} passes{moving}")
+    moving = (
+        f"; the mail of {last['unsettled']} users moved all the time, {last['kept']} old files of theirs stay"
+        if last["unsettled"]
+        else ""
+    )
+    return (
+        f"{last['before']} files before, {last['after']} after; {copied} copied, {last['removed']} removed, {received} bytes "
+        f"transferred in {last['ended'] - last['began']} s and {len(last['passes'])} passes{moving}"
+    )

@@ -9,8 +9,8 @@ from cutover.connect import ssh
 from cutover.facts import bacula
 from cutover.model import change as changes
 
-PAUSE = 0.5     # seconds between two looks
-STUCK = 20      # seconds for which a job may wait for a volume before somebody is told
+PAUSE = 0.5  # seconds between two looks
+STUCK = 20  # seconds for which a job may wait for a volume before somebody is told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,24 +19,32 @@ class DirectorFile(FileChange):
     taken back before the Director has read it."""
 
     kind: ClassVar[str] = "bacula-config"
-    config: str             # the Director's configuration
+    config: str  # the Director's configuration
 
     def describe(self):
-        texts, check = super().describe().splitlines(), [f"bacula-dir -t -c {self.config}", "reload (in bconsole)"]
+        texts, check = (
+            super().describe().splitlines(),
+            [f"bacula-dir -t -c {self.config}", "reload (in bconsole)"],
+        )
         if self.after is None:
             return "\n".join([f"remove the line @{self.path} from {self.config}", *texts, *check])
-        return "\n".join([*texts, f"add the line @{self.path} to {self.config}, where it is not there", *check])
+        return "\n".join(
+            [*texts, f"add the line @{self.path} to {self.config}, where it is not there", *check]
+        )
 
     def settled(self, hosts):
         there, wanted = super().settled(hosts), self.after is not None
         if not there.done or bacula.included(hosts, self.config, self.path) != wanted:
-            return changes.Settled(False, f"{there.detail}; included or not: not as wanted" if there.done else there.detail)
+            return changes.Settled(
+                False,
+                f"{there.detail}; included or not: not as wanted" if there.done else there.detail,
+            )
         if wanted and not bacula.was_read(hosts):
             return changes.Settled(False, "the Director has not read it")
         return there
 
     def apply(self, hosts, report):
-        if self.after is None:      # else the Director would not start between the two
+        if self.after is None:  # else the Director would not start between the two
             bacula.include(hosts, self.config, self.path, False)
         done = super().apply(hosts, report)
         if self.after is not None:
@@ -46,10 +54,14 @@ class DirectorFile(FileChange):
                 bacula.include(hosts, self.config, self.path, self.before is not None)
                 dataclasses.replace(self, before=self.after, after=self.before)._write(hosts)
                 if not bacula.check(hosts, self.config):
-                    bacula.ask(hosts, "reload")     # the same once more, so that what was read is newer than what was written
-            raise changes.ChangeFailed(f"{self.host}: Bacula refuses its configuration"
-                                       + ("; the former one is in place again" if self.after is not None else "")
-                                       + f". {wrong}. Mend what it says and run this step again.")
+                    bacula.ask(
+                        hosts, "reload"
+                    )  # the same once more, so that what was read is newer than what was written
+            raise changes.ChangeFailed(
+                f"{self.host}: Bacula refuses its configuration"
+                + ("; the former one is in place again" if self.after is not None else "")
+                + f". {wrong}. Mend what it says and run this step again."
+            )
         bacula.ask(hosts, "reload")
         return f"{done}; the Director has read it"
 
@@ -69,17 +81,28 @@ def follow(hosts, number: int, name: str, wait: int, report) -> dict:
         now = time.monotonic()
         stuck_since = (stuck_since or now) if stuck else None
         if stuck and now - stuck_since > STUCK:
-            raise changes.ChangeFailed(f"{hosts.site.roles.backup}: JobId {number} {stuck}: {bacula.log(hosts, number)}")
+            raise changes.ChangeFailed(
+                f"{hosts.site.roles.backup}: JobId {number} {stuck}: {bacula.log(hosts, number)}"
+            )
         if now - began > wait:
-            raise changes.ChangeFailed(f"{hosts.site.roles.backup}: JobId {number} has not ended after {wait} s")
-        report({"event": "backup", "text": f"JobId {number} for {now - began:.0f} s{f', it {stuck}' if stuck else ''}"})
+            raise changes.ChangeFailed(
+                f"{hosts.site.roles.backup}: JobId {number} has not ended after {wait} s"
+            )
+        report(
+            {
+                "event": "backup",
+                "text": f"JobId {number} for {now - began:.0f} s{f', it {stuck}' if stuck else ''}",
+            }
+        )
         time.sleep(PAUSE)
 
 
 def told(job: dict) -> str:
     """The figures of a job in a line."""
-    return (f"JobId {job['id']}, {bacula.LEVELS.get(job['level'], job['level'])}, {job['began']} to {job['ended'][11:]}: status "
-            f"{job['status']}, {job['files']} files, {job['bytes']} bytes, {job['errors']} errors")
+    return (
+        f"JobId {job['id']}, {bacula.LEVELS.get(job['level'], job['level'])}, {job['began']} to {job['ended'][11:]}: status "
+        f"{job['status']}, {job['files']} files, {job['bytes']} bytes, {job['errors']} errors"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,10 +110,12 @@ class RunJob(changes.Change):
     """Have Bacula save the copy, and wait for the job's end. One that is at work already is waited for instead."""
 
     kind: ClassVar[str] = "bacula-run"
-    no_inverse: ClassVar[str] = "what was saved stays on its volume until its retention ends: Bacula recycles it, and nobody else"
+    no_inverse: ClassVar[str] = (
+        "what was saved stays on its volume until its retention ends: Bacula recycles it, and nobody else"
+    )
     host: str
     job: str
-    wait: int               # seconds
+    wait: int  # seconds
 
     @property
     def resource(self):
@@ -107,13 +132,21 @@ class RunJob(changes.Change):
 
     def apply(self, hosts, report):
         saved = bacula.status(hosts)["saved"]
-        number = saved[-1]["id"] if saved and not saved[-1]["ended"] else bacula.start(hosts, f"run job={self.job} yes")
+        number = (
+            saved[-1]["id"]
+            if saved and not saved[-1]["ended"]
+            else bacula.start(hosts, f"run job={self.job} yes")
+        )
         try:
             job = follow(hosts, number, self.job, self.wait, report)
         except changes.ChangeFailed as error:
-            raise changes.ChangeFailed(f"{error}. It goes on: give it what it waits for, then run this step again.") from error
+            raise changes.ChangeFailed(
+                f"{error}. It goes on: give it what it waits for, then run this step again."
+            ) from error
         if job["status"] != bacula.GOOD or job["errors"]:
-            raise changes.ChangeFailed(f"{self.host}: {told(job)}. {bacula.log(hosts, number)}. Mend it and run this step again.")
+            raise changes.ChangeFailed(
+                f"{self.host}: {told(job)}. {bacula.log(hosts, number)}. Mend it and run this step again."
+            )
         return told(job)
 
 
@@ -124,12 +157,12 @@ class RestoreBeforehand(changes.Change):
     kind: ClassVar[str] = "bacula-restore"
     host: str
     user: str
-    jobs: list              # JobIds that are read
-    directories: list       # of the user's tree, told to whoever approves
-    dirids: list            # PathIds of Bacula's catalog
+    jobs: list  # JobIds that are read
+    directories: list  # of the user's tree, told to whoever approves
+    dirids: list  # PathIds of Bacula's catalog
     fileids: list
     where: str
-    wait: int               # seconds
+    wait: int  # seconds
 
     @property
     def resource(self):
@@ -139,8 +172,10 @@ class RestoreBeforehand(changes.Change):
         return f"have Bacula restore {len(self.directories)} folders of {self.user} on {self.host}"
 
     def describe(self):
-        return (f"of JobId {', '.join(map(str, self.jobs))}: {', '.join(self.directories)} of {self.user}\n"
-                f"restore restorejob={bacula.RESTORE} where={self.where} (in bconsole; at most {self.wait} s)")
+        return (
+            f"of JobId {', '.join(map(str, self.jobs))}: {', '.join(self.directories)} of {self.user}\n"
+            f"restore restorejob={bacula.RESTORE} where={self.where} (in bconsole; at most {self.wait} s)"
+        )
 
     def settled(self, hosts):
         return changes.Settled(False, "it is restored anew each time")
@@ -149,7 +184,9 @@ class RestoreBeforehand(changes.Change):
         return RemoveRestored(self.host, self.where)
 
     def apply(self, hosts, report):
-        return told(restored(hosts, self.jobs, self.dirids, self.fileids, self.where, self.wait, report))
+        return told(
+            restored(hosts, self.jobs, self.dirids, self.fileids, self.where, self.wait, report)
+        )
 
 
 def restored(hosts, jobs, dirids, fileids, where, wait, report) -> dict:
@@ -161,12 +198,16 @@ def restored(hosts, jobs, dirids, fileids, where, wait, report) -> dict:
     try:
         job = follow(hosts, number, bacula.RESTORE, wait, report)
     except changes.ChangeFailed as error:
-        bacula.remove_scratch(hosts, where)     # cancels the job
-        raise changes.ChangeFailed(f"{error}. The restore was cancelled. See that Bacula has the volume (`list volumes`, `status "
-                                   f"storage` in bconsole on {host}), then run this step again.") from error
+        bacula.remove_scratch(hosts, where)  # cancels the job
+        raise changes.ChangeFailed(
+            f"{error}. The restore was cancelled. See that Bacula has the volume (`list volumes`, `status "
+            f"storage` in bconsole on {host}), then run this step again."
+        ) from error
     if job["status"] != bacula.GOOD or job["errors"]:
         bacula.remove_scratch(hosts, where)
-        raise changes.ChangeFailed(f"{host}: {told(job)}. {bacula.log(hosts, number)}. Mend it and run this step again.")
+        raise changes.ChangeFailed(
+            f"{host}: {told(job)}. {bacula.log(hosts, number)}. Mend it and run this step again."
+        )
     return job
 
 

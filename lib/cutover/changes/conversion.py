@@ -8,8 +8,20 @@ from cutover.model import change as changes
 from cutover.remote import detached, ship
 
 PROGRAM = "store/__main__.py"
-FLAGS = ("-I", "-S")  # the store needs nothing installed; looking for it takes longer than a pass in which nothing changed
-BUSY = ("ShortRead", "ShortTail", "ShortHeader", "BadHeader", "BadMessageLine", "BadSize", "BadDate", "UnreadableMail")
+FLAGS = (
+    "-I",
+    "-S",
+)  # the store needs nothing installed; looking for it takes longer than a pass in which nothing changed
+BUSY = (
+    "ShortRead",
+    "ShortTail",
+    "ShortHeader",
+    "BadHeader",
+    "BadMessageLine",
+    "BadSize",
+    "BadDate",
+    "UnreadableMail",
+)
 
 
 def store_plan(site, run: str, users: list, jobs: int) -> dict:
@@ -20,23 +32,38 @@ def store_plan(site, run: str, users: list, jobs: int) -> dict:
         return template.format(user=user["user"], home=user["home"])
 
     return {
-        "run": run, "work": new.work, "jobs": jobs, "host": site.fqdn(site.roles.new),
-        "users": [{
-            "user": user["user"], "uid": user["uid"], "gid": user["gid"], "home": user["home"],
-            "inbox": [old.on_new(fill(path, user)) for path in old.inbox],
-            "spool": old.on_new(fill(old.spool, user)),
-            "folders": old.on_new(fill(old.folders, user)),
-            "subscriptions": old.on_new(fill(old.subscriptions, user)),
-            "maildir": fill(new.maildir, user),
-        } for user in users],
+        "run": run,
+        "work": new.work,
+        "jobs": jobs,
+        "host": site.fqdn(site.roles.new),
+        "users": [
+            {
+                "user": user["user"],
+                "uid": user["uid"],
+                "gid": user["gid"],
+                "home": user["home"],
+                "inbox": [old.on_new(fill(path, user)) for path in old.inbox],
+                "spool": old.on_new(fill(old.spool, user)),
+                "folders": old.on_new(fill(old.folders, user)),
+                "subscriptions": old.on_new(fill(old.subscriptions, user)),
+                "maildir": fill(new.maildir, user),
+            }
+            for user in users
+        ],
     }
 
 
 def salvaged(site, users: list) -> list:
     """Names of those users (entries of store_plan) whose damaged files the parameters allow to be salvaged."""
     paths = site.old_store.to_salvage()
-    return [each["user"] for each in users
-            if any(path in (*each["inbox"], each["spool"]) or path.startswith(each["folders"] + "/") for path in paths)]
+    return [
+        each["user"]
+        for each in users
+        if any(
+            path in (*each["inbox"], each["spool"]) or path.startswith(each["folders"] + "/")
+            for path in paths
+        )
+    ]
 
 
 # Runs the store package from memory, so that reading leaves nothing on the host: both files come on standard input.
@@ -65,13 +92,24 @@ def read_store(hosts, host: str, plan: dict, command: str, *options, timeout=600
     → its JSON answer, with `users` by name. A survey that found unreadable files exits 1 and still answers.
     """
     program, text = ship.content(), json.dumps(plan).encode()
-    argv = [hosts.site.new_store.python, "-c", _FROM_MEMORY, str(len(program)), str(len(text)), command, "--json", *options]
+    argv = [
+        hosts.site.new_store.python,
+        "-c",
+        _FROM_MEMORY,
+        str(len(program)),
+        str(len(text)),
+        command,
+        "--json",
+        *options,
+    ]
     result = hosts.run(host, argv, sudo=True, input=program + text, timeout=timeout, check=False)
     try:
         answer = json.loads(result.out)
     except ValueError:
         said = result.err.decode("utf-8", "backslashreplace").strip()[-500:]
-        raise changes.ChangeFailed(f"{host}: store {command} ended with {result.rc} and said: {said or 'nothing'}") from None
+        raise changes.ChangeFailed(
+            f"{host}: store {command} ended with {result.rc} and said: {said or 'nothing'}"
+        ) from None
     return {**answer, "users": {each["user"]: each for each in answer["users"]}}
 
 
@@ -100,8 +138,16 @@ def run_store(hosts, host: str, plan: dict, command: str, on_event, name: str = 
     connection.run(["mkdir", "-p", "-m", "0700", plan["work"], folder], sudo=True)
     _ship(connection, folder, hosts.site.new_store.python)
     name = name or command
-    argv = [hosts.site.new_store.python, *FLAGS, f"{folder}/{PROGRAM}", command, "--plan", f"{folder}/{name}.plan.json",
-            "--events", f"{folder}/{name}.events"]
+    argv = [
+        hosts.site.new_store.python,
+        *FLAGS,
+        f"{folder}/{PROGRAM}",
+        command,
+        "--plan",
+        f"{folder}/{name}.plan.json",
+        "--events",
+        f"{folder}/{name}.events",
+    ]
     return detached.run(hosts, host, folder, name, _unit(plan["run"], name), plan, argv, on_event)
 
 
@@ -111,11 +157,21 @@ def _unit(run, name):
 
 def _command(change, command):
     """The command as a plan shows it."""
-    return (f"systemd-run --unit={_unit(change.run, command)} python3 {' '.join(FLAGS)} {change.work}/{change.run}/{PROGRAM} "
-            f"{command} --plan {command}.plan.json --events {command}.events")
+    return (
+        f"systemd-run --unit={_unit(change.run, command)} python3 {' '.join(FLAGS)} {change.work}/{change.run}/{PROGRAM} "
+        f"{command} --plan {command}.plan.json --events {command}.events"
+    )
 
 
-_DAMAGE = ("ShortHeader", "BadHeader", "BadMessageLine", "ShortTail", "BadSize", "BadDate", "StaleCopy")
+_DAMAGE = (
+    "ShortHeader",
+    "BadHeader",
+    "BadMessageLine",
+    "ShortTail",
+    "BadSize",
+    "BadDate",
+    "StaleCopy",
+)
 
 
 def _told(error: dict) -> str:
@@ -125,7 +181,9 @@ def _told(error: dict) -> str:
         place += f" at byte {error['offset']}"
     todo = str(error.get("todo") or "").rstrip(".")
     if error.get("kind") in _DAMAGE:
-        todo = "Restore the file, or name it in old_store.salvage to have what is readable converted"
+        todo = (
+            "Restore the file, or name it in old_store.salvage to have what is readable converted"
+        )
     return f"{error['user']}: {place}: {error['what']}" + (f" ({todo})" if todo else "")
 
 
@@ -135,7 +193,7 @@ class _StoreChange(changes.Change):
     run: str
     work: str
     jobs: int
-    users: list             # the users' entries of the store's plan
+    users: list  # the users' entries of the store's plan
     # users whose damaged files are converted as far as they can be read; a damaged file of any other user is an error
     salvage: list = dataclasses.field(default_factory=list)
 
@@ -144,8 +202,13 @@ class _StoreChange(changes.Change):
         return f"mail store on {self.host}"
 
     def _plan(self, hosts):
-        return {"run": self.run, "work": self.work, "jobs": self.jobs, "host": hosts.site.fqdn(self.host),
-                "users": self.users}
+        return {
+            "run": self.run,
+            "work": self.work,
+            "jobs": self.jobs,
+            "host": hosts.site.fqdn(self.host),
+            "users": self.users,
+        }
 
     def _state(self, hosts):
         return read_store(hosts, self.host, self._plan(hosts), "state")
@@ -159,26 +222,42 @@ class _StoreChange(changes.Change):
             if data.get("event") == "error":
                 (totals["passed"] if data["kind"] in passable else errors).append(data)
             elif data.get("event") == "end":
-                totals.update({key: totals.get(key, 0) + value if isinstance(value, int | float) else value
-                               for key, value in data.items()})
+                totals.update(
+                    {
+                        key: totals.get(key, 0) + value if isinstance(value, int | float) else value
+                        for key, value in data.items()
+                    }
+                )
 
         for strict in (True, False):
             users = [each for each in self.users if (each["user"] not in self.salvage) == strict]
             if users:
-                result = run_store(hosts, self.host, {**self._plan(hosts), "users": users, "strict": strict}, command, event,
-                                   command if strict else f"{command}-salvage")
+                result = run_store(
+                    hosts,
+                    self.host,
+                    {**self._plan(hosts), "users": users, "strict": strict},
+                    command,
+                    event,
+                    command if strict else f"{command}-salvage",
+                )
                 if result.rc and not errors and not totals["passed"]:
-                    said.append(f"it ended with {result.rc} and said: " + (result.err.strip()[-500:] or "nothing"))
+                    said.append(
+                        f"it ended with {result.rc} and said: "
+                        + (result.err.strip()[-500:] or "nothing")
+                    )
         if errors or said:
             raise changes.ChangeFailed(
                 f"{self.host}: store {command} failed for {len(errors)} of {len(self.users)} users. "
                 + "; ".join([*(_told(error) for error in errors[:10]), *said])
-                + ". The other users are done. Mend the cause and run this step again: it goes on with what is missing.")
+                + ". The other users are done. Mend the cause and run this step again: it goes on with what is missing."
+            )
         return totals
 
 
 def _totals(totals):
-    return ", ".join(f"{key} {value}" for key, value in totals.items() if key not in ("event", "time", "passed"))
+    return ", ".join(
+        f"{key} {value}" for key, value in totals.items() if key not in ("event", "time", "passed")
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,15 +271,20 @@ class Convert(_StoreChange):
 
     def describe(self):
         lines = [f"{_command(self, 'convert-users')}   ({self.jobs} processes)"]
-        lines += [f"{each['user']}: {each['folders']} + {each['inbox'][-1]} + {each['spool']} → {each['maildir']}; what is "
-                  f"there now is set aside in {self.work}/{self.run}/aside/{each['user']}" for each in self.users]
+        lines += [
+            f"{each['user']}: {each['folders']} + {each['inbox'][-1]} + {each['spool']} → {each['maildir']}; what is "
+            f"there now is set aside in {self.work}/{self.run}/aside/{each['user']}"
+            for each in self.users
+        ]
         return "\n".join(lines)
 
     def settled(self, hosts):
         state = self._state(hosts)["users"]
         missing = [user for user, each in sorted(state.items()) if not each["published"]]
         if missing:
-            return changes.Settled(False, f"{len(missing)} of {len(state)} users not published, first {missing[0]}")
+            return changes.Settled(
+                False, f"{len(missing)} of {len(state)} users not published, first {missing[0]}"
+            )
         return changes.Settled(True, f"all {len(state)} users published by {self.run}")
 
     def apply(self, hosts, report):
@@ -220,9 +304,12 @@ class ConvertAgain(Convert):
         return f"take back and convert again {len(self.users)} users"
 
     def describe(self):
-        lines = [_command(self, "unpublish"),
-                 f"{', '.join(each['user'] for each in self.users)}: the published tree is set aside in "
-                 f"{self.work}/{self.run}/unpublished/", super().describe()]
+        lines = [
+            _command(self, "unpublish"),
+            f"{', '.join(each['user'] for each in self.users)}: the published tree is set aside in "
+            f"{self.work}/{self.run}/unpublished/",
+            super().describe(),
+        ]
         return "\n".join(lines)
 
     def settled(self, hosts):
@@ -238,7 +325,9 @@ class Presync(_StoreChange):
     """Bring each user's staged tree up to date while users still work, so that the outage pays for what changed since."""
 
     kind: ClassVar[str] = "presync"
-    no_inverse: ClassVar[str] = "it fills the staging area, which nobody reads; the conversion uses it or throws it away"
+    no_inverse: ClassVar[str] = (
+        "it fills the staging area, which nobody reads; the conversion uses it or throws it away"
+    )
 
     @property
     def resource(self):
@@ -249,8 +338,10 @@ class Presync(_StoreChange):
 
     def describe(self):
         lines = [f"{_command(self, 'presync')}   ({self.jobs} processes)"]
-        lines += [f"{each['user']}: {each['folders']} + {each['inbox'][-1]} → {self.work}/staging/{each['user']}"
-                  for each in self.users]
+        lines += [
+            f"{each['user']}: {each['folders']} + {each['inbox'][-1]} → {self.work}/staging/{each['user']}"
+            for each in self.users
+        ]
         return "\n".join(lines)
 
     def settled(self, hosts):
@@ -261,8 +352,23 @@ class Presync(_StoreChange):
         # under way looks like damage, and real damage is for the conversion to judge
         totals = self._convert(hosts, report, "presync", passable=BUSY)
         busy = "".join(f"; left to the next pass: {each['file']}" for each in totals["passed"])
-        return ", ".join(f"{key} {totals[key]}" for key in ("staged", "messages", "bytes", "written", "renamed", "removed",
-                                                          "unchanged", "seconds") if key in totals) + busy
+        return (
+            ", ".join(
+                f"{key} {totals[key]}"
+                for key in (
+                    "staged",
+                    "messages",
+                    "bytes",
+                    "written",
+                    "renamed",
+                    "removed",
+                    "unchanged",
+                    "seconds",
+                )
+                if key in totals
+            )
+            + busy
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,15 +382,20 @@ class Unpublish(_StoreChange):
 
     def describe(self):
         lines = [_command(self, "unpublish")]
-        lines += [f"{each['user']}: {each['maildir']} is set aside in {self.work}/{self.run}/unpublished/{each['user']}; "
-                  "the earlier tree comes back" for each in self.users]
+        lines += [
+            f"{each['user']}: {each['maildir']} is set aside in {self.work}/{self.run}/unpublished/{each['user']}; "
+            "the earlier tree comes back"
+            for each in self.users
+        ]
         return "\n".join(lines)
 
     def settled(self, hosts):
         state = self._state(hosts)["users"]
         left = [user for user, each in sorted(state.items()) if each["published"]]
         if left:
-            return changes.Settled(False, f"{len(left)} of {len(state)} users still published, first {left[0]}")
+            return changes.Settled(
+                False, f"{len(left)} of {len(state)} users still published, first {left[0]}"
+            )
         return changes.Settled(True, f"no user is published by {self.run}")
 
     def apply(self, hosts, report):

@@ -14,10 +14,10 @@ class DnsUpdate(changes.Change):
 
     kind: ClassVar[str] = "dns-update"
     server: str
-    seen_by: list           # every authoritative server; apply waits until each serves the new serial
-    forward: dict           # dns.Update as JSON
+    seen_by: list  # every authoritative server; apply waits until each serves the new serial
+    forward: dict  # dns.Update as JSON
     backward: dict
-    wait: int               # seconds
+    wait: int  # seconds
 
     @property
     def target(self):
@@ -29,7 +29,9 @@ class DnsUpdate(changes.Change):
 
     def title(self):
         adds = dns.Update.from_json(self.forward).adds
-        return "one DNS update: " + "; ".join(f"{name} {kind} {value}" for name, _, kind, value in adds)
+        return "one DNS update: " + "; ".join(
+            f"{name} {kind} {value}" for name, _, kind, value in adds
+        )
 
     def describe(self):
         return dns.Update.from_json(self.forward).text().rstrip()
@@ -45,7 +47,11 @@ class DnsUpdate(changes.Change):
             seen.append(f"{name} {ttl} {kind} {value}")
         for name, kind in update.deletes:
             kept = {added[2] for added in update.adds if added[0] == name}
-            rest = set(server.all_types(name)) if kind == "ANY" else ({kind} if server.lookup(name, kind) else set())
+            rest = (
+                set(server.all_types(name))
+                if kind == "ANY"
+                else ({kind} if server.lookup(name, kind) else set())
+            )
             if rest - kept:
                 return changes.Settled(False, f"{name} still has {', '.join(sorted(rest - kept))}")
         return changes.Settled(True, "; ".join(seen) or "the records are gone")
@@ -58,12 +64,18 @@ class DnsUpdate(changes.Change):
         deadline = time.monotonic() + self.wait
         behind = dict.fromkeys(self.seen_by)
         while behind:
-            behind = {name: said for name in behind if (said := _lags(hosts.dns(name), update.zone, serial))}
+            behind = {
+                name: said
+                for name in behind
+                if (said := _lags(hosts.dns(name), update.zone, serial))
+            }
             if behind and time.monotonic() > deadline:
                 raise changes.ChangeFailed(
                     f"{self.server} took the update (serial {serial}), but not every server has it after {self.wait} s. "
-                    + "; ".join(behind.values()) + ". Look at NOTIFY and transfers there; once it serves the new zone, run "
-                    "this step again.")
+                    + "; ".join(behind.values())
+                    + ". Look at NOTIFY and transfers there; once it serves the new zone, run "
+                    "this step again."
+                )
             if behind:
                 time.sleep(0.2)
         return f"serial {serial} on {', '.join(self.seen_by)}"
@@ -77,5 +89,9 @@ def _lags(server, zone, serial) -> str:
     try:
         have = server.serial(zone)
     except dns.DnsError as error:
-        return str(error)       # the update is done all the same: a server that is silent is one that lags
-    return f"{server.name} still serves the older zone {have}" if not dns.reached(have, serial) else ""
+        return str(
+            error
+        )  # the update is done all the same: a server that is silent is one that lags
+    return (
+        f"{server.name} still serves the older zone {have}" if not dns.reached(have, serial) else ""
+    )

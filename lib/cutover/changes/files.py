@@ -22,8 +22,8 @@ class FileChange(changes.Change):
     kind: ClassVar[str] = "file"
     host: str
     path: str
-    mode: str               # octal, e.g. "0644"; the file belongs to root
-    before: str | None      # None: there is none
+    mode: str  # octal, e.g. "0644"; the file belongs to root
+    before: str | None  # None: there is none
     after: str | None
 
     @property
@@ -38,29 +38,49 @@ class FileChange(changes.Change):
             lines = [f"rm {self.path}"]
         else:
             sides = [(text or "").splitlines() for text in (self.before, self.after)]
-            lines = [f"install -m {self.mode} -o root (this text) {self.path}",
-                     *difflib.unified_diff(*sides, f"{self.path} as it is" if self.before is not None else "/dev/null",
-                                           self.path, lineterm="")]
+            lines = [
+                f"install -m {self.mode} -o root (this text) {self.path}",
+                *difflib.unified_diff(
+                    *sides,
+                    f"{self.path} as it is" if self.before is not None else "/dev/null",
+                    self.path,
+                    lineterm="",
+                ),
+            ]
             if self.path.startswith(SUDOERS):
                 lines.insert(0, "visudo -c (on this text, before it is in place)")
-        return "\n".join([*lines, *(["systemctl daemon-reload"] if self.path.startswith(UNITS) else [])])
+        return "\n".join(
+            [*lines, *(["systemctl daemon-reload"] if self.path.startswith(UNITS) else [])]
+        )
 
     def settled(self, hosts):
         now = read(hosts, self.host, self.path)
         if now == self.after:
-            return changes.Settled(True, "there is no such file" if now is None else "the file has this text")
-        return changes.Settled(False, "there is no such file" if now is None else "the file has another text")
+            return changes.Settled(
+                True, "there is no such file" if now is None else "the file has this text"
+            )
+        return changes.Settled(
+            False, "there is no such file" if now is None else "the file has another text"
+        )
 
     def apply(self, hosts, report):
         now = read(hosts, self.host, self.path)
         if now != self.after:
             if now != self.before:
-                raise changes.ChangeFailed(f"{self.host}: {self.path} is not as it was when the plan was made. Somebody changed "
-                                           "it: run this step again.")
+                raise changes.ChangeFailed(
+                    f"{self.host}: {self.path} is not as it was when the plan was made. Somebody changed "
+                    "it: run this step again."
+                )
             self._write(hosts)
         if self.path.startswith(UNITS):
             hosts.run(self.host, ["systemctl", "daemon-reload"], sudo=True)
-        return "already so" if now == self.after else "removed" if self.after is None else f"{len(self.after)} characters written"
+        return (
+            "already so"
+            if now == self.after
+            else "removed"
+            if self.after is None
+            else f"{len(self.after)} characters written"
+        )
 
     def _write(self, hosts):
         if self.after is None:
@@ -71,8 +91,10 @@ class FileChange(changes.Change):
             try:
                 hosts.run(self.host, ["sh", "-c", _JUDGE, "judge"], sudo=True, input=data)
             except ssh.CommandFailed as error:
-                raise changes.ChangeFailed(f"{self.host}: visudo refuses the text for {self.path}; nothing was written. "
-                                           f"{error}") from error
+                raise changes.ChangeFailed(
+                    f"{self.host}: visudo refuses the text for {self.path}; nothing was written. "
+                    f"{error}"
+                ) from error
         hosts.run(self.host, ["mkdir", "-p", "--", self.path.rpartition("/")[0]], sudo=True)
         hosts.ssh(self.host).put(data, self.path, mode=int(self.mode, 8), sudo=True)
 

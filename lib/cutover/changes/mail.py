@@ -11,7 +11,7 @@ from cutover.facts import alias_service as live
 from cutover.facts import mailhost as facts
 from cutover.model import change as changes
 
-AGAIN = 2.0             # seconds until a message that was put off is sent again
+AGAIN = 2.0  # seconds until a message that was put off is sent again
 
 
 def flush(hosts, name: str):
@@ -22,7 +22,7 @@ def flush(hosts, name: str):
 
 def waits_for(item: str) -> set:
     """The domains of the recipients of a queued message, by its line of facts.parse_queue."""
-    item = re.sub(r"\(.*\)", "", item)     # the reason
+    item = re.sub(r"\(.*\)", "", item)  # the reason
     before, _, rest = item.partition("<")
     recipients = item if "MAILER-DAEMON" in before else rest.partition(">")[2]
     return {domain.rstrip(".").lower() for domain in re.findall(r"[^\s<>]@([^\s<>]+)", recipients)}
@@ -34,27 +34,34 @@ class DrainQueue(changes.Change):
 
     kind: ClassVar[str] = "drain-queue"
     no_inverse: ClassVar[str] = "mail that was delivered stays delivered"
-    queues: list            # host names
-    wait: int               # seconds
-    but: str = ""           # full name of a mail host that is closed: what waits for it alone may stay
+    queues: list  # host names
+    wait: int  # seconds
+    but: str = ""  # full name of a mail host that is closed: what waits for it alone may stay
 
     @property
     def target(self):
         return ", ".join(self.queues)
 
     def title(self):
-        return f"flush the mail queue and wait until what stands in it{self._left_out()} is delivered"
+        return (
+            f"flush the mail queue and wait until what stands in it{self._left_out()} is delivered"
+        )
 
     def describe(self):
-        return (f"sendmail -q; sendmail -Ac -q (repeated until `mailq` lists none of what it lists now{self._left_out()}, "
-                f"at most {self.wait} s)")
+        return (
+            f"sendmail -q; sendmail -Ac -q (repeated until `mailq` lists none of what it lists now{self._left_out()}, "
+            f"at most {self.wait} s)"
+        )
 
     def _left_out(self):
         return f", but for {self.but} alone," if self.but else ""
 
     def settled(self, hosts):
         left = {name: facts.queue(hosts, name)["requests"] for name in self.queues}
-        return changes.Settled(not any(left.values()), ", ".join(f"{name}: {count} queued" for name, count in left.items()))
+        return changes.Settled(
+            not any(left.values()),
+            ", ".join(f"{name}: {count} queued" for name, count in left.items()),
+        )
 
     def apply(self, hosts, report):
         deadline = time.monotonic() + self.wait
@@ -62,22 +69,29 @@ class DrainQueue(changes.Change):
         while True:
             # what comes in meanwhile is routed by what is so now; only what was there before must be gone
             left = {key: item for key, item in self._listed(hosts).items() if key in first}
-            report({"event": "queue", "text": f"{len(first) - len(left)} of {len(first)} delivered"})
+            report(
+                {"event": "queue", "text": f"{len(first) - len(left)} of {len(first)} delivered"}
+            )
             if not left:
                 return f"{len(first)} queued, all delivered"
             if time.monotonic() > deadline:
                 raise changes.ChangeFailed(
                     f"after {self.wait} s {len(left)} of {len(first)} queued messages are not delivered: "
                     + "; ".join(f"{name}: {item}" for (name, _), item in list(left.items())[:10])
-                    + ". Mend the cause it names and run this step again.")
+                    + ". Mend the cause it names and run this step again."
+                )
             hosts.each(self.queues, lambda name: flush(hosts, name))
             time.sleep(0.3)
 
     def _listed(self, hosts):
         """`{(host, queue id): line}`"""
         found = hosts.each(self.queues, lambda name: facts.queue(hosts, name)["items"])
-        return {(name, item.partition(" ")[0]): item for name, items in found.items() for item in items
-                if not self.but or waits_for(item) != {self.but}}
+        return {
+            (name, item.partition(" ")[0]): item
+            for name, items in found.items()
+            for item in items
+            if not self.but or waits_for(item) != {self.but}
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,14 +107,20 @@ class SendTestMail(changes.Change):
     user: str
     token: str
     spam: bool
-    line: str = dataclasses.field(default="", kw_only=True)     # by which the site's antispam knows spam
+    line: str = dataclasses.field(
+        default="", kw_only=True
+    )  # by which the site's antispam knows spam
 
     def title(self):
-        return f"send test mail to {self.recipient}" + (", spam for the antispam to mark" if self.spam else "")
+        return f"send test mail to {self.recipient}" + (
+            ", spam for the antispam to mark" if self.spam else ""
+        )
 
     def describe(self):
-        return (f"SMTP {self.host}:{self.port} MAIL FROM:<{self.sender}> RCPT TO:<{self.recipient}>\n"
-                f"Subject: cutover test {self.token}" + (f"\n\n{self.line}" if self.line else ""))
+        return (
+            f"SMTP {self.host}:{self.port} MAIL FROM:<{self.sender}> RCPT TO:<{self.recipient}>\n"
+            f"Subject: cutover test {self.token}" + (f"\n\n{self.line}" if self.line else "")
+        )
 
     @property
     def users(self):
@@ -116,13 +136,28 @@ class SendTestMail(changes.Change):
 
     def hand_in(self, hosts, message: bytes) -> str:
         """Give the message to a server. → its queue id there"""
-        return smtp.send(hosts.site.address(self.host), self.port, self.sender, [self.recipient], message, timeout=30,
-                         name=self.host)
+        return smtp.send(
+            hosts.site.address(self.host),
+            self.port,
+            self.sender,
+            [self.recipient],
+            message,
+            timeout=30,
+            name=self.host,
+        )
 
     def apply(self, hosts, report):
-        lines = [f"From: <{self.sender}>", f"To: <{self.recipient}>", f"Subject: cutover test {self.token}",
-                 f"Message-ID: <{self.token}@cutover.invalid>", f"Date: {email.utils.formatdate()}",
-                 "", "This message tests the mail service after its move. It may be deleted.", self.line, ""]
+        lines = [
+            f"From: <{self.sender}>",
+            f"To: <{self.recipient}>",
+            f"Subject: cutover test {self.token}",
+            f"Message-ID: <{self.token}@cutover.invalid>",
+            f"Date: {email.utils.formatdate()}",
+            "",
+            "This message tests the mail service after its move. It may be deleted.",
+            self.line,
+            "",
+        ]
         hosts.prove()
         deadline = time.monotonic() + hosts.site.production_test.wait
         answer = self._handed_over(hosts, "\r\n".join(lines).encode(), deadline, report)
@@ -133,7 +168,8 @@ class SendTestMail(changes.Change):
             if time.monotonic() > deadline:
                 raise changes.ChangeFailed(
                     f"the message {self.token} was taken by {self.host} ({answer}) but is {settled.detail} after "
-                    f"{hosts.site.production_test.wait} s. `mailq` on {self.host} and on the mail hosts says where it is.")
+                    f"{hosts.site.production_test.wait} s. `mailq` on {self.host} and on the mail hosts says where it is."
+                )
             time.sleep(0.5)
 
     def _handed_over(self, hosts, message, deadline, report):
@@ -142,18 +178,25 @@ class SendTestMail(changes.Change):
         while True:
             try:
                 answer = self.hand_in(hosts, message)
-                return answer + (f", after {time.monotonic() - began:.0f} s: it was put off {times} times" if times else "")
+                return answer + (
+                    f", after {time.monotonic() - began:.0f} s: it was put off {times} times"
+                    if times
+                    else ""
+                )
             except smtp.SmtpError as error:
                 if not error.put_off:
                     if self.spam and isinstance(error, smtp.MessageRefused):
-                        raise changes.ChangeFailed(f"{error}. production_test.spam_line must be a line by which the antispam "
-                                                   "marks a message and does not refuse it.") from error
+                        raise changes.ChangeFailed(
+                            f"{error}. production_test.spam_line must be a line by which the antispam "
+                            "marks a message and does not refuse it."
+                        ) from error
                     raise
                 times += 1
                 if time.monotonic() + AGAIN > deadline:
                     raise changes.ChangeFailed(
                         f"{error}. It was put off {times} times. Greylisting? Let it pass mail from this machine, or give it the "
-                        "time: production_test.wait.") from error
+                        "time: production_test.wait."
+                    ) from error
                 report({"event": "log", "text": f"put off, trying again: {error}"})
             time.sleep(AGAIN)
 
@@ -166,7 +209,7 @@ class AwaitDeliveries(changes.Change):
     no_inverse: ClassVar[str] = "it only waits"
     host: str
     commands: list
-    wait: int               # seconds
+    wait: int  # seconds
 
     def title(self):
         return "wait until deliveries in progress have ended"
@@ -182,9 +225,13 @@ class AwaitDeliveries(changes.Change):
         deadline = time.monotonic() + self.wait
         while not self.settled(hosts).done:
             if time.monotonic() > deadline:
-                alive = ", ".join(f"{each['command']} {each['pid']} ({each['user']})"
-                                  for each in facts.processes(hosts, self.host, self.commands))
-                raise changes.ChangeFailed(f"{self.host}: after {self.wait} s these still deliver: {alive}. "
-                                           "See what they wait for; run this step again.")
+                alive = ", ".join(
+                    f"{each['command']} {each['pid']} ({each['user']})"
+                    for each in facts.processes(hosts, self.host, self.commands)
+                )
+                raise changes.ChangeFailed(
+                    f"{self.host}: after {self.wait} s these still deliver: {alive}. "
+                    "See what they wait for; run this step again."
+                )
             time.sleep(0.3)
         return "nothing is being delivered"

@@ -17,9 +17,9 @@ class SetAside(changes.Change):
     user: str
     folder: str
     uidvalidity: int
-    uids: str               # e.g. "1:7,9"
+    uids: str  # e.g. "1:7,9"
     count: int
-    place: str              # directory of the host: the user's Maildir for what this run sets aside
+    place: str  # directory of the host: the user's Maildir for what this run sets aside
 
     @property
     def resource(self):
@@ -29,8 +29,10 @@ class SetAside(changes.Change):
         return f"set {self.count} messages of {self.user}'s {self.folder} aside"
 
     def describe(self):
-        return (f"install -d -m 0700 -o {self.user} {self.place}\n"
-                f"doveadm {spam.shown(self.place)} move -u {self.user} {spam.TARGET} mailbox {self.folder} uid {self.uids}")
+        return (
+            f"install -d -m 0700 -o {self.user} {self.place}\n"
+            f"doveadm {spam.shown(self.place)} move -u {self.user} {spam.TARGET} mailbox {self.folder} uid {self.uids}"
+        )
 
     def settled(self, hosts):
         left = self._left(hosts)
@@ -39,16 +41,27 @@ class SetAside(changes.Change):
     def apply(self, hosts, report):
         now = spam.uidvalidity(hosts, self.host, self.user, self.folder)
         if now != self.uidvalidity:
-            raise changes.ChangeFailed(f"{self.user}: {self.folder} has got other UIDs since the plan was made. Nothing was "
-                                       "moved; run this step again.")
+            raise changes.ChangeFailed(
+                f"{self.user}: {self.folder} has got other UIDs since the plan was made. Nothing was "
+                "moved; run this step again."
+            )
         before, wanted = spam.aside(hosts, self.host, self.user, self.place), self._left(hosts)
         spam.make(hosts, self.host, self.user, self.place)
-        spam.move(hosts, self.host, self.user, self.place, spam.TARGET, ["mailbox", self.folder, "uid", self.uids])
+        spam.move(
+            hosts,
+            self.host,
+            self.user,
+            self.place,
+            spam.TARGET,
+            ["mailbox", self.folder, "uid", self.uids],
+        )
         after = spam.aside(hosts, self.host, self.user, self.place)
         gone = wanted - self._left(hosts)
         if after - before != gone:
-            raise changes.ChangeFailed(f"{self.user}: {gone} messages left {self.folder}, and {after - before} came to "
-                                       f"{self.place}. Look there before anything else is done.")
+            raise changes.ChangeFailed(
+                f"{self.user}: {gone} messages left {self.folder}, and {after - before} came to "
+                f"{self.place}. Look there before anything else is done."
+            )
         return f"{after - before} set aside"
 
     def _left(self, hosts):
@@ -87,11 +100,24 @@ class PutBack(changes.Change):
     def apply(self, hosts, report):
         count = spam.aside(hosts, self.host, self.user, self.place)
         if count:
-            spam.move(hosts, self.host, self.user, self.place, self.folder, ["mailbox", spam.TARGET, "all"])
+            spam.move(
+                hosts,
+                self.host,
+                self.user,
+                self.place,
+                self.folder,
+                ["mailbox", spam.TARGET, "all"],
+            )
         left = spam.aside(hosts, self.host, self.user, self.place)
         if left:
-            raise changes.ChangeFailed(f"{self.user}: {left} of {count} messages are still in {self.place}")
-        return f"{count} put back" if count else spam.gone(hosts, self.host, self.place) or "nothing to put back"
+            raise changes.ChangeFailed(
+                f"{self.user}: {left} of {count} messages are still in {self.place}"
+            )
+        return (
+            f"{count} put back"
+            if count
+            else spam.gone(hosts, self.host, self.place) or "nothing to put back"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,13 +125,15 @@ class Expunge(changes.Change):
     """Dovecot deletes for good what an earlier run set aside of one user, once the grace time is over."""
 
     kind: ClassVar[str] = "spam-expunge"
-    no_inverse: ClassVar[str] = "deleted for good; the backup holds it for as long as its days go back"
+    no_inverse: ClassVar[str] = (
+        "deleted for good; the backup holds it for as long as its days go back"
+    )
     host: str
     user: str
-    run: str                # the run that set it aside
-    place: str              # directory of the host: the user's Maildir for what that run set aside
+    run: str  # the run that set it aside
+    place: str  # directory of the host: the user's Maildir for what that run set aside
     count: int
-    grace: int              # days for which it was kept at least
+    grace: int  # days for which it was kept at least
 
     @property
     def resource(self):
@@ -123,14 +151,26 @@ class Expunge(changes.Change):
 
     def apply(self, hosts, report):
         below = f"{self.run}/{self.user}"
-        kept = spam.kept(hosts, self.host, self.place[:-len(below) - 1], below).get(self.run, {"users": {}, "days": 0})
+        kept = spam.kept(hosts, self.host, self.place[: -len(below) - 1], below).get(
+            self.run, {"users": {}, "days": 0}
+        )
         there = kept["users"].get(self.user, 0)
         if there != self.count or kept["days"] < self.grace:
-            raise changes.ChangeFailed(f"{self.user}: {there} messages of {self.run} are set aside, the latest {kept['days']} "
-                                       f"days ago; {self.count}, for {self.grace} days, were approved. Nothing was deleted; run "
-                                       "this step again.")
-        spam.expunge(hosts, self.host, self.user, self.place, f"{self.count} messages were deleted for good by {hosts.run_name}")
+            raise changes.ChangeFailed(
+                f"{self.user}: {there} messages of {self.run} are set aside, the latest {kept['days']} "
+                f"days ago; {self.count}, for {self.grace} days, were approved. Nothing was deleted; run "
+                "this step again."
+            )
+        spam.expunge(
+            hosts,
+            self.host,
+            self.user,
+            self.place,
+            f"{self.count} messages were deleted for good by {hosts.run_name}",
+        )
         left = spam.aside(hosts, self.host, self.user, self.place)
         if left:
-            raise changes.ChangeFailed(f"{self.user}: {left} of {self.count} messages are still in {self.place}")
+            raise changes.ChangeFailed(
+                f"{self.user}: {left} of {self.count} messages are still in {self.place}"
+            )
         return f"{self.count} deleted"

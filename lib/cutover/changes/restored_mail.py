@@ -17,8 +17,8 @@ from cutover.connect import imap
 from cutover.facts import copies
 from cutover.model import change as changes
 
-SESSIONS = 2    # pairs of sessions at work at the same time, each on a folder of its own; one link to a host holds three
-SHOWN = 10      # messages of a folder told in full
+SESSIONS = 2  # pairs of sessions at work at the same time, each on a folder of its own; one link to a host holds three
+SHOWN = 10  # messages of a folder told in full
 MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>|\S+)", re.IGNORECASE | re.MULTILINE)
 # $1 the directory, $2 UID:GID, $3 its mode; it has its name only when it is the user's
 _MAKE = r"""
@@ -62,9 +62,15 @@ def match(copy, live, name: str, message: str = "") -> Match:
         there = live.read(name, "metadata")
     except imap.FolderUnreadable:
         return Match(wanted, 0, [], None)
-    same = {each.uid: each for each in there.messages} if there.uidvalidity == folder.uidvalidity else {}
+    same = (
+        {each.uid: each for each in there.messages}
+        if there.uidvalidity == folder.uidvalidity
+        else {}
+    )
     kept = {each.uid for each in folder.messages if _alike(each, same.get(each.uid))}
-    open_ones = [each for each in wanted if each.uid not in kept and each.size]     # Dovecot takes no message of 0 bytes
+    open_ones = [
+        each for each in wanted if each.uid not in kept and each.size
+    ]  # Dovecot takes no message of 0 bytes
     others = [each for each in there.messages if each.uid not in kept]
     sizes = {each.size for each in open_ones}
     waiting = collections.defaultdict(collections.deque)
@@ -87,7 +93,11 @@ def _digests(session, name, messages):
     if not messages:
         return []
     uids = {each.uid for each in messages}
-    return [each for each in session.read(name, "content", wanted=lambda uid: uid in uids).messages if each.uid in uids]
+    return [
+        each
+        for each in session.read(name, "content", wanted=lambda uid: uid in uids).messages
+        if each.uid in uids
+    ]
 
 
 def look(hosts, account: dict, place: str, names: list, message: str) -> dict:
@@ -98,17 +108,35 @@ def look(hosts, account: dict, place: str, names: list, message: str) -> dict:
 
     def one(copy, live, name, stopped):
         seen, before = match(copy, live, name, message), noted.get(name)
-        ours = [(each, other) for each, other in seen.added if before and other.uid >= before["uidnext"]]
-        wrong = [f"UID {other.uid}: {' and '.join(said)}" for each, other in ours if (said := [*_differs(each, other)])]
+        ours = [
+            (each, other) for each, other in seen.added if before and other.uid >= before["uidnext"]
+        ]
+        wrong = [
+            f"UID {other.uid}: {' and '.join(said)}"
+            for each, other in ours
+            if (said := [*_differs(each, other)])
+        ]
         pairs = [other.uid for _, other in ours]
         if pairs != sorted(pairs):
             wrong.append("the UIDs do not ascend as in the copy")
         return {
-            "copy": seen.there + len(seen.missing), "missing": len(seen.missing),
-            "first": [f"{name} UID {each.uid} of {each.internaldate:%Y-%m-%d %H:%M}" for each in seen.missing[:SHOWN]],
-            "live": seen.live and seen.live.exists, "uidvalidity": seen.live and seen.live.uidvalidity,
-            "uidnext": seen.live and seen.live.uidnext, "added": len(ours), "wrong": wrong[:SHOWN], "before": before,
-            "kept": before and sum(each.uid < before["uidnext"] for each in (seen.live.messages if seen.live else ()))}
+            "copy": seen.there + len(seen.missing),
+            "missing": len(seen.missing),
+            "first": [
+                f"{name} UID {each.uid} of {each.internaldate:%Y-%m-%d %H:%M}"
+                for each in seen.missing[:SHOWN]
+            ],
+            "live": seen.live and seen.live.exists,
+            "uidvalidity": seen.live and seen.live.uidvalidity,
+            "uidnext": seen.live and seen.live.uidnext,
+            "added": len(ours),
+            "wrong": wrong[:SHOWN],
+            "before": before,
+            "kept": before
+            and sum(
+                each.uid < before["uidnext"] for each in (seen.live.messages if seen.live else ())
+            ),
+        }
 
     return each_folder(hosts, account, place, names, one)
 
@@ -125,7 +153,10 @@ def each_folder(hosts, account: dict, place: str, names: list, do) -> dict:
 
     def go():
         try:
-            with copies.session(hosts, account, place) as copy, mailboxes.new_session(hosts, account["user"]) as live:
+            with (
+                copies.session(hosts, account, place) as copy,
+                mailboxes.new_session(hosts, account["user"]) as live,
+            ):
                 while (name := following()) is not None:
                     found[name] = do(copy, live, name, stopped)
         except BaseException:
@@ -155,14 +186,16 @@ class BringBeside(changes.Change):
     """Pack some folders of a user's copy and unpack them beside the live mailbox."""
 
     kind: ClassVar[str] = "restore-beside"
-    no_inverse: ClassVar[str] = "what was brought stays beside: it is a copy, and no part of anybody's mailbox"
+    no_inverse: ClassVar[str] = (
+        "what was brought stays beside: it is a copy, and no part of anybody's mailbox"
+    )
     host: str
     user: str
-    owner: str              # UID:GID
+    owner: str  # UID:GID
     place: str
-    directories: list       # of the user's tree in the copy
-    source: list            # the command that packs them
-    origin: str             # the host where it runs
+    directories: list  # of the user's tree in the copy
+    source: list  # the command that packs them
+    origin: str  # the host where it runs
 
     @property
     def resource(self):
@@ -172,16 +205,23 @@ class BringBeside(changes.Change):
         return f"bring {len(self.directories)} folders of {self.user} beside the live mailbox"
 
     def describe(self):
-        return (f"on {self.origin}: tar --create of {', '.join(self.directories)} in {self.source[4]}\n"
-                f"on {self.host}: tar --extract --directory {self.place}; chown -R {self.owner}")
+        return (
+            f"on {self.origin}: tar --create of {', '.join(self.directories)} in {self.source[4]}\n"
+            f"on {self.host}: tar --extract --directory {self.place}; chown -R {self.owner}"
+        )
 
     def settled(self, hosts):
         there = copies.brought(hosts, self.place)
         return changes.Settled(there, f"{self.place} is {'there' if there else 'not there'}")
 
     def apply(self, hosts, report):
-        number, sent = copies.bring(hosts, self.source, self.owner, self.place,
-                                    lambda sent: report({"event": "restore", "text": f"{sent / 1e6:.0f} MB brought"}))
+        number, sent = copies.bring(
+            hosts,
+            self.source,
+            self.owner,
+            self.place,
+            lambda sent: report({"event": "restore", "text": f"{sent / 1e6:.0f} MB brought"}),
+        )
         return f"{number} messages, {sent} bytes"
 
 
@@ -193,9 +233,9 @@ class MakeMailDirectory(changes.Change):
     host: str
     user: str
     path: str
-    owner: str              # UID:GID
-    mode: str               # octal
-    aside: str              # where the rollback puts what Dovecot made in it
+    owner: str  # UID:GID
+    mode: str  # octal
+    aside: str  # where the rollback puts what Dovecot made in it
 
     @property
     def resource(self):
@@ -215,7 +255,9 @@ class MakeMailDirectory(changes.Change):
         return RemoveMailDirectory(self.host, self.user, self.path, self.aside)
 
     def apply(self, hosts, report):
-        hosts.run(self.host, ["sh", "-ec", _MAKE, "make", self.path, self.owner, self.mode], sudo=True)
+        hosts.run(
+            self.host, ["sh", "-ec", _MAKE, "make", self.path, self.owner, self.mode], sudo=True
+        )
         return "made"
 
 
@@ -238,18 +280,28 @@ class RemoveMailDirectory(changes.Change):
         return f"remove the mail directory of {self.user}, which was not there"
 
     def describe(self):
-        return (f"rmdir {self.path}; what Dovecot made in it is set aside in {self.aside}.*\n"
-                "It stays when there is mail in it: that came since.")
+        return (
+            f"rmdir {self.path}; what Dovecot made in it is set aside in {self.aside}.*\n"
+            "It stays when there is mail in it: that came since."
+        )
 
     def settled(self, hosts):
-        said = hosts.run(self.host, ["sh", "-c", f'[ ! -d "$1" ] && echo gone || {_COUNT}', "count", self.path],
-                         sudo=True).text.strip()
+        said = hosts.run(
+            self.host,
+            ["sh", "-c", f'[ ! -d "$1" ] && echo gone || {_COUNT}', "count", self.path],
+            sudo=True,
+        ).text.strip()
         if said == "gone":
             return changes.Settled(True, f"{self.path} is not there")
-        return changes.Settled(said != "0", f"{self.path} holds {said} messages" + (" and stays" if said != "0" else ""))
+        return changes.Settled(
+            said != "0",
+            f"{self.path} holds {said} messages" + (" and stays" if said != "0" else ""),
+        )
 
     def apply(self, hosts, report):
-        return hosts.run(self.host, ["sh", "-ec", _AWAY, "away", self.path, self.aside], sudo=True).text.strip()
+        return hosts.run(
+            self.host, ["sh", "-ec", _AWAY, "away", self.path, self.aside], sudo=True
+        ).text.strip()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,10 +311,10 @@ class AddMissing(changes.Change):
     kind: ClassVar[str] = "restore-add"
     host: str
     user: str
-    account: dict           # user, uid, gid, home
+    account: dict  # user, uid, gid, home
     place: str
-    folders: list           # names as IMAP says them
-    message: str            # a Message-ID, or "" for all
+    folders: list  # names as IMAP says them
+    message: str  # a Message-ID, or "" for all
 
     @property
     def resource(self):
@@ -273,9 +325,11 @@ class AddMissing(changes.Change):
 
     def describe(self):
         what = f"the messages with Message-ID {self.message}" if self.message else "each message"
-        return (f"for {what} of {', '.join(self.folders)} in {self.place}, in UID order, by Dovecot:\nnothing when the live "
-                "folder has its UID (same UIDVALIDITY, size, date) or its text; else APPEND with its flags and date. A folder "
-                "that is not there is created and subscribed.")
+        return (
+            f"for {what} of {', '.join(self.folders)} in {self.place}, in UID order, by Dovecot:\nnothing when the live "
+            "folder has its UID (same UIDVALIDITY, size, date) or its text; else APPEND with its flags and date. A folder "
+            "that is not there is created and subscribed."
+        )
 
     def settled(self, hosts):
         return changes.Settled(False, "what is missing is asked when it is applied")
@@ -291,7 +345,9 @@ class AddMissing(changes.Change):
             if seen.live is None and (seen.missing or not self.message):
                 try:
                     live.create(name)
-                except imap.CommandRefused:     # Dovecot makes some by itself, and a client or a delivery may have
+                except (
+                    imap.CommandRefused
+                ):  # Dovecot makes some by itself, and a client or a delivery may have
                     seen = match(copy, live, name, self.message)
                     if seen.live is None:
                         raise
@@ -300,21 +356,38 @@ class AddMissing(changes.Change):
                 now = seen.live or live.read(name)
                 with lock:
                     if name not in noted:
-                        noted[name] = {"uidvalidity": now.uidvalidity, "uidnext": now.uidnext, "exists": now.exists}
+                        noted[name] = {
+                            "uidvalidity": now.uidvalidity,
+                            "uidnext": now.uidnext,
+                            "exists": now.exists,
+                        }
                         copies.write_note(hosts, self.place, noted)
             number = 0
             for batch in imap.batches(seen.missing):
                 if stopped.is_set():
                     break
-                live.append_all(name, [(text, sorted(each.flags), each.internaldate) for each, text in copy.texts(name, batch)])
+                live.append_all(
+                    name,
+                    [
+                        (text, sorted(each.flags), each.internaldate)
+                        for each, text in copy.texts(name, batch)
+                    ],
+                )
                 number += len(batch)
-                report({"event": "restore", "text": f"{name}: {number} of {len(seen.missing)} messages added"})
+                report(
+                    {
+                        "event": "restore",
+                        "text": f"{name}: {number} of {len(seen.missing)} messages added",
+                    }
+                )
             return seen.there + len(seen.missing), number
 
         found = each_folder(hosts, self.account, self.place, self.folders, one)
         if self.message and not any(there for there, _ in found.values()):
-            raise changes.ChangeFailed(f"the copy has no message of {self.user} with Message-ID {self.message} in "
-                                       f"{', '.join(self.folders)}. Look at its spelling, <…> included.")
+            raise changes.ChangeFailed(
+                f"the copy has no message of {self.user} with Message-ID {self.message} in "
+                f"{', '.join(self.folders)}. Look at its spelling, <…> included."
+            )
         told = [f"{name} {number}" for name, (_, number) in found.items() if number]
         return f"added: {', '.join(told) or 'nothing, nothing was missing'}"
 
@@ -340,8 +413,10 @@ class TakeOut(changes.Change):
         return f"take out of {self.user}'s mailbox what was added"
 
     def describe(self):
-        return (f"for each of {', '.join(self.folders)}: UID EXPUNGE of messages that came since the restore began and whose "
-                f"text is in {self.place}, which stays. Folders stay.")
+        return (
+            f"for each of {', '.join(self.folders)}: UID EXPUNGE of messages that came since the restore began and whose "
+            f"text is in {self.place}, which stays. Folders stay."
+        )
 
     def _each(self, hosts, do):
         """`{folder: do(live session, folder, UIDs)}` for what was added."""
@@ -350,7 +425,13 @@ class TakeOut(changes.Change):
         def one(copy, live, name, stopped):
             seen, before = match(copy, live, name, self.message), noted[name]
             same = seen.live is not None and seen.live.uidvalidity == before["uidvalidity"]
-            return do(live, name, [other.uid for _, other in seen.added if other.uid >= before["uidnext"]] if same else [])
+            return do(
+                live,
+                name,
+                [other.uid for _, other in seen.added if other.uid >= before["uidnext"]]
+                if same
+                else [],
+            )
 
         if not noted or not copies.is_directory(hosts, mailboxes.maildir(hosts.site, self.account)):
             return {}

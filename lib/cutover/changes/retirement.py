@@ -11,7 +11,7 @@ from cutover.connect import ssh
 from cutover.facts import mailhost as facts
 from cutover.model import change as changes
 
-SILENT = 5      # seconds in which nothing may answer
+SILENT = 5  # seconds in which nothing may answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +19,10 @@ class SingleDelivery(UserdbEdit):
     """Userdb entries lose the old server: mail goes to the users' name alone."""
 
     kind: ClassVar[str] = "userdb-single"
-    no_inverse: ClassVar[str] = ("point of no return: from here on mail reaches the new server alone, and the old one is no "
-                                 "longer complete")
+    no_inverse: ClassVar[str] = (
+        "point of no return: from here on mail reaches the new server alone, and the old one is no "
+        "longer complete"
+    )
 
     def inverse(self):
         return None
@@ -49,7 +51,11 @@ class RemoveName(DnsUpdate):
     no_inverse: ClassVar[str] = "point of no return: the host behind the name is switched off"
 
     def title(self):
-        return "one DNS update: " + ", ".join(name for name, _ in self.forward["deletes"]) + " is removed"
+        return (
+            "one DNS update: "
+            + ", ".join(name for name, _ in self.forward["deletes"])
+            + " is removed"
+        )
 
     def inverse(self):
         return None
@@ -60,9 +66,11 @@ class PowerOff(changes.Change):
     """Shut a host down and see that it answers no more. The link dies with it, so silence is what is waited for."""
 
     kind: ClassVar[str] = "power-off"
-    no_inverse: ClassVar[str] = "point of no return: the host can be switched on by hand, and must not serve mail again"
+    no_inverse: ClassVar[str] = (
+        "point of no return: the host can be switched on by hand, and must not serve mail again"
+    )
     host: str
-    wait: int               # seconds
+    wait: int  # seconds
 
     def title(self):
         return "shut the host down"
@@ -72,7 +80,10 @@ class PowerOff(changes.Change):
 
     def settled(self, hosts):
         answering = answers(hosts, self.host)
-        return changes.Settled(not answering, f"answers on port {', '.join(answering)}" if answering else "answers no more")
+        return changes.Settled(
+            not answering,
+            f"answers on port {', '.join(answering)}" if answering else "answers no more",
+        )
 
     def apply(self, hosts, report):
         said = ""
@@ -95,13 +106,23 @@ class PowerOff(changes.Change):
             if not answering and now - silent >= SILENT:
                 return f"silent since {silent - began:.0f} s after it was asked{said}"
             if answering and now - began > self.wait:
-                raise changes.ChangeFailed(f"{self.host} still answers on port {', '.join(answering)} {self.wait} s after "
-                                           "`shutdown`. See its console; run this step again.")
-            report({"event": "shutdown", "text": f"answers on {len(answering)} ports" if answering else "silent"})
+                raise changes.ChangeFailed(
+                    f"{self.host} still answers on port {', '.join(answering)} {self.wait} s after "
+                    "`shutdown`. See its console; run this step again."
+                )
+            report(
+                {
+                    "event": "shutdown",
+                    "text": f"answers on {len(answering)} ports" if answering else "silent",
+                }
+            )
             time.sleep(0.5)
 
 
 def answers(hosts, name: str) -> list:
     """The ports on which a host answers, as text, of those that matter here; ssh among them."""
-    asked = hosts.each([hosts.site.hosts[name].ssh_port, *facts.MAIL_PORTS], lambda port: hosts.port_open(name, port))
+    asked = hosts.each(
+        [hosts.site.hosts[name].ssh_port, *facts.MAIL_PORTS],
+        lambda port: hosts.port_open(name, port),
+    )
     return [str(port) for port, is_open in asked.items() if is_open]

@@ -19,8 +19,8 @@ class ServiceAction(changes.Change):
     host: str
     manager: str
     name: str
-    action: str             # "stop" or "start"
-    at_boot: bool           # whether it starts at boot when it is on
+    action: str  # "stop" or "start"
+    at_boot: bool  # whether it starts at boot when it is on
 
     @property
     def resource(self):
@@ -44,32 +44,44 @@ class ServiceAction(changes.Change):
         state = facts.service(hosts, self.host, self._service())
         wanted = self.action == "start"
         at_boot = self.at_boot if wanted else False
-        return changes.Settled(state["running"] == wanted and state["starts_at_boot"] == at_boot, state["detail"])
+        return changes.Settled(
+            state["running"] == wanted and state["starts_at_boot"] == at_boot, state["detail"]
+        )
 
     def apply(self, hosts, report):
-        if self.action == "start" and facts.service(hosts, self.host, self._service())["detail"].startswith("active (exited)"):
+        if self.action == "start" and facts.service(hosts, self.host, self._service())[
+            "detail"
+        ].startswith("active (exited)"):
             # a unit of an init script whose daemon is gone counts as active: systemctl would start nothing
             hosts.run(self.host, services.stop_argvs(self._service())[0], sudo=True, timeout=120)
         for argv in self._argvs():
             try:
                 hosts.run(self.host, argv, sudo=True, timeout=120)
             except ssh.CommandFailed as error:
-                raise changes.ChangeFailed(f"{self.host}: {self.name} does not {self.action}. {error}"
-                                           f"{self._last_words(hosts)}. Mend it and run this step again.") from error
+                raise changes.ChangeFailed(
+                    f"{self.host}: {self.name} does not {self.action}. {error}"
+                    f"{self._last_words(hosts)}. Mend it and run this step again."
+                ) from error
         deadline = time.monotonic() + 30
         while True:
             settled = self.settled(hosts)
             if settled.done:
                 return settled.detail
             if time.monotonic() > deadline:
-                raise changes.ChangeFailed(f"{self.host}: after `{self.describe().splitlines()[-1]}` {self.name} is "
-                                           f"{settled.detail}, expected {'running' if self.action == 'start' else 'stopped'}"
-                                           f"{self._last_words(hosts)}. Mend it and run this step again.")
+                raise changes.ChangeFailed(
+                    f"{self.host}: after `{self.describe().splitlines()[-1]}` {self.name} is "
+                    f"{settled.detail}, expected {'running' if self.action == 'start' else 'stopped'}"
+                    f"{self._last_words(hosts)}. Mend it and run this step again."
+                )
             time.sleep(0.3)
 
     def _last_words(self, hosts):
         said = facts.log_end(hosts, self.host, self.name)
-        return f". Its log ends: {said}" if said else f". `journalctl -u {self.name}` there may say why"
+        return (
+            f". Its log ends: {said}"
+            if said
+            else f". `journalctl -u {self.name}` there may say why"
+        )
 
     def inverse(self):
         return dataclasses.replace(self, action="start" if self.action == "stop" else "stop")
@@ -83,13 +95,15 @@ class EndSessions(changes.Change):
     beside: ClassVar[bool] = True
     no_inverse: ClassVar[str] = "a client reconnects by itself; nothing on disk is changed"
     host: str
-    commands: list          # process names
+    commands: list  # process names
 
     def title(self):
         return f"end live sessions of {', '.join(self.commands)}"
 
     def describe(self):
-        return "\n".join(f"kill -TERM (each process named {name}); -KILL after 10 s" for name in self.commands)
+        return "\n".join(
+            f"kill -TERM (each process named {name}); -KILL after 10 s" for name in self.commands
+        )
 
     def settled(self, hosts):
         alive = facts.processes(hosts, self.host, self.commands)
@@ -101,11 +115,18 @@ class EndSessions(changes.Change):
             alive = facts.processes(hosts, self.host, self.commands)
             ended = max(ended, len(alive))
             if alive:
-                hosts.run(self.host, ["kill", f"-{signal}", *[str(each["pid"]) for each in alive]], sudo=True, check=False)
+                hosts.run(
+                    self.host,
+                    ["kill", f"-{signal}", *[str(each["pid"]) for each in alive]],
+                    sudo=True,
+                    check=False,
+                )
             deadline = time.monotonic() + patience
             while time.monotonic() < deadline:
                 if self.settled(hosts).done:
                     return f"{ended} sessions ended"
                 time.sleep(0.2)
-        raise changes.ChangeFailed(f"{self.host}: processes named {', '.join(self.commands)} do not end, even by KILL: "
-                           f"{facts.processes(hosts, self.host, self.commands)}")
+        raise changes.ChangeFailed(
+            f"{self.host}: processes named {', '.join(self.commands)} do not end, even by KILL: "
+            f"{facts.processes(hosts, self.host, self.commands)}"
+        )

@@ -10,10 +10,10 @@ from cutover.facts import mailhost as facts
 from cutover.model import change as changes
 
 BEGIN, END = "# mail-cutover: sieve begins", "# mail-cutover: sieve ends"
-LINK = ".dovecot.sieve"     # in a user's home: leads to the active script (Pigeonhole's default)
-FORWARD = "cutover-forward"     # name of the scripts that stand for a forward of the userdb
-TRY_AGAIN = 75      # sysexits.h: doveadm was not answered
-PATIENCE = 20.0     # seconds until Dovecot answers again after a reload
+LINK = ".dovecot.sieve"  # in a user's home: leads to the active script (Pigeonhole's default)
+FORWARD = "cutover-forward"  # name of the scripts that stand for a forward of the userdb
+TRY_AGAIN = 75  # sysexits.h: doveadm was not answered
+PATIENCE = 20.0  # seconds until Dovecot answers again after a reload
 
 
 def block(text: str) -> str | None:
@@ -41,7 +41,7 @@ class DovecotBlock(changes.Change):
     kind: ClassVar[str] = "dovecot-block"
     host: str
     path: str
-    before: str | None      # between the marks; None: there are none
+    before: str | None  # between the marks; None: there are none
     after: str | None
 
     @property
@@ -53,8 +53,14 @@ class DovecotBlock(changes.Change):
 
     def describe(self):
         lines = (self.after or self.before or "").splitlines()
-        return "\n".join([f"{self.path}, at its end:", *(("-" if self.after is None else "+") + line for line in lines),
-                          "doveconf -n (the file goes back as it was if this refuses it)", "doveadm reload"])
+        return "\n".join(
+            [
+                f"{self.path}, at its end:",
+                *(("-" if self.after is None else "+") + line for line in lines),
+                "doveconf -n (the file goes back as it was if this refuses it)",
+                "doveadm reload",
+            ]
+        )
 
     def _now(self, hosts):
         return files.read(hosts, self.host, self.path) or ""
@@ -66,31 +72,41 @@ class DovecotBlock(changes.Change):
     def apply(self, hosts, report):
         text = self._now(hosts)
         if block(text) not in (self.before, self.after):
-            raise changes.ChangeFailed(f"{self.host}: the block in {self.path} is not as it was when the plan was made. Somebody "
-                                       "changed it: run this step again.")
+            raise changes.ChangeFailed(
+                f"{self.host}: the block in {self.path} is not as it was when the plan was made. Somebody "
+                "changed it: run this step again."
+            )
         self._put(hosts, with_block(text, self.after))
         judged = hosts.run(self.host, ["doveconf", "-n"], sudo=True, check=False)
         if judged.rc:
             self._put(hosts, text)
-            raise changes.ChangeFailed(f"{self.host}: doveconf refuses the text; {self.path} is as it was. "
-                                       f"{judged.err.decode(errors='replace').strip()[:500]}")
+            raise changes.ChangeFailed(
+                f"{self.host}: doveconf refuses the text; {self.path} is as it was. "
+                f"{judged.err.decode(errors='replace').strip()[:500]}"
+            )
         hosts.run(self.host, ["doveadm", "reload"], sudo=True)
         self._await(hosts)
         return "Dovecot has read it"
 
     def _put(self, hosts, text):
-        hosts.ssh(self.host).put(text.encode("utf-8", "surrogateescape"), self.path, mode=None, sudo=True)
+        hosts.ssh(self.host).put(
+            text.encode("utf-8", "surrogateescape"), self.path, mode=None, sudo=True
+        )
 
     def _await(self, hosts):
         until = time.monotonic() + PATIENCE
         while True:
             # a reload starts the auth service anew, and a delivery must find it; that there is no such user is an answer
-            said = hosts.run(self.host, ["doveadm", "user", "cutover-nobody"], sudo=True, check=False)
+            said = hosts.run(
+                self.host, ["doveadm", "user", "cutover-nobody"], sudo=True, check=False
+            )
             if said.rc != TRY_AGAIN:
                 return
             if time.monotonic() > until:
-                raise changes.ChangeFailed(f"{self.host}: Dovecot does not answer {PATIENCE:.0f} s after its reload: "
-                                           f"{said.err.decode(errors='replace').strip()[:300]}")
+                raise changes.ChangeFailed(
+                    f"{self.host}: Dovecot does not answer {PATIENCE:.0f} s after its reload: "
+                    f"{said.err.decode(errors='replace').strip()[:300]}"
+                )
             time.sleep(0.3)
 
     def inverse(self):
@@ -108,14 +124,18 @@ class ProcmailSieve(files.FileChange):
             homes = [user["home"] for user in facts.users(hosts, self.host)]
             resting = [home for home in homes if active(hosts, self.host, home) == FORWARD]
             if resting:
-                raise changes.ChangeFailed(f"{self.host}: forwards rest on Sieve ({', '.join(resting[:5])}). Roll back the run "
-                                           "of `forwards` first, then do this again.")
+                raise changes.ChangeFailed(
+                    f"{self.host}: forwards rest on Sieve ({', '.join(resting[:5])}). Roll back the run "
+                    "of `forwards` first, then do this again."
+                )
         super()._write(hosts)
 
 
 def active(hosts, host: str, home: str) -> str:
     """The name of a user's active script, "" where there is none."""
-    link = hosts.run(host, ["readlink", "--", f"{home}/{LINK}"], sudo=True, check=False).text.strip()
+    link = hosts.run(
+        host, ["readlink", "--", f"{home}/{LINK}"], sudo=True, check=False
+    ).text.strip()
     return link.rpartition("/")[2].removesuffix(".sieve")
 
 
@@ -133,7 +153,7 @@ class SieveScript(changes.Change):
     user: str
     home: str
     name: str
-    before: str | None      # None: no script is active
+    before: str | None  # None: no script is active
     after: str | None
 
     @property
@@ -150,25 +170,39 @@ class SieveScript(changes.Change):
 
     def settled(self, hosts):
         now = script(hosts, self.host, self.home)
-        return changes.Settled(now == self.after, "no script is active" if now is None else
-                               f"a script is active{'' if now == self.after else ', and it is another'}")
+        return changes.Settled(
+            now == self.after,
+            "no script is active"
+            if now is None
+            else f"a script is active{'' if now == self.after else ', and it is another'}",
+        )
 
     def apply(self, hosts, report):
         now = script(hosts, self.host, self.home)
         if now == self.after:
             return "already so"
         if now != self.before:
-            raise changes.ChangeFailed(f"{self.host}: the active Sieve script of {self.user} is not as it was when the plan was "
-                                       "made: the user has changed it. Nothing was done; run this step again.")
+            raise changes.ChangeFailed(
+                f"{self.host}: the active Sieve script of {self.user} is not as it was when the plan was "
+                "made: the user has changed it. Nothing was done; run this step again."
+            )
         if self.after is None:
             hosts.run(self.host, ["doveadm", "sieve", "deactivate", "-u", self.user], sudo=True)
-            hosts.run(self.host, ["doveadm", "sieve", "delete", "-u", self.user, self.name], sudo=True)
+            hosts.run(
+                self.host, ["doveadm", "sieve", "delete", "-u", self.user, self.name], sudo=True
+            )
             return "removed"
         try:
-            hosts.run(self.host, ["doveadm", "sieve", "put", "-u", self.user, "-a", self.name], sudo=True,
-                      input=self.after.encode())
+            hosts.run(
+                self.host,
+                ["doveadm", "sieve", "put", "-u", self.user, "-a", self.name],
+                sudo=True,
+                input=self.after.encode(),
+            )
         except ssh.CommandFailed as error:
-            raise changes.ChangeFailed(f"{self.host}: Pigeonhole does not take the script of {self.user}: {error}") from error
+            raise changes.ChangeFailed(
+                f"{self.host}: Pigeonhole does not take the script of {self.user}: {error}"
+            ) from error
         return "active"
 
     def inverse(self):

@@ -23,9 +23,9 @@ systemctl restart --quiet -- "$1"
 class _Move(changes.Change):
     host: str
     run: str
-    store: str              # directory that users' maildirs lie in
-    to: str                 # directory of the new storage
-    work: str               # directory of the host for notes, on neither
+    store: str  # directory that users' maildirs lie in
+    to: str  # directory of the new storage
+    work: str  # directory of the host for notes, on neither
 
     @property
     def resource(self):
@@ -39,21 +39,37 @@ class _Move(changes.Change):
             report(data)
             said.setdefault(data.get("event"), []).append(data)
 
-        plan = {"work": self.work, "run": self.run, "verb": verb, "jobs": hosts.site.verify.parallel,
-                "minutes": hosts.site.verify.content_minutes, "aside": f".cutover-back/{self.run}",
-                **storage.plan(hosts, self.host, self.store, self.to, self.work), **more}
-        ended = conversion.run_store(hosts, self.host, plan, "relocate", event, f"move-store-{verb}")
+        plan = {
+            "work": self.work,
+            "run": self.run,
+            "verb": verb,
+            "jobs": hosts.site.verify.parallel,
+            "minutes": hosts.site.verify.content_minutes,
+            "aside": f".cutover-back/{self.run}",
+            **storage.plan(hosts, self.host, self.store, self.to, self.work),
+            **more,
+        }
+        ended = conversion.run_store(
+            hosts, self.host, plan, "relocate", event, f"move-store-{verb}"
+        )
         if ended.rc or "end" not in said:
-            told = "; ".join(f"{each['file']}: {each['what']}. {each['todo']}" for each in said.get("error", []))
-            raise changes.ChangeFailed(f"{self.host}: {told or ended.err.strip()[-500:] or 'it said nothing'} Then run this step "
-                                       "again: it goes on with what is missing.")
+            told = "; ".join(
+                f"{each['file']}: {each['what']}. {each['todo']}" for each in said.get("error", [])
+            )
+            raise changes.ChangeFailed(
+                f"{self.host}: {told or ended.err.strip()[-500:] or 'it said nothing'} Then run this step "
+                "again: it goes on with what is missing."
+            )
         return said
 
 
 def passed(said) -> str:
     """The figures of passes, in words."""
-    return "; ".join(f"pass {each['number']}: {each['files']} entries, {each['copied']} copied ({each['bytes']} bytes), "
-                     f"{each['deleted']} deleted, {each['seconds']} s" for each in said["pass"])
+    return "; ".join(
+        f"pass {each['number']}: {each['files']} entries, {each['copied']} copied ({each['bytes']} bytes), "
+        f"{each['deleted']} deleted, {each['seconds']} s"
+        for each in said["pass"]
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +77,11 @@ class CopyStore(_Move):
     """Passes of rsync while users work; then all contents are read on both sides, and what the freeze will take is predicted."""
 
     kind: ClassVar[str] = "store-copy"
-    no_inverse: ClassVar[str] = "the copy stays on the new storage, where nobody reads it; nothing is deleted here"
+    no_inverse: ClassVar[str] = (
+        "the copy stays on the new storage, where nobody reads it; nothing is deleted here"
+    )
     passes: int
-    minutes: float          # that the freeze may take; 0: none follows
+    minutes: float  # that the freeze may take; 0: none follows
 
     @property
     def resource(self):
@@ -73,9 +91,15 @@ class CopyStore(_Move):
         return f"copy the store to {self.to} while users work"
 
     def describe(self):
-        limit = f"\nstop here when the freeze is predicted to take longer than {self.minutes:g} min" if self.minutes else ""
-        return (f"rsync -aHAX --numeric-ids --delete {self.store}/ {self.to}/   (at most {self.passes} passes, until one is no "
-                f"quicker than the one before)\nread contents on both sides{limit}")
+        limit = (
+            f"\nstop here when the freeze is predicted to take longer than {self.minutes:g} min"
+            if self.minutes
+            else ""
+        )
+        return (
+            f"rsync -aHAX --numeric-ids --delete {self.store}/ {self.to}/   (at most {self.passes} passes, until one is no "
+            f"quicker than the one before)\nread contents on both sides{limit}"
+        )
 
     def settled(self, hosts):
         return changes.Settled(False, "a pass is made each time it is asked for")
@@ -83,13 +107,17 @@ class CopyStore(_Move):
     def apply(self, hosts, report):
         said = self._asked(hosts, "passes", report, passes=self.passes)
         read, state = said["read"][-1], storage.state(hosts, self.host, self.work, self.to)
-        told = (f"{passed(said)}; {read['read']} files read on both sides and the same ({read['bytes']} bytes, "
-                f"{read['seconds']} s), {read['known']} known from before; the freeze is predicted to take "
-                f"{state['predicted']:.0f} s, and what stopping and starting the services takes")
+        told = (
+            f"{passed(said)}; {read['read']} files read on both sides and the same ({read['bytes']} bytes, "
+            f"{read['seconds']} s), {read['known']} known from before; the freeze is predicted to take "
+            f"{state['predicted']:.0f} s, and what stopping and starting the services takes"
+        )
         if self.minutes and state["predicted"] > 60 * self.minutes:
-            raise changes.ChangeFailed(f"{self.host}: nothing was stopped: {told}. That is more than the {self.minutes:g} min "
-                                       "of maintenance.move_store.freeze_minutes. Run this step at a quieter time, or "
-                                       "announce more.")
+            raise changes.ChangeFailed(
+                f"{self.host}: nothing was stopped: {told}. That is more than the {self.minutes:g} min "
+                "of maintenance.move_store.freeze_minutes. Run this step at a quieter time, or "
+                "announce more."
+            )
         return told
 
 
@@ -99,7 +127,7 @@ class LastCopy(_Move):
 
     kind: ClassVar[str] = "store-last-copy"
     no_inverse: ClassVar[str] = CopyStore.no_inverse
-    was: str = ""           # as SwitchStore has them: noted, since what the store was is not seen any more when it has moved
+    was: str = ""  # as SwitchStore has them: noted, since what the store was is not seen any more when it has moved
     text: str = ""
 
     @property
@@ -110,9 +138,11 @@ class LastCopy(_Move):
         return f"copy what changed since to {self.to}, and compare"
 
     def describe(self):
-        return ("doveadm mailbox status (each folder of each user)\n"
-                f"rsync -aHAX --numeric-ids --delete {self.store}/ {self.to}/\n"
-                "compare each entry: kind, size, mtime, mode, owner, links; contents of what was touched since they were read")
+        return (
+            "doveadm mailbox status (each folder of each user)\n"
+            f"rsync -aHAX --numeric-ids --delete {self.store}/ {self.to}/\n"
+            "compare each entry: kind, size, mtime, mode, owner, links; contents of what was touched since they were read"
+        )
 
     def settled(self, hosts):
         return changes.Settled(False, "it is done each time it is asked for")
@@ -120,10 +150,16 @@ class LastCopy(_Move):
     def apply(self, hosts, report):
         said = self._asked(hosts, "last", report, former=[self.was, self.text])
         counted, found = said["counted"][-1], said["compared"][-1]
-        unread = f"; contents of {found['unread']} files NOT read for want of time" if found["unread"] else ""
-        return (f"{counted['folders']} folders of {counted['users']} users counted; {passed(said)}; {found['entries']} entries "
-                f"the same, contents of {found['read']} read ({found['bytes']} bytes), {found['known']} known from "
-                f"before{unread}; {found['seconds']} s")
+        unread = (
+            f"; contents of {found['unread']} files NOT read for want of time"
+            if found["unread"]
+            else ""
+        )
+        return (
+            f"{counted['folders']} folders of {counted['users']} users counted; {passed(said)}; {found['entries']} entries "
+            f"the same, contents of {found['read']} read ({found['bytes']} bytes), {found['known']} known from "
+            f"before{unread}; {found['seconds']} s"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,39 +168,55 @@ class SwitchStore(_Move):
 
     kind: ClassVar[str] = "store-switch"
     unit: str
-    was: str = ""           # the directory that the store was before; "" for a store that never moved
-    text: str = ""          # the unit that puts `was` in its place; "" when what was there lies beneath
+    was: str = ""  # the directory that the store was before; "" for a store that never moved
+    text: str = ""  # the unit that puts `was` in its place; "" when what was there lies beneath
 
     def title(self):
-        return f"mount {self.to} over {self.store}" + (f" in place of {self.was}" if self.text else "")
+        return f"mount {self.to} over {self.store}" + (
+            f" in place of {self.was}" if self.text else ""
+        )
 
     def describe(self):
         first = f"; umount {self.store} (which is {self.was})" if self.text else ""
-        return (f"systemctl enable {self.unit}{first}; systemctl restart {self.unit}   (mount --bind {self.to} {self.store})\n"
-                "doveadm mailbox status (each folder of each user; compared with what was counted before)")
+        return (
+            f"systemctl enable {self.unit}{first}; systemctl restart {self.unit}   (mount --bind {self.to} {self.store})\n"
+            "doveadm mailbox status (each folder of each user; compared with what was counted before)"
+        )
 
     def settled(self, hosts):
         return _served(hosts, self, True)
 
     def apply(self, hosts, report):
-        hosts.run(self.host, ["systemctl", "enable", "--quiet", "--", self.unit], sudo=True, timeout=120)
+        hosts.run(
+            self.host, ["systemctl", "enable", "--quiet", "--", self.unit], sudo=True, timeout=120
+        )
         if not self.settled(hosts).done:
             exchange(hosts, self.host, self.unit, self.store, self.was if self.text else "")
         settled = self.settled(hosts)
         if not settled.done:
-            raise changes.ChangeFailed(f"{self.host}: {self.unit} was started, and {settled.detail}. `systemctl status "
-                                       f"{self.unit}` there says why; then run this step again.")
+            raise changes.ChangeFailed(
+                f"{self.host}: {self.unit} was started, and {settled.detail}. `systemctl status "
+                f"{self.unit}` there says why; then run this step again."
+            )
         counted = self._asked(hosts, "after", report)["counted"][-1]
         return f"{settled.detail}; Dovecot counts the same in {counted['folders']} folders of {counted['users']} users"
 
     def inverse(self):
-        return SwitchBack(self.host, self.run, self.store, self.to, self.work, self.unit, self.was, self.text)
+        return SwitchBack(
+            self.host, self.run, self.store, self.to, self.work, self.unit, self.was, self.text
+        )
 
 
 def exchange(hosts, host: str, unit: str, store: str, gone: str) -> None:
     """Have the unit put in the store's place what its text says now, instead of `gone`, or of nothing. What systemctl says
     against it is found by who looks at what is there then."""
-    hosts.run(host, ["sh", "-c", _EXCHANGE, "exchange", unit, store, gone], sudo=True, timeout=120, check=False)
+    hosts.run(
+        host,
+        ["sh", "-c", _EXCHANGE, "exchange", unit, store, gone],
+        sudo=True,
+        timeout=120,
+        check=False,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,21 +226,29 @@ class SwitchBack(_Move):
     kind: ClassVar[str] = "store-switch-back"
     no_inverse: ClassVar[str] = "run the step again: it copies what came since"
     unit: str
-    was: str = ""           # as SwitchStore has them
+    was: str = ""  # as SwitchStore has them
     text: str = ""
 
     def title(self):
-        return (f"carry back what came to {self.to}, and mount {self.was} over {self.store} again" if self.text else
-                f"carry back what came to {self.to}, and unmount it from {self.store}")
+        return (
+            f"carry back what came to {self.to}, and mount {self.was} over {self.store} again"
+            if self.text
+            else f"carry back what came to {self.to}, and unmount it from {self.store}"
+        )
 
     def describe(self):
         goal = f"{self.was}/" if self.text else f"(the old store beneath {self.store})"
         aside = f"{self.was if self.text else self.store}/.cutover-back/{self.run}"
-        end = (f"give {self.unit} its former text; systemctl daemon-reload; umount {self.store}; systemctl restart {self.unit}   "
-               f"(mount --bind {self.was} {self.store})" if self.text else
-               f"systemctl stop {self.unit}; systemctl disable {self.unit}")
-        return (f"rsync -aHAX --numeric-ids --delete --backup {self.to}/ {goal}   (what it replaces or removes there is set "
-                f"aside in {aside})\ncompare each entry\n{end}")
+        end = (
+            f"give {self.unit} its former text; systemctl daemon-reload; umount {self.store}; systemctl restart {self.unit}   "
+            f"(mount --bind {self.was} {self.store})"
+            if self.text
+            else f"systemctl stop {self.unit}; systemctl disable {self.unit}"
+        )
+        return (
+            f"rsync -aHAX --numeric-ids --delete --backup {self.to}/ {goal}   (what it replaces or removes there is set "
+            f"aside in {aside})\ncompare each entry\n{end}"
+        )
 
     def settled(self, hosts):
         """Not mounted is not enough: the unit must be as it was, and what came to the new storage must be here. Raises
@@ -198,24 +258,34 @@ class SwitchBack(_Move):
         if alone == self.to and not there:
             raise changes.ChangeFailed(
                 f"{at}: mail was served from {self.to}, which is not in {self.store} now: what came since is there alone. "
-                f"Bring it back (`systemctl restart {self.unit}`), then roll back again.")
+                f"Bring it back (`systemctl restart {self.unit}`), then roll back again."
+            )
         if alone and alone not in (self.to, self.was):
-            raise changes.ChangeFailed(f"{at}: the store has moved on from {self.to} to {alone} since. Roll back the run that "
-                                       "moved it there first.")
+            raise changes.ChangeFailed(
+                f"{at}: the store has moved on from {self.to} to {alone} since. Roll back the run that "
+                "moved it there first."
+            )
         enabled = _asks(hosts, self, "is-enabled")
         if self.text:
             back = storage.mounted(hosts, at, self.store, self.was)
             if not there and not back:
-                raise changes.ChangeFailed(f"{at}: {self.store} is neither {self.to} nor {self.was}. `systemctl restart "
-                                           f"{self.unit}` there, then roll back again.")
+                raise changes.ChangeFailed(
+                    f"{at}: {self.store} is neither {self.to} nor {self.was}. `systemctl restart "
+                    f"{self.unit}` there, then roll back again."
+                )
             right = files.read(hosts, at, files.UNITS + self.unit) == self.text
-            told = [f"{self.store} is {self.was if back else self.to}", "" if enabled else f"{self.unit} is not enabled",
-                    "" if right else f"{self.unit} has another text"]
+            told = [
+                f"{self.store} is {self.was if back else self.to}",
+                "" if enabled else f"{self.unit} is not enabled",
+                "" if right else f"{self.unit} has another text",
+            ]
             return changes.Settled(back and enabled and right, "; ".join(filter(None, told)))
         if there and not _asks(hosts, self, "is-active"):
-            raise changes.ChangeFailed(f"{at}: {self.to} was put in the place of {self.store} otherwise than by {self.unit}, by "
-                                       "/etc/fstab? Have the unit do it (take the other mount away, then `systemctl restart "
-                                       f"{self.unit}`), then roll back again.")
+            raise changes.ChangeFailed(
+                f"{at}: {self.to} was put in the place of {self.store} otherwise than by {self.unit}, by "
+                "/etc/fstab? Have the unit do it (take the other mount away, then `systemctl restart "
+                f"{self.unit}`), then roll back again."
+            )
         told = [_served(hosts, self, False).detail, f"{self.unit} is enabled" if enabled else ""]
         return changes.Settled(not there and not enabled, "; ".join(filter(None, told)))
 
@@ -223,26 +293,48 @@ class SwitchBack(_Move):
         said = None
         if _served(hosts, self, True).done:
             storage.wait_for_quiet(hosts, self.host)
-            said = self._asked(hosts, "back", report, former=self.was if self.text else "", alone=self.was)
+            said = self._asked(
+                hosts, "back", report, former=self.was if self.text else "", alone=self.was
+            )
         if self.text:
-            hosts.ssh(self.host).put(self.text.encode(), files.UNITS + self.unit, mode=0o644, sudo=True)
+            hosts.ssh(self.host).put(
+                self.text.encode(), files.UNITS + self.unit, mode=0o644, sudo=True
+            )
             for argv in (["daemon-reload"], ["enable", "--quiet", "--", self.unit]):
                 hosts.run(self.host, ["systemctl", *argv], sudo=True, timeout=120)
             exchange(hosts, self.host, self.unit, self.store, self.to)
         else:
             for verb in ("stop", "disable") if said else ("disable",):
-                hosts.run(self.host, ["systemctl", verb, "--quiet", "--", self.unit], sudo=True, timeout=120)
+                hosts.run(
+                    self.host,
+                    ["systemctl", verb, "--quiet", "--", self.unit],
+                    sudo=True,
+                    timeout=120,
+                )
         settled = self.settled(hosts)
         if not settled.done:
-            raise changes.ChangeFailed(f"{self.host}: {self.unit} was {'restarted' if self.text else 'stopped'}, and "
-                                       f"{settled.detail}. `systemctl status {self.unit}` there says why; then roll back again.")
-        return f"{passed(said)}; {said['compared'][-1]['entries']} entries the same; {settled.detail}" if said else settled.detail
+            raise changes.ChangeFailed(
+                f"{self.host}: {self.unit} was {'restarted' if self.text else 'stopped'}, and "
+                f"{settled.detail}. `systemctl status {self.unit}` there says why; then roll back again."
+            )
+        return (
+            f"{passed(said)}; {said['compared'][-1]['entries']} entries the same; {settled.detail}"
+            if said
+            else settled.detail
+        )
 
 
 def _asks(hosts, change, verb):
-    return hosts.run(change.host, ["systemctl", verb, "--quiet", "--", change.unit], sudo=True, check=False).rc == 0
+    return (
+        hosts.run(
+            change.host, ["systemctl", verb, "--quiet", "--", change.unit], sudo=True, check=False
+        ).rc
+        == 0
+    )
 
 
 def _served(hosts, change, wanted):
     mounted = storage.mounted(hosts, change.host, change.store, change.to)
-    return changes.Settled(mounted == wanted, f"{change.store} is {change.to if mounted else 'the old store'}")
+    return changes.Settled(
+        mounted == wanted, f"{change.store} is {change.to if mounted else 'the old store'}"
+    )

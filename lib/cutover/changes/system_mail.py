@@ -12,8 +12,8 @@ class SubmitTestMail(SendTestMail):
     """Hand a message in at the submission host, in one of the ways in which it takes mail, and wait until it has arrived."""
 
     kind: ClassVar[str] = "submit-test-mail"
-    way: str        # see hosts.submission
-    shown: str      # the way, in words
+    way: str  # see hosts.submission
+    shown: str  # the way, in words
 
     def title(self):
         return f"submit test mail to {self.recipient}, {self.shown}"
@@ -30,7 +30,7 @@ class PostTestMail(SendTestMail):
     """Post a message to a list through an MX, and wait until each subscriber has it."""
 
     kind: ClassVar[str] = "post-test-mail"
-    subscribers: list       # test users
+    subscribers: list  # test users
 
     @property
     def users(self):

@@ -17,8 +17,8 @@ from cutover.model import change as changes
 
 CURRENT, BACULA = "current", "bacula"
 NAMES = {CURRENT: "the copy", BACULA: "Bacula"}
-MESSAGES = 5        # the latest of the user's INBOX that have a UID
-LOOKED_AT = 200     # of the latest, when a source has not all of them
+MESSAGES = 5  # the latest of the user's INBOX that have a UID
+LOOKED_AT = 200  # of the latest, when a source has not all of them
 
 # $1 the user's tree, $2 how many; prints the files of messages that the list of UIDs names, the latest last
 _NEWEST = r"""
@@ -54,18 +54,32 @@ def look(hosts, source: str) -> dict | None:
     if account is None or not copies.brought(hosts, where):
         return None
     age = facts.clock(hosts, new) - note["at"]
-    return {"user": note["user"], "job": note["job"], "age": age, **_compared(hosts, account, where)}
+    return {
+        "user": note["user"],
+        "job": note["job"],
+        "age": age,
+        **_compared(hosts, account, where),
+    }
 
 
 def _compared(hosts, account, where):
     """Each message that was brought and the live one of its UID: the same octets, flags aside. One that the list of UIDs which
     was brought does not name has no UID to be compared by."""
-    said = hosts.run(hosts.site.roles.new, ["sed", "1d", f"{where}/dovecot-uidlist"], sudo=True).text
+    said = hosts.run(
+        hosts.site.roles.new, ["sed", "1d", f"{where}/dovecot-uidlist"], sudo=True
+    ).text
     named = {int(line.split(" ")[0]) for line in said.splitlines()}
     same, gone, differ = 0, 0, []
-    with copies.session(hosts, account, where) as copy, mailboxes.new_session(hosts, account["user"]) as live:
+    with (
+        copies.session(hosts, account, where) as copy,
+        mailboxes.new_session(hosts, account["user"]) as live,
+    ):
         ours, theirs = copy.read("INBOX", "metadata"), live.read("INBOX", "metadata")
-        there = {each.uid for each in theirs.messages} if ours.uidvalidity == theirs.uidvalidity else set()
+        there = (
+            {each.uid for each in theirs.messages}
+            if ours.uidvalidity == theirs.uidvalidity
+            else set()
+        )
         for each in ours.messages:
             if each.uid not in named:
                 continue
@@ -86,9 +100,9 @@ class TestRestore(changes.Change):
     kind: ClassVar[str] = "restore-test"
     host: str
     user: str
-    source: str             # CURRENT or BACULA
+    source: str  # CURRENT or BACULA
     place: str
-    origin: str             # the backup host
+    origin: str  # the backup host
 
     @property
     def resource(self):
@@ -99,9 +113,14 @@ class TestRestore(changes.Change):
 
     def describe(self):
         first = f"the last {MESSAGES} messages of {self.user}'s INBOX that have a UID, and its lists of UIDs and keywords"
-        taken = {CURRENT: f"from the copy on {self.origin}", BACULA: f"restored by Bacula on {self.origin}"}[self.source]
-        return (f"{first}, {taken}, brought to {self.place}\nby Dovecot, of these and of the live ones: UID FETCH BODY.PEEK[] "
-                "each, the same octets. Nothing is added to the mailbox.")
+        taken = {
+            CURRENT: f"from the copy on {self.origin}",
+            BACULA: f"restored by Bacula on {self.origin}",
+        }[self.source]
+        return (
+            f"{first}, {taken}, brought to {self.place}\nby Dovecot, of these and of the live ones: UID FETCH BODY.PEEK[] "
+            "each, the same octets. Nothing is added to the mailbox."
+        )
 
     def settled(self, hosts):
         return changes.Settled(False, "it is made each time it is asked for")
@@ -112,36 +131,57 @@ class TestRestore(changes.Change):
     def apply(self, hosts, report):
         account = facts.user(hosts, hosts.site.roles.new, self.user)
         if account is None:
-            raise changes.ChangeFailed(f"{self.host} knows no mail user {self.user!r}, of production_test.users")
+            raise changes.ChangeFailed(
+                f"{self.host} knows no mail user {self.user!r}, of production_test.users"
+            )
         owner, job, where = f"{account['uid']}:{account['gid']}", None, None
         hosts.ssh(self.host).run(["rm", "-f", "--", f"{self.place}.json"], sudo=True)
         try:
             base = hosts.site.backup.target
-            said = hosts.run(self.origin, ["sh", "-c", _NEWEST, "newest", f"{base}/{self.user}", str(LOOKED_AT)], sudo=True,
-                             check=False)
-            names = [name.decode("utf-8", "surrogateescape") for name in said.out.split(b"\0") if name]
+            said = hosts.run(
+                self.origin,
+                ["sh", "-c", _NEWEST, "newest", f"{base}/{self.user}", str(LOOKED_AT)],
+                sudo=True,
+                check=False,
+            )
+            names = [
+                name.decode("utf-8", "surrogateescape") for name in said.out.split(b"\0") if name
+            ]
             if self.source == BACULA:
                 where = bacula.scratch(hosts.site, hosts.run_name, "test")
                 job, names = self._from_bacula(hosts, names, where, report)
                 base = f"{where}{base}"
             names = names[-MESSAGES:]
             if not names:
-                raise changes.ChangeFailed(f"{NAMES[self.source]} has no message in {self.user}'s INBOX to be tested with: run "
-                                           "production-test, then this step again")
-            copies.bring(hosts, copies.packing(f"{base}/{self.user}", [*bacula.LISTS, *names]), owner,
-                         self.place)
+                raise changes.ChangeFailed(
+                    f"{NAMES[self.source]} has no message in {self.user}'s INBOX to be tested with: run "
+                    "production-test, then this step again"
+                )
+            copies.bring(
+                hosts,
+                copies.packing(f"{base}/{self.user}", [*bacula.LISTS, *names]),
+                owner,
+                self.place,
+            )
         finally:
             if where:
                 bacula.remove_scratch(hosts, where)
         found = _compared(hosts, account, self.place)
         if found["differ"] or not found["same"]:
-            raise changes.ChangeFailed(f"what came from {NAMES[self.source]} of {self.user}'s INBOX is not what is there: "
-                                       f"{found['same']} messages the same, {found['gone']} not there any more, other text: "
-                                       f"{', '.join(found['differ']) or 'none'}. It lies in {self.place} on {self.host}.")
+            raise changes.ChangeFailed(
+                f"what came from {NAMES[self.source]} of {self.user}'s INBOX is not what is there: "
+                f"{found['same']} messages the same, {found['gone']} not there any more, other text: "
+                f"{', '.join(found['differ']) or 'none'}. It lies in {self.place} on {self.host}."
+            )
         at = facts.clock(hosts, self.host)
-        hosts.ssh(self.host).put(json.dumps({"user": self.user, "job": job, "at": at}).encode(), f"{self.place}.json", sudo=True)
-        return (f"{found['same']} messages{f' of JobId {job}' if job else ''}, the same octets"
-                + (f"; {found['gone']} not there any more" if found["gone"] else ""))
+        hosts.ssh(self.host).put(
+            json.dumps({"user": self.user, "job": job, "at": at}).encode(),
+            f"{self.place}.json",
+            sudo=True,
+        )
+        return f"{found['same']} messages{f' of JobId {job}' if job else ''}, the same octets" + (
+            f"; {found['gone']} not there any more" if found["gone"] else ""
+        )
 
     def _from_bacula(self, hosts, names, where, report):
         """→ (JobId, those of the messages' files that it has)"""
@@ -181,5 +221,9 @@ class RemoveTest(changes.Change):
         return changes.Settled(not there, f"it is {'there' if there else 'gone'}")
 
     def apply(self, hosts, report):
-        hosts.run(self.host, ["rm", "-rf", "--", self.place, f"{self.place}.part", f"{self.place}.json"], sudo=True)
+        hosts.run(
+            self.host,
+            ["rm", "-rf", "--", self.place, f"{self.place}.part", f"{self.place}.json"],
+            sudo=True,
+        )
         return "removed"

@@ -16,7 +16,7 @@ class UserdbEdit(changes.Change):
     source: str
     map: str
     backup: str
-    replacements: list      # [[old line, new line], …], text without line ends
+    replacements: list  # [[old line, new line], …], text without line ends
 
     @property
     def resource(self):
@@ -28,27 +28,44 @@ class UserdbEdit(changes.Change):
     def _commands(self):
         """After the source is written: the map is built beside the old one and renamed, so sendmail never sees half."""
         beside = self.map.removesuffix(".db") + ".cutover.db"
-        return [["rm", "-f", beside], ["makemap", "btree", beside], ["chown", f"--reference={self.map}", beside],
-                ["chmod", f"--reference={self.map}", beside], ["mv", "-f", beside, self.map]]
+        return [
+            ["rm", "-f", beside],
+            ["makemap", "btree", beside],
+            ["chown", f"--reference={self.map}", beside],
+            ["chmod", f"--reference={self.map}", beside],
+            ["mv", "-f", beside, self.map],
+        ]
 
     def describe(self):
         kept = f"cp -p {self.source} {self.backup}.part; mv -f {self.backup}.part {self.backup}"
         lines = [kept, f"--- {self.source}", f"+++ {self.source}"]
         for old, new in self.replacements:
             lines += ["-" + old, "+" + new]
-        commands = [" ".join(argv) + (f" < {self.source}" if argv[0] == "makemap" else "") for argv in self._commands()]
+        commands = [
+            " ".join(argv) + (f" < {self.source}" if argv[0] == "makemap" else "")
+            for argv in self._commands()
+        ]
         return "\n".join([*lines, *commands])
 
     def settled(self, hosts):
         source = hosts.ssh(self.host).get(self.source, sudo=True)
         lines = {line.rstrip(b"\r") for line in source.split(b"\n")}
-        missing = [new for _, new in self.replacements if new.encode("utf-8", "surrogateescape") not in lines]
+        missing = [
+            new
+            for _, new in self.replacements
+            if new.encode("utf-8", "surrogateescape") not in lines
+        ]
         if missing:
-            return changes.Settled(False, f"{len(missing)} of {len(self.replacements)} lines are not as wanted, "
-                                  f"first {missing[0]!r}")
+            return changes.Settled(
+                False,
+                f"{len(missing)} of {len(self.replacements)} lines are not as wanted, "
+                f"first {missing[0]!r}",
+            )
         if facts.userdb_map(hosts, self.host, self.map) != facts.source_as_map(source):
             return changes.Settled(False, f"{self.map} was not rebuilt from {self.source}")
-        return changes.Settled(True, f"all {len(self.replacements)} lines are as wanted, and the map holds them")
+        return changes.Settled(
+            True, f"all {len(self.replacements)} lines are as wanted, and the map holds them"
+        )
 
     def apply(self, hosts, report):
         connection = hosts.ssh(self.host)
@@ -66,8 +83,11 @@ class UserdbEdit(changes.Change):
         return f"{changed} lines changed, {self.map} rebuilt; the earlier source is {self.backup}"
 
     def inverse(self):
-        return dataclasses.replace(self, backup=self.backup + ".undone",
-                                   replacements=[[new, old] for old, new in self.replacements])
+        return dataclasses.replace(
+            self,
+            backup=self.backup + ".undone",
+            replacements=[[new, old] for old, new in self.replacements],
+        )
 
 
 def _replace_lines(data: bytes, replacements, where: str):
@@ -83,9 +103,11 @@ def _replace_lines(data: bytes, replacements, where: str):
         if not places and new in index:
             continue
         if len(places) != 1:
-            raise changes.ChangeFailed(f"{where}: the line {old!r} stands there {len(places)} times, expected once. "
-                               "Somebody changed the file since the plan was made: plan again.")
-        ending = lines[places[0]][len(old):]
+            raise changes.ChangeFailed(
+                f"{where}: the line {old!r} stands there {len(places)} times, expected once. "
+                "Somebody changed the file since the plan was made: plan again."
+            )
+        ending = lines[places[0]][len(old) :]
         lines[places[0]] = new + ending
         changed += 1
     return b"\n".join(lines), changed

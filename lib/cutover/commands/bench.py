@@ -16,18 +16,60 @@ def group():
 
 
 @group.command()
-@click.option("--messages", type=click.IntRange(10), default=20000, show_default=True, help="Messages of the store.")
-@click.option("--kilobytes", type=click.FloatRange(0.3), default=11.8, show_default=True, help="Their mean size.")
-@click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="Runs of each, interleaved.")
-@click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True, help="Worker processes of ours.")
-@click.option("--disk/--no-disk", default=True, show_default=True, help="Measure on a disk too (of /var/tmp), besides tmpfs.")
-@click.option("--scale", type=click.IntRange(1000), multiple=True, metavar="N",
-              help="Also: time a message and memory of ours for one folder of N small messages. May be repeated.")
-@click.option("--large", type=click.FloatRange(0.01), metavar="GB",
-              help="Also: memory of ours for one folder of so many gigabytes.")
-@click.option("--write", type=click.Path(dir_okay=False), metavar="FILE",
-              help="Write the tables to FILE (docs/bench.md). Without --scale and --large it measures 10,000 to 2,000,000 small "
-                   "messages and 5 GB too; it needs 16 GB of memory and takes half an hour.")
+@click.option(
+    "--messages",
+    type=click.IntRange(10),
+    default=20000,
+    show_default=True,
+    help="Messages of the store.",
+)
+@click.option(
+    "--kilobytes",
+    type=click.FloatRange(0.3),
+    default=11.8,
+    show_default=True,
+    help="Their mean size.",
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Runs of each, interleaved.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    show_default=True,
+    help="Worker processes of ours.",
+)
+@click.option(
+    "--disk/--no-disk",
+    default=True,
+    show_default=True,
+    help="Measure on a disk too (of /var/tmp), besides tmpfs.",
+)
+@click.option(
+    "--scale",
+    type=click.IntRange(1000),
+    multiple=True,
+    metavar="N",
+    help="Also: time a message and memory of ours for one folder of N small messages. May be repeated.",
+)
+@click.option(
+    "--large",
+    type=click.FloatRange(0.01),
+    metavar="GB",
+    help="Also: memory of ours for one folder of so many gigabytes.",
+)
+@click.option(
+    "--write",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write the tables to FILE (docs/bench.md). Without --scale and --large it measures 10,000 to 2,000,000 small "
+    "messages and 5 GB too; it needs 16 GB of memory and takes half an hour.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
 def convert(**options):
     """Convert one store: ours, `doveadm backup` from a real imapd, and a floor in C. Needs root, as the lab does.
@@ -41,8 +83,21 @@ def convert(**options):
     base.ensure()
     if os.environ.get(INSIDE) != "1":
         # a mount namespace of its own: whatever ends this command, no mount is left
-        argv = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", "cutover", *sys.argv[1:]]
-        sys.exit(subprocess.run(argv, env={**os.environ, INSIDE: "1"}, stdin=subprocess.DEVNULL).returncode)
+        argv = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            sys.executable,
+            "-m",
+            "cutover",
+            *sys.argv[1:],
+        ]
+        sys.exit(
+            subprocess.run(
+                argv, env={**os.environ, INSIDE: "1"}, stdin=subprocess.DEVNULL
+            ).returncode
+        )
     if options["write"] and not options["scale"] and not options["large"]:
         options.update(scale=(10_000, 100_000, 1_000_000, 2_000_000), large=5.0)
     from cutover.bench import convert as measuring
@@ -57,11 +112,28 @@ def convert(**options):
 
 
 @group.command()
-@click.option("--messages", type=click.IntRange(1), default=20000, show_default=True, help="Messages of the folder.")
-@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Runs of each, interleaved.")
-@click.option("--part", "parts", type=click.Choice(["ways", "archive", "sessions", "whole"]), multiple=True,
-              help="Measure only this: each way to do it; an archive of a folder; several sessions at a time; the whole step. "
-                   "May be repeated.")
+@click.option(
+    "--messages",
+    type=click.IntRange(1),
+    default=20000,
+    show_default=True,
+    help="Messages of the folder.",
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Runs of each, interleaved.",
+)
+@click.option(
+    "--part",
+    "parts",
+    type=click.Choice(["ways", "archive", "sessions", "whole"]),
+    multiple=True,
+    help="Measure only this: each way to do it; an archive of a folder; several sessions at a time; the whole step. "
+    "May be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
 def restore(messages, runs, parts, as_json):
     """Restore many small messages from the copy and from Bacula, on the running lab: in all, and each way to do it, timed.
@@ -72,5 +144,10 @@ def restore(messages, runs, parts, as_json):
 
     from cutover.bench import restore as measuring
 
-    values = measuring.measure(messages, runs, lambda text: click.echo(f"cutover: {text}", err=True), parts or measuring.PARTS)
+    values = measuring.measure(
+        messages,
+        runs,
+        lambda text: click.echo(f"cutover: {text}", err=True),
+        parts or measuring.PARTS,
+    )
     click.echo(json.dumps(values) if as_json else measuring.text(values))

@@ -20,22 +20,41 @@ def _say(text):
 
 
 @group.command()
-@click.option("--fresh", is_flag=True, help="Throw a lab that is up away and begin with the pristine state.")
-@click.option("--seed/--no-seed", default=True, show_default=True, help="With the seeded mail, or with empty mailboxes.")
-@click.option("--shared-store", "shared", is_flag=True, default=None,
-              help="With a second new server, both over one GlusterFS volume.")
+@click.option(
+    "--fresh", is_flag=True, help="Throw a lab that is up away and begin with the pristine state."
+)
+@click.option(
+    "--seed/--no-seed",
+    default=True,
+    show_default=True,
+    help="With the seeded mail, or with empty mailboxes.",
+)
+@click.option(
+    "--shared-store",
+    "shared",
+    is_flag=True,
+    default=None,
+    help="With a second new server, both over one GlusterFS volume.",
+)
 def up(fresh, seed, shared):
     """Bring the lab up. What is up already stays; a host that died is started again."""
     from lab import control
 
     began = time.monotonic()
     marker = control.up(fresh=fresh, seed=seed, shared=shared, say=_say)
-    click.echo(f"lab {marker['lab']} is up after {time.monotonic() - began:.1f} s, "
-               + ("with the seeded mail" if marker["seed"] else "with empty mailboxes"))
+    click.echo(
+        f"lab {marker['lab']} is up after {time.monotonic() - began:.1f} s, "
+        + ("with the seeded mail" if marker["seed"] else "with empty mailboxes")
+    )
 
 
 @group.command()
-@click.option("--base", "cache", is_flag=True, help="Remove the cached base and the seeded mail's snapshot as well.")
+@click.option(
+    "--base",
+    "cache",
+    is_flag=True,
+    help="Remove the cached base and the seeded mail's snapshot as well.",
+)
 def down(cache):
     """End the lab and remove all of it but the cache."""
     from lab import control
@@ -56,14 +75,22 @@ def status(context, as_json):
     from lab import control
 
     found = control.status()
-    whole = bool(found["hosts"]) and all(all(host["ports"].values()) for host in found["hosts"].values())
+    whole = bool(found["hosts"]) and all(
+        all(host["ports"].values()) for host in found["hosts"].values()
+    )
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
-        click.echo(f"lab {found['lab'] or '-'}  {found['phase']}  seeded mail: {found['seed'] or 'none'}")
+        click.echo(
+            f"lab {found['lab'] or '-'}  {found['phase']}  seeded mail: {found['seed'] or 'none'}"
+        )
         for name, host in found["hosts"].items():
-            ports = "  ".join(f"{port} {'answers' if good else 'SILENT'}" for port, good in host["ports"].items())
-            click.echo(f"{name:<12} {host['address']:<12} {'up' if host['up'] else 'DOWN':<5} {ports}")
+            ports = "  ".join(
+                f"{port} {'answers' if good else 'SILENT'}" for port, good in host["ports"].items()
+            )
+            click.echo(
+                f"{name:<12} {host['address']:<12} {'up' if host['up'] else 'DOWN':<5} {ports}"
+            )
     context.exit(0 if whole else 1)
 
 
@@ -76,6 +103,17 @@ def shell(host, command):
 
     if state.read() is None:
         raise errors.CutoverError("the lab is not up; run: cutover lab up")
-    argv = ["ssh", "-i", str(keys.OPERATOR_KEY), "-o", f"UserKnownHostsFile={keys.KNOWN_HOSTS}", "-o", "IdentitiesOnly=yes",
-            "-o", "StrictHostKeyChecking=yes", f"{hosts.OPERATOR}@{hosts.EVER[host].address}", *command]
+    argv = [
+        "ssh",
+        "-i",
+        str(keys.OPERATOR_KEY),
+        "-o",
+        f"UserKnownHostsFile={keys.KNOWN_HOSTS}",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        f"{hosts.OPERATOR}@{hosts.EVER[host].address}",
+        *command,
+    ]
     os.execvp(argv[0], argv)

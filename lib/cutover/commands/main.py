@@ -18,7 +18,10 @@ GROUPS = {
     "lab": ("cutover.commands.lab", "Start, stop and enter the rehearsal lab."),
     "record": ("cutover.commands.record", "Verify the record of a run, offline; compare two runs."),
     "bench": ("cutover.commands.bench", "Measure the conversion beside other tools."),
-    "lease": ("cutover.commands.lease", "See who is at work on a site, or break a lease left behind."),
+    "lease": (
+        "cutover.commands.lease",
+        "See who is at work on a site, or break a lease left behind.",
+    ),
 }
 LAB_SITE = "parameters/lab.yaml"
 
@@ -43,7 +46,10 @@ class LazyGroup(click.Group):
             formatter.write_dl(rows)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 def cutover():
     """Move a site's mail service from UW IMAP (MBX) to Dovecot (Maildir++): rehearse it, run it, prove it, undo it."""
 
@@ -52,24 +58,56 @@ def _say(text):
     click.echo(text, err=True)
 
 
-site_option = click.option("--site", "site_file", required=True, metavar="FILE", help="Parameters file of the site.")
-run_option = click.option("--run", "run_dir", required=True, metavar="DIR", help="The run's folder.")
+site_option = click.option(
+    "--site", "site_file", required=True, metavar="FILE", help="Parameters file of the site."
+)
+run_option = click.option(
+    "--run", "run_dir", required=True, metavar="DIR", help="The run's folder."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
-from_option = click.option("--from", "first", metavar="STEP", help="First step; without it, the runbook's first.")
-to_option = click.option("--to", "last", metavar="STEP", help="Last step; without it, backup. "
-                                                                 "What cannot be undone (decommission) runs only when named.")
+from_option = click.option(
+    "--from", "first", metavar="STEP", help="First step; without it, the runbook's first."
+)
+to_option = click.option(
+    "--to",
+    "last",
+    metavar="STEP",
+    help="Last step; without it, backup. "
+    "What cannot be undone (decommission) runs only when named.",
+)
 
 
 @cutover.command()
 @json_option
 @to_option
-@click.option("--traffic", "rate", type=click.FloatRange(0, 200), default=0.0, metavar="N",
-              help="Meanwhile send N messages a second through both MX, let users read and move mail, and find every "
-                   "accepted message exactly once on each side at the end.")
-@click.option("--messages", "least", type=int, default=0, metavar="N", help="With --traffic: at least N messages in all.")
-@click.option("--fill", type=click.IntRange(0), default=0, metavar="N", help="First put N messages more into the old store.")
+@click.option(
+    "--traffic",
+    "rate",
+    type=click.FloatRange(0, 200),
+    default=0.0,
+    metavar="N",
+    help="Meanwhile send N messages a second through both MX, let users read and move mail, and find every "
+    "accepted message exactly once on each side at the end.",
+)
+@click.option(
+    "--messages",
+    "least",
+    type=int,
+    default=0,
+    metavar="N",
+    help="With --traffic: at least N messages in all.",
+)
+@click.option(
+    "--fill",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="First put N messages more into the old store.",
+)
 @click.option("--without-presync", is_flag=True, help="Leave presync out, to see what it saves.")
-@click.option("--rollback-from", metavar="STEP", help="Go as far as STEP, then roll everything back.")
+@click.option(
+    "--rollback-from", metavar="STEP", help="Go as far as STEP, then roll everything back."
+)
 @click.option("--keep-lab", is_flag=True, help="Leave the lab running afterwards.")
 def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, keep_lab):
     """Move the whole mail service of the lab, unattended, and prove that it worked.
@@ -88,7 +126,9 @@ def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, k
     if without_presync:
         names = [name for name in names if name != "presync"]
     if rollback_from and not runbook.step(rollback_from).REVERSIBLE:
-        raise click.UsageError(f"{rollback_from} is the point of no return: there is no rollback from it")
+        raise click.UsageError(
+            f"{rollback_from} is the point of no return: there is no rollback from it"
+        )
     if rollback_from:
         names.append("rollback")
     parameters = site.load(LAB_SITE)
@@ -108,7 +148,9 @@ def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, k
         if not keep_lab:
             control.down()
     if run is not None:
-        click.echo(json.dumps(rehearsal.as_json(run), indent=1) if as_json else repr(rehearsal.told(run)))
+        click.echo(
+            json.dumps(rehearsal.as_json(run), indent=1) if as_json else repr(rehearsal.told(run))
+        )
     if failed is not None:
         raise failed
 
@@ -117,7 +159,12 @@ def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, k
 @site_option
 @from_option
 @to_option
-@click.option("--run", "run_dir", metavar="DIR", help="Go on with this run's folder; without it, a new one is made.")
+@click.option(
+    "--run",
+    "run_dir",
+    metavar="DIR",
+    help="Go on with this run's folder; without it, a new one is made.",
+)
 @json_option
 def run(site_file, first, last, run_dir, as_json):
     """Execute steps of the runbook, unattended, through papermill. The same command goes on after a failure."""
@@ -128,15 +175,26 @@ def run(site_file, first, last, run_dir, as_json):
 
     parameters = site.load(site_file)
     names = runbook.between(first, last)
-    current = folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, "run")
+    current = (
+        folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, "run")
+    )
     _say(f"run: {current.path}")
     states = runbook.states(current.journal.events())
     if first is None:
-        names = names[next((place for place, name in enumerate(names) if states.get(name) != "passed"), len(names)):]
+        names = names[
+            next(
+                (place for place, name in enumerate(names) if states.get(name) != "passed"),
+                len(names),
+            ) :
+        ]
     try:
         rehearsal.steps(parameters, current, names, _say)
     finally:
-        click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
+        click.echo(
+            json.dumps(rehearsal.as_json(current), indent=1)
+            if as_json
+            else repr(rehearsal.told(current))
+        )
 
 
 def _apart(parameters, kind, name, run_dir, as_json, **options):
@@ -144,18 +202,29 @@ def _apart(parameters, kind, name, run_dir, as_json, **options):
     from cutover.record import folder
     from cutover.rehearsal import unattended as rehearsal
 
-    current = folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, kind)
+    current = (
+        folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, kind)
+    )
     _say(f"run: {current.path}")
     try:
         rehearsal.steps(parameters, current, [name], _say, watch=False, **options)
     finally:
-        click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
+        click.echo(
+            json.dumps(rehearsal.as_json(current), indent=1)
+            if as_json
+            else repr(rehearsal.told(current))
+        )
 
 
 @cutover.command()
 @click.argument("name", metavar="STEP")
 @site_option
-@click.option("--run", "run_dir", metavar="DIR", help="Go on with this run's folder; without it, a new one is made.")
+@click.option(
+    "--run",
+    "run_dir",
+    metavar="DIR",
+    help="Go on with this run's folder; without it, a new one is made.",
+)
 @json_option
 def maintain(name, site_file, run_dir, as_json):
     """Execute one step of maintenance, days after the cutover: a run of its own, which `rollback` undoes.
@@ -166,7 +235,9 @@ def maintain(name, site_file, run_dir, as_json):
     from cutover.model import runbook
 
     if name not in runbook.MAINTENANCE:
-        raise runbook.UnknownStep(f"{name} is no step of maintenance; they are {', '.join(runbook.MAINTENANCE)}")
+        raise runbook.UnknownStep(
+            f"{name} is no step of maintenance; they are {', '.join(runbook.MAINTENANCE)}"
+        )
     _apart(site.load(site_file), "maintenance", name, run_dir, as_json)
 
 
@@ -195,9 +266,18 @@ def plan(site_file, first, last, as_json):
         try:
             stepper.probe()
             current = stepper.plan()
-            one.update(reason=current.reason, changes=[
-                {"target": each.target, "title": each.title(), "text": each.describe(), "undo": each.undo_text()}
-                for each in current.changes])
+            one.update(
+                reason=current.reason,
+                changes=[
+                    {
+                        "target": each.target,
+                        "title": each.title(),
+                        "text": each.describe(),
+                        "undo": each.undo_text(),
+                    }
+                    for each in current.changes
+                ],
+            )
             shown = tables.plan(current)
             if name == "preflight":
                 checks = stepper.verify()
@@ -215,7 +295,9 @@ def plan(site_file, first, last, as_json):
             stepper.close()
         answer.append(one)
         if not as_json:
-            click.echo(f"\n== {runbook.number(name):02d} {name}: {runbook.step(name).TITLE}\n{shown!r}")
+            click.echo(
+                f"\n== {runbook.number(name):02d} {name}: {runbook.step(name).TITLE}\n{shown!r}"
+            )
     if as_json:
         click.echo(json.dumps(answer, indent=1))
     sys.exit(1 if failures else 0)
@@ -223,7 +305,12 @@ def plan(site_file, first, last, as_json):
 
 @cutover.command()
 @run_option
-@click.option("--report", "with_report", is_flag=True, help="Write report.html anew, with the notebooks' pages.")
+@click.option(
+    "--report",
+    "with_report",
+    is_flag=True,
+    help="Write report.html anew, with the notebooks' pages.",
+)
 @json_option
 def status(run_dir, with_report, as_json):
     """Where a run stands, from its journal."""
@@ -234,14 +321,28 @@ def status(run_dir, with_report, as_json):
     current = folder.Run(run_dir)
     if with_report:
         _say(f"report: {report.write(current)}")
-    click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
+    click.echo(
+        json.dumps(rehearsal.as_json(current), indent=1)
+        if as_json
+        else repr(rehearsal.told(current))
+    )
 
 
 @cutover.command()
 @run_option
-@click.option("--site", "site_file", metavar="FILE", help="Parameters file; without it, the copy in the run's folder.")
-@click.option("--without", multiple=True, metavar="USER", help="Go on although the old server refuses mail of this user: it "
-                                                               "stays in the Maildir on the new one. May be given several times.")
+@click.option(
+    "--site",
+    "site_file",
+    metavar="FILE",
+    help="Parameters file; without it, the copy in the run's folder.",
+)
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="USER",
+    help="Go on although the old server refuses mail of this user: it "
+    "stays in the Maildir on the new one. May be given several times.",
+)
 @json_option
 def rollback(run_dir, site_file, without, as_json):
     """Undo a run's changes in reverse, from its journal, and verify that the old service is back.
@@ -254,21 +355,58 @@ def rollback(run_dir, site_file, without, as_json):
     current = folder.Run(run_dir)
     parameters = current.parameters(site_file)
     try:
-        rehearsal.steps(parameters, current, ["rollback"], _say, watch=False, chosen={"without": ",".join(without)})
+        rehearsal.steps(
+            parameters,
+            current,
+            ["rollback"],
+            _say,
+            watch=False,
+            chosen={"without": ",".join(without)},
+        )
     finally:
-        click.echo(json.dumps(rehearsal.as_json(current), indent=1) if as_json else repr(rehearsal.told(current)))
+        click.echo(
+            json.dumps(rehearsal.as_json(current), indent=1)
+            if as_json
+            else repr(rehearsal.told(current))
+        )
 
 
 @cutover.command()
 @site_option
 @click.option("--user", required=True, metavar="USER", help="Whose mail.")
-@click.option("--folder", default="", metavar="FOLDER", help="This folder and those below it; without it, all.")
-@click.option("--message", default="", metavar="ID", help="Only the message with this Message-ID, <…> included.")
-@click.option("--from", "source", type=click.Choice(["current", "bacula"]), default="current", show_default=True,
-              help="The copy of last night, or what Bacula saved of it.")
-@click.option("--day", default="", metavar="DAY", help="From bacula: as it was saved last by the end of that day, YYYY-MM-DD, or "
-                                                       "by a time of it, 'YYYY-MM-DD HH:MM'. Without it, the latest.")
-@click.option("--run", "run_dir", metavar="DIR", help="Go on with this run's folder; without it, a new one is made.")
+@click.option(
+    "--folder",
+    default="",
+    metavar="FOLDER",
+    help="This folder and those below it; without it, all.",
+)
+@click.option(
+    "--message",
+    default="",
+    metavar="ID",
+    help="Only the message with this Message-ID, <…> included.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(["current", "bacula"]),
+    default="current",
+    show_default=True,
+    help="The copy of last night, or what Bacula saved of it.",
+)
+@click.option(
+    "--day",
+    default="",
+    metavar="DAY",
+    help="From bacula: as it was saved last by the end of that day, YYYY-MM-DD, or "
+    "by a time of it, 'YYYY-MM-DD HH:MM'. Without it, the latest.",
+)
+@click.option(
+    "--run",
+    "run_dir",
+    metavar="DIR",
+    help="Go on with this run's folder; without it, a new one is made.",
+)
 @json_option
 def restore(site_file, user, folder, message, source, day, run_dir, as_json):
     """Bring a user's mail back from the backup host: beside the live mailbox first, then what is missing is added.
@@ -277,18 +415,39 @@ def restore(site_file, user, folder, message, source, day, run_dir, as_json):
     """
     from cutover import site
 
-    _apart(site.load(site_file), "restore", "restore", run_dir, as_json,
-           chosen={"user": user, "folder": folder, "message": message, "source": source, "day": day})
+    _apart(
+        site.load(site_file),
+        "restore",
+        "restore",
+        run_dir,
+        as_json,
+        chosen={"user": user, "folder": folder, "message": message, "source": source, "day": day},
+    )
 
 
 @cutover.command()
 @run_option
 @click.option("--step", "step_id", metavar="STEP", help="The step whose plan is approved.")
-@click.option("--plan", "plan_hash", metavar="HASH", help="The plan's hash, 16 digits or more, as shown.")
-@click.option("--drift", is_flag=True, help="Instead: approve that the run goes on with other code, notebooks or parameters.")
-@click.option("--site", "site_file", metavar="FILE", help="Parameters file; without it, the copy in the run's folder.")
-@click.option("--key", metavar="FILE", help="Signing key: a private key file, or a public one whose private key ssh-agent holds. "
-                                            "Without it, the first key of ssh-agent that may approve.")
+@click.option(
+    "--plan", "plan_hash", metavar="HASH", help="The plan's hash, 16 digits or more, as shown."
+)
+@click.option(
+    "--drift",
+    is_flag=True,
+    help="Instead: approve that the run goes on with other code, notebooks or parameters.",
+)
+@click.option(
+    "--site",
+    "site_file",
+    metavar="FILE",
+    help="Parameters file; without it, the copy in the run's folder.",
+)
+@click.option(
+    "--key",
+    metavar="FILE",
+    help="Signing key: a private key file, or a public one whose private key ssh-agent holds. "
+    "Without it, the first key of ssh-agent that may approve.",
+)
 def approve(run_dir, step_id, plan_hash, drift, site_file, key):
     """Approve one plan of a step, by its hash, after typing what it asks for. The approval is a signature (ssh-keygen -Y).
 
@@ -304,25 +463,41 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
     current = folder.Run(run_dir)
     parameters = current.parameters(site_file)
     if drift:
-        given = drifting.approve(current, parameters, lambda what: click.prompt(
-            f"This run would go on with other {what}.\nTo approve, type {current.name}"), key)
+        given = drifting.approve(
+            current,
+            parameters,
+            lambda what: click.prompt(
+                f"This run would go on with other {what}.\nTo approve, type {current.name}"
+            ),
+            key,
+        )
         click.echo(f"approved by {given.signer.principal} until {given.expires}")
         return
     step = runbook.step(step_id)
-    planned = [event for event in current.journal.events() if event["event"] == "planned" and event["step"] == step_id]
+    planned = [
+        event
+        for event in current.journal.events()
+        if event["event"] == "planned" and event["step"] == step_id
+    ]
     if len(plan_hash) < 16 or not planned or not planned[-1]["hash"].startswith(plan_hash):
-        raise approval.NotConfirmed(f"{step_id}: {plan_hash} is not the hash of its latest plan"
-                                    + (f" ({planned[-1]['hash'][:16]})" if planned else ": nothing was planned yet"))
+        raise approval.NotConfirmed(
+            f"{step_id}: {plan_hash} is not the hash of its latest plan"
+            + (f" ({planned[-1]['hash'][:16]})" if planned else ": nothing was planned yet")
+        )
     for change in planned[-1]["changes"]:
         text = journal.whole(change["text"], current.path)
         click.echo(tables.printable(f"- {change['target']}: {change['title']}\n{text}\n"))
     for note in planned[-1].get("notes", []):
-        click.echo(tables.printable(f"! {note['title']}: {journal.whole(note['text'], current.path)}\n"))
+        click.echo(
+            tables.printable(f"! {note['title']}: {journal.whole(note['text'], current.path)}\n")
+        )
     asked = approval.chosen(current, step, planned[-1]["hash"])
     typed = click.prompt(f"To approve, type {approval.confirmation(step, parameters, asked)}")
     given = approval.give(current, parameters, step, planned[-1]["hash"], typed, key)
-    click.echo(f"approved by {given.by} at {given.time}"
-               + (f"; this step needs {approval.needed(step)} people" if approval.needed(step) > 1 else ""))
+    click.echo(
+        f"approved by {given.by} at {given.time}"
+        + (f"; this step needs {approval.needed(step)} people" if approval.needed(step) > 1 else "")
+    )
 
 
 @cutover.command(context_settings={"ignore_unknown_options": True})
@@ -346,9 +521,18 @@ def test(arguments):
 
 
 @cutover.command()
-@click.option("--site", "site_file", metavar="FILE", help="Parameters file: work on a run of this site.")
-@click.option("--run", "run_dir", metavar="DIR", help="Go on with this run; without it, --site begins a new one.")
-@click.option("--edit-templates", is_flag=True, help="Let the notebooks' templates be edited, for developers.")
+@click.option(
+    "--site", "site_file", metavar="FILE", help="Parameters file: work on a run of this site."
+)
+@click.option(
+    "--run",
+    "run_dir",
+    metavar="DIR",
+    help="Go on with this run; without it, --site begins a new one.",
+)
+@click.option(
+    "--edit-templates", is_flag=True, help="Let the notebooks' templates be edited, for developers."
+)
 @click.option("--port", default=8888, show_default=True, help="Port on 127.0.0.1.")
 def jupyter(site_file, run_dir, edit_templates, port):
     """Start JupyterLab on 127.0.0.1, with a token.
@@ -366,7 +550,9 @@ def jupyter(site_file, run_dir, edit_templates, port):
     opened = site.PROJECT / "notebooks"
     if site_file or run_dir:
         parameters = site.load(site_file) if site_file else folder.Run(run_dir).parameters()
-        current = folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, "run")
+        current = (
+            folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, "run")
+        )
         _say(f"run: {current.path}")
         opened = workspace.prepare(parameters, current) / workspace.BOARD
     os.chdir(site.PROJECT)
@@ -376,7 +562,10 @@ def jupyter(site_file, run_dir, edit_templates, port):
     os.execve(command[0], command, server.environment(token))
 
 
-@cutover.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
+@cutover.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def store(arguments):
     """Inspect, convert and compare mail stores."""
@@ -397,6 +586,9 @@ def main():
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        click.echo(f"cutover: {error.filename or 'this machine'}: {error.strerror}. Make room, above all where the run's folder "
-                   "lies, and give the same command again: it goes on with what is missing.", err=True)
+        click.echo(
+            f"cutover: {error.filename or 'this machine'}: {error.strerror}. Make room, above all where the run's folder "
+            "lies, and give the same command again: it goes on with what is missing.",
+            err=True,
+        )
         sys.exit(1)

@@ -17,9 +17,13 @@ def group():
 
 @group.command()
 @click.argument("directory", metavar="DIR")
-@click.option("--allowed-signers", "allowed", metavar="FILE",
-              help="Who may have signed, from a source of your own. Without it the folder's own list is used, which shows that "
-                   "nothing was changed since, and not by whom it was signed.")
+@click.option(
+    "--allowed-signers",
+    "allowed",
+    metavar="FILE",
+    help="Who may have signed, from a source of your own. Without it the folder's own list is used, which shows that "
+    "nothing was changed since, and not by whom it was signed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
 def verify(directory, allowed, as_json):
     """Verify a run's folder (an archive: unpacked anywhere), with no host and no network.
@@ -37,7 +41,9 @@ def verify(directory, allowed, as_json):
         raise errors.CutoverError(f"{allowed}: {error.strerror}") from None
     result = audit.verify(directory, listed)
     if as_json:
-        click.echo(json.dumps({**dataclasses.asdict(result), "passed": not result.findings}, indent=1))
+        click.echo(
+            json.dumps({**dataclasses.asdict(result), "passed": not result.findings}, indent=1)
+        )
     else:
         click.echo(f"{directory}\n{records.shown(result)!r}")
     sys.exit(1 if result.findings else 0)
@@ -55,15 +61,28 @@ def compare(one, other, as_json):
     told = [comparing.Told.read(path) for path in (one, other)]
     found = comparing.compare(*told)
     if as_json:
-        click.echo(json.dumps({"a": told[0].name, "b": told[1].name, "differences": [dataclasses.asdict(each) for each in found]},
-                              indent=1))
+        click.echo(
+            json.dumps(
+                {
+                    "a": told[0].name,
+                    "b": told[1].name,
+                    "differences": [dataclasses.asdict(each) for each in found],
+                },
+                indent=1,
+            )
+        )
         return
     click.echo(repr(records.differences(told, found)))
 
 
 @group.command()
 @click.argument("directory", metavar="DIR")
-@click.option("--site", "site_file", metavar="FILE", help="Parameters file; without it, the copy in the run's folder.")
+@click.option(
+    "--site",
+    "site_file",
+    metavar="FILE",
+    help="Parameters file; without it, the copy in the run's folder.",
+)
 def sign(directory, site_file):
     """Sign the record of a run as it stands, e.g. after a file was added to its folder, or when no key was at hand before."""
     from cutover.record import folder

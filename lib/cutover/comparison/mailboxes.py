@@ -49,7 +49,9 @@ def new_session(hosts, user: str):
 
     Run as the user and without -u: with it doveadm asks Dovecot's auth service, which is stopped like the rest.
     """
-    with preauth(hosts.ssh(hosts.site.roles.new).open(["doveadm", "exec", "imap"], as_user=user)) as session:
+    with preauth(
+        hosts.ssh(hosts.site.roles.new).open(["doveadm", "exec", "imap"], as_user=user)
+    ) as session:
         yield session
 
 
@@ -76,8 +78,17 @@ def _counted(old, new):
     lacking = [f"{old.exists - new.exists} messages are missing"] if new.exists < old.exists else []
     look = Look()
     look.count = old.exists
-    return {"old": old.exists, "new": new.exists, "extra": [], "differences": lacking, "differing": len(lacking), "lost": 0,
-            "line_ends": 0, "contents": 0, "look": look}
+    return {
+        "old": old.exists,
+        "new": new.exists,
+        "extra": [],
+        "differences": lacking,
+        "differing": len(lacking),
+        "lost": 0,
+        "line_ends": 0,
+        "contents": 0,
+        "look": look,
+    }
 
 
 @dataclasses.dataclass
@@ -86,10 +97,11 @@ class Contents:
 
     seed: str
     share: float = 1.0
-    deadline: float = math.inf      # by time.monotonic()
+    deadline: float = math.inf  # by time.monotonic()
 
     def of(self, user: str, folder: str):
         """→ a function: whether the content of the message with a UID is to be read."""
+
         def wanted(uid):
             if time.monotonic() > self.deadline:
                 return False
@@ -97,10 +109,13 @@ class Contents:
                 return True
             text = f"{self.seed}\0{user}\0{folder}\0{uid}".encode("utf-8", "surrogateescape")
             return int.from_bytes(hashlib.sha256(text).digest()[:8]) < self.share * 2**64
+
         return wanted
 
 
-def compare(old: imap.Folder, new: imap.Folder, lost_keywords=(), same_text=lambda uid: False) -> dict:
+def compare(
+    old: imap.Folder, new: imap.Folder, lost_keywords=(), same_text=lambda uid: False
+) -> dict:
     """Two readings of one folder, whose messages come by ascending UID; iterators will do, and little is kept of them.
 
     → `{"old": n, "new": n, "extra": [messages on the new side alone, by UID], "differences": [text, …], "differing": n,
@@ -129,7 +144,9 @@ def compare(old: imap.Folder, new: imap.Folder, lost_keywords=(), same_text=lamb
         if message is None or other is not None and other.uid < message.uid:
             extra.append(other)
             if other.uid < (old.uidnext or 0):
-                wrong(f"UID {other.uid}: not in the old folder, and below its UIDNEXT {old.uidnext}")
+                wrong(
+                    f"UID {other.uid}: not in the old folder, and below its UIDNEXT {old.uidnext}"
+                )
             other = next(news, None)
             continue
         count += 1
@@ -142,7 +159,9 @@ def compare(old: imap.Folder, new: imap.Folder, lost_keywords=(), same_text=lamb
         lost += bool(message.flags & allowed)
         read = message.digest is not None and other.digest is not None
         contents += read
-        if message.size != other.size and (message.digest == other.digest if read else same_text(message.uid)):
+        if message.size != other.size and (
+            message.digest == other.digest if read else same_text(message.uid)
+        ):
             line_ends += 1
             other = dataclasses.replace(other, size=message.size)
         for what in _differs(message, other, allowed):
@@ -150,8 +169,17 @@ def compare(old: imap.Folder, new: imap.Folder, lost_keywords=(), same_text=lamb
         message, other = next(olds, None), next(news, None)
     if old.uidnext and new.uidnext < old.uidnext:
         wrong(f"UIDNEXT {old.uidnext} became {new.uidnext}")
-    return {"old": count, "new": count - missing + len(extra), "extra": extra, "differences": found, "differing": differing,
-            "lost": lost, "line_ends": line_ends, "contents": contents, "look": look}
+    return {
+        "old": count,
+        "new": count - missing + len(extra),
+        "extra": extra,
+        "differences": found,
+        "differing": differing,
+        "lost": lost,
+        "line_ends": line_ends,
+        "contents": contents,
+        "look": look,
+    }
 
 
 class Look:
@@ -171,14 +199,18 @@ class Look:
 
     def like(self, other) -> bool:
         return (self.count, self.size, self.dates) == (other.count, other.size, other.dates) and (
-            not (self.whole and other.whole) or self.digests == other.digests)
+            not (self.whole and other.whole) or self.digests == other.digests
+        )
 
 
 def _differs(old, new, allowed):
     if old.flags - allowed != new.flags - allowed:
         lost, gained = sorted(old.flags - allowed - new.flags), sorted(new.flags - old.flags)
         yield "flags " + " and ".join(
-            [*([f"lost {' '.join(lost)}"] if lost else []), *([f"gained {' '.join(gained)}"] if gained else [])]
+            [
+                *([f"lost {' '.join(lost)}"] if lost else []),
+                *([f"gained {' '.join(gained)}"] if gained else []),
+            ]
         )
     if old.internaldate != new.internaldate:
         yield f"INTERNALDATE {old.internaldate.isoformat()} became {new.internaldate.isoformat()}"
@@ -213,7 +245,13 @@ def read_user(hosts, user: str, folders: list, level: str, contents: Contents) -
                 result = _compare_new(old, new, there, row, level, folder, wanted)
                 _uidvalidity(old, there, row)
                 if old_name == "INBOX" and result is not None:
-                    _spool(old, site.old_store.spool.format(user=user, home=""), result["look"], result["extra"], row)
+                    _spool(
+                        old,
+                        site.old_store.spool.format(user=user, home=""),
+                        result["look"],
+                        result["extra"],
+                        row,
+                    )
         for new_name in sorted(only_new):
             count = new.status(new_name, ["MESSAGES"])["MESSAGES"]
             rows.append({**_row(user, None, new_name), "new": count, "extra": count})
@@ -229,9 +267,23 @@ def _subscriptions(old, new, rows):
 
 
 def _row(user, old_name, new_name):
-    return {"user": user, "old_name": old_name, "new_name": new_name, "old": 0, "new": 0, "extra": 0, "spool": 0,
-            "differences": [], "differing": 0, "lost": 0, "line_ends": 0, "contents": 0, "notes": [],
-            "unknown": False, "salvaged": False}
+    return {
+        "user": user,
+        "old_name": old_name,
+        "new_name": new_name,
+        "old": 0,
+        "new": 0,
+        "extra": 0,
+        "spool": 0,
+        "differences": [],
+        "differing": 0,
+        "lost": 0,
+        "line_ends": 0,
+        "contents": 0,
+        "notes": [],
+        "unknown": False,
+        "salvaged": False,
+    }
 
 
 def _open_old(old, row, level, salvaged, wanted):
@@ -249,10 +301,15 @@ def _open_old(old, row, level, salvaged, wanted):
 def _unreadable(error, row, salvaged):
     """A folder that c-client will not open, or not give all of. → an empty one for an INBOX that never was, else None."""
     if salvaged is not None:
-        row.update(salvaged=True, notes=[f"c-client cannot read it ({error.reason}); {salvaged} messages were salvaged and "
-                                         "compared with nothing"])
+        row.update(
+            salvaged=True,
+            notes=[
+                f"c-client cannot read it ({error.reason}); {salvaged} messages were salvaged and "
+                "compared with nothing"
+            ],
+        )
     elif row["old_name"] == "INBOX":
-        return imap.Folder("INBOX", 0, 0, [])       # a user who never had an INBOX
+        return imap.Folder("INBOX", 0, 0, [])  # a user who never had an INBOX
     elif row["new_name"] is None:
         row.update(unknown=True, notes=[f"no folder to c-client either ({error.reason})"])
     else:
@@ -262,16 +319,26 @@ def _unreadable(error, row, salvaged):
 
 def _compare_new(old, new, folder, row, level, said, wanted):
     """Fill a row from both sides. → what compare() found, None where a side could not be read to its end."""
+
     def same_text(uid):
-        texts = (session.fetch(name, uid) for session, name in ((old, row["old_name"]), (new, row["new_name"])))
+        texts = (
+            session.fetch(name, uid)
+            for session, name in ((old, row["old_name"]), (new, row["new_name"]))
+        )
         return len({imap.Digest().update(text).hexdigest() for text in texts}) == 1
 
     try:
         # of what only the new side has each content is read: the spool is looked for among it
-        there = new.stream(row["new_name"], level, wanted=lambda uid: uid >= (folder.uidnext or 0) or wanted(uid))
+        there = new.stream(
+            row["new_name"], level, wanted=lambda uid: uid >= (folder.uidnext or 0) or wanted(uid)
+        )
         if folder.uidvalidity == 0:
             folder.uidvalidity = there.uidvalidity
-        result = _counted(folder, there) if level == "count" else compare(folder, there, said["lost_keywords"], same_text)
+        result = (
+            _counted(folder, there)
+            if level == "count"
+            else compare(folder, there, said["lost_keywords"], same_text)
+        )
     except imap.FolderUnreadable as error:
         if error.server == old.server and said["salvaged"] is not None:
             _unreadable(error, row, said["salvaged"])
@@ -281,12 +348,18 @@ def _compare_new(old, new, folder, row, level, said, wanted):
     except errors.CutoverError as error:
         _wrong(row, str(error))
         return None
-    row.update({key: value for key, value in result.items() if key not in ("extra", "look")},
-               extra=max(0, there.exists - folder.exists) if level == "count" else len(result["extra"]))
+    row.update(
+        {key: value for key, value in result.items() if key not in ("extra", "look")},
+        extra=max(0, there.exists - folder.exists) if level == "count" else len(result["extra"]),
+    )
     if row["line_ends"]:
-        row["notes"].append(f"{row['line_ends']} messages hold bare LFs, which Dovecot shows as CRLF: other sizes, the same text")
+        row["notes"].append(
+            f"{row['line_ends']} messages hold bare LFs, which Dovecot shows as CRLF: other sizes, the same text"
+        )
     if row["lost"]:
-        row["notes"].append(f"{row['lost']} messages lack {', '.join(said['lost_keywords'])}: Maildir has 26 keywords")
+        row["notes"].append(
+            f"{row['lost']} messages lack {', '.join(said['lost_keywords'])}: Maildir has 26 keywords"
+        )
     return result
 
 
@@ -315,17 +388,22 @@ def _spool(session, path, inbox, added, row):
     try:
         spool = session.read(path, "content").messages
     except imap.FolderUnreadable:
-        return          # no spool file, or an empty one
+        return  # no spool file, or an empty one
     row["spool"] = len(spool)
     if inbox.count == len(spool) and (not inbox.size or inbox.like(Look(spool))):
-        return          # the spool is what the old server shows as INBOX
+        return  # the spool is what the old server shows as INBOX
     digests = [message.digest for message in added if message.digest]
     if not digests:
         if row["extra"] < len(spool):
-            _wrong(row, f"{len(spool)} messages in the spool, {row['extra']} added to the new INBOX")
+            _wrong(
+                row, f"{len(spool)} messages in the spool, {row['extra']} added to the new INBOX"
+            )
         return
     for message in spool:
         if message.digest in digests:
             digests.remove(message.digest)
         else:
-            _wrong(row, f"the spool's message of {message.internaldate.isoformat()} is not in the new INBOX")
+            _wrong(
+                row,
+                f"the spool's message of {message.internaldate.isoformat()} is not in the new INBOX",
+            )

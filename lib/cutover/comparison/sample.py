@@ -16,9 +16,9 @@ from cutover.comparison import mailboxes
 from cutover.connect import imap
 from cutover.model import errors
 
-PART = 50           # messages read of one folder at most
-USERS = 4           # users in the sample, times those read at the same time
-SHOWN = 20          # differences told in full
+PART = 50  # messages read of one folder at most
+USERS = 4  # users in the sample, times those read at the same time
+SHOWN = 20  # differences told in full
 
 _SCRIPT = """
 set -e
@@ -37,15 +37,34 @@ def session(hosts, user: dict, tree: str | None = None):
     """Dovecot over a user's staged tree, or another one that is his. `user`: an entry of facts.users. → imap.Session"""
     site = hosts.site
     tree = tree or f"{site.new_store.work}/staging/{user['user']}"
-    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SCRIPT, "staged", tree,
-            mailboxes.maildir(site, user), str(user["uid"]), str(user["gid"])]
-    with mailboxes.preauth(hosts.ssh(site.roles.new).open(argv, sudo=True), f"{site.roles.new}: Dovecot over {tree}") as opened:
+    argv = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        _SCRIPT,
+        "staged",
+        tree,
+        mailboxes.maildir(site, user),
+        str(user["uid"]),
+        str(user["gid"]),
+    ]
+    with mailboxes.preauth(
+        hosts.ssh(site.roles.new).open(argv, sudo=True), f"{site.roles.new}: Dovecot over {tree}"
+    ) as opened:
         yield opened
 
 
 def order(seed: str, names) -> list:
     """Names in an order that only the seed decides."""
-    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest())
+    return sorted(
+        names,
+        key=lambda name: hashlib.sha256(
+            f"{seed}\0{name}".encode("utf-8", "surrogateescape")
+        ).digest(),
+    )
 
 
 def sample(hosts, users: list, count: int, seed: str) -> dict:
@@ -58,10 +77,22 @@ def sample(hosts, users: list, count: int, seed: str) -> dict:
     """
     parallel = hosts.site.verify.parallel
     known = {user["user"]: user for user in users}
-    chosen = order(seed, known)[:USERS * parallel]
-    found = {"seed": seed, "messages": 0, "folders": 0, "users": [], "changed": 0, "differences": [], "errors": {}, "groups": []}
+    chosen = order(seed, known)[: USERS * parallel]
+    found = {
+        "seed": seed,
+        "messages": 0,
+        "folders": 0,
+        "users": [],
+        "changed": 0,
+        "differences": [],
+        "errors": {},
+        "groups": [],
+    }
     for start in range(0, len(chosen), parallel):
-        pairs = [_Pair(hosts, known[name], -(-count // len(chosen)), seed) for name in chosen[start:start + parallel]]
+        pairs = [
+            _Pair(hosts, known[name], -(-count // len(chosen)), seed)
+            for name in chosen[start : start + parallel]
+        ]
         group = _read_together(pairs)
         for pair in pairs:
             if pair.error:
@@ -91,9 +122,16 @@ def _read_together(pairs):
     sessions, opening, metadata, content = took
     read = [pair for pair in pairs if not pair.error]
     # each level does again what the one below it does
-    return {"users": len(read), "folders": sum(len(pair.parts) for pair in read), "messages": sum(pair.messages for pair in read),
-            "bytes": sum(pair.bytes for pair in read), "sessions": round(sessions, 4), "opening": round(opening, 4),
-            "metadata": round(max(0.0, metadata - opening), 4), "content": round(max(0.0, content - metadata), 4)}
+    return {
+        "users": len(read),
+        "folders": sum(len(pair.parts) for pair in read),
+        "messages": sum(pair.messages for pair in read),
+        "bytes": sum(pair.bytes for pair in read),
+        "sessions": round(sessions, 4),
+        "opening": round(opening, 4),
+        "metadata": round(max(0.0, metadata - opening), 4),
+        "content": round(max(0.0, content - metadata), 4),
+    }
 
 
 class _Pair:
@@ -120,7 +158,9 @@ class _Pair:
         there = {name for name, _, selectable in self.new.folders("*") if selectable} | {"INBOX"}
         for name in order(self.seed, mailboxes.old_folders(self.old, self.prefix)):
             new_name = name if name == "INBOX" else name.removeprefix(self.prefix)
-            if new_name in there:       # others are no folders to the conversion, made since, or have a dot in their name
+            if (
+                new_name in there
+            ):  # others are no folders to the conversion, made since, or have a dot in their name
                 self.names.append((name, new_name))
 
     def count(self):
@@ -131,9 +171,11 @@ class _Pair:
             try:
                 old, new = self.old.read(name), self.new.read(new_name)
             except imap.FolderUnreadable:
-                continue        # c-client refuses it: the conversion said what it made of it
+                continue  # c-client refuses it: the conversion said what it made of it
             size = min(left, PART, old.exists)
-            digest = hashlib.sha256(f"{self.seed}\0{name}".encode("utf-8", "surrogateescape")).hexdigest()
+            digest = hashlib.sha256(
+                f"{self.seed}\0{name}".encode("utf-8", "surrogateescape")
+            ).hexdigest()
             start = 1 + int(digest, 16) % (old.exists - size + 1)
             numbers = [range(start, min(start + size, folder.exists + 1)) for folder in (old, new)]
             self.parts.append((name, new_name, numbers))
@@ -152,7 +194,11 @@ class _Pair:
             self.messages += len(old.messages)
             self.bytes += sum(message.size for message in old.messages)
             if old.uidvalidity != new.uidvalidity:
-                wrong = [f"UIDVALIDITY {old.uidvalidity} became {new.uidvalidity}"] if _keeps(self.old, old) else []
+                wrong = (
+                    [f"UIDVALIDITY {old.uidvalidity} became {new.uidvalidity}"]
+                    if _keeps(self.old, old)
+                    else []
+                )
             else:
                 changed, wrong = compare(old.messages, new.messages, waits=old.name == "INBOX")
                 self.changed += changed
@@ -184,16 +230,24 @@ def compare(old: list, new: list, waits: bool = False) -> tuple:
     first, last = (min(there), max(there)) if there else (1, 0)
     for message in old:
         other = there.pop(message.uid, None)
-        another = other is not None and message.internaldate != other.internaldate and message.digest != other.digest
+        another = (
+            other is not None
+            and message.internaldate != other.internaldate
+            and message.digest != other.digest
+        )
         others = others + 1 if another else 0 if other is not None else others
         if other is None:
             changed += not first <= message.uid <= last
             if first <= message.uid <= last:
                 wrong.append(f"UID {message.uid}: not staged")
         elif message.internaldate != other.internaldate:
-            wrong.append(f"UID {message.uid}: INTERNALDATE {message.internaldate} became {other.internaldate}")
+            wrong.append(
+                f"UID {message.uid}: INTERNALDATE {message.internaldate} became {other.internaldate}"
+            )
         elif message.digest != other.digest:
-            wrong.append(f"UID {message.uid}: content {str(message.digest)[:12]}… became {str(other.digest)[:12]}…")
+            wrong.append(
+                f"UID {message.uid}: content {str(message.digest)[:12]}… became {str(other.digest)[:12]}…"
+            )
         else:
             changed += message.flags != other.flags
     if waits and others and len(wrong) == others:

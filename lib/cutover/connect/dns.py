@@ -88,7 +88,9 @@ class UpdateRefused(DnsError):
 class PrerequisiteFailed(DnsError):
     """The zone is not in the state the update requires; nothing was changed. `which` is the rcode's name."""
 
-    template = "{server}: {zone} was not changed, {meaning} ({which}). Required was: {prerequisites}"
+    template = (
+        "{server}: {zone} was not changed, {meaning} ({which}). Required was: {prerequisites}"
+    )
 
 
 class KeyFileBad(DnsError):
@@ -129,13 +131,19 @@ class Update:
     def to_json(self) -> dict:
         """As a dict of lists and strings, for the journal."""
         plain = asdict(self)
-        return {key: [list(item) for item in plain[key]] if key != "zone" else plain[key] for key in plain}
+        return {
+            key: [list(item) for item in plain[key]] if key != "zone" else plain[key]
+            for key in plain
+        }
 
     @classmethod
     def from_json(cls, data: dict) -> "Update":
         """The inverse of to_json, also after a way through JSON text."""
         lists = {
-            key: [tuple(tuple(part) if isinstance(part, list) else part for part in item) for item in data[key]]
+            key: [
+                tuple(tuple(part) if isinstance(part, list) else part for part in item)
+                for item in data[key]
+            ]
             for key in ("prerequisites", "deletes", "adds")
         }
         return cls(zone=data["zone"], **lists)
@@ -152,7 +160,10 @@ class Update:
             elif len(rest) < 2 or rest[1] is None:
                 lines.append(f"prereq yxrrset {full(name)} {rest[0]}")
             else:
-                lines += [f"prereq yxrrset {full(name)} {rest[0]} {_rdata(rest[0], value)}" for value in rest[1]]
+                lines += [
+                    f"prereq yxrrset {full(name)} {rest[0]} {_rdata(rest[0], value)}"
+                    for value in rest[1]
+                ]
         for name, rdtype in self.deletes:
             lines.append(f"update delete {full(name)}" + ("" if rdtype == "ANY" else f" {rdtype}"))
         for name, ttl, rdtype, value in self.adds:
@@ -209,7 +220,9 @@ class _writing:
 
     def __exit__(self, _, error, __):
         if isinstance(error, dns.exception.DNSException | ValueError | IndexError):
-            raise BadUpdate(zone=self.zone, item=" ".join(map(str, self.item)), reason=error) from error
+            raise BadUpdate(
+                zone=self.zone, item=" ".join(map(str, self.item)), reason=error
+            ) from error
 
 
 _KEY_CLAUSE = re.compile(r'\bkey\s+"?([^\s"{;]+)"?\s*\{(.*?)\}', re.DOTALL)
@@ -230,12 +243,17 @@ class Key:
         try:
             text = _COMMENT.sub(lambda match: match.group(1) or " ", Path(path).read_text("utf-8"))
         except OSError as error:
-            raise KeyFileBad(path=path, reason=f"{error.strerror}; `tsig-keygen NAME` makes one") from error
+            raise KeyFileBad(
+                path=path, reason=f"{error.strerror}; `tsig-keygen NAME` makes one"
+            ) from error
         except UnicodeDecodeError as error:
             raise KeyFileBad(path=path, reason="it is no text") from error
         clauses = _KEY_CLAUSE.findall(text)
         if len(clauses) != 1:
-            raise KeyFileBad(path=path, reason=f'{len(clauses)} clauses of the form key "name" {{ … }}; one is needed')
+            raise KeyFileBad(
+                path=path,
+                reason=f'{len(clauses)} clauses of the form key "name" {{ … }}; one is needed',
+            )
         name, body = clauses[0]
         said = dict(re.findall(r'(algorithm|secret)\s+"?([^\s";]+)"?\s*;', body))
         for wanted in ("algorithm", "secret"):
@@ -335,7 +353,9 @@ class Server:
                 if tcp:
                     answer = dns.query.tcp(question, **where)
                 else:
-                    answer, _ = dns.query.udp_with_fallback(question, **where, ignore_unexpected=True)
+                    answer, _ = dns.query.udp_with_fallback(
+                        question, **where, ignore_unexpected=True
+                    )
                 break
             except (dns.exception.DNSException, OSError, EOFError) as error:
                 reason = str(error) or type(error).__name__
@@ -344,14 +364,23 @@ class Server:
         rcode = answer.rcode()
         if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
             said = dns.rcode.to_text(rcode)
-            raise BadAnswer(server=self.name, what=what, rcode=said, advice=_ADVICE.get(said, "See the server's log"))
+            raise BadAnswer(
+                server=self.name,
+                what=what,
+                rcode=said,
+                advice=_ADVICE.get(said, "See the server's log"),
+            )
         if not answer.flags & dns.flags.AA:
             detail = " (it answers from a cache or refers elsewhere)"
             raise NotAuthoritative(server=self.name, what=what, detail=detail)
         return answer
 
     def _no_answer(self, what: str, reason, sent: bool | None = None) -> NoAnswer:
-        outcome = {None: "", False: "; nothing was sent", True: "; whether it was done is UNKNOWN: ask for the records"}
+        outcome = {
+            None: "",
+            False: "; nothing was sent",
+            True: "; whether it was done is UNKNOWN: ask for the records",
+        }
         return NoAnswer(
             server=self.name,
             address=self.address,
@@ -385,7 +414,9 @@ class Server:
                 tsig, advice = next(rest for kind, *rest in _TSIG if isinstance(error, kind))
                 raise BadKey(server=self.name, key=key.name, tsig=tsig, advice=advice) from error
             except (dns.exception.DNSException, OSError, EOFError) as error:
-                raise self._no_answer(what, str(error) or type(error).__name__, sent=True) from error
+                raise self._no_answer(
+                    what, str(error) or type(error).__name__, sent=True
+                ) from error
         self._judge(message, key, answer)
 
     def _judge(self, message: Update, key: Key, answer: dns.message.Message) -> None:
@@ -393,7 +424,9 @@ class Server:
         if rcode == "NOERROR":
             return
         if rcode in _UNMET:
-            required = "; ".join(line for line in message.text().splitlines() if line.startswith("prereq"))
+            required = "; ".join(
+                line for line in message.text().splitlines() if line.startswith("prereq")
+            )
             what = {"meaning": _UNMET[rcode], "which": rcode, "prerequisites": required}
             raise PrerequisiteFailed(server=self.name, zone=zone, **what)
         if rcode in ("NOTAUTH", "NOTZONE"):
@@ -406,13 +439,17 @@ class Server:
 
 
 def _rrset(answer: dns.message.Message, name: str, rdtype: str) -> RRset | None:
-    found = answer.get_rrset(answer.answer, dns.name.from_text(full(name)), dns.rdataclass.IN, rdtype)
+    found = answer.get_rrset(
+        answer.answer, dns.name.from_text(full(name)), dns.rdataclass.IN, rdtype
+    )
     if found is None:
         return None
     return RRset(full(name), found.ttl, rdtype, tuple(sorted(rdata.to_text() for rdata in found)))
 
 
-def update_permitted(server: Server, zone: str, key: Key, records: Iterable[Sequence[str]] = ()) -> None:
+def update_permitted(
+    server: Server, zone: str, key: Key, records: Iterable[Sequence[str]] = ()
+) -> None:
     """Prove that the key may update the zone, changing nothing: an update whose only content is a true prerequisite.
 
     A server judges `allow-update` by that; `update-policy` only record by record. So for each (name, type) of

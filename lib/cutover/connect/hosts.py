@@ -25,10 +25,12 @@ class Hosts:
 
     def __init__(self, site):
         self.site = site
-        self.run_name = "RUN"   # the run these hosts are worked on for; set by the engine
-        self.chosen = {}        # what the operator asks of a step that has choices, by name
-        self.keep = lambda name, data: None     # writes a file into the run's folder; set by the engine when it executes
-        self.history = ()       # journaled intents with their inverse, for the rollback; set by the engine
+        self.run_name = "RUN"  # the run these hosts are worked on for; set by the engine
+        self.chosen = {}  # what the operator asks of a step that has choices, by name
+        self.keep = lambda name, data: (
+            None
+        )  # writes a file into the run's folder; set by the engine when it executes
+        self.history = ()  # journaled intents with their inverse, for the rollback; set by the engine
         self._connections = {}
         self._lock = threading.Lock()
         self._proved = site.kind != "rehearsal"
@@ -54,8 +56,13 @@ class Hosts:
             if name not in self._connections:
                 site = self.site
                 self._connections[name] = ssh.Connection(
-                    name, site.address(name), site.hosts[name].ssh_port, site.ssh.user,
-                    Path(site.ssh.key), Path(site.ssh.known_hosts))
+                    name,
+                    site.address(name),
+                    site.hosts[name].ssh_port,
+                    site.ssh.user,
+                    Path(site.ssh.key),
+                    Path(site.ssh.known_hosts),
+                )
             return self._connections[name]
 
     def run(self, name: str, argv, **options) -> "ssh.Result":
@@ -96,12 +103,15 @@ class Hosts:
 
         marker = state.read()
         if marker is None:
-            raise NotTheLab(f"{self.site.path} is a rehearsal site, and no lab is running. "
-                            "Start it with `cutover lab up`, or use a parameters file of kind production.")
+            raise NotTheLab(
+                f"{self.site.path} is a rehearsal site, and no lab is running. "
+                "Start it with `cutover lab up`, or use a parameters file of kind production."
+            )
         made = {name: host["address"] for name, host in marker["hosts"].items()}
         for name in self.site.hosts:
             if made.get(name) != self.site.address(name):
                 raise NotTheLab(
                     f"{self.site.path}: kind is rehearsal, but {name} at {self.site.address(name)} was not made by the "
-                    "lab. A rehearsal approves itself, so it may only touch the lab's hosts.")
+                    "lab. A rehearsal approves itself, so it may only touch the lab's hosts."
+                )
         self._proved = True

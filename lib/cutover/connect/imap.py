@@ -25,7 +25,9 @@ from cutover.connect import imap_fetch as fetch
 from cutover.model.errors import TemplatedError
 
 BATCH_MESSAGES = 500  # messages asked for at once
-BATCH_BYTES = 8 * 1024 * 1024  # and at most so many bytes of them; a larger message is fetched in pieces of this size
+BATCH_BYTES = (
+    8 * 1024 * 1024
+)  # and at most so many bytes of them; a larger message is fetched in pieces of this size
 
 
 class ImapError(TemplatedError):
@@ -43,7 +45,9 @@ class NoImap(ImapError):
 class CertificateRefused(ImapError):
     """The server's certificate does not prove the name it was called by."""
 
-    template = "{server}: the certificate does not fit the name {hostname} or is not trusted: {reason}"
+    template = (
+        "{server}: the certificate does not fit the name {hostname} or is not trusted: {reason}"
+    )
 
 
 class LoginRefused(ImapError):
@@ -109,7 +113,9 @@ def decode_name(raw: bytes) -> str:
         text = imap_utf7.decode(raw)
         if raw.isascii() and imap_utf7.encode(text) == raw:
             return text
-    return "".join(chr(byte) if 0x20 <= byte <= 0x7E and byte != 0x26 else chr(0xDC00 + byte) for byte in raw)
+    return "".join(
+        chr(byte) if 0x20 <= byte <= 0x7E and byte != 0x26 else chr(0xDC00 + byte) for byte in raw
+    )
 
 
 def encode_name(name: str) -> bytes:
@@ -133,7 +139,9 @@ class Digest:
         body = piece.rstrip(b"\r")
         self._held = piece[len(body) :]
         # split and join take half the time of replace
-        self._hash.update(re.sub(rb"\r+\n", b"\n", body) if b"\r\r" in body else b"\n".join(body.split(b"\r\n")))
+        self._hash.update(
+            re.sub(rb"\r+\n", b"\n", body) if b"\r\r" in body else b"\n".join(body.split(b"\r\n"))
+        )
         return self
 
     def hexdigest(self) -> str:
@@ -142,7 +150,10 @@ class Digest:
         return whole.hexdigest()
 
 
-_SYSTEM = {flag.lower(): flag for flag in ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "\\Recent")}
+_SYSTEM = {
+    flag.lower(): flag
+    for flag in ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "\\Recent")
+}
 
 
 def _flag(token: bytes) -> str:
@@ -173,7 +184,9 @@ def _said(data) -> str:
 class _Tls(imaplib.IMAP4):
     """TLS to an address, with the certificate checked against a name of its own."""
 
-    def __init__(self, address: str, port: int, hostname: str, context: ssl.SSLContext, timeout: float):
+    def __init__(
+        self, address: str, port: int, hostname: str, context: ssl.SSLContext, timeout: float
+    ):
         self._context, self._hostname = context, hostname
         super().__init__(address, port, timeout)
 
@@ -219,7 +232,9 @@ class _Client(imapclient.IMAPClient):
         self._made = made
         super().__init__("", ssl=False, timeout=timeout)
         self.normalise_times = False
-        made.debug = 0  # IMAPClient turns imaplib's trace on, which formats every line of every message
+        made.debug = (
+            0  # IMAPClient turns imaplib's trace on, which formats every line of every message
+        )
 
     def _create_IMAP4(self):
         return self._made
@@ -242,11 +257,15 @@ def login(
     try:
         context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
     except OSError as error:
-        raise CertificateRefused(server=server, hostname=server_hostname, reason=f"{ca_file}: {error}") from error
+        raise CertificateRefused(
+            server=server, hostname=server_hostname, reason=f"{ca_file}: {error}"
+        ) from error
     try:
         client = _Client(_Tls(host_address, port, server_hostname, context, timeout), timeout)
     except ssl.SSLCertVerificationError as error:
-        raise CertificateRefused(server=server, hostname=server_hostname, reason=error.verify_message) from error
+        raise CertificateRefused(
+            server=server, hostname=server_hostname, reason=error.verify_message
+        ) from error
     except (OSError, imaplib.IMAP4.error) as error:
         raise NoImap(server=server, reason=error) from error
     try:
@@ -269,7 +288,10 @@ def preauth(stream, timeout: float, server: str | None = None) -> "Session":
     `stream`: ssh.Connection.open's result; `timeout`: seconds for each answer. The session closes the stream.
     """
     connection = getattr(stream, "connection", None)
-    server = server or f"{connection.host if connection else 'stream'}: {' '.join(getattr(stream, 'argv', ['']))}"
+    server = (
+        server
+        or f"{connection.host if connection else 'stream'}: {' '.join(getattr(stream, 'argv', ['']))}"
+    )
     stream.timeout = timeout
     try:
         made = _OverStream(stream)
@@ -279,7 +301,9 @@ def preauth(stream, timeout: float, server: str | None = None) -> "Session":
     except imaplib.IMAP4.error as error:
         said = getattr(stream, "stderr_text", str)()
         stream.close()
-        raise NotPreauthenticated(server=server, reason=f"{_plain(error)} {said.strip()}".strip()) from error
+        raise NotPreauthenticated(
+            server=server, reason=f"{_plain(error)} {said.strip()}".strip()
+        ) from error
     except BaseException:
         stream.close()
         raise
@@ -319,10 +343,14 @@ class Session:
         except imaplib.IMAP4.abort as error:
             stream = getattr(self.client._imap, "_stream", None)
             said = getattr(stream, "stderr_text", str)()
-            raise SessionLost(server=self.server, doing=doing, reason=f"{_plain(error)} {said.strip()}".strip()) from error
+            raise SessionLost(
+                server=self.server, doing=doing, reason=f"{_plain(error)} {said.strip()}".strip()
+            ) from error
         except (imaplib.IMAP4.error, ValueError) as error:
             if folder is not None:
-                raise FolderUnreadable(server=self.server, folder=folder, reason=_plain(error)) from error
+                raise FolderUnreadable(
+                    server=self.server, folder=folder, reason=_plain(error)
+                ) from error
             raise CommandRefused(server=self.server, command=doing, reason=_plain(error)) from error
         except OSError as error:
             raise SessionLost(server=self.server, doing=doing, reason=error) from error
@@ -341,7 +369,9 @@ class Session:
 
     # -- what there is
 
-    def folders(self, pattern: str = "*", reference: str = "") -> list[tuple[str, str | None, bool]]:
+    def folders(
+        self, pattern: str = "*", reference: str = ""
+    ) -> list[tuple[str, str | None, bool]]:
         """(name, delimiter, selectable) of each folder LIST shows. c-client's names are relative to the home, and
         it lists files there that are no folders; a directory is not selectable."""
         data = self._untagged("LIST", [self._argument(reference), self._argument(pattern)])
@@ -352,15 +382,22 @@ class Session:
         data = self._untagged("LSUB", [self._argument(reference), self._argument(pattern)])
         return [entry[0] for item in data if (entry := _listed(item))]
 
-    def status(self, name: str, items: Sequence[str] = ("MESSAGES", "UIDNEXT", "UIDVALIDITY")) -> dict[str, int]:
+    def status(
+        self, name: str, items: Sequence[str] = ("MESSAGES", "UIDNEXT", "UIDVALIDITY")
+    ) -> dict[str, int]:
         """{item: number} by STATUS. FolderUnreadable if the server cannot open the folder."""
         try:
             data = self._untagged("STATUS", [self._argument(name), f"({' '.join(items)})".encode()])
         except CommandRefused as error:
-            raise FolderUnreadable(server=self.server, folder=name, reason=self._words(error.reason)) from error
+            raise FolderUnreadable(
+                server=self.server, folder=name, reason=self._words(error.reason)
+            ) from error
         tail = [part for part in data if isinstance(part, bytes) and part.rstrip().endswith(b")")]
         figures = tail[-1].rpartition(b"(")[2].rstrip(b") ").split() if tail else []
-        return {key.decode().upper(): int(value) for key, value in zip(figures[::2], figures[1::2], strict=False)}
+        return {
+            key.decode().upper(): int(value)
+            for key, value in zip(figures[::2], figures[1::2], strict=False)
+        }
 
     # -- reading
 
@@ -378,17 +415,30 @@ class Session:
             typ, data = self.client._raw_command(verb.encode(), [self._argument(name)], uid=False)
             if typ != "OK":
                 imap.state = "AUTH"
-                raise FolderUnreadable(server=self.server, folder=name, reason=self._words(_said(data)))
+                raise FolderUnreadable(
+                    server=self.server, folder=name, reason=self._words(_said(data))
+                )
             imap.state = "SELECTED"
-            shown = {key: imap.untagged_responses.get(key, [None])[-1] for key in ("EXISTS", "UIDVALIDITY", "UIDNEXT")}
+            shown = {
+                key: imap.untagged_responses.get(key, [None])[-1]
+                for key in ("EXISTS", "UIDVALIDITY", "UIDNEXT")
+            }
             if shown["EXISTS"] is None or shown["UIDVALIDITY"] is None:
-                raise FolderUnreadable(server=self.server, folder=name, reason=self._words("no EXISTS or UIDVALIDITY"))
+                raise FolderUnreadable(
+                    server=self.server, folder=name, reason=self._words("no EXISTS or UIDVALIDITY")
+                )
             uidnext = int(shown["UIDNEXT"]) if shown["UIDNEXT"] else None
             flags = (imap.untagged_responses.get("FLAGS") or [b"()"])[-1] or b"()"
-            keywords = frozenset(_flag(flag) for flag in flags.strip(b"()").split() if not flag.startswith(b"\\"))
-            return Folder(name, int(shown["UIDVALIDITY"]), uidnext, [], int(shown["EXISTS"]), keywords)
+            keywords = frozenset(
+                _flag(flag) for flag in flags.strip(b"()").split() if not flag.startswith(b"\\")
+            )
+            return Folder(
+                name, int(shown["UIDVALIDITY"]), uidnext, [], int(shown["EXISTS"]), keywords
+            )
 
-    def read(self, name: str, level: str = "count", numbers: range | None = None, wanted=lambda uid: True) -> Folder:
+    def read(
+        self, name: str, level: str = "count", numbers: range | None = None, wanted=lambda uid: True
+    ) -> Folder:
         """Read a folder: "count" opens it only; "metadata" adds the messages; "content" their digests.
 
         `numbers`: of messages, from 1; all without it. `wanted(uid)`: whether a message's digest is to be read.
@@ -400,7 +450,9 @@ class Session:
         folder.messages = list(folder.messages)
         return folder
 
-    def stream(self, name: str, level: str = "count", numbers: range | None = None, wanted=lambda uid: True) -> Folder:
+    def stream(
+        self, name: str, level: str = "count", numbers: range | None = None, wanted=lambda uid: True
+    ) -> Folder:
         """As read(), but `messages` is an iterator that fetches as it goes, a batch at a time, whatever the folder's size.
 
         Until it has ended this session may be asked about nothing but the same folder.
@@ -421,7 +473,10 @@ class Session:
                 reason = f"{len(numbers)} messages announced, {given} given; is it being changed?"
                 raise FolderUnreadable(server=self.server, folder=name, reason=self._words(reason))
             if level == "content":
-                read = {each.uid: each for each in self._digested(name, [each for each in batch if wanted(each.uid)])}
+                read = {
+                    each.uid: each
+                    for each in self._digested(name, [each for each in batch if wanted(each.uid)])
+                }
                 batch = [read.get(each.uid, each) for each in batch]
             yield from batch
 
@@ -429,12 +484,17 @@ class Session:
         # by number: c-client and Dovecot both then answer in UID order, none twice
         with self._during(f"reading messages {numbers[0]} to {numbers[-1]} of {name}", folder=name):
             data = fetch.fetch(self.client._imap, numbers, "UID FLAGS INTERNALDATE RFC822.SIZE")
-            return [self._message(name, number, data[number]) for number in numbers if number in data]
+            return [
+                self._message(name, number, data[number]) for number in numbers if number in data
+            ]
 
     def _message(self, name: str, number: int, items: dict) -> Message:
         date = fetch.internaldate(items.get("INTERNALDATE"))
-        missing = [key for key in ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE")
-                   if items.get(key) is None or key == "INTERNALDATE" and date is None]
+        missing = [
+            key
+            for key in ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE")
+            if items.get(key) is None or key == "INTERNALDATE" and date is None
+        ]
         if missing:
             reason = f"message {number} (UID {_said([items.get('UID')]) or None}) has no usable {missing[0]}"
             raise FolderUnreadable(server=self.server, folder=name, reason=reason)
@@ -443,9 +503,15 @@ class Session:
 
     def _digested(self, name: str, messages: list[Message]) -> Iterator[Message]:
         for batch in batches(messages):
-            digests = {batch[0].uid: self._digest_large(name, batch[0])} if batch[0].size > BATCH_BYTES else {}
+            digests = (
+                {batch[0].uid: self._digest_large(name, batch[0])}
+                if batch[0].size > BATCH_BYTES
+                else {}
+            )
             if not digests:
-                bodies = self._bodies(name, [message.uid for message in batch], "BODY.PEEK[]", "BODY[]")
+                bodies = self._bodies(
+                    name, [message.uid for message in batch], "BODY.PEEK[]", "BODY[]"
+                )
                 digests = {uid: Digest().update(body).hexdigest() for uid, body in bodies.items()}
             for message in batch:
                 yield replace(message, digest=digests[message.uid])
@@ -463,7 +529,11 @@ class Session:
     def _bodies(self, name: str, uids: list[int], ask: str, key: str) -> dict[int, bytes]:
         with self._during(f"reading {name} UID {uids[0]} to {uids[-1]}", folder=name):
             data = fetch.fetch(self.client._imap, uids, f"UID {ask}", uid=True)
-        bodies = {int(items["UID"]): items[key] for items in data.values() if items.get("UID") and items.get(key) is not None}
+        bodies = {
+            int(items["UID"]): items[key]
+            for items in data.values()
+            if items.get("UID") and items.get(key) is not None
+        }
         if lost := [uid for uid in uids if uid not in bodies]:
             reason = self._words(f"no content for UID {lost[0]} ({len(lost)} in all)")
             raise FolderUnreadable(server=self.server, folder=name, reason=reason)
@@ -488,7 +558,10 @@ class Session:
         uids, found = self.all(name), {}
         for start in range(0, len(uids), 500):
             part = uids[start : start + 500]
-            ask, key = f"BODY.PEEK[HEADER.FIELDS ({header.upper()})]", f"BODY[HEADER.FIELDS ({header.upper()})]"
+            ask, key = (
+                f"BODY.PEEK[HEADER.FIELDS ({header.upper()})]",
+                f"BODY[HEADER.FIELDS ({header.upper()})]",
+            )
             for uid, raw in self._bodies(name, part, ask, key).items():
                 found[uid] = raw.decode("utf-8", "backslashreplace").partition(":")[2].strip()
         return found
@@ -508,12 +581,16 @@ class Session:
 
     # -- writing
 
-    def append(self, name: str, message: bytes, flags: Sequence[str] = (), when: datetime | None = None) -> int | None:
+    def append(
+        self, name: str, message: bytes, flags: Sequence[str] = (), when: datetime | None = None
+    ) -> int | None:
         """Add a message; bare LFs are sent as CRLF. → its UID, None where the server does not say it (no UIDPLUS)."""
         told = re.match(r"\[APPENDUID \d+ (\d+)\]", self._append(name, [(message, flags, when)]))
         return int(told[1]) if told else None
 
-    def append_all(self, name: str, messages: Sequence[tuple[bytes, Sequence[str], datetime | None]]) -> None:
+    def append_all(
+        self, name: str, messages: Sequence[tuple[bytes, Sequence[str], datetime | None]]
+    ) -> None:
         """Add messages, (text, flags, date) each, in this order: all of them or none, by one command (MULTIAPPEND, RFC 3502).
         One after the other where the server does not know it."""
         with self._during(f"APPEND to {name}"):
@@ -531,16 +608,22 @@ class Session:
         with self._during(f"APPEND to {name}"):
             typ, data = self.client._raw_command(b"APPEND", arguments, uid=False)
             if typ != "OK":
-                raise CommandRefused(server=self.server, command=f"APPEND to {name}", reason=self._words(_said(data)))
+                raise CommandRefused(
+                    server=self.server, command=f"APPEND to {name}", reason=self._words(_said(data))
+                )
             return _said(data)
 
-    def _command(self, doing: str, command: str, arguments: Sequence[bytes], uid: bool = False) -> None:
+    def _command(
+        self, doing: str, command: str, arguments: Sequence[bytes], uid: bool = False
+    ) -> None:
         """A command that answers with OK alone."""
         with self._during(doing):
             self.client._imap.untagged_responses.pop("NO", None)
             typ, data = self.client._raw_command(command.encode(), list(arguments), uid=uid)
             if typ != "OK":
-                raise CommandRefused(server=self.server, command=doing, reason=self._words(_said(data)))
+                raise CommandRefused(
+                    server=self.server, command=doing, reason=self._words(_said(data))
+                )
 
     def create(self, name: str) -> None:
         """Make a folder, and the directories above it."""
@@ -548,7 +631,9 @@ class Session:
 
     def rename(self, name: str, other: str) -> None:
         """Give a folder another name; its messages keep their UIDs."""
-        self._command(f"RENAME {name} to {other}", "RENAME", [self._argument(name), self._argument(other)])
+        self._command(
+            f"RENAME {name} to {other}", "RENAME", [self._argument(name), self._argument(other)]
+        )
 
     def subscribe(self, name: str, wanted: bool = True) -> None:
         """SUBSCRIBE, or UNSUBSCRIBE."""
@@ -564,16 +649,28 @@ class Session:
         does nothing."""
         self._examine(name, read_only=False)
         if "READ-ONLY" in self.client._imap.untagged_responses:
-            raise CommandRefused(server=self.server, command=f"SELECT {name} for writing", reason="READ-ONLY")
+            raise CommandRefused(
+                server=self.server, command=f"SELECT {name} for writing", reason="READ-ONLY"
+            )
 
     def copy(self, uids: Sequence[int], target: str) -> None:
         """UID COPY from the selected folder: all of them or none."""
-        self._command(f"COPY to {target}", "COPY", [fetch.number_set(uids), self._argument(target)], uid=True)
+        self._command(
+            f"COPY to {target}", "COPY", [fetch.number_set(uids), self._argument(target)], uid=True
+        )
 
     def store(self, uids: Sequence[int], flags: Sequence[str], add: bool) -> None:
         """Set or clear flags of messages of the selected folder. A keyword the server cannot take is dropped silently."""
-        self._command("STORE", "STORE", [fetch.number_set(uids), b"+FLAGS.SILENT" if add else b"-FLAGS.SILENT",
-                                        f"({' '.join(flags)})".encode()], uid=True)
+        self._command(
+            "STORE",
+            "STORE",
+            [
+                fetch.number_set(uids),
+                b"+FLAGS.SILENT" if add else b"-FLAGS.SILENT",
+                f"({' '.join(flags)})".encode(),
+            ],
+            uid=True,
+        )
 
     def delete(self, name: str, uids: Sequence[int]) -> None:
         """Remove just these messages (UID EXPUNGE, RFC 4315), never others that someone marked deleted."""
@@ -581,7 +678,9 @@ class Session:
             return
         with self._during(f"deleting in {name}"):
             if not self.client.has_capability("UIDPLUS"):
-                raise CommandRefused(server=self.server, command="UID EXPUNGE", reason="the server has no UIDPLUS")
+                raise CommandRefused(
+                    server=self.server, command="UID EXPUNGE", reason="the server has no UIDPLUS"
+                )
         self.change(name)
         self.store(uids, ["\\Deleted"], True)
         self._command(f"deleting in {name}", "EXPUNGE", [fetch.number_set(uids)], uid=True)

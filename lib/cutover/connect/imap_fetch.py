@@ -13,21 +13,46 @@ from imapclient import datetime_util
 
 RESPONSE = re.compile(rb"\* (\d+) FETCH \(", re.IGNORECASE)
 # an item's name, and a list, a quoted string, the head of a literal, or an atom
-ITEM = re.compile(rb'([^ ()\[<]+(?:\[[^\]]*\])?(?:<\d+>)?) '
-                  rb'(?:\(([^()]*)\)|"((?:[^"\\]|\\.)*)"|\{(\d+)\}\r\n|([^ ()"{\r\n]+)) ?')
+ITEM = re.compile(
+    rb"([^ ()\[<]+(?:\[[^\]]*\])?(?:<\d+>)?) "
+    rb'(?:\(([^()]*)\)|"((?:[^"\\]|\\.)*)"|\{(\d+)\}\r\n|([^ ()"{\r\n]+)) ?'
+)
 DATE = re.compile(rb"([ \d]\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
-MONTHS = {name: number for number, name in enumerate(
-    (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"), 1)}
+MONTHS = {
+    name: number
+    for number, name in enumerate(
+        (
+            b"Jan",
+            b"Feb",
+            b"Mar",
+            b"Apr",
+            b"May",
+            b"Jun",
+            b"Jul",
+            b"Aug",
+            b"Sep",
+            b"Oct",
+            b"Nov",
+            b"Dec",
+        ),
+        1,
+    )
+}
 
 
-def fetch(connection: imaplib.IMAP4, numbers: Iterable[int], items: str, uid: bool = False) -> dict[int, dict]:
+def fetch(
+    connection: imaplib.IMAP4, numbers: Iterable[int], items: str, uid: bool = False
+) -> dict[int, dict]:
     """`{sequence number: {an item's name in capitals: value}}`. With `uid`, `numbers` are UIDs.
 
     A value is bytes; of a list, what stands between its parentheses; None for NIL. Raises imaplib's error when the server
     refuses or its answer cannot be read, and its abort when the server is gone.
     """
     tag, found = connection._new_tag(), {}
-    connection.send(b"%s %sFETCH %s (%s)\r\n" % (tag, b"UID " if uid else b"", number_set(numbers), items.encode()))
+    connection.send(
+        b"%s %sFETCH %s (%s)\r\n"
+        % (tag, b"UID " if uid else b"", number_set(numbers), items.encode())
+    )
     while True:
         line = connection.readline()
         if not line.endswith(b"\n"):
@@ -53,7 +78,9 @@ def number_set(numbers: Iterable[int]) -> bytes:
             runs[-1][1] = number
         else:
             runs.append([number, number])
-    return b",".join(b"%d:%d" % (first, last) if last > first else b"%d" % first for first, last in runs)
+    return b",".join(
+        b"%d:%d" % (first, last) if last > first else b"%d" % first for first, last in runs
+    )
 
 
 def _items(connection, line, at):
@@ -61,7 +88,9 @@ def _items(connection, line, at):
     while not line.startswith(b")", at):
         item = ITEM.match(line, at)
         if item is None:
-            raise connection.error(f"its answer cannot be read: {line[:200].decode('utf-8', 'backslashreplace')}")
+            raise connection.error(
+                f"its answer cannot be read: {line[:200].decode('utf-8', 'backslashreplace')}"
+            )
         name, listed, quoted, literal, atom = item.groups()
         at = item.end()
         if literal is not None:
@@ -93,8 +122,15 @@ def internaldate(raw: bytes | None) -> datetime | None:
     try:
         if date := DATE.fullmatch(raw):
             day, month, year, hour, minute, second, *zone = date.groups()
-            return datetime(int(year), MONTHS[month.capitalize()], int(day), int(hour), int(minute), int(second),
-                            tzinfo=_zone(*zone))
+            return datetime(
+                int(year),
+                MONTHS[month.capitalize()],
+                int(day),
+                int(hour),
+                int(minute),
+                int(second),
+                tzinfo=_zone(*zone),
+            )
         date = datetime_util.parse_to_datetime(raw, normalise=False)
         return date.replace(tzinfo=timezone(date.utcoffset()) if date.tzinfo else UTC)
     except (ValueError, KeyError, OverflowError, TypeError):

@@ -15,7 +15,10 @@ def capabilities(address: str, port: int, timeout: float = 10.0) -> dict:
     """`{"SIEVE": "fileinto vacation …", "STARTTLS": "", …}` as the service greets. Raises NoManageSieve."""
     found, server = {}, f"{address}:{port}"
     try:
-        with socket.create_connection((address, port), timeout) as link, link.makefile("rb") as lines:
+        with (
+            socket.create_connection((address, port), timeout) as link,
+            link.makefile("rb") as lines,
+        ):
             for _ in range(50):
                 line = lines.readline(4096).decode("utf-8", "replace").strip()
                 if line.startswith("OK"):

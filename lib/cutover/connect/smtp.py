@@ -17,7 +17,9 @@ class SmtpError(TemplatedError):
     @property
     def put_off(self) -> bool:
         """Whether the server said "later" (4xx): the same message may be taken when it is sent again."""
-        replies = [self.reply] if hasattr(self, "reply") else list(getattr(self, "refused", {}).values())
+        replies = (
+            [self.reply] if hasattr(self, "reply") else list(getattr(self, "refused", {}).values())
+        )
         return bool(replies) and all(reply.startswith("4") for reply in replies)
 
 
@@ -62,7 +64,9 @@ class DeliveryUnknown(SmtpError):
 
     outcome_unknown = True
 
-    template = "{server}: no answer to the message for {list} ({reason}): whether it was taken is UNKNOWN"
+    template = (
+        "{server}: no answer to the message for {list} ({reason}): whether it was taken is UNKNOWN"
+    )
 
 
 def _reply(code: int, text: bytes) -> str:
@@ -104,10 +108,10 @@ def greeting(host_address: str, port: int, timeout: float, name: str = "") -> st
 class Client:
     """How a client comes to a server. With `server_hostname` STARTTLS is required and the server's certificate checked."""
 
-    source: str | None = None               # address of this machine to come from
+    source: str | None = None  # address of this machine to come from
     server_hostname: str | None = None
-    ca_file: str | None = None              # the system's without one
-    certificate: tuple | None = None        # (certificate file, key file)
+    ca_file: str | None = None  # the system's without one
+    certificate: tuple | None = None  # (certificate file, key file)
     user: str = ""
     password: str = dataclasses.field(default="", repr=False)
 
@@ -130,19 +134,33 @@ def _open(link, server, host_address, port, client):
             try:
                 context.load_cert_chain(*client.certificate)
             except (OSError, ssl.SSLError) as error:
-                raise BadClientCertificate(server=server, file=client.certificate[0], reason=error) from error
+                raise BadClientCertificate(
+                    server=server, file=client.certificate[0], reason=error
+                ) from error
         link.starttls(context=context)
         link.ehlo()
     if client.user:
         try:
             link.login(client.user, client.password)
         except smtplib.SMTPAuthenticationError as error:
-            raise LoginRefused(server=server, user=client.user, reply=_reply(error.smtp_code, error.smtp_error)) from error
+            raise LoginRefused(
+                server=server, user=client.user, reply=_reply(error.smtp_code, error.smtp_error)
+            ) from error
         except smtplib.SMTPNotSupportedError as error:
-            raise LoginRefused(server=server, user=client.user, reply="it asks for no password") from error
+            raise LoginRefused(
+                server=server, user=client.user, reply="it asks for no password"
+            ) from error
 
 
-def permits(host_address: str, port: int, client: Client, sender: str, recipient: str, timeout: float, name: str = "") -> dict:
+def permits(
+    host_address: str,
+    port: int,
+    client: Client,
+    sender: str,
+    recipient: str,
+    timeout: float,
+    name: str = "",
+) -> dict:
     """Whether a server would take a message; none is sent. → `{"recipient": (code, text), "auth": mechanisms it offers}`."""
     server = _called(name, host_address, port)
     link = smtplib.SMTP(timeout=timeout, local_hostname="localhost")
@@ -152,8 +170,10 @@ def permits(host_address: str, port: int, client: Client, sender: str, recipient
         if code == 250:
             code, text = link.rcpt(recipient)
         link.rset()
-        return {"recipient": (code, text.decode("utf-8", "backslashreplace")),
-                "auth": link.esmtp_features.get("auth", "").strip()}
+        return {
+            "recipient": (code, text.decode("utf-8", "backslashreplace")),
+            "auth": link.esmtp_features.get("auth", "").strip(),
+        }
     except (OSError, smtplib.SMTPException) as error:
         raise NoSmtp(server=server, reason=error or type(error).__name__) from error
     finally:
@@ -183,17 +203,32 @@ def send(
     link = smtplib.SMTP(timeout=timeout, local_hostname="localhost")
     try:
         try:
-            _open(link, server, host_address, port, client or Client(
-                server_hostname=server_hostname, ca_file=str(ca_file) if ca_file else None))
+            _open(
+                link,
+                server,
+                host_address,
+                port,
+                client
+                or Client(
+                    server_hostname=server_hostname, ca_file=str(ca_file) if ca_file else None
+                ),
+            )
             code, text = link.mail(sender)
             if code != 250:
                 raise SenderRefused(server=server, sender=sender, reply=_reply(code, text))
             answers = {recipient: link.rcpt(recipient) for recipient in recipients}
         except (OSError, smtplib.SMTPException) as error:
             raise NoSmtp(server=server, reason=error or type(error).__name__) from error
-        refused = {recipient: _reply(*answer) for recipient, answer in answers.items() if answer[0] not in (250, 251)}
+        refused = {
+            recipient: _reply(*answer)
+            for recipient, answer in answers.items()
+            if answer[0] not in (250, 251)
+        }
         if refused or not answers:
-            named = "; ".join(f"{recipient} ({reply})" for recipient, reply in refused.items()) or "an empty list"
+            named = (
+                "; ".join(f"{recipient} ({reply})" for recipient, reply in refused.items())
+                or "an empty list"
+            )
             raise RecipientsRefused(server=server, refused=refused, list=named)
         try:
             code, text = link.data(re.sub(rb"\r*\n", b"\r\n", message))

@@ -24,12 +24,18 @@ from paramiko.common import MSG_CHANNEL_CLOSE, MSG_CHANNEL_REQUEST
 from cutover.model.errors import TemplatedError
 
 MIB = 1024 * 1024
-ERR_KEPT = 64 * 1024  # bytes of stderr kept of a stream or an open channel; a flood beyond that is read and dropped
-SESSIONS = 8  # sshd's MaxSessions is 10 by default and answers the eleventh with a refusal; stay below
+ERR_KEPT = (
+    64 * 1024
+)  # bytes of stderr kept of a stream or an open channel; a flood beyond that is read and dropped
+SESSIONS = (
+    8  # sshd's MaxSessions is 10 by default and answers the eleventh with a refusal; stay below
+)
 LINKS = 4  # links beside the first, made when commands that were given up still occupy the sessions of the others
 DRAIN_GRACE = 2.0  # seconds to wait for end of file once the exit status is known: a daemon may hold the pipe for ever
 
-logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what matters is raised; the rest is not the operator's
+logging.getLogger("paramiko").addHandler(
+    logging.NullHandler()
+)  # what matters is raised; the rest is not the operator's
 
 
 class SshError(TemplatedError):
@@ -41,7 +47,9 @@ class SshError(TemplatedError):
 class Unreachable(SshError):
     """No usable ssh service answered at the address; no command was sent."""
 
-    template = "{host}: no ssh at {address} port {port}: {reason}. Is the host up and the address right?"
+    template = (
+        "{host}: no ssh at {address} port {port}: {reason}. Is the host up and the address right?"
+    )
 
 
 class KnownHostsUnusable(SshError):
@@ -109,9 +117,7 @@ class LinkLost(SshError):
 
     outcome_unknown = True
 
-    template = (
-        "{host}: the link was lost ({reason}) while running: {command}. Whether it ran to its end is UNKNOWN: look at the host"
-    )
+    template = "{host}: the link was lost ({reason}) while running: {command}. Whether it ran to its end is UNKNOWN: look at the host"
 
 
 class NoSudo(SshError):
@@ -131,9 +137,21 @@ class CommandFailed(SshError):
         if result.rc - 128 in set(signal.Signals):  # a shell in between says it this way
             how += f" (signal {signal.Signals(result.rc - 128).name[3:]})"
         said = result.err.strip() or result.out.strip()
-        tail = (": " + said[-800:].decode("utf-8", "backslashreplace")) if said else " (it said nothing)"
+        tail = (
+            (": " + said[-800:].decode("utf-8", "backslashreplace"))
+            if said
+            else " (it said nothing)"
+        )
         command = shown(result.argv)
-        return cls(host=result.host, command=command, how=how, tail=tail, rc=result.rc, result=result, **more)
+        return cls(
+            host=result.host,
+            command=command,
+            how=how,
+            tail=tail,
+            rc=result.rc,
+            result=result,
+            **more,
+        )
 
 
 class NoSuchFile(CommandFailed):
@@ -147,7 +165,9 @@ class TimedOut(SshError):
 
     outcome_unknown = True
 
-    template = "{host}: no {what} within {seconds:g} s from: {command}. It may still be running there"
+    template = (
+        "{host}: no {what} within {seconds:g} s from: {command}. It may still be running there"
+    )
 
 
 class TooMuchOutput(SshError):
@@ -189,8 +209,16 @@ def shown(argv: Sequence[str]) -> str:
 def remote_line(argv: Sequence[str], *, sudo: bool = False, as_user: str | None = None) -> str:
     """The line handed to the host's shell. The only place where anything is quoted."""
     if any("\0" in each for each in argv):
-        raise UnsendableCommand(host="ssh", command=shown([each.replace("\0", "\\0") for each in argv]))
-    prefix = ["sudo", "-n", "-u", as_user, "-H", "--"] if as_user else ["sudo", "-n", "--"] if sudo else []
+        raise UnsendableCommand(
+            host="ssh", command=shown([each.replace("\0", "\\0") for each in argv])
+        )
+    prefix = (
+        ["sudo", "-n", "-u", as_user, "-H", "--"]
+        if as_user
+        else ["sudo", "-n", "--"]
+        if sudo
+        else []
+    )
     return shlex.join([*prefix, *argv])
 
 
@@ -291,7 +319,9 @@ class Stream:
         while self._pending and channel.send_ready() and not channel.closed:
             try:
                 self._pending = self._pending[channel.send(bytes(self._pending[: 32 * 1024])) :]
-            except OSError:  # the command closed its input, as `head` does; how it ended will tell the rest
+            except (
+                OSError
+            ):  # the command closed its input, as `head` does; how it ended will tell the rest
                 self._pending = memoryview(b"")
             moved = True
         if self._end_input and not self._pending:
@@ -344,7 +374,11 @@ class Stream:
         return -1, signal
 
     def _refused(self, rc: int) -> None:
-        if self._line.startswith("sudo ") and rc in (1, 127) and (said := _SUDO_REFUSED.search(self._err)):
+        if (
+            self._line.startswith("sudo ")
+            and rc in (1, 127)
+            and (said := _SUDO_REFUSED.search(self._err))
+        ):
             reason = said.group(1).decode("utf-8", "backslashreplace").strip()
             user, host = self.connection.user, self.connection.host
             raise NoSudo(host=host, reason=reason, command=shown(self.argv), user=user)
@@ -380,7 +414,9 @@ class Stream:
         while self._pending:
             if not self._pump(deadline, "room for input"):
                 self._outcome()
-                raise LinkLost(host=self.connection.host, reason="the command ended", command=shown(self.argv))
+                raise LinkLost(
+                    host=self.connection.host, reason="the command ended", command=shown(self.argv)
+                )
 
     def finish(self) -> "Result":
         """Say that no input follows, wait for the end, and take what output is left. → Result; never raises for its status."""
@@ -449,7 +485,9 @@ class Connection:
         self.key_file, self.known_hosts = Path(key_file), Path(known_hosts)
         self.connect_timeout, self.keepalive = connect_timeout, keepalive
         self._client: paramiko.SSHClient | None = None
-        self._full: list[paramiko.SSHClient] = []  # links whose sessions are all taken; commands still run on them
+        self._full: list[
+            paramiko.SSHClient
+        ] = []  # links whose sessions are all taken; commands still run on them
         self._connecting = threading.Lock()
         self._slots = threading.BoundedSemaphore(SESSIONS)
 
@@ -477,7 +515,9 @@ class Connection:
             while stream._pump(began + timeout, "end"):
                 if len(stream._out) > max_output or len(stream._err) > max_output:
                     where = "on stdout" if len(stream._out) > max_output else "on stderr"
-                    raise TooMuchOutput(host=self.host, limit=max_output, where=where, command=shown(argv))
+                    raise TooMuchOutput(
+                        host=self.host, limit=max_output, where=where, command=shown(argv)
+                    )
             return self._result(stream, began, check)
 
     def stream(
@@ -508,25 +548,52 @@ class Connection:
                 for line in lines:
                     on_line(line)
                 if looked > max_line:
-                    raise TooMuchOutput(host=self.host, limit=max_line, where="in one line", command=shown(argv))
+                    raise TooMuchOutput(
+                        host=self.host, limit=max_line, where="in one line", command=shown(argv)
+                    )
             if stream._out:
                 on_line(bytes(stream._out))
                 stream._out.clear()
             return self._result(stream, began, check)
 
-    def open(self, argv: Sequence[str], *, sudo: bool = False, as_user: str | None = None, timeout: float = 60) -> Stream:
+    def open(
+        self,
+        argv: Sequence[str],
+        *,
+        sudo: bool = False,
+        as_user: str | None = None,
+        timeout: float = 60,
+    ) -> Stream:
         """Start a command and talk to it; close it when done, since it occupies one of the connection's sessions."""
         return self._open(argv, sudo, as_user, timeout)
 
-    def put(self, data: bytes, path: str, *, mode: int | None = 0o600, sudo: bool = False, timeout: float = 60) -> None:
+    def put(
+        self,
+        data: bytes,
+        path: str,
+        *,
+        mode: int | None = 0o600,
+        sudo: bool = False,
+        timeout: float = 60,
+    ) -> None:
         """Write a file whole or not at all: beside it, counted, synced, then renamed over it. A link is followed.
 
         `mode` None keeps owner and mode of an existing file (0600 for a new one); else the writer owns the file.
         """
-        argv = ["sh", "-c", _PUT, "put", path, str(len(data)), "" if mode is None else f"{mode:04o}"]
+        argv = [
+            "sh",
+            "-c",
+            _PUT,
+            "put",
+            path,
+            str(len(data)),
+            "" if mode is None else f"{mode:04o}",
+        ]
         self.run(argv, sudo=sudo, input=data, timeout=timeout)
 
-    def get(self, path: str, *, sudo: bool = False, max_bytes: int = 64 * MIB, timeout: float = 60) -> bytes:
+    def get(
+        self, path: str, *, sudo: bool = False, max_bytes: int = 64 * MIB, timeout: float = 60
+    ) -> bytes:
         """The bytes of a file. NoSuchFile if there is none; CommandFailed if it may not be read."""
         argv = ["sh", "-c", _GET, "get", path]
         result = self.run(argv, sudo=sudo, timeout=timeout, check=False, max_output=max_bytes)
@@ -572,7 +639,9 @@ class Connection:
         rc, signal = stream._outcome()
         stream._refused(rc)
         seconds = time.monotonic() - began
-        result = Result(self.host, stream.argv, rc, bytes(stream._out), bytes(stream._err), seconds, signal)
+        result = Result(
+            self.host, stream.argv, rc, bytes(stream._out), bytes(stream._err), seconds, signal
+        )
         if check and rc != 0:
             raise CommandFailed.of(result)
         return result
@@ -614,14 +683,24 @@ class Connection:
                 time.sleep(0.05)
             except (paramiko.SSHException, OSError, EOFError) as error:
                 lost += 1
-                if lost > 1 or transport.is_active():  # a link that is alive is left to the other threads' commands
+                if (
+                    lost > 1 or transport.is_active()
+                ):  # a link that is alive is left to the other threads' commands
                     raise self._unreachable(error) from error
         raise TooManySessions(host=self.host, seconds=self.connect_timeout, command=line[:300])
 
     def _retire(self, transport: paramiko.Transport) -> None:
         with self._connecting:
-            self._full = [client for client in self._full if client.get_transport() and client.get_transport().is_active()]
-            if self._client and self._client.get_transport() is transport and len(self._full) < LINKS:
+            self._full = [
+                client
+                for client in self._full
+                if client.get_transport() and client.get_transport().is_active()
+            ]
+            if (
+                self._client
+                and self._client.get_transport() is transport
+                and len(self._full) < LINKS
+            ):
                 self._full.append(self._client)
                 self._client = None
 
@@ -653,8 +732,14 @@ class Connection:
         try:
             client.load_host_keys(str(self.known_hosts))
         except (OSError, UnicodeDecodeError, paramiko.hostkeys.InvalidHostKey) as error:
-            raise KnownHostsUnusable(host=self.host, known_hosts=self.known_hosts, reason=error) from error
-        filed = [name for name in (self.host, self.address) if client.get_host_keys().lookup(self._filed(name))]
+            raise KnownHostsUnusable(
+                host=self.host, known_hosts=self.known_hosts, reason=error
+            ) from error
+        filed = [
+            name
+            for name in (self.host, self.address)
+            if client.get_host_keys().lookup(self._filed(name))
+        ]
         return (filed or [self.host])[0]
 
     def _filed(self, name: str) -> str:
@@ -666,7 +751,10 @@ class Connection:
             return paramiko.PKey.from_path(self.key_file)
         except OSError as error:
             reason = error.strerror
-        except (TypeError, paramiko.PasswordRequiredException):  # the former is what `cryptography` raises for it
+        except (
+            TypeError,
+            paramiko.PasswordRequiredException,
+        ):  # the former is what `cryptography` raises for it
             reason = "it is protected by a passphrase, which an unattended run cannot give"
         except (ValueError, paramiko.SSHException, UnsupportedAlgorithm) as error:
             reason = f"it is no private key this program knows ({error})"
@@ -682,7 +770,9 @@ class Connection:
             # connected here, not by paramiko: it would look the name up, and this program goes to given addresses only
             sock = socket.create_connection((self.address, self.port), self.connect_timeout)
             undo.callback(sock.close)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each command waits 40 ms for an ack
+            sock.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+            )  # else each command waits 40 ms for an ack
             # without it a peer that vanished is noticed after a quarter of an hour: keepalives ask for no answer
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 4 * self.keepalive * 1000)
             client.connect(
@@ -693,7 +783,8 @@ class Connection:
                 sock=sock,
                 allow_agent=False,
                 look_for_keys=False,
-                timeout=self.connect_timeout + 1,  # for the key exchange; longer, so that a missing banner is told first
+                timeout=self.connect_timeout
+                + 1,  # for the key exchange; longer, so that a missing banner is told first
                 banner_timeout=self.connect_timeout,
                 auth_timeout=self.connect_timeout,
                 transport_factory=_Transport,
@@ -723,8 +814,12 @@ class Connection:
         except paramiko.ssh_exception.IncompatiblePeer as error:
             raise NoAlgorithm(**mine, reason=error) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
-            if "No existing session" in str(error):  # what paramiko says when the key exchange does not end
-                raise self._unreachable(f"no key exchange within {self.connect_timeout + 1:g} s") from error
+            if "No existing session" in str(
+                error
+            ):  # what paramiko says when the key exchange does not end
+                raise self._unreachable(
+                    f"no key exchange within {self.connect_timeout + 1:g} s"
+                ) from error
             raise self._unreachable(error) from error
 
 

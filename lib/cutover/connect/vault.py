@@ -17,7 +17,9 @@ def register(parameters) -> None:
     for each in parameters.accounts:
         with contextlib.suppress(site.SecretUnreadable):
             if site.secret(each.password) in text:
-                raise SecretInTheOpen(f"{parameters.path}: the password behind {each.password} also stands in this file, as "
-                                      "such or within a word. Choose another password: it could not be told apart and removed.")
+                raise SecretInTheOpen(
+                    f"{parameters.path}: the password behind {each.password} also stands in this file, as "
+                    "such or within a word. Choose another password: it could not be told apart and removed."
+                )
     with contextlib.suppress(errors.CutoverError):
         dns.Key.load(parameters.dns.tsig_key)

@@ -42,8 +42,15 @@ def login(hosts, user: str, address: str, server_name: str, timeout: float = 30)
     """A logged-in imap.Session of one of the test users; the certificate must be valid for `server_name`."""
     parameters = hosts.site.production_test
     hosts.prove()
-    return imap.login(address, parameters.imap_port, server_name, Path(parameters.ca) if parameters.ca else None,
-                      user, password(hosts, user), timeout)
+    return imap.login(
+        address,
+        parameters.imap_port,
+        server_name,
+        Path(parameters.ca) if parameters.ca else None,
+        user,
+        password(hosts, user),
+        timeout,
+    )
 
 
 def look(hosts, user: str, tokens) -> dict:

@@ -8,8 +8,8 @@ import json
 import re
 
 CONFIGURATION = "/etc/mail/sendmail.cf"
-GREETING = r"\0\0\0\15O\0\0\0\6\0\0\1\377\0\37\377\377"     # length, O, version, actions, steps: 4 bytes each but the letter
-PATIENCE = 5    # seconds for an answer
+GREETING = r"\0\0\0\15O\0\0\0\6\0\0\1\377\0\37\377\377"  # length, O, version, actions, steps: 4 bytes each but the letter
+PATIENCE = 5  # seconds for an answer
 
 
 def read(hosts, name: str, milter: str, redis: str | None) -> dict:
@@ -18,16 +18,27 @@ def read(hosts, name: str, milter: str, redis: str | None) -> dict:
     known = parse_milters(hosts.run(name, ["cat", CONFIGURATION], sudo=True).text)
     socket, flags = known.get(milter, (None, None))
     dump = hosts.run(name, ["rspamadm", "configdump", "-j", "greylist"], sudo=True, check=False)
-    return {"filters": list(known), "socket": socket, "flags": flags, "answers": bool(socket) and _answers(hosts, name, socket),
-            "redis": None if redis is None else _said(hosts, name, *redis.rsplit(":", 1), r"PING\r\n")[:1] in ("+", "-"),
-            "greylist": parse_greylist(dump.text)}
+    return {
+        "filters": list(known),
+        "socket": socket,
+        "flags": flags,
+        "answers": bool(socket) and _answers(hosts, name, socket),
+        "redis": None
+        if redis is None
+        else _said(hosts, name, *redis.rsplit(":", 1), r"PING\r\n")[:1] in ("+", "-"),
+        "greylist": parse_greylist(dump.text),
+    }
 
 
 def parse_milters(text: str) -> dict:
     """The milters that sendmail asks about each message, in their order: `{name: (socket, flags)}`."""
     lines = re.sub(r"\n[ \t]+", " ", text).splitlines()
-    used = [name.strip() for line in lines if line.startswith("O InputMailFilters=")
-            for name in re.split(r"[,;]", line.partition("=")[2])]
+    used = [
+        name.strip()
+        for line in lines
+        if line.startswith("O InputMailFilters=")
+        for name in re.split(r"[,;]", line.partition("=")[2])
+    ]
     told = {}
     for line in lines:
         if found := re.match(r"X([^,\s]+),(.*)", line):
@@ -57,4 +68,8 @@ def _answers(hosts, name, socket):
 def _said(hosts, name, address, port, text):
     """The first bytes that a port of, or near, a host answers to `text` (printf's escapes), asked from that host."""
     script = 'exec 3<>"/dev/tcp/$0/$1" && printf "$2" >&3 && head -c 5 <&3 | tr "\\0" " "'
-    return hosts.run(name, ["timeout", str(PATIENCE), "bash", "-c", script, address.strip("[]"), port, text], check=False).text
+    return hosts.run(
+        name,
+        ["timeout", str(PATIENCE), "bash", "-c", script, address.strip("[]"), port, text],
+        check=False,
+    ).text

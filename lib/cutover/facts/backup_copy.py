@@ -33,10 +33,10 @@ KNOWN_HOSTS = f"/etc/{NAME}/known_hosts"
 SERVICE, TIMER = f"{NAME}.service", f"{NAME}.timer"
 STATE = f"/var/lib/{NAME}"
 SERVED = ["/usr/bin/rsync", "--server", "--daemon", f"--config={CONFIG}", "."]
-PYTHON = "/usr/bin/python3"      # of the backup host
+PYTHON = "/usr/bin/python3"  # of the backup host
 LEFT_OUT = ["tmp/*", "dovecot.index*", "dovecot.list.index*", "dovecot*.lock"]
-SHOWN = 20      # names of files told in full
-ASKED = 20000   # names of files whose age is asked for at once
+SHOWN = 20  # names of files told in full
+ASKED = 20000  # names of files whose age is asked for at once
 
 _SERVICE = """[Unit]
 Description=Copy of the mail store (mail-cutover)
@@ -91,10 +91,20 @@ def wanted(site, account: dict, public: str, host_keys: list, keys_file: str | N
     files = [
         (new, CONFIG, "0644", _CONFIG.format(sudoers=SUDOERS, module=MODULE, store=backup.store)),
         (new, SUDOERS, "0440", rule),
-        (new, f"{account['home']}/.ssh/authorized_keys", "0644", "\n".join([*others, granted]) + "\n"),
+        (
+            new,
+            f"{account['home']}/.ssh/authorized_keys",
+            "0644",
+            "\n".join([*others, granted]) + "\n",
+        ),
         (site.roles.backup, KNOWN_HOSTS, "0644", "".join(f"{new} {key}\n" for key in host_keys)),
         (site.roles.backup, SCRIPT, "0755", script(site)),
-        (site.roles.backup, f"/etc/systemd/system/{SERVICE}", "0644", _SERVICE.format(script=SCRIPT)),
+        (
+            site.roles.backup,
+            f"/etc/systemd/system/{SERVICE}",
+            "0644",
+            _SERVICE.format(script=SCRIPT),
+        ),
         (site.roles.backup, f"/etc/systemd/system/{TIMER}", "0644", _TIMER.format(at=backup.at)),
     ]
     return [dict(zip(("host", "path", "mode", "text"), each, strict=True)) for each in files]
@@ -103,15 +113,41 @@ def wanted(site, account: dict, public: str, host_keys: list, keys_file: str | N
 def script(site) -> str:
     """What the backup host runs each day."""
     backup, new = site.backup, site.roles.new
-    ssh = ["ssh", "-i", backup.key, "-l", backup.account, "-p", str(site.hosts[new].ssh_port), "-o", "BatchMode=yes", "-o",
-           "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={KNOWN_HOSTS}", "-o", "StrictHostKeyChecking=yes", "-o",
-           f"HostKeyAlias={new}"]
+    ssh = [
+        "ssh",
+        "-i",
+        backup.key,
+        "-l",
+        backup.account,
+        "-p",
+        str(site.hosts[new].ssh_port),
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        f"UserKnownHostsFile={KNOWN_HOSTS}",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        f"HostKeyAlias={new}",
+    ]
     work = site.new_store.work
-    inside = [work[len(backup.store.rstrip("/")):] + "/"] if work.startswith(backup.store.rstrip("/") + "/") else []
-    settings = {"source": f"{site.address(new)}::{MODULE}/", "target": backup.target.rstrip("/"), "rsh": shlex.join(ssh),
-                "exclude": [*inside, *LEFT_OUT], "state": STATE}
-    return (f"#!{PYTHON} -I\n# Written by mail-cutover.\n"
-            + Path(mailbackup.__file__).read_text().replace("\nSETTINGS = {}", f"\nSETTINGS = {pprint.pformat(settings)}", 1))
+    inside = (
+        [work[len(backup.store.rstrip("/")) :] + "/"]
+        if work.startswith(backup.store.rstrip("/") + "/")
+        else []
+    )
+    settings = {
+        "source": f"{site.address(new)}::{MODULE}/",
+        "target": backup.target.rstrip("/"),
+        "rsh": shlex.join(ssh),
+        "exclude": [*inside, *LEFT_OUT],
+        "state": STATE,
+    }
+    return f"#!{PYTHON} -I\n# Written by mail-cutover.\n" + Path(
+        mailbackup.__file__
+    ).read_text().replace("\nSETTINGS = {}", f"\nSETTINGS = {pprint.pformat(settings)}", 1)
 
 
 # --- what is so
@@ -119,7 +155,9 @@ def script(site) -> str:
 
 def account(hosts) -> dict | None:
     """`{"home", "shell"}` of the account on the new host, or None when there is none."""
-    result = hosts.run(hosts.site.roles.new, ["getent", "passwd", hosts.site.backup.account], check=False)
+    result = hosts.run(
+        hosts.site.roles.new, ["getent", "passwd", hosts.site.backup.account], check=False
+    )
     fields = result.text.strip().split(":")
     return {"home": fields[5], "shell": fields[6]} if result.rc == 0 and len(fields) > 6 else None
 
@@ -141,7 +179,9 @@ def timer(hosts) -> dict:
     """`{"running", "starts_at_boot", "detail", "next"}` of the timer; `next` in the host's own words, empty when none is due."""
     name = hosts.site.roles.backup
     found = facts.service(hosts, name, {"manager": "systemd", "name": TIMER})
-    text = hosts.run(name, ["systemctl", "show", "--property=NextElapseUSecRealtime", "--value", TIMER]).text.strip()
+    text = hosts.run(
+        name, ["systemctl", "show", "--property=NextElapseUSecRealtime", "--value", TIMER]
+    ).text.strip()
     return {**found, "next": text}
 
 
@@ -152,9 +192,13 @@ def last(hosts) -> dict | None:
 
 
 REMOVED = ("removed", "kept", "unsettled", "lacking")
-_STATS = {"files": r"Number of files: ([\d,]+)", "regular": r"Number of files: .*\breg: ([\d,]+)",
-          "copied": r"Number of regular files transferred: ([\d,]+)",
-          "size": r"Total file size: ([\d,]+)", "received": r"Total bytes received: ([\d,]+)"}
+_STATS = {
+    "files": r"Number of files: ([\d,]+)",
+    "regular": r"Number of files: .*\breg: ([\d,]+)",
+    "copied": r"Number of regular files transferred: ([\d,]+)",
+    "size": r"Total file size: ([\d,]+)",
+    "received": r"Total bytes received: ([\d,]+)",
+}
 
 
 def parse(text: str) -> dict:
@@ -168,19 +212,34 @@ def parse(text: str) -> dict:
         found = re.search(pattern, part, re.MULTILINE)
         return int(found[1].replace(",", "")) if found else 0
 
-    told = {key: number(rf"^{key} (\d+)$", text) for key in ("began", "before", "after", "ended", *REMOVED)}
+    told = {
+        key: number(rf"^{key} (\d+)$", text)
+        for key in ("began", "before", "after", "ended", *REMOVED)
+    }
     result = re.search(r"^result (\d+)$", text, re.MULTILINE)
-    return {**told, "result": int(result[1]) if result else None,
-            "error": "; ".join(re.findall(r"^error (.*)$", text, re.MULTILINE)),
-            "passes": [{**{key: number(pattern, part) for key, pattern in _STATS.items()},
-                        **{key: number(rf"^{key} (\d+)$", part) for key in ("rc", "vanished")}} for part in passes]}
+    return {
+        **told,
+        "result": int(result[1]) if result else None,
+        "error": "; ".join(re.findall(r"^error (.*)$", text, re.MULTILINE)),
+        "passes": [
+            {
+                **{key: number(pattern, part) for key, pattern in _STATS.items()},
+                **{key: number(rf"^{key} (\d+)$", part) for key in ("rc", "vanished")},
+            }
+            for part in passes
+        ],
+    }
 
 
 def counted(hosts) -> dict:
     """`{"regular", "others"}`: numbers of files and of directories in the copy."""
     script = '[ -d "$1" ] || exit 0; find "$1" -type f -printf . | wc -c; find "$1" ! -type f -printf . | wc -c'
-    said = hosts.run(hosts.site.roles.backup, ["sh", "-c", script, "count", hosts.site.backup.target], sudo=True,
-                     timeout=3600).text.split()
+    said = hosts.run(
+        hosts.site.roles.backup,
+        ["sh", "-c", script, "count", hosts.site.backup.target],
+        sudo=True,
+        timeout=3600,
+    ).text.split()
     return dict(zip(("regular", "others"), map(int, said or (0, 0)), strict=True))
 
 
@@ -196,16 +255,32 @@ def differs(hosts, began: float) -> dict:
     said = json.loads(hosts.run(site.roles.backup, [SCRIPT, "check"], sudo=True, timeout=3600).out)
     names, aged = [os.fsencode(each) for each in said["other"]], {}
     for start in range(0, len(names), ASKED):
-        wanted = b"".join(f"{site.backup.store}/".encode() + name + b"\0" for name in names[start:start + ASKED])
-        told = hosts.run(site.roles.new, ["xargs", "-0", "stat", "--printf=%Z %n\\0", "--"], sudo=True, input=wanted,
-                         check=False, timeout=600).out
+        wanted = b"".join(
+            f"{site.backup.store}/".encode() + name + b"\0" for name in names[start : start + ASKED]
+        )
+        told = hosts.run(
+            site.roles.new,
+            ["xargs", "-0", "stat", "--printf=%Z %n\\0", "--"],
+            sudo=True,
+            input=wanted,
+            check=False,
+            timeout=600,
+        ).out
         for each in told.split(b"\0"):
             at, _, path = each.partition(b" ")
             if path:
-                aged[path[len(site.backup.store) + 1:]] = int(at)
+                aged[path[len(site.backup.store) + 1 :]] = int(at)
     # what is not there any more was renamed or deleted since: it is no loss
-    missing = [name for name in names if aged.get(name, began + site.limits.clock) < began - site.limits.clock]
+    missing = [
+        name
+        for name in names
+        if aged.get(name, began + site.limits.clock) < began - site.limits.clock
+    ]
     missing += [os.fsencode(each) for each in said["lost"]]
     since = len(names) + len(said["lost"]) + said["renamed"] - len(missing)
-    return {"missing": len(missing), "since": since, "gone": said["gone"],
-            "first": [name.decode("utf-8", "backslashreplace") for name in missing[:SHOWN]]}
+    return {
+        "missing": len(missing),
+        "since": since,
+        "gone": said["gone"],
+        "first": [name.decode("utf-8", "backslashreplace") for name in missing[:SHOWN]],
+    }

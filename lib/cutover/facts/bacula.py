@@ -19,14 +19,16 @@ NAME = "mailbackup"
 RESTORE = f"{NAME}-restore"
 FILE = f"/etc/bacula/{NAME}.conf"
 LEVELS = {"F": "Full", "D": "Differential", "I": "Incremental"}
-USABLE = "TW"       # of jobs from which mail can be restored: W had warnings
-GOOD = "T"          # the job's termination status when all went well
-MONTH = 31 + 9      # days: a Full is made on the first of each month, and a volume is used for a week
-EVERYTHING = 2_000_000_000      # rows of an answer; BVFS gives 2000 when it is not told
+USABLE = "TW"  # of jobs from which mail can be restored: W had warnings
+GOOD = "T"  # the job's termination status when all went well
+MONTH = 31 + 9  # days: a Full is made on the first of each month, and a volume is used for a week
+EVERYTHING = 2_000_000_000  # rows of an answer; BVFS gives 2000 when it is not told
 LISTS = ("dovecot-uidlist", "dovecot-keywords")
-WAIT = 600          # seconds for an answer
-END = 60            # seconds for a cancelled job to end
-MARK = ".mail-cutover"      # in each directory that was made for a restore: the JobId that restores to it
+WAIT = 600  # seconds for an answer
+END = 60  # seconds for a cancelled job to end
+MARK = (
+    ".mail-cutover"  # in each directory that was made for a restore: the JobId that restores to it
+)
 
 _CONFIG = """# Bacula of the copy of the mail store. Written by mail-cutover, included by one line of {config}.
 Job {{
@@ -117,25 +119,53 @@ class BaculaRefused(errors.CutoverError):
 def text(site) -> str:
     """What is told to the Director: job, files, schedule, pool and volumes."""
     bacula = site.backup.bacula
-    return _CONFIG.format(name=NAME, restore=RESTORE, config=bacula.config, client=bacula.client, storage=bacula.storage,
-                          work=bacula.work, target=site.backup.target, at=bacula.at, keep=bacula.days + MONTH, wait=bacula.wait,
-                          lock=f"{backups.STATE}/lock")
+    return _CONFIG.format(
+        name=NAME,
+        restore=RESTORE,
+        config=bacula.config,
+        client=bacula.client,
+        storage=bacula.storage,
+        work=bacula.work,
+        target=site.backup.target,
+        at=bacula.at,
+        keep=bacula.days + MONTH,
+        wait=bacula.wait,
+        lock=f"{backups.STATE}/lock",
+    )
 
 
 def include(hosts, config: str, path: str, wanted: bool) -> None:
     """Have the Director's configuration include a file, or not; everything else of it stays, to the byte."""
-    hosts.run(hosts.site.roles.backup, ["sh", "-ec", _INCLUDE, "include", config, path, "in" if wanted else "out"], sudo=True)
+    hosts.run(
+        hosts.site.roles.backup,
+        ["sh", "-ec", _INCLUDE, "include", config, path, "in" if wanted else "out"],
+        sudo=True,
+    )
 
 
 def included(hosts, config: str, path: str) -> bool:
-    return hosts.run(hosts.site.roles.backup, ["grep", "-qxF", "--", f"@{path}", config], sudo=True, check=False).rc == 0
+    return (
+        hosts.run(
+            hosts.site.roles.backup,
+            ["grep", "-qxF", "--", f"@{path}", config],
+            sudo=True,
+            check=False,
+        ).rc
+        == 0
+    )
 
 
 def check(hosts, config: str) -> str:
     """What the Director's own syntax check says against its configuration; empty when it is sound."""
-    done = hosts.run(hosts.site.roles.backup, ["bacula-dir", "-t", "-c", config], sudo=True, check=False)
+    done = hosts.run(
+        hosts.site.roles.backup, ["bacula-dir", "-t", "-c", config], sudo=True, check=False
+    )
     said = _hidden((done.out + done.err).decode(errors="replace"))
-    return "" if done.rc == 0 else re.sub(r"\s+", " ", said).strip() or f"bacula-dir -t ended with {done.rc}"
+    return (
+        ""
+        if done.rc == 0
+        else re.sub(r"\s+", " ", said).strip() or f"bacula-dir -t ended with {done.rc}"
+    )
 
 
 def _hidden(said: str) -> str:
@@ -145,7 +175,12 @@ def _hidden(said: str) -> str:
 
 def was_read(hosts) -> bool:
     """Whether the Director has read our file since it was written."""
-    return hosts.run(hosts.site.roles.backup, ["sh", "-c", _READ, "read", FILE], sudo=True, check=False).rc == 0
+    return (
+        hosts.run(
+            hosts.site.roles.backup, ["sh", "-c", _READ, "read", FILE], sudo=True, check=False
+        ).rc
+        == 0
+    )
 
 
 # --- what is asked of the Director
@@ -153,19 +188,34 @@ def was_read(hosts) -> bool:
 
 def ask(hosts, *commands: str) -> list:
     """The Director's answer to each command, a text each. Raises BaculaRefused when it is not there."""
-    done = hosts.run(hosts.site.roles.backup, ["bconsole", "-n"], sudo=True, check=False, timeout=WAIT,
-                     input="".join(f"{each}\n" for each in commands).encode("utf-8", "surrogateescape"))
+    done = hosts.run(
+        hosts.site.roles.backup,
+        ["bconsole", "-n"],
+        sudo=True,
+        check=False,
+        timeout=WAIT,
+        input="".join(f"{each}\n" for each in commands).encode("utf-8", "surrogateescape"),
+    )
     # what the console adds to any answer while the Director's log has news
-    said = re.sub(r"^You have messages\.\n", "", done.out.decode("utf-8", "surrogateescape"), flags=re.MULTILINE)
+    said = re.sub(
+        r"^You have messages\.\n",
+        "",
+        done.out.decode("utf-8", "surrogateescape"),
+        flags=re.MULTILINE,
+    )
     answers = []
     if done.rc or "\n1000 OK" not in said:
         words = _hidden(said + done.err.decode(errors="replace")).strip()
-        raise BaculaRefused(f"{hosts.site.roles.backup}: Bacula's Director does not answer: {words or f'bconsole: {done.rc}'}. "
-                            "`systemctl status bacula-director` and `bconsole` there.")
-    for each in reversed(commands):     # it repeats each command in a line of its own
+        raise BaculaRefused(
+            f"{hosts.site.roles.backup}: Bacula's Director does not answer: {words or f'bconsole: {done.rc}'}. "
+            "`systemctl status bacula-director` and `bconsole` there."
+        )
+    for each in reversed(commands):  # it repeats each command in a line of its own
         said, there, answer = said.rpartition(f"\n{each}\n")
         if not there:
-            raise BaculaRefused(f"{hosts.site.roles.backup}: Bacula's Director broke off at `{each}`: {said[-300:].strip()}")
+            raise BaculaRefused(
+                f"{hosts.site.roles.backup}: Bacula's Director broke off at `{each}`: {said[-300:].strip()}"
+            )
         said += "\n"
         answers.insert(0, answer)
     return answers
@@ -176,14 +226,33 @@ def status(hosts) -> dict:
     our job}`."""
     clients, storages, there, saved = ask(hosts, ".clients", ".storage", ".jobs", "llist jobs")
     schedule = ask(hosts, f"status schedule job={NAME} days=8")[0] if NAME in there.split() else ""
-    return {"clients": clients.split(), "storages": storages.split(), "jobs": there.split(),
-            "schedule": [list(each) for each in re.findall(r"^(\w+) +Backup +\d+ +\w+ (\d\d-\w+) (\d\d:\d\d) ", schedule,
-                                                           re.MULTILINE)],
-            "saved": parse_jobs(saved, NAME)}
+    return {
+        "clients": clients.split(),
+        "storages": storages.split(),
+        "jobs": there.split(),
+        "schedule": [
+            list(each)
+            for each in re.findall(
+                r"^(\w+) +Backup +\d+ +\w+ (\d\d-\w+) (\d\d:\d\d) ", schedule, re.MULTILINE
+            )
+        ],
+        "saved": parse_jobs(saved, NAME),
+    }
 
 
-_KEYS = {"JobId": "id", "Level": "level", "JobStatus": "status", "StartTime": "began", "EndTime": "ended", "JobFiles": "files",
-         "JobBytes": "bytes", "JobErrors": "errors", "JobMissingFiles": "lacking", "PurgedFiles": "pruned", "JobTDate": "at"}
+_KEYS = {
+    "JobId": "id",
+    "Level": "level",
+    "JobStatus": "status",
+    "StartTime": "began",
+    "EndTime": "ended",
+    "JobFiles": "files",
+    "JobBytes": "bytes",
+    "JobErrors": "errors",
+    "JobMissingFiles": "lacking",
+    "PurgedFiles": "pruned",
+    "JobTDate": "at",
+}
 
 
 def parse_jobs(said: str, name: str) -> list:
@@ -198,7 +267,13 @@ def parse_jobs(said: str, name: str) -> list:
         each = {key: values[said] for said, key in _KEYS.items()}
         for key in ("id", "files", "bytes", "errors", "lacking", "pruned", "at"):
             each[key] = int(each[key].replace(",", "") or 0)
-        found.append({**each, "pruned": bool(each["pruned"]), "ended": each["ended"] if each["ended"] != "0" else ""})
+        found.append(
+            {
+                **each,
+                "pruned": bool(each["pruned"]),
+                "ended": each["ended"] if each["ended"] != "0" else "",
+            }
+        )
     return found
 
 
@@ -212,20 +287,28 @@ def start(hosts, *commands: str) -> int:
     answers = ask(hosts, *commands)
     queued = re.search(r"Job queued\. JobId=(\d+)", answers[-1])
     if not queued:
-        raise BaculaRefused(f"{hosts.site.roles.backup}: Bacula queued no job for `{commands[-1]}`: {answers[-1].strip()[-500:]}")
+        raise BaculaRefused(
+            f"{hosts.site.roles.backup}: Bacula queued no job for `{commands[-1]}`: {answers[-1].strip()[-500:]}"
+        )
     return int(queued[1])
 
 
 def waiting(hosts, number: int) -> str:
     """What a running job waits for when that is a volume that somebody has to bring; else empty."""
-    said = re.search(rf"^ *{number} .* (is waiting (?:for a mount|for an append|on.*[Vv]olume).*)$",
-                     ask(hosts, "status director")[0], re.MULTILINE)
+    said = re.search(
+        rf"^ *{number} .* (is waiting (?:for a mount|for an append|on.*[Vv]olume).*)$",
+        ask(hosts, "status director")[0],
+        re.MULTILINE,
+    )
     return said[1].strip() if said else ""
 
 
 def log(hosts, number: int) -> str:
     """The end of what a job said: its errors, or what it asks for."""
-    said = [re.sub(r"\s+", " ", line.strip("|\\ ")) for line in ask(hosts, f"list joblog jobid={number}")[0].splitlines()]
+    said = [
+        re.sub(r"\s+", " ", line.strip("|\\ "))
+        for line in ask(hosts, f"list joblog jobid={number}")[0].splitlines()
+    ]
     told = [line for line in said if re.search(r"\b(Error|Fatal|Warning|Please|ERR=)", line)]
     return "; ".join(told[-3:])[:600]
 
@@ -238,7 +321,9 @@ def chain(hosts, number: int) -> list:
     said = ask(hosts, f".bvfs_get_jobids jobid={number}")[0]
     found = re.search(r"^(\d+(?:,\d+)*)\s*$", said, re.MULTILINE)
     if not found:
-        raise BaculaRefused(f"{hosts.site.roles.backup}: Bacula does not say on which jobs JobId {number} rests: {said.strip()}")
+        raise BaculaRefused(
+            f"{hosts.site.roles.backup}: Bacula does not say on which jobs JobId {number} rests: {said.strip()}"
+        )
     return [int(each) for each in found[1].split(",")]
 
 
@@ -255,37 +340,93 @@ def listing(hosts, jobs: list, user: str) -> dict | None:
     [PathIds], "fileids": [FileIds]}}`, the last two being what has to be restored of it; None when there is no such user."""
     numbers, every = ",".join(map(str, jobs)), f"limit={EVERYTHING}"
     top = f"{hosts.site.backup.target}/{user}/"
-    _, dirs, files = ask(hosts, f".bvfs_update jobid={numbers}", f'.bvfs_lsdirs jobid={numbers} path="{top}" {every}',
-                         f'.bvfs_lsfiles jobid={numbers} path="{top}" {every}')
+    _, dirs, files = ask(
+        hosts,
+        f".bvfs_update jobid={numbers}",
+        f'.bvfs_lsdirs jobid={numbers} path="{top}" {every}',
+        f'.bvfs_lsfiles jobid={numbers} path="{top}" {every}',
+    )
     below = {name.rstrip("/"): number for number, _, name in _rows(dirs)}
     if "." not in below:
         return None
-    folders = {name: number for name, number in below.items() if name.startswith(".") and name not in (".", "..")}
-    inside = dict(zip(folders, ask(hosts, *(f".bvfs_lsdirs jobid={numbers} pathid={number} {every}"
-                                            for number in folders.values())), strict=True)) if folders else {}
+    folders = {
+        name: number
+        for name, number in below.items()
+        if name.startswith(".") and name not in (".", "..")
+    }
+    inside = (
+        dict(
+            zip(
+                folders,
+                ask(
+                    hosts,
+                    *(
+                        f".bvfs_lsdirs jobid={numbers} pathid={number} {every}"
+                        for number in folders.values()
+                    ),
+                ),
+                strict=True,
+            )
+        )
+        if folders
+        else {}
+    )
     parts = {".": {name: below[name] for name in ("cur", "new") if name in below}}
     for name, said in inside.items():
-        parts[name] = {each.rstrip("/"): number for number, _, each in _rows(said) if each in ("cur/", "new/")}
-    wanted = [(name, number) for name, there in parts.items() if "cur" in there for number in there.values()]
+        parts[name] = {
+            each.rstrip("/"): number for number, _, each in _rows(said) if each in ("cur/", "new/")
+        }
+    wanted = [
+        (name, number)
+        for name, there in parts.items()
+        if "cur" in there
+        for number in there.values()
+    ]
     counted = dict.fromkeys(parts, 0)
-    answers = ask(hosts, *(f".bvfs_lsfiles jobid={numbers} pathid={number} {every}" for _, number in wanted)) if wanted else []
+    answers = (
+        ask(
+            hosts,
+            *(f".bvfs_lsfiles jobid={numbers} pathid={number} {every}" for _, number in wanted),
+        )
+        if wanted
+        else []
+    )
     for (name, _), said in zip(wanted, answers, strict=True):
         counted[name] += sum(1 for _ in _rows(said))
     lists = [number for _, number, name in _rows(files) if name in LISTS]
-    return {"INBOX" if name == "." else mailboxes.name(name[1:].replace(".", "/")):
-            {"directory": name, "messages": counted[name], "dirids": [*there.values()] if name == "." else [folders[name]],
-             "fileids": lists if name == "." else []}
-            for name, there in parts.items() if "cur" in there}
+    return {
+        "INBOX" if name == "." else mailboxes.name(name[1:].replace(".", "/")): {
+            "directory": name,
+            "messages": counted[name],
+            "dirids": [*there.values()] if name == "." else [folders[name]],
+            "fileids": lists if name == "." else [],
+        }
+        for name, there in parts.items()
+        if "cur" in there
+    }
 
 
 def inbox(hosts, jobs: list, user: str) -> tuple:
     """A user's INBOX as these jobs saved it: (`{message's file in the user's tree: FileId}`, [FileIds of its lists])."""
     numbers, top = ",".join(map(str, jobs)), f"{hosts.site.backup.target}/{user}"
     parts = ("cur/", "new/", "")
-    _, *said = ask(hosts, f".bvfs_update jobid={numbers}",
-                   *(f'.bvfs_lsfiles jobid={numbers} path="{top}/{part}" limit={EVERYTHING}' for part in parts))
-    found = {f"{part}{name}": number for part, each in zip(parts, said, strict=True) for _, number, name in _rows(each)}
-    return ({name: number for name, number in found.items() if "/" in name}, [found[name] for name in LISTS if name in found])
+    _, *said = ask(
+        hosts,
+        f".bvfs_update jobid={numbers}",
+        *(
+            f'.bvfs_lsfiles jobid={numbers} path="{top}/{part}" limit={EVERYTHING}'
+            for part in parts
+        ),
+    )
+    found = {
+        f"{part}{name}": number
+        for part, each in zip(parts, said, strict=True)
+        for _, number, name in _rows(each)
+    }
+    return (
+        {name: number for name, number in found.items() if "/" in name},
+        [found[name] for name in LISTS if name in found],
+    )
 
 
 def restore(hosts, jobs: list, dirids: list, fileids: list, where: str) -> int:
@@ -294,10 +435,18 @@ def restore(hosts, jobs: list, dirids: list, fileids: list, where: str) -> int:
     They come to lie there below their own path. Nothing is asked of whoever sits at the console.
     """
     table = f"b2{jobs[-1]}{(dirids or fileids)[0]}"
-    which = [f"{key}={','.join(map(str, numbers))}" for key, numbers in (("dirid", dirids), ("fileid", fileids)) if numbers]
-    return start(hosts, f".bvfs_cleanup path={table}", f".bvfs_restore jobid={','.join(map(str, jobs))} path={table} "
-                 + " ".join(which), f'restore file=?{table} client={hosts.site.backup.bacula.client} restorejob={RESTORE} '
-                 f'where="{where}" done yes')
+    which = [
+        f"{key}={','.join(map(str, numbers))}"
+        for key, numbers in (("dirid", dirids), ("fileid", fileids))
+        if numbers
+    ]
+    return start(
+        hosts,
+        f".bvfs_cleanup path={table}",
+        f".bvfs_restore jobid={','.join(map(str, jobs))} path={table} " + " ".join(which),
+        f"restore file=?{table} client={hosts.site.backup.bacula.client} restorejob={RESTORE} "
+        f'where="{where}" done yes',
+    )
 
 
 def scratch(site, run: str, name: str) -> str:
@@ -319,8 +468,23 @@ def note_job(hosts, where: str, number: int) -> None:
 
 def scratches(hosts) -> list:
     """The paths of all scratch directories that are there, of whatever run. What somebody restored there by hand has no mark."""
-    result = hosts.run(hosts.site.roles.backup, ["find", hosts.site.backup.bacula.work, "-mindepth", "3", "-maxdepth", "3",
-                                                 "-name", MARK, "-printf", "%h\\0"], sudo=True, check=False)
+    result = hosts.run(
+        hosts.site.roles.backup,
+        [
+            "find",
+            hosts.site.backup.bacula.work,
+            "-mindepth",
+            "3",
+            "-maxdepth",
+            "3",
+            "-name",
+            MARK,
+            "-printf",
+            "%h\\0",
+        ],
+        sudo=True,
+        check=False,
+    )
     return sorted(result.out.decode("utf-8", "surrogateescape").split("\0")[:-1])
 
 
@@ -330,11 +494,15 @@ def remove_scratch(hosts, where: str) -> None:
     work = hosts.site.backup.bacula.work.rstrip("/")
     if not re.fullmatch(re.escape(work) + r"/[^/]+/[^/]+", where) or ".." in where.split("/"):
         raise BaculaRefused(f"{where} is no directory of a restore below {work}: it is not removed")
-    noted = hosts.run(hosts.site.roles.backup, ["cat", "--", f"{where}/{MARK}"], sudo=True, check=False).text.strip()
+    noted = hosts.run(
+        hosts.site.roles.backup, ["cat", "--", f"{where}/{MARK}"], sudo=True, check=False
+    ).text.strip()
     if noted.isdigit():
         end_restore(hosts, int(noted))
     script = 'rm -rf -- "$1"; rmdir -- "${1%/*}" 2> /dev/null; [ ! -e "$1" ]'
-    hosts.run(hosts.site.roles.backup, ["sh", "-c", script, "remove", where], sudo=True, timeout=WAIT)
+    hosts.run(
+        hosts.site.roles.backup, ["sh", "-c", script, "remove", where], sudo=True, timeout=WAIT
+    )
 
 
 def end_restore(hosts, number: int) -> None:
@@ -350,8 +518,10 @@ def end_restore(hosts, number: int) -> None:
         return
     while not job(hosts, number, RESTORE)["ended"]:
         if time.monotonic() > until:
-            raise BaculaRefused(f"{hosts.site.roles.backup}: JobId {number}, a restore that was broken off, was cancelled and "
-                                "does not end. See `status director` and `status storage` in bconsole; then run this step again.")
+            raise BaculaRefused(
+                f"{hosts.site.roles.backup}: JobId {number}, a restore that was broken off, was cancelled and "
+                "does not end. See `status director` and `status storage` in bconsole; then run this step again."
+            )
         time.sleep(0.3)
 
 

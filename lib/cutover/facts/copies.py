@@ -15,9 +15,9 @@ from cutover.connect import ssh
 from cutover.facts import mailhost as facts
 from cutover.model import errors
 
-PIECE = 256 * 1024      # bytes read and written at once
-WAIT = 600              # seconds without a byte
-OTHERS = 50             # users whose mail directories tell how one is made
+PIECE = 256 * 1024  # bytes read and written at once
+WAIT = 600  # seconds without a byte
+OTHERS = 50  # users whose mail directories tell how one is made
 
 _LIST = r"""
 cd -- "$1" 2> /dev/null || exit 3
@@ -57,8 +57,13 @@ def listing(hosts, user: str) -> dict | None:
     """The folders of a user in the copy: `{name as IMAP says it: {"directory", "messages": files, "uidvalidity": or None, "uids":
     those the folder's uidlist names}}`; None when the copy has no such user."""
     site = hosts.site
-    result = hosts.run(site.roles.backup, ["sh", "-c", _LIST, "list", f"{site.backup.target}/{user}"], sudo=True, check=False,
-                       timeout=WAIT)
+    result = hosts.run(
+        site.roles.backup,
+        ["sh", "-c", _LIST, "list", f"{site.backup.target}/{user}"],
+        sudo=True,
+        check=False,
+        timeout=WAIT,
+    )
     if result.rc == 3:
         return None
     if result.rc:
@@ -68,15 +73,23 @@ def listing(hosts, user: str) -> dict | None:
     for directory, number, head, uids in zip(*[iter(parts)] * 4, strict=True):
         name = "INBOX" if directory == "." else mailboxes.name(directory[1:].replace(".", "/"))
         validity = [field[1:] for field in head.split()[1:] if field.startswith("V")]
-        found[name] = {"directory": directory, "messages": int(number), "uidvalidity": int(validity[0]) if validity else None,
-                       "uids": [int(uid) for uid in uids.split() if uid.isdigit()]}
+        found[name] = {
+            "directory": directory,
+            "messages": int(number),
+            "uidvalidity": int(validity[0]) if validity else None,
+            "uids": [int(uid) for uid in uids.split() if uid.isdigit()],
+        }
     return found
 
 
 def tree(site, run: str, user: str, folder: str, other: str = "") -> str:
     """Where on the new host a run has what it brought of a user, or of one folder. `other`: from where, if not from the copy."""
     what = "\0".join([folder, other]) if other else folder
-    part = "-" + hashlib.sha256(what.encode("utf-8", "surrogateescape")).hexdigest()[:8] if what else ""
+    part = (
+        "-" + hashlib.sha256(what.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        if what
+        else ""
+    )
     return f"{site.new_store.work}/restore/{run}/{user}{part}"
 
 
@@ -84,7 +97,9 @@ def source(site, user: str, directories: list, base: str = "") -> list:
     """The command that packs folders of a user's copy, or of what was restored below `base`. INBOX, ".", is the files of the
     tree's top and no folder below it."""
     top = ["cur", "new", "dovecot-uidlist", "dovecot-keywords"] if "." in directories else []
-    return packing(f"{base}{site.backup.target}/{user}", [*top, *(each for each in directories if each != ".")])
+    return packing(
+        f"{base}{site.backup.target}/{user}", [*top, *(each for each in directories if each != ".")]
+    )
 
 
 def packing(directory: str, names: list) -> list:
@@ -100,30 +115,50 @@ def bring(hosts, packing: list, owner: str, place: str, report=lambda done: None
     """
     try:
         return _brought(hosts, packing, owner, place, report)
-    except NotBrought:      # what came of it is on the store's own file system: it must not stay and fill it
-        hosts.run(hosts.site.roles.new, ["rm", "-rf", "--", f"{place}.part"], sudo=True, check=False, timeout=WAIT)
+    except (
+        NotBrought
+    ):  # what came of it is on the store's own file system: it must not stay and fill it
+        hosts.run(
+            hosts.site.roles.new,
+            ["rm", "-rf", "--", f"{place}.part"],
+            sudo=True,
+            check=False,
+            timeout=WAIT,
+        )
         raise
 
 
 def _brought(hosts, packing, owner, place, report):
     site, sent = hosts.site, 0
-    with hosts.ssh(site.roles.backup).open(packing, sudo=True, timeout=WAIT) as packed, \
-            hosts.ssh(site.roles.new).open(["sh", "-c", _TAKE, "take", place], sudo=True, timeout=WAIT) as taken:
+    with (
+        hosts.ssh(site.roles.backup).open(packing, sudo=True, timeout=WAIT) as packed,
+        hosts.ssh(site.roles.new).open(
+            ["sh", "-c", _TAKE, "take", place], sudo=True, timeout=WAIT
+        ) as taken,
+    ):
         try:
             while piece := packed.read(PIECE):
                 taken.write(piece)
                 sent += len(piece)
                 report(sent)
         except ssh.LinkLost as lost:
-            raise NotBrought(f"{site.roles.new} did not take it all: {taken.stderr_text().strip() or lost}") from lost
+            raise NotBrought(
+                f"{site.roles.new} did not take it all: {taken.stderr_text().strip() or lost}"
+            ) from lost
         done = packed.finish()
         if done.rc:
-            taken.finish()      # else it would go on writing
-            raise NotBrought(f"{site.roles.backup}: tar ended with {done.rc}: {done.err.decode(errors='replace').strip()}")
+            taken.finish()  # else it would go on writing
+            raise NotBrought(
+                f"{site.roles.backup}: tar ended with {done.rc}: {done.err.decode(errors='replace').strip()}"
+            )
         taking = taken.finish()
     if taking.rc:
-        raise NotBrought(f"{site.roles.new}: {taking.err.decode(errors='replace').strip() or f'it ended with {taking.rc}'}")
-    done = hosts.run(site.roles.new, ["sh", "-ec", _PUBLISH, "publish", place, owner], sudo=True, timeout=WAIT)
+        raise NotBrought(
+            f"{site.roles.new}: {taking.err.decode(errors='replace').strip() or f'it ended with {taking.rc}'}"
+        )
+    done = hosts.run(
+        site.roles.new, ["sh", "-ec", _PUBLISH, "publish", place, owner], sudo=True, timeout=WAIT
+    )
     return int(done.text), sent
 
 
@@ -141,13 +176,24 @@ def mail_directory(hosts, account: dict) -> dict:
         return {"path": path, "there": True}
     others = [each for each in facts.users(hosts, new) if each["user"] != account["user"]][:OTHERS]
     listed = "".join(f"{mailboxes.maildir(hosts.site, each)}\0" for each in others)
-    seen = [line.split() for line in hosts.run(new, ["sh", "-c", _LIKE], sudo=True, input=listed.encode()).text.splitlines()]
+    seen = [
+        line.split()
+        for line in hosts.run(
+            new, ["sh", "-c", _LIKE], sudo=True, input=listed.encode()
+        ).text.splitlines()
+    ]
     own = {str(each["gid"]) for each in others}
     groups = collections.Counter(None if group in own else int(group) for group, _ in seen)
     modes = collections.Counter(mode for _, mode in seen)
-    return {"path": path, "there": False, "parent": is_directory(hosts, path.rpartition("/")[0]), "asked": len(others),
-            "found": len(seen), "group": groups.most_common(1)[0][0] if seen else None,
-            "mode": modes.most_common(1)[0][0] if seen else "700"}
+    return {
+        "path": path,
+        "there": False,
+        "parent": is_directory(hosts, path.rpartition("/")[0]),
+        "asked": len(others),
+        "found": len(seen),
+        "group": groups.most_common(1)[0][0] if seen else None,
+        "mode": modes.most_common(1)[0][0] if seen else "700",
+    }
 
 
 def is_directory(hosts, path: str) -> bool:
@@ -169,4 +215,6 @@ def note(hosts, place: str) -> dict:
 
 
 def write_note(hosts, place: str, values: dict):
-    hosts.ssh(hosts.site.roles.new).put(json.dumps(values, sort_keys=True).encode(), f"{place}.json", sudo=True)
+    hosts.ssh(hosts.site.roles.new).put(
+        json.dumps(values, sort_keys=True).encode(), f"{place}.json", sudo=True
+    )

@@ -4,7 +4,9 @@ import re
 
 from cutover.facts import mailhost as facts
 
-_ANSWER = re.compile(r"\.\.\. deliverable: mailer (?P<mailer>[^,\s]+)(?:, host (?P<host>[^,]+))?, user ")
+_ANSWER = re.compile(
+    r"\.\.\. deliverable: mailer (?P<mailer>[^,\s]+)(?:, host (?P<host>[^,]+))?, user "
+)
 _OVER_SMTP = ("smtp", "esmtp", "smtp8", "dsmtp")
 
 
@@ -20,10 +22,19 @@ def judged(hosts, mx: str, address: str) -> dict:
     for answer in answers:
         host = (answer["host"] or "").rstrip(".")
         if answer["mailer"] in _OVER_SMTP:
-            found = hosts.run(mx, ["sendmail", "-bt"], sudo=True, input=f"/mx {host}\n".encode(), check=False).text
+            found = hosts.run(
+                mx, ["sendmail", "-bt"], sudo=True, input=f"/mx {host}\n".encode(), check=False
+            ).text
             count = re.search(r"returns (\d+) value", found)
             if count is None:
-                raise facts.Unreadable(f"{mx}: sendmail -bt did not understand /mx {host}: {found.strip()[-200:]}")
+                raise facts.Unreadable(
+                    f"{mx}: sendmail -bt did not understand /mx {host}: {found.strip()[-200:]}"
+                )
             if not int(count[1]):
                 return {"valid": False, "said": f"no host takes mail for {host}"}
-    return {"valid": True, "said": ", ".join(dict.fromkeys(f"{each['mailer']} {each['host'] or ''}".strip() for each in answers))}
+    return {
+        "valid": True,
+        "said": ", ".join(
+            dict.fromkeys(f"{each['mailer']} {each['host'] or ''}".strip() for each in answers)
+        ),
+    }

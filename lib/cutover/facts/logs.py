@@ -3,12 +3,14 @@
 import re
 
 LINE = re.compile(r"(\d+\.\d+) \S+ ([^\s\[:]+)(?:\[\d+\])?: (.*)")
-LOGIN = re.compile(r"(?:Login|Authenticated|Auth|APOP) user=(\S+)(?: host=(.*))?")     # not Preauthenticated: that is verify's
+LOGIN = re.compile(
+    r"(?:Login|Authenticated|Auth|APOP) user=(\S+)(?: host=(.*))?"
+)  # not Preauthenticated: that is verify's
 FROM = re.compile(r"(\w+): from=.*?, msgid=(<[^>]*>|[^,]*),.* relay=([^=]*)$")
 TO = re.compile(r"(\w+): to=(.*?), (?:ctladdr=.*?, )?delay=.*, mailer=local,.* stat=Sent")
 ADDRESS = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f.:]+)\]")
 SERVERS = {"imapd", "ipop3d", "ipop2d"}
-SHOWN = 20      # told in full
+SHOWN = 20  # told in full
 
 
 class Reader:
@@ -40,14 +42,28 @@ class Reader:
 def read(hosts, name: str, since: float) -> Reader:
     """A host's journal of mail from a time on (seconds since the epoch)."""
     reader = Reader()
-    hosts.ssh(name).stream(["journalctl", "-q", "--no-pager", "-o", "short-unix", f"--since=@{int(since)}", "SYSLOG_FACILITY=2"],
-                           sudo=True, on_line=reader.line, idle_timeout=600)
+    hosts.ssh(name).stream(
+        [
+            "journalctl",
+            "-q",
+            "--no-pager",
+            "-o",
+            "short-unix",
+            f"--since=@{int(since)}",
+            "SYSLOG_FACILITY=2",
+        ],
+        sudo=True,
+        on_line=reader.line,
+        idle_timeout=600,
+    )
     return reader
 
 
 def first(hosts, name: str) -> float:
     """When a host's journal begins, seconds since the epoch."""
-    out = hosts.run(name, ["sh", "-c", "journalctl -q --no-pager -o short-unix | head -n 1"], sudo=True).text
+    out = hosts.run(
+        name, ["sh", "-c", "journalctl -q --no-pager -o short-unix | head -n 1"], sudo=True
+    ).text
     found = re.match(r"\d+\.\d+", out)
     return float(found[0]) if found else float("inf")
 
@@ -63,13 +79,28 @@ def old_host(hosts, since: float, users) -> dict:
     mx, names = {site.address(name) for name in site.roles.mx}, set(users)
     mine = [each for each in reader.deliveries if names.intersection(each["users"])]
     direct = [each for each in mine if each["relay"] not in mx]
-    return {"first": first(hosts, site.roles.old), "logins": len(reader.logins), "direct": len(direct),
-            "dual": len(mine) - len(direct), "shown": {
-                "logins": [f"{each['user']} from {each['host'] or 'unknown'}" for each in reader.logins[-SHOWN:]],
-                "direct": [f"{each['msgid']} to {', '.join(each['users'])} by {each['relay'] or 'the host itself'}"
-                           for each in direct[-SHOWN:]]}}
+    return {
+        "first": first(hosts, site.roles.old),
+        "logins": len(reader.logins),
+        "direct": len(direct),
+        "dual": len(mine) - len(direct),
+        "shown": {
+            "logins": [
+                f"{each['user']} from {each['host'] or 'unknown'}"
+                for each in reader.logins[-SHOWN:]
+            ],
+            "direct": [
+                f"{each['msgid']} to {', '.join(each['users'])} by {each['relay'] or 'the host itself'}"
+                for each in direct[-SHOWN:]
+            ],
+        },
+    }
 
 
 def delivered(hosts, since: float) -> set:
     """`{(user, message id)}` of what was delivered into mailboxes of the new host since a time."""
-    return {(user, each["msgid"]) for each in read(hosts, hosts.site.roles.new, since).deliveries for user in each["users"]}
+    return {
+        (user, each["msgid"])
+        for each in read(hosts, hosts.site.roles.new, since).deliveries
+        for user in each["users"]
+    }

@@ -9,22 +9,52 @@ doveconf(1), lsblk(8) and sysfs.
 import re
 
 CLOCK = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
-NO_COMMAND = 127        # a shell's exit status
-SETTINGS = ("mmap_disable", "mail_fsync", "dotlock_use_excl", "mail_nfs_storage", "mail_nfs_index", "lock_method")
-SHARED = ("nfs", "nfs4", "ocfs2", "gfs2", "ceph", "fuse.glusterfs", "cifs")     # file systems that several hosts may write to
+NO_COMMAND = 127  # a shell's exit status
+SETTINGS = (
+    "mmap_disable",
+    "mail_fsync",
+    "dotlock_use_excl",
+    "mail_nfs_storage",
+    "mail_nfs_index",
+    "lock_method",
+)
+SHARED = (
+    "nfs",
+    "nfs4",
+    "ocfs2",
+    "gfs2",
+    "ceph",
+    "fuse.glusterfs",
+    "cifs",
+)  # file systems that several hosts may write to
 
 
 def read(hosts, name: str, path: str) -> dict:
     """Of one host and the file system that holds, or will hold, `path`."""
-    place = hosts.run(name, ["sh", "-c", 'while [ ! -e "$1" ]; do set -- "$(dirname "$1")"; done; echo "$1"', "sh", path],
-                      sudo=True).text.strip()
+    place = hosts.run(
+        name,
+        [
+            "sh",
+            "-c",
+            'while [ ! -e "$1" ]; do set -- "$(dirname "$1")"; done; echo "$1"',
+            "sh",
+            path,
+        ],
+        sudo=True,
+    ).text.strip()
     disk, (paths, failed) = filesystem(hosts, name, place), multipath(hosts, name)
-    return {"virtual": hosts.run(name, ["systemd-detect-virt"], check=False).text.strip() or "unknown",
-            "clocksource": hosts.run(name, ["cat", CLOCK], check=False).text.strip(),
-            "write_cache": write_cache(hosts, name, disk["source"]),
-            "multipath": paths, "multipath_error": failed, "filesystem": disk,
-            "density": density(hosts.run(name, ["df", "-B1", "--output=size,itotal", place], sudo=True).text),
-            "dovecot": settings(hosts, name)}
+    return {
+        "virtual": hosts.run(name, ["systemd-detect-virt"], check=False).text.strip() or "unknown",
+        "clocksource": hosts.run(name, ["cat", CLOCK], check=False).text.strip(),
+        "write_cache": write_cache(hosts, name, disk["source"]),
+        "multipath": paths,
+        "multipath_error": failed,
+        "filesystem": disk,
+        "density": density(
+            hosts.run(name, ["df", "-B1", "--output=size,itotal", place], sudo=True).text
+        ),
+        "dovecot": settings(hosts, name),
+    }
 
 
 def multipath(hosts, name: str):
@@ -34,7 +64,9 @@ def multipath(hosts, name: str):
     if result.rc == NO_COMMAND:
         return None, ""
     if result.rc:
-        return None, result.err.decode("utf-8", "replace").strip() or result.text.strip() or f"exit status {result.rc}"
+        return None, result.err.decode(
+            "utf-8", "replace"
+        ).strip() or result.text.strip() or f"exit status {result.rc}"
     return parse_multipath(result.text) or None, ""
 
 
@@ -50,19 +82,36 @@ def parse_multipath(text: str) -> dict:
 
 
 def filesystem(hosts, name: str, path: str) -> dict:
-    argv = ["findmnt", "--noheadings", "--nofsroot", "--pairs", "--first-only", "--output", "FSTYPE,SOURCE,TARGET,OPTIONS",
-            "--target", path]
+    argv = [
+        "findmnt",
+        "--noheadings",
+        "--nofsroot",
+        "--pairs",
+        "--first-only",
+        "--output",
+        "FSTYPE,SOURCE,TARGET,OPTIONS",
+        "--target",
+        path,
+    ]
     text = hosts.run(name, argv, sudo=True).text
     said = dict(re.findall(r'(\w+)="([^"]*)"', text))
-    return {"type": said.get("FSTYPE", "unknown"), "source": said.get("SOURCE", ""), "target": said.get("TARGET", path),
-            "options": said.get("OPTIONS", "").split(",")}
+    return {
+        "type": said.get("FSTYPE", "unknown"),
+        "source": said.get("SOURCE", ""),
+        "target": said.get("TARGET", path),
+        "options": said.get("OPTIONS", "").split(","),
+    }
 
 
 def write_cache(hosts, name: str, source: str) -> dict:
     """Of each disk beneath a file system's device, whether it has a cache that must be flushed; {} where no disk is seen."""
-    script = ('lsblk -nrso NAME,TYPE -- "$1" 2>/dev/null | while read -r disk type; do [ "$type" != disk ] || '
-              'echo "$disk $(cat "/sys/block/$disk/queue/write_cache")"; done')
-    lines = hosts.run(name, ["sh", "-c", script, "sh", source], sudo=True, check=False).text.splitlines()
+    script = (
+        'lsblk -nrso NAME,TYPE -- "$1" 2>/dev/null | while read -r disk type; do [ "$type" != disk ] || '
+        'echo "$disk $(cat "/sys/block/$disk/queue/write_cache")"; done'
+    )
+    lines = hosts.run(
+        name, ["sh", "-c", script, "sh", source], sudo=True, check=False
+    ).text.splitlines()
     return dict(line.split(" ", 1) for line in lines)
 
 

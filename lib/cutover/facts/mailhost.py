@@ -7,8 +7,8 @@ from cutover.facts import services, userdb
 from cutover.model import errors
 
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}\$?")
-MAIL_PORTS = (25, 110, 143, 993, 995)      # SMTP, POP3, IMAP, and the last two by TLS
-NIS_PATIENCE = 30           # seconds for the answer to one yp command
+MAIL_PORTS = (25, 110, 143, 993, 995)  # SMTP, POP3, IMAP, and the last two by TLS
+NIS_PATIENCE = 30  # seconds for the answer to one yp command
 HOME = re.compile(r"/[^\x00-\x1f\x7f:]*")
 
 
@@ -19,15 +19,19 @@ class Unreadable(errors.CutoverError):
 class NoAnswer(errors.TemplatedError):
     """NIS is silent on a host, so its list of users is not whole: never taken for a host without users."""
 
-    template = ("{host}: no answer of a NIS server of the domain {domain} ({said}), so its users are not known. Is ypserv "
-                "running on {servers}, and ypbind on {host}? `ypwhich` there shows the server it has")
+    template = (
+        "{host}: no answer of a NIS server of the domain {domain} ({said}), so its users are not known. Is ypserv "
+        "running on {servers}, and ypbind on {host}? `ypwhich` there shows the server it has"
+    )
 
 
 class NotListed(errors.TemplatedError):
     """A host hides users whom NIS has."""
 
-    template = ("{host}: getent does not list these users of NIS as mail users: {users}. Is an account of the same name in its "
-                "/etc/passwd, or has nsswitch.conf no nis? Whom it may not know goes into users.exclude")
+    template = (
+        "{host}: getent does not list these users of NIS as mail users: {users}. Is an account of the same name in its "
+        "/etc/passwd, or has nsswitch.conf no nis? Whom it may not know goes into users.exclude"
+    )
 
 
 # --- services and processes
@@ -37,7 +41,11 @@ def service(hosts, name: str, wanted: dict) -> dict:
     """`{"running": bool, "starts_at_boot": bool, "detail": str}` of one service (`{"manager", "name"}`)."""
     result = hosts.run(name, services.status_argv(wanted), sudo=True, check=False)
     state = services.parse_status(wanted, result)
-    return {"running": state.running, "starts_at_boot": state.starts_at_boot, "detail": state.detail}
+    return {
+        "running": state.running,
+        "starts_at_boot": state.starts_at_boot,
+        "detail": state.detail,
+    }
 
 
 def log_end(hosts, name: str, unit: str) -> str:
@@ -80,7 +88,11 @@ def parse_queue(text: str) -> dict:
             said = start[2].strip()
             current = [start[1], said + ("…>" if "<" in said and ">" not in said else "")], []
             items.append(current)
-        elif current is not None and line.startswith((" ", "\t")) and not line.strip().startswith("(---:"):   # who is responsible
+        elif (
+            current is not None
+            and line.startswith((" ", "\t"))
+            and not line.strip().startswith("(---:")
+        ):  # who is responsible
             current[line.strip().startswith("(")].append(line.strip())
     return {"requests": sum(totals), "items": [" ".join(said + reasons) for said, reasons in items]}
 
@@ -156,12 +168,20 @@ def parse_passwd(text: str, uid_min: int, uid_max: int, exclude=()) -> list:
             continue
         seen.add(fields[0])
         if uid_min <= int(fields[2]) <= uid_max and fields[0] not in exclude:
-            if not USER.fullmatch(fields[0]) or not HOME.fullmatch(fields[5]) or "/../" in fields[5] + "/":
+            if (
+                not USER.fullmatch(fields[0])
+                or not HOME.fullmatch(fields[5])
+                or "/../" in fields[5] + "/"
+            ):
                 # names and homes become paths and arguments on the hosts
-                raise Unreadable(f"the user {fields[0]!r} with the home {fields[5]!r}: a user's name may hold letters, digits, "
-                                 "'.', '_', '-', '@' and '+', and a home is an absolute path. Rename it, or list it in "
-                                 "users.exclude")
-            found.append({"user": fields[0], "uid": int(fields[2]), "gid": int(fields[3]), "home": fields[5]})
+                raise Unreadable(
+                    f"the user {fields[0]!r} with the home {fields[5]!r}: a user's name may hold letters, digits, "
+                    "'.', '_', '-', '@' and '+', and a home is an absolute path. Rename it, or list it in "
+                    "users.exclude"
+                )
+            found.append(
+                {"user": fields[0], "uid": int(fields[2]), "gid": int(fields[3]), "home": fields[5]}
+            )
     return sorted(found, key=lambda user: user["user"])
 
 
@@ -176,14 +196,23 @@ def users(hosts, name: str) -> list:
     if site.nis is not None:
         answer = ask_nis(hosts, name, ["ypcat", "-d", site.nis.domain, "passwd.byname"])
         if answer.rc:
-            raise NoAnswer(host=name, domain=site.nis.domain, servers=", ".join(site.nis.servers), said=said(answer))
+            raise NoAnswer(
+                host=name,
+                domain=site.nis.domain,
+                servers=", ".join(site.nis.servers),
+                said=said(answer),
+            )
         listed = {user["user"] for user in found}
-        lacking = [user["user"] for user in mail_users(site, answer.text) if user["user"] not in listed]
+        lacking = [
+            user["user"] for user in mail_users(site, answer.text) if user["user"] not in listed
+        ]
         if lacking:
             raise NotListed(host=name, users=", ".join(lacking))
     if not found:
-        raise Unreadable(f"{name} knows no user with a uid from {site.users.uid_min} to {site.users.uid_max}: is what it has its "
-                         "users from (NIS, LDAP) silent, or does `users` say another range?")
+        raise Unreadable(
+            f"{name} knows no user with a uid from {site.users.uid_min} to {site.users.uid_max}: is what it has its "
+            "users from (NIS, LDAP) silent, or does `users` say another range?"
+        )
     return found
 
 
@@ -198,14 +227,22 @@ def mail_users(site, text: str) -> list:
 
 def ask_nis(hosts, name: str, argv):
     """The ssh.Result of one of the yp commands on a host. Root's port is below 1024: others are not given shadow.byname."""
-    return hosts.run(name, ["timeout", str(NIS_PATIENCE), *argv], sudo=True, check=False, timeout=NIS_PATIENCE + 60)
+    return hosts.run(
+        name,
+        ["timeout", str(NIS_PATIENCE), *argv],
+        sudo=True,
+        check=False,
+        timeout=NIS_PATIENCE + 60,
+    )
 
 
 def said(result) -> str:
     """Why a yp command failed, in its own words."""
     if result.rc == 124:
         return f"nothing within {NIS_PATIENCE} s"
-    lines = [line.strip() for line in result.err.decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [
+        line.strip() for line in result.err.decode("utf-8", "replace").splitlines() if line.strip()
+    ]
     return lines[-1].rpartition("Reason: ")[2].strip() if lines else f"exit {result.rc}"
 
 
@@ -222,8 +259,13 @@ def alias(hosts) -> dict:
 
     def of(server_name):
         server = hosts.dns(server_name)
-        records = {name: {kind: {"ttl": rrset.ttl, "values": list(rrset.values)}
-                          for kind, rrset in server.all_types(name).items()} for name in names}
+        records = {
+            name: {
+                kind: {"ttl": rrset.ttl, "values": list(rrset.values)}
+                for kind, rrset in server.all_types(name).items()
+            }
+            for name in names
+        }
         return {"serial": server.serial(site.zone), "records": records}
 
     return hosts.each(site.roles.nameservers, of)
@@ -273,7 +315,13 @@ def routes(hosts, name: str, users) -> dict:
     """Where an MX would deliver each user's mail, by `sendmail -bv`, see parse_routes."""
     found = {user: [] for user in users}
     for start in range(0, len(users), 200):
-        result = hosts.run(name, ["sendmail", "-bv", *users[start:start + 200]], sudo=True, check=False, timeout=300)
+        result = hosts.run(
+            name,
+            ["sendmail", "-bv", *users[start : start + 200]],
+            sudo=True,
+            check=False,
+            timeout=300,
+        )
         found.update(parse_routes(result.text))
     return found
 

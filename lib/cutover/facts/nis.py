@@ -32,9 +32,16 @@ def read(hosts, reachable) -> dict:
         return None
     names = [name for name in site.mail_hosts if name in reachable]
     if not names:
-        raise facts.Unreadable("no mail host can be reached, and the NIS servers are asked from there")
-    found = {"clients": hosts.each(names, lambda name: client(hosts, name)), "servers": {}, "users": None,
-             "differ": [], "hidden": {}}
+        raise facts.Unreadable(
+            "no mail host can be reached, and the NIS servers are asked from there"
+        )
+    found = {
+        "clients": hosts.each(names, lambda name: client(hosts, name)),
+        "servers": {},
+        "users": None,
+        "differ": [],
+        "hidden": {},
+    }
     contents = {}
     for server in site.nis.servers:
         try:
@@ -46,7 +53,10 @@ def read(hosts, reachable) -> dict:
         entries = list((first["passwd.byname"] or {}).values())
         found["users"] = facts.mail_users(site, "\n".join(entries))
         found["differ"] = differences(contents)
-        found["hidden"] = {name: hidden(hosts.run(name, ["getent", "-s", "files", "passwd"]).text, entries) for name in names}
+        found["hidden"] = {
+            name: hidden(hosts.run(name, ["getent", "-s", "files", "passwd"]).text, entries)
+            for name in names
+        }
     return found
 
 
@@ -58,13 +68,23 @@ def client(hosts, name: str) -> dict:
     bound = facts.ask_nis(hosts, name, ["ypwhich", "-d", site.nis.domain])
     polls = {}
     for server in site.nis.servers:
-        result = facts.ask_nis(hosts, name, ["yppoll", "-d", site.nis.domain, "-h", site.address(server), "passwd.byname"])
+        result = facts.ask_nis(
+            hosts,
+            name,
+            ["yppoll", "-d", site.nis.domain, "-h", site.address(server), "passwd.byname"],
+        )
         polls[server] = "" if "order number" in result.text else facts.said(result)
-    return {"domain": hosts.run(name, ["ypdomainname"], check=False).text.strip(),
-            "server": "" if bound.rc else bound.text.strip(), "said": facts.said(bound) if bound.rc else "",
-            "configured": parse_conf(hosts.run(name, ["cat", "/etc/yp.conf"], check=False).text, site.nis.domain),
-            "switch": parse_switch(hosts.run(name, ["cat", "/etc/nsswitch.conf"], check=False).text), "polls": polls,
-            "mail": parse_sendmail(hosts.run(name, ["cat", SENDMAIL], sudo=True, check=False).text)}
+    return {
+        "domain": hosts.run(name, ["ypdomainname"], check=False).text.strip(),
+        "server": "" if bound.rc else bound.text.strip(),
+        "said": facts.said(bound) if bound.rc else "",
+        "configured": parse_conf(
+            hosts.run(name, ["cat", "/etc/yp.conf"], check=False).text, site.nis.domain
+        ),
+        "switch": parse_switch(hosts.run(name, ["cat", "/etc/nsswitch.conf"], check=False).text),
+        "polls": polls,
+        "mail": parse_sendmail(hosts.run(name, ["cat", SENDMAIL], sudo=True, check=False).text),
+    }
 
 
 def parse_conf(text: str, domain: str) -> list:
@@ -91,13 +111,23 @@ def parse_sendmail(text: str) -> dict | None:
     "mailer": path of the local mailer}`; None of an empty text."""
     if not text:
         return None
-    asks = {key: {name: options for name, options in re.findall(r"^K(\S+)[ \t]+(?:program|socket)\b(.*)", text, re.MULTILINE)
-                  if f"$({name} " in body} for key, body in re.findall(r"^S(\w+).*\n((?:[^S].*\n|\n)*)", text, re.MULTILINE)}
+    asks = {
+        key: {
+            name: options
+            for name, options in re.findall(
+                r"^K(\S+)[ \t]+(?:program|socket)\b(.*)", text, re.MULTILINE
+            )
+            if f"$({name} " in body
+        }
+        for key, body in re.findall(r"^S(\w+).*\n((?:[^S].*\n|\n)*)", text, re.MULTILINE)
+    }
     mailer = re.search(r"^Mlocal,.*?\bP=([^,\s]+)", text, re.MULTILINE)
     # a map with -T gives a value of its own when it fails; one without puts the address off
-    return {"recipients": bool(asks.get("Local_check_rcpt")),
-            "queue": any("-T" not in options for options in asks.get("Local_localaddr", {}).values()),
-            "mailer": mailer[1] if mailer else ""}
+    return {
+        "recipients": bool(asks.get("Local_check_rcpt")),
+        "queue": any("-T" not in options for options in asks.get("Local_localaddr", {}).values()),
+        "mailer": mailer[1] if mailer else "",
+    }
 
 
 def maps(hosts, via: str, server: str) -> tuple:
@@ -106,18 +136,31 @@ def maps(hosts, via: str, server: str) -> tuple:
     site = hosts.site
     about, contents = {}, {}
     for name in MAPS:
-        result = facts.ask_nis(hosts, via, ["ypcat", "-k", "-d", site.nis.domain, "-h", site.address(server), name])
+        result = facts.ask_nis(
+            hosts, via, ["ypcat", "-k", "-d", site.nis.domain, "-h", site.address(server), name]
+        )
         if result.rc and LACKING not in result.err.decode("utf-8", "replace"):
             raise ServerSilent(server=server, host=via, said=facts.said(result))
         if result.rc:
             about[name] = contents[name] = None
             continue
-        contents[name] = dict(line.split(" ", 1) for line in result.out.decode("utf-8", "surrogateescape").splitlines()
-                              if " " in line)
-        polled = facts.ask_nis(hosts, via, ["yppoll", "-d", site.nis.domain, "-h", site.address(server), name]).text
-        order, master = re.search(r"order number (\d+)", polled), re.search(r"master server is (\S+)", polled)
-        about[name] = {"order": int(order[1]) if order else 0, "master": master[1].rstrip(".") if master else "",
-                       "entries": len(contents[name])}
+        contents[name] = dict(
+            line.split(" ", 1)
+            for line in result.out.decode("utf-8", "surrogateescape").splitlines()
+            if " " in line
+        )
+        polled = facts.ask_nis(
+            hosts, via, ["yppoll", "-d", site.nis.domain, "-h", site.address(server), name]
+        ).text
+        order, master = (
+            re.search(r"order number (\d+)", polled),
+            re.search(r"master server is (\S+)", polled),
+        )
+        about[name] = {
+            "order": int(order[1]) if order else 0,
+            "master": master[1].rstrip(".") if master else "",
+            "entries": len(contents[name]),
+        }
     return {"maps": about}, contents
 
 
@@ -137,8 +180,11 @@ def differences(contents) -> list:
                     found.append(f"{name}: {key} only on {server if here is None else first}")
                 elif here != there:
                     here, there = _without_password(here), _without_password(there)
-                    found.append(f"{name}: {key} has another password on {server} than on {first}" if here == there else
-                                 f"{name}: {key} is {here} on {first}, {there} on {server}")
+                    found.append(
+                        f"{name}: {key} has another password on {server} than on {first}"
+                        if here == there
+                        else f"{name}: {key} is {here} on {first}, {there} on {server}"
+                    )
     return found
 
 
@@ -148,15 +194,22 @@ def _without_password(entry):
 
 def hidden(local: str, entries) -> list:
     """What a host's own accounts (lines of passwd) hide of NIS, in words: the same name, or the same uid under another name."""
+
     def parsed(lines):
-        return [(fields[0], fields[2], fields[5]) for line in lines if len(fields := line.split(":")) > 5]
+        return [
+            (fields[0], fields[2], fields[5])
+            for line in lines
+            if len(fields := line.split(":")) > 5
+        ]
 
     names = {user: (uid, home) for user, uid, home in parsed(entries)}
     uids = {uid: user for user, uid, home in parsed(entries)}
     found = []
     for user, uid, home in parsed(local.splitlines()):
         if user in names:
-            found.append(f"{user}: uid {uid}, home {home} here; uid {names[user][0]}, home {names[user][1]} in NIS")
+            found.append(
+                f"{user}: uid {uid}, home {home} here; uid {names[user][0]}, home {names[user][1]} in NIS"
+            )
         elif uid in uids:
             found.append(f"{user} has uid {uid} here, which is {uids[uid]}'s in NIS")
     return found

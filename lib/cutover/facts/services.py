@@ -26,7 +26,9 @@ class UnknownManager(CutoverError):
     def __init__(self, service):
         self.service = service
         known = ", ".join(_MANAGERS)
-        super().__init__(f"service {service['name']}: no manager {service['manager']!r}; known are {known}")
+        super().__init__(
+            f"service {service['name']}: no manager {service['manager']!r}; known are {known}"
+        )
 
 
 class StatusUnreadable(CutoverError):
@@ -35,7 +37,9 @@ class StatusUnreadable(CutoverError):
     def __init__(self, service, result, reason):
         self.service, self.result = service, result
         said = (result.err or result.out).decode("utf-8", "backslashreplace").strip()[-400:]
-        super().__init__(f"{result.host}: cannot tell the state of {service['name']}: {reason} (status {result.rc}: {said})")
+        super().__init__(
+            f"{result.host}: cannot tell the state of {service['name']}: {reason} (status {result.rc}: {said})"
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ def _manager(service: Mapping) -> Mapping:
 
 # -- systemd
 
-_UNIT = re.compile(r".+\.(service|socket|timer|path|target|mount|slice|scope|swap|device|automount)")
+_UNIT = re.compile(
+    r".+\.(service|socket|timer|path|target|mount|slice|scope|swap|device|automount)"
+)
 _SHOWN = "Id,LoadState,ActiveState,SubState,UnitFileState,WantedBy,RequiredBy,TriggeredBy"
 _MASK = 'systemctl mask -- "$1" || systemctl disable -- "$1"'
 _ENABLE = 'systemctl is-enabled --quiet -- "$1" || systemctl enable -- "$1"'
@@ -98,13 +104,24 @@ def _systemd_parse(service: Mapping, result) -> ServiceState:
     file_state = said.get("UnitFileState", "")
     # a unit that is "generated", "static" or "indirect" starts if another one asks for it; "disabled" asks for nothing
     wanted = bool(said.get("WantedBy") or said.get("RequiredBy"))
-    at_boot = file_state == "enabled" or (file_state in ("generated", "static", "indirect", "alias") and wanted)
-    active = said["ActiveState"] in ("active", "reloading", "activating", "deactivating", "refreshing")
-    detail = f"{said['ActiveState']} ({said.get('SubState', '?')}), {file_state or said['LoadState']}"
+    at_boot = file_state == "enabled" or (
+        file_state in ("generated", "static", "indirect", "alias") and wanted
+    )
+    active = said["ActiveState"] in (
+        "active",
+        "reloading",
+        "activating",
+        "deactivating",
+        "refreshing",
+    )
+    detail = (
+        f"{said['ActiveState']} ({said.get('SubState', '?')}), {file_state or said['LoadState']}"
+    )
     if said.get("TriggeredBy"):
         detail += f", can be started by {said['TriggeredBy']}"
     return ServiceState(
-        running=active and said.get("SubState") != "exited",  # "exited": a unit of an init script, its daemon gone
+        running=active
+        and said.get("SubState") != "exited",  # "exited": a unit of an init script, its daemon gone
         starts_at_boot=at_boot,
         detail=detail,
         exists=said["LoadState"] != "not-found",
@@ -117,7 +134,11 @@ def _systemd_stop(name: str) -> list[list[str]]:
 
 def _systemd_start(name: str, starts_at_boot: bool) -> list[list[str]]:
     enable = [["sh", "-c", _ENABLE, "enable", _unit(name)]] if starts_at_boot else []
-    return [["systemctl", "unmask", "--", _unit(name)], *enable, ["systemctl", "start", "--", _unit(name)]]
+    return [
+        ["systemctl", "unmask", "--", _unit(name)],
+        *enable,
+        ["systemctl", "start", "--", _unit(name)],
+    ]
 
 
 # -- SysV init scripts: start links in /etc/rcN.d (Debian) or /etc/rc.d/rcN.d (Red Hat)
@@ -131,7 +152,12 @@ _SYSV_BOOT = (
     'if command -v chkconfig >/dev/null; then chkconfig "$1" "$2"; '
     'elif [ "$2" = on ]; then update-rc.d "$1" enable; else update-rc.d "$1" disable; fi'
 )
-_LSB = {0: "running", 1: "dead, with a pid file", 2: "dead, with a lock file", 3: "stopped"}  # LSB 3.1, §20.2
+_LSB = {
+    0: "running",
+    1: "dead, with a pid file",
+    2: "dead, with a lock file",
+    3: "stopped",
+}  # LSB 3.1, §20.2
 
 
 def _sysv_status(name: str) -> list[str]:
@@ -163,7 +189,9 @@ def _sysv_start(name: str, starts_at_boot: bool) -> list[list[str]]:
 
 _XINETD_FILES = "/etc/xinetd.conf /etc/xinetd.d/*"
 _XINETD_STATUS = (
-    'pids=$(pidof xinetd) && echo "pid $pids"; for f in ' + _XINETD_FILES + '; do case "${f##*/}" in *.conf) ;; '
+    'pids=$(pidof xinetd) && echo "pid $pids"; for f in '
+    + _XINETD_FILES
+    + '; do case "${f##*/}" in *.conf) ;; '
     '*.*|*~) continue;; esac; [ -f "$f" ] && echo "file $f" && sed "s/^/  /" "$f"; done; true'
 )
 # awk keeps every line it has no rule for; a changed copy is renamed over the file, whose owner and mode it keeps
@@ -216,7 +244,9 @@ def _xinetd_parse(service: Mapping, result) -> ServiceState:
     on = [each for each in ours if each.get("disable", ["no"]) != ["yes"]] and not disabled
     if not ours:
         return ServiceState(False, False, "in no file of xinetd", exists=False)
-    detail = f"{'enabled' if on else 'disabled'} in xinetd, which {'runs' if pids else 'does not run'}"
+    detail = (
+        f"{'enabled' if on else 'disabled'} in xinetd, which {'runs' if pids else 'does not run'}"
+    )
     return ServiceState(bool(on and pids), bool(on), detail)
 
 
@@ -232,7 +262,22 @@ def _xinetd_start(name: str, starts_at_boot: bool) -> list[list[str]]:
 
 
 _MANAGERS = {
-    "systemd": {"status": _systemd_status, "parse": _systemd_parse, "stop": _systemd_stop, "start": _systemd_start},
-    "sysv": {"status": _sysv_status, "parse": _sysv_parse, "stop": _sysv_stop, "start": _sysv_start},
-    "xinetd": {"status": _xinetd_status, "parse": _xinetd_parse, "stop": _xinetd_stop, "start": _xinetd_start},
+    "systemd": {
+        "status": _systemd_status,
+        "parse": _systemd_parse,
+        "stop": _systemd_stop,
+        "start": _systemd_start,
+    },
+    "sysv": {
+        "status": _sysv_status,
+        "parse": _sysv_parse,
+        "stop": _sysv_stop,
+        "start": _sysv_start,
+    },
+    "xinetd": {
+        "status": _xinetd_status,
+        "parse": _xinetd_parse,
+        "stop": _xinetd_stop,
+        "start": _xinetd_start,
+    },
 }

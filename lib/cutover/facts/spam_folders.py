@@ -3,16 +3,27 @@
 from cutover.connect import ssh
 from cutover.facts import mailhost as facts
 
-TARGET = "aside/SPAM"       # as Dovecot calls the Maildir of what was set aside, in the calls below alone
-GONE = ".deleted"           # after the Maildir's name: the note that its messages were deleted for good
-NO_MAILBOX = 68             # doveadm's exit status for a folder that is not there
+TARGET = (
+    "aside/SPAM"  # as Dovecot calls the Maildir of what was set aside, in the calls below alone
+)
+GONE = ".deleted"  # after the Maildir's name: the note that its messages were deleted for good
+NO_MAILBOX = 68  # doveadm's exit status for a folder that is not there
 
 
 def _namespace(place: str) -> list:
     """Options that give one doveadm call a namespace of its own over a directory."""
-    settings = {"location": f"maildir:{place}", "prefix": "aside/", "separator": "/", "list": "no", "hidden": "yes",
-                "subscriptions": "no"}
-    listed = ["namespace=aside", *(f"namespace/aside/{key}={value}" for key, value in settings.items())]
+    settings = {
+        "location": f"maildir:{place}",
+        "prefix": "aside/",
+        "separator": "/",
+        "list": "no",
+        "hidden": "yes",
+        "subscriptions": "no",
+    }
+    listed = [
+        "namespace=aside",
+        *(f"namespace/aside/{key}={value}" for key, value in settings.items()),
+    ]
     return [part for each in listed for part in ("-o", each)]
 
 
@@ -27,7 +38,12 @@ def old(hosts, name: str, user: str, folder: str, before: str) -> list:
 
 
 def _uids(hosts, name, user, options, query):
-    done = hosts.run(name, ["doveadm", *options, "-f", "tab", "fetch", "-u", user, "uid", *query], sudo=True, check=False)
+    done = hosts.run(
+        name,
+        ["doveadm", *options, "-f", "tab", "fetch", "-u", user, "uid", *query],
+        sudo=True,
+        check=False,
+    )
     if done.rc == NO_MAILBOX:
         return []
     if done.rc:
@@ -64,13 +80,25 @@ def make(hosts, name: str, user: str, place: str) -> None:
     above, _, _ = top.rpartition("/")
     hosts.run(name, ["install", "-d", "-m", "0711", "--", above, top], sudo=True)
     group = hosts.run(name, ["id", "-gn", "--", user]).text.strip()
-    hosts.run(name, ["install", "-d", "-m", "0700", "-o", user, "-g", group, "--", place], sudo=True)
+    hosts.run(
+        name, ["install", "-d", "-m", "0700", "-o", user, "-g", group, "--", place], sudo=True
+    )
 
 
 def move(hosts, name: str, user: str, place: str, target: str, query) -> None:
     """Dovecot moves what a query finds into a folder, which it makes if there is none."""
-    hosts.run(name, ["doveadm", *_namespace(place), "mailbox", "create", "-u", user, target], sudo=True, check=False)
-    hosts.run(name, ["doveadm", *_namespace(place), "move", "-u", user, target, *query], sudo=True, timeout=600)
+    hosts.run(
+        name,
+        ["doveadm", *_namespace(place), "mailbox", "create", "-u", user, target],
+        sudo=True,
+        check=False,
+    )
+    hosts.run(
+        name,
+        ["doveadm", *_namespace(place), "move", "-u", user, target, *query],
+        sudo=True,
+        timeout=600,
+    )
 
 
 def kept(hosts, name: str, top: str, below: str = ".") -> dict:
@@ -82,7 +110,9 @@ find "./$2" -type f \( -path '*/cur/*' -o -path '*/new/*' \) -printf '%C@ %p\n' 
       count[whose]++; if (changed > latest[whose]) latest[whose] = changed }
     END { for (whose in count) print count[whose], int((now - latest[whose]) / 86400), whose }'"""
     found = {}
-    for line in hosts.run(name, ["sh", "-c", script, "kept", top, below], sudo=True, timeout=300).text.splitlines():
+    for line in hosts.run(
+        name, ["sh", "-c", script, "kept", top, below], sudo=True, timeout=300
+    ).text.splitlines():
         count, days, path = line.split(" ", 2)
         run, _, user = path.partition("/")
         days = max(0, int(days))
@@ -94,7 +124,12 @@ find "./$2" -type f \( -path '*/cur/*' -o -path '*/new/*' \) -printf '%C@ %p\n' 
 def expunge(hosts, name: str, user: str, place: str, note: str) -> None:
     """Dovecot deletes all that was set aside in a Maildir; before that, a note of it is left beside."""
     hosts.run(name, ["tee", "--", place + GONE], sudo=True, input=f"{note}\n".encode())
-    hosts.run(name, ["doveadm", *_namespace(place), "expunge", "-u", user, "mailbox", TARGET, "all"], sudo=True, timeout=600)
+    hosts.run(
+        name,
+        ["doveadm", *_namespace(place), "expunge", "-u", user, "mailbox", TARGET, "all"],
+        sudo=True,
+        timeout=600,
+    )
 
 
 def gone(hosts, name: str, place: str) -> str:

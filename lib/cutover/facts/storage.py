@@ -9,9 +9,20 @@ from cutover.facts import machine
 from cutover.facts import mailhost as facts
 from cutover.model import errors
 
-MARK = ".cutover-copy"      # as store/relocate.py has it
-BUSY = ["sendmail", "sendmail-mta", "procmail", "dmail", "deliver", "dovecot-lda", "imap", "imap-login", "pop3", "pop3-login",
-        "lmtp"]
+MARK = ".cutover-copy"  # as store/relocate.py has it
+BUSY = [
+    "sendmail",
+    "sendmail-mta",
+    "procmail",
+    "dmail",
+    "deliver",
+    "dovecot-lda",
+    "imap",
+    "imap-login",
+    "pop3",
+    "pop3-login",
+    "lmtp",
+]
 
 
 class Busy(errors.CutoverError):
@@ -62,8 +73,13 @@ def mounted(hosts, name: str, store: str, to: str) -> bool:
 def plan(hosts, name: str, store: str, to: str, work: str) -> dict:
     """What the work on the host has to know besides what is asked of it."""
     lease = f"{hosts.site.new_store.work}/lease"
-    return {"store": store, "to": to, "place": place(work), "users": facts.users(hosts, name),
-            "passed": [lease[len(store) + 1:]] if lease.startswith(store + "/") else []}
+    return {
+        "store": store,
+        "to": to,
+        "place": place(work),
+        "users": facts.users(hosts, name),
+        "passed": [lease[len(store) + 1 :]] if lease.startswith(store + "/") else [],
+    }
 
 
 def place(work: str) -> str:
@@ -97,14 +113,31 @@ def new_place(hosts, name: str, store: str, to: str) -> dict:
     path without links, "inside": a directory above it is the store, "filesystem": see machine, "lasting": its mount comes back
     after a reboot}`"""
     listed = hosts.run(name, ["ls", "-A", "--", to + "/"], sudo=True, check=False)
-    found = {"there": listed.rc == 0, "names": [], "ours": False, "mark": None, "real": to, "inside": False, "filesystem": None,
-             "lasting": False}
+    found = {
+        "there": listed.rc == 0,
+        "names": [],
+        "ours": False,
+        "mark": None,
+        "real": to,
+        "inside": False,
+        "filesystem": None,
+        "lasting": False,
+    }
     if listed.rc == 0:
-        names = [line for line in listed.text.splitlines() if line not in ("lost+found", MARK + ".part")]
-        found.update(ours=MARK in names, names=sorted(names)[:5], mark=mark(hosts, name, to), real=real(hosts, name, to),
-                     filesystem=machine.filesystem(hosts, name, to))
+        names = [
+            line for line in listed.text.splitlines() if line not in ("lost+found", MARK + ".part")
+        ]
+        found.update(
+            ours=MARK in names,
+            names=sorted(names)[:5],
+            mark=mark(hosts, name, to),
+            real=real(hosts, name, to),
+            filesystem=machine.filesystem(hosts, name, to),
+        )
         above = [str(each) for each in pathlib.PurePosixPath(found["real"]).parents]
-        seen = hosts.run(name, ["stat", "-L", "-c", "%d:%i", "--", store, *above], sudo=True, check=False).text.split()
+        seen = hosts.run(
+            name, ["stat", "-L", "-c", "%d:%i", "--", store, *above], sudo=True, check=False
+        ).text.split()
         found["inside"] = seen[0] in seen[1:] if seen else False
         found["lasting"] = lasting(hosts, name, found["filesystem"]["target"])
     return found
@@ -122,8 +155,13 @@ def lasting(hosts, name: str, target: str) -> bool:
     escaped = hosts.run(name, ["systemd-escape", "--path", "--suffix=mount", target], check=False)
     if escaped.rc:
         return False
-    return bool(hosts.run(name, ["systemctl", "show", "--property=FragmentPath", "--value", "--", escaped.text.strip()],
-                          check=False).text.strip())
+    return bool(
+        hosts.run(
+            name,
+            ["systemctl", "show", "--property=FragmentPath", "--value", "--", escaped.text.strip()],
+            check=False,
+        ).text.strip()
+    )
 
 
 def wait_for_quiet(hosts, name: str):
@@ -134,24 +172,36 @@ def wait_for_quiet(hosts, name: str):
         if not alive:
             return
         if time.monotonic() > until:
-            raise Busy(f"{name}: these still work on the store: " + ", ".join(
-                f"{each['command']} {each['pid']} ({each['user']})" for each in alive[:5]) + ". See what they wait for.")
+            raise Busy(
+                f"{name}: these still work on the store: "
+                + ", ".join(
+                    f"{each['command']} {each['pid']} ({each['user']})" for each in alive[:5]
+                )
+                + ". See what they wait for."
+            )
         time.sleep(0.3)
 
 
 def folders(hosts, name: str) -> dict:
     """`{user: {folder: [messages, uidnext, uidvalidity, unseen]}}` by Dovecot, now."""
-    script = ('while read -r user uid gid home; do echo "user $user"; USER=$user HOME=$home setpriv --reuid "$uid" '
-              '--regid "$gid" --init-groups doveadm -f tab mailbox status "messages uidnext uidvalidity unseen" "*" '
-              '2>/dev/null; done')
-    lines = "".join(f"{each['user']} {each['uid']} {each['gid']} {each['home']}\n" for each in facts.users(hosts, name))
-    result = hosts.run(name, ["sh", "-c", f"cd /; {script}"], sudo=True, input=lines.encode(), timeout=600)
+    script = (
+        'while read -r user uid gid home; do echo "user $user"; USER=$user HOME=$home setpriv --reuid "$uid" '
+        '--regid "$gid" --init-groups doveadm -f tab mailbox status "messages uidnext uidvalidity unseen" "*" '
+        "2>/dev/null; done"
+    )
+    lines = "".join(
+        f"{each['user']} {each['uid']} {each['gid']} {each['home']}\n"
+        for each in facts.users(hosts, name)
+    )
+    result = hosts.run(
+        name, ["sh", "-c", f"cd /; {script}"], sudo=True, input=lines.encode(), timeout=600
+    )
     return parse_folders(result.text)
 
 
 def parse_folders(text: str) -> dict:
     found, user = {}, None
-    for line in text.split("\n"):       # a folder's name may hold what else counts as an end
+    for line in text.split("\n"):  # a folder's name may hold what else counts as an end
         if line.startswith("user "):
             user = found.setdefault(line[5:], {})
         elif user is not None and "\t" in line and not line.startswith("mailbox\t"):

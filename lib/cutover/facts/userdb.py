@@ -27,7 +27,9 @@ class Entry:
 
 
 # key, separator, value, trailing white space and line end; what matches nothing is a comment, blank, or an error
-_LINE = re.compile(rb"(?P<key>[^\s#][^\s]*)(?P<gap>[ \t]+)(?P<value>[^\r\n]*?)(?P<tail>[ \t]*\r*\n?)", re.DOTALL)
+_LINE = re.compile(
+    rb"(?P<key>[^\s#][^\s]*)(?P<gap>[ \t]+)(?P<value>[^\r\n]*?)(?P<tail>[ \t]*\r*\n?)", re.DOTALL
+)
 
 
 def _text(data: bytes) -> str:
@@ -66,7 +68,12 @@ def problems(data: bytes) -> list[tuple[int, str]]:
         if not body or body.startswith(b"#"):
             continue
         if body[:1].isspace() and body != b"\r":
-            found.append((number, "begins with white space: makemap refuses it (there are no continuation lines)"))
+            found.append(
+                (
+                    number,
+                    "begins with white space: makemap refuses it (there are no continuation lines)",
+                )
+            )
         elif len(body) > LINE_LIMIT:
             found.append((number, f"is {len(body)} bytes long, makemap takes {LINE_LIMIT}"))
         elif body.endswith(b"\r"):
@@ -89,7 +96,9 @@ def duplicates(data: bytes) -> list[tuple[str, list[int]]]:
 # -- recipients of one value
 
 # A recipient, and what is around it: split at commas outside "quotes", <angles> and (comments).
-_RECIPIENT = re.compile(r'((?:"(?:\\.|[^"\\])*"|<[^<>]*>|\([^()]*\)|[^,"<(]|["<(])*)(,|$)', re.DOTALL)
+_RECIPIENT = re.compile(
+    r'((?:"(?:\\.|[^"\\])*"|<[^<>]*>|\([^()]*\)|[^,"<(]|["<(])*)(,|$)', re.DOTALL
+)
 
 
 def _split(value: str) -> list[str]:
@@ -130,7 +139,9 @@ def _both(value: str, old: str, targets: Sequence[str]) -> str:
     for part in _split(value):
         found = _goes_to(part, old)
         if found:
-            named = ", ".join(f"{found['open']}{found['local']}@{target}{found['close']}" for target in targets)
+            named = ", ".join(
+                f"{found['open']}{found['local']}@{target}{found['close']}" for target in targets
+            )
             part = f"{found['lead']}{named}{found['trail']}"
         parts.append(part)
     return ",".join(parts)
@@ -140,7 +151,11 @@ def _back(value: str, old: str, targets: Sequence[str]) -> str:
     parts, at, made = _split(value), 0, []
     while at < len(parts):
         run = [_goes_to(part, target) for part, target in zip(parts[at:], targets, strict=False)]
-        if len(run) == len(targets) and all(run) and len({(found["local"], found["open"]) for found in run}) == 1:
+        if (
+            len(run) == len(targets)
+            and all(run)
+            and len({(found["local"], found["open"]) for found in run}) == 1
+        ):
             first, last = run[0], run[-1]
             name = f"{first['open']}{first['local']}@{old}{first['close']}"
             made.append(f"{first['lead']}{name}{last['trail']}")
@@ -168,7 +183,9 @@ def _rewrite(data: bytes, change) -> tuple[bytes, list[tuple[str, str]]]:
     return b"".join(made), changes
 
 
-def route_to_both(data: bytes, old: str = OLD, targets: Sequence[str] = TARGETS) -> tuple[bytes, list[tuple[str, str]]]:
+def route_to_both(
+    data: bytes, old: str = OLD, targets: Sequence[str] = TARGETS
+) -> tuple[bytes, list[tuple[str, str]]]:
     """Send what goes to `X@old` to `X@` each of the targets instead; return (new text, [(old line, new line)]).
 
     Of a `maildrop` value with several recipients only those at `old` are replaced. The host is compared without
@@ -178,7 +195,10 @@ def route_to_both(data: bytes, old: str = OLD, targets: Sequence[str] = TARGETS)
 
 
 def route_back(
-    data: bytes, old: str = OLD, targets: Sequence[str] = TARGETS, changes: Iterable[tuple[str, str]] = ()
+    data: bytes,
+    old: str = OLD,
+    targets: Sequence[str] = TARGETS,
+    changes: Iterable[tuple[str, str]] = (),
 ) -> tuple[bytes, list[tuple[str, str]]]:
     """The inverse of route_to_both: `X@` all the targets, next to each other and in order, becomes `X@old`.
 
@@ -198,7 +218,9 @@ def route_back(
     return _rewrite(data, change)
 
 
-def left_alone(data: bytes, old: str = OLD, targets: Sequence[str] = TARGETS) -> list[tuple[Entry, str]]:
+def left_alone(
+    data: bytes, old: str = OLD, targets: Sequence[str] = TARGETS
+) -> list[tuple[Entry, str]]:
     """(entry, reason) of each record that route_to_both would not touch."""
     reasons = []
     for entry in parse(data):
@@ -253,7 +275,11 @@ def forwards(data: bytes, here: Sequence[str]) -> list[Forward]:
         parts = _split(entry.value)
         if entry.field.lower() != "maildrop" or any(map(_is_special, parts)):
             continue
-        away = [part for part in parts if (address := _address(part)) and address["host"].lower() not in mine]
+        away = [
+            part
+            for part in parts
+            if (address := _address(part)) and address["host"].lower() not in mine
+        ]
         if away:
             stay = ",".join(part for part in parts if part not in away).strip()
             found.append(Forward(entry, tuple(part.strip().strip("<>") for part in away), stay))

@@ -18,8 +18,8 @@ from cutover.model import errors
 TOKEN = re.compile(r'name="_token" value="([^"]+)"')
 ENVIRONMENT = re.compile(r"rcmail\.set_env\((\{.*?\})\);")
 ROW = re.compile(r"this\.add_message_row\(\"?(\d+)\"?,")
-MOST = 4_000_000    # bytes of a page
-LOOKS = 5           # into a journal
+MOST = 4_000_000  # bytes of a page
+LOOKS = 5  # into a journal
 
 
 class WebmailError(errors.TemplatedError):
@@ -43,7 +43,9 @@ class _Connection(http.client.HTTPSConnection):
 
     def __init__(self, *arguments, address, **options):
         super().__init__(*arguments, **options)
-        self._create_connection = lambda named, *rest, **more: socket.create_connection((address, named[1]), *rest, **more)
+        self._create_connection = lambda named, *rest, **more: socket.create_connection(
+            (address, named[1]), *rest, **more
+        )
 
 
 class _Handler(urllib.request.HTTPSHandler):
@@ -65,13 +67,17 @@ class Browser:
         except (OSError, ssl.SSLError) as error:
             raise NoWebmail(url=url, reason=f"the CA file {ca} cannot be used: {error}") from error
         self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()),
-            _Handler(address, context))
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()),
+            _Handler(address, context),
+        )
 
     def _page(self, query, data=None, remote=False):
         """(status, text) of a page. With `remote` as Roundcube's own scripts ask."""
-        asked = urllib.request.Request(f"{self.url}?{urllib.parse.urlencode(query)}",
-                                       data=urllib.parse.urlencode(data).encode() if data else None)
+        asked = urllib.request.Request(
+            f"{self.url}?{urllib.parse.urlencode(query)}",
+            data=urllib.parse.urlencode(data).encode() if data else None,
+        )
         if remote:
             asked.add_header("X-Roundcube-Request", self.request_token)
             asked.add_header("X-Requested-With", "XMLHttpRequest")
@@ -82,7 +88,9 @@ class Browser:
             with error:
                 return error.code, error.read(MOST).decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
-            raise NoWebmail(url=self.url, reason=getattr(error, "reason", None) or error or type(error).__name__) from error
+            raise NoWebmail(
+                url=self.url, reason=getattr(error, "reason", None) or error or type(error).__name__
+            ) from error
 
     def front(self) -> str:
         """Roundcube's login page; its form's token. Raises NoWebmail."""
@@ -95,42 +103,66 @@ class Browser:
     def login(self, user: str, password: str):
         """Raises LoginRefused, NoWebmail."""
         token = self.front()
-        status, text = self._page({"_task": "login"}, {
-            "_token": token, "_task": "login", "_action": "login", "_timezone": "UTC", "_url": "", "_user": user,
-            "_pass": password})
+        status, text = self._page(
+            {"_task": "login"},
+            {
+                "_token": token,
+                "_task": "login",
+                "_action": "login",
+                "_timezone": "UTC",
+                "_url": "",
+                "_user": user,
+                "_pass": password,
+            },
+        )
         environment = {}
         for part in ENVIRONMENT.findall(text):
             environment.update(json.loads(part))
         if environment.get("task") != "mail":
             raise LoginRefused(url=self.url, user=user, reason=f"status {status}")
         self.request_token = environment["request_token"]
-        self.mailboxes = sorted(imap.decode_name(name.encode()) for name in environment.get("mailboxes", {}))
+        self.mailboxes = sorted(
+            imap.decode_name(name.encode()) for name in environment.get("mailboxes", {})
+        )
 
     def _remote(self, action, **query):
-        status, text = self._page({"_task": "mail", "_action": action, "_remote": "1", **query}, remote=True)
+        status, text = self._page(
+            {"_task": "mail", "_action": action, "_remote": "1", **query}, remote=True
+        )
         try:
             answer = json.loads(text)
         except ValueError:
             answer = {}
         if status != 200 or answer.get("action") != action:
-            raise WebmailError(url=self.url, reason=f"{action}: status {status}, and no answer of Roundcube")
+            raise WebmailError(
+                url=self.url, reason=f"{action}: status {status}, and no answer of Roundcube"
+            )
         return answer
 
     def listed(self, folder: str) -> dict:
         """`{"count": messages in the folder, "uids": those of the first page}`, the newest first."""
         answer = self._remote("list", _mbox=folder, _sort="_", _page="1")
-        return {"count": answer["env"].get("messagecount", 0), "uids": [int(uid) for uid in ROW.findall(answer.get("exec", ""))]}
+        return {
+            "count": answer["env"].get("messagecount", 0),
+            "uids": [int(uid) for uid in ROW.findall(answer.get("exec", ""))],
+        }
 
     def find(self, folder: str, subject: str) -> list:
         """UIDs of the messages with a text in their subject, as the IMAP server finds them."""
-        answer = self._remote("search", _mbox=folder, _q=subject, _headers="subject", _scope="base", _filter="ALL")
+        answer = self._remote(
+            "search", _mbox=folder, _q=subject, _headers="subject", _scope="base", _filter="ALL"
+        )
         return [int(uid) for uid in ROW.findall(answer.get("exec", ""))]
 
     def read(self, folder: str, uid: int) -> str:
         """The page that shows a message. Raises WebmailError."""
-        status, text = self._page({"_task": "mail", "_action": "show", "_mbox": folder, "_uid": uid})
+        status, text = self._page(
+            {"_task": "mail", "_action": "show", "_mbox": folder, "_uid": uid}
+        )
         if status != 200 or 'id="messagebody"' not in text:
-            raise WebmailError(url=self.url, reason=f"status {status}, and no message {uid} of {folder}")
+            raise WebmailError(
+                url=self.url, reason=f"status {status}, and no message {uid} of {folder}"
+            )
         return text
 
     def logout(self):
@@ -151,8 +183,12 @@ def look(hosts, user: str, token: str = "") -> dict:
         listed = browser.listed("INBOX")
         uids = browser.find("INBOX", token) if token else listed["uids"]
         page = browser.read("INBOX", uids[0]) if uids else None
-        return {"messages": listed["count"], "folders": browser.mailboxes, "token": bool(token and uids),
-                "read": None if page is None else token in page}
+        return {
+            "messages": listed["count"],
+            "folders": browser.mailboxes,
+            "token": bool(token and uids),
+            "read": None if page is None else token in page,
+        }
     finally:
         browser.logout()
 
@@ -163,7 +199,11 @@ def comers(hosts, user: str, since: int, wanted: str) -> list:
     argv = ["journalctl", "-q", "--no-pager", "-o", "cat", f"--since=@{since}", "-t", "dovecot"]
     for look in range(LOOKS):
         text = hosts.run(hosts.site.roles.new, argv, sudo=True, check=False).text
-        found = set(re.findall(rf"imap-login: Login: user=<{re.escape(user)}>.*? rip=([0-9A-Fa-f.:]+)", text))
+        found = set(
+            re.findall(
+                rf"imap-login: Login: user=<{re.escape(user)}>.*? rip=([0-9A-Fa-f.:]+)", text
+            )
+        )
         if not found or wanted in found or look == LOOKS - 1:
             return sorted(found)
         time.sleep(0.5)

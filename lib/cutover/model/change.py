@@ -33,7 +33,9 @@ class Settled:
 class Change:
     kind: ClassVar[str] = ""
     no_inverse: ClassVar[str] = ""
-    beside: ClassVar[bool] = False      # may go on while other changes of this kind go on at other hosts
+    beside: ClassVar[bool] = (
+        False  # may go on while other changes of this kind go on at other hosts
+    )
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -79,8 +81,10 @@ def from_json(data: dict) -> Change:
     fields = dict(data)
     kind = fields.pop("kind", None)
     if kind not in KINDS:
-        raise UnknownChange(f"the journal holds a change of kind {kind!r}, which this version does not know; "
-                            "use the version the run began with")
+        raise UnknownChange(
+            f"the journal holds a change of kind {kind!r}, which this version does not know; "
+            "use the version the run began with"
+        )
     return KINDS[kind](**fields)
 
 

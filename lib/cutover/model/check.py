@@ -27,7 +27,7 @@ class Check:
     actual: str
     passed: bool
     todo: str = ""
-    warning: bool = False       # passed, but worth a look
+    warning: bool = False  # passed, but worth a look
 
     @property
     def mark(self) -> str:

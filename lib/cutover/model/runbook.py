@@ -4,11 +4,33 @@ import importlib
 
 from cutover.model import errors
 
-NIGHT = ["preflight", "dns-rename", "dual-delivery", "presync", "stop-imap", "stop-sendmail", "convert", "verify",
-         "restore-sendmail", "switch-alias", "restore-imap", "production-test", "backup"]
-ORDER = [*NIGHT, "decommission"]    # what comes after the night runs only when it is asked for by its name
-APART = {"restore": 20, "vacation": 30, "forwards": 31, "old-spam": 32, "spam-digest": 33,
-         "move-store": 34}      # runs of their own; their number
+NIGHT = [
+    "preflight",
+    "dns-rename",
+    "dual-delivery",
+    "presync",
+    "stop-imap",
+    "stop-sendmail",
+    "convert",
+    "verify",
+    "restore-sendmail",
+    "switch-alias",
+    "restore-imap",
+    "production-test",
+    "backup",
+]
+ORDER = [
+    *NIGHT,
+    "decommission",
+]  # what comes after the night runs only when it is asked for by its name
+APART = {
+    "restore": 20,
+    "vacation": 30,
+    "forwards": 31,
+    "old-spam": 32,
+    "spam-digest": 33,
+    "move-store": 34,
+}  # runs of their own; their number
 MAINTENANCE = [name for name in APART if name != "restore"]
 EVERY = [*ORDER, *APART, "rollback"]
 
@@ -54,12 +76,21 @@ def between(first: str | None, last: str | None) -> list:
 
 def apart(events) -> bool:
     """Whether a run is one apart from the night, of maintenance or a restore: it has done nothing else."""
-    return any(event.get("step") in APART for event in events) and not any(event.get("step") in ORDER for event in events)
+    return any(event.get("step") in APART for event in events) and not any(
+        event.get("step") in ORDER for event in events
+    )
 
 
 def latest(events, *kinds, step: str | None = None) -> dict | None:
     """The last event of these kinds (of a step, if one is given), or None."""
-    return next((event for event in reversed(events) if event["event"] in kinds and step in (None, event.get("step"))), None)
+    return next(
+        (
+            event
+            for event in reversed(events)
+            if event["event"] in kinds and step in (None, event.get("step"))
+        ),
+        None,
+    )
 
 
 def states(events) -> dict:
@@ -78,7 +109,7 @@ def states(events) -> dict:
         elif event["event"] == "step-failed":
             found[name] = "failed"
         elif event["event"] == "intent" and name in ORDER:
-            for other in ORDER[ORDER.index(name) + 1:]:
+            for other in ORDER[ORDER.index(name) + 1 :]:
                 if found.get(other) == "passed":
                     found[other] = "stale"
         elif event["event"] == "verified":
@@ -93,28 +124,50 @@ def states(events) -> dict:
 def may_run(step_id: str, events) -> None:
     """Raises NotYet, naming what is missing, unless every step this one rests on has passed."""
     other = ORDER if step_id in APART else APART
-    strange = [event for event in events if event["event"] == "step-begun" and event["step"] in other]
+    strange = [
+        event for event in events if event["event"] == "step-begun" and event["step"] in other
+    ]
     if step_id != "rollback" and strange:
-        raise NotYet(f"{step_id} needs a run of its own: this one holds {strange[0]['step']}, and a rollback undoes a whole run. "
-                     "Give another folder.")
+        raise NotYet(
+            f"{step_id} needs a run of its own: this one holds {strange[0]['step']}, and a rollback undoes a whole run. "
+            "Give another folder."
+        )
     current = states(events)
     missing = [name for name in step(step_id).REQUIRES if current.get(name) != "passed"]
     if missing:
-        raise NotYet(f"{step_id} may not run yet: " + "; ".join(
-            f"{name} {_SAID[current.get(name)]}" for name in missing) + ". Run that first.")
+        raise NotYet(
+            f"{step_id} may not run yet: "
+            + "; ".join(f"{name} {_SAID[current.get(name)]}" for name in missing)
+            + ". Run that first."
+        )
     if step_id == "rollback" and not any(event["event"] == "intent" for event in events):
         raise NotYet("rollback has nothing to undo: this run has changed nothing yet")
     passed_at = no_return(events) if step_id == "rollback" else None
     if passed_at is not None:
-        raise NotYet(f"rollback may not run: {passed_at['step']} has begun to change things at {passed_at['time'][:19]} UTC, and "
-                     "that is the point of no return: mail no longer reaches the old server")
+        raise NotYet(
+            f"rollback may not run: {passed_at['step']} has begun to change things at {passed_at['time'][:19]} UTC, and "
+            "that is the point of no return: mail no longer reaches the old server"
+        )
 
 
 def no_return(events) -> dict | None:
     """The first change of a step that cannot be undone (its intent), or None: the point of no return was not reached."""
-    return next((event for event in events if event["event"] == "intent" and event["step"] in ORDER
-                 and not step(event["step"]).REVERSIBLE), None)
+    return next(
+        (
+            event
+            for event in events
+            if event["event"] == "intent"
+            and event["step"] in ORDER
+            and not step(event["step"]).REVERSIBLE
+        ),
+        None,
+    )
 
 
-_SAID = {None: "has not run", "begun": "was begun and has not passed its verify", "failed": "did not pass",
-         "undone": "was rolled back", "stale": "passed, but an earlier step has changed something since"}
+_SAID = {
+    None: "has not run",
+    "begun": "was begun and has not passed its verify",
+    "failed": "did not pass",
+    "undone": "was rolled back",
+    "stale": "passed, but an earlier step has changed something since",
+}

@@ -11,19 +11,34 @@ class Form:
 
     def __init__(self, engine, why: str):
         self.engine, self.why = engine, why
-        self.hash, self.wanted = engine.hash(), approval.confirmation(engine.step, engine.site,
-                                                                              engine.hosts.chosen)
+        self.hash, self.wanted = (
+            engine.hash(),
+            approval.confirmation(engine.step, engine.site, engine.hosts.chosen),
+        )
 
     def static(self):
         step, changes = self.engine.step, self.engine.current.changes
         hosts = sorted({name for change in changes for name in change.target.split(", ")})
         return tables.Stack(
-            tables.Banner("begun", f"{step.ID} waits for an approval: {tables.count(len(changes), 'change')} on "
-                          + ", ".join(hosts)),
-            tables.Table(["", ""], [["plan", self.hash], ["to approve, type", self.wanted],
-                                    ["people needed", approval.needed(step)],
-                                    ["can be undone", "yes" if step.REVERSIBLE else "NO: this is the point of no return"]]),
-            tables.Text(self.why))
+            tables.Banner(
+                "begun",
+                f"{step.ID} waits for an approval: {tables.count(len(changes), 'change')} on "
+                + ", ".join(hosts),
+            ),
+            tables.Table(
+                ["", ""],
+                [
+                    ["plan", self.hash],
+                    ["to approve, type", self.wanted],
+                    ["people needed", approval.needed(step)],
+                    [
+                        "can be undone",
+                        "yes" if step.REVERSIBLE else "NO: this is the point of no return",
+                    ],
+                ],
+            ),
+            tables.Text(self.why),
+        )
 
     def __repr__(self):
         return repr(self.static())
@@ -44,20 +59,31 @@ class Form:
         wide = {"width": "26em"}
         typed = ipywidgets.Text(placeholder=f"type {self.wanted}", layout=wide)
         key = ipywidgets.Text(placeholder="signing key file; empty: ssh-agent", layout=wide)
-        button = ipywidgets.Button(description="Approve this plan", icon="check", layout={"width": "auto"})
+        button = ipywidgets.Button(
+            description="Approve this plan", icon="check", layout={"width": "auto"}
+        )
 
         def give(_):
             try:
-                given = approval.give(self.engine.run, self.engine.site, self.engine.step, self.hash, typed.value,
-                                      key.value.strip() or None)
+                given = approval.give(
+                    self.engine.run,
+                    self.engine.site,
+                    self.engine.step,
+                    self.hash,
+                    typed.value,
+                    key.value.strip() or None,
+                )
             except (errors.CutoverError, OSError) as error:
                 said.value = tables.Banner("FAIL", f"Not approved. {error}")._repr_html_()
                 return
             typed.value = key.value = ""
             left = approval.needed(self.engine.step) - 1
-            said.value = tables.Banner("passed", f"Signed: plan {given.hash[:16]}, by {given.by}, {given.time[11:19]} UTC. "
-                                       + (f"{tables.count(left, 'other person')} must sign as well. " if left > 0 else "")
-                                       + "Then run the next cell: it checks the signature.")._repr_html_()
+            said.value = tables.Banner(
+                "passed",
+                f"Signed: plan {given.hash[:16]}, by {given.by}, {given.time[11:19]} UTC. "
+                + (f"{tables.count(left, 'other person')} must sign as well. " if left > 0 else "")
+                + "Then run the next cell: it checks the signature.",
+            )._repr_html_()
 
         button.on_click(give)
         row = ipywidgets.HBox([typed, key, button], layout={"flex_flow": "row wrap"})

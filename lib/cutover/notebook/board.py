@@ -21,8 +21,14 @@ from cutover.run import outage
 from cutover.run import prediction as predict
 from cutover.steps.night import stop_imap, stop_sendmail
 
-WAITING = {None: "not yet", "undone": "rolled back", "stale": "stale: run it again", "failed": "failed", "begun": "begun"}
-LOG = 14            # journal lines shown
+WAITING = {
+    None: "not yet",
+    "undone": "rolled back",
+    "stale": "stale: run it again",
+    "failed": "failed",
+    "begun": "begun",
+}
+LOG = 14  # journal lines shown
 
 
 def open(site_file: str, run_dir: str, mode: str):
@@ -30,11 +36,15 @@ def open(site_file: str, run_dir: str, mode: str):
     notebook.check(site_file, run_dir, mode)
     parameters = site.load(site_file)
     if mode == "explain":
-        return Board(parameters, folder.Run(parameters.path.parent / parameters.path.stem), recorded=True)
+        return Board(
+            parameters, folder.Run(parameters.path.parent / parameters.path.stem), recorded=True
+        )
     edge.install()
     vault.register(parameters)
     if not run_dir:
-        raise notebook.BadCall(f"the board of mode {mode} needs run_dir, the folder of the run it shows")
+        raise notebook.BadCall(
+            f"the board of mode {mode} needs run_dir, the folder of the run it shows"
+        )
     run = folder.begin(parameters, Path(run_dir)) if mode == "execute" else folder.Run(run_dir)
     return Board(parameters, run, measure=mode == "execute")
 
@@ -84,15 +94,21 @@ class Board:
 
     def timeline(self):
         events = self.events()
-        drawn = plots.timeline(story.attempts(events), outage.windows(self.run.path / outage.NAME), self.now(events),
-                               predict.predicted(events))
+        drawn = plots.timeline(
+            story.attempts(events),
+            outage.windows(self.run.path / outage.NAME),
+            self.now(events),
+            predict.predicted(events),
+        )
         return drawn or tables.Text("Nothing has run yet.")
 
     def world(self):
         """Ask the hosts themselves, now: who answers to the alias, what runs, what is queued. It only reads."""
         if self.recorded:
-            return tables.Text("Recorded facts: no host is asked. In a live run this reads the alias on every name server, the "
-                               "mail services of both hosts and the queues.")
+            return tables.Text(
+                "Recorded facts: no host is asked. In a live run this reads the alias on every name server, the "
+                "mail services of both hosts and the queues."
+            )
         with hosts.Hosts(self.site) as reached:
             return _world(reached, self.site)
 
@@ -105,11 +121,23 @@ class Board:
         events = self.events()
         word, sentence = story.verdict(events, story.attempts(events))
         following = _next(events)
-        return tables.Stack(_banner(word, sentence, following), tables.Table(["", ""], [
-            ["site", f"{self.site.name} ({self.site.kind})"],
-            ["run", events[0]["run"] if events else self.run.name],
-            ["last event", f"{story.clock(story.at(events[-1]), date=True)} UTC" + (" (recorded)" if self.recorded else "")
-             if events else "none"]]))
+        return tables.Stack(
+            _banner(word, sentence, following),
+            tables.Table(
+                ["", ""],
+                [
+                    ["site", f"{self.site.name} ({self.site.kind})"],
+                    ["run", events[0]["run"] if events else self.run.name],
+                    [
+                        "last event",
+                        f"{story.clock(story.at(events[-1]), date=True)} UTC"
+                        + (" (recorded)" if self.recorded else "")
+                        if events
+                        else "none",
+                    ],
+                ],
+            ),
+        )
 
     def _clocks(self):
         events = self.events()
@@ -122,12 +150,28 @@ class Board:
             if began is None:
                 rows.append([what, "no outage", "", _measured(measured.get(kind), now), said])
             elif ended is None:
-                rows.append([what, f"RUNNING {story.duration(now - began)}", f"since {story.clock(began)}",
-                             _measured(measured.get(kind), now), said])
+                rows.append(
+                    [
+                        what,
+                        f"RUNNING {story.duration(now - began)}",
+                        f"since {story.clock(began)}",
+                        _measured(measured.get(kind), now),
+                        said,
+                    ]
+                )
             else:
-                rows.append([what, f"over: {story.duration(ended - began)}", f"{story.clock(began)} to {story.clock(ended)}",
-                             _measured(measured.get(kind), now), said])
-        return tables.Table(["outage", "clock", "by the journal (UTC)", "measured from outside", "predicted"], rows)
+                rows.append(
+                    [
+                        what,
+                        f"over: {story.duration(ended - began)}",
+                        f"{story.clock(began)} to {story.clock(ended)}",
+                        _measured(measured.get(kind), now),
+                        said,
+                    ]
+                )
+        return tables.Table(
+            ["outage", "clock", "by the journal (UTC)", "measured from outside", "predicted"], rows
+        )
 
     def _gates(self):
         events = self.events()
@@ -135,20 +179,30 @@ class Board:
         if not checks:
             return tables.Text("No go: preflight has not been verified in this run.")
         shown, told = tables.gate(checks, f" at {story.clock(at)} UTC"), predict.predicted(events)
-        return tables.Stack(shown, tables.prediction(told, _costs(self.run, events))) if told else shown
+        return (
+            tables.Stack(shown, tables.prediction(told, _costs(self.run, events)))
+            if told
+            else shown
+        )
 
 
 class Measuring:
     """Probes from outside, in this kernel, unless another process of the run already does."""
 
     def __init__(self, parameters, run):
-        threading.Thread(target=self._measure, args=(parameters, run), daemon=True, name="cutover watch").start()
+        threading.Thread(
+            target=self._measure, args=(parameters, run), daemon=True, name="cutover watch"
+        ).start()
 
     @staticmethod
     def _measure(parameters, run):
-        with contextlib.suppress(folder.RunBusy, OSError), run.alone("watch"), hosts.Hosts(parameters) as reached, \
-                outage.Watch(reached, run):
-            threading.Event().wait()        # as long as the kernel lives
+        with (
+            contextlib.suppress(folder.RunBusy, OSError),
+            run.alone("watch"),
+            hosts.Hosts(parameters) as reached,
+            outage.Watch(reached, run),
+        ):
+            threading.Event().wait()  # as long as the kernel lives
 
 
 def _costs(run, events):
@@ -160,9 +214,14 @@ def _next(events) -> str | None:
     """What to do now: a step that was begun, failed or went stale; else the first that has not run after those that passed. Never
     one that cannot be undone: that is asked for by its name."""
     states = runbook.states(events)
-    last = max((place for place, name in enumerate(runbook.ORDER) if states.get(name) == "passed"), default=-1)
+    last = max(
+        (place for place, name in enumerate(runbook.ORDER) if states.get(name) == "passed"),
+        default=-1,
+    )
     again = [name for name in runbook.ORDER if states.get(name, "passed") != "passed"]
-    fresh = [name for name in runbook.ORDER[last + 1:] if name not in states and name in runbook.NIGHT]
+    fresh = [
+        name for name in runbook.ORDER[last + 1 :] if name not in states and name in runbook.NIGHT
+    ]
     return next((name for name in [*again, *fresh] if may(name, events)[0]), None)
 
 
@@ -177,8 +236,11 @@ def may(name, events) -> tuple:
 
 def _banner(word, sentence, following):
     said = f"{sentence} " + (f"Next: {following}." if following else "")
-    return tables.Banner(word, said.strip(), tables.Link(f"Open {following}", runbook.notebook_name(following))
-                         if following else None)
+    return tables.Banner(
+        word,
+        said.strip(),
+        tables.Link(f"Open {following}", runbook.notebook_name(following)) if following else None,
+    )
 
 
 def _steps(events):
@@ -194,14 +256,32 @@ def _steps(events):
             said = "may run now: NEXT"
         else:
             # the row names the step: what is left is what it waits for
-            said = "may run now" if allowed else why.removeprefix(f"{name} may not run yet: ").removesuffix(" Run that first.")
+            said = (
+                "may run now"
+                if allowed
+                else why.removeprefix(f"{name} may not run yet: ").removesuffix(" Run that first.")
+            )
         if one is not None and one.waiting:
             said = "waits for its approval"
         elif state == "begun":
             said = "begun; not verified yet"
-        took = "" if one is None else f", {story.duration(one.seconds)}" if one.seconds is not None else ", not over"
-        rows.append([runbook.number(name), tables.Link(name, runbook.notebook_name(name)), WAITING.get(state, state),
-                     f"{story.clock(one.began)}{took}" if one else "", story.approval(one) if one else "", said])
+        took = (
+            ""
+            if one is None
+            else f", {story.duration(one.seconds)}"
+            if one.seconds is not None
+            else ", not over"
+        )
+        rows.append(
+            [
+                runbook.number(name),
+                tables.Link(name, runbook.notebook_name(name)),
+                WAITING.get(state, state),
+                f"{story.clock(one.began)}{took}" if one else "",
+                story.approval(one) if one else "",
+                said,
+            ]
+        )
     return tables.Table(["", "step", "state", "when (UTC)", "approved by", "now"], rows, "Steps")
 
 
@@ -213,8 +293,10 @@ def _measured(window, now):
 
 
 def _log(events):
-    lines = [f"{event['time'][11:19]}  {event.get('step', ''):<16} {event['event']:<16} {_said(event)[:110]}".rstrip()
-             for event in events[-LOG:]]
+    lines = [
+        f"{event['time'][11:19]}  {event.get('step', ''):<16} {event['event']:<16} {_said(event)[:110]}".rstrip()
+        for event in events[-LOG:]
+    ]
     return tables.Text("\n".join(lines) or "Nothing has happened yet.", preformatted=True)
 
 
@@ -230,7 +312,11 @@ def _said(event) -> str:
         return f"{event['outcome']}: {event['output']}"
     if kind == "verified":
         return "passed" if event["passed"] else "DID NOT PASS"
-    return str(event.get({"step-begun": "title", "probed": "when", "step-failed": "error"}.get(kind, ""), ""))
+    return str(
+        event.get(
+            {"step-begun": "title", "probed": "when", "step-failed": "error"}.get(kind, ""), ""
+        )
+    )
 
 
 def _world(reached, parameters):
@@ -240,22 +326,43 @@ def _world(reached, parameters):
     alias, rows = parameters.fqdn(parameters.alias), []
 
     def row(what, found, say):
-        rows.append([what, say(found["value"]) if "value" in found else f"cannot be read: {found['error']}"])
+        rows.append(
+            [what, say(found["value"]) if "value" in found else f"cannot be read: {found['error']}"]
+        )
 
     asked = steps.attempt(facts.alias, reached)
     for name, server in (asked.get("value") or {}).items():
         records = server["records"][alias]
-        leads = [value for kind in ("CNAME", "A") for value in records.get(kind, {}).get("values", [])]
+        leads = [
+            value for kind in ("CNAME", "A") for value in records.get(kind, {}).get("values", [])
+        ]
         rows.append([f"{alias} on {name}", ", ".join(leads) or "no record"])
     if "error" in asked:
         rows.append([alias, f"cannot be read: {asked['error']}"])
     for name in parameters.mail_hosts:
-        row(f"IMAP on {name}", steps.attempt(stop_imap.read_host, reached, parameters, name), _running)
-        row(f"sendmail on {name}", steps.attempt(stop_sendmail.read_host, reached, parameters, name), _running)
+        row(
+            f"IMAP on {name}",
+            steps.attempt(stop_imap.read_host, reached, parameters, name),
+            _running,
+        )
+        row(
+            f"sendmail on {name}",
+            steps.attempt(stop_sendmail.read_host, reached, parameters, name),
+            _running,
+        )
     for name in parameters.roles.mx:
-        row(f"queue of {name}", steps.attempt(facts.queue, reached, name), lambda found: f"{found['requests']} queued")
-    return tables.Table(["asked now", "answer"], rows, f"The world at {story.clock(time.time())} UTC")
+        row(
+            f"queue of {name}",
+            steps.attempt(facts.queue, reached, name),
+            lambda found: f"{found['requests']} queued",
+        )
+    return tables.Table(
+        ["asked now", "answer"], rows, f"The world at {story.clock(time.time())} UTC"
+    )
 
 
 def _running(found):
-    return ", ".join(f"{service['name']} {'runs' if service['running'] else 'is stopped'}" for service in found["services"])
+    return ", ".join(
+        f"{service['name']} {'runs' if service['running'] else 'is stopped'}"
+        for service in found["services"]
+    )

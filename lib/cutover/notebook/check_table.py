@@ -4,7 +4,7 @@ from cutover.notebook import live
 from cutover.report import tables
 
 ALL, FAILED, WARNED = "all", "FAIL", "warn"
-FEW = 6             # checks that need no choice
+FEW = 6  # checks that need no choice
 
 
 class Checks:
@@ -16,10 +16,16 @@ class Checks:
     def table(self, which=ALL, containing="") -> tables.Table:
         """The checks of a mark (or all) whose text holds `containing`; the note counts all of them."""
         wanted = containing.casefold()
-        chosen = [check for check in self.listed if which in (ALL, check.mark) and wanted in " ".join(
-            (check.question, check.expected, check.actual)).casefold()]
+        chosen = [
+            check
+            for check in self.listed
+            if which in (ALL, check.mark)
+            and wanted in " ".join((check.question, check.expected, check.actual)).casefold()
+        ]
         shown = tables.checks(chosen, self.caption)
-        shown.note = tables.checks(self.listed).note + (f"; {len(chosen)} shown" if len(chosen) < len(self.listed) else "")
+        shown.note = tables.checks(self.listed).note + (
+            f"; {len(chosen)} shown" if len(chosen) < len(self.listed) else ""
+        )
         return shown
 
     def __repr__(self):
@@ -37,11 +43,20 @@ class Checks:
     def widget(self):
         import ipywidgets
 
-        counts = {mark: sum(check.mark == mark for check in self.listed) for mark in (FAILED, WARNED)}
+        counts = {
+            mark: sum(check.mark == mark for check in self.listed) for mark in (FAILED, WARNED)
+        }
         which = ipywidgets.ToggleButtons(
-            options=[(f"all ({len(self.listed)})", ALL), *((f"{mark} ({number})", mark) for mark, number in counts.items())],
-            value=FAILED if counts[FAILED] else ALL, style={"button_width": "110px"})
-        containing = ipywidgets.Text(placeholder="a user, a folder …", layout={"width": "16em"}, continuous_update=True)
+            options=[
+                (f"all ({len(self.listed)})", ALL),
+                *((f"{mark} ({number})", mark) for mark, number in counts.items()),
+            ],
+            value=FAILED if counts[FAILED] else ALL,
+            style={"button_width": "110px"},
+        )
+        containing = ipywidgets.Text(
+            placeholder="a user, a folder …", layout={"width": "16em"}, continuous_update=True
+        )
         shown = ipywidgets.HTML()
 
         def draw(_=None):

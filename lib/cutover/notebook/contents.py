@@ -20,12 +20,17 @@ class Contents(AsyncLargeFileManager):
 
     def _guarded(self, path):
         full = os.path.realpath(self._get_os_path(path))
-        return not self.edit_templates and (full == str(TEMPLATES) or full.startswith(f"{TEMPLATES}{os.sep}"))
+        return not self.edit_templates and (
+            full == str(TEMPLATES) or full.startswith(f"{TEMPLATES}{os.sep}")
+        )
 
     def _refuse(self, path):
         if self._guarded(path):
-            raise web.HTTPError(403, f"{path} is a template and stays as it is. To work on a run: cutover jupyter --site FILE; "
-                                     "to edit templates: cutover jupyter --edit-templates")
+            raise web.HTTPError(
+                403,
+                f"{path} is a template and stays as it is. To work on a run: cutover jupyter --site FILE; "
+                "to edit templates: cutover jupyter --edit-templates",
+            )
 
     def _base_model(self, path):
         model = super()._base_model(path)
@@ -40,7 +45,10 @@ class Contents(AsyncLargeFileManager):
         return model
 
     async def _has_kernel(self, path):
-        return any(session["path"] == path.strip("/") for session in await self.parent.session_manager.list_sessions())
+        return any(
+            session["path"] == path.strip("/")
+            for session in await self.parent.session_manager.list_sessions()
+        )
 
     async def save(self, model, path=""):
         self._refuse(path)

@@ -11,9 +11,9 @@ import time
 from cutover.model import errors
 from cutover.report import tables
 
-EVERY = 1.0         # seconds between drawings
+EVERY = 1.0  # seconds between drawings
 VIEW = "application/vnd.jupyter.widget-view+json"
-HEAD_START = 0.4    # seconds
+HEAD_START = 0.4  # seconds
 
 
 class View:
@@ -53,8 +53,13 @@ class View:
 
     def _put(self, shown):
         if self.linked:
-            self.widget.outputs = ({"output_type": "display_data", "metadata": {}, "data": {
-                "text/html": shown._repr_html_(), "text/plain": repr(shown)}},)
+            self.widget.outputs = (
+                {
+                    "output_type": "display_data",
+                    "metadata": {},
+                    "data": {"text/html": shown._repr_html_(), "text/plain": repr(shown)},
+                },
+            )
         else:
             self.widget.value = shown._repr_html_()
 

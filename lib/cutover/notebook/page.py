@@ -30,7 +30,12 @@ class BadCall(errors.CutoverError):
 
 def check(site_file, run_dir, mode, chosen=()):
     """Refuse parameters of the wrong kind: papermill passes on whatever it is given."""
-    for name, value in (("site", site_file), ("run_dir", run_dir), ("mode", mode), *dict(chosen).items()):
+    for name, value in (
+        ("site", site_file),
+        ("run_dir", run_dir),
+        ("mode", mode),
+        *dict(chosen).items(),
+    ):
         if not isinstance(value, str):
             raise BadCall(f"the parameter {name} must be text, got {value!r}")
     if mode not in MODES:
@@ -59,7 +64,7 @@ def open(step: str, site_file: str, run_dir: str, mode: str, **chosen):
     return page
 
 
-_opened = []        # the step this kernel works on
+_opened = []  # the step this kernel works on
 
 
 class Page:
@@ -69,10 +74,17 @@ class Page:
         self.site, self.step = parameters, runbook.step(step_id)
 
     def _head(self, mode, run):
-        rows = [["step", f"{self.step.ID}: {self.step.TITLE}"], ["site", f"{self.site.name} ({self.site.kind})"],
-                ["rests on", ", ".join(self.step.REQUIRES) or "nothing"],
-                ["can be undone", "yes" if self.step.REVERSIBLE else "NO: this is the point of no return"],
-                ["mode", mode], ["run", run]]
+        rows = [
+            ["step", f"{self.step.ID}: {self.step.TITLE}"],
+            ["site", f"{self.site.name} ({self.site.kind})"],
+            ["rests on", ", ".join(self.step.REQUIRES) or "nothing"],
+            [
+                "can be undone",
+                "yes" if self.step.REVERSIBLE else "NO: this is the point of no return",
+            ],
+            ["mode", mode],
+            ["run", run],
+        ]
         return tables.Table(["", ""], rows)
 
 
@@ -85,8 +97,10 @@ class Explained(Page):
         try:
             recorded = json.loads(path.read_bytes())
         except FileNotFoundError:
-            raise BadCall(f"{path.name}: no facts of {step_id} were recorded for {parameters.name}; "
-                          "use mode plan, or the parameters of roma1") from None
+            raise BadCall(
+                f"{path.name}: no facts of {step_id} were recorded for {parameters.name}; "
+                "use mode plan, or the parameters of roma1"
+            ) from None
         self.before, self.after = recorded["before"], recorded["after"]
         self.current = None
 
@@ -107,14 +121,18 @@ class Explained(Page):
         return tables.plan(self.current)
 
     def approve(self):
-        return tables.Text("Explained only: nothing is approved. In a live run you would "
-                           + confirm_text(self.step, self.site))
+        return tables.Text(
+            "Explained only: nothing is approved. In a live run you would "
+            + confirm_text(self.step, self.site)
+        )
 
     def apply(self):
         return tables.Text("Explained only: nothing is applied.")
 
     def verify(self):
-        shown = tables.checks(self.step.verify(self.after, self.site), "After the step, from recorded facts")
+        shown = tables.checks(
+            self.step.verify(self.after, self.site), "After the step, from recorded facts"
+        )
         if not getattr(self.step, "PREDICTS", False):
             return shown
         recorded = folder.Run(self.site.path.parent / self.site.path.stem).journal.events()
@@ -161,33 +179,43 @@ class Live(Page):
 
             return approve.form(self.engine, str(missing))
         if not self.engine.current.changes:
-            return tables.Text("Nothing to approve: the plan is empty. " + story.before(self.run.journal.events(), self.step.ID))
-        return tables.Text(f"Approved: plan {given.hash[:16]}, by {given.by} ({given.kind}), {given.time}")
+            return tables.Text(
+                "Nothing to approve: the plan is empty. "
+                + story.before(self.run.journal.events(), self.step.ID)
+            )
+        return tables.Text(
+            f"Approved: plan {given.hash[:16]}, by {given.by} ({given.kind}), {given.time}"
+        )
 
     def apply(self):
         if self.mode != "execute":
             return tables.Text("Mode plan: nothing is applied.")
         if self.engine.approved is None:
-            self.engine.approve()       # given in the widget meanwhile; raises NotApproved if not
+            self.engine.approve()  # given in the widget meanwhile; raises NotApproved if not
         current = self.engine.current
         if not current.changes:
             self.engine.apply()
             return tables.Text(f"Nothing to do: {current.reason}.")
         with self.progress:
             done = self.engine.apply()
-        return tables.Table(["", "host", "change", "result"],
-                            [["ok", change.target, change.title(), text] for change, text in done],
-                            f"Applied: {tables.count(len(done), 'change')}")
+        return tables.Table(
+            ["", "host", "change", "result"],
+            [["ok", change.target, change.title(), text] for change, text in done],
+            f"Applied: {tables.count(len(done), 'change')}",
+        )
 
     def verify(self):
         try:
             checks = self.engine.verify()
-            shown = Checks(checks, "Verified against fresh facts" if self.mode == "execute" else "As things stand now")
+            shown = Checks(
+                checks,
+                "Verified against fresh facts" if self.mode == "execute" else "As things stand now",
+            )
             if self.mode == "execute" and not all(check.passed for check in checks):
                 display(shown)
                 self.engine.require(checks)
         finally:
-            self.engine.close()     # whoever mends what did not pass may do it from another terminal
+            self.engine.close()  # whoever mends what did not pass may do it from another terminal
         if self.mode == "execute" and getattr(self.step, "PREDICTS", False):
             display(tables.prediction(predict.predicted(self.run.journal.events())))
         return shown

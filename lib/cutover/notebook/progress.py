@@ -17,8 +17,8 @@ from cutover.record import transcript
 from cutover.report import tables
 from cutover.site import secrets
 
-EVERY = 0.5     # seconds between updates of the display
-SHOWN = 12      # users shown; those at work first
+EVERY = 0.5  # seconds between updates of the display
+SHOWN = 12  # users shown; those at work first
 
 
 class Progress:
@@ -32,7 +32,7 @@ class Progress:
 
     def __enter__(self):
         self.script.update()
-        self.before = len(self.script.changes)      # of earlier attempts
+        self.before = len(self.script.changes)  # of earlier attempts
         self.going = True
         # a widget and not updates of one output: those are lost where the server runs the cell for a closed tab
         self.view = live.View(self._draw, every=EVERY)
@@ -42,14 +42,19 @@ class Progress:
     def __exit__(self, *_):
         self.going = False
         self.view.stop()
-        self.handle.update(self._draw())        # what an executed copy keeps
+        self.handle.update(self._draw())  # what an executed copy keeps
 
     def event(self, event: dict):
         """Keep an event."""
         if self.path is not None:
             self.path.parent.mkdir(exist_ok=True, mode=0o700)
             with self.path.open("a") as out:
-                out.write(json.dumps(secrets.redact_value({"at": round(time.time(), 3), **event}), sort_keys=True) + "\n")
+                out.write(
+                    json.dumps(
+                        secrets.redact_value({"at": round(time.time(), 3), **event}), sort_keys=True
+                    )
+                    + "\n"
+                )
 
     def _draw(self):
         self.script.update()
@@ -66,7 +71,11 @@ def follow(run):
 
     def draw():
         events = run.journal.events()
-        begun = [event["step"] for event in events if event["event"] == "step-begun" and path(run, event["step"]).exists()]
+        begun = [
+            event["step"]
+            for event in events
+            if event["event"] == "step-begun" and path(run, event["step"]).exists()
+        ]
         if not begun:
             return tables.Text("Nothing has been applied yet.")
         step = begun[-1]
@@ -86,11 +95,21 @@ def shown(script, step_id: str, now: float | None, since: int = 0) -> tables.Sta
         number, of, target, title, at = changes[-1]
         said = f"{target}: {title}" + (f", for {story.duration(now - at)}" if now else "")
         if of == 1:
-            parts.append(tables.Text(f"{step_id}: {said}"))     # its own bar follows, if it has one
+            parts.append(tables.Text(f"{step_id}: {said}"))  # its own bar follows, if it has one
         else:
-            parts.append(Bar(f"{step_id}: change {number + 1} of {of}", (number + (now is None)) / max(of, 1), said))
-            parts.append(tables.Text("\n".join(f"{each[0] + 1}/{each[1]}  {each[2]}: {each[3]}" for each in changes),
-                                     preformatted=True))
+            parts.append(
+                Bar(
+                    f"{step_id}: change {number + 1} of {of}",
+                    (number + (now is None)) / max(of, 1),
+                    said,
+                )
+            )
+            parts.append(
+                tables.Text(
+                    "\n".join(f"{each[0] + 1}/{each[1]}  {each[2]}: {each[3]}" for each in changes),
+                    preformatted=True,
+                )
+            )
     conversion = script.current
     if conversion is not None and (not changes or conversion.last >= changes[0][4]):
         parts += _conversion(conversion, now)
@@ -99,7 +118,12 @@ def shown(script, step_id: str, now: float | None, since: int = 0) -> tables.Sta
     for error in script.errors[-5:]:
         parts.append(tables.Text(transcript.told(error)))
     if conversion is not None and script.recent:
-        parts.append(tables.Text("\n".join(f"{story.clock(at)}  {text}" for at, text in script.recent), preformatted=True))
+        parts.append(
+            tables.Text(
+                "\n".join(f"{story.clock(at)}  {text}" for at, text in script.recent),
+                preformatted=True,
+            )
+        )
     return tables.Stack(*parts) if parts else tables.Text("Nothing has been applied yet.")
 
 
@@ -109,26 +133,49 @@ def _conversion(conversion, now):
     left = conversion.left()
     going = conversion.ended is None
     written = sum(user.written for user in conversion.users.values())
-    said = [f"{conversion.messages} messages, {story.size(conversion.bytes)}",
-            f"{messages:.0f} messages and {story.size(size)} a second" if written >= conversion.messages / 2 else
-            f"{written} of them written now, the others were staged by presync"]
+    said = [
+        f"{conversion.messages} messages, {story.size(conversion.bytes)}",
+        f"{messages:.0f} messages and {story.size(size)} a second"
+        if written >= conversion.messages / 2
+        else f"{written} of them written now, the others were staged by presync",
+    ]
     if going and now:
         said.append(f"{story.duration(now - conversion.began)} so far")
-        said.append("time left not known yet" if left is None else f"about {story.duration(left)} left")
+        said.append(
+            "time left not known yet" if left is None else f"about {story.duration(left)} left"
+        )
     elif not going:
-        said.append(f"took {story.duration(conversion.ended - conversion.began)}"
-                    + ("" if conversion.ok else ", WITH FAILURES"))
+        said.append(
+            f"took {story.duration(conversion.ended - conversion.began)}"
+            + ("" if conversion.ok else ", WITH FAILURES")
+        )
     failed = [user.name for user in conversion.users.values() if user.state == "failed"]
     if failed:
         said.append(f"FAILED: {', '.join(sorted(failed)[:10])}")
     # those at work first, then the latest: the rest is counted in the bar
-    users = sorted(conversion.users.values(), key=lambda user: (user.ended is not None, -(user.ended or user.began)))
-    rows = [[user.name, user.state if user.ended is not None else "at work", f"{user.folders_done} of {user.folders}"
-             if user.folders else "", user.messages, story.size(user.bytes),
-             story.duration((user.ended or now or conversion.last) - user.began)] for user in users[:SHOWN]]
-    return [Bar(f"{done} of {total} users", done / max(total, 1), "; ".join(said)),
-            tables.Table(["user", "state", "folders", "messages", "bytes", "took"], rows,
-                         note=f"and {len(users) - SHOWN} more" if len(users) > SHOWN else "")]
+    users = sorted(
+        conversion.users.values(),
+        key=lambda user: (user.ended is not None, -(user.ended or user.began)),
+    )
+    rows = [
+        [
+            user.name,
+            user.state if user.ended is not None else "at work",
+            f"{user.folders_done} of {user.folders}" if user.folders else "",
+            user.messages,
+            story.size(user.bytes),
+            story.duration((user.ended or now or conversion.last) - user.began),
+        ]
+        for user in users[:SHOWN]
+    ]
+    return [
+        Bar(f"{done} of {total} users", done / max(total, 1), "; ".join(said)),
+        tables.Table(
+            ["user", "state", "folders", "messages", "bytes", "took"],
+            rows,
+            note=f"and {len(users) - SHOWN} more" if len(users) > SHOWN else "",
+        ),
+    ]
 
 
 class Bar:
@@ -138,11 +185,13 @@ class Bar:
         self.title, self.part, self.text = title, min(max(part, 0.0), 1.0), text
 
     def _repr_html_(self):
-        return (f"<div style='margin:.5em 0;font-size:13px;line-height:1.4'><b>{html.escape(tables.printable(self.title))}</b> "
-                f"({self.part:.0%})<div role='progressbar' aria-valuenow='{self.part * 100:.0f}' style='border:1px solid #8888;"
-                f"border-radius:4px;height:14px;margin:3px 0;background:#8882;max-width:640px'><div style='height:100%;"
-                f"width:{self.part:.1%};background:#3b6ea5;border-radius:3px'></div></div>"
-                f"{html.escape(tables.printable(self.text))}</div>")
+        return (
+            f"<div style='margin:.5em 0;font-size:13px;line-height:1.4'><b>{html.escape(tables.printable(self.title))}</b> "
+            f"({self.part:.0%})<div role='progressbar' aria-valuenow='{self.part * 100:.0f}' style='border:1px solid #8888;"
+            f"border-radius:4px;height:14px;margin:3px 0;background:#8882;max-width:640px'><div style='height:100%;"
+            f"width:{self.part:.1%};background:#3b6ea5;border-radius:3px'></div></div>"
+            f"{html.escape(tables.printable(self.text))}</div>"
+        )
 
     def __repr__(self):
         filled = round(self.part * 30)

@@ -13,19 +13,31 @@ def argv(port: int, opened: Path, edit_templates: bool = False) -> list:
     """The command. `opened`: the folder or notebook to begin with; the file browser sees the project, or, for a run that
     lies elsewhere, the run's folder alone."""
     options = {
-        "ServerApp.ip": "127.0.0.1", "ServerApp.port": port, "ServerApp.port_retries": 0, "ServerApp.open_browser": False,
-        "ServerApp.root_dir": _root(opened), "ServerApp.default_url": _path(opened),
-        "ServerApp.contents_manager_class": "cutover.notebook.contents.Contents", "Contents.edit_templates": edit_templates,
+        "ServerApp.ip": "127.0.0.1",
+        "ServerApp.port": port,
+        "ServerApp.port_retries": 0,
+        "ServerApp.open_browser": False,
+        "ServerApp.root_dir": _root(opened),
+        "ServerApp.default_url": _path(opened),
+        "ServerApp.contents_manager_class": "cutover.notebook.contents.Contents",
+        "Contents.edit_templates": edit_templates,
         # a checkpoint beside a notebook would lie in the run's record, and be in nobody's way
         "AsyncFileCheckpoints.checkpoint_dir": tempfile.mkdtemp(prefix="cutover-jupyter-"),
         # sockets in a folder of our own: no TCP port of a kernel for others on this machine to find
         "KernelManager.transport": "ipc",
-        "KernelSpecManager.allowed_kernelspecs": {"python3"}, "MultiKernelManager.default_kernel_name": "python3",
+        "KernelSpecManager.allowed_kernelspecs": {"python3"},
+        "MultiKernelManager.default_kernel_name": "python3",
         "LabApp.app_settings_dir": Path(__file__).with_name("lab-settings"),
-        "LabApp.news_url": None, "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+        "LabApp.news_url": None,
+        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
     }
-    return [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items()),
-            *(["--allow-root"] if os.geteuid() == 0 else [])]
+    return [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        *(f"--{name}={value}" for name, value in options.items()),
+        *(["--allow-root"] if os.geteuid() == 0 else []),
+    ]
 
 
 def _root(opened):

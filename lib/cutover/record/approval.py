@@ -20,9 +20,9 @@ class NotConfirmed(errors.CutoverError):
 class Approval:
     hash: str
     by: str
-    kind: str       # "rehearsal", "signed" or "nothing to do"
+    kind: str  # "rehearsal", "signed" or "nothing to do"
     time: str
-    signers: tuple = ()     # of dicts: principal, key, file, sha256, time, expires
+    signers: tuple = ()  # of dicts: principal, key, file, sha256, time, expires
 
     def to_json(self) -> dict:
         """What the journal says of it."""
@@ -31,10 +31,24 @@ class Approval:
 
 def signed(digest: str, given) -> Approval:
     """The approval that some statements make."""
-    signers = tuple({"principal": each.signer.principal, "key": each.signer.key, "file": each.file, "sha256": each.sha256,
-                     "time": each.time, "expires": each.expires} for each in given)
-    return Approval(digest, ", ".join(each["principal"] for each in signers), "signed", max(each["time"] for each in signers),
-                    signers)
+    signers = tuple(
+        {
+            "principal": each.signer.principal,
+            "key": each.signer.key,
+            "file": each.file,
+            "sha256": each.sha256,
+            "time": each.time,
+            "expires": each.expires,
+        }
+        for each in given
+    )
+    return Approval(
+        digest,
+        ", ".join(each["principal"] for each in signers),
+        "signed",
+        max(each["time"] for each in signers),
+        signers,
+    )
 
 
 def needed(step) -> int:
@@ -49,29 +63,58 @@ def find(run, site, step, plan, plan_hash: str, hosts) -> Approval:
     if site.kind == "rehearsal":
         prove_lab(hosts, site)
         return Approval(plan_hash, "rehearsal", "rehearsal", journal.now())
-    return ask(run, site, "plan", step.ID, plan_hash, needed(step),
-               f"cutover approve --run {run.path} --step {step.ID} --plan {plan_hash[:16]}")
+    return ask(
+        run,
+        site,
+        "plan",
+        step.ID,
+        plan_hash,
+        needed(step),
+        f"cutover approve --run {run.path} --step {step.ID} --plan {plan_hash[:16]}",
+    )
 
 
 def ask(run, site, approves: str, subject: str, digest: str, people: int, command: str) -> Approval:
     """The approval by enough people, now. Raises NotApproved, saying what is missing and how to give it."""
-    given, refused = statement.collect(run.path, statement.allowed_signers(site), site.name, run.name, approves, subject, digest,
-                                       journal.now(), site.approval.valid)
+    given, refused = statement.collect(
+        run.path,
+        statement.allowed_signers(site),
+        site.name,
+        run.name,
+        approves,
+        subject,
+        digest,
+        journal.now(),
+        site.approval.valid,
+    )
     if len(given) >= people:
         return signed(digest, given)
     have = ", ".join(each.signer.principal for each in given)
     raise NotApproved(
         f"{subject}: the {approves} {digest[:16]} is not approved: {len(given)} of {people} signatures"
-        + (f" ({have})" if have else "") + ". " + "".join(f"Does not count: {why}. " for why in refused[:5])
-        + f"Read it; then approve it in the notebook, or with `{command}`, and run this cell again.")
+        + (f" ({have})" if have else "")
+        + ". "
+        + "".join(f"Does not count: {why}. " for why in refused[:5])
+        + f"Read it; then approve it in the notebook, or with `{command}`, and run this cell again."
+    )
 
 
 def chosen(run, step, plan_hash: str) -> dict:
     """What was asked of the step when the plan was made, by the run's journal; see engine.Engine."""
     events = run.journal.events()
-    planned = next((event for event in reversed(events) if event["event"] == "planned" and event["step"] == step.ID
-                    and event["hash"] == plan_hash), {})
-    return next((event.get("chosen", {}) for event in events if event["seq"] == planned.get("attempt")), {})
+    planned = next(
+        (
+            event
+            for event in reversed(events)
+            if event["event"] == "planned"
+            and event["step"] == step.ID
+            and event["hash"] == plan_hash
+        ),
+        {},
+    )
+    return next(
+        (event.get("chosen", {}) for event in events if event["seq"] == planned.get("attempt")), {}
+    )
 
 
 def confirmation(step, site, asked=None) -> str:
@@ -91,7 +134,9 @@ def give(run, site, step, plan_hash: str, typed: str, key=None) -> Approval:
     if typed.strip() != wanted:
         raise NotConfirmed(f"{step.ID}: to approve, type exactly: {wanted}")
     if site.kind == "rehearsal":
-        raise NotConfirmed(f"{site.name} is a rehearsal: it approves itself, once it has proved that the lab made every host")
+        raise NotConfirmed(
+            f"{site.name} is a rehearsal: it approves itself, once it has proved that the lab made every host"
+        )
     return signed(plan_hash, [statement.give(run, site, "plan", step.ID, plan_hash, key)])
 
 
@@ -113,11 +158,15 @@ def prove_lab(hosts, site):
 
     def off(name):
         made = (marker or {"hosts": {}})["hosts"].get(name)
-        return made and made["address"] == site.address(name) and not state.alive(made["pid"], made["start"])
+        return (
+            made
+            and made["address"] == site.address(name)
+            and not state.alive(made["pid"], made["start"])
+        )
 
     shown = hosts.each([name for name in site.hosts if not off(name)] or list(site.hosts), mark)
     for name, found in shown.items():
         if marker is None or found != marker["lab"]:
-            raise NotTheLab(f"{name} does not carry the mark of the running lab: a rehearsal may not change it")
-
-
+            raise NotTheLab(
+                f"{name} does not carry the mark of the running lab: a rehearsal may not change it"
+            )

@@ -22,8 +22,10 @@ class NoRecord(errors.CutoverError):
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    kind: str       # one word or two: "changed", "missing", "added", "truncated", "signature", "order", …
-    where: str      # file, or file and line
+    kind: (
+        str  # one word or two: "changed", "missing", "added", "truncated", "signature", "order", …
+    )
+    where: str  # file, or file and line
     what: str
 
     def __str__(self):
@@ -33,11 +35,11 @@ class Finding:
 @dataclasses.dataclass(frozen=True)
 class Result:
     findings: tuple
-    signer: str             # principal and key, or ""
-    trusted: bool           # whether the signers were given from outside, not taken from the folder itself
+    signer: str  # principal and key, or ""
+    trusted: bool  # whether the signers were given from outside, not taken from the folder itself
     events: int
     files: int
-    head: str               # of the journal as found
+    head: str  # of the journal as found
 
 
 def verify(path, allowed: bytes | None = None) -> Result:
@@ -52,10 +54,14 @@ def verify(path, allowed: bytes | None = None) -> Result:
     events, head = _journal(raw, written, found)
     if written is not None:
         _files(top, contents, written, found)
-    listed = allowed if allowed is not None else contents.get(signers.in_force(events), ("file", b""))[1]
+    listed = (
+        allowed if allowed is not None else contents.get(signers.in_force(events), ("file", b""))[1]
+    )
     for kind, where, what in events_findings(events, contents, listed, written):
         found.append(Finding(kind, where, what))
-    return Result(tuple(dict.fromkeys(found)), signer, allowed is not None, len(events), len(contents), head)
+    return Result(
+        tuple(dict.fromkeys(found)), signer, allowed is not None, len(events), len(contents), head
+    )
 
 
 # --- signature and files
@@ -71,7 +77,9 @@ def _record(top, allowed, contents, found):
     written = None
     try:
         written = json.loads(data)
-        if json.dumps(written, indent=1, sort_keys=True).encode() + b"\n" != data or not _shaped(written):
+        if json.dumps(written, indent=1, sort_keys=True).encode() + b"\n" != data or not _shaped(
+            written
+        ):
             raise ValueError("not as it is written")
     except (ValueError, RecursionError) as error:
         found.append(Finding("changed", record.NAME, f"it is no record ({error})"))
@@ -85,23 +93,41 @@ def _record(top, allowed, contents, found):
         found.append(Finding("missing", record.SIGNATURE, "the record is not signed"))
         return written, ""
     try:
-        who = signing.verify(data, signature, allowed, signers.NAMESPACE, written["made"] if written else None)
+        who = signing.verify(
+            data, signature, allowed, signers.NAMESPACE, written["made"] if written else None
+        )
     except signing.BadSignature as error:
         found.append(Finding("signature", record.SIGNATURE, str(error)))
         return written, ""
     if written and written["signer"] != who.key:
-        found.append(Finding("signature", record.SIGNATURE, f"signed with {who.key}, the record says {written['signer']}"))
+        found.append(
+            Finding(
+                "signature",
+                record.SIGNATURE,
+                f"signed with {who.key}, the record says {written['signer']}",
+            )
+        )
     return written, f"{who.principal} ({who.key})"
 
 
 def _shaped(written) -> bool:
     texts = ("run", "site", "kind", "why", "made", "by", "signer", "parameters")
-    return (isinstance(written, dict) and written.get("format") == record.FORMAT
-            and all(isinstance(written.get(key), str) for key in texts) and isinstance(written.get("code"), dict)
-            and isinstance(written.get("journal"), dict) and isinstance(written["journal"].get("events"), int)
-            and isinstance(written["journal"].get("head"), str) and isinstance(written.get("files"), dict)
-            and all(isinstance(each, dict) and isinstance(each.get("size"), int) and isinstance(each.get("sha256"), str)
-                    for each in written["files"].values()))
+    return (
+        isinstance(written, dict)
+        and written.get("format") == record.FORMAT
+        and all(isinstance(written.get(key), str) for key in texts)
+        and isinstance(written.get("code"), dict)
+        and isinstance(written.get("journal"), dict)
+        and isinstance(written["journal"].get("events"), int)
+        and isinstance(written["journal"].get("head"), str)
+        and isinstance(written.get("files"), dict)
+        and all(
+            isinstance(each, dict)
+            and isinstance(each.get("size"), int)
+            and isinstance(each.get("sha256"), str)
+            for each in written["files"].values()
+        )
+    )
 
 
 def _files(top, contents, written, found):
@@ -113,9 +139,20 @@ def _files(top, contents, written, found):
             found.append(Finding("changed", name, "it is a link or no plain file"))
         elif hashlib.sha256(data).hexdigest() != said["sha256"]:
             if len(data) < said["size"]:
-                found.append(Finding("truncated", name, f"{len(data)} bytes, {said['size']} recorded"))
-            elif len(data) > said["size"] and hashlib.sha256(data[:said["size"]]).hexdigest() == said["sha256"]:
-                found.append(Finding("grown", name, f"{len(data) - said['size']} bytes were added since it was recorded"))
+                found.append(
+                    Finding("truncated", name, f"{len(data)} bytes, {said['size']} recorded")
+                )
+            elif (
+                len(data) > said["size"]
+                and hashlib.sha256(data[: said["size"]]).hexdigest() == said["sha256"]
+            ):
+                found.append(
+                    Finding(
+                        "grown",
+                        name,
+                        f"{len(data) - said['size']} bytes were added since it was recorded",
+                    )
+                )
             else:
                 found.append(Finding("changed", name, "its content is not what was recorded"))
     for name in contents:
@@ -123,7 +160,11 @@ def _files(top, contents, written, found):
             found.append(Finding("added", name, "the record does not list it"))
     for name in record.LOCKS:
         if (top / name).is_file() and (top / name).stat().st_size:
-            found.append(Finding("added", name, "it is not empty: somebody is at work on this run, or was killed"))
+            found.append(
+                Finding(
+                    "added", name, "it is not empty: somebody is at work on this run, or was killed"
+                )
+            )
 
 
 # --- the journal's chain
@@ -133,7 +174,13 @@ def _journal(raw, written, found):
     """→ `(events that could be read, hash of the last line)`; each break is named by its line."""
     lines = raw.split(b"\n")
     if lines.pop():
-        found.append(Finding("torn", f"{journal.NAME}, line {len(lines) + 1}", "the last line was not written to its end"))
+        found.append(
+            Finding(
+                "torn",
+                f"{journal.NAME}, line {len(lines) + 1}",
+                "the last line was not written to its end",
+            )
+        )
     events, previous = [], journal.ZEROS
     for number, line in enumerate(lines, 1):
         where = f"{journal.NAME}, line {number}"
@@ -145,18 +192,38 @@ def _journal(raw, written, found):
             found.append(Finding("changed", where, f"not an event ({error})"))
         else:
             if event.get("seq") != number - 1 or event.get("prev") != previous:
-                found.append(Finding("chain", where, f"it does not follow the line before it: number {event.get('seq')} "
-                                     f"(expected {number - 1}), hash {str(event.get('prev'))[:12]} (expected {previous[:12]}): a "
-                                     "line was changed, dropped, added or moved here"))
+                found.append(
+                    Finding(
+                        "chain",
+                        where,
+                        f"it does not follow the line before it: number {event.get('seq')} "
+                        f"(expected {number - 1}), hash {str(event.get('prev'))[:12]} (expected {previous[:12]}): a "
+                        "line was changed, dropped, added or moved here",
+                    )
+                )
             events.append(event)
         previous = hashlib.sha256(line).hexdigest()
     if written is not None:
         said = written["journal"]
         if len(lines) < said["events"]:
-            found.append(Finding("truncated", journal.NAME, f"{len(lines)} events, {said['events']} recorded"))
-        elif said["events"] and hashlib.sha256(lines[said["events"] - 1]).hexdigest() != said["head"]:
-            found.append(Finding("changed", journal.NAME, "its head is not the one that was signed"))
+            found.append(
+                Finding(
+                    "truncated", journal.NAME, f"{len(lines)} events, {said['events']} recorded"
+                )
+            )
+        elif (
+            said["events"] and hashlib.sha256(lines[said["events"] - 1]).hexdigest() != said["head"]
+        ):
+            found.append(
+                Finding("changed", journal.NAME, "its head is not the one that was signed")
+            )
         elif len(lines) > said["events"]:
-            found.append(Finding("unsigned", journal.NAME, f"{len(lines) - said['events']} events came after the record was "
-                                 "signed: the run goes on, or was interrupted; run it again to its end"))
+            found.append(
+                Finding(
+                    "unsigned",
+                    journal.NAME,
+                    f"{len(lines) - said['events']} events came after the record was "
+                    "signed: the run goes on, or was interrupted; run it again to its end",
+                )
+            )
     return events, previous

@@ -21,8 +21,19 @@ def events_findings(events, contents, allowed: bytes, written):
     for check in (_head, _times, _files, _order, _approvals, _results, _copies):
         try:
             yield from check(events, contents, allowed, written)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, runbook.UnknownStep) as error:
-            yield "changed", journal.NAME, f"an event lacks what events have ({type(error).__name__}: {error})"
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            IndexError,
+            runbook.UnknownStep,
+        ) as error:
+            yield (
+                "changed",
+                journal.NAME,
+                f"an event lacks what events have ({type(error).__name__}: {error})",
+            )
 
 
 def _line(event):
@@ -35,12 +46,20 @@ def _head(events, contents, allowed, written):
     if written is not None:
         for key in ("run", "site", "kind"):
             if events[0][key] != written[key]:
-                yield "changed", f"{journal.NAME}, line 1", f"its {key} is {events[0][key]}, the record says {written[key]}"
+                yield (
+                    "changed",
+                    f"{journal.NAME}, line 1",
+                    f"its {key} is {events[0][key]}, the record says {written[key]}",
+                )
         for key, said in {**written["code"], "parameters": written["parameters"]}.items():
             # a process that was begun before an approved difference may sign after it
             known = {event.get(key) for event in events if event["event"] in ("run-begun", "drift")}
             if key in ("code", "notebooks", "parameters") and said not in known:
-                yield "drift", journal.NAME, f"the record was signed with other {key} than the journal knows of"
+                yield (
+                    "drift",
+                    journal.NAME,
+                    f"the record was signed with other {key} than the journal knows of",
+                )
 
 
 def _times(events, contents, allowed, written):
@@ -51,15 +70,31 @@ def _times(events, contents, allowed, written):
             yield "time", _line(event), f"{event['time']} is not in UTC"
             continue
         if last is not None and now < last:
-            yield "time", _line(event), f"it is {event['time']}, before {last.isoformat()} of the line before it"
+            yield (
+                "time",
+                _line(event),
+                f"it is {event['time']}, before {last.isoformat()} of the line before it",
+            )
         last = now
         boot = event.get("boot")
         if boot in boots and event["monotonic"] < boots[boot]:
-            yield "time", _line(event), f"the monotonic clock runs backwards: {event['monotonic']} after {boots[boot]}"
+            yield (
+                "time",
+                _line(event),
+                f"the monotonic clock runs backwards: {event['monotonic']} after {boots[boot]}",
+            )
         boots[boot] = event["monotonic"]
-    if written is not None and last is not None and datetime.datetime.fromisoformat(written["made"]) < last and (
-            len(events) <= written["journal"]["events"]):
-        yield "time", "record.json", f"it was made at {written['made']}, before the journal's last event"
+    if (
+        written is not None
+        and last is not None
+        and datetime.datetime.fromisoformat(written["made"]) < last
+        and (len(events) <= written["journal"]["events"])
+    ):
+        yield (
+            "time",
+            "record.json",
+            f"it was made at {written['made']}, before the journal's last event",
+        )
 
 
 def _files(events, contents, allowed, written):
@@ -106,18 +141,35 @@ def _order(events, contents, allowed, written):
             except errors.CutoverError as error:
                 yield "order", _line(event), str(error)
         elif event["event"] == "intent" and hasattr(runbook.step(event["step"]), "gate"):
-            gated = [each for each in events[:number] if each["event"] == "gated" and each["attempt"] == event["attempt"]]
+            gated = [
+                each
+                for each in events[:number]
+                if each["event"] == "gated" and each["attempt"] == event["attempt"]
+            ]
             if not gated or not gated[-1]["passed"]:
-                yield "order", _line(event), f"{event['step']}: {event['title']} was applied without a go"
+                yield (
+                    "order",
+                    _line(event),
+                    f"{event['step']}: {event['title']} was applied without a go",
+                )
         if event["event"] in ("verified", "gated") and event["passed"] != (
-                bool(event["checks"]) and all(check["passed"] for check in event["checks"])):
-            yield "claim", _line(event), f"{event['step']}: passed is {event['passed']}, which its checks do not bear out"
+            bool(event["checks"]) and all(check["passed"] for check in event["checks"])
+        ):
+            yield (
+                "claim",
+                _line(event),
+                f"{event['step']}: passed is {event['passed']}, which its checks do not bear out",
+            )
         if event["event"] == "verified":
             mine = [each for each in events[:number] if each.get("attempt") == event["attempt"]]
             planned = [each for each in mine if each["event"] == "planned"]
             applied = [each for each in mine if each["event"] == "applied"]
             if not planned or (planned[-1]["changes"] and not applied):
-                yield "order", _line(event), f"{event['step']} was verified without its plan having been made and applied"
+                yield (
+                    "order",
+                    _line(event),
+                    f"{event['step']} was verified without its plan having been made and applied",
+                )
 
 
 def _approvals(events, contents, allowed, written):
@@ -128,7 +180,10 @@ def _approvals(events, contents, allowed, written):
         elif event["event"] == "approved":
             yield from _one_approval(event, events[:number], contents, allowed, events[0])
         elif event["event"] in ("drift", "lease-broken"):
-            what, subject = ("drift" if event["event"] == "drift" else "lease-break"), events[0]["run"]
+            what, subject = (
+                ("drift" if event["event"] == "drift" else "lease-break"),
+                events[0]["run"],
+            )
             if kind != "rehearsal":
                 yield from _signed(event, what, subject, 1, contents, allowed, events[0])
 
@@ -142,46 +197,93 @@ def _one_intent(event, before, contents):
         yield "approval", _line(event), f"{what} was applied without an approval"
         return
     if planned is None or approved["hash"] != planned["hash"] or approved["seq"] < planned["seq"]:
-        yield "approval", _line(event), f"{what} was applied with an approval of another plan ({approved['hash'][:16]})"
+        yield (
+            "approval",
+            _line(event),
+            f"{what} was applied with an approval of another plan ({approved['hash'][:16]})",
+        )
         return
     try:
         plan = json.loads(contents[planned["file"]][1])
     except (KeyError, ValueError):
-        return      # the file's own finding says it
+        return  # the file's own finding says it
     if (plan["step"], plan["run"]) != (event["step"], before[0]["run"]):
-        yield "approval", _line(event), f"{what}: the plan approved is that of {plan['step']} of run {plan['run']}"
-    elif event["number"] >= len(plan["changes"]) or plan["changes"][event["number"]] != event["change"]:
-        yield "approval", _line(event), f"{what} is not change {event['number'] + 1} of the approved plan"
+        yield (
+            "approval",
+            _line(event),
+            f"{what}: the plan approved is that of {plan['step']} of run {plan['run']}",
+        )
+    elif (
+        event["number"] >= len(plan["changes"])
+        or plan["changes"][event["number"]] != event["change"]
+    ):
+        yield (
+            "approval",
+            _line(event),
+            f"{what} is not change {event['number'] + 1} of the approved plan",
+        )
 
 
 def _one_approval(event, before, contents, allowed, begun):
-    mine = [each for each in before if each["event"] == "planned" and each["attempt"] == event["attempt"]]
+    mine = [
+        each
+        for each in before
+        if each["event"] == "planned" and each["attempt"] == event["attempt"]
+    ]
     planned = mine[-1] if mine else None
     if planned is None or planned["hash"] != event["hash"]:
-        yield "approval", _line(event), f"{event['step']}: approved is {event['hash'][:16]}, which is not the plan shown before"
+        yield (
+            "approval",
+            _line(event),
+            f"{event['step']}: approved is {event['hash'][:16]}, which is not the plan shown before",
+        )
     elif event["kind"] == "nothing to do":
         if planned["changes"]:
-            yield "approval", _line(event), f"{event['step']}: approved as nothing to do, and its plan has changes"
+            yield (
+                "approval",
+                _line(event),
+                f"{event['step']}: approved as nothing to do, and its plan has changes",
+            )
     elif begun["kind"] != "rehearsal":
         people = getattr(runbook.step(event["step"]), "SIGNERS", 1)
         yield from _signed(event, "plan", event["step"], people, contents, allowed, begun)
     elif event["kind"] != "rehearsal":
-        yield "approval", _line(event), f"{event['step']}: approved as {event['kind']} in a rehearsal"
+        yield (
+            "approval",
+            _line(event),
+            f"{event['step']}: approved as {event['kind']} in a rehearsal",
+        )
 
 
 def _signed(event, approves, subject, people, contents, allowed, begun):
     """The signatures behind an approval, each judged again as of the event's time."""
     holding = set()
     for each in event.get("signers", []):
-        data, signature = (contents.get(name, (None, b""))[1] for name in (each["file"], each["file"] + ".sig"))
+        data, signature = (
+            contents.get(name, (None, b""))[1] for name in (each["file"], each["file"] + ".sig")
+        )
         try:
-            given = statement.judge(data, signature, allowed, each["file"], begun["site"], begun["run"], approves, subject,
-                                    event["hash"], event["time"])
+            given = statement.judge(
+                data,
+                signature,
+                allowed,
+                each["file"],
+                begun["site"],
+                begun["run"],
+                approves,
+                subject,
+                event["hash"],
+                event["time"],
+            )
             holding.add(given.signer.principal)
         except (statement.NotApproved, signing.BadSignature) as error:
             yield "approval", f"{_line(event)}, {each['file']}", str(error)
     if len(holding) < people:
-        yield "approval", _line(event), f"{subject}: {len(holding)} of {people} people approved the {approves}"
+        yield (
+            "approval",
+            _line(event),
+            f"{subject}: {len(holding)} of {people} people approved the {approves}",
+        )
 
 
 def _results(events, contents, allowed, written):
@@ -192,7 +294,11 @@ def _results(events, contents, allowed, written):
         elif event["event"] == "result":
             intent = open_intents.pop(event["intent"], None)
             if intent is None or intent["attempt"] != event["attempt"]:
-                yield "order", _line(event), f"{event['step']}: a result of a change that was not begun"
+                yield (
+                    "order",
+                    _line(event),
+                    f"{event['step']}: a result of a change that was not begun",
+                )
 
 
 def _copies(events, contents, allowed, written):
@@ -211,16 +317,30 @@ def _copies(events, contents, allowed, written):
             yield "changed", name, f"it is no notebook ({type(error).__name__})"
             continue
         event = executed.get(name)
-        step = event["of"] if event else re.sub(r"^.*/|^\d+_|(\.\d+)?\.ipynb$", "", name).replace("_", "-")
-        mine = [each for each in events if each.get("step") == step and (
-            event is None or each.get("attempt", each["seq"]) in event["attempts"])]
+        step = (
+            event["of"]
+            if event
+            else re.sub(r"^.*/|^\d+_|(\.\d+)?\.ipynb$", "", name).replace("_", "-")
+        )
+        mine = [
+            each
+            for each in events
+            if each.get("step") == step
+            and (event is None or each.get("attempt", each["seq"]) in event["attempts"])
+        ]
         happened = {each["event"] for each in mine}
         for cell in cells:
-            call = next((tag for tag in cell["metadata"].get("tags", []) if tag in papermill.CALLS), None)
+            call = next(
+                (tag for tag in cell["metadata"].get("tags", []) if tag in papermill.CALLS), None
+            )
             status = cell["metadata"].get("papermill", {}).get("status")
             claims = status == "completed" or (status is None and cell.get("execution_count"))
             if call and claims and papermill.CALLS[call] not in happened:
-                yield "claim", name, f"its cell of {call!r} says completed; by the journal it never was"
+                yield (
+                    "claim",
+                    name,
+                    f"its cell of {call!r} says completed; by the journal it never was",
+                )
         verdict = notebook.get("metadata", {}).get("cutover", {}).get("verdict")
         passed = any(each["event"] == "verified" and each["passed"] for each in mine)
         if verdict == "passed" and not (passed and (event is None or event["passed"])):

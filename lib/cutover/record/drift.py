@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cutover.record import approval, code, journal, signers, statement
 
-FILE = "code.json"          # what the run's code was, file by file
+FILE = "code.json"  # what the run's code was, file by file
 
 
 class Drifted(statement.NotApproved):
@@ -15,7 +15,11 @@ class Drifted(statement.NotApproved):
 
 def current(site) -> dict:
     """`{"code", "notebooks", "parameters", "allowed"}`: the digest of each, as things stand."""
-    return {**code.parts(), "parameters": site.digest, "allowed": hashlib.sha256(signers.content(site)).hexdigest()}
+    return {
+        **code.parts(),
+        "parameters": site.digest,
+        "allowed": hashlib.sha256(signers.content(site)).hexdigest(),
+    }
 
 
 def begin(run, site) -> dict:
@@ -30,19 +34,31 @@ def known(events) -> dict:
     found = {}
     for event in events:
         if event["event"] in ("run-begun", "drift"):
-            found.update({key: event[key] for key in ("code", "notebooks", "parameters", "allowed") if key in event})
+            found.update(
+                {
+                    key: event[key]
+                    for key in ("code", "notebooks", "parameters", "allowed")
+                    if key in event
+                }
+            )
     return found
 
 
 def difference(events, site) -> dict:
     """`{name: [before, now]}` of what is not as the run knows it; empty when nothing is."""
     before, now = known(events), current(site)
-    return {key: [before.get(key, ""), value] for key, value in now.items() if before.get(key, "") != value}
+    return {
+        key: [before.get(key, ""), value]
+        for key, value in now.items()
+        if before.get(key, "") != value
+    }
 
 
 def digest(run_name: str, found: dict) -> str:
     """What an approval of a difference is bound to."""
-    return hashlib.sha256(json.dumps({"run": run_name, "drift": found}, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps({"run": run_name, "drift": found}, sort_keys=True).encode()
+    ).hexdigest()
 
 
 def told(run, found) -> str:
@@ -54,12 +70,21 @@ def told(run, found) -> str:
                 before = json.loads((run.path / FILE).read_bytes())
             except (OSError, ValueError):
                 before = {}
-            names = sorted(name for name in {*before, *code.files()} if before.get(name) != code.files().get(name)
-                           and (name.startswith("notebooks/") == (key == "notebooks")))
-            said.append(f"{key} ({', '.join(names[:8]) or 'as it was before the last approved difference'}"
-                        f"{' …' if len(names) > 8 else ''})")
-    said += [f"the {key if key != 'allowed' else 'allowed signers'} ({before[:12] or 'none'} before, {now[:12]} now)"
-             for key, (before, now) in found.items() if key in ("parameters", "allowed")]
+            names = sorted(
+                name
+                for name in {*before, *code.files()}
+                if before.get(name) != code.files().get(name)
+                and (name.startswith("notebooks/") == (key == "notebooks"))
+            )
+            said.append(
+                f"{key} ({', '.join(names[:8]) or 'as it was before the last approved difference'}"
+                f"{' …' if len(names) > 8 else ''})"
+            )
+    said += [
+        f"the {key if key != 'allowed' else 'allowed signers'} ({before[:12] or 'none'} before, {now[:12]} now)"
+        for key, (before, now) in found.items()
+        if key in ("parameters", "allowed")
+    ]
     return "; ".join(said)
 
 
@@ -78,14 +103,19 @@ def check(run, site, record):
         try:
             given = approval.signed(bound, _approved(run, site, bound))
         except statement.NotApproved as missing:
-            raise Drifted(f"{run.path}: this run began with other {words}. {missing} To go on all the same: `cutover approve "
-                          f"--run {run.path} --site {site.path} --drift`; else put back what it began with.") from None
+            raise Drifted(
+                f"{run.path}: this run began with other {words}. {missing} To go on all the same: `cutover approve "
+                f"--run {run.path} --site {site.path} --drift`; else put back what it began with."
+            ) from None
     if "parameters" in found:
         run.keep(f"parameters.{site.digest[:8]}.yaml", site.path.read_bytes())
     if "allowed" in found:
         run.keep(f"{signers.FILE}.{found['allowed'][1][:8]}", signers.content(site))
     if "code" in found or "notebooks" in found:
-        run.keep(f"code.{code.digest()[:8]}.json", json.dumps(code.files(), indent=1, sort_keys=True).encode())
+        run.keep(
+            f"code.{code.digest()[:8]}.json",
+            json.dumps(code.files(), indent=1, sort_keys=True).encode(),
+        )
     record("drift", **{key: now for key, (_, now) in found.items()}, what=words, **given.to_json())
 
 
@@ -107,9 +137,15 @@ def _approved(run, site, bound):
     try:
         allowed = Path(run.path, signers.in_force(run.journal.events())).read_bytes()
     except OSError as error:
-        raise statement.NotApproved(f"the run's copy of the allowed signers is gone ({error.strerror}).") from None
-    given, refused = statement.collect(run.path, allowed, site.name, run.name, "drift", run.name, bound, journal.now())
+        raise statement.NotApproved(
+            f"the run's copy of the allowed signers is gone ({error.strerror})."
+        ) from None
+    given, refused = statement.collect(
+        run.path, allowed, site.name, run.name, "drift", run.name, bound, journal.now()
+    )
     if not given:
-        raise statement.NotApproved(f"Nobody approved the difference {bound[:16]}. " + "".join(
-            f"Does not count: {why}. " for why in refused[:5]))
+        raise statement.NotApproved(
+            f"Nobody approved the difference {bound[:16]}. "
+            + "".join(f"Does not count: {why}. " for why in refused[:5])
+        )
     return given

@@ -15,7 +15,7 @@ from cutover.model import errors
 from cutover.record import drift, journal, signers
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-PARAMETERS = "parameters.yaml"      # as used, copied when the run began
+PARAMETERS = "parameters.yaml"  # as used, copied when the run began
 
 
 class NotARun(errors.CutoverError):
@@ -47,24 +47,38 @@ def begin(parameters: site.Site, path: Path) -> "Run":
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise NotARun(f"{path}: cannot be made a run folder: {error.strerror}. Give a folder that can be written.") from error
+        raise NotARun(
+            f"{path}: cannot be made a run folder: {error.strerror}. Give a folder that can be written."
+        ) from error
     run = Run(path)
     if not run.journal.events():
         strangers = sorted(entry.name for entry in path.iterdir() if not _of_a_new_run(entry))
         if strangers:
-            raise NotARun(f"{run.path}: holds {', '.join(strangers[:5])} and no journal, so it is no run's folder. "
-                          "Give the folder of a run, or a new one.")
+            raise NotARun(
+                f"{run.path}: holds {', '.join(strangers[:5])} and no journal, so it is no run's folder. "
+                "Give the folder of a run, or a new one."
+            )
         vault.register(parameters)
         used, _ = run.keep(PARAMETERS, parameters.path.read_bytes())
-        run.journal.append("run-begun", run=path.name, site=parameters.name, kind=parameters.kind, file=used,
-                           **drift.begin(run, parameters))
+        run.journal.append(
+            "run-begun",
+            run=path.name,
+            site=parameters.name,
+            kind=parameters.kind,
+            file=used,
+            **drift.begin(run, parameters),
+        )
     return run
 
 
 def _of_a_new_run(entry):
     """Whether a file may lie in a run's folder before its journal begins: executed copies, what a crash left, locks."""
     return entry.suffix in (".ipynb", ".lock") or entry.name.removesuffix(".part") in (
-        PARAMETERS, drift.FILE, signers.FILE, journal.NAME)
+        PARAMETERS,
+        drift.FILE,
+        signers.FILE,
+        journal.NAME,
+    )
 
 
 class Run:
@@ -73,7 +87,9 @@ class Run:
     def __init__(self, path):
         self.path = Path(path).resolve()
         if not NAME.fullmatch(self.path.name):
-            raise NotARun(f"{path}: a run's name goes into paths and test messages: letters, digits, '.', '_' and '-' only")
+            raise NotARun(
+                f"{path}: a run's name goes into paths and test messages: letters, digits, '.', '_' and '-' only"
+            )
         if not self.path.is_dir():
             raise NotARun(f"{path}: no such run folder")
         self.name = self.path.name
@@ -82,7 +98,9 @@ class Run:
     def parameters(self, given=None) -> site.Site:
         """The parameters of a file, or those this run was begun with. Raises NotARun for a folder in which none began."""
         if given is None and not (self.path / PARAMETERS).is_file():
-            raise NotARun(f"{self.path}: holds no {PARAMETERS}, so no run began there; give the folder of a run")
+            raise NotARun(
+                f"{self.path}: holds no {PARAMETERS}, so no run began there; give the folder of a run"
+            )
         return site.load(given or self.path / PARAMETERS)
 
     def keep(self, name: str, data: bytes):
@@ -108,11 +126,19 @@ class Run:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 lock.seek(0)
-                raise RunBusy(f"{self.path}: another process is at work on this run ({_holder(lock.read())}). Wait until it "
-                              "has ended, or end it; then do the same again.") from None
+                raise RunBusy(
+                    f"{self.path}: another process is at work on this run ({_holder(lock.read())}). Wait until it "
+                    "has ended, or end it; then do the same again."
+                ) from None
             lock.truncate(0)
-            with contextlib.suppress(OSError):      # a full disk: the lock holds, it only does not say whose it is
-                lock.write(json.dumps({"pid": os.getpid(), "who": journal._who(), "since": journal.now()}).encode())
+            with contextlib.suppress(
+                OSError
+            ):  # a full disk: the lock holds, it only does not say whose it is
+                lock.write(
+                    json.dumps(
+                        {"pid": os.getpid(), "who": journal._who(), "since": journal.now()}
+                    ).encode()
+                )
             try:
                 yield
             finally:
@@ -122,9 +148,13 @@ class Run:
         """Refuse a run of another site, and one whose code or parameters are no longer those it began with (drift.check)."""
         events = self.journal.events()
         if not events or events[0]["event"] != "run-begun":
-            raise NotARun(f"{self.path}: its journal does not begin with a run; give the folder of a run, or a new one")
+            raise NotARun(
+                f"{self.path}: its journal does not begin with a run; give the folder of a run, or a new one"
+            )
         if events[0]["site"] != parameters.name:
-            raise NotARun(f"{self.path} is a run of site {events[0]['site']}, the parameters are those of {parameters.name}")
+            raise NotARun(
+                f"{self.path} is a run of site {events[0]['site']}, the parameters are those of {parameters.name}"
+            )
         drift.check(self, parameters, record)
 
 

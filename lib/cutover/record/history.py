@@ -12,7 +12,7 @@ from cutover.model import check as steps
 from cutover.model import runbook
 from cutover.record import transcript
 
-NOTHING = "nothing to do"       # the kind of approval of an empty plan
+NOTHING = "nothing to do"  # the kind of approval of an empty plan
 
 
 @dataclasses.dataclass
@@ -20,20 +20,20 @@ class Attempt:
     """The last attempt of a step, and how many there were."""
 
     step: str
-    state: str                  # runbook.states' word
+    state: str  # runbook.states' word
     began: float
-    ended: float | None         # None while it goes on
+    ended: float | None  # None while it goes on
     attempts: int = 1
-    plan: list | None = None    # [{"title", "target", "text", "undo"}]; None before it was planned
+    plan: list | None = None  # [{"title", "target", "text", "undo"}]; None before it was planned
     hash: str = ""
     reason: str = ""
     by: str = ""
-    approved: str = ""          # the kind of approval
-    earlier: str = ""           # who approved what an earlier attempt did
-    applied: int = 0            # changes done, over all attempts
+    approved: str = ""  # the kind of approval
+    earlier: str = ""  # who approved what an earlier attempt did
+    applied: int = 0  # changes done, over all attempts
     checks: list = dataclasses.field(default_factory=list)
     error: str = ""
-    waiting: bool = False       # for an approval
+    waiting: bool = False  # for an approval
 
     @property
     def seconds(self) -> float | None:
@@ -51,7 +51,9 @@ def at(event) -> float:
 
 def clock(seconds, date=False) -> str:
     """A time of day, UTC."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S" if date else "%H:%M:%S")
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime(
+        "%Y-%m-%d %H:%M:%S" if date else "%H:%M:%S"
+    )
 
 
 def duration(seconds) -> str:
@@ -61,14 +63,20 @@ def duration(seconds) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes = int(seconds // 60)
-    return f"{minutes} min {int(seconds % 60):02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return (
+        f"{minutes} min {int(seconds % 60):02d} s"
+        if minutes < 60
+        else f"{minutes // 60} h {minutes % 60:02d} min"
+    )
 
 
 def size(number) -> str:
     """Bytes as people say them: `812 B`, `3.4 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if abs(number) < 1000 or unit == "GB":
-            return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
+            return (
+                f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
+            )
         number /= 1000
     return ""
 
@@ -83,13 +91,28 @@ def attempts(events) -> dict:
             continue
         last = [event for event in mine if event["seq"] >= begun[-1]["seq"]]
         over = last[-1]["event"] in ("verified", "step-failed", "predicted")
-        one = Attempt(name, states.get(name, "begun"), at(begun[-1]), at(last[-1]) if over else None, len(begun))
+        one = Attempt(
+            name,
+            states.get(name, "begun"),
+            at(begun[-1]),
+            at(last[-1]) if over else None,
+            len(begun),
+        )
         for event in last:
             _take(one, event)
-        one.earlier = next((f"{_by(event)}, plan {str(event.get('hash', ''))[:16]}" for event in reversed(mine)
-                            if event["event"] == "approved" and event["seq"] < begun[-1]["seq"]
-                            and event.get("kind") != NOTHING), "")
-        one.applied = sum(event["event"] == "result" and event["outcome"] == "done" for event in mine)
+        one.earlier = next(
+            (
+                f"{_by(event)}, plan {str(event.get('hash', ''))[:16]}"
+                for event in reversed(mine)
+                if event["event"] == "approved"
+                and event["seq"] < begun[-1]["seq"]
+                and event.get("kind") != NOTHING
+            ),
+            "",
+        )
+        one.applied = sum(
+            event["event"] == "result" and event["outcome"] == "done" for event in mine
+        )
         found[name] = one
     return found
 
@@ -130,13 +153,25 @@ def _by(event):
 def stopped(events, kind: str) -> tuple:
     """(began, ended) of an outage by the journal: from the first change that stopped something to the verify that saw it
     back. None: not yet. `kind`: outage.READING or outage.DELIVERY."""
-    stop, restore = {"reading": ("stop-imap", "restore-imap"), "delivery": ("stop-sendmail", "restore-sendmail")}[kind]
+    stop, restore = {
+        "reading": ("stop-imap", "restore-imap"),
+        "delivery": ("stop-sendmail", "restore-sendmail"),
+    }[kind]
     began = ended = None
     for event in events:
-        if event["event"] == "intent" and event["step"] == stop and (began is None or ended is not None):
+        if (
+            event["event"] == "intent"
+            and event["step"] == stop
+            and (began is None or ended is not None)
+        ):
             began, ended = at(event), None
-        elif event["event"] == "verified" and event["passed"] and event["step"] in (restore, "rollback") and began is not None \
-                and ended is None:
+        elif (
+            event["event"] == "verified"
+            and event["passed"]
+            and event["step"] in (restore, "rollback")
+            and began is not None
+            and ended is None
+        ):
             ended = at(event)
     return began, ended
 
@@ -152,22 +187,41 @@ def gate(events) -> tuple:
 
 def warnings(found: dict) -> list:
     """`[(step, question, what was found, what to do)]` of checks that passed and are worth a look."""
-    return [(one.step, check["question"], check["actual"], check["todo"])
-            for one in found.values() for check in one.checks if check["passed"] and check["warning"]]
+    return [
+        (one.step, check["question"], check["actual"], check["todo"])
+        for one in found.values()
+        for check in one.checks
+        if check["passed"] and check["warning"]
+    ]
 
 
 def failures(found: dict) -> list:
     """`[(step, question, expected, found, what to do)]` of checks that did not pass."""
-    return [(one.step, check["question"], check["expected"], check["actual"], check["todo"])
-            for one in found.values() for check in one.checks if not check["passed"]]
+    return [
+        (one.step, check["question"], check["expected"], check["actual"], check["todo"])
+        for one in found.values()
+        for check in one.checks
+        if not check["passed"]
+    ]
 
 
 def left_behind(events) -> list:
     """What the last rollback that passed went on without, a line a user; empty once it is carried back, or converted again."""
-    last = next((event for event in reversed(events) if event["event"] == "verified" and event["passed"]
-                 and event["step"] in ("rollback", "convert")), {"checks": []})
-    return [f"{check['question']} {check['actual']}" for check in last["checks"]
-            if check["warning"] and re.fullmatch(r"Is no mail of \S+ on \S+ only\?", check["question"])]
+    last = next(
+        (
+            event
+            for event in reversed(events)
+            if event["event"] == "verified"
+            and event["passed"]
+            and event["step"] in ("rollback", "convert")
+        ),
+        {"checks": []},
+    )
+    return [
+        f"{check['question']} {check['actual']}"
+        for check in last["checks"]
+        if check["warning"] and re.fullmatch(r"Is no mail of \S+ on \S+ only\?", check["question"])
+    ]
 
 
 def verdict(events, found: dict) -> tuple:
@@ -178,21 +232,34 @@ def verdict(events, found: dict) -> tuple:
     back = found.get("rollback")
     if back is not None and back.state == "passed" and not passed:
         behind = left_behind(events)
-        return "undone", ("Rolled back: what the run changed was undone" + ("." if apart else ", and the old service verified.")
-                          + "".join(f" But: {text}" for text in behind))
+        return "undone", (
+            "Rolled back: what the run changed was undone"
+            + ("." if apart else ", and the old service verified.")
+            + "".join(f" But: {text}" for text in behind)
+        )
     for one in found.values():
         if one.state == "failed":
             return "failed", f"Stopped: {one.step} did not pass."
     if apart and len(passed) == len(found):
         return "passed", f"Passed: {', '.join(passed)}."
     left_out = [name for name in runbook.NIGHT if name not in found]
-    if passed and runbook.number(passed[-1]) >= len(runbook.NIGHT) and len(passed) == len(found.keys() - {"rollback"}):
+    if (
+        passed
+        and runbook.number(passed[-1]) >= len(runbook.NIGHT)
+        and len(passed) == len(found.keys() - {"rollback"})
+    ):
         if not left_out:
             return "passed", f"Passed: every one of the {len(passed)} steps passed its verify."
-        return "passed", f"Passed: {len(passed)} steps passed their verify; left out: {', '.join(left_out)}."
+        return (
+            "passed",
+            f"Passed: {len(passed)} steps passed their verify; left out: {', '.join(left_out)}.",
+        )
     going = [name for name, one in found.items() if one.state == "begun"]
     if going:
-        return "begun", f"Not over: {going[-1]} was begun and has not passed its verify; {len(passed)} steps passed."
+        return (
+            "begun",
+            f"Not over: {going[-1]} was begun and has not passed its verify; {len(passed)} steps passed.",
+        )
     if not found:
         return "begun", "Nothing has run yet."
     return "begun", f"Not over: {len(passed)} of {len(runbook.NIGHT)} steps passed so far."
@@ -200,8 +267,11 @@ def verdict(events, found: dict) -> tuple:
 
 def facts(run, events, step: str, when: str = "after") -> dict | None:
     """The last facts kept of a step, or None."""
-    names = [event["facts"] for event in events
-             if event["event"] == "probed" and event.get("step") == step and event["when"] == when]
+    names = [
+        event["facts"]
+        for event in events
+        if event["event"] == "probed" and event.get("step") == step and event["when"] == when
+    ]
     try:
         return json.loads((run.path / names[-1]).read_bytes()) if names else None
     except (OSError, ValueError):
@@ -230,7 +300,12 @@ def users(run, events) -> list:
     conversion = transcribed(run, "convert").current
     for name, user in (conversion.users if conversion else {}).items():
         if name:
-            found[name] = Sums(name, old_bytes=user.source, new_bytes=user.bytes, seconds=(user.ended or user.began) - user.began)
+            found[name] = Sums(
+                name,
+                old_bytes=user.source,
+                new_bytes=user.bytes,
+                seconds=(user.ended or user.began) - user.began,
+            )
     for name, each in ((facts(run, events, "verify") or {}).get("users", {})).items():
         sums = found.setdefault(name, Sums(name))
         for row in each["rows"]:
@@ -238,7 +313,11 @@ def users(run, events) -> list:
                 continue
             folder = row["old_name"] or row["new_name"]
             sums.folders += 1
-            sums.old, sums.new, sums.added = sums.old + row["old"], sums.new + row["new"], sums.added + row["extra"]
+            sums.old, sums.new, sums.added = (
+                sums.old + row["old"],
+                sums.new + row["new"],
+                sums.added + row["extra"],
+            )
             sums.differences += [f"{folder}: {text}" for text in row["differences"]]
             sums.notes += [f"{folder}: {text}" for text in row["notes"]]
     return [found[name] for name in sorted(found)]

@@ -24,9 +24,16 @@ from cutover.site import secrets
 NAME = "journal.jsonl"
 BLOBS = "blobs"
 ZEROS = "0" * 64
-LONG = 4096         # bytes of a text that stand in the journal itself
-BEYOND = re.compile(r"\n… \d+ bytes, whole in blobs/([0-9a-f]{64})\.txt\Z")     # ends a text that goes on beside it
-BOUNDED = ("output", "error", "text", "undo")   # what may be long; all else is needed whole by a rerun or a rollback
+LONG = 4096  # bytes of a text that stand in the journal itself
+BEYOND = re.compile(
+    r"\n… \d+ bytes, whole in blobs/([0-9a-f]{64})\.txt\Z"
+)  # ends a text that goes on beside it
+BOUNDED = (
+    "output",
+    "error",
+    "text",
+    "undo",
+)  # what may be long; all else is needed whole by a rerun or a rollback
 
 
 class JournalBroken(errors.CutoverError):
@@ -67,9 +74,11 @@ def parse(data: bytes, name: str = NAME) -> list:
         except (ValueError, KeyError, TypeError) as error:
             raise JournalBroken(f"{name}, line {number}: not an event ({error})") from error
         if found != (number - 1, previous):
-            raise JournalBroken(f"{name}, line {number}: does not follow the line before it: "
-                                f"seq {found[0]} (expected {number - 1}), prev {str(found[1])[:12]}… "
-                                f"(expected {previous[:12]}…)")
+            raise JournalBroken(
+                f"{name}, line {number}: does not follow the line before it: "
+                f"seq {found[0]} (expected {number - 1}), prev {str(found[1])[:12]}… "
+                f"(expected {previous[:12]}…)"
+            )
         previous = hashlib.sha256(line).hexdigest()
         events.append(event)
     if torn and not events and not torn.startswith(b"{"):
@@ -81,7 +90,11 @@ def whole(text: str, run_dir: Path) -> str:
     """A text of an event as it was before it was bounded: from the file beside the journal, where that is there."""
     beyond = BEYOND.search(text)
     try:
-        return (run_dir / BLOBS / f"{beyond[1]}.txt").read_text("utf-8", "surrogatepass") if beyond else text
+        return (
+            (run_dir / BLOBS / f"{beyond[1]}.txt").read_text("utf-8", "surrogatepass")
+            if beyond
+            else text
+        )
     except OSError:
         return text
 
@@ -109,13 +122,24 @@ class Journal:
                 data = reader.read()
             end = data.rfind(b"\n") + 1
             if end < len(data):
-                os.ftruncate(descriptor, end)       # a line torn by a crash: its event was never acted upon
+                os.ftruncate(
+                    descriptor, end
+                )  # a line torn by a crash: its event was never acted upon
             lines = data[:end].splitlines()
-            line = json.dumps({
-                "seq": len(lines), "prev": hashlib.sha256(lines[-1]).hexdigest() if lines else ZEROS,
-                "time": now(), "monotonic": round(time.monotonic(), 3), "boot": _boot(), "who": _who(), "event": event,
-                **fields,
-            }, sort_keys=True, ensure_ascii=True).encode()
+            line = json.dumps(
+                {
+                    "seq": len(lines),
+                    "prev": hashlib.sha256(lines[-1]).hexdigest() if lines else ZEROS,
+                    "time": now(),
+                    "monotonic": round(time.monotonic(), 3),
+                    "boot": _boot(),
+                    "who": _who(),
+                    "event": event,
+                    **fields,
+                },
+                sort_keys=True,
+                ensure_ascii=True,
+            ).encode()
             os.lseek(descriptor, 0, os.SEEK_END)
             os.write(descriptor, line + b"\n")
             os.fsync(descriptor)
@@ -144,5 +168,5 @@ class Journal:
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(beside, place)
-        start = data[:LONG // 2].decode("utf-8", "ignore")
+        start = data[: LONG // 2].decode("utf-8", "ignore")
         return f"{start}\n… {len(data)} bytes, whole in {BLOBS}/{digest}.txt"

@@ -28,17 +28,29 @@ def write(run, parameters, why: str) -> dict:
     raw = files.pop(journal.NAME)[1]
     lines = raw.splitlines()
     events = journal.parse(raw)
-    begun = events[0]       # the run's name is the one it began with, wherever its folder lies now
+    begun = events[0]  # the run's name is the one it began with, wherever its folder lies now
     passed = runbook.no_return(events)
     key = signers.key(parameters)
     written = {
-        "format": FORMAT, "run": begun.get("run", run.name), "site": parameters.name, "kind": parameters.kind,
-        "why": secrets.redact(why), "made": journal.now(), "by": journal._who(),
+        "format": FORMAT,
+        "run": begun.get("run", run.name),
+        "site": parameters.name,
+        "kind": parameters.kind,
+        "why": secrets.redact(why),
+        "made": journal.now(),
+        "by": journal._who(),
         "signer": signing.fingerprint(signing.public_of(key)),
-        "journal": {"events": len(lines), "head": hashlib.sha256(lines[-1]).hexdigest() if lines else journal.ZEROS},
-        "files": {journal.NAME: _digest(raw), **{name: _digest(data) for name, (_, data) in files.items()}},
+        "journal": {
+            "events": len(lines),
+            "head": hashlib.sha256(lines[-1]).hexdigest() if lines else journal.ZEROS,
+        },
+        "files": {
+            journal.NAME: _digest(raw),
+            **{name: _digest(data) for name, (_, data) in files.items()},
+        },
         "code": {**code.commit(), "digest": code.digest(), **code.parts()},
-        "lock": _file(site.PROJECT / "requirements.lock"), "known_hosts": _file(parameters.ssh.known_hosts),
+        "lock": _file(site.PROJECT / "requirements.lock"),
+        "known_hosts": _file(parameters.ssh.known_hosts),
         "parameters": parameters.digest,
         # when the run passed the point of no return, and by which step; None: it can be rolled back
         "no_return": passed and {"step": passed["step"], "time": passed["time"]},
@@ -63,8 +75,10 @@ def told(written) -> str:
     """A line for the terminal; the head in it, kept elsewhere, tells an older copy of the folder from the newest."""
     if written is None:
         return "record: NOT signed; the journal says why"
-    return (f"record: signed with {written['signer']}; {written['journal']['events']} events, "
-            f"head {written['journal']['head'][:16]}")
+    return (
+        f"record: signed with {written['signer']}; {written['journal']['events']} events, "
+        f"head {written['journal']['head'][:16]}"
+    )
 
 
 def survey(path) -> dict:

@@ -20,8 +20,13 @@ def key(site):
     from lab import paths, state
 
     # the lab's own while it is up; else the user's, so that nothing of a lab lies about where none is
-    place = paths.STATE / "keys" / "record" if state.read() else Path(
-        os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mail-cutover" / "record"
+    place = (
+        paths.STATE / "keys" / "record"
+        if state.read()
+        else Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        / "mail-cutover"
+        / "record"
+    )
     if not place.exists():
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +35,9 @@ def key(site):
             os.replace(f"{beside}.pub", f"{place}.pub")
             os.replace(beside, place)
         except OSError as error:
-            raise signing.CannotSign(f"the rehearsal's signing key cannot be made: {place}: {error.strerror}") from None
+            raise signing.CannotSign(
+                f"the rehearsal's signing key cannot be made: {place}: {error.strerror}"
+            ) from None
     return place
 
 
@@ -41,8 +48,10 @@ def content(site) -> bytes:
     if site.kind == "rehearsal":
         return listed + f'rehearsal@{site.name} namespaces="{NAMESPACE}" {public}\n'.encode()
     if not signing.lists(listed, public):
-        raise signing.CannotSign(f"record.key: {site.record.key} is not listed in {site.approval.allowed_signers}: nobody could "
-                                 f'check the record. Add: NAME namespaces="{NAMESPACE}" {public}')
+        raise signing.CannotSign(
+            f"record.key: {site.record.key} is not listed in {site.approval.allowed_signers}: nobody could "
+            f'check the record. Add: NAME namespaces="{NAMESPACE}" {public}'
+        )
     return listed
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from cutover.model import errors
 
 BEGIN, END = b"-----BEGIN SSH SIGNATURE-----\n", b"-----END SSH SIGNATURE-----\n"
-WIDTH = 70          # characters of base64 a line, as ssh-keygen writes them
-PATIENCE = 60       # seconds; a hardware key may wait for a touch
+WIDTH = 70  # characters of base64 a line, as ssh-keygen writes them
+PATIENCE = 60  # seconds; a hardware key may wait for a touch
 
 
 class CannotSign(errors.CutoverError):
@@ -32,8 +32,8 @@ class BadSignature(errors.CutoverError):
 
 @dataclasses.dataclass(frozen=True)
 class Signer:
-    principal: str      # as allowed_signers names them
-    key: str            # fingerprint, "SHA256:…"
+    principal: str  # as allowed_signers names them
+    key: str  # fingerprint, "SHA256:…"
 
 
 def sign(data: bytes, key, namespace: str) -> bytes:
@@ -43,12 +43,16 @@ def sign(data: bytes, key, namespace: str) -> bytes:
         text.write_bytes(data)
         done = _keygen(["-q", "-f", str(key), "-n", namespace, str(text)], "sign")
         if done.returncode:
-            raise CannotSign(f"the key {key} does not sign: {_said(done)}. Give a private key file without a passphrase, or a "
-                             "public key file whose private key ssh-agent holds (`ssh-add`).")
+            raise CannotSign(
+                f"the key {key} does not sign: {_said(done)}. Give a private key file without a passphrase, or a "
+                "public key file whose private key ssh-agent holds (`ssh-add`)."
+            )
         return text.with_suffix(".sig").read_bytes()
 
 
-def verify(data: bytes, signature: bytes, allowed: bytes, namespace: str, at: str | None = None) -> Signer:
+def verify(
+    data: bytes, signature: bytes, allowed: bytes, namespace: str, at: str | None = None
+) -> Signer:
     """Who signed it. `allowed`: an allowed_signers file's content; `at`: UTC time (ISO 8601) at which the key must have been
     valid, now without one. Raises BadSignature."""
     key = fingerprint_in(signature)
@@ -56,16 +60,28 @@ def verify(data: bytes, signature: bytes, allowed: bytes, namespace: str, at: st
         listed, armoured = Path(folder, "allowed_signers"), Path(folder, "signature")
         listed.write_bytes(allowed)
         armoured.write_bytes(signature)
-        moment = ["-O", "verify-time=" + re.sub(r"[-:]", "", at[:19]).replace("T", "") + "Z"] if at else []
+        moment = (
+            ["-O", "verify-time=" + re.sub(r"[-:]", "", at[:19]).replace("T", "") + "Z"]
+            if at
+            else []
+        )
         who = _keygen(["-s", str(armoured), "-f", str(listed), *moment], "find-principals")
         names = who.stdout.decode("utf-8", "replace").split("\n")[0].split(",")
         if who.returncode or not names[0]:
             raise BadSignature(f"signed with the key {key}, which the allowed signers do not list")
         if any(mark in names[0] for mark in "*?!"):
-            raise BadSignature(f"the allowed signers list the key {key} as {names[0]!r}: a pattern names nobody")
-        done = _keygen(["-s", str(armoured), "-f", str(listed), "-n", namespace, "-I", names[0], *moment], "verify", data)
+            raise BadSignature(
+                f"the allowed signers list the key {key} as {names[0]!r}: a pattern names nobody"
+            )
+        done = _keygen(
+            ["-s", str(armoured), "-f", str(listed), "-n", namespace, "-I", names[0], *moment],
+            "verify",
+            data,
+        )
         if done.returncode:
-            raise BadSignature(f"the signature by {names[0]} does not hold for {namespace}: {_said(done)}")
+            raise BadSignature(
+                f"the signature by {names[0]} does not hold for {namespace}: {_said(done)}"
+            )
     return Signer(names[0], key)
 
 
@@ -73,15 +89,19 @@ def fingerprint_in(signature: bytes) -> str:
     """The fingerprint of the key a signature says it was made with. Raises BadSignature unless it is in canonical form."""
     if not (signature.startswith(BEGIN) and signature.endswith(END)):
         raise BadSignature("not a signature by ssh-keygen -Y sign")
-    body = signature[len(BEGIN):-len(END)]
+    body = signature[len(BEGIN) : -len(END)]
     try:
         blob = base64.b64decode(body.replace(b"\n", b""), validate=True)
         magic, version, size = struct.unpack_from(">6sII", blob)
-        public = blob[14:14 + size]
+        public = blob[14 : 14 + size]
     except (binascii.Error, struct.error, ValueError) as error:
         raise BadSignature(f"a damaged signature ({error})") from error
     again = base64.b64encode(blob)
-    if b"".join(again[at:at + WIDTH] + b"\n" for at in range(0, len(again), WIDTH)) != body or magic != b"SSHSIG" or version != 1:
+    if (
+        b"".join(again[at : at + WIDTH] + b"\n" for at in range(0, len(again), WIDTH)) != body
+        or magic != b"SSHSIG"
+        or version != 1
+    ):
         raise BadSignature("a damaged signature: not in the form in which ssh-keygen writes it")
     return "SHA256:" + base64.b64encode(hashlib.sha256(public).digest()).decode().rstrip("=")
 
@@ -111,19 +131,28 @@ def public_of(key) -> str:
 
 def fingerprint(public: str) -> str:
     """`SHA256:…` of a public key (`type base64`)."""
-    return "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(public.split()[1])).digest()).decode().rstrip("=")
+    return "SHA256:" + base64.b64encode(
+        hashlib.sha256(base64.b64decode(public.split()[1])).digest()
+    ).decode().rstrip("=")
 
 
 def agent_keys() -> list:
     """Public keys (`type base64`) that ssh-agent holds; none where no agent runs."""
     done = _run(["ssh-add", "-L"])
-    return [] if done.returncode else [" ".join(line.split()[:2]) for line in done.stdout.decode().splitlines() if line]
+    return (
+        []
+        if done.returncode
+        else [" ".join(line.split()[:2]) for line in done.stdout.decode().splitlines() if line]
+    )
 
 
 def lists(allowed: bytes, public: str) -> bool:
     """Whether an allowed_signers file lists a public key, for whatever namespace."""
-    return any(public.split()[1] in line.split() for line in allowed.decode("utf-8", "replace").splitlines()
-               if not line.startswith("#"))
+    return any(
+        public.split()[1] in line.split()
+        for line in allowed.decode("utf-8", "replace").splitlines()
+        if not line.startswith("#")
+    )
 
 
 def _keygen(options, verb, data: bytes = b""):
@@ -134,11 +163,22 @@ def _run(argv, data: bytes = b""):
     # nobody is asked for a passphrase: a cell or an unattended run could not answer; an agent asks by itself
     environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
     try:
-        return subprocess.run(argv, input=data, capture_output=True, timeout=PATIENCE, env=environment, start_new_session=True)
+        return subprocess.run(
+            argv,
+            input=data,
+            capture_output=True,
+            timeout=PATIENCE,
+            env=environment,
+            start_new_session=True,
+        )
     except FileNotFoundError:
-        raise errors.Missing(f"{argv[0]} is not installed on this machine; on Debian: apt-get install openssh-client") from None
+        raise errors.Missing(
+            f"{argv[0]} is not installed on this machine; on Debian: apt-get install openssh-client"
+        ) from None
     except subprocess.TimeoutExpired:
-        raise CannotSign(f"{' '.join(argv[:3])} did not end within {PATIENCE} s: is the agent waiting for somebody?") from None
+        raise CannotSign(
+            f"{' '.join(argv[:3])} did not end within {PATIENCE} s: is the agent waiting for somebody?"
+        ) from None
 
 
 def _said(done) -> str:

@@ -16,7 +16,7 @@ from cutover.record import journal, signing
 
 NAMESPACE = "approval@mail-cutover"
 FOLDER = "approvals"
-SKEW = 60.0     # seconds by which a signer's clock may be ahead
+SKEW = 60.0  # seconds by which a signer's clock may be ahead
 KEYS = {"approves", "by", "expires", "hash", "run", "site", "subject", "time"}
 
 
@@ -31,8 +31,8 @@ class Given:
     signer: signing.Signer
     time: str
     expires: str
-    file: str       # its name within the run's folder
-    sha256: str     # of the statement
+    file: str  # its name within the run's folder
+    sha256: str  # of the statement
 
 
 def allowed_signers(site) -> bytes:
@@ -40,8 +40,10 @@ def allowed_signers(site) -> bytes:
     try:
         return Path(site.approval.allowed_signers).read_bytes()
     except OSError as error:
-        raise NotApproved(f"approval.allowed_signers: {site.approval.allowed_signers}: {error.strerror}. Without it nobody "
-                          f'can approve anything. Each of its lines: NAME namespaces="{NAMESPACE}" KEY') from None
+        raise NotApproved(
+            f"approval.allowed_signers: {site.approval.allowed_signers}: {error.strerror}. Without it nobody "
+            f'can approve anything. Each of its lines: NAME namespaces="{NAMESPACE}" KEY'
+        ) from None
 
 
 def give(run, site, approves: str, subject: str, digest: str, key=None) -> Given:
@@ -51,14 +53,29 @@ def give(run, site, approves: str, subject: str, digest: str, key=None) -> Given
     one the first key of ssh-agent that is listed.
     """
     allowed = allowed_signers(site)
-    listed = [each for each in signing.agent_keys() if signing.lists(allowed, each)] if key is None else [signing.public_of(key)]
+    listed = (
+        [each for each in signing.agent_keys() if signing.lists(allowed, each)]
+        if key is None
+        else [signing.public_of(key)]
+    )
     if not listed:
-        raise signing.CannotSign("no key was given, and ssh-agent holds none that the allowed signers list. Give one "
-                                 "(--key FILE), or add it to the agent (`ssh-add`).")
+        raise signing.CannotSign(
+            "no key was given, and ssh-agent holds none that the allowed signers list. Give one "
+            "(--key FILE), or add it to the agent (`ssh-add`)."
+        )
     began = datetime.datetime.now(datetime.UTC)
-    said = {"approves": approves, "by": journal._who(), "hash": digest, "run": run.name, "site": site.name, "subject": subject,
-            "time": began.isoformat(timespec="seconds"),
-            "expires": (began + datetime.timedelta(seconds=site.approval.valid)).isoformat(timespec="seconds")}
+    said = {
+        "approves": approves,
+        "by": journal._who(),
+        "hash": digest,
+        "run": run.name,
+        "site": site.name,
+        "subject": subject,
+        "time": began.isoformat(timespec="seconds"),
+        "expires": (began + datetime.timedelta(seconds=site.approval.valid)).isoformat(
+            timespec="seconds"
+        ),
+    }
     data = json.dumps(said, sort_keys=True).encode() + b"\n"
     with tempfile.TemporaryDirectory(prefix="cutover-") as folder:
         if key is None:
@@ -72,8 +89,17 @@ def give(run, site, approves: str, subject: str, digest: str, key=None) -> Given
     return Given(signer, said["time"], said["expires"], name, sha256)
 
 
-def collect(run_path, allowed: bytes, site_name: str, run_name: str, approves: str, subject: str, digest: str, at: str,
-            valid: float | None = None):
+def collect(
+    run_path,
+    allowed: bytes,
+    site_name: str,
+    run_name: str,
+    approves: str,
+    subject: str,
+    digest: str,
+    at: str,
+    valid: float | None = None,
+):
     """The statements that approve this at the time `at` (UTC, ISO 8601), one a person. → `([Given], [why others do not count])`.
 
     `valid`: the longest a statement may hold, seconds; None: any.
@@ -84,31 +110,74 @@ def collect(run_path, allowed: bytes, site_name: str, run_name: str, approves: s
         try:
             data = path.read_bytes()
             said = json.loads(data)
-            if not isinstance(said, dict) or said.get("hash") != digest or said.get("approves") != approves:
+            if (
+                not isinstance(said, dict)
+                or said.get("hash") != digest
+                or said.get("approves") != approves
+            ):
                 continue
-            given = judge(data, path.with_name(path.name + ".sig").read_bytes(), allowed, name, site_name, run_name, approves,
-                          subject, digest, at, valid)
+            given = judge(
+                data,
+                path.with_name(path.name + ".sig").read_bytes(),
+                allowed,
+                name,
+                site_name,
+                run_name,
+                approves,
+                subject,
+                digest,
+                at,
+                valid,
+            )
         except FileNotFoundError:
             refused.append(f"{name} is not signed (no {path.name}.sig)")
         except (OSError, ValueError, RecursionError, NotApproved, signing.BadSignature) as error:
             refused.append(f"{name}: {error}")
         else:
-            if not any(given.signer.principal == each.signer.principal or given.signer.key == each.signer.key for each in found):
+            if not any(
+                given.signer.principal == each.signer.principal
+                or given.signer.key == each.signer.key
+                for each in found
+            ):
                 found.append(given)
     return sorted(found, key=lambda each: each.signer.principal), refused
 
 
-def judge(data: bytes, signature: bytes, allowed: bytes, name: str, site_name: str, run_name: str, approves: str, subject: str,
-          digest: str, at: str, valid: float | None = None) -> Given:
+def judge(
+    data: bytes,
+    signature: bytes,
+    allowed: bytes,
+    name: str,
+    site_name: str,
+    run_name: str,
+    approves: str,
+    subject: str,
+    digest: str,
+    at: str,
+    valid: float | None = None,
+) -> Given:
     """Whether one statement approves this. Raises NotApproved or signing.BadSignature."""
     try:
         said = json.loads(data)
-        if not isinstance(said, dict) or set(said) != KEYS or not all(isinstance(each, str) for each in said.values()):
+        if (
+            not isinstance(said, dict)
+            or set(said) != KEYS
+            or not all(isinstance(each, str) for each in said.values())
+        ):
             raise ValueError("other keys than " + ", ".join(sorted(KEYS)))
-        began, ends, now = (datetime.datetime.fromisoformat(each).timestamp() for each in (said["time"], said["expires"], at))
+        began, ends, now = (
+            datetime.datetime.fromisoformat(each).timestamp()
+            for each in (said["time"], said["expires"], at)
+        )
     except (ValueError, RecursionError) as error:
         raise NotApproved(f"it is no statement of approval ({error})") from None
-    wanted = {"approves": approves, "site": site_name, "run": run_name, "subject": subject, "hash": digest}
+    wanted = {
+        "approves": approves,
+        "site": site_name,
+        "run": run_name,
+        "subject": subject,
+        "hash": digest,
+    }
     for key, value in wanted.items():
         if said[key] != value:
             raise NotApproved(f"it is about {key} {said[key][:40]}, not {value[:40]}")
@@ -118,5 +187,7 @@ def judge(data: bytes, signature: bytes, allowed: bytes, name: str, site_name: s
     if ends <= now:
         raise NotApproved(f"the approval by {signer.principal} held until {said['expires']}")
     if valid is not None and ends - began > valid:
-        raise NotApproved(f"{signer.principal} approved for longer than approval.valid ({valid:g} s)")
+        raise NotApproved(
+            f"{signer.principal} approved for longer than approval.valid ({valid:g} s)"
+        )
     return Given(signer, said["time"], said["expires"], name, hashlib.sha256(data).hexdigest())

@@ -9,8 +9,8 @@ import dataclasses
 import json
 from pathlib import Path
 
-RECENT = 12         # events kept as the last ones
-RATE_SECONDS = 10   # the rate is that of the last seconds
+RECENT = 12  # events kept as the last ones
+RATE_SECONDS = 10  # the rate is that of the last seconds
 
 
 @dataclasses.dataclass
@@ -21,9 +21,9 @@ class User:
     state: str
     began: float
     ended: float | None = None
-    source: int = 0         # bytes of the old folders' files
+    source: int = 0  # bytes of the old folders' files
     messages: int = 0
-    bytes: int = 0          # written on the new side
+    bytes: int = 0  # written on the new side
     written: int = 0
     folders: int = 0
     folders_done: int = 0
@@ -35,16 +35,18 @@ class Pass:
     """One conversion: from its "start" to its "end". `points`: `[(at, messages, bytes, users done)]`, growing."""
 
     began: float
-    total: int                                  # users
+    total: int  # users
     host: str = ""
     ended: float | None = None
     ok: bool | None = None
     totals: dict = dataclasses.field(default_factory=dict)
     users: dict = dataclasses.field(default_factory=dict)
-    folders: list = dataclasses.field(default_factory=list)     # (user, folder, messages, bytes, seconds)
+    folders: list = dataclasses.field(
+        default_factory=list
+    )  # (user, folder, messages, bytes, seconds)
     points: list = dataclasses.field(default_factory=list)
     last: float = 0.0
-    summed: tuple = (0, 0)      # messages and bytes of the folders finished
+    summed: tuple = (0, 0)  # messages and bytes of the folders finished
 
     @property
     def done(self) -> int:
@@ -67,7 +69,10 @@ class Pass:
             begin = (self.began, 0, 0)
             end = (max(self.ended, self.began), *end[1:])
         else:
-            begin = next((point for point in self.points if point[0] >= end[0] - RATE_SECONDS), self.points[0])
+            begin = next(
+                (point for point in self.points if point[0] >= end[0] - RATE_SECONDS),
+                self.points[0],
+            )
             if begin[0] == end[0]:
                 begin = (self.began, 0, 0)
         seconds = max(end[0] - begin[0], 0.001)
@@ -82,7 +87,9 @@ class Pass:
         if not known or not rate or not self.bytes:
             return None
         source = sum(user.source for user in known)
-        whole = source * self.total / len(known)        # users not yet looked at are taken for average ones
+        whole = (
+            source * self.total / len(known)
+        )  # users not yet looked at are taken for average ones
         return max(0.0, whole - self.bytes) / rate
 
 
@@ -94,7 +101,7 @@ class Transcript:
         self._offset = 0
         self.changes, self.passes, self.errors = [], [], []
         self.recent = collections.deque(maxlen=RECENT)
-        self.last = None        # time of the last event
+        self.last = None  # time of the last event
         self.queue = ""
         self._progress = False  # whether the last event only said how far the work is
 
@@ -108,18 +115,18 @@ class Transcript:
                 data = file.read()
         except FileNotFoundError:
             return False
-        whole = data[:data.rfind(b"\n") + 1]
+        whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():
             try:
                 event = json.loads(line)
                 at = float(event.get("at", event.get("time", 0)))
             except (ValueError, TypeError, AttributeError):
-                continue        # a line torn by a crash counts for nothing
+                continue  # a line torn by a crash counts for nothing
             self.last = at
             progress = event.get("event") == "progress"
             if progress and self._progress and self.recent:
-                self.recent.pop()       # one figure that grows, not a line for each second
+                self.recent.pop()  # one figure that grows, not a line for each second
             self._progress = progress
             self.recent.append((at, told(event)))
             self._take(event, at)
@@ -133,8 +140,15 @@ class Transcript:
     def _take(self, event, at):
         kind = event.get("event", "")
         if kind == "change":
-            self.changes.append((event.get("number", 0), event.get("of", 0), str(event.get("target", "")),
-                                 str(event.get("title", "")), at))
+            self.changes.append(
+                (
+                    event.get("number", 0),
+                    event.get("of", 0),
+                    str(event.get("target", "")),
+                    str(event.get("title", "")),
+                    at,
+                )
+            )
         elif kind == "start":
             self.passes.append(Pass(at, event.get("users", 0), str(event.get("host", "")), last=at))
         elif kind == "error":
@@ -159,9 +173,19 @@ def _take(conversion, kind, event, at):
         user.messages += event.get("messages", 0)
         user.bytes += event.get("bytes", 0)
         user.written += event.get("written", 0)
-        conversion.folders.append((name, event.get("folder", ""), event.get("messages", 0), event.get("bytes", 0),
-                                   event.get("seconds", 0.0)))
-        conversion.summed = (conversion.summed[0] + event.get("messages", 0), conversion.summed[1] + event.get("bytes", 0))
+        conversion.folders.append(
+            (
+                name,
+                event.get("folder", ""),
+                event.get("messages", 0),
+                event.get("bytes", 0),
+                event.get("seconds", 0.0),
+            )
+        )
+        conversion.summed = (
+            conversion.summed[0] + event.get("messages", 0),
+            conversion.summed[1] + event.get("bytes", 0),
+        )
         _point(conversion, at, *conversion.summed)
     elif kind in ("published", "already", "staged", "unpublished", "error") and user is not None:
         user.state, user.ended = "failed" if kind == "error" else kind, at
@@ -173,7 +197,9 @@ def _take(conversion, kind, event, at):
         _point(conversion, at, event.get("messages", 0), event.get("bytes", 0))
     elif kind == "end":
         conversion.ended, conversion.ok = at, bool(event.get("ok"))
-        conversion.totals = {key: value for key, value in event.items() if key not in ("event", "at", "time")}
+        conversion.totals = {
+            key: value for key, value in event.items() if key not in ("event", "at", "time")
+        }
 
 
 def _point(conversion, at, messages, size):
@@ -191,7 +217,9 @@ def told(event: dict) -> str:
     if kind == "log":
         return str(event.get("text", ""))
     if kind == "error":
-        return "ERROR " + " ".join(str(event[key]) for key in ("user", "file", "what", "todo") if event.get(key))
+        return "ERROR " + " ".join(
+            str(event[key]) for key in ("user", "file", "what", "todo") if event.get(key)
+        )
     if kind == "progress":
         return f"{event.get('users_done')} of {event.get('users')} users, {event.get('messages')} messages"
     if kind == "start":

@@ -29,17 +29,28 @@ from cutover.facts import mailhost as host_facts
 from cutover.model import errors
 
 LEDGER = "ledger.jsonl"
-SENDERS = 4             # connections at a time
-SETTLE = 180            # seconds the queues may take at the end
-QUIET = 3               # looks in a row that find nothing
+SENDERS = 4  # connections at a time
+SETTLE = 180  # seconds the queues may take at the end
+QUIET = 3  # looks in a row that find nothing
 HEADER = "X-Ledger"
-SPAM_EVERY, GREY_EVERY = 9, 11      # messages; odd, so that each MX has its share
-AGAIN = 1.5             # seconds after which a message that was put off is tried again
-READ_EVERY = 0.5        # seconds between two acts of a reading user
-READERS = ("carla", "davide", "fabio", "marta")      # none whose INBOX production-test looks into: they move what they find
-MOVED_TO, SENT, MADE = "spostati", "sent-mail", "nuovi/lavori"      # folders; the last is made on the new server alone
-ACTS = {"old": ("read", "flag", "unflag", "move", "send"),
-        "new": ("read", "flag", "unflag", "move", "send", "remove", "file")}
+SPAM_EVERY, GREY_EVERY = 9, 11  # messages; odd, so that each MX has its share
+AGAIN = 1.5  # seconds after which a message that was put off is tried again
+READ_EVERY = 0.5  # seconds between two acts of a reading user
+READERS = (
+    "carla",
+    "davide",
+    "fabio",
+    "marta",
+)  # none whose INBOX production-test looks into: they move what they find
+MOVED_TO, SENT, MADE = (
+    "spostati",
+    "sent-mail",
+    "nuovi/lavori",
+)  # folders; the last is made on the new server alone
+ACTS = {
+    "old": ("read", "flag", "unflag", "move", "send"),
+    "new": ("read", "flag", "unflag", "move", "send", "remove", "file"),
+}
 
 
 class NotDelivered(errors.CutoverError):
@@ -55,14 +66,24 @@ class Message:
     mx: str
     sender: str
     text: bytes
-    began: float = 0.0      # when it was first put off, by time.monotonic
-    due: float = 0.0        # when it is tried again
-    times: int = 0          # it was put off
+    began: float = 0.0  # when it was first put off, by time.monotonic
+    due: float = 0.0  # when it is tried again
+    times: int = 0  # it was put off
 
     def told(self) -> dict:
         """What the ledger has of it in any case."""
-        late = {"put_off": self.times, "waited": round(time.monotonic() - self.began, 1)} if self.times else {}
-        return {"key": self.key, "user": self.user, "mx": self.mx, "at": round(time.time(), 3), **late}
+        late = (
+            {"put_off": self.times, "waited": round(time.monotonic() - self.began, 1)}
+            if self.times
+            else {}
+        )
+        return {
+            "key": self.key,
+            "user": self.user,
+            "mx": self.mx,
+            "at": round(time.time(), 3),
+            **late,
+        }
 
 
 class Traffic:
@@ -76,11 +97,16 @@ class Traffic:
         self._numbers = itertools.count(1)
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._send, args=(number,), daemon=True) for number in range(SENDERS)]
-        self._threads += [threading.Thread(target=self._use, args=(user,), daemon=True) for user in READERS]
+        self._threads = [
+            threading.Thread(target=self._send, args=(number,), daemon=True)
+            for number in range(SENDERS)
+        ]
+        self._threads += [
+            threading.Thread(target=self._use, args=(user,), daemon=True) for user in READERS
+        ]
         self.accepted = self.acts = 0
-        self._put_off = []      # Messages
-        self._sent = {user: [] for user in READERS}     # keys of the copies that a user has in SENT
+        self._put_off = []  # Messages
+        self._sent = {user: [] for user in READERS}  # keys of the copies that a user has in SENT
         self._mark = run.name
 
     def __enter__(self):
@@ -127,14 +153,18 @@ class Traffic:
             line = antispam.SPAM
         elif number % GREY_EVERY == 0:
             sender, line = f"{key}@elsewhere.test", antispam.GREY
-        text = (f"From: <{sender}>\r\nTo: <{user}@{site.zone}>\r\nSubject: traffic {number}\r\n"
-                f"Message-ID: <{key}@traffic.invalid>\r\n{HEADER}: {key}\r\n\r\n{line}\r\n{body}\r\n")
+        text = (
+            f"From: <{sender}>\r\nTo: <{user}@{site.zone}>\r\nSubject: traffic {number}\r\n"
+            f"Message-ID: <{key}@traffic.invalid>\r\n{HEADER}: {key}\r\n\r\n{line}\r\n{body}\r\n"
+        )
         return Message(key, user, site.roles.mx[number % len(site.roles.mx)], sender, text.encode())
 
     def _due(self):
         """A message that was put off and is to be tried again now, or None."""
         with self._lock:
-            found = next((message for message in self._put_off if message.due <= time.monotonic()), None)
+            found = next(
+                (message for message in self._put_off if message.due <= time.monotonic()), None
+            )
             if found:
                 self._put_off.remove(found)
         return found
@@ -143,14 +173,25 @@ class Traffic:
         """Give it to its MX: accepted or unknown goes to the ledger, "later" to those put off. → False when it took nothing."""
         site, answer, known = self.hosts.site, "", True
         try:
-            answer = smtp.send(site.address(message.mx), 25, message.sender, [f"{message.user}@{site.zone}"], message.text, 30)
+            answer = smtp.send(
+                site.address(message.mx),
+                25,
+                message.sender,
+                [f"{message.user}@{site.zone}"],
+                message.text,
+                30,
+            )
         except smtp.DeliveryUnknown as error:
             answer, known = str(error), False
         except (errors.CutoverError, OSError) as error:
             later = getattr(error, "put_off", False)
-            if later or message.times:      # once put off it is its sender's until it is taken
+            if later or message.times:  # once put off it is its sender's until it is taken
                 now = time.monotonic()
-                message.began, message.due, message.times = message.began or now, now + AGAIN, message.times + later
+                message.began, message.due, message.times = (
+                    message.began or now,
+                    now + AGAIN,
+                    message.times + later,
+                )
                 with self._lock:
                     self._put_off.append(message)
             return later
@@ -169,7 +210,9 @@ class Traffic:
         """Work on the server to which the alias leads as long as it lets the user in; then try again until the end."""
         rng = random.Random(user)
         while not self._stop.is_set():
-            with contextlib.suppress(errors.CutoverError, OSError, imap.imapclient.exceptions.IMAPClientError):
+            with contextlib.suppress(
+                errors.CutoverError, OSError, imap.imapclient.exceptions.IMAPClientError
+            ):
                 self._session(user, rng)
             self._stop.wait(1.0)
 
@@ -178,7 +221,9 @@ class Traffic:
         alias = site.fqdn(site.alias)
         address = live.resolve(self.hosts, alias)
         side = "new" if address == site.address(site.roles.new) else "old"
-        session = imap.login(address, 993, alias, keys.CA, user, (keys.SECRETS / user).read_text().strip(), 10)
+        session = imap.login(
+            address, 993, alias, keys.CA, user, (keys.SECRETS / user).read_text().strip(), 10
+        )
         prefix = site.old_store.imap_prefix if side == "old" else ""
         try:
             for name in (MOVED_TO, SENT, *([MADE] if side == "new" else [])):
@@ -221,7 +266,12 @@ class Traffic:
             return
         # cut between the two, as by stop-imap, the user is left with both
         header = f"BODY[HEADER.FIELDS ({HEADER.upper()})]".encode()
-        key = client.fetch([uid], [header.replace(b"BODY", b"BODY.PEEK")])[uid][header].partition(b":")[2].strip().decode()
+        key = (
+            client.fetch([uid], [header.replace(b"BODY", b"BODY.PEEK")])[uid][header]
+            .partition(b":")[2]
+            .strip()
+            .decode()
+        )
         client.copy([uid], target)
         try:
             client.delete_messages([uid])
@@ -232,8 +282,10 @@ class Traffic:
 
     def _keep_sent(self, session, user, folder):
         key = f"{self._mark}-sent-{user}-{len(self._sent[user])}-{time.time_ns()}"
-        text = (f"From: <{user}@{self.hosts.site.zone}>\r\nTo: <anna@elsewhere.test>\r\nSubject: sent\r\n{HEADER}: {key}\r\n\r\n"
-                f"Sent by {user}.\r\n")
+        text = (
+            f"From: <{user}@{self.hosts.site.zone}>\r\nTo: <anna@elsewhere.test>\r\nSubject: sent\r\n{HEADER}: {key}\r\n\r\n"
+            f"Sent by {user}.\r\n"
+        )
         entry = {"key": key, "user": user, "sent": "new" if folder == SENT else "old"}
         try:
             session.append(folder, text.encode(), ["\\Seen"])
@@ -266,9 +318,18 @@ def settle(reached):
     deadline, quiet = time.monotonic() + SETTLE, 0
     while True:
         reached.each(site.roles.mx, lambda name: mail.flush(reached, name))
-        left = {name: queue["items"] for name, queue in reached.each(names, lambda name: host_facts.queue(reached, name)).items()
-                if queue["requests"]}
-        busy = [name for name in site.mail_hosts if host_facts.processes(reached, name, ["procmail", "dmail"])]
+        left = {
+            name: queue["items"]
+            for name, queue in reached.each(
+                names, lambda name: host_facts.queue(reached, name)
+            ).items()
+            if queue["requests"]
+        }
+        busy = [
+            name
+            for name in site.mail_hosts
+            if host_facts.processes(reached, name, ["procmail", "dmail"])
+        ]
         quiet = 0 if left or busy else quiet + 1
         if quiet == QUIET:
             return
@@ -288,24 +349,41 @@ def count(reached, run, both: bool = True) -> dict:
     settle(reached)
     sent, removed = ([entry for entry in entries if what in entry] for what in ("sent", "removed"))
     mail = [entry for entry in entries if not {"sent", "removed", "twice", "waits"} & set(entry)]
-    result = {"accepted": sum(entry["known"] for entry in mail), "unknown": sum(not entry["known"] for entry in mail),
-              "sent": sum(entry["known"] for entry in sent), "removed": sum(entry["known"] for entry in removed),
-              "put_off": late(entries)}
+    result = {
+        "accepted": sum(entry["known"] for entry in mail),
+        "unknown": sum(not entry["known"] for entry in mail),
+        "sent": sum(entry["known"] for entry in sent),
+        "removed": sum(entry["known"] for entry in removed),
+        "put_off": late(entries),
+    }
     gone = {entry["key"] for entry in removed}
     twice = {entry["key"] for entry in entries if "twice" in entry}
-    for side, session in {"old": mailboxes.old_session, "new": mailboxes.new_session if both else None}.items():
+    for side, session in {
+        "old": mailboxes.old_session,
+        "new": mailboxes.new_session if both else None,
+    }.items():
         if session is None:
             result[side] = None
             continue
-        apart = both and side == "old"     # what was done on the new server since is not there
+        apart = both and side == "old"  # what was done on the new server since is not there
         there = _keys(reached, session, side)
-        wanted = [entry["key"] for entry in [*mail, *sent] if entry["known"] and (entry["key"] not in gone or apart)
-                  and not (apart and entry.get("sent") == "new")]
-        result[side] = {"lost": [key for key in wanted if not there[key]],
-                        "double": sorted(key for key, times in there.items() if times > 1 and key not in twice),
-                        "back": [] if apart else [entry["key"] for entry in removed if entry["known"] and there[entry["key"]]]}
+        wanted = [
+            entry["key"]
+            for entry in [*mail, *sent]
+            if entry["known"]
+            and (entry["key"] not in gone or apart)
+            and not (apart and entry.get("sent") == "new")
+        ]
+        result[side] = {
+            "lost": [key for key in wanted if not there[key]],
+            "double": sorted(key for key, times in there.items() if times > 1 and key not in twice),
+            "back": []
+            if apart
+            else [entry["key"] for entry in removed if entry["known"] and there[entry["key"]]],
+        }
     result["passed"] = result["accepted"] > 0 and not any(
-        keys for found in (result["old"], result["new"]) if found for keys in found.values())
+        keys for found in (result["old"], result["new"]) if found for keys in found.values()
+    )
     return result
 
 
@@ -313,8 +391,12 @@ def late(entries) -> dict:
     """What was put off at first: `{"messages": accepted later, "least", "most": seconds until they were, or None, "waiting":
     [keys of those that were not accepted until the end]}`"""
     waited = [entry["waited"] for entry in entries if entry.get("put_off") and entry["known"]]
-    return {"messages": len(waited), "least": min(waited, default=None), "most": max(waited, default=None),
-            "waiting": [entry["key"] for entry in entries if "waits" in entry]}
+    return {
+        "messages": len(waited),
+        "least": min(waited, default=None),
+        "most": max(waited, default=None),
+        "waiting": [entry["key"] for entry in entries if "waits" in entry],
+    }
 
 
 def _keys(reached, session, side):
@@ -324,8 +406,11 @@ def _keys(reached, session, side):
     def keys_of(user):
         found = collections.Counter()
         with session(reached, user) as reader:
-            names = (mailboxes.old_folders(reader, prefix) if side == "old"
-                     else [name for name, _, selectable in reader.folders("*") if selectable])
+            names = (
+                mailboxes.old_folders(reader, prefix)
+                if side == "old"
+                else [name for name, _, selectable in reader.folders("*") if selectable]
+            )
             for name in names:
                 with contextlib.suppress(imap.FolderUnreadable):
                     found.update(value for value in reader.headers(name, HEADER).values() if value)

@@ -26,26 +26,42 @@ def steps(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=Non
     """
     if rate:
         from cutover.rehearsal import traffic
-    with run.alone("run"), hosts.Hosts(parameters) as reached, lease.passed_on() as give_back, contextlib.ExitStack() as last:
+    with (
+        run.alone("run"),
+        hosts.Hosts(parameters) as reached,
+        lease.passed_on() as give_back,
+        contextlib.ExitStack() as last,
+    ):
         run.check(parameters, run.journal.append)
         # last of all, when the watch has written its last line and the report stands there
         last.callback(lambda: say(record.told(record.pause(run, parameters, "end of this call"))))
         last.callback(report.write_if_possible, run, say)
         last.callback(give_back, reached)
-        with outage.Watch(reached, run) if watch else contextlib.nullcontext(), \
-                traffic.Traffic(reached, run, rate, least) if rate else contextlib.nullcontext() as live:
+        with (
+            outage.Watch(reached, run) if watch else contextlib.nullcontext(),
+            traffic.Traffic(reached, run, rate, least)
+            if rate
+            else contextlib.nullcontext() as live,
+        ):
             for name in names:
                 if runbook.step(name).REVERSIBLE:
                     say(f"{runbook.number(name):2d}  {name} …")
                     papermill.execute(parameters, run, name, chosen=chosen)
         if rate:
-            say(f"    traffic: {live.accepted} messages accepted, {live.acts} acts of reading users; drawing up the ledger …")
-            ledger = traffic.count(reached, run, both=runbook.states(run.journal.events()).get("rollback") != "passed")
+            say(
+                f"    traffic: {live.accepted} messages accepted, {live.acts} acts of reading users; drawing up the ledger …"
+            )
+            ledger = traffic.count(
+                reached, run, both=runbook.states(run.journal.events()).get("rollback") != "passed"
+            )
             run.keep("ledger.json", json.dumps(ledger, indent=1, sort_keys=True).encode())
             run.journal.append("ledger", **ledger)
             if not ledger["passed"]:
-                raise LedgerFailed("the ledger of live traffic is not even: " + "; ".join(
-                    summary.ledger(run.journal.events())) + f". Which ones: {run.path / 'ledger.json'}")
+                raise LedgerFailed(
+                    "the ledger of live traffic is not even: "
+                    + "; ".join(summary.ledger(run.journal.events()))
+                    + f". Which ones: {run.path / 'ledger.json'}"
+                )
         # the ledger asks both servers, and a host that is switched off is no outage
         for name in names:
             if not runbook.step(name).REVERSIBLE:
@@ -56,7 +72,9 @@ def steps(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=Non
 def told(run) -> tables.Stack:
     """The summary of a run, for people."""
     events = run.journal.events()
-    steps_told = tables.Table(["", "step", "state", "seconds", "changes", "checks passed"], summary.steps(events), "Steps")
+    steps_told = tables.Table(
+        ["", "step", "state", "seconds", "changes", "checks passed"], summary.steps(events), "Steps"
+    )
     if runbook.apart(events):
         return tables.Stack(steps_told, tables.Text(f"Run folder: {run.path}"))
     return tables.Stack(
@@ -66,18 +84,35 @@ def told(run) -> tables.Stack:
         tables.Text(f"Verified: {summary.verified(events)}"),
         *(tables.Text(f"LEFT BEHIND: {text}") for text in story.left_behind(events)),
         *(tables.Text(f"Ledger: {text}") for text in summary.ledger(events)),
-        *(tables.Text(f"Point of no return: {event['step']}, {event['time'][:19]} UTC. This run cannot be rolled back.")
-          for event in [runbook.no_return(events)] if event),
-        tables.Text(f"Run folder: {run.path}"))
+        *(
+            tables.Text(
+                f"Point of no return: {event['step']}, {event['time'][:19]} UTC. This run cannot be rolled back."
+            )
+            for event in [runbook.no_return(events)]
+            if event
+        ),
+        tables.Text(f"Run folder: {run.path}"),
+    )
 
 
 def as_json(run) -> dict:
     """The same for scripts."""
     events = run.journal.events()
     keys = ("number", "step", "state", "seconds", "changes", "checks")
-    return {"run": str(run.path), "steps": [dict(zip(keys, row, strict=True)) for row in summary.steps(events)],
-            "outage": {kind: {"began": window.began, "ended": window.ended, "seconds": window.seconds,
-                              "predicted": expected and expected.as_json()}
-                       for kind, expected, window in predict.windows(run, events) if window},
-            "verified": summary.verified(events), "ledger": summary.ledger(events),
-            "left_behind": story.left_behind(events)}
+    return {
+        "run": str(run.path),
+        "steps": [dict(zip(keys, row, strict=True)) for row in summary.steps(events)],
+        "outage": {
+            kind: {
+                "began": window.began,
+                "ended": window.ended,
+                "seconds": window.seconds,
+                "predicted": expected and expected.as_json(),
+            }
+            for kind, expected, window in predict.windows(run, events)
+            if window
+        },
+        "verified": summary.verified(events),
+        "ledger": summary.ledger(events),
+        "left_behind": story.left_behind(events),
+    }

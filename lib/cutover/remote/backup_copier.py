@@ -28,8 +28,8 @@ import time
 SETTINGS = {}
 
 PASSES = 12
-APART = 1.1         # seconds between the beginnings of two listings that are compared: rsync tells times in whole seconds
-BUSY, NOT_MOUNTED, VANISHED = 75, 3, 24     # results; rsync's own are the others
+APART = 1.1  # seconds between the beginnings of two listings that are compared: rsync tells times in whole seconds
+BUSY, NOT_MOUNTED, VANISHED = 75, 3, 24  # results; rsync's own are the others
 ITEM = re.compile(rb"=.{11} (\S+) (.*)\n", re.DOTALL)
 GONE = re.compile(rb'has vanished: "/?(.*)"(?: \(in [^)]*\))?$', re.MULTILINE)
 
@@ -62,7 +62,9 @@ def messages(target, folder):
     found = set()
     for part in (b"cur", b"new"):
         try:
-            found.update(name.partition(b":2,")[0] for name in os.listdir(os.path.join(target, folder, part)))
+            found.update(
+                name.partition(b":2,")[0] for name in os.listdir(os.path.join(target, folder, part))
+            )
         except (FileNotFoundError, NotADirectoryError):
             continue
     return found
@@ -82,9 +84,20 @@ def walk(target, user):
 
 def rsync(settings, out, *options, given=b""):
     """Run it; what it prints goes to the file `out`, which is read from its beginning then. → (rc, stderr)"""
-    argv = ["rsync", "--archive", "--numeric-ids", *("--exclude=" + each for each in settings["exclude"]),
-            "--rsh=" + settings["rsh"], "--out-format==%i %M %n", *options, settings["source"], settings["target"] + "/"]
-    done = subprocess.run(argv, input=given, stdout=out, stderr=subprocess.PIPE, env={**os.environ, "LC_ALL": "C"})
+    argv = [
+        "rsync",
+        "--archive",
+        "--numeric-ids",
+        *("--exclude=" + each for each in settings["exclude"]),
+        "--rsh=" + settings["rsh"],
+        "--out-format==%i %M %n",
+        *options,
+        settings["source"],
+        settings["target"] + "/",
+    ]
+    done = subprocess.run(
+        argv, input=given, stdout=out, stderr=subprocess.PIPE, env={**os.environ, "LC_ALL": "C"}
+    )
     out.seek(0)
     return done.returncode, done.stderr
 
@@ -102,11 +115,18 @@ class Run:
         """All of it. Raises NotCopied."""
         self.one()
         self.one()
-        here = [each for each in os.listdir(self.target) if os.path.isdir(os.path.join(self.target, each))]
+        here = [
+            each
+            for each in os.listdir(self.target)
+            if os.path.isdir(os.path.join(self.target, each))
+        ]
         there = [each for each in here if self.seen.get(each) == self.number]
-        if len(there) * 2 < len(here):      # it looks as if everybody had been deleted
-            raise NotCopied(NOT_MOUNTED, f"the store shows {len(there)} of the {len(here)} directories that the copy has: "
-                            "is it mounted?")
+        if len(there) * 2 < len(here):  # it looks as if everybody had been deleted
+            raise NotCopied(
+                NOT_MOUNTED,
+                f"the store shows {len(there)} of the {len(here)} directories that the copy has: "
+                "is it mounted?",
+            )
         waiting = self.settle(set(os.listdir(self.target)) | set(self.users))
         while waiting and self.number < PASSES:
             time.sleep(max(0.0, self.began + APART - time.monotonic()))
@@ -119,17 +139,30 @@ class Run:
         if lacking:
             first = ", ".join(each.decode("utf-8", "backslashreplace") for each in lacking[:3])
             self.say(f"lacking {len(lacking)}")
-            raise NotCopied(VANISHED, f"{len(lacking)} messages were renamed each time they were looked for, in {self.number} "
-                            f"passes, and are in the copy under no name: {first}. All others are there; run it again")
+            raise NotCopied(
+                VANISHED,
+                f"{len(lacking)} messages were renamed each time they were looked for, in {self.number} "
+                f"passes, and are in the copy under no name: {first}. All others are there; run it again",
+            )
 
     def one(self, users=None):
         """One pass, over the whole store or over some users. Raises NotCopied."""
         self.number, self.began = self.number + 1, time.monotonic()
-        some = [] if users is None else ["--recursive", "--ignore-missing-args", "--from0", "--files-from=-"]
+        some = (
+            []
+            if users is None
+            else ["--recursive", "--ignore-missing-args", "--from0", "--files-from=-"]
+        )
         curs, gone, said = collections.defaultdict(dict), collections.defaultdict(list), []
         with tempfile.TemporaryFile() as out:
-            rc, err = rsync(self.settings, out, "--stats", "-ii", *some,
-                            given=b"".join(each + b"\0" for each in sorted(users or ())))
+            rc, err = rsync(
+                self.settings,
+                out,
+                "--stats",
+                "-ii",
+                *some,
+                given=b"".join(each + b"\0" for each in sorted(users or ())),
+            )
             for line in out:
                 item = ITEM.fullmatch(line)
                 if not item:
@@ -146,7 +179,10 @@ class Run:
             gone[path.partition(b"/")[0]].append(path)
             self.seen[path] = self.number
         for user in self.users if users is None else users:
-            self.users[user] = [*self.users.get(user, ())[-1:], Listing(self.number, self.began, curs[user], gone[user])]
+            self.users[user] = [
+                *self.users.get(user, ())[-1:],
+                Listing(self.number, self.began, curs[user], gone[user]),
+            ]
         self.say("pass", *said, f"vanished {sum(map(len, gone.values()))}", f"rc {rc}")
         if rc not in (0, VANISHED):
             raise NotCopied(rc, "; ".join(err.decode(errors="backslashreplace").splitlines()[-5:]))
@@ -166,9 +202,13 @@ class Run:
         """Whether what neither of his last two listings has is gone from the store."""
         listings = self.users.get(user)
         if listings is None:
-            return True         # twice the whole store was listed without such a directory
-        return (len(listings) == 2 and listings[0].curs == listings[1].curs and not listings[1].vanished
-                and listings[1].began - listings[0].began >= APART)
+            return True  # twice the whole store was listed without such a directory
+        return (
+            len(listings) == 2
+            and listings[0].curs == listings[1].curs
+            and not listings[1].vanished
+            and listings[1].began - listings[0].began >= APART
+        )
 
     def beyond(self, user):
         """What the copy of a user has and neither of his last two listings: [paths], a directory after what it holds."""
@@ -182,7 +222,12 @@ class Run:
     def lacking(self, user):
         """Messages that vanished in one of the last two passes and are in the copy under no name. One that the user deleted
         meanwhile is listed no more, and forgotten after two passes."""
-        gone = {message(path): path for listing in self.users.get(user, ()) for path in listing.vanished if message(path)}
+        gone = {
+            message(path): path
+            for listing in self.users.get(user, ())
+            for path in listing.vanished
+            if message(path)
+        }
         there = {folder: messages(self.target, folder) for folder, _ in gone}
         return [path for (folder, name), path in gone.items() if name not in there[folder]]
 
@@ -230,6 +275,7 @@ def main(settings):
 def locked(settings):
     part, last = (os.path.join(settings["state"], name) for name in ("last.part", "last"))
     with open(part, "w", errors="backslashreplace") as report:
+
         def say(*lines):
             report.write("".join(f"{line}\n" for line in lines))
             report.flush()
@@ -264,7 +310,9 @@ def check(settings):
             return rc
         for line in out:
             item = ITEM.fullmatch(line)
-            if not item or item.group(2).endswith(b"/"):    # times of directories change with each message
+            if not item or item.group(2).endswith(
+                b"/"
+            ):  # times of directories change with each message
                 continue
             path = plain(item.group(2))
             folder, name = message(path) or (None, None)

@@ -13,10 +13,12 @@ import time
 from cutover.connect import ssh
 from cutover.model import change as changes
 
-PATIENCE = 900      # seconds for which a host may stay away before it is given up; the work goes on there
-PAUSE = 2           # seconds between attempts to reach it again
-BEAT = 10           # seconds after which the follower says that it is still there
-IDLE = 60           # seconds of silence after which a link counts as lost
+PATIENCE = (
+    900  # seconds for which a host may stay away before it is given up; the work goes on there
+)
+PAUSE = 2  # seconds between attempts to reach it again
+BEAT = 10  # seconds after which the follower says that it is still there
+IDLE = 60  # seconds of silence after which a link counts as lost
 
 # $1 base of the files, $2 unit; then the command. Prints "started" or "running".
 _START = r"""
@@ -97,10 +99,12 @@ class Interrupted(changes.ChangeFailed):
 class Ended:
     rc: int
     err: str
-    attached: bool   # it ran already when we came
+    attached: bool  # it ran already when we came
 
 
-def run(hosts, host: str, folder: str, name: str, unit: str, plan: dict, argv: list, on_event) -> Ended:
+def run(
+    hosts, host: str, folder: str, name: str, unit: str, plan: dict, argv: list, on_event
+) -> Ended:
     """Have `argv` done on a host, with `plan` in NAME.plan.json; `on_event(dict)` takes its events, each once.
 
     Work of the same name that runs there already is followed to its end; if it had another plan, ours is done after it.
@@ -111,8 +115,18 @@ def run(hosts, host: str, folder: str, name: str, unit: str, plan: dict, argv: l
     while True:
         before = _patient(hosts, host, lambda: _running_plan(hosts.ssh(host), base))
         if before is None:
-            _patient(hosts, host, lambda: hosts.ssh(host).put(text, f"{base}.plan.json", mode=0o600, sudo=True))
-            _patient(hosts, host, lambda: hosts.ssh(host).run(["sh", "-c", _START, "start", base, unit, *argv], sudo=True))
+            _patient(
+                hosts,
+                host,
+                lambda: hosts.ssh(host).put(text, f"{base}.plan.json", mode=0o600, sudo=True),
+            )
+            _patient(
+                hosts,
+                host,
+                lambda: hosts.ssh(host).run(
+                    ["sh", "-c", _START, "start", base, unit, *argv], sudo=True
+                ),
+            )
         ended = _follow(hosts, host, base, on_event)
         if before in (None, text):
             return dataclasses.replace(ended, attached=before is not None)
@@ -120,8 +134,17 @@ def run(hosts, host: str, folder: str, name: str, unit: str, plan: dict, argv: l
 
 def _running_plan(connection, base):
     """The plan of the work that runs there now, or None."""
-    found = connection.run(["sh", "-c", '[ -e "$1.lock" ] && ! flock -n "$1.lock" true && cat "$1.plan.json"', "look", base],
-                           sudo=True, check=False)
+    found = connection.run(
+        [
+            "sh",
+            "-c",
+            '[ -e "$1.lock" ] && ! flock -n "$1.lock" true && cat "$1.plan.json"',
+            "look",
+            base,
+        ],
+        sudo=True,
+        check=False,
+    )
     return found.out if found.rc == 0 else None
 
 
@@ -161,9 +184,11 @@ def _follow(hosts, host, base, on_event):
     _patient_while_it_moves(hosts, host, follow, lambda: offset)
     # by itself it ends with less: 128 and the signal's number is what the shell around it tells of its death
     if last is None or last["ended"] is None or last["ended"] > 128:
-        raise Interrupted(f"{host}: {base.rpartition('/')[2]} ended without a result: it was killed, or the host went down. "
-                          + (last["err"].strip()[-300:] + " " if last and last["err"].strip() else "")
-                          + "Run this step again: it goes on with what is missing.")
+        raise Interrupted(
+            f"{host}: {base.rpartition('/')[2]} ended without a result: it was killed, or the host went down. "
+            + (last["err"].strip()[-300:] + " " if last and last["err"].strip() else "")
+            + "Run this step again: it goes on with what is missing."
+        )
     return Ended(last["ended"], last["err"], False)
 
 
@@ -183,4 +208,8 @@ def _event(raw):
         event = json.loads(raw)
     except ValueError:
         event = None
-    return event if isinstance(event, dict) else {"event": "log", "text": raw.decode("utf-8", "backslashreplace").rstrip()}
+    return (
+        event
+        if isinstance(event, dict)
+        else {"event": "log", "text": raw.decode("utf-8", "backslashreplace").rstrip()}
+    )

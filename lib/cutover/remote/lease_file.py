@@ -8,7 +8,7 @@ import json
 
 from cutover.model import errors
 
-SIZE = 1024     # bytes of the file
+SIZE = 1024  # bytes of the file
 
 
 class LeaseUnusable(errors.CutoverError):
@@ -56,9 +56,14 @@ print(json.dumps({"done": done, "holder": holder, "age": round(age, 1)}))
 def ask(hosts, host: str, path: str, verb: str, **wanted) -> dict:
     """`verb`: "read", "take", "renew", "release" or "break". → `{"done", "holder": dict or None, "age": seconds}`."""
     argv = [hosts.site.new_store.python, "-c", _PROGRAM, path, str(SIZE), verb]
-    result = hosts.run(host, argv, sudo=True, input=json.dumps(wanted).encode(), timeout=30, check=False)
+    result = hosts.run(
+        host, argv, sudo=True, input=json.dumps(wanted).encode(), timeout=30, check=False
+    )
     try:
         return json.loads(result.out)
     except ValueError:
-        said = result.err.decode("utf-8", "backslashreplace").strip().rpartition("\n")[2] or f"status {result.rc}"
+        said = (
+            result.err.decode("utf-8", "backslashreplace").strip().rpartition("\n")[2]
+            or f"status {result.rc}"
+        )
         raise LeaseUnusable(f"{host}: the lease {path} cannot be used: {said}") from None

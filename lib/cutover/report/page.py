@@ -23,11 +23,19 @@ from cutover.site import secrets
 
 NAME = "report.html"
 EXPORTS = "html"
-FOLD = 6            # lines shown of one change's text; on the screen more unfold,
-LINES = 400         # up to so many; the journal holds the whole
+FOLD = 6  # lines shown of one change's text; on the screen more unfold,
+LINES = 400  # up to so many; the journal holds the whole
 # nothing in these pages may run or fetch anything, whatever a folder's name or a server's answer tried to smuggle in
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-PACKAGES = ("papermill", "nbclient", "jupyterlab", "paramiko", "dnspython", "IMAPClient", "pydantic")
+PACKAGES = (
+    "papermill",
+    "nbclient",
+    "jupyterlab",
+    "paramiko",
+    "dnspython",
+    "IMAPClient",
+    "pydantic",
+)
 
 
 class CannotReport(errors.CutoverError):
@@ -53,10 +61,20 @@ def render(run, events, exported=()) -> str:
     import jinja2
 
     # autoescape: whatever comes from the journal is text; a table or plot is markup by its _repr_html_, which escapes
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
-                                     trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters.update(shown=lambda text: tables.printable(str(text)), clock=story.clock, duration=story.duration,
-                               folded=_folded, step_pages=lambda name: [each for each in exported if _of(each, name)])
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(
+        shown=lambda text: tables.printable(str(text)),
+        clock=story.clock,
+        duration=story.duration,
+        folded=_folded,
+        step_pages=lambda name: [each for each in exported if _of(each, name)],
+    )
     return environment.get_template("report.html.j2").render(**context(run, events, exported))
 
 
@@ -70,23 +88,53 @@ def context(run, events, exported) -> dict:
     last = max(story.at(event) for event in events)
     passes = presync.passes + convert.passes
     # where presync did the work, convert had nothing left that would show
-    hardest = max(passes, key=lambda each: sum(user.written for user in each.users.values()), default=None)
+    hardest = max(
+        passes, key=lambda each: sum(user.written for user in each.users.values()), default=None
+    )
     told = predict.predicted(events)
-    drawn = [plots.timeline(found, windows, last, told), plots.by_user(sums), plots.rate(hardest), plots.slowest(hardest),
-             plots.sizes(story.sizes(run, events)), plots.deltas(passes)]
+    drawn = [
+        plots.timeline(found, windows, last, told),
+        plots.by_user(sums),
+        plots.rate(hardest),
+        plots.slowest(hardest),
+        plots.sizes(story.sizes(run, events)),
+        plots.deltas(passes),
+    ]
     return {
-        "policy": POLICY, "run": run.name, "site": events[0].get("site"), "kind": events[0].get("kind"), "word": word,
-        "verdict": sentence, "began": story.at(events[0]), "ended": last, "attempts": found, "windows": _windows(run, events),
+        "policy": POLICY,
+        "run": run.name,
+        "site": events[0].get("site"),
+        "kind": events[0].get("kind"),
+        "word": word,
+        "verdict": sentence,
+        "began": story.at(events[0]),
+        "ended": last,
+        "attempts": found,
+        "windows": _windows(run, events),
         "prediction": told and _Markup(tables.prediction(told, predict.costs(run, events))),
-        "plots": [plot and _Markup(plot) for plot in drawn], "failures": story.failures(found),
-        "errors": [(one.step, one.error) for one in found.values() if one.error], "warnings": story.warnings(found),
-        "sums": sums, "gates": found["preflight"].checks if "preflight" in found else [], "go": _go(events),
-        "verified": found["verify"].checks if "verify" in found else [], "approval": story.approval,
-        "number": runbook.number, "order": runbook.EVERY,
+        "plots": [plot and _Markup(plot) for plot in drawn],
+        "failures": story.failures(found),
+        "errors": [(one.step, one.error) for one in found.values() if one.error],
+        "warnings": story.warnings(found),
+        "sums": sums,
+        "gates": found["preflight"].checks if "preflight" in found else [],
+        "go": _go(events),
+        "verified": found["verify"].checks if "verify" in found else [],
+        "approval": story.approval,
+        "number": runbook.number,
+        "order": runbook.EVERY,
         "people": sorted({event["who"] for event in events if event.get("who")}),
-        "drift": [event for event in events if event["event"] == "drift"], "environment": environment(events[0]),
-        "head": (len(events), hashlib.sha256(run.journal.path.read_bytes().rstrip(b"\n").rsplit(b"\n", 1)[-1]).hexdigest()),
-        "files": files(run), "exported": list(exported), "no_return": runbook.no_return(events),
+        "drift": [event for event in events if event["event"] == "drift"],
+        "environment": environment(events[0]),
+        "head": (
+            len(events),
+            hashlib.sha256(
+                run.journal.path.read_bytes().rstrip(b"\n").rsplit(b"\n", 1)[-1]
+            ).hexdigest(),
+        ),
+        "files": files(run),
+        "exported": list(exported),
+        "no_return": runbook.no_return(events),
     }
 
 
@@ -103,8 +151,15 @@ class _Markup:
 def _windows(run, events):
     """`[(what, outage.Window or None, what was predicted, as text or empty)]`"""
     names = {outage.READING: "Reading refused", outage.DELIVERY: "Delivery held"}
-    return [(names[kind], window, f"predicted {expected}" + (f": {said}" if said else "") if expected else "")
-            for kind, expected, window in predict.windows(run, events) for said in [predict.judged(expected, window)]]
+    return [
+        (
+            names[kind],
+            window,
+            f"predicted {expected}" + (f": {said}" if said else "") if expected else "",
+        )
+        for kind, expected, window in predict.windows(run, events)
+        for said in [predict.judged(expected, window)]
+    ]
 
 
 def _go(events):
@@ -135,15 +190,27 @@ def environment(begun) -> list:
             versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             continue
-    return [("control host", platform.node()), ("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
-            ("Python", sys.version.split()[0]), ("packages", ", ".join(versions)), ("code (SHA-256)", begun.get("code", "")),
-            ("revision", _revision()), ("parameters (SHA-256)", begun.get("parameters", ""))]
+    return [
+        ("control host", platform.node()),
+        ("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+        ("Python", sys.version.split()[0]),
+        ("packages", ", ".join(versions)),
+        ("code (SHA-256)", begun.get("code", "")),
+        ("revision", _revision()),
+        ("parameters (SHA-256)", begun.get("parameters", "")),
+    ]
 
 
 def _revision():
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=site.PROJECT, capture_output=True,
-                              text=True, timeout=10, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=site.PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            stdin=subprocess.DEVNULL,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return done.stdout.strip() or "unknown"
@@ -156,11 +223,18 @@ def files(run) -> list:
     for path in sorted(run.path.rglob("*")):
         name = str(path.relative_to(run.path))
         hidden = any(part.startswith(".") for part in Path(name).parts)
-        if path.is_symlink() or not path.is_file() or hidden or path.suffix in (".lock", ".part") \
-                or name in (NAME, journal.NAME, "record.json", "record.json.sig", "record.sig"):
+        if (
+            path.is_symlink()
+            or not path.is_file()
+            or hidden
+            or path.suffix in (".lock", ".part")
+            or name in (NAME, journal.NAME, "record.json", "record.json.sig", "record.sig")
+        ):
             continue
         with path.open("rb") as file:
-            found.append((name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()))
+            found.append(
+                (name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+            )
     return found
 
 
@@ -169,16 +243,21 @@ def export(run) -> list:
     import nbformat
 
     found = []
-    for path in [*sorted(run.path.glob("*.ipynb")), *sorted(run.path.glob(f"{workspace.NAME}/*.ipynb"))]:
+    for path in [
+        *sorted(run.path.glob("*.ipynb")),
+        *sorted(run.path.glob(f"{workspace.NAME}/*.ipynb")),
+    ]:
         try:
             notebook = nbformat.read(path, as_version=4)
         except (ValueError, OSError, nbformat.reader.NotJSONError):
-            continue        # being written at this moment, or torn: the journal says what the step did
+            continue  # being written at this moment, or torn: the journal says what the step did
         by_hand = path.parent.name == workspace.NAME
         if by_hand and not any(cell.get("execution_count") for cell in notebook.cells):
-            continue        # a working copy that nobody used
+            continue  # a working copy that nobody used
         name = f"{EXPORTS}/{path.stem}{'.by-hand' if by_hand else ''}.html"
-        run.keep(name, secrets.redact(page(notebook, path.stem)).encode("utf-8", "backslashreplace"))
+        run.keep(
+            name, secrets.redact(page(notebook, path.stem)).encode("utf-8", "backslashreplace")
+        )
         found.append(name)
     return found
 
@@ -198,12 +277,16 @@ def page(notebook, title: str) -> str:
     exporter = HTMLExporter(template_name="basic")
     exporter.exclude_anchor_links = True
     body, _ = exporter.from_notebook_node(notebook)
-    css = (Path(__file__).parent / "page.css").read_text() + HtmlFormatter().get_style_defs(".highlight")
+    css = (Path(__file__).parent / "page.css").read_text() + HtmlFormatter().get_style_defs(
+        ".highlight"
+    )
     # links between the notebooks lead to their pages
-    body = body.replace(".ipynb\"", ".html\"")
-    return (f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><meta http-equiv='Content-Security-Policy' "
-            f"content=\"{POLICY}\"><meta name='viewport' content='width=device-width'><title>{html.escape(title)}</title>"
-            f"<style>{css}</style></head>\n<body><p><a href='../{NAME}'>Report of the run</a></p>\n{body}\n</body></html>\n")
+    body = body.replace('.ipynb"', '.html"')
+    return (
+        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><meta http-equiv='Content-Security-Policy' "
+        f"content=\"{POLICY}\"><meta name='viewport' content='width=device-width'><title>{html.escape(title)}</title>"
+        f"<style>{css}</style></head>\n<body><p><a href='../{NAME}'>Report of the run</a></p>\n{body}\n</body></html>\n"
+    )
 
 
 def write_if_possible(run, say) -> None:
@@ -211,4 +294,6 @@ def write_if_possible(run, say) -> None:
     try:
         say(f"report: {write(run)}")
     except Exception as error:
-        say(f"no report: {type(error).__name__}: {error}. Once that is mended: cutover status --report --run {run.path}")
+        say(
+            f"no report: {type(error).__name__}: {error}. Once that is mended: cutover status --report --run {run.path}"
+        )

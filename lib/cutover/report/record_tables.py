@@ -15,9 +15,13 @@ def shown(result) -> tables.Stack:
     rows = [[each.kind, each.where, each.what] for each in result.findings]
     return tables.Stack(
         tables.Table(["finding", "where", "what"], rows) if rows else None,
-        tables.Text(f"{tables.count(len(rows), 'finding')}; {result.events} events, {result.files} files; signed by "
-                    f"{result.signer or 'nobody'}" + ("" if result.trusted else ", by the folder's own list of signers")
-                    + f"; head {result.head[:16]}"))
+        tables.Text(
+            f"{tables.count(len(rows), 'finding')}; {result.events} events, {result.files} files; signed by "
+            f"{result.signer or 'nobody'}"
+            + ("" if result.trusted else ", by the folder's own list of signers")
+            + f"; head {result.head[:16]}"
+        ),
+    )
 
 
 def compared(one, other) -> tables.Stack:
@@ -28,8 +32,18 @@ def compared(one, other) -> tables.Stack:
 
 def differences(told, found) -> tables.Stack:
     """The compare.Differences between two runs, which `told` (a pair of compare.Told) names."""
-    rows = [["matters" if each.matters else "", each.topic, each.where, each.one, each.other, each.why] for each in found]
+    rows = [
+        ["matters" if each.matters else "", each.topic, each.where, each.one, each.other, each.why]
+        for each in found
+    ]
     matter = sum(each.matters for each in found)
     return tables.Stack(
-        tables.Table(["", "topic", "where", told[0].name, told[1].name, "why"], rows) if rows else None,
-        tables.Text(f"{tables.count(len(rows), 'difference')}, {matter} of which matter" if rows else "no difference"))
+        tables.Table(["", "topic", "where", told[0].name, told[1].name, "why"], rows)
+        if rows
+        else None,
+        tables.Text(
+            f"{tables.count(len(rows), 'difference')}, {matter} of which matter"
+            if rows
+            else "no difference"
+        ),
+    )

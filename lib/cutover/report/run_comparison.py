@@ -15,14 +15,14 @@ from cutover.report import summary
 from cutover.run import outage
 from cutover.run import prediction as predict
 
-SLOWER = 1.25       # times by which a duration or a window may grow
-SECONDS = 5.0       # … and seconds, before it matters
-EACH = 5            # differences of one kind that are told
+SLOWER = 1.25  # times by which a duration or a window may grow
+SECONDS = 5.0  # … and seconds, before it matters
+EACH = 5  # differences of one kind that are told
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    topic: str          # "step", "plan", "duration", "outage", "counts", "warnings", "code", "record"
+    topic: str  # "step", "plan", "duration", "outage", "counts", "warnings", "code", "record"
     where: str
     one: str
     other: str
@@ -38,11 +38,11 @@ class Told:
     name: str
     events: list
     states: dict
-    steps: dict         # step → (seconds, changes applied, checks passed as text)
-    plans: dict         # step → [texts]
-    warnings: dict      # step → [texts]
-    windows: dict       # kind → outage.Window
-    predicted: dict     # kind → predict.Span
+    steps: dict  # step → (seconds, changes applied, checks passed as text)
+    plans: dict  # step → [texts]
+    warnings: dict  # step → [texts]
+    windows: dict  # kind → outage.Window
+    predicted: dict  # kind → predict.Span
     verified: str
     begun: dict
     code: dict
@@ -64,10 +64,20 @@ class Told:
         name = events[0]["run"]
         rows = {row[1]: row[3:] for row in summary.steps(events)}
         told = predict.predicted(events)
-        return cls(top, name, events, runbook.states(events), rows, _plans(events, name, top), _warnings(events, name),
-                   {window.kind: window for window in outage.windows(top / outage.NAME)},
-                   {kind: predict.span(told[kind]) for kind in predict.WINDOWS} if told else {}, summary.verified(events),
-                   events[0], code)
+        return cls(
+            top,
+            name,
+            events,
+            runbook.states(events),
+            rows,
+            _plans(events, name, top),
+            _warnings(events, name),
+            {window.kind: window for window in outage.windows(top / outage.NAME)},
+            {kind: predict.span(told[kind]) for kind in predict.WINDOWS} if told else {},
+            summary.verified(events),
+            events[0],
+            code,
+        )
 
 
 def _plans(events, name, top):
@@ -84,16 +94,26 @@ def _warnings(events, name):
     found = {}
     for event in events:
         if event["event"] == "verified":
-            found[event["step"]] = [f"{check['question']} {check['actual']}".replace(name, "RUN") for check in event["checks"]
-                                    if check["passed"] and check["warning"]]
+            found[event["step"]] = [
+                f"{check['question']} {check['actual']}".replace(name, "RUN")
+                for check in event["checks"]
+                if check["passed"] and check["warning"]
+            ]
     return found
 
 
 def compare(one: Told, other: Told) -> list:
     """`[Difference]`, what matters first."""
-    found = [*_steps(one, other), *_changes(one, other), *_counts(one, other), *_outage(one, other), *_predictions(one, other),
-             *_durations(one, other),
-             *_texts(one, other), *_code(one, other)]
+    found = [
+        *_steps(one, other),
+        *_changes(one, other),
+        *_counts(one, other),
+        *_outage(one, other),
+        *_predictions(one, other),
+        *_durations(one, other),
+        *_texts(one, other),
+        *_code(one, other),
+    ]
     return sorted(found, key=lambda each: not each.matters)
 
 
@@ -112,8 +132,10 @@ def _changes(one, other):
         plans = [told.plans.get(name, []) for told in (one, other)]
         only = [[text for text in plan if text not in rest] for plan, rest in (plans, plans[::-1])]
         if len(plans[0]) != len(plans[1]) or only[0] or only[1]:
-            firsts = [f"{len(plan)} changes" + (f"; only here: {_first(mine, rest)}" if mine else "")
-                      for plan, mine, rest in zip(plans, only, only[::-1], strict=True)]
+            firsts = [
+                f"{len(plan)} changes" + (f"; only here: {_first(mine, rest)}" if mine else "")
+                for plan, mine, rest in zip(plans, only, only[::-1], strict=True)
+            ]
             yield Difference("plan", name, *firsts, True, "other changes than rehearsed")
 
 
@@ -132,8 +154,16 @@ def _counts(one, other):
     if one.verified != other.verified:
         figures = [re.findall(r"\d+", told.verified) for told in (one, other)]
         equal = not other.verified.endswith("NOT equal") and bool(figures[1])
-        yield Difference("counts", "verify", one.verified, other.verified, not equal,
-                         "mail came or went meanwhile; both sides agree" if equal else "the two sides did not agree")
+        yield Difference(
+            "counts",
+            "verify",
+            one.verified,
+            other.verified,
+            not equal,
+            "mail came or went meanwhile; both sides agree"
+            if equal
+            else "the two sides did not agree",
+        )
     for name in runbook.ORDER:
         checks = [told.steps.get(name, (0, 0, "none"))[2] for told in (one, other)]
         if "none" not in checks and checks[0] != checks[1]:
@@ -147,21 +177,42 @@ def _outage(one, other):
         seconds = [window.seconds if window else 0.0 for window in windows]
         if seconds[0] == seconds[1]:
             continue
-        longer = seconds[1] is None or (seconds[0] is not None and seconds[1] > seconds[0] * SLOWER
-                                        and seconds[1] - seconds[0] > SECONDS)
-        yield Difference("outage", kind, *(str(window) if window else "none was seen" for window in windows), longer,
-                         "longer than rehearsed" if longer else "")
+        longer = seconds[1] is None or (
+            seconds[0] is not None
+            and seconds[1] > seconds[0] * SLOWER
+            and seconds[1] - seconds[0] > SECONDS
+        )
+        yield Difference(
+            "outage",
+            kind,
+            *(str(window) if window else "none was seen" for window in windows),
+            longer,
+            "longer than rehearsed" if longer else "",
+        )
 
 
 def _predictions(one, other):
     """Whether the second run's outage was what it had predicted, beside the first's."""
     for kind in (outage.READING, outage.DELIVERY):
-        judged = [predict.judged(told.predicted.get(kind), told.windows.get(kind)) for told in (one, other)]
+        judged = [
+            predict.judged(told.predicted.get(kind), told.windows.get(kind))
+            for told in (one, other)
+        ]
         if any(judged):
-            said = [f"{told.predicted[kind]}; it was {told.windows[kind].seconds:.1f} s, {each}" if each else "not predicted"
-                    for told, each in zip((one, other), judged, strict=True)]
+            said = [
+                f"{told.predicted[kind]}; it was {told.windows[kind].seconds:.1f} s, {each}"
+                if each
+                else "not predicted"
+                for told, each in zip((one, other), judged, strict=True)
+            ]
             wrong = judged[1].startswith("longer")
-            yield Difference("outage", f"{kind}, predicted", *said, wrong, "longer than it had predicted" if wrong else "")
+            yield Difference(
+                "outage",
+                f"{kind}, predicted",
+                *said,
+                wrong,
+                "longer than it had predicted" if wrong else "",
+            )
 
 
 def _durations(one, other):
@@ -170,7 +221,14 @@ def _durations(one, other):
             first, second = one.steps[name][0], other.steps[name][0]
             if abs(first - second) >= 1:
                 slower = second > first * SLOWER and second - first > SECONDS
-                yield Difference("duration", name, f"{first:.1f} s", f"{second:.1f} s", slower, "slower" if slower else "")
+                yield Difference(
+                    "duration",
+                    name,
+                    f"{first:.1f} s",
+                    f"{second:.1f} s",
+                    slower,
+                    "slower" if slower else "",
+                )
 
 
 def _texts(one, other):
@@ -180,20 +238,44 @@ def _texts(one, other):
         texts = [told.warnings.get(name, []) for told in (one, other)]
         only = [[text for text in mine if text not in rest] for mine, rest in (texts, texts[::-1])]
         if only[0] or only[1]:
-            yield Difference("warnings", name, *(_first(mine) or "none of its own" for mine in only), bool(only[1]),
-                             "a warning that was not there before" if only[1] else "")
+            yield Difference(
+                "warnings",
+                name,
+                *(_first(mine) or "none of its own" for mine in only),
+                bool(only[1]),
+                "a warning that was not there before" if only[1] else "",
+            )
 
 
 def _code(one, other):
-    for key, what in (("code", "the package's code"), ("notebooks", "the notebooks"), ("parameters", "the parameters")):
+    for key, what in (
+        ("code", "the package's code"),
+        ("notebooks", "the notebooks"),
+        ("parameters", "the parameters"),
+    ):
         values = [told.begun.get(key, "") for told in (one, other)]
         if values[0] != values[1]:
             same_site = one.begun["site"] == other.begun["site"]
-            yield Difference("code", what, *(value[:12] or "unknown" for value in values), key != "parameters" or same_site,
-                             "other than rehearsed" if key != "parameters" or same_site else "another site")
+            yield Difference(
+                "code",
+                what,
+                *(value[:12] or "unknown" for value in values),
+                key != "parameters" or same_site,
+                "other than rehearsed" if key != "parameters" or same_site else "another site",
+            )
     if one.code.get("commit") != other.code.get("commit"):
-        yield Difference("code", "git commit", *((told.code.get("commit") or "none")[:12] for told in (one, other)), False)
+        yield Difference(
+            "code",
+            "git commit",
+            *((told.code.get("commit") or "none")[:12] for told in (one, other)),
+            False,
+        )
     drifts = [sum(event["event"] == "drift" for event in told.events) for told in (one, other)]
     if drifts[0] != drifts[1]:
-        yield Difference("code", "approved differences in the run", *map(str, drifts), drifts[1] > drifts[0],
-                         "the run went on with something it had not begun with")
+        yield Difference(
+            "code",
+            "approved differences in the run",
+            *map(str, drifts),
+            drifts[1] > drifts[0],
+            "the run went on with something it had not begun with",
+        )

@@ -22,17 +22,36 @@ def steps(events) -> list:
         last = [event for event in mine if event["seq"] >= begun[0]]
         seconds = _at(last[-1]) - _at(last[0])
         applied = sum(event["event"] == "result" and event["outcome"] == "done" for event in mine)
-        checks = next((event["checks"] for event in reversed(mine) if event["event"] == "verified"), [])
-        rows.append((runbook.number(name), name, states.get(name, "begun"), round(seconds, 1), applied,
-                     f"{sum(check['passed'] for check in checks)} of {len(checks)}" if checks else "none"))
+        checks = next(
+            (event["checks"] for event in reversed(mine) if event["event"] == "verified"), []
+        )
+        rows.append(
+            (
+                runbook.number(name),
+                name,
+                states.get(name, "begun"),
+                round(seconds, 1),
+                applied,
+                f"{sum(check['passed'] for check in checks)} of {len(checks)}"
+                if checks
+                else "none",
+            )
+        )
     return rows
 
 
 def windows(run) -> list:
     """`[(what, measured, predicted, how they compare)]` of the outage windows, as text."""
     said = {outage.READING: "reading refused", outage.DELIVERY: "delivery held"}
-    return [(said[kind], str(window) if window else "none was seen", str(expected) if expected else "not predicted",
-             predict.judged(expected, window)) for kind, expected, window in predict.windows(run, run.journal.events())]
+    return [
+        (
+            said[kind],
+            str(window) if window else "none was seen",
+            str(expected) if expected else "not predicted",
+            predict.judged(expected, window),
+        )
+        for kind, expected, window in predict.windows(run, run.journal.events())
+    ]
 
 
 def verified(events) -> str:
@@ -55,19 +74,26 @@ def ledger(events) -> list:
     last = next((event for event in reversed(events) if event["event"] == "ledger"), None)
     if last is None:
         return []
-    return [f"{last['accepted']} messages accepted; users kept {last.get('sent', 0)} copies of sent mail and removed "
-            f"{last.get('removed', 0)} of them", *_late(last)] + [
+    return [
+        f"{last['accepted']} messages accepted; users kept {last.get('sent', 0)} copies of sent mail and removed "
+        f"{last.get('removed', 0)} of them",
+        *_late(last),
+    ] + [
         f"{side} server: {len(last[side]['lost'])} lost, {len(last[side]['double'])} double, "
         f"{len(last[side].get('back', []))} removed and there again"
-        for side in ("old", "new") if last[side]]
+        for side in ("old", "new")
+        if last[side]
+    ]
 
 
 def _late(ledger):
     """A line about the mail that was put off at first, if any was."""
     late = ledger.get("put_off") or {"messages": 0, "waiting": []}
     if late["messages"]:
-        yield (f"{late['messages']} of {ledger['accepted']} were put off at first, as greylisting does, and accepted after "
-               f"{late['least']:.1f} to {late['most']:.1f} s")
+        yield (
+            f"{late['messages']} of {ledger['accepted']} were put off at first, as greylisting does, and accepted after "
+            f"{late['least']:.1f} to {late['most']:.1f} s"
+        )
     if late["waiting"]:
         yield f"{len(late['waiting'])} were never accepted: put off, and their sender still tries"
 

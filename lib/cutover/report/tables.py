@@ -9,13 +9,24 @@ import textwrap
 STYLE = "border-collapse:collapse;font-size:13px;line-height:1.4;margin:.4em 0;max-width:100%"
 CELL = "border:1px solid #8888;padding:3px 8px;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:break-word"
 GREEN, AMBER, RED, GREY = "#1a7f37", "#8a5a00", "#c02730", "#5a6472"
-BADGES = {"ok": GREEN, "warn": AMBER, "FAIL": RED, "passed": GREEN, "failed": RED, "did not pass": RED, "undone": AMBER,
-          "rolled back": AMBER, "begun": AMBER, "stale: run it again": AMBER, "not yet": GREY}
+BADGES = {
+    "ok": GREEN,
+    "warn": AMBER,
+    "FAIL": RED,
+    "passed": GREEN,
+    "failed": RED,
+    "did not pass": RED,
+    "undone": AMBER,
+    "rolled back": AMBER,
+    "begun": AMBER,
+    "stale: run it again": AMBER,
+    "not yet": GREY,
+}
 # white on the colour: it reads on a light and on a dark page, and on paper by the word alone
 BADGE = "color:#fff;padding:1px 7px;border-radius:9px;font-weight:600;white-space:nowrap;print-color-adjust:exact"
-TEXT_WIDTH = 46     # characters, of a column in text
-FACTS = 60          # rows of facts shown
-LONG = 12           # lines shown of a longer cell; in HTML the rest unfolds
+TEXT_WIDTH = 46  # characters, of a column in text
+FACTS = 60  # rows of facts shown
+LONG = 12  # lines shown of a longer cell; in HTML the rest unfolds
 
 
 class Table:
@@ -23,22 +34,41 @@ class Table:
 
     def __init__(self, columns, rows, caption="", note="", monospace=(), widths=()):
         self.columns = [printable(name) for name in columns]
-        self.rows = [[value if isinstance(value, Link) else str(value) for value in row] for row in rows]
-        self.caption, self.note, self.monospace = printable(caption), printable(note), set(monospace)
+        self.rows = [
+            [value if isinstance(value, Link) else str(value) for value in row] for row in rows
+        ]
+        self.caption, self.note, self.monospace = (
+            printable(caption),
+            printable(note),
+            set(monospace),
+        )
         self.widths = dict(widths)
 
     def _repr_html_(self):
-        out = [f"<p style='margin:.2em 0'><b>{html.escape(self.caption)}</b></p>"] if self.caption else []
+        out = (
+            [f"<p style='margin:.2em 0'><b>{html.escape(self.caption)}</b></p>"]
+            if self.caption
+            else []
+        )
         out.append(f"<table style='{STYLE}'>")
         if any(self.columns):
-            out.append("<thead><tr>" + "".join(
-                f"<th style='{CELL}{f';width:{self.widths[name]}' if name in self.widths else ''}'>{html.escape(name)}</th>"
-                for name in self.columns)
-                       + "</tr></thead>")
+            out.append(
+                "<thead><tr>"
+                + "".join(
+                    f"<th style='{CELL}{f';width:{self.widths[name]}' if name in self.widths else ''}'>{html.escape(name)}</th>"
+                    for name in self.columns
+                )
+                + "</tr></thead>"
+            )
         out.append("<tbody>")
         for row in self.rows:
-            out.append("<tr>" + "".join(self._cell(name, value)
-                                        for name, value in zip(self.columns, row, strict=True)) + "</tr>")
+            out.append(
+                "<tr>"
+                + "".join(
+                    self._cell(name, value) for name, value in zip(self.columns, row, strict=True)
+                )
+                + "</tr>"
+            )
         out.append("</tbody></table>")
         if self.note:
             out.append(f"<p style='margin:.2em 0'>{html.escape(self.note)}</p>")
@@ -51,7 +81,9 @@ class Table:
         lines = text.split("\n")
         if len(lines) > LONG:
             head, rest = "\n".join(lines[:LONG]), "\n".join(lines[LONG:])
-            text = f"{head}<details><summary>{len(lines) - LONG} more lines</summary>{rest}</details>"
+            text = (
+                f"{head}<details><summary>{len(lines) - LONG} more lines</summary>{rest}</details>"
+            )
         if value in BADGES:
             text = f"<span style='background:{BADGES[value]};{BADGE}'>{text}</span>"
         font = ";font-family:monospace;overflow-wrap:anywhere" if column in self.monospace else ""
@@ -59,16 +91,26 @@ class Table:
 
     def __repr__(self):
         grid = [[_wrapped(value) for value in row] for row in self.rows]
-        widths = [max([len(name), *(len(line) for row in grid for line in row[column])])
-                  for column, name in enumerate(self.columns)]
+        widths = [
+            max([len(name), *(len(line) for row in grid for line in row[column])])
+            for column, name in enumerate(self.columns)
+        ]
         out = [self.caption] if self.caption else []
         if any(self.columns):
-            out.append("  ".join(name.ljust(width) for name, width in zip(self.columns, widths, strict=True)).rstrip())
+            out.append(
+                "  ".join(
+                    name.ljust(width) for name, width in zip(self.columns, widths, strict=True)
+                ).rstrip()
+            )
             out.append("  ".join("-" * width for width in widths))
         for row in grid:
             for line in range(max(len(cell) for cell in row)):
-                out.append("  ".join((cell[line] if line < len(cell) else "").ljust(width)
-                                     for cell, width in zip(row, widths, strict=True)).rstrip())
+                out.append(
+                    "  ".join(
+                        (cell[line] if line < len(cell) else "").ljust(width)
+                        for cell, width in zip(row, widths, strict=True)
+                    ).rstrip()
+                )
         if self.note:
             out.append(self.note)
         return "\n".join(out)
@@ -91,7 +133,9 @@ class Link(str):
         return self
 
     def _repr_html_(self):
-        return f"<a href='{html.escape(self.target, quote=True)}'>{html.escape(printable(self))}</a>"
+        return (
+            f"<a href='{html.escape(self.target, quote=True)}'>{html.escape(printable(self))}</a>"
+        )
 
 
 class Banner:
@@ -103,8 +147,10 @@ class Banner:
     def _repr_html_(self):
         colour = BADGES.get(self.word, GREY)
         link = f" &nbsp;{self.link._repr_html_()}" if self.link else ""
-        return (f"<p style='border:1px solid {colour};border-left:10px solid {colour};border-radius:4px;padding:8px 14px;"
-                f"margin:.4em 0;font-size:15px;line-height:1.5;font-weight:600'>{html.escape(printable(self.text))}{link}</p>")
+        return (
+            f"<p style='border:1px solid {colour};border-left:10px solid {colour};border-radius:4px;padding:8px 14px;"
+            f"margin:.4em 0;font-size:15px;line-height:1.5;font-weight:600'>{html.escape(printable(self.text))}{link}</p>"
+        )
 
     def __repr__(self):
         return printable(self.text)
@@ -141,8 +187,12 @@ class Stack:
 
 def printable(value: str) -> str:
     """Text in which control characters and raw bytes of names show as escapes and can do no harm."""
-    return "".join(char if char in "\n\t" or (char.isprintable() and not "\ud800" <= char <= "\udfff")
-                   else char.encode("unicode_escape", "surrogatepass").decode() for char in value)
+    return "".join(
+        char
+        if char in "\n\t" or (char.isprintable() and not "\ud800" <= char <= "\udfff")
+        else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in value
+    )
 
 
 def count(number: int, noun: str) -> str:
@@ -153,21 +203,43 @@ def checks(listed, caption=""):
     """Questions with expected beside actual; what to do stands where it is needed."""
     failed = sum(not check.passed for check in listed)
     warned = sum(check.passed and check.warning for check in listed)
-    note = (f"{count(len(listed), 'check')}: {len(listed) - failed} passed" + (f" ({warned} with a warning)" if warned else "")
-            + (f", {failed} FAILED" if failed else ""))
+    note = (
+        f"{count(len(listed), 'check')}: {len(listed) - failed} passed"
+        + (f" ({warned} with a warning)" if warned else "")
+        + (f", {failed} FAILED" if failed else "")
+    )
     return _checked(listed, caption, note)
 
 
 def _checked(listed, caption, note=""):
-    return Table(["", "question", "expected", "found", "what to do"],
-                 [[check.mark, check.question, check.expected, check.actual, check.todo if check.mark != "ok" else ""]
-                  for check in listed], caption, note)
+    return Table(
+        ["", "question", "expected", "found", "what to do"],
+        [
+            [
+                check.mark,
+                check.question,
+                check.expected,
+                check.actual,
+                check.todo if check.mark != "ok" else "",
+            ]
+            for check in listed
+        ],
+        caption,
+        note,
+    )
 
 
 def gate(listed, when=""):
     """Go or no-go: the worst first."""
-    bad, odd = sum(not check.passed for check in listed), sum(check.passed and check.warning for check in listed)
-    word = f"NO GO: {count(bad, 'check')} failed" if bad else "GO" + (f", after a look at {count(odd, 'warning')}" if odd else "")
+    bad, odd = (
+        sum(not check.passed for check in listed),
+        sum(check.passed and check.warning for check in listed),
+    )
+    word = (
+        f"NO GO: {count(bad, 'check')} failed"
+        if bad
+        else "GO" + (f", after a look at {count(odd, 'warning')}" if odd else "")
+    )
     listed = sorted(listed, key=lambda check: ("FAIL", "warn", "ok").index(check.mark))
     return _checked(listed, f"{word} ({count(len(listed), 'check')}{when})")
 
@@ -175,20 +247,41 @@ def gate(listed, when=""):
 def prediction(told, measured=None):
     """An outage as predict.outage_of() gave it, a line a phase. `measured`: {phase or window: seconds}, where it is over."""
     rows = []
-    for each in [*told["phases"], *({"phase": f"{kind} outage", "from": said, **told[kind]} for kind, said in (
-            ("reading", "sum of the above"), ("delivery", "sum from stop-sendmail until mail comes through")))]:
+    for each in [
+        *told["phases"],
+        *(
+            {"phase": f"{kind} outage", "from": said, **told[kind]}
+            for kind, said in (
+                ("reading", "sum of the above"),
+                ("delivery", "sum from stop-sendmail until mail comes through"),
+            )
+        ),
+    ]:
         took = (measured or {}).get(each["phase"].removesuffix(" outage"))
-        rows.append([each["phase"], *(f"{each[key]:.1f}" for key in ("low", "likely", "high")),
-                     *([] if measured is None else ["" if took is None else f"{took:.1f}"]), each["from"]])
-    return Table(["phase", "low", "likely", "high", *([] if measured is None else ["measured"]), "from"], rows,
-                 "The outage as predicted, in seconds" + ("" if measured is None else ", and as it was"))
+        rows.append(
+            [
+                each["phase"],
+                *(f"{each[key]:.1f}" for key in ("low", "likely", "high")),
+                *([] if measured is None else ["" if took is None else f"{took:.1f}"]),
+                each["from"],
+            ]
+        )
+    return Table(
+        ["phase", "low", "likely", "high", *([] if measured is None else ["measured"]), "from"],
+        rows,
+        "The outage as predicted, in seconds" + ("" if measured is None else ", and as it was"),
+    )
 
 
 def facts(found, caption=""):
     """What a probe read, a line each, down to plain values; large parts by their size."""
     rows = [[path, value] for path, value in _leaves(found, "") if path != "run"]
-    return Table(["what", "found"], rows[:FACTS], caption, f"and {len(rows) - FACTS} more (whole in the run's facts/)"
-                 if len(rows) > FACTS else "")
+    return Table(
+        ["what", "found"],
+        rows[:FACTS],
+        caption,
+        f"and {len(rows) - FACTS} more (whole in the run's facts/)" if len(rows) > FACTS else "",
+    )
 
 
 def _leaves(value, path):
@@ -205,22 +298,41 @@ def _leaves(value, path):
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         yield path, f"{len(value)} entries"
     elif isinstance(value, list):
-        yield path, ", ".join(str(item) for item in value[:6]) + (f" … ({len(value)})" if len(value) > 6 else "") or "none"
+        yield (
+            path,
+            ", ".join(str(item) for item in value[:6])
+            + (f" … ({len(value)})" if len(value) > 6 else "")
+            or "none",
+        )
     elif isinstance(value, str) and len(value) > 120:
         yield path, f"{len(value.splitlines())} lines, {len(value)} characters"
     else:
-        yield path, ("yes" if value else "no") if isinstance(value, bool) else "none" if value in (None, "", [], {}) else value
+        yield (
+            path,
+            ("yes" if value else "no")
+            if isinstance(value, bool)
+            else "none"
+            if value in (None, "", [], {})
+            else value,
+        )
 
 
 def plan(current, plan_hash=""):
     """Each change with its exact text and its undo."""
     if not current.changes:
         return Text(f"Nothing to do: {current.reason}.")
-    rows = [[number, change.target, change.title(), change.describe(), change.undo_text()]
-            for number, change in enumerate(current.changes, 1)]
-    table = Table(["", "host", "change", "exactly", "undo"], rows, f"Plan: {count(len(rows), 'change')}",
-                  f"plan {plan_hash[:16]}" if plan_hash else "", monospace=("exactly", "undo"),
-                  widths={"change": "20%", "exactly": "39%", "undo": "35%"})
+    rows = [
+        [number, change.target, change.title(), change.describe(), change.undo_text()]
+        for number, change in enumerate(current.changes, 1)
+    ]
+    table = Table(
+        ["", "host", "change", "exactly", "undo"],
+        rows,
+        f"Plan: {count(len(rows), 'change')}",
+        f"plan {plan_hash[:16]}" if plan_hash else "",
+        monospace=("exactly", "undo"),
+        widths={"change": "20%", "exactly": "39%", "undo": "35%"},
+    )
     return Stack(table, notes(current.notes)) if current.notes else table
 
 

@@ -38,12 +38,14 @@ class NoGo(errors.CutoverError):
     """A step's gate says no; nothing was changed."""
 
 
-STANDS = 60     # seconds for which the facts of a step that only reads are judged as they were read
+STANDS = 60  # seconds for which the facts of a step that only reads are judged as they were read
 
 
 def _listed(failed) -> str:
-    return "\n".join(f"- {check.question} expected {check.expected}; found {check.actual}. What to do: {check.todo}"
-                     for check in failed)
+    return "\n".join(
+        f"- {check.question} expected {check.expected}; found {check.actual}. What to do: {check.todo}"
+        for check in failed
+    )
 
 
 def canonical(value) -> bytes:
@@ -53,7 +55,10 @@ def canonical(value) -> bytes:
 def _difference(approved, wanted) -> str:
     """What two plans do not share, in words."""
     told = []
-    for what, plan, other in (("No longer wanted", approved, wanted), ("Wanted now", wanted, approved)):
+    for what, plan, other in (
+        ("No longer wanted", approved, wanted),
+        ("Wanted now", wanted, approved),
+    ):
         known = [each.to_json() for each in other]
         only = [f"{each.title()} ({each.target})" for each in plan if each.to_json() not in known]
         if only:
@@ -80,7 +85,9 @@ class Engine:
     `chosen` (`{name: text}` of what is asked of a step that has a CHOICE).
     """
 
-    def __init__(self, site, step_id: str, mode: str, run=None, report=lambda event: None, chosen=None):
+    def __init__(
+        self, site, step_id: str, mode: str, run=None, report=lambda event: None, chosen=None
+    ):
         if mode == "execute" and run is None:
             raise OutOfTurn("mode execute needs run_dir: the folder in which the run is recorded")
         self.site, self.step, self.mode, self.run = site, runbook.step(step_id), mode, run
@@ -89,8 +96,8 @@ class Engine:
         self.hosts = hosts.Hosts(site)
         self.facts = self.current = self.approved = None
         self.attempt = self.lease = None
-        self._gated = False     # whether the gate was judged by these facts
-        self._kept = None       # (monotonic time, file, digest) of the facts read last
+        self._gated = False  # whether the gate was judged by these facts
+        self._kept = None  # (monotonic time, file, digest) of the facts read last
         self.hosts.chosen = chosen or {}
         if run is not None:
             self.hosts.run_name = run.name
@@ -100,7 +107,9 @@ class Engine:
             run.check(site, self._record)
             runbook.may_run(step_id, run.journal.events())
             gate.check(run, site, self.step)
-            self.attempt = self._record("step-begun", title=self.step.TITLE, **({"chosen": chosen} if chosen else {}))["seq"]
+            self.attempt = self._record(
+                "step-begun", title=self.step.TITLE, **({"chosen": chosen} if chosen else {})
+            )["seq"]
 
     # --- the calls, in their order
 
@@ -119,8 +128,11 @@ class Engine:
             return []
         checks = self._guard(self.step.gate, facts, self.site)
         if self.mode == "execute":
-            self._record("gated", passed=all(check.passed for check in checks),
-                         checks=[dataclasses.asdict(check) for check in checks])
+            self._record(
+                "gated",
+                passed=all(check.passed for check in checks),
+                checks=[dataclasses.asdict(check) for check in checks],
+            )
         self._gated = True
         return checks
 
@@ -128,8 +140,12 @@ class Engine:
         """Raises NoGo unless every check of the gate passed. In mode plan it only looks."""
         failed = [check for check in checks if not check.passed]
         if failed and self.mode == "execute":
-            self._fail(NoGo(f"{self.step.ID}: no go, nothing was changed: {len(failed)} of {len(checks)} checks failed.\n"
-                            + _listed(failed)))
+            self._fail(
+                NoGo(
+                    f"{self.step.ID}: no go, nothing was changed: {len(failed)} of {len(checks)} checks failed.\n"
+                    + _listed(failed)
+                )
+            )
 
     def plan(self) -> Plan:
         """What would be done. Nothing is done."""
@@ -138,11 +154,26 @@ class Engine:
             self.may_go(self.gate())
         self.current = self._guard(self.step.plan, self.facts, self.site)
         if self.mode == "execute":
-            name, digest = self.run.keep(f"plans/{self.step.ID}.{self.hash()[:16]}.json", self._bound(self.current, self.facts))
-            self._record("planned", hash=digest, file=name, reason=self.current.reason,
-                         notes=[{"title": title, "text": text} for title, text in self.current.notes],
-                         changes=[{"title": each.title(), "target": each.target, "text": each.describe(),
-                                   "undo": each.undo_text()} for each in self.current.changes])
+            name, digest = self.run.keep(
+                f"plans/{self.step.ID}.{self.hash()[:16]}.json",
+                self._bound(self.current, self.facts),
+            )
+            self._record(
+                "planned",
+                hash=digest,
+                file=name,
+                reason=self.current.reason,
+                notes=[{"title": title, "text": text} for title, text in self.current.notes],
+                changes=[
+                    {
+                        "title": each.title(),
+                        "target": each.target,
+                        "text": each.describe(),
+                        "undo": each.undo_text(),
+                    }
+                    for each in self.current.changes
+                ],
+            )
         return self.current
 
     def hash(self) -> str:
@@ -151,25 +182,40 @@ class Engine:
         return hashlib.sha256(self._bound(self.current, self.facts)).hexdigest()
 
     def _bound(self, current, facts) -> bytes:
-        return canonical(secrets.redact_value({
-            "step": self.step.ID, "run": self.run.name if self.run else "", "site": self.site.name, "code": code.digest(),
-            "parameters": self.site.digest, "changes": [each.to_json() for each in current.changes],
-            "facts": evidence.stable(self.step, facts) if current.changes else None}))
+        return canonical(
+            secrets.redact_value(
+                {
+                    "step": self.step.ID,
+                    "run": self.run.name if self.run else "",
+                    "site": self.site.name,
+                    "code": code.digest(),
+                    "parameters": self.site.digest,
+                    "changes": [each.to_json() for each in current.changes],
+                    "facts": evidence.stable(self.step, facts) if current.changes else None,
+                }
+            )
+        )
 
     def approve(self):
         """Look for the approval of this very plan. → approval.Approval; raises approval.NotApproved."""
-        self._needs(self.current is not None and self.mode == "execute", "approve", "plan, in mode execute")
+        self._needs(
+            self.current is not None and self.mode == "execute", "approve", "plan, in mode execute"
+        )
         try:
             self.approved = self._find()
         except statement.NotApproved as missing:
-            self._record("approval-missing", hash=self.hash(), error=str(missing))      # the step waits; it did not fail
+            self._record(
+                "approval-missing", hash=self.hash(), error=str(missing)
+            )  # the step waits; it did not fail
             raise
         self._record("approved", **self.approved.to_json(), needed=approval.needed(self.step))
         return self.approved
 
     def _find(self):
         try:
-            return approval.find(self.run, self.site, self.step, self.current, self.hash(), self.hosts)
+            return approval.find(
+                self.run, self.site, self.step, self.current, self.hash(), self.hosts
+            )
         except statement.NotApproved:
             raise
         except errors.CutoverError as error:
@@ -203,19 +249,37 @@ class Engine:
         facts = self._facts("at apply")
         self.may_go(self._judge(facts))
         again = self._guard(self.step.plan, facts, self.site)
-        if [each.to_json() for each in again.changes] != [each.to_json() for each in self.current.changes]:
-            self._fail(PlanChanged(
-                f"{self.step.ID}: the world changed since the plan was approved. "
-                f"{_difference(self.current.changes, again.changes)} The approval is void, nothing was changed: "
-                "run this step again from its probe."))
+        if [each.to_json() for each in again.changes] != [
+            each.to_json() for each in self.current.changes
+        ]:
+            self._fail(
+                PlanChanged(
+                    f"{self.step.ID}: the world changed since the plan was approved. "
+                    f"{_difference(self.current.changes, again.changes)} The approval is void, nothing was changed: "
+                    "run this step again from its probe."
+                )
+            )
         if self._bound(again, facts) != self._bound(self.current, self.facts):
-            where = evidence.differences(evidence.stable(self.step, self.facts), evidence.stable(self.step, facts))
-            self._fail(PlanChanged(
-                f"{self.step.ID}: the facts on which the approved plan rests changed: {'; '.join(where[:8])}. The approval is "
-                "void, nothing was changed: run this step again from its probe."))
+            where = evidence.differences(
+                evidence.stable(self.step, self.facts), evidence.stable(self.step, facts)
+            )
+            self._fail(
+                PlanChanged(
+                    f"{self.step.ID}: the facts on which the approved plan rests changed: {'; '.join(where[:8])}. The approval is "
+                    "void, nothing was changed: run this step again from its probe."
+                )
+            )
         if self.current.changes:
             # an approval holds for a while only: it is looked for again at the last moment
-            self._guard(approval.find, self.run, self.site, self.step, self.current, self.approved.hash, self.hosts)
+            self._guard(
+                approval.find,
+                self.run,
+                self.site,
+                self.step,
+                self.current,
+                self.approved.hash,
+                self.hosts,
+            )
         texts = {}
         try:
             for lanes in _lanes(self.current.changes):
@@ -240,7 +304,9 @@ class Engine:
         facts = self._facts("after") if not self._stands() else self._as_read()
         checks = self._guard(self.step.verify, facts, self.site)
         passed = bool(checks) and all(check.passed for check in checks)
-        self._record("verified", passed=passed, checks=[dataclasses.asdict(check) for check in checks])
+        self._record(
+            "verified", passed=passed, checks=[dataclasses.asdict(check) for check in checks]
+        )
         if not passed:
             record.pause(self.run, self.site, f"{self.step.ID} did not pass")
         elif getattr(self.step, "PREDICTS", False):
@@ -251,7 +317,10 @@ class Engine:
         """Raises VerifyFailed unless every check passed."""
         failed = [check for check in checks if not check.passed]
         if failed or not checks:
-            raise VerifyFailed(f"{self.step.ID} did not pass: {len(failed)} of {len(checks)} checks failed.\n" + _listed(failed))
+            raise VerifyFailed(
+                f"{self.step.ID} did not pass: {len(failed)} of {len(checks)} checks failed.\n"
+                + _listed(failed)
+            )
 
     def close(self):
         """Give the lease back, sign the record as it stands, drop the connections."""
@@ -267,11 +336,15 @@ class Engine:
 
     def _stands(self):
         """Whether the facts read last need not be read again: nothing was changed, and it is not long ago."""
-        return self._only_reads() and self._kept is not None and time.monotonic() - self._kept[0] < STANDS
+        return (
+            self._only_reads()
+            and self._kept is not None
+            and time.monotonic() - self._kept[0] < STANDS
+        )
 
     def _as_read(self):
         _, path, digest = self._kept
-        self._kept = None       # asked once more, the world is read once more
+        self._kept = None  # asked once more, the world is read once more
         self._record("probed", when="after", facts=path, sha256=digest, read="before")
         return self.facts
 
@@ -295,7 +368,9 @@ class Engine:
             return go(lanes[0])
         with concurrent.futures.ThreadPoolExecutor(len(lanes)) as pool:
             try:
-                for future in concurrent.futures.as_completed([pool.submit(go, lane) for lane in lanes]):
+                for future in concurrent.futures.as_completed(
+                    [pool.submit(go, lane) for lane in lanes]
+                ):
                     future.result()
             except BaseException:
                 stopped.set()
@@ -304,24 +379,53 @@ class Engine:
     def _apply(self, number, change):
         undoes = self.facts.get("undoes", [None] * len(self.current.changes))[number]
         inverse = change.inverse()
-        intent = self._record("intent", number=number, change=change.to_json(), title=change.title(), target=change.target,
-                              text=change.describe(), inverse=inverse.to_json() if inverse else None,
-                              no_inverse=None if inverse else change.no_inverse, undoes=undoes)
-        self.report({"event": "change", "number": number, "of": len(self.current.changes), "title": change.title(),
-                     "target": change.target})
+        intent = self._record(
+            "intent",
+            number=number,
+            change=change.to_json(),
+            title=change.title(),
+            target=change.target,
+            text=change.describe(),
+            inverse=inverse.to_json() if inverse else None,
+            no_inverse=None if inverse else change.no_inverse,
+            undoes=undoes,
+        )
+        self.report(
+            {
+                "event": "change",
+                "number": number,
+                "of": len(self.current.changes),
+                "title": change.title(),
+                "target": change.target,
+            }
+        )
         began = time.monotonic()
         try:
             # a change may be journaled twice, by two attempts: then one undo settles both
             settled = change.settled(self.hosts) if undoes is not None else None
-            text = f"already so: {settled.detail}" if settled and settled.done else change.apply(self.hosts, self.report)
+            text = (
+                f"already so: {settled.detail}"
+                if settled and settled.done
+                else change.apply(self.hosts, self.report)
+            )
         except BaseException as error:
             # an interrupt or a lost link leaves the change half done or done: unknown, never failed
             known = isinstance(error, errors.CutoverError) and not error.outcome_unknown
-            self._record("result", intent=intent["seq"], outcome="failed" if known else "unknown",
-                         output=f"{type(error).__name__}: {error}", seconds=round(time.monotonic() - began, 3))
+            self._record(
+                "result",
+                intent=intent["seq"],
+                outcome="failed" if known else "unknown",
+                output=f"{type(error).__name__}: {error}",
+                seconds=round(time.monotonic() - began, 3),
+            )
             raise
-        self._record("result", intent=intent["seq"], outcome="done", output=text,
-                     seconds=round(time.monotonic() - began, 3))
+        self._record(
+            "result",
+            intent=intent["seq"],
+            outcome="done",
+            output=text,
+            seconds=round(time.monotonic() - began, 3),
+        )
         return text
 
     def _facts(self, when):
@@ -331,8 +435,10 @@ class Engine:
         facts["run"] = self.hosts.run_name
         facts = secrets.redact_value(facts)
         if self.mode == "execute":
-            path, digest = self.run.keep(f"facts/{self.step.ID}.{self.attempt}.{when.replace(' ', '-')}.json",
-                                         json.dumps(facts, indent=1, sort_keys=True).encode())
+            path, digest = self.run.keep(
+                f"facts/{self.step.ID}.{self.attempt}.{when.replace(' ', '-')}.json",
+                json.dumps(facts, indent=1, sort_keys=True).encode(),
+            )
             self._record("probed", when=when, facts=path, sha256=digest)
             self._kept = time.monotonic(), path, digest
         return facts
@@ -358,10 +464,12 @@ class Engine:
         return written
 
     def _own_events(self):
-        return [event for event in self.run.journal.events() if event.get("attempt") == self.attempt]
+        return [
+            event for event in self.run.journal.events() if event.get("attempt") == self.attempt
+        ]
 
     def _needs(self, met, call, before):
         if not met:
-            raise OutOfTurn(f"{self.step.ID}: {call} comes after {before}: run the cells from the top")
-
-
+            raise OutOfTurn(
+                f"{self.step.ID}: {call} comes after {before}: run the cells from the top"
+            )

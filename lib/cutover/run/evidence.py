@@ -5,9 +5,26 @@ nothing is wrong: figures (sizes, serials, process ids, seconds), live sessions,
 state which also stands there as yes or no.
 """
 
-VOLATILE = {"run", "serial", "sessions", "ports", "port_25", "delivering", "queue", "queued", "items", "detail", "clock", "read",
-            "folders", "login", "seen", "undoes", "go"}
-FIGURES = {"uid", "gid", "ttl"}     # figures that somebody has set
+VOLATILE = {
+    "run",
+    "serial",
+    "sessions",
+    "ports",
+    "port_25",
+    "delivering",
+    "queue",
+    "queued",
+    "items",
+    "detail",
+    "clock",
+    "read",
+    "folders",
+    "login",
+    "seen",
+    "undoes",
+    "go",
+}
+FIGURES = {"uid", "gid", "ttl"}  # figures that somebody has set
 
 
 def stable(step, facts):
@@ -18,8 +35,14 @@ def stable(step, facts):
 
 def _lasting(value, name=""):
     if isinstance(value, dict):
-        return {key: _lasting(each, key) for key, each in value.items() if key not in VOLATILE and not (
-            isinstance(each, int | float) and not isinstance(each, bool) and key not in FIGURES)}
+        return {
+            key: _lasting(each, key)
+            for key, each in value.items()
+            if key not in VOLATILE
+            and not (
+                isinstance(each, int | float) and not isinstance(each, bool) and key not in FIGURES
+            )
+        }
     if isinstance(value, list):
         return [_lasting(each, name) for each in value]
     return value
@@ -28,6 +51,11 @@ def _lasting(value, name=""):
 def differences(before, after, path="") -> list:
     """Where two such parts differ, as paths."""
     if isinstance(before, dict) and isinstance(after, dict):
-        return [found for key in sorted({*before, *after}, key=str)
-                for found in differences(before.get(key), after.get(key), f"{path} › {key}" if path else str(key))]
+        return [
+            found
+            for key in sorted({*before, *after}, key=str)
+            for found in differences(
+                before.get(key), after.get(key), f"{path} › {key}" if path else str(key)
+            )
+        ]
     return [] if before == after else [path or "everything"]

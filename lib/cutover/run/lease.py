@@ -17,9 +17,9 @@ from cutover.model import errors
 from cutover.record import journal
 from cutover.remote import lease_file as on_host
 
-EVERY = 20.0    # seconds between renewals
-STALE = 120.0   # seconds without renewal
-PASSED_ON = "CUTOVER_LEASE"     # environment variable: a run's processes share the token of the one that began them
+EVERY = 20.0  # seconds between renewals
+STALE = 120.0  # seconds without renewal
+PASSED_ON = "CUTOVER_LEASE"  # environment variable: a run's processes share the token of the one that began them
 
 
 class LeaseHeld(errors.CutoverError):
@@ -45,9 +45,15 @@ def _started(pid: int):
 def described(answer) -> str:
     """Who holds a lease, in words."""
     holder, age = answer["holder"], answer["age"]
-    said = (f"{holder.get('owner')} (process {holder.get('pid')} on {holder.get('host')}) since {holder.get('since')}, "
-            f"run {holder.get('run')}")
-    return said + (f"; stale: not renewed for {age:.0f} s" if age > STALE else f"; renewed {max(age, 0):.0f} s ago")
+    said = (
+        f"{holder.get('owner')} (process {holder.get('pid')} on {holder.get('host')}) since {holder.get('since')}, "
+        f"run {holder.get('run')}"
+    )
+    return said + (
+        f"; stale: not renewed for {age:.0f} s"
+        if age > STALE
+        else f"; renewed {max(age, 0):.0f} s ago"
+    )
 
 
 def shown(holder) -> dict:
@@ -66,7 +72,9 @@ class Lease:
     def __init__(self, hosts, run, record):
         self.hosts, self.run, self.record = hosts, run, record
         self.host, self.path = hosts.site.roles.new, place(hosts.site)
-        self.shared = PASSED_ON in os.environ       # then it is given back by the process that passed it on
+        self.shared = (
+            PASSED_ON in os.environ
+        )  # then it is given back by the process that passed it on
         token, _, pid = os.environ.get(PASSED_ON, "").partition(":")
         self.token, self.pid = token or secrets.token_hex(8), int(pid or os.getpid())
         self.held, self.trouble = False, None
@@ -76,8 +84,16 @@ class Lease:
         """Raises LeaseHeld; hosts.lease.LeaseUnusable when the host cannot keep it. Taking what is held does nothing."""
         if self.held:
             return self.check()
-        holder = {"owner": journal._who(), "host": socket.gethostname(), "boot": journal._boot(), "pid": self.pid,
-                  "started": _started(self.pid), "since": journal.now(), "run": self.run.name, "token": self.token}
+        holder = {
+            "owner": journal._who(),
+            "host": socket.gethostname(),
+            "boot": journal._boot(),
+            "pid": self.pid,
+            "started": _started(self.pid),
+            "since": journal.now(),
+            "run": self.run.name,
+            "token": self.token,
+        }
         answer = self._ask("take", token=self.token, holder=holder)
         if not answer["done"] and self._left_behind(answer["holder"]):
             before = answer["holder"]
@@ -85,8 +101,10 @@ class Lease:
             if answer["done"]:
                 self.record("lease-taken-back", host=self.host, before=shown(before))
         if not answer["done"]:
-            raise LeaseHeld(f"{self.host}: another operator is at work: {described(answer)}. Wait, or speak with them. If it is "
-                            "certain that nobody works there any more: `cutover lease break`.")
+            raise LeaseHeld(
+                f"{self.host}: another operator is at work: {described(answer)}. Wait, or speak with them. If it is "
+                "certain that nobody works there any more: `cutover lease break`."
+            )
         self.held, self.trouble = True, None
         self.record("lease-taken", host=self.host, owner=holder["owner"], pid=holder["pid"])
         self._stop.clear()
@@ -97,8 +115,10 @@ class Lease:
     def check(self):
         """Raises LeaseLost when the lease is no longer this process's."""
         if self.trouble:
-            raise LeaseLost(f"{self.host}: the lease was lost while this run held it: {self.trouble}. Nothing more was changed; "
-                            "find out who works there, then run this step again.")
+            raise LeaseLost(
+                f"{self.host}: the lease was lost while this run held it: {self.trouble}. Nothing more was changed; "
+                "find out who works there, then run this step again."
+            )
 
     def release(self):
         """Give it back; what cannot be given back becomes stale."""
@@ -122,17 +142,22 @@ class Lease:
         if holder.get("boot") != journal._boot():
             return True
         if holder.get("pid") == self.pid:
-            return True         # this process, by an earlier page of it
-        return _started(holder.get("pid") or 0) != holder.get("started") or holder.get("started") is None
+            return True  # this process, by an earlier page of it
+        return (
+            _started(holder.get("pid") or 0) != holder.get("started")
+            or holder.get("started") is None
+        )
 
     def _renew(self):
         while not self._stop.wait(EVERY):
             try:
                 answer = self._ask("renew", token=self.token)
             except (errors.CutoverError, OSError):
-                continue        # a link that is down for a while is no loss: the host remembers
+                continue  # a link that is down for a while is no loss: the host remembers
             if not answer["done"]:
-                self.trouble = described(answer) + " holds it now" if answer["holder"] else "it was broken"
+                self.trouble = (
+                    described(answer) + " holds it now" if answer["holder"] else "it was broken"
+                )
                 return
 
 

@@ -28,11 +28,11 @@ from cutover.model import errors
 from cutover.site import secrets
 
 NAME = "outage.jsonl"
-EVERY = 0.5         # seconds between two logins, or greetings
-MAIL_EVERY = 2.0    # seconds between two messages
-LOOK_EVERY = 5.0    # seconds between two looks for those that have arrived
-PATIENCE = 3.0      # seconds one probe may take
-LAST = 20.0         # seconds given to the last messages at the end
+EVERY = 0.5  # seconds between two logins, or greetings
+MAIL_EVERY = 2.0  # seconds between two messages
+LOOK_EVERY = 5.0  # seconds between two looks for those that have arrived
+PATIENCE = 3.0  # seconds one probe may take
+LAST = 20.0  # seconds given to the last messages at the end
 
 READING, DELIVERY, MAIL, ARRIVED = "reading", "delivery", "mail", "arrived"
 HEADER = "X-Cutover-Probe"
@@ -40,10 +40,10 @@ HEADER = "X-Cutover-Probe"
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    kind: str           # READING or DELIVERY
-    began: float        # seconds since the epoch: last success before
+    kind: str  # READING or DELIVERY
+    began: float  # seconds since the epoch: last success before
     ended: float | None  # first success after; None while it lasts
-    probes: int         # failed probes within; messages that waited
+    probes: int  # failed probes within; messages that waited
     by: str = "probes refused"
 
     @property
@@ -71,13 +71,15 @@ class Watch:
         self.hosts, self.path, self.mark = hosts, run.path / NAME, run.name
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._waiting = set()       # ids of messages that were taken and have not been seen
-        self._before = _unseen(self.path)       # the same, of commands before this one
+        self._waiting = set()  # ids of messages that were taken and have not been seen
+        self._before = _unseen(self.path)  # the same, of commands before this one
         self._numbers = itertools.count(int(time.time()))
         loops = [(READING, EVERY, self._read), (DELIVERY, EVERY, self._greet)]
         if hosts.site.outage.probe:
             loops.append((MAIL, MAIL_EVERY, self._send))
-        self._threads = [threading.Thread(target=self._loop, args=loop, daemon=True) for loop in loops]
+        self._threads = [
+            threading.Thread(target=self._loop, args=loop, daemon=True) for loop in loops
+        ]
         if hosts.site.outage.probe:
             self._threads.append(threading.Thread(target=self._look, daemon=True))
 
@@ -98,8 +100,14 @@ class Watch:
                 said, good = probe(more), True
             except (errors.CutoverError, OSError) as error:
                 said, good = f"{type(error).__name__}: {error}", False
-            self._note(kind=kind, at=round(began, 3), took=round(time.time() - began, 3), good=good,
-                       said=secrets.redact(said)[:200], **more)
+            self._note(
+                kind=kind,
+                at=round(began, 3),
+                took=round(time.time() - began, 3),
+                good=good,
+                said=secrets.redact(said)[:200],
+                **more,
+            )
             self._stop.wait(max(0.0, every - (time.time() - began)))
 
     def _note(self, **line):
@@ -123,19 +131,38 @@ class Watch:
         """Whether every mail host says that it takes mail: the MX hold what either of them refuses."""
         site = self.hosts.site
         self.hosts.prove()
-        return ", ".join(smtp.greeting(site.address(name), 25, PATIENCE, name)[:60] for name in site.mail_hosts)
+        return ", ".join(
+            smtp.greeting(site.address(name), 25, PATIENCE, name)[:60] for name in site.mail_hosts
+        )
 
     def _send(self, more):
         site, number = self.hosts.site, next(self._numbers)
-        mx, recipient = site.roles.mx[number % len(site.roles.mx)], f"{site.outage.probe.user}@{site.zone}"
+        mx, recipient = (
+            site.roles.mx[number % len(site.roles.mx)],
+            f"{site.outage.probe.user}@{site.zone}",
+        )
         token = f"{self.mark}-{number}"
         more["id"] = token
         self.hosts.prove()
-        lines = [f"From: <{site.production_test.sender}>", f"To: <{recipient}>", f"Subject: cutover probe {token}",
-                 f"Message-ID: <{token}@cutover.invalid>", f"{HEADER}: {token}", "",
-                 "This message measures the mail service during its move. It may be deleted.", ""]
-        answer = smtp.send(site.address(mx), site.production_test.smtp_port, site.production_test.sender, [recipient],
-                           "\r\n".join(lines).encode(), PATIENCE, name=mx)
+        lines = [
+            f"From: <{site.production_test.sender}>",
+            f"To: <{recipient}>",
+            f"Subject: cutover probe {token}",
+            f"Message-ID: <{token}@cutover.invalid>",
+            f"{HEADER}: {token}",
+            "",
+            "This message measures the mail service during its move. It may be deleted.",
+            "",
+        ]
+        answer = smtp.send(
+            site.address(mx),
+            site.production_test.smtp_port,
+            site.production_test.sender,
+            [recipient],
+            "\r\n".join(lines).encode(),
+            PATIENCE,
+            name=mx,
+        )
         self._waiting.add(token)
         return f"{mx}: {answer}"
 
@@ -159,14 +186,27 @@ class Watch:
         _, session = self._login(self.hosts.site.outage.probe.user)
         try:
             tokens = session.headers("INBOX", HEADER)
-            dates = {each.uid: each.internaldate for each in session.read("INBOX", "metadata").messages} if tokens else {}
+            dates = (
+                {each.uid: each.internaldate for each in session.read("INBOX", "metadata").messages}
+                if tokens
+                else {}
+            )
             seen = [uid for uid, token in tokens.items() if token and uid in dates]
             for uid in seen:
-                if tokens[uid] in self._waiting | self._before:     # a message that lies on both servers is met twice
+                if (
+                    tokens[uid] in self._waiting | self._before
+                ):  # a message that lies on both servers is met twice
                     self._waiting.discard(tokens[uid])
                     self._before.discard(tokens[uid])
                     # the date tells the second only: it arrived within it
-                    self._note(kind=ARRIVED, at=dates[uid].timestamp(), took=1.0, good=True, id=tokens[uid], said="")
+                    self._note(
+                        kind=ARRIVED,
+                        at=dates[uid].timestamp(),
+                        took=1.0,
+                        good=True,
+                        id=tokens[uid],
+                        said="",
+                    )
             session.delete("INBOX", seen)
         finally:
             with contextlib.suppress(errors.CutoverError, OSError):
@@ -176,7 +216,7 @@ class Watch:
 def _lines(path) -> list:
     found = []
     for line in path.read_text().splitlines() if path.exists() else ():
-        with contextlib.suppress(ValueError):       # torn by a disk that was full
+        with contextlib.suppress(ValueError):  # torn by a disk that was full
             found.append(json.loads(line))
     return found
 
@@ -184,8 +224,9 @@ def _lines(path) -> list:
 def _unseen(path) -> set:
     """The ids of messages that were taken and not seen yet."""
     probes = _lines(path)
-    return ({probe.get("id") for probe in probes if probe["kind"] == MAIL and probe["good"]}
-            - {probe.get("id") for probe in probes if probe["kind"] == ARRIVED})
+    return {probe.get("id") for probe in probes if probe["kind"] == MAIL and probe["good"]} - {
+        probe.get("id") for probe in probes if probe["kind"] == ARRIVED
+    }
 
 
 def windows(path) -> list:
@@ -207,7 +248,10 @@ def windows(path) -> list:
             all_of.append(Window(kind, current[0], None, current[1]))
         if all_of:
             by_mail = _by_mail(all_of, probes) if kind == DELIVERY else None
-            found.append(by_mail or max(all_of, key=lambda window: (window.ended is None, window.seconds or 0)))
+            found.append(
+                by_mail
+                or max(all_of, key=lambda window: (window.ended is None, window.seconds or 0))
+            )
     return found
 
 
@@ -221,13 +265,21 @@ def _by_mail(greeted, probes):
     longest = max(greeted, key=lambda window: window.seconds)
     if not arrived or arrived[0][0] > longest.began:
         return None
-    gaps = [(before, after) for before, after in itertools.pairwise(arrived)
-            if any(before[0] < window.ended and after[0] > window.began for window in greeted)]
+    gaps = [
+        (before, after)
+        for before, after in itertools.pairwise(arrived)
+        if any(before[0] < window.ended and after[0] > window.began for window in greeted)
+    ]
     if not gaps:
         return None
     before, after = max(gaps, key=lambda gap: gap[1][0] - gap[0][0])
     # until both hosts greeted for the last time they took mail, whether a message was on its way just then or not
-    refused = min(window.began for window in greeted if before[0] < window.ended and after[0] > window.began)
+    refused = min(
+        window.began for window in greeted if before[0] < window.ended and after[0] > window.began
+    )
     began, ended = max(before[0], refused), after[0] + after[1]
-    held = sum(probe["kind"] == MAIL and probe["good"] and began <= probe["at"] < after[0] for probe in probes)
+    held = sum(
+        probe["kind"] == MAIL and probe["good"] and began <= probe["at"] < after[0]
+        for probe in probes
+    )
     return Window(DELIVERY, began, ended, held, "probe messages waited")

@@ -16,15 +16,28 @@ from cutover.record import folder
 from cutover.record import record_json as record
 from cutover.site import secrets
 
-CALLS = {"probe": "probed", "gate": "gated", "plan": "planned", "approve": "approved", "apply": "applied", "verify": "verified"}
+CALLS = {
+    "probe": "probed",
+    "gate": "gated",
+    "plan": "planned",
+    "approve": "approved",
+    "apply": "applied",
+    "verify": "verified",
+}
 
 
 class StepFailed(errors.CutoverError):
     """A step's notebook ended without its verify having passed according to the journal."""
 
 
-def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float | None = None, template=None,
-            chosen=None) -> str:
+def execute(
+    parameters: site.Site,
+    run: folder.Run,
+    step_id: str,
+    timeout: float | None = None,
+    template=None,
+    chosen=None,
+) -> str:
     """Execute a step's notebook. → the executed copy's name within the run folder. Raises StepFailed.
 
     `timeout`: seconds a cell may take; `template`: another notebook than the step's own; `chosen`: what is asked of a step
@@ -33,11 +46,16 @@ def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float
     import papermill
     from traitlets.config import Config
 
-    vault.register(parameters)      # this process writes the corrected copy
+    vault.register(parameters)  # this process writes the corrected copy
     template = template or site.PROJECT / "notebooks" / runbook.notebook_name(step_id)
     copy = _free_name(run, template.stem)
-    values = {"site": str(parameters.path), "run_dir": str(run.path), "mode": "execute",
-              **dict.fromkeys(getattr(runbook.step(step_id), "CHOICE", ()), ""), **(chosen or {})}
+    values = {
+        "site": str(parameters.path),
+        "run_dir": str(run.path),
+        "mode": "execute",
+        **dict.fromkeys(getattr(runbook.step(step_id), "CHOICE", ()), ""),
+        **(chosen or {}),
+    }
     _refuse_unknown(papermill, template, values)
     before = len(run.journal.events())
     error = None
@@ -46,9 +64,17 @@ def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float
     with tempfile.TemporaryDirectory(prefix="cutover-") as sockets:
         kernel = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         try:
-            papermill.execute_notebook(template, copy, values, cwd=str(site.PROJECT), progress_bar=False, config=kernel,
-                                       execution_timeout=timeout, kernel_name="python3",
-                                       extra_arguments=["--IPKernelApp.log_level=CRITICAL"])
+            papermill.execute_notebook(
+                template,
+                copy,
+                values,
+                cwd=str(site.PROJECT),
+                progress_bar=False,
+                config=kernel,
+                execution_timeout=timeout,
+                kernel_name="python3",
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            )
         except Exception as raised:
             error = raised
     events = [event for event in run.journal.events()[before:] if event.get("step") == step_id]
@@ -58,7 +84,9 @@ def execute(parameters: site.Site, run: folder.Run, step_id: str, timeout: float
     run.journal.append("executed", of=step_id, copy=copy.name, passed=passed, attempts=begun)
     record.pause(run, parameters, f"after {step_id}")
     if not passed:
-        raise StepFailed(f"{step_id} did not pass. {_why(events, error)}\nThe executed notebook: {copy}")
+        raise StepFailed(
+            f"{step_id} did not pass. {_why(events, error)}\nThe executed notebook: {copy}"
+        )
     return copy.name
 
 
@@ -73,12 +101,16 @@ def _free_name(run, stem):
 def _refuse_unknown(papermill, template, values):
     known = papermill.inspect_notebook(str(template))
     if set(known) != set(values):
-        raise StepFailed(f"{template.name}: its parameters cell defines {sorted(known)}, expected {sorted(values)}")
+        raise StepFailed(
+            f"{template.name}: its parameters cell defines {sorted(known)}, expected {sorted(values)}"
+        )
 
 
 def _passed(events):
     """By the journal: the attempt these events belong to was verified, and passed, as its last word."""
-    last = [event for event in events if event["event"] in ("step-begun", "verified", "step-failed")][-1:]
+    last = [
+        event for event in events if event["event"] in ("step-begun", "verified", "step-failed")
+    ][-1:]
     return bool(last) and last[0]["event"] == "verified" and last[0]["passed"]
 
 
@@ -86,16 +118,27 @@ def _why(events, error):
     failed = [event for event in events if event["event"] == "step-failed"]
     if failed:
         return failed[-1]["error"]
-    checks = [check for event in events if event["event"] == "verified" for check in event["checks"] if not check["passed"]]
+    checks = [
+        check
+        for event in events
+        if event["event"] == "verified"
+        for check in event["checks"]
+        if not check["passed"]
+    ]
     if checks:
-        return "\n".join(f"{check['question']} expected {check['expected']}; found {check['actual']}. "
-                         f"What to do: {check['todo']}" for check in checks)
+        return "\n".join(
+            f"{check['question']} expected {check['expected']}; found {check['actual']}. "
+            f"What to do: {check['todo']}"
+            for check in checks
+        )
     if error is not None:
         value = getattr(error, "evalue", None)
         return f"{getattr(error, 'ename', type(error).__name__)}: {value if value is not None else error}"
     done = [event["event"] for event in events]
-    return ("The notebook ended early and without an error of its own (a killed kernel, or an exit in a cell); "
-            f"the journal's last word is {done[-1] if done else 'nothing at all'}.")
+    return (
+        "The notebook ended early and without an error of its own (a killed kernel, or an exit in a cell); "
+        f"the journal's last word is {done[-1] if done else 'nothing at all'}."
+    )
 
 
 def correct(copy, events, passed: bool):
@@ -104,7 +147,7 @@ def correct(copy, events, passed: bool):
         return
     try:
         notebook = nbformat.read(copy, as_version=4)
-    except ValueError:      # a full disk left a part of it, or nothing: no notebook, and the journal tells what happened
+    except ValueError:  # a full disk left a part of it, or nothing: no notebook, and the journal tells what happened
         copy.rename(copy.with_name(copy.name + ".torn"))
         return
     happened = {event["event"] for event in events}
@@ -117,16 +160,26 @@ def correct(copy, events, passed: bool):
         for output in cell.outputs:
             # a widget shows nothing without its kernel; the same stands beside it as HTML
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-        cell.metadata.papermill["status"] = "failed" if failed else "completed" if ran else "pending"
+        cell.metadata.papermill["status"] = (
+            "failed" if failed else "completed" if ran else "pending"
+        )
         if not ran and not failed:
             cell.metadata.papermill["exception"] = None
     notebook.metadata.pop("widgets", None)
     notebook.metadata.setdefault("papermill", {})["exception"] = None if passed else True
-    notebook.metadata["cutover"] = {"verdict": "passed" if passed else "not passed", "source": "journal.jsonl"}
+    notebook.metadata["cutover"] = {
+        "verdict": "passed" if passed else "not passed",
+        "source": "journal.jsonl",
+    }
     if not passed and "cutover-verdict" not in (notebook.cells[0].metadata.get("tags") or []):
-        notebook.cells.insert(0, nbformat.v4.new_markdown_cell(
-            "> **This step did not pass.** By the journal, these calls finished: "
-            + (", ".join(call for call, event in CALLS.items() if event in happened) or "none")
-            + ". Cells below without output did not run.", metadata={"tags": ["cutover-verdict"]}))
+        notebook.cells.insert(
+            0,
+            nbformat.v4.new_markdown_cell(
+                "> **This step did not pass.** By the journal, these calls finished: "
+                + (", ".join(call for call, event in CALLS.items() if event in happened) or "none")
+                + ". Cells below without output did not run.",
+                metadata={"tags": ["cutover-verdict"]},
+            ),
+        )
     text = nbformat.writes(notebook)
     copy.write_bytes(secrets.redact_bytes(text.encode("utf-8", "surrogatepass") + b"\n"))

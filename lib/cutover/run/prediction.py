@@ -31,16 +31,38 @@ from cutover.record import history as story
 from cutover.record import journal
 from cutover.run import outage
 
-FLOOR = (0.2, 0.5)      # part, and seconds
-PAUSE = 600             # seconds
-PUBLISH = (0.001, 0.01, 0.05)       # seconds a user; earlier runs' whole conversions bound it
-DRAIN = (60.0, 30.0, 15.0)          # messages a second, until a queue of MANY messages was drained; as the lab does it
+FLOOR = (0.2, 0.5)  # part, and seconds
+PAUSE = 600  # seconds
+PUBLISH = (0.001, 0.01, 0.05)  # seconds a user; earlier runs' whole conversions bound it
+DRAIN = (
+    60.0,
+    30.0,
+    15.0,
+)  # messages a second, until a queue of MANY messages was drained; as the lab does it
 MANY = 100
 # seconds of the changes of a step, at best, likely, at worst, until a run has measured them
-ASSUMED = {"stop-imap": (0.5, 3, 20), "stop-sendmail": (1, 5, 30), "restore-sendmail": (1, 5, 30), "restore-imap": (0.3, 2, 15),
-           "switch-alias": (0.1, 1, 10), "convert": (1, 30, 600), "verify": (1, 60, 1800)}
-PHASES = ["stop-imap", "stop-sendmail", "convert", "verify", "restore-sendmail", "switch-alias", "restore-imap"]
-WINDOWS = {outage.READING: ("stop-imap", "restore-imap"), outage.DELIVERY: ("stop-sendmail", "restore-sendmail")}
+ASSUMED = {
+    "stop-imap": (0.5, 3, 20),
+    "stop-sendmail": (1, 5, 30),
+    "restore-sendmail": (1, 5, 30),
+    "restore-imap": (0.3, 2, 15),
+    "switch-alias": (0.1, 1, 10),
+    "convert": (1, 30, 600),
+    "verify": (1, 60, 1800),
+}
+PHASES = [
+    "stop-imap",
+    "stop-sendmail",
+    "convert",
+    "verify",
+    "restore-sendmail",
+    "switch-alias",
+    "restore-imap",
+]
+WINDOWS = {
+    outage.READING: ("stop-imap", "restore-imap"),
+    outage.DELIVERY: ("stop-sendmail", "restore-sendmail"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +90,18 @@ class Span:
     def wide(self):
         """Not narrower than FLOOR allows."""
         part, seconds = FLOOR
-        return Span(max(0.0, min(self.low, self.likely * (1 - part), self.likely - seconds)), self.likely,
-                    max(self.high, self.likely * (1 + part), self.likely + seconds))
+        return Span(
+            max(0.0, min(self.low, self.likely * (1 - part), self.likely - seconds)),
+            self.likely,
+            max(self.high, self.likely * (1 + part), self.likely + seconds),
+        )
 
     def as_json(self):
-        return {"low": round(self.low, 2), "likely": round(self.likely, 2), "high": round(self.high, 2)}
+        return {
+            "low": round(self.low, 2),
+            "likely": round(self.likely, 2),
+            "high": round(self.high, 2),
+        }
 
 
 def predicted(events) -> dict | None:
@@ -100,20 +129,37 @@ def outage_of(run, site) -> dict:
     work["switch-alias"] = _alias(events, work, site)
     work["convert"] = _convert(events, passes, work["convert"])
     work["verify"] = _verify(story.facts(run, events, "presync"), passes, work["verify"], site)
-    held = sum((work[name][0] for name in ("stop-sendmail", "convert", "verify", "restore-sendmail")), handling * 3)
-    flows = work["restore-sendmail"][0]      # mail comes through again as soon as sendmail runs; the step waits for the queues
+    held = sum(
+        (work[name][0] for name in ("stop-sendmail", "convert", "verify", "restore-sendmail")),
+        handling * 3,
+    )
+    flows = work["restore-sendmail"][
+        0
+    ]  # mail comes through again as soon as sendmail runs; the step waits for the queues
     work["restore-sendmail"] = _queue(run, events, passes, held, earlier, work["restore-sendmail"])
     # a window begins within its first step and ends within its last: of these two, half of the handling is outside
     phases = {name: (work[name][0] + handling).wide() for name in PHASES}
     ends = {outage.READING: work["restore-imap"][0], outage.DELIVERY: flows}
-    told = {kind: sum((phases[name] for name in PHASES[PHASES.index(first) + 1:PHASES.index(last)]),
-                      (work[first][0] + handling * .5).wide() + (ends[kind] + handling * .5).wide())
-            for kind, (first, last) in WINDOWS.items()}
+    told = {
+        kind: sum(
+            (phases[name] for name in PHASES[PHASES.index(first) + 1 : PHASES.index(last)]),
+            (work[first][0] + handling * 0.5).wide() + (ends[kind] + handling * 0.5).wide(),
+        )
+        for kind, (first, last) in WINDOWS.items()
+    }
     contents = _contents(story.facts(run, events, "presync"), passes)
-    return {"contents": contents, "phases": [{"phase": name, **phases[name].as_json(), "from": work[name][1]} for name in PHASES],
-            "handling": handling.as_json(), "passes": len(passes),
-            "staged": {"messages": passes[-1].messages, "bytes": passes[-1].bytes} if passes else {"messages": 0, "bytes": 0},
-            **{kind: window.as_json() for kind, window in told.items()}}
+    return {
+        "contents": contents,
+        "phases": [
+            {"phase": name, **phases[name].as_json(), "from": work[name][1]} for name in PHASES
+        ],
+        "handling": handling.as_json(),
+        "passes": len(passes),
+        "staged": {"messages": passes[-1].messages, "bytes": passes[-1].bytes}
+        if passes
+        else {"messages": 0, "bytes": 0},
+        **{kind: window.as_json() for kind, window in told.items()},
+    }
 
 
 def measured(events) -> dict:
@@ -121,20 +167,31 @@ def measured(events) -> dict:
     found, before = {}, None
     for name, one in story.attempts(events).items():
         if name in PHASES and one.ended is not None:
-            found[name] = one.ended - (before if before is not None and 0 <= one.began - before < PAUSE else one.began)
+            found[name] = one.ended - (
+                before if before is not None and 0 <= one.began - before < PAUSE else one.began
+            )
         before = one.ended
     return found
 
 
 def costs(run, events) -> dict:
     """What was measured, of phases and of windows that are over. → `{phase or kind of window: seconds}`"""
-    return {**measured(events), **{window.kind: window.seconds for window in outage.windows(run.path / outage.NAME)
-                                   if window.seconds is not None}}
+    return {
+        **measured(events),
+        **{
+            window.kind: window.seconds
+            for window in outage.windows(run.path / outage.NAME)
+            if window.seconds is not None
+        },
+    }
 
 
 def windows(run, events) -> list:
     """`[(kind, Span predicted or None, outage.Window measured or None)]`"""
-    told, found = predicted(events), {window.kind: window for window in outage.windows(run.path / outage.NAME)}
+    told, found = (
+        predicted(events),
+        {window.kind: window for window in outage.windows(run.path / outage.NAME)},
+    )
     return [(kind, span(told[kind]) if told else None, found.get(kind)) for kind in WINDOWS]
 
 
@@ -159,8 +216,14 @@ def _handling(events):
         if name in ("preflight", "rollback") or one.ended is None:
             before = one.ended
             continue
-        mine = [event for event in events if event.get("step") == name and story.at(event) >= one.began]
-        inside = one.seconds - sum(event.get("seconds", 0) for event in mine if event["event"] == "result") - _sampling(mine)
+        mine = [
+            event for event in events if event.get("step") == name and story.at(event) >= one.began
+        ]
+        inside = (
+            one.seconds
+            - sum(event.get("seconds", 0) for event in mine if event["event"] == "result")
+            - _sampling(mine)
+        )
         gap = one.began - before if before is not None and 0 <= one.began - before < PAUSE else 0
         spans.append(max(0.0, inside) + gap)
         before = one.ended
@@ -169,8 +232,11 @@ def _handling(events):
 
 def _sampling(mine):
     """Seconds that presync's last probe took, in which it read its sample: no other step does that."""
-    times = {event["event"]: story.at(event) for event in mine
-             if event["step"] == "presync" and event.get("when", "after") == "after"}
+    times = {
+        event["event"]: story.at(event)
+        for event in mine
+        if event["step"] == "presync" and event.get("when", "after") == "after"
+    }
     return times["probed"] - times["applied"] if {"applied", "probed"} <= set(times) else 0.0
 
 
@@ -194,16 +260,33 @@ def _measured(earlier, step):
     """(Span, where from) of the changes of a step in earlier runs."""
     spans = []
     for _, events in earlier:
-        for verified in (event for event in events if event["event"] == "verified" and event["step"] == step and event["passed"]):
+        for verified in (
+            event
+            for event in events
+            if event["event"] == "verified" and event["step"] == step and event["passed"]
+        ):
             mine = [event for event in events if event.get("attempt") == verified["attempt"]]
-            intents, applied = ([event for event in mine if event["event"] == kind] for kind in ("intent", "applied"))
+            intents, applied = (
+                [event for event in mine if event["event"] == kind]
+                for kind in ("intent", "applied")
+            )
             if intents and applied:
-                spans.append(story.at(applied[-1]) - story.at(intents[0]) - sum(
-                    event["seconds"] for event in mine if event["event"] == "result" and _drained(event)))
+                spans.append(
+                    story.at(applied[-1])
+                    - story.at(intents[0])
+                    - sum(
+                        event["seconds"]
+                        for event in mine
+                        if event["event"] == "result" and _drained(event)
+                    )
+                )
             elif step == "verify":
                 spans.append(story.at(mine[0]) - story.at(events[verified["attempt"]]))
     if spans:
-        return Span.of(spans), f"{len(spans)} measured in earlier runs of {', '.join(sorted({site for site, _ in earlier}))}"
+        return (
+            Span.of(spans),
+            f"{len(spans)} measured in earlier runs of {', '.join(sorted({site for site, _ in earlier}))}",
+        )
     return Span(*ASSUMED[step]), "assumed: no earlier run lies beside this one"
 
 
@@ -214,33 +297,57 @@ def _drained(event):
 
 
 def _alias(events, work, site):
-    took = [event["seconds"] for event in events if event["event"] == "result" and event["step"] == "dns-rename"
-            and event["outcome"] == "done"]
+    took = [
+        event["seconds"]
+        for event in events
+        if event["event"] == "result"
+        and event["step"] == "dns-rename"
+        and event["outcome"] == "done"
+    ]
     reach = max(took[-1:] or [work["switch-alias"][0].likely])
     wait = max(0.0, site.dns.ttl - work["restore-imap"][0].low)
-    return (Span(reach * .5, reach, max(reach * 2, work["switch-alias"][0].high if not took else 0) + wait),
-            f"{'dns-rename of this run' if took else work['switch-alias'][1]}; at worst {site.dns.ttl} s of TTL")
+    return (
+        Span(
+            reach * 0.5,
+            reach,
+            max(reach * 2, work["switch-alias"][0].high if not took else 0) + wait,
+        ),
+        f"{'dns-rename of this run' if took else work['switch-alias'][1]}; at worst {site.dns.ttl} s of TTL",
+    )
 
 
 def _convert(events, passes, fallback):
     if not passes:
         return fallback
     last = passes[-1]
-    took = [event["seconds"] for event in events if event["event"] == "result" and event["step"] == "presync"
-            and event["outcome"] == "done"]
+    took = [
+        event["seconds"]
+        for event in events
+        if event["event"] == "result" and event["step"] == "presync" and event["outcome"] == "done"
+    ]
     own = [each.ended - each.began for each in passes]
     start = max(0.0, took[-1] - own[-1]) if took else 0.0
     publish = Span(*PUBLISH) * last.total
     first = passes[0]
     if len(passes) == 1:
-        return Span(own[0] * .1, own[0] * .5, own[0]) + Span(start * .5, start, start * 2) + publish, "one pass of presync"
+        return Span(own[0] * 0.1, own[0] * 0.5, own[0]) + Span(
+            start * 0.5, start, start * 2
+        ) + publish, "one pass of presync"
     message = own[0] / max(1, _written(first))
-    look = [max(0.0, seconds - _written(each) * message) for each, seconds in zip(passes[1:], own[1:], strict=True)]
-    rates = [_written(each) / max(1.0, each.began - before.began) for before, each in zip(passes, passes[1:], strict=False)]
+    look = [
+        max(0.0, seconds - _written(each) * message)
+        for each, seconds in zip(passes[1:], own[1:], strict=True)
+    ]
+    rates = [
+        _written(each) / max(1.0, each.began - before.began)
+        for before, each in zip(passes, passes[1:], strict=False)
+    ]
     since = max(last.began - passes[-2].began, 1.0)
     write = Span.of(rates) * (since * message)
-    return (Span.of(look) + write + Span(start * .5, start, start * 2) + publish,
-            f"{len(passes)} passes of presync; {statistics.median(rates):.2f} messages change a second")
+    return (
+        Span.of(look) + write + Span(start * 0.5, start, start * 2) + publish,
+        f"{len(passes)} passes of presync; {statistics.median(rates):.2f} messages change a second",
+    )
 
 
 def _written(each):
@@ -250,15 +357,32 @@ def _written(each):
 def _units(facts, passes):
     """Seconds by the clock for each session, folder, message and byte, as presync's sample was read, and how the single groups
     of users stand to that. → (session, folder, message, byte, [ratio]) or None"""
-    groups = [group for group in ((facts or {}).get("sample") or {}).get("groups", []) if group["messages"]]
+    groups = [
+        group
+        for group in ((facts or {}).get("sample") or {}).get("groups", [])
+        if group["messages"]
+    ]
     if not passes or not groups:
         return None
-    units = [sum(group[seconds] for group in groups) / max(1, sum(group[number] for group in groups)) for seconds, number in (
-        ("sessions", "users"), ("opening", "folders"), ("metadata", "messages"), ("content", "bytes"))]
+    units = [
+        sum(group[seconds] for group in groups) / max(1, sum(group[number] for group in groups))
+        for seconds, number in (
+            ("sessions", "users"),
+            ("opening", "folders"),
+            ("metadata", "messages"),
+            ("content", "bytes"),
+        )
+    ]
     ratios = []
     for group in groups:
-        told = sum(unit * group[key] for unit, key in zip(units, ("users", "folders", "messages", "bytes"), strict=True))
-        ratios.append(sum(group[key] for key in ("sessions", "opening", "metadata", "content")) / max(1e-6, told))
+        told = sum(
+            unit * group[key]
+            for unit, key in zip(units, ("users", "folders", "messages", "bytes"), strict=True)
+        )
+        ratios.append(
+            sum(group[key] for key in ("sessions", "opening", "metadata", "content"))
+            / max(1e-6, told)
+        )
     return *units, sorted(ratios)
 
 
@@ -278,25 +402,45 @@ def _verify(facts, passes, fallback, site):
     byte = byte if site.verify.level == "content" else 0.0
 
     def whole(listed):
-        return (session * len(listed) + sum(folder * user.folders + message * user.messages for user in listed)
-                + min(limit, sum(byte * user.bytes for user in listed)))
+        return (
+            session * len(listed)
+            + sum(folder * user.folders + message * user.messages for user in listed)
+            + min(limit, sum(byte * user.bytes for user in listed))
+        )
 
     likely, largest = whole(users), max((whole([user]) for user in users), default=0.0)
     # one user is read by one pair of sessions: at worst that is all that goes on for a while
-    high = max(likely * max(ratios[-1], 1.25), likely - largest + largest * min(site.verify.parallel, len(users)))
-    return (Span(likely * min(ratios[0], .75), likely, high),
-            f"{facts['sample']['messages']} messages of {len(facts['sample']['users'])} users read in presync")
+    high = max(
+        likely * max(ratios[-1], 1.25),
+        likely - largest + largest * min(site.verify.parallel, len(users)),
+    )
+    return (
+        Span(likely * min(ratios[0], 0.75), likely, high),
+        f"{facts['sample']['messages']} messages of {len(facts['sample']['users'])} users read in presync",
+    )
 
 
 def _queue(run, events, passes, window, earlier, work):
     """restore-sendmail with the mail that was held meanwhile."""
     counted = story.surveyed(run, events).get("messages")
-    probed = [story.at(event) for event in events if event["event"] == "probed" and event.get("step") == "preflight"]
+    probed = [
+        story.at(event)
+        for event in events
+        if event["event"] == "probed" and event.get("step") == "preflight"
+    ]
     if not passes or counted is None or not probed:
         return work
     rate = max(0.0, (passes[-1].messages - counted) / max(1.0, passes[-1].began - probed[-1]))
-    out = [_drained(event) / max(.1, event["seconds"]) for listed in (events, *(others for _, others in earlier))
-           for event in listed if event["event"] == "result" and _drained(event) >= MANY]
+    out = [
+        _drained(event) / max(0.1, event["seconds"])
+        for listed in (events, *(others for _, others in earlier))
+        for event in listed
+        if event["event"] == "result" and _drained(event) >= MANY
+    ]
     speeds = Span(max(out), statistics.median(out), min(out)) if out else Span(*DRAIN)
-    held = Span(window.low * rate / speeds.low, window.likely * rate / speeds.likely, window.high * rate / speeds.high)
+    held = Span(
+        window.low * rate / speeds.low,
+        window.likely * rate / speeds.likely,
+        window.high * rate / speeds.high,
+    )
     return work[0] + held, f"{work[1]}; {rate:.2f} messages a second come in and are held"

@@ -27,8 +27,11 @@ def prepare(parameters: site.Site, run: folder.Run, mode: str = "execute") -> Pa
     place.mkdir(exist_ok=True, mode=0o700)
     for template in sorted((site.PROJECT / "notebooks").glob("*.ipynb")):
         if not (place / template.name).exists():
-            notebook = filled(nbformat.read(template, as_version=4), template.name, {
-                "site": str(parameters.path), "run_dir": str(run.path), "mode": mode})
+            notebook = filled(
+                nbformat.read(template, as_version=4),
+                template.name,
+                {"site": str(parameters.path), "run_dir": str(run.path), "mode": mode},
+            )
             run.keep(f"{NAME}/{template.name}", nbformat.writes(notebook).encode() + b"\n")
             # JupyterLab shows widgets only in a notebook it trusts, and these are ours
             notary.sign(nbformat.read(place / template.name, as_version=4))
@@ -41,7 +44,9 @@ def filled(notebook, name, values):
     if not found:
         raise NoParametersCell(f"{name}: no cell is tagged parameters")
     others = [line for line in found[0].source.splitlines() if line.partition(":")[0] not in values]
-    found[0].source = "\n".join([*(f"{key}: str = {value!r}" for key, value in values.items()), *others])
+    found[0].source = "\n".join(
+        [*(f"{key}: str = {value!r}" for key, value in values.items()), *others]
+    )
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

@@ -12,9 +12,9 @@ import re
 import threading
 import urllib.parse
 
-SHORTEST = 4        # characters; a shorter secret cannot be told from ordinary text
+SHORTEST = 4  # characters; a shorter secret cannot be told from ordinary text
 
-_labels = {}        # spelling → label
+_labels = {}  # spelling → label
 _pattern = None
 _lock = threading.Lock()
 
@@ -30,19 +30,31 @@ def register(name: str, value: str) -> None:
             if len(spelling) >= SHORTEST:
                 _labels.setdefault(spelling, label)
         # the longest first: a secret may hold another
-        _pattern = re.compile("|".join(re.escape(each) for each in sorted(_labels, key=len, reverse=True)))
+        _pattern = re.compile(
+            "|".join(re.escape(each) for each in sorted(_labels, key=len, reverse=True))
+        )
 
 
 def _spellings(value: str):
     raw = value.encode("utf-8", "surrogateescape")
-    found = [value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1], repr(raw)[2:-1],
-             html.escape(value), html.escape(json.dumps(value)[1:-1]), urllib.parse.quote(raw, safe=""),
-             urllib.parse.quote_plus(raw), *value.splitlines(), raw.hex()]
+    found = [
+        value,
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        repr(value)[1:-1],
+        repr(raw)[2:-1],
+        html.escape(value),
+        html.escape(json.dumps(value)[1:-1]),
+        urllib.parse.quote(raw, safe=""),
+        urllib.parse.quote_plus(raw),
+        *value.splitlines(),
+        raw.hex(),
+    ]
     for before in range(3):
         # base64 of a longer text that holds the value, at each of the three places it may begin in a group; what shares a
         # group with the neighbours is left off
         coded = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
-        found.append(coded[(before * 8 + 5) // 6:(before + len(raw)) * 8 // 6])
+        found.append(coded[(before * 8 + 5) // 6 : (before + len(raw)) * 8 // 6])
     return found
 
 
@@ -66,7 +78,10 @@ def redact_value(value):
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
-        return {redact(key) if isinstance(key, str) else key: redact_value(each) for key, each in value.items()}
+        return {
+            redact(key) if isinstance(key, str) else key: redact_value(each)
+            for key, each in value.items()
+        }
     if isinstance(value, list | tuple):
         return type(value)(redact_value(each) for each in value)
     return value

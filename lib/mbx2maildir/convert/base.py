@@ -13,13 +13,25 @@ from mbx2maildir.formats.keywords import KeywordTable
 from mbx2maildir.publish import publish
 
 TABLES = b"tables"
-FLAGS = {ord("D"): "\\Draft", ord("F"): "\\Flagged", ord("R"): "\\Answered", ord("S"): "\\Seen", ord("T"): "\\Deleted"}
+FLAGS = {
+    ord("D"): "\\Draft",
+    ord("F"): "\\Flagged",
+    ord("R"): "\\Answered",
+    ord("S"): "\\Seen",
+    ord("T"): "\\Deleted",
+}
 
 
 def note(user, results):
     """Write the keyword tables of a staged tree beside its index. results: dicts of stage.folder()."""
-    tables = {os.fsdecode(result["folder"]): [[os.fsdecode(name) if name else None for name in result["slots"]], result["used"]]
-              for result in results if "slots" in result}
+    tables = {
+        os.fsdecode(result["folder"]): [
+            [os.fsdecode(name) if name else None for name in result["slots"]],
+            result["used"],
+        ]
+        for result in results
+        if "slots" in result
+    }
     with open(os.path.join(os.fsencode(user["index"]), TABLES), "w") as target:
         json.dump({"tree": user["tree_id"], "folders": tables}, target)
 
@@ -54,8 +66,11 @@ def of_user(plan, user):
         except (OSError, ValueError):
             continue
         if tables["tree"] == marked.get("tree"):
-            found = {name: messages(os.fsdecode(directory), name, set(uids), tables["folders"][name])
-                     for name, uids in user.get("asked", {}).items() if name in tables["folders"]}
+            found = {
+                name: messages(os.fsdecode(directory), name, set(uids), tables["folders"][name])
+                for name, uids in user.get("asked", {}).items()
+                if name in tables["folders"]
+            }
             break
     return {"user": user["user"], "tree": marked.get("tree"), "folders": found}
 
@@ -64,11 +79,17 @@ def messages(directory, name, asked, table):
     """→ {UID as text: as base() says}"""
     slots, used = table
     keywords = KeywordTable([os.fsencode(slot) if slot else None for slot in slots], used)
-    words = {bit: os.fsdecode(keywords.names[letter[0] - 97]) for bit, letter in keywords.letter.items()}
+    words = {
+        bit: os.fsdecode(keywords.names[letter[0] - 97]) for bit, letter in keywords.letter.items()
+    }
     found = {}
     for record in index.read({"index": directory}, os.fsencode(name)):
         if record[0] in asked:
-            flags = [FLAGS[letter] for letter in maildir.LETTERS_BY_FLAGS[record[7] & 0x2f] if letter in FLAGS]
+            flags = [
+                FLAGS[letter]
+                for letter in maildir.LETTERS_BY_FLAGS[record[7] & 0x2F]
+                if letter in FLAGS
+            ]
             flags += [word for bit, word in words.items() if record[1] & bit]
             found[str(record[0])] = [record[2], record[3], record[5], flags]
     return found

@@ -32,14 +32,29 @@ def put(writer, box, message, letters, notes):
         if len(text) < size:
             box.shrank(offset)
     if text is None:
-        stored_size, virtual = writer.copy(uid, recent, letters, seconds, maildir.pieces(box.fd, offset, size))
+        stored_size, virtual = writer.copy(
+            uid, recent, letters, seconds, maildir.pieces(box.fd, offset, size)
+        )
         length = index.UNKNOWN_LENGTH
     else:
         stored, virtual = maildir.to_lf(text)
         stored_size = len(stored)
         writer.add(uid, recent, letters, seconds, stored, virtual)
         length = digest.body_length(stored)
-    notes.add(box.line, box.head, box.special, uid, bits, seconds, size, stored_size, virtual, length, flags, recent)
+    notes.add(
+        box.line,
+        box.head,
+        box.special,
+        uid,
+        bits,
+        seconds,
+        size,
+        stored_size,
+        virtual,
+        length,
+        flags,
+        recent,
+    )
     return stored_size, virtual != size
 
 
@@ -52,19 +67,37 @@ def put_provisional(writer, message, letters, notes):
     else:
         stored_size, virtual = writer.copy(uid, recent, letters, seconds, text.pieces(), crlf=False)
         length = index.UNKNOWN_LENGTH
-    notes.add(0, b"", True, uid, bits, seconds, size, stored_size, virtual, length, flags | PROVISIONAL, recent)
+    notes.add(
+        0,
+        b"",
+        True,
+        uid,
+        bits,
+        seconds,
+        size,
+        stored_size,
+        virtual,
+        length,
+        flags | PROVISIONAL,
+        recent,
+    )
     return stored_size, False
 
 
 def write(writer, box, messages, keywords, notes, result, progress):
     """Every message of `messages`, which are those of `box`, behind what the folder holds."""
     letters_by_flags, letters_of, known = maildir.LETTERS_BY_FLAGS, keywords.letters, keywords.known
-    to_lf, body_length, add_file, add_record = maildir.to_lf, digest.body_length, writer.add, notes.add
+    to_lf, body_length, add_file, add_record = (
+        maildir.to_lf,
+        digest.body_length,
+        writer.add,
+        notes.add,
+    )
     plain = box.format == "mbx"
     count = total = bare_lf = said = said_bytes = 0
     for message in messages:
         uid, recent, flags, bits, seconds, size, _offset, text = message
-        letters = letters_by_flags[flags & 0x2f]
+        letters = letters_by_flags[flags & 0x2F]
         if bits & known:
             letters += letters_of(bits & known)
         if text is None or not plain:
@@ -73,8 +106,20 @@ def write(writer, box, messages, keywords, notes, result, progress):
             stored, virtual = to_lf(text)
             stored_size, grows = len(stored), virtual != size
             add_file(uid, recent, letters, seconds, stored, virtual)
-            add_record(box.line, box.head, box.special, uid, bits, seconds, size, stored_size, virtual, body_length(stored),
-                       flags, recent)
+            add_record(
+                box.line,
+                box.head,
+                box.special,
+                uid,
+                bits,
+                seconds,
+                size,
+                stored_size,
+                virtual,
+                body_length(stored),
+                flags,
+                recent,
+            )
         bare_lf += grows
         total += stored_size
         count += 1
@@ -82,7 +127,12 @@ def write(writer, box, messages, keywords, notes, result, progress):
             progress(count - said, total - said_bytes)
             said, said_bytes = count, total
     progress(count - said, total - said_bytes)
-    for key, value in (("messages", count), ("written", count), ("bytes", total), ("bare_lf", bare_lf)):
+    for key, value in (
+        ("messages", count),
+        ("written", count),
+        ("bytes", total),
+        ("bare_lf", bare_lf),
+    ):
         result[key] = result.get(key, 0) + value
 
 
@@ -120,16 +170,30 @@ class Before:
             return 0
         moved = box.position - block.lines[place]
         places = block.lines[place:stop]
-        heads = list(map(os.pread, itertools.repeat(box.fd), itertools.repeat(index.HEAD),
-                         map(moved.__add__, places) if moved else places))
+        heads = list(
+            map(
+                os.pread,
+                itertools.repeat(box.fd),
+                itertools.repeat(index.HEAD),
+                map(moved.__add__, places) if moved else places,
+            )
+        )
         count = stop - place
-        wanted = block.heads[place * index.HEAD:stop * index.HEAD]
+        wanted = block.heads[place * index.HEAD : stop * index.HEAD]
         if b"".join(heads) != wanted:
-            count = next((number for number, head in enumerate(heads)
-                          if head != wanted[number * index.HEAD:(number + 1) * index.HEAD]), count)
+            count = next(
+                (
+                    number
+                    for number, head in enumerate(heads)
+                    if head != wanted[number * index.HEAD : (number + 1) * index.HEAD]
+                ),
+                count,
+            )
         # the last one must end where another begins, else it is for box.messages() to say where it ends
-        while count and (block.record(place + count - 1)[0] > box.uidlast
-                         or not box.line_at(self.end(place + count - 1) + moved)):
+        while count and (
+            block.record(place + count - 1)[0] > box.uidlast
+            or not box.line_at(self.end(place + count - 1) + moved)
+        ):
             count -= 1
         if count == stop - place:
             self.ahead = min(2 * self.ahead, index.BUFFERED)
@@ -139,7 +203,7 @@ class Before:
 
     def end(self, place):
         """Where the text of a message ended."""
-        head = self.block.heads[place * index.HEAD:(place + 1) * index.HEAD]
+        head = self.block.heads[place * index.HEAD : (place + 1) * index.HEAD]
         return self.block.lines[place] + head.index(b"\r\n") + 2 + self.block.record(place)[3]
 
     def keep(self, count, box, writer, notes):
@@ -147,9 +211,14 @@ class Before:
         block, place = self.block, self.place
         moved = box.position - block.lines[place]
         notes.keep(block, place, place + count, moved)
-        writer.keep_lines(self.lines[place:place + count])
+        writer.keep_lines(self.lines[place : place + count])
         last = block.record(place + count - 1)
-        box.position, box.last, box.seconds, box.gap = self.end(place + count - 1) + moved, last[0], last[2], False
+        box.position, box.last, box.seconds, box.gap = (
+            self.end(place + count - 1) + moved,
+            last[0],
+            last[2],
+            False,
+        )
         self.advance(count)
 
 
@@ -165,7 +234,11 @@ def update(writer, box, messages, before, old, old_keywords, keywords, notes, re
 
     def drop(record):
         nonlocal size, bare_lf, count, removed
-        writer.drop(index.base_name(record, suffix), record[8], index.letters(old_keywords, record[7], record[1]))
+        writer.drop(
+            index.base_name(record, suffix),
+            record[8],
+            index.letters(old_keywords, record[7], record[1]),
+        )
         size -= record[4]
         bare_lf -= record[5] != record[3]
         count -= 1
@@ -189,12 +262,32 @@ def update(writer, box, messages, before, old, old_keywords, keywords, notes, re
             record = before.record
         letters = index.letters(keywords, flags, bits)
         if record is not None and record[0] == uid:
-            if record[2] == seconds and record[3] == old_size and not record[7] & PROVISIONAL and source.format == "mbx":
-                names = (record[8], index.letters(old_keywords, record[7], record[1])), (int(recent), letters)
+            if (
+                record[2] == seconds
+                and record[3] == old_size
+                and not record[7] & PROVISIONAL
+                and source.format == "mbx"
+            ):
+                names = (
+                    (record[8], index.letters(old_keywords, record[7], record[1])),
+                    (int(recent), letters),
+                )
                 writer.keep(uid, index.base_name(record, suffix), *names)
                 renamed += names[0] != names[1]
-                notes.add(source.line, source.head, source.special, uid, bits, seconds, old_size, record[4], record[5],
-                          record[6], flags, recent)
+                notes.add(
+                    source.line,
+                    source.head,
+                    source.special,
+                    uid,
+                    bits,
+                    seconds,
+                    old_size,
+                    record[4],
+                    record[5],
+                    record[6],
+                    flags,
+                    recent,
+                )
                 before.advance()
                 continue
             drop(record)
@@ -205,11 +298,20 @@ def update(writer, box, messages, before, old, old_keywords, keywords, notes, re
         count += 1
         written += 1
     while before.block is not None:
-        if box is not None and result.get("broken_off"):  # whether they are still good is asked later
+        if box is not None and result.get(
+            "broken_off"
+        ):  # whether they are still good is asked later
             block, place = before.block, before.place
             notes.keep(block, place, block.count, 0)
             writer.keep_lines(before.lines[place:])
             before.advance(block.count - place)
         else:
             drop(before.record)
-    result.update(messages=count, bytes=size, written=written, renamed=renamed, removed=removed, bare_lf=bare_lf)
+    result.update(
+        messages=count,
+        bytes=size,
+        written=written,
+        renamed=renamed,
+        removed=removed,
+        bare_lf=bare_lf,
+    )

@@ -8,7 +8,9 @@ from mbx2maildir.formats.patterns import Pattern
 
 NAME_FLAGS = Pattern(rb"(.*?)(?::2,([A-Za-z]*))?\Z", re.DOTALL)
 KNOWN_FILES = Pattern(
-    rb"(cur|new|tmp|maildirfolder|maildirsize|subscriptions|cutover\.json|dovecot[-.].*)\Z", re.DOTALL)
+    rb"(cur|new|tmp|maildirfolder|maildirsize|subscriptions|cutover\.json|dovecot[-.].*)\Z",
+    re.DOTALL,
+)
 
 
 class Message:
@@ -38,8 +40,14 @@ def folder_names(root):
         entries = sorted(os.listdir(root))
     except FileNotFoundError:
         return []
-    return [b""] + [entry[1:] for entry in entries if entry.startswith(b".") and len(entry) > 1 and entry != b".."
-                    and os.path.isdir(os.path.join(root, entry, b"cur"))]
+    return [b""] + [
+        entry[1:]
+        for entry in entries
+        if entry.startswith(b".")
+        and len(entry) > 1
+        and entry != b".."
+        and os.path.isdir(os.path.join(root, entry, b"cur"))
+    ]
 
 
 def foreign_entries(root, names):

@@ -30,7 +30,9 @@ CLOCK_SKEW = 2 * 10**9  # nanoseconds; a file changed this shortly before it was
 
 def paths(user, name):
     """(index file, state file) of a staged folder."""
-    directory = os.path.join(os.fsencode(user["index"]), existing.folder_directory(name) or b"INBOX")
+    directory = os.path.join(
+        os.fsencode(user["index"]), existing.folder_directory(name) or b"INBOX"
+    )
     return os.path.join(directory, b"index"), os.path.join(directory, b"state.json")
 
 
@@ -42,8 +44,12 @@ def stamp(status):
 def tree_stamp(directory):
     """What tells whether anybody touched a staged folder since."""
     uidlist = os.stat(os.path.join(directory, b"dovecot-uidlist"))
-    return [uidlist.st_size, uidlist.st_mtime_ns, os.stat(os.path.join(directory, b"cur")).st_mtime_ns,
-            os.stat(os.path.join(directory, b"new")).st_mtime_ns]
+    return [
+        uidlist.st_size,
+        uidlist.st_mtime_ns,
+        os.stat(os.path.join(directory, b"cur")).st_mtime_ns,
+        os.stat(os.path.join(directory, b"new")).st_mtime_ns,
+    ]
 
 
 class Writer:
@@ -54,7 +60,12 @@ class Writer:
         os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
         self.temporary = self.path + (b".new" if part is None else b".part%d" % part)
         self.fd = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self.records, self.heads, self.lines, self.special = [], [], array.array("Q"), array.array("I")
+        self.records, self.heads, self.lines, self.special = (
+            [],
+            [],
+            array.array("Q"),
+            array.array("I"),
+        )
         self.crc = self.count = self.size = 0
 
     def add(self, line, head, special, *fields):
@@ -71,28 +82,50 @@ class Writer:
         """Records start … stop of a block of the index of the pass before; moved: bytes by which their lines stand elsewhere
         now."""
         lines = block.lines[start:stop]
-        self.special.extend(array.array("I", (
-            place - start + len(self.lines) for place in block.special if start <= place < stop)))
+        self.special.extend(
+            array.array(
+                "I",
+                (
+                    place - start + len(self.lines)
+                    for place in block.special
+                    if start <= place < stop
+                ),
+            )
+        )
         self.lines.extend(array.array("Q", map(moved.__add__, lines)) if moved else lines)
-        self.heads.append(block.heads[start * HEAD:stop * HEAD])
-        self.records.append(block.records[start * RECORD.size:stop * RECORD.size])
+        self.heads.append(block.heads[start * HEAD : stop * HEAD])
+        self.records.append(block.records[start * RECORD.size : stop * RECORD.size])
         if len(self.lines) >= BUFFERED:
             self.flush()
 
     def flush(self):
         if not self.lines:
             return
-        self.put(b"".join([FRAME.pack(len(self.lines), len(self.special)), self.special.tobytes(), self.lines.tobytes(),
-                           *self.heads, *self.records]))
+        self.put(
+            b"".join(
+                [
+                    FRAME.pack(len(self.lines), len(self.special)),
+                    self.special.tobytes(),
+                    self.lines.tobytes(),
+                    *self.heads,
+                    *self.records,
+                ]
+            )
+        )
         self.count += len(self.lines)
-        self.records, self.heads, self.lines, self.special = [], [], array.array("Q"), array.array("I")
+        self.records, self.heads, self.lines, self.special = (
+            [],
+            [],
+            array.array("Q"),
+            array.array("I"),
+        )
 
     def put(self, data):
         data = memoryview(data)
         self.crc = zlib.crc32(data, self.crc)
         self.size += len(data)
         while data:
-            data = data[os.write(self.fd, data):]
+            data = data[os.write(self.fd, data) :]
 
     def take(self, part):
         """Append the index of a range of the messages, and remove it. part: what finish_part() gave."""
@@ -127,7 +160,13 @@ class Block:
     __slots__ = ("count", "special", "lines", "heads", "records")
 
     def __init__(self, count, special, lines, heads, records):
-        self.count, self.special, self.lines, self.heads, self.records = count, special, lines, heads, records
+        self.count, self.special, self.lines, self.heads, self.records = (
+            count,
+            special,
+            lines,
+            heads,
+            records,
+        )
 
     def record(self, place):
         return RECORD.unpack_from(self.records, place * RECORD.size)
@@ -142,8 +181,13 @@ def blocks(source):
     with source:
         for frame in iter(lambda: source.read(FRAME.size), b""):
             count, specials = FRAME.unpack(frame)
-            yield Block(count, array.array("I", source.read(4 * specials)), array.array("Q", source.read(8 * count)),
-                        source.read(HEAD * count), source.read(RECORD.size * count))
+            yield Block(
+                count,
+                array.array("I", source.read(4 * specials)),
+                array.array("Q", source.read(8 * count)),
+                source.read(HEAD * count),
+                source.read(RECORD.size * count),
+            )
 
 
 def read(user, name):
@@ -167,7 +211,11 @@ def save(user, name, state):
 
 def restore(values):
     """json's object hook: bytes come back."""
-    return values["bytes"].encode("latin-1") if set(values) == {"bytes"} and isinstance(values["bytes"], str) else values
+    return (
+        values["bytes"].encode("latin-1")
+        if set(values) == {"bytes"} and isinstance(values["bytes"], str)
+        else values
+    )
 
 
 def load(user, name):
@@ -176,10 +224,17 @@ def load(user, name):
     try:
         with open(state_path) as source:
             state = json.load(source, object_hook=restore)
-        if (state["version"], state["tree_id"], state["host"]) != (VERSION, user["tree_id"], user["host"]):
+        if (state["version"], state["tree_id"], state["host"]) != (
+            VERSION,
+            user["tree_id"],
+            user["host"],
+        ):
             return None
         directory = os.path.join(os.fsencode(user["staging"]), existing.folder_directory(name))
-        if state["tree"] != tree_stamp(directory) or os.path.getsize(index_path) != state["index"][1]:
+        if (
+            state["tree"] != tree_stamp(directory)
+            or os.path.getsize(index_path) != state["index"][1]
+        ):
             return None
         return state
     except (OSError, ValueError, KeyError, TypeError, IndexError):
@@ -218,4 +273,4 @@ def forget_state(user, name):
 
 def letters(keywords, flags, bits):
     """Flag and keyword letters of a message file."""
-    return maildir.LETTERS_BY_FLAGS[flags & 0x2f] + keywords.letters(bits & keywords.known)
+    return maildir.LETTERS_BY_FLAGS[flags & 0x2F] + keywords.letters(bits & keywords.known)

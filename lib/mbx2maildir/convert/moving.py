@@ -43,14 +43,20 @@ def standing(box, blocks):
     """
     count = 0
     for block in blocks:
-        heads = list(map(os.pread, itertools.repeat(box.fd), itertools.repeat(index.HEAD), block.lines))
+        heads = list(
+            map(os.pread, itertools.repeat(box.fd), itertools.repeat(index.HEAD), block.lines)
+        )
         if b"".join(heads) != block.heads:
             for place, head in enumerate(heads):
-                known = block.heads[place * index.HEAD:(place + 1) * index.HEAD]
+                known = block.heads[place * index.HEAD : (place + 1) * index.HEAD]
                 if head == known or not block.lines[place]:
                     continue
                 now, then = box.line_of(head), box.line_of(known)
-                if now is None or now[0] != then[0] or now[1] not in (then[1], block.record(place)[0]):
+                if (
+                    now is None
+                    or now[0] != then[0]
+                    or now[1] not in (then[1], block.record(place)[0])
+                ):
                     return count + place
         count += block.count
     return count
@@ -71,7 +77,11 @@ def keep_what_stands(user, found, name, before, result):
         fd = box = None
     same = False
     try:
-        if box is not None and index.stamp(os.fstat(fd))[:2] == before[0][:2] and not result["renumbered"]:
+        if (
+            box is not None
+            and index.stamp(os.fstat(fd))[:2] == before[0][:2]
+            and not result["renumbered"]
+        ):
             count, same = standing(box, index.open_blocks(user, name)), True
     finally:
         if fd is not None:
@@ -92,27 +102,35 @@ def cut_off(user, name, count, result):
     table = KeywordTable(result["slots"], result["used"])
     with stage.inside(user, name) as path:
         before = delta.Before(blocks, maildir.uidlist_lines(path))
-        writer = maildir.FolderWriter(path, maildir.host_name(user["host"]), result["head_uidvalidity"], top=not name)
+        writer = maildir.FolderWriter(
+            path, maildir.host_name(user["host"]), result["head_uidvalidity"], top=not name
+        )
         try:
             while before.block is not None:
                 block, place = before.block, before.place
                 run = min(block.count - place, count)
                 if run:
                     notes.keep(block, place, place + run, 0)
-                    writer.keep_lines(before.lines[place:place + run])
+                    writer.keep_lines(before.lines[place : place + run])
                     count -= run
                     before.advance(run)
                     continue
                 record = before.record
-                writer.drop(index.base_name(record, writer.suffix), record[8], index.letters(table, record[7], record[1]))
+                writer.drop(
+                    index.base_name(record, writer.suffix),
+                    record[8],
+                    index.letters(table, record[7], record[1]),
+                )
                 result["messages"] -= 1
                 result["bytes"] -= record[4]
                 result["bare_lf"] -= record[5] != record[3]
                 before.advance()
-            writer.close(result["uidvalidity"], result["uidnext"],
-                         stage.folder_guid(user, name, result["uidvalidity"]), table.file_text())
+            writer.close(
+                result["uidvalidity"],
+                result["uidnext"],
+                stage.folder_guid(user, name, result["uidvalidity"]),
+                table.file_text(),
+            )
         finally:
             writer.abandon()
     result["index"] = notes.finish()
-
-

@@ -43,14 +43,21 @@ def cuts(box, parts):
 def jobs(job):
     """A folder's work as a list of (start, stop), stop None for the end of the file."""
     starts = [mbx.HEADER_SIZE, *job["cuts"]]
-    return [(start, starts[number + 1] if number + 1 < len(starts) else None) for number, start in enumerate(starts)]
+    return [
+        (start, starts[number + 1] if number + 1 < len(starts) else None)
+        for number, start in enumerate(starts)
+    ]
 
 
 def write(user, found, name, job, number, limits, strict, progress, live):
     """Write the messages of one range → what join() needs of it."""
     try:
         return write_range(user, found, name, job, number, limits, strict, progress)
-    except (Doubt, FileExistsError, errors.ShortRead):  # a UID that stands in the file twice may give one file name twice
+    except (
+        Doubt,
+        FileExistsError,
+        errors.ShortRead,
+    ):  # a UID that stands in the file twice may give one file name twice
         return {"part": number, "doubt": True}
     except errors.DamagedMbx:
         if not live:
@@ -66,12 +73,22 @@ def write_range(user, found, name, job, number, limits, strict, progress):
         box = Range(fd, found.path, strict, start=limits[0], stop=limits[1])
         notes = index.Writer(user, name, number)
         with stage.inside(user, name) as path:
-            writer = maildir.FolderWriter(path, maildir.host_name(user["host"]), job["uidvalidity"], top=not name, part=number)
+            writer = maildir.FolderWriter(
+                path, maildir.host_name(user["host"]), job["uidvalidity"], top=not name, part=number
+            )
             delta.write(writer, box, box.messages(), job["keywords"], notes, result, progress)
             writer.flush()
-        return {"part": number, "count": notes.finish_part(), "end": box.position, "first": box.first, "last": box.last,
-                "expunged": box.expunged, "uidlast": box.uidlast, "damage": box.damage,
-                **{key: result[key] for key in ("messages", "bytes", "written", "bare_lf")}}
+        return {
+            "part": number,
+            "count": notes.finish_part(),
+            "end": box.position,
+            "first": box.first,
+            "last": box.last,
+            "expunged": box.expunged,
+            "uidlast": box.uidlast,
+            "damage": box.damage,
+            **{key: result[key] for key in ("messages", "bytes", "written", "bare_lf")},
+        }
     except FileExistsError:
         raise
     except OSError as error:
@@ -124,7 +141,9 @@ def put_together(user, found, name, spool, job, parts, fallback, strict, progres
         box.uidlast = parts[-1]["uidlast"]
         result["uidnext"] = box.uidnext
         with stage.inside(user, name) as path:
-            writer = maildir.FolderWriter(path, maildir.host_name(user["host"]), job["uidvalidity"], top=not name)
+            writer = maildir.FolderWriter(
+                path, maildir.host_name(user["host"]), job["uidvalidity"], top=not name
+            )
             for part in parts:
                 writer.take(part["part"])
         for part in parts:
@@ -135,8 +154,18 @@ def put_together(user, found, name, spool, job, parts, fallback, strict, progres
             result["damage"] += [dict(item, file=box.file) for item in part["damage"]]
         with stage.inside(user, name):
             if spool_box is not None:
-                delta.write(writer, spool_box, stage.spooled(spool_box, result), keywords, notes, result, progress)
-            stage.finish_folder(user, name, writer, box, job["uidvalidity"], fallback, keywords, result)
+                delta.write(
+                    writer,
+                    spool_box,
+                    stage.spooled(spool_box, result),
+                    keywords,
+                    notes,
+                    result,
+                    progress,
+                )
+            stage.finish_folder(
+                user, name, writer, box, job["uidvalidity"], fallback, keywords, result
+            )
         result["index"] = notes.finish()
         if spool_box is not None:
             salvage.set_aside(user, name, spool_box.fd, spool_box.damage)

@@ -27,7 +27,7 @@ def finish(user, prepared, results):
         matched, left = match(user, new, results) if new and new.messages else ([], [])
         for candidate, message in matched:
             add_flags(user, candidate, message)
-        for name in ([] if new is None else new.names):
+        for name in [] if new is None else new.names:
             messages = [message for message in left if message.folder == name]
             if name not in by_name:
                 by_name[name] = adopt(user, tree, new, name, messages)
@@ -52,7 +52,12 @@ class Candidate:
         self.result, self.taken = result, False
         self.subdir, self.base = (b"new" if record[8] else b"cur"), index.base_name(record, suffix)
         self.letters = index.letters(keywords, record[7], record[1])
-        fd = os.open(os.path.join(stage.folder_path(user, result["folder"]), self.subdir, self.name(self.letters)), os.O_RDONLY)
+        fd = os.open(
+            os.path.join(
+                stage.folder_path(user, result["folder"]), self.subdir, self.name(self.letters)
+            ),
+            os.O_RDONLY,
+        )
         try:
             self.key = digest.key_of_file(fd)[0]
         finally:
@@ -104,7 +109,10 @@ def add_flags(user, candidate, message):
         return
     index.forget_state(user, candidate.result["folder"])
     directory = os.path.join(stage.folder_path(user, candidate.result["folder"]), candidate.subdir)
-    os.rename(os.path.join(directory, candidate.name(candidate.letters)), os.path.join(directory, candidate.name(letters)))
+    os.rename(
+        os.path.join(directory, candidate.name(candidate.letters)),
+        os.path.join(directory, candidate.name(letters)),
+    )
     candidate.letters = letters
 
 
@@ -113,8 +121,9 @@ def adopt(user, tree, new, name, messages):
     result = stage.empty_result(name)
     uidvalidity = stage.fallback_uidvalidity(new.folders, name)
     with stage.inside(user, name) as path:
-        maildir.FolderWriter(path, maildir.host_name(user["host"]), uidvalidity, top=not name).close(
-            uidvalidity, 1, stage.folder_guid(user, name, uidvalidity))
+        maildir.FolderWriter(
+            path, maildir.host_name(user["host"]), uidvalidity, top=not name
+        ).close(uidvalidity, 1, stage.folder_guid(user, name, uidvalidity))
     result["uidvalidity"] = uidvalidity
     append(user, tree, new, result, messages, keep_uids=True)
     return result
@@ -130,7 +139,9 @@ def append(user, tree, new, result, messages, keep_uids=False):
     for message in messages:
         if keep_uids and message.uid >= uid:
             uid = message.uid
-        letters = bytes(sorted(set(message.letters) & set(b"DFPRST"))) + keyword_letters(new, message, table, result)
+        letters = bytes(sorted(set(message.letters) & set(b"DFPRST"))) + keyword_letters(
+            new, message, table, result
+        )
         target = os.path.join(path, message.subdir, message.base + b":2," + letters)
         if message.subdir == b"new" and not letters:
             target = os.path.join(path, b"new", message.base)
@@ -147,16 +158,22 @@ def append(user, tree, new, result, messages, keep_uids=False):
         os.lseek(fd, 0, os.SEEK_END)
         view = memoryview(b"".join(lines))
         while view:
-            view = view[os.write(fd, view):]
-        maildir.write_uidlist_head(fd, result["uidvalidity"], result["uidnext"],
-                                   stage.folder_guid(user, name, result["uidvalidity"]))
+            view = view[os.write(fd, view) :]
+        maildir.write_uidlist_head(
+            fd,
+            result["uidvalidity"],
+            result["uidnext"],
+            stage.folder_guid(user, name, result["uidvalidity"]),
+        )
     finally:
         os.close(fd)
     if table != result["keywords"]:
         result["keywords"] = table
         with stage.inside(user, name) as path:
             keywords = os.path.join(path, b"dovecot-keywords")
-            maildir.replace_file(keywords, b"".join(b"%d %b\n" % entry for entry in enumerate(table)))
+            maildir.replace_file(
+                keywords, b"".join(b"%d %b\n" % entry for entry in enumerate(table))
+            )
 
 
 def keyword_letters(new, message, table, result):
@@ -166,13 +183,18 @@ def keyword_letters(new, message, table, result):
         word = new.keywords[message.folder].get(bytes([letter]))
         if word is None:
             continue
-        index = next((index for index, known in enumerate(table) if known.lower() == word.lower()), None)
+        index = next(
+            (index for index, known in enumerate(table) if known.lower() == word.lower()), None
+        )
         if index is None and len(table) < 26:
             table.append(word)
             index = len(table) - 1
         if index is None:
-            result["warnings"].append("keyword {} of a message on the new side has no letter left".format(
-                errors.printable(word)))
+            result["warnings"].append(
+                "keyword {} of a message on the new side has no letter left".format(
+                    errors.printable(word)
+                )
+            )
         else:
             letters.add(97 + index)
     return bytes(sorted(letters))
@@ -210,37 +232,80 @@ def summary(user, prepared, results, matched, left):
     """What the marker and the state say about a staged tree."""
     folders = []
     for result in sorted(results, key=lambda result: result["folder"]):
-        folders.append({
-            "folder": errors.printable(result["folder"]) or "INBOX", "messages": result["messages"],
-            # exact names, for a reader of both sides: relative to the old folders' root, and below the Maildir
-            "old": result.get("old"), "name": os.fsdecode(result["folder"]),
-            "bytes": result["bytes"], "expunged": result["expunged"], "uidvalidity": result["uidvalidity"],
-            "uidnext": result["uidnext"], "spool": result["spool"], "appended": result.get("appended", 0),
-            "lost_keywords": result["lost_keywords"], "damage": result["damage"], "warnings": result["warnings"]})
+        folders.append(
+            {
+                "folder": errors.printable(result["folder"]) or "INBOX",
+                "messages": result["messages"],
+                # exact names, for a reader of both sides: relative to the old folders' root, and below the Maildir
+                "old": result.get("old"),
+                "name": os.fsdecode(result["folder"]),
+                "bytes": result["bytes"],
+                "expunged": result["expunged"],
+                "uidvalidity": result["uidvalidity"],
+                "uidnext": result["uidnext"],
+                "spool": result["spool"],
+                "appended": result.get("appended", 0),
+                "lost_keywords": result["lost_keywords"],
+                "damage": result["damage"],
+                "warnings": result["warnings"],
+            }
+        )
     return {
-        "complete": True, "run": user.get("run", ""), "user": user["user"], "tree": user["tree_id"],
-        "messages": sum(entry["messages"] for entry in folders), "bytes": sum(entry["bytes"] for entry in folders),
-        "expunged": sum(entry["expunged"] for entry in folders), "matched": matched, "appended": left,
-        "folders": folders, "warnings": general_warnings(prepared),
-        "passed": [{"file": errors.printable(item["file"]), "why": item["why"]} for item in prepared["passed"]],
-        "renamed": [{"from": errors.printable(item["from"]), "to": errors.printable(item["to"]), "why": item["why"]}
-                    for item in prepared["changes"]]}
+        "complete": True,
+        "run": user.get("run", ""),
+        "user": user["user"],
+        "tree": user["tree_id"],
+        "messages": sum(entry["messages"] for entry in folders),
+        "bytes": sum(entry["bytes"] for entry in folders),
+        "expunged": sum(entry["expunged"] for entry in folders),
+        "matched": matched,
+        "appended": left,
+        "folders": folders,
+        "warnings": general_warnings(prepared),
+        "passed": [
+            {"file": errors.printable(item["file"]), "why": item["why"]}
+            for item in prepared["passed"]
+        ],
+        "renamed": [
+            {
+                "from": errors.printable(item["from"]),
+                "to": errors.printable(item["to"]),
+                "why": item["why"],
+            }
+            for item in prepared["changes"]
+        ],
+    }
 
 
 def general_warnings(prepared):
-    texts = ["folder {} is named {}: {}".format(errors.printable(item["from"]), errors.printable(item["to"]), item["why"])
-             for item in prepared["changes"]]
-    texts += ["passed over {}: {}".format(errors.printable(item["file"]), item["why"]) for item in prepared["passed"]]
-    texts += ["subscription {} lies outside the folders' root and is left out".format(errors.printable(line))
-              for line in prepared["elsewhere"]]
-    texts += ["{} in the Maildir of the new side is neither mail nor Dovecot's; it stays in the tree set aside".format(
-        errors.printable(entry)) for entry in prepared["foreign"]]
+    texts = [
+        "folder {} is named {}: {}".format(
+            errors.printable(item["from"]), errors.printable(item["to"]), item["why"]
+        )
+        for item in prepared["changes"]
+    ]
+    texts += [
+        "passed over {}: {}".format(errors.printable(item["file"]), item["why"])
+        for item in prepared["passed"]
+    ]
+    texts += [
+        "subscription {} lies outside the folders' root and is left out".format(
+            errors.printable(line)
+        )
+        for line in prepared["elsewhere"]
+    ]
+    texts += [
+        "{} in the Maildir of the new side is neither mail nor Dovecot's; it stays in the tree set aside".format(
+            errors.printable(entry)
+        )
+        for entry in prepared["foreign"]
+    ]
     return texts
 
 
 def known_files(new):
     """Base names of the new side's messages that were reconciled, by folder: what is not here arrived later."""
     known = {}
-    for message in (new.messages if new else ()):
+    for message in new.messages if new else ():
         known.setdefault(message.folder, set()).add(message.base)
     return known

@@ -10,12 +10,20 @@ def notes(result):
     """Warnings about a folder that was converted."""
     texts = []
     if result["renumbered"]:
-        texts.append("UIDs do not rise, or lie above UIDLAST: renumbered under a new UIDVALIDITY, as c-client would")
+        texts.append(
+            "UIDs do not rise, or lie above UIDLAST: renumbered under a new UIDVALIDITY, as c-client would"
+        )
     if result.get("bare_lf"):
-        texts.append("{} messages hold bare LFs: their size grows by the CRs Dovecot adds".format(result["bare_lf"]))
+        texts.append(
+            "{} messages hold bare LFs: their size grows by the CRs Dovecot adds".format(
+                result["bare_lf"]
+            )
+        )
     for item in result["damage"]:
         aside = ", {} bytes set aside".format(item["length"]) if item["length"] else ""
-        texts.append("{}: {} at byte {}{}".format(item["kind"], item["what"], item["offset"], aside))
+        texts.append(
+            "{}: {} at byte {}{}".format(item["kind"], item["what"], item["offset"], aside)
+        )
     return texts
 
 

@@ -47,8 +47,12 @@ def open_mail(path, uid=None, gid=None):
 
 
 def closed(status, uid, path):
-    return errors.UnreadableMail("its user (uid {}) may not read it: owner {}, mode {:04o}".format(
-        uid, status.st_uid, status.st_mode & 0o7777), path)
+    return errors.UnreadableMail(
+        "its user (uid {}) may not read it: owner {}, mode {:04o}".format(
+            uid, status.st_uid, status.st_mode & 0o7777
+        ),
+        path,
+    )
 
 
 def kind(block, size):
@@ -160,7 +164,11 @@ def folders(root, uid=None, gid=None, besides=(), unreadable=None):
         try:
             names = sorted(os.listdir(directory))
         except OSError as error:
-            refuse(errors.UnreadableMail("cannot list the directory: {}".format(error.strerror), directory))
+            refuse(
+                errors.UnreadableMail(
+                    "cannot list the directory: {}".format(error.strerror), directory
+                )
+            )
             return
         for entry in names:
             path, name = join(directory, entry), prefix + entry
@@ -173,11 +181,18 @@ def folders(root, uid=None, gid=None, besides=(), unreadable=None):
             if here in skip:
                 continue
             is_directory = stat.S_ISDIR(status.st_mode)
-            if os.path.islink(path) and not open_to(status, uid, gid, os.R_OK | os.X_OK if is_directory else os.R_OK):
+            if os.path.islink(path) and not open_to(
+                status, uid, gid, os.R_OK | os.X_OK if is_directory else os.R_OK
+            ):
                 passed.append({"file": path, "why": "a link to what its user may not read"})
             elif is_directory:
                 if here in seen or entry.startswith(b".") and not prefix:
-                    passed.append({"file": path, "why": "hidden directory" if entry.startswith(b".") else "a loop"})
+                    passed.append(
+                        {
+                            "file": path,
+                            "why": "hidden directory" if entry.startswith(b".") else "a loop",
+                        }
+                    )
                     continue
                 seen.add(here)
                 enter(path, name + b"/", status)
@@ -238,10 +253,10 @@ def subscriptions(path, root, home=None, uid=None, gid=None):
         name = SUBSCRIPTION_PREFIX.sub(b"", line, count=1)
         for prefix in (b"~/", home + b"/"):
             if name.startswith(prefix):
-                name = name[len(prefix):]
+                name = name[len(prefix) :]
         name = name.rstrip(b"/")
         if relative != b"." and name.startswith(relative + b"/"):
-            name = name[len(relative) + 1:]
+            name = name[len(relative) + 1 :]
         elif name.upper() == b"INBOX":
             name = None
         elif name.startswith((b"#", b"~", b"/", b"../")):

@@ -56,12 +56,18 @@ def prepare(user, presync=False):
     uid, gid = user.get("uid"), user.get("gid")
     inbox = source.inbox(user.get("inbox") or [], uid, gid)
     spool = source.spool_file(user.get("spool"), uid, gid)
-    besides = [inbox.path if inbox else None, user.get("spool"), user.get("subscriptions"), *(user.get("inbox") or [])]
+    besides = [
+        inbox.path if inbox else None,
+        user.get("spool"),
+        user.get("subscriptions"),
+        *(user.get("inbox") or []),
+    ]
     folders, passed = source.folders(user.get("folders"), uid, gid, besides)
     if inbox is None and not folders and user.get("folders"):
         source.expect_mounted(user["folders"])
     subscribed, elsewhere = source.subscriptions(
-        user.get("subscriptions"), user.get("folders"), user.get("home"), uid, gid)
+        user.get("subscriptions"), user.get("folders"), user.get("home"), uid, gid
+    )
     names = Names([found.name for found in folders])
     target = os.fsencode(user["maildir"])
     new = existing.NewSide(target) if os.path.isdir(target) else None
@@ -69,11 +75,19 @@ def prepare(user, presync=False):
         new.read()
     begin(user, {names.maildir(found.name) for found in folders} | {b""})
     wanted_names = [b"INBOX" if name is None else names.maildir(name) for name in subscribed]
-    return {"tree_id": user["tree_id"], "inbox": inbox, "spool": spool, "passed": passed, "changes": names.changes,
-            "elsewhere": elsewhere, "folders": [(found, names.maildir(found.name)) for found in folders],
-            "subscriptions": list(dict.fromkeys(wanted_names)), "new": new,
-            "foreign": existing.foreign_entries(target, new.names) if new else [],
-            "bytes": sum(found.size for found in [*folders, inbox, spool] if found)}
+    return {
+        "tree_id": user["tree_id"],
+        "inbox": inbox,
+        "spool": spool,
+        "passed": passed,
+        "changes": names.changes,
+        "elsewhere": elsewhere,
+        "folders": [(found, names.maildir(found.name)) for found in folders],
+        "subscriptions": list(dict.fromkeys(wanted_names)),
+        "new": new,
+        "foreign": existing.foreign_entries(target, new.names) if new else [],
+        "bytes": sum(found.size for found in [*folders, inbox, spool] if found),
+    }
 
 
 def begin(user, wanted_folders):
@@ -89,22 +103,52 @@ def begin(user, wanted_folders):
     os.makedirs(notes_directory, 0o700, exist_ok=True)
     user["tree_id"] = values["tree"]
     for entry in os.listdir(tree):
-        if entry.startswith(b".") and entry[1:] not in wanted_folders and os.path.isdir(os.path.join(tree, entry)):
+        if (
+            entry.startswith(b".")
+            and entry[1:] not in wanted_folders
+            and os.path.isdir(os.path.join(tree, entry))
+        ):
             index.forget(user, entry[1:])
             marker.discard(os.path.join(tree, entry), tree)
 
 
 def empty_result(name):
-    return {"folder": name, "old": "", "messages": 0, "bytes": 0, "bare_lf": 0, "expunged": 0, "uidvalidity": 0, "uidnext": 1,
-            "keywords": [], "lost_keywords": [], "warnings": [], "damage": [], "spool": 0, "written": 0, "renamed": 0,
-            "removed": 0, "unchanged": False}
+    return {
+        "folder": name,
+        "old": "",
+        "messages": 0,
+        "bytes": 0,
+        "bare_lf": 0,
+        "expunged": 0,
+        "uidvalidity": 0,
+        "uidnext": 1,
+        "keywords": [],
+        "lost_keywords": [],
+        "warnings": [],
+        "damage": [],
+        "spool": 0,
+        "written": 0,
+        "renamed": 0,
+        "removed": 0,
+        "unchanged": False,
+    }
 
 
 def folder_path(user, name):
     return os.path.join(os.fsencode(user["staging"]), existing.folder_directory(name))
 
 
-def folder(user, found, name, spool=None, fallback_uidvalidity=0, strict=False, progress=quiet, live=False, parts=1):
+def folder(
+    user,
+    found,
+    name,
+    spool=None,
+    fallback_uidvalidity=0,
+    strict=False,
+    progress=quiet,
+    live=False,
+    parts=1,
+):
     """Bring one folder (or INBOX: name b"") of the staged tree up to date with the old store.
 
     found: source.Found, or None for an INBOX that does not exist. spool: Found to append (INBOX only). live: users and mail are
@@ -122,21 +166,40 @@ def folder(user, found, name, spool=None, fallback_uidvalidity=0, strict=False, 
         before = sources_stamp(found, spool)
         scanned = time.time_ns()
         # a state that salvage left is none for a pass that is to fail at damage
-        if state and state["sources"] == before and not state["fresh"] and not (strict and state["result"]["damage"]):
+        if (
+            state
+            and state["sources"] == before
+            and not state["fresh"]
+            and not (strict and state["result"]["damage"])
+        ):
             return dict(state["result"], written=0, renamed=0, removed=0, unchanged=True)
         try:
-            result = convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progress, state, live,
-                                    parts if state is None else 1)
+            result = convert_folder(
+                user,
+                found,
+                name,
+                spool,
+                fallback_uidvalidity,
+                strict,
+                progress,
+                state,
+                live,
+                parts if state is None else 1,
+            )
         except (errors.ShortRead, errors.DamagedMbx) as error:
             # what looks like damage may be a change half done
-            if not isinstance(error, errors.ShortRead) and not (live and sources_stamp(found, spool) != before):
+            if not isinstance(error, errors.ShortRead) and not (
+                live and sources_stamp(found, spool) != before
+            ):
                 raise
             continue
         if "cuts" in result:
             return dict(result, before=before, scanned=scanned)
         if settled(user, found, name, spool, before, scanned, live, result):
             return result
-    raise errors.ShortRead("the mailbox changed each time while it was read", found.path if found else spool.path)
+    raise errors.ShortRead(
+        "the mailbox changed each time while it was read", found.path if found else spool.path
+    )
 
 
 def settled(user, found, name, spool, before, scanned, live, result):
@@ -146,7 +209,9 @@ def settled(user, found, name, spool, before, scanned, live, result):
     """
     after = sources_stamp(found, spool)
     # a change within the clock's grain after this pass could look like no change: such a file is read again
-    fresh = result.pop("unfinished") or any(scanned - stamp[4] < index.CLOCK_SKEW for stamp in before if stamp)
+    fresh = result.pop("unfinished") or any(
+        scanned - stamp[4] < index.CLOCK_SKEW for stamp in before if stamp
+    )
     broken = result.pop("broken_off", None)
     good = not broken
     if after != before or broken:
@@ -157,8 +222,17 @@ def settled(user, found, name, spool, before, scanned, live, result):
         fresh, good = True, moving.keep_what_stands(user, found, name, before, result) and good
     if not good and "index" not in result:
         return False
-    index.save(user, name, {"sources": before, "fresh": fresh, "result": result, "index": result.pop("index"),
-                            "tree": index.tree_stamp(folder_path(user, name))})
+    index.save(
+        user,
+        name,
+        {
+            "sources": before,
+            "fresh": fresh,
+            "result": result,
+            "index": result.pop("index"),
+            "tree": index.tree_stamp(folder_path(user, name)),
+        },
+    )
     return good
 
 
@@ -173,7 +247,9 @@ def sources_stamp(found, spool):
     return stamps
 
 
-def convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progress, state, live=False, parts=1):
+def convert_folder(
+    user, found, name, spool, fallback_uidvalidity, strict, progress, state, live=False, parts=1
+):
     """One attempt of folder(): anew when state is None, else by the difference to it."""
     uid, gid = user.get("uid"), user.get("gid")
     result = empty_result(name)
@@ -192,8 +268,12 @@ def convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progr
             descriptors.append(fd)
         keywords = keywords_of(found, box, user, strict, result) if box else KeywordTable([])
         uidvalidity = (box.uidvalidity if box else 0) or fallback_uidvalidity
-        usable = state is not None and state["result"]["head_uidvalidity"] == uidvalidity and not state["result"][
-            "renumbered"] and index.intact(user, name, state)
+        usable = (
+            state is not None
+            and state["result"]["head_uidvalidity"] == uidvalidity
+            and not state["result"]["renumbered"]
+            and index.intact(user, name, state)
+        )
         index.forget_state(user, name)
         try:
             if not usable:
@@ -202,28 +282,66 @@ def convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progr
                 if cuts:
                     with inside(user, name) as path:
                         maildir.FolderWriter(path, b"", 0, top=not name).abandon()
-                    return {"cuts": cuts, "keywords": keywords, "uidvalidity": uidvalidity, "result": result}
+                    return {
+                        "cuts": cuts,
+                        "keywords": keywords,
+                        "uidvalidity": uidvalidity,
+                        "result": result,
+                    }
             notes_of_index = index.Writer(user, name)
             blocks = index.open_blocks(user, name) if usable else None
             with inside(user, name) as path:
                 if usable:
                     uidlist = maildir.uidlist_lines(path)
-                writer = maildir.FolderWriter(path, maildir.host_name(user["host"]), uidvalidity, top=not name)
+                writer = maildir.FolderWriter(
+                    path, maildir.host_name(user["host"]), uidvalidity, top=not name
+                )
                 if usable:
                     before = state["result"]
                     old_keywords = KeywordTable(before["slots"], before["used"])
-                    runs = box if box and box.format == "mbx" and old_keywords.letter == keywords.letter else None
-                    delta.update(writer, runs, moving.until_broken(live, wanted(box, spool_box, result), result),
-                                 delta.Before(blocks, uidlist), before, old_keywords, keywords, notes_of_index, result, progress)
+                    runs = (
+                        box
+                        if box and box.format == "mbx" and old_keywords.letter == keywords.letter
+                        else None
+                    )
+                    delta.update(
+                        writer,
+                        runs,
+                        moving.until_broken(live, wanted(box, spool_box, result), result),
+                        delta.Before(blocks, uidlist),
+                        before,
+                        old_keywords,
+                        keywords,
+                        notes_of_index,
+                        result,
+                        progress,
+                    )
                 else:
                     result["uidnext"] = 1
                     if box is not None:
-                        delta.write(writer, box, moving.until_broken(live, box.messages(), result), keywords, notes_of_index,
-                                    result, progress)
+                        delta.write(
+                            writer,
+                            box,
+                            moving.until_broken(live, box.messages(), result),
+                            keywords,
+                            notes_of_index,
+                            result,
+                            progress,
+                        )
                         result["uidnext"] = box.uidnext
                     if spool_box is not None:
-                        delta.write(writer, spool_box, spooled(spool_box, result), keywords, notes_of_index, result, progress)
-                finish_folder(user, name, writer, box, uidvalidity, fallback_uidvalidity, keywords, result)
+                        delta.write(
+                            writer,
+                            spool_box,
+                            spooled(spool_box, result),
+                            keywords,
+                            notes_of_index,
+                            result,
+                            progress,
+                        )
+                finish_folder(
+                    user, name, writer, box, uidvalidity, fallback_uidvalidity, keywords, result
+                )
             result["index"] = notes_of_index.finish()
         except OSError as error:
             raise maildir.space_error(error, folder_path(user, name)) from error
@@ -235,7 +353,9 @@ def convert_folder(user, found, name, spool, fallback_uidvalidity, strict, progr
                 result["damage"] += [dict(item, file=mailbox.file) for item in mailbox.damage]
         if box is not None:
             result["expunged"] = box.expunged
-        result["unfinished"] = any(mailbox.unfinished for mailbox in (box, spool_box) if mailbox is not None)
+        result["unfinished"] = any(
+            mailbox.unfinished for mailbox in (box, spool_box) if mailbox is not None
+        )
         result["warnings"] += salvage.notes(result)
         return result
     finally:
@@ -251,9 +371,17 @@ def finish_folder(user, name, writer, box, uidvalidity, fallback, keywords, resu
     result["head_uidvalidity"] = uidvalidity
     result["renumbered"] = bool(box and box.renumbered)
     result["uidvalidity"] = (box.uidvalidity if box else 0) or fallback
-    result["slots"], result["used"], result["keywords"] = keywords.slots, keywords.used, keywords.names
-    writer.close(result["uidvalidity"], result["uidnext"], folder_guid(user, name, result["uidvalidity"]),
-                 keywords.file_text())
+    result["slots"], result["used"], result["keywords"] = (
+        keywords.slots,
+        keywords.used,
+        keywords.names,
+    )
+    writer.close(
+        result["uidvalidity"],
+        result["uidnext"],
+        folder_guid(user, name, result["uidvalidity"]),
+        keywords.file_text(),
+    )
 
 
 def wanted(box, spool_box, result):
@@ -261,10 +389,10 @@ def wanted(box, spool_box, result):
 
     Yields (message as its mailbox gives it, without text; mailbox). Sets result["uidnext"], ["spool"].
     """
-    for message in (box.messages(False) if box is not None else ()):
+    for message in box.messages(False) if box is not None else ():
         yield message, box
     result["uidnext"] = box.uidnext if box is not None else 1
-    for message in (spooled(spool_box, result) if spool_box is not None else ()):
+    for message in spooled(spool_box, result) if spool_box is not None else ():
         yield message, spool_box
 
 
@@ -292,7 +420,9 @@ def clear_folder(user, name):
 
 
 def folder_guid(user, name, uidvalidity):
-    return maildir.guid(os.fsencode(user["host"]), os.fsencode(user["user"]), name, b"%d" % uidvalidity)
+    return maildir.guid(
+        os.fsencode(user["host"]), os.fsencode(user["user"]), name, b"%d" % uidvalidity
+    )
 
 
 def fallback_uidvalidity(new_folders, name, found=None, root=None):

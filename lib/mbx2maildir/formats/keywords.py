@@ -19,12 +19,14 @@ class KeywordTable:
         self.slots, self.used = list(names), used
         slots = [slot for slot, name in enumerate(names) if name]
         if len(slots) > len(LETTERS) and used is not None:
-            slots = [slot for slot in slots if used >> slot & 1] + [slot for slot in slots if not used >> slot & 1]
-            slots, rest = sorted(slots[:len(LETTERS)]), slots[len(LETTERS):]
+            slots = [slot for slot in slots if used >> slot & 1] + [
+                slot for slot in slots if not used >> slot & 1
+            ]
+            slots, rest = sorted(slots[: len(LETTERS)]), slots[len(LETTERS) :]
         else:
-            slots, rest = slots[:len(LETTERS)], slots[len(LETTERS):]
+            slots, rest = slots[: len(LETTERS)], slots[len(LETTERS) :]
         self.names = [names[slot] for slot in slots]
-        self.letter = {1 << slot: LETTERS[index:index + 1] for index, slot in enumerate(slots)}
+        self.letter = {1 << slot: LETTERS[index : index + 1] for index, slot in enumerate(slots)}
         self.dropped = [names[slot] for slot in rest if used is None or used >> slot & 1]
         self.dropped_bits = sum(1 << slot for slot in rest if used is None or used >> slot & 1)
         self.known = sum(self.letter)
@@ -34,8 +36,9 @@ class KeywordTable:
         """Letters, sorted, of a message's keyword bits."""
         known = self.cache.get(bits)
         if known is None:
-            known = self.cache[bits] = b"".join(sorted(
-                letter for bit, letter in self.letter.items() if bits & bit))
+            known = self.cache[bits] = b"".join(
+                sorted(letter for bit, letter in self.letter.items() if bits & bit)
+            )
         return known
 
     def file_text(self):
@@ -70,9 +73,15 @@ def keywords_of(found, box, user, strict, result):
         if not runs:
             continue  # it was taken off the last message between the two passes: nothing is lost
         result["lost_keywords"].append(errors.printable(name))
-        result["warnings"].append("keyword {} has no letter left of Maildir's 26 and is lost on UIDs {}".format(
-            errors.printable(name), ",".join(str(first) if first == last else "{}:{}".format(first, last)
-                                             for first, last in runs)))
+        result["warnings"].append(
+            "keyword {} has no letter left of Maildir's 26 and is lost on UIDs {}".format(
+                errors.printable(name),
+                ",".join(
+                    str(first) if first == last else "{}:{}".format(first, last)
+                    for first, last in runs
+                ),
+            )
+        )
     return table
 
 

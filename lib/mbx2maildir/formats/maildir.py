@@ -17,13 +17,21 @@ from mbx2maildir.formats.patterns import Pattern
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 COPY_CHUNK = 1 << 20
-UIDLIST_HEAD = 80  # bytes kept free at the top of dovecot-uidlist; its numbers are known only at the end
+UIDLIST_HEAD = (
+    80  # bytes kept free at the top of dovecot-uidlist; its numbers are known only at the end
+)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 LF_AFTER_CR = Pattern(rb"(?<!\r)\r\n")
 
 # In the order of their letters, as Dovecot writes them. MBX "deleted" is T (trashed).
-FLAG_LETTERS = ((mbx.DRAFT, b"D"), (mbx.FLAGGED, b"F"), (mbx.ANSWERED, b"R"), (mbx.SEEN, b"S"), (mbx.DELETED, b"T"))
+FLAG_LETTERS = (
+    (mbx.DRAFT, b"D"),
+    (mbx.FLAGGED, b"F"),
+    (mbx.ANSWERED, b"R"),
+    (mbx.SEEN, b"S"),
+    (mbx.DELETED, b"T"),
+)
 LETTER_FLAGS = {letter: flag for flag, letter in FLAG_LETTERS}
 
 
@@ -64,8 +72,11 @@ def space_error(error, path):
     """An OSError while writing → the store's own error."""
     if error.errno in NO_SPACE:
         return errors.NoSpace("cannot write: {}".format(os.strerror(error.errno)), path)
-    return errors.StoreError("cannot write: {}".format(error.strerror), path,
-                             todo="See why, then run the same command again.")
+    return errors.StoreError(
+        "cannot write: {}".format(error.strerror),
+        path,
+        todo="See why, then run the same command again.",
+    )
 
 
 def suffix(host, uidvalidity):
@@ -87,9 +98,15 @@ class FolderWriter:
             os.makedirs(os.path.join(path, name), DIRECTORY_MODE, exist_ok=True)
         if not top and part is None:
             replace_file(os.path.join(path, b"maildirfolder"), b"")
-        self.directories = [os.open(os.path.join(path, name), os.O_RDONLY | os.O_DIRECTORY) for name in (b"cur", b"new")]
-        self.uidlist = os.open(os.path.join(path, b"dovecot-uidlist.new" if part is None else part_name(part)),
-                               os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+        self.directories = [
+            os.open(os.path.join(path, name), os.O_RDONLY | os.O_DIRECTORY)
+            for name in (b"cur", b"new")
+        ]
+        self.uidlist = os.open(
+            os.path.join(path, b"dovecot-uidlist.new" if part is None else part_name(part)),
+            os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
+            FILE_MODE,
+        )
         self.lines = [b" " * (UIDLIST_HEAD - 1) + b"\n"] if part is None else []
 
     def add(self, uid, recent, letters, seconds, stored, virtual):
@@ -131,8 +148,12 @@ class FolderWriter:
     def keep(self, uid, name, before, after):
         """Keep a message file of an earlier pass; before and after: (recent, letters)."""
         if before != after:
-            os.rename(name + b":2," + before[1], name + b":2," + after[1], src_dir_fd=self.directories[before[0]],
-                      dst_dir_fd=self.directories[after[0]])
+            os.rename(
+                name + b":2," + before[1],
+                name + b":2," + after[1],
+                src_dir_fd=self.directories[before[0]],
+                dst_dir_fd=self.directories[after[0]],
+            )
         self.enlist(uid, name)
 
     def drop(self, name, recent, letters):
@@ -168,7 +189,10 @@ class FolderWriter:
         self.flush()
         write_uidlist_head(self.uidlist, uidvalidity, uidnext, guid)
         self.abandon()
-        os.rename(os.path.join(self.path, b"dovecot-uidlist.new"), os.path.join(self.path, b"dovecot-uidlist"))
+        os.rename(
+            os.path.join(self.path, b"dovecot-uidlist.new"),
+            os.path.join(self.path, b"dovecot-uidlist"),
+        )
         path = os.path.join(self.path, b"dovecot-keywords")
         if keywords:
             replace_file(path, keywords)
@@ -216,7 +240,7 @@ def copy_lf(texts, target):
     """Write CRLF text that comes in pieces, with LF line ends → (bytes written, bytes as IMAP shows them)."""
     length = virtual = 0
     before = b""  # the last byte written: to_lf() must see whether a CR came before
-    held = b""    # a CR at the end of a piece waits for what follows
+    held = b""  # a CR at the end of a piece waits for what follows
     for piece in itertools.chain(texts, (None,)):
         at_end = piece is None
         piece, held = held + (piece or b""), b""
@@ -247,7 +271,7 @@ def copy_plain(texts, target):
 def write_all(fd, data):
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view):]
+        view = view[os.write(fd, view) :]
 
 
 def write_file(path, data, mode=FILE_MODE):

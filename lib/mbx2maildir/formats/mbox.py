@@ -17,7 +17,14 @@ CHUNK = 1 << 20
 INTERNAL_FIELDS = (b"status", b"x-status", b"x-keywords", b"x-uid", b"x-imap", b"x-imapbase")
 FIELD = Pattern(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")
 BASE = Pattern(rb"(X-IMAP(?:base)?): *(\d+) +(\d+)([^\r\n]*)")
-LETTERS = {b"R": mbx.SEEN, b"O": mbx.OLD, b"D": mbx.DELETED, b"F": mbx.FLAGGED, b"A": mbx.ANSWERED, b"T": mbx.DRAFT}
+LETTERS = {
+    b"R": mbx.SEEN,
+    b"O": mbx.OLD,
+    b"D": mbx.DELETED,
+    b"F": mbx.FLAGGED,
+    b"A": mbx.ANSWERED,
+    b"T": mbx.DRAFT,
+}
 
 
 def is_mbox(block):
@@ -52,7 +59,11 @@ class LongText:
 
 def sizes(text):
     """(bytes as stored, bytes as IMAP shows them) of a text as raw_messages() gives it."""
-    return (len(text), len(text) + text.count(b"\n")) if isinstance(text, bytes) else (text.size, text.virtual)
+    return (
+        (len(text), len(text) + text.count(b"\n"))
+        if isinstance(text, bytes)
+        else (text.size, text.virtual)
+    )
 
 
 class Mailbox:
@@ -73,7 +84,10 @@ class Mailbox:
         self.renumbered = False
         self.damage = []
         start = next(self.parts(), None)
-        base = start and self.header(os.pread(fd, min(start[1], mbx.LARGE), start[0]).partition(b"\n")[2])[5]
+        base = (
+            start
+            and self.header(os.pread(fd, min(start[1], mbx.LARGE), start[0]).partition(b"\n")[2])[5]
+        )
         if base:
             self.keywords = base[3]
         self.damage = []
@@ -98,23 +112,29 @@ class Mailbox:
             for match in re.finditer(rb"\nFrom ", window):
                 offset = position - len(tail) + match.start() + 1
                 line = os.pread(self.fd, 1024, offset).partition(b"\n")
-                if (start is None or offset > start) and line[1] and dates.from_line(line[0]) is not None:
+                if (
+                    (start is None or offset > start)
+                    and line[1]
+                    and dates.from_line(line[0]) is not None
+                ):
                     if start is not None:
                         yield start, offset - start
                     elif os.pread(self.fd, min(offset, CHUNK), 0).strip():
-                        self.note(0, offset, "text before the first \"From \" line")
+                        self.note(0, offset, 'text before the first "From " line')
                     start = offset
             tail = window[-6:]
             position += len(block)
         if start is not None:
             yield start, self.size - start
         elif self.size and os.pread(self.fd, CHUNK, 0).strip():
-            self.note(0, self.size, "no \"From \" line in the whole file")
+            self.note(0, self.size, 'no "From " line in the whole file')
 
     def note(self, offset, length, what):
         if self.strict:
             raise errors.BadMessageLine(what, self.file, offset)
-        self.damage.append({"kind": "BadMessageLine", "offset": offset, "length": length, "what": what})
+        self.damage.append(
+            {"kind": "BadMessageLine", "offset": offset, "length": length, "what": what}
+        )
 
     def raw_messages(self):
         """Yield (uid or 0, flags, keyword names, seconds, text with LF line ends, offset); sets uidvalidity, uidlast."""
@@ -132,13 +152,23 @@ class Mailbox:
             first = False
             if pseudo:
                 continue
-            blank = 1 if text[end:end + 1] == b"\n" else 2 if text[end:end + 2] == b"\r\n" else 0
+            blank = (
+                1 if text[end : end + 1] == b"\n" else 2 if text[end : end + 2] == b"\r\n" else 0
+            )
             if size > len(data):
                 before = len(line) + 1 + end + blank
-                yield uid, flags, keywords, when, LongText(
-                    self.fd, header + (b"\n" if blank else b""), offset + before, size - before), offset
+                yield (
+                    uid,
+                    flags,
+                    keywords,
+                    when,
+                    LongText(
+                        self.fd, header + (b"\n" if blank else b""), offset + before, size - before
+                    ),
+                    offset,
+                )
                 continue
-            body = text[end + blank:] if blank else b""
+            body = text[end + blank :] if blank else b""
             body = body.replace(b"\r", b"")
             if body == b"\n":
                 body = b""
@@ -175,8 +205,12 @@ class Mailbox:
             else:
                 found = BASE.match(field)
                 if found and int(found.group(2)):
-                    base = (found.group(1), int(found.group(2)), int(found.group(3)),
-                            found.group(4).split()[:mbx.KEYWORD_SLOTS])
+                    base = (
+                        found.group(1),
+                        int(found.group(2)),
+                        int(found.group(3)),
+                        found.group(4).split()[: mbx.KEYWORD_SLOTS],
+                    )
         return b"".join(kept), position, flags, keywords, uid, base
 
     def messages(self, texts=True):

@@ -24,10 +24,16 @@ CHUNK = 1 << 20
 LARGE = 2 << 20  # a text above this is not handed out as bytes; its reader copies it in pieces
 
 # As lax as c-client where a line is expected …
-LINE = Pattern(rb"([^,\r\n]{0,40}),(\d{1,19})[^;\r\n,]{0,8};([0-9A-Fa-f]{8})([0-9A-Fa-f]{4})-([0-9A-Fa-f]{8})\r\n")
+LINE = Pattern(
+    rb"([^,\r\n]{0,40}),(\d{1,19})[^;\r\n,]{0,8};([0-9A-Fa-f]{8})([0-9A-Fa-f]{4})-([0-9A-Fa-f]{8})\r\n"
+)
 # … and strict where one is searched for in garbage.
-STRICT_LINE = Pattern(rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d [+-]\d{4},([1-9]\d{0,18});[0-9a-f]{12}-[0-9a-f]{8}\r\n")
-FIXED_DATE = Pattern(rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d [+-]\d\d[0-5]\d\Z")
+STRICT_LINE = Pattern(
+    rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d [+-]\d{4},([1-9]\d{0,18});[0-9a-f]{12}-[0-9a-f]{8}\r\n"
+)
+FIXED_DATE = Pattern(
+    rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d [+-]\d\d[0-5]\d\Z"
+)
 
 
 class Header:
@@ -38,16 +44,20 @@ class Header:
             raise errors.NotMbx("no MBX file: it begins with {!r}".format(block[:16]), file, 0)
         self.damage = None
         if len(block) < HEADER_SIZE:
-            self.damage = errors.ShortHeader("the header has only {} of {} bytes".format(len(block), HEADER_SIZE), file, 0)
+            self.damage = errors.ShortHeader(
+                "the header has only {} of {} bytes".format(len(block), HEADER_SIZE), file, 0
+            )
         numbers = re.match(rb"([0-9A-Fa-f]{8})([0-9A-Fa-f]{8})\r\n", block[7:25])
         if numbers is None:
-            self.damage = self.damage or errors.BadHeader("UIDVALIDITY and UIDLAST are unreadable", file, 7)
+            self.damage = self.damage or errors.BadHeader(
+                "UIDVALIDITY and UIDLAST are unreadable", file, 7
+            )
         self.uidvalidity = int(numbers.group(1), 16) if numbers else 0
         self.uidlast = int(numbers.group(2), 16) if numbers else 0
         self.keywords = []
         if numbers:
             names = block[25:HEADER_SIZE]
-            names = names[:names.find(b"\0")] if b"\0" in names else names[:HEADER_SIZE - 25 - 10]
+            names = names[: names.find(b"\0")] if b"\0" in names else names[: HEADER_SIZE - 25 - 10]
             for name in names.split(b"\r\n")[:-1][:KEYWORD_SLOTS]:
                 if not name:
                     break
@@ -81,7 +91,12 @@ class Mailbox:
         self.rewind()
         if self.header.damage is not None:
             short = isinstance(self.header.damage, errors.ShortHeader)
-            self.note(type(self.header.damage), 0, self.size if short else HEADER_SIZE, self.header.damage.what)
+            self.note(
+                type(self.header.damage),
+                0,
+                self.size if short else HEADER_SIZE,
+                self.header.damage.what,
+            )
 
     def rewind(self):
         """Begin again."""
@@ -101,7 +116,9 @@ class Mailbox:
     def note(self, kind, offset, length, what):
         if self.strict:
             raise kind(what, self.file, offset)
-        self.damage.append({"kind": kind.__name__, "offset": offset, "length": length, "what": what})
+        self.damage.append(
+            {"kind": kind.__name__, "offset": offset, "length": length, "what": what}
+        )
 
     def shrank(self, offset):
         raise errors.ShortRead("the mailbox shrank while it was read", self.file, offset)
@@ -125,15 +142,19 @@ class Mailbox:
                 if start < 0:  # read ahead in vain
                     buffer, base, start = b"", position, 0
                 match = match_line(buffer, start, start + LINE_LIMIT)
-                if match is None and base + len(buffer) < size and (not texts or start + LINE_LIMIT > len(buffer)):
+                if (
+                    match is None
+                    and base + len(buffer) < size
+                    and (not texts or start + LINE_LIMIT > len(buffer))
+                ):
                     buffer, base, start = os.pread(fd, want, position), position, 0
                     match = match_line(buffer, 0, LINE_LIMIT)
             if match is None:
-                self.resynchronise(position, errors.BadMessageLine, buffer[start:start + 40])
+                self.resynchronise(position, errors.BadMessageLine, buffer[start : start + 40])
                 continue
             date, length, bits, flags, uid = match.groups()
             length, flags, uid = int(length), int(flags, 16), int(uid, 16)
-            head = buffer[start:start + LINE_LIMIT]
+            head = buffer[start : start + LINE_LIMIT]
             text_offset = base + match.end()
             end = text_offset + length
             self.special, given = self.gap, self.unassigned
@@ -147,13 +168,29 @@ class Mailbox:
                 else:
                     ahead = -1
                 if length and match_line(following) is None:
-                    cut = self.swallowed(text_offset, min(end, size)) if FIXED_DATE.match(date) else None
+                    cut = (
+                        self.swallowed(text_offset, min(end, size))
+                        if FIXED_DATE.match(date)
+                        else None
+                    )
                     if cut is None and end > size:
-                        self.resynchronise(position, errors.ShortTail, b"runs to byte %d of %d" % (end, size), text_offset)
+                        self.resynchronise(
+                            position,
+                            errors.ShortTail,
+                            b"runs to byte %d of %d" % (end, size),
+                            text_offset,
+                        )
                         continue
                     if cut is not None:
-                        self.note(errors.BadSize, position, 0 if cut > text_offset else cut - position, "a message that states "
-                                  "{} bytes, though the next begins after {}".format(length, cut - text_offset))
+                        self.note(
+                            errors.BadSize,
+                            position,
+                            0 if cut > text_offset else cut - position,
+                            "a message that states "
+                            "{} bytes, though the next begins after {}".format(
+                                length, cut - text_offset
+                            ),
+                        )
                         length, end = cut - text_offset, cut
                         self.special, self.salvaging, ahead = True, True, -1
                         if not length:
@@ -164,8 +201,11 @@ class Mailbox:
                 self.position, self.gap = text_offset, True
                 continue
             if not uid or uid <= self.last or uid > self.uidlast or uid > LAST_UID:
-                if 0 < uid <= self.last and (self.salvaging or not FIXED_DATE.match(date)) and self.stale(
-                        position, head, text_offset, end):
+                if (
+                    0 < uid <= self.last
+                    and (self.salvaging or not FIXED_DATE.match(date))
+                    and self.stale(position, head, text_offset, end)
+                ):
                     continue
                 uid = self.unusual_uid(uid)
             elif not self.first:
@@ -179,15 +219,28 @@ class Mailbox:
             text = None
             if texts and length <= LARGE:
                 start = text_offset - base
-                text = buffer[start:start + length]
+                text = buffer[start : start + length]
                 if len(text) < length:
-                    buffer, base, ahead = os.pread(fd, max(want, length), text_offset), text_offset, -1
+                    buffer, base, ahead = (
+                        os.pread(fd, max(want, length), text_offset),
+                        text_offset,
+                        -1,
+                    )
                     text = buffer[:length]
                     if len(text) < length:
                         self.shrank(text_offset)
             when = self.time_of(date, position)
             self.line, self.head, self.seconds = position, head, when
-            yield uid, self.unassigned > given or not flags & OLD, flags, int(bits, 16), when, length, text_offset, text
+            yield (
+                uid,
+                self.unassigned > given or not flags & OLD,
+                flags,
+                int(bits, 16),
+                when,
+                length,
+                text_offset,
+                text,
+            )
         if self.renumbered or not self.uidvalidity:
             self.uidvalidity = self.uidvalidity % 0xFFFFFFFF + 1
 
@@ -202,7 +255,11 @@ class Mailbox:
 
     def line_at(self, offset):
         """Whether a message line stands there, or the file ends."""
-        return offset == self.size or offset < self.size and LINE.match(os.pread(self.fd, LINE_LIMIT, offset)) is not None
+        return (
+            offset == self.size
+            or offset < self.size
+            and LINE.match(os.pread(self.fd, LINE_LIMIT, offset)) is not None
+        )
 
     def stale(self, position, head, text_offset, end):
         """Whether a message behind damage, whose UID was there before, is only the copy that a killed expunge left.
@@ -220,13 +277,27 @@ class Mailbox:
         if self.known is None or uid < self.known[0]:
             before = Mailbox(self.fd, self.file, start=self.start, stop=position)
             before.uidlast = max(before.uidlast, self.uidlast)
-            lines = ((known, before.line_of(before.head)[0], offset) for known, *_flags, offset, _text in before.messages(False))
-            self.known = (uid, {known: (line, offset) for known, line, offset in lines if known >= uid})
+            lines = (
+                (known, before.line_of(before.head)[0], offset)
+                for known, *_flags, offset, _text in before.messages(False)
+            )
+            self.known = (
+                uid,
+                {known: (line, offset) for known, line, offset in lines if known >= uid},
+            )
         known = self.known[1].get(uid)
-        if known is None or known[0] != line or not same_bytes(self.fd, known[1], text_offset, end - text_offset):
+        if (
+            known is None
+            or known[0] != line
+            or not same_bytes(self.fd, known[1], text_offset, end - text_offset)
+        ):
             return False
-        self.note(errors.StaleCopy, position, end - position, "a second copy of the message with UID {}, as a killed expunge "
-                  "leaves it".format(uid))
+        self.note(
+            errors.StaleCopy,
+            position,
+            end - position,
+            "a second copy of the message with UID {}, as a killed expunge leaves it".format(uid),
+        )
         self.position, self.gap = end, True
         return True
 
@@ -234,12 +305,17 @@ class Mailbox:
     def line_of(head):
         """A message line's unchanging part and its UID → ((length of the line, date, size), uid); None when it is none."""
         match = LINE.match(head)
-        return match and ((match.end(), match.group(1), int(match.group(2))), int(match.group(5), 16))
+        return match and (
+            (match.end(), match.group(1), int(match.group(2))),
+            int(match.group(5), 16),
+        )
 
     def unusual_uid(self, uid):
         """The UID c-client would give to a message that has none, or a bad one."""
         if self.live and self.last < uid <= LAST_UID:  # assigned since the header was read
-            self.uidlast = max(self.uidlast, Header(os.pread(self.fd, HEADER_SIZE, 0), self.file).uidlast)
+            self.uidlast = max(
+                self.uidlast, Header(os.pread(self.fd, HEADER_SIZE, 0), self.file).uidlast
+            )
             if uid <= self.uidlast:
                 return uid
         if uid:
@@ -257,13 +333,21 @@ class Mailbox:
             day = self.days.get(key, 0)
             if day == 0:
                 day = self.days[key] = dates.internaldate(date[:12] + b"00:00:00" + date[20:])
-            when = None if day is None else day + int(date[12:14]) * 3600 + int(date[15:17]) * 60 + int(date[18:20])
+            when = (
+                None
+                if day is None
+                else day + int(date[12:14]) * 3600 + int(date[15:17]) * 60 + int(date[18:20])
+            )
         else:
             when = dates.internaldate(date)
         if when is None:
             self.special = True
-            self.note(errors.BadDate, position, 0, "impossible date {!r}; the date of the message before it is "
-                      "taken".format(date))
+            self.note(
+                errors.BadDate,
+                position,
+                0,
+                "impossible date {!r}; the date of the message before it is taken".format(date),
+            )
             return self.seconds
         return when if when > 0 else 0
 
@@ -274,7 +358,10 @@ class Mailbox:
         if kind is errors.ShortTail:
             what = "a message {}, the end of the file".format(detail.decode("ascii"))
             if found < self.size:
-                kind, what = errors.BadSize, "a message {}, though more messages follow".format(detail.decode("ascii"))
+                kind, what = (
+                    errors.BadSize,
+                    "a message {}, though more messages follow".format(detail.decode("ascii")),
+                )
             elif self.live:
                 self.unfinished = True
                 return

@@ -11,10 +11,26 @@ import os
 
 from mbx2maildir.formats.patterns import Pattern
 
-TRACE = frozenset((
-    b"received", b"return-path", b"delivered-to", b"x-original-to", b"envelope-to", b"delivery-date", b"x-envelope-to",
-    b"x-envelope-from", b"lines", b"content-length",
-    b"status", b"x-status", b"x-keywords", b"x-uid", b"x-imap", b"x-imapbase"))
+TRACE = frozenset(
+    (
+        b"received",
+        b"return-path",
+        b"delivered-to",
+        b"x-original-to",
+        b"envelope-to",
+        b"delivery-date",
+        b"x-envelope-to",
+        b"x-envelope-from",
+        b"lines",
+        b"content-length",
+        b"status",
+        b"x-status",
+        b"x-keywords",
+        b"x-uid",
+        b"x-imap",
+        b"x-imapbase",
+    )
+)
 FIELD = Pattern(rb"([^\n:]*)[^\n]*\n?(?:[ \t][^\n]*\n?)*")
 DROPPED = b">\r\n"
 PIECE = 1 << 20
@@ -35,7 +51,12 @@ def header_hash(header):
     digest = hashlib.sha256()
     for match in FIELD.finditer(header.replace(b"\r", b"")):
         field = match.group()
-        if field and field != b"\n" and not field.startswith(b"From ") and match.group(1).lower() not in TRACE:
+        if (
+            field
+            and field != b"\n"
+            and not field.startswith(b"From ")
+            and match.group(1).lower() not in TRACE
+        ):
             digest.update(field.rstrip(b"\n") + b"\n")
     digest.update(b"\0")
     return digest

@@ -24,7 +24,7 @@ def decode_utf7(name):
     parts = []
     position = 0
     for match in SHIFTED.finditer(name):
-        parts.append(name[position:match.start()].decode("ascii"))
+        parts.append(name[position : match.start()].decode("ascii"))
         position = match.end()
         if match.group() == b"&":
             return None
@@ -35,7 +35,9 @@ def decode_utf7(name):
         import base64
 
         try:
-            raw = base64.b64decode(encoded.replace(b",", b"/") + b"=" * (-len(encoded) % 4), validate=True)
+            raw = base64.b64decode(
+                encoded.replace(b",", b"/") + b"=" * (-len(encoded) % 4), validate=True
+            )
             text = raw.decode("utf-16-be")
         except ValueError:
             return None
@@ -98,7 +100,9 @@ class Names:
             parts = path.split(b"/")
             for depth in range(len(parts)):
                 self.children.setdefault(tuple(parts[:depth]), set()).add(parts[depth])
-        self.levels = {parent: self.settle(parent, children) for parent, children in self.children.items()}
+        self.levels = {
+            parent: self.settle(parent, children) for parent, children in self.children.items()
+        }
         self.finish()
 
     @staticmethod
@@ -130,13 +134,18 @@ class Names:
             taken.add(name)
             self.names[path] = name
             if whys:
-                self.changes.append({"from": path, "to": name, "why": "; ".join(dict.fromkeys(whys))})
+                self.changes.append(
+                    {"from": path, "to": name, "why": "; ".join(dict.fromkeys(whys))}
+                )
 
     def join(self, path):
         parts = path.split(b"/")
         levels, whys = [], []
         for depth, part in enumerate(parts):
-            name, why = self.levels.get(tuple(parts[:depth]), {}).get(part) or (mapped(part, not depth), None)
+            name, why = self.levels.get(tuple(parts[:depth]), {}).get(part) or (
+                mapped(part, not depth),
+                None,
+            )
             levels.append(name)
             if why:
                 whys.append(why)
@@ -151,9 +160,9 @@ def reason(component, top):
     """Why a level's name had to change."""
     whys = []
     if b"." in component:
-        whys.append("\".\" separates levels")
+        whys.append('"." separates levels')
     if top and component.startswith(b"~"):
-        whys.append("a leading \"~\" means another user's home")
+        whys.append('a leading "~" means another user\'s home')
     if decode_utf7(component) is None:
         whys.append("not modified UTF-7")
     if top and component.upper() == b"INBOX":

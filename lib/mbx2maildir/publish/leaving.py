@@ -37,7 +37,7 @@ def keep(plan, user):
     places = publish.paths(plan, user)
     if publish.settle(plan, user) is not None:
         source, target = places["live"], places["aside"]
-    else:       # taken back already
+    else:  # taken back already
         source, target = latest(places["unpublished"]), places["live"]
     owner = os.stat(source)
     make(target, owner)
@@ -48,20 +48,35 @@ def keep(plan, user):
         make(os.path.join(target, directory), owner, below=bool(name))
         numbers = existing.uidlist(os.path.join(source, directory))[2]
         words = existing.keyword_names(os.path.join(source, directory))
-        there = {existing.NAME_FLAGS.match(entry).group(1): (subdir, entry) for subdir, entry in existing.listing(target, name)}
+        there = {
+            existing.NAME_FLAGS.match(entry).group(1): (subdir, entry)
+            for subdir, entry in existing.listing(target, name)
+        }
         for subdir, entry in existing.listing(source, name):
             message = existing.Message(name, subdir, entry, numbers)
             if message.uid not in wanted:
                 continue
             wanted.remove(message.uid)
             if message.base not in there:
-                there[message.base] = subdir, renamed(message, words, os.path.join(target, directory), owner)
+                there[message.base] = (
+                    subdir,
+                    renamed(message, words, os.path.join(target, directory), owner),
+                )
                 os.link(message.path(source), os.path.join(target, directory, *there[message.base]))
-            files.append({"folder": text, "uid": message.uid,
-                          "file": os.fsdecode(os.path.join(places["live"], directory, *there[message.base]))})
+            files.append(
+                {
+                    "folder": text,
+                    "uid": message.uid,
+                    "file": os.fsdecode(
+                        os.path.join(places["live"], directory, *there[message.base])
+                    ),
+                }
+            )
         if wanted:
-            raise errors.PublishError("{} messages are not there any more, first UID {}".format(len(wanted), min(wanted)),
-                                      os.path.join(source, directory))
+            raise errors.PublishError(
+                "{} messages are not there any more, first UID {}".format(len(wanted), min(wanted)),
+                os.path.join(source, directory),
+            )
     return files
 
 
@@ -95,16 +110,23 @@ def renamed(message, words, directory, owner):
     names = existing.keyword_names(directory)
     fresh = False
     for word in wanted:
-        letter = next((letter for letter, name in names.items() if name.lower() == word.lower()), None)
+        letter = next(
+            (letter for letter, name in names.items() if name.lower() == word.lower()), None
+        )
         if letter is None:
-            free = [bytes([97 + number]) for number in range(26) if bytes([97 + number]) not in names]
+            free = [
+                bytes([97 + number]) for number in range(26) if bytes([97 + number]) not in names
+            ]
             if not free:
-                continue    # it has 26 others
+                continue  # it has 26 others
             letter, fresh = free[0], True
             names[letter] = word
         letters.add(letter)
     if fresh:
         path = os.path.join(directory, b"dovecot-keywords")
-        maildir.replace_file(path, b"".join(b"%d %b\n" % (letter[0] - 97, name) for letter, name in sorted(names.items())))
+        maildir.replace_file(
+            path,
+            b"".join(b"%d %b\n" % (letter[0] - 97, name) for letter, name in sorted(names.items())),
+        )
         os.chown(path, owner.st_uid, owner.st_gid)
     return message.base + b":2," + b"".join(sorted(letters))

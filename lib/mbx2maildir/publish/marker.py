@@ -54,7 +54,12 @@ def begin_tree(tree, user):
         os.rmdir(tree)  # only an empty one
     fresh = os.path.join(trash_of(tree), new_name().encode("ascii"))
     os.mkdir(fresh, 0o700)
-    values = {"complete": False, "user": user["user"], "run": user.get("run", ""), "tree": new_name()}
+    values = {
+        "complete": False,
+        "user": user["user"],
+        "run": user.get("run", ""),
+        "tree": new_name(),
+    }
     write(fresh, values, user)
     if os.geteuid() == 0 and user.get("uid") is not None:
         os.chown(fresh, user["uid"], user["gid"])
@@ -70,10 +75,16 @@ def take_up(tree, user):
     if not os.path.lexists(tree) or os.path.isdir(tree) and not os.listdir(tree):
         return None
     values = read(tree)
-    if values is None or values.get("user") != user["user"] or (
-            values.get("complete") and values.get("run") != user.get("run", "")):
-        raise errors.PublishError("this tree stands where one is to be staged, and is none that this run may change", tree,
-                                  todo="Finish the run it belongs to, or move it away, then run the same command again.")
+    if (
+        values is None
+        or values.get("user") != user["user"]
+        or (values.get("complete") and values.get("run") != user.get("run", ""))
+    ):
+        raise errors.PublishError(
+            "this tree stands where one is to be staged, and is none that this run may change",
+            tree,
+            todo="Finish the run it belongs to, or move it away, then run the same command again.",
+        )
     if values.get("complete"):
         values["complete"] = False
         write(tree, values, user)

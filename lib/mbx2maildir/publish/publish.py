@@ -37,8 +37,11 @@ def make_areas(plan):
     work = os.fsencode(plan["work"])
     run = os.path.join(work, os.fsencode(plan["run"]))
     os.makedirs(work, 0o711, exist_ok=True)
-    for directory in (*(os.path.join(work, os.fsencode(area)) for area in WORK_AREAS), run,
-                      *(os.path.join(run, os.fsencode(area)) for area in AREAS)):
+    for directory in (
+        *(os.path.join(work, os.fsencode(area)) for area in WORK_AREAS),
+        run,
+        *(os.path.join(run, os.fsencode(area)) for area in AREAS),
+    ):
         if not os.path.isdir(directory):
             os.mkdir(directory)
         os.chmod(directory, 0o711)
@@ -58,15 +61,23 @@ def lock(plan):
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         handle.close()
-        raise errors.PublishError("another conversion is at work", plan["work"],
-                                  todo="Wait for it; its events say how far it is.") from error
+        raise errors.PublishError(
+            "another conversion is at work",
+            plan["work"],
+            todo="Wait for it; its events say how far it is.",
+        ) from error
     return handle
 
 
 def is_published(plan, user, places):
     """The live tree's marker when this run made it, else None."""
     values = marker.read(places["live"])
-    if values and values.get("complete") and values.get("run") == plan["run"] and values.get("user") == user["user"]:
+    if (
+        values
+        and values.get("complete")
+        and values.get("run") == plan["run"]
+        and values.get("user") == user["user"]
+    ):
         return values
     return None
 
@@ -91,7 +102,9 @@ def settle(plan, user):
             return staged
         os.rename(places["aside"], places["live"])
     elif staged is None and os.path.isdir(places["staging"]) and os.listdir(places["staging"]):
-        raise errors.PublishError("a tree without the converter's mark stands in staging", places["staging"])
+        raise errors.PublishError(
+            "a tree without the converter's mark stands in staging", places["staging"]
+        )
     taken = marker.read(places["aside"])
     if taken and taken.get("run") == plan["run"]:  # killed in unpublish, after the exchange
         set_aside(places["aside"], places["unpublished"])
@@ -118,7 +131,9 @@ def publish(plan, user, values, known):
     places = paths(plan, user)
     live, staging = places["live"], places["staging"]
     if os.path.lexists(places["aside"]):
-        raise errors.PublishError("a tree was set aside here before, though this user is not published", places["aside"])
+        raise errors.PublishError(
+            "a tree was set aside here before, though this user is not published", places["aside"]
+        )
     late = 0
     if os.path.lexists(live):
         late += take_late(live, staging, known)
@@ -154,8 +169,10 @@ def take_late(source, target, known):
             folder = os.path.join(target, existing.folder_directory(name))
             if not os.path.isdir(folder):
                 folder = target
-            os.link(os.path.join(source, existing.folder_directory(name), subdir, entry),
-                    os.path.join(folder, b"new", base))
+            os.link(
+                os.path.join(source, existing.folder_directory(name), subdir, entry),
+                os.path.join(folder, b"new", base),
+            )
             seen.add(base)
             count += 1
     return count
@@ -197,4 +214,6 @@ def write_state(places, values):
         os.fsync(target.fileno())
     os.rename(temporary, places["state"])
     syscalls.sync_directory(os.path.dirname(places["state"]))
-    syscalls.sync_directory(os.path.dirname(places["live"])) if os.path.isdir(os.path.dirname(places["live"])) else None
+    syscalls.sync_directory(os.path.dirname(places["live"])) if os.path.isdir(
+        os.path.dirname(places["live"])
+    ) else None

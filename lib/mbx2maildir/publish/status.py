@@ -22,19 +22,43 @@ def state(plan):
         marked = publish.is_published(plan, user, places)
         live = "none" if not os.path.isdir(places["live"]) else "ours" if marked else "other"
         values = marked or known
-        phase = "published" if marked else "unpublished" if known.get("phase") == "unpublished" else "none"
-        users.append({
-            "user": user["user"], "published": bool(marked), "phase": phase, "live": live, "tree": values.get("tree"),
-            "staged": staged(places),
-            "marked": marked_tree(places["live"]),
-            "lost": known.get("phase") == "published" and not marked,
-            "messages": values.get("messages", 0), "bytes": values.get("bytes", 0),
-            "expunged": values.get("expunged", 0), "files": count_files(places["live"]),
-            "warnings": values.get("warnings", []) + [
-                "{}: {}".format(entry["folder"], text) for entry in values.get("folders", [])
-                for text in entry["warnings"]],
-            "renamed": values.get("renamed", []), "passed": values.get("passed", []), "folders": values.get("folders", [])})
-    return {"run": plan["run"], "users": users, "published": sum(entry["published"] for entry in users)}
+        phase = (
+            "published"
+            if marked
+            else "unpublished"
+            if known.get("phase") == "unpublished"
+            else "none"
+        )
+        users.append(
+            {
+                "user": user["user"],
+                "published": bool(marked),
+                "phase": phase,
+                "live": live,
+                "tree": values.get("tree"),
+                "staged": staged(places),
+                "marked": marked_tree(places["live"]),
+                "lost": known.get("phase") == "published" and not marked,
+                "messages": values.get("messages", 0),
+                "bytes": values.get("bytes", 0),
+                "expunged": values.get("expunged", 0),
+                "files": count_files(places["live"]),
+                "warnings": values.get("warnings", [])
+                + [
+                    "{}: {}".format(entry["folder"], text)
+                    for entry in values.get("folders", [])
+                    for text in entry["warnings"]
+                ],
+                "renamed": values.get("renamed", []),
+                "passed": values.get("passed", []),
+                "folders": values.get("folders", []),
+            }
+        )
+    return {
+        "run": plan["run"],
+        "users": users,
+        "published": sum(entry["published"] for entry in users),
+    }
 
 
 def marked_tree(live):
@@ -49,8 +73,11 @@ def staged(places):
     """What presync has staged: {"folders", "at" (seconds since the epoch, of the last pass over any of them, or None)}."""
     try:
         with os.scandir(places["index"]) as entries:
-            times = [os.stat(path).st_mtime for path in (os.path.join(entry.path, b"state.json") for entry in entries)
-                     if os.path.exists(path)]
+            times = [
+                os.stat(path).st_mtime
+                for path in (os.path.join(entry.path, b"state.json") for entry in entries)
+                if os.path.exists(path)
+            ]
     except OSError:
         times = []
     return {"folders": len(times), "at": round(max(times), 3) if times else None}
@@ -65,9 +92,19 @@ def text(values):
     """The state for a human."""
     lines = []
     for entry in values["users"]:
-        lines.append("{:<20} {:<12} {:>8} messages {:>12} bytes{}".format(
-            entry["user"], entry["phase"], entry["messages"], entry["bytes"],
-            "  ! the published tree is no longer in place" if entry["lost"] else ""))
+        lines.append(
+            "{:<20} {:<12} {:>8} messages {:>12} bytes{}".format(
+                entry["user"],
+                entry["phase"],
+                entry["messages"],
+                entry["bytes"],
+                "  ! the published tree is no longer in place" if entry["lost"] else "",
+            )
+        )
         lines += ["    ! {}".format(warning) for warning in entry["warnings"]]
-    lines.append("{} of {} users published by run {}.".format(values["published"], len(values["users"]), values["run"]))
+    lines.append(
+        "{} of {} users published by run {}.".format(
+            values["published"], len(values["users"]), values["run"]
+        )
+    )
     return "\n".join(lines)

@@ -24,8 +24,16 @@ def rename_new(source, target):
 def _renameat2(source, target, flags):
     if not hasattr(_libc, "renameat2"):
         return False
-    if _libc.renameat2(AT_FDCWD, ctypes.c_char_p(os.fsencode(source)), AT_FDCWD,
-                       ctypes.c_char_p(os.fsencode(target)), ctypes.c_uint(flags)) == 0:
+    if (
+        _libc.renameat2(
+            AT_FDCWD,
+            ctypes.c_char_p(os.fsencode(source)),
+            AT_FDCWD,
+            ctypes.c_char_p(os.fsencode(target)),
+            ctypes.c_uint(flags),
+        )
+        == 0
+    ):
         return True
     code = ctypes.get_errno()
     if code in (errno.ENOSYS, errno.EINVAL):

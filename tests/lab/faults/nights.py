@@ -6,7 +6,12 @@ import os
 
 from catalogue import CATALOGUE, STEPS
 
-CI = ("kill-kernel-dns-rename-middle", "makemap-dies", "kill-sshd-stop-imap-middle", "kill-control-convert-middle")
+CI = (
+    "kill-kernel-dns-rename-middle",
+    "makemap-dies",
+    "kill-sshd-stop-imap-middle",
+    "kill-control-convert-middle",
+)
 FORWARD, BACK = "forward", "back"
 
 
@@ -31,8 +36,16 @@ def chosen():
         return pack(CATALOGUE)
     if "/" in wanted:
         part, of = map(int, wanted.split("/"))
-        return {number: night for number, night in pack(CATALOGUE).items() if number % of == part - 1}
-    return pack([fault for fault in CATALOGUE if any(fnmatch.fnmatchcase(fault.name, each) for each in wanted.split(","))])
+        return {
+            number: night for number, night in pack(CATALOGUE).items() if number % of == part - 1
+        }
+    return pack(
+        [
+            fault
+            for fault in CATALOGUE
+            if any(fnmatch.fnmatchcase(fault.name, each) for each in wanted.split(","))
+        ]
+    )
 
 
 def pack(faults):
@@ -55,6 +68,13 @@ def items(nights):
     for number, night in nights.items():
         ahead = [fault for fault in night if fault.step != "rollback"]
         back = [fault for fault in night if fault.step == "rollback"]
-        found += [(number, each) for each in
-                  [*ahead, End(FORWARD, number), *back, *([End(BACK, number)] if back else [])]]
+        found += [
+            (number, each)
+            for each in [
+                *ahead,
+                End(FORWARD, number),
+                *back,
+                *([End(BACK, number)] if back else []),
+            ]
+        ]
     return found

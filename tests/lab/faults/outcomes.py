@@ -22,7 +22,11 @@ from cutover.site import secrets
 PLACE = site.PROJECT / "runs/faults"
 PAGE = site.PROJECT / "docs/faults.md"
 MOMENTS = ("start", "middle", "end")
-HOW = {"stopped": "stopped; passed when given again", "rode": "passed all the same", "none": "nothing to do it to"}
+HOW = {
+    "stopped": "stopped; passed when given again",
+    "rode": "passed all the same",
+    "none": "nothing to do it to",
+}
 
 
 def keep(name, **what):
@@ -43,16 +47,39 @@ def read(places):
 def page(found):
     """docs/faults.md as text."""
     faults = {name: each for name, each in found.items() if each.get("kind") == "fault"}
-    kills = {name: each for name, each in faults.items() if name.startswith("kill-") and not name.startswith("kill-converter")}
+    kills = {
+        name: each
+        for name, each in faults.items()
+        if name.startswith("kill-") and not name.startswith("kill-converter")
+    }
     nights = _whole_nights(found)
-    intro = _intro(len(faults), sorted({each["date"] for each in found.values()}),
-                   [name for name, each in faults.items() if not each["passed"]], len(nights), sum(nights))
+    intro = _intro(
+        len(faults),
+        sorted({each["date"] for each in found.values()}),
+        [name for name, each in faults.items() if not each["passed"]],
+        len(nights),
+        sum(nights),
+    )
     lines = ["# Faults and what came of them", "", intro, ""]
-    lines += ["## SIGKILL at each step's start, middle and end", "", _legend(), "", *_matrix(kills), ""]
-    lines += ["## Everything else", "", "| fault | step, when | what it said | outcome | s |", "|---|---|---|---|---|"]
+    lines += [
+        "## SIGKILL at each step's start, middle and end",
+        "",
+        _legend(),
+        "",
+        *_matrix(kills),
+        "",
+    ]
+    lines += [
+        "## Everything else",
+        "",
+        "| fault | step, when | what it said | outcome | s |",
+        "|---|---|---|---|---|",
+    ]
     lines += _in_order(_row(name, each) for name, each in faults.items() if name not in kills)
-    for kind, title, function in (("converter", "SIGKILL of the converter at random points", _converter),
-                                  ("rollback", "Rollback from each step, with traffic", _rollbacks)):
+    for kind, title, function in (
+        ("converter", "SIGKILL of the converter at random points", _converter),
+        ("rollback", "Rollback from each step, with traffic", _rollbacks),
+    ):
         some = [each for each in found.values() if each.get("kind") == kind]
         if some:
             lines += ["", f"## {title}", "", *function(some)]
@@ -66,27 +93,47 @@ def add(text, found):
     """The page `text` with these results besides."""
     faults = {name: each for name, each in found.items() if each.get("kind") == "fault"}
     if "## Not run yet" in text or any(re.match("kill-(?!converter-)", name) for name in faults):
-        raise SystemExit("what was not run, and a SIGKILL of a step, have no rows to add to: make the page of all results")
+        raise SystemExit(
+            "what was not run, and a SIGKILL of a step, have no rows to add to: make the page of all results"
+        )
     before, head, rest = text.partition("\n\n## SIGKILL at each step")
     rows = [line for line in rest.splitlines() if FAULT.match(line)]
-    new = _in_order([*(_row(name, each) for name, each in faults.items()),
-                     *(row for row in rows if FAULT.match(row)[1] not in faults)])
-    ran, dates, wrong, ended, accepted = re.search(r"(\d+) were run \((.*?)\).*?(?:Not as they should be: (.*?)\.)? `CUTOVER"
-                                                   r".* passed: (\d+) \((\d+) messages", before, re.S).groups()
+    new = _in_order(
+        [
+            *(_row(name, each) for name, each in faults.items()),
+            *(row for row in rows if FAULT.match(row)[1] not in faults),
+        ]
+    )
+    ran, dates, wrong, ended, accepted = re.search(
+        r"(\d+) were run \((.*?)\).*?(?:Not as they should be: (.*?)\.)? `CUTOVER"
+        r".* passed: (\d+) \((\d+) messages",
+        before,
+        re.S,
+    ).groups()
     failed = {name for name in (wrong or "").split(", ") if name} - set(faults)
     nights = _whole_nights(found)
-    intro = _intro(int(ran) + len(new) - len(rows), sorted({*dates.split(", "), *(each["date"] for each in found.values())}),
-                   sorted(failed | {name for name, each in faults.items() if not each["passed"]}),
-                   int(ended) + len(nights), int(accepted) + sum(nights))
-    return f"# Faults and what came of them\n\n{intro}{head}" + rest.replace("\n".join(rows), "\n".join(new))
+    intro = _intro(
+        int(ran) + len(new) - len(rows),
+        sorted({*dates.split(", "), *(each["date"] for each in found.values())}),
+        sorted(failed | {name for name, each in faults.items() if not each["passed"]}),
+        int(ended) + len(nights),
+        int(accepted) + sum(nights),
+    )
+    return f"# Faults and what came of them\n\n{intro}{head}" + rest.replace(
+        "\n".join(rows), "\n".join(new)
+    )
 
 
-FAULT = re.compile(r"\| ([a-z][\w-]+): .* \| ([\w-]+), [^|]+ \| .* \| [^|]+ \| \d+ \|$")    # a row; the fault's name, its step
+FAULT = re.compile(
+    r"\| ([a-z][\w-]+): .* \| ([\w-]+), [^|]+ \| .* \| [^|]+ \| \d+ \|$"
+)  # a row; the fault's name, its step
 
 
 def _row(name, each):
-    return (f"| {name}: {_cell(each['did'])} | {each['step']}, {each['when']} | {_cell(each['said'])} | "
-            f"{HOW[each['outcome']] if each['passed'] else '**not as it should be**'} | {each['seconds']:.0f} |")
+    return (
+        f"| {name}: {_cell(each['did'])} | {each['step']}, {each['when']} | {_cell(each['said'])} | "
+        f"{HOW[each['outcome']] if each['passed'] else '**not as it should be**'} | {each['seconds']:.0f} |"
+    )
 
 
 def _in_order(rows):
@@ -95,13 +142,16 @@ def _in_order(rows):
 
 def _whole_nights(found):
     """How many messages were accepted in each night that came to its end."""
-    return [each["accepted"] for each in found.values()
-            if each.get("kind") == "night" and each["way"] == "forward" and each["passed"]]
+    return [
+        each["accepted"]
+        for each in found.values()
+        if each.get("kind") == "night" and each["way"] == "forward" and each["passed"]
+    ]
 
 
 def _intro(ran, dates, failed, nights, accepted):
     wrong = f" Not as they should be: {', '.join(failed)}." if failed else ""
-    return f"""Of {len(CATALOGUE)} faults in `tests/lab/faults/catalogue.py`, {ran} were run ({', '.join(dates)}), and
+    return f"""Of {len(CATALOGUE)} faults in `tests/lab/faults/catalogue.py`, {ran} were run ({", ".join(dates)}), and
 {ran - len(failed)} ended as they should.{wrong} `CUTOVER_FAULTS=all ./cutover test tests/lab/faults` runs all of them.
 
 Each was done to the lab's real servers and processes, at a moment told by the run's journal. After each the same command was
@@ -111,24 +161,41 @@ meanwhile there exactly once and `cutover record verify` passed: {nights} ({acce
 
 
 def _legend():
-    return ("`r`: the command stopped or died, and passed when it was given again; `p`: it passed all the same; `·`: there was "
-            "nothing of the kind at that moment; **F**: not as it should be. Three letters: start, middle, end.")
+    return (
+        "`r`: the command stopped or died, and passed when it was given again; `p`: it passed all the same; `·`: there was "
+        "nothing of the kind at that moment; **F**: not as it should be. Three letters: start, middle, end."
+    )
 
 
 def _matrix(kills):
-    targets = [target for target in ("control", "papermill", "kernel", "sshd", "all") if any(
-        name.startswith(f"kill-{target}-") for name in kills)]
+    targets = [
+        target
+        for target in ("control", "papermill", "kernel", "sshd", "all")
+        if any(name.startswith(f"kill-{target}-") for name in kills)
+    ]
     shown = collections.defaultdict(dict)
     for each in kills.values():
         target = each["name"].split("-")[1]
-        letter = {"stopped": "r", "rode": "p", "none": "·"}[each["outcome"]] if each["passed"] else "**F**"
+        letter = (
+            {"stopped": "r", "rode": "p", "none": "·"}[each["outcome"]]
+            if each["passed"]
+            else "**F**"
+        )
         shown[each["step"], target][each["when"]] = letter
-    titles = {"control": "`cutover run`", "papermill": "`papermill`", "kernel": "kernel", "sshd": "sshd sessions",
-              "all": "all of this side"}
+    titles = {
+        "control": "`cutover run`",
+        "papermill": "`papermill`",
+        "kernel": "kernel",
+        "sshd": "sshd sessions",
+        "all": "all of this side",
+    }
     yield "| step | " + " | ".join(titles[target] for target in targets) + " |"
     yield "|---" * (len(targets) + 1) + "|"
     for step in [*runbook.NIGHT, "rollback"]:
-        cells = ["".join(shown[step, target].get(moment, " ") for moment in MOMENTS).strip() for target in targets]
+        cells = [
+            "".join(shown[step, target].get(moment, " ") for moment in MOMENTS).strip()
+            for target in targets
+        ]
         yield f"| {step} | " + " | ".join(cells) + " |"
 
 
@@ -136,16 +203,20 @@ def _converter(some):
     yield "| seed | killed after | published when it died | half published | end state after the same command |"
     yield "|---|---|---|---|---|"
     for each in sorted(some, key=lambda one: one["number"]):
-        yield (f"| {each['seed']}/{each['number']} | {each['after']:.2f} s | {each['published']} of {each['users']} | "
-               f"{each['half']} | {'the same' if each['same'] else '**differs**'} |")
+        yield (
+            f"| {each['seed']}/{each['number']} | {each['after']:.2f} s | {each['published']} of {each['users']} | "
+            f"{each['half']} | {'the same' if each['same'] else '**differs**'} |"
+        )
 
 
 def _rollbacks(some):
     yield "| rolled back from | messages accepted | lost | double | acts of reading users | rollback's checks | s |"
     yield "|---|---|---|---|---|---|---|"
     for each in sorted(some, key=lambda one: _place(one["step"])):
-        yield (f"| {each['step']} | {each['accepted']} | {each['lost']} | {each['double']} | {each['acts']} | {each['checks']} | "
-               f"{each['seconds']:.0f} |")
+        yield (
+            f"| {each['step']} | {each['accepted']} | {each['lost']} | {each['double']} | {each['acts']} | {each['checks']} | "
+            f"{each['seconds']:.0f} |"
+        )
 
 
 def _left(names):
@@ -162,7 +233,11 @@ def _place(step):
 
 def _cell(text):
     """One line of a table; where this machine keeps the executed notebook is left out."""
-    said = re.sub(r"/tmp/pytest-of-\w+/pytest-\d+/[^/\s]+(/night)?", "…", str(text or "—").partition("The executed notebook:")[0])
+    said = re.sub(
+        r"/tmp/pytest-of-\w+/pytest-\d+/[^/\s]+(/night)?",
+        "…",
+        str(text or "—").partition("The executed notebook:")[0],
+    )
     return " ".join(said.split()).replace("|", "\\|")[:260]
 
 

@@ -23,8 +23,11 @@ from lab import manifest, network, people, state, store, system
 from night import COMMAND_SECONDS, Night, descendants, kill, on_host, processes, service_of
 
 NEW_STORE_MB, RUN_MB = 400, 64
-LIMITS = {"dns_spread": 6, "queue_drain": 20}       # seconds; so that a fault is not waited for too long
-ANNOUNCED = {"reading_minutes": 240, "delivery_minutes": 240}     # a prediction on a busy machine is no matter here
+LIMITS = {"dns_spread": 6, "queue_drain": 20}  # seconds; so that a fault is not waited for too long
+ANNOUNCED = {
+    "reading_minutes": 240,
+    "delivery_minutes": 240,
+}  # a prediction on a busy machine is no matter here
 SENT = re.compile(rb"^(X-Ledger: |Message-ID: <[^>]*@cutover\.invalid>)", re.M)
 TEST = re.compile(rb"^Message-ID: <[^>]*@cutover\.invalid>", re.M)
 
@@ -43,17 +46,34 @@ class Scene:
         for key, values in (("limits", LIMITS), ("outage", ANNOUNCED)):
             self.night.values[key] = {**self.night.values.get(key, {}), **values}
         self.night.write()
-        self.runner = self.command = None       # the process that is under way, and its arguments
-        self.journal, self.log = self.night.run_dir / journal.NAME, self.night.file.with_suffix(".log")
-        self.spoilt = False     # a fault did not end as it should: what follows needs a lab of its own
+        self.runner = self.command = None  # the process that is under way, and its arguments
+        self.journal, self.log = (
+            self.night.run_dir / journal.NAME,
+            self.night.file.with_suffix(".log"),
+        )
+        self.spoilt = False  # a fault did not end as it should: what follows needs a lab of its own
         self._numbers = itertools.count(1)
         if ground == "small-run":
             self.night.run_dir.mkdir()
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={RUN_MB}m,mode=0700", "run", self.night.run_dir], check=True)
+            subprocess.run(
+                [
+                    "mount",
+                    "-t",
+                    "tmpfs",
+                    "-o",
+                    f"size={RUN_MB}m,mode=0700",
+                    "run",
+                    self.night.run_dir,
+                ],
+                check=True,
+            )
         if ground == "small-disk":
-            self.sh("mailboxvm", f"mount -t tmpfs -o size={NEW_STORE_MB}m,nr_inodes=200000,mode=0755 new-store /var/imap && "
-                    "cd /var/imap && getent passwd | awk -F: '$3 >= 2000 && $3 < 3000 {print $1}' | while read user; do "
-                    "install -d -m 0700 -o $user -g $user $user || exit 1; done")
+            self.sh(
+                "mailboxvm",
+                f"mount -t tmpfs -o size={NEW_STORE_MB}m,nr_inodes=200000,mode=0755 new-store /var/imap && "
+                "cd /var/imap && getent passwd | awk -F: '$3 >= 2000 && $3 < 3000 {print $1}' | while read user; do "
+                "install -d -m 0700 -o $user -g $user $user || exit 1; done",
+            )
 
     # -- hands on the hosts, apart from their network and services
 
@@ -88,7 +108,9 @@ class Scene:
         self.command, self.offset = command, self._size()
         self.changes = 0
         with self.log.open("wb") as out:
-            self.runner = subprocess.Popen(command, cwd=site.PROJECT, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            self.runner = subprocess.Popen(
+                command, cwd=site.PROJECT, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
 
     def running(self):
         return self.runner is not None and self.runner.poll() is None
@@ -101,7 +123,9 @@ class Scene:
         self.thaw()
         until = time.monotonic() + COMMAND_SECONDS
         while True:
-            ended = not self.running()      # asked before reading: what was written last is read all the same
+            ended = (
+                not self.running()
+            )  # asked before reading: what was written last is read all the same
             for event in self._events():
                 if event["event"] == "planned":
                     self.changes = len(event["changes"])
@@ -122,7 +146,7 @@ class Scene:
     def _events(self):
         """The next whole lines of the journal, one at a time: what is not taken is read again."""
         data = read_from(self.journal, self.offset)
-        for line in data[:data.rfind(b"\n") + 1].splitlines(keepends=True):
+        for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
             self.offset += len(line)
             yield json.loads(line)
 
@@ -148,7 +172,11 @@ class Scene:
     def kernels(self):
         """The kernel of the command under way."""
         below = descendants(self.runner.pid)
-        return {pid for pid in below if b"ipykernel_launcher" in read_from(Path(f"/proc/{pid}/cmdline"), 0)}
+        return {
+            pid
+            for pid in below
+            if b"ipykernel_launcher" in read_from(Path(f"/proc/{pid}/cmdline"), 0)
+        }
 
     def sessions(self):
         """The operator's sshd sessions on every host that a step works on."""
@@ -173,12 +201,27 @@ class Scene:
         for mx in parameters.roles.mx:
             number = next(self._numbers)
             key, user = f"{self.night.run_dir.name}-{number}", users[number % len(users)]
-            text = (f"From: <traffic@elsewhere.test>\r\nTo: <{user}@{parameters.zone}>\r\nSubject: under way {number}\r\n"
-                    f"Message-ID: <{key}@traffic.invalid>\r\n{traffic.HEADER}: {key}\r\n\r\nHere {number}.\r\n")
+            text = (
+                f"From: <traffic@elsewhere.test>\r\nTo: <{user}@{parameters.zone}>\r\nSubject: under way {number}\r\n"
+                f"Message-ID: <{key}@traffic.invalid>\r\n{traffic.HEADER}: {key}\r\n\r\nHere {number}.\r\n"
+            )
             with contextlib.suppress(CutoverError, OSError):
-                answer = smtp.send(parameters.address(mx), 25, "traffic@elsewhere.test", [f"{user}@{parameters.zone}"],
-                                   text.encode(), 3)
-                entry = {"key": key, "user": user, "mx": mx, "known": True, "answer": answer, "at": round(time.time(), 3)}
+                answer = smtp.send(
+                    parameters.address(mx),
+                    25,
+                    "traffic@elsewhere.test",
+                    [f"{user}@{parameters.zone}"],
+                    text.encode(),
+                    3,
+                )
+                entry = {
+                    "key": key,
+                    "user": user,
+                    "mx": mx,
+                    "known": True,
+                    "answer": answer,
+                    "at": round(time.time(), 3),
+                }
                 with (self.night.run_dir / traffic.LEDGER).open("a") as out:
                     out.write(json.dumps(entry, sort_keys=True) + "\n")
 
@@ -197,10 +240,20 @@ class Scene:
             names = {}
             for server in reached.site.roles.nameservers:
                 asked = reached.dns(server)
-                names[server] = {name: {kind: [rrset.ttl, *rrset.values] for kind, rrset in asked.all_types(
-                    reached.site.fqdn(name)).items()} for name in ("mailbox", "mailboxold", "mailboxvm")}
-        return {**service_of(self.lab), "names": names, "mail": {
-            user: tree(self.root("mailboxvm") / f"var/imap/{user}") for user in lab_hosts.USERS}}
+                names[server] = {
+                    name: {
+                        kind: [rrset.ttl, *rrset.values]
+                        for kind, rrset in asked.all_types(reached.site.fqdn(name)).items()
+                    }
+                    for name in ("mailbox", "mailboxold", "mailboxvm")
+                }
+        return {
+            **service_of(self.lab),
+            "names": names,
+            "mail": {
+                user: tree(self.root("mailboxvm") / f"var/imap/{user}") for user in lab_hosts.USERS
+            },
+        }
 
     def counted_on_mailboxold(self):
         """`{user: messages}` as c-client counts them, less those sent meanwhile and by the production test, which may have
@@ -208,8 +261,9 @@ class Scene:
         found = {}
         for user, each in manifest.take()["users"].items():
             home = store.home(user)
-            tests = sum(len(TEST.findall(read_from(path, 0))) for path in home.rglob("*")
-                        if path.is_file())
+            tests = sum(
+                len(TEST.findall(read_from(path, 0))) for path in home.rglob("*") if path.is_file()
+            )
             found[user] = each["messages"] - tests
         for line in read_from(self.night.run_dir / traffic.LEDGER, 0).splitlines():
             found[json.loads(line)["user"]] -= 1
@@ -232,7 +286,9 @@ def tree(place):
                     digest = hashlib.sha256(data).hexdigest()[:16]
                     found[f"{where} {uids.get(base, digest)}"] = f"{flags} {date} {digest}"
         elif "subscriptions" in names:
-            found[f"{where} subscriptions"] = Path(folder, "subscriptions").read_text("utf-8", "replace")
+            found[f"{where} subscriptions"] = Path(folder, "subscriptions").read_text(
+                "utf-8", "replace"
+            )
     return found
 
 
@@ -242,14 +298,21 @@ def uidlist(folder):
         text = Path(folder, "dovecot-uidlist").read_text("latin-1")
     except FileNotFoundError:
         return {}
-    return {match[2].partition(":")[0]: int(match[1]) for match in re.finditer(r"^(\d+) [^\n]*?:(\S+)$", text, re.M)}
+    return {
+        match[2].partition(":")[0]: int(match[1])
+        for match in re.finditer(r"^(\d+) [^\n]*?:(\S+)$", text, re.M)
+    }
 
 
 def difference(found, wanted, path=""):
     """Where two states differ, in words, at most some places."""
     if isinstance(found, dict) and isinstance(wanted, dict):
-        return list(itertools.chain.from_iterable(
-            difference(found.get(key), wanted.get(key), f"{path}/{key}") for key in sorted({*found, *wanted})))[:8]
+        return list(
+            itertools.chain.from_iterable(
+                difference(found.get(key), wanted.get(key), f"{path}/{key}")
+                for key in sorted({*found, *wanted})
+            )
+        )[:8]
     return [] if found == wanted else [f"{path}: {str(found)[:300]} instead of {str(wanted)[:300]}"]
 
 

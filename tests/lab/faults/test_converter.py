@@ -26,7 +26,7 @@ pytestmark = pytest.mark.lab
 NEW = "mailboxvm"
 SEED = 20
 POINTS = 30 if os.environ.get("CUTOVER_FAULTS") == "all" else 4
-ASKED = 3       # users whose mail Dovecot itself counts after a kill
+ASKED = 3  # users whose mail Dovecot itself counts after a kill
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,9 @@ def hosts(lab):
 
 
 def conversion_of(hosts, name):
-    plan = conversion.store_plan(hosts.site, name, facts.users(hosts, NEW), hosts.site.new_store.jobs)
+    plan = conversion.store_plan(
+        hosts.site, name, facts.users(hosts, NEW), hosts.site.new_store.jobs
+    )
     return conversion.Convert(NEW, name, plan["work"], plan["jobs"], plan["users"])
 
 
@@ -60,7 +62,9 @@ def whole(hosts):
 def counted(hosts, user):
     """A user's messages, as Dovecot counts them."""
     with mailboxes.new_session(hosts, user) as reader:
-        return sum(len(reader.all(name)) for name, _, selectable in reader.folders("*") if selectable)
+        return sum(
+            len(reader.all(name)) for name, _, selectable in reader.folders("*") if selectable
+        )
 
 
 @pytest.mark.parametrize("number", range(POINTS))
@@ -87,17 +91,36 @@ def test_killed_at_a_random_point(hosts, whole, number):
         said = str(error)
     striker.join()
     assert not eventually(converters, 0)
-    published = [user for user in lab_hosts.USERS if (marker.read(os.fsencode(store.imap(user))) or {}).get("run") == name]
+    published = [
+        user
+        for user in lab_hosts.USERS
+        if (marker.read(os.fsencode(store.imap(user))) or {}).get("run") == name
+    ]
     found = trees()
-    half = [user for user in lab_hosts.USERS if found[user] != (after if user in published else before)[user]]
+    half = [
+        user
+        for user in lab_hosts.USERS
+        if found[user] != (after if user in published else before)[user]
+    ]
     asked = rng.sample(published, min(ASKED, len(published)))
     half += [user for user in asked if counted(hosts, user) != counts[user]]
     if len(published) < len(lab_hosts.USERS):
         assert "Run this step again" in said or "run this step again" in said, said
     change.apply(hosts, lambda event: None)
     same = trees() == after and change.settled(hosts).done
-    outcomes.keep(name, kind="converter", seed=SEED, number=number, after=point, published=len(published),
-                  users=len(lab_hosts.USERS), half=len(half), same=same, said=said, killed=seen["killed"])
+    outcomes.keep(
+        name,
+        kind="converter",
+        seed=SEED,
+        number=number,
+        after=point,
+        published=len(published),
+        users=len(lab_hosts.USERS),
+        half=len(half),
+        same=same,
+        said=said,
+        killed=seen["killed"],
+    )
     change.inverse().apply(hosts, lambda event: None)
     assert not half, f"half published: {half}"
     assert same

@@ -21,7 +21,7 @@ from night import COMMAND_SECONDS, argv, eventually, processes, program
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 NIGHTS = nights.chosen()
-TRIES = 3       # of the same command after a fault; more than one only while something of the first attempt is still at work
+TRIES = 3  # of the same command after a fault; more than one only while something of the first attempt is still at work
 
 
 @pytest.fixture(scope="session")
@@ -34,10 +34,11 @@ def undisturbed(base, tmp_path_factory):
             scene = scenes.Scene(lab, tmp_path_factory.mktemp("undisturbed"))
             needed = [*runbook.NIGHT, "rollback"]
             last = max(needed.index(step), *(needed.index(each) for each in _needed()))
-            for name in needed[:last + 1]:
+            for name in needed[: last + 1]:
                 scene.night.step(name)
                 made[name] = scene.state()
         return made[step]
+
     return of
 
 
@@ -64,7 +65,9 @@ class Holder:
     def get(self):
         if self.scene is None or self.scene.spoilt:
             self.close()
-            self.scene = scenes.Scene(self.lab, self.places.mktemp("faults"), self.ground, *self.last)
+            self.scene = scenes.Scene(
+                self.lab, self.places.mktemp("faults"), self.ground, *self.last
+            )
         return self.scene
 
     def close(self):
@@ -76,14 +79,18 @@ def named(what):
     return getattr(what, "name", f"night{what}")
 
 
-@pytest.mark.parametrize("scene, fault", nights.items(NIGHTS), indirect=["scene"], ids=named, scope="module")
+@pytest.mark.parametrize(
+    "scene, fault", nights.items(NIGHTS), indirect=["scene"], ids=named, scope="module"
+)
 def test_fault(scene, fault, undisturbed):
     current = scene.get()
     if isinstance(fault, nights.End):
         result = {"kind": "night", "way": fault.way, "accepted": 0, "passed": False}
         name, current.spoilt = f"night-{current.night.run_dir.parent.name}-{fault.way}", True
         try:
-            (goes_to_its_end if fault.way == nights.FORWARD else came_back)(current, undisturbed, result)
+            (goes_to_its_end if fault.way == nights.FORWARD else came_back)(
+                current, undisturbed, result
+            )
             result["passed"], current.spoilt = True, False
         except BaseException as error:
             result["error"] = str(error)[:2000]
@@ -92,8 +99,15 @@ def test_fault(scene, fault, undisturbed):
             outcomes.keep(name, **result)
     else:
         began = time.monotonic()
-        result = {"kind": "fault", "step": fault.step, "when": fault.when, "did": "", "said": "", "outcome": "stopped",
-                  "passed": False}
+        result = {
+            "kind": "fault",
+            "step": fault.step,
+            "when": fault.when,
+            "did": "",
+            "said": "",
+            "outcome": "stopped",
+            "passed": False,
+        }
         current.spoilt = True
         try:
             suffer(current, fault, result, undisturbed)
@@ -119,7 +133,9 @@ def suffer(scene, fault, result, undisturbed):
     code, said = scene.runner.poll(), scene.said()
     result["outcome"] = "none" if not result["did"] else "rode" if passed else "stopped"
     if not result["did"]:
-        assert fault.ends == "either" and passed, f"{fault.name}: there was nothing to do it to; it said {said}"
+        assert fault.ends == "either" and passed, (
+            f"{fault.name}: there was nothing to do it to; it said {said}"
+        )
     elif fault.ends == "stops":
         assert not passed, f"{fault.name}: the step passed, whatever {result['did']}"
     elif fault.ends == "rides":
@@ -128,7 +144,9 @@ def suffer(scene, fault, result, undisturbed):
         assert code == -9, said
     elif not passed:
         assert code == 1, said
-        assert re.search(fault.says, said, re.S), f"{fault.name}: it said nothing of {fault.says}, but: {said}"
+        assert re.search(fault.says, said, re.S), (
+            f"{fault.name}: it said nothing of {fault.says}, but: {said}"
+        )
         assert "Traceback" not in said, said
         result["said"] = message(said)
     if not passed:
@@ -141,9 +159,22 @@ def command_of(scene, fault):
     """What is given before and after a fault: all steps of the night's faults, each passed once; the way back; or papermill."""
     night, step = scene.night, fault.step
     if fault.by == "papermill":
-        return [sys.executable, "-m", "papermill", f"notebooks/{runbook.notebook_name(step)}",
-                str(night.run_dir.with_name(f"{step}.ipynb")), "-p", "site", str(night.file), "-p", "run_dir", str(night.run_dir),
-                "-p", "mode", "execute"]
+        return [
+            sys.executable,
+            "-m",
+            "papermill",
+            f"notebooks/{runbook.notebook_name(step)}",
+            str(night.run_dir.with_name(f"{step}.ipynb")),
+            "-p",
+            "site",
+            str(night.file),
+            "-p",
+            "run_dir",
+            str(night.run_dir),
+            "-p",
+            "mode",
+            "execute",
+        ]
     if step == "rollback":
         return argv("rollback", "--site", night.file, "--run", night.run_dir)
     return argv("run", "--site", night.file, "--run", night.run_dir, "--to", scene.last)
@@ -153,9 +184,20 @@ def reach(scene, fault, command):
     """Have all steps before it passed and nothing of it begun: by the night's command if it is under way, else by the engine."""
     if scene.running() and scene.command != command:
         finish(scene)
-    before = runbook.NIGHT if fault.step == "rollback" else runbook.NIGHT[:runbook.NIGHT.index(fault.step)]
-    if scene.running() and scene.command == command and before and scene.night.states().get(before[-1]) != "passed":
-        assert scene.follow(lambda event: event["event"] == "executed" and event["of"] == before[-1]), scene.said()
+    before = (
+        runbook.NIGHT
+        if fault.step == "rollback"
+        else runbook.NIGHT[: runbook.NIGHT.index(fault.step)]
+    )
+    if (
+        scene.running()
+        and scene.command == command
+        and before
+        and scene.night.states().get(before[-1]) != "passed"
+    ):
+        assert scene.follow(
+            lambda event: event["event"] == "executed" and event["of"] == before[-1]
+        ), scene.said()
         scene.freeze()
     for name in before:
         if scene.night.states().get(name) != "passed":
@@ -164,6 +206,7 @@ def reach(scene, fault, command):
 
 def strike(scene, fault, command, result):
     """Do the fault at its moment of the command."""
+
     def do():
         scene.injected = time.monotonic()
         result["did"] = fault.inject(scene)
@@ -176,10 +219,18 @@ def strike(scene, fault, command, result):
     old = told.stat().st_size if told.exists() else 0
     scene.start(command)
     if fault.when == AT_WORK:
-        came = scene.follow(lambda event: False, lambda: re.search(rb'"event": "(published|staged|folder)"',
-                                                                   scenes.read_from(told, old)))
+        came = scene.follow(
+            lambda event: False,
+            lambda: re.search(
+                rb'"event": "(published|staged|folder)"', scenes.read_from(told, old)
+            ),
+        )
     else:
-        came = scene.follow(lambda event: event.get("step") == fault.step and MOMENTS[fault.when](event, scene.changes))
+        came = scene.follow(
+            lambda event: (
+                event.get("step") == fault.step and MOMENTS[fault.when](event, scene.changes)
+            )
+        )
     assert came, f"{fault.name}: its moment never came: {scene.said()}"
     do()
 
@@ -213,7 +264,7 @@ def again(scene, fault, command):
     """The same command again passes. While something of the first attempt is still at work it may say so, and is given anew."""
     for number in range(TRIES):
         if scene.night.states().get(fault.step) == "passed":
-            return      # it died after its verdict: the same command goes on with the next step, as the next fault will see
+            return  # it died after its verdict: the same command goes on with the next step, as the next fault will see
         scene.start(command)
         if ended_well(scene, fault):
             return
@@ -236,7 +287,9 @@ def goes_to_its_end(scene, undisturbed, result):
         if night.states().get(name) != "passed":
             try:
                 night.step(name)
-            except engine.VerifyFailed as failed:       # somebody had mail delivered after its folder was converted
+            except (
+                engine.VerifyFailed
+            ) as failed:  # somebody had mail delivered after its folder was converted
                 assert name == "verify" and "run convert again, then verify" in str(failed), failed
                 night.step("convert")
                 night.step("verify")

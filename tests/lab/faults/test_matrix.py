@@ -18,7 +18,7 @@ from cutover.rehearsal import traffic
 from night import program, service_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
-RATE = 8        # messages a second
+RATE = 8  # messages a second
 CI = ("production-test",)
 STEPS = runbook.NIGHT if os.environ.get("CUTOVER_FAULTS") == "all" else CI
 
@@ -47,15 +47,29 @@ def test_back_from(lab, before, step):
     else:
         assert done.returncode == 0, done.stderr
         assert states.pop("rollback") == "passed" and set(states.values()) == {"undone"}
-        verdict = [event for event in events if event["event"] == "verified" and event["step"] == "rollback"][-1]
-        checks = f"{sum(check['passed'] for check in verdict['checks'])} of {len(verdict['checks'])}"
+        verdict = [
+            event
+            for event in events
+            if event["event"] == "verified" and event["step"] == "rollback"
+        ][-1]
+        checks = (
+            f"{sum(check['passed'] for check in verdict['checks'])} of {len(verdict['checks'])}"
+        )
         ledger = json.loads((run.path / "ledger.json").read_text())
         whole = program("record", "verify", run.path)
         assert whole.returncode == 0, whole.stdout + whole.stderr
     said = next((line for line in done.stderr.splitlines() if "acts of reading users" in line), "")
-    outcomes.keep(f"rollback-from-{step}", kind="rollback", step=step, accepted=ledger["accepted"], checks=checks,
-                  lost=len(ledger["old"]["lost"]), double=len(ledger["old"]["double"]), seconds=time.monotonic() - began,
-                  acts=said.partition("accepted, ")[2].partition(" acts")[0] or "—")
+    outcomes.keep(
+        f"rollback-from-{step}",
+        kind="rollback",
+        step=step,
+        accepted=ledger["accepted"],
+        checks=checks,
+        lost=len(ledger["old"]["lost"]),
+        double=len(ledger["old"]["double"]),
+        seconds=time.monotonic() - began,
+        acts=said.partition("accepted, ")[2].partition(" acts")[0] or "—",
+    )
     assert ledger["passed"] and ledger["accepted"] > 0, ledger["old"]
     assert service_of(lab) == before
     shutil.rmtree(run.path)

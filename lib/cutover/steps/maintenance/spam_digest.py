@@ -29,8 +29,11 @@ def probe(hosts, site):
         name = user["user"]
         uids = spam.between(hosts, new, name, wanted.folder, since, until)
         if uids:
-            found[name] = {"count": len(uids), "sent": spam.has_id(hosts, new, name, message_id(hosts.run_name, name, site)),
-                           "away": "redirect" in (sieve.script(hosts, new, user["home"]) or "")}
+            found[name] = {
+                "count": len(uids),
+                "sent": spam.has_id(hosts, new, name, message_id(hosts.run_name, name, site)),
+                "away": "redirect" in (sieve.script(hosts, new, user["home"]) or ""),
+            }
     return {"since": since, "until": until, "asked": len(users), "users": found}
 
 
@@ -42,12 +45,27 @@ def message_id(run, user, site):
 def plan(found, site):
     wanted, test = site.maintenance.digest, site.production_test
     unsent = {user: each for user, each in sorted(found["users"].items()) if not each["sent"]}
-    listed = [SendDigest(site.roles.mx[0], test.smtp_port, site.roles.new, user, wanted.sender, f"{user}@{site.zone}",
-                         wanted.folder, found["since"], found["until"], message_id(found["run"], user, site), test.wait)
-              for user in unsent]
+    listed = [
+        SendDigest(
+            site.roles.mx[0],
+            test.smtp_port,
+            site.roles.new,
+            user,
+            wanted.sender,
+            f"{user}@{site.zone}",
+            wanted.folder,
+            found["since"],
+            found["until"],
+            message_id(found["run"], user, site),
+            test.wait,
+        )
+        for user in unsent
+    ]
     if not listed:
-        return changes.Plan(reason=f"nothing came to {wanted.folder} of {found['asked']} users since {found['since']} of which "
-                                   "this run has not told")
+        return changes.Plan(
+            reason=f"nothing came to {wanted.folder} of {found['asked']} users since {found['since']} of which "
+            "this run has not told"
+        )
     told = ", ".join(f"{user} {each['count']}" for user, each in unsent.items())
     return changes.Plan(tuple(listed), notes=(("Messages of each user", told),))
 
@@ -59,11 +77,24 @@ def stable(found):
 def verify(found, site):
     users = found["users"]
     late = sorted(user for user, each in users.items() if not each["sent"] and not each["away"])
-    checks = [steps.equal("Has each user who has SPAM of late got the digest?", f"{len(users)} users",
-                          f"{len(users) - len(late)} users" + (f"; not {', '.join(late[:5])}" if late else ""),
-                          "is it on its way, or filtered? `mailq` on the MX; run this step again")]
+    checks = [
+        steps.equal(
+            "Has each user who has SPAM of late got the digest?",
+            f"{len(users)} users",
+            f"{len(users) - len(late)} users" + (f"; not {', '.join(late[:5])}" if late else ""),
+            "is it on its way, or filtered? `mailq` on the MX; run this step again",
+        )
+    ]
     away = sorted(user for user, each in users.items() if each["away"] and not each["sent"])
     if away:
-        checks.append(steps.Check("Who keeps no mail here, so that it cannot be seen?", "none, or known", ", ".join(away), True,
-                                  "their own Sieve script sends it on", warning=True))
+        checks.append(
+            steps.Check(
+                "Who keeps no mail here, so that it cannot be seen?",
+                "none, or known",
+                ", ".join(away),
+                True,
+                "their own Sieve script sends it on",
+                warning=True,
+            )
+        )
     return checks

@@ -46,7 +46,12 @@ def handing_over(text, site) -> str | None:
         return text
     head, colon, last = text.rpartition("\n:0")
     lines = f":0{last}".strip().splitlines()
-    if not colon or len(lines) < 2 or not lines[1].rstrip().endswith("/") or lines[1].startswith(("*", "|", "!")):
+    if (
+        not colon
+        or len(lines) < 2
+        or not lines[1].rstrip().endswith("/")
+        or lines[1].startswith(("*", "|", "!"))
+    ):
         return None
     if any(line.strip() == "}" for line in lines):
         return None
@@ -57,31 +62,51 @@ def probe(hosts, site):
     """`{"block", "procmailrc": text or None, "lda": runs?, "sieve": doveadm knows it?, "protocols", "plugins", "service":
     {"value": capabilities} or {"error"}}`"""
     new, at = site.roles.new, site.maintenance
-    asked = [["test", "-x", at.lda], ["sh", "-c", "ls $(doveconf -h mail_plugin_dir)/lib90_sieve_plugin.so"],
-             ["doveconf", "-h", "protocols"], ["doveconf", "-f", "protocol=lda", "-h", "mail_plugins"]]
-    lda, plugin, protocols, plugins = (hosts.run(new, argv, sudo=True, check=False) for argv in asked)
-    return {"block": sieve.block(files.read(hosts, new, at.dovecot) or ""), "procmailrc": files.read(hosts, new, at.procmailrc),
-            "lda": lda.rc == 0, "sieve": plugin.rc == 0, "protocols": protocols.text.split(), "plugins": plugins.text.split(),
-            "service": steps.attempt(managesieve.capabilities, site.address(new), at.managesieve_port)}
+    asked = [
+        ["test", "-x", at.lda],
+        ["sh", "-c", "ls $(doveconf -h mail_plugin_dir)/lib90_sieve_plugin.so"],
+        ["doveconf", "-h", "protocols"],
+        ["doveconf", "-f", "protocol=lda", "-h", "mail_plugins"],
+    ]
+    lda, plugin, protocols, plugins = (
+        hosts.run(new, argv, sudo=True, check=False) for argv in asked
+    )
+    return {
+        "block": sieve.block(files.read(hosts, new, at.dovecot) or ""),
+        "procmailrc": files.read(hosts, new, at.procmailrc),
+        "lda": lda.rc == 0,
+        "sieve": plugin.rc == 0,
+        "protocols": protocols.text.split(),
+        "plugins": plugins.text.split(),
+        "service": steps.attempt(managesieve.capabilities, site.address(new), at.managesieve_port),
+    }
 
 
 def plan(found, site):
     new, at = site.roles.new, site.maintenance
     if not (found["lda"] and found["sieve"]):
-        raise steps.CannotPlan(f"{new} has no {at.lda if not found['lda'] else 'Sieve plugin'}. Install Pigeonhole there "
-                               "(Debian: dovecot-sieve and dovecot-managesieved); then run this step again.")
+        raise steps.CannotPlan(
+            f"{new} has no {at.lda if not found['lda'] else 'Sieve plugin'}. Install Pigeonhole there "
+            "(Debian: dovecot-sieve and dovecot-managesieved); then run this step again."
+        )
     before = found["procmailrc"]
     after = handing_over(before or "", site)
     if after is None:
-        raise steps.CannotPlan(f"{at.procmailrc} of {new} does not end in an unconditional delivery into a Maildir, so it is not "
-                               f"known where Sieve belongs. Put this before what delivers, then run this step again:\n"
-                               f"{recipe(site)}")
+        raise steps.CannotPlan(
+            f"{at.procmailrc} of {new} does not end in an unconditional delivery into a Maildir, so it is not "
+            f"known where Sieve belongs. Put this before what delivers, then run this step again:\n"
+            f"{recipe(site)}"
+        )
     listed = []
     if found["block"] != wanted(site):
         listed.append(sieve.DovecotBlock(new, at.dovecot, found["block"], wanted(site)))
     if after != before:
         listed.append(sieve.ProcmailSieve(new, at.procmailrc, "0644", before, after))
-    return changes.Plan(tuple(listed)) if listed else changes.Plan(reason=f"{new} has Sieve, and procmail hands over to it")
+    return (
+        changes.Plan(tuple(listed))
+        if listed
+        else changes.Plan(reason=f"{new} has Sieve, and procmail hands over to it")
+    )
 
 
 def stable(found):
@@ -94,15 +119,36 @@ def verify(found, site):
     able = said.get("value", {}).get("SIEVE", "").split()
     has = "vacation" in able and "STARTTLS" in said.get("value", {})
     return [
-        steps.equal(f"Does {new}'s Dovecot serve ManageSieve beside what it served?", "sieve among its protocols",
-                    "sieve among its protocols" if "sieve" in found["protocols"] else f"only {' '.join(found['protocols'])}",
-                    f"`doveconf protocols` there; is {at.dovecot} the file that is read last?"),
-        steps.equal("Does dovecot-lda run Sieve?", "yes", "yes" if "sieve" in found["plugins"] else "no",
-                    "`doveconf -f protocol=lda mail_plugins` there"),
-        steps.Check(f"Does ManageSieve answer on port {at.managesieve_port}, with TLS and vacation?", "yes",
-                    said.get("error") or (f"yes: {said['value'].get('IMPLEMENTATION', 'unnamed')}, {len(able)} extensions" if has
-                                          else f"no: {', '.join(sorted(said['value']))}"), has,
-                    f"`journalctl -u dovecot` on {new}; is the port open in the firewall?"),
-        steps.equal("Does procmail hand mail of those who have a script over to it?", "yes",
-                    "yes" if recipe(site) in (found["procmailrc"] or "") else "no", "run this step again"),
+        steps.equal(
+            f"Does {new}'s Dovecot serve ManageSieve beside what it served?",
+            "sieve among its protocols",
+            "sieve among its protocols"
+            if "sieve" in found["protocols"]
+            else f"only {' '.join(found['protocols'])}",
+            f"`doveconf protocols` there; is {at.dovecot} the file that is read last?",
+        ),
+        steps.equal(
+            "Does dovecot-lda run Sieve?",
+            "yes",
+            "yes" if "sieve" in found["plugins"] else "no",
+            "`doveconf -f protocol=lda mail_plugins` there",
+        ),
+        steps.Check(
+            f"Does ManageSieve answer on port {at.managesieve_port}, with TLS and vacation?",
+            "yes",
+            said.get("error")
+            or (
+                f"yes: {said['value'].get('IMPLEMENTATION', 'unnamed')}, {len(able)} extensions"
+                if has
+                else f"no: {', '.join(sorted(said['value']))}"
+            ),
+            has,
+            f"`journalctl -u dovecot` on {new}; is the port open in the firewall?",
+        ),
+        steps.equal(
+            "Does procmail hand mail of those who have a script over to it?",
+            "yes",
+            "yes" if recipe(site) in (found["procmailrc"] or "") else "no",
+            "run this step again",
+        ),
     ]

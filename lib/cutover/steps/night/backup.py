@@ -29,14 +29,28 @@ def probe(hosts, site):
     if site.backup is None:
         return {}
     new = site.roles.new
-    found = {"account": backups.account(hosts), "public": backups.public_key(hosts), "host_keys": hosts.ssh(new).pinned(),
-             "wanted": [], "files": {}, "differs": None, "python": steps.attempt(backups.python, hosts),
-             **status(hosts), "retire": [{**each.model_dump(), **facts.service(hosts, each.host, each.model_dump())}
-                                         for each in site.backup.retire]}
+    found = {
+        "account": backups.account(hosts),
+        "public": backups.public_key(hosts),
+        "host_keys": hosts.ssh(new).pinned(),
+        "wanted": [],
+        "files": {},
+        "differs": None,
+        "python": steps.attempt(backups.python, hosts),
+        **status(hosts),
+        "retire": [
+            {**each.model_dump(), **facts.service(hosts, each.host, each.model_dump())}
+            for each in site.backup.retire
+        ],
+    }
     if found["account"] and found["public"]:
         keys_file = read(hosts, new, f"{found['account']['home']}/.ssh/authorized_keys")
-        found["wanted"] = backups.wanted(site, found["account"], found["public"], found["host_keys"], keys_file)
-        found["files"] = {_name(each): read(hosts, each["host"], each["path"]) for each in found["wanted"]}
+        found["wanted"] = backups.wanted(
+            site, found["account"], found["public"], found["host_keys"], keys_file
+        )
+        found["files"] = {
+            _name(each): read(hosts, each["host"], each["path"]) for each in found["wanted"]
+        }
     if found["last"] and not _unwritten(found):
         found["differs"] = steps.attempt(backups.differs, hosts, found["last"]["began"])
     return {**found, **proofs.read(hosts, site)}
@@ -44,8 +58,11 @@ def probe(hosts, site):
 
 def status(hosts) -> dict:
     """`{"timer", "last", "at"}` as they are now; `at` by the backup host's clock, as the times of the last run are."""
-    return {"timer": backups.timer(hosts), "last": backups.last(hosts),
-            "at": float(facts.clock(hosts, hosts.site.roles.backup))}
+    return {
+        "timer": backups.timer(hosts),
+        "last": backups.last(hosts),
+        "at": float(facts.clock(hosts, hosts.site.roles.backup)),
+    }
 
 
 def plan(found, site):
@@ -53,35 +70,53 @@ def plan(found, site):
         return changes.Plan(reason="the parameters name no backup: nothing is installed")
     backup, host, new = site.backup, site.roles.backup, site.roles.new
     if not found["account"] or found["account"]["shell"].endswith(("nologin", "false")):
-        raise steps.CannotPlan(f"{new} has no account {backup.account} with a shell, which the backup host's key is to open. "
-                               f"Make it: `useradd --system --create-home --shell /bin/sh {backup.account}` there; then run "
-                               "this step again.")
+        raise steps.CannotPlan(
+            f"{new} has no account {backup.account} with a shell, which the backup host's key is to open. "
+            f"Make it: `useradd --system --create-home --shell /bin/sh {backup.account}` there; then run "
+            "this step again."
+        )
     if not found["public"]:
-        raise steps.CannotPlan(f"{host} has no {backup.key}.pub. Make the key there, as root: `ssh-keygen -t ed25519 -N '' -f "
-                               f"{backup.key}`; then run this step again.")
+        raise steps.CannotPlan(
+            f"{host} has no {backup.key}.pub. Make the key there, as root: `ssh-keygen -t ed25519 -N '' -f "
+            f"{backup.key}`; then run this step again."
+        )
     python = found["python"]
     if "error" in python or tuple(map(int, python["value"].split("."))) < (3, 8):
-        raise steps.CannotPlan(f"the copy is made by {backups.PYTHON} of {host}, 3.8 or later: "
-                               f"{python.get('error') or 'it is ' + python['value']}. Install one there; then run this step "
-                               "again.")
-    listed = [FileChange(each["host"], each["path"], each["mode"], found["files"][_name(each)], each["text"])
-              for each in _unwritten(found)]
+        raise steps.CannotPlan(
+            f"the copy is made by {backups.PYTHON} of {host}, 3.8 or later: "
+            f"{python.get('error') or 'it is ' + python['value']}. Install one there; then run this step "
+            "again."
+        )
+    listed = [
+        FileChange(
+            each["host"], each["path"], each["mode"], found["files"][_name(each)], each["text"]
+        )
+        for each in _unwritten(found)
+    ]
     timer = found["timer"]
     if not (timer["running"] and timer["starts_at_boot"]):
         listed.append(ServiceAction(host, "systemd", backups.TIMER, "start", True))
     if listed or not found["last"] or found["last"]["result"] != 0:
         listed.append(RunBackup(host, backups.SERVICE, backup.target, backup.wait))
     listed += proofs.plan(found, site, bool(listed))
-    listed += [ServiceAction(each["host"], each["manager"], each["name"], "stop", each["starts_at_boot"])
-               for each in found["retire"] if each["running"] or each["starts_at_boot"]]
+    listed += [
+        ServiceAction(each["host"], each["manager"], each["name"], "stop", each["starts_at_boot"])
+        for each in found["retire"]
+        if each["running"] or each["starts_at_boot"]
+    ]
     if not listed:
-        return changes.Plan(reason=f"{host} copies the store each day at {backup.at}, and the last run ended well")
+        return changes.Plan(
+            reason=f"{host} copies the store each day at {backup.at}, and the last run ended well"
+        )
     return changes.Plan(tuple(listed))
 
 
 def stable(found):
     """What the plan rests on: what is installed, not the figures of the runs."""
-    return {**{key: found.get(key) for key in ("account", "public", "host_keys", "wanted", "files")}, **proofs.stable(found)}
+    return {
+        **{key: found.get(key) for key in ("account", "public", "host_keys", "wanted", "files")},
+        **proofs.stable(found),
+    }
 
 
 def _name(each):
@@ -94,58 +129,126 @@ def _unwritten(found):
 
 def verify(found, site):
     if not found.keys() - {"run"}:
-        return [steps.Check("Is the new store backed up?", "yes, or known to be by other means", "the parameters name no backup",
-                            True, "see `backup` in docs/site.md", warning=True)]
+        return [
+            steps.Check(
+                "Is the new store backed up?",
+                "yes, or known to be by other means",
+                "the parameters name no backup",
+                True,
+                "see `backup` in docs/site.md",
+                warning=True,
+            )
+        ]
     host, backup = site.roles.backup, site.backup
-    left = [_name(each) for each in _unwritten(found)] if found["wanted"] else ["account or key are missing"]
+    left = (
+        [_name(each) for each in _unwritten(found)]
+        if found["wanted"]
+        else ["account or key are missing"]
+    )
     checks = [
-        steps.equal("Is all in place on both hosts, as planned?", "all", "all" if not left else f"not {', '.join(left)}",
-                    "run this step again"),
-        *status_checks(found, site)]
-    last, differs = found["last"], found["differs"] or {"error": "not asked: nothing was copied yet"}
+        steps.equal(
+            "Is all in place on both hosts, as planned?",
+            "all",
+            "all" if not left else f"not {', '.join(left)}",
+            "run this step again",
+        ),
+        *status_checks(found, site),
+    ]
+    last, differs = (
+        found["last"],
+        found["differs"] or {"error": "not asked: nothing was copied yet"},
+    )
     if "error" in differs:
-        checks.append(steps.Check("Is every file of the store in the copy?", "0 missing", differs["error"], False,
-                                  f"run `{backups.SCRIPT} check` on {host} as root"))
+        checks.append(
+            steps.Check(
+                "Is every file of the store in the copy?",
+                "0 missing",
+                differs["error"],
+                False,
+                f"run `{backups.SCRIPT} check` on {host} as root",
+            )
+        )
     else:
         differs = differs["value"]
         first = f": {', '.join(differs['first'][:5])}" if differs["first"] else ""
-        checks.append(steps.Check(
-            f"Is every file that was in {backup.store} when the last run began in the copy?", "0 missing",
-            f"{differs['missing']} missing{first}; {differs['since']} came or changed since, {differs['gone']} are gone since",
-            differs["missing"] == 0, f"run `{backups.SCRIPT} check` on {host} as root; then the step again"))
+        checks.append(
+            steps.Check(
+                f"Is every file that was in {backup.store} when the last run began in the copy?",
+                "0 missing",
+                f"{differs['missing']} missing{first}; {differs['since']} came or changed since, {differs['gone']} are gone since",
+                differs["missing"] == 0,
+                f"run `{backups.SCRIPT} check` on {host} as root; then the step again",
+            )
+        )
         checks.append(_found(last, host))
     checks += proofs.checks(found, site)
     for each in found["retire"]:
         off = not each["running"] and not each["starts_at_boot"]
-        checks.append(steps.equal(f"Is {each['name']} of {each['host']} retired, and stays so after a reboot?", "off",
-                                  "off" if off else each["detail"], "run this step again"))
+        checks.append(
+            steps.equal(
+                f"Is {each['name']} of {each['host']} retired, and stays so after a reboot?",
+                "off",
+                "off" if off else each["detail"],
+                "run this step again",
+            )
+        )
     return checks
 
 
 def _found(last, host):
     """Counts would tell nothing: messages that are renamed may be there under two names while others are missing."""
     vanished = last["passes"][-1]["vanished"] if last["passes"] else 0
-    return steps.Check("Is each message that the run saw in the copy, under some name?", "0 missing",
-                       f"{last['lacking']} missing, after {len(last['passes'])} passes" + (
-                           f"; {vanished} were renamed or removed during the last one" if vanished else ""),
-                       last["lacking"] == 0, f"`systemctl start {backups.SERVICE}` on {host}, when less mail moves")
+    return steps.Check(
+        "Is each message that the run saw in the copy, under some name?",
+        "0 missing",
+        f"{last['lacking']} missing, after {len(last['passes'])} passes"
+        + (f"; {vanished} were renamed or removed during the last one" if vanished else ""),
+        last["lacking"] == 0,
+        f"`systemctl start {backups.SERVICE}` on {host}, when less mail moves",
+    )
 
 
 def status_checks(found, site) -> list:
     """Whether the copy is made each day, and whether its last run ended well; `found`: status()."""
     host, timer, last = site.roles.backup, found["timer"], found["last"]
     due = timer["running"] and timer["starts_at_boot"] and bool(timer["next"])
-    checks = [steps.Check(f"Does {host} make a copy each day, also after a reboot?", f"each day at {site.backup.at}",
-                          f"next on {timer['next']}" if due else timer["detail"], due,
-                          f"`systemctl status {backups.TIMER}` there")]
+    checks = [
+        steps.Check(
+            f"Does {host} make a copy each day, also after a reboot?",
+            f"each day at {site.backup.at}",
+            f"next on {timer['next']}" if due else timer["detail"],
+            due,
+            f"`systemctl status {backups.TIMER}` there",
+        )
+    ]
     if last is None:
-        return [*checks, steps.Check("Did the last run end well?", "yes", "there was none", False,
-                                     f"`journalctl -u {backups.SERVICE}` on {host}")]
+        return [
+            *checks,
+            steps.Check(
+                "Did the last run end well?",
+                "yes",
+                "there was none",
+                False,
+                f"`journalctl -u {backups.SERVICE}` on {host}",
+            ),
+        ]
     when = datetime.datetime.fromtimestamp(last["ended"], datetime.UTC).strftime("%Y-%m-%d %H:%M")
-    checks.append(steps.Check("Did the last run end well?", "yes",
-                              f"{'yes' if last['result'] == 0 else 'NO: ' + last['error']}, {when} UTC: {told(last)}",
-                              last["result"] == 0, f"`journalctl -u {backups.SERVICE}` on {host}"))
-    checks.append(steps.Check("Is the copy of today or yesterday?", f"at most {proofs.AGE // 3600} hours old",
-                              f"{(found['at'] - last['ended']) / 3600:.1f} hours old", found["at"] - last["ended"] <= proofs.AGE,
-                              f"`systemctl start {backups.SERVICE}` on {host}, then see why the timer did not"))
+    checks.append(
+        steps.Check(
+            "Did the last run end well?",
+            "yes",
+            f"{'yes' if last['result'] == 0 else 'NO: ' + last['error']}, {when} UTC: {told(last)}",
+            last["result"] == 0,
+            f"`journalctl -u {backups.SERVICE}` on {host}",
+        )
+    )
+    checks.append(
+        steps.Check(
+            "Is the copy of today or yesterday?",
+            f"at most {proofs.AGE // 3600} hours old",
+            f"{(found['at'] - last['ended']) / 3600:.1f} hours old",
+            found["at"] - last["ended"] <= proofs.AGE,
+            f"`systemctl start {backups.SERVICE}` on {host}, then see why the timer did not",
+        )
+    )
     return checks

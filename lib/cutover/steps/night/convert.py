@@ -23,26 +23,49 @@ def probe(hosts, site):
     sides = hosts.each(site.mail_hosts, lambda name: facts.users(hosts, name))
     users = sides[site.roles.new]
     plan_json = conversion.store_plan(site, hosts.run_name, users, site.new_store.jobs)
-    return {"users": users, "strangers": preflight.strangers(sides, site),
-            "again": unequal(hosts.history), "state": conversion.read_store(hosts, site.roles.new, plan_json, "state")}
+    return {
+        "users": users,
+        "strangers": preflight.strangers(sides, site),
+        "again": unequal(hosts.history),
+        "state": conversion.read_store(hosts, site.roles.new, plan_json, "state"),
+    }
 
 
 def plan(found, site):
     if found.get("strangers"):
         raise steps.CannotPlan(
-            "the mail hosts do not know the same users: " + "; ".join(found["strangers"]) + ". Mail of a user whom one host "
+            "the mail hosts do not know the same users: "
+            + "; ".join(found["strangers"])
+            + ". Mail of a user whom one host "
             "does not know would be left behind or lie with the wrong owner. Make them equal (passwd, NIS or LDAP), then run "
-            "this step again.")
+            "this step again."
+        )
     state = found["state"]["users"]
     published = {name for name, each in state.items() if each["published"]}
     listed = []
-    for kind, users in ((conversion.Convert, [user for user in found["users"] if user["user"] not in published]),
-                        (conversion.ConvertAgain, [user for user in found["users"]
-                                                   if user["user"] in published.intersection(found.get("again", []))])):
+    for kind, users in (
+        (conversion.Convert, [user for user in found["users"] if user["user"] not in published]),
+        (
+            conversion.ConvertAgain,
+            [
+                user
+                for user in found["users"]
+                if user["user"] in published.intersection(found.get("again", []))
+            ],
+        ),
+    ):
         if users:
             store = conversion.store_plan(site, found["run"], users, site.new_store.jobs)
-            listed.append(kind(site.roles.new, found["run"], store["work"], store["jobs"], store["users"],
-                               conversion.salvaged(site, store["users"])))
+            listed.append(
+                kind(
+                    site.roles.new,
+                    found["run"],
+                    store["work"],
+                    store["jobs"],
+                    store["users"],
+                    conversion.salvaged(site, store["users"]),
+                )
+            )
     if not listed:
         return changes.Plan(reason=f"all {len(state)} users are published by this run")
     return changes.Plan(tuple(listed))
@@ -56,35 +79,73 @@ def unequal(events) -> list:
     users = []
     for event in events:
         if event["event"] == "verified" and event["step"] == "verify":
-            found = [re.fullmatch(r"Is (\S+)'s mail the same on both sides\?", check["question"])
-                     for check in event["checks"] if not check["passed"]]
+            found = [
+                re.fullmatch(r"Is (\S+)'s mail the same on both sides\?", check["question"])
+                for check in event["checks"]
+                if not check["passed"]
+            ]
             users = [match[1] for match in found if match]
-        elif event["event"] == "applied" and event["step"] == ID or event["event"] == "intent" and event["step"] in RESUMING:
+        elif (
+            event["event"] == "applied"
+            and event["step"] == ID
+            or event["event"] == "intent"
+            and event["step"] in RESUMING
+        ):
             users = []
     return users
 
 
 def stable(found):
     """What the plan rests on: the users, and who is published; not how much mail there is."""
-    return {"users": found["users"],
-            "published": {user: each["published"] for user, each in sorted(found["state"]["users"].items())}}
+    return {
+        "users": found["users"],
+        "published": {
+            user: each["published"] for user, each in sorted(found["state"]["users"].items())
+        },
+    }
 
 
 def verify(found, site):
     state = found["state"]["users"]
-    missing = [user["user"] for user in found["users"] if not state.get(user["user"], {}).get("published")]
+    missing = [
+        user["user"] for user in found["users"] if not state.get(user["user"], {}).get("published")
+    ]
     messages = sum(each.get("messages", 0) for each in state.values())
-    checks = [steps.Check("Is every user's mail published on the new server?", f"{len(found['users'])} users",
-                          f"{len(found['users']) - len(missing)} users, {messages} messages"
-                          + (f"; missing {', '.join(missing[:10])}" if missing else ""), not missing,
-                          "run this step again: it goes on with those that are missing")]
+    checks = [
+        steps.Check(
+            "Is every user's mail published on the new server?",
+            f"{len(found['users'])} users",
+            f"{len(found['users']) - len(missing)} users, {messages} messages"
+            + (f"; missing {', '.join(missing[:10])}" if missing else ""),
+            not missing,
+            "run this step again: it goes on with those that are missing",
+        )
+    ]
     for user, each in sorted(state.items()):
         if each.get("warnings"):
-            checks.append(steps.Check(f"Is there something to know about {user}'s mail?", "nothing", "; ".join(each["warnings"]),
-                                      True, "no message is lost; tell the user if it matters to them", warning=True))
+            checks.append(
+                steps.Check(
+                    f"Is there something to know about {user}'s mail?",
+                    "nothing",
+                    "; ".join(each["warnings"]),
+                    True,
+                    "no message is lost; tell the user if it matters to them",
+                    warning=True,
+                )
+            )
         damage = [item for folder in each.get("folders", []) for item in folder["damage"]]
         if damage:
-            checks.append(steps.Check(f"Was any of {user}'s files damaged?", "none", "; ".join(
-                f"{item.get('file')} at byte {item.get('offset')}: {item.get('what')}" for item in damage), True,
-                f"the bytes are set aside in {site.new_store.work}/{found['run']}/salvage/{user}", warning=True))
+            checks.append(
+                steps.Check(
+                    f"Was any of {user}'s files damaged?",
+                    "none",
+                    "; ".join(
+                        f"{item.get('file')} at byte {item.get('offset')}: {item.get('what')}"
+                        for item in damage
+                    ),
+                    True,
+                    f"the bytes are set aside in {site.new_store.work}/{found['run']}/salvage/{user}",
+                    warning=True,
+                )
+            )
     return checks

@@ -23,10 +23,10 @@ TITLE = "Switch the old server off"
 REQUIRES = ["production-test", "backup"]
 REVERSIBLE = False
 CONFIRM = True
-SIGNERS = 2     # people, at a production site
+SIGNERS = 2  # people, at a production site
 SENTENCE = "there is no way back"
 
-POWER_OFF = 180     # seconds
+POWER_OFF = 180  # seconds
 SHOWN = 5
 
 
@@ -41,16 +41,32 @@ def probe(hosts, site):
     `begun`: this run has begun to switch off; `off`: the old host answers on no port, and then nothing is asked of it: `services`
     empty, `logs` and `left` None. `logs`: logs.old_host, `left`: leftover.look, each as `{"value"}` or `{"error"}`.
     """
-    old, since, converted = site.roles.old, _since(hosts.history, "restore-imap"), _since(hosts.history, "convert", "step-begun")
+    old, since, converted = (
+        site.roles.old,
+        _since(hosts.history, "restore-imap"),
+        _since(hosts.history, "convert", "step-begun"),
+    )
     at = datetime.datetime.now(datetime.UTC).timestamp()
-    found = {"production": {"since": since, "converted": converted, "days": None if since is None else (at - since) / 86400},
-             "begun": any(event["event"] == "intent" and event["step"] == ID for event in hosts.history),
-             "off": not retirement.answers(hosts, old), "servers": facts.alias(hosts),
-             "backup": {**backup.status(hosts), **proofs.read(hosts, site)} if site.backup else None, "services": [],
-             "logs": None, "left": None, **dual_delivery.probe(hosts, site)}
+    found = {
+        "production": {
+            "since": since,
+            "converted": converted,
+            "days": None if since is None else (at - since) / 86400,
+        },
+        "begun": any(event["event"] == "intent" and event["step"] == ID for event in hosts.history),
+        "off": not retirement.answers(hosts, old),
+        "servers": facts.alias(hosts),
+        "backup": {**backup.status(hosts), **proofs.read(hosts, site)} if site.backup else None,
+        "services": [],
+        "logs": None,
+        "left": None,
+        **dual_delivery.probe(hosts, site),
+    }
     if found["off"]:
         return found
-    listed = [service.model_dump() for service in (*site.services.old.imap, *site.services.old.sendmail)]
+    listed = [
+        service.model_dump() for service in (*site.services.old.imap, *site.services.old.sendmail)
+    ]
     found["services"] = [{**each, **facts.service(hosts, old, each)} for each in listed]
     if since is not None and converted is not None:
         users = facts.users(hosts, site.roles.new)
@@ -61,8 +77,11 @@ def probe(hosts, site):
 
 def _since(events, step, kind="verified"):
     """When a step last passed, or was last begun; seconds since the epoch, None when it never was."""
-    times = [event["time"] for event in events
-             if event["event"] == kind and event.get("step") == step and event.get("passed", True)]
+    times = [
+        event["time"]
+        for event in events
+        if event["event"] == kind and event.get("step") == step and event.get("passed", True)
+    ]
     return datetime.datetime.fromisoformat(times[-1]).timestamp() if times else None
 
 
@@ -74,17 +93,35 @@ def gate(found, site) -> list:
     if found["off"] and found["begun"]:
         return []
     if found["off"]:
-        return [steps.Check(f"Does {site.roles.old} answer, so that it can be looked at?", "yes", "on no port", False,
-                            "this run did not switch it off: start it, or find out who did; then run this step again")]
-    return [*_production(found, site), *_routed_to_both(found, site), *_backed_up(found, site), *_unused(found, site),
-            *_nothing_left(found, site)]
+        return [
+            steps.Check(
+                f"Does {site.roles.old} answer, so that it can be looked at?",
+                "yes",
+                "on no port",
+                False,
+                "this run did not switch it off: start it, or find out who did; then run this step again",
+            )
+        ]
+    return [
+        *_production(found, site),
+        *_routed_to_both(found, site),
+        *_backed_up(found, site),
+        *_unused(found, site),
+        *_nothing_left(found, site),
+    ]
 
 
 def _production(found, site):
     days, wanted = found["production"]["days"], site.decommission.days
-    yield steps.Check("How long do users work on the new server?", f"at least {wanted} days",
-                      "this run does not know: it has not passed restore-imap" if days is None else f"{days:.1f} days",
-                      days is not None and days >= wanted, "wait; or go on with the run of the night, `--run DIR`")
+    yield steps.Check(
+        "How long do users work on the new server?",
+        f"at least {wanted} days",
+        "this run does not know: it has not passed restore-imap"
+        if days is None
+        else f"{days:.1f} days",
+        days is not None and days >= wanted,
+        "wait; or go on with the run of the night, `--run DIR`",
+    )
     new = site.fqdn(site.roles.new)
     yield from (dns_rename.alias_check(found, site, name, new) for name in found["servers"])
 
@@ -92,16 +129,31 @@ def _production(found, site):
 def _routed_to_both(found, site):
     old = site.fqdn(site.roles.old)
     for name, mx in found["mx"].items():
-        alone = sorted({entry.key for entry in userdb.parse(_single(mx, site)[0]) if f"@{old}" in entry.value.lower()})
-        yield steps.Check(f"Does no entry of {name}'s userdb route to {old} alone?", "0 entries",
-                          _counted(len(alone), "entries", alone), not alone,
-                          f"that mail would bounce: change the entries in {site.userdb.source}, then run dual-delivery again")
+        alone = sorted(
+            {
+                entry.key
+                for entry in userdb.parse(_single(mx, site)[0])
+                if f"@{old}" in entry.value.lower()
+            }
+        )
+        yield steps.Check(
+            f"Does no entry of {name}'s userdb route to {old} alone?",
+            "0 entries",
+            _counted(len(alone), "entries", alone),
+            not alone,
+            f"that mail would bounce: change the entries in {site.userdb.source}, then run dual-delivery again",
+        )
 
 
 def _backed_up(found, site):
     if found["backup"] is None:
-        yield steps.Check("Is the new store backed up?", "yes", "the parameters name no backup", False,
-                          "name one under `backup`, and run that step: afterwards the old server is no copy any more")
+        yield steps.Check(
+            "Is the new store backed up?",
+            "yes",
+            "the parameters name no backup",
+            False,
+            "name one under `backup`, and run that step: afterwards the old server is no copy any more",
+        )
     else:
         yield from backup.status_checks(found["backup"], site)
         yield from proofs.checks(found["backup"], site)
@@ -110,51 +162,101 @@ def _backed_up(found, site):
 def _unused(found, site):
     old, seen = site.roles.old, found["logs"]
     if seen is None or "error" in seen:
-        yield steps.Check(f"Has nobody used {old} since?", "nobody", seen["error"] if seen else "its log was not read", False,
-                          f"`journalctl SYSLOG_FACILITY=2` on {old}")
+        yield steps.Check(
+            f"Has nobody used {old} since?",
+            "nobody",
+            seen["error"] if seen else "its log was not read",
+            False,
+            f"`journalctl SYSLOG_FACILITY=2` on {old}",
+        )
         return
     seen, since = seen["value"], found["production"]["since"]
-    yield steps.Check(f"Does the log of {old} reach back to restore-imap?", f"to {_time(since)}", f"to {_time(seen['first'])}",
-                      seen["first"] <= since, "what the log lacks cannot be judged: wait until it covers the days asked for")
-    yield steps.Check(f"Did nobody log in on {old} since?", "0 logins",
-                      _counted(seen["logins"], "logins", seen["shown"]["logins"]), seen["logins"] == 0,
-                      "who is it, with which program? See that they use the new server; then wait again")
-    yield steps.Check(f"Did no mail come to {old} but by dual delivery?", "0 direct deliveries",
-                      _counted(seen["direct"], "direct deliveries", seen["shown"]["direct"]) + f"; {seen['dual']} through the MX",
-                      seen["direct"] == 0,
-                      f"who sends to {old} itself? Have it sent to {site.fqdn(site.alias)}; then wait again")
+    yield steps.Check(
+        f"Does the log of {old} reach back to restore-imap?",
+        f"to {_time(since)}",
+        f"to {_time(seen['first'])}",
+        seen["first"] <= since,
+        "what the log lacks cannot be judged: wait until it covers the days asked for",
+    )
+    yield steps.Check(
+        f"Did nobody log in on {old} since?",
+        "0 logins",
+        _counted(seen["logins"], "logins", seen["shown"]["logins"]),
+        seen["logins"] == 0,
+        "who is it, with which program? See that they use the new server; then wait again",
+    )
+    yield steps.Check(
+        f"Did no mail come to {old} but by dual delivery?",
+        "0 direct deliveries",
+        _counted(seen["direct"], "direct deliveries", seen["shown"]["direct"])
+        + f"; {seen['dual']} through the MX",
+        seen["direct"] == 0,
+        f"who sends to {old} itself? Have it sent to {site.fqdn(site.alias)}; then wait again",
+    )
 
 
 def _nothing_left(found, site):
     old, left = site.roles.old, found["left"]
     question = f"Is there no message on {old} only?"
     if left is None or "error" in left:
-        yield steps.Check(question, "0 messages", left["error"] if left else "its mail was not read", False,
-                          "run this step again")
+        yield steps.Check(
+            question,
+            "0 messages",
+            left["error"] if left else "its mail was not read",
+            False,
+            "run this step again",
+        )
         return
     left = left["value"]
     for user, error in sorted(left["errors"].items()):
-        yield steps.Check(f"Can {user}'s mail be read on both sides?", "yes", error, False,
-                          "mend the cause, then run this step again")
-    total = {key: sum(each[key] for each in left["users"].values())
-             for key in ("old", "same", "moved", "removed", "twice", "delivered", "only")}
+        yield steps.Check(
+            f"Can {user}'s mail be read on both sides?",
+            "yes",
+            error,
+            False,
+            "mend the cause, then run this step again",
+        )
+    total = {
+        key: sum(each[key] for each in left["users"].values())
+        for key in ("old", "same", "moved", "removed", "twice", "delivered", "only")
+    }
     for user, each in sorted(left["users"].items()):
         if each["only"]:
-            yield steps.Check(f"Is there no message of {user} on {old} only?", "0 messages",
-                              _counted(each["only"], "messages", each["first"]), False,
-                              f"give it to {user} on the new server (`doveadm save`), then run this step again")
+            yield steps.Check(
+                f"Is there no message of {user} on {old} only?",
+                "0 messages",
+                _counted(each["only"], "messages", each["first"]),
+                False,
+                f"give it to {user} on the new server (`doveadm save`), then run this step again",
+            )
         elif each["notes"]:
-            yield steps.Check(f"Is there something to know about {user}'s old mail?", "nothing", "; ".join(each["notes"]), True,
-                              "look at it before the server goes", warning=True)
-    yield steps.Check(question, "0 messages", f"{total['only']} of {total['old']}", total["only"] == 0 and total["old"] > 0,
-                      "see the users above")
+            yield steps.Check(
+                f"Is there something to know about {user}'s old mail?",
+                "nothing",
+                "; ".join(each["notes"]),
+                True,
+                "look at it before the server goes",
+                warning=True,
+            )
+    yield steps.Check(
+        question,
+        "0 messages",
+        f"{total['only']} of {total['old']}",
+        total["only"] == 0 and total["old"] > 0,
+        "see the users above",
+    )
     gone = {user: each["removed"] + each["delivered"] for user, each in left["users"].items()}
     gone = {user: number for user, number in sorted(gone.items()) if number}
-    yield steps.Check("Which messages did users remove on the new server?", "known as removed",
-                      f"{sum(gone.values())}, of {len(gone)} users" + (": " if gone else "")
-                      + ", ".join(f"{user} {number}" for user, number in [*gone.items()][:20])
-                      + f"; {total['same']} are where they were, {total['moved']} were moved, {total['twice']} came to both",
-                      True, "the record of the conversion and the new server's log say so")
+    yield steps.Check(
+        "Which messages did users remove on the new server?",
+        "known as removed",
+        f"{sum(gone.values())}, of {len(gone)} users"
+        + (": " if gone else "")
+        + ", ".join(f"{user} {number}" for user, number in [*gone.items()][:20])
+        + f"; {total['same']} are where they were, {total['moved']} were moved, {total['twice']} came to both",
+        True,
+        "the record of the conversion and the new server's log say so",
+    )
 
 
 def _counted(number, what, shown):
@@ -162,8 +264,13 @@ def _counted(number, what, shown):
 
 
 def _time(seconds):
-    return "never" if seconds in (None, float("inf")) else datetime.datetime.fromtimestamp(
-        seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return (
+        "never"
+        if seconds in (None, float("inf"))
+        else datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime(
+            "%Y-%m-%d %H:%M:%S UTC"
+        )
+    )
 
 
 # --- what is done
@@ -176,8 +283,13 @@ def plan(found, site):
         return changes.Plan(reason=f"{old} is off, and mail goes to {site.fqdn(site.alias)} alone")
     refused = [check for check in gate(found, site) if not check.passed]
     if refused:
-        raise steps.CannotPlan(f"{old} may not be switched off; this is the point of no return:\n" + "\n".join(
-            f"- {check.question} expected {check.expected}; found {check.actual}. What to do: {check.todo}" for check in refused))
+        raise steps.CannotPlan(
+            f"{old} may not be switched off; this is the point of no return:\n"
+            + "\n".join(
+                f"- {check.question} expected {check.expected}; found {check.actual}. What to do: {check.todo}"
+                for check in refused
+            )
+        )
     return changes.Plan(tuple(listed))
 
 
@@ -187,22 +299,45 @@ def _changes(found, site):
     for name, mx in found["mx"].items():
         _, replacements = _single(mx, site)
         if replacements or facts.source_as_map(dual_delivery._bytes(mx["source"])) != mx["map"]:
-            listed.append(retirement.SingleDelivery(name, site.userdb.source, site.userdb.map, backup_path(site, found["run"]),
-                                                    [list(pair) for pair in replacements]))
+            listed.append(
+                retirement.SingleDelivery(
+                    name,
+                    site.userdb.source,
+                    site.userdb.map,
+                    backup_path(site, found["run"]),
+                    [list(pair) for pair in replacements],
+                )
+            )
     if (listed or any(mx["queued"] for mx in found["mx"].values())) and not found["off"]:
         # mail queued for a host that is about to go would stay until it bounces
         listed.append(DrainQueue([*found["mx"], old], site.limits.queue_drain))
-    listed += [retirement.RetireService(old, each["manager"], each["name"], "stop", each["starts_at_boot"])
-               for each in found["services"] if each["running"] or each["starts_at_boot"]]
+    listed += [
+        retirement.RetireService(old, each["manager"], each["name"], "stop", each["starts_at_boot"])
+        for each in found["services"]
+        if each["running"] or each["starts_at_boot"]
+    ]
     name = site.fqdn(old)
     records = found["servers"][primary]["records"][name]
     if site.decommission.dns == "remove" and records:
-        before = [("exists", name, kind, rrset["values"]) for kind, rrset in sorted(records.items())]
-        back = [(name, rrset["ttl"], kind, value) for kind, rrset in sorted(records.items()) for value in rrset["values"]]
+        before = [
+            ("exists", name, kind, rrset["values"]) for kind, rrset in sorted(records.items())
+        ]
+        back = [
+            (name, rrset["ttl"], kind, value)
+            for kind, rrset in sorted(records.items())
+            for value in rrset["values"]
+        ]
         forward = dns.Update(site.zone, before, [(name, "ANY")], [])
         backward = dns.Update(site.zone, [("unused", name)], [], back)
-        listed.append(retirement.RemoveName(primary, site.roles.nameservers, forward.to_json(), backward.to_json(),
-                                            site.limits.dns_spread))
+        listed.append(
+            retirement.RemoveName(
+                primary,
+                site.roles.nameservers,
+                forward.to_json(),
+                backward.to_json(),
+                site.limits.dns_spread,
+            )
+        )
     if not found["off"]:
         listed.append(retirement.PowerOff(old, POWER_OFF))
     return listed
@@ -216,14 +351,24 @@ def _single(mx, site):
     """The userdb source with the users' name in place of both hosts, each line as it was spelled before dual delivery."""
     both = (site.fqdn(site.roles.old), site.fqdn(site.roles.new))
     before = [] if mx["backup"] is None else dual_delivery._routed(mx["backup"], site)[1]
-    return userdb.route_back(dual_delivery._bytes(mx["source"]), site.fqdn(site.alias), both, before)
+    return userdb.route_back(
+        dual_delivery._bytes(mx["source"]), site.fqdn(site.alias), both, before
+    )
 
 
 def stable(found):
     """What the plan rests on: routing, services, the zone; the gates are asked again when it is applied."""
-    return {"mx": {name: {key: mx[key] for key in ("source", "map")} for name, mx in found["mx"].items()}, "off": found["off"],
-            "services": [{key: each[key] for key in ("name", "running", "starts_at_boot")} for each in found["services"]],
-            "records": {name: server["records"] for name, server in found["servers"].items()}}
+    return {
+        "mx": {
+            name: {key: mx[key] for key in ("source", "map")} for name, mx in found["mx"].items()
+        },
+        "off": found["off"],
+        "services": [
+            {key: each[key] for key in ("name", "running", "starts_at_boot")}
+            for each in found["services"]
+        ],
+        "records": {name: server["records"] for name, server in found["servers"].items()},
+    }
 
 
 # --- what is so
@@ -233,31 +378,82 @@ def verify(found, site):
     old, new = (site.fqdn(name) for name in site.mail_hosts)
     checks = []
     for name, mx in found["mx"].items():
-        left = [entry.key for entry in userdb.parse(dual_delivery._bytes(mx["source"])) if f"@{old}" in entry.value.lower()]
-        checks.append(steps.equal(f"Is no user routed to {old} on {name}?", "0 entries", f"{len(left)} entries",
-                                  f"look at {site.userdb.source} on {name}; run this step again"))
+        left = [
+            entry.key
+            for entry in userdb.parse(dual_delivery._bytes(mx["source"]))
+            if f"@{old}" in entry.value.lower()
+        ]
+        checks.append(
+            steps.equal(
+                f"Is no user routed to {old} on {name}?",
+                "0 entries",
+                f"{len(left)} entries",
+                f"look at {site.userdb.source} on {name}; run this step again",
+            )
+        )
         same = facts.source_as_map(dual_delivery._bytes(mx["source"])) == mx["map"]
-        checks.append(steps.Check(f"Is {site.userdb.map} on {name} made from the source?", "same entries",
-                                  "same entries" if same else "other entries", same,
-                                  f"makemap btree {site.userdb.map} < {site.userdb.source}"))
-        wrong = [user for user, addresses in sorted(mx["routes"].items())
-                 if not addresses or any(f"@{old}" in address for address in addresses)]
-        checks.append(steps.Check(f"Does `sendmail -bv` on {name} leave {old} out for each user?",
-                                  f"{len(mx['routes'])} users", f"{len(mx['routes']) - len(wrong)} users"
-                                  + (f"; not {', '.join(wrong[:SHOWN])}" if wrong else ""), not wrong,
-                                  f"sendmail -bv USER on {name}"))
+        checks.append(
+            steps.Check(
+                f"Is {site.userdb.map} on {name} made from the source?",
+                "same entries",
+                "same entries" if same else "other entries",
+                same,
+                f"makemap btree {site.userdb.map} < {site.userdb.source}",
+            )
+        )
+        wrong = [
+            user
+            for user, addresses in sorted(mx["routes"].items())
+            if not addresses or any(f"@{old}" in address for address in addresses)
+        ]
+        checks.append(
+            steps.Check(
+                f"Does `sendmail -bv` on {name} leave {old} out for each user?",
+                f"{len(mx['routes'])} users",
+                f"{len(mx['routes']) - len(wrong)} users"
+                + (f"; not {', '.join(wrong[:SHOWN])}" if wrong else ""),
+                not wrong,
+                f"sendmail -bv USER on {name}",
+            )
+        )
     sources = {mx["source"] for mx in found["mx"].values()}
-    checks.append(steps.Check("Is the userdb the same on every MX?", "identical",
-                              "identical" if len(sources) == 1 else "differs", len(sources) == 1, "copy one to the other"))
+    checks.append(
+        steps.Check(
+            "Is the userdb the same on every MX?",
+            "identical",
+            "identical" if len(sources) == 1 else "differs",
+            len(sources) == 1,
+            "copy one to the other",
+        )
+    )
     for name, server in found["servers"].items():
         there = sorted(server["records"][old])
         if site.decommission.dns == "remove":
-            checks.append(steps.equal(f"Is the name {old} gone on {name}?", "no records", ", ".join(there) or "no records",
-                                      f"`dig @{name} {old} any`; run this step again"))
+            checks.append(
+                steps.equal(
+                    f"Is the name {old} gone on {name}?",
+                    "no records",
+                    ", ".join(there) or "no records",
+                    f"`dig @{name} {old} any`; run this step again",
+                )
+            )
         else:
-            checks.append(steps.Check(f"Is the name {old} kept on {name}?", "its records", ", ".join(there) or "no records",
-                                      bool(there), f"`dig @{name} {old} any`; put it back, or set decommission.dns to remove"))
+            checks.append(
+                steps.Check(
+                    f"Is the name {old} kept on {name}?",
+                    "its records",
+                    ", ".join(there) or "no records",
+                    bool(there),
+                    f"`dig @{name} {old} any`; put it back, or set decommission.dns to remove",
+                )
+            )
         checks.append(dns_rename.alias_check(found, site, name, new))
-    checks.append(steps.equal(f"Does {site.roles.old} answer no more?", "silent", "silent" if found["off"] else "it answers",
-                              f"see the console of {site.roles.old}; run this step again"))
+    checks.append(
+        steps.equal(
+            f"Does {site.roles.old} answer no more?",
+            "silent",
+            "silent" if found["off"] else "it answers",
+            f"see the console of {site.roles.old}; run this step again",
+        )
+    )
     return checks

@@ -27,26 +27,57 @@ def plan(found, site):
         target = at_alias["CNAME"]["values"][0].rstrip(".")
         if target == old and at_old:
             return changes.Plan(reason=f"{alias} already is an alias of {old} on {primary}")
-        raise steps.CannotPlan(f"{alias} is an alias of {target}, expected an address or an alias of {old}. "
-                               "Somebody changed the zone: put it right by hand, then run this step again.")
+        raise steps.CannotPlan(
+            f"{alias} is an alias of {target}, expected an address or an alias of {old}. "
+            "Somebody changed the zone: put it right by hand, then run this step again."
+        )
     if not ("A" in at_alias or "AAAA" in at_alias):
-        raise steps.CannotPlan(f"{alias} has no address on {primary} (it has {sorted(at_alias) or 'nothing'})")
-    kept = {kind: rrset for kind, rrset in at_old.items() if at_alias.get(kind, {}).get("values") == rrset["values"]}
+        raise steps.CannotPlan(
+            f"{alias} has no address on {primary} (it has {sorted(at_alias) or 'nothing'})"
+        )
+    kept = {
+        kind: rrset
+        for kind, rrset in at_old.items()
+        if at_alias.get(kind, {}).get("values") == rrset["values"]
+    }
     if kept.keys() != at_old.keys():
-        raise steps.CannotPlan(f"{old} already exists with other records than {alias}: {at_old}. Remove them, or make "
-                               "them the same, then run this step again.")
+        raise steps.CannotPlan(
+            f"{old} already exists with other records than {alias}: {at_old}. Remove them, or make "
+            "them the same, then run this step again."
+        )
     ttl = site.dns.ttl
-    adds = [(old, ttl, kind, value) for kind, rrset in sorted(at_alias.items()) for value in rrset["values"]]
+    adds = [
+        (old, ttl, kind, value)
+        for kind, rrset in sorted(at_alias.items())
+        for value in rrset["values"]
+    ]
     before = [("exists", alias, kind, rrset["values"]) for kind, rrset in sorted(at_alias.items())]
-    before += [("exists", old, kind, rrset["values"]) for kind, rrset in sorted(kept.items())] or [("unused", old)]
-    forward = dns.Update(site.zone, before, [(alias, "ANY"), (old, "ANY")], [*adds, (alias, ttl, "CNAME", old + ".")])
+    before += [("exists", old, kind, rrset["values"]) for kind, rrset in sorted(kept.items())] or [
+        ("unused", old)
+    ]
+    forward = dns.Update(
+        site.zone, before, [(alias, "ANY"), (old, "ANY")], [*adds, (alias, ttl, "CNAME", old + ".")]
+    )
     after = [("exists", alias, "CNAME", [old + "."])]
     after += [("exists", old, kind, rrset["values"]) for kind, rrset in sorted(at_alias.items())]
-    back = [(name, rrset["ttl"], kind, value) for name, rrsets in ((alias, at_alias), (old, kept))
-            for kind, rrset in sorted(rrsets.items()) for value in rrset["values"]]
+    back = [
+        (name, rrset["ttl"], kind, value)
+        for name, rrsets in ((alias, at_alias), (old, kept))
+        for kind, rrset in sorted(rrsets.items())
+        for value in rrset["values"]
+    ]
     backward = dns.Update(site.zone, after, [(alias, "ANY"), (old, "ANY")], back)
-    return changes.Plan((DnsUpdate(primary, site.roles.nameservers, forward.to_json(), backward.to_json(),
-                                   site.limits.dns_spread),))
+    return changes.Plan(
+        (
+            DnsUpdate(
+                primary,
+                site.roles.nameservers,
+                forward.to_json(),
+                backward.to_json(),
+                site.limits.dns_spread,
+            ),
+        )
+    )
 
 
 def verify(found, site):
@@ -55,13 +86,28 @@ def verify(found, site):
     for name, server in found["servers"].items():
         records = server["records"][old]
         address = records.get("A", records.get("AAAA", {})).get("values", [])
-        checks.append(steps.Check(f"Has {old} an address on {name}?", site.address(site.roles.old),
-                                  ", ".join(address) or "none", site.address(site.roles.old) in address,
-                                  f"compare the zone on {name} with the primary's: `dig @{name} {old}`"))
+        checks.append(
+            steps.Check(
+                f"Has {old} an address on {name}?",
+                site.address(site.roles.old),
+                ", ".join(address) or "none",
+                site.address(site.roles.old) in address,
+                f"compare the zone on {name} with the primary's: `dig @{name} {old}`",
+            )
+        )
     checks.append(serial_check(found))
-    ttls = {records["records"][alias].get("CNAME", {}).get("ttl") for records in found["servers"].values()}
-    checks.append(steps.equal(f"Is the TTL of {alias} low?", f"{site.dns.ttl} s",
-                              ", ".join(f"{ttl} s" for ttl in sorted(ttls, key=str)), "lower it in the zone"))
+    ttls = {
+        records["records"][alias].get("CNAME", {}).get("ttl")
+        for records in found["servers"].values()
+    }
+    checks.append(
+        steps.equal(
+            f"Is the TTL of {alias} low?",
+            f"{site.dns.ttl} s",
+            ", ".join(f"{ttl} s" for ttl in sorted(ttls, key=str)),
+            "lower it in the zone",
+        )
+    )
     return checks
 
 
@@ -69,13 +115,25 @@ def alias_check(found, site, server, target):
     """Whether a server says that the alias users know is an alias of `target`."""
     alias = site.fqdn(site.alias)
     records = found["servers"][server]["records"][alias]
-    actual = records["CNAME"]["values"][0].rstrip(".") if "CNAME" in records else f"no alias but {sorted(records)}"
-    return steps.equal(f"Is {alias} an alias of {target} on {server}?", target, actual,
-                       f"ask it: `dig @{server} {alias}`; run this step again")
+    actual = (
+        records["CNAME"]["values"][0].rstrip(".")
+        if "CNAME" in records
+        else f"no alias but {sorted(records)}"
+    )
+    return steps.equal(
+        f"Is {alias} an alias of {target} on {server}?",
+        target,
+        actual,
+        f"ask it: `dig @{server} {alias}`; run this step again",
+    )
 
 
 def serial_check(found):
     serials = {name: server["serial"] for name, server in found["servers"].items()}
-    return steps.Check("Do all name servers serve the same zone?", "one serial",
-                       ", ".join(f"{name} {serial}" for name, serial in serials.items()), len(set(serials.values())) == 1,
-                       "wait for the transfer, or look at NOTIFY and allow-transfer of the primary")
+    return steps.Check(
+        "Do all name servers serve the same zone?",
+        "one serial",
+        ", ".join(f"{name} {serial}" for name, serial in serials.items()),
+        len(set(serials.values())) == 1,
+        "wait for the transfer, or look at NOTIFY and allow-transfer of the primary",
+    )

@@ -26,9 +26,13 @@ def probe(hosts, site):
     def of(name):
         source = facts.userdb_source(hosts, name, site.userdb.source)
         backup = facts.userdb_backup(hosts, name, backup_path(site, hosts.run_name))
-        return {"source": _text(source), "backup": None if backup is None else _text(backup),
-                "map": facts.userdb_map(hosts, name, site.userdb.map),
-                "routes": facts.routes(hosts, name, users), "queued": facts.waiting(hosts, name)["requests"]}
+        return {
+            "source": _text(source),
+            "backup": None if backup is None else _text(backup),
+            "map": facts.userdb_map(hosts, name, site.userdb.map),
+            "routes": facts.routes(hosts, name, users),
+            "queued": facts.waiting(hosts, name)["requests"],
+        }
 
     return {"mx": hosts.each(site.roles.mx, of)}
 
@@ -38,13 +42,22 @@ def plan(found, site):
     for name, mx in found["mx"].items():
         _, replacements = _routed(mx["source"], site)
         if replacements or facts.source_as_map(_bytes(mx["source"])) != mx["map"]:
-            listed.append(UserdbEdit(name, site.userdb.source, site.userdb.map, backup_path(site, found["run"]),
-                                     [list(pair) for pair in replacements]))
+            listed.append(
+                UserdbEdit(
+                    name,
+                    site.userdb.source,
+                    site.userdb.map,
+                    backup_path(site, found["run"]),
+                    [list(pair) for pair in replacements],
+                )
+            )
     if listed or any(mx["queued"] for mx in found["mx"].values()):
         # what was queued before still goes to the alias alone: it must be gone before the alias moves
         listed.append(DrainQueue(list(found["mx"]), site.limits.queue_drain))
     if not listed:
-        return changes.Plan(reason="every user routed to the mailbox already goes to both hosts, on each MX")
+        return changes.Plan(
+            reason="every user routed to the mailbox already goes to both hosts, on each MX"
+        )
     return changes.Plan(tuple(listed))
 
 
@@ -53,46 +66,111 @@ def verify(found, site):
     both = [site.fqdn(site.roles.old), site.fqdn(site.roles.new)]
     for name, mx in found["mx"].items():
         left = _routed(mx["source"], site)[1]
-        checks.append(steps.equal(f"Is no user routed to {site.fqdn(site.alias)} alone on {name}?", "0 entries",
-                                  f"{len(left)} entries", f"look at {site.userdb.source} on {name}; run this step again"))
-        checks.append(steps.Check(f"Is {site.userdb.map} on {name} made from the source?", "same entries",
-                                  "same entries" if facts.source_as_map(_bytes(mx["source"])) == mx["map"] else "other entries",
-                                  facts.source_as_map(_bytes(mx["source"])) == mx["map"],
-                                  f"makemap btree {site.userdb.map} < {site.userdb.source}"))
+        checks.append(
+            steps.equal(
+                f"Is no user routed to {site.fqdn(site.alias)} alone on {name}?",
+                "0 entries",
+                f"{len(left)} entries",
+                f"look at {site.userdb.source} on {name}; run this step again",
+            )
+        )
+        checks.append(
+            steps.Check(
+                f"Is {site.userdb.map} on {name} made from the source?",
+                "same entries",
+                "same entries"
+                if facts.source_as_map(_bytes(mx["source"])) == mx["map"]
+                else "other entries",
+                facts.source_as_map(_bytes(mx["source"])) == mx["map"],
+                f"makemap btree {site.userdb.map} < {site.userdb.source}",
+            )
+        )
         if mx["backup"] is not None:
             same = _routed(mx["backup"], site)[0] == _bytes(mx["source"])
-            checks.append(steps.Check(f"Is every other byte of {site.userdb.source} on {name} as it was?", "identical",
-                                      "identical" if same else "differs", same,
-                                      f"diff {backup_path(site, found['run'])} {site.userdb.source}"))
-        odd = [entry.key for entry, reason in userdb.left_alone(_bytes(mx["source"]), site.fqdn(site.alias), both)
-               if reason.startswith("names " + site.fqdn(site.alias))]
+            checks.append(
+                steps.Check(
+                    f"Is every other byte of {site.userdb.source} on {name} as it was?",
+                    "identical",
+                    "identical" if same else "differs",
+                    same,
+                    f"diff {backup_path(site, found['run'])} {site.userdb.source}",
+                )
+            )
+        odd = [
+            entry.key
+            for entry, reason in userdb.left_alone(
+                _bytes(mx["source"]), site.fqdn(site.alias), both
+            )
+            if reason.startswith("names " + site.fqdn(site.alias))
+        ]
         if odd:
-            checks.append(steps.Check(f"Which entries on {name} name {site.fqdn(site.alias)} in a form that is no plain address?",
-                                      "none", ", ".join(odd[:8]), True, "they are left as they are: where does their mail go?",
-                                      warning=True))
+            checks.append(
+                steps.Check(
+                    f"Which entries on {name} name {site.fqdn(site.alias)} in a form that is no plain address?",
+                    "none",
+                    ", ".join(odd[:8]),
+                    True,
+                    "they are left as they are: where does their mail go?",
+                    warning=True,
+                )
+            )
         routed = _routed_users(mx["source"], both)
-        wrong = [user for user in routed if user in mx["routes"]
-                 and sorted(mx["routes"][user]) != sorted(f"{user}@{host}" for host in both)
-                 and not {f"{user}@{host}" for host in both} <= set(mx["routes"][user])]
-        checks.append(steps.Check(f"Does `sendmail -bv` on {name} say both hosts for each of them?",
-                                  f"{len(routed)} users to both", f"{len(routed) - len(wrong)} users to both"
-                                  + (f"; not {', '.join(wrong[:5])}" if wrong else ""), not wrong and bool(routed),
-                                  f"sendmail -bv USER on {name}; is the map the one sendmail.cf names?"))
+        wrong = [
+            user
+            for user in routed
+            if user in mx["routes"]
+            and sorted(mx["routes"][user]) != sorted(f"{user}@{host}" for host in both)
+            and not {f"{user}@{host}" for host in both} <= set(mx["routes"][user])
+        ]
+        checks.append(
+            steps.Check(
+                f"Does `sendmail -bv` on {name} say both hosts for each of them?",
+                f"{len(routed)} users to both",
+                f"{len(routed) - len(wrong)} users to both"
+                + (f"; not {', '.join(wrong[:5])}" if wrong else ""),
+                not wrong and bool(routed),
+                f"sendmail -bv USER on {name}; is the map the one sendmail.cf names?",
+            )
+        )
         others = sorted(set(mx["routes"]) - set(routed))
         if others:
-            checks.append(steps.Check(f"Which mail users does {name} route elsewhere?", "none, or known forwards",
-                                      ", ".join(others[:8]), True, "see that each of them is meant", warning=True))
-        checks.append(steps.equal(f"Does no mail stay in the queue of {name}?", "0 stay", f"{mx['queued']} stay",
-                                  "`mailq` there; run this step again"))
+            checks.append(
+                steps.Check(
+                    f"Which mail users does {name} route elsewhere?",
+                    "none, or known forwards",
+                    ", ".join(others[:8]),
+                    True,
+                    "see that each of them is meant",
+                    warning=True,
+                )
+            )
+        checks.append(
+            steps.equal(
+                f"Does no mail stay in the queue of {name}?",
+                "0 stay",
+                f"{mx['queued']} stay",
+                "`mailq` there; run this step again",
+            )
+        )
     sources = {mx["source"] for mx in found["mx"].values()}
-    checks.append(steps.Check("Is the userdb the same on every MX?", "identical",
-                              "identical" if len(sources) == 1 else "differs", len(sources) == 1, "copy one to the other"))
+    checks.append(
+        steps.Check(
+            "Is the userdb the same on every MX?",
+            "identical",
+            "identical" if len(sources) == 1 else "differs",
+            len(sources) == 1,
+            "copy one to the other",
+        )
+    )
     return checks
 
 
 def _routed(text, site):
-    return userdb.route_to_both(_bytes(text), old=site.fqdn(site.alias),
-                                targets=(site.fqdn(site.roles.old), site.fqdn(site.roles.new)))
+    return userdb.route_to_both(
+        _bytes(text),
+        old=site.fqdn(site.alias),
+        targets=(site.fqdn(site.roles.old), site.fqdn(site.roles.new)),
+    )
 
 
 def _routed_users(text, both):

@@ -13,7 +13,7 @@ TITLE = "Convert ahead, while users work"
 REQUIRES = ["dual-delivery"]
 REVERSIBLE = True
 CONFIRM = False
-PREDICTS = True     # what the outage will cost, from what was measured: see run/predict.py
+PREDICTS = True  # what the outage will cost, from what was measured: see run/predict.py
 
 
 def probe(hosts, site):
@@ -22,8 +22,13 @@ def probe(hosts, site):
     mine = [event["event"] for event in hosts.history if event.get("step") == ID]
     if site.verify.staged and mine[-1:] == ["applied"]:
         state = found["state"]["users"]
-        there = [user for user in found["users"] if state[user["user"]]["staged"]["folders"]
-                 and not state[user["user"]]["published"] and state[user["user"]]["live"] != "none"]
+        there = [
+            user
+            for user in found["users"]
+            if state[user["user"]]["staged"]["folders"]
+            and not state[user["user"]]["published"]
+            and state[user["user"]]["live"] != "none"
+        ]
         found["sample"] = staged.sample(hosts, there, site.verify.staged, hosts.run_name)
     return found
 
@@ -34,8 +39,18 @@ def plan(found, site):
     if not todo:
         return changes.Plan(reason=f"all {len(state)} users are already published by this run")
     store = conversion.store_plan(site, found["run"], todo, site.new_store.jobs)
-    return changes.Plan((conversion.Presync(site.roles.new, found["run"], store["work"], store["jobs"], store["users"],
-                                            conversion.salvaged(site, store["users"])),))
+    return changes.Plan(
+        (
+            conversion.Presync(
+                site.roles.new,
+                found["run"],
+                store["work"],
+                store["jobs"],
+                store["users"],
+                conversion.salvaged(site, store["users"]),
+            ),
+        )
+    )
 
 
 stable = convert.stable
@@ -43,24 +58,50 @@ stable = convert.stable
 
 def verify(found, site):
     state = found["state"]["users"]
-    missing = [user for user, each in sorted(state.items()) if not each["published"] and not each["staged"]["folders"]]
+    missing = [
+        user
+        for user, each in sorted(state.items())
+        if not each["published"] and not each["staged"]["folders"]
+    ]
     folders = sum(each["staged"]["folders"] for each in state.values())
     times = [each["staged"]["at"] for each in state.values() if each["staged"]["at"]]
-    last = datetime.datetime.fromtimestamp(max(times), datetime.UTC).strftime("%H:%M:%S UTC") if times else "never"
-    checks = [steps.Check("Is every user's mail staged?", f"{len(state)} users", f"{len(state) - len(missing)} users, {folders} "
-                        f"folders, last pass {last}" + (f"; missing {', '.join(missing[:10])}" if missing else ""),
-                        len(missing) < len(state) or not state, "run this step again: it goes on with those that are missing; "
-                        "what is still missing in the outage is converted then", warning=bool(missing))]
+    last = (
+        datetime.datetime.fromtimestamp(max(times), datetime.UTC).strftime("%H:%M:%S UTC")
+        if times
+        else "never"
+    )
+    checks = [
+        steps.Check(
+            "Is every user's mail staged?",
+            f"{len(state)} users",
+            f"{len(state) - len(missing)} users, {folders} "
+            f"folders, last pass {last}"
+            + (f"; missing {', '.join(missing[:10])}" if missing else ""),
+            len(missing) < len(state) or not state,
+            "run this step again: it goes on with those that are missing; "
+            "what is still missing in the outage is converted then",
+            warning=bool(missing),
+        )
+    ]
     return checks + ([sample_check(found["sample"])] if "sample" in found else [])
 
 
 def sample_check(sample):
     """Whether Dovecot shows of the staged mail what c-client shows of the old."""
     read = f"{sample['messages']} messages in {sample['folders']} folders of {len(sample['users'])} users (seed {sample['seed']})"
-    wrong = [*sample["differences"], *(f"{user}: {text}" for user, text in sorted(sample["errors"].items()))]
+    wrong = [
+        *sample["differences"],
+        *(f"{user}: {text}" for user, text in sorted(sample["errors"].items())),
+    ]
     said = f"{read}: " + ("; ".join(wrong[:10]) if wrong else "equal")
     if sample["changed"]:
         said += f"; {sample['changed']} changed by their users since"
-    return steps.Check("Does a sample of what is staged agree with the old server?", "the same text and date for each UID", said,
-                       not wrong, "do not go on: find the cause; remove the staging area of the users named, and run this step "
-                       "again", warning=not sample["messages"])
+    return steps.Check(
+        "Does a sample of what is staged agree with the old server?",
+        "the same text and date for each UID",
+        said,
+        not wrong,
+        "do not go on: find the cause; remove the staging area of the users named, and run this step "
+        "again",
+        warning=not sample["messages"],
+    )

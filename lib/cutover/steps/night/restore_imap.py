@@ -9,12 +9,14 @@ TITLE = "Resume reading, on the new server"
 REQUIRES = ["verify", "restore-sendmail", "switch-alias"]
 REVERSIBLE = True
 CONFIRM = False
-FRESH = True    # rests on a verify that passed not long ago
+FRESH = True  # rests on a verify that passed not long ago
 
 
 def probe(hosts, site):
     """`{"hosts": as stop-imap}`"""
-    return {"hosts": hosts.each(site.mail_hosts, lambda name: stop_imap.read_host(hosts, site, name))}
+    return {
+        "hosts": hosts.each(site.mail_hosts, lambda name: stop_imap.read_host(hosts, site, name))
+    }
 
 
 def plan(found, site):
@@ -26,11 +28,23 @@ def plan(found, site):
 
 def verify(found, site):
     new = found["hosts"][site.roles.new]
-    off = [service["name"] for service in new["services"] if not (service["running"] and service["starts_at_boot"])]
+    off = [
+        service["name"]
+        for service in new["services"]
+        if not (service["running"] and service["starts_at_boot"])
+    ]
     checks = [
-        steps.equal(f"Do the IMAP services run on {site.roles.new}, and start at boot?", "all",
-                    "all" if not off else f"not {', '.join(off)}", f"`journalctl -u {(off or ['dovecot'])[0]}` there"),
-        steps.equal(f"Is port 993 of {site.roles.new} open, seen from outside?", "open",
-                    "open" if new["ports"]["993"] else "closed", f"`ss -tlnp` on {site.roles.new}; a firewall?"),
+        steps.equal(
+            f"Do the IMAP services run on {site.roles.new}, and start at boot?",
+            "all",
+            "all" if not off else f"not {', '.join(off)}",
+            f"`journalctl -u {(off or ['dovecot'])[0]}` there",
+        ),
+        steps.equal(
+            f"Is port 993 of {site.roles.new} open, seen from outside?",
+            "open",
+            "open" if new["ports"]["993"] else "closed",
+            f"`ss -tlnp` on {site.roles.new}; a firewall?",
+        ),
     ]
     return checks + stop_imap.closed_checks(site.roles.old, found["hosts"][site.roles.old])

@@ -19,8 +19,12 @@ def probe(hosts, site):
     found = hosts.each(site.mail_hosts, lambda name: stop_sendmail.read_host(hosts, site, name))
     # as long as delivery is stopped the queues hold mail: to wait whether it goes out would only prolong the outage
     running = all(service["running"] for host in found.values() for service in host["services"])
-    return {"hosts": found,
-            "mx": hosts.each(site.roles.mx, lambda name: (facts.waiting if running else facts.queue)(hosts, name))}
+    return {
+        "hosts": found,
+        "mx": hosts.each(
+            site.roles.mx, lambda name: (facts.waiting if running else facts.queue)(hosts, name)
+        ),
+    }
 
 
 def plan(found, site):
@@ -34,8 +38,12 @@ def plan(found, site):
 
 def start_services(hosts, names):
     """The changes that start what is off, last stopped first."""
-    return [ServiceAction(name, service["manager"], service["name"], "start", True) for name in names
-            for service in reversed(hosts[name]["services"]) if not (service["running"] and service["starts_at_boot"])]
+    return [
+        ServiceAction(name, service["manager"], service["name"], "start", True)
+        for name in names
+        for service in reversed(hosts[name]["services"])
+        if not (service["running"] and service["starts_at_boot"])
+    ]
 
 
 def verify(found, site):
@@ -43,14 +51,28 @@ def verify(found, site):
     for name, host in found["hosts"].items():
         off = [service["name"] for service in host["services"] if not service["running"]]
         checks += [
-            steps.equal(f"Does sendmail run on {name}?", "running", "running" if not off else f"off: {', '.join(off)}",
-                        f"`journalctl -u sendmail` on {name}"),
-            steps.equal(f"Is port 25 of {name} open, seen from outside?", "open", "open" if host["port_25"] else "closed",
-                        f"`ss -tlnp` on {name}; a firewall?"),
+            steps.equal(
+                f"Does sendmail run on {name}?",
+                "running",
+                "running" if not off else f"off: {', '.join(off)}",
+                f"`journalctl -u sendmail` on {name}",
+            ),
+            steps.equal(
+                f"Is port 25 of {name} open, seen from outside?",
+                "open",
+                "open" if host["port_25"] else "closed",
+                f"`ss -tlnp` on {name}; a firewall?",
+            ),
         ]
     for name, queue in found["mx"].items():
         left = "; ".join(queue["items"][:3])
-        checks.append(steps.Check(f"Does no mail stay in the queue of {name}?", "0 stay", f"{queue['requests']} stay"
-                                  + (f": {left}" if left else ""), queue["requests"] == 0,
-                                  "the reason stands beside each message in `mailq`; run this step again"))
+        checks.append(
+            steps.Check(
+                f"Does no mail stay in the queue of {name}?",
+                "0 stay",
+                f"{queue['requests']} stay" + (f": {left}" if left else ""),
+                queue["requests"] == 0,
+                "the reason stands beside each message in `mailq`; run this step again",
+            )
+        )
     return checks

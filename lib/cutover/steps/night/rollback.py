@@ -26,7 +26,10 @@ CONFIRM = True
 
 CHOICE = ("without",)
 
-RESUMED = ("restore-sendmail", "restore-imap")      # steps from which on the new server may hold what the old one lacks
+RESUMED = (
+    "restore-sendmail",
+    "restore-imap",
+)  # steps from which on the new server may hold what the old one lacks
 
 
 def confirmation(site, asked):
@@ -41,13 +44,29 @@ def _names(text):
 
 def open_intents(events):
     """Journaled changes since the last rollback that passed, the latest first, each with whether it was undone since."""
-    closed = max((event["seq"] for event in events if event["event"] == "verified" and event["step"] == ID and event["passed"]),
-                 default=-1)
-    done = {event["intent"] for event in events if event["event"] == "result" and event["outcome"] == "done"}
-    undone = {event["undoes"] for event in events
-              if event["event"] == "intent" and event.get("undoes") is not None and event["seq"] in done}
-    return [{**event, "undone": event["seq"] in undone} for event in reversed(events)
-            if event["event"] == "intent" and event["step"] != ID and event["seq"] > closed]
+    closed = max(
+        (
+            event["seq"]
+            for event in events
+            if event["event"] == "verified" and event["step"] == ID and event["passed"]
+        ),
+        default=-1,
+    )
+    done = {
+        event["intent"]
+        for event in events
+        if event["event"] == "result" and event["outcome"] == "done"
+    }
+    undone = {
+        event["undoes"]
+        for event in events
+        if event["event"] == "intent" and event.get("undoes") is not None and event["seq"] in done
+    }
+    return [
+        {**event, "undone": event["seq"] in undone}
+        for event in reversed(events)
+        if event["event"] == "intent" and event["step"] != ID and event["seq"] > closed
+    ]
 
 
 def probe(hosts, site):
@@ -56,7 +75,12 @@ def probe(hosts, site):
     a run of maintenance"""
     intents, final = [], {}
     for event in open_intents(hosts.history):
-        intents.append({key: event[key] for key in ("seq", "step", "title", "target", "inverse", "no_inverse", "undone")})
+        intents.append(
+            {
+                key: event[key]
+                for key in ("seq", "step", "title", "target", "inverse", "no_inverse", "undone")
+            }
+        )
         if event["inverse"] is not None:
             final[changes.from_json(event["inverse"]).resource] = intents[-1]
     for intent in final.values():
@@ -64,9 +88,17 @@ def probe(hosts, site):
         intent.update(settled=settled.done, seen=settled.detail)
     # a run apart from the night is undone alone: the old service is none of its matters, and may be gone
     apart = runbook.apart(hosts.history)
-    old = {"world": None, "login": None, "behind": {}} if apart else {
-        **_old_service(hosts, site), "behind": left_behind.read(hosts, hosts.run_name)}
-    found = {"run": hosts.run_name, "intents": intents, "without": _names(hosts.chosen.get("without", "")), **old}
+    old = (
+        {"world": None, "login": None, "behind": {}}
+        if apart
+        else {**_old_service(hosts, site), "behind": left_behind.read(hosts, hosts.run_name)}
+    )
+    found = {
+        "run": hosts.run_name,
+        "intents": intents,
+        "without": _names(hosts.chosen.get("without", "")),
+        **old,
+    }
     found["undoes"] = [undoes for _, undoes in _undo(found, site)]
     found["carry"] = _carried(hosts, site, found)
     return found
@@ -76,24 +108,49 @@ def _old_service(hosts, site):
     world = {
         "servers": facts.alias(hosts),
         "imap": stop_imap.probe(hosts, site)["hosts"],
-        "sendmail": hosts.each(site.mail_hosts, lambda name: stop_sendmail.read_host(hosts, site, name)),
-        "mx": hosts.each(site.roles.mx, lambda name: {
-            "source": facts.userdb_source(hosts, name, site.userdb.source).decode("utf-8", "surrogateescape"),
-            "map": facts.userdb_map(hosts, name, site.userdb.map), "queue": facts.queue(hosts, name)}),
+        "sendmail": hosts.each(
+            site.mail_hosts, lambda name: stop_sendmail.read_host(hosts, site, name)
+        ),
+        "mx": hosts.each(
+            site.roles.mx,
+            lambda name: {
+                "source": facts.userdb_source(hosts, name, site.userdb.source).decode(
+                    "utf-8", "surrogateescape"
+                ),
+                "map": facts.userdb_map(hosts, name, site.userdb.map),
+                "queue": facts.queue(hosts, name),
+            },
+        ),
     }
-    return {"world": world, "login": steps.attempt(live.look, hosts, site.production_test.users[0].user, [])}
+    return {
+        "world": world,
+        "login": steps.attempt(live.look, hosts, site.production_test.users[0].user, []),
+    }
 
 
 def _carried(hosts, site, found):
     """What is to be carried back and what was, as far as it can be told now."""
     users = _published(found["intents"])
     if not users:
-        return {"why": "nothing was published on the new server", "users": {}, "told": {}, "trees": {}}
+        return {
+            "why": "nothing was published on the new server",
+            "users": {},
+            "told": {},
+            "trees": {},
+        }
     if not any(intent["step"] in RESUMED for intent in found["intents"]):
-        return {"why": "neither delivery nor reading was resumed since the mail was published: the new server has nothing that "
-                       "the old one lacks", "users": {}, "told": {}, "trees": {}}
-    why = ("users have worked on the new server" if any(intent["step"] == "restore-imap" for intent in found["intents"]) else
-           "nobody could work on the new server yet; mail was delivered there, and on the old server too")
+        return {
+            "why": "neither delivery nor reading was resumed since the mail was published: the new server has nothing that "
+            "the old one lacks",
+            "users": {},
+            "told": {},
+            "trees": {},
+        }
+    why = (
+        "users have worked on the new server"
+        if any(intent["step"] == "restore-imap" for intent in found["intents"])
+        else "nobody could work on the new server yet; mail was delivered there, and on the old server too"
+    )
     return {"why": why, **carry.look(hosts, users, hosts.run_name)}
 
 
@@ -111,13 +168,29 @@ def _undo(found, site):
 
     What was not undone yet, the latest first; then what was undone and is, of its resource, again not as it was.
     """
-    wanted = _in_turn([intent for intent in found["intents"] if intent["inverse"] is not None and not intent["undone"]], site)
-    again = [intent for intent in found["intents"] if intent["undone"] and intent.get("settled") is False]
+    wanted = _in_turn(
+        [
+            intent
+            for intent in found["intents"]
+            if intent["inverse"] is not None and not intent["undone"]
+        ],
+        site,
+    )
+    again = [
+        intent for intent in found["intents"] if intent["undone"] and intent.get("settled") is False
+    ]
     listed, drained, emptied = [], set(), False
     carried = not any(intent["step"] in RESUMED for intent in found["intents"])
     for intent in [*wanted, *again]:
         if _stops_delivery(intent) and intent["inverse"]["host"] == site.roles.old and not emptied:
-            listed.append((DrainQueue(list(site.roles.mx), site.limits.queue_drain, site.fqdn(site.roles.new)), None))
+            listed.append(
+                (
+                    DrainQueue(
+                        list(site.roles.mx), site.limits.queue_drain, site.fqdn(site.roles.new)
+                    ),
+                    None,
+                )
+            )
             emptied = True
         if intent["inverse"]["kind"] == "unpublish" and not carried:
             listed += [(change, None) for change in _carry(found, site)]
@@ -130,7 +203,9 @@ def _undo(found, site):
         listed.append((changes.from_json(intent["inverse"]), intent["seq"]))
     later = sorted(set(found.get("behind", {})) - set(found.get("without", ())))
     if later and not any(change.kind == "unpublish" for change, _ in listed):
-        listed.append((left_behind.CarryLeft(site.roles.old, found["run"], site.old_store.aside, later), None))
+        listed.append(
+            (left_behind.CarryLeft(site.roles.old, found["run"], site.old_store.aside, later), None)
+        )
     return listed
 
 
@@ -149,13 +224,24 @@ def _in_turn(wanted, site):
 def _carry(found, site):
     """Everything comes to rest, then users' new state goes back. What is in a mail host's own queue is for that host alone."""
     users, without = _published(found["intents"]), found.get("without", [])
-    listed = [DrainQueue(list(site.mail_hosts), site.limits.queue_drain),
-              *(EndSessions(name, stop_imap.sessions(site, name)) for name in site.mail_hosts),
-              *(AwaitDeliveries(name, stop_sendmail.DELIVERING, site.limits.queue_drain) for name in site.mail_hosts),
-              carry.CarryBack(site.roles.old, found["run"], site.old_store.aside, users, without)]
+    listed = [
+        DrainQueue(list(site.mail_hosts), site.limits.queue_drain),
+        *(EndSessions(name, stop_imap.sessions(site, name)) for name in site.mail_hosts),
+        *(
+            AwaitDeliveries(name, stop_sendmail.DELIVERING, site.limits.queue_drain)
+            for name in site.mail_hosts
+        ),
+        carry.CarryBack(site.roles.old, found["run"], site.old_store.aside, users, without),
+    ]
     if without:
-        listed.append(left_behind.LeaveBehind(site.roles.new, found["run"], site.new_store.work,
-                                              [each for each in users if each["user"] in without]))
+        listed.append(
+            left_behind.LeaveBehind(
+                site.roles.new,
+                found["run"],
+                site.new_store.work,
+                [each for each in users if each["user"] in without],
+            )
+        )
     return listed
 
 
@@ -164,29 +250,61 @@ def plan(found, site):
     known = {each["user"] for each in _published(found["intents"])} | set(behind)
     strange = [name for name in found.get("without", ()) if name not in known]
     if strange:
-        raise steps.CannotPlan(f"nothing of {', '.join(strange)} is to be carried back: see how `without` is spelled "
-                               "(logins, with commas between them)")
+        raise steps.CannotPlan(
+            f"nothing of {', '.join(strange)} is to be carried back: see how `without` is spelled "
+            "(logins, with commas between them)"
+        )
     if not listed:
-        return changes.Plan(reason="the world already is as it was before this run" + "".join(
-            f"; but {user} is left behind with {refusals.counted(note)}: run it again without `without`"
-            for user, note in behind.items()))
-    return changes.Plan(tuple(change for change, _ in listed), notes=(
-        *_told(found["carry"]), *((user, f"left behind on {site.roles.new}: {refusals.counted(note)}")
-                                  for user, note in behind.items()),
-        *([(", ".join(found["without"]), "the rollback GOES ON WITHOUT what the old server refuses of them; it stays on the new "
-            "server")] if found.get("without") else [])))
+        return changes.Plan(
+            reason="the world already is as it was before this run"
+            + "".join(
+                f"; but {user} is left behind with {refusals.counted(note)}: run it again without `without`"
+                for user, note in behind.items()
+            )
+        )
+    return changes.Plan(
+        tuple(change for change, _ in listed),
+        notes=(
+            *_told(found["carry"]),
+            *(
+                (user, f"left behind on {site.roles.new}: {refusals.counted(note)}")
+                for user, note in behind.items()
+            ),
+            *(
+                [
+                    (
+                        ", ".join(found["without"]),
+                        "the rollback GOES ON WITHOUT what the old server refuses of them; it stays on the new "
+                        "server",
+                    )
+                ]
+                if found.get("without")
+                else []
+            ),
+        ),
+    )
 
 
 def _told(carried):
     """What whoever approves has to know of each user: as it is now, while they work."""
-    yield "Users' new state", f"{carried['why']}. It is compared again when both servers are closed; this is how it stands now."
+    yield (
+        "Users' new state",
+        f"{carried['why']}. It is compared again when both servers are closed; this is how it stands now.",
+    )
     for user, each in sorted(carried["users"].items()):
         if "error" in each:
             yield user, f"cannot be told now: {each['error']}"
         elif each["counts"] or each["left"] or each["notes"]:
-            yield user, "\n".join([f"to be carried back: {carry.said(each['counts'])}",
-                                   *(f"CANNOT be carried: {text}" for text in each["left"]),
-                                   *(f"stays: {text}" for text in each["notes"])])
+            yield (
+                user,
+                "\n".join(
+                    [
+                        f"to be carried back: {carry.said(each['counts'])}",
+                        *(f"CANNOT be carried: {text}" for text in each["left"]),
+                        *(f"stays: {text}" for text in each["notes"]),
+                    ]
+                ),
+            )
     quiet = sum(not any(each.values()) for each in carried["users"].values())
     if quiet:
         yield "all others", f"{quiet} users: nothing to carry back"
@@ -194,19 +312,36 @@ def _told(carried):
 
 def stable(found):
     """What the plan rests on: which changes are to be undone, not how the hosts are meanwhile."""
-    return {"intents": [{key: value for key, value in intent.items() if key != "seen"} for intent in found["intents"]]}
+    return {
+        "intents": [
+            {key: value for key, value in intent.items() if key != "seen"}
+            for intent in found["intents"]
+        ]
+    }
 
 
 def verify(found, site):
     checks = []
     for intent in found["intents"]:
         if intent["inverse"] is None:
-            checks.append(steps.Check(f"{intent['step']}, {intent['title']}: what became of it?", "stays",
-                                      f"stays: {intent['no_inverse']}", True))
+            checks.append(
+                steps.Check(
+                    f"{intent['step']}, {intent['title']}: what became of it?",
+                    "stays",
+                    f"stays: {intent['no_inverse']}",
+                    True,
+                )
+            )
         elif "settled" in intent:
-            checks.append(steps.Check(f"Is undone: {intent['step']}, {intent['title']} ({intent['target']})?", "yes",
-                                      f"{'yes' if intent['settled'] else 'no'}: {intent['seen']}",
-                                      intent["settled"], "mend what it says, then roll back again"))
+            checks.append(
+                steps.Check(
+                    f"Is undone: {intent['step']}, {intent['title']} ({intent['target']})?",
+                    "yes",
+                    f"{'yes' if intent['settled'] else 'no'}: {intent['seen']}",
+                    intent["settled"],
+                    "mend what it says, then roll back again",
+                )
+            )
     if found["world"] is None:
         return checks
     checks += [*_carried_checks(found["carry"]), *_behind_checks(found.get("behind", {}), site)]
@@ -216,36 +351,74 @@ def verify(found, site):
         records = server["records"][alias]
         leads = records.get("CNAME", {}).get("values", []) + records.get("A", {}).get("values", [])
         good = site.address(old) in leads or site.fqdn(old) + "." in leads
-        checks.append(steps.Check(f"Does {alias} lead to {old} on {name}?", site.address(old), ", ".join(leads) or "nothing",
-                                  good, f"`dig @{name} {alias}`"))
+        checks.append(
+            steps.Check(
+                f"Does {alias} lead to {old} on {name}?",
+                site.address(old),
+                ", ".join(leads) or "nothing",
+                good,
+                f"`dig @{name} {alias}`",
+            )
+        )
     for name, mx in world["mx"].items():
         wrong = facts.source_as_map(mx["source"].encode("utf-8", "surrogateescape")) != mx["map"]
-        checks.append(steps.Check(f"Is the userdb map of {name} made from its source?", "same entries",
-                                  "other entries" if wrong else "same entries", not wrong,
-                                  f"makemap btree {site.userdb.map} < {site.userdb.source}"))
-    off = [service["name"] for service in world["imap"][old]["services"] + world["sendmail"][old]["services"]
-           if not service["running"]]
-    checks.append(steps.equal(f"Do all mail services of {old} run?", "all", "all" if not off else f"not {', '.join(off)}",
-                              f"`systemctl status` on {old}"))
+        checks.append(
+            steps.Check(
+                f"Is the userdb map of {name} made from its source?",
+                "same entries",
+                "other entries" if wrong else "same entries",
+                not wrong,
+                f"makemap btree {site.userdb.map} < {site.userdb.source}",
+            )
+        )
+    off = [
+        service["name"]
+        for service in world["imap"][old]["services"] + world["sendmail"][old]["services"]
+        if not service["running"]
+    ]
+    checks.append(
+        steps.equal(
+            f"Do all mail services of {old} run?",
+            "all",
+            "all" if not off else f"not {', '.join(off)}",
+            f"`systemctl status` on {old}",
+        )
+    )
     login = found["login"]
     user = site.production_test.users[0].user
     question = f"Can {user} log in by {alias} and read mail on {old}?"
     if "error" in login:
-        checks.append(steps.Check(question, site.address(old), login["error"], False, "look at imapd's log"))
+        checks.append(
+            steps.Check(question, site.address(old), login["error"], False, "look at imapd's log")
+        )
     else:
         seen = login["value"]
-        checks.append(steps.Check(question, site.address(old), f"{seen['address']}, {seen['read']} bytes read",
-                                  seen["address"] == site.address(old) and seen["read"] > 0, "look at imapd's log"))
+        checks.append(
+            steps.Check(
+                question,
+                site.address(old),
+                f"{seen['address']}, {seen['read']} bytes read",
+                seen["address"] == site.address(old) and seen["read"] > 0,
+                "look at imapd's log",
+            )
+        )
     return checks
 
 
 def _behind_checks(behind, site):
     """One for each user whose mail the old server refused; told by each rollback of the run until it is carried."""
-    return [steps.Check(f"Is no mail of {user} on {site.roles.new} only?", "0 messages", refusals.counted(note), True,
-                        f"mend what it says on {site.roles.old}, then run the rollback again: it carries them. Until then they "
-                        f"are in {note['entry']['maildir']} on {site.roles.new}; {left_behind.LIST} names the files",
-                        warning=True)
-            for user, note in sorted(behind.items())]
+    return [
+        steps.Check(
+            f"Is no mail of {user} on {site.roles.new} only?",
+            "0 messages",
+            refusals.counted(note),
+            True,
+            f"mend what it says on {site.roles.old}, then run the rollback again: it carries them. Until then they "
+            f"are in {note['entry']['maildir']} on {site.roles.new}; {left_behind.LIST} names the files",
+            warning=True,
+        )
+        for user, note in sorted(behind.items())
+    ]
 
 
 def _carried_checks(carried):
@@ -254,12 +427,32 @@ def _carried_checks(carried):
     trees, told = carried["trees"], carried["told"]
     if not trees:
         return [steps.Check(question, "nothing to carry", carried["why"], True)]
-    missing = [user for user, tree in sorted(trees.items()) if tree and told.get(user, {}).get("tree") != tree]
+    missing = [
+        user
+        for user, tree in sorted(trees.items())
+        if tree and told.get(user, {}).get("tree") != tree
+    ]
     done = [note for user, note in sorted(told.items()) if note["tree"] == trees.get(user)]
     sums = carry.total(note["done"] for note in done)
     return [
-        steps.Check(question, f"{len(trees)} users", f"{len(done)} users: {carry.said(sums)}"
-                    + (f"; not {', '.join(missing[:10])}" if missing else ""), not missing, "roll back again"),
-        *(steps.Check(f"Could all that {note['user']} did be carried back?", "all", "; ".join(note["left"]), True,
-                      "tell the user; the tree of the new server is set aside whole", warning=True)
-          for note in done if note["left"])]
+        steps.Check(
+            question,
+            f"{len(trees)} users",
+            f"{len(done)} users: {carry.said(sums)}"
+            + (f"; not {', '.join(missing[:10])}" if missing else ""),
+            not missing,
+            "roll back again",
+        ),
+        *(
+            steps.Check(
+                f"Could all that {note['user']} did be carried back?",
+                "all",
+                "; ".join(note["left"]),
+                True,
+                "tell the user; the tree of the new server is set aside whole",
+                warning=True,
+            )
+            for note in done
+            if note["left"]
+        ),
+    ]

@@ -15,7 +15,7 @@ TITLE = "Stop reading"
 REQUIRES = ["dual-delivery"]
 REVERSIBLE = True
 CONFIRM = True
-SIGNERS = 2     # people, at a production site
+SIGNERS = 2  # people, at a production site
 
 PORTS = (143, 993, 110, 995)
 SESSIONS = {"old": ["imapd", "ipop3d"], "new": ["imap", "imap-login", "pop3", "pop3-login"]}
@@ -24,8 +24,10 @@ SESSIONS = {"old": ["imapd", "ipop3d"], "new": ["imap", "imap-login", "pop3", "p
 def probe(hosts, site):
     """`{"hosts": {host: {"services": [...], "sessions": [...], "ports": {port: open}}}, "go": what gate() judges, None once this
     run has begun to stop something: each second counts then}`"""
-    return {"hosts": hosts.each(site.mail_hosts, lambda name: read_host(hosts, site, name)),
-            "go": None if begun(hosts.history) else read_go(hosts, site)}
+    return {
+        "hosts": hosts.each(site.mail_hosts, lambda name: read_host(hosts, site, name)),
+        "go": None if begun(hosts.history) else read_go(hosts, site),
+    }
 
 
 def begun(events):
@@ -46,10 +48,13 @@ def read_go(hosts, site):
     staged = runbook.latest(hosts.history, "verified", "step-failed", step=presync.ID)
     attempt = steps.attempt
     return {
-        "prediction": told and {key: told[key] for key in ("time", "reading", "delivery", "staged")},
+        "prediction": told
+        and {key: told[key] for key in ("time", "reading", "delivery", "staged")},
         "presync": staged and {key: staged.get(key) for key in ("time", "passed", "checks")},
         "space": attempt(preflight.space, hosts, site.roles.new, site.new_store.work),
-        "clock": hosts.each(site.cutover_hosts, lambda name: attempt(facts.clock_offset, hosts, name)),
+        "clock": hosts.each(
+            site.cutover_hosts, lambda name: attempt(facts.clock_offset, hosts, name)
+        ),
         "servers": attempt(facts.alias, hosts),
         "queue": hosts.each(site.cutover_hosts, lambda name: attempt(facts.waiting, hosts, name)),
     }
@@ -57,8 +62,11 @@ def read_go(hosts, site):
 
 def read_host(hosts, site, name):
     services = [service.model_dump() for service in site.services_of(name).imap]
-    return {"services": [{**service, **facts.service(hosts, name, service)} for service in services],
-            "sessions": facts.processes(hosts, name, sessions(site, name)), "ports": facts.ports(hosts, name, PORTS)}
+    return {
+        "services": [{**service, **facts.service(hosts, name, service)} for service in services],
+        "sessions": facts.processes(hosts, name, sessions(site, name)),
+        "ports": facts.ports(hosts, name, PORTS),
+    }
 
 
 def sessions(site, name):
@@ -67,8 +75,11 @@ def sessions(site, name):
 
 def stop_services(name, services):
     """The changes that stop what runs, or would run after a reboot."""
-    return [ServiceAction(name, service["manager"], service["name"], "stop", service["starts_at_boot"])
-            for service in services if service["running"] or service["starts_at_boot"]]
+    return [
+        ServiceAction(name, service["manager"], service["name"], "stop", service["starts_at_boot"])
+        for service in services
+        if service["running"] or service["starts_at_boot"]
+    ]
 
 
 def plan(found, site):
@@ -87,55 +98,121 @@ def gate(found, site):
     """Go or no-go. → [Check]; the outage must not begin unless every one passed."""
     go = found.get("go")
     if go is None:
-        return [steps.Check("Is the outage still to begin?", "yes", "no: this run has begun it", True,
-                            "go on, or roll back: both end it", warning=True)]
-    return [*_predicted(go, site), _staged(go), *preflight.clocks(go, site), *_zone(go, site), *_queues(go), *_room(go, site)]
+        return [
+            steps.Check(
+                "Is the outage still to begin?",
+                "yes",
+                "no: this run has begun it",
+                True,
+                "go on, or roll back: both end it",
+                warning=True,
+            )
+        ]
+    return [
+        *_predicted(go, site),
+        _staged(go),
+        *preflight.clocks(go, site),
+        *_zone(go, site),
+        *_queues(go),
+        *_room(go, site),
+    ]
 
 
 def _predicted(go, site):
-    for kind, what, minutes in (("reading", "Will reading", site.outage.reading_minutes),
-                                ("delivery", "Will delivery", site.outage.delivery_minutes)):
+    for kind, what, minutes in (
+        ("reading", "Will reading", site.outage.reading_minutes),
+        ("delivery", "Will delivery", site.outage.delivery_minutes),
+    ):
         question, wanted = f"{what} be back within the time announced?", f"at most {minutes:g} min"
         if go["prediction"] is None:
-            yield steps.Check(question, wanted, "not predicted: presync has not passed in this run", True,
-                              "run presync: without it all mail is converted in the outage", warning=True)
+            yield steps.Check(
+                question,
+                wanted,
+                "not predicted: presync has not passed in this run",
+                True,
+                "run presync: without it all mail is converted in the outage",
+                warning=True,
+            )
             continue
         low, likely, high = (go["prediction"][kind][key] / 60 for key in ("low", "likely", "high"))
-        yield steps.Check(question, wanted, f"{low:.1f} to {high:.1f} min, likely {likely:.1f}", high <= minutes,
-                          f"run presync again, or announce more and set outage.{kind}_minutes")
+        yield steps.Check(
+            question,
+            wanted,
+            f"{low:.1f} to {high:.1f} min, likely {likely:.1f}",
+            high <= minutes,
+            f"run presync again, or announce more and set outage.{kind}_minutes",
+        )
 
 
 def _staged(go):
     question = "Did the last presync pass?"
     if go["presync"] is None:
-        return steps.Check(question, "yes", "it has not run in this run", True, "run presync: without it all mail is converted "
-                           "in the outage", warning=True)
-    wrong = [f"{check['question']} {check['actual']}" for check in go["presync"]["checks"] or [] if not check["passed"]]
-    odd = [f"{check['question']} {check['actual']}" for check in go["presync"]["checks"] or []
-           if check["passed"] and check["warning"]]
+        return steps.Check(
+            question,
+            "yes",
+            "it has not run in this run",
+            True,
+            "run presync: without it all mail is converted in the outage",
+            warning=True,
+        )
+    wrong = [
+        f"{check['question']} {check['actual']}"
+        for check in go["presync"]["checks"] or []
+        if not check["passed"]
+    ]
+    odd = [
+        f"{check['question']} {check['actual']}"
+        for check in go["presync"]["checks"] or []
+        if check["passed"] and check["warning"]
+    ]
     at = f"{go['presync']['time'][11:19]} UTC"
-    said = f"yes, at {at}" + "".join(f"; {text}" for text in odd) if go["presync"]["passed"] else f"no, at {at}: " + (
-        "; ".join(wrong) or "it failed")
-    return steps.Check(question, "yes", said, bool(go["presync"]["passed"]), "run presync again and mend what it says",
-                       warning=bool(odd))
+    said = (
+        f"yes, at {at}" + "".join(f"; {text}" for text in odd)
+        if go["presync"]["passed"]
+        else f"no, at {at}: " + ("; ".join(wrong) or "it failed")
+    )
+    return steps.Check(
+        question,
+        "yes",
+        said,
+        bool(go["presync"]["passed"]),
+        "run presync again and mend what it says",
+        warning=bool(odd),
+    )
 
 
 def _zone(go, site):
     question = "Do all name servers serve the same zone?"
     if "error" in go["servers"]:
-        yield steps.Check(question, "one serial", go["servers"]["error"], False, "the alias could not be switched: mend it first")
+        yield steps.Check(
+            question,
+            "one serial",
+            go["servers"]["error"],
+            False,
+            "the alias could not be switched: mend it first",
+        )
         return
     servers = go["servers"]["value"]
     yield dns_rename.serial_check({"servers": servers})
-    yield from (dns_rename.alias_check({"servers": servers}, site, name, site.fqdn(site.roles.old)) for name in servers)
+    yield from (
+        dns_rename.alias_check({"servers": servers}, site, name, site.fqdn(site.roles.old))
+        for name in servers
+    )
 
 
 def _queues(go):
     for name, result in go["queue"].items():
         queue = result.get("value", {"requests": None, "items": []})
-        said = result.get("error") or f"{queue['requests']} stay" + (f": {queue['items'][0]}" if queue["items"] else "")
-        yield steps.Check(f"Does no mail stay in the queue of {name}?", "0 stay", said, queue["requests"] == 0,
-                          "stop-sendmail and restore-sendmail wait until it is delivered: look at its reason, `mailq` there")
+        said = result.get("error") or f"{queue['requests']} stay" + (
+            f": {queue['items'][0]}" if queue["items"] else ""
+        )
+        yield steps.Check(
+            f"Does no mail stay in the queue of {name}?",
+            "0 stay",
+            said,
+            queue["requests"] == 0,
+            "stop-sendmail and restore-sendmail wait until it is delivered: look at its reason, `mailq` there",
+        )
 
 
 def _room(go, site):
@@ -143,14 +220,23 @@ def _room(go, site):
     staged = (go["prediction"] or {}).get("staged", {"messages": 0, "bytes": 0})
     new = site.roles.new
     if "error" in go["space"]:
-        yield steps.Check(f"Is there room on {new} for the rest?", "enough", go["space"]["error"], False,
-                          f"can {site.new_store.work} be reached?")
+        yield steps.Check(
+            f"Is there room on {new} for the rest?",
+            "enough",
+            go["space"]["error"],
+            False,
+            f"can {site.new_store.work} be reached?",
+        )
         return
     for what, need in (("bytes", staged["bytes"]), ("inodes", staged["messages"])):
         wanted, have = round(need * (site.limits.space_factor - 1)), go["space"]["value"][what]
-        yield steps.Check(f"Are there enough free {what} on {new} for the rest?", f"at least {wanted}",
-                          "no limit" if have is None else str(have), have is None or have >= wanted,
-                          f"free or add {what} on the file system of {site.new_store.work}")
+        yield steps.Check(
+            f"Are there enough free {what} on {new} for the rest?",
+            f"at least {wanted}",
+            "no limit" if have is None else str(have),
+            have is None or have >= wanted,
+            f"free or add {what} on the file system of {site.new_store.work}",
+        )
 
 
 def verify(found, site):
@@ -164,14 +250,30 @@ def closed_checks(name, host):
     open_ports = [port for port, is_open in host["ports"].items() if is_open]
     live = [f"{each['user']} ({each['command']} {each['pid']})" for each in host["sessions"]]
     return [
-        steps.equal(f"Are the IMAP services of {name} stopped?", "none running", _none(up, "running"),
-                    f"stop them on {name}, or run this step again"),
-        steps.equal(f"Do they stay stopped if {name} reboots?", "none starts at boot", _none(boot, "starts at boot"),
-                    "run this step again"),
-        steps.equal(f"Has every session on {name} ended?", "none alive", _none(live, "alive"),
-                    "run this step again; if one stays, look at what its process waits for"),
-        steps.equal(f"Are the ports of {name} closed, seen from outside?", "none open", _none(open_ports, "open"),
-                    f"`ss -tlnp` on {name}: which process still listens?"),
+        steps.equal(
+            f"Are the IMAP services of {name} stopped?",
+            "none running",
+            _none(up, "running"),
+            f"stop them on {name}, or run this step again",
+        ),
+        steps.equal(
+            f"Do they stay stopped if {name} reboots?",
+            "none starts at boot",
+            _none(boot, "starts at boot"),
+            "run this step again",
+        ),
+        steps.equal(
+            f"Has every session on {name} ended?",
+            "none alive",
+            _none(live, "alive"),
+            "run this step again; if one stays, look at what its process waits for",
+        ),
+        steps.equal(
+            f"Are the ports of {name} closed, seen from outside?",
+            "none open",
+            _none(open_ports, "open"),
+            f"`ss -tlnp` on {name}: which process still listens?",
+        ),
     ]
 
 

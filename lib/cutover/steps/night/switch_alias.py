@@ -12,8 +12,8 @@ TITLE = "Point the users' name at the new server"
 REQUIRES = ["verify", "restore-sendmail"]
 REVERSIBLE = True
 CONFIRM = True
-FRESH = True    # rests on a verify that passed not long ago
-SIGNERS = 2     # people, at a production site
+FRESH = True  # rests on a verify that passed not long ago
+SIGNERS = 2  # people, at a production site
 
 
 def probe(hosts, site):
@@ -29,19 +29,43 @@ def plan(found, site):
     if target == new:
         return changes.Plan(reason=f"{alias} already is an alias of {new} on {primary}")
     if target != old:
-        raise steps.CannotPlan(f"{alias} is {f'an alias of {target}' if target else f'no alias but {sorted(at_alias)}'} on "
-                               f"{primary}, expected an alias of {old}: run dns-rename first, or put the zone right.")
+        raise steps.CannotPlan(
+            f"{alias} is {f'an alias of {target}' if target else f'no alias but {sorted(at_alias)}'} on "
+            f"{primary}, expected an alias of {old}: run dns-rename first, or put the zone right."
+        )
     if not found["servers"][primary]["records"][new]:
-        raise steps.CannotPlan(f"{new} has no records on {primary}: nobody would reach it. Add its address first.")
+        raise steps.CannotPlan(
+            f"{new} has no records on {primary}: nobody would reach it. Add its address first."
+        )
     ttl, was = site.dns.ttl, at_alias["CNAME"]["ttl"]
-    forward = dns.Update(site.zone, [("exists", alias, "CNAME", [old + "."])], [(alias, "CNAME")],
-                         [(alias, ttl, "CNAME", new + ".")])
-    backward = dns.Update(site.zone, [("exists", alias, "CNAME", [new + "."])], [(alias, "CNAME")],
-                          [(alias, was, "CNAME", old + ".")])
-    return changes.Plan((DnsUpdate(primary, site.roles.nameservers, forward.to_json(), backward.to_json(),
-                                   site.limits.dns_spread),))
+    forward = dns.Update(
+        site.zone,
+        [("exists", alias, "CNAME", [old + "."])],
+        [(alias, "CNAME")],
+        [(alias, ttl, "CNAME", new + ".")],
+    )
+    backward = dns.Update(
+        site.zone,
+        [("exists", alias, "CNAME", [new + "."])],
+        [(alias, "CNAME")],
+        [(alias, was, "CNAME", old + ".")],
+    )
+    return changes.Plan(
+        (
+            DnsUpdate(
+                primary,
+                site.roles.nameservers,
+                forward.to_json(),
+                backward.to_json(),
+                site.limits.dns_spread,
+            ),
+        )
+    )
 
 
 def verify(found, site):
     new = site.fqdn(site.roles.new)
-    return [*(dns_rename.alias_check(found, site, name, new) for name in found["servers"]), dns_rename.serial_check(found)]
+    return [
+        *(dns_rename.alias_check(found, site, name, new) for name in found["servers"]),
+        dns_rename.serial_check(found),
+    ]

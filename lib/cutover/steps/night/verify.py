@@ -26,15 +26,23 @@ def probe(hosts, site):
     """`{"level", "users": {user: {"rows": mailboxes.read_user, "added": {folder: n}}}, "errors": {user: text}, "contents":
     {"seed", "share": of the messages, "minutes": allowed, "late": whether they were over before the end}}`"""
     converted = convert.probe(hosts, site)["state"]["users"]
-    contents = mailboxes.Contents(hosts.run_name, share(site, hosts.history), time.monotonic() + site.verify.content_minutes * 60)
+    contents = mailboxes.Contents(
+        hosts.run_name,
+        share(site, hosts.history),
+        time.monotonic() + site.verify.content_minutes * 60,
+    )
 
     def of(user):
-        return mailboxes.read_user(hosts, user, folders(site, converted[user]), site.verify.level, contents)
+        return mailboxes.read_user(
+            hosts, user, folders(site, converted[user]), site.verify.level, contents
+        )
 
     found, failed = {}, {}
     # the largest first: at the end none is left that keeps all others waiting
-    published = sorted((user for user in converted if converted[user]["published"]),
-                       key=lambda user: (-converted[user]["bytes"], user))
+    published = sorted(
+        (user for user in converted if converted[user]["published"]),
+        key=lambda user: (-converted[user]["bytes"], user),
+    )
     with concurrent.futures.ThreadPoolExecutor(site.verify.parallel) as pool:
         futures = {user: pool.submit(steps.attempt, of, user) for user in published}
         for user, future in futures.items():
@@ -43,12 +51,25 @@ def probe(hosts, site):
                 failed[user] = result["error"]
             else:
                 state = converted[user]
-                found[user] = {"rows": result["value"], "passed_over": [item["file"] for item in state["passed"]],
-                               "added": {folder["new"]: folder["added"] for folder in folders(site, state)}}
-    failed.update({user: "not published by this run" for user in converted if user not in published})
-    return {"level": site.verify.level, "users": found, "errors": failed, "contents": {
-        "seed": contents.seed, "share": contents.share, "minutes": site.verify.content_minutes,
-        "late": time.monotonic() > contents.deadline}}
+                found[user] = {
+                    "rows": result["value"],
+                    "passed_over": [item["file"] for item in state["passed"]],
+                    "added": {folder["new"]: folder["added"] for folder in folders(site, state)},
+                }
+    failed.update(
+        {user: "not published by this run" for user in converted if user not in published}
+    )
+    return {
+        "level": site.verify.level,
+        "users": found,
+        "errors": failed,
+        "contents": {
+            "seed": contents.seed,
+            "share": contents.share,
+            "minutes": site.verify.content_minutes,
+            "late": time.monotonic() > contents.deadline,
+        },
+    }
 
 
 def share(site, events):
@@ -66,9 +87,15 @@ def folders(site, state):
     found = []
     for folder in state["folders"]:
         old, new = mailboxes.folder_names(site, folder)
-        found.append({"old": old, "new": new, "added": folder["spool"] + folder["appended"],
-                      "lost_keywords": folder["lost_keywords"],
-                      "salvaged": folder["messages"] if folder["damage"] else None})
+        found.append(
+            {
+                "old": old,
+                "new": new,
+                "added": folder["spool"] + folder["appended"],
+                "lost_keywords": folder["lost_keywords"],
+                "salvaged": folder["messages"] if folder["damage"] else None,
+            }
+        )
     return found
 
 
@@ -77,18 +104,30 @@ def plan(found, site):
 
 
 def verify(found, site):
-    checks = [steps.Check(f"Can {user}'s mail be read on both sides?", "yes", error, False,
-                          "mend the cause, run convert again if need be, then verify")
-              for user, error in sorted(found["errors"].items())]
+    checks = [
+        steps.Check(
+            f"Can {user}'s mail be read on both sides?",
+            "yes",
+            error,
+            False,
+            "mend the cause, run convert again if need be, then verify",
+        )
+        for user, error in sorted(found["errors"].items())
+    ]
     total = {"folders": 0, "old": 0, "new": 0, "extra": 0, "contents": 0}
     for user, each in sorted(found["users"].items()):
         checks.append(user_check(user, each, total, found["level"]))
     if found["level"] == "content":
         checks.append(contents_check(found["contents"], total))
-    checks.append(steps.Check(
-        "Do the sums agree?", f"{total['old']} messages, and {total['extra']} added (spool, dual delivery)",
-        f"{total['new']} messages in {total['folders']} folders of {len(found['users'])} users",
-        total["new"] == total["old"] + total["extra"] and total["folders"] > 0, "see the users above"))
+    checks.append(
+        steps.Check(
+            "Do the sums agree?",
+            f"{total['old']} messages, and {total['extra']} added (spool, dual delivery)",
+            f"{total['new']} messages in {total['folders']} folders of {len(found['users'])} users",
+            total["new"] == total["old"] + total["extra"] and total["folders"] > 0,
+            "see the users above",
+        )
+    )
     return checks
 
 
@@ -99,9 +138,14 @@ def contents_check(contents, total):
         part = f"a sample, {contents['share']:.1%} of all by seed {contents['seed']}"
         said += f": {part if contents['share'] < 1 else 'as many as were reached'}"
         said += "; the time was over before the end" if contents["late"] else ""
-    return steps.Check("Of how many messages were the contents compared?", f"all that {contents['minutes']:g} min allow", said,
-                       True, "metadata was compared of all; for more, set verify.content_minutes and run this step again",
-                       warning=total["contents"] < total["old"])
+    return steps.Check(
+        "Of how many messages were the contents compared?",
+        f"all that {contents['minutes']:g} min allow",
+        said,
+        True,
+        "metadata was compared of all; for more, set verify.content_minutes and run this step again",
+        warning=total["contents"] < total["old"],
+    )
 
 
 def user_check(user, each, total, level):
@@ -116,21 +160,47 @@ def user_check(user, each, total, level):
             continue
         if row.get("salvaged"):
             continue
-        count, old, new, contents = count + 1, old + row["old"], new + row["new"], contents + row["contents"]
+        count, old, new, contents = (
+            count + 1,
+            old + row["old"],
+            new + row["new"],
+            contents + row["contents"],
+        )
         said = each["added"].get(row["new_name"], 0)
         added += said
         wrong += [f"{name}: {text}" for text in row["differences"]]
         if row["differing"] > len(row["differences"]):
-            wrong.append(f"{name}: and {row['differing'] - len(row['differences'])} more differences")
+            wrong.append(
+                f"{name}: and {row['differing'] - len(row['differences'])} more differences"
+            )
         if row["extra"] != said:
-            wrong.append(f"{name}: {row['old']} messages old, {row['new']} new; the conversion says it added {said}, found "
-                         f"{row['extra']}")
+            wrong.append(
+                f"{name}: {row['old']} messages old, {row['new']} new; the conversion says it added {said}, found "
+                f"{row['extra']}"
+            )
     total["folders"] += count
     total["contents"] += contents
-    total["old"], total["new"], total["extra"] = total["old"] + old, total["new"] + new, total["extra"] + added
+    total["old"], total["new"], total["extra"] = (
+        total["old"] + old,
+        total["new"] + new,
+        total["extra"] + added,
+    )
     expected = f"{old} messages in {count} folders" + (f", {added} added" if added else "")
-    equal = f"metadata equal, content of {contents}" if level == "content" and contents < old else f"{level} equal"
-    actual = f"{new} messages" + ("; " + "; ".join([*wrong, *notes]) if wrong or notes else f", {equal}")
-    return steps.Check(f"Is {user}'s mail the same on both sides?", expected, actual, not wrong and new == old + added,
-                       "do not go on: find the cause, run convert again, then verify" if wrong else
-                       "no message is lost; tell the user if it matters to them", warning=bool(notes))
+    equal = (
+        f"metadata equal, content of {contents}"
+        if level == "content" and contents < old
+        else f"{level} equal"
+    )
+    actual = f"{new} messages" + (
+        "; " + "; ".join([*wrong, *notes]) if wrong or notes else f", {equal}"
+    )
+    return steps.Check(
+        f"Is {user}'s mail the same on both sides?",
+        expected,
+        actual,
+        not wrong and new == old + added,
+        "do not go on: find the cause, run convert again, then verify"
+        if wrong
+        else "no message is lost; tell the user if it matters to them",
+        warning=bool(notes),
+    )
