@@ -3,19 +3,19 @@
 The steps before stop-imap find nothing to do; stop-imap is the real one, on services that only the dictionary knows.
 """
 
+import dataclasses
 import json
 import subprocess
 
 import nbformat
-from cutover import site
+from cutover import model, site
 from cutover.changes import service
 from cutover.connect import ssh
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.model import runbook
 from cutover.record import approval, folder, signing
 from cutover.record import record_json as record
 from cutover.run import engine, papermill
+from cutover.steps import registry
 from cutover.steps.night import stop_imap
 
 BEFORE = ["preflight", "dns-rename", "dual-delivery"]
@@ -26,7 +26,7 @@ class Hosts:
     """Takes the place of cutover.connect.hosts.Hosts: a command runs on this machine."""
 
     def __init__(self, parameters):
-        self.site, self.run_name, self.history = parameters, "RUN", ()
+        self.site = parameters
 
     def run(self, name, argv, *, input=b"", check=True, sudo=False, timeout=60):
         done = subprocess.run(argv, input=input, capture_output=True, timeout=timeout)
@@ -80,28 +80,33 @@ class Site:
         monkeypatch.setattr(engine.hosts, "Hosts", Hosts)
         monkeypatch.setattr(approval, "prove_lab", lambda *_: None)
         monkeypatch.setattr(
-            service.ServiceAction, "apply", lambda change, hosts, report: self._act(change)
+            service.ServiceAction, "apply", lambda change, ctx, report: self._act(change)
         )
         monkeypatch.setattr(service.EndSessions, "apply", lambda *_: "0 sessions ended")
         monkeypatch.setattr(stop_imap, "read_host", self._read)
-        monkeypatch.setattr(
-            stop_imap,
-            "probe",
-            lambda hosts, site: {
-                "hosts": {name: self._read(hosts, site, name) for name in site.mail_hosts},
+        self.alter(
+            STEP,
+            probe=lambda ctx: {
+                "hosts": {
+                    name: self._read(ctx.hosts, ctx.site, name) for name in ctx.site.mail_hosts
+                },
                 **self.extra,
             },
         )
         for name in BEFORE:
-            module = runbook.step(name)
-            monkeypatch.setattr(module, "probe", lambda hosts, site: {"quiet": True})
-            monkeypatch.setattr(
-                module, "plan", lambda found, site: changes.Plan(reason="nothing to do")
-            )
-            monkeypatch.setattr(
-                module, "verify", lambda found, site: [steps.equal("Is it quiet?", "yes", "yes")]
+            self.alter(
+                name,
+                probe=lambda ctx: {"quiet": True},
+                plan=lambda found, site: model.Plan(reason="nothing to do"),
+                verify=lambda found, site: [model.equal("Is it quiet?", "yes", "yes")],
             )
         self.run = folder.begin(self.site, tmp_path / "run")
+
+    def alter(self, name, **parts):
+        """Give a step other parts, for this test."""
+        self.monkeypatch.setitem(
+            registry.STEPS, name, dataclasses.replace(registry.step(name), **parts)
+        )
 
     def _act(self, change):
         (self.running.discard if change.action == "stop" else self.running.add)(change.name)
@@ -139,7 +144,7 @@ class Site:
             self.site,
             stepper.step,
             stepper.hash(),
-            approval.confirmation(stepper.step, self.site),
+            stepper.step.confirmation(self.site, {}),
             self.people.get(who, self.path / who),
         )
 

@@ -7,13 +7,11 @@ import subprocess
 
 import pydantic
 import pytest
-from cutover import site
+from cutover import model, site
 from cutover.changes import conversion, mail
 from cutover.connect import dns, ssh
 from cutover.facts import mailhost as facts
 from cutover.facts import userdb
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.model import errors
 from cutover.record import folder, journal
 from cutover.record import history as story
@@ -136,15 +134,15 @@ def test_a_name_in_the_parameters_is_a_name_or_refused(key, text):
 @relaxed
 @given(TEXT)
 def test_a_path_in_the_parameters_fills_in_nothing_but_user_and_home(text):
-    for model, fields in (
+    for section, fields in (
         (site.NewStore, {"maildir": "/x/" + text, "work": "/w"}),
         (site.OldStore, {"folders": "{home}/" + text, "seen_at": {}}),
     ):
         try:
-            made = model.model_validate(fields)
+            made = section.model_validate(fields)
         except pydantic.ValidationError:
             continue
-        path = made.maildir if model is site.NewStore else made.folders
+        path = made.maildir if section is site.NewStore else made.folders
         assert set(re.findall(r"\{(.*?)\}", path)) <= {"user", "home"} and "\n" not in path
         path.format(user="u", home="/h")
 
@@ -234,13 +232,13 @@ def test_a_table_shows_text_and_nothing_else(column, value, caption):
 def test_checks_facts_and_plans_show_text_and_nothing_else(one, other):
     harmless(
         tables.checks(
-            [steps.Check(one, other, one, True, other), steps.Check(one, other, one, False, other)],
+            [model.Check(one, other, one, True, other), model.Check(one, other, one, False, other)],
             one,
         )
     )
     harmless(tables.facts({one: other, "list": [one, {"deep": other}], "text": one * 50}, other))
     change = mail.SendTestMail(one, 25, other, one, other, one, True)
-    harmless(tables.plan(changes.Plan((change,)), one))
+    harmless(tables.plan(model.Plan((change,)), one))
 
 
 @relaxed

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+from cutover import model
 from cutover.carryback import carry, left_behind
 from cutover.changes import backup_run as backup
 from cutover.changes import bacula_jobs as bacula
@@ -18,7 +19,6 @@ from cutover.changes import test_restore as trial
 from cutover.changes import userdb_edit as userdb
 from cutover.connect import dns as zone
 from cutover.connect import ssh
-from cutover.model import change as changes
 
 FORWARD = zone.Update(
     "lab.test",
@@ -180,12 +180,12 @@ EXAMPLES = [
 
 
 def test_the_examples_are_all_the_kinds_there_are():
-    assert {example.kind for example in EXAMPLES} == {kind for kind in changes.KINDS if kind}
+    assert {example.kind for example in EXAMPLES} == {kind for kind in model.KINDS if kind}
 
 
 @pytest.mark.parametrize("change", EXAMPLES, ids=lambda change: change.kind)
 def test_a_journal_line_holds_a_change_whole(change):
-    assert changes.from_json(json.loads(json.dumps(change.to_json()))).to_json() == json.loads(
+    assert model.change_from_json(json.loads(json.dumps(change.to_json()))).to_json() == json.loads(
         json.dumps(change.to_json())
     )
 
@@ -227,13 +227,13 @@ def test_it_names_its_target_and_says_exactly_what_it_does(change):
 
 
 def test_an_unknown_kind_is_named():
-    with pytest.raises(changes.UnknownChange, match="'teleport'"):
-        changes.from_json({"kind": "teleport"})
+    with pytest.raises(model.UnknownChange, match="'teleport'"):
+        model.change_from_json({"kind": "teleport"})
 
 
 def test_an_empty_plan_says_why():
     with pytest.raises(ValueError, match="must say why"):
-        changes.Plan()
+        model.Plan()
 
 
 def test_a_dns_update_is_one_message_with_its_prerequisite():
@@ -277,7 +277,7 @@ def test_lines_already_replaced_are_left_so():
 @pytest.mark.parametrize("data, times", [(SOURCE, 0), (b"was\nwas\n", 2)])
 def test_a_file_that_somebody_changed_is_refused(data, times):
     with pytest.raises(
-        changes.ChangeFailed,
+        model.ChangeFailed,
         match=rf"postino3:/etc/mail/userdb: the line b'was' stands there {times} times",
     ):
         userdb._replace_lines(data, [["was", "is"]], "postino3:/etc/mail/userdb")
@@ -307,4 +307,4 @@ class InitScript:
 
 def test_a_service_whose_daemon_is_gone_is_started_all_the_same():
     change = service.ServiceAction("mailboxvm", "systemd", "sendmail", "start", True)
-    assert change.apply(InitScript(), None) == "active (running), enabled"
+    assert change.apply(model.Context(InitScript()), None) == "active (running), enabled"

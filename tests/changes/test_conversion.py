@@ -5,12 +5,12 @@ import os
 import subprocess
 import sys
 
-from changes import test_detached
+import local
 from cutover.changes import conversion
 from cutover.remote import ship
 
 
-class Host(test_detached.Local):
+class Host(local.Local):
     puts = 0
 
     def put(self, data, path, **more):

@@ -18,6 +18,7 @@ from cutover.connect import dns
 from cutover.model import runbook
 from cutover.record import folder
 from cutover.run import engine
+from cutover.steps import registry
 from lab import hosts as lab_hosts
 from lab import state
 
@@ -108,7 +109,7 @@ class Night:
 
     def up_to(self, name):
         """Have a step, and those it rests on, passed."""
-        for needed in runbook.step(name).REQUIRES:
+        for needed in registry.step(name).requires:
             self.up_to(needed)
         if self.states().get(name) != "passed":
             self.step(name)

@@ -21,6 +21,7 @@ from cutover.model import errors, runbook
 from cutover.record import approval
 from cutover.record import history as story
 from cutover.site import PROJECT
+from cutover.steps import registry
 from lab import hosts as lab_hosts
 from lab import keys, store
 from night import Night, eventually, program
@@ -507,7 +508,7 @@ def test_then_there_is_no_way_back(production):
         production.step("rollback")
     events = production.run.journal.events()
     word, sentence = story.verdict(events, story.attempts(events))
-    assert (word, runbook.no_return(events)["step"]) == ("passed", "decommission"), sentence
+    assert (word, registry.no_return(events)["step"]) == ("passed", "decommission"), sentence
 
 
 def test_with_the_old_server_off_copies_restores_and_maintenance_go_on(lab, production, tmp_path):

@@ -8,11 +8,9 @@ import time
 import types
 
 import pytest
-from cutover import site
+from cutover import model, site
 from cutover.changes import mail
 from cutover.connect import hosts, smtp
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.rehearsal import traffic
 from cutover.report import summary
 from cutover.steps.checks import antispam as step
@@ -156,10 +154,12 @@ def test_the_production_test_tries_again(night):
 
     said = []
     with hosts.Hosts(night.site) as reached:
-        assert "put off" in test_mail("put-off", antispam.GREY).apply(reached, said.append)
+        assert "put off" in test_mail("put-off", antispam.GREY).apply(
+            model.Context(reached), said.append
+        )
         assert said and all("trying again" in event["text"] for event in said)
-        with pytest.raises(changes.ChangeFailed, match=r"554.*production_test\.spam_line"):
-            test_mail("refused", site.GTUBE, True).apply(reached, said.append)
+        with pytest.raises(model.ChangeFailed, match=r"554.*production_test\.spam_line"):
+            test_mail("refused", site.GTUBE, True).apply(model.Context(reached), said.append)
 
 
 def test_the_ledger_has_what_was_put_off(night):
@@ -212,7 +212,7 @@ def test_a_dead_milter_loses_no_mail_and_what_was_held_keeps_its_mark(night):
         found = step.probe(
             reached,
             night.site,
-            lambda name, function, *more: steps.attempt(function, reached, *more),
+            lambda name, function, *more: model.attempt(function, reached, *more),
         )
     dead, *_ = step.checks({"antispam": found}, night.site)
     assert not dead.passed and "does NOT answer" in dead.actual and "put off (451)" in dead.actual

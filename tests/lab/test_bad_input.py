@@ -10,17 +10,16 @@ import subprocess
 import click.testing
 import pytest
 import yaml
-from cutover import site
+from cutover import model, site
 from cutover.changes import dns_update as dns_change
 from cutover.changes.mail import waits_for
 from cutover.commands import main as cli
 from cutover.connect import dns, hosts, ssh
 from cutover.facts import mailhost as facts
-from cutover.model import check as steps
-from cutover.model import runbook
-from cutover.model.change import ChangeFailed
+from cutover.model import ChangeFailed, runbook
 from cutover.record import approval, folder, journal, signers, statement
 from cutover.run import engine, outage
+from cutover.steps import registry
 from lab import keys, state, store
 from night import Night, eventually, program
 
@@ -550,7 +549,7 @@ def test_a_production_site_waits_for_a_person(night, tmp_path):
     )
     assert "cutover approve --run" in done.stderr and other.events("intent") == []
     planned = other.events("planned", "dns-rename")[-1]["hash"]
-    rename = runbook.step("dns-rename")
+    rename = registry.step("dns-rename")
     with pytest.raises(approval.NotConfirmed, match="type exactly: dns-rename"):
         approval.give(other.run, other.site, rename, planned, "yes", key)
     approval.give(other.run, other.site, rename, planned, "dns-rename", key)
@@ -561,7 +560,9 @@ def test_a_production_site_waits_for_a_person(night, tmp_path):
     with pytest.raises(statement.NotApproved, match="rollback: the plan .* is not approved"):
         other.step("rollback")
     planned = other.events("planned", "rollback")[-1]["hash"]
-    approval.give(other.run, other.site, runbook.step("rollback"), planned, "mailbox.lab.test", key)
+    approval.give(
+        other.run, other.site, registry.step("rollback"), planned, "mailbox.lab.test", key
+    )
     other.step("rollback")
 
 
@@ -663,7 +664,7 @@ def test_a_user_added_before_the_conversion_stops_it(lab, night):
     lab.run("mailboxold", ["useradd", "-u", "2500", "-M", "-d", "/home/xenia", "xenia"])
     try:
         with pytest.raises(
-            steps.CannotPlan, match="xenia only on mailboxold.*would be left behind"
+            model.CannotPlan, match="xenia only on mailboxold.*would be left behind"
         ):
             night.step("convert")
     finally:

@@ -12,12 +12,11 @@ import json
 import smtplib
 
 import pytest
+from cutover import model
 from cutover.carryback import carry, carrying, left_behind
 from cutover.comparison import mailboxes
 from cutover.connect import imap
 from cutover.connect.hosts import Hosts
-from cutover.model import change as changes
-from cutover.model import check as steps
 from lab import hosts as lab_hosts
 from lab import keys, people
 from night import Killed, Night, eventually, program
@@ -152,7 +151,6 @@ def night(lab, tmp_path_factory):
 @pytest.fixture(scope="module")
 def old(night):
     with Hosts(night.site) as reached:
-        reached.run_name = night.run.name
         yield Old(reached)
 
 
@@ -184,7 +182,7 @@ def went(night, old):
     with (
         dying(imap.SessionLost(server="imapd", doing="APPEND", reason="it was killed")),
         pytest.raises(
-            changes.ChangeFailed, match=r"not all could be carried back; the other \d+ are done"
+            model.ChangeFailed, match=r"not all could be carried back; the other \d+ are done"
         ),
     ):
         night.step("rollback")
@@ -198,7 +196,7 @@ def went(night, old):
         *(part for user in REFUSED for part in ("--without", user)),
     )
     went.checks = [
-        steps.Check(**each) for each in night.events("verified", "rollback")[-1]["checks"]
+        model.Check(**each) for each in night.events("verified", "rollback")[-1]["checks"]
     ]
     went.result = next(
         event["output"]
@@ -467,7 +465,7 @@ def test_it_is_told_until_it_is_carried_and_the_next_night_knows_of_it(night):
         told = [check.actual for check in driver.verify() if "earlier rollback" in check.question]
     assert [each.split(":")[0] for each in told] == list(REFUSED)
     with pytest.raises(
-        changes.ChangeFailed,
+        model.ChangeFailed,
         match="not all that was left behind could be carried.*Can't access destination",
     ):
         night.step("rollback")  # nothing is mended

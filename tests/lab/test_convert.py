@@ -7,11 +7,10 @@ import threading
 import time
 
 import pytest
-from cutover import site
+from cutover import model, site
 from cutover.changes import conversion
 from cutover.connect.hosts import Hosts
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
 from cutover.remote import detached
 from lab import network, system
 
@@ -26,11 +25,12 @@ xargs -0 -r sha256sum | sha256sum"""
 
 APPLY = """
 import json, sys
-from cutover import changes, site
-from cutover.hosts import Hosts
+from cutover import model, site
+from cutover.changes import conversion
+from cutover.connect.hosts import Hosts
 with Hosts(site.load(sys.argv[1])) as hosts:
-    change = changes.from_json(json.load(sys.stdin))
-    change.apply(hosts, lambda event: print(json.dumps(event), flush=True))
+    change = model.change_from_json(json.load(sys.stdin))
+    change.apply(model.Context(hosts), lambda event: print(json.dumps(event), flush=True))
 """
 
 
@@ -65,7 +65,7 @@ class Bench:
             ):
                 at_start()
 
-        return self.change.apply(self.hosts, report)
+        return self.change.apply(model.Context(self.hosts), report)
 
     def freeze(self):
         self.lab.run(NEW, ["systemctl", "kill", "--signal=STOP", self.unit], check=False)
@@ -78,9 +78,9 @@ class Bench:
 
     def end(self):
         """The digest of what was published; then the earlier trees come back."""
-        assert self.change.settled(self.hosts).done
+        assert self.change.settled(model.Context(self.hosts)).done
         found = self.digest()
-        self.change.inverse().apply(self.hosts, lambda event: None)
+        self.change.inverse().apply(model.Context(self.hosts), lambda event: None)
         return found
 
 
@@ -157,7 +157,7 @@ def test_a_reboot_of_the_mail_host_in_mid_convert(bench, expected):
 def test_a_full_disk_in_staging(bench, expected):
     bench.lab.run(NEW, ["mount", "-t", "tmpfs", "-o", "size=3m,mode=0755", "tmpfs", "/var/imap"])
     try:
-        with pytest.raises(changes.ChangeFailed, match="No space left"):
+        with pytest.raises(model.ChangeFailed, match="No space left"):
             bench.apply()
         bench.lab.run(NEW, ["mount", "-o", "remount,size=1g", "/var/imap"])
         bench.apply()

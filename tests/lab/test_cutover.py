@@ -22,6 +22,7 @@ from cutover.model import runbook
 from cutover.record import folder
 from cutover.rehearsal import unattended as rehearse
 from cutover.run import outage, papermill
+from cutover.steps import registry
 from lab import hosts as lab_hosts
 from lab import keys, manifest, store
 from night import (
@@ -336,7 +337,7 @@ def test_a_rollback_after_the_switch_brings_everything_back(lab, night, before):
 
 @pytest.mark.parametrize("name", runbook.NIGHT)
 def test_forward_again_dying_after_each_change_and_then_nothing_is_left_to_do(night, name):
-    for needed in runbook.step(name).REQUIRES:
+    for needed in registry.step(name).requires:
         night.up_to(needed)
     for _ in range(MOST_CRASHES):
         if not night.crashing(name) or name == "presync":

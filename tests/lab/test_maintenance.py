@@ -10,6 +10,7 @@ import email
 import html.parser
 
 import pytest
+from cutover import model
 from cutover.changes import store_move as storage
 from cutover.connect import smtp
 from cutover.connect.hosts import Hosts
@@ -494,7 +495,7 @@ def test_what_is_past_its_grace_goes_for_good_where_that_is_asked_for(
     with Hosts(then.site) as hosts:
         for spoilt in ({"count": planned[0].count + 1}, {"grace": 1}):
             with pytest.raises(errors.CutoverError, match="Nothing was deleted"):
-                dataclasses.replace(planned[0], **spoilt).apply(hosts, print)
+                dataclasses.replace(planned[0], **spoilt).apply(model.Context(hosts), print)
     place = f"find /var/imap/.spam-aside/{first.run.name} -type f -name '*,S=*' | wc -l"
     assert as_root(lab, "mailboxvm", place).stdout == f"{sum(aside.values())}\n"
 

@@ -113,8 +113,10 @@ def test_a_second_operator_is_refused_and_told_who_works(run, parameters, tmp_pa
 
 HOLD = """
 import sys, time
-from cutover import hosts, site
-from cutover.run import folder, lease
+from cutover import site
+from cutover.connect import hosts
+from cutover.record import folder
+from cutover.run import lease
 parameters = site.load("parameters/lab.yaml")
 run = folder.Run(sys.argv[1])
 lease.Lease(hosts.Hosts(parameters), run, run.journal.append).take()

@@ -5,14 +5,14 @@ import re
 import time
 
 import pytest
+from cutover import model
 from cutover.bench import restore as measuring
 from cutover.changes import bacula_jobs as jobs
 from cutover.connect import imap
 from cutover.connect.hosts import Hosts
 from cutover.facts import backup_copy as backups
 from cutover.facts import bacula, copies
-from cutover.model.change import ChangeFailed
-from cutover.model.check import CannotPlan
+from cutover.model import CannotPlan, ChangeFailed
 from cutover.record import folder
 from cutover.run import engine
 from lab import hosts as lab_hosts
@@ -278,7 +278,9 @@ def save(lab, night):
     """Another day: the copy is made, and saved. → (what the job said, a moment after it by the Director's clock)"""
     lab.run("sanbackup", ["systemctl", "start", backups.SERVICE], timeout=120)
     with Hosts(night.site) as hosts:
-        said = jobs.RunJob("sanbackup", bacula.NAME, 60).apply(hosts, lambda event: None)
+        said = jobs.RunJob("sanbackup", bacula.NAME, 60).apply(
+            model.Context(hosts), lambda event: None
+        )
     moment = lab.run("sanbackup", ["date", "+%Y-%m-%d %H:%M:%S"]).stdout.strip()
     time.sleep(1.1)
     return said, moment
@@ -335,7 +337,7 @@ def test_what_the_director_refuses_is_taken_back(lab, night):
     )
     with Hosts(night.site) as hosts:
         with pytest.raises(ChangeFailed, match="the former one is in place again.*nowhere"):
-            change.apply(hosts, lambda event: None)
+            change.apply(model.Context(hosts), lambda event: None)
         assert lab.run("sanbackup", ["cat", bacula.FILE]).stdout == text and not bacula.check(
             hosts, DIRECTOR
         )

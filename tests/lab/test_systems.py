@@ -3,16 +3,17 @@
 The tests follow one another; the alias is switched as the steps switch it, without the night around it.
 """
 
+import dataclasses
 import datetime
 import smtplib
 import subprocess
 
 import pytest
-from cutover import site
+from cutover import model, site
 from cutover.connect import hosts as reached
 from cutover.connect import smtp
 from cutover.facts import submission, webmail
-from cutover.model import runbook
+from cutover.steps import registry
 from cutover.steps.checks import systems
 from lab import hosts, keys
 from night import eventually
@@ -28,8 +29,7 @@ ALICE = "alice@lab.test"
 @pytest.fixture(scope="module")
 def door(lab):
     with reached.Hosts(SITE) as opened:
-        opened.run_name = "systems"
-        yield opened
+        yield model.Context(opened, "systems")
 
 
 def permits(port, **client):
@@ -133,17 +133,17 @@ def test_its_certificate_is_for_its_alias_and_for_no_other_name(lab):
 # -- all of it, on the old server
 
 
-def arrived_everywhere(door):
+def arrived_everywhere(ctx):
     """Send what production-test would send, through each system, and see it arrive. → the kinds of the changes."""
-    found = {"run": door.run_name, "users": {each.user: {} for each in SITE.production_test.users}}
+    found = {"run": ctx.run_name, "users": {each.user: {} for each in SITE.production_test.users}}
     listed = systems.plan(found, SITE)
     for change in listed:
-        change.apply(door, lambda event: None)
+        change.apply(ctx, lambda event: None)
     return [change.kind for change in listed]
 
 
 def test_before_the_switch_all_of_it_works_on_the_old_server(lab, door):
-    found = systems.probe(door, SITE)
+    found = systems.probe(door.hosts, SITE)
     assert failed(found) == []
     assert found["webmail"]["value"]["messages"] > 50 and found["webmail"]["value"]["read"]
     assert found["webmail"]["value"]["comers"] == []  # nobody logs in to the new one yet
@@ -178,8 +178,8 @@ def switched(lab, door):
     browser = browsing()
     assert eventually(lambda: shown(browser, "onlyold")) and not shown(browser, "onlynew")
     for name in ("dns-rename", "switch-alias"):
-        step = runbook.step(name)
-        for change in step.plan(step.probe(door, SITE), SITE).changes:
+        step = registry.step(name)
+        for change in step.plan(step.probe(door), SITE).changes:
             change.apply(door, lambda event: None)
     lab.run("mailboxold", ["systemctl", "stop", "stunnel4", "xinetd"])
     return browser
@@ -191,7 +191,7 @@ def test_webmail_reads_from_the_new_server_then(door, switched):
     )  # in the session that was there before
     again = browsing()
     assert shown(again, "onlynew") and not shown(again, "onlyold")
-    found = webmail.look(door, "alice", "onlynew")
+    found = webmail.look(door.hosts, "alice", "onlynew")
     assert (
         found["token"]
         and found["read"]
@@ -201,16 +201,19 @@ def test_webmail_reads_from_the_new_server_then(door, switched):
 
 def test_the_submission_host_asks_the_new_server_for_passwords_then(lab, door, switched):
     began = int(datetime.datetime.now(datetime.UTC).timestamp())
-    assert submission.ask(door, "password")["code"] == 250
-    assert eventually(lambda: SMTP.address in webmail.comers(door, "alice", began, SMTP.address))
+    assert submission.ask(door.hosts, "password")["code"] == 250
+    assert eventually(
+        lambda: SMTP.address in webmail.comers(door.hosts, "alice", began, SMTP.address)
+    )
 
 
 def test_all_of_it_works_on_the_new_server(door, switched):
-    found = systems.probe(door, SITE, "onlynew")
+    found = systems.probe(door.hosts, SITE, "onlynew")
     assert failed(found) == []
     assert SITE.address("webmail") in found["webmail"]["value"]["comers"]
-    door.run_name = "later"
-    assert arrived_everywhere(door) == ["submit-test-mail"] * 3 + ["post-test-mail"]
+    assert arrived_everywhere(dataclasses.replace(door, run_name="later")) == [
+        "submit-test-mail"
+    ] * 3 + ["post-test-mail"]
 
 
 def test_a_prefix_of_the_old_server_in_webmails_configuration_is_told(lab, door, switched):
@@ -223,7 +226,7 @@ def test_a_prefix_of_the_old_server_in_webmails_configuration_is_told(lab, door,
     def mark():
         found = {"users": {"alice": {"value": {"folders": there}}}}
         *_, check = systems._webmail_on_new(
-            found, {**webmail.look(door, "alice", "onlynew"), "comers": []}, SITE
+            found, {**webmail.look(door.hosts, "alice", "onlynew"), "comers": []}, SITE
         )
         return check.mark
 
@@ -242,7 +245,7 @@ def test_a_prefix_of_the_old_server_in_webmails_configuration_is_told(lab, door,
 def test_a_server_that_is_gone_is_told_and_not_waited_for(lab, door, switched):
     lab.run("mailboxvm", ["systemctl", "stop", "dovecot"])
     try:
-        asked = [question for question, _ in failed(systems.probe(door, SITE))]
+        asked = [question for question, _ in failed(systems.probe(door.hosts, SITE))]
     finally:
         lab.run("mailboxvm", ["systemctl", "start", "dovecot"])
     assert len(asked) == 2 and "by TLS with a password" in asked[0] and "webmail" in asked[1]

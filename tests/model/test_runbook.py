@@ -6,6 +6,7 @@ import papermill
 import pytest
 from cutover import site
 from cutover.model import runbook
+from cutover.steps import registry
 
 
 def passed(name, seq=None, **more):
@@ -21,20 +22,20 @@ def history(*names):
 
 def test_every_step_has_its_contract_and_rests_on_earlier_ones():
     for name in runbook.EVERY:
-        module = runbook.step(name)
-        assert name == module.ID and module.TITLE and isinstance(module.REVERSIBLE, bool)
+        module = registry.step(name)
+        assert name == module.id and module.title and isinstance(module.reversible, bool)
         for function in ("probe", "plan", "verify"):
             assert callable(getattr(module, function))
         assert not hasattr(module, "apply")
-        for needed in module.REQUIRES:
+        for needed in module.requires:
             assert runbook.number(name) > runbook.number(needed)
 
 
 @pytest.mark.parametrize("name", runbook.ORDER[1:])
 def test_a_step_refuses_until_those_before_it_have_passed(name):
     with pytest.raises(runbook.NotYet, match=f"{name} may not run yet"):
-        runbook.may_run(name, [])
-    runbook.may_run(name, history(*runbook.ORDER[: runbook.ORDER.index(name)]))
+        registry.may_run(name, [])
+    registry.may_run(name, history(*runbook.ORDER[: runbook.ORDER.index(name)]))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_the_switch_refuses_without_a_verify_that_still_holds(last, said):
         "restore-sendmail",
     )
     with pytest.raises(runbook.NotYet, match=f"verify {said}"):
-        runbook.may_run("switch-alias", events + last)
+        registry.may_run("switch-alias", events + last)
 
 
 def test_a_rerun_that_changes_nothing_keeps_later_steps_valid():
@@ -86,7 +87,7 @@ def test_a_rerun_that_changes_nothing_keeps_later_steps_valid():
 
 def test_a_rollback_needs_something_to_undo():
     with pytest.raises(runbook.NotYet, match="nothing to undo"):
-        runbook.may_run("rollback", history("preflight"))
+        registry.may_run("rollback", history("preflight"))
 
 
 def test_a_rollback_is_refused_once_decommission_has_changed_something():
@@ -95,8 +96,8 @@ def test_a_rollback_is_refused_once_decommission_has_changed_something():
         {"event": "intent", "step": "backup"},
         {"event": "step-begun", "step": "decommission"},
     ]
-    runbook.may_run("rollback", events)  # begun, and its gates refused it: nothing was changed
-    assert runbook.no_return(events) is None
+    registry.may_run("rollback", events)  # begun, and its gates refused it: nothing was changed
+    assert registry.no_return(events) is None
     events.append(
         {"event": "intent", "step": "decommission", "time": "2026-04-14T21:00:00.000+00:00"}
     )
@@ -104,7 +105,7 @@ def test_a_rollback_is_refused_once_decommission_has_changed_something():
         runbook.NotYet,
         match="decommission has begun .* 2026-04-14T21:00:00 UTC.* point of no return",
     ):
-        runbook.may_run("rollback", events)
+        registry.may_run("rollback", events)
 
 
 def test_parts_of_the_runbook():
@@ -120,16 +121,16 @@ def test_parts_of_the_runbook():
 
 
 def test_a_step_apart_from_the_night_has_a_run_of_its_own():
-    runbook.may_run("restore", [])
-    runbook.may_run("restore", passed("restore"))
+    registry.may_run("restore", [])
+    registry.may_run("restore", passed("restore"))
     with pytest.raises(
         runbook.NotYet, match="restore needs a run of its own: this one holds preflight"
     ):
-        runbook.may_run("restore", passed("preflight"))
+        registry.may_run("restore", passed("preflight"))
     with pytest.raises(
         runbook.NotYet, match="preflight needs a run of its own: this one holds restore"
     ):
-        runbook.may_run("preflight", passed("restore"))
+        registry.may_run("preflight", passed("restore"))
 
 
 def test_a_run_apart_holds_nothing_of_the_night():
@@ -149,9 +150,4 @@ def test_each_notebook_asks_for_what_its_step_leaves_to_choose_and_nothing_else(
         known = papermill.inspect_notebook(
             str(site.PROJECT / "notebooks" / runbook.notebook_name(name))
         )
-        assert set(known) == {
-            "site",
-            "run_dir",
-            "mode",
-            *getattr(runbook.step(name), "CHOICE", ()),
-        }, name
+        assert set(known) == {"site", "run_dir", "mode", *registry.step(name).choices}, name

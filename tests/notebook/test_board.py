@@ -1,11 +1,8 @@
 """The board says what the journal says, at any moment of a night, and draws without a browser."""
 
-import sys
-from pathlib import Path
-
 import pytest
-from cutover import site
-from cutover.model import check as steps
+import recorded
+from cutover import model, site
 from cutover.model import runbook
 from cutover.notebook import board, live, progress
 from cutover.notebook import check_table as checks
@@ -13,9 +10,7 @@ from cutover.notebook import page as notebook
 from cutover.record import folder
 from cutover.record import history as story
 from cutover.report import tables
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "run"))
-import recorded
+from cutover.steps import registry
 
 
 @pytest.fixture
@@ -44,7 +39,7 @@ def test_before_anything_only_preflight_may_run_and_the_others_say_why(night):
     assert said["preflight"] == "may run now: NEXT"
     for name in runbook.ORDER[1:]:
         with pytest.raises(runbook.NotYet) as refused:
-            runbook.may_run(name, night.events())
+            registry.may_run(name, night.events())
         assert said[name] in str(refused.value) and "has not run" in said[name]
     assert "nothing to undo" in said["rollback"]
     assert set(column(shown, "state").values()) == {"not yet"}
@@ -222,7 +217,7 @@ def test_it_refuses_what_it_cannot_work_with(arguments):
 
 def test_checks_can_be_narrowed_and_say_how_many_there_are():
     listed = [
-        steps.equal(f"Is {user}'s mail the same?", 1, found, "look")
+        model.equal(f"Is {user}'s mail the same?", 1, found, "look")
         for user, found in (("ann", 1), ("bob", 2))
     ]
     shown = checks.Checks(listed, "Verified")

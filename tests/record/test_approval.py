@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 from click import testing
 from cutover.commands import main as cli
-from cutover.model import runbook
 from cutover.record import approval, journal, signing, statement
 from cutover.run import engine, lease
+from cutover.steps import registry
 from lab import state
 
 PROVE_LAB = approval.prove_lab  # as it is, without the stub of the runs here
@@ -236,7 +236,7 @@ def test_the_command_and_an_agentless_key_write_the_same_file(night, stepper):
 
 def test_who_is_gone_on_without_is_typed(night):
     """What was asked of the step when the plan was made is part of what a person types."""
-    step, anna = runbook.step("rollback"), str(night.people["anna"])
+    step, anna = registry.step("rollback"), str(night.people["anna"])
     begun = night.run.journal.append(
         "step-begun", step="rollback", title="", chosen={"without": "carla,bruno"}
     )
@@ -264,7 +264,7 @@ def test_a_key_that_only_the_agent_holds(night, stepper, monkeypatch, tmp_path_f
             for name in ("mallory", "bert"):
                 subprocess.run(["ssh-add", "-q", night.path / name], check=True)
                 (night.path / name).unlink()
-            wanted = approval.confirmation(stepper.step, night.site)
+            wanted = stepper.step.confirmation(night.site, {})
             given = approval.give(night.run, night.site, stepper.step, stepper.hash(), wanted)
             assert given.by == "bert@example"  # mallory's stands first, and is not listed
             subprocess.run(["ssh-add", "-q", night.people["anna"]], check=True)

@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 import types
 
+import local
 import pytest
 from cutover.connect import ssh
 from cutover.remote import detached
@@ -25,41 +25,6 @@ sys.exit(plan.get("rc", 0))
 """
 
 
-class Local:
-    """As ssh.Connection, on this machine; after `breaks[0]` lines of a stream the link is lost."""
-
-    def __init__(self, breaks=()):
-        self.breaks, self.started = list(breaks), 0
-
-    def run(self, argv, *, sudo=False, check=True, timeout=60):
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True)
-        self.started += done.stdout == b"started\n"
-        assert not check or done.returncode == 0, done.stderr
-        return types.SimpleNamespace(rc=done.returncode, out=done.stdout, err=done.stderr)
-
-    def put(self, data, path, *, mode=0o600, sudo=False):
-        with open(path, "wb") as file:
-            file.write(data)
-
-    def stream(self, argv, *, sudo=False, on_line, idle_timeout):
-        process = subprocess.Popen(
-            [sys.executable, *argv[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-        )
-        left = self.breaks.pop(0) if self.breaks else None
-        try:
-            for raw in process.stdout:
-                if left == 0:
-                    raise ssh.LinkLost(host="new", reason="cut", command="follow")
-                left = left and left - 1
-                on_line(raw.rstrip(b"\n"))
-        finally:
-            process.kill()
-            process.wait()
-
-    def close(self):
-        pass
-
-
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     """host(connection, plan, breaks) runs WORK with a plan → (Ended, events)."""
@@ -70,7 +35,7 @@ def host(tmp_path, monkeypatch):
     (tmp_path / "work.py").write_text(WORK)
 
     def run(plan, connection=None, name="work"):
-        connection = connection or Local()
+        connection = connection or local.Local()
         hosts = types.SimpleNamespace(
             ssh=lambda host: connection,
             site=types.SimpleNamespace(new_store=types.SimpleNamespace(python="python3")),
@@ -99,7 +64,7 @@ def test_to_its_end(host):
 
 
 def test_a_link_lost_again_and_again(host):
-    connection = Local(breaks=[0, 3, 1, 0, 5])
+    connection = local.Local(breaks=[0, 3, 1, 0, 5])
     ended, events = host({"events": 40, "pause": 0.01}, connection)
     assert ended.rc == 0 and numbers(events) == list(range(40)) and connection.started == 1
 
@@ -107,7 +72,7 @@ def test_a_link_lost_again_and_again(host):
 def test_a_host_that_stays_away(host, monkeypatch):
     monkeypatch.setattr(detached, "PATIENCE", 0.3)
     with pytest.raises(ssh.LinkLost):
-        host({"events": 2}, Local(breaks=[0] * 1000))
+        host({"events": 2}, local.Local(breaks=[0] * 1000))
     assert numbers(host({"events": 2})[1]) == [0, 1]
 
 
@@ -117,7 +82,7 @@ def test_whoever_comes_later_follows_what_runs(host, tmp_path):
     first.start()
     while not (tmp_path / "work.events").exists() or not (tmp_path / "work.events").stat().st_size:
         time.sleep(0.02)
-    connection = Local()
+    connection = local.Local()
     ended, events = host(plan, connection)
     first.join()
     assert ended.attached and connection.started == 0

@@ -1,16 +1,11 @@
 """Plots: the same for the same figures, with their words beside them, and no name can break out of them."""
 
-import sys
-from pathlib import Path
-
 import pytest
+import recorded
 from cutover import site
 from cutover.record import history as story
 from cutover.report import plots
 from cutover.run import outage
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "run"))
-import recorded
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,7 @@
 """What people see: escaped, readable without colours, and the same in text and HTML."""
 
+from cutover import model
 from cutover.changes import service
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.model import errors
 from cutover.report import tables
 
@@ -25,9 +24,9 @@ def test_hostile_text_does_no_harm():
 def test_checks_say_in_words_what_colours_say():
     shown = tables.checks(
         [
-            steps.equal("Same?", 1, 1, "nothing"),
-            steps.equal("Same?", 1, 2, "mend it"),
-            steps.Check("Odd?", "no", "a bit", True, "look", warning=True),
+            model.equal("Same?", 1, 1, "nothing"),
+            model.equal("Same?", 1, 2, "mend it"),
+            model.Check("Odd?", "no", "a bit", True, "look", warning=True),
         ]
     )
     assert [row[0] for row in shown.rows] == ["ok", "FAIL", "warn"]
@@ -37,7 +36,7 @@ def test_checks_say_in_words_what_colours_say():
 
 def test_a_plan_shows_each_change_with_its_undo():
     stop = service.ServiceAction("mailboxold", "systemd", "xinetd", "stop", True)
-    shown = tables.plan(changes.Plan((stop,)), "0123456789abcdef0123")
+    shown = tables.plan(model.Plan((stop,)), "0123456789abcdef0123")
     assert shown.rows[0][1:] == [
         "mailboxold",
         "stop xinetd",
@@ -45,7 +44,7 @@ def test_a_plan_shows_each_change_with_its_undo():
         stop.inverse().describe(),
     ]
     assert shown.note == "plan 0123456789abcdef"
-    assert repr(tables.plan(changes.Plan(reason="all is done"))) == "Nothing to do: all is done."
+    assert repr(tables.plan(model.Plan(reason="all is done"))) == "Nothing to do: all is done."
 
 
 def test_a_long_text_folds_and_nothing_of_it_is_lost_in_html():

@@ -1,19 +1,13 @@
 """The engine: changes of several hosts side by side, and facts that need not be read twice."""
 
-import sys
 import threading
-from pathlib import Path
 
 import pytest
-from cutover.changes import service
-from cutover.model import change as changes
-from cutover.model import check as steps
+import stub
+from cutover import model
+from cutover.changes import mail, service
 from cutover.record import audit
 from cutover.run import engine
-from cutover.steps.night import stop_imap
-
-sys.path.insert(0, str(Path(__file__).parent))
-import stub
 
 
 @pytest.fixture
@@ -61,14 +55,14 @@ def test_once_a_host_fails_no_other_change_begins_and_what_has_begun_ends(rehear
     def apply(change, hosts, report):
         if change.name == "dovecot":
             failed.set()
-            raise changes.ChangeFailed("dovecot does not stop")
+            raise model.ChangeFailed("dovecot does not stop")
         failed.wait(20)
         while not any(event["event"] == "result" for event in rehearsal.run.journal.events()):
             pass
         return rehearsal._act(change)
 
     monkeypatch.setattr(service.ServiceAction, "apply", apply)
-    with pytest.raises(changes.ChangeFailed, match="dovecot does not stop"):
+    with pytest.raises(model.ChangeFailed, match="dovecot does not stop"):
         stepper.apply()
     events = rehearsal.run.journal.events()
     begun = [event["change"]["name"] for event in events if event["event"] == "intent"]
@@ -81,7 +75,7 @@ def test_once_a_host_fails_no_other_change_begins_and_what_has_begun_ends(rehear
 
 
 def test_changes_that_do_not_say_so_keep_their_order():
-    alone = changes.mail.DrainQueue(["a"], 1)
+    alone = mail.DrainQueue(["a"], 1)
     stop = [
         service.ServiceAction(host, "systemd", name, "stop", True)
         for host, name in (("a", "x"), ("b", "y"), ("a", "z"))
@@ -94,13 +88,12 @@ def test_changes_that_do_not_say_so_keep_their_order():
 
 def test_a_step_that_only_reads_reads_once(rehearsal, monkeypatch):
     read = []
+    rehearsal.alter(
+        "preflight",
+        probe=lambda ctx: read.append(1) or {"quiet": len(read)},
+        verify=lambda found, site: [model.equal("Is it quiet?", 1, found["quiet"])],
+    )
     stepper = rehearsal.engine("preflight")
-    monkeypatch.setattr(
-        stepper.step, "probe", lambda hosts, site: read.append(1) or {"quiet": len(read)}
-    )
-    monkeypatch.setattr(
-        stepper.step, "verify", lambda found, site: [steps.equal("Is it quiet?", 1, found["quiet"])]
-    )
     stepper.probe()
     stepper.plan()
     stepper.approve()
@@ -121,10 +114,9 @@ def test_a_step_that_only_reads_reads_once(rehearsal, monkeypatch):
 def test_no_go_stops_before_anything_and_at_the_last_moment(rehearsal, monkeypatch):
     rehearsal.before()
     answers = iter([False, True, False])
-    monkeypatch.setattr(
-        stop_imap,
-        "gate",
-        lambda found, site: [steps.Check("Go?", "yes", "see", next(answers), "wait")],
+    rehearsal.alter(
+        "stop-imap",
+        gate=lambda found, site: [model.Check("Go?", "yes", "see", next(answers), "wait")],
     )
     with pytest.raises(
         engine.NoGo, match="(?s)no go, nothing was changed: 1 of 1.*What to do: wait"

@@ -1,16 +1,16 @@
 """The alias is not switched on old evidence, nor on evidence of other mail."""
 
 import json
-import types
 
 import pytest
 from cutover import site
 from cutover.model import runbook
 from cutover.record import folder
 from cutover.run import gate
+from cutover.steps import registry
 
 LAB = site.load("parameters/lab.yaml")
-STEP = types.SimpleNamespace(ID="switch-alias", FRESH=True)
+STEP = registry.step("switch-alias")
 CONVERTED = {
     "state": {
         "users": {user: {"folders": [{"name": ""}, {"name": "a"}]} for user in ("alice", "bruno")}
@@ -45,11 +45,11 @@ def test_fresh_evidence_of_the_same_mail_opens_it(run):
 
 
 def test_a_step_that_needs_none_is_not_asked(run):
-    gate.check(run, LAB, runbook.step("dns-rename"))
+    gate.check(run, LAB, registry.step("dns-rename"))
 
 
 def test_the_steps_that_open_the_new_server_need_it():
-    assert [name for name in runbook.ORDER if getattr(runbook.step(name), "FRESH", False)] == [
+    assert [name for name in runbook.ORDER if registry.step(name).needs_fresh_verify] == [
         "switch-alias",
         "restore-imap",
     ]

@@ -15,6 +15,7 @@ from cutover.model import errors
 from cutover.record import approval, folder
 from cutover.remote import lease_file as on_host
 from cutover.run import lease
+from cutover.steps import registry
 
 
 @pytest.fixture
@@ -200,6 +201,6 @@ def test_going_back_needs_no_host_that_is_gone(night, monkeypatch):
     monkeypatch.setattr(on_host, "ask", ill)
     with pytest.raises(on_host.LeaseUnusable):
         stepper._take_lease()
-    monkeypatch.setattr(stepper.step, "ID", "rollback")
+    stepper.step = registry.step("rollback")
     stepper._take_lease()
     assert night.run.journal.events()[-1]["event"] == "lease-unavailable"

@@ -5,15 +5,13 @@ import json
 
 import nbformat
 import pytest
-from cutover import site
+from cutover import model, site
 from cutover.changes import service
 from cutover.connect import vault
-from cutover.model import check as steps
 from cutover.model import errors
 from cutover.notebook import edge, progress
 from cutover.record import record_json as record
 from cutover.run import engine, papermill
-from cutover.steps.night import stop_imap
 
 SECRETS = {"alice": "tr0ub4dor&3 <x>", "bruno": "correct horse battery"}
 TSIG = "c2VjcmV0IGtleSBvZiB0aGUgem9uZQ=="
@@ -43,16 +41,15 @@ def planted(night, tmp_path, monkeypatch):
         lambda change: f"{change.action} {change.name} {everything()}",
     )
     monkeypatch.setattr(service.ServiceAction, "describe", lambda change: f"{everything()}\n" * 200)
-    monkeypatch.setattr(
-        stop_imap,
-        "verify",
-        lambda found, site: [
-            steps.Check(everything(), everything(), everything(), True, everything(), True)
+    night.alter(
+        "stop-imap",
+        verify=lambda found, site: [
+            model.Check(everything(), everything(), everything(), True, everything(), True)
         ],
     )
     act = night._act
 
-    def apply(change, hosts, report):
+    def apply(change, ctx, report):
         report({"event": "log", "text": everything()})
         if change.name == "dovecot" and not night.extra.get("mended"):
             raise errors.CutoverError(f"no: {everything()}")
@@ -183,7 +180,7 @@ def test_a_real_kernel_lets_none_out(tmp_path):
 
     (tmp_path / "alice").write_text(SECRETS["alice"])
     cells = [
-        f"from cutover import site\nfrom cutover.ui import edge\nedge.install()\n"
+        f"from cutover import site\nfrom cutover.notebook import edge\nedge.install()\n"
         f"word = site.secret('file:{tmp_path}/alice')",
         "print(word)\nimport sys, threading\nprint(word, file=sys.stderr)\n"
         "worker = threading.Thread(target=print, args=(word,))\nworker.start()\nworker.join()",

@@ -1,17 +1,13 @@
 """A prediction from what was measured, and what it is judged against; from journals written by hand."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
+import recorded
 from cutover import site
 from cutover.record import folder
 from cutover.run import outage
 from cutover.run import prediction as predict
-
-sys.path.insert(0, str(Path(__file__).parent))
-import recorded
 
 LAB = site.load("parameters/lab.yaml")
 SECONDS = {"sessions": 1.0, "opening": 1.0, "metadata": 2.0, "content": 4.0}

@@ -4,9 +4,7 @@ import copy
 import json
 
 import pytest
-from cutover import site
-from cutover.model import change as changes
-from cutover.model import check as steps
+from cutover import model, site
 from cutover.steps.maintenance import move_store
 
 FIRST = site.load("parameters/roma1.yaml")
@@ -55,7 +53,7 @@ def test_it_moves_in_place_of_the_former_storage_and_goes_back_there():
         f"umount {STORE} (which is {TO})" in switch.describe()
         and f"{THIRD}/ {TO}/" in back.describe()
     )
-    assert changes.from_json(json.loads(json.dumps(back.to_json()))) == back
+    assert model.change_from_json(json.loads(json.dumps(back.to_json()))) == back
 
 
 @pytest.mark.parametrize(
@@ -149,5 +147,5 @@ def test_what_cannot_work_is_refused_in_the_plan(change, at, said):
         found["new"].update(real=TO)
     elif at.maintenance.move_store.to != THIRD:
         found["new"].update(real=at.maintenance.move_store.to)
-    with pytest.raises(steps.CannotPlan, match=said):
+    with pytest.raises(model.CannotPlan, match=said):
         move_store.plan(found, at)

@@ -4,11 +4,9 @@ import copy
 import json
 
 import pytest
-from cutover import site
+from cutover import model, site
 from cutover.changes import test_restore as trial
 from cutover.facts import bacula
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.steps.checks import proofs
 from cutover.steps.night import backup, decommission
 
@@ -108,7 +106,7 @@ def test_at_first_all_is_installed_and_then_tried():
         "restore-test-remove",
     ]
     for change in listed:
-        assert changes.from_json(json.loads(json.dumps(change.to_json()))) == change
+        assert model.change_from_json(json.loads(json.dumps(change.to_json()))) == change
 
 
 @pytest.mark.parametrize(
@@ -147,7 +145,7 @@ def test_only_what_is_not_so_is_done_again(spoil, kinds):
     ],
 )
 def test_a_bacula_that_is_not_there_or_another_is_refused(spoil, said):
-    with pytest.raises(steps.CannotPlan, match=said):
+    with pytest.raises(model.CannotPlan, match=said):
         backup.plan(found(spoil), ROMA1)
 
 
@@ -196,7 +194,7 @@ def test_verify_finds_and_decommission_refuses(spoil, question):
         **copy.deepcopy(recorded("decommission", "before")),
         "backup": found(spoil, "before", "decommission"),
     }
-    with pytest.raises(steps.CannotPlan, match="no return") as refused:
+    with pytest.raises(model.CannotPlan, match="no return") as refused:
         decommission.plan(facts, ROMA1)
     assert question in str(refused.value)
 

@@ -4,9 +4,7 @@ import copy
 import json
 
 import pytest
-from cutover import site
-from cutover.model import change as changes
-from cutover.model import check as steps
+from cutover import model, site
 from cutover.steps.maintenance import restore
 
 ROMA1 = site.load("parameters/roma1.yaml")
@@ -23,7 +21,7 @@ def test_first_beside_then_what_is_missing_and_only_the_adding_is_undone():
     beside, add = restore.plan(altered("before"), ROMA1).changes
     assert (beside.kind, add.kind) == ("restore-beside", "restore-add")
     assert beside.inverse() is None and add.inverse().kind == "restore-take-out"
-    assert changes.from_json(json.loads(json.dumps(add.to_json()))) == add
+    assert model.change_from_json(json.loads(json.dumps(add.to_json()))) == add
 
 
 def test_what_was_brought_is_not_brought_again():
@@ -52,7 +50,7 @@ def test_what_was_brought_is_not_brought_again():
     ],
 )
 def test_what_is_not_there_is_refused(spoil, said):
-    with pytest.raises(steps.CannotPlan, match=said):
+    with pytest.raises(model.CannotPlan, match=said):
         restore.plan(altered("before", spoil), ROMA1)
 
 
@@ -152,7 +150,7 @@ def test_it_is_made_for_a_user_without_any_message_too():
         each["messages"] = 0
     assert "restore-directory" in [change.kind for change in restore.plan(found, ROMA1).changes]
     found["maildir"]["there"] = True
-    with pytest.raises(steps.CannotPlan, match="no message"):
+    with pytest.raises(model.CannotPlan, match="no message"):
         restore.plan(found, ROMA1)
 
 
@@ -164,7 +162,7 @@ def test_it_is_made_for_a_user_without_any_message_too():
     ],
 )
 def test_a_store_that_is_not_mounted_is_not_written_to(spoil, said):
-    with pytest.raises(steps.CannotPlan, match=said):
+    with pytest.raises(model.CannotPlan, match=said):
         restore.plan(without(**spoil), ROMA1)
     assert restore.plan(without(asked=0, found=0), ROMA1).changes  # the site's only user
 
@@ -256,7 +254,7 @@ def test_bacula_restores_into_a_directory_of_its_own_which_goes_when_all_was_bro
     ],
 )
 def test_what_bacula_has_not_is_refused(spoil, said):
-    with pytest.raises(steps.CannotPlan, match=said):
+    with pytest.raises(model.CannotPlan, match=said):
         restore.plan(from_bacula(spoil), ROMA1)
 
 
@@ -274,7 +272,7 @@ def test_what_bacula_has_not_is_refused(spoil, said):
     ],
 )
 def test_what_makes_no_sense_is_refused(chosen, at, said):
-    with pytest.raises(steps.CannotPlan, match=said):
+    with pytest.raises(model.CannotPlan, match=said):
         restore.plan({"chosen": {"user": "carla", "folder": "", "message": "", **chosen}}, at)
 
 
@@ -331,7 +329,7 @@ def test_what_was_left_is_named_by_verify_and_where_nothing_can_be_planned():
             ][-1]
         )
     assert all(check.passed for check in restore.verify({**altered("after"), "scratch": []}, ROMA1))
-    with pytest.raises(steps.CannotPlan, match=f"knows no mail user.*Besides.*{LEFT[0]}"):
+    with pytest.raises(model.CannotPlan, match=f"knows no mail user.*Besides.*{LEFT[0]}"):
         restore.plan(
             altered("before", lambda found: found.update(account=None, scratch=LEFT)), ROMA1
         )

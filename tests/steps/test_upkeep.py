@@ -1,12 +1,11 @@
 """Maintenance without a host: what a forward is, where Sieve's recipe goes, and what a subject may not do to its reader."""
 
 import pytest
-from cutover import site
+from cutover import model, site
 from cutover.changes import sieve
 from cutover.changes import spam_digest as digest
 from cutover.connect import imap_fetch as fetch
 from cutover.facts import userdb
-from cutover.model import check as steps
 from cutover.steps.maintenance import forwards, old_spam, vacation
 
 ROMA1 = site.load("parameters/roma1.yaml")
@@ -64,7 +63,7 @@ def test_the_recipe_stands_before_the_last_delivery_and_once(after):
 def test_a_procmailrc_that_ends_otherwise_is_left_to_people(text):
     assert vacation.handing_over(text, ROMA1) is None
     found = {"lda": True, "sieve": True, "procmailrc": text, "block": None}
-    with pytest.raises(steps.CannotPlan, match="dovecot-lda"):
+    with pytest.raises(model.CannotPlan, match="dovecot-lda"):
         vacation.plan(found, ROMA1)
 
 
@@ -101,7 +100,7 @@ def test_an_mx_that_was_done_before_a_crash_is_no_difference():
     found["mx"]["postino3"]["source"] = "zoe:maildrop\tzoe@mailboxvm.roma1.example\n"
     assert [change.host for change in forwards.plan(found, ROMA1).changes] == ["postino4"]
     found["mx"]["postino3"]["source"] += "other:maildrop\tb@far.test\n"
-    with pytest.raises(steps.CannotPlan, match="not the same on every MX"):
+    with pytest.raises(model.CannotPlan, match="not the same on every MX"):
         forwards.plan(found, ROMA1)
 
 
@@ -120,7 +119,7 @@ def test_two_lines_of_one_user_become_one_script_and_one_route():
     [({"script": "keep;\n"}, "has a Sieve script already"), ({"ready": False}, "vacation")],
 )
 def test_a_forward_does_not_move_over_a_users_own_script_or_before_sieve(more, said):
-    with pytest.raises(steps.CannotPlan, match=said):
+    with pytest.raises(model.CannotPlan, match=said):
         forwards.plan(found_forwards("zoe:maildrop\ta@far.test\n", **more), ROMA1)
 
 

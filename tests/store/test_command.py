@@ -6,13 +6,14 @@ import pathlib
 import subprocess
 import sys
 
+import mbx2maildir
 import pytest
 from cutover.remote import ship
 from mbx2maildir import __main__ as command
 
 from store import build
 
-PACKAGE = pathlib.Path(ship.__file__).parent
+PACKAGE = pathlib.Path(mbx2maildir.__file__).parent
 
 
 def run(capsys, *arguments):
@@ -224,8 +225,8 @@ def test_runs_on_python_3_8():
 
 
 def test_imports_nothing_but_the_standard_library_and_itself():
-    allowed = set(sys.stdlib_module_names)
-    for path in PACKAGE.glob("*.py"):
+    allowed = {*sys.stdlib_module_names, "mbx2maildir"}
+    for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 assert {alias.name.split(".")[0] for alias in node.names} <= allowed, path

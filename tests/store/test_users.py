@@ -394,7 +394,8 @@ def test_bad_plan(values, word):
 KILLER = """
 import os, random, signal, sys
 sys.path.insert(0, sys.argv[1])
-from cutover.store import __main__ as command, pool, syscalls, marker, publish, maildir
+from mbx2maildir import __main__ as command
+from mbx2maildir.publish import syscalls
 countdown = int(sys.argv[2])
 def counted(function):
     def call(*arguments, **more):

@@ -25,7 +25,7 @@ from pathlib import Path
 from lab import hosts as lab_hosts
 from lab import store
 
-from cutover import site
+from cutover import model, site
 from cutover.changes import bacula_jobs as jobs
 from cutover.changes import restored_mail as restore
 from cutover.comparison import mailboxes
@@ -143,7 +143,9 @@ class Bench:
     # -- from Bacula
 
     def save(self):
-        jobs.RunJob(self.site.roles.backup, bacula.NAME, 3600).apply(self.hosts, quiet)
+        jobs.RunJob(self.site.roles.backup, bacula.NAME, 3600).apply(
+            model.Context(self.hosts), quiet
+        )
 
     def folder(self):
         """By its place in the catalog: what a restore does."""
@@ -197,7 +199,7 @@ class Bench:
         return restore.AddMissing(self.site.roles.new, USER, self.account, self.place, [NAME], "")
 
     def add(self):
-        self.adding().apply(self.hosts, quiet)
+        self.adding().apply(model.Context(self.hosts), quiet)
 
     def add_one_by_one(self):
         """As adding does, PART messages, one APPEND each, and out again."""
@@ -210,7 +212,7 @@ class Bench:
                 live.append(f"{NAME}-part", text, sorted(each.flags), each.internaldate)
 
     def take_out(self):
-        self.adding().inverse().apply(self.hosts, quiet)
+        self.adding().inverse().apply(model.Context(self.hosts), quiet)
 
     def look(self):
         restore.look(self.hosts, self.account, self.place, [NAME], "")
@@ -224,7 +226,7 @@ class Bench:
         with _sessions(sessions):
             restore.AddMissing(
                 self.site.roles.new, USER, self.account, self.many, FOLDERS, ""
-            ).apply(self.hosts, quiet)
+            ).apply(model.Context(self.hosts), quiet)
 
     # -- the whole step
 

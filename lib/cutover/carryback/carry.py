@@ -10,11 +10,11 @@ import json
 import time
 from typing import ClassVar
 
+from cutover import model
 from cutover.carryback import carrying, refusals
 from cutover.changes import conversion
 from cutover.connect import imap
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
 from cutover.model import errors
 
 SHOWN = 20  # users told in full, of those who cannot be carried back
@@ -40,16 +40,16 @@ def notes(hosts, run: str) -> dict:
     return {each["user"]: each for each in map(json.loads, text.splitlines()) if each}
 
 
-def look(hosts, users: list, run: str) -> dict:
+def look(ctx, users: list, run: str) -> dict:
     """What would be carried now, and what was; reads only.
 
     → `{"users": {user: carrying.estimate()'s, for each published one that no note tells of}, "told": notes(), "trees": {user: id
     of the tree that was published last, None when none was}}`
     """
-    told, states = notes(hosts, run), _states(hosts, users, run)
+    told, states = notes(ctx.hosts, run), _states(ctx.hosts, users, run)
     listed = _waiting(users, told, states)
-    with concurrent.futures.ThreadPoolExecutor(hosts.site.verify.parallel) as pool:
-        found = pool.map(lambda each: carrying.estimate(hosts, each, states[each["user"]]), listed)
+    with concurrent.futures.ThreadPoolExecutor(ctx.site.verify.parallel) as pool:
+        found = pool.map(lambda each: carrying.estimate(ctx, each, states[each["user"]]), listed)
         return {
             "users": {each["user"]: values for each, values in zip(listed, found, strict=True)},
             "told": told,
@@ -138,7 +138,7 @@ def write_note(hosts, aside: str, run: str, note: dict):
 
 
 @dataclasses.dataclass(frozen=True)
-class CarryBack(changes.Change):
+class CarryBack(model.Change):
     """Carry users' new state from the new host to the old folders, through c-client; see carrying.
 
     Both hosts must be closed: nothing may move while it compares. What is to be done is worked out then, user by user, and
@@ -182,25 +182,29 @@ class CarryBack(changes.Change):
             ]
         )
 
-    def settled(self, hosts):
-        left = _waiting(self.users, notes(hosts, self.run), _states(hosts, self.users, self.run))
-        return changes.Settled(
+    def settled(self, ctx):
+        left = _waiting(
+            self.users, notes(ctx.hosts, self.run), _states(ctx.hosts, self.users, self.run)
+        )
+        return model.Settled(
             not left, f"{len(self.users) - len(left)} of {len(self.users)} users carried back"
         )
 
-    def apply(self, hosts, report):
-        self._closed(hosts)
-        states = _states(hosts, self.users, self.run)
-        before = notes(hosts, self.run)
+    def apply(self, ctx, report):
+        self._closed(ctx.hosts)
+        states = _states(ctx.hosts, self.users, self.run)
+        before = notes(ctx.hosts, self.run)
         listed, problems, done = _waiting(self.users, before, states), {}, []
         told = [
             _told(before[user])
             for user, state in states.items()
             if before.get(user, {}).get("tree") == state["tree"]
         ]
-        with concurrent.futures.ThreadPoolExecutor(hosts.site.verify.parallel) as pool:
+        with concurrent.futures.ThreadPoolExecutor(ctx.site.verify.parallel) as pool:
             futures = {
-                pool.submit(self._user, hosts, entry, states[entry["user"]], report): entry["user"]
+                pool.submit(self._user, ctx.hosts, entry, states[entry["user"]], report): entry[
+                    "user"
+                ]
                 for entry in listed
             }
             for future in concurrent.futures.as_completed(futures):
@@ -221,7 +225,7 @@ class CarryBack(changes.Change):
                 told.append(_told(note))
         if problems:
             names = sorted(problems)
-            failed = changes.ChangeFailed(
+            failed = model.ChangeFailed(
                 "\n".join(
                     [
                         f"{self.host}: of {len(names)} users not all could be carried back; "
@@ -249,19 +253,19 @@ class CarryBack(changes.Change):
                 if is_open
             ]
             if at:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"{name} still answers on port {', '.join(at)}: mail would move while both sides are "
                     "compared. Stop that service and run this step again."
                 )
 
-    def _user(self, hosts, entry, state, report):
+    def _user(self, ctx, entry, state, report):
         user = entry["user"]
         try:
             did, missing, refused = carrying.carry(
-                hosts,
+                ctx,
                 entry,
                 state,
-                place(hosts, self.aside, self.run, entry),
+                place(ctx.hosts, self.aside, self.run, entry),
                 lambda text: report({"event": "log", "user": user, "text": f"{user}: {text}"}),
             )
         except imap.ImapError as error:
@@ -269,13 +273,13 @@ class CarryBack(changes.Change):
                 raise
             did, (missing, refused) = (
                 carrying.Wanted(),
-                carrying.unknown(hosts, entry, state, str(error)),
+                carrying.unknown(ctx, entry, state, str(error)),
             )
         counts, lacks = did.counts(), missing.counts() if did is not missing else {}
         left = list(missing.left)
         if lacks or refused.behind or refused.texts:
             if user not in self.without:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     "; ".join(
                         filter(
                             None,
@@ -299,5 +303,5 @@ class CarryBack(changes.Change):
         }
         if lacks or refused.behind:
             note.update(behind=refused.behind, later=refused.later, entry=entry)
-        write_note(hosts, self.aside, self.run, note)
+        write_note(ctx.hosts, self.aside, self.run, note)
         return note

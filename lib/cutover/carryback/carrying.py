@@ -258,13 +258,13 @@ def _spelled(line, prefix):
 # -- messages
 
 
-def look(hosts, entry: dict, state: dict, old, new, spool: bool) -> Wanted:
+def look(ctx, entry: dict, state: dict, old, new, spool: bool) -> Wanted:
     """What is missing on the old side of one user; reads only.
 
     `entry`: the user's of the store plan; `state`: what the store's `state` says of it; `old`, `new`: sessions; `spool`: mail in
     the spool counts as there, for the old INBOX was not opened for writing.
     """
-    site, wanted = hosts.site, Wanted()
+    site, wanted = ctx.site, Wanted()
     pairs = pair_up(site, old, new, known(site, state), wanted)
     _subscriptions(site.old_store.imap_prefix, old, new, pairs, wanted)
     ones, changed = [], []
@@ -274,7 +274,7 @@ def look(hosts, entry: dict, state: dict, old, new, spool: bool) -> Wanted:
     if spool:
         ones += _spooled(old, site.old_store.spool.format(user=entry["user"], home=""), ones, pairs)
     _match(old, new, ones, changed, wanted)
-    _settle(hosts, entry, changed, [one for one in ones if one.kind == "gone"], wanted)
+    _settle(ctx, entry, changed, [one for one in ones if one.kind == "gone"], wanted)
     _budget(keywords, wanted)
     return wanted
 
@@ -443,7 +443,7 @@ def _keys(session, ones, name):
             yield digest.key(text.replace(b"\r\n", b"\n")), by_uid[message.uid]
 
 
-def _settle(hosts, entry, changed, gone, wanted):
+def _settle(ctx, entry, changed, gone, wanted):
     """What is to become of flags that differ and of messages that are gone, by what the conversion took over."""
     asked = collections.defaultdict(set)
     for pair, message, _ in changed:
@@ -451,7 +451,7 @@ def _settle(hosts, entry, changed, gone, wanted):
             asked[pair.known.key].add(message.uid)
     for one in gone:
         asked[one.pair.known.key].add(one.message.uid)
-    base = _base(hosts, entry, asked)
+    base = _base(ctx, entry, asked)
     unknown = collections.Counter()
 
     def taken_over(pair, message):
@@ -500,14 +500,14 @@ def _settle(hosts, entry, changed, gone, wanted):
     ]
 
 
-def _base(hosts, entry, asked) -> dict:
+def _base(ctx, entry, asked) -> dict:
     """`{Maildir name: {UID as text: [seconds, bytes, bytes, flags]}}` by the store's `base`."""
     if not asked:
         return {}
-    site = hosts.site
-    plan = conversion.store_plan(site, hosts.run_name, [], 1)
+    site = ctx.site
+    plan = conversion.store_plan(site, ctx.run_name, [], 1)
     plan["users"] = [{**entry, "asked": {key: sorted(uids) for key, uids in asked.items()}}]
-    return conversion.read_store(hosts, site.roles.new, plan, "base")["users"][entry["user"]][
+    return conversion.read_store(ctx.hosts, site.roles.new, plan, "base")["users"][entry["user"]][
         "folders"
     ]
 
@@ -550,7 +550,7 @@ def _budget(keywords, wanted):
 
 
 def carry(
-    hosts, entry: dict, state: dict, aside, report
+    ctx, entry: dict, state: dict, aside, report
 ) -> tuple[Wanted, Wanted, "refusals.Refusals"]:
     """Put what is missing into the old folders, and look again. → (what was done, what is missing now, what was refused)
 
@@ -559,14 +559,14 @@ def carry(
     then the same call goes on with what is missing.
     """
     with (
-        mailboxes.old_session(hosts, entry["user"]) as old,
-        mailboxes.new_session(hosts, entry["user"]) as new,
+        mailboxes.old_session(ctx.hosts, entry["user"]) as old,
+        mailboxes.new_session(ctx.hosts, entry["user"]) as new,
     ):
         with contextlib.suppress(imap.FolderUnreadable):  # there may be none yet
             old.select("INBOX")  # mail in the spool comes into it
         first, refused = Wanted(), refusals.Refusals()
-        pairs = pair_up(hosts.site, old, new, known(hosts.site, state), first)
-        _subscriptions(hosts.site.old_store.imap_prefix, old, new, pairs, first)
+        pairs = pair_up(ctx.site, old, new, known(ctx.site, state), first)
+        _subscriptions(ctx.site.old_store.imap_prefix, old, new, pairs, first)
         first.renames = [
             (name, other)
             for name, other in first.renames
@@ -580,7 +580,7 @@ def carry(
             for name, wanted in first.subscribes
             if refused.does(None, lambda name=name, wanted=wanted: old.subscribe(name, wanted))
         ]
-        done = look(hosts, entry, state, old, new, spool=False)
+        done = look(ctx, entry, state, old, new, spool=False)
         wanted = done.counts()
         done.renames, done.creates, done.subscribes = first.renames, first.creates, first.subscribes
         done.appends = _append(old, new, done.appends, refused, report)
@@ -595,7 +595,7 @@ def carry(
             else []
         )
         missing = (
-            look(hosts, entry, state, old, new, spool=False)
+            look(ctx, entry, state, old, new, spool=False)
             if wanted or done.counts() or refused.texts
             else done
         )
@@ -603,29 +603,27 @@ def carry(
         return done, missing, refused
 
 
-def unknown(hosts, entry: dict, state: dict, why: str) -> tuple[Wanted, "refusals.Refusals"]:
+def unknown(ctx, entry: dict, state: dict, why: str) -> tuple[Wanted, "refusals.Refusals"]:
     """What is missing of a user with whom carry() came to no end: by a look at both sides or, where the old one cannot be read,
     all that the conversion did not take over. Raises imap's errors when the new one cannot be read either."""
     refused = refusals.Refusals([why])
     try:
         with (
-            mailboxes.old_session(hosts, entry["user"]) as old,
-            mailboxes.new_session(hosts, entry["user"]) as new,
+            mailboxes.old_session(ctx.hosts, entry["user"]) as old,
+            mailboxes.new_session(ctx.hosts, entry["user"]) as new,
         ):
-            missing = look(hosts, entry, state, old, new, spool=True)
+            missing = look(ctx, entry, state, old, new, spool=True)
             refused.note(new, missing)
             return missing, refused
     except imap.ImapError:
         missing, refused = Wanted(), refusals.Refusals([why])
-    folders = {folder.new: folder for folder in known(hosts.site, state)}
-    with mailboxes.new_session(hosts, entry["user"]) as new:
+    folders = {folder.new: folder for folder in known(ctx.site, state)}
+    with mailboxes.new_session(ctx.hosts, entry["user"]) as new:
         for name in sorted(
             {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
         ):
             here, was = new.stream(name, "metadata"), folders.get(name)
-            pair = Pair(
-                name, (was and was.old) or hosts.site.old_store.imap_prefix + name, None, was
-            )
+            pair = Pair(name, (was and was.old) or ctx.site.old_store.imap_prefix + name, None, was)
             missing.unread += _fresh(pair, here, why)
         refused.note(new, missing)
     return missing, refused
@@ -736,16 +734,16 @@ def _parts(listed):
     return [listed[start : start + BATCH] for start in range(0, len(listed), BATCH)]
 
 
-def estimate(hosts, entry: dict, state: dict) -> dict:
+def estimate(ctx, entry: dict, state: dict) -> dict:
     """What would be carried if it were done now; reads only. → `{"counts", "left": [text], "notes": [text]}` or `{"error"}`"""
     for attempt in range(TRIES):
         time.sleep(PAUSE * attempt)
         try:
             with (
-                mailboxes.old_session(hosts, entry["user"]) as old,
-                mailboxes.new_session(hosts, entry["user"]) as new,
+                mailboxes.old_session(ctx.hosts, entry["user"]) as old,
+                mailboxes.new_session(ctx.hosts, entry["user"]) as new,
             ):
-                found = look(hosts, entry, state, old, new, spool=True)
+                found = look(ctx, entry, state, old, new, spool=True)
             return {"counts": found.counts(), "left": found.left, "notes": found.notes}
         except errors.CutoverError as failed:
             error = failed  # the user may be at work: what was listed a moment ago is moved

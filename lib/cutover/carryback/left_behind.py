@@ -9,11 +9,11 @@ import json
 import os
 from typing import ClassVar
 
+from cutover import model
 from cutover.carryback import carry, carrying, refusals
 from cutover.changes import conversion
 from cutover.comparison import mailboxes
 from cutover.connect import imap
-from cutover.model import change as changes
 from cutover.model import errors
 
 LIST = "left_behind.tsv"  # in the run's folder
@@ -46,7 +46,7 @@ def read(hosts, run: str | None = None) -> dict:
     if not found:
         return {}
     plan = {
-        **conversion.store_plan(hosts.site, run or hosts.run_name, [], 1),
+        **conversion.store_plan(hosts.site, run or "RUN", [], 1),
         "users": [each["entry"] for each in found.values()],
     }
     holders = conversion.read_store(hosts, hosts.site.roles.new, plan, "state")["users"]
@@ -66,7 +66,7 @@ def _maildir_name(folder):
 
 
 @dataclasses.dataclass(frozen=True)
-class LeaveBehind(changes.Change):
+class LeaveBehind(model.Change):
     """Keep what was refused in the trees that come back on the new host, and list it in the run's folder."""
 
     kind: ClassVar[str] = "leave-behind"
@@ -93,11 +93,11 @@ class LeaveBehind(changes.Change):
             ]
         )
 
-    def settled(self, hosts):
-        return changes.Settled(False, "it is done each time it is asked for")
+    def settled(self, ctx):
+        return model.Settled(False, "it is done each time it is asked for")
 
-    def apply(self, hosts, report):
-        told = carry.notes(hosts, self.run)
+    def apply(self, ctx, report):
+        told = carry.notes(ctx.hosts, self.run)
         behind = {each["user"]: told.get(each["user"], {}).get("behind", []) for each in self.users}
         listed = [
             {**each, "keep": _by_folder(behind[each["user"]])}
@@ -120,10 +120,10 @@ class LeaveBehind(changes.Change):
                     }
                 )
 
-        plan = {**conversion.store_plan(hosts.site, self.run, [], 1), "users": listed}
-        ended = conversion.run_store(hosts, self.host, plan, "leave", event)
+        plan = {**conversion.store_plan(ctx.site, self.run, [], 1), "users": listed}
+        ended = conversion.run_store(ctx.hosts, self.host, plan, "leave", event)
         if failed or ended.rc:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.host}: not all could be kept: "
                 + ("; ".join(failed) or ended.err.strip()[-500:])
                 + ". Nothing was set aside yet; see why, then run this step again."
@@ -142,7 +142,7 @@ class LeaveBehind(changes.Change):
             for each in messages
         ]
         # of this rollback and of earlier ones: what was carried since is told by verify
-        hosts.keep(
+        ctx.keep(
             LIST,
             "".join(
                 "\t".join(part.replace("\t", " ").replace("\n", " ") for part in row) + "\n"
@@ -176,7 +176,7 @@ def _by_folder(messages):
 
 
 @dataclasses.dataclass(frozen=True)
-class CarryLeft(changes.Change):
+class CarryLeft(model.Change):
     """Carry back what an earlier rollback went on without. Users may be at work on the old server: each message is appended by
     c-client unless the folder holds it. Then it goes from the Maildir on the new host, where the tree that was set aside still
     has it. Flags and removals that were refused are done to the messages that are still there."""
@@ -202,19 +202,19 @@ class CarryLeft(changes.Change):
             ]
         )
 
-    def settled(self, hosts):
-        left = sorted(set(self.users) & set(read(hosts, self.run)))
-        return changes.Settled(
+    def settled(self, ctx):
+        left = sorted(set(self.users) & set(read(ctx.hosts, self.run)))
+        return model.Settled(
             not left, f"left behind: {', '.join(left)}" if left else "nothing is left behind"
         )
 
-    def apply(self, hosts, report):
-        told, failed, texts = read(hosts, self.run), [], []
+    def apply(self, ctx, report):
+        told, failed, texts = read(ctx.hosts, self.run), [], []
         for user in self.users:
             if user not in told:
                 continue
             try:
-                count, left = self._user(hosts, user, told[user])
+                count, left = self._user(ctx.hosts, user, told[user])
             except errors.CutoverError as error:
                 if error.outcome_unknown:
                     raise
@@ -224,7 +224,7 @@ class CarryLeft(changes.Change):
             report({"event": "log", "user": user, "text": texts[-1]})
             failed += [f"{user}: {text}" for text in left]
         if failed:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.host}: not all that was left behind could be carried. {'; '.join(failed[: refusals.SHOWN])}. "
                 + "".join(f"Done: {text}. " for text in texts)
                 + "Mend the cause and run the rollback again; until then it stays where it is."

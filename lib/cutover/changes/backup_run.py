@@ -4,16 +4,16 @@ import dataclasses
 import time
 from typing import ClassVar
 
+from cutover import model
 from cutover.connect import ssh
 from cutover.facts import backup_copy as backups
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
 
 PAUSE = 0.5  # seconds between two looks
 
 
 @dataclasses.dataclass(frozen=True)
-class RunBackup(changes.Change):
+class RunBackup(model.Change):
     """Start the backup's unit and wait for its end. It runs apart from the link: one that is lost is made again."""
 
     kind: ClassVar[str] = "backup-run"
@@ -35,31 +35,31 @@ class RunBackup(changes.Change):
             f"systemctl start --no-block {self.unit}   (until it has ended, at most {self.wait} s)"
         )
 
-    def settled(self, hosts):
-        return changes.Settled(False, "a run is made each time it is asked for")
+    def settled(self, ctx):
+        return model.Settled(False, "a run is made each time it is asked for")
 
-    def apply(self, hosts, report):
-        before, began = (backups.last(hosts) or {}).get("ended"), time.monotonic()
-        hosts.run(self.host, ["systemctl", "start", "--no-block", "--", self.unit], sudo=True)
+    def apply(self, ctx, report):
+        before, began = (backups.last(ctx.hosts) or {}).get("ended"), time.monotonic()
+        ctx.hosts.run(self.host, ["systemctl", "start", "--no-block", "--", self.unit], sudo=True)
         while True:
             try:
-                state, last = _state(hosts, self.host, self.unit), backups.last(hosts)
+                state, last = _state(ctx.hosts, self.host, self.unit), backups.last(ctx.hosts)
             except (ssh.LinkLost, ssh.Unreachable, ssh.TimedOut) as error:
                 state, last = str(error), None
             if state in ("inactive", "failed"):
                 break
             report({"event": "backup", "text": f"copying for {time.monotonic() - began:.0f} s"})
             if time.monotonic() - began > self.wait:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"{self.host}: {self.unit} has not ended after {self.wait} s ({state}). It goes on; "
                     "run this step again when it has ended."
                 )
             time.sleep(PAUSE)
         if last is None or last["ended"] == before or last["result"] != 0:
             said = last["error"] if last and last["ended"] != before else ""
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.host}: {self.unit} did not end well ({state}). "
-                f"{said or facts.log_end(hosts, self.host, self.unit)}. "
+                f"{said or facts.log_end(ctx.hosts, self.host, self.unit)}. "
                 "Mend it and run this step again."
             )
         return told(last)

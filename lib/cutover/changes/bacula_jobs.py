@@ -4,10 +4,10 @@ import dataclasses
 import time
 from typing import ClassVar
 
+from cutover import model
 from cutover.changes.files import FileChange
 from cutover.connect import ssh
 from cutover.facts import bacula
-from cutover.model import change as changes
 
 PAUSE = 0.5  # seconds between two looks
 STUCK = 20  # seconds for which a job may wait for a volume before somebody is told
@@ -32,37 +32,37 @@ class DirectorFile(FileChange):
             [*texts, f"add the line @{self.path} to {self.config}, where it is not there", *check]
         )
 
-    def settled(self, hosts):
-        there, wanted = super().settled(hosts), self.after is not None
-        if not there.done or bacula.included(hosts, self.config, self.path) != wanted:
-            return changes.Settled(
+    def settled(self, ctx):
+        there, wanted = super().settled(ctx), self.after is not None
+        if not there.done or bacula.included(ctx.hosts, self.config, self.path) != wanted:
+            return model.Settled(
                 False,
                 f"{there.detail}; included or not: not as wanted" if there.done else there.detail,
             )
-        if wanted and not bacula.was_read(hosts):
-            return changes.Settled(False, "the Director has not read it")
+        if wanted and not bacula.was_read(ctx.hosts):
+            return model.Settled(False, "the Director has not read it")
         return there
 
-    def apply(self, hosts, report):
+    def apply(self, ctx, report):
         if self.after is None:  # else the Director would not start between the two
-            bacula.include(hosts, self.config, self.path, False)
-        done = super().apply(hosts, report)
+            bacula.include(ctx.hosts, self.config, self.path, False)
+        done = super().apply(ctx, report)
         if self.after is not None:
-            bacula.include(hosts, self.config, self.path, True)
-        if wrong := bacula.check(hosts, self.config):
+            bacula.include(ctx.hosts, self.config, self.path, True)
+        if wrong := bacula.check(ctx.hosts, self.config):
             if self.after is not None:
-                bacula.include(hosts, self.config, self.path, self.before is not None)
-                dataclasses.replace(self, before=self.after, after=self.before)._write(hosts)
-                if not bacula.check(hosts, self.config):
+                bacula.include(ctx.hosts, self.config, self.path, self.before is not None)
+                dataclasses.replace(self, before=self.after, after=self.before)._write(ctx.hosts)
+                if not bacula.check(ctx.hosts, self.config):
                     bacula.ask(
-                        hosts, "reload"
+                        ctx.hosts, "reload"
                     )  # the same once more, so that what was read is newer than what was written
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.host}: Bacula refuses its configuration"
                 + ("; the former one is in place again" if self.after is not None else "")
                 + f". {wrong}. Mend what it says and run this step again."
             )
-        bacula.ask(hosts, "reload")
+        bacula.ask(ctx.hosts, "reload")
         return f"{done}; the Director has read it"
 
 
@@ -81,11 +81,11 @@ def follow(hosts, number: int, name: str, wait: int, report) -> dict:
         now = time.monotonic()
         stuck_since = (stuck_since or now) if stuck else None
         if stuck and now - stuck_since > STUCK:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{hosts.site.roles.backup}: JobId {number} {stuck}: {bacula.log(hosts, number)}"
             )
         if now - began > wait:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{hosts.site.roles.backup}: JobId {number} has not ended after {wait} s"
             )
         report(
@@ -106,7 +106,7 @@ def told(job: dict) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class RunJob(changes.Change):
+class RunJob(model.Change):
     """Have Bacula save the copy, and wait for the job's end. One that is at work already is waited for instead."""
 
     kind: ClassVar[str] = "bacula-run"
@@ -127,31 +127,31 @@ class RunJob(changes.Change):
     def describe(self):
         return f"run job={self.job} yes (in bconsole; until it has ended, at most {self.wait} s)"
 
-    def settled(self, hosts):
-        return changes.Settled(False, "a job is run each time it is asked for")
+    def settled(self, ctx):
+        return model.Settled(False, "a job is run each time it is asked for")
 
-    def apply(self, hosts, report):
-        saved = bacula.status(hosts)["saved"]
+    def apply(self, ctx, report):
+        saved = bacula.status(ctx.hosts)["saved"]
         number = (
             saved[-1]["id"]
             if saved and not saved[-1]["ended"]
-            else bacula.start(hosts, f"run job={self.job} yes")
+            else bacula.start(ctx.hosts, f"run job={self.job} yes")
         )
         try:
-            job = follow(hosts, number, self.job, self.wait, report)
-        except changes.ChangeFailed as error:
-            raise changes.ChangeFailed(
+            job = follow(ctx.hosts, number, self.job, self.wait, report)
+        except model.ChangeFailed as error:
+            raise model.ChangeFailed(
                 f"{error}. It goes on: give it what it waits for, then run this step again."
             ) from error
         if job["status"] != bacula.GOOD or job["errors"]:
-            raise changes.ChangeFailed(
-                f"{self.host}: {told(job)}. {bacula.log(hosts, number)}. Mend it and run this step again."
+            raise model.ChangeFailed(
+                f"{self.host}: {told(job)}. {bacula.log(ctx.hosts, number)}. Mend it and run this step again."
             )
         return told(job)
 
 
 @dataclasses.dataclass(frozen=True)
-class RestoreBeforehand(changes.Change):
+class RestoreBeforehand(model.Change):
     """Have Bacula restore some folders of a user into a directory of its own on the backup host."""
 
     kind: ClassVar[str] = "bacula-restore"
@@ -177,15 +177,15 @@ class RestoreBeforehand(changes.Change):
             f"restore restorejob={bacula.RESTORE} where={self.where} (in bconsole; at most {self.wait} s)"
         )
 
-    def settled(self, hosts):
-        return changes.Settled(False, "it is restored anew each time")
+    def settled(self, ctx):
+        return model.Settled(False, "it is restored anew each time")
 
     def inverse(self):
         return RemoveRestored(self.host, self.where)
 
-    def apply(self, hosts, report):
+    def apply(self, ctx, report):
         return told(
-            restored(hosts, self.jobs, self.dirids, self.fileids, self.where, self.wait, report)
+            restored(ctx.hosts, self.jobs, self.dirids, self.fileids, self.where, self.wait, report)
         )
 
 
@@ -197,22 +197,22 @@ def restored(hosts, jobs, dirids, fileids, where, wait, report) -> dict:
     bacula.note_job(hosts, where, number)
     try:
         job = follow(hosts, number, bacula.RESTORE, wait, report)
-    except changes.ChangeFailed as error:
+    except model.ChangeFailed as error:
         bacula.remove_scratch(hosts, where)  # cancels the job
-        raise changes.ChangeFailed(
+        raise model.ChangeFailed(
             f"{error}. The restore was cancelled. See that Bacula has the volume (`list volumes`, `status "
             f"storage` in bconsole on {host}), then run this step again."
         ) from error
     if job["status"] != bacula.GOOD or job["errors"]:
         bacula.remove_scratch(hosts, where)
-        raise changes.ChangeFailed(
+        raise model.ChangeFailed(
             f"{host}: {told(job)}. {bacula.log(hosts, number)}. Mend it and run this step again."
         )
     return job
 
 
 @dataclasses.dataclass(frozen=True)
-class RemoveRestored(changes.Change):
+class RemoveRestored(model.Change):
     """Remove what Bacula restored for a run on the backup host: users' mail, in plain."""
 
     kind: ClassVar[str] = "bacula-tidy"
@@ -230,10 +230,10 @@ class RemoveRestored(changes.Change):
     def describe(self):
         return f"cancel jobid=… (in bconsole; where a restore to it is still at work)\nrm -rf -- {self.where}"
 
-    def settled(self, hosts):
-        there = bacula.scratch_there(hosts, self.where)
-        return changes.Settled(not there, f"it is {'there' if there else 'gone'}")
+    def settled(self, ctx):
+        there = bacula.scratch_there(ctx.hosts, self.where)
+        return model.Settled(not there, f"it is {'there' if there else 'gone'}")
 
-    def apply(self, hosts, report):
-        bacula.remove_scratch(hosts, self.where)
+    def apply(self, ctx, report):
+        bacula.remove_scratch(ctx.hosts, self.where)
         return "removed"

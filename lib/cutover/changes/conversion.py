@@ -4,7 +4,7 @@ import dataclasses
 import json
 from typing import ClassVar
 
-from cutover.model import change as changes
+from cutover import model
 from cutover.remote import detached, ship
 
 PROGRAM = "store/__main__.py"
@@ -107,7 +107,7 @@ def read_store(hosts, host: str, plan: dict, command: str, *options, timeout=600
         answer = json.loads(result.out)
     except ValueError:
         said = result.err.decode("utf-8", "backslashreplace").strip()[-500:]
-        raise changes.ChangeFailed(
+        raise model.ChangeFailed(
             f"{host}: store {command} ended with {result.rc} and said: {said or 'nothing'}"
         ) from None
     return {**answer, "users": {each["user"]: each for each in answer["users"]}}
@@ -188,7 +188,7 @@ def _told(error: dict) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class _StoreChange(changes.Change):
+class _StoreChange(model.Change):
     host: str
     run: str
     work: str
@@ -246,7 +246,7 @@ class _StoreChange(changes.Change):
                         + (result.err.strip()[-500:] or "nothing")
                     )
         if errors or said:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.host}: store {command} failed for {len(errors)} of {len(self.users)} users. "
                 + "; ".join([*(_told(error) for error in errors[:10]), *said])
                 + ". The other users are done. Mend the cause and run this step again: it goes on with what is missing."
@@ -278,17 +278,17 @@ class Convert(_StoreChange):
         ]
         return "\n".join(lines)
 
-    def settled(self, hosts):
-        state = self._state(hosts)["users"]
+    def settled(self, ctx):
+        state = self._state(ctx.hosts)["users"]
         missing = [user for user, each in sorted(state.items()) if not each["published"]]
         if missing:
-            return changes.Settled(
+            return model.Settled(
                 False, f"{len(missing)} of {len(state)} users not published, first {missing[0]}"
             )
-        return changes.Settled(True, f"all {len(state)} users published by {self.run}")
+        return model.Settled(True, f"all {len(state)} users published by {self.run}")
 
-    def apply(self, hosts, report):
-        return _totals(self._convert(hosts, report, "convert-users"))
+    def apply(self, ctx, report):
+        return _totals(self._convert(ctx.hosts, report, "convert-users"))
 
     def inverse(self):
         return Unpublish(self.host, self.run, self.work, self.jobs, self.users)
@@ -312,12 +312,12 @@ class ConvertAgain(Convert):
         ]
         return "\n".join(lines)
 
-    def settled(self, hosts):
-        return changes.Settled(False, "it is done each time it is asked for")
+    def settled(self, ctx):
+        return model.Settled(False, "it is done each time it is asked for")
 
-    def apply(self, hosts, report):
-        self._convert(hosts, report, "unpublish")
-        return super().apply(hosts, report)
+    def apply(self, ctx, report):
+        self._convert(ctx.hosts, report, "unpublish")
+        return super().apply(ctx, report)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -344,13 +344,13 @@ class Presync(_StoreChange):
         ]
         return "\n".join(lines)
 
-    def settled(self, hosts):
-        return changes.Settled(False, "a pass is made each time it is asked for")
+    def settled(self, ctx):
+        return model.Settled(False, "a pass is made each time it is asked for")
 
-    def apply(self, hosts, report):
+    def apply(self, ctx, report):
         # a mailbox that is written to while it is read is left to the next pass, or to the outage; an append that is
         # under way looks like damage, and real damage is for the conversion to judge
-        totals = self._convert(hosts, report, "presync", passable=BUSY)
+        totals = self._convert(ctx.hosts, report, "presync", passable=BUSY)
         busy = "".join(f"; left to the next pass: {each['file']}" for each in totals["passed"])
         return (
             ", ".join(
@@ -389,17 +389,17 @@ class Unpublish(_StoreChange):
         ]
         return "\n".join(lines)
 
-    def settled(self, hosts):
-        state = self._state(hosts)["users"]
+    def settled(self, ctx):
+        state = self._state(ctx.hosts)["users"]
         left = [user for user, each in sorted(state.items()) if each["published"]]
         if left:
-            return changes.Settled(
+            return model.Settled(
                 False, f"{len(left)} of {len(state)} users still published, first {left[0]}"
             )
-        return changes.Settled(True, f"no user is published by {self.run}")
+        return model.Settled(True, f"no user is published by {self.run}")
 
-    def apply(self, hosts, report):
-        return _totals(self._convert(hosts, report, "unpublish"))
+    def apply(self, ctx, report):
+        return _totals(self._convert(ctx.hosts, report, "unpublish"))
 
     def inverse(self):
         return Convert(self.host, self.run, self.work, self.jobs, self.users)

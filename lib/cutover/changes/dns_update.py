@@ -4,12 +4,12 @@ import dataclasses
 import time
 from typing import ClassVar
 
+from cutover import model
 from cutover.connect import dns
-from cutover.model import change as changes
 
 
 @dataclasses.dataclass(frozen=True)
-class DnsUpdate(changes.Change):
+class DnsUpdate(model.Change):
     """One RFC 2136 message with prerequisites, so that it applies whole or not at all, and only once."""
 
     kind: ClassVar[str] = "dns-update"
@@ -36,14 +36,14 @@ class DnsUpdate(changes.Change):
     def describe(self):
         return dns.Update.from_json(self.forward).text().rstrip()
 
-    def settled(self, hosts):
-        server = hosts.dns(self.server)
+    def settled(self, ctx):
+        server = ctx.hosts.dns(self.server)
         update = dns.Update.from_json(self.forward)
         seen = []
         for name, ttl, kind, value in update.adds:
             rrset = server.lookup(name, kind)
             if rrset is None or value not in rrset.values:
-                return changes.Settled(False, f"{name} has no {kind} {value}")
+                return model.Settled(False, f"{name} has no {kind} {value}")
             seen.append(f"{name} {ttl} {kind} {value}")
         for name, kind in update.deletes:
             kept = {added[2] for added in update.adds if added[0] == name}
@@ -53,13 +53,13 @@ class DnsUpdate(changes.Change):
                 else ({kind} if server.lookup(name, kind) else set())
             )
             if rest - kept:
-                return changes.Settled(False, f"{name} still has {', '.join(sorted(rest - kept))}")
-        return changes.Settled(True, "; ".join(seen) or "the records are gone")
+                return model.Settled(False, f"{name} still has {', '.join(sorted(rest - kept))}")
+        return model.Settled(True, "; ".join(seen) or "the records are gone")
 
-    def apply(self, hosts, report):
+    def apply(self, ctx, report):
         update = dns.Update.from_json(self.forward)
-        primary = hosts.dns(self.server)
-        primary.update(update, hosts.dns_key())
+        primary = ctx.hosts.dns(self.server)
+        primary.update(update, ctx.hosts.dns_key())
         serial = primary.serial(update.zone)
         deadline = time.monotonic() + self.wait
         behind = dict.fromkeys(self.seen_by)
@@ -67,10 +67,10 @@ class DnsUpdate(changes.Change):
             behind = {
                 name: said
                 for name in behind
-                if (said := _lags(hosts.dns(name), update.zone, serial))
+                if (said := _lags(ctx.hosts.dns(name), update.zone, serial))
             }
             if behind and time.monotonic() > deadline:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"{self.server} took the update (serial {serial}), but not every server has it after {self.wait} s. "
                     + "; ".join(behind.values())
                     + ". Look at NOTIFY and transfers there; once it serves the new zone, run "

@@ -4,8 +4,8 @@ import dataclasses
 import difflib
 from typing import ClassVar
 
+from cutover import model
 from cutover.connect import ssh
-from cutover.model import change as changes
 
 UNITS = "/etc/systemd/system/"
 SUDOERS = "/etc/sudoers.d/"
@@ -13,7 +13,7 @@ _JUDGE = 'f=$(mktemp) && cat > "$f" && visudo -cqf "$f"; rc=$?; rm -f "$f"; exit
 
 
 @dataclasses.dataclass(frozen=True)
-class FileChange(changes.Change):
+class FileChange(model.Change):
     """A file gets another text, or goes away (`after` None). Refused when its text is not the one that was planned on.
 
     A sudoers file is judged by visudo before it is put in place; systemd is told of a unit's new text.
@@ -53,27 +53,27 @@ class FileChange(changes.Change):
             [*lines, *(["systemctl daemon-reload"] if self.path.startswith(UNITS) else [])]
         )
 
-    def settled(self, hosts):
-        now = read(hosts, self.host, self.path)
+    def settled(self, ctx):
+        now = read(ctx.hosts, self.host, self.path)
         if now == self.after:
-            return changes.Settled(
+            return model.Settled(
                 True, "there is no such file" if now is None else "the file has this text"
             )
-        return changes.Settled(
+        return model.Settled(
             False, "there is no such file" if now is None else "the file has another text"
         )
 
-    def apply(self, hosts, report):
-        now = read(hosts, self.host, self.path)
+    def apply(self, ctx, report):
+        now = read(ctx.hosts, self.host, self.path)
         if now != self.after:
             if now != self.before:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"{self.host}: {self.path} is not as it was when the plan was made. Somebody changed "
                     "it: run this step again."
                 )
-            self._write(hosts)
+            self._write(ctx.hosts)
         if self.path.startswith(UNITS):
-            hosts.run(self.host, ["systemctl", "daemon-reload"], sudo=True)
+            ctx.hosts.run(self.host, ["systemctl", "daemon-reload"], sudo=True)
         return (
             "already so"
             if now == self.after
@@ -91,7 +91,7 @@ class FileChange(changes.Change):
             try:
                 hosts.run(self.host, ["sh", "-c", _JUDGE, "judge"], sudo=True, input=data)
             except ssh.CommandFailed as error:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"{self.host}: visudo refuses the text for {self.path}; nothing was written. "
                     f"{error}"
                 ) from error

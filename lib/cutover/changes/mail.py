@@ -6,10 +6,10 @@ import re
 import time
 from typing import ClassVar
 
+from cutover import model
 from cutover.connect import smtp
 from cutover.facts import alias_service as live
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
 
 AGAIN = 2.0  # seconds until a message that was put off is sent again
 
@@ -29,7 +29,7 @@ def waits_for(item: str) -> set:
 
 
 @dataclasses.dataclass(frozen=True)
-class DrainQueue(changes.Change):
+class DrainQueue(model.Change):
     """Flush sendmail's queue on some hosts and wait until all that stood in it is delivered, or say what is left."""
 
     kind: ClassVar[str] = "drain-queue"
@@ -56,31 +56,31 @@ class DrainQueue(changes.Change):
     def _left_out(self):
         return f", but for {self.but} alone," if self.but else ""
 
-    def settled(self, hosts):
-        left = {name: facts.queue(hosts, name)["requests"] for name in self.queues}
-        return changes.Settled(
+    def settled(self, ctx):
+        left = {name: facts.queue(ctx.hosts, name)["requests"] for name in self.queues}
+        return model.Settled(
             not any(left.values()),
             ", ".join(f"{name}: {count} queued" for name, count in left.items()),
         )
 
-    def apply(self, hosts, report):
+    def apply(self, ctx, report):
         deadline = time.monotonic() + self.wait
-        first = self._listed(hosts)
+        first = self._listed(ctx.hosts)
         while True:
             # what comes in meanwhile is routed by what is so now; only what was there before must be gone
-            left = {key: item for key, item in self._listed(hosts).items() if key in first}
+            left = {key: item for key, item in self._listed(ctx.hosts).items() if key in first}
             report(
                 {"event": "queue", "text": f"{len(first) - len(left)} of {len(first)} delivered"}
             )
             if not left:
                 return f"{len(first)} queued, all delivered"
             if time.monotonic() > deadline:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"after {self.wait} s {len(left)} of {len(first)} queued messages are not delivered: "
                     + "; ".join(f"{name}: {item}" for (name, _), item in list(left.items())[:10])
                     + ". Mend the cause it names and run this step again."
                 )
-            hosts.each(self.queues, lambda name: flush(hosts, name))
+            ctx.hosts.each(self.queues, lambda name: flush(ctx.hosts, name))
             time.sleep(0.3)
 
     def _listed(self, hosts):
@@ -95,7 +95,7 @@ class DrainQueue(changes.Change):
 
 
 @dataclasses.dataclass(frozen=True)
-class SendTestMail(changes.Change):
+class SendTestMail(model.Change):
     """Send one message through an MX and wait until it lies in a folder of its recipient."""
 
     kind: ClassVar[str] = "send-test-mail"
@@ -127,12 +127,12 @@ class SendTestMail(changes.Change):
         """Those who get it."""
         return [self.user]
 
-    def settled(self, hosts):
+    def settled(self, ctx):
         for user in self.users:
-            folder = live.look(hosts, user, [(self.token, self.spam)])["found"][self.token]
+            folder = live.look(ctx.hosts, user, [(self.token, self.spam)])["found"][self.token]
             if folder is None:
-                return changes.Settled(False, f"in no folder of {user}")
-        return changes.Settled(True, f"found in {folder}")
+                return model.Settled(False, f"in no folder of {user}")
+        return model.Settled(True, f"found in {folder}")
 
     def hand_in(self, hosts, message: bytes) -> str:
         """Give the message to a server. → its queue id there"""
@@ -146,7 +146,7 @@ class SendTestMail(changes.Change):
             name=self.host,
         )
 
-    def apply(self, hosts, report):
+    def apply(self, ctx, report):
         lines = [
             f"From: <{self.sender}>",
             f"To: <{self.recipient}>",
@@ -158,17 +158,17 @@ class SendTestMail(changes.Change):
             self.line,
             "",
         ]
-        hosts.prove()
-        deadline = time.monotonic() + hosts.site.production_test.wait
-        answer = self._handed_over(hosts, "\r\n".join(lines).encode(), deadline, report)
+        ctx.hosts.prove()
+        deadline = time.monotonic() + ctx.site.production_test.wait
+        answer = self._handed_over(ctx.hosts, "\r\n".join(lines).encode(), deadline, report)
         while True:
-            settled = self.settled(hosts)
+            settled = self.settled(ctx)
             if settled.done:
                 return f"{answer}; {settled.detail}"
             if time.monotonic() > deadline:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"the message {self.token} was taken by {self.host} ({answer}) but is {settled.detail} after "
-                    f"{hosts.site.production_test.wait} s. `mailq` on {self.host} and on the mail hosts says where it is."
+                    f"{ctx.site.production_test.wait} s. `mailq` on {self.host} and on the mail hosts says where it is."
                 )
             time.sleep(0.5)
 
@@ -186,14 +186,14 @@ class SendTestMail(changes.Change):
             except smtp.SmtpError as error:
                 if not error.put_off:
                     if self.spam and isinstance(error, smtp.MessageRefused):
-                        raise changes.ChangeFailed(
+                        raise model.ChangeFailed(
                             f"{error}. production_test.spam_line must be a line by which the antispam "
                             "marks a message and does not refuse it."
                         ) from error
                     raise
                 times += 1
                 if time.monotonic() + AGAIN > deadline:
-                    raise changes.ChangeFailed(
+                    raise model.ChangeFailed(
                         f"{error}. It was put off {times} times. Greylisting? Let it pass mail from this machine, or give it the "
                         "time: production_test.wait."
                     ) from error
@@ -202,7 +202,7 @@ class SendTestMail(changes.Change):
 
 
 @dataclasses.dataclass(frozen=True)
-class AwaitDeliveries(changes.Change):
+class AwaitDeliveries(model.Change):
     """Wait until no delivering process is left: what was begun before the service stopped is finished, not cut."""
 
     kind: ClassVar[str] = "await-deliveries"
@@ -217,19 +217,19 @@ class AwaitDeliveries(changes.Change):
     def describe(self):
         return f"ps -e (until none of {', '.join(self.commands)} is left, at most {self.wait} s)"
 
-    def settled(self, hosts):
-        alive = facts.processes(hosts, self.host, self.commands)
-        return changes.Settled(not alive, f"{len(alive)} delivering")
+    def settled(self, ctx):
+        alive = facts.processes(ctx.hosts, self.host, self.commands)
+        return model.Settled(not alive, f"{len(alive)} delivering")
 
-    def apply(self, hosts, report):
+    def apply(self, ctx, report):
         deadline = time.monotonic() + self.wait
-        while not self.settled(hosts).done:
+        while not self.settled(ctx).done:
             if time.monotonic() > deadline:
                 alive = ", ".join(
                     f"{each['command']} {each['pid']} ({each['user']})"
-                    for each in facts.processes(hosts, self.host, self.commands)
+                    for each in facts.processes(ctx.hosts, self.host, self.commands)
                 )
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"{self.host}: after {self.wait} s these still deliver: {alive}. "
                     "See what they wait for; run this step again."
                 )

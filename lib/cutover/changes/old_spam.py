@@ -3,12 +3,12 @@
 import dataclasses
 from typing import ClassVar
 
+from cutover import model
 from cutover.facts import spam_folders as spam
-from cutover.model import change as changes
 
 
 @dataclasses.dataclass(frozen=True)
-class SetAside(changes.Change):
+class SetAside(model.Change):
     """Dovecot moves some messages of one folder of a user into a Maildir of the user's outside of the mailbox. Flags and dates
     stay; nothing is deleted."""
 
@@ -34,31 +34,34 @@ class SetAside(changes.Change):
             f"doveadm {spam.shown(self.place)} move -u {self.user} {spam.TARGET} mailbox {self.folder} uid {self.uids}"
         )
 
-    def settled(self, hosts):
-        left = self._left(hosts)
-        return changes.Settled(not left, f"{left} of {self.count} messages are in {self.folder}")
+    def settled(self, ctx):
+        left = self._left(ctx.hosts)
+        return model.Settled(not left, f"{left} of {self.count} messages are in {self.folder}")
 
-    def apply(self, hosts, report):
-        now = spam.uidvalidity(hosts, self.host, self.user, self.folder)
+    def apply(self, ctx, report):
+        now = spam.uidvalidity(ctx.hosts, self.host, self.user, self.folder)
         if now != self.uidvalidity:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.user}: {self.folder} has got other UIDs since the plan was made. Nothing was "
                 "moved; run this step again."
             )
-        before, wanted = spam.aside(hosts, self.host, self.user, self.place), self._left(hosts)
-        spam.make(hosts, self.host, self.user, self.place)
+        before, wanted = (
+            spam.aside(ctx.hosts, self.host, self.user, self.place),
+            self._left(ctx.hosts),
+        )
+        spam.make(ctx.hosts, self.host, self.user, self.place)
         spam.move(
-            hosts,
+            ctx.hosts,
             self.host,
             self.user,
             self.place,
             spam.TARGET,
             ["mailbox", self.folder, "uid", self.uids],
         )
-        after = spam.aside(hosts, self.host, self.user, self.place)
-        gone = wanted - self._left(hosts)
+        after = spam.aside(ctx.hosts, self.host, self.user, self.place)
+        gone = wanted - self._left(ctx.hosts)
         if after - before != gone:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.user}: {gone} messages left {self.folder}, and {after - before} came to "
                 f"{self.place}. Look there before anything else is done."
             )
@@ -72,7 +75,7 @@ class SetAside(changes.Change):
 
 
 @dataclasses.dataclass(frozen=True)
-class PutBack(changes.Change):
+class PutBack(model.Change):
     """What was set aside comes back into the folder, under new UIDs."""
 
     kind: ClassVar[str] = "spam-back"
@@ -92,36 +95,36 @@ class PutBack(changes.Change):
     def describe(self):
         return f"doveadm {spam.shown(self.place)} move -u {self.user} {self.folder} mailbox {spam.TARGET} all"
 
-    def settled(self, hosts):
-        left = spam.aside(hosts, self.host, self.user, self.place)
-        gone = "" if left else spam.gone(hosts, self.host, self.place)
-        return changes.Settled(not left and not gone, gone or f"{left} messages are set aside")
+    def settled(self, ctx):
+        left = spam.aside(ctx.hosts, self.host, self.user, self.place)
+        gone = "" if left else spam.gone(ctx.hosts, self.host, self.place)
+        return model.Settled(not left and not gone, gone or f"{left} messages are set aside")
 
-    def apply(self, hosts, report):
-        count = spam.aside(hosts, self.host, self.user, self.place)
+    def apply(self, ctx, report):
+        count = spam.aside(ctx.hosts, self.host, self.user, self.place)
         if count:
             spam.move(
-                hosts,
+                ctx.hosts,
                 self.host,
                 self.user,
                 self.place,
                 self.folder,
                 ["mailbox", spam.TARGET, "all"],
             )
-        left = spam.aside(hosts, self.host, self.user, self.place)
+        left = spam.aside(ctx.hosts, self.host, self.user, self.place)
         if left:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.user}: {left} of {count} messages are still in {self.place}"
             )
         return (
             f"{count} put back"
             if count
-            else spam.gone(hosts, self.host, self.place) or "nothing to put back"
+            else spam.gone(ctx.hosts, self.host, self.place) or "nothing to put back"
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class Expunge(changes.Change):
+class Expunge(model.Change):
     """Dovecot deletes for good what an earlier run set aside of one user, once the grace time is over."""
 
     kind: ClassVar[str] = "spam-expunge"
@@ -145,32 +148,32 @@ class Expunge(changes.Change):
     def describe(self):
         return f"doveadm {spam.shown(self.place)} expunge -u {self.user} mailbox {spam.TARGET} all"
 
-    def settled(self, hosts):
-        left = spam.aside(hosts, self.host, self.user, self.place)
-        return changes.Settled(not left, f"{left} messages are set aside")
+    def settled(self, ctx):
+        left = spam.aside(ctx.hosts, self.host, self.user, self.place)
+        return model.Settled(not left, f"{left} messages are set aside")
 
-    def apply(self, hosts, report):
+    def apply(self, ctx, report):
         below = f"{self.run}/{self.user}"
-        kept = spam.kept(hosts, self.host, self.place[: -len(below) - 1], below).get(
+        kept = spam.kept(ctx.hosts, self.host, self.place[: -len(below) - 1], below).get(
             self.run, {"users": {}, "days": 0}
         )
         there = kept["users"].get(self.user, 0)
         if there != self.count or kept["days"] < self.grace:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.user}: {there} messages of {self.run} are set aside, the latest {kept['days']} "
                 f"days ago; {self.count}, for {self.grace} days, were approved. Nothing was deleted; run "
                 "this step again."
             )
         spam.expunge(
-            hosts,
+            ctx.hosts,
             self.host,
             self.user,
             self.place,
-            f"{self.count} messages were deleted for good by {hosts.run_name}",
+            f"{self.count} messages were deleted for good by {ctx.run_name}",
         )
-        left = spam.aside(hosts, self.host, self.user, self.place)
+        left = spam.aside(ctx.hosts, self.host, self.user, self.place)
         if left:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.user}: {left} of {self.count} messages are still in {self.place}"
             )
         return f"{self.count} deleted"

@@ -12,10 +12,10 @@ import re
 import threading
 from typing import ClassVar
 
+from cutover import model
 from cutover.comparison import mailboxes
 from cutover.connect import imap
 from cutover.facts import copies
-from cutover.model import change as changes
 
 SESSIONS = 2  # pairs of sessions at work at the same time, each on a folder of its own; one link to a host holds three
 SHOWN = 10  # messages of a folder told in full
@@ -182,7 +182,7 @@ def _differs(each, other):
 
 
 @dataclasses.dataclass(frozen=True)
-class BringBeside(changes.Change):
+class BringBeside(model.Change):
     """Pack some folders of a user's copy and unpack them beside the live mailbox."""
 
     kind: ClassVar[str] = "restore-beside"
@@ -210,13 +210,13 @@ class BringBeside(changes.Change):
             f"on {self.host}: tar --extract --directory {self.place}; chown -R {self.owner}"
         )
 
-    def settled(self, hosts):
-        there = copies.brought(hosts, self.place)
-        return changes.Settled(there, f"{self.place} is {'there' if there else 'not there'}")
+    def settled(self, ctx):
+        there = copies.brought(ctx.hosts, self.place)
+        return model.Settled(there, f"{self.place} is {'there' if there else 'not there'}")
 
-    def apply(self, hosts, report):
+    def apply(self, ctx, report):
         number, sent = copies.bring(
-            hosts,
+            ctx.hosts,
             self.source,
             self.owner,
             self.place,
@@ -226,7 +226,7 @@ class BringBeside(changes.Change):
 
 
 @dataclasses.dataclass(frozen=True)
-class MakeMailDirectory(changes.Change):
+class MakeMailDirectory(model.Change):
     """Make the directory of a user's mail, which is gone; what is in it is made by Dovecot."""
 
     kind: ClassVar[str] = "restore-directory"
@@ -247,22 +247,22 @@ class MakeMailDirectory(changes.Change):
     def describe(self):
         return f"mkdir -m {self.mode} {self.path}\nchown {self.owner} {self.path}"
 
-    def settled(self, hosts):
-        there = copies.is_directory(hosts, self.path)
-        return changes.Settled(there, f"{self.path} is {'there' if there else 'not there'}")
+    def settled(self, ctx):
+        there = copies.is_directory(ctx.hosts, self.path)
+        return model.Settled(there, f"{self.path} is {'there' if there else 'not there'}")
 
     def inverse(self):
         return RemoveMailDirectory(self.host, self.user, self.path, self.aside)
 
-    def apply(self, hosts, report):
-        hosts.run(
+    def apply(self, ctx, report):
+        ctx.hosts.run(
             self.host, ["sh", "-ec", _MAKE, "make", self.path, self.owner, self.mode], sudo=True
         )
         return "made"
 
 
 @dataclasses.dataclass(frozen=True)
-class RemoveMailDirectory(changes.Change):
+class RemoveMailDirectory(model.Change):
     """Remove a mail directory that a restore made; with mail in it, it stays."""
 
     kind: ClassVar[str] = "restore-directory-away"
@@ -285,27 +285,27 @@ class RemoveMailDirectory(changes.Change):
             "It stays when there is mail in it: that came since."
         )
 
-    def settled(self, hosts):
-        said = hosts.run(
+    def settled(self, ctx):
+        said = ctx.hosts.run(
             self.host,
             ["sh", "-c", f'[ ! -d "$1" ] && echo gone || {_COUNT}', "count", self.path],
             sudo=True,
         ).text.strip()
         if said == "gone":
-            return changes.Settled(True, f"{self.path} is not there")
-        return changes.Settled(
+            return model.Settled(True, f"{self.path} is not there")
+        return model.Settled(
             said != "0",
             f"{self.path} holds {said} messages" + (" and stays" if said != "0" else ""),
         )
 
-    def apply(self, hosts, report):
-        return hosts.run(
+    def apply(self, ctx, report):
+        return ctx.hosts.run(
             self.host, ["sh", "-ec", _AWAY, "away", self.path, self.aside], sudo=True
         ).text.strip()
 
 
 @dataclasses.dataclass(frozen=True)
-class AddMissing(changes.Change):
+class AddMissing(model.Change):
     """Add to the live folders what they lack of the tree beside them."""
 
     kind: ClassVar[str] = "restore-add"
@@ -331,14 +331,14 @@ class AddMissing(changes.Change):
             "that is not there is created and subscribed."
         )
 
-    def settled(self, hosts):
-        return changes.Settled(False, "what is missing is asked when it is applied")
+    def settled(self, ctx):
+        return model.Settled(False, "what is missing is asked when it is applied")
 
     def inverse(self):
         return TakeOut(self.host, self.user, self.account, self.place, self.folders, self.message)
 
-    def apply(self, hosts, report):
-        noted, lock = copies.note(hosts, self.place), threading.Lock()
+    def apply(self, ctx, report):
+        noted, lock = copies.note(ctx.hosts, self.place), threading.Lock()
 
         def one(copy, live, name, stopped):
             seen = match(copy, live, name, self.message)
@@ -361,7 +361,7 @@ class AddMissing(changes.Change):
                             "uidnext": now.uidnext,
                             "exists": now.exists,
                         }
-                        copies.write_note(hosts, self.place, noted)
+                        copies.write_note(ctx.hosts, self.place, noted)
             number = 0
             for batch in imap.batches(seen.missing):
                 if stopped.is_set():
@@ -382,9 +382,9 @@ class AddMissing(changes.Change):
                 )
             return seen.there + len(seen.missing), number
 
-        found = each_folder(hosts, self.account, self.place, self.folders, one)
+        found = each_folder(ctx.hosts, self.account, self.place, self.folders, one)
         if self.message and not any(there for there, _ in found.values()):
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"the copy has no message of {self.user} with Message-ID {self.message} in "
                 f"{', '.join(self.folders)}. Look at its spelling, <…> included."
             )
@@ -393,7 +393,7 @@ class AddMissing(changes.Change):
 
 
 @dataclasses.dataclass(frozen=True)
-class TakeOut(changes.Change):
+class TakeOut(model.Change):
     """Take out again what a restore added. Each such message is in the tree beside, which stays."""
 
     kind: ClassVar[str] = "restore-take-out"
@@ -437,15 +437,15 @@ class TakeOut(changes.Change):
             return {}
         return each_folder(hosts, self.account, self.place, list(noted), one)
 
-    def settled(self, hosts):
-        left = sum(self._each(hosts, lambda live, name, uids: len(uids)).values())
-        return changes.Settled(not left, f"{left} messages that were added are there")
+    def settled(self, ctx):
+        left = sum(self._each(ctx.hosts, lambda live, name, uids: len(uids)).values())
+        return model.Settled(not left, f"{left} messages that were added are there")
 
-    def apply(self, hosts, report):
+    def apply(self, ctx, report):
         def out(live, name, uids):
             live.delete(name, uids)
             return len(uids)
 
-        told = [f"{name} {number}" for name, number in self._each(hosts, out).items()]
-        copies.write_note(hosts, self.place, {})
+        told = [f"{name} {number}" for name, number in self._each(ctx.hosts, out).items()]
+        copies.write_note(ctx.hosts, self.place, {})
         return f"taken out: {', '.join(told) or 'nothing'}"

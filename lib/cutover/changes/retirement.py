@@ -4,12 +4,12 @@ import dataclasses
 import time
 from typing import ClassVar
 
+from cutover import model
 from cutover.changes.dns_update import DnsUpdate
 from cutover.changes.service import ServiceAction
 from cutover.changes.userdb_edit import UserdbEdit
 from cutover.connect import ssh
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
 
 SILENT = 5  # seconds in which nothing may answer
 
@@ -62,7 +62,7 @@ class RemoveName(DnsUpdate):
 
 
 @dataclasses.dataclass(frozen=True)
-class PowerOff(changes.Change):
+class PowerOff(model.Change):
     """Shut a host down and see that it answers no more. The link dies with it, so silence is what is waited for."""
 
     kind: ClassVar[str] = "power-off"
@@ -78,17 +78,17 @@ class PowerOff(changes.Change):
     def describe(self):
         return f"shutdown -h now   (until no port answers for {SILENT} s, at most {self.wait} s)"
 
-    def settled(self, hosts):
-        answering = answers(hosts, self.host)
-        return changes.Settled(
+    def settled(self, ctx):
+        answering = answers(ctx.hosts, self.host)
+        return model.Settled(
             not answering,
             f"answers on port {', '.join(answering)}" if answering else "answers no more",
         )
 
-    def apply(self, hosts, report):
+    def apply(self, ctx, report):
         said = ""
         try:
-            hosts.run(self.host, ["shutdown", "-h", "now"], sudo=True, timeout=30)
+            ctx.hosts.run(self.host, ["shutdown", "-h", "now"], sudo=True, timeout=30)
         except (ssh.LinkLost, ssh.TimedOut) as error:
             said = f"; {type(error).__name__} while asking"
         except ssh.Unreachable:
@@ -100,13 +100,13 @@ class PowerOff(changes.Change):
         began = silent = time.monotonic()
         while True:
             now = time.monotonic()
-            answering = answers(hosts, self.host)
+            answering = answers(ctx.hosts, self.host)
             if answering:
                 silent = time.monotonic()
             if not answering and now - silent >= SILENT:
                 return f"silent since {silent - began:.0f} s after it was asked{said}"
             if answering and now - began > self.wait:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"{self.host} still answers on port {', '.join(answering)} {self.wait} s after "
                     "`shutdown`. See its console; run this step again."
                 )

@@ -4,14 +4,14 @@ import dataclasses
 import time
 from typing import ClassVar
 
+from cutover import model
 from cutover.connect import ssh
 from cutover.facts import mailhost as facts
 from cutover.facts import services
-from cutover.model import change as changes
 
 
 @dataclasses.dataclass(frozen=True)
-class ServiceAction(changes.Change):
+class ServiceAction(model.Change):
     """Stop or start one service, in a way that a reboot does not undo."""
 
     kind: ClassVar[str] = "service"
@@ -40,38 +40,40 @@ class ServiceAction(changes.Change):
     def describe(self):
         return "\n".join(" ".join(argv) for argv in self._argvs())
 
-    def settled(self, hosts):
-        state = facts.service(hosts, self.host, self._service())
+    def settled(self, ctx):
+        state = facts.service(ctx.hosts, self.host, self._service())
         wanted = self.action == "start"
         at_boot = self.at_boot if wanted else False
-        return changes.Settled(
+        return model.Settled(
             state["running"] == wanted and state["starts_at_boot"] == at_boot, state["detail"]
         )
 
-    def apply(self, hosts, report):
-        if self.action == "start" and facts.service(hosts, self.host, self._service())[
+    def apply(self, ctx, report):
+        if self.action == "start" and facts.service(ctx.hosts, self.host, self._service())[
             "detail"
         ].startswith("active (exited)"):
             # a unit of an init script whose daemon is gone counts as active: systemctl would start nothing
-            hosts.run(self.host, services.stop_argvs(self._service())[0], sudo=True, timeout=120)
+            ctx.hosts.run(
+                self.host, services.stop_argvs(self._service())[0], sudo=True, timeout=120
+            )
         for argv in self._argvs():
             try:
-                hosts.run(self.host, argv, sudo=True, timeout=120)
+                ctx.hosts.run(self.host, argv, sudo=True, timeout=120)
             except ssh.CommandFailed as error:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"{self.host}: {self.name} does not {self.action}. {error}"
-                    f"{self._last_words(hosts)}. Mend it and run this step again."
+                    f"{self._last_words(ctx.hosts)}. Mend it and run this step again."
                 ) from error
         deadline = time.monotonic() + 30
         while True:
-            settled = self.settled(hosts)
+            settled = self.settled(ctx)
             if settled.done:
                 return settled.detail
             if time.monotonic() > deadline:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"{self.host}: after `{self.describe().splitlines()[-1]}` {self.name} is "
                     f"{settled.detail}, expected {'running' if self.action == 'start' else 'stopped'}"
-                    f"{self._last_words(hosts)}. Mend it and run this step again."
+                    f"{self._last_words(ctx.hosts)}. Mend it and run this step again."
                 )
             time.sleep(0.3)
 
@@ -88,7 +90,7 @@ class ServiceAction(changes.Change):
 
 
 @dataclasses.dataclass(frozen=True)
-class EndSessions(changes.Change):
+class EndSessions(model.Change):
     """End live IMAP sessions that outlive their service (xinetd's children): TERM, then KILL after 10 s."""
 
     kind: ClassVar[str] = "end-sessions"
@@ -105,17 +107,17 @@ class EndSessions(changes.Change):
             f"kill -TERM (each process named {name}); -KILL after 10 s" for name in self.commands
         )
 
-    def settled(self, hosts):
-        alive = facts.processes(hosts, self.host, self.commands)
-        return changes.Settled(not alive, f"{len(alive)} alive")
+    def settled(self, ctx):
+        alive = facts.processes(ctx.hosts, self.host, self.commands)
+        return model.Settled(not alive, f"{len(alive)} alive")
 
-    def apply(self, hosts, report):
+    def apply(self, ctx, report):
         ended = 0
         for signal, patience in (("TERM", 10.0), ("KILL", 5.0)):
-            alive = facts.processes(hosts, self.host, self.commands)
+            alive = facts.processes(ctx.hosts, self.host, self.commands)
             ended = max(ended, len(alive))
             if alive:
-                hosts.run(
+                ctx.hosts.run(
                     self.host,
                     ["kill", f"-{signal}", *[str(each["pid"]) for each in alive]],
                     sudo=True,
@@ -123,10 +125,10 @@ class EndSessions(changes.Change):
                 )
             deadline = time.monotonic() + patience
             while time.monotonic() < deadline:
-                if self.settled(hosts).done:
+                if self.settled(ctx).done:
                     return f"{ended} sessions ended"
                 time.sleep(0.2)
-        raise changes.ChangeFailed(
+        raise model.ChangeFailed(
             f"{self.host}: processes named {', '.join(self.commands)} do not end, even by KILL: "
-            f"{facts.processes(hosts, self.host, self.commands)}"
+            f"{facts.processes(ctx.hosts, self.host, self.commands)}"
         )

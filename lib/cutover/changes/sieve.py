@@ -4,10 +4,10 @@ import dataclasses
 import time
 from typing import ClassVar
 
+from cutover import model
 from cutover.changes import files
 from cutover.connect import ssh
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
 
 BEGIN, END = "# mail-cutover: sieve begins", "# mail-cutover: sieve ends"
 LINK = ".dovecot.sieve"  # in a user's home: leads to the active script (Pigeonhole's default)
@@ -34,7 +34,7 @@ def with_block(text: str, inside: str | None) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class DovecotBlock(changes.Change):
+class DovecotBlock(model.Change):
     """A marked block at the end of a file of Dovecot's configuration; then Dovecot reads it. What else the file holds, such as a
     password, is in no plan and no journal."""
 
@@ -65,27 +65,27 @@ class DovecotBlock(changes.Change):
     def _now(self, hosts):
         return files.read(hosts, self.host, self.path) or ""
 
-    def settled(self, hosts):
-        done = block(self._now(hosts)) == self.after
-        return changes.Settled(done, f"the block is {'' if done else 'not '}as wanted")
+    def settled(self, ctx):
+        done = block(self._now(ctx.hosts)) == self.after
+        return model.Settled(done, f"the block is {'' if done else 'not '}as wanted")
 
-    def apply(self, hosts, report):
-        text = self._now(hosts)
+    def apply(self, ctx, report):
+        text = self._now(ctx.hosts)
         if block(text) not in (self.before, self.after):
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.host}: the block in {self.path} is not as it was when the plan was made. Somebody "
                 "changed it: run this step again."
             )
-        self._put(hosts, with_block(text, self.after))
-        judged = hosts.run(self.host, ["doveconf", "-n"], sudo=True, check=False)
+        self._put(ctx.hosts, with_block(text, self.after))
+        judged = ctx.hosts.run(self.host, ["doveconf", "-n"], sudo=True, check=False)
         if judged.rc:
-            self._put(hosts, text)
-            raise changes.ChangeFailed(
+            self._put(ctx.hosts, text)
+            raise model.ChangeFailed(
                 f"{self.host}: doveconf refuses the text; {self.path} is as it was. "
                 f"{judged.err.decode(errors='replace').strip()[:500]}"
             )
-        hosts.run(self.host, ["doveadm", "reload"], sudo=True)
-        self._await(hosts)
+        ctx.hosts.run(self.host, ["doveadm", "reload"], sudo=True)
+        self._await(ctx.hosts)
         return "Dovecot has read it"
 
     def _put(self, hosts, text):
@@ -103,7 +103,7 @@ class DovecotBlock(changes.Change):
             if said.rc != TRY_AGAIN:
                 return
             if time.monotonic() > until:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"{self.host}: Dovecot does not answer {PATIENCE:.0f} s after its reload: "
                     f"{said.err.decode(errors='replace').strip()[:300]}"
                 )
@@ -124,7 +124,7 @@ class ProcmailSieve(files.FileChange):
             homes = [user["home"] for user in facts.users(hosts, self.host)]
             resting = [home for home in homes if active(hosts, self.host, home) == FORWARD]
             if resting:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"{self.host}: forwards rest on Sieve ({', '.join(resting[:5])}). Roll back the run "
                     "of `forwards` first, then do this again."
                 )
@@ -145,7 +145,7 @@ def script(hosts, host: str, home: str) -> str | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class SieveScript(changes.Change):
+class SieveScript(model.Change):
     """A user gets a Sieve script, which becomes the active one; or it goes away. Refused where the user has another."""
 
     kind: ClassVar[str] = "sieve-script"
@@ -168,39 +168,39 @@ class SieveScript(changes.Change):
             return f"doveadm sieve deactivate -u {self.user}\ndoveadm sieve delete -u {self.user} {self.name}"
         return f"doveadm sieve put -u {self.user} -a {self.name}   (it is compiled first), this text:\n{self.after.rstrip()}"
 
-    def settled(self, hosts):
-        now = script(hosts, self.host, self.home)
-        return changes.Settled(
+    def settled(self, ctx):
+        now = script(ctx.hosts, self.host, self.home)
+        return model.Settled(
             now == self.after,
             "no script is active"
             if now is None
             else f"a script is active{'' if now == self.after else ', and it is another'}",
         )
 
-    def apply(self, hosts, report):
-        now = script(hosts, self.host, self.home)
+    def apply(self, ctx, report):
+        now = script(ctx.hosts, self.host, self.home)
         if now == self.after:
             return "already so"
         if now != self.before:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.host}: the active Sieve script of {self.user} is not as it was when the plan was "
                 "made: the user has changed it. Nothing was done; run this step again."
             )
         if self.after is None:
-            hosts.run(self.host, ["doveadm", "sieve", "deactivate", "-u", self.user], sudo=True)
-            hosts.run(
+            ctx.hosts.run(self.host, ["doveadm", "sieve", "deactivate", "-u", self.user], sudo=True)
+            ctx.hosts.run(
                 self.host, ["doveadm", "sieve", "delete", "-u", self.user, self.name], sudo=True
             )
             return "removed"
         try:
-            hosts.run(
+            ctx.hosts.run(
                 self.host,
                 ["doveadm", "sieve", "put", "-u", self.user, "-a", self.name],
                 sudo=True,
                 input=self.after.encode(),
             )
         except ssh.CommandFailed as error:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.host}: Pigeonhole does not take the script of {self.user}: {error}"
             ) from error
         return "active"

@@ -8,10 +8,10 @@ import time
 import unicodedata
 from typing import ClassVar
 
+from cutover import model
 from cutover.comparison import mailboxes
 from cutover.connect import smtp
 from cutover.facts import spam_folders as spam
-from cutover.model import change as changes
 
 WIDE = 100  # characters of a sender or subject
 
@@ -52,7 +52,7 @@ def body(folder: str, since: str, rows) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class SendDigest(changes.Change):
+class SendDigest(model.Change):
     """The mail is made on the way: what users were sent is in no plan and no journal."""
 
     kind: ClassVar[str] = "spam-digest"
@@ -78,21 +78,21 @@ class SendDigest(changes.Change):
             f"date, sender and subject of what came to {self.folder} since {self.since} and before {self.until}"
         )
 
-    def settled(self, hosts):
-        there = spam.has_id(hosts, self.mailbox, self.user, self.message_id)
-        return changes.Settled(
+    def settled(self, ctx):
+        there = spam.has_id(ctx.hosts, self.mailbox, self.user, self.message_id)
+        return model.Settled(
             there, f"the digest is {'' if there else 'not '}in a folder of {self.user}"
         )
 
-    def apply(self, hosts, report):
-        if self.settled(hosts).done:
+    def apply(self, ctx, report):
+        if self.settled(ctx).done:
             return "already sent"
         wanted = set(
-            spam.between(hosts, self.mailbox, self.user, self.folder, self.since, self.until)
+            spam.between(ctx.hosts, self.mailbox, self.user, self.folder, self.since, self.until)
         )
         if not wanted:
             return "nothing to tell any more"
-        with mailboxes.new_session(hosts, self.user) as session:
+        with mailboxes.new_session(ctx.hosts, self.user) as session:
             dates = {
                 message.uid: message.internaldate
                 for message in session.read(self.folder, "metadata").messages
@@ -116,9 +116,9 @@ class SendDigest(changes.Change):
             "",
         ]
         text = "\n".join([*head, body(self.folder, self.since, rows)]).encode("utf-8", "replace")
-        hosts.prove()
+        ctx.hosts.prove()
         smtp.send(
-            hosts.site.address(self.host),
+            ctx.site.address(self.host),
             self.port,
             self.sender,
             [self.recipient],
@@ -127,7 +127,7 @@ class SendDigest(changes.Change):
             name=self.host,
         )
         until = time.monotonic() + self.wait
-        while not self.settled(hosts).done:
+        while not self.settled(ctx).done:
             if time.monotonic() > until:
                 return f"sent, {len(rows)} messages listed; in no folder of {self.user} after {self.wait} s"
             time.sleep(0.3)

@@ -8,9 +8,9 @@ stays as it is in its own directory. See store/relocate.py for what is done on t
 import dataclasses
 from typing import ClassVar
 
+from cutover import model
 from cutover.changes import conversion, files
 from cutover.facts import storage
-from cutover.model import change as changes
 
 # $1 the unit, $2 the store, $3 what a mount has put in the store's place and goes from it. As one command: with nobody between.
 _EXCHANGE = r"""
@@ -20,7 +20,7 @@ systemctl restart --quiet -- "$1"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Move(changes.Change):
+class _Move(model.Change):
     host: str
     run: str
     store: str  # directory that users' maildirs lie in
@@ -56,7 +56,7 @@ class _Move(changes.Change):
             told = "; ".join(
                 f"{each['file']}: {each['what']}. {each['todo']}" for each in said.get("error", [])
             )
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.host}: {told or ended.err.strip()[-500:] or 'it said nothing'} Then run this step "
                 "again: it goes on with what is missing."
             )
@@ -101,19 +101,19 @@ class CopyStore(_Move):
             f"quicker than the one before)\nread contents on both sides{limit}"
         )
 
-    def settled(self, hosts):
-        return changes.Settled(False, "a pass is made each time it is asked for")
+    def settled(self, ctx):
+        return model.Settled(False, "a pass is made each time it is asked for")
 
-    def apply(self, hosts, report):
-        said = self._asked(hosts, "passes", report, passes=self.passes)
-        read, state = said["read"][-1], storage.state(hosts, self.host, self.work, self.to)
+    def apply(self, ctx, report):
+        said = self._asked(ctx.hosts, "passes", report, passes=self.passes)
+        read, state = said["read"][-1], storage.state(ctx.hosts, self.host, self.work, self.to)
         told = (
             f"{passed(said)}; {read['read']} files read on both sides and the same ({read['bytes']} bytes, "
             f"{read['seconds']} s), {read['known']} known from before; the freeze is predicted to take "
             f"{state['predicted']:.0f} s, and what stopping and starting the services takes"
         )
         if self.minutes and state["predicted"] > 60 * self.minutes:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.host}: nothing was stopped: {told}. That is more than the {self.minutes:g} min "
                 "of maintenance.move_store.freeze_minutes. Run this step at a quieter time, or "
                 "announce more."
@@ -144,11 +144,11 @@ class LastCopy(_Move):
             "compare each entry: kind, size, mtime, mode, owner, links; contents of what was touched since they were read"
         )
 
-    def settled(self, hosts):
-        return changes.Settled(False, "it is done each time it is asked for")
+    def settled(self, ctx):
+        return model.Settled(False, "it is done each time it is asked for")
 
-    def apply(self, hosts, report):
-        said = self._asked(hosts, "last", report, former=[self.was, self.text])
+    def apply(self, ctx, report):
+        said = self._asked(ctx.hosts, "last", report, former=[self.was, self.text])
         counted, found = said["counted"][-1], said["compared"][-1]
         unread = (
             f"; contents of {found['unread']} files NOT read for want of time"
@@ -183,22 +183,22 @@ class SwitchStore(_Move):
             "doveadm mailbox status (each folder of each user; compared with what was counted before)"
         )
 
-    def settled(self, hosts):
-        return _served(hosts, self, True)
+    def settled(self, ctx):
+        return _served(ctx.hosts, self, True)
 
-    def apply(self, hosts, report):
-        hosts.run(
+    def apply(self, ctx, report):
+        ctx.hosts.run(
             self.host, ["systemctl", "enable", "--quiet", "--", self.unit], sudo=True, timeout=120
         )
-        if not self.settled(hosts).done:
-            exchange(hosts, self.host, self.unit, self.store, self.was if self.text else "")
-        settled = self.settled(hosts)
+        if not self.settled(ctx).done:
+            exchange(ctx.hosts, self.host, self.unit, self.store, self.was if self.text else "")
+        settled = self.settled(ctx)
         if not settled.done:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.host}: {self.unit} was started, and {settled.detail}. `systemctl status "
                 f"{self.unit}` there says why; then run this step again."
             )
-        counted = self._asked(hosts, "after", report)["counted"][-1]
+        counted = self._asked(ctx.hosts, "after", report)["counted"][-1]
         return f"{settled.detail}; Dovecot counts the same in {counted['folders']} folders of {counted['users']} users"
 
     def inverse(self):
@@ -250,70 +250,73 @@ class SwitchBack(_Move):
             f"aside in {aside})\ncompare each entry\n{end}"
         )
 
-    def settled(self, hosts):
+    def settled(self, ctx):
         """Not mounted is not enough: the unit must be as it was, and what came to the new storage must be here. Raises
         ChangeFailed where this cannot be undone as things are: so it is said before anything is stopped for it."""
-        at, there = self.host, _served(hosts, self, True).done
-        alone = storage.notes(hosts, at, self.work)["alone"]
+        at, there = self.host, _served(ctx.hosts, self, True).done
+        alone = storage.notes(ctx.hosts, at, self.work)["alone"]
         if alone == self.to and not there:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{at}: mail was served from {self.to}, which is not in {self.store} now: what came since is there alone. "
                 f"Bring it back (`systemctl restart {self.unit}`), then roll back again."
             )
         if alone and alone not in (self.to, self.was):
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{at}: the store has moved on from {self.to} to {alone} since. Roll back the run that "
                 "moved it there first."
             )
-        enabled = _asks(hosts, self, "is-enabled")
+        enabled = _asks(ctx.hosts, self, "is-enabled")
         if self.text:
-            back = storage.mounted(hosts, at, self.store, self.was)
+            back = storage.mounted(ctx.hosts, at, self.store, self.was)
             if not there and not back:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"{at}: {self.store} is neither {self.to} nor {self.was}. `systemctl restart "
                     f"{self.unit}` there, then roll back again."
                 )
-            right = files.read(hosts, at, files.UNITS + self.unit) == self.text
+            right = files.read(ctx.hosts, at, files.UNITS + self.unit) == self.text
             told = [
                 f"{self.store} is {self.was if back else self.to}",
                 "" if enabled else f"{self.unit} is not enabled",
                 "" if right else f"{self.unit} has another text",
             ]
-            return changes.Settled(back and enabled and right, "; ".join(filter(None, told)))
-        if there and not _asks(hosts, self, "is-active"):
-            raise changes.ChangeFailed(
+            return model.Settled(back and enabled and right, "; ".join(filter(None, told)))
+        if there and not _asks(ctx.hosts, self, "is-active"):
+            raise model.ChangeFailed(
                 f"{at}: {self.to} was put in the place of {self.store} otherwise than by {self.unit}, by "
                 "/etc/fstab? Have the unit do it (take the other mount away, then `systemctl restart "
                 f"{self.unit}`), then roll back again."
             )
-        told = [_served(hosts, self, False).detail, f"{self.unit} is enabled" if enabled else ""]
-        return changes.Settled(not there and not enabled, "; ".join(filter(None, told)))
+        told = [
+            _served(ctx.hosts, self, False).detail,
+            f"{self.unit} is enabled" if enabled else "",
+        ]
+        return model.Settled(not there and not enabled, "; ".join(filter(None, told)))
 
-    def apply(self, hosts, report):
+    def apply(self, ctx, report):
         said = None
-        if _served(hosts, self, True).done:
-            storage.wait_for_quiet(hosts, self.host)
+        if _served(ctx.hosts, self, True).done:
+            storage.wait_for_quiet(ctx.hosts, self.host)
             said = self._asked(
-                hosts, "back", report, former=self.was if self.text else "", alone=self.was
+                ctx.hosts, "back", report, former=self.was if self.text else "", alone=self.was
             )
         if self.text:
-            hosts.ssh(self.host).put(
+            ctx.hosts.ssh(self.host).put(
                 self.text.encode(), files.UNITS + self.unit, mode=0o644, sudo=True
             )
             for argv in (["daemon-reload"], ["enable", "--quiet", "--", self.unit]):
-                hosts.run(self.host, ["systemctl", *argv], sudo=True, timeout=120)
-            exchange(hosts, self.host, self.unit, self.store, self.to)
+                ctx.hosts.run(self.host, ["systemctl", *argv], sudo=True, timeout=120)
+            exchange(ctx.hosts, self.host, self.unit, self.store, self.to)
         else:
             for verb in ("stop", "disable") if said else ("disable",):
-                hosts.run(
+                ctx.hosts.run(
                     self.host,
                     ["systemctl", verb, "--quiet", "--", self.unit],
                     sudo=True,
                     timeout=120,
                 )
-        settled = self.settled(hosts)
+        settled = self.settled(ctx)
         if not settled.done:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.host}: {self.unit} was {'restarted' if self.text else 'stopped'}, and "
                 f"{settled.detail}. `systemctl status {self.unit}` there says why; then roll back again."
             )
@@ -335,6 +338,6 @@ def _asks(hosts, change, verb):
 
 def _served(hosts, change, wanted):
     mounted = storage.mounted(hosts, change.host, change.store, change.to)
-    return changes.Settled(
+    return model.Settled(
         mounted == wanted, f"{change.store} is {change.to if mounted else 'the old store'}"
     )

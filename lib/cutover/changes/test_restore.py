@@ -8,12 +8,12 @@ import dataclasses
 import json
 from typing import ClassVar
 
+from cutover import model
 from cutover.changes import bacula_jobs as jobs
 from cutover.comparison import mailboxes
 from cutover.connect import ssh
 from cutover.facts import bacula, copies
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
 
 CURRENT, BACULA = "current", "bacula"
 NAMES = {CURRENT: "the copy", BACULA: "Bacula"}
@@ -93,7 +93,7 @@ def _compared(hosts, account, where):
 
 
 @dataclasses.dataclass(frozen=True)
-class TestRestore(changes.Change):
+class TestRestore(model.Change):
     """Restore some messages beside the live mailbox, and compare them."""
 
     __test__ = False
@@ -122,23 +122,23 @@ class TestRestore(changes.Change):
             "each, the same octets. Nothing is added to the mailbox."
         )
 
-    def settled(self, hosts):
-        return changes.Settled(False, "it is made each time it is asked for")
+    def settled(self, ctx):
+        return model.Settled(False, "it is made each time it is asked for")
 
     def inverse(self):
         return RemoveTest(self.host, self.place)
 
-    def apply(self, hosts, report):
-        account = facts.user(hosts, hosts.site.roles.new, self.user)
+    def apply(self, ctx, report):
+        account = facts.user(ctx.hosts, ctx.site.roles.new, self.user)
         if account is None:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{self.host} knows no mail user {self.user!r}, of production_test.users"
             )
         owner, job, where = f"{account['uid']}:{account['gid']}", None, None
-        hosts.ssh(self.host).run(["rm", "-f", "--", f"{self.place}.json"], sudo=True)
+        ctx.hosts.ssh(self.host).run(["rm", "-f", "--", f"{self.place}.json"], sudo=True)
         try:
-            base = hosts.site.backup.target
-            said = hosts.run(
+            base = ctx.site.backup.target
+            said = ctx.hosts.run(
                 self.origin,
                 ["sh", "-c", _NEWEST, "newest", f"{base}/{self.user}", str(LOOKED_AT)],
                 sudo=True,
@@ -148,33 +148,33 @@ class TestRestore(changes.Change):
                 name.decode("utf-8", "surrogateescape") for name in said.out.split(b"\0") if name
             ]
             if self.source == BACULA:
-                where = bacula.scratch(hosts.site, hosts.run_name, "test")
-                job, names = self._from_bacula(hosts, names, where, report)
+                where = bacula.scratch(ctx.site, ctx.run_name, "test")
+                job, names = self._from_bacula(ctx.hosts, names, where, report)
                 base = f"{where}{base}"
             names = names[-MESSAGES:]
             if not names:
-                raise changes.ChangeFailed(
+                raise model.ChangeFailed(
                     f"{NAMES[self.source]} has no message in {self.user}'s INBOX to be tested with: run "
                     "production-test, then this step again"
                 )
             copies.bring(
-                hosts,
+                ctx.hosts,
                 copies.packing(f"{base}/{self.user}", [*bacula.LISTS, *names]),
                 owner,
                 self.place,
             )
         finally:
             if where:
-                bacula.remove_scratch(hosts, where)
-        found = _compared(hosts, account, self.place)
+                bacula.remove_scratch(ctx.hosts, where)
+        found = _compared(ctx.hosts, account, self.place)
         if found["differ"] or not found["same"]:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"what came from {NAMES[self.source]} of {self.user}'s INBOX is not what is there: "
                 f"{found['same']} messages the same, {found['gone']} not there any more, other text: "
                 f"{', '.join(found['differ']) or 'none'}. It lies in {self.place} on {self.host}."
             )
-        at = facts.clock(hosts, self.host)
-        hosts.ssh(self.host).put(
+        at = facts.clock(ctx.hosts, self.host)
+        ctx.hosts.ssh(self.host).put(
             json.dumps({"user": self.user, "job": job, "at": at}).encode(),
             f"{self.place}.json",
             sudo=True,
@@ -187,7 +187,7 @@ class TestRestore(changes.Change):
         """→ (JobId, those of the messages' files that it has)"""
         good = [each for each in bacula.status(hosts)["saved"] if each["status"] == bacula.GOOD]
         if not good:
-            raise changes.ChangeFailed(f"{self.origin}: Bacula has saved nothing yet")
+            raise model.ChangeFailed(f"{self.origin}: Bacula has saved nothing yet")
         chain = bacula.chain(hosts, good[-1]["id"])
         files, lists = bacula.inbox(hosts, chain, self.user)
         there = [name for name in names if name in files][-MESSAGES:]
@@ -198,7 +198,7 @@ class TestRestore(changes.Change):
 
 
 @dataclasses.dataclass(frozen=True)
-class RemoveTest(changes.Change):
+class RemoveTest(model.Change):
     """Remove what a test restore brought."""
 
     kind: ClassVar[str] = "restore-test-remove"
@@ -216,12 +216,12 @@ class RemoveTest(changes.Change):
     def describe(self):
         return f"rm -rf -- {self.place} {self.place}.json"
 
-    def settled(self, hosts):
-        there = copies.brought(hosts, self.place)
-        return changes.Settled(not there, f"it is {'there' if there else 'gone'}")
+    def settled(self, ctx):
+        there = copies.brought(ctx.hosts, self.place)
+        return model.Settled(not there, f"it is {'there' if there else 'gone'}")
 
-    def apply(self, hosts, report):
-        hosts.run(
+    def apply(self, ctx, report):
+        ctx.hosts.run(
             self.host,
             ["rm", "-rf", "--", self.place, f"{self.place}.part", f"{self.place}.json"],
             sudo=True,

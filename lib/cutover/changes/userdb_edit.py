@@ -3,12 +3,12 @@
 import dataclasses
 from typing import ClassVar
 
+from cutover import model
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
 
 
 @dataclasses.dataclass(frozen=True)
-class UserdbEdit(changes.Change):
+class UserdbEdit(model.Change):
     """Replace whole lines of a userdb source, keep a backup, rebuild the map beside it and rename it into place."""
 
     kind: ClassVar[str] = "userdb-edit"
@@ -47,8 +47,8 @@ class UserdbEdit(changes.Change):
         ]
         return "\n".join([*lines, *commands])
 
-    def settled(self, hosts):
-        source = hosts.ssh(self.host).get(self.source, sudo=True)
+    def settled(self, ctx):
+        source = ctx.hosts.ssh(self.host).get(self.source, sudo=True)
         lines = {line.rstrip(b"\r") for line in source.split(b"\n")}
         missing = [
             new
@@ -56,19 +56,19 @@ class UserdbEdit(changes.Change):
             if new.encode("utf-8", "surrogateescape") not in lines
         ]
         if missing:
-            return changes.Settled(
+            return model.Settled(
                 False,
                 f"{len(missing)} of {len(self.replacements)} lines are not as wanted, "
                 f"first {missing[0]!r}",
             )
-        if facts.userdb_map(hosts, self.host, self.map) != facts.source_as_map(source):
-            return changes.Settled(False, f"{self.map} was not rebuilt from {self.source}")
-        return changes.Settled(
+        if facts.userdb_map(ctx.hosts, self.host, self.map) != facts.source_as_map(source):
+            return model.Settled(False, f"{self.map} was not rebuilt from {self.source}")
+        return model.Settled(
             True, f"all {len(self.replacements)} lines are as wanted, and the map holds them"
         )
 
-    def apply(self, hosts, report):
-        connection = hosts.ssh(self.host)
+    def apply(self, ctx, report):
+        connection = ctx.hosts.ssh(self.host)
         before = connection.get(self.source, sudo=True)
         after, changed = _replace_lines(before, self.replacements, f"{self.host}:{self.source}")
         if connection.run(["test", "-e", self.backup], sudo=True, check=False).rc:
@@ -103,7 +103,7 @@ def _replace_lines(data: bytes, replacements, where: str):
         if not places and new in index:
             continue
         if len(places) != 1:
-            raise changes.ChangeFailed(
+            raise model.ChangeFailed(
                 f"{where}: the line {old!r} stands there {len(places)} times, expected once. "
                 "Somebody changed the file since the plan was made: plan again."
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from cutover import model
 from cutover.model import errors
 from cutover.site import secrets
 
@@ -121,11 +122,12 @@ def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, k
     from cutover.model import runbook
     from cutover.record import folder
     from cutover.rehearsal import unattended as rehearsal
+    from cutover.steps import registry
 
     names = runbook.between(None, rollback_from or last)
     if without_presync:
         names = [name for name in names if name != "presync"]
-    if rollback_from and not runbook.step(rollback_from).REVERSIBLE:
+    if rollback_from and not registry.step(rollback_from).reversible:
         raise click.UsageError(
             f"{rollback_from} is the point of no return: there is no rollback from it"
         )
@@ -253,10 +255,10 @@ def plan(site_file, first, last, as_json):
     plan yet; that is no failure.
     """
     from cutover import site
-    from cutover.model import check as steps
     from cutover.model import runbook
     from cutover.report import tables
     from cutover.run import engine
+    from cutover.steps import registry
 
     parameters = site.load(site_file)
     failures, answer = 0, []
@@ -284,7 +286,7 @@ def plan(site_file, first, last, as_json):
                 failures += not all(check.passed for check in checks)
                 one["checks"] = [vars(check) for check in checks]
                 shown = tables.checks(checks)
-        except steps.CannotPlan as error:
+        except model.CannotPlan as error:
             one["not_yet"] = str(error)
             shown = tables.Text(f"No plan as things stand: {error}")
         except errors.CutoverError as error:
@@ -296,7 +298,7 @@ def plan(site_file, first, last, as_json):
         answer.append(one)
         if not as_json:
             click.echo(
-                f"\n== {runbook.number(name):02d} {name}: {runbook.step(name).TITLE}\n{shown!r}"
+                f"\n== {runbook.number(name):02d} {name}: {registry.step(name).title}\n{shown!r}"
             )
     if as_json:
         click.echo(json.dumps(answer, indent=1))
@@ -453,10 +455,10 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
 
     Where two people have to approve, each runs this command with a key of their own.
     """
-    from cutover.model import runbook
     from cutover.record import approval, folder, journal
     from cutover.record import drift as drifting
     from cutover.report import tables
+    from cutover.steps import registry
 
     if drift == bool(step_id or plan_hash) or bool(step_id) != bool(plan_hash):
         raise click.UsageError("give --step and --plan, or --drift")
@@ -473,7 +475,7 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
         )
         click.echo(f"approved by {given.signer.principal} until {given.expires}")
         return
-    step = runbook.step(step_id)
+    step = registry.step(step_id)
     planned = [
         event
         for event in current.journal.events()
@@ -492,11 +494,11 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
             tables.printable(f"! {note['title']}: {journal.whole(note['text'], current.path)}\n")
         )
     asked = approval.chosen(current, step, planned[-1]["hash"])
-    typed = click.prompt(f"To approve, type {approval.confirmation(step, parameters, asked)}")
+    typed = click.prompt(f"To approve, type {step.confirmation(parameters, asked)}")
     given = approval.give(current, parameters, step, planned[-1]["hash"], typed, key)
     click.echo(
         f"approved by {given.by} at {given.time}"
-        + (f"; this step needs {approval.needed(step)} people" if approval.needed(step) > 1 else "")
+        + (f"; this step needs {step.signers} people" if step.signers > 1 else "")
     )
 
 

@@ -25,12 +25,6 @@ class Hosts:
 
     def __init__(self, site):
         self.site = site
-        self.run_name = "RUN"  # the run these hosts are worked on for; set by the engine
-        self.chosen = {}  # what the operator asks of a step that has choices, by name
-        self.keep = lambda name, data: (
-            None
-        )  # writes a file into the run's folder; set by the engine when it executes
-        self.history = ()  # journaled intents with their inverse, for the rollback; set by the engine
         self._connections = {}
         self._lock = threading.Lock()
         self._proved = site.kind != "rehearsal"

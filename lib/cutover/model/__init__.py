@@ -1,0 +1,41 @@
+"""The vocabulary of every room: Check, Reading, Change, Plan, Step, Context. Nothing here connects to anything."""
+
+from cutover.model.change import (
+    KINDS,
+    Change,
+    ChangeFailed,
+    Result,
+    Settled,
+    UnknownChange,
+    change_from_json,
+)
+from cutover.model.check import Check, attempt, equal
+from cutover.model.context import Context
+from cutover.model.facts import from_json, lasting, moving, to_json
+from cutover.model.plan import CannotPlan, Plan
+from cutover.model.reading import Reading, read
+from cutover.model.step import Step, the_alias
+
+__all__ = [
+    "KINDS",
+    "CannotPlan",
+    "Change",
+    "ChangeFailed",
+    "Check",
+    "Context",
+    "Plan",
+    "Reading",
+    "Result",
+    "Settled",
+    "Step",
+    "UnknownChange",
+    "attempt",
+    "change_from_json",
+    "equal",
+    "from_json",
+    "lasting",
+    "moving",
+    "read",
+    "the_alias",
+    "to_json",
+]

@@ -1,6 +1,6 @@
 """What a plan is made of. A change describes itself exactly, applies itself, and gives its inverse.
 
-Every change is a frozen dataclass of plain values, so that a journal line holds it whole: `to_json` and `from_json`.
+Every change is a frozen dataclass of plain values, so that a journal line holds it whole: `to_json` and `change_from_json`.
 `settled` asks the world whether it already is as the change would leave it; this is how a rerun and a rollback
 recognise work that is done. What has no inverse says why in `no_inverse`; there is no silent empty one.
 """
@@ -27,6 +27,14 @@ class Settled:
 
     done: bool
     detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What applying a change gave: `text` for people, `figures` (plain JSON) for code."""
+
+    text: str
+    figures: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +66,11 @@ class Change:
         """The exact commands, DNS update or diff, as text of one or more lines."""
         raise NotImplementedError
 
-    def settled(self, hosts) -> Settled:
+    def settled(self, ctx) -> Settled:
         raise NotImplementedError
 
-    def apply(self, hosts, report) -> str:
-        """Do it. `report(dict)` takes progress events. Returns what was seen, as text; raises CutoverError."""
+    def apply(self, ctx, report) -> Result:
+        """Do it. `report(dict)` takes progress events. Raises CutoverError."""
         raise NotImplementedError
 
     def inverse(self):
@@ -77,7 +85,7 @@ class Change:
         return inverse.describe() if inverse else f"none: {self.no_inverse}"
 
 
-def from_json(data: dict) -> Change:
+def change_from_json(data: dict) -> Change:
     fields = dict(data)
     kind = fields.pop("kind", None)
     if kind not in KINDS:
@@ -86,19 +94,3 @@ def from_json(data: dict) -> Change:
             "use the version the run began with"
         )
     return KINDS[kind](**fields)
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """An ordered list of changes; when it is empty, `reason` says why. `notes`: (what, text) for whoever approves it."""
-
-    changes: tuple = ()
-    reason: str = ""
-    notes: tuple = ()
-
-    def __post_init__(self):
-        if not self.changes and not self.reason:
-            raise ValueError("an empty plan must say why")
-
-
-# The kinds register themselves when their modules are read.

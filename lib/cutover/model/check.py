@@ -1,42 +1,41 @@
-"""A module a step: `ID`, `TITLE`, `REQUIRES`, `REVERSIBLE`, `probe`, `plan`, `verify`.
-
-`probe(hosts, site) -> dict` reads the world and changes nothing; its answer is plain JSON. `plan(facts, site) ->
-changes.Plan` is pure. `verify(facts, site) -> [Check]` judges fresh facts. There is no apply: the engine applies the
-plan's changes. The engine adds `run`, the run's name, to the facts.
-
-What some steps say besides: `ONLY_READS`: it never plans a change, and is judged by the facts it read a moment ago, since reading
-all mail once more would tell nothing new. `gate(facts, site) -> [Check]`: go or no-go, judged before the plan and again before
-the first change; nothing is changed unless each check passed. `PREDICTS`: after it the outage is predicted (run/predict.py).
-"""
+"""One question about the hosts: what was expected, what was found, and what to do if it is wrong."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from cutover.model import errors
 
 
-class CannotPlan(errors.CutoverError):
-    """The world is in a state from which this step has no safe way; the message says what was found and what to do."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One question: what was expected, what was found, whether that will do, and what to do if not."""
+    """What a person reads is in `question`, `expected`, `actual` and `todo`. Code reads the rest.
+
+    id: stable name of the check, from the frozen list; the same for every subject.
+    subject: the host, user or folder it is about, or "".
+    data: figures and names behind `actual`, as plain JSON.
+    warning: passed, but worth a look.
+    """
 
     question: str
     expected: str
     actual: str
     passed: bool
     todo: str = ""
-    warning: bool = False  # passed, but worth a look
+    warning: bool = False
+    id: str = ""
+    subject: str = ""
+    data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def mark(self) -> str:
         return "FAIL" if not self.passed else "warn" if self.warning else "ok"
 
 
-def equal(question: str, expected, actual, todo: str = "") -> Check:
-    """A Check that passes when both texts are the same."""
-    return Check(question, str(expected), str(actual), str(expected) == str(actual), todo)
+def equal(question: str, expected, actual, todo: str = "", **more) -> Check:
+    """A Check that passes when both texts are the same; `more`: its id, subject, data."""
+    expected, actual = str(expected), str(actual)
+    return Check(question, expected, actual, expected == actual, todo, **more)
 
 
 def attempt(function, *arguments):

@@ -1,6 +1,4 @@
-"""The steps in their order, and which of them may run now."""
-
-import importlib
+"""The steps in their order, and what became of each by the journal."""
 
 from cutover.model import errors
 
@@ -41,13 +39,6 @@ class UnknownStep(errors.CutoverError):
 
 class NotYet(errors.CutoverError):
     """A step was asked for before the steps it rests on have passed."""
-
-
-def step(step_id: str):
-    """The module of a step, of one apart from the night, or of the rollback."""
-    if step_id not in EVERY:
-        raise UnknownStep(f"no step {step_id!r}; the steps are {', '.join([*ORDER, *APART])}")
-    return importlib.import_module("cutover.steps." + step_id.replace("-", "_"))
 
 
 def number(step_id: str) -> int:
@@ -119,55 +110,3 @@ def states(events) -> dict:
                     if other != "rollback":
                         found[other] = "undone"
     return found
-
-
-def may_run(step_id: str, events) -> None:
-    """Raises NotYet, naming what is missing, unless every step this one rests on has passed."""
-    other = ORDER if step_id in APART else APART
-    strange = [
-        event for event in events if event["event"] == "step-begun" and event["step"] in other
-    ]
-    if step_id != "rollback" and strange:
-        raise NotYet(
-            f"{step_id} needs a run of its own: this one holds {strange[0]['step']}, and a rollback undoes a whole run. "
-            "Give another folder."
-        )
-    current = states(events)
-    missing = [name for name in step(step_id).REQUIRES if current.get(name) != "passed"]
-    if missing:
-        raise NotYet(
-            f"{step_id} may not run yet: "
-            + "; ".join(f"{name} {_SAID[current.get(name)]}" for name in missing)
-            + ". Run that first."
-        )
-    if step_id == "rollback" and not any(event["event"] == "intent" for event in events):
-        raise NotYet("rollback has nothing to undo: this run has changed nothing yet")
-    passed_at = no_return(events) if step_id == "rollback" else None
-    if passed_at is not None:
-        raise NotYet(
-            f"rollback may not run: {passed_at['step']} has begun to change things at {passed_at['time'][:19]} UTC, and "
-            "that is the point of no return: mail no longer reaches the old server"
-        )
-
-
-def no_return(events) -> dict | None:
-    """The first change of a step that cannot be undone (its intent), or None: the point of no return was not reached."""
-    return next(
-        (
-            event
-            for event in events
-            if event["event"] == "intent"
-            and event["step"] in ORDER
-            and not step(event["step"]).REVERSIBLE
-        ),
-        None,
-    )
-
-
-_SAID = {
-    None: "has not run",
-    "begun": "was begun and has not passed its verify",
-    "failed": "did not pass",
-    "undone": "was rolled back",
-    "stale": "passed, but an earlier step has changed something since",
-}

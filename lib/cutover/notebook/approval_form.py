@@ -13,7 +13,7 @@ class Form:
         self.engine, self.why = engine, why
         self.hash, self.wanted = (
             engine.hash(),
-            approval.confirmation(engine.step, engine.site, engine.hosts.chosen),
+            engine.step.confirmation(engine.site, engine.context.chosen),
         )
 
     def static(self):
@@ -22,7 +22,7 @@ class Form:
         return tables.Stack(
             tables.Banner(
                 "begun",
-                f"{step.ID} waits for an approval: {tables.count(len(changes), 'change')} on "
+                f"{step.id} waits for an approval: {tables.count(len(changes), 'change')} on "
                 + ", ".join(hosts),
             ),
             tables.Table(
@@ -30,10 +30,10 @@ class Form:
                 [
                     ["plan", self.hash],
                     ["to approve, type", self.wanted],
-                    ["people needed", approval.needed(step)],
+                    ["people needed", step.signers],
                     [
                         "can be undone",
-                        "yes" if step.REVERSIBLE else "NO: this is the point of no return",
+                        "yes" if step.reversible else "NO: this is the point of no return",
                     ],
                 ],
             ),
@@ -77,7 +77,7 @@ class Form:
                 said.value = tables.Banner("FAIL", f"Not approved. {error}")._repr_html_()
                 return
             typed.value = key.value = ""
-            left = approval.needed(self.engine.step) - 1
+            left = self.engine.step.signers - 1
             said.value = tables.Banner(
                 "passed",
                 f"Signed: plan {given.hash[:16]}, by {given.by}, {given.time[11:19]} UTC. "

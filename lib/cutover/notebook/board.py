@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from cutover import site
+from cutover import model, site
 from cutover.connect import hosts, vault
 from cutover.model import runbook
 from cutover.notebook import edge, live, progress
@@ -19,6 +19,7 @@ from cutover.record import history as story
 from cutover.report import plots, tables
 from cutover.run import outage
 from cutover.run import prediction as predict
+from cutover.steps import registry
 from cutover.steps.night import stop_imap, stop_sendmail
 
 WAITING = {
@@ -228,7 +229,7 @@ def _next(events) -> str | None:
 def may(name, events) -> tuple:
     """(whether a step may run now, why not in the runbook's words)."""
     try:
-        runbook.may_run(name, events)
+        registry.may_run(name, events)
     except runbook.NotYet as reason:
         return False, str(reason)
     return True, ""
@@ -321,7 +322,6 @@ def _said(event) -> str:
 
 def _world(reached, parameters):
     from cutover.facts import mailhost as facts
-    from cutover.model import check as steps
 
     alias, rows = parameters.fqdn(parameters.alias), []
 
@@ -330,7 +330,7 @@ def _world(reached, parameters):
             [what, say(found["value"]) if "value" in found else f"cannot be read: {found['error']}"]
         )
 
-    asked = steps.attempt(facts.alias, reached)
+    asked = model.attempt(facts.alias, reached)
     for name, server in (asked.get("value") or {}).items():
         records = server["records"][alias]
         leads = [
@@ -342,18 +342,18 @@ def _world(reached, parameters):
     for name in parameters.mail_hosts:
         row(
             f"IMAP on {name}",
-            steps.attempt(stop_imap.read_host, reached, parameters, name),
+            model.attempt(stop_imap.read_host, reached, parameters, name),
             _running,
         )
         row(
             f"sendmail on {name}",
-            steps.attempt(stop_sendmail.read_host, reached, parameters, name),
+            model.attempt(stop_sendmail.read_host, reached, parameters, name),
             _running,
         )
     for name in parameters.roles.mx:
         row(
             f"queue of {name}",
-            steps.attempt(facts.queue, reached, name),
+            model.attempt(facts.queue, reached, name),
             lambda found: f"{found['requests']} queued",
         )
     return tables.Table(

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from IPython.display import display
 
-from cutover import site
+from cutover import model, site
 from cutover.connect import vault
-from cutover.model import errors, runbook
-from cutover.model.change import Plan
+from cutover.model import Plan, errors
 from cutover.notebook import edge, progress
 from cutover.notebook.check_table import Checks
 from cutover.record import approval, folder
@@ -20,6 +19,7 @@ from cutover.record import history as story
 from cutover.report import tables
 from cutover.run import engine
 from cutover.run import prediction as predict
+from cutover.steps import registry
 
 MODES = ("explain", "plan", "execute")
 
@@ -71,16 +71,16 @@ class Page:
     """What both kinds of page say of a step before it begins."""
 
     def __init__(self, parameters, step_id):
-        self.site, self.step = parameters, runbook.step(step_id)
+        self.site, self.step = parameters, registry.step(step_id)
 
     def _head(self, mode, run):
         rows = [
-            ["step", f"{self.step.ID}: {self.step.TITLE}"],
+            ["step", f"{self.step.id}: {self.step.title}"],
             ["site", f"{self.site.name} ({self.site.kind})"],
-            ["rests on", ", ".join(self.step.REQUIRES) or "nothing"],
+            ["rests on", ", ".join(self.step.requires) or "nothing"],
             [
                 "can be undone",
-                "yes" if self.step.REVERSIBLE else "NO: this is the point of no return",
+                "yes" if self.step.reversible else "NO: this is the point of no return",
             ],
             ["mode", mode],
             ["run", run],
@@ -101,7 +101,10 @@ class Explained(Page):
                 f"{path.name}: no facts of {step_id} were recorded for {parameters.name}; "
                 "use mode plan, or the parameters of roma1"
             ) from None
-        self.before, self.after = recorded["before"], recorded["after"]
+        self.recorded = recorded["before"]
+        self.before, self.after = (
+            model.from_json(self.step.facts, recorded[when]) for when in ("before", "after")
+        )
         self.current = None
 
     def _repr_html_(self):
@@ -111,7 +114,7 @@ class Explained(Page):
         return repr(self._head("explain (recorded facts, nothing is contacted)", "none"))
 
     def probe(self):
-        return tables.facts(self.before, f"Recorded at {self.site.name} before the step")
+        return tables.facts(self.recorded, f"Recorded at {self.site.name} before the step")
 
     def gate(self):
         return tables.gate(self.step.gate(self.before, self.site))
@@ -133,7 +136,7 @@ class Explained(Page):
         shown = tables.checks(
             self.step.verify(self.after, self.site), "After the step, from recorded facts"
         )
-        if not getattr(self.step, "PREDICTS", False):
+        if not self.step.predicts:
             return shown
         recorded = folder.Run(self.site.path.parent / self.site.path.stem).journal.events()
         return tables.Stack(shown, tables.prediction(predict.predicted(recorded)))
@@ -155,7 +158,7 @@ class Live(Page):
         return repr(self._head(self.mode, self.run.name if self.run else "none"))
 
     def probe(self):
-        return tables.facts(self.engine.probe(), "Read from the live site")
+        return tables.facts(model.to_json(self.engine.probe()), "Read from the live site")
 
     def gate(self):
         """Go or no-go; no go ends the notebook here."""
@@ -181,7 +184,7 @@ class Live(Page):
         if not self.engine.current.changes:
             return tables.Text(
                 "Nothing to approve: the plan is empty. "
-                + story.before(self.run.journal.events(), self.step.ID)
+                + story.before(self.run.journal.events(), self.step.id)
             )
         return tables.Text(
             f"Approved: plan {given.hash[:16]}, by {given.by} ({given.kind}), {given.time}"
@@ -216,10 +219,10 @@ class Live(Page):
                 self.engine.require(checks)
         finally:
             self.engine.close()  # whoever mends what did not pass may do it from another terminal
-        if self.mode == "execute" and getattr(self.step, "PREDICTS", False):
+        if self.mode == "execute" and self.step.predicts:
             display(tables.prediction(predict.predicted(self.run.journal.events())))
         return shown
 
 
 def confirm_text(step, parameters):
-    return f"type {approval.confirmation(step, parameters)} to approve the plan, by its hash."
+    return f"type {step.confirmation(parameters, {})} to approve the plan, by its hash."

@@ -2,7 +2,7 @@
 
 A rehearsal approves itself, but only when the lab made every host. At a production site people approve, by signatures:
 the widget in JupyterLab and `cutover approve` write the same statement (see run/statement.py). A step whose module says
-`SIGNERS = 2` needs two people.
+`signers=2` needs two people.
 """
 
 import dataclasses
@@ -51,11 +51,6 @@ def signed(digest: str, given) -> Approval:
     )
 
 
-def needed(step) -> int:
-    """How many people have to approve a step's plan at a production site."""
-    return getattr(step, "SIGNERS", 1)
-
-
 def find(run, site, step, plan, plan_hash: str, hosts) -> Approval:
     """The approval of this plan. Raises NotApproved."""
     if not plan.changes:
@@ -67,10 +62,10 @@ def find(run, site, step, plan, plan_hash: str, hosts) -> Approval:
         run,
         site,
         "plan",
-        step.ID,
+        step.id,
         plan_hash,
-        needed(step),
-        f"cutover approve --run {run.path} --step {step.ID} --plan {plan_hash[:16]}",
+        step.signers,
+        f"cutover approve --run {run.path} --step {step.id} --plan {plan_hash[:16]}",
     )
 
 
@@ -107,7 +102,7 @@ def chosen(run, step, plan_hash: str) -> dict:
             event
             for event in reversed(events)
             if event["event"] == "planned"
-            and event["step"] == step.ID
+            and event["step"] == step.id
             and event["hash"] == plan_hash
         ),
         {},
@@ -117,27 +112,19 @@ def chosen(run, step, plan_hash: str) -> dict:
     )
 
 
-def confirmation(step, site, asked=None) -> str:
-    """What a person has to type: what the step itself says, of what is `asked` of it; the alias, for steps that stop or switch
-    something; otherwise the step's name."""
-    if hasattr(step, "confirmation"):
-        return step.confirmation(site, asked or {})
-    return site.fqdn(site.alias) if step.CONFIRM else step.ID
-
-
 def give(run, site, step, plan_hash: str, typed: str, key=None) -> Approval:
-    """Sign and write the approval of a plan by one person. Raises NotConfirmed when `typed` is not what confirmation() asks for.
+    """Sign and write the approval of a plan by one person. Raises NotConfirmed when `typed` is not what the step asks for (Step.confirmation).
 
     `key`: see statement.give.
     """
-    wanted = confirmation(step, site, chosen(run, step, plan_hash))
+    wanted = step.confirmation(site, chosen(run, step, plan_hash))
     if typed.strip() != wanted:
-        raise NotConfirmed(f"{step.ID}: to approve, type exactly: {wanted}")
+        raise NotConfirmed(f"{step.id}: to approve, type exactly: {wanted}")
     if site.kind == "rehearsal":
         raise NotConfirmed(
             f"{site.name} is a rehearsal: it approves itself, once it has proved that the lab made every host"
         )
-    return signed(plan_hash, [statement.give(run, site, "plan", step.ID, plan_hash, key)])
+    return signed(plan_hash, [statement.give(run, site, "plan", step.id, plan_hash, key)])
 
 
 def prove_lab(hosts, site):

@@ -11,6 +11,7 @@ import re
 from cutover.model import errors, runbook
 from cutover.record import journal, signing, statement
 from cutover.run import papermill
+from cutover.steps import registry
 
 
 def events_findings(events, contents, allowed: bytes, written):
@@ -137,10 +138,10 @@ def _order(events, contents, allowed, written):
     for number, event in enumerate(events):
         if event["event"] == "step-begun":
             try:
-                runbook.may_run(event["step"], events[:number])
+                registry.may_run(event["step"], events[:number])
             except errors.CutoverError as error:
                 yield "order", _line(event), str(error)
-        elif event["event"] == "intent" and hasattr(runbook.step(event["step"]), "gate"):
+        elif event["event"] == "intent" and registry.step(event["step"]).gate:
             gated = [
                 each
                 for each in events[:number]
@@ -245,7 +246,7 @@ def _one_approval(event, before, contents, allowed, begun):
                 f"{event['step']}: approved as nothing to do, and its plan has changes",
             )
     elif begun["kind"] != "rehearsal":
-        people = getattr(runbook.step(event["step"]), "SIGNERS", 1)
+        people = registry.step(event["step"]).signers
         yield from _signed(event, "plan", event["step"], people, contents, allowed, begun)
     elif event["kind"] != "rehearsal":
         yield (

@@ -16,7 +16,7 @@ from cutover import site
 def files() -> dict:
     """`{name: SHA-256}` of every source file of the package and every notebook template, names relative to the project."""
     root, found = site.PROJECT, {}
-    for path in sorted((root / "lib" / "cutover").rglob("*")):
+    for path in sorted((root / "lib").rglob("*")):
         if (
             path.is_file()
             and "__pycache__" not in path.parts

@@ -8,7 +8,7 @@ import datetime
 import json
 import re
 
-from cutover.model import check as steps
+from cutover import model
 from cutover.model import runbook
 from cutover.record import transcript
 
@@ -181,7 +181,7 @@ def gate(events) -> tuple:
     for kind, step in (("gated", "stop-imap"), ("verified", "preflight")):
         last = runbook.latest(events, kind, step=step)
         if last is not None:
-            return at(last), [steps.Check(**check) for check in last["checks"]]
+            return at(last), [model.Check(**check) for check in last["checks"]]
     return 0.0, []
 
 

@@ -13,9 +13,10 @@ import os
 from pathlib import Path
 
 from cutover import site
-from cutover.model import errors, runbook
+from cutover.model import errors
 from cutover.record import code, journal, signers, signing
 from cutover.site import secrets
+from cutover.steps import registry
 
 NAME, SIGNATURE = "record.json", "record.json.sig"
 LOCKS = ("run.lock", "apply.lock")
@@ -29,7 +30,7 @@ def write(run, parameters, why: str) -> dict:
     lines = raw.splitlines()
     events = journal.parse(raw)
     begun = events[0]  # the run's name is the one it began with, wherever its folder lies now
-    passed = runbook.no_return(events)
+    passed = registry.no_return(events)
     key = signers.key(parameters)
     written = {
         "format": FORMAT,

@@ -11,6 +11,7 @@ from cutover.report import page as report
 from cutover.report import summary, tables
 from cutover.run import lease, outage, papermill
 from cutover.run import prediction as predict
+from cutover.steps import registry
 
 
 class LedgerFailed(errors.CutoverError):
@@ -44,7 +45,7 @@ def steps(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=Non
             else contextlib.nullcontext() as live,
         ):
             for name in names:
-                if runbook.step(name).REVERSIBLE:
+                if registry.step(name).reversible:
                     say(f"{runbook.number(name):2d}  {name} …")
                     papermill.execute(parameters, run, name, chosen=chosen)
         if rate:
@@ -64,7 +65,7 @@ def steps(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=Non
                 )
         # the ledger asks both servers, and a host that is switched off is no outage
         for name in names:
-            if not runbook.step(name).REVERSIBLE:
+            if not registry.step(name).reversible:
                 say(f"{runbook.number(name):2d}  {name}: the point of no return …")
                 papermill.execute(parameters, run, name)
 
@@ -88,7 +89,7 @@ def told(run) -> tables.Stack:
             tables.Text(
                 f"Point of no return: {event['step']}, {event['time'][:19]} UTC. This run cannot be rolled back."
             )
-            for event in [runbook.no_return(events)]
+            for event in [registry.no_return(events)]
             if event
         ),
         tables.Text(f"Run folder: {run.path}"),

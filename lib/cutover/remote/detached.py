@@ -10,8 +10,8 @@ import dataclasses
 import json
 import time
 
+from cutover import model
 from cutover.connect import ssh
-from cutover.model import change as changes
 
 PATIENCE = (
     900  # seconds for which a host may stay away before it is given up; the work goes on there
@@ -91,7 +91,7 @@ out.write(json.dumps({"ended": int(result) if result else None, "err": tail(base
 """
 
 
-class Interrupted(changes.ChangeFailed):
+class Interrupted(model.ChangeFailed):
     """The work ended without a result: it was killed, or its host went down."""
 
 

@@ -20,6 +20,7 @@ from cutover.report import plots, tables
 from cutover.run import outage, workspace
 from cutover.run import prediction as predict
 from cutover.site import secrets
+from cutover.steps import registry
 
 NAME = "report.html"
 EXPORTS = "html"
@@ -134,7 +135,7 @@ def context(run, events, exported) -> dict:
         ),
         "files": files(run),
         "exported": list(exported),
-        "no_return": runbook.no_return(events),
+        "no_return": registry.no_return(events),
     }
 
 

@@ -12,14 +12,15 @@ import json
 import threading
 import time
 
+from cutover import model
 from cutover.connect import hosts, vault
-from cutover.model import errors, runbook
-from cutover.model.change import Plan
+from cutover.model import Plan, errors
 from cutover.record import approval, code, statement
 from cutover.record import record_json as record
 from cutover.run import evidence, gate, lease
 from cutover.run import prediction as predict
 from cutover.site import secrets
+from cutover.steps import registry
 
 
 class VerifyFailed(errors.CutoverError):
@@ -90,25 +91,27 @@ class Engine:
     ):
         if mode == "execute" and run is None:
             raise OutOfTurn("mode execute needs run_dir: the folder in which the run is recorded")
-        self.site, self.step, self.mode, self.run = site, runbook.step(step_id), mode, run
+        self.site, self.step, self.mode, self.run = site, registry.step(step_id), mode, run
         self.report = report
         vault.register(site)
         self.hosts = hosts.Hosts(site)
+        known = {"chosen": chosen or {}}
+        if run is not None:
+            known["run_name"] = run.name
+        if mode == "execute":
+            known["keep"] = run.keep
+        self.context = model.Context(self.hosts, **known)
         self.facts = self.current = self.approved = None
         self.attempt = self.lease = None
         self._gated = False  # whether the gate was judged by these facts
         self._kept = None  # (monotonic time, file, digest) of the facts read last
-        self.hosts.chosen = chosen or {}
-        if run is not None:
-            self.hosts.run_name = run.name
         if mode == "execute":
-            self.hosts.keep = run.keep
             self.lease = lease.Lease(self.hosts, run, self._record)
             run.check(site, self._record)
-            runbook.may_run(step_id, run.journal.events())
+            registry.may_run(step_id, run.journal.events())
             gate.check(run, site, self.step)
             self.attempt = self._record(
-                "step-begun", title=self.step.TITLE, **({"chosen": chosen} if chosen else {})
+                "step-begun", title=self.step.title, **({"chosen": chosen} if chosen else {})
             )["seq"]
 
     # --- the calls, in their order
@@ -124,7 +127,7 @@ class Engine:
         return self._judge(self.facts)
 
     def _judge(self, facts):
-        if not hasattr(self.step, "gate"):
+        if self.step.gate is None:
             return []
         checks = self._guard(self.step.gate, facts, self.site)
         if self.mode == "execute":
@@ -142,7 +145,7 @@ class Engine:
         if failed and self.mode == "execute":
             self._fail(
                 NoGo(
-                    f"{self.step.ID}: no go, nothing was changed: {len(failed)} of {len(checks)} checks failed.\n"
+                    f"{self.step.id}: no go, nothing was changed: {len(failed)} of {len(checks)} checks failed.\n"
                     + _listed(failed)
                 )
             )
@@ -155,7 +158,7 @@ class Engine:
         self.current = self._guard(self.step.plan, self.facts, self.site)
         if self.mode == "execute":
             name, digest = self.run.keep(
-                f"plans/{self.step.ID}.{self.hash()[:16]}.json",
+                f"plans/{self.step.id}.{self.hash()[:16]}.json",
                 self._bound(self.current, self.facts),
             )
             self._record(
@@ -185,7 +188,7 @@ class Engine:
         return canonical(
             secrets.redact_value(
                 {
-                    "step": self.step.ID,
+                    "step": self.step.id,
                     "run": self.run.name if self.run else "",
                     "site": self.site.name,
                     "code": code.digest(),
@@ -208,7 +211,7 @@ class Engine:
                 "approval-missing", hash=self.hash(), error=str(missing)
             )  # the step waits; it did not fail
             raise
-        self._record("approved", **self.approved.to_json(), needed=approval.needed(self.step))
+        self._record("approved", **self.approved.to_json(), needed=self.step.signers)
         return self.approved
 
     def _find(self):
@@ -237,7 +240,7 @@ class Engine:
             raise
         except errors.CutoverError as error:
             # going back must be possible when the new host is ill or gone
-            if self.step.ID != "rollback":
+            if self.step.id != "rollback":
                 raise
             self._record("lease-unavailable", error=f"{type(error).__name__}: {error}")
 
@@ -254,7 +257,7 @@ class Engine:
         ]:
             self._fail(
                 PlanChanged(
-                    f"{self.step.ID}: the world changed since the plan was approved. "
+                    f"{self.step.id}: the world changed since the plan was approved. "
                     f"{_difference(self.current.changes, again.changes)} The approval is void, nothing was changed: "
                     "run this step again from its probe."
                 )
@@ -265,7 +268,7 @@ class Engine:
             )
             self._fail(
                 PlanChanged(
-                    f"{self.step.ID}: the facts on which the approved plan rests changed: {'; '.join(where[:8])}. The approval is "
+                    f"{self.step.id}: the facts on which the approved plan rests changed: {'; '.join(where[:8])}. The approval is "
                     "void, nothing was changed: run this step again from its probe."
                 )
             )
@@ -308,8 +311,8 @@ class Engine:
             "verified", passed=passed, checks=[dataclasses.asdict(check) for check in checks]
         )
         if not passed:
-            record.pause(self.run, self.site, f"{self.step.ID} did not pass")
-        elif getattr(self.step, "PREDICTS", False):
+            record.pause(self.run, self.site, f"{self.step.id} did not pass")
+        elif self.step.predicts:
             self._record("predicted", **predict.outage_of(self.run, self.site))
         return checks
 
@@ -318,7 +321,7 @@ class Engine:
         failed = [check for check in checks if not check.passed]
         if failed or not checks:
             raise VerifyFailed(
-                f"{self.step.ID} did not pass: {len(failed)} of {len(checks)} checks failed.\n"
+                f"{self.step.id} did not pass: {len(failed)} of {len(checks)} checks failed.\n"
                 + _listed(failed)
             )
 
@@ -326,13 +329,13 @@ class Engine:
         """Give the lease back, sign the record as it stands, drop the connections."""
         if self.lease is not None:
             self.lease.release()
-            record.pause(self.run, self.site, f"after {self.step.ID}")
+            record.pause(self.run, self.site, f"after {self.step.id}")
         self.hosts.close()
 
     # --- inside
 
     def _only_reads(self):
-        return getattr(self.step, "ONLY_READS", False) and not self.current.changes
+        return self.step.only_reads and not self.current.changes
 
     def _stands(self):
         """Whether the facts read last need not be read again: nothing was changed, and it is not long ago."""
@@ -377,7 +380,7 @@ class Engine:
                 raise
 
     def _apply(self, number, change):
-        undoes = self.facts.get("undoes", [None] * len(self.current.changes))[number]
+        undoes = self.current.undoes[number] if self.current.undoes else None
         inverse = change.inverse()
         intent = self._record(
             "intent",
@@ -402,12 +405,14 @@ class Engine:
         began = time.monotonic()
         try:
             # a change may be journaled twice, by two attempts: then one undo settles both
-            settled = change.settled(self.hosts) if undoes is not None else None
-            text = (
-                f"already so: {settled.detail}"
+            settled = change.settled(self.context) if undoes is not None else None
+            result = (
+                model.Result(f"already so: {settled.detail}")
                 if settled and settled.done
-                else change.apply(self.hosts, self.report)
+                else change.apply(self.context, self.report)
             )
+            if isinstance(result, str):  # changes that give no figures yet
+                result = model.Result(result)
         except BaseException as error:
             # an interrupt or a lost link leaves the change half done or done: unknown, never failed
             known = isinstance(error, errors.CutoverError) and not error.outcome_unknown
@@ -423,25 +428,26 @@ class Engine:
             "result",
             intent=intent["seq"],
             outcome="done",
-            output=text,
+            output=result.text,
+            figures=result.figures,
             seconds=round(time.monotonic() - began, 3),
         )
-        return text
+        return result.text
 
     def _facts(self, when):
         if self.run is not None:
-            self.hosts.history = self.run.journal.events()
-        facts = self._guard(self.step.probe, self.hosts, self.site)
-        facts["run"] = self.hosts.run_name
+            self.context = dataclasses.replace(self.context, history=self.run.journal.events())
+        facts = model.to_json(self._guard(self.step.probe, self.context))
+        facts["run"] = self.context.run_name
         facts = secrets.redact_value(facts)
         if self.mode == "execute":
             path, digest = self.run.keep(
-                f"facts/{self.step.ID}.{self.attempt}.{when.replace(' ', '-')}.json",
+                f"facts/{self.step.id}.{self.attempt}.{when.replace(' ', '-')}.json",
                 json.dumps(facts, indent=1, sort_keys=True).encode(),
             )
             self._record("probed", when=when, facts=path, sha256=digest)
             self._kept = time.monotonic(), path, digest
-        return facts
+        return self._guard(model.from_json, self.step.facts, facts)
 
     def _guard(self, function, *arguments):
         """Run a part of the step; what it raises is journaled as the step's failure."""
@@ -458,9 +464,9 @@ class Engine:
     def _record(self, event, **fields):
         if self.attempt is not None:
             fields["attempt"] = self.attempt
-        written = self.run.journal.append(event, step=self.step.ID, **fields)
+        written = self.run.journal.append(event, step=self.step.id, **fields)
         if event == "step-failed":
-            record.pause(self.run, self.site, f"{self.step.ID} failed")
+            record.pause(self.run, self.site, f"{self.step.id} failed")
         return written
 
     def _own_events(self):
@@ -471,5 +477,5 @@ class Engine:
     def _needs(self, met, call, before):
         if not met:
             raise OutOfTurn(
-                f"{self.step.ID}: {call} comes after {before}: run the cells from the top"
+                f"{self.step.id}: {call} comes after {before}: run the cells from the top"
             )

@@ -1,9 +1,11 @@
 """What of a step's facts its plan rests on: the part that has to be the same when the plan is applied.
 
-A step may name it by a function `stable(facts) -> JSON`. For the others it is everything but what moves by itself while
+A step may name it: `Step.stable(facts) -> JSON`. For the others it is everything but what moves by itself while
 nothing is wrong: figures (sizes, serials, process ids, seconds), live sessions, queues, open ports, texts that describe a
 state which also stands there as yes or no.
 """
+
+from cutover import model
 
 VOLATILE = {
     "run",
@@ -29,8 +31,9 @@ FIGURES = {"uid", "gid", "ttl"}  # figures that somebody has set
 
 def stable(step, facts):
     """The facts an approval is bound to, as plain JSON."""
-    chosen = getattr(step, "stable", None)
-    return chosen(facts) if chosen else _lasting(facts)
+    if step.stable:
+        return step.stable(facts)
+    return _lasting(facts) if step.facts is dict else model.lasting(facts)
 
 
 def _lasting(value, name=""):

@@ -1,6 +1,6 @@
 """The gate before users meet the new server: a verify that passed, not long ago, of the very users and folders converted.
 
-A step that must not run on older evidence says `FRESH = True`. What is compared is kept in the run's folder, and counts
+A step that must not run on older evidence declares `needs_fresh_verify`. What is compared is kept in the run's folder, and counts
 only as the file that the journal names by its digest.
 """
 
@@ -15,16 +15,16 @@ from cutover.record import journal
 
 def check(run, site, step) -> None:
     """Raises runbook.NotYet, saying what is missing; nothing for a step that needs no fresh evidence."""
-    if not getattr(step, "FRESH", False):
+    if not step.needs_fresh_verify:
         return
     events = run.journal.events()
     passed = _last(events, "verify")
     if passed is None:
-        raise runbook.NotYet(f"{step.ID} may not run yet: verify has not passed. Run that first.")
+        raise runbook.NotYet(f"{step.id} may not run yet: verify has not passed. Run that first.")
     age = (_at(journal.now()) - _at(passed["time"])).total_seconds()
     if not 0 <= age <= site.limits.verify_age:
         raise runbook.NotYet(
-            f"{step.ID} may not run: verify passed at {passed['time'][11:19]} UTC, {age / 60:.0f} minutes ago; "
+            f"{step.id} may not run: verify passed at {passed['time'][11:19]} UTC, {age / 60:.0f} minutes ago; "
             f"limits.verify_age allows {site.limits.verify_age / 60:.0f}. Run verify again."
         )
     seen = _facts(run, events, passed, "verify", step)
@@ -32,7 +32,7 @@ def check(run, site, step) -> None:
     wrong = differences(seen, made)
     if wrong:
         raise runbook.NotYet(
-            f"{step.ID} may not run: verify did not look at what was converted: {'; '.join(wrong[:5])}. "
+            f"{step.id} may not run: verify did not look at what was converted: {'; '.join(wrong[:5])}. "
             "Run verify again."
         )
 
@@ -87,7 +87,7 @@ def _facts(run, events, verified, name, step):
         return json.loads(data)
     except (TypeError, IndexError, OSError, ValueError) as error:
         raise runbook.NotYet(
-            f"{step.ID} may not run: the facts of the last {name} cannot be used ({error}). "
+            f"{step.id} may not run: the facts of the last {name} cannot be used ({error}). "
             f"Run {name} again."
         ) from None
 

@@ -15,6 +15,7 @@ from cutover.model import errors, runbook
 from cutover.record import folder
 from cutover.record import record_json as record
 from cutover.site import secrets
+from cutover.steps import registry
 
 CALLS = {
     "probe": "probed",
@@ -53,7 +54,7 @@ def execute(
         "site": str(parameters.path),
         "run_dir": str(run.path),
         "mode": "execute",
-        **dict.fromkeys(getattr(runbook.step(step_id), "CHOICE", ()), ""),
+        **dict.fromkeys(registry.step(step_id).choices, ""),
         **(chosen or {}),
     }
     _refuse_unknown(papermill, template, values)

@@ -11,7 +11,7 @@ import time
 import outcomes
 import pytest
 import scene as scenes
-from cutover import site
+from cutover import model, site
 from cutover.changes import conversion
 from cutover.comparison import mailboxes
 from cutover.connect.hosts import Hosts
@@ -51,10 +51,10 @@ def whole(hosts):
     """`(trees before, trees of a conversion that nothing disturbs, its seconds, {user: messages})`"""
     before, change = trees(), conversion_of(hosts, "whole")
     began = time.monotonic()
-    change.apply(hosts, lambda event: None)
+    change.apply(model.Context(hosts), lambda event: None)
     seconds = time.monotonic() - began
     after, counts = trees(), {user: counted(hosts, user) for user in lab_hosts.USERS}
-    change.inverse().apply(hosts, lambda event: None)
+    change.inverse().apply(model.Context(hosts), lambda event: None)
     assert trees() == before != after
     return before, after, seconds, counts
 
@@ -86,7 +86,7 @@ def test_killed_at_a_random_point(hosts, whole, number):
     striker.start()
     said = ""
     try:
-        change.apply(hosts, lambda event: None)
+        change.apply(model.Context(hosts), lambda event: None)
     except errors.CutoverError as error:
         said = str(error)
     striker.join()
@@ -106,8 +106,8 @@ def test_killed_at_a_random_point(hosts, whole, number):
     half += [user for user in asked if counted(hosts, user) != counts[user]]
     if len(published) < len(lab_hosts.USERS):
         assert "Run this step again" in said or "run this step again" in said, said
-    change.apply(hosts, lambda event: None)
-    same = trees() == after and change.settled(hosts).done
+    change.apply(model.Context(hosts), lambda event: None)
+    same = trees() == after and change.settled(model.Context(hosts)).done
     outcomes.keep(
         name,
         kind="converter",
@@ -121,6 +121,6 @@ def test_killed_at_a_random_point(hosts, whole, number):
         said=said,
         killed=seen["killed"],
     )
-    change.inverse().apply(hosts, lambda event: None)
+    change.inverse().apply(model.Context(hosts), lambda event: None)
     assert not half, f"half published: {half}"
     assert same

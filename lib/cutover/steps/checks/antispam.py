@@ -1,7 +1,7 @@
 """What preflight says of the antispam of the MX: is mail scanned, and what becomes of it when the scanner does not answer."""
 
+from cutover import model
 from cutover.facts import antispam
-from cutover.model import check as steps
 
 # what sendmail does with mail while a milter does not answer, by the milter's F=
 DEAD = {
@@ -27,7 +27,7 @@ def checks(found, site):
     if "antispam" not in found:
         return
     if site.antispam is None or found["antispam"] is None:
-        yield steps.Check(
+        yield model.Check(
             "Does the antispam of the MX answer?", "yes, where there is one", "not declared", True
         )
         return
@@ -36,7 +36,7 @@ def checks(found, site):
         question = f"Does the antispam of {name} answer?"
         wanted = f"{milter} is among sendmail's milters, and answers"
         if "error" in result:
-            yield steps.Check(
+            yield model.Check(
                 question,
                 wanted,
                 result["error"],
@@ -46,7 +46,7 @@ def checks(found, site):
             continue
         seen = result["value"]
         if seen["socket"] is None:
-            yield steps.Check(
+            yield model.Check(
                 question,
                 wanted,
                 f"sendmail asks {', '.join(seen['filters']) or 'no milter'}",
@@ -62,7 +62,7 @@ def checks(found, site):
             if seen["answers"]
             else "start it"
         )
-        yield steps.Check(
+        yield model.Check(
             question,
             wanted,
             f"{says}; mail while it does not: {dead}",
@@ -71,7 +71,7 @@ def checks(found, site):
             warning=not seen["answers"] or seen["flags"] not in ("T", "4"),
         )
         if seen["redis"] is not None:
-            yield steps.Check(
+            yield model.Check(
                 f"Does Redis answer, where the greylist of {name} is kept?",
                 "yes",
                 "yes" if seen["redis"] else "no",
@@ -85,7 +85,7 @@ def checks(found, site):
             f"{name}: {'not known' if delay is None else f'at least {delay:g} s'}"
             for name, delay in delays.items()
         ]
-        yield steps.Check(
+        yield model.Check(
             "For how long does greylisting put mail off?",
             "told",
             "; ".join(told),

@@ -1,7 +1,7 @@
 """What preflight asks of NIS, where the users come from it: a mail host that gets no answer knows no user, and its sendmail sends
 their mail back. Judged from the facts of hosts/nis.py."""
 
-from cutover.model import check as steps
+from cutover import model
 
 SHOWN = 8
 COPIES = {"extrausers", "db"}  # nsswitch.conf's sources of users of a host's own, besides files
@@ -14,7 +14,7 @@ def checks(found, site):
         return
     read = found["nis"]
     if site.nis is None or read.get("value", read) is None:
-        yield steps.Check(
+        yield model.Check(
             "Do the users come from NIS?",
             "known",
             "not declared",
@@ -23,7 +23,7 @@ def checks(found, site):
         )
         return
     if "error" in read:
-        yield steps.Check(
+        yield model.Check(
             "Do the users come from NIS?", f"the domain {site.nis.domain}", read["error"], False
         )
         return
@@ -32,7 +32,7 @@ def checks(found, site):
         yield from _client(name, about, site)
     yield from _servers(read["servers"])
     asked = [name for name, result in read["servers"].items() if "maps" in result]
-    yield steps.Check(
+    yield model.Check(
         "Are the maps the same on every NIS server?",
         "the same",
         _listed(read["differ"])
@@ -67,7 +67,7 @@ def _client(name, about, site):
         if not {"nis", "compat"}.intersection(about["switch"].get(key, "").split())
     ]
     words += [f"nsswitch.conf has {'; '.join(outside)}"] if outside else []
-    yield steps.Check(
+    yield model.Check(
         question,
         expected,
         ", ".join(words),
@@ -77,7 +77,7 @@ def _client(name, about, site):
     )
     silent = [f"{server}: {said}" for server, said in about["polls"].items() if said]
     few = len(about["configured"]) < 2 and "broadcast" not in about["configured"]
-    yield steps.Check(
+    yield model.Check(
         f"Has {name} a second NIS server, should the first fall silent?",
         "at least 2 in yp.conf, each answering",
         (", ".join(_called(server, site) for server in about["configured"]) or "none in yp.conf")
@@ -108,7 +108,7 @@ def _mail(name, about, copies):
             if goes
         ]
     )
-    return steps.Check(
+    return model.Check(
         f"Does mail wait on {name} while NIS is silent?",
         "it waits",
         f"goes back to its sender: {'; '.join(back)}"
@@ -138,7 +138,7 @@ def _servers(servers):
     for name, result in servers.items():
         question = f"Does the NIS server {name} have every map?"
         if "error" in result:
-            yield steps.Check(
+            yield model.Check(
                 question,
                 "every map",
                 result["error"],
@@ -150,7 +150,7 @@ def _servers(servers):
         lacking = [
             each for each, value in about.items() if value is None and each != "shadow.byname"
         ]  # it may be within passwd
-        yield steps.Check(
+        yield model.Check(
             question,
             "every map",
             (f"no {', '.join(lacking)}; " if lacking else "")
@@ -170,7 +170,7 @@ def _users(users, read, site):
     wanted = {user["user"]: user for user in read["users"]}
     for name in site.mail_hosts:
         hidden = read["hidden"].get(name, [])
-        yield steps.Check(
+        yield model.Check(
             f"Does no account in {name}'s own files stand before a user of NIS?",
             "none",
             _listed(hidden) or "none",
@@ -179,7 +179,7 @@ def _users(users, read, site):
         )
         question = f"Is every mail user of {name} the one that NIS has?"
         if "error" in users[name]:
-            yield steps.Check(question, f"{len(wanted)} users", users[name]["error"], False)
+            yield model.Check(question, f"{len(wanted)} users", users[name]["error"], False)
             continue
         wrong, own = [], []
         for user in users[name]["value"]:
@@ -188,7 +188,7 @@ def _users(users, read, site):
                 own.append(user["user"])
             elif known != user:
                 wrong.append(f"{_told(user)} there, {_told(known)} in NIS")
-        yield steps.Check(
+        yield model.Check(
             question,
             f"{len(wanted)} users, the same",
             f"{len(users[name]['value'])} users"

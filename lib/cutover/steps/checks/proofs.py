@@ -1,12 +1,12 @@
 """What the backup is worth: what Bacula saved of the copy, and test restores. Read, planned and judged for the steps `backup` and
 `decommission`, which looks at both again before there is no way back."""
 
+from cutover import model
 from cutover.changes import bacula_jobs as jobs
 from cutover.changes import test_restore as trial
 from cutover.changes.files import read as read_file
 from cutover.facts import backup_copy as backups
 from cutover.facts import bacula
-from cutover.model import check as steps
 
 AGE = 26 * 3600  # seconds after which what is done each day is too old
 TESTED = 7 * 86400  # seconds after which a test restore is too old
@@ -22,7 +22,7 @@ def read(hosts, site) -> dict:
     return {
         "bacula": _bacula(hosts, site) if site.backup.bacula else None,
         "tests": {
-            source: steps.attempt(trial.look, hosts, source) for source in trial.sources(site)
+            source: model.attempt(trial.look, hosts, source) for source in trial.sources(site)
         },
     }
 
@@ -34,7 +34,7 @@ def _bacula(hosts, site):
         "included": bacula.included(hosts, site.backup.bacula.config, bacula.FILE),
         "read": bacula.was_read(hosts),
         "there": backups.counted(hosts),
-        "status": steps.attempt(bacula.status, hosts),
+        "status": model.attempt(bacula.status, hosts),
         "chain": [],
     }
     saved = found["status"].get("value", {}).get("saved")
@@ -66,14 +66,14 @@ def plan(found, site, copied: bool) -> list:
 def _plan_bacula(found, site, copied):
     seen, host, wanted = found["bacula"], site.roles.backup, site.backup.bacula
     if "error" in seen["status"]:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{seen['status']['error']} The parameters name Bacula: have its daemons run there, "
             "as its packages set them up, then run this step again."
         )
     there = seen["status"]["value"]
     for kind, name in (("client", wanted.client), ("storage", wanted.storage)):
         if name not in there[f"{kind}s"]:
-            raise steps.CannotPlan(
+            raise model.CannotPlan(
                 f"Bacula's Director on {host} knows no {kind} {name}; it knows "
                 f"{', '.join(there[f'{kind}s']) or 'none'}. Give one of these as backup.bacula.{kind}."
             )
@@ -122,7 +122,7 @@ def _bacula_checks(found, site):
     seen, host, wanted = found.get("bacula"), site.roles.backup, site.backup.bacula
     if seen is None:
         if "bacula" in found:
-            yield steps.Check(
+            yield model.Check(
                 "Does Bacula save the copy, so that earlier days can be restored?",
                 "yes, or not needed",
                 "not declared",
@@ -132,19 +132,19 @@ def _bacula_checks(found, site):
             )
         return
     if "error" in seen["status"]:
-        yield steps.Check(
+        yield model.Check(
             "Does Bacula's Director answer?", "yes", seen["status"]["error"], False, "start it"
         )
         return
     there = seen["status"]["value"]
-    yield steps.equal(
+    yield model.equal(
         f"Does Bacula's Director know the job {bacula.NAME}, as planned?",
         "yes",
         "yes" if _installed(seen) else "no",
         "run the step backup again",
     )
     days, times = {day for _, day, _ in there["schedule"]}, {at for _, _, at in there["schedule"]}
-    yield steps.Check(
+    yield model.Check(
         "Does Bacula save the copy each day, once it is made?",
         f"each day at {wanted.at}, and not before its end",
         f"in 8 days {len(days)} times, at {', '.join(sorted(times)) or 'no time'}",
@@ -152,7 +152,7 @@ def _bacula_checks(found, site):
         f"`status schedule job={bacula.NAME}` in bconsole on {host}",
     )
     if not there["saved"]:
-        yield steps.Check(
+        yield model.Check(
             "Did Bacula's last job end well?",
             "status T, 0 errors",
             "there was none",
@@ -162,14 +162,14 @@ def _bacula_checks(found, site):
         return
     last = there["saved"][-1]
     log = f"`list joblog jobid={last['id']}` in bconsole on {host}"
-    yield steps.Check(
+    yield model.Check(
         "Did Bacula's last job end well?",
         "status T, 0 errors",
         jobs.told(last),
         last["status"] == bacula.GOOD and not last["errors"] and not last["lacking"],
         log,
     )
-    yield steps.Check(
+    yield model.Check(
         "Is Bacula's last job of today or yesterday?",
         f"at most {AGE // 3600} hours old",
         f"{(found['at'] - last['at']) / 3600:.1f} hours old",
@@ -180,7 +180,7 @@ def _bacula_checks(found, site):
         yield _whole(last, seen["there"], found["last"], log)
     rows = {each["id"]: each for each in there["saved"]}
     chain = [(number, rows.get(number, {"level": "?", "pruned": True})) for number in seen["chain"]]
-    yield steps.Check(
+    yield model.Check(
         "Does the catalog know a Full, and what came after it?",
         "a Full first, files and all",
         ", then ".join(
@@ -199,7 +199,7 @@ def _bacula_checks(found, site):
 def _whole(last, there, copied, log):
     """A Full counts directories as files. When another copy was made since, there is nothing to compare it with."""
     since = copied is not None and copied["began"] > last["at"]
-    return steps.Check(
+    return model.Check(
         "Has the Full each file of the copy?",
         f"{there['regular']} files and {there['others']} directories",
         f"{last['files']} in all" + ("; another copy was made since" if since else ""),
@@ -216,7 +216,7 @@ def _test(found, source):
     )
     seen = found["tests"][source].get("value")
     if seen is None:
-        return steps.Check(
+        return model.Check(
             question,
             expected,
             found["tests"][source].get("error", "there was no test restore"),
@@ -230,7 +230,7 @@ def _test(found, source):
         f"restored {seen['age'] / 3600:.1f} h ago"
         + (f" of JobId {seen['job']}" if seen["job"] else ""),
     ]
-    return steps.Check(
+    return model.Check(
         question,
         expected,
         "; ".join(filter(None, told)),

@@ -3,11 +3,11 @@
 They are not stopped in the night; they use the mailboxes by the alias, and must go on doing so after the switch.
 """
 
+from cutover import model
 from cutover.changes.system_mail import PostTestMail, SubmitTestMail
 from cutover.facts import alias_service as live
 from cutover.facts import mailhost as facts
 from cutover.facts import submission, webmail
-from cutover.model import check as steps
 
 GRANTED = {
     "inside": "from inside, with nothing",
@@ -69,18 +69,18 @@ def probe(hosts, site, token: str = "", shut_out: bool = False) -> dict:
     return {
         "submission": section
         and {
-            "address": steps.attempt(live.resolve, hosts, site.fqdn(section.name)),
+            "address": model.attempt(live.resolve, hosts, site.fqdn(section.name)),
             "ways": {
                 way: skipped
                 if shut_out and way == "password"
-                else steps.attempt(submission.ask, hosts, way)
+                else model.attempt(submission.ask, hosts, way)
                 for way in ways(site)
             },
         },
         "webmail": site.webmail
-        and (skipped if shut_out else steps.attempt(_webmail, hosts, site, token)),
+        and (skipped if shut_out else model.attempt(_webmail, hosts, site, token)),
         "lists": {
-            each.address: steps.attempt(_route, hosts, mx, each.address) for each in site.lists
+            each.address: model.attempt(_route, hosts, mx, each.address) for each in site.lists
         }
         or None,
     }
@@ -142,7 +142,7 @@ def declared(found, site):
     names = {"submission": site.submission, "webmail": site.webmail, "lists": site.lists}
     told = ", ".join(name for name, section in names.items() if section) or "none"
     missing = ", ".join(name for name, section in names.items() if not section)
-    yield steps.Check(
+    yield model.Check(
         "Which of submission, webmail and lists are tested?",
         "those in the parameters",
         told + (f"; not declared: {missing}" if missing else ""),
@@ -151,7 +151,7 @@ def declared(found, site):
     if site.submission:
         untried = [way for way in WAYS if way not in ways(site)]
         if untried:
-            yield steps.Check(
+            yield model.Check(
                 f"Is every way to {site.submission.host} tried?",
                 "facts",
                 "not " + "; not ".join(WAYS[way] for way in untried),
@@ -171,9 +171,9 @@ def checks(found, site):
     for address, result in (found["lists"] or {}).items():
         question = f"Does {site.roles.mx[0]} know where {address} goes?"
         if "error" in result:
-            yield steps.Check(question, "yes", result["error"], False, "try `sendmail -bv` there")
+            yield model.Check(question, "yes", result["error"], False, "try `sendmail -bv` there")
         else:
-            yield steps.Check(
+            yield model.Check(
                 question,
                 "yes",
                 ", ".join(result["value"]) or "no",
@@ -185,7 +185,7 @@ def checks(found, site):
 def _submission(found, site):
     section = site.submission
     where = f"{section.host}:{section.port}"
-    yield steps.equal(
+    yield model.equal(
         f"Does {site.fqdn(section.name)} lead to {section.host}?",
         site.address(section.host),
         found["address"].get("value") or found["address"]["error"],
@@ -193,7 +193,7 @@ def _submission(found, site):
     )
     for way, result in found["ways"].items():
         if "error" in result:
-            yield steps.Check(
+            yield model.Check(
                 f"Does {where} answer, {WAYS[way]}?",
                 "yes",
                 result["error"],
@@ -209,7 +209,7 @@ def _submission(found, site):
         said = result["value"]
         answer = f"{said['code']} {said['text']}"
         if way in GRANTED:
-            yield steps.Check(
+            yield model.Check(
                 f"Does {where} take mail, {GRANTED[way]}?",
                 "yes",
                 "yes" if said["code"] == 250 else answer,
@@ -217,7 +217,7 @@ def _submission(found, site):
                 f"compare access and SASL's settings on {section.host}",
             )
         elif way == "nothing":
-            yield steps.Check(
+            yield model.Check(
                 f"Does {where} refuse mail, {REFUSED[way]}?",
                 "refused for good (5xx)",
                 answer,
@@ -225,7 +225,7 @@ def _submission(found, site):
                 f"it is an open relay: compare access on {section.host}",
             )
         else:
-            yield steps.Check(
+            yield model.Check(
                 f"Does {where} ask for no password, {REFUSED[way]}?",
                 "no",
                 said["auth"] or "no",
@@ -239,7 +239,7 @@ def _reading(found, site):
         f"Can {site.production_test.users[0].user} log in at {site.webmail.url} and read a message?"
     )
     if "error" in found:
-        yield steps.Check(
+        yield model.Check(
             question,
             "yes",
             found["error"],
@@ -248,7 +248,7 @@ def _reading(found, site):
         )
         return
     seen = found["value"]
-    yield steps.Check(
+    yield model.Check(
         question,
         "yes",
         "logged in; "
@@ -276,7 +276,7 @@ def verify(found, site):
     for token, way, address, users in tokens(site, found["run"]):
         what = f"mail submitted {GRANTED[way]}," if way else f"the post to {address}"
         for user in users:
-            yield steps.equal(
+            yield model.equal(
                 f"Did {what} arrive at {user}?",
                 "INBOX",
                 arrived(found, user, token) or "not found",
@@ -288,14 +288,14 @@ def verify(found, site):
 
 def _webmail_on_new(found, seen, site):
     user, new, host = site.production_test.users[0].user, site.roles.new, site.webmail.host
-    yield steps.equal(
+    yield model.equal(
         f"Does webmail show {user} a message that came after the switch?",
         "yes",
         "yes" if seen["token"] else "no",
         f"Roundcube's imap_host must be {site.fqdn(site.alias)}, not a server's own name or address",
     )
     came = site.address(host) in seen["comers"]
-    yield steps.Check(
+    yield model.Check(
         f"Does {host} read from {new}?",
         f"a login from {site.address(host)} in Dovecot's log",
         "there is one"
@@ -316,7 +316,7 @@ def _webmail_on_new(found, seen, site):
         and not any(each.startswith((f"{name}/", f"{name}.")) for each in there)
     ]
     hidden = len(there) > 1 and len(seen["folders"]) < 2
-    yield steps.Check(
+    yield model.Check(
         f"Does webmail show {user} the folders that are there?",
         f"some of {len(there)}",
         f"{len(seen['folders'])}"

@@ -4,25 +4,19 @@ A moved forward is a Sieve script of its user on the new host, which the user ca
 A removed one stays in the userdb as a comment, so that it can be told what it was.
 """
 
+from cutover import model
 from cutover.changes import files, sieve
 from cutover.changes.userdb_edit import UserdbEdit
 from cutover.facts import forward_targets as targets
 from cutover.facts import mailhost as facts
 from cutover.facts import userdb
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.steps.maintenance import vacation
 
-ID = "forwards"
-TITLE = "Forwards: moved to Sieve, or removed"
-REQUIRES = []
-REVERSIBLE = True
-CONFIRM = False
 
-
-def probe(hosts, site):
+def probe(ctx):
     """`{"mx": {host: {"source", "map"}}, "targets": {address: {"valid", "said"}}, "accounts": {user: {"home", "active",
     "script"}} of the users that the parameters move, "sieve": procmail hands over}`"""
+    hosts, site = ctx.hosts, ctx.site
     new, first = site.roles.new, site.roles.mx[0]
 
     def of(name):
@@ -111,13 +105,13 @@ def _edited(text, pairs):
 def plan(found, site):
     moved, lines = _wanted(found, site)
     if len({_edited(mx["source"], lines[name]) for name, mx in found["mx"].items()}) > 1:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{site.userdb.source} is not the same on every MX: make it so (`diff` shows where), then run "
             "this step again."
         )
     notes = tuple(_told(found, site))
     if moved and not found["sieve"]:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"procmail on {site.roles.new} does not hand mail over to Sieve yet. Run `cutover maintain "
             "vacation` first, then this step again."
         )
@@ -125,7 +119,7 @@ def plan(found, site):
     listed = []
     for user, (addresses, keep) in sorted(moved.items()):
         if user not in accounts:
-            raise steps.CannotPlan(
+            raise model.CannotPlan(
                 f"{user} has no account on {site.roles.new}, so no Sieve script can stand for the forward. "
                 "Have the account made there, or let the parameters remove the forward or leave it."
             )
@@ -134,7 +128,7 @@ def plan(found, site):
         if account["script"] == text:
             continue
         if account["script"] is not None:
-            raise steps.CannotPlan(
+            raise model.CannotPlan(
                 f"{login} has a Sieve script already ({account['active'] or 'without a name'}). Ask the user "
                 f"to add the redirection there, and take {login} out of maintenance.forwards."
             )
@@ -149,10 +143,10 @@ def plan(found, site):
         if pairs
     ]
     if not listed:
-        return changes.Plan(
+        return model.Plan(
             reason="no forward that the parameters move or remove is in the userdb", notes=notes
         )
-    return changes.Plan(tuple(listed), notes=notes)
+    return model.Plan(tuple(listed), notes=notes)
 
 
 def _told(found, site):
@@ -192,7 +186,7 @@ def verify(found, site):
     for name, mx in found["mx"].items():
         left = [old for old, _ in lines[name]]
         checks.append(
-            steps.equal(
+            model.equal(
                 f"Does the userdb of {name} hold no forward that was to be moved or removed?",
                 "0 left",
                 f"{len(left)} left" + (f": {'; '.join(left[:5])}" if left else ""),
@@ -201,7 +195,7 @@ def verify(found, site):
         )
         same = facts.source_as_map(mx["source"].encode("utf-8", "surrogateescape")) == mx["map"]
         checks.append(
-            steps.equal(
+            model.equal(
                 f"Is {site.userdb.map} on {name} made from the source?",
                 "same entries",
                 "same entries" if same else "other entries",
@@ -210,7 +204,7 @@ def verify(found, site):
         )
     equal = len({mx["source"] for mx in found["mx"].values()}) == 1
     checks.append(
-        steps.equal(
+        model.equal(
             "Is the userdb the same on every MX?",
             "identical",
             "identical" if equal else "differs",
@@ -224,7 +218,7 @@ def verify(found, site):
         if "redirect" not in (found["accounts"].get(user, {}).get("script") or "")
     ]
     checks.append(
-        steps.equal(
+        model.equal(
             "Does a Sieve script redirect for each user whose forward was moved?",
             f"{len(wanted)} users",
             f"{len(wanted) - len(mute)} users" + (f"; not {', '.join(mute[:5])}" if mute else ""),
@@ -232,7 +226,7 @@ def verify(found, site):
         )
     )
     checks.append(
-        steps.Check(
+        model.Check(
             "Does procmail hand these users' mail over to Sieve?",
             "yes" if wanted else "no matter",
             "yes" if found["sieve"] else "no",
@@ -245,7 +239,7 @@ def verify(found, site):
     }
     if dead:
         checks.append(
-            steps.Check(
+            model.Check(
                 "Do the forwards that stay lead to hosts that take mail?",
                 "all",
                 "; ".join(f"{address}: {said}" for address, said in sorted(dead.items())[:8]),
@@ -255,3 +249,14 @@ def verify(found, site):
             )
         )
     return checks
+
+
+STEP = model.Step(
+    id="forwards",
+    title="Forwards: moved to Sieve, or removed",
+    requires=(),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    stable=stable,
+)

@@ -7,21 +7,14 @@ cannot work is refused in the plan, while nothing is stopped.
 
 import datetime
 
+from cutover import model
 from cutover.changes.files import FileChange, read
 from cutover.changes.mail import AwaitDeliveries, DrainQueue, SendTestMail
 from cutover.changes.service import EndSessions
 from cutover.changes.store_move import CopyStore, LastCopy, SwitchStore
 from cutover.facts import alias_service as live
 from cutover.facts import storage
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.steps.night import restore_sendmail, stop_imap, stop_sendmail
-
-ID = "move-store"
-TITLE = "The store to new storage"
-REQUIRES = []
-REVERSIBLE = True
-CONFIRM = True
 
 UNITS = "/etc/systemd/system/"
 
@@ -32,20 +25,21 @@ def store_of(site) -> str:
     return head if found and not rest.strip("/") and "{" not in head else ""
 
 
-def probe(hosts, site):
+def probe(ctx):
     """`{"store", "served": the new storage is in its place, "is": {"mark": storage.mark of the store, "real": its path without
     links, "bound": it is the directory that its mark names, "alone": as storage.notes has it}, "new": storage.new_place,
     "unit": {"text" or None, "enabled"},
     "imap": stop_imap.read_host, "sendmail": stop_sendmail.read_host, "state": figures of the copy, "folders": {"then", "now":
     _marks when it took the store's place and now} or None, "begun": this run has begun to switch, "frozen": {"from", "to"} or
     None, "test": live.look of the test message}`; empty when the parameters name no new storage."""
+    hosts, site = ctx.hosts, ctx.site
     wanted, store = site.maintenance.move_store, store_of(site)
     if wanted is None or not store:
         return {}
     new, user = site.roles.new, site.production_test.users[0].user
     unit, began, notes = (
         storage.unit(store),
-        begun(hosts.history),
+        begun(ctx.history),
         storage.notes(hosts, new, wanted.work),
     )
     state, mark = notes["copies"].get(wanted.to, {}), storage.mark(hosts, new, store)
@@ -70,8 +64,8 @@ def probe(hosts, site):
         "begun": began,
         "state": {key: value for key, value in state.items() if key not in ("before", "after")},
         "folders": None,
-        "frozen": frozen(hosts.history),
-        "test": steps.attempt(live.look, hosts, user, [(token(hosts.run_name), False)]),
+        "frozen": frozen(ctx.history),
+        "test": model.attempt(live.look, hosts, user, [(token(ctx.run_name), False)]),
     }
     if state.get("after"):
         found["folders"] = {
@@ -103,7 +97,7 @@ def _since(events):
         ),
         default=-1,
     )
-    return [event for event in events if event["seq"] > back and event.get("step") == ID]
+    return [event for event in events if event["seq"] > back and event.get("step") == "move-store"]
 
 
 def begun(events) -> bool:
@@ -148,7 +142,7 @@ def stable(found):
 def plan(found, site):
     wanted, new = site.maintenance.move_store, site.roles.new
     if "store" not in found:
-        return changes.Plan(
+        return model.Plan(
             reason="not declared: the parameters name no new storage (maintenance.move_store)"
             if wanted is None
             else "new_store.maildir names no one directory that holds all maildirs: there "
@@ -169,7 +163,7 @@ def plan(found, site):
                 CopyStore(*moving, wanted.passes, wanted.freeze_minutes if wanted.switch else 0)
             )
         if not wanted.switch:
-            return changes.Plan(tuple(listed), notes=_notes(found, wanted))
+            return model.Plan(tuple(listed), notes=_notes(found, wanted))
         listed += _stop(found, site)
         listed.append(LastCopy(*moving, *_former(found, site)))
     unit, text = storage.unit(store), unit_text(site)
@@ -197,10 +191,10 @@ def plan(found, site):
             )
         )
     if not listed:
-        return changes.Plan(
+        return model.Plan(
             reason=f"{store} is served from {wanted.to} already, also after a reboot, and the services run"
         )
-    return changes.Plan(tuple(listed), notes=_notes(found, wanted))
+    return model.Plan(tuple(listed), notes=_notes(found, wanted))
 
 
 def unit_text(site, to=""):
@@ -243,12 +237,12 @@ def _refuse(found, wanted, new):
         or place.get("inside")
         and not found["served"]
     ):
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"maintenance.move_store.to: {to} and {store} lie in one another. Mount the new storage "
             "beside the store."
         )
     if not place["there"]:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"there is no directory {to}: mount the new storage there; then run this step again."
         )
     for what, path, real in (
@@ -256,30 +250,30 @@ def _refuse(found, wanted, new):
         ("new_store.maildir", store, found.get("is", {}).get("real", store)),
     ):
         if path != real:
-            raise steps.CannotPlan(
+            raise model.CannotPlan(
                 f"{what}: {path} is {real} by another name. Write the latter into the parameters: what is "
                 "mounted, compared and looked for is the directory itself."
             )
     for each in (store, to):
         if (wanted.work + "/").startswith(each + "/"):
-            raise steps.CannotPlan(
+            raise model.CannotPlan(
                 f"maintenance.move_store.work: {wanted.work} lies in {each}, and the notes of a move must "
                 "lie on neither storage. Name another directory."
             )
     if found["served"]:
         return
     if place["names"] and not place["ours"]:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{to} holds something that this program did not put there ({', '.join(place['names'])}). "
             "Give an empty directory; what is there is not touched."
         )
     if (place.get("mark") or {"store": store})["store"] != store:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{to} holds the copy of another store, of {place['mark']['store']}. Give an empty directory; "
             "what is there is not touched."
         )
     if "ro" in place["filesystem"]["options"]:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{to} is mounted read-only. Mount it so that it can be written to, then run this step again."
         )
     _refuse_source(found, wanted, new)
@@ -294,13 +288,13 @@ def _refuse_source(found, wanted, new):
         storage.unit_place(found["unit"]["text"]),
     )
     if alone and _place(found) != alone:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"mail was served from {alone} last, and {store} on {new} is not that now: what came since "
             f"is there alone. See that its storage is mounted, and `systemctl restart {unit}` there; then run "
             f"this step again. If {store} is right as it is, remove {storage.place(wanted.work)}/state.json."
         )
     if seen and found["unit"]["enabled"] and named not in ("", wanted.to, _place(found)):
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{unit} on {new} puts {named} in the place of {store} at each boot, and {store} is not that "
             "now: a move to it was broken off. Roll back the run that began it, or give it as "
             f"maintenance.move_store.to. If mail is not to be served from there, `systemctl disable {unit}`."
@@ -373,7 +367,7 @@ def verify(found, site):
     wanted, new = site.maintenance.move_store, site.roles.new
     if "store" not in found:
         return [
-            steps.Check(
+            model.Check(
                 "Is the store to move?",
                 "declared, or not wanted",
                 "not declared: maintenance.move_store",
@@ -384,7 +378,7 @@ def verify(found, site):
     if not wanted.switch and not found["served"]:
         last = (state.get("passes") or [None])[-1]
         return [
-            steps.Check(
+            model.Check(
                 f"Is there a copy of the store in {wanted.to}?",
                 "yes",
                 "none"
@@ -398,13 +392,13 @@ def verify(found, site):
         ]
     place = found["new"]
     checks = [
-        steps.equal(
+        model.equal(
             f"Is {store} the new storage?",
             wanted.to,
             wanted.to if found["served"] else "the old store",
             "run this step again",
         ),
-        steps.equal(
+        model.equal(
             "Is it so after a reboot, and does no mail service start without?",
             "yes",
             "yes"
@@ -412,7 +406,7 @@ def verify(found, site):
             else f"{storage.unit(store)} is not in place",
             "run this step again",
         ),
-        steps.Check(
+        model.Check(
             f"Is {wanted.to} itself there after a reboot?",
             "by /etc/fstab or a unit",
             f"mounted on {place['filesystem']['target']}"
@@ -434,7 +428,7 @@ def verify(found, site):
             else ""
         )
         checks.append(
-            steps.Check(
+            model.Check(
                 "How long was there no mail?",
                 f"at most {limit:.0f} s",
                 f"{took:.1f} s{predicted}",
@@ -447,7 +441,7 @@ def verify(found, site):
         test = found["test"]
         seen = test.get("value", {}).get("found", {}).get(token(found["run"]))
         checks.append(
-            steps.equal(
+            model.equal(
                 "Did a test message arrive, and can it be read by the alias?",
                 "INBOX",
                 test.get("error") or seen or "not found",
@@ -465,7 +459,7 @@ def _services(found, new):
         if not (service["running"] and service["starts_at_boot"])
     ]
     return [
-        steps.equal(
+        model.equal(
             f"Do all mail services of {new} run, and start at boot?",
             "all",
             "all" if not off else f"not {', '.join(off)}",
@@ -479,7 +473,7 @@ def _compared(state):
     question = "Was the copy the same as the store when it took its place?"
     if not found:
         return [
-            steps.Check(
+            model.Check(
                 question,
                 "compared",
                 "not compared by this program",
@@ -488,7 +482,7 @@ def _compared(state):
             )
         ]
     return [
-        steps.Check(
+        model.Check(
             question,
             "every entry the same",
             f"{found['entries']} entries compared, {found['different']} differ; "
@@ -499,7 +493,7 @@ def _compared(state):
         ),
         *(
             [
-                steps.Check(
+                model.Check(
                     "Were all contents read?",
                     "all",
                     f"{found['unread']} files not, for want of time",
@@ -530,7 +524,7 @@ def _folders(then, now):
                 wrong.append(
                     f"{user} {folder}: UIDVALIDITY {uidvalidity}, next UID {uidnext} became {other}, {further}"
                 )
-    return steps.Check(
+    return model.Check(
         "Has every folder its UIDVALIDITY and its UIDs?",
         "all",
         f"{sum(map(len, then.values()))} folders"
@@ -540,3 +534,15 @@ def _folders(then, now):
         "roll back, and see Dovecot's log",
         warning=bool(gone) and not wrong,
     )
+
+
+STEP = model.Step(
+    id="move-store",
+    title="The store to new storage",
+    requires=(),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    confirm=model.the_alias,
+    stable=stable,
+)

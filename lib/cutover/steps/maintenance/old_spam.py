@@ -6,23 +6,17 @@ for longer than the grace time is told: whether it goes is for people to decide,
 planned once nothing is left to be set aside. What the same run set aside stays.
 """
 
+from cutover import model
 from cutover.changes.old_spam import Expunge, SetAside
 from cutover.connect import imap_fetch as fetch
 from cutover.facts import mailhost as facts
 from cutover.facts import spam_folders as spam
-from cutover.model import change as changes
-from cutover.model import check as steps
-
-ID = "old-spam"
-TITLE = "Old SPAM, set aside"
-REQUIRES = []
-REVERSIBLE = True
-CONFIRM = False
 
 
-def probe(hosts, site):
+def probe(ctx):
     """`{"before": "YYYY-MM-DD", "users": {user: {"uidvalidity", "old": "1:7,9", "count"}} of those who have any, "asked": users,
     "kept": spam.kept}`"""
+    hosts, site = ctx.hosts, ctx.site
     new, wanted = site.roles.new, site.maintenance.old_spam
     before = hosts.run(new, ["date", "-d", f"{wanted.days} days ago", "+%Y-%m-%d"]).text.strip()
     names = [user["user"] for user in facts.users(hosts, new)]
@@ -60,7 +54,7 @@ def plan(found, site):
         for user, each in sorted(found["users"].items())
     ]
     total = sum(each["count"] for each in found["users"].values())
-    return changes.Plan(
+    return model.Plan(
         tuple(listed),
         notes=(
             (
@@ -89,11 +83,11 @@ def _end(found, site):
         for user, count in sorted(each["users"].items())
     ]
     if not listed or not wanted.expunge:
-        return changes.Plan(
+        return model.Plan(
             reason=f"no message in {wanted.folder} of {found['asked']} users arrived before {found['before']}"
             + (", and none that was set aside is past its grace time" if wanted.expunge else "")
         )
-    return changes.Plan(
+    return model.Plan(
         tuple(listed),
         notes=(
             (
@@ -109,7 +103,7 @@ def verify(found, site):
     wanted = site.maintenance.old_spam
     left = sum(each["count"] for each in found["users"].values())
     checks = [
-        steps.equal(
+        model.equal(
             f"Is no message in users' {wanted.folder} that arrived before {found['before']}?",
             "0 messages",
             f"{left} messages" + (f" of {', '.join(sorted(found['users'])[:5])}" if left else ""),
@@ -125,7 +119,7 @@ def verify(found, site):
             "maintenance.old_spam.expunge"
         )
         checks.append(
-            steps.Check(
+            model.Check(
                 f"Is what the run {run} set aside within its grace time?",
                 f"less than {wanted.grace} days old",
                 f"{each['days']} days old: {sum(each['users'].values())} messages of {len(each['users'])} users",
@@ -135,3 +129,13 @@ def verify(found, site):
             )
         )
     return checks
+
+
+STEP = model.Step(
+    id="old-spam",
+    title="Old SPAM, set aside",
+    requires=(),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+)

@@ -1,6 +1,6 @@
 """Mail of one user comes back from the backup host. No step of the night: it runs alone, whenever it is asked for.
 
-What is asked for is in `hosts.chosen`: `{"user", "folder": name as IMAP says it, or "" for all, "message": Message-ID or "",
+What is asked for is in `ctx.chosen`: `{"user", "folder": name as IMAP says it, or "" for all, "message": Message-ID or "",
 "source": "current" (also "") or "bacula", "day": "" or the last moment that counts, "YYYY-MM-DD", with a time or to its end}`.
 """
 
@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import re
 
+from cutover import model
 from cutover.changes import bacula_jobs as jobs
 from cutover.changes import restored_mail as restore
 from cutover.changes import test_restore as trial
@@ -16,37 +17,25 @@ from cutover.connect import imap
 from cutover.facts import backup_copy as backups
 from cutover.facts import bacula, copies
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
-from cutover.model import check as steps
 
-ID = "restore"
-TITLE = "Restore mail from the copy"
-REQUIRES = []
-REVERSIBLE = True
-CONFIRM = False
-
-CHOICE = (
-    "user",
-    "folder",
-    "message",
-    "source",
-    "day",
-)  # what the notebook's parameters and the command's options are called
 DAY = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d)?)?")
 
+CHOICES = ("user", "folder", "message", "source", "day")
 
-def probe(hosts, site):
+
+def probe(ctx):
     """`{"chosen", "account": facts.users entry or None, "place", "copy": {folder: {"directory", "messages", "lacking": by UID, or
     None when that is not known yet}} or None, "last": backups.last, "live": {folder: messages or None}, "beside": restore.look
     or None, "maildir": copies.mail_directory}`, and "bacula": saved(), where it is the source; the folders are those asked for;
     without a mail directory nothing is live and nothing beside. "scratch": bacula.scratches, where
     Bacula is declared. Only "chosen" when there is no backup, or what is asked for makes no sense."""
-    chosen = {key: hosts.chosen.get(key, "") for key in CHOICE}
+    hosts, site = ctx.hosts, ctx.site
+    chosen = {key: ctx.chosen.get(key, "") for key in CHOICES}
     if site.backup is None or _senseless(chosen, site):
         return {"chosen": chosen}
     account = facts.user(hosts, site.roles.new, chosen["user"])
     other = f"{chosen['source']} {chosen['day']}" if chosen["source"] == trial.BACULA else ""
-    place = copies.tree(site, hosts.run_name, chosen["user"], chosen["folder"], other)
+    place = copies.tree(site, ctx.run_name, chosen["user"], chosen["folder"], other)
     found = {
         "chosen": chosen,
         "account": account,
@@ -157,10 +146,10 @@ def plan(found, site):
     left = found.get("scratch", [])
     try:
         return _plan(found, site, [jobs.RemoveRestored(site.roles.backup, where) for where in left])
-    except steps.CannotPlan as error:
+    except model.CannotPlan as error:
         if not left:
             raise
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{error} Besides: a restore that was broken off left mail on {site.roles.backup} in "
             f"{', '.join(left)}. The next restore that can be planned removes it."
         ) from error
@@ -170,12 +159,12 @@ def _plan(found, site, left):
     """`left`: the changes that remove what earlier restores left on the backup host."""
     chosen = found["chosen"]
     if "account" not in found:
-        wrong = site.backup and _senseless({key: chosen.get(key, "") for key in CHOICE}, site)
-        raise steps.CannotPlan(
+        wrong = site.backup and _senseless({key: chosen.get(key, "") for key in CHOICES}, site)
+        raise model.CannotPlan(
             wrong or "the parameters name no backup: there is no copy to restore from"
         )
     if found["account"] is None:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{site.roles.new} knows no mail user {chosen['user']!r}. Give one that it knows."
         )
     if "bacula" in found:
@@ -185,28 +174,28 @@ def _plan(found, site, left):
     )
     if not found["copy"] and "bacula" in found:
         last = found["bacula"]["jobs"][-1]
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"what Bacula saved on {last['began']} has no {what}{chosen['user']}. Give another day, or see "
             f"what there is: `restore jobid={last['id']} select` in bconsole on {site.roles.backup}."
         )
     if not found["copy"]:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"the copy in {site.backup.target} on {site.roles.backup} has no {what}{chosen['user']}. "
             f"`ls -A {site.backup.target}/{chosen['user']}` there shows what it has."
         )
     beside = found["beside"]
     made = _make(found, site)
     if beside is None and not made and not any(each["messages"] for each in found["copy"].values()):
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"there is no message in what is there of {what}{chosen['user']}: {', '.join(found['copy'])}. "
             "Look at another folder, or from bacula at an earlier day."
         )
     if beside is not None and not any(each["missing"] for each in beside.values()):
         has = f"{chosen['user']} has every message of {found['place']}"
         return (
-            changes.Plan(tuple(left), notes=(("Only left to remove", has),))
+            model.Plan(tuple(left), notes=(("Only left to remove", has),))
             if left
-            else changes.Plan(reason=has)
+            else model.Plan(reason=has)
         )
     user, account, new = chosen["user"], found["account"], site.roles.new
     listed = [*left, *(_bring(found, site) if beside is None else []), *made]
@@ -233,7 +222,7 @@ def _plan(found, site, left):
         if "bacula" in found
         else (_doubtful(found["last"], site))
     )
-    return changes.Plan(tuple(listed), notes=(*read, *notes))
+    return model.Plan(tuple(listed), notes=(*read, *notes))
 
 
 def _make(found, site):
@@ -242,7 +231,7 @@ def _make(found, site):
     if not gone or gone["there"]:
         return []
     if not gone["parent"] or gone["asked"] and not gone["found"]:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{gone['path']} is not on {new}, nor is "
             + (
                 "the directory it would be in"
@@ -268,7 +257,7 @@ def _readable(seen, chosen, site):
     """Whether Bacula has anything of that day, and still knows which files."""
     at = f"{site.roles.backup}'s Bacula"
     if not seen["jobs"]:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{at} had saved nothing by {chosen['day'] or 'now'}: "
             + (
                 f"its first job that ended well began on {seen['first']}. Give a later day."
@@ -283,7 +272,7 @@ def _readable(seen, chosen, site):
             if gone
             else "the Full that the job rests on"
         )
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"the catalog of {at} does not know any more {what}: it was pruned. While the volumes are there, "
             "`bscan` brings it back; then run this step again. Or give a later day."
         )
@@ -363,7 +352,7 @@ def verify(found, site):
     user, beside = found["chosen"]["user"], found.get("beside")
     if not beside:
         return [
-            steps.Check(
+            model.Check(
                 f"Was {user}'s copy brought beside the live mailbox?",
                 "yes",
                 "no",
@@ -379,7 +368,7 @@ def verify(found, site):
         each["messages"] for each in found["copy"].values()
     )
     checks = [
-        steps.Check(
+        model.Check(
             "Does the copy hold what is asked for?",
             "messages",
             f"{total['copy']} messages",
@@ -390,7 +379,7 @@ def verify(found, site):
     for name, each in beside.items():
         first = f": {'; '.join(each['first'][:3])}" if each["missing"] else ""
         checks.append(
-            steps.Check(
+            model.Check(
                 f"Does Dovecot show every message of the copy in {name}?",
                 "0 missing",
                 f"{each['missing']} missing of {each['copy']}{first}; {each['added']} were added",
@@ -402,7 +391,7 @@ def verify(found, site):
         if before is None:
             continue
         checks.append(
-            steps.equal(
+            model.equal(
                 f"Have the added messages of {name} their flags and dates, and ascending UIDs?",
                 "yes",
                 "; ".join(each["wrong"]) or "yes",
@@ -410,7 +399,7 @@ def verify(found, site):
             )
         )
         checks.append(
-            steps.equal(
+            model.equal(
                 f"Has {name} kept its UIDVALIDITY?",
                 before["uidvalidity"],
                 each["uidvalidity"],
@@ -419,7 +408,7 @@ def verify(found, site):
         )
         fewer = before["exists"] - each["kept"]
         checks.append(
-            steps.Check(
+            model.Check(
                 f"Are the messages that {name} had before still there?",
                 f"{before['exists']} messages",
                 f"{each['kept']} messages"
@@ -437,10 +426,22 @@ def _left(found, site):
     if "scratch" not in found:
         return []
     return [
-        steps.equal(
+        model.equal(
             f"Is nothing left on {site.roles.backup} of what Bacula restored?",
             "nothing",
             ", ".join(found["scratch"]) or "nothing",
             "run this step again: it removes it",
         )
     ]
+
+
+STEP = model.Step(
+    id="restore",
+    title="Restore mail from the copy",
+    requires=(),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    choices=CHOICES,
+    stable=stable,
+)

@@ -4,23 +4,17 @@ It tells of whole days that are over, so that a plan stays what it was while mor
 when the mail is made, and stands in no facts, plan or journal.
 """
 
+from cutover import model
 from cutover.changes import sieve
 from cutover.changes.spam_digest import SendDigest
 from cutover.facts import mailhost as facts
 from cutover.facts import spam_folders as spam
-from cutover.model import change as changes
-from cutover.model import check as steps
-
-ID = "spam-digest"
-TITLE = "SPAM digest"
-REQUIRES = []
-REVERSIBLE = True
-CONFIRM = False
 
 
-def probe(hosts, site):
+def probe(ctx):
     """`{"since", "until": "YYYY-MM-DD", "asked": users, "users": {user: {"count": messages, "sent": this run's digest is in a
     folder, "away": the user's Sieve script sends mail on}} of those to whom there is something to tell}`"""
+    hosts, site = ctx.hosts, ctx.site
     new, wanted = site.roles.new, site.maintenance.digest
     script = 'date -d "$1 days ago" +%Y-%m-%d; date +%Y-%m-%d'
     since, until = hosts.run(new, ["sh", "-c", script, "days", str(wanted.days)]).text.split()
@@ -31,7 +25,7 @@ def probe(hosts, site):
         if uids:
             found[name] = {
                 "count": len(uids),
-                "sent": spam.has_id(hosts, new, name, message_id(hosts.run_name, name, site)),
+                "sent": spam.has_id(hosts, new, name, message_id(ctx.run_name, name, site)),
                 "away": "redirect" in (sieve.script(hosts, new, user["home"]) or ""),
             }
     return {"since": since, "until": until, "asked": len(users), "users": found}
@@ -62,12 +56,12 @@ def plan(found, site):
         for user in unsent
     ]
     if not listed:
-        return changes.Plan(
+        return model.Plan(
             reason=f"nothing came to {wanted.folder} of {found['asked']} users since {found['since']} of which "
             "this run has not told"
         )
     told = ", ".join(f"{user} {each['count']}" for user, each in unsent.items())
-    return changes.Plan(tuple(listed), notes=(("Messages of each user", told),))
+    return model.Plan(tuple(listed), notes=(("Messages of each user", told),))
 
 
 def stable(found):
@@ -78,7 +72,7 @@ def verify(found, site):
     users = found["users"]
     late = sorted(user for user, each in users.items() if not each["sent"] and not each["away"])
     checks = [
-        steps.equal(
+        model.equal(
             "Has each user who has SPAM of late got the digest?",
             f"{len(users)} users",
             f"{len(users) - len(late)} users" + (f"; not {', '.join(late[:5])}" if late else ""),
@@ -88,7 +82,7 @@ def verify(found, site):
     away = sorted(user for user, each in users.items() if each["away"] and not each["sent"])
     if away:
         checks.append(
-            steps.Check(
+            model.Check(
                 "Who keeps no mail here, so that it cannot be seen?",
                 "none, or known",
                 ", ".join(away),
@@ -98,3 +92,14 @@ def verify(found, site):
             )
         )
     return checks
+
+
+STEP = model.Step(
+    id="spam-digest",
+    title="SPAM digest",
+    requires=(),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    stable=stable,
+)

@@ -4,16 +4,9 @@ procmail goes on to deliver. It hands mail over to dovecot-lda, and so to Sieve,
 and after what is marked as SPAM was filed: nobody answers SPAM. Should dovecot-lda fail, procmail delivers as before.
 """
 
+from cutover import model
 from cutover.changes import files, sieve
 from cutover.connect import managesieve
-from cutover.model import change as changes
-from cutover.model import check as steps
-
-ID = "vacation"
-TITLE = "Sieve: vacation, by ManageSieve"
-REQUIRES = []
-REVERSIBLE = True
-CONFIRM = False
 
 
 def wanted(site) -> str:
@@ -58,9 +51,10 @@ def handing_over(text, site) -> str | None:
     return f"{head}\n{recipe(site)}:0{last}"
 
 
-def probe(hosts, site):
+def probe(ctx):
     """`{"block", "procmailrc": text or None, "lda": runs?, "sieve": doveadm knows it?, "protocols", "plugins", "service":
     {"value": capabilities} or {"error"}}`"""
+    hosts, site = ctx.hosts, ctx.site
     new, at = site.roles.new, site.maintenance
     asked = [
         ["test", "-x", at.lda],
@@ -78,21 +72,21 @@ def probe(hosts, site):
         "sieve": plugin.rc == 0,
         "protocols": protocols.text.split(),
         "plugins": plugins.text.split(),
-        "service": steps.attempt(managesieve.capabilities, site.address(new), at.managesieve_port),
+        "service": model.attempt(managesieve.capabilities, site.address(new), at.managesieve_port),
     }
 
 
 def plan(found, site):
     new, at = site.roles.new, site.maintenance
     if not (found["lda"] and found["sieve"]):
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{new} has no {at.lda if not found['lda'] else 'Sieve plugin'}. Install Pigeonhole there "
             "(Debian: dovecot-sieve and dovecot-managesieved); then run this step again."
         )
     before = found["procmailrc"]
     after = handing_over(before or "", site)
     if after is None:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{at.procmailrc} of {new} does not end in an unconditional delivery into a Maildir, so it is not "
             f"known where Sieve belongs. Put this before what delivers, then run this step again:\n"
             f"{recipe(site)}"
@@ -103,9 +97,9 @@ def plan(found, site):
     if after != before:
         listed.append(sieve.ProcmailSieve(new, at.procmailrc, "0644", before, after))
     return (
-        changes.Plan(tuple(listed))
+        model.Plan(tuple(listed))
         if listed
-        else changes.Plan(reason=f"{new} has Sieve, and procmail hands over to it")
+        else model.Plan(reason=f"{new} has Sieve, and procmail hands over to it")
     )
 
 
@@ -119,7 +113,7 @@ def verify(found, site):
     able = said.get("value", {}).get("SIEVE", "").split()
     has = "vacation" in able and "STARTTLS" in said.get("value", {})
     return [
-        steps.equal(
+        model.equal(
             f"Does {new}'s Dovecot serve ManageSieve beside what it served?",
             "sieve among its protocols",
             "sieve among its protocols"
@@ -127,13 +121,13 @@ def verify(found, site):
             else f"only {' '.join(found['protocols'])}",
             f"`doveconf protocols` there; is {at.dovecot} the file that is read last?",
         ),
-        steps.equal(
+        model.equal(
             "Does dovecot-lda run Sieve?",
             "yes",
             "yes" if "sieve" in found["plugins"] else "no",
             "`doveconf -f protocol=lda mail_plugins` there",
         ),
-        steps.Check(
+        model.Check(
             f"Does ManageSieve answer on port {at.managesieve_port}, with TLS and vacation?",
             "yes",
             said.get("error")
@@ -145,10 +139,21 @@ def verify(found, site):
             has,
             f"`journalctl -u dovecot` on {new}; is the port open in the firewall?",
         ),
-        steps.equal(
+        model.equal(
             "Does procmail hand mail of those who have a script over to it?",
             "yes",
             "yes" if recipe(site) in (found["procmailrc"] or "") else "no",
             "run this step again",
         ),
     ]
+
+
+STEP = model.Step(
+    id="vacation",
+    title="Sieve: vacation, by ManageSieve",
+    requires=(),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    stable=stable,
+)

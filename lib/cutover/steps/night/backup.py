@@ -6,26 +6,20 @@ name Bacula, it saves the copy (hosts/bacula.py). Then some messages are restore
 
 import datetime
 
+from cutover import model
 from cutover.changes.backup_run import RunBackup, told
 from cutover.changes.files import FileChange, read
 from cutover.changes.service import ServiceAction
 from cutover.facts import backup_copy as backups
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.steps.checks import proofs
 
-ID = "backup"
-TITLE = "Back up the new store"
-REQUIRES = ["production-test"]
-REVERSIBLE = True
-CONFIRM = False
 
-
-def probe(hosts, site):
+def probe(ctx):
     """`{"account", "public", "python": backups.python as {"value"} or {"error"}, "host_keys", "wanted": backups.wanted, "files":
     {"host:path": text or None}, "timer", "last", "differs": backups.differs or None, "retire": [services], "at": seconds since
     the epoch, "bacula", "tests": proofs.read}`; empty when the parameters name no backup."""
+    hosts, site = ctx.hosts, ctx.site
     if site.backup is None:
         return {}
     new = site.roles.new
@@ -36,7 +30,7 @@ def probe(hosts, site):
         "wanted": [],
         "files": {},
         "differs": None,
-        "python": steps.attempt(backups.python, hosts),
+        "python": model.attempt(backups.python, hosts),
         **status(hosts),
         "retire": [
             {**each.model_dump(), **facts.service(hosts, each.host, each.model_dump())}
@@ -52,7 +46,7 @@ def probe(hosts, site):
             _name(each): read(hosts, each["host"], each["path"]) for each in found["wanted"]
         }
     if found["last"] and not _unwritten(found):
-        found["differs"] = steps.attempt(backups.differs, hosts, found["last"]["began"])
+        found["differs"] = model.attempt(backups.differs, hosts, found["last"]["began"])
     return {**found, **proofs.read(hosts, site)}
 
 
@@ -67,22 +61,22 @@ def status(hosts) -> dict:
 
 def plan(found, site):
     if not found.keys() - {"run"}:
-        return changes.Plan(reason="the parameters name no backup: nothing is installed")
+        return model.Plan(reason="the parameters name no backup: nothing is installed")
     backup, host, new = site.backup, site.roles.backup, site.roles.new
     if not found["account"] or found["account"]["shell"].endswith(("nologin", "false")):
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{new} has no account {backup.account} with a shell, which the backup host's key is to open. "
             f"Make it: `useradd --system --create-home --shell /bin/sh {backup.account}` there; then run "
             "this step again."
         )
     if not found["public"]:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{host} has no {backup.key}.pub. Make the key there, as root: `ssh-keygen -t ed25519 -N '' -f "
             f"{backup.key}`; then run this step again."
         )
     python = found["python"]
     if "error" in python or tuple(map(int, python["value"].split("."))) < (3, 8):
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"the copy is made by {backups.PYTHON} of {host}, 3.8 or later: "
             f"{python.get('error') or 'it is ' + python['value']}. Install one there; then run this step "
             "again."
@@ -105,10 +99,10 @@ def plan(found, site):
         if each["running"] or each["starts_at_boot"]
     ]
     if not listed:
-        return changes.Plan(
+        return model.Plan(
             reason=f"{host} copies the store each day at {backup.at}, and the last run ended well"
         )
-    return changes.Plan(tuple(listed))
+    return model.Plan(tuple(listed))
 
 
 def stable(found):
@@ -130,7 +124,7 @@ def _unwritten(found):
 def verify(found, site):
     if not found.keys() - {"run"}:
         return [
-            steps.Check(
+            model.Check(
                 "Is the new store backed up?",
                 "yes, or known to be by other means",
                 "the parameters name no backup",
@@ -146,7 +140,7 @@ def verify(found, site):
         else ["account or key are missing"]
     )
     checks = [
-        steps.equal(
+        model.equal(
             "Is all in place on both hosts, as planned?",
             "all",
             "all" if not left else f"not {', '.join(left)}",
@@ -160,7 +154,7 @@ def verify(found, site):
     )
     if "error" in differs:
         checks.append(
-            steps.Check(
+            model.Check(
                 "Is every file of the store in the copy?",
                 "0 missing",
                 differs["error"],
@@ -172,7 +166,7 @@ def verify(found, site):
         differs = differs["value"]
         first = f": {', '.join(differs['first'][:5])}" if differs["first"] else ""
         checks.append(
-            steps.Check(
+            model.Check(
                 f"Is every file that was in {backup.store} when the last run began in the copy?",
                 "0 missing",
                 f"{differs['missing']} missing{first}; {differs['since']} came or changed since, {differs['gone']} are gone since",
@@ -185,7 +179,7 @@ def verify(found, site):
     for each in found["retire"]:
         off = not each["running"] and not each["starts_at_boot"]
         checks.append(
-            steps.equal(
+            model.equal(
                 f"Is {each['name']} of {each['host']} retired, and stays so after a reboot?",
                 "off",
                 "off" if off else each["detail"],
@@ -198,7 +192,7 @@ def verify(found, site):
 def _found(last, host):
     """Counts would tell nothing: messages that are renamed may be there under two names while others are missing."""
     vanished = last["passes"][-1]["vanished"] if last["passes"] else 0
-    return steps.Check(
+    return model.Check(
         "Is each message that the run saw in the copy, under some name?",
         "0 missing",
         f"{last['lacking']} missing, after {len(last['passes'])} passes"
@@ -213,7 +207,7 @@ def status_checks(found, site) -> list:
     host, timer, last = site.roles.backup, found["timer"], found["last"]
     due = timer["running"] and timer["starts_at_boot"] and bool(timer["next"])
     checks = [
-        steps.Check(
+        model.Check(
             f"Does {host} make a copy each day, also after a reboot?",
             f"each day at {site.backup.at}",
             f"next on {timer['next']}" if due else timer["detail"],
@@ -224,7 +218,7 @@ def status_checks(found, site) -> list:
     if last is None:
         return [
             *checks,
-            steps.Check(
+            model.Check(
                 "Did the last run end well?",
                 "yes",
                 "there was none",
@@ -234,7 +228,7 @@ def status_checks(found, site) -> list:
         ]
     when = datetime.datetime.fromtimestamp(last["ended"], datetime.UTC).strftime("%Y-%m-%d %H:%M")
     checks.append(
-        steps.Check(
+        model.Check(
             "Did the last run end well?",
             "yes",
             f"{'yes' if last['result'] == 0 else 'NO: ' + last['error']}, {when} UTC: {told(last)}",
@@ -243,7 +237,7 @@ def status_checks(found, site) -> list:
         )
     )
     checks.append(
-        steps.Check(
+        model.Check(
             "Is the copy of today or yesterday?",
             f"at most {proofs.AGE // 3600} hours old",
             f"{(found['at'] - last['ended']) / 3600:.1f} hours old",
@@ -252,3 +246,14 @@ def status_checks(found, site) -> list:
         )
     )
     return checks
+
+
+STEP = model.Step(
+    id="backup",
+    title="Back up the new store",
+    requires=("production-test",),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    stable=stable,
+)

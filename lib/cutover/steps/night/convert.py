@@ -2,38 +2,32 @@
 
 import re
 
+from cutover import model
 from cutover.changes import conversion
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.steps.night import preflight
-
-ID = "convert"
-TITLE = "Convert the folders"
-REQUIRES = ["stop-imap", "stop-sendmail"]
-REVERSIBLE = True
-CONFIRM = False
 
 RESUMING = ("restore-sendmail", "restore-imap", "rollback")
 
 
-def probe(hosts, site):
+def probe(ctx):
     """`{"users": getent's on the new host, "strangers": users the hosts differ in, "again": unequal(), "state": what `store
     state` says}`"""
+    hosts, site = ctx.hosts, ctx.site
     sides = hosts.each(site.mail_hosts, lambda name: facts.users(hosts, name))
     users = sides[site.roles.new]
-    plan_json = conversion.store_plan(site, hosts.run_name, users, site.new_store.jobs)
+    plan_json = conversion.store_plan(site, ctx.run_name, users, site.new_store.jobs)
     return {
         "users": users,
         "strangers": preflight.strangers(sides, site),
-        "again": unequal(hosts.history),
+        "again": unequal(ctx.history),
         "state": conversion.read_store(hosts, site.roles.new, plan_json, "state"),
     }
 
 
 def plan(found, site):
     if found.get("strangers"):
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             "the mail hosts do not know the same users: "
             + "; ".join(found["strangers"])
             + ". Mail of a user whom one host "
@@ -67,8 +61,8 @@ def plan(found, site):
                 )
             )
     if not listed:
-        return changes.Plan(reason=f"all {len(state)} users are published by this run")
-    return changes.Plan(tuple(listed))
+        return model.Plan(reason=f"all {len(state)} users are published by this run")
+    return model.Plan(tuple(listed))
 
 
 def unequal(events) -> list:
@@ -87,7 +81,7 @@ def unequal(events) -> list:
             users = [match[1] for match in found if match]
         elif (
             event["event"] == "applied"
-            and event["step"] == ID
+            and event["step"] == "convert"
             or event["event"] == "intent"
             and event["step"] in RESUMING
         ):
@@ -112,7 +106,7 @@ def verify(found, site):
     ]
     messages = sum(each.get("messages", 0) for each in state.values())
     checks = [
-        steps.Check(
+        model.Check(
             "Is every user's mail published on the new server?",
             f"{len(found['users'])} users",
             f"{len(found['users']) - len(missing)} users, {messages} messages"
@@ -124,7 +118,7 @@ def verify(found, site):
     for user, each in sorted(state.items()):
         if each.get("warnings"):
             checks.append(
-                steps.Check(
+                model.Check(
                     f"Is there something to know about {user}'s mail?",
                     "nothing",
                     "; ".join(each["warnings"]),
@@ -136,7 +130,7 @@ def verify(found, site):
         damage = [item for folder in each.get("folders", []) for item in folder["damage"]]
         if damage:
             checks.append(
-                steps.Check(
+                model.Check(
                     f"Was any of {user}'s files damaged?",
                     "none",
                     "; ".join(
@@ -149,3 +143,14 @@ def verify(found, site):
                 )
             )
     return checks
+
+
+STEP = model.Step(
+    id="convert",
+    title="Convert the folders",
+    requires=("stop-imap", "stop-sendmail"),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    stable=stable,
+)

@@ -7,23 +7,16 @@ is not met refuses the plan.
 
 import datetime
 
+from cutover import model
 from cutover.carryback import leftover
 from cutover.changes import retirement
 from cutover.changes.mail import DrainQueue
 from cutover.connect import dns
 from cutover.facts import logs, userdb
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.steps.checks import proofs
 from cutover.steps.night import backup, dns_rename, dual_delivery
 
-ID = "decommission"
-TITLE = "Switch the old server off"
-REQUIRES = ["production-test", "backup"]
-REVERSIBLE = False
-CONFIRM = True
-SIGNERS = 2  # people, at a production site
 SENTENCE = "there is no way back"
 
 POWER_OFF = 180  # seconds
@@ -35,16 +28,17 @@ def confirmation(site, asked=None):
     return f"{site.fqdn(site.roles.old)}: {SENTENCE}"
 
 
-def probe(hosts, site):
+def probe(ctx):
     """`{"production": {"since", "converted", "days"}, "begun", "off", "servers", "backup", "mx", "services", "logs", "left"}`.
 
     `begun`: this run has begun to switch off; `off`: the old host answers on no port, and then nothing is asked of it: `services`
     empty, `logs` and `left` None. `logs`: logs.old_host, `left`: leftover.look, each as `{"value"}` or `{"error"}`.
     """
+    hosts, site = ctx.hosts, ctx.site
     old, since, converted = (
         site.roles.old,
-        _since(hosts.history, "restore-imap"),
-        _since(hosts.history, "convert", "step-begun"),
+        _since(ctx.history, "restore-imap"),
+        _since(ctx.history, "convert", "step-begun"),
     )
     at = datetime.datetime.now(datetime.UTC).timestamp()
     found = {
@@ -53,14 +47,16 @@ def probe(hosts, site):
             "converted": converted,
             "days": None if since is None else (at - since) / 86400,
         },
-        "begun": any(event["event"] == "intent" and event["step"] == ID for event in hosts.history),
+        "begun": any(
+            event["event"] == "intent" and event["step"] == "decommission" for event in ctx.history
+        ),
         "off": not retirement.answers(hosts, old),
         "servers": facts.alias(hosts),
         "backup": {**backup.status(hosts), **proofs.read(hosts, site)} if site.backup else None,
         "services": [],
         "logs": None,
         "left": None,
-        **dual_delivery.probe(hosts, site),
+        **dual_delivery.probe(ctx),
     }
     if found["off"]:
         return found
@@ -70,8 +66,8 @@ def probe(hosts, site):
     found["services"] = [{**each, **facts.service(hosts, old, each)} for each in listed]
     if since is not None and converted is not None:
         users = facts.users(hosts, site.roles.new)
-        found["logs"] = steps.attempt(logs.old_host, hosts, since, [user["user"] for user in users])
-        found["left"] = steps.attempt(leftover.look, hosts, users, hosts.run_name, converted)
+        found["logs"] = model.attempt(logs.old_host, hosts, since, [user["user"] for user in users])
+        found["left"] = model.attempt(leftover.look, hosts, users, ctx.run_name, converted)
     return found
 
 
@@ -94,7 +90,7 @@ def gate(found, site) -> list:
         return []
     if found["off"]:
         return [
-            steps.Check(
+            model.Check(
                 f"Does {site.roles.old} answer, so that it can be looked at?",
                 "yes",
                 "on no port",
@@ -113,7 +109,7 @@ def gate(found, site) -> list:
 
 def _production(found, site):
     days, wanted = found["production"]["days"], site.decommission.days
-    yield steps.Check(
+    yield model.Check(
         "How long do users work on the new server?",
         f"at least {wanted} days",
         "this run does not know: it has not passed restore-imap"
@@ -136,7 +132,7 @@ def _routed_to_both(found, site):
                 if f"@{old}" in entry.value.lower()
             }
         )
-        yield steps.Check(
+        yield model.Check(
             f"Does no entry of {name}'s userdb route to {old} alone?",
             "0 entries",
             _counted(len(alone), "entries", alone),
@@ -147,7 +143,7 @@ def _routed_to_both(found, site):
 
 def _backed_up(found, site):
     if found["backup"] is None:
-        yield steps.Check(
+        yield model.Check(
             "Is the new store backed up?",
             "yes",
             "the parameters name no backup",
@@ -162,7 +158,7 @@ def _backed_up(found, site):
 def _unused(found, site):
     old, seen = site.roles.old, found["logs"]
     if seen is None or "error" in seen:
-        yield steps.Check(
+        yield model.Check(
             f"Has nobody used {old} since?",
             "nobody",
             seen["error"] if seen else "its log was not read",
@@ -171,21 +167,21 @@ def _unused(found, site):
         )
         return
     seen, since = seen["value"], found["production"]["since"]
-    yield steps.Check(
+    yield model.Check(
         f"Does the log of {old} reach back to restore-imap?",
         f"to {_time(since)}",
         f"to {_time(seen['first'])}",
         seen["first"] <= since,
         "what the log lacks cannot be judged: wait until it covers the days asked for",
     )
-    yield steps.Check(
+    yield model.Check(
         f"Did nobody log in on {old} since?",
         "0 logins",
         _counted(seen["logins"], "logins", seen["shown"]["logins"]),
         seen["logins"] == 0,
         "who is it, with which program? See that they use the new server; then wait again",
     )
-    yield steps.Check(
+    yield model.Check(
         f"Did no mail come to {old} but by dual delivery?",
         "0 direct deliveries",
         _counted(seen["direct"], "direct deliveries", seen["shown"]["direct"])
@@ -199,7 +195,7 @@ def _nothing_left(found, site):
     old, left = site.roles.old, found["left"]
     question = f"Is there no message on {old} only?"
     if left is None or "error" in left:
-        yield steps.Check(
+        yield model.Check(
             question,
             "0 messages",
             left["error"] if left else "its mail was not read",
@@ -209,7 +205,7 @@ def _nothing_left(found, site):
         return
     left = left["value"]
     for user, error in sorted(left["errors"].items()):
-        yield steps.Check(
+        yield model.Check(
             f"Can {user}'s mail be read on both sides?",
             "yes",
             error,
@@ -222,7 +218,7 @@ def _nothing_left(found, site):
     }
     for user, each in sorted(left["users"].items()):
         if each["only"]:
-            yield steps.Check(
+            yield model.Check(
                 f"Is there no message of {user} on {old} only?",
                 "0 messages",
                 _counted(each["only"], "messages", each["first"]),
@@ -230,7 +226,7 @@ def _nothing_left(found, site):
                 f"give it to {user} on the new server (`doveadm save`), then run this step again",
             )
         elif each["notes"]:
-            yield steps.Check(
+            yield model.Check(
                 f"Is there something to know about {user}'s old mail?",
                 "nothing",
                 "; ".join(each["notes"]),
@@ -238,7 +234,7 @@ def _nothing_left(found, site):
                 "look at it before the server goes",
                 warning=True,
             )
-    yield steps.Check(
+    yield model.Check(
         question,
         "0 messages",
         f"{total['only']} of {total['old']}",
@@ -247,7 +243,7 @@ def _nothing_left(found, site):
     )
     gone = {user: each["removed"] + each["delivered"] for user, each in left["users"].items()}
     gone = {user: number for user, number in sorted(gone.items()) if number}
-    yield steps.Check(
+    yield model.Check(
         "Which messages did users remove on the new server?",
         "known as removed",
         f"{sum(gone.values())}, of {len(gone)} users"
@@ -280,17 +276,17 @@ def plan(found, site):
     old = site.roles.old
     listed = _changes(found, site)
     if not listed:
-        return changes.Plan(reason=f"{old} is off, and mail goes to {site.fqdn(site.alias)} alone")
+        return model.Plan(reason=f"{old} is off, and mail goes to {site.fqdn(site.alias)} alone")
     refused = [check for check in gate(found, site) if not check.passed]
     if refused:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{old} may not be switched off; this is the point of no return:\n"
             + "\n".join(
                 f"- {check.question} expected {check.expected}; found {check.actual}. What to do: {check.todo}"
                 for check in refused
             )
         )
-    return changes.Plan(tuple(listed))
+    return model.Plan(tuple(listed))
 
 
 def _changes(found, site):
@@ -384,7 +380,7 @@ def verify(found, site):
             if f"@{old}" in entry.value.lower()
         ]
         checks.append(
-            steps.equal(
+            model.equal(
                 f"Is no user routed to {old} on {name}?",
                 "0 entries",
                 f"{len(left)} entries",
@@ -393,7 +389,7 @@ def verify(found, site):
         )
         same = facts.source_as_map(dual_delivery._bytes(mx["source"])) == mx["map"]
         checks.append(
-            steps.Check(
+            model.Check(
                 f"Is {site.userdb.map} on {name} made from the source?",
                 "same entries",
                 "same entries" if same else "other entries",
@@ -407,7 +403,7 @@ def verify(found, site):
             if not addresses or any(f"@{old}" in address for address in addresses)
         ]
         checks.append(
-            steps.Check(
+            model.Check(
                 f"Does `sendmail -bv` on {name} leave {old} out for each user?",
                 f"{len(mx['routes'])} users",
                 f"{len(mx['routes']) - len(wrong)} users"
@@ -418,7 +414,7 @@ def verify(found, site):
         )
     sources = {mx["source"] for mx in found["mx"].values()}
     checks.append(
-        steps.Check(
+        model.Check(
             "Is the userdb the same on every MX?",
             "identical",
             "identical" if len(sources) == 1 else "differs",
@@ -430,7 +426,7 @@ def verify(found, site):
         there = sorted(server["records"][old])
         if site.decommission.dns == "remove":
             checks.append(
-                steps.equal(
+                model.equal(
                     f"Is the name {old} gone on {name}?",
                     "no records",
                     ", ".join(there) or "no records",
@@ -439,7 +435,7 @@ def verify(found, site):
             )
         else:
             checks.append(
-                steps.Check(
+                model.Check(
                     f"Is the name {old} kept on {name}?",
                     "its records",
                     ", ".join(there) or "no records",
@@ -449,7 +445,7 @@ def verify(found, site):
             )
         checks.append(dns_rename.alias_check(found, site, name, new))
     checks.append(
-        steps.equal(
+        model.equal(
             f"Does {site.roles.old} answer no more?",
             "silent",
             "silent" if found["off"] else "it answers",
@@ -457,3 +453,18 @@ def verify(found, site):
         )
     )
     return checks
+
+
+STEP = model.Step(
+    id="decommission",
+    title="Switch the old server off",
+    requires=("production-test", "backup"),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    reversible=False,
+    confirm=confirmation,
+    signers=2,
+    gate=gate,
+    stable=stable,
+)

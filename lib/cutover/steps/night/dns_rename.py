@@ -1,21 +1,14 @@
 """The old server gets a name of its own; the name users know becomes an alias of it. One atomic update."""
 
+from cutover import model
 from cutover.changes.dns_update import DnsUpdate
 from cutover.connect import dns
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
-from cutover.model import check as steps
-
-ID = "dns-rename"
-TITLE = "Give the old server its own name"
-REQUIRES = ["preflight"]
-REVERSIBLE = True
-CONFIRM = False
 
 
-def probe(hosts, site):
+def probe(ctx):
     """`{"servers": facts.alias()}`"""
-    return {"servers": facts.alias(hosts)}
+    return {"servers": facts.alias(ctx.hosts)}
 
 
 def plan(found, site):
@@ -26,13 +19,13 @@ def plan(found, site):
     if "CNAME" in at_alias:
         target = at_alias["CNAME"]["values"][0].rstrip(".")
         if target == old and at_old:
-            return changes.Plan(reason=f"{alias} already is an alias of {old} on {primary}")
-        raise steps.CannotPlan(
+            return model.Plan(reason=f"{alias} already is an alias of {old} on {primary}")
+        raise model.CannotPlan(
             f"{alias} is an alias of {target}, expected an address or an alias of {old}. "
             "Somebody changed the zone: put it right by hand, then run this step again."
         )
     if not ("A" in at_alias or "AAAA" in at_alias):
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{alias} has no address on {primary} (it has {sorted(at_alias) or 'nothing'})"
         )
     kept = {
@@ -41,7 +34,7 @@ def plan(found, site):
         if at_alias.get(kind, {}).get("values") == rrset["values"]
     }
     if kept.keys() != at_old.keys():
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{old} already exists with other records than {alias}: {at_old}. Remove them, or make "
             "them the same, then run this step again."
         )
@@ -67,7 +60,7 @@ def plan(found, site):
         for value in rrset["values"]
     ]
     backward = dns.Update(site.zone, after, [(alias, "ANY"), (old, "ANY")], back)
-    return changes.Plan(
+    return model.Plan(
         (
             DnsUpdate(
                 primary,
@@ -87,7 +80,7 @@ def verify(found, site):
         records = server["records"][old]
         address = records.get("A", records.get("AAAA", {})).get("values", [])
         checks.append(
-            steps.Check(
+            model.Check(
                 f"Has {old} an address on {name}?",
                 site.address(site.roles.old),
                 ", ".join(address) or "none",
@@ -101,7 +94,7 @@ def verify(found, site):
         for records in found["servers"].values()
     }
     checks.append(
-        steps.equal(
+        model.equal(
             f"Is the TTL of {alias} low?",
             f"{site.dns.ttl} s",
             ", ".join(f"{ttl} s" for ttl in sorted(ttls, key=str)),
@@ -120,7 +113,7 @@ def alias_check(found, site, server, target):
         if "CNAME" in records
         else f"no alias but {sorted(records)}"
     )
-    return steps.equal(
+    return model.equal(
         f"Is {alias} an alias of {target} on {server}?",
         target,
         actual,
@@ -130,10 +123,20 @@ def alias_check(found, site, server, target):
 
 def serial_check(found):
     serials = {name: server["serial"] for name, server in found["servers"].items()}
-    return steps.Check(
+    return model.Check(
         "Do all name servers serve the same zone?",
         "one serial",
         ", ".join(f"{name} {serial}" for name, serial in serials.items()),
         len(set(serials.values())) == 1,
         "wait for the transfer, or look at NOTIFY and allow-transfer of the primary",
     )
+
+
+STEP = model.Step(
+    id="dns-rename",
+    title="Give the old server its own name",
+    requires=("preflight",),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+)

@@ -1,31 +1,25 @@
 """Both MX deliver each mailbox user's mail to the old server and to the new one."""
 
+from cutover import model
 from cutover.changes.mail import DrainQueue
 from cutover.changes.userdb_edit import UserdbEdit
 from cutover.facts import mailhost as facts
 from cutover.facts import userdb
-from cutover.model import change as changes
-from cutover.model import check as steps
-
-ID = "dual-delivery"
-TITLE = "Deliver to both servers"
-REQUIRES = ["dns-rename"]
-REVERSIBLE = True
-CONFIRM = False
 
 
 def backup_path(site, run):
     return f"{site.userdb.source}.{run}"
 
 
-def probe(hosts, site):
+def probe(ctx):
     """`{"mx": {host: {"source", "backup" (None before), "map", "routes": {user: [recipients]}, "queued"}}}`; texts are
     decoded with surrogates so that every byte is kept."""
+    hosts, site = ctx.hosts, ctx.site
     users = [user["user"] for user in facts.users(hosts, site.roles.new)]
 
     def of(name):
         source = facts.userdb_source(hosts, name, site.userdb.source)
-        backup = facts.userdb_backup(hosts, name, backup_path(site, hosts.run_name))
+        backup = facts.userdb_backup(hosts, name, backup_path(site, ctx.run_name))
         return {
             "source": _text(source),
             "backup": None if backup is None else _text(backup),
@@ -55,10 +49,10 @@ def plan(found, site):
         # what was queued before still goes to the alias alone: it must be gone before the alias moves
         listed.append(DrainQueue(list(found["mx"]), site.limits.queue_drain))
     if not listed:
-        return changes.Plan(
+        return model.Plan(
             reason="every user routed to the mailbox already goes to both hosts, on each MX"
         )
-    return changes.Plan(tuple(listed))
+    return model.Plan(tuple(listed))
 
 
 def verify(found, site):
@@ -67,7 +61,7 @@ def verify(found, site):
     for name, mx in found["mx"].items():
         left = _routed(mx["source"], site)[1]
         checks.append(
-            steps.equal(
+            model.equal(
                 f"Is no user routed to {site.fqdn(site.alias)} alone on {name}?",
                 "0 entries",
                 f"{len(left)} entries",
@@ -75,7 +69,7 @@ def verify(found, site):
             )
         )
         checks.append(
-            steps.Check(
+            model.Check(
                 f"Is {site.userdb.map} on {name} made from the source?",
                 "same entries",
                 "same entries"
@@ -88,7 +82,7 @@ def verify(found, site):
         if mx["backup"] is not None:
             same = _routed(mx["backup"], site)[0] == _bytes(mx["source"])
             checks.append(
-                steps.Check(
+                model.Check(
                     f"Is every other byte of {site.userdb.source} on {name} as it was?",
                     "identical",
                     "identical" if same else "differs",
@@ -105,7 +99,7 @@ def verify(found, site):
         ]
         if odd:
             checks.append(
-                steps.Check(
+                model.Check(
                     f"Which entries on {name} name {site.fqdn(site.alias)} in a form that is no plain address?",
                     "none",
                     ", ".join(odd[:8]),
@@ -123,7 +117,7 @@ def verify(found, site):
             and not {f"{user}@{host}" for host in both} <= set(mx["routes"][user])
         ]
         checks.append(
-            steps.Check(
+            model.Check(
                 f"Does `sendmail -bv` on {name} say both hosts for each of them?",
                 f"{len(routed)} users to both",
                 f"{len(routed) - len(wrong)} users to both"
@@ -135,7 +129,7 @@ def verify(found, site):
         others = sorted(set(mx["routes"]) - set(routed))
         if others:
             checks.append(
-                steps.Check(
+                model.Check(
                     f"Which mail users does {name} route elsewhere?",
                     "none, or known forwards",
                     ", ".join(others[:8]),
@@ -145,7 +139,7 @@ def verify(found, site):
                 )
             )
         checks.append(
-            steps.equal(
+            model.equal(
                 f"Does no mail stay in the queue of {name}?",
                 "0 stay",
                 f"{mx['queued']} stay",
@@ -154,7 +148,7 @@ def verify(found, site):
         )
     sources = {mx["source"] for mx in found["mx"].values()}
     checks.append(
-        steps.Check(
+        model.Check(
             "Is the userdb the same on every MX?",
             "identical",
             "identical" if len(sources) == 1 else "differs",
@@ -189,3 +183,13 @@ def _text(data):
 
 def _bytes(text):
     return text.encode("utf-8", "surrogateescape")
+
+
+STEP = model.Step(
+    id="dual-delivery",
+    title="Deliver to both servers",
+    requires=("dns-rename",),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+)

@@ -1,5 +1,6 @@
 """All that can be known before the night, read-only. Each check is a question with what to do about its answer."""
 
+from cutover import model
 from cutover.carryback import left_behind, refusals
 from cutover.changes import conversion
 from cutover.connect import dns, tls
@@ -7,24 +8,16 @@ from cutover.facts import alias_service as live
 from cutover.facts import machine, userdb
 from cutover.facts import mailhost as facts
 from cutover.facts import nis as directory
-from cutover.model import change as changes
-from cutover.model import check as steps
-from cutover.model.check import attempt, equal
+from cutover.model import attempt, equal
 from cutover.steps.checks import antispam, nis, systems
 from cutover.steps.night import dns_rename
-
-ID = "preflight"
-TITLE = "Can the night begin?"
-REQUIRES = []
-REVERSIBLE = True
-CONFIRM = False
-ONLY_READS = True
 
 OTHERS_SHOWN = 8
 
 
-def probe(hosts, site):
+def probe(ctx):
     """Each part is `{"value": …}` or `{"error": text}`, so that one host's fault hides no other."""
+    hosts, site = ctx.hosts, ctx.site
     new, old = site.roles.new, site.roles.old
     names = [*site.cutover_hosts, *([site.roles.backup] if site.roles.backup else [])]
     reach = hosts.each(names, lambda name: attempt(_sudo, hosts, name))
@@ -68,7 +61,7 @@ def probe(hosts, site):
             next(each.path for each in site.store_hosts if each.host == name),
         ),
     )
-    found["survey"] = on(new, _survey, site, found["users"][new])
+    found["survey"] = on(new, _survey, site, ctx.run_name, found["users"][new])
     found["mx"] = {
         name: {
             "userdb": on(name, _userdb, name, site.userdb.source),
@@ -83,7 +76,7 @@ def probe(hosts, site):
 
 
 def plan(found, site):
-    return changes.Plan(reason="preflight only reads")
+    return model.Plan(reason="preflight only reads")
 
 
 # --- what is read
@@ -150,10 +143,10 @@ def space(hosts, name, path):
     return {"bytes": int(line[0]), "inodes": None if line[2] in ("0", "-") else int(line[1])}
 
 
-def _survey(hosts, site, users):
+def _survey(hosts, site, run_name, users):
     if "error" in users:
-        raise steps.CannotPlan(f"the users of {site.roles.new} are not known: {users['error']}")
-    plan_json = conversion.store_plan(site, hosts.run_name, users["value"], site.new_store.jobs)
+        raise model.CannotPlan(f"the users of {site.roles.new} are not known: {users['error']}")
+    plan_json = conversion.store_plan(site, run_name, users["value"], site.new_store.jobs)
     return conversion.read_store(hosts, site.roles.new, plan_json, "survey", timeout=3600)
 
 
@@ -184,7 +177,7 @@ def verify(found, site):
 
 
 def _failed(question, expected, result, todo):
-    return steps.Check(question, expected, result["error"], False, todo)
+    return model.Check(question, expected, result["error"], False, todo)
 
 
 def _reach(found):
@@ -217,7 +210,7 @@ def _zone(found, site):
         alias = site.fqdn(site.alias)
         records = servers[site.roles.nameservers[0]]["records"][alias]
         ttl = max((rrset["ttl"] for rrset in records.values()), default=0)
-        yield steps.Check(
+        yield model.Check(
             f"Is the TTL of {alias} short enough to wait for?",
             f"at most {site.limits.alias_ttl} s",
             f"{ttl} s" if records else "no such name",
@@ -225,7 +218,7 @@ def _zone(found, site):
             "lower it now, and begin when the old TTL has passed",
         )
         known = [kind for kind in ("A", "AAAA", "CNAME") if kind in records]
-        yield steps.Check(
+        yield model.Check(
             f"Does {alias} lead to the old server?",
             site.address(site.roles.old),
             ", ".join(value for kind in known for value in records[kind]["values"]) or "nothing",
@@ -241,7 +234,7 @@ def _zone(found, site):
             "compare the key with named.conf (allow-update or update-policy)",
         )
     else:
-        yield steps.Check(question, "yes", "yes", True)
+        yield model.Check(question, "yes", "yes", True)
 
 
 def _leads(records, site):
@@ -263,7 +256,7 @@ def _people(found, site):
             yield _failed(question, "the same", result, "")
             return
     wrong = strangers({site.roles.old: old["value"], site.roles.new: new["value"]}, site)
-    yield steps.Check(
+    yield model.Check(
         question,
         f"{len(old['value'])} users, the same",
         f"{len(new['value'])} users"
@@ -300,7 +293,7 @@ def _mail_names(found, site):
             yield _failed(question, ", ".join(wanted), result, "")
             continue
         missing = [each for each in wanted if each not in result["value"]]
-        yield steps.Check(
+        yield model.Check(
             question,
             ", ".join(wanted),
             "all" if not missing else f"not {', '.join(missing)}",
@@ -320,7 +313,7 @@ def _new_server(found, site):
             "have it reissued with the alias among its names",
         )
     else:
-        yield steps.Check(
+        yield model.Check(
             question,
             "valid",
             f"valid for {', '.join(found['certificate']['value']['names'])}",
@@ -333,7 +326,7 @@ def _new_server(found, site):
     else:
         actual = found["dovecot"]["value"]["mail_location"]
         same = actual.replace("%n", "%u").replace("%{user}", "%u").rstrip("/") == wanted.rstrip("/")
-        yield steps.Check(
+        yield model.Check(
             question,
             wanted,
             actual,
@@ -350,7 +343,7 @@ def _new_server(found, site):
         )
     else:
         version = found["python"]["value"]
-        yield steps.Check(
+        yield model.Check(
             question,
             "Python 3.8 or later",
             f"Python {version}",
@@ -396,7 +389,7 @@ def _old_mail(found, site):
         for each in survey["users"].values()
         for problem in each["errors"]
     ]
-    yield steps.Check(
+    yield model.Check(
         question,
         "every folder",
         f"{total['folders']} folders, {total['messages']} messages, "
@@ -406,7 +399,7 @@ def _old_mail(found, site):
         "mend each file named (permissions, disk), then probe again",
     )
     damage = [item for each in survey["users"].values() for item in each["damage"]]
-    yield steps.Check(
+    yield model.Check(
         "Is every old folder whole?",
         "no damage",
         f"{len(damage)} damaged ranges: "
@@ -427,7 +420,7 @@ def _old_mail(found, site):
         for each in user["passed"]
     ]
     if passed:
-        yield steps.Check(
+        yield model.Check(
             "Which files among the folders are no folders?",
             "none, or known ones",
             f"{len(passed)} passed over: " + "; ".join(passed[:OTHERS_SHOWN]),
@@ -445,7 +438,7 @@ def _old_mail(found, site):
         ("inodes", space["inodes"], total["inodes"]),
     ):
         wanted = int(need * factor)
-        yield steps.Check(
+        yield model.Check(
             f"Are there enough free {what} on {site.roles.new}?",
             f"at least {wanted}",
             "no limit" if have is None else str(have),
@@ -468,7 +461,7 @@ def _left_behind(found, site):
         return
     for user, note in told["value"].items():
         if note["behind"]:
-            yield steps.Check(
+            yield model.Check(
                 question,
                 "0 messages",
                 f"{user}: {refusals.counted(note)}",
@@ -482,7 +475,7 @@ def _machines(found, site):
     """What the hosts of the new store are built on. Advice, with its reason: nothing here keeps the night from beginning."""
     yield from _machine(found, site, site.roles.new, found["machine"], f"of {site.new_store.work}")
     if "machines" in found and not site.store_hosts:
-        yield steps.Check(
+        yield model.Check(
             "Which other hosts have the new store?", "those of store_hosts", "not declared", True
         )
     for each in site.store_hosts:
@@ -500,7 +493,7 @@ def _machines(found, site):
 def _machine(found, site, name, read, place):
     question = f"What is {name} built on?"
     if "error" in read:
-        yield steps.Check(
+        yield model.Check(
             question, "known", read["error"], True, "look at it by hand", warning=True
         )
         return
@@ -516,11 +509,11 @@ def _machine(found, site, name, read, place):
             for device, each in sorted(paths.items())
         )
     )
-    yield steps.Check(
+    yield model.Check(
         question, "facts", f"virtualisation: {built['virtual']}; multipath: {told}", True
     )
     if failed:
-        yield steps.Check(
+        yield model.Check(
             f"Can the multipath devices of {name} be read?",
             "yes",
             failed,
@@ -533,7 +526,7 @@ def _machine(found, site, name, read, place):
         single = [
             device for device, each in sorted(paths.items()) if each["active"] < 2 or each["failed"]
         ]
-        yield steps.Check(
+        yield model.Check(
             f"Has every multipath device of {name} two working paths?",
             "all",
             "all" if not single else f"not {', '.join(single)}",
@@ -545,7 +538,7 @@ def _machine(found, site, name, read, place):
         yield from _virtual(name, built)
     disk = built["filesystem"]
     advice = _advice(disk, built["dovecot"])
-    yield steps.Check(
+    yield model.Check(
         f"Is the file system {place} fit for Maildir?",
         "nothing to advise",
         f"{disk['type']} of {disk['source']} on {disk['target']} ({', '.join(disk['options'])})",
@@ -558,7 +551,7 @@ def _machine(found, site, name, read, place):
         return
     mean = survey["totals"]["bytes"] // survey["totals"]["messages"]
     where = "" if name == site.roles.new else f" on {name}"
-    yield steps.Check(
+    yield model.Check(
         f"Do inodes last as long as bytes do{where}?",
         f"an inode for at most {mean} bytes, the mean message here",
         f"one for {built['density']} bytes",
@@ -599,7 +592,7 @@ def _virtual(name, built):
         ]
     )
     if virtual in _CONTAINERS:
-        yield steps.Check(
+        yield model.Check(
             question,
             "nothing to advise",
             seen,
@@ -619,7 +612,7 @@ def _virtual(name, built):
             "see at the hypervisor that the disk's cache passes flushes on (KVM: not `unsafe`; Xen: flush-cache)"
             ": else barriers and fsync end in its memory, and what was published may be gone after a power failure"
         )
-        yield steps.Check(
+        yield model.Check(
             question, "nothing to advise", seen, True, "; ".join(advice), warning=True
         )
 
@@ -685,7 +678,7 @@ def _mx(found, site):
             yield _failed(f"Does no mail stay in the queue of {name}?", "0 stay", mx["queue"], "")
         else:
             queue = mx["queue"]["value"]
-            yield steps.Check(
+            yield model.Check(
                 f"Does no mail stay in the queue of {name}?",
                 "0 stay",
                 f"{queue['requests']} stay" + (f": {queue['items'][0]}" if queue["items"] else ""),
@@ -693,7 +686,7 @@ def _mx(found, site):
                 "`sendmail -q -v` there; what cannot go out: look at its reason",
             )
     if len(sources) == len(found["mx"]):
-        yield steps.Check(
+        yield model.Check(
             "Is the userdb the same on every MX?",
             "identical",
             "identical" if len(set(sources.values())) == 1 else "differs",
@@ -708,7 +701,7 @@ def _mx(found, site):
             f"{key} stands on lines {', '.join(map(str, lines))}"
             for key, lines in userdb.duplicates(after)
         ]
-        yield steps.Check(
+        yield model.Check(
             "Will makemap take the userdb once each user is routed to both hosts?",
             "every line",
             "every line" if not wrong else "; ".join(wrong[:OTHERS_SHOWN]),
@@ -717,7 +710,7 @@ def _mx(found, site):
         )
         done = userdb.route_back(first, old=site.fqdn(site.alias), targets=both)[1]
         users = len(found["users"][site.roles.old].get("value", []))
-        yield steps.Check(
+        yield model.Check(
             f"How many entries route mail to {site.fqdn(site.alias)}?",
             f"about {users}, one a user",
             f"{len(routed)}" + (f", and {len(done)} already to both" if done else ""),
@@ -738,7 +731,7 @@ def clocks(found, site):
         for name, offset in offsets.items()
         if abs(offset) > site.limits.clock / 2
     )
-    yield steps.Check(
+    yield model.Check(
         "Do the hosts' clocks agree?",
         f"within {site.limits.clock:g} s",
         "unknown"
@@ -749,3 +742,14 @@ def clocks(found, site):
         spread is not None and spread <= site.limits.clock,
         "set them (chrony, ntpd): dates and TSIG depend on it",
     )
+
+
+STEP = model.Step(
+    id="preflight",
+    title="Can the night begin?",
+    requires=(),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    only_reads=True,
+)

@@ -2,24 +2,17 @@
 
 import datetime
 
+from cutover import model
 from cutover.changes import conversion
 from cutover.comparison import sample as staged
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.steps.night import convert
 
-ID = "presync"
-TITLE = "Convert ahead, while users work"
-REQUIRES = ["dual-delivery"]
-REVERSIBLE = True
-CONFIRM = False
-PREDICTS = True  # what the outage will cost, from what was measured: see run/predict.py
 
-
-def probe(hosts, site):
+def probe(ctx):
     """As convert's; once a pass was made, with `"sample"`, what staged.sample says of what it staged."""
-    found = convert.probe(hosts, site)
-    mine = [event["event"] for event in hosts.history if event.get("step") == ID]
+    hosts, site = ctx.hosts, ctx.site
+    found = convert.probe(ctx)
+    mine = [event["event"] for event in ctx.history if event.get("step") == "presync"]
     if site.verify.staged and mine[-1:] == ["applied"]:
         state = found["state"]["users"]
         there = [
@@ -29,7 +22,7 @@ def probe(hosts, site):
             and not state[user["user"]]["published"]
             and state[user["user"]]["live"] != "none"
         ]
-        found["sample"] = staged.sample(hosts, there, site.verify.staged, hosts.run_name)
+        found["sample"] = staged.sample(hosts, there, site.verify.staged, ctx.run_name)
     return found
 
 
@@ -37,9 +30,9 @@ def plan(found, site):
     state = found["state"]["users"]
     todo = [user for user in found["users"] if not state[user["user"]]["published"]]
     if not todo:
-        return changes.Plan(reason=f"all {len(state)} users are already published by this run")
+        return model.Plan(reason=f"all {len(state)} users are already published by this run")
     store = conversion.store_plan(site, found["run"], todo, site.new_store.jobs)
-    return changes.Plan(
+    return model.Plan(
         (
             conversion.Presync(
                 site.roles.new,
@@ -71,7 +64,7 @@ def verify(found, site):
         else "never"
     )
     checks = [
-        steps.Check(
+        model.Check(
             "Is every user's mail staged?",
             f"{len(state)} users",
             f"{len(state) - len(missing)} users, {folders} "
@@ -96,7 +89,7 @@ def sample_check(sample):
     said = f"{read}: " + ("; ".join(wrong[:10]) if wrong else "equal")
     if sample["changed"]:
         said += f"; {sample['changed']} changed by their users since"
-    return steps.Check(
+    return model.Check(
         "Does a sample of what is staged agree with the old server?",
         "the same text and date for each UID",
         said,
@@ -105,3 +98,15 @@ def sample_check(sample):
         "again",
         warning=not sample["messages"],
     )
+
+
+STEP = model.Step(
+    id="presync",
+    title="Convert ahead, while users work",
+    requires=("dual-delivery",),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    predicts=True,
+    stable=stable,
+)

@@ -2,18 +2,11 @@
 
 import posixpath
 
+from cutover import model
 from cutover.changes.mail import SendTestMail
 from cutover.facts import alias_service as live
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.steps.checks import systems
-
-ID = "production-test"
-TITLE = "Test the live service"
-REQUIRES = ["restore-imap"]
-REVERSIBLE = True
-CONFIRM = False
 
 
 def tokens(site, run):
@@ -26,19 +19,20 @@ def tokens(site, run):
     ]
 
 
-def probe(hosts, site):
+def probe(ctx):
     """`{"users": {user: live.look}, "spooled": {user: bytes in the new host's spool}, "systems": systems.probe}`"""
-    wanted = systems.wanted(site, hosts.run_name)
-    for token, _, user, spam in tokens(site, hosts.run_name):
+    hosts, site = ctx.hosts, ctx.site
+    wanted = systems.wanted(site, ctx.run_name)
+    for token, _, user, spam in tokens(site, ctx.run_name):
         wanted.setdefault(user, []).append((token, spam))
     new, users = site.roles.new, {each["user"] for each in facts.users(hosts, site.roles.new)}
     lying = facts.spooled(hosts, new, posixpath.dirname(site.old_store.spool))
-    seen = {user: steps.attempt(live.look, hosts, user, wanted[user]) for user in wanted}
+    seen = {user: model.attempt(live.look, hosts, user, wanted[user]) for user in wanted}
     shut_out = "error" in seen[site.production_test.users[0].user]
     return {
         "users": seen,
         "spooled": {user: size for user, size in sorted(lying.items()) if user in users},
-        "systems": systems.probe(hosts, site, tokens(site, hosts.run_name)[0][0], shut_out),
+        "systems": systems.probe(hosts, site, tokens(site, ctx.run_name)[0][0], shut_out),
     }
 
 
@@ -62,8 +56,8 @@ def plan(found, site):
     if "systems" in found:  # not in facts that an earlier version recorded
         listed += systems.plan(found, site)
     if not listed:
-        return changes.Plan(reason="every test message of this run has already arrived")
-    return changes.Plan(tuple(listed))
+        return model.Plan(reason="every test message of this run has already arrived")
+    return model.Plan(tuple(listed))
 
 
 def stable(found):
@@ -82,7 +76,7 @@ def verify(found, site):
     for user, result in found["users"].items():
         if "error" in result:
             checks.append(
-                steps.Check(
+                model.Check(
                     f"Can {user} log in at {alias} by TLS?",
                     "yes",
                     result["error"],
@@ -93,20 +87,20 @@ def verify(found, site):
             continue
         seen = result["value"]
         checks += [
-            steps.equal(
+            model.equal(
                 f"Which address did {user} reach by {alias}?",
                 site.address(site.roles.new),
                 seen["address"],
                 "does every name server give the new alias? run switch-alias again",
             ),
-            steps.Check(
+            model.Check(
                 f"Can {user} list folders?",
                 "INBOX and more",
                 f"{len(seen['folders'])} folders",
                 "INBOX" in seen["folders"],
                 "look at Dovecot's log",
             ),
-            steps.Check(
+            model.Check(
                 f"Can {user} read a message?",
                 "a whole message",
                 f"{seen['read']} bytes",
@@ -118,7 +112,7 @@ def verify(found, site):
             if of == user:
                 folder = "SPAM" if spam else "INBOX"
                 checks.append(
-                    steps.equal(
+                    model.equal(
                         f"Did {'spam' if spam else 'mail'} for {user} through {mx} arrive?",
                         folder,
                         seen["found"].get(token) or "not found",
@@ -134,7 +128,7 @@ def verify(found, site):
     new, place = site.roles.new, posixpath.dirname(site.old_store.spool)
     lying = ", ".join(f"{user} ({size} bytes)" for user, size in found["spooled"].items())
     checks.append(
-        steps.equal(
+        model.equal(
             f"Does no user's mail lie in {place} of {new}, where Dovecot does not look?",
             "none",
             lying or "none",
@@ -145,3 +139,14 @@ def verify(found, site):
     if "systems" in found:
         checks += systems.verify(found, site)
     return checks
+
+
+STEP = model.Step(
+    id="production-test",
+    title="Test the live service",
+    requires=("restore-imap",),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    stable=stable,
+)

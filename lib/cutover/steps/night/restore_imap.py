@@ -1,19 +1,12 @@
 """Dovecot back, on the new server only. The reading outage ends."""
 
-from cutover.model import change as changes
-from cutover.model import check as steps
+from cutover import model
 from cutover.steps.night import restore_sendmail, stop_imap
 
-ID = "restore-imap"
-TITLE = "Resume reading, on the new server"
-REQUIRES = ["verify", "restore-sendmail", "switch-alias"]
-REVERSIBLE = True
-CONFIRM = False
-FRESH = True  # rests on a verify that passed not long ago
 
-
-def probe(hosts, site):
+def probe(ctx):
     """`{"hosts": as stop-imap}`"""
+    hosts, site = ctx.hosts, ctx.site
     return {
         "hosts": hosts.each(site.mail_hosts, lambda name: stop_imap.read_host(hosts, site, name))
     }
@@ -22,8 +15,8 @@ def probe(hosts, site):
 def plan(found, site):
     listed = restore_sendmail.start_services(found["hosts"], [site.roles.new])
     if not listed:
-        return changes.Plan(reason=f"the IMAP services of {site.roles.new} already run")
-    return changes.Plan(tuple(listed))
+        return model.Plan(reason=f"the IMAP services of {site.roles.new} already run")
+    return model.Plan(tuple(listed))
 
 
 def verify(found, site):
@@ -34,13 +27,13 @@ def verify(found, site):
         if not (service["running"] and service["starts_at_boot"])
     ]
     checks = [
-        steps.equal(
+        model.equal(
             f"Do the IMAP services run on {site.roles.new}, and start at boot?",
             "all",
             "all" if not off else f"not {', '.join(off)}",
             f"`journalctl -u {(off or ['dovecot'])[0]}` there",
         ),
-        steps.equal(
+        model.equal(
             f"Is port 993 of {site.roles.new} open, seen from outside?",
             "open",
             "open" if new["ports"]["993"] else "closed",
@@ -48,3 +41,14 @@ def verify(found, site):
         ),
     ]
     return checks + stop_imap.closed_checks(site.roles.old, found["hosts"][site.roles.old])
+
+
+STEP = model.Step(
+    id="restore-imap",
+    title="Resume reading, on the new server",
+    requires=("verify", "restore-sendmail", "switch-alias"),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    needs_fresh_verify=True,
+)

@@ -1,21 +1,15 @@
 """Sendmail back on both mail hosts; the MX queues are flushed and drained. The delivery outage ends."""
 
+from cutover import model
 from cutover.changes.mail import DrainQueue
 from cutover.changes.service import ServiceAction
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.steps.night import stop_sendmail
 
-ID = "restore-sendmail"
-TITLE = "Resume delivery"
-REQUIRES = ["verify"]
-REVERSIBLE = True
-CONFIRM = False
 
-
-def probe(hosts, site):
+def probe(ctx):
     """`{"hosts": as stop-sendmail, "mx": {host: {"requests", "items"}}}`"""
+    hosts, site = ctx.hosts, ctx.site
     found = hosts.each(site.mail_hosts, lambda name: stop_sendmail.read_host(hosts, site, name))
     # as long as delivery is stopped the queues hold mail: to wait whether it goes out would only prolong the outage
     running = all(service["running"] for host in found.values() for service in host["services"])
@@ -32,8 +26,8 @@ def plan(found, site):
     if listed or any(queue["requests"] for queue in found["mx"].values()):
         listed.append(DrainQueue(list(found["mx"]), site.limits.queue_drain))
     if not listed:
-        return changes.Plan(reason="sendmail runs on both mail hosts and the MX queues are empty")
-    return changes.Plan(tuple(listed))
+        return model.Plan(reason="sendmail runs on both mail hosts and the MX queues are empty")
+    return model.Plan(tuple(listed))
 
 
 def start_services(hosts, names):
@@ -51,13 +45,13 @@ def verify(found, site):
     for name, host in found["hosts"].items():
         off = [service["name"] for service in host["services"] if not service["running"]]
         checks += [
-            steps.equal(
+            model.equal(
                 f"Does sendmail run on {name}?",
                 "running",
                 "running" if not off else f"off: {', '.join(off)}",
                 f"`journalctl -u sendmail` on {name}",
             ),
-            steps.equal(
+            model.equal(
                 f"Is port 25 of {name} open, seen from outside?",
                 "open",
                 "open" if host["port_25"] else "closed",
@@ -67,7 +61,7 @@ def verify(found, site):
     for name, queue in found["mx"].items():
         left = "; ".join(queue["items"][:3])
         checks.append(
-            steps.Check(
+            model.Check(
                 f"Does no mail stay in the queue of {name}?",
                 "0 stay",
                 f"{queue['requests']} stay" + (f": {left}" if left else ""),
@@ -76,3 +70,13 @@ def verify(found, site):
             )
         )
     return checks
+
+
+STEP = model.Step(
+    id="restore-sendmail",
+    title="Resume delivery",
+    requires=("verify",),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+)

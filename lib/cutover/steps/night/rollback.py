@@ -4,32 +4,25 @@ Once delivery or reading was resumed, the new server holds what the old one lack
 nothing moves: after the services of the new one have stopped, before its trees are taken back and the old service starts. What
 that will be is estimated while users still work, so that what cannot be carried is told before anybody approves.
 
-What the old server refuses stops the rollback, unless `hosts.chosen["without"]` names the user: logins, with commas between them.
+What the old server refuses stops the rollback, unless `ctx.chosen["without"]` names the user: logins, with commas between them.
 Then it stays in the user's Maildir on the new server, and a later rollback of the run carries it.
 """
 
+from cutover import model
 from cutover.carryback import carry, left_behind, refusals
 from cutover.changes.mail import AwaitDeliveries, DrainQueue
 from cutover.changes.service import EndSessions
 from cutover.facts import alias_service as live
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.model import runbook
 from cutover.steps.night import stop_imap, stop_sendmail
-
-ID = "rollback"
-TITLE = "Go back"
-REQUIRES = []
-REVERSIBLE = True
-CONFIRM = True
-
-CHOICE = ("without",)
 
 RESUMED = (
     "restore-sendmail",
     "restore-imap",
 )  # steps from which on the new server may hold what the old one lacks
+
+CHOICES = ("without",)
 
 
 def confirmation(site, asked):
@@ -48,7 +41,7 @@ def open_intents(events):
         (
             event["seq"]
             for event in events
-            if event["event"] == "verified" and event["step"] == ID and event["passed"]
+            if event["event"] == "verified" and event["step"] == "rollback" and event["passed"]
         ),
         default=-1,
     )
@@ -65,16 +58,16 @@ def open_intents(events):
     return [
         {**event, "undone": event["seq"] in undone}
         for event in reversed(events)
-        if event["event"] == "intent" and event["step"] != ID and event["seq"] > closed
+        if event["event"] == "intent" and event["step"] != "rollback" and event["seq"] > closed
     ]
 
 
-def probe(hosts, site):
-    """`{"intents": [...], "world", "login", "undoes", "carry": {"why", and as carry.look}, "without": names, "behind":
+def probe(ctx):
+    """`{"intents": [...], "world", "login", "carry": {"why", and as carry.look}, "without": names, "behind":
     left_behind.read}`; each resource's last undo among the intents says whether the world is so; "world" and "login" are None for
     a run of maintenance"""
     intents, final = [], {}
-    for event in open_intents(hosts.history):
+    for event in open_intents(ctx.history):
         intents.append(
             {
                 key: event[key]
@@ -82,32 +75,32 @@ def probe(hosts, site):
             }
         )
         if event["inverse"] is not None:
-            final[changes.from_json(event["inverse"]).resource] = intents[-1]
+            final[model.change_from_json(event["inverse"]).resource] = intents[-1]
     for intent in final.values():
-        settled = changes.from_json(intent["inverse"]).settled(hosts)
+        settled = model.change_from_json(intent["inverse"]).settled(ctx)
         intent.update(settled=settled.done, seen=settled.detail)
     # a run apart from the night is undone alone: the old service is none of its matters, and may be gone
-    apart = runbook.apart(hosts.history)
+    apart = runbook.apart(ctx.history)
     old = (
         {"world": None, "login": None, "behind": {}}
         if apart
-        else {**_old_service(hosts, site), "behind": left_behind.read(hosts, hosts.run_name)}
+        else {**_old_service(ctx), "behind": left_behind.read(ctx.hosts, ctx.run_name)}
     )
     found = {
-        "run": hosts.run_name,
+        "run": ctx.run_name,
         "intents": intents,
-        "without": _names(hosts.chosen.get("without", "")),
+        "without": _names(ctx.chosen.get("without", "")),
         **old,
     }
-    found["undoes"] = [undoes for _, undoes in _undo(found, site)]
-    found["carry"] = _carried(hosts, site, found)
+    found["carry"] = _carried(ctx, found)
     return found
 
 
-def _old_service(hosts, site):
+def _old_service(ctx):
+    hosts, site = ctx.hosts, ctx.site
     world = {
         "servers": facts.alias(hosts),
-        "imap": stop_imap.probe(hosts, site)["hosts"],
+        "imap": stop_imap.probe(ctx)["hosts"],
         "sendmail": hosts.each(
             site.mail_hosts, lambda name: stop_sendmail.read_host(hosts, site, name)
         ),
@@ -124,11 +117,11 @@ def _old_service(hosts, site):
     }
     return {
         "world": world,
-        "login": steps.attempt(live.look, hosts, site.production_test.users[0].user, []),
+        "login": model.attempt(live.look, hosts, site.production_test.users[0].user, []),
     }
 
 
-def _carried(hosts, site, found):
+def _carried(ctx, found):
     """What is to be carried back and what was, as far as it can be told now."""
     users = _published(found["intents"])
     if not users:
@@ -151,7 +144,7 @@ def _carried(hosts, site, found):
         if any(intent["step"] == "restore-imap" for intent in found["intents"])
         else "nobody could work on the new server yet; mail was delivered there, and on the old server too"
     )
-    return {"why": why, **carry.look(hosts, users, hosts.run_name)}
+    return {"why": why, **carry.look(ctx, users, ctx.run_name)}
 
 
 def _published(intents):
@@ -200,7 +193,7 @@ def _undo(found, site):
             # moment before the userdb was as it was
             listed.append((DrainQueue(list(site.roles.mx), site.limits.queue_drain), None))
             drained.add(intent["step"])
-        listed.append((changes.from_json(intent["inverse"]), intent["seq"]))
+        listed.append((model.change_from_json(intent["inverse"]), intent["seq"]))
     later = sorted(set(found.get("behind", {})) - set(found.get("without", ())))
     if later and not any(change.kind == "unpublish" for change, _ in listed):
         listed.append(
@@ -250,20 +243,21 @@ def plan(found, site):
     known = {each["user"] for each in _published(found["intents"])} | set(behind)
     strange = [name for name in found.get("without", ()) if name not in known]
     if strange:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"nothing of {', '.join(strange)} is to be carried back: see how `without` is spelled "
             "(logins, with commas between them)"
         )
     if not listed:
-        return changes.Plan(
+        return model.Plan(
             reason="the world already is as it was before this run"
             + "".join(
                 f"; but {user} is left behind with {refusals.counted(note)}: run it again without `without`"
                 for user, note in behind.items()
             )
         )
-    return changes.Plan(
+    return model.Plan(
         tuple(change for change, _ in listed),
+        undoes=tuple(seq for _, seq in listed),
         notes=(
             *_told(found["carry"]),
             *(
@@ -325,7 +319,7 @@ def verify(found, site):
     for intent in found["intents"]:
         if intent["inverse"] is None:
             checks.append(
-                steps.Check(
+                model.Check(
                     f"{intent['step']}, {intent['title']}: what became of it?",
                     "stays",
                     f"stays: {intent['no_inverse']}",
@@ -334,7 +328,7 @@ def verify(found, site):
             )
         elif "settled" in intent:
             checks.append(
-                steps.Check(
+                model.Check(
                     f"Is undone: {intent['step']}, {intent['title']} ({intent['target']})?",
                     "yes",
                     f"{'yes' if intent['settled'] else 'no'}: {intent['seen']}",
@@ -352,7 +346,7 @@ def verify(found, site):
         leads = records.get("CNAME", {}).get("values", []) + records.get("A", {}).get("values", [])
         good = site.address(old) in leads or site.fqdn(old) + "." in leads
         checks.append(
-            steps.Check(
+            model.Check(
                 f"Does {alias} lead to {old} on {name}?",
                 site.address(old),
                 ", ".join(leads) or "nothing",
@@ -363,7 +357,7 @@ def verify(found, site):
     for name, mx in world["mx"].items():
         wrong = facts.source_as_map(mx["source"].encode("utf-8", "surrogateescape")) != mx["map"]
         checks.append(
-            steps.Check(
+            model.Check(
                 f"Is the userdb map of {name} made from its source?",
                 "same entries",
                 "other entries" if wrong else "same entries",
@@ -377,7 +371,7 @@ def verify(found, site):
         if not service["running"]
     ]
     checks.append(
-        steps.equal(
+        model.equal(
             f"Do all mail services of {old} run?",
             "all",
             "all" if not off else f"not {', '.join(off)}",
@@ -389,12 +383,12 @@ def verify(found, site):
     question = f"Can {user} log in by {alias} and read mail on {old}?"
     if "error" in login:
         checks.append(
-            steps.Check(question, site.address(old), login["error"], False, "look at imapd's log")
+            model.Check(question, site.address(old), login["error"], False, "look at imapd's log")
         )
     else:
         seen = login["value"]
         checks.append(
-            steps.Check(
+            model.Check(
                 question,
                 site.address(old),
                 f"{seen['address']}, {seen['read']} bytes read",
@@ -408,7 +402,7 @@ def verify(found, site):
 def _behind_checks(behind, site):
     """One for each user whose mail the old server refused; told by each rollback of the run until it is carried."""
     return [
-        steps.Check(
+        model.Check(
             f"Is no mail of {user} on {site.roles.new} only?",
             "0 messages",
             refusals.counted(note),
@@ -426,7 +420,7 @@ def _carried_checks(carried):
     question = "Is everything that users did on the new server on the old one?"
     trees, told = carried["trees"], carried["told"]
     if not trees:
-        return [steps.Check(question, "nothing to carry", carried["why"], True)]
+        return [model.Check(question, "nothing to carry", carried["why"], True)]
     missing = [
         user
         for user, tree in sorted(trees.items())
@@ -435,7 +429,7 @@ def _carried_checks(carried):
     done = [note for user, note in sorted(told.items()) if note["tree"] == trees.get(user)]
     sums = carry.total(note["done"] for note in done)
     return [
-        steps.Check(
+        model.Check(
             question,
             f"{len(trees)} users",
             f"{len(done)} users: {carry.said(sums)}"
@@ -444,7 +438,7 @@ def _carried_checks(carried):
             "roll back again",
         ),
         *(
-            steps.Check(
+            model.Check(
                 f"Could all that {note['user']} did be carried back?",
                 "all",
                 "; ".join(note["left"]),
@@ -456,3 +450,16 @@ def _carried_checks(carried):
             if note["left"]
         ),
     ]
+
+
+STEP = model.Step(
+    id="rollback",
+    title="Go back",
+    requires=(),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    confirm=confirmation,
+    choices=CHOICES,
+    stable=stable,
+)

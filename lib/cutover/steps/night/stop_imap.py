@@ -3,30 +3,23 @@
 Before it does, go or no-go: what was predicted against what was announced, and whatever would make the outage longer than that.
 """
 
+from cutover import model
 from cutover.changes.service import EndSessions, ServiceAction
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.model import runbook
-from cutover.steps.night import dns_rename, preflight, presync
-
-ID = "stop-imap"
-TITLE = "Stop reading"
-REQUIRES = ["dual-delivery"]
-REVERSIBLE = True
-CONFIRM = True
-SIGNERS = 2  # people, at a production site
+from cutover.steps.night import dns_rename, preflight
 
 PORTS = (143, 993, 110, 995)
 SESSIONS = {"old": ["imapd", "ipop3d"], "new": ["imap", "imap-login", "pop3", "pop3-login"]}
 
 
-def probe(hosts, site):
+def probe(ctx):
     """`{"hosts": {host: {"services": [...], "sessions": [...], "ports": {port: open}}}, "go": what gate() judges, None once this
     run has begun to stop something: each second counts then}`"""
+    hosts, site = ctx.hosts, ctx.site
     return {
         "hosts": hosts.each(site.mail_hosts, lambda name: read_host(hosts, site, name)),
-        "go": None if begun(hosts.history) else read_go(hosts, site),
+        "go": None if begun(ctx.history) else read_go(ctx),
     }
 
 
@@ -34,19 +27,20 @@ def begun(events):
     """Whether this run has begun to stop reading, and has not gone back since."""
     started = False
     for event in events:
-        if event["event"] == "intent" and event["step"] == ID:
+        if event["event"] == "intent" and event["step"] == "stop-imap":
             started = True
         elif event["event"] == "verified" and event["step"] == "rollback" and event["passed"]:
             started = False
     return started
 
 
-def read_go(hosts, site):
+def read_go(ctx):
     """`{"prediction", "presync": from the journal, "space", "clock", "servers", "queue": {host: …}}`; what is read from hosts is
     `{"value": …}` or `{"error": text}`."""
-    told = runbook.latest(hosts.history, "predicted")
-    staged = runbook.latest(hosts.history, "verified", "step-failed", step=presync.ID)
-    attempt = steps.attempt
+    hosts, site = ctx.hosts, ctx.site
+    told = runbook.latest(ctx.history, "predicted")
+    staged = runbook.latest(ctx.history, "verified", "step-failed", step="presync")
+    attempt = model.attempt
     return {
         "prediction": told
         and {key: told[key] for key in ("time", "reading", "delivery", "staged")},
@@ -90,8 +84,8 @@ def plan(found, site):
         if stops or host["sessions"]:
             listed.append(EndSessions(name, sessions(site, name)))
     if not listed:
-        return changes.Plan(reason="nothing that serves IMAP or POP3 runs on either mail host")
-    return changes.Plan(tuple(listed))
+        return model.Plan(reason="nothing that serves IMAP or POP3 runs on either mail host")
+    return model.Plan(tuple(listed))
 
 
 def gate(found, site):
@@ -99,7 +93,7 @@ def gate(found, site):
     go = found.get("go")
     if go is None:
         return [
-            steps.Check(
+            model.Check(
                 "Is the outage still to begin?",
                 "yes",
                 "no: this run has begun it",
@@ -125,7 +119,7 @@ def _predicted(go, site):
     ):
         question, wanted = f"{what} be back within the time announced?", f"at most {minutes:g} min"
         if go["prediction"] is None:
-            yield steps.Check(
+            yield model.Check(
                 question,
                 wanted,
                 "not predicted: presync has not passed in this run",
@@ -135,7 +129,7 @@ def _predicted(go, site):
             )
             continue
         low, likely, high = (go["prediction"][kind][key] / 60 for key in ("low", "likely", "high"))
-        yield steps.Check(
+        yield model.Check(
             question,
             wanted,
             f"{low:.1f} to {high:.1f} min, likely {likely:.1f}",
@@ -147,7 +141,7 @@ def _predicted(go, site):
 def _staged(go):
     question = "Did the last presync pass?"
     if go["presync"] is None:
-        return steps.Check(
+        return model.Check(
             question,
             "yes",
             "it has not run in this run",
@@ -171,7 +165,7 @@ def _staged(go):
         if go["presync"]["passed"]
         else f"no, at {at}: " + ("; ".join(wrong) or "it failed")
     )
-    return steps.Check(
+    return model.Check(
         question,
         "yes",
         said,
@@ -184,7 +178,7 @@ def _staged(go):
 def _zone(go, site):
     question = "Do all name servers serve the same zone?"
     if "error" in go["servers"]:
-        yield steps.Check(
+        yield model.Check(
             question,
             "one serial",
             go["servers"]["error"],
@@ -206,7 +200,7 @@ def _queues(go):
         said = result.get("error") or f"{queue['requests']} stay" + (
             f": {queue['items'][0]}" if queue["items"] else ""
         )
-        yield steps.Check(
+        yield model.Check(
             f"Does no mail stay in the queue of {name}?",
             "0 stay",
             said,
@@ -220,7 +214,7 @@ def _room(go, site):
     staged = (go["prediction"] or {}).get("staged", {"messages": 0, "bytes": 0})
     new = site.roles.new
     if "error" in go["space"]:
-        yield steps.Check(
+        yield model.Check(
             f"Is there room on {new} for the rest?",
             "enough",
             go["space"]["error"],
@@ -230,7 +224,7 @@ def _room(go, site):
         return
     for what, need in (("bytes", staged["bytes"]), ("inodes", staged["messages"])):
         wanted, have = round(need * (site.limits.space_factor - 1)), go["space"]["value"][what]
-        yield steps.Check(
+        yield model.Check(
             f"Are there enough free {what} on {new} for the rest?",
             f"at least {wanted}",
             "no limit" if have is None else str(have),
@@ -250,25 +244,25 @@ def closed_checks(name, host):
     open_ports = [port for port, is_open in host["ports"].items() if is_open]
     live = [f"{each['user']} ({each['command']} {each['pid']})" for each in host["sessions"]]
     return [
-        steps.equal(
+        model.equal(
             f"Are the IMAP services of {name} stopped?",
             "none running",
             _none(up, "running"),
             f"stop them on {name}, or run this step again",
         ),
-        steps.equal(
+        model.equal(
             f"Do they stay stopped if {name} reboots?",
             "none starts at boot",
             _none(boot, "starts at boot"),
             "run this step again",
         ),
-        steps.equal(
+        model.equal(
             f"Has every session on {name} ended?",
             "none alive",
             _none(live, "alive"),
             "run this step again; if one stays, look at what its process waits for",
         ),
-        steps.equal(
+        model.equal(
             f"Are the ports of {name} closed, seen from outside?",
             "none open",
             _none(open_ports, "open"),
@@ -279,3 +273,16 @@ def closed_checks(name, host):
 
 def _none(items, what):
     return f"none {what}" if not items else f"{what}: {', '.join(items[:10])}"
+
+
+STEP = model.Step(
+    id="stop-imap",
+    title="Stop reading",
+    requires=("dual-delivery",),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    confirm=model.the_alias,
+    signers=2,
+    gate=gate,
+)

@@ -1,22 +1,16 @@
 """No delivery on either mail host; the MX queues hold the mail. The delivery outage begins."""
 
+from cutover import model
 from cutover.changes.mail import AwaitDeliveries, DrainQueue
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.steps.night import stop_imap
-
-ID = "stop-sendmail"
-TITLE = "Stop delivery"
-REQUIRES = ["stop-imap"]
-REVERSIBLE = True
-CONFIRM = True
 
 DELIVERING = ["sendmail", "sendmail-mta", "procmail", "dmail", "deliver"]
 
 
-def probe(hosts, site):
+def probe(ctx):
     """`{"hosts": {host: {"services", "delivering", "port_25", "queued"}}, "mx": {host: {"running"}}}`"""
+    hosts, site = ctx.hosts, ctx.site
     return {"hosts": hosts.each(site.mail_hosts, lambda name: read_host(hosts, site, name))}
 
 
@@ -52,10 +46,10 @@ def plan(found, site):
             AwaitDeliveries(name, DELIVERING, site.limits.queue_drain) for name in found["hosts"]
         ]
     if not listed:
-        return changes.Plan(
+        return model.Plan(
             reason="sendmail is stopped on both mail hosts and nothing is being delivered"
         )
-    return changes.Plan(tuple(listed))
+    return model.Plan(tuple(listed))
 
 
 def verify(found, site):
@@ -68,25 +62,25 @@ def verify(found, site):
         ]
         busy = [f"{each['command']} {each['pid']}" for each in host["delivering"]]
         checks += [
-            steps.equal(
+            model.equal(
                 f"Is sendmail of {name} stopped, and stays so after a reboot?",
                 "stopped",
                 "stopped" if not up else f"on: {', '.join(up)}",
                 "run this step again",
             ),
-            steps.equal(
+            model.equal(
                 f"Is port 25 of {name} closed, seen from outside?",
                 "closed",
                 "open" if host["port_25"] else "closed",
                 f"`ss -tlnp` on {name}: which process listens?",
             ),
-            steps.equal(
+            model.equal(
                 f"Is nothing being delivered on {name}?",
                 "no process",
                 ", ".join(busy[:5]) or "no process",
                 "wait for it and run this step again",
             ),
-            steps.equal(
+            model.equal(
                 f"Is the own queue of {name} empty?",
                 "0 queued",
                 f"{host['queued']['requests']} queued",
@@ -94,3 +88,14 @@ def verify(found, site):
             ),
         ]
     return checks
+
+
+STEP = model.Step(
+    id="stop-sendmail",
+    title="Stop delivery",
+    requires=("stop-imap",),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    confirm=model.the_alias,
+)

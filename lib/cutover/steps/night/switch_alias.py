@@ -1,24 +1,15 @@
 """The name users know becomes an alias of the new server, on every authoritative server."""
 
+from cutover import model
 from cutover.changes.dns_update import DnsUpdate
 from cutover.connect import dns
 from cutover.facts import mailhost as facts
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.steps.night import dns_rename
 
-ID = "switch-alias"
-TITLE = "Point the users' name at the new server"
-REQUIRES = ["verify", "restore-sendmail"]
-REVERSIBLE = True
-CONFIRM = True
-FRESH = True  # rests on a verify that passed not long ago
-SIGNERS = 2  # people, at a production site
 
-
-def probe(hosts, site):
+def probe(ctx):
     """`{"servers": facts.alias()}`"""
-    return {"servers": facts.alias(hosts)}
+    return {"servers": facts.alias(ctx.hosts)}
 
 
 def plan(found, site):
@@ -27,14 +18,14 @@ def plan(found, site):
     at_alias = found["servers"][primary]["records"][alias]
     target = at_alias.get("CNAME", {}).get("values", [""])[0].rstrip(".")
     if target == new:
-        return changes.Plan(reason=f"{alias} already is an alias of {new} on {primary}")
+        return model.Plan(reason=f"{alias} already is an alias of {new} on {primary}")
     if target != old:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{alias} is {f'an alias of {target}' if target else f'no alias but {sorted(at_alias)}'} on "
             f"{primary}, expected an alias of {old}: run dns-rename first, or put the zone right."
         )
     if not found["servers"][primary]["records"][new]:
-        raise steps.CannotPlan(
+        raise model.CannotPlan(
             f"{new} has no records on {primary}: nobody would reach it. Add its address first."
         )
     ttl, was = site.dns.ttl, at_alias["CNAME"]["ttl"]
@@ -50,7 +41,7 @@ def plan(found, site):
         [(alias, "CNAME")],
         [(alias, was, "CNAME", old + ".")],
     )
-    return changes.Plan(
+    return model.Plan(
         (
             DnsUpdate(
                 primary,
@@ -69,3 +60,16 @@ def verify(found, site):
         *(dns_rename.alias_check(found, site, name, new) for name in found["servers"]),
         dns_rename.serial_check(found),
     ]
+
+
+STEP = model.Step(
+    id="switch-alias",
+    title="Point the users' name at the new server",
+    requires=("verify", "restore-sendmail"),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    confirm=model.the_alias,
+    signers=2,
+    needs_fresh_verify=True,
+)

@@ -8,28 +8,19 @@ messages is read that the seed, the run's name, decides; and none begins after t
 import concurrent.futures
 import time
 
+from cutover import model
 from cutover.comparison import mailboxes
-from cutover.model import change as changes
-from cutover.model import check as steps
 from cutover.model import runbook
 from cutover.steps.night import convert
 
-ID = "verify"
-TITLE = "Compare old and new"
-REQUIRES = ["convert"]
-REVERSIBLE = True
-CONFIRM = False
-ONLY_READS = True
 
-
-def probe(hosts, site):
+def probe(ctx):
     """`{"level", "users": {user: {"rows": mailboxes.read_user, "added": {folder: n}}}, "errors": {user: text}, "contents":
     {"seed", "share": of the messages, "minutes": allowed, "late": whether they were over before the end}}`"""
-    converted = convert.probe(hosts, site)["state"]["users"]
+    hosts, site = ctx.hosts, ctx.site
+    converted = convert.probe(ctx)["state"]["users"]
     contents = mailboxes.Contents(
-        hosts.run_name,
-        share(site, hosts.history),
-        time.monotonic() + site.verify.content_minutes * 60,
+        ctx.run_name, share(site, ctx.history), time.monotonic() + site.verify.content_minutes * 60
     )
 
     def of(user):
@@ -44,7 +35,7 @@ def probe(hosts, site):
         key=lambda user: (-converted[user]["bytes"], user),
     )
     with concurrent.futures.ThreadPoolExecutor(site.verify.parallel) as pool:
-        futures = {user: pool.submit(steps.attempt, of, user) for user in published}
+        futures = {user: pool.submit(model.attempt, of, user) for user in published}
         for user, future in futures.items():
             result = future.result()
             if "error" in result:
@@ -100,12 +91,12 @@ def folders(site, state):
 
 
 def plan(found, site):
-    return changes.Plan(reason="verify only reads: EXAMINE on both sides")
+    return model.Plan(reason="verify only reads: EXAMINE on both sides")
 
 
 def verify(found, site):
     checks = [
-        steps.Check(
+        model.Check(
             f"Can {user}'s mail be read on both sides?",
             "yes",
             error,
@@ -120,7 +111,7 @@ def verify(found, site):
     if found["level"] == "content":
         checks.append(contents_check(found["contents"], total))
     checks.append(
-        steps.Check(
+        model.Check(
             "Do the sums agree?",
             f"{total['old']} messages, and {total['extra']} added (spool, dual delivery)",
             f"{total['new']} messages in {total['folders']} folders of {len(found['users'])} users",
@@ -138,7 +129,7 @@ def contents_check(contents, total):
         part = f"a sample, {contents['share']:.1%} of all by seed {contents['seed']}"
         said += f": {part if contents['share'] < 1 else 'as many as were reached'}"
         said += "; the time was over before the end" if contents["late"] else ""
-    return steps.Check(
+    return model.Check(
         "Of how many messages were the contents compared?",
         f"all that {contents['minutes']:g} min allow",
         said,
@@ -194,7 +185,7 @@ def user_check(user, each, total, level):
     actual = f"{new} messages" + (
         "; " + "; ".join([*wrong, *notes]) if wrong or notes else f", {equal}"
     )
-    return steps.Check(
+    return model.Check(
         f"Is {user}'s mail the same on both sides?",
         expected,
         actual,
@@ -204,3 +195,14 @@ def user_check(user, each, total, level):
         else "no message is lost; tell the user if it matters to them",
         warning=bool(notes),
     )
+
+
+STEP = model.Step(
+    id="verify",
+    title="Compare old and new",
+    requires=("convert",),
+    probe=probe,
+    plan=plan,
+    verify=verify,
+    only_reads=True,
+)

@@ -1,0 +1,55 @@
+"""The one JSON form of facts: dataclasses in the code, plain JSON in the run's folder.
+
+A fact that moves by itself while nothing is wrong (a size, a serial, live sessions) is declared
+with `moving()`; what is left is what an approved plan rests on (`lasting`).
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import pydantic
+
+from cutover.model.reading import Reading
+
+
+def moving(**options) -> Any:
+    """A dataclass field that no plan rests on."""
+    return dataclasses.field(metadata={"moving": True}, **options)
+
+
+def to_json(facts: Any) -> Any:
+    """Facts as plain JSON. Values that are JSON already stay as they are."""
+    return _plain(facts, lambda field: True)
+
+
+def lasting(facts: Any) -> Any:
+    """The JSON of facts without the fields declared with moving()."""
+    return _plain(facts, lambda field: not field.metadata.get("moving"))
+
+
+def from_json(kind: type, data: Any) -> Any:
+    """Facts of the class `kind` from their JSON. Raises pydantic.ValidationError."""
+    return data if kind is dict else _adapter(kind).validate_python(data)
+
+
+@functools.cache
+def _adapter(kind):
+    return pydantic.TypeAdapter(kind)
+
+
+def _plain(value, wanted):
+    if isinstance(value, Reading):
+        return {"value": _plain(value.value, wanted)} if value.ok else {"error": value.error}
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: _plain(getattr(value, field.name), wanted)
+            for field in dataclasses.fields(value)
+            if wanted(field)
+        }
+    if isinstance(value, dict):
+        return {key: _plain(item, wanted) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        items = sorted(value) if isinstance(value, set | frozenset) else value
+        return [_plain(item, wanted) for item in items]
+    return value

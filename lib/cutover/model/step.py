@@ -1,0 +1,59 @@
+"""The contract of a step: what it reads, what it would change, and how it judges the result."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cutover.model.check import Check
+from cutover.model.context import Context
+from cutover.model.plan import Plan
+
+
+def the_alias(site, chosen) -> str:
+    """The name users know: what a person types to approve a step that stops or switches something."""
+    return site.fqdn(site.alias)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step of the runbook. An unknown or missing field fails when the module is imported.
+
+    There is no apply: the engine applies the plan's changes.
+
+    id, title: as in the runbook; the id is frozen, journals hold it.
+    requires: ids of the steps that must have passed before.
+    facts: the class of what probe returns; its JSON form is model.to_json.
+    probe: reads the hosts and changes nothing; returns the step's facts.
+    plan: pure; decides by the facts what to do.
+    verify: pure; judges facts read after the changes.
+    reversible: whether a rollback can undo the step.
+    confirm: what a person types to approve the plan; None means the step's id.
+    signers: how many people approve the plan at a production site.
+    gate: go or no-go, judged before the plan and again before the first change. Nothing is changed unless every check passed.
+    predicts: after this step the outage is predicted (run/prediction.py).
+    only_reads: never plans a change, and is judged by the facts it has just read.
+    needs_fresh_verify: runs only after a verify that passed recently (run/gate.py).
+    choices: names of the values an operator may pass to the step.
+    stable: the part of the facts a plan rests on; None means run/evidence.py decides.
+    """
+
+    id: str
+    title: str
+    requires: tuple[str, ...]
+    probe: Callable[[Context], Any]
+    plan: Callable[[Any, Any], Plan]
+    verify: Callable[[Any, Any], Sequence[Check]]
+    facts: type = dict
+    reversible: bool = True
+    confirm: Callable[[Any, Any], str] | None = None
+    signers: int = 1
+    gate: Callable[[Any, Any], Sequence[Check]] | None = None
+    predicts: bool = False
+    only_reads: bool = False
+    needs_fresh_verify: bool = False
+    choices: tuple[str, ...] = ()
+    stable: Callable[[Any], Any] | None = None
+
+    def confirmation(self, site, chosen) -> str:
+        """The text a person types to approve the plan."""
+        return self.confirm(site, chosen) if self.confirm else self.id

@@ -1,0 +1,1 @@
+from production import night, no_secrets_left, rehearsal  # noqa: F401
