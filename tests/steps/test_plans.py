@@ -1,35 +1,24 @@
 """Plans and checks are pure: the same for every step, from the facts recorded for the worked example, and for odd worlds."""
 
-import copy
 import json
 
+import example
 import pytest
-from cutover import model, site
+from cutover import model
 from cutover.facts import mailhost as host_facts
 from cutover.model import runbook
-from cutover.steps import registry
 from cutover.steps.night import rollback as undoing
+from example import ROMA1, altered, recorded
 
-ROMA1 = site.load("parameters/roma1.yaml")
 ALIAS, OLD, NEW = (ROMA1.fqdn(name) for name in ("mailbox", "mailboxold", "mailboxvm"))
 STEPS = [*runbook.ORDER, *runbook.MAINTENANCE]
 READING = {"preflight", "verify"}  # they change nothing
 REPEATABLE = {"presync"}  # there is always another pass to make
 
 
-def recorded(name, when):
-    return json.loads((ROMA1.path.parent / "roma1" / f"{name}.json").read_bytes())[when]
-
-
-def altered(found, change):
-    found = copy.deepcopy(found)
-    change(found)
-    return found
-
-
 @pytest.mark.parametrize("name", STEPS)
 def test_there_is_something_to_do_before_and_nothing_after(name):
-    step = registry.step(name)
+    step = example.step(name)
     before, after = (step.plan(recorded(name, when), ROMA1) for when in ("before", "after"))
     assert bool(before.changes) == (name not in READING)
     assert name in REPEATABLE or (not after.changes and after.reason)
@@ -37,7 +26,7 @@ def test_there_is_something_to_do_before_and_nothing_after(name):
 
 @pytest.mark.parametrize("name", STEPS)
 def test_verify_is_content_after_and_was_not_before(name):
-    step = registry.step(name)
+    step = example.step(name)
     after = step.verify(recorded(name, "after"), ROMA1)
     assert after and all(check.passed for check in after), [
         check for check in after if not check.passed
@@ -52,7 +41,7 @@ def test_verify_is_content_after_and_was_not_before(name):
 def test_a_plan_is_the_same_each_time_and_leaves_the_facts_alone(name):
     found = recorded(name, "before")
     text = json.dumps(found, sort_keys=True)
-    first, second = (registry.step(name).plan(found, ROMA1) for _ in range(2))
+    first, second = (example.step(name).plan(found, ROMA1) for _ in range(2))
     assert [change.to_json() for change in first.changes] == [
         change.to_json() for change in second.changes
     ]
@@ -71,7 +60,7 @@ def test_dns_rename_moves_every_record_of_the_alias_and_its_inverse_puts_back_th
         records(found)[ALIAS]["AAAA"] = {"ttl": 300, "values": ["2001:db8::15"]}
 
     (change,) = (
-        registry.step("dns-rename")
+        example.step("dns-rename")
         .plan(altered(recorded("dns-rename", "before"), more), ROMA1)
         .changes
     )
@@ -108,7 +97,7 @@ def test_dns_rename_moves_every_record_of_the_alias_and_its_inverse_puts_back_th
 def test_dns_rename_refuses_a_zone_that_somebody_changed(change, said):
     found = altered(recorded("dns-rename", "before"), lambda found: change(records(found)))
     with pytest.raises(model.CannotPlan, match=said):
-        registry.step("dns-rename").plan(found, ROMA1)
+        example.step("dns-rename").plan(found, ROMA1)
 
 
 def test_dns_rename_accepts_an_old_name_that_is_there_already():
@@ -116,7 +105,7 @@ def test_dns_rename_accepts_an_old_name_that_is_there_already():
         recorded("dns-rename", "before"),
         lambda found: records(found).update({OLD: {"A": {"ttl": 900, "values": ["192.0.2.15"]}}}),
     )
-    (change,) = registry.step("dns-rename").plan(found, ROMA1).changes
+    (change,) = example.step("dns-rename").plan(found, ROMA1).changes
     assert f"prereq yxrrset {OLD}. A 192.0.2.15" in change.describe()
     assert f"update add {OLD}. 900 A 192.0.2.15" in change.inverse().describe()
 
@@ -125,7 +114,7 @@ def test_a_name_server_that_lags_fails_the_verify_and_is_named():
     def lag(found):
         found["servers"]["ns2"] = recorded("switch-alias", "before")["servers"]["ns2"]
 
-    checks = registry.step("switch-alias").verify(
+    checks = example.step("switch-alias").verify(
         altered(recorded("switch-alias", "after"), lag), ROMA1
     )
     failed = [check for check in checks if not check.passed]
@@ -138,7 +127,7 @@ def test_switch_alias_refuses_an_alias_that_is_none():
         lambda found: records(found).update({ALIAS: {"A": {"ttl": 60, "values": ["192.0.2.15"]}}}),
     )
     with pytest.raises(model.CannotPlan, match="run dns-rename first"):
-        registry.step("switch-alias").plan(found, ROMA1)
+        example.step("switch-alias").plan(found, ROMA1)
 
 
 # --- userdb
@@ -146,7 +135,7 @@ def test_switch_alias_refuses_an_alias_that_is_none():
 
 def test_dual_delivery_edits_the_mailbox_users_and_nobody_else():
     found = recorded("dual-delivery", "before")
-    for change in registry.step("dual-delivery").plan(found, ROMA1).changes[:2]:
+    for change in example.step("dual-delivery").plan(found, ROMA1).changes[:2]:
         assert change.replacements
         for old, new in change.replacements:
             user = old.split(":")[0]
@@ -171,7 +160,7 @@ def test_dual_delivery_verify_finds(spoil, question):
         recorded("dual-delivery", "after"), lambda found: spoil(found["mx"]["postino3"])
     )
     failed = [
-        check for check in registry.step("dual-delivery").verify(found, ROMA1) if not check.passed
+        check for check in example.step("dual-delivery").verify(found, ROMA1) if not check.passed
     ]
     assert any(question in check.question for check in failed), failed
 
@@ -185,14 +174,14 @@ def test_dual_delivery_warns_of_entries_it_does_not_understand():
         ),
     )
     warned = [
-        check for check in registry.step("dual-delivery").verify(found, ROMA1) if check.warning
+        check for check in example.step("dual-delivery").verify(found, ROMA1) if check.warning
     ]
     assert any(
         "no plain address" in check.question and "zeno" in check.actual for check in warned
     ), warned
     assert not any(
         "no plain address" in check.question
-        for check in registry.step("dual-delivery").verify(
+        for check in example.step("dual-delivery").verify(
             recorded("dual-delivery", "after"), ROMA1
         )
     )
@@ -206,7 +195,7 @@ def test_a_service_that_is_off_but_would_start_at_boot_is_stopped_too():
     service = altered(
         found, lambda found: found["hosts"]["mailboxold"]["services"][0].update(starts_at_boot=True)
     )
-    changes = registry.step("stop-imap").plan(service, ROMA1).changes
+    changes = example.step("stop-imap").plan(service, ROMA1).changes
     assert [change.kind for change in changes] == ["service", "end-sessions"]
 
 
@@ -223,19 +212,19 @@ def test_stop_imap_verify_finds_what_still_serves(spoil):
     found = altered(
         recorded("stop-imap", "after"), lambda found: spoil(found["hosts"]["mailboxold"])
     )
-    assert [check.passed for check in registry.step("stop-imap").verify(found, ROMA1)].count(
+    assert [check.passed for check in example.step("stop-imap").verify(found, ROMA1)].count(
         False
     ) == 1
 
 
 def test_restore_imap_starts_the_new_server_and_never_the_old():
-    changes = registry.step("restore-imap").plan(recorded("restore-imap", "before"), ROMA1).changes
+    changes = example.step("restore-imap").plan(recorded("restore-imap", "before"), ROMA1).changes
     assert {change.host for change in changes} == {"mailboxvm"}
     opened = altered(
         recorded("restore-imap", "after"),
         lambda found: found["hosts"]["mailboxold"]["ports"].update({"143": True}),
     )
-    assert not all(check.passed for check in registry.step("restore-imap").verify(opened, ROMA1))
+    assert not all(check.passed for check in example.step("restore-imap").verify(opened, ROMA1))
 
 
 # --- verify
@@ -258,7 +247,7 @@ def test_a_difference_names_user_folder_and_both_figures_and_fails(spoil, said):
     found = altered(
         recorded("verify", "after"), lambda found: spoil(found["users"]["alice"]["rows"][0])
     )
-    failed = [check for check in registry.step("verify").verify(found, ROMA1) if not check.passed]
+    failed = [check for check in example.step("verify").verify(found, ROMA1) if not check.passed]
     assert (
         "alice" in failed[0].question and "INBOX" in failed[0].actual and said in failed[0].actual
     )
@@ -270,7 +259,7 @@ def test_a_user_who_could_not_be_read_fails():
         recorded("verify", "after"),
         lambda found: found["errors"].update(bruno="imapd: no such user"),
     )
-    failed = [check for check in registry.step("verify").verify(found, ROMA1) if not check.passed]
+    failed = [check for check in example.step("verify").verify(found, ROMA1) if not check.passed]
     assert any("bruno" in check.question and "no such user" in check.actual for check in failed)
 
 
@@ -278,7 +267,7 @@ def test_a_user_who_could_not_be_read_fails():
 
 
 def test_rollback_undoes_in_reverse_and_drains_before_names_disappear():
-    changes = registry.step("rollback").plan(recorded("rollback", "before"), ROMA1).changes
+    changes = example.step("rollback").plan(recorded("rollback", "before"), ROMA1).changes
     kinds = [change.kind for change in changes]
     assert changes[0].title() == "start backup-posta.timer"  # what copied the old store runs again
     mail = [
@@ -303,7 +292,7 @@ def test_what_users_did_is_carried_back_when_both_are_closed_and_nothing_waits_f
             getattr(change, "action", None),
             getattr(change, "name", None),
         )
-        for change in registry.step("rollback").plan(recorded("rollback", "before"), ROMA1).changes
+        for change in example.step("rollback").plan(recorded("rollback", "before"), ROMA1).changes
     ]
     stops = [
         titles.index(("service", name, "stop", "sendmail")) for name in ("mailboxvm", "mailboxold")
@@ -338,7 +327,7 @@ def test_before_delivery_was_resumed_nothing_is_carried_back_and_that_is_said():
             "trees": {},
         }
 
-    rollback = registry.step("rollback")
+    rollback = example.step("rollback")
     found = altered(recorded("rollback", "before"), earlier)
     plan = rollback.plan(found, ROMA1)
     kinds = [change.kind for change in plan.changes]
@@ -351,7 +340,7 @@ def test_before_delivery_was_resumed_nothing_is_carried_back_and_that_is_said():
 
 
 def test_what_is_carried_back_and_what_cannot_be_is_told_for_each_user_before_and_after():
-    rollback = registry.step("rollback")
+    rollback = example.step("rollback")
     busy = {
         "counts": {"messages appended": 2},
         "left": ["mail/x: no room for the keyword k of 1 messages"],
@@ -409,7 +398,7 @@ LEFT = {
 
 
 def test_the_rollback_goes_on_without_those_who_are_named_and_no_others():
-    rollback = registry.step("rollback")
+    rollback = example.step("rollback")
     plain = rollback.plan(recorded("rollback", "before"), ROMA1)
     found = altered(recorded("rollback", "before"), lambda found: found.update(without=["carla"]))
     plan = rollback.plan(found, ROMA1)
@@ -438,7 +427,7 @@ def test_the_rollback_goes_on_without_those_who_are_named_and_no_others():
 
 
 def test_what_it_went_on_without_is_told_and_carried_by_the_next_one():
-    rollback = registry.step("rollback")
+    rollback = example.step("rollback")
     found = altered(
         recorded("rollback", "after"), lambda found: found.update(behind={"carla": LEFT})
     )
@@ -473,7 +462,7 @@ def test_preflight_tells_what_an_earlier_rollback_left_behind():
     )
     told = [
         check
-        for check in registry.step("preflight").verify(found, ROMA1)
+        for check in example.step("preflight").verify(found, ROMA1)
         if "earlier rollback" in check.question
     ]
     assert [(check.actual, check.passed, check.warning) for check in told] == [
@@ -482,7 +471,7 @@ def test_preflight_tells_what_an_earlier_rollback_left_behind():
 
 
 def test_rollback_after_a_rollback_has_nothing_left():
-    plan = registry.step("rollback").plan(recorded("rollback", "after"), ROMA1)
+    plan = example.step("rollback").plan(recorded("rollback", "after"), ROMA1)
     assert not plan.changes and "as it was" in plan.reason
 
 
@@ -496,12 +485,12 @@ def test_a_resource_that_is_not_as_it_was_fails_the_rollback_and_is_undone_again
         intent.update(settled=False, seen="inactive (dead)")
 
     found = altered(recorded("rollback", "after"), spoil)
-    assert [change.kind for change in registry.step("rollback").plan(found, ROMA1).changes] == [
+    assert [change.kind for change in example.step("rollback").plan(found, ROMA1).changes] == [
         "service"
     ]
     assert any(
         "inactive" in check.actual
-        for check in registry.step("rollback").verify(found, ROMA1)
+        for check in example.step("rollback").verify(found, ROMA1)
         if not check.passed
     )
 
