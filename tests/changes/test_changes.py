@@ -15,7 +15,7 @@ from cutover.changes import restored_mail as restore
 from cutover.changes import spam_digest as digest
 from cutover.changes import store_move as storage
 from cutover.changes import system_mail as systems
-from cutover.changes import test_restore as trial
+from cutover.changes import trial_restore
 from cutover.changes import userdb_edit as userdb
 from cutover.connect import dns as zone
 from cutover.connect import ssh
@@ -116,10 +116,14 @@ EXAMPLES = [
         "sanbackup", "alice", [3, 5], [".", ".SPAM"], [1, 2], [7], "/srv/bacula/scratch/r1", 60
     ),
     bacula.RemoveRestored("sanbackup", "/srv/bacula/scratch/r1"),
-    trial.TestRestore(
-        "mailboxvm", "alice", trial.BACULA, "/var/imap/.cutover/restore-test/bacula", "sanbackup"
+    trial_restore.TrialRestore(
+        "mailboxvm",
+        "alice",
+        trial_restore.BACULA,
+        "/var/imap/.cutover/restore-test/bacula",
+        "sanbackup",
     ),
-    trial.RemoveTest("mailboxvm", "/var/imap/.cutover/restore-test/bacula"),
+    trial_restore.RemoveTrial("mailboxvm", "/var/imap/.cutover/restore-test/bacula"),
     restore.BringBeside(
         "mailboxvm",
         "alice",

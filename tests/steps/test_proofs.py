@@ -5,7 +5,7 @@ import json
 
 import pytest
 from cutover import model, site
-from cutover.changes import test_restore as trial
+from cutover.changes import trial_restore
 from cutover.facts import bacula
 from cutover.steps.checks import proofs
 from cutover.steps.night import backup, decommission
@@ -58,7 +58,7 @@ def found(spoil=lambda found: None, when="after", name="backup"):
         source: {
             "value": {"user": "alice", "job": None, "age": 60.0, "same": 5, "gone": 0, "differ": []}
         }
-        for source in (trial.CURRENT, trial.BACULA)
+        for source in (trial_restore.CURRENT, trial_restore.BACULA)
     }
     spoil(facts)
     return facts
@@ -121,7 +121,7 @@ def test_at_first_all_is_installed_and_then_tried():
             ["bacula-run", "restore-test", "restore-test"],
         ),
         (
-            lambda facts: facts["tests"][trial.BACULA]["value"].update(age=8 * 86400),
+            lambda facts: facts["tests"][trial_restore.BACULA]["value"].update(age=8 * 86400),
             ["restore-test"],
         ),
     ],
@@ -171,18 +171,23 @@ def test_a_bacula_that_is_not_there_or_another_is_refused(spoil, said):
         (lambda facts: facts["bacula"].update(chain=[2]), "a Full"),
         (lambda facts: saving(facts)["saved"][0].update(pruned=True), "a Full"),
         (lambda facts: saving(facts).update(saved=[]), "last job end well"),
-        (lambda facts: facts["tests"][trial.CURRENT].update(value=None), "from the copy"),
+        (lambda facts: facts["tests"][trial_restore.CURRENT].update(value=None), "from the copy"),
         (
-            lambda facts: facts["tests"][trial.BACULA]["value"].update(differ=["UID 7"]),
+            lambda facts: facts["tests"][trial_restore.BACULA]["value"].update(differ=["UID 7"]),
             "from Bacula",
         ),
-        (lambda facts: facts["tests"][trial.BACULA]["value"].update(same=0, gone=5), "from Bacula"),
         (
-            lambda facts: facts["tests"][trial.CURRENT]["value"].update(age=8 * 86400),
+            lambda facts: facts["tests"][trial_restore.BACULA]["value"].update(same=0, gone=5),
+            "from Bacula",
+        ),
+        (
+            lambda facts: facts["tests"][trial_restore.CURRENT]["value"].update(age=8 * 86400),
             "from the copy",
         ),
         (
-            lambda facts: facts["tests"].update({trial.BACULA: {"error": "mailboxvm: no answer"}}),
+            lambda facts: facts["tests"].update(
+                {trial_restore.BACULA: {"error": "mailboxvm: no answer"}}
+            ),
             "from Bacula",
         ),
     ],
@@ -201,9 +206,11 @@ def test_verify_finds_and_decommission_refuses(spoil, question):
 
 def test_a_site_without_bacula_is_told_so_and_facts_from_before_there_was_any_say_nothing():
     def undeclared(facts):
-        facts.update(bacula=None, tests={trial.CURRENT: facts["tests"][trial.CURRENT]})
+        facts.update(
+            bacula=None, tests={trial_restore.CURRENT: facts["tests"][trial_restore.CURRENT]}
+        )
 
-    assert trial.sources(WITHOUT) == [trial.CURRENT]
+    assert trial_restore.sources(WITHOUT) == [trial_restore.CURRENT]
     assert [(check.mark, check.actual) for check in proofs.checks(found(undeclared), WITHOUT)][
         0
     ] == ("warn", "not declared")

@@ -3,7 +3,7 @@
 
 from cutover import model
 from cutover.changes import bacula_jobs as jobs
-from cutover.changes import test_restore as trial
+from cutover.changes import trial_restore
 from cutover.changes.files import read as read_file
 from cutover.facts import backup_copy as backups
 from cutover.facts import bacula
@@ -14,7 +14,7 @@ DAYS = 7  # in a row that the schedule has to have
 
 
 def read(hosts, site) -> dict:
-    """`{"bacula": of Bacula, or None when it is not declared, "tests": {source: trial.look as {"value"} or {"error"}}}`.
+    """`{"bacula": of Bacula, or None when it is not declared, "tests": {source: trial_restore.look as {"value"} or {"error"}}}`.
 
     Of Bacula: `{"wanted", "file": text or None, "included", "read": whether the Director has read it, "there": backups.counted,
     "status": bacula.status as {"value"} or {"error"}, "chain": [JobIds] that the last job rests on}`.
@@ -22,7 +22,8 @@ def read(hosts, site) -> dict:
     return {
         "bacula": _bacula(hosts, site) if site.backup.bacula else None,
         "tests": {
-            source: model.attempt(trial.look, hosts, source) for source in trial.sources(site)
+            source: model.attempt(trial_restore.look, hosts, source)
+            for source in trial_restore.sources(site)
         },
     }
 
@@ -51,11 +52,11 @@ def plan(found, site, copied: bool) -> list:
     listed = _plan_bacula(found, site, copied) if found.get("bacula") else []
     # facts that were recorded before there were test restores have none
     return listed + [
-        trial.TestRestore(
+        trial_restore.TrialRestore(
             site.roles.new,
             site.production_test.users[0].user,
             source,
-            trial.place(site, source),
+            trial_restore.place(site, source),
             site.roles.backup,
         )
         for source in found.get("tests", ())
@@ -209,7 +210,7 @@ def _whole(last, there, copied, log):
 
 
 def _test(found, source):
-    question = f"Does mail that was restored from {trial.NAMES[source]} for a test agree with the live mail?"
+    question = f"Does mail that was restored from {trial_restore.NAMES[source]} for a test agree with the live mail?"
     expected, todo = (
         f"the same octets, restored in the last {TESTED // 86400} days",
         "run the step backup again",

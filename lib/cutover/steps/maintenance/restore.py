@@ -11,7 +11,7 @@ import re
 from cutover import model
 from cutover.changes import bacula_jobs as jobs
 from cutover.changes import restored_mail as restore
-from cutover.changes import test_restore as trial
+from cutover.changes import trial_restore
 from cutover.comparison import mailboxes
 from cutover.connect import imap
 from cutover.facts import backup_copy as backups
@@ -34,7 +34,9 @@ def probe(ctx):
     if site.backup is None or _senseless(chosen, site):
         return {"chosen": chosen}
     account = facts.user(hosts, site.roles.new, chosen["user"])
-    other = f"{chosen['source']} {chosen['day']}" if chosen["source"] == trial.BACULA else ""
+    other = (
+        f"{chosen['source']} {chosen['day']}" if chosen["source"] == trial_restore.BACULA else ""
+    )
     place = copies.tree(site, ctx.run_name, chosen["user"], chosen["folder"], other)
     found = {
         "chosen": chosen,
@@ -103,11 +105,11 @@ def saved(hosts, moment: str) -> dict:
 
 def _senseless(chosen, site):
     """What is wrong with what is asked for, or nothing."""
-    if chosen["source"] not in ("", *trial.NAMES):
-        return f"there is no source {chosen['source']!r}. Give {' or '.join(trial.NAMES)}."
-    if chosen["source"] == trial.BACULA and not site.backup.bacula:
+    if chosen["source"] not in ("", *trial_restore.NAMES):
+        return f"there is no source {chosen['source']!r}. Give {' or '.join(trial_restore.NAMES)}."
+    if chosen["source"] == trial_restore.BACULA and not site.backup.bacula:
         return "the parameters declare no Bacula (`backup.bacula`): only the copy of last night can be restored from."
-    if chosen["day"] and chosen["source"] != trial.BACULA:
+    if chosen["day"] and chosen["source"] != trial_restore.BACULA:
         return "the copy has no earlier days. Ask for them from bacula."
     if chosen["day"] and not _is_day(chosen["day"]):
         return f"{chosen['day']!r} is no day. Give YYYY-MM-DD, or with a time by Bacula's clock YYYY-MM-DD HH:MM."

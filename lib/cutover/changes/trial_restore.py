@@ -93,10 +93,9 @@ def _compared(hosts, account, where):
 
 
 @dataclasses.dataclass(frozen=True)
-class TestRestore(model.Change):
+class TrialRestore(model.Change):
     """Restore some messages beside the live mailbox, and compare them."""
 
-    __test__ = False
     kind: ClassVar[str] = "restore-test"
     host: str
     user: str
@@ -126,7 +125,7 @@ class TestRestore(model.Change):
         return model.Settled(False, "it is made each time it is asked for")
 
     def inverse(self):
-        return RemoveTest(self.host, self.place)
+        return RemoveTrial(self.host, self.place)
 
     def apply(self, ctx, report):
         account = facts.user(ctx.hosts, ctx.site.roles.new, self.user)
@@ -198,7 +197,7 @@ class TestRestore(model.Change):
 
 
 @dataclasses.dataclass(frozen=True)
-class RemoveTest(model.Change):
+class RemoveTrial(model.Change):
     """Remove what a test restore brought."""
 
     kind: ClassVar[str] = "restore-test-remove"
