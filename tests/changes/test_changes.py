@@ -8,14 +8,13 @@ from cutover import model
 from cutover.carryback import carry, left_behind
 from cutover.changes import backup_run as backup
 from cutover.changes import bacula_jobs as bacula
-from cutover.changes import conversion, files, mail, retirement, service, sieve
+from cutover.changes import conversion, files, mail, retirement, service, sieve, trial_restore
 from cutover.changes import dns_update as dns
 from cutover.changes import old_spam as spam
 from cutover.changes import restored_mail as restore
 from cutover.changes import spam_digest as digest
 from cutover.changes import store_move as storage
 from cutover.changes import system_mail as systems
-from cutover.changes import trial_restore
 from cutover.changes import userdb_edit as userdb
 from cutover.connect import dns as zone
 from cutover.connect import ssh
