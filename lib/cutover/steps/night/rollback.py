@@ -324,6 +324,8 @@ def verify(found, site):
                     "stays",
                     f"stays: {intent['no_inverse']}",
                     True,
+                    id="stays",
+                    subject=intent["target"],
                 )
             )
         elif "settled" in intent:
@@ -334,6 +336,9 @@ def verify(found, site):
                     f"{'yes' if intent['settled'] else 'no'}: {intent['seen']}",
                     intent["settled"],
                     "mend what it says, then roll back again",
+                    id="undone",
+                    subject=intent["target"],
+                    data={"step": intent["step"], "seq": intent["seq"]},
                 )
             )
     if found["world"] is None:
@@ -352,6 +357,8 @@ def verify(found, site):
                 ", ".join(leads) or "nothing",
                 good,
                 f"`dig @{name} {alias}`",
+                id="alias-leads-to-old",
+                subject=name,
             )
         )
     for name, mx in world["mx"].items():
@@ -363,6 +370,8 @@ def verify(found, site):
                 "other entries" if wrong else "same entries",
                 not wrong,
                 f"makemap btree {site.userdb.map} < {site.userdb.source}",
+                id="userdb-map-after-rollback",
+                subject=name,
             )
         )
     off = [
@@ -376,6 +385,8 @@ def verify(found, site):
             "all",
             "all" if not off else f"not {', '.join(off)}",
             f"`systemctl status` on {old}",
+            id="old-services-run",
+            subject=old,
         )
     )
     login = found["login"]
@@ -383,7 +394,15 @@ def verify(found, site):
     question = f"Can {user} log in by {alias} and read mail on {old}?"
     if "error" in login:
         checks.append(
-            model.Check(question, site.address(old), login["error"], False, "look at imapd's log")
+            model.Check(
+                question,
+                site.address(old),
+                login["error"],
+                False,
+                "look at imapd's log",
+                id="old-service-login",
+                subject=user,
+            )
         )
     else:
         seen = login["value"]
@@ -394,6 +413,8 @@ def verify(found, site):
                 f"{seen['address']}, {seen['read']} bytes read",
                 seen["address"] == site.address(old) and seen["read"] > 0,
                 "look at imapd's log",
+                id="old-service-login",
+                subject=user,
             )
         )
     return checks
@@ -410,6 +431,9 @@ def _behind_checks(behind, site):
             f"mend what it says on {site.roles.old}, then run the rollback again: it carries them. Until then they "
             f"are in {note['entry']['maildir']} on {site.roles.new}; {left_behind.LIST} names the files",
             warning=True,
+            id="left-behind",
+            subject=user,
+            data={"messages": len(note["behind"])},
         )
         for user, note in sorted(behind.items())
     ]
@@ -420,7 +444,7 @@ def _carried_checks(carried):
     question = "Is everything that users did on the new server on the old one?"
     trees, told = carried["trees"], carried["told"]
     if not trees:
-        return [model.Check(question, "nothing to carry", carried["why"], True)]
+        return [model.Check(question, "nothing to carry", carried["why"], True, id="carried-back")]
     missing = [
         user
         for user, tree in sorted(trees.items())
@@ -436,6 +460,8 @@ def _carried_checks(carried):
             + (f"; not {', '.join(missing[:10])}" if missing else ""),
             not missing,
             "roll back again",
+            id="carried-back",
+            data={"users": len(done), "missing": missing, **sums},
         ),
         *(
             model.Check(
@@ -445,6 +471,9 @@ def _carried_checks(carried):
                 True,
                 "tell the user; the tree of the new server is set aside whole",
                 warning=True,
+                id="not-carried-back",
+                subject=note["user"],
+                data={"left": note["left"]},
             )
             for note in done
             if note["left"]
