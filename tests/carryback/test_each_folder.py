@@ -5,8 +5,7 @@ import threading
 
 import pytest
 from cutover.changes import restored_mail as restore
-from cutover.comparison import mailboxes
-from cutover.facts import copies
+from cutover.facts import copies, mailboxes
 from cutover.model import errors
 
 NAMES = [f"folder{number}" for number in range(9)]

@@ -4,7 +4,7 @@ import datetime
 import time
 
 import pytest
-from cutover.comparison import mailboxes
+from cutover.comparison import folders, messages
 from cutover.comparison import sample as staged
 from cutover.connect import imap
 
@@ -20,7 +20,7 @@ def folder(messages, uidnext=100):
 
 
 def compared(old, new, **options):
-    return mailboxes.compare(folder(old), folder(new), **options)
+    return messages.compare(folder(old), folder(new), **options)
 
 
 def test_it_keeps_no_message_of_a_folder_that_is_equal():
@@ -39,7 +39,7 @@ def test_it_keeps_no_message_of_a_folder_that_is_equal():
         (message(uid) for uid in range(1, 3001) if len(seen) - uid < 2 or seen.clear()),
         3000,
     )
-    result = mailboxes.compare(one, other)
+    result = messages.compare(one, other)
     assert (result["old"], result["new"], result["contents"], result["differing"]) == (
         3000,
         3000,
@@ -89,28 +89,28 @@ def test_contents_count_where_both_sides_were_read():
 
 def test_a_difference_too_many_is_counted_and_not_kept():
     result = compared([message(uid) for uid in range(1, 60)], [])
-    assert result["differing"] == 59 and len(result["differences"]) == mailboxes.SHOWN
+    assert result["differing"] == 59 and len(result["differences"]) == messages.SHOWN
 
 
 def test_the_sample_is_the_same_each_time_and_of_the_size_wanted():
-    some = mailboxes.Contents("seed", 0.2)
+    some = folders.Contents("seed", 0.2)
     chosen = {uid for uid in range(1, 5001) if some.of("alice", "INBOX")(uid)}
     assert 850 < len(chosen) < 1150
     assert chosen == {
-        uid for uid in range(1, 5001) if mailboxes.Contents("seed", 0.2).of("alice", "INBOX")(uid)
+        uid for uid in range(1, 5001) if folders.Contents("seed", 0.2).of("alice", "INBOX")(uid)
     }
     for other in (
-        mailboxes.Contents("other", 0.2).of("alice", "INBOX"),
+        folders.Contents("other", 0.2).of("alice", "INBOX"),
         some.of("bruno", "INBOX"),
         some.of("alice", "mail/x"),
     ):
         assert chosen != {uid for uid in range(1, 5001) if other(uid)}
-    assert all(map(mailboxes.Contents("seed").of("alice", "INBOX"), range(100)))
+    assert all(map(folders.Contents("seed").of("alice", "INBOX"), range(100)))
 
 
 def test_no_content_is_read_after_the_deadline():
     assert not any(
-        map(mailboxes.Contents("seed", 1, time.monotonic() - 1).of("alice", "INBOX"), range(100))
+        map(folders.Contents("seed", 1, time.monotonic() - 1).of("alice", "INBOX"), range(100))
     )
 
 
@@ -119,13 +119,13 @@ def test_look_knows_the_same_messages_in_any_order():
         [message(1), message(2, "bb"), message(3, "cc")],
         [message(8, "cc"), message(9), message(10, "bb")],
     )
-    assert mailboxes.Look(one).like(mailboxes.Look(other))
-    assert not mailboxes.Look(one).like(mailboxes.Look(other[:2]))
-    assert not mailboxes.Look(one).like(mailboxes.Look([*other[:2], message(10, "bc")]))
-    assert mailboxes.Look([message(1, None)]).like(mailboxes.Look([message(2)])), (
+    assert messages.Look(one).like(messages.Look(other))
+    assert not messages.Look(one).like(messages.Look(other[:2]))
+    assert not messages.Look(one).like(messages.Look([*other[:2], message(10, "bc")]))
+    assert messages.Look([message(1, None)]).like(messages.Look([message(2)])), (
         "without digests, by size and date"
     )
-    assert not mailboxes.Look([message(1, None)]).like(mailboxes.Look([message(2, size=11)]))
+    assert not messages.Look([message(1, None)]).like(messages.Look([message(2, size=11)]))
 
 
 def test_users_at_work_are_told_from_what_may_never_differ():

@@ -11,11 +11,10 @@ import threading
 import time
 
 import pytest
-from cutover.comparison import mailboxes
 from cutover.connect import dns, imap, smtp
 from cutover.connect.hosts import Hosts, NotTheLab
 from cutover.facts import backup_copy as backups
-from cutover.facts import bacula, copies
+from cutover.facts import bacula, copies, mailboxes
 from cutover.facts import mailhost as facts
 from cutover.model import errors, runbook
 from cutover.record import approval

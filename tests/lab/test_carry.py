@@ -14,9 +14,9 @@ import smtplib
 import pytest
 from cutover import model
 from cutover.carryback import carry, carrying, left_behind
-from cutover.comparison import mailboxes
 from cutover.connect import imap
 from cutover.connect.hosts import Hosts
+from cutover.facts import mailboxes
 from lab import hosts as lab_hosts
 from lab import keys, people
 from night import Killed, Night, eventually, program

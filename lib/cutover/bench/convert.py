@@ -17,7 +17,7 @@ from lab import system
 
 from cutover.bench import mail, mailhost
 from cutover.changes import conversion
-from cutover.comparison import mailboxes
+from cutover.comparison import messages
 from cutover.model import errors
 from cutover.remote import ship
 
@@ -260,7 +260,7 @@ def verified(host, maildir):
         mailhost.session(host.argv("doveadm", "-c", config, "exec", "imap")) as new,
     ):
         for mine, other in (("INBOX", "INBOX"), ("mail/work", "work")):
-            result = mailboxes.compare(old.stream(mine, "content"), new.stream(other, "content"))
+            result = messages.compare(old.stream(mine, "content"), new.stream(other, "content"))
             if (
                 result["differing"]
                 or result["extra"]

@@ -28,10 +28,9 @@ from lab import store
 from cutover import model, site
 from cutover.changes import bacula_jobs as jobs
 from cutover.changes import restored_mail as restore
-from cutover.comparison import mailboxes
 from cutover.connect import imap
 from cutover.connect.hosts import Hosts
-from cutover.facts import bacula, copies
+from cutover.facts import bacula, copies, mailboxes
 from cutover.facts import mailhost as facts
 from cutover.model import errors
 from cutover.record import folder

@@ -29,8 +29,8 @@ from mbx2maildir.formats import message_key as digest
 
 from cutover.carryback import refusals
 from cutover.changes import conversion
-from cutover.comparison import mailboxes
 from cutover.connect import imap
+from cutover.facts import mailboxes
 from cutover.model import errors
 
 KEYWORDS = 30  # c-client's, in one folder

@@ -12,8 +12,8 @@ from typing import ClassVar
 from cutover import model
 from cutover.carryback import carry, carrying, refusals
 from cutover.changes import conversion
-from cutover.comparison import mailboxes
 from cutover.connect import imap
+from cutover.facts import mailboxes
 from cutover.model import errors
 
 LIST = "left_behind.tsv"  # in the run's folder

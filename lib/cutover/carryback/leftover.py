@@ -19,9 +19,8 @@ import re
 from mbx2maildir.formats import message_key as digest
 
 from cutover.changes import conversion
-from cutover.comparison import mailboxes
 from cutover.connect import imap
-from cutover.facts import logs
+from cutover.facts import logs, mailboxes
 from cutover.model import errors
 
 SHOWN = 10  # messages of one user told in full

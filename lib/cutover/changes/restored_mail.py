@@ -13,9 +13,8 @@ import threading
 from typing import ClassVar
 
 from cutover import model
-from cutover.comparison import mailboxes
 from cutover.connect import imap
-from cutover.facts import copies
+from cutover.facts import copies, mailboxes
 
 SESSIONS = 2  # pairs of sessions at work at the same time, each on a folder of its own; one link to a host holds three
 SHOWN = 10  # messages of a folder told in full

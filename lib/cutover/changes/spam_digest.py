@@ -9,8 +9,8 @@ import unicodedata
 from typing import ClassVar
 
 from cutover import model
-from cutover.comparison import mailboxes
 from cutover.connect import smtp
+from cutover.facts import mailboxes
 from cutover.facts import spam_folders as spam
 
 WIDE = 100  # characters of a sender or subject

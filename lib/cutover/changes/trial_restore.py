@@ -10,9 +10,8 @@ from typing import ClassVar
 
 from cutover import model
 from cutover.changes import bacula_jobs as jobs
-from cutover.comparison import mailboxes
 from cutover.connect import ssh
-from cutover.facts import bacula, copies
+from cutover.facts import bacula, copies, mailboxes
 from cutover.facts import mailhost as facts
 
 CURRENT, BACULA = "current", "bacula"

@@ -12,8 +12,8 @@ import contextlib
 import hashlib
 import time
 
-from cutover.comparison import mailboxes
 from cutover.connect import imap
+from cutover.facts import mailboxes
 from cutover.model import errors
 
 PART = 50  # messages read of one folder at most

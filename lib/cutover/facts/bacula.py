@@ -11,8 +11,8 @@ message a second name, and a restore would bring both. The File daemon holds the
 import re
 import time
 
-from cutover.comparison import mailboxes
 from cutover.facts import backup_copy as backups
+from cutover.facts import mailboxes
 from cutover.model import errors
 
 NAME = "mailbackup"

@@ -9,9 +9,9 @@ import collections
 import hashlib
 import json
 
-from cutover.comparison import mailboxes
 from cutover.comparison import sample as staged
 from cutover.connect import ssh
+from cutover.facts import mailboxes
 from cutover.facts import mailhost as facts
 from cutover.model import errors
 

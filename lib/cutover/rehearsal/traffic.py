@@ -22,9 +22,9 @@ from lab import antispam, keys
 from lab import hosts as lab_hosts
 
 from cutover.changes import mail
-from cutover.comparison import mailboxes
 from cutover.connect import imap, smtp
 from cutover.facts import alias_service as live
+from cutover.facts import mailboxes
 from cutover.facts import mailhost as host_facts
 from cutover.model import errors
 

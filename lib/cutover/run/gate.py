@@ -8,7 +8,7 @@ import datetime
 import hashlib
 import json
 
-from cutover.comparison import mailboxes
+from cutover.facts import mailboxes
 from cutover.model import runbook
 from cutover.record import journal
 

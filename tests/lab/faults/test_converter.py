@@ -13,8 +13,8 @@ import pytest
 import scene as scenes
 from cutover import model, site
 from cutover.changes import conversion
-from cutover.comparison import mailboxes
 from cutover.connect.hosts import Hosts
+from cutover.facts import mailboxes
 from cutover.facts import mailhost as facts
 from cutover.model import errors
 from lab import hosts as lab_hosts

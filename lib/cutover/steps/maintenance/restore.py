@@ -12,10 +12,9 @@ from cutover import model
 from cutover.changes import bacula_jobs as jobs
 from cutover.changes import restored_mail as restore
 from cutover.changes import trial_restore
-from cutover.comparison import mailboxes
 from cutover.connect import imap
 from cutover.facts import backup_copy as backups
-from cutover.facts import bacula, copies
+from cutover.facts import bacula, copies, mailboxes
 from cutover.facts import mailhost as facts
 
 DAY = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d)?)?")

@@ -9,23 +9,24 @@ import concurrent.futures
 import time
 
 from cutover import model
-from cutover.comparison import mailboxes
+from cutover.comparison import folders
+from cutover.facts import mailboxes
 from cutover.model import runbook
 from cutover.steps.night import convert
 
 
 def probe(ctx):
-    """`{"level", "users": {user: {"rows": mailboxes.read_user, "added": {folder: n}}}, "errors": {user: text}, "contents":
+    """`{"level", "users": {user: {"rows": folders.read_user, "added": {folder: n}}}, "errors": {user: text}, "contents":
     {"seed", "share": of the messages, "minutes": allowed, "late": whether they were over before the end}}`"""
     hosts, site = ctx.hosts, ctx.site
     converted = convert.probe(ctx)["state"]["users"]
-    contents = mailboxes.Contents(
+    contents = folders.Contents(
         ctx.run_name, share(site, ctx.history), time.monotonic() + site.verify.content_minutes * 60
     )
 
     def of(user):
-        return mailboxes.read_user(
-            hosts, user, folders(site, converted[user]), site.verify.level, contents
+        return folders.read_user(
+            hosts, user, converted_folders(site, converted[user]), site.verify.level, contents
         )
 
     found, failed = {}, {}
@@ -45,7 +46,9 @@ def probe(ctx):
                 found[user] = {
                     "rows": result["value"],
                     "passed_over": [item["file"] for item in state["passed"]],
-                    "added": {folder["new"]: folder["added"] for folder in folders(site, state)},
+                    "added": {
+                        folder["new"]: folder["added"] for folder in converted_folders(site, state)
+                    },
                 }
     failed.update(
         {user: "not published by this run" for user in converted if user not in published}
@@ -71,7 +74,7 @@ def share(site, events):
     return min(1.0, site.verify.content_minutes * 60 / seconds) if seconds else 1.0
 
 
-def folders(site, state):
+def converted_folders(site, state):
     """`[{"old", "new", "added", "lost_keywords", "salvaged"}]` of a user, as IMAP names the folders; `old` is None for a folder
     that only the new side had. Added are messages from the spool and those that only the new side had; salvaged is the
     number of messages read from a damaged file, None for a whole one."""

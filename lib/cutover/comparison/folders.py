@@ -1,94 +1,17 @@
-"""Both mail stores read by servers the converter has nothing to do with, and compared message by message.
+"""One user's folders, read by servers the converter has nothing to do with, and compared.
 
-Old side: c-client's imapd, started as the user (PREAUTH). New side: Dovecot's imap by `doveadm exec`, the same way.
-Both work while the services are closed to users. Always EXAMINE: reading changes nothing.
+Old side: c-client. New side: Dovecot. Always EXAMINE: reading changes nothing.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import math
-import os
 import time
 
+from cutover.comparison import messages
 from cutover.connect import imap
+from cutover.facts import mailboxes
 from cutover.model import errors
-
-SHOWN = 20  # differences told in full for one folder
-
-
-def name(text: str) -> str:
-    """A folder's name as it lies on disk (modified UTF-7 or raw bytes) as imap.Session says it."""
-    return imap.decode_name(os.fsencode(text))
-
-
-def maildir(site, user: dict) -> str:
-    """Where the mail of a user (an entry of facts.users) lies on the new host."""
-    return site.new_store.maildir.format(user=user["user"], home=user["home"])
-
-
-def folder_names(site, folder: dict) -> tuple:
-    """(old, new) names, as IMAP says them, of a folder of the store's `state`; old is None where only the new side has it."""
-    old, new = folder["old"], folder["name"].replace(".", "/")
-    if old:
-        return name(site.old_store.imap_prefix + old), name(new) if new else "INBOX"
-    return (None, name(new)) if new else ("INBOX", "INBOX")
-
-
-@contextlib.contextmanager
-def old_session(hosts, user: str):
-    """c-client as the user, on the old host. → imap.Session"""
-    site = hosts.site
-    with preauth(hosts.ssh(site.roles.old).open([site.old_store.imapd], as_user=user)) as session:
-        yield session
-
-
-@contextlib.contextmanager
-def new_session(hosts, user: str):
-    """Dovecot as the user, on the new host. → imap.Session
-
-    Run as the user and without -u: with it doveadm asks Dovecot's auth service, which is stopped like the rest.
-    """
-    with preauth(
-        hosts.ssh(hosts.site.roles.new).open(["doveadm", "exec", "imap"], as_user=user)
-    ) as session:
-        yield session
-
-
-@contextlib.contextmanager
-def preauth(stream, server: str | None = None):
-    """The IMAP session that a command opened on a host begins by itself; it ends with the command. `server`: what errors call it,
-    if not by the command. → imap.Session"""
-    try:
-        session = imap.preauth(stream, timeout=300, server=server)
-        yield session
-        session.logout()
-    finally:
-        stream.close()
-
-
-def old_folders(session, prefix: str) -> list:
-    """The names c-client lists: INBOX, and all below the prefix that clients of the site use."""
-    names = [name for name, _, selectable in session.folders(prefix + "*") if selectable]
-    return ["INBOX", *sorted(name for name in names if name.upper() != "INBOX")]
-
-
-def _counted(old, new):
-    """As compare(), of two folders that were only opened."""
-    lacking = [f"{old.exists - new.exists} messages are missing"] if new.exists < old.exists else []
-    look = Look()
-    look.count = old.exists
-    return {
-        "old": old.exists,
-        "new": new.exists,
-        "extra": [],
-        "differences": lacking,
-        "differing": len(lacking),
-        "lost": 0,
-        "line_ends": 0,
-        "contents": 0,
-        "look": look,
-    }
 
 
 @dataclasses.dataclass
@@ -113,113 +36,6 @@ class Contents:
         return wanted
 
 
-def compare(
-    old: imap.Folder, new: imap.Folder, lost_keywords=(), same_text=lambda uid: False
-) -> dict:
-    """Two readings of one folder, whose messages come by ascending UID; iterators will do, and little is kept of them.
-
-    → `{"old": n, "new": n, "extra": [messages on the new side alone, by UID], "differences": [text, …], "differing": n,
-    "lost": n, "line_ends": n, "contents": n whose digests were compared, "look": what is the same for the same messages in any
-    order}`. Every message of the old side must be on the new side under its UID, with the same flags, keywords, INTERNALDATE,
-    size and, where both were read, digest. Two things no Maildir can keep are counted apart from what differs: `lost_keywords`
-    that found no letter among its 26, as the conversion reported, and bare LFs, which Dovecot sends as CRLF: then the size
-    differs and the text, line ends aside, must not. `same_text(uid)` reads it where no digest is there.
-    """
-    found, extra, differing = [], [], 0
-    lost = line_ends = count = missing = contents = 0
-    look = Look()
-    allowed = frozenset(lost_keywords)
-
-    def wrong(text):
-        nonlocal differing
-        differing += 1
-        if len(found) < SHOWN:
-            found.append(text)
-
-    if old.uidvalidity != new.uidvalidity:
-        wrong(f"UIDVALIDITY {old.uidvalidity} became {new.uidvalidity}")
-    olds, news = iter(old.messages), iter(new.messages)
-    message, other = next(olds, None), next(news, None)
-    while message is not None or other is not None:
-        if message is None or other is not None and other.uid < message.uid:
-            extra.append(other)
-            if other.uid < (old.uidnext or 0):
-                wrong(
-                    f"UID {other.uid}: not in the old folder, and below its UIDNEXT {old.uidnext}"
-                )
-            other = next(news, None)
-            continue
-        count += 1
-        look.add(message)
-        if other is None or message.uid < other.uid:
-            missing += 1
-            wrong(f"UID {message.uid}: missing")
-            message = next(olds, None)
-            continue
-        lost += bool(message.flags & allowed)
-        read = message.digest is not None and other.digest is not None
-        contents += read
-        if message.size != other.size and (
-            message.digest == other.digest if read else same_text(message.uid)
-        ):
-            line_ends += 1
-            other = dataclasses.replace(other, size=message.size)
-        for what in _differs(message, other, allowed):
-            wrong(f"UID {message.uid}: {what}")
-        message, other = next(olds, None), next(news, None)
-    if old.uidnext and new.uidnext < old.uidnext:
-        wrong(f"UIDNEXT {old.uidnext} became {new.uidnext}")
-    return {
-        "old": count,
-        "new": count - missing + len(extra),
-        "extra": extra,
-        "differences": found,
-        "differing": differing,
-        "lost": lost,
-        "line_ends": line_ends,
-        "contents": contents,
-        "look": look,
-    }
-
-
-class Look:
-    """What a number of messages look like together, whatever their order: by their digests where all have one."""
-
-    def __init__(self, messages=()):
-        self.count = self.size = self.dates = self.digests = 0
-        self.whole = True
-        for message in messages:
-            self.add(message)
-
-    def add(self, message):
-        self.count, self.size = self.count + 1, self.size + message.size
-        self.dates += int(message.internaldate.timestamp())
-        self.whole = self.whole and message.digest is not None
-        self.digests = (self.digests + int(message.digest, 16)) % 2**256 if self.whole else 0
-
-    def like(self, other) -> bool:
-        return (self.count, self.size, self.dates) == (other.count, other.size, other.dates) and (
-            not (self.whole and other.whole) or self.digests == other.digests
-        )
-
-
-def _differs(old, new, allowed):
-    if old.flags - allowed != new.flags - allowed:
-        lost, gained = sorted(old.flags - allowed - new.flags), sorted(new.flags - old.flags)
-        yield "flags " + " and ".join(
-            [
-                *([f"lost {' '.join(lost)}"] if lost else []),
-                *([f"gained {' '.join(gained)}"] if gained else []),
-            ]
-        )
-    if old.internaldate != new.internaldate:
-        yield f"INTERNALDATE {old.internaldate.isoformat()} became {new.internaldate.isoformat()}"
-    if old.size != new.size:
-        yield f"size {old.size} became {new.size}"
-    if None not in (old.digest, new.digest) and old.digest != new.digest:
-        yield f"content {str(old.digest)[:12]}… became {str(new.digest)[:12]}…"
-
-
 def read_user(hosts, user: str, folders: list, level: str, contents: Contents) -> list:
     """All folders of one user, read on both sides and compared. `contents`: which messages' contents, at level "content".
 
@@ -232,9 +48,9 @@ def read_user(hosts, user: str, folders: list, level: str, contents: Contents) -
     site = hosts.site
     said = {folder["old"]: folder for folder in folders if folder["old"] is not None}
     rows = []
-    with old_session(hosts, user) as old, new_session(hosts, user) as new:
+    with mailboxes.old_session(hosts, user) as old, mailboxes.new_session(hosts, user) as new:
         only_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
-        for old_name in old_folders(old, site.old_store.imap_prefix):
+        for old_name in mailboxes.old_folders(old, site.old_store.imap_prefix):
             folder = said.get(old_name)
             row = _row(user, old_name, folder and folder["new"])
             rows.append(row)
@@ -335,9 +151,9 @@ def _compare_new(old, new, folder, row, level, said, wanted):
         if folder.uidvalidity == 0:
             folder.uidvalidity = there.uidvalidity
         result = (
-            _counted(folder, there)
+            messages.counted(folder, there)
             if level == "count"
-            else compare(folder, there, said["lost_keywords"], same_text)
+            else messages.compare(folder, there, said["lost_keywords"], same_text)
         )
     except imap.FolderUnreadable as error:
         if error.server == old.server and said["salvaged"] is not None:
@@ -390,7 +206,7 @@ def _spool(session, path, inbox, added, row):
     except imap.FolderUnreadable:
         return  # no spool file, or an empty one
     row["spool"] = len(spool)
-    if inbox.count == len(spool) and (not inbox.size or inbox.like(Look(spool))):
+    if inbox.count == len(spool) and (not inbox.size or inbox.like(messages.Look(spool))):
         return  # the spool is what the old server shows as INBOX
     digests = [message.digest for message in added if message.digest]
     if not digests:
