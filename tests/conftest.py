@@ -4,9 +4,7 @@ import contextlib
 import os
 
 import pytest
-from cutover.model import errors
-from lab import base as lab_base
-from lab import control, machine, state
+from lab import base_image, control, errors, requirements, state
 
 UNABLE = pytest.StashKey[str]()
 NO_LAB = "the lab cannot run: "
@@ -26,9 +24,9 @@ LONG = (
 
 def pytest_xdist_setupnodes(config):
     """What the lanes need of the network is had before: there is none in their worlds."""
-    with contextlib.suppress(errors.CutoverError):  # the tests that need it say so, each
-        lab_base.ensure()
-    machine.chromium()
+    with contextlib.suppress(errors.LabError):  # the tests that need it say so, each
+        base_image.ensure()
+    requirements.chromium()
 
 
 def pytest_collection_modifyitems(items):
@@ -54,7 +52,7 @@ def _need(config):
     """Skip, or in a root CI run fail, when this machine cannot run the lab; asked of the machine once."""
     if UNABLE not in config.stash:
         try:
-            machine.require()
+            requirements.require()
             config.stash[UNABLE] = ""
         except errors.Missing as error:
             config.stash[UNABLE] = str(error)
@@ -83,7 +81,7 @@ def pytest_terminal_summary(terminalreporter):
 def base(request):
     """The lab's base root directory, built when it is not cached. Read-only: mount overlays over it."""
     _need(request.config)
-    return lab_base.ensure()
+    return base_image.ensure()
 
 
 @pytest.fixture(scope="session")

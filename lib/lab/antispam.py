@@ -1,7 +1,7 @@
 """What the lab's MX take for spam, and what they put off. Their rspamd has two rules, a line of the body each, so that everything
 else passes at once; files/rspamd.conf has the scores."""
 
-from lab import hosts, resources
+from lab import resources, topology
 
 # as a line of a message's body; the first is production_test.spam_line of parameters/lab.yaml
 SPAM = "Rehearsal of the antispam: a message with this line is marked."
@@ -16,5 +16,5 @@ def configuration() -> str:
         spam=SPAM,
         grey=GREY,
         delay=DELAY,
-        own=", ".join(f'"{host.address}"' for host in hosts.HOSTS.values()),
+        own=", ".join(f'"{host.address}"' for host in topology.HOSTS.values()),
     )

@@ -5,7 +5,7 @@ import os
 import pathlib
 import time
 
-from cutover.model import errors
+from lab import errors
 
 # a lab in a world of its own (see world.py) has its own: control groups are the one thing that its namespaces do not keep apart
 NAMED_BY = "CUTOVER_LAB_CGROUP"

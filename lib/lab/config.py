@@ -4,9 +4,7 @@ import os
 import secrets
 import subprocess
 
-from cutover.model import errors
-
-from lab import antispam, bacula, hosts, keys, locks, nis, resources, systems
+from lab import antispam, bacula, errors, keys, locks, nis, resources, systems, topology
 
 BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID = (
     "mailbackup",
@@ -33,7 +31,7 @@ secretariat:maildrop\tcarla@mailbox.lab.test, elena@mailbox.lab.test
 def prepare(host, root, lab, key, authority):
     """Configure a host's mounted root. `lab` is the lab's id, `key` its {"key", "pub"}, `authority` a keys.Authority.
 
-    Raises errors.CutoverError with what the host's own tools said when they refuse.
+    Raises errors.LabError with what the host's own tools said when they refuse.
     """
     _common(host, root, lab, key)
     {
@@ -54,7 +52,7 @@ def prepare(host, root, lab, key, authority):
         _put(root, "etc/ssl/lab/cert.pem", certificate)
         _put(root, "etc/ssl/lab/key.pem", private, 0o600)
     # the users' accounts are in NIS alone; its master hashes the passwords
-    users = hosts.ACCOUNTS if host.name == hosts.NIS_SERVERS[0] else ()
+    users = topology.ACCOUNTS if host.name == topology.NIS_SERVERS[0] else ()
     passwords = "".join(f"{user}:{(keys.SECRETS / user).read_text()}\n" for user in users)
     done = subprocess.run(
         [
@@ -76,7 +74,7 @@ def prepare(host, root, lab, key, authority):
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
     )
     if done.returncode:
-        raise errors.CutoverError(
+        raise errors.LabError(
             f"configuring {host.name} failed: {(done.stderr or done.stdout).strip()}"
         )
 
@@ -99,17 +97,23 @@ def _common(host, root, lab, key):
     _put(root, "etc/machine-id", secrets.token_hex(16) + "\n")
     _put(root, "etc/cutover-lab", lab + "\n")
     _put(root, "etc/hosts", f"127.0.0.1 localhost\n{host.address} {host.fqdn} {host.name}\n")
-    servers = "".join(f"nameserver {hosts.HOSTS[name].address}\n" for name in ("ns1", "ns2"))
+    servers = "".join(f"nameserver {topology.HOSTS[name].address}\n" for name in ("ns1", "ns2"))
     (root / "etc/resolv.conf").unlink(missing_ok=True)
-    _put(root, "etc/resolv.conf", f"search {hosts.DOMAIN}\n{servers}options timeout:1 attempts:2\n")
+    _put(
+        root,
+        "etc/resolv.conf",
+        f"search {topology.DOMAIN}\n{servers}options timeout:1 attempts:2\n",
+    )
     _put(root, "etc/ssh/sshd_config.d/lab.conf", resources.read("files/sshd.conf"))
     _put(root, "etc/ssh/ssh_host_ed25519_key", key["key"], 0o600)
     _put(root, "etc/ssh/ssh_host_ed25519_key.pub", key["pub"] + "\n")
-    _put(root, "etc/sudoers.d/operator", f"{hosts.OPERATOR} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
+    _put(
+        root, "etc/sudoers.d/operator", f"{topology.OPERATOR} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440
+    )
     for name, text in nis.files(host).items():
         _put(root, name, text)
-    home = f"var/lib/{hosts.OPERATOR}"
-    _account(root, hosts.OPERATOR, hosts.OPERATOR_ID, "/" + home)
+    home = f"var/lib/{topology.OPERATOR}"
+    _account(root, topology.OPERATOR, topology.OPERATOR_ID, "/" + home)
     _put(
         root,
         f"{home}/.ssh/authorized_keys",
@@ -117,7 +121,7 @@ def _common(host, root, lab, key):
         0o600,
     )
     for path in (root / home, root / home / ".ssh", root / home / ".ssh/authorized_keys"):
-        os.chown(path, hosts.OPERATOR_ID, hosts.OPERATOR_ID)
+        os.chown(path, topology.OPERATOR_ID, topology.OPERATOR_ID)
 
 
 def _account(root, name, number, home):
@@ -130,32 +134,32 @@ def _primary(host, root):
     # no mailboxold yet: the old server is known as mailbox until dns-rename
     addresses = {
         ("mailbox" if each.role == "old" else name): each.address
-        for name, each in hosts.HOSTS.items()
+        for name, each in topology.HOSTS.items()
     }
     _put(
         root,
         "etc/bind/named.conf",
         resources.read(
             "files/named-primary.conf",
-            network=hosts.NETWORK,
-            domain=hosts.DOMAIN,
-            key=hosts.TSIG_NAME,
-            secondary=hosts.HOSTS["ns2"].address,
+            network=topology.NETWORK,
+            domain=topology.DOMAIN,
+            key=topology.TSIG_NAME,
+            secondary=topology.HOSTS["ns2"].address,
         ),
     )
     _put(root, "etc/bind/tsig.key", keys.TSIG_KEY.read_text(), 0o640)
     _put(
         root,
-        f"var/cache/bind/{hosts.DOMAIN}",
+        f"var/cache/bind/{topology.DOMAIN}",
         resources.read(
             "files/zone.lab",
-            domain=hosts.DOMAIN,
+            domain=topology.DOMAIN,
             records="\n".join(
                 [
                     *(f"{name} IN A {address}" for name, address in addresses.items()),
                     *(
                         f"{alias} IN CNAME {name}"
-                        for name, each in hosts.HOSTS.items()
+                        for name, each in topology.HOSTS.items()
                         for alias in each.aliases
                     ),
                 ]
@@ -167,9 +171,9 @@ def _primary(host, root):
         "etc/bind/zone.reverse",
         resources.read(
             "files/zone.reverse",
-            domain=hosts.DOMAIN,
+            domain=topology.DOMAIN,
             records="\n".join(
-                f"{address.rpartition('.')[2]} IN PTR {name}.{hosts.DOMAIN}."
+                f"{address.rpartition('.')[2]} IN PTR {name}.{topology.DOMAIN}."
                 for name, address in addresses.items()
             ),
         ),
@@ -183,9 +187,9 @@ def _secondary(host, root):
         "etc/bind/named.conf",
         resources.read(
             "files/named-secondary.conf",
-            network=hosts.NETWORK,
-            domain=hosts.DOMAIN,
-            primary=hosts.HOSTS["ns1"].address,
+            network=topology.NETWORK,
+            domain=topology.DOMAIN,
+            primary=topology.HOSTS["ns1"].address,
         ),
     )
     _put(root, "etc/bind/zone.root", resources.read("files/zone.root"))
@@ -200,8 +204,8 @@ def _sendmail(root, kind, names):
 
 
 def _mx(host, root):
-    _sendmail(root, "postino", [hosts.DOMAIN])
-    users = "\n".join(f"{user}:maildrop\t{user}@{hosts.ALIAS}" for user in hosts.ACCOUNTS)
+    _sendmail(root, "postino", [topology.DOMAIN])
+    users = "\n".join(f"{user}:maildrop\t{user}@{topology.ALIAS}" for user in topology.ACCOUNTS)
     _put(root, "etc/mail/userdb", USERDB.format(users=users, lists=systems.routes()))
     _put(root, "etc/rspamd/rspamd.conf", antispam.configuration())
     _put(root, "etc/rspamd/lab-tld", "test\n")
@@ -213,7 +217,7 @@ def _mx(host, root):
 
 
 def _mailboxes(host, root, names):
-    _sendmail(root, "mailbox", [f"{name}.{hosts.DOMAIN}" for name in names])
+    _sendmail(root, "mailbox", [f"{name}.{topology.DOMAIN}" for name in names])
     _put(root, "etc/nsswitch.conf", nis.switch((root / "etc/nsswitch.conf").read_text()))
     for name in ("nis-answers", "procmail-nis"):
         _put(root, f"usr/local/sbin/{name}", resources.read(f"files/{name}"), 0o755)
@@ -240,7 +244,7 @@ def _new(host, root):
     _put(root, "etc/procmailrc", resources.read("files/procmailrc.new"))
     _put(root, "etc/dovecot/local.conf", resources.read("files/dovecot-local.conf"))
     _put(root, "etc/dovecot/conf.d/10-ssl.conf", resources.read("files/dovecot-10-ssl.conf"))
-    for user, number in hosts.ACCOUNTS.items():
+    for user, number in topology.ACCOUNTS.items():
         home = root / "home" / user
         home.mkdir(mode=0o700)
         os.chown(home, number, number)

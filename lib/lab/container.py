@@ -7,9 +7,7 @@ import signal
 import subprocess
 import time
 
-from cutover.model import errors
-
-from lab import cgroups, disk, network, state
+from lab import cgroups, disk, errors, network, state
 
 BOOT = pathlib.Path("/proc/sys/kernel/random/boot_id")
 
@@ -58,7 +56,7 @@ def start(name, binds=()):
             break
         time.sleep(0.01)
     if not (place / "process").exists():
-        raise errors.CutoverError(
+        raise errors.LabError(
             f"{name} could not be started (exit {done.returncode}); see {place}/console.log"
         )
 
@@ -132,4 +130,4 @@ def _empty(name):
         for pid in left:
             state.end(pid, state.start_time(pid), signal.SIGKILL)
         time.sleep(0.02)
-    raise errors.CutoverError(f"processes of {name} do not end: {sorted(left)}")
+    raise errors.LabError(f"processes of {name} do not end: {sorted(left)}")

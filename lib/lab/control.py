@@ -5,45 +5,44 @@ import os
 import secrets
 import shutil
 
-from cutover.model import errors
-
-from lab import base as base_module
 from lab import (
+    base_image,
     cgroups,
     config,
     container,
     disk,
-    hosts,
+    errors,
     inside,
     keys,
     locks,
-    machine,
     network,
     paths,
-    planting,
+    requirements,
+    seed_snapshot,
+    seeder,
+    shared_store,
     state,
     store,
+    topology,
     watch,
 )
-from lab import seed as seed_module
-from lab import shared as shared_store
 
 
 def up(fresh=False, seed=True, shared=None, say=lambda text: None):
     """Bring the lab up and return its marker (see state.read).
 
     Idempotent: what is up stays, a host that died is started again. `fresh` throws everything away first and gives the
-    pristine state. `shared`: with a second new server, both over one store (see shared.py), or without; a lab that is not so
+    pristine state. `shared`: with a second new server, both over one store (see shared_store.py), or without; a lab that is not so
     is begun afresh. None: as it is, and a new one without. With `seed`, mailboxold holds the seeded mail, and a lab that is up
     without it is begun afresh.
-    Raises errors.Missing without root or tools, errors.CutoverError when a host does not come up.
+    Raises errors.Missing without root or tools, errors.LabError when a host does not come up.
     """
-    machine.require()
+    requirements.require()
     if shared:
         shared_store.require()
-    base = base_module.ensure(say=say)
+    base = base_image.ensure(say=say)
     with locks.lab():
-        wanted = seed_module.path(base) if seed else None
+        wanted = seed_snapshot.path(base) if seed else None
         marker = state.read()
         if fresh or _unusable(marker, base, wanted, shared):
             _clean(grace=0)
@@ -57,8 +56,8 @@ def _plant(base, say):
     """Make the seed's snapshot in a lab of its own, which is thrown away."""
     say("planting the seeded mail (once; about half a minute) …")
     _up(None, base, None, say)
-    planting.plant(say)
-    seed_module.save(base)
+    seeder.plant(say)
+    seed_snapshot.save(base)
     _clean(grace=0)
 
 
@@ -70,7 +69,7 @@ def reset(say=lambda text: None, shared=False):
 def _unusable(marker, base, wanted, shared):
     if marker is None or marker["phase"] != "up" or marker["base"] != str(base):
         return True
-    if shared is not None and shared != (hosts.SECOND.name in marker["hosts"]):
+    if shared is not None and shared != (topology.SECOND.name in marker["hosts"]):
         return True
     # this machine may have been switched off since, and with it a disk that was a tmpfs
     if not all(
@@ -83,18 +82,18 @@ def _unusable(marker, base, wanted, shared):
 def _up(marker, base, snapshot, say, shared=False):
     new = marker is None
     if new:
-        marker = _make(base, snapshot, hosts.EVER if shared else hosts.HOSTS)
-    present = hosts.of(marker)
+        marker = _make(base, snapshot, topology.EVER if shared else topology.HOSTS)
+    present = topology.of(marker)
     network.up(present)
     started = [name for name in present if not container.running(name)]
     for name in started:
         say(f"starting {name}")
         container.stop([name], 0)
         disk.mount(name, base)
-        container.start(name, _binds(present[name], hosts.SECOND.name in present))
+        container.start(name, _binds(present[name], topology.SECOND.name in present))
     # a host that ran already stays as it is: what was stopped on it was stopped on purpose
     _in_parallel(watch.wait if new else watch.wait_booted, [present[name] for name in started])
-    if new and hosts.SECOND.name in present:
+    if new and topology.SECOND.name in present:
         say("making the shared store")
         shared_store.make()
     for name in present:
@@ -102,7 +101,7 @@ def _up(marker, base, snapshot, say, shared=False):
         leader, leader_start = container.leader(name)
         marker["hosts"][name].update(pid=pid, start=start, leader=leader, leader_start=leader_start)
     if new and snapshot is None:
-        planting.skeleton()
+        seeder.skeleton()
     marker["phase"] = "up"
     state.write(marker)
     return marker
@@ -119,7 +118,7 @@ def _make(base, snapshot, wanted):
         "phase": "starting",
         "seed": snapshot and snapshot.name,
         "base": str(base),
-        "domain": hosts.DOMAIN,
+        "domain": topology.DOMAIN,
         "hosts": {
             name: {
                 "address": host.address,
@@ -130,16 +129,16 @@ def _make(base, snapshot, wanted):
         },
     }
     state.write(marker)
-    seed_module.restore(snapshot)
+    seed_snapshot.restore(snapshot)
     _new_store()
     disk.ground()
-    if hosts.SECOND.name in wanted:
+    if topology.SECOND.name in wanted:
         shared_store.ground()
 
     def one(host):
         disk.mount(host.name, base)
         config.prepare(host, disk.root(host.name), lab, made[host.name], authority)
-        if host.role == "new" and hosts.SECOND.name in wanted:
+        if host.role == "new" and topology.SECOND.name in wanted:
             shared_store.prepare(host, disk.root(host.name))
 
     _in_parallel(one, wanted.values())
@@ -147,17 +146,21 @@ def _make(base, snapshot, wanted):
 
 
 def _in_parallel(function, items):
-    with concurrent.futures.ThreadPoolExecutor(len(hosts.EVER)) as pool:
+    with concurrent.futures.ThreadPoolExecutor(len(topology.EVER)) as pool:
         list(pool.map(function, items))
 
 
 def _new_store():
     """/var/imap of mailboxvm: a directory of each user's own, empty; /backup of sanbackup."""
-    for user, number in hosts.ACCOUNTS.items():
+    for user, number in topology.ACCOUNTS.items():
         store.imap(user).mkdir(mode=0o700, parents=True)
         os.chown(store.imap(user), number, number)
-    store.home(hosts.PROBE).mkdir(mode=0o700, exist_ok=True)
-    os.chown(store.home(hosts.PROBE), hosts.ACCOUNTS[hosts.PROBE], hosts.ACCOUNTS[hosts.PROBE])
+    store.home(topology.PROBE).mkdir(mode=0o700, exist_ok=True)
+    os.chown(
+        store.home(topology.PROBE),
+        topology.ACCOUNTS[topology.PROBE],
+        topology.ACCOUNTS[topology.PROBE],
+    )
     old = store.STORE / "backup/posta/mailboxold"
     old.mkdir(parents=True)
     os.chown(old, config.OLD_BACKUP_ID, config.OLD_BACKUP_ID)
@@ -178,7 +181,7 @@ def _binds(host, shared):
 
 def down(keep_cache=True, say=lambda text: None):
     """End the lab and remove all of it; also what a killed `up` or `down` left. Quiet when there is nothing."""
-    machine.require()
+    requirements.require()
     with locks.lab():
         marker = state.read()
         if marker is not None:
@@ -186,16 +189,16 @@ def down(keep_cache=True, say=lambda text: None):
         # a clean poweroff is for hosts that are up; one in the middle of its boot does not listen yet
         _clean(grace=8 if marker is not None and marker["phase"] == "up" else 0)
         if not keep_cache:
-            base_module.remove_all()
+            base_image.remove_all()
 
 
 def _clean(grace):
-    container.stop(hosts.EVER, grace)
+    container.stop(topology.EVER, grace)
     disk.unmount()
     network.down()
     cgroups.remove()
     if disk.mounted():
-        raise errors.CutoverError(f"still mounted, nothing was deleted: {' '.join(disk.mounted())}")
+        raise errors.LabError(f"still mounted, nothing was deleted: {' '.join(disk.mounted())}")
     if paths.STATE.exists():
         shutil.rmtree(paths.STATE)
 
@@ -203,7 +206,7 @@ def _clean(grace):
 def rests():
     """What is there of a lab: processes, mounts, links, namespaces, control groups, files; empty after `down`."""
     return (
-        [f"process of {name}" for name in hosts.EVER if container.running(name)]
+        [f"process of {name}" for name in topology.EVER if container.running(name)]
         + [f"mount {point}" for point in disk.mounted()]
         + [f"link or namespace {name}" for name in network.rests()]
         + [f"control group {group}" for group in cgroups.present()]
@@ -216,7 +219,7 @@ def reboot(name, hard=False):
     with locks.lab():
         marker = state.read()
         if marker is None or marker["phase"] != "up":
-            raise errors.CutoverError("the lab is not up; run: cutover lab up")
+            raise errors.LabError("the lab is not up; run: cutover lab up")
         container.stop([name], 0 if hard else 15)
         _up(marker, marker["base"], None, lambda text: None)
 

@@ -3,20 +3,18 @@
 import smtplib
 import time
 
-from cutover.model import errors
-
-from lab import hosts, old_users, people, store
+from lab import errors, old_users, people, store, topology
 
 ROUNDS = 11
 
 
 def send(server, user, mail):
     with smtplib.SMTP(
-        hosts.HOSTS[server].address, 25, local_hostname="control.lab.test", timeout=30
+        topology.HOSTS[server].address, 25, local_hostname="control.lab.test", timeout=30
     ) as client:
         client.sendmail(
             "anna.bianchi@elsewhere.test",
-            [f"{user}@{hosts.DOMAIN}"],
+            [f"{user}@{topology.DOMAIN}"],
             mail,
             mail_options=["BODY=8BITMIME"],
         )
@@ -25,7 +23,7 @@ def send(server, user, mail):
 def deliver(batch, patience=60):
     """Send mail and wait until it is in place. `batch` is a list of (user, mail as bytes, spam?), in turns through each MX.
 
-    Raises errors.CutoverError naming what did not arrive.
+    Raises errors.LabError naming what did not arrive.
     """
     waiting = {}
     for index, (user, mail, spam) in enumerate(batch):
@@ -42,7 +40,7 @@ def deliver(batch, patience=60):
             if marker in store.tail(place, offset):
                 del waiting[marker]
         if time.monotonic() > until:
-            raise errors.CutoverError(
+            raise errors.LabError(
                 "mail did not arrive on mailboxold for "
                 + ", ".join(sorted({user for _, _, user in waiting.values()}))
                 + f" within {patience} s"

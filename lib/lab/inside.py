@@ -3,21 +3,19 @@
 import subprocess
 import tempfile
 
-from cutover.model import errors
-
-from lab import container
+from lab import container, errors
 
 
 def run(name, argv, input=None, timeout=60, check=True, user=None, text=True):
     """Run a command as root (or as `user`, a login of the host, in its home) inside a host, apart from its services.
 
     Returns a subprocess.CompletedProcess, its output as str, or bytes with text=False. Output goes through files: a
-    daemon that the command leaves behind holds no pipe of ours. Raises errors.CutoverError when the host is down, when
+    daemon that the command leaves behind holds no pipe of ours. Raises errors.LabError when the host is down, when
     it takes more than `timeout` seconds, or, with check, on a non-zero exit.
     """
     found = container.leader(name)
     if found is None:
-        raise errors.CutoverError(f"{name} is not up; run: cutover lab up")
+        raise errors.LabError(f"{name} is not up; run: cutover lab up")
     command = [str(part) for part in argv]
     if user is not None:
         command = [
@@ -67,7 +65,7 @@ def _captured(enter, name, command, input, timeout, check, text):
                 enter, **source, stdout=out, stderr=err, timeout=timeout, env=environment, cwd="/"
             )
         except subprocess.TimeoutExpired:
-            raise errors.CutoverError(
+            raise errors.LabError(
                 f"on {name}, this command took more than {timeout} s: {' '.join(command)}"
             ) from None
         out.seek(0)
@@ -79,7 +77,7 @@ def _captured(enter, name, command, input, timeout, check, text):
     if check and result.returncode:
         said = result.stderr or result.stdout
         said = said if text else said.decode("utf-8", "replace")
-        raise errors.CutoverError(
+        raise errors.LabError(
             f"on {name}, this command failed (exit {result.returncode}): {' '.join(command)}\n"
             f"{said.strip()}"
         )

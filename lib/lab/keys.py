@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from lab import hosts, paths
+from lab import paths, topology
 
 OPERATOR_KEY = paths.STATE / "keys" / "operator"
 BACKUP_KEY = paths.STATE / "keys" / "mailbackup"  # sanbackup's, for reading mailboxvm's store
@@ -38,7 +38,7 @@ def private(path, data):
         output.write(data if isinstance(data, bytes) else data.encode())
 
 
-def make(wanted=hosts.HOSTS):
+def make(wanted=topology.HOSTS):
     """Make every secret of a new lab of these hosts, name → Host. Returns name → {"key": OpenSSH private, "pub": public}."""
     paths.STATE.mkdir(parents=True, exist_ok=True)
     os.chmod(paths.STATE, 0o755)
@@ -53,10 +53,10 @@ def make(wanted=hosts.HOSTS):
     secret = base64.b64encode(secrets.token_bytes(32)).decode()
     private(
         TSIG_KEY,
-        f'key "{hosts.TSIG_NAME}" {{\n    algorithm hmac-sha256;\n    secret "{secret}";\n}};\n',
+        f'key "{topology.TSIG_NAME}" {{\n    algorithm hmac-sha256;\n    secret "{secret}";\n}};\n',
     )
     SECRETS.mkdir(mode=0o700, exist_ok=True)
-    for user in hosts.ACCOUNTS:
+    for user in topology.ACCOUNTS:
         private(SECRETS / user, secrets.token_urlsafe(12))
     made = {
         name: dict(zip(("key", "pub"), _ssh_key(host.fqdn), strict=True))

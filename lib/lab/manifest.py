@@ -4,9 +4,7 @@ import json
 import os
 import re
 
-from cutover.model import errors
-
-from lab import hosts, inside, paths, store
+from lab import errors, inside, paths, store, topology
 
 PLACE = paths.STATE / "manifest.json"
 MAGIC = b"*mbx*\r\n"
@@ -30,7 +28,7 @@ def take():
     "mbox" (it is the spool file) or "none". Names are as UW serves them, raw bytes as latin-1. Totals count the folders
     and the spool, not what was passed over.
     """
-    users = {user: _user(user) for user in hosts.USERS}
+    users = {user: _user(user) for user in topology.USERS}
     return {
         "messages": sum(each["messages"] for each in users.values()),
         "bytes": sum(each["bytes"] for each in users.values()),
@@ -95,7 +93,7 @@ def _format(path):
 
 
 def _examine(user, names):
-    """name → figures of EXAMINE, SEARCH and FETCH. Raises errors.CutoverError when c-client will not open one."""
+    """name → figures of EXAMINE, SEARCH and FETCH. Raises errors.LabError when c-client will not open one."""
     commands = b"".join(
         b"e%d EXAMINE {%d+}\r\n%s\r\ns%d SEARCH UNSEEN\r\nf%d FETCH 1:* RFC822.SIZE\r\n"
         % (number, len(name), name, number, number)
@@ -112,9 +110,7 @@ def _examine(user, names):
     found = {}
     for number, name in enumerate(names):
         if b"\r\ne%d OK" % number not in answer:
-            raise errors.CutoverError(
-                f"c-client does not open {name!r} of {user}: {answer[-300:]!r}"
-            )
+            raise errors.LabError(f"c-client does not open {name!r} of {user}: {answer[-300:]!r}")
     for number, name in enumerate(names):
         start = answer.index(b"\r\nf%d " % (number - 1)) if number else 0
         part = answer[start : answer.index(b"\r\nf%d " % number)]

@@ -3,9 +3,7 @@
 import json
 import pathlib
 
-from cutover.model import errors
-
-from lab import hosts, system
+from lab import errors, system, topology
 
 BRIDGE = "cutlab0"
 NAMESPACES = pathlib.Path("/run/netns")
@@ -21,7 +19,7 @@ def link(name):
     return f"cl-{name}"
 
 
-def up(wanted=hosts.HOSTS):
+def up(wanted=topology.HOSTS):
     """For these hosts (name → Host) make what is missing of the bridge, the namespaces and the links between them."""
     present = {entry["ifname"]: entry for entry in json.loads(system.call("ip", "-j", "addr"))}
     _refuse_foreign(present)
@@ -31,8 +29,8 @@ def up(wanted=hosts.HOSTS):
             "-batch",
             "-",
             input=f"link add {BRIDGE} type bridge forward_delay 0\n"
-            f"addr add {hosts.CONTROL_ADDRESS}/24 dev {BRIDGE}\n"
-            f"addr add {hosts.OUTSIDE_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n",
+            f"addr add {topology.CONTROL_ADDRESS}/24 dev {BRIDGE}\n"
+            f"addr add {topology.OUTSIDE_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n",
         )
     for host in wanted.values():
         if link(host.name) not in present or not (NAMESPACES / namespace(host.name)).exists():
@@ -59,7 +57,7 @@ def _join(host):
         "-",
         input="link set lo up\nlink set eth0 up\n"
         f"addr add {host.address}/24 dev eth0\n"
-        + (f"route add {hosts.OUTSIDE_ADDRESS} dev eth0\n" if host.role == "submission" else ""),
+        + (f"route add {topology.OUTSIDE_ADDRESS} dev eth0\n" if host.role == "submission" else ""),
     )
     # while NIS is silent each question to it leaves four connections in TIME_WAIT for a minute, on some 400 reserved ports: a
     # host that asks often would run out of them, and an ypbind that starts then ends
@@ -73,9 +71,9 @@ def _refuse_foreign(present):
     for name, entry in present.items():
         for address in entry.get("addr_info", ()):
             if name != BRIDGE and address["local"].startswith(("10.77.0.", "10.77.1.")):
-                raise errors.CutoverError(
+                raise errors.LabError(
                     f"{name} of this machine has {address['local']}; the lab needs the network "
-                    f"{hosts.NETWORK} and {hosts.OUTSIDE_ADDRESS} for itself. "
+                    f"{topology.NETWORK} and {topology.OUTSIDE_ADDRESS} for itself. "
                     "Take that address away first."
                 )
 
@@ -84,10 +82,10 @@ def down():
     """Remove every link and namespace of the lab; quiet when there is none."""
     present = {entry["ifname"] for entry in json.loads(system.call("ip", "-j", "link"))}
     # the control side's end first: the kernel removes a namespace's links some time after the namespace
-    for name in [link(name) for name in hosts.EVER] + [BRIDGE]:
+    for name in [link(name) for name in topology.EVER] + [BRIDGE]:
         if name in present:
             system.call("ip", "link", "del", name, check=False)
-    for name in hosts.EVER:
+    for name in topology.EVER:
         if (NAMESPACES / namespace(name)).exists():
             system.call("ip", "netns", "del", namespace(name), check=False)
 
@@ -95,7 +93,7 @@ def down():
 def rests():
     """What is left of the lab's links and namespaces, as names."""
     present = {entry["ifname"] for entry in json.loads(system.call("ip", "-j", "link"))}
-    links = sorted(present & {BRIDGE, *map(link, hosts.EVER)})
+    links = sorted(present & {BRIDGE, *map(link, topology.EVER)})
     return links + [
-        namespace(name) for name in hosts.EVER if (NAMESPACES / namespace(name)).exists()
+        namespace(name) for name in topology.EVER if (NAMESPACES / namespace(name)).exists()
     ]

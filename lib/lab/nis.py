@@ -2,7 +2,7 @@
 mail hosts. The maps are made of a host's own sources when it is prepared; the slave takes them from the master when it starts.
 """
 
-from lab import hosts, resources
+from lab import resources, topology
 
 SOURCES = "var/yp/src"  # passwd, group and shadow of the master; the hashes come from prepare.sh
 SWITCH = (
@@ -17,35 +17,37 @@ SWITCH = (
 def files(host):
     """{path below the root: text} of what a host's part in NIS needs; empty when it has none."""
     found = {}
-    if host.name in hosts.NIS_SERVERS:
-        network = hosts.NETWORK.partition("/")[0]
+    if host.name in topology.NIS_SERVERS:
+        network = topology.NETWORK.partition("/")[0]
         # a server is bound to itself: yppush and ypxfr ask for the map of servers
         found["etc/yp.conf"] = "ypserver 127.0.0.1\n"
         found["var/yp/securenets"] = f"255.0.0.0 127.0.0.0\n255.255.255.0 {network}\n"
-    if host.name == hosts.NIS_SERVERS[0]:
+    if host.name == topology.NIS_SERVERS[0]:
         found |= {
             f"{SOURCES}/passwd": "".join(
                 f"{user}:x:{number}:{number}::/home/{user}:/bin/bash\n"
-                for user, number in hosts.ACCOUNTS.items()
+                for user, number in topology.ACCOUNTS.items()
             ),
             f"{SOURCES}/group": "".join(
-                f"{user}:x:{number}:\n" for user, number in hosts.ACCOUNTS.items()
+                f"{user}:x:{number}:\n" for user, number in topology.ACCOUNTS.items()
             ),
-            "var/yp/ypservers": "".join(f"{name}.{hosts.DOMAIN}\n" for name in hosts.NIS_SERVERS),
+            "var/yp/ypservers": "".join(
+                f"{name}.{topology.DOMAIN}\n" for name in topology.NIS_SERVERS
+            ),
         }
-    elif host.name in hosts.NIS_SERVERS:
+    elif host.name in topology.NIS_SERVERS:
         found["etc/systemd/system/nis-copy.service"] = resources.read(
             "files/nis-copy.service",
-            master=hosts.HOSTS[hosts.NIS_SERVERS[0]].fqdn,
-            domain=hosts.NIS_DOMAIN,
+            master=topology.HOSTS[topology.NIS_SERVERS[0]].fqdn,
+            domain=topology.NIS_DOMAIN,
         )
     if host.has_users:
         found["etc/yp.conf"] = "".join(
-            f"ypserver {hosts.HOSTS[name].address}\n" for name in hosts.NIS_SERVERS
+            f"ypserver {topology.HOSTS[name].address}\n" for name in topology.NIS_SERVERS
         )
         found["etc/systemd/system/nis-bound.service"] = resources.read("files/nis-bound.service")
     if found:
-        found["etc/defaultdomain"] = f"{hosts.NIS_DOMAIN}\n"
+        found["etc/defaultdomain"] = f"{topology.NIS_DOMAIN}\n"
     return found
 
 

@@ -7,7 +7,7 @@ import ssl
 
 import imapclient
 
-from lab import hosts, inside, keys, messages, people
+from lab import inside, keys, messages, people, topology
 
 OLD = "mailboxold"
 
@@ -25,7 +25,11 @@ def session(user, tls=True):
         # the certificate names the host and the alias; this machine resolves neither, so connect by address
         context.check_hostname = False
     client = imapclient.IMAPClient(
-        hosts.HOSTS[OLD].address, port=993 if tls else 143, ssl=tls, timeout=60, ssl_context=context
+        topology.HOSTS[OLD].address,
+        port=993 if tls else 143,
+        ssl=tls,
+        timeout=60,
+        ssl_context=context,
     )
     client.login(user, (keys.SECRETS / user).read_text())
     try:

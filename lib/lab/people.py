@@ -7,7 +7,7 @@ them. Every oddity that a mail store of twenty years holds belongs to somebody.
 
 import random
 
-from lab import hosts
+from lab import topology
 
 SEED = 1969
 NO_INBOX = "quinto"  # neither ~/INBOX nor a spool file
@@ -98,7 +98,7 @@ def folders(user):
 
 def delivered():
     """The users who get mail over SMTP while the lab is seeded."""
-    return [user for user in hosts.USERS if user not in (NO_INBOX, EMPTY_INBOX)]
+    return [user for user in topology.USERS if user not in (NO_INBOX, EMPTY_INBOX)]
 
 
 def gets_spam(user):

@@ -1,6 +1,6 @@
 """What people did with their mail: sessions that set flags and keywords, copy, expunge, subscribe."""
 
-from lab import hosts, old_users, people
+from lab import old_users, people, topology
 
 KEYWORDS = ("$Forwarded", "$MDNSent", "NonJunk", "Junk", "$Label1", "Importante")
 MANY_KEYWORDS = tuple(f"etichetta{number:02}" for number in range(1, 29))
@@ -9,7 +9,8 @@ MANY_KEYWORDS = tuple(f"etichetta{number:02}" for number in range(1, 29))
 def all_users():
     """An evening's session of every user that has an INBOX."""
     old_users.each(
-        _session, [user for user in hosts.USERS if user not in (people.NO_INBOX, people.SPOOL_ONLY)]
+        _session,
+        [user for user in topology.USERS if user not in (people.NO_INBOX, people.SPOOL_ONLY)],
     )
 
 

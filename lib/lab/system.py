@@ -2,15 +2,13 @@
 
 import subprocess
 
-from cutover.model import errors
-
-from lab import locks
+from lab import errors, locks
 
 
 def call(*argv, check=True, input=None):
     """Standard output of a command as text. `input` is text for its standard input.
 
-    Raises errors.CutoverError with the command and what it said, unless check is False.
+    Raises errors.LabError with the command and what it said, unless check is False.
     """
     command = [str(part) for part in argv]
     source = {"input": input} if input is not None else {"stdin": subprocess.DEVNULL}
@@ -18,7 +16,7 @@ def call(*argv, check=True, input=None):
         command, **source, capture_output=True, text=True, errors="replace", pass_fds=locks.held()
     )
     if check and done.returncode:
-        raise errors.CutoverError(
+        raise errors.LabError(
             f"this command failed (exit {done.returncode}): {' '.join(command)}\n"
             f"{(done.stderr or done.stdout).strip()}"
         )

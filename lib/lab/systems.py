@@ -6,11 +6,11 @@ the alias by TLS. A list is a directory of mlmmj and an entry of sendmail's alia
 
 import secrets
 
-from lab import hosts, keys, resources
+from lab import keys, resources, topology
 
 CLIENT = "cutover-client"  # common name of the client certificate that may send from outside
 LISTS = {"staff": ("alice", "bruno")}  # name → subscribers
-LISTS_DOMAIN = f"lists.{hosts.DOMAIN}"
+LISTS_DOMAIN = f"lists.{topology.DOMAIN}"
 SPOOL = "var/spool/mlmmj"
 
 
@@ -39,7 +39,7 @@ def submission(root, put):
     put(
         root,
         "etc/stunnel/mailbox.conf",
-        resources.read("files/stunnel-mailbox.conf", alias=hosts.ALIAS),
+        resources.read("files/stunnel-mailbox.conf", alias=topology.ALIAS),
     )
 
 
@@ -49,7 +49,10 @@ def webmail(host, root, put):
         root,
         "etc/roundcube/config.inc.php",
         resources.read(
-            "files/roundcube.php", alias=hosts.ALIAS, domain=hosts.DOMAIN, key=secrets.token_hex(12)
+            "files/roundcube.php",
+            alias=topology.ALIAS,
+            domain=topology.DOMAIN,
+            key=secrets.token_hex(12),
         ),
         0o640,
     )
@@ -76,14 +79,18 @@ def webmail(host, root, put):
         ):
             (root / place / part).mkdir(parents=True)
         put(root, f"{place}/index", "")
-        put(root, f"{place}/control/owner", f"postmaster@{hosts.DOMAIN}\n")
+        put(root, f"{place}/control/owner", f"postmaster@{topology.DOMAIN}\n")
         # the first is the list's own address; the other is what users know
-        put(root, f"{place}/control/listaddress", f"{name}@{LISTS_DOMAIN}\n{name}@{hosts.DOMAIN}\n")
+        put(
+            root,
+            f"{place}/control/listaddress",
+            f"{name}@{LISTS_DOMAIN}\n{name}@{topology.DOMAIN}\n",
+        )
         for letter in {user[0] for user in subscribers}:
             put(
                 root,
                 f"{place}/subscribers.d/{letter}",
-                "".join(f"{user}@{hosts.DOMAIN}\n" for user in subscribers if user[0] == letter),
+                "".join(f"{user}@{topology.DOMAIN}\n" for user in subscribers if user[0] == letter),
             )
         aliases += f'{name}: "|/usr/bin/mlmmj-receive -L /{place}"\n'
     put(root, "etc/aliases", aliases)

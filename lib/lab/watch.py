@@ -6,16 +6,15 @@ import time
 import dns.exception
 import dns.message
 import dns.query
-from cutover.model import errors
 
-from lab import container, disk, hosts, inside, state
+from lab import container, disk, errors, inside, state, topology
 
 # seconds until a host must be ready
 PATIENCE = 60
 # seconds after which a secondary without its zone is started again: one that found its primary not up yet asks it again only
 # minutes later, and a busy machine starts them in any order
 NUDGE = 10
-NO_ZONE = f"no zone {hosts.DOMAIN} yet"
+NO_ZONE = f"no zone {topology.DOMAIN} yet"
 
 
 def answers(host, port, timeout=1.0):
@@ -48,9 +47,9 @@ def _until(host, lacks):
             nudge = time.monotonic() + NUDGE
         if not container.running(host.name):
             log = disk.directory(host.name) / "console.log"
-            raise errors.CutoverError(f"{host.name} ended while it started; see {log}")
+            raise errors.LabError(f"{host.name} ended while it started; see {log}")
         if time.monotonic() > until:
-            raise errors.CutoverError(
+            raise errors.LabError(
                 f"{host.name} is not ready after {PATIENCE} s: {lacking}. Look inside with: "
                 f"cutover lab shell {host.name}"
             )
@@ -86,7 +85,7 @@ def _lacking(host):
 
 def serial(host):
     """Serial of the lab's zone as a name server has it; None when it does not answer with authority."""
-    query = dns.message.make_query(hosts.DOMAIN, "SOA")
+    query = dns.message.make_query(topology.DOMAIN, "SOA")
     try:
         answer = dns.query.udp(query, host.address, timeout=1)
         return answer.find_rrset(answer.answer, query.question[0].name, "IN", "SOA")[0].serial
@@ -100,7 +99,7 @@ def status():
     if marker is None:
         return {"lab": None, "phase": "down", "seed": None, "hosts": {}}
     found = {}
-    for name, host in hosts.of(marker).items():
+    for name, host in topology.of(marker).items():
         identity = container.process(name)
         live = container.running(name)
         found[name] = {

@@ -5,7 +5,7 @@ import os
 import pytest
 import screen
 from cutover.record import signing
-from lab import machine
+from lab import requirements
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -19,7 +19,7 @@ ARGUMENTS = [
 @pytest.fixture(scope="session")
 def chromium():
     """Path of Chromium; installed from Debian when it is missing and this is root, skipped loudly otherwise."""
-    found = machine.chromium()
+    found = requirements.chromium()
     if found is None:
         if os.environ.get("CI", "").lower() in ("true", "1") and os.geteuid() == 0:
             pytest.fail(

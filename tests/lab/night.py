@@ -19,8 +19,7 @@ from cutover.model import runbook
 from cutover.record import folder
 from cutover.run import engine
 from cutover.steps import registry
-from lab import hosts as lab_hosts
-from lab import state
+from lab import state, topology
 
 RUNBOOK = [*runbook.NIGHT, "rollback"]
 COMMAND_SECONDS = 300
@@ -219,7 +218,7 @@ def eventually(question, seconds=30):
 
 def dig(server):
     """Where a name server says that the users' name leads: ("A" or "CNAME", values)."""
-    asked = dns.Server(server, lab_hosts.HOSTS[server].address)
+    asked = dns.Server(server, topology.HOSTS[server].address)
     rrset = asked.lookup("mailbox.lab.test", "CNAME") or asked.lookup("mailbox.lab.test", "A")
     return rrset.type, rrset.values
 

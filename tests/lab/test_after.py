@@ -21,8 +21,7 @@ from cutover.record import approval
 from cutover.record import history as story
 from cutover.site import PROJECT
 from cutover.steps import registry
-from lab import hosts as lab_hosts
-from lab import keys, store
+from lab import keys, store, topology
 from night import Night, eventually, program
 
 pytestmark = pytest.mark.lab
@@ -80,13 +79,13 @@ def copied(lab):
 def send(host, recipient, key):
     """Mail handed in on a host's port 25."""
     text = f"From: <a@elsewhere.test>\r\nTo: <{recipient}>\r\nSubject: {key}\r\nMessage-ID: <{key}@test>\r\n\r\n{key}\r\n"
-    smtp.send(lab_hosts.HOSTS[host].address, 25, "a@elsewhere.test", [recipient], text.encode(), 30)
+    smtp.send(topology.HOSTS[host].address, 25, "a@elsewhere.test", [recipient], text.encode(), 30)
 
 
 def reading(user, host="mailboxvm"):
     password = (keys.SECRETS / user).read_text()
     return imap.login(
-        lab_hosts.HOSTS[host].address, 993, f"{host}.lab.test", keys.CA, user, password, 20
+        topology.HOSTS[host].address, 993, f"{host}.lab.test", keys.CA, user, password, 20
     )
 
 
@@ -114,7 +113,7 @@ def test_the_copy_is_the_store(night):
         "dovecot-uidlist"
     ).read_bytes()
     assert (
-        COPY.joinpath("alice").stat().st_uid == lab_hosts.USERS["alice"]
+        COPY.joinpath("alice").stat().st_uid == topology.USERS["alice"]
         and not (COPY / ".cutover").exists()
     )
     assert not list(COPY.rglob("dovecot.index*"))
@@ -346,7 +345,7 @@ def production(lab, night, tmp_path_factory):
 
 def addresses():
     """What each name server itself says of the old server's name: its address, or None."""
-    asked = {name: dns.Server(name, lab_hosts.HOSTS[name].address) for name in NAME_SERVERS}
+    asked = {name: dns.Server(name, topology.HOSTS[name].address) for name in NAME_SERVERS}
     found = {name: server.lookup("mailboxold.lab.test", "A") for name, server in asked.items()}
     return {name: rrset and rrset.values[0] for name, rrset in found.items()}
 
@@ -485,7 +484,7 @@ def test_it_is_switched_off_and_mail_goes_to_the_new_server_alone(lab, productio
             sum("kept on" in check["question"] for check in checks) == 2
             and production.wanted("decommission") == ()
         )
-    assert addresses() == {name: lab_hosts.HOSTS["mailboxold"].address for name in NAME_SERVERS}
+    assert addresses() == {name: topology.HOSTS["mailboxold"].address for name in NAME_SERVERS}
     assert [change.kind for change in production.wanted("decommission")] == ["dns-remove"]
     production.step("decommission")
     assert addresses() == dict.fromkeys(NAME_SERVERS)

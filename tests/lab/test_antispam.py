@@ -14,8 +14,7 @@ from cutover.connect import hosts, smtp
 from cutover.rehearsal import traffic
 from cutover.report import summary
 from cutover.steps.checks import antispam as step
-from lab import antispam, inside, store
-from lab import hosts as lab_hosts
+from lab import antispam, inside, store, topology
 from night import Night, eventually
 
 pytestmark = pytest.mark.lab
@@ -43,7 +42,7 @@ def send(label, more="", mx="postino3", sender="anna@elsewhere.test"):
         f"say {label}\r\n"
     )
     return smtp.send(
-        lab_hosts.HOSTS[mx].address, 25, sender, [f"{USER}@lab.test"], text.encode(), 30
+        topology.HOSTS[mx].address, 25, sender, [f"{USER}@lab.test"], text.encode(), 30
     )
 
 

@@ -17,12 +17,11 @@ from cutover.carryback import carry, carrying, left_behind
 from cutover.connect import imap
 from cutover.connect.hosts import Hosts
 from cutover.facts import mailboxes
-from lab import hosts as lab_hosts
-from lab import keys, people
+from lab import keys, people, topology
 from night import Killed, Night, eventually, program
 
 pytestmark = pytest.mark.lab
-NEW = lab_hosts.HOSTS["mailboxvm"].address
+NEW = topology.HOSTS["mailboxvm"].address
 DATE = datetime.datetime(
     2026, 3, 14, 9, 26, 53, tzinfo=datetime.timezone(datetime.timedelta(hours=1))
 )
@@ -55,7 +54,7 @@ def text(mark):
 
 def send(server, user, mark):
     """Hand one message to a mail server's port 25."""
-    with smtplib.SMTP(lab_hosts.HOSTS[server].address, 25, timeout=30) as client:
+    with smtplib.SMTP(topology.HOSTS[server].address, 25, timeout=30) as client:
         host = "lab.test" if server.startswith("postino") else f"{server}.lab.test"
         client.sendmail("anna@elsewhere.test", [f"{user}@{host}"], text(mark))
 
@@ -517,12 +516,10 @@ def later(night, old, went):
 
 
 def test_nobody_is_left_out_and_once_more_nothing_is_to_be_done(night, old, went, later):
-    assert set(went.notes) == set(lab_hosts.USERS)
+    assert set(went.notes) == set(topology.USERS)
     assert night.wanted("rollback") == ()
     asked = [check for check in went.checks if "on the old one?" in check.question]
-    assert (
-        len(asked) == 1 and asked[0].passed and f"{len(lab_hosts.USERS)} users" in asked[0].actual
-    )
+    assert len(asked) == 1 and asked[0].passed and f"{len(topology.USERS)} users" in asked[0].actual
     # appended once, though it died in between
     for user, mark in (
         ("alice", "sent"),

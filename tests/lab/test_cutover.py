@@ -23,8 +23,7 @@ from cutover.record import folder
 from cutover.rehearsal import unattended as rehearse
 from cutover.run import outage, papermill
 from cutover.steps import registry
-from lab import hosts as lab_hosts
-from lab import keys, manifest, store
+from lab import keys, manifest, store, topology
 from night import (
     COMMAND_SECONDS,
     Night,
@@ -42,7 +41,7 @@ pytestmark = pytest.mark.lab
 MOST_CRASHES = 3  # in one step
 
 
-BEFORE = ("A", (lab_hosts.HOSTS["mailboxold"].address,))
+BEFORE = ("A", (topology.HOSTS["mailboxold"].address,))
 AFTER = ("CNAME", ("mailboxvm.lab.test.",))
 
 
@@ -327,7 +326,7 @@ def test_a_rollback_after_the_switch_brings_everything_back(lab, night, before):
     assert done.returncode == 0, done.stderr
     assert service_of(lab) == before
     assert reads_on_mailboxold("paolo", "mail/lavori", 2000)
-    assert {user: files_of(user) for user in lab_hosts.USERS} == dict.fromkeys(lab_hosts.USERS, 0)
+    assert {user: files_of(user) for user in topology.USERS} == dict.fromkeys(topology.USERS, 0)
     states = night.states()
     assert states.pop("rollback") == "passed" and set(states.values()) == {"undone"}
 

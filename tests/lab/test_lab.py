@@ -21,25 +21,25 @@ import dns.tsigkeyring
 import dns.update
 import pytest
 from cutover.commands import lab as cli
-from cutover.model import errors
 from lab import (
     antispam,
     cgroups,
     delivery,
     disk,
-    hosts,
+    errors,
     keys,
-    machine,
     manifest,
     messages,
     network,
     paths,
     people,
+    requirements,
     state,
     store,
+    topology,
 )
 
-NS1, NS2 = hosts.HOSTS["ns1"], hosts.HOSTS["ns2"]
+NS1, NS2 = topology.HOSTS["ns1"], topology.HOSTS["ns2"]
 lab_test = pytest.mark.lab
 
 
@@ -114,14 +114,14 @@ def digest(user):
 def test_without_root_it_says_so(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(errors.Missing, match="needs root"):
-        machine.require()
+        requirements.require()
 
 
 def test_without_a_tool_it_names_the_package(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    monkeypatch.setattr(requirements.shutil, "which", lambda name: None)
     with pytest.raises(errors.Missing, match="systemd-container"):
-        machine.require()
+        requirements.require()
 
 
 def test_a_reused_pid_is_not_ours():
@@ -149,7 +149,7 @@ def test_made_up_mail_is_the_same_for_the_same_seed_and_sized_like_mail():
 @lab_test
 def test_each_port_greets_as_its_service_does(lab):
     greetings = {22: b"SSH-2.0", 25: b"220 ", 143: b"* OK", 110: b"+OK"}
-    for host in hosts.HOSTS.values():
+    for host in topology.HOSTS.values():
         for port in host.ports:
             if port in greetings:
                 with socket.create_connection((host.address, port), 5) as connection:
@@ -158,11 +158,11 @@ def test_each_port_greets_as_its_service_does(lab):
                 with tls(host, host.fqdn) as connection:
                     assert connection.recv(100).startswith(b"* OK"), host.name
     assert b"Panda IMAP" in socket.create_connection(
-        (hosts.HOSTS["mailboxold"].address, 143), 5
+        (topology.HOSTS["mailboxold"].address, 143), 5
     ).recv(200)
-    assert b"Dovecot" in socket.create_connection((hosts.HOSTS["mailboxvm"].address, 143), 5).recv(
-        200
-    )
+    assert b"Dovecot" in socket.create_connection(
+        (topology.HOSTS["mailboxvm"].address, 143), 5
+    ).recv(200)
 
 
 @lab_test
@@ -190,7 +190,7 @@ def test_operator_is_root_by_sudo_and_root_may_not_log_in(lab):
             text=True,
         )
 
-    for host in hosts.HOSTS.values():
+    for host in topology.HOSTS.values():
         done = login(host, "operator", "id -un; sudo -n id -un; hostname -f; cat /etc/cutover-lab")
         assert done.stdout.split() == ["operator", "root", host.fqdn, marker["lab"]], done.stderr
         scanned = subprocess.run(
@@ -200,7 +200,7 @@ def test_operator_is_root_by_sudo_and_root_may_not_log_in(lab):
             text=True,
         )
         assert marker["hosts"][host.name]["fingerprint"] in scanned.stdout
-    refused = login(hosts.HOSTS["ns1"], "root", "true")
+    refused = login(topology.HOSTS["ns1"], "root", "true")
     assert refused.returncode == 255 and "Permission denied" in refused.stderr
 
 
@@ -250,7 +250,7 @@ def test_twenty_sessions_at_once_are_let_in(lab):
         f"UserKnownHostsFile={keys.KNOWN_HOSTS}",
         "-o",
         "BatchMode=yes",
-        f"operator@{hosts.HOSTS['mailboxold'].address}",
+        f"operator@{topology.HOSTS['mailboxold'].address}",
         "sleep 1; echo in",
     ]
     running = [
@@ -284,7 +284,7 @@ def test_services_are_real_units(lab):
         ("mailboxold", "stunnel4", 993),
         ("mailboxvm", "dovecot", 143),
     ):
-        host = hosts.HOSTS[name]
+        host = topology.HOSTS[name]
         lab.run(name, ["systemctl", "stop", unit])
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((host.address, port), 3)
@@ -296,7 +296,7 @@ def test_services_are_real_units(lab):
 
 @lab_test
 def test_a_host_reaches_the_lab_and_nothing_else(lab):
-    assert lab.run("postino3", ["ip", "route"]).stdout.split()[0] == hosts.NETWORK
+    assert lab.run("postino3", ["ip", "route"]).stdout.split()[0] == topology.NETWORK
     assert lab.run("postino3", ["ip", "route"]).stdout.count("\n") == 1
 
 
@@ -310,10 +310,13 @@ def test_the_zone_before_the_cutover(lab, server):
         {"10 postino3.lab.test.", "10 postino4.lab.test."},
         3600,
     )
-    assert records(server, "mailbox.lab.test", "A") == ({hosts.HOSTS["mailboxold"].address}, 3600)
+    assert records(server, "mailbox.lab.test", "A") == (
+        {topology.HOSTS["mailboxold"].address},
+        3600,
+    )
     assert records(server, "mailbox.lab.test", "CNAME") == (set(), None)
     assert ask(server, "mailboxold.lab.test", "A").rcode() == dns.rcode.NXDOMAIN
-    for host in hosts.HOSTS.values():
+    for host in topology.HOSTS.values():
         if host.name != "mailboxold":
             assert records(server, host.fqdn, "A")[0] == {host.address}
     assert records(server, "lab.test", "NS")[0] == {"ns1.lab.test.", "ns2.lab.test."}
@@ -371,7 +374,7 @@ def test_mail_through_each_mx_arrives_in_mbx(lab, server, spam):
 @pytest.mark.parametrize("spam", [False, True], ids=["inbox", "spam"])
 def test_mail_for_mailboxvm_arrives_in_its_maildir(lab, spam):
     user, label = "ugo", f"vm-{spam}"
-    with smtplib.SMTP(hosts.HOSTS["postino3"].address, 25, timeout=20) as client:
+    with smtplib.SMTP(topology.HOSTS["postino3"].address, 25, timeout=20) as client:
         client.sendmail(
             "anna@elsewhere.test", [f"{user}@mailboxvm.lab.test"], mail(user, label, spam)
         )
@@ -382,8 +385,8 @@ def test_mail_for_mailboxvm_arrives_in_its_maildir(lab, spam):
             and any(f"say {label}".encode() in path.read_bytes() for path in place.iterdir())
         )
     )
-    assert place.stat().st_uid == hosts.USERS[user]
-    with imap(hosts.HOSTS["mailboxvm"]) as client:
+    assert place.stat().st_uid == topology.USERS[user]
+    with imap(topology.HOSTS["mailboxvm"]) as client:
         client.login(user, password(user))
         assert client.select("SPAM" if spam else "INBOX", readonly=True) == ("OK", [b"1"])
 
@@ -451,18 +454,18 @@ def test_mailboxolds_mail_is_seen_read_only_on_mailboxvm(lab):
 def test_certificates_fit_host_and_alias_and_no_other(lab):
     for name in ("mailboxold", "mailboxvm"):
         for fits in (f"{name}.lab.test", "mailbox.lab.test"):
-            tls(hosts.HOSTS[name], fits).close()
+            tls(topology.HOSTS[name], fits).close()
         with pytest.raises(ssl.SSLCertVerificationError):
-            tls(hosts.HOSTS[name], "postino3.lab.test")
+            tls(topology.HOSTS[name], "postino3.lab.test")
 
 
 @lab_test
 @pytest.mark.parametrize("name", ["mailboxold", "mailboxvm"])
 def test_users_log_in_over_tls_with_their_password_only(lab, name):
-    with imap(hosts.HOSTS[name]) as client:
+    with imap(topology.HOSTS[name]) as client:
         assert client.login("marta", password("marta"))[0] == "OK"
         assert client.select("INBOX", readonly=True)[0] == "OK"
-    with imap(hosts.HOSTS[name]) as client, pytest.raises(imaplib.IMAP4.error):
+    with imap(topology.HOSTS[name]) as client, pytest.raises(imaplib.IMAP4.error):
         client.login("marta", password("alice"))
 
 
@@ -585,7 +588,9 @@ def test_up_starts_a_host_that_died_with_its_disk_as_it_was(lab):
     after = lab.up()
     assert lab.run("sanbackup", ["cat", "/srv/backup/note"]).stdout == "kept\n"
     changed = {
-        name for name in hosts.HOSTS if before["hosts"][name]["pid"] != after["hosts"][name]["pid"]
+        name
+        for name in topology.HOSTS
+        if before["hosts"][name]["pid"] != after["hosts"][name]["pid"]
     }
     assert changed == {"sanbackup"} and after["lab"] == before["lab"]
 
@@ -608,7 +613,7 @@ def test_a_reboot_brings_the_host_back(lab):
 @lab_test
 def test_reset_gives_the_pristine_state_again(lab, capsys):
     lab.reset()
-    before = {user: digest(user) for user in hosts.USERS}
+    before = {user: digest(user) for user in topology.USERS}
     delivery.deliver([("vera", mail("vera", "spoils-it"), False)])
     lab.run(
         "mailboxvm", ["sh", "-c", "echo spoilt > /var/imap/vera/file; echo spoilt > /etc/spoilt"]
@@ -618,7 +623,7 @@ def test_reset_gives_the_pristine_state_again(lab, capsys):
     lab.reset()
     with capsys.disabled():
         print(f"\n  lab reset: {time.monotonic() - began:.2f} s")
-    assert {user: digest(user) for user in hosts.USERS} == before
+    assert {user: digest(user) for user in topology.USERS} == before
     assert not (store.imap("vera") / "file").exists()
     assert lab.run("mailboxvm", ["ls", "/etc/spoilt"], check=False).returncode
 
@@ -682,7 +687,7 @@ def test_down_leaves_nothing_and_is_quiet_the_second_time(lab, capsys):
         assert [pid for pid in inits if state.start_time(pid) is not None] == []
         assert state.read() is None and lab.status()["phase"] == "down"
         lab.down()
-        with pytest.raises(errors.CutoverError, match="cutover lab up"):
+        with pytest.raises(errors.LabError, match="cutover lab up"):
             lab.run("ns1", ["true"])
     finally:
         began = time.monotonic()
@@ -719,7 +724,7 @@ def test_an_address_of_the_lab_in_use_is_refused(lab):
     subprocess.run(["ip", "link", "add", "clash0", "type", "bridge"], check=True)
     try:
         subprocess.run(["ip", "addr", "add", "10.77.0.200/32", "dev", "clash0"], check=True)
-        with pytest.raises(errors.CutoverError, match="clash0 of this machine has 10.77.0.200"):
+        with pytest.raises(errors.LabError, match="clash0 of this machine has 10.77.0.200"):
             network.up()
     finally:
         subprocess.run(["ip", "link", "del", "clash0"], check=True)

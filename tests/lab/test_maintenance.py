@@ -16,8 +16,7 @@ from cutover.connect import smtp
 from cutover.connect.hosts import Hosts
 from cutover.facts import machine, webmail
 from cutover.model import errors, runbook
-from lab import antispam, container, keys, store
-from lab import hosts as lab_hosts
+from lab import antispam, container, keys, store, topology
 from night import Night, eventually
 from test_after import has, messages, reading, send
 
@@ -137,7 +136,7 @@ def replies(user, subject):
 
 def write(sender, to, key, more=""):
     text = f"From: <{sender}>\r\nTo: <{to}>\r\nSubject: {key}\r\nMessage-ID: <{key}@test>\r\n{more}\r\n{key}\r\n"
-    smtp.send(lab_hosts.HOSTS["postino3"].address, 25, sender, [to], text.encode(), 30)
+    smtp.send(topology.HOSTS["postino3"].address, 25, sender, [to], text.encode(), 30)
 
 
 # -- what the hosts of the store are built on
@@ -228,7 +227,7 @@ def test_a_script_that_does_not_compile_is_refused_to_its_user(lab, vacation):
 
 def test_a_client_goes_no_further_where_the_certificate_is_for_another_name(lab, vacation):
     said = sieve_connect(
-        lab, "vera", "--list", server=lab_hosts.HOSTS["mailboxvm"].address, check=False
+        lab, "vera", "--list", server=topology.HOSTS["mailboxvm"].address, check=False
     )
     assert said.returncode and "hostname verification failed" in said.stderr and not said.stdout
 
@@ -415,7 +414,7 @@ def old_spam(tmp_path_factory):
 
 
 def test_old_spam_is_counted_for_each_user_and_set_aside(lab, old_spam):
-    users = [user for user in lab_hosts.USERS if user not in ("quinto", "rita", "zoe")]
+    users = [user for user in topology.USERS if user not in ("quinto", "rita", "zoe")]
     before = {user: spam_of(user) for user in users}
     limit = datetime.datetime.now(datetime.UTC) - 31 * DAY
     old = {user: sum(when < limit for when, _, _ in listed) for user, listed in before.items()}

@@ -11,11 +11,11 @@ import pytest
 from cutover.connect.hosts import Hosts
 from cutover.facts import mailhost as facts
 from cutover.run import engine
-from lab import hosts, keys, store
+from lab import keys, store, topology
 from night import Night, eventually
 
 pytestmark = pytest.mark.lab
-MAPS = f"/var/yp/{hosts.NIS_DOMAIN}"
+MAPS = f"/var/yp/{topology.NIS_DOMAIN}"
 # of a map, as makedbm takes it: without the keys that it adds itself
 UNMADE = "/usr/lib/yp/makedbm -u {0}/passwd.byname | grep -v ^YP_"
 
@@ -54,13 +54,13 @@ def silent(lab, *names):
 
 def test_users_are_in_nis_alone_and_log_in_on_both_servers(lab):
     for name in ("mailboxold", "mailboxvm"):
-        assert not set(hosts.ACCOUNTS) & {
+        assert not set(topology.ACCOUNTS) & {
             line.split(":")[0] for line in sh(lab, name, "cat /etc/passwd").splitlines()
         }
         listed = {line.split(":")[0] for line in sh(lab, name, "getent passwd").splitlines()}
-        assert set(hosts.ACCOUNTS) <= listed and hosts.OPERATOR in listed
-        for user in ("alice", hosts.PROBE):
-            with imaplib.IMAP4(hosts.HOSTS[name].address, timeout=10) as client:
+        assert set(topology.ACCOUNTS) <= listed and topology.OPERATOR in listed
+        for user in ("alice", topology.PROBE):
+            with imaplib.IMAP4(topology.HOSTS[name].address, timeout=10) as client:
                 client.login(user, (keys.SECRETS / user).read_text())
         # the hashes are for root
         assert "$5$" in sh(lab, name, "ypcat shadow.byname")
@@ -74,7 +74,7 @@ def test_preflight_compares_the_maps_and_passes(night):
     checks = {check.question: check.actual for check in night.step("preflight")}
     assert checks["Are the maps the same on every NIS server?"] == "the same"
     assert re.fullmatch(
-        rf"the domain {hosts.NIS_DOMAIN}, bound to ns[12]",
+        rf"the domain {topology.NIS_DOMAIN}, bound to ns[12]",
         checks["Does mailboxvm get its users from NIS?"],
     )
     assert "passwd.byname 25, order " in checks["Does the NIS server ns2 have every map?"]
@@ -98,7 +98,11 @@ def test_a_map_that_differs_on_the_slave_is_told(lab, night):
         assert "passwd.byname: ugo only on ns1" in said and "home/zo:/bin/bash on ns2" in said
         assert "ypxfr -f" in said
     finally:
-        sh(lab, "ns2", f"/usr/lib/yp/ypxfr -f -h ns1.lab.test -d {hosts.NIS_DOMAIN} passwd.byname")
+        sh(
+            lab,
+            "ns2",
+            f"/usr/lib/yp/ypxfr -f -h ns1.lab.test -d {topology.NIS_DOMAIN} passwd.byname",
+        )
     night.step("preflight")
 
 
@@ -160,14 +164,14 @@ def test_with_one_server_silent_users_are_known_and_preflight_says_which_it_is(l
 def test_without_nis_nothing_is_done_and_no_mail_goes_back(lab, night):
     label = f"nis.{time.time_ns()}"
     before = store.home("zoe").joinpath("INBOX").stat().st_size
-    with silent(lab, *hosts.NIS_SERVERS):
+    with silent(lab, *topology.NIS_SERVERS):
         # what the host's own accounts are is known at once
         began = time.monotonic()
         sh(lab, "mailboxold", "getent passwd operator; su operator -c 'sudo -n true'")
         assert time.monotonic() - began < 3
         said = refusal(night)
-        assert f"mailboxold: no answer of a NIS server of the domain {hosts.NIS_DOMAIN}" in said
-        assert f"the domain {hosts.NIS_DOMAIN}, no answer of a NIS server" in said
+        assert f"mailboxold: no answer of a NIS server of the domain {topology.NIS_DOMAIN}" in said
+        assert f"the domain {topology.NIS_DOMAIN}, no answer of a NIS server" in said
         with Hosts(night.site) as reached:
             for name in ("mailboxold", "mailboxvm"):
                 with pytest.raises(facts.NoAnswer, match="Is ypserv running on ns1, ns2"):
@@ -175,13 +179,13 @@ def test_without_nis_nothing_is_done_and_no_mail_goes_back(lab, night):
         with night.engine("convert", "plan") as driver, pytest.raises(facts.NoAnswer):
             driver.probe()
         with smtplib.SMTP(
-            hosts.HOSTS["mailboxvm"].address, 25, "control.lab.test", timeout=30
+            topology.HOSTS["mailboxvm"].address, 25, "control.lab.test", timeout=30
         ) as client:
             client.ehlo()
             client.mail("anna@elsewhere.test")
             assert client.rcpt("zoe@mailboxvm.lab.test")[0] == 451
         with smtplib.SMTP(
-            hosts.HOSTS["postino3"].address, 25, "control.lab.test", timeout=30
+            topology.HOSTS["postino3"].address, 25, "control.lab.test", timeout=30
         ) as client:
             client.sendmail(
                 "anna@elsewhere.test", ["zoe@lab.test"], f"Subject: {label}\r\n\r\nsay {label}\r\n"
@@ -192,7 +196,7 @@ def test_without_nis_nothing_is_done_and_no_mail_goes_back(lab, night):
     assert eventually(lambda: label.encode() in inbox.read_bytes()[before:], 40)
     # and who is unknown to NIS still is
     with smtplib.SMTP(
-        hosts.HOSTS["mailboxvm"].address, 25, "control.lab.test", timeout=30
+        topology.HOSTS["mailboxvm"].address, 25, "control.lab.test", timeout=30
     ) as client:
         client.ehlo()
         client.mail("anna@elsewhere.test")
@@ -222,7 +226,7 @@ def test_what_a_mail_host_has_taken_waits_while_nis_is_silent(lab):
     try:
         for name in texts:
             with smtplib.SMTP(
-                hosts.HOSTS[name].address, 25, "control.lab.test", timeout=30
+                topology.HOSTS[name].address, 25, "control.lab.test", timeout=30
             ) as client:
                 for user in ("zoe", "ugo"):
                     client.sendmail(
@@ -234,7 +238,7 @@ def test_what_a_mail_host_has_taken_waits_while_nis_is_silent(lab):
                 lambda name=name: sh(lab, name, "pgrep -f 'procmail .*-d zoe$' || true")
             )
             assert eventually(lambda name=name: "Deferred: local mailer" in sh(lab, name, "mailq"))
-        with silent(lab, *hosts.NIS_SERVERS):
+        with silent(lab, *topology.NIS_SERVERS):
             for name in texts:
                 sh(lab, name, "rm /run/held; sendmail -q", timeout=60)
                 assert eventually(
@@ -295,7 +299,7 @@ def test_a_host_that_starts_without_nis_takes_no_mail_until_it_is_there(lab):
     def active(unit):
         return lab.run("mailboxold", ["systemctl", "is-active", unit], check=False).stdout.strip()
 
-    with silent(lab, *hosts.NIS_SERVERS):
+    with silent(lab, *topology.NIS_SERVERS):
         lab.run("mailboxold", ["systemctl", "stop", "sendmail", "xinetd", "nis-bound", "ypbind"])
         lab.run(
             "mailboxold",

@@ -18,8 +18,7 @@ from cutover.record import record_json as record
 from cutover.rehearsal import unattended as rehearse
 from cutover.remote import lease_file as on_host
 from cutover.run import engine, lease, papermill
-from lab import hosts as lab_hosts
-from lab import keys
+from lab import keys, topology
 from night import program
 
 pytestmark = pytest.mark.lab
@@ -83,7 +82,7 @@ def test_no_secret_of_the_lab_is_in_it(run):
     wanted = [
         tsig,
         keys.OPERATOR_KEY.read_text().splitlines()[2],
-        *((keys.SECRETS / user).read_text() for user in lab_hosts.USERS),
+        *((keys.SECRETS / user).read_text() for user in topology.USERS),
     ]
     for place in run.path.rglob("*"):
         if place.is_file():

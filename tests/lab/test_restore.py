@@ -15,8 +15,7 @@ from cutover.facts import bacula, copies
 from cutover.model import CannotPlan, ChangeFailed
 from cutover.record import folder
 from cutover.run import engine
-from lab import hosts as lab_hosts
-from lab import keys
+from lab import keys, topology
 from night import Night, eventually, program
 
 pytestmark = pytest.mark.lab
@@ -27,7 +26,7 @@ DIRECTOR, SCRATCH = "/etc/bacula/bacula-dir.conf", "/var/lib/mailbackup/restore"
 def reading(user):
     password = (keys.SECRETS / user).read_text()
     return imap.login(
-        lab_hosts.HOSTS["mailboxvm"].address, 993, "mailboxvm.lab.test", keys.CA, user, password, 20
+        topology.HOSTS["mailboxvm"].address, 993, "mailboxvm.lab.test", keys.CA, user, password, 20
     )
 
 

@@ -9,13 +9,12 @@ import time
 import pytest
 from cutover.connect import imap, smtp
 from cutover.model import errors
-from lab import hosts as lab_hosts
-from lab import keys, network, shared, system
+from lab import keys, network, shared_store, system, topology
 from night import Night, eventually
 
 pytestmark = pytest.mark.lab
-ONE, OTHER = shared.NAMES
-USERS = sorted(lab_hosts.USERS)[:6]
+ONE, OTHER = shared_store.NAMES
+USERS = sorted(topology.USERS)[:6]
 SERVICES = ["dovecot", "sendmail"]
 APPENDS = 30
 
@@ -33,8 +32,8 @@ def night(lab, tmp_path_factory):
     lab.run(OTHER, ["systemctl", "stop", *SERVICES])
     made = Night(tmp_path_factory.mktemp("night"))
     made.values["users"] = {
-        "uid_min": lab_hosts.USERS[USERS[0]],
-        "uid_max": lab_hosts.USERS[USERS[-1]],
+        "uid_min": topology.USERS[USERS[0]],
+        "uid_max": topology.USERS[USERS[-1]],
     }
     made.write()
     made.up_to("verify")
@@ -46,7 +45,7 @@ def night(lab, tmp_path_factory):
 
 def session(user, name):
     return imap.login(
-        lab_hosts.EVER[name].address,
+        topology.EVER[name].address,
         993,
         f"{name}.lab.test",
         keys.CA,
@@ -98,7 +97,7 @@ def test_both_servers_show_the_same(night):
 
 def test_what_one_delivers_or_flags_the_other_shows(night):
     smtp.send(
-        lab_hosts.EVER[OTHER].address,
+        topology.EVER[OTHER].address,
         25,
         "a@elsewhere.test",
         ["carla@mailboxvm.lab.test"],
@@ -154,7 +153,7 @@ def test_when_one_is_gone_the_other_serves_and_it_catches_up(lab, night):
     with session("elena", ONE) as client:
         began = time.monotonic()
         uid = client.append("INBOX", message("while-alone"))
-        assert time.monotonic() - began < 4 * shared.PING
+        assert time.monotonic() - began < 4 * shared_store.PING
     lab.stop(OTHER)
     system.call("ip", "link", "set", network.link(OTHER), "up")
     lab.up(shared=True)
@@ -171,7 +170,7 @@ def test_when_one_is_gone_the_other_serves_and_it_catches_up(lab, night):
             "\nNumber of entries: 0"
             in (
                 said := lab.run(
-                    ONE, ["gluster", "volume", "heal", shared.VOLUME, "info"], check=False
+                    ONE, ["gluster", "volume", "heal", shared_store.VOLUME, "info"], check=False
                 ).stdout
             )
             and "entries: -" not in said

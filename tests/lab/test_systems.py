@@ -15,12 +15,16 @@ from cutover.connect import smtp
 from cutover.facts import submission, webmail
 from cutover.steps import registry
 from cutover.steps.checks import systems
-from lab import hosts, keys
+from lab import keys, topology
 from night import eventually
 
 pytestmark = pytest.mark.lab
 SITE = site.load("parameters/lab.yaml")
-SMTP, INSIDE, OUTSIDE = hosts.HOSTS["postinoauth1"], hosts.CONTROL_ADDRESS, hosts.OUTSIDE_ADDRESS
+SMTP, INSIDE, OUTSIDE = (
+    topology.HOSTS["postinoauth1"],
+    topology.CONTROL_ADDRESS,
+    topology.OUTSIDE_ADDRESS,
+)
 TLS = {"server_hostname": "smtp.lab.test", "ca_file": str(keys.CA)}
 CERTIFICATE = (str(keys.CLIENT), str(keys.CLIENT_KEY))
 ALICE = "alice@lab.test"
@@ -42,7 +46,7 @@ def password(user="alice"):
 
 def send(host, recipient, subject):
     text = f"From: <a@elsewhere.test>\nTo: <{recipient}>\nSubject: {subject}\nMessage-ID: <{subject}@test>\n\n{subject}\n"
-    smtp.send(hosts.HOSTS[host].address, 25, "a@elsewhere.test", [recipient], text.encode(), 30)
+    smtp.send(topology.HOSTS[host].address, 25, "a@elsewhere.test", [recipient], text.encode(), 30)
 
 
 def browsing(user="alice"):

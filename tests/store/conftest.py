@@ -11,12 +11,11 @@ from store import build, oracle
 def mail_base():
     if os.geteuid() != 0:
         pytest.skip("needs root: the oracles run in an overlay over the lab's base")
-    from cutover.model import errors
-    from lab import base
+    from lab import base_image, errors
 
     try:
-        return base.ensure()
-    except errors.CutoverError as error:
+        return base_image.ensure()
+    except errors.LabError as error:
         pytest.skip(f"the lab's base cannot be made here: {error}")
 
 

@@ -12,8 +12,7 @@ import sys
 import time
 import zipfile
 
-from lab import base as lab_base
-from lab import system
+from lab import base_image, system
 
 from cutover.bench import mail, mailhost
 from cutover.changes import conversion
@@ -132,7 +131,7 @@ class Ours:
 def measure(options, say):
     """→ {"machine", "options", "places": {kind: rows}, "scale", "large"}; rows: {contest: {who: medians}}."""
     values = {"machine": machine(), "options": options, "places": {}, "scale": [], "large": None}
-    with mailhost.mounted(lab_base.ensure()) as host:
+    with mailhost.mounted(base_image.ensure()) as host:
         values["machine"]["python"] = system.call(
             "chroot", host.root, "/usr/bin/python3", "-V"
         ).split()[-1]

@@ -22,8 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab import hosts as lab_hosts
-from lab import store
+from lab import store, topology
 
 from cutover import model, site
 from cutover.changes import bacula_jobs as jobs
@@ -60,7 +59,7 @@ def directory(name):
 
 def plant(tree, number):
     """A folder in the copy. → bytes"""
-    owner, total = lab_hosts.USERS[USER], 0
+    owner, total = topology.USERS[USER], 0
     for part in ("cur", "new", "tmp"):
         (tree / part).mkdir(parents=True, exist_ok=True)
     with open(tree / "dovecot-uidlist", "w") as uids:

@@ -77,10 +77,10 @@ def convert(**options):
     c-client writes the store. Medians of interleaved runs, `sync` before each timed one. Only ratios carry over to other
     machines.
     """
-    from lab import base, machine
+    from lab import base_image, requirements
 
-    machine.require("measuring beside a real imapd and Dovecot")
-    base.ensure()
+    requirements.require("measuring beside a real imapd and Dovecot")
+    base_image.ensure()
     if os.environ.get(INSIDE) != "1":
         # a mount namespace of its own: whatever ends this command, no mount is left
         argv = [

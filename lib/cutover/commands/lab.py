@@ -5,9 +5,7 @@ import os
 import time
 
 import click
-from lab import hosts
-
-from cutover.model import errors
+from lab import errors, topology
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,7 +61,7 @@ def down(cache):
     control.down(keep_cache=not cache, say=_say)
     left = control.rests()
     if left:
-        raise errors.CutoverError("the lab left something behind: " + "; ".join(left))
+        raise errors.LabError("the lab left something behind: " + "; ".join(left))
     click.echo(f"lab is down after {time.monotonic() - began:.1f} s, nothing left")
 
 
@@ -95,14 +93,14 @@ def status(context, as_json):
 
 
 @group.command(context_settings={"ignore_unknown_options": True})
-@click.argument("host", type=click.Choice(list(hosts.EVER)))
+@click.argument("host", type=click.Choice(list(topology.EVER)))
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def shell(host, command):
     """Log in to HOST as operator over ssh, or run COMMAND there. `sudo -n` works."""
     from lab import keys, state
 
     if state.read() is None:
-        raise errors.CutoverError("the lab is not up; run: cutover lab up")
+        raise errors.LabError("the lab is not up; run: cutover lab up")
     argv = [
         "ssh",
         "-i",
@@ -113,7 +111,7 @@ def shell(host, command):
         "IdentitiesOnly=yes",
         "-o",
         "StrictHostKeyChecking=yes",
-        f"{hosts.OPERATOR}@{hosts.EVER[host].address}",
+        f"{topology.OPERATOR}@{topology.EVER[host].address}",
         *command,
     ]
     os.execvp(argv[0], argv)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import click
+import lab.errors
 
 from cutover import model
 from cutover.model import errors
@@ -25,6 +26,8 @@ GROUPS = {
     ),
 }
 LAB_SITE = "parameters/lab.yaml"
+# printed without a traceback: the message says what to do
+REPORTED = (errors.CutoverError, lab.errors.LabError)
 
 
 class LazyGroup(click.Group):
@@ -116,7 +119,7 @@ def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, k
     Starts the lab with its seeded mail, executes every notebook in order, and ends with a summary. Exit status 0 only
     when every step passed its verify according to the journal, and with --traffic only when no message is lost or double.
     """
-    from lab import control, planting
+    from lab import control, seeder
 
     from cutover import site
     from cutover.model import runbook
@@ -140,11 +143,11 @@ def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, k
     try:
         if fill:
             _say(f"lab: {fill} messages of old mail more …")
-            planting.more(fill)
+            seeder.more(fill)
         run = folder.create(parameters, "rehearse")
         _say(f"run: {run.path}")
         rehearsal.steps(parameters, run, names, _say, rate=rate, least=least)
-    except errors.CutoverError as error:
+    except REPORTED as error:
         failed = error
     finally:
         if not keep_lab:
@@ -579,7 +582,7 @@ def store(arguments):
 def main():
     try:
         cutover(prog_name="cutover")
-    except errors.CutoverError as error:
+    except REPORTED as error:
         # what a host said may hold control sequences: they must not reach the terminal
         from cutover.report import tables
 

@@ -18,8 +18,7 @@ import random
 import threading
 import time
 
-from lab import antispam, keys
-from lab import hosts as lab_hosts
+from lab import antispam, keys, topology
 
 from cutover.changes import mail
 from cutover.connect import imap, smtp
@@ -145,7 +144,7 @@ class Traffic:
         site = self.hosts.site
         with self._lock:
             number = next(self._numbers)
-        key, user = f"{self._mark}-{number}", rng.choice(sorted(lab_hosts.USERS))
+        key, user = f"{self._mark}-{number}", rng.choice(sorted(topology.USERS))
         body = "".join(rng.choices("abcdefghij klmnop\n", k=rng.randrange(200, 4000)))
         # the greylist knows a sender it has let pass: each has one of his own
         sender, line = "traffic@elsewhere.test", ""
@@ -418,6 +417,6 @@ def _keys(reached, session, side):
 
     total = collections.Counter()
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        for found in pool.map(keys_of, sorted(lab_hosts.USERS)):
+        for found in pool.map(keys_of, sorted(topology.USERS)):
             total.update(found)
     return total

@@ -18,8 +18,7 @@ from cutover.connect.hosts import Hosts
 from cutover.model.errors import CutoverError
 from cutover.record import journal
 from cutover.rehearsal import traffic
-from lab import hosts as lab_hosts
-from lab import manifest, network, people, state, store, system
+from lab import manifest, network, people, state, store, system, topology
 from night import COMMAND_SECONDS, Night, descendants, kill, on_host, processes, service_of
 
 NEW_STORE_MB, RUN_MB = 400, 64
@@ -197,7 +196,7 @@ class Scene:
         if not self.night.run_dir.is_dir():
             return
         # one user's mail waits in the spool, behind what is delivered: their UIDs would move
-        parameters, users = self.night.site, sorted({*lab_hosts.USERS} - {people.LEFTOVERS})
+        parameters, users = self.night.site, sorted({*topology.USERS} - {people.LEFTOVERS})
         for mx in parameters.roles.mx:
             number = next(self._numbers)
             key, user = f"{self.night.run_dir.name}-{number}", users[number % len(users)]
@@ -251,7 +250,7 @@ class Scene:
             **service_of(self.lab),
             "names": names,
             "mail": {
-                user: tree(self.root("mailboxvm") / f"var/imap/{user}") for user in lab_hosts.USERS
+                user: tree(self.root("mailboxvm") / f"var/imap/{user}") for user in topology.USERS
             },
         }
 

@@ -17,8 +17,7 @@ from cutover.connect.hosts import Hosts
 from cutover.facts import mailboxes
 from cutover.facts import mailhost as facts
 from cutover.model import errors
-from lab import hosts as lab_hosts
-from lab import store
+from lab import store, topology
 from mbx2maildir.publish import marker
 from night import converters, eventually, kill
 
@@ -43,7 +42,7 @@ def conversion_of(hosts, name):
 
 
 def trees():
-    return {user: scenes.tree(store.imap(user)) for user in lab_hosts.USERS}
+    return {user: scenes.tree(store.imap(user)) for user in topology.USERS}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,7 @@ def whole(hosts):
     began = time.monotonic()
     change.apply(model.Context(hosts), lambda event: None)
     seconds = time.monotonic() - began
-    after, counts = trees(), {user: counted(hosts, user) for user in lab_hosts.USERS}
+    after, counts = trees(), {user: counted(hosts, user) for user in topology.USERS}
     change.inverse().apply(model.Context(hosts), lambda event: None)
     assert trees() == before != after
     return before, after, seconds, counts
@@ -93,18 +92,18 @@ def test_killed_at_a_random_point(hosts, whole, number):
     assert not eventually(converters, 0)
     published = [
         user
-        for user in lab_hosts.USERS
+        for user in topology.USERS
         if (marker.read(os.fsencode(store.imap(user))) or {}).get("run") == name
     ]
     found = trees()
     half = [
         user
-        for user in lab_hosts.USERS
+        for user in topology.USERS
         if found[user] != (after if user in published else before)[user]
     ]
     asked = rng.sample(published, min(ASKED, len(published)))
     half += [user for user in asked if counted(hosts, user) != counts[user]]
-    if len(published) < len(lab_hosts.USERS):
+    if len(published) < len(topology.USERS):
         assert "Run this step again" in said or "run this step again" in said, said
     change.apply(model.Context(hosts), lambda event: None)
     same = trees() == after and change.settled(model.Context(hosts)).done
@@ -115,7 +114,7 @@ def test_killed_at_a_random_point(hosts, whole, number):
         number=number,
         after=point,
         published=len(published),
-        users=len(lab_hosts.USERS),
+        users=len(topology.USERS),
         half=len(half),
         same=same,
         said=said,

@@ -7,13 +7,13 @@ import pathlib
 import shutil
 import tempfile
 
-from lab import hosts, inside, manifest, paths, resources, store, system
+from lab import inside, manifest, paths, resources, store, system, topology
 
 # what decides the planted mail; a change in any of them makes another snapshot
 SOURCES = (
     "people.py",
     "messages.py",
-    "planting.py",
+    "seeder.py",
     "delivery.py",
     "sessions.py",
     "oddities.py",
@@ -74,6 +74,6 @@ def restore(snapshot):
     # root:mail 1777 and setgid, as Debian's base-files makes it
     os.chown(store.STORE / "spool", 0, 8)
     os.chmod(store.STORE / "spool", 0o3777)
-    for user, number in hosts.USERS.items():
+    for user, number in topology.USERS.items():
         store.home(user).mkdir(mode=0o700)
         os.chown(store.home(user), number, number)

@@ -99,7 +99,7 @@ HOSTS = {
     )
 }
 
-# shares mailboxvm's store, in a lab that was brought up so; see shared.py
+# shares mailboxvm's store, in a lab that was brought up so; see shared_store.py
 SECOND = Host(
     "mailboxvm2",
     "10.77.0.20",

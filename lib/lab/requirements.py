@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 
-from cutover.model import errors
+from lab import errors
 
 # command → Debian package that brings it
 TOOLS = {

@@ -7,14 +7,12 @@ waited for. Each mounts the volume from itself. What Dovecot needs for it, and w
 import pathlib
 import time
 
-from cutover.model import errors
-
-from lab import config, hosts, inside, paths, resources, system
+from lab import config, errors, inside, paths, resources, system, topology
 
 BRICKS = paths.STATE / "bricks"
 DEVICE = pathlib.Path("/dev/fuse")
 VOLUME = "posta"
-NAMES = ("mailboxvm", hosts.SECOND.name)
+NAMES = ("mailboxvm", topology.SECOND.name)
 PING = 5  # seconds after which a silent brick counts as gone (GlusterFS's default: 42)
 PATIENCE = 60
 
@@ -57,7 +55,7 @@ def prepare(host, root):
     config._append(
         root,
         "etc/hosts",
-        "".join(f"{hosts.EVER[name].address} {name}\n" for name in NAMES if name != host.name),
+        "".join(f"{topology.EVER[name].address} {name}\n" for name in NAMES if name != host.name),
     )
     # noauto: before there is a volume nothing can be mounted
     options = "noauto,_netdev,x-systemd.requires=glusterd.service"
@@ -97,7 +95,7 @@ def make():
         inside.run(name, ["sh", "-ec", _AT_BOOT])
     made = "".join(
         f"install -d -m 0700 -o {number} -g {number} /var/imap/{user}\n"
-        for user, number in hosts.ACCOUNTS.items()
+        for user, number in topology.ACCOUNTS.items()
     )
     inside.run(one, ["sh", "-e"], input=made)
     for name in NAMES:
@@ -112,7 +110,7 @@ def _until(name, argv, good):
     until = time.monotonic() + PATIENCE
     while not good(said := inside.run(name, argv, check=False).stdout):
         if time.monotonic() > until:
-            raise errors.CutoverError(
+            raise errors.LabError(
                 f"{name}: {' '.join(argv)} says after {PATIENCE} s: {said.strip()}"
             )
         time.sleep(0.2)

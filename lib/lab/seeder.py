@@ -5,7 +5,7 @@ import time
 
 import imapclient
 
-from lab import delivery, hosts, oddities, old_users, people, sessions
+from lab import delivery, oddities, old_users, people, sessions, topology
 
 MORE = "mail/lungo"  # what more() fills
 
@@ -26,7 +26,7 @@ def plant(say):
 
 def more(messages):
     """At least so many messages of old mail more, spread over all users, in a folder of their own: a store of a real size."""
-    share = -(-messages // len(hosts.USERS))
+    share = -(-messages // len(topology.USERS))
 
     def fill(user):
         dice, maker = old_users.maker(user, "more")
@@ -39,14 +39,14 @@ def more(messages):
                 [(maker.message(user, date), old_users.flags(dice, MORE), date) for date in dates],
             )
 
-    for user in hosts.USERS:
+    for user in topology.USERS:
         old_users.shell(user, f'mailutil create "#driver.mbx/{MORE}" > /dev/null')
-    old_users.each(fill, hosts.USERS)
+    old_users.each(fill, topology.USERS)
 
 
 def skeleton():
     """Give every user that has one an MBX INBOX and a SPAM folder, both empty, made by c-client."""
-    for user in hosts.USERS:
+    for user in topology.USERS:
         wanted = [
             name
             for name in ("INBOX", "mail/SPAM")
@@ -67,7 +67,9 @@ def _old_mail():
     # the longest first, so that the last to end is a short one
     old_users.each(
         _fill,
-        sorted(hosts.USERS, key=lambda user: -sum(count for _, count, _ in people.folders(user))),
+        sorted(
+            topology.USERS, key=lambda user: -sum(count for _, count, _ in people.folders(user))
+        ),
     )
 
 

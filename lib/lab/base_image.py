@@ -9,9 +9,7 @@ import shutil
 import subprocess
 import sys
 
-from cutover.model import errors
-
-from lab import locks, machine, paths, resources
+from lab import errors, locks, paths, requirements, resources
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -100,13 +98,13 @@ def path():
 def ensure(say=None):
     """Path of the base root directory, made first if it is not cached (about a minute).
 
-    Raises errors.Missing without root or tools, errors.CutoverError when building fails. Treat it as read-only: hosts
+    Raises errors.Missing without root or tools, errors.LabError when building fails. Treat it as read-only: hosts
     and tests mount overlays over it.
     """
     base = path()
     if base.is_dir():
         return base
-    machine.require("building the lab's base")
+    requirements.require("building the lab's base")
     with locks.cache():
         if not base.is_dir():
             (say or _stderr)("building the lab's base (once; about a minute) …")
@@ -142,7 +140,7 @@ def _build(base):
         except subprocess.CalledProcessError as error:
             output.flush()
             tail = "\n".join(log.read_text(errors="replace").strip().splitlines()[-15:])
-            raise errors.CutoverError(
+            raise errors.LabError(
                 f"building the lab's base failed ({error.cmd[0]}, exit {error.returncode}); "
                 f"the end of {log}:\n{tail}"
             ) from None
