@@ -9,6 +9,7 @@ from pathlib import Path
 import fakes
 import pytest
 from cutover.connect import imap, ssh
+from cutover.connect.imap import messages, reader
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -158,7 +159,8 @@ def test_metadata():
 
 
 def test_content_in_batches_and_pieces_without_a_trace(monkeypatch):
-    monkeypatch.setattr(imap, "BATCH_BYTES", 8)
+    monkeypatch.setattr(reader, "BATCH_BYTES", 8)
+    monkeypatch.setattr(messages, "BATCH_BYTES", 8)
     bodies = {3: b"ab\r\ncd\r\nef\r\n", 8: b"gh\r\n\r\n"}
 
     def fetch(command):

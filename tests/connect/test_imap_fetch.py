@@ -5,7 +5,7 @@ import io
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from cutover.connect import imap_fetch as fetch
+from cutover.connect.imap import fetch
 
 
 class Said:

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cutover.connect import ssh
+from cutover.connect.ssh import connection
 from cutover.model import errors
 
 
@@ -50,8 +51,8 @@ def dial(keys, tmp_path):
         return made[-1]
 
     yield connect
-    for connection in made:
-        connection.close()
+    for opened in made:
+        opened.close()
 
 
 def play(script):
@@ -405,7 +406,7 @@ def test_real_put_and_get(real):
         short = [
             "sh",
             "-c",
-            ssh._PUT,
+            connection._PUT,
             "put",
             path,
             "9999999",

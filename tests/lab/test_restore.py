@@ -10,6 +10,7 @@ from cutover.bench import restore as measuring
 from cutover.changes import bacula_jobs as jobs
 from cutover.connect import imap
 from cutover.connect.hosts import Hosts
+from cutover.connect.imap import messages
 from cutover.facts import backup_copy as backups
 from cutover.facts import bacula, copies
 from cutover.model import CannotPlan, ChangeFailed
@@ -216,7 +217,7 @@ def test_what_broke_off_goes_on_and_adds_nothing_twice(asked, monkeypatch):
             raise imap.SessionLost(server="mailboxvm", doing="APPEND", reason="the test")
         made.append(append(self, name, messages))
 
-    monkeypatch.setattr(imap, "BATCH_MESSAGES", 2)
+    monkeypatch.setattr(messages, "BATCH_MESSAGES", 2)
     monkeypatch.setattr(imap.Session, "append_all", breaking)
     with pytest.raises(imap.SessionLost):
         asked.go(user="vera", folder="INBOX")

@@ -4,7 +4,7 @@ import pytest
 from cutover import model, site
 from cutover.changes import sieve
 from cutover.changes import spam_digest as digest
-from cutover.connect import imap_fetch as fetch
+from cutover.connect.imap import fetch
 from cutover.facts import userdb
 from cutover.steps.maintenance import forwards, old_spam, vacation
 

@@ -8,7 +8,7 @@ planned once nothing is left to be set aside. What the same run set aside stays.
 
 from cutover import model
 from cutover.changes.old_spam import Expunge, SetAside
-from cutover.connect import imap_fetch as fetch
+from cutover.connect.imap import fetch
 from cutover.facts import mailhost as facts
 from cutover.facts import spam_folders as spam
 
