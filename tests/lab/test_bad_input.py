@@ -111,19 +111,19 @@ def test_a_typo_in_the_parameters_is_named_with_its_line(tmp_path):
 @pytest.mark.parametrize(
     "before, after, said",
     [
-        ("  old: mailboxold\n", "  old: mailboxolt\n", "roles.old: mailboxolt is not among hosts"),
+        ("  old: mailboxold\n", "  old: mailboxolt\n", "roles.old: mailboxolt is not listed under hosts"),
         (
             "  mx: [postino3, postino4]\n",
             "  mx: [postino3, postino5]\n",
-            "roles.mx.1: postino5 is not among hosts",
+            "roles.mx.1: postino5 is not listed under hosts",
         ),
         (
             "kind: rehearsal\n",
             "kind: production\n",
             "kind: a site of kind production needs approval and record",
         ),
-        ("zone: lab.test\n", "zone: lab.test\nzone: lab.test\n", "the key 'zone' stands twice"),
-        ("zone: lab.test\n", "zone: &zone [*zone]\n", "a block that holds itself"),
+        ("zone: lab.test\n", "zone: lab.test\nzone: lab.test\n", "the key 'zone' occurs twice"),
+        ("zone: lab.test\n", "zone: &zone [*zone]\n", "the block contains itself"),
         ("zone: lab.test\n", "? {a: b}\n: c\n", "a key must be a word"),
     ],
 )

@@ -109,5 +109,5 @@ def test_one_that_stands_in_the_parameters_is_refused(tmp_path):
     (tmp_path / "site.yaml").write_text(
         text.replace("/var/lib/mail-cutover/lab/secrets/alice", f"{tmp_path}/alice")
     )
-    with pytest.raises(vault.SecretInTheOpen, match="also stands in this file"):
+    with pytest.raises(vault.SecretInTheOpen, match="contains the password behind"):
         vault.register(site.load(tmp_path / "site.yaml"))

@@ -79,21 +79,21 @@ def test_a_key_given_twice_is_refused(tmp_path):
     )
     with pytest.raises(
         site.BadParameters,
-        match=rf"line {line_of(text, '/etc/mail/other')}: the key 'source' stands twice",
+        match=rf"line {line_of(text, '/etc/mail/other')}: the key 'source' occurs twice",
     ):
         load(tmp_path, text)
 
 
 def test_a_nis_server_must_be_a_host(tmp_path):
     with pytest.raises(
-        site.BadParameters, match=r"line \d+: nis\.servers\.1: ns3 is not among hosts"
+        site.BadParameters, match=r"line \d+: nis\.servers\.1: ns3 is not listed under hosts"
     ):
         load(tmp_path, LAB.replace("servers: [ns1, ns2]}", "servers: [ns1, ns3]}"))
 
 
 def test_a_role_must_be_a_host(tmp_path):
     with pytest.raises(
-        site.BadParameters, match=r"line \d+: roles\.mx\.1: postino5 is not among hosts"
+        site.BadParameters, match=r"line \d+: roles\.mx\.1: postino5 is not listed under hosts"
     ):
         load(tmp_path, LAB.replace("mx: [postino3, postino4]", "mx: [postino3, postino5]"))
 

@@ -1,4 +1,4 @@
-"""The secrets of a site, read at once, so that none can be shown before it was used for the first time."""
+"""Reads all secrets of a site at once, so that none can be shown before its first use."""
 
 import contextlib
 
@@ -8,18 +8,22 @@ from cutover.model import errors
 
 
 class SecretInTheOpen(errors.CutoverError):
-    """A secret stands in the parameters file in plain, which every run keeps a copy of."""
+    """The parameters file, which every run keeps a copy of, contains a secret in plain text."""
 
 
-def register(parameters) -> None:
-    """Register whatever the parameters refer to. What cannot be read is told by whoever needs it. Raises SecretInTheOpen."""
+def register(parameters: site.Site) -> None:
+    """Register every secret the parameters refer to. Raises SecretInTheOpen.
+
+    A secret that cannot be read is reported later, by whoever needs it.
+    """
     text = parameters.path.read_text("utf-8", "replace")
-    for each in parameters.accounts:
+    for account in parameters.accounts:
         with contextlib.suppress(site.SecretUnreadable):
-            if site.secret(each.password) in text:
+            if site.secret(account.password) in text:
                 raise SecretInTheOpen(
-                    f"{parameters.path}: the password behind {each.password} also stands in this file, as "
-                    "such or within a word. Choose another password: it could not be told apart and removed."
+                    f"{parameters.path} contains the password behind {account.password}, alone "
+                    "or within a word, so it cannot be removed from output. "
+                    "Choose another password."
                 )
     with contextlib.suppress(errors.CutoverError):
         dns.Key.load(parameters.dns.tsig_key)

@@ -1,26 +1,62 @@
-"""Values that must never be shown: a registry, and their removal at the edge, before a cell, a log or the journal.
+"""Secrets by reference, and the registry of values that must never be shown.
 
-Each value has a label that stays the same, `‹secret alice›`, so that a text with it removed still tells which one it was.
-Spellings in which a value may travel (JSON, HTML, URL, base64, a Python literal) are removed as well.
+Registered values are removed before a cell, a log or the journal shows them. Each has a label that
+does not change, `‹secret alice›`, so that a text without it still says which secret it was. All
+spellings in which a value may travel (JSON, HTML, URL, base64, a Python literal) are removed.
 """
 
 import base64
 import contextlib
 import html
 import json
+import os
 import re
 import threading
 import urllib.parse
+from pathlib import Path
+from typing import Any
 
-SHORTEST = 4  # characters; a shorter secret cannot be told from ordinary text
+from cutover.model import errors
+
+SHORTEST = 4  # characters; a shorter secret cannot be distinguished from ordinary text
 
 _labels = {}  # spelling → label
 _pattern = None
 _lock = threading.Lock()
 
 
+class SecretUnreadable(errors.CutoverError):
+    """A secret that the parameters refer to cannot be read."""
+
+
+def secret(reference: str) -> str:
+    """The value behind `file:/path` or `env:NAME`, registered. Raises SecretUnreadable.
+
+    Never store or print it.
+    """
+    scheme, _, rest = reference.partition(":")
+    if scheme == "env":
+        value = os.environ.get(rest)
+        if value is None:
+            raise SecretUnreadable(f"{reference}: the environment variable is not set")
+    else:
+        try:
+            value = Path(rest).read_text().rstrip("\n")
+        except OSError as error:
+            raise SecretUnreadable(f"{reference}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise SecretUnreadable(f"{reference}: not text") from error
+    try:
+        register(Path(rest).name, value)
+    except ValueError as error:
+        raise SecretUnreadable(
+            f"{reference}: {error}, so it cannot be kept out of the record. Choose a longer one."
+        ) from error
+    return value
+
+
 def register(name: str, value: str) -> None:
-    """From now on `value` shows as `‹secret name›`."""
+    """From now on show `value` as `‹secret name›`."""
     global _pattern
     if len(value) < SHORTEST:
         raise ValueError(f"the secret {name} is shorter than {SHORTEST} characters")
@@ -29,15 +65,14 @@ def register(name: str, value: str) -> None:
         for spelling in _spellings(value):
             if len(spelling) >= SHORTEST:
                 _labels.setdefault(spelling, label)
-        # the longest first: a secret may hold another
-        _pattern = re.compile(
-            "|".join(re.escape(each) for each in sorted(_labels, key=len, reverse=True))
-        )
+        # longest first: a secret may contain another
+        longest_first = sorted(_labels, key=len, reverse=True)
+        _pattern = re.compile("|".join(re.escape(spelling) for spelling in longest_first))
 
 
-def _spellings(value: str):
+def _spellings(value: str) -> list[str]:
     raw = value.encode("utf-8", "surrogateescape")
-    found = [
+    spellings = [
         value,
         json.dumps(value)[1:-1],
         json.dumps(value, ensure_ascii=False)[1:-1],
@@ -51,27 +86,27 @@ def _spellings(value: str):
         raw.hex(),
     ]
     for before in range(3):
-        # base64 of a longer text that holds the value, at each of the three places it may begin in a group; what shares a
-        # group with the neighbours is left off
+        # base64 of a longer text that contains the value, for each of its three possible offsets in
+        # a group; characters that also depend on the neighbours are left out
         coded = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
-        found.append(coded[(before * 8 + 5) // 6 : (before + len(raw)) * 8 // 6])
-    return found
+        spellings.append(coded[(before * 8 + 5) // 6 : (before + len(raw)) * 8 // 6])
+    return spellings
 
 
 def redact(text: str) -> str:
     """The text with every registered value replaced by its label."""
     pattern = _pattern
-    return text if pattern is None else pattern.sub(lambda found: _labels[found[0]], text)
+    return text if pattern is None else pattern.sub(lambda match: _labels[match[0]], text)
 
 
 def redact_bytes(data: bytes) -> bytes:
-    """The same for a file's content, whatever its bytes are."""
+    """The same for a file's content, whatever its bytes."""
     if _pattern is None:
         return data
     return redact(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
-def redact_value(value):
+def redact_value(value: Any) -> Any:
     """The same for plain JSON, keys included."""
     if _pattern is None:
         return value
@@ -79,17 +114,17 @@ def redact_value(value):
         return redact(value)
     if isinstance(value, dict):
         return {
-            redact(key) if isinstance(key, str) else key: redact_value(each)
-            for key, each in value.items()
+            redact(key) if isinstance(key, str) else key: redact_value(item)
+            for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return type(value)(redact_value(each) for each in value)
+        return type(value)(redact_value(item) for item in value)
     return value
 
 
 @contextlib.contextmanager
 def apart():
-    """What is registered within is forgotten at the end; for tests."""
+    """Forget at the end what was registered within; for tests."""
     global _pattern
     before = dict(_labels), _pattern
     try:

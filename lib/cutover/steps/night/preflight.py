@@ -38,7 +38,7 @@ def probe(ctx):
     found["nis"] = attempt(directory.read, hosts, up)
     found["names"] = {name: on(name, _local_names, name) for name in site.mail_hosts}
     found["certificate"] = attempt(
-        tls.names,
+        tls.certificate,
         site.address(new),
         site.production_test.imap_port,
         site.fqdn(site.alias),

@@ -1,0 +1,48 @@
+"""The kinds of values a parameters file holds, and the base of its sections."""
+
+from typing import Annotated
+
+import pydantic
+
+from cutover.model import errors
+
+
+def _text(pattern: str):
+    return Annotated[str, pydantic.StringConstraints(pattern=pattern)]
+
+
+Name = _text(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+Zone = _text(r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")
+Login = _text(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$")
+AbsolutePath = _text(r"^/[^\n\x00]*$")
+PlainPath = _text(r"^/[A-Za-z0-9._/+-]*$")
+PathTemplate = _text(r"^(/|\{home\}/)([^\n\x00{}]|\{(user|home)\})*$")
+Printable = _text(r"^[^\x00-\x1f\x7f]*$")
+Address = _text(r"^[A-Za-z0-9][A-Za-z0-9._+=-]*@[A-Za-z0-9.-]+$")
+HttpsUrl = _text(r"^https://[a-z0-9.-]+(:\d+)?/([A-Za-z0-9._~/-]*/)?$")
+HostPort = _text(r"^[A-Za-z0-9.-]+:\d+$")
+Line = _text(r"^[!-~]([ -~]{0,198}[!-~])?$")
+DayTime = _text(r"^([01]\d|2[0-3]):[0-5]\d$")
+BaculaName = _text(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+MilterName = _text(r"^[A-Za-z0-9_.-]+$")
+ServiceName = _text(r"^[A-Za-z0-9@_.:-]+$")
+NisDomain = _text(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+SecretReference = _text(r"^(file:/|env:[A-Z_])[^\n\x00]*$")
+
+
+class BadParameters(errors.CutoverError):
+    """A parameters file cannot be used; the message names the file, the line and the key."""
+
+
+class WrongAt(ValueError):
+    """Sections of a file contradict each other. `path`: the key to correct, as keys and indices."""
+
+    def __init__(self, path: tuple, text: str):
+        self.path = path
+        super().__init__(text)
+
+
+class Section(pydantic.BaseModel):
+    """Part of a parameters file. Unknown keys are refused; values cannot be changed."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)

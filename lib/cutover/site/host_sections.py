@@ -1,0 +1,93 @@
+"""Sections about hosts: how to reach them, their roles, services and users."""
+
+from typing import Literal
+
+import pydantic
+
+from cutover.site import field_types
+
+
+class Host(field_types.Section):
+    address: pydantic.IPvAnyAddress
+    ssh_port: int = pydantic.Field(22, ge=1, le=65535)
+
+
+class Roles(field_types.Section):
+    nameservers: list[field_types.Name] = pydantic.Field(
+        min_length=1, description="authoritative servers, the primary first"
+    )
+    mx: list[field_types.Name] = pydantic.Field(min_length=1)
+    old: field_types.Name
+    new: field_types.Name
+    backup: field_types.Name | None = None
+
+
+class Ssh(field_types.Section):
+    user: field_types.Login
+    key: field_types.AbsolutePath = pydantic.Field(description="the operator's private key file")
+    known_hosts: field_types.AbsolutePath = pydantic.Field(
+        description="OpenSSH known_hosts file; hosts missing from it are refused"
+    )
+
+
+class Dns(field_types.Section):
+    tsig_key: field_types.AbsolutePath = pydantic.Field(
+        description="file with the BIND key clause that may update the zone"
+    )
+    ttl: int = pydantic.Field(
+        60, ge=1, le=3600, description="TTL in seconds of the records the cutover writes"
+    )
+
+
+class Userdb(field_types.Section):
+    source: field_types.AbsolutePath = "/etc/mail/userdb"
+    map: field_types.AbsolutePath = "/etc/mail/userdb.db"
+
+
+class Service(field_types.Section):
+    manager: Literal["systemd", "sysv", "xinetd"] = "systemd"
+    name: field_types.ServiceName
+
+
+class HostServices(field_types.Section):
+    imap: list[Service] = pydantic.Field(min_length=1, description="in the order they are stopped")
+    sendmail: list[Service] = pydantic.Field(min_length=1)
+
+
+class Services(field_types.Section):
+    old: HostServices
+    new: HostServices
+
+
+class Users(field_types.Section):
+    uid_min: int = 1000
+    uid_max: int = 60000
+    exclude: list[field_types.Login] = []
+
+
+class Nis(field_types.Section):
+    """The NIS domain that the mail hosts get their users from."""
+
+    domain: field_types.NisDomain = pydantic.Field(
+        description="the NIS domain, as `ypdomainname` prints it"
+    )
+    servers: list[field_types.Name] = pydantic.Field(
+        min_length=1,
+        description="hosts that run ypserv, the master first; queried from the mail hosts, "
+        "never by ssh",
+    )
+
+
+class Approval(field_types.Section):
+    allowed_signers: field_types.AbsolutePath = pydantic.Field(
+        description="ssh-keygen's allowed signers file: the people who may approve, see README"
+    )
+    valid: int = pydantic.Field(
+        3600, ge=60, le=604800, description="seconds for which an approval is valid"
+    )
+
+
+class Record(field_types.Section):
+    key: field_types.AbsolutePath = pydantic.Field(
+        description="the operator's signing key; a public key file when ssh-agent holds the key"
+    )

@@ -1,0 +1,135 @@
+"""Sections about the night: the two stores, verification, the tests and the limits."""
+
+from typing import Literal
+
+import pydantic
+
+from cutover.site import field_types
+
+GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
+
+
+class OldStore(field_types.Section):
+    inbox: list[field_types.PathTemplate] = ["{home}/mbox", "{home}/INBOX"]
+    spool: field_types.PathTemplate = "/var/mail/{user}"
+    folders: field_types.PathTemplate = "{home}/mail"
+    subscriptions: field_types.PathTemplate = "{home}/.mailboxlist"
+    imap_prefix: field_types.Printable = pydantic.Field(
+        "mail/", description="prefix that clients of the old server put before a folder's name"
+    )
+    seen_at: dict[field_types.AbsolutePath, field_types.AbsolutePath] = pydantic.Field(
+        description="directory of the old host → where the new host has it mounted, read-only"
+    )
+    salvage: list[field_types.AbsolutePath] = pydantic.Field(
+        [],
+        description="damaged files of the old host to convert as far as they can be read; "
+        "any other damage stops the conversion",
+    )
+    aside: field_types.AbsolutePath = pydantic.Field(
+        "/var/lib/mail-cutover",
+        description="directory of the old host for what a rollback removes from folders, "
+        "and for its notes",
+    )
+    imapd: field_types.AbsolutePath = pydantic.Field(
+        "/usr/sbin/imapd", description="c-client's server, for reading in PREAUTH"
+    )
+
+    def on_new(self, path: str) -> str:
+        """The path at which the new host sees `path` of the old host. Raises BadParameters."""
+        for old, seen in sorted(self.seen_at.items(), key=lambda pair: -len(pair[0])):
+            if path == old or path.startswith(old.rstrip("/") + "/"):
+                return seen.rstrip("/") + path[len(old.rstrip("/")) :]
+        raise field_types.BadParameters(
+            f"old_store.seen_at: no entry covers {path}, so the new host cannot read it. "
+            "Add the old host's directory and where the new host has it mounted."
+        )
+
+    def to_salvage(self) -> list[str]:
+        """The paths under `salvage`, as either host names them."""
+        return [path for given in self.salvage for path in (given, self.on_new(given))]
+
+
+class NewStore(field_types.Section):
+    maildir: field_types.PathTemplate = "/var/imap/{user}"
+    work: field_types.AbsolutePath = pydantic.Field(
+        description="directory for staged and replaced trees, on the maildirs' file system"
+    )
+    jobs: int = pydantic.Field(2, ge=1, le=64, description="converter processes")
+    python: field_types.AbsolutePath = "/usr/bin/python3"
+
+
+class Verify(field_types.Section):
+    level: Literal["count", "metadata", "content"] = "content"
+    parallel: int = pydantic.Field(4, ge=1, le=32, description="users read at the same time")
+    content_minutes: float = pydantic.Field(
+        60,
+        ge=0,
+        description="time for reading message contents; if they do not fit, a sample is read",
+    )
+    staged: int = pydantic.Field(
+        1000,
+        ge=0,
+        description="staged messages that presync compares with the old server; 0: none",
+    )
+
+
+class TestUser(field_types.Section):
+    __test__ = False
+    user: field_types.Login
+    password: field_types.SecretReference
+
+
+class Outage(field_types.Section):
+    reading_minutes: float = pydantic.Field(
+        240,
+        gt=0,
+        description="outage of reading announced to the users; stop-imap refuses to begin "
+        "when it predicts more",
+    )
+    delivery_minutes: float = pydantic.Field(
+        240, gt=0, description="outage of delivery announced to the users; as above"
+    )
+    probe: TestUser | None = pydantic.Field(
+        None,
+        description="account made for measuring, not one of the users: it is sent mail every few "
+        "seconds, and read by the alias, which measures the delivery outage",
+    )
+
+
+class ProductionTest(field_types.Section):
+    users: list[TestUser] = pydantic.Field(min_length=1)
+    ca: field_types.AbsolutePath | None = pydantic.Field(
+        None, description="CA file; default: the system's"
+    )
+    sender: field_types.Address = "cutover-test@localhost"
+    spam_line: field_types.Line = pydantic.Field(
+        GTUBE,
+        description="body line that makes the antispam of the MX mark a message as spam without "
+        "refusing it; SpamAssassin marks the default, GTUBE, rspamd refuses it",
+    )
+    imap_port: int = 993
+    smtp_port: int = 25
+    wait: int = pydantic.Field(
+        60, ge=1, le=3600, description="seconds to wait for a test message to arrive"
+    )
+
+
+class Limits(field_types.Section):
+    queue_drain: int = pydantic.Field(
+        300, ge=1, description="seconds the MX queues may take to empty"
+    )
+    dns_spread: int = pydantic.Field(
+        30, ge=1, description="seconds a DNS change may take to reach every server"
+    )
+    clock: float = pydantic.Field(
+        2.0, gt=0, description="seconds by which two hosts' clocks may differ"
+    )
+    alias_ttl: int = pydantic.Field(
+        3600, ge=1, description="longest TTL in seconds of the alias when the night begins"
+    )
+    verify_age: int = pydantic.Field(
+        7200, ge=60, description="seconds after a passed verify in which users may be let in"
+    )
+    space_factor: float = pydantic.Field(
+        1.2, ge=1, description="free bytes and inodes required, as a multiple of the old store's"
+    )
