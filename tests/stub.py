@@ -12,9 +12,8 @@ from cutover import model, site
 from cutover.changes import service
 from cutover.connect import ssh
 from cutover.model import runbook
-from cutover.record import approval, folder, signing
-from cutover.record import record_json as record
-from cutover.run import engine, papermill
+from cutover.record import approval, executed_copy, folder, record_json, signing
+from cutover.run import engine
 from cutover.steps import registry
 from cutover.steps.night import stop_imap
 
@@ -170,7 +169,7 @@ class Site:
                 self.give("bert", stepper)
             self.finish(stepper)
             self.copy(name, stepper.attempt)
-        record.write(self.run, self.site, "end")
+        record_json.write(self.run, self.site, "end")
         return self.run.path
 
     def copy(self, name, attempt):
@@ -184,7 +183,7 @@ class Site:
         path = self.run.path / runbook.notebook_name(name)
         nbformat.write(notebook, path)
         events = [event for event in self.run.journal.events() if event.get("attempt") == attempt]
-        papermill.correct(path, events, True)
+        executed_copy.correct(path, events, True)
         self.run.journal.append(
             "executed", of=name, copy=path.name, passed=True, attempts=[attempt]
         )
@@ -209,4 +208,4 @@ def rewrite(path, change, key=None, site=None):
         lines.append(line + b"\n")
     place.write_bytes(b"".join(lines))
     if key is not None:
-        record.write(folder.Run(path), site, "forged")
+        record_json.write(folder.Run(path), site, "forged")

@@ -19,7 +19,7 @@ import nbformat
 import pytest
 from cutover import site
 from cutover.model import runbook
-from cutover.record import folder
+from cutover.record import executed_copy, folder
 from cutover.rehearsal import unattended as rehearse
 from cutover.run import outage, papermill
 from cutover.steps import registry
@@ -197,7 +197,7 @@ def test_the_executed_notebooks_stand_beside_the_journal_and_say_what_happened(r
         assert copy.metadata.cutover.verdict == "passed"
         cells = [cell for cell in copy.cells if cell.cell_type == "code"]
         assert {cell.metadata.papermill.status for cell in cells} == {"completed"}
-        assert all(cell.outputs for cell in cells if set(papermill.CALLS) & set(cell.metadata.tags))
+        assert all(cell.outputs for cell in cells if set(executed_copy.EVENTS) & set(cell.metadata.tags))
         # widgets need a kernel to be read
         assert "application/vnd.jupyter.widget-view+json" not in nbformat.writes(copy)
 

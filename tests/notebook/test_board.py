@@ -4,11 +4,8 @@ import pytest
 import recorded
 from cutover import model, site
 from cutover.model import runbook
-from cutover.notebook import board, live, progress
-from cutover.notebook import check_table as checks
-from cutover.notebook import page as notebook
-from cutover.record import folder
-from cutover.record import history as story
+from cutover.notebook import board, check_table, live, page, progress
+from cutover.record import folder, history
 from cutover.report import tables
 from cutover.steps import registry
 
@@ -211,7 +208,7 @@ def test_the_worked_example_is_a_journal_that_holds(tmp_path):
     ],
 )
 def test_it_refuses_what_it_cannot_work_with(arguments):
-    with pytest.raises(notebook.BadCall):
+    with pytest.raises(page.BadCall):
         board.open(*arguments)
 
 
@@ -220,9 +217,9 @@ def test_checks_can_be_narrowed_and_say_how_many_there_are():
         model.equal(f"Is {user}'s mail the same?", 1, found, "look")
         for user, found in (("ann", 1), ("bob", 2))
     ]
-    shown = checks.Checks(listed, "Verified")
+    shown = check_table.Checks(listed, "Verified")
     assert len(shown.table().rows) == 2
-    assert [row[1] for row in shown.table(checks.FAILED).rows] == ["Is bob's mail the same?"]
+    assert [row[1] for row in shown.table(check_table.FAILED).rows] == ["Is bob's mail the same?"]
     assert shown.table(containing="ANN").note == "2 checks: 1 passed, 1 FAILED; 1 shown"
 
 
@@ -234,8 +231,8 @@ def test_a_link_is_text_in_text_and_escaped_in_html():
 
 def test_an_attempt_that_goes_on_has_no_end(run):
     run.journal.append("step-begun", step="preflight", title="t")
-    one = story.attempts(run.journal.events())["preflight"]
-    assert one.seconds is None and story.verdict(run.journal.events(), {"preflight": one})[
+    one = history.attempts(run.journal.events())["preflight"]
+    assert one.seconds is None and history.verdict(run.journal.events(), {"preflight": one})[
         1
     ].startswith("Not over: preflight")
 
@@ -250,8 +247,8 @@ def test_a_notebook_run_again_gives_up_what_its_earlier_attempt_held(monkeypatch
         def close(self):
             closed.append(self.number)
 
-    monkeypatch.setattr(notebook, "Live", Attempt)
-    monkeypatch.setattr(notebook, "_opened", [])
+    monkeypatch.setattr(page, "Live", Attempt)
+    monkeypatch.setattr(page, "_opened", [])
     for closed_so_far in (0, 1, 2):
-        notebook.open("preflight", "parameters/lab.yaml", "", "plan")
+        page.open("preflight", "parameters/lab.yaml", "", "plan")
         assert len(closed) == closed_so_far

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from click import testing
-from cutover.commands import main as cli
+from cutover.commands import main
 from cutover.record import approval, journal, signing, statement
 from cutover.run import engine, lease
 from cutover.steps import registry
@@ -224,12 +224,12 @@ def test_the_command_and_an_agentless_key_write_the_same_file(night, stepper):
         str(night.people["anna"]),
     ]
     done = testing.CliRunner().invoke(
-        cli.cutover, argv, input="mailbox.roma1.example\n", catch_exceptions=False
+        main.cutover, argv, input="mailbox.roma1.example\n", catch_exceptions=False
     )
     assert "approved by anna@example" in done.output and "needs 2 people" in done.output
     argv[-1] = str(night.people["bert"])
     testing.CliRunner().invoke(
-        cli.cutover, argv, input="mailbox.roma1.example\n", catch_exceptions=False
+        main.cutover, argv, input="mailbox.roma1.example\n", catch_exceptions=False
     )
     assert stepper.approve().by == "anna@example, bert@example"
 
@@ -295,19 +295,19 @@ def test_there_is_no_answer_that_says_yes_to_everything(night, stepper):
         ["--plan", stepper.hash()],
         ["--drift", "--step", "stop-imap"],
     ):
-        assert runner.invoke(cli.cutover, argv + more).exit_code == 2
+        assert runner.invoke(main.cutover, argv + more).exit_code == 2
     assert isinstance(
-        runner.invoke(cli.cutover, [*argv, "--step", "stop-imap", "--plan", "0" * 16]).exception,
+        runner.invoke(main.cutover, [*argv, "--step", "stop-imap", "--plan", "0" * 16]).exception,
         approval.NotConfirmed,
     )
     assert isinstance(
         runner.invoke(
-            cli.cutover, [*argv, "--step", "stop-imap", "--plan", stepper.hash()], input="y\n"
+            main.cutover, [*argv, "--step", "stop-imap", "--plan", stepper.hash()], input="y\n"
         ).exception,
         approval.NotConfirmed,
     )
     assert not any(
-        name in option.name for name in ("yes", "force", "all") for option in cli.approve.params
+        name in option.name for name in ("yes", "force", "all") for option in main.cutover.commands["approve"].params
     )
 
 
@@ -323,7 +323,7 @@ def test_the_lease_is_held_while_changes_are_made_and_given_back(night, stepper)
     stepper.approve()
     stepper.apply()
     holder = json.loads((night.path / "store" / "lease").read_text())
-    assert holder["owner"] == journal._who() and holder["run"] == night.run.name
+    assert holder["owner"] == journal.who() and holder["run"] == night.run.name
     stepper.close()
     assert not (night.path / "store" / "lease").read_text().strip()
     assert lease.STALE > 2 * lease.EVERY

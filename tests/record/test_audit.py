@@ -11,9 +11,8 @@ import tarfile
 import pytest
 import stub
 from click import testing
-from cutover.commands import main as cli
-from cutover.record import audit, folder, signing, statement
-from cutover.record import record_json as record
+from cutover.commands import main
+from cutover.record import audit, folder, record_json, signing, statement
 
 TIMES = 1000
 
@@ -114,7 +113,7 @@ def spoil(path, chance):
         place.unlink()
         place.symlink_to("/dev/null")
     elif act == "lock":
-        (path / chance.choice(record.LOCKS)).write_bytes(b"x")
+        (path / chance.choice(record_json.LOCKS)).write_bytes(b"x")
     else:
         one, other = chance.sample(range(len(lines)), 2)
         if act == "drop line":
@@ -224,7 +223,7 @@ def test_a_forger_with_a_list_of_their_own_is_found_by_the_list_one_trusts(copy,
         update={"record": night.site.record.model_copy(update={"key": str(night.path / "mallory")})}
     )
     forged._path, forged._digest = night.site.path, night.site.digest
-    record.write(folder.Run(copy), forged, "forged")
+    record_json.write(folder.Run(copy), forged, "forged")
     assert "signature" in kinds(copy, night.allowed.read_bytes())
 
 
@@ -340,7 +339,7 @@ def test_an_approval_of_another_plan_signed_by_the_right_people_is_found(copy, m
         place.with_name(place.name + ".sig").write_bytes(
             signing.sign(data, who, statement.NAMESPACE)
         )
-    record.write(folder.Run(copy), night.site, "forged")
+    record_json.write(folder.Run(copy), night.site, "forged")
     assert "about hash 1111" in told(copy) and "0 of 2 people" in told(copy)
 
 
@@ -373,17 +372,17 @@ def test_a_run_that_goes_on_after_its_record_is_told_apart_from_a_forged_one(cop
 def test_the_command_names_its_findings_and_exits_1(copy, made):
     runner = testing.CliRunner()
     good = runner.invoke(
-        cli.cutover, ["record", "verify", str(copy), "--allowed-signers", str(made[1].allowed)]
+        main.cutover, ["record", "verify", str(copy), "--allowed-signers", str(made[1].allowed)]
     )
     assert good.exit_code == 0 and "0 findings" in good.output and "own list" not in good.output
     (copy / "code.json").write_text("{}")
-    bad = runner.invoke(cli.cutover, ["record", "verify", str(copy), "--json"])
+    bad = runner.invoke(main.cutover, ["record", "verify", str(copy), "--json"])
     assert bad.exit_code == 1
     answer = json.loads(bad.output)
     assert not answer["passed"] and answer["findings"][0]["where"] == "code.json"
-    assert runner.invoke(cli.cutover, ["record", "verify", str(copy / "facts")]).exit_code == 1
+    assert runner.invoke(main.cutover, ["record", "verify", str(copy / "facts")]).exit_code == 1
     assert isinstance(
-        runner.invoke(cli.cutover, ["record", "verify", str(copy / "nowhere")]).exception,
+        runner.invoke(main.cutover, ["record", "verify", str(copy / "nowhere")]).exception,
         audit.NoRecord,
     )
 
@@ -416,7 +415,7 @@ def test_a_record_is_signed_anew_by_hand(copy, made):
     (copy / "remarks.txt").write_text("It rained.")
     assert kinds(copy) == {"added"}
     done = testing.CliRunner().invoke(
-        cli.cutover, ["record", "sign", str(copy), "--site", str(made[1].file)]
+        main.cutover, ["record", "sign", str(copy), "--site", str(made[1].file)]
     )
     assert done.exit_code == 0 and "record: signed with SHA256:" in done.output, done.exception
     assert audit.verify(copy).findings == ()

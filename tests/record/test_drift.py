@@ -7,10 +7,9 @@ import pytest
 import stub
 from click import testing
 from cutover import site
-from cutover.commands import main as cli
+from cutover.commands import main
 from cutover.model import runbook
-from cutover.record import audit, code, drift, folder, signing
-from cutover.record import record_json as record
+from cutover.record import audit, code, drift, folder, record_json, signing
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def unsigned(events):
 
 def approve(night, who="anna", typed="run", more=()):
     return testing.CliRunner().invoke(
-        cli.cutover,
+        main.cutover,
         ["approve", "--run", str(night.run.path), "--drift", "--key", str(night.path / who), *more],
         input=typed + "\n",
     )
@@ -61,7 +60,7 @@ def test_an_approved_difference_is_journaled_and_the_record_holds(changed):
     assert event["by"] == "anna@example" and event["code"] and "site.py" in event["what"]
     changed.planned()  # once is enough
     assert len([each for each in changed.run.journal.events() if each["event"] == "drift"]) == 1
-    record.write(changed.run, changed.site, "end")
+    record_json.write(changed.run, changed.site, "end")
     assert audit.verify(changed.run.path).findings == ()
     stub.rewrite(changed.run.path, unsigned, key="operator", site=changed.site)
     assert any(
@@ -102,7 +101,7 @@ def test_new_signers_cannot_let_themselves_in(night):
         night.planned()
     assert approve(night, "anna").exit_code == 0
     night.planned()
-    record.write(night.run, night.site, "end")
+    record_json.write(night.run, night.site, "end")
     assert audit.verify(night.run.path).findings == ()
 
 
@@ -145,7 +144,7 @@ def test_a_run_of_a_name_that_could_do_harm_is_refused(night):
 
 @pytest.mark.parametrize("command", [["rollback"], ["jupyter"], ["approve", "--drift"]])
 def test_a_folder_in_which_no_run_began_is_named(command, tmp_path):
-    done = testing.CliRunner().invoke(cli.cutover, [*command, "--run", str(tmp_path)])
+    done = testing.CliRunner().invoke(main.cutover, [*command, "--run", str(tmp_path)])
     assert isinstance(done.exception, folder.NotARun) and "holds no parameters.yaml" in str(
         done.exception
     )

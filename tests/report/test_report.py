@@ -9,8 +9,7 @@ import nbformat
 import pytest
 import recorded
 from cutover import site
-from cutover.record import folder, transcript
-from cutover.record import history as story
+from cutover.record import folder, history, transcript
 from cutover.report import page as report
 from cutover.site import secrets
 
@@ -161,7 +160,7 @@ def test_the_verdict_is_the_journals(parameters, tmp_path, steps, word):
     for name, passed in steps:
         recorded.step(run, name, passed=passed)
     events = run.journal.events()
-    assert story.verdict(events, story.attempts(events))[0] == word
+    assert history.verdict(events, history.attempts(events))[0] == word
 
 
 def test_a_transcript_is_followed_while_it_grows(tmp_path):
@@ -185,7 +184,7 @@ def test_a_transcript_is_followed_while_it_grows(tmp_path):
 def test_a_second_pass_is_one_of_its_own(tmp_path):
     run = folder.Run(tmp_path)
     recorded.events(run, "presync", recorded.conversion() + recorded.conversion(began=2000.0))
-    script = story.transcribed(run, "presync")
+    script = history.transcribed(run, "presync")
     assert [(each.began, each.done, each.ok) for each in script.passes] == [
         (1000.0, 3, True),
         (2000.0, 3, True),
@@ -197,4 +196,4 @@ def test_a_second_pass_is_one_of_its_own(tmp_path):
     [(0.25, "0.2 s"), (59.9, "59.9 s"), (61, "1 min 01 s"), (3720, "1 h 02 min"), (None, "")],
 )
 def test_durations_in_words(seconds, text):
-    assert story.duration(seconds) == text
+    assert history.duration(seconds) == text

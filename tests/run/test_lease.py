@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import stub
 from click import testing
-from cutover.commands import main as cli
+from cutover.commands import main
 from cutover.model import errors
 from cutover.record import approval, folder
-from cutover.remote import lease_file as on_host
+from cutover.remote import lease_file
 from cutover.run import lease
 from cutover.steps import registry
 
@@ -97,8 +97,8 @@ def test_who_lost_it_changes_nothing_more(two, night, monkeypatch):
     monkeypatch.setattr(lease, "EVERY", 0.05)
     one, other, _ = two
     one.take()
-    holder = on_host.ask(one.hosts, one.host, one.path, "read")["holder"]
-    assert on_host.ask(one.hosts, one.host, one.path, "break", token=holder["token"])["done"]
+    holder = lease_file.ask(one.hosts, one.host, one.path, "read")["holder"]
+    assert lease_file.ask(one.hosts, one.host, one.path, "break", token=holder["token"])["done"]
     other.take()
     one._thread.join(10)
     with pytest.raises(
@@ -156,7 +156,7 @@ def test_what_is_no_lease_is_held_by_an_unknown(two, night):
 def test_a_host_that_cannot_keep_it_is_told(two, night):
     night.path.joinpath("store").rmdir()
     night.path.joinpath("store").write_text("no directory")
-    with pytest.raises(on_host.LeaseUnusable, match="mailboxvm: the lease .* cannot be used"):
+    with pytest.raises(lease_file.LeaseUnusable, match="mailboxvm: the lease .* cannot be used"):
         two[0].take()
 
 
@@ -164,15 +164,15 @@ def test_it_is_given_back_on_a_full_disk(night):
     """Its blocks are its own from the first time it is taken."""
     one = lease.Lease(stub.Hosts(night.site), night.run, lambda event, **_: None)
     one.take()
-    assert os.stat(one.path).st_size == on_host.SIZE
+    assert os.stat(one.path).st_size == lease_file.SIZE
     one.release()
-    assert os.stat(one.path).st_size == on_host.SIZE
+    assert os.stat(one.path).st_size == lease_file.SIZE
 
 
 def break_it(night, monkeypatch, typed, key="anna"):
     monkeypatch.setattr("cutover.connect.hosts.Hosts", stub.Hosts)
     argv = ["lease", "break", "--run", str(night.run.path), "--key", str(night.path / key)]
-    return testing.CliRunner().invoke(cli.cutover, argv, input=typed + "\n")
+    return testing.CliRunner().invoke(main.cutover, argv, input=typed + "\n")
 
 
 def test_breaking_it_is_typed_signed_and_journaled(two, night, monkeypatch):
@@ -196,10 +196,10 @@ def test_going_back_needs_no_host_that_is_gone(night, monkeypatch):
     stepper = night.planned()
 
     def ill(*_, **__):
-        raise on_host.LeaseUnusable("mailboxvm: gone")
+        raise lease_file.LeaseUnusable("mailboxvm: gone")
 
-    monkeypatch.setattr(on_host, "ask", ill)
-    with pytest.raises(on_host.LeaseUnusable):
+    monkeypatch.setattr(lease_file, "ask", ill)
+    with pytest.raises(lease_file.LeaseUnusable):
         stepper._take_lease()
     stepper.step = registry.step("rollback")
     stepper._take_lease()

@@ -10,8 +10,8 @@ from cutover.changes import service
 from cutover.connect import vault
 from cutover.model import errors
 from cutover.notebook import edge, progress
-from cutover.record import record_json as record
-from cutover.run import engine, papermill
+from cutover.record import executed_copy, record_json
+from cutover.run import engine
 
 SECRETS = {"alice": "tr0ub4dor&3 <x>", "bruno": "correct horse battery"}
 TSIG = "c2VjcmV0IGtleSBvZiB0aGUgem9uZQ=="
@@ -110,8 +110,8 @@ def test_a_whole_run_holds_none(planted):
     stepper = drive(planted)
     planted.finish(stepper)
     copy = notebook(planted)
-    papermill.correct(copy, planted.run.journal.events(), True)
-    record.write(planted.run, planted.site, everything())
+    executed_copy.correct(copy, planted.run.journal.events(), True)
+    record_json.write(planted.run, planted.site, everything())
     assert leaks(planted.run.path) == []
     text = planted.run.journal.path.read_text()
     assert "secret alice" in text and "secret bruno" in text and "secret tsig" in text

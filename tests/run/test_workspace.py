@@ -8,7 +8,7 @@ import pytest
 from cutover import site
 from cutover.notebook import server
 from cutover.record import folder
-from cutover.report import page as report
+from cutover.report import page
 from cutover.run import workspace
 
 
@@ -67,11 +67,11 @@ def test_a_copy_that_was_used_is_never_made_anew(parameters, run):
 
 def test_the_report_links_the_copies_that_were_used(parameters, run):
     place = workspace.prepare(parameters, run)
-    assert report.export(run) == []
+    assert page.export(run) == []
     notebook = nbformat.read(place / "02_dns_rename.ipynb", as_version=4)
     next(cell for cell in notebook.cells if cell.cell_type == "code").execution_count = 1
     nbformat.write(notebook, place / "02_dns_rename.ipynb")
-    assert report.export(run) == ["html/02_dns_rename.by-hand.html"]
+    assert page.export(run) == ["html/02_dns_rename.by-hand.html"]
 
 
 def test_the_server_listens_here_only_and_opens_what_it_is_told(tmp_path):

@@ -1,18 +1,18 @@
 """Commands on the record of a run."""
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 
 import click
 
+from cutover.commands import options
 from cutover.model import errors
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group():
-    """Verify the record of a run, offline; compare two runs; sign one as it stands."""
+    """Verify or sign the record of a run; compare two runs."""
 
 
 @group.command()
@@ -21,77 +21,73 @@ def group():
     "--allowed-signers",
     "allowed",
     metavar="FILE",
-    help="Who may have signed, from a source of your own. Without it the folder's own list is used, which shows that "
-    "nothing was changed since, and not by whom it was signed.",
+    help="Who may have signed, from a source you trust. Default: the folder's own list, which "
+    "proves that nothing was changed since, but not who signed it.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
+@options.json_option
 def verify(directory, allowed, as_json):
-    """Verify a run's folder (an archive: unpacked anywhere), with no host and no network.
+    """Verify a run's folder, offline. Unpack an archive anywhere first.
 
-    Names everything that was changed, dropped, added or cut off since the record was signed, a signature that does not hold,
-    and whatever the journal itself does not bear out: a step out of order, a change without its approval, times that run
-    backwards, an executed notebook that claims more. Exit status 0 only when nothing was found.
+    Reports every file that was changed, removed, added or truncated since the record was signed, a
+    signature that does not verify, and whatever the journal does not support: a step out of order,
+    a change without approval, times that run backwards, a notebook that claims too much. The exit
+    status is 0 only if nothing was reported.
     """
     from cutover.record import audit
-    from cutover.report import record_tables as records
+    from cutover.report import record_tables
 
     try:
         listed = Path(allowed).read_bytes() if allowed else None
     except OSError as error:
-        raise errors.CutoverError(f"{allowed}: {error.strerror}") from None
+        raise errors.CutoverError(
+            f"{allowed} cannot be read: {error.strerror}. Give a readable allowed_signers file."
+        ) from None
     result = audit.verify(directory, listed)
     if as_json:
-        click.echo(
-            json.dumps({**dataclasses.asdict(result), "passed": not result.findings}, indent=1)
-        )
+        options.show_json({**dataclasses.asdict(result), "passed": not result.findings})
     else:
-        click.echo(f"{directory}\n{records.shown(result)!r}")
+        click.echo(f"{directory}\n{record_tables.shown(result)!r}")
     sys.exit(1 if result.findings else 0)
 
 
 @group.command()
 @click.argument("one", metavar="A")
 @click.argument("other", metavar="B")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
+@options.json_option
 def compare(one, other, as_json):
-    """Compare run B with run A: steps, plans, counts, outage windows, durations, warnings, code. Says what matters."""
-    from cutover.report import record_tables as records
-    from cutover.report import run_comparison as comparing
+    """Compare run B with run A: steps, plans, counts, outages, durations, warnings and code.
 
-    told = [comparing.Told.read(path) for path in (one, other)]
-    found = comparing.compare(*told)
+    Says which differences matter.
+    """
+    from cutover.report import record_tables, run_comparison
+
+    runs = [run_comparison.Told.read(path) for path in (one, other)]
+    differences = run_comparison.compare(*runs)
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "a": told[0].name,
-                    "b": told[1].name,
-                    "differences": [dataclasses.asdict(each) for each in found],
-                },
-                indent=1,
-            )
+        options.show_json(
+            {
+                "a": runs[0].name,
+                "b": runs[1].name,
+                "differences": [dataclasses.asdict(difference) for difference in differences],
+            }
         )
-        return
-    click.echo(repr(records.differences(told, found)))
+    else:
+        click.echo(repr(record_tables.differences(runs, differences)))
 
 
 @group.command()
 @click.argument("directory", metavar="DIR")
-@click.option(
-    "--site",
-    "site_file",
-    metavar="FILE",
-    help="Parameters file; without it, the copy in the run's folder.",
-)
+@options.run_site_option
 def sign(directory, site_file):
-    """Sign the record of a run as it stands, e.g. after a file was added to its folder, or when no key was at hand before."""
-    from cutover.record import folder
-    from cutover.record import record_json as record
+    """Sign the record of a run again, e.g. after adding a file or when no key was available."""
+    from cutover.record import folder, record_json
 
     run = folder.Run(directory)
     if not run.journal.events():
-        raise errors.CutoverError(f"{directory}: its journal is empty: there is nothing to sign")
+        raise errors.CutoverError(
+            f"{directory}: the journal is empty, so there is nothing to sign. Give a run's folder."
+        )
     parameters = run.parameters(site_file)
     with run.alone("run"):
         run.check(parameters, run.journal.append)
-        click.echo(record.told(record.write(run, parameters, "signed by hand")))
+        click.echo(record_json.told(record_json.write(run, parameters, "signed by hand")))

@@ -12,13 +12,10 @@ from pathlib import Path
 from cutover import model, site
 from cutover.connect import hosts, vault
 from cutover.model import runbook
-from cutover.notebook import edge, live, progress
-from cutover.notebook import page as notebook
-from cutover.record import folder
-from cutover.record import history as story
+from cutover.notebook import edge, live, page, progress
+from cutover.record import folder, history
 from cutover.report import plots, tables
-from cutover.run import outage
-from cutover.run import prediction as predict
+from cutover.run import outage, prediction
 from cutover.steps import registry
 from cutover.steps.night import stop_imap, stop_sendmail
 
@@ -34,7 +31,7 @@ LOG = 14  # journal lines shown
 
 def open(site_file: str, run_dir: str, mode: str):
     """Begin. Takes what every notebook takes; mode plan and execute need the run's folder."""
-    notebook.check(site_file, run_dir, mode)
+    page.check(site_file, run_dir, mode)
     parameters = site.load(site_file)
     if mode == "explain":
         return Board(
@@ -43,7 +40,7 @@ def open(site_file: str, run_dir: str, mode: str):
     edge.install()
     vault.register(parameters)
     if not run_dir:
-        raise notebook.BadCall(
+        raise page.BadCall(
             f"the board of mode {mode} needs run_dir, the folder of the run it shows"
         )
     run = folder.begin(parameters, Path(run_dir)) if mode == "execute" else folder.Run(run_dir)
@@ -61,7 +58,7 @@ class Board:
         return self.run.journal.events()
 
     def now(self, events):
-        return story.at(events[-1]) if self.recorded and events else time.time()
+        return history.at(events[-1]) if self.recorded and events else time.time()
 
     def _shown(self, draw, linked=False):
         """A view that follows the run; of the worked example, its drawing."""
@@ -90,16 +87,16 @@ class Board:
     def progress(self):
         """The conversion and whatever else is being applied, from its events file."""
         if self.recorded:
-            return progress.shown(story.transcribed(self.run, "convert"), "convert", None)
+            return progress.shown(history.transcribed(self.run, "convert"), "convert", None)
         return progress.follow(self.run)
 
     def timeline(self):
         events = self.events()
         drawn = plots.timeline(
-            story.attempts(events),
+            history.attempts(events),
             outage.windows(self.run.path / outage.NAME),
             self.now(events),
-            predict.predicted(events),
+            prediction.predicted(events),
         )
         return drawn or tables.Text("Nothing has run yet.")
 
@@ -120,7 +117,7 @@ class Board:
 
     def _head(self):
         events = self.events()
-        word, sentence = story.verdict(events, story.attempts(events))
+        word, sentence = history.verdict(events, history.attempts(events))
         following = _next(events)
         return tables.Stack(
             _banner(word, sentence, following),
@@ -131,7 +128,7 @@ class Board:
                     ["run", events[0]["run"] if events else self.run.name],
                     [
                         "last event",
-                        f"{story.clock(story.at(events[-1]), date=True)} UTC"
+                        f"{history.clock(history.at(events[-1]), date=True)} UTC"
                         + (" (recorded)" if self.recorded else "")
                         if events
                         else "none",
@@ -144,18 +141,18 @@ class Board:
         events = self.events()
         now = self.now(events)
         measured = {window.kind: window for window in outage.windows(self.run.path / outage.NAME)}
-        rows, told = [], predict.predicted(events)
+        rows, told = [], prediction.predicted(events)
         for kind, what in ((outage.READING, "reading refused"), (outage.DELIVERY, "delivery held")):
-            began, ended = story.stopped(events, kind)
-            said = str(predict.span(told[kind])) if told else "not yet"
+            began, ended = history.stopped(events, kind)
+            said = str(prediction.span(told[kind])) if told else "not yet"
             if began is None:
                 rows.append([what, "no outage", "", _measured(measured.get(kind), now), said])
             elif ended is None:
                 rows.append(
                     [
                         what,
-                        f"RUNNING {story.duration(now - began)}",
-                        f"since {story.clock(began)}",
+                        f"RUNNING {history.duration(now - began)}",
+                        f"since {history.clock(began)}",
                         _measured(measured.get(kind), now),
                         said,
                     ]
@@ -164,8 +161,8 @@ class Board:
                 rows.append(
                     [
                         what,
-                        f"over: {story.duration(ended - began)}",
-                        f"{story.clock(began)} to {story.clock(ended)}",
+                        f"over: {history.duration(ended - began)}",
+                        f"{history.clock(began)} to {history.clock(ended)}",
                         _measured(measured.get(kind), now),
                         said,
                     ]
@@ -176,10 +173,13 @@ class Board:
 
     def _gates(self):
         events = self.events()
-        at, checks = story.gate(events)
+        at, checks = history.gate(events)
         if not checks:
             return tables.Text("No go: preflight has not been verified in this run.")
-        shown, told = tables.gate(checks, f" at {story.clock(at)} UTC"), predict.predicted(events)
+        shown, told = (
+            tables.gate(checks, f" at {history.clock(at)} UTC"),
+            prediction.predicted(events),
+        )
         return (
             tables.Stack(shown, tables.prediction(told, _costs(self.run, events)))
             if told
@@ -208,7 +208,7 @@ class Measuring:
 
 def _costs(run, events):
     """What predict.outage_of() told, as it was so far; None before the outage."""
-    return predict.costs(run, events) if story.stopped(events, outage.READING)[0] else None
+    return prediction.costs(run, events) if history.stopped(events, outage.READING)[0] else None
 
 
 def _next(events) -> str | None:
@@ -245,7 +245,7 @@ def _banner(word, sentence, following):
 
 
 def _steps(events):
-    found, following = story.attempts(events), _next(events)
+    found, following = history.attempts(events), _next(events)
     rows = []
     for name in [*runbook.ORDER, "rollback"]:
         one = found.get(name)
@@ -269,7 +269,7 @@ def _steps(events):
         took = (
             ""
             if one is None
-            else f", {story.duration(one.seconds)}"
+            else f", {history.duration(one.seconds)}"
             if one.seconds is not None
             else ", not over"
         )
@@ -278,8 +278,8 @@ def _steps(events):
                 runbook.number(name),
                 tables.Link(name, runbook.notebook_name(name)),
                 WAITING.get(state, state),
-                f"{story.clock(one.began)}{took}" if one else "",
-                story.approval(one) if one else "",
+                f"{history.clock(one.began)}{took}" if one else "",
+                history.approval(one) if one else "",
                 said,
             ]
         )
@@ -289,7 +289,7 @@ def _steps(events):
 def _measured(window, now):
     if window is None:
         return "nothing refused so far"
-    lasts = story.duration((window.ended or now) - window.began)
+    lasts = history.duration((window.ended or now) - window.began)
     return f"{lasts}{'' if window.ended else ' so far'}, {tables.count(window.probes, 'probe')} refused"
 
 
@@ -321,7 +321,7 @@ def _said(event) -> str:
 
 
 def _world(reached, parameters):
-    from cutover.facts import mailhost as facts
+    from cutover.facts import mailhost
 
     alias, rows = parameters.fqdn(parameters.alias), []
 
@@ -330,7 +330,7 @@ def _world(reached, parameters):
             [what, say(found["value"]) if "value" in found else f"cannot be read: {found['error']}"]
         )
 
-    asked = model.attempt(facts.alias, reached)
+    asked = model.attempt(mailhost.alias, reached)
     for name, server in (asked.get("value") or {}).items():
         records = server["records"][alias]
         leads = [
@@ -353,11 +353,11 @@ def _world(reached, parameters):
     for name in parameters.roles.mx:
         row(
             f"queue of {name}",
-            model.attempt(facts.queue, reached, name),
+            model.attempt(mailhost.queue, reached, name),
             lambda found: f"{found['requests']} queued",
         )
     return tables.Table(
-        ["asked now", "answer"], rows, f"The world at {story.clock(time.time())} UTC"
+        ["asked now", "answer"], rows, f"The world at {history.clock(time.time())} UTC"
     )
 
 

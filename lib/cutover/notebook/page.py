@@ -14,11 +14,9 @@ from cutover.connect import vault
 from cutover.model import Plan, errors
 from cutover.notebook import edge, progress
 from cutover.notebook.check_table import Checks
-from cutover.record import approval, folder
-from cutover.record import history as story
+from cutover.record import approval, folder, history
 from cutover.report import tables
-from cutover.run import engine
-from cutover.run import prediction as predict
+from cutover.run import engine, prediction
 from cutover.steps import registry
 
 MODES = ("explain", "plan", "execute")
@@ -139,7 +137,7 @@ class Explained(Page):
         if not self.step.predicts:
             return shown
         recorded = folder.Run(self.site.path.parent / self.site.path.stem).journal.events()
-        return tables.Stack(shown, tables.prediction(predict.predicted(recorded)))
+        return tables.Stack(shown, tables.prediction(prediction.predicted(recorded)))
 
 
 class Live(Page):
@@ -184,7 +182,7 @@ class Live(Page):
         if not self.engine.current.changes:
             return tables.Text(
                 "Nothing to approve: the plan is empty. "
-                + story.before(self.run.journal.events(), self.step.id)
+                + history.before(self.run.journal.events(), self.step.id)
             )
         return tables.Text(
             f"Approved: plan {given.hash[:16]}, by {given.by} ({given.kind}), {given.time}"
@@ -220,7 +218,7 @@ class Live(Page):
         finally:
             self.engine.close()  # whoever mends what did not pass may do it from another terminal
         if self.mode == "execute" and self.step.predicts:
-            display(tables.prediction(predict.predicted(self.run.journal.events())))
+            display(tables.prediction(prediction.predicted(self.run.journal.events())))
         return shown
 
 

@@ -12,8 +12,7 @@ from IPython.display import display
 
 from cutover.model import runbook
 from cutover.notebook import live
-from cutover.record import history as story
-from cutover.record import transcript
+from cutover.record import history, transcript
 from cutover.report import tables
 from cutover.site import secrets
 
@@ -93,7 +92,7 @@ def shown(script, step_id: str, now: float | None, since: int = 0) -> tables.Sta
     parts = []
     if changes:
         number, of, target, title, at = changes[-1]
-        said = f"{target}: {title}" + (f", for {story.duration(now - at)}" if now else "")
+        said = f"{target}: {title}" + (f", for {history.duration(now - at)}" if now else "")
         if of == 1:
             parts.append(tables.Text(f"{step_id}: {said}"))  # its own bar follows, if it has one
         else:
@@ -120,7 +119,7 @@ def shown(script, step_id: str, now: float | None, since: int = 0) -> tables.Sta
     if conversion is not None and script.recent:
         parts.append(
             tables.Text(
-                "\n".join(f"{story.clock(at)}  {text}" for at, text in script.recent),
+                "\n".join(f"{history.clock(at)}  {text}" for at, text in script.recent),
                 preformatted=True,
             )
         )
@@ -134,19 +133,19 @@ def _conversion(conversion, now):
     going = conversion.ended is None
     written = sum(user.written for user in conversion.users.values())
     said = [
-        f"{conversion.messages} messages, {story.size(conversion.bytes)}",
-        f"{messages:.0f} messages and {story.size(size)} a second"
+        f"{conversion.messages} messages, {history.size(conversion.bytes)}",
+        f"{messages:.0f} messages and {history.size(size)} a second"
         if written >= conversion.messages / 2
         else f"{written} of them written now, the others were staged by presync",
     ]
     if going and now:
-        said.append(f"{story.duration(now - conversion.began)} so far")
+        said.append(f"{history.duration(now - conversion.began)} so far")
         said.append(
-            "time left not known yet" if left is None else f"about {story.duration(left)} left"
+            "time left not known yet" if left is None else f"about {history.duration(left)} left"
         )
     elif not going:
         said.append(
-            f"took {story.duration(conversion.ended - conversion.began)}"
+            f"took {history.duration(conversion.ended - conversion.began)}"
             + ("" if conversion.ok else ", WITH FAILURES")
         )
     failed = [user.name for user in conversion.users.values() if user.state == "failed"]
@@ -163,8 +162,8 @@ def _conversion(conversion, now):
             user.state if user.ended is not None else "at work",
             f"{user.folders_done} of {user.folders}" if user.folders else "",
             user.messages,
-            story.size(user.bytes),
-            story.duration((user.ended or now or conversion.last) - user.began),
+            history.size(user.bytes),
+            history.duration((user.ended or now or conversion.last) - user.began),
         ]
         for user in users[:SHOWN]
     ]

@@ -54,7 +54,7 @@ def signed(digest: str, given) -> Approval:
 def find(run, site, step, plan, plan_hash: str, hosts) -> Approval:
     """The approval of this plan. Raises NotApproved."""
     if not plan.changes:
-        return Approval(plan_hash, journal._who(), "nothing to do", journal.now())
+        return Approval(plan_hash, journal.who(), "nothing to do", journal.now())
     if site.kind == "rehearsal":
         prove_lab(hosts, site)
         return Approval(plan_hash, "rehearsal", "rehearsal", journal.now())

@@ -11,8 +11,7 @@ import json
 from pathlib import Path
 
 from cutover.model import errors
-from cutover.record import journal, signers, signing
-from cutover.record import record_json as record
+from cutover.record import journal, record_json, signers, signing
 from cutover.record.audit_events import events_findings
 
 
@@ -48,7 +47,7 @@ def verify(path, allowed: bytes | None = None) -> Result:
     top = Path(path)
     if not top.is_dir():
         raise NoRecord(f"{path}: no such folder; an archive has to be unpacked first")
-    found, contents = [], record.survey(top)
+    found, contents = [], record_json.survey(top)
     written, signer = _record(top, allowed, contents, found)
     raw = contents.get(journal.NAME, ("file", b""))[1]
     events, head = _journal(raw, written, found)
@@ -70,9 +69,11 @@ def verify(path, allowed: bytes | None = None) -> Result:
 def _record(top, allowed, contents, found):
     """→ `(the record or None, who signed it)`; None when it cannot be read."""
     try:
-        data = (top / record.NAME).read_bytes()
+        data = (top / record_json.NAME).read_bytes()
     except OSError:
-        found.append(Finding("missing", record.NAME, "the record is not there: nothing is proved"))
+        found.append(
+            Finding("missing", record_json.NAME, "the record is not there: nothing is proved")
+        )
         return None, ""
     written = None
     try:
@@ -82,28 +83,28 @@ def _record(top, allowed, contents, found):
         ):
             raise ValueError("not as it is written")
     except (ValueError, RecursionError) as error:
-        found.append(Finding("changed", record.NAME, f"it is no record ({error})"))
+        found.append(Finding("changed", record_json.NAME, f"it is no record ({error})"))
         written = None
     if allowed is None:
         names = [name for name in contents if name.startswith(signers.FILE)]
         allowed = b"".join(contents[name][1].rstrip(b"\n") + b"\n" for name in names)
     try:
-        signature = (top / record.SIGNATURE).read_bytes()
+        signature = (top / record_json.SIGNATURE).read_bytes()
     except OSError:
-        found.append(Finding("missing", record.SIGNATURE, "the record is not signed"))
+        found.append(Finding("missing", record_json.SIGNATURE, "the record is not signed"))
         return written, ""
     try:
         who = signing.verify(
             data, signature, allowed, signers.NAMESPACE, written["made"] if written else None
         )
     except signing.BadSignature as error:
-        found.append(Finding("signature", record.SIGNATURE, str(error)))
+        found.append(Finding("signature", record_json.SIGNATURE, str(error)))
         return written, ""
     if written and written["signer"] != who.key:
         found.append(
             Finding(
                 "signature",
-                record.SIGNATURE,
+                record_json.SIGNATURE,
                 f"signed with {who.key}, the record says {written['signer']}",
             )
         )
@@ -114,7 +115,7 @@ def _shaped(written) -> bool:
     texts = ("run", "site", "kind", "why", "made", "by", "signer", "parameters")
     return (
         isinstance(written, dict)
-        and written.get("format") == record.FORMAT
+        and written.get("format") == record_json.FORMAT
         and all(isinstance(written.get(key), str) for key in texts)
         and isinstance(written.get("code"), dict)
         and isinstance(written.get("journal"), dict)
@@ -158,7 +159,7 @@ def _files(top, contents, written, found):
     for name in contents:
         if name not in written["files"]:
             found.append(Finding("added", name, "the record does not list it"))
-    for name in record.LOCKS:
+    for name in record_json.LOCKS:
         if (top / name).is_file() and (top / name).stat().st_size:
             found.append(
                 Finding(

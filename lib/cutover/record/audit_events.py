@@ -6,11 +6,9 @@ Events are what anybody may have written, so nothing about their fields is taken
 import datetime
 import hashlib
 import json
-import re
 
 from cutover.model import errors, runbook
-from cutover.record import journal, signing, statement
-from cutover.run import papermill
+from cutover.record import executed_copy, journal, signing, statement
 from cutover.steps import registry
 
 
@@ -35,10 +33,6 @@ def events_findings(events, contents, allowed: bytes, written):
                 journal.NAME,
                 f"an event lacks what events have ({type(error).__name__}: {error})",
             )
-
-
-def _line(event):
-    return f"{journal.NAME}, line {event['seq'] + 1}"
 
 
 def _head(events, contents, allowed, written):
@@ -68,12 +62,12 @@ def _times(events, contents, allowed, written):
     for event in events:
         now = datetime.datetime.fromisoformat(event["time"])
         if now.utcoffset() != datetime.timedelta(0):
-            yield "time", _line(event), f"{event['time']} is not in UTC"
+            yield "time", journal.line_of(event), f"{event['time']} is not in UTC"
             continue
         if last is not None and now < last:
             yield (
                 "time",
-                _line(event),
+                journal.line_of(event),
                 f"it is {event['time']}, before {last.isoformat()} of the line before it",
             )
         last = now
@@ -81,7 +75,7 @@ def _times(events, contents, allowed, written):
         if boot in boots and event["monotonic"] < boots[boot]:
             yield (
                 "time",
-                _line(event),
+                journal.line_of(event),
                 f"the monotonic clock runs backwards: {event['monotonic']} after {boots[boot]}",
             )
         boots[boot] = event["monotonic"]
@@ -115,9 +109,9 @@ def _files(events, contents, allowed, written):
     for name, digest, event in named:
         kind, data = contents.get(name, (None, b""))
         if kind is None:
-            yield "missing", name, f"{_line(event)} speaks of it"
+            yield "missing", name, f"{journal.line_of(event)} speaks of it"
         elif hashlib.sha256(data).hexdigest() != digest:
-            yield "changed", name, f"it is not the file of which {_line(event)} speaks"
+            yield "changed", name, f"it is not the file of which {journal.line_of(event)} speaks"
 
 
 def _blobs(value, name=""):
@@ -140,7 +134,7 @@ def _order(events, contents, allowed, written):
             try:
                 registry.may_run(event["step"], events[:number])
             except errors.CutoverError as error:
-                yield "order", _line(event), str(error)
+                yield "order", journal.line_of(event), str(error)
         elif event["event"] == "intent" and registry.step(event["step"]).gate:
             gated = [
                 each
@@ -150,7 +144,7 @@ def _order(events, contents, allowed, written):
             if not gated or not gated[-1]["passed"]:
                 yield (
                     "order",
-                    _line(event),
+                    journal.line_of(event),
                     f"{event['step']}: {event['title']} was applied without a go",
                 )
         if event["event"] in ("verified", "gated") and event["passed"] != (
@@ -158,7 +152,7 @@ def _order(events, contents, allowed, written):
         ):
             yield (
                 "claim",
-                _line(event),
+                journal.line_of(event),
                 f"{event['step']}: passed is {event['passed']}, which its checks do not bear out",
             )
         if event["event"] == "verified":
@@ -168,7 +162,7 @@ def _order(events, contents, allowed, written):
             if not planned or (planned[-1]["changes"] and not applied):
                 yield (
                     "order",
-                    _line(event),
+                    journal.line_of(event),
                     f"{event['step']} was verified without its plan having been made and applied",
                 )
 
@@ -195,12 +189,12 @@ def _one_intent(event, before, contents):
     planned = next((each for each in reversed(mine) if each["event"] == "planned"), None)
     approved = next((each for each in reversed(mine) if each["event"] == "approved"), None)
     if approved is None:
-        yield "approval", _line(event), f"{what} was applied without an approval"
+        yield "approval", journal.line_of(event), f"{what} was applied without an approval"
         return
     if planned is None or approved["hash"] != planned["hash"] or approved["seq"] < planned["seq"]:
         yield (
             "approval",
-            _line(event),
+            journal.line_of(event),
             f"{what} was applied with an approval of another plan ({approved['hash'][:16]})",
         )
         return
@@ -211,7 +205,7 @@ def _one_intent(event, before, contents):
     if (plan["step"], plan["run"]) != (event["step"], before[0]["run"]):
         yield (
             "approval",
-            _line(event),
+            journal.line_of(event),
             f"{what}: the plan approved is that of {plan['step']} of run {plan['run']}",
         )
     elif (
@@ -220,7 +214,7 @@ def _one_intent(event, before, contents):
     ):
         yield (
             "approval",
-            _line(event),
+            journal.line_of(event),
             f"{what} is not change {event['number'] + 1} of the approved plan",
         )
 
@@ -235,14 +229,14 @@ def _one_approval(event, before, contents, allowed, begun):
     if planned is None or planned["hash"] != event["hash"]:
         yield (
             "approval",
-            _line(event),
+            journal.line_of(event),
             f"{event['step']}: approved is {event['hash'][:16]}, which is not the plan shown before",
         )
     elif event["kind"] == "nothing to do":
         if planned["changes"]:
             yield (
                 "approval",
-                _line(event),
+                journal.line_of(event),
                 f"{event['step']}: approved as nothing to do, and its plan has changes",
             )
     elif begun["kind"] != "rehearsal":
@@ -251,7 +245,7 @@ def _one_approval(event, before, contents, allowed, begun):
     elif event["kind"] != "rehearsal":
         yield (
             "approval",
-            _line(event),
+            journal.line_of(event),
             f"{event['step']}: approved as {event['kind']} in a rehearsal",
         )
 
@@ -278,11 +272,11 @@ def _signed(event, approves, subject, people, contents, allowed, begun):
             )
             holding.add(given.signer.principal)
         except (statement.NotApproved, signing.BadSignature) as error:
-            yield "approval", f"{_line(event)}, {each['file']}", str(error)
+            yield "approval", f"{journal.line_of(event)}, {each['file']}", str(error)
     if len(holding) < people:
         yield (
             "approval",
-            _line(event),
+            journal.line_of(event),
             f"{subject}: {len(holding)} of {people} people approved the {approves}",
         )
 
@@ -297,54 +291,10 @@ def _results(events, contents, allowed, written):
             if intent is None or intent["attempt"] != event["attempt"]:
                 yield (
                     "order",
-                    _line(event),
+                    journal.line_of(event),
                     f"{event['step']}: a result of a change that was not begun",
                 )
 
 
 def _copies(events, contents, allowed, written):
-    """Papermill's copies claim `completed` for cells that never ran; each call needs its event in the journal."""
-    executed = {event["copy"]: event for event in events if event["event"] == "executed"}
-    for name in executed:
-        if name not in contents:
-            yield "missing", name, f"{_line(executed[name])} speaks of it"
-    for name, (_, data) in contents.items():
-        if not name.endswith(".ipynb"):
-            continue
-        try:
-            notebook = json.loads(data)
-            cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-        except (ValueError, KeyError, TypeError) as error:
-            yield "changed", name, f"it is no notebook ({type(error).__name__})"
-            continue
-        event = executed.get(name)
-        step = (
-            event["of"]
-            if event
-            else re.sub(r"^.*/|^\d+_|(\.\d+)?\.ipynb$", "", name).replace("_", "-")
-        )
-        mine = [
-            each
-            for each in events
-            if each.get("step") == step
-            and (event is None or each.get("attempt", each["seq"]) in event["attempts"])
-        ]
-        happened = {each["event"] for each in mine}
-        for cell in cells:
-            call = next(
-                (tag for tag in cell["metadata"].get("tags", []) if tag in papermill.CALLS), None
-            )
-            status = cell["metadata"].get("papermill", {}).get("status")
-            claims = status == "completed" or (status is None and cell.get("execution_count"))
-            if call and claims and papermill.CALLS[call] not in happened:
-                yield (
-                    "claim",
-                    name,
-                    f"its cell of {call!r} says completed; by the journal it never was",
-                )
-        verdict = notebook.get("metadata", {}).get("cutover", {}).get("verdict")
-        passed = any(each["event"] == "verified" and each["passed"] for each in mine)
-        if verdict == "passed" and not (passed and (event is None or event["passed"])):
-            yield "claim", name, "it says passed; by the journal its verify did not"
-        if event is not None and event["passed"] and not passed:
-            yield "claim", _line(event), f"{name} is said to have passed; no verify did"
+    yield from executed_copy.findings(events, contents)

@@ -136,7 +136,7 @@ class Run:
             ):  # a full disk: the lock holds, it only does not say whose it is
                 lock.write(
                     json.dumps(
-                        {"pid": os.getpid(), "who": journal._who(), "since": journal.now()}
+                        {"pid": os.getpid(), "who": journal.who(), "since": journal.now()}
                     ).encode()
                 )
             try:

@@ -44,7 +44,7 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def _boot() -> str:
+def boot() -> str:
     """Names this machine's boot: monotonic times compare only within one."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
@@ -52,11 +52,16 @@ def _boot() -> str:
         return "unknown"
 
 
-def _who() -> str:
+def who() -> str:
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):
         return f"uid{os.getuid()}@{socket.gethostname()}"
+
+
+def line_of(event) -> str:
+    """Where an event is in the journal, for messages."""
+    return f"{NAME}, line {event['seq'] + 1}"
 
 
 def parse(data: bytes, name: str = NAME) -> list:
@@ -132,8 +137,8 @@ class Journal:
                     "prev": hashlib.sha256(lines[-1]).hexdigest() if lines else ZEROS,
                     "time": now(),
                     "monotonic": round(time.monotonic(), 3),
-                    "boot": _boot(),
-                    "who": _who(),
+                    "boot": boot(),
+                    "who": who(),
                     "event": event,
                     **fields,
                 },

@@ -39,7 +39,7 @@ def write(run, parameters, why: str) -> dict:
         "kind": parameters.kind,
         "why": secrets.redact(why),
         "made": journal.now(),
-        "by": journal._who(),
+        "by": journal.who(),
         "signer": signing.fingerprint(signing.public_of(key)),
         "journal": {
             "events": len(lines),

@@ -66,7 +66,7 @@ def give(run, site, approves: str, subject: str, digest: str, key=None) -> Given
     began = datetime.datetime.now(datetime.UTC)
     said = {
         "approves": approves,
-        "by": journal._who(),
+        "by": journal.who(),
         "hash": digest,
         "run": run.name,
         "site": site.name,

@@ -14,11 +14,9 @@ from pathlib import Path
 
 from cutover import site
 from cutover.model import errors, runbook
-from cutover.record import folder, journal
-from cutover.record import history as story
+from cutover.record import folder, history, journal
 from cutover.report import plots, tables
-from cutover.run import outage, workspace
-from cutover.run import prediction as predict
+from cutover.run import outage, prediction, workspace
 from cutover.site import secrets
 from cutover.steps import registry
 
@@ -71,8 +69,8 @@ def render(run, events, exported=()) -> str:
     )
     environment.filters.update(
         shown=lambda text: tables.printable(str(text)),
-        clock=story.clock,
-        duration=story.duration,
+        clock=history.clock,
+        duration=history.duration,
         folded=_folded,
         step_pages=lambda name: [each for each in exported if _of(each, name)],
     )
@@ -81,24 +79,24 @@ def render(run, events, exported=()) -> str:
 
 def context(run, events, exported) -> dict:
     """What the template shows."""
-    found = story.attempts(events)
+    found = history.attempts(events)
     windows = outage.windows(run.path / outage.NAME)
-    word, sentence = story.verdict(events, found)
-    sums = story.users(run, events)
-    convert, presync = story.transcribed(run, "convert"), story.transcribed(run, "presync")
-    last = max(story.at(event) for event in events)
+    word, sentence = history.verdict(events, found)
+    sums = history.users(run, events)
+    convert, presync = history.transcribed(run, "convert"), history.transcribed(run, "presync")
+    last = max(history.at(event) for event in events)
     passes = presync.passes + convert.passes
     # where presync did the work, convert had nothing left that would show
     hardest = max(
         passes, key=lambda each: sum(user.written for user in each.users.values()), default=None
     )
-    told = predict.predicted(events)
+    told = prediction.predicted(events)
     drawn = [
         plots.timeline(found, windows, last, told),
         plots.by_user(sums),
         plots.rate(hardest),
         plots.slowest(hardest),
-        plots.sizes(story.sizes(run, events)),
+        plots.sizes(history.sizes(run, events)),
         plots.deltas(passes),
     ]
     return {
@@ -108,20 +106,20 @@ def context(run, events, exported) -> dict:
         "kind": events[0].get("kind"),
         "word": word,
         "verdict": sentence,
-        "began": story.at(events[0]),
+        "began": history.at(events[0]),
         "ended": last,
         "attempts": found,
         "windows": _windows(run, events),
-        "prediction": told and _Markup(tables.prediction(told, predict.costs(run, events))),
+        "prediction": told and _Markup(tables.prediction(told, prediction.costs(run, events))),
         "plots": [plot and _Markup(plot) for plot in drawn],
-        "failures": story.failures(found),
+        "failures": history.failures(found),
         "errors": [(one.step, one.error) for one in found.values() if one.error],
-        "warnings": story.warnings(found),
+        "warnings": history.warnings(found),
         "sums": sums,
         "gates": found["preflight"].checks if "preflight" in found else [],
         "go": _go(events),
         "verified": found["verify"].checks if "verify" in found else [],
-        "approval": story.approval,
+        "approval": history.approval,
         "number": runbook.number,
         "order": runbook.EVERY,
         "people": sorted({event["who"] for event in events if event.get("who")}),
@@ -158,15 +156,15 @@ def _windows(run, events):
             window,
             f"predicted {expected}" + (f": {said}" if said else "") if expected else "",
         )
-        for kind, expected, window in predict.windows(run, events)
-        for said in [predict.judged(expected, window)]
+        for kind, expected, window in prediction.windows(run, events)
+        for said in [prediction.judged(expected, window)]
     ]
 
 
 def _go(events):
     """(time, checks) of the last go or no-go before the outage, None before there was one."""
     last = runbook.latest(events, "gated", step="stop-imap")
-    return last and (story.at(last), last["checks"])
+    return last and (history.at(last), last["checks"])
 
 
 def _folded(text):

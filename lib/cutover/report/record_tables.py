@@ -1,8 +1,7 @@
 """The record of a run verified, and two runs compared, as tables: for the command line and for notebooks alike."""
 
 from cutover.record import audit
-from cutover.report import run_comparison as compare
-from cutover.report import tables
+from cutover.report import run_comparison, tables
 
 
 def verified(path, allowed: bytes | None = None) -> tables.Stack:
@@ -26,8 +25,8 @@ def shown(result) -> tables.Stack:
 
 def compared(one, other) -> tables.Stack:
     """What is different in run `other` (a folder) from run `one`, what matters first."""
-    told = [compare.Told.read(path) for path in (one, other)]
-    return differences(told, compare.compare(*told))
+    told = [run_comparison.Told.read(path) for path in (one, other)]
+    return differences(told, run_comparison.compare(*told))
 
 
 def differences(told, found) -> tables.Stack:

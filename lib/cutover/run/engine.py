@@ -15,10 +15,8 @@ import time
 from cutover import model
 from cutover.connect import hosts, vault
 from cutover.model import Plan, errors
-from cutover.record import approval, code, statement
-from cutover.record import record_json as record
-from cutover.run import evidence, gate, lease
-from cutover.run import prediction as predict
+from cutover.record import approval, code, record_json, statement
+from cutover.run import evidence, gate, lease, prediction
 from cutover.site import secrets
 from cutover.steps import registry
 
@@ -311,9 +309,9 @@ class Engine:
             "verified", passed=passed, checks=[dataclasses.asdict(check) for check in checks]
         )
         if not passed:
-            record.pause(self.run, self.site, f"{self.step.id} did not pass")
+            record_json.pause(self.run, self.site, f"{self.step.id} did not pass")
         elif self.step.predicts:
-            self._record("predicted", **predict.outage_of(self.run, self.site))
+            self._record("predicted", **prediction.outage_of(self.run, self.site))
         return checks
 
     def require(self, checks):
@@ -329,7 +327,7 @@ class Engine:
         """Give the lease back, sign the record as it stands, drop the connections."""
         if self.lease is not None:
             self.lease.release()
-            record.pause(self.run, self.site, f"after {self.step.id}")
+            record_json.pause(self.run, self.site, f"after {self.step.id}")
         self.hosts.close()
 
     # --- inside
@@ -466,7 +464,7 @@ class Engine:
             fields["attempt"] = self.attempt
         written = self.run.journal.append(event, step=self.step.id, **fields)
         if event == "step-failed":
-            record.pause(self.run, self.site, f"{self.step.id} failed")
+            record_json.pause(self.run, self.site, f"{self.step.id} failed")
         return written
 
     def _own_events(self):

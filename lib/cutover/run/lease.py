@@ -15,7 +15,7 @@ import threading
 
 from cutover.model import errors
 from cutover.record import journal
-from cutover.remote import lease_file as on_host
+from cutover.remote import lease_file
 
 EVERY = 20.0  # seconds between renewals
 STALE = 120.0  # seconds without renewal
@@ -85,9 +85,9 @@ class Lease:
         if self.held:
             return self.check()
         holder = {
-            "owner": journal._who(),
+            "owner": journal.who(),
             "host": socket.gethostname(),
-            "boot": journal._boot(),
+            "boot": journal.boot(),
             "pid": self.pid,
             "started": _started(self.pid),
             "since": journal.now(),
@@ -133,13 +133,13 @@ class Lease:
             self._ask("release", token=self.token)
 
     def _ask(self, verb, **wanted):
-        return on_host.ask(self.hosts, self.host, self.path, verb, **wanted)
+        return lease_file.ask(self.hosts, self.host, self.path, verb, **wanted)
 
     def _left_behind(self, holder) -> bool:
         """Whether the holder was a process of this very run on this machine, which is gone; or is this process itself."""
         if holder.get("run") != self.run.name or holder.get("host") != socket.gethostname():
             return False
-        if holder.get("boot") != journal._boot():
+        if holder.get("boot") != journal.boot():
             return True
         if holder.get("pid") == self.pid:
             return True  # this process, by an earlier page of it
@@ -174,7 +174,9 @@ def passed_on():
     def give_back(hosts):
         if before is None:
             with contextlib.suppress(errors.CutoverError, OSError):
-                on_host.ask(hosts, hosts.site.roles.new, place(hosts.site), "release", token=token)
+                lease_file.ask(
+                    hosts, hosts.site.roles.new, place(hosts.site), "release", token=token
+                )
 
     try:
         yield give_back

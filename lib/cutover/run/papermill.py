@@ -7,24 +7,11 @@ by sys.exit. So the verdict comes from the journal alone, and the copy is correc
 import logging
 import tempfile
 
-import nbformat
-
 from cutover import site
 from cutover.connect import vault
 from cutover.model import errors, runbook
-from cutover.record import folder
-from cutover.record import record_json as record
-from cutover.site import secrets
+from cutover.record import executed_copy, folder, record_json
 from cutover.steps import registry
-
-CALLS = {
-    "probe": "probed",
-    "gate": "gated",
-    "plan": "planned",
-    "approve": "approved",
-    "apply": "applied",
-    "verify": "verified",
-}
 
 
 class StepFailed(errors.CutoverError):
@@ -80,10 +67,10 @@ def execute(
             error = raised
     events = [event for event in run.journal.events()[before:] if event.get("step") == step_id]
     passed = bool(events) and error is None and _passed(events)
-    correct(copy, events, passed)
+    executed_copy.correct(copy, events, passed)
     begun = [event["seq"] for event in events if event["event"] == "step-begun"]
     run.journal.append("executed", of=step_id, copy=copy.name, passed=passed, attempts=begun)
-    record.pause(run, parameters, f"after {step_id}")
+    record_json.pause(run, parameters, f"after {step_id}")
     if not passed:
         raise StepFailed(
             f"{step_id} did not pass. {_why(events, error)}\nThe executed notebook: {copy}"
@@ -140,47 +127,3 @@ def _why(events, error):
         "The notebook ended early and without an error of its own (a killed kernel, or an exit in a cell); "
         f"the journal's last word is {done[-1] if done else 'nothing at all'}."
     )
-
-
-def correct(copy, events, passed: bool):
-    """Make an executed copy say of each cell only what the journal bears out; a copy that fell short says so on top."""
-    if not copy.exists():
-        return
-    try:
-        notebook = nbformat.read(copy, as_version=4)
-    except ValueError:  # a full disk left a part of it, or nothing: no notebook, and the journal tells what happened
-        copy.rename(copy.with_name(copy.name + ".torn"))
-        return
-    happened = {event["event"] for event in events}
-    for cell in notebook.cells:
-        if cell.cell_type != "code" or "papermill" not in cell.metadata:
-            continue
-        call = next((CALLS[tag] for tag in cell.metadata.get("tags", []) if tag in CALLS), None)
-        ran = cell.execution_count is not None and (call is None or call in happened)
-        failed = any(output.output_type == "error" for output in cell.outputs)
-        for output in cell.outputs:
-            # a widget shows nothing without its kernel; the same stands beside it as HTML
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-        cell.metadata.papermill["status"] = (
-            "failed" if failed else "completed" if ran else "pending"
-        )
-        if not ran and not failed:
-            cell.metadata.papermill["exception"] = None
-    notebook.metadata.pop("widgets", None)
-    notebook.metadata.setdefault("papermill", {})["exception"] = None if passed else True
-    notebook.metadata["cutover"] = {
-        "verdict": "passed" if passed else "not passed",
-        "source": "journal.jsonl",
-    }
-    if not passed and "cutover-verdict" not in (notebook.cells[0].metadata.get("tags") or []):
-        notebook.cells.insert(
-            0,
-            nbformat.v4.new_markdown_cell(
-                "> **This step did not pass.** By the journal, these calls finished: "
-                + (", ".join(call for call, event in CALLS.items() if event in happened) or "none")
-                + ". Cells below without output did not run.",
-                metadata={"tags": ["cutover-verdict"]},
-            ),
-        )
-    text = nbformat.writes(notebook)
-    copy.write_bytes(secrets.redact_bytes(text.encode("utf-8", "surrogatepass") + b"\n"))

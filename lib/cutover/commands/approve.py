@@ -1,0 +1,89 @@
+"""`cutover approve`: sign one plan, or a difference in code or parameters."""
+
+import click
+
+from cutover.commands import options
+
+LEAST = 16  # digits of a plan's hash, enough to name it
+
+
+@click.command()
+@options.run_option
+@click.option("--step", "step_id", metavar="STEP", help="The step whose plan to approve.")
+@click.option(
+    "--plan", "plan_hash", metavar="HASH", help="At least 16 digits of the plan's hash, as shown."
+)
+@click.option(
+    "--drift",
+    is_flag=True,
+    help="Instead: approve that the run continues with other code, notebooks or parameters.",
+)
+@options.run_site_option
+@click.option(
+    "--key",
+    metavar="FILE",
+    help="Signing key: a private key file, or a public one whose private key ssh-agent holds. "
+    "Default: the first key in ssh-agent that may approve.",
+)
+def approve(run_dir, step_id, plan_hash, drift, site_file, key):
+    """Approve one plan of a step, by its hash.
+
+    It asks you to type a confirmation. The approval is a signature (ssh-keygen -Y). If two people must approve, each runs this command
+    with their own key.
+    """
+    from cutover.record import folder
+
+    if drift == bool(step_id or plan_hash) or bool(step_id) != bool(plan_hash):
+        raise click.UsageError("give --step and --plan, or --drift")
+    current = folder.Run(run_dir)
+    parameters = current.parameters(site_file)
+    if drift:
+        _approve_drift(current, parameters, key)
+    else:
+        _approve_plan(current, parameters, step_id, plan_hash, key)
+
+
+def _approve_drift(current, parameters, key):
+    from cutover.record import drift
+
+    def ask(difference):
+        return click.prompt(
+            f"This run would continue with other {difference}.\nTo approve, type {current.name}"
+        )
+
+    given = drift.approve(current, parameters, ask, key)
+    click.echo(f"approved by {given.signer.principal} until {given.expires}")
+
+
+def _approve_plan(current, parameters, step_id, plan_hash, key):
+    from cutover.model import runbook
+    from cutover.record import approval
+    from cutover.steps import registry
+
+    step = registry.step(step_id)
+    planned = runbook.latest(current.journal.events(), "planned", step=step_id)
+    if planned is None:
+        raise approval.NotConfirmed(f"{step_id} has no plan yet. Run its notebook first.")
+    if len(plan_hash) < LEAST or not planned["hash"].startswith(plan_hash):
+        raise approval.NotConfirmed(
+            f"{step_id}: {plan_hash} is not the hash of its latest plan, {planned['hash'][:LEAST]}. "
+            "Read that plan, then approve it by its own hash."
+        )
+    _show(planned, current.path)
+    chosen = approval.chosen(current, step, planned["hash"])
+    typed = click.prompt(f"To approve, type {step.confirmation(parameters, chosen)}")
+    given = approval.give(current, parameters, step, planned["hash"], typed, key)
+    needed = f"; this step needs {step.signers} people" if step.signers > 1 else ""
+    click.echo(f"approved by {given.by} at {given.time}{needed}")
+
+
+def _show(planned, path):
+    """Print a plan as the journal has it."""
+    from cutover.record import journal
+    from cutover.report import tables
+
+    for change in planned["changes"]:
+        text = journal.whole(change["text"], path)
+        click.echo(tables.printable(f"- {change['target']}: {change['title']}\n{text}\n"))
+    for note in planned.get("notes", []):
+        click.echo(tables.printable(f"! {note['title']}: {journal.whole(note['text'], path)}\n"))

@@ -1,0 +1,60 @@
+"""The options and the output that several commands share."""
+
+import json
+
+import click
+from lab.errors import LabError
+
+from cutover.model.errors import CutoverError
+
+# printed without a traceback: the message says what to do
+REPORTED = (CutoverError, LabError)
+
+site_option = click.option(
+    "--site", "site_file", required=True, metavar="FILE", help="Parameters file of the site."
+)
+run_site_option = click.option(
+    "--site",
+    "site_file",
+    metavar="FILE",
+    help="Parameters file. Default: the copy in the run's folder.",
+)
+run_option = click.option(
+    "--run", "run_dir", required=True, metavar="DIR", help="The run's folder."
+)
+resume_option = click.option(
+    "--run",
+    "run_dir",
+    metavar="DIR",
+    help="Resume the run in this folder. Default: begin a new run.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
+from_option = click.option(
+    "--from", "first", metavar="STEP", help="First step. Default: the runbook's first."
+)
+to_option = click.option(
+    "--to",
+    "last",
+    metavar="STEP",
+    help="Last step. Default: backup. Decommission cannot be undone, so it runs only when named.",
+)
+
+
+def say(text: str) -> None:
+    """Print progress on stderr: stdout carries the answer."""
+    click.echo(text, err=True)
+
+
+def show_json(answer) -> None:
+    """Print an answer for scripts."""
+    click.echo(json.dumps(answer, indent=1))
+
+
+def show_run(run, as_json: bool) -> None:
+    """Print the summary of a run (folder.Run)."""
+    from cutover.rehearsal import unattended
+
+    if as_json:
+        show_json(unattended.as_json(run))
+    else:
+        click.echo(repr(unattended.told(run)))

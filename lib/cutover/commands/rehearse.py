@@ -1,0 +1,88 @@
+"""`cutover rehearse`: the whole night on the lab."""
+
+import click
+
+from cutover.commands import options
+
+LAB_SITE = "parameters/lab.yaml"
+
+
+@click.command()
+@options.json_option
+@options.to_option
+@click.option(
+    "--traffic",
+    "rate",
+    type=click.FloatRange(0, 200),
+    default=0.0,
+    metavar="N",
+    help="Meanwhile, send N messages per second through both MX hosts and let users read and move "
+    "mail. At the end, every accepted message must exist exactly once on each side.",
+)
+@click.option(
+    "--messages",
+    "least",
+    type=int,
+    default=0,
+    metavar="N",
+    help="With --traffic: send at least N messages in all.",
+)
+@click.option(
+    "--fill",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="First add N more messages to the old store.",
+)
+@click.option("--without-presync", is_flag=True, help="Skip presync, to see what it saves.")
+@click.option("--rollback-from", metavar="STEP", help="Stop after STEP, then roll everything back.")
+@click.option("--keep-lab", is_flag=True, help="Leave the lab running afterwards.")
+def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, keep_lab):
+    """Rehearse the whole migration on the lab, unattended.
+
+    Starts the lab with its seeded mail, executes every notebook in order and prints a summary. The
+    exit status is 0 only if every step passed verification according to the journal and, with
+    --traffic, no message was lost or duplicated.
+    """
+    from lab import control, seeder
+
+    from cutover import site
+    from cutover.record import folder
+    from cutover.rehearsal import unattended
+
+    names = _steps(last, without_presync, rollback_from)
+    parameters = site.load(LAB_SITE)
+    run = failed = None
+    options.say("lab: starting, with its seeded mail …")
+    control.up(fresh=True, seed=True, say=options.say)
+    try:
+        if fill:
+            options.say(f"lab: adding {fill} messages of old mail …")
+            seeder.more(fill)
+        run = folder.create(parameters, "rehearse")
+        options.say(f"run: {run.path}")
+        unattended.steps(parameters, run, names, options.say, rate=rate, least=least)
+    except options.REPORTED as error:
+        failed = error
+    finally:
+        if not keep_lab:
+            control.down()
+    if run is not None:
+        options.show_run(run, as_json)
+    if failed is not None:
+        raise failed
+
+
+def _steps(last, without_presync, rollback_from):
+    """The steps to rehearse, in order."""
+    from cutover.model import runbook
+    from cutover.steps import registry
+
+    names = runbook.between(None, rollback_from or last)
+    if without_presync:
+        names = [name for name in names if name != "presync"]
+    if rollback_from and not registry.step(rollback_from).reversible:
+        raise click.UsageError(
+            f"{rollback_from} is the point of no return: there is no rollback from it"
+        )
+    return [*names, "rollback"] if rollback_from else names

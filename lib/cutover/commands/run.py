@@ -1,0 +1,153 @@
+"""Commands that change a site: `cutover run`, `maintain`, `restore` and `rollback`."""
+
+from pathlib import Path
+
+import click
+
+from cutover.commands import options
+
+
+@click.command()
+@options.site_option
+@options.from_option
+@options.to_option
+@options.resume_option
+@options.json_option
+def run(site_file, first, last, run_dir, as_json):
+    """Execute the runbook's steps, unattended, through papermill.
+
+    After a failure, run the same command again to resume.
+    """
+    from cutover import site
+    from cutover.model import runbook
+
+    parameters = site.load(site_file)
+    names = runbook.between(first, last)
+    current = _begin(parameters, "run", run_dir)
+    if first is None:
+        names = _unfinished(names, current.journal.events())
+    _execute(parameters, current, names, as_json)
+
+
+@click.command()
+@click.argument("name", metavar="STEP")
+@options.site_option
+@options.resume_option
+@options.json_option
+def maintain(name, site_file, run_dir, as_json):
+    """Execute one maintenance step, days after the cutover.
+
+    It is a run of its own; `cutover rollback` undoes it. The steps: vacation, forwards, old-spam,
+    spam-digest, move-store.
+    """
+    from cutover import site
+    from cutover.model import runbook
+
+    if name not in runbook.MAINTENANCE:
+        raise runbook.UnknownStep(
+            f"{name} is not a maintenance step. The steps are {', '.join(runbook.MAINTENANCE)}."
+        )
+    parameters = site.load(site_file)
+    current = _begin(parameters, "maintenance", run_dir)
+    _execute(parameters, current, [name], as_json, watch=False)
+
+
+@click.command()
+@options.site_option
+@click.option("--user", required=True, metavar="USER", help="Whose mail to restore.")
+@click.option(
+    "--folder",
+    default="",
+    metavar="FOLDER",
+    help="Only this folder and those below it. Default: all folders.",
+)
+@click.option(
+    "--message",
+    default="",
+    metavar="ID",
+    help="Only the message with this Message-ID, including the <…>.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(["current", "bacula"]),
+    default="current",
+    show_default=True,
+    help="Last night's copy, or a Bacula backup of it.",
+)
+@click.option(
+    "--day",
+    default="",
+    metavar="DAY",
+    help="With --from bacula: the last backup of that day, YYYY-MM-DD, or the last before a time, "
+    "'YYYY-MM-DD HH:MM'. Default: the latest.",
+)
+@options.resume_option
+@options.json_option
+def restore(site_file, user, folder, message, source, day, run_dir, as_json):
+    """Restore a user's mail from the backup host.
+
+    The mail is first restored beside the live mailbox, then what is missing is added. Nothing live
+    is overwritten or removed. `cutover rollback --run DIR` removes what was added.
+    """
+    from cutover import site
+
+    parameters = site.load(site_file)
+    chosen = {"user": user, "folder": folder, "message": message, "source": source, "day": day}
+    current = _begin(parameters, "restore", run_dir)
+    _execute(parameters, current, ["restore"], as_json, watch=False, chosen=chosen)
+
+
+@click.command()
+@options.run_option
+@options.run_site_option
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="USER",
+    help="Continue although the old server refuses mail of this user: it stays in the Maildir on "
+    "the new server. May be repeated.",
+)
+@options.json_option
+def rollback(run_dir, site_file, without, as_json):
+    """Undo a run's changes in reverse order, from its journal.
+
+    Then it checks that the old service is back. Run the same command again to resume, also for mail of users an earlier rollback skipped.
+    """
+    from cutover.record import folder
+
+    current = folder.Run(run_dir)
+    parameters = current.parameters(site_file)
+    chosen = {"without": ",".join(without)}
+    _execute(parameters, current, ["rollback"], as_json, watch=False, chosen=chosen)
+
+
+def _begin(parameters, kind, run_dir):
+    """The run to work in: the one in `run_dir`, or a new one."""
+    from cutover.record import folder
+
+    current = (
+        folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, kind)
+    )
+    options.say(f"run: {current.path}")
+    return current
+
+
+def _unfinished(names, events):
+    """The steps from the first that has not passed."""
+    from cutover.model import runbook
+
+    states = runbook.states(events)
+    while names and states.get(names[0]) == "passed":
+        names = names[1:]
+    return names
+
+
+def _execute(parameters, current, names, as_json, **how):
+    """Execute steps; print the run's summary whatever happens."""
+    from cutover.rehearsal import unattended
+
+    try:
+        unattended.steps(parameters, current, names, options.say, **how)
+    finally:
+        options.show_run(current, as_json)

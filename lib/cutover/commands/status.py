@@ -1,0 +1,25 @@
+"""`cutover status`: how far a run got."""
+
+import click
+
+from cutover.commands import options
+
+
+@click.command()
+@options.run_option
+@click.option(
+    "--report",
+    "with_report",
+    is_flag=True,
+    help="Write report.html and the notebooks' pages again.",
+)
+@options.json_option
+def status(run_dir, with_report, as_json):
+    """Show how far a run got, according to its journal."""
+    from cutover.record import folder
+    from cutover.report import page
+
+    current = folder.Run(run_dir)
+    if with_report:
+        options.say(f"report: {page.write(current)}")
+    options.show_run(current, as_json)

@@ -1,0 +1,29 @@
+"""`cutover test`: the tests."""
+
+import os
+import shlex
+import subprocess
+import sys
+
+import click
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def test(arguments):
+    """Run the tests: units, notebooks, and the lab's real servers.
+
+    Arguments are passed to pytest; without any, all tests run. As root it starts the lab for the
+    tests that need it: a full run uses two lanes with a lab each. Without root those tests are
+    skipped, and the end of the output says so.
+    """
+    from cutover import site
+
+    everything = ["tests", "notebooks", "--nbval-lax", "--nbval-cell-timeout=120"]
+    if os.geteuid() == 0:
+        everything += ["--dist=loadfile", "--no-loadscope-reorder", "-rs"]
+        for lane in ("lane1", "lane2"):
+            python = shlex.join([sys.executable, "-m", "lab.world", lane, sys.executable])
+            everything.append(f"--tx=popen//python={python}")
+    argv = [sys.executable, "-m", "pytest", *(arguments or everything)]
+    sys.exit(subprocess.run(argv, cwd=site.PROJECT, stdin=subprocess.DEVNULL).returncode)
