@@ -5,11 +5,11 @@ from cutover.carryback import left_behind, refusals
 from cutover.changes import conversion
 from cutover.connect import dns, tls
 from cutover.facts import alias_service as live
-from cutover.facts import machine, userdb
+from cutover.facts import free_space, machine, userdb
 from cutover.facts import mailhost as facts
 from cutover.facts import nis as directory
 from cutover.model import attempt, equal
-from cutover.steps.checks import antispam, nis, systems
+from cutover.steps.checks import antispam, clocks, nis, systems
 from cutover.steps.night import dns_rename
 
 OTHERS_SHOWN = 8
@@ -50,7 +50,7 @@ def probe(ctx):
     found["dovecot"] = on(new, _dovecot, new)
     found["python"] = on(new, _python, new)
     found["imapd"] = on(old, _imapd, old)
-    found["space"] = on(new, space, new, site.new_store.work)
+    found["space"] = on(new, free_space.read, new, site.new_store.work)
     found["machine"] = on(new, machine.read, new, site.new_store.work)
     found["machines"] = hosts.each(
         {each.host: each.path for each in site.store_hosts},
@@ -130,19 +130,6 @@ def _imapd(hosts, name):
     return hosts.site.old_store.imapd
 
 
-def space(hosts, name, path):
-    """`{"bytes", "inodes"}` free on the file system that will hold the new store; `inodes` None where it has no limit."""
-    parent = path
-    while hosts.run(name, ["test", "-e", parent], sudo=True, check=False).rc and parent != "/":
-        parent = parent.rsplit("/", 1)[0] or "/"
-    line = (
-        hosts.run(name, ["df", "--output=avail,iavail,itotal", "-B1", parent], sudo=True)
-        .text.splitlines()[1]
-        .split()
-    )
-    return {"bytes": int(line[0]), "inodes": None if line[2] in ("0", "-") else int(line[1])}
-
-
 def _survey(hosts, site, run_name, users):
     if "error" in users:
         raise model.CannotPlan(f"the users of {site.roles.new} are not known: {users['error']}")
@@ -171,7 +158,9 @@ def verify(found, site):
         *_machines(found, site),
         *_mx(found, site),
         *antispam.checks(found, site),
-        *clocks(found, site),
+        clocks.agree(
+            model.from_json(dict[str, model.Reading[float]], found["clock"]), site.limits.clock
+        ),
         *(systems.checks(found["systems"], site) if "systems" in found else ()),
     ]
 
@@ -718,30 +707,6 @@ def _mx(found, site):
             "is userdb.source the file that sendmail's map is made from?",
             warning=len(routed) + len(done) != users,
         )
-
-
-def clocks(found, site):
-    """Whether the clocks of `found["clock"]` agree."""
-    offsets = {
-        name: result["value"] for name, result in found["clock"].items() if "value" in result
-    }
-    spread = max(offsets.values()) - min(offsets.values()) if offsets else None
-    worst = ", ".join(
-        f"{name} {offset:+.1f} s"
-        for name, offset in offsets.items()
-        if abs(offset) > site.limits.clock / 2
-    )
-    yield model.Check(
-        "Do the hosts' clocks agree?",
-        f"within {site.limits.clock:g} s",
-        "unknown"
-        if spread is None
-        else f"within {site.limits.clock:g} s"
-        if spread <= site.limits.clock
-        else f"{spread:.1f} s apart: {worst}",
-        spread is not None and spread <= site.limits.clock,
-        "set them (chrony, ntpd): dates and TSIG depend on it",
-    )
 
 
 STEP = model.Step(

@@ -5,9 +5,11 @@ Before it does, go or no-go: what was predicted against what was announced, and 
 
 from cutover import model
 from cutover.changes.service import EndSessions, ServiceAction
+from cutover.facts import free_space
 from cutover.facts import mailhost as facts
 from cutover.model import runbook
-from cutover.steps.night import dns_rename, preflight
+from cutover.steps.checks import clocks
+from cutover.steps.night import dns_rename
 
 PORTS = (143, 993, 110, 995)
 SESSIONS = {"old": ["imapd", "ipop3d"], "new": ["imap", "imap-login", "pop3", "pop3-login"]}
@@ -45,7 +47,7 @@ def read_go(ctx):
         "prediction": told
         and {key: told[key] for key in ("time", "reading", "delivery", "staged")},
         "presync": staged and {key: staged.get(key) for key in ("time", "passed", "checks")},
-        "space": attempt(preflight.space, hosts, site.roles.new, site.new_store.work),
+        "space": model.read(free_space.read, hosts, site.roles.new, site.new_store.work),
         "clock": hosts.each(
             site.cutover_hosts, lambda name: attempt(facts.clock_offset, hosts, name)
         ),
@@ -105,7 +107,9 @@ def gate(found, site):
     return [
         *_predicted(go, site),
         _staged(go),
-        *preflight.clocks(go, site),
+        clocks.agree(
+            model.from_json(dict[str, model.Reading[float]], go["clock"]), site.limits.clock
+        ),
         *_zone(go, site),
         *_queues(go),
         *_room(go, site),
