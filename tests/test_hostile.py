@@ -8,13 +8,14 @@ import subprocess
 import pydantic
 import pytest
 from cutover import model, site
-from cutover.changes import conversion, mail
+from cutover.changes import mail
 from cutover.connect import dns, ssh
 from cutover.facts import mailhost as facts
 from cutover.facts import userdb
 from cutover.model import errors
 from cutover.record import folder, journal
 from cutover.record import history as story
+from cutover.remote import converter
 from cutover.report import summary, tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,7 +111,7 @@ LAB = site.load("parameters/lab.yaml")
 @relaxed
 @given(st.from_regex(facts.USER, fullmatch=True))
 def test_a_users_paths_stay_below_what_the_parameters_name(user):
-    (entry,) = conversion.store_plan(
+    (entry,) = converter.plan(
         LAB, "r1", [{"user": user, "uid": 2001, "gid": 2001, "home": f"/home/{user}"}], 1
     )["users"]
     assert entry["maildir"] == f"/var/imap/{user}" and "/" not in user and user not in (".", "..")

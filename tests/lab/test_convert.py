@@ -11,7 +11,7 @@ from cutover import model, site
 from cutover.changes import conversion
 from cutover.connect.hosts import Hosts
 from cutover.facts import mailhost as facts
-from cutover.remote import detached
+from cutover.remote import converter, detached
 from lab import network, system
 
 pytestmark = pytest.mark.lab
@@ -39,7 +39,7 @@ class Bench:
 
     def __init__(self, lab, hosts, name):
         self.lab, self.hosts, self.site = lab, hosts, hosts.site
-        plan = conversion.store_plan(
+        plan = converter.plan(
             self.site, name, facts.users(hosts, NEW), self.site.new_store.jobs
         )
         self.change = conversion.Convert(

@@ -15,10 +15,9 @@ import zipfile
 from lab import base_image, system
 
 from cutover.bench import mail, mailhost
-from cutover.changes import conversion
 from cutover.comparison import messages
 from cutover.model import errors
-from cutover.remote import ship
+from cutover.remote import converter, ship
 
 EVERY = 100  # one message in so many is changed for the delta
 SMALL = 600  # bytes of a message of a large folder
@@ -77,7 +76,7 @@ class Ours:
 
     def __init__(self, host, jobs):
         self.host, self.place, self.jobs = host, host.place, jobs
-        self.python = ["chroot", str(host.root), "/usr/bin/python3", *conversion.FLAGS]
+        self.python = ["chroot", str(host.root), "/usr/bin/python3", *converter.FLAGS]
         with zipfile.ZipFile(ship.build(self.place / "store.pyz")) as archive:
             archive.extractall(self.place / "store")
         system.call(*self.python, "-m", "compileall", "-q", "/bench/store")
@@ -109,7 +108,7 @@ class Ours:
     def argv(self, command, name):
         return [
             *self.python,
-            f"/bench/{conversion.PROGRAM}",
+            f"/bench/{converter.PROGRAM}",
             command,
             "--plan",
             f"/bench/{name}.json",

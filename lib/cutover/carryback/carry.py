@@ -12,10 +12,10 @@ from typing import ClassVar
 
 from cutover import model
 from cutover.carryback import carrying, refusals
-from cutover.changes import conversion
 from cutover.connect import imap
 from cutover.facts import mailhost as facts
 from cutover.model import errors
+from cutover.remote import converter
 
 SHOWN = 20  # users told in full, of those who cannot be carried back
 
@@ -71,8 +71,8 @@ def _waiting(users, told, states):
 
 
 def _states(hosts, users, run):
-    plan = {**conversion.store_plan(hosts.site, run, [], 1), "users": users}
-    return conversion.read_store(hosts, hosts.site.roles.new, plan, "state")["users"]
+    plan = {**converter.plan(hosts.site, run, [], 1), "users": users}
+    return converter.read(hosts, hosts.site.roles.new, plan, "state")["users"]
 
 
 def said(counts: dict) -> str:

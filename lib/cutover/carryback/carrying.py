@@ -28,10 +28,10 @@ import time
 from mbx2maildir.formats import message_key as digest
 
 from cutover.carryback import refusals
-from cutover.changes import conversion
 from cutover.connect import imap
 from cutover.facts import mailboxes
 from cutover.model import errors
+from cutover.remote import converter
 
 KEYWORDS = 30  # c-client's, in one folder
 KEYWORD_LENGTH = 64  # its longest
@@ -505,9 +505,9 @@ def _base(ctx, entry, asked) -> dict:
     if not asked:
         return {}
     site = ctx.site
-    plan = conversion.store_plan(site, ctx.run_name, [], 1)
+    plan = converter.plan(site, ctx.run_name, [], 1)
     plan["users"] = [{**entry, "asked": {key: sorted(uids) for key, uids in asked.items()}}]
-    return conversion.read_store(ctx.hosts, site.roles.new, plan, "base")["users"][entry["user"]][
+    return converter.read(ctx.hosts, site.roles.new, plan, "base")["users"][entry["user"]][
         "folders"
     ]
 

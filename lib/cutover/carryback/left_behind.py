@@ -11,10 +11,10 @@ from typing import ClassVar
 
 from cutover import model
 from cutover.carryback import carry, carrying, refusals
-from cutover.changes import conversion
 from cutover.connect import imap
 from cutover.facts import mailboxes
 from cutover.model import errors
+from cutover.remote import converter
 
 LIST = "left_behind.tsv"  # in the run's folder
 # $1 the set-aside directory of the old host: what every run left there
@@ -46,10 +46,10 @@ def read(hosts, run: str | None = None) -> dict:
     if not found:
         return {}
     plan = {
-        **conversion.store_plan(hosts.site, run or "RUN", [], 1),
+        **converter.plan(hosts.site, run or "RUN", [], 1),
         "users": [each["entry"] for each in found.values()],
     }
-    holders = conversion.read_store(hosts, hosts.site.roles.new, plan, "state")["users"]
+    holders = converter.read(hosts, hosts.site.roles.new, plan, "state")["users"]
     return {
         user: note
         for user, note in sorted(found.items())
@@ -84,7 +84,7 @@ class LeaveBehind(model.Change):
     def describe(self):
         return "\n".join(
             [
-                f"{self.work}/{self.run}/{conversion.PROGRAM} leave --plan leave.plan.json --events leave.events",
+                f"{self.work}/{self.run}/{converter.PROGRAM} leave --plan leave.plan.json --events leave.events",
                 *(
                     f"{each['user']}: what the old server refused is linked into the tree that comes back to {each['maildir']}"
                     for each in self.users
@@ -120,8 +120,8 @@ class LeaveBehind(model.Change):
                     }
                 )
 
-        plan = {**conversion.store_plan(ctx.site, self.run, [], 1), "users": listed}
-        ended = conversion.run_store(ctx.hosts, self.host, plan, "leave", event)
+        plan = {**converter.plan(ctx.site, self.run, [], 1), "users": listed}
+        ended = converter.run(ctx.hosts, self.host, plan, "leave", event)
         if failed or ended.rc:
             raise model.ChangeFailed(
                 f"{self.host}: not all could be kept: "

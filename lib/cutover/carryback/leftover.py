@@ -18,10 +18,10 @@ import re
 
 from mbx2maildir.formats import message_key as digest
 
-from cutover.changes import conversion
 from cutover.connect import imap
 from cutover.facts import logs, mailboxes
 from cutover.model import errors
+from cutover.remote import converter
 
 SHOWN = 10  # messages of one user told in full
 MESSAGE_ID = re.compile(rb"^message-id:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
@@ -34,8 +34,8 @@ def look(hosts, users: list, run: str, since: float) -> dict:
     `users`: getent's; `run`: the run that converted; `since`: when the conversion began, seconds since the epoch.
     """
     site = hosts.site
-    plan = conversion.store_plan(site, run, users, 1)
-    states = conversion.read_store(hosts, site.roles.new, plan, "state")["users"]
+    plan = converter.plan(site, run, users, 1)
+    states = converter.read(hosts, site.roles.new, plan, "state")["users"]
     entries = {each["user"]: each for each in plan["users"]}
     found, failed, open_ones = {}, {}, {}
     with concurrent.futures.ThreadPoolExecutor(site.verify.parallel) as pool:
@@ -171,7 +171,7 @@ def _taken_over(hosts, plan, entry, gone):
         asked.setdefault(key, []).append(each.uid)
     if not asked:
         return {}
-    answer = conversion.read_store(
+    answer = converter.read(
         hosts, hosts.site.roles.new, {**plan, "users": [{**entry, "asked": asked}]}, "base"
     )
     return answer["users"][entry["user"]]["folders"]

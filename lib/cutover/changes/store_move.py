@@ -9,8 +9,9 @@ import dataclasses
 from typing import ClassVar
 
 from cutover import model
-from cutover.changes import conversion, files
+from cutover.changes import files
 from cutover.facts import storage
+from cutover.remote import converter
 
 # $1 the unit, $2 the store, $3 what a mount has put in the store's place and goes from it. As one command: with nobody between.
 _EXCHANGE = r"""
@@ -49,7 +50,7 @@ class _Move(model.Change):
             **storage.plan(hosts, self.host, self.store, self.to, self.work),
             **more,
         }
-        ended = conversion.run_store(
+        ended = converter.run(
             hosts, self.host, plan, "relocate", event, f"move-store-{verb}"
         )
         if ended.rc or "end" not in said:

@@ -17,6 +17,7 @@ from cutover.connect.hosts import Hosts
 from cutover.facts import mailboxes
 from cutover.facts import mailhost as facts
 from cutover.model import errors
+from cutover.remote import converter
 from lab import store, topology
 from mbx2maildir.publish import marker
 from night import converters, eventually, kill
@@ -35,7 +36,7 @@ def hosts(lab):
 
 
 def conversion_of(hosts, name):
-    plan = conversion.store_plan(
+    plan = converter.plan(
         hosts.site, name, facts.users(hosts, NEW), hosts.site.new_store.jobs
     )
     return conversion.Convert(NEW, name, plan["work"], plan["jobs"], plan["users"])

@@ -5,6 +5,7 @@ import re
 from cutover import model
 from cutover.changes import conversion
 from cutover.facts import mailhost as facts
+from cutover.remote import converter
 from cutover.steps.night import preflight
 
 RESUMING = ("restore-sendmail", "restore-imap", "rollback")
@@ -16,12 +17,12 @@ def probe(ctx):
     hosts, site = ctx.hosts, ctx.site
     sides = hosts.each(site.mail_hosts, lambda name: facts.users(hosts, name))
     users = sides[site.roles.new]
-    plan_json = conversion.store_plan(site, ctx.run_name, users, site.new_store.jobs)
+    plan_json = converter.plan(site, ctx.run_name, users, site.new_store.jobs)
     return {
         "users": users,
         "strangers": preflight.strangers(sides, site),
         "again": unequal(ctx.history),
-        "state": conversion.read_store(hosts, site.roles.new, plan_json, "state"),
+        "state": converter.read(hosts, site.roles.new, plan_json, "state"),
     }
 
 
@@ -49,7 +50,7 @@ def plan(found, site):
         ),
     ):
         if users:
-            store = conversion.store_plan(site, found["run"], users, site.new_store.jobs)
+            store = converter.plan(site, found["run"], users, site.new_store.jobs)
             listed.append(
                 kind(
                     site.roles.new,

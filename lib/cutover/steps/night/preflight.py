@@ -2,13 +2,13 @@
 
 from cutover import model
 from cutover.carryback import left_behind, refusals
-from cutover.changes import conversion
 from cutover.connect import dns, tls
 from cutover.facts import alias_service as live
 from cutover.facts import free_space, machine, userdb
 from cutover.facts import mailhost as facts
 from cutover.facts import nis as directory
 from cutover.model import attempt, equal
+from cutover.remote import converter
 from cutover.steps.checks import antispam, clocks, nis, systems
 from cutover.steps.night import dns_rename
 
@@ -133,8 +133,8 @@ def _imapd(hosts, name):
 def _survey(hosts, site, run_name, users):
     if "error" in users:
         raise model.CannotPlan(f"the users of {site.roles.new} are not known: {users['error']}")
-    plan_json = conversion.store_plan(site, run_name, users["value"], site.new_store.jobs)
-    return conversion.read_store(hosts, site.roles.new, plan_json, "survey", timeout=3600)
+    plan_json = converter.plan(site, run_name, users["value"], site.new_store.jobs)
+    return converter.read(hosts, site.roles.new, plan_json, "survey", timeout=3600)
 
 
 def _userdb(hosts, name, path):

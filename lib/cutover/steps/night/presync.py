@@ -5,6 +5,7 @@ import datetime
 from cutover import model
 from cutover.changes import conversion
 from cutover.comparison import sample as staged
+from cutover.remote import converter
 from cutover.steps.night import convert
 
 
@@ -31,7 +32,7 @@ def plan(found, site):
     todo = [user for user in found["users"] if not state[user["user"]]["published"]]
     if not todo:
         return model.Plan(reason=f"all {len(state)} users are already published by this run")
-    store = conversion.store_plan(site, found["run"], todo, site.new_store.jobs)
+    store = converter.plan(site, found["run"], todo, site.new_store.jobs)
     return model.Plan(
         (
             conversion.Presync(

@@ -6,8 +6,7 @@ import subprocess
 import sys
 
 import local
-from cutover.changes import conversion
-from cutover.remote import ship
+from cutover.remote import converter, ship
 
 
 class Host(local.Local):
@@ -20,7 +19,7 @@ class Host(local.Local):
 
 def run(folder, *arguments):
     return subprocess.run(
-        [sys.executable, *conversion.FLAGS, folder / conversion.PROGRAM, *arguments],
+        [sys.executable, *converter.FLAGS, folder / converter.PROGRAM, *arguments],
         cwd="/",
         capture_output=True,
         text=True,
@@ -29,8 +28,8 @@ def run(folder, *arguments):
 
 def test_it_is_shipped_once_and_runs_there(tmp_path):
     host = Host()
-    conversion._ship(host, str(tmp_path), sys.executable)
-    conversion._ship(host, str(tmp_path), sys.executable)
+    converter.install(host, str(tmp_path), sys.executable)
+    converter.install(host, str(tmp_path), sys.executable)
     assert host.puts == 1 and os.listdir(tmp_path) == ["store"]
     plan = tmp_path / "plan.json"
     plan.write_text(json.dumps({"run": "r", "work": str(tmp_path), "users": []}))
@@ -40,9 +39,9 @@ def test_it_is_shipped_once_and_runs_there(tmp_path):
 
 def test_another_version_takes_its_place(tmp_path, monkeypatch):
     host = Host()
-    conversion._ship(host, str(tmp_path), sys.executable)
+    converter.install(host, str(tmp_path), sys.executable)
     monkeypatch.setattr(ship, "MAIN", b"print('other')\n")
-    conversion._ship(host, str(tmp_path), sys.executable)
+    converter.install(host, str(tmp_path), sys.executable)
     assert host.puts == 2 and run(tmp_path).stdout == "other\n"
 
 
@@ -50,5 +49,5 @@ def test_a_shipment_that_was_cut_short_is_made_again(tmp_path):
     for name in ("store", "store.new"):
         (tmp_path / name / "cutover").mkdir(parents=True)
     (tmp_path / "store.pyz").write_bytes(b"PK")
-    conversion._ship(Host(), str(tmp_path), sys.executable)
+    converter.install(Host(), str(tmp_path), sys.executable)
     assert run(tmp_path, "--help").returncode == 0 and os.listdir(tmp_path) == ["store"]
