@@ -10,8 +10,7 @@ import pytest
 from cutover import model, site
 from cutover.changes import mail
 from cutover.connect import dns, ssh
-from cutover.facts import mailhost as facts
-from cutover.facts import userdb
+from cutover.facts import mail_queue, userdb, users
 from cutover.model import errors
 from cutover.record import folder, journal
 from cutover.record import history as story
@@ -79,8 +78,8 @@ def test_sudo_takes_no_options_from_a_command(argument):
 @given(TEXT, TEXT)
 def test_a_user_is_taken_as_it_is_or_refused_by_name(name, home):
     try:
-        found = facts.parse_passwd(f"{name}:x:2001:2001::{home}:/bin/sh\n", 2000, 2999)
-    except facts.Unreadable as error:
+        found = users.parse_passwd(f"{name}:x:2001:2001::{home}:/bin/sh\n", 2000, 2999)
+    except errors.Unreadable as error:
         assert "users.exclude" in str(error)
         return
     for each in found:
@@ -101,15 +100,15 @@ def test_a_user_is_taken_as_it_is_or_refused_by_name(name, home):
     ],
 )
 def test_a_hostile_user_is_named_and_stops_the_step(name, home):
-    with pytest.raises(facts.Unreadable, match=re.escape(repr(name))):
-        facts.parse_passwd(f"{name}:x:2001:2001::{home}:/bin/sh\n", 2000, 2999)
+    with pytest.raises(errors.Unreadable, match=re.escape(repr(name))):
+        users.parse_passwd(f"{name}:x:2001:2001::{home}:/bin/sh\n", 2000, 2999)
 
 
 LAB = site.load("parameters/lab.yaml")
 
 
 @relaxed
-@given(st.from_regex(facts.USER, fullmatch=True))
+@given(st.from_regex(users.USER, fullmatch=True))
 def test_a_users_paths_stay_below_what_the_parameters_name(user):
     (entry,) = converter.plan(
         LAB, "r1", [{"user": user, "uid": 2001, "gid": 2001, "home": f"/home/{user}"}], 1
@@ -267,7 +266,7 @@ def test_papermill_hands_parameters_over_as_plain_text(value):
 @given(st.lists(TEXT, max_size=4))
 def test_the_queues_own_words_are_words(lines):
     text = "\n".join(["\t\t/var/spool/mqueue (1 request)", *lines, "\t\tTotal requests: 1"])
-    found = facts.parse_queue(text)
+    found = mail_queue.parse(text)
     assert found["requests"] >= 0
     harmless(tables.facts(found))
 

@@ -4,8 +4,8 @@ import types
 
 import pytest
 from cutover import site
-from cutover.facts import mailhost as facts
-from cutover.facts import nis
+from cutover.facts import nis, users
+from cutover.model import errors
 from cutover.steps.checks import nis as judged
 
 LAB = site.load("parameters/lab.yaml")
@@ -32,21 +32,21 @@ def test_a_silent_nis_is_no_empty_list_of_users():
         ypcat=(1, "", "No such map passwd.byname. Reason: Domain not bound\n"),
     )
     with pytest.raises(
-        facts.NoAnswer,
+        users.NoAnswer,
         match=r"mailboxvm: no answer of a NIS server of the domain lab.test \(Domain not bound\)",
     ):
-        facts.users(silent, "mailboxvm")
+        users.read(silent, "mailboxvm")
     # half a list is none either
     half = Answering(
         LAB, getent=(0, local + ALICE, ""), ypcat=(0, ALICE + ALICE.replace("alice", "bruno"), "")
     )
-    with pytest.raises(facts.NotListed, match="bruno"):
-        facts.users(half, "mailboxvm")
+    with pytest.raises(users.NotListed, match="bruno"):
+        users.read(half, "mailboxvm")
     # and where no NIS is declared nobody is still not a list
-    with pytest.raises(facts.Unreadable, match="no user with a uid from 2000 to 2999"):
-        facts.users(Answering(NONE, getent=(0, local, "")), "mailboxvm")
+    with pytest.raises(errors.Unreadable, match="no user with a uid from 2000 to 2999"):
+        users.read(Answering(NONE, getent=(0, local, "")), "mailboxvm")
     all_there = Answering(LAB, getent=(0, local + ALICE, ""), ypcat=(0, ALICE, ""))
-    assert [user["user"] for user in facts.users(all_there, "mailboxvm")] == ["alice"]
+    assert [user["user"] for user in users.read(all_there, "mailboxvm")] == ["alice"]
 
 
 def test_yp_conf_and_nsswitch():

@@ -14,8 +14,7 @@ import pytest
 from cutover.connect import dns, imap, smtp
 from cutover.connect.hosts import Hosts, NotTheLab
 from cutover.facts import backup_copy as backups
-from cutover.facts import bacula, copies, mailboxes
-from cutover.facts import mailhost as facts
+from cutover.facts import bacula, copies, mailboxes, users
 from cutover.model import errors, runbook
 from cutover.record import approval
 from cutover.record import history as story
@@ -196,7 +195,7 @@ def test_no_message_is_missing_from_a_copy_made_while_all_of_a_folder_is_flagged
     )  # few have two names: those that one listing saw under both
     # Dovecot shows each message of such a copy once
     with Hosts(night.site) as hosts:
-        account = facts.user(hosts, "mailboxvm", "paolo")
+        account = users.find(hosts, "mailboxvm", "paolo")
         place = f"{night.site.new_store.work}/restore/flagged/paolo"
         copies.bring(
             hosts,

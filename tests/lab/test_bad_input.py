@@ -15,7 +15,7 @@ from cutover.changes import dns_update as dns_change
 from cutover.changes.mail import waits_for
 from cutover.commands import main as cli
 from cutover.connect import dns, hosts, ssh
-from cutover.facts import mailhost as facts
+from cutover.facts import mail_queue
 from cutover.model import ChangeFailed, runbook
 from cutover.record import approval, folder, journal, signers, statement
 from cutover.run import engine, outage
@@ -274,7 +274,7 @@ def test_a_mark_beside_a_queue_id_is_no_part_of_it(mark):
         f"6AO4JuTu003398{mark}        2 Tue Nov 24 04:19 <anna@elsewhere.test>\n"
         "                 (Deferred: Connection refused)\n\t\t\t\t <anna@sanbackup.lab.test>\n\t\tTotal requests: 1\n"
     )
-    assert facts.parse_queue(text) == {
+    assert mail_queue.parse(text) == {
         "requests": 1,
         "items": [
             "6AO4JuTu003398 2 Tue Nov 24 04:19 <anna@elsewhere.test> <anna@sanbackup.lab.test> (Deferred: Connection refused)"
@@ -292,7 +292,7 @@ def test_a_sender_that_sendmail_cut_hides_no_recipient():
         "\t\t\t\t\t\t(---:<hugo@lab.test>---)\n\t\t\t\t\t\thugo@mailboxold.lab.test\n"
         "\t\t\t\t\t\t(---:<olga@lab.test>---)\n\t\t\t\t\t\t<olga@mailboxvm.lab.test>\n\t\tTotal requests: 1\n"
     )
-    (item,) = facts.parse_queue(text)["items"]
+    (item,) = mail_queue.parse(text)["items"]
     assert waits_for(item) == {"mailboxold.lab.test", "mailboxvm.lab.test"}
 
 
@@ -788,7 +788,9 @@ def test_a_message_that_is_lost_blocks_what_follows(lab, night):
 @lab_test
 def test_a_queue_that_does_not_drain_says_what_is_left_and_why(lab, night, monkeypatch):
     night.up_to("verify")
-    monkeypatch.setattr(facts.waiting, "__defaults__", (1.0,))  # seconds; it is asked three times
+    monkeypatch.setattr(
+        mail_queue.waiting, "__defaults__", (1.0,)
+    )  # seconds; it is asked three times
     # sanbackup takes no mail
     stuck = ["sendmail", "-Am", "-odq", "-f", "anna@elsewhere.test", "anna@sanbackup.lab.test"]
     lab.run("postino3", stuck, input="Subject: stuck\n\nHere.\n")

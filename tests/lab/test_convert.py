@@ -10,7 +10,7 @@ import pytest
 from cutover import model, site
 from cutover.changes import conversion
 from cutover.connect.hosts import Hosts
-from cutover.facts import mailhost as facts
+from cutover.facts import users
 from cutover.remote import converter, detached
 from lab import network, system
 
@@ -39,9 +39,7 @@ class Bench:
 
     def __init__(self, lab, hosts, name):
         self.lab, self.hosts, self.site = lab, hosts, hosts.site
-        plan = converter.plan(
-            self.site, name, facts.users(hosts, NEW), self.site.new_store.jobs
-        )
+        plan = converter.plan(self.site, name, users.read(hosts, NEW), self.site.new_store.jobs)
         self.change = conversion.Convert(
             NEW,
             name,

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from cutover.connect.hosts import Hosts
-from cutover.facts import mailhost as facts
+from cutover.facts import users
 from cutover.run import engine
 from lab import keys, store, topology
 from night import Night, eventually
@@ -174,9 +174,9 @@ def test_without_nis_nothing_is_done_and_no_mail_goes_back(lab, night):
         assert f"the domain {topology.NIS_DOMAIN}, no answer of a NIS server" in said
         with Hosts(night.site) as reached:
             for name in ("mailboxold", "mailboxvm"):
-                with pytest.raises(facts.NoAnswer, match="Is ypserv running on ns1, ns2"):
-                    facts.users(reached, name)
-        with night.engine("convert", "plan") as driver, pytest.raises(facts.NoAnswer):
+                with pytest.raises(users.NoAnswer, match="Is ypserv running on ns1, ns2"):
+                    users.read(reached, name)
+        with night.engine("convert", "plan") as driver, pytest.raises(users.NoAnswer):
             driver.probe()
         with smtplib.SMTP(
             topology.HOSTS["mailboxvm"].address, 25, "control.lab.test", timeout=30

@@ -9,7 +9,7 @@ import os
 import pytest
 from cutover.comparison import sample as staged
 from cutover.connect.hosts import Hosts
-from cutover.facts import mailhost as facts
+from cutover.facts import users
 from cutover.notebook import progress
 from cutover.run import engine
 from cutover.run import prediction as predict
@@ -64,8 +64,8 @@ def spoil(path):
 
 
 def sampled(reached, count, *names):
-    users = [user for user in facts.users(reached, NEW) if user["user"] in names]
-    return staged.sample(reached, users, count, "a seed")
+    accounts = [user for user in users.read(reached, NEW) if user["user"] in names]
+    return staged.sample(reached, accounts, count, "a seed")
 
 
 def test_presync_has_a_sample_read_and_tells_what_the_outage_will_cost(night):

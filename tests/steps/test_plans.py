@@ -5,8 +5,8 @@ import json
 import example
 import pytest
 from cutover import model
-from cutover.facts import mailhost as host_facts
-from cutover.model import runbook
+from cutover.facts import mail_queue, routes, users
+from cutover.model import errors, runbook
 from cutover.steps.night import rollback as undoing
 from example import ROMA1, altered, recorded
 
@@ -181,9 +181,7 @@ def test_dual_delivery_warns_of_entries_it_does_not_understand():
     ), warned
     assert not any(
         "no plain address" in check.question
-        for check in example.step("dual-delivery").verify(
-            recorded("dual-delivery", "after"), ROMA1
-        )
+        for check in example.step("dual-delivery").verify(recorded("dual-delivery", "after"), ROMA1)
     )
 
 
@@ -508,33 +506,33 @@ def test_the_queue_as_mailq_prints_it():
 \t\t\t\t\t rita@mailboxold.lab.test
 \t\tTotal requests: 2
 """
-    queue = host_facts.parse_queue(text)
+    queue = mail_queue.parse(text)
     assert queue["requests"] == 2 and len(queue["items"]) == 2
     assert (
         queue["items"][0].startswith("6AO44QN6003288 ")
         and "Connection refused" in queue["items"][0]
     )
-    assert host_facts.parse_queue("/var/spool/mqueue is empty\n\t\tTotal requests: 0\n") == {
+    assert mail_queue.parse("/var/spool/mqueue is empty\n\t\tTotal requests: 0\n") == {
         "requests": 0,
         "items": [],
     }
-    with pytest.raises(host_facts.Unreadable, match="permission"):
-        host_facts.parse_queue("mailq: permission denied")
+    with pytest.raises(errors.Unreadable, match="permission"):
+        mail_queue.parse("mailq: permission denied")
 
 
 def test_users_as_getent_prints_them():
     text = "root:x:0:0:root:/root:/bin/sh\nalice:x:2001:2001::/home/alice:/bin/sh\nold:x:9999:1::/h:/f\nshort:x:2002\n\n"
-    assert host_facts.parse_passwd(text, 2000, 2999) == [
+    assert users.parse_passwd(text, 2000, 2999) == [
         {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice"}
     ]
-    assert host_facts.parse_passwd(text, 2000, 2999, ["alice"]) == []
+    assert users.parse_passwd(text, 2000, 2999, ["alice"]) == []
     # the first line of a name counts, as in getpwnam
     hidden = (
         "zoe:x:900:900::/srv/z:/bin/sh\n"
         + text
         + "zoe:x:2024:2024::/home/zoe:/bin/sh\nalice:x:2002:2002::/h/a:/bin/sh\n"
     )
-    assert host_facts.parse_passwd(hidden, 2000, 2999) == host_facts.parse_passwd(text, 2000, 2999)
+    assert users.parse_passwd(hidden, 2000, 2999) == users.parse_passwd(text, 2000, 2999)
 
 
 def test_routes_as_sendmail_prints_them():
@@ -542,6 +540,6 @@ def test_routes_as_sendmail_prints_them():
         "alice@mailboxold.lab.test... deliverable: mailer esmtp, host mailboxold.lab.test., user alice@mailboxold.lab.test\n"
         "alice@mailboxvm.lab.test... deliverable: mailer esmtp, host mailboxvm.lab.test., user alice@mailboxvm.lab.test\n"
     )
-    assert host_facts.parse_routes(text) == {
+    assert routes.parse(text) == {
         "alice": ["alice@mailboxold.lab.test", "alice@mailboxvm.lab.test"]
     }

@@ -29,8 +29,7 @@ from cutover.changes import bacula_jobs as jobs
 from cutover.changes import restored_mail as restore
 from cutover.connect import imap
 from cutover.connect.hosts import Hosts
-from cutover.facts import bacula, copies, mailboxes
-from cutover.facts import mailhost as facts
+from cutover.facts import bacula, copies, mailboxes, users
 from cutover.model import errors
 from cutover.record import folder
 from cutover.run import engine
@@ -94,7 +93,7 @@ def quiet(event):
 class Bench:
     def __init__(self, hosts, number, run):
         self.hosts, self.number, self.site, self.run = hosts, number, hosts.site, run
-        self.account = facts.user(hosts, self.site.roles.new, USER)
+        self.account = users.find(hosts, self.site.roles.new, USER)
         self.place = copies.tree(self.site, run, USER, NAME)
         self.where = bacula.scratch(self.site, run, USER)
         self.many = copies.tree(self.site, run, USER, "ottavi")

@@ -13,7 +13,7 @@ from typing import ClassVar
 from cutover import model
 from cutover.carryback import carrying, refusals
 from cutover.connect import imap
-from cutover.facts import mailhost as facts
+from cutover.facts import ports
 from cutover.model import errors
 from cutover.remote import converter
 
@@ -249,7 +249,7 @@ class CarryBack(model.Change):
         for name in hosts.site.mail_hosts:
             at = [
                 port
-                for port, is_open in facts.ports(hosts, name, facts.MAIL_PORTS).items()
+                for port, is_open in ports.accepting(hosts, name, ports.MAIL_PORTS).items()
                 if is_open
             ]
             if at:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from cutover import model
 from cutover.connect import ssh
 from cutover.facts import backup_copy as backups
-from cutover.facts import mailhost as facts
+from cutover.facts import services
 
 PAUSE = 0.5  # seconds between two looks
 
@@ -59,7 +59,7 @@ class RunBackup(model.Change):
             said = last["error"] if last and last["ended"] != before else ""
             raise model.ChangeFailed(
                 f"{self.host}: {self.unit} did not end well ({state}). "
-                f"{said or facts.log_end(ctx.hosts, self.host, self.unit)}. "
+                f"{said or services.log_end(ctx.hosts, self.host, self.unit)}. "
                 "Mend it and run this step again."
             )
         return told(last)

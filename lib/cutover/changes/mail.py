@@ -9,7 +9,7 @@ from typing import ClassVar
 from cutover import model
 from cutover.connect import smtp
 from cutover.facts import alias_service as live
-from cutover.facts import mailhost as facts
+from cutover.facts import mail_queue, processes
 
 AGAIN = 2.0  # seconds until a message that was put off is sent again
 
@@ -21,7 +21,7 @@ def flush(hosts, name: str):
 
 
 def waits_for(item: str) -> set:
-    """The domains of the recipients of a queued message, by its line of facts.parse_queue."""
+    """The domains of the recipients of a queued message, by its line of mail_queue.parse."""
     item = re.sub(r"\(.*\)", "", item)  # the reason
     before, _, rest = item.partition("<")
     recipients = item if "MAILER-DAEMON" in before else rest.partition(">")[2]
@@ -57,7 +57,7 @@ class DrainQueue(model.Change):
         return f", but for {self.but} alone," if self.but else ""
 
     def settled(self, ctx):
-        left = {name: facts.queue(ctx.hosts, name)["requests"] for name in self.queues}
+        left = {name: mail_queue.read(ctx.hosts, name)["requests"] for name in self.queues}
         return model.Settled(
             not any(left.values()),
             ", ".join(f"{name}: {count} queued" for name, count in left.items()),
@@ -85,7 +85,7 @@ class DrainQueue(model.Change):
 
     def _listed(self, hosts):
         """`{(host, queue id): line}`"""
-        found = hosts.each(self.queues, lambda name: facts.queue(hosts, name)["items"])
+        found = hosts.each(self.queues, lambda name: mail_queue.read(hosts, name)["items"])
         return {
             (name, item.partition(" ")[0]): item
             for name, items in found.items()
@@ -218,7 +218,7 @@ class AwaitDeliveries(model.Change):
         return f"ps -e (until none of {', '.join(self.commands)} is left, at most {self.wait} s)"
 
     def settled(self, ctx):
-        alive = facts.processes(ctx.hosts, self.host, self.commands)
+        alive = processes.running(ctx.hosts, self.host, self.commands)
         return model.Settled(not alive, f"{len(alive)} delivering")
 
     def apply(self, ctx, report):
@@ -227,7 +227,7 @@ class AwaitDeliveries(model.Change):
             if time.monotonic() > deadline:
                 alive = ", ".join(
                     f"{each['command']} {each['pid']} ({each['user']})"
-                    for each in facts.processes(ctx.hosts, self.host, self.commands)
+                    for each in processes.running(ctx.hosts, self.host, self.commands)
                 )
                 raise model.ChangeFailed(
                     f"{self.host}: after {self.wait} s these still deliver: {alive}. "

@@ -9,7 +9,7 @@ from cutover.changes.dns_update import DnsUpdate
 from cutover.changes.service import ServiceAction
 from cutover.changes.userdb_edit import UserdbEdit
 from cutover.connect import ssh
-from cutover.facts import mailhost as facts
+from cutover.facts import ports
 
 SILENT = 5  # seconds in which nothing may answer
 
@@ -122,7 +122,7 @@ class PowerOff(model.Change):
 def answers(hosts, name: str) -> list:
     """The ports on which a host answers, as text, of those that matter here; ssh among them."""
     asked = hosts.each(
-        [hosts.site.hosts[name].ssh_port, *facts.MAIL_PORTS],
+        [hosts.site.hosts[name].ssh_port, *ports.MAIL_PORTS],
         lambda port: hosts.port_open(name, port),
     )
     return [str(port) for port, is_open in asked.items() if is_open]

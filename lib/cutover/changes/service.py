@@ -6,8 +6,7 @@ from typing import ClassVar
 
 from cutover import model
 from cutover.connect import ssh
-from cutover.facts import mailhost as facts
-from cutover.facts import services
+from cutover.facts import processes, services
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +40,7 @@ class ServiceAction(model.Change):
         return "\n".join(" ".join(argv) for argv in self._argvs())
 
     def settled(self, ctx):
-        state = facts.service(ctx.hosts, self.host, self._service())
+        state = services.read(ctx.hosts, self.host, self._service())
         wanted = self.action == "start"
         at_boot = self.at_boot if wanted else False
         return model.Settled(
@@ -49,7 +48,7 @@ class ServiceAction(model.Change):
         )
 
     def apply(self, ctx, report):
-        if self.action == "start" and facts.service(ctx.hosts, self.host, self._service())[
+        if self.action == "start" and services.read(ctx.hosts, self.host, self._service())[
             "detail"
         ].startswith("active (exited)"):
             # a unit of an init script whose daemon is gone counts as active: systemctl would start nothing
@@ -78,7 +77,7 @@ class ServiceAction(model.Change):
             time.sleep(0.3)
 
     def _last_words(self, hosts):
-        said = facts.log_end(hosts, self.host, self.name)
+        said = services.log_end(hosts, self.host, self.name)
         return (
             f". Its log ends: {said}"
             if said
@@ -108,13 +107,13 @@ class EndSessions(model.Change):
         )
 
     def settled(self, ctx):
-        alive = facts.processes(ctx.hosts, self.host, self.commands)
+        alive = processes.running(ctx.hosts, self.host, self.commands)
         return model.Settled(not alive, f"{len(alive)} alive")
 
     def apply(self, ctx, report):
         ended = 0
         for signal, patience in (("TERM", 10.0), ("KILL", 5.0)):
-            alive = facts.processes(ctx.hosts, self.host, self.commands)
+            alive = processes.running(ctx.hosts, self.host, self.commands)
             ended = max(ended, len(alive))
             if alive:
                 ctx.hosts.run(
@@ -130,5 +129,5 @@ class EndSessions(model.Change):
                 time.sleep(0.2)
         raise model.ChangeFailed(
             f"{self.host}: processes named {', '.join(self.commands)} do not end, even by KILL: "
-            f"{facts.processes(ctx.hosts, self.host, self.commands)}"
+            f"{processes.running(ctx.hosts, self.host, self.commands)}"
         )

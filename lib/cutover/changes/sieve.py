@@ -7,7 +7,7 @@ from typing import ClassVar
 from cutover import model
 from cutover.changes import files
 from cutover.connect import ssh
-from cutover.facts import mailhost as facts
+from cutover.facts import users
 
 BEGIN, END = "# mail-cutover: sieve begins", "# mail-cutover: sieve ends"
 LINK = ".dovecot.sieve"  # in a user's home: leads to the active script (Pigeonhole's default)
@@ -121,7 +121,7 @@ class ProcmailSieve(files.FileChange):
 
     def _write(self, hosts):
         if LINK in (self.before or "") and LINK not in (self.after or ""):
-            homes = [user["home"] for user in facts.users(hosts, self.host)]
+            homes = [user["home"] for user in users.read(hosts, self.host)]
             resting = [home for home in homes if active(hosts, self.host, home) == FORWARD]
             if resting:
                 raise model.ChangeFailed(

@@ -11,8 +11,7 @@ from typing import ClassVar
 from cutover import model
 from cutover.changes import bacula_jobs as jobs
 from cutover.connect import ssh
-from cutover.facts import bacula, copies, mailboxes
-from cutover.facts import mailhost as facts
+from cutover.facts import bacula, clock, copies, mailboxes, users
 
 CURRENT, BACULA = "current", "bacula"
 NAMES = {CURRENT: "the copy", BACULA: "Bacula"}
@@ -49,10 +48,10 @@ def look(hosts, source: str) -> dict | None:
         note = json.loads(hosts.ssh(new).get(f"{where}.json", sudo=True))
     except ssh.NoSuchFile:
         return None
-    account = facts.user(hosts, new, note["user"])
+    account = users.find(hosts, new, note["user"])
     if account is None or not copies.brought(hosts, where):
         return None
-    age = facts.clock(hosts, new) - note["at"]
+    age = clock.now(hosts, new) - note["at"]
     return {
         "user": note["user"],
         "job": note["job"],
@@ -127,7 +126,7 @@ class TrialRestore(model.Change):
         return RemoveTrial(self.host, self.place)
 
     def apply(self, ctx, report):
-        account = facts.user(ctx.hosts, ctx.site.roles.new, self.user)
+        account = users.find(ctx.hosts, ctx.site.roles.new, self.user)
         if account is None:
             raise model.ChangeFailed(
                 f"{self.host} knows no mail user {self.user!r}, of production_test.users"
@@ -171,7 +170,7 @@ class TrialRestore(model.Change):
                 f"{found['same']} messages the same, {found['gone']} not there any more, other text: "
                 f"{', '.join(found['differ']) or 'none'}. It lies in {self.place} on {self.host}."
             )
-        at = facts.clock(ctx.hosts, self.host)
+        at = clock.now(ctx.hosts, self.host)
         ctx.hosts.ssh(self.host).put(
             json.dumps({"user": self.user, "job": job, "at": at}).encode(),
             f"{self.place}.json",

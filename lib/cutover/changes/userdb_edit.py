@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from cutover import model
-from cutover.facts import mailhost as facts
+from cutover.facts import userdb_map
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class UserdbEdit(model.Change):
                 f"{len(missing)} of {len(self.replacements)} lines are not as wanted, "
                 f"first {missing[0]!r}",
             )
-        if facts.userdb_map(ctx.hosts, self.host, self.map) != facts.source_as_map(source):
+        if userdb_map.read(ctx.hosts, self.host, self.map) != userdb_map.from_source(source):
             return model.Settled(False, f"{self.map} was not rebuilt from {self.source}")
         return model.Settled(
             True, f"all {len(self.replacements)} lines are as wanted, and the map holds them"

@@ -21,7 +21,7 @@ import re
 import shlex
 from pathlib import Path
 
-from cutover.facts import mailhost as facts
+from cutover.facts import services
 from cutover.remote import backup_copier as mailbackup
 
 NAME = "mailbackup"
@@ -178,7 +178,7 @@ def python(hosts) -> str:
 def timer(hosts) -> dict:
     """`{"running", "starts_at_boot", "detail", "next"}` of the timer; `next` in the host's own words, empty when none is due."""
     name = hosts.site.roles.backup
-    found = facts.service(hosts, name, {"manager": "systemd", "name": TIMER})
+    found = services.read(hosts, name, {"manager": "systemd", "name": TIMER})
     text = hosts.run(
         name, ["systemctl", "show", "--property=NextElapseUSecRealtime", "--value", TIMER]
     ).text.strip()

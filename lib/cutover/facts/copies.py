@@ -11,8 +11,7 @@ import json
 
 from cutover.comparison import sample as staged
 from cutover.connect import ssh
-from cutover.facts import mailboxes
-from cutover.facts import mailhost as facts
+from cutover.facts import mailboxes, users
 from cutover.model import errors
 
 PIECE = 256 * 1024  # bytes read and written at once
@@ -174,7 +173,7 @@ def mail_directory(hosts, account: dict) -> dict:
     new, path = hosts.site.roles.new, mailboxes.maildir(hosts.site, account)
     if is_directory(hosts, path):
         return {"path": path, "there": True}
-    others = [each for each in facts.users(hosts, new) if each["user"] != account["user"]][:OTHERS]
+    others = [each for each in users.read(hosts, new) if each["user"] != account["user"]][:OTHERS]
     listed = "".join(f"{mailboxes.maildir(hosts.site, each)}\0" for each in others)
     seen = [
         line.split()

@@ -2,7 +2,7 @@
 
 import re
 
-from cutover.facts import mailhost as facts
+from cutover.model import errors
 
 _ANSWER = re.compile(
     r"\.\.\. deliverable: mailer (?P<mailer>[^,\s]+)(?:, host (?P<host>[^,]+))?, user "
@@ -27,7 +27,7 @@ def judged(hosts, mx: str, address: str) -> dict:
             ).text
             count = re.search(r"returns (\d+) value", found)
             if count is None:
-                raise facts.Unreadable(
+                raise errors.Unreadable(
                     f"{mx}: sendmail -bt did not understand /mx {host}: {found.strip()[-200:]}"
                 )
             if not int(count[1]):

@@ -6,7 +6,7 @@ Passwords are compared and never told: of two entries that differ in nothing els
 
 import re
 
-from cutover.facts import mailhost as facts
+from cutover.facts import users, yp
 from cutover.model import errors
 
 MAPS = ("passwd.byname", "passwd.byuid", "group.byname", "group.bygid", "shadow.byname")
@@ -24,7 +24,7 @@ def read(hosts, reachable) -> dict:
     """All of it, from those mail hosts that can be reached; None when the site declares no NIS.
 
     `{"clients": {mail host: client()}, "servers": {server: {"maps": {map: {"order", "master", "entries": n} or None}} or
-    {"error": text}}, "users": the map's mail users in facts.parse_passwd's shape, None when no server answers, "differ": [text],
+    {"error": text}}, "users": the map's mail users in users.parse_passwd's shape, None when no server answers, "differ": [text],
     "hidden": {mail host: [text]}}`
     """
     site = hosts.site
@@ -32,7 +32,7 @@ def read(hosts, reachable) -> dict:
         return None
     names = [name for name in site.mail_hosts if name in reachable]
     if not names:
-        raise facts.Unreadable(
+        raise errors.Unreadable(
             "no mail host can be reached, and the NIS servers are asked from there"
         )
     found = {
@@ -51,7 +51,7 @@ def read(hosts, reachable) -> dict:
     if contents:
         first = next(iter(contents.values()))
         entries = list((first["passwd.byname"] or {}).values())
-        found["users"] = facts.mail_users(site, "\n".join(entries))
+        found["users"] = users.mail_users(site, "\n".join(entries))
         found["differ"] = differences(contents)
         found["hidden"] = {
             name: hidden(hosts.run(name, ["getent", "-s", "files", "passwd"]).text, entries)
@@ -65,19 +65,19 @@ def client(hosts, name: str) -> dict:
     "switch": {database: sources}, "polls": {server: empty, or why it does not answer this host},
     "mail": parse_sendmail(), None when there is no sendmail.cf}`"""
     site = hosts.site
-    bound = facts.ask_nis(hosts, name, ["ypwhich", "-d", site.nis.domain])
+    bound = yp.ask(hosts, name, ["ypwhich", "-d", site.nis.domain])
     polls = {}
     for server in site.nis.servers:
-        result = facts.ask_nis(
+        result = yp.ask(
             hosts,
             name,
             ["yppoll", "-d", site.nis.domain, "-h", site.address(server), "passwd.byname"],
         )
-        polls[server] = "" if "order number" in result.text else facts.said(result)
+        polls[server] = "" if "order number" in result.text else yp.reason(result)
     return {
         "domain": hosts.run(name, ["ypdomainname"], check=False).text.strip(),
         "server": "" if bound.rc else bound.text.strip(),
-        "said": facts.said(bound) if bound.rc else "",
+        "said": yp.reason(bound) if bound.rc else "",
         "configured": parse_conf(
             hosts.run(name, ["cat", "/etc/yp.conf"], check=False).text, site.nis.domain
         ),
@@ -136,11 +136,11 @@ def maps(hosts, via: str, server: str) -> tuple:
     site = hosts.site
     about, contents = {}, {}
     for name in MAPS:
-        result = facts.ask_nis(
+        result = yp.ask(
             hosts, via, ["ypcat", "-k", "-d", site.nis.domain, "-h", site.address(server), name]
         )
         if result.rc and LACKING not in result.err.decode("utf-8", "replace"):
-            raise ServerSilent(server=server, host=via, said=facts.said(result))
+            raise ServerSilent(server=server, host=via, said=yp.reason(result))
         if result.rc:
             about[name] = contents[name] = None
             continue
@@ -149,7 +149,7 @@ def maps(hosts, via: str, server: str) -> tuple:
             for line in result.out.decode("utf-8", "surrogateescape").splitlines()
             if " " in line
         )
-        polled = facts.ask_nis(
+        polled = yp.ask(
             hosts, via, ["yppoll", "-d", site.nis.domain, "-h", site.address(server), name]
         ).text
         order, master = (

@@ -20,6 +20,23 @@ from dataclasses import dataclass
 from cutover.model.errors import CutoverError
 
 
+def read(hosts, name: str, service: dict) -> dict:
+    """`{"running": bool, "starts_at_boot": bool, "detail": str}` of one service (`{"manager", "name"}`)."""
+    result = hosts.run(name, status_argv(service), sudo=True, check=False)
+    state = parse_status(service, result)
+    return {
+        "running": state.running,
+        "starts_at_boot": state.starts_at_boot,
+        "detail": state.detail,
+    }
+
+
+def log_end(hosts, name: str, unit: str) -> str:
+    """The last lines of a unit's own log, where systemd keeps one; empty where there is none."""
+    argv = ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "6", "-u", unit]
+    return hosts.run(name, argv, sudo=True, check=False).text.strip()
+
+
 class UnknownManager(CutoverError):
     """The parameters name a service manager there is no code for."""
 

@@ -1,7 +1,7 @@
 """SPAM folders by `doveadm`, and Maildirs beside the mailboxes that users do not see."""
 
 from cutover.connect import ssh
-from cutover.facts import mailhost as facts
+from cutover.model import errors
 
 TARGET = (
     "aside/SPAM"  # as Dovecot calls the Maildir of what was set aside, in the calls below alone
@@ -50,7 +50,7 @@ def _uids(hosts, name, user, options, query):
         raise ssh.CommandFailed.of(done)
     lines = done.text.split()
     if lines and lines[0] != "uid":
-        raise facts.Unreadable(f"{name}: doveadm fetch of {user} said {done.text[:200]!r}")
+        raise errors.Unreadable(f"{name}: doveadm fetch of {user} said {done.text[:200]!r}")
     return sorted(map(int, lines[1:]))
 
 

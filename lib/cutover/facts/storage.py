@@ -5,8 +5,7 @@ import pathlib
 import re
 import time
 
-from cutover.facts import machine
-from cutover.facts import mailhost as facts
+from cutover.facts import machine, processes, users
 from cutover.model import errors
 
 MARK = ".cutover-copy"  # as store/relocate.py has it
@@ -77,7 +76,7 @@ def plan(hosts, name: str, store: str, to: str, work: str) -> dict:
         "store": store,
         "to": to,
         "place": place(work),
-        "users": facts.users(hosts, name),
+        "users": users.read(hosts, name),
         "passed": [lease[len(store) + 1 :]] if lease.startswith(store + "/") else [],
     }
 
@@ -168,7 +167,7 @@ def wait_for_quiet(hosts, name: str):
     """Return when nothing is delivered or read there any more; raises Busy."""
     until = time.monotonic() + hosts.site.limits.queue_drain
     while True:
-        alive = facts.processes(hosts, name, BUSY)
+        alive = processes.running(hosts, name, BUSY)
         if not alive:
             return
         if time.monotonic() > until:
@@ -191,7 +190,7 @@ def folders(hosts, name: str) -> dict:
     )
     lines = "".join(
         f"{each['user']} {each['uid']} {each['gid']} {each['home']}\n"
-        for each in facts.users(hosts, name)
+        for each in users.read(hosts, name)
     )
     result = hosts.run(
         name, ["sh", "-c", f"cd /; {script}"], sudo=True, input=lines.encode(), timeout=600

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 LINE_LIMIT = 1022  # bytes without the line end; makemap refuses the whole map for a longer one
-OLD = "mailbox.lab.test"
-TARGETS = ("mailboxold.lab.test", "mailboxvm.lab.test")
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,7 @@ def _rewrite(data: bytes, change) -> tuple[bytes, list[tuple[str, str]]]:
 
 
 def route_to_both(
-    data: bytes, old: str = OLD, targets: Sequence[str] = TARGETS
+    data: bytes, old: str, targets: Sequence[str]
 ) -> tuple[bytes, list[tuple[str, str]]]:
     """Send what goes to `X@old` to `X@` each of the targets instead; return (new text, [(old line, new line)]).
 
@@ -196,8 +194,8 @@ def route_to_both(
 
 def route_back(
     data: bytes,
-    old: str = OLD,
-    targets: Sequence[str] = TARGETS,
+    old: str,
+    targets: Sequence[str],
     changes: Iterable[tuple[str, str]] = (),
 ) -> tuple[bytes, list[tuple[str, str]]]:
     """The inverse of route_to_both: `X@` all the targets, next to each other and in order, becomes `X@old`.
@@ -218,9 +216,7 @@ def route_back(
     return _rewrite(data, change)
 
 
-def left_alone(
-    data: bytes, old: str = OLD, targets: Sequence[str] = TARGETS
-) -> list[tuple[Entry, str]]:
+def left_alone(data: bytes, old: str, targets: Sequence[str]) -> list[tuple[Entry, str]]:
     """(entry, reason) of each record that route_to_both would not touch."""
     reasons = []
     for entry in parse(data):
@@ -284,3 +280,17 @@ def forwards(data: bytes, here: Sequence[str]) -> list[Forward]:
             stay = ",".join(part for part in parts if part not in away).strip()
             found.append(Forward(entry, tuple(part.strip().strip("<>") for part in away), stay))
     return found
+
+
+# -- the files on a host
+
+
+def read_source(hosts, name: str, path: str) -> bytes:
+    return hosts.ssh(name).get(path, sudo=True)
+
+
+def read_backup(hosts, name: str, path: str):
+    """The backup's bytes, or None before there is one."""
+    if hosts.run(name, ["test", "-e", path], sudo=True, check=False).rc:
+        return None
+    return hosts.ssh(name).get(path, sudo=True)

@@ -26,3 +26,7 @@ class TemplatedError(CutoverError):
 
 class Missing(CutoverError):
     """The machine lacks something this command needs; the message names it and how to get it."""
+
+
+class Unreadable(CutoverError):
+    """A host's answer to a command that only reads cannot be understood."""

@@ -321,7 +321,7 @@ def _said(event) -> str:
 
 
 def _world(reached, parameters):
-    from cutover.facts import mailhost
+    from cutover.facts import mail_queue, zone
 
     alias, rows = parameters.fqdn(parameters.alias), []
 
@@ -330,7 +330,7 @@ def _world(reached, parameters):
             [what, say(found["value"]) if "value" in found else f"cannot be read: {found['error']}"]
         )
 
-    asked = model.attempt(mailhost.alias, reached)
+    asked = model.attempt(zone.read, reached)
     for name, server in (asked.get("value") or {}).items():
         records = server["records"][alias]
         leads = [
@@ -353,7 +353,7 @@ def _world(reached, parameters):
     for name in parameters.roles.mx:
         row(
             f"queue of {name}",
-            model.attempt(mailhost.queue, reached, name),
+            model.attempt(mail_queue.read, reached, name),
             lambda found: f"{found['requests']} queued",
         )
     return tables.Table(

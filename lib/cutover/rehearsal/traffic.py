@@ -23,8 +23,7 @@ from lab import antispam, keys, topology
 from cutover.changes import mail
 from cutover.connect import imap, smtp
 from cutover.facts import alias_service as live
-from cutover.facts import mailboxes
-from cutover.facts import mailhost as host_facts
+from cutover.facts import mail_queue, mailboxes, processes
 from cutover.model import errors
 
 LEDGER = "ledger.jsonl"
@@ -320,14 +319,14 @@ def settle(reached):
         left = {
             name: queue["items"]
             for name, queue in reached.each(
-                names, lambda name: host_facts.queue(reached, name)
+                names, lambda name: mail_queue.read(reached, name)
             ).items()
             if queue["requests"]
         }
         busy = [
             name
             for name in site.mail_hosts
-            if host_facts.processes(reached, name, ["procmail", "dmail"])
+            if processes.running(reached, name, ["procmail", "dmail"])
         ]
         quiet = 0 if left or busy else quiet + 1
         if quiet == QUIET:

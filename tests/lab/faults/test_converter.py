@@ -14,8 +14,7 @@ import scene as scenes
 from cutover import model, site
 from cutover.changes import conversion
 from cutover.connect.hosts import Hosts
-from cutover.facts import mailboxes
-from cutover.facts import mailhost as facts
+from cutover.facts import mailboxes, users
 from cutover.model import errors
 from cutover.remote import converter
 from lab import store, topology
@@ -36,9 +35,7 @@ def hosts(lab):
 
 
 def conversion_of(hosts, name):
-    plan = converter.plan(
-        hosts.site, name, facts.users(hosts, NEW), hosts.site.new_store.jobs
-    )
+    plan = converter.plan(hosts.site, name, users.read(hosts, NEW), hosts.site.new_store.jobs)
     return conversion.Convert(NEW, name, plan["work"], plan["jobs"], plan["users"])
 
 

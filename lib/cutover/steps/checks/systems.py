@@ -6,8 +6,7 @@ They are not stopped in the night; they use the mailboxes by the alias, and must
 from cutover import model
 from cutover.changes.system_mail import PostTestMail, SubmitTestMail
 from cutover.facts import alias_service as live
-from cutover.facts import mailhost as facts
-from cutover.facts import submission, webmail
+from cutover.facts import clock, routes, submission, webmail
 
 GRANTED = {
     "inside": "from inside, with nothing",
@@ -88,14 +87,14 @@ def probe(hosts, site, token: str = "", shut_out: bool = False) -> dict:
 
 def _webmail(hosts, site, token):
     user, new = site.production_test.users[0].user, site.roles.new
-    since = facts.clock(hosts, new)
+    since = clock.now(hosts, new)
     seen = webmail.look(hosts, user, token)
     return {**seen, "comers": webmail.comers(hosts, user, since, site.address(site.webmail.host))}
 
 
 def _route(hosts, mx, address):
     local = address.partition("@")[0]
-    return facts.routes(hosts, mx, [local])[local.lower()]
+    return routes.read(hosts, mx, [local])[local.lower()]
 
 
 # --- what is planned

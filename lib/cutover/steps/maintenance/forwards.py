@@ -8,8 +8,7 @@ from cutover import model
 from cutover.changes import files, sieve
 from cutover.changes.userdb_edit import UserdbEdit
 from cutover.facts import forward_targets as targets
-from cutover.facts import mailhost as facts
-from cutover.facts import userdb
+from cutover.facts import userdb, userdb_map, users
 from cutover.steps.maintenance import vacation
 
 
@@ -20,14 +19,14 @@ def probe(ctx):
     new, first = site.roles.new, site.roles.mx[0]
 
     def of(name):
-        source = facts.userdb_source(hosts, name, site.userdb.source)
+        source = userdb.read_source(hosts, name, site.userdb.source)
         return {
             "source": source.decode("utf-8", "surrogateescape"),
-            "map": facts.userdb_map(hosts, name, site.userdb.map),
+            "map": userdb_map.read(hosts, name, site.userdb.map),
         }
 
     mx = hosts.each(site.roles.mx, of)
-    homes = {user["user"]: user["home"] for user in facts.users(hosts, new)}
+    homes = {user["user"]: user["home"] for user in users.read(hosts, new)}
     moved = {each.user for each in site.maintenance.forwards if each.to == "sieve"} & homes.keys()
     addresses = sorted(
         {address for each in _found(mx[first]["source"], site) for address in each.elsewhere}
@@ -193,7 +192,7 @@ def verify(found, site):
                 "run this step again",
             )
         )
-        same = facts.source_as_map(mx["source"].encode("utf-8", "surrogateescape")) == mx["map"]
+        same = userdb_map.from_source(mx["source"].encode("utf-8", "surrogateescape")) == mx["map"]
         checks.append(
             model.equal(
                 f"Is {site.userdb.map} on {name} made from the source?",

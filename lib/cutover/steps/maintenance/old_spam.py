@@ -9,8 +9,8 @@ planned once nothing is left to be set aside. What the same run set aside stays.
 from cutover import model
 from cutover.changes.old_spam import Expunge, SetAside
 from cutover.connect.imap import fetch
-from cutover.facts import mailhost as facts
 from cutover.facts import spam_folders as spam
+from cutover.facts import users
 
 
 def probe(ctx):
@@ -19,7 +19,7 @@ def probe(ctx):
     hosts, site = ctx.hosts, ctx.site
     new, wanted = site.roles.new, site.maintenance.old_spam
     before = hosts.run(new, ["date", "-d", f"{wanted.days} days ago", "+%Y-%m-%d"]).text.strip()
-    names = [user["user"] for user in facts.users(hosts, new)]
+    names = [user["user"] for user in users.read(hosts, new)]
     found = {}
     for user in names:
         uids = spam.old(hosts, new, user, wanted.folder, before)

@@ -14,8 +14,7 @@ from cutover.changes import restored_mail as restore
 from cutover.changes import trial_restore
 from cutover.connect import imap
 from cutover.facts import backup_copy as backups
-from cutover.facts import bacula, copies, mailboxes
-from cutover.facts import mailhost as facts
+from cutover.facts import bacula, copies, mailboxes, users
 
 DAY = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d)?)?")
 
@@ -23,7 +22,7 @@ CHOICES = ("user", "folder", "message", "source", "day")
 
 
 def probe(ctx):
-    """`{"chosen", "account": facts.users entry or None, "place", "copy": {folder: {"directory", "messages", "lacking": by UID, or
+    """`{"chosen", "account": users.read entry or None, "place", "copy": {folder: {"directory", "messages", "lacking": by UID, or
     None when that is not known yet}} or None, "last": backups.last, "live": {folder: messages or None}, "beside": restore.look
     or None, "maildir": copies.mail_directory}`, and "bacula": saved(), where it is the source; the folders are those asked for;
     without a mail directory nothing is live and nothing beside. "scratch": bacula.scratches, where
@@ -32,7 +31,7 @@ def probe(ctx):
     chosen = {key: ctx.chosen.get(key, "") for key in CHOICES}
     if site.backup is None or _senseless(chosen, site):
         return {"chosen": chosen}
-    account = facts.user(hosts, site.roles.new, chosen["user"])
+    account = users.find(hosts, site.roles.new, chosen["user"])
     other = (
         f"{chosen['source']} {chosen['day']}" if chosen["source"] == trial_restore.BACULA else ""
     )

@@ -7,8 +7,8 @@ when the mail is made, and stands in no facts, plan or journal.
 from cutover import model
 from cutover.changes import sieve
 from cutover.changes.spam_digest import SendDigest
-from cutover.facts import mailhost as facts
 from cutover.facts import spam_folders as spam
+from cutover.facts import users
 
 
 def probe(ctx):
@@ -18,8 +18,8 @@ def probe(ctx):
     new, wanted = site.roles.new, site.maintenance.digest
     script = 'date -d "$1 days ago" +%Y-%m-%d; date +%Y-%m-%d'
     since, until = hosts.run(new, ["sh", "-c", script, "days", str(wanted.days)]).text.split()
-    users, found = facts.users(hosts, new), {}
-    for user in users:
+    accounts, found = users.read(hosts, new), {}
+    for user in accounts:
         name = user["user"]
         uids = spam.between(hosts, new, name, wanted.folder, since, until)
         if uids:
@@ -28,7 +28,7 @@ def probe(ctx):
                 "sent": spam.has_id(hosts, new, name, message_id(ctx.run_name, name, site)),
                 "away": "redirect" in (sieve.script(hosts, new, user["home"]) or ""),
             }
-    return {"since": since, "until": until, "asked": len(users), "users": found}
+    return {"since": since, "until": until, "asked": len(accounts), "users": found}
 
 
 def message_id(run, user, site):

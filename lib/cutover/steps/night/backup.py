@@ -11,7 +11,7 @@ from cutover.changes.backup_run import RunBackup, told
 from cutover.changes.files import FileChange, read
 from cutover.changes.service import ServiceAction
 from cutover.facts import backup_copy as backups
-from cutover.facts import mailhost as facts
+from cutover.facts import clock, services
 from cutover.steps.checks import proofs
 
 
@@ -33,7 +33,7 @@ def probe(ctx):
         "python": model.attempt(backups.python, hosts),
         **status(hosts),
         "retire": [
-            {**each.model_dump(), **facts.service(hosts, each.host, each.model_dump())}
+            {**each.model_dump(), **services.read(hosts, each.host, each.model_dump())}
             for each in site.backup.retire
         ],
     }
@@ -55,7 +55,7 @@ def status(hosts) -> dict:
     return {
         "timer": backups.timer(hosts),
         "last": backups.last(hosts),
-        "at": float(facts.clock(hosts, hosts.site.roles.backup)),
+        "at": float(clock.now(hosts, hosts.site.roles.backup)),
     }
 
 

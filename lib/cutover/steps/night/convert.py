@@ -4,7 +4,7 @@ import re
 
 from cutover import model
 from cutover.changes import conversion
-from cutover.facts import mailhost as facts
+from cutover.facts import users
 from cutover.remote import converter
 from cutover.steps.night import preflight
 
@@ -15,11 +15,11 @@ def probe(ctx):
     """`{"users": getent's on the new host, "strangers": users the hosts differ in, "again": unequal(), "state": what `store
     state` says}`"""
     hosts, site = ctx.hosts, ctx.site
-    sides = hosts.each(site.mail_hosts, lambda name: facts.users(hosts, name))
-    users = sides[site.roles.new]
-    plan_json = converter.plan(site, ctx.run_name, users, site.new_store.jobs)
+    sides = hosts.each(site.mail_hosts, lambda name: users.read(hosts, name))
+    accounts = sides[site.roles.new]
+    plan_json = converter.plan(site, ctx.run_name, accounts, site.new_store.jobs)
     return {
-        "users": users,
+        "users": accounts,
         "strangers": preflight.strangers(sides, site),
         "again": unequal(ctx.history),
         "state": converter.read(hosts, site.roles.new, plan_json, "state"),
@@ -38,7 +38,7 @@ def plan(found, site):
     state = found["state"]["users"]
     published = {name for name, each in state.items() if each["published"]}
     listed = []
-    for kind, users in (
+    for kind, accounts in (
         (conversion.Convert, [user for user in found["users"] if user["user"] not in published]),
         (
             conversion.ConvertAgain,
@@ -49,8 +49,8 @@ def plan(found, site):
             ],
         ),
     ):
-        if users:
-            store = converter.plan(site, found["run"], users, site.new_store.jobs)
+        if accounts:
+            store = converter.plan(site, found["run"], accounts, site.new_store.jobs)
             listed.append(
                 kind(
                     site.roles.new,
@@ -71,7 +71,7 @@ def unequal(events) -> list:
 
     Once delivery or reading was resumed, a published tree holds what exists nowhere else, and is never taken back here.
     """
-    users = []
+    unequal_users = []
     for event in events:
         if event["event"] == "verified" and event["step"] == "verify":
             found = [
@@ -79,15 +79,15 @@ def unequal(events) -> list:
                 for check in event["checks"]
                 if not check["passed"]
             ]
-            users = [match[1] for match in found if match]
+            unequal_users = [match[1] for match in found if match]
         elif (
             event["event"] == "applied"
             and event["step"] == "convert"
             or event["event"] == "intent"
             and event["step"] in RESUMING
         ):
-            users = []
-    return users
+            unequal_users = []
+    return unequal_users
 
 
 def stable(found):

@@ -12,8 +12,7 @@ from cutover.carryback import leftover
 from cutover.changes import retirement
 from cutover.changes.mail import DrainQueue
 from cutover.connect import dns
-from cutover.facts import logs, userdb
-from cutover.facts import mailhost as facts
+from cutover.facts import logs, services, userdb, userdb_map, users, zone
 from cutover.steps.checks import proofs
 from cutover.steps.night import backup, dns_rename, dual_delivery
 
@@ -51,7 +50,7 @@ def probe(ctx):
             event["event"] == "intent" and event["step"] == "decommission" for event in ctx.history
         ),
         "off": not retirement.answers(hosts, old),
-        "servers": facts.alias(hosts),
+        "servers": zone.read(hosts),
         "backup": {**backup.status(hosts), **proofs.read(hosts, site)} if site.backup else None,
         "services": [],
         "logs": None,
@@ -63,11 +62,13 @@ def probe(ctx):
     listed = [
         service.model_dump() for service in (*site.services.old.imap, *site.services.old.sendmail)
     ]
-    found["services"] = [{**each, **facts.service(hosts, old, each)} for each in listed]
+    found["services"] = [{**each, **services.read(hosts, old, each)} for each in listed]
     if since is not None and converted is not None:
-        users = facts.users(hosts, site.roles.new)
-        found["logs"] = model.attempt(logs.old_host, hosts, since, [user["user"] for user in users])
-        found["left"] = model.attempt(leftover.look, hosts, users, ctx.run_name, converted)
+        accounts = users.read(hosts, site.roles.new)
+        found["logs"] = model.attempt(
+            logs.old_host, hosts, since, [user["user"] for user in accounts]
+        )
+        found["left"] = model.attempt(leftover.look, hosts, accounts, ctx.run_name, converted)
     return found
 
 
@@ -294,7 +295,7 @@ def _changes(found, site):
     listed = []
     for name, mx in found["mx"].items():
         _, replacements = _single(mx, site)
-        if replacements or facts.source_as_map(dual_delivery._bytes(mx["source"])) != mx["map"]:
+        if replacements or userdb_map.from_source(dual_delivery._bytes(mx["source"])) != mx["map"]:
             listed.append(
                 retirement.SingleDelivery(
                     name,
@@ -387,7 +388,7 @@ def verify(found, site):
                 f"look at {site.userdb.source} on {name}; run this step again",
             )
         )
-        same = facts.source_as_map(dual_delivery._bytes(mx["source"])) == mx["map"]
+        same = userdb_map.from_source(dual_delivery._bytes(mx["source"])) == mx["map"]
         checks.append(
             model.Check(
                 f"Is {site.userdb.map} on {name} made from the source?",

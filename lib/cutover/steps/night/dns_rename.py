@@ -3,12 +3,12 @@
 from cutover import model
 from cutover.changes.dns_update import DnsUpdate
 from cutover.connect import dns
-from cutover.facts import mailhost as facts
+from cutover.facts import zone
 
 
 def probe(ctx):
-    """`{"servers": facts.alias()}`"""
-    return {"servers": facts.alias(ctx.hosts)}
+    """`{"servers": zone.read()}`"""
+    return {"servers": zone.read(ctx.hosts)}
 
 
 def plan(found, site):

@@ -3,8 +3,7 @@
 from cutover import model
 from cutover.changes.mail import DrainQueue
 from cutover.changes.userdb_edit import UserdbEdit
-from cutover.facts import mailhost as facts
-from cutover.facts import userdb
+from cutover.facts import mail_queue, routes, userdb, userdb_map, users
 
 
 def backup_path(site, run):
@@ -15,17 +14,17 @@ def probe(ctx):
     """`{"mx": {host: {"source", "backup" (None before), "map", "routes": {user: [recipients]}, "queued"}}}`; texts are
     decoded with surrogates so that every byte is kept."""
     hosts, site = ctx.hosts, ctx.site
-    users = [user["user"] for user in facts.users(hosts, site.roles.new)]
+    names = [user["user"] for user in users.read(hosts, site.roles.new)]
 
     def of(name):
-        source = facts.userdb_source(hosts, name, site.userdb.source)
-        backup = facts.userdb_backup(hosts, name, backup_path(site, ctx.run_name))
+        source = userdb.read_source(hosts, name, site.userdb.source)
+        backup = userdb.read_backup(hosts, name, backup_path(site, ctx.run_name))
         return {
             "source": _text(source),
             "backup": None if backup is None else _text(backup),
-            "map": facts.userdb_map(hosts, name, site.userdb.map),
-            "routes": facts.routes(hosts, name, users),
-            "queued": facts.waiting(hosts, name)["requests"],
+            "map": userdb_map.read(hosts, name, site.userdb.map),
+            "routes": routes.read(hosts, name, names),
+            "queued": mail_queue.waiting(hosts, name)["requests"],
         }
 
     return {"mx": hosts.each(site.roles.mx, of)}
@@ -35,7 +34,7 @@ def plan(found, site):
     listed = []
     for name, mx in found["mx"].items():
         _, replacements = _routed(mx["source"], site)
-        if replacements or facts.source_as_map(_bytes(mx["source"])) != mx["map"]:
+        if replacements or userdb_map.from_source(_bytes(mx["source"])) != mx["map"]:
             listed.append(
                 UserdbEdit(
                     name,
@@ -73,9 +72,9 @@ def verify(found, site):
                 f"Is {site.userdb.map} on {name} made from the source?",
                 "same entries",
                 "same entries"
-                if facts.source_as_map(_bytes(mx["source"])) == mx["map"]
+                if userdb_map.from_source(_bytes(mx["source"])) == mx["map"]
                 else "other entries",
-                facts.source_as_map(_bytes(mx["source"])) == mx["map"],
+                userdb_map.from_source(_bytes(mx["source"])) == mx["map"],
                 f"makemap btree {site.userdb.map} < {site.userdb.source}",
             )
         )

@@ -4,8 +4,7 @@ from cutover import model
 from cutover.carryback import left_behind, refusals
 from cutover.connect import dns, tls
 from cutover.facts import alias_service as live
-from cutover.facts import free_space, machine, userdb
-from cutover.facts import mailhost as facts
+from cutover.facts import clock, free_space, machine, mail_queue, userdb, users, zone
 from cutover.facts import nis as directory
 from cutover.model import attempt, equal
 from cutover.remote import converter
@@ -24,7 +23,7 @@ def probe(ctx):
     up = {name for name, result in reach.items() if "value" in result}
     found = {
         "reach": reach,
-        "servers": attempt(facts.alias, hosts),
+        "servers": attempt(zone.read, hosts),
         "update": attempt(_update_permitted, hosts, site),
     }
 
@@ -33,8 +32,8 @@ def probe(ctx):
             return {"error": f"{name} cannot be reached"}
         return attempt(function, hosts, *arguments)
 
-    found["clock"] = hosts.each(sorted(up), lambda name: attempt(facts.clock_offset, hosts, name))
-    found["users"] = {name: on(name, facts.users, name) for name in site.mail_hosts}
+    found["clock"] = hosts.each(sorted(up), lambda name: attempt(clock.offset, hosts, name))
+    found["users"] = {name: on(name, users.read, name) for name in site.mail_hosts}
     found["nis"] = attempt(directory.read, hosts, up)
     found["names"] = {name: on(name, _local_names, name) for name in site.mail_hosts}
     found["certificate"] = attempt(
@@ -65,7 +64,7 @@ def probe(ctx):
     found["mx"] = {
         name: {
             "userdb": on(name, _userdb, name, site.userdb.source),
-            "queue": on(name, facts.waiting, name),
+            "queue": on(name, mail_queue.waiting, name),
         }
         for name in site.roles.mx
     }
@@ -138,7 +137,7 @@ def _survey(hosts, site, run_name, users):
 
 
 def _userdb(hosts, name, path):
-    return facts.userdb_source(hosts, name, path).decode("utf-8", "surrogateescape")
+    return userdb.read_source(hosts, name, path).decode("utf-8", "surrogateescape")
 
 
 # --- what is judged
@@ -256,7 +255,7 @@ def _people(found, site):
 
 
 def strangers(users, site) -> list:
-    """What two lists of users (`{host: facts.users}`) do not share, in words, one entry a user."""
+    """What two lists of users (`{host: users.read}`) do not share, in words, one entry a user."""
     sides = [
         {user["user"]: (user["uid"], user["gid"], user["home"]) for user in users[name]}
         for name in site.mail_hosts

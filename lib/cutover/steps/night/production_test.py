@@ -5,7 +5,7 @@ import posixpath
 from cutover import model
 from cutover.changes.mail import SendTestMail
 from cutover.facts import alias_service as live
-from cutover.facts import mailhost as facts
+from cutover.facts import spool, users
 from cutover.steps.checks import systems
 
 
@@ -25,13 +25,13 @@ def probe(ctx):
     wanted = systems.wanted(site, ctx.run_name)
     for token, _, user, spam in tokens(site, ctx.run_name):
         wanted.setdefault(user, []).append((token, spam))
-    new, users = site.roles.new, {each["user"] for each in facts.users(hosts, site.roles.new)}
-    lying = facts.spooled(hosts, new, posixpath.dirname(site.old_store.spool))
+    new, names = site.roles.new, {each["user"] for each in users.read(hosts, site.roles.new)}
+    lying = spool.files(hosts, new, posixpath.dirname(site.old_store.spool))
     seen = {user: model.attempt(live.look, hosts, user, wanted[user]) for user in wanted}
     shut_out = "error" in seen[site.production_test.users[0].user]
     return {
         "users": seen,
-        "spooled": {user: size for user, size in sorted(lying.items()) if user in users},
+        "spooled": {user: size for user, size in sorted(lying.items()) if user in names},
         "systems": systems.probe(hosts, site, tokens(site, ctx.run_name)[0][0], shut_out),
     }
 

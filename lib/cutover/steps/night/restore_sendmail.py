@@ -3,7 +3,7 @@
 from cutover import model
 from cutover.changes.mail import DrainQueue
 from cutover.changes.service import ServiceAction
-from cutover.facts import mailhost as facts
+from cutover.facts import mail_queue
 from cutover.steps.night import stop_sendmail
 
 
@@ -16,7 +16,8 @@ def probe(ctx):
     return {
         "hosts": found,
         "mx": hosts.each(
-            site.roles.mx, lambda name: (facts.waiting if running else facts.queue)(hosts, name)
+            site.roles.mx,
+            lambda name: (mail_queue.waiting if running else mail_queue.read)(hosts, name),
         ),
     }
 

@@ -13,7 +13,7 @@ from cutover.carryback import carry, left_behind, refusals
 from cutover.changes.mail import AwaitDeliveries, DrainQueue
 from cutover.changes.service import EndSessions
 from cutover.facts import alias_service as live
-from cutover.facts import mailhost as facts
+from cutover.facts import mail_queue, userdb, userdb_map, zone
 from cutover.model import runbook
 from cutover.steps.night import stop_imap, stop_sendmail
 
@@ -99,7 +99,7 @@ def probe(ctx):
 def _old_service(ctx):
     hosts, site = ctx.hosts, ctx.site
     world = {
-        "servers": facts.alias(hosts),
+        "servers": zone.read(hosts),
         "imap": stop_imap.probe(ctx)["hosts"],
         "sendmail": hosts.each(
             site.mail_hosts, lambda name: stop_sendmail.read_host(hosts, site, name)
@@ -107,11 +107,11 @@ def _old_service(ctx):
         "mx": hosts.each(
             site.roles.mx,
             lambda name: {
-                "source": facts.userdb_source(hosts, name, site.userdb.source).decode(
+                "source": userdb.read_source(hosts, name, site.userdb.source).decode(
                     "utf-8", "surrogateescape"
                 ),
-                "map": facts.userdb_map(hosts, name, site.userdb.map),
-                "queue": facts.queue(hosts, name),
+                "map": userdb_map.read(hosts, name, site.userdb.map),
+                "queue": mail_queue.read(hosts, name),
             },
         ),
     }
@@ -362,7 +362,7 @@ def verify(found, site):
             )
         )
     for name, mx in world["mx"].items():
-        wrong = facts.source_as_map(mx["source"].encode("utf-8", "surrogateescape")) != mx["map"]
+        wrong = userdb_map.from_source(mx["source"].encode("utf-8", "surrogateescape")) != mx["map"]
         checks.append(
             model.Check(
                 f"Is the userdb map of {name} made from its source?",

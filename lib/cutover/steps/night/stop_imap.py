@@ -5,8 +5,7 @@ Before it does, go or no-go: what was predicted against what was announced, and 
 
 from cutover import model
 from cutover.changes.service import EndSessions, ServiceAction
-from cutover.facts import free_space
-from cutover.facts import mailhost as facts
+from cutover.facts import clock, free_space, mail_queue, ports, processes, services, zone
 from cutover.model import runbook
 from cutover.steps.checks import clocks
 from cutover.steps.night import dns_rename
@@ -48,20 +47,20 @@ def read_go(ctx):
         and {key: told[key] for key in ("time", "reading", "delivery", "staged")},
         "presync": staged and {key: staged.get(key) for key in ("time", "passed", "checks")},
         "space": model.read(free_space.read, hosts, site.roles.new, site.new_store.work),
-        "clock": hosts.each(
-            site.cutover_hosts, lambda name: attempt(facts.clock_offset, hosts, name)
+        "clock": hosts.each(site.cutover_hosts, lambda name: attempt(clock.offset, hosts, name)),
+        "servers": attempt(zone.read, hosts),
+        "queue": hosts.each(
+            site.cutover_hosts, lambda name: attempt(mail_queue.waiting, hosts, name)
         ),
-        "servers": attempt(facts.alias, hosts),
-        "queue": hosts.each(site.cutover_hosts, lambda name: attempt(facts.waiting, hosts, name)),
     }
 
 
 def read_host(hosts, site, name):
-    services = [service.model_dump() for service in site.services_of(name).imap]
+    listed = [service.model_dump() for service in site.services_of(name).imap]
     return {
-        "services": [{**service, **facts.service(hosts, name, service)} for service in services],
-        "sessions": facts.processes(hosts, name, sessions(site, name)),
-        "ports": facts.ports(hosts, name, PORTS),
+        "services": [{**service, **services.read(hosts, name, service)} for service in listed],
+        "sessions": processes.running(hosts, name, sessions(site, name)),
+        "ports": ports.accepting(hosts, name, PORTS),
     }
 
 

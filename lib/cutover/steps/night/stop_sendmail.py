@@ -2,7 +2,7 @@
 
 from cutover import model
 from cutover.changes.mail import AwaitDeliveries, DrainQueue
-from cutover.facts import mailhost as facts
+from cutover.facts import mail_queue, processes, services
 from cutover.steps.night import stop_imap
 
 DELIVERING = ["sendmail", "sendmail-mta", "procmail", "dmail", "deliver"]
@@ -15,12 +15,12 @@ def probe(ctx):
 
 
 def read_host(hosts, site, name):
-    services = [service.model_dump() for service in site.services_of(name).sendmail]
+    listed = [service.model_dump() for service in site.services_of(name).sendmail]
     return {
-        "services": [{**service, **facts.service(hosts, name, service)} for service in services],
-        "delivering": facts.processes(hosts, name, DELIVERING),
+        "services": [{**service, **services.read(hosts, name, service)} for service in listed],
+        "delivering": processes.running(hosts, name, DELIVERING),
         "port_25": hosts.port_open(name, 25),
-        "queued": facts.queue(hosts, name),
+        "queued": mail_queue.read(hosts, name),
     }
 
 
