@@ -295,7 +295,7 @@ def judging(rcode, sign=True, **tsig):
 @pytest.mark.parametrize(
     "rcode, kind, says",
     [
-        ("REFUSED", names.UpdateRefused, "with REFUSED: is key test in the zone's allow-update"),
+        ("REFUSED", names.UpdateRefused, "with REFUSED: check that key test is in the zone's allow-update"),
         ("SERVFAIL", names.UpdateRefused, "with SERVFAIL"),
         ("NOTIMP", names.UpdateRefused, "with NOTIMP"),
         ("NOTAUTH", names.NotAuthoritative, "NOTAUTH"),

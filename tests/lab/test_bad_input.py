@@ -307,7 +307,7 @@ def test_a_missing_host_key_comes_with_the_line_to_add(night, tmp_path):
     with night.set("ssh.known_hosts", str(known)):
         said = refusal(night)
         assert (
-            f"mailboxvm: {known} has no host key for mailboxvm or 10.77.0.16; the host shows ssh-ed25519 SHA256:"
+            f"ssh to mailboxvm refused: {known} has no host key for mailboxvm or 10.77.0.16. The host offers ssh-ed25519 SHA256:"
             in said
         )
         with known.open("a") as more:
@@ -322,7 +322,7 @@ def test_a_changed_host_key_is_refused(night, tmp_path):
     of = {line.split(",")[0]: line.split()[2] for line in whole.splitlines()}
     known.write_text(whole.replace(of["postino3"], of["ns1"]))
     with night.set("ssh.known_hosts", str(known)):
-        assert f"postino3: the host key is not the one in {known}" in refusal(night)
+        assert "ssh to postino3 refused: its host key changed" in refusal(night)
         known.write_text(whole)
         night.step("preflight")
 
@@ -332,7 +332,7 @@ def test_a_refused_key_is_named_with_its_account(lab, night):
     with away(lab, "postino4", "/var/lib/operator/.ssh/authorized_keys"):
         said = refusal(night)
         assert (
-            f"postino4: operator may not log in with the key {keys.OPERATOR_KEY}: add {keys.OPERATOR_KEY}.pub"
+            f"ssh to postino4 failed: operator may not log in with the key {keys.OPERATOR_KEY}. Add {keys.OPERATOR_KEY}.pub"
             in said
         )
         assert "userdb on postino4 be read? expected yes; found postino4 cannot be reached" in said
@@ -394,7 +394,7 @@ def test_a_zone_the_servers_do_not_have_is_named(night, zone, said):
 def test_a_missing_userdb_is_named_with_its_host(lab, night):
     with away(lab, "postino4", "/etc/mail/userdb"):
         assert (
-            "Can /etc/mail/userdb on postino4 be read? expected yes; found postino4: there is no file /etc/mail/userdb"
+            "Can /etc/mail/userdb on postino4 be read? expected yes; found postino4: /etc/mail/userdb does not exist"
             in refusal(night)
         )
     night.step("preflight")
@@ -517,7 +517,7 @@ def test_a_host_that_is_down_is_named_and_the_same_command_goes_on(lab, night):
     try:
         done = night.command("--from", "preflight", "--to", "preflight")
         assert done.returncode == 1 and "Traceback" not in done.stderr
-        assert "postino4: no ssh at 10.77.0.14 port 22: " in done.stderr
+        assert "ssh to postino4 failed: 10.77.0.14 port 22: " in done.stderr
         assert "Is the host up and the address right?" in done.stderr
         assert re.search(r"1\s+preflight\s+failed", done.stdout)
     finally:
@@ -615,7 +615,7 @@ def test_a_userdb_that_vanished_on_one_mx_leaves_the_other_alone(lab, night):
     before = lab.run("postino3", ["sha256sum", "/etc/mail/userdb", "/etc/mail/userdb.db"]).stdout
     with (
         away(lab, "postino4", "/etc/mail/userdb"),
-        pytest.raises(ssh.NoSuchFile, match="postino4: there is no file"),
+        pytest.raises(ssh.NoSuchFile, match="postino4: /etc/mail/userdb does not exist"),
     ):
         night.step("dual-delivery")
     assert (

@@ -1,7 +1,8 @@
 """How a fact is read from, and a change reaches, a machine. No policy lives here.
 
-`Hosts` is the one door: it opens connections when first used, keeps them, and closes them. For a site of kind
-`rehearsal` it refuses to open any connection unless the lab made every host of the site.
+`Hosts` is the one door: it opens connections when first used, keeps them, and closes them. For a
+site of kind `rehearsal` it refuses to open any connection unless the lab made every host of the
+site.
 """
 
 import concurrent.futures
@@ -105,7 +106,8 @@ class Hosts:
         for name in self.site.hosts:
             if made.get(name) != self.site.address(name):
                 raise NotTheLab(
-                    f"{self.site.path}: kind is rehearsal, but {name} at {self.site.address(name)} was not made by the "
+                    f"{self.site.path}: kind is rehearsal, but {name} at "
+                    f"{self.site.address(name)} was not made by the "
                     "lab. A rehearsal approves itself, so it may only touch the lab's hosts."
                 )
         self._proved = True

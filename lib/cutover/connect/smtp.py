@@ -16,7 +16,9 @@ class SmtpError(TemplatedError):
 
     @property
     def put_off(self) -> bool:
-        """Whether the server said "later" (4xx): the same message may be taken when it is sent again."""
+        """Whether the server said "later" (4xx): the same message may be taken when it is sent
+        again.
+        """
         replies = (
             [self.reply] if hasattr(self, "reply") else list(getattr(self, "refused", {}).values())
         )
@@ -48,7 +50,10 @@ class BadClientCertificate(SmtpError):
 
 
 class RecipientsRefused(SmtpError):
-    """The server refused some recipients, so the message was sent to none. `refused`: {recipient: reply}."""
+    """The server refused some recipients, so the message was sent to none.
+
+    `refused`: {recipient: reply}.
+    """
 
     template = "{server}: nothing was sent, since it refused {list}"
 
@@ -60,7 +65,7 @@ class MessageRefused(SmtpError):
 
 
 class DeliveryUnknown(SmtpError):
-    """The link was lost after the message was sent and before it was acknowledged: it may arrive."""
+    """The link was lost after the message was sent, before the reply: it may arrive."""
 
     outcome_unknown = True
 
@@ -73,7 +78,8 @@ def _reply(code: int, text: bytes) -> str:
     return f"{code} {text.decode('utf-8', 'backslashreplace')}"
 
 
-# "2.0.0 4AO3C5xx012345 Message accepted for delivery" (sendmail), "2.0.0 Ok: queued as 4F1c2B" (Postfix)
+# "2.0.0 4AO3C5xx012345 Message accepted for delivery" (sendmail), "2.0.0 Ok: queued as 4F1c2B"
+# (Postfix)
 _QUEUE_ID = (re.compile(r"(?:\d\.\d\.\d )?(\S+) Message accepted"), re.compile(r"queued as (\S+)"))
 
 
@@ -90,7 +96,10 @@ def _called(name: str, address: str, port: int) -> str:
 
 
 def greeting(host_address: str, port: int, timeout: float, name: str = "") -> str:
-    """A mail server's greeting, when it says that it takes mail; NoSmtp otherwise. `name`: the host's, for errors."""
+    """A mail server's greeting, when it says that it takes mail.
+
+    NoSmtp otherwise. `name`: the host's, for errors.
+    """
     server = _called(name, host_address, port)
     link = smtplib.SMTP(timeout=timeout, local_hostname="localhost")
     try:
@@ -106,7 +115,10 @@ def greeting(host_address: str, port: int, timeout: float, name: str = "") -> st
 
 @dataclasses.dataclass(frozen=True)
 class Client:
-    """How a client comes to a server. With `server_hostname` STARTTLS is required and the server's certificate checked."""
+    """How a client comes to a server.
+
+    With `server_hostname` STARTTLS is required and the server's certificate checked.
+    """
 
     source: str | None = None  # address of this machine to come from
     server_hostname: str | None = None
@@ -161,7 +173,10 @@ def permits(
     timeout: float,
     name: str = "",
 ) -> dict:
-    """Whether a server would take a message; none is sent. → `{"recipient": (code, text), "auth": mechanisms it offers}`."""
+    """Whether a server would take a message.
+
+    None is sent. → `{"recipient": (code, text), "auth": mechanisms it offers}`.
+    """
     server = _called(name, host_address, port)
     link = smtplib.SMTP(timeout=timeout, local_hostname="localhost")
     try:
@@ -195,9 +210,9 @@ def send(
     """Send `message` (its line ends become CRLF) and return the server's queue id.
 
     `timeout`: seconds for each answer; a server may let a client wait before it greets it. With
-    `server_hostname` STARTTLS is required and the certificate checked; `client` says that, and more, in their place.
-    All recipients are accepted or none is sent to.
-    `name`: the host's, for errors.
+    `server_hostname` STARTTLS is required and the certificate checked; `client` says that, and
+    more, in their place. All recipients are accepted or none is sent to. `name`: the host's, for
+    errors.
     """
     server, listed = _called(name, host_address, port), ", ".join(recipients)
     link = smtplib.SMTP(timeout=timeout, local_hostname="localhost")

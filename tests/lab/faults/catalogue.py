@@ -103,7 +103,7 @@ def kill_converter(scene):
 
 KERNEL_DIED = r"did not pass\. .*([Kk]ernel died|DeadKernel|killed kernel)"
 LINK_LOST = (
-    r"the link was lost .* while running: .*UNKNOWN: look at the host|no ssh at |sshd? .*closed"
+    r"the link was lost .* while running: .*UNKNOWN: check on the host|ssh to \w+ failed|sshd? .*closed"
 )
 NO_RESULT = r"ended without a result: it was killed, or the host went down.*Run this step again"
 
@@ -1115,7 +1115,7 @@ THIS_SIDE = [
         "before",
         lambda scene: scene.lab.stop("postino4") or "postino4 is switched off",
         lambda scene: scene.lab.up(),
-        says="postino4: no ssh at 10.77.0.14 port 22: ",
+        says="ssh to postino4 failed: 10.77.0.14 port 22: ",
     ),
     Fault(
         "known-hosts-missing",

@@ -4,13 +4,19 @@ from cutover.model.errors import TemplatedError
 
 
 class DnsError(TemplatedError):
-    """A name server, or what was asked of it, is not as needed; the data of each kind are attributes."""
+    """A name server, or what was asked of it, is not as needed.
+
+    The data of each kind are attributes.
+    """
 
     template = "{server}: DNS failed"
 
 
 class NoAnswer(DnsError):
-    """No usable answer came. For an update that was `sent` the outcome is unknown: ask for the records."""
+    """No usable answer came.
+
+    For an update that was `sent` the outcome is unknown: ask for the records.
+    """
 
     template = "{server}: no answer from {address} port {port} about {what}: {reason}{outcome}"
 
@@ -28,17 +34,22 @@ class BadAnswer(DnsError):
 class NotAuthoritative(DnsError):
     """The server does not serve the zone."""
 
-    template = "{server}: is not authoritative for {what}{detail}. Is the zone's name right and does this server load it?"
+    template = (
+        "{server}: is not authoritative for {what}{detail}. Check the zone's name and that this "
+        "server loads it"
+    )
 
 
 class ZoneMissing(DnsError):
     """There is no such zone on the server."""
 
-    template = "{server}: has no zone {zone} (nothing of type {type} there)"
+    template = "{server}: has no zone {zone} (no {type} record)"
 
 
 class BadUpdate(DnsError):
-    """An update cannot be written as a DNS message: a name outside the zone, a value that is none of its type."""
+    """An update cannot be written as a DNS message: a name outside the zone, a value that is none
+    of its type.
+    """
 
     template = "update of {zone}: {reason} in: {item}"
 
@@ -56,7 +67,10 @@ class UpdateRefused(DnsError):
 
 
 class PrerequisiteFailed(DnsError):
-    """The zone is not in the state the update requires; nothing was changed. `which` is the rcode's name."""
+    """The zone is not in the state the update requires.
+
+    Nothing was changed. `which` is the rcode's name.
+    """
 
     template = (
         "{server}: {zone} was not changed, {meaning} ({which}). Required was: {prerequisites}"

@@ -37,7 +37,10 @@ class Key:
 
     @classmethod
     def load(cls, path) -> "Key":
-        """Read the one `key "name" { algorithm …; secret "…"; };` clause of a BIND file (tsig-keygen writes it)."""
+        """Read the one `key "name" { algorithm ….
+
+        Secret "…"; };` clause of a BIND file (tsig-keygen writes it).
+        """
         try:
             text = _COMMENT.sub(lambda match: match.group(1) or " ", Path(path).read_text("utf-8"))
         except OSError as error:

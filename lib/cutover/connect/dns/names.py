@@ -14,7 +14,8 @@ import dns.rdatatype
 import dns.tsig
 import dns.update
 
-# What may stand at a host name (RFC 1035, 2782, 3596, 4255, 6698, 8659); `all_types` adds whatever else ANY shows.
+# What may stand at a host name (RFC 1035, 2782, 3596, 4255, 6698, 8659); `all_types` adds whatever
+# else ANY shows.
 TYPES = ("A", "AAAA", "CNAME", "MX", "TXT", "SRV", "SSHFP", "TLSA", "CAA", "HINFO")
 
 SIGNED_BY_SERVER = {"RRSIG", "NSEC", "NSEC3"}  # made by the server itself; never ours to move
@@ -22,7 +23,10 @@ SIGNED_BY_SERVER = {"RRSIG", "NSEC", "NSEC3"}  # made by the server itself; neve
 
 @dataclass(frozen=True)
 class RRset:
-    """The records of one type at one name. `name` ends with a dot, `ttl` is in seconds, `values` are sorted."""
+    """The records of one type at one name.
+
+    `name` ends with a dot, `ttl` is in seconds, `values` are sorted.
+    """
 
     name: str
     ttl: int
@@ -31,7 +35,7 @@ class RRset:
 
 
 def full(name: str) -> str:
-    """The name with its final dot, in lower case: the form in which names are compared and shown."""
+    """The name in lower case with its final dot, the form in which names are compared."""
     return dns.name.from_text(name, dns.name.root).canonicalize().to_text()
 
 

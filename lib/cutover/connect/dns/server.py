@@ -62,7 +62,9 @@ class Server:
     # -- questions
 
     def lookup(self, name: str, rdtype: str) -> RRset | None:
-        """The records of exactly this type at exactly this name; None if there are none (NXDOMAIN or no such type).
+        """The records of exactly this type at exactly this name.
+
+        None if there are none (NXDOMAIN or no such type).
 
         An alias at the name is not followed: ask for CNAME. The answer must be authoritative.
         """
@@ -70,7 +72,8 @@ class Server:
         return _rrset(answer, name, rdtype)
 
     def all_types(self, name: str) -> dict[str, RRset]:
-        """Every RRset at the name, by type: `TYPES` asked one by one, and whatever else ANY over TCP shows.
+        """Every RRset at the name, by type: `TYPES` asked one by one, and whatever else ANY over
+        TCP shows.
 
         ANY alone would not do: a server may answer it minimally (RFC 8482).
         """
@@ -151,10 +154,12 @@ class Server:
     # -- the update
 
     def update(self, message: Update, key: Key) -> None:
-        """Send an update, once and over TCP: one repeated after a lost answer would fail on its own prerequisites.
+        """Send an update, once and over TCP: one repeated after a lost answer would fail on its own
+        prerequisites.
 
-        Raises BadKey, UpdateRefused, PrerequisiteFailed or NotAuthoritative when nothing was changed, and
-        NoAnswer, whose `sent` tells whether it may have been done (an answer without signature is none).
+        Raises BadKey, UpdateRefused, PrerequisiteFailed or NotAuthoritative when nothing was
+        changed, and NoAnswer, whose `sent` tells whether it may have been done (an answer without
+        signature is none).
         """
         made, what = message.message(), f"an update of {full(message.zone)}"
         signing = key.tsig()
@@ -190,19 +195,23 @@ class Server:
             raise NotAuthoritative(server=self.name, what=zone, detail=f" ({rcode})")
         advice = "see its log"
         if rcode == "REFUSED":
-            advice = f"is key {key.name} in the zone's allow-update or update-policy, and does it find nothing "
-            advice += "wrong with the records (an MX without address, say)? See its log"
+            advice = (
+                f"check that key {key.name} is in the zone's allow-update or update-policy, and that "
+                "the server accepts the records (an MX needs an address, for example). See its log"
+            )
         raise UpdateRefused(server=self.name, zone=zone, rcode=rcode, advice=advice)
 
 
 def update_permitted(
     server: Server, zone: str, key: Key, records: Iterable[Sequence[str]] = ()
 ) -> None:
-    """Prove that the key may update the zone, changing nothing: an update whose only content is a true prerequisite.
+    """Prove that the key may update the zone, changing nothing: an update whose only content is a
+    true prerequisite.
 
-    A server judges `allow-update` by that; `update-policy` only record by record. So for each (name, type) of
-    `records` the message also writes what is there already, or deletes what is not, under a prerequisite that it
-    still is so; BIND does not even raise the serial for it. Errors as of Server.update.
+    A server judges `allow-update` by that; `update-policy` only record by record. So for each
+    (name, type) of `records` the message also writes what is there already, or deletes what is not,
+    under a prerequisite that it still is so; BIND does not even raise the serial for it. Errors as
+    of Server.update.
     """
     trial = Update(zone, prerequisites=[("exists", zone, "SOA", None)])
     for name, rdtype in records:

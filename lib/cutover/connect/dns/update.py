@@ -22,9 +22,9 @@ from cutover.connect.dns.names import _rdata, full
 class Update:
     """One RFC 2136 message. Deletions are done before additions.
 
-    prerequisites: ("exists", name, type, values or None) | ("absent", name, type) | ("unused", name)
-    deletes: (name, type or "ANY"); adds: (name, ttl, type, value).
-    "exists" with values: the RRset is exactly these (TTL aside). "unused": no record of any type at the name.
+    prerequisites: ("exists", name, type, values or None) | ("absent", name, type) | ("unused",
+    name) deletes: (name, type or "ANY"); adds: (name, ttl, type, value). "exists" with values: the
+    RRset is exactly these (TTL aside). "unused": no record of any type at the name.
     """
 
     zone: str
@@ -53,7 +53,10 @@ class Update:
         return cls(zone=data["zone"], **lists)
 
     def text(self) -> str:
-        """What nsupdate(1) would be fed to send the same message (server and key aside). BadUpdate as message()."""
+        """What nsupdate(1) would be fed to send the same message (server and key aside).
+
+        BadUpdate as message().
+        """
         self.message()
         lines = [f"zone {full(self.zone)}"]
         for kind, name, *rest in self.prerequisites:

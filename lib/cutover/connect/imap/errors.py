@@ -36,7 +36,10 @@ class NotPreauthenticated(ImapError):
 
 
 class FolderUnreadable(ImapError):
-    """The server will not open the folder, or not give all of it; `reason` is the server's own words."""
+    """The server will not open the folder, or not give all of it.
+
+    `reason` is the server's own words.
+    """
 
     template = "{server}: folder {folder} cannot be read: {reason}"
 

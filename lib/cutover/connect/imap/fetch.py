@@ -1,6 +1,8 @@
-"""FETCH, read straight from the connection: what IMAPClient makes of an answer costs more than both servers take to give it.
+"""FETCH, read straight from the connection: what IMAPClient makes of an answer costs more than both
+servers take to give it.
 
-Answers are read as far as the second reader asks (RFC 3501 §7.4.2): numbers, flags, dates and contents; nothing that nests.
+Answers are read as far as the second reader asks (RFC 3501 §7.4.2): numbers, flags, dates and
+contents; nothing that nests.
 """
 
 import functools
@@ -45,8 +47,9 @@ def fetch(
 ) -> dict[int, dict]:
     """`{sequence number: {an item's name in capitals: value}}`. With `uid`, `numbers` are UIDs.
 
-    A value is bytes; of a list, what stands between its parentheses; None for NIL. Raises imaplib's error when the server
-    refuses or its answer cannot be read, and its abort when the server is gone.
+    A value is bytes; of a list, what stands between its parentheses; None for NIL. Raises imaplib's
+    error when the server refuses or its answer cannot be read, and its abort when the server is
+    gone.
     """
     tag, found = connection._new_tag(), {}
     connection.send(

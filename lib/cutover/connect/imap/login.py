@@ -85,9 +85,12 @@ def login(
     password: str,
     timeout: float,
 ) -> "Session":
-    """Log in over TLS. The certificate must carry `server_hostname` and descend from `ca_file` (None: the system's).
+    """Log in over TLS.
 
-    `timeout`: seconds for connecting and for each answer. Raises NoImap, CertificateRefused, LoginRefused.
+    The certificate must carry `server_hostname` and descend from `ca_file` (None: the system's).
+
+    `timeout`: seconds for connecting and for each answer. Raises NoImap, CertificateRefused,
+    LoginRefused.
     """
     server = f"{server_hostname} ({host_address}:{port})"
     try:
@@ -119,14 +122,17 @@ def login(
 
 
 def preauth(stream, timeout: float, server: str | None = None) -> "Session":
-    """A session over a remote command that starts logged in, such as `imapd` run as the user (RFC 3501 §7.1.4).
+    """A session over a remote command that starts logged in, such as `imapd` run as the user (RFC
+    3501 §7.1.4).
 
-    `stream`: ssh.Connection.open's result; `timeout`: seconds for each answer. The session closes the stream.
+    `stream`: ssh.Connection.open's result; `timeout`: seconds for each answer. The session closes
+    the stream.
     """
     connection = getattr(stream, "connection", None)
     server = (
         server
-        or f"{connection.host if connection else 'stream'}: {' '.join(getattr(stream, 'argv', ['']))}"
+        or f"{connection.host if connection else 'stream'}: "
+        f"{' '.join(getattr(stream, 'argv', ['']))}"
     )
     stream.timeout = timeout
     try:

@@ -16,8 +16,10 @@ BATCH_BYTES = (
 
 @dataclass(frozen=True)
 class Message:
-    """One message. `flags`: system flags and keywords without \\Recent; `size`: octets as sent, with CRLF line ends
-    (RFC822.SIZE); `internaldate` is aware; `digest`: sha256 in hex with line ends as LF, None unless read."""
+    """One message. `flags`: system flags and keywords without \\Recent; `size`: octets as sent,
+    with CRLF line ends (RFC822.SIZE); `internaldate` is aware; `digest`: sha256 in hex with line
+    ends as LF, None unless read.
+    """
 
     uid: int
     flags: frozenset[str]
@@ -29,8 +31,9 @@ class Message:
 
 @dataclass
 class Folder:
-    """A folder as one EXAMINE showed it; `messages` in UID order, empty at level "count"; `exists` is their number; `keywords`
-    those the folder knows, whether a message has them or not."""
+    """A folder as one EXAMINE showed it; `messages` in UID order, empty at level "count"; `exists`
+    is their number; `keywords` those the folder knows, whether a message has them or not.
+    """
 
     name: str
     uidvalidity: int
@@ -41,7 +44,8 @@ class Folder:
 
 
 class Digest:
-    """sha256 of a message that arrives in pieces, each line end (any CRs, then LF) counted as one LF.
+    """sha256 of a message that arrives in pieces, each line end (any CRs, then LF) counted as one
+    LF.
 
     Servers that keep LF send CRLF for it, so a CR before a line end cannot be told apart over IMAP.
     """
@@ -84,7 +88,10 @@ def _flags(listed: bytes) -> tuple[frozenset[str], bool]:
 
 
 def batches(messages: list[Message]) -> Iterator[list[Message]]:
-    """Runs of messages to be fetched, or added, at once; one that is larger than a batch is a run of its own."""
+    """Runs of messages to be fetched, or added, at once.
+
+    One that is larger than a batch is a run of its own.
+    """
     batch, size = [], 0
     for message in messages:
         if batch and (len(batch) >= BATCH_MESSAGES or size + message.size > BATCH_BYTES):

@@ -7,8 +7,10 @@ from imapclient import imap_utf7
 
 
 def decode_name(raw: bytes) -> str:
-    """A folder name from the wire. What is no proper modified UTF-7 keeps every byte: those that are no printable
-    ASCII, and "&", become U+DC00 plus the byte, as Python's surrogateescape does. Inverse of encode_name."""
+    """A folder name from the wire. What is no proper modified UTF-7 keeps every byte: those that
+    are no printable ASCII, and "&", become U+DC00 plus the byte, as Python's surrogateescape does.
+    Inverse of encode_name.
+    """
     with contextlib.suppress(UnicodeError, ValueError):
         text = imap_utf7.decode(raw)
         if raw.isascii() and imap_utf7.encode(text) == raw:
@@ -25,7 +27,8 @@ def encode_name(name: str) -> bytes:
     return imap_utf7.encode(name)
 
 
-# LIST and LSUB: (flags) delimiter name; imaplib gives the head of a name sent as a literal and the literal apart
+# LIST and LSUB: (flags) delimiter name; imaplib gives the head of a name sent as a literal and the
+# literal apart
 _LIST = re.compile(rb'\((?P<flags>[^)]*)\) (?:"(?P<delimiter>\\?.)"|NIL) (?P<name>.*)', re.DOTALL)
 
 

@@ -68,8 +68,9 @@ class Reader:
     def folders(
         self, pattern: str = "*", reference: str = ""
     ) -> list[tuple[str, str | None, bool]]:
-        """(name, delimiter, selectable) of each folder LIST shows. c-client's names are relative to the home, and
-        it lists files there that are no folders; a directory is not selectable."""
+        """(name, delimiter, selectable) of each folder LIST shows. c-client's names are relative to
+        the home, and it lists files there that are no folders; a directory is not selectable.
+        """
         data = self._untagged("LIST", [self.argument(reference), self.argument(pattern)])
         return [entry for item in data if (entry := _listed(item))]
 
@@ -96,7 +97,9 @@ class Reader:
         }
 
     def refusal(self, reason) -> str:
-        """What the server said: the refusal and, before it, the untagged NOs with the cause (c-client does so)."""
+        """What the server said: the refusal and, before it, the untagged NOs with the cause
+        (c-client does so).
+        """
         before = replies.words(self.client._imap.untagged_responses.get("NO"))
         return f"{reason} ({before})" if before and before not in str(reason) else str(reason)
 
@@ -133,10 +136,13 @@ class Reader:
     def read(
         self, name: str, level: str = "count", numbers: range | None = None, wanted=lambda uid: True
     ) -> Folder:
-        """Read a folder: "count" opens it only; "metadata" adds the messages; "content" their digests.
+        """Read a folder: "count" opens it only.
 
-        `numbers`: of messages, from 1; all without it. `wanted(uid)`: whether a message's digest is to be read.
-        Raises FolderUnreadable when it cannot be opened or gives another number of messages than it announced.
+        "metadata" adds the messages; "content" their digests.
+
+        `numbers`: of messages, from 1; all without it. `wanted(uid)`: whether a message's digest is
+        to be read. Raises FolderUnreadable when it cannot be opened or gives another number of
+        messages than it announced.
         """
         if level not in ("count", "metadata", "content"):
             raise ValueError(f"no such level: {level}")
@@ -147,7 +153,8 @@ class Reader:
     def stream(
         self, name: str, level: str = "count", numbers: range | None = None, wanted=lambda uid: True
     ) -> Folder:
-        """As read(), but `messages` is an iterator that fetches as it goes, a batch at a time, whatever the folder's size.
+        """As read(), but `messages` is an iterator that fetches as it goes, a batch at a time,
+        whatever the folder's size.
 
         Until it has ended this session may be asked about nothing but the same folder.
         """
@@ -190,7 +197,8 @@ class Reader:
             if items.get(key) is None or key == "INTERNALDATE" and date is None
         ]
         if missing:
-            reason = f"message {number} (UID {replies.words([items.get('UID')]) or None}) has no usable {missing[0]}"
+            uid = replies.words([items.get("UID")]) or None
+            reason = f"message {number} (UID {uid}) has no usable {missing[0]}"
             raise FolderUnreadable(server=self.server, folder=name, reason=reason)
         flags, recent = _flags(items["FLAGS"])
         return Message(int(items["UID"]), flags, recent, date, int(items["RFC822.SIZE"]))
@@ -234,7 +242,10 @@ class Reader:
         return bodies
 
     def find(self, name: str, header: str, value: str) -> list[int]:
-        """UIDs of the messages whose header contains the value (ASCII). The folder is read as it is now."""
+        """UIDs of the messages whose header contains the value (ASCII).
+
+        The folder is read as it is now.
+        """
         self.examine(name)
         with self.during(f"searching {name}", folder=name):
             return list(self.client.search(["HEADER", header, value]))
@@ -264,7 +275,10 @@ class Reader:
         return self._bodies(name, [uid], "BODY.PEEK[]", "BODY[]")[uid]
 
     def texts(self, name: str, messages: list[Message]) -> Iterator[tuple[Message, bytes]]:
-        """(message, its bytes as sent) for each of some messages of one folder, in batches; the folder is read as it is now."""
+        """(message, its bytes as sent) for each of some messages of one folder, in batches.
+
+        The folder is read as it is now.
+        """
         self.examine(name)
         for batch in batches(messages):
             bodies = self._bodies(name, [message.uid for message in batch], "BODY.PEEK[]", "BODY[]")

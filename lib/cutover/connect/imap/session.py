@@ -28,15 +28,19 @@ class Session(Reader):
     def append(
         self, name: str, message: bytes, flags: Sequence[str] = (), when: datetime | None = None
     ) -> int | None:
-        """Add a message; bare LFs are sent as CRLF. → its UID, None where the server does not say it (no UIDPLUS)."""
+        """Add a message.
+
+        Bare LFs are sent as CRLF. → its UID, None where the server does not say it (no UIDPLUS).
+        """
         told = re.match(r"\[APPENDUID \d+ (\d+)\]", self._append(name, [(message, flags, when)]))
         return int(told[1]) if told else None
 
     def append_all(
         self, name: str, messages: Sequence[tuple[bytes, Sequence[str], datetime | None]]
     ) -> None:
-        """Add messages, (text, flags, date) each, in this order: all of them or none, by one command (MULTIAPPEND, RFC 3502).
-        One after the other where the server does not know it."""
+        """Add messages, (text, flags, date) each, in this order: all of them or none, by one
+        command (MULTIAPPEND, RFC 3502). One after the other where the server does not know it.
+        """
         with self.during(f"APPEND to {name}"):
             many = self.client.has_capability("MULTIAPPEND")
         for part in [messages] if many else [[each] for each in messages]:
@@ -87,12 +91,16 @@ class Session(Reader):
         self._command(f"{verb} {name}", verb, [self.argument(name)])
 
     def select(self, name: str) -> Folder:
-        """Open a folder for writing; c-client then gives each message its UID and takes mail from the spool into INBOX."""
+        """Open a folder for writing.
+
+        c-client then gives each message its UID and takes mail from the spool into INBOX.
+        """
         return self.examine(name, read_only=False)
 
     def change(self, name: str) -> None:
-        """As select; raises CommandRefused where the folder may only be read: there c-client says OK to STORE and EXPUNGE, and
-        does nothing."""
+        """As select; raises CommandRefused where the folder may only be read: there c-client says
+        OK to STORE and EXPUNGE, and does nothing.
+        """
         self.examine(name, read_only=False)
         if "READ-ONLY" in self.client._imap.untagged_responses:
             raise CommandRefused(
@@ -106,7 +114,10 @@ class Session(Reader):
         )
 
     def store(self, uids: Sequence[int], flags: Sequence[str], add: bool) -> None:
-        """Set or clear flags of messages of the selected folder. A keyword the server cannot take is dropped silently."""
+        """Set or clear flags of messages of the selected folder.
+
+        A keyword the server cannot take is dropped silently.
+        """
         self._command(
             "STORE",
             "STORE",
@@ -119,7 +130,9 @@ class Session(Reader):
         )
 
     def delete(self, name: str, uids: Sequence[int]) -> None:
-        """Remove just these messages (UID EXPUNGE, RFC 4315), never others that someone marked deleted."""
+        """Remove just these messages (UID EXPUNGE, RFC 4315), never others that someone marked
+        deleted.
+        """
         if not uids:
             return
         with self.during(f"deleting in {name}"):

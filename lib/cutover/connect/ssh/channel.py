@@ -7,7 +7,9 @@ from paramiko.common import MSG_CHANNEL_CLOSE, MSG_CHANNEL_REQUEST
 
 
 def _note_signal(channel: paramiko.Channel, message: paramiko.Message) -> None:
-    """Keep the signal that ended a command (RFC 4254 §6.10), which paramiko drops, then do as paramiko does."""
+    """Keep the signal that ended a command (RFC 4254 §6.10), which paramiko drops, then do as
+    paramiko does.
+    """
     if message.get_text() == "exit-signal":
         message.get_boolean()
         channel.exit_signal = message.get_text()
@@ -17,11 +19,13 @@ def _note_signal(channel: paramiko.Channel, message: paramiko.Message) -> None:
 
 
 def _note_close(channel: paramiko.Channel, message: paramiko.Message) -> None:
-    """The host is done with the channel. Unlike paramiko's own, this answers nothing: the Stream closes it.
+    """The host is done with the channel.
 
-    paramiko's transport thread answers at once, while the thread that owns the channel may be about to send data or
-    an end of file. sshd takes whatever follows the answer as a protocol error and ends the whole link, with every
-    other command on it.
+    Unlike paramiko's own, this answers nothing: the Stream closes it.
+
+    paramiko's transport thread answers at once, while the thread that owns the channel may be about
+    to send data or an end of file. sshd takes whatever follows the answer as a protocol error and
+    ends the whole link, with every other command on it.
     """
     with channel.lock:
         channel.closed_by_host = True
@@ -55,7 +59,10 @@ class Transport(paramiko.Transport):
 
 
 class Arrival:
-    """What paramiko's buffers call when bytes arrive or the end does; the Stream itself clears the event."""
+    """What paramiko's buffers call when bytes arrive or the end does.
+
+    The Stream itself clears the event.
+    """
 
     def __init__(self, event: threading.Event):
         self.set = event.set

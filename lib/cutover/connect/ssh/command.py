@@ -26,10 +26,12 @@ def remote_line(argv: Sequence[str], *, sudo: bool = False, as_user: str | None 
     return shlex.join([*prefix, *argv])
 
 
-# What sudo itself says when it declines (sudo 1.8 and 1.9); "sudo: x: command not found" is the command's own fault.
+# What sudo itself says when it declines (sudo 1.8 and 1.9); "sudo: x: command not found" is the
+# command's own fault.
 SUDO_REFUSED = re.compile(
-    rb"^(sudo: (?:a password is required|a terminal is required|no tty present|sorry, you must have a tty"
-    rb"|.*may not run sudo|.*is not allowed|.*not in the sudoers).*|Sorry, user .*|.* is not in the sudoers file.*"
+    rb"^(sudo: (?:a password is required|a terminal is required|no tty present"
+    rb"|sorry, you must have a tty|.*may not run sudo|.*is not allowed|.*not in the sudoers).*"
+    rb"|Sorry, user .*|.* is not in the sudoers file.*"
     rb"|[^\n]*sudo: (?:command )?not found)",
     re.MULTILINE,
 )

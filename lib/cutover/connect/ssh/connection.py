@@ -21,13 +21,15 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _PUT = """
 set -e
-target=$(readlink -f -- "$1") || { echo "there is no folder for $1" >&2; exit 73; }
+target=$(readlink -f -- "$1") || { echo "the directory of $1 does not exist" >&2; exit 73; }
 beside=$(mktemp "$(dirname -- "$target")/.cutover.XXXXXX")
 trap 'rm -f -- "$beside"' EXIT
 cat > "$beside"
 if [ "$(wc -c < "$beside")" -ne "$2" ]; then echo "only part of the data arrived" >&2; exit 75; fi
 if [ -n "$3" ]; then chmod "$3" "$beside"
-elif [ -e "$target" ]; then chmod --reference="$target" "$beside"; chown --reference="$target" "$beside"
+elif [ -e "$target" ]; then
+    chmod --reference="$target" "$beside"
+    chown --reference="$target" "$beside"
 else chmod 0600 "$beside"; fi
 sync "$beside" 2>/dev/null || sync
 mv -f -- "$beside" "$target"
@@ -40,10 +42,12 @@ _GET = f'[ -e "$1" ] || exit {_NO_FILE}; exec cat -- "$1"'
 
 
 class Connection:
-    """One host over one ssh link, made at the first call and made again at the next call after it was lost.
+    """One host over one ssh link, made at the first call and made again at the next call after it
+    was lost.
 
-    Threads may share a connection: their commands run side by side, at most `SESSIONS` at once (others wait).
-    `host` is the name in messages and the first name looked up in `known_hosts`; `address` the second.
+    Threads may share a connection: their commands run side by side, at most `SESSIONS` at once
+    (others wait). `host` is the name in messages and the first name looked up in `known_hosts`;
+    `address` the second.
     """
 
     def __init__(
@@ -75,9 +79,12 @@ class Connection:
         check: bool = True,
         max_output: int = 64 * MIB,
     ) -> Result:
-        """Run a command to its end. `timeout` seconds in all; `max_output` bytes of stdout and stderr each.
+        """Run a command to its end.
 
-        Raises CommandFailed when `check` and the status is not 0; NoSudo, TimedOut, TooMuchOutput, LinkLost always.
+        `timeout` seconds in all; `max_output` bytes of stdout and stderr each.
+
+        Raises CommandFailed when `check` and the status is not 0; NoSudo, TimedOut, TooMuchOutput,
+        LinkLost always.
         """
         began = time.monotonic()
         with self._open(argv, sudo, as_user, timeout) as stream:
@@ -105,7 +112,8 @@ class Connection:
     ) -> Result:
         """Run a command and hand over each line of stdout, without its line end, as it comes.
 
-        `idle_timeout`: seconds without a byte on either output. The Result's `out` is empty, `err` its last 64 KiB.
+        `idle_timeout`: seconds without a byte on either output. The Result's `out` is empty, `err`
+        its last 64 KiB.
         """
         began = time.monotonic()
         with self._open(argv, sudo, as_user, idle_timeout) as stream:
@@ -135,7 +143,10 @@ class Connection:
         as_user: str | None = None,
         timeout: float = 60,
     ) -> Stream:
-        """Start a command and talk to it; close it when done, since it occupies one of the connection's sessions."""
+        """Start a command and talk to it.
+
+        Close it when done, since it occupies one of the connection's sessions.
+        """
         return self._open(argv, sudo, as_user, timeout)
 
     def put(
@@ -147,9 +158,12 @@ class Connection:
         sudo: bool = False,
         timeout: float = 60,
     ) -> None:
-        """Write a file whole or not at all: beside it, counted, synced, then renamed over it. A link is followed.
+        """Write a file whole or not at all: beside it, counted, synced, then renamed over it.
 
-        `mode` None keeps owner and mode of an existing file (0600 for a new one); else the writer owns the file.
+        A link is followed.
+
+        `mode` None keeps owner and mode of an existing file (0600 for a new one); else the writer
+        owns the file.
         """
         argv = [
             "sh",
@@ -175,7 +189,7 @@ class Connection:
         return result.out
 
     def pinned(self) -> list[str]:
-        """The host's keys as pinned here, `TYPE BASE64` each, for another host that must know it."""
+        """The host's pinned keys, `TYPE BASE64` each, for another host that must know it."""
         return self.login.pinned()
 
     def close(self) -> None:

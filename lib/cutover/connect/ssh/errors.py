@@ -7,7 +7,7 @@ from cutover.model.errors import TemplatedError
 
 
 class SshError(TemplatedError):
-    """Something about reaching or using a host over ssh; the data of each kind are attributes."""
+    """A host cannot be reached or used over ssh. The data of each cause are attributes."""
 
     template = "{host}: ssh failed"
 
@@ -15,23 +15,22 @@ class SshError(TemplatedError):
 class Unreachable(SshError):
     """No usable ssh service answered at the address; no command was sent."""
 
-    template = (
-        "{host}: no ssh at {address} port {port}: {reason}. Is the host up and the address right?"
-    )
+    template = "ssh to {host} failed: {address} port {port}: {reason}. Check that the host is up and the address is right"
 
 
 class KnownHostsUnusable(SshError):
     """The file of pinned host keys cannot be read, so no host can be trusted."""
 
-    template = "{host}: cannot read the host keys in {known_hosts}: {reason}"
+    template = "{host}: the host keys in {known_hosts} cannot be read: {reason}"
 
 
 class UnknownHostKey(SshError):
     """The known_hosts file has no key for this host."""
 
     template = (
-        "{host}: {known_hosts} has no host key for {names}; the host shows {key_type} {fingerprint}. Compare it with "
-        "`ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` on the host's console, then add the line: {line}"
+        "ssh to {host} refused: {known_hosts} has no host key for {names}. The host offers "
+        "{key_type} {fingerprint}. Compare it with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` "
+        "on the host's console, then add this line: {line}"
     )
 
 
@@ -39,8 +38,9 @@ class HostKeyChanged(SshError):
     """The host shows another key than the pinned one."""
 
     template = (
-        "{host}: the host key is not the one in {known_hosts}: {key_type} {fingerprint} shown, {pinned} pinned. "
-        "Either another machine answers at {address}, or the host was reinstalled: find out which, then change the file"
+        "ssh to {host} refused: its host key changed. {known_hosts} has {pinned}, the host offers "
+        "{key_type} {fingerprint}. Either another machine answers at {address} or the host was "
+        "reinstalled: find out which, then update the file"
     )
 
 
@@ -53,24 +53,30 @@ class KeyUnusable(SshError):
 class KeyRefused(SshError):
     """The host does not accept the operator's key for this account."""
 
-    template = "{host}: {user} may not log in with the key {key_file}: add {key_file}.pub to ~{user}/.ssh/authorized_keys there"
+    template = (
+        "ssh to {host} failed: {user} may not log in with the key {key_file}. Add {key_file}.pub "
+        "to ~{user}/.ssh/authorized_keys there"
+    )
 
 
 class NoAlgorithm(SshError):
     """The host's sshd and this side have no algorithm in common."""
 
     template = (
-        "{host}: the sshd at {address} offers only algorithms this program no longer speaks ({reason}). An sshd that "
-        "knows nothing but SHA-1 cannot be reached: run a newer sshd beside it on another port, or update it"
+        "ssh to {host} failed: the sshd at {address} offers only algorithms that this program no "
+        "longer supports ({reason}). Update it, or run a newer sshd on another port"
     )
 
 
 class TooManySessions(SshError):
-    """Every session this connection may have at once was in use for too long; no command was sent."""
+    """Every session this connection may have at once was in use for too long.
+
+    No command was sent.
+    """
 
     template = (
         "{host}: no session came free within {seconds:g} s, so this was not started: {command}. "
-        "Commands given up earlier may still be running there; see also MaxSessions in its sshd_config"
+        "Abandoned commands may still be running there; see also MaxSessions in its sshd_config"
     )
 
 
@@ -94,7 +100,10 @@ class LinkLost(SshError):
 class NoSudo(SshError):
     """sudo on the host refused without asking, so the command did not run."""
 
-    template = "{host}: sudo -n refused ({reason}) for: {command}. {user} needs a NOPASSWD rule in sudoers there"
+    template = (
+        "{host}: sudo -n refused ({reason}) for: {command}. "
+        "{user} needs a NOPASSWD rule in sudoers there"
+    )
 
 
 class CommandFailed(SshError):
@@ -107,11 +116,9 @@ class CommandFailed(SshError):
         how = f"signal {result.signal}" if result.signal else f"status {result.rc}"
         if result.rc - 128 in set(signal.Signals):  # a shell in between says it this way
             how += f" (signal {signal.Signals(result.rc - 128).name[3:]})"
-        said = result.err.strip() or result.out.strip()
+        output = result.err.strip() or result.out.strip()
         tail = (
-            (": " + said[-800:].decode("utf-8", "backslashreplace"))
-            if said
-            else " (it said nothing)"
+            (": " + output[-800:].decode("utf-8", "backslashreplace")) if output else " (no output)"
         )
         command = shown(result.argv)
         return cls(
@@ -128,11 +135,14 @@ class CommandFailed(SshError):
 class NoSuchFile(CommandFailed):
     """The file to be fetched does not exist on the host."""
 
-    template = "{host}: there is no file {path}"
+    template = "{host}: {path} does not exist"
 
 
 class TimedOut(SshError):
-    """The command did not end, or said nothing, for as long as it was given; it may still be running."""
+    """The command did not end, or said nothing, for as long as it was given.
+
+    It may still be running.
+    """
 
     outcome_unknown = True
 

@@ -14,7 +14,10 @@ LINKS = 4
 
 
 class Links:
-    """One link, made when first needed and made again after it was lost; more where sessions ran out."""
+    """One link, made when first needed and made again after it was lost.
+
+    More where sessions ran out.
+    """
 
     def __init__(self, login: Login):
         self.login = login
@@ -31,7 +34,10 @@ class Links:
             self._client, self._full = None, []
 
     def start(self, line: str, timeout: float) -> paramiko.Channel:
-        """A channel with the command started on it. Asking for the channel sends nothing, so it may be tried again."""
+        """A channel with the command started on it.
+
+        Asking for the channel sends nothing, so it may be tried again.
+        """
         channel = self._session(line)
         transport = channel.transport
         # paramiko waits for the answer to exec without a limit; closing the channel ends that wait
@@ -61,8 +67,9 @@ class Links:
         raise errors.LinkLost(host=self.login.host, reason=reason, command=command)
 
     def _session(self, line: str) -> paramiko.Channel:
-        """A new channel. A refusal is retried briefly, then on a fresh link: sshd frees a session only when its
-        command has ended, so commands that were given up occupy theirs."""
+        """A new channel. A refusal is retried briefly, then on a fresh link: sshd frees a session
+        only when its command has ended, so commands that were given up occupy theirs.
+        """
         lost, refused, deadline = 0, None, time.monotonic() + self.login.connect_timeout
         while time.monotonic() < deadline:
             transport = self._transport()

@@ -30,7 +30,9 @@ class Login:
         self.connect_timeout, self.keepalive = connect_timeout, keepalive
 
     def pinned(self) -> list[str]:
-        """The host's keys as pinned here, `TYPE BASE64` each, for another host that is to know it as well."""
+        """The host's keys as pinned here, `TYPE BASE64` each, for another host that is to know it
+        as well.
+        """
         client = paramiko.SSHClient()
         filed = self._pin(client)
         keys = client.get_host_keys().lookup(self.filed(filed)) or {}
@@ -43,13 +45,15 @@ class Login:
         client.set_missing_host_key_policy(_Refuse(self))
         with self._meaning(), contextlib.ExitStack() as undo:
             undo.callback(client.close)
-            # connected here, not by paramiko: it would look the name up, and this program goes to given addresses only
+            # connected here, not by paramiko: it would look the name up, and this program goes to
+            # given addresses only
             sock = socket.create_connection((self.address, self.port), self.connect_timeout)
             undo.callback(sock.close)
             sock.setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
             )  # else each command waits 40 ms for an ack
-            # without it a peer that vanished is noticed after a quarter of an hour: keepalives ask for no answer
+            # without it a peer that vanished is noticed after a quarter of an hour: keepalives ask
+            # for no answer
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 4 * self.keepalive * 1000)
             client.connect(
                 name,
@@ -76,7 +80,10 @@ class Login:
         )
 
     def _pin(self, client: paramiko.SSHClient) -> str:
-        """Load the pinned keys; return the name this host's are filed under: its own, else its address."""
+        """Load the pinned keys.
+
+        Return the name this host's are filed under: its own, else its address.
+        """
         try:
             client.load_host_keys(str(self.known_hosts))
         except (OSError, UnicodeDecodeError, paramiko.hostkeys.InvalidHostKey) as error:
@@ -94,7 +101,10 @@ class Login:
         return name if self.port == 22 else f"[{name}]:{self.port}"
 
     def _key(self) -> paramiko.PKey:
-        """The operator's key. Read here: paramiko tries each type in turn and tells of the wrong one's trouble."""
+        """The operator's key.
+
+        Read here: paramiko tries each type in turn and tells of the wrong one's trouble.
+        """
         try:
             return paramiko.PKey.from_path(self.key_file)
         except OSError as error:
@@ -110,7 +120,7 @@ class Login:
 
     @contextlib.contextmanager
     def _meaning(self) -> Iterator[None]:
-        """Turn what paramiko and the socket raise while connecting into errors that say what to do."""
+        """Turn what paramiko and the socket raise into errors that say what to do."""
         mine = {"host": self.host, "address": self.address, "port": self.port}
         try:
             yield

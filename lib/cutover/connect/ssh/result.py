@@ -27,7 +27,9 @@ class Result:
 
 
 def shown(argv: Sequence[str]) -> str:
-    """The command as one line for a message, shortened: a script in it is not the news, its name and arguments are."""
+    """The command as one line for a message, shortened: a script in it is not the news, its name
+    and arguments are.
+    """
     script = list(argv[:2]) == ["sh", "-c"] and len(argv) > 3
     line = shlex.join(argv[3:] if script else argv)
     return line if len(line) <= 300 else line[:297] + "..."

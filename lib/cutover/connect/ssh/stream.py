@@ -30,8 +30,10 @@ class Stream:
         self._ended_at = None
         self._released = threading.Lock()
         self._channel = connection.links.start(line, timeout)
-        # not channel.fileno(): paramiko's transport thread writes into that pipe after the channel has closed it, which
-        # ends the whole link (EBADF) or, once the number is in use again, puts a byte into somebody else's socket
+        # not channel.fileno(): paramiko's transport thread writes into that pipe after the channel
+        # has closed it, which
+        # ends the whole link (EBADF) or, once the number is in use again, puts a byte into somebody
+        # else's socket
         self._arrived = threading.Event()
         for buffer in (self._channel.in_buffer, self._channel.in_stderr_buffer):
             buffer.set_event(Arrival(self._arrived))
@@ -41,7 +43,10 @@ class Stream:
         self._pending, self._end_input = memoryview(data), True
 
     def _take(self) -> bool:
-        """Move what has arrived into the buffers and what waits out of them; True if anything moved."""
+        """Move what has arrived into the buffers and what waits out of them.
+
+        True if anything moved.
+        """
         channel, moved = self._channel, False
         if channel.recv_stderr_ready():
             self.err += channel.recv_stderr(256 * 1024)
@@ -65,7 +70,10 @@ class Stream:
         return moved
 
     def pump(self, deadline: float, what: str) -> bool:
-        """Wait for something to happen and take it in; False once the command and its output have ended."""
+        """Wait for something to happen and take it in.
+
+        False once the command and its output have ended.
+        """
         channel = self._channel
         while True:
             # "ended" is asked before taking: what arrives in between is then found by the next turn
@@ -90,7 +98,8 @@ class Stream:
                     out=bytes(self.out),
                     err=bytes(self.err),
                 )
-            # the event tells of arrivals and of the end, not of room to write nor of a bare exit status
+            # the event tells of arrivals and of the end, not of room to write nor of a bare exit
+            # status
             wait = min(deadline - now, 0.01 if self._pending else 0.1)
             if channel.eof_received:  # from then on only the exit status is awaited
                 channel.status_event.wait(wait)
@@ -133,7 +142,10 @@ class Stream:
         return data
 
     def readline(self, limit: int = MIB) -> bytes:
-        """The next line with its line end; fewer bytes than a line only at the end of output or at `limit`."""
+        """The next line with its line end.
+
+        Fewer bytes than a line only at the end of output or at `limit`.
+        """
         looked = 0
         while (at := self.out.find(b"\n", looked)) < 0 and len(self.out) < limit:
             looked = len(self.out)
@@ -153,14 +165,20 @@ class Stream:
                 )
 
     def finish(self) -> "Result":
-        """Say that no input follows, wait for the end, and take what output is left. → Result; never raises for its status."""
+        """Say that no input follows, wait for the end, and take what output is left.
+
+        → Result; never raises for its status.
+        """
         began, self._end_input = time.monotonic(), True
         while self._more():
             pass
         return self.result(began, check=False)
 
     def result(self, began: float, check: bool) -> Result:
-        """What the ended command left. Raises CommandFailed when `check` and its status is not 0."""
+        """What the ended command left.
+
+        Raises CommandFailed when `check` and its status is not 0.
+        """
         rc, signal = self.outcome()
         self.raise_if_refused(rc)
         seconds = time.monotonic() - began
@@ -178,7 +196,10 @@ class Stream:
         return self.err.decode("utf-8", "backslashreplace")
 
     def close(self) -> None:
-        """Close the channel. The command sees end of input and, if it writes, a broken pipe; it is not killed."""
+        """Close the channel.
+
+        The command sees end of input and, if it writes, a broken pipe; it is not killed.
+        """
         if self._released.acquire(blocking=False):
             close_channel(self._channel)
             self.connection.slots.release()
