@@ -88,20 +88,20 @@ def test_what_was_typed_must_be_right(night, stepper):
         (lambda text: {**text, "subject": "switch-alias"}, "about subject switch-alias"),
         (lambda text: {**text, "site": "elsewhere"}, "about site elsewhere"),
         (lambda text: {**text, "approves": "drift"}, "0 of 2"),
-        (lambda text: {**text, "extra": "1"}, "no statement"),
-        (lambda text: {**text, "expires": "soon"}, "no statement"),
+        (lambda text: {**text, "extra": "1"}, "not a statement"),
+        (lambda text: {**text, "expires": "soon"}, "not a statement"),
         (
             lambda text: {**text, "time": "2020-01-01T00:00:00+00:00"},
             "for longer than approval.valid",
         ),
-        (lambda text: {**text, "expires": "2020-01-01T00:00:00+00:00"}, "held until 2020"),
+        (lambda text: {**text, "expires": "2020-01-01T00:00:00+00:00"}, "expired at 2020"),
         (
             lambda text: {
                 **text,
                 "time": "2090-01-01T00:00:00+00:00",
                 "expires": "2090-01-01T00:00:30+00:00",
             },
-            "yet to come",
+            "in the future",
         ),
     ],
 )
@@ -143,7 +143,7 @@ def test_an_approval_that_ran_out_meanwhile_is_void(night, stepper, monkeypatch)
         timespec="milliseconds"
     )
     monkeypatch.setattr(approval.journal, "now", lambda: later)
-    with pytest.raises(approval.NotApproved, match="held until"):
+    with pytest.raises(approval.NotApproved, match="expired at"):
         stepper.apply()
     assert night.running
 

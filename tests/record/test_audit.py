@@ -276,8 +276,8 @@ def another_change(events):
 @pytest.mark.parametrize(
     "change, kind, said",
     [
-        (without("approved"), "approval", "was applied without an approval"),
-        (alter("approved", hash="0" * 64), "approval", "approval of another plan"),
+        (without("approved"), "approval", "was applied without approval"),
+        (alter("approved", hash="0" * 64), "approval", "the approval of another plan"),
         (alter("approved", kind="nothing to do"), "approval", "its plan has changes"),
         (alter("approved", kind="rehearsal", signers=[]), "approval", "0 of 2 people"),
         (one_signer, "approval", "1 of 2 people"),
@@ -286,18 +286,18 @@ def another_change(events):
             "approval",
             "is not change",
         ),  # hosts stop side by side: any of them may begin
-        (without("planned"), "approval", "not the plan shown before"),
-        (without("applied"), "order", "without its plan having been made and applied"),
-        (without("intent"), "order", "a change that was not begun"),
+        (without("planned"), "approval", "is not for the plan shown before"),
+        (without("applied"), "order", "before its plan was made and applied"),
+        (without("intent"), "order", "a change that was never begun"),
         (swapped, "order", "stop-imap may not run yet"),
         (
             without("verified", "dual-delivery"),
             "order",
             "dual-delivery was begun and has not passed its verify",
         ),
-        (alter("verified", passed=False), "claim", "which its checks do not bear out"),
-        (alter("verified", checks=[]), "claim", "which its checks do not bear out"),
-        (without("verified"), "claim", "by the journal its verify did not"),
+        (alter("verified", passed=False), "claim", "but its checks say"),
+        (alter("verified", checks=[]), "claim", "but its checks say"),
+        (without("verified"), "claim", "verification did not pass"),
         (without("probed"), "claim", "its cell of 'probe' says completed"),
         (set_back("time", "2020-01-01T00:00:00.000+00:00"), "time", "before"),
         (set_back("time", "2090-01-01T00:00:00.000+00:00"), "time", "before 2090"),
@@ -305,8 +305,8 @@ def another_change(events):
         (set_back("monotonic", 0.0), "time", "runs backwards"),
         (lambda events: events[1:], "order", "begins with a run"),
         (lambda events: events + [dict(events[0])], "order", "begins once"),
-        (alter("probed", sha256="0" * 64), "changed", "not the file of which"),
-        (alter("planned", changes=None, file=None), "missing", "speaks of it"),
+        (alter("probed", sha256="0" * 64), "changed", "not the file that"),
+        (alter("planned", changes=None, file=None), "missing", "names it"),
     ],
 )
 def test_what_was_wrong_before_it_was_signed_is_found_too(copy, made, change, kind, said):
@@ -360,7 +360,7 @@ def test_an_executed_copy_that_claims_more_than_the_journal_is_found(copy, made)
 
     stub.rewrite(copy, died, key="operator", site=made[1].site)
     for call in ("approve", "apply", "verify"):
-        assert f"its cell of '{call}' says completed; by the journal it never was" in told(copy)
+        assert f"its cell of '{call}' says completed; according to the journal it never was" in told(copy)
 
 
 def test_a_run_that_goes_on_after_its_record_is_told_apart_from_a_forged_one(copy, made):

@@ -28,8 +28,8 @@ LEAST = 16  # digits of a plan's hash, enough to name it
 def approve(run_dir, step_id, plan_hash, drift, site_file, key):
     """Approve one plan of a step, by its hash.
 
-    It asks you to type a confirmation. The approval is a signature (ssh-keygen -Y). If two people must approve, each runs this command
-    with their own key.
+    It asks you to type a confirmation. The approval is a signature (ssh-keygen -Y). If two people
+    must approve, each runs this command with their own key.
     """
     from cutover.record import folder
 

@@ -94,5 +94,6 @@ def _approval(reached, run, holder, key):
     if parameters.kind == "rehearsal":
         approval.prove_lab(reached, parameters)
         return approval.Approval(bound, "rehearsal", "rehearsal", "")
-    statement.give(run, parameters, "lease-break", run.name, bound, key)
-    return approval.ask(run, parameters, "lease-break", run.name, bound, 1, "cutover lease break")
+    request = statement.request(run, parameters, "lease-break", run.name, bound)
+    statement.give(run, parameters, request, key)
+    return approval.ask(run, parameters, request, 1, "cutover lease break")

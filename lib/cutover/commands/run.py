@@ -112,7 +112,8 @@ def restore(site_file, user, folder, message, source, day, run_dir, as_json):
 def rollback(run_dir, site_file, without, as_json):
     """Undo a run's changes in reverse order, from its journal.
 
-    Then it checks that the old service is back. Run the same command again to resume, also for mail of users an earlier rollback skipped.
+    Then it checks that the old service is back. Run the same command again to resume, also for mail
+    of users an earlier rollback skipped.
     """
     from cutover.record import folder
 

@@ -1,19 +1,21 @@
-"""Nothing is applied without an approval of that very plan, by its hash.
+"""Nothing is applied without an approval of exactly that plan, by its hash.
 
-A rehearsal approves itself, but only when the lab made every host. At a production site people approve, by signatures:
-the widget in JupyterLab and `cutover approve` write the same statement (see run/statement.py). A step whose module says
-`signers=2` needs two people.
+A rehearsal approves itself, but only if the lab made every host. At a production site people
+approve, by signatures: the form in JupyterLab and `cutover approve` write the same statement (see
+record/statement.py). A step with `signers=2` needs two people.
 """
 
 import dataclasses
 
-from cutover.model import errors
+from cutover.model import errors, runbook
 from cutover.record import journal, statement
 from cutover.record.statement import NotApproved
 
+SHOWN = 5  # statements that do not count, named in a message
+
 
 class NotConfirmed(errors.CutoverError):
-    """An approval was tried without typing what it asks for."""
+    """Somebody tried to approve without typing the confirmation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,30 +27,25 @@ class Approval:
     signers: tuple = ()  # of dicts: principal, key, file, sha256, time, expires
 
     def to_json(self) -> dict:
-        """What the journal says of it."""
+        """The fields of the journal's event."""
         return {"hash": self.hash, "by": self.by, "kind": self.kind, "signers": list(self.signers)}
 
 
-def signed(digest: str, given) -> Approval:
-    """The approval that some statements make."""
+def signed(digest: str, statements) -> Approval:
+    """The approval that these statements (statement.Given) make."""
     signers = tuple(
         {
-            "principal": each.signer.principal,
-            "key": each.signer.key,
-            "file": each.file,
-            "sha256": each.sha256,
-            "time": each.time,
-            "expires": each.expires,
+            "principal": given.signer.principal,
+            "key": given.signer.key,
+            "file": given.file,
+            "sha256": given.sha256,
+            "time": given.time,
+            "expires": given.expires,
         }
-        for each in given
+        for given in statements
     )
-    return Approval(
-        digest,
-        ", ".join(each["principal"] for each in signers),
-        "signed",
-        max(each["time"] for each in signers),
-        signers,
-    )
+    people = ", ".join(given.signer.principal for given in statements)
+    return Approval(digest, people, "signed", max(given.time for given in statements), signers)
 
 
 def find(run, site, step, plan, plan_hash: str, hosts) -> Approval:
@@ -58,102 +55,87 @@ def find(run, site, step, plan, plan_hash: str, hosts) -> Approval:
     if site.kind == "rehearsal":
         prove_lab(hosts, site)
         return Approval(plan_hash, "rehearsal", "rehearsal", journal.now())
-    return ask(
-        run,
-        site,
-        "plan",
-        step.id,
-        plan_hash,
-        step.signers,
-        f"cutover approve --run {run.path} --step {step.id} --plan {plan_hash[:16]}",
-    )
+    request = statement.request(run, site, "plan", step.id, plan_hash)
+    command = f"cutover approve --run {run.path} --step {step.id} --plan {plan_hash[:16]}"
+    return ask(run, site, request, step.signers, command)
 
 
-def ask(run, site, approves: str, subject: str, digest: str, people: int, command: str) -> Approval:
-    """The approval by enough people, now. Raises NotApproved, saying what is missing and how to give it."""
+def ask(run, site, request: statement.Request, people: int, command: str) -> Approval:
+    """The approval, if enough people gave one that is valid now.
+
+    Raises NotApproved, which says what is missing and that `command` gives it.
+    """
     given, refused = statement.collect(
-        run.path,
-        statement.allowed_signers(site),
-        site.name,
-        run.name,
-        approves,
-        subject,
-        digest,
-        journal.now(),
-        site.approval.valid,
+        run.path, statement.allowed_signers(site), request, journal.now(), site.approval.valid
     )
     if len(given) >= people:
-        return signed(digest, given)
-    have = ", ".join(each.signer.principal for each in given)
+        return signed(request.hash, given)
+    names = ", ".join(item.signer.principal for item in given)
     raise NotApproved(
-        f"{subject}: the {approves} {digest[:16]} is not approved: {len(given)} of {people} signatures"
-        + (f" ({have})" if have else "")
-        + ". "
-        + "".join(f"Does not count: {why}. " for why in refused[:5])
-        + f"Read it; then approve it in the notebook, or with `{command}`, and run this cell again."
+        f"{request.subject}: the {request.approves} {request.hash[:16]} is not approved: "
+        f"{len(given)} of {people} signatures{f' ({names})' if names else ''}. "
+        + "".join(f"Does not count: {reason}. " for reason in refused[:SHOWN])
+        + f"Read it, approve it in the notebook or with `{command}`, then run this cell again."
     )
 
 
 def chosen(run, step, plan_hash: str) -> dict:
-    """What was asked of the step when the plan was made, by the run's journal; see engine.Engine."""
+    """The operator's choices when the plan was made, from the run's journal (Context.chosen)."""
     events = run.journal.events()
-    planned = next(
-        (
-            event
-            for event in reversed(events)
-            if event["event"] == "planned"
-            and event["step"] == step.id
-            and event["hash"] == plan_hash
-        ),
-        {},
-    )
-    return next(
-        (event.get("chosen", {}) for event in events if event["seq"] == planned.get("attempt")), {}
-    )
+    plans = [event for event in events if event.get("hash") == plan_hash]
+    planned = runbook.latest(plans, "planned", step=step.id) or {}
+    for event in events:
+        if event["seq"] == planned.get("attempt"):
+            return event.get("chosen", {})
+    return {}
 
 
 def give(run, site, step, plan_hash: str, typed: str, key=None) -> Approval:
-    """Sign and write the approval of a plan by one person. Raises NotConfirmed when `typed` is not what the step asks for (Step.confirmation).
+    """Sign the approval of a plan, as one person, and write it to the run's folder.
 
-    `key`: see statement.give.
+    Raises NotConfirmed if `typed` is not what the step asks for (Step.confirmation). `key`: see
+    statement.give.
     """
-    wanted = step.confirmation(site, chosen(run, step, plan_hash))
-    if typed.strip() != wanted:
-        raise NotConfirmed(f"{step.id}: to approve, type exactly: {wanted}")
+    confirmation = step.confirmation(site, chosen(run, step, plan_hash))
+    if typed.strip() != confirmation:
+        raise NotConfirmed(f"{step.id}: to approve, type exactly: {confirmation}")
     if site.kind == "rehearsal":
         raise NotConfirmed(
-            f"{site.name} is a rehearsal: it approves itself, once it has proved that the lab made every host"
+            f"{site.name} is a rehearsal: it approves itself once it has proved that the lab made "
+            "every host"
         )
-    return signed(plan_hash, [statement.give(run, site, "plan", step.id, plan_hash, key)])
+    request = statement.request(run, site, "plan", step.id, plan_hash)
+    return signed(plan_hash, [statement.give(run, site, request, key)])
 
 
 def prove_lab(hosts, site):
-    """Raises hosts.NotTheLab unless every host that is reached by ssh carries the running lab's own mark.
+    """Raises connect.hosts.NotTheLab unless every host that ssh reaches carries the lab's mark.
 
-    A host that is off, as mailboxold is after decommission, cannot show one: that the lab made it, at the address the site has,
-    and its process has ended is written in the lab's own state. Never are all of them off.
+    A host that is off, like mailboxold after decommission, cannot show its mark. It counts if the
+    lab's own state says that the lab made it at the site's address and that its process has ended.
+    At least one host must show its mark.
     """
     from lab import state
 
     from cutover.connect.hosts import NotTheLab
 
-    marker = state.read()
+    lab = state.read()
     hosts.prove()
 
     def mark(name):
         return hosts.run(name, ["cat", "/etc/cutover-lab"], check=False).text.strip()
 
     def off(name):
-        made = (marker or {"hosts": {}})["hosts"].get(name)
+        made = (lab or {"hosts": {}})["hosts"].get(name)
         return (
             made
             and made["address"] == site.address(name)
             and not state.alive(made["pid"], made["start"])
         )
 
-    shown = hosts.each([name for name in site.hosts if not off(name)] or list(site.hosts), mark)
-    for name, found in shown.items():
-        if marker is None or found != marker["lab"]:
+    running = [name for name in site.hosts if not off(name)]
+    for name, shown in hosts.each(running or list(site.hosts), mark).items():
+        if lab is None or shown != lab["lab"]:
             raise NotTheLab(
                 f"{name} does not carry the mark of the running lab: a rehearsal may not change it"
             )

@@ -1,25 +1,25 @@
-"""What a journal tells, judged: order, approvals, times, files it speaks of, and executed copies beside it.
+"""What a journal says, audited: order, times, the files it names, results, and executed copies.
 
-Events are what anybody may have written, so nothing about their fields is taken for granted.
+See audit_approvals for the approvals.
 """
 
 import datetime
 import hashlib
-import json
 
 from cutover.model import errors, runbook
-from cutover.record import executed_copy, journal, signing, statement
+from cutover.record import archive, audit_approvals, executed_copy, journal
+from cutover.record.archive import Archive, Finding
 from cutover.steps import registry
 
 
-def events_findings(events, contents, allowed: bytes, written):
-    """Yields `(kind, where, what)`. `contents`: record.survey's; `allowed`: the allowed signers; `written`: record or None."""
-    if not events or events[0].get("event") != "run-begun":
-        yield "order", f"{journal.NAME}, line 1", "a journal begins with a run"
+def findings(audited: Archive):
+    """Yields what is wrong with the events of a run (Finding)."""
+    if not audited.events or audited.begun.get("event") != "run-begun":
+        yield Finding("order", f"{journal.NAME}, line 1", "a journal begins with a run")
         return
-    for check in (_head, _times, _files, _order, _approvals, _results, _copies):
+    for check in (_head, _times, _files, _order, audit_approvals.findings, _results, _copies):
         try:
-            yield from check(events, contents, allowed, written)
+            yield from check(audited)
         except (
             KeyError,
             TypeError,
@@ -28,273 +28,145 @@ def events_findings(events, contents, allowed: bytes, written):
             IndexError,
             runbook.UnknownStep,
         ) as error:
-            yield (
-                "changed",
-                journal.NAME,
-                f"an event lacks what events have ({type(error).__name__}: {error})",
+            what = (
+                f"an event does not have the fields of its kind ({type(error).__name__}: {error})"
             )
+            yield Finding("changed", journal.NAME, what)
 
 
-def _head(events, contents, allowed, written):
-    if any(event["event"] == "run-begun" for event in events[1:]):
-        yield "order", journal.NAME, "a run begins once"
-    if written is not None:
-        for key in ("run", "site", "kind"):
-            if events[0][key] != written[key]:
-                yield (
-                    "changed",
-                    f"{journal.NAME}, line 1",
-                    f"its {key} is {events[0][key]}, the record says {written[key]}",
-                )
-        for key, said in {**written["code"], "parameters": written["parameters"]}.items():
-            # a process that was begun before an approved difference may sign after it
-            known = {event.get(key) for event in events if event["event"] in ("run-begun", "drift")}
-            if key in ("code", "notebooks", "parameters") and said not in known:
-                yield (
-                    "drift",
-                    journal.NAME,
-                    f"the record was signed with other {key} than the journal knows of",
-                )
+def _head(audited):
+    """The first event agrees with record.json."""
+    if any(event["event"] == "run-begun" for event in audited.events[1:]):
+        yield Finding("order", journal.NAME, "a run begins once")
+    record = audited.record
+    if record is None:
+        return
+    for key in ("run", "site", "kind"):
+        if audited.begun[key] != record[key]:
+            what = f"its {key} is {audited.begun[key]}, the record says {record[key]}"
+            yield Finding("changed", f"{journal.NAME}, line 1", what)
+    signed = {**record["code"], "parameters": record["parameters"]}
+    for key in ("code", "notebooks", "parameters"):
+        # a process that began before an approved difference may sign after it
+        known = {
+            event.get(key) for event in audited.events if event["event"] in ("run-begun", "drift")
+        }
+        if key in signed and signed[key] not in known:
+            what = f"the record was signed with other {key} than the journal knows of"
+            yield Finding("drift", journal.NAME, what)
 
 
-def _times(events, contents, allowed, written):
-    last, boots = None, {}
-    for event in events:
+def _times(audited):
+    """Clocks run forward."""
+    previous, boots = None, {}
+    for event in audited.events:
         now = datetime.datetime.fromisoformat(event["time"])
         if now.utcoffset() != datetime.timedelta(0):
-            yield "time", journal.line_of(event), f"{event['time']} is not in UTC"
+            yield archive.at(event, "time", f"{event['time']} is not in UTC")
             continue
-        if last is not None and now < last:
-            yield (
-                "time",
-                journal.line_of(event),
-                f"it is {event['time']}, before {last.isoformat()} of the line before it",
-            )
-        last = now
-        boot = event.get("boot")
-        if boot in boots and event["monotonic"] < boots[boot]:
-            yield (
-                "time",
-                journal.line_of(event),
-                f"the monotonic clock runs backwards: {event['monotonic']} after {boots[boot]}",
-            )
-        boots[boot] = event["monotonic"]
+        if previous is not None and now < previous:
+            what = f"it is {event['time']}, before {previous.isoformat()} of the line before it"
+            yield archive.at(event, "time", what)
+        previous = now
+        boot, monotonic = event.get("boot"), event["monotonic"]
+        if boot in boots and monotonic < boots[boot]:
+            what = f"the monotonic clock runs backwards: {monotonic} after {boots[boot]}"
+            yield archive.at(event, "time", what)
+        boots[boot] = monotonic
+    record = audited.record
     if (
-        written is not None
-        and last is not None
-        and datetime.datetime.fromisoformat(written["made"]) < last
-        and (len(events) <= written["journal"]["events"])
+        record is not None
+        and previous is not None
+        and datetime.datetime.fromisoformat(record["made"]) < previous
+        and len(audited.events) <= record["journal"]["events"]
     ):
-        yield (
-            "time",
-            "record.json",
-            f"it was made at {written['made']}, before the journal's last event",
-        )
+        what = f"it was made at {record['made']}, before the journal's last event"
+        yield Finding("time", "record.json", what)
 
 
-def _files(events, contents, allowed, written):
-    """Every file an event names by its digest is there and is that file."""
-    named = [(events[0]["file"], events[0]["parameters"], events[0])]
-    for event in events:
-        if event["event"] == "probed":
-            named.append((event["facts"], event["sha256"], event))
-        elif event["event"] == "planned":
-            named.append((event["file"], event["hash"], event))
-        elif event["event"] == "approved":
-            named += [(each["file"], each["sha256"], event) for each in event.get("signers", [])]
-        elif event["event"] == "drift" and "parameters" in event:
-            named.append((f"parameters.{event['parameters'][:8]}.yaml", event["parameters"], event))
-        for digest in _blobs(event):
-            named.append((f"{journal.BLOBS}/{digest}.txt", digest, event))
+def _files(audited):
+    """Every file that an event names by its digest exists and is unchanged."""
+    named = [(audited.begun["file"], audited.begun["parameters"], audited.begun)]
+    for event in audited.events:
+        named += [(name, digest, event) for name, digest in _named(event)]
+        named += [(f"{journal.BLOBS}/{digest}.txt", digest, event) for digest in _blobs(event)]
     for name, digest, event in named:
-        kind, data = contents.get(name, (None, b""))
-        if kind is None:
-            yield "missing", name, f"{journal.line_of(event)} speaks of it"
+        data = audited.data(name)
+        if data is None:
+            yield Finding("missing", name, f"{journal.line_of(event)} names it")
         elif hashlib.sha256(data).hexdigest() != digest:
-            yield "changed", name, f"it is not the file of which {journal.line_of(event)} speaks"
+            what = f"it is not the file that {journal.line_of(event)} names"
+            yield Finding("changed", name, what)
+
+
+def _named(event):
+    """`[(name, SHA-256)]` of the files an event names."""
+    kind = event["event"]
+    if kind == "probed":
+        return [(event["facts"], event["sha256"])]
+    if kind == "planned":
+        return [(event["file"], event["hash"])]
+    if kind == "approved":
+        return [(signer["file"], signer["sha256"]) for signer in event.get("signers", [])]
+    if kind == "drift" and "parameters" in event:
+        return [(f"parameters.{event['parameters'][:8]}.yaml", event["parameters"])]
+    return []
 
 
 def _blobs(value, name=""):
-    """The digests of the long texts that an event left to files beside the journal."""
+    """Yields the digests of the long texts that an event keeps in files beside the journal."""
     if isinstance(value, dict):
-        for key, each in value.items():
-            yield from _blobs(each, key)
+        for key, item in value.items():
+            yield from _blobs(item, key)
     elif isinstance(value, list):
-        for each in value:
-            yield from _blobs(each, name)
+        for item in value:
+            yield from _blobs(item, name)
     elif isinstance(value, str) and name in journal.BOUNDED:
-        found = journal.BEYOND.search(value)
-        if found:
-            yield found[1]
+        reference = journal.BEYOND.search(value)
+        if reference:
+            yield reference[1]
 
 
-def _order(events, contents, allowed, written):
-    for number, event in enumerate(events):
-        if event["event"] == "step-begun":
+def _order(audited):
+    """Steps ran in their order, after their gates, and verdicts follow from their checks."""
+    for number, event in enumerate(audited.events):
+        before, kind = audited.events[:number], event["event"]
+        if kind == "step-begun":
             try:
-                registry.may_run(event["step"], events[:number])
+                registry.may_run(event["step"], before)
             except errors.CutoverError as error:
-                yield "order", journal.line_of(event), str(error)
-        elif event["event"] == "intent" and registry.step(event["step"]).gate:
-            gated = [
-                each
-                for each in events[:number]
-                if each["event"] == "gated" and each["attempt"] == event["attempt"]
-            ]
-            if not gated or not gated[-1]["passed"]:
-                yield (
-                    "order",
-                    journal.line_of(event),
-                    f"{event['step']}: {event['title']} was applied without a go",
-                )
-        if event["event"] in ("verified", "gated") and event["passed"] != (
-            bool(event["checks"]) and all(check["passed"] for check in event["checks"])
-        ):
-            yield (
-                "claim",
-                journal.line_of(event),
-                f"{event['step']}: passed is {event['passed']}, which its checks do not bear out",
-            )
-        if event["event"] == "verified":
-            mine = [each for each in events[:number] if each.get("attempt") == event["attempt"]]
-            planned = [each for each in mine if each["event"] == "planned"]
-            applied = [each for each in mine if each["event"] == "applied"]
-            if not planned or (planned[-1]["changes"] and not applied):
-                yield (
-                    "order",
-                    journal.line_of(event),
-                    f"{event['step']} was verified without its plan having been made and applied",
-                )
+                yield archive.at(event, "order", str(error))
+        elif kind == "intent" and registry.step(event["step"]).gate:
+            gated = archive.last(archive.of_attempt(before, event["attempt"]), "gated")
+            if gated is None or not gated["passed"]:
+                what = f"{event['step']}: {event['title']} was applied although its gate had not passed"
+                yield archive.at(event, "order", what)
+        if kind in ("verified", "gated"):
+            passed = bool(event["checks"]) and all(check["passed"] for check in event["checks"])
+            if event["passed"] != passed:
+                what = f"{event['step']}: passed is {event['passed']}, but its checks say {passed}"
+                yield archive.at(event, "claim", what)
+        if kind == "verified":
+            attempt = archive.of_attempt(before, event.get("attempt"))
+            planned = archive.last(attempt, "planned")
+            applied = archive.last(attempt, "applied")
+            if planned is None or (planned["changes"] and applied is None):
+                what = f"{event['step']} was verified before its plan was made and applied"
+                yield archive.at(event, "order", what)
 
 
-def _approvals(events, contents, allowed, written):
-    kind = events[0]["kind"]
-    for number, event in enumerate(events):
+def _results(audited):
+    """Every result follows its intent."""
+    intents = {}
+    for event in audited.events:
         if event["event"] == "intent":
-            yield from _one_intent(event, events[:number], contents)
-        elif event["event"] == "approved":
-            yield from _one_approval(event, events[:number], contents, allowed, events[0])
-        elif event["event"] in ("drift", "lease-broken"):
-            what, subject = (
-                ("drift" if event["event"] == "drift" else "lease-break"),
-                events[0]["run"],
-            )
-            if kind != "rehearsal":
-                yield from _signed(event, what, subject, 1, contents, allowed, events[0])
-
-
-def _one_intent(event, before, contents):
-    mine = [each for each in before if each.get("attempt") == event["attempt"]]
-    what = f"{event['step']}: {event['title']}"
-    planned = next((each for each in reversed(mine) if each["event"] == "planned"), None)
-    approved = next((each for each in reversed(mine) if each["event"] == "approved"), None)
-    if approved is None:
-        yield "approval", journal.line_of(event), f"{what} was applied without an approval"
-        return
-    if planned is None or approved["hash"] != planned["hash"] or approved["seq"] < planned["seq"]:
-        yield (
-            "approval",
-            journal.line_of(event),
-            f"{what} was applied with an approval of another plan ({approved['hash'][:16]})",
-        )
-        return
-    try:
-        plan = json.loads(contents[planned["file"]][1])
-    except (KeyError, ValueError):
-        return  # the file's own finding says it
-    if (plan["step"], plan["run"]) != (event["step"], before[0]["run"]):
-        yield (
-            "approval",
-            journal.line_of(event),
-            f"{what}: the plan approved is that of {plan['step']} of run {plan['run']}",
-        )
-    elif (
-        event["number"] >= len(plan["changes"])
-        or plan["changes"][event["number"]] != event["change"]
-    ):
-        yield (
-            "approval",
-            journal.line_of(event),
-            f"{what} is not change {event['number'] + 1} of the approved plan",
-        )
-
-
-def _one_approval(event, before, contents, allowed, begun):
-    mine = [
-        each
-        for each in before
-        if each["event"] == "planned" and each["attempt"] == event["attempt"]
-    ]
-    planned = mine[-1] if mine else None
-    if planned is None or planned["hash"] != event["hash"]:
-        yield (
-            "approval",
-            journal.line_of(event),
-            f"{event['step']}: approved is {event['hash'][:16]}, which is not the plan shown before",
-        )
-    elif event["kind"] == "nothing to do":
-        if planned["changes"]:
-            yield (
-                "approval",
-                journal.line_of(event),
-                f"{event['step']}: approved as nothing to do, and its plan has changes",
-            )
-    elif begun["kind"] != "rehearsal":
-        people = registry.step(event["step"]).signers
-        yield from _signed(event, "plan", event["step"], people, contents, allowed, begun)
-    elif event["kind"] != "rehearsal":
-        yield (
-            "approval",
-            journal.line_of(event),
-            f"{event['step']}: approved as {event['kind']} in a rehearsal",
-        )
-
-
-def _signed(event, approves, subject, people, contents, allowed, begun):
-    """The signatures behind an approval, each judged again as of the event's time."""
-    holding = set()
-    for each in event.get("signers", []):
-        data, signature = (
-            contents.get(name, (None, b""))[1] for name in (each["file"], each["file"] + ".sig")
-        )
-        try:
-            given = statement.judge(
-                data,
-                signature,
-                allowed,
-                each["file"],
-                begun["site"],
-                begun["run"],
-                approves,
-                subject,
-                event["hash"],
-                event["time"],
-            )
-            holding.add(given.signer.principal)
-        except (statement.NotApproved, signing.BadSignature) as error:
-            yield "approval", f"{journal.line_of(event)}, {each['file']}", str(error)
-    if len(holding) < people:
-        yield (
-            "approval",
-            journal.line_of(event),
-            f"{subject}: {len(holding)} of {people} people approved the {approves}",
-        )
-
-
-def _results(events, contents, allowed, written):
-    open_intents = {}
-    for event in events:
-        if event["event"] == "intent":
-            open_intents[event["seq"]] = event
+            intents[event["seq"]] = event
         elif event["event"] == "result":
-            intent = open_intents.pop(event["intent"], None)
+            intent = intents.pop(event["intent"], None)
             if intent is None or intent["attempt"] != event["attempt"]:
-                yield (
-                    "order",
-                    journal.line_of(event),
-                    f"{event['step']}: a result of a change that was not begun",
-                )
+                what = f"{event['step']}: the result of a change that was never begun"
+                yield archive.at(event, "order", what)
 
 
-def _copies(events, contents, allowed, written):
-    yield from executed_copy.findings(events, contents)
+def _copies(audited):
+    yield from executed_copy.findings(audited)

@@ -1,4 +1,7 @@
-"""A run goes on only with the code, notebooks, parameters and signers it began with, or with an approved difference."""
+"""A run continues only with the code, notebooks, parameters and signers it began with.
+
+Any difference must be approved.
+"""
 
 import hashlib
 import json
@@ -6,15 +9,17 @@ from pathlib import Path
 
 from cutover.record import approval, code, journal, signers, statement
 
-FILE = "code.json"  # what the run's code was, file by file
+FILE = "code.json"  # digest of each file of the code when the run began
+KEYS = ("code", "notebooks", "parameters", "allowed")
+SHOWN = 8  # files named in a message
 
 
 class Drifted(statement.NotApproved):
-    """Code, notebooks, parameters or signers are not those the run began with; the message says which files."""
+    """Code, notebooks, parameters or signers changed since the run began; the message names them."""
 
 
 def current(site) -> dict:
-    """`{"code", "notebooks", "parameters", "allowed"}`: the digest of each, as things stand."""
+    """`{"code", "notebooks", "parameters", "allowed"}`: the digest of each, now."""
     return {
         **code.parts(),
         "parameters": site.digest,
@@ -23,7 +28,7 @@ def current(site) -> dict:
 
 
 def begin(run, site) -> dict:
-    """Keep what a run begins with. → fields for its first event."""
+    """Keep what a run begins with. Returns fields for its first event."""
     run.keep(FILE, json.dumps(code.files(), indent=1, sort_keys=True).encode())
     run.keep(signers.FILE, signers.content(site))
     return current(site)
@@ -31,72 +36,68 @@ def begin(run, site) -> dict:
 
 def known(events) -> dict:
     """The digests a run began with, or that were approved since."""
-    found = {}
+    digests = {}
     for event in events:
         if event["event"] in ("run-begun", "drift"):
-            found.update(
-                {
-                    key: event[key]
-                    for key in ("code", "notebooks", "parameters", "allowed")
-                    if key in event
-                }
-            )
-    return found
+            digests.update({key: event[key] for key in KEYS if key in event})
+    return digests
 
 
 def difference(events, site) -> dict:
-    """`{name: [before, now]}` of what is not as the run knows it; empty when nothing is."""
-    before, now = known(events), current(site)
+    """`{name: [before, now]}` of the digests that are not those the run knows."""
+    before = known(events)
     return {
-        key: [before.get(key, ""), value]
-        for key, value in now.items()
-        if before.get(key, "") != value
+        key: [before.get(key, ""), now]
+        for key, now in current(site).items()
+        if before.get(key, "") != now
     }
 
 
-def digest(run_name: str, found: dict) -> str:
+def digest(run_name: str, changed: dict) -> str:
     """What an approval of a difference is bound to."""
-    return hashlib.sha256(
-        json.dumps({"run": run_name, "drift": found}, sort_keys=True).encode()
-    ).hexdigest()
+    content = json.dumps({"run": run_name, "drift": changed}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
-def told(run, found) -> str:
-    """The difference in words, down to the files of the code."""
-    said = []
+def described(run, changed) -> str:
+    """A difference in words, down to the files of the code."""
+    parts = []
     for key in ("code", "notebooks"):
-        if key in found:
-            try:
-                before = json.loads((run.path / FILE).read_bytes())
-            except (OSError, ValueError):
-                before = {}
-            names = sorted(
-                name
-                for name in {*before, *code.files()}
-                if before.get(name) != code.files().get(name)
-                and (name.startswith("notebooks/") == (key == "notebooks"))
-            )
-            said.append(
-                f"{key} ({', '.join(names[:8]) or 'as it was before the last approved difference'}"
-                f"{' …' if len(names) > 8 else ''})"
-            )
-    said += [
-        f"the {key if key != 'allowed' else 'allowed signers'} ({before[:12] or 'none'} before, {now[:12]} now)"
-        for key, (before, now) in found.items()
-        if key in ("parameters", "allowed")
-    ]
-    return "; ".join(said)
+        if key in changed:
+            names = _changed_files(run, key)
+            listed = ", ".join(names[:SHOWN]) or "as it was before the last approved difference"
+            parts.append(f"{key} ({listed}{' …' if len(names) > SHOWN else ''})")
+    for key, title in (("parameters", "parameters"), ("allowed", "allowed signers")):
+        if key in changed:
+            before, now = changed[key]
+            parts.append(f"the {title} ({before[:12] or 'none'} before, {now[:12]} now)")
+    return "; ".join(parts)
+
+
+def _changed_files(run, key):
+    """Names of the files that differ from those the run began with."""
+    try:
+        before = json.loads((run.path / FILE).read_bytes())
+    except (OSError, ValueError):
+        before = {}
+    now = code.files()
+    return sorted(
+        name
+        for name in {*before, *now}
+        if before.get(name) != now.get(name)
+        and name.startswith("notebooks/") == (key == "notebooks")
+    )
 
 
 def check(run, site, record):
-    """Raises Drifted for a difference that nobody approved; journals one that somebody did. A rehearsal approves its own.
+    """Raises Drifted for a difference that nobody approved; journals one that somebody approved.
 
-    `record(event, **fields)` writes to the journal.
+    A rehearsal approves its own. `record(event, **fields)` writes to the journal.
     """
-    found = difference(run.journal.events(), site)
-    if not found:
+    changed = difference(run.journal.events(), site)
+    if not changed:
         return
-    words, bound = told(run, found), digest(run.name, found)
+    what, bound = described(run, changed), digest(run.name, changed)
     if site.kind == "rehearsal":
         given = approval.Approval(bound, "rehearsal", "rehearsal", "")
     else:
@@ -104,48 +105,52 @@ def check(run, site, record):
             given = approval.signed(bound, _approved(run, site, bound))
         except statement.NotApproved as missing:
             raise Drifted(
-                f"{run.path}: this run began with other {words}. {missing} To go on all the same: `cutover approve "
-                f"--run {run.path} --site {site.path} --drift`; else put back what it began with."
+                f"{run.path}: this run began with other {what}. {missing} To continue, approve it: "
+                f"`cutover approve --run {run.path} --site {site.path} --drift`. "
+                "Or restore what the run began with."
             ) from None
-    if "parameters" in found:
+    if "parameters" in changed:
         run.keep(f"parameters.{site.digest[:8]}.yaml", site.path.read_bytes())
-    if "allowed" in found:
-        run.keep(f"{signers.FILE}.{found['allowed'][1][:8]}", signers.content(site))
-    if "code" in found or "notebooks" in found:
-        run.keep(
-            f"code.{code.digest()[:8]}.json",
-            json.dumps(code.files(), indent=1, sort_keys=True).encode(),
-        )
-    record("drift", **{key: now for key, (_, now) in found.items()}, what=words, **given.to_json())
+    if "allowed" in changed:
+        run.keep(f"{signers.FILE}.{changed['allowed'][1][:8]}", signers.content(site))
+    if "code" in changed or "notebooks" in changed:
+        listed = json.dumps(code.files(), indent=1, sort_keys=True)
+        run.keep(f"code.{code.digest()[:8]}.json", listed.encode())
+    record("drift", **{key: now for key, (_, now) in changed.items()}, what=what, **given.to_json())
 
 
-def approve(run, site, ask, key=None):
-    """Sign the approval of the difference there is now. `ask(words)` shows it and returns what was typed: the run's name.
-    → statement.Given; raises approval.NotConfirmed."""
-    found = difference(run.journal.events(), site)
-    if not found:
+def approve(run, site, ask, key=None) -> statement.Given:
+    """Sign the approval of the present difference.
+
+    `ask(words)` shows it and returns what was typed: the run's name. Raises approval.NotConfirmed.
+    """
+    changed = difference(run.journal.events(), site)
+    if not changed:
         raise approval.NotConfirmed(f"{run.path}: nothing differs from what the run began with")
     if site.kind == "rehearsal":
         raise approval.NotConfirmed(f"{site.name} is a rehearsal: it approves itself")
-    if ask(told(run, found)).strip() != run.name:
+    if ask(described(run, changed)).strip() != run.name:
         raise approval.NotConfirmed(f"to approve, type exactly: {run.name}")
-    return statement.give(run, site, "drift", run.name, digest(run.name, found), key)
+    return statement.give(run, site, _request(run, site, digest(run.name, changed)), key)
+
+
+def _request(run, site, bound):
+    return statement.request(run, site, "drift", run.name, bound)
 
 
 def _approved(run, site, bound):
-    """By whom the difference is approved, judged by the signers known so far: new ones cannot let themselves in."""
+    """Who approved the difference. Only signers known so far count: new ones cannot add themselves."""
     try:
         allowed = Path(run.path, signers.in_force(run.journal.events())).read_bytes()
     except OSError as error:
         raise statement.NotApproved(
-            f"the run's copy of the allowed signers is gone ({error.strerror})."
+            f"The run's copy of the allowed signers cannot be read ({error.strerror})."
         ) from None
-    given, refused = statement.collect(
-        run.path, allowed, site.name, run.name, "drift", run.name, bound, journal.now()
-    )
+    request = _request(run, site, bound)
+    given, refused = statement.collect(run.path, allowed, request, journal.now())
     if not given:
         raise statement.NotApproved(
             f"Nobody approved the difference {bound[:16]}. "
-            + "".join(f"Does not count: {why}. " for why in refused[:5])
+            + "".join(f"Does not count: {reason}. " for reason in refused[: approval.SHOWN])
         )
     return given

@@ -9,7 +9,8 @@ import re
 
 import nbformat
 
-from cutover.record import journal
+from cutover.record import archive, journal
+from cutover.record.archive import Archive, Finding
 from cutover.site import secrets
 
 # tag of a notebook's cell: the event its call journals when it ends
@@ -21,32 +22,25 @@ EVENTS = {
     "apply": "applied",
     "verify": "verified",
 }
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def correct(copy, events, passed: bool):
-    """Make an executed copy say of each cell only what the journal bears out; a copy that fell short says so on top."""
+def correct(copy, events, passed: bool) -> None:
+    """Make each cell of an executed copy claim only what the journal proves.
+
+    A copy of a step that did not pass says so at the top.
+    """
     if not copy.exists():
         return
     try:
         notebook = nbformat.read(copy, as_version=4)
-    except ValueError:  # a full disk left a part of it, or nothing: no notebook, and the journal tells what happened
+    except ValueError:  # the disk was full: the file is cut off; the journal has the truth
         copy.rename(copy.with_name(copy.name + ".torn"))
         return
     happened = {event["event"] for event in events}
     for cell in notebook.cells:
-        if cell.cell_type != "code" or "papermill" not in cell.metadata:
-            continue
-        call = next((EVENTS[tag] for tag in cell.metadata.get("tags", []) if tag in EVENTS), None)
-        ran = cell.execution_count is not None and (call is None or call in happened)
-        failed = any(output.output_type == "error" for output in cell.outputs)
-        for output in cell.outputs:
-            # a widget shows nothing without its kernel; the same stands beside it as HTML
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-        cell.metadata.papermill["status"] = (
-            "failed" if failed else "completed" if ran else "pending"
-        )
-        if not ran and not failed:
-            cell.metadata.papermill["exception"] = None
+        if cell.cell_type == "code" and "papermill" in cell.metadata:
+            _correct_cell(cell, happened)
     notebook.metadata.pop("widgets", None)
     notebook.metadata.setdefault("papermill", {})["exception"] = None if passed else True
     notebook.metadata["cutover"] = {
@@ -54,63 +48,85 @@ def correct(copy, events, passed: bool):
         "source": "journal.jsonl",
     }
     if not passed and "cutover-verdict" not in (notebook.cells[0].metadata.get("tags") or []):
-        notebook.cells.insert(
-            0,
-            nbformat.v4.new_markdown_cell(
-                "> **This step did not pass.** By the journal, these calls finished: "
-                + (", ".join(call for call, event in EVENTS.items() if event in happened) or "none")
-                + ". Cells below without output did not run.",
-                metadata={"tags": ["cutover-verdict"]},
-            ),
-        )
+        notebook.cells.insert(0, _verdict(happened))
     text = nbformat.writes(notebook)
     copy.write_bytes(secrets.redact_bytes(text.encode("utf-8", "surrogatepass") + b"\n"))
 
 
-def findings(events, contents):
-    """Yields `(kind, name, text)` per claim of a copy that the journal does not prove.
+def _correct_cell(cell, happened):
+    call = _call(cell)
+    ran = cell.execution_count is not None and (call is None or EVENTS[call] in happened)
+    failed = any(output.output_type == "error" for output in cell.outputs)
+    for output in cell.outputs:
+        # a widget shows nothing without its kernel; the output has the same as HTML
+        output.get("data", {}).pop(WIDGET, None)
+    cell.metadata.papermill["status"] = "failed" if failed else "completed" if ran else "pending"
+    if not ran and not failed:
+        cell.metadata.papermill["exception"] = None
 
-    `contents`: the run's files, as record_json.survey returns them.
-    """
-    executed = {event["copy"]: event for event in events if event["event"] == "executed"}
-    for name in executed:
-        if name not in contents:
-            yield "missing", name, f"{journal.line_of(executed[name])} speaks of it"
-    for name, (_, data) in contents.items():
-        if not name.endswith(".ipynb"):
-            continue
-        try:
-            notebook = json.loads(data)
-            cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-        except (ValueError, KeyError, TypeError) as error:
-            yield "changed", name, f"it is no notebook ({type(error).__name__})"
-            continue
-        event = executed.get(name)
-        step = (
-            event["of"]
-            if event
-            else re.sub(r"^.*/|^\d+_|(\.\d+)?\.ipynb$", "", name).replace("_", "-")
-        )
-        mine = [
-            each
-            for each in events
-            if each.get("step") == step
-            and (event is None or each.get("attempt", each["seq"]) in event["attempts"])
-        ]
-        happened = {each["event"] for each in mine}
-        for cell in cells:
-            call = next((tag for tag in cell["metadata"].get("tags", []) if tag in EVENTS), None)
-            status = cell["metadata"].get("papermill", {}).get("status")
-            claims = status == "completed" or (status is None and cell.get("execution_count"))
-            if call and claims and EVENTS[call] not in happened:
-                yield (
-                    "claim",
-                    name,
-                    f"its cell of {call!r} says completed; by the journal it never was",
-                )
-        verdict = notebook.get("metadata", {}).get("cutover", {}).get("verdict")
-        passed = any(each["event"] == "verified" and each["passed"] for each in mine)
-        if verdict == "passed" and not (passed and (event is None or event["passed"])):
-            yield "claim", name, "it says passed; by the journal its verify did not"
-        if event is not None and event["passed"] and not passed:
-            yield "claim", journal.line_of(event), f"{name} is said to have passed; no verify did"
+
+def _call(cell):
+    """The step's call that a cell makes, or None."""
+    return next((tag for tag in cell["metadata"].get("tags", []) if tag in EVENTS), None)
+
+
+def _verdict(happened):
+    """The cell on top of a copy whose step did not pass."""
+    finished = ", ".join(call for call, event in EVENTS.items() if event in happened) or "none"
+    return nbformat.v4.new_markdown_cell(
+        f"> **This step did not pass.** According to the journal, these calls finished: {finished}."
+        " Cells below without output did not run.",
+        metadata={"tags": ["cutover-verdict"]},
+    )
+
+
+def findings(audited: Archive):
+    """Yields what executed copies claim and the journal does not prove (Finding)."""
+    executed = {event["copy"]: event for event in audited.events if event["event"] == "executed"}
+    for name, event in executed.items():
+        if name not in audited.contents:
+            yield Finding("missing", name, f"{journal.line_of(event)} names it")
+    for name, (_, data) in audited.contents.items():
+        if name.endswith(".ipynb"):
+            yield from _copy_findings(audited, name, data, executed.get(name))
+
+
+def _copy_findings(audited, name, data, executed):
+    """`executed`: the event of the copy; None for a copy made by hand."""
+    try:
+        notebook = json.loads(data)
+        cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError) as error:
+        yield Finding("changed", name, f"it is not a notebook ({type(error).__name__})")
+        return
+    step = executed["of"] if executed else _step(name)
+    events = [
+        event
+        for event in audited.events
+        if event.get("step") == step
+        and (executed is None or event.get("attempt", event["seq"]) in executed["attempts"])
+    ]
+    happened = {event["event"] for event in events}
+    for cell in cells:
+        call = _call(cell)
+        if call and _claims(cell) and EVENTS[call] not in happened:
+            what = f"its cell of {call!r} says completed; according to the journal it never was"
+            yield Finding("claim", name, what)
+    verdict = notebook.get("metadata", {}).get("cutover", {}).get("verdict")
+    verified = any(event["event"] == "verified" and event["passed"] for event in events)
+    if verdict == "passed" and not (verified and (executed is None or executed["passed"])):
+        what = "it says passed; according to the journal verification did not pass"
+        yield Finding("claim", name, what)
+    if executed is not None and executed["passed"] and not verified:
+        yield archive.at(executed, "claim", f"it says {name} passed, but no verification did")
+
+
+def _claims(cell):
+    """Whether a cell claims to have run."""
+    status = cell["metadata"].get("papermill", {}).get("status")
+    return status == "completed" or (status is None and cell.get("execution_count"))
+
+
+def _step(name):
+    """The step a notebook's file is named after."""
+    return re.sub(r"^.*/|^\d+_|(\.\d+)?\.ipynb$", "", name).replace("_", "-")

@@ -1,7 +1,8 @@
-"""A signed statement: a person approves one thing, named by its hash, until a time. Data and detached signature.
+"""A signed statement: one person approves one thing, named by its hash, until a time.
 
-`approvals/<subject>.<hash>.<key>.json` and `….json.sig` in the run's folder. The form, the command line and
-`ssh-keygen -Y sign -n approval@mail-cutover` by hand all make the same pair of files.
+It is a pair of files in the run's folder: `approvals/<subject>.<hash>.<key>.json` and its detached
+signature, `….json.sig`. The notebook's form, `cutover approve` and
+`ssh-keygen -Y sign -n approval@mail-cutover` by hand all make the same pair.
 """
 
 import dataclasses
@@ -21,12 +22,37 @@ KEYS = {"approves", "by", "expires", "hash", "run", "site", "subject", "time"}
 
 
 class NotApproved(errors.CutoverError):
-    """Something has no approval that holds; the message says why and how to give one."""
+    """Nobody, or too few people, approved something. The message says how to approve it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a statement approves. All of it must be the same in the statement.
+
+    approves: "plan", "drift" or "lease-break".
+    subject: the step, or the run's name.
+    hash: SHA-256 of what is approved.
+    """
+
+    site: str
+    run: str
+    approves: str
+    subject: str
+    hash: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SignedFile:
+    """A statement as it is stored: its name within the run's folder, its bytes, its signature."""
+
+    name: str
+    data: bytes
+    signature: bytes
 
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """A statement whose signature holds."""
+    """A statement whose signature is valid."""
 
     signer: signing.Signer
     time: str
@@ -35,159 +61,142 @@ class Given:
     sha256: str  # of the statement
 
 
+def request(run, site, approves: str, subject: str, digest: str) -> Request:
+    """The request for one approval in a run."""
+    return Request(site.name, run.name, approves, subject, digest)
+
+
 def allowed_signers(site) -> bytes:
     """The content of the site's allowed_signers file. Raises NotApproved."""
+    path = site.approval.allowed_signers
     try:
-        return Path(site.approval.allowed_signers).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise NotApproved(
-            f"approval.allowed_signers: {site.approval.allowed_signers}: {error.strerror}. Without it nobody "
-            f'can approve anything. Each of its lines: NAME namespaces="{NAMESPACE}" KEY'
+            f"approval.allowed_signers: {path} cannot be read: {error.strerror}. Without it nobody "
+            f'can approve anything. Write one line per person: NAME namespaces="{NAMESPACE}" KEY'
         ) from None
 
 
-def give(run, site, approves: str, subject: str, digest: str, key=None) -> Given:
-    """Sign an approval and put it into the run's folder.
+def give(run, site, approved: Request, key=None) -> Given:
+    """Sign an approval and write it to the run's folder.
 
-    `approves`: "plan", "drift" or "lease-break"; `subject`: the step, or the run's name; `key`: see signing.sign, without
-    one the first key of ssh-agent that is listed.
+    `key`: see signing.sign; default: the first key in ssh-agent that the allowed signers list.
+    Raises NotApproved, signing.CannotSign or signing.BadSignature.
     """
     allowed = allowed_signers(site)
-    listed = (
-        [each for each in signing.agent_keys() if signing.lists(allowed, each)]
-        if key is None
-        else [signing.public_of(key)]
-    )
-    if not listed:
-        raise signing.CannotSign(
-            "no key was given, and ssh-agent holds none that the allowed signers list. Give one "
-            "(--key FILE), or add it to the agent (`ssh-add`)."
-        )
+    public = _listed_in_agent(allowed) if key is None else signing.public_of(key)
     began = datetime.datetime.now(datetime.UTC)
-    said = {
-        "approves": approves,
+    expires = began + datetime.timedelta(seconds=site.approval.valid)
+    content = {
+        **dataclasses.asdict(approved),
         "by": journal.who(),
-        "hash": digest,
-        "run": run.name,
-        "site": site.name,
-        "subject": subject,
         "time": began.isoformat(timespec="seconds"),
-        "expires": (began + datetime.timedelta(seconds=site.approval.valid)).isoformat(
-            timespec="seconds"
-        ),
+        "expires": expires.isoformat(timespec="seconds"),
     }
-    data = json.dumps(said, sort_keys=True).encode() + b"\n"
+    data = json.dumps(content, sort_keys=True).encode() + b"\n"
     with tempfile.TemporaryDirectory(prefix="cutover-") as folder:
         if key is None:
             key = Path(folder, "key.pub")
-            key.write_text(listed[0] + "\n")
+            key.write_text(public + "\n")
         signature = signing.sign(data, key, NAMESPACE)
     signer = signing.verify(data, signature, allowed, NAMESPACE)
-    name = f"{FOLDER}/{subject}.{digest[:16]}.{hashlib.sha256(signer.key.encode()).hexdigest()[:8]}.json"
+    short = hashlib.sha256(signer.key.encode()).hexdigest()[:8]
+    name = f"{FOLDER}/{approved.subject}.{approved.hash[:16]}.{short}.json"
     run.keep(name + ".sig", signature)
     _, sha256 = run.keep(name, data)
-    return Given(signer, said["time"], said["expires"], name, sha256)
+    return Given(signer, content["time"], content["expires"], name, sha256)
 
 
-def collect(
-    run_path,
-    allowed: bytes,
-    site_name: str,
-    run_name: str,
-    approves: str,
-    subject: str,
-    digest: str,
-    at: str,
-    valid: float | None = None,
-):
-    """The statements that approve this at the time `at` (UTC, ISO 8601), one a person. → `([Given], [why others do not count])`.
+def _listed_in_agent(allowed):
+    """The first public key in ssh-agent that the allowed signers list."""
+    for public in signing.agent_keys():
+        if signing.lists(allowed, public):
+            return public
+    raise signing.CannotSign(
+        "no key was given, and ssh-agent holds none that the allowed signers list. Give one "
+        "(--key FILE), or add it to the agent (`ssh-add`)."
+    )
 
-    `valid`: the longest a statement may hold, seconds; None: any.
+
+def collect(run_path, allowed: bytes, approved: Request, at: str, valid: float | None = None):
+    """The statements that approve this at the time `at` (UTC, ISO 8601), one per person.
+
+    Returns `([Given], [why another statement does not count])`. `valid`: the longest a statement
+    may be valid, in seconds; None: no limit.
     """
-    found, refused = [], []
+    counted, refused = [], []
     for path in sorted((Path(run_path) / FOLDER).glob("*.json")):
         name = f"{FOLDER}/{path.name}"
         try:
             data = path.read_bytes()
-            said = json.loads(data)
-            if (
-                not isinstance(said, dict)
-                or said.get("hash") != digest
-                or said.get("approves") != approves
-            ):
+            if not _is_about(data, approved):
                 continue
-            given = judge(
-                data,
-                path.with_name(path.name + ".sig").read_bytes(),
-                allowed,
-                name,
-                site_name,
-                run_name,
-                approves,
-                subject,
-                digest,
-                at,
-                valid,
-            )
+            signature = path.with_name(path.name + ".sig").read_bytes()
+            given = judge(SignedFile(name, data, signature), allowed, approved, at, valid)
         except FileNotFoundError:
             refused.append(f"{name} is not signed (no {path.name}.sig)")
         except (OSError, ValueError, RecursionError, NotApproved, signing.BadSignature) as error:
             refused.append(f"{name}: {error}")
         else:
+            # a person, or a key, counts once
             if not any(
-                given.signer.principal == each.signer.principal
-                or given.signer.key == each.signer.key
-                for each in found
+                given.signer.principal == other.signer.principal
+                or given.signer.key == other.signer.key
+                for other in counted
             ):
-                found.append(given)
-    return sorted(found, key=lambda each: each.signer.principal), refused
+                counted.append(given)
+    return sorted(counted, key=lambda given: given.signer.principal), refused
+
+
+def _is_about(data, approved):
+    """Whether a statement, valid or not, is about this plan (or drift, or lease)."""
+    content = json.loads(data)
+    return (
+        isinstance(content, dict)
+        and content.get("hash") == approved.hash
+        and content.get("approves") == approved.approves
+    )
 
 
 def judge(
-    data: bytes,
-    signature: bytes,
-    allowed: bytes,
-    name: str,
-    site_name: str,
-    run_name: str,
-    approves: str,
-    subject: str,
-    digest: str,
-    at: str,
-    valid: float | None = None,
+    file: SignedFile, allowed: bytes, approved: Request, at: str, valid: float | None = None
 ) -> Given:
-    """Whether one statement approves this. Raises NotApproved or signing.BadSignature."""
+    """The statement, if it approves this at the time `at`.
+
+    Raises NotApproved or signing.BadSignature.
+    """
     try:
-        said = json.loads(data)
-        if (
-            not isinstance(said, dict)
-            or set(said) != KEYS
-            or not all(isinstance(each, str) for each in said.values())
-        ):
-            raise ValueError("other keys than " + ", ".join(sorted(KEYS)))
+        content = _content(file.data)
         began, ends, now = (
-            datetime.datetime.fromisoformat(each).timestamp()
-            for each in (said["time"], said["expires"], at)
+            datetime.datetime.fromisoformat(time).timestamp()
+            for time in (content["time"], content["expires"], at)
         )
     except (ValueError, RecursionError) as error:
-        raise NotApproved(f"it is no statement of approval ({error})") from None
-    wanted = {
-        "approves": approves,
-        "site": site_name,
-        "run": run_name,
-        "subject": subject,
-        "hash": digest,
-    }
-    for key, value in wanted.items():
-        if said[key] != value:
-            raise NotApproved(f"it is about {key} {said[key][:40]}, not {value[:40]}")
-    signer = signing.verify(data, signature, allowed, NAMESPACE, said["time"])
+        raise NotApproved(f"it is not a statement of approval ({error})") from None
+    for key, value in dataclasses.asdict(approved).items():
+        if content[key] != value:
+            raise NotApproved(f"it is about {key} {content[key][:40]}, not {value[:40]}")
+    signer = signing.verify(file.data, file.signature, allowed, NAMESPACE, content["time"])
     if began > now + SKEW:
-        raise NotApproved(f"{signer.principal} signed it at {said['time']}, which is yet to come")
+        raise NotApproved(
+            f"{signer.principal} signed it at {content['time']}, which is in the future"
+        )
     if ends <= now:
-        raise NotApproved(f"the approval by {signer.principal} held until {said['expires']}")
+        raise NotApproved(f"the approval by {signer.principal} expired at {content['expires']}")
     if valid is not None and ends - began > valid:
         raise NotApproved(
             f"{signer.principal} approved for longer than approval.valid ({valid:g} s)"
         )
-    return Given(signer, said["time"], said["expires"], name, hashlib.sha256(data).hexdigest())
+    sha256 = hashlib.sha256(file.data).hexdigest()
+    return Given(signer, content["time"], content["expires"], file.name, sha256)
+
+
+def _content(data):
+    """A statement as a dict of texts. Raises ValueError."""
+    content = json.loads(data)
+    if not isinstance(content, dict) or set(content) != KEYS:
+        raise ValueError("its keys are not " + ", ".join(sorted(KEYS)))
+    if not all(isinstance(value, str) for value in content.values()):
+        raise ValueError("a value is not text")
+    return content

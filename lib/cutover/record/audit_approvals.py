@@ -1,0 +1,83 @@
+"""The approvals of a run, audited: each judged again, as of the time when it was used."""
+
+import json
+
+from cutover.record import archive, journal, signing, statement
+from cutover.record.archive import Archive, Finding
+from cutover.steps import registry
+
+
+def findings(audited: Archive):
+    """Yields what is wrong with the approvals of a run (Finding)."""
+    for number, event in enumerate(audited.events):
+        before, kind = audited.events[:number], event["event"]
+        if kind == "intent":
+            yield from _intent(audited, event, before)
+        elif kind == "approved":
+            yield from _approved(audited, event, before)
+        elif kind in ("drift", "lease-broken") and audited.begun["kind"] != "rehearsal":
+            approves = "drift" if kind == "drift" else "lease-break"
+            yield from _signed(audited, event, approves, audited.begun["run"], 1)
+
+
+def _intent(audited, event, before):
+    """A change is part of the plan that was approved last in its attempt."""
+    attempt = archive.of_attempt(before, event["attempt"])
+    planned, approved = archive.last(attempt, "planned"), archive.last(attempt, "approved")
+    change = f"{event['step']}: {event['title']}"
+    if approved is None:
+        yield archive.at(event, "approval", f"{change} was applied without approval")
+        return
+    if planned is None or approved["hash"] != planned["hash"] or approved["seq"] < planned["seq"]:
+        what = f"{change} was applied with the approval of another plan ({approved['hash'][:16]})"
+        yield archive.at(event, "approval", what)
+        return
+    try:
+        plan = json.loads(audited.contents[planned["file"]][1])
+    except (KeyError, ValueError):
+        return  # reported as a finding about the file
+    number = event["number"]
+    if (plan["step"], plan["run"]) != (event["step"], before[0]["run"]):
+        what = f"{change}: the approved plan is for {plan['step']} of run {plan['run']}"
+        yield archive.at(event, "approval", what)
+    elif number >= len(plan["changes"]) or plan["changes"][number] != event["change"]:
+        what = f"{change} is not change {number + 1} of the approved plan"
+        yield archive.at(event, "approval", what)
+
+
+def _approved(audited, event, before):
+    """An approval is of the plan made last in its attempt, and of the right kind."""
+    attempt = [item for item in before if item["event"] == "planned"]
+    planned = archive.last(archive.of_attempt(attempt, event["attempt"]), "planned")
+    step = event["step"]
+    if planned is None or planned["hash"] != event["hash"]:
+        what = f"{step}: the approval of {event['hash'][:16]} is not for the plan shown before it"
+        yield archive.at(event, "approval", what)
+    elif event["kind"] == "nothing to do":
+        if planned["changes"]:
+            what = f"{step}: approved as nothing to do, but its plan has changes"
+            yield archive.at(event, "approval", what)
+    elif audited.begun["kind"] != "rehearsal":
+        yield from _signed(audited, event, "plan", step, registry.step(step).signers)
+    elif event["kind"] != "rehearsal":
+        what = f"{step}: approved as {event['kind']} in a rehearsal"
+        yield archive.at(event, "approval", what)
+
+
+def _signed(audited, event, approves, subject, people):
+    """Enough people signed, at the time of the event."""
+    begun, principals = audited.begun, set()
+    request = statement.Request(begun["site"], begun["run"], approves, subject, event["hash"])
+    for signer in event.get("signers", []):
+        name = signer["file"]
+        file = statement.SignedFile(
+            name, audited.data(name) or b"", audited.data(name + ".sig") or b""
+        )
+        try:
+            given = statement.judge(file, audited.allowed, request, event["time"])
+            principals.add(given.signer.principal)
+        except (statement.NotApproved, signing.BadSignature) as error:
+            yield Finding("approval", f"{journal.line_of(event)}, {name}", str(error))
+    if len(principals) < people:
+        what = f"{subject}: {len(principals)} of {people} people approved the {approves}"
+        yield archive.at(event, "approval", what)
