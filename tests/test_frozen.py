@@ -30,12 +30,12 @@ sys.path[:0] = [str(ROOT / "tests")]
 import recorded
 import stub
 from cutover import model
+from cutover.commands import unattended
 from cutover.commands.main import cutover as command_line
 from cutover.model import errors, runbook
 from cutover.record import drift, folder
 from cutover.record import record_json as record
-from cutover.rehearsal import traffic
-from cutover.rehearsal import unattended as rehearse
+from cutover.rehearsal import ledger
 from cutover.remote import lease_file as host_lease
 from cutover.run import lease, workspace
 from cutover.run import prediction as predict
@@ -49,7 +49,7 @@ SOURCES = [ROOT / "lib"]
 
 def no_host(patch, run):
     """Every command that executes steps executes none, and then reports this run."""
-    patch.setattr(rehearse, "steps", lambda *_, **__: None)
+    patch.setattr(unattended, "execute", lambda *_, **__: None)
     patch.setattr(control, "up", lambda *_, **__: None)
     patch.setattr(control, "down", lambda *_, **__: None)
     patch.setattr(folder, "create", lambda *_, **__: run)
@@ -73,13 +73,15 @@ def lab_with_one_host(patch):
 
 def empty_servers(patch):
     """Servers that hold no message of the live traffic."""
-    patch.setattr(traffic, "settle", lambda *_: None)
-    patch.setattr(traffic, "_keys", lambda *_: collections.Counter())
+    patch.setattr(ledger, "settle", lambda *_: None)
+    patch.setattr(ledger, "keys_on", lambda *_: collections.Counter())
 
 
 def step_raises(patch, name, function, error):
     """`function` of a step raises `error`."""
-    patch.setitem(registry.STEPS, name, dataclasses.replace(registry.step(name), **{function: raising(error)}))
+    patch.setitem(
+        registry.STEPS, name, dataclasses.replace(registry.step(name), **{function: raising(error)})
+    )
 
 
 def rollback_without_a_lease(patch, stepper):
@@ -98,8 +100,8 @@ def step_with_choices(night):
 def ledger_of(run):
     """The ledger of two messages, one of them put off at first."""
     entries = [{"key": "a", "known": True}, {"key": "b", "known": True, "put_off": 1, "waited": 2}]
-    (run.path / traffic.LEDGER).write_text("".join(json.dumps(each) + "\n" for each in entries))
-    return traffic.count(None, run)
+    (run.path / ledger.NAME).write_text("".join(json.dumps(each) + "\n" for each in entries))
+    return ledger.count(None, run)
 
 
 # --- the end of that section

@@ -3,7 +3,6 @@
 One night's dual delivery stands, so that each message is to be found on both mail hosts.
 """
 
-import json
 import time
 import types
 
@@ -11,7 +10,7 @@ import pytest
 from cutover import model, site
 from cutover.changes import mail
 from cutover.connect import hosts, smtp
-from cutover.rehearsal import traffic
+from cutover.rehearsal import ledger, traffic
 from cutover.report import summary
 from cutover.steps.checks import antispam as step
 from lab import antispam, inside, store, topology
@@ -165,7 +164,7 @@ def test_the_ledger_has_what_was_put_off(night):
     with hosts.Hosts(night.site) as reached:
         with traffic.Traffic(reached, night.run, 8.0, 25) as live:
             pass
-        found = traffic.count(reached, night.run, both=False)
+        found = ledger.count(reached, night.run, both=False)
     assert found["passed"] and found["accepted"] == live.accepted >= 25
     told = found["put_off"]
     assert (
@@ -173,9 +172,7 @@ def test_the_ledger_has_what_was_put_off(night):
         and not told["waiting"]
         and antispam.DELAY - 1 <= told["least"] <= told["most"] < 60
     )
-    entries = [
-        json.loads(line) for line in (night.run.path / traffic.LEDGER).read_text().splitlines()
-    ]
+    entries = ledger.read(night.run)
     late = {int(entry["key"].rpartition("-")[2]) for entry in entries if "put_off" in entry}
     assert {11, 22} <= late and not any(number % traffic.GREY_EVERY for number in late)
     (line,) = (line for line in summary.ledger([{"event": "ledger", **found}]) if "put off" in line)
@@ -183,15 +180,15 @@ def test_the_ledger_has_what_was_put_off(night):
 
 
 def test_what_nobody_took_is_told_and_is_not_lost(night, tmp_path):
-    run, ledger = types.SimpleNamespace(path=tmp_path, name="cut-short"), tmp_path / traffic.LEDGER
+    run = types.SimpleNamespace(path=tmp_path, name="cut-short")
     with (
         hosts.Hosts(night.site) as reached,
         pytest.raises(KeyboardInterrupt),
         traffic.Traffic(reached, run, 40.0) as live,
     ):
-        assert eventually(lambda: live._put_off)
+        assert eventually(lambda: live.put_off)
         raise KeyboardInterrupt  # with a stranger's mail put off a moment ago
-    found = traffic.late([json.loads(line) for line in ledger.read_text().splitlines()])
+    found = ledger.late(ledger.read(run))
     assert found["waiting"]
     told = summary.ledger(
         [{"event": "ledger", "accepted": 30, "put_off": found, "old": None, "new": None}]

@@ -20,7 +20,7 @@ import pytest
 from cutover import site
 from cutover.model import runbook
 from cutover.record import executed_copy, folder
-from cutover.rehearsal import unattended as rehearse
+from cutover.report import overview
 from cutover.run import outage, papermill
 from cutover.steps import registry
 from lab import keys, manifest, store, topology
@@ -197,7 +197,9 @@ def test_the_executed_notebooks_stand_beside_the_journal_and_say_what_happened(r
         assert copy.metadata.cutover.verdict == "passed"
         cells = [cell for cell in copy.cells if cell.cell_type == "code"]
         assert {cell.metadata.papermill.status for cell in cells} == {"completed"}
-        assert all(cell.outputs for cell in cells if set(executed_copy.EVENTS) & set(cell.metadata.tags))
+        assert all(
+            cell.outputs for cell in cells if set(executed_copy.EVENTS) & set(cell.metadata.tags)
+        )
         # widgets need a kernel to be read
         assert "application/vnd.jupyter.widget-view+json" not in nbformat.writes(copy)
 
@@ -380,7 +382,7 @@ def test_plain_papermill_executes_a_notebook(night, tmp_path):
 
 
 def test_the_second_run_is_told_whole(night):
-    assert {row["step"]: row["state"] for row in rehearse.as_json(night.run)["steps"]} == {
+    assert {row["step"]: row["state"] for row in overview.as_json(night.run)["steps"]} == {
         **dict.fromkeys(runbook.NIGHT, "passed"),
         "rollback": "passed",
     }

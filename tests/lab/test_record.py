@@ -12,10 +12,10 @@ import pytest
 from click import testing
 from cutover import site
 from cutover.commands import main as cli
+from cutover.commands import unattended
 from cutover.connect import hosts
 from cutover.record import audit, folder, signing
 from cutover.record import record_json as record
-from cutover.rehearsal import unattended as rehearse
 from cutover.remote import lease_file as on_host
 from cutover.run import engine, lease, papermill
 from lab import keys, topology
@@ -35,7 +35,7 @@ def run(lab, parameters, tmp_path_factory):
     """A rehearsal of the first steps, as far as delivery to both servers, with its record."""
     lab.reset()
     made = folder.begin(parameters, tmp_path_factory.mktemp("record") / "night")
-    rehearse.steps(
+    unattended.execute(
         parameters, made, ["preflight", "dns-rename", "dual-delivery"], lambda text: None
     )
     return made

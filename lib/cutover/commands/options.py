@@ -52,9 +52,9 @@ def show_json(answer) -> None:
 
 def show_run(run, as_json: bool) -> None:
     """Print the summary of a run (folder.Run)."""
-    from cutover.rehearsal import unattended
+    from cutover.report import overview
 
     if as_json:
-        show_json(unattended.as_json(run))
+        show_json(overview.as_json(run))
     else:
-        click.echo(repr(unattended.told(run)))
+        click.echo(repr(overview.tables_of(run)))

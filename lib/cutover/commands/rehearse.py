@@ -47,8 +47,8 @@ def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, k
     from lab import control, seeder
 
     from cutover import site
+    from cutover.commands import unattended
     from cutover.record import folder
-    from cutover.rehearsal import unattended
 
     names = _steps(last, without_presync, rollback_from)
     parameters = site.load(LAB_SITE)
@@ -61,7 +61,7 @@ def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, k
             seeder.more(fill)
         run = folder.create(parameters, "rehearse")
         options.say(f"run: {run.path}")
-        unattended.steps(parameters, run, names, options.say, rate=rate, least=least)
+        unattended.execute(parameters, run, names, options.say, rate=rate, least=least)
     except options.REPORTED as error:
         failed = error
     finally:

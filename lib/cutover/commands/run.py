@@ -146,9 +146,9 @@ def _unfinished(names, events):
 
 def _execute(parameters, current, names, as_json, **how):
     """Execute steps; print the run's summary whatever happens."""
-    from cutover.rehearsal import unattended
+    from cutover.commands import unattended
 
     try:
-        unattended.steps(parameters, current, names, options.say, **how)
+        unattended.execute(parameters, current, names, options.say, **how)
     finally:
         options.show_run(current, as_json)

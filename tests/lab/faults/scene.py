@@ -17,7 +17,7 @@ from cutover.connect import smtp
 from cutover.connect.hosts import Hosts
 from cutover.model.errors import CutoverError
 from cutover.record import journal
-from cutover.rehearsal import traffic
+from cutover.rehearsal import ledger
 from lab import manifest, network, people, state, store, system, topology
 from night import COMMAND_SECONDS, Night, descendants, kill, on_host, processes, service_of
 
@@ -202,7 +202,7 @@ class Scene:
             key, user = f"{self.night.run_dir.name}-{number}", users[number % len(users)]
             text = (
                 f"From: <traffic@elsewhere.test>\r\nTo: <{user}@{parameters.zone}>\r\nSubject: under way {number}\r\n"
-                f"Message-ID: <{key}@traffic.invalid>\r\n{traffic.HEADER}: {key}\r\n\r\nHere {number}.\r\n"
+                f"Message-ID: <{key}@traffic.invalid>\r\n{ledger.HEADER}: {key}\r\n\r\nHere {number}.\r\n"
             )
             with contextlib.suppress(CutoverError, OSError):
                 answer = smtp.send(
@@ -221,15 +221,15 @@ class Scene:
                     "answer": answer,
                     "at": round(time.time(), 3),
                 }
-                with (self.night.run_dir / traffic.LEDGER).open("a") as out:
+                with (self.night.run_dir / ledger.NAME).open("a") as out:
                     out.write(json.dumps(entry, sort_keys=True) + "\n")
 
     def ledger(self, both):
-        """How often each message accepted meanwhile is there, see traffic.count; None when none was sent."""
-        if not (self.night.run_dir / traffic.LEDGER).exists():
+        """How often each message accepted meanwhile is there, see ledger.count; None when none was sent."""
+        if not (self.night.run_dir / ledger.NAME).exists():
             return None
         with Hosts(self.night.site) as reached:
-            return traffic.count(reached, self.night.run, both=both)
+            return ledger.count(reached, self.night.run, both=both)
 
     # -- what the end state is compared by
 
@@ -264,7 +264,7 @@ class Scene:
                 len(TEST.findall(read_from(path, 0))) for path in home.rglob("*") if path.is_file()
             )
             found[user] = each["messages"] - tests
-        for line in read_from(self.night.run_dir / traffic.LEDGER, 0).splitlines():
+        for line in read_from(self.night.run_dir / ledger.NAME, 0).splitlines():
             found[json.loads(line)["user"]] -= 1
         return found
 

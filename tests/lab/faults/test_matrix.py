@@ -14,7 +14,7 @@ from cutover import site
 from cutover.connect.hosts import Hosts
 from cutover.model import runbook
 from cutover.record import folder
-from cutover.rehearsal import traffic
+from cutover.rehearsal import ledger
 from night import program, service_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
@@ -34,15 +34,15 @@ def before(lab):
 def test_back_from(lab, before, step):
     began = time.monotonic()
     done = program("rehearse", "--rollback-from", step, "--traffic", RATE, "--keep-lab", "--json")
-    told = json.loads(done.stdout)
-    run = folder.Run(told["run"])
+    answer = json.loads(done.stdout)
+    run = folder.Run(answer["run"])
     events = run.journal.events()
     states = runbook.states(events)
     if step == "preflight":
         assert done.returncode == 1 and "rollback has nothing to undo" in done.stderr, done.stderr
         assert not [event for event in events if event["event"] == "intent"]
         with Hosts(site.load(site.PROJECT / "parameters/lab.yaml")) as reached:
-            ledger = traffic.count(reached, run, both=False)
+            counts = ledger.count(reached, run, both=False)
         checks = "nothing to undo"
     else:
         assert done.returncode == 0, done.stderr
@@ -55,21 +55,21 @@ def test_back_from(lab, before, step):
         checks = (
             f"{sum(check['passed'] for check in verdict['checks'])} of {len(verdict['checks'])}"
         )
-        ledger = json.loads((run.path / "ledger.json").read_text())
+        counts = json.loads((run.path / "ledger.json").read_text())
         whole = program("record", "verify", run.path)
         assert whole.returncode == 0, whole.stdout + whole.stderr
-    said = next((line for line in done.stderr.splitlines() if "acts of reading users" in line), "")
+    progress = next((line for line in done.stderr.splitlines() if "acts of users" in line), "")
     outcomes.keep(
         f"rollback-from-{step}",
         kind="rollback",
         step=step,
-        accepted=ledger["accepted"],
+        accepted=counts["accepted"],
         checks=checks,
-        lost=len(ledger["old"]["lost"]),
-        double=len(ledger["old"]["double"]),
+        lost=len(counts["old"]["lost"]),
+        double=len(counts["old"]["double"]),
         seconds=time.monotonic() - began,
-        acts=said.partition("accepted, ")[2].partition(" acts")[0] or "—",
+        acts=progress.partition("accepted, ")[2].partition(" acts")[0] or "—",
     )
-    assert ledger["passed"] and ledger["accepted"] > 0, ledger["old"]
+    assert counts["passed"] and counts["accepted"] > 0, counts["old"]
     assert service_of(lab) == before
     shutil.rmtree(run.path)

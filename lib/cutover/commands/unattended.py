@@ -1,0 +1,57 @@
+"""Steps executed unattended: their notebooks in order by papermill, on the lab or a site."""
+
+import contextlib
+
+from cutover.connect import hosts
+from cutover.model import runbook
+from cutover.record import record_json
+from cutover.rehearsal import ledger, traffic
+from cutover.report import page
+from cutover.run import lease, outage, papermill
+from cutover.steps import registry
+
+
+def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=None) -> None:
+    """Execute steps in order; the first that does not pass ends it.
+
+    say: called with each line of progress.
+    watch: meanwhile measure the outage from outside.
+    rate: meanwhile send that many messages per second, `least` in all, with users at work; at the
+        end count what the ledger has. For the lab only.
+    chosen: what is asked of a step that has choices.
+    Raises papermill.StepFailed, ledger.LedgerFailed, and RunBusy if another process has the run.
+    """
+    with (
+        run.alone("run"),
+        hosts.Hosts(parameters) as connections,
+        lease.passed_on() as give_back,
+        contextlib.ExitStack() as at_end,
+    ):
+        run.check(parameters, run.journal.append)
+        # signed last, once the watch has written its last line and the report is there
+        at_end.callback(_sign, parameters, run, say)
+        at_end.callback(page.write_if_possible, run, say)
+        at_end.callback(give_back, connections)
+        reversible = [name for name in names if registry.step(name).reversible]
+        with (
+            outage.Watch(connections, run) if watch else contextlib.nullcontext(),
+            traffic.Traffic(connections, run, rate, least)
+            if rate
+            else contextlib.nullcontext() as live,
+        ):
+            for name in reversible:
+                say(f"{runbook.number(name):2d}  {name} …")
+                papermill.execute(parameters, run, name, chosen=chosen)
+        if live is not None:
+            say(f"    traffic: {live.accepted} messages accepted, {live.acts} acts of users")
+            say("    counting them on the servers …")
+            ledger.draw_up(connections, run)
+        # the ledger asks both servers, and a host that is switched off is no outage
+        for name in names:
+            if name not in reversible:
+                say(f"{runbook.number(name):2d}  {name}: the point of no return …")
+                papermill.execute(parameters, run, name)
+
+
+def _sign(parameters, run, say):
+    say(record_json.told(record_json.pause(run, parameters, "end of this call")))

@@ -1,0 +1,65 @@
+"""How far a run got and what came of it: what `cutover status` prints, for people and for scripts."""
+
+from cutover.model import runbook
+from cutover.record import history
+from cutover.report import summary, tables
+from cutover.run import prediction
+from cutover.steps import registry
+
+STEP_KEYS = ("number", "step", "state", "seconds", "changes", "checks")
+
+
+def tables_of(run) -> tables.Stack:
+    """For people."""
+    events = run.journal.events()
+    steps = tables.Table(
+        ["", "step", "state", "seconds", "changes", "checks passed"], summary.steps(events), "Steps"
+    )
+    folder = tables.Text(f"Run folder: {run.path}")
+    if runbook.apart(events):
+        return tables.Stack(steps, folder)
+    windows = tables.Table(
+        ["outage", "measured from outside", "predicted", ""], summary.windows(run)
+    )
+    return tables.Stack(
+        steps,
+        windows,
+        tables.notes(summary.notes(events)) if summary.notes(events) else None,
+        tables.Text(f"Verified: {summary.verified(events)}"),
+        *(tables.Text(f"LEFT BEHIND: {text}") for text in history.left_behind(events)),
+        *(tables.Text(f"Ledger: {text}") for text in summary.ledger(events)),
+        _point_of_no_return(events),
+        folder,
+    )
+
+
+def _point_of_no_return(events):
+    event = registry.no_return(events)
+    if event is None:
+        return None
+    return tables.Text(
+        f"Point of no return: {event['step']}, {event['time'][:19]} UTC. "
+        "This run cannot be rolled back."
+    )
+
+
+def as_json(run) -> dict:
+    """The same for scripts."""
+    events = run.journal.events()
+    return {
+        "run": str(run.path),
+        "steps": [dict(zip(STEP_KEYS, row, strict=True)) for row in summary.steps(events)],
+        "outage": {
+            kind: {
+                "began": window.began,
+                "ended": window.ended,
+                "seconds": window.seconds,
+                "predicted": expected and expected.as_json(),
+            }
+            for kind, expected, window in prediction.windows(run, events)
+            if window
+        },
+        "verified": summary.verified(events),
+        "ledger": summary.ledger(events),
+        "left_behind": history.left_behind(events),
+    }
