@@ -4,8 +4,7 @@ import datetime
 import time
 
 import pytest
-from cutover.comparison import folders, messages
-from cutover.comparison import sample as staged
+from cutover.comparison import folders, messages, sample
 from cutover.connect import imap
 
 DATE = datetime.datetime(2010, 5, 1, tzinfo=datetime.UTC)
@@ -40,7 +39,7 @@ def test_it_keeps_no_message_of_a_folder_that_is_equal():
         3000,
     )
     result = messages.compare(one, other)
-    assert (result["old"], result["new"], result["contents"], result["differing"]) == (
+    assert (result.old, result.new, result.contents, result.differing) == (
         3000,
         3000,
         3000,
@@ -68,15 +67,15 @@ def test_it_keeps_no_message_of_a_folder_that_is_equal():
 )
 def test_each_difference_is_told(old, new, said):
     result = compared(old, new)
-    assert result["differing"] == 1 and result["differences"][0].startswith(said)
+    assert result.differing == 1 and result.differences[0].startswith(said)
 
 
 def test_what_only_the_new_side_has_is_handed_over():
     result = compared([message(1)], [message(1), message(100, "cc"), message(101)])
     assert (
-        [each.uid for each in result["extra"]] == [100, 101]
-        and result["new"] == 3
-        and not result["differing"]
+        [each.uid for each in result.extra] == [100, 101]
+        and result.new == 3
+        and not result.differing
     )
 
 
@@ -84,12 +83,12 @@ def test_contents_count_where_both_sides_were_read():
     result = compared(
         [message(1), message(2, None), message(3)], [message(1), message(2), message(3, None)]
     )
-    assert result["contents"] == 1 and not result["differing"]
+    assert result.contents == 1 and not result.differing
 
 
 def test_a_difference_too_many_is_counted_and_not_kept():
     result = compared([message(uid) for uid in range(1, 60)], [])
-    assert result["differing"] == 59 and len(result["differences"]) == messages.SHOWN
+    assert result.differing == 59 and len(result.differences) == messages.SHOWN
 
 
 def test_the_sample_is_the_same_each_time_and_of_the_size_wanted():
@@ -114,34 +113,34 @@ def test_no_content_is_read_after_the_deadline():
     )
 
 
-def test_look_knows_the_same_messages_in_any_order():
+def test_digests_know_the_same_messages_in_any_order():
     one, other = (
         [message(1), message(2, "bb"), message(3, "cc")],
         [message(8, "cc"), message(9), message(10, "bb")],
     )
-    assert messages.Look(one).like(messages.Look(other))
-    assert not messages.Look(one).like(messages.Look(other[:2]))
-    assert not messages.Look(one).like(messages.Look([*other[:2], message(10, "bc")]))
-    assert messages.Look([message(1, None)]).like(messages.Look([message(2)])), (
+    assert messages.Digests(one).same(messages.Digests(other))
+    assert not messages.Digests(one).same(messages.Digests(other[:2]))
+    assert not messages.Digests(one).same(messages.Digests([*other[:2], message(10, "bc")]))
+    assert messages.Digests([message(1, None)]).same(messages.Digests([message(2)])), (
         "without digests, by size and date"
     )
-    assert not messages.Look([message(1, None)]).like(messages.Look([message(2, size=11)]))
+    assert not messages.Digests([message(1, None)]).same(messages.Digests([message(2, size=11)]))
 
 
 def test_users_at_work_are_told_from_what_may_never_differ():
     staged_ones = [message(3), message(4), message(5), message(6)]
-    assert staged.compare(staged_ones, staged_ones) == (0, [])
+    assert sample.compare(staged_ones, staged_ones) == (0, [])
     # read, expunged, delivered since the pass
-    assert staged.compare(
+    assert sample.compare(
         [message(3, flags=["\\Seen"]), message(5), message(6), message(7)], staged_ones
     ) == (3, [])
     for wrong, said in (
         ([message(3, "bb")], "content"),
         ([message(3, date=DATE.replace(year=2011))], "INTERNALDATE"),
     ):
-        changed, told = staged.compare(wrong, staged_ones)
+        changed, told = sample.compare(wrong, staged_ones)
         assert len(told) == 1 and said in told[0]
-    assert staged.compare(staged_ones, [message(3), message(4), message(6)]) == (
+    assert sample.compare(staged_ones, [message(3), message(4), message(6)]) == (
         0,
         ["UID 5: not staged"],
     )
@@ -162,13 +161,13 @@ def test_mail_that_came_in_before_what_waits_in_the_spool_is_no_difference():
         message(6, "ff", date=later),
         message(7, "gg", date=later),
     ]
-    assert staged.compare(since, staged_ones, waits=True) == (3, [])
-    assert len(staged.compare(since, staged_ones)[1]) == 2, "in another folder nothing waits"
+    assert sample.compare(since, staged_ones, waits=True) == (3, [])
+    assert len(sample.compare(since, staged_ones)[1]) == 2, "in another folder nothing waits"
     for wrong in (
         [*since[:3], message(6, "dd")],
         [message(3, "ee", date=later), *since[1:]],
         [*since[:2], message(5, "ee")],
     ):
-        assert staged.compare(wrong, staged_ones, waits=True)[1], (
+        assert sample.compare(wrong, staged_ones, waits=True)[1], (
             "not all from there on, or not another message"
         )

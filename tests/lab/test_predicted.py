@@ -7,7 +7,7 @@ import contextlib
 import os
 
 import pytest
-from cutover.comparison import sample as staged
+from cutover.comparison import sample
 from cutover.connect.hosts import Hosts
 from cutover.facts import users
 from cutover.notebook import progress
@@ -65,13 +65,14 @@ def spoil(path):
 
 def sampled(reached, count, *names):
     accounts = [user for user in users.read(reached, NEW) if user["user"] in names]
-    return staged.sample(reached, accounts, count, "a seed")
+    return sample.read(reached, accounts, count, "a seed")
 
 
 def test_presync_has_a_sample_read_and_tells_what_the_outage_will_cost(night):
     night.up_to("presync")
     found = night.events("verified", "presync")[-1]
-    assert "users (seed night): equal" in found["checks"][1]["actual"] and found["passed"]
+    (check,) = [check for check in found["checks"] if check["id"] == "sample-equal"]
+    assert check["data"] == {**check["data"], "seed": "night", "differences": 0} and found["passed"]
     told = predict.predicted(night.run.journal.events())
     assert told["step"] == "presync" and told["staged"]["messages"] > 5000
     for kind in ("reading", "delivery"):
@@ -81,7 +82,7 @@ def test_presync_has_a_sample_read_and_tells_what_the_outage_will_cost(night):
 def test_sampling_leaves_no_trace_in_the_staging_area_or_the_live_one(night, reached):
     before = look(staging()), look(store.imap("alice"))
     found = sampled(reached, 100, "alice", "bruno")
-    assert found["messages"] >= 90 and not found["differences"] and not found["errors"]
+    assert found.messages >= 90 and not found.differences and not found.errors
     assert (look(staging()), look(store.imap("alice"))) == before
 
 
@@ -95,13 +96,13 @@ def test_sampling_leaves_no_trace_in_the_staging_area_or_the_live_one(night, rea
 )
 def test_what_was_staged_wrong_is_found(reached, harm, said, monkeypatch):
     """One message in the middle of an INBOX that is read whole; it is put back afterwards."""
-    monkeypatch.setattr(staged, "PART", 5000)
+    monkeypatch.setattr(sample, "PART", 5000)
     path = messages("vera")[len(messages("vera")) // 2]
     held, times = path.read_bytes(), path.stat()
     try:
         harm(path)
         found = sampled(reached, 5000, "vera")
-        (wrong,) = found["differences"]
+        (wrong,) = found.differences
         assert wrong.startswith("vera: INBOX: UID ") and said in wrong
     finally:
         path.write_bytes(held)
@@ -135,14 +136,15 @@ def test_verify_reads_contents_as_far_as_the_time_allows(night, part):
     minutes = told["contents"] * part / 60 if part < 1 else 10
     with night.set("verify.content_minutes", minutes):
         checks = night.step("verify")
-    check = next(check for check in checks if "contents" in check.question)
-    read, of = (int(word) for word in check.actual.split()[:3:2])
+    check = next(check for check in checks if check.id == "contents-compared")
+    read, of = check.data["compared"], check.data["messages"]
     assert check.passed and check.warning == (part < 1)
     if part == 1:
         assert read == of
     else:
         assert (
             read <= of * (part + 0.05)
-            and f"a sample, {part:.1%} of all by seed night" in check.actual
+            and check.data["share"] == pytest.approx(part, abs=0.001)
+            and check.data["seed"] == "night"
         )
     assert all(check.passed for check in checks)

@@ -259,11 +259,7 @@ def verified(host, maildir):
     ):
         for mine, other in (("INBOX", "INBOX"), ("mail/work", "work")):
             result = messages.compare(old.stream(mine, "content"), new.stream(other, "content"))
-            if (
-                result["differing"]
-                or result["extra"]
-                or not 0 < result["contents"] == result["old"]
-            ):
+            if result.differing or result.extra or not 0 < result.contents == result.old:
                 raise NotTheSame(f"{mine}: {result}")
     return {
         "seconds": time.perf_counter() - began,

@@ -120,7 +120,7 @@ def known(site, state: dict) -> list:
     """A user's folders as the store's `state` tells them. → [Known]"""
     found = []
     for folder in state["folders"]:
-        old, new = mailboxes.folder_names(site, folder)
+        old, new = mailboxes.folder_names(site, folder["old"], folder["name"])
         found.append(
             Known(
                 folder["name"],

@@ -81,7 +81,7 @@ def _user(hosts, plan, entry, state):
             "the tree that was published is not there any more: each message is looked for by its text alone"
         )
     folders = [] if state["lost"] else state["folders"]
-    known = {mailboxes.folder_names(site, folder)[0]: folder for folder in folders}
+    known = {mailboxes.folder_names(site, folder["old"], folder["name"])[0]: folder for folder in folders}
     with mailboxes.old_session(hosts, user) as old, mailboxes.new_session(hosts, user) as new:
         here = {
             name: new.read(name, "metadata")
@@ -145,7 +145,7 @@ def _shape(folder):
 
 def _by_uid(site, name, there, folder, here, alone, row, gone, came):
     """Messages that are still there under their UIDs; the others go to `gone` (below the conversion's UIDNEXT) or `came`."""
-    new_name = mailboxes.folder_names(site, folder)[1] if folder else None
+    new_name = mailboxes.folder_names(site, folder["old"], folder["name"])[1] if folder else None
     limit = folder["uidnext"] - folder["spool"] - folder["appended"] if folder else 0
     now = here.get(new_name)
     same = (

@@ -1,121 +1,138 @@
 """Two readings of one folder, compared message by message."""
 
 import dataclasses
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from cutover.connect import imap
 
-SHOWN = 20  # differences told in full for one folder
+SHOWN = 20  # differences listed for one folder
 
 
-def compare(
-    old: imap.Folder, new: imap.Folder, lost_keywords=(), same_text=lambda uid: False
-) -> dict:
-    """Two readings of one folder, whose messages come by ascending UID; iterators will do, and little is kept of them.
+class Digests:
+    """What a number of messages have in common, in any order: by digests where all have one."""
 
-    → `{"old": n, "new": n, "extra": [messages on the new side alone, by UID], "differences": [text, …], "differing": n,
-    "lost": n, "line_ends": n, "contents": n whose digests were compared, "look": what is the same for the same messages in any
-    order}`. Every message of the old side must be on the new side under its UID, with the same flags, keywords, INTERNALDATE,
-    size and, where both were read, digest. Two things no Maildir can keep are counted apart from what differs: `lost_keywords`
-    that found no letter among its 26, as the conversion reported, and bare LFs, which Dovecot sends as CRLF: then the size
-    differs and the text, line ends aside, must not. `same_text(uid)` reads it where no digest is there.
-    """
-    found, extra, differing = [], [], 0
-    lost = line_ends = count = missing = contents = 0
-    look = Look()
-    allowed = frozenset(lost_keywords)
-
-    def wrong(text):
-        nonlocal differing
-        differing += 1
-        if len(found) < SHOWN:
-            found.append(text)
-
-    if old.uidvalidity != new.uidvalidity:
-        wrong(f"UIDVALIDITY {old.uidvalidity} became {new.uidvalidity}")
-    olds, news = iter(old.messages), iter(new.messages)
-    message, other = next(olds, None), next(news, None)
-    while message is not None or other is not None:
-        if message is None or other is not None and other.uid < message.uid:
-            extra.append(other)
-            if other.uid < (old.uidnext or 0):
-                wrong(
-                    f"UID {other.uid}: not in the old folder, and below its UIDNEXT {old.uidnext}"
-                )
-            other = next(news, None)
-            continue
-        count += 1
-        look.add(message)
-        if other is None or message.uid < other.uid:
-            missing += 1
-            wrong(f"UID {message.uid}: missing")
-            message = next(olds, None)
-            continue
-        lost += bool(message.flags & allowed)
-        read = message.digest is not None and other.digest is not None
-        contents += read
-        if message.size != other.size and (
-            message.digest == other.digest if read else same_text(message.uid)
-        ):
-            line_ends += 1
-            other = dataclasses.replace(other, size=message.size)
-        for what in _differs(message, other, allowed):
-            wrong(f"UID {message.uid}: {what}")
-        message, other = next(olds, None), next(news, None)
-    if old.uidnext and new.uidnext < old.uidnext:
-        wrong(f"UIDNEXT {old.uidnext} became {new.uidnext}")
-    return {
-        "old": count,
-        "new": count - missing + len(extra),
-        "extra": extra,
-        "differences": found,
-        "differing": differing,
-        "lost": lost,
-        "line_ends": line_ends,
-        "contents": contents,
-        "look": look,
-    }
-
-
-def counted(old, new):
-    """As compare(), of two folders that were only opened."""
-    lacking = [f"{old.exists - new.exists} messages are missing"] if new.exists < old.exists else []
-    look = Look()
-    look.count = old.exists
-    return {
-        "old": old.exists,
-        "new": new.exists,
-        "extra": [],
-        "differences": lacking,
-        "differing": len(lacking),
-        "lost": 0,
-        "line_ends": 0,
-        "contents": 0,
-        "look": look,
-    }
-
-
-class Look:
-    """What a number of messages look like together, whatever their order: by their digests where all have one."""
-
-    def __init__(self, messages=()):
-        self.count = self.size = self.dates = self.digests = 0
-        self.whole = True
+    def __init__(self, messages: Iterable[imap.Message] = (), count: int = 0):
+        self.count, self.size, self.dates, self.digests = count, 0, 0, 0
+        self.whole = True  # all messages so far have a digest
         for message in messages:
             self.add(message)
 
-    def add(self, message):
+    def add(self, message: imap.Message) -> None:
         self.count, self.size = self.count + 1, self.size + message.size
         self.dates += int(message.internaldate.timestamp())
         self.whole = self.whole and message.digest is not None
         self.digests = (self.digests + int(message.digest, 16)) % 2**256 if self.whole else 0
 
-    def like(self, other) -> bool:
+    def same(self, other: "Digests") -> bool:
+        """Whether both may be the same messages."""
         return (self.count, self.size, self.dates) == (other.count, other.size, other.dates) and (
             not (self.whole and other.whole) or self.digests == other.digests
         )
 
 
-def _differs(old, new, allowed):
+@dataclasses.dataclass
+class Comparison:
+    """What two readings of a folder have in common and what differs.
+
+    old, new: numbers of messages. extra: messages of the new side only, by UID.
+    differences: the first SHOWN, as text; differing counts them all.
+    uidvalidity: the text in `differences` that says UIDVALIDITY changed, or "".
+    lost: messages that lost a keyword Maildir has no letter for. line_ends: messages whose size
+    differs by bare LFs only. contents: messages whose digests were compared.
+    summary: the old side's messages.
+    """
+
+    old: int = 0
+    new: int = 0
+    extra: list[imap.Message] = dataclasses.field(default_factory=list)
+    differences: list[str] = dataclasses.field(default_factory=list)
+    differing: int = 0
+    uidvalidity: str = ""
+    lost: int = 0
+    line_ends: int = 0
+    contents: int = 0
+    summary: Digests = dataclasses.field(default_factory=Digests)
+
+    def differs(self, text: str) -> None:
+        self.differing += 1
+        if len(self.differences) < SHOWN:
+            self.differences.append(text)
+
+
+def _pairs(old: Iterable, new: Iterable) -> Iterator[tuple]:
+    """(old message or None, new message or None) by ascending UID; both come in that order."""
+    olds, news = iter(old), iter(new)
+    left, right = next(olds, None), next(news, None)
+    while left is not None or right is not None:
+        if left is None or right is not None and right.uid < left.uid:
+            yield None, right
+            right = next(news, None)
+        elif right is None or left.uid < right.uid:
+            yield left, None
+            left = next(olds, None)
+        else:
+            yield left, right
+            left, right = next(olds, None), next(news, None)
+
+
+def compare(
+    old: imap.Folder,
+    new: imap.Folder,
+    lost_keywords: Collection[str] = (),
+    same_text: Callable[[int], bool] = lambda uid: False,
+) -> Comparison:
+    """Compare two readings whose messages come by ascending UID. Iterators do; few are kept.
+
+    Every old message must be on the new side under its UID, with the same flags, keywords,
+    INTERNALDATE, size and, where both were read, digest. Two things that no Maildir can keep are
+    counted and are no difference: `lost_keywords`, for which the conversion found no letter among
+    26, and bare LFs, which Dovecot sends as CRLF: then the size differs and the text must not.
+    same_text(uid) compares the texts where no digest was read.
+    """
+    result = Comparison()
+    allowed = frozenset(lost_keywords)
+    if old.uidvalidity != new.uidvalidity:
+        result.uidvalidity = f"UIDVALIDITY {old.uidvalidity} became {new.uidvalidity}"
+        result.differs(result.uidvalidity)
+    for message, other in _pairs(old.messages, new.messages):
+        if message is None:
+            result.extra.append(other)
+            if other.uid < (old.uidnext or 0):
+                result.differs(
+                    f"UID {other.uid}: not in the old folder, and below its UIDNEXT {old.uidnext}"
+                )
+            continue
+        result.old += 1
+        result.summary.add(message)
+        if other is None:
+            result.differs(f"UID {message.uid}: missing")
+            continue
+        result.new += 1
+        result.lost += bool(message.flags & allowed)
+        read = message.digest is not None and other.digest is not None
+        result.contents += read
+        if message.size != other.size and (
+            message.digest == other.digest if read else same_text(message.uid)
+        ):
+            result.line_ends += 1
+            other = dataclasses.replace(other, size=message.size)
+        for text in _differences(message, other, allowed):
+            result.differs(f"UID {message.uid}: {text}")
+    result.new += len(result.extra)
+    if old.uidnext and new.uidnext < old.uidnext:
+        result.differs(f"UIDNEXT {old.uidnext} became {new.uidnext}")
+    return result
+
+
+def compare_counts(old: imap.Folder, new: imap.Folder) -> Comparison:
+    """Compare two folders that were opened and not read. `extra` stays empty."""
+    result = Comparison(old.exists, new.exists, summary=Digests(count=old.exists))
+    if new.exists < old.exists:
+        result.differs(f"{old.exists - new.exists} messages are missing")
+    return result
+
+
+def _differences(old, new, allowed):
     if old.flags - allowed != new.flags - allowed:
         lost, gained = sorted(old.flags - allowed - new.flags), sorted(new.flags - old.flags)
         yield "flags " + " and ".join(

@@ -2,14 +2,13 @@
 
 Neither host has a way into the other for this: the backup host's key only lets it read. So what is brought goes through this
 machine, as one stream of tar: one file after the other would cost a round trip each. Beside means below new_store.work, where
-no user and no client sees it; Dovecot reads it there in a mount namespace of its own (hosts/staged.py).
+no user and no client sees it; Dovecot reads it there in a mount namespace of its own (mailboxes.tree_session).
 """
 
 import collections
 import hashlib
 import json
 
-from cutover.comparison import sample as staged
 from cutover.connect import ssh
 from cutover.facts import mailboxes, users
 from cutover.model import errors
@@ -202,7 +201,7 @@ def is_directory(hosts, path: str) -> bool:
 
 def session(hosts, account: dict, place: str):
     """Dovecot over a tree that was brought; it writes nothing there. → context manager of imap.Session"""
-    return staged.session(hosts, account, place)
+    return mailboxes.tree_session(hosts, account, place)
 
 
 def note(hosts, place: str) -> dict:

@@ -9,20 +9,36 @@ import os
 
 from cutover.connect import imap
 
+# $1 tree, $2 the Maildir in whose place it is read, $3 and $4 the user's uid and gid
+_SCRIPT = """
+set -e
+[ -d "$2" ] || { echo "$2: no such directory on this host" >&2; exit 1; }
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work
+chown --reference "$1" /mnt/upper
+chmod --reference "$1" /mnt/upper
+mount -t overlay overlay -o "lowerdir=$1,upperdir=/mnt/upper,workdir=/mnt/work" "$2"
+exec setpriv --reuid "$3" --regid "$4" --init-groups --reset-env doveadm exec imap
+"""
+
 
 def name(text: str) -> str:
-    """A folder's name as it lies on disk (modified UTF-7 or raw bytes) as imap.Session says it."""
+    """The name imap.Session gives a folder named so on disk (modified UTF-7 or raw bytes)."""
     return imap.decode_name(os.fsencode(text))
 
 
 def maildir(site, user: dict) -> str:
-    """Where the mail of a user (an entry of facts.users) lies on the new host."""
+    """The path of a user's mail on the new host. user: an entry of facts.users.users()."""
     return site.new_store.maildir.format(user=user["user"], home=user["home"])
 
 
-def folder_names(site, folder: dict) -> tuple:
-    """(old, new) names, as IMAP says them, of a folder of the store's `state`; old is None where only the new side has it."""
-    old, new = folder["old"], folder["name"].replace(".", "/")
+def folder_names(site, old: str | None, converted: str) -> tuple[str | None, str]:
+    """(old, new) names of a converted folder, as IMAP says them.
+
+    old: its name in the old store, "" for INBOX; None for a folder of the new side only.
+    converted: its Maildir++ name without the leading dot, "" for INBOX.
+    """
+    new = converted.replace(".", "/")
     if old:
         return name(site.old_store.imap_prefix + old), name(new) if new else "INBOX"
     return (None, name(new)) if new else ("INBOX", "INBOX")
@@ -30,7 +46,7 @@ def folder_names(site, folder: dict) -> tuple:
 
 @contextlib.contextmanager
 def old_session(hosts, user: str):
-    """c-client as the user, on the old host. → imap.Session"""
+    """c-client as the user, on the old host. Yields imap.Session."""
     site = hosts.site
     with preauth(hosts.ssh(site.roles.old).open([site.old_store.imapd], as_user=user)) as session:
         yield session
@@ -38,9 +54,9 @@ def old_session(hosts, user: str):
 
 @contextlib.contextmanager
 def new_session(hosts, user: str):
-    """Dovecot as the user, on the new host. → imap.Session
+    """Dovecot as the user, on the new host. Yields imap.Session.
 
-    Run as the user and without -u: with it doveadm asks Dovecot's auth service, which is stopped like the rest.
+    Run as the user and without -u: with -u doveadm asks Dovecot's auth service, which is stopped.
     """
     with preauth(
         hosts.ssh(hosts.site.roles.new).open(["doveadm", "exec", "imap"], as_user=user)
@@ -49,9 +65,41 @@ def new_session(hosts, user: str):
 
 
 @contextlib.contextmanager
+def tree_session(hosts, user: dict, tree: str | None = None):
+    """Dovecot over a user's staged tree, or over another tree of the user. Yields imap.Session.
+
+    It reads the tree in the place of the user's Maildir, in a mount namespace of its own with a
+    memory file system laid over it. It sees what will be published, and the indexes it writes are
+    gone with the session. Nothing outside notices. user: an entry of facts.users.users().
+    """
+    site = hosts.site
+    tree = tree or f"{site.new_store.work}/staging/{user['user']}"
+    argv = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        _SCRIPT,
+        "staged",
+        tree,
+        maildir(site, user),
+        str(user["uid"]),
+        str(user["gid"]),
+    ]
+    with preauth(
+        hosts.ssh(site.roles.new).open(argv, sudo=True), f"{site.roles.new}: Dovecot over {tree}"
+    ) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
 def preauth(stream, server: str | None = None):
-    """The IMAP session that a command opened on a host begins by itself; it ends with the command. `server`: what errors call it,
-    if not by the command. → imap.Session"""
+    """The IMAP session that a command on a host begins by itself; it ends with the command.
+
+    server: what errors call it instead of the command. Yields imap.Session.
+    """
     try:
         session = imap.preauth(stream, timeout=300, server=server)
         yield session
@@ -61,6 +109,6 @@ def preauth(stream, server: str | None = None):
 
 
 def old_folders(session, prefix: str) -> list:
-    """The names c-client lists: INBOX, and all below the prefix that clients of the site use."""
+    """The folders c-client lists: INBOX, and all below the prefix that the site's clients use."""
     names = [name for name, _, selectable in session.folders(prefix + "*") if selectable]
     return ["INBOX", *sorted(name for name in names if name.upper() != "INBOX")]

@@ -1,19 +1,126 @@
 """The converter on the new host: mbx2maildir is shipped there and run by the host's own Python."""
 
+import dataclasses
 import json
 
 from cutover import model
 from cutover.remote import detached, ship
 
 PROGRAM = "store/__main__.py"
-FLAGS = (
-    "-I",
-    "-S",
-)  # the store needs nothing installed; looking for it takes longer than a pass in which nothing changed
+# The converter needs nothing installed. Looking for site packages takes longer than an empty pass.
+FLAGS = ("-I", "-S")
+
+
+@dataclasses.dataclass(frozen=True)
+class Damage:
+    """A range of bytes of a mail file that is no mail. Bytes are counted from 0."""
+
+    what: str
+    kind: str = ""
+    file: str | None = None
+    offset: int | None = None
+    length: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class PassedOver:
+    """A file among the user's folders that is no folder."""
+
+    file: str
+    why: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """A converted folder. `old` is "" for INBOX and None for a folder of the new side only.
+
+    name: its Maildir++ name without the leading dot; "" is INBOX.
+    spool, appended: messages from the spool; messages that only the new side had.
+    messages: all of them, `spool` and `appended` included.
+    """
+
+    name: str
+    old: str | None = ""
+    folder: str = ""
+    messages: int = 0
+    bytes: int = 0
+    spool: int = 0
+    appended: int = 0
+    expunged: int = 0
+    uidvalidity: int = 0
+    uidnext: int = 0
+    lost_keywords: list[str] = dataclasses.field(default_factory=list)
+    damage: list[Damage] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Staged:
+    """What presync has staged. `at`: seconds since the epoch, of the last pass."""
+
+    folders: int = 0
+    at: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class MarkedTree:
+    """The complete tree that some run put in the Maildir's place, and when (since the epoch)."""
+
+    tree: str | None
+    at: float
+
+
+@dataclasses.dataclass(frozen=True)
+class User:
+    """One user's mail as the converter left it; see mbx2maildir.publish.status.
+
+    phase: "published", "unpublished" or "none".
+    live: "ours" when the live tree is the published one, "other" or "none".
+    lost: the published tree is no longer in place.
+    files: message files in the live tree now.
+    """
+
+    user: str = ""
+    published: bool = False
+    phase: str = "none"
+    live: str = "none"
+    tree: str | None = None
+    lost: bool = False
+    messages: int = 0
+    bytes: int = 0
+    expunged: int = 0
+    files: int = 0
+    staged: Staged = Staged()
+    marked: MarkedTree | None = None
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    renamed: list[dict] = dataclasses.field(default_factory=list)
+    passed: list[PassedOver] = dataclasses.field(default_factory=list)
+    folders: list[Folder] = dataclasses.field(default_factory=list)
+
+    @property
+    def damage(self) -> list[Damage]:
+        """The damage in all folders."""
+        return [damage for folder in self.folders for damage in folder.damage]
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What a run has published and staged, by user name."""
+
+    users: dict[str, User]
+    run: str = ""
+    published: int = 0
+
+    def names(self, published: bool) -> list[str]:
+        """The users whose mail is published by this run, or is not."""
+        return sorted(name for name, user in self.users.items() if user.published == published)
 
 
 def plan(site, run: str, users: list, jobs: int) -> dict:
-    """What `store convert-users` takes: where each user's old mail is seen on the new host, and where it goes."""
+    """The plan file of the converter: where users' old mail is on the new host and where it goes.
+
+    users: entries of facts.users.users(). jobs: number of processes.
+    """
     old, new = site.old_store, site.new_store
 
     def fill(template, user):
@@ -41,7 +148,13 @@ def plan(site, run: str, users: list, jobs: int) -> dict:
     }
 
 
-# Runs the store package from memory, so that reading leaves nothing on the host: both files come on standard input.
+def state(hosts, host: str, plan: dict) -> State:
+    """What the plan's run has published and staged for the plan's users."""
+    return model.from_json(State, read(hosts, host, plan, "state"))
+
+
+# Runs the converter from memory, so that reading leaves no file on the host.
+# The program and the plan come on standard input.
 _FROM_MEMORY = """
 import os, runpy, sys
 def held(size):
@@ -61,10 +174,11 @@ runpy.run_path(program, run_name="__main__")
 """
 
 
-def read(hosts, host: str, plan: dict, command: str, *options, timeout=600) -> dict:
-    """Run a reading command of the store package (`state`, `survey`) on a host, from memory.
+def read(hosts, host: str, plan: dict, command: str, *options, timeout: float = 600) -> dict:
+    """The JSON answer of a reading command (`state`, `survey`) run on a host, users by name.
 
-    → its JSON answer, with `users` by name. A survey that found unreadable files exits 1 and still answers.
+    A survey that met unreadable files exits 1 and still answers.
+    timeout: seconds. Raises ChangeFailed when there is no answer.
     """
     program, text = ship.content(), json.dumps(plan).encode()
     argv = [
@@ -81,32 +195,33 @@ def read(hosts, host: str, plan: dict, command: str, *options, timeout=600) -> d
     try:
         answer = json.loads(result.out)
     except ValueError:
-        said = result.err.decode("utf-8", "backslashreplace").strip()[-500:]
+        output = result.err.decode("utf-8", "backslashreplace").strip()[-500:]
         raise model.ChangeFailed(
-            f"{host}: store {command} ended with {result.rc} and said: {said or 'nothing'}"
+            f"store {command} failed on {host}: exit status {result.rc}, {output or 'no output'}"
         ) from None
-    return {**answer, "users": {each["user"]: each for each in answer["users"]}}
+    return {**answer, "users": {user["user"]: user for user in answer["users"]}}
 
 
-# Unpacks and compiles the store, whole or not at all, also when the host loses power.
+# Unpacks and compiles the converter, whole or not at all, also when the host loses power.
 _UNPACK = """
-cd "$1" && rm -rf store store.new && "$2" -I -m zipfile -e store.pyz store.new && "$2" -I -m compileall -q store.new &&
+cd "$1" && rm -rf store store.new && "$2" -I -m zipfile -e store.pyz store.new &&
+"$2" -I -m compileall -q store.new &&
 find store.new -exec sync {} + && mv store.new store && rm store.pyz
 """
 
 
-def install(connection, folder: str, python: str):
-    """Have the store package unpacked in a folder of the host, when it is not there as it is here."""
+def install(connection, folder: str, python: str) -> None:
+    """Unpack the converter in a folder of the host, unless this version is there already."""
     if connection.run(["test", "-e", f"{folder}/store/{ship.mark()}"], sudo=True, check=False).rc:
         connection.put(ship.content(), f"{folder}/store.pyz", mode=0o600, sudo=True)
         connection.run(["sh", "-c", _UNPACK, "unpack", folder, python], sudo=True)
 
 
-def run(hosts, host: str, plan: dict, command: str, on_event, name: str = ""):
-    """Ship the store package to the plan's work folder and have a writing command done; `on_event(dict)` takes its events.
+def run(hosts, host: str, plan: dict, command: str, on_event, name: str = "") -> detached.Ended:
+    """Install the converter in the plan's work folder and run a writing command to its end.
 
-    It runs apart from the link and from this process (see detached); `name` tells it from other work with the same command.
-    → detached.Ended; its exit status is for the caller to judge.
+    It runs apart from the link and from this process (see detached). on_event(dict) takes its
+    events; name distinguishes work with the same command. The caller judges the exit status.
     """
     connection = hosts.ssh(host)
     folder = f"{plan['work']}/{plan['run']}"
@@ -126,5 +241,6 @@ def run(hosts, host: str, plan: dict, command: str, on_event, name: str = ""):
     return detached.run(hosts, host, folder, name, unit(plan["run"], name), plan, argv, on_event)
 
 
-def unit(run, name):
+def unit(run: str, name: str) -> str:
+    """The name of the systemd unit that the work runs in."""
     return f"cutover-{run}-{name}"

@@ -1,6 +1,9 @@
-"""MBX folders become Maildir++ on the new server; each user's tree is published atomically, the earlier one set aside."""
+"""MBX folders become Maildir++ on the new server.
 
-import re
+Each user's tree is published atomically; the tree it replaces is set aside.
+"""
+
+import dataclasses
 
 from cutover import model
 from cutover.changes import conversion
@@ -11,139 +14,151 @@ from cutover.steps.night import preflight
 RESUMING = ("restore-sendmail", "restore-imap", "rollback")
 
 
-def probe(ctx):
-    """`{"users": getent's on the new host, "strangers": users the hosts differ in, "again": unequal(), "state": what `store
-    state` says}`"""
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """users: those of the new host. strangers: how the hosts' users differ, as text.
+
+    again: see users_to_convert_again(). state: what this run has staged and published.
+    """
+
+    run: str
+    users: list[dict]
+    state: converter.State
+    strangers: list[str] = dataclasses.field(default_factory=list)
+    again: list[str] = dataclasses.field(default_factory=list)
+
+
+def probe(ctx) -> Facts:
     hosts, site = ctx.hosts, ctx.site
     sides = hosts.each(site.mail_hosts, lambda name: users.read(hosts, name))
     accounts = sides[site.roles.new]
-    plan_json = converter.plan(site, ctx.run_name, accounts, site.new_store.jobs)
-    return {
-        "users": accounts,
-        "strangers": preflight.strangers(sides, site),
-        "again": unequal(ctx.history),
-        "state": converter.read(hosts, site.roles.new, plan_json, "state"),
-    }
+    plan_file = converter.plan(site, ctx.run_name, accounts, site.new_store.jobs)
+    return Facts(
+        run=ctx.run_name,
+        users=accounts,
+        state=converter.state(hosts, site.roles.new, plan_file),
+        strangers=preflight.strangers(sides, site),
+        again=users_to_convert_again(ctx.history),
+    )
 
 
-def plan(found, site):
-    if found.get("strangers"):
+def plan(facts: Facts, site) -> model.Plan:
+    if facts.strangers:
         raise model.CannotPlan(
             "the mail hosts do not know the same users: "
-            + "; ".join(found["strangers"])
-            + ". Mail of a user whom one host "
-            "does not know would be left behind or lie with the wrong owner. Make them equal (passwd, NIS or LDAP), then run "
-            "this step again."
+            + "; ".join(facts.strangers)
+            + ". Mail of a user missing on one host would be left behind or get the wrong owner. "
+            "Make the users equal (passwd, NIS or LDAP), then run this step again."
         )
-    state = found["state"]["users"]
-    published = {name for name, each in state.items() if each["published"]}
-    listed = []
-    for kind, accounts in (
-        (conversion.Convert, [user for user in found["users"] if user["user"] not in published]),
-        (
-            conversion.ConvertAgain,
-            [
-                user
-                for user in found["users"]
-                if user["user"] in published.intersection(found.get("again", []))
-            ],
-        ),
-    ):
-        if accounts:
-            store = converter.plan(site, found["run"], accounts, site.new_store.jobs)
-            listed.append(
-                kind(
-                    site.roles.new,
-                    found["run"],
-                    store["work"],
-                    store["jobs"],
-                    store["users"],
-                    conversion.salvaged(site, store["users"]),
-                )
-            )
-    if not listed:
-        return model.Plan(reason=f"all {len(state)} users are published by this run")
-    return model.Plan(tuple(listed))
+    published = facts.state.names(published=True)
+    again = set(published).intersection(facts.again)
+    changes = [
+        _change(kind, facts, site, chosen)
+        for kind, chosen in (
+            (conversion.Convert, [user for user in facts.users if user["user"] not in published]),
+            (conversion.ConvertAgain, [user for user in facts.users if user["user"] in again]),
+        )
+        if chosen
+    ]
+    if not changes:
+        return model.Plan(reason=f"all {len(facts.state.users)} users are published by this run")
+    return model.Plan(tuple(changes))
 
 
-def unequal(events) -> list:
-    """Users whose mail the last verify found different, and whose trees nobody can have used since; see plan.
+def _change(kind, facts, site, chosen):
+    store = converter.plan(site, facts.run, chosen, site.new_store.jobs)
+    return kind(
+        site.roles.new,
+        facts.run,
+        store["work"],
+        store["jobs"],
+        store["users"],
+        conversion.salvaged(site, store["users"]),
+    )
 
-    Once delivery or reading was resumed, a published tree holds what exists nowhere else, and is never taken back here.
+
+def users_to_convert_again(events) -> list[str]:
+    """Users whose mail the last verify found different and whose trees nobody can have used since.
+
+    Once delivery or reading was resumed, a published tree holds what exists nowhere else, and this
+    step never takes it back.
     """
-    unequal_users = []
+    different = []
     for event in events:
         if event["event"] == "verified" and event["step"] == "verify":
-            found = [
-                re.fullmatch(r"Is (\S+)'s mail the same on both sides\?", check["question"])
+            different = [
+                check["subject"]
                 for check in event["checks"]
-                if not check["passed"]
+                if not check["passed"] and check.get("id") == "user-mail-equal"
             ]
-            unequal_users = [match[1] for match in found if match]
         elif (
             event["event"] == "applied"
             and event["step"] == "convert"
             or event["event"] == "intent"
             and event["step"] in RESUMING
         ):
-            unequal_users = []
-    return unequal_users
+            different = []
+    return different
 
 
-def stable(found):
-    """What the plan rests on: the users, and who is published; not how much mail there is."""
+def stable(facts: Facts) -> dict:
+    """What the plan rests on: the users and who is published, not how much mail there is."""
     return {
-        "users": found["users"],
-        "published": {
-            user: each["published"] for user, each in sorted(found["state"]["users"].items())
-        },
+        "users": facts.users,
+        "published": {name: user.published for name, user in sorted(facts.state.users.items())},
     }
 
 
-def verify(found, site):
-    state = found["state"]["users"]
-    missing = [
-        user["user"] for user in found["users"] if not state.get(user["user"], {}).get("published")
-    ]
-    messages = sum(each.get("messages", 0) for each in state.values())
-    checks = [
+def verify(facts: Facts, site) -> list[model.Check]:
+    published = facts.state.names(published=True)
+    missing = [user["user"] for user in facts.users if user["user"] not in published]
+    messages = sum(user.messages for user in facts.state.users.values())
+    return [
         model.Check(
             "Is every user's mail published on the new server?",
-            f"{len(found['users'])} users",
-            f"{len(found['users']) - len(missing)} users, {messages} messages"
-            + (f"; missing {', '.join(missing[:10])}" if missing else ""),
+            f"{len(facts.users)} users",
+            f"{len(facts.users) - len(missing)} users, {messages} messages"
+            + (f"; missing: {', '.join(missing[:10])}" if missing else ""),
             not missing,
-            "run this step again: it goes on with those that are missing",
-        )
+            "run this step again: it resumes with the missing users",
+            id="mail-published",
+            data={"users": len(facts.users), "missing": missing, "messages": messages},
+        ),
+        *(
+            check
+            for name, user in sorted(facts.state.users.items())
+            for check in _remarks(name, user, f"{site.new_store.work}/{facts.run}/salvage/{name}")
+        ),
     ]
-    for user, each in sorted(state.items()):
-        if each.get("warnings"):
-            checks.append(
-                model.Check(
-                    f"Is there something to know about {user}'s mail?",
-                    "nothing",
-                    "; ".join(each["warnings"]),
-                    True,
-                    "no message is lost; tell the user if it matters to them",
-                    warning=True,
-                )
-            )
-        damage = [item for folder in each.get("folders", []) for item in folder["damage"]]
-        if damage:
-            checks.append(
-                model.Check(
-                    f"Was any of {user}'s files damaged?",
-                    "none",
-                    "; ".join(
-                        f"{item.get('file')} at byte {item.get('offset')}: {item.get('what')}"
-                        for item in damage
-                    ),
-                    True,
-                    f"the bytes are set aside in {site.new_store.work}/{found['run']}/salvage/{user}",
-                    warning=True,
-                )
-            )
-    return checks
+
+
+def _remarks(name, user, salvage):
+    """Checks that only warn: what the conversion reports, and damaged files."""
+    if user.warnings:
+        yield model.Check(
+            f"Does the conversion report anything about {name}'s mail?",
+            "nothing",
+            "; ".join(user.warnings),
+            True,
+            "no message is lost; tell the user if it matters to them",
+            warning=True,
+            id="conversion-warnings",
+            subject=name,
+        )
+    if user.damage:
+        yield model.Check(
+            f"Was any of {name}'s files damaged?",
+            "none",
+            "; ".join(
+                f"{damage.file} at byte {damage.offset}: {damage.what}" for damage in user.damage
+            ),
+            True,
+            f"the damaged bytes are set aside in {salvage}",
+            warning=True,
+            id="damaged-files",
+            subject=name,
+            data={"damage": len(user.damage)},
+        )
 
 
 STEP = model.Step(
@@ -153,5 +168,6 @@ STEP = model.Step(
     probe=probe,
     plan=plan,
     verify=verify,
+    facts=Facts,
     stable=stable,
 )

@@ -1,43 +1,60 @@
-"""Convert while users still work, as often as wanted: the outage then pays only for what changed since."""
+"""Convert while users still work, as often as wanted.
 
+The outage then pays only for what changed since.
+"""
+
+import dataclasses
 import datetime
 
 from cutover import model
 from cutover.changes import conversion
-from cutover.comparison import sample as staged
+from cutover.comparison import sample as staged_sample
 from cutover.remote import converter
 from cutover.steps.night import convert
 
 
-def probe(ctx):
-    """As convert's; once a pass was made, with `"sample"`, what staged.sample says of what it staged."""
-    hosts, site = ctx.hosts, ctx.site
-    found = convert.probe(ctx)
-    mine = [event["event"] for event in ctx.history if event.get("step") == "presync"]
-    if site.verify.staged and mine[-1:] == ["applied"]:
-        state = found["state"]["users"]
-        there = [
-            user
-            for user in found["users"]
-            if state[user["user"]]["staged"]["folders"]
-            and not state[user["user"]]["published"]
-            and state[user["user"]]["live"] != "none"
-        ]
-        found["sample"] = staged.sample(hosts, there, site.verify.staged, ctx.run_name)
-    return found
+@dataclasses.dataclass(frozen=True)
+class Facts(convert.Facts):
+    """As convert's. sample: read after a pass, of what it staged."""
+
+    sample: staged_sample.Sample | None = None
 
 
-def plan(found, site):
-    state = found["state"]["users"]
-    todo = [user for user in found["users"] if not state[user["user"]]["published"]]
+def probe(ctx) -> Facts:
+    facts = convert.probe(ctx)
+    return Facts(**vars(facts), sample=_sample(ctx, facts))
+
+
+def _sample(ctx, facts):
+    """A staged_sample.Sample, once a pass was made; None where the site wants none."""
+    count = ctx.site.verify.staged
+    own_events = [event["event"] for event in ctx.history if event.get("step") == "presync"]
+    if not count or own_events[-1:] != ["applied"]:
+        return None
+    state = facts.state.users
+    readable = [
+        user
+        for user in facts.users
+        if state[user["user"]].staged.folders
+        and not state[user["user"]].published
+        and state[user["user"]].live != "none"
+    ]
+    return staged_sample.read(ctx.hosts, readable, count, ctx.run_name)
+
+
+def plan(facts: Facts, site) -> model.Plan:
+    published = facts.state.names(published=True)
+    todo = [user for user in facts.users if user["user"] not in published]
     if not todo:
-        return model.Plan(reason=f"all {len(state)} users are already published by this run")
-    store = converter.plan(site, found["run"], todo, site.new_store.jobs)
+        return model.Plan(
+            reason=f"all {len(facts.state.users)} users are already published by this run"
+        )
+    store = converter.plan(site, facts.run, todo, site.new_store.jobs)
     return model.Plan(
         (
             conversion.Presync(
                 site.roles.new,
-                found["run"],
+                facts.run,
                 store["work"],
                 store["jobs"],
                 store["users"],
@@ -47,57 +64,64 @@ def plan(found, site):
     )
 
 
-stable = convert.stable
-
-
-def verify(found, site):
-    state = found["state"]["users"]
+def verify(facts: Facts, site) -> list[model.Check]:
+    state = facts.state.users
     missing = [
-        user
-        for user, each in sorted(state.items())
-        if not each["published"] and not each["staged"]["folders"]
+        name
+        for name, user in sorted(state.items())
+        if not user.published and not user.staged.folders
     ]
-    folders = sum(each["staged"]["folders"] for each in state.values())
-    times = [each["staged"]["at"] for each in state.values() if each["staged"]["at"]]
+    folders = sum(user.staged.folders for user in state.values())
+    times = [user.staged.at for user in state.values() if user.staged.at]
     last = (
         datetime.datetime.fromtimestamp(max(times), datetime.UTC).strftime("%H:%M:%S UTC")
         if times
         else "never"
     )
-    checks = [
-        model.Check(
-            "Is every user's mail staged?",
-            f"{len(state)} users",
-            f"{len(state) - len(missing)} users, {folders} "
-            f"folders, last pass {last}"
-            + (f"; missing {', '.join(missing[:10])}" if missing else ""),
-            len(missing) < len(state) or not state,
-            "run this step again: it goes on with those that are missing; "
-            "what is still missing in the outage is converted then",
-            warning=bool(missing),
-        )
-    ]
-    return checks + ([sample_check(found["sample"])] if "sample" in found else [])
+    staged = model.Check(
+        "Is every user's mail staged?",
+        f"{len(state)} users",
+        f"{len(state) - len(missing)} users, {folders} folders, last pass {last}"
+        + (f"; missing: {', '.join(missing[:10])}" if missing else ""),
+        len(missing) < len(state) or not state,
+        "run this step again: it resumes with the missing users; the outage converts those that "
+        "are still missing then",
+        warning=bool(missing),
+        id="mail-staged",
+        data={"users": len(state), "missing": missing, "folders": folders},
+    )
+    return [staged, *([sample_check(facts.sample)] if facts.sample else [])]
 
 
-def sample_check(sample):
-    """Whether Dovecot shows of the staged mail what c-client shows of the old."""
-    read = f"{sample['messages']} messages in {sample['folders']} folders of {len(sample['users'])} users (seed {sample['seed']})"
-    wrong = [
-        *sample["differences"],
-        *(f"{user}: {text}" for user, text in sorted(sample["errors"].items())),
+def sample_check(sample: staged_sample.Sample) -> model.Check:
+    """Whether Dovecot shows of the staged mail what c-client shows of the old mail."""
+    differences = [
+        *sample.differences,
+        *(f"{user}: {text}" for user, text in sorted(sample.errors.items())),
     ]
-    said = f"{read}: " + ("; ".join(wrong[:10]) if wrong else "equal")
-    if sample["changed"]:
-        said += f"; {sample['changed']} changed by their users since"
+    actual = (
+        f"{sample.messages} messages in {sample.folders} folders of {len(sample.users)} users "
+        f"(seed {sample.seed}): " + ("; ".join(differences[:10]) if differences else "equal")
+    )
+    if sample.changed:
+        actual += f"; {sample.changed} changed by their users since"
     return model.Check(
         "Does a sample of what is staged agree with the old server?",
         "the same text and date for each UID",
-        said,
-        not wrong,
-        "do not go on: find the cause; remove the staging area of the users named, and run this step "
-        "again",
-        warning=not sample["messages"],
+        actual,
+        not differences,
+        "stop here and find the cause; remove the staging area of the users listed, then run this "
+        "step again",
+        warning=not sample.messages,
+        id="sample-equal",
+        data={
+            "messages": sample.messages,
+            "folders": sample.folders,
+            "users": len(sample.users),
+            "seed": sample.seed,
+            "differences": len(differences),
+            "changed": sample.changed,
+        },
     )
 
 
@@ -108,6 +132,7 @@ STEP = model.Step(
     probe=probe,
     plan=plan,
     verify=verify,
+    facts=Facts,
     predicts=True,
-    stable=stable,
+    stable=convert.stable,
 )

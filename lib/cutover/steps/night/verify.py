@@ -1,11 +1,13 @@
-"""Both sides counted and compared, read by c-client on the old server and by Dovecot on the new one.
+"""Both sides counted and compared, read by c-client on the old server and by Dovecot on the new.
 
-The parameters' level says how deep: counts; metadata (UIDs, flags, keywords, dates, sizes); contents (a digest of each message
-as well). Metadata is always read of all. Contents may take `verify.content_minutes`: where more was predicted, a share of the
-messages is read that the seed, the run's name, decides; and none begins after that time. Either is told.
+The parameters' level says how deep: counts; metadata (UIDs, flags, keywords, dates, sizes);
+contents (a digest of each message as well). The metadata of all messages is read. Contents may
+take `verify.content_minutes`: if presync predicted more, a share of the messages is read, chosen by
+the seed, which is the run's name. No content is read after that time. The checks report either.
 """
 
 import concurrent.futures
+import dataclasses
 import time
 
 from cutover import model
@@ -15,189 +17,252 @@ from cutover.model import runbook
 from cutover.steps.night import convert
 
 
-def probe(ctx):
-    """`{"level", "users": {user: {"rows": folders.read_user, "added": {folder: n}}}, "errors": {user: text}, "contents":
-    {"seed", "share": of the messages, "minutes": allowed, "late": whether they were over before the end}}`"""
-    hosts, site = ctx.hosts, ctx.site
-    converted = convert.probe(ctx)["state"]["users"]
+@dataclasses.dataclass(frozen=True)
+class UserMail:
+    """One user's folders, compared. passed_over: files that the conversion took for no folders.
+
+    added: by folder of the new side, messages that the conversion added (spool, dual delivery).
+    """
+
+    rows: list[folders.Row]
+    passed_over: list[str] = dataclasses.field(default_factory=list)
+    added: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class ContentsRead:
+    """Whose contents were read: a share of the messages, in so many minutes at most.
+
+    late: the time was over before the end.
+    """
+
+    seed: str = ""
+    share: float = 1.0
+    minutes: float = 0.0
+    late: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """users: by name. errors: by name, the users whose mail could not be read."""
+
+    run: str
+    level: str
+    users: dict[str, UserMail]
+    errors: dict[str, str] = dataclasses.field(default_factory=dict)
+    contents: ContentsRead = ContentsRead()
+
+
+@dataclasses.dataclass
+class Sums:
+    """Numbers of messages and folders; contents: messages whose content was compared."""
+
+    folders: int = 0
+    old: int = 0
+    new: int = 0
+    added: int = 0
+    contents: int = 0
+
+    def add(self, other: "Sums") -> None:
+        for field in dataclasses.fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+
+def probe(ctx) -> Facts:
+    site = ctx.site
+    converted = convert.probe(ctx).state.users
     contents = folders.Contents(
         ctx.run_name, share(site, ctx.history), time.monotonic() + site.verify.content_minutes * 60
     )
 
-    def of(user):
+    def read(name):
         return folders.read_user(
-            hosts, user, converted_folders(site, converted[user]), site.verify.level, contents
+            ctx.hosts,
+            name,
+            converted_folders(site, converted[name]),
+            site.verify.level,
+            contents,
         )
 
-    found, failed = {}, {}
-    # the largest first: at the end none is left that keeps all others waiting
+    users = {}
+    failures = {name: "not published by this run" for name in converted}
+    # the largest first, so that no large one is left at the end for all the others to wait for
     published = sorted(
-        (user for user in converted if converted[user]["published"]),
-        key=lambda user: (-converted[user]["bytes"], user),
+        (name for name, user in converted.items() if user.published),
+        key=lambda name: (-converted[name].bytes, name),
     )
     with concurrent.futures.ThreadPoolExecutor(site.verify.parallel) as pool:
-        futures = {user: pool.submit(model.attempt, of, user) for user in published}
-        for user, future in futures.items():
-            result = future.result()
-            if "error" in result:
-                failed[user] = result["error"]
+        futures = {name: pool.submit(model.read, read, name) for name in published}
+        for name, future in futures.items():
+            reading = future.result()
+            if reading.ok:
+                del failures[name]
+                users[name] = _user_mail(site, converted[name], reading.value)
             else:
-                state = converted[user]
-                found[user] = {
-                    "rows": result["value"],
-                    "passed_over": [item["file"] for item in state["passed"]],
-                    "added": {
-                        folder["new"]: folder["added"] for folder in converted_folders(site, state)
-                    },
-                }
-    failed.update(
-        {user: "not published by this run" for user in converted if user not in published}
+                failures[name] = reading.error
+    late = time.monotonic() > contents.deadline
+    return Facts(
+        run=ctx.run_name,
+        level=site.verify.level,
+        users=users,
+        errors=failures,
+        contents=ContentsRead(contents.seed, contents.share, site.verify.content_minutes, late),
     )
-    return {
-        "level": site.verify.level,
-        "users": found,
-        "errors": failed,
-        "contents": {
-            "seed": contents.seed,
-            "share": contents.share,
-            "minutes": site.verify.content_minutes,
-            "late": time.monotonic() > contents.deadline,
-        },
-    }
 
 
-def share(site, events):
-    """The part of all messages whose contents fit into the time allowed, by what presync measured; all where it measured
-    nothing."""
-    told = runbook.latest(events, "predicted")
-    seconds = told and told.get("contents")
+def _user_mail(site, user, rows):
+    return UserMail(
+        rows,
+        [item.file for item in user.passed],
+        {folder.new: folder.added for folder in converted_folders(site, user)},
+    )
+
+
+def share(site, events) -> float:
+    """The part of all messages whose contents can be read in the time allowed.
+
+    By what presync measured; all, where it measured nothing.
+    """
+    prediction = runbook.latest(events, "predicted")
+    seconds = prediction and prediction.get("contents")
     return min(1.0, site.verify.content_minutes * 60 / seconds) if seconds else 1.0
 
 
-def converted_folders(site, state):
-    """`[{"old", "new", "added", "lost_keywords", "salvaged"}]` of a user, as IMAP names the folders; `old` is None for a folder
-    that only the new side had. Added are messages from the spool and those that only the new side had; salvaged is the
-    number of messages read from a damaged file, None for a whole one."""
-    found = []
-    for folder in state["folders"]:
-        old, new = mailboxes.folder_names(site, folder)
-        found.append(
-            {
-                "old": old,
-                "new": new,
-                "added": folder["spool"] + folder["appended"],
-                "lost_keywords": folder["lost_keywords"],
-                "salvaged": folder["messages"] if folder["damage"] else None,
-            }
+def converted_folders(site, user) -> list[folders.Converted]:
+    """The folders of a user (a converter.User), with their names as IMAP says them."""
+    converted = []
+    for folder in user.folders:
+        old, new = mailboxes.folder_names(site, folder.old, folder.name)
+        converted.append(
+            folders.Converted(
+                old,
+                new,
+                folder.spool + folder.appended,
+                folder.lost_keywords,
+                folder.messages if folder.damage else None,
+            )
         )
-    return found
+    return converted
 
 
-def plan(found, site):
+def plan(facts: Facts, site) -> model.Plan:
     return model.Plan(reason="verify only reads: EXAMINE on both sides")
 
 
-def verify(found, site):
+def verify(facts: Facts, site) -> list[model.Check]:
     checks = [
         model.Check(
             f"Can {user}'s mail be read on both sides?",
             "yes",
             error,
             False,
-            "mend the cause, run convert again if need be, then verify",
+            "fix the cause, run convert again if necessary, then verify",
+            id="user-mail-readable",
+            subject=user,
         )
-        for user, error in sorted(found["errors"].items())
+        for user, error in sorted(facts.errors.items())
     ]
-    total = {"folders": 0, "old": 0, "new": 0, "extra": 0, "contents": 0}
-    for user, each in sorted(found["users"].items()):
-        checks.append(user_check(user, each, total, found["level"]))
-    if found["level"] == "content":
-        checks.append(contents_check(found["contents"], total))
-    checks.append(
-        model.Check(
-            "Do the sums agree?",
-            f"{total['old']} messages, and {total['extra']} added (spool, dual delivery)",
-            f"{total['new']} messages in {total['folders']} folders of {len(found['users'])} users",
-            total["new"] == total["old"] + total["extra"] and total["folders"] > 0,
-            "see the users above",
-        )
-    )
+    total = Sums()
+    for user, mail in sorted(facts.users.items()):
+        check, sums = user_check(user, mail, facts.level)
+        checks.append(check)
+        total.add(sums)
+    if facts.level == "content":
+        checks.append(contents_check(facts.contents, total))
+    checks.append(sums_check(total, len(facts.users)))
     return checks
 
 
-def contents_check(contents, total):
+def sums_check(total: Sums, users: int) -> model.Check:
+    """Whether all users together have on the new side what they had, and what was added."""
+    return model.Check(
+        "Do the sums agree?",
+        f"{total.old} messages, and {total.added} added (spool, dual delivery)",
+        f"{total.new} messages in {total.folders} folders of {users} users",
+        total.new == total.old + total.added and total.folders > 0,
+        "see the users above",
+        id="sums-equal",
+        data={**dataclasses.asdict(total), "users": users},
+    )
+
+
+def contents_check(contents: ContentsRead, total: Sums) -> model.Check:
     """Of how many messages the contents were compared, and if not of all, of which."""
-    said = f"{total['contents']} of {total['old']} messages"
-    if total["contents"] < total["old"]:
-        part = f"a sample, {contents['share']:.1%} of all by seed {contents['seed']}"
-        said += f": {part if contents['share'] < 1 else 'as many as were reached'}"
-        said += "; the time was over before the end" if contents["late"] else ""
+    part = total.contents < total.old
+    actual = f"{total.contents} of {total.old} messages"
+    if part:
+        sample = f"a sample, {contents.share:.1%} of all by seed {contents.seed}"
+        actual += f": {sample if contents.share < 1 else 'as many as were reached'}"
+        actual += "; the time was over before the end" if contents.late else ""
     return model.Check(
         "Of how many messages were the contents compared?",
-        f"all that {contents['minutes']:g} min allow",
-        said,
+        f"all that {contents.minutes:g} min allow",
+        actual,
         True,
-        "metadata was compared of all; for more, set verify.content_minutes and run this step again",
-        warning=total["contents"] < total["old"],
+        "the metadata of all messages was compared; for more contents, raise "
+        "verify.content_minutes and run this step again",
+        warning=part,
+        id="contents-compared",
+        data={
+            "compared": total.contents,
+            "messages": total.old,
+            "share": contents.share,
+            "seed": contents.seed,
+            "late": contents.late,
+        },
     )
 
 
-def user_check(user, each, total, level):
-    """One row for each user: counts, and every difference by folder."""
-    wrong, notes, old, new, added, count, contents = [], [], 0, 0, 0, 0, 0
-    for row in each["rows"]:
-        name = row["old_name"] or row["new_name"]
-        notes += [f"{name}: {text}" for text in row["notes"]]
-        if row["unknown"]:
-            if not any(path.endswith("/" + name.split("/", 1)[-1]) for path in each["passed_over"]):
-                wrong.append(f"{name}: the conversion does not know it")
-            continue
-        if row.get("salvaged"):
-            continue
-        count, old, new, contents = (
-            count + 1,
-            old + row["old"],
-            new + row["new"],
-            contents + row["contents"],
-        )
-        said = each["added"].get(row["new_name"], 0)
-        added += said
-        wrong += [f"{name}: {text}" for text in row["differences"]]
-        if row["differing"] > len(row["differences"]):
-            wrong.append(
-                f"{name}: and {row['differing'] - len(row['differences'])} more differences"
-            )
-        if row["extra"] != said:
-            wrong.append(
-                f"{name}: {row['old']} messages old, {row['new']} new; the conversion says it added {said}, found "
-                f"{row['extra']}"
-            )
-    total["folders"] += count
-    total["contents"] += contents
-    total["old"], total["new"], total["extra"] = (
-        total["old"] + old,
-        total["new"] + new,
-        total["extra"] + added,
-    )
-    expected = f"{old} messages in {count} folders" + (f", {added} added" if added else "")
-    equal = (
-        f"metadata equal, content of {contents}"
-        if level == "content" and contents < old
-        else f"{level} equal"
-    )
-    actual = f"{new} messages" + (
-        "; " + "; ".join([*wrong, *notes]) if wrong or notes else f", {equal}"
-    )
-    return model.Check(
+def user_check(user: str, mail: UserMail, level: str) -> tuple[model.Check, Sums]:
+    """(check, sums) of one user: counts, and every difference by folder."""
+    wrong, notes, sums = [], [], Sums()
+    for row in mail.rows:
+        notes += [f"{row.name}: {text}" for text in row.notes]
+        if row.unknown:
+            if not _passed_over(row, mail):
+                wrong.append(f"{row.name}: the conversion does not know it")
+        elif not row.salvaged:
+            added = mail.added.get(row.new_name, 0)
+            sums.add(Sums(1, row.old, row.new, added, row.contents))
+            wrong += [f"{row.name}: {text}" for text in _row_differences(row, added)]
+    expected = f"{sums.old} messages in {sums.folders} folders"
+    expected += f", {sums.added} added" if sums.added else ""
+    if wrong or notes:
+        remarks = "; " + "; ".join([*wrong, *notes])
+    elif level == "content" and sums.contents < sums.old:
+        remarks = f", metadata equal, content of {sums.contents}"
+    else:
+        remarks = f", {level} equal"
+    check = model.Check(
         f"Is {user}'s mail the same on both sides?",
         expected,
-        actual,
-        not wrong and new == old + added,
-        "do not go on: find the cause, run convert again, then verify"
+        f"{sums.new} messages{remarks}",
+        not wrong and sums.new == sums.old + sums.added,
+        "stop here and find the cause, run convert again, then verify"
         if wrong
         else "no message is lost; tell the user if it matters to them",
         warning=bool(notes),
+        id="user-mail-equal",
+        subject=user,
+        data={**dataclasses.asdict(sums), "differences": len(wrong)},
     )
+    return check, sums
+
+
+def _passed_over(row, mail):
+    """Whether the conversion reported that this file is no folder."""
+    return any(path.endswith("/" + row.name.split("/", 1)[-1]) for path in mail.passed_over)
+
+
+def _row_differences(row, added):
+    yield from row.differences
+    if row.differing > len(row.differences):
+        yield f"and {row.differing - len(row.differences)} more differences"
+    if row.extra != added:
+        yield (
+            f"{row.old} messages old, {row.new} new; the conversion says it added {added}, found "
+            f"{row.extra}"
+        )
 
 
 STEP = model.Step(
@@ -207,5 +272,6 @@ STEP = model.Step(
     probe=probe,
     plan=plan,
     verify=verify,
+    facts=Facts,
     only_reads=True,
 )
