@@ -209,7 +209,7 @@ def test_a_signature_by_somebody_else_is_found(copy, made, tmp_path):
     (copy / "record.json.sig").write_bytes(
         signing.sign(data, made[1].people["anna"], "record@mail-cutover")
     )
-    assert "does not hold for record@mail-cutover" in told(copy)  # listed, for approvals only
+    assert "is not valid for record@mail-cutover" in told(copy)  # listed, for approvals only
     (copy / "record.json.sig").write_bytes(signing.sign(data, made[1].people["operator"], "file"))
     assert "signature" in kinds(copy)
 

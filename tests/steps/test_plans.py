@@ -7,7 +7,6 @@ import pytest
 from cutover import model
 from cutover.facts import mail_queue, routes, users
 from cutover.model import errors, runbook
-from cutover.steps.night import rollback as undoing
 from example import ROMA1, altered, recorded
 
 ALIAS, OLD, NEW = (ROMA1.fqdn(name) for name in ("mailbox", "mailboxold", "mailboxvm"))
@@ -261,120 +260,7 @@ def test_a_user_who_could_not_be_read_fails():
     assert any("bruno" in check.question and "no such user" in check.actual for check in failed)
 
 
-# --- rollback
-
-
-def test_rollback_undoes_in_reverse_and_drains_before_names_disappear():
-    changes = example.step("rollback").plan(recorded("rollback", "before"), ROMA1).changes
-    kinds = [change.kind for change in changes]
-    assert changes[0].title() == "start backup-posta.timer"  # what copied the old store runs again
-    mail = [
-        change
-        for change in changes
-        if change.kind == "service" and not change.name.endswith(".timer")
-    ]
-    assert (mail[0].name, mail[0].action) == (
-        "dovecot",
-        "stop",
-    )  # of the mail service, restore-imap was last
-    assert kinds[-1] == "dns-update" and "3600 A" in changes[-1].describe()
-    assert kinds.index("drain-queue") < kinds.index("userdb-edit")
-    assert kinds.count("dns-update") == 2 and "unpublish" in kinds
-
-
-def test_what_users_did_is_carried_back_when_both_are_closed_and_nothing_waits_for_the_old_server_alone():
-    titles = [
-        (
-            change.kind,
-            getattr(change, "host", None),
-            getattr(change, "action", None),
-            getattr(change, "name", None),
-        )
-        for change in example.step("rollback").plan(recorded("rollback", "before"), ROMA1).changes
-    ]
-    stops = [
-        titles.index(("service", name, "stop", "sendmail")) for name in ("mailboxvm", "mailboxold")
-    ]
-    kinds = [kind for kind, *_ in titles]
-    assert kinds[stops[0] : stops[1]].count("drain-queue") == 1 and kinds.count("carry-back") == 1
-    assert (
-        titles.index(("service", "mailboxvm", "stop", "dovecot"))
-        < stops[0]
-        < stops[1]
-        < kinds.index("carry-back")
-    )
-    assert (
-        kinds.index("carry-back")
-        < kinds.index("unpublish")
-        < titles.index(("service", "mailboxold", "start", "sendmail"))
-    )
-
-
-def test_before_delivery_was_resumed_nothing_is_carried_back_and_that_is_said():
-    def earlier(found):
-        found["intents"] = [
-            intent
-            for intent in found["intents"]
-            if intent["step"]
-            not in ("restore-sendmail", "restore-imap", "production-test", "backup")
-        ]
-        found["carry"] = {
-            "why": undoing._carried(None, found)["why"],
-            "users": {},
-            "told": {},
-            "trees": {},
-        }
-
-    rollback = example.step("rollback")
-    found = altered(recorded("rollback", "before"), earlier)
-    plan = rollback.plan(found, ROMA1)
-    kinds = [change.kind for change in plan.changes]
-    assert "carry-back" not in kinds and "unpublish" in kinds
-    assert "neither delivery nor reading was resumed" in dict(plan.notes)["Users' new state"]
-    said = [check for check in rollback.verify(found, ROMA1) if "users did" in check.question]
-    assert [check.passed for check in said] == [True] and "neither delivery nor reading" in said[
-        0
-    ].actual
-
-
-def test_what_is_carried_back_and_what_cannot_be_is_told_for_each_user_before_and_after():
-    rollback = example.step("rollback")
-    busy = {
-        "counts": {"messages appended": 2},
-        "left": ["mail/x: no room for the keyword k of 1 messages"],
-        "notes": [],
-    }
-
-    def work(found):
-        found["carry"]["users"].update(alice=busy, bruno={"error": "imapd: no such user"})
-
-    plan = rollback.plan(altered(recorded("rollback", "before"), work), ROMA1)
-    told = dict(plan.notes)
-    assert (
-        "2 messages appended" in told["alice"]
-        and "CANNOT be carried: mail/x: no room" in told["alice"]
-    )
-    assert told["bruno"] == "cannot be told now: imapd: no such user"
-    assert (
-        plan.changes == rollback.plan(recorded("rollback", "before"), ROMA1).changes
-    )  # what is approved stays the same
-
-    def carried(found):
-        found["carry"]["told"]["alice"].update(left=busy["left"], done=busy["counts"])
-
-    checks = rollback.verify(altered(recorded("rollback", "after"), carried), ROMA1)
-    assert all(check.passed for check in checks)
-    assert [
-        check.actual for check in checks if "all that alice did" in check.question and check.warning
-    ] == busy["left"]
-    missing = rollback.verify(
-        altered(recorded("rollback", "after"), lambda found: found["carry"]["told"].pop("carla")),
-        ROMA1,
-    )
-    assert ["not carla" in check.actual for check in missing if not check.passed] == [True]
-
-
-LEFT = {
+LEFT_BEHIND = {
     "user": "carla",
     "tree": "t",
     "at": 1,
@@ -382,7 +268,6 @@ LEFT = {
     "left": [],
     "notes": [],
     "entry": {"maildir": "/var/imap/carla"},
-    "later": {"flags": [], "removed": []},
     "behind": [
         {
             "folder": "Bozze",
@@ -395,68 +280,10 @@ LEFT = {
 }
 
 
-def test_the_rollback_goes_on_without_those_who_are_named_and_no_others():
-    rollback = example.step("rollback")
-    plain = rollback.plan(recorded("rollback", "before"), ROMA1)
-    found = altered(recorded("rollback", "before"), lambda found: found.update(without=["carla"]))
-    plan = rollback.plan(found, ROMA1)
-    kinds = [change.kind for change in plan.changes]
-    assert kinds.index("carry-back") + 1 == kinds.index("leave-behind") < kinds.index("unpublish")
-    carry, leave = (
-        next(change for change in plan.changes if change.kind == kind)
-        for kind in ("carry-back", "leave-behind")
-    )
-    assert (
-        carry.without == ["carla"] == [each["user"] for each in leave.users]
-        and "GOES ON WITHOUT" in dict(plan.notes)["carla"]
-    )
-    assert (
-        "leave-behind" not in [change.kind for change in plain.changes]
-        and plain.changes != plan.changes
-    )
-    assert len(undoing._undo(found, ROMA1)) == len(plan.changes)
-    with pytest.raises(model.CannotPlan, match="nothing of carlo is to be carried back"):
-        rollback.plan(altered(found, lambda found: found.update(without=["carlo"])), ROMA1)
-    assert (
-        rollback.confirmation(ROMA1, {"without": "carla, bruno,"})
-        == f"{ALIAS} without bruno, carla"
-    )
-    assert rollback.confirmation(ROMA1, {}) == ALIAS
-
-
-def test_what_it_went_on_without_is_told_and_carried_by_the_next_one():
-    rollback = example.step("rollback")
-    found = altered(
-        recorded("rollback", "after"), lambda found: found.update(behind={"carla": LEFT})
-    )
-    told = [
-        check
-        for check in rollback.verify(found, ROMA1)
-        if "carla on mailboxvm only" in check.question
-    ]
-    assert [(check.passed, check.warning) for check in told] == [(True, True)]
-    assert told[0].actual == "1 message: Bozze UID 12 <a@b>: imapd said no"
-    plan = rollback.plan(found, ROMA1)
-    assert [(change.kind, change.users) for change in plan.changes] == [("carry-left", ["carla"])]
-    again = rollback.plan(altered(found, lambda found: found.update(without=["carla"])), ROMA1)
-    assert not again.changes and "carla is left behind" in again.reason
-    # before its tree is taken back the whole comparison is made once more
-    kinds = [
-        change.kind
-        for change in rollback.plan(
-            altered(
-                recorded("rollback", "before"), lambda found: found.update(behind={"carla": LEFT})
-            ),
-            ROMA1,
-        ).changes
-    ]
-    assert "carry-back" in kinds and "carry-left" not in kinds
-
-
 def test_preflight_tells_what_an_earlier_rollback_left_behind():
     found = altered(
         recorded("preflight", "after"),
-        lambda found: found.update(left_behind={"value": {"carla": LEFT}}),
+        lambda found: found.update(left_behind={"value": {"carla": LEFT_BEHIND}}),
     )
     told = [
         check
@@ -466,31 +293,6 @@ def test_preflight_tells_what_an_earlier_rollback_left_behind():
     assert [(check.actual, check.passed, check.warning) for check in told] == [
         ("carla: 1 message: Bozze UID 12 <a@b>: imapd said no", True, True)
     ]
-
-
-def test_rollback_after_a_rollback_has_nothing_left():
-    plan = example.step("rollback").plan(recorded("rollback", "after"), ROMA1)
-    assert not plan.changes and "as it was" in plan.reason
-
-
-def test_a_resource_that_is_not_as_it_was_fails_the_rollback_and_is_undone_again():
-    def spoil(found):
-        intent = next(
-            intent
-            for intent in found["intents"]
-            if intent.get("settled") and intent["step"] == "stop-sendmail"
-        )
-        intent.update(settled=False, seen="inactive (dead)")
-
-    found = altered(recorded("rollback", "after"), spoil)
-    assert [change.kind for change in example.step("rollback").plan(found, ROMA1).changes] == [
-        "service"
-    ]
-    assert any(
-        "inactive" in check.actual
-        for check in example.step("rollback").verify(found, ROMA1)
-        if not check.passed
-    )
 
 
 # --- parsers of facts

@@ -66,8 +66,8 @@ def _approve_plan(current, parameters, step_id, plan_hash, key):
         raise approval.NotConfirmed(f"{step_id} has no plan yet. Run its notebook first.")
     if len(plan_hash) < LEAST or not planned["hash"].startswith(plan_hash):
         raise approval.NotConfirmed(
-            f"{step_id}: {plan_hash} is not the hash of its latest plan, {planned['hash'][:LEAST]}. "
-            "Read that plan, then approve it by its own hash."
+            f"{step_id}: {plan_hash} is not the hash of its latest plan, "
+            f"{planned['hash'][:LEAST]}. Read that plan, then approve it by its own hash."
         )
     _show(planned, current.path)
     chosen = approval.chosen(current, step, planned["hash"])

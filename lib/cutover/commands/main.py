@@ -28,7 +28,7 @@ from cutover.site import secrets
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 def cutover():
-    """Migrate a site's mail from UW IMAP (MBX) to Dovecot (Maildir++): rehearse, run, prove, undo."""
+    """Migrate a site's mail from UW IMAP (MBX) to Dovecot (Maildir++)."""
 
 
 for command in (

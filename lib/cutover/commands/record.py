@@ -90,4 +90,4 @@ def sign(directory, site_file):
     parameters = run.parameters(site_file)
     with run.alone("run"):
         run.check(parameters, run.journal.append)
-        click.echo(record_json.told(record_json.write(run, parameters, "signed by hand")))
+        click.echo(record_json.summary(record_json.write(run, parameters, "signed by hand")))

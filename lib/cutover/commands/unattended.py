@@ -54,4 +54,4 @@ def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=N
 
 
 def _sign(parameters, run, say):
-    say(record_json.told(record_json.pause(run, parameters, "end of this call")))
+    say(record_json.summary(record_json.pause(run, parameters, "end of this call")))

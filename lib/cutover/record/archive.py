@@ -26,7 +26,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """A run's folder. Anybody may have written it, so nothing about its fields is taken for granted.
+    """A run's folder. Anybody may have written it: do not rely on its fields.
 
     events: the journal's events that could be read.
     contents: the files, as record_json.survey returns them.

@@ -49,9 +49,8 @@ def verify(path, allowed: bytes | None = None) -> Result:
     if record is not None:
         findings += _journal(lines, record)
         findings += _files(top, contents, record)
-    if allowed is not None:
-        listed = allowed
-    else:
+    listed = allowed
+    if listed is None:
         listed = contents.get(signers.in_force(events), ("file", b""))[1]
     findings += audit_events.findings(Archive(events, contents, listed, record))
     unique = tuple(dict.fromkeys(findings))

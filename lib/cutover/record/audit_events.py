@@ -139,7 +139,7 @@ def _order(audited):
         elif kind == "intent" and registry.step(event["step"]).gate:
             gated = archive.last(archive.of_attempt(before, event["attempt"]), "gated")
             if gated is None or not gated["passed"]:
-                what = f"{event['step']}: {event['title']} was applied although its gate had not passed"
+                what = f"{event['step']}: {event['title']} was applied before its gate passed"
                 yield archive.at(event, "order", what)
         if kind in ("verified", "gated"):
             passed = bool(event["checks"]) and all(check["passed"] for check in event["checks"])

@@ -1,7 +1,7 @@
-"""Which code a run is done with: the package's sources, the notebook templates, and their git commit.
+"""Which code a run uses: the package's sources, the notebook templates, and their git commit.
 
-The digest of a template is over what it does and says (kind, text and tags of its cells), so that saving it with other
-outputs in JupyterLab is no other code.
+The digest of a template covers what it does and says: kind, text and tags of its cells. Saving it
+with other outputs in JupyterLab does not change it.
 """
 
 import functools
@@ -11,25 +11,23 @@ import subprocess
 
 from cutover import site
 
+SKIPPED = {"__pycache__", ".ipynb_checkpoints"}  # folders
+
 
 @functools.cache
 def files() -> dict:
-    """`{name: SHA-256}` of every source file of the package and every notebook template, names relative to the project."""
-    root, found = site.PROJECT, {}
+    """`{name: SHA-256}` of every source file and notebook template, relative to the project."""
+    root, digests = site.PROJECT, {}
     for path in sorted((root / "lib").rglob("*")):
-        if (
-            path.is_file()
-            and "__pycache__" not in path.parts
-            and ".ipynb_checkpoints" not in path.parts
-        ):
-            found[str(path.relative_to(root))] = hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.is_file() and not SKIPPED & {*path.parts}:
+            digests[str(path.relative_to(root))] = hashlib.sha256(path.read_bytes()).hexdigest()
     for path in sorted((root / "notebooks").glob("*.ipynb")):
-        found[str(path.relative_to(root))] = template(path.read_bytes())
-    return found
+        digests[str(path.relative_to(root))] = template(path.read_bytes())
+    return digests
 
 
 def template(data: bytes) -> str:
-    """SHA-256 of what a notebook does and says. What is no notebook counts by its bytes."""
+    """SHA-256 of what a notebook does and says; of the bytes if it is not a notebook."""
     try:
         cells = [
             [
@@ -41,52 +39,47 @@ def template(data: bytes) -> str:
         ]
     except (ValueError, KeyError, TypeError, AttributeError):
         return hashlib.sha256(data).hexdigest()
-    return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
+    return _digest(cells)
 
 
 @functools.cache
 def parts() -> dict:
-    """`{"code": digest of the package, "notebooks": of the templates}`."""
-    return {
-        name: hashlib.sha256(
-            json.dumps(
-                {
-                    path: each
-                    for path, each in files().items()
-                    if path.startswith("notebooks/") == (name == "notebooks")
-                },
-                sort_keys=True,
-            ).encode()
-        ).hexdigest()
-        for name in ("code", "notebooks")
-    }
+    """`{"code": digest of the package, "notebooks": digest of the templates}`."""
+    sources, templates = {}, {}
+    for name, digest_of_file in files().items():
+        (templates if name.startswith("notebooks/") else sources)[name] = digest_of_file
+    return {"code": _digest(sources), "notebooks": _digest(templates)}
 
 
 def digest() -> str:
-    """SHA-256 over both."""
-    return hashlib.sha256(json.dumps(parts(), sort_keys=True).encode()).hexdigest()
+    """SHA-256 over code and notebooks."""
+    return _digest(parts())
+
+
+def _digest(value):
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def commit() -> dict:
-    """`{"commit": hash or None, "changed": whether the checkout differs from it}`; None outside a git checkout."""
+    """`{"commit": hash, "changed": whether the checkout differs from it}`.
 
-    def git(*argv):
-        done = subprocess.run(
-            ["git", "-C", str(site.PROJECT), *argv],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=20,
-        )
-        return done.stdout.strip() if done.returncode == 0 else None
-
+    Both are None outside a git checkout.
+    """
     try:
-        head = git("rev-parse", "HEAD")
-        return {
-            "commit": head,
-            "changed": bool(git("status", "--porcelain", "--", "lib", "notebooks"))
-            if head
-            else None,
-        }
+        head = _git("rev-parse", "HEAD")
+        changed = bool(_git("status", "--porcelain", "--", "lib", "notebooks")) if head else None
     except (OSError, subprocess.TimeoutExpired):
-        return {"commit": None, "changed": None}
+        head = changed = None
+    return {"commit": head, "changed": changed}
+
+
+def _git(*arguments):
+    """What a git command prints; None if it fails."""
+    done = subprocess.run(
+        ["git", "-C", str(site.PROJECT), *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=20,
+    )
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -15,7 +15,7 @@ SHOWN = 8  # files named in a message
 
 
 class Drifted(statement.NotApproved):
-    """Code, notebooks, parameters or signers changed since the run began; the message names them."""
+    """Code, notebooks, parameters or signers changed since the run began."""
 
 
 def current(site) -> dict:
@@ -139,7 +139,7 @@ def _request(run, site, bound):
 
 
 def _approved(run, site, bound):
-    """Who approved the difference. Only signers known so far count: new ones cannot add themselves."""
+    """Who approved the difference. Only signers known so far count."""
     try:
         allowed = Path(run.path, signers.in_force(run.journal.events())).read_bytes()
     except OSError as error:

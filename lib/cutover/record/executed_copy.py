@@ -1,7 +1,7 @@
 """An executed copy of a notebook claims no more than the journal proves.
 
 Papermill marks every cell of a copy `completed`, even cells that never ran, when a kernel is killed
-or a cell calls sys.exit. So a copy is corrected by the journal, and an audit compares the two again.
+or a cell calls sys.exit. So a copy is corrected by the journal, and an audit compares both again.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""The folder of one run, `runs/<date>_<nn>_<site>_<kind>/`: executed notebooks, journal, parameters as used, facts."""
+"""The folder of one run, `runs/<date>_<nn>_<site>_<kind>/`.
+
+It holds the executed notebooks, the journal, the parameters as used, and the facts.
+"""
 
 import contextlib
 import datetime
@@ -19,7 +22,7 @@ PARAMETERS = "parameters.yaml"  # as used, copied when the run began
 
 
 class NotARun(errors.CutoverError):
-    """A folder given as a run's is none, or belongs to another site."""
+    """A folder is not a run's folder, or belongs to a run of another site."""
 
 
 class RunBusy(errors.CutoverError):
@@ -38,25 +41,28 @@ def create(parameters: site.Site, kind: str, base: Path | None = None) -> "Run":
         except FileExistsError:
             continue
         return begin(parameters, path)
-    raise NotARun(f"{base} already holds 999 runs of today")
+    raise NotARun(f"{base} already holds 999 runs of today. Move some of them elsewhere.")
 
 
 def begin(parameters: site.Site, path: Path) -> "Run":
-    """Start a run in a folder (made if need be) or go on with the one it holds. Raises NotARun for any other folder."""
+    """Begin a run in a folder, which is created if missing, or resume the run it holds.
+
+    Raises NotARun for any other folder.
+    """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise NotARun(
-            f"{path}: cannot be made a run folder: {error.strerror}. Give a folder that can be written."
+            f"{path}: cannot be made a run folder: {error.strerror}. Give a writable folder."
         ) from error
     run = Run(path)
     if not run.journal.events():
         strangers = sorted(entry.name for entry in path.iterdir() if not _of_a_new_run(entry))
         if strangers:
             raise NotARun(
-                f"{run.path}: holds {', '.join(strangers[:5])} and no journal, so it is no run's folder. "
-                "Give the folder of a run, or a new one."
+                f"{run.path}: holds {', '.join(strangers[:5])} and no journal, so it is not a "
+                "run folder. Give the folder of a run, or a new one."
             )
         vault.register(parameters)
         used, _ = run.keep(PARAMETERS, parameters.path.read_bytes())
@@ -72,7 +78,10 @@ def begin(parameters: site.Site, path: Path) -> "Run":
 
 
 def _of_a_new_run(entry):
-    """Whether a file may lie in a run's folder before its journal begins: executed copies, what a crash left, locks."""
+    """Whether a file may exist in a run's folder before its journal begins.
+
+    These are executed copies, locks, and what a crash left.
+    """
     return entry.suffix in (".ipynb", ".lock") or entry.name.removesuffix(".part") in (
         PARAMETERS,
         drift.FILE,
@@ -82,44 +91,50 @@ def _of_a_new_run(entry):
 
 
 class Run:
-    """An existing run folder. Raises NotARun for a path that is no folder."""
+    """An existing run folder. Raises NotARun for a path that is not a folder."""
 
     def __init__(self, path):
         self.path = Path(path).resolve()
         if not NAME.fullmatch(self.path.name):
             raise NotARun(
-                f"{path}: a run's name goes into paths and test messages: letters, digits, '.', '_' and '-' only"
+                f"{path}: a run's name becomes part of paths and test messages. Use letters, "
+                "digits, '.', '_' and '-' only."
             )
         if not self.path.is_dir():
-            raise NotARun(f"{path}: no such run folder")
+            raise NotARun(f"{path}: no such run folder. Check the path.")
         self.name = self.path.name
         self.journal = journal.Journal(self.path)
 
     def parameters(self, given=None) -> site.Site:
-        """The parameters of a file, or those this run was begun with. Raises NotARun for a folder in which none began."""
+        """The parameters in a file, or those this run began with.
+
+        Raises NotARun if no run began in the folder.
+        """
         if given is None and not (self.path / PARAMETERS).is_file():
             raise NotARun(
-                f"{self.path}: holds no {PARAMETERS}, so no run began there; give the folder of a run"
+                f"{self.path}: holds no {PARAMETERS}, so no run began there. "
+                "Give the folder of a run."
             )
         return site.load(given or self.path / PARAMETERS)
 
     def keep(self, name: str, data: bytes):
-        """Write a file of the record, atomically. → (its name within the folder, SHA-256)."""
+        """Write a file of the record, atomically. Returns (name within the folder, SHA-256)."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = path.with_name(path.name + ".part")
-        with open(beside, "wb") as out:
+        part = path.with_name(path.name + ".part")
+        with open(part, "wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
-        os.replace(beside, path)
+        os.replace(part, path)
         return name, hashlib.sha256(data).hexdigest()
 
     @contextlib.contextmanager
     def alone(self, what: str):
-        """Be the only process that does `what` ("run" or "apply") in this run. Raises RunBusy, naming the other one.
+        """Be the only process that does `what` ("run", "apply" or "watch") in this run.
 
-        The lock goes with its process, so a crash leaves none behind.
+        Raises RunBusy, naming the other process. The lock ends with its process, so a crash
+        leaves none behind.
         """
         with open(self.path / f"{what}.lock", "a+b", buffering=0) as lock:
             try:
@@ -127,13 +142,12 @@ class Run:
             except BlockingIOError:
                 lock.seek(0)
                 raise RunBusy(
-                    f"{self.path}: another process is at work on this run ({_holder(lock.read())}). Wait until it "
-                    "has ended, or end it; then do the same again."
+                    f"{self.path}: another process is at work on this run "
+                    f"({_holder(lock.read())}). Wait until it ends, or end it, then try again."
                 ) from None
             lock.truncate(0)
-            with contextlib.suppress(
-                OSError
-            ):  # a full disk: the lock holds, it only does not say whose it is
+            # if the disk is full, the lock still works; it only does not say who holds it
+            with contextlib.suppress(OSError):
                 lock.write(
                     json.dumps(
                         {"pid": os.getpid(), "who": journal.who(), "since": journal.now()}
@@ -145,21 +159,27 @@ class Run:
                 lock.truncate(0)
 
     def check(self, parameters: site.Site, record):
-        """Refuse a run of another site, and one whose code or parameters are no longer those it began with (drift.check)."""
+        """Raises NotARun for another site's run, drift.Drifted if code or parameters changed.
+
+        `record(event, **fields)` writes to the journal.
+        """
         events = self.journal.events()
         if not events or events[0]["event"] != "run-begun":
             raise NotARun(
-                f"{self.path}: its journal does not begin with a run; give the folder of a run, or a new one"
+                f"{self.path}: its journal does not begin with a run. "
+                "Give the folder of a run, or a new one."
             )
         if events[0]["site"] != parameters.name:
             raise NotARun(
-                f"{self.path} is a run of site {events[0]['site']}, the parameters are those of {parameters.name}"
+                f"{self.path} is a run of site {events[0]['site']}, the parameters are those of "
+                f"{parameters.name}. Give the parameters and the folder of the same site."
             )
         drift.check(self, parameters, record)
 
 
-def _holder(said: bytes) -> str:
+def _holder(content: bytes) -> str:
+    """Who holds a lock, by the lock file's content."""
     try:
-        return "process {pid} of {who}, since {since}".format(**json.loads(said))
+        return "process {pid} of {who}, since {since}".format(**json.loads(content))
     except (ValueError, KeyError, TypeError):
-        return "it does not say which"
+        return "its lock does not say which"

@@ -1,10 +1,11 @@
-"""journal.jsonl: what happened in a run, one event a line, each carrying the hash of the line before.
+"""journal.jsonl: what happened in a run, one event per line, each with the hash of the line before.
 
-A line is JSON with sorted keys: `seq` (from 0), `prev` (SHA-256 of the previous line, without its line end; zeros for
-the first), `time` (UTC, ISO 8601), `monotonic` (seconds, this machine's, since the boot that `boot` names), `who`
-(user@host), `event`, and what the event brings. Registered secrets are removed, and of a long text the beginning stands
-here and the whole beside it, in `blobs/`, under its digest. Each line is on disk (fsync) before append() returns, so an
-intent is recorded before its change begins.
+A line is JSON with sorted keys: `seq` (from 0), `prev` (SHA-256 of the previous line without its
+line end; zeros for the first), `time` (UTC, ISO 8601), `monotonic` (seconds on this machine since
+the boot that `boot` names), `who` (user@host), `event`, and the event's own fields. Registered
+secrets are removed. Of a long text only the beginning is here; the whole is in `blobs/`, under its
+digest. Each line is on disk (fsync) before append() returns, so an intent is recorded before its
+change begins.
 """
 
 import datetime
@@ -24,28 +25,25 @@ from cutover.site import secrets
 NAME = "journal.jsonl"
 BLOBS = "blobs"
 ZEROS = "0" * 64
-LONG = 4096  # bytes of a text that stand in the journal itself
-BEYOND = re.compile(
-    r"\n… \d+ bytes, whole in blobs/([0-9a-f]{64})\.txt\Z"
-)  # ends a text that goes on beside it
-BOUNDED = (
-    "output",
-    "error",
-    "text",
-    "undo",
-)  # what may be long; all else is needed whole by a rerun or a rollback
+LONG = 4096  # bytes of a text kept in the journal itself
+# ends a text that continues in a file
+BEYOND = re.compile(r"\n… \d+ bytes, whole in blobs/([0-9a-f]{64})\.txt\Z")
+# fields that may be cut; a rerun or a rollback needs all others whole
+BOUNDED = ("output", "error", "text", "undo")
+ADVICE = "Find out who changed it; `cutover record verify` names every change."
 
 
 class JournalBroken(errors.CutoverError):
-    """A journal is not what its own chain of hashes says."""
+    """A journal does not match its own chain of hashes."""
 
 
 def now() -> str:
+    """The time, UTC, ISO 8601 with milliseconds."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def boot() -> str:
-    """Names this machine's boot: monotonic times compare only within one."""
+    """Names this machine's boot. Monotonic times compare only within one boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
     except OSError:
@@ -53,6 +51,7 @@ def boot() -> str:
 
 
 def who() -> str:
+    """The operator: user@host."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):
@@ -67,7 +66,7 @@ def line_of(event) -> str:
 def parse(data: bytes, name: str = NAME) -> list:
     """All events of a journal, checked against its chain. Raises JournalBroken naming the line.
 
-    A last line without its line end was being written when the power went: it never counted, and is left out.
+    A last line without a line end was being written in a crash: it never counted and is skipped.
     """
     events, previous = [], ZEROS
     lines = data.split(b"\n")
@@ -75,43 +74,43 @@ def parse(data: bytes, name: str = NAME) -> list:
     for number, line in enumerate(lines, 1):
         try:
             event = json.loads(line)
-            found = (event["seq"], event["prev"])
+            place = (event["seq"], event["prev"])
         except (ValueError, KeyError, TypeError) as error:
-            raise JournalBroken(f"{name}, line {number}: not an event ({error})") from error
-        if found != (number - 1, previous):
+            raise JournalBroken(
+                f"{name}, line {number}: not an event ({error}). {ADVICE}"
+            ) from error
+        if place != (number - 1, previous):
             raise JournalBroken(
                 f"{name}, line {number}: does not follow the line before it: "
-                f"seq {found[0]} (expected {number - 1}), prev {str(found[1])[:12]}… "
-                f"(expected {previous[:12]}…)"
+                f"seq {place[0]} (expected {number - 1}), prev {str(place[1])[:12]}… "
+                f"(expected {previous[:12]}…). {ADVICE}"
             )
         previous = hashlib.sha256(line).hexdigest()
         events.append(event)
     if torn and not events and not torn.startswith(b"{"):
-        raise JournalBroken(f"{name}: not a journal")
+        raise JournalBroken(f"{name}: not a journal. {ADVICE}")
     return events
 
 
 def whole(text: str, run_dir: Path) -> str:
-    """A text of an event as it was before it was bounded: from the file beside the journal, where that is there."""
+    """A text of an event as it was before it was cut, if its file in `blobs/` still exists."""
     beyond = BEYOND.search(text)
+    if not beyond:
+        return text
     try:
-        return (
-            (run_dir / BLOBS / f"{beyond[1]}.txt").read_text("utf-8", "surrogatepass")
-            if beyond
-            else text
-        )
+        return (run_dir / BLOBS / f"{beyond[1]}.txt").read_text("utf-8", "surrogatepass")
     except OSError:
         return text
 
 
 class Journal:
-    """The journal of one run folder. Several processes may append: each takes a lock and re-reads the end."""
+    """The journal of one run folder. Several processes may append to it."""
 
     def __init__(self, run_dir: Path):
         self.path = Path(run_dir) / NAME
 
     def events(self) -> list:
-        """All events so far; an absent file is an empty journal."""
+        """All events so far; none if the file is missing."""
         try:
             return parse(self.path.read_bytes(), str(self.path))
         except FileNotFoundError:
@@ -127,9 +126,8 @@ class Journal:
                 data = reader.read()
             end = data.rfind(b"\n") + 1
             if end < len(data):
-                os.ftruncate(
-                    descriptor, end
-                )  # a line torn by a crash: its event was never acted upon
+                # a line cut by a crash: nothing acted on its event
+                os.ftruncate(descriptor, end)
             lines = data[:end].splitlines()
             line = json.dumps(
                 {
@@ -153,11 +151,11 @@ class Journal:
             os.close(descriptor)
 
     def _bounded(self, value, name=""):
-        """Replace each long text by its beginning and where the whole lies."""
+        """Replace each long text by its beginning and the name of the file with the whole."""
         if isinstance(value, dict):
-            return {key: self._bounded(each, key) for key, each in value.items()}
+            return {key: self._bounded(item, key) for key, item in value.items()}
         if isinstance(value, list):
-            return [self._bounded(each, name) for each in value]
+            return [self._bounded(item, name) for item in value]
         if name not in BOUNDED or not isinstance(value, str) or len(value) <= LONG // 4:
             return value
         data = value.encode("utf-8", "surrogatepass")
@@ -167,11 +165,11 @@ class Journal:
         place = self.path.parent / BLOBS / f"{digest}.txt"
         if not place.exists():
             place.parent.mkdir(exist_ok=True, mode=0o700)
-            beside = place.with_name(f"{place.name}.{os.getpid()}.part")
-            with open(beside, "wb") as out:
+            part = place.with_name(f"{place.name}.{os.getpid()}.part")
+            with open(part, "wb") as out:
                 out.write(data)
                 out.flush()
                 os.fsync(out.fileno())
-            os.replace(beside, place)
+            os.replace(part, place)
         start = data[: LONG // 2].decode("utf-8", "ignore")
         return f"{start}\n… {len(data)} bytes, whole in {BLOBS}/{digest}.txt"

@@ -1,10 +1,12 @@
-"""record.json: every file of a run with its digest, the journal's head, the code, and a signature over it all.
+"""record.json: every file of a run with its digest, the journal's head, the code, and a signature.
 
-Written at the end of a run and at each pause (after each step, and when one failed), so that a record is never far behind.
-It lists everything in the folder but itself, its signature and the locks, which are empty when nobody works. What it
-proves: nothing was changed, added, dropped or cut off since it was signed, and who signed it. What it does not: that an
-older copy of the whole folder is not the newest (compare the journal's head with the one that was printed), and, when a
-rehearsal's own key signed, who did.
+It is written at the end of a run and at each pause: after each step, also a failed one. It lists
+everything in the folder except itself, its signature and the locks, which are empty when nobody is
+at work.
+
+It proves who signed it and that nothing was changed, added, removed or truncated since. It does not
+prove that a copy of the folder is the newest: compare the journal's head with the one that was
+printed. If a rehearsal's own key signed, it does not prove who did.
 """
 
 import hashlib
@@ -24,13 +26,16 @@ FORMAT = 1
 
 
 def write(run, parameters, why: str) -> dict:
-    """Write and sign the record of a run as it stands. → what was written. Raises signing.CannotSign."""
+    """Write and sign the record of a run in its present state. Returns it.
+
+    Raises signing.CannotSign.
+    """
     files = survey(run.path)
     raw = files.pop(journal.NAME)[1]
     lines = raw.splitlines()
     events = journal.parse(raw)
-    begun = events[0]  # the run's name is the one it began with, wherever its folder lies now
-    passed = registry.no_return(events)
+    begun = events[0]  # has the run's name, whatever its folder is called now
+    no_return = registry.no_return(events)
     key = signers.key(parameters)
     written = {
         "format": FORMAT,
@@ -46,15 +51,15 @@ def write(run, parameters, why: str) -> dict:
             "head": hashlib.sha256(lines[-1]).hexdigest() if lines else journal.ZEROS,
         },
         "files": {
-            journal.NAME: _digest(raw),
-            **{name: _digest(data) for name, (_, data) in files.items()},
+            journal.NAME: _entry(raw),
+            **{name: _entry(data) for name, (_, data) in files.items()},
         },
         "code": {**code.commit(), "digest": code.digest(), **code.parts()},
-        "lock": _file(site.PROJECT / "requirements.lock"),
-        "known_hosts": _file(parameters.ssh.known_hosts),
+        "lock": _digest(site.PROJECT / "requirements.lock"),
+        "known_hosts": _digest(parameters.ssh.known_hosts),
         "parameters": parameters.digest,
-        # when the run passed the point of no return, and by which step; None: it can be rolled back
-        "no_return": passed and {"step": passed["step"], "time": passed["time"]},
+        # the step that passed the point of no return, and when; None: the run can be rolled back
+        "no_return": no_return and {"step": no_return["step"], "time": no_return["time"]},
     }
     data = json.dumps(written, indent=1, sort_keys=True).encode() + b"\n"
     signature = signing.sign(data, key, signers.NAMESPACE)
@@ -64,7 +69,10 @@ def write(run, parameters, why: str) -> dict:
 
 
 def pause(run, parameters, why: str):
-    """Write the record at a pause. What keeps it from being signed is journaled, and stops nothing. → the record or None."""
+    """Write the record at a pause. Returns it, or None if it cannot be signed.
+
+    The reason is journaled and stops nothing.
+    """
     try:
         return write(run, parameters, why)
     except (errors.CutoverError, OSError) as error:
@@ -72,8 +80,11 @@ def pause(run, parameters, why: str):
         return None
 
 
-def told(written) -> str:
-    """A line for the terminal; the head in it, kept elsewhere, tells an older copy of the folder from the newest."""
+def summary(written) -> str:
+    """One line about a record for the terminal.
+
+    Its head, kept elsewhere, distinguishes the newest copy of the folder from an older one.
+    """
     if written is None:
         return "record: NOT signed; the journal says why"
     return (
@@ -83,29 +94,32 @@ def told(written) -> str:
 
 
 def survey(path) -> dict:
-    """`{name: ("file" | "other", bytes)}` of all that lies in a run's folder but record, signature and locks.
+    """`{name: ("file" | "other", bytes)}` of a run's folder, without record, signature and locks.
 
-    What is no plain file (a link, a pipe) is "other", with where a link leads as its bytes.
+    What is not a regular file (a link, a pipe) is "other"; the bytes of a link are its target.
     """
-    found, top = {}, Path(path)
+    contents, top = {}, Path(path)
     for place, folders, names in os.walk(top):
-        for name in [*names, *(each for each in folders if Path(place, each).is_symlink())]:
+        for name in [*names, *(item for item in folders if Path(place, item).is_symlink())]:
             full = Path(place, name)
             relative = str(full.relative_to(top))
             if relative in (NAME, SIGNATURE, *LOCKS) and not full.is_symlink():
                 continue
             if full.is_symlink():
-                found[relative] = ("other", os.fsencode(os.readlink(full)))
+                contents[relative] = ("other", os.fsencode(os.readlink(full)))
+            elif full.is_file():
+                contents[relative] = ("file", full.read_bytes())
             else:
-                found[relative] = ("file", full.read_bytes()) if full.is_file() else ("other", b"")
-    return dict(sorted(found.items()))
+                contents[relative] = ("other", b"")
+    return dict(sorted(contents.items()))
 
 
-def _digest(data: bytes) -> dict:
+def _entry(data: bytes) -> dict:
     return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 
-def _file(path):
+def _digest(path):
+    """SHA-256 of a file; None if it cannot be read."""
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError:

@@ -1,7 +1,8 @@
-"""Detached signatures by `ssh-keygen -Y`: what was said, by whom, checked with no network and no server.
+"""Detached signatures by `ssh-keygen -Y`, made and verified without network or server.
 
-A signature counts only in its own namespace and only by somebody the allowed_signers file (ssh-keygen(1)) lists for it.
-The armour is compared with its one canonical form as well, because ssh-keygen overlooks what stands around the data.
+A signature counts only in its own namespace, and only if the allowed_signers file (ssh-keygen(1))
+lists the signer for it. The armour must be in its one canonical form, because ssh-keygen ignores
+what surrounds the data.
 """
 
 import base64
@@ -18,16 +19,16 @@ from pathlib import Path
 from cutover.model import errors
 
 BEGIN, END = b"-----BEGIN SSH SIGNATURE-----\n", b"-----END SSH SIGNATURE-----\n"
-WIDTH = 70  # characters of base64 a line, as ssh-keygen writes them
+WIDTH = 70  # characters of base64 per line, as ssh-keygen writes them
 PATIENCE = 60  # seconds; a hardware key may wait for a touch
 
 
 class CannotSign(errors.CutoverError):
-    """A signature cannot be made; the message says which key and why."""
+    """A signature cannot be made. The message names the key and the reason."""
 
 
 class BadSignature(errors.CutoverError):
-    """A signature is none, is not of this text, or not by somebody who is listed."""
+    """A signature is damaged, belongs to other data, or its signer is not listed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +38,18 @@ class Signer:
 
 
 def sign(data: bytes, key, namespace: str) -> bytes:
-    """A detached signature, armoured. `key`: private key file, or a public one whose private half ssh-agent holds."""
+    """A detached signature, armoured.
+
+    `key`: a private key file, or a public one whose private key ssh-agent holds.
+    """
     with tempfile.TemporaryDirectory(prefix="cutover-") as folder:
         text = Path(folder, "text")
         text.write_bytes(data)
         done = _keygen(["-q", "-f", str(key), "-n", namespace, str(text)], "sign")
         if done.returncode:
             raise CannotSign(
-                f"the key {key} does not sign: {_said(done)}. Give a private key file without a passphrase, or a "
-                "public key file whose private key ssh-agent holds (`ssh-add`)."
+                f"signing with {key} failed: {_reason(done)}. Give a private key file without a "
+                "passphrase, or a public key file whose private key ssh-agent holds (`ssh-add`)."
             )
         return text.with_suffix(".sig").read_bytes()
 
@@ -53,8 +57,11 @@ def sign(data: bytes, key, namespace: str) -> bytes:
 def verify(
     data: bytes, signature: bytes, allowed: bytes, namespace: str, at: str | None = None
 ) -> Signer:
-    """Who signed it. `allowed`: an allowed_signers file's content; `at`: UTC time (ISO 8601) at which the key must have been
-    valid, now without one. Raises BadSignature."""
+    """Who signed the data. Raises BadSignature.
+
+    `allowed`: content of an allowed_signers file. `at`: UTC time (ISO 8601) at which the key must
+    have been valid; None: now.
+    """
     key = fingerprint_in(signature)
     with tempfile.TemporaryDirectory(prefix="cutover-") as folder:
         listed, armoured = Path(folder, "allowed_signers"), Path(folder, "signature")
@@ -71,7 +78,7 @@ def verify(
             raise BadSignature(f"signed with the key {key}, which the allowed signers do not list")
         if any(mark in names[0] for mark in "*?!"):
             raise BadSignature(
-                f"the allowed signers list the key {key} as {names[0]!r}: a pattern names nobody"
+                f"the allowed signers list the key {key} as {names[0]!r}: a pattern names no person"
             )
         done = _keygen(
             ["-s", str(armoured), "-f", str(listed), "-n", namespace, "-I", names[0], *moment],
@@ -80,13 +87,16 @@ def verify(
         )
         if done.returncode:
             raise BadSignature(
-                f"the signature by {names[0]} does not hold for {namespace}: {_said(done)}"
+                f"the signature by {names[0]} is not valid for {namespace}: {_reason(done)}"
             )
     return Signer(names[0], key)
 
 
 def fingerprint_in(signature: bytes) -> str:
-    """The fingerprint of the key a signature says it was made with. Raises BadSignature unless it is in canonical form."""
+    """The fingerprint of the key a signature claims.
+
+    Raises BadSignature unless the signature is in canonical form.
+    """
     if not (signature.startswith(BEGIN) and signature.endswith(END)):
         raise BadSignature("not a signature by ssh-keygen -Y sign")
     body = signature[len(BEGIN) : -len(END)]
@@ -97,12 +107,9 @@ def fingerprint_in(signature: bytes) -> str:
     except (binascii.Error, struct.error, ValueError) as error:
         raise BadSignature(f"a damaged signature ({error})") from error
     again = base64.b64encode(blob)
-    if (
-        b"".join(again[at : at + WIDTH] + b"\n" for at in range(0, len(again), WIDTH)) != body
-        or magic != b"SSHSIG"
-        or version != 1
-    ):
-        raise BadSignature("a damaged signature: not in the form in which ssh-keygen writes it")
+    lines = [again[start : start + WIDTH] + b"\n" for start in range(0, len(again), WIDTH)]
+    if b"".join(lines) != body or magic != b"SSHSIG" or version != 1:
+        raise BadSignature("a damaged signature: not in the form that ssh-keygen writes")
     return "SHA256:" + base64.b64encode(hashlib.sha256(public).digest()).decode().rstrip("=")
 
 
@@ -111,7 +118,7 @@ def make_key(path, comment: str):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     done = _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
     if done.returncode:
-        raise CannotSign(f"no key can be made at {path}: {_said(done)}")
+        raise CannotSign(f"{path} cannot be created: {_reason(done)}")
 
 
 def public_of(key) -> str:
@@ -125,7 +132,7 @@ def public_of(key) -> str:
             return " ".join(words[:2])
     done = _run(["ssh-keygen", "-y", "-P", "", "-f", str(key)])
     if done.returncode:
-        raise CannotSign(f"the key {key} cannot be read: {_said(done)}")
+        raise CannotSign(f"the key {key} cannot be read: {_reason(done)}. Give another key file.")
     return " ".join(done.stdout.decode().split()[:2])
 
 
@@ -137,7 +144,7 @@ def fingerprint(public: str) -> str:
 
 
 def agent_keys() -> list:
-    """Public keys (`type base64`) that ssh-agent holds; none where no agent runs."""
+    """Public keys (`type base64`) in ssh-agent; none if no agent runs."""
     done = _run(["ssh-add", "-L"])
     return (
         []
@@ -147,7 +154,7 @@ def agent_keys() -> list:
 
 
 def lists(allowed: bytes, public: str) -> bool:
-    """Whether an allowed_signers file lists a public key, for whatever namespace."""
+    """Whether an allowed_signers file lists a public key, for any namespace."""
     return any(
         public.split()[1] in line.split()
         for line in allowed.decode("utf-8", "replace").splitlines()
@@ -160,7 +167,7 @@ def _keygen(options, verb, data: bytes = b""):
 
 
 def _run(argv, data: bytes = b""):
-    # nobody is asked for a passphrase: a cell or an unattended run could not answer; an agent asks by itself
+    # never ask for a passphrase: a cell or an unattended run cannot answer; an agent asks itself
     environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
     try:
         return subprocess.run(
@@ -173,14 +180,16 @@ def _run(argv, data: bytes = b""):
         )
     except FileNotFoundError:
         raise errors.Missing(
-            f"{argv[0]} is not installed on this machine; on Debian: apt-get install openssh-client"
+            f"{argv[0]} is not installed on this machine. On Debian: apt-get install openssh-client"
         ) from None
     except subprocess.TimeoutExpired:
         raise CannotSign(
-            f"{' '.join(argv[:3])} did not end within {PATIENCE} s: is the agent waiting for somebody?"
+            f"{' '.join(argv[:3])} did not end within {PATIENCE} s. Is ssh-agent waiting for a "
+            "touch or a confirmation?"
         ) from None
 
 
-def _said(done) -> str:
-    said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().replace("\n", "; ")
-    return said[:300] or f"status {done.returncode}"
+def _reason(done) -> str:
+    """Why ssh-keygen failed, in its own words."""
+    text = (done.stderr or done.stdout).decode("utf-8", "replace").strip().replace("\n", "; ")
+    return text[:300] or f"exit status {done.returncode}"
