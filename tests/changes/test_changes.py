@@ -8,7 +8,16 @@ from cutover import model
 from cutover.carryback import carry, left_behind
 from cutover.changes import backup_run as backup
 from cutover.changes import bacula_jobs as bacula
-from cutover.changes import conversion, files, mail, retirement, service, sieve, trial_restore
+from cutover.changes import (
+    bacula_restore,
+    conversion,
+    files,
+    mail,
+    retirement,
+    service,
+    sieve,
+    trial_restore,
+)
 from cutover.changes import dns_update as dns
 from cutover.changes import old_spam as spam
 from cutover.changes import restored_mail as restore
@@ -111,14 +120,14 @@ EXAMPLES = [
         "/etc/bacula/bacula-dir.conf",
     ),
     bacula.RunJob("sanbackup", "posta", 60),
-    bacula.RestoreBeforehand(
+    bacula_restore.RestoreBeforehand(
         "sanbackup", "alice", [3, 5], [".", ".SPAM"], [1, 2], [7], "/srv/bacula/scratch/r1", 60
     ),
-    bacula.RemoveRestored("sanbackup", "/srv/bacula/scratch/r1"),
+    bacula_restore.RemoveRestored("sanbackup", "/srv/bacula/scratch/r1"),
     trial_restore.TrialRestore(
         "mailboxvm",
         "alice",
-        trial_restore.BACULA,
+        "bacula",
         "/var/imap/.cutover/restore-test/bacula",
         "sanbackup",
     ),

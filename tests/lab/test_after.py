@@ -13,13 +13,13 @@ import time
 import pytest
 from cutover.connect import dns, imap, smtp
 from cutover.connect.hosts import Hosts, NotTheLab
-from cutover.facts import backup_copy as backups
-from cutover.facts import bacula, copies, mailboxes, users
+from cutover.facts import backup_copy, bacula, copies, mailboxes, users
 from cutover.model import errors, runbook
 from cutover.record import approval
 from cutover.record import history as story
 from cutover.site import PROJECT
 from cutover.steps import registry
+from cutover.steps.checks import backup_files
 from lab import keys, store, topology
 from night import Night, eventually, program
 
@@ -65,14 +65,16 @@ def copied(lab):
     """Start the timer's unit as the timer does, and have it make a run of its own. → what the run said of itself"""
 
     def last():
-        return lab.run("sanbackup", ["stat", "--format=%i %y", f"{backups.STATE}/last"]).stdout
+        return lab.run("sanbackup", ["stat", "--format=%i %y", f"{backup_copy.STATE}/last"]).stdout
 
     before = last()
-    lab.run("sanbackup", ["systemctl", "start", backups.SERVICE], check=False, timeout=120)
+    lab.run("sanbackup", ["systemctl", "start", backup_copy.SERVICE], check=False, timeout=120)
     assert last() != before, lab.run(
-        "sanbackup", ["systemctl", "status", backups.SERVICE], check=False
+        "sanbackup", ["systemctl", "status", backup_copy.SERVICE], check=False
     ).stdout
-    return backups.parse(lab.run("sanbackup", ["cat", f"{backups.STATE}/last"]).stdout)
+    return backup_copy.parse_report(
+        lab.run("sanbackup", ["cat", f"{backup_copy.STATE}/last"]).stdout
+    )
 
 
 def send(host, recipient, key):
@@ -119,7 +121,7 @@ def test_the_copy_is_the_store(night):
 
 
 def test_it_is_made_each_day_and_the_old_procedure_is_retired_not_deleted(lab, night):
-    assert unit(lab, "sanbackup", backups.TIMER) == {
+    assert unit(lab, "sanbackup", backup_copy.TIMER) == {
         "ActiveState": "active",
         "UnitFileState": "enabled",
     }
@@ -143,9 +145,9 @@ def test_the_next_run_brings_what_came_and_takes_what_was_removed(lab, night):
     send("postino3", "bruno@lab.test", "tonight")
     assert eventually(lambda: has("bruno", "tonight"))
     last = copied(lab)
-    assert last["result"] == 0 and last["removed"] >= 2 and not last["unsettled"]
+    assert last.result == 0 and last.removed >= 2 and not last.unsettled
     assert (
-        sum(each["copied"] for each in last["passes"]) < 40
+        sum(run.copied for run in last.passes) < 40
     )  # differential: a handful of files, not thousands
     assert messages(COPY) == messages(store.STORE / "imap")
 
@@ -188,8 +190,8 @@ def test_no_message_is_missing_from_a_copy_made_while_all_of_a_folder_is_flagged
     with flagging("paolo", "lavori") as rounds:
         last = copied(lab)
     assert len(there - bases(COPY)) == 0
-    assert (last["result"], last["lacking"], last["unsettled"]) == (0, 0, 1)
-    assert sum(each["vanished"] for each in last["passes"]) > 100 and rounds[0] > 10
+    assert (last.result, last.lacking, last.unsettled) == (0, 0, 1)
+    assert sum(run.vanished for run in last.passes) > 100 and rounds[0] > 10
     assert (
         len(files(COPY / "paolo")) < len(there) + 500
     )  # few have two names: those that one listing saw under both
@@ -215,8 +217,8 @@ def test_no_message_is_missing_from_a_copy_made_while_all_of_a_folder_is_flagged
     # what was deleted goes once the mail stands still
     last = copied(lab)
     assert (
-        last["unsettled"] == 0
-        and last["removed"] >= 1
+        last.unsettled == 0
+        and last.removed >= 1
         and messages(COPY) == messages(store.STORE / "imap")
     )
     assert files(COPY / "paolo") == files(store.imap("paolo"))
@@ -238,8 +240,8 @@ def test_a_message_that_was_lost_is_found_by_verify_although_it_was_renamed_sinc
 
 def test_it_may_be_started_as_often_as_one_likes(lab, night):
     # systemd's own limit is five in ten seconds
-    starts = f"for n in 1 2 3 4 5 6 7; do systemctl start {backups.SERVICE}; done"
-    lab.run("sanbackup", ["flock", f"{backups.STATE}/lock", "sh", "-c", starts], check=False)
+    starts = f"for n in 1 2 3 4 5 6 7; do systemctl start {backup_copy.SERVICE}; done"
+    lab.run("sanbackup", ["flock", f"{backup_copy.STATE}/lock", "sh", "-c", starts], check=False)
     assert copied(lab)["result"] == 0
 
 
@@ -250,7 +252,7 @@ def test_a_store_that_is_not_mounted_spoils_no_copy(lab, night):
         last = copied(lab)
     finally:
         lab.run("mailboxvm", ["umount", "/var/imap"])
-    assert last["result"] == 3 and "is it mounted?" in last["error"]
+    assert last.result == 3 and "is it mounted?" in last.error
     assert messages(COPY) == before
     assert copied(lab)["result"] == 0
 
@@ -261,15 +263,17 @@ def test_the_key_reads_the_store_and_can_do_nothing_else(lab, night):
 
     assert "root" not in by_key(f"{SSH} -n mailboxvm 'id; cat /etc/shadow'").stdout
     assert by_key(
-        f"rsync --rsh='{SSH}' /etc/hostname mailboxvm::{backups.MODULE}/alice/"
+        f"rsync --rsh='{SSH}' /etc/hostname mailboxvm::{backup_files.MODULE}/alice/"
     ).returncode
     assert not (store.imap("alice") / "hostname").exists()
     assert by_key(f"rsync --rsh='{SSH}' mailboxvm:/etc/shadow /tmp/").returncode
     assert by_key(
-        f"rsync --rsh='{SSH}' mailboxvm::{backups.MODULE}/../../etc/shadow /tmp/"
+        f"rsync --rsh='{SSH}' mailboxvm::{backup_files.MODULE}/../../etc/shadow /tmp/"
     ).returncode
     assert (
-        by_key(f"rsync --rsh='{SSH}' --list-only mailboxvm::{backups.MODULE}/alice/").returncode
+        by_key(
+            f"rsync --rsh='{SSH}' --list-only mailboxvm::{backup_files.MODULE}/alice/"
+        ).returncode
         == 0
     )
 
@@ -286,12 +290,12 @@ def test_the_old_procedure_is_put_back_by_hand_as_the_docs_say(lab, night):
         "ActiveState": "active",
         "UnitFileState": "enabled",
     }
-    assert unit(lab, "sanbackup", backups.TIMER) == {
+    assert unit(lab, "sanbackup", backup_copy.TIMER) == {
         "ActiveState": "inactive",
         "UnitFileState": "disabled",
     }
     wanted = [change.title() for change in night.wanted("backup")]
-    assert (wanted[0], wanted[-1]) == (f"start {backups.TIMER}", "stop backup-posta.timer")
+    assert (wanted[0], wanted[-1]) == (f"start {backup_copy.TIMER}", "stop backup-posta.timer")
     for _, verb, name, host in said:
         lab.run(
             host, ["systemctl", {"enable": "disable", "disable": "enable"}[verb], "--now", name]
@@ -306,7 +310,7 @@ def test_the_rollback_puts_the_old_procedure_back_and_keeps_the_copy(lab, night)
         "ActiveState": "active",
         "UnitFileState": "enabled",
     }
-    assert lab.run("sanbackup", ["systemctl", "cat", backups.TIMER], check=False).returncode
+    assert lab.run("sanbackup", ["systemctl", "cat", backup_copy.TIMER], check=False).returncode
     assert lab.run("mailboxvm", ["ls", "/etc/sudoers.d"]).stdout.split() == ["README", "operator"]
     assert len(messages(COPY)) == before
     # Bacula is as it was, and what it saved stays on its volume; what was restored for a test is gone
@@ -417,10 +421,10 @@ def test_mail_that_no_mx_handed_in_keeps_it_and_so_does_a_message_that_only_it_h
 
 
 def test_a_backup_that_failed_keeps_it(lab, production):
-    lab.run("mailboxvm", ["mv", backups.SUDOERS, "/root/rule"])
+    lab.run("mailboxvm", ["mv", backup_files.SUDOERS, "/root/rule"])
     assert copied(lab)["result"] not in (0, None)
     assert "Did the last run end well? expected yes; found NO: " in refusal(production)
-    lab.run("mailboxvm", ["mv", "/root/rule", backups.SUDOERS])
+    lab.run("mailboxvm", ["mv", "/root/rule", backup_files.SUDOERS])
     assert copied(lab)["result"] == 0
 
 

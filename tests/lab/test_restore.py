@@ -7,12 +7,11 @@ import time
 import pytest
 from cutover import model
 from cutover.bench import restore as measuring
-from cutover.changes import bacula_jobs as jobs
+from cutover.changes import bacula_jobs, bacula_restore
 from cutover.connect import imap
 from cutover.connect.hosts import Hosts
 from cutover.connect.imap import messages
-from cutover.facts import backup_copy as backups
-from cutover.facts import bacula, copies
+from cutover.facts import backup_copy, bacula, bacula_files, copies
 from cutover.model import CannotPlan, ChangeFailed
 from cutover.record import folder
 from cutover.run import engine
@@ -276,10 +275,12 @@ def test_a_stream_that_ends_badly_leaves_nothing_under_the_trees_name(lab, asked
 
 def save(lab, night):
     """Another day: the copy is made, and saved. → (what the job said, a moment after it by the Director's clock)"""
-    lab.run("sanbackup", ["systemctl", "start", backups.SERVICE], timeout=120)
+    lab.run("sanbackup", ["systemctl", "start", backup_copy.SERVICE], timeout=120)
     with Hosts(night.site) as hosts:
-        said = jobs.RunJob("sanbackup", bacula.NAME, 60).apply(
-            model.Context(hosts), lambda event: None
+        said = (
+            bacula_jobs.RunJob("sanbackup", bacula.NAME, 60)
+            .apply(model.Context(hosts), lambda event: None)
+            .text
         )
     moment = lab.run("sanbackup", ["date", "+%Y-%m-%d %H:%M:%S"]).stdout.strip()
     time.sleep(1.1)
@@ -309,12 +310,12 @@ def days(lab, night):
 
 
 def test_bacula_saved_each_file_and_what_was_restored_for_a_test_agrees(lab, night):
-    said = [check.actual for check in night.saved]
-    assert any(
-        re.search(r"Full, .* status T, \d+ files, \d+ bytes, 0 errors", actual) for actual in said
-    )
-    assert sum(bool(re.match(r"\d+ in all$", actual)) for actual in said) == 1
-    assert sum(actual.startswith("5 messages of alice's INBOX the same") for actual in said) == 2
+    checks = {(check.id, check.subject): check for check in night.saved}
+    job = checks["bacula-job-succeeded", "sanbackup"].data
+    assert (job["level"], job["status"], job["errors"]) == ("F", "T", 0) and job["files"]
+    assert checks["bacula-full-complete", "sanbackup"].actual == f"{job['files']} in all"
+    trials = [checks["trial-restore", source].data for source in ("current", "bacula")]
+    assert [(trial["user"], trial["same"]) for trial in trials] == [("alice", 5)] * 2
     assert night.wanted("backup") == ()
     # the Director's own configuration has one line more; what else it holds came nowhere
     assert lab.run("sanbackup", ["cat", DIRECTOR]).stdout == night.director + f"@{bacula.FILE}\n"
@@ -327,7 +328,7 @@ def test_bacula_saved_each_file_and_what_was_restored_for_a_test_agrees(lab, nig
 
 def test_what_the_director_refuses_is_taken_back(lab, night):
     text = lab.run("sanbackup", ["cat", bacula.FILE]).stdout
-    change = jobs.DirectorFile(
+    change = bacula_jobs.DirectorFile(
         "sanbackup",
         bacula.FILE,
         "0644",
@@ -338,9 +339,9 @@ def test_what_the_director_refuses_is_taken_back(lab, night):
     with Hosts(night.site) as hosts:
         with pytest.raises(ChangeFailed, match="the former one is in place again.*nowhere"):
             change.apply(model.Context(hosts), lambda event: None)
-        assert lab.run("sanbackup", ["cat", bacula.FILE]).stdout == text and not bacula.check(
-            hosts, DIRECTOR
-        )
+        assert lab.run(
+            "sanbackup", ["cat", bacula.FILE]
+        ).stdout == text and not bacula.syntax_errors(hosts, DIRECTOR)
 
 
 def test_the_earlier_day_comes_back_after_it_is_gone_from_mailbox_and_copy(lab, days, asked):
@@ -487,7 +488,7 @@ def test_what_no_job_has_is_said(days, asked, chosen, said):
 
 
 def test_a_job_that_waits_for_a_volume_is_said_and_leaves_nothing(lab, days, asked, monkeypatch):
-    monkeypatch.setattr(jobs, "STUCK", 1)
+    monkeypatch.setattr(bacula_jobs, "STUCK", 1)
     before = mailbox("rita")
     (volume,) = lab.run("sanbackup", ["ls", "/srv/bacula"]).stdout.split()
     lab.run("sanbackup", ["mv", f"/srv/bacula/{volume}", "/srv/bacula/away"])
@@ -519,7 +520,7 @@ def test_cut_off_before_its_removal_the_next_one_removes_what_bacula_restored(
         "sanbackup", ["mkdir", "-p", f"{SCRATCH}/backup/posta"]
     )  # by hand, in bconsole: none of ours
     with monkeypatch.context() as patched:
-        patched.setattr(jobs.RemoveRestored, "apply", dying)
+        patched.setattr(bacula_restore.RemoveRestored, "apply", dying)
         with pytest.raises(Dead):
             asked.go(user="rita", source="bacula")
     left = lab.run("sanbackup", ["sh", "-c", f"cd {SCRATCH}; ls -d */*"]).stdout.split()
@@ -537,7 +538,7 @@ def test_cut_off_before_its_removal_the_next_one_removes_what_bacula_restored(
     ).stdout.split() == ["backup/posta"]
     # and so does one that has nothing else to do
     with Hosts(night.site) as hosts:
-        bacula.make_scratch(hosts, f"{SCRATCH}/other/olga")
+        bacula_restore.make_scratch(hosts, f"{SCRATCH}/other/olga")
     told, _ = again.go(user="rita", source="bacula")
     assert told == ["removed"] and not lab.run("sanbackup", ["ls", SCRATCH]).stdout
 
@@ -551,14 +552,14 @@ def test_a_job_whose_process_was_killed_is_cancelled_before_its_directory_goes(
     )  # so that it is at work for long
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(jobs, "follow", dying)
+            patched.setattr(bacula_jobs, "follow", dying)
             with pytest.raises(Dead):
                 asked.go(user="rita", folder="INBOX", source="bacula")
         with Hosts(asked.site) as hosts:
-            (where,) = bacula.scratches(hosts)
-            number = int(lab.run("sanbackup", ["cat", f"{where}/{bacula.MARK}"]).stdout)
-            bacula.remove_scratch(hosts, where)
-            assert bacula.job(hosts, number, bacula.RESTORE)["status"] == "A"
+            (where,) = bacula_files.scratches(hosts)
+            number = int(lab.run("sanbackup", ["cat", f"{where}/{bacula_files.MARK}"]).stdout)
+            bacula_restore.remove_scratch(hosts, where)
+            assert bacula.job(hosts, number, bacula.RESTORE).status == "A"
     finally:
         lab.run("sanbackup", ["mv", "/srv/bacula/away", f"/srv/bacula/{volume}"])
     asked.go(user="rita", folder="INBOX", source="bacula")
@@ -581,8 +582,10 @@ def test_a_test_restore_that_is_spoilt_is_found_and_made_again(lab, night):
             ("restore-test", "bacula")
         ]
         assert [
-            "other text: UID" in check.actual for check in driver.verify() if not check.passed
-        ] == [True]
+            (check.id, check.subject, len(check.data["differ"]))
+            for check in driver.verify()
+            if not check.passed
+        ] == [("trial-restore", "bacula", 1)]
     night.step("backup")
     assert night.wanted("backup") == ()
 
@@ -606,8 +609,8 @@ def test_the_measurement_of_restores_measures_them(lab, night):
 
 def test_what_was_never_saved_and_what_the_catalog_forgot_is_said(night, days, asked):
     with Hosts(night.site) as hosts:
-        assert bacula.listing(hosts, [1], "nobody9") is None
-        job = bacula.status(hosts)["saved"][-1]["id"]
+        assert bacula_files.listing(hosts, [1], "nobody9") is None
+        job = bacula.status(hosts).saved[-1].id
         bacula.ask(hosts, f"purge files jobid={job}")
     assert f"which files JobId {job} saved: it was pruned" in asked.refused(
         user="rita", source="bacula"

@@ -1,4 +1,4 @@
-"""Backup and decommission, pure: what is refused, what is planned, what is found wrong."""
+"""Decommission, pure: what is refused, what is planned, what is found wrong."""
 
 import copy
 import dataclasses
@@ -6,10 +6,8 @@ import json
 
 import pytest
 from cutover import model, site
-from cutover.changes.backup_run import told
-from cutover.facts import backup_copy as backups
 from cutover.facts import logs
-from cutover.steps.night import backup, decommission
+from cutover.steps.night import decommission
 
 ROMA1 = site.load("parameters/roma1.yaml")
 
@@ -26,176 +24,6 @@ def altered(name, when, change):
 
 def failed(step, found):
     return [check for check in step.verify(found, ROMA1) if not check.passed]
-
-
-# -- backup
-
-
-def test_what_copied_the_old_store_is_switched_off_last_when_the_first_copy_is_made():
-    kinds = [change.kind for change in backup.plan(recorded("backup", "before"), ROMA1).changes]
-    assert kinds == ["file"] * 7 + [
-        "service",
-        "backup-run",
-        "bacula-config",
-        "bacula-run",
-        "restore-test",
-        "restore-test",
-        "service",
-    ]
-
-
-@pytest.mark.parametrize(
-    "spoil, said",
-    [
-        (
-            lambda found: found.update(account=None, wanted=[], files={}),
-            "useradd --system --create-home --shell /bin/sh mailbackup",
-        ),
-        (
-            lambda found: found["account"].update(shell="/usr/sbin/nologin"),
-            "no account mailbackup with a shell",
-        ),
-        (
-            lambda found: found.update(public=None, wanted=[], files={}),
-            "ssh-keygen -t ed25519 -N '' -f /etc/mailbackup/key",
-        ),
-        (
-            lambda found: found.update(python={"error": "no such file"}),
-            "/usr/bin/python3 of sanbackup, 3.8 or later: no such file",
-        ),
-        (lambda found: found.update(python={"value": "3.6"}), "it is 3.6. Install one"),
-    ],
-)
-def test_what_somebody_else_makes_is_asked_for_with_the_command_that_makes_it(spoil, said):
-    with pytest.raises(model.CannotPlan, match=said):
-        backup.plan(altered("backup", "before", spoil), ROMA1)
-
-
-def test_a_site_without_a_backup_host_is_told_so_and_goes_on():
-    bare = ROMA1.model_copy(update={"backup": None})
-    assert "name no backup" in backup.plan({"run": "r"}, bare).reason
-    assert [check.mark for check in backup.verify({"run": "r"}, bare)] == ["warn"]
-
-
-def test_a_run_that_failed_is_made_again_and_a_file_that_somebody_changed_is_put_right():
-    def spoil(found):
-        found["last"]["result"] = 12
-        found["files"]["mailboxvm:/etc/mailbackup/rsyncd.conf"] = "read only = no\n"
-
-    change, *then = backup.plan(altered("backup", "after", spoil), ROMA1).changes
-    assert change.before == "read only = no\n"
-    assert [each.kind for each in then] == [
-        "backup-run",
-        "bacula-run",
-        "restore-test",
-        "restore-test",
-    ]
-    assert change.inverse().after == "read only = no\n"
-
-
-@pytest.mark.parametrize(
-    "spoil, question",
-    [
-        (lambda found: found["timer"].update(starts_at_boot=False), "each day"),
-        (lambda found: found["timer"].update(next=""), "each day"),
-        (lambda found: found["last"].update(result=23, error="no space left"), "end well"),
-        (lambda found: found.update(at=found["last"]["ended"] + 27 * 3600), "today or yesterday"),
-        (
-            lambda found: found["differs"]["value"].update(missing=2, first=["alice/cur/1"]),
-            "in the copy",
-        ),
-        (lambda found: found["last"].update(lacking=3), "that the run saw"),
-        (lambda found: found["retire"][0].update(running=True), "retired"),
-        (
-            lambda found: found["files"].update(
-                {"sanbackup:/usr/local/sbin/mailbackup": "#!/bin/sh\n"}
-            ),
-            "in place",
-        ),
-    ],
-)
-def test_backup_verify_finds(spoil, question):
-    wrong = failed(backup, altered("backup", "after", spoil))
-    assert len(wrong) == 1 and question in wrong[0].question and wrong[0].todo
-
-
-def test_other_keys_of_the_account_stay_and_ours_stands_once():
-    account, key = {"home": "/var/lib/m", "shell": "/bin/sh"}, "ssh-ed25519 AAAA mailbackup"
-    first = backups.wanted(ROMA1, account, key, [], "ssh-rsa BBBB somebody\n")[2]["text"]
-    assert first.startswith(
-        'ssh-rsa BBBB somebody\nrestrict,from="192.0.2.17",command="sudo -n /usr/bin/rsync --server'
-    )
-    assert backups.wanted(ROMA1, account, key, [], first)[2]["text"] == first
-
-
-def test_the_script_is_a_program_whatever_the_parameters_hold():
-    odd = ROMA1.model_copy(
-        update={
-            "new_store": ROMA1.new_store.model_copy(update={"work": "/var/imap/it's; rm -rf $HOME"})
-        }
-    )
-    text = backups.script(odd)
-    there = {"__name__": "script"}
-    exec(compile(text, "mailbackup", "exec"), there)
-    assert there["SETTINGS"]["exclude"][0] == "/it's; rm -rf $HOME/"
-    assert there["SETTINGS"]["target"] == ROMA1.backup.target and text.startswith(
-        "#!/usr/bin/python3 -I\n"
-    )
-
-
-REPORT = """began 1000
-before 10
-pass
-
-Number of files: 1,234 (reg: 1,200, dir: 34)
-Number of regular files transferred: 7
-Total file size: 5,000,000 bytes
-Total bytes received: 12,345
-vanished 3
-rc 24
-pass
-Number of files: 1,235 (reg: 1,201, dir: 34)
-Number of regular files transferred: 1
-Total bytes received: 55
-vanished 1
-rc 24
-removed 2
-kept 5
-unsettled 1
-after 1201
-ended 1009
-result 0
-"""
-
-
-def test_the_report_of_a_run():
-    last = backups.parse(REPORT)
-    assert {key: last[key] for key in ("began", "before", "after", "ended", "result", "error")} == {
-        "began": 1000,
-        "before": 10,
-        "after": 1201,
-        "ended": 1009,
-        "result": 0,
-        "error": "",
-    }
-    first, second = last["passes"]
-    assert (
-        first["regular"],
-        first["copied"],
-        first["received"],
-        first["vanished"],
-        first["rc"],
-    ) == (1200, 7, 12345, 3, 24)
-    assert (second["copied"], second["received"]) == (1, 55)
-    assert told(last) == (
-        "10 files before, 1201 after; 8 copied, 2 removed, 12400 bytes transferred in 9 s and 2 passes; the "
-        "mail of 1 users moved all the time, 5 old files of theirs stay"
-    )
-    broken = backups.parse(
-        "began 5\nbefore 0\nerror Permission denied\nafter 0\nended 6\nresult 3\n"
-    )
-    assert (broken["result"], broken["error"], broken["passes"]) == (3, "Permission denied", [])
-    assert backups.parse("began 5\n")["result"] is None
 
 
 # -- decommission
@@ -418,15 +246,9 @@ def test_a_delivery_is_told_by_who_handed_it_in():
 
 
 def test_the_changes_are_whole_in_a_journal():
-
-    for name, when in (("backup", "before"), ("decommission", "before")):
-        for change in (
-            {"backup": backup, "decommission": decommission}[name]
-            .plan(recorded(name, when), ROMA1)
-            .changes
-        ):
-            again = model.change_from_json(json.loads(json.dumps(change.to_json())))
-            assert (
-                again.describe() == change.describe()
-                and dataclasses.asdict(again).keys() == dataclasses.asdict(change).keys()
-            )
+    for change in decommission.plan(recorded("decommission", "before"), ROMA1).changes:
+        again = model.change_from_json(json.loads(json.dumps(change.to_json())))
+        assert (
+            again.describe() == change.describe()
+            and dataclasses.asdict(again).keys() == dataclasses.asdict(change).keys()
+        )

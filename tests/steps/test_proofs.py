@@ -3,20 +3,16 @@
 import copy
 import json
 
+import example
 import pytest
-from cutover import model, site
-from cutover.changes import trial_restore
-from cutover.facts import bacula
-from cutover.steps.checks import proofs
-from cutover.steps.night import backup, decommission
+from cutover import model
+from cutover.facts import bacula, trial_restore
+from cutover.steps.checks import bacula_config, proofs
+from example import ROMA1, recorded
 
-ROMA1 = site.load("parameters/roma1.yaml")
+BACKUP, DECOMMISSION = example.step("backup"), example.step("decommission")
 WITHOUT = ROMA1.model_copy(update={"backup": ROMA1.backup.model_copy(update={"bacula": None})})
 DAYS = [["Incremental", f"{day}-Mar", "05:30"] for day in range(14, 22)]
-
-
-def recorded(name, when):
-    return json.loads((ROMA1.path.parent / "roma1" / f"{name}.json").read_bytes())[when]
 
 
 def found(spoil=lambda found: None, when="after", name="backup"):
@@ -34,9 +30,9 @@ def found(spoil=lambda found: None, when="after", name="backup"):
         "errors": 0,
         "lacking": 0,
         "pruned": False,
-        "at": facts["at"] - 60,
+        "at": int(facts["at"]) - 60,
     }
-    text = bacula.text(ROMA1)
+    text = bacula_config.text(ROMA1)
     facts["bacula"] = {
         "wanted": text,
         "file": text,
@@ -65,7 +61,11 @@ def found(spoil=lambda found: None, when="after", name="backup"):
 
 
 def failed(facts):
-    return [check for check in proofs.checks(facts, ROMA1) if not check.passed]
+    return [check for check in judged(facts) if not check.passed]
+
+
+def judged(facts, parameters=ROMA1):
+    return proofs.checks(model.from_json(proofs.Backup, facts), parameters)
 
 
 def saving(facts):
@@ -73,8 +73,8 @@ def saving(facts):
 
 
 def test_where_all_is_well_there_is_nothing_to_do_and_nothing_wrong():
-    assert not backup.plan(found(), ROMA1).changes and not failed(found())
-    assert len(proofs.checks(found(), ROMA1)) == 8
+    assert not BACKUP.plan(found()).changes and not failed(found())
+    assert len(judged(found())) == 8
 
 
 def test_at_first_all_is_installed_and_then_tried():
@@ -83,7 +83,7 @@ def test_at_first_all_is_installed_and_then_tried():
         saving(facts).update(jobs=["Other"], schedule=[], saved=[])
         facts["tests"] = {source: {"value": None} for source in facts["tests"]}
 
-    listed = backup.plan(found(bare, "before"), ROMA1).changes
+    listed = BACKUP.plan(found(bare, "before")).changes
     assert [change.kind for change in listed][-6:] == [
         "backup-run",
         "bacula-config",
@@ -127,7 +127,7 @@ def test_at_first_all_is_installed_and_then_tried():
     ],
 )
 def test_only_what_is_not_so_is_done_again(spoil, kinds):
-    assert [change.kind for change in backup.plan(found(spoil), ROMA1).changes] == kinds
+    assert [change.kind for change in BACKUP.plan(found(spoil)).changes] == kinds
 
 
 @pytest.mark.parametrize(
@@ -139,79 +139,89 @@ def test_only_what_is_not_so_is_done_again(spoil, kinds):
         ),
         (
             lambda facts: saving(facts).update(clients=["other-fd"]),
-            "knows no client sanbackup-fd; it knows other-fd",
+            "has no client sanbackup-fd; it has other-fd",
         ),
-        (lambda facts: saving(facts).update(storages=[]), "knows no storage File1; it knows none"),
+        (lambda facts: saving(facts).update(storages=[]), "has no storage File1; it has none"),
     ],
 )
 def test_a_bacula_that_is_not_there_or_another_is_refused(spoil, said):
     with pytest.raises(model.CannotPlan, match=said):
-        backup.plan(found(spoil), ROMA1)
+        BACKUP.plan(found(spoil))
 
 
 @pytest.mark.parametrize(
-    "spoil, question",
+    "spoil, check",
     [
-        (lambda facts: facts["bacula"].update(included=False), "know the job"),
-        (lambda facts: saving(facts).update(schedule=DAYS[:5]), "each day"),
+        (lambda facts: facts["bacula"].update(included=False), "bacula-job-configured"),
+        (lambda facts: saving(facts).update(schedule=DAYS[:5]), "bacula-daily"),
         (
             lambda facts: saving(facts)["schedule"].__setitem__(3, ["Full", "17-Mar", "02:00"]),
-            "each day",
+            "bacula-daily",
         ),
-        (lambda facts: saving(facts)["saved"][0].update(errors=1), "last job end well"),
-        (lambda facts: saving(facts)["saved"][0].update(lacking=2), "last job end well"),
+        (lambda facts: saving(facts)["saved"][0].update(errors=1), "bacula-job-succeeded"),
+        (lambda facts: saving(facts)["saved"][0].update(lacking=2), "bacula-job-succeeded"),
         (
-            lambda facts: saving(facts)["saved"][0].update(at=facts["at"] - 27 * 3600, files=13),
-            "today or yesterday",
+            lambda facts: saving(facts)["saved"][0].update(
+                at=int(facts["at"]) - 27 * 3600, files=13
+            ),
+            "bacula-job-recent",
         ),
         (
-            lambda facts: saving(facts)["saved"][0].update(files=11, at=facts["at"] + 99),
-            "each file",
+            lambda facts: saving(facts)["saved"][0].update(files=11, at=int(facts["at"]) + 99),
+            "bacula-full-complete",
         ),
-        (lambda facts: facts["bacula"].update(chain=[2]), "a Full"),
-        (lambda facts: saving(facts)["saved"][0].update(pruned=True), "a Full"),
-        (lambda facts: saving(facts).update(saved=[]), "last job end well"),
-        (lambda facts: facts["tests"][trial_restore.CURRENT].update(value=None), "from the copy"),
+        (lambda facts: facts["bacula"].update(chain=[2]), "bacula-chain"),
+        (lambda facts: saving(facts)["saved"][0].update(pruned=True), "bacula-chain"),
+        (lambda facts: saving(facts).update(saved=[]), "bacula-job-succeeded"),
+        (lambda facts: facts["tests"][trial_restore.CURRENT].update(value=None), "trial-restore"),
         (
             lambda facts: facts["tests"][trial_restore.BACULA]["value"].update(differ=["UID 7"]),
-            "from Bacula",
+            "trial-restore",
         ),
         (
             lambda facts: facts["tests"][trial_restore.BACULA]["value"].update(same=0, gone=5),
-            "from Bacula",
+            "trial-restore",
         ),
         (
             lambda facts: facts["tests"][trial_restore.CURRENT]["value"].update(age=8 * 86400),
-            "from the copy",
+            "trial-restore",
         ),
         (
             lambda facts: facts["tests"].update(
                 {trial_restore.BACULA: {"error": "mailboxvm: no answer"}}
             ),
-            "from Bacula",
+            "trial-restore",
         ),
     ],
 )
-def test_verify_finds_and_decommission_refuses(spoil, question):
-    wrong = failed(found(spoil))
-    assert len(wrong) == 1 and question in wrong[0].question and wrong[0].todo
+def test_verify_finds_and_decommission_refuses(spoil, check):
+    (wrong,) = failed(found(spoil))
+    assert wrong.id == check and wrong.todo
     facts = {
         **copy.deepcopy(recorded("decommission", "before")),
         "backup": found(spoil, "before", "decommission"),
     }
     with pytest.raises(model.CannotPlan, match="no return") as refused:
-        decommission.plan(facts, ROMA1)
-    assert question in str(refused.value)
+        DECOMMISSION.plan(facts)
+    assert wrong.question in str(refused.value)
 
 
-def test_a_site_without_bacula_is_told_so_and_facts_from_before_there_was_any_say_nothing():
+def test_a_test_restore_that_fails_names_its_source():
+    (wrong,) = failed(
+        found(lambda facts: facts["tests"][trial_restore.BACULA]["value"].update(differ=["UID 7"]))
+    )
+    assert wrong.subject == "bacula" and wrong.data["differ"] == ["UID 7"]
+
+
+def test_a_site_without_bacula_is_warned():
     def undeclared(facts):
-        facts.update(
-            bacula=None, tests={trial_restore.CURRENT: facts["tests"][trial_restore.CURRENT]}
-        )
+        facts.update(bacula=None)
+        facts["tests"].pop(trial_restore.BACULA)
 
     assert trial_restore.sources(WITHOUT) == [trial_restore.CURRENT]
-    assert [(check.mark, check.actual) for check in proofs.checks(found(undeclared), WITHOUT)][
-        0
-    ] == ("warn", "not declared")
-    assert proofs.checks({"last": None}, ROMA1) == [] == proofs.plan({}, ROMA1, True)
+    first, *_ = judged(found(undeclared), WITHOUT)
+    assert (first.id, first.mark) == ("bacula-declared", "warn")
+
+
+def test_facts_recorded_before_there_was_a_proof_say_nothing():
+    assert judged({}) == [] == proofs.plan(proofs.Backup(), ROMA1, True)

@@ -25,11 +25,11 @@ from pathlib import Path
 from lab import store, topology
 
 from cutover import model, site
-from cutover.changes import bacula_jobs as jobs
+from cutover.changes import bacula_jobs, bacula_restore
 from cutover.changes import restored_mail as restore
 from cutover.connect import imap
 from cutover.connect.hosts import Hosts
-from cutover.facts import bacula, copies, mailboxes, users
+from cutover.facts import bacula, bacula_files, copies, mailboxes, users
 from cutover.model import errors
 from cutover.record import folder
 from cutover.run import engine
@@ -95,7 +95,7 @@ class Bench:
         self.hosts, self.number, self.site, self.run = hosts, number, hosts.site, run
         self.account = users.find(hosts, self.site.roles.new, USER)
         self.place = copies.tree(self.site, run, USER, NAME)
-        self.where = bacula.scratch(self.site, run, USER)
+        self.where = bacula_files.scratch(self.site, run, USER)
         self.many = copies.tree(self.site, run, USER, "ottavi")
 
     # -- beside
@@ -140,19 +140,20 @@ class Bench:
     # -- from Bacula
 
     def save(self):
-        jobs.RunJob(self.site.roles.backup, bacula.NAME, 3600).apply(
+        bacula_jobs.RunJob(self.site.roles.backup, bacula.NAME, 3600).apply(
             model.Context(self.hosts), quiet
         )
 
     def folder(self):
         """By its place in the catalog: what a restore does."""
-        chain = bacula.chain(self.hosts, bacula.status(self.hosts)["saved"][-1]["id"])
-        found = bacula.listing(self.hosts, chain, USER)[NAME]
-        jobs.restored(self.hosts, chain, found["dirids"], found["fileids"], self.where, 3600, quiet)
+        chain = bacula.chain(self.hosts, bacula.status(self.hosts).saved[-1].id)
+        saved = bacula_files.listing(self.hosts, chain, USER)[NAME]
+        files = bacula_restore.Files(chain, saved.dirids, saved.fileids)
+        bacula_restore.restore(self.hosts, files, self.where, 3600, quiet)
 
     def _console(self, *lines):
         """The way of the manual: the console asks, and is answered."""
-        bacula.make_scratch(self.hosts, self.where)
+        bacula_restore.make_scratch(self.hosts, self.where)
         said = self.hosts.run(
             self.site.roles.backup,
             ["bconsole", "-n"],
@@ -163,7 +164,7 @@ class Bench:
         job = re.search(r"Job queued\. JobId=(\d+)", said)
         if not job:
             raise errors.CutoverError(said[-500:])
-        jobs.follow(self.hosts, int(job[1]), bacula.RESTORE, 3600, quiet)
+        bacula_jobs.follow(self.hosts, int(job[1]), bacula.RESTORE, 3600, quiet)
 
     def _command(self, more):
         return (
@@ -277,7 +278,7 @@ class Bench:
 
     def end(self):
         self.tidy()
-        bacula.remove_scratch(self.hosts, self.where)
+        bacula_restore.remove_scratch(self.hosts, self.where)
         for run in (self.run, f"{self.run}-current", f"{self.run}-bacula"):
             self.hosts.run(
                 self.site.roles.new,
@@ -395,7 +396,7 @@ def measure(number: int, runs: int, say=lambda text: None, parts=PARTS) -> dict:
                     if "sessions" in parts:
                         _many_sessions(bench, take, run)
                     if "whole" in parts:
-                        bacula.remove_scratch(
+                        bacula_restore.remove_scratch(
                             hosts, bench.where
                         )  # else the step would remove it, as somebody's left there
                         for source in BOTH if run % 2 else BOTH[::-1]:

@@ -1,4 +1,4 @@
-"""Whole files of a host written, replaced or removed."""
+"""A whole file of a host is written, replaced or removed."""
 
 import dataclasses
 import difflib
@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from cutover import model
 from cutover.connect import ssh
+from cutover.facts import files
 
 UNITS = "/etc/systemd/system/"
 SUDOERS = "/etc/sudoers.d/"
@@ -14,9 +15,10 @@ _JUDGE = 'f=$(mktemp) && cat > "$f" && visudo -cqf "$f"; rc=$?; rm -f "$f"; exit
 
 @dataclasses.dataclass(frozen=True)
 class FileChange(model.Change):
-    """A file gets another text, or goes away (`after` None). Refused when its text is not the one that was planned on.
+    """A file gets another text, or is removed (`after` None).
 
-    A sudoers file is judged by visudo before it is put in place; systemd is told of a unit's new text.
+    Refused when its text is not the one the plan was made for. visudo checks a sudoers file before
+    it is put in place; systemd reloads after a unit file changed.
     """
 
     kind: ClassVar[str] = "file"
@@ -31,7 +33,8 @@ class FileChange(model.Change):
         return f"{self.path} on {self.host}"
 
     def title(self):
-        return f"{'write' if self.before is None else 'remove' if self.after is None else 'change'} {self.path}"
+        verb = "write" if self.before is None else "remove" if self.after is None else "change"
+        return f"{verb} {self.path}"
 
     def describe(self):
         if self.after is None:
@@ -49,40 +52,35 @@ class FileChange(model.Change):
             ]
             if self.path.startswith(SUDOERS):
                 lines.insert(0, "visudo -c (on this text, before it is in place)")
-        return "\n".join(
-            [*lines, *(["systemctl daemon-reload"] if self.path.startswith(UNITS) else [])]
-        )
+        if self.path.startswith(UNITS):
+            lines.append("systemctl daemon-reload")
+        return "\n".join(lines)
 
     def settled(self, ctx):
-        now = read(ctx.hosts, self.host, self.path)
-        if now == self.after:
-            return model.Settled(
-                True, "there is no such file" if now is None else "the file has this text"
-            )
-        return model.Settled(
-            False, "there is no such file" if now is None else "the file has another text"
-        )
+        now = files.read(ctx.hosts, self.host, self.path)
+        state = "this text" if now == self.after else "another text"
+        detail = "the file does not exist" if now is None else f"the file has {state}"
+        return model.Settled(now == self.after, detail)
 
     def apply(self, ctx, report):
-        now = read(ctx.hosts, self.host, self.path)
+        now = files.read(ctx.hosts, self.host, self.path)
         if now != self.after:
             if now != self.before:
                 raise model.ChangeFailed(
-                    f"{self.host}: {self.path} is not as it was when the plan was made. Somebody changed "
-                    "it: run this step again."
+                    f"{self.path} on {self.host} was not written: its text changed since the plan "
+                    "was made. Run this step again."
                 )
-            self._write(ctx.hosts)
+            self.write(ctx.hosts)
         if self.path.startswith(UNITS):
             ctx.hosts.run(self.host, ["systemctl", "daemon-reload"], sudo=True)
-        return (
-            "already so"
-            if now == self.after
-            else "removed"
-            if self.after is None
-            else f"{len(self.after)} characters written"
-        )
+        if now == self.after:
+            return model.Result("already so")
+        if self.after is None:
+            return model.Result("removed")
+        return model.Result(f"{len(self.after)} characters written")
 
-    def _write(self, hosts):
+    def write(self, hosts) -> None:
+        """Put the text in place, or remove the file, whatever is there now."""
         if self.after is None:
             hosts.run(self.host, ["rm", "-f", "--", self.path], sudo=True)
             return
@@ -92,19 +90,10 @@ class FileChange(model.Change):
                 hosts.run(self.host, ["sh", "-c", _JUDGE, "judge"], sudo=True, input=data)
             except ssh.CommandFailed as error:
                 raise model.ChangeFailed(
-                    f"{self.host}: visudo refuses the text for {self.path}; nothing was written. "
-                    f"{error}"
+                    f"{self.path} on {self.host} was not written: visudo refuses the text. {error}"
                 ) from error
         hosts.run(self.host, ["mkdir", "-p", "--", self.path.rpartition("/")[0]], sudo=True)
         hosts.ssh(self.host).put(data, self.path, mode=int(self.mode, 8), sudo=True)
 
     def inverse(self):
         return dataclasses.replace(self, before=self.after, after=self.before)
-
-
-def read(hosts, host: str, path: str) -> str | None:
-    """A file's text (surrogates for bytes that are no UTF-8), or None when there is none."""
-    try:
-        return hosts.ssh(host).get(path, sudo=True).decode("utf-8", "surrogateescape")
-    except ssh.NoSuchFile:
-        return None

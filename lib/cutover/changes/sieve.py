@@ -8,6 +8,7 @@ from cutover import model
 from cutover.changes import files
 from cutover.connect import ssh
 from cutover.facts import users
+from cutover.facts.files import read as read_file
 
 BEGIN, END = "# mail-cutover: sieve begins", "# mail-cutover: sieve ends"
 LINK = ".dovecot.sieve"  # in a user's home: leads to the active script (Pigeonhole's default)
@@ -63,7 +64,7 @@ class DovecotBlock(model.Change):
         )
 
     def _now(self, hosts):
-        return files.read(hosts, self.host, self.path) or ""
+        return read_file(hosts, self.host, self.path) or ""
 
     def settled(self, ctx):
         done = block(self._now(ctx.hosts)) == self.after
@@ -119,7 +120,7 @@ class ProcmailSieve(files.FileChange):
 
     kind: ClassVar[str] = "procmail-sieve"
 
-    def _write(self, hosts):
+    def write(self, hosts) -> None:
         if LINK in (self.before or "") and LINK not in (self.after or ""):
             homes = [user["home"] for user in users.read(hosts, self.host)]
             resting = [home for home in homes if active(hosts, self.host, home) == FORWARD]
@@ -128,7 +129,7 @@ class ProcmailSieve(files.FileChange):
                     f"{self.host}: forwards rest on Sieve ({', '.join(resting[:5])}). Roll back the run "
                     "of `forwards` first, then do this again."
                 )
-        super()._write(hosts)
+        super().write(hosts)
 
 
 def active(hosts, host: str, home: str) -> str:
@@ -141,7 +142,7 @@ def active(hosts, host: str, home: str) -> str:
 
 def script(hosts, host: str, home: str) -> str | None:
     """The text of a user's active script, or None."""
-    return files.read(hosts, host, f"{home}/{LINK}")
+    return read_file(hosts, host, f"{home}/{LINK}")
 
 
 @dataclasses.dataclass(frozen=True)

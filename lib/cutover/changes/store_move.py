@@ -11,6 +11,7 @@ from typing import ClassVar
 from cutover import model
 from cutover.changes import files
 from cutover.facts import storage
+from cutover.facts.files import read as read_file
 from cutover.remote import converter
 
 # $1 the unit, $2 the store, $3 what a mount has put in the store's place and goes from it. As one command: with nobody between.
@@ -50,9 +51,7 @@ class _Move(model.Change):
             **storage.plan(hosts, self.host, self.store, self.to, self.work),
             **more,
         }
-        ended = converter.run(
-            hosts, self.host, plan, "relocate", event, f"move-store-{verb}"
-        )
+        ended = converter.run(hosts, self.host, plan, "relocate", event, f"move-store-{verb}")
         if ended.rc or "end" not in said:
             told = "; ".join(
                 f"{each['file']}: {each['what']}. {each['todo']}" for each in said.get("error", [])
@@ -274,7 +273,7 @@ class SwitchBack(_Move):
                     f"{at}: {self.store} is neither {self.to} nor {self.was}. `systemctl restart "
                     f"{self.unit}` there, then roll back again."
                 )
-            right = files.read(ctx.hosts, at, files.UNITS + self.unit) == self.text
+            right = read_file(ctx.hosts, at, files.UNITS + self.unit) == self.text
             told = [
                 f"{self.store} is {self.was if back else self.to}",
                 "" if enabled else f"{self.unit} is not enabled",

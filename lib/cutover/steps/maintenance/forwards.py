@@ -5,10 +5,10 @@ A removed one stays in the userdb as a comment, so that it can be told what it w
 """
 
 from cutover import model
-from cutover.changes import files, sieve
+from cutover.changes import sieve
 from cutover.changes.userdb_edit import UserdbEdit
+from cutover.facts import files, userdb, userdb_map, users
 from cutover.facts import forward_targets as targets
-from cutover.facts import userdb, userdb_map, users
 from cutover.steps.maintenance import vacation
 
 

@@ -8,12 +8,12 @@ cannot work is refused in the plan, while nothing is stopped.
 import datetime
 
 from cutover import model
-from cutover.changes.files import FileChange, read
+from cutover.changes.files import FileChange
 from cutover.changes.mail import AwaitDeliveries, DrainQueue, SendTestMail
 from cutover.changes.service import EndSessions
 from cutover.changes.store_move import CopyStore, LastCopy, SwitchStore
 from cutover.facts import alias_service as live
-from cutover.facts import storage
+from cutover.facts import files, storage
 from cutover.steps.night import restore_sendmail, stop_imap, stop_sendmail
 
 UNITS = "/etc/systemd/system/"
@@ -55,7 +55,7 @@ def probe(ctx):
         },
         "new": storage.new_place(hosts, new, store, wanted.to),
         "unit": {
-            "text": read(hosts, new, UNITS + unit),
+            "text": files.read(hosts, new, UNITS + unit),
             "enabled": hosts.run(new, ["systemctl", "is-enabled", unit], check=False).text.strip()
             == "enabled",
         },

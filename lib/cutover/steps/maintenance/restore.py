@@ -9,12 +9,11 @@ import datetime
 import re
 
 from cutover import model
-from cutover.changes import bacula_jobs as jobs
+from cutover.changes import bacula_restore
 from cutover.changes import restored_mail as restore
-from cutover.changes import trial_restore
 from cutover.connect import imap
 from cutover.facts import backup_copy as backups
-from cutover.facts import bacula, copies, mailboxes, users
+from cutover.facts import bacula, bacula_files, copies, mailboxes, trial_restore, users
 
 DAY = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d)?)?")
 
@@ -25,7 +24,7 @@ def probe(ctx):
     """`{"chosen", "account": users.read entry or None, "place", "copy": {folder: {"directory", "messages", "lacking": by UID, or
     None when that is not known yet}} or None, "last": backups.last, "live": {folder: messages or None}, "beside": restore.look
     or None, "maildir": copies.mail_directory}`, and "bacula": saved(), where it is the source; the folders are those asked for;
-    without a mail directory nothing is live and nothing beside. "scratch": bacula.scratches, where
+    without a mail directory nothing is live and nothing beside. "scratch": bacula_files.scratches, where
     Bacula is declared. Only "chosen" when there is no backup, or what is asked for makes no sense."""
     hosts, site = ctx.hosts, ctx.site
     chosen = {key: ctx.chosen.get(key, "") for key in CHOICES}
@@ -41,19 +40,21 @@ def probe(ctx):
         "account": account,
         "place": place,
         "copy": None,
-        "last": backups.last(hosts),
+        "last": model.to_json(backups.last_run(hosts)),
         "live": {},
         "beside": None,
     }
     if site.backup.bacula:
-        found["scratch"] = bacula.scratches(hosts)
+        found["scratch"] = bacula_files.scratches(hosts)
     if account is None:
         return found
     if other:
         found["bacula"] = saved(hosts, _moment(chosen["day"]))
         jobs_read = found["bacula"]["jobs"]
         listed = (
-            bacula.listing(hosts, [each["id"] for each in jobs_read], account["user"])
+            model.to_json(
+                bacula_files.listing(hosts, [each["id"] for each in jobs_read], account["user"])
+            )
             if jobs_read
             else None
         )
@@ -91,7 +92,7 @@ def probe(ctx):
 def saved(hosts, moment: str) -> dict:
     """`{"jobs": [bacula.parse_jobs entries] that hold the state of the last job which began by `moment` and ended well, oldest
     first; "first": when the first that there is began, or ""}`."""
-    runs = bacula.status(hosts)["saved"]
+    runs = model.to_json(bacula.status(hosts).saved)
     good = [each for each in runs if each["status"] in bacula.USABLE]
     before = [each for each in good if not moment or each["began"] <= moment]
     numbers = bacula.chain(hosts, before[-1]["id"]) if before else []
@@ -145,7 +146,9 @@ def _read(session, name):
 def plan(found, site):
     left = found.get("scratch", [])
     try:
-        return _plan(found, site, [jobs.RemoveRestored(site.roles.backup, where) for where in left])
+        return _plan(
+            found, site, [bacula_restore.RemoveRestored(site.roles.backup, where) for where in left]
+        )
     except model.CannotPlan as error:
         if not left:
             raise
@@ -218,7 +221,12 @@ def _plan(found, site, left):
         for name, each in found["copy"].items()
     )
     read = (
-        [("Bacula's jobs that are read", "; ".join(map(jobs.told, found["bacula"]["jobs"])))]
+        [
+            (
+                "Bacula's jobs that are read",
+                "; ".join(bacula.Job(**job).in_words() for job in found["bacula"]["jobs"]),
+            )
+        ]
         if "bacula" in found
         else (_doubtful(found["last"], site))
     )
@@ -284,9 +292,9 @@ def _bring(found, site):
     directories = [each["directory"] for each in found["copy"].values()]
     first, last, base = [], [], ""
     if "bacula" in found:
-        base = bacula.scratch(site, *found["place"].split("/")[-2:])
+        base = bacula_files.scratch(site, *found["place"].split("/")[-2:])
         first = [
-            jobs.RestoreBeforehand(
+            bacula_restore.RestoreBeforehand(
                 site.roles.backup,
                 user,
                 [each["id"] for each in found["bacula"]["jobs"]],
@@ -299,7 +307,7 @@ def _bring(found, site):
                 site.backup.bacula.wait,
             )
         ]
-        last = [jobs.RemoveRestored(site.roles.backup, base)]
+        last = [bacula_restore.RemoveRestored(site.roles.backup, base)]
     return [
         *first,
         restore.BringBeside(

@@ -5,8 +5,9 @@ and after what is marked as SPAM was filed: nobody answers SPAM. Should dovecot-
 """
 
 from cutover import model
-from cutover.changes import files, sieve
+from cutover.changes import sieve
 from cutover.connect import managesieve
+from cutover.facts import files
 
 
 def wanted(site) -> str:

@@ -1,251 +1,246 @@
 """The new store is copied to the backup host each day; what copied the old one is retired.
 
-How the copy is made, who may read what, and why it holds together while Dovecot runs: see hosts/backups.py. Where the parameters
-name Bacula, it saves the copy (hosts/bacula.py). Then some messages are restored from each, and compared (changes/trial.py).
+Which files make the copy, and why it is consistent while Dovecot runs: steps/checks/backup_files.py.
+If the parameters declare Bacula, it saves the copy (steps/checks/bacula_config.py). Then some
+messages are restored from each and compared (changes/trial_restore.py).
 """
 
-import datetime
+import dataclasses
 
 from cutover import model
-from cutover.changes.backup_run import RunBackup, told
-from cutover.changes.files import FileChange, read
+from cutover.changes.backup_run import RunBackup
+from cutover.changes.files import FileChange
 from cutover.changes.service import ServiceAction
-from cutover.facts import backup_copy as backups
-from cutover.facts import clock, services
-from cutover.steps.checks import proofs
+from cutover.facts import backup_copy, files, services
+from cutover.steps.checks import backup_files, proofs
+
+PYTHON_NEEDED = (3, 8)
 
 
-def probe(ctx):
-    """`{"account", "public", "python": backups.python as {"value"} or {"error"}, "host_keys", "wanted": backups.wanted, "files":
-    {"host:path": text or None}, "timer", "last", "differs": backups.differs or None, "retire": [services], "at": seconds since
-    the epoch, "bacula", "tests": proofs.read}`; empty when the parameters name no backup."""
+@dataclasses.dataclass(frozen=True)
+class Retired:
+    """A service that copied the old store."""
+
+    host: str
+    manager: str
+    name: str
+    running: bool
+    starts_at_boot: bool
+    detail: str = ""
+
+    @property
+    def off(self) -> bool:
+        return not self.running and not self.starts_at_boot
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts(proofs.Backup):
+    """Without a declared backup only `run` is set.
+
+    public: the backup host's public key. files: {"host:path": text, or None without the file}.
+    differs: None before the first copy, and while files are not as wanted.
+    """
+
+    run: str = ""
+    account: backup_copy.Account | None = None
+    public: str | None = None
+    host_keys: list[str] = dataclasses.field(default_factory=list)
+    python: model.Reading[str] = model.Reading("")
+    wanted: list[backup_files.File] = dataclasses.field(default_factory=list)
+    files: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    differs: model.Reading[backup_copy.Differences] | None = None
+    retire: list[Retired] = dataclasses.field(default_factory=list)
+
+    @property
+    def unwritten(self) -> list[backup_files.File]:
+        """The files that are not as they have to be."""
+        return [file for file in self.wanted if self.files[file.name] != file.text]
+
+
+def probe(ctx) -> Facts:
+    """The state of the backup; nothing but the run's name when the parameters declare none."""
     hosts, site = ctx.hosts, ctx.site
     if site.backup is None:
-        return {}
+        return Facts(run=ctx.run_name)
     new = site.roles.new
-    found = {
-        "account": backups.account(hosts),
-        "public": backups.public_key(hosts),
-        "host_keys": hosts.ssh(new).pinned(),
-        "wanted": [],
-        "files": {},
-        "differs": None,
-        "python": model.attempt(backups.python, hosts),
-        **status(hosts),
-        "retire": [
-            {**each.model_dump(), **services.read(hosts, each.host, each.model_dump())}
-            for each in site.backup.retire
-        ],
-    }
-    if found["account"] and found["public"]:
-        keys_file = read(hosts, new, f"{found['account']['home']}/.ssh/authorized_keys")
-        found["wanted"] = backups.wanted(
-            site, found["account"], found["public"], found["host_keys"], keys_file
-        )
-        found["files"] = {
-            _name(each): read(hosts, each["host"], each["path"]) for each in found["wanted"]
-        }
-    if found["last"] and not _unwritten(found):
-        found["differs"] = model.attempt(backups.differs, hosts, found["last"]["began"])
-    return {**found, **proofs.read(hosts, site)}
+    account, public = backup_copy.account(hosts), backup_copy.public_key(hosts)
+    host_keys = hosts.ssh(new).pinned()
+    wanted = []
+    if account and public:
+        keys = files.read(hosts, new, backup_files.keys_path(account))
+        wanted = backup_files.planned(site, account, public, host_keys, keys)
+    facts = Facts(
+        run=ctx.run_name,
+        account=account,
+        public=public,
+        host_keys=host_keys,
+        python=model.read(backup_copy.python, hosts),
+        wanted=wanted,
+        files={file.name: files.read(hosts, file.host, file.path) for file in wanted},
+        retire=[_retired(hosts, service) for service in site.backup.retire],
+        **vars(proofs.read(hosts)),
+    )
+    if facts.last is None or facts.unwritten:
+        return facts
+    differs = model.read(backup_copy.differences, hosts, facts.last.began)
+    return dataclasses.replace(facts, differs=differs)
 
 
-def status(hosts) -> dict:
-    """`{"timer", "last", "at"}` as they are now; `at` by the backup host's clock, as the times of the last run are."""
-    return {
-        "timer": backups.timer(hosts),
-        "last": backups.last(hosts),
-        "at": float(clock.now(hosts, hosts.site.roles.backup)),
-    }
+def _retired(hosts, service):
+    state = services.read(hosts, service.host, service.model_dump())
+    return Retired(service.host, service.manager, service.name, **state)
 
 
-def plan(found, site):
-    if not found.keys() - {"run"}:
-        return model.Plan(reason="the parameters name no backup: nothing is installed")
-    backup, host, new = site.backup, site.roles.backup, site.roles.new
-    if not found["account"] or found["account"]["shell"].endswith(("nologin", "false")):
-        raise model.CannotPlan(
-            f"{new} has no account {backup.account} with a shell, which the backup host's key is to open. "
-            f"Make it: `useradd --system --create-home --shell /bin/sh {backup.account}` there; then run "
-            "this step again."
-        )
-    if not found["public"]:
-        raise model.CannotPlan(
-            f"{host} has no {backup.key}.pub. Make the key there, as root: `ssh-keygen -t ed25519 -N '' -f "
-            f"{backup.key}`; then run this step again."
-        )
-    python = found["python"]
-    if "error" in python or tuple(map(int, python["value"].split("."))) < (3, 8):
-        raise model.CannotPlan(
-            f"the copy is made by {backups.PYTHON} of {host}, 3.8 or later: "
-            f"{python.get('error') or 'it is ' + python['value']}. Install one there; then run this step "
-            "again."
-        )
-    listed = [
-        FileChange(
-            each["host"], each["path"], each["mode"], found["files"][_name(each)], each["text"]
-        )
-        for each in _unwritten(found)
+def plan(facts: Facts, site) -> model.Plan:
+    """Install what is missing, make a copy, have it saved and tested, retire the old backup."""
+    if site.backup is None:
+        return model.Plan(reason="the parameters declare no backup: nothing is installed")
+    backup, host = site.backup, site.roles.backup
+    _refuse(facts, site)
+    changes = [
+        FileChange(file.host, file.path, file.mode, facts.files[file.name], file.text)
+        for file in facts.unwritten
     ]
-    timer = found["timer"]
-    if not (timer["running"] and timer["starts_at_boot"]):
-        listed.append(ServiceAction(host, "systemd", backups.TIMER, "start", True))
-    if listed or not found["last"] or found["last"]["result"] != 0:
-        listed.append(RunBackup(host, backups.SERVICE, backup.target, backup.wait))
-    listed += proofs.plan(found, site, bool(listed))
-    listed += [
-        ServiceAction(each["host"], each["manager"], each["name"], "stop", each["starts_at_boot"])
-        for each in found["retire"]
-        if each["running"] or each["starts_at_boot"]
+    if not (facts.timer.running and facts.timer.starts_at_boot):
+        changes.append(ServiceAction(host, "systemd", backup_copy.TIMER, "start", True))
+    if changes or not facts.last or not facts.last.succeeded:
+        changes.append(RunBackup(host, backup_copy.SERVICE, backup.target, backup.wait))
+    changes += proofs.plan(facts, site, bool(changes))
+    changes += [
+        ServiceAction(service.host, service.manager, service.name, "stop", service.starts_at_boot)
+        for service in facts.retire
+        if not service.off
     ]
-    if not listed:
+    if not changes:
         return model.Plan(
-            reason=f"{host} copies the store each day at {backup.at}, and the last run ended well"
+            reason=f"{host} copies the store each day at {backup.at}, and the last run succeeded"
         )
-    return model.Plan(tuple(listed))
+    return model.Plan(tuple(changes))
 
 
-def stable(found):
+def _refuse(facts, site):
+    """Raises CannotPlan where a person has to prepare something first."""
+    backup, host, new = site.backup, site.roles.backup, site.roles.new
+    if not facts.account or facts.account.shell.endswith(("nologin", "false")):
+        raise model.CannotPlan(
+            f"{new} has no account {backup.account} with a shell, which the backup host's key has "
+            f"to open. Create it: `useradd --system --create-home --shell /bin/sh {backup.account}`"
+            " there; then run this step again."
+        )
+    if not facts.public:
+        raise model.CannotPlan(
+            f"{host} has no {backup.key}.pub. Create the key there, as root: `ssh-keygen -t ed25519"
+            f" -N '' -f {backup.key}`; then run this step again."
+        )
+    python = facts.python
+    if not python.ok or tuple(map(int, python.value.split("."))) < PYTHON_NEEDED:
+        raise model.CannotPlan(
+            f"{backup_copy.PYTHON} on {host} makes the copy and must be 3.8 or later: "
+            f"{python.error or 'it is ' + python.value}. Install one, then run this step again."
+        )
+
+
+def stable(facts: Facts) -> dict:
     """What the plan rests on: what is installed, not the figures of the runs."""
-    return {
-        **{key: found.get(key) for key in ("account", "public", "host_keys", "wanted", "files")},
-        **proofs.stable(found),
+    installed = {
+        "account": facts.account,
+        "public": facts.public,
+        "host_keys": facts.host_keys,
+        "wanted": facts.wanted,
+        "files": facts.files,
     }
+    return {**model.to_json(installed), **proofs.stable(facts)}
 
 
-def _name(each):
-    return f"{each['host']}:{each['path']}"
-
-
-def _unwritten(found):
-    return [each for each in found["wanted"] if found["files"][_name(each)] != each["text"]]
-
-
-def verify(found, site):
-    if not found.keys() - {"run"}:
+def verify(facts: Facts, site) -> list[model.Check]:
+    """Whether the store is copied each day, saved and restorable, and the old backup retired."""
+    if site.backup is None:
         return [
             model.Check(
-                "Is the new store backed up?",
-                "yes, or known to be by other means",
-                "the parameters name no backup",
+                "The new store is backed up",
+                "yes, or backed up by other means",
+                "the parameters declare no backup",
                 True,
                 "see `backup` in docs/site.md",
                 warning=True,
+                id="backup-declared",
             )
         ]
-    host, backup = site.roles.backup, site.backup
-    left = (
-        [_name(each) for each in _unwritten(found)]
-        if found["wanted"]
-        else ["account or key are missing"]
-    )
-    checks = [
-        model.equal(
-            "Is all in place on both hosts, as planned?",
-            "all",
-            "all" if not left else f"not {', '.join(left)}",
-            "run this step again",
-        ),
-        *status_checks(found, site),
+    return [
+        _installed(facts),
+        *proofs.copy_checks(facts, site),
+        *_complete(facts, site),
+        *proofs.checks(facts, site),
+        *map(_off, facts.retire),
     ]
-    last, differs = (
-        found["last"],
-        found["differs"] or {"error": "not asked: nothing was copied yet"},
+
+
+def _installed(facts):
+    missing = ", ".join(file.name for file in facts.unwritten)
+    if not facts.wanted:
+        missing = "account or key are missing"
+    return model.equal(
+        "Everything is installed on both hosts as planned",
+        "all",
+        f"not {missing}" if missing else "all",
+        "run this step again",
+        id="backup-installed",
     )
-    if "error" in differs:
-        checks.append(
-            model.Check(
-                "Is every file of the store in the copy?",
-                "0 missing",
-                differs["error"],
-                False,
-                f"run `{backups.SCRIPT} check` on {host} as root",
-            )
-        )
-    else:
-        differs = differs["value"]
-        first = f": {', '.join(differs['first'][:5])}" if differs["first"] else ""
-        checks.append(
-            model.Check(
-                f"Is every file that was in {backup.store} when the last run began in the copy?",
-                "0 missing",
-                f"{differs['missing']} missing{first}; {differs['since']} came or changed since, {differs['gone']} are gone since",
-                differs["missing"] == 0,
-                f"run `{backups.SCRIPT} check` on {host} as root; then the step again",
-            )
-        )
-        checks.append(_found(last, host))
-    checks += proofs.checks(found, site)
-    for each in found["retire"]:
-        off = not each["running"] and not each["starts_at_boot"]
-        checks.append(
-            model.equal(
-                f"Is {each['name']} of {each['host']} retired, and stays so after a reboot?",
-                "off",
-                "off" if off else each["detail"],
-                "run this step again",
-            )
-        )
-    return checks
 
 
-def _found(last, host):
-    """Counts would tell nothing: messages that are renamed may be there under two names while others are missing."""
-    vanished = last["passes"][-1]["vanished"] if last["passes"] else 0
-    return model.Check(
-        "Is each message that the run saw in the copy, under some name?",
+def _complete(facts, site):
+    host, last, reading = site.roles.backup, facts.last, facts.differs
+    todo = f"run `{backup_copy.SCRIPT} check` on {host} as root, then this step again"
+    question = f"Every file that was in {site.backup.store} when the last run began is in the copy"
+    if reading is None or not reading.ok:
+        yield model.Check(
+            question,
+            "0 missing",
+            reading.error if reading else "not checked: nothing was copied yet",
+            False,
+            todo,
+            id="copy-complete",
+            subject=host,
+        )
+        return
+    differences = reading.value
+    first = f": {', '.join(differences.first[:5])}" if differences.first else ""
+    yield model.Check(
+        question,
         "0 missing",
-        f"{last['lacking']} missing, after {len(last['passes'])} passes"
-        + (f"; {vanished} were renamed or removed during the last one" if vanished else ""),
-        last["lacking"] == 0,
-        f"`systemctl start {backups.SERVICE}` on {host}, when less mail moves",
+        f"{differences.missing} missing{first}; {differences.since} arrived or changed since, "
+        f"{differences.gone} are gone since",
+        differences.missing == 0,
+        todo,
+        id="copy-complete",
+        subject=host,
+        data=dataclasses.asdict(differences),
+    )
+    # no counts: a renamed message may be in the copy under two names while others are missing
+    vanished = last.passes[-1].vanished if last.passes else 0
+    renamed = f"; {vanished} were renamed or removed during the last one" if vanished else ""
+    yield model.Check(
+        "Every message that the run read is in the copy, under some name",
+        "0 missing",
+        f"{last.lacking} missing, after {len(last.passes)} passes{renamed}",
+        last.lacking == 0,
+        f"`systemctl start {backup_copy.SERVICE}` on {host}, when less mail arrives",
+        id="copy-messages",
+        subject=host,
+        data={"missing": last.lacking},
     )
 
 
-def status_checks(found, site) -> list:
-    """Whether the copy is made each day, and whether its last run ended well; `found`: status()."""
-    host, timer, last = site.roles.backup, found["timer"], found["last"]
-    due = timer["running"] and timer["starts_at_boot"] and bool(timer["next"])
-    checks = [
-        model.Check(
-            f"Does {host} make a copy each day, also after a reboot?",
-            f"each day at {site.backup.at}",
-            f"next on {timer['next']}" if due else timer["detail"],
-            due,
-            f"`systemctl status {backups.TIMER}` there",
-        )
-    ]
-    if last is None:
-        return [
-            *checks,
-            model.Check(
-                "Did the last run end well?",
-                "yes",
-                "there was none",
-                False,
-                f"`journalctl -u {backups.SERVICE}` on {host}",
-            ),
-        ]
-    when = datetime.datetime.fromtimestamp(last["ended"], datetime.UTC).strftime("%Y-%m-%d %H:%M")
-    checks.append(
-        model.Check(
-            "Did the last run end well?",
-            "yes",
-            f"{'yes' if last['result'] == 0 else 'NO: ' + last['error']}, {when} UTC: {told(last)}",
-            last["result"] == 0,
-            f"`journalctl -u {backups.SERVICE}` on {host}",
-        )
+def _off(service):
+    return model.equal(
+        f"{service.name} on {service.host} is retired, also after a reboot",
+        "off",
+        "off" if service.off else service.detail,
+        "run this step again",
+        id="old-backup-off",
+        subject=service.host,
+        data={"service": service.name},
     )
-    checks.append(
-        model.Check(
-            "Is the copy of today or yesterday?",
-            f"at most {proofs.AGE // 3600} hours old",
-            f"{(found['at'] - last['ended']) / 3600:.1f} hours old",
-            found["at"] - last["ended"] <= proofs.AGE,
-            f"`systemctl start {backups.SERVICE}` on {host}, then see why the timer did not",
-        )
-    )
-    return checks
 
 
 STEP = model.Step(
@@ -256,4 +251,5 @@ STEP = model.Step(
     plan=plan,
     verify=verify,
     stable=stable,
+    facts=Facts,
 )

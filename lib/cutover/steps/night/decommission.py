@@ -14,7 +14,7 @@ from cutover.changes.mail import DrainQueue
 from cutover.connect import dns
 from cutover.facts import logs, services, userdb, userdb_map, users, zone
 from cutover.steps.checks import proofs
-from cutover.steps.night import backup, dns_rename, dual_delivery
+from cutover.steps.night import dns_rename, dual_delivery
 
 SENTENCE = "there is no way back"
 
@@ -51,7 +51,7 @@ def probe(ctx):
         ),
         "off": not retirement.answers(hosts, old),
         "servers": zone.read(hosts),
-        "backup": {**backup.status(hosts), **proofs.read(hosts, site)} if site.backup else None,
+        "backup": proofs.read(hosts) if site.backup else None,
         "services": [],
         "logs": None,
         "left": None,
@@ -152,8 +152,9 @@ def _backed_up(found, site):
             "name one under `backup`, and run that step: afterwards the old server is no copy any more",
         )
     else:
-        yield from backup.status_checks(found["backup"], site)
-        yield from proofs.checks(found["backup"], site)
+        backup = model.from_json(proofs.Backup, found["backup"])
+        yield from proofs.copy_checks(backup, site)
+        yield from proofs.checks(backup, site)
 
 
 def _unused(found, site):

@@ -1,0 +1,153 @@
+"""The files that make the daily copy of the mail store: an account's key, rsync, a timer.
+
+The backup host pulls. Its root has a key that opens one account of the new host, and there one
+command: rsync's server in daemon mode over ssh, which serves the store alone and read-only. So an
+intruder on the new host cannot reach the copy, and a thief of the key can read the store and
+nothing else. A push would need a key with which the new host could spoil its own backup.
+
+The copy is consistent while Dovecot runs. A message file is never written again once it has its
+name; it is only renamed (new → cur, flags) or removed. `dovecot-uidlist` is replaced by a rename or
+grows by whole lines, and Dovecot skips a torn last line. Dovecot drops what a uidlist names and a
+folder does not have, and gives the next UID to what the list does not name. So any mixture of
+moments is a valid Maildir. rsync misses a message that is renamed while it is being read, therefore
+a run first only adds, in two passes or more, and removes at the end what is gone from the store
+(remote/backup_copier.py). Dovecot's indexes are left out: Dovecot rebuilds them.
+"""
+
+import dataclasses
+import pprint
+import shlex
+from pathlib import Path
+
+from cutover.facts import backup_copy
+from cutover.remote import backup_copier
+
+MODULE = "posta"  # rsync's name for the store
+CONFIG = f"/etc/{backup_copy.NAME}/rsyncd.conf"
+SUDOERS = f"/etc/sudoers.d/{backup_copy.NAME}"
+KNOWN_HOSTS = f"/etc/{backup_copy.NAME}/known_hosts"
+UNITS = "/etc/systemd/system"
+SERVED = ["/usr/bin/rsync", "--server", "--daemon", f"--config={CONFIG}", "."]
+EXCLUDED = ["tmp/*", "dovecot.index*", "dovecot.list.index*", "dovecot*.lock"]
+
+_SERVICE = """[Unit]
+Description=Copy of the mail store (mail-cutover)
+Wants=network-online.target
+After=network-online.target
+# may be started by hand any number of times
+StartLimitIntervalSec=0
+
+[Service]
+Type=oneshot
+ExecStart={script}
+Nice=10
+IOSchedulingClass=idle
+UMask=0077
+"""
+
+_TIMER = """[Unit]
+Description=Daily copy of the mail store (mail-cutover)
+
+[Timer]
+OnCalendar=*-*-* {at}:00
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+"""
+
+_CONFIG = """# The mail store for the backup host, over ssh only: see {sudoers}. Written by mail-cutover.
+use chroot = yes
+uid = root
+gid = root
+numeric ids = yes
+read only = yes
+list = no
+
+[{module}]
+path = {store}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file as it has to be. mode: octal."""
+
+    host: str
+    path: str
+    mode: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        """Its key in the step's facts."""
+        return f"{self.host}:{self.path}"
+
+
+def keys_path(account: backup_copy.Account) -> str:
+    """The authorized_keys of the account on the new host."""
+    return f"{account.home}/.ssh/authorized_keys"
+
+
+def planned(
+    site, account: backup_copy.Account, public: str, host_keys: list, keys: str | None
+) -> list[File]:
+    """The files that make the backup, in the order in which they are written.
+
+    public: the key's public line. host_keys: lines `TYPE BASE64` of the new host. keys: the text of
+    the account's authorized_keys, whose other lines stay.
+    """
+    backup, new, host = site.backup, site.roles.new, site.roles.backup
+    served = " ".join(argument.replace("=", "\\=") for argument in SERVED)
+    rule = f"{backup.account} ALL=(root) NOPASSWD: {served}\n"
+    config = _CONFIG.format(sudoers=SUDOERS, module=MODULE, store=backup.store)
+    known = "".join(f"{new} {key}\n" for key in host_keys)
+    units = {
+        backup_copy.SERVICE: _SERVICE.format(script=backup_copy.SCRIPT),
+        backup_copy.TIMER: _TIMER.format(at=backup.at),
+    }
+    return [
+        File(new, CONFIG, "0644", config),
+        File(new, SUDOERS, "0440", rule),
+        File(new, keys_path(account), "0644", _authorized(site, public, keys)),
+        File(host, KNOWN_HOSTS, "0644", known),
+        File(host, backup_copy.SCRIPT, "0755", script(site)),
+        *(File(host, f"{UNITS}/{name}", "0644", text) for name, text in units.items()),
+    ]
+
+
+def _authorized(site, public, keys):
+    """The text of authorized_keys: the other lines as they are, then ours."""
+    command = " ".join(["sudo", "-n", *SERVED])
+    address = site.address(site.roles.backup)
+    key = " ".join(public.split()[:2])
+    granted = f'restrict,from="{address}",command="{command}" {key} {backup_copy.NAME}'
+    others = [line for line in (keys or "").splitlines() if line.split()[-1:] != [backup_copy.NAME]]
+    return "\n".join([*others, granted]) + "\n"
+
+
+def script(site) -> str:
+    """The program that the backup host runs each day, with its settings."""
+    backup, new = site.backup, site.roles.new
+    store, work = backup.store.rstrip("/"), site.new_store.work
+    options = {
+        "BatchMode": "yes",
+        "IdentitiesOnly": "yes",
+        "UserKnownHostsFile": KNOWN_HOSTS,
+        "StrictHostKeyChecking": "yes",
+        "HostKeyAlias": new,
+    }
+    ssh = ["ssh", "-i", backup.key, "-l", backup.account, "-p", str(site.hosts[new].ssh_port)]
+    for name, value in options.items():
+        ssh += ["-o", f"{name}={value}"]
+    own = [work[len(store) :] + "/"] if work.startswith(f"{store}/") else []
+    settings = {
+        "source": f"{site.address(new)}::{MODULE}/",
+        "target": backup.target.rstrip("/"),
+        "rsh": shlex.join(ssh),
+        "exclude": [*own, *EXCLUDED],
+        "state": backup_copy.STATE,
+    }
+    program = Path(backup_copier.__file__).read_text()
+    filled = program.replace("\nSETTINGS = {}", f"\nSETTINGS = {pprint.pformat(settings)}", 1)
+    return f"#!{backup_copy.PYTHON} -I\n# Written by mail-cutover.\n{filled}"
