@@ -1,16 +1,19 @@
-"""What the lab's MX take for spam, and what they put off. Their rspamd has two rules, a line of the body each, so that everything
-else passes at once; files/rspamd.conf has the scores."""
+"""What the lab's MX hosts take for spam, and what they put off.
+
+Their rspamd has two rules, each for one line of the body, so everything else passes at once.
+files/rspamd.conf has the scores.
+"""
 
 from lab import resources, topology
 
-# as a line of a message's body; the first is production_test.spam_line of parameters/lab.yaml
+# lines of a message's body; the first is production_test.spam_line of parameters/lab.yaml
 SPAM = "Rehearsal of the antispam: a message with this line is marked."
 GREY = "Rehearsal of the greylist: a message with this line is put off once."
 DELAY = 4  # seconds for which a stranger's message is put off; sites take minutes
 
 
 def configuration() -> str:
-    """rspamd.conf of an MX: the lab's hosts are its own people, whoever else sends is a stranger."""
+    """rspamd.conf of an MX. The lab's own hosts are known senders, everybody else is a stranger."""
     return resources.read(
         "files/rspamd.conf",
         spam=SPAM,

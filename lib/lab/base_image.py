@@ -1,4 +1,7 @@
-"""The base root directory that every host of the lab is an overlay of: made once, cached under a hash of its recipe."""
+"""The base root directory. Every host of the lab is an overlay of it.
+
+It is made once and cached under a hash of its recipe.
+"""
 
 import hashlib
 import json
@@ -66,7 +69,7 @@ PACKAGES = (
     "glusterfs-server",
     "glusterfs-client",
 )
-# documentation and translations are never read in the lab, and half of the unpacking time
+# documentation and translations are never read in the lab, and take half the unpacking time
 DPKG_OPTIONS = (
     "force-unsafe-io",
     "path-exclude=/usr/share/man/*",
@@ -78,7 +81,7 @@ APT_OPTIONS = ('Acquire::Languages "none"', 'Acquire::Retries "3"')
 
 
 def recipe():
-    """Everything that decides what the base holds, as a JSON-able dict; a change makes another base."""
+    """Everything that decides what is in the base, as plain JSON. Any change makes a new base."""
     return {
         "suite": SUITE,
         "packages": PACKAGES,
@@ -90,16 +93,16 @@ def recipe():
 
 
 def path():
-    """Where the base of the present recipe is, or will be."""
+    """Where the base of the current recipe is, or will be."""
     text = json.dumps(recipe(), sort_keys=True)
     return paths.CACHE / f"base-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def ensure(say=None):
-    """Path of the base root directory, made first if it is not cached (about a minute).
+    """Path of the base root directory; builds it first if it is not cached (about a minute).
 
-    Raises errors.Missing without root or tools, errors.LabError when building fails. Treat it as read-only: hosts
-    and tests mount overlays over it.
+    Treat it as read-only: hosts and tests mount overlays over it.
+    Raises errors.Missing without root or tools, and errors.LabError if the build fails.
     """
     base = path()
     if base.is_dir():
@@ -141,8 +144,8 @@ def _build(base):
             output.flush()
             tail = "\n".join(log.read_text(errors="replace").strip().splitlines()[-15:])
             raise errors.LabError(
-                f"building the lab's base failed ({error.cmd[0]}, exit {error.returncode}); "
-                f"the end of {log}:\n{tail}"
+                f"building the lab's base in {part} failed: {error.cmd[0]}, "
+                f"exit {error.returncode}. The end of {log}:\n{tail}"
             ) from None
         finally:
             _discard(part)
@@ -156,7 +159,7 @@ def _mmdebstrap(root):
 
 
 def _proxies():
-    """This machine's own apt proxy settings: mmdebstrap does not read them, and a closed network needs them."""
+    """This machine's apt proxy settings, which mmdebstrap does not read by itself."""
     done = subprocess.run(
         ["apt-config", "dump"], stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
@@ -168,7 +171,7 @@ def _proxies():
 
 
 def _imapd(part, root, output):
-    """Build imapd in an overlay of the base that is thrown away: purging a compiler again takes sendmail along."""
+    """Build imapd in a temporary overlay: purging the compiler would purge sendmail."""
     layer = part / "layer"
     merged = layer / "merged"
     layer.mkdir()
@@ -186,10 +189,10 @@ def _imapd(part, root, output):
 
 
 def _chroot(root, script, output):
-    """Run a shell script as root inside a root directory, with /dev, /proc and a private mount namespace."""
+    """Run a script as root inside a root directory, with /dev, /proc and own mount namespace."""
     inside = (
-        'set -e; mount --make-rprivate /; mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; '
-        'exec chroot "$0" /bin/sh -c "$1"'
+        'set -e; mount --make-rprivate /; mount -t proc proc "$0/proc"; '
+        'mount --rbind /dev "$0/dev"; exec chroot "$0" /bin/sh -c "$1"'
     )
     _call(["unshare", "--mount", "--fork", "sh", "-c", inside, str(root), script], output)
 
@@ -215,7 +218,7 @@ def _call(command, output):
 
 
 def _discard(part):
-    """Unmount what a build mounted below `part`, then delete it."""
+    """Unmount everything that a build mounted below `part`, then delete it."""
     with open("/proc/self/mounts") as mounts:
         below = [line.split()[1] for line in mounts if line.split()[1].startswith(f"{part}/")]
     for point in reversed(below):

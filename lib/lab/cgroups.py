@@ -1,4 +1,4 @@
-"""Control groups of the hosts. Each has its own: else the seven systemds would share one, and see each other's services."""
+"""Control groups of the hosts, one per host: sharing, their systemds would see each other."""
 
 import contextlib
 import os
@@ -7,26 +7,27 @@ import time
 
 from lab import errors
 
-# a lab in a world of its own (see world.py) has its own: control groups are the one thing that its namespaces do not keep apart
+# a lab in a world of its own (world.py) has its own: no namespace keeps control groups apart
 NAMED_BY = "CUTOVER_LAB_CGROUP"
 CGROUP = os.environ.get(NAMED_BY, "cutover-lab")
 
 
 def _hierarchies():
-    """Roots of the control group hierarchies that systemd uses: the unified one and, on old layouts, name=systemd."""
-    found = []
+    """Roots of systemd's control group hierarchies: the unified one, and the old one if any."""
+    roots = []
     with open("/proc/self/mounts") as mounts:
         for line in mounts:
             _, point, kind, options = line.split()[:4]
             if kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in options.split(",")):
-                found.append(pathlib.Path(point))
-    return found
+                roots.append(pathlib.Path(point))
+    return roots
 
 
 def make(name):
     """Make a host's control groups; returns their directories.
 
-    Raises errors.Missing where the machine does not let root make any (a container with a read-only /sys/fs/cgroup).
+    Raises errors.Missing if root cannot make any, as in a container with a read-only
+    /sys/fs/cgroup.
     """
     made = [hierarchy / CGROUP / name for hierarchy in _hierarchies()]
     try:
@@ -34,33 +35,33 @@ def make(name):
             group.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise errors.Missing(
-            f"the rehearsal lab needs to make control groups, and this machine refuses: {error}. In a "
-            "container, run it with --privileged and /sys/fs/cgroup writable."
+            f"creating control groups on this machine failed: {error}. In a container, run the lab "
+            "with --privileged and a writable /sys/fs/cgroup."
         ) from None
     return made
 
 
 def processes(name):
-    """Ids of the processes in a host's control groups, as far as this machine's process table knows them."""
-    found = set()
+    """Ids of the processes in a host's control groups that this machine's process table has."""
+    pids = set()
     for hierarchy in _hierarchies():
         for place, _, _ in os.walk(hierarchy / CGROUP / name):
             with contextlib.suppress(OSError):
-                found |= set(map(int, (pathlib.Path(place) / "cgroup.procs").read_text().split()))
-    return found - {0}
+                pids |= set(map(int, (pathlib.Path(place) / "cgroup.procs").read_text().split()))
+    return pids - {0}
 
 
 def present(group=CGROUP):
     """The lab's control groups that exist, leaves first."""
-    found = []
-    for hierarchy in _hierarchies():
-        for place, _, _ in os.walk(hierarchy / group, topdown=False):
-            found.append(pathlib.Path(place))
-    return found
+    return [
+        pathlib.Path(place)
+        for hierarchy in _hierarchies()
+        for place, _, _ in os.walk(hierarchy / group, topdown=False)
+    ]
 
 
 def remove(group=CGROUP):
-    """Remove all of the lab's control groups; the hosts must have ended."""
+    """Remove all control groups of the lab. Its hosts must have ended."""
     for _ in range(40):
         for place in present(group):
             with contextlib.suppress(OSError):

@@ -1,4 +1,7 @@
-"""What is written into a host's root before its first start: names, keys, accounts, and each role's configuration."""
+"""What is written into a host's root before its first start.
+
+Names, keys and accounts for all hosts, then the configuration of the host's role.
+"""
 
 import os
 import secrets
@@ -6,13 +9,11 @@ import subprocess
 
 from lab import antispam, bacula, errors, keys, locks, nis, resources, systems, topology
 
-BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID = (
-    "mailbackup",
-    1501,
-)  # on mailboxvm; backup.account of parameters/lab.yaml
+# on mailboxvm; backup.account of parameters/lab.yaml
+BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID = "mailbackup", 1501
 OLD_BACKUP_ID = 1502  # backup-posta on sanbackup
 
-# served as written in the user database of both MX; {users} is a line for each user, {lists} one for each list
+# the user database of both MX hosts; {users} has one line per user, {lists} one line per list
 USERDB = """\
 # user database of the MX hosts: makemap -d btree /etc/mail/userdb.db < /etc/mail/userdb
 {users}
@@ -29,9 +30,10 @@ secretariat:maildrop\tcarla@mailbox.lab.test, elena@mailbox.lab.test
 
 
 def prepare(host, root, lab, key, authority):
-    """Configure a host's mounted root. `lab` is the lab's id, `key` its {"key", "pub"}, `authority` a keys.Authority.
+    """Configure a host's mounted root.
 
-    Raises errors.LabError with what the host's own tools said when they refuse.
+    lab: the lab's id. key: the host's SSH key, {"key", "pub"}. authority: a keys.Authority.
+    Raises errors.LabError with the output of the host's own tools if they refuse.
     """
     _common(host, root, lab, key)
     {
@@ -48,10 +50,10 @@ def prepare(host, root, lab, key, authority):
         systems.client(authority)
     if host.certified:
         certificate, private = authority.issue(host.certified)
-        _put(root, "etc/ssl/lab/ca.pem", keys.CA.read_text())
-        _put(root, "etc/ssl/lab/cert.pem", certificate)
-        _put(root, "etc/ssl/lab/key.pem", private, 0o600)
-    # the users' accounts are in NIS alone; its master hashes the passwords
+        put(root, "etc/ssl/lab/ca.pem", keys.CA.read_text())
+        put(root, "etc/ssl/lab/cert.pem", certificate)
+        put(root, "etc/ssl/lab/key.pem", private, 0o600)
+    # users' accounts are only in NIS; its master hashes the passwords
     users = topology.ACCOUNTS if host.name == topology.NIS_SERVERS[0] else ()
     passwords = "".join(f"{user}:{(keys.SECRETS / user).read_text()}\n" for user in users)
     done = subprocess.run(
@@ -75,11 +77,12 @@ def prepare(host, root, lab, key, authority):
     )
     if done.returncode:
         raise errors.LabError(
-            f"configuring {host.name} failed: {(done.stderr or done.stdout).strip()}"
+            f"configuring the lab's {host.name} failed: {(done.stderr or done.stdout).strip()}"
         )
 
 
-def _put(root, name, text, mode=0o644):
+def put(root, name, text, mode=0o644):
+    """Write a file below a root; its directories are made."""
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as output:
@@ -87,34 +90,33 @@ def _put(root, name, text, mode=0o644):
     os.chmod(path, mode)
 
 
-def _append(root, name, text):
+def append(root, name, text):
+    """Append to a file below a root."""
     with open(root / name, "a") as output:
         output.write(text)
 
 
 def _common(host, root, lab, key):
-    _put(root, "etc/hostname", host.name + "\n")
-    _put(root, "etc/machine-id", secrets.token_hex(16) + "\n")
-    _put(root, "etc/cutover-lab", lab + "\n")
-    _put(root, "etc/hosts", f"127.0.0.1 localhost\n{host.address} {host.fqdn} {host.name}\n")
+    put(root, "etc/hostname", host.name + "\n")
+    put(root, "etc/machine-id", secrets.token_hex(16) + "\n")
+    put(root, "etc/cutover-lab", lab + "\n")
+    put(root, "etc/hosts", f"127.0.0.1 localhost\n{host.address} {host.fqdn} {host.name}\n")
     servers = "".join(f"nameserver {topology.HOSTS[name].address}\n" for name in ("ns1", "ns2"))
     (root / "etc/resolv.conf").unlink(missing_ok=True)
-    _put(
+    put(
         root,
         "etc/resolv.conf",
         f"search {topology.DOMAIN}\n{servers}options timeout:1 attempts:2\n",
     )
-    _put(root, "etc/ssh/sshd_config.d/lab.conf", resources.read("files/sshd.conf"))
-    _put(root, "etc/ssh/ssh_host_ed25519_key", key["key"], 0o600)
-    _put(root, "etc/ssh/ssh_host_ed25519_key.pub", key["pub"] + "\n")
-    _put(
-        root, "etc/sudoers.d/operator", f"{topology.OPERATOR} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440
-    )
+    put(root, "etc/ssh/sshd_config.d/lab.conf", resources.read("files/sshd.conf"))
+    put(root, "etc/ssh/ssh_host_ed25519_key", key["key"], 0o600)
+    put(root, "etc/ssh/ssh_host_ed25519_key.pub", key["pub"] + "\n")
+    put(root, "etc/sudoers.d/operator", f"{topology.OPERATOR} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
     for name, text in nis.files(host).items():
-        _put(root, name, text)
+        put(root, name, text)
     home = f"var/lib/{topology.OPERATOR}"
     _account(root, topology.OPERATOR, topology.OPERATOR_ID, "/" + home)
-    _put(
+    put(
         root,
         f"{home}/.ssh/authorized_keys",
         keys.OPERATOR_KEY.with_suffix(".pub").read_text(),
@@ -125,18 +127,18 @@ def _common(host, root, lab, key):
 
 
 def _account(root, name, number, home):
-    _append(root, "etc/passwd", f"{name}:x:{number}:{number}::{home}:/bin/bash\n")
-    _append(root, "etc/group", f"{name}:x:{number}:\n")
-    _append(root, "etc/shadow", f"{name}:*:20000:0:99999:7:::\n")
+    append(root, "etc/passwd", f"{name}:x:{number}:{number}::{home}:/bin/bash\n")
+    append(root, "etc/group", f"{name}:x:{number}:\n")
+    append(root, "etc/shadow", f"{name}:*:20000:0:99999:7:::\n")
 
 
 def _primary(host, root):
-    # no mailboxold yet: the old server is known as mailbox until dns-rename
+    # no mailboxold yet: until dns-rename the old server's name is mailbox
     addresses = {
-        ("mailbox" if each.role == "old" else name): each.address
-        for name, each in topology.HOSTS.items()
+        ("mailbox" if other.role == "old" else name): other.address
+        for name, other in topology.HOSTS.items()
     }
-    _put(
+    put(
         root,
         "etc/bind/named.conf",
         resources.read(
@@ -147,8 +149,8 @@ def _primary(host, root):
             secondary=topology.HOSTS["ns2"].address,
         ),
     )
-    _put(root, "etc/bind/tsig.key", keys.TSIG_KEY.read_text(), 0o640)
-    _put(
+    put(root, "etc/bind/tsig.key", keys.TSIG_KEY.read_text(), 0o640)
+    put(
         root,
         f"var/cache/bind/{topology.DOMAIN}",
         resources.read(
@@ -159,14 +161,14 @@ def _primary(host, root):
                     *(f"{name} IN A {address}" for name, address in addresses.items()),
                     *(
                         f"{alias} IN CNAME {name}"
-                        for name, each in topology.HOSTS.items()
-                        for alias in each.aliases
+                        for name, other in topology.HOSTS.items()
+                        for alias in other.aliases
                     ),
                 ]
             ),
         ),
     )
-    _put(
+    put(
         root,
         "etc/bind/zone.reverse",
         resources.read(
@@ -178,11 +180,11 @@ def _primary(host, root):
             ),
         ),
     )
-    _put(root, "etc/bind/zone.root", resources.read("files/zone.root"))
+    put(root, "etc/bind/zone.root", resources.read("files/zone.root"))
 
 
 def _secondary(host, root):
-    _put(
+    put(
         root,
         "etc/bind/named.conf",
         resources.read(
@@ -192,24 +194,24 @@ def _secondary(host, root):
             primary=topology.HOSTS["ns1"].address,
         ),
     )
-    _put(root, "etc/bind/zone.root", resources.read("files/zone.root"))
+    put(root, "etc/bind/zone.root", resources.read("files/zone.root"))
 
 
 def _sendmail(root, kind, names):
-    _put(root, "etc/mail/sendmail.mc", resources.read(f"files/{kind}.mc"))
-    _put(root, "etc/mail/m4/lab.m4", resources.read("files/lab.m4"))
-    _put(root, "etc/mail/access", resources.read("files/access"))
-    _put(root, "etc/mail/mailertable", resources.read("files/mailertable"))
-    _put(root, "etc/mail/local-host-names", "".join(f"{name}\n" for name in ("localhost", *names)))
+    put(root, "etc/mail/sendmail.mc", resources.read(f"files/{kind}.mc"))
+    put(root, "etc/mail/m4/lab.m4", resources.read("files/lab.m4"))
+    put(root, "etc/mail/access", resources.read("files/access"))
+    put(root, "etc/mail/mailertable", resources.read("files/mailertable"))
+    put(root, "etc/mail/local-host-names", "".join(f"{name}\n" for name in ("localhost", *names)))
 
 
 def _mx(host, root):
     _sendmail(root, "postino", [topology.DOMAIN])
     users = "\n".join(f"{user}:maildrop\t{user}@{topology.ALIAS}" for user in topology.ACCOUNTS)
-    _put(root, "etc/mail/userdb", USERDB.format(users=users, lists=systems.routes()))
-    _put(root, "etc/rspamd/rspamd.conf", antispam.configuration())
-    _put(root, "etc/rspamd/lab-tld", "test\n")
-    _put(
+    put(root, "etc/mail/userdb", USERDB.format(users=users, lists=systems.routes()))
+    put(root, "etc/rspamd/rspamd.conf", antispam.configuration())
+    put(root, "etc/rspamd/lab-tld", "test\n")
+    put(
         root,
         "etc/systemd/system/rspamd.service.d/ready.conf",
         resources.read("files/rspamd-ready.conf"),
@@ -218,21 +220,21 @@ def _mx(host, root):
 
 def _mailboxes(host, root, names):
     _sendmail(root, "mailbox", [f"{name}.{topology.DOMAIN}" for name in names])
-    _put(root, "etc/nsswitch.conf", nis.switch((root / "etc/nsswitch.conf").read_text()))
+    put(root, "etc/nsswitch.conf", nis.switch((root / "etc/nsswitch.conf").read_text()))
     for name in ("nis-answers", "procmail-nis"):
-        _put(root, f"usr/local/sbin/{name}", resources.read(f"files/{name}"), 0o755)
+        put(root, f"usr/local/sbin/{name}", resources.read(f"files/{name}"), 0o755)
 
 
 def _old(host, root):
     _mailboxes(host, root, ("mailbox", "mailboxold"))
-    _put(root, "etc/procmailrc", resources.read("files/procmailrc.old"))
-    _put(root, "etc/xinetd.d/imap2", resources.read("files/xinetd-imap2"))
-    _put(root, "etc/stunnel/imaps.conf", resources.read("files/stunnel-imaps.conf"))
-    # what copied this host's mail for years, until the step `backup` retires it
-    _put(root, "etc/backup-posta/key", keys.OLD_BACKUP_KEY.read_text(), 0o600)
-    _put(root, "etc/backup-posta/known_hosts", keys.KNOWN_HOSTS.read_text())
+    put(root, "etc/procmailrc", resources.read("files/procmailrc.old"))
+    put(root, "etc/xinetd.d/imap2", resources.read("files/xinetd-imap2"))
+    put(root, "etc/stunnel/imaps.conf", resources.read("files/stunnel-imaps.conf"))
+    # the old copy of this host's mail; the step `backup` retires it
+    put(root, "etc/backup-posta/key", keys.OLD_BACKUP_KEY.read_text(), 0o600)
+    put(root, "etc/backup-posta/known_hosts", keys.KNOWN_HOSTS.read_text())
     for unit in ("service", "timer"):
-        _put(
+        put(
             root,
             f"etc/systemd/system/backup-posta.{unit}",
             resources.read(f"files/backup-posta.{unit}"),
@@ -241,9 +243,9 @@ def _old(host, root):
 
 def _new(host, root):
     _mailboxes(host, root, ("mailbox", "mailboxvm"))
-    _put(root, "etc/procmailrc", resources.read("files/procmailrc.new"))
-    _put(root, "etc/dovecot/local.conf", resources.read("files/dovecot-local.conf"))
-    _put(root, "etc/dovecot/conf.d/10-ssl.conf", resources.read("files/dovecot-10-ssl.conf"))
+    put(root, "etc/procmailrc", resources.read("files/procmailrc.new"))
+    put(root, "etc/dovecot/local.conf", resources.read("files/dovecot-local.conf"))
+    put(root, "etc/dovecot/conf.d/10-ssl.conf", resources.read("files/dovecot-10-ssl.conf"))
     for user, number in topology.ACCOUNTS.items():
         home = root / "home" / user
         home.mkdir(mode=0o700)
@@ -254,19 +256,19 @@ def _new(host, root):
 
 def _submission(host, root):
     _sendmail(root, "submission", [host.fqdn])
-    systems.submission(root, _put)
+    systems.submission(root, put)
 
 
 def _webmail(host, root):
     _sendmail(root, "lists", [host.fqdn, systems.LISTS_DOMAIN])
-    systems.webmail(host, root, _put)
+    systems.webmail(host, root, put)
 
 
 def _backup(host, root):
     (root / "srv/backup").mkdir(mode=0o700)
-    _put(root, "etc/mailbackup/key", keys.BACKUP_KEY.read_text(), 0o600)
-    _put(root, "etc/mailbackup/key.pub", keys.BACKUP_KEY.with_suffix(".pub").read_text())
+    put(root, "etc/mailbackup/key", keys.BACKUP_KEY.read_text(), 0o600)
+    put(root, "etc/mailbackup/key.pub", keys.BACKUP_KEY.with_suffix(".pub").read_text())
     home = "var/lib/backup-posta"
     _account(root, "backup-posta", OLD_BACKUP_ID, "/" + home)
-    _put(root, f"{home}/.ssh/authorized_keys", keys.OLD_BACKUP_KEY.with_suffix(".pub").read_text())
-    bacula.configure(host, root, _put)
+    put(root, f"{home}/.ssh/authorized_keys", keys.OLD_BACKUP_KEY.with_suffix(".pub").read_text())
+    bacula.configure(host, root, put)

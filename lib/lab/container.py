@@ -13,14 +13,15 @@ BOOT = pathlib.Path("/proc/sys/kernel/random/boot_id")
 
 
 def start(name, binds=()):
-    """Start the host; `binds` are options such as --bind=A:B. Returns at once, while it boots.
+    """Start the host and return while it boots; `binds` are options such as --bind=A:B.
 
-    The wrapping shell writes its own identity before it becomes systemd-nspawn, so that a lab command killed at any
-    moment leaves no process it has no record of.
+    The wrapping shell records its process before it becomes systemd-nspawn. So a lab command that
+    is killed at any moment leaves no process without a record.
     """
     place = disk.directory(name)
     steps = [
-        f'read -r stat < /proc/$$/stat && {{ echo "$stat"; cat {BOOT}; }} > {place}/process.part && '
+        f"read -r stat < /proc/$$/stat && "
+        f'{{ echo "$stat"; cat {BOOT}; }} > {place}/process.part && '
         f"mv {place}/process.part {place}/process"
     ]
     steps += [f"echo 0 > {group}/cgroup.procs" for group in cgroups.make(name)]
@@ -57,17 +58,20 @@ def start(name, binds=()):
         time.sleep(0.01)
     if not (place / "process").exists():
         raise errors.LabError(
-            f"{name} could not be started (exit {done.returncode}); see {place}/console.log"
+            f"starting the lab's {name} failed: exit {done.returncode}. See {place}/console.log."
         )
 
 
 def process(name):
-    """(pid, start time) of the host's systemd-nspawn as recorded; None when none was started since this machine's boot."""
+    """(pid, start time) of the host's systemd-nspawn as recorded.
+
+    None if none was started since this machine booted.
+    """
     try:
         stat, *boot = (disk.directory(name) / "process").read_text().splitlines()
     except FileNotFoundError:
         return None
-    # written before boot ids were: the start time alone must do
+    # a record without a boot id: the start time alone must do
     if boot and boot[0] != BOOT.read_text().strip():
         return None
     fields = stat.rpartition(")")
@@ -81,7 +85,7 @@ def running(name):
 
 
 def leader(name):
-    """(pid, start time) of the host's init as this machine sees it; None while there is none."""
+    """(pid, start time) of the host's init on this machine, or None."""
     identity = process(name)
     if identity is None or not state.alive(*identity):
         return None
@@ -99,7 +103,7 @@ def leader(name):
 
 
 def stop(names, grace):
-    """End hosts: a clean poweroff within `grace` seconds for all together, then a kill. 0 kills at once."""
+    """End hosts: a clean poweroff within `grace` seconds in all, then a kill. 0 kills at once."""
     live = {name: process(name) for name in names if running(name)}
     inits = {name: leader(name) for name in live}
     if grace:
@@ -122,7 +126,7 @@ def _gone(identities, seconds):
 
 
 def _empty(name):
-    """Kill what is still in the host's own control groups: only the lab puts processes there."""
+    """Kill what is left in the host's control groups; only the lab puts processes there."""
     for _ in range(100):
         left = {pid for pid in cgroups.processes(name) if state.start_time(pid) is not None}
         if not left:
@@ -130,4 +134,6 @@ def _empty(name):
         for pid in left:
             state.end(pid, state.start_time(pid), signal.SIGKILL)
         time.sleep(0.02)
-    raise errors.LabError(f"processes of {name} do not end: {sorted(left)}")
+    raise errors.LabError(
+        f"stopping the lab's {name} failed: these processes do not end: {sorted(left)}"
+    )

@@ -1,4 +1,4 @@
-"""The lab as a whole: up, down, reset, status, and root's way into a host."""
+"""The lab as a whole: up, down, reset, status, and root's access to a host."""
 
 import concurrent.futures
 import os
@@ -31,30 +31,32 @@ from lab import (
 def up(fresh=False, seed=True, shared=None, say=lambda text: None):
     """Bring the lab up and return its marker (see state.read).
 
-    Idempotent: what is up stays, a host that died is started again. `fresh` throws everything away first and gives the
-    pristine state. `shared`: with a second new server, both over one store (see shared_store.py), or without; a lab that is not so
-    is begun afresh. None: as it is, and a new one without. With `seed`, mailboxold holds the seeded mail, and a lab that is up
-    without it is begun afresh.
-    Raises errors.Missing without root or tools, errors.LabError when a host does not come up.
+    Idempotent: what is up stays, and a host that died is started again.
+
+    fresh: begin again with the pristine state.
+    seed: with the seeded mail on mailboxold; a lab without it is begun again.
+    shared: with a second new server over the same store (shared_store.py), or without; a lab that
+        differs is begun again. None: a lab that is up stays as it is, a new one is without.
+    Raises errors.Missing without root or tools, errors.LabError if a host does not come up.
     """
     requirements.require()
     if shared:
         shared_store.require()
     base = base_image.ensure(say=say)
     with locks.lab():
-        wanted = seed_snapshot.path(base) if seed else None
+        snapshot = seed_snapshot.path(base) if seed else None
         marker = state.read()
-        if fresh or _unusable(marker, base, wanted, shared):
+        if fresh or _unusable(marker, base, snapshot, shared):
             _clean(grace=0)
             marker = None
-            if wanted is not None and not wanted.is_dir():
+            if snapshot is not None and not snapshot.is_dir():
                 _plant(base, say)
-        return _up(marker, base, wanted, say, bool(shared))
+        return _up(marker, base, snapshot, say, bool(shared))
 
 
 def _plant(base, say):
-    """Make the seed's snapshot in a lab of its own, which is thrown away."""
-    say("planting the seeded mail (once; about half a minute) …")
+    """Make the snapshot of the seeded mail in a temporary lab."""
+    say("creating the seeded mail (once; about half a minute) …")
     _up(None, base, None, say)
     seeder.plant(say)
     seed_snapshot.save(base)
@@ -62,21 +64,21 @@ def _plant(base, say):
 
 
 def reset(say=lambda text: None, shared=False):
-    """A pristine, seeded lab, whatever there was before."""
+    """A pristine, seeded lab, whatever was there before."""
     return up(fresh=True, seed=True, shared=shared, say=say)
 
 
-def _unusable(marker, base, wanted, shared):
+def _unusable(marker, base, snapshot, shared):
     if marker is None or marker["phase"] != "up" or marker["base"] != str(base):
         return True
     if shared is not None and shared != (topology.SECOND.name in marker["hosts"]):
         return True
-    # this machine may have been switched off since, and with it a disk that was a tmpfs
+    # this machine may have been rebooted since, and a disk on tmpfs is then lost
     if not all(
         (disk.directory(name) / "upper/etc/cutover-lab").exists() for name in marker["hosts"]
     ):
         return True
-    return wanted is not None and marker["seed"] != wanted.name
+    return snapshot is not None and marker["seed"] != snapshot.name
 
 
 def _up(marker, base, snapshot, say, shared=False):
@@ -91,7 +93,7 @@ def _up(marker, base, snapshot, say, shared=False):
         container.stop([name], 0)
         disk.mount(name, base)
         container.start(name, _binds(present[name], topology.SECOND.name in present))
-    # a host that ran already stays as it is: what was stopped on it was stopped on purpose
+    # a host that already ran stays as it is: its stopped services were stopped on purpose
     _in_parallel(watch.wait if new else watch.wait_booted, [present[name] for name in started])
     if new and topology.SECOND.name in present:
         say("making the shared store")
@@ -107,9 +109,9 @@ def _up(marker, base, snapshot, say, shared=False):
     return marker
 
 
-def _make(base, snapshot, wanted):
-    """Everything of a new lab but its processes. The marker says "starting" until they answer."""
-    made = keys.make(wanted)
+def _make(base, snapshot, hosts):
+    """Make everything of a new lab except its processes. The marker's phase is "starting"."""
+    made = keys.make(hosts)
     authority = keys.Authority()
     lab = secrets.token_hex(8)
     marker = {
@@ -125,23 +127,23 @@ def _make(base, snapshot, wanted):
                 "fqdn": host.fqdn,
                 "fingerprint": keys.fingerprint(made[name]["pub"]),
             }
-            for name, host in wanted.items()
+            for name, host in hosts.items()
         },
     }
     state.write(marker)
     seed_snapshot.restore(snapshot)
     _new_store()
     disk.ground()
-    if topology.SECOND.name in wanted:
+    if topology.SECOND.name in hosts:
         shared_store.ground()
 
-    def one(host):
+    def set_up(host):
         disk.mount(host.name, base)
         config.prepare(host, disk.root(host.name), lab, made[host.name], authority)
-        if host.role == "new" and topology.SECOND.name in wanted:
+        if host.role == "new" and topology.SECOND.name in hosts:
             shared_store.prepare(host, disk.root(host.name))
 
-    _in_parallel(one, wanted.values())
+    _in_parallel(set_up, hosts.values())
     return marker
 
 
@@ -151,7 +153,7 @@ def _in_parallel(function, items):
 
 
 def _new_store():
-    """/var/imap of mailboxvm: a directory of each user's own, empty; /backup of sanbackup."""
+    """mailboxvm's /var/imap with an empty directory per user; sanbackup's /backup."""
     for user, number in topology.ACCOUNTS.items():
         store.imap(user).mkdir(mode=0o700, parents=True)
         os.chown(store.imap(user), number, number)
@@ -167,7 +169,7 @@ def _new_store():
 
 
 def _binds(host, shared):
-    """Mail lies outside the overlays, so that mailboxvm sees mailboxold's as a SAN would show it: read-only."""
+    """Mail is outside the overlays: mailboxvm sees mailboxold's read-only, as over a SAN."""
     return {
         "old": [f"--bind={store.STORE}/home:/home", f"--bind={store.STORE}/spool:/var/mail"],
         "new": [
@@ -180,13 +182,13 @@ def _binds(host, shared):
 
 
 def down(keep_cache=True, say=lambda text: None):
-    """End the lab and remove all of it; also what a killed `up` or `down` left. Quiet when there is nothing."""
+    """End the lab and remove all of it, also what a killed `up` or `down` left behind."""
     requirements.require()
     with locks.lab():
         marker = state.read()
         if marker is not None:
             state.write(marker | {"phase": "stopping"})
-        # a clean poweroff is for hosts that are up; one in the middle of its boot does not listen yet
+        # a clean poweroff works only on hosts that are up, not while they boot
         _clean(grace=8 if marker is not None and marker["phase"] == "up" else 0)
         if not keep_cache:
             base_image.remove_all()
@@ -198,13 +200,19 @@ def _clean(grace):
     network.down()
     cgroups.remove()
     if disk.mounted():
-        raise errors.LabError(f"still mounted, nothing was deleted: {' '.join(disk.mounted())}")
+        raise errors.LabError(
+            f"removing the lab failed: still mounted: {' '.join(disk.mounted())}. "
+            "Nothing was deleted. Unmount them, then run: cutover lab down"
+        )
     if paths.STATE.exists():
         shutil.rmtree(paths.STATE)
 
 
 def rests():
-    """What is there of a lab: processes, mounts, links, namespaces, control groups, files; empty after `down`."""
+    """What exists of a lab: processes, mounts, links, namespaces, control groups, files.
+
+    Empty after `down`.
+    """
     return (
         [f"process of {name}" for name in topology.EVER if container.running(name)]
         + [f"mount {point}" for point in disk.mounted()]
@@ -215,17 +223,17 @@ def rests():
 
 
 def reboot(name, hard=False):
-    """Power a host off, or with `hard` pull its plug, and start it again on the same disk."""
+    """Power a host off, or with `hard` cut its power, and start it again on the same disk."""
     with locks.lab():
         marker = state.read()
         if marker is None or marker["phase"] != "up":
-            raise errors.LabError("the lab is not up; run: cutover lab up")
+            raise errors.LabError("the lab is not up. Run: cutover lab up")
         container.stop([name], 0 if hard else 15)
         _up(marker, marker["base"], None, lambda text: None)
 
 
 def stop(name):
-    """Pull a host's plug and leave it off; `up` starts it again."""
+    """Cut a host's power and leave it off; `up` starts it again."""
     with locks.lab():
         container.stop([name], 0)
 

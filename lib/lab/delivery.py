@@ -21,9 +21,10 @@ def send(server, user, mail):
 
 
 def deliver(batch, patience=60):
-    """Send mail and wait until it is in place. `batch` is a list of (user, mail as bytes, spam?), in turns through each MX.
+    """Send mail through each MX in turn and wait until it is in place.
 
-    Raises errors.LabError naming what did not arrive.
+    batch: [(user, mail as bytes, whether it is spam)].
+    Raises errors.LabError naming the users whose mail did not arrive.
     """
     waiting = {}
     for index, (user, mail, spam) in enumerate(batch):
@@ -41,15 +42,14 @@ def deliver(batch, patience=60):
                 del waiting[marker]
         if time.monotonic() > until:
             raise errors.LabError(
-                "mail did not arrive on mailboxold for "
+                f"mail sent to the lab did not arrive on mailboxold within {patience} s, for "
                 + ", ".join(sorted({user for _, _, user in waiting.values()}))
-                + f" within {patience} s"
             )
         time.sleep(0.02)
 
 
 def rounds():
-    """Some months of mail: a message to each user at a time, every fifth one spam, which the MX mark."""
+    """Some months of mail: one message per user and round; every fifth round is spam."""
     makers = {user: old_users.maker(user, "smtp") for user in people.delivered()}
     for number in range(ROUNDS):
         batch = []
@@ -63,7 +63,7 @@ def rounds():
 
 
 def last():
-    """Mail that came after everybody's last session: UID 0 and Recent."""
+    """Mail that arrives after everybody's last session: UID 0 and Recent."""
     makers = {user: old_users.maker(user, "last") for user in people.FRESH}
     for number in range(4):
         spam = number == 3

@@ -1,4 +1,4 @@
-"""The hosts' disks: overlays over the base, and everything else mounted below the lab's state."""
+"""The hosts' disks: overlays of the base, and all other mounts below the lab's state."""
 
 import subprocess
 import time
@@ -9,7 +9,7 @@ HOSTS = paths.STATE / "hosts"
 
 
 def directory(name):
-    """What belongs to a host's container on this machine: its overlay, its console's log, its process record."""
+    """What belongs to a host's container: its overlay, its console log, its process record."""
     return HOSTS / name
 
 
@@ -19,7 +19,10 @@ def root(name):
 
 
 def ground():
-    """Make the directory of the hosts' upper layers; a tmpfs where the disk cannot carry one, being an overlay itself."""
+    """Make the directory of the hosts' upper layers.
+
+    On a tmpfs if the disk is an overlay itself, since it cannot carry another.
+    """
     HOSTS.mkdir(parents=True, exist_ok=True)
     if system.call("stat", "--file-system", "--format=%T", HOSTS).strip() == "overlayfs":
         system.call("mount", "-t", "tmpfs", "-o", "mode=0755", "lab-hosts", HOSTS)
@@ -34,7 +37,7 @@ def mounted(below=None):
 
 
 def mount(name, base):
-    """Mount the host's overlay of the base; nothing when it is mounted. The upper layer is the host's own disk."""
+    """Mount the host's overlay of the base, if it is not mounted. The upper layer is its disk."""
     place = directory(name)
     for part in ("upper", "work", "root"):
         (place / part).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Root's way into a host, apart from its network and its services: for tests, seeding and fault injection."""
+"""Root's access to a host without its network and services: for tests, seeding and faults."""
 
 import subprocess
 import tempfile
@@ -7,15 +7,16 @@ from lab import container, errors
 
 
 def run(name, argv, input=None, timeout=60, check=True, user=None, text=True):
-    """Run a command as root (or as `user`, a login of the host, in its home) inside a host, apart from its services.
+    """Run a command inside a host as root, or as `user` in that user's home.
 
-    Returns a subprocess.CompletedProcess, its output as str, or bytes with text=False. Output goes through files: a
-    daemon that the command leaves behind holds no pipe of ours. Raises errors.LabError when the host is down, when
-    it takes more than `timeout` seconds, or, with check, on a non-zero exit.
+    Returns a subprocess.CompletedProcess with its output as str, or as bytes with text=False.
+    Output goes through files, so a daemon that the command leaves behind holds no pipe of ours.
+    Raises errors.LabError if the host is down, after `timeout` seconds and, with check, if the
+    command fails.
     """
-    found = container.leader(name)
-    if found is None:
-        raise errors.LabError(f"{name} is not up; run: cutover lab up")
+    init = container.leader(name)
+    if init is None:
+        raise errors.LabError(f"the lab's {name} is not up. Run: cutover lab up")
     command = [str(part) for part in argv]
     if user is not None:
         command = [
@@ -35,7 +36,7 @@ def run(name, argv, input=None, timeout=60, check=True, user=None, text=True):
     enter = [
         "nsenter",
         "-t",
-        str(found[0]),
+        str(init[0]),
         "-m",
         "-u",
         "-i",
@@ -66,7 +67,7 @@ def _captured(enter, name, command, input, timeout, check, text):
             )
         except subprocess.TimeoutExpired:
             raise errors.LabError(
-                f"on {name}, this command took more than {timeout} s: {' '.join(command)}"
+                f"a command on the lab's {name} took more than {timeout} s: {' '.join(command)}"
             ) from None
         out.seek(0)
         err.seek(0)
@@ -75,10 +76,10 @@ def _captured(enter, name, command, input, timeout, check, text):
         outputs = tuple(data.decode("utf-8", "surrogateescape") for data in outputs)
     result = subprocess.CompletedProcess(command, done.returncode, *outputs)
     if check and result.returncode:
-        said = result.stderr or result.stdout
-        said = said if text else said.decode("utf-8", "replace")
+        output = result.stderr or result.stdout
+        output = output if text else output.decode("utf-8", "replace")
         raise errors.LabError(
-            f"on {name}, this command failed (exit {result.returncode}): {' '.join(command)}\n"
-            f"{said.strip()}"
+            f"a command on the lab's {name} failed, exit {result.returncode}: {' '.join(command)}\n"
+            f"{output.strip()}"
         )
     return result

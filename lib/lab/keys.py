@@ -1,6 +1,7 @@
-"""The lab's secrets: the operator's key, host keys, the CA and its certificates, the TSIG key, users' passwords.
+"""The lab's secrets: SSH keys, the CA and its certificates, the TSIG key, users' passwords.
 
-All are made anew for each lab and live below STATE. Made with the cryptography package, which paramiko brings.
+Each lab gets new ones, below STATE. They are made with the cryptography package, a dependency of
+paramiko.
 """
 
 import base64
@@ -18,13 +19,9 @@ from lab import paths, topology
 
 OPERATOR_KEY = paths.STATE / "keys" / "operator"
 BACKUP_KEY = paths.STATE / "keys" / "mailbackup"  # sanbackup's, for reading mailboxvm's store
-OLD_BACKUP_KEY = (
-    paths.STATE / "keys" / "backup-posta"
-)  # mailboxold's, for the procedure that is retired
-CLIENT, CLIENT_KEY = (
-    paths.STATE / "keys" / "client.pem",
-    paths.STATE / "keys" / "client.key",
-)  # sends mail from outside
+OLD_BACKUP_KEY = paths.STATE / "keys" / "backup-posta"  # mailboxold's, of the old backup procedure
+# of a client that sends mail from outside
+CLIENT, CLIENT_KEY = paths.STATE / "keys" / "client.pem", paths.STATE / "keys" / "client.key"
 TSIG_KEY = paths.STATE / "keys" / "tsig.key"
 KNOWN_HOSTS = paths.STATE / "known_hosts"
 CA = paths.STATE / "ca.pem"
@@ -32,14 +29,17 @@ SECRETS = paths.STATE / "secrets"
 
 
 def private(path, data):
-    """Write a file that only root may read; never readable by others, not even for a moment."""
+    """Write a file that only root can read, from its first moment on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
         output.write(data if isinstance(data, bytes) else data.encode())
 
 
-def make(wanted=topology.HOSTS):
-    """Make every secret of a new lab of these hosts, name → Host. Returns name → {"key": OpenSSH private, "pub": public}."""
+def make(hosts=topology.HOSTS):
+    """Make every secret of a new lab of these hosts (name → Host).
+
+    → name → {"key": private key in OpenSSH's format, "pub": public key line}.
+    """
     paths.STATE.mkdir(parents=True, exist_ok=True)
     os.chmod(paths.STATE, 0o755)
     for path, comment in (
@@ -60,11 +60,11 @@ def make(wanted=topology.HOSTS):
         private(SECRETS / user, secrets.token_urlsafe(12))
     made = {
         name: dict(zip(("key", "pub"), _ssh_key(host.fqdn), strict=True))
-        for name, host in wanted.items()
+        for name, host in hosts.items()
     }
     KNOWN_HOSTS.write_text(
         "".join(
-            f"{name},{wanted[name].fqdn},{wanted[name].address} {' '.join(pair['pub'].split()[:2])}\n"
+            f"{name},{hosts[name].fqdn},{hosts[name].address} {' '.join(pair['pub'].split()[:2])}\n"
             for name, pair in made.items()
         )
     )
@@ -92,7 +92,7 @@ def fingerprint(public):
 
 
 class Authority:
-    """The lab's certificate authority. Its key is never written down: certificates are made only when a lab is made."""
+    """The lab's CA. Its key is never stored: certificates are made only when a lab is made."""
 
     def __init__(self):
         self.key = ec.generate_private_key(ec.SECP256R1())
@@ -112,7 +112,10 @@ class Authority:
         CA.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, names, client=False):
-        """(certificate, private key) in PEM, as text, for a server with these DNS names, or a client; the first is its own."""
+        """(certificate, private key) as PEM text for a server with these DNS names, or a client.
+
+        The first name is its common name.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _builder(_name(names[0]), self.certificate.subject, key.public_key())

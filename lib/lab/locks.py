@@ -1,5 +1,8 @@
-"""Locks between lab commands. Helpers that a command starts hold its lock as well: when the command is killed, the next
-one waits until a copy or a mount that it had begun is over, instead of cleaning up underneath it."""
+"""Locks between lab commands.
+
+Helpers that a command starts hold its lock too. If the command is killed, the next command waits
+until the helper's copy or mount is over, instead of cleaning up under it.
+"""
 
 import contextlib
 import fcntl
@@ -11,7 +14,7 @@ _held = []
 
 @contextlib.contextmanager
 def lab():
-    """Hold the lab's lock: one up, down, reset or reboot at a time."""
+    """Hold the lab's lock: one `up`, `down`, `reset` or `reboot` at a time."""
     with _locked(paths.LOCK):
         yield
 
@@ -36,5 +39,5 @@ def _locked(path):
 
 
 def held():
-    """File descriptors of the locks held: `pass_fds` of every helper that ends by itself, never of a host."""
+    """File descriptors of the locks held: `pass_fds` of every helper that ends, never of a host."""
     return tuple(_held)

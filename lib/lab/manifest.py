@@ -1,4 +1,7 @@
-"""Totals of the seeded mail as c-client itself counts them: EXAMINE in an imapd run as the user, which starts PREAUTH."""
+"""Totals of the seeded mail as c-client counts them.
+
+Read with EXAMINE from an imapd run as the user, which starts in PREAUTH.
+"""
 
 import json
 import os
@@ -11,7 +14,7 @@ MAGIC = b"*mbx*\r\n"
 
 
 def read():
-    """The manifest of the seeded lab that is up, as `take` made it; None without seeded mail."""
+    """The manifest of the lab that is up, as `take` made it. None without seeded mail."""
     try:
         return json.loads(PLACE.read_text())
     except FileNotFoundError:
@@ -21,17 +24,19 @@ def read():
 def take():
     """Count mailboxold's mail now.
 
-    Returns {"messages", "bytes": totals, "users": user → {"messages", "bytes", "folders": name → figures, "spool":
-    figures of what waits in the spool beside an INBOX, or None, "passed_over": name → "mbox" or "file", what lies in
-    ~/mail and is no MBX folder}}. Figures are {"messages", "recent", "unseen", "uidvalidity", "uidnext", "bytes" with
-    CRLF line ends, "format"}; uidvalidity is None where nothing on disk keeps it; the format is "mbx", or for an INBOX
-    "mbox" (it is the spool file) or "none". Names are as UW serves them, raw bytes as latin-1. Totals count the folders
-    and the spool, not what was passed over.
+    → {"messages", "bytes": totals, "users": user → {"messages", "bytes", "folders": name →
+    figures, "spool": figures of mail in the spool in addition to an INBOX, or None,
+    "passed_over": name → "mbox" or "file", files in ~/mail that are not MBX folders}}.
+
+    Figures: {"messages", "recent", "unseen", "uidvalidity" (None if nothing on disk keeps it),
+    "uidnext", "bytes" with CRLF line ends, "format"}. The format is "mbx"; of an INBOX also
+    "mbox" (the spool file) or "none". Names are as UW serves them, raw bytes as latin-1. Totals
+    count the folders and the spool, not what was passed over.
     """
     users = {user: _user(user) for user in topology.USERS}
     return {
-        "messages": sum(each["messages"] for each in users.values()),
-        "bytes": sum(each["bytes"] for each in users.values()),
+        "messages": sum(user["messages"] for user in users.values()),
+        "bytes": sum(user["bytes"] for user in users.values()),
         "users": users,
     }
 
@@ -52,12 +57,12 @@ def _user(user):
     waiting = folders.pop(f"/var/mail/{user}", None)
     for figures in (waiting, folders["INBOX"] if formats[b"INBOX"] == "none" else None):
         if figures is not None:
-            # nothing keeps it: c-client makes up another at every open
+            # nothing keeps it: c-client makes up a new one at every open
             figures["uidvalidity"] = None
     counted = [*folders.values(), *filter(None, [waiting])]
     return {
-        "messages": sum(each["messages"] for each in counted),
-        "bytes": sum(each["bytes"] for each in counted),
+        "messages": sum(folder["messages"] for folder in counted),
+        "bytes": sum(folder["bytes"] for folder in counted),
         "folders": folders,
         "spool": waiting,
         "passed_over": {
@@ -69,10 +74,10 @@ def _user(user):
 def _files(user):
     """Every file in a user's ~/mail, as names in bytes relative to the home."""
     root = bytes(store.home(user))
-    found = []
+    names = []
     for place, _, files in os.walk(root + b"/mail"):
-        found += [(place + b"/" + name)[len(root) + 1 :] for name in files]
-    return sorted(found)
+        names += [(place + b"/" + name)[len(root) + 1 :] for name in files]
+    return sorted(names)
 
 
 def _format(path):
@@ -93,7 +98,10 @@ def _format(path):
 
 
 def _examine(user, names):
-    """name → figures of EXAMINE, SEARCH and FETCH. Raises errors.LabError when c-client will not open one."""
+    """name → figures of EXAMINE, SEARCH and FETCH.
+
+    Raises errors.LabError if c-client does not open a folder.
+    """
     commands = b"".join(
         b"e%d EXAMINE {%d+}\r\n%s\r\ns%d SEARCH UNSEEN\r\nf%d FETCH 1:* RFC822.SIZE\r\n"
         % (number, len(name), name, number, number)
@@ -107,15 +115,18 @@ def _examine(user, names):
         text=False,
         timeout=120,
     ).stdout
-    found = {}
+    figures = {}
     for number, name in enumerate(names):
         if b"\r\ne%d OK" % number not in answer:
-            raise errors.LabError(f"c-client does not open {name!r} of {user}: {answer[-300:]!r}")
+            raise errors.LabError(
+                f"c-client on the lab's mailboxold does not open {name!r} of {user}: "
+                f"{answer[-300:]!r}"
+            )
     for number, name in enumerate(names):
         start = answer.index(b"\r\nf%d " % (number - 1)) if number else 0
         part = answer[start : answer.index(b"\r\nf%d " % number)]
         unseen = re.search(rb"\* SEARCH([ \d]*)\r\n", part)
-        found[name] = {
+        figures[name] = {
             "messages": _number(rb"\* (\d+) EXISTS", part),
             "recent": _number(rb"\* (\d+) RECENT", part),
             "unseen": len(unseen.group(1).split()) if unseen else 0,
@@ -123,7 +134,7 @@ def _examine(user, names):
             "uidnext": _number(rb"UIDNEXT (\d+)", part),
             "bytes": sum(map(int, re.findall(rb"RFC822\.SIZE (\d+)", part))),
         }
-    return found
+    return figures
 
 
 def _number(pattern, text):

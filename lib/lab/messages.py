@@ -1,4 +1,7 @@
-"""Made-up mail of realistic sizes and shapes, the same for the same random generator. Messages are bytes with CRLF."""
+"""Generated mail of realistic sizes and shapes; one seed always gives the same mail.
+
+Messages are bytes with CRLF line ends.
+"""
 
 import base64
 import datetime
@@ -12,11 +15,12 @@ FIRST = datetime.datetime(2009, 1, 5, 8, 0, tzinfo=datetime.UTC)
 DAYS = 365 * 9
 MEGABYTE = 1 << 20
 WORDS = (  # noqa: SIM905 a list of a hundred quoted words reads worse
-    "il la che di per con una del non sono alla come questo anche riunione progetto esperimento rivelatore misura dati "
-    "turno calcolo griglia server posta allegato firma ordine bando missione rimborso aula seminario lezione esame tesi "
-    "the and for with from that this will have meeting draft referee detector trigger luminosity analysis results plot "
-    "please find attached minutes schedule deadline regards thanks caro cara grazie saluti domani venerdì lunedì perché "
-    "così già più università attività qualità è"
+    "il la che di per con una del non sono alla come questo anche riunione progetto "
+    "esperimento rivelatore misura dati turno calcolo griglia server posta allegato firma "
+    "ordine bando missione rimborso aula seminario lezione esame tesi the and for with from "
+    "that this will have meeting draft referee detector trigger luminosity analysis results "
+    "plot please find attached minutes schedule deadline regards thanks caro cara grazie "
+    "saluti domani venerdì lunedì perché così già più università attività qualità è"
 ).split()
 PEOPLE = (
     "anna.bianchi",
@@ -54,34 +58,36 @@ SUBJECTS = (
 
 
 class Maker:
-    """Makes messages from a random.Random. `number` counts them, and is in each Message-ID."""
+    """Makes messages from a random.Random; `number` counts them and is part of the Message-ID."""
 
     def __init__(self, random, label):
         self.random = random
         self.label = label
         self.number = 0
-        # slices of one long text are far quicker to make than new words for each message
+        # slices of one long text are far quicker than new words for every message
         self.text = " ".join(random.choices(WORDS, k=30000))
 
     def date(self):
-        """A date within the nine years from FIRST, to the second, in one of several zones."""
+        """A date in the nine years from FIRST, to the second, in one of several zones."""
         moment = FIRST + datetime.timedelta(seconds=self.random.randrange(DAYS * 86400))
         zone = datetime.timezone(datetime.timedelta(minutes=self.random.choice(ZONES)))
         return moment.astimezone(zone)
 
     def size(self):
-        """A whole message's size in bytes: lognormal about 3.5 kB with a long tail, as mail is."""
+        """A message's size in bytes: lognormal, around 3.5 kB, with the long tail that mail has."""
         return int(min(max(self.random.lognormvariate(math.log(3450), 1.4), 500), 2.5 * MEGABYTE))
 
     def message(self, to, date, size=None, spam=False, marked=True):
-        """A message to a login, about `size` bytes long, with a body of one of the usual kinds. `marked`: spam bears its mark
-        already, as what lies in SPAM does; else it is for the MX to mark it."""
+        """A message to a login, of about `size` bytes, with one of the usual kinds of body.
+
+        marked: spam has its mark already, like mail in SPAM. Otherwise the MX has to mark it.
+        """
         size = size or self.size()
         kinds = (self._plain, self._latin1, self._utf8, self._quoted, self._alternative)
         kind = self._attached if size > 12000 else self.random.choice(kinds)
         headers = self._headers(to, date, spam and marked)
         more, body = kind(max(size - len(headers) - 120, 40))
-        # before the first part of a body of several parts there is room for a line that no reader shows
+        # no mail reader shows a line before the first part of a multipart body
         return (
             headers + more + b"\r\n" + (f"{antispam.SPAM}\r\n\r\n".encode() if spam else b"") + body
         )
@@ -94,14 +100,17 @@ class Maker:
             f"From: {sender}",
             f"To: {to}@lab.test",
             f"Subject: {self.random.choice(SUBJECTS)} {self.number}",
-            f"Message-ID: <{self.label}.{self.number}.{self.random.getrandbits(40):x}@elsewhere.test>",
+            f"Message-ID: <{self.label}.{self.number}.{self.random.getrandbits(40):x}"
+            "@elsewhere.test>",
             "MIME-Version: 1.0",
         ]
         if self.random.random() < 0.3:
             lines.insert(
                 0,
-                f"Received: from mx.elsewhere.test (mx.elsewhere.test [192.0.2.{self.random.randrange(1, 250)}])\r\n"
-                f"\tby postino3.lab.test (8.14.4/8.14.4) with ESMTP id {self.random.getrandbits(48):x}\r\n"
+                "Received: from mx.elsewhere.test "
+                f"(mx.elsewhere.test [192.0.2.{self.random.randrange(1, 250)}])\r\n"
+                "\tby postino3.lab.test (8.14.4/8.14.4) "
+                f"with ESMTP id {self.random.getrandbits(48):x}\r\n"
                 f"\tfor <{to}@lab.test>; {date:%a, %d %b %Y %H:%M:%S %z}",
             )
         if marked:
@@ -137,7 +146,8 @@ class Maker:
     def _quoted(self, size):
         text = self.prose(size).replace("\r\n", "\n").encode("latin-1")
         return (
-            b"Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n",
+            b"Content-Type: text/plain; charset=iso-8859-1\r\n"
+            b"Content-Transfer-Encoding: quoted-printable\r\n",
             quopri.encodestring(text).replace(b"\n", b"\r\n"),
         )
 
@@ -176,7 +186,8 @@ class Maker:
             + b"\r\n--"
             + mark
             + b'\r\nContent-Type: application/pdf; name="doc.pdf"\r\n'
-            b'Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename="doc.pdf"\r\n\r\n'
+            b"Content-Transfer-Encoding: base64\r\n"
+            b'Content-Disposition: attachment; filename="doc.pdf"\r\n\r\n'
             + data
             + b"--"
             + mark
@@ -184,7 +195,7 @@ class Maker:
         )
 
     def odd(self, to, date):
-        """A list of messages that stores tend to damage: bare LF, bare CR, very long lines, 8-bit headers, no body …"""
+        """Messages that stores tend to damage: bare LF or CR, long lines, no body."""
         head = self._headers
         bare = (
             head(to, date, False)
@@ -212,7 +223,8 @@ class Maker:
         )
         marks = (
             head(to, date, False)
-            + b"\r\n*mbx*\r\n24-Nov-2009 03:20:10 +0000,697;000000000000-00000000\r\nnot a message\r\n"
+            + b"\r\n*mbx*\r\n24-Nov-2009 03:20:10 +0000,697;000000000000-00000000\r\n"
+            + b"not a message\r\n"
         )
         bare_headers = head(to, date, False).replace(b"\r\n", b"\n") + b"\nall in bare LF\n"
         empty = head(to, date, False) + b"\r\n"

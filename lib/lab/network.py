@@ -1,4 +1,4 @@
-"""The lab's network: one bridge with the control side's address, and a network namespace on a veth for each host."""
+"""The lab's network: a bridge with the control side's address, and a namespace per host."""
 
 import json
 import pathlib
@@ -19,8 +19,8 @@ def link(name):
     return f"cl-{name}"
 
 
-def up(wanted=topology.HOSTS):
-    """For these hosts (name → Host) make what is missing of the bridge, the namespaces and the links between them."""
+def up(hosts=topology.HOSTS):
+    """Make the missing bridge, namespaces and links of these hosts (name → Host)."""
     present = {entry["ifname"]: entry for entry in json.loads(system.call("ip", "-j", "addr"))}
     _refuse_foreign(present)
     if BRIDGE not in present:
@@ -32,7 +32,7 @@ def up(wanted=topology.HOSTS):
             f"addr add {topology.CONTROL_ADDRESS}/24 dev {BRIDGE}\n"
             f"addr add {topology.OUTSIDE_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n",
         )
-    for host in wanted.values():
+    for host in hosts.values():
         if link(host.name) not in present or not (NAMESPACES / namespace(host.name)).exists():
             _join(host)
 
@@ -59,29 +59,29 @@ def _join(host):
         f"addr add {host.address}/24 dev eth0\n"
         + (f"route add {topology.OUTSIDE_ADDRESS} dev eth0\n" if host.role == "submission" else ""),
     )
-    # while NIS is silent each question to it leaves four connections in TIME_WAIT for a minute, on some 400 reserved ports: a
-    # host that asks often would run out of them, and an ypbind that starts then ends
+    # while NIS is silent, every query leaves four connections in TIME_WAIT for a minute, on some
+    # 400 reserved ports: a busy host would run out of them, and an ypbind that starts then exits
     system.call(
         "ip", "netns", "exec", space, "sh", "-c", "echo 32 > /proc/sys/net/ipv4/tcp_max_tw_buckets"
     )
 
 
 def _refuse_foreign(present):
-    """The lab's addresses must not be in use by anything else on this machine."""
+    """Fail if anything else on this machine uses the lab's addresses."""
     for name, entry in present.items():
         for address in entry.get("addr_info", ()):
             if name != BRIDGE and address["local"].startswith(("10.77.0.", "10.77.1.")):
                 raise errors.LabError(
-                    f"{name} of this machine has {address['local']}; the lab needs the network "
+                    f"{name} of this machine has {address['local']}, and the lab needs the network "
                     f"{topology.NETWORK} and {topology.OUTSIDE_ADDRESS} for itself. "
-                    "Take that address away first."
+                    "Remove that address."
                 )
 
 
 def down():
-    """Remove every link and namespace of the lab; quiet when there is none."""
+    """Remove every link and namespace of the lab."""
     present = {entry["ifname"] for entry in json.loads(system.call("ip", "-j", "link"))}
-    # the control side's end first: the kernel removes a namespace's links some time after the namespace
+    # the control side's end first: the kernel removes a namespace's links only later
     for name in [link(name) for name in topology.EVER] + [BRIDGE]:
         if name in present:
             system.call("ip", "link", "del", name, check=False)
@@ -91,7 +91,7 @@ def down():
 
 
 def rests():
-    """What is left of the lab's links and namespaces, as names."""
+    """Names of the lab's links and namespaces that exist."""
     present = {entry["ifname"] for entry in json.loads(system.call("ip", "-j", "link"))}
     links = sorted(present & {BRIDGE, *map(link, topology.EVER)})
     return links + [

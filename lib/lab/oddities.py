@@ -1,4 +1,4 @@
-"""What a mail store of twenty years holds beside folders in order; people.py says whose each is."""
+"""The oddities of a twenty-year-old mail store; people.py says who has which."""
 
 import contextlib
 import socket
@@ -7,7 +7,7 @@ from lab import inside, messages, old_users, people
 
 
 def plant():
-    """All of them, in a store that has its old mail."""
+    """Create all of them, in a store that has its old mail."""
     for user, text in people.SUBSCRIPTIONS.items():
         old_users.shell(user, "cat > .mailboxlist", input=text)
     old_users.shell(people.EIGHT_BIT, 'mv "mail/vecchio nome" "$(printf "mail/caff\\350")"')
@@ -50,7 +50,7 @@ def _odd_bodies():
     dice, maker = old_users.maker(people.ODD_BODIES, "odd")
     with old_users.session(people.ODD_BODIES, tls=False) as client:
         for mail in maker.odd(people.ODD_BODIES, maker.date()):
-            # not append(): imaplib would mend the line ends in it
+            # not append(): imaplib would fix the line ends
             client.multiappend(
                 "mail/strani",
                 [
@@ -64,7 +64,10 @@ def _odd_bodies():
 
 
 def _spool_leftovers():
-    """procmail's own delivery, as when dmail failed: into the spool, which only a read-write open of INBOX empties."""
+    """Mail that procmail put into the spool, as when dmail fails.
+
+    Only a read-write open of INBOX moves it out.
+    """
     dice, maker = old_users.maker(people.LEFTOVERS, "spool")
     script = 'procmail -f anna.bianchi@elsewhere.test DEFAULT=/var/mail/"$USER" /dev/null'
     for _ in range(5):
@@ -75,7 +78,10 @@ def _spool_leftovers():
 
 
 def _expunged_under_sharing():
-    """Two sessions in one folder, one expunges: c-client only marks the messages, and a killed session leaves it so."""
+    """Expunge in a folder that another session has open.
+
+    c-client then only marks the messages; killing the session keeps them so.
+    """
     dice, _ = old_users.maker(people.SHARED, "shared")
     for name in ("INBOX", "mail/condivisa"):
         with (

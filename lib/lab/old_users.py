@@ -1,4 +1,4 @@
-"""Acting as a user of mailboxold: a shell on it, an IMAP session with it, dice of one's own."""
+"""Acting as a user of mailboxold: a shell, an IMAP session, a random generator per user."""
 
 import concurrent.futures
 import contextlib
@@ -13,16 +13,16 @@ OLD = "mailboxold"
 
 
 def shell(user, script, input=None):
-    """Standard output of a shell script run as a user in its home on mailboxold."""
+    """Standard output of a shell script, run as a user in the user's home on mailboxold."""
     return inside.run(OLD, ["sh", "-euc", script], user=user, input=input, timeout=300).stdout
 
 
 @contextlib.contextmanager
 def session(user, tls=True):
-    """An IMAP session of a user with mailboxold, as a mail program would have it."""
+    """A user's IMAP session with mailboxold, as a mail program has it."""
     context = ssl.create_default_context(cafile=str(keys.CA)) if tls else None
     if context is not None:
-        # the certificate names the host and the alias; this machine resolves neither, so connect by address
+        # the certificate names the host and the alias; this machine resolves neither
         context.check_hostname = False
     client = imapclient.IMAPClient(
         topology.HOSTS[OLD].address,
@@ -40,18 +40,22 @@ def session(user, tls=True):
 
 
 def maker(user, purpose):
-    """(random.Random, messages.Maker) of a user for a purpose: what one user gets does not depend on another's turn."""
+    """(random.Random, messages.Maker) per user and purpose: no user's mail depends on another's."""
     dice = random.Random(f"{people.SEED}-{purpose}-{user}")
     return dice, messages.Maker(dice, f"{purpose}.{user}")
 
 
-def each(action, users):
+def for_all(users, action):
+    """Call `action(user)` for users, four at a time."""
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         list(pool.map(action, users))
 
 
 def flags(dice, folder):
-    """Flags of a message that has been in a folder for a while. Keywords come with sessions: APPEND makes no new ones."""
+    """Flags of a message that has been in a folder for a while.
+
+    Keywords are set in sessions: APPEND creates none.
+    """
     if folder in ("mail/Drafts", "mail/Bozze"):
         return ["\\Seen", "\\Draft"]
     chances = (("\\Seen", 0.86), ("\\Answered", 0.14), ("\\Flagged", 0.05), ("\\Deleted", 0.01))

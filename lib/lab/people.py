@@ -1,8 +1,8 @@
-"""Who has what mail in the seeded lab: a plan, with no mail in it yet.
+"""Who has what mail in the seeded lab.
 
-A folder is (name as a client shows it, messages, how it is filled): "mailutil" copies a mail file through c-client,
-"append" and "multi" are IMAP APPEND and MULTIAPPEND with INTERNALDATEs. Names are relative to the home, as UW serves
-them. Every oddity that a mail store of twenty years holds belongs to somebody.
+A folder is (name as a client shows it, messages, how it is filled): "mailutil" copies a mail file
+through c-client; "append" and "multi" are IMAP APPEND and MULTIAPPEND with INTERNALDATEs. Names
+are relative to the home, as UW serves them. Every oddity of an old mail store belongs to somebody.
 """
 
 import random
@@ -11,9 +11,9 @@ from lab import topology
 
 SEED = 1969
 NO_INBOX = "quinto"  # neither ~/INBOX nor a spool file
-SPOOL_ONLY = "luca"  # mail, but no ~/INBOX: dmail put it into the spool
+SPOOL_ONLY = "luca"  # mail but no ~/INBOX: dmail put it into the spool
 LEFTOVERS = "irene"  # ~/INBOX, and mail in the spool that no read-write open has moved yet
-NESTED_ONLY = "rita"  # folders in directories only, none beside them, so no SPAM either
+NESTED_ONLY = "rita"  # folders in directories only, so no SPAM either
 EMPTY_INBOX = "zoe"  # ~/INBOX without a message, no folder
 SHARED = "fabio"  # messages expunged while another session had the folder open
 KEYWORDS = "carla"  # a folder with 28 keywords: more than Dovecot's file names can hold
@@ -21,14 +21,8 @@ BIG_MAIL = "giulia"  # attachments of several MB
 ODD_BODIES = "hugo"  # bare LF, very long lines, 8-bit headers, no body
 EIGHT_BIT = "davide"  # a folder name of raw latin-1 bytes
 STRAY_FILES = "elena"  # in ~/mail: a text file, a mail file that is not MBX, an empty folder
-FRESH = (
-    "alice",
-    "bruno",
-    "fabio",
-    "irene",
-    "teresa",
-    "marta",
-)  # delivered to after their last session: UID 0
+# they get mail after their last session: UID 0
+FRESH = ("alice", "bruno", "fabio", "irene", "teresa", "marta")
 
 EXTRA = {
     "alice": [
@@ -65,13 +59,14 @@ EXTRA = {
     "walter": [("mail/archivio", 90, "mailutil"), ("mail/Drafts", 6, "append")],
 }
 
-# ~/.mailboxlist where it is not what SUBSCRIBE writes; bytes, a name a line
+# ~/.mailboxlist if it is not what SUBSCRIBE writes; bytes, one name per line
 SUBSCRIPTIONS = {
     "sergio": b"cs.ce\nconcorsi\nsent-mail\n",
     "teresa": b"INBOX\nmail/sent-mail\nmail/SPAM\n",
     "ugo": b"~/mail/sent-mail\n~/mail/Trash\n",
     "vera": b"{mailbox.lab.test}mail/sent-mail\n{mailbox.lab.test}INBOX\n",
-    "walter": b"mail/archivio\narchivio\n~/mail/Drafts\n{mailbox.lab.test}mail/sent-mail\nmail/da-tempo-cancellata\n",
+    "walter": b"mail/archivio\narchivio\n~/mail/Drafts\n"
+    b"{mailbox.lab.test}mail/sent-mail\nmail/da-tempo-cancellata\n",
     "davide": b"mail/caff\xe8\nmail/sent-mail\n",
 }
 

@@ -1,4 +1,7 @@
-"""What this machine must have for the lab: root, and a few Debian packages, installed when they are missing."""
+"""What this machine must have for the lab: root, and a few Debian packages.
+
+Missing packages are installed.
+"""
 
 import contextlib
 import os
@@ -20,30 +23,32 @@ TOOLS = {
 
 
 def require(purpose="the rehearsal lab"):
-    """Return when this machine can run the lab, after installing what lacks.
+    """Return if this machine can run the lab, after installing what is missing.
 
-    Raises errors.Missing, naming what is needed, when not root or when a package cannot be had.
+    Raises errors.Missing if this is not root or a package cannot be installed.
     """
     if os.geteuid() != 0:
         raise errors.Missing(
-            f"{purpose} needs root (network namespaces, mounts, systemd-nspawn). Run the same command "
-            "as root, e.g. with sudo."
+            f"{purpose} needs root (network namespaces, mounts, systemd-nspawn). Run the same "
+            "command as root, for example with sudo."
         )
-    lacking = sorted(
-        {package for command, package in TOOLS.items() if shutil.which(command) is None}
-    )
-    if lacking:
-        _install(lacking, purpose)
-    still = sorted({package for command, package in TOOLS.items() if shutil.which(command) is None})
-    if still:
+    missing = _missing()
+    if missing:
+        _install(missing, purpose)
+        missing = _missing()
+    if missing:
+        names = " ".join(missing)
         raise errors.Missing(
-            f"{purpose} needs these Debian packages: {' '.join(still)}. "
-            f"Install them: apt-get install {' '.join(still)}"
+            f"{purpose} needs these Debian packages: {names}. Install them: apt-get install {names}"
         )
+
+
+def _missing():
+    return sorted({package for command, package in TOOLS.items() if shutil.which(command) is None})
 
 
 def chromium():
-    """Path of Debian's Chromium, for the browser's tests; installed when it is missing and this is root; None without."""
+    """Path of Debian's Chromium, for the browser tests; root installs it first. None without."""
     if shutil.which("chromium") is None and os.geteuid() == 0:
         with contextlib.suppress(errors.Missing):
             _install(["chromium"], "a browser")
@@ -51,10 +56,11 @@ def chromium():
 
 
 def _install(packages, purpose):
-    wanted = " ".join(packages)
+    names = " ".join(packages)
     if shutil.which("apt-get") is None:
         raise errors.Missing(
-            f"{purpose} needs {wanted} (Debian's package names), and this machine has no apt-get."
+            f"{purpose} needs the Debian packages {names}, and this machine has no apt-get. "
+            "Run the lab on Debian."
         )
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = [
@@ -76,10 +82,10 @@ def _install(packages, purpose):
             text=True,
             errors="replace",
         )
-        # a failed update matters only when the install fails as well
+        # a failed update matters only if the install fails too
         if done.returncode and command[1] == "install":
             tail = "\n".join(done.stdout.strip().splitlines()[-8:])
             raise errors.Missing(
-                f"{purpose} needs {wanted}, and installing it failed:\n{tail}\n"
-                f"Mend that and run: apt-get install {wanted}"
+                f"{purpose} needs {names}, and installing it failed:\n{tail}\n"
+                f"Fix this, then run: apt-get install {names}"
             )

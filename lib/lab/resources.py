@@ -5,6 +5,6 @@ import string
 
 
 def read(name, **values):
-    """Text of a file below this package, e.g. "files/trim.sh"; with values, its $names are filled in."""
+    """Text of a file of this package, such as "files/trim.sh"; `values` replace its $names."""
     text = importlib.resources.files("lab").joinpath(name).read_text()
     return string.Template(text).substitute(values) if values else text

@@ -1,4 +1,4 @@
-"""The seeded mail: planted once in a running lab, kept as a snapshot, put back in a second for every fresh lab."""
+"""The snapshot of the seeded mail: made once in a running lab, copied into every fresh lab."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ import tempfile
 
 from lab import inside, manifest, paths, resources, store, system, topology
 
-# what decides the planted mail; a change in any of them makes another snapshot
+# the files that decide what the mail is; a change in any of them makes a new snapshot
 SOURCES = (
     "people.py",
     "messages.py",
@@ -32,7 +32,7 @@ SOURCES = (
 
 
 def path(base):
-    """Where the snapshot for a base is, or will be: home/, spool/ and manifest.json."""
+    """Where the snapshot for a base is, or will be. It has home/, spool/ and manifest.json."""
     digest = hashlib.sha256(str(base).encode())
     for name in SOURCES:
         digest.update(resources.read(name).encode())
@@ -40,7 +40,7 @@ def path(base):
 
 
 def save(base):
-    """Take the snapshot of the running lab's mailboxold, its mail services stopped first; returns its path."""
+    """Stop mailboxold's mail services and take the snapshot; returns its path."""
     inside.run("mailboxold", ["systemctl", "stop", "sendmail", "xinetd", "stunnel4"])
     inside.run("mailboxold", ["pkill", "-x", "imapd"], check=False)
     snapshot = path(base)
@@ -54,7 +54,7 @@ def save(base):
     try:
         part.rename(snapshot)
     except OSError:
-        # somebody else's was quicker; both hold the same mail
+        # another process was faster; both have the same mail
         shutil.rmtree(part)
         if not snapshot.is_dir():
             raise
@@ -62,7 +62,7 @@ def save(base):
 
 
 def restore(snapshot):
-    """Fill the store of a lab that is being made: from a snapshot, or without one with empty homes and spool."""
+    """Fill the store of a new lab from a snapshot, or with empty homes and spool."""
     store.STORE.mkdir(parents=True)
     if snapshot is not None:
         for name in ("home", "spool"):

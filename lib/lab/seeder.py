@@ -1,5 +1,8 @@
-"""Fill a running lab's mailboxold with the planned mail, through the real programs only: sendmail, procmail, dmail,
-mailutil and imapd. What no program makes (a stray text file, a hand-written .mailboxlist) is written as the user."""
+"""Fills mailboxold of a running lab with the planned mail.
+
+Only real programs write mail: sendmail, procmail, dmail, mailutil and imapd. What no program makes
+(a stray text file, a hand-written .mailboxlist) is written as the user.
+"""
 
 import time
 
@@ -11,7 +14,7 @@ MORE = "mail/lungo"  # what more() fills
 
 
 def plant(say):
-    """Do all of it, in the order in which a site's years would: old mail, deliveries, sessions, the last deliveries."""
+    """Create all mail, in a real site's order: old mail, deliveries, sessions, last deliveries."""
     for step, action in (
         ("old mail", _old_mail),
         ("deliveries", delivery.rounds),
@@ -25,7 +28,7 @@ def plant(say):
 
 
 def more(messages):
-    """At least so many messages of old mail more, spread over all users, in a folder of their own: a store of a real size."""
+    """Add at least that many messages, spread over all users, in the folder MORE of each."""
     share = -(-messages // len(topology.USERS))
 
     def fill(user):
@@ -41,36 +44,28 @@ def more(messages):
 
     for user in topology.USERS:
         old_users.shell(user, f'mailutil create "#driver.mbx/{MORE}" > /dev/null')
-    old_users.each(fill, topology.USERS)
+    old_users.for_all(topology.USERS, fill)
 
 
 def skeleton():
-    """Give every user that has one an MBX INBOX and a SPAM folder, both empty, made by c-client."""
+    """Make the users' INBOX and SPAM folders, empty, by c-client."""
     for user in topology.USERS:
-        wanted = [
-            name
-            for name in ("INBOX", "mail/SPAM")
-            if (
-                user not in (people.NO_INBOX, people.SPOOL_ONLY)
-                if name == "INBOX"
-                else people.gets_spam(user)
-            )
-        ]
-        old_users.shell(
-            user,
-            "".join(f'mailutil create "#driver.mbx/{name}" > /dev/null\n' for name in wanted)
-            or ":",
-        )
+        names = []
+        if user not in (people.NO_INBOX, people.SPOOL_ONLY):
+            names.append("INBOX")
+        if people.gets_spam(user):
+            names.append("mail/SPAM")
+        for name in names:
+            old_users.shell(user, f'mailutil create "#driver.mbx/{name}" > /dev/null')
 
 
 def _old_mail():
-    # the longest first, so that the last to end is a short one
-    old_users.each(
-        _fill,
-        sorted(
-            topology.USERS, key=lambda user: -sum(count for _, count, _ in people.folders(user))
-        ),
-    )
+    """The largest mailboxes first, so that the last to end is a small one."""
+
+    def messages(user):
+        return sum(count for _, count, _ in people.folders(user))
+
+    old_users.for_all(sorted(topology.USERS, key=messages, reverse=True), _fill)
 
 
 def _fill(user):
@@ -110,7 +105,10 @@ def _multi(user, client, name, mails):
 
 
 def _mailutil(user, client, name, mails):
-    """Copy through c-client from a mail file; the date's zone goes along in the From line, flags in Status headers."""
+    """Copy from a mail file, through c-client.
+
+    The From line carries the date and its zone, Status headers carry the flags.
+    """
     letters = {"\\Answered": "A", "\\Flagged": "F", "\\Deleted": "D"}
     parts = []
     for mail, flags, date in mails:

@@ -1,4 +1,4 @@
-"""What people did with their mail: sessions that set flags and keywords, copy, expunge, subscribe."""
+"""What users did with their mail: set flags and keywords, copy, expunge, subscribe."""
 
 from lab import old_users, people, topology
 
@@ -7,15 +7,13 @@ MANY_KEYWORDS = tuple(f"etichetta{number:02}" for number in range(1, 29))
 
 
 def all_users():
-    """An evening's session of every user that has an INBOX."""
-    old_users.each(
-        _session,
-        [user for user in topology.USERS if user not in (people.NO_INBOX, people.SPOOL_ONLY)],
-    )
+    """A session of every user that has an INBOX."""
+    without = people.NO_INBOX, people.SPOOL_ONLY
+    old_users.for_all([user for user in topology.USERS if user not in without], _session)
 
 
 def _session(user):
-    """What a mail program does in an evening: flags, keywords, copies, deletions, subscriptions."""
+    """What a mail program does: flags, keywords, copies, deletions, subscriptions."""
     dice, _ = old_users.maker(user, "session")
     names = [name for name, _, _ in people.folders(user)]
     with old_users.session(user) as client:
@@ -35,7 +33,7 @@ def _session(user):
             client.expunge()
             client.add_flags(dice.sample(client.search("ALL"), 2), ["\\Deleted"])
         for name in names[1:]:
-            # some folders have not been opened since they were filled: all Recent, some with UID 0 throughout
+            # some folders stay unopened since they were filled: all Recent, some with UID 0
             if dice.random() < 0.7:
                 _tidy(client, dice, name)
         if user == people.KEYWORDS:
@@ -51,7 +49,7 @@ def _session(user):
 
 
 def _tidy(client, dice, name):
-    """Open a folder other than INBOX, mark some of it, and expunge where somebody had deleted."""
+    """Open a folder other than INBOX, flag some messages, and sometimes expunge."""
     client.select_folder(name)
     uids = client.search("ALL")
     for word in dice.sample(KEYWORDS, 4):

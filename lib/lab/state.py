@@ -1,4 +1,4 @@
-"""What the lab writes down about itself, the marker, and its processes, known by pid and start time."""
+"""The lab's marker, and its processes, which are known by pid and start time."""
 
 import contextlib
 import json
@@ -11,11 +11,12 @@ MARKER = paths.STATE / "marker.json"
 
 
 def read():
-    """The marker of the lab that is up, or half up, as a dict; None when there is none.
+    """The marker of the lab that is up, or half up, as a dict. None without a lab.
 
-    Keys: made_by, lab (random id, also in every host's /etc/cutover-lab), phase ("starting", "up" or "stopping"),
-    seed (hash of the seed recipe or None), base (path), domain, hosts: name → {address, fqdn, pid, start,
-    leader, leader_start, fingerprint}. `pid` is systemd-nspawn's, `leader` the host's init as this machine sees it.
+    Keys: made_by, lab (random id, also in every host's /etc/cutover-lab), phase ("starting", "up"
+    or "stopping"), seed (the snapshot's name or None), base (path), domain, hosts: name → {address,
+    fqdn, pid, start, leader, leader_start, fingerprint}. `pid` is systemd-nspawn's, `leader` the
+    host's init as this machine sees it.
     """
     try:
         return json.loads(MARKER.read_text())
@@ -31,7 +32,7 @@ def write(marker):
 
 
 def start_time(pid):
-    """Start time of a live process in clock ticks since boot, None if there is no such process or only its zombie."""
+    """Start time of a live process, in clock ticks since boot. None if it is gone or a zombie."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             fields = stat.read().rpartition(b")")[2].split()
@@ -41,12 +42,12 @@ def start_time(pid):
 
 
 def alive(pid, started):
-    """True when this very process, not a later one with the same pid, runs."""
+    """True while this process runs, and not a later one with the same pid."""
     return pid is not None and started is not None and start_time(pid) == started
 
 
 def end(pid, started, number):
-    """Send a signal to this very process; nothing when it is gone. A pidfd keeps a reused pid safe."""
+    """Send a signal to this process, if it still runs. The pidfd protects a later process."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:

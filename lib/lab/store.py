@@ -1,4 +1,4 @@
-"""The mail directories of the lab's hosts on this machine: they are bound into the hosts from below STATE."""
+"""The mail directories of the lab's hosts: on this machine below STATE, bound into the hosts."""
 
 from lab import paths
 
@@ -21,7 +21,7 @@ def imap(user):
 
 
 def tail(path, offset):
-    """Bytes of a file from an offset; none when it does not exist."""
+    """Bytes of a file from an offset. Empty if it does not exist."""
     try:
         with open(path, "rb") as source:
             source.seek(offset)

@@ -1,4 +1,4 @@
-"""Run a command of this machine: no terminal, no inherited input, errors that name the command."""
+"""Runs commands on this machine: no terminal, no inherited input, errors name the command."""
 
 import subprocess
 
@@ -8,7 +8,7 @@ from lab import errors, locks
 def call(*argv, check=True, input=None):
     """Standard output of a command as text. `input` is text for its standard input.
 
-    Raises errors.LabError with the command and what it said, unless check is False.
+    Raises errors.LabError with the command and its output if it fails, unless check is False.
     """
     command = [str(part) for part in argv]
     source = {"input": input} if input is not None else {"stdin": subprocess.DEVNULL}
@@ -17,7 +17,7 @@ def call(*argv, check=True, input=None):
     )
     if check and done.returncode:
         raise errors.LabError(
-            f"this command failed (exit {done.returncode}): {' '.join(command)}\n"
+            f"a command on this machine failed, exit {done.returncode}: {' '.join(command)}\n"
             f"{(done.stderr or done.stdout).strip()}"
         )
     return done.stdout

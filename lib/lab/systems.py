@@ -1,7 +1,8 @@
-"""The lab's systems around the mailboxes: submission (postinoauth1), webmail and lists. They use the mailbox hosts by the alias.
+"""The systems around the mailboxes: submission (postinoauth1), webmail and lists.
 
-A submission host asks for passwords where users log in anyway: saslauthd logs in by IMAP (rimap), through a stunnel that goes to
-the alias by TLS. A list is a directory of mlmmj and an entry of sendmail's aliases; the MX know its address from the userdb.
+They use the mailbox hosts by the alias. The submission host checks passwords by IMAP: saslauthd
+logs in (rimap) through a stunnel, which connects to the alias by TLS. A list is a directory of
+mlmmj and an entry of sendmail's aliases; the MX hosts have its address in the userdb.
 """
 
 import secrets
@@ -15,7 +16,7 @@ SPOOL = "var/spool/mlmmj"
 
 
 def routes():
-    """Lines of the MX's userdb, one a list."""
+    """Lines of the MX hosts' userdb, one per list."""
     return "\n".join(f"{name}:maildrop\t{name}@{LISTS_DOMAIN}" for name in LISTS)
 
 
@@ -80,7 +81,7 @@ def webmail(host, root, put):
             (root / place / part).mkdir(parents=True)
         put(root, f"{place}/index", "")
         put(root, f"{place}/control/owner", f"postmaster@{topology.DOMAIN}\n")
-        # the first is the list's own address; the other is what users know
+        # the list's own address first, then the one that users know
         put(
             root,
             f"{place}/control/listaddress",

@@ -1,16 +1,16 @@
-"""The lab's hosts, addresses and users: constants that everything else of the lab is made from."""
+"""The lab's hosts, addresses and users: constants that the rest of the lab uses."""
 
 import dataclasses
 
 DOMAIN = "lab.test"
 NETWORK = "10.77.0.0/24"
 CONTROL_ADDRESS = "10.77.0.1"
-OUTSIDE_ADDRESS = "10.77.1.1"  # the control side's second: outside, to the submission host
+OUTSIDE_ADDRESS = "10.77.1.1"  # the control side's second address: outside, for the submission host
 ALIAS = f"mailbox.{DOMAIN}"
 TSIG_NAME = "cutover-lab"
 OPERATOR = "operator"
 OPERATOR_ID = 1500
-NIS_DOMAIN = DOMAIN  # the NIS domain; many sites call it as they call the zone
+NIS_DOMAIN = DOMAIN  # many sites give the NIS domain the zone's name
 NIS_SERVERS = ("ns1", "ns2")  # the master first
 
 
@@ -18,7 +18,7 @@ NIS_SERVERS = ("ns1", "ns2")  # the master first
 class Host:
     """One machine of the lab.
 
-    `ports` are those that answer once it is up; `units` the services it runs; `aliases` lead to it in the zone.
+    ports: those that answer once it is up. units: its services. aliases: its names in the zone.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Host:
 
     @property
     def certified(self):
-        """The names its certificate is made for, the first its own; none without one."""
+        """The names in its certificate, its own first. Empty without a certificate."""
         if self.has_users:
             return [self.fqdn, ALIAS]
         return (
@@ -99,7 +99,7 @@ HOSTS = {
     )
 }
 
-# shares mailboxvm's store, in a lab that was brought up so; see shared_store.py
+# shares mailboxvm's store, in a lab brought up with `shared`; see shared_store.py
 SECOND = Host(
     "mailboxvm2",
     "10.77.0.20",
@@ -107,11 +107,11 @@ SECOND = Host(
     (22, 25, 143, 993, 110),
     ("ssh", "nis-bound", "sendmail", "dovecot"),
 )
-EVER = {**HOSTS, SECOND.name: SECOND}  # all that a lab may have
+EVER = {**HOSTS, SECOND.name: SECOND}  # all hosts that a lab may have
 
 
 def of(marker):
-    """The hosts of the lab that a marker tells of."""
+    """name → Host of the lab that a marker describes."""
     return {name: EVER[name] for name in marker["hosts"]}
 
 
@@ -147,6 +147,6 @@ USERS = {
         )
     )
 }
-# probe mail goes to it, by which the delivery outage is measured; outside the range of those whose mail is moved
+# gets probe mail, which measures the delivery outage; outside the range of migrated users
 PROBE = "sonda"
 ACCOUNTS = {**USERS, PROBE: 3001}

@@ -1,4 +1,4 @@
-"""Is the lab up? Asked of its hosts, not of what was written down."""
+"""Whether the lab is up, according to its hosts."""
 
 import socket
 import time
@@ -11,14 +11,14 @@ from lab import container, disk, errors, inside, state, topology
 
 # seconds until a host must be ready
 PATIENCE = 60
-# seconds after which a secondary without its zone is started again: one that found its primary not up yet asks it again only
-# minutes later, and a busy machine starts them in any order
+# seconds after which a secondary without its zone is restarted: if its primary was not up yet, it
+# asks again only after minutes
 NUDGE = 10
 NO_ZONE = f"no zone {topology.DOMAIN} yet"
 
 
 def answers(host, port, timeout=1.0):
-    """True when a host's port accepts a connection, and greets where its protocol greets."""
+    """True if a host's port accepts a connection and, if its protocol has one, sends a greeting."""
     try:
         with socket.create_connection((host.address, port), timeout) as connection:
             return port in (53, 443, 993) or bool(connection.recv(1))
@@ -27,37 +27,37 @@ def answers(host, port, timeout=1.0):
 
 
 def wait(host):
-    """Return when all of a new host's services are active and all of its ports answer."""
-    _until(host, _lacking)
+    """Return once all services of a new host are active and all its ports answer."""
+    _until(host, _not_ready)
 
 
 def wait_booted(host):
-    """Return when a host that was started again has booted; which services it runs is its own affair."""
+    """Return once a restarted host has booted; which services it runs does not matter."""
     _until(host, _booting)
 
 
-def _until(host, lacks):
+def _until(host, check):
     until, nudge = time.monotonic() + PATIENCE, time.monotonic() + NUDGE
     while True:
-        lacking = lacks(host)
-        if not lacking:
+        missing = check(host)
+        if not missing:
             return
-        if lacking == NO_ZONE and time.monotonic() > nudge:
+        if missing == NO_ZONE and time.monotonic() > nudge:
             inside.run(host.name, ["systemctl", "restart", "named"], check=False)
             nudge = time.monotonic() + NUDGE
         if not container.running(host.name):
             log = disk.directory(host.name) / "console.log"
-            raise errors.LabError(f"{host.name} ended while it started; see {log}")
+            raise errors.LabError(f"the lab's {host.name} ended while it booted. See {log}.")
         if time.monotonic() > until:
             raise errors.LabError(
-                f"{host.name} is not ready after {PATIENCE} s: {lacking}. Look inside with: "
-                f"cutover lab shell {host.name}"
+                f"the lab's {host.name} is not ready after {PATIENCE} s: {missing}. "
+                f"Log in to look: cutover lab shell {host.name}"
             )
         time.sleep(0.1)
 
 
 def _booting(host):
-    """What a starting host still lacks, in words; empty when its boot is over."""
+    """What a booting host still misses, in words. Empty once it has booted."""
     if container.leader(host.name) is None:
         return "no init yet"
     shown = inside.run(host.name, ["systemctl", "is-system-running"], check=False).stdout.strip()
@@ -66,8 +66,8 @@ def _booting(host):
     return "" if answers(host, 22) else "no answer on port 22"
 
 
-def _lacking(host):
-    """What a new host still lacks, in words; empty when it is ready."""
+def _not_ready(host):
+    """What a new host still misses, in words. Empty once it is ready."""
     if container.leader(host.name) is None:
         return "no init yet"
     shown = inside.run(
@@ -84,7 +84,7 @@ def _lacking(host):
 
 
 def serial(host):
-    """Serial of the lab's zone as a name server has it; None when it does not answer with authority."""
+    """Serial of the lab's zone on a name server. None without an authoritative answer."""
     query = dns.message.make_query(topology.DOMAIN, "SOA")
     try:
         answer = dns.query.udp(query, host.address, timeout=1)
@@ -94,18 +94,21 @@ def serial(host):
 
 
 def status():
-    """{"lab", "phase", "seed", "hosts": name → {"address", "pid", "up", "ports": port → answers}}; phase "down" without a lab."""
+    """{"lab", "phase", "seed", "hosts": name → {"address", "pid", "up", "ports": port → answers}}.
+
+    Without a lab the phase is "down".
+    """
     marker = state.read()
     if marker is None:
         return {"lab": None, "phase": "down", "seed": None, "hosts": {}}
-    found = {}
+    states = {}
     for name, host in topology.of(marker).items():
         identity = container.process(name)
         live = container.running(name)
-        found[name] = {
+        states[name] = {
             "address": host.address,
             "pid": identity[0] if live else None,
             "up": live,
             "ports": {port: live and answers(host, port) for port in host.ports},
         }
-    return {"lab": marker["lab"], "phase": marker["phase"], "seed": marker["seed"], "hosts": found}
+    return {"lab": marker["lab"], "phase": marker["phase"], "seed": marker["seed"], "hosts": states}

@@ -1,9 +1,11 @@
-"""A world of its own for a lab: network, mounts, process ids and control groups apart from the rest of this machine, so that
-several labs run side by side, each on the same addresses. The tests' lanes are such worlds.
+"""A world per lab: its own network, mounts, process ids and control groups.
+
+Several labs run side by side, each with the same addresses. The tests' lanes are such worlds.
 
     python -m lab.world NAME PROGRAM [ARGUMENT …]
 
-runs a program in one. There is no way out of its network. What still runs when the program ends, or is killed, ends with it.
+runs a program in a world. Its network is isolated. When the program ends or is killed, everything
+that still runs in its world ends too.
 """
 
 import os
@@ -13,7 +15,7 @@ import sys
 
 from lab import cgroups, paths
 
-# $1 the directory that stands for the lab's own; then the program. The shell stays: it is the world's process 1 and reaps.
+# $1: the directory mounted over the lab's own; then the program. The shell stays as process 1.
 _ENTER = r"""
 set -e
 place=$1; shift
@@ -42,7 +44,10 @@ _APART = [
 
 
 def enter(name, command):
-    """Run `command` (a list) in the world `name`; returns its exit code. A lab in it is gone when this returns. Needs root."""
+    """Run `command` (a list) in the world `name`; returns its exit code. Needs root.
+
+    A lab in that world is gone when this returns.
+    """
     place = paths.STATE.parent / "worlds" / name
     place.mkdir(parents=True, exist_ok=True)
     group = f"{cgroups.CGROUP}-{name}"
