@@ -1,4 +1,5 @@
-dnl What differs from a site: a loaded little machine must neither refuse nor hold mail, and retries come within seconds.
+dnl Unlike at a site: a small busy machine must not refuse or hold mail, and retries come within
+dnl seconds.
 define(`confPRIVACY_FLAGS', `needmailhelo,authwarnings')dnl
 define(`confTO_IDENT', `0')dnl
 define(`confTO_CONNECT', `10s')dnl

@@ -2,7 +2,9 @@
 $$config = [];
 include("/etc/roundcube/debian-db-roundcube.php");
 $$config['imap_host'] = 'ssl://$alias:993';
-$$config['imap_conn_options'] = ['ssl' => ['verify_peer' => true, 'verify_peer_name' => true, 'cafile' => '/etc/ssl/lab/ca.pem']];
+$$config['imap_conn_options'] = ['ssl' => [
+    'verify_peer' => true, 'verify_peer_name' => true, 'cafile' => '/etc/ssl/lab/ca.pem',
+]];
 // users' out-of-office form, by ManageSieve with STARTTLS once the step `vacation` has passed
 $$config['managesieve_host'] = 'tls://$alias';
 $$config['managesieve_conn_options'] = $$config['imap_conn_options'];
