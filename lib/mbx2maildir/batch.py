@@ -7,10 +7,8 @@ spread over the workers in parts of about ranges.PART_BYTES, one large folder to
 import os
 import time
 
-from mbx2maildir import errors, pool
-from mbx2maildir import plan as plans
-from mbx2maildir.convert import ranges, reconcile, stage
-from mbx2maildir.formats import maildir
+from mbx2maildir import errors, plan_file, pool
+from mbx2maildir.convert import folder, merge, prepare, ranges, staged
 from mbx2maildir.publish import publish, syscalls
 
 PROGRESS_SECONDS = 1.0
@@ -20,7 +18,7 @@ def task_prepare(plan, user, report):
     values = publish.settle(plan, user)
     if values is not None:
         return {"published": values}
-    return {"prepared": stage.prepare(user, plan.get("presync", False))}
+    return {"prepared": prepare.prepare(user, plan.get("presync", False))}
 
 
 def task_folders(plan, user, items, new_folders, report):
@@ -30,8 +28,8 @@ def task_folders(plan, user, items, new_folders, report):
     for item in items:
         began = time.monotonic()
         found, name, spool = item
-        fallback = stage.fallback_uidvalidity(new_folders, name, found or spool, user["folders"])
-        result = stage.folder(
+        fallback = staged.fallback_uidvalidity(new_folders, name, found or spool, user["folders"])
+        result = folder.folder(
             user,
             found,
             name,
@@ -68,7 +66,7 @@ def task_range(plan, user, split, number, limits, report):
 def task_join(plan, user, split, parts, report):
     found, name, spool = split["item"]
     began = time.monotonic()
-    result = ranges.join(
+    result = folder.join(
         user,
         found,
         name,
@@ -84,7 +82,7 @@ def task_join(plan, user, split, parts, report):
 
 
 def task_finish(plan, user, prepared, results, report):
-    return reconcile.finish(user, prepared, results)
+    return merge.finish(user, prepared, results)
 
 
 def task_publish(plan, batch, report):
@@ -95,7 +93,7 @@ def task_publish(plan, batch, report):
         try:
             outcomes.append((user["user"], publish.publish(plan, user, values, known), None))
         except Exception as error:
-            outcomes.append((user["user"], None, pool.describe(error)))
+            outcomes.append((user["user"], None, errors.describe(error)))
     return outcomes
 
 
@@ -140,8 +138,8 @@ class Conversion:
         try:
             publish.make_areas(self.plan)
         except OSError as error:
-            raise maildir.space_error(error, self.plan["work"]) from error
-        plans.check_places(self.plan)
+            raise errors.space_error(error, self.plan["work"]) from error
+        plan_file.check_places(self.plan)
         with publish.lock(self.plan):
             return self.run_locked()
 
@@ -422,7 +420,7 @@ def unpublish(plan, emit):
                 emit(outcome.replace("_", "-"), user=user["user"])
             except Exception as error:
                 outcome = "failed"
-                emit("error", user=user["user"], **pool.describe(error))
+                emit("error", user=user["user"], **errors.describe(error))
             counts[outcome] += 1
     emit("end", ok=not counts["failed"], **counts)
     return counts

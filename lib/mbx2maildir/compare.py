@@ -4,9 +4,9 @@ that is a second reader's (c-client's imapd against Dovecot). It finds what chan
 import hashlib
 import os
 
-from mbx2maildir import errors
+from mbx2maildir import errors, files
 from mbx2maildir.convert import existing, source
-from mbx2maildir.formats import maildir
+from mbx2maildir.formats import file_names, keywords, maildir, uidlist
 from mbx2maildir.formats.names import Names
 
 
@@ -22,7 +22,7 @@ def compare(inbox, spool, folders, subscriptions, target):
     for entry, name in [(first or spooled, b"")] + [
         (entry, names.maildir(entry.name)) for entry in found
     ]:
-        directory = os.path.join(root, existing.folder_directory(name))
+        directory = os.path.join(root, maildir.folder_directory(name))
         if not os.path.isdir(os.path.join(directory, b"cur")):
             differences.append(
                 {
@@ -40,7 +40,7 @@ def compare(inbox, spool, folders, subscriptions, target):
             )
         )
     expected = {names.maildir(entry.name) for entry in found} | {b""}
-    only = [name for name in existing.folder_names(root) if name not in expected]
+    only = [name for name in maildir.folder_names(root) if name not in expected]
     return {
         "folders": rows,
         "differences": differences,
@@ -54,12 +54,12 @@ def show(name):
 
 
 def compare_folder(entry, spool, name, directory, differences):
-    uidvalidity, uidnext, uids = existing.uidlist(directory)
+    uidvalidity, uidnext, uids = uidlist.read(directory)
     files = {}
-    for subdir, filename in existing.listing(directory, b""):
+    for subdir, filename in maildir.listing(directory, b""):
         message = existing.Message(b"", subdir, filename, uids)
         files[message.uid or filename] = message
-    words = existing.keyword_names(directory)
+    words = keywords.read(directory)
 
     def differ(uid, what, old, new):
         differences.append({"folder": show(name), "uid": uid, "what": what, "old": old, "new": new})
@@ -113,7 +113,7 @@ def compare_message(
 ):
     path = os.path.join(directory, message.subdir, message.name)
     letters = set(message.letters)
-    wanted = set(maildir.LETTERS_BY_FLAGS[flags & 0x2F])
+    wanted = set(file_names.LETTERS_BY_FLAGS[flags & 0x2F])
     if letters & set(b"DFRST") != wanted:
         differ(
             "flags",
@@ -149,7 +149,7 @@ def old_digest(fd, offset, size, text):
         return digest.hexdigest()
     end = offset + size
     while offset < end:
-        block = os.pread(fd, min(maildir.COPY_CHUNK, end - offset), offset)
+        block = os.pread(fd, min(files.COPY_CHUNK, end - offset), offset)
         if not block:
             break
         digest.update(block.translate(None, b"\r"))
@@ -160,7 +160,7 @@ def old_digest(fd, offset, size, text):
 def file_digest(path):
     digest = hashlib.sha256()
     with open(path, "rb") as lines:
-        for block in iter(lambda: lines.read(maildir.COPY_CHUNK), b""):
+        for block in iter(lambda: lines.read(files.COPY_CHUNK), b""):
             digest.update(block.translate(None, b"\r"))
     return digest.hexdigest()
 

@@ -1,5 +1,10 @@
 """One error base for the store. Each class is one cause; what a caller needs stands in attributes, not in the text."""
 
+import errno
+import os
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
 
 class StoreError(Exception):
     """Something about a mail store is not as needed.
@@ -112,3 +117,47 @@ def printable(path):
     if isinstance(path, str):
         path = path.encode("utf-8", "surrogateescape")
     return bytes(path).decode("utf-8", "backslashreplace")
+
+
+def space_error(error, path):
+    """An OSError while writing → the store's own error."""
+    if error.errno in NO_SPACE:
+        return NoSpace("cannot write: {}".format(os.strerror(error.errno)), path)
+    return StoreError(
+        "cannot write: {}".format(error.strerror),
+        path,
+        todo="See why, then run the same command again.",
+    )
+
+
+def describe(error):
+    if isinstance(error, StoreError):
+        return error.as_dict()
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return space_error(error, error.filename or "").as_dict()
+    if isinstance(error, OSError):
+        return {
+            "kind": "OSError",
+            "file": printable(error.filename or ""),
+            "offset": None,
+            "what": error.strerror or str(error),
+            "todo": "See why, then run the same command again.",
+        }
+    import traceback
+
+    return {
+        "kind": type(error).__name__,
+        "file": "",
+        "offset": None,
+        "what": "fault of the converter: {}".format(error),
+        "todo": "Report this with the traceback.",
+        "traceback": traceback.format_exc(),
+    }
+
+
+def system_error(error):
+    """An OSError nobody expected, as text for the operator."""
+    place = "{}: ".format(printable(error.filename)) if error.filename else ""
+    return "{}{}. Fix the cause, then run the same command again.".format(
+        place, error.strerror or error
+    )

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-from mbx2maildir.formats import maildir
+from mbx2maildir import errors
 
 
 class Events:
@@ -36,7 +36,7 @@ class Events:
                 while self.waiting:
                     self.waiting = self.waiting[os.write(self.fd, self.waiting) :]
             except OSError as error:
-                if error.errno not in maildir.NO_SPACE:
+                if error.errno not in errors.NO_SPACE:
                     raise
 
     def close(self):

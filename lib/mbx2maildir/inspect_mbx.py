@@ -4,7 +4,7 @@ import os
 import time
 
 from mbx2maildir import errors
-from mbx2maildir.formats import maildir, mbx
+from mbx2maildir.formats import file_names, mbx
 
 
 def explain(path, messages=False):
@@ -53,7 +53,7 @@ def explain(path, messages=False):
                     {
                         "uid": uid,
                         "recent": recent,
-                        "flags": maildir.flag_letters(flags).decode("ascii"),
+                        "flags": file_names.flag_letters(flags).decode("ascii"),
                         "keywords": bits,
                         "date": stamp(seconds),
                         "size": size,

@@ -14,41 +14,15 @@ import signal
 import sys
 import time
 
-from mbx2maildir import errors
-from mbx2maildir.formats import maildir
+from mbx2maildir import errors, files
 
 PROGRESS_SECONDS = 0.2
 LENGTH = 8  # bytes of the length before each pickle in a pipe
 
 
-def describe(error):
-    if isinstance(error, errors.StoreError):
-        return error.as_dict()
-    if isinstance(error, OSError) and error.errno in maildir.NO_SPACE:
-        return maildir.space_error(error, error.filename or "").as_dict()
-    if isinstance(error, OSError):
-        return {
-            "kind": "OSError",
-            "file": errors.printable(error.filename or ""),
-            "offset": None,
-            "what": error.strerror or str(error),
-            "todo": "See why, then run the same command again.",
-        }
-    import traceback
-
-    return {
-        "kind": type(error).__name__,
-        "file": "",
-        "offset": None,
-        "what": "fault of the converter: {}".format(error),
-        "todo": "Report this with the traceback.",
-        "traceback": traceback.format_exc(),
-    }
-
-
 def send(pipe, value):
     data = pickle.dumps(value)
-    maildir.write_all(pipe, len(data).to_bytes(LENGTH, "little") + data)
+    files.write_all(pipe, len(data).to_bytes(LENGTH, "little") + data)
 
 
 def receive(pipe):
@@ -97,7 +71,7 @@ def work(tasks, answers):
             try:
                 answer = ("done", function(*arguments, report))
             except Exception as error:
-                answer = ("failed", describe(error))
+                answer = ("failed", errors.describe(error))
             report.flush()
             send(answers, answer)
 

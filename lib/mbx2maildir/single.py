@@ -3,9 +3,7 @@
 import json
 import os
 
-from mbx2maildir import batch as users
-from mbx2maildir import errors, events
-from mbx2maildir import plan as plans
+from mbx2maildir import batch, errors, events, plan_file
 
 
 def make_plan(arguments):
@@ -23,7 +21,7 @@ def make_plan(arguments):
         "subscriptions": arguments.subscriptions,
     }
     work = arguments.work or os.path.join(os.path.dirname(target), ".cutover")
-    return plans.check(
+    return plan_file.check(
         {
             "run": arguments.run,
             "work": work,
@@ -63,7 +61,7 @@ def convert(arguments):
             todo="Give the directory of the folders with --folders.",
         )
     collected = events.Collected()
-    totals = users.convert(make_plan(arguments), collected)
+    totals = batch.convert(make_plan(arguments), collected)
     result = {
         "ok": not totals["failed"],
         "totals": totals,

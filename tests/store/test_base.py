@@ -4,11 +4,8 @@ import os
 import shutil
 
 import pytest
-from mbx2maildir import batch as users
-from mbx2maildir import events
-from mbx2maildir import plan as plans
-from mbx2maildir.convert import base
-from mbx2maildir.publish import publish
+from mbx2maildir import batch, events, plan_file
+from mbx2maildir.publish import base, publish
 
 from store import build
 from store.test_users import deliver
@@ -18,14 +15,14 @@ SEEN, DELETED, FLAGGED, ANSWERED = 1, 2, 4, 8
 
 def convert(plan):
     collected = events.Collected()
-    users.convert(plans.check(plan), collected)
+    batch.convert(plan_file.check(plan), collected)
     assert collected.all[-1]["ok"], collected.all
 
 
 def ask(plan, asked):
     """The store's `base` of the one user of a plan. asked: {Maildir name: [UIDs]}"""
     plan["users"] = [dict(plan["users"][0], asked=asked)]
-    return base.base(plans.check(plan))["users"][0]
+    return base.read(plan_file.check(plan))["users"][0]
 
 
 @pytest.fixture
@@ -66,14 +63,14 @@ def test_flags_keywords_date_and_sizes_as_they_were_published(alice):
 def test_a_tree_that_is_not_published_has_none(alice):
     assert ask(alice.plan(), {"": [1]}) == {"user": "alice", "tree": None, "folders": {}}
     convert(alice.plan())
-    users.unpublish(plans.check(alice.plan()), events.Collected())
+    batch.unpublish(plan_file.check(alice.plan()), events.Collected())
     assert ask(alice.plan(), {"": [1]}) == {"user": "alice", "tree": None, "folders": {}}
 
 
 def test_published_anew_it_is_that_of_the_new_tree(alice):
     convert(alice.plan())
     first = ask(alice.plan(), {"": [1]})
-    users.unpublish(plans.check(alice.plan()), events.Collected())
+    batch.unpublish(plan_file.check(alice.plan()), events.Collected())
     inbox = alice.root / "home/alice/INBOX"
     inbox.write_bytes(build.mbx(build.message(build.text(1), 1, 0x10), uidlast=4))
     convert(alice.plan())
@@ -93,7 +90,7 @@ def test_killed_before_it_was_kept_it_is_found_where_it_was(alice):
 def test_the_record_of_another_tree_is_not_taken_for_it(alice):
     convert(alice.plan())
     places = publish.paths(alice.plan(), alice.plan()["users"][0])
-    tables = os.path.join(places["base"], base.TABLES)
+    tables = os.path.join(places["base"], b"tables")
     with open(tables, "rb") as source:
         content = source.read()
     with open(tables, "wb") as target:

@@ -9,7 +9,7 @@ import sys
 import mbx2maildir
 import pytest
 from cutover.remote import ship
-from mbx2maildir import __main__ as command
+from mbx2maildir import command_line
 
 from store import build
 
@@ -17,13 +17,13 @@ PACKAGE = pathlib.Path(mbx2maildir.__file__).parent
 
 
 def run(capsys, *arguments):
-    code = command.main([str(argument) for argument in arguments])
+    code = command_line.main([str(argument) for argument in arguments])
     said = capsys.readouterr()
     return code, said.out, said.err
 
 
 @pytest.fixture
-def plan_file(site):
+def plan_path(site):
     site.user("alice", build.simple(3), {"work": build.simple(2)[:-4]})
     path = site.root / "plan.json"
     path.write_text(json.dumps(site.plan()))
@@ -44,13 +44,13 @@ def test_every_command_has_help(capsys):
     assert run(capsys, "--help")[0] == 0
     for name in commands:
         code, out, _err = run(capsys, name, "--help")
-        assert code == 0 and "Exit codes" in out
+        assert code == 0 and "Exit status" in out
     assert run(capsys)[0] == 2
     assert run(capsys, "no-such-command")[0] == 2
 
 
-def test_a_plan_from_survey_to_unpublish(capsys, plan_file, site):
-    code, out, _err = run(capsys, "survey", "--plan", plan_file, "--json")
+def test_a_plan_from_survey_to_unpublish(capsys, plan_path, site):
+    code, out, _err = run(capsys, "survey", "--plan", plan_path, "--json")
     totals = json.loads(out)["totals"]
     assert sum(totals["sizes"]) == totals["messages"] > 0
     found = json.loads(out)
@@ -61,37 +61,37 @@ def test_a_plan_from_survey_to_unpublish(capsys, plan_file, site):
         0,
     )
     assert found["users"][0]["damage"][0]["offset"] == 2048 + (len(build.simple(1)) - 2048)
-    code, out, _err = run(capsys, "convert-users", "--plan", plan_file)
+    code, out, _err = run(capsys, "convert-users", "--plan", plan_path)
     events = [json.loads(line) for line in out.splitlines()]
     assert (
         code == 0
         and [events[0]["event"], events[-1]["event"]] == ["start", "end"]
         and events[-1]["ok"]
     )
-    code, out, _err = run(capsys, "state", "--plan", plan_file, "--json")
+    code, out, _err = run(capsys, "state", "--plan", plan_path, "--json")
     (alice,) = json.loads(out)["users"]
     assert (code, alice["published"], alice["messages"], alice["live"]) == (0, True, 4, "ours")
     code, out, _err = run(
-        capsys, "unpublish", "--plan", plan_file, "--events", site.root / "events"
+        capsys, "unpublish", "--plan", plan_path, "--events", site.root / "events"
     )
     assert code == 0 and out == ""
     assert [
         json.loads(line)["event"] for line in (site.root / "events").read_text().splitlines()
     ] == ["unpublished", "end"]
     for name in ("survey", "state"):
-        assert run(capsys, name, "--plan", plan_file)[0] == 0
+        assert run(capsys, name, "--plan", plan_path)[0] == 0
 
 
-def test_failure_of_a_user_gives_exit_code_1(capsys, plan_file, site):
+def test_failure_of_a_user_gives_exit_code_1(capsys, plan_path, site):
     (site.root / "home/alice/INBOX").unlink()
     (site.root / "home/alice/INBOX").mkdir()
-    code, out, _err = run(capsys, "convert-users", "--plan", plan_file)
+    code, out, _err = run(capsys, "convert-users", "--plan", plan_path)
     (error,) = [event for event in map(json.loads, out.splitlines()) if event["event"] == "error"]
     assert code == 1 and error["file"].endswith("INBOX") and error["what"] == "no regular file"
-    assert run(capsys, "survey", "--plan", plan_file)[0] == 1
+    assert run(capsys, "survey", "--plan", plan_path)[0] == 1
 
 
-def test_one_user_by_paths(capsys, plan_file, site):
+def test_one_user_by_paths(capsys, plan_path, site):
     home = site.root / "home/alice"
     old = [
         "--inbox",
@@ -121,7 +121,7 @@ def test_one_user_by_paths(capsys, plan_file, site):
     )
 
 
-def test_inspect(capsys, plan_file, site):
+def test_inspect(capsys, plan_path, site):
     path = site.root / "home/alice/mail/work"
     code, out, _err = run(capsys, "inspect", path, "--json", "--messages")
     found = json.loads(out)
@@ -129,8 +129,8 @@ def test_inspect(capsys, plan_file, site):
     assert found["list"][0]["uid"] == 1
     assert "DAMAGE at byte" in run(capsys, "inspect", path)[1]
     assert run(capsys, "inspect", site.root / "home/alice/INBOX")[0] == 0
-    code, _out, err = run(capsys, "inspect", plan_file)
-    assert code == 1 and "no MBX file" in err and str(plan_file) in err
+    code, _out, err = run(capsys, "inspect", plan_path)
+    assert code == 1 and "no MBX file" in err and str(plan_path) in err
 
 
 def test_bad_plan_file(capsys, tmp_path):
@@ -142,12 +142,12 @@ def test_bad_plan_file(capsys, tmp_path):
 
 @pytest.mark.parametrize("name", ["convert-users", "presync", "unpublish"])
 def test_the_short_way_of_reading_arguments_reads_them_as_argparse_does(name):
-    from mbx2maildir import __main__ as command
+    from mbx2maildir import command_line
 
     argv = [name, "--plan", "p", "--events", "e"]
     assert (
-        vars(command.as_shipped(argv)).items()
-        <= vars(command.build_parser().parse_args(argv)).items()
+        vars(command_line.as_shipped(argv)).items()
+        <= vars(command_line.build_parser().parse_args(argv)).items()
     )
     for other in (
         [],
@@ -156,25 +156,25 @@ def test_the_short_way_of_reading_arguments_reads_them_as_argparse_does(name):
         [*argv, "--jobs"],
         [name, "--events", "e", "--plan", "p"],
     ):
-        assert command.as_shipped(other) is None
+        assert command_line.as_shipped(other) is None
 
 
-def test_second_conversion_of_a_run_is_refused(capsys, plan_file, site):
-    from mbx2maildir import plan
+def test_second_conversion_of_a_run_is_refused(capsys, plan_path, site):
+    from mbx2maildir import plan_file
     from mbx2maildir.publish import publish
 
-    values = plan.load(plan_file)
+    values = plan_file.load(plan_path)
     publish.make_areas(values)
     with publish.lock(values):
-        code, _out, err = run(capsys, "convert-users", "--plan", plan_file)
+        code, _out, err = run(capsys, "convert-users", "--plan", plan_path)
     assert code == 1 and "another conversion" in err
 
 
-def test_zipapp_is_deterministic_and_runs_alone(plan_file, tmp_path):
+def test_zipapp_is_deterministic_and_runs_alone(plan_path, tmp_path):
     first, second = ship.build(tmp_path / "one.pyz"), ship.build(tmp_path / "two.pyz")
     assert first.read_bytes() == second.read_bytes()
     done = subprocess.run(
-        [sys.executable, "-I", "-S", str(first), "convert-users", "--plan", str(plan_file)],
+        [sys.executable, "-I", "-S", str(first), "convert-users", "--plan", str(plan_path)],
         capture_output=True,
         cwd="/",
     )

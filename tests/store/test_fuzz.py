@@ -9,10 +9,8 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mbx2maildir import batch as users
-from mbx2maildir import errors, events
-from mbx2maildir import plan as plans
-from mbx2maildir.convert import index, stage
+from mbx2maildir import batch, errors, events, plan_file
+from mbx2maildir.convert import folder, index, prepare
 from mbx2maildir.formats import mbx
 from mbx2maildir.publish import publish
 
@@ -105,15 +103,15 @@ class Stager:
 
     def stage(self, content, run, fresh):
         (self.home / "INBOX").write_bytes(content)
-        plan = plans.check(
+        plan = plan_file.check(
             dict(self.site.plan(run), presync=True, work=str(self.site.root / "new" / run))
         )
         if fresh:
             shutil.rmtree(plan["work"], ignore_errors=True)
         publish.make_areas(plan)
-        user = users.Conversion(plan, events.Collected()).users["alice"]
-        prepared = stage.prepare(user, True)
-        result = stage.folder(user, prepared["inbox"], b"", prepared["spool"])
+        user = batch.Conversion(plan, events.Collected()).users["alice"]
+        prepared = prepare.prepare(user, True)
+        result = folder.folder(user, prepared["inbox"], b"", prepared["spool"])
         return tree(user["staging"]), result
 
 
@@ -133,7 +131,7 @@ def stager(tmp_path_factory):
 @given(st.integers(0, len(GOOD) - 1), st.lists(CHANGE, min_size=1, max_size=4), st.booleans())
 def test_mutations(stager, which, changes, delta):
     before, index.CLOCK_SKEW = index.CLOCK_SKEW, -1
-    pause, stage.PAUSE = stage.PAUSE, 0
+    pause, folder.PAUSE = folder.PAUSE, 0
     try:
         content = mutated(GOOD[which], changes)
         path = stager.site.root / "box"
@@ -159,7 +157,7 @@ def test_mutations(stager, which, changes, delta):
             other, result = stager.stage(content, "delta", False)
             assert result["messages"] == len(messages) and shape(other) == shape(scratch)
     finally:
-        index.CLOCK_SKEW, stage.PAUSE = before, pause
+        index.CLOCK_SKEW, folder.PAUSE = before, pause
 
 
 def shape(staged):

@@ -3,10 +3,8 @@
 import os
 
 import pytest
-from mbx2maildir import batch as users
-from mbx2maildir import events
-from mbx2maildir import plan as plans
-from mbx2maildir.publish import leaving, publish, status
+from mbx2maildir import batch, events, plan_file
+from mbx2maildir.publish import leave, publish, status
 
 from store import build
 from store.test_users import deliver, messages
@@ -14,16 +12,16 @@ from store.test_users import deliver, messages
 
 def convert(plan):
     collected = events.Collected()
-    users.convert(plans.check(plan), collected)
+    batch.convert(plan_file.check(plan), collected)
     assert collected.all[-1]["ok"], collected.all
 
 
-def leave(site, keep):
+def leave_mail(site, keep):
     """The store's `leave` of the one user. → (ok, files by (folder, UID))"""
     plan = site.plan()
     plan["users"] = [dict(plan["users"][0], keep=keep)]
     collected = events.Collected()
-    leaving.leave(plans.check(plan), collected)
+    leave.leave(plan_file.check(plan), collected)
     files = [each for event in collected.all for each in event.get("files", [])]
     return collected.all[-1]["ok"], {(each["folder"], each["uid"]): each["file"] for each in files}
 
@@ -58,10 +56,10 @@ KEEP = {"": [9], "Nuova.Sotto": [1]}
 
 def test_it_is_in_the_tree_that_comes_back_and_only_it(alice):
     live = alice.maildir("alice")
-    ok, files = leave(alice, KEEP)
-    assert ok and leave(alice, KEEP) == (ok, files)  # once more, nothing twice
-    users.unpublish(plans.check(alice.plan()), events.Collected())
-    assert leave(alice, KEEP) == (ok, files)  # killed before it was journaled
+    ok, files = leave_mail(alice, KEEP)
+    assert ok and leave_mail(alice, KEEP) == (ok, files)  # once more, nothing twice
+    batch.unpublish(plan_file.check(alice.plan()), events.Collected())
+    assert leave_mail(alice, KEEP) == (ok, files)  # killed before it was journaled
     assert subjects(live) == [b"before", b"sent"]
     assert files == {
         ("", 9): str(live / "cur/2.sent.vm:2,Sa"),
@@ -72,12 +70,12 @@ def test_it_is_in_the_tree_that_comes_back_and_only_it(alice):
         and (live / "dovecot-keywords").read_bytes() == b"0 Lavoro\n"
     )
     assert (alice.root / "new/work/r1/unpublished/alice/cur/2.sent.vm:2,Sd").exists()
-    assert status.state(plans.check(alice.plan()))["users"][0]["marked"] is None
+    assert status.state(plan_file.check(alice.plan()))["users"][0]["marked"] is None
 
 
 def test_a_second_conversion_takes_it_over_once_and_so_it_does_when_it_was_carried_meanwhile(alice):
-    assert leave(alice, KEEP)[0]
-    users.unpublish(plans.check(alice.plan()), events.Collected())
+    assert leave_mail(alice, KEEP)[0]
+    batch.unpublish(plan_file.check(alice.plan()), events.Collected())
     second = dict(alice.plan(), run="r2")
     inbox = alice.root / "home/alice/INBOX"
     inbox.write_bytes(
@@ -92,17 +90,17 @@ def test_a_second_conversion_takes_it_over_once_and_so_it_does_when_it_was_carri
     assert subjects(live) == [b"before", b"message 1", b"message 2", b"message 3", b"sent"]
     assert [uid for uid, text in messages(live) if b"sent" in text] == [4]
     assert (live / ".Nuova.Sotto/new/3.made.vm").exists()
-    assert status.state(plans.check(second))["users"][0]["marked"]["tree"]
+    assert status.state(plan_file.check(second))["users"][0]["marked"]["tree"]
 
 
 def test_a_user_who_had_no_maildir_gets_one_and_a_message_that_is_gone_is_told(site):
     site.user("alice", build.simple(1))
     convert(site.plan())
     live = site.maildir("alice")
-    ok, files = leave(site, {"": [1]})
+    ok, files = leave_mail(site, {"": [1]})
     assert ok and len(files) == 1
-    assert not leave(site, {"": [1, 5]})[0]
-    users.unpublish(plans.check(site.plan()), events.Collected())
+    assert not leave_mail(site, {"": [1, 5]})[0]
+    batch.unpublish(plan_file.check(site.plan()), events.Collected())
     assert subjects(live) == [b"message 1"] and (live / "tmp").is_dir()
     assert (
         publish.is_published(

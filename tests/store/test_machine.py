@@ -11,9 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
-from mbx2maildir import batch as users
-from mbx2maildir import events
-from mbx2maildir import plan as plans
+from mbx2maildir import batch, events, plan_file
 from mbx2maildir.convert import index
 from mbx2maildir.formats.names import Names
 
@@ -60,7 +58,7 @@ class Machine(RuleBasedStateMachine):
         self.sessions = [None, None]
         self.selected = [None, None]
         self.number = 0
-        self.plan = plans.check(self.user.plan())
+        self.plan = plan_file.check(self.user.plan())
 
     # --- what users and mail do
 
@@ -210,7 +208,7 @@ class Machine(RuleBasedStateMachine):
 
     def passes(self, plan):
         collected = events.Collected()
-        users.convert(plan, collected)
+        batch.convert(plan, collected)
         assert not of(collected.all, "error"), repr(of(collected.all, "error"))
 
     def teardown(self):

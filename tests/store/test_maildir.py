@@ -5,8 +5,8 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mbx2maildir.convert import existing
-from mbx2maildir.formats import keywords, maildir
+from mbx2maildir import files
+from mbx2maildir.formats import file_names, keywords, line_ends, maildir, uidlist
 
 LINE_ENDS = [
     (b"a\r\nb\r\n", b"a\nb\n", 6),
@@ -34,13 +34,13 @@ def as_dovecot_shows(stored):
 
 @pytest.mark.parametrize("text, stored, size", LINE_ENDS)
 def test_line_ends(text, stored, size):
-    assert maildir.to_lf(text) == (stored, size)
+    assert line_ends.to_lf(text) == (stored, size)
 
 
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"\xff"]), max_size=30).map(b"".join))
 def test_line_ends_come_back(text):
-    stored, size = maildir.to_lf(text)
-    assert len(as_dovecot_shows(stored)) == size == maildir.virtual_size(stored)
+    stored, size = line_ends.to_lf(text)
+    assert len(as_dovecot_shows(stored)) == size == line_ends.virtual_size(stored)
     assert as_dovecot_shows(stored) == as_dovecot_shows(text)
 
 
@@ -51,36 +51,36 @@ def test_line_ends_come_back(text):
 def test_copy_in_pieces_gives_the_same(tmp_path_factory, text, piece):
     directory = tmp_path_factory.mktemp("copy")
     (directory / "source").write_bytes(b"xx" + text + b"yy")
-    chunk, maildir.COPY_CHUNK = maildir.COPY_CHUNK, piece
+    chunk, files.COPY_CHUNK = files.COPY_CHUNK, piece
     source, target = (
         os.open(directory / "source", os.O_RDONLY),
         os.open(directory / "target", os.O_RDWR | os.O_CREAT),
     )
     try:
-        written, size = maildir.copy_lf(maildir.pieces(source, 2, len(text)), target)
+        written, size = line_ends.copy_lf(files.pieces(source, 2, len(text)), target)
     finally:
-        maildir.COPY_CHUNK = chunk
+        files.COPY_CHUNK = chunk
         os.close(source)
         os.close(target)
-    assert ((directory / "target").read_bytes(), size) == maildir.to_lf(text)
-    assert written == len(maildir.to_lf(text)[0])
+    assert ((directory / "target").read_bytes(), size) == line_ends.to_lf(text)
+    assert written == len(line_ends.to_lf(text)[0])
 
 
 def test_folder(tmp_path):
     path = os.fsencode(tmp_path / ".folder")
-    writer = maildir.FolderWriter(path, maildir.host_name("host/with:odd,name"), 17)
+    writer = maildir.FolderWriter(path, file_names.host_name("host/with:odd,name"), 17)
     writer.add(3, False, b"FS", 1233619323, b"a\nb\n", 6)
     writer.add(9, True, b"", 0, b"c", 1)
     writer.close(18, 10, b"0" * 32, b"0 work\n")
-    names = [(subdir, name) for subdir, name in existing.listing(os.fsencode(tmp_path), b"folder")]
+    names = [(subdir, name) for subdir, name in maildir.listing(os.fsencode(tmp_path), b"folder")]
     assert names == [
         (b"cur", b"1233619323.M3P17.host\\057with\\072odd\\054name,S=4,W=6:2,FS"),
         (b"new", b"0.M9P17.host\\057with\\072odd\\054name,S=1,W=1:2,"),
     ]
     assert os.stat(os.path.join(path, *names[0])).st_mtime == 1233619323
-    assert existing.uidlist(path)[:2] == (18, 10)
-    assert sorted(existing.uidlist(path)[2].values()) == [3, 9]
-    assert existing.keyword_names(path) == {b"a": b"work"}
+    assert uidlist.read(path)[:2] == (18, 10)
+    assert sorted(uidlist.read(path)[2].values()) == [3, 9]
+    assert keywords.read(path) == {b"a": b"work"}
     assert os.path.exists(os.path.join(path, b"maildirfolder"))
     assert {os.stat(os.path.join(path, *name)).st_mode & 0o777 for name in names} == {0o600}
 

@@ -107,7 +107,7 @@ def test_large_messages_are_streamed_and_come_out_the_same(site, monkeypatch):
     for limit in (1 << 20, 120):
         site.user(f"u{limit}", None, {"box": spool}, spool=spool)
         monkeypatch.setattr(mbox.mbx, "LARGE", limit)
-        monkeypatch.setattr(mbox.maildir, "COPY_CHUNK", 64 if limit == 120 else 1 << 20)
+        monkeypatch.setattr(mbox.files, "COPY_CHUNK", 64 if limit == 120 else 1 << 20)
         assert convert(site.plan(f"r{limit}"))[-1]["ok"]
     one, other = (
         {

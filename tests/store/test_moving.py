@@ -8,11 +8,9 @@ import sys
 import time
 
 import pytest
-from mbx2maildir import batch as users
-from mbx2maildir import errors, events
-from mbx2maildir import plan as plans
-from mbx2maildir.convert import index, moving, source, stage
-from mbx2maildir.formats import keywords, maildir, mbx
+from mbx2maildir import batch, errors, events, plan_file
+from mbx2maildir.convert import folder, folder_keywords, in_use, index, prepare, source, staged
+from mbx2maildir.formats import maildir, mbx
 
 from store import build, oracle, test_oracle
 from store.test_presync import passes, scratch
@@ -35,7 +33,7 @@ def busy(site, monkeypatch):
                 change(path)
 
         monkeypatch.setattr(maildir.FolderWriter, "add", add_and_change)
-        monkeypatch.setattr(stage, "PAUSE", 0)
+        monkeypatch.setattr(folder, "PAUSE", 0)
         return path, written
 
     return make
@@ -43,13 +41,13 @@ def busy(site, monkeypatch):
 
 def one_pass(site, presync=True):
     """A pass in this very process → the result of INBOX."""
-    plan = plans.check(site.plan(presync=presync))
+    plan = plan_file.check(site.plan(presync=presync))
     collected = events.Collected()
-    conversion = users.Conversion(plan, collected)
-    users.publish.make_areas(plan)
+    conversion = batch.Conversion(plan, collected)
+    batch.publish.make_areas(plan)
     user = conversion.users["alice"]
-    prepared = stage.prepare(user, presync)
-    return stage.folder(user, prepared["inbox"], b"", prepared["spool"], strict=True, live=presync)
+    prepared = prepare.prepare(user, presync)
+    return folder.folder(user, prepared["inbox"], b"", prepared["spool"], strict=True, live=presync)
 
 
 def rewrite(change):
@@ -124,13 +122,13 @@ def test_what_was_let_pass_while_users_work_is_judged_when_they_do_not(site, bus
 )
 def test_what_a_pass_salvaged_is_damage_to_one_that_may_not(site, damage, monkeypatch):
     monkeypatch.setattr(index, "CLOCK_SKEW", -1)
-    monkeypatch.setattr(moving, "LATELY", -1)
+    monkeypatch.setattr(in_use, "LATELY", -1)
     site.user("alice", build.simple(20) + damage, {"a": build.simple(2)})
     for _turn in range(2):
         found = passes(site.plan(), presync=True)
     assert [event["unchanged"] for event in of(found, "folder")] == [True, True]
     collected = events.Collected()
-    users.convert(plans.check(site.plan(strict=True)), collected)
+    batch.convert(plan_file.check(site.plan(strict=True)), collected)
     assert [error["kind"] for error in of(collected.all, "error")] == [
         "ShortTail" if damage[:1] == b" " else "BadMessageLine"
     ]
@@ -173,18 +171,18 @@ def test_a_keyword_taken_off_while_lost_ones_are_looked_up_is_not_lost(site, mon
         rewind(self)
 
     monkeypatch.setattr(mbx.Mailbox, "rewind", rewind_later)
-    result = stage.empty_result(b"")
-    user = users.Conversion(plans.check(site.plan()), events.Collected()).users["alice"]
+    result = staged.empty_result(b"")
+    user = batch.Conversion(plan_file.check(site.plan()), events.Collected()).users["alice"]
     prepared = source.inbox(user["inbox"])
     fd, box = prepared.open()
     os.close(fd)
-    keywords.keywords_of(prepared, box, user, False, result)
+    folder_keywords.keywords_of(prepared, box, user, False, result)
     assert result["lost_keywords"] == ["k27", "k28", "k29"]
     assert result["warnings"][-1].endswith("lost on UIDs 29")
 
 
 def test_with_the_services_stopped_any_change_is_an_error(site, busy, monkeypatch):
-    monkeypatch.setattr(stage, "TRIES", 1)
+    monkeypatch.setattr(folder, "TRIES", 1)
     busy(build.simple(20), {5: flag})
     with pytest.raises(errors.ShortRead):
         one_pass(site, presync=False)
@@ -252,7 +250,7 @@ def test_a_real_imapd_at_work_all_the_time(old_user, monkeypatch):
         end = time.monotonic() + 5
         while time.monotonic() < end:
             collected = events.Collected()
-            users.convert(plans.check(dict(plan, presync=True, strict=True)), collected)
+            batch.convert(plan_file.check(dict(plan, presync=True, strict=True)), collected)
             for error in of(collected.all, "error"):
                 assert error["kind"] == "ShortRead", error
                 failed += 1

@@ -5,9 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from mbx2maildir import batch as users
-from mbx2maildir import events
-from mbx2maildir import plan as plans
+from mbx2maildir import batch, events, plan_file
 from mbx2maildir import survey as surveying
 from mbx2maildir.formats import mbx
 
@@ -19,7 +17,7 @@ pytestmark = pytest.mark.lab
 
 def convert(plan):
     collected = events.Collected()
-    totals = users.convert(plan, collected)
+    totals = batch.convert(plan, collected)
     assert not totals["failed"], [event for event in collected.all if event["event"] == "error"]
     return collected.all
 
@@ -350,13 +348,13 @@ def test_a_directory_that_is_closed_to_its_user(old_user):
             )  # names can be seen there
             assert old.select("mail/d/x")[0] == "NO"
         collected = events.Collected()
-        assert users.convert(plans.check(old_user.plan()), collected)["failed"] == 1
+        assert batch.convert(plan_file.check(old_user.plan()), collected)["failed"] == 1
         (error,) = [event for event in collected.all if event["event"] == "error"]
         assert (error["kind"], error["file"]) == (
             "UnreadableMail",
             str(directory),
         ) and "may not read it" in error["what"]
-        assert surveying.survey(plans.check(old_user.plan()))["users"][0]["errors"][0][
+        assert surveying.survey(plan_file.check(old_user.plan()))["users"][0]["errors"][0][
             "file"
         ] == str(directory)
     os.chown(directory, old_user.uid, old_user.uid)
@@ -456,7 +454,7 @@ def test_an_expunge_that_is_killed(old_user, sizes):
         kept
     ) == len(texts)
     strict = events.Collected()
-    users.convert(plans.check(dict(old_user.plan(), run="r2", strict=True)), strict)
+    batch.convert(plan_file.check(dict(old_user.plan(), run="r2", strict=True)), strict)
     assert [event["kind"] for event in strict.all if event["event"] == "error"] == [
         damage[0]["kind"]
     ]

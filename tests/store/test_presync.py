@@ -7,10 +7,8 @@ import shutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mbx2maildir import batch as users
-from mbx2maildir import events
-from mbx2maildir import plan as plans
-from mbx2maildir.convert import delta, index, stage
+from mbx2maildir import batch, events, plan_file
+from mbx2maildir.convert import delta, folder, index
 
 from store import build, oracle, test_oracle
 from store.test_users import deliver, messages, of, tree
@@ -18,7 +16,7 @@ from store.test_users import deliver, messages, of, tree
 
 def passes(plan, presync=False):
     collected = events.Collected()
-    users.convert(plans.check(dict(plan, presync=presync)), collected)
+    batch.convert(plan_file.check(dict(plan, presync=presync)), collected)
     assert not of(collected.all, "error"), repr(of(collected.all, "error"))
     return collected.all
 
@@ -36,7 +34,7 @@ def folders(found):
 def test_unchanged_folders_are_not_opened(site, monkeypatch):
     site.user("alice", build.simple(3), {"a": build.simple(2)})
     passes(site.plan(), presync=True)
-    monkeypatch.setattr(stage, "convert_folder", None)
+    monkeypatch.setattr(folder, "convert_folder", None)
     again = folders(passes(site.plan(), presync=True))
     assert again["INBOX"]["unchanged"] and again["a"]["unchanged"]
     monkeypatch.setattr(delta, "write", None)

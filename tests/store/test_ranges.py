@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mbx2maildir.convert import ranges, stage
+from mbx2maildir.convert import folder, ranges
 
 from store import build
 from store.test_presync import passes, scratch
@@ -67,7 +67,7 @@ def test_ranges_give_what_one_pass_gives(site, monkeypatch, name, spool):
 def test_a_change_meanwhile_makes_one_worker_do_it_again(site, monkeypatch):
     home = site.user("alice", build.simple(40))
     monkeypatch.setattr(ranges, "PART_BYTES", 900)
-    settled = stage.settled
+    settled = folder.settled
     done = []
 
     def change(*arguments):
@@ -76,7 +76,7 @@ def test_a_change_meanwhile_makes_one_worker_do_it_again(site, monkeypatch):
             (home / "INBOX").write_bytes(build.simple(41))
         return settled(*arguments)
 
-    monkeypatch.setattr(stage, "settled", change)
+    monkeypatch.setattr(folder, "settled", change)
     passes(dict(site.plan(), jobs=2))
     assert len(messages(site.maildir("alice"))) == 41
 

@@ -10,22 +10,21 @@ import subprocess
 import sys
 import time
 
+import mbx2maildir
 import pytest
-from mbx2maildir import __main__ as command
-from mbx2maildir import batch as users
-from mbx2maildir import errors, events
-from mbx2maildir import plan as plans
-from mbx2maildir.convert import existing
-from mbx2maildir.publish import marker, publish
+from mbx2maildir import batch, errors, events, plan_file
+from mbx2maildir.convert import existing, marker
+from mbx2maildir.formats import maildir, uidlist
+from mbx2maildir.publish import publish
 
 from store import build
 
-LIB = str(pathlib.Path(command.__file__).parents[2])
+LIB = str(pathlib.Path(mbx2maildir.__file__).parents[1])
 
 
 def convert(plan):
     collected = events.Collected()
-    users.convert(plans.check(plan), collected)
+    batch.convert(plan_file.check(plan), collected)
     return collected.all
 
 
@@ -36,9 +35,9 @@ def of(found, kind):
 def messages(root, name=b""):
     """[(uid or None, text)] of a folder in UID order, then those without UID."""
     root = os.fsencode(root)
-    uids = existing.uidlist(os.path.join(root, existing.folder_directory(name)))[2]
+    uids = uidlist.read(os.path.join(root, maildir.folder_directory(name)))[2]
     found = []
-    for subdir, entry in existing.listing(root, name):
+    for subdir, entry in maildir.listing(root, name):
         message = existing.Message(name, subdir, entry, uids)
         with open(message.path(root), "rb") as file:
             found.append((message.uid or None, file.read()))
@@ -253,7 +252,7 @@ def test_dual_delivered_mail_is_there_once(site):
     assert {path.relative_to(live) for path in before} <= {
         path.relative_to(aside) for path in aside.rglob("*")
     }
-    assert existing.uidlist(os.fsencode(live))[1] == 9
+    assert uidlist.read(os.fsencode(live))[1] == 9
 
 
 def test_state_and_unpublish(site):
@@ -261,7 +260,7 @@ def test_state_and_unpublish(site):
     deliver(site.maildir("alice"), "1.a.new", b"Subject: new\n\nnew\n")
     site.user("bob", build.simple(1))
     original = tree(site.maildir("alice"))
-    plan = plans.check(site.plan())
+    plan = plan_file.check(site.plan())
     convert(plan)
     from mbx2maildir.publish import status
 
@@ -306,7 +305,7 @@ def test_mail_that_comes_while_converting_is_not_lost(site, monkeypatch):
     site.user("alice", build.simple(1))
     live = site.maildir("alice")
     deliver(live, "1.a.new", b"Subject: early\n\nearly\n")
-    plan = plans.check(site.plan())
+    plan = plan_file.check(site.plan())
     exchange = publish.syscalls.exchange
     values = {}
 
@@ -385,7 +384,7 @@ BAD_PLANS = [
 @pytest.mark.parametrize("values, word", BAD_PLANS)
 def test_bad_plan(values, word):
     with pytest.raises(errors.BadPlan) as caught:
-        plans.check(values)
+        plan_file.check(values)
     assert word in caught.value.what
 
 
@@ -394,7 +393,7 @@ def test_bad_plan(values, word):
 KILLER = """
 import os, random, signal, sys
 sys.path.insert(0, sys.argv[1])
-from mbx2maildir import __main__ as command
+from mbx2maildir import command_line
 from mbx2maildir.publish import syscalls
 countdown = int(sys.argv[2])
 def counted(function):
@@ -410,7 +409,7 @@ for module, name in ((os, "open"), (os, "rename"), (os, "mkdir"), (os, "link"), 
     setattr(module, name, counted(getattr(module, name)))
 if sys.argv[3] == "plain":
     syscalls._renameat2 = lambda source, target, flags: False
-sys.exit(command.main(sys.argv[4:]))
+sys.exit(command_line.main(sys.argv[4:]))
 """
 
 
@@ -479,14 +478,14 @@ def test_killed_at_any_point_and_run_again(site, how):
 def test_a_killed_worker_fails_its_user_only(site, monkeypatch):
     site.user("alice", build.simple(1))
     site.user("bob", build.simple(1))
-    finish = users.reconcile.finish
+    finish = batch.merge.finish
 
     def dies(user, prepared, results):
         if user["user"] == "alice":
             os.kill(os.getpid(), signal.SIGKILL)
         return finish(user, prepared, results)
 
-    monkeypatch.setattr(users.reconcile, "finish", dies)
+    monkeypatch.setattr(batch.merge, "finish", dies)
     found = convert(site.plan())
     assert (
         of(found, "error")[0]["kind"] == "WorkerDied"
@@ -584,13 +583,13 @@ def test_a_disk_that_is_full_at_any_point(site, limit, steps):
 
 def test_progress_at_least_every_second(site, monkeypatch):
     site.user("alice", build.simple(1))
-    folder = users.stage.folder
+    folder = batch.folder.folder
 
     def slow(*arguments, **more):
         time.sleep(2.3)
         return folder(*arguments, **more)
 
-    monkeypatch.setattr(users.stage, "folder", slow)
+    monkeypatch.setattr(batch.folder, "folder", slow)
     assert len(of(convert(site.plan()), "progress")) >= 3
 
 

@@ -12,6 +12,6 @@ import click
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def store(arguments):
     """Inspect, convert and compare mail stores."""
-    from mbx2maildir import __main__ as mbx2maildir
+    from cutover.remote import store_program
 
-    sys.exit(mbx2maildir.main(list(arguments)))
+    sys.exit(store_program.main(list(arguments)))

@@ -22,21 +22,25 @@ if sys.version_info < (3, 8):
     sys.exit("cutover store needs Python 3.8 or later; this is " + sys.version.split()[0])
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from mbx2maildir.__main__ import main
+from cutover.remote import store_program
 
-sys.exit(main())
+sys.exit(store_program.main())
 """
+MOVER = ("store_mover", "store_program", "trees")  # modules of this room that are shipped
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def sources():
-    """(name in the archive, content) of every module, sorted; the package as it lies on disk."""
-    top = pathlib.Path(mbx2maildir.__file__).parent
-    found = [
-        (f"mbx2maildir/{path.relative_to(top).as_posix()}", path.read_bytes())
-        for path in sorted(top.rglob("*.py"))
+    """[(name in the archive, content)]: mbx2maildir and the store mover."""
+    converter, here = pathlib.Path(mbx2maildir.__file__).parent, pathlib.Path(__file__).parent
+    modules = [
+        (f"mbx2maildir/{path.relative_to(converter).as_posix()}", path.read_bytes())
+        for path in sorted(converter.rglob("*.py"))
+        if path.relative_to(converter).parts[0] != "tests"
     ]
-    return [("__main__.py", MAIN), *found]
+    mover = [(f"cutover/remote/{name}.py", (here / f"{name}.py").read_bytes()) for name in MOVER]
+    packages = [("cutover/__init__.py", b""), ("cutover/remote/__init__.py", b"")]
+    return [("__main__.py", MAIN), *packages, *mover, *modules]
 
 
 def mark():

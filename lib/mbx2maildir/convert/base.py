@@ -8,9 +8,8 @@ import json
 import os
 
 from mbx2maildir.convert import index
-from mbx2maildir.formats import maildir
+from mbx2maildir.formats import file_names
 from mbx2maildir.formats.keywords import KeywordTable
-from mbx2maildir.publish import publish
 
 TABLES = b"tables"
 FLAGS = {
@@ -23,7 +22,7 @@ FLAGS = {
 
 
 def note(user, results):
-    """Write the keyword tables of a staged tree beside its index. results: dicts of stage.folder()."""
+    """Write the keyword tables of a staged tree beside its index. results: dicts of folder.folder()."""
     tables = {
         os.fsdecode(result["folder"]): [
             [os.fsdecode(name) if name else None for name in result["slots"]],
@@ -43,38 +42,6 @@ def keep(places):
         os.rename(places["index"], places["base"])
 
 
-def base(plan):
-    """What the published trees took over of some messages.
-
-    plan: that of the conversion, each user's entry with "asked": {Maildir name of a folder: [UIDs]}.
-    → {"users": [{"user", "tree": its id, None when it is not published, "folders": {name: {UID as text: [seconds of
-    INTERNALDATE, bytes in the old file, bytes as Dovecot shows it, [flags and keywords]]}}}]}. A folder of which no record is
-    left is missing; so is a message that was not taken over.
-    """
-    return {"users": [of_user(plan, user) for user in plan["users"]]}
-
-
-def of_user(plan, user):
-    places = publish.paths(plan, user)
-    marked = publish.is_published(plan, user, places) or {}
-    found = {}
-    # killed between the swap and keep(), the index still lies where it was
-    for directory in (places["base"], places["index"]):
-        try:
-            with open(os.path.join(directory, TABLES)) as source:
-                tables = json.load(source)
-        except (OSError, ValueError):
-            continue
-        if tables["tree"] == marked.get("tree"):
-            found = {
-                name: messages(os.fsdecode(directory), name, set(uids), tables["folders"][name])
-                for name, uids in user.get("asked", {}).items()
-                if name in tables["folders"]
-            }
-            break
-    return {"user": user["user"], "tree": marked.get("tree"), "folders": found}
-
-
 def messages(directory, name, asked, table):
     """→ {UID as text: as base() says}"""
     slots, used = table
@@ -87,7 +54,7 @@ def messages(directory, name, asked, table):
         if record[0] in asked:
             flags = [
                 FLAGS[letter]
-                for letter in maildir.LETTERS_BY_FLAGS[record[7] & 0x2F]
+                for letter in file_names.LETTERS_BY_FLAGS[record[7] & 0x2F]
                 if letter in FLAGS
             ]
             flags += [word for bit, word in words.items() if record[1] & bit]

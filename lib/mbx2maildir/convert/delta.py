@@ -13,9 +13,9 @@ import bisect
 import itertools
 import os
 
+from mbx2maildir import files
 from mbx2maildir.convert import index
-from mbx2maildir.formats import maildir
-from mbx2maildir.formats import message_key as digest
+from mbx2maildir.formats import file_names, line_ends, message_key
 
 PROVISIONAL = 0x4000  # in a record's flags: from a mbox, whose UIDs can still go to other messages
 PROGRESS_EVERY = 512  # messages between looks at the clock
@@ -27,20 +27,20 @@ def put(writer, box, message, letters, notes):
     uid, recent, flags, bits, seconds, size, offset, text = message
     if box.format == "mbox":
         return put_provisional(writer, message, letters, notes)
-    if text is None and size <= maildir.COPY_CHUNK:
+    if text is None and size <= files.COPY_CHUNK:
         text = os.pread(box.fd, size, offset)
         if len(text) < size:
             box.shrank(offset)
     if text is None:
         stored_size, virtual = writer.copy(
-            uid, recent, letters, seconds, maildir.pieces(box.fd, offset, size)
+            uid, recent, letters, seconds, files.pieces(box.fd, offset, size)
         )
         length = index.UNKNOWN_LENGTH
     else:
-        stored, virtual = maildir.to_lf(text)
+        stored, virtual = line_ends.to_lf(text)
         stored_size = len(stored)
         writer.add(uid, recent, letters, seconds, stored, virtual)
-        length = digest.body_length(stored)
+        length = message_key.body_length(stored)
     notes.add(
         box.line,
         box.head,
@@ -62,7 +62,7 @@ def put_provisional(writer, message, letters, notes):
     """put() for a message of a mbox."""
     uid, recent, flags, bits, seconds, size, _offset, text = message
     if isinstance(text, bytes):
-        stored_size, virtual, length = len(text), size, digest.body_length(text)
+        stored_size, virtual, length = len(text), size, message_key.body_length(text)
         writer.add(uid, recent, letters, seconds, text, virtual)
     else:
         stored_size, virtual = writer.copy(uid, recent, letters, seconds, text.pieces(), crlf=False)
@@ -86,10 +86,14 @@ def put_provisional(writer, message, letters, notes):
 
 def write(writer, box, messages, keywords, notes, result, progress):
     """Every message of `messages`, which are those of `box`, behind what the folder holds."""
-    letters_by_flags, letters_of, known = maildir.LETTERS_BY_FLAGS, keywords.letters, keywords.known
+    letters_by_flags, letters_of, known = (
+        file_names.LETTERS_BY_FLAGS,
+        keywords.letters,
+        keywords.known,
+    )
     to_lf, body_length, add_file, add_record = (
-        maildir.to_lf,
-        digest.body_length,
+        line_ends.to_lf,
+        message_key.body_length,
         writer.add,
         notes.add,
     )

@@ -15,8 +15,7 @@ import os
 import struct
 import zlib
 
-from mbx2maildir.convert import existing
-from mbx2maildir.formats import maildir, mbx
+from mbx2maildir.formats import file_names, maildir, mbx
 
 VERSION = 3
 # uid, keyword bits, seconds, size in the old file, bytes stored, bytes as IMAP shows it, body length, flags, recent
@@ -30,9 +29,7 @@ CLOCK_SKEW = 2 * 10**9  # nanoseconds; a file changed this shortly before it was
 
 def paths(user, name):
     """(index file, state file) of a staged folder."""
-    directory = os.path.join(
-        os.fsencode(user["index"]), existing.folder_directory(name) or b"INBOX"
-    )
+    directory = os.path.join(os.fsencode(user["index"]), maildir.folder_directory(name) or b"INBOX")
     return os.path.join(directory, b"index"), os.path.join(directory, b"state.json")
 
 
@@ -230,7 +227,7 @@ def load(user, name):
             user["host"],
         ):
             return None
-        directory = os.path.join(os.fsencode(user["staging"]), existing.folder_directory(name))
+        directory = os.path.join(os.fsencode(user["staging"]), maildir.folder_directory(name))
         if (
             state["tree"] != tree_stamp(directory)
             or os.path.getsize(index_path) != state["index"][1]
@@ -273,4 +270,4 @@ def forget_state(user, name):
 
 def letters(keywords, flags, bits):
     """Flag and keyword letters of a message file."""
-    return maildir.LETTERS_BY_FLAGS[flags & 0x2F] + keywords.letters(bits & keywords.known)
+    return file_names.LETTERS_BY_FLAGS[flags & 0x2F] + keywords.letters(bits & keywords.known)

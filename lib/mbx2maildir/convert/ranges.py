@@ -8,8 +8,8 @@ the next begins, and all UIDs but those of the last part stand in the file and r
 import os
 
 from mbx2maildir import errors
-from mbx2maildir.convert import delta, index, salvage, source, stage
-from mbx2maildir.formats import maildir, mbx
+from mbx2maildir.convert import delta, index, salvage, source, staged
+from mbx2maildir.formats import file_names, maildir, mbx
 
 PART_BYTES = 32 << 20
 
@@ -68,13 +68,17 @@ def write(user, found, name, job, number, limits, strict, progress, live):
 def write_range(user, found, name, job, number, limits, strict, progress):
     fd = source.open_mail(found.path, user.get("uid"), user.get("gid"))
     writer = notes = None
-    result = stage.empty_result(name)
+    result = staged.empty_result(name)
     try:
         box = Range(fd, found.path, strict, start=limits[0], stop=limits[1])
         notes = index.Writer(user, name, number)
-        with stage.inside(user, name) as path:
+        with staged.inside(user, name) as path:
             writer = maildir.FolderWriter(
-                path, maildir.host_name(user["host"]), job["uidvalidity"], top=not name, part=number
+                path,
+                file_names.host_name(user["host"]),
+                job["uidvalidity"],
+                top=not name,
+                part=number,
             )
             delta.write(writer, box, box.messages(), job["keywords"], notes, result, progress)
             writer.flush()
@@ -92,7 +96,7 @@ def write_range(user, found, name, job, number, limits, strict, progress):
     except FileExistsError:
         raise
     except OSError as error:
-        raise maildir.space_error(error, stage.folder_path(user, name)) from error
+        raise errors.space_error(error, staged.folder_path(user, name)) from error
     finally:
         for open_one in (writer, notes):
             if open_one is not None:
@@ -112,20 +116,6 @@ def fit(job, parts):
     return True
 
 
-def join(user, found, name, spool, job, parts, fallback, strict, progress, live):
-    """Make one folder of its parts → as stage.folder(), which is called when they do not fit."""
-    parts = sorted(parts, key=lambda part: part["part"])
-    result = job["result"]
-    if fit(job, parts):
-        try:
-            put_together(user, found, name, spool, job, parts, fallback, strict, progress, result)
-        except OSError as error:
-            raise maildir.space_error(error, stage.folder_path(user, name)) from error
-        if stage.settled(user, found, name, spool, job["before"], job["scanned"], live, result):
-            return result
-    return stage.folder(user, found, name, spool, fallback, strict, progress, live)
-
-
 def put_together(user, found, name, spool, job, parts, fallback, strict, progress, result):
     uid, gid = user.get("uid"), user.get("gid")
     keywords = job["keywords"]
@@ -140,9 +130,9 @@ def put_together(user, found, name, spool, job, parts, fallback, strict, progres
         notes = index.Writer(user, name)
         box.uidlast = parts[-1]["uidlast"]
         result["uidnext"] = box.uidnext
-        with stage.inside(user, name) as path:
+        with staged.inside(user, name) as path:
             writer = maildir.FolderWriter(
-                path, maildir.host_name(user["host"]), job["uidvalidity"], top=not name
+                path, file_names.host_name(user["host"]), job["uidvalidity"], top=not name
             )
             for part in parts:
                 writer.take(part["part"])
@@ -152,18 +142,18 @@ def put_together(user, found, name, spool, job, parts, fallback, strict, progres
                 result[key] = result.get(key, 0) + part[key]
             salvage.set_aside(user, name, fd, part["damage"])
             result["damage"] += [dict(item, file=box.file) for item in part["damage"]]
-        with stage.inside(user, name):
+        with staged.inside(user, name):
             if spool_box is not None:
                 delta.write(
                     writer,
                     spool_box,
-                    stage.spooled(spool_box, result),
+                    staged.spooled(spool_box, result),
                     keywords,
                     notes,
                     result,
                     progress,
                 )
-            stage.finish_folder(
+            staged.finish_folder(
                 user, name, writer, box, job["uidvalidity"], fallback, keywords, result
             )
         result["index"] = notes.finish()

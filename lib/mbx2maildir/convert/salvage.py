@@ -2,8 +2,8 @@
 
 import os
 
-from mbx2maildir import errors
-from mbx2maildir.formats import maildir, mbx
+from mbx2maildir import errors, files
+from mbx2maildir.formats import mbx
 
 
 def notes(result):
@@ -37,8 +37,8 @@ def set_aside(user, name, fd, damage):
         directory = os.path.join(os.fsencode(user["salvage"]), name or b"INBOX")
         path = os.path.join(directory, b"%d-%d" % (item["offset"], item["length"]))
         try:
-            os.makedirs(directory, maildir.DIRECTORY_MODE, exist_ok=True)
-            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, maildir.FILE_MODE)
+            os.makedirs(directory, files.DIRECTORY_MODE, exist_ok=True)
+            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, files.FILE_MODE)
             try:
                 position, end = item["offset"], item["offset"] + item["length"]
                 while position < end:
@@ -49,5 +49,5 @@ def set_aside(user, name, fd, damage):
             finally:
                 os.close(target)
         except OSError as error:
-            raise maildir.space_error(error, path) from error
+            raise errors.space_error(error, path) from error
         item["set_aside"] = errors.printable(path)

@@ -10,7 +10,7 @@ import stat
 
 from mbx2maildir import errors
 from mbx2maildir.formats import mbox, mbx
-from mbx2maildir.formats.patterns import Pattern
+from mbx2maildir.patterns import Pattern
 
 HEAD = 4096
 SUBSCRIPTION_PREFIX = Pattern(rb"\{[^}]*\}")

@@ -7,7 +7,7 @@ Source: mail_parse_date() and mail_longdate() of c-client 2007f. c-client knows 
 import re
 import time
 
-from mbx2maildir.formats.patterns import Pattern
+from mbx2maildir.patterns import Pattern
 
 MONTHS = {
     name: number

@@ -9,9 +9,9 @@ part of the message; the pseudo message that holds X-IMAP is no message.
 import os
 import re
 
-from mbx2maildir import errors
-from mbx2maildir.formats import dates, maildir, mbx
-from mbx2maildir.formats.patterns import Pattern
+from mbx2maildir import errors, files
+from mbx2maildir.formats import dates, mbx
+from mbx2maildir.patterns import Pattern
 
 CHUNK = 1 << 20
 INTERNAL_FIELDS = (b"status", b"x-status", b"x-keywords", b"x-uid", b"x-imap", b"x-imapbase")
@@ -50,7 +50,7 @@ class LongText:
         """The text in pieces, with LF line ends, without the blank line before the next "From "."""
         yield self.header
         tail = b""
-        for piece in maildir.pieces(self.fd, *self.range):
+        for piece in files.pieces(self.fd, *self.range):
             piece = tail + piece.replace(b"\r", b"")
             tail = piece[-2:]
             yield piece[:-2]

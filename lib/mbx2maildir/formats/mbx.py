@@ -10,7 +10,7 @@ import re
 
 from mbx2maildir import errors
 from mbx2maildir.formats import dates
-from mbx2maildir.formats.patterns import Pattern
+from mbx2maildir.patterns import Pattern
 
 MAGIC = b"*mbx*\r\n"
 HEADER_SIZE = 2048

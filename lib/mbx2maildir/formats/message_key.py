@@ -9,7 +9,7 @@ Two messages that differ only there are the same mail twice: that is why both si
 
 import os
 
-from mbx2maildir.formats.patterns import Pattern
+from mbx2maildir.patterns import Pattern
 
 TRACE = frozenset(
     (

@@ -9,7 +9,7 @@ changed keeps its place, the others are taken in byte order, and one that meets 
 
 import re
 
-from mbx2maildir.formats.patterns import Pattern
+from mbx2maildir.patterns import Pattern
 
 LONGEST = 255  # bytes of a directory name, the leading "." and all levels included
 SHIFTED = Pattern(rb"&([^-]*)-|&")

@@ -13,8 +13,9 @@ import os
 import time
 
 from mbx2maildir import errors
-from mbx2maildir.convert import base, existing
-from mbx2maildir.publish import marker, syscalls
+from mbx2maildir.convert import base, marker
+from mbx2maildir.formats import file_names, maildir
+from mbx2maildir.publish import syscalls
 
 WORK_AREAS = ("staging", "index", "trash")  # for all runs
 AREAS = ("aside", "unpublished", "salvage", "state", "base")
@@ -160,17 +161,17 @@ def publish(plan, user, values, known):
 def take_late(source, target, known):
     """Link messages of `source` that are not in `known` into new/ of the same folder of `target` → their number."""
     count = 0
-    for name in existing.folder_names(source):
+    for name in maildir.folder_names(source):
         seen = known.setdefault(name, set())
-        for subdir, entry in existing.listing(source, name):
-            base = existing.NAME_FLAGS.match(entry).group(1)
+        for subdir, entry in maildir.listing(source, name):
+            base = file_names.NAME_FLAGS.match(entry).group(1)
             if base in seen:
                 continue
-            folder = os.path.join(target, existing.folder_directory(name))
+            folder = os.path.join(target, maildir.folder_directory(name))
             if not os.path.isdir(folder):
                 folder = target
             os.link(
-                os.path.join(source, existing.folder_directory(name), subdir, entry),
+                os.path.join(source, maildir.folder_directory(name), subdir, entry),
                 os.path.join(folder, b"new", base),
             )
             seen.add(base)

@@ -2,8 +2,9 @@
 
 import os
 
-from mbx2maildir.convert import existing
-from mbx2maildir.publish import marker, publish
+from mbx2maildir.convert import marker
+from mbx2maildir.formats import maildir
+from mbx2maildir.publish import publish
 
 
 def state(plan):
@@ -85,7 +86,7 @@ def staged(places):
 
 def count_files(root):
     """Message files in all folders of a Maildir."""
-    return sum(len(existing.listing(root, name)) for name in existing.folder_names(root))
+    return sum(len(maildir.listing(root, name)) for name in maildir.folder_names(root))
 
 
 def text(values):

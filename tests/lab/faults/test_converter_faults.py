@@ -18,7 +18,7 @@ from cutover.facts import mailboxes, users
 from cutover.model import errors
 from cutover.remote import converter
 from lab import store, topology
-from mbx2maildir.publish import marker
+from mbx2maildir.convert import marker
 from night import converters, eventually, kill
 
 pytestmark = pytest.mark.lab

@@ -69,7 +69,7 @@ def differs(one, other):
         ("mtime", one.st_mtime_ns // 1000, other.st_mtime_ns // 1000),
     ):
         if here != there:
-            return "{} {} and {}".format(what, here, there)
+            return f"{what} {here} and {there}"
     return ""
 
 

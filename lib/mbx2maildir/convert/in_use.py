@@ -9,8 +9,8 @@ import itertools
 import os
 
 from mbx2maildir import errors
-from mbx2maildir.convert import delta, index, stage
-from mbx2maildir.formats import maildir
+from mbx2maildir.convert import delta, index, staged
+from mbx2maildir.formats import file_names, maildir, uidlist
 from mbx2maildir.formats.keywords import KeywordTable
 
 LATELY = 60 * 10**9  # nanoseconds
@@ -100,10 +100,10 @@ def cut_off(user, name, count, result):
     notes = index.Writer(user, name)
     blocks = index.open_blocks(user, name)
     table = KeywordTable(result["slots"], result["used"])
-    with stage.inside(user, name) as path:
-        before = delta.Before(blocks, maildir.uidlist_lines(path))
+    with staged.inside(user, name) as path:
+        before = delta.Before(blocks, uidlist.open_lines(path))
         writer = maildir.FolderWriter(
-            path, maildir.host_name(user["host"]), result["head_uidvalidity"], top=not name
+            path, file_names.host_name(user["host"]), result["head_uidvalidity"], top=not name
         )
         try:
             while before.block is not None:
@@ -128,7 +128,7 @@ def cut_off(user, name, count, result):
             writer.close(
                 result["uidvalidity"],
                 result["uidnext"],
-                stage.folder_guid(user, name, result["uidvalidity"]),
+                staged.folder_guid(user, name, result["uidvalidity"]),
                 table.file_text(),
             )
         finally:

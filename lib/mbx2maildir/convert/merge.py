@@ -8,18 +8,16 @@ there are rare; those set since then by a test user are kept this way.
 
 import os
 
-from mbx2maildir import errors
-from mbx2maildir.convert import base, existing, index, stage
-from mbx2maildir.formats import maildir
-from mbx2maildir.formats import message_key as digest
+from mbx2maildir import errors, files
+from mbx2maildir.convert import base, index, marker, staged
+from mbx2maildir.formats import file_names, maildir, message_key, uidlist
 from mbx2maildir.formats.keywords import KeywordTable
-from mbx2maildir.publish import marker
 
 KEPT_LETTERS = b"DFRS"  # flags of a new-side copy that are added to the old side's
 
 
 def finish(user, prepared, results):
-    """Complete the staged tree. results: dicts of stage.folder(). → the marker's values, known_files() of the new side."""
+    """Complete the staged tree. results: dicts of folder.folder(). → the marker's values, known_files() of the new side."""
     tree = os.fsencode(user["staging"])
     new = prepared["new"]
     by_name = {result["folder"]: result for result in results}
@@ -39,7 +37,7 @@ def finish(user, prepared, results):
         values = summary(user, prepared, by_name.values(), len(matched), len(left))
         marker.write(tree, values, user)
     except OSError as error:
-        raise maildir.space_error(error, tree) from error
+        raise errors.space_error(error, tree) from error
     return values, known_files(new)
 
 
@@ -54,12 +52,12 @@ class Candidate:
         self.letters = index.letters(keywords, record[7], record[1])
         fd = os.open(
             os.path.join(
-                stage.folder_path(user, result["folder"]), self.subdir, self.name(self.letters)
+                staged.folder_path(user, result["folder"]), self.subdir, self.name(self.letters)
             ),
             os.O_RDONLY,
         )
         try:
-            self.key = digest.key_of_file(fd)[0]
+            self.key = message_key.key_of_file(fd)[0]
         finally:
             os.close(fd)
 
@@ -70,7 +68,7 @@ class Candidate:
 def candidates(user, new, results):
     """Staged messages with a body as long as one of the new side's: only for these a key is worked out."""
     for result in results:
-        suffix = maildir.suffix(maildir.host_name(user["host"]), result["head_uidvalidity"])
+        suffix = file_names.suffix(file_names.host_name(user["host"]), result["head_uidvalidity"])
         keywords = KeywordTable(result["slots"], result["used"])
         for record in index.read(user, result["folder"]):
             if record[6] in new.lengths or record[6] == index.UNKNOWN_LENGTH:
@@ -108,7 +106,7 @@ def add_flags(user, candidate, message):
     if letters == candidate.letters:
         return
     index.forget_state(user, candidate.result["folder"])
-    directory = os.path.join(stage.folder_path(user, candidate.result["folder"]), candidate.subdir)
+    directory = os.path.join(staged.folder_path(user, candidate.result["folder"]), candidate.subdir)
     os.rename(
         os.path.join(directory, candidate.name(candidate.letters)),
         os.path.join(directory, candidate.name(letters)),
@@ -118,12 +116,12 @@ def add_flags(user, candidate, message):
 
 def adopt(user, tree, new, name, messages):
     """A folder that only the new side has: it keeps its UIDVALIDITY and UIDs."""
-    result = stage.empty_result(name)
-    uidvalidity = stage.fallback_uidvalidity(new.folders, name)
-    with stage.inside(user, name) as path:
+    result = staged.empty_result(name)
+    uidvalidity = staged.fallback_uidvalidity(new.folders, name)
+    with staged.inside(user, name) as path:
         maildir.FolderWriter(
-            path, maildir.host_name(user["host"]), uidvalidity, top=not name
-        ).close(uidvalidity, 1, stage.folder_guid(user, name, uidvalidity))
+            path, file_names.host_name(user["host"]), uidvalidity, top=not name
+        ).close(uidvalidity, 1, staged.folder_guid(user, name, uidvalidity))
     result["uidvalidity"] = uidvalidity
     append(user, tree, new, result, messages, keep_uids=True)
     return result
@@ -132,7 +130,7 @@ def adopt(user, tree, new, name, messages):
 def append(user, tree, new, result, messages, keep_uids=False):
     """Link messages of the new side to the end of a staged folder."""
     name = result["folder"]
-    path = os.path.join(tree, existing.folder_directory(name))
+    path = os.path.join(tree, maildir.folder_directory(name))
     uid = result["uidnext"]
     table = list(result["keywords"])
     lines = []
@@ -159,21 +157,19 @@ def append(user, tree, new, result, messages, keep_uids=False):
         view = memoryview(b"".join(lines))
         while view:
             view = view[os.write(fd, view) :]
-        maildir.write_uidlist_head(
+        uidlist.write_head(
             fd,
             result["uidvalidity"],
             result["uidnext"],
-            stage.folder_guid(user, name, result["uidvalidity"]),
+            staged.folder_guid(user, name, result["uidvalidity"]),
         )
     finally:
         os.close(fd)
     if table != result["keywords"]:
         result["keywords"] = table
-        with stage.inside(user, name) as path:
+        with staged.inside(user, name) as path:
             keywords = os.path.join(path, b"dovecot-keywords")
-            maildir.replace_file(
-                keywords, b"".join(b"%d %b\n" % entry for entry in enumerate(table))
-            )
+            files.replace_file(keywords, b"".join(b"%d %b\n" % entry for entry in enumerate(table)))
 
 
 def keyword_letters(new, message, table, result):
@@ -206,14 +202,14 @@ def write_common(user, prepared, results):
     if prepared["new"] is not None:
         names += new_subscriptions(prepared["new"].root)
     names = [name for name in dict.fromkeys(names) if name and b"\n" not in name]
-    with stage.inside(user):
-        maildir.replace_file(b"subscriptions", b"".join(name + b"\n" for name in names))
+    with staged.inside(user):
+        files.replace_file(b"subscriptions", b"".join(name + b"\n" for name in names))
         highest = max([result["uidvalidity"] for result in results] or [1])
         for entry in os.listdir(b"."):
             if entry.startswith(b"dovecot-uidvalidity."):
                 os.unlink(entry)
-        maildir.replace_file(b"dovecot-uidvalidity", b"%08x" % highest)
-        maildir.write_file(b"dovecot-uidvalidity.%08x" % highest, b"", 0o444)
+        files.replace_file(b"dovecot-uidvalidity", b"%08x" % highest)
+        files.write_file(b"dovecot-uidvalidity.%08x" % highest, b"", 0o444)
 
 
 def new_subscriptions(root):

@@ -26,9 +26,7 @@ def write(tree, values, user=None):
             os.fsync(target.fileno()) if values.get("durable") else None
         os.rename(temporary, path)
     except OSError as error:
-        from mbx2maildir.formats import maildir
-
-        raise maildir.space_error(error, path) from error
+        raise errors.space_error(error, path) from error
     if user is not None and os.geteuid() == 0 and user.get("uid") is not None:
         os.chown(path, user["uid"], user["gid"])
 

@@ -7,9 +7,9 @@ mail of the new side (existing.NewSide) and takes them over.
 
 import os
 
-from mbx2maildir import errors, pool
+from mbx2maildir import errors, files
 from mbx2maildir.convert import existing
-from mbx2maildir.formats import maildir
+from mbx2maildir.formats import file_names, keywords, maildir, uidlist
 from mbx2maildir.publish import publish
 
 
@@ -27,7 +27,7 @@ def leave(plan, emit):
                 counts["kept"] += 1
             except Exception as error:
                 counts["failed"] += 1
-                emit("error", user=user["user"], **pool.describe(error))
+                emit("error", user=user["user"], **errors.describe(error))
     emit("end", ok=not counts["failed"], **counts)
     return counts
 
@@ -44,15 +44,15 @@ def keep(plan, user):
     files = []
     for text, uids in sorted(user["keep"].items()):
         name, wanted = os.fsencode(text), set(uids)
-        directory = existing.folder_directory(name)
+        directory = maildir.folder_directory(name)
         make(os.path.join(target, directory), owner, below=bool(name))
-        numbers = existing.uidlist(os.path.join(source, directory))[2]
-        words = existing.keyword_names(os.path.join(source, directory))
+        numbers = uidlist.read(os.path.join(source, directory))[2]
+        words = keywords.read(os.path.join(source, directory))
         there = {
-            existing.NAME_FLAGS.match(entry).group(1): (subdir, entry)
-            for subdir, entry in existing.listing(target, name)
+            file_names.NAME_FLAGS.match(entry).group(1): (subdir, entry)
+            for subdir, entry in maildir.listing(target, name)
         }
-        for subdir, entry in existing.listing(source, name):
+        for subdir, entry in maildir.listing(source, name):
             message = existing.Message(name, subdir, entry, numbers)
             if message.uid not in wanted:
                 continue
@@ -107,7 +107,7 @@ def renamed(message, words, directory, owner):
         return message.base
     letters = {bytes([letter]) for letter in message.letters if bytes([letter]).isupper()}
     wanted = [words[bytes([letter])] for letter in message.letters if bytes([letter]) in words]
-    names = existing.keyword_names(directory)
+    names = keywords.read(directory)
     fresh = False
     for word in wanted:
         letter = next(
@@ -124,7 +124,7 @@ def renamed(message, words, directory, owner):
         letters.add(letter)
     if fresh:
         path = os.path.join(directory, b"dovecot-keywords")
-        maildir.replace_file(
+        files.replace_file(
             path,
             b"".join(b"%d %b\n" % (letter[0] - 97, name) for letter, name in sorted(names.items())),
         )

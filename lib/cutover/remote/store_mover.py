@@ -20,8 +20,10 @@ import subprocess
 import sys
 import time
 
-from mbx2maildir import alike, errors
+from mbx2maildir import errors, events
 from mbx2maildir.publish import syscalls
+
+from cutover.remote import trees
 
 MARK = ".cutover-copy"
 FOUND = "lost+found"
@@ -116,7 +118,7 @@ def claim(values):
         raise NotOurs("it is the store itself", values["to"])
     if alone and (here or ("", ""))[1] != alone:
         raise NotTheStore(
-            "mail was served from {} last, which is not in its place".format(alone), values["store"]
+            f"mail was served from {alone} last, which is not in its place", values["store"]
         )
     if found and found[0] != values["store"]:
         raise NotOurs("it is marked as the copy of another store", values["to"])
@@ -153,7 +155,7 @@ def room(values):
     ):
         if have < need and (what == "bytes" or free.f_files):
             raise errors.NoSpace(
-                "the store needs {} {}, and {} are free".format(need, what, have),
+                f"the store needs {need} {what}, and {have} are free",
                 values["to"],
                 todo="Give it more room.",
             )
@@ -189,15 +191,12 @@ def rsync(source, target, *options, gently=False):
     done = subprocess.run(
         argv,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         env=dict(os.environ, LC_ALL="C"),
     )
     said = done.stderr.decode("utf-8", "backslashreplace")
     if done.returncode not in (0, 24):
-        raise CopyFailed(
-            "rsync ended with {}: {}".format(done.returncode, said.strip()[-500:]), target
-        )
+        raise CopyFailed(f"rsync ended with {done.returncode}: {said.strip()[-500:]}", target)
     text = done.stdout.decode("utf-8", "backslashreplace")
     figures = {
         key: int((re.search(pattern, text) or [0, "0"])[1].replace(",", ""))
@@ -223,7 +222,7 @@ def passes(values, emit):
             break
     syscalls.syncfs(values["to"])
     began, since = time.time_ns(), read_state(values).get("checked")
-    found = alike.compare(
+    found = trees.compare(
         values["store"],
         values["to"],
         [MARK, FOUND, *values["passed"]],
@@ -243,7 +242,7 @@ def passes(values, emit):
             "microsecond, owners, modes)? Find out before anything else is done.",
         )
     # in the freeze names and looks are compared once more, and hardly any contents
-    look = alike.compare(
+    look = trees.compare(
         values["store"],
         values["to"],
         [MARK, FOUND, *values["passed"]],
@@ -282,7 +281,7 @@ def last(values, emit):
 
 def same(values, emit, since):
     deadline = time.monotonic() + 60 * values["minutes"]
-    found = alike.compare(
+    found = trees.compare(
         values["store"], values["to"], [MARK, FOUND, *values["passed"]], since, deadline
     ).as_dict()
     emit("compared", **found)
@@ -384,18 +383,16 @@ def writers(path):
         if int(pid) == os.getpid():
             continue
         try:
-            for number in os.listdir("/proc/{}/fd".format(pid)):
-                if not os.readlink("/proc/{}/fd/{}".format(pid, number)).startswith(
-                    path.rstrip("/") + "/"
-                ):
+            for number in os.listdir(f"/proc/{pid}/fd"):
+                if not os.readlink(f"/proc/{pid}/fd/{number}").startswith(path.rstrip("/") + "/"):
                     continue
-                with open("/proc/{}/fdinfo/{}".format(pid, number)) as info:
+                with open(f"/proc/{pid}/fdinfo/{number}") as info:
                     flags = int(
                         next(line.split()[1] for line in info if line.startswith("flags:")), 8
                     )
                 if flags & os.O_ACCMODE:
-                    with open("/proc/{}/comm".format(pid)) as name:
-                        found.append("{} ({})".format(name.read().strip(), pid))
+                    with open(f"/proc/{pid}/comm") as name:
+                        found.append(f"{name.read().strip()} ({pid})")
                     break
         except (OSError, StopIteration):
             continue  # it has ended
@@ -445,8 +442,7 @@ def count(user):
     done = subprocess.run(
         argv,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         env=environment,
         cwd="/",
     )
@@ -469,8 +465,6 @@ VERBS = {"passes": passes, "last": last, "after": after, "back": back}
 
 def run(arguments):
     """The command `relocate`: what the plan's `verb` says."""
-    from mbx2maildir import events
-
     with open(arguments.plan) as file:
         values = json.load(file)
     os.makedirs(values["place"], mode=0o700, exist_ok=True)
@@ -479,7 +473,7 @@ def run(arguments):
         VERBS[values["verb"]](values, emit)
     except errors.StoreError as error:
         emit("error", **error.as_dict())
-        sys.stderr.write("{}\n".format(error))
+        sys.stderr.write(f"{error}\n")
         return 1
     finally:
         emit.close()

@@ -4,138 +4,16 @@ The three functions take and give plain values (dicts, lists, bytes), so that th
 Files are created with the user's effective uid and gid: no chown a message, and the user's quota counts.
 """
 
-import contextlib
 import os
 import time
 
 from mbx2maildir import errors
-from mbx2maildir.convert import delta, existing, index, moving, ranges, salvage, source
-from mbx2maildir.formats import maildir, mbox
-from mbx2maildir.formats.keywords import KeywordTable, keywords_of
-from mbx2maildir.formats.names import Names
-from mbx2maildir.publish import marker
+from mbx2maildir.convert import delta, folder_keywords, in_use, index, ranges, salvage, staged
+from mbx2maildir.formats import file_names, maildir, uidlist
+from mbx2maildir.formats.keywords import KeywordTable
 
 TRIES = 3  # how often a folder is read again that changed while it was read; twice as often while users are at work
 PAUSE = 0.3  # seconds; c-client's expunge of a folder takes about that
-
-
-def quiet(messages, size):
-    """The progress callback of a caller who does not want any."""
-
-
-@contextlib.contextmanager
-def inside(user, folder=b""):
-    """Work as the user inside the staged tree, by relative paths. → the folder's path.
-
-    The user need not be able to reach the tree by its absolute path: the directory is entered as root.
-    """
-    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-    group = os.getegid()
-    switch = os.geteuid() == 0 and user.get("uid") is not None
-    try:
-        os.chdir(user["staging"])
-        if switch:
-            os.setegid(user["gid"])
-            os.seteuid(user["uid"])
-        yield existing.folder_directory(folder) or b"."
-    finally:
-        if switch:
-            os.seteuid(0)
-            os.setegid(group)
-        os.fchdir(before)
-        os.close(before)
-
-
-def prepare(user, presync=False):
-    """Look at both sides and begin the staged tree, or take up the one of an earlier pass.
-
-    user: an entry of the plan with "staging", "index", "salvage" (paths), "host" and "run" added. presync: the mail of the
-    new side is not looked at. → {"inbox", "spool": Found or None, "folders": [(Found, Maildir
-    name)], "passed", "changes", "subscriptions", "elsewhere", "new": NewSide or None, "foreign", "bytes"}.
-    """
-    uid, gid = user.get("uid"), user.get("gid")
-    inbox = source.inbox(user.get("inbox") or [], uid, gid)
-    spool = source.spool_file(user.get("spool"), uid, gid)
-    besides = [
-        inbox.path if inbox else None,
-        user.get("spool"),
-        user.get("subscriptions"),
-        *(user.get("inbox") or []),
-    ]
-    folders, passed = source.folders(user.get("folders"), uid, gid, besides)
-    if inbox is None and not folders and user.get("folders"):
-        source.expect_mounted(user["folders"])
-    subscribed, elsewhere = source.subscriptions(
-        user.get("subscriptions"), user.get("folders"), user.get("home"), uid, gid
-    )
-    names = Names([found.name for found in folders])
-    target = os.fsencode(user["maildir"])
-    new = existing.NewSide(target) if os.path.isdir(target) else None
-    if new and not presync:
-        new.read()
-    begin(user, {names.maildir(found.name) for found in folders} | {b""})
-    wanted_names = [b"INBOX" if name is None else names.maildir(name) for name in subscribed]
-    return {
-        "tree_id": user["tree_id"],
-        "inbox": inbox,
-        "spool": spool,
-        "passed": passed,
-        "changes": names.changes,
-        "elsewhere": elsewhere,
-        "folders": [(found, names.maildir(found.name)) for found in folders],
-        "subscriptions": list(dict.fromkeys(wanted_names)),
-        "new": new,
-        "foreign": existing.foreign_entries(target, new.names) if new else [],
-        "bytes": sum(found.size for found in [*folders, inbox, spool] if found),
-    }
-
-
-def begin(user, wanted_folders):
-    """Take up the staged tree of an earlier pass, or begin one; folders that are not wanted any more go.
-
-    Sets user["tree_id"], by which the states of the folders are known to be this tree's.
-    """
-    tree, notes_directory = os.fsencode(user["staging"]), os.fsencode(user["index"])
-    values = marker.take_up(tree, user)
-    if values is None:
-        index.remove(notes_directory)
-        values = marker.begin_tree(tree, user)
-    os.makedirs(notes_directory, 0o700, exist_ok=True)
-    user["tree_id"] = values["tree"]
-    for entry in os.listdir(tree):
-        if (
-            entry.startswith(b".")
-            and entry[1:] not in wanted_folders
-            and os.path.isdir(os.path.join(tree, entry))
-        ):
-            index.forget(user, entry[1:])
-            marker.discard(os.path.join(tree, entry), tree)
-
-
-def empty_result(name):
-    return {
-        "folder": name,
-        "old": "",
-        "messages": 0,
-        "bytes": 0,
-        "bare_lf": 0,
-        "expunged": 0,
-        "uidvalidity": 0,
-        "uidnext": 1,
-        "keywords": [],
-        "lost_keywords": [],
-        "warnings": [],
-        "damage": [],
-        "spool": 0,
-        "written": 0,
-        "renamed": 0,
-        "removed": 0,
-        "unchanged": False,
-    }
-
-
-def folder_path(user, name):
-    return os.path.join(os.fsencode(user["staging"]), existing.folder_directory(name))
 
 
 def folder(
@@ -145,7 +23,7 @@ def folder(
     spool=None,
     fallback_uidvalidity=0,
     strict=False,
-    progress=quiet,
+    progress=staged.quiet,
     live=False,
     parts=1,
 ):
@@ -219,7 +97,7 @@ def settled(user, found, name, spool, before, scanned, live, result):
             raise broken  # nobody was at it: it is damaged
         if not live:
             return False
-        fresh, good = True, moving.keep_what_stands(user, found, name, before, result) and good
+        fresh, good = True, in_use.keep_what_stands(user, found, name, before, result) and good
     if not good and "index" not in result:
         return False
     index.save(
@@ -230,7 +108,7 @@ def settled(user, found, name, spool, before, scanned, live, result):
             "fresh": fresh,
             "result": result,
             "index": result.pop("index"),
-            "tree": index.tree_stamp(folder_path(user, name)),
+            "tree": index.tree_stamp(staged.folder_path(user, name)),
         },
     )
     return good
@@ -252,13 +130,13 @@ def convert_folder(
 ):
     """One attempt of folder(): anew when state is None, else by the difference to it."""
     uid, gid = user.get("uid"), user.get("gid")
-    result = empty_result(name)
+    result = staged.empty_result(name)
     result["old"] = os.fsdecode(found.name) if found is not None and name else ""
     if found is None:
         found, spool = spool, None
     box = spool_box = writer = notes_of_index = None
     descriptors = []
-    at_work = live and moving.lately(sources_stamp(found, spool), time.time_ns())
+    at_work = live and in_use.lately(sources_stamp(found, spool), time.time_ns())
     try:
         if found is not None:
             fd, box = found.open(uid, gid, strict, at_work)
@@ -266,7 +144,11 @@ def convert_folder(
         if spool is not None:
             fd, spool_box = spool.open(uid, gid, strict, at_work)
             descriptors.append(fd)
-        keywords = keywords_of(found, box, user, strict, result) if box else KeywordTable([])
+        keywords = (
+            folder_keywords.keywords_of(found, box, user, strict, result)
+            if box
+            else KeywordTable([])
+        )
         uidvalidity = (box.uidvalidity if box else 0) or fallback_uidvalidity
         usable = (
             state is not None
@@ -277,10 +159,10 @@ def convert_folder(
         index.forget_state(user, name)
         try:
             if not usable:
-                clear_folder(user, name)
+                staged.clear_folder(user, name)
                 cuts = ranges.cuts(box, parts)
                 if cuts:
-                    with inside(user, name) as path:
+                    with staged.inside(user, name) as path:
                         maildir.FolderWriter(path, b"", 0, top=not name).abandon()
                     return {
                         "cuts": cuts,
@@ -290,11 +172,11 @@ def convert_folder(
                     }
             notes_of_index = index.Writer(user, name)
             blocks = index.open_blocks(user, name) if usable else None
-            with inside(user, name) as path:
+            with staged.inside(user, name) as path:
                 if usable:
-                    uidlist = maildir.uidlist_lines(path)
+                    known_lines = uidlist.open_lines(path)
                 writer = maildir.FolderWriter(
-                    path, maildir.host_name(user["host"]), uidvalidity, top=not name
+                    path, file_names.host_name(user["host"]), uidvalidity, top=not name
                 )
                 if usable:
                     before = state["result"]
@@ -307,8 +189,8 @@ def convert_folder(
                     delta.update(
                         writer,
                         runs,
-                        moving.until_broken(live, wanted(box, spool_box, result), result),
-                        delta.Before(blocks, uidlist),
+                        in_use.until_broken(live, staged.wanted(box, spool_box, result), result),
+                        delta.Before(blocks, known_lines),
                         before,
                         old_keywords,
                         keywords,
@@ -322,7 +204,7 @@ def convert_folder(
                         delta.write(
                             writer,
                             box,
-                            moving.until_broken(live, box.messages(), result),
+                            in_use.until_broken(live, box.messages(), result),
                             keywords,
                             notes_of_index,
                             result,
@@ -333,18 +215,18 @@ def convert_folder(
                         delta.write(
                             writer,
                             spool_box,
-                            spooled(spool_box, result),
+                            staged.spooled(spool_box, result),
                             keywords,
                             notes_of_index,
                             result,
                             progress,
                         )
-                finish_folder(
+                staged.finish_folder(
                     user, name, writer, box, uidvalidity, fallback_uidvalidity, keywords, result
                 )
             result["index"] = notes_of_index.finish()
         except OSError as error:
-            raise maildir.space_error(error, folder_path(user, name)) from error
+            raise errors.space_error(error, staged.folder_path(user, name)) from error
         if usable and result["renumbered"]:
             raise errors.ShortRead("UIDs were given anew while it was read", found.path)
         for mailbox in (box, spool_box):
@@ -366,72 +248,17 @@ def convert_folder(
             os.close(descriptor)
 
 
-def finish_folder(user, name, writer, box, uidvalidity, fallback, keywords, result):
-    """Give a folder whose messages are written its heads, and the result what is known only now."""
-    result["head_uidvalidity"] = uidvalidity
-    result["renumbered"] = bool(box and box.renumbered)
-    result["uidvalidity"] = (box.uidvalidity if box else 0) or fallback
-    result["slots"], result["used"], result["keywords"] = (
-        keywords.slots,
-        keywords.used,
-        keywords.names,
-    )
-    writer.close(
-        result["uidvalidity"],
-        result["uidnext"],
-        folder_guid(user, name, result["uidvalidity"]),
-        keywords.file_text(),
-    )
-
-
-def wanted(box, spool_box, result):
-    """The messages a folder must have, in UID order: those of the mailbox, then what c-client would take from the spool.
-
-    Yields (message as its mailbox gives it, without text; mailbox). Sets result["uidnext"], ["spool"].
-    """
-    for message in box.messages(False) if box is not None else ():
-        yield message, box
-    result["uidnext"] = box.uidnext if box is not None else 1
-    for message in spooled(spool_box, result) if spool_box is not None else ():
-        yield message, spool_box
-
-
-def spooled(spool_box, result):
-    """The messages c-client would take from the spool, from UID result["uidnext"] on; that and result["spool"] go on."""
-    for flags, seconds, text in mbox.snarfed(spool_box):
-        yield result["uidnext"], True, flags, 0, seconds, mbox.sizes(text)[1], 0, text
-        result["uidnext"] += 1
-        result["spool"] += 1
-
-
-def clear_folder(user, name):
-    """Remove what an earlier pass left of a folder."""
-    path = folder_path(user, name)
-    if name:
-        if os.path.isdir(path):
-            marker.discard(path, os.fsencode(user["staging"]))
-        return
-    for entry in (b"cur", b"new", b"tmp"):
-        if os.path.isdir(os.path.join(path, entry)):
-            marker.discard(os.path.join(path, entry), os.fsencode(user["staging"]))
-    for entry in os.listdir(path):
-        if entry.startswith(b"dovecot-uidlist") or entry == b"dovecot-keywords":
-            os.unlink(os.path.join(path, entry))
-
-
-def folder_guid(user, name, uidvalidity):
-    return maildir.guid(
-        os.fsencode(user["host"]), os.fsencode(user["user"]), name, b"%d" % uidvalidity
-    )
-
-
-def fallback_uidvalidity(new_folders, name, found=None, root=None):
-    """UIDVALIDITY for a folder whose old file states none: the new side's, else the old file's time, else that of the directory
-    of folders (the same in every pass), else now.
-
-    new_folders: {Maildir name: (uidvalidity, uidnext)} of existing.NewSide.
-    """
-    known = new_folders.get(name, (0, 0))[0]
-    if not known and found is None and root and os.path.isdir(os.fsencode(root)):
-        return int(os.stat(os.fsencode(root)).st_ctime)
-    return known or (found.ctime // 1000000000 if found else int(time.time()))
+def join(user, found, name, spool, job, parts, fallback, strict, progress, live):
+    """Make one folder of its parts → as folder(), which is called when they do not fit."""
+    parts = sorted(parts, key=lambda part: part["part"])
+    result = job["result"]
+    if ranges.fit(job, parts):
+        try:
+            ranges.put_together(
+                user, found, name, spool, job, parts, fallback, strict, progress, result
+            )
+        except OSError as error:
+            raise errors.space_error(error, staged.folder_path(user, name)) from error
+        if settled(user, found, name, spool, job["before"], job["scanned"], live, result):
+            return result
+    return folder(user, found, name, spool, fallback, strict, progress, live)

@@ -7,21 +7,22 @@ import sys
 import time
 
 import pytest
-from mbx2maildir import alike, errors, relocate
+from cutover.remote import store_mover, trees
+from mbx2maildir import errors
 
 
 @pytest.fixture
-def rsync(mail_base, tmp_path, monkeypatch):
+def rsync(base, tmp_path, monkeypatch):
     """The lab's rsync, on this machine: it need not be installed here."""
     if shutil.which("rsync") is None:
         (loader, *_), libraries = (
-            mail_base.glob("lib*/ld-linux*.so.*"),
-            ":".join(map(str, mail_base.glob("usr/lib/*-linux-gnu"))),
+            base.glob("lib*/ld-linux*.so.*"),
+            ":".join(map(str, base.glob("usr/lib/*-linux-gnu"))),
         )
         shim = tmp_path / "bin/rsync"
         shim.parent.mkdir()
         shim.write_text(
-            f'#!/bin/sh\nexec {loader} --library-path {libraries} {mail_base}/usr/bin/rsync "$@"\n'
+            f'#!/bin/sh\nexec {loader} --library-path {libraries} {base}/usr/bin/rsync "$@"\n'
         )
         shim.chmod(0o755)
         monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
@@ -37,7 +38,7 @@ def pair(tmp_path):
     (tmp_path / "store/alice/dovecot-uidlist").write_bytes(b"3 V1 N4 G0\n")
     (tmp_path / "store/alice/link").symlink_to("cur")
     shutil.copytree(tmp_path / "store", tmp_path / "copy", symlinks=True)
-    for one, *_ in alike.entries(tmp_path / "store", tmp_path / "copy"):
+    for one, *_ in trees.entries(tmp_path / "store", tmp_path / "copy"):
         source = os.path.join(os.fsencode(tmp_path / "store"), one)
         found = os.lstat(source)
         os.utime(
@@ -60,7 +61,7 @@ def rewrite(path, data):
 
 
 def test_a_true_copy_is_the_same(pair):
-    found = alike.compare(*pair)
+    found = trees.compare(*pair)
     assert (found.different, found.read, found.bytes, found.entries) == (0, 4, 26, 8)
 
 
@@ -83,40 +84,40 @@ def test_a_true_copy_is_the_same(pair):
 )
 def test_each_difference_is_found(pair, harm, said):
     harm(pair[1])
-    found = alike.compare(*pair)
+    found = trees.compare(*pair)
     assert found.different and any(said in text for text in found.first), found.first
 
 
 def test_contents_known_to_be_the_same_are_not_read_until_they_are_touched(pair, monkeypatch):
-    monkeypatch.setattr(alike, "MARGIN", 0)
+    monkeypatch.setattr(trees, "MARGIN", 0)
     time.sleep(0.02)
     since = time.time_ns()
-    found = alike.compare(*pair, since=since)
+    found = trees.compare(*pair, since=since)
     assert (found.read, found.known) == (1, 3)  # what is no message is read each time
     rewrite(message(pair[1]), b"tex?0")
-    found = alike.compare(*pair, since=since)
+    found = trees.compare(*pair, since=since)
     assert (found.different, found.known) == (1, 2)
 
 
 def test_what_there_is_no_time_for_is_told(pair):
-    assert alike.compare(*pair, deadline=0).unread == 4
+    assert trees.compare(*pair, deadline=0).unread == 4
 
 
 def test_while_users_work_a_change_is_no_difference_and_rot_is(pair):
     message(pair[0]).rename(pair[0] / "alice/cur/0.M1P1.host,S=5:2,FS")
-    assert alike.compare(*pair, live=True).different == 0
+    assert trees.compare(*pair, live=True).different == 0
     rewrite(next((pair[1] / "alice/cur").glob("1.*")), b"rot!!")
-    assert alike.compare(*pair, live=True).different == 1
+    assert trees.compare(*pair, live=True).different == 1
 
 
 def test_what_the_new_storage_cannot_hold_is_found_while_users_work(pair, monkeypatch):
-    monkeypatch.setattr(alike, "MARGIN", 0)
+    monkeypatch.setattr(trees, "MARGIN", 0)
     os.utime(message(pair[1]), (1, 1))  # as a file system with coarser times has it
     before = message(pair[0]).stat().st_ctime_ns
     assert (
-        alike.compare(*pair, live=True, copied=before).different == 0
+        trees.compare(*pair, live=True, copied=before).different == 0
     )  # touched since: the next pass brings it
-    found = alike.compare(*pair, live=True, copied=before + 1)
+    found = trees.compare(*pair, live=True, copied=before + 1)
     assert found.different == 1 and "mtime" in found.first[0]
 
 
@@ -138,47 +139,47 @@ def test_only_an_empty_directory_or_our_own_is_written_to(values):
     other = os.path.join(values["to"], "somebody")
     with open(other, "w"):
         pass
-    with pytest.raises(relocate.NotOurs, match="somebody"):
-        relocate.claim(values)
+    with pytest.raises(store_mover.NotOurs, match="somebody"):
+        store_mover.claim(values)
     os.unlink(other)
     os.mkdir(os.path.join(values["to"], "lost+found"))
-    relocate.claim(values)
+    store_mover.claim(values)
     with open(other, "w"):
         pass
-    relocate.claim(values)
-    with open(os.path.join(values["to"], relocate.MARK), "w") as mark:
+    store_mover.claim(values)
+    with open(os.path.join(values["to"], store_mover.MARK), "w") as mark:
         mark.write("/elsewhere\n")
-    with pytest.raises(relocate.NotOurs, match="another store"):
-        relocate.claim(values)
-    with pytest.raises(relocate.NotOurs, match="the store itself"):
-        relocate.claim(dict(values, to=values["store"]))
+    with pytest.raises(store_mover.NotOurs, match="another store"):
+        store_mover.claim(values)
+    with pytest.raises(store_mover.NotOurs, match="the store itself"):
+        store_mover.claim(dict(values, to=values["store"]))
 
 
 def test_what_mail_was_not_served_from_last_is_copied_nowhere(values):
     """Neither over the one place that has what came since, nor over a copy that is to take its place."""
-    relocate.claim(values)
-    relocate.write_notes(values, {"alone": values["to"], "copies": {}})
-    with pytest.raises(relocate.NotTheStore, match="last, which is not in its place"):
-        relocate.claim(values)
-    with open(os.path.join(values["store"], relocate.MARK), "w") as mark:
+    store_mover.claim(values)
+    store_mover.write_notes(values, {"alone": values["to"], "copies": {}})
+    with pytest.raises(store_mover.NotTheStore, match="last, which is not in its place"):
+        store_mover.claim(values)
+    with open(os.path.join(values["store"], store_mover.MARK), "w") as mark:
         mark.write("{store}\n/srv/former\n".format(**values))
-    with pytest.raises(relocate.NotTheStore):
-        relocate.claim(values)
-    relocate.write_notes(values, {"alone": "/srv/former", "copies": {}})
-    relocate.claim(values)
+    with pytest.raises(store_mover.NotTheStore):
+        store_mover.claim(values)
+    store_mover.write_notes(values, {"alone": "/srv/former", "copies": {}})
+    store_mover.claim(values)
 
 
 def test_each_copy_has_notes_of_its_own_and_a_mark_that_says_where_it_was_made(values):
-    relocate.claim(values)
-    relocate.write_state(values, checked=7)
-    assert relocate.read_state(dict(values, to="/srv/other")) == {}
-    assert relocate.mark(values["to"]) == (values["store"], values["to"])
-    with open(os.path.join(values["to"], relocate.MARK), "w") as mark:  # mounted elsewhere since
+    store_mover.claim(values)
+    store_mover.write_state(values, checked=7)
+    assert store_mover.read_state(dict(values, to="/srv/other")) == {}
+    assert store_mover.mark(values["to"]) == (values["store"], values["to"])
+    with open(os.path.join(values["to"], store_mover.MARK), "w") as mark:  # mounted elsewhere since
         mark.write("{store}\n/srv/other\n".format(**values))
-    relocate.claim(values)
+    store_mover.claim(values)
     assert (
-        relocate.mark(values["to"])[1] == values["to"]
-        and relocate.read_state(values)["checked"] is None
+        store_mover.mark(values["to"])[1] == values["to"]
+        and store_mover.read_state(values)["checked"] is None
     )
 
 
@@ -192,29 +193,29 @@ def test_without_room_nothing_is_begun(values, monkeypatch):
         )(),
     )
     with pytest.raises(errors.NoSpace, match="bytes"):
-        relocate.claim(values)
+        store_mover.claim(values)
     assert os.listdir(values["to"]) == []
 
 
 def test_a_pass_copies_what_changed_and_removes_in_the_copy_alone(rsync, pair, values):
-    relocate.claim(values)
+    store_mover.claim(values)
     os.mkdir(os.path.join(values["to"], "lost+found"))
-    assert relocate.rsync(*pair_of(values))["copied"] == 4
+    assert store_mover.rsync(*pair_of(values))["copied"] == 4
     message(pair[0]).rename(pair[0] / "alice/cur/0.M1P1.host,S=5:2,FS")
     rewrite(pair[0] / "alice/dovecot-uidlist", b"3 V1 N5 G0\n")
     os.utime(
         pair[0] / "alice/dovecot-uidlist",
         ns=(1, os.stat(pair[0] / "alice/dovecot-uidlist").st_mtime_ns + 1000),
     )
-    figures = relocate.rsync(*pair_of(values))
+    figures = store_mover.rsync(*pair_of(values))
     assert (figures["copied"], figures["deleted"]) == (
         2,
         1,
     )  # the list was written within a second, and is as long
-    assert alike.compare(*pair, [relocate.MARK, relocate.FOUND]).different == 0
-    assert sorted(os.listdir(values["to"])) == [relocate.MARK, "alice", "lost+found"]
-    with pytest.raises(relocate.CopyFailed, match="rsync ended with"):
-        relocate.rsync(values["store"], values["to"] + "/none/there")
+    assert trees.compare(*pair, [store_mover.MARK, store_mover.FOUND]).different == 0
+    assert sorted(os.listdir(values["to"])) == [store_mover.MARK, "alice", "lost+found"]
+    with pytest.raises(store_mover.CopyFailed, match="rsync ended with"):
+        store_mover.rsync(values["store"], values["to"] + "/none/there")
 
 
 def pair_of(values):
@@ -224,7 +225,7 @@ def pair_of(values):
 def test_who_writes_is_named(pair):
     with open(message(pair[0]), "rb"):
         assert (
-            relocate.writers(str(pair[0])) == []
+            store_mover.writers(str(pair[0])) == []
         )  # who reads keeps nobody from anything; nor do we ourselves
     program = (
         "import sys; file = open(sys.argv[1], 'a'); print('open', flush=True); sys.stdin.read()"
@@ -235,6 +236,6 @@ def test_who_writes_is_named(pair):
         stdout=subprocess.PIPE,
     ) as other:
         other.stdout.readline()
-        (named,) = relocate.writers(str(pair[0]))
+        (named,) = store_mover.writers(str(pair[0]))
         assert str(other.pid) in named
         other.stdin.close()

@@ -1,0 +1,53 @@
+"""The keyword letters of one folder, and which keywords are lost when there are more than 26."""
+
+import os
+
+from mbx2maildir import errors
+from mbx2maildir.formats.keywords import KeywordTable
+
+
+def keywords_of(found, box, user, strict, result):
+    """The folder's keyword letters. With more than 26 names a pass over the message lines finds those in use."""
+    if sum(1 for name in box.keywords if name) <= 26:
+        return KeywordTable(box.keywords)
+    used = 0
+    lost = {}
+    fd, again = found.open(user.get("uid"), user.get("gid"), strict)
+    try:
+        for message in again.messages(texts=False):
+            used |= message[3]
+        table = KeywordTable(box.keywords, used)
+        if table.dropped_bits:
+            for slot, name in enumerate(box.keywords):
+                if table.dropped_bits >> slot & 1:
+                    lost[slot] = (name, [])
+            again.rewind()
+            for message in again.messages(texts=False):
+                bits = message[3] & table.dropped_bits
+                for slot, (_name, runs) in lost.items():
+                    if bits >> slot & 1:
+                        extend(runs, message[0])
+    finally:
+        os.close(fd)
+    for name, runs in lost.values():
+        if not runs:
+            continue  # it was taken off the last message between the two passes: nothing is lost
+        result["lost_keywords"].append(errors.printable(name))
+        result["warnings"].append(
+            "keyword {} has no letter left of Maildir's 26 and is lost on UIDs {}".format(
+                errors.printable(name),
+                ",".join(
+                    str(first) if first == last else "{}:{}".format(first, last)
+                    for first, last in runs
+                ),
+            )
+        )
+    return table
+
+
+def extend(runs, uid):
+    """Add a UID above all others to a list of [first, last]."""
+    if runs and runs[-1][1] == uid - 1:
+        runs[-1][1] = uid
+    else:
+        runs.append([uid, uid])

@@ -1,0 +1,72 @@
+"""First part of staging: look at both sides and begin the staged tree, or resume it."""
+
+import os
+
+from mbx2maildir.convert import existing, index, marker, source
+from mbx2maildir.formats.names import Names
+
+
+def prepare(user, presync=False):
+    """Look at both sides and begin the staged tree, or take up the one of an earlier pass.
+
+    user: an entry of the plan with "staging", "index", "salvage" (paths), "host" and "run" added. presync: the mail of the
+    new side is not looked at. → {"inbox", "spool": Found or None, "folders": [(Found, Maildir
+    name)], "passed", "changes", "subscriptions", "elsewhere", "new": NewSide or None, "foreign", "bytes"}.
+    """
+    uid, gid = user.get("uid"), user.get("gid")
+    inbox = source.inbox(user.get("inbox") or [], uid, gid)
+    spool = source.spool_file(user.get("spool"), uid, gid)
+    besides = [
+        inbox.path if inbox else None,
+        user.get("spool"),
+        user.get("subscriptions"),
+        *(user.get("inbox") or []),
+    ]
+    folders, passed = source.folders(user.get("folders"), uid, gid, besides)
+    if inbox is None and not folders and user.get("folders"):
+        source.expect_mounted(user["folders"])
+    subscribed, elsewhere = source.subscriptions(
+        user.get("subscriptions"), user.get("folders"), user.get("home"), uid, gid
+    )
+    names = Names([found.name for found in folders])
+    target = os.fsencode(user["maildir"])
+    new = existing.NewSide(target) if os.path.isdir(target) else None
+    if new and not presync:
+        new.read()
+    begin(user, {names.maildir(found.name) for found in folders} | {b""})
+    wanted_names = [b"INBOX" if name is None else names.maildir(name) for name in subscribed]
+    return {
+        "tree_id": user["tree_id"],
+        "inbox": inbox,
+        "spool": spool,
+        "passed": passed,
+        "changes": names.changes,
+        "elsewhere": elsewhere,
+        "folders": [(found, names.maildir(found.name)) for found in folders],
+        "subscriptions": list(dict.fromkeys(wanted_names)),
+        "new": new,
+        "foreign": existing.foreign_entries(target, new.names) if new else [],
+        "bytes": sum(found.size for found in [*folders, inbox, spool] if found),
+    }
+
+
+def begin(user, wanted_folders):
+    """Take up the staged tree of an earlier pass, or begin one; folders that are not wanted any more go.
+
+    Sets user["tree_id"], by which the states of the folders are known to be this tree's.
+    """
+    tree, notes_directory = os.fsencode(user["staging"]), os.fsencode(user["index"])
+    values = marker.take_up(tree, user)
+    if values is None:
+        index.remove(notes_directory)
+        values = marker.begin_tree(tree, user)
+    os.makedirs(notes_directory, 0o700, exist_ok=True)
+    user["tree_id"] = values["tree"]
+    for entry in os.listdir(tree):
+        if (
+            entry.startswith(b".")
+            and entry[1:] not in wanted_folders
+            and os.path.isdir(os.path.join(tree, entry))
+        ):
+            index.forget(user, entry[1:])
+            marker.discard(os.path.join(tree, entry), tree)

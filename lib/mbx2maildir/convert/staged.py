@@ -1,0 +1,132 @@
+"""One folder of a user's staged tree: where it is, who writes there, how it begins and ends."""
+
+import contextlib
+import os
+import time
+
+from mbx2maildir.convert import marker
+from mbx2maildir.formats import maildir, mbox, uidlist
+
+
+def quiet(messages, size):
+    """The progress callback of a caller who does not want any."""
+
+
+@contextlib.contextmanager
+def inside(user, folder=b""):
+    """Work as the user inside the staged tree, by relative paths. → the folder's path.
+
+    The user need not be able to reach the tree by its absolute path: the directory is entered as root.
+    """
+    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    group = os.getegid()
+    switch = os.geteuid() == 0 and user.get("uid") is not None
+    try:
+        os.chdir(user["staging"])
+        if switch:
+            os.setegid(user["gid"])
+            os.seteuid(user["uid"])
+        yield maildir.folder_directory(folder) or b"."
+    finally:
+        if switch:
+            os.seteuid(0)
+            os.setegid(group)
+        os.fchdir(before)
+        os.close(before)
+
+
+def empty_result(name):
+    return {
+        "folder": name,
+        "old": "",
+        "messages": 0,
+        "bytes": 0,
+        "bare_lf": 0,
+        "expunged": 0,
+        "uidvalidity": 0,
+        "uidnext": 1,
+        "keywords": [],
+        "lost_keywords": [],
+        "warnings": [],
+        "damage": [],
+        "spool": 0,
+        "written": 0,
+        "renamed": 0,
+        "removed": 0,
+        "unchanged": False,
+    }
+
+
+def folder_path(user, name):
+    return os.path.join(os.fsencode(user["staging"]), maildir.folder_directory(name))
+
+
+def folder_guid(user, name, uidvalidity):
+    return uidlist.guid(
+        os.fsencode(user["host"]), os.fsencode(user["user"]), name, b"%d" % uidvalidity
+    )
+
+
+def fallback_uidvalidity(new_folders, name, found=None, root=None):
+    """UIDVALIDITY for a folder whose old file states none: the new side's, else the old file's time, else that of the directory
+    of folders (the same in every pass), else now.
+
+    new_folders: {Maildir name: (uidvalidity, uidnext)} of existing.NewSide.
+    """
+    known = new_folders.get(name, (0, 0))[0]
+    if not known and found is None and root and os.path.isdir(os.fsencode(root)):
+        return int(os.stat(os.fsencode(root)).st_ctime)
+    return known or (found.ctime // 1000000000 if found else int(time.time()))
+
+
+def clear_folder(user, name):
+    """Remove what an earlier pass left of a folder."""
+    path = folder_path(user, name)
+    if name:
+        if os.path.isdir(path):
+            marker.discard(path, os.fsencode(user["staging"]))
+        return
+    for entry in (b"cur", b"new", b"tmp"):
+        if os.path.isdir(os.path.join(path, entry)):
+            marker.discard(os.path.join(path, entry), os.fsencode(user["staging"]))
+    for entry in os.listdir(path):
+        if entry.startswith(b"dovecot-uidlist") or entry == b"dovecot-keywords":
+            os.unlink(os.path.join(path, entry))
+
+
+def wanted(box, spool_box, result):
+    """The messages a folder must have, in UID order: those of the mailbox, then what c-client would take from the spool.
+
+    Yields (message as its mailbox gives it, without text; mailbox). Sets result["uidnext"], ["spool"].
+    """
+    for message in box.messages(False) if box is not None else ():
+        yield message, box
+    result["uidnext"] = box.uidnext if box is not None else 1
+    for message in spooled(spool_box, result) if spool_box is not None else ():
+        yield message, spool_box
+
+
+def spooled(spool_box, result):
+    """The messages c-client would take from the spool, from UID result["uidnext"] on; that and result["spool"] go on."""
+    for flags, seconds, text in mbox.snarfed(spool_box):
+        yield result["uidnext"], True, flags, 0, seconds, mbox.sizes(text)[1], 0, text
+        result["uidnext"] += 1
+        result["spool"] += 1
+
+
+def finish_folder(user, name, writer, box, uidvalidity, fallback, keywords, result):
+    """Give a folder whose messages are written its heads, and the result what is known only now."""
+    result["head_uidvalidity"] = uidvalidity
+    result["renumbered"] = bool(box and box.renumbered)
+    result["uidvalidity"] = (box.uidvalidity if box else 0) or fallback
+    result["slots"], result["used"], result["keywords"] = (
+        keywords.slots,
+        keywords.used,
+        keywords.names,
+    )
+    writer.close(
+        result["uidvalidity"],
+        result["uidnext"],
+        folder_guid(user, name, result["uidvalidity"]),
+        keywords.file_text(),
+    )
