@@ -593,7 +593,7 @@ def test_a_test_restore_that_is_spoilt_is_found_and_made_again(lab, night):
 def test_the_measurement_of_restores_measures_them(lab, night):
     began = set(lab.run("sanbackup", ["ls", "-A", backups_of("alice")]).stdout.split())
     seconds = measuring.measure(40, 1, parts=("archive", "sessions", "whole"))["seconds"]
-    for source in measuring.BOTH:
+    for source in measuring.SOURCES:
         parts = {
             what: figures
             for what, figures in seconds.items()
