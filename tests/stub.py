@@ -10,7 +10,7 @@ import subprocess
 import nbformat
 from cutover import model, site
 from cutover.changes import service
-from cutover.connect import ssh
+from cutover.connect import hosts, ssh
 from cutover.model import runbook
 from cutover.record import approval, executed_copy, folder, record_json, signing
 from cutover.run import engine
@@ -76,7 +76,7 @@ class Site:
         self.file = tmp_path / "site.yaml"
         self.file.write_text(text)
         self.site = site.load(self.file)
-        monkeypatch.setattr(engine.hosts, "Hosts", Hosts)
+        monkeypatch.setattr(hosts, "Hosts", Hosts)
         monkeypatch.setattr(approval, "prove_lab", lambda *_: None)
         monkeypatch.setattr(
             service.ServiceAction, "apply", lambda change, ctx, report: self._act(change)

@@ -643,7 +643,7 @@ def test_two_engines_on_one_run_change_nothing_twice(lab, night):
         lab.run("mailboxold", ["systemctl", "mask", "stunnel4"])
         with pytest.raises(
             engine.PlanChanged,
-            match=r"No longer wanted: stop stunnel4 \(mailboxold\)\. .*nothing was changed",
+            match=r"No longer planned: stop stunnel4 \(mailboxold\)\. .*nothing was changed",
         ):
             one.apply()
         lab.run("mailboxold", ["systemctl", "unmask", "stunnel4"])

@@ -153,7 +153,7 @@ def test_another_world_is_another_plan(night, stepper):
     night.give("bert", stepper)
     stepper.approve()
     night.running.discard("xinetd")
-    with pytest.raises(engine.PlanChanged, match="No longer wanted: stop xinetd"):
+    with pytest.raises(engine.PlanChanged, match="No longer planned: stop xinetd"):
         stepper.apply()
     with pytest.raises(approval.NotApproved, match="0 of 2"):
         night.planned().approve()
@@ -168,7 +168,7 @@ def test_the_facts_a_plan_rests_on_void_it_and_counters_do_not(night, stepper):
     night.extra = {"somebody": "moved the mail"}
     assert night.planned().hash() != stepper.hash()
     with pytest.raises(
-        engine.PlanChanged, match="facts on which the approved plan rests changed: somebody"
+        engine.PlanChanged, match="facts behind the approved plan changed: somebody"
     ):
         stepper.apply()
 

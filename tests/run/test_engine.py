@@ -7,7 +7,7 @@ import stub
 from cutover import model
 from cutover.changes import mail, service
 from cutover.record import audit
-from cutover.run import engine
+from cutover.run import engine, lanes
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_changes_that_do_not_say_so_keep_their_order():
     ]
     assert [
         [[number for number, _ in lane] for lane in group]
-        for group in engine._lanes([*stop, alone, *stop[:2]])
+        for group in lanes.groups([*stop, alone, *stop[:2]])
     ] == [[[0, 2], [1]], [[3]], [[4], [5]]]
 
 
@@ -137,11 +137,15 @@ def test_no_go_stops_before_anything_and_at_the_last_moment(rehearsal, monkeypat
 
 def test_what_was_applied_without_a_go_is_found(rehearsal):
     path = rehearsal.whole()
-    assert not [each for each in audit.verify(path).findings if "before its gate passed" in each.what]
+    assert not [
+        each for each in audit.verify(path).findings if "before its gate passed" in each.what
+    ]
 
     def forge(events):
         next(event for event in events if event["event"] == "gated").update(passed=False)
         return [event for event in events if event["event"] != "gated" or not event["passed"]]
 
     stub.rewrite(path, forge, key=True, site=rehearsal.site)
-    assert any("was applied before its gate passed" in each.what for each in audit.verify(path).findings)
+    assert any(
+        "was applied before its gate passed" in each.what for each in audit.verify(path).findings
+    )

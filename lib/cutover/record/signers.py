@@ -1,8 +1,8 @@
 """Who may sign in a run: the copy of allowed_signers in its folder, and the key for its record.
 
 At a production site the copy is the site's own file and the key is the operator's. A rehearsal
-signs with a key made for its lab, which the copy lists: that proves that nothing was changed since, not
-who signed.
+signs with a key made for its lab, which the copy lists: that proves that nothing was changed since,
+not who signed.
 """
 
 import os
