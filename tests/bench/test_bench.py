@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from cutover.bench import tables
+from cutover.bench import convert_tables
 
 pytestmark = pytest.mark.lab
 
@@ -45,4 +45,4 @@ def test_a_small_store(base, tmp_path):
         "content verify": {"verify"},
     }
     assert values["scale"][0]["messages"] == 1000
-    assert "Only the ratios carry over" in page.read_text() and tables.text(values)
+    assert "Only the ratios carry over" in page.read_text() and convert_tables.text(values)

@@ -1,1 +1,1 @@
-"""Measurements: the conversion beside Dovecot's own `doveadm backup` and beside a floor in C, on one store, in one run."""
+"""Benchmarks: the conversion against `doveadm backup` and a floor in C, and a restore."""

@@ -1,6 +1,7 @@
-"""A root directory with c-client and Dovecot in it, an overlay over the lab's base, and an imapd that listens for Dovecot.
+"""A root directory with c-client and Dovecot, and an imapd that listens for Dovecot.
 
-Mounts are made in the mount namespace of this process, which is its own (see cli.py).
+The root is an overlay of the lab's base. Mounts are made in the process's own mount namespace (see
+commands/bench.py).
 """
 
 import contextlib
@@ -37,21 +38,21 @@ stats_writer_socket_path =
 
 
 class MailHost:
-    """root: the directory; place: what is measured on, seen inside as /bench."""
+    """root: the directory. place: where the store is, inside it /bench."""
 
     def __init__(self, root):
         self.root = pathlib.Path(root)
         self.place = self.root / "bench"
         with open(self.root / "etc/passwd", "a") as passwd:
             passwd.write(f"{USER}:x:{UID}:{UID}::/bench/home:/bin/sh\n")
-        # imapd takes nobody as logged in that comes over the network; nothing but this process reaches it
+        # over the network imapd asks for a password; only this process reaches it
         word = system.call("chroot", self.root, "openssl", "passwd", "-6", USER).strip()
         with open(self.root / "etc/shadow", "a") as shadow:
             shadow.write(f"{USER}:{word}:20000:0:99999:7:::\n")
 
     @contextlib.contextmanager
     def on(self, kind):
-        """/bench on a tmpfs, or on the disk."""
+        """Mount /bench on a tmpfs, or on the disk."""
         self.place.mkdir()
         if kind == "tmpfs":
             system.call("mount", "-t", "tmpfs", "-o", "mode=0755,size=90%", "tmpfs", self.place)
@@ -92,14 +93,17 @@ class MailHost:
         return system.call(*self.argv(*command))
 
     def configure(self, name, maildir, port=0):
-        """A configuration of Dovecot for a Maildir → its path inside. port: where the imapd listens that it is to copy from."""
+        """Write a configuration of Dovecot for a Maildir. → its path inside
+
+        port: of the imapd from which Dovecot copies.
+        """
         path = f"/etc/dovecot/bench-{name}.conf"
         (self.root / path[1:]).write_text(DOVECOT.format(maildir=maildir, port=port))
         return path
 
     @contextlib.contextmanager
     def imapd(self):
-        """A real imapd, one for each connection, as inetd would start it. → port."""
+        """Start a real imapd per connection, as inetd does. → port"""
         with socket.create_server(("127.0.0.1", 0)) as listener:
 
             def serve():
@@ -126,7 +130,7 @@ class MailHost:
 
 
 class Stream:
-    """As ssh.Stream, of a command on this machine."""
+    """Like ssh.Stream, for a command on this machine."""
 
     timeout = None
 
@@ -148,13 +152,13 @@ class Stream:
 
 
 def session(argv):
-    """A session with a server that starts logged in → imap.Session."""
+    """A session with a server that starts in PREAUTH. → imap.Session"""
     return imap.preauth(Stream(argv), timeout=300)
 
 
 @contextlib.contextmanager
 def mounted(base):
-    """→ MailHost."""
+    """Mount a mail host over the base. → MailHost"""
     top = pathlib.Path(tempfile.mkdtemp(prefix="cutover-bench-", dir="/var/tmp"))
     try:
         for name in ("upper", "work", "root"):

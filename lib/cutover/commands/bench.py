@@ -101,13 +101,15 @@ def convert(**options):
     if options["write"] and not options["scale"] and not options["large"]:
         options.update(scale=(10_000, 100_000, 1_000_000, 2_000_000), large=5.0)
     from cutover.bench import convert as measuring
-    from cutover.bench import tables
+    from cutover.bench import convert_tables
 
     values = measuring.measure(options, say=lambda text: click.echo(f"cutover: {text}", err=True))
-    click.echo(tables.as_json(values) if options["as_json"] else tables.text(values))
+    click.echo(
+        convert_tables.as_json(values) if options["as_json"] else convert_tables.text(values)
+    )
     if options["write"]:
         with open(options["write"] + ".part", "w") as target:
-            target.write(tables.document(values))
+            target.write(convert_tables.document(values))
         shutil.move(options["write"] + ".part", options["write"])
 
 

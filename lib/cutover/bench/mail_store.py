@@ -1,6 +1,8 @@
-"""The store that is measured on."""
+"""The mail store that the conversion is measured on."""
 
 import random
+
+from lab import system
 
 WORDS = (
     "alpha",
@@ -31,7 +33,7 @@ WORDS = (
 
 
 def texts(messages, size, seed=1):
-    """Yield message texts with LF line ends, `size` bytes in the mean, as different as mail is (exponential)."""
+    """Yield message texts with LF line ends; sizes are exponential with mean `size` bytes."""
     choose = random.Random(seed)
     lines = [
         (
@@ -45,13 +47,14 @@ def texts(messages, size, seed=1):
         first = choose.randrange(len(lines))
         body = b"".join(lines[(first + place) % len(lines)] for place in range(count))
         yield (
-            b"From: a%d@example.org\nTo: bench@example.org\nSubject: message %d\nMessage-ID: <%d@example.org>\n"
-            b"Date: Tue, 10 Nov 2009 10:00:00 +0100\n\n" % (number % 97, number, number)
+            b"From: a%d@example.org\nTo: bench@example.org\nSubject: message %d\n"
+            b"Message-ID: <%d@example.org>\nDate: Tue, 10 Nov 2009 10:00:00 +0100\n\n"
+            % (number % 97, number, number)
         ) + body
 
 
 def write_by_cclient(host, messages, size, say):
-    """INBOX and one folder, half of the mail each, written by c-client from a mbox."""
+    """Write INBOX and one folder, half of the mail each, by c-client from an mbox. → the home"""
     say(f"c-client writes {messages} messages …")
     home = host.place / "home"
     for place, (name, seed) in enumerate((("INBOX", 1), ("mail/work", 2))):
@@ -75,7 +78,7 @@ def write_by_cclient(host, messages, size, say):
 
 
 def settle(host):
-    """Open each folder once, so that UIDs are given and nothing is recent any more."""
+    """Open each folder once: every message then has a UID, and none is recent."""
     commands = (
         "".join(f"{number} SELECT {name}\r\n" for number, name in enumerate(("INBOX", "mail/work")))
         + "9 LOGOUT\r\n"
@@ -84,14 +87,12 @@ def settle(host):
 
 
 def imap(host, commands):
-    """Say something to an imapd of the user's → its answers."""
-    from lab import system
-
+    """Send commands to an imapd of the user. → its replies"""
     return system.call(*host.argv("/usr/sbin/imapd"), input=commands)
 
 
 def flag(host, messages, every, turn):
-    """Change the flags of every so-many-th message, by c-client."""
+    """Change the flags of one message in `every`, by c-client."""
     sign = "+-"[turn % 2]
     commands = ""
     for name in ("INBOX", "mail/work"):
@@ -104,7 +105,7 @@ def flag(host, messages, every, turn):
 
 
 def write_one(path, messages, size):
-    """One MBX file written byte by byte, for sizes c-client would take hours for → its bytes."""
+    """Write one MBX file directly: for its size c-client would take hours. → its bytes"""
     date = b"10-Nov-2009 10:00:00 +0100"
     with open(path, "wb") as target:
         head = b"*mbx*\r\n%08x%08x\r\n" % (1257843600, messages) + b"\r\n" * 30
