@@ -103,7 +103,7 @@ def test_a_rollback_is_refused_once_decommission_has_changed_something():
     )
     with pytest.raises(
         runbook.NotYet,
-        match="decommission has begun .* 2026-04-14T21:00:00 UTC.* point of no return",
+        match="decommission began .* 2026-04-14T21:00:00 UTC.* point of no return",
     ):
         registry.may_run("rollback", events)
 
@@ -124,11 +124,11 @@ def test_a_step_apart_from_the_night_has_a_run_of_its_own():
     registry.may_run("restore", [])
     registry.may_run("restore", passed("restore"))
     with pytest.raises(
-        runbook.NotYet, match="restore needs a run of its own: this one holds preflight"
+        runbook.NotYet, match="restore needs a run of its own: this run contains preflight"
     ):
         registry.may_run("restore", passed("preflight"))
     with pytest.raises(
-        runbook.NotYet, match="preflight needs a run of its own: this one holds restore"
+        runbook.NotYet, match="preflight needs a run of its own: this run contains restore"
     ):
         registry.may_run("preflight", passed("restore"))
 

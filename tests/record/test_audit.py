@@ -293,7 +293,7 @@ def another_change(events):
         (
             without("verified", "dual-delivery"),
             "order",
-            "dual-delivery was begun and has not passed its verify",
+            "dual-delivery was begun and has not passed verification",
         ),
         (alter("verified", passed=False), "claim", "but its checks say"),
         (alter("verified", checks=[]), "claim", "but its checks say"),

@@ -1,40 +1,51 @@
-"""Whether an address still takes mail, as far as an MX can tell without sending any."""
+"""Whether an address still accepts mail, as far as an MX can tell without sending any."""
 
+import dataclasses
 import re
 
 from cutover.model import errors
 
-_ANSWER = re.compile(
+_DELIVERABLE = re.compile(
     r"\.\.\. deliverable: mailer (?P<mailer>[^,\s]+)(?:, host (?P<host>[^,]+))?, user "
 )
 _OVER_SMTP = ("smtp", "esmtp", "smtp8", "dsmtp")
 
 
-def judged(hosts, mx: str, address: str) -> dict:
-    """`{"valid": bool, "said": text}`: sendmail resolves the address (`-bv`), and for mail that goes out over SMTP, it finds a
-    host that takes it (`/mx` of its test mode). Whether the mailbox exists there, only a mail would tell."""
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """valid: the address may be forwarded to; said: where its mail goes, or why it is not valid."""
+
+    valid: bool
+    said: str
+
+
+def read(hosts, mx: str, address: str) -> Target:
+    """Where an MX would deliver mail for an address. Raises Unreadable.
+
+    sendmail resolves the address (`-bv`); for SMTP it looks for a host that accepts mail (`/mx` of
+    its test mode). Whether the mailbox exists there, only a message would show.
+    """
     if address.startswith("-"):
-        return {"valid": False, "said": "it would be an option"}
-    out = hosts.run(mx, ["sendmail", "-bv", address], sudo=True, check=False).text
-    answers = list(_ANSWER.finditer(out))
-    if not answers:
-        return {"valid": False, "said": (out.strip().splitlines() or ["no answer"])[-1][:200]}
-    for answer in answers:
-        host = (answer["host"] or "").rstrip(".")
-        if answer["mailer"] in _OVER_SMTP:
-            found = hosts.run(
-                mx, ["sendmail", "-bt"], sudo=True, input=f"/mx {host}\n".encode(), check=False
-            ).text
-            count = re.search(r"returns (\d+) value", found)
-            if count is None:
-                raise errors.Unreadable(
-                    f"{mx}: sendmail -bt did not understand /mx {host}: {found.strip()[-200:]}"
-                )
-            if not int(count[1]):
-                return {"valid": False, "said": f"no host takes mail for {host}"}
-    return {
-        "valid": True,
-        "said": ", ".join(
-            dict.fromkeys(f"{each['mailer']} {each['host'] or ''}".strip() for each in answers)
-        ),
-    }
+        return Target(False, "sendmail would read it as an option")
+    output = hosts.run(mx, ["sendmail", "-bv", address], sudo=True, check=False).text
+    routes = list(_DELIVERABLE.finditer(output))
+    if not routes:
+        return Target(False, (output.strip().splitlines() or ["no answer"])[-1][:200])
+    for route in routes:
+        host = (route["host"] or "").rstrip(".")
+        if route["mailer"] in _OVER_SMTP and not _mail_hosts(hosts, mx, host):
+            return Target(False, f"no host accepts mail for {host}")
+    names = (f"{route['mailer']} {route['host'] or ''}".strip() for route in routes)
+    return Target(True, ", ".join(dict.fromkeys(names)))
+
+
+def _mail_hosts(hosts, mx, domain):
+    """How many hosts accept mail for a domain, as sendmail on the MX sees it."""
+    argv, question = ["sendmail", "-bt"], f"/mx {domain}\n".encode()
+    output = hosts.run(mx, argv, sudo=True, input=question, check=False).text
+    count = re.search(r"returns (\d+) value", output)
+    if count is None:
+        raise errors.Unreadable(
+            f"{mx}: sendmail -bt did not understand /mx {domain}: {output.strip()[-200:]}"
+        )
+    return int(count[1])

@@ -1,4 +1,6 @@
-"""The steps in their order, and what became of each by the journal."""
+"""The steps in their order, and the state of each according to the journal."""
+
+from collections.abc import Sequence
 
 from cutover.model import errors
 
@@ -17,18 +19,15 @@ NIGHT = [
     "production-test",
     "backup",
 ]
-ORDER = [
-    *NIGHT,
-    "decommission",
-]  # what comes after the night runs only when it is asked for by its name
-APART = {
+ORDER = [*NIGHT, "decommission"]  # steps after the night run only when asked for by name
+APART = {  # steps with a run of their own, and their numbers
     "restore": 20,
     "vacation": 30,
     "forwards": 31,
     "old-spam": 32,
     "spam-digest": 33,
     "move-store": 34,
-}  # runs of their own; their number
+}
 MAINTENANCE = [name for name in APART if name != "restore"]
 EVERY = [*ORDER, *APART, "rollback"]
 
@@ -38,11 +37,18 @@ class UnknownStep(errors.CutoverError):
 
 
 class NotYet(errors.CutoverError):
-    """A step was asked for before the steps it rests on have passed."""
+    """A step was asked for before the steps it requires have passed.
+
+    reason: what it waits for, without the step's own name.
+    """
+
+    def __init__(self, text: str, reason: str = ""):
+        super().__init__(text)
+        self.reason = reason or text
 
 
 def number(step_id: str) -> int:
-    """The step's place in the runbook, from 1; those apart are numbered from 20; the rollback comes last."""
+    """The step's place in the runbook, from 1. Steps apart start at 20; rollback is last."""
     return ORDER.index(step_id) + 1 if step_id in ORDER else APART.get(step_id, 90)
 
 
@@ -50,9 +56,12 @@ def notebook_name(step_id: str) -> str:
     return f"{number(step_id):02d}_{step_id.replace('-', '_')}.ipynb"
 
 
-def between(first: str | None, last: str | None) -> list:
-    """The steps from `first` to `last`, both included. None means the night's first, and its last (or, from a step that comes
-    later, the runbook's last)."""
+def between(first: str | None, last: str | None) -> list[str]:
+    """The steps from `first` to `last`, both included. Raises UnknownStep.
+
+    None means the night's first and the night's last step; after a later `first`, the runbook's
+    last step.
+    """
     for name in (first, last):
         if name is not None and name not in ORDER:
             raise UnknownStep(f"no step {name!r}; the steps are {', '.join(ORDER)}")
@@ -65,48 +74,41 @@ def between(first: str | None, last: str | None) -> list:
     return ORDER[start:stop]
 
 
-def apart(events) -> bool:
-    """Whether a run is one apart from the night, of maintenance or a restore: it has done nothing else."""
-    return any(event.get("step") in APART for event in events) and not any(
-        event.get("step") in ORDER for event in events
-    )
+def apart(events: Sequence[dict]) -> bool:
+    """Whether a run is a restore or maintenance run: it has done nothing of the night."""
+    names = {event.get("step") for event in events}
+    return bool(names.intersection(APART)) and not names.intersection(ORDER)
 
 
-def latest(events, *kinds, step: str | None = None) -> dict | None:
+def latest(events: Sequence[dict], *kinds: str, step: str | None = None) -> dict | None:
     """The last event of these kinds (of a step, if one is given), or None."""
-    return next(
-        (
-            event
-            for event in reversed(events)
-            if event["event"] in kinds and step in (None, event.get("step"))
-        ),
-        None,
-    )
+    for event in reversed(events):
+        if event["event"] in kinds and step in (None, event.get("step")):
+            return event
+    return None
 
 
-def states(events) -> dict:
-    """`{step: "passed" | "failed" | "begun" | "undone" | "stale"}` for the steps a journal speaks of.
+def states(events: Sequence[dict]) -> dict[str, str]:
+    """`{step: "passed" | "failed" | "begun" | "undone" | "stale"}` for the steps of a journal.
 
-    A step that was run again counts by its last attempt. A step that changed something after a later one had passed makes
-    that later one stale: what it saw is no longer so. A rollback that passed undoes all before it.
+    The last attempt of a step counts. When a step changes something after a later step has passed,
+    the later one is stale: what it saw may no longer be true. A passed rollback undoes all steps
+    before it.
     """
-    found = {}
+    state = {}
     for event in events:
         name = event.get("step")
         if name is None:
             continue
         if event["event"] == "step-begun":
-            found[name] = "begun"
+            state[name] = "begun"
         elif event["event"] == "step-failed":
-            found[name] = "failed"
+            state[name] = "failed"
         elif event["event"] == "intent" and name in ORDER:
-            for other in ORDER[ORDER.index(name) + 1 :]:
-                if found.get(other) == "passed":
-                    found[other] = "stale"
+            later = ORDER[ORDER.index(name) + 1 :]
+            state.update({step: "stale" for step in later if state.get(step) == "passed"})
         elif event["event"] == "verified":
-            found[name] = "passed" if event["passed"] else "failed"
             if name == "rollback" and event["passed"]:
-                for other in found:
-                    if other != "rollback":
-                        found[other] = "undone"
-    return found
+                state = dict.fromkeys(state, "undone")
+            state[name] = "passed" if event["passed"] else "failed"
+    return state

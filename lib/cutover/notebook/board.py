@@ -227,11 +227,11 @@ def _next(events) -> str | None:
 
 
 def may(name, events) -> tuple:
-    """(whether a step may run now, why not in the runbook's words)."""
+    """(whether a step may run now, what it waits for)."""
     try:
         registry.may_run(name, events)
-    except runbook.NotYet as reason:
-        return False, str(reason)
+    except runbook.NotYet as error:
+        return False, error.reason
     return True, ""
 
 
@@ -256,12 +256,7 @@ def _steps(events):
         elif name == following:
             said = "may run now: NEXT"
         else:
-            # the row names the step: what is left is what it waits for
-            said = (
-                "may run now"
-                if allowed
-                else why.removeprefix(f"{name} may not run yet: ").removesuffix(" Run that first.")
-            )
+            said = "may run now" if allowed else why
         if one is not None and one.waiting:
             said = "waits for its approval"
         elif state == "begun":

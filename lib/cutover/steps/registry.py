@@ -1,4 +1,6 @@
-"""Every step by its id, and which of them may run now."""
+"""Every step by its id, and whether it may run now."""
+
+from collections.abc import Sequence
 
 from cutover.model import Step, runbook
 from cutover.steps.maintenance import forwards, move_store, old_spam, restore, spam_digest, vacation
@@ -48,62 +50,64 @@ STEPS = {
 }
 
 
-def step(step_id: str) -> Step:
-    """The step of that id. Raises runbook.UnknownStep."""
-    if step_id not in STEPS:
-        raise runbook.UnknownStep(
-            f"no step {step_id!r}; the steps are {', '.join([*runbook.ORDER, *runbook.APART])}"
-        )
-    return STEPS[step_id]
-
-
-def may_run(step_id: str, events) -> None:
-    """Raises runbook.NotYet, naming what is missing, unless every step this one rests on has passed."""
-    other = runbook.ORDER if step_id in runbook.APART else runbook.APART
-    strange = [
-        event for event in events if event["event"] == "step-begun" and event["step"] in other
-    ]
-    if step_id != "rollback" and strange:
-        raise runbook.NotYet(
-            f"{step_id} needs a run of its own: this one holds {strange[0]['step']}, and a rollback undoes a whole run. "
-            "Give another folder."
-        )
-    current = runbook.states(events)
-    missing = [name for name in step(step_id).requires if current.get(name) != "passed"]
-    if missing:
-        raise runbook.NotYet(
-            f"{step_id} may not run yet: "
-            + "; ".join(f"{name} {_SAID[current.get(name)]}" for name in missing)
-            + ". Run that first."
-        )
-    if step_id == "rollback" and not any(event["event"] == "intent" for event in events):
-        raise runbook.NotYet("rollback has nothing to undo: this run has changed nothing yet")
-    passed_at = no_return(events) if step_id == "rollback" else None
-    if passed_at is not None:
-        raise runbook.NotYet(
-            f"rollback may not run: {passed_at['step']} has begun to change things at {passed_at['time'][:19]} UTC, and "
-            "that is the point of no return: mail no longer reaches the old server"
-        )
-
-
-def no_return(events) -> dict | None:
-    """The first change of a step that cannot be undone (its intent), or None: the point of no return was not reached."""
-    return next(
-        (
-            event
-            for event in events
-            if event["event"] == "intent"
-            and event["step"] in runbook.ORDER
-            and not step(event["step"]).reversible
-        ),
-        None,
-    )
-
-
-_SAID = {
+_STATE = {
     None: "has not run",
-    "begun": "was begun and has not passed its verify",
+    "begun": "was begun and has not passed verification",
     "failed": "did not pass",
     "undone": "was rolled back",
     "stale": "passed, but an earlier step has changed something since",
 }
+
+
+def step(step_id: str) -> Step:
+    """The step of that id. Raises runbook.UnknownStep."""
+    if step_id not in STEPS:
+        names = ", ".join([*runbook.ORDER, *runbook.APART])
+        raise runbook.UnknownStep(f"no step {step_id!r}; the steps are {names}")
+    return STEPS[step_id]
+
+
+def may_run(step_id: str, events: Sequence[dict]) -> None:
+    """Raises runbook.NotYet, naming what is missing, unless all required steps have passed."""
+    if step_id == "rollback":
+        _may_roll_back(events)
+    else:
+        _alone(step_id, events)
+    state = runbook.states(events)
+    missing = [name for name in step(step_id).requires if state.get(name) != "passed"]
+    if missing:
+        reason = "; ".join(f"{name} {_STATE[state.get(name)]}" for name in missing)
+        text = f"{step_id} may not run yet: {reason}. Run that first."
+        raise runbook.NotYet(text, f"{reason}.")
+
+
+def _alone(step_id, events):
+    """Steps of the night and steps apart do not share a run."""
+    others = runbook.ORDER if step_id in runbook.APART else runbook.APART
+    for event in events:
+        if event["event"] == "step-begun" and event["step"] in others:
+            raise runbook.NotYet(
+                f"{step_id} needs a run of its own: this run contains {event['step']}, and a "
+                "rollback undoes a whole run. Use another folder."
+            )
+
+
+def _may_roll_back(events):
+    if not any(event["event"] == "intent" for event in events):
+        raise runbook.NotYet("rollback has nothing to undo: this run has changed nothing yet")
+    intent = no_return(events)
+    if intent is not None:
+        raise runbook.NotYet(
+            f"rollback may not run: {intent['step']} began to change things at "
+            f"{intent['time'][:19]} UTC. That is the point of no return: mail no longer reaches "
+            "the old server."
+        )
+
+
+def no_return(events: Sequence[dict]) -> dict | None:
+    """The first intent of a step that cannot be undone: the point of no return. None before it."""
+    for event in events:
+        changes = event["event"] == "intent" and event["step"] in runbook.ORDER
+        if changes and not step(event["step"]).reversible:
+            return event
+    return None

@@ -33,7 +33,7 @@ def probe(ctx):
     )
     return {
         "mx": mx,
-        "targets": {address: targets.judged(hosts, first, address) for address in addresses},
+        "targets": {address: targets.read(hosts, first, address) for address in addresses},
         "accounts": {
             user: {
                 "home": homes[user],
