@@ -1,4 +1,4 @@
-"""Commands that measure."""
+"""`cutover bench`: benchmarks."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ INSIDE = "CUTOVER_BENCH_INSIDE"
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group():
-    """Measure on this machine: the conversion beside other tools, and a restore."""
+    """Measure on this machine: the conversion against other tools, and a restore."""
 
 
 @group.command()
@@ -21,7 +21,7 @@ def group():
     type=click.IntRange(10),
     default=20000,
     show_default=True,
-    help="Messages of the store.",
+    help="Messages in the store.",
 )
 @click.option(
     "--kilobytes",
@@ -42,47 +42,48 @@ def group():
     type=click.IntRange(1),
     default=os.cpu_count() or 1,
     show_default=True,
-    help="Worker processes of ours.",
+    help="Our worker processes.",
 )
 @click.option(
     "--disk/--no-disk",
     default=True,
     show_default=True,
-    help="Measure on a disk too (of /var/tmp), besides tmpfs.",
+    help="Measure on a disk (/var/tmp) too, not only on tmpfs.",
 )
 @click.option(
     "--scale",
     type=click.IntRange(1000),
     multiple=True,
     metavar="N",
-    help="Also: time a message and memory of ours for one folder of N small messages. May be repeated.",
+    help="Also measure ours on one folder of N small messages: time per message and memory. "
+    "May be repeated.",
 )
 @click.option(
     "--large",
     type=click.FloatRange(0.01),
     metavar="GB",
-    help="Also: memory of ours for one folder of so many gigabytes.",
+    help="Also measure ours on one folder of that many gigabytes: memory.",
 )
 @click.option(
     "--write",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Write the tables to FILE (docs/bench.md). Without --scale and --large it measures 10,000 to 2,000,000 small "
-    "messages and 5 GB too; it needs 16 GB of memory and takes half an hour.",
+    help="Write the tables to FILE (docs/bench.md). Without --scale and --large, also measure "
+    "10,000 to 2,000,000 small messages and 5 GB. This needs 16 GB of memory and half an hour.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
 def convert(**options):
-    """Convert one store: ours, `doveadm backup` from a real imapd, and a floor in C. Needs root, as the lab does.
+    """Convert one store: ours, `doveadm backup` from a real imapd, and a floor in C.
 
-    c-client writes the store. Medians of interleaved runs, `sync` before each timed one. Only ratios carry over to other
-    machines.
+    c-client writes the store. The results are medians of interleaved runs, with `sync` before each.
+    Only ratios carry over to other machines. Needs root, as the lab does.
     """
     from lab import base_image, requirements
 
-    requirements.require("measuring beside a real imapd and Dovecot")
+    requirements.require("the benchmark with a real imapd and Dovecot")
     base_image.ensure()
     if os.environ.get(INSIDE) != "1":
-        # a mount namespace of its own: whatever ends this command, no mount is left
+        # in a mount namespace of its own, so that no mount is left however this command ends
         argv = [
             "unshare",
             "--mount",
@@ -100,10 +101,10 @@ def convert(**options):
         )
     if options["write"] and not options["scale"] and not options["large"]:
         options.update(scale=(10_000, 100_000, 1_000_000, 2_000_000), large=5.0)
-    from cutover.bench import convert as measuring
+    from cutover.bench import convert as benchmark
     from cutover.bench import convert_tables
 
-    values = measuring.measure(options, say=lambda text: click.echo(f"cutover: {text}", err=True))
+    values = benchmark.measure(options, say=lambda text: click.echo(f"cutover: {text}", err=True))
     click.echo(
         convert_tables.as_json(values) if options["as_json"] else convert_tables.text(values)
     )
@@ -119,7 +120,7 @@ def convert(**options):
     type=click.IntRange(1),
     default=20000,
     show_default=True,
-    help="Messages of the folder.",
+    help="Messages in the folder.",
 )
 @click.option(
     "--runs",
@@ -133,23 +134,24 @@ def convert(**options):
     "parts",
     type=click.Choice(["ways", "archive", "sessions", "whole"]),
     multiple=True,
-    help="Measure only this: each way to do it; an archive of a folder; several sessions at a time; the whole step. "
-    "May be repeated.",
+    help="Measure only this part: every single way; an archive of a folder; several sessions at a "
+    "time; the whole step. May be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
 def restore(messages, runs, parts, as_json):
-    """Restore many small messages from the copy and from Bacula, on the running lab: in all, and each way to do it, timed.
+    """Restore many small messages on the running lab, from the copy and from Bacula.
 
-    The lab must have a copy, as `cutover rehearse --keep-lab` leaves it.
+    Times the whole step, and every way to do its parts. The lab must have a copy: run
+    `cutover rehearse --keep-lab` first.
     """
     import json
 
-    from cutover.bench import restore as measuring
+    from cutover.bench import restore as benchmark
 
-    values = measuring.measure(
+    values = benchmark.measure(
         messages,
         runs,
         lambda text: click.echo(f"cutover: {text}", err=True),
-        parts or measuring.PARTS,
+        parts or benchmark.PARTS,
     )
-    click.echo(json.dumps(values) if as_json else measuring.text(values))
+    click.echo(json.dumps(values) if as_json else benchmark.text(values))

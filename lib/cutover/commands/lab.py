@@ -1,4 +1,4 @@
-"""Commands of the rehearsal lab."""
+"""`cutover lab`: the rehearsal lab."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from lab import errors, topology
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group():
-    """Start, stop and enter the rehearsal lab: nine real servers on this machine, apart from any network."""
+    """Start, stop and enter the rehearsal lab: nine real servers on an isolated network."""
 
 
 def _say(text):
@@ -19,23 +19,23 @@ def _say(text):
 
 @group.command()
 @click.option(
-    "--fresh", is_flag=True, help="Throw a lab that is up away and begin with the pristine state."
+    "--fresh", is_flag=True, help="Begin again with the pristine state, even if the lab is up."
 )
 @click.option(
     "--seed/--no-seed",
     default=True,
     show_default=True,
-    help="With the seeded mail, or with empty mailboxes.",
+    help="Start with the seeded mail, or with empty mailboxes.",
 )
 @click.option(
     "--shared-store",
     "shared",
     is_flag=True,
     default=None,
-    help="With a second new server, both over one GlusterFS volume.",
+    help="Add a second new server; both share one GlusterFS volume.",
 )
 def up(fresh, seed, shared):
-    """Bring the lab up. What is up already stays; a host that died is started again."""
+    """Bring the lab up. What is already up stays; a host that died is started again."""
     from lab import control
 
     began = time.monotonic()
@@ -51,38 +51,42 @@ def up(fresh, seed, shared):
     "--base",
     "cache",
     is_flag=True,
-    help="Remove the cached base and the seeded mail's snapshot as well.",
+    help="Also remove the cached base and the snapshot of the seeded mail.",
 )
 def down(cache):
-    """End the lab and remove all of it but the cache."""
+    """Stop the lab and remove all of it except the cache."""
     from lab import control
 
     began = time.monotonic()
     control.down(keep_cache=not cache, say=_say)
     left = control.rests()
     if left:
-        raise errors.LabError("the lab left something behind: " + "; ".join(left))
-    click.echo(f"lab is down after {time.monotonic() - began:.1f} s, nothing left")
+        raise errors.LabError(
+            "removing the lab from this machine failed, still there: "
+            + "; ".join(left)
+            + ". Run: cutover lab down"
+        )
+    click.echo(f"lab is down after {time.monotonic() - began:.1f} s, nothing is left")
 
 
 @group.command()
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.pass_context
 def status(context, as_json):
-    """What is up. Exits 0 when every host answers on all its ports, else 1."""
+    """Show what is up. The exit status is 0 only if every host answers on all its ports."""
     from lab import control
 
-    found = control.status()
-    whole = bool(found["hosts"]) and all(
-        all(host["ports"].values()) for host in found["hosts"].values()
+    state = control.status()
+    whole = bool(state["hosts"]) and all(
+        all(host["ports"].values()) for host in state["hosts"].values()
     )
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(state, indent=1))
     else:
         click.echo(
-            f"lab {found['lab'] or '-'}  {found['phase']}  seeded mail: {found['seed'] or 'none'}"
+            f"lab {state['lab'] or '-'}  {state['phase']}  seeded mail: {state['seed'] or 'none'}"
         )
-        for name, host in found["hosts"].items():
+        for name, host in state["hosts"].items():
             ports = "  ".join(
                 f"{port} {'answers' if good else 'SILENT'}" for port, good in host["ports"].items()
             )
@@ -100,7 +104,7 @@ def shell(host, command):
     from lab import keys, state
 
     if state.read() is None:
-        raise errors.LabError("the lab is not up; run: cutover lab up")
+        raise errors.LabError("the lab is not up. Run: cutover lab up")
     argv = [
         "ssh",
         "-i",
