@@ -202,7 +202,7 @@ class CarryBack(model.Change):
         ]
         with concurrent.futures.ThreadPoolExecutor(ctx.site.verify.parallel) as pool:
             futures = {
-                pool.submit(self._user, ctx.hosts, entry, states[entry["user"]], report): entry[
+                pool.submit(self._user, ctx, entry, states[entry["user"]], report): entry[
                     "user"
                 ]
                 for entry in listed
