@@ -1,8 +1,8 @@
-"""What of a step's facts its plan rests on: the part that has to be the same when the plan is applied.
+"""The facts a plan depends on: the part that must be the same when the plan is applied.
 
-A step may name it: `Step.stable(facts) -> JSON`. For the others it is everything but what moves by itself while
-nothing is wrong: figures (sizes, serials, process ids, seconds), live sessions, queues, open ports, texts that describe a
-state which also stands there as yes or no.
+A step may name it: `Step.stable(facts) -> JSON`. By default it is everything except what moves by
+itself while nothing is wrong (model.moving): sizes, serials, process ids, seconds, sessions,
+queues, open ports, and texts that describe a state which is also a yes or no.
 """
 
 from cutover import model
@@ -36,28 +36,28 @@ def stable(step, facts):
     return _lasting(facts) if step.facts is dict else model.lasting(facts)
 
 
-def _lasting(value, name=""):
+def _lasting(value):
     if isinstance(value, dict):
         return {
-            key: _lasting(each, key)
-            for key, each in value.items()
+            key: _lasting(item)
+            for key, item in value.items()
             if key not in VOLATILE
             and not (
-                isinstance(each, int | float) and not isinstance(each, bool) and key not in FIGURES
+                isinstance(item, int | float) and not isinstance(item, bool) and key not in FIGURES
             )
         }
     if isinstance(value, list):
-        return [_lasting(each, name) for each in value]
+        return [_lasting(item) for item in value]
     return value
 
 
 def differences(before, after, path="") -> list:
-    """Where two such parts differ, as paths."""
+    """The paths at which two such parts differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         return [
-            found
+            place
             for key in sorted({*before, *after}, key=str)
-            for found in differences(
+            for place in differences(
                 before.get(key), after.get(key), f"{path} › {key}" if path else str(key)
             )
         ]

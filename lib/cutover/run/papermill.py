@@ -1,7 +1,7 @@
-"""A step's notebook executed unattended, and an executed copy that claims no more than the journal.
+"""Execute a step's notebook unattended.
 
-Papermill marks every cell of a copy `completed`, even cells that never ran, when a kernel is killed or a cell ends early
-by sys.exit. So the verdict comes from the journal alone, and the copy is corrected by it.
+The verdict comes from the journal alone, and the executed copy is corrected by it (see
+record/executed_copy.py).
 """
 
 import logging
@@ -11,11 +11,12 @@ from cutover import site
 from cutover.connect import vault
 from cutover.model import errors, runbook
 from cutover.record import executed_copy, folder, record_json
+from cutover.run import wording
 from cutover.steps import registry
 
 
 class StepFailed(errors.CutoverError):
-    """A step's notebook ended without its verify having passed according to the journal."""
+    """A step's notebook ended, and according to the journal verification did not pass."""
 
 
 def execute(
@@ -26,14 +27,13 @@ def execute(
     template=None,
     chosen=None,
 ) -> str:
-    """Execute a step's notebook. → the executed copy's name within the run folder. Raises StepFailed.
+    """Execute a step's notebook. Returns the executed copy's name within the run folder.
 
-    `timeout`: seconds a cell may take; `template`: another notebook than the step's own; `chosen`: what is asked of a step
-    that has a CHOICE.
+    timeout: seconds a cell may take.
+    template: the notebook to execute instead of the step's own.
+    chosen: the operator's choices, for a step that has choices.
+    Raises StepFailed.
     """
-    import papermill
-    from traitlets.config import Config
-
     vault.register(parameters)  # this process writes the corrected copy
     template = template or site.PROJECT / "notebooks" / runbook.notebook_name(step_id)
     copy = _free_name(run, template.stem)
@@ -44,11 +44,29 @@ def execute(
         **dict.fromkeys(registry.step(step_id).choices, ""),
         **(chosen or {}),
     }
-    _refuse_unknown(papermill, template, values)
+    _refuse_unknown(template, values)
     before = len(run.journal.events())
-    error = None
+    error = _run_notebook(template, copy, values, timeout)
+    events = [event for event in run.journal.events()[before:] if event.get("step") == step_id]
+    passed = bool(events) and error is None and _passed(events)
+    executed_copy.correct(copy, events, passed)
+    begun = [event["seq"] for event in events if event["event"] == "step-begun"]
+    run.journal.append("executed", of=step_id, copy=copy.name, passed=passed, attempts=begun)
+    record_json.pause(run, parameters, f"after {step_id}")
+    if not passed:
+        raise StepFailed(
+            f"{step_id} did not pass. {_why(events, error)}\nThe executed notebook: {copy}"
+        )
+    return copy.name
+
+
+def _run_notebook(template, copy, values, timeout):
+    """The error that ended the notebook, or None."""
+    import papermill
+    from traitlets.config import Config
+
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    # sockets in a folder of our own: no TCP port for others on this machine to find
+    # sockets in a private folder: no TCP port that others on this machine could find
     with tempfile.TemporaryDirectory(prefix="cutover-") as sockets:
         kernel = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         try:
@@ -64,18 +82,8 @@ def execute(
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
         except Exception as raised:
-            error = raised
-    events = [event for event in run.journal.events()[before:] if event.get("step") == step_id]
-    passed = bool(events) and error is None and _passed(events)
-    executed_copy.correct(copy, events, passed)
-    begun = [event["seq"] for event in events if event["event"] == "step-begun"]
-    run.journal.append("executed", of=step_id, copy=copy.name, passed=passed, attempts=begun)
-    record_json.pause(run, parameters, f"after {step_id}")
-    if not passed:
-        raise StepFailed(
-            f"{step_id} did not pass. {_why(events, error)}\nThe executed notebook: {copy}"
-        )
-    return copy.name
+            return raised
+    return None
 
 
 def _free_name(run, stem):
@@ -83,19 +91,22 @@ def _free_name(run, stem):
         path = run.path / (f"{stem}.ipynb" if number == 1 else f"{stem}.{number}.ipynb")
         if not path.exists():
             return path
-    raise StepFailed(f"{run.path} already holds 999 copies of {stem}")
+    raise StepFailed(f"{run.path} already holds 999 copies of {stem}. Begin a new run.")
 
 
-def _refuse_unknown(papermill, template, values):
+def _refuse_unknown(template, values):
+    import papermill
+
     known = papermill.inspect_notebook(str(template))
     if set(known) != set(values):
         raise StepFailed(
-            f"{template.name}: its parameters cell defines {sorted(known)}, expected {sorted(values)}"
+            f"{template.name}: its parameters cell defines {sorted(known)}, expected "
+            f"{sorted(values)}. Restore the template."
         )
 
 
 def _passed(events):
-    """By the journal: the attempt these events belong to was verified, and passed, as its last word."""
+    """Whether the journal's last word on the step is that verification passed."""
     last = [
         event for event in events if event["event"] in ("step-begun", "verified", "step-failed")
     ][-1:]
@@ -103,6 +114,7 @@ def _passed(events):
 
 
 def _why(events, error):
+    """Why the step did not pass."""
     failed = [event for event in events if event["event"] == "step-failed"]
     if failed:
         return failed[-1]["error"]
@@ -114,16 +126,13 @@ def _why(events, error):
         if not check["passed"]
     ]
     if checks:
-        return "\n".join(
-            f"{check['question']} expected {check['expected']}; found {check['actual']}. "
-            f"What to do: {check['todo']}"
-            for check in checks
-        )
+        return wording.failures(checks, bullet="")
     if error is not None:
+        name = getattr(error, "ename", type(error).__name__)
         value = getattr(error, "evalue", None)
-        return f"{getattr(error, 'ename', type(error).__name__)}: {value if value is not None else error}"
-    done = [event["event"] for event in events]
+        return f"{name}: {error if value is None else value}"
+    last = events[-1]["event"] if events else "nothing at all"
     return (
-        "The notebook ended early and without an error of its own (a killed kernel, or an exit in a cell); "
-        f"the journal's last word is {done[-1] if done else 'nothing at all'}."
+        "The notebook ended early without an error of its own: its kernel was killed, or a cell "
+        f"called exit. The journal's last event is {last}."
     )

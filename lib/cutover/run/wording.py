@@ -3,10 +3,10 @@
 SHOWN = 5  # changes named in a message
 
 
-def failures(checks) -> str:
+def failures(checks, bullet: str = "- ") -> str:
     """Failed checks, one per line. `checks`: dicts, as the journal has them."""
     return "\n".join(
-        f"- {check['question']} expected {check['expected']}; found {check['actual']}. "
+        f"{bullet}{check['question']} expected {check['expected']}; found {check['actual']}. "
         f"What to do: {check['todo']}"
         for check in checks
     )

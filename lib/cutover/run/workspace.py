@@ -1,6 +1,7 @@
-"""Working copies of the notebooks for a run done by hand, in the run's folder: the templates stay as they are.
+"""Working copies of the notebooks, in a run's folder, for a run by hand.
 
-A copy is made once and then belongs to the operator: what was run in it is evidence, and is never overwritten.
+A copy is made once and then belongs to the operator: it is evidence and is never overwritten. The
+templates stay unchanged.
 """
 
 from pathlib import Path
@@ -18,7 +19,7 @@ class NoParametersCell(errors.CutoverError):
 
 
 def prepare(parameters: site.Site, run: folder.Run, mode: str = "execute") -> Path:
-    """Make the copies that are not there yet. → their folder."""
+    """Make the copies that are missing. Returns their folder."""
     import nbformat
     from nbformat import sign
 
@@ -39,12 +40,13 @@ def prepare(parameters: site.Site, run: folder.Run, mode: str = "execute") -> Pa
 
 
 def filled(notebook, name, values):
-    """A notebook without outputs, its parameters cell saying `values`."""
-    found = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if not found:
-        raise NoParametersCell(f"{name}: no cell is tagged parameters")
-    others = [line for line in found[0].source.splitlines() if line.partition(":")[0] not in values]
-    found[0].source = "\n".join(
+    """The notebook without outputs, with `values` in its parameters cell."""
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if not tagged:
+        raise NoParametersCell(f"{name}: no cell is tagged parameters. Restore the template.")
+    lines = tagged[0].source.splitlines()
+    others = [line for line in lines if line.partition(":")[0] not in values]
+    tagged[0].source = "\n".join(
         [*(f"{key}: str = {value!r}" for key, value in values.items()), *others]
     )
     for cell in notebook.cells:
