@@ -5,7 +5,9 @@ import json
 
 import pytest
 from cutover import model
-from cutover.carryback import carry, left_behind
+from cutover.carryback.carry_back import CarryBack
+from cutover.carryback.carry_left import CarryLeft
+from cutover.carryback.left_behind import LeaveBehind
 from cutover.changes import backup_run as backup
 from cutover.changes import bacula_jobs as bacula
 from cutover.changes import (
@@ -94,9 +96,9 @@ EXAMPLES = [
     conversion.ConvertAgain("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
     conversion.Presync("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
     conversion.Unpublish("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
-    carry.CarryBack("mailboxold", "r1", "/var/lib/mail-cutover", [USER]),
-    left_behind.LeaveBehind("mailboxvm", "r1", "/var/imap/.cutover", [USER]),
-    left_behind.CarryLeft("mailboxold", "r1", "/var/lib/mail-cutover", ["alice"]),
+    CarryBack("mailboxold", "r1", "/var/lib/mail-cutover", [USER]),
+    LeaveBehind("mailboxvm", "r1", "/var/imap/.cutover", [USER]),
+    CarryLeft("mailboxold", "r1", "/var/lib/mail-cutover", ["alice"]),
     files.FileChange(
         "sanbackup", "/etc/systemd/system/x.timer", "0644", None, "[Timer]\nOnCalendar=daily\n"
     ),

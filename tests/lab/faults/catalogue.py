@@ -540,7 +540,7 @@ MAIL = [
             SENDMAIL_BROKEN[1],
             "sendmail of mailboxold is off, and its sendmail.cf broken",
         ),
-        says="mailboxold: (sendmail does not start|after `systemctl)|Do all mail services of mailboxold run",
+        says="mailboxold: (sendmail does not start|after `systemctl)|All mail services of mailboxold run",
     ),
     Fault(
         "folder-unwritable-rollback",
@@ -548,7 +548,7 @@ MAIL = [
         "before",
         refused_back,
         taken_back,
-        says=r"of 1 users not all could be carried back.*bruno: .*UID \d+ <saved@cutover.invalid>: .*APPEND to mail/sent-mail "
+        says=r"1 users could not be carried back completely.*bruno: .*UID \d+ <saved@cutover.invalid>: .*APPEND to mail/sent-mail "
         "was refused: Can't access destination",
     ),
     Fault(

@@ -8,7 +8,7 @@ is not met refuses the plan.
 import datetime
 
 from cutover import model
-from cutover.carryback import leftover
+from cutover.carryback import only_on_old
 from cutover.changes import retirement
 from cutover.changes.mail import DrainQueue
 from cutover.connect import dns
@@ -31,7 +31,7 @@ def probe(ctx):
     """`{"production": {"since", "converted", "days"}, "begun", "off", "servers", "backup", "mx", "services", "logs", "left"}`.
 
     `begun`: this run has begun to switch off; `off`: the old host answers on no port, and then nothing is asked of it: `services`
-    empty, `logs` and `left` None. `logs`: logs.old_host, `left`: leftover.look, each as `{"value"}` or `{"error"}`.
+    empty, `logs` and `left` None. `logs`: logs.old_host, `left`: only_on_old.read, each as `{"value"}` or `{"error"}`.
     """
     hosts, site = ctx.hosts, ctx.site
     old, since, converted = (
@@ -68,7 +68,7 @@ def probe(ctx):
         found["logs"] = model.attempt(
             logs.old_host, hosts, since, [user["user"] for user in accounts]
         )
-        found["left"] = model.attempt(leftover.look, hosts, accounts, ctx.run_name, converted)
+        found["left"] = model.attempt(only_on_old.read, hosts, accounts, ctx.run_name, converted)
     return found
 
 

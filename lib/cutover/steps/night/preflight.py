@@ -1,7 +1,7 @@
 """All that can be known before the night, read-only. Each check is a question with what to do about its answer."""
 
 from cutover import model
-from cutover.carryback import left_behind, refusals
+from cutover.carryback import left_behind, notes
 from cutover.connect import dns, tls
 from cutover.facts import alias_service as live
 from cutover.facts import clock, free_space, machine, mail_queue, userdb, users, zone
@@ -452,7 +452,7 @@ def _left_behind(found, site):
             yield model.Check(
                 question,
                 "0 messages",
-                f"{user}: {refusals.counted(note)}",
+                f"{user}: {notes.pending_text(model.from_json(notes.Note, note))}",
                 True,
                 "nothing: convert takes it over into the folder it is in",
                 warning=True,

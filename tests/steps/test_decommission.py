@@ -6,7 +6,6 @@ import json
 
 import pytest
 from cutover import model, site
-from cutover.facts import logs
 from cutover.steps.night import decommission
 
 ROMA1 = site.load("parameters/roma1.yaml")
@@ -193,56 +192,6 @@ def test_what_is_typed_to_approve_it_is_the_hosts_name_and_the_sentence():
 def test_decommission_verify_finds(spoil, question):
     wrong = failed(decommission, altered("decommission", "after", spoil))
     assert [question in check.question for check in wrong] == [True] and wrong[0].todo
-
-
-# -- logs
-
-
-def read(*lines):
-    reader = logs.Reader()
-    for number, line in enumerate(lines):
-        reader.line(f"{1000 + number}.5 mailboxold {line}".encode())
-    return reader
-
-
-def mail(
-    key, relay, msgid="<m@x>", to="<alice@mailboxold.lab.test>", said="stat=Sent", mailer="local"
-):
-    return (
-        f"sm-mta[7]: {key}: from=<a@b>, size=10, class=0, nrcpts=1, msgid={msgid}, proto=ESMTP, daemon=MTA-v4, relay={relay}",
-        f"sm-mta[8]: {key}: to={to}, delay=00:00:01, xdelay=00:00:00, mailer={mailer}, pri=30, dsn=2.0.0, {said}",
-    )
-
-
-def test_logins_are_those_of_users_and_not_those_of_verify():
-    reader = read(
-        "imapd[1]: Login user=alice host=localhost [127.0.0.1]",
-        "imapd[1]: Preauthenticated user=bruno host=UNKNOWN",
-        "imapd[1]: Login failed user=carla auth=carla host=x",
-        "ipop3d[2]: Auth user=davide host=pc [10.0.0.1] nmsgs=3",
-        "imapd[3]: Authenticated user=elena host=y mech=PLAIN",
-        "imapd[3]: Logout user=elena host=y",
-        "other[3]: Login user=fabio host=y",
-    )
-    assert [each["user"] for each in reader.logins] == ["alice", "davide", "elena"]
-
-
-def test_a_delivery_is_told_by_who_handed_it_in():
-    reader = read(
-        *mail("A1", "postino3.lab.test [10.77.0.13]"),
-        *mail("A2", "root@localhost", to="bruno,<carla@x>"),
-        *mail("A3", "pc [10.0.0.9] (may be forged)", msgid="<a, relay=postino3 [10.77.0.13]>"),
-        *mail("A4", "pc [IPv6:fd00::9]"),
-        *mail("A5", "x [10.0.0.1]", mailer="esmtp"),
-        *mail("A6", "x [10.0.0.1]", said="stat=Deferred"),
-        "sm-mta[8]: A7: to=<x@y>, delay=0, mailer=local, stat=Sent",
-    )
-    assert [(each["relay"], each["users"]) for each in reader.deliveries] == [
-        ("10.77.0.13", ["alice"]),
-        ("", ["bruno", "carla"]),
-        ("10.0.0.9", ["alice"]),
-        ("fd00::9", ["alice"]),
-    ]
 
 
 def test_the_changes_are_whole_in_a_journal():

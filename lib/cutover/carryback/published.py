@@ -1,0 +1,120 @@
+"""What the conversion took over from each user, as the store on the new host records it."""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+
+from cutover.facts import mailboxes
+from cutover.remote import converter
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedFolder:
+    """One folder of a published tree.
+
+    key: its Maildir name. old: its name on the old server, None when only the new side had it.
+    new: its name on the new server. uid_limit: below it, a UID is the same message on both
+    sides. lost_keywords: in lower case, those the Maildir had no letter for. spooled: how many
+    messages came from the spool. damaged: whether its file had to be salvaged.
+    """
+
+    key: str
+    old: str | None
+    new: str
+    uidvalidity: int
+    uid_limit: int
+    lost_keywords: frozenset[str] = frozenset()
+    spooled: int = 0
+    damaged: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedTree:
+    """What the store says of one user.
+
+    published: the live tree is the one this run published, with the id `tree`.
+    lost: it was published, and another tree is in its place now.
+    live_tree, live_since: id and time (seconds since the epoch) of whatever tree is live, if any
+    run published it. passed_over: files below the mail directory that are not folders.
+    """
+
+    user: str
+    published: bool
+    lost: bool
+    tree: str | None
+    live_tree: str | None
+    live_since: float | None
+    folders: tuple[PublishedFolder, ...]
+    passed_over: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceMessage:
+    """A message as the conversion took it over. seconds: of its INTERNALDATE; flags: in lower case."""
+
+    seconds: int
+    old_size: int
+    new_size: int
+    flags: frozenset[str]
+
+    def has_date(self, internaldate: datetime) -> bool:
+        return self.seconds == int(internaldate.timestamp())
+
+
+def trees(hosts, entries: Collection[dict], run: str) -> dict[str, PublishedTree]:
+    """`{user: PublishedTree}` of users given by their entries of the store's plan."""
+    state = converter.state(hosts, hosts.site.roles.new, _plan(hosts, entries, run))
+    return {name: parse(hosts.site, user) for name, user in state.users.items()}
+
+
+def parse(site, user: converter.User) -> PublishedTree:
+    """One user of the converter's state."""
+    return PublishedTree(
+        user=user.user,
+        published=user.published,
+        lost=user.lost,
+        tree=user.tree,
+        live_tree=user.marked.tree if user.marked else None,
+        live_since=user.marked.at if user.marked else None,
+        folders=tuple(_folder(site, folder) for folder in user.folders),
+        passed_over=tuple(passed.file for passed in user.passed),
+    )
+
+
+def _folder(site, folder: converter.Folder) -> PublishedFolder:
+    old, new = mailboxes.folder_names(site, folder.old, folder.name)
+    return PublishedFolder(
+        key=folder.name,
+        old=old,
+        new=new,
+        uidvalidity=folder.uidvalidity,
+        uid_limit=folder.uidnext - folder.spool - folder.appended if old else 0,
+        lost_keywords=frozenset(word.lower() for word in folder.lost_keywords),
+        spooled=folder.spool,
+        damaged=bool(folder.damage),
+    )
+
+
+def source_messages(
+    hosts, run: str, entry: dict, uids: Mapping[str, Iterable[int]]
+) -> dict[tuple[str, int], SourceMessage]:
+    """`{(Maildir name, UID): SourceMessage}` of the asked messages that the conversion took over.
+
+    uids: `{Maildir name: UIDs}`. Messages without a record are missing from the answer.
+    """
+    if not uids:
+        return {}
+    asked = {key: sorted(listed) for key, listed in uids.items()}
+    plan = _plan(hosts, [{**entry, "asked": asked}], run)
+    answer = converter.read(hosts, hosts.site.roles.new, plan, "base")["users"][entry["user"]]
+    return {
+        (key, int(uid)): SourceMessage(
+            seconds, old_size, new_size, frozenset(flag.lower() for flag in flags)
+        )
+        for key, messages in answer["folders"].items()
+        for uid, (seconds, old_size, new_size, flags) in messages.items()
+    }
+
+
+def _plan(hosts, entries, run):
+    return {**converter.plan(hosts.site, run, [], 1), "users": list(entries)}

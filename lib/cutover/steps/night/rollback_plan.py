@@ -1,0 +1,154 @@
+"""In which order a rollback undoes what the run changed."""
+
+from cutover import model
+from cutover.carryback import notes
+from cutover.carryback.carry_back import CarryBack
+from cutover.carryback.carry_left import CarryLeft
+from cutover.carryback.left_behind import LeaveBehind
+from cutover.changes.mail import AwaitDeliveries, DrainQueue
+from cutover.changes.service import EndSessions
+from cutover.steps.night import rollback_facts, stop_imap, stop_sendmail
+from cutover.steps.night.rollback_facts import Facts
+
+
+def plan(facts: Facts, site) -> model.Plan:
+    rows = _changes(facts, site)
+    users = {entry["user"] for entry in rollback_facts.published_entries(facts.intents)}
+    unknown = [name for name in facts.without if name not in users | facts.behind.keys()]
+    if unknown:
+        raise model.CannotPlan(
+            f"there is nothing to carry back for {', '.join(unknown)}. Check the spelling of "
+            "`without` (logins, separated by commas)."
+        )
+    if not rows:
+        return model.Plan(reason=_nothing_to_do(facts))
+    return model.Plan(
+        tuple(change for change, _ in rows),
+        undoes=tuple(seq for _, seq in rows),
+        notes=tuple(_notes(facts, site)),
+    )
+
+
+def _nothing_to_do(facts):
+    left = "".join(
+        f"; but mail of {user} is left behind, {notes.pending_text(note)}: run it again without "
+        "`without`"
+        for user, note in facts.behind.items()
+    )
+    return f"everything already is as it was before this run{left}"
+
+
+# --- the changes
+
+
+def _changes(facts, site) -> list:
+    """`[(change, journal number of the intent it undoes, or None)]` in the order of application.
+
+    First what was not undone yet, the latest first; then what was undone and has changed again.
+    """
+    rows, drained, emptied = [], set(), False
+    carried = not rollback_facts.was_resumed(facts.intents)
+    for intent in _in_order(facts.intents, site):
+        if _stops_delivery_on(intent, site.roles.old) and not emptied:
+            rows.append((_drain_mx(site, but=site.fqdn(site.roles.new)), None))
+            emptied = True
+        if intent.inverse["kind"] == "unpublish" and not carried:
+            rows += [(change, None) for change in _carry_back(facts, site)]
+            carried = True
+        if intent.step in ("dual-delivery", "dns-rename") and intent.step not in drained:
+            # mail queued for a name that is about to disappear would bounce
+            rows.append((_drain_mx(site), None))
+            drained.add(intent.step)
+        rows.append((model.change_from_json(intent.inverse), intent.seq))
+    later = sorted(facts.behind.keys() - set(facts.without))
+    if later and not any(change.kind == "unpublish" for change, _ in rows):
+        change = CarryLeft(site.roles.old, facts.run, site.old_store.aside, later)
+        rows.append((change, None))
+    return rows
+
+
+def _in_order(intents, site) -> list:
+    """The intents to undo: the open ones, then those undone before that are not as they were.
+
+    Delivery stops on the new server first, and on the old one once the MX have handed it all that
+    the new one got. Otherwise mail of which only the old server's copy is still queued would look
+    like mail that never reached it.
+    """
+    waiting = [intent for intent in intents if intent.inverse is not None and not intent.undone]
+    stops = [intent for intent in waiting if _stops_delivery(intent)]
+    turns = iter(sorted(stops, key=lambda intent: intent.inverse["host"] == site.roles.old))
+    ordered = [next(turns) if _stops_delivery(intent) else intent for intent in waiting]
+    again = [intent for intent in intents if intent.undone and intent.settled is False]
+    return ordered + again
+
+
+def _stops_delivery(intent):
+    return intent.step == "restore-sendmail" and intent.inverse["kind"] == "service"
+
+
+def _stops_delivery_on(intent, host):
+    return _stops_delivery(intent) and intent.inverse["host"] == host
+
+
+def _drain_mx(site, but=""):
+    return DrainQueue(list(site.roles.mx), site.limits.queue_drain, but)
+
+
+def _carry_back(facts, site) -> list:
+    """Everything comes to rest, then users' new state is copied back.
+
+    A mail host's own queue is drained too: what is in it would reach that host only.
+    """
+    changes = [
+        DrainQueue(list(site.mail_hosts), site.limits.queue_drain),
+        *(EndSessions(name, stop_imap.sessions(site, name)) for name in site.mail_hosts),
+        *(
+            AwaitDeliveries(name, stop_sendmail.DELIVERING, site.limits.queue_drain)
+            for name in site.mail_hosts
+        ),
+    ]
+    entries, without = rollback_facts.published_entries(facts.intents), facts.without
+    changes.append(
+        CarryBack(site.roles.old, facts.run, site.old_store.aside, entries, list(without))
+    )
+    if without:
+        named = [entry for entry in entries if entry["user"] in without]
+        changes.append(LeaveBehind(site.roles.new, facts.run, site.new_store.work, named))
+    return changes
+
+
+# --- what the person who approves it should know
+
+
+def _notes(facts, site):
+    yield from _carry_notes(facts.carry)
+    for user, note in facts.behind.items():
+        yield user, f"left behind on {site.roles.new}: {notes.pending_text(note)}"
+    if facts.without:
+        yield (
+            ", ".join(facts.without),
+            "the rollback CONTINUES WITHOUT the mail of theirs that the old server refuses; it "
+            "stays on the new server",
+        )
+
+
+def _carry_notes(carry):
+    yield (
+        "Users' new state",
+        f"{carry.why}. It is compared again when both servers are closed; this is the state now.",
+    )
+    for user, estimate in sorted(carry.users.items()):
+        if estimate.error is not None:
+            yield user, f"not known yet: {estimate.error}"
+        elif not estimate.empty:
+            yield user, _estimate_text(estimate)
+    quiet = sum(estimate.empty for estimate in carry.users.values())
+    if quiet:
+        yield "all others", f"{quiet} users: nothing to carry back"
+
+
+def _estimate_text(estimate):
+    lines = [f"to be carried back: {notes.counts_text(estimate.counts)}"]
+    lines += [f"CANNOT be carried back: {text}" for text in estimate.left]
+    lines += [f"stays: {text}" for text in estimate.notes]
+    return "\n".join(lines)

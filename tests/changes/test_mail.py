@@ -1,0 +1,25 @@
+"""For which hosts a queued message waits, by its line of mailq."""
+
+import pytest
+from cutover.changes import mail
+
+START = "6AO6nSYY002387 378 Tue Nov 24 06:49"
+
+
+@pytest.mark.parametrize(
+    "item, domains",
+    [
+        (
+            f"{START} <a@elsewhere.test> (Deferred: Connection refused by vm.lab.test.) n@vm.lab.test",
+            {"vm.lab.test"},
+        ),
+        (
+            f"{START} <a@vm.lab.test> n@old.lab.test <n@VM.lab.test.>",
+            {"old.lab.test", "vm.lab.test"},
+        ),
+        (f"{START} MAILER-DAEMON (host (old@x) said no) n@old.lab.test", {"old.lab.test"}),
+        (f"{START} <a@elsewhere.test>", set()),
+    ],
+)
+def test_for_whom_a_queued_message_waits(item, domains):
+    assert mail.waits_for(item) == domains
