@@ -20,14 +20,14 @@ def history(*names):
     return list(itertools.chain.from_iterable(passed(name) for name in names))
 
 
-def test_every_step_has_its_contract_and_rests_on_earlier_ones():
+def test_every_step_has_its_contract_and_requires_only_earlier_ones():
     for name in runbook.EVERY:
-        module = registry.step(name)
-        assert name == module.id and module.title and isinstance(module.reversible, bool)
+        step = registry.step(name)
+        assert name == step.id and step.title and isinstance(step.reversible, bool)
         for function in ("probe", "plan", "verify"):
-            assert callable(getattr(module, function))
-        assert not hasattr(module, "apply")
-        for needed in module.requires:
+            assert callable(getattr(step, function))
+        assert not hasattr(step, "apply")
+        for needed in step.requires:
             assert runbook.number(name) > runbook.number(needed)
 
 
@@ -38,8 +38,14 @@ def test_a_step_refuses_until_those_before_it_have_passed(name):
     registry.may_run(name, history(*runbook.ORDER[: runbook.ORDER.index(name)]))
 
 
+def test_a_refusal_carries_what_is_missing_without_the_steps_name():
+    with pytest.raises(runbook.NotYet) as refused:
+        registry.may_run("dns-rename", [])
+    assert refused.value.reason == "preflight has not run."
+
+
 @pytest.mark.parametrize(
-    "last, said",
+    "last, reason",
     [
         ([], "has not run"),
         ([{"event": "step-begun", "step": "verify"}], "was begun and has not passed"),
@@ -66,7 +72,7 @@ def test_a_step_refuses_until_those_before_it_have_passed(name):
         ([*passed("verify"), *passed("rollback")], "was rolled back"),
     ],
 )
-def test_the_switch_refuses_without_a_verify_that_still_holds(last, said):
+def test_the_switch_refuses_without_a_verify_that_still_holds(last, reason):
     events = history(
         "preflight",
         "dns-rename",
@@ -76,7 +82,7 @@ def test_the_switch_refuses_without_a_verify_that_still_holds(last, said):
         "convert",
         "restore-sendmail",
     )
-    with pytest.raises(runbook.NotYet, match=f"verify {said}"):
+    with pytest.raises(runbook.NotYet, match=f"verify {reason}"):
         registry.may_run("switch-alias", events + last)
 
 
@@ -96,7 +102,7 @@ def test_a_rollback_is_refused_once_decommission_has_changed_something():
         {"event": "intent", "step": "backup"},
         {"event": "step-begun", "step": "decommission"},
     ]
-    registry.may_run("rollback", events)  # begun, and its gates refused it: nothing was changed
+    registry.may_run("rollback", events)  # begun, but its gates refused: nothing was changed
     assert registry.no_return(events) is None
     events.append(
         {"event": "intent", "step": "decommission", "time": "2026-04-14T21:00:00.000+00:00"}

@@ -1,4 +1,4 @@
-"""Secrets by reference only: whatever carries one, in whatever spelling, shows its label instead."""
+"""Secrets are given by reference; any text with one, in any spelling, shows its label instead."""
 
 import base64
 import html
@@ -42,27 +42,25 @@ def apart():
 )
 def test_every_spelling_is_removed(spelling):
     secrets.register("alice", VALUE)
-    told = secrets.redact(f"before {spelling(VALUE)} after")
-    assert "‹secret alice›" in told and told.startswith("before ") and "after" in told
-    assert spelling(VALUE) not in told
+    text = secrets.redact(f"before {spelling(VALUE)} after")
+    assert "‹secret alice›" in text and text.startswith("before ") and "after" in text
+    assert spelling(VALUE) not in text
 
 
 @given(st.text(min_size=4, max_size=30), st.text(max_size=20), st.text(max_size=20))
 def test_no_value_survives_in_any_json(value, before, after):
     with secrets.apart():
         secrets.register("x", value)
-        told = secrets.redact_value(
-            {before + value: [value, {"in": f"{before}{value}{after}", "n": 1, "no": None}]}
-        )  # shorter
-        ((key, (alone, within)),) = told.items()
+        data = {before + value: [value, {"in": f"{before}{value}{after}", "n": 1, "no": None}]}
+        ((key, (alone, within)),) = secrets.redact_value(data).items()
         assert within["n"] == 1 and within["no"] is None
         for text in (key, alone, within["in"]):
             assert "‹secret x›" in text
-            # what the label's own words or JSON's escapes spell is no leak
+            # the label's own words, or JSON's escapes, may spell the value: that is not a leak
             assert not any(value in part for part in text.split("‹secret x›"))
 
 
-def test_the_longest_goes_first_and_labels_are_stable():
+def test_longer_secrets_are_removed_first_and_labels_do_not_change():
     secrets.register("short", "hunter")
     secrets.register("long", "hunter2000")
     assert secrets.redact("hunter2000 hunter") == "‹secret long› ‹secret short›"
@@ -75,7 +73,7 @@ def test_a_label_cannot_carry_markup():
     assert secrets.redact("hunter2") == "‹secret _b__›"
 
 
-def test_bytes_that_are_no_text_stay_as_they_are():
+def test_bytes_that_are_not_text_stay_the_same():
     secrets.register("x", "hunter2")
     assert (
         secrets.redact_bytes(b"\xff\x00hunter2\xfe")
@@ -83,7 +81,7 @@ def test_bytes_that_are_no_text_stay_as_they_are():
     )
 
 
-def test_reading_one_registers_it(tmp_path, monkeypatch):
+def test_reading_a_secret_registers_it(tmp_path, monkeypatch):
     (tmp_path / "alice").write_text("open sesame\n")
     monkeypatch.setenv("CUTOVER_WORD", "xyzzy")
     site.secret(f"file:{tmp_path}/alice")
@@ -97,13 +95,13 @@ def test_reading_one_registers_it(tmp_path, monkeypatch):
     )
 
 
-def test_one_that_is_too_short_to_be_told_apart_is_refused(tmp_path):
+def test_a_secret_too_short_to_distinguish_from_text_is_refused(tmp_path):
     (tmp_path / "alice").write_text("abc\n")
     with pytest.raises(site.SecretUnreadable, match="shorter than 4"):
         site.secret(f"file:{tmp_path}/alice")
 
 
-def test_one_that_stands_in_the_parameters_is_refused(tmp_path):
+def test_a_secret_contained_in_the_parameters_is_refused(tmp_path):
     (tmp_path / "alice").write_text("mailbox\n")
     text = (site.PROJECT / "parameters" / "lab.yaml").read_text()
     (tmp_path / "site.yaml").write_text(

@@ -1,4 +1,4 @@
-"""Parameters files: what is shipped loads, what is wrong is refused with its line."""
+"""Parameters files: the shipped ones load, mistakes are refused with their line."""
 
 import re
 
@@ -66,7 +66,7 @@ def test_a_client_certificate_needs_its_key(tmp_path):
         load(tmp_path, text)
 
 
-def test_every_mistake_is_told_at_once(tmp_path):
+def test_every_mistake_is_reported_at_once(tmp_path):
     with pytest.raises(site.BadParameters) as refused:
         load(tmp_path, LAB.replace("zone: lab.test", "zoen: lab.test"))
     assert "zoen: unknown key" in str(refused.value)
@@ -99,9 +99,14 @@ def test_a_role_must_be_a_host(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [1\n", "\tx: 1\n"])
-def test_what_is_no_mapping_is_refused(tmp_path, text):
+def test_a_file_that_is_not_a_mapping_is_refused(tmp_path, text):
     with pytest.raises(site.BadParameters, match="site.yaml"):
         load(tmp_path, text)
+
+
+def test_a_block_that_contains_itself_is_refused(tmp_path):
+    with pytest.raises(site.BadParameters, match=r"line \d+: the block contains itself"):
+        load(tmp_path, LAB.replace("zone: lab.test", "zone: &zone [*zone]"))
 
 
 def test_a_missing_file_is_named(tmp_path):
