@@ -42,7 +42,7 @@ from cutover.run import prediction as predict
 from cutover.site import secrets
 from cutover.steps import registry
 from lab import container, control, state
-from store import build
+from mbx2maildir.tests import build
 
 SOURCES = [ROOT / "lib"]
 

@@ -3,8 +3,9 @@
 import os
 
 import pytest
+from mbx2maildir.tests import build
 
-from store import build, oracle
+from store import oracle
 
 
 @pytest.fixture(scope="session")

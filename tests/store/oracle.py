@@ -1,6 +1,5 @@
 """Two readers that share nothing with the converter: c-client's imapd and Dovecot's imap, both run as the user, PREAUTH."""
 
-import base64
 import contextlib
 import hashlib
 import imaplib
@@ -237,19 +236,3 @@ def mounted(base):
 def unmount(root):
     for path in (root / "proc", root / "dev", root):
         subprocess.run(["umount", "-l", str(path)], check=False, stderr=subprocess.DEVNULL)
-
-
-def mutf7(text):
-    """Python's view of modified UTF-7, independent of the converter's."""
-    return re.sub(
-        "[^\x20-\x7e]+",
-        lambda match: (
-            "&"
-            + base64.b64encode(match.group().encode("utf-16-be"))
-            .decode()
-            .rstrip("=")
-            .replace("/", ",")
-            + "-"
-        ),
-        text.replace("&", "&-"),
-    ).encode()

@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from mbx2maildir import batch, events, plan_file
 from mbx2maildir.convert import index
 from mbx2maildir.formats.names import Names
+from mbx2maildir.tests.test_batch import of, tree
 
 from store import oracle, test_oracle
-from store.test_users import of, tree
 
 EXAMPLES = int(os.environ.get("CUTOVER_EXAMPLES") or (100 if os.environ.get("CI") else 25))
 pytestmark = pytest.mark.lab

@@ -8,9 +8,10 @@ import pytest
 from mbx2maildir import batch, events, plan_file
 from mbx2maildir import survey as surveying
 from mbx2maildir.formats import mbx
+from mbx2maildir.tests import build
+from mbx2maildir.tests.test_batch import messages
 
-from store import build, oracle
-from store.test_users import messages
+from store import oracle
 
 pytestmark = pytest.mark.lab
 

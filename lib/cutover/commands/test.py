@@ -19,7 +19,8 @@ def test(arguments):
     """
     from cutover import site
 
-    everything = ["tests", "notebooks", "--nbval-lax", "--nbval-cell-timeout=120"]
+    everything = ["tests", "lib/mbx2maildir/tests", "notebooks"]
+    everything += ["--nbval-lax", "--nbval-cell-timeout=120"]
     if os.geteuid() == 0:
         everything += ["--dist=loadfile", "--no-loadscope-reorder", "-rs"]
         for lane in ("lane1", "lane2"):

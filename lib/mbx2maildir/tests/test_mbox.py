@@ -4,6 +4,7 @@ import os
 import re
 
 import pytest
+
 from mbx2maildir.formats import mbox, mbx
 
 DATE = b"Tue Nov 10 10:00:00 2026"
@@ -95,7 +96,7 @@ def test_empty(path):
 
 
 def test_large_messages_are_streamed_and_come_out_the_same(site, monkeypatch):
-    from store.test_users import convert, tree
+    from mbx2maildir.tests.test_batch import convert, tree
 
     spool = b"".join(
         b"From a@b Tue Nov 10 10:00:%02d 2026\nSubject: %d\nStatus: RO\n\n%b\n"

@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+
 from mbx2maildir import errors, pool
 
 
@@ -52,7 +53,7 @@ def test_progress_adds_up(workers):
     said = []
     while workers.pending():
         said += [value for _tag, kind, value in workers.wait(5) if kind == "progress"]
-    assert [sum(column) for column in zip(*said, strict=True)] == [5, 10]
+    assert [sum(pair[place] for pair in said) for place in (0, 1)] == [5, 10]
 
 
 def test_faults_are_values(workers):

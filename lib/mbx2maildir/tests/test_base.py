@@ -4,11 +4,11 @@ import os
 import shutil
 
 import pytest
+
 from mbx2maildir import batch, events, plan_file
 from mbx2maildir.publish import base, publish
-
-from store import build
-from store.test_users import deliver
+from mbx2maildir.tests import build
+from mbx2maildir.tests.test_batch import deliver
 
 SEEN, DELETED, FLAGGED, ANSWERED = 1, 2, 4, 8
 

@@ -5,6 +5,7 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mbx2maildir import files
 from mbx2maildir.formats import file_names, keywords, line_ends, maildir, uidlist
 

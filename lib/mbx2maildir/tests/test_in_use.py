@@ -2,19 +2,15 @@
 
 import contextlib
 import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
+
 from mbx2maildir import batch, errors, events, plan_file
 from mbx2maildir.convert import folder, folder_keywords, in_use, index, prepare, source, staged
 from mbx2maildir.formats import maildir, mbx
-
-from store import build, oracle, test_oracle
-from store.test_presync import passes, scratch
-from store.test_users import messages, of, tree
+from mbx2maildir.tests import build
+from mbx2maildir.tests.test_batch import of, tree
+from mbx2maildir.tests.test_presync import passes, scratch
 
 
 @pytest.fixture
@@ -196,72 +192,3 @@ def test_one_that_never_holds_still_is_left_to_the_next_pass(site, busy):
     changes.clear()
     passes(site.plan())
     assert tree(site.maildir("alice")) == scratch(site, "alice")
-
-
-HAMMER = """
-import imaplib, random, shlex, sys, time
-imaplib._MAXLINE = 1 << 24
-connection = imaplib.IMAP4_stream(shlex.join(sys.argv[2:]) + " 2>/dev/null")
-choose = random.Random(int(sys.argv[1]))
-connection.select("INBOX")
-print("at work", flush=True)
-text = b"Subject: hammered\\r\\n\\r\\n" + b"x" * 60 + b"\\r\\n"
-while True:
-    count = int(connection.select("INBOX")[1][0])
-    time.sleep(0.01)
-    what = choose.randrange(60)
-    if what < 40:
-        connection.store(str(choose.randrange(1, count)), "+FLAGS" if what % 2 else "-FLAGS", "(\\\\Flagged work)")
-    elif what < 59:
-        connection.append("INBOX", None, None, text * choose.randrange(1, 200))
-    else:
-        connection.store(str(choose.randrange(count // 2, count)), "+FLAGS", "(\\\\Deleted)")
-        connection.expunge()
-"""
-
-
-@pytest.mark.lab
-def test_a_real_imapd_at_work_all_the_time(old_user, monkeypatch):
-    monkeypatch.setattr(index, "CLOCK_SKEW", -1)
-    test_oracle.make_inbox(old_user)
-    path = old_user.home / "INBOX"
-    content = build.mbx(
-        *(
-            build.message(build.text(uid, b"body %d\r\n" % uid * 300), uid, 0x11)
-            for uid in range(1, 2001)
-        ),
-        uidlast=2000,
-    )
-    path.write_bytes(content)
-    plan = old_user.plan()
-    hammers = [
-        subprocess.Popen(
-            [sys.executable, "-c", HAMMER, str(number), *old_user.argv("/usr/sbin/imapd")],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        for number in (1, 2)
-    ]
-    try:
-        for hammer in hammers:
-            assert hammer.stdout.readline() == b"at work\n"
-        staged = failed = 0
-        end = time.monotonic() + 5
-        while time.monotonic() < end:
-            collected = events.Collected()
-            batch.convert(plan_file.check(dict(plan, presync=True, strict=True)), collected)
-            for error in of(collected.all, "error"):
-                assert error["kind"] == "ShortRead", error
-                failed += 1
-            staged += len(of(collected.all, "staged"))
-    finally:
-        for hammer in hammers:
-            os.killpg(hammer.pid, signal.SIGKILL)  # and its imapd
-            hammer.wait()
-    assert staged > 2 * failed, (staged, failed)
-    passes(plan, presync=True)
-    with old_user.cclient() as old:  # a killed imapd leaves what only the next one mends
-        oracle.ok(old.select("INBOX"))
-    test_oracle.compare(old_user, [(b"INBOX", b"INBOX")], plan)
-    assert len(messages(old_user.maildir)) > 1500 and os.path.getsize(path) > len(content) // 2

@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mbx2maildir.convert import folder, ranges
 
-from store import build
-from store.test_presync import passes, scratch
-from store.test_users import messages, tree
+from mbx2maildir.convert import folder, ranges
+from mbx2maildir.tests import build
+from mbx2maildir.tests.test_batch import messages, tree
+from mbx2maildir.tests.test_presync import passes, scratch
 
 FAKE = build.line(30, 4, 0x11) + b"this text looks like a message" + build.text(1)
 SPOOL = b"From a@b Tue Nov 10 10:00:00 2026\nSubject: x\n\nspool\n\n"

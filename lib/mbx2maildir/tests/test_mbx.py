@@ -5,10 +5,10 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mbx2maildir import errors
 from mbx2maildir.formats import mbx
-
-from store import build
+from mbx2maildir.tests import build
 
 
 def read(path, content, strict=False, texts=True):

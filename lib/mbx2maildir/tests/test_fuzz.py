@@ -9,14 +9,14 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from mbx2maildir import batch, errors, events, plan_file
 from mbx2maildir.convert import folder, index, prepare
 from mbx2maildir.formats import mbx
 from mbx2maildir.publish import publish
-
-from store import build
-from store.test_mbx import read, uids
-from store.test_users import tree
+from mbx2maildir.tests import build
+from mbx2maildir.tests.test_batch import tree
+from mbx2maildir.tests.test_mbx import read, uids
 
 MUTATIONS = int(os.environ.get("CUTOVER_MUTATIONS", "150"))
 

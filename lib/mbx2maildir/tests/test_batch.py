@@ -10,14 +10,14 @@ import subprocess
 import sys
 import time
 
-import mbx2maildir
 import pytest
+
+import mbx2maildir
 from mbx2maildir import batch, errors, events, plan_file
 from mbx2maildir.convert import existing, marker
 from mbx2maildir.formats import maildir, uidlist
 from mbx2maildir.publish import publish
-
-from store import build
+from mbx2maildir.tests import build
 
 LIB = str(pathlib.Path(mbx2maildir.__file__).parents[1])
 

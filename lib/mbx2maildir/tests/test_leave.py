@@ -3,11 +3,11 @@
 import os
 
 import pytest
+
 from mbx2maildir import batch, events, plan_file
 from mbx2maildir.publish import leave, publish, status
-
-from store import build
-from store.test_users import deliver, messages
+from mbx2maildir.tests import build
+from mbx2maildir.tests.test_batch import deliver, messages
 
 
 def convert(plan):
