@@ -182,6 +182,16 @@ class Night:
             check for check in checks if html.escape(check["question"]) not in shown
         ], kept["copy"]
 
+    def checks(self, step, *kinds):
+        """`{(id, subject): check}` of the step's last verification, or of its last gate."""
+        event = runbook.latest(self.run.journal.events(), *(kinds or ["verified"]), step=step)
+        return {(check["id"], check["subject"]): check for check in event["checks"]}
+
+    def failed(self, step, *kinds):
+        """The (id, subject) of each check that did not pass."""
+        checks = self.checks(step, *kinds)
+        return [key for key, check in checks.items() if not check["passed"]]
+
     def events(self, kind, step=None):
         return [
             event

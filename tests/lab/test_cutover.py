@@ -72,18 +72,13 @@ def files_of(user):
 
 
 def told_of_verify(run):
-    """`{user: (passed, the figure found)}` of the last verify of a run."""
-    last = [
-        event
-        for event in run.journal.events()
-        if event["event"] == "verified" and event["step"] == "verify"
-    ][-1]
-    found = {}
-    for check in last["checks"]:
-        match = re.match(r"Is (\w+)'s mail the same", check["question"])
-        if match:
-            found[match[1]] = check["passed"], int(re.match(r"\d+", check["actual"])[0])
-    return found
+    """`{user: (passed, messages on the new server)}` of the last verify of a run."""
+    last = runbook.latest(run.journal.events(), "verified", step="verify")
+    return {
+        check["subject"]: (check["passed"], check["data"]["new"])
+        for check in last["checks"]
+        if check["id"] == "user-mail-equal"
+    }
 
 
 def messages_of(counted):

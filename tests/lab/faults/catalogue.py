@@ -102,9 +102,7 @@ def kill_converter(scene):
 
 
 KERNEL_DIED = r"did not pass\. .*([Kk]ernel died|DeadKernel|killed kernel)"
-LINK_LOST = (
-    r"the link was lost .* while running: .*UNKNOWN: check on the host|ssh to \w+ failed|sshd? .*closed"
-)
+LINK_LOST = r"the link was lost .* while running: .*UNKNOWN: check on the host|ssh to \w+ failed|sshd? .*closed"
 NO_RESULT = r"ended without a result: it was killed, or the host went down.*Run this step again"
 
 KILLS = {
