@@ -1,4 +1,7 @@
-"""The rehearsal lab for the whole suite. Where it cannot run, that is said loudly; where it can, it is never skipped."""
+"""The rehearsal lab for the whole suite.
+
+Where it cannot run, that is said loudly; where it can, it is never skipped.
+"""
 
 import contextlib
 import os
@@ -49,7 +52,10 @@ def pytest_runtest_setup(item):
 
 
 def _need(config):
-    """Skip, or in a root CI run fail, when this machine cannot run the lab; asked of the machine once."""
+    """Skip, or in a root CI run fail, when this machine cannot run the lab.
+
+    Asked of the machine once.
+    """
     if UNABLE not in config.stash:
         try:
             requirements.require()
@@ -73,13 +79,17 @@ def pytest_terminal_summary(terminalreporter):
     if reasons:
         terminalreporter.section("THE LAB DID NOT RUN", sep="!", red=True, bold=True)
         terminalreporter.line(
-            f"{len(reasons)} tests against real servers were skipped: {reasons[0].partition(NO_LAB)[2]}"
+            f"{len(reasons)} tests against real servers were skipped: "
+            f"{reasons[0].partition(NO_LAB)[2]}"
         )
 
 
 @pytest.fixture(scope="session")
 def base(request):
-    """The lab's base root directory, built when it is not cached. Read-only: mount overlays over it."""
+    """The lab's base root directory, built when it is not cached.
+
+    Read-only: mount overlays over it.
+    """
     _need(request.config)
     return base_image.ensure()
 
@@ -96,9 +106,10 @@ def _lab_of_the_session(request):
 
 @pytest.fixture(scope="module")
 def lab(_lab_of_the_session):
-    """The lab, up, seeded and pristine: the module lab.control. Begun afresh for each file of tests (some seconds).
+    """The lab, up, seeded and pristine: the module lab.control. Takes some seconds.
 
-    The tests of a file share it. A test that needs the pristine state takes `fresh_lab`.
+    It begins again for each file; the tests of a file share it. A test that needs the pristine
+    state takes `fresh_lab`.
     """
     _lab_of_the_session.reset()
     return _lab_of_the_session

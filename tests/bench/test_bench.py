@@ -1,4 +1,7 @@
-"""The bench runs, and what it compares is the same work. No time is judged: machines differ, and tests share theirs."""
+"""The bench runs, and what it compares is the same work.
+
+No time is judged: machines differ, and tests share theirs.
+"""
 
 import json
 import subprocess

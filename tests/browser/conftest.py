@@ -18,7 +18,10 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def chromium():
-    """Path of Chromium; installed from Debian when it is missing and this is root, skipped loudly otherwise."""
+    """Path of Chromium.
+
+    Installed from Debian when it is missing and this is root, skipped loudly otherwise.
+    """
     found = requirements.chromium()
     if found is None:
         if os.environ.get("CI", "").lower() in ("true", "1") and os.geteuid() == 0:
@@ -51,7 +54,8 @@ def signer(place):
     key = place / "anna"
     signing.make_key(key, "anna")
     (place / "allowed").write_text(
-        f'anna@lab.test namespaces="approval@mail-cutover,record@mail-cutover" {signing.public_of(key)}\n'
+        'anna@lab.test namespaces="approval@mail-cutover,record@mail-cutover" '
+        f"{signing.public_of(key)}\n"
     )
     return key
 

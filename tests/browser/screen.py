@@ -1,4 +1,7 @@
-"""What an operator does in JupyterLab, as verbs: open a notebook, run a cell, read what it says, type, click."""
+"""What an operator does in JupyterLab, as verbs.
+
+Open a notebook, run a cell, read what it says, type, click.
+"""
 
 import contextlib
 import json
@@ -143,7 +146,10 @@ class Screen:
             self.asked_elsewhere.append(request.url)
 
     def ready(self):
-        """Until the kernel answers: a key pressed before that is lost. The first cell only sets parameters."""
+        """Until the kernel answers: a key pressed before that is lost.
+
+        The first cell only sets parameters.
+        """
         self.panel.locator(".jp-CodeCell").first.wait_for()
         self.panel.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
         before, deadline, pressed = self.prompt(0), time.monotonic() + 60, 0.0
@@ -255,7 +261,7 @@ class Screen:
 
 
 class Slowed:
-    """Lets the converter of one run work only a part of the time, or not at all, so that there is something to watch."""
+    """Slows a run's converter down or stops it, so that there is something to watch."""
 
     def __init__(self, run_name, work=0.012, rest=0.25):
         self.run_name, self.work, self.rest = run_name.encode(), work, rest
@@ -289,8 +295,10 @@ class Slowed:
                 self._over.wait(self.work)
 
     def _signal(self, number):
-        """To the converter's workers of this run. Not to the converter itself: when that stops, the sudo that began it stops
-        as well, and for good."""
+        """Send a signal to the workers of this run's converter.
+
+        Not to the converter itself: if it stops, the sudo that started it stops too, for good.
+        """
         found = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():

@@ -1,4 +1,7 @@
-"""A night in JupyterLab, by clicks and typing, on the lab's real servers. The tests follow one another, as the night does."""
+"""A night in JupyterLab, by clicks and typing, on the lab's real servers.
+
+The tests follow one another, as the night does.
+"""
 
 import re
 import time
@@ -186,7 +189,8 @@ def test_a_closed_tab_loses_nothing_of_a_conversion(page, rehearsal):
     ):
         assert time.monotonic() < deadline, "nobody was there, and the cell did not come to its end"
         time.sleep(0.1)
-    # opened again: what the cell said while nobody was there stands below it, and the night goes on at the next cell
+    # opened again: what the cell said while nobody was there stands below it, and the night goes on
+    # at the next cell
     page.open(rehearsal, "07_convert.ipynb")
     page.until(CELLS["apply"], "Applied: 1 change", 60)
     said = page.run(CELLS["verify"], 90)

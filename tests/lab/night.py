@@ -1,6 +1,7 @@
 """One night's cutover of the lab, driven step by step, for tests that break things on the way.
 
-The parameters are a copy of parameters/lab.yaml that a test may spoil and mend; the run's folder is the test's own.
+The parameters are a copy of parameters/lab.yaml that a test may spoil and mend; the run's folder is
+the test's own.
 """
 
 import contextlib
@@ -31,7 +32,10 @@ class Killed(BaseException):
 
 
 class Night:
-    """A run of the lab site. `set` changes the parameters, `step` makes one attempt at a step, `command` is the program."""
+    """A run of the lab site.
+
+    `set` changes the parameters, `step` makes one attempt at a step, `command` is the program.
+    """
 
     def __init__(self, place):
         self.run_dir, self.file = place / "night", place / "lab.yaml"
@@ -42,7 +46,8 @@ class Night:
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", key], check=True
         )
         self.values["record"] = {"key": str(key)}
-        # with no notebook's events, or on a busy machine, much is assumed: how wide a prediction is, is no matter here
+        # with no notebook's events, or on a busy machine, much is assumed: how wide a prediction
+        # is, is no matter here
         self.values["outage"] = {
             **self.values["outage"],
             "reading_minutes": 240,
@@ -120,9 +125,9 @@ class Night:
             return driver.plan().changes
 
     def crashing(self, name):
-        """Make one attempt at a step whose process dies right after its first change, before that is journaled.
+        """Attempt a step whose process dies right after its first change, before the journal has it.
 
-        → whether it got so far; False when the step had nothing to change.
+        → False if the step had nothing to change
         """
         with self.engine(name) as driver:
             record = driver._record
@@ -147,9 +152,9 @@ class Night:
         return program("run", "--site", self.file, "--run", self.run_dir, *arguments, **options)
 
     def executed(self, name):
-        """Have the command line execute a step's notebook: one of maintenance, decommission, or the rollback.
+        """Execute a step's notebook by the command line: maintenance, decommission or rollback.
 
-        The executed copy must hold no error, and each check that the journal tells of.
+        The executed copy must hold no error, and every check that the journal has.
         """
         asked = (
             ["rollback"]

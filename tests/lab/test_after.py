@@ -1,6 +1,7 @@
-"""After the night, on the lab: the copy of the new store, its way back, and the end of the old server.
+"""After the night, on the lab: the new store's backup, its way back, and the old server's end.
 
-One night goes as far as backup and back; a second one goes on to decommission, past each gate that is not met.
+One night goes as far as backup and back; a second goes on to decommission, past each gate that is
+not met.
 """
 
 import concurrent.futures
@@ -28,11 +29,17 @@ COPY = store.STORE / "backup/posta/mailboxvm/current"
 OLD_COPY = store.STORE / "backup/posta/mailboxold"
 DIRECTOR, TESTED = "/etc/bacula/bacula-dir.conf", "/var/imap/.cutover/restore-test"
 NAME_SERVERS = ["ns1", "ns2"]
-SSH = "ssh -i /etc/mailbackup/key -l mailbackup -o BatchMode=yes -o UserKnownHostsFile=/etc/mailbackup/known_hosts"
+SSH = (
+    "ssh -i /etc/mailbackup/key -l mailbackup -o BatchMode=yes "
+    "-o UserKnownHostsFile=/etc/mailbackup/known_hosts"
+)
 
 
 def messages(top) -> dict:
-    """`{path from the top, without flags and new/cur: bytes}` of the message files below a directory of Maildirs."""
+    """`{path from the top, without flags and new/cur.
+
+    Bytes}` of the message files below a directory of Maildirs.
+    """
     found = {}
     for place, _, files in os.walk(top):
         if os.path.basename(place) in ("cur", "new") and "/.cutover/" not in place:
@@ -62,7 +69,10 @@ def unit(lab, host, name):
 
 
 def copied(lab):
-    """Start the timer's unit as the timer does, and have it make a run of its own. → what the run said of itself"""
+    """Start the timer's unit as the timer does, and have it make a run of its own.
+
+    → what the run said of itself
+    """
 
     def last():
         return lab.run("sanbackup", ["stat", "--format=%i %y", f"{backup_copy.STATE}/last"]).stdout
@@ -79,7 +89,10 @@ def copied(lab):
 
 def send(host, recipient, key):
     """Mail handed in on a host's port 25."""
-    text = f"From: <a@elsewhere.test>\r\nTo: <{recipient}>\r\nSubject: {key}\r\nMessage-ID: <{key}@test>\r\n\r\n{key}\r\n"
+    text = (
+        f"From: <a@elsewhere.test>\r\nTo: <{recipient}>\r\nSubject: {key}\r\n"
+        f"Message-ID: <{key}@test>\r\n\r\n{key}\r\n"
+    )
     smtp.send(topology.HOSTS[host].address, 25, "a@elsewhere.test", [recipient], text.encode(), 30)
 
 
@@ -154,7 +167,10 @@ def test_the_next_run_brings_what_came_and_takes_what_was_removed(lab, night):
 
 @contextlib.contextmanager
 def flagging(user, folder):
-    """A client that sets and takes a flag of all messages of a folder as fast as it can. Yields the rounds made, [number]."""
+    """A client that sets and takes a flag of all messages of a folder as fast as it can.
+
+    Yields the rounds made, [number].
+    """
     stop, rounds = threading.Event(), [0]
 
     def work():
@@ -313,7 +329,8 @@ def test_the_rollback_puts_the_old_procedure_back_and_keeps_the_copy(lab, night)
     assert lab.run("sanbackup", ["systemctl", "cat", backup_copy.TIMER], check=False).returncode
     assert lab.run("mailboxvm", ["ls", "/etc/sudoers.d"]).stdout.split() == ["README", "operator"]
     assert len(messages(COPY)) == before
-    # Bacula is as it was, and what it saved stays on its volume; what was restored for a test is gone
+    # Bacula is as it was, and what it saved stays on its volume; what was restored for a test is
+    # gone
     assert lab.run("sanbackup", ["cat", DIRECTOR]).stdout == night.director
     known = lab.run("sanbackup", ["sh", "-c", "printf '.jobs\\n' | bconsole -n"]).stdout
     assert "BackupClient1" in known and bacula.NAME not in known

@@ -1,6 +1,6 @@
-"""The antispam and the greylist of the MX: rspamd with Redis on each, asked by mail from outside, which this machine is.
+"""The antispam and the greylist of the MX hosts, asked by mail from outside: this machine.
 
-One night's dual delivery stands, so that each message is to be found on both mail hosts.
+Each MX has rspamd with Redis. Dual delivery is on, so each message must reach both mail hosts.
 """
 
 import time
@@ -37,7 +37,8 @@ def night(lab, tmp_path_factory):
 def send(label, more="", mx="postino3", sender="anna@elsewhere.test"):
     """`more`: lines that end the header; an empty one first, and they begin the body."""
     text = (
-        f"From: <{sender}>\r\nTo: <{USER}@lab.test>\r\nSubject: {label}\r\nMessage-ID: <{label}@elsewhere.test>\r\n{more}\r\n"
+        f"From: <{sender}>\r\nTo: <{USER}@lab.test>\r\nSubject: {label}\r\n"
+        f"Message-ID: <{label}@elsewhere.test>\r\n{more}\r\n"
         f"say {label}\r\n"
     )
     return smtp.send(
@@ -46,7 +47,10 @@ def send(label, more="", mx="postino3", sender="anna@elsewhere.test"):
 
 
 def copies(label, spam):
-    """The message as each of both mail hosts has it where it belongs: `[[bytes] of the old, [bytes] of the new]`."""
+    """The message as each of both mail hosts has it where it belongs.
+
+    `[[bytes] of the old, [bytes] of the new]`.
+    """
     (old, new), mark = PLACES[spam], f"Message-ID: <{label}@elsewhere.test>".encode()
     there = [
         part for part in old.read_bytes().split(b"\r\nReceived: from postino")[1:] if mark in part

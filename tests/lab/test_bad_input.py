@@ -1,6 +1,7 @@
-"""What is wrong with a site is told by name and place before harm is done, and the same step goes on once it is mended.
+"""A site's faults are reported by name and place before harm is done.
 
-The tests go through one night of the lab in the runbook's order; each breaks something for real, and mends it.
+Once the fault is fixed, the same step resumes. The tests go through one night of the lab in the
+runbook's order; each breaks something for real, and fixes it.
 """
 
 import contextlib
@@ -30,11 +31,16 @@ LINE = re.compile(rb"[ \d]\d-\w{3}-\d{4} \d\d:\d\d:\d\d [+-]\d{4},\d+;[0-9a-f]{1
 
 @pytest.fixture(scope="module")
 def night(lab, tmp_path_factory):
-    """A night of its own, on a lab whose new store is a small file system; the lab is made pristine afterwards."""
+    """A night of its own, on a lab whose new store is a small file system.
+
+    The lab is made pristine afterwards.
+    """
     made = Night(tmp_path_factory.mktemp("bad"))
-    # the staging area and the maildirs on one file system of a known size, as the user's own directories lie there
+    # the staging area and the maildirs on one file system of a known size, as the user's own
+    # directories lie there
     script = (
-        f"mount -t tmpfs -o size={NEW_STORE_MB}m,nr_inodes=200000,mode=0755 new-store /var/imap && cd /var/imap && "
+        f"mount -t tmpfs -o size={NEW_STORE_MB}m,nr_inodes=200000,mode=0755 new-store /var/imap && "
+        "cd /var/imap && "
         "getent passwd | awk -F: '$3 >= 2000 && $3 < 3000 {print $1}' | while read user; do "
         "install -d -m 0700 -o $user -g $user $user || exit 1; done"
     )
@@ -243,7 +249,10 @@ def test_a_run_is_one_process_at_a_time(tmp_path):
 
 
 def test_a_silent_secondary_lags_and_is_named():
-    """The update is done by then: a server that does not answer is waited for like one that is behind."""
+    """The update is done by then.
+
+    A server that does not answer is waited for like one that is behind.
+    """
 
     class Silent:
         name = "ns2"
@@ -273,10 +282,12 @@ def test_a_silent_secondary_lags_and_is_named():
 @pytest.mark.parametrize("mark", ["", "*", "-", "X"])
 def test_a_mark_beside_a_queue_id_is_no_part_of_it(mark):
     text = (
-        "/var/spool/mqueue-client is empty\n\t\tTotal requests: 0\n\t\t/var/spool/mqueue (1 request)\n"
+        "/var/spool/mqueue-client is empty\n\t\tTotal requests: 0\n"
+        "\t\t/var/spool/mqueue (1 request)\n"
         "-----Q-ID----- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n"
         f"6AO4JuTu003398{mark}        2 Tue Nov 24 04:19 <anna@elsewhere.test>\n"
-        "                 (Deferred: Connection refused)\n\t\t\t\t <anna@sanbackup.lab.test>\n\t\tTotal requests: 1\n"
+        "                 (Deferred: Connection refused)\n"
+        "\t\t\t\t <anna@sanbackup.lab.test>\n\t\tTotal requests: 1\n"
     )
     assert mail_queue.parse(text) == {
         "requests": 1,
@@ -294,7 +305,8 @@ def test_a_sender_that_sendmail_cut_hides_no_recipient():
         f"6AOG8nSs012938     1649      62055 Nov 24 16:08 <{long[:77]}\n"
         "                 (Deferred: Connection refused by mailboxold.lab.test.)\n"
         "\t\t\t\t\t\t(---:<hugo@lab.test>---)\n\t\t\t\t\t\thugo@mailboxold.lab.test\n"
-        "\t\t\t\t\t\t(---:<olga@lab.test>---)\n\t\t\t\t\t\t<olga@mailboxvm.lab.test>\n\t\tTotal requests: 1\n"
+        "\t\t\t\t\t\t(---:<olga@lab.test>---)\n"
+        "\t\t\t\t\t\t<olga@mailboxvm.lab.test>\n\t\tTotal requests: 1\n"
     )
     (item,) = mail_queue.parse(text)["items"]
     assert waits_for(item) == {"mailboxold.lab.test", "mailboxvm.lab.test"}
@@ -538,7 +550,8 @@ def test_a_production_site_waits_for_a_person(night, tmp_path):
     key, allowed = tmp_path / "anna", tmp_path / "allowed_signers"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     allowed.write_text(
-        f'anna namespaces="{statement.NAMESPACE},{signers.NAMESPACE}" {key.with_suffix(".pub").read_text()}'
+        f'anna namespaces="{statement.NAMESPACE},{signers.NAMESPACE}" '
+        f"{key.with_suffix('.pub').read_text()}"
     )
     other = Night(tmp_path)
     other.values.update(
@@ -601,7 +614,8 @@ def test_a_secondary_that_lags_is_named_and_the_step_goes_on(lab, night):
             ),
         ):
             night.step("dns-rename")
-        # the world is as wanted at the primary: nothing is left to do, but the secondary has to follow
+        # the world is as wanted at the primary: nothing is left to do, but the secondary has to
+        # follow
         assert "Do all name servers serve the same zone? expected one serial; found ns1" in refusal(
             night, "dns-rename"
         )

@@ -1,4 +1,7 @@
-"""The conversion on the mail host outlives its link, this side and its own host: each time the same end state."""
+"""The conversion on the mail host outlives its link, this side and its own host.
+
+Each time the same end state.
+"""
 
 import json
 import subprocess
@@ -18,7 +21,8 @@ pytestmark = pytest.mark.lab
 NEW = "mailboxvm"
 LAB = site.PROJECT / "parameters/lab.yaml"
 
-# everything of the published trees but the marker, which holds the run's name; times only of messages
+# everything of the published trees but the marker, which holds the run's name; times only of
+# messages
 DIGEST = r"""cd /var/imap && find . -path ./.cutover -prune -o -type f -path '*/[cn][ue][rw]/*' -printf '%p %m %U %T@\n' |
 sort | sha256sum; find . -path ./.cutover -prune -o -type f ! -name cutover.json -print0 | sort -z |
 xargs -0 -r sha256sum | sha256sum"""

@@ -1,7 +1,7 @@
-"""The whole cutover on the lab: rehearsed, rolled back, killed in the middle and resumed, and never green without reason.
+"""The whole cutover on the lab.
 
-The tests go through the lab in their order: a rehearsal and its rollback, then a second run that is killed, rolled back
-and brought to its end.
+The tests share the lab, in their order: a rehearsal and its rollback, then a second run that is
+killed, rolled back and completed. A run is never green without reason.
 """
 
 import imaplib
@@ -82,7 +82,11 @@ def told_of_verify(run):
 
 
 def messages_of(counted):
-    """`{user: messages}` by a manifest, and those of mail files among the folders that are not MBX, which it leaves out."""
+    """`{user.
+
+    Messages}` by a manifest, and those of mail files among the folders that are not MBX, which it
+    leaves out.
+    """
     found = {}
     for user, figures in counted["users"].items():
         files = [
@@ -122,7 +126,10 @@ def rehearsed(before):
 
 @pytest.fixture(scope="module")
 def night(before, rehearsed, tmp_path_factory):
-    """A second run, on the lab as the first one's rollback left it; one converter, so that it can be met at work."""
+    """A second run, on the lab as the first one's rollback left it.
+
+    One converter, so that it can be met at work.
+    """
     made = Night(tmp_path_factory.mktemp("cutover"))
     made.values["new_store"]["jobs"] = 1
     made.write()

@@ -1,4 +1,4 @@
-"""The lab's promises, each asked of the real servers by somebody who would be let down if it were not kept."""
+"""The lab's promises, checked on the real servers."""
 
 import hashlib
 import imaplib
@@ -92,7 +92,10 @@ def mail(user, label, spam=False):
 
 
 def digest(user):
-    """A digest of everything in a user's home on mailboxold: names, owners, modes, mtimes, bytes."""
+    """A digest of everything in a user's home on mailboxold.
+
+    Names, owners, modes, mtimes, bytes.
+    """
     found = hashlib.sha256()
     for place, folders, files in sorted(os.walk(bytes(store.home(user)))):
         for name in sorted(files + folders):

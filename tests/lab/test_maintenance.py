@@ -1,6 +1,6 @@
-"""Days after the night, on the lab: Sieve with vacation, forwards out of the userdb, old SPAM, the SPAM digest, new storage.
+"""Maintenance on the lab, days after the night. Each step is a run of its own, and goes back.
 
-Each is a run of its own, and goes back.
+Sieve with vacation, forwards out of the userdb, old SPAM, the SPAM digest, new storage.
 """
 
 import base64
@@ -66,7 +66,10 @@ def as_root(lab, host, script):
 
 
 def sieve_connect(lab, user, *arguments, server="mailboxvm.lab.test", check=True, script=""):
-    """A user's client on another host: STARTTLS or nothing, the certificate checked. → subprocess.CompletedProcess"""
+    """A user's client on another host: STARTTLS or nothing, the certificate checked.
+
+    → subprocess.CompletedProcess
+    """
     as_root(lab, "webmail", f"cat > /root/script.sieve <<'END'\n{script}END\n")
     common = [
         "--server",
@@ -135,7 +138,10 @@ def replies(user, subject):
 
 
 def write(sender, to, key, more=""):
-    text = f"From: <{sender}>\r\nTo: <{to}>\r\nSubject: {key}\r\nMessage-ID: <{key}@test>\r\n{more}\r\n{key}\r\n"
+    text = (
+        f"From: <{sender}>\r\nTo: <{to}>\r\nSubject: {key}\r\nMessage-ID: <{key}@test>\r\n"
+        f"{more}\r\n{key}\r\n"
+    )
     smtp.send(topology.HOSTS["postino3"].address, 25, sender, [to], text.encode(), 30)
 
 
@@ -233,7 +239,10 @@ def test_a_client_goes_no_further_where_the_certificate_is_for_another_name(lab,
 
 
 def test_a_user_is_away_by_the_form_of_the_webmail(lab, vacation):
-    """fabio logs in, fills the form in and saves it as Roundcube's page does; then who writes to him gets an answer."""
+    """fabio logs in, fills the form in and saves it as Roundcube's page does.
+
+    Then who writes to him gets an answer.
+    """
     at, page = vacation.site, {"_task": "settings", "_action": "plugin.managesieve-vacation"}
     browser = webmail.Browser(at.webmail.url, at.address("webmail"), at.webmail.ca)
     browser.login("fabio", (keys.SECRETS / "fabio").read_text())
@@ -277,7 +286,10 @@ def test_a_second_run_has_nothing_to_do(vacation):
 
 @pytest.fixture(scope="module")
 def forwards(lab, vacation, tmp_path_factory):
-    """Two users with an account forward their mail, one of them keeps a copy; two left, one of them to nowhere."""
+    """Two users with an account forward their mail, one of them keeps a copy.
+
+    Two left, one of them to nowhere.
+    """
     for name in MX:
         as_root(
             lab,
@@ -552,7 +564,8 @@ def newstore(lab):
     as_root(
         lab,
         "mailboxvm",
-        "mkdir -p /srv/newstore /srv/disk && echo '/srv/disk /srv/newstore none bind 0 0' >> /etc/fstab && "
+        "mkdir -p /srv/newstore /srv/disk && "
+        "echo '/srv/disk /srv/newstore none bind 0 0' >> /etc/fstab && "
         f"systemctl daemon-reload && mount /srv/newstore && mkdir {TO}",
     )
 
@@ -818,7 +831,8 @@ def test_a_store_that_has_moved_moves_again_wherever_it_is_broken_off(
         user: before[user] for user in SAMPLE[1:]
     }  # alice got the test mail
     assert again.wanted("move-store") == ()
-    # the former storage is not in use any more, and the run that moved the store there cannot be undone before this one
+    # the former storage is not in use any more, and the run that moved the store there cannot be
+    # undone before this one
     assert mounts(lab) == mounted
     with pytest.raises(
         errors.CutoverError, match=f"has moved on from {TO} to {THIRD} since. Roll back the run"

@@ -1,5 +1,8 @@
-"""NIS, from which the lab's mail hosts have their users: they log in, preflight tells what is wrong with it, and while it is
-silent no step goes on and no mail goes back to its sender."""
+"""NIS, where the lab's mail hosts get their users.
+
+Users log in, and preflight reports what is wrong with NIS. While NIS is silent no step goes on and
+no mail bounces.
+"""
 
 import contextlib
 import imaplib
@@ -263,7 +266,10 @@ def test_what_a_mail_host_has_taken_waits_while_nis_is_silent(lab):
 
 
 def test_what_procmail_cannot_do_goes_back_as_before(lab):
-    """A user's own 67 is his will; a procmail that is gone, killed or without room is waited for."""
+    """A user's own 67 is his will.
+
+    A procmail that is gone, killed or without room is waited for.
+    """
 
     def code(script, *arguments):
         sh(

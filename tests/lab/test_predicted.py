@@ -1,6 +1,7 @@
-"""What the outage will cost and whether it may begin, on the lab: the sample of the staged mail, go or no-go, verify's budget.
+"""What the outage will cost and whether it may begin, on the lab.
 
-The tests follow one another, as the night does.
+The sample of the staged mail, go or no-go, verify's budget. The tests follow one another, as the
+night does.
 """
 
 import contextlib
@@ -21,7 +22,10 @@ NEW = "mailboxvm"
 
 
 class Told(Night):
-    """A night whose work leaves its events, as a notebook's does: predictions are made from them."""
+    """A night whose work leaves its events, as a notebook's does.
+
+    Predictions are made from them.
+    """
 
     @contextlib.contextmanager
     def engine(self, name, mode="execute"):

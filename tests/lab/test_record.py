@@ -166,7 +166,10 @@ def test_it_holds_after_going_back(run, parameters):
 
 
 def test_a_production_site_waits_for_its_signers(fresh_lab, tmp_path):
-    """The lab's hosts under the rules of a production site: unattended execution stops until people have signed."""
+    """The lab's hosts under the rules of a production site.
+
+    Unattended execution stops until people have signed.
+    """
     spaces = {"anna": "approval@mail-cutover", "operator": "record@mail-cutover"}
     allowed = tmp_path / "allowed"
     for name, namespace in spaces.items():

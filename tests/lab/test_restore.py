@@ -1,4 +1,7 @@
-"""Mail comes back from the copy, and from what Bacula saved of it: a user, a folder, a message; and goes by the rollback."""
+"""Mail comes back from the copy, and from what Bacula saved of it.
+
+A user, a folder, a message; and goes by the rollback.
+"""
 
 import json
 import re
@@ -274,7 +277,10 @@ def test_a_stream_that_ends_badly_leaves_nothing_under_the_trees_name(lab, asked
 
 
 def save(lab, night):
-    """Another day: the copy is made, and saved. → (what the job said, a moment after it by the Director's clock)"""
+    """Another day: the copy is made, and saved.
+
+    → (what the job said, a moment after it by the Director's clock)
+    """
     lab.run("sanbackup", ["systemctl", "start", backup_copy.SERVICE], timeout=120)
     with Hosts(night.site) as hosts:
         said = (
@@ -289,8 +295,11 @@ def save(lab, night):
 
 @pytest.fixture(scope="module")
 def days(lab, night):
-    """Two days: on the first a folder and two messages were there that rita has no more, and one message had another flag. One
-    message is gone since before the first, and only the Full has it."""
+    """Two days of backups for rita.
+
+    On the first day there were a folder and two messages that rita no longer has, and one message
+    had another flag. One message was lost before the first day: only the full backup has it.
+    """
     with reading("rita") as session:
         session.select("INBOX")
         session.store(session.all("INBOX")[3:4], ["\\Seen"], False)

@@ -28,7 +28,10 @@ def lab(_lab_of_the_session):
 
 @pytest.fixture(scope="module")
 def night(lab, tmp_path_factory):
-    """Some users' mail, converted and verified. The runbook knows one new server: the other is stopped by hand, before."""
+    """Some users' mail, converted and verified.
+
+    The runbook knows one new server: the other is stopped by hand, before.
+    """
     lab.run(OTHER, ["systemctl", "stop", *SERVICES])
     made = Night(tmp_path_factory.mktemp("night"))
     made.values["users"] = {
@@ -65,7 +68,9 @@ def seen(user, name, folder="INBOX"):
 
 
 def message(key):
-    return f"From: <a@elsewhere.test>\r\nSubject: {key}\r\nMessage-ID: <{key}@test>\r\n\r\n{key}\r\n".encode()
+    return (
+        f"From: <a@elsewhere.test>\r\nSubject: {key}\r\nMessage-ID: <{key}@test>\r\n\r\n{key}\r\n"
+    ).encode()
 
 
 def test_mail_is_converted_into_it_and_verified(night):
@@ -113,7 +118,10 @@ def test_what_one_delivers_or_flags_the_other_shows(night):
 
 
 def test_both_append_to_one_folder_and_no_message_is_lost(lab, night):
-    """Dovecot may refuse an APPEND, or spoil an index; what it took is there once, under the UID that it told."""
+    """Dovecot may refuse an APPEND, or spoil an index.
+
+    What it took is there once, under the UID that it told.
+    """
     with session("davide", ONE) as client:
         client.create("race")
     told, refused = [], []
@@ -140,7 +148,8 @@ def test_both_append_to_one_folder_and_no_message_is_lost(lab, night):
         thread.join()
     assert len(told) > APPENDS, refused[:3]
     assert len({uid for uid, _ in told}) == len(told) == 2 * APPENDS - len(refused)
-    # as docs/shared-store.md says to do when a folder does not open: an index is made anew from the files and their list of UIDs
+    # as docs/shared-store.md says to do when a folder does not open: an index is made anew from the
+    # files and their list of UIDs
     lab.run(ONE, ["sh", "-c", "rm -f /var/imap/davide/.race/dovecot.index*"])
     assert eventually(lambda: seen("davide", ONE, "race") == seen("davide", OTHER, "race"), 10)
     there = {uid: key for uid, (key, _) in seen("davide", OTHER, "race")[1].items()}

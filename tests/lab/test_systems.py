@@ -1,6 +1,7 @@
 """Submission, webmail and lists, with the real programs: before the alias is switched and after it.
 
-The tests follow one another; the alias is switched as the steps switch it, without the night around it.
+The tests follow one another; the alias is switched as the steps switch it, without the night around
+it.
 """
 
 import dataclasses
@@ -45,7 +46,10 @@ def password(user="alice"):
 
 
 def send(host, recipient, subject):
-    text = f"From: <a@elsewhere.test>\nTo: <{recipient}>\nSubject: {subject}\nMessage-ID: <{subject}@test>\n\n{subject}\n"
+    text = (
+        f"From: <a@elsewhere.test>\nTo: <{recipient}>\nSubject: {subject}\n"
+        f"Message-ID: <{subject}@test>\n\n{subject}\n"
+    )
     smtp.send(topology.HOSTS[host].address, 25, "a@elsewhere.test", [recipient], text.encode(), 30)
 
 
@@ -138,7 +142,10 @@ def test_its_certificate_is_for_its_alias_and_for_no_other_name(lab):
 
 
 def arrived_everywhere(ctx):
-    """Send what production-test would send, through each system, and see it arrive. → the kinds of the changes."""
+    """Send what production-test would send, through each system, and see it arrive.
+
+    → the kinds of the changes.
+    """
     found = {"run": ctx.run_name, "users": {each.user: {} for each in SITE.production_test.users}}
     listed = systems.plan(found, SITE)
     for change in listed:
@@ -175,8 +182,10 @@ def test_webmail_says_who_is_not_let_in_and_keeps_no_password(lab):
 
 @pytest.fixture(scope="module")
 def switched(lab, door):
-    """A message on each server alone and a session of webmail begun before; then the alias leads to the new server, and the old
-    one serves nobody. → the session"""
+    """A message on each server alone, and a webmail session from before the switch.
+
+    Then the alias leads to the new server, and the old one serves nobody. → the session
+    """
     send("postino3", "alice@lab.test", "onlyold")
     send("mailboxvm", "alice@mailboxvm.lab.test", "onlynew")
     browser = browsing()
@@ -221,7 +230,10 @@ def test_all_of_it_works_on_the_new_server(door, switched):
 
 
 def test_a_prefix_of_the_old_server_in_webmails_configuration_is_told(lab, door, switched):
-    """Folders as UW named them are not there on the new server; INBOX is, so that reading alone would not show it."""
+    """Folders as UW named them are not there on the new server.
+
+    INBOX is, so that reading alone would not show it.
+    """
     lab.run(
         "mailboxvm", ["doveadm", "mailbox", "create", "-s", "-u", "alice", "sent-mail", "progetti"]
     )

@@ -1,6 +1,8 @@
-"""The table of faults. Each is done to real servers, real processes and a real network, at a moment told by the run's journal.
+"""The table of faults.
 
-`CATALOGUE` holds them all. `Fault.when` is a key of MOMENTS, or "before": then the command finds it so when it begins.
+Each is done to real servers, real processes and a real network, at a moment that the run's journal
+shows. `CATALOGUE` has them all. `Fault.when` is a key of MOMENTS, or "before": then the fault is
+there when the command begins.
 """
 
 import collections.abc
@@ -23,7 +25,8 @@ from night import converters, descendants, eventually, kill
 
 STEPS = [*runbook.NIGHT, "rollback"]
 
-# what an event of the journal is at these moments of a step; the scene holds how many changes are planned
+# what an event of the journal is at these moments of a step; the scene holds how many changes are
+# planned
 MOMENTS = {
     "start": lambda event, changes: event["event"] == "step-begun",
     "read": lambda event, changes: event["event"] == "probed" and event["when"] == "before",
@@ -48,10 +51,11 @@ def nothing(scene):
 class Fault:
     """One fault of one step.
 
-    `inject(scene)` does it and returns what it did, in words; "" when there was nothing to do it to. `heal(scene)` takes it
-    away once the command has ended. `says`: what the command must say when it stops (a regular expression), None where
-    nobody is left to speak. `ends`: "stops", the command must not pass, and passes when it is given again; "rides", it must
-    pass; "either", which depends on some milliseconds.
+    `inject(scene)` does it and returns what it did, in words; "" when there was nothing to do it
+    to. `heal(scene)` takes it away once the command has ended. `says`: what the command must say
+    when it stops (a regular expression), None where nobody is left to speak. `ends`: "stops", the
+    command must not pass, and passes when it is given again; "rides", it must pass; "either", which
+    depends on some milliseconds.
     """
 
     name: str
@@ -640,7 +644,8 @@ READING = [
         **away("mailboxvm", "/etc/ssl/lab/cert.pem"),
         says="mailboxvm: (dovecot does not start|after `systemctl).*cert.pem",
     ),
-    # what waited is delivered before the same command is given again: else it may come between its plan and its sending
+    # what waited is delivered before the same command is given again: else it may come between its
+    # plan and its sending
     Fault(
         "procmail-missing",
         "production-test",
@@ -702,7 +707,8 @@ def readable_again(scene):
 
 
 def lose_message(scene):
-    # the list as well: Dovecot takes a file that is gone out of it, and gives one that comes back another UID
+    # the list as well: Dovecot takes a file that is gone out of it, and gives one that comes back
+    # another UID
     scene.sh(
         "mailboxvm",
         'file=$(ls /var/imap/teresa/cur/* | head -1); echo "$file" > /run/lost; '
@@ -1087,7 +1093,10 @@ time_t time(time_t *at) {
 
 
 def wrong_clock(scene):
-    """All new processes of mailboxvm see a clock that is an hour ahead: no time namespace shifts CLOCK_REALTIME."""
+    """All new processes of mailboxvm see a clock that is an hour ahead.
+
+    No time namespace shifts CLOCK_REALTIME.
+    """
     place = scene.night.file.parent
     (place / "clock.c").write_text(CLOCK_SHIM)
     subprocess.run(

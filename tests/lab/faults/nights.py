@@ -17,7 +17,10 @@ FORWARD, BACK = "forward", "back"
 
 @dataclasses.dataclass(frozen=True)
 class End:
-    """How a night ends. Each night's is a value of its own: pytest gathers what equal values are given to."""
+    """How a night ends.
+
+    Each night's is a value of its own: pytest gathers what equal values are given to.
+    """
 
     way: str
     night: int
@@ -28,7 +31,11 @@ class End:
 
 
 def chosen():
-    """By CUTOVER_FAULTS: unset, the short selection; "all"; "K/N", every N-th night of all from the K-th on; or names, with *."""
+    """By CUTOVER_FAULTS.
+
+    Unset, the short selection; "all"; "K/N", every N-th night of all from the K-th on; or names,
+    with *.
+    """
     wanted = os.environ.get("CUTOVER_FAULTS", "")
     if not wanted:
         return pack([fault for fault in CATALOGUE if fault.name in CI])
@@ -49,7 +56,10 @@ def chosen():
 
 
 def pack(faults):
-    """`{number: [Fault…]}`, each night in the order of the steps; a kill's target and moment make a night."""
+    """`{number.
+
+    [Fault…]}`, each night in the order of the steps; a kill's target and moment make a night.
+    """
     nights = []
     for fault in sorted(faults, key=lambda each: STEPS.index(each.step)):
         for night in nights:
@@ -63,7 +73,10 @@ def pack(faults):
 
 
 def items(nights):
-    """`[(night, Fault | End)]`: after the faults the night goes to its end, and back when a fault is in going back."""
+    """`[(night, Fault | End)]`.
+
+    After the faults the night goes to its end, and back when a fault is in going back.
+    """
     found = []
     for number, night in nights.items():
         ahead = [fault for fault in night if fault.step != "rollback"]

@@ -1,10 +1,13 @@
-"""What came of each fault: one JSON file a fault in runs/faults/, and docs/faults.md made from them.
+"""The outcome of each fault: a JSON file per fault in runs/faults/, and docs/faults.md.
 
-    PYTHONPATH=tests/lab python tests/lab/faults/outcomes.py [DIR…]     docs/faults.md from runs/faults/, or from several folders
-    PYTHONPATH=tests/lab python tests/lab/faults/outcomes.py --add DIR…     these results added to those on the page
+    PYTHONPATH=tests/lab python tests/lab/faults/outcomes.py [DIR…]
 
-What is added goes among "Everything else", in the place of what stood there of the same faults; SIGKILLs of each step, the
-converter's and the ways back are shown by a page of all results only.
+writes docs/faults.md from runs/faults/, or from several folders;
+
+    PYTHONPATH=tests/lab python tests/lab/faults/outcomes.py --add DIR…
+
+adds these results to the page. They go to "Everything else" and replace what was there of the same
+faults; a SIGKILL of a step, the converter's kills and the rollbacks need a page of all results.
 """
 
 import collections

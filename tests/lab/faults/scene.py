@@ -1,4 +1,7 @@
-"""The place of a fault: one night on one lab, what runs there, and what its end state is compared by."""
+"""The place of a fault.
+
+One night on one lab, what runs there, and what its end state is compared by.
+"""
 
 import contextlib
 import hashlib
@@ -34,8 +37,8 @@ TEST = re.compile(rb"^Message-ID: <[^>]*@cutover\.invalid>", re.M)
 class Scene:
     """One night, to which faults happen one after the other, the last of them in the step `last`.
 
-    `ground`: "" or "small-disk", a bounded file system of mailboxvm for the new store and its staging; "small-run", one of this
-    side for the run's folder.
+    `ground`: "" or "small-disk", a bounded file system of mailboxvm for the new store and its
+    staging; "small-run", one of this side for the run's folder.
     """
 
     def __init__(self, lab, place, ground="", last=""):
@@ -70,7 +73,8 @@ class Scene:
             self.sh(
                 "mailboxvm",
                 f"mount -t tmpfs -o size={NEW_STORE_MB}m,nr_inodes=200000,mode=0755 new-store /var/imap && "
-                "cd /var/imap && getent passwd | awk -F: '$3 >= 2000 && $3 < 3000 {print $1}' | while read user; do "
+                "cd /var/imap && getent passwd | awk -F: '$3 >= 2000 && $3 < 3000 {print $1}' | "
+                "while read user; do "
                 "install -d -m 0700 -o $user -g $user $user || exit 1; done",
             )
 
@@ -118,7 +122,10 @@ class Scene:
         return self.log.read_text("utf-8", "replace")
 
     def follow(self, wanted, besides=lambda: False):
-        """Until an event of the journal is wanted, or `besides()` is so: True. Until the command has ended: False."""
+        """Until an event of the journal is wanted, or `besides()` is so: True.
+
+        Until the command has ended: False.
+        """
         self.thaw()
         until = time.monotonic() + COMMAND_SECONDS
         while True:
@@ -192,7 +199,7 @@ class Scene:
     # -- mail that is under way while a fault happens
 
     def send(self):
-        """One message through each MX that takes it, written into the run's ledger, if there is one, once it is accepted."""
+        """Send a message through each MX that takes it; note it in the run's ledger, if there is one."""
         if not self.night.run_dir.is_dir():
             return
         # one user's mail waits in the spool, behind what is delivered: their UIDs would move
@@ -201,8 +208,9 @@ class Scene:
             number = next(self._numbers)
             key, user = f"{self.night.run_dir.name}-{number}", users[number % len(users)]
             text = (
-                f"From: <traffic@elsewhere.test>\r\nTo: <{user}@{parameters.zone}>\r\nSubject: under way {number}\r\n"
-                f"Message-ID: <{key}@traffic.invalid>\r\n{ledger.HEADER}: {key}\r\n\r\nHere {number}.\r\n"
+                f"From: <traffic@elsewhere.test>\r\nTo: <{user}@{parameters.zone}>\r\n"
+                f"Subject: under way {number}\r\nMessage-ID: <{key}@traffic.invalid>\r\n"
+                f"{ledger.HEADER}: {key}\r\n\r\nHere {number}.\r\n"
             )
             with contextlib.suppress(CutoverError, OSError):
                 answer = smtp.send(
@@ -225,7 +233,10 @@ class Scene:
                     out.write(json.dumps(entry, sort_keys=True) + "\n")
 
     def ledger(self, both):
-        """How often each message accepted meanwhile is there, see ledger.count; None when none was sent."""
+        """How often each message accepted meanwhile is there, see ledger.count.
+
+        None when none was sent.
+        """
         if not (self.night.run_dir / ledger.NAME).exists():
             return None
         with Hosts(self.night.site) as reached:
@@ -234,7 +245,7 @@ class Scene:
     # -- what the end state is compared by
 
     def state(self):
-        """Routing, services, names as each server has them, and the mail on mailboxvm but for what was sent meanwhile."""
+        """Routing, services, names on each server, and mailboxvm's mail except what was sent meanwhile."""
         with Hosts(self.night.site) as reached:
             names = {}
             for server in reached.site.roles.nameservers:
@@ -255,8 +266,11 @@ class Scene:
         }
 
     def counted_on_mailboxold(self):
-        """`{user: messages}` as c-client counts them, less those sent meanwhile and by the production test, which may have
-        sent one more when it was killed between the sending and the end of the waiting."""
+        """`{user: messages}` as c-client counts them, without those sent meanwhile.
+
+        Those of the production test are left out too: killed before it knew of one, it sent a
+        second.
+        """
         found = {}
         for user, each in manifest.take()["users"].items():
             home = store.home(user)
@@ -270,7 +284,10 @@ class Scene:
 
 
 def tree(place):
-    """A user's Maildir, without what was sent meanwhile: `{folder and UID: flags, date and digest of the bytes}`."""
+    """A user's Maildir, without what was sent meanwhile.
+
+    `{folder and UID: flags, date and digest of the bytes}`.
+    """
     found = {}
     for folder, _, names in sorted(os.walk(place)):
         where = os.path.relpath(folder, place)

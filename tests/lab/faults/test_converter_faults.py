@@ -1,6 +1,7 @@
-"""SIGKILL of the converter at random points: no published Maildir is ever half, and the same command ends in the same state.
+"""SIGKILL of the converter at random points, drawn from a seed.
 
-With CUTOVER_FAULTS unset at a few points, with "all" at thirty. The points are drawn from a seed.
+No published Maildir is ever half, and the same command reaches the same state. CUTOVER_FAULTS
+unset: a few points; "all": thirty.
 """
 
 import os
@@ -45,7 +46,10 @@ def trees():
 
 @pytest.fixture(scope="module")
 def whole(hosts):
-    """`(trees before, trees of a conversion that nothing disturbs, its seconds, {user: messages})`"""
+    """`(trees before, trees of a conversion that nothing disturbs, its seconds, {user.
+
+    Messages})`
+    """
     before, change = trees(), conversion_of(hosts, "whole")
     began = time.monotonic()
     change.apply(model.Context(hosts), lambda event: None)

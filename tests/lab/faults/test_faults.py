@@ -1,7 +1,9 @@
-"""Faults of the night, done for real: a clear message, nothing lost, the same end state when the same command is given again.
+"""Faults of the night, done for real.
 
-CUTOVER_FAULTS chooses (nights.py): unset, a short selection; `all`, the whole catalogue, about an hour; `1/2` and `2/2`, halves
-of it, for two labs side by side; or names, e.g. `kill-kernel-*,disk-full-*`. Outcomes go to runs/faults/; see outcomes.py.
+After each: a clear message, nothing lost, and the same end state once the same command runs again.
+CUTOVER_FAULTS chooses (nights.py): unset, a short selection; `all`, the whole catalogue, about an
+hour; `1/2` and `2/2`, its halves, for two labs in parallel; or names, such as
+`kill-kernel-*,disk-full-*`. Outcomes go to runs/faults/; see outcomes.py.
 """
 
 import os
@@ -48,7 +50,10 @@ def _needed():
 
 @pytest.fixture(scope="module")
 def scene(request, lab, undisturbed, tmp_path_factory):
-    """The night of a number: its lab pristine, its run new. After a fault that ended badly the others get a lab of their own."""
+    """The night of a number: its lab pristine, its run new.
+
+    After a fault that ended badly the others get a lab of their own.
+    """
     undisturbed(lab, runbook.NIGHT[-1])
     holder = Holder(lab, tmp_path_factory, NIGHTS[request.param])
     yield holder
@@ -120,7 +125,10 @@ def test_fault(scene, fault, undisturbed):
 
 
 def suffer(scene, fault, result, undisturbed):
-    """One fault: reach its step, do it, heal it, give the same command again, and look at the end of the step."""
+    """One fault.
+
+    Reach its step, do it, heal it, give the same command again, and look at the end of the step.
+    """
     command = command_of(scene, fault)
     reach(scene, fault, command)
     scene.send()
@@ -156,7 +164,10 @@ def suffer(scene, fault, result, undisturbed):
 
 
 def command_of(scene, fault):
-    """What is given before and after a fault: all steps of the night's faults, each passed once; the way back; or papermill."""
+    """What is given before and after a fault.
+
+    All steps of the night's faults, each passed once; the way back; or papermill.
+    """
     night, step = scene.night, fault.step
     if fault.by == "papermill":
         return [
@@ -181,7 +192,10 @@ def command_of(scene, fault):
 
 
 def reach(scene, fault, command):
-    """Have all steps before it passed and nothing of it begun: by the night's command if it is under way, else by the engine."""
+    """Have all steps before it passed and nothing of it begun.
+
+    By the night's command if it is under way, else by the engine.
+    """
     if scene.running() and scene.command != command:
         finish(scene)
     before = (
@@ -243,7 +257,10 @@ def end_of(fault):
 
 
 def ended_well(scene, fault):
-    """Follow the command to the end of the step: whether it passed; then the command does not go on, else it has ended."""
+    """Follow the command to the end of the step.
+
+    Whether it passed; then the command does not go on, else it has ended.
+    """
     whole = scene.follow(end_of(fault))
     passed = scene.night.states().get(fault.step) == "passed"
     if whole and passed:
@@ -261,7 +278,10 @@ def message(said):
 
 
 def again(scene, fault, command):
-    """The same command again passes. While something of the first attempt is still at work it may say so, and is given anew."""
+    """The same command again passes.
+
+    While something of the first attempt is still at work it may say so, and is given anew.
+    """
     for number in range(TRIES):
         if scene.night.states().get(fault.step) == "passed":
             return  # it died after its verdict: the same command goes on with the next step, as the next fault will see
@@ -280,7 +300,10 @@ def left_over(scene):
 
 
 def goes_to_its_end(scene, undisturbed, result):
-    """The whole night passes; each message sent meanwhile is there once on each side; the record holds."""
+    """The whole night passes.
+
+    Each message sent meanwhile is there once on each side; the record holds.
+    """
     night = scene.night
     finish(scene)
     for name in runbook.NIGHT:

@@ -1,6 +1,7 @@
-"""Back from each step, with traffic on: no message lost or double on mailboxold, and the old service works.
+"""Rollback from each step, with live traffic.
 
-With CUTOVER_FAULTS unset from the last step of the night that users see, with "all" from every one.
+No message is lost or duplicated on mailboxold, and the old service works. CUTOVER_FAULTS unset:
+from the last step of the night that users see; "all": from every step.
 """
 
 import json
