@@ -20,7 +20,9 @@ import dns.rcode
 import dns.tsigkeyring
 import dns.update
 import pytest
+from cutover import site
 from cutover.commands import lab as cli
+from cutover.commands import main
 from lab import (
     antispam,
     cgroups,
@@ -118,6 +120,25 @@ def test_without_root_it_says_so(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(errors.Missing, match="needs root"):
         requirements.require()
+
+
+def test_its_errors_are_printed_without_a_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(sys, "argv", ["cutover", "lab", "down"])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    printed = capsys.readouterr()
+    assert ended.value.code == 1 and printed.out == ""
+    assert printed.err.startswith("cutover: ") and len(printed.err.splitlines()) == 1
+
+
+def test_it_imports_nothing_of_cutover():
+    modules = sorted((site.PROJECT / "lib/lab").glob("*.py"))
+    assert modules and not [
+        path.name
+        for path in modules
+        if re.search(r"^\s*(from|import) cutover\b", path.read_text(), re.MULTILINE)
+    ]
 
 
 def test_without_a_tool_it_names_the_package(monkeypatch):
