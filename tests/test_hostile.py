@@ -15,7 +15,7 @@ from cutover.model import errors
 from cutover.record import folder, journal
 from cutover.record import history as story
 from cutover.remote import converter
-from cutover.report import summary, tables
+from cutover.report import step_tables, summary, tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from papermill import translators
@@ -231,14 +231,14 @@ def test_a_table_shows_text_and_nothing_else(column, value, caption):
 @given(TEXT, TEXT)
 def test_checks_facts_and_plans_show_text_and_nothing_else(one, other):
     harmless(
-        tables.checks(
+        step_tables.checks(
             [model.Check(one, other, one, True, other), model.Check(one, other, one, False, other)],
             one,
         )
     )
-    harmless(tables.facts({one: other, "list": [one, {"deep": other}], "text": one * 50}, other))
+    harmless(step_tables.facts({one: other, "list": [one, {"deep": other}], "text": one * 50}, other))
     change = mail.SendTestMail(one, 25, other, one, other, one, True)
-    harmless(tables.plan(model.Plan((change,)), one))
+    harmless(step_tables.plan(model.Plan((change,)), one))
 
 
 @relaxed
@@ -268,7 +268,7 @@ def test_the_queues_own_words_are_words(lines):
     text = "\n".join(["\t\t/var/spool/mqueue (1 request)", *lines, "\t\tTotal requests: 1"])
     found = mail_queue.parse(text)
     assert found["requests"] >= 0
-    harmless(tables.facts(found))
+    harmless(step_tables.facts(found))
 
 
 @relaxed

@@ -1,9 +1,11 @@
 """What people see: escaped, readable without colours, and the same in text and HTML."""
 
+import dataclasses
+
 from cutover import model
 from cutover.changes import service
 from cutover.model import errors
-from cutover.report import tables
+from cutover.report import step_tables, tables
 
 HOSTILE = "<script>alert('x')</script>\x1b[31m\udcff"
 
@@ -22,7 +24,7 @@ def test_hostile_text_does_no_harm():
 
 
 def test_checks_say_in_words_what_colours_say():
-    shown = tables.checks(
+    shown = step_tables.checks(
         [
             model.equal("Same?", 1, 1, "nothing"),
             model.equal("Same?", 1, 2, "mend it"),
@@ -36,7 +38,7 @@ def test_checks_say_in_words_what_colours_say():
 
 def test_a_plan_shows_each_change_with_its_undo():
     stop = service.ServiceAction("mailboxold", "systemd", "xinetd", "stop", True)
-    shown = tables.plan(model.Plan((stop,)), "0123456789abcdef0123")
+    shown = step_tables.plan(model.Plan((stop,)), "0123456789abcdef0123")
     assert shown.rows[0][1:] == [
         "mailboxold",
         "stop xinetd",
@@ -44,7 +46,7 @@ def test_a_plan_shows_each_change_with_its_undo():
         stop.inverse().describe(),
     ]
     assert shown.note == "plan 0123456789abcdef"
-    assert repr(tables.plan(model.Plan(reason="all is done"))) == "Nothing to do: all is done."
+    assert repr(step_tables.plan(model.Plan(reason="all is done"))) == "Nothing to do: all is done."
 
 
 def test_a_long_text_folds_and_nothing_of_it_is_lost_in_html():
@@ -75,3 +77,33 @@ def test_what_an_operator_can_act_on_shows_without_a_traceback():
     shell._showtraceback = lambda kind, value, lines: said.extend(lines)
     shell.run_cell("raise error")
     assert said == ["CutoverError: verify has not run. Run that first."]
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    run: str
+    serial: model.Reading[int]
+    lost: model.Reading[int]
+    services: dict
+    rows: tuple
+    go: dict = model.gated()
+
+
+def test_facts_are_shown_a_row_per_value():
+    read = Facts(
+        "night",
+        model.Reading(7),
+        model.Reading(error="no ssh"),
+        {"dovecot": True, "users": []},
+        ({"a": 1}, {"a": 2}),
+        {"queue": 1, "clock": 2},
+    )
+    assert step_tables.facts(read).rows == [
+        ["go", "judged by the gate: clock, queue"],
+        ["lost", "cannot be read: no ssh"],
+        ["rows", "2 entries"],
+        ["serial", "7"],
+        ["services › dovecot", "yes"],
+        ["services › users", "none"],
+    ]
+    assert model.lasting(read)["serial"] == {"value": 7} and "go" not in model.lasting(read)

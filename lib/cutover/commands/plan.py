@@ -40,7 +40,7 @@ def plan(site_file, first, last, as_json):
 
 def _planned(parameters, name):
     """`(JSON, what to print, whether it passed)` of one step."""
-    from cutover.report import tables
+    from cutover.report import step_tables, tables
     from cutover.run import engine
 
     answer = {"step": name}
@@ -50,10 +50,10 @@ def _planned(parameters, name):
         current = stepper.plan()
         answer.update(reason=current.reason, changes=[_described(item) for item in current.changes])
         if name != "preflight":
-            return answer, tables.plan(current), True
+            return answer, step_tables.plan(current), True
         checks = stepper.verify()
         answer["checks"] = [vars(check) for check in checks]
-        return answer, tables.checks(checks), all(check.passed for check in checks)
+        return answer, step_tables.checks(checks), all(check.passed for check in checks)
     except model.CannotPlan as error:
         answer["not_yet"] = str(error)
         return answer, tables.Text(f"No plan in the current state: {error}"), True

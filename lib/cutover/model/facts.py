@@ -18,6 +18,11 @@ def moving(**options) -> Any:
     return dataclasses.field(metadata={"moving": True}, **options)
 
 
+def gated(**options) -> Any:
+    """A moving field that only the step's gate judges; pages show it in brief."""
+    return dataclasses.field(metadata={"moving": True, "gated": True}, **options)
+
+
 def to_json(facts: Any) -> Any:
     """Facts as plain JSON. Values that are JSON already stay as they are."""
     return _plain(facts, lambda field: True)

@@ -2,7 +2,7 @@
 
 from cutover.model import runbook
 from cutover.record import history
-from cutover.report import tables
+from cutover.report import step_tables, tables
 from cutover.run import outage, position, prediction
 
 STATES = {
@@ -121,13 +121,13 @@ def gates(run, events):
     at, checks = history.gate(events)
     if not checks:
         return tables.Text("No go: preflight has not been verified in this run.")
-    shown = tables.gate(checks, f" at {history.clock(at)} UTC")
+    shown = step_tables.gate(checks, f" at {history.clock(at)} UTC")
     predicted = prediction.predicted(events)
     if not predicted:
         return shown
     stopped = history.stopped(events, outage.READING)[0]
     costs = prediction.costs(run, events) if stopped else None
-    return tables.Stack(shown, tables.prediction(predicted, costs))
+    return tables.Stack(shown, step_tables.prediction(predicted, costs))
 
 
 def live_state(answers, now: float) -> tables.Table:

@@ -1,7 +1,7 @@
 """The table of checks, in JupyterLab with a choice: all of them, what differs, what is worth a look."""
 
 from cutover.notebook import live
-from cutover.report import tables
+from cutover.report import step_tables, tables
 
 ALL, FAILED, WARNED = "all", "FAIL", "warn"
 FEW = 6  # checks that need no choice
@@ -22,8 +22,8 @@ class Checks:
             if which in (ALL, check.mark)
             and wanted in " ".join((check.question, check.expected, check.actual)).casefold()
         ]
-        shown = tables.checks(chosen, self.caption)
-        shown.note = tables.checks(self.listed).note + (
+        shown = step_tables.checks(chosen, self.caption)
+        shown.note = step_tables.checks(self.listed).note + (
             f"; {len(chosen)} shown" if len(chosen) < len(self.listed) else ""
         )
         return shown

@@ -15,7 +15,7 @@ from cutover.model import Plan, errors
 from cutover.notebook import edge, progress
 from cutover.notebook.check_table import Checks
 from cutover.record import approval, folder, history
-from cutover.report import tables
+from cutover.report import step_tables, tables
 from cutover.run import engine, prediction
 from cutover.steps import registry
 
@@ -99,7 +99,6 @@ class Explained(Page):
                 f"{path.name}: no facts of {step_id} were recorded for {parameters.name}; "
                 "use mode plan, or the parameters of roma1"
             ) from None
-        self.recorded = recorded["before"]
         self.before, self.after = (
             model.from_json(self.step.facts, recorded[when]) for when in ("before", "after")
         )
@@ -112,14 +111,14 @@ class Explained(Page):
         return repr(self._head("explain (recorded facts, nothing is contacted)", "none"))
 
     def probe(self):
-        return tables.facts(self.recorded, f"Recorded at {self.site.name} before the step")
+        return step_tables.facts(self.before, f"Recorded at {self.site.name} before the step")
 
     def gate(self):
-        return tables.gate(self.step.gate(self.before, self.site))
+        return step_tables.gate(self.step.gate(self.before, self.site))
 
     def plan(self):
         self.current = self.step.plan(self.before, self.site)
-        return tables.plan(self.current)
+        return step_tables.plan(self.current)
 
     def approve(self):
         return tables.Text(
@@ -131,13 +130,13 @@ class Explained(Page):
         return tables.Text("Explained only: nothing is applied.")
 
     def verify(self):
-        shown = tables.checks(
+        shown = step_tables.checks(
             self.step.verify(self.after, self.site), "After the step, from recorded facts"
         )
         if not self.step.predicts:
             return shown
         recorded = folder.Run(self.site.path.parent / self.site.path.stem).journal.events()
-        return tables.Stack(shown, tables.prediction(prediction.predicted(recorded)))
+        return tables.Stack(shown, step_tables.prediction(prediction.predicted(recorded)))
 
 
 class Live(Page):
@@ -156,19 +155,19 @@ class Live(Page):
         return repr(self._head(self.mode, self.run.name if self.run else "none"))
 
     def probe(self):
-        return tables.facts(model.to_json(self.engine.probe()), "Read from the live site")
+        return step_tables.facts(self.engine.probe(), "Read from the live site")
 
     def gate(self):
         """Go or no-go; no go ends the notebook here."""
         checks = self.engine.gate()
         if not all(check.passed for check in checks):
-            display(tables.gate(checks))
+            display(step_tables.gate(checks))
             self.engine.may_go(checks)
-        return tables.gate(checks)
+        return step_tables.gate(checks)
 
     def plan(self) -> tables.Table:
         current: Plan = self.engine.plan()
-        return tables.plan(current, self.engine.hash())
+        return step_tables.plan(current, self.engine.hash())
 
     def approve(self):
         if self.mode != "execute":
@@ -218,7 +217,7 @@ class Live(Page):
         finally:
             self.engine.close()  # whoever mends what did not pass may do it from another terminal
         if self.mode == "execute" and self.step.predicts:
-            display(tables.prediction(prediction.predicted(self.run.journal.events())))
+            display(step_tables.prediction(prediction.predicted(self.run.journal.events())))
         return shown
 
 

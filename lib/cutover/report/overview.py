@@ -2,7 +2,7 @@
 
 from cutover.model import runbook
 from cutover.record import history
-from cutover.report import summary, tables
+from cutover.report import step_tables, summary, tables
 from cutover.run import prediction
 from cutover.steps import registry
 
@@ -24,7 +24,7 @@ def tables_of(run) -> tables.Stack:
     return tables.Stack(
         steps,
         windows,
-        tables.notes(summary.notes(events)) if summary.notes(events) else None,
+        step_tables.notes(summary.notes(events)) if summary.notes(events) else None,
         tables.Text(f"Verified: {summary.verified(events)}"),
         *(tables.Text(f"LEFT BEHIND: {text}") for text in history.left_behind(events)),
         *(tables.Text(f"Ledger: {text}") for text in summary.ledger(events)),

@@ -15,7 +15,7 @@ from pathlib import Path
 from cutover import site
 from cutover.model import errors, runbook
 from cutover.record import folder, history, journal
-from cutover.report import plots, tables
+from cutover.report import plots, step_tables, tables
 from cutover.run import outage, prediction, workspace
 from cutover.site import secrets
 from cutover.steps import registry
@@ -110,7 +110,7 @@ def context(run, events, exported) -> dict:
         "ended": last,
         "attempts": found,
         "windows": _windows(run, events),
-        "prediction": told and _Markup(tables.prediction(told, prediction.costs(run, events))),
+        "prediction": told and _Markup(step_tables.prediction(told, prediction.costs(run, events))),
         "plots": [plot and _Markup(plot) for plot in drawn],
         "failures": history.failures(found),
         "errors": [(one.step, one.error) for one in found.values() if one.error],

@@ -1,13 +1,16 @@
-"""Tables that read well in JupyterLab, in an executed copy without a kernel, on paper and in a terminal.
+"""Tables that read well in JupyterLab, in an executed copy without a kernel and on paper.
 
-Everything that comes from outside (folder names, server answers) is escaped. A word says what a colour says.
+Everything from outside (folder names, server replies) is escaped. Words say what colours say.
 """
 
 import html
 import textwrap
 
 STYLE = "border-collapse:collapse;font-size:13px;line-height:1.4;margin:.4em 0;max-width:100%"
-CELL = "border:1px solid #8888;padding:3px 8px;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:break-word"
+CELL = (
+    "border:1px solid #8888;padding:3px 8px;text-align:left;vertical-align:top;"
+    "white-space:pre-wrap;overflow-wrap:break-word"
+)
 GREEN, AMBER, RED, GREY = "#1a7f37", "#8a5a00", "#c02730", "#5a6472"
 BADGES = {
     "ok": GREEN,
@@ -22,15 +25,23 @@ BADGES = {
     "stale: run it again": AMBER,
     "not yet": GREY,
 }
-# white on the colour: it reads on a light and on a dark page, and on paper by the word alone
-BADGE = "color:#fff;padding:1px 7px;border-radius:9px;font-weight:600;white-space:nowrap;print-color-adjust:exact"
-TEXT_WIDTH = 46  # characters, of a column in text
-FACTS = 60  # rows of facts shown
+# white on the colour: readable on light and dark pages, and on paper by the word alone
+BADGE = (
+    "color:#fff;padding:1px 7px;border-radius:9px;font-weight:600;white-space:nowrap;"
+    "print-color-adjust:exact"
+)
+TEXT_WIDTH = 46  # characters of a column in text
 LONG = 12  # lines shown of a longer cell; in HTML the rest unfolds
+PARAGRAPH = "margin:.2em 0"
 
 
 class Table:
-    """`columns`: names; `rows`: lists of values, shown as text; `caption` above, `note` below; `widths`: of columns, in HTML."""
+    """A table of text.
+
+    columns: names. rows: lists of values, shown as text.
+    caption, note: above and below.
+    monospace: columns shown so. widths: of columns, in HTML.
+    """
 
     def __init__(self, columns, rows, caption="", note="", monospace=(), widths=()):
         self.columns = [printable(name) for name in columns]
@@ -46,7 +57,7 @@ class Table:
 
     def _repr_html_(self):
         out = (
-            [f"<p style='margin:.2em 0'><b>{html.escape(self.caption)}</b></p>"]
+            [f"<p style='{PARAGRAPH}'><b>{html.escape(self.caption)}</b></p>"]
             if self.caption
             else []
         )
@@ -54,10 +65,7 @@ class Table:
         if any(self.columns):
             out.append(
                 "<thead><tr>"
-                + "".join(
-                    f"<th style='{CELL}{f';width:{self.widths[name]}' if name in self.widths else ''}'>{html.escape(name)}</th>"
-                    for name in self.columns
-                )
+                + "".join(self._column(name) for name in self.columns)
                 + "</tr></thead>"
             )
         out.append("<tbody>")
@@ -71,8 +79,12 @@ class Table:
             )
         out.append("</tbody></table>")
         if self.note:
-            out.append(f"<p style='margin:.2em 0'>{html.escape(self.note)}</p>")
+            out.append(f"<p style='{PARAGRAPH}'>{html.escape(self.note)}</p>")
         return "".join(out)
+
+    def _column(self, name):
+        width = f";width:{self.widths[name]}" if name in self.widths else ""
+        return f"<th style='{CELL}{width}'>{html.escape(name)}</th>"
 
     def _cell(self, column, value):
         if isinstance(value, Link):
@@ -117,7 +129,7 @@ class Table:
 
 
 def _wrapped(value):
-    """A cell's text as lines that fit its column; of a long text only the beginning."""
+    """A cell's text as lines that fit its column; only the beginning of a long text."""
     lines = printable(value).split("\n")
     if len(lines) > LONG:
         lines = [*lines[:LONG], f"… {len(lines) - LONG} more lines"]
@@ -125,7 +137,7 @@ def _wrapped(value):
 
 
 class Link(str):
-    """A cell that leads somewhere: its text, and a relative address."""
+    """A cell that is a link: its text, and a relative address."""
 
     def __new__(cls, text, target):
         self = super().__new__(cls, text)
@@ -139,7 +151,7 @@ class Link(str):
 
 
 class Banner:
-    """One sentence that must not be missed, with a colour beside its word, and perhaps a link to go on by."""
+    """One sentence that must not be missed, in the colour of its word, perhaps with a link."""
 
     def __init__(self, word, text, link=None):
         self.word, self.text, self.link = word, text, link
@@ -147,10 +159,11 @@ class Banner:
     def _repr_html_(self):
         colour = BADGES.get(self.word, GREY)
         link = f" &nbsp;{self.link._repr_html_()}" if self.link else ""
-        return (
-            f"<p style='border:1px solid {colour};border-left:10px solid {colour};border-radius:4px;padding:8px 14px;"
-            f"margin:.4em 0;font-size:15px;line-height:1.5;font-weight:600'>{html.escape(printable(self.text))}{link}</p>"
+        style = (
+            f"border:1px solid {colour};border-left:10px solid {colour};border-radius:4px;"
+            "padding:8px 14px;margin:.4em 0;font-size:15px;line-height:1.5;font-weight:600"
         )
+        return f"<p style='{style}'>{html.escape(printable(self.text))}{link}</p>"
 
     def __repr__(self):
         return printable(self.text)
@@ -165,7 +178,8 @@ class Text:
     def _repr_html_(self):
         text = html.escape(printable(self.text))
         if self.preformatted:
-            return f"<pre style='white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.4;margin:.4em 0'>{text}</pre>"
+            style = "white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.4;margin:.4em 0"
+            return f"<pre style='{style}'>{text}</pre>"
         return f"<p style='margin:.4em 0;line-height:1.5'>{text}</p>"
 
     def __repr__(self):
@@ -186,7 +200,7 @@ class Stack:
 
 
 def printable(value: str) -> str:
-    """Text in which control characters and raw bytes of names show as escapes and can do no harm."""
+    """Text in which control characters and raw bytes are escaped, so that they do no harm."""
     return "".join(
         char
         if char in "\n\t" or (char.isprintable() and not "\ud800" <= char <= "\udfff")
@@ -196,146 +210,5 @@ def printable(value: str) -> str:
 
 
 def count(number: int, noun: str) -> str:
+    """A number with its noun: "1 check", "2 checks"."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def checks(listed, caption=""):
-    """Questions with expected beside actual; what to do stands where it is needed."""
-    failed = sum(not check.passed for check in listed)
-    warned = sum(check.passed and check.warning for check in listed)
-    note = (
-        f"{count(len(listed), 'check')}: {len(listed) - failed} passed"
-        + (f" ({warned} with a warning)" if warned else "")
-        + (f", {failed} FAILED" if failed else "")
-    )
-    return _checked(listed, caption, note)
-
-
-def _checked(listed, caption, note=""):
-    return Table(
-        ["", "question", "expected", "found", "what to do"],
-        [
-            [
-                check.mark,
-                check.question,
-                check.expected,
-                check.actual,
-                check.todo if check.mark != "ok" else "",
-            ]
-            for check in listed
-        ],
-        caption,
-        note,
-    )
-
-
-def gate(listed, when=""):
-    """Go or no-go: the worst first."""
-    bad, odd = (
-        sum(not check.passed for check in listed),
-        sum(check.passed and check.warning for check in listed),
-    )
-    word = (
-        f"NO GO: {count(bad, 'check')} failed"
-        if bad
-        else "GO" + (f", after a look at {count(odd, 'warning')}" if odd else "")
-    )
-    listed = sorted(listed, key=lambda check: ("FAIL", "warn", "ok").index(check.mark))
-    return _checked(listed, f"{word} ({count(len(listed), 'check')}{when})")
-
-
-def prediction(told, measured=None):
-    """An outage as predict.outage_of() gave it, a line a phase. `measured`: {phase or window: seconds}, where it is over."""
-    rows = []
-    for each in [
-        *told["phases"],
-        *(
-            {"phase": f"{kind} outage", "from": said, **told[kind]}
-            for kind, said in (
-                ("reading", "sum of the above"),
-                ("delivery", "sum from stop-sendmail until mail comes through"),
-            )
-        ),
-    ]:
-        took = (measured or {}).get(each["phase"].removesuffix(" outage"))
-        rows.append(
-            [
-                each["phase"],
-                *(f"{each[key]:.1f}" for key in ("low", "likely", "high")),
-                *([] if measured is None else ["" if took is None else f"{took:.1f}"]),
-                each["from"],
-            ]
-        )
-    return Table(
-        ["phase", "low", "likely", "high", *([] if measured is None else ["measured"]), "from"],
-        rows,
-        "The outage as predicted, in seconds" + ("" if measured is None else ", and as it was"),
-    )
-
-
-def facts(found, caption=""):
-    """What a probe read, a line each, down to plain values; large parts by their size."""
-    rows = [[path, value] for path, value in _leaves(found, "") if path != "run"]
-    return Table(
-        ["what", "found"],
-        rows[:FACTS],
-        caption,
-        f"and {len(rows) - FACTS} more (whole in the run's facts/)" if len(rows) > FACTS else "",
-    )
-
-
-def _leaves(value, path):
-    if isinstance(value, dict) and set(value) == {"value"}:
-        value = value["value"]
-    if path == "go" and value:
-        yield path, f"judged by the gate: {', '.join(sorted(value))}"
-        return
-    if isinstance(value, dict) and value and len(value) <= 12 and path.count(" › ") < 6:
-        for key, below in sorted(value.items()):
-            yield from _leaves(below, f"{path} › {key}" if path else str(key))
-    elif isinstance(value, dict) and value:
-        yield path, f"{len(value)} entries: {', '.join(sorted(value)[:6])} …"
-    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
-        yield path, f"{len(value)} entries"
-    elif isinstance(value, list):
-        yield (
-            path,
-            ", ".join(str(item) for item in value[:6])
-            + (f" … ({len(value)})" if len(value) > 6 else "")
-            or "none",
-        )
-    elif isinstance(value, str) and len(value) > 120:
-        yield path, f"{len(value.splitlines())} lines, {len(value)} characters"
-    else:
-        yield (
-            path,
-            ("yes" if value else "no")
-            if isinstance(value, bool)
-            else "none"
-            if value in (None, "", [], {})
-            else value,
-        )
-
-
-def plan(current, plan_hash=""):
-    """Each change with its exact text and its undo."""
-    if not current.changes:
-        return Text(f"Nothing to do: {current.reason}.")
-    rows = [
-        [number, change.target, change.title(), change.describe(), change.undo_text()]
-        for number, change in enumerate(current.changes, 1)
-    ]
-    table = Table(
-        ["", "host", "change", "exactly", "undo"],
-        rows,
-        f"Plan: {count(len(rows), 'change')}",
-        f"plan {plan_hash[:16]}" if plan_hash else "",
-        monospace=("exactly", "undo"),
-        widths={"change": "20%", "exactly": "39%", "undo": "35%"},
-    )
-    return Stack(table, notes(current.notes)) if current.notes else table
-
-
-def notes(listed):
-    """What a plan tells whoever approves it: (what, text)."""
-    return Table(["", "to know"], listed, "Before it is approved")
