@@ -18,6 +18,7 @@ def task_prepare(plan, user, report):
     values = publish.settle(plan, user)
     if values is not None:
         return {"published": values}
+    publish.expect_unused(publish.paths(plan, user))
     return {"prepared": prepare.prepare(user, plan.get("presync", False))}
 
 
@@ -135,10 +136,7 @@ class Conversion:
 
     def run(self):
         """Errors: NoSpace, PublishError, BadPlan, when not even a beginning can be made."""
-        try:
-            publish.make_areas(self.plan)
-        except OSError as error:
-            raise errors.space_error(error, self.plan["work"]) from error
+        publish.make_areas(self.plan)
         plan_file.check_places(self.plan)
         with publish.lock(self.plan):
             return self.run_locked()

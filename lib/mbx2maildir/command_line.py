@@ -25,6 +25,7 @@ def build_parser(prog=PROGRAM, more=()):
     parser.add_argument(
         "--version", action="version", version="{} {}".format(PROGRAM, mbx2maildir.__version__)
     )
+    parser.set_defaults(prog=prog)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(name, text, function):
@@ -269,6 +270,6 @@ def main(argv=None, prog=PROGRAM, more=()):
     except KeyboardInterrupt:
         text = "interrupted. Run the same command again to resume."
     except OSError as error:
-        text = errors.system_error(error)
+        text = errors.sentence(errors.describe(error))
     print("{}: {}".format(prog, text), file=sys.stderr)
     return 1

@@ -13,6 +13,13 @@ from mbx2maildir.formats.names import Names
 def compare(inbox, spool, folders, subscriptions, target):
     """→ {"folders": [{"folder", "old", "new", "only_new"}], "differences": [{"folder", "uid", "what", "old", "new"}],
     "messages"}. only_new: messages behind the last UID of the old folder (delivered to the new side)."""
+    if not os.path.isdir(target):
+        raise errors.NoMaildir(
+            "no such directory",
+            target,
+            todo="Check --maildir. If nothing is converted yet, run `convert` first.",
+        )
+    source.expect_directory(folders)
     first = source.inbox(inbox)
     spooled = source.spool_file(spool)
     found, _passed = source.folders(folders, besides=[*inbox, spool, subscriptions])

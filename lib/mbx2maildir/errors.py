@@ -1,4 +1,4 @@
-"""One error base for the store. Each class is one cause; what a caller needs stands in attributes, not in the text."""
+"""One base for the converter's errors, a class per cause. Callers use the attributes, not the text."""
 
 import errno
 import os
@@ -7,12 +7,12 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StoreError(Exception):
-    """Something about a mail store is not as needed.
+    """A mail store is not as needed.
 
-    Attributes: file (str), offset (int bytes or None), what (str: what is wrong), todo (str: what to do about it).
+    Attributes: file (text), offset (bytes or None), what (what is wrong), todo (what to do).
     """
 
-    todo = "Mend the file and run the same command again."
+    todo = "Fix the file, then run the same command again."
 
     def __init__(self, what, file="", offset=None, todo=None):
         self.what = what
@@ -23,8 +23,7 @@ class StoreError(Exception):
         super().__init__(what)
 
     def __str__(self):
-        place = self.file + (" at byte {}".format(self.offset) if self.offset is not None else "")
-        return "{}{}. {}".format(place + ": " if place else "", self.what, self.todo)
+        return sentence(self.as_dict())
 
     def as_dict(self):
         return {
@@ -39,11 +38,11 @@ class StoreError(Exception):
 class NotMbx(StoreError):
     """The file does not begin with the magic of an MBX file."""
 
-    todo = "It is passed over; nothing need be done unless a user misses it."
+    todo = "The file is skipped. Look at it only if a user misses mail."
 
 
 class DamagedMbx(StoreError):
-    """The MBX file does not read as c-client reads it (raised in strict mode only; else it is salvaged)."""
+    """c-client would not read the MBX file like this. Raised in strict mode; else it is salvaged."""
 
     todo = "Run without --strict to salvage what is readable."
 
@@ -53,11 +52,11 @@ class ShortHeader(DamagedMbx):
 
 
 class BadHeader(DamagedMbx):
-    """UIDVALIDITY or UIDLAST of the header are no hexadecimal numbers."""
+    """UIDVALIDITY or UIDLAST in the header is not a hexadecimal number."""
 
 
 class BadMessageLine(DamagedMbx):
-    """Where a message line must stand there is something else."""
+    """Something else is where a message line must be."""
 
 
 class ShortTail(DamagedMbx):
@@ -65,11 +64,11 @@ class ShortTail(DamagedMbx):
 
 
 class BadSize(DamagedMbx):
-    """A message line states a size that cannot be."""
+    """A message line states an impossible size."""
 
 
 class StaleCopy(DamagedMbx):
-    """A second copy of a message, as an expunge leaves it that was killed."""
+    """A second copy of a message, left by an expunge that was killed."""
 
 
 class BadDate(DamagedMbx):
@@ -77,39 +76,57 @@ class BadDate(DamagedMbx):
 
 
 class ShortRead(StoreError):
-    """Fewer bytes came than the size of the file promised: it shrank while it was read."""
+    """The file has fewer bytes than its size promised: it shrank while it was read."""
 
-    todo = "Something still writes to this mailbox. Stop reading and delivery there, then run the same command again."
+    todo = (
+        "Something still writes to this mailbox. Stop reading and delivery there, "
+        "then run the same command again."
+    )
 
 
 class NotThere(StoreError):
-    """Nothing of the user's is to be seen, and the place where it would be is an empty directory of root's: a mount point."""
+    """The user has no mail, and its place is an empty directory owned by root: a mount point."""
 
-    todo = "Mount the old mail there (old_store.seen_at), and run the same command again."
+    todo = "Mount the old mail there (old_store.seen_at), then run the same command again."
 
 
 class UnreadableMail(StoreError):
     """The user's mail cannot be read."""
 
-    todo = "Give the file its owner and mode back, or move it away, and run the same command again."
+    todo = "Restore its owner and mode, or move it away, then run the same command again."
 
 
 class NoSpace(StoreError):
     """The file system of the new store is full, or out of inodes or quota."""
 
-    todo = "Free space on the new store and run the same command again: it goes on with what is missing."
+    todo = "Free space on the new store, then run the same command again to resume."
 
 
 class BadPlan(StoreError):
-    """The plan file does not say what is needed."""
+    """The plan file is wrong or incomplete."""
 
-    todo = "Mend the plan file."
+    todo = "Fix the plan file."
+
+
+class BadWorkDirectory(StoreError):
+    """The work directory cannot be made or written to."""
+
+    todo = (
+        "Choose a directory you can write to, on the file system of the Maildirs "
+        '(--work, or "work" in the plan).'
+    )
+
+
+class NoMaildir(StoreError):
+    """The Maildir to look at does not exist, or is not a directory."""
+
+    todo = "Check --maildir."
 
 
 class PublishError(StoreError):
     """A staged Maildir cannot be put in place."""
 
-    todo = "See what stands at this path, then run the same command again."
+    todo = "See what is at this path, then run the same command again."
 
 
 def printable(path):
@@ -120,17 +137,25 @@ def printable(path):
 
 
 def space_error(error, path):
-    """An OSError while writing → the store's own error."""
+    """An OSError while writing → NoSpace or another StoreError."""
     if error.errno in NO_SPACE:
         return NoSpace("cannot write: {}".format(os.strerror(error.errno)), path)
     return StoreError(
         "cannot write: {}".format(error.strerror),
         path,
-        todo="See why, then run the same command again.",
+        todo="Fix the cause, then run the same command again.",
     )
 
 
+def work_error(error, path):
+    """An OSError while making or locking the work directory → NoSpace or BadWorkDirectory."""
+    if error.errno in NO_SPACE:
+        return space_error(error, path)
+    return BadWorkDirectory("cannot write to the work directory: {}".format(error.strerror), path)
+
+
 def describe(error):
+    """An exception in the form of StoreError.as_dict(), of a fault of ours with "traceback"."""
     if isinstance(error, StoreError):
         return error.as_dict()
     if isinstance(error, OSError) and error.errno in NO_SPACE:
@@ -141,7 +166,7 @@ def describe(error):
             "file": printable(error.filename or ""),
             "offset": None,
             "what": error.strerror or str(error),
-            "todo": "See why, then run the same command again.",
+            "todo": "Fix the cause, then run the same command again.",
         }
     import traceback
 
@@ -149,15 +174,15 @@ def describe(error):
         "kind": type(error).__name__,
         "file": "",
         "offset": None,
-        "what": "fault of the converter: {}".format(error),
+        "what": "bug in the converter: {}".format(error),
         "todo": "Report this with the traceback.",
         "traceback": traceback.format_exc(),
     }
 
 
-def system_error(error):
-    """An OSError nobody expected, as text for the operator."""
-    place = "{}: ".format(printable(error.filename)) if error.filename else ""
-    return "{}{}. Fix the cause, then run the same command again.".format(
-        place, error.strerror or error
-    )
+def sentence(values):
+    """A dict of as_dict() as text for the operator."""
+    place = values["file"]
+    if values["offset"] is not None:
+        place += " at byte {}".format(values["offset"])
+    return "{}{}. {}".format(place + ": " if place else "", values["what"], values["todo"])

@@ -14,6 +14,8 @@ def explain(path, messages=False):
     Errors: NotMbx, UnreadableMail."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise errors.UnreadableMail("no such file", path, todo="Check the path.") from error
     except OSError as error:
         raise errors.UnreadableMail("cannot open: {}".format(error.strerror), path) from error
     try:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import sys
 
 from mbx2maildir import batch, errors, events, plan_file
+from mbx2maildir.convert import source
 
 
 def make_plan(arguments):
@@ -54,11 +56,15 @@ def owner(arguments):
 
 def convert(arguments):
     """Run the conversion and say the result → exit code."""
-    if not os.path.isdir(arguments.folders):
-        raise errors.UnreadableMail(
-            "no such directory",
-            arguments.folders,
-            todo="Give the directory of the folders with --folders.",
+    source.expect_directory(arguments.folders)
+    if os.path.lexists(arguments.maildir) and not os.path.isdir(arguments.maildir):
+        raise errors.NoMaildir("not a directory", arguments.maildir)
+    if arguments.inbox and not any(map(os.path.exists, arguments.inbox)):
+        print(
+            "{}: no INBOX at {}: the new INBOX gets no messages from it.".format(
+                arguments.prog, ", ".join(map(errors.printable, arguments.inbox))
+            ),
+            file=sys.stderr,
         )
     collected = events.Collected()
     totals = batch.convert(make_plan(arguments), collected)
@@ -76,8 +82,10 @@ def convert(arguments):
     }
     if arguments.json:
         print(json.dumps(result, sort_keys=True, indent=1))
-    else:
+    elif result["ok"]:
         print(text(result))
+    for error in result["errors"]:
+        print("{}: {}".format(arguments.prog, errors.sentence(error)), file=sys.stderr)
     return 0 if result["ok"] else 1
 
 
@@ -92,16 +100,12 @@ def text(result):
         )
         lines += ["         ! {}".format(warning) for warning in entry["warnings"]]
     lines += ["! {}".format(warning) for warning in result["warnings"]]
-    lines += [
-        "ERROR {}: {} {}".format(entry["file"], entry["what"], entry["todo"])
-        for entry in result["errors"]
-    ]
     totals = result["totals"]
     if totals["already"]:
-        lines.append("Published by this run already; nothing was done.")
+        lines.append("This run published it before. Nothing was done.")
     lines.append(
-        "{} messages, {} bytes, {} hidden expunged ones left out, {} recognised on both sides, {} only on the new "
-        "side.".format(
+        "{} messages, {} bytes; {} hidden expunged messages left out; {} were on both sides, "
+        "{} only in the earlier Maildir.".format(
             totals["messages"],
             totals["bytes"],
             totals["expunged"],

@@ -35,8 +35,8 @@ def sources():
     converter, here = pathlib.Path(mbx2maildir.__file__).parent, pathlib.Path(__file__).parent
     modules = [
         (f"mbx2maildir/{path.relative_to(converter).as_posix()}", path.read_bytes())
-        for path in sorted(converter.rglob("*.py"))
-        if path.relative_to(converter).parts[0] != "tests"
+        for room in ("", "convert", "formats", "publish")
+        for path in sorted((converter / room).glob("*.py"))
     ]
     mover = [(f"cutover/remote/{name}.py", (here / f"{name}.py").read_bytes()) for name in MOVER]
     packages = [("cutover/__init__.py", b""), ("cutover/remote/__init__.py", b"")]

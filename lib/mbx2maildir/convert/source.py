@@ -125,6 +125,16 @@ def spool_file(path, uid=None, gid=None):
     return found
 
 
+def expect_directory(root):
+    """For a root of folders that somebody typed. Errors: UnreadableMail when it is no directory."""
+    if not os.path.isdir(root):
+        raise errors.UnreadableMail(
+            "not a directory" if os.path.lexists(root) else "no such directory",
+            root,
+            todo="Check --folders.",
+        )
+
+
 def expect_mounted(root):
     """For a user of whom neither INBOX nor folders were found: the old store must be there all the same. Errors: NotThere."""
     place = os.path.abspath(os.fsencode(root))

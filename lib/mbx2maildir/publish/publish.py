@@ -37,15 +37,18 @@ def make_areas(plan):
     """Create the run's directories. Only root may list them; trees below belong to their users."""
     work = os.fsencode(plan["work"])
     run = os.path.join(work, os.fsencode(plan["run"]))
-    os.makedirs(work, 0o711, exist_ok=True)
-    for directory in (
-        *(os.path.join(work, os.fsencode(area)) for area in WORK_AREAS),
-        run,
-        *(os.path.join(run, os.fsencode(area)) for area in AREAS),
-    ):
-        if not os.path.isdir(directory):
-            os.mkdir(directory)
-        os.chmod(directory, 0o711)
+    try:
+        os.makedirs(work, 0o711, exist_ok=True)
+        for directory in (
+            *(os.path.join(work, os.fsencode(area)) for area in WORK_AREAS),
+            run,
+            *(os.path.join(run, os.fsencode(area)) for area in AREAS),
+        ):
+            if not os.path.isdir(directory):
+                os.mkdir(directory)
+            os.chmod(directory, 0o711)
+    except OSError as error:
+        raise errors.work_error(error, error.filename or plan["work"]) from error
 
 
 def empty_trash(plan):
@@ -57,15 +60,18 @@ def empty_trash(plan):
 
 def lock(plan):
     """Hold the work directory's lock while the result is open. Errors: PublishError when another process holds it."""
-    handle = open(os.path.join(os.fsencode(plan["work"]), b"lock"), "w")  # noqa: SIM115
+    try:
+        handle = open(os.path.join(os.fsencode(plan["work"]), b"lock"), "w")  # noqa: SIM115
+    except OSError as error:
+        raise errors.work_error(error, error.filename) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         handle.close()
         raise errors.PublishError(
-            "another conversion is at work",
+            "another conversion is running",
             plan["work"],
-            todo="Wait for it; its events say how far it is.",
+            todo="Wait for it to end. Its events show its progress.",
         ) from error
     return handle
 
@@ -124,6 +130,18 @@ def set_aside(tree, target):
     return path
 
 
+def expect_unused(places):
+    """See that nothing would be lost by publishing. Errors: PublishError."""
+    if os.path.lexists(places["aside"]) and os.path.lexists(places["live"]):
+        raise errors.PublishError(
+            "this run put a Maildir in place and keeps here the one it replaced, but {} is now "
+            "another Maildir".format(errors.printable(places["live"])),
+            places["aside"],
+            todo='To convert again, use another run name (--run, or "run" in the plan). '
+            "To return to the earlier Maildir, move it back from here.",
+        )
+
+
 def publish(plan, user, values, known):
     """Swap a staged, synced tree in. known: base names of the reconciled new-side messages by folder.
 
@@ -131,10 +149,7 @@ def publish(plan, user, values, known):
     """
     places = paths(plan, user)
     live, staging = places["live"], places["staging"]
-    if os.path.lexists(places["aside"]):
-        raise errors.PublishError(
-            "a tree was set aside here before, though this user is not published", places["aside"]
-        )
+    expect_unused(places)
     late = 0
     if os.path.lexists(live):
         late += take_late(live, staging, known)

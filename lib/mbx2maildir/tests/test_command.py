@@ -3,6 +3,8 @@
 import ast
 import json
 import pathlib
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -177,3 +179,70 @@ def test_imports_nothing_but_the_standard_library_and_itself():
                 assert {alias.name.split(".")[0] for alias in node.names} <= allowed, path
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 assert node.module.split(".")[0] in allowed, path
+
+
+def alice_by_paths(site):
+    home = site.root / "home/alice"
+    return ["--inbox", home / "INBOX", "--folders", home / "mail"], site.maildir("alice")
+
+
+def test_a_missing_target_or_file_says_what_to_do(capsys, plan_path, site):
+    old, maildir = alice_by_paths(site)
+    code, out, err = run(capsys, "compare", *old, "--maildir", maildir)
+    assert (code, out) == (1, "") and str(maildir) in err and "run `convert` first" in err
+    code, out, err = run(capsys, "inspect", site.root / "none")
+    assert (code, out) == (1, "") and "none: no such file. Check the path." in err
+    code, out, err = run(capsys, "convert", *old, "--maildir", plan_path)
+    assert (code, out) == (1, "") and "not a directory. Check --maildir." in err
+    for command in ("convert", "compare"):
+        maildir.mkdir(parents=True, exist_ok=True)
+        wrong = ["--folders", site.root / "none", "--maildir", maildir]
+        code, out, err = run(capsys, command, *wrong)
+        assert (code, out) == (1, "") and "none: no such directory. Check --folders." in err
+
+
+def test_an_inbox_that_is_not_there_is_said(capsys, plan_path, site):
+    old, maildir = alice_by_paths(site)
+    old[1] = site.root / "none"
+    code, _out, err = run(capsys, "convert", *old, "--maildir", maildir)
+    assert code == 0 and "no INBOX at {}".format(site.root / "none") in err
+
+
+@pytest.mark.parametrize("work", ["plan.json/work", "plan.json"])
+def test_a_work_directory_that_cannot_be_written_to_says_what_to_do(capsys, plan_path, site, work):
+    old, maildir = alice_by_paths(site)
+    work = ["--work", site.root / work]
+    code, out, err = run(capsys, "convert", *old, "--maildir", maildir, *work)
+    assert (code, out) == (1, "")
+    assert "cannot write to the work directory" in err and "--work" in err
+
+
+def test_a_run_whose_maildir_was_removed_by_hand(capsys, plan_path, site):
+    """What it replaced comes back and is merged; another Maildir in its place is not touched."""
+    old, maildir = alice_by_paths(site)
+    new = ["--maildir", maildir]
+    (maildir / "cur").mkdir(parents=True)
+    assert run(capsys, "convert", *old, *new)[0] == 0
+    shutil.rmtree(maildir)
+    (maildir / "cur").mkdir(parents=True)
+    code, out, err = run(capsys, "convert", *old, *new)
+    assert (code, out) == (1, "")
+    assert "another Maildir" in err and "use another run name" in err
+    assert str(maildir.parent / ".cutover/convert/aside/alice") in err
+    code, out, _err = run(capsys, "convert", *old, *new, "--json")
+    assert code == 1 and json.loads(out)["errors"][0]["kind"] == "PublishError"
+    assert run(capsys, "convert", *old, *new, "--run", "again")[0] == 0
+    shutil.rmtree(maildir)
+    assert run(capsys, "convert", *old, *new, "--run", "again")[0] == 0
+    assert run(capsys, "compare", *old, *new)[0] == 0
+
+
+def test_it_says_its_version(capsys):
+    code, out, _err = run(capsys, "--version")
+    assert (code, out) == (0, "mbx2maildir {}\n".format(mbx2maildir.__version__))
+    done = subprocess.run(
+        [sys.executable, "-m", "mbx2maildir", "--version"],
+        stdout=subprocess.PIPE,
+        cwd=str(PACKAGE.parent),
+    )
+    assert done.stdout.decode() == out

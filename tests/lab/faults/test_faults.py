@@ -289,7 +289,7 @@ def again(scene, fault, command):
         if ended_well(scene, fault):
             return
         said = scene.said()
-        busy = "another process is at work" in said or "another conversion is at work" in said
+        busy = "another process is at work" in said or "another conversion is running" in said
         assert busy and number + 1 < TRIES, f"{fault.name}: the same command again: {said}"
         eventually(lambda: not left_over(scene), 30)
 
