@@ -144,6 +144,7 @@ def whole(site, path):
         [{**CHECK, "actual": HOSTILE, "passed": False}],
         passed=False,
         facts={
+            "run": run.name,
             "level": "content",
             "errors": {},
             "users": {

@@ -19,7 +19,7 @@ from cutover.connect import dns, hosts, ssh
 from cutover.facts import mail_queue
 from cutover.model import ChangeFailed, runbook
 from cutover.record import approval, folder, journal, signers, statement
-from cutover.run import engine, outage
+from cutover.run import engine, outage_watch
 from cutover.steps import registry
 from lab import keys, state, store
 from night import Night, eventually, program
@@ -163,7 +163,7 @@ def test_a_rehearsal_contacts_nobody_when_the_lab_is_down(tmp_path, monkeypatch)
     with pytest.raises(hosts.NotTheLab, match="no lab is running.*cutover lab up"):
         night.step("preflight")
     with hosts.Hosts(night.site) as reached:
-        watch = outage.Watch(reached, night.run)
+        watch = outage_watch.Watch(reached, night.run)
         for probe in (watch._read, watch._greet, watch._send):
             with pytest.raises(hosts.NotTheLab):
                 probe({})

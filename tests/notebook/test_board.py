@@ -58,7 +58,7 @@ def test_a_step_that_was_left_out_is_not_next(night, run):
             assert (f"Next: {following[0]}" if following else "Passed: ") in repr(night._head())
     assert "Next: " not in repr(night._head())  # decommission is asked for by its name
     assert (
-        f"Passed: {len(runbook.NIGHT) - 1} steps passed their verify; left out: presync."
+        f"Passed: {len(runbook.NIGHT) - 1} steps passed verification; skipped: presync."
         in repr(night._head())
     )
     assert column(night.steps().draw(), "now")["presync"] == "may run now"

@@ -3,8 +3,8 @@
 import pytest
 import recorded
 from cutover import site
-from cutover.record import history as story
-from cutover.report import plots
+from cutover.record import history, step_facts, transcript
+from cutover.report import plots, timeline
 from cutover.run import outage
 
 
@@ -15,8 +15,8 @@ def run(tmp_path_factory):
 
 def drawings(run):
     events = run.journal.events()
-    script = story.transcribed(run, "convert")
-    began = story.at(events[0])
+    script = transcript.read(run, "convert")
+    began = history.at(events[0])
     windows = [
         outage.Window(outage.READING, began, began + 2, 3),
         outage.Window(outage.DELIVERY, began + 1, None, 3),
@@ -26,8 +26,8 @@ def drawings(run):
         "delivery": {"low": 1, "likely": 2, "high": 3},
     }
     return [
-        plots.timeline(story.attempts(events), windows, began + 5, told),
-        plots.by_user(story.users(run, events)),
+        timeline.draw(history.attempts(events), windows, began + 5, told),
+        plots.by_user(step_facts.users(run, events)),
         plots.rate(script.current),
         plots.slowest(script.current),
         plots.deltas(script.passes * 2),
@@ -69,7 +69,7 @@ def test_each_says_its_figures_in_words(drawn):
 
 
 def test_the_same_figures_give_the_same_drawing(run, drawn):
-    assert plots.rate(story.transcribed(run, "convert").current).svg == drawn[2].svg
+    assert plots.rate(transcript.read(run, "convert").current).svg == drawn[2].svg
 
 
 def test_a_hostile_name_stays_a_name(drawn):
@@ -78,7 +78,7 @@ def test_a_hostile_name_stays_a_name(drawn):
 
 
 def test_nothing_to_draw_draws_nothing():
-    assert plots.timeline({}, []) is None and plots.by_user([]) is None and plots.rate(None) is None
+    assert timeline.draw({}, []) is None and plots.by_user([]) is None and plots.rate(None) is None
     assert plots.slowest(None) is None and plots.deltas([]) is None
     assert plots.sizes([]) is None and plots.sizes([0] * 41) is None
 
@@ -87,7 +87,7 @@ def test_a_prediction_is_drawn_before_its_outage_begins(run):
     events = run.journal.events()
     told = {kind: {"low": 100, "likely": 200, "high": 300} for kind in ("reading", "delivery")}
     plain, ahead = (
-        plots.timeline(story.attempts(events), [], story.at(events[-1]), each)
+        timeline.draw(history.attempts(events), [], history.at(events[-1]), each)
         for each in (None, told)
     )
     assert plain.svg != ahead.svg and "Predicted" in ahead.text and "Predicted" not in plain.text

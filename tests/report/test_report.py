@@ -184,7 +184,7 @@ def test_a_transcript_is_followed_while_it_grows(tmp_path):
 def test_a_second_pass_is_one_of_its_own(tmp_path):
     run = folder.Run(tmp_path)
     recorded.events(run, "presync", recorded.conversion() + recorded.conversion(began=2000.0))
-    script = history.transcribed(run, "presync")
+    script = transcript.read(run, "presync")
     assert [(each.began, each.done, each.ok) for each in script.passes] == [
         (1000.0, 3, True),
         (2000.0, 3, True),

@@ -27,7 +27,7 @@ def pair(made, tmp_path):
 
 
 def found(pair):
-    return compare.compare(*(compare.Told.read(path) for path in pair))
+    return compare.compare(*(compare.read(path) for path in pair))
 
 
 def change(pair, edit):
@@ -140,5 +140,5 @@ def test_what_matters_comes_first_in_table_and_json(pair):
 
 
 def test_what_is_no_run_is_refused(tmp_path):
-    with pytest.raises(audit.NoRecord, match="no journal there"):
-        compare.Told.read(tmp_path)
+    with pytest.raises(audit.NoRecord, match="no journal in"):
+        compare.read(tmp_path)

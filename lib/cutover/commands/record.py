@@ -61,7 +61,7 @@ def compare(one, other, as_json):
     """
     from cutover.report import record_tables, run_comparison
 
-    runs = [run_comparison.Told.read(path) for path in (one, other)]
+    runs = [run_comparison.read(path) for path in (one, other)]
     differences = run_comparison.compare(*runs)
     if as_json:
         options.show_json(

@@ -7,7 +7,7 @@ from cutover.model import runbook
 from cutover.record import record_json
 from cutover.rehearsal import ledger, traffic
 from cutover.report import page
-from cutover.run import lease, outage, papermill
+from cutover.run import lease, outage_watch, papermill
 from cutover.steps import registry
 
 
@@ -34,7 +34,7 @@ def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=N
         at_end.callback(give_back, connections)
         reversible = [name for name in names if registry.step(name).reversible]
         with (
-            outage.Watch(connections, run) if watch else contextlib.nullcontext(),
+            outage_watch.Watch(connections, run) if watch else contextlib.nullcontext(),
             traffic.Traffic(connections, run, rate, least)
             if rate
             else contextlib.nullcontext() as live,

@@ -11,9 +11,9 @@ from pathlib import Path
 from cutover import site
 from cutover.connect import vault
 from cutover.notebook import board_tables, edge, live, page, progress
-from cutover.record import folder, history
-from cutover.report import plots, tables
-from cutover.run import live_state, outage, prediction, watch
+from cutover.record import folder, history, transcript
+from cutover.report import tables, timeline
+from cutover.run import live_state, outage, outage_watch, prediction
 
 
 def open(site_file: str, run_dir: str, mode: str):
@@ -71,7 +71,7 @@ class Board:
     def outage(self):
         """The two clocks. In mode execute this call also begins to measure from outside."""
         if self.measure and self._watch is None:
-            self._watch = watch.in_background(self.site, self.run)
+            self._watch = outage_watch.in_background(self.site, self.run)
         return self._shown(self._clocks)
 
     def gates(self):
@@ -81,13 +81,13 @@ class Board:
     def progress(self):
         """The conversion, and whatever else is being applied."""
         if self.recorded:
-            return progress.shown(history.transcribed(self.run, "convert"), "convert", None)
+            return progress.shown(transcript.read(self.run, "convert"), "convert", None)
         return progress.follow(self.run)
 
     def timeline(self):
         """The steps and outages so far, as a plot."""
         events = self.events()
-        drawn = plots.timeline(
+        drawn = timeline.draw(
             history.attempts(events),
             outage.windows(self.run.path / outage.NAME),
             self.now(events),

@@ -102,7 +102,7 @@ def clocks(events, windows, now: float) -> tables.Table:
         else:
             clock = f"over: {history.duration(ended - began)}"
             period = f"{history.clock(began)} to {history.clock(ended)}"
-        expected = str(prediction.span(predicted[kind])) if predicted else "not yet"
+        expected = str(prediction.Span.from_json(predicted[kind])) if predicted else "not yet"
         rows.append([title, clock, period, _measured(measured.get(kind), now), expected])
     columns = ["outage", "clock", "by the journal (UTC)", "measured from outside", "predicted"]
     return tables.Table(columns, rows)

@@ -115,7 +115,7 @@ def shown(script, step_id: str, now: float | None, since: int = 0) -> tables.Sta
     if script.queue and now:
         parts.append(tables.Text(f"queue: {script.queue}"))
     for error in script.errors[-5:]:
-        parts.append(tables.Text(transcript.told(error)))
+        parts.append(tables.Text(transcript.line(error)))
     if conversion is not None and script.recent:
         parts.append(
             tables.Text(

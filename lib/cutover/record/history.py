@@ -1,38 +1,43 @@
-"""What a journal tells, put together for people: attempts of steps, approvals, warnings, figures of each user.
+"""What a journal says, put together for people: attempts of steps, approvals, checks, verdict.
 
-Used by the board and the report, so both say the same. Reads the run's folder alone.
+Used by the board and the report, so that both say the same. Reads the run's folder only.
 """
 
 import dataclasses
 import datetime
-import json
+from typing import NamedTuple
 
 from cutover import model
 from cutover.model import runbook
-from cutover.record import transcript
 
 NOTHING = "nothing to do"  # the kind of approval of an empty plan
 
 
 @dataclasses.dataclass
 class Attempt:
-    """The last attempt of a step, and how many there were."""
+    """The last attempt of a step, and how many there were.
+
+    state: as runbook.states has it. ended: None while it runs.
+    plan: `{"title", "target", "text", "undo"}` per change; None before it was planned.
+    approved: the kind of approval. earlier: who approved what an earlier attempt did.
+    applied: changes done, over all attempts. waiting: for an approval.
+    """
 
     step: str
-    state: str  # runbook.states' word
+    state: str
     began: float
-    ended: float | None  # None while it goes on
+    ended: float | None
     attempts: int = 1
-    plan: list | None = None  # [{"title", "target", "text", "undo"}]; None before it was planned
+    plan: list | None = None
     hash: str = ""
     reason: str = ""
     by: str = ""
-    approved: str = ""  # the kind of approval
-    earlier: str = ""  # who approved what an earlier attempt did
-    applied: int = 0  # changes done, over all attempts
-    checks: list = dataclasses.field(default_factory=list)
+    approved: str = ""
+    earlier: str = ""
+    applied: int = 0
+    checks: list[model.Check] = dataclasses.field(default_factory=list)
     error: str = ""
-    waiting: bool = False  # for an approval
+    waiting: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -43,19 +48,38 @@ class Attempt:
         return runbook.notebook_name(self.step)
 
 
-def at(event) -> float:
+class Remark(NamedTuple):
+    """A check that passed with a warning."""
+
+    step: str
+    question: str
+    actual: str
+    todo: str
+
+
+class Failure(NamedTuple):
+    """A check that did not pass."""
+
+    step: str
+    question: str
+    expected: str
+    actual: str
+    todo: str
+
+
+def at(event: dict) -> float:
     """Seconds since the epoch."""
     return datetime.datetime.fromisoformat(event["time"]).timestamp()
 
 
-def clock(seconds, date=False) -> str:
+def clock(seconds: float, date: bool = False) -> str:
     """A time of day, UTC."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime(
         "%Y-%m-%d %H:%M:%S" if date else "%H:%M:%S"
     )
 
 
-def duration(seconds) -> str:
+def duration(seconds: float | None) -> str:
     """`3.2 s`, `4 min 05 s`, `1 h 02 min`."""
     if seconds is None:
         return ""
@@ -69,8 +93,8 @@ def duration(seconds) -> str:
     )
 
 
-def size(number) -> str:
-    """Bytes as people say them: `812 B`, `3.4 MB`."""
+def size(number: float) -> str:
+    """Bytes for people: `812 B`, `3.4 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if abs(number) < 1000 or unit == "GB":
             return (
@@ -80,62 +104,73 @@ def size(number) -> str:
     return ""
 
 
-def attempts(events) -> dict:
-    """`{step: Attempt}` for the steps the journal speaks of, in the runbook's order."""
-    states, found = runbook.states(events), {}
+CHECK_FIELDS = [field.name for field in dataclasses.fields(model.Check)]
+
+
+def checks(event: dict) -> list[model.Check]:
+    """The checks of an event. Those of earlier versions have no id, subject or data."""
+    return [
+        model.Check(**{name: check[name] for name in CHECK_FIELDS if name in check})
+        for check in event["checks"]
+    ]
+
+
+def attempts(events) -> dict[str, Attempt]:
+    """The last attempt of each step in the journal, in the runbook's order."""
+    states, by_step = runbook.states(events), {}
     for name in runbook.EVERY:
-        mine = [event for event in events if event.get("step") == name]
-        begun = [event for event in mine if event["event"] == "step-begun"]
-        if not begun:
-            continue
-        last = [event for event in mine if event["seq"] >= begun[-1]["seq"]]
-        over = last[-1]["event"] in ("verified", "step-failed", "predicted")
-        one = Attempt(
-            name,
-            states.get(name, "begun"),
-            at(begun[-1]),
-            at(last[-1]) if over else None,
-            len(begun),
-        )
-        for event in last:
-            _take(one, event)
-        one.earlier = next(
-            (
-                f"{_by(event)}, plan {str(event.get('hash', ''))[:16]}"
-                for event in reversed(mine)
-                if event["event"] == "approved"
-                and event["seq"] < begun[-1]["seq"]
-                and event.get("kind") != NOTHING
-            ),
-            "",
-        )
-        one.applied = sum(
-            event["event"] == "result" and event["outcome"] == "done" for event in mine
-        )
-        found[name] = one
-    return found
+        own_events = [event for event in events if event.get("step") == name]
+        begun = [event for event in own_events if event["event"] == "step-begun"]
+        if begun:
+            by_step[name] = _attempt(name, states.get(name, "begun"), own_events, begun)
+    return by_step
 
 
-def _take(one, event):
+def _attempt(name, state, own_events, begun):
+    first = begun[-1]["seq"]
+    last = [event for event in own_events if event["seq"] >= first]
+    over = last[-1]["event"] in ("verified", "step-failed", "predicted")
+    attempt = Attempt(name, state, at(begun[-1]), at(last[-1]) if over else None, len(begun))
+    for event in last:
+        _take(attempt, event)
+    attempt.earlier = next(
+        (
+            f"{_by(event)}, plan {str(event.get('hash', ''))[:16]}"
+            for event in reversed(own_events)
+            if event["event"] == "approved"
+            and event["seq"] < first
+            and event.get("kind") != NOTHING
+        ),
+        "",
+    )
+    attempt.applied = sum(
+        event["event"] == "result" and event["outcome"] == "done" for event in own_events
+    )
+    return attempt
+
+
+def _take(attempt, event):
     kind = event["event"]
-    one.waiting = kind == "approval-missing"
+    attempt.waiting = kind == "approval-missing"
     if kind == "planned":
-        one.plan, one.hash, one.reason = event["changes"], event["hash"], event["reason"]
+        attempt.plan, attempt.hash = event["changes"], event["hash"]
+        attempt.reason = event["reason"]
     elif kind == "approved":
-        one.by, one.approved = _by(event), str(event.get("kind", ""))
+        attempt.by, attempt.approved = _by(event), str(event.get("kind", ""))
     elif kind == "verified":
-        one.checks = event["checks"]
+        attempt.checks = checks(event)
     elif kind == "step-failed":
-        one.error = event["error"]
+        attempt.error = event["error"]
 
 
-def approval(one: Attempt) -> str:
+def approval(attempt: Attempt) -> str:
     """Who approved a step, in words."""
-    if not one.approved:
+    if not attempt.approved:
         return ""
-    if one.approved == NOTHING:
-        return "nothing to approve" + (f"; before: {one.earlier}" if one.earlier else "")
-    return one.by
+    if attempt.approved == NOTHING:
+        earlier = f"; before: {attempt.earlier}" if attempt.earlier else ""
+        return f"nothing to approve{earlier}"
+    return attempt.by
 
 
 def before(events, step: str) -> str:
@@ -149,9 +184,12 @@ def _by(event):
     return by if kind in ("person", "signed", by) else f"{by} ({kind})"
 
 
-def stopped(events, kind: str) -> tuple:
-    """(began, ended) of an outage by the journal: from the first change that stopped something to the verify that saw it
-    back. None: not yet. `kind`: outage.READING or outage.DELIVERY."""
+def stopped(events, kind: str) -> tuple[float | None, float | None]:
+    """(began, ended) of an outage by the journal; None means not yet.
+
+    From the first change that stopped something to the verify that saw it back.
+    kind: outage.READING or outage.DELIVERY.
+    """
     stop, restore = {
         "reading": ("stop-imap", "restore-imap"),
         "delivery": ("stop-sendmail", "restore-sendmail"),
@@ -175,37 +213,44 @@ def stopped(events, kind: str) -> tuple:
     return began, ended
 
 
-def gate(events) -> tuple:
-    """(time, [Check]) of the last go or no-go: that of stop-imap, or before there was one what preflight found; none: 0.0, []."""
+def gate(events) -> tuple[float, list[model.Check]]:
+    """(time, checks) of the last go or no-go; (0.0, []) before there was one.
+
+    That of stop-imap, or what preflight found before.
+    """
     for kind, step in (("gated", "stop-imap"), ("verified", "preflight")):
         last = runbook.latest(events, kind, step=step)
         if last is not None:
-            return at(last), [model.Check(**check) for check in last["checks"]]
+            return at(last), checks(last)
     return 0.0, []
 
 
-def warnings(found: dict) -> list:
-    """`[(step, question, what was found, what to do)]` of checks that passed and are worth a look."""
+def warnings(by_step: dict[str, Attempt]) -> list[Remark]:
+    """The checks that passed with a warning."""
     return [
-        (one.step, check["question"], check["actual"], check["todo"])
-        for one in found.values()
-        for check in one.checks
-        if check["passed"] and check["warning"]
+        Remark(attempt.step, check.question, check.actual, check.todo)
+        for attempt in by_step.values()
+        for check in attempt.checks
+        if check.passed and check.warning
     ]
 
 
-def failures(found: dict) -> list:
-    """`[(step, question, expected, found, what to do)]` of checks that did not pass."""
+def failures(by_step: dict[str, Attempt]) -> list[Failure]:
+    """The checks that did not pass."""
     return [
-        (one.step, check["question"], check["expected"], check["actual"], check["todo"])
-        for one in found.values()
-        for check in one.checks
-        if not check["passed"]
+        Failure(attempt.step, check.question, check.expected, check.actual, check.todo)
+        for attempt in by_step.values()
+        for check in attempt.checks
+        if not check.passed
     ]
 
 
-def left_behind(events) -> list:
-    """What the last rollback that passed went on without, a line a user; empty once it is carried back, or converted again."""
+def left_behind(events) -> list[str]:
+    """The mail that the last rollback left behind, a text per user.
+
+    Empty once that mail is carried back or converted again. Checks of earlier versions have no
+    id: then every warning of the rollback is listed, so that none is lost.
+    """
     last = next(
         (
             event
@@ -214,128 +259,61 @@ def left_behind(events) -> list:
             and event["passed"]
             and event["step"] in ("rollback", "convert")
         ),
-        {"checks": []},
+        None,
     )
+    if last is None or last["step"] == "convert":
+        return []
     return [
-        f"{check['question']} {check['actual']}"
-        for check in last["checks"]
-        if check["warning"] and check.get("id") == "left-behind"
+        f"{check.question} {check.actual}"
+        for check in checks(last)
+        if check.warning and check.id in ("left-behind", "")
     ]
 
 
-def verdict(events, found: dict) -> tuple:
-    """(word, sentence): what became of the run, by its journal alone. The word: "passed", "failed", "undone", "begun"."""
+def verdict(events, by_step: dict[str, Attempt]) -> tuple[str, str]:
+    """(word, sentence): what became of the run, by its journal alone.
+
+    The word: "passed", "failed", "undone" or "begun".
+    """
     apart = runbook.apart(events)
     order = runbook.APART if apart else runbook.ORDER
-    passed = [name for name in order if name in found and found[name].state == "passed"]
-    back = found.get("rollback")
-    if back is not None and back.state == "passed" and not passed:
+    passed = [name for name in order if name in by_step and by_step[name].state == "passed"]
+    rollback = by_step.get("rollback")
+    if rollback is not None and rollback.state == "passed" and not passed:
         behind = left_behind(events)
         return "undone", (
             "Rolled back: what the run changed was undone"
             + ("." if apart else ", and the old service verified.")
             + "".join(f" But: {text}" for text in behind)
         )
-    for one in found.values():
-        if one.state == "failed":
-            return "failed", f"Stopped: {one.step} did not pass."
-    if apart and len(passed) == len(found):
+    for attempt in by_step.values():
+        if attempt.state == "failed":
+            return "failed", f"Stopped: {attempt.step} did not pass."
+    if apart and len(passed) == len(by_step):
         return "passed", f"Passed: {', '.join(passed)}."
-    left_out = [name for name in runbook.NIGHT if name not in found]
     if (
         passed
         and runbook.number(passed[-1]) >= len(runbook.NIGHT)
-        and len(passed) == len(found.keys() - {"rollback"})
+        and len(passed) == len(by_step.keys() - {"rollback"})
     ):
-        if not left_out:
-            return "passed", f"Passed: every one of the {len(passed)} steps passed its verify."
+        return "passed", _passed(passed, by_step)
+    return "begun", _begun(passed, by_step)
+
+
+def _passed(passed, by_step):
+    skipped = [name for name in runbook.NIGHT if name not in by_step]
+    if not skipped:
+        return f"Passed: all {len(passed)} steps passed verification."
+    return f"Passed: {len(passed)} steps passed verification; skipped: {', '.join(skipped)}."
+
+
+def _begun(passed, by_step):
+    running = [name for name, attempt in by_step.items() if attempt.state == "begun"]
+    if running:
         return (
-            "passed",
-            f"Passed: {len(passed)} steps passed their verify; left out: {', '.join(left_out)}.",
+            f"Not over: {running[-1]} was begun and has not passed verification; {len(passed)} "
+            "steps passed."
         )
-    going = [name for name, one in found.items() if one.state == "begun"]
-    if going:
-        return (
-            "begun",
-            f"Not over: {going[-1]} was begun and has not passed its verify; {len(passed)} steps passed.",
-        )
-    if not found:
-        return "begun", "Nothing has run yet."
-    return "begun", f"Not over: {len(passed)} of {len(runbook.NIGHT)} steps passed so far."
-
-
-def facts(run, events, step: str, when: str = "after") -> dict | None:
-    """The last facts kept of a step, or None."""
-    names = [
-        event["facts"]
-        for event in events
-        if event["event"] == "probed" and event.get("step") == step and event["when"] == when
-    ]
-    try:
-        return json.loads((run.path / names[-1]).read_bytes()) if names else None
-    except (OSError, ValueError):
-        return None
-
-
-@dataclasses.dataclass
-class Sums:
-    """One user's figures: messages counted by both servers, bytes of the files on either side, seconds of conversion."""
-
-    user: str
-    old: int = 0
-    new: int = 0
-    added: int = 0
-    folders: int = 0
-    old_bytes: int = 0
-    new_bytes: int = 0
-    seconds: float | None = None
-    differences: list = dataclasses.field(default_factory=list)
-    notes: list = dataclasses.field(default_factory=list)
-
-
-def users(run, events) -> list:
-    """`[Sums]` by user, from verify's facts and the conversion's events; empty before either."""
-    found = {}
-    conversion = transcribed(run, "convert").current
-    for name, user in (conversion.users if conversion else {}).items():
-        if name:
-            found[name] = Sums(
-                name,
-                old_bytes=user.source,
-                new_bytes=user.bytes,
-                seconds=(user.ended or user.began) - user.began,
-            )
-    for name, each in ((facts(run, events, "verify") or {}).get("users", {})).items():
-        sums = found.setdefault(name, Sums(name))
-        for row in each["rows"]:
-            if row["unknown"]:
-                continue
-            folder = row["old_name"] or row["new_name"]
-            sums.folders += 1
-            sums.old, sums.new, sums.added = (
-                sums.old + row["old"],
-                sums.new + row["new"],
-                sums.added + row["extra"],
-            )
-            sums.differences += [f"{folder}: {text}" for text in row["differences"]]
-            sums.notes += [f"{folder}: {text}" for text in row["notes"]]
-    return [found[name] for name in sorted(found)]
-
-
-def sizes(run, events) -> list:
-    """How many messages of the old store are of each class of size, as preflight counted: class n holds those from 2^(n-1)
-    bytes to below 2^n. Empty before it was read."""
-    return surveyed(run, events).get("sizes", [])
-
-
-def surveyed(run, events) -> dict:
-    """The totals of the old store as preflight counted it; empty before it was read."""
-    found = facts(run, events, "preflight") or {}
-    return ((found.get("survey") or {}).get("value") or {}).get("totals", {})
-
-
-def transcribed(run, step: str) -> transcript.Transcript:
-    """The events of a step, read to their end."""
-    script = transcript.Transcript(run.path / "transcripts" / f"{step}.events.jsonl")
-    script.update()
-    return script
+    if not by_step:
+        return "Nothing has run yet."
+    return f"Not over: {len(passed)} of {len(runbook.NIGHT)} steps passed so far."

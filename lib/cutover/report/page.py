@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cutover import site
 from cutover.model import errors, runbook
-from cutover.record import folder, history, journal
-from cutover.report import plots, step_tables, tables
+from cutover.record import folder, history, journal, step_facts, transcript
+from cutover.report import plots, step_tables, tables, timeline
 from cutover.run import outage, prediction, workspace
 from cutover.site import secrets
 from cutover.steps import registry
@@ -82,8 +82,8 @@ def context(run, events, exported) -> dict:
     found = history.attempts(events)
     windows = outage.windows(run.path / outage.NAME)
     word, sentence = history.verdict(events, found)
-    sums = history.users(run, events)
-    convert, presync = history.transcribed(run, "convert"), history.transcribed(run, "presync")
+    sums = step_facts.users(run, events)
+    convert, presync = transcript.read(run, "convert"), transcript.read(run, "presync")
     last = max(history.at(event) for event in events)
     passes = presync.passes + convert.passes
     # where presync did the work, convert had nothing left that would show
@@ -92,11 +92,11 @@ def context(run, events, exported) -> dict:
     )
     told = prediction.predicted(events)
     drawn = [
-        plots.timeline(found, windows, last, told),
+        timeline.draw(found, windows, last, told),
         plots.by_user(sums),
         plots.rate(hardest),
         plots.slowest(hardest),
-        plots.sizes(history.sizes(run, events)),
+        plots.sizes(step_facts.sizes(run, events)),
         plots.deltas(passes),
     ]
     return {

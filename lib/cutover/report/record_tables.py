@@ -25,12 +25,12 @@ def shown(result) -> tables.Stack:
 
 def compared(one, other) -> tables.Stack:
     """What is different in run `other` (a folder) from run `one`, what matters first."""
-    told = [run_comparison.Told.read(path) for path in (one, other)]
+    told = [run_comparison.read(path) for path in (one, other)]
     return differences(told, run_comparison.compare(*told))
 
 
 def differences(told, found) -> tables.Stack:
-    """The compare.Differences between two runs, which `told` (a pair of compare.Told) names."""
+    """The differences between two runs, which `told` (a pair of run_comparison.RunFigures) names."""
     rows = [
         ["matters" if each.matters else "", each.topic, each.where, each.one, each.other, each.why]
         for each in found

@@ -1,28 +1,33 @@
 """Two runs in the runbook's terms: what is different, and which of it matters.
 
-Rehearsal against rehearsal, or against the night itself. Names of the runs are taken out of plans before they are compared.
+Rehearsal against rehearsal, or against the night itself. The runs' names are taken out of plans
+and warnings before they are compared.
 """
 
 import dataclasses
+import itertools
 import json
-import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cutover.model import runbook
-from cutover.record import audit, journal
-from cutover.record import record_json as record
+from cutover.record import audit, history, journal, record_json
 from cutover.report import summary
-from cutover.run import outage
-from cutover.run import prediction as predict
+from cutover.run import outage, prediction
 
 SLOWER = 1.25  # times by which a duration or a window may grow
-SECONDS = 5.0  # … and seconds, before it matters
-EACH = 5  # differences of one kind that are told
+SECONDS = 5.0  # and the seconds by which it must grow before it matters
+LISTED = 5  # differences of one kind that are listed
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    topic: str  # "step", "plan", "duration", "outage", "counts", "warnings", "code", "record"
+    """What two runs do not share; `one` and `other` are the runs' sides of it, as text.
+
+    topic: "step", "plan", "duration", "outage", "counts", "warnings", "code" or "record".
+    """
+
+    topic: str
     where: str
     one: str
     other: str
@@ -30,252 +35,273 @@ class Difference:
     why: str = ""
 
 
-@dataclasses.dataclass
-class Told:
-    """One run's figures."""
+@dataclasses.dataclass(frozen=True)
+class RunFigures:
+    """One run's figures.
+
+    states, rows, plans, warnings: by step. windows, predicted: by kind of window.
+    verified: the sums; None when they were not recorded. code: that of record.json.
+    """
 
     path: Path
     name: str
-    events: list
-    states: dict
-    steps: dict  # step → (seconds, changes applied, checks passed as text)
-    plans: dict  # step → [texts]
-    warnings: dict  # step → [texts]
-    windows: dict  # kind → outage.Window
-    predicted: dict  # kind → predict.Span
-    verified: str
-    begun: dict
+    events: list[dict]
+    states: dict[str, str]
+    rows: dict[str, summary.StepRow]
+    plans: dict[str, list[str]]
+    warnings: dict[str, list[str]]
+    windows: dict[str, outage.Window]
+    predicted: dict[str, prediction.Span]
+    verified: summary.Verified | None
     code: dict
 
-    @classmethod
-    def read(cls, path):
-        """Raises audit.NoRecord for a folder with no journal, journal.JournalBroken for a broken one."""
-        top = Path(path).resolve()
-        try:
-            events = journal.parse((top / journal.NAME).read_bytes(), str(top / journal.NAME))
-        except OSError as error:
-            raise audit.NoRecord(f"{path}: no journal there ({error.strerror})") from None
-        if not events or events[0]["event"] != "run-begun":
-            raise audit.NoRecord(f"{path}: its journal does not begin with a run")
-        try:
-            code = json.loads((top / record.NAME).read_bytes())["code"]
-        except (OSError, ValueError, KeyError, TypeError):
-            code = {}
-        name = events[0]["run"]
-        rows = {row[1]: row[3:] for row in summary.steps(events)}
-        told = predict.predicted(events)
-        return cls(
-            top,
-            name,
-            events,
-            runbook.states(events),
-            rows,
-            _plans(events, name, top),
-            _warnings(events, name),
-            {window.kind: window for window in outage.windows(top / outage.NAME)},
-            {kind: predict.span(told[kind]) for kind in predict.WINDOWS} if told else {},
-            summary.verified(events),
-            events[0],
-            code,
-        )
+    @property
+    def begun(self) -> dict:
+        """The event that began the run."""
+        return self.events[0]
 
 
-def _plans(events, name, top):
+def read(path: str | Path) -> RunFigures:
+    """The figures of the run in a folder.
+
+    Raises audit.NoRecord for a folder without a journal, journal.JournalBroken for a broken one.
+    """
+    folder = Path(path).resolve()
+    try:
+        data = (folder / journal.NAME).read_bytes()
+    except OSError as error:
+        raise audit.NoRecord(f"no journal in {path}: {error.strerror}") from None
+    events = journal.parse(data, str(folder / journal.NAME))
+    if not events or events[0]["event"] != "run-begun":
+        raise audit.NoRecord(f"the journal in {path} does not begin with a run")
+    try:
+        code = json.loads((folder / record_json.NAME).read_bytes())["code"]
+    except (OSError, ValueError, KeyError, TypeError):
+        code = {}
+    name = events[0]["run"]
+    return RunFigures(
+        path=folder,
+        name=name,
+        events=events,
+        states=runbook.states(events),
+        rows={row.step: row for row in summary.steps(events)},
+        plans=_plans(events, name, folder),
+        warnings=_warnings(events, name),
+        windows={window.kind: window for window in outage.windows(folder / outage.NAME)},
+        predicted=prediction.spans(events),
+        verified=summary.sums(events),
+        code=code,
+    )
+
+
+def _plans(events, name, folder):
     """What was applied in each step, over all its attempts."""
-    found = {}
+    plans = {}
     for event in events:
         if event["event"] == "intent":
-            text = f"{event['target']}: {event['title']}\n{journal.whole(event['text'], top)}"
-            found.setdefault(event["step"], []).append(text.replace(name, "RUN"))
-    return found
+            whole = journal.whole(event["text"], folder)
+            text = f"{event['target']}: {event['title']}\n{whole}"
+            plans.setdefault(event["step"], []).append(text.replace(name, "RUN"))
+    return plans
 
 
 def _warnings(events, name):
-    found = {}
-    for event in events:
-        if event["event"] == "verified":
-            found[event["step"]] = [
-                f"{check['question']} {check['actual']}".replace(name, "RUN")
-                for check in event["checks"]
-                if check["passed"] and check["warning"]
-            ]
-    return found
+    return {
+        event["step"]: [
+            f"{check.question} {check.actual}".replace(name, "RUN")
+            for check in history.checks(event)
+            if check.passed and check.warning
+        ]
+        for event in events
+        if event["event"] == "verified"
+    }
 
 
-def compare(one: Told, other: Told) -> list:
-    """`[Difference]`, what matters first."""
-    found = [
-        *_steps(one, other),
-        *_changes(one, other),
-        *_counts(one, other),
-        *_outage(one, other),
-        *_predictions(one, other),
-        *_durations(one, other),
-        *_texts(one, other),
-        *_code(one, other),
-    ]
-    return sorted(found, key=lambda each: not each.matters)
+def compare(one: RunFigures, other: RunFigures) -> list[Difference]:
+    """The differences, those that matter first."""
+    parts = (_steps, _changes, _counts, _outage, _predictions, _durations, _warned, _code)
+    differences = itertools.chain.from_iterable(part(one, other) for part in parts)
+    return sorted(differences, key=lambda difference: not difference.matters)
 
 
-def _steps(one, other):
+def _steps(one, other) -> Iterator[Difference]:
     for name in runbook.EVERY:
-        states = [told.states.get(name, "not run") for told in (one, other)]
-        if states[0] != states[1]:
-            matters = states[1] != "passed"
-            yield Difference("step", name, *states, matters, "it did not pass" if matters else "")
+        first, second = (run.states.get(name, "not run") for run in (one, other))
+        if first != second:
+            matters = second != "passed"
+            why = "it did not pass" if matters else ""
+            yield Difference("step", name, first, second, matters, why)
+
+
+def _in_both(one, other):
+    """The names of the steps that both runs have begun."""
+    return [name for name in runbook.EVERY if name in one.states and name in other.states]
+
+
+def _only(texts: Sequence[str], others: Sequence[str]) -> list[str]:
+    return [text for text in texts if text not in others]
 
 
 def _changes(one, other):
-    for name in runbook.EVERY:
-        if name not in one.states or name not in other.states:
-            continue
-        plans = [told.plans.get(name, []) for told in (one, other)]
-        only = [[text for text in plan if text not in rest] for plan, rest in (plans, plans[::-1])]
-        if len(plans[0]) != len(plans[1]) or only[0] or only[1]:
-            firsts = [
-                f"{len(plan)} changes" + (f"; only here: {_first(mine, rest)}" if mine else "")
-                for plan, mine, rest in zip(plans, only, only[::-1], strict=True)
-            ]
-            yield Difference("plan", name, *firsts, True, "other changes than rehearsed")
+    for name in _in_both(one, other):
+        first, second = (run.plans.get(name, []) for run in (one, other))
+        if len(first) != len(second) or _only(first, second) or _only(second, first):
+            yield Difference(
+                "plan",
+                name,
+                _changes_of(first, second),
+                _changes_of(second, first),
+                True,
+                "other changes than rehearsed",
+            )
 
 
-def _first(texts, others=()):
-    """The texts by their first lines; one whose first line the other side has as well by the first line that differs."""
+def _changes_of(plan, other_plan):
+    own = _only(plan, other_plan)
+    listed = f"; only here: {_first_lines(own, _only(other_plan, plan))}" if own else ""
+    return f"{len(plan)} changes{listed}"
+
+
+def _first_lines(texts, others=()):
+    """The texts by their first lines.
+
+    If the other side has a text with the same first line, the first line that differs is added.
+    """
     heads = []
     for text in texts:
         head, *lines = text.split("\n")
         like = next((other.split("\n") for other in others if other.split("\n")[0] == head), None)
         differing = next((line for line in lines if line not in like), "") if like else ""
         heads.append(head + (f": {differing[:200]}" if differing else ""))
-    return "; ".join(heads[:EACH]) + (" …" if len(heads) > EACH else "")
+    return "; ".join(heads[:LISTED]) + (" …" if len(heads) > LISTED else "")
 
 
 def _counts(one, other):
     if one.verified != other.verified:
-        figures = [re.findall(r"\d+", told.verified) for told in (one, other)]
-        equal = not other.verified.endswith("NOT equal") and bool(figures[1])
-        yield Difference(
-            "counts",
-            "verify",
-            one.verified,
-            other.verified,
-            not equal,
-            "mail came or went meanwhile; both sides agree"
-            if equal
-            else "the two sides did not agree",
-        )
+        equal = other.verified is not None and other.verified.passed
+        if other.verified is None:
+            why = "no sums were recorded"
+        else:
+            why = "mail came or went between the runs" if equal else "the two sides did not agree"
+        sides = (str(run.verified or summary.NOT_RECORDED) for run in (one, other))
+        yield Difference("counts", "verify", *sides, not equal, why)
     for name in runbook.ORDER:
-        checks = [told.steps.get(name, (0, 0, "none"))[2] for told in (one, other)]
-        if "none" not in checks and checks[0] != checks[1]:
-            bad = checks[1].partition(" of ")
-            yield Difference("counts", f"checks of {name}", *checks, bad[0] != bad[2], "")
+        first, second = (summary.checks_passed(run.events, name) for run in (one, other))
+        if first and second and first != second:
+            yield Difference(
+                "counts",
+                f"checks of {name}",
+                one.rows[name].checks,
+                other.rows[name].checks,
+                second.passed != second.checks,
+            )
+
+
+def _longer(seconds, other_seconds):
+    """Whether a time grew by so much that it matters. None: it is not over."""
+    if other_seconds is None:
+        return True
+    return (
+        seconds is not None
+        and other_seconds > seconds * SLOWER
+        and other_seconds - seconds > SECONDS
+    )
 
 
 def _outage(one, other):
-    for kind in (outage.READING, outage.DELIVERY):
-        windows = [told.windows.get(kind) for told in (one, other)]
-        seconds = [window.seconds if window else 0.0 for window in windows]
-        if seconds[0] == seconds[1]:
-            continue
-        longer = seconds[1] is None or (
-            seconds[0] is not None
-            and seconds[1] > seconds[0] * SLOWER
-            and seconds[1] - seconds[0] > SECONDS
-        )
-        yield Difference(
-            "outage",
-            kind,
-            *(str(window) if window else "none was seen" for window in windows),
-            longer,
-            "longer than rehearsed" if longer else "",
-        )
+    for kind in prediction.WINDOWS:
+        windows = [run.windows.get(kind) for run in (one, other)]
+        first, second = (window.seconds if window else 0.0 for window in windows)
+        if first != second:
+            longer = _longer(first, second)
+            yield Difference(
+                "outage",
+                kind,
+                *(str(window) if window else "none was seen" for window in windows),
+                longer,
+                "longer than rehearsed" if longer else "",
+            )
 
 
 def _predictions(one, other):
-    """Whether the second run's outage was what it had predicted, beside the first's."""
-    for kind in (outage.READING, outage.DELIVERY):
-        judged = [
-            predict.judged(told.predicted.get(kind), told.windows.get(kind))
-            for told in (one, other)
-        ]
-        if any(judged):
-            said = [
-                f"{told.predicted[kind]}; it was {told.windows[kind].seconds:.1f} s, {each}"
-                if each
-                else "not predicted"
-                for told, each in zip((one, other), judged, strict=True)
-            ]
-            wrong = judged[1].startswith("longer")
-            yield Difference(
-                "outage",
-                f"{kind}, predicted",
-                *said,
-                wrong,
-                "longer than it had predicted" if wrong else "",
-            )
+    """Whether the second run's outage was as predicted, and the first's for comparison."""
+    for kind in prediction.WINDOWS:
+        first, second = (
+            prediction.excess(run.predicted.get(kind), run.windows.get(kind))
+            for run in (one, other)
+        )
+        if first is None and second is None:
+            continue
+        wrong = second is not None and second > 0
+        yield Difference(
+            "outage",
+            f"{kind}, predicted",
+            _as_predicted(one, kind),
+            _as_predicted(other, kind),
+            wrong,
+            "longer than predicted" if wrong else "",
+        )
+
+
+def _as_predicted(run, kind):
+    expected, window = run.predicted.get(kind), run.windows.get(kind)
+    judged = prediction.judged(expected, window)
+    return f"{expected}; it was {window.seconds:.1f} s, {judged}" if judged else "not predicted"
 
 
 def _durations(one, other):
     for name in runbook.EVERY:
-        if name in one.steps and name in other.steps:
-            first, second = one.steps[name][0], other.steps[name][0]
+        if name in one.rows and name in other.rows:
+            first, second = one.rows[name].seconds, other.rows[name].seconds
             if abs(first - second) >= 1:
-                slower = second > first * SLOWER and second - first > SECONDS
-                yield Difference(
-                    "duration",
-                    name,
-                    f"{first:.1f} s",
-                    f"{second:.1f} s",
-                    slower,
-                    "slower" if slower else "",
-                )
+                slower = _longer(first, second)
+                why = "slower" if slower else ""
+                yield Difference("duration", name, f"{first:.1f} s", f"{second:.1f} s", slower, why)
 
 
-def _texts(one, other):
-    for name in runbook.EVERY:
-        if name not in one.states or name not in other.states:
-            continue
-        texts = [told.warnings.get(name, []) for told in (one, other)]
-        only = [[text for text in mine if text not in rest] for mine, rest in (texts, texts[::-1])]
-        if only[0] or only[1]:
+def _warned(one, other):
+    for name in _in_both(one, other):
+        first, second = (run.warnings.get(name, []) for run in (one, other))
+        if _only(first, second) or _only(second, first):
+            new = bool(_only(second, first))
             yield Difference(
                 "warnings",
                 name,
-                *(_first(mine) or "none of its own" for mine in only),
-                bool(only[1]),
-                "a warning that was not there before" if only[1] else "",
+                _first_lines(_only(first, second)) or "none of its own",
+                _first_lines(_only(second, first)) or "none of its own",
+                new,
+                "a new warning" if new else "",
             )
 
 
 def _code(one, other):
-    for key, what in (
+    same_site = one.begun["site"] == other.begun["site"]
+    for key, where in (
         ("code", "the package's code"),
         ("notebooks", "the notebooks"),
         ("parameters", "the parameters"),
     ):
-        values = [told.begun.get(key, "") for told in (one, other)]
-        if values[0] != values[1]:
-            same_site = one.begun["site"] == other.begun["site"]
+        first, second = (run.begun.get(key, "") for run in (one, other))
+        if first != second:
+            matters = key != "parameters" or same_site
             yield Difference(
                 "code",
-                what,
-                *(value[:12] or "unknown" for value in values),
-                key != "parameters" or same_site,
-                "other than rehearsed" if key != "parameters" or same_site else "another site",
+                where,
+                first[:12] or "unknown",
+                second[:12] or "unknown",
+                matters,
+                "not as rehearsed" if matters else "another site",
             )
     if one.code.get("commit") != other.code.get("commit"):
-        yield Difference(
-            "code",
-            "git commit",
-            *((told.code.get("commit") or "none")[:12] for told in (one, other)),
-            False,
-        )
-    drifts = [sum(event["event"] == "drift" for event in told.events) for told in (one, other)]
-    if drifts[0] != drifts[1]:
+        commits = ((run.code.get("commit") or "none")[:12] for run in (one, other))
+        yield Difference("code", "git commit", *commits, False)
+    first, second = (sum(event["event"] == "drift" for event in run.events) for run in (one, other))
+    if first != second:
         yield Difference(
             "code",
             "approved differences in the run",
-            *map(str, drifts),
-            drifts[1] > drifts[0],
-            "the run went on with something it had not begun with",
+            str(first),
+            str(second),
+            second > first,
+            "the run continued with something it did not begin with",
         )

@@ -5,9 +5,10 @@ import json
 import pytest
 import recorded
 from cutover import site
-from cutover.record import folder
-from cutover.run import outage
-from cutover.run import prediction as predict
+from cutover.record import folder, history
+from cutover.report import summary
+from cutover.run import outage, phases, prediction
+from cutover.run.span import FLOOR_SECONDS, Span
 
 LAB = site.load("parameters/lab.yaml")
 SECONDS = {"sessions": 1.0, "opening": 1.0, "metadata": 2.0, "content": 4.0}
@@ -46,12 +47,17 @@ def presync(run, *groups):
         run,
         "presync",
         changes=[{"title": "stage", "target": "h", "text": "", "undo": ""}],
-        facts={"sample": {"messages": 100, "users": ["a", "b"], "groups": groups}},
+        facts={
+            "run": "r",
+            "users": [],
+            "state": {"users": {}},
+            "sample": {"messages": 100, "users": ["a", "b"], "groups": groups},
+        },
     )
 
 
 def phase(told, name):
-    return predict.span(next(each for each in told["phases"] if each["phase"] == name))
+    return Span.from_json(next(each for each in told["phases"] if each["phase"] == name))
 
 
 def work(told, name):
@@ -62,7 +68,7 @@ def work(told, name):
 def test_verify_is_the_sample_scaled_to_sessions_folders_messages_and_bytes(run):
     passes(run, (1000, 40, 1000))
     presync(run, GROUP)
-    told = predict.outage_of(run, LAB)
+    told = prediction.outage_of(run, LAB)
     # 1 session at .5 s, 10 folders at .5 s, 1000 messages at .02 s, 100 kB at 4 ms
     assert work(told, "verify") == pytest.approx(0.5 + 5 + 20 + 400, abs=0.2)
     assert told["contents"] == pytest.approx(400)
@@ -73,18 +79,18 @@ def test_contents_take_no_more_than_the_parameters_allow(run):
     passes(run, (1000, 40, 1000))
     presync(run, GROUP)
     short = LAB.model_copy(update={"verify": LAB.verify.model_copy(update={"content_minutes": 1})})
-    assert work(predict.outage_of(run, short), "verify") == pytest.approx(85.5, abs=0.2)
+    assert work(prediction.outage_of(run, short), "verify") == pytest.approx(85.5, abs=0.2)
     metadata = LAB.model_copy(
         update={"verify": LAB.verify.model_copy(update={"level": "metadata"})}
     )
-    assert work(predict.outage_of(run, metadata), "verify") == pytest.approx(25.5, abs=0.2)
+    assert work(prediction.outage_of(run, metadata), "verify") == pytest.approx(25.5, abs=0.2)
 
 
 @pytest.mark.parametrize("ratio", [1, 3])
 def test_groups_that_differ_make_it_uncertain(run, ratio):
     passes(run, (1000, 40, 1000))
     presync(run, GROUP, {**GROUP, **{key: value * ratio for key, value in SECONDS.items()}})
-    span = phase(predict.outage_of(run, LAB), "verify")
+    span = phase(prediction.outage_of(run, LAB), "verify")
     assert span.high / span.likely == pytest.approx(1.25 if ratio == 1 else 1.5, rel=0.05)
     assert span.low / span.likely == pytest.approx(0.75 if ratio == 1 else 0.5, rel=0.05)
 
@@ -93,28 +99,28 @@ def test_convert_pays_for_what_changes_between_passes_and_until_then(run):
     passes(run, (1000, 40, 1000), (2000, 3, 50))
     presync(run, GROUP)
     # looking: 3 s less 50 messages at .04 s; writing: .05 messages a second, as long again as between the passes
-    assert work(predict.outage_of(run, LAB), "convert") == pytest.approx(
-        1 + 1000 * 0.05 * 0.04 + predict.PUBLISH[1], abs=0.1
+    assert work(prediction.outage_of(run, LAB), "convert") == pytest.approx(
+        1 + 1000 * 0.05 * 0.04 + phases.PUBLISH.likely, abs=0.1
     )
 
 
 def test_one_pass_tells_little(run):
     passes(run, (1000, 40, 1000))
     presync(run, GROUP)
-    span = phase(predict.outage_of(run, LAB), "convert")
+    span = phase(prediction.outage_of(run, LAB), "convert")
     assert span.low == pytest.approx(4, abs=0.5) and span.high == pytest.approx(40, abs=0.5)
 
 
 def test_services_are_as_in_earlier_runs_of_the_same_site(run):
     passes(run, (1000, 40, 1000))
     presync(run, GROUP)
-    assumed = phase(predict.outage_of(run, LAB), "stop-sendmail")
-    assert assumed.high >= predict.ASSUMED["stop-sendmail"][2]
+    assumed = phase(prediction.outage_of(run, LAB), "stop-sendmail")
+    assert assumed.high >= phases.ASSUMED["stop-sendmail"].high
     before = folder.begin(LAB, run.path.parent / "before")
     recorded.step(
         before, "stop-sendmail", changes=[{"title": "stop", "target": "h", "text": "", "undo": ""}]
     )
-    told = predict.outage_of(run, LAB)
+    told = prediction.outage_of(run, LAB)
     assert phase(told, "stop-sendmail").high < 2
     assert [each["from"] for each in told["phases"]][1] == "1 measured in earlier runs of lab"
 
@@ -122,23 +128,23 @@ def test_services_are_as_in_earlier_runs_of_the_same_site(run):
 def test_windows_are_sums_and_delivery_lies_within_reading(run):
     passes(run, (1000, 40, 1000))
     presync(run, GROUP)
-    told = predict.outage_of(run, LAB)
-    reading, delivery = (predict.span(told[kind]) for kind in ("reading", "delivery"))
+    told = prediction.outage_of(run, LAB)
+    reading, delivery = (Span.from_json(told[kind]) for kind in ("reading", "delivery"))
     assert (
         delivery.low < reading.low
         and delivery.likely < reading.likely
         and delivery.high < reading.high
     )
     assert reading.likely == pytest.approx(
-        sum(phase(told, name).likely for name in predict.PHASES) - told["handling"]["likely"],
+        sum(phase(told, name).likely for name in prediction.PHASES) - told["handling"]["likely"],
         abs=0.5,
     )
 
 
 def test_nothing_is_told_narrower_than_the_floor():
-    span = predict.Span(10, 10, 10).wide()
+    span = Span(10, 10, 10).wide()
     assert (span.low, span.high) == (8, 12)
-    assert predict.Span(0, 0, 0).wide().high == predict.FLOOR[1]
+    assert Span(0, 0, 0).wide().high == FLOOR_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -152,15 +158,15 @@ def test_nothing_is_told_narrower_than_the_floor():
 )
 def test_what_it_was_is_judged_against_it(seconds, said):
     window = outage.Window(outage.READING, 100, 100 + seconds, 3)
-    assert predict.judged(predict.Span(10, 12, 20), window) == said
-    assert predict.judged(None, window) == predict.judged(predict.Span(1, 2, 3), None) == ""
+    assert prediction.judged(Span(10, 12, 20), window) == said
+    assert prediction.judged(None, window) == prediction.judged(Span(1, 2, 3), None) == ""
 
 
 def test_it_is_told_beside_what_was_measured(run):
     run.journal.append(
         "predicted",
         step="presync",
-        **{kind: {"low": 1, "likely": 2, "high": 3} for kind in predict.WINDOWS},
+        **{kind: {"low": 1, "likely": 2, "high": 3} for kind in prediction.WINDOWS},
         phases=[],
         handling={},
         passes=1,
@@ -174,8 +180,6 @@ def test_it_is_told_beside_what_was_measured(run):
             for at in range(10)
         )
     )
-    from cutover.report import summary
-
     rows = summary.windows(run)
     assert rows[0][2:] == ("1.0 s to 3.0 s, likely 2.0 s", "longer than predicted by 6.0 s")
     assert rows[1][1] == "none was seen" and rows[1][3] == ""
@@ -184,22 +188,58 @@ def test_it_is_told_beside_what_was_measured(run):
 def test_a_step_that_predicts_is_over(run):
     recorded.step(run, "presync")
     run.journal.append("predicted", step="presync")
-    one = predict.story.attempts(run.journal.events())["presync"]
+    one = history.attempts(run.journal.events())["presync"]
     assert one.ended is not None and one.state == "passed"
 
 
 def test_mail_that_is_held_meanwhile_goes_out_before_delivery_is_back(run):
     recorded.step(run, "preflight", facts={"survey": {"value": {"totals": {"messages": 800}}}})
-    began = predict.story.at(run.journal.events()[-1])
+    began = history.at(run.journal.events()[-1])
     passes(run, (began + 100, 40, 1000))
     presync(run, GROUP)
     quiet = folder.begin(LAB, run.path.parent / "quiet")
     passes(quiet, (began + 100, 40, 1000))
     presync(quiet, GROUP)
     # 200 more in 100 s: 2 a second
-    told, still = (predict.outage_of(each, LAB) for each in (run, quiet))
+    told, still = (prediction.outage_of(each, LAB) for each in (run, quiet))
     held = 2 * still["delivery"]["likely"]
-    assert "2.00 messages a second" in [each["from"] for each in told["phases"]][4]
+    assert "2.00 messages per second" in [each["from"] for each in told["phases"]][4]
     assert work(told, "restore-sendmail") - work(still, "restore-sendmail") == pytest.approx(
-        held / predict.DRAIN[1], rel=0.1
+        held / phases.DRAIN.likely, rel=0.1
     )
+
+
+def restored(run, seconds, **result):
+    """A restore-sendmail whose only change, a drained queue, took `seconds`."""
+    attempt = run.journal.append("step-begun", step="restore-sendmail")["seq"]
+    common = {"step": "restore-sendmail", "attempt": attempt}
+    run.journal.append("intent", **common)
+    run.journal.append("result", outcome="done", seconds=seconds, **result, **common)
+    run.journal.append("applied", **common)
+    run.journal.append("verified", passed=True, checks=[], **common)
+
+
+@pytest.mark.parametrize(
+    "result, speed",
+    [
+        ({"output": "any words", "figures": {"queued": 600, "delivered": 600}}, 300),
+        ({"output": "any words", "figures": {"queued": 99, "delivered": 99}}, None),
+        ({"output": "600 queued, all delivered"}, None),  # of an earlier version: no figures
+    ],
+)
+def test_how_fast_a_queue_was_drained_comes_from_figures(run, result, speed):
+    recorded.step(run, "preflight", facts={"survey": {"value": {"totals": {"messages": 800}}}})
+    began = history.at(run.journal.events()[-1])
+    passes(run, (began + 100, 40, 1000))
+    before = folder.begin(LAB, run.path.parent / "before")
+    restored(before, 2.0, **result)
+    known = phases.Measurements.of(run, LAB)
+    work = phases.queue(known, Span(60, 60, 60), phases.Work(Span(), "measured"))
+    assert work.span.likely == pytest.approx(60 * 2 / (speed or phases.DRAIN.likely), rel=0.01)
+
+
+def test_the_time_of_draining_is_no_time_of_the_service(run):
+    before = folder.begin(LAB, run.path.parent / "before")
+    restored(before, 5.0, output="", figures={"queued": 1, "delivered": 1})
+    span = phases.measured_before(phases.earlier_runs(run, "lab"), "restore-sendmail").span
+    assert span.likely == pytest.approx(-5, abs=1)

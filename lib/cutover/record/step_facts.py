@@ -1,0 +1,97 @@
+"""The facts a run kept of its steps, and the figures of users' mail in them."""
+
+import dataclasses
+import json
+from typing import Any
+
+from cutover import model
+from cutover.record import transcript
+from cutover.steps import registry
+
+
+def read(run, events, step: str, when: str = "after") -> Any:
+    """The last facts kept of a step, as an object of its facts class.
+
+    None when there are none, or when they are of a version whose facts this one cannot read.
+    """
+    names = [
+        event["facts"]
+        for event in events
+        if event["event"] == "probed" and event.get("step") == step and event["when"] == when
+    ]
+    if not names:
+        return None
+    try:
+        return parse(step, (run.path / names[-1]).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def parse(step: str, data: bytes) -> Any:
+    """A step's facts from the bytes kept in the run's folder. Raises ValueError."""
+    return model.from_json(registry.step(step).facts, json.loads(data))
+
+
+@dataclasses.dataclass
+class UserSums:
+    """One user's figures.
+
+    old, new, added: messages counted by both servers. old_bytes, new_bytes: of the files on either
+    side. seconds: of conversion, None when it did not run.
+    """
+
+    user: str
+    old: int = 0
+    new: int = 0
+    added: int = 0
+    folders: int = 0
+    old_bytes: int = 0
+    new_bytes: int = 0
+    seconds: float | None = None
+    differences: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def users(run, events) -> list[UserSums]:
+    """Figures by user, from verify's facts and the conversion's events; empty before either."""
+    by_name = {}
+    conversion = transcript.read(run, "convert").current
+    for name, user in (conversion.users if conversion else {}).items():
+        if name:
+            by_name[name] = UserSums(
+                name,
+                old_bytes=user.source,
+                new_bytes=user.bytes,
+                seconds=(user.ended or user.began) - user.began,
+            )
+    verified = read(run, events, "verify")
+    for name, mail in (verified.users if verified else {}).items():
+        sums = by_name.setdefault(name, UserSums(name))
+        for row in mail.rows:
+            if not row.unknown:
+                _add(sums, row)
+    return [by_name[name] for name in sorted(by_name)]
+
+
+def _add(sums, row):
+    sums.folders += 1
+    sums.old += row.old
+    sums.new += row.new
+    sums.added += row.extra
+    sums.differences += [f"{row.name}: {text}" for text in row.differences]
+    sums.notes += [f"{row.name}: {text}" for text in row.notes]
+
+
+def surveyed(run, events) -> Any:
+    """The totals of the old store as preflight counted it; None before that."""
+    facts = read(run, events, "preflight") or {}
+    return ((facts.get("survey") or {}).get("value") or {}).get("totals")
+
+
+def sizes(run, events) -> list[int]:
+    """How many messages of the old store are of which size, as preflight counted them.
+
+    Class n holds those of 2^(n-1) bytes to below 2^n. Empty before preflight.
+    """
+    totals = surveyed(run, events)
+    return totals.get("sizes", []) if totals else []
