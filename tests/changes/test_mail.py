@@ -10,7 +10,7 @@ START = "6AO6nSYY002387 378 Tue Nov 24 06:49"
     "item, domains",
     [
         (
-            f"{START} <a@elsewhere.test> (Deferred: Connection refused by vm.lab.test.) n@vm.lab.test",
+            f"{START} <a@elsewhere.test> (Deferred: refused by vm.lab.test.) n@vm.lab.test",
             {"vm.lab.test"},
         ),
         (

@@ -1,9 +1,10 @@
-"""What users do on the new server, and a rollback that takes it back to the old one: real servers, a case each.
+"""What users do on the new server, and a rollback that copies it back to the old one.
 
-One night is brought to restore-imap; users then work by TLS on mailboxvm, and mail arrives through the MX. The rollback is
-killed after the first message it appends, then loses the session of each user after one, and is run again. Then the old server
-refuses mail of four users, each for another reason: it stops, goes on without them, and carries their mail once that is mended.
-Each test looks at one case, as c-client shows it afterwards.
+Real servers. One night is brought to restore-imap; users then work by TLS on mailboxvm, and mail
+arrives through the MX. The rollback is killed after the first message it appends, then loses the
+session of each user after one message, and is run again. Then the old server refuses mail of four
+users, each for another reason: the rollback stops, continues without them, and copies their mail
+once the cause is fixed. Each test looks at one case, as c-client shows it afterwards.
 """
 
 import contextlib
@@ -26,8 +27,8 @@ DATE = datetime.datetime(
     2026, 3, 14, 9, 26, 53, tzinfo=datetime.timezone(datetime.timedelta(hours=1))
 )
 
-# what the old server refuses, and the mending of it: a file of mail and a directory that cannot be written, a file that cannot be
-# read, files that may not grow
+# What the old server refuses, and the fix: a file of mail and a directory that cannot be written, a
+# file that cannot be read, files that may not grow.
 REFUSES = """
 chown root /home/walter/mail/archivio && chmod 0444 /home/walter/mail/archivio
 chown root /home/ugo/mail && chmod 0555 /home/ugo/mail
@@ -49,7 +50,8 @@ REFUSED = {
 
 
 def text(mark):
-    return f"From: <u@lab.test>\r\nSubject: {mark}\r\nMessage-ID: <{mark}@carry.test>\r\n\r\nText of {mark}.\r\n".encode()
+    header = f"From: <u@lab.test>\r\nSubject: {mark}\r\nMessage-ID: <{mark}@carry.test>\r\n"
+    return f"{header}\r\nText of {mark}.\r\n".encode()
 
 
 def send(server, user, mark):
@@ -396,7 +398,7 @@ def test_users_who_did_nothing_find_everything_as_it_was(old, went):
 
 
 def at_new_only(night, user):
-    """The Message-IDs of those messages that Dovecot finds in a user's Maildir on the new server, and that were refused."""
+    """The Message-IDs of refused messages that Dovecot finds in a user's Maildir."""
     with Hosts(night.site) as reached, mailboxes.new_session(reached, user) as session:
         found = [
             value

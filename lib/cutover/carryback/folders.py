@@ -81,7 +81,7 @@ def pair_folders(prefix: str, old, new, published: Iterable[PublishedFolder]) ->
 
 
 def _add_only_new(folders, name, names, listed_old, was):
-    """A folder that the user made or renamed on the new server; `was`: the published one, if any."""
+    """Add a folder the user made or renamed on the new server; `was`: the published one, if any."""
     target = names.give(name)
     if target != names.prefix + name:
         folders.renamed_by_need[name] = target

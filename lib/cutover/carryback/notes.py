@@ -180,7 +180,7 @@ def result_text(note: Note) -> str:
 
 
 def pending_text(note: Note) -> str:
-    """What is still to be copied: `1 message: INBOX UID 7 <…>: why; not on the old server yet: …`"""
+    """What is still to be copied: `1 message: INBOX UID 7 <…>: why; not on the old …`"""
     count = len(note.behind)
     text = f"{count} message{'' if count == 1 else 's'}"
     if count:

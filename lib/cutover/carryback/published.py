@@ -50,7 +50,7 @@ class PublishedTree:
 
 @dataclasses.dataclass(frozen=True)
 class SourceMessage:
-    """A message as the conversion took it over. seconds: of its INTERNALDATE; flags: in lower case."""
+    """A message as it was converted. seconds: of its INTERNALDATE; flags: in lower case."""
 
     seconds: int
     old_size: int

@@ -12,7 +12,7 @@ from cutover.connect import imap
 
 
 class Append(NamedTuple):
-    """A message for the old folder of `pair`. moved_from: the old folder that has it now, if any."""
+    """A message for the old folder of `pair`. moved_from: the old folder it is in now, if any."""
 
     pair: FolderPair
     message: imap.Message

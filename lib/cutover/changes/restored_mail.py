@@ -8,7 +8,6 @@ the order of the copy, with its flags and date. Both sides are read by Dovecot.
 import collections
 import concurrent.futures
 import dataclasses
-import re
 import threading
 from typing import ClassVar
 
@@ -18,7 +17,6 @@ from cutover.facts import copies, mailboxes
 
 SESSIONS = 2  # pairs of sessions at work at the same time, each on a folder of its own; one link to a host holds three
 SHOWN = 10  # messages of a folder told in full
-MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>|\S+)", re.IGNORECASE | re.MULTILINE)
 # $1 the directory, $2 UID:GID, $3 its mode; it has its name only when it is the user's
 _MAKE = r"""
 [ ! -d "$1" ] || exit 0

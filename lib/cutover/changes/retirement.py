@@ -1,4 +1,4 @@
-"""The old server's end: what is done here is not undone. Each change says why."""
+"""Changes that retire the old server. They have no inverse; each says why."""
 
 import dataclasses
 import time
@@ -16,11 +16,11 @@ SILENT = 5  # seconds in which nothing may answer
 
 @dataclasses.dataclass(frozen=True)
 class SingleDelivery(UserdbEdit):
-    """Userdb entries lose the old server: mail goes to the users' name alone."""
+    """Route users to their name alone instead of to both servers."""
 
     kind: ClassVar[str] = "userdb-single"
     no_inverse: ClassVar[str] = (
-        "point of no return: from here on mail reaches the new server alone, and the old one is no "
+        "point of no return: from here on mail reaches only the new server, and the old one is no "
         "longer complete"
     )
 
@@ -30,11 +30,13 @@ class SingleDelivery(UserdbEdit):
 
 @dataclasses.dataclass(frozen=True)
 class RetireService(ServiceAction):
-    """A service of the old server is stopped for good."""
+    """Stop a service of the old server for good."""
 
     kind: ClassVar[str] = "service-retired"
     beside: ClassVar[bool] = False
-    no_inverse: ClassVar[str] = "point of no return: a server that lacks mail must not serve again"
+    no_inverse: ClassVar[str] = (
+        "point of no return: a server without all the mail must not serve again"
+    )
 
     def title(self):
         return f"stop {self.name} for good"
@@ -45,7 +47,7 @@ class RetireService(ServiceAction):
 
 @dataclasses.dataclass(frozen=True)
 class RemoveName(DnsUpdate):
-    """The old server's name goes from the zone."""
+    """Remove the old server's name from the zone."""
 
     kind: ClassVar[str] = "dns-remove"
     no_inverse: ClassVar[str] = "point of no return: the host behind the name is switched off"
@@ -63,7 +65,10 @@ class RemoveName(DnsUpdate):
 
 @dataclasses.dataclass(frozen=True)
 class PowerOff(model.Change):
-    """Shut a host down and see that it answers no more. The link dies with it, so silence is what is waited for."""
+    """Shut a host down and check that it no longer answers.
+
+    The ssh connection dies with the host, so the change waits for silence.
+    """
 
     kind: ClassVar[str] = "power-off"
     no_inverse: ClassVar[str] = (
@@ -80,47 +85,49 @@ class PowerOff(model.Change):
 
     def settled(self, ctx):
         answering = answers(ctx.hosts, self.host)
-        return model.Settled(
-            not answering,
-            f"answers on port {', '.join(answering)}" if answering else "answers no more",
-        )
+        detail = f"answers on port {', '.join(answering)}" if answering else "no longer answers"
+        return model.Settled(not answering, detail)
 
     def apply(self, ctx, report):
-        said = ""
-        try:
-            ctx.hosts.run(self.host, ["shutdown", "-h", "now"], sudo=True, timeout=30)
-        except (ssh.LinkLost, ssh.TimedOut) as error:
-            said = f"; {type(error).__name__} while asking"
-        except ssh.Unreachable:
-            said = "; it could not be asked"
-        except ssh.CommandFailed as error:
-            if not error.result.signal:
-                raise
-            said = "; the session was ended"
-        began = silent = time.monotonic()
+        detail = self._shut_down(ctx.hosts)
+        began = silent_since = time.monotonic()
         while True:
             now = time.monotonic()
             answering = answers(ctx.hosts, self.host)
             if answering:
-                silent = time.monotonic()
-            if not answering and now - silent >= SILENT:
-                return f"silent since {silent - began:.0f} s after it was asked{said}"
+                silent_since = time.monotonic()
+            if not answering and now - silent_since >= SILENT:
+                seconds = silent_since - began
+                return model.Result(
+                    f"silent {seconds:.0f} s after the command{detail}", {"seconds": seconds}
+                )
             if answering and now - began > self.wait:
                 raise model.ChangeFailed(
-                    f"{self.host} still answers on port {', '.join(answering)} {self.wait} s after "
-                    "`shutdown`. See its console; run this step again."
+                    f"shutting down {self.host} failed: it still answers on port "
+                    f"{', '.join(answering)} {self.wait} s after `shutdown`. See its console; run "
+                    "this step again."
                 )
-            report(
-                {
-                    "event": "shutdown",
-                    "text": f"answers on {len(answering)} ports" if answering else "silent",
-                }
-            )
+            text = f"answers on {len(answering)} ports" if answering else "silent"
+            report({"event": "shutdown", "text": text})
             time.sleep(0.5)
 
+    def _shut_down(self, hosts):
+        """Give the command. Returns how the connection ended, "" when the command answered."""
+        try:
+            hosts.run(self.host, ["shutdown", "-h", "now"], sudo=True, timeout=30)
+        except (ssh.LinkLost, ssh.TimedOut) as error:
+            return f"; {type(error).__name__} during the command"
+        except ssh.Unreachable:
+            return "; it was not reachable"
+        except ssh.CommandFailed as error:
+            if not error.result.signal:
+                raise
+            return "; the session was ended"
+        return ""
 
-def answers(hosts, name: str) -> list:
-    """The ports on which a host answers, as text, of those that matter here; ssh among them."""
+
+def answers(hosts, name: str) -> list[str]:
+    """The ports on which a host answers, of ssh and those for mail."""
     asked = hosts.each(
         [hosts.site.hosts[name].ssh_port, *ports.MAIL_PORTS],
         lambda port: hosts.port_open(name, port),

@@ -1,4 +1,4 @@
-"""Logins and deliveries in a mail host's journal: sendmail's and UW imapd's lines, facility mail."""
+"""Logins and deliveries in a mail host's journal: lines of sendmail and UW imapd."""
 
 import dataclasses
 import math
@@ -44,7 +44,7 @@ class Delivery:
 
 
 class Reader:
-    """Takes a journal line by line (`journalctl -o short-unix`); keeps `logins` and `deliveries`."""
+    """Collects `logins` and `deliveries` from the lines of `journalctl -o short-unix`."""
 
     def __init__(self):
         self.logins: list[Login] = []

@@ -8,7 +8,7 @@ _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]*>|\S+)", re.IGNORECASE | r
 
 
 def key(text: bytes) -> bytes:
-    """The digest that both copies of a message delivered twice share; see mbx2maildir's message_key."""
+    """The digest that both copies of a message delivered twice share; see message_key."""
     return message_key.key(text.replace(b"\r\n", b"\n"))
 
 

@@ -1,4 +1,4 @@
-"""What a rollback rests on: the journal's changes, the old service, and what has to be copied back."""
+"""What a rollback rests on: the journal's changes, the old service, the mail to copy back."""
 
 import dataclasses
 
