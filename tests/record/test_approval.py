@@ -307,7 +307,9 @@ def test_there_is_no_answer_that_says_yes_to_everything(night, stepper):
         approval.NotConfirmed,
     )
     assert not any(
-        name in option.name for name in ("yes", "force", "all") for option in main.cutover.commands["approve"].params
+        name in option.name
+        for name in ("yes", "force", "all")
+        for option in main.cutover.commands["approve"].params
     )
 
 

@@ -287,6 +287,22 @@ def another_change(events):
             "is not change",
         ),  # hosts stop side by side: any of them may begin
         (without("planned"), "approval", "is not for the plan shown before"),
+        (
+            lambda events: without("intent")(without("result")(without("approved")(events))),
+            "approval",
+            "was applied without approval",
+        ),
+        (
+            lambda events: without("intent")(without("result")(events)),
+            "order",
+            "no result for change 1, 2",
+        ),
+        (without("result"), "order", "no result for change"),
+        (
+            lambda events: events[0].update(kind="rehearsal"),
+            "changed",
+            "its kind is rehearsal, the parameters say production",
+        ),
         (without("applied"), "order", "before its plan was made and applied"),
         (without("intent"), "order", "a change that was never begun"),
         (swapped, "order", "stop-imap may not run yet"),
@@ -360,7 +376,10 @@ def test_an_executed_copy_that_claims_more_than_the_journal_is_found(copy, made)
 
     stub.rewrite(copy, died, key="operator", site=made[1].site)
     for call in ("approve", "apply", "verify"):
-        assert f"its cell of '{call}' says completed; according to the journal it never was" in told(copy)
+        assert (
+            f"its cell of '{call}' says completed; according to the journal it never was"
+            in told(copy)
+        )
 
 
 def test_a_run_that_goes_on_after_its_record_is_told_apart_from_a_forged_one(copy, made):

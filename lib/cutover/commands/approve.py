@@ -57,7 +57,7 @@ def _approve_drift(current, parameters, key):
 
 def _approve_plan(current, parameters, step_id, plan_hash, key):
     from cutover.model import runbook
-    from cutover.record import approval
+    from cutover.record import approval, plan_file
     from cutover.steps import registry
 
     step = registry.step(step_id)
@@ -69,7 +69,7 @@ def _approve_plan(current, parameters, step_id, plan_hash, key):
             f"{step_id}: {plan_hash} is not the hash of its latest plan, "
             f"{planned['hash'][:LEAST]}. Read that plan, then approve it by its own hash."
         )
-    _show(planned, current.path)
+    _show(plan_file.load(current, planned), planned, current.path)
     chosen = approval.chosen(current, step, planned["hash"])
     typed = click.prompt(f"To approve, type {step.confirmation(parameters, chosen)}")
     given = approval.give(current, parameters, step, planned["hash"], typed, key)
@@ -77,13 +77,13 @@ def _approve_plan(current, parameters, step_id, plan_hash, key):
     click.echo(f"approved by {given.by} at {given.time}{needed}")
 
 
-def _show(planned, path):
-    """Print a plan as the journal has it."""
+def _show(changes, planned, path):
+    """Print the changes that the hash binds, and the plan's notes, which it does not."""
     from cutover.record import journal
     from cutover.report import tables
 
-    for change in planned["changes"]:
-        text = journal.whole(change["text"], path)
-        click.echo(tables.printable(f"- {change['target']}: {change['title']}\n{text}\n"))
+    for change in changes:
+        title = f"{change.target}: {change.title()}"
+        click.echo(tables.printable(f"- {title}\n{change.describe()}\n"))
     for note in planned.get("notes", []):
         click.echo(tables.printable(f"! {note['title']}: {journal.whole(note['text'], path)}\n"))

@@ -87,13 +87,14 @@ def break_lease(run_dir, site_file, key):
 
 def _approval(reached, run, holder, key):
     """The approval to break the lease of `holder`. Raises NotApproved."""
-    from cutover.record import approval, statement
+    from cutover.record import approval, signers, statement
     from cutover.run import lease
 
-    parameters, bound = reached.site, lease.digest(holder)
+    parameters = reached.site
+    bound = approval.holder_digest(run.id, lease.shown(holder))
     if parameters.kind == "rehearsal":
         approval.prove_lab(reached, parameters)
         return approval.Approval(bound, "rehearsal", "rehearsal", "")
     request = statement.request(run, parameters, "lease-break", run.name, bound)
-    statement.give(run, parameters, request, key)
+    statement.give(run, parameters, signers.of_run(run), request, key)
     return approval.ask(run, parameters, request, 1, "cutover lease break")

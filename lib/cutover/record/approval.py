@@ -6,12 +6,16 @@ record/statement.py). A step with `signers=2` needs two people.
 """
 
 import dataclasses
+import datetime
+import hashlib
+import json
 
 from cutover.model import errors, runbook
-from cutover.record import journal, statement
+from cutover.record import journal, signers, statement
 from cutover.record.statement import NotApproved
 
 SHOWN = 5  # statements that do not count, named in a message
+BACKWARDS = 2.0  # seconds by which the clock may be behind the journal
 
 
 class NotConfirmed(errors.CutoverError):
@@ -65,9 +69,7 @@ def ask(run, site, request: statement.Request, people: int, command: str) -> App
 
     Raises NotApproved, which says what is missing and that `command` gives it.
     """
-    given, refused = statement.collect(
-        run.path, statement.allowed_signers(site), request, journal.now(), site.approval.valid
-    )
+    given, refused = counted(run, request, site.approval.valid)
     if len(given) >= people:
         return signed(request.hash, given)
     names = ", ".join(item.signer.principal for item in given)
@@ -77,6 +79,47 @@ def ask(run, site, request: statement.Request, people: int, command: str) -> App
         + "".join(f"Does not count: {reason}. " for reason in refused[:SHOWN])
         + f"Read it, approve it in the notebook or with `{command}`, then run this cell again."
     )
+
+
+def counted(run, request: statement.Request, valid: float | None = None):
+    """The statements that count now, and why others do not; see statement.collect.
+
+    Only the people listed when the run began may sign. A statement counts for one use: for the
+    changes of one attempt, one difference, one lease. Raises NotApproved if this machine's clock is
+    behind the journal, because an expired approval would count again.
+    """
+    events, now = run.journal.events(), journal.now()
+    if events and _seconds(now) < _seconds(events[-1]["time"]) - BACKWARDS:
+        raise NotApproved(
+            f"The clock of this machine says {now}, before the journal's last event at "
+            f"{events[-1]['time']}. Set the clock, then run this again."
+        )
+    return statement.collect(run.path, signers.of_run(run), request, now, valid, used(events))
+
+
+def used(events) -> set:
+    """SHA-256 of the statements on which something was done already."""
+    acted = {event["attempt"] for event in events if event["event"] == "intent"}
+    return {
+        signer["sha256"]
+        for event in events
+        if event["event"] in ("drift", "lease-broken")
+        or (event["event"] == "approved" and event["attempt"] in acted)
+        for signer in event.get("signers", ())
+    }
+
+
+def holder_digest(run: str, holder: dict) -> str:
+    """What an approval to break a lease is bound to.
+
+    `run`: see drift.run_key; `holder`: who holds the lease, as the journal has it.
+    """
+    content = json.dumps({"run": run, "holder": holder}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _seconds(time: str) -> float:
+    return datetime.datetime.fromisoformat(time).timestamp()
 
 
 def chosen(run, step, plan_hash: str) -> dict:
@@ -105,7 +148,7 @@ def give(run, site, step, plan_hash: str, typed: str, key=None) -> Approval:
             "every host"
         )
     request = statement.request(run, site, "plan", step.id, plan_hash)
-    return signed(plan_hash, [statement.give(run, site, request, key)])
+    return signed(plan_hash, [statement.give(run, site, signers.of_run(run), request, key)])
 
 
 def prove_lab(hosts, site):

@@ -2,7 +2,7 @@
 
 import json
 
-from cutover.record import archive, journal, signing, statement
+from cutover.record import approval, archive, drift, journal, signing, statement
 from cutover.record.archive import Archive, Finding
 from cutover.steps import registry
 
@@ -15,9 +15,64 @@ def findings(audited: Archive):
             yield from _intent(audited, event, before)
         elif kind == "approved":
             yield from _approved(audited, event, before)
-        elif kind in ("drift", "lease-broken") and audited.begun["kind"] != "rehearsal":
-            approves = "drift" if kind == "drift" else "lease-break"
-            yield from _signed(audited, event, approves, audited.begun["run"], 1)
+        elif kind in ("drift", "lease-broken"):
+            yield from _bound(event, before)
+            if audited.begun["kind"] != "rehearsal":
+                approves = "drift" if kind == "drift" else "lease-break"
+                yield from _signed(audited, event, approves, audited.begun["run"], 1)
+        elif kind == "applied":
+            yield from _applied(event, before)
+    yield from _reused(audited)
+
+
+def _bound(event, before):
+    """What was approved is what happened: the hash is recomputed from the event itself."""
+    if event["event"] == "drift":
+        expected = drift.approved_by(event, before)
+    elif before[0].get("id"):
+        expected = approval.holder_digest(drift.run_key(before[0]), event["before"])
+    else:
+        return  # earlier versions bound it to the lease's token, which no journal has
+    if event["hash"] != expected:
+        what = f"the approval {event['hash'][:16]} is for another {event['event']}"
+        yield archive.at(event, "approval", what)
+
+
+def _applied(event, before):
+    """Every change of the plan was begun and done, and the plan was approved before."""
+    attempt = archive.of_attempt(before, event["attempt"])
+    planned, approved = archive.last(attempt, "planned"), archive.last(attempt, "approved")
+    if planned is None or approved is None or approved["seq"] < planned["seq"]:
+        what = f"{event['step']}: its plan was applied without approval"
+        yield archive.at(event, "approval", what)
+        return
+    intents = {item["seq"]: item["number"] for item in attempt if item["event"] == "intent"}
+    done = {
+        intents.get(item["intent"])
+        for item in attempt
+        if item["event"] == "result" and item["outcome"] == "done"
+    }
+    missing = sorted(set(range(len(planned["changes"]))) - done)
+    if missing:
+        numbers = ", ".join(str(number + 1) for number in missing)
+        what = f"{event['step']}: the journal has no result for change {numbers} of the plan"
+        yield archive.at(event, "order", what)
+
+
+def _reused(audited):
+    """No signed statement serves two attempts."""
+    acted = {item["attempt"] for item in audited.events if item["event"] == "intent"}
+    first = {}
+    for event in audited.events:
+        if event["event"] == "approved" and event["attempt"] not in acted:
+            continue
+        for signer in event.get("signers", ()):
+            if event["event"] == "lease-breaking":
+                continue  # the same approval is named again when it was done
+            earlier = first.setdefault(signer["sha256"], event)
+            if earlier is not event and earlier.get("attempt") != event.get("attempt"):
+                what = f"{signer['file']} was used before, in {journal.line_of(earlier)}"
+                yield archive.at(event, "approval", what)
 
 
 def _intent(audited, event, before):

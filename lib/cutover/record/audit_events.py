@@ -6,6 +6,8 @@ See audit_approvals for the approvals.
 import datetime
 import hashlib
 
+import yaml
+
 from cutover.model import errors, runbook
 from cutover.record import archive, audit_approvals, executed_copy, journal
 from cutover.record.archive import Archive, Finding
@@ -38,6 +40,10 @@ def _head(audited):
     """The first event agrees with record.json."""
     if any(event["event"] == "run-begun" for event in audited.events[1:]):
         yield Finding("order", journal.NAME, "a run begins once")
+    declared = _declared_kind(audited.data(audited.begun["file"]) or b"")
+    if declared is not None and declared != audited.begun["kind"]:
+        what = f"its kind is {audited.begun['kind']}, the parameters say {declared}"
+        yield Finding("changed", f"{journal.NAME}, line 1", what)
     record = audited.record
     if record is None:
         return
@@ -54,6 +60,14 @@ def _head(audited):
         if key in signed and signed[key] not in known:
             what = f"the record was signed with other {key} than the journal knows of"
             yield Finding("drift", journal.NAME, what)
+
+
+def _declared_kind(parameters: bytes):
+    """The site's kind by the parameters as used; None if they cannot be read."""
+    try:
+        return yaml.safe_load(parameters)["kind"]
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _times(audited):

@@ -5,9 +5,8 @@ Any difference must be approved.
 
 import hashlib
 import json
-from pathlib import Path
 
-from cutover.record import approval, code, journal, signers, statement
+from cutover.record import approval, code, signers, statement
 
 FILE = "code.json"  # digest of each file of the code when the run began
 KEYS = ("code", "notebooks", "parameters", "allowed")
@@ -53,9 +52,27 @@ def difference(events, site) -> dict:
     }
 
 
-def digest(run_name: str, changed: dict) -> str:
-    """What an approval of a difference is bound to."""
-    content = json.dumps({"run": run_name, "drift": changed}, sort_keys=True)
+def run_key(begun: dict) -> str:
+    """What approvals of a run are bound to, by its first event: a random id.
+
+    Runs begun by earlier versions have none and are known by their name.
+    """
+    return begun.get("id") or begun["run"]
+
+
+def approved_by(event: dict, before) -> str:
+    """The digest that an approval of a drift event must be bound to, recomputed.
+
+    `before`: the events before it, from the run's first.
+    """
+    digests = known(before)
+    changed = {key: [digests.get(key, ""), event[key]] for key in KEYS if key in event}
+    return digest(run_key(before[0]), changed)
+
+
+def digest(run: str, changed: dict) -> str:
+    """What an approval of a difference is bound to. `run`: see run_key."""
+    content = json.dumps({"run": run, "drift": changed}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -97,7 +114,7 @@ def check(run, site, record):
     changed = difference(run.journal.events(), site)
     if not changed:
         return
-    what, bound = described(run, changed), digest(run.name, changed)
+    what, bound = described(run, changed), digest(run.id, changed)
     if site.kind == "rehearsal":
         given = approval.Approval(bound, "rehearsal", "rehearsal", "")
     else:
@@ -131,7 +148,8 @@ def approve(run, site, ask, key=None) -> statement.Given:
         raise approval.NotConfirmed(f"{site.name} is a rehearsal: it approves itself")
     if ask(described(run, changed)).strip() != run.name:
         raise approval.NotConfirmed(f"to approve, type exactly: {run.name}")
-    return statement.give(run, site, _request(run, site, digest(run.name, changed)), key)
+    request = _request(run, site, digest(run.id, changed))
+    return statement.give(run, site, signers.of_run(run), request, key)
 
 
 def _request(run, site, bound):
@@ -140,14 +158,8 @@ def _request(run, site, bound):
 
 def _approved(run, site, bound):
     """Who approved the difference. Only signers known so far count."""
-    try:
-        allowed = Path(run.path, signers.in_force(run.journal.events())).read_bytes()
-    except OSError as error:
-        raise statement.NotApproved(
-            f"The run's copy of the allowed signers cannot be read ({error.strerror})."
-        ) from None
     request = _request(run, site, bound)
-    given, refused = statement.collect(run.path, allowed, request, journal.now())
+    given, refused = approval.counted(run, request)
     if not given:
         raise statement.NotApproved(
             f"Nobody approved the difference {bound[:16]}. "

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 from pathlib import Path
 
 from cutover import site
@@ -69,6 +70,7 @@ def begin(parameters: site.Site, path: Path) -> "Run":
         run.journal.append(
             "run-begun",
             run=path.name,
+            id=secrets.token_hex(16),
             site=parameters.name,
             kind=parameters.kind,
             file=used,
@@ -104,6 +106,12 @@ class Run:
             raise NotARun(f"{path}: no such run folder. Check the path.")
         self.name = self.path.name
         self.journal = journal.Journal(self.path)
+
+    @property
+    def id(self) -> str:
+        """What tells this run from any other of the same name; see drift.run_key."""
+        events = self.journal.events()
+        return drift.run_key(events[0]) if events else ""
 
     def parameters(self, given=None) -> site.Site:
         """The parameters in a file, or those this run began with.

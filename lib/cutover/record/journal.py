@@ -103,6 +103,13 @@ def whole(text: str, run_dir: Path) -> str:
         return text
 
 
+def _write_all(descriptor: int, data: bytes):
+    """Write all of it. os.write may write less and report no error. Raises OSError."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
 class Journal:
     """The journal of one run folder. Several processes may append to it."""
 
@@ -144,8 +151,13 @@ class Journal:
                 ensure_ascii=True,
             ).encode()
             os.lseek(descriptor, 0, os.SEEK_END)
-            os.write(descriptor, line + b"\n")
-            os.fsync(descriptor)
+            try:
+                _write_all(descriptor, line + b"\n")
+                os.fsync(descriptor)
+            except OSError:
+                # a full disk may take half a line: what is not whole was never said
+                os.ftruncate(descriptor, end)
+                raise
             return json.loads(line)
         finally:
             os.close(descriptor)

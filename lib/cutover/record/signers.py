@@ -61,6 +61,21 @@ def content(site) -> bytes:
     return listed
 
 
+def of_run(run) -> bytes:
+    """The content of the run's own copy: who may sign, as of the run's beginning.
+
+    Edits of the site's file count only once they are approved (drift.py). Raises
+    statement.NotApproved.
+    """
+    try:
+        return Path(run.path, in_force(run.journal.events())).read_bytes()
+    except OSError as error:
+        raise statement.NotApproved(
+            f"{run.path}: the run's copy of the allowed signers cannot be read: {error.strerror}. "
+            "Restore it from a backup of the folder, or start a new run."
+        ) from None
+
+
 def in_force(events) -> str:
     """The name of the run's copy that is valid after these events."""
     name = FILE

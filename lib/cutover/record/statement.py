@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import json
 import tempfile
+from collections.abc import Set
 from pathlib import Path
 
 from cutover.model import errors
@@ -78,21 +79,21 @@ def allowed_signers(site) -> bytes:
         ) from None
 
 
-def give(run, site, approved: Request, key=None) -> Given:
+def give(run, site, allowed: bytes, approved: Request, key=None) -> Given:
     """Sign an approval and write it to the run's folder.
 
-    `key`: see signing.sign; default: the first key in ssh-agent that the allowed signers list.
+    `allowed`: the run's allowed signers (signers.of_run). `key`: see signing.sign; default: the
+    first key in ssh-agent that they list.
     Raises NotApproved, signing.CannotSign or signing.BadSignature.
     """
-    allowed = allowed_signers(site)
     public = _listed_in_agent(allowed) if key is None else signing.public_of(key)
     began = datetime.datetime.now(datetime.UTC)
     expires = began + datetime.timedelta(seconds=site.approval.valid)
     content = {
         **dataclasses.asdict(approved),
         "by": journal.who(),
-        "time": began.isoformat(timespec="seconds"),
-        "expires": expires.isoformat(timespec="seconds"),
+        "time": began.isoformat(timespec="milliseconds"),
+        "expires": expires.isoformat(timespec="milliseconds"),
     }
     data = json.dumps(content, sort_keys=True).encode() + b"\n"
     with tempfile.TemporaryDirectory(prefix="cutover-") as folder:
@@ -102,10 +103,22 @@ def give(run, site, approved: Request, key=None) -> Given:
         signature = signing.sign(data, key, NAMESPACE)
     signer = signing.verify(data, signature, allowed, NAMESPACE)
     short = hashlib.sha256(signer.key.encode()).hexdigest()[:8]
-    name = f"{FOLDER}/{approved.subject}.{approved.hash[:16]}.{short}.json"
+    name = _free_name(run, f"{FOLDER}/{approved.subject}.{approved.hash[:16]}.{short}")
     run.keep(name + ".sig", signature)
     _, sha256 = run.keep(name, data)
     return Given(signer, content["time"], content["expires"], name, sha256)
+
+
+def _free_name(run, stem):
+    """A file name for a statement that no event of the journal refers to."""
+    taken = {
+        signer["file"] for event in run.journal.events() for signer in event.get("signers", ())
+    }
+    name, number = f"{stem}.json", 1
+    while name in taken:
+        number += 1
+        name = f"{stem}.{number}.json"
+    return name
 
 
 def _listed_in_agent(allowed):
@@ -119,11 +132,18 @@ def _listed_in_agent(allowed):
     )
 
 
-def collect(run_path, allowed: bytes, approved: Request, at: str, valid: float | None = None):
+def collect(
+    run_path,
+    allowed: bytes,
+    approved: Request,
+    at: str,
+    valid: float | None = None,
+    used: Set[str] = frozenset(),
+):
     """The statements that approve this at the time `at` (UTC, ISO 8601), one per person.
 
     Returns `([Given], [why another statement does not count])`. `valid`: the longest a statement
-    may be valid, in seconds; None: no limit.
+    may be valid, in seconds; None: no limit. `used`: SHA-256 of statements that do not count again.
     """
     counted, refused = [], []
     for path in sorted((Path(run_path) / FOLDER).glob("*.json")):
@@ -134,6 +154,8 @@ def collect(run_path, allowed: bytes, approved: Request, at: str, valid: float |
                 continue
             signature = path.with_name(path.name + ".sig").read_bytes()
             given = judge(SignedFile(name, data, signature), allowed, approved, at, valid)
+            if given.sha256 in used:
+                raise NotApproved(f"{given.signer.principal} gave it for an earlier attempt")
         except FileNotFoundError:
             refused.append(f"{name} is not signed (no {path.name}.sig)")
         except (OSError, ValueError, RecursionError, NotApproved, signing.BadSignature) as error:

@@ -144,6 +144,7 @@ class Engine(attempt.Attempt):
         content = {
             "step": self.step.id,
             "run": self.run.name if self.run else "",
+            "run_id": self.run.id if self.run else "",
             "site": self.site.name,
             "code": code.digest(),
             "parameters": self.site.digest,

@@ -7,8 +7,6 @@ process that held it is gone from this machine. Any other lease must be broken b
 """
 
 import contextlib
-import hashlib
-import json
 import os
 import secrets
 import socket
@@ -59,11 +57,6 @@ def described(reply) -> str:
 def shown(holder) -> dict:
     """What the journal has about a holder: everything except the token."""
     return {key: str(value)[:200] for key, value in holder.items() if key != "token"}
-
-
-def digest(holder) -> str:
-    """What an approval to break a lease is bound to."""
-    return hashlib.sha256(json.dumps(holder, sort_keys=True).encode()).hexdigest()
 
 
 class Lease:

@@ -1,0 +1,40 @@
+"""A plan as it was kept when it was made: the bytes that an approval is bound to.
+
+The texts in the journal are for reading afterwards. A person who approves is shown the changes
+rebuilt from the file whose SHA-256 they sign.
+"""
+
+import hashlib
+import json
+
+from cutover import model
+from cutover.record import statement
+
+
+def load(run, planned: dict) -> list:
+    """The changes of a journaled plan, rebuilt from its file.
+
+    `planned`: the journal's event. Raises statement.NotApproved if the file is not the one whose
+    hash the journal has, or is the plan of another step or run.
+    """
+    name = planned["file"]
+    try:
+        data = (run.path / name).read_bytes()
+    except OSError as error:
+        raise statement.NotApproved(
+            f"{run.path / name}: the plan cannot be read: {error.strerror}. Run the step again."
+        ) from None
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != planned["hash"]:
+        raise statement.NotApproved(
+            f"{run.path / name}: its SHA-256 is {digest[:16]}, the plan's hash is "
+            f"{planned['hash'][:16]}. Somebody changed the file or the journal: do not approve. "
+            "`cutover record verify` lists what changed."
+        )
+    plan = json.loads(data)
+    if (plan["step"], plan["run"]) != (planned["step"], run.name):
+        raise statement.NotApproved(
+            f"{run.path / name}: it is a plan for {plan['step']} of run {plan['run']}, not for "
+            f"{planned['step']} of {run.name}. Do not approve it."
+        )
+    return [model.change_from_json(change) for change in plan["changes"]]

@@ -1,0 +1,135 @@
+"""Which plan a person approves, by whose list, for how many uses, and by which clock."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+from click import testing
+from cutover.commands import main
+from cutover.record import approval, folder, journal, signing, statement
+
+
+@pytest.fixture
+def stepper(night):
+    night.before()
+    return night.planned()
+
+
+def approve(night, who, stepper):
+    """`cutover approve` as one person types it."""
+    return testing.CliRunner().invoke(
+        main.cutover,
+        [
+            "approve",
+            *("--run", str(night.run.path), "--step", "stop-imap"),
+            *("--plan", stepper.hash()[:16], "--key", str(night.people[who])),
+        ],
+        input="mailbox.roma1.example\n",
+    )
+
+
+def replace_event(night, kind, change):
+    """Rewrite the last event of a kind in the journal, its chain kept valid."""
+    import stub
+
+    def edit(events):
+        change([event for event in events if event["event"] == kind][-1])
+
+    stub.rewrite(night.run.path, edit)
+
+
+def test_a_person_is_shown_the_plan_that_the_hash_binds(night, stepper):
+    def soften(event):
+        for change in event["changes"]:
+            change.update(title="look at the weather", text="nothing happens")
+
+    replace_event(night, "planned", soften)
+    shown = approve(night, "anna", stepper)
+    assert shown.exit_code == 0, shown.output
+    assert "weather" not in shown.output and "nothing happens" not in shown.output
+    assert "systemctl stop -- dovecot.service" in shown.output
+
+
+def test_a_plan_file_that_is_not_the_one_shown_is_not_approved(night, stepper):
+    (place,) = (night.run.path / "plans").glob("stop-imap*")
+    place.write_bytes(place.read_bytes().replace(b"dovecot", b"rsyslog"))
+    refused = approve(night, "anna", stepper)
+    assert isinstance(refused.exception, statement.NotApproved)
+    assert "SHA-256" in str(refused.exception)
+    assert not list((night.run.path / "approvals").glob("stop-imap*"))
+
+
+def test_only_those_listed_when_the_run_began_may_sign(night, stepper):
+    signing.make_key(night.path / "late", "late")
+    night.allowed.write_text(
+        night.allowed.read_text()
+        + f'late@example namespaces="{statement.NAMESPACE}" '
+        + signing.public_of(night.path / "late")
+        + "\n"
+    )
+    night.people["late"] = night.path / "late"
+    with pytest.raises(signing.BadSignature, match="do not list"):
+        night.give("late", stepper)
+
+
+def test_a_clock_set_back_revives_no_approval(night, stepper, monkeypatch):
+    night.give("anna", stepper)
+    night.give("bert", stepper)
+    monkeypatch.setattr(journal, "now", lambda: "2026-01-01T00:00:00.000+00:00")
+    with pytest.raises(approval.NotApproved, match="before the journal's last event"):
+        stepper.approve()
+
+
+def test_an_approval_serves_one_attempt(night, stepper):
+    night.give("anna", stepper)
+    night.give("bert", stepper)
+    night.finish(stepper)
+    night.running.update({"stunnel4", "xinetd", "dovecot"})
+    again = night.planned()
+    assert again.hash() == stepper.hash()  # the same plan of the same run
+    with pytest.raises(approval.NotApproved, match="0 of 2.*gave it for an earlier attempt"):
+        again.approve()
+    night.give("anna", again)
+    night.give("bert", again)
+    night.finish(again)
+
+
+def test_an_approval_serves_no_run_of_the_same_name_elsewhere(night, stepper, tmp_path):
+    night.give("anna", stepper)
+    (tmp_path / "elsewhere").mkdir()
+    other = folder.begin(night.site, tmp_path / "elsewhere" / night.run.name)
+    assert other.name == night.run.name and other.id != night.run.id
+    first = stepper.hash()
+    night.run = other
+    night.before()
+    assert night.planned().hash() != first
+
+
+FULL = """
+import resource, signal, sys
+from cutover.record import journal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+limit = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+journal.Journal(sys.argv[1]).append("intent", text="x" * 200)
+"""
+
+
+@pytest.mark.parametrize("room", [1, 40, 300])
+def test_a_line_that_the_disk_took_only_in_part_is_an_error_and_leaves_no_trace(tmp_path, room):
+    before = journal.Journal(tmp_path)
+    before.append("run-begun", run="r")
+    data = (tmp_path / journal.NAME).read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path), str(len(data) + room)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "File too large" in done.stderr
+    assert (tmp_path / journal.NAME).read_bytes() == data
+    assert before.append("result", outcome="done")["seq"] == 1
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+    assert json.loads(os.fsencode((tmp_path / journal.NAME).read_text().splitlines()[1]))
