@@ -11,10 +11,12 @@ import nbformat
 from cutover import model, site
 from cutover.changes import service
 from cutover.connect import hosts, ssh
+from cutover.facts import mail_services, services
 from cutover.model import runbook
 from cutover.record import approval, executed_copy, folder, record_json, signing
 from cutover.run import engine
 from cutover.steps import registry
+from cutover.steps.checks import go_no_go
 from cutover.steps.night import stop_imap
 
 BEFORE = ["preflight", "dns-rename", "dual-delivery"]
@@ -31,6 +33,9 @@ class Hosts:
         done = subprocess.run(argv, input=input, capture_output=True, timeout=timeout)
         return ssh.Result(name, tuple(argv), done.returncode, done.stdout, done.stderr, 0.0)
 
+    def each(self, names, function):
+        return {name: function(name) for name in names}
+
     def close(self):
         pass
 
@@ -41,6 +46,14 @@ class Hosts:
         pass
 
 
+@dataclasses.dataclass(frozen=True)
+class Facts(stop_imap.Facts):
+    """Those of stop-imap, and more."""
+
+    extra: dict = dataclasses.field(default_factory=dict)
+    noise: dict = model.moving(default_factory=dict)
+
+
 class Site:
     """A site in a folder of its own, with keys of several people."""
 
@@ -48,6 +61,7 @@ class Site:
         self.path, self.monkeypatch = tmp_path, monkeypatch
         self.running = {"stunnel4", "xinetd", "dovecot"}
         self.extra = {}  # facts that the probe adds
+        self.noise = {}  # and facts that no plan rests on
         (tmp_path / "store").mkdir()
         self.people = {}
         listed = []
@@ -81,21 +95,17 @@ class Site:
         monkeypatch.setattr(
             service.ServiceAction, "apply", lambda change, ctx, report: self._act(change)
         )
-        monkeypatch.setattr(service.EndSessions, "apply", lambda *_: "0 sessions ended")
-        monkeypatch.setattr(stop_imap, "read_host", self._read)
-        self.alter(
-            STEP,
-            probe=lambda ctx: {
-                "hosts": {
-                    name: self._read(ctx.hosts, ctx.site, name) for name in ctx.site.mail_hosts
-                },
-                **self.extra,
-            },
+        monkeypatch.setattr(
+            service.EndSessions, "apply", lambda *_: model.Result("0 sessions ended")
         )
+        monkeypatch.setattr(mail_services, "read_imap", self._read)
+        monkeypatch.setattr(go_no_go, "read", lambda ctx: None)
+        self.alter(STEP, probe=self._probe, facts=Facts)
         for name in BEFORE:
             self.alter(
                 name,
                 probe=lambda ctx: {"quiet": True},
+                facts=dict,
                 plan=lambda found, site: model.Plan(reason="nothing to do"),
                 verify=lambda found, site: [model.equal("Is it quiet?", "yes", "yes")],
             )
@@ -109,23 +119,18 @@ class Site:
 
     def _act(self, change):
         (self.running.discard if change.action == "stop" else self.running.add)(change.name)
-        return f"{change.name}: {change.action} done"
+        return model.Result(f"{change.name}: {change.action} done")
 
-    def _read(self, hosts, parameters, name):
-        listed = [each.model_dump() for each in parameters.services_of(name).imap]
-        return {
-            "services": [
-                {
-                    **each,
-                    "running": each["name"] in self.running,
-                    "starts_at_boot": each["name"] in self.running,
-                    "detail": "as seen",
-                }
-                for each in listed
-            ],
-            "sessions": [],
-            "ports": {"993": False},
-        }
+    def _read(self, hosts, name):
+        listed = [
+            services.Service(each.manager, each.name, *[each.name in self.running] * 2, "as seen")
+            for each in self.site.services_of(name).imap
+        ]
+        return mail_services.ImapHost(listed, [], {"993": False})
+
+    def _probe(self, ctx):
+        facts = stop_imap.probe(ctx)
+        return Facts(facts.run, facts.hosts, facts.go, self.extra, self.noise)
 
     def engine(self, step=STEP):
         return engine.Engine(self.site, step, "execute", self.run)

@@ -83,8 +83,8 @@ def test_a_user_is_taken_as_it_is_or_refused_by_name(name, home):
         assert "users.exclude" in str(error)
         return
     for each in found:
-        assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@+$-]*", each["user"])
-        assert each["home"].startswith("/") and "/../" not in each["home"] + "/"
+        assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@+$-]*", each.user)
+        assert each.home.startswith("/") and "/../" not in each.home + "/"
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_papermill_hands_parameters_over_as_plain_text(value):
 def test_the_queues_own_words_are_words(lines):
     text = "\n".join(["\t\t/var/spool/mqueue (1 request)", *lines, "\t\tTotal requests: 1"])
     found = mail_queue.parse(text)
-    assert found["requests"] >= 0
+    assert found.requests >= 0
     harmless(step_tables.facts(found))
 
 

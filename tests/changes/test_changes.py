@@ -276,7 +276,7 @@ SOURCE = b"# users\r\na:maildrop\ta@old\r\nb:maildrop\tb@elsewhere\n\nc:maildrop
 
 
 def test_only_the_lines_named_are_replaced_and_line_ends_stay():
-    after, changed = userdb._replace_lines(
+    after, changed = userdb.replace_lines(
         SOURCE, [["a:maildrop\ta@old", "a:maildrop\tX"], ["c:maildrop\tc@old", "Y"]], "here"
     )
     assert after == b"# users\r\na:maildrop\tX\r\nb:maildrop\tb@elsewhere\n\nY"
@@ -284,7 +284,7 @@ def test_only_the_lines_named_are_replaced_and_line_ends_stay():
 
 
 def test_lines_already_replaced_are_left_so():
-    after, changed = userdb._replace_lines(SOURCE, [["was", "a:maildrop\ta@old"]], "here")
+    after, changed = userdb.replace_lines(SOURCE, [["was", "a:maildrop\ta@old"]], "here")
     assert (after, changed) == (SOURCE, 0)
 
 
@@ -292,9 +292,9 @@ def test_lines_already_replaced_are_left_so():
 def test_a_file_that_somebody_changed_is_refused(data, times):
     with pytest.raises(
         model.ChangeFailed,
-        match=rf"postino3:/etc/mail/userdb: the line b'was' stands there {times} times",
+        match=rf"postino3:/etc/mail/userdb: the line b'was' occurs {times} times",
     ):
-        userdb._replace_lines(data, [["was", "is"]], "postino3:/etc/mail/userdb")
+        userdb.replace_lines(data, [["was", "is"]], "postino3:/etc/mail/userdb")
 
 
 def test_a_change_cannot_be_altered():
@@ -321,4 +321,4 @@ class InitScript:
 
 def test_a_service_whose_daemon_is_gone_is_started_all_the_same():
     change = service.ServiceAction("mailboxvm", "systemd", "sendmail", "start", True)
-    assert change.apply(model.Context(InitScript()), None) == "active (running), enabled"
+    assert change.apply(model.Context(InitScript()), None).text == "active (running), enabled"

@@ -60,14 +60,12 @@ DEAD = {"ActiveState": "inactive", "SubState": "dead"}
     ],
 )
 def test_systemd_states(properties, running, at_boot, exists):
-    state = services.parse_status({"manager": "systemd", "name": "x"}, result(shown(**properties)))
+    state = services.parse_status("systemd", "x", result(shown(**properties)))
     assert (state.running, state.starts_at_boot, state.exists) == (running, at_boot, exists)
 
 
 def test_a_socket_that_can_start_the_service_is_told():
-    state = services.parse_status(
-        {"manager": "systemd", "name": "x"}, result(shown(TriggeredBy="x.socket"))
-    )
+    state = services.parse_status("systemd", "x", result(shown(TriggeredBy="x.socket")))
     assert "can be started by x.socket" in state.detail
 
 
@@ -82,7 +80,7 @@ def test_a_socket_that_can_start_the_service_is_told():
     ],
 )
 def test_sysv_states(text, running, at_boot, exists):
-    state = services.parse_status({"manager": "sysv", "name": "x"}, result(text))
+    state = services.parse_status("sysv", "x", result(text))
     assert (state.running, state.starts_at_boot, state.exists) == (running, at_boot, exists)
 
 
@@ -105,7 +103,7 @@ BLOCK = "file /etc/xinetd.d/imap\n  service imap2\n  {\n    port = 143\n%s  }\n 
     ],
 )
 def test_xinetd_states(text, running, at_boot, exists):
-    state = services.parse_status({"manager": "xinetd", "name": "imap2"}, result(text))
+    state = services.parse_status("xinetd", "imap2", result(text))
     assert (state.running, state.starts_at_boot, state.exists) == (running, at_boot, exists)
 
 
@@ -118,25 +116,25 @@ def test_xinetd_states(text, running, at_boot, exists):
     ],
 )
 def test_answers_of_no_use(manager, answer):
-    with pytest.raises(services.StatusUnreadable, match="box: cannot tell the state of x"):
-        services.parse_status({"manager": manager, "name": "x"}, answer)
+    with pytest.raises(services.StatusUnreadable, match="state of x on box failed"):
+        services.parse_status(manager, "x", answer)
 
 
 def test_unknown_manager():
     for function in (services.status_argv, services.stop_argvs, services.start_argvs):
         with pytest.raises(services.UnknownManager, match="upstart"):
-            function({"manager": "upstart", "name": "x"})
+            function("upstart", "x")
 
 
 def test_systemd_commands():
     """Stop before mask: a masked unit no longer knows how to stop. A whole unit name is kept."""
-    stop = services.stop_argvs({"manager": "systemd", "name": "dovecot.socket"})
+    stop = services.stop_argvs("systemd", "dovecot.socket")
     assert [argv[:2] for argv in stop] == [["systemctl", "stop"], ["sh", "-c"]]
     assert "systemctl mask" in stop[1][2] and stop[1][-1] == stop[0][-1] == "dovecot.socket"
-    start = services.start_argvs({"manager": "systemd", "name": "dovecot"}, starts_at_boot=False)
+    start = services.start_argvs("systemd", "dovecot", starts_at_boot=False)
     unit = ["--", "dovecot.service"]
     assert start == [["systemctl", "unmask", *unit], ["systemctl", "start", *unit]]
-    assert len(services.start_argvs({"manager": "systemd", "name": "dovecot"})) == 3
+    assert len(services.start_argvs("systemd", "dovecot")) == 3
 
 
 # -- the xinetd editor, with /etc in a folder of the test and no real xinetd
@@ -190,7 +188,7 @@ def xinetd(tmp_path):
     return run
 
 
-SERVICE = {"manager": "xinetd", "name": "imap2"}
+SERVICE = ("xinetd", "imap2")
 
 
 @pytest.mark.skipif(not shutil.which("awk"), reason="the scripts run on the mail hosts need awk")
@@ -198,19 +196,19 @@ def test_xinetd_service_is_stopped_and_restored_to_the_byte(xinetd):
     file = xinetd.folder / "xinetd.d" / "imap"
 
     def state():
-        text = "pid 80\n" + xinetd([services.status_argv(SERVICE)])
-        return services.parse_status(SERVICE, result(text)).running
+        text = "pid 80\n" + xinetd([services.status_argv(*SERVICE)])
+        return services.parse_status(*SERVICE, result(text)).running
 
     assert state()
-    xinetd(services.stop_argvs(SERVICE))
+    xinetd(services.stop_argvs(*SERVICE))
     stopped = file.read_text()
     assert not state()
     assert stopped.count("\tdisable = yes\n") == 2 and stopped.endswith(
         "service imap22\n{\n    disable = no\n}\n"
     )
-    xinetd(services.stop_argvs(SERVICE))
+    xinetd(services.stop_argvs(*SERVICE))
     assert file.read_text() == stopped
-    xinetd(services.start_argvs(SERVICE))
+    xinetd(services.start_argvs(*SERVICE))
     assert file.read_text() == IMAP and state()
     assert file.stat().st_mode & 0o777 == 0o640
     assert sorted(os.listdir(file.parent)) == ["imap"]
@@ -221,16 +219,13 @@ def test_xinetd_service_is_stopped_and_restored_to_the_byte(xinetd):
 def test_xinetd_service_that_was_disabled_by_hand(xinetd):
     file = xinetd.folder / "xinetd.d" / "imap"
     file.write_text(IMAP.replace("disable        = no", "disable        = yes"))
-    xinetd(services.start_argvs(SERVICE, starts_at_boot=True))
+    xinetd(services.start_argvs(*SERVICE, starts_at_boot=True))
     assert file.read_text() == IMAP
 
 
 # -- the lab; a reboot was tried by hand, here the units are made anew by daemon-reload as a boot makes them
 
-TRIAL = {
-    "manager": "systemd",
-    "name": "xinetd",
-}  # a unit made from an init script; idle on sanbackup
+TRIAL = ("systemd", "xinetd")  # a unit made from an init script; idle on sanbackup
 
 
 @pytest.fixture
@@ -248,15 +243,12 @@ def idle(real):
 
 
 def state_of(link, service):
-    return services.parse_status(
-        service, link.run(services.status_argv(service), sudo=True, check=False)
-    )
+    reply = link.run(services.status_argv(*service), sudo=True, check=False)
+    return services.parse_status(*service, reply)
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(
-    "service", [TRIAL, {"manager": "sysv", "name": "xinetd"}], ids=["systemd", "sysv"]
-)
+@pytest.mark.parametrize("service", [TRIAL, ("sysv", "xinetd")], ids=["systemd", "sysv"])
 def test_real_stop_survives_and_start_restores(idle, service):
     def play(argvs):
         for argv in argvs:
@@ -264,11 +256,11 @@ def test_real_stop_survives_and_start_restores(idle, service):
 
     idle.run(["update-rc.d", "xinetd", "enable"], sudo=True, check=False)
     idle.run(["systemctl", "daemon-reload"], sudo=True)
-    play(services.start_argvs(service))
+    play(services.start_argvs(*service))
     before = state_of(idle, service)
     assert before.running and before.starts_at_boot
     for _ in range(2):
-        play(services.stop_argvs(service))
+        play(services.stop_argvs(*service))
         idle.run(["systemctl", "daemon-reload"], sudo=True)
         stopped = state_of(idle, service)
         assert not stopped.running and not stopped.starts_at_boot and stopped.exists
@@ -278,7 +270,7 @@ def test_real_stop_survives_and_start_restores(idle, service):
             ["/etc/init.d/xinetd", "start"], sudo=True, check=False
         )  # what a cron job or a hook would call
         assert not state_of(idle, service).running
-    play(services.start_argvs(service, starts_at_boot=before.starts_at_boot))
+    play(services.start_argvs(*service, starts_at_boot=before.starts_at_boot))
     assert state_of(idle, service) == before
 
 
@@ -286,9 +278,9 @@ def test_real_stop_survives_and_start_restores(idle, service):
 def test_real_states(real):
     old, new = real.ssh("mailboxold"), real.ssh("mailboxvm")
     for link, service in [
-        (old, {"manager": "xinetd", "name": "imap2"}),
-        (new, {"manager": "systemd", "name": "dovecot"}),
+        (old, ("xinetd", "imap2")),
+        (new, ("systemd", "dovecot")),
     ]:
         assert state_of(link, service).exists
     for manager in ("systemd", "sysv", "xinetd"):
-        assert not state_of(old, {"manager": manager, "name": "nosuch"}).exists
+        assert not state_of(old, (manager, "nosuch")).exists

@@ -12,6 +12,7 @@ import threading
 import time
 
 import pytest
+from cutover import model
 from cutover.connect import dns, imap, smtp
 from cutover.connect.hosts import Hosts, NotTheLab
 from cutover.facts import backup_copy, bacula, copies, mailboxes, users
@@ -213,7 +214,7 @@ def test_no_message_is_missing_from_a_copy_made_while_all_of_a_folder_is_flagged
     )  # few have two names: those that one listing saw under both
     # Dovecot shows each message of such a copy once
     with Hosts(night.site) as hosts:
-        account = users.find(hosts, "mailboxvm", "paolo")
+        account = model.to_json(users.find(hosts, "mailboxvm", "paolo"))
         place = f"{night.site.new_store.work}/restore/flagged/paolo"
         copies.bring(
             hosts,

@@ -13,7 +13,6 @@ import pytest
 import yaml
 from cutover import model, site
 from cutover.changes import dns_update as dns_change
-from cutover.changes.mail import waits_for
 from cutover.commands import main as cli
 from cutover.connect import dns, hosts, ssh
 from cutover.facts import mail_queue
@@ -289,12 +288,13 @@ def test_a_mark_beside_a_queue_id_is_no_part_of_it(mark):
         "                 (Deferred: Connection refused)\n"
         "\t\t\t\t <anna@sanbackup.lab.test>\n\t\tTotal requests: 1\n"
     )
-    assert mail_queue.parse(text) == {
-        "requests": 1,
-        "items": [
-            "6AO4JuTu003398 2 Tue Nov 24 04:19 <anna@elsewhere.test> <anna@sanbackup.lab.test> (Deferred: Connection refused)"
+    assert mail_queue.parse(text) == mail_queue.Queue(
+        1,
+        [
+            "6AO4JuTu003398 2 Tue Nov 24 04:19 <anna@elsewhere.test> <anna@sanbackup.lab.test> "
+            "(Deferred: Connection refused)"
         ],
-    }
+    )
 
 
 def test_a_sender_that_sendmail_cut_hides_no_recipient():
@@ -308,8 +308,8 @@ def test_a_sender_that_sendmail_cut_hides_no_recipient():
         "\t\t\t\t\t\t(---:<olga@lab.test>---)\n"
         "\t\t\t\t\t\t<olga@mailboxvm.lab.test>\n\t\tTotal requests: 1\n"
     )
-    (item,) = mail_queue.parse(text)["items"]
-    assert waits_for(item) == {"mailboxold.lab.test", "mailboxvm.lab.test"}
+    (item,) = mail_queue.parse(text).items
+    assert mail_queue.recipient_domains(item) == {"mailboxold.lab.test", "mailboxvm.lab.test"}
 
 
 # -- what preflight finds

@@ -163,12 +163,12 @@ def test_the_facts_a_plan_rests_on_void_it_and_counters_do_not(night, stepper):
     night.give("anna", stepper)
     night.give("bert", stepper)
     stepper.approve()
-    night.extra = {"sessions": [{"pid": 7}], "serial": 9, "seconds": 1.5}
+    night.noise = {"sessions": [{"pid": 7}], "serial": 9, "seconds": 1.5}
     assert night.planned().hash() == stepper.hash()
     night.extra = {"somebody": "moved the mail"}
     assert night.planned().hash() != stepper.hash()
     with pytest.raises(
-        engine.PlanChanged, match="facts behind the approved plan changed: somebody"
+        engine.PlanChanged, match="facts behind the approved plan changed: extra › somebody"
     ):
         stepper.apply()
 

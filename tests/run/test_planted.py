@@ -53,7 +53,7 @@ def planted(night, tmp_path, monkeypatch):
         report({"event": "log", "text": everything()})
         if change.name == "dovecot" and not night.extra.get("mended"):
             raise errors.CutoverError(f"no: {everything()}")
-        return act(change) + everything() * 100
+        return model.Result(act(change).text + everything() * 100)
 
     monkeypatch.setattr(service.ServiceAction, "apply", apply)
     return night

@@ -31,7 +31,7 @@ class Ways:
 
     def __init__(self, hosts, number, run):
         self.hosts, self.number, self.site, self.run = hosts, number, hosts.site, run
-        self.account = users.find(hosts, self.site.roles.new, USER)
+        self.account = model.to_json(users.find(hosts, self.site.roles.new, USER))
         self.place = copies.tree(self.site, run, USER, NAME)
         self.where = bacula_files.scratch(self.site, run, USER)
         self.many = copies.tree(self.site, run, USER, EIGHT)

@@ -10,11 +10,14 @@ from cutover.connect import dns
 
 @dataclasses.dataclass(frozen=True)
 class DnsUpdate(model.Change):
-    """One RFC 2136 message with prerequisites, so that it applies whole or not at all, and only once."""
+    """One RFC 2136 message with prerequisites: it applies completely or not at all, and once.
+
+    Figures: serial.
+    """
 
     kind: ClassVar[str] = "dns-update"
     server: str
-    seen_by: list  # every authoritative server; apply waits until each serves the new serial
+    seen_by: list  # every authoritative server; apply waits until all serve the new serial
     forward: dict  # dns.Update as JSON
     backward: dict
     wait: int  # seconds
@@ -29,9 +32,8 @@ class DnsUpdate(model.Change):
 
     def title(self):
         adds = dns.Update.from_json(self.forward).adds
-        return "one DNS update: " + "; ".join(
-            f"{name} {kind} {value}" for name, _, kind, value in adds
-        )
+        records = (f"{name} {kind} {value}" for name, _, kind, value in adds)
+        return f"one DNS update: {'; '.join(records)}"
 
     def describe(self):
         return dns.Update.from_json(self.forward).text().rstrip()
@@ -39,59 +41,53 @@ class DnsUpdate(model.Change):
     def settled(self, ctx):
         server = ctx.hosts.dns(self.server)
         update = dns.Update.from_json(self.forward)
-        seen = []
+        present = []
         for name, ttl, kind, value in update.adds:
             rrset = server.lookup(name, kind)
             if rrset is None or value not in rrset.values:
                 return model.Settled(False, f"{name} has no {kind} {value}")
-            seen.append(f"{name} {ttl} {kind} {value}")
+            present.append(f"{name} {ttl} {kind} {value}")
         for name, kind in update.deletes:
-            kept = {added[2] for added in update.adds if added[0] == name}
-            rest = (
-                set(server.all_types(name))
-                if kind == "ANY"
-                else ({kind} if server.lookup(name, kind) else set())
-            )
-            if rest - kept:
-                return model.Settled(False, f"{name} still has {', '.join(sorted(rest - kept))}")
-        return model.Settled(True, "; ".join(seen) or "the records are gone")
+            added = {row[2] for row in update.adds if row[0] == name}
+            if kind == "ANY":
+                kinds = set(server.all_types(name))
+            else:
+                kinds = {kind} if server.lookup(name, kind) else set()
+            if kinds - added:
+                detail = f"{name} still has {', '.join(sorted(kinds - added))}"
+                return model.Settled(False, detail)
+        return model.Settled(True, "; ".join(present) or "the records are gone")
 
-    def apply(self, ctx, report):
+    def apply(self, ctx, report) -> model.Result:
         update = dns.Update.from_json(self.forward)
         primary = ctx.hosts.dns(self.server)
         primary.update(update, ctx.hosts.dns_key())
         serial = primary.serial(update.zone)
         deadline = time.monotonic() + self.wait
-        behind = dict.fromkeys(self.seen_by)
-        while behind:
-            behind = {
-                name: said
-                for name in behind
-                if (said := _lags(ctx.hosts.dns(name), update.zone, serial))
-            }
-            if behind and time.monotonic() > deadline:
+        while True:
+            lags = (_lag(ctx.hosts.dns(name), update.zone, serial) for name in self.seen_by)
+            behind = [lag for lag in lags if lag]
+            if not behind:
+                text = f"serial {serial} on {', '.join(self.seen_by)}"
+                return model.Result(text, {"serial": serial})
+            if time.monotonic() > deadline:
                 raise model.ChangeFailed(
-                    f"{self.server} took the update (serial {serial}), but not every server has it after {self.wait} s. "
-                    + "; ".join(behind.values())
-                    + ". Look at NOTIFY and transfers there; once it serves the new zone, run "
-                    "this step again."
+                    f"{self.server} made the update (serial {serial}), but after {self.wait} s not "
+                    f"every server has it: {'; '.join(behind)}. Check NOTIFY and transfers there. "
+                    "Once it serves the new zone, run this step again."
                 )
-            if behind:
-                time.sleep(0.2)
-        return f"serial {serial} on {', '.join(self.seen_by)}"
+            time.sleep(0.2)
 
     def inverse(self):
         return dataclasses.replace(self, forward=self.backward, backward=self.forward)
 
 
-def _lags(server, zone, serial) -> str:
-    """What is wrong with a server that does not serve this serial yet; empty when it does."""
+def _lag(server, zone, serial):
+    """Why a server does not serve this serial yet, "" when it does."""
     try:
-        have = server.serial(zone)
+        current = server.serial(zone)
     except dns.DnsError as error:
-        return str(
-            error
-        )  # the update is done all the same: a server that is silent is one that lags
-    return (
-        f"{server.name} still serves the older zone {have}" if not dns.reached(have, serial) else ""
-    )
+        return str(error)  # the update is done: a server that does not answer only lags
+    if dns.reached(current, serial):
+        return ""
+    return f"{server.name} still serves the older zone {current}"

@@ -1,102 +1,91 @@
-"""Mail in transit: queues drained, test messages sent."""
+"""Mail in transit: queues drained, test messages sent, deliveries awaited."""
 
 import dataclasses
 import email.utils
-import re
 import time
 from typing import ClassVar
 
 from cutover import model
 from cutover.connect import smtp
-from cutover.facts import alias_service as live
-from cutover.facts import mail_queue, processes
+from cutover.facts import alias_service, mail_queue, processes
 
-AGAIN = 2.0  # seconds until a message that was put off is sent again
+AGAIN = 2.0  # seconds until a deferred message is sent again
 
 
-def flush(hosts, name: str):
-    """Run both queues of a host once: the daemon's, and that of mail handed in on the host itself."""
+def flush(hosts, name: str) -> None:
+    """Run both queues of a host once: the daemon's, and that of mail submitted on the host."""
     for argv in (["sendmail", "-q"], ["sendmail", "-Ac", "-q"]):
         hosts.run(name, argv, sudo=True, check=False, timeout=120)
 
 
-def waits_for(item: str) -> set:
-    """The domains of the recipients of a queued message, by its line of mail_queue.parse."""
-    item = re.sub(r"\(.*\)", "", item)  # the reason
-    before, _, rest = item.partition("<")
-    recipients = item if "MAILER-DAEMON" in before else rest.partition(">")[2]
-    return {domain.rstrip(".").lower() for domain in re.findall(r"[^\s<>]@([^\s<>]+)", recipients)}
-
-
 @dataclasses.dataclass(frozen=True)
 class DrainQueue(model.Change):
-    """Flush sendmail's queue on some hosts and wait until all that stood in it is delivered, or say what is left."""
+    """Flush sendmail's queue on some hosts and wait until everything in it is delivered.
+
+    Figures: queued, delivered (messages). Raises ChangeFailed with what is left.
+    """
 
     kind: ClassVar[str] = "drain-queue"
-    no_inverse: ClassVar[str] = "mail that was delivered stays delivered"
+    no_inverse: ClassVar[str] = "delivered mail stays delivered"
     queues: list  # host names
     wait: int  # seconds
-    but: str = ""  # full name of a mail host that is closed: what waits for it alone may stay
+    but: str = ""  # full name of a closed mail host: mail for it alone may stay
 
     @property
     def target(self):
         return ", ".join(self.queues)
 
     def title(self):
-        return (
-            f"flush the mail queue and wait until what stands in it{self._left_out()} is delivered"
-        )
+        return f"flush the mail queue and wait until it is delivered{self._exception()}"
 
     def describe(self):
         return (
-            f"sendmail -q; sendmail -Ac -q (repeated until `mailq` lists none of what it lists now{self._left_out()}, "
-            f"at most {self.wait} s)"
+            "sendmail -q; sendmail -Ac -q (repeated until `mailq` lists nothing it lists now"
+            f"{self._exception()}, at most {self.wait} s)"
         )
 
-    def _left_out(self):
-        return f", but for {self.but} alone," if self.but else ""
+    def _exception(self):
+        return f", except mail for {self.but} alone" if self.but else ""
 
     def settled(self, ctx):
-        left = {name: mail_queue.read(ctx.hosts, name)["requests"] for name in self.queues}
-        return model.Settled(
-            not any(left.values()),
-            ", ".join(f"{name}: {count} queued" for name, count in left.items()),
-        )
+        left = {name: mail_queue.read(ctx.hosts, name).requests for name in self.queues}
+        detail = ", ".join(f"{name}: {count} queued" for name, count in left.items())
+        return model.Settled(not any(left.values()), detail)
 
-    def apply(self, ctx, report):
+    def apply(self, ctx, report) -> model.Result:
         deadline = time.monotonic() + self.wait
-        first = self._listed(ctx.hosts)
+        first = self._queued(ctx.hosts)
+        total = len(first)
         while True:
-            # what comes in meanwhile is routed by what is so now; only what was there before must be gone
-            left = {key: item for key, item in self._listed(ctx.hosts).items() if key in first}
-            report(
-                {"event": "queue", "text": f"{len(first) - len(left)} of {len(first)} delivered"}
-            )
+            # mail that arrives meanwhile follows the new routing; only the earlier mail must go
+            left = {key: item for key, item in self._queued(ctx.hosts).items() if key in first}
+            report({"event": "queue", "text": f"{total - len(left)} of {total} delivered"})
             if not left:
-                return f"{len(first)} queued, all delivered"
+                figures = {"queued": total, "delivered": total}
+                return model.Result(f"{total} queued, all delivered", figures)
             if time.monotonic() > deadline:
+                items = "; ".join(f"{name}: {item}" for (name, _), item in list(left.items())[:10])
                 raise model.ChangeFailed(
-                    f"after {self.wait} s {len(left)} of {len(first)} queued messages are not delivered: "
-                    + "; ".join(f"{name}: {item}" for (name, _), item in list(left.items())[:10])
-                    + ". Mend the cause it names and run this step again."
+                    f"after {self.wait} s {len(left)} of {total} queued messages are not "
+                    f"delivered: {items}. Fix the cause it gives and run this step again."
                 )
             ctx.hosts.each(self.queues, lambda name: flush(ctx.hosts, name))
             time.sleep(0.3)
 
-    def _listed(self, hosts):
+    def _queued(self, hosts):
         """`{(host, queue id): line}`"""
-        found = hosts.each(self.queues, lambda name: mail_queue.read(hosts, name)["items"])
+        queues = hosts.each(self.queues, lambda name: mail_queue.read(hosts, name))
         return {
-            (name, item.partition(" ")[0]): item
-            for name, items in found.items()
-            for item in items
-            if not self.but or waits_for(item) != {self.but}
+            (name, key): item
+            for name, queue in queues.items()
+            for key, item in queue.by_id().items()
+            if not self.but or mail_queue.recipient_domains(item) != {self.but}
         }
 
 
 @dataclasses.dataclass(frozen=True)
 class SendTestMail(model.Change):
-    """Send one message through an MX and wait until it lies in a folder of its recipient."""
+    """Send one message through an MX and wait until it is in a folder of its recipient."""
 
     kind: ClassVar[str] = "send-test-mail"
     no_inverse: ClassVar[str] = "the test message stays in the mailbox; its subject says what it is"
@@ -107,14 +96,10 @@ class SendTestMail(model.Change):
     user: str
     token: str
     spam: bool
-    line: str = dataclasses.field(
-        default="", kw_only=True
-    )  # by which the site's antispam knows spam
+    line: str = dataclasses.field(default="", kw_only=True)  # the site's antispam marks it
 
     def title(self):
-        return f"send test mail to {self.recipient}" + (
-            ", spam for the antispam to mark" if self.spam else ""
-        )
+        return f"send test mail to {self.recipient}" + (", marked as spam" if self.spam else "")
 
     def describe(self):
         return (
@@ -123,19 +108,20 @@ class SendTestMail(model.Change):
         )
 
     @property
-    def users(self):
-        """Those who get it."""
+    def users(self) -> list[str]:
+        """The users who receive it."""
         return [self.user]
 
     def settled(self, ctx):
         for user in self.users:
-            folder = live.look(ctx.hosts, user, [(self.token, self.spam)])["found"][self.token]
+            visit = alias_service.look(ctx.hosts, user, [(self.token, self.spam)])
+            folder = visit.found[self.token]
             if folder is None:
                 return model.Settled(False, f"in no folder of {user}")
         return model.Settled(True, f"found in {folder}")
 
-    def hand_in(self, hosts, message: bytes) -> str:
-        """Give the message to a server. → its queue id there"""
+    def submit(self, hosts, message: bytes) -> str:
+        """Give the message to a server. Returns its queue id there. Raises smtp.SmtpError."""
         return smtp.send(
             hosts.site.address(self.host),
             self.port,
@@ -146,7 +132,24 @@ class SendTestMail(model.Change):
             name=self.host,
         )
 
-    def apply(self, ctx, report):
+    def apply(self, ctx, report) -> model.Result:
+        ctx.hosts.prove()
+        wait = ctx.site.production_test.wait
+        deadline = time.monotonic() + wait
+        queue_id = self._send(ctx.hosts, self._message(), deadline, report)
+        while True:
+            settled = self.settled(ctx)
+            if settled.done:
+                return model.Result(f"{queue_id}; {settled.detail}")
+            if time.monotonic() > deadline:
+                raise model.ChangeFailed(
+                    f"{self.host} accepted the message {self.token} ({queue_id}), but after {wait} "
+                    f"s it is {settled.detail}. Run `mailq` on {self.host} and on the mail hosts "
+                    "to see where it is."
+                )
+            time.sleep(0.5)
+
+    def _message(self):
         lines = [
             f"From: <{self.sender}>",
             f"To: <{self.recipient}>",
@@ -158,80 +161,70 @@ class SendTestMail(model.Change):
             self.line,
             "",
         ]
-        ctx.hosts.prove()
-        deadline = time.monotonic() + ctx.site.production_test.wait
-        answer = self._handed_over(ctx.hosts, "\r\n".join(lines).encode(), deadline, report)
-        while True:
-            settled = self.settled(ctx)
-            if settled.done:
-                return f"{answer}; {settled.detail}"
-            if time.monotonic() > deadline:
-                raise model.ChangeFailed(
-                    f"the message {self.token} was taken by {self.host} ({answer}) but is {settled.detail} after "
-                    f"{ctx.site.production_test.wait} s. `mailq` on {self.host} and on the mail hosts says where it is."
-                )
-            time.sleep(0.5)
+        return "\r\n".join(lines).encode()
 
-    def _handed_over(self, hosts, message, deadline, report):
-        """Send it, and again as a mail server would while it is put off, as by greylisting. → the queue id"""
-        began, times = time.monotonic(), 0
+    def _send(self, hosts, message, deadline, report):
+        """Submit it, and again while it is deferred, as by greylisting. Returns the queue id."""
+        began, deferrals = time.monotonic(), 0
         while True:
             try:
-                answer = self.hand_in(hosts, message)
-                return answer + (
-                    f", after {time.monotonic() - began:.0f} s: it was put off {times} times"
-                    if times
-                    else ""
-                )
+                queue_id = self.submit(hosts, message)
+                if not deferrals:
+                    return queue_id
+                seconds = time.monotonic() - began
+                return f"{queue_id}, after {seconds:.0f} s: it was deferred {deferrals} times"
             except smtp.SmtpError as error:
                 if not error.put_off:
-                    if self.spam and isinstance(error, smtp.MessageRefused):
-                        raise model.ChangeFailed(
-                            f"{error}. production_test.spam_line must be a line by which the antispam "
-                            "marks a message and does not refuse it."
-                        ) from error
+                    self._explain(error)
                     raise
-                times += 1
+                deferrals += 1
                 if time.monotonic() + AGAIN > deadline:
                     raise model.ChangeFailed(
-                        f"{error}. It was put off {times} times. Greylisting? Let it pass mail from this machine, or give it the "
-                        "time: production_test.wait."
+                        f"{error}. It was deferred {deferrals} times. If this is greylisting, let "
+                        "it pass mail from this machine, or raise production_test.wait."
                     ) from error
-                report({"event": "log", "text": f"put off, trying again: {error}"})
+                report({"event": "log", "text": f"deferred, trying again: {error}"})
             time.sleep(AGAIN)
+
+    def _explain(self, error):
+        if self.spam and isinstance(error, smtp.MessageRefused):
+            raise model.ChangeFailed(
+                f"{error}. production_test.spam_line must be a line by which the antispam marks a "
+                "message without refusing it."
+            ) from error
 
 
 @dataclasses.dataclass(frozen=True)
 class AwaitDeliveries(model.Change):
-    """Wait until no delivering process is left: what was begun before the service stopped is finished, not cut."""
+    """Wait until no delivering process is left, so that deliveries in progress are not cut."""
 
     kind: ClassVar[str] = "await-deliveries"
     no_inverse: ClassVar[str] = "it only waits"
     host: str
-    commands: list
+    commands: list  # process names
     wait: int  # seconds
 
     def title(self):
         return "wait until deliveries in progress have ended"
 
     def describe(self):
-        return f"ps -e (until none of {', '.join(self.commands)} is left, at most {self.wait} s)"
+        return f"ps -e (until no {', '.join(self.commands)} is left, at most {self.wait} s)"
+
+    def _alive(self, hosts):
+        return processes.running(hosts, self.host, self.commands)
 
     def settled(self, ctx):
-        alive = processes.running(ctx.hosts, self.host, self.commands)
+        alive = self._alive(ctx.hosts)
         return model.Settled(not alive, f"{len(alive)} delivering")
 
-    def apply(self, ctx, report):
+    def apply(self, ctx, report) -> model.Result:
         deadline = time.monotonic() + self.wait
-        while not self.settled(ctx).done:
+        while alive := self._alive(ctx.hosts):
             if time.monotonic() > deadline:
-                alive = ", ".join(
-                    f"{each['command']} {each['pid']} ({each['user']})"
-                    for each in processes.running(ctx.hosts, self.host, self.commands)
-                )
                 raise model.ChangeFailed(
-                    f"{self.host}: after {self.wait} s these still deliver: {alive}. "
-                    "See what they wait for; run this step again."
+                    f"{self.host}: after {self.wait} s these still deliver: "
+                    f"{', '.join(map(str, alive))}. Find out what they wait for, then run this "
+                    "step again."
                 )
             time.sleep(0.3)
-        return "nothing is being delivered"
+        return model.Result("nothing is being delivered")

@@ -2,11 +2,32 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from typing import ClassVar
 
 from cutover import model
 from cutover.connect import ssh
 from cutover.facts import processes, services
+
+SETTLING = 30.0  # seconds until a service must be as its command leaves it
+
+
+def stop_all(host: str, listed: Sequence[services.Service]) -> list["ServiceAction"]:
+    """The changes that stop what runs, or would run after a reboot."""
+    return [
+        ServiceAction(host, service.manager, service.name, "stop", service.starts_at_boot)
+        for service in listed
+        if not service.off
+    ]
+
+
+def start_all(host: str, listed: Sequence[services.Service]) -> list["ServiceAction"]:
+    """The changes that start what does not run and start at boot; last stopped, first started."""
+    return [
+        ServiceAction(host, service.manager, service.name, "start", True)
+        for service in reversed(listed)
+        if not service.on
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,61 +49,56 @@ class ServiceAction(model.Change):
     def title(self):
         return f"{self.action} {self.name}"
 
-    def _service(self):
-        return {"manager": self.manager, "name": self.name}
-
     def _argvs(self):
         if self.action == "stop":
-            return services.stop_argvs(self._service())
-        return services.start_argvs(self._service(), starts_at_boot=self.at_boot)
+            return services.stop_argvs(self.manager, self.name)
+        return services.start_argvs(self.manager, self.name, starts_at_boot=self.at_boot)
 
     def describe(self):
         return "\n".join(" ".join(argv) for argv in self._argvs())
 
-    def settled(self, ctx):
-        state = services.read(ctx.hosts, self.host, self._service())
-        wanted = self.action == "start"
-        at_boot = self.at_boot if wanted else False
-        return model.Settled(
-            state["running"] == wanted and state["starts_at_boot"] == at_boot, state["detail"]
-        )
+    def _state(self, ctx):
+        return services.state(ctx.hosts, self.host, self.manager, self.name)
 
-    def apply(self, ctx, report):
-        if self.action == "start" and services.read(ctx.hosts, self.host, self._service())[
-            "detail"
-        ].startswith("active (exited)"):
-            # a unit of an init script whose daemon is gone counts as active: systemctl would start nothing
-            ctx.hosts.run(
-                self.host, services.stop_argvs(self._service())[0], sudo=True, timeout=120
-            )
-        for argv in self._argvs():
+    def settled(self, ctx):
+        state, on = self._state(ctx), self.action == "start"
+        at_boot = self.at_boot if on else False
+        done = state.running == on and state.starts_at_boot == at_boot
+        return model.Settled(done, state.detail)
+
+    def apply(self, ctx, report) -> model.Result:
+        argvs = self._argvs()
+        if self.action == "start" and self._state(ctx).exited:
+            # systemctl would start nothing: it takes such a unit for active
+            stop = services.stop_argvs(self.manager, self.name)[0]
+            ctx.hosts.run(self.host, stop, sudo=True, timeout=120)
+        for argv in argvs:
             try:
                 ctx.hosts.run(self.host, argv, sudo=True, timeout=120)
             except ssh.CommandFailed as error:
                 raise model.ChangeFailed(
-                    f"{self.host}: {self.name} does not {self.action}. {error}"
-                    f"{self._last_words(ctx.hosts)}. Mend it and run this step again."
+                    f"{self.host}: {self.name} does not {self.action}. {error}. "
+                    f"{self._log_end(ctx.hosts)} Fix the cause and run this step again."
                 ) from error
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + SETTLING
         while True:
             settled = self.settled(ctx)
             if settled.done:
-                return settled.detail
+                return model.Result(settled.detail)
             if time.monotonic() > deadline:
+                goal = "running" if self.action == "start" else "stopped"
                 raise model.ChangeFailed(
-                    f"{self.host}: after `{self.describe().splitlines()[-1]}` {self.name} is "
-                    f"{settled.detail}, expected {'running' if self.action == 'start' else 'stopped'}"
-                    f"{self._last_words(ctx.hosts)}. Mend it and run this step again."
+                    f"{self.host}: after `{' '.join(argvs[-1])}` {self.name} is {settled.detail}, "
+                    f"expected {goal}. "
+                    f"{self._log_end(ctx.hosts)} Fix the cause and run this step again."
                 )
             time.sleep(0.3)
 
-    def _last_words(self, hosts):
-        said = services.log_end(hosts, self.host, self.name)
-        return (
-            f". Its log ends: {said}"
-            if said
-            else f". `journalctl -u {self.name}` there may say why"
-        )
+    def _log_end(self, hosts):
+        lines = services.log_end(hosts, self.host, self.name)
+        if lines:
+            return f"Its log ends: {lines}."
+        return f"See `journalctl -u {self.name}` there."
 
     def inverse(self):
         return dataclasses.replace(self, action="start" if self.action == "stop" else "stop")
@@ -90,11 +106,11 @@ class ServiceAction(model.Change):
 
 @dataclasses.dataclass(frozen=True)
 class EndSessions(model.Change):
-    """End live IMAP sessions that outlive their service (xinetd's children): TERM, then KILL after 10 s."""
+    """End live IMAP sessions that outlive their service, as xinetd's do: TERM, KILL after 10 s."""
 
     kind: ClassVar[str] = "end-sessions"
     beside: ClassVar[bool] = True
-    no_inverse: ClassVar[str] = "a client reconnects by itself; nothing on disk is changed"
+    no_inverse: ClassVar[str] = "clients reconnect by themselves; nothing on disk changes"
     host: str
     commands: list  # process names
 
@@ -106,28 +122,28 @@ class EndSessions(model.Change):
             f"kill -TERM (each process named {name}); -KILL after 10 s" for name in self.commands
         )
 
+    def _alive(self, hosts):
+        return processes.running(hosts, self.host, self.commands)
+
     def settled(self, ctx):
-        alive = processes.running(ctx.hosts, self.host, self.commands)
+        alive = self._alive(ctx.hosts)
         return model.Settled(not alive, f"{len(alive)} alive")
 
-    def apply(self, ctx, report):
+    def apply(self, ctx, report) -> model.Result:
         ended = 0
         for signal, patience in (("TERM", 10.0), ("KILL", 5.0)):
-            alive = processes.running(ctx.hosts, self.host, self.commands)
+            alive = self._alive(ctx.hosts)
             ended = max(ended, len(alive))
             if alive:
-                ctx.hosts.run(
-                    self.host,
-                    ["kill", f"-{signal}", *[str(each["pid"]) for each in alive]],
-                    sudo=True,
-                    check=False,
-                )
+                argv = ["kill", f"-{signal}", *[str(process.pid) for process in alive]]
+                ctx.hosts.run(self.host, argv, sudo=True, check=False)
             deadline = time.monotonic() + patience
             while time.monotonic() < deadline:
                 if self.settled(ctx).done:
-                    return f"{ended} sessions ended"
+                    return model.Result(f"{ended} sessions ended", {"ended": ended})
                 time.sleep(0.2)
         raise model.ChangeFailed(
-            f"{self.host}: processes named {', '.join(self.commands)} do not end, even by KILL: "
-            f"{processes.running(ctx.hosts, self.host, self.commands)}"
+            f"ending sessions on {self.host} failed: these processes survive KILL: "
+            f"{', '.join(map(str, self._alive(ctx.hosts)))}. Find out what they wait for, then run "
+            "this step again."
         )

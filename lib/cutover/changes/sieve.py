@@ -122,7 +122,7 @@ class ProcmailSieve(files.FileChange):
 
     def write(self, hosts) -> None:
         if LINK in (self.before or "") and LINK not in (self.after or ""):
-            homes = [user["home"] for user in users.read(hosts, self.host)]
+            homes = [account.home for account in users.read(hosts, self.host)]
             resting = [home for home in homes if active(hosts, self.host, home) == FORWARD]
             if resting:
                 raise model.ChangeFailed(

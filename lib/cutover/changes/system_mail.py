@@ -9,10 +9,10 @@ from cutover.facts import submission
 
 @dataclasses.dataclass(frozen=True)
 class SubmitTestMail(SendTestMail):
-    """Hand a message in at the submission host, in one of the ways in which it takes mail, and wait until it has arrived."""
+    """Submit a message to the submission host in one of its ways and wait until it arrives."""
 
     kind: ClassVar[str] = "submit-test-mail"
-    way: str  # see hosts.submission
+    way: str  # see facts.submission
     shown: str  # the way, in words
 
     def title(self):
@@ -21,23 +21,23 @@ class SubmitTestMail(SendTestMail):
     def describe(self):
         return f"{super().describe()}\n({self.shown})"
 
-    def hand_in(self, hosts, message):
+    def submit(self, hosts, message: bytes) -> str:
         return submission.send(hosts, self.way, self.sender, self.recipient, message)
 
 
 @dataclasses.dataclass(frozen=True)
 class PostTestMail(SendTestMail):
-    """Post a message to a list through an MX, and wait until each subscriber has it."""
+    """Post a message to a list through an MX and wait until every subscriber has it."""
 
     kind: ClassVar[str] = "post-test-mail"
     subscribers: list  # test users
 
     @property
-    def users(self):
+    def users(self) -> list[str]:
         return self.subscribers
 
     def title(self):
         return f"post test mail to the list {self.recipient}"
 
     def describe(self):
-        return f"{super().describe()}\n(to arrive at {', '.join(self.subscribers)})"
+        return f"{super().describe()}\n(must reach {', '.join(self.subscribers)})"

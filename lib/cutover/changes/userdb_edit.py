@@ -1,15 +1,19 @@
 """Changes to sendmail's userdb on an MX."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 from cutover import model
-from cutover.facts import userdb_map
+from cutover.facts import userdb, userdb_map
 
 
 @dataclasses.dataclass(frozen=True)
 class UserdbEdit(model.Change):
-    """Replace whole lines of a userdb source, keep a backup, rebuild the map beside it and rename it into place."""
+    """Replace whole lines of a userdb source, after a backup, and rebuild its map atomically.
+
+    Figures: lines (changed).
+    """
 
     kind: ClassVar[str] = "userdb-edit"
     host: str
@@ -26,19 +30,19 @@ class UserdbEdit(model.Change):
         return f"{len(self.replacements)} entries of {self.source}, then makemap"
 
     def _commands(self):
-        """After the source is written: the map is built beside the old one and renamed, so sendmail never sees half."""
-        beside = self.map.removesuffix(".db") + ".cutover.db"
+        """Run after the source is written. A rename, so sendmail never sees half a map."""
+        built = self.map.removesuffix(".db") + ".cutover.db"
         return [
-            ["rm", "-f", beside],
-            ["makemap", "btree", beside],
-            ["chown", f"--reference={self.map}", beside],
-            ["chmod", f"--reference={self.map}", beside],
-            ["mv", "-f", beside, self.map],
+            ["rm", "-f", built],
+            ["makemap", "btree", built],
+            ["chown", f"--reference={self.map}", built],
+            ["chmod", f"--reference={self.map}", built],
+            ["mv", "-f", built, self.map],
         ]
 
     def describe(self):
-        kept = f"cp -p {self.source} {self.backup}.part; mv -f {self.backup}.part {self.backup}"
-        lines = [kept, f"--- {self.source}", f"+++ {self.source}"]
+        backup = f"cp -p {self.source} {self.backup}.part; mv -f {self.backup}.part {self.backup}"
+        lines = [backup, f"--- {self.source}", f"+++ {self.source}"]
         for old, new in self.replacements:
             lines += ["-" + old, "+" + new]
         commands = [
@@ -50,29 +54,21 @@ class UserdbEdit(model.Change):
     def settled(self, ctx):
         source = ctx.hosts.ssh(self.host).get(self.source, sudo=True)
         lines = {line.rstrip(b"\r") for line in source.split(b"\n")}
-        missing = [
-            new
-            for _, new in self.replacements
-            if new.encode("utf-8", "surrogateescape") not in lines
-        ]
+        missing = [new for _, new in self.replacements if userdb.encode(new) not in lines]
+        total = len(self.replacements)
         if missing:
-            return model.Settled(
-                False,
-                f"{len(missing)} of {len(self.replacements)} lines are not as wanted, "
-                f"first {missing[0]!r}",
-            )
+            detail = f"{len(missing)} of {total} lines are not replaced, first {missing[0]!r}"
+            return model.Settled(False, detail)
         if userdb_map.read(ctx.hosts, self.host, self.map) != userdb_map.from_source(source):
             return model.Settled(False, f"{self.map} was not rebuilt from {self.source}")
-        return model.Settled(
-            True, f"all {len(self.replacements)} lines are as wanted, and the map holds them"
-        )
+        return model.Settled(True, f"all {total} lines are replaced, and the map has them")
 
-    def apply(self, ctx, report):
+    def apply(self, ctx, report) -> model.Result:
         connection = ctx.hosts.ssh(self.host)
         before = connection.get(self.source, sudo=True)
-        after, changed = _replace_lines(before, self.replacements, f"{self.host}:{self.source}")
+        after, changed = replace_lines(before, self.replacements, f"{self.host}:{self.source}")
         if connection.run(["test", "-e", self.backup], sudo=True, check=False).rc:
-            # whole or not there: a part left by a full disk would be taken for the source as it was
+            # by a rename: a copy cut off by a full disk would pass for the earlier source
             part = self.backup + ".part"
             connection.run(["cp", "-p", self.source, part], sudo=True)
             connection.run(["mv", "-f", part, self.backup], sudo=True)
@@ -80,7 +76,8 @@ class UserdbEdit(model.Change):
             connection.put(after, self.source, mode=None, sudo=True)
         for argv in self._commands():
             connection.run(argv, sudo=True, input=after if argv[0] == "makemap" else b"")
-        return f"{changed} lines changed, {self.map} rebuilt; the earlier source is {self.backup}"
+        text = f"{changed} lines changed, {self.map} rebuilt; the earlier source is {self.backup}"
+        return model.Result(text, {"lines": changed})
 
     def inverse(self):
         return dataclasses.replace(
@@ -90,21 +87,25 @@ class UserdbEdit(model.Change):
         )
 
 
-def _replace_lines(data: bytes, replacements, where: str):
-    """Replace whole lines, each of which must stand there once (or already be replaced). → (bytes, lines changed)"""
+def replace_lines(data: bytes, replacements: Sequence, where: str) -> tuple[bytes, int]:
+    """Replace whole lines, [(old, new), …]; returns (bytes, number of lines changed).
+
+    Line ends stay. Each old line must occur once, unless its new line is there already.
+    Raises ChangeFailed, naming the file by `where`.
+    """
     lines = data.split(b"\n")
     index = {}
     for number, line in enumerate(lines):
         index.setdefault(line.rstrip(b"\r"), []).append(number)
     changed = 0
-    for old, new in replacements:
-        old, new = old.encode("utf-8", "surrogateescape"), new.encode("utf-8", "surrogateescape")
+    for before, after in replacements:
+        old, new = userdb.encode(before), userdb.encode(after)
         places = index.get(old, [])
         if not places and new in index:
             continue
         if len(places) != 1:
             raise model.ChangeFailed(
-                f"{where}: the line {old!r} stands there {len(places)} times, expected once. "
+                f"{where}: the line {old!r} occurs {len(places)} times, expected once. "
                 "Somebody changed the file since the plan was made: plan again."
             )
         ending = lines[places[0]][len(old) :]

@@ -1,18 +1,34 @@
-"""The service as a user of the site meets it: by the alias, through TLS, with a password."""
+"""The service as a user of the site sees it: by the alias, over TLS, with a password."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cutover import site
 from cutover.connect import imap
-from cutover.model import errors
+from cutover.model import errors, moving
 
 
 class NoAddress(errors.CutoverError):
-    """The alias users know leads to no address."""
+    """A name users rely on has no address."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a test user sees after logging in by the alias.
+
+    address: where the alias leads. folders: selectable ones, sorted. read: bytes of INBOX's newest
+    message, 0 when INBOX is empty. found: `{token of a test message: its folder or None}`.
+    """
+
+    address: str
+    folders: list[str] = moving()
+    read: int = moving()
+    found: dict[str, str | None]
 
 
 def resolve(hosts, name: str) -> str:
-    """The address a name leads to, following CNAMEs, as the primary name server says."""
+    """The address a name leads to by the primary name server, following CNAMEs. Raises NoAddress."""
     server = hosts.dns(hosts.site.roles.nameservers[0])
     for _ in range(8):
         cname = server.lookup(name, "CNAME")
@@ -23,23 +39,23 @@ def resolve(hosts, name: str) -> str:
         rrset = server.lookup(name, kind)
         if rrset is not None:
             return rrset.values[0]
-    raise NoAddress(f"{name} has no address on {server.name}")
+    raise NoAddress(f"{name} has no address on {server.name}. Add it to the zone.")
 
 
 def password(hosts, user: str) -> str:
-    """A test user's password; never to be stored or shown. Raises site.SecretUnreadable."""
+    """A test user's password. Never store or show it. Raises site.SecretUnreadable."""
     return next(site.secret(each.password) for each in hosts.site.accounts if each.user == user)
 
 
 def has_password(hosts, user: str) -> bool:
-    """Whether a test user's password is there and not empty. Raises site.SecretUnreadable, saying where it should be."""
+    """True when a test user's password is set; else raises site.SecretUnreadable."""
     if not password(hosts, user):
         raise site.SecretUnreadable(f"the password of {user} is empty")
     return True
 
 
 def login(hosts, user: str, address: str, server_name: str, timeout: float = 30):
-    """A logged-in imap.Session of one of the test users; the certificate must be valid for `server_name`."""
+    """A logged-in imap.Session of a test user; the certificate must be valid for server_name."""
     parameters = hosts.site.production_test
     hosts.prove()
     return imap.login(
@@ -53,28 +69,24 @@ def login(hosts, user: str, address: str, server_name: str, timeout: float = 30)
     )
 
 
-def look(hosts, user: str, tokens) -> dict:
-    """Log in by the alias and look around.
-
-    `tokens`: `[(token, spam)]` of test messages. → `{"address", "folders": [names], "read": bytes of the newest message of
-    INBOX, "found": {token: folder or None}}`.
-    """
+def look(hosts, user: str, tokens: Iterable[tuple[str, bool]]) -> Visit:
+    """Log in by the alias and look around. tokens: (token, is spam) of test messages."""
     alias = hosts.site.fqdn(hosts.site.alias)
     address = resolve(hosts, alias)
     session = login(hosts, user, address, alias)
     try:
-        names = [name for name, _, selectable in session.folders("*") if selectable]
+        folders = [name for name, _, selectable in session.folders("*") if selectable]
         newest = session.all("INBOX")[-1:]
-        read = len(session.fetch("INBOX", newest[0])) if newest else 0
-        found = {token: where(session, token, spam, names) for token, spam in tokens}
-        return {"address": address, "folders": sorted(names), "read": read, "found": found}
+        size = len(session.fetch("INBOX", newest[0])) if newest else 0
+        places = {token: where(session, token, spam, folders) for token, spam in tokens}
+        return Visit(address, sorted(folders), size, places)
     finally:
         session.logout()
 
 
-def where(session, token: str, spam: bool, names) -> str | None:
-    """The folder in which the test message lies (the expected one is looked into first), or None."""
-    for name in ("SPAM", "INBOX") if spam else ("INBOX", "SPAM"):
-        if name in names and session.find(name, "Message-ID", f"{token}@cutover.invalid"):
-            return name
+def where(session, token: str, spam: bool, folders: Sequence[str]) -> str | None:
+    """The folder that holds a test message, or None. The expected folder is searched first."""
+    for folder in ("SPAM", "INBOX") if spam else ("INBOX", "SPAM"):
+        if folder in folders and session.find(folder, "Message-ID", f"{token}@cutover.invalid"):
+            return folder
     return None

@@ -157,11 +157,11 @@ def python(hosts) -> str:
 def timer(hosts) -> Timer:
     """The state of the backup's timer."""
     name = hosts.site.roles.backup
-    state = services.read(hosts, name, {"manager": "systemd", "name": TIMER})
+    state = services.state(hosts, name, "systemd", TIMER)
     due = hosts.run(
         name, ["systemctl", "show", "--property=NextElapseUSecRealtime", "--value", TIMER]
     ).text.strip()
-    return Timer(state["running"], state["starts_at_boot"], state["detail"], due)
+    return Timer(state.running, state.starts_at_boot, state.detail, due)
 
 
 def last_run(hosts) -> LastRun | None:

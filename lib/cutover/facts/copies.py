@@ -9,6 +9,7 @@ import collections
 import hashlib
 import json
 
+from cutover import model
 from cutover.connect import ssh
 from cutover.facts import mailboxes, users
 from cutover.model import errors
@@ -172,7 +173,9 @@ def mail_directory(hosts, account: dict) -> dict:
     new, path = hosts.site.roles.new, mailboxes.maildir(hosts.site, account)
     if is_directory(hosts, path):
         return {"path": path, "there": True}
-    others = [each for each in users.read(hosts, new) if each["user"] != account["user"]][:OTHERS]
+    others = [
+        each for each in model.to_json(users.read(hosts, new)) if each["user"] != account["user"]
+    ][:OTHERS]
     listed = "".join(f"{mailboxes.maildir(hosts.site, each)}\0" for each in others)
     seen = [
         line.split()

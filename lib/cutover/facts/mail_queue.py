@@ -2,57 +2,87 @@
 
 import re
 import time
+from dataclasses import dataclass
 
-from cutover.model import errors
+from cutover.model import errors, moving
+
+ID = re.compile(r"^([0-9A-Za-z]{9,}[0-9])[*X-]?\s+(.*)")
 
 
-def parse(text: str) -> dict:
-    """The output of `mailq -v`: `{"requests": n, "items": [one line a queued message: id, size, priority, time, <sender>,
-    recipients, (reasons)]}`.
+@dataclass(frozen=True)
+class Queue:
+    """Queued mail.
 
-    It may list several queues, each with its total. A queue id ends in a digit; a mark after it (`*` being worked on, `-` too
-    young, `X` the load is too high) is none of it. sendmail cuts addresses at 78 characters (without -v at 38): the end of a
-    sender is then `…>`.
+    requests: number of messages.
+    items: one line per message: id, size, priority, time, <sender>, recipients, (reasons).
+    """
+
+    requests: int = moving()
+    items: list[str] = moving()
+
+    def by_id(self) -> dict[str, str]:
+        """`{queue id: line}`"""
+        return {item.partition(" ")[0]: item for item in self.items}
+
+
+def parse(text: str) -> Queue:
+    """The output of `mailq -v`, of one queue or several. Raises Unreadable.
+
+    A queue id ends in a digit; a mark after it (`*` in progress, `-` too young, `X` load too high)
+    does not belong to it. sendmail cuts addresses at 78 characters (without -v at 38), so a sender
+    may end in `…>`.
     """
     totals = [int(count) for count in re.findall(r"Total requests: (\d+)", text)]
     if not totals and "is empty" not in text:
-        raise errors.Unreadable(f"mailq answered {text[:200]!r}")
+        raise errors.Unreadable(f"mailq gave unexpected output: {text[:200]!r}")
     items, current = [], None
     for line in text.splitlines():
-        start = re.match(r"^([0-9A-Za-z]{9,}[0-9])[*X-]?\s+(.*)", line)
+        start = ID.match(line)
+        stripped = line.strip()
         if "Total requests: " in line:
             current = None
         elif start:
-            said = start[2].strip()
-            current = [start[1], said + ("…>" if "<" in said and ">" not in said else "")], []
+            rest = start[2].strip()
+            cut = "<" in rest and ">" not in rest
+            current = [start[1], rest + ("…>" if cut else "")], []
             items.append(current)
         elif (
             current is not None
             and line.startswith((" ", "\t"))
-            and not line.strip().startswith("(---:")
-        ):  # who is responsible
-            current[line.strip().startswith("(")].append(line.strip())
-    return {"requests": sum(totals), "items": [" ".join(said + reasons) for said, reasons in items]}
+            and not stripped.startswith("(---:")  # it names the controlling user
+        ):
+            current[stripped.startswith("(")].append(stripped)
+    return Queue(sum(totals), [" ".join(head + reasons) for head, reasons in items])
 
 
-def read(hosts, name: str) -> dict:
-    """Sendmail's queue on a host, see parse()."""
+def recipient_domains(item: str) -> set[str]:
+    """The domains of a queued message's recipients, from its line in Queue.items."""
+    item = re.sub(r"\(.*\)", "", item)  # the reason
+    head, _, rest = item.partition("<")
+    recipients = item if "MAILER-DAEMON" in head else rest.partition(">")[2]
+    domains = re.findall(r"[^\s<>]@([^\s<>]+)", recipients)
+    return {domain.rstrip(".").lower() for domain in domains}
+
+
+def read(hosts, name: str) -> Queue:
+    """Sendmail's queue on a host. Raises Unreadable."""
     return parse(hosts.run(name, ["mailq", "-v"], sudo=True, check=False).text)
 
 
-def waiting(hosts, name: str, patience: float = 15.0) -> dict:
-    """What stands in a host's queue now and still does after `patience` seconds, in parse()'s shape.
+def waiting(hosts, name: str, patience: float = 15.0) -> Queue:
+    """The messages that are queued on a host now and still are after `patience` seconds.
 
-    A busy MX always has some message in its queue for a moment; what stays is what matters. An empty queue answers at once. A
-    message without a reason beside it is being delivered: it is given four times the patience.
+    A busy MX always has some message queued for a moment; what stays is what matters. An empty
+    queue returns at once. A message without a reason is being delivered: it gets four times the
+    patience.
     """
-    left = read(hosts, name)["items"]
+    left = read(hosts, name).by_id()
     began = time.monotonic()
     while left:
-        reasons = any("(" in item for item in left)
+        reasons = any("(" in item for item in left.values())
         if time.monotonic() - began > (patience if reasons else 4 * patience):
             break
         time.sleep(0.5)
-        now = {item.partition(" ")[0]: item for item in read(hosts, name)["items"]}
-        left = [now[item.partition(" ")[0]] for item in left if item.partition(" ")[0] in now]
-    return {"requests": len(left), "items": left}
+        now = read(hosts, name).by_id()
+        left = {key: now[key] for key in left if key in now}
+    return Queue(len(left), list(left.values()))

@@ -6,6 +6,7 @@ Passwords are compared and never told: of two entries that differ in nothing els
 
 import re
 
+from cutover import model
 from cutover.facts import users, yp
 from cutover.model import errors
 
@@ -51,7 +52,7 @@ def read(hosts, reachable) -> dict:
     if contents:
         first = next(iter(contents.values()))
         entries = list((first["passwd.byname"] or {}).values())
-        found["users"] = users.mail_users(site, "\n".join(entries))
+        found["users"] = model.to_json(users.mail_users(site, "\n".join(entries)))
         found["differ"] = differences(contents)
         found["hidden"] = {
             name: hidden(hosts.run(name, ["getent", "-s", "files", "passwd"]).text, entries)

@@ -1,8 +1,10 @@
-"""TCP ports of a host."""
+"""TCP ports of a host, seen from this machine."""
 
-MAIL_PORTS = (25, 110, 143, 993, 995)  # SMTP, POP3, IMAP, and the last two by TLS
+from collections.abc import Iterable
+
+MAIL_PORTS = (25, 110, 143, 993, 995)  # SMTP, POP3, IMAP, then IMAP and POP3 over TLS
 
 
-def accepting(hosts, name: str, wanted) -> dict:
-    """`{str(port): accepted?}` tried from this machine."""
-    return {str(port): hosts.port_open(name, port) for port in wanted}
+def accepting(hosts, name: str, ports: Iterable[int]) -> dict[str, bool]:
+    """`{port: accepts connections}`; ports as text, since JSON has no other keys."""
+    return {str(port): hosts.port_open(name, port) for port in ports}

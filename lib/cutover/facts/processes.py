@@ -1,12 +1,28 @@
-"""Processes that run on a host."""
+"""Processes on a host, by ps(1)."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from cutover.model import moving
 
 
-def running(hosts, name: str, commands) -> list:
-    """Processes whose command name is one of `commands`: `[{"pid", "user", "command"}]`."""
+@dataclass(frozen=True)
+class Process:
+    pid: int = moving()
+    user: str
+    command: str
+
+    def __str__(self):
+        return f"{self.command} {self.pid} ({self.user})"
+
+
+def parse(text: str) -> list[Process]:
+    """The output of `ps -eo pid=,user:32=,comm=`."""
+    rows = (line.split(None, 2) for line in text.splitlines())
+    return [Process(int(pid), user, command.strip()) for pid, user, command in rows]
+
+
+def running(hosts, name: str, commands: Collection[str]) -> list[Process]:
+    """The processes on a host whose command name is one of `commands`."""
     text = hosts.run(name, ["ps", "-eo", "pid=,user:32=,comm="]).text
-    found = []
-    for line in text.splitlines():
-        pid, user, command = line.split(None, 2)
-        if command.strip() in commands:
-            found.append({"pid": int(pid), "user": user, "command": command.strip()})
-    return found
+    return [process for process in parse(text) if process.command in commands]

@@ -1,99 +1,145 @@
-"""What to run to see, stop and start a service, and how to read the answers; nothing here connects anywhere.
+"""Services on a host: the commands that show, stop and start one, and their parsers.
 
-A stopped service must stay stopped if the host reboots in the middle of the outage. Three managers:
+A stopped service must stay stopped if the host reboots during the outage. Three managers:
 
-systemd  stop, then mask. Debian makes units of init scripts at each boot (sendmail.service), which cannot be disabled
-         for good by `systemctl disable` alone; a mask in /etc outranks them. Masking comes second: a masked unit
-         has forgotten its ExecStop. A unit whose file lies in /etc itself cannot be masked and is disabled.
-         `name` may be a whole unit name: a service with a socket needs the socket named too, before it.
-sysv     `service NAME stop`, and its start links turned off (chkconfig, or Debian's update-rc.d).
-xinetd   the service's block is given `disable = yes`, and xinetd a HUP. The former lines stay beside as comments,
-         so that starting restores the file to the byte.
+systemd  Stop, then mask. At each boot Debian makes units of init scripts (sendmail.service), which
+         `systemctl disable` alone does not disable for good; a mask in /etc outranks them. Masking
+         comes second: a masked unit has forgotten its ExecStop. A unit whose file is in /etc itself
+         cannot be masked and is disabled. `name` may be a whole unit name: for a service with a
+         socket list the socket too, first.
+sysv     `service NAME stop`; its start links are turned off by chkconfig, or Debian's update-rc.d.
+xinetd   The service's block gets `disable = yes`, and xinetd a HUP. The former lines stay as
+         comments, so that starting restores the file to the byte.
 
 Run all of them with sudo.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from cutover.model import moving
 from cutover.model.errors import CutoverError
-
-
-def read(hosts, name: str, service: dict) -> dict:
-    """`{"running": bool, "starts_at_boot": bool, "detail": str}` of one service (`{"manager", "name"}`)."""
-    result = hosts.run(name, status_argv(service), sudo=True, check=False)
-    state = parse_status(service, result)
-    return {
-        "running": state.running,
-        "starts_at_boot": state.starts_at_boot,
-        "detail": state.detail,
-    }
-
-
-def log_end(hosts, name: str, unit: str) -> str:
-    """The last lines of a unit's own log, where systemd keeps one; empty where there is none."""
-    argv = ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "6", "-u", unit]
-    return hosts.run(name, argv, sudo=True, check=False).text.strip()
-
-
-class UnknownManager(CutoverError):
-    """The parameters name a service manager there is no code for."""
-
-    def __init__(self, service):
-        self.service = service
-        known = ", ".join(_MANAGERS)
-        super().__init__(
-            f"service {service['name']}: no manager {service['manager']!r}; known are {known}"
-        )
-
-
-class StatusUnreadable(CutoverError):
-    """The answer of a host about a service cannot be understood."""
-
-    def __init__(self, service, result, reason):
-        self.service, self.result = service, result
-        said = (result.err or result.out).decode("utf-8", "backslashreplace").strip()[-400:]
-        super().__init__(
-            f"{result.host}: cannot tell the state of {service['name']}: {reason} (status {result.rc}: {said})"
-        )
 
 
 @dataclass(frozen=True)
 class ServiceState:
-    """`running`: it has processes or listens. `exists`: the host knows it. `detail`: the manager's own words."""
+    """What a host says of a service.
+
+    running: it has processes or listens. exists: the host knows it. detail: the manager's words.
+    exited: a systemd unit of an init script whose daemon is gone: it counts as active.
+    """
 
     running: bool
     starts_at_boot: bool
     detail: str
     exists: bool = True
+    exited: bool = False
 
 
-def status_argv(service: Mapping) -> list[str]:
-    """The command whose Result parse_status reads. It may end with a status other than 0: run it unchecked."""
-    return _manager(service)["status"](service["name"])
+@dataclass(frozen=True)
+class Service:
+    """A service of the parameters and its state."""
+
+    manager: str
+    name: str
+    running: bool
+    starts_at_boot: bool
+    detail: str = moving()
+
+    @property
+    def off(self) -> bool:
+        """It neither runs nor would run after a reboot."""
+        return not self.running and not self.starts_at_boot
+
+    @property
+    def on(self) -> bool:
+        """It runs and would run after a reboot."""
+        return self.running and self.starts_at_boot
 
 
-def parse_status(service: Mapping, result) -> ServiceState:
-    """The state of a service from the Result of status_argv. StatusUnreadable if it says nothing of use."""
-    return _manager(service)["parse"](service, result)
+class UnknownManager(CutoverError):
+    """The parameters name a service manager that is not supported."""
+
+    def __init__(self, manager, name):
+        self.manager, self.name = manager, name
+        super().__init__(
+            f"service {name} has an unknown manager {manager!r}. Use {', '.join(_MANAGERS)}."
+        )
 
 
-def stop_argvs(service: Mapping) -> list[list[str]]:
-    """Commands, in order, that stop a service and keep it stopped over a reboot. Doing them twice is harmless."""
-    return _manager(service)["stop"](service["name"])
+class StatusUnreadable(CutoverError):
+    """A host's reply about a service cannot be understood."""
+
+    def __init__(self, name, result, reason):
+        self.name, self.result = name, result
+        text = (result.err or result.out).decode("utf-8", "backslashreplace").strip()[-400:]
+        super().__init__(
+            f"reading the state of {name} on {result.host} failed: {reason} "
+            f"(status {result.rc}: {text})."
+        )
 
 
-def start_argvs(service: Mapping, starts_at_boot: bool = True) -> list[list[str]]:
-    """Commands, in order, that undo stop_argvs; `starts_at_boot`: whether it did so before it was stopped."""
-    return _manager(service)["start"](service["name"], starts_at_boot)
+class _Manager(NamedTuple):
+    """One service manager's commands and parser."""
+
+    status: Callable[[str], list[str]]
+    parse: Callable[..., ServiceState]
+    stop: Callable[[str], list[list[str]]]
+    start: Callable[[str, bool], list[list[str]]]
 
 
-def _manager(service: Mapping) -> Mapping:
-    try:
-        return _MANAGERS[service["manager"]]
-    except KeyError:
-        raise UnknownManager(service) from None
+def read(hosts, host: str, listed: Iterable) -> list[Service]:
+    """The state of services on a host, in order. Raises StatusUnreadable.
+
+    listed: site.Service, or anything else with `manager` and `name`.
+    """
+    services = []
+    for service in listed:
+        now = state(hosts, host, service.manager, service.name)
+        services.append(
+            Service(service.manager, service.name, now.running, now.starts_at_boot, now.detail)
+        )
+    return services
+
+
+def state(hosts, host: str, manager: str, name: str) -> ServiceState:
+    """The state of one service on a host. Raises StatusUnreadable."""
+    result = hosts.run(host, status_argv(manager, name), sudo=True, check=False)
+    return parse_status(manager, name, result)
+
+
+def log_end(hosts, host: str, unit: str) -> str:
+    """The last lines of a unit's own log, "" when systemd keeps none."""
+    argv = ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "6", "-u", unit]
+    return hosts.run(host, argv, sudo=True, check=False).text.strip()
+
+
+def status_argv(manager: str, name: str) -> list[str]:
+    """The command whose Result parse_status reads. Run it unchecked: its status may not be 0."""
+    return _manager(manager, name).status(name)
+
+
+def parse_status(manager: str, name: str, result) -> ServiceState:
+    """The state of a service from the Result of status_argv. Raises StatusUnreadable."""
+    return _manager(manager, name).parse(name, result)
+
+
+def stop_argvs(manager: str, name: str) -> list[list[str]]:
+    """Commands, in order, that stop a service and keep it stopped after a reboot. Idempotent."""
+    return _manager(manager, name).stop(name)
+
+
+def start_argvs(manager: str, name: str, starts_at_boot: bool = True) -> list[list[str]]:
+    """Commands, in order, that undo stop_argvs. starts_at_boot: as it was before the stop."""
+    return _manager(manager, name).start(name, starts_at_boot)
+
+
+def _manager(manager: str, name: str) -> _Manager:
+    if manager not in _MANAGERS:
+        raise UnknownManager(manager, name)
+    return _MANAGERS[manager]
 
 
 # -- systemd
@@ -103,6 +149,7 @@ _UNIT = re.compile(
 )
 _SHOWN = "Id,LoadState,ActiveState,SubState,UnitFileState,WantedBy,RequiredBy,TriggeredBy"
 _MASK = 'systemctl mask -- "$1" || systemctl disable -- "$1"'
+_ACTIVE = ("active", "reloading", "activating", "deactivating", "refreshing")
 _ENABLE = 'systemctl is-enabled --quiet -- "$1" || systemctl enable -- "$1"'
 
 
@@ -114,34 +161,26 @@ def _systemd_status(name: str) -> list[str]:
     return ["systemctl", "show", f"--property={_SHOWN}", "--", _unit(name)]
 
 
-def _systemd_parse(service: Mapping, result) -> ServiceState:
-    said = dict(line.split("=", 1) for line in result.text.splitlines() if "=" in line)
-    if result.rc or not {"LoadState", "ActiveState"} <= said.keys():
-        raise StatusUnreadable(service, result, "systemctl show gave no LoadState and ActiveState")
-    file_state = said.get("UnitFileState", "")
-    # a unit that is "generated", "static" or "indirect" starts if another one asks for it; "disabled" asks for nothing
-    wanted = bool(said.get("WantedBy") or said.get("RequiredBy"))
+def _systemd_parse(name: str, result) -> ServiceState:
+    shown = dict(line.split("=", 1) for line in result.text.splitlines() if "=" in line)
+    if result.rc or not {"LoadState", "ActiveState"} <= shown.keys():
+        raise StatusUnreadable(name, result, "systemctl show gave no LoadState and ActiveState")
+    file_state, sub = shown.get("UnitFileState", ""), shown.get("SubState", "?")
+    # "generated", "static" and "indirect" start if another unit wants them; "disabled" never does
+    needed = bool(shown.get("WantedBy") or shown.get("RequiredBy"))
     at_boot = file_state == "enabled" or (
-        file_state in ("generated", "static", "indirect", "alias") and wanted
+        file_state in ("generated", "static", "indirect", "alias") and needed
     )
-    active = said["ActiveState"] in (
-        "active",
-        "reloading",
-        "activating",
-        "deactivating",
-        "refreshing",
-    )
-    detail = (
-        f"{said['ActiveState']} ({said.get('SubState', '?')}), {file_state or said['LoadState']}"
-    )
-    if said.get("TriggeredBy"):
-        detail += f", can be started by {said['TriggeredBy']}"
+    active, exited = shown["ActiveState"] in _ACTIVE, sub == "exited"
+    detail = f"{shown['ActiveState']} ({sub}), {file_state or shown['LoadState']}"
+    if shown.get("TriggeredBy"):
+        detail += f", can be started by {shown['TriggeredBy']}"
     return ServiceState(
-        running=active
-        and said.get("SubState") != "exited",  # "exited": a unit of an init script, its daemon gone
+        running=active and not exited,
         starts_at_boot=at_boot,
         detail=detail,
-        exists=said["LoadState"] != "not-found",
+        exists=shown["LoadState"] != "not-found",
+        exited=active and exited,
     )
 
 
@@ -162,7 +201,8 @@ def _systemd_start(name: str, starts_at_boot: bool) -> list[list[str]]:
 
 _SYSV_STATUS = (
     '[ -x "/etc/init.d/$1" ] && echo script; '
-    'ls -d /etc/rc[2345].d/S[0-9][0-9]"$1" /etc/rc.d/rc[2345].d/S[0-9][0-9]"$1" 2>/dev/null | sed "s/^/link /"; '
+    'ls -d /etc/rc[2345].d/S[0-9][0-9]"$1" /etc/rc.d/rc[2345].d/S[0-9][0-9]"$1" 2>/dev/null '
+    '| sed "s/^/link /"; '
     'service "$1" status </dev/null >/dev/null 2>&1; echo "status $?"'
 )
 _SYSV_BOOT = (
@@ -181,11 +221,11 @@ def _sysv_status(name: str) -> list[str]:
     return ["sh", "-c", _SYSV_STATUS, "status", name]
 
 
-def _sysv_parse(service: Mapping, result) -> ServiceState:
+def _sysv_parse(name: str, result) -> ServiceState:
     lines = result.text.splitlines()
     status = [int(line[7:]) for line in lines if re.fullmatch(r"status \d+", line)]
     if not status:
-        raise StatusUnreadable(service, result, "the init script gave no status")
+        raise StatusUnreadable(name, result, "the init script gave no status")
     links = sum(line.startswith("link ") for line in lines)
     if "script" not in lines:
         return ServiceState(False, False, "no such init script", exists=False)
@@ -211,7 +251,7 @@ _XINETD_STATUS = (
     + '; do case "${f##*/}" in *.conf) ;; '
     '*.*|*~) continue;; esac; [ -f "$f" ] && echo "file $f" && sed "s/^/  /" "$f"; done; true'
 )
-# awk keeps every line it has no rule for; a changed copy is renamed over the file, whose owner and mode it keeps
+# awk keeps every line it has no rule for; a changed copy with the file's owner and mode replaces it
 _XINETD_EDIT = (
     "for f in " + _XINETD_FILES + '; do [ -f "$f" ] || continue; new=$(dirname "$f")/.cutover.$$; '
     'cp -p "$f" "$new" && awk -v name="$1" -v boot="$2" \'%s\' "$f" > "$new" || exit 1; '
@@ -239,8 +279,8 @@ def _xinetd_status(name: str) -> list[str]:
     return ["sh", "-c", _XINETD_STATUS, "status", name]
 
 
-def _xinetd_parse(service: Mapping, result) -> ServiceState:
-    name, pids, blocks, block, disabled = service["name"], "", [], None, False
+def _xinetd_parse(name: str, result) -> ServiceState:
+    pids, blocks, block = "", [], None
     for line in result.text.splitlines():
         words = line.split()
         if line.startswith("pid "):
@@ -256,15 +296,17 @@ def _xinetd_parse(service: Mapping, result) -> ServiceState:
         elif block is not None and "=" in line and not line.strip().startswith("#"):
             key, _, value = line.partition("=")
             block[key.strip(" \t+-")] = value.split()
-    ours = [each for each in blocks if each["name"] == name]
-    disabled = any(name in each.get("disabled", []) for each in blocks if not each["name"])
-    on = [each for each in ours if each.get("disable", ["no"]) != ["yes"]] and not disabled
+    ours = [options for options in blocks if options["name"] == name]
+    defaults = [options for options in blocks if not options["name"]]
+    disabled = any(name in options.get("disabled", []) for options in defaults)
+    enabled = any(options.get("disable", ["no"]) != ["yes"] for options in ours)
+    on = enabled and not disabled
     if not ours:
         return ServiceState(False, False, "in no file of xinetd", exists=False)
     detail = (
         f"{'enabled' if on else 'disabled'} in xinetd, which {'runs' if pids else 'does not run'}"
     )
-    return ServiceState(bool(on and pids), bool(on), detail)
+    return ServiceState(bool(on and pids), on, detail)
 
 
 def _xinetd_stop(name: str) -> list[list[str]]:
@@ -279,22 +321,7 @@ def _xinetd_start(name: str, starts_at_boot: bool) -> list[list[str]]:
 
 
 _MANAGERS = {
-    "systemd": {
-        "status": _systemd_status,
-        "parse": _systemd_parse,
-        "stop": _systemd_stop,
-        "start": _systemd_start,
-    },
-    "sysv": {
-        "status": _sysv_status,
-        "parse": _sysv_parse,
-        "stop": _sysv_stop,
-        "start": _sysv_start,
-    },
-    "xinetd": {
-        "status": _xinetd_status,
-        "parse": _xinetd_parse,
-        "stop": _xinetd_stop,
-        "start": _xinetd_start,
-    },
+    "systemd": _Manager(_systemd_status, _systemd_parse, _systemd_stop, _systemd_start),
+    "sysv": _Manager(_sysv_status, _sysv_parse, _sysv_stop, _sysv_start),
+    "xinetd": _Manager(_xinetd_status, _xinetd_parse, _xinetd_stop, _xinetd_start),
 }

@@ -1,8 +1,15 @@
-"""Files in a spool directory."""
+"""Mail files in a spool directory."""
 
 
-def files(hosts, name: str, directory: str) -> dict:
-    """`{file name: bytes}` of what lies in a spool directory of a host; empty where there is no such directory."""
+def parse(text: str) -> dict[str, int]:
+    """`{file name: bytes}` from lines of `name size`."""
+    return {
+        file: int(size)
+        for file, _, size in (line.rpartition(" ") for line in text.split("\n") if line)
+    }
+
+
+def files(hosts, name: str, directory: str) -> dict[str, int]:
+    """`{file name: bytes}` of the files that are not empty; {} when there is no such directory."""
     argv = ["find", directory, "-maxdepth", "1", "-type", "f", "-size", "+0", "-printf", "%f %s\\n"]
-    lines = hosts.run(name, argv, sudo=True, check=False).text.splitlines()
-    return {file: int(size) for file, _, size in (line.rpartition(" ") for line in lines)}
+    return parse(hosts.run(name, argv, sudo=True, check=False).text)

@@ -5,6 +5,7 @@ import pathlib
 import re
 import time
 
+from cutover import model
 from cutover.facts import machine, processes, users
 from cutover.model import errors
 
@@ -76,7 +77,7 @@ def plan(hosts, name: str, store: str, to: str, work: str) -> dict:
         "store": store,
         "to": to,
         "place": place(work),
-        "users": users.read(hosts, name),
+        "users": model.to_json(users.read(hosts, name)),
         "passed": [lease[len(store) + 1 :]] if lease.startswith(store + "/") else [],
     }
 
@@ -173,9 +174,7 @@ def wait_for_quiet(hosts, name: str):
         if time.monotonic() > until:
             raise Busy(
                 f"{name}: these still work on the store: "
-                + ", ".join(
-                    f"{each['command']} {each['pid']} ({each['user']})" for each in alive[:5]
-                )
+                + ", ".join(map(str, alive[:5]))
                 + ". See what they wait for."
             )
         time.sleep(0.3)
@@ -190,7 +189,7 @@ def folders(hosts, name: str) -> dict:
     )
     lines = "".join(
         f"{each['user']} {each['uid']} {each['gid']} {each['home']}\n"
-        for each in users.read(hosts, name)
+        for each in model.to_json(users.read(hosts, name))
     )
     result = hosts.run(
         name, ["sh", "-c", f"cd /; {script}"], sudo=True, input=lines.encode(), timeout=600

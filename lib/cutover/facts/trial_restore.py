@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+from cutover import model
 from cutover.connect import ssh
 from cutover.facts import clock, copies, mailboxes, users
 
@@ -49,7 +50,7 @@ def look(hosts, source: str) -> Trial | None:
         note = json.loads(hosts.ssh(new).get(f"{where}.json", sudo=True))
     except ssh.NoSuchFile:
         return None
-    account = users.find(hosts, new, note["user"])
+    account = model.to_json(users.find(hosts, new, note["user"]))
     if account is None or not copies.brought(hosts, where):
         return None
     age = clock.now(hosts, new) - note["at"]

@@ -5,6 +5,7 @@ line beginning with "#"; a line beginning with white space is an error, even a b
 the line, and a carriage return before it belongs to the value: sendmail 8.17's makemap was asked for all of this.
 """
 
+import enum
 import re
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -30,11 +31,11 @@ _LINE = re.compile(
 )
 
 
-def _text(data: bytes) -> str:
+def decode(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def _bytes(text: str) -> bytes:
+def encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -53,8 +54,8 @@ def parse(data: bytes) -> list[Entry]:
     entries = []
     for number, line in enumerate(_lines(data), 1):
         if found := _record(line):
-            key, _, name = _text(found["key"]).rpartition(":")
-            entries.append(Entry(number, key, name, _text(found["value"]), line))
+            key, _, name = decode(found["key"]).rpartition(":")
+            entries.append(Entry(number, key, name, decode(found["value"]), line))
     return entries
 
 
@@ -172,10 +173,10 @@ def _rewrite(data: bytes, change) -> tuple[bytes, list[tuple[str, str]]]:
     for line in _lines(data):
         found = _record(line)
         if found and found["key"].lower().endswith(b":maildrop"):
-            value = _bytes(change(_text(found["value"]), line))
+            value = encode(change(decode(found["value"]), line))
             if value != found["value"]:
                 new = found["key"] + found["gap"] + value + found["tail"]
-                changes.append((_text(line.rstrip(b"\r\n")), _text(new.rstrip(b"\r\n"))))
+                changes.append((decode(line.rstrip(b"\r\n")), decode(new.rstrip(b"\r\n"))))
                 line = new
         made.append(line)
     return b"".join(made), changes
@@ -208,16 +209,28 @@ def route_back(
         was.setdefault(after, deque()).append(before)
 
     def change(value: str, line: bytes) -> str:
-        spelled = was.get(_text(line.rstrip(b"\r\n")))
+        spelled = was.get(decode(line.rstrip(b"\r\n")))
         if spelled:
-            return _text(_LINE.fullmatch(_bytes(spelled.popleft()))["value"])
+            return decode(_LINE.fullmatch(encode(spelled.popleft()))["value"])
         return _back(value, old, targets)
 
     return _rewrite(data, change)
 
 
-def left_alone(data: bytes, old: str, targets: Sequence[str]) -> list[tuple[Entry, str]]:
-    """(entry, reason) of each record that route_to_both would not touch."""
+class Reason(enum.Enum):
+    """Why route_to_both leaves a record alone."""
+
+    OTHER_FIELD = "is not a maildrop"
+    SPECIAL = "delivers to a program, a file or a list"
+    BOTH_ALREADY = "goes to all targets already"
+    ODD_ADDRESS = "names the old host in a form that is not a plain address"
+    ONE_TARGET = "goes to one of the targets only"
+    LOCAL = "names a local user, no host"
+    ELSEWHERE = "forwards elsewhere"
+
+
+def left_alone(data: bytes, old: str, targets: Sequence[str]) -> list[tuple[Entry, Reason]]:
+    """(entry, reason) of each record that route_to_both does not change."""
     reasons = []
     for entry in parse(data):
         parts = _split(entry.value)
@@ -227,21 +240,20 @@ def left_alone(data: bytes, old: str, targets: Sequence[str]) -> list[tuple[Entr
     return reasons
 
 
-def _reason(entry: Entry, parts: list[str], old: str, targets: Sequence[str]) -> str:
+def _reason(entry: Entry, parts: list[str], old: str, targets: Sequence[str]) -> Reason:
     if entry.field.lower() != "maildrop":
-        return f"is {entry.field or 'without field'}, not maildrop"
+        return Reason.OTHER_FIELD
     if any(map(_is_special, parts)):
-        return "delivers to a program, a file or a list"
+        return Reason.SPECIAL
     if _back(entry.value, old, targets) != entry.value:
-        return f"goes to {' and '.join(targets)} already"
+        return Reason.BOTH_ALREADY
     if any(old.lower() in part.lower() and not _address(part) for part in parts):
-        return f"names {old} in a form that is no plain address: look at it"
-    for target in targets:
-        if any(_goes_to(part, target) for part in parts):
-            return f"goes to {target} only"
+        return Reason.ODD_ADDRESS
+    if any(_goes_to(part, target) for target in targets for part in parts):
+        return Reason.ONE_TARGET
     if not any("@" in part for part in parts):
-        return "names a local user, no host"
-    return "forwards elsewhere"
+        return Reason.LOCAL
+    return Reason.ELSEWHERE
 
 
 @dataclass(frozen=True)
@@ -256,11 +268,11 @@ class Forward:
     def line(self, value: str) -> str:
         """The record's line, without its end, with another value."""
         found = _LINE.fullmatch(self.entry.raw)
-        return _text(found["key"] + found["gap"]) + value
+        return decode(found["key"] + found["gap"]) + value
 
     @property
     def text(self) -> str:
-        return _text(self.entry.raw.rstrip(b"\r\n"))
+        return decode(self.entry.raw.rstrip(b"\r\n"))
 
 
 def forwards(data: bytes, here: Sequence[str]) -> list[Forward]:

@@ -1,27 +1,32 @@
-"""The map that makemap(8) makes of the user database, and what it should hold."""
+"""The map that makemap(8) makes of the user database, and what it should contain."""
+
+from typing import NamedTuple
 
 from cutover.facts import userdb
 
 
-def read(hosts, name: str, path: str) -> list:
-    """What the map on a host holds, see parse(); empty when there is no map."""
+class Record(NamedTuple):
+    """One record of the map. key: `user:field` in lower case."""
+
+    key: str
+    value: str
+
+
+def read(hosts, name: str, path: str) -> list[Record]:
+    """The records of the map on a host, sorted; [] when there is no map."""
     result = hosts.run(name, ["makemap", "-u", "btree", path], sudo=True, check=False)
     return [] if result.rc else parse(result.out)
 
 
-def parse(out: bytes) -> list:
-    """The output of `makemap -u`: `[[key, value], …]`, sorted; text with surrogates for raw 8-bit bytes."""
-    pairs = []
-    for line in out.splitlines():
-        key, _, value = line.decode("utf-8", "surrogateescape").partition("\t")
-        if key:
-            pairs.append([key, value.strip()])
-    return sorted(pairs)
+def parse(out: bytes) -> list[Record]:
+    """The output of `makemap -u`, sorted. Surrogates stand for bytes that are not UTF-8."""
+    rows = (userdb.decode(line).partition("\t") for line in out.splitlines())
+    return sorted(Record(key, value.strip()) for key, _, value in rows if key)
 
 
-def from_source(data: bytes) -> list:
-    """What `makemap btree` makes of a userdb source, in parse()'s shape: keys folded to lower case."""
-    pairs = []
-    for entry in userdb.parse(data):
-        pairs.append([f"{entry.key}:{entry.field}".lower(), entry.value.strip()])
-    return sorted(pairs)
+def from_source(data: bytes) -> list[Record]:
+    """The records `makemap btree` makes of a userdb source, sorted."""
+    return sorted(
+        Record(f"{entry.key}:{entry.field}".lower(), entry.value.strip())
+        for entry in userdb.parse(data)
+    )

@@ -1,6 +1,8 @@
-"""The mail users a host knows."""
+"""The mail users a host knows, by getent(1)."""
 
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from cutover.facts import yp
 from cutover.model import errors
@@ -10,85 +12,98 @@ HOME = re.compile(r"/[^\x00-\x1f\x7f:]*")
 
 
 class NoAnswer(errors.TemplatedError):
-    """NIS is silent on a host, so its list of users is not whole: never taken for a host without users."""
+    """No NIS server answers a host, so its list of users is incomplete."""
 
     template = (
-        "{host}: no answer of a NIS server of the domain {domain} ({said}), so its users are not known. Is ypserv "
-        "running on {servers}, and ypbind on {host}? `ypwhich` there shows the server it has"
+        "getting the users of {host} failed: no NIS server of the domain {domain} answers "
+        "({reason}). Check ypserv on {servers} and ypbind on {host}; `ypwhich` there shows the "
+        "server it uses."
     )
 
 
 class NotListed(errors.TemplatedError):
-    """A host hides users whom NIS has."""
+    """A host does not list some of NIS's users."""
 
     template = (
-        "{host}: getent does not list these users of NIS as mail users: {users}. Is an account of the same name in its "
-        "/etc/passwd, or has nsswitch.conf no nis? Whom it may not know goes into users.exclude"
+        "getent on {host} does not list these mail users of NIS: {users}. Look for accounts of the "
+        "same name in its /etc/passwd and for a missing nis in nsswitch.conf. Add users this host "
+        "must not know to users.exclude."
     )
 
 
-def parse_passwd(text: str, uid_min: int, uid_max: int, exclude=()) -> list:
-    """Lines of passwd(5) → `[{"user", "uid", "gid", "home"}]` sorted by user. Of two lines of a name the first counts, as it
-    does where a user is looked up."""
-    found, seen = [], set()
+@dataclass(frozen=True)
+class Account:
+    """One mail user, as in passwd(5)."""
+
+    user: str
+    uid: int
+    gid: int
+    home: str
+
+
+def parse_passwd(
+    text: str, uid_min: int, uid_max: int, exclude: Collection[str] = ()
+) -> list[Account]:
+    """The mail users in lines of passwd(5), sorted by name. Raises Unreadable.
+
+    Of two lines with the same name the first counts, as in a lookup.
+    """
+    accounts = {}
+    seen = set()
     for line in text.splitlines():
         fields = line.split(":")
         if len(fields) < 7 or not fields[2].isdigit() or fields[0] in seen:
             continue
-        seen.add(fields[0])
-        if uid_min <= int(fields[2]) <= uid_max and fields[0] not in exclude:
-            if (
-                not USER.fullmatch(fields[0])
-                or not HOME.fullmatch(fields[5])
-                or "/../" in fields[5] + "/"
-            ):
-                # names and homes become paths and arguments on the hosts
+        name, home = fields[0], fields[5]
+        seen.add(name)
+        if uid_min <= int(fields[2]) <= uid_max and name not in exclude:
+            # names and homes become paths and arguments on the hosts
+            if not USER.fullmatch(name) or not HOME.fullmatch(home) or "/../" in home + "/":
                 raise errors.Unreadable(
-                    f"the user {fields[0]!r} with the home {fields[5]!r}: a user's name may hold letters, digits, "
-                    "'.', '_', '-', '@' and '+', and a home is an absolute path. Rename it, or list it in "
-                    "users.exclude"
+                    f"user {name!r} with home {home!r} cannot be handled: a user name may contain "
+                    "letters, digits and . _ - @ +, and a home must be an absolute path. Rename "
+                    "the user or add it to users.exclude."
                 )
-            found.append(
-                {"user": fields[0], "uid": int(fields[2]), "gid": int(fields[3]), "home": fields[5]}
-            )
-    return sorted(found, key=lambda user: user["user"])
+            accounts[name] = Account(name, int(fields[2]), int(fields[3]), home)
+    return [accounts[name] for name in sorted(accounts)]
 
 
-def read(hosts, name: str) -> list:
-    """The mail users a host knows, by getent, so that NIS or LDAP serve as well as /etc/passwd.
+def read(hosts, name: str) -> list[Account]:
+    """The mail users a host knows, from any source getent uses (/etc/passwd, NIS, LDAP).
 
-    getent leaves out without a word whoever comes from a directory that is silent. So it raises Unreadable when nobody is left,
-    and where NIS is declared NoAnswer or NotListed unless all its users are there.
+    getent silently omits users of a directory that does not answer. So this raises Unreadable when
+    no user is left, and on a site with NIS NoAnswer or NotListed unless all its users are there.
     """
     site = hosts.site
-    found = mail_users(site, hosts.run(name, ["getent", "passwd"]).text)
+    accounts = mail_users(site, hosts.run(name, ["getent", "passwd"]).text)
     if site.nis is not None:
-        answer = yp.ask(hosts, name, ["ypcat", "-d", site.nis.domain, "passwd.byname"])
-        if answer.rc:
+        reply = yp.ask(hosts, name, ["ypcat", "-d", site.nis.domain, "passwd.byname"])
+        if reply.rc:
             raise NoAnswer(
                 host=name,
                 domain=site.nis.domain,
                 servers=", ".join(site.nis.servers),
-                said=yp.reason(answer),
+                reason=yp.reason(reply),
             )
-        listed = {user["user"] for user in found}
-        lacking = [
-            user["user"] for user in mail_users(site, answer.text) if user["user"] not in listed
-        ]
-        if lacking:
-            raise NotListed(host=name, users=", ".join(lacking))
-    if not found:
+        listed = {account.user for account in accounts}
+        in_nis = [account.user for account in mail_users(site, reply.text)]
+        missing = [user for user in in_nis if user not in listed]
+        if missing:
+            raise NotListed(host=name, users=", ".join(missing))
+    if not accounts:
         raise errors.Unreadable(
-            f"{name} knows no user with a uid from {site.users.uid_min} to {site.users.uid_max}: is what it has its "
-            "users from (NIS, LDAP) silent, or does `users` say another range?"
+            f"{name} has no user with a uid from {site.users.uid_min} to {site.users.uid_max}. "
+            "Check that its source of users (NIS, LDAP) answers and that `users` gives the right "
+            "range."
         )
-    return found
+    return accounts
 
 
-def find(hosts, name: str, login: str) -> dict | None:
-    """A host's mail user by name, see read(); None when it has no such user."""
-    return next((each for each in read(hosts, name) if each["user"] == login), None)
+def find(hosts, name: str, login: str) -> Account | None:
+    """A host's mail user by name, or None. Raises as read()."""
+    return next((account for account in read(hosts, name) if account.user == login), None)
 
 
-def mail_users(site, text: str) -> list:
+def mail_users(site, text: str) -> list[Account]:
+    """The site's mail users in lines of passwd(5)."""
     return parse_passwd(text, site.users.uid_min, site.users.uid_max, site.users.exclude)

@@ -1,10 +1,15 @@
-"""The yp commands of NIS clients, run on a host."""
+"""The yp commands of a NIS client, run on a host."""
 
-PATIENCE = 30  # seconds for the answer to one command
+from collections.abc import Sequence
+
+PATIENCE = 30  # seconds for the reply to one command
 
 
-def ask(hosts, name: str, argv):
-    """The ssh.Result of one of the yp commands on a host. Root's port is below 1024: others are not given shadow.byname."""
+def ask(hosts, name: str, argv: Sequence[str]):
+    """The ssh.Result of one yp command on a host.
+
+    It runs as root, whose source port is below 1024: others do not get shadow.byname.
+    """
     return hosts.run(
         name,
         ["timeout", str(PATIENCE), *argv],
@@ -18,7 +23,6 @@ def reason(result) -> str:
     """Why a yp command failed, in its own words."""
     if result.rc == 124:
         return f"nothing within {PATIENCE} s"
-    lines = [
-        line.strip() for line in result.err.decode("utf-8", "replace").splitlines() if line.strip()
-    ]
+    stderr = result.err.decode("utf-8", "replace")
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return lines[-1].rpartition("Reason: ")[2].strip() if lines else f"exit {result.rc}"

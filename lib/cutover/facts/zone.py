@@ -1,23 +1,51 @@
-"""The zone on each authoritative server."""
+"""The zone on each authoritative name server."""
+
+from dataclasses import dataclass
+
+from cutover.model import moving
 
 
-def read(hosts) -> dict:
-    """What each authoritative server says of the names the cutover touches.
+@dataclass(frozen=True)
+class RRset:
+    """The records of one name and type. ttl in seconds; values as in a zone file."""
 
-    `{server: {"serial": n, "records": {fqdn: {type: {"ttl": s, "values": [...]}}}}}`
-    """
+    ttl: int
+    values: list[str]
+
+
+@dataclass(frozen=True)
+class Server:
+    """What one server serves. records: `{full name: {type: RRset}}`, {} for a missing name."""
+
+    serial: int = moving()
+    records: dict[str, dict[str, RRset]]
+
+    def values(self, name: str, kind: str) -> list[str]:
+        """The values of one RRset, [] when it is missing."""
+        rrset = self.records[name].get(kind)
+        return rrset.values if rrset else []
+
+    def target(self, name: str) -> str:
+        """The full name that `name` is an alias of, "" when it is no alias."""
+        return next(iter(self.values(name, "CNAME")), "").rstrip(".")
+
+
+def read(hosts) -> dict[str, Server]:
+    """`{name server: Server}` with the alias and both mail hosts' names. Raises dns.DnsError."""
     site = hosts.site
     names = [site.fqdn(name) for name in (site.alias, site.roles.old, site.roles.new)]
 
-    def of(server_name):
-        server = hosts.dns(server_name)
-        records = {
-            name: {
-                kind: {"ttl": rrset.ttl, "values": list(rrset.values)}
-                for kind, rrset in server.all_types(name).items()
-            }
-            for name in names
-        }
-        return {"serial": server.serial(site.zone), "records": records}
+    def ask(host):
+        server = hosts.dns(host)
+        return Server(
+            server.serial(site.zone),
+            {
+                name: {
+                    kind: RRset(rrset.ttl, list(rrset.values))
+                    for kind, rrset in server.all_types(name).items()
+                }
+                for name in names
+            },
+        )
 
-    return hosts.each(site.roles.nameservers, of)
+    return hosts.each(site.roles.nameservers, ask)

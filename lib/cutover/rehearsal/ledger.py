@@ -105,7 +105,7 @@ def _under_way(hosts):
     site = hosts.site
     names = [*site.roles.mx, *site.mail_hosts]
     queues = hosts.each(names, lambda name: mail_queue.read(hosts, name))
-    left = {name: queue["items"] for name, queue in queues.items() if queue["requests"]}
+    left = {name: queue.items for name, queue in queues.items() if queue.requests}
     return left or [
         name for name in site.mail_hosts if processes.running(hosts, name, ["procmail", "dmail"])
     ]

@@ -43,22 +43,18 @@ def _alias(connections, site):
         return [Answer(alias, reading)]
     answers = []
     for name, server in reading.value.items():
-        records = server["records"][alias]
-        targets = [
-            value for kind in ("CNAME", "A") for value in records.get(kind, {}).get("values", [])
-        ]
+        targets = server.values(alias, "CNAME") + server.values(alias, "A")
         text = ", ".join(targets) or "no record"
         answers.append(Answer(f"{alias} on {name}", model.Reading(text)))
     return answers
 
 
 def _services(connections, name, listed):
-    states = []
-    for service in listed:
-        state = services.read(connections, name, service.model_dump())
-        states.append(f"{service.name} {'runs' if state['running'] else 'is stopped'}")
-    return ", ".join(states)
+    return ", ".join(
+        f"{service.name} {'runs' if service.running else 'is stopped'}"
+        for service in services.read(connections, name, listed)
+    )
 
 
 def _queue(connections, name):
-    return f"{mail_queue.read(connections, name)['requests']} queued"
+    return f"{mail_queue.read(connections, name).requests} queued"

@@ -26,7 +26,7 @@ def probe(ctx):
         }
 
     mx = hosts.each(site.roles.mx, of)
-    homes = {user["user"]: user["home"] for user in users.read(hosts, new)}
+    homes = {account.user: account.home for account in users.read(hosts, new)}
     moved = {each.user for each in site.maintenance.forwards if each.to == "sieve"} & homes.keys()
     addresses = sorted(
         {address for each in _found(mx[first]["source"], site) for address in each.elsewhere}
@@ -192,7 +192,9 @@ def verify(found, site):
                 "run this step again",
             )
         )
-        same = userdb_map.from_source(mx["source"].encode("utf-8", "surrogateescape")) == mx["map"]
+        same = userdb_map.from_source(
+            mx["source"].encode("utf-8", "surrogateescape")
+        ) == model.from_json(list[userdb_map.Record], mx["map"])
         checks.append(
             model.equal(
                 f"Is {site.userdb.map} on {name} made from the source?",

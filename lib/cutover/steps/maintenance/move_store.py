@@ -5,16 +5,17 @@ what runs and what was copied is asked of the host. A store that has moved moves
 cannot work is refused in the plan, while nothing is stopped.
 """
 
+import dataclasses
 import datetime
 
 from cutover import model
+from cutover.changes import service
 from cutover.changes.files import FileChange
 from cutover.changes.mail import AwaitDeliveries, DrainQueue, SendTestMail
 from cutover.changes.service import EndSessions
 from cutover.changes.store_move import CopyStore, LastCopy, SwitchStore
 from cutover.facts import alias_service as live
-from cutover.facts import files, storage
-from cutover.steps.night import restore_sendmail, stop_imap, stop_sendmail
+from cutover.facts import files, mail_services, services, storage
 
 UNITS = "/etc/systemd/system/"
 
@@ -29,7 +30,7 @@ def probe(ctx):
     """`{"store", "served": the new storage is in its place, "is": {"mark": storage.mark of the store, "real": its path without
     links, "bound": it is the directory that its mark names, "alone": as storage.notes has it}, "new": storage.new_place,
     "unit": {"text" or None, "enabled"},
-    "imap": stop_imap.read_host, "sendmail": stop_sendmail.read_host, "state": figures of the copy, "folders": {"then", "now":
+    "imap": mail_services.ImapHost, "sendmail": mail_services.SendmailHost, "state": figures of the copy, "folders": {"then", "now":
     _marks when it took the store's place and now} or None, "begun": this run has begun to switch, "frozen": {"from", "to"} or
     None, "test": live.look of the test message}`; empty when the parameters name no new storage."""
     hosts, site = ctx.hosts, ctx.site
@@ -59,8 +60,8 @@ def probe(ctx):
             "enabled": hosts.run(new, ["systemctl", "is-enabled", unit], check=False).text.strip()
             == "enabled",
         },
-        "imap": stop_imap.read_host(hosts, site, new),
-        "sendmail": stop_sendmail.read_host(hosts, site, new),
+        "imap": mail_services.read_imap(hosts, new),
+        "sendmail": mail_services.read_sendmail(hosts, new),
         "begun": began,
         "state": {key: value for key, value in state.items() if key not in ("before", "after")},
         "folders": None,
@@ -169,10 +170,7 @@ def plan(found, site):
     unit, text = storage.unit(store), unit_text(site)
     if found["unit"]["text"] != text:
         listed.append(FileChange(new, UNITS + unit, "0644", found["unit"]["text"], text))
-    up = {
-        side: restore_sendmail.start_services({new: found[side]}, [new])
-        for side in ("sendmail", "imap")
-    }
+    up = {side: service.start_all(new, _listed(found, side)) for side in ("sendmail", "imap")}
     if not found["served"] or not found["unit"]["enabled"] or (up["imap"] and up["sendmail"]):
         listed.append(SwitchStore(*moving, unit, *_former(found, site)))
     listed += _start(found, site)
@@ -301,14 +299,18 @@ def _refuse_source(found, wanted, new):
         )
 
 
+def _listed(found, side):
+    return model.from_json(list[services.Service], found[side]["services"])
+
+
 def _stop(found, site):
     """As the night stops them. What the new host has in its own queue is delivered before."""
     new = site.roles.new
     reading, delivery = (
-        stop_imap.stop_services(new, found[side]["services"]) for side in ("imap", "sendmail")
+        service.stop_all(new, _listed(found, side)) for side in ("imap", "sendmail")
     )
     ended = (
-        [EndSessions(new, stop_imap.sessions(site, new))]
+        [EndSessions(new, mail_services.session_commands(site, new))]
         if reading or found["imap"]["sessions"]
         else []
     )
@@ -320,7 +322,7 @@ def _stop(found, site):
     )
     listed = [*drain, *reading, *ended, *delivery]
     if delivery or found["sendmail"]["delivering"]:
-        listed.append(AwaitDeliveries(new, stop_sendmail.DELIVERING, site.limits.queue_drain))
+        listed.append(AwaitDeliveries(new, mail_services.DELIVERING, site.limits.queue_drain))
     return listed
 
 
@@ -328,10 +330,10 @@ def _start(found, site):
     """All that was stopped, or will be: delivery first, as the night does."""
     new, listed = site.roles.new, []
     for side in ("sendmail", "imap"):
-        services = found[side]["services"]
+        services = _listed(found, side)
         if not found["served"]:
-            services = [{**service, "running": False} for service in services]
-        listed += restore_sendmail.start_services({new: {"services": services}}, [new])
+            services = [dataclasses.replace(each, running=False) for each in services]
+        listed += service.start_all(new, services)
     return listed
 
 

@@ -19,7 +19,7 @@ def probe(ctx):
     hosts, site = ctx.hosts, ctx.site
     new, wanted = site.roles.new, site.maintenance.old_spam
     before = hosts.run(new, ["date", "-d", f"{wanted.days} days ago", "+%Y-%m-%d"]).text.strip()
-    names = [user["user"] for user in users.read(hosts, new)]
+    names = [account.user for account in users.read(hosts, new)]
     found = {}
     for user in names:
         uids = spam.old(hosts, new, user, wanted.folder, before)

@@ -30,7 +30,7 @@ def probe(ctx):
     chosen = {key: ctx.chosen.get(key, "") for key in CHOICES}
     if site.backup is None or _senseless(chosen, site):
         return {"chosen": chosen}
-    account = users.find(hosts, site.roles.new, chosen["user"])
+    account = model.to_json(users.find(hosts, site.roles.new, chosen["user"]))
     other = (
         f"{chosen['source']} {chosen['day']}" if chosen["source"] == trial_restore.BACULA else ""
     )

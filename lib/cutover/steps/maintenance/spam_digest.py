@@ -18,7 +18,7 @@ def probe(ctx):
     new, wanted = site.roles.new, site.maintenance.digest
     script = 'date -d "$1 days ago" +%Y-%m-%d; date +%Y-%m-%d'
     since, until = hosts.run(new, ["sh", "-c", script, "days", str(wanted.days)]).text.split()
-    accounts, found = users.read(hosts, new), {}
+    accounts, found = model.to_json(users.read(hosts, new)), {}
     for user in accounts:
         name = user["user"]
         uids = spam.between(hosts, new, name, wanted.folder, since, until)

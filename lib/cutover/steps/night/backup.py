@@ -87,8 +87,8 @@ def probe(ctx) -> Facts:
 
 
 def _retired(hosts, service):
-    state = services.read(hosts, service.host, service.model_dump())
-    return Retired(service.host, service.manager, service.name, **state)
+    (state,) = services.read(hosts, service.host, [service])
+    return Retired(service.host, **vars(state))
 
 
 def plan(facts: Facts, site) -> model.Plan:

@@ -30,7 +30,7 @@ class Facts:
 
 def probe(ctx) -> Facts:
     hosts, site = ctx.hosts, ctx.site
-    sides = hosts.each(site.mail_hosts, lambda name: users.read(hosts, name))
+    sides = hosts.each(site.mail_hosts, lambda name: model.to_json(users.read(hosts, name)))
     accounts = sides[site.roles.new]
     plan_file = converter.plan(site, ctx.run_name, accounts, site.new_store.jobs)
     return Facts(

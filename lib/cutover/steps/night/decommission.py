@@ -14,7 +14,8 @@ from cutover.changes.mail import DrainQueue
 from cutover.connect import dns
 from cutover.facts import logs, services, userdb, userdb_map, users, zone
 from cutover.steps.checks import proofs
-from cutover.steps.night import dns_rename, dual_delivery
+from cutover.steps.checks import zone as zone_checks
+from cutover.steps.night import dual_delivery
 
 SENTENCE = "there is no way back"
 
@@ -55,16 +56,14 @@ def probe(ctx):
         "services": [],
         "logs": None,
         "left": None,
-        **dual_delivery.probe(ctx),
+        "mx": dual_delivery.read_mx(ctx),
     }
     if found["off"]:
         return found
-    listed = [
-        service.model_dump() for service in (*site.services.old.imap, *site.services.old.sendmail)
-    ]
-    found["services"] = [{**each, **services.read(hosts, old, each)} for each in listed]
+    listed = [*site.services.old.imap, *site.services.old.sendmail]
+    found["services"] = services.read(hosts, old, listed)
     if since is not None and converted is not None:
-        accounts = users.read(hosts, site.roles.new)
+        accounts = model.to_json(users.read(hosts, site.roles.new))
         found["logs"] = model.attempt(
             logs.old_host, hosts, since, [user["user"] for user in accounts]
         )
@@ -120,7 +119,11 @@ def _production(found, site):
         "wait; or go on with the run of the night, `--run DIR`",
     )
     new = site.fqdn(site.roles.new)
-    yield from (dns_rename.alias_check(found, site, name, new) for name in found["servers"])
+    yield from zone_checks.aliases(_servers(found), site, new)
+
+
+def _servers(found):
+    return model.from_json(dict[str, zone.Server], found["servers"])
 
 
 def _routed_to_both(found, site):
@@ -296,7 +299,9 @@ def _changes(found, site):
     listed = []
     for name, mx in found["mx"].items():
         _, replacements = _single(mx, site)
-        if replacements or userdb_map.from_source(dual_delivery._bytes(mx["source"])) != mx["map"]:
+        if replacements or userdb_map.from_source(userdb.encode(mx["source"])) != model.from_json(
+            list[userdb_map.Record], mx["map"]
+        ):
             listed.append(
                 retirement.SingleDelivery(
                     name,
@@ -348,10 +353,8 @@ def backup_path(site, run):
 def _single(mx, site):
     """The userdb source with the users' name in place of both hosts, each line as it was spelled before dual delivery."""
     both = (site.fqdn(site.roles.old), site.fqdn(site.roles.new))
-    before = [] if mx["backup"] is None else dual_delivery._routed(mx["backup"], site)[1]
-    return userdb.route_back(
-        dual_delivery._bytes(mx["source"]), site.fqdn(site.alias), both, before
-    )
+    before = [] if mx["backup"] is None else dual_delivery.rerouted(mx["backup"], site)[1]
+    return userdb.route_back(userdb.encode(mx["source"]), site.fqdn(site.alias), both, before)
 
 
 def stable(found):
@@ -378,7 +381,7 @@ def verify(found, site):
     for name, mx in found["mx"].items():
         left = [
             entry.key
-            for entry in userdb.parse(dual_delivery._bytes(mx["source"]))
+            for entry in userdb.parse(userdb.encode(mx["source"]))
             if f"@{old}" in entry.value.lower()
         ]
         checks.append(
@@ -389,7 +392,9 @@ def verify(found, site):
                 f"look at {site.userdb.source} on {name}; run this step again",
             )
         )
-        same = userdb_map.from_source(dual_delivery._bytes(mx["source"])) == mx["map"]
+        same = userdb_map.from_source(userdb.encode(mx["source"])) == model.from_json(
+            list[userdb_map.Record], mx["map"]
+        )
         checks.append(
             model.Check(
                 f"Is {site.userdb.map} on {name} made from the source?",
@@ -445,7 +450,7 @@ def verify(found, site):
                     f"`dig @{name} {old} any`; put it back, or set decommission.dns to remove",
                 )
             )
-        checks.append(dns_rename.alias_check(found, site, name, new))
+        checks += zone_checks.aliases({name: _servers(found)[name]}, site, new)
     checks.append(
         model.equal(
             f"Does {site.roles.old} answer no more?",

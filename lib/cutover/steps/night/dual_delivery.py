@@ -1,187 +1,180 @@
-"""Both MX deliver each mailbox user's mail to the old server and to the new one."""
+"""Make both MX deliver every mailbox user's mail to the old server and to the new one."""
+
+import dataclasses
 
 from cutover import model
 from cutover.changes.mail import DrainQueue
 from cutover.changes.userdb_edit import UserdbEdit
-from cutover.facts import mail_queue, routes, userdb, userdb_map, users
+from cutover.facts import mx_routing, userdb, users
+from cutover.steps.checks import userdb as userdb_checks
+
+SHOWN = 8  # names in one check
 
 
-def backup_path(site, run):
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """mx: the routing on each MX."""
+
+    run: str
+    mx: dict[str, mx_routing.Routing]
+
+
+def backup_path(site, run: str) -> str:
+    """Where this run keeps the userdb source as it was."""
     return f"{site.userdb.source}.{run}"
 
 
-def probe(ctx):
-    """`{"mx": {host: {"source", "backup" (None before), "map", "routes": {user: [recipients]}, "queued"}}}`; texts are
-    decoded with surrogates so that every byte is kept."""
+def both_hosts(site) -> tuple[str, str]:
+    """The full names of the old and of the new server."""
+    return site.fqdn(site.roles.old), site.fqdn(site.roles.new)
+
+
+def rerouted(source: str, site) -> tuple[bytes, list[tuple[str, str]]]:
+    """(the userdb with every user of the alias routed to both hosts, [(old line, new line)])"""
+    return userdb.route_to_both(
+        userdb.encode(source), old=site.fqdn(site.alias), targets=both_hosts(site)
+    )
+
+
+def probe(ctx) -> Facts:
+    return Facts(ctx.run_name, read_mx(ctx))
+
+
+def read_mx(ctx) -> dict[str, mx_routing.Routing]:
+    """`{MX: its routing of the new server's mail users}`"""
     hosts, site = ctx.hosts, ctx.site
-    names = [user["user"] for user in users.read(hosts, site.roles.new)]
-
-    def of(name):
-        source = userdb.read_source(hosts, name, site.userdb.source)
-        backup = userdb.read_backup(hosts, name, backup_path(site, ctx.run_name))
-        return {
-            "source": _text(source),
-            "backup": None if backup is None else _text(backup),
-            "map": userdb_map.read(hosts, name, site.userdb.map),
-            "routes": routes.read(hosts, name, names),
-            "queued": mail_queue.waiting(hosts, name)["requests"],
-        }
-
-    return {"mx": hosts.each(site.roles.mx, of)}
+    names = [account.user for account in users.read(hosts, site.roles.new)]
+    backup = backup_path(site, ctx.run_name)
+    return hosts.each(site.roles.mx, lambda name: mx_routing.read(hosts, name, backup, names))
 
 
-def plan(found, site):
-    listed = []
-    for name, mx in found["mx"].items():
-        _, replacements = _routed(mx["source"], site)
-        if replacements or userdb_map.from_source(_bytes(mx["source"])) != mx["map"]:
-            listed.append(
+def plan(facts, site):
+    changes = []
+    for name, mx in facts.mx.items():
+        _, replacements = rerouted(mx.source, site)
+        if replacements or not mx.map_is_current:
+            changes.append(
                 UserdbEdit(
                     name,
                     site.userdb.source,
                     site.userdb.map,
-                    backup_path(site, found["run"]),
+                    backup_path(site, facts.run),
                     [list(pair) for pair in replacements],
                 )
             )
-    if listed or any(mx["queued"] for mx in found["mx"].values()):
-        # what was queued before still goes to the alias alone: it must be gone before the alias moves
-        listed.append(DrainQueue(list(found["mx"]), site.limits.queue_drain))
-    if not listed:
+    if changes or any(mx.queued for mx in facts.mx.values()):
+        # mail queued earlier goes to the alias alone: it must be gone before the alias moves
+        changes.append(DrainQueue(list(facts.mx), site.limits.queue_drain))
+    if not changes:
         return model.Plan(
             reason="every user routed to the mailbox already goes to both hosts, on each MX"
         )
-    return model.Plan(tuple(listed))
+    return model.Plan(tuple(changes))
 
 
-def verify(found, site):
-    checks = []
-    both = [site.fqdn(site.roles.old), site.fqdn(site.roles.new)]
-    for name, mx in found["mx"].items():
-        left = _routed(mx["source"], site)[1]
-        checks.append(
-            model.equal(
-                f"Is no user routed to {site.fqdn(site.alias)} alone on {name}?",
-                "0 entries",
-                f"{len(left)} entries",
-                f"look at {site.userdb.source} on {name}; run this step again",
-            )
-        )
-        checks.append(
-            model.Check(
-                f"Is {site.userdb.map} on {name} made from the source?",
-                "same entries",
-                "same entries"
-                if userdb_map.from_source(_bytes(mx["source"])) == mx["map"]
-                else "other entries",
-                userdb_map.from_source(_bytes(mx["source"])) == mx["map"],
-                f"makemap btree {site.userdb.map} < {site.userdb.source}",
-            )
-        )
-        if mx["backup"] is not None:
-            same = _routed(mx["backup"], site)[0] == _bytes(mx["source"])
-            checks.append(
-                model.Check(
-                    f"Is every other byte of {site.userdb.source} on {name} as it was?",
-                    "identical",
-                    "identical" if same else "differs",
-                    same,
-                    f"diff {backup_path(site, found['run'])} {site.userdb.source}",
-                )
-            )
-        odd = [
-            entry.key
-            for entry, reason in userdb.left_alone(
-                _bytes(mx["source"]), site.fqdn(site.alias), both
-            )
-            if reason.startswith("names " + site.fqdn(site.alias))
-        ]
-        if odd:
-            checks.append(
-                model.Check(
-                    f"Which entries on {name} name {site.fqdn(site.alias)} in a form that is no plain address?",
-                    "none",
-                    ", ".join(odd[:8]),
-                    True,
-                    "they are left as they are: where does their mail go?",
-                    warning=True,
-                )
-            )
-        routed = _routed_users(mx["source"], both)
-        wrong = [
-            user
-            for user in routed
-            if user in mx["routes"]
-            and sorted(mx["routes"][user]) != sorted(f"{user}@{host}" for host in both)
-            and not {f"{user}@{host}" for host in both} <= set(mx["routes"][user])
-        ]
-        checks.append(
-            model.Check(
-                f"Does `sendmail -bv` on {name} say both hosts for each of them?",
-                f"{len(routed)} users to both",
-                f"{len(routed) - len(wrong)} users to both"
-                + (f"; not {', '.join(wrong[:5])}" if wrong else ""),
-                not wrong and bool(routed),
-                f"sendmail -bv USER on {name}; is the map the one sendmail.cf names?",
-            )
-        )
-        others = sorted(set(mx["routes"]) - set(routed))
-        if others:
-            checks.append(
-                model.Check(
-                    f"Which mail users does {name} route elsewhere?",
-                    "none, or known forwards",
-                    ", ".join(others[:8]),
-                    True,
-                    "see that each of them is meant",
-                    warning=True,
-                )
-            )
-        checks.append(
-            model.equal(
-                f"Does no mail stay in the queue of {name}?",
-                "0 stay",
-                f"{mx['queued']} stay",
-                "`mailq` there; run this step again",
-            )
-        )
-    sources = {mx["source"] for mx in found["mx"].values()}
-    checks.append(
-        model.Check(
-            "Is the userdb the same on every MX?",
-            "identical",
-            "identical" if len(sources) == 1 else "differs",
-            len(sources) == 1,
-            "copy one to the other",
-        )
-    )
+def verify(facts, site):
+    checks = [check for name, mx in facts.mx.items() for check in _judge(name, mx, facts.run, site)]
+    checks.append(userdb_checks.same_everywhere({name: mx.source for name, mx in facts.mx.items()}))
     return checks
 
 
-def _routed(text, site):
-    return userdb.route_to_both(
-        _bytes(text),
-        old=site.fqdn(site.alias),
-        targets=(site.fqdn(site.roles.old), site.fqdn(site.roles.new)),
+def _judge(name, mx, run, site):
+    alias, source = site.fqdn(site.alias), site.userdb.source
+    _, replacements = rerouted(mx.source, site)
+    yield model.equal(
+        f"No user is routed to {alias} alone on {name}",
+        "0 entries",
+        f"{len(replacements)} entries",
+        f"Look at {source} on {name}, then run this step again.",
+        id="routed-to-alias-alone",
+        subject=name,
+        data={"entries": len(replacements)},
+    )
+    yield userdb_checks.map_current(name, mx.map_is_current, site)
+    if mx.backup is not None:
+        same = rerouted(mx.backup, site)[0] == userdb.encode(mx.source)
+        yield model.Check(
+            f"Every other byte of {source} on {name} is unchanged",
+            "identical",
+            "identical" if same else "differs",
+            same,
+            f"Run `diff {backup_path(site, run)} {source}`.",
+            id="userdb-otherwise-unchanged",
+            subject=name,
+        )
+    yield from _odd_entries(name, mx, site)
+    yield from _routes(name, mx, site)
+    yield model.equal(
+        f"No mail stays in the queue of {name}",
+        "0 stay",
+        f"{mx.queued} stay",
+        "Run `mailq` there, then run this step again.",
+        id="mx-queue-clear",
+        subject=name,
+        data={"requests": mx.queued},
     )
 
 
-def _routed_users(text, both):
+def _odd_entries(name, mx, site):
+    alias = site.fqdn(site.alias)
+    entries = userdb.left_alone(userdb.encode(mx.source), alias, both_hosts(site))
+    odd = [entry.key for entry, reason in entries if reason is userdb.Reason.ODD_ADDRESS]
+    if odd:
+        yield model.Check(
+            f"Entries on {name} name {alias} in a form that is not a plain address",
+            "none",
+            ", ".join(odd[:SHOWN]),
+            True,
+            "They stay as they are. Check where their mail goes.",
+            warning=True,
+            id="userdb-odd-entries",
+            subject=name,
+            data={"entries": odd},
+        )
+
+
+def _routes(name, mx, site):
+    both = both_hosts(site)
+    routed = _routed_users(mx.source, both)
+    wrong = [
+        user
+        for user in routed
+        if user in mx.routes and not {f"{user}@{host}" for host in both} <= set(mx.routes[user])
+    ]
+    count = len(routed) - len(wrong)
+    yield model.Check(
+        f"`sendmail -bv` on {name} routes each of these users to both hosts",
+        f"{len(routed)} users to both",
+        f"{count} users to both" + (f"; not {', '.join(wrong[:5])}" if wrong else ""),
+        not wrong and bool(routed),
+        f"Run `sendmail -bv USER` on {name}; check that sendmail.cf names this map.",
+        id="sendmail-routes-to-both",
+        subject=name,
+        data={"users": len(routed), "wrong": wrong},
+    )
+    elsewhere = sorted(set(mx.routes) - set(routed))
+    if elsewhere:
+        yield model.Check(
+            f"Mail users that {name} routes elsewhere are known forwards",
+            "none, or known forwards",
+            ", ".join(elsewhere[:SHOWN]),
+            True,
+            "Check that each is intended.",
+            warning=True,
+            id="users-routed-elsewhere",
+            subject=name,
+            data={"users": elsewhere},
+        )
+
+
+def _routed_users(source, both):
     """Users whose maildrop names both hosts."""
-    found = []
-    for entry in userdb.parse(_bytes(text)):
+    routed = set()
+    for entry in userdb.parse(userdb.encode(source)):
         value = entry.value.lower()
         if entry.field.lower() == "maildrop" and all("@" + host in value for host in both):
-            found.append(entry.key.lower())
-    return sorted(set(found))
-
-
-def _text(data):
-    return data.decode("utf-8", "surrogateescape")
-
-
-def _bytes(text):
-    return text.encode("utf-8", "surrogateescape")
+            routed.add(entry.key.lower())
+    return sorted(routed)
 
 
 STEP = model.Step(
@@ -189,6 +182,7 @@ STEP = model.Step(
     title="Deliver to both servers",
     requires=("dns-rename",),
     probe=probe,
+    facts=Facts,
     plan=plan,
     verify=verify,
 )

@@ -9,7 +9,7 @@ from cutover.facts import nis as directory
 from cutover.model import attempt, equal
 from cutover.remote import converter
 from cutover.steps.checks import antispam, clocks, nis, systems
-from cutover.steps.night import dns_rename
+from cutover.steps.checks import zone as zone_checks
 
 OTHERS_SHOWN = 8
 
@@ -194,7 +194,7 @@ def _zone(found, site):
         )
     else:
         servers = found["servers"]["value"]
-        yield dns_rename.serial_check({"servers": servers})
+        yield zone_checks.same_serial(model.from_json(dict[str, zone.Server], servers))
         alias = site.fqdn(site.alias)
         records = servers[site.roles.nameservers[0]]["records"][alias]
         ttl = max((rrset["ttl"] for rrset in records.values()), default=0)

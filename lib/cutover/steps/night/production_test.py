@@ -25,7 +25,7 @@ def probe(ctx):
     wanted = systems.wanted(site, ctx.run_name)
     for token, _, user, spam in tokens(site, ctx.run_name):
         wanted.setdefault(user, []).append((token, spam))
-    new, names = site.roles.new, {each["user"] for each in users.read(hosts, site.roles.new)}
+    new, names = site.roles.new, {account.user for account in users.read(hosts, site.roles.new)}
     lying = spool.files(hosts, new, posixpath.dirname(site.old_store.spool))
     seen = {user: model.attempt(live.look, hosts, user, wanted[user]) for user in wanted}
     shut_out = "error" in seen[site.production_test.users[0].user]

@@ -1,46 +1,53 @@
-"""Dovecot back, on the new server only. The reading outage ends."""
+"""Start Dovecot, on the new server only. The reading outage ends."""
+
+import dataclasses
 
 from cutover import model
-from cutover.steps.night import restore_sendmail, stop_imap
+from cutover.changes import service
+from cutover.facts import mail_services
+from cutover.steps.checks import mail_services as service_checks
 
 
-def probe(ctx):
-    """`{"hosts": as stop-imap}`"""
-    hosts, site = ctx.hosts, ctx.site
-    return {
-        "hosts": hosts.each(site.mail_hosts, lambda name: stop_imap.read_host(hosts, site, name))
-    }
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """hosts: IMAP and POP3 on each mail host."""
+
+    run: str
+    hosts: dict[str, mail_services.ImapHost]
 
 
-def plan(found, site):
-    listed = restore_sendmail.start_services(found["hosts"], [site.roles.new])
-    if not listed:
-        return model.Plan(reason=f"the IMAP services of {site.roles.new} already run")
-    return model.Plan(tuple(listed))
+def probe(ctx) -> Facts:
+    hosts = ctx.hosts
+    return Facts(
+        ctx.run_name,
+        hosts.each(ctx.site.mail_hosts, lambda name: mail_services.read_imap(hosts, name)),
+    )
 
 
-def verify(found, site):
-    new = found["hosts"][site.roles.new]
-    off = [
-        service["name"]
-        for service in new["services"]
-        if not (service["running"] and service["starts_at_boot"])
-    ]
-    checks = [
+def plan(facts, site):
+    new = site.roles.new
+    changes = service.start_all(new, facts.hosts[new].services)
+    if not changes:
+        return model.Plan(reason=f"the IMAP services of {new} already run")
+    return model.Plan(tuple(changes))
+
+
+def verify(facts, site):
+    old, new = site.roles.old, site.roles.new
+    services_off = [service.name for service in facts.hosts[new].services if not service.on]
+    unit = services_off[0] if services_off else "dovecot"
+    return [
         model.equal(
-            f"Do the IMAP services run on {site.roles.new}, and start at boot?",
+            f"IMAP services of {new} run and start at boot",
             "all",
-            "all" if not off else f"not {', '.join(off)}",
-            f"`journalctl -u {(off or ['dovecot'])[0]}` there",
+            f"not {', '.join(services_off)}" if services_off else "all",
+            f"Run `journalctl -u {unit}` there.",
+            id="imap-services-run",
+            subject=new,
         ),
-        model.equal(
-            f"Is port 993 of {site.roles.new} open, seen from outside?",
-            "open",
-            "open" if new["ports"]["993"] else "closed",
-            f"`ss -tlnp` on {site.roles.new}; a firewall?",
-        ),
+        service_checks.port_open(new, 993, facts.hosts[new].ports["993"], "imap-port-open"),
+        *service_checks.reading_closed(old, facts.hosts[old]),
     ]
-    return checks + stop_imap.closed_checks(site.roles.old, found["hosts"][site.roles.old])
 
 
 STEP = model.Step(
@@ -48,6 +55,7 @@ STEP = model.Step(
     title="Resume reading, on the new server",
     requires=("verify", "restore-sendmail", "switch-alias"),
     probe=probe,
+    facts=Facts,
     plan=plan,
     verify=verify,
     needs_fresh_verify=True,

@@ -1,76 +1,66 @@
-"""Sendmail back on both mail hosts; the MX queues are flushed and drained. The delivery outage ends."""
+"""Start sendmail on both mail hosts and drain the MX queues. The delivery outage ends."""
+
+import dataclasses
 
 from cutover import model
+from cutover.changes import service
 from cutover.changes.mail import DrainQueue
-from cutover.changes.service import ServiceAction
-from cutover.facts import mail_queue
-from cutover.steps.night import stop_sendmail
+from cutover.facts import mail_queue, mail_services
+from cutover.steps.checks import mail_services as service_checks
 
 
-def probe(ctx):
-    """`{"hosts": as stop-sendmail, "mx": {host: {"requests", "items"}}}`"""
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """hosts: delivery on each mail host. mx: each MX's queue."""
+
+    run: str
+    hosts: dict[str, mail_services.SendmailHost]
+    mx: dict[str, mail_queue.Queue]
+
+
+def probe(ctx) -> Facts:
     hosts, site = ctx.hosts, ctx.site
-    found = hosts.each(site.mail_hosts, lambda name: stop_sendmail.read_host(hosts, site, name))
-    # as long as delivery is stopped the queues hold mail: to wait whether it goes out would only prolong the outage
-    running = all(service["running"] for host in found.values() for service in host["services"])
-    return {
-        "hosts": found,
-        "mx": hosts.each(
-            site.roles.mx,
-            lambda name: (mail_queue.waiting if running else mail_queue.read)(hosts, name),
-        ),
-    }
+    delivery = hosts.each(site.mail_hosts, lambda name: mail_services.read_sendmail(hosts, name))
+    running = all(service.running for host in delivery.values() for service in host.services)
+    # while delivery is stopped the queues hold mail: waiting for it would prolong the outage
+    read = mail_queue.waiting if running else mail_queue.read
+    queues = hosts.each(site.roles.mx, lambda name: read(hosts, name))
+    return Facts(ctx.run_name, delivery, queues)
 
 
-def plan(found, site):
-    listed = start_services(found["hosts"], found["hosts"])
-    if listed or any(queue["requests"] for queue in found["mx"].values()):
-        listed.append(DrainQueue(list(found["mx"]), site.limits.queue_drain))
-    if not listed:
-        return model.Plan(reason="sendmail runs on both mail hosts and the MX queues are empty")
-    return model.Plan(tuple(listed))
-
-
-def start_services(hosts, names):
-    """The changes that start what is off, last stopped first."""
-    return [
-        ServiceAction(name, service["manager"], service["name"], "start", True)
-        for name in names
-        for service in reversed(hosts[name]["services"])
-        if not (service["running"] and service["starts_at_boot"])
+def plan(facts, site):
+    changes = [
+        change
+        for name, host in facts.hosts.items()
+        for change in service.start_all(name, host.services)
     ]
+    if changes or any(queue.requests for queue in facts.mx.values()):
+        changes.append(DrainQueue(list(facts.mx), site.limits.queue_drain))
+    if not changes:
+        return model.Plan(reason="sendmail runs on both mail hosts and the MX queues are empty")
+    return model.Plan(tuple(changes))
 
 
-def verify(found, site):
+def verify(facts, site):
     checks = []
-    for name, host in found["hosts"].items():
-        off = [service["name"] for service in host["services"] if not service["running"]]
+    for name, host in facts.hosts.items():
+        services_off = [service.name for service in host.services if not service.running]
         checks += [
             model.equal(
-                f"Does sendmail run on {name}?",
+                f"Sendmail runs on {name}",
                 "running",
-                "running" if not off else f"off: {', '.join(off)}",
-                f"`journalctl -u sendmail` on {name}",
+                f"off: {', '.join(services_off)}" if services_off else "running",
+                f"Run `journalctl -u sendmail` on {name}.",
+                id="sendmail-runs",
+                subject=name,
             ),
-            model.equal(
-                f"Is port 25 of {name} open, seen from outside?",
-                "open",
-                "open" if host["port_25"] else "closed",
-                f"`ss -tlnp` on {name}; a firewall?",
-            ),
+            service_checks.port_open(name, 25, host.port_25, "smtp-port-open"),
         ]
-    for name, queue in found["mx"].items():
-        left = "; ".join(queue["items"][:3])
-        checks.append(
-            model.Check(
-                f"Does no mail stay in the queue of {name}?",
-                "0 stay",
-                f"{queue['requests']} stay" + (f": {left}" if left else ""),
-                queue["requests"] == 0,
-                "the reason stands beside each message in `mailq`; run this step again",
-            )
-        )
-    return checks
+    todo = "`mailq` shows the reason beside each message. Fix it, then run this step again."
+    return checks + [
+        service_checks.nothing_waits(name, model.Reading(queue), todo)
+        for name, queue in facts.mx.items()
+    ]
 
 
 STEP = model.Step(
@@ -78,6 +68,7 @@ STEP = model.Step(
     title="Resume delivery",
     requires=("verify",),
     probe=probe,
+    facts=Facts,
     plan=plan,
     verify=verify,
 )

@@ -2,7 +2,7 @@
 
 from cutover import model
 from cutover.carryback import left_behind, notes
-from cutover.facts import userdb_map
+from cutover.facts import userdb, userdb_map
 from cutover.steps.night.rollback_facts import Facts
 
 
@@ -104,10 +104,7 @@ def _left_behind(behind, site):
 def _alias(world, site):
     old, alias = site.roles.old, site.fqdn(site.alias)
     for name, server in world.servers.items():
-        records = server["records"][alias]
-        values = [
-            value for kind in ("CNAME", "A") for value in records.get(kind, {}).get("values", [])
-        ]
+        values = server.values(alias, "CNAME") + server.values(alias, "A")
         yield model.Check(
             f"{alias} leads to {old} on {name}",
             site.address(old),
@@ -121,7 +118,7 @@ def _alias(world, site):
 
 def _userdb_map(world, site):
     for name, mx in world.mx.items():
-        same = userdb_map.from_source(mx.source.encode("utf-8", "surrogateescape")) == mx.map
+        same = userdb_map.from_source(userdb.encode(mx.source)) == mx.map
         yield model.Check(
             f"The userdb map of {name} is made from its source",
             "same entries",
@@ -136,10 +133,9 @@ def _userdb_map(world, site):
 def _services(world, site):
     old = site.roles.old
     off = [
-        service["name"]
-        for services in (world.imap[old]["services"], world.sendmail[old]["services"])
-        for service in services
-        if not service["running"]
+        service.name
+        for service in (*world.imap[old].services, *world.sendmail[old].services)
+        if not service.running
     ]
     return model.equal(
         f"All mail services of {old} run",
@@ -155,9 +151,9 @@ def _services(world, site):
 def _login(login, site):
     address, user = site.address(site.roles.old), site.production_test.users[0].user
     if login.ok:
-        seen = login.value
-        actual = f"{seen['address']}, {seen['read']} bytes read"
-        passed = seen["address"] == address and seen["read"] > 0
+        visit = login.value
+        actual = f"{visit.address}, {visit.read} bytes read"
+        passed = visit.address == address and visit.read > 0
     else:
         actual, passed = login.error, False
     return model.Check(

@@ -5,9 +5,8 @@ import dataclasses
 from cutover import model
 from cutover.carryback import estimate, left_behind
 from cutover.carryback.notes import Note
-from cutover.facts import alias_service, mail_queue, userdb, userdb_map, zone
+from cutover.facts import alias_service, mail_queue, mail_services, userdb, userdb_map, zone
 from cutover.model import Reading, runbook
-from cutover.steps.night import stop_imap, stop_sendmail
 
 # steps from which on the new server may have what the old one is missing
 RESUMED = ("restore-sendmail", "restore-imap")
@@ -46,17 +45,17 @@ class Mx:
     """source: the userdb's text, with surrogates for bytes that are not UTF-8."""
 
     source: str
-    map: list
-    queue: dict
+    map: list[userdb_map.Record]
+    queue: mail_queue.Queue
 
 
 @dataclasses.dataclass(frozen=True)
 class World:
     """The old service: the zone by server, and both mail hosts and the MX by host."""
 
-    servers: dict
-    imap: dict
-    sendmail: dict
+    servers: dict[str, zone.Server]
+    imap: dict[str, mail_services.ImapHost]
+    sendmail: dict[str, mail_services.SendmailHost]
     mx: dict[str, Mx]
 
 
@@ -74,7 +73,7 @@ class Facts:
     carry: Carry
     behind: dict[str, Note] = dataclasses.field(default_factory=dict)
     world: World | None = None
-    login: Reading[dict] | None = None
+    login: Reading[alias_service.Visit] | None = None
 
 
 def names(text: str) -> list[str]:
@@ -158,17 +157,15 @@ def _world(ctx):
     def read_mx(name):
         source = userdb.read_source(hosts, name, site.userdb.source)
         return Mx(
-            source.decode("utf-8", "surrogateescape"),
+            userdb.decode(source),
             userdb_map.read(hosts, name, site.userdb.map),
             mail_queue.read(hosts, name),
         )
 
     return World(
         servers=zone.read(hosts),
-        imap=hosts.each(site.mail_hosts, lambda name: stop_imap.read_host(hosts, site, name)),
-        sendmail=hosts.each(
-            site.mail_hosts, lambda name: stop_sendmail.read_host(hosts, site, name)
-        ),
+        imap=hosts.each(site.mail_hosts, lambda name: mail_services.read_imap(hosts, name)),
+        sendmail=hosts.each(site.mail_hosts, lambda name: mail_services.read_sendmail(hosts, name)),
         mx=hosts.each(site.roles.mx, read_mx),
     )
 

@@ -7,7 +7,8 @@ from cutover.carryback.carry_left import CarryLeft
 from cutover.carryback.left_behind import LeaveBehind
 from cutover.changes.mail import AwaitDeliveries, DrainQueue
 from cutover.changes.service import EndSessions
-from cutover.steps.night import rollback_facts, stop_imap, stop_sendmail
+from cutover.facts import mail_services
+from cutover.steps.night import rollback_facts
 from cutover.steps.night.rollback_facts import Facts
 
 
@@ -101,9 +102,12 @@ def _carry_back(facts, site) -> list:
     """
     changes = [
         DrainQueue(list(site.mail_hosts), site.limits.queue_drain),
-        *(EndSessions(name, stop_imap.sessions(site, name)) for name in site.mail_hosts),
         *(
-            AwaitDeliveries(name, stop_sendmail.DELIVERING, site.limits.queue_drain)
+            EndSessions(name, mail_services.session_commands(site, name))
+            for name in site.mail_hosts
+        ),
+        *(
+            AwaitDeliveries(name, mail_services.DELIVERING, site.limits.queue_drain)
             for name in site.mail_hosts
         ),
     ]

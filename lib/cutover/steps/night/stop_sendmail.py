@@ -1,93 +1,92 @@
-"""No delivery on either mail host; the MX queues hold the mail. The delivery outage begins."""
+"""Stop delivery on both mail hosts; the MX queues hold the mail. The delivery outage begins."""
+
+import dataclasses
 
 from cutover import model
+from cutover.changes import service
 from cutover.changes.mail import AwaitDeliveries, DrainQueue
-from cutover.facts import mail_queue, processes, services
-from cutover.steps.night import stop_imap
-
-DELIVERING = ["sendmail", "sendmail-mta", "procmail", "dmail", "deliver"]
+from cutover.facts import mail_services
 
 
-def probe(ctx):
-    """`{"hosts": {host: {"services", "delivering", "port_25", "queued"}}, "mx": {host: {"running"}}}`"""
-    hosts, site = ctx.hosts, ctx.site
-    return {"hosts": hosts.each(site.mail_hosts, lambda name: read_host(hosts, site, name))}
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """hosts: delivery on each mail host."""
+
+    run: str
+    hosts: dict[str, mail_services.SendmailHost]
 
 
-def read_host(hosts, site, name):
-    listed = [service.model_dump() for service in site.services_of(name).sendmail]
-    return {
-        "services": [{**service, **services.read(hosts, name, service)} for service in listed],
-        "delivering": processes.running(hosts, name, DELIVERING),
-        "port_25": hosts.port_open(name, 25),
-        "queued": mail_queue.read(hosts, name),
-    }
-
-
-def plan(found, site):
-    stops = {
-        name: stop_imap.stop_services(name, host["services"])
-        for name, host in found["hosts"].items()
-    }
-    listed = list(stops[site.roles.old])
-    if stops[site.roles.new]:
-        # what the old host got, and the MX still hold for the new one, would come there a second time after the conversion
-        listed += [
-            DrainQueue(list(site.roles.mx), site.limits.queue_drain, site.fqdn(site.roles.old)),
-            *stops[site.roles.new],
-        ]
-    unsettled = any(
-        host["delivering"] or host["queued"]["requests"] for host in found["hosts"].values()
+def probe(ctx) -> Facts:
+    hosts = ctx.hosts
+    return Facts(
+        ctx.run_name,
+        hosts.each(ctx.site.mail_hosts, lambda name: mail_services.read_sendmail(hosts, name)),
     )
-    if listed or unsettled:
-        # what a mail host holds in its own queue would reach that host only: deliver it before the folders are read
-        listed.append(DrainQueue(list(found["hosts"]), site.limits.queue_drain))
-        listed += [
-            AwaitDeliveries(name, DELIVERING, site.limits.queue_drain) for name in found["hosts"]
-        ]
-    if not listed:
+
+
+def plan(facts, site):
+    stops = {name: service.stop_all(name, host.services) for name, host in facts.hosts.items()}
+    changes = list(stops[site.roles.old])
+    drain = site.limits.queue_drain
+    if stops[site.roles.new]:
+        # mail the old host has and the MX still hold for the new one would arrive there twice:
+        # converted, then delivered
+        changes.append(DrainQueue(list(site.roles.mx), drain, site.fqdn(site.roles.old)))
+        changes += stops[site.roles.new]
+    busy = any(host.delivering or host.queued.requests for host in facts.hosts.values())
+    if changes or busy:
+        # mail in a mail host's own queue reaches that host only: deliver it before the conversion
+        changes.append(DrainQueue(list(facts.hosts), drain))
+        changes += [AwaitDeliveries(name, mail_services.DELIVERING, drain) for name in facts.hosts]
+    if not changes:
         return model.Plan(
             reason="sendmail is stopped on both mail hosts and nothing is being delivered"
         )
-    return model.Plan(tuple(listed))
+    return model.Plan(tuple(changes))
 
 
-def verify(found, site):
-    checks = []
-    for name, host in found["hosts"].items():
-        up = [
-            service["name"]
-            for service in host["services"]
-            if service["running"] or service["starts_at_boot"]
-        ]
-        busy = [f"{each['command']} {each['pid']}" for each in host["delivering"]]
-        checks += [
-            model.equal(
-                f"Is sendmail of {name} stopped, and stays so after a reboot?",
-                "stopped",
-                "stopped" if not up else f"on: {', '.join(up)}",
-                "run this step again",
-            ),
-            model.equal(
-                f"Is port 25 of {name} closed, seen from outside?",
-                "closed",
-                "open" if host["port_25"] else "closed",
-                f"`ss -tlnp` on {name}: which process listens?",
-            ),
-            model.equal(
-                f"Is nothing being delivered on {name}?",
-                "no process",
-                ", ".join(busy[:5]) or "no process",
-                "wait for it and run this step again",
-            ),
-            model.equal(
-                f"Is the own queue of {name} empty?",
-                "0 queued",
-                f"{host['queued']['requests']} queued",
-                "`mailq` there says why it waits; such mail would reach one host only",
-            ),
-        ]
-    return checks
+def verify(facts, site):
+    return [check for name, host in facts.hosts.items() for check in _closed(name, host)]
+
+
+def _closed(name, host):
+    services_on = [service.name for service in host.services if not service.off]
+    processes = ", ".join(f"{process.command} {process.pid}" for process in host.delivering[:5])
+    return [
+        model.equal(
+            f"Sendmail on {name} is stopped and stays stopped after a reboot",
+            "stopped",
+            f"on: {', '.join(services_on)}" if services_on else "stopped",
+            "Run this step again.",
+            id="sendmail-stopped",
+            subject=name,
+        ),
+        model.equal(
+            f"Port 25 of {name} is closed, seen from outside",
+            "closed",
+            "open" if host.port_25 else "closed",
+            f"Run `ss -tlnp` on {name} to see which process listens.",
+            id="smtp-port-closed",
+            subject=name,
+        ),
+        model.equal(
+            f"Nothing is being delivered on {name}",
+            "no process",
+            processes or "no process",
+            "Wait until it ends, then run this step again.",
+            id="no-deliveries",
+            subject=name,
+        ),
+        model.equal(
+            f"{name}'s own queue is empty",
+            "0 queued",
+            f"{host.queued.requests} queued",
+            "Run `mailq` there for the reason; such mail would reach one host only.",
+            id="own-queue-empty",
+            subject=name,
+            data={"requests": host.queued.requests},
+        ),
+    ]
 
 
 STEP = model.Step(
@@ -95,6 +94,7 @@ STEP = model.Step(
     title="Stop delivery",
     requires=("stop-imap",),
     probe=probe,
+    facts=Facts,
     plan=plan,
     verify=verify,
     confirm=model.the_alias,

@@ -1,46 +1,33 @@
-"""The name users know becomes an alias of the new server, on every authoritative server."""
+"""Make the name users know an alias of the new server, on every authoritative name server."""
 
 from cutover import model
 from cutover.changes.dns_update import DnsUpdate
 from cutover.connect import dns
-from cutover.facts import zone
+from cutover.steps.checks import zone as zone_checks
 from cutover.steps.night import dns_rename
 
 
-def probe(ctx):
-    """`{"servers": zone.read()}`"""
-    return {"servers": zone.read(ctx.hosts)}
-
-
-def plan(found, site):
+def plan(facts, site):
     primary = site.roles.nameservers[0]
     alias, old, new = (site.fqdn(name) for name in (site.alias, site.roles.old, site.roles.new))
-    at_alias = found["servers"][primary]["records"][alias]
-    target = at_alias.get("CNAME", {}).get("values", [""])[0].rstrip(".")
+    server = facts.servers[primary]
+    target = server.target(alias)
     if target == new:
         return model.Plan(reason=f"{alias} already is an alias of {new} on {primary}")
     if target != old:
+        kinds = ", ".join(sorted(server.records[alias])) or "nothing"
+        state = f"is an alias of {target}" if target else f"is no alias but has {kinds}"
         raise model.CannotPlan(
-            f"{alias} is {f'an alias of {target}' if target else f'no alias but {sorted(at_alias)}'} on "
-            f"{primary}, expected an alias of {old}: run dns-rename first, or put the zone right."
+            f"{alias} {state} on {primary}, expected an alias of {old}. Run dns-rename first, or "
+            "correct the zone."
         )
-    if not found["servers"][primary]["records"][new]:
+    if not server.records[new]:
         raise model.CannotPlan(
             f"{new} has no records on {primary}: nobody would reach it. Add its address first."
         )
-    ttl, was = site.dns.ttl, at_alias["CNAME"]["ttl"]
-    forward = dns.Update(
-        site.zone,
-        [("exists", alias, "CNAME", [old + "."])],
-        [(alias, "CNAME")],
-        [(alias, ttl, "CNAME", new + ".")],
-    )
-    backward = dns.Update(
-        site.zone,
-        [("exists", alias, "CNAME", [new + "."])],
-        [(alias, "CNAME")],
-        [(alias, was, "CNAME", old + ".")],
-    )
+    ttl = server.records[alias]["CNAME"].ttl
+    forward = _repoint(site, alias, old, new, site.dns.ttl)
+    backward = _repoint(site, alias, new, old, ttl)
     return model.Plan(
         (
             DnsUpdate(
@@ -54,11 +41,20 @@ def plan(found, site):
     )
 
 
-def verify(found, site):
-    new = site.fqdn(site.roles.new)
+def _repoint(site, alias, before, after, ttl):
+    """The update that makes an alias of `before` one of `after`."""
+    return dns.Update(
+        site.zone,
+        [("exists", alias, "CNAME", [before + "."])],
+        [(alias, "CNAME")],
+        [(alias, ttl, "CNAME", after + ".")],
+    )
+
+
+def verify(facts, site):
     return [
-        *(dns_rename.alias_check(found, site, name, new) for name in found["servers"]),
-        dns_rename.serial_check(found),
+        *zone_checks.aliases(facts.servers, site, site.fqdn(site.roles.new)),
+        zone_checks.same_serial(facts.servers),
     ]
 
 
@@ -66,7 +62,8 @@ STEP = model.Step(
     id="switch-alias",
     title="Point the users' name at the new server",
     requires=("verify", "restore-sendmail"),
-    probe=probe,
+    probe=dns_rename.probe,
+    facts=dns_rename.Facts,
     plan=plan,
     verify=verify,
     confirm=model.the_alias,

@@ -1,7 +1,7 @@
 """For which hosts a queued message waits, by its line of mailq."""
 
 import pytest
-from cutover.changes import mail
+from cutover.facts import mail_queue
 
 START = "6AO6nSYY002387 378 Tue Nov 24 06:49"
 
@@ -22,4 +22,4 @@ START = "6AO6nSYY002387 378 Tue Nov 24 06:49"
     ],
 )
 def test_for_whom_a_queued_message_waits(item, domains):
-    assert mail.waits_for(item) == domains
+    assert mail_queue.recipient_domains(item) == domains

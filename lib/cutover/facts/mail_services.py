@@ -1,0 +1,53 @@
+"""What serves mail on a mail host: its services, their processes and ports."""
+
+from dataclasses import dataclass
+
+from cutover.facts import mail_queue, ports, processes, services
+from cutover.model import moving
+
+READING_PORTS = (143, 993, 110, 995)
+OLD_SESSIONS = ["imapd", "ipop3d"]  # process names
+NEW_SESSIONS = ["imap", "imap-login", "pop3", "pop3-login"]
+DELIVERING = ["sendmail", "sendmail-mta", "procmail", "dmail", "deliver"]
+
+
+@dataclass(frozen=True)
+class ImapHost:
+    """IMAP and POP3 on one host. ports: `{port: accepts connections from this machine}`."""
+
+    services: list[services.Service]
+    sessions: list[processes.Process] = moving()
+    ports: dict[str, bool] = moving()
+
+
+@dataclass(frozen=True)
+class SendmailHost:
+    """Delivery on one host. delivering: its processes; port_25: open, seen from this machine."""
+
+    services: list[services.Service]
+    delivering: list[processes.Process] = moving()
+    port_25: bool = moving()
+    queued: mail_queue.Queue = moving()
+
+
+def session_commands(site, name: str) -> list[str]:
+    """The names of the processes that serve IMAP and POP3 sessions on a mail host."""
+    return OLD_SESSIONS if name == site.roles.old else NEW_SESSIONS
+
+
+def read_imap(hosts, name: str) -> ImapHost:
+    site = hosts.site
+    return ImapHost(
+        services.read(hosts, name, site.services_of(name).imap),
+        processes.running(hosts, name, session_commands(site, name)),
+        ports.accepting(hosts, name, READING_PORTS),
+    )
+
+
+def read_sendmail(hosts, name: str) -> SendmailHost:
+    return SendmailHost(
+        services.read(hosts, name, hosts.site.services_of(name).sendmail),
+        processes.running(hosts, name, DELIVERING),
+        hosts.port_open(name, 25),
+        mail_queue.read(hosts, name),
+    )

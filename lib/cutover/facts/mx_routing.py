@@ -1,0 +1,40 @@
+"""How an MX routes the mail users: its user database, the map made of it, and what sendmail says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cutover.facts import mail_queue, routes, userdb, userdb_map
+from cutover.model import moving
+
+
+@dataclass(frozen=True)
+class Routing:
+    """One MX.
+
+    source, backup: the userdb's text, see userdb.decode; backup is None before there is one.
+    routes: `{user: [final recipients]}`. queued: messages that stay in the queue.
+    """
+
+    source: str
+    backup: str | None
+    map: list[userdb_map.Record]
+    routes: dict[str, list[str]]
+    queued: int = moving()
+
+    @property
+    def map_is_current(self) -> bool:
+        """Whether the map is made from the source."""
+        return userdb_map.from_source(userdb.encode(self.source)) == self.map
+
+
+def read(hosts, name: str, backup: str, users: Sequence[str]) -> Routing:
+    """The routing of `users` on an MX. backup: the path where the earlier source is kept."""
+    section = hosts.site.userdb
+    earlier = userdb.read_backup(hosts, name, backup)
+    return Routing(
+        source=userdb.decode(userdb.read_source(hosts, name, section.source)),
+        backup=None if earlier is None else userdb.decode(earlier),
+        map=userdb_map.read(hosts, name, section.map),
+        routes=routes.read(hosts, name, users),
+        queued=mail_queue.waiting(hosts, name).requests,
+    )

@@ -1,0 +1,214 @@
+"""Go or no-go: whether the outage may begin, judged right before reading stops."""
+
+import dataclasses
+
+from cutover import model
+from cutover.facts import clock, free_space, mail_queue, zone
+from cutover.model import runbook
+from cutover.steps.checks import clocks, mail_services
+from cutover.steps.checks import zone as zone_checks
+
+MISSING_PRESYNC = "Run presync: without it all mail is converted during the outage."
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A predicted outage, in seconds."""
+
+    low: float
+    likely: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Staged:
+    """What presync has staged."""
+
+    messages: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The run's last prediction, from its journal."""
+
+    time: str
+    reading: Window
+    delivery: Window
+    staged: Staged
+
+
+@dataclasses.dataclass(frozen=True)
+class Presync:
+    """How the run's last presync ended, from its journal; passed is None when it broke off."""
+
+    time: str
+    passed: bool | None = None
+    checks: list[model.Check] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Go:
+    """What the decision rests on.
+
+    prediction, presync: None when the run has none. space: free on the new server, for staging.
+    clock: `{host: seconds ahead of this machine}`. queue: `{host: what stays in its queue}`.
+    """
+
+    prediction: Prediction | None
+    presync: Presync | None
+    space: model.Reading[free_space.FreeSpace]
+    clock: dict[str, model.Reading[float]]
+    servers: model.Reading[dict[str, zone.Server]]
+    queue: dict[str, model.Reading[mail_queue.Queue]]
+
+
+def read(ctx) -> Go:
+    hosts, site = ctx.hosts, ctx.site
+    predicted = runbook.latest(ctx.history, "predicted")
+    ended = runbook.latest(ctx.history, "verified", "step-failed", step="presync")
+
+    def on_each(function):
+        return hosts.each(site.cutover_hosts, lambda name: model.read(function, hosts, name))
+
+    return Go(
+        prediction=predicted and model.from_json(Prediction, predicted),
+        presync=ended and model.from_json(Presync, ended),
+        space=model.read(free_space.read, hosts, site.roles.new, site.new_store.work),
+        clock=on_each(clock.offset),
+        servers=model.read(zone.read, hosts),
+        queue=on_each(mail_queue.waiting),
+    )
+
+
+def judge(go: Go, site) -> list[model.Check]:
+    """The outage must not begin unless every check passes."""
+    todo = (
+        "stop-sendmail and restore-sendmail wait until it is delivered. Run `mailq` there for the "
+        "reason."
+    )
+    return [
+        *_predicted(go.prediction, site),
+        _staged(go.presync),
+        clocks.agree(go.clock, site.limits.clock),
+        *_zone(go.servers, site),
+        *(mail_services.nothing_waits(name, queue, todo) for name, queue in go.queue.items()),
+        *_room(go, site),
+    ]
+
+
+def _predicted(prediction, site):
+    for kind, minutes in (
+        ("reading", site.outage.reading_minutes),
+        ("delivery", site.outage.delivery_minutes),
+    ):
+        statement = f"{kind.capitalize()} will be back within the announced time"
+        limit = f"at most {minutes:g} min"
+        if prediction is None:
+            yield model.Check(
+                statement,
+                limit,
+                "not predicted: presync has not passed in this run",
+                True,
+                MISSING_PRESYNC,
+                warning=True,
+                id="predicted-outage",
+                subject=kind,
+            )
+            continue
+        window = getattr(prediction, kind)
+        low, likely, high = (seconds / 60 for seconds in (window.low, window.likely, window.high))
+        yield model.Check(
+            statement,
+            limit,
+            f"{low:.1f} to {high:.1f} min, likely {likely:.1f}",
+            high <= minutes,
+            f"Run presync again, or announce a longer outage and set outage.{kind}_minutes.",
+            id="predicted-outage",
+            subject=kind,
+            data=dataclasses.asdict(window),
+        )
+
+
+def _staged(presync):
+    statement = "The last presync passed"
+    if presync is None:
+        return model.Check(
+            statement,
+            "yes",
+            "it has not run in this run",
+            True,
+            MISSING_PRESYNC,
+            warning=True,
+            id="presync-passed",
+        )
+    checks = presync.checks or []
+    failed = [f"{check.question}: {check.actual}" for check in checks if not check.passed]
+    warned = [f"{check.question}: {check.actual}" for check in checks if check.mark == "warn"]
+    at = f"{presync.time[11:19]} UTC"
+    if presync.passed:
+        actual = "; ".join([f"yes, at {at}", *warned])
+    else:
+        actual = f"no, at {at}: {'; '.join(failed) or 'it failed'}"
+    return model.Check(
+        statement,
+        "yes",
+        actual,
+        bool(presync.passed),
+        "Fix what it reports, then run presync again.",
+        warning=bool(warned),
+        id="presync-passed",
+        data={"failed": len(failed), "warnings": len(warned)},
+    )
+
+
+def _zone(servers, site):
+    if servers.ok:
+        old = site.fqdn(site.roles.old)
+        return [
+            zone_checks.same_serial(servers.value),
+            *zone_checks.aliases(servers.value, site, old),
+        ]
+    return [
+        model.Check(
+            "Zone serial is the same on every name server",
+            "one serial",
+            servers.error,
+            False,
+            "Fix this first: the alias could not be switched.",
+            id="zone-serial-same",
+        )
+    ]
+
+
+def _room(go, site):
+    """After staging, the part by which limits.space_factor exceeds the mail must still be free."""
+    new, work = site.roles.new, site.new_store.work
+    if not go.space.ok:
+        yield model.Check(
+            f"{new} has room for the rest of the mail",
+            "enough",
+            go.space.error,
+            False,
+            f"Check that {work} is reachable.",
+            id="room-for-the-rest",
+            subject=new,
+        )
+        return
+    staged = go.prediction.staged if go.prediction else Staged(0, 0)
+    free = go.space.value
+    for unit, used, available in (
+        ("bytes", staged.bytes, free.bytes),
+        ("inodes", staged.messages, free.inodes),
+    ):
+        needed = round(used * (site.limits.space_factor - 1))
+        yield model.Check(
+            f"{new} has enough free {unit} for the rest of the mail",
+            f"at least {needed}",
+            "no limit" if available is None else str(available),
+            available is None or available >= needed,
+            f"Free or add {unit} on the file system of {work}.",
+            id=f"free-{unit}-for-the-rest",
+            subject=new,
+            data={"needed": needed, "free": available},
+        )

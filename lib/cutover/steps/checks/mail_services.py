@@ -1,0 +1,99 @@
+"""Whether a mail host's services are open or closed."""
+
+from collections.abc import Sequence
+
+from cutover import model
+from cutover.facts import mail_queue, mail_services
+
+SHOWN = 10  # items named in one check
+
+
+def reading_closed(name: str, host: mail_services.ImapHost) -> list[model.Check]:
+    """Whether a host serves nobody by IMAP and POP3: services, reboot, sessions, ports."""
+    running = [service.name for service in host.services if service.running]
+    at_boot = [service.name for service in host.services if service.starts_at_boot]
+    sessions = [f"{process.user} ({process.command} {process.pid})" for process in host.sessions]
+    open_ports = [port for port, is_open in host.ports.items() if is_open]
+    return [
+        none(
+            "imap-services-stopped",
+            name,
+            f"IMAP services of {name} are stopped",
+            "running",
+            running,
+            f"Stop them on {name}, or run this step again.",
+        ),
+        none(
+            "imap-services-stay-stopped",
+            name,
+            f"IMAP services of {name} stay stopped after a reboot",
+            "starts at boot",
+            at_boot,
+            "Run this step again.",
+        ),
+        none(
+            "sessions-ended",
+            name,
+            f"Every session on {name} has ended",
+            "alive",
+            sessions,
+            "Run this step again. If a session stays, find out what its process waits for.",
+        ),
+        none(
+            "imap-ports-closed",
+            name,
+            f"IMAP and POP3 ports of {name} are closed, seen from outside",
+            "open",
+            open_ports,
+            f"Run `ss -tlnp` on {name} to see which process listens.",
+        ),
+    ]
+
+
+def none(
+    check_id: str, name: str, statement: str, state: str, items: Sequence[str], todo: str
+) -> model.Check:
+    """A check of one host that passes when nothing is in a state; it names what is."""
+    actual = f"{state}: {', '.join(items[:SHOWN])}" if items else f"none {state}"
+    return model.Check(
+        statement,
+        f"none {state}",
+        actual,
+        not items,
+        todo,
+        id=check_id,
+        subject=name,
+        data={"items": list(items)},
+    )
+
+
+def port_open(name: str, port: int, is_open: bool, check_id: str) -> model.Check:
+    """Whether a port that users or servers need is open."""
+    return model.equal(
+        f"Port {port} of {name} is open, seen from outside",
+        "open",
+        "open" if is_open else "closed",
+        f"Run `ss -tlnp` on {name}; check the firewall.",
+        id=check_id,
+        subject=name,
+        data={"port": port},
+    )
+
+
+def nothing_waits(name: str, queue: model.Reading[mail_queue.Queue], todo: str) -> model.Check:
+    """Whether no message stays in a host's queue (mail_queue.waiting)."""
+    if not queue.ok:
+        requests, actual = None, queue.error
+    else:
+        requests, items = queue.value.requests, queue.value.items
+        actual = f"{requests} stay" + (f": {'; '.join(items[:3])}" if items else "")
+    return model.Check(
+        f"No mail stays in the queue of {name}",
+        "0 stay",
+        actual,
+        requests == 0,
+        todo,
+        id="queue-clear",
+        subject=name,
+        data={"requests": requests},
+    )
