@@ -314,8 +314,8 @@ def prediction(night):
 # --- journal
 
 
-# what a journal line holds of changes is frozen by kind of change
-OPAQUE = ("change", "inverse", "chosen")
+# what a journal line holds of changes is frozen by kind of change; a check's data by its id
+OPAQUE = ("change", "inverse", "chosen", "checks[].data")
 
 
 def events_by_kind(*journals):
