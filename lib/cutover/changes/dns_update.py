@@ -49,13 +49,9 @@ class DnsUpdate(model.Change):
             present.append(f"{name} {ttl} {kind} {value}")
         for name, kind in update.deletes:
             added = {row[2] for row in update.adds if row[0] == name}
-            if kind == "ANY":
-                kinds = set(server.all_types(name))
-            else:
-                kinds = {kind} if server.lookup(name, kind) else set()
-            if kinds - added:
-                detail = f"{name} still has {', '.join(sorted(kinds - added))}"
-                return model.Settled(False, detail)
+            left = _kinds(server, name, kind) - added
+            if left:
+                return model.Settled(False, f"{name} still has {', '.join(sorted(left))}")
         return model.Settled(True, "; ".join(present) or "the records are gone")
 
     def apply(self, ctx, report) -> model.Result:
@@ -80,6 +76,13 @@ class DnsUpdate(model.Change):
 
     def inverse(self):
         return dataclasses.replace(self, forward=self.backward, backward=self.forward)
+
+
+def _kinds(server, name, kind):
+    """The types of records a name has, of one kind or of "ANY"."""
+    if kind == "ANY":
+        return set(server.all_types(name))
+    return {kind} if server.lookup(name, kind) else set()
 
 
 def _lag(server, zone, serial):
