@@ -12,14 +12,18 @@ from cutover.steps import registry
 LAB = site.load("parameters/lab.yaml")
 STEP = registry.step("switch-alias")
 CONVERTED = {
+    "run": "r",
+    "users": [],
     "state": {
         "users": {user: {"folders": [{"name": ""}, {"name": "a"}]} for user in ("alice", "bruno")}
-    }
+    },
 }
 COMPARED = {
+    "run": "r",
+    "level": "count",
     "users": {
         user: {"rows": [{"new_name": "INBOX"}, {"new_name": "a"}]} for user in ("alice", "bruno")
-    }
+    },
 }
 
 
@@ -79,15 +83,18 @@ def test_evidence_that_is_old(run, monkeypatch):
     "compared, said",
     [
         (
-            {"users": {"alice": COMPARED["users"]["alice"]}},
+            {**COMPARED, "users": {"alice": COMPARED["users"]["alice"]}},
             "user bruno was converted and not compared",
         ),
         (
-            {"users": {**COMPARED["users"], "carla": {"rows": []}}},
+            {**COMPARED, "users": {**COMPARED["users"], "carla": {"rows": []}}},
             "user carla was compared and not converted",
         ),
         (
-            {"users": {**COMPARED["users"], "bruno": {"rows": [{"new_name": "INBOX"}]}}},
+            {
+                **COMPARED,
+                "users": {**COMPARED["users"], "bruno": {"rows": [{"new_name": "INBOX"}]}},
+            },
             "bruno: a was not compared",
         ),
     ],
@@ -102,6 +109,6 @@ def test_evidence_that_was_changed(run):
     passed(run, "convert", CONVERTED)
     place = passed(run, "verify", COMPARED)
     place.write_text(json.dumps(COMPARED) + " ")
-    refused(run, "not those that were journaled")
+    refused(run, "the journal has another digest")
     place.unlink()
     refused(run, "cannot be used")

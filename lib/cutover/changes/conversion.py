@@ -6,39 +6,6 @@ from typing import ClassVar
 from cutover import model
 from cutover.remote import converter
 
-BUSY = (
-    "ShortRead",
-    "ShortTail",
-    "ShortHeader",
-    "BadHeader",
-    "BadMessageLine",
-    "BadSize",
-    "BadDate",
-    "UnreadableMail",
-)
-
-
-def salvaged(site, users: list) -> list:
-    """Names of those users (entries of converter.plan) whose damaged files the parameters allow to be salvaged."""
-    paths = site.old_store.to_salvage()
-    return [
-        each["user"]
-        for each in users
-        if any(
-            path in (*each["inbox"], each["spool"]) or path.startswith(each["folders"] + "/")
-            for path in paths
-        )
-    ]
-
-
-def _command(change, command):
-    """The command as a plan shows it."""
-    return (
-        f"systemd-run --unit={converter.unit(change.run, command)} python3 {' '.join(converter.FLAGS)} {change.work}/{change.run}/{converter.PROGRAM} "
-        f"{command} --plan {command}.plan.json --events {command}.events"
-    )
-
-
 _DAMAGE = (
     "ShortHeader",
     "BadHeader",
@@ -46,36 +13,106 @@ _DAMAGE = (
     "ShortTail",
     "BadSize",
     "BadDate",
-    "StaleCopy",
+)
+# What a mailbox looks like while it is written to. An append under way looks like damage.
+BUSY = ("ShortRead", "UnreadableMail", *_DAMAGE)
+SALVAGEABLE = (*_DAMAGE, "StaleCopy")
+LISTED = 10  # errors listed in a message
+PASS_FIGURES = (
+    "staged",
+    "messages",
+    "bytes",
+    "written",
+    "renamed",
+    "removed",
+    "unchanged",
+    "seconds",
 )
 
 
-def _told(error: dict) -> str:
-    """One error event of the store: user, file, offset, what is wrong and what to do."""
-    place = error.get("file") or "no file"
-    if error.get("offset") is not None:
-        place += f" at byte {error['offset']}"
-    todo = str(error.get("todo") or "").rstrip(".")
-    if error.get("kind") in _DAMAGE:
-        todo = (
-            "Restore the file, or name it in old_store.salvage to have what is readable converted"
+def salvaged(site, users: list) -> list:
+    """Names of the users whose damaged files the parameters allow to be salvaged.
+
+    users: entries of converter.plan.
+    """
+    paths = site.old_store.to_salvage()
+    return [
+        user["user"]
+        for user in users
+        if any(
+            path in (*user["inbox"], user["spool"]) or path.startswith(user["folders"] + "/")
+            for path in paths
         )
-    return f"{error['user']}: {place}: {error['what']}" + (f" ({todo})" if todo else "")
+    ]
+
+
+@dataclasses.dataclass
+class _Outcome:
+    """What a writing command of the converter reported.
+
+    totals: figures summed over its runs. errors, passed: error events that fail it, or do not.
+    failures: how a run ended that reported no error itself.
+    """
+
+    totals: dict = dataclasses.field(default_factory=dict)
+    errors: list[dict] = dataclasses.field(default_factory=list)
+    passed: list[dict] = dataclasses.field(default_factory=list)
+    failures: list[str] = dataclasses.field(default_factory=list)
+
+    def add(self, event: dict) -> None:
+        """Add the figures of an "end" event."""
+        for key, value in event.items():
+            if key in ("event", "time", "ok"):
+                continue
+            if isinstance(value, int | float):
+                value += self.totals.get(key, 0)
+            self.totals[key] = value
+
+    def result(self) -> model.Result:
+        return model.Result(_text(self.totals), dict(self.totals))
+
+
+def _text(figures):
+    return ", ".join(f"{key} {value}" for key, value in figures.items())
+
+
+def _error_text(event):
+    """An error event of the converter: user, file, offset, what is wrong and what to do."""
+    place = event.get("file") or "no file"
+    if event.get("offset") is not None:
+        place += f" at byte {event['offset']}"
+    todo = str(event.get("todo") or "").rstrip(".")
+    if event.get("kind") in SALVAGEABLE:
+        todo = "Restore the file, or list it in old_store.salvage to convert what is readable"
+    return f"{event['user']}: {place}: {event['what']}" + (f" ({todo})" if todo else "")
 
 
 @dataclasses.dataclass(frozen=True)
 class _StoreChange(model.Change):
+    """A change that the converter makes.
+
+    users: their entries of the converter's plan. salvage: users whose damaged files are converted
+    as far as they can be read; a damaged file of any other user is an error.
+    """
+
     host: str
     run: str
     work: str
     jobs: int
-    users: list  # the users' entries of the store's plan
-    # users whose damaged files are converted as far as they can be read; a damaged file of any other user is an error
+    users: list
     salvage: list = dataclasses.field(default_factory=list)
 
     @property
-    def resource(self):
+    def resource(self) -> str:
         return f"mail store on {self.host}"
+
+    def _command(self, command):
+        """The command as a plan shows it."""
+        return (
+            f"systemd-run --unit={converter.unit(self.run, command)} "
+            f"python3 {' '.join(converter.FLAGS)} {self.work}/{self.run}/{converter.PROGRAM} "
+            f"{command} --plan {command}.plan.json --events {command}.events"
+        )
 
     def _plan(self, hosts):
         return {
@@ -86,29 +123,28 @@ class _StoreChange(model.Change):
             "users": self.users,
         }
 
-    def _state(self, hosts):
-        return converter.read(hosts, self.host, self._plan(hosts), "state")
+    def _state(self, ctx):
+        return converter.state(ctx.hosts, self.host, self._plan(ctx.hosts))
 
     def _convert(self, hosts, report, command, passable=()):
-        """Run one of the store's writing commands. → its totals, with `passed` the errors of a kind that is let pass."""
-        errors, said, totals = [], [], {"passed": []}
+        """Run a writing command of the converter: its _Outcome. Raises ChangeFailed.
+
+        passable: kinds of errors that do not fail it.
+        """
+        outcome = _Outcome()
 
         def event(data):
             report(data)
             if data.get("event") == "error":
-                (totals["passed"] if data["kind"] in passable else errors).append(data)
+                passes = data["kind"] in passable
+                (outcome.passed if passes else outcome.errors).append(data)
             elif data.get("event") == "end":
-                totals.update(
-                    {
-                        key: totals.get(key, 0) + value if isinstance(value, int | float) else value
-                        for key, value in data.items()
-                    }
-                )
+                outcome.add(data)
 
         for strict in (True, False):
-            users = [each for each in self.users if (each["user"] not in self.salvage) == strict]
+            users = [user for user in self.users if (user["user"] not in self.salvage) == strict]
             if users:
-                result = converter.run(
+                ended = converter.run(
                     hosts,
                     self.host,
                     {**self._plan(hosts), "users": users, "strict": strict},
@@ -116,24 +152,20 @@ class _StoreChange(model.Change):
                     event,
                     command if strict else f"{command}-salvage",
                 )
-                if result.rc and not errors and not totals["passed"]:
-                    said.append(
-                        f"it ended with {result.rc} and said: "
-                        + (result.err.strip()[-500:] or "nothing")
-                    )
-        if errors or said:
-            raise model.ChangeFailed(
-                f"{self.host}: store {command} failed for {len(errors)} of {len(self.users)} users. "
-                + "; ".join([*(_told(error) for error in errors[:10]), *said])
-                + ". The other users are done. Mend the cause and run this step again: it goes on with what is missing."
-            )
-        return totals
+                if ended.rc and not outcome.errors and not outcome.passed:
+                    output = ended.err.strip()[-500:] or "no output"
+                    outcome.failures.append(f"exit status {ended.rc}, {output}")
+        if outcome.errors or outcome.failures:
+            self._fail(command, outcome)
+        return outcome
 
-
-def _totals(totals):
-    return ", ".join(
-        f"{key} {value}" for key, value in totals.items() if key not in ("event", "time", "passed")
-    )
+    def _fail(self, command, outcome):
+        texts = [_error_text(error) for error in outcome.errors[:LISTED]] + outcome.failures
+        raise model.ChangeFailed(
+            f"{self.host}: store {command} failed for {len(outcome.errors)} of {len(self.users)} "
+            f"users. {'; '.join(texts)}. The other users are done. Fix the cause and run this step "
+            "again: it resumes with what is missing."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,63 +174,66 @@ class Convert(_StoreChange):
 
     kind: ClassVar[str] = "convert"
 
-    def title(self):
+    def title(self) -> str:
         return f"convert and publish {len(self.users)} users"
 
-    def describe(self):
-        lines = [f"{_command(self, 'convert-users')}   ({self.jobs} processes)"]
+    def describe(self) -> str:
+        aside = f"{self.work}/{self.run}/aside"
+        lines = [f"{self._command('convert-users')}   ({self.jobs} processes)"]
         lines += [
-            f"{each['user']}: {each['folders']} + {each['inbox'][-1]} + {each['spool']} → {each['maildir']}; what is "
-            f"there now is set aside in {self.work}/{self.run}/aside/{each['user']}"
-            for each in self.users
+            f"{user['user']}: {user['folders']} + {user['inbox'][-1]} + {user['spool']} → "
+            f"{user['maildir']}; what is there now is set aside in {aside}/{user['user']}"
+            for user in self.users
         ]
         return "\n".join(lines)
 
-    def settled(self, ctx):
-        state = self._state(ctx.hosts)["users"]
-        missing = [user for user, each in sorted(state.items()) if not each["published"]]
+    def settled(self, ctx) -> model.Settled:
+        state = self._state(ctx)
+        missing = state.names(published=False)
         if missing:
-            return model.Settled(
-                False, f"{len(missing)} of {len(state)} users not published, first {missing[0]}"
-            )
-        return model.Settled(True, f"all {len(state)} users published by {self.run}")
+            count = f"{len(missing)} of {len(state.users)}"
+            return model.Settled(False, f"{count} users not published, first {missing[0]}")
+        return model.Settled(True, f"all {len(state.users)} users published by {self.run}")
 
-    def apply(self, ctx, report):
-        return _totals(self._convert(ctx.hosts, report, "convert-users"))
+    def apply(self, ctx, report) -> model.Result:
+        return self._convert(ctx.hosts, report, "convert-users").result()
 
-    def inverse(self):
+    def inverse(self) -> "Unpublish":
         return Unpublish(self.host, self.run, self.work, self.jobs, self.users)
 
 
 @dataclasses.dataclass(frozen=True)
 class ConvertAgain(Convert):
-    """Take back the published trees of users whose mail was found different, and convert them anew."""
+    """Take back the published trees of users whose mail differs, and convert them again."""
 
     kind: ClassVar[str] = "convert-again"
 
-    def title(self):
+    def title(self) -> str:
         return f"take back and convert again {len(self.users)} users"
 
-    def describe(self):
+    def describe(self) -> str:
         lines = [
-            _command(self, "unpublish"),
-            f"{', '.join(each['user'] for each in self.users)}: the published tree is set aside in "
+            self._command("unpublish"),
+            f"{', '.join(user['user'] for user in self.users)}: the published tree is set aside in "
             f"{self.work}/{self.run}/unpublished/",
             super().describe(),
         ]
         return "\n".join(lines)
 
-    def settled(self, ctx):
+    def settled(self, ctx) -> model.Settled:
         return model.Settled(False, "it is done each time it is asked for")
 
-    def apply(self, ctx, report):
+    def apply(self, ctx, report) -> model.Result:
         self._convert(ctx.hosts, report, "unpublish")
         return super().apply(ctx, report)
 
 
 @dataclasses.dataclass(frozen=True)
 class Presync(_StoreChange):
-    """Bring each user's staged tree up to date while users still work, so that the outage pays for what changed since."""
+    """Bring users' staged trees up to date while they work.
+
+    The outage then pays only for what changed since.
+    """
 
     kind: ClassVar[str] = "presync"
     no_inverse: ClassVar[str] = (
@@ -206,76 +241,66 @@ class Presync(_StoreChange):
     )
 
     @property
-    def resource(self):
+    def resource(self) -> str:
         return f"staging area on {self.host}"
 
-    def title(self):
+    def title(self) -> str:
         return f"stage the mail of {len(self.users)} users"
 
-    def describe(self):
-        lines = [f"{_command(self, 'presync')}   ({self.jobs} processes)"]
+    def describe(self) -> str:
+        lines = [f"{self._command('presync')}   ({self.jobs} processes)"]
         lines += [
-            f"{each['user']}: {each['folders']} + {each['inbox'][-1]} → {self.work}/staging/{each['user']}"
-            for each in self.users
+            f"{user['user']}: {user['folders']} + {user['inbox'][-1]} → "
+            f"{self.work}/staging/{user['user']}"
+            for user in self.users
         ]
         return "\n".join(lines)
 
-    def settled(self, ctx):
+    def settled(self, ctx) -> model.Settled:
         return model.Settled(False, "a pass is made each time it is asked for")
 
-    def apply(self, ctx, report):
-        # a mailbox that is written to while it is read is left to the next pass, or to the outage; an append that is
-        # under way looks like damage, and real damage is for the conversion to judge
-        totals = self._convert(ctx.hosts, report, "presync", passable=BUSY)
-        busy = "".join(f"; left to the next pass: {each['file']}" for each in totals["passed"])
-        return (
-            ", ".join(
-                f"{key} {totals[key]}"
-                for key in (
-                    "staged",
-                    "messages",
-                    "bytes",
-                    "written",
-                    "renamed",
-                    "removed",
-                    "unchanged",
-                    "seconds",
-                )
-                if key in totals
-            )
-            + busy
-        )
+    def apply(self, ctx, report) -> model.Result:
+        # A mailbox that is written to while it is read is left to the next pass, or to the outage.
+        # Real damage is for the conversion to judge.
+        outcome = self._convert(ctx.hosts, report, "presync", passable=BUSY)
+        figures = {key: outcome.totals[key] for key in PASS_FIGURES if key in outcome.totals}
+        busy = [error["file"] for error in outcome.passed]
+        text = _text(figures) + "".join(f"; left to the next pass: {file}" for file in busy)
+        return model.Result(text, {**figures, "busy": busy})
 
 
 @dataclasses.dataclass(frozen=True)
 class Unpublish(_StoreChange):
-    """Put back the trees that the conversion replaced; the converted ones are set aside, not deleted."""
+    """Put back the trees that the conversion replaced.
+
+    The converted trees are set aside, not deleted.
+    """
 
     kind: ClassVar[str] = "unpublish"
 
-    def title(self):
+    def title(self) -> str:
         return f"put back the earlier trees of {len(self.users)} users"
 
-    def describe(self):
-        lines = [_command(self, "unpublish")]
+    def describe(self) -> str:
+        aside = f"{self.work}/{self.run}/unpublished"
+        lines = [self._command("unpublish")]
         lines += [
-            f"{each['user']}: {each['maildir']} is set aside in {self.work}/{self.run}/unpublished/{each['user']}; "
+            f"{user['user']}: {user['maildir']} is set aside in {aside}/{user['user']}; "
             "the earlier tree comes back"
-            for each in self.users
+            for user in self.users
         ]
         return "\n".join(lines)
 
-    def settled(self, ctx):
-        state = self._state(ctx.hosts)["users"]
-        left = [user for user, each in sorted(state.items()) if each["published"]]
+    def settled(self, ctx) -> model.Settled:
+        state = self._state(ctx)
+        left = state.names(published=True)
         if left:
-            return model.Settled(
-                False, f"{len(left)} of {len(state)} users still published, first {left[0]}"
-            )
+            count = f"{len(left)} of {len(state.users)}"
+            return model.Settled(False, f"{count} users still published, first {left[0]}")
         return model.Settled(True, f"no user is published by {self.run}")
 
-    def apply(self, ctx, report):
-        return _totals(self._convert(ctx.hosts, report, "unpublish"))
+    def apply(self, ctx, report) -> model.Result:
+        return self._convert(ctx.hosts, report, "unpublish").result()
 
-    def inverse(self):
+    def inverse(self) -> Convert:
         return Convert(self.host, self.run, self.work, self.jobs, self.users)

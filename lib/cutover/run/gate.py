@@ -1,76 +1,70 @@
-"""The gate before users meet the new server: a verify that passed, not long ago, of the very users and folders converted.
+"""The gate before users meet the new server: a verify that passed recently, of what was converted.
 
-A step that must not run on older evidence declares `needs_fresh_verify`. What is compared is kept in the run's folder, and counts
-only as the file that the journal names by its digest.
+It applies to steps that declare `needs_fresh_verify`. The facts it compares are kept in the run's
+folder, and count only if they are the file whose digest the journal holds.
 """
 
 import datetime
 import hashlib
-import json
 
 from cutover.facts import mailboxes
 from cutover.model import runbook
-from cutover.record import journal
+from cutover.record import journal, step_facts
+
+LISTED = 5  # differences in a message
+FOLDERS = 3  # folders of one difference
 
 
 def check(run, site, step) -> None:
-    """Raises runbook.NotYet, saying what is missing; nothing for a step that needs no fresh evidence."""
+    """Raises runbook.NotYet when the step needs a fresh verify and there is none."""
     if not step.needs_fresh_verify:
         return
     events = run.journal.events()
-    passed = _last(events, "verify")
-    if passed is None:
+    verified = _passed(events, "verify")
+    if verified is None:
         raise runbook.NotYet(f"{step.id} may not run yet: verify has not passed. Run that first.")
-    age = (_at(journal.now()) - _at(passed["time"])).total_seconds()
+    age = (_at(journal.now()) - _at(verified["time"])).total_seconds()
     if not 0 <= age <= site.limits.verify_age:
         raise runbook.NotYet(
-            f"{step.id} may not run: verify passed at {passed['time'][11:19]} UTC, {age / 60:.0f} minutes ago; "
-            f"limits.verify_age allows {site.limits.verify_age / 60:.0f}. Run verify again."
+            f"{step.id} may not run: verify passed at {verified['time'][11:19]} UTC, "
+            f"{age / 60:.0f} minutes ago; limits.verify_age allows "
+            f"{site.limits.verify_age / 60:.0f}. Run verify again."
         )
-    seen = _facts(run, events, passed, "verify", step)
-    made = _facts(run, events, _last(events, "convert"), "convert", step)
-    wrong = differences(seen, made)
+    compared = _facts(run, events, verified, "verify", step)
+    converted = _facts(run, events, _passed(events, "convert"), "convert", step)
+    wrong = differences(compared, converted)
     if wrong:
         raise runbook.NotYet(
-            f"{step.id} may not run: verify did not look at what was converted: {'; '.join(wrong[:5])}. "
-            "Run verify again."
+            f"{step.id} may not run: verify did not compare what was converted: "
+            f"{'; '.join(wrong[:LISTED])}. Run verify again."
         )
 
 
-def differences(seen, made) -> list:
+def differences(verified, converted) -> list[str]:
     """Users and folders that verify's facts and convert's facts do not share, in words."""
     wrong = []
-    compared = {
-        user: {row["new_name"] for row in each["rows"]} for user, each in seen["users"].items()
-    }
-    converted = {
-        user: {
-            mailboxes.name(folder["name"].replace(".", "/")) or "INBOX"
-            for folder in state["folders"]
-        }
-        for user, state in made["state"]["users"].items()
-    }
-    for user in sorted({*compared, *converted}):
-        if user not in compared or user not in converted:
-            wrong.append(
-                f"user {user} was {'converted and not compared' if user in converted else 'compared and not converted'}"
-            )
-            continue
-        missing = sorted(converted[user] - compared[user])
-        if missing:
-            wrong.append(f"{user}: {', '.join(missing[:3])} was not compared")
+    compared = {user: {row.new_name for row in mail.rows} for user, mail in verified.users.items()}
+    made = {name: _folders(user) for name, user in converted.state.users.items()}
+    for user in sorted({*compared, *made}):
+        if user not in compared:
+            wrong.append(f"user {user} was converted and not compared")
+        elif user not in made:
+            wrong.append(f"user {user} was compared and not converted")
+        else:
+            missing = sorted(made[user] - compared[user])
+            if missing:
+                wrong.append(f"{user}: {', '.join(missing[:FOLDERS])} was not compared")
     return wrong
 
 
-def _last(events, name):
-    last = next(
-        (
-            event
-            for event in reversed(events)
-            if event["event"] == "verified" and event["step"] == name
-        ),
-        None,
-    )
+def _folders(user):
+    """The names of a user's converted folders on the new side, as IMAP says them."""
+    return {mailboxes.name(folder.name.replace(".", "/")) or "INBOX" for folder in user.folders}
+
+
+def _passed(events, name):
+    """The event of the step's last verify, None unless it passed."""
+    last = runbook.latest(events, "verified", step=name)
     return last if last is not None and last["passed"] else None
 
 
@@ -83,8 +77,8 @@ def _facts(run, events, verified, name, step):
         ][-1]
         data = (run.path / probed["facts"]).read_bytes()
         if hashlib.sha256(data).hexdigest() != probed["sha256"]:
-            raise ValueError("they are not those that were journaled")
-        return json.loads(data)
+            raise ValueError("the journal has another digest of them")
+        return step_facts.parse(name, data)
     except (TypeError, IndexError, OSError, ValueError) as error:
         raise runbook.NotYet(
             f"{step.id} may not run: the facts of the last {name} cannot be used ({error}). "

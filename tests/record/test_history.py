@@ -1,0 +1,67 @@
+"""What a journal says, also one of a version whose checks had no ids."""
+
+import recorded
+from cutover import site
+from cutover.record import folder, history, step_facts
+from cutover.report import summary
+
+LAB = site.load("parameters/lab.yaml")
+BEHIND = {
+    **recorded.CHECK,
+    "question": "any words about alice",
+    "actual": "3 messages",
+    "warning": True,
+    "id": "left-behind",
+    "subject": "alice",
+}
+SUMS = {"folders": 2, "old": 5, "new": 6, "added": 1, "contents": 5, "users": 1}
+
+
+def verified(step, *checks, passed=True):
+    return {"event": "verified", "step": step, "passed": passed, "checks": list(checks)}
+
+
+def test_mail_that_was_left_behind_is_known_by_its_id():
+    other = {**BEHIND, "id": "stays"}
+    assert history.left_behind([verified("rollback", BEHIND, other)]) == [
+        "any words about alice 3 messages"
+    ]
+    assert history.left_behind([verified("rollback", other)]) == []
+    assert history.left_behind([verified("rollback", BEHIND), verified("convert")]) == []
+    assert history.left_behind([verified("rollback", BEHIND, passed=False)]) == []
+
+
+def test_a_rollback_of_an_earlier_version_loses_no_warning():
+    old = {key: value for key, value in BEHIND.items() if key not in ("id", "subject")}
+    assert len(history.left_behind([verified("rollback", old, recorded.CHECK)])) == 1
+
+
+def test_the_sums_are_those_of_their_check_wherever_it_is():
+    check = {**recorded.CHECK, "id": "sums-equal", "data": SUMS}
+    event = verified("verify", check, recorded.CHECK)
+    sums = summary.sums([event])
+    assert (sums.old, sums.new, sums.added, sums.passed) == (5, 6, 1, True)
+    assert summary.verified([event]).endswith("2 folders of 1 users: equal")
+
+
+def test_sums_of_an_earlier_version_are_not_recorded():
+    event = verified("verify", recorded.CHECK, passed=False)
+    assert summary.sums([event]) is None
+    assert "not recorded" in summary.verified([event])
+    assert summary.verified([event]).endswith("NOT equal")
+    assert summary.verified([]) == "nothing was verified"
+
+
+def test_kept_facts_are_objects_of_the_steps_class(tmp_path):
+    run = recorded.whole(LAB, tmp_path / "run")
+    facts = step_facts.read(run, run.journal.events(), "verify")
+    assert facts.users["alice"].rows[0].old == 3
+    assert [user.user for user in step_facts.users(run, run.journal.events())][0] == "alice"
+
+
+def test_facts_that_this_version_cannot_read_are_none(tmp_path):
+    run = folder.begin(LAB, tmp_path / "run")
+    recorded.step(run, "verify", facts={"users": 7})
+    events = run.journal.events()
+    assert step_facts.read(run, events, "verify") is None
+    assert step_facts.users(run, events) == [] and step_facts.sizes(run, events) == []

@@ -1,0 +1,129 @@
+"""presync, convert and verify: what they plan and how they judge."""
+
+import example
+import pytest
+from cutover.steps.night import convert, verify
+from example import ROMA1, altered, recorded
+
+# --- verify
+
+
+@pytest.mark.parametrize(
+    "spoil, said",
+    [
+        (
+            lambda row: row.update(differences=["UID 7: missing"], differing=1, new=row["new"] - 1),
+            "UID 7: missing",
+        ),
+        (
+            lambda row: row.update(extra=row["extra"] + 1, new=row["new"] + 1),
+            "the conversion says it added",
+        ),
+    ],
+)
+def test_a_difference_names_user_folder_and_both_figures_and_fails(spoil, said):
+    facts = altered(
+        recorded("verify", "after"), lambda facts: spoil(facts["users"]["alice"]["rows"][0])
+    )
+    failed = [check for check in example.step("verify").verify(facts, ROMA1) if not check.passed]
+    assert (failed[0].id, failed[0].subject) == ("user-mail-equal", "alice")
+    assert "INBOX" in failed[0].actual and said in failed[0].actual
+    assert failed[-1].id == "sums-equal" and failed[-1].data["new"] != failed[-1].data["old"]
+
+
+def test_a_user_who_could_not_be_read_fails():
+    facts = altered(
+        recorded("verify", "after"),
+        lambda facts: facts["errors"].update(bruno="imapd: no such user"),
+    )
+    failed = [check for check in example.step("verify").verify(facts, ROMA1) if not check.passed]
+    (check,) = [check for check in failed if check.id == "user-mail-readable"]
+    assert check.subject == "bruno" and "no such user" in check.actual
+
+
+@pytest.mark.parametrize(
+    "contents, compared, warned",
+    [
+        ({"share": 0.25, "seed": "night"}, 10, True),
+        ({"share": 1.0, "late": True}, 10, True),
+        ({"share": 1.0}, 40, False),
+    ],
+)
+def test_it_is_told_of_how_many_messages_contents_were_compared(contents, compared, warned):
+    check = verify.contents_check(
+        verify.ContentsRead(**contents), verify.Sums(old=40, contents=compared)
+    )
+    assert check.passed and check.warning == warned and check.id == "contents-compared"
+    assert (check.data["compared"], check.data["messages"]) == (compared, 40)
+
+
+# --- convert
+
+
+def verified(*checks):
+    return {"event": "verified", "step": "verify", "passed": False, "checks": list(checks)}
+
+
+def judged(user, passed, id="user-mail-equal"):
+    """A check of verify as the journal keeps it; its wording says nothing."""
+    return {"question": "", "passed": passed, "id": id, "subject": user}
+
+
+DIFFERENT = verified(
+    judged("alice", False),
+    judged("bruno", True),
+    judged("carla", False, "user-mail-readable"),
+    judged("", False, "sums-equal"),
+)
+
+
+@pytest.mark.parametrize(
+    "events, users",
+    [
+        ([], []),
+        ([DIFFERENT], ["alice"]),
+        ([DIFFERENT, verified(judged("bruno", False))], ["bruno"]),
+        ([DIFFERENT, {"event": "applied", "step": "convert"}], []),
+        ([DIFFERENT, {"event": "applied", "step": "verify"}], ["alice"]),
+        ([DIFFERENT, {"event": "intent", "step": "restore-imap"}], []),
+        ([DIFFERENT, {"event": "intent", "step": "convert"}], ["alice"]),
+        # of an earlier version: no ids
+        ([verified({"question": "Is alice's mail the same on both sides?", "passed": False})], []),
+    ],
+)
+def test_users_whose_mail_differs_are_converted_again(events, users):
+    assert convert.users_to_convert_again(events) == users
+
+
+def test_only_a_published_user_is_converted_again():
+    facts = altered(
+        recorded("convert", "after"), lambda facts: facts.update(again=["alice", "nobody"])
+    )
+    (change,) = example.step("convert").plan(facts, ROMA1).changes
+    assert change.kind == "convert-again" and [user["user"] for user in change.users] == ["alice"]
+
+
+def test_what_the_conversion_reports_is_a_warning_of_its_user():
+    def damage(facts):
+        folder = facts["state"]["users"]["alice"]["folders"][0]
+        folder["damage"] = [{"kind": "BadSize", "file": "/a", "offset": 7, "what": "odd size"}]
+
+    checks = example.step("convert").verify(altered(recorded("convert", "after"), damage), ROMA1)
+    (check,) = [check for check in checks if check.id == "damaged-files"]
+    assert (check.subject, check.passed, check.warning) == ("alice", True, True)
+    assert "/a at byte 7: odd size" in check.actual and "/salvage/alice" in check.todo
+
+
+# --- presync
+
+
+def test_a_sample_that_differs_fails_presync():
+    facts = altered(
+        recorded("presync", "after"),
+        lambda facts: facts["sample"].update(differences=["alice: INBOX: UID 7: not staged"]),
+    )
+    (failed,) = [
+        check for check in example.step("presync").verify(facts, ROMA1) if not check.passed
+    ]
+    assert (failed.id, failed.data["differences"]) == ("sample-equal", 1)
+    assert "UID 7: not staged" in failed.actual
