@@ -1,8 +1,8 @@
-"""What a host is built on, from the words of its tools."""
+"""The platform of a host, from the output of its tools."""
 
 import pytest
 from cutover.connect import ssh
-from cutover.facts import machine
+from cutover.facts import free_space, machine
 
 MULTIPATH = """\
 mpatha (3600a0b80000f1e2d000004b54a2c1e2f) dm-2 IBM,1726-4xx  FAStT
@@ -19,28 +19,47 @@ size=1.0T features='0' hwhandler='0' wp=rw
 """
 
 
-def test_paths_of_each_map():
+def test_paths_of_each_device():
     assert machine.parse_multipath(MULTIPATH) == {
-        "mpatha": {"active": 1, "failed": 1},
-        "3600a0b80000f1e2d000004b54a2c0000": {"active": 2, "failed": 0},
+        "mpatha": machine.Paths(active=1, failed=1),
+        "3600a0b80000f1e2d000004b54a2c0000": machine.Paths(active=2, failed=0),
     }
     assert machine.parse_multipath("") == {}
 
 
 @pytest.mark.parametrize(
-    "text, wanted",
+    "text, density",
     [
         ("   1B-blocks   Inodes\n  1000000000    61000\n", 16393),
         ("Size Inodes\n1000 0\n", None),
         ("Size Inodes\n1000 -\n", None),
     ],
 )
-def test_bytes_for_an_inode(text, wanted):
-    assert machine.density(text) == wanted
+def test_bytes_per_inode(text, density):
+    assert machine.density(text) == density
+
+
+@pytest.mark.parametrize(
+    "row, space",
+    [
+        ("1000 50 100", free_space.FreeSpace(1000, 50)),
+        ("1000 0 0", free_space.FreeSpace(1000, None)),
+        ("1000 - -", free_space.FreeSpace(1000, None)),
+    ],
+)
+def test_free_space(row, space):
+    assert free_space.parse(f"     Avail IFree Inodes\n{row}\n") == space
+
+
+def test_file_system():
+    line = 'FSTYPE="xfs" SOURCE="/dev/sda1" TARGET="/var/imap" OPTIONS="rw,noatime"\n'
+    disk = machine.FileSystem("xfs", "/dev/sda1", "/var/imap", ["rw", "noatime"])
+    assert machine.parse_findmnt(line, "/var/imap/x") == disk
+    assert machine.parse_findmnt("", "/var/imap/x").target == "/var/imap/x"
 
 
 class Answering:
-    """What one command says, whoever asks."""
+    """What one command prints, on any host."""
 
     def __init__(self, rc, out=b"", err=b""):
         self.result = ssh.Result("h", "multipath -ll", rc, out, err, 0.0)
@@ -50,17 +69,14 @@ class Answering:
 
 
 @pytest.mark.parametrize(
-    "said, wanted",
+    "hosts, paths, error",
     [
-        (Answering(127, err=b"sh: 1: exec: multipath: not found"), (None, "")),
-        (Answering(0), (None, "")),
-        (
-            Answering(1, err=b"DM multipath kernel driver not loaded\n"),
-            (None, "DM multipath kernel driver not loaded"),
-        ),
-        (Answering(1), (None, "exit status 1")),
-        (Answering(0, MULTIPATH.encode()), (machine.parse_multipath(MULTIPATH), "")),
+        (Answering(127, err=b"sh: 1: exec: multipath: not found"), None, ""),
+        (Answering(0), None, ""),
+        (Answering(1, err=b"DM multipath not loaded\n"), None, "DM multipath not loaded"),
+        (Answering(1), None, "exit status 1"),
+        (Answering(0, MULTIPATH.encode()), machine.parse_multipath(MULTIPATH), ""),
     ],
 )
-def test_only_a_command_that_is_not_there_means_no_multipath(said, wanted):
-    assert machine.multipath(said, "h") == wanted
+def test_only_a_missing_command_means_no_multipath(hosts, paths, error):
+    assert machine.multipath(hosts, "h") == (paths, error)

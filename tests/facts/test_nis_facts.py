@@ -1,12 +1,11 @@
-"""What is read of NIS, and what preflight says about it, without a host."""
+"""What is read of NIS, without a host."""
 
 import types
 
 import pytest
 from cutover import site
-from cutover.facts import nis, users
+from cutover.facts import nis, nis_sendmail, users
 from cutover.model import errors
-from cutover.steps.checks import nis as judged
 
 LAB = site.load("parameters/lab.yaml")
 NONE = LAB.model_copy(update={"nis": None})
@@ -50,25 +49,35 @@ def test_a_silent_nis_is_no_empty_list_of_users():
 
 
 def test_yp_conf_and_nsswitch():
-    text = "# ypserver no\nypserver 10.77.0.11\ndomain lab.test server ns2\ndomain lab.test broadcast\ndomain other server ns3\n"
+    text = (
+        "# ypserver no\nypserver 10.77.0.11\ndomain lab.test server ns2\n"
+        "domain lab.test broadcast\ndomain other server ns3\n"
+    )
     assert nis.parse_conf(text, "lab.test") == ["10.77.0.11", "ns2", "broadcast"]
     text = "passwd:\t files  nis # old\nhosts: dns\nshadow: files\n"
     assert nis.parse_switch(text) == {"passwd": "files nis", "shadow": "files"}
 
 
-def test_maps_are_compared_and_passwords_not_told():
-    one = {name: None for name in nis.MAPS} | {
+def test_a_polled_map():
+    text = "Domain lab.test is supported.\nMap passwd.byname has order number 17. [Sat]\n"
+    text += "The master server is ns1.lab.test.\n"
+    assert nis.parse_poll(text, 3) == nis.Map(order=17, master="ns1.lab.test", entries=3)
+    assert nis.parse_poll("", 0) == nis.Map(order=0, master="", entries=0)
+
+
+def test_maps_are_compared_and_passwords_never_reported():
+    empty = dict.fromkeys(nis.MAPS)
+    first = empty | {
         "passwd.byname": {"a": "a:x:1:1::/a:/b", "b": "b:x:2:2::/b:/b"},
         "shadow.byname": {"a": "a:$5$secret1:20000::::::"},
     }
-    other = {name: None for name in nis.MAPS} | {
+    other = empty | {
         "passwd.byname": {"a": "a:x:1:9::/a:/b"},
         "shadow.byname": {"a": "a:$5$secret2:20000::::::"},
         "group.bygid": {},
     }
-    assert nis.differences({"ns1": one, "ns2": one}) == []
-    told = nis.differences({"ns1": one, "ns2": other})
-    assert told == [
+    assert nis.differences({"ns1": first, "ns2": first}) == []
+    assert nis.differences({"ns1": first, "ns2": other}) == [
         "passwd.byname: a is a:*:1:1::/a:/b on ns1, a:*:1:9::/a:/b on ns2",
         "passwd.byname: b only on ns1",
         "group.bygid only on ns2",
@@ -76,7 +85,7 @@ def test_maps_are_compared_and_passwords_not_told():
     ]
 
 
-def test_what_hides_a_user_of_nis():
+def test_accounts_that_hide_a_user_of_nis():
     entries = [
         "alice:x:2001:2001::/home/alice:/bin/bash",
         "bruno:x:2002:2002::/home/bruno:/bin/bash",
@@ -115,127 +124,17 @@ R$*\t$: $1 $| $(niswait users $)
 
 
 @pytest.mark.parametrize(
-    "text, found",
+    "text, sendmail",
     [
         ("", None),
-        (PLAIN, {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"}),
-        (TAUGHT, {"recipients": True, "queue": True, "mailer": "/opt/procmail"}),
-        # the value of -T says nothing to who does not look at it
+        (PLAIN, nis_sendmail.Sendmail(False, False, "/usr/bin/procmail")),
+        (TAUGHT, nis_sendmail.Sendmail(True, True, "/opt/procmail")),
+        # the value of -T means nothing to a rule that ignores it
         (
             TAUGHT.replace("$(niswait", "$(nis"),
-            {"recipients": True, "queue": False, "mailer": "/opt/procmail"},
+            nis_sendmail.Sendmail(True, False, "/opt/procmail"),
         ),
     ],
 )
-def test_what_sendmail_does_while_nis_is_silent(text, found):
-    assert nis.parse_sendmail(text) == found
-
-
-def client(**about):
-    return {
-        "domain": "lab.test",
-        "server": "10.77.0.11",
-        "said": "",
-        "configured": ["10.77.0.11", "10.77.0.12"],
-        "switch": dict.fromkeys(("passwd", "group", "shadow"), "files nis"),
-        "polls": {"ns1": "", "ns2": ""},
-        **about,
-    }
-
-
-def marks(about, wanted=LAB, **found):
-    maps = {name: {"order": 1, "master": "ns1", "entries": 1} for name in nis.MAPS}
-    user = {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice"}
-    read = {
-        "clients": {"mailboxold": about},
-        "servers": {name: {"maps": maps} for name in ("ns1", "ns2")},
-        "users": [user],
-        "differ": [],
-        "hidden": {},
-        **found,
-    }
-    users = {name: {"value": [user]} for name in wanted.mail_hosts}
-    return {
-        check.question.partition(" ")[0] + check.question.rpartition(" ")[2]: check.mark
-        for check in judged.checks({"nis": {"value": read}, "users": users}, wanted)
-        if check.mark != "ok"
-    }
-
-
-@pytest.mark.parametrize(
-    "about, mark",
-    [
-        ({}, {}),
-        ({"server": ""}, {"DoesNIS?": "FAIL"}),
-        ({"domain": "other"}, {"DoesNIS?": "FAIL"}),
-        (
-            {"switch": {"passwd": "files nis", "group": "files nis", "shadow": "files"}},
-            {"DoesNIS?": "FAIL"},
-        ),
-        ({"switch": dict.fromkeys(("passwd", "group", "shadow"), "compat")}, {}),
-        ({"configured": ["10.77.0.11"]}, {"Hassilent?": "warn"}),
-        ({"configured": ["broadcast"]}, {}),
-        ({"polls": {"ns1": "", "ns2": "refused"}}, {"Hassilent?": "warn"}),
-        ({"mail": None}, {}),
-        (
-            {"mail": {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"}},
-            {"Doessilent?": "warn"},
-        ),
-        (
-            {
-                "mail": {"recipients": False, "queue": False, "mailer": "/usr/bin/procmail"},
-                "switch": {
-                    **dict.fromkeys(("group", "shadow"), "files nis"),
-                    "passwd": "files nis [NOTFOUND=return] extrausers",
-                },
-            },
-            {},
-        ),
-        (
-            {"mail": {"recipients": True, "queue": True, "mailer": "/usr/local/sbin/procmail-nis"}},
-            {},
-        ),
-        (
-            {
-                "mail": {
-                    "recipients": False,
-                    "queue": True,
-                    "mailer": "/usr/local/sbin/procmail-nis",
-                }
-            },
-            {"Doessilent?": "warn"},
-        ),
-        (
-            {
-                "mail": {
-                    "recipients": True,
-                    "queue": False,
-                    "mailer": "/usr/local/sbin/procmail-nis",
-                }
-            },
-            {"Doessilent?": "warn"},
-        ),
-        (
-            {"mail": {"recipients": True, "queue": True, "mailer": "/usr/bin/procmail"}},
-            {"Doessilent?": "warn"},
-        ),
-    ],
-)
-def test_what_a_mail_host_is_bound_to(about, mark):
-    assert marks(client(**about)) == mark
-
-
-def test_servers_are_judged():
-    assert marks(client(), differ=["passwd.byname: b only on ns1"]) == {"Areserver?": "FAIL"}
-    silent = {
-        "ns1": {"maps": dict.fromkeys(nis.MAPS)},
-        "ns2": {"error": "no answer of the NIS server ns2"},
-    }
-    assert marks(client(), servers=silent) == {"Doesmap?": "FAIL", "Areserver?": "FAIL"}
-
-
-def test_not_declared_and_not_recorded():
-    assert list(judged.checks({}, LAB)) == []
-    for wanted in (NONE, LAB):
-        (check,) = judged.checks({"nis": {"value": None}}, wanted)
-        assert check.actual == "not declared" and check.mark == "ok"
+def test_what_sendmail_does_while_nis_is_silent(text, sendmail):
+    assert nis_sendmail.parse(text) == sendmail

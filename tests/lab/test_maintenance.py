@@ -149,27 +149,19 @@ def write(sender, to, key, more=""):
 
 
 def test_preflight_looked_at_the_new_server_and_at_another_host_of_the_store(lab, cutover):
-    told = {
-        check["question"]: check for check in cutover.events("verified", "preflight")[-1]["checks"]
-    }
+    seen = cutover.events("verified", "preflight")[-1]["checks"]
+    checks = {(check["id"], check["subject"]): check for check in seen}
     for name in ("mailboxvm", "webmail"):
-        assert (
-            told[f"What is {name} built on?"]["actual"]
-            == "virtualisation: systemd-nspawn; multipath: not present"
-        )
+        platform = "virtualisation: systemd-nspawn; multipath: not present"
+        assert checks["platform", name]["actual"] == platform
         clock = lab.run(name, ["cat", machine.CLOCK]).stdout.strip()
-        disk = told[f"Are clock and disk of {name} as safe as they look from within?"]
-        assert (
-            disk["actual"].startswith(f"clock source {clock}")
-            and "machine that runs this container" in disk["todo"]
-        )
-    other = told["Is the file system of /var/lib/roundcube on webmail fit for Maildir?"]
-    assert (
-        other["actual"].startswith("overlay ")
-        and other["warning"]
-        and "overlay is unusual" in other["todo"]
-    )
-    assert all(check["passed"] for check in told.values())
+        disk = checks["virtual-clock-and-disk", name]
+        assert disk["actual"].startswith(f"clock source {clock}")
+        assert "machine that runs this container" in disk["todo"]
+    other = checks["store-file-system", "webmail"]
+    assert other["actual"].startswith("overlay ") and other["warning"]
+    assert "overlay is unusual" in other["todo"]
+    assert all(check["passed"] for check in seen)
 
 
 # -- vacation

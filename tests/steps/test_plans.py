@@ -233,41 +233,6 @@ def test_restore_imap_starts_the_new_server_and_never_the_old():
 # --- preflight
 
 
-LEFT_BEHIND = {
-    "user": "carla",
-    "tree": "t",
-    "at": 1,
-    "done": {},
-    "left": [],
-    "notes": [],
-    "entry": {"maildir": "/var/imap/carla"},
-    "behind": [
-        {
-            "folder": "Bozze",
-            "to": "mail/Bozze",
-            "uid": 12,
-            "message_id": "<a@b>",
-            "why": "imapd said no",
-        }
-    ],
-}
-
-
-def test_preflight_tells_what_an_earlier_rollback_left_behind():
-    found = altered(
-        recorded("preflight", "after"),
-        lambda found: found.update(left_behind={"value": {"carla": LEFT_BEHIND}}),
-    )
-    told = [
-        check
-        for check in example.step("preflight").verify(found, ROMA1)
-        if "earlier rollback" in check.question
-    ]
-    assert [(check.actual, check.passed, check.warning) for check in told] == [
-        ("carla: 1 message: Bozze UID 12 <a@b>: imapd said no", True, True)
-    ]
-
-
 # --- parsers of facts
 
 

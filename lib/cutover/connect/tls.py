@@ -8,7 +8,7 @@ from cutover.model import errors
 
 
 class BadCertificate(errors.CutoverError):
-    """A server's certificate is not valid for the name users know, or no TLS connection succeeds."""
+    """A server's certificate is not valid for the name users know, or TLS to it fails."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,95 +1,100 @@
-"""What preflight says of the antispam of the MX: is mail scanned, and what becomes of it when the scanner does not answer."""
+"""Whether the antispam of each MX works, and what happens to mail while it does not answer."""
+
+from collections.abc import Iterator, Mapping
 
 from cutover import model
 from cutover.facts import antispam
 
 # what sendmail does with mail while a milter does not answer, by the milter's F=
-DEAD = {
-    "T": "put off (451): senders try again",
-    "4": "put off (421): senders try again",
-    "R": "refused (5xx): it goes back",
-    "": "taken, and not scanned",
+WITHOUT_MILTER = {
+    "T": "put off (451): senders retry",
+    "4": "put off (421): senders retry",
+    "R": "refused (5xx): it bounces",
+    "": "accepted without a scan",
 }
+PUT_OFF = ("T", "4")
+QUESTION = "The antispam of the MX answers"
+
+Readings = Mapping[str, model.Reading[antispam.Antispam]]
 
 
-def probe(hosts, site, on):
-    """`{mx: {"value": antispam.read}}`, None where the site declares none. `on(name, function, *arguments)` asks a host."""
-    if site.antispam is None:
-        return None
-    return {
-        name: on(name, antispam.read, name, site.antispam.milter, site.antispam.redis)
-        for name in site.roles.mx
+def checks(readings: Readings | None, site) -> Iterator[model.Check]:
+    """readings: by MX; None where the site declares no antispam."""
+    if site.antispam is None or readings is None:
+        yield model.Check(
+            QUESTION, "yes, where there is one", "not declared", True, id="antispam-answers"
+        )
+        return
+    for name, reading in readings.items():
+        yield _answers(name, reading, site.antispam.milter)
+        if reading.ok and reading.value.socket is not None and reading.value.redis is not None:
+            yield _redis(name, reading.value.redis)
+    delays = {
+        name: reading.value.greylist
+        for name, reading in readings.items()
+        if reading.ok and reading.value.socket is not None
     }
-
-
-def checks(found, site):
-    """Of preflight's facts; those of a run before there were any say nothing."""
-    if "antispam" not in found:
-        return
-    if site.antispam is None or found["antispam"] is None:
-        yield model.Check(
-            "Does the antispam of the MX answer?", "yes, where there is one", "not declared", True
-        )
-        return
-    milter, delays = site.antispam.milter, {}
-    for name, result in found["antispam"].items():
-        question = f"Does the antispam of {name} answer?"
-        wanted = f"{milter} is among sendmail's milters, and answers"
-        if "error" in result:
-            yield model.Check(
-                question,
-                wanted,
-                result["error"],
-                False,
-                "mend it: what scans mail there is unknown",
-            )
-            continue
-        seen = result["value"]
-        if seen["socket"] is None:
-            yield model.Check(
-                question,
-                wanted,
-                f"sendmail asks {', '.join(seen['filters']) or 'no milter'}",
-                False,
-                f"which is right on {name}: INPUT_MAIL_FILTER in sendmail.mc, or antispam.milter here?",
-            )
-            continue
-        dead = DEAD.get(seen["flags"], DEAD[""])
-        says = f"{milter} {'answers' if seen['answers'] else 'does NOT answer'} at {seen['socket']}"
-        # mail that is not scanned arrives all the same; mail that is put off or refused does not
-        todo = (
-            "with F=T in INPUT_MAIL_FILTER it would be put off: none lost, none unseen"
-            if seen["answers"]
-            else "start it"
-        )
-        yield model.Check(
-            question,
-            wanted,
-            f"{says}; mail while it does not: {dead}",
-            seen["answers"] or dead == DEAD[""],
-            todo,
-            warning=not seen["answers"] or seen["flags"] not in ("T", "4"),
-        )
-        if seen["redis"] is not None:
-            yield model.Check(
-                f"Does Redis answer, where the greylist of {name} is kept?",
-                "yes",
-                "yes" if seen["redis"] else "no",
-                True,
-                "start it: without, greylisting puts nothing off",
-                warning=not seen["redis"],
-            )
-        delays[name] = seen["greylist"]
     if delays:
-        told = [
-            f"{name}: {'not known' if delay is None else f'at least {delay:g} s'}"
-            for name, delay in delays.items()
-        ]
-        yield model.Check(
-            "For how long does greylisting put mail off?",
-            "told",
-            "; ".join(told),
-            True,
-            "mail of the night may "
-            "be so much later: let this machine's address pass (in rspamd, whitelisted_ip), or probes wait as well",
+        yield _delay(delays)
+
+
+def _answers(name, reading, milter):
+    question = f"The antispam of {name} answers"
+    expected = f"{milter} is among sendmail's milters, and answers"
+    about = {"id": "antispam-answers", "subject": name}
+    if not reading.ok:
+        todo = "Fix it: what scans mail there is unknown."
+        return model.Check(question, expected, reading.error, False, todo, **about)
+    state = reading.value
+    if state.socket is None:
+        actual = f"sendmail uses {', '.join(state.filters) or 'no milter'}"
+        todo = (
+            f"Correct INPUT_MAIL_FILTER in sendmail.mc of {name}, or antispam.milter in the "
+            "parameters."
         )
+        return model.Check(question, expected, actual, False, todo, **about)
+    fate = WITHOUT_MILTER.get(state.flags, WITHOUT_MILTER[""])
+    answers = "answers" if state.answers else "does NOT answer"
+    # mail that is not scanned still arrives; mail that is put off or refused does not
+    return model.Check(
+        question,
+        expected,
+        f"{milter} {answers} at {state.socket}; mail while it does not: {fate}",
+        state.answers or fate == WITHOUT_MILTER[""],
+        "Set F=T in INPUT_MAIL_FILTER: mail is then put off, neither lost nor unscanned."
+        if state.answers
+        else f"Start {milter} on {name}.",
+        warning=not state.answers or state.flags not in PUT_OFF,
+        data={"answers": state.answers, "flags": state.flags},
+        **about,
+    )
+
+
+def _redis(name, answers):
+    return model.Check(
+        f"The Redis of {name}'s greylist answers",
+        "yes",
+        "yes" if answers else "no",
+        True,
+        "Start it: without Redis nothing is greylisted.",
+        warning=not answers,
+        id="greylist-redis",
+        subject=name,
+    )
+
+
+def _delay(delays):
+    texts = [
+        f"{name}: {'unknown' if delay is None else f'at least {delay:g} s'}"
+        for name, delay in delays.items()
+    ]
+    return model.Check(
+        "Delay of mail by greylisting",
+        "reported",
+        "; ".join(texts),
+        True,
+        "Exempt this machine's address (in rspamd, whitelisted_ip): otherwise test mail and probes "
+        "are late by so much.",
+        id="greylist-delay",
+        data=delays,
+    )

@@ -1,204 +1,223 @@
-"""What preflight asks of NIS, where the users come from it: a mail host that gets no answer knows no user, and its sendmail sends
-their mail back. Judged from the facts of hosts/nis.py."""
+"""Whether NIS, where users come from it, is reliable enough for the night.
+
+A mail host without an answer from NIS knows no user, and its sendmail bounces their mail.
+"""
+
+from collections.abc import Iterator, Mapping
 
 from cutover import model
+from cutover.facts import nis, users
+from cutover.steps.checks import listing
 
-SHOWN = 8
-COPIES = {"extrausers", "db"}  # nsswitch.conf's sources of users of a host's own, besides files
-PUSH = "on the master: `make -C /var/yp`, which pushes the maps, or `yppush MAP`; else on the slave: `ypxfr -f MAP`"
+COPIES = {"extrausers", "db"}  # nsswitch.conf's own sources of users of a host, apart from files
+PUSH = (
+    "On the master run `make -C /var/yp`, which pushes the maps, or `yppush MAP`; "
+    "else on the slave `ypxfr -f MAP`."
+)
 
 
-def checks(found, site):
-    """The checks; `found`: preflight's facts. None for facts that were recorded before NIS was looked at."""
-    if "nis" not in found:
-        return
-    read = found["nis"]
-    if site.nis is None or read.get("value", read) is None:
+def checks(
+    reading: model.Reading[nis.Nis | None],
+    sides: Mapping[str, model.Reading[list[users.Account]]],
+    site,
+) -> Iterator[model.Check]:
+    """sides: the users of both mail hosts."""
+    if site.nis is None or (reading.ok and reading.value is None):
         yield model.Check(
-            "Do the users come from NIS?",
+            "Users come from NIS",
             "known",
             "not declared",
             True,
-            "if they do, declare `nis` in the parameters: then no step takes a silent NIS for one without users",
+            "If they do, declare `nis` in the parameters: then every step stops when NIS is "
+            "silent, instead of seeing no users.",
+            id="nis-answers",
         )
         return
-    if "error" in read:
+    if not reading.ok:
+        expected = f"the domain {site.nis.domain}"
+        todo = "Make a mail host reachable: NIS is asked from there."
         yield model.Check(
-            "Do the users come from NIS?", f"the domain {site.nis.domain}", read["error"], False
+            "Users come from NIS", expected, reading.error, False, todo, id="nis-answers"
         )
         return
-    read = read["value"]
-    for name, about in read["clients"].items():
-        yield from _client(name, about, site)
-    yield from _servers(read["servers"])
-    asked = [name for name, result in read["servers"].items() if "maps" in result]
-    yield model.Check(
-        "Are the maps the same on every NIS server?",
-        "the same",
-        _listed(read["differ"])
-        or (
-            "the same"
-            if len(asked) == len(site.nis.servers)
-            else f"only {', '.join(asked) or 'none'} asked"
-        ),
-        not read["differ"] and len(asked) == len(site.nis.servers),
-        f"a host may be bound to either: {PUSH}",
-    )
-    yield from _users(found["users"], read, site)
+    facts = reading.value
+    for name, client in facts.clients.items():
+        yield _bound(name, client, site)
+        yield _second_server(name, client, site)
+        if client.mail is not None:
+            yield _mail(name, client)
+    for name, server in facts.servers.items():
+        yield _maps(name, server)
+    yield _same_maps(facts, site)
+    if facts.users is not None:
+        for name in site.mail_hosts:
+            yield _hidden(name, facts.hidden.get(name, []))
+            yield _same_users(name, sides[name], facts.users)
 
 
-def _listed(texts):
-    more = f"; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
-    return "; ".join(texts[:SHOWN]) + more
-
-
-def _client(name, about, site):
-    question = f"Does {name} get its users from NIS?"
-    expected = f"bound to the domain {site.nis.domain}"
-    words = [
-        f"the domain {about['domain'] or '(none)'}",
-        f"bound to {_called(about['server'], site)}"
-        if about["server"]
-        else f"no answer of a NIS server: {about['said']}",
-    ]
-    outside = [
-        f"{key}: {about['switch'].get(key) or 'nothing'}"
+def _bound(name, client, site):
+    words = [f"the domain {client.domain or '(none)'}"]
+    if client.server:
+        words.append(f"bound to {_called(client.server, site)}")
+    else:
+        words.append(f"no answer from a NIS server: {client.said}")
+    without = [
+        f"{key}: {client.switch.get(key) or 'nothing'}"
         for key in ("passwd", "group", "shadow")
-        if not {"nis", "compat"}.intersection(about["switch"].get(key, "").split())
+        if not {"nis", "compat"}.intersection(client.switch.get(key, "").split())
     ]
-    words += [f"nsswitch.conf has {'; '.join(outside)}"] if outside else []
-    yield model.Check(
-        question,
-        expected,
-        ", ".join(words),
-        about["domain"] == site.nis.domain and bool(about["server"]) and not outside,
-        "look at ypbind there, ypserv on its servers, /etc/defaultdomain, nsswitch.conf. Unbound, sendmail there "
-        "knows no user, and sends their mail back unless it was taught to wait (docs/site.md)",
-    )
-    silent = [f"{server}: {said}" for server, said in about["polls"].items() if said]
-    few = len(about["configured"]) < 2 and "broadcast" not in about["configured"]
-    yield model.Check(
-        f"Has {name} a second NIS server, should the first fall silent?",
-        "at least 2 in yp.conf, each answering",
-        (", ".join(_called(server, site) for server in about["configured"]) or "none in yp.conf")
-        + (f"; no answer: {'; '.join(silent)}" if silent else ""),
-        True,
-        "name two servers in /etc/yp.conf that answer this host (ypserv's securenets): with one, its restart makes "
-        "every user unknown for a moment",
-        warning=few or bool(silent),
-    )
-    if about.get("mail"):  # not in facts that were recorded before it was looked at
-        yield _mail(name, about["mail"], COPIES & set(about["switch"].get("passwd", "").split()))
-
-
-def _mail(name, about, copies):
-    back = (
-        []
-        if copies
-        else [
-            what
-            for what, goes in (
-                ("what is sent to it is refused for good", not about["recipients"]),
-                ("what is in its queue", not about["queue"]),
-                (
-                    f"what {about['mailer']} is just delivering",
-                    about["mailer"].endswith("/procmail"),
-                ),
-            )
-            if goes
-        ]
-    )
+    if without:
+        words.append(f"nsswitch.conf has {'; '.join(without)}")
     return model.Check(
-        f"Does mail wait on {name} while NIS is silent?",
-        "it waits",
-        f"goes back to its sender: {'; '.join(back)}"
-        if back
-        else f"users are known from {', '.join(copies)}"
-        if copies
-        else "it waits",
+        f"{name} gets its users from NIS",
+        f"bound to the domain {site.nis.domain}",
+        ", ".join(words),
+        client.domain == site.nis.domain and bool(client.server) and not without,
+        "Check ypbind there, ypserv on its servers, /etc/defaultdomain and nsswitch.conf. While "
+        "unbound, its sendmail knows no user and bounces their mail, unless it was taught to wait "
+        "(docs/site.md).",
+        id="nis-bound",
+        subject=name,
+        data={"domain": client.domain, "server": client.server, "without nis": without},
+    )
+
+
+def _second_server(name, client, site):
+    silent = [f"{server}: {reason}" for server, reason in client.polls.items() if reason]
+    few = len(client.configured) < 2 and "broadcast" not in client.configured
+    configured = ", ".join(_called(server, site) for server in client.configured)
+    return model.Check(
+        f"{name} has a second NIS server if the first fails",
+        "at least 2 in yp.conf, each answering",
+        (configured or "none in yp.conf") + (f"; no answer: {'; '.join(silent)}" if silent else ""),
         True,
-        "as far as sendmail.cf tells: teach it to wait, as docs/site.md says (Users from NIS)",
-        warning=bool(back),
+        "List two servers in /etc/yp.conf that answer this host (ypserv's securenets). With one, "
+        "every user is unknown for a moment when it restarts.",
+        warning=few or bool(silent),
+        id="nis-second-server",
+        subject=name,
+    )
+
+
+def _mail(name, client):
+    copies = sorted(COPIES.intersection(client.switch.get("passwd", "").split()))
+    bounced = [
+        text
+        for text, bounces in (
+            ("new mail is refused for good", not client.mail.recipients),
+            ("mail in its queue", not client.mail.queue),
+            (
+                f"mail that {client.mail.mailer} is delivering",
+                client.mail.mailer.endswith("/procmail"),
+            ),
+        )
+        if bounces and not copies
+    ]
+    if bounced:
+        actual = f"bounces: {'; '.join(bounced)}"
+    else:
+        actual = f"users are known from {', '.join(copies)}" if copies else "it waits"
+    return model.Check(
+        f"Mail waits on {name} while NIS is silent",
+        "it waits",
+        actual,
+        True,
+        "According to sendmail.cf it does not: teach sendmail to wait, see docs/site.md (Users "
+        "from NIS).",
+        warning=bool(bounced),
+        id="nis-mail-waits",
+        subject=name,
     )
 
 
 def _called(server, site):
-    """A server by its name in the parameters, where it is one of them."""
-    return next(
-        (
-            f"{name}"
-            for name in site.nis.servers
-            if server in (site.address(name), site.fqdn(name), name)
-        ),
-        server,
+    """A server's name in the parameters, if it has one."""
+    for name in site.nis.servers:
+        if server in (site.address(name), site.fqdn(name), name):
+            return name
+    return server
+
+
+def _maps(name, server):
+    question, about = f"NIS server {name} has every map", {"id": "nis-maps", "subject": name}
+    if server.maps is None:
+        todo = f"Start ypserv on {name}, and admit the mail hosts (/var/yp/securenets)."
+        return model.Check(question, "every map", server.error, False, todo, **about)
+    # shadow may be part of passwd
+    missing = [
+        key for key, value in server.maps.items() if value is None and key != "shadow.byname"
+    ]
+    there = "; ".join(
+        f"{key} {value.entries}, order {value.order}" for key, value in server.maps.items() if value
+    )
+    return model.Check(
+        question,
+        "every map",
+        (f"no {', '.join(missing)}; " if missing else "") + there,
+        not missing,
+        f"On {name}: `ypinit -s MASTER` for a slave, `make -C /var/yp` for the master.",
+        data={"missing": missing},
+        **about,
     )
 
 
-def _servers(servers):
-    for name, result in servers.items():
-        question = f"Does the NIS server {name} have every map?"
-        if "error" in result:
-            yield model.Check(
-                question,
-                "every map",
-                result["error"],
-                False,
-                f"start ypserv on {name}, and let the mail hosts in (/var/yp/securenets)",
-            )
-            continue
-        about = result["maps"]
-        lacking = [
-            each for each, value in about.items() if value is None and each != "shadow.byname"
-        ]  # it may be within passwd
-        yield model.Check(
-            question,
-            "every map",
-            (f"no {', '.join(lacking)}; " if lacking else "")
-            + "; ".join(
-                f"{each} {value['entries']}, order {value['order']}"
-                for each, value in about.items()
-                if value
-            ),
-            not lacking,
-            f"on {name}: `ypinit -s MASTER` for a slave, `make -C /var/yp` for the master",
-        )
+def _same_maps(facts, site):
+    asked = [name for name, server in facts.servers.items() if server.maps is not None]
+    complete = len(asked) == len(site.nis.servers)
+    actual = "the same" if complete else f"only {', '.join(asked) or 'none'} answered"
+    return model.Check(
+        "The maps are the same on every NIS server",
+        "the same",
+        listing.listed(facts.differ) or actual,
+        not facts.differ and complete,
+        f"A host may be bound to any of them. {PUSH}",
+        id="nis-maps-same",
+        data={"differences": len(facts.differ)},
+    )
 
 
-def _users(users, read, site):
-    if read["users"] is None:
-        return
-    wanted = {user["user"]: user for user in read["users"]}
-    for name in site.mail_hosts:
-        hidden = read["hidden"].get(name, [])
-        yield model.Check(
-            f"Does no account in {name}'s own files stand before a user of NIS?",
-            "none",
-            _listed(hidden) or "none",
-            not hidden,
-            "remove it there, or give it another name and uid: its mail would lie under another owner",
-        )
-        question = f"Is every mail user of {name} the one that NIS has?"
-        if "error" in users[name]:
-            yield model.Check(question, f"{len(wanted)} users", users[name]["error"], False)
-            continue
-        wrong, own = [], []
-        for user in users[name]["value"]:
-            known = wanted.get(user["user"])
-            if known is None:
-                own.append(user["user"])
-            elif known != user:
-                wrong.append(f"{_told(user)} there, {_told(known)} in NIS")
-        yield model.Check(
-            question,
-            f"{len(wanted)} users, the same",
-            f"{len(users[name]['value'])} users"
-            + (f"; {_listed(wrong)}" if wrong else ", the same" if not own else "")
-            + (f"; only in files: {_listed(own)}" if own else ""),
-            not wrong,
-            "one of the two is wrong: mend it before mail is converted to the wrong owner",
-            warning=bool(own),
-        )
+def _hidden(name, accounts):
+    return model.Check(
+        f"No account in {name}'s own files hides a user of NIS",
+        "none",
+        listing.listed(accounts) or "none",
+        not accounts,
+        "Remove it there, or change its name and uid: otherwise mail gets a wrong owner.",
+        id="nis-hidden-users",
+        subject=name,
+    )
 
 
-def _told(user):
-    return f"{user['user']} (uid {user['uid']}, gid {user['gid']}, home {user['home']})"
+def _same_users(name, reading, in_nis):
+    question = f"Every mail user of {name} is the same in NIS"
+    about = {"id": "nis-users-same", "subject": name}
+    if not reading.ok:
+        todo = f"Fix how {name} gets its users."
+        expected = f"{len(in_nis)} users"
+        return model.Check(question, expected, reading.error, False, todo, **about)
+    by_name = {user.user: user for user in in_nis}
+    own = [user.user for user in reading.value if user.user not in by_name]
+    wrong = [
+        f"{_described(user)} there, {_described(by_name[user.user])} in NIS"
+        for user in reading.value
+        if user.user in by_name and user != by_name[user.user]
+    ]
+    actual = [f"{len(reading.value)} users"]
+    if wrong:
+        actual.append(listing.listed(wrong))
+    if own:
+        actual.append(f"only in files: {listing.listed(own)}")
+    return model.Check(
+        question,
+        f"{len(in_nis)} users, the same",
+        "; ".join(actual) if wrong or own else f"{actual[0]}, the same",
+        not wrong,
+        "Correct the wrong one: otherwise mail is converted to a wrong owner.",
+        warning=bool(own),
+        data={"wrong": len(wrong), "only in files": own},
+        **about,
+    )
+
+
+def _described(user):
+    return f"{user.user} (uid {user.uid}, gid {user.gid}, home {user.home})"

@@ -9,7 +9,7 @@ from cutover import model
 from cutover.changes import conversion
 from cutover.facts import users
 from cutover.remote import converter
-from cutover.steps.night import preflight
+from cutover.steps.checks import same_users
 
 RESUMING = ("restore-sendmail", "restore-imap", "rollback")
 
@@ -30,14 +30,14 @@ class Facts:
 
 def probe(ctx) -> Facts:
     hosts, site = ctx.hosts, ctx.site
-    sides = hosts.each(site.mail_hosts, lambda name: model.to_json(users.read(hosts, name)))
-    accounts = sides[site.roles.new]
+    sides = hosts.each(site.mail_hosts, lambda name: users.read(hosts, name))
+    accounts = model.to_json(sides[site.roles.new])
     plan_file = converter.plan(site, ctx.run_name, accounts, site.new_store.jobs)
     return Facts(
         run=ctx.run_name,
         users=accounts,
         state=converter.state(hosts, site.roles.new, plan_file),
-        strangers=preflight.strangers(sides, site),
+        strangers=same_users.differences(sides),
         again=users_to_convert_again(ctx.history),
     )
 

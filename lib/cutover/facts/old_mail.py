@@ -1,0 +1,106 @@
+"""The old store as `mbx2maildir survey` counts it on the new host."""
+
+import dataclasses
+
+from cutover import model
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """One folder, with the figures of its file. renumbered: its UIDs are not kept."""
+
+    folder: str
+    file: str
+    format: str
+    messages: int
+    bytes: int
+    recent: int
+    expunged: int
+    keywords: int
+    keywords_used: int
+    uidvalidity: int | None
+    uidnext: int | None
+    renumbered: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """A file among the folders that is not a folder."""
+
+    file: str
+    why: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A file that cannot be read: what is wrong, at which byte, and what to do."""
+
+    file: str | None
+    what: str
+    todo: str = ""
+    kind: str = ""
+    offset: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Damage:
+    """A range of a file that cannot be read as messages."""
+
+    file: str
+    offset: int
+    what: str
+    length: int | None = None
+    folder: str = ""
+    kind: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class User:
+    """One user's old mail.
+
+    renamed: `{"from", "to", "why"}` of folders whose names Maildir++ cannot hold.
+    elsewhere: subscriptions outside the folders.
+    """
+
+    messages: int
+    bytes: int
+    expunged: int
+    inodes: int
+    folders: list[Folder]
+    passed: list[Skipped]
+    errors: list[Problem]
+    damage: list[Damage]
+    user: str = ""
+    subscriptions: int = 0
+    renamed: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    elsewhere: list[str] = dataclasses.field(default_factory=list)
+    sizes: list[int] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Totals:
+    """Sums over all users. sizes[n]: messages of 2^(n-1) bytes to below 2^n."""
+
+    users: int
+    messages: int
+    bytes: int
+    expunged: int
+    inodes: int
+    folders: int
+    passed: int
+    errors: int
+    damage: int
+    sizes: list[int] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """All of it; users by name."""
+
+    totals: Totals
+    users: dict[str, User]
+
+
+def parse(data: dict) -> Survey:
+    """A survey from the converter's JSON."""
+    return model.from_json(Survey, data)

@@ -1,0 +1,33 @@
+"""Whether the operator can do the night's work: log in, become root, read the test passwords."""
+
+from collections.abc import Iterator, Mapping
+
+from cutover import model
+
+
+def root(accounts: Mapping[str, model.Reading[str]]) -> Iterator[model.Check]:
+    """One check per host; accounts: what `sudo -n` switches to on each."""
+    for name, account in accounts.items():
+        question = f"The operator can log in to {name} and become root with `sudo -n`"
+        about = {"id": "root-access", "subject": name}
+        if account.ok:
+            todo = "Give the operator `NOPASSWD: ALL` in sudoers."
+            yield model.equal(question, "root", account.value, todo, **about)
+        else:
+            todo = "Fix this first: all other checks of this host depend on it."
+            yield model.Check(question, "root", account.error, False, todo, **about)
+
+
+def passwords(readable: Mapping[str, model.Reading[bool]]) -> Iterator[model.Check]:
+    """One check per test user."""
+    for user, password in readable.items():
+        yield model.Check(
+            f"The password of test user {user} can be read",
+            "yes",
+            "yes" if password.ok else password.error,
+            password.ok,
+            "Fix it, or name another user in production_test.users or outage.probe: without a "
+            "password the night cannot end with a production test.",
+            id="test-password",
+            subject=user,
+        )

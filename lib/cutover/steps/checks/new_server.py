@@ -1,0 +1,64 @@
+"""Whether the programs of both mail servers are ready: certificate, Dovecot, Python, imapd."""
+
+from cutover import model
+from cutover.connect import tls
+from cutover.facts import dovecot
+
+OLDEST_PYTHON = (3, 8)
+
+
+def certificate(reading: model.Reading[tls.Certificate], site) -> model.Check:
+    """The new server's certificate is valid for the alias."""
+    where = f"{site.roles.new}:{site.production_test.imap_port}"
+    return model.Check(
+        f"The certificate of {where} is valid for {site.fqdn(site.alias)}",
+        "valid",
+        f"valid for {', '.join(reading.value.names)}" if reading.ok else reading.error,
+        reading.ok,
+        "Have it reissued with the alias among its names.",
+        id="certificate-valid",
+        subject=site.roles.new,
+    )
+
+
+def maildir(reading: model.Reading[dovecot.Store], site) -> model.Check:
+    """Dovecot looks for mail where the conversion puts it."""
+    expected = "maildir:" + site.new_store.maildir.replace("{user}", "%u").replace("{home}", "~")
+    location = reading.value.mail_location if reading.ok else ""
+    plain = location.replace("%n", "%u").replace("%{user}", "%u").rstrip("/")
+    return model.Check(
+        f"Dovecot on {site.roles.new} keeps Maildir++ where the parameters say",
+        expected,
+        location if reading.ok else reading.error,
+        plain == expected.rstrip("/"),
+        "Set new_store.maildir to Dovecot's path. LAYOUT=fs is not Maildir++.",
+        id="maildir-location",
+        subject=site.roles.new,
+    )
+
+
+def python(reading: model.Reading[str], site) -> model.Check:
+    """The new host's Python is new enough for the converter."""
+    version = tuple(int(part) for part in reading.value.split(".")) if reading.ok else ()
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    return model.Check(
+        f"{site.roles.new} can run the converter",
+        f"Python {oldest} or later",
+        f"Python {reading.value}" if reading.ok else reading.error,
+        version >= OLDEST_PYTHON,
+        f"Install Python {oldest} or later there, or set new_store.python.",
+        id="converter-python",
+        subject=site.roles.new,
+    )
+
+
+def imapd(reading: model.Reading[str], site) -> model.Check:
+    """c-client's imapd, which verify reads with, is on the old host."""
+    return model.equal(
+        f"c-client's imapd is on {site.roles.old}, for verification",
+        site.old_store.imapd,
+        reading.value if reading.ok else reading.error,
+        "Set old_store.imapd to its path.",
+        id="imapd-present",
+        subject=site.roles.old,
+    )

@@ -1,0 +1,90 @@
+"""Whether the old mail can be converted: readable, undamaged, and with room on the new host."""
+
+from collections.abc import Iterator
+
+from cutover import model
+from cutover.facts import free_space, old_mail
+from cutover.steps.checks import listing
+
+
+def readable(reading: model.Reading[old_mail.Survey], site) -> Iterator[model.Check]:
+    """What the survey of the old store shows."""
+    question, expected = f"All old mail is readable on {site.roles.new}", "every folder"
+    about = {"id": "old-mail-readable", "subject": site.roles.new}
+    if not reading.ok:
+        todo = "Check that the old store is mounted where old_store.seen_at says."
+        yield model.Check(question, expected, reading.error, False, todo, **about)
+        return
+    totals, users = reading.value.totals, reading.value.users.values()
+    unreadable = [f"{problem.file}: {problem.what}" for user in users for problem in user.errors]
+    yield model.Check(
+        question,
+        expected,
+        f"{totals.folders} folders, {totals.messages} messages, {totals.bytes} bytes"
+        + (f"; {len(unreadable)} unreadable: {listing.listed(unreadable)}" if unreadable else ""),
+        totals.folders > 0 and not unreadable,
+        "Fix each file named (permissions, disk), then probe again.",
+        data={"folders": totals.folders, "messages": totals.messages, "bytes": totals.bytes},
+        **about,
+    )
+    yield _undamaged(reading.value, site)
+    if skipped := [f"{file.file} ({file.why})" for user in users for file in user.passed]:
+        yield model.Check(
+            "Files among the folders that are not folders",
+            "none, or known ones",
+            f"{len(skipped)} skipped: {listing.listed(skipped)}",
+            True,
+            "Make sure that none of them holds mail.",
+            warning=True,
+            id="files-skipped",
+        )
+
+
+def _undamaged(survey, site):
+    damage = [damage for user in survey.users.values() for damage in user.damage]
+    to_salvage = site.old_store.to_salvage()
+    texts = [f"{item.file} at byte {item.offset}: {item.what}" for item in damage]
+    return model.Check(
+        "Every old folder is undamaged",
+        "no damage",
+        f"{len(damage)} damaged ranges: {listing.listed(texts)}" if damage else "no damage",
+        all(item.file in to_salvage for item in damage),
+        "c-client refuses such a file as a whole. Restore it from a backup, or list it in "
+        "old_store.salvage: then the conversion skips the range and sets it aside.",
+        warning=bool(damage),
+        id="old-folders-undamaged",
+        data={"damage": [{"file": item.file, "offset": item.offset} for item in damage]},
+    )
+
+
+def room(
+    space: model.Reading[free_space.FreeSpace], survey: old_mail.Survey, site
+) -> Iterator[model.Check]:
+    """The new store will fit, in bytes and in inodes."""
+    host, factor = site.roles.new, site.limits.space_factor
+    if not space.ok:
+        yield model.Check(
+            f"{host} has room for the new store",
+            "enough",
+            space.error,
+            False,
+            f"Check the file system of {site.new_store.work}.",
+            id="free-space",
+            subject=host,
+        )
+        return
+    for check_id, what, free, needed in (
+        ("free-bytes", "bytes", space.value.bytes, survey.totals.bytes),
+        ("free-inodes", "inodes", space.value.inodes, survey.totals.inodes),
+    ):
+        least = int(needed * factor)
+        yield model.Check(
+            f"{host} has enough free {what}",
+            f"at least {least}",
+            "no limit" if free is None else str(free),
+            free is None or free >= least,
+            f"Free or add {what} on the file system of {site.new_store.work}.",
+            id=check_id,
+            subject=host,
+            data={"free": free, "needed": least},
+        )

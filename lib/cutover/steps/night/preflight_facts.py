@@ -1,0 +1,142 @@
+"""What preflight reads from the hosts."""
+
+import dataclasses
+from typing import Any
+
+from cutover import model
+from cutover.carryback import left_behind, notes
+from cutover.connect import tls
+from cutover.facts import (
+    alias_service,
+    antispam,
+    certificate,
+    clock,
+    dovecot,
+    free_space,
+    local_names,
+    machine,
+    mail_queue,
+    nis,
+    old_mail,
+    programs,
+    userdb,
+    users,
+    zone,
+    zone_update,
+)
+from cutover.remote import converter
+from cutover.steps.checks import systems
+
+SURVEY_TIMEOUT = 3600  # seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Mx:
+    """userdb: the text of its source; queue: mail that stays in the queue."""
+
+    userdb: model.Reading[str]
+    queue: model.Reading[mail_queue.Queue]
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """Each part is a reading of its own, so that one host's fault hides no other.
+
+    reach, clock, users, names, mx, machines, antispam: by host name.
+    reach: the account that sudo gives. clock: seconds ahead of this machine's clock.
+    names: those under which sendmail accepts mail. passwords: by test user.
+    machine: of the new host; machines: of the site's store_hosts.
+    antispam, nis: None where the site declares none.
+    left_behind: notes of earlier rollbacks, by user.
+    """
+
+    run: str
+    reach: dict[str, model.Reading[str]]
+    servers: model.Reading[dict[str, zone.Server]]
+    update: model.Reading[bool]
+    clock: dict[str, model.Reading[float]]
+    users: dict[str, model.Reading[list[users.Account]]]
+    nis: model.Reading[nis.Nis | None]
+    names: dict[str, model.Reading[list[str]]]
+    certificate: model.Reading[tls.Certificate]
+    passwords: dict[str, model.Reading[bool]]
+    dovecot: model.Reading[dovecot.Store]
+    python: model.Reading[str]
+    imapd: model.Reading[str]
+    space: model.Reading[free_space.FreeSpace]
+    machine: model.Reading[machine.Machine]
+    machines: dict[str, model.Reading[machine.Machine]]
+    survey: model.Reading[old_mail.Survey]
+    mx: dict[str, Mx]
+    left_behind: model.Reading[dict[str, notes.Note]]
+    antispam: dict[str, model.Reading[antispam.Antispam]] | None
+    systems: Any
+
+
+def probe(ctx: model.Context) -> Facts:
+    """Read everything that can be read before the night."""
+    hosts, site = ctx.hosts, ctx.site
+    old, new, backup = site.roles.old, site.roles.new, site.roles.backup
+    names = [*site.cutover_hosts, *([backup] if backup else [])]
+    reach = hosts.each(names, lambda name: model.read(programs.sudo_account, hosts, name))
+    reachable = {name for name, account in reach.items() if account.ok}
+
+    def on(name, function, *arguments):
+        if name not in reachable:
+            return model.Reading(error=f"{name} is unreachable")
+        return model.read(function, hosts, *arguments)
+
+    accounts = {name: on(name, users.read, name) for name in site.mail_hosts}
+    store_paths = {store_host.host: store_host.path for store_host in site.store_hosts}
+    return Facts(
+        run=ctx.run_name,
+        reach=reach,
+        servers=model.read(zone.read, hosts),
+        update=model.read(zone_update.permitted, hosts),
+        clock=hosts.each(sorted(reachable), lambda name: model.read(clock.offset, hosts, name)),
+        users=accounts,
+        nis=model.read(nis.read, hosts, reachable),
+        names={name: on(name, local_names.read, name) for name in site.mail_hosts},
+        certificate=model.read(certificate.read, site),
+        passwords={
+            account.user: model.read(alias_service.has_password, hosts, account.user)
+            for account in site.accounts
+        },
+        dovecot=on(new, dovecot.store, new),
+        python=on(new, programs.python_version, new),
+        imapd=on(old, programs.imapd, old),
+        space=on(new, free_space.read, new, site.new_store.work),
+        machine=on(new, machine.read, new, site.new_store.work),
+        machines=hosts.each(
+            store_paths, lambda name: model.read(machine.read, hosts, name, store_paths[name])
+        ),
+        survey=on(new, _survey, ctx.run_name, accounts[new]),
+        mx={
+            name: Mx(
+                on(name, _userdb_source, name, site.userdb.source),
+                on(name, mail_queue.waiting, name),
+            )
+            for name in site.roles.mx
+        },
+        left_behind=on(old, left_behind.read),
+        antispam=site.antispam
+        and {
+            name: on(name, antispam.read, name, site.antispam.milter, site.antispam.redis)
+            for name in site.roles.mx
+        },
+        systems=systems.probe(hosts, site),
+    )
+
+
+def _survey(hosts, run, accounts):
+    site = hosts.site
+    if not accounts.ok:
+        raise model.CannotPlan(f"the users of {site.roles.new} are unknown: {accounts.error}")
+    plan = converter.plan(site, run, model.to_json(accounts.value), site.new_store.jobs)
+    return old_mail.parse(
+        converter.read(hosts, site.roles.new, plan, "survey", timeout=SURVEY_TIMEOUT)
+    )
+
+
+def _userdb_source(hosts, name, path):
+    return userdb.decode(userdb.read_source(hosts, name, path))

@@ -1,0 +1,243 @@
+"""What preflight finds wrong, from the recorded facts of the worked example."""
+
+import json
+import types
+
+import example
+import pytest
+from cutover import model
+from cutover.connect import tls
+from cutover.facts import local_names
+from cutover.model import errors
+from cutover.steps.checks import systems
+from cutover.steps.night import preflight
+from example import ROMA1, altered, recorded
+
+LEFT = {
+    "user": "carla",
+    "tree": "t",
+    "at": 1,
+    "done": {},
+    "left": [],
+    "notes": [],
+    "behind": [
+        {
+            "folder": "Bozze",
+            "to": "mail/Bozze",
+            "uid": 12,
+            "message_id": "<a@b>",
+            "why": "imapd said no",
+        }
+    ],
+    "later": {"flags": [], "removed": []},
+}
+
+
+def judged(change=None):
+    """The checks after `change(facts)`, which alters the recorded JSON."""
+    facts = recorded("preflight", "after")
+    return example.step("preflight").verify(altered(facts, change) if change else facts)
+
+
+def failed(change):
+    return {(check.id, check.subject) for check in judged(change) if not check.passed}
+
+
+def alter(*path, **values):
+    def change(facts):
+        part = facts
+        for key in path:
+            part = part[key]
+        part.update(values)
+
+    return change
+
+
+def set_to(*path, value):
+    return alter(*path[:-1], **{path[-1]: value})
+
+
+ERROR = {"error": "connection refused"}
+
+
+def test_every_check_has_an_id_and_they_tell_checks_apart():
+    checks = judged()
+    without = [check for check in checks if not check.id]
+    assert without == list(systems.checks(recorded("preflight", "after")["systems"], ROMA1))
+    mine = [(check.id, check.subject) for check in checks if check.id]
+    assert len(set(mine)) == len(mine)
+
+
+def test_the_worked_example_may_begin():
+    assert all(check.passed for check in judged())
+
+
+@pytest.mark.parametrize(
+    "path, failing",
+    [
+        (("reach", "postino3"), {("root-access", "postino3")}),
+        (("servers",), {("zone-answers", "")}),
+        (("update",), {("zone-update-permitted", "")}),
+        (("names", "mailboxvm"), {("sendmail-names", "mailboxvm")}),
+        (("certificate",), {("certificate-valid", "mailboxvm")}),
+        (("passwords", "bruno"), {("test-password", "bruno")}),
+        (("dovecot",), {("maildir-location", "mailboxvm")}),
+        (("python",), {("converter-python", "mailboxvm")}),
+        (("imapd",), {("imapd-present", "mailboxold")}),
+        (("space",), {("free-space", "mailboxvm")}),
+        (("survey",), {("old-mail-readable", "mailboxvm")}),
+        (("machine",), set()),
+        (("nis",), {("nis-answers", "")}),
+        (("left_behind",), {("earlier-left-behind", "")}),
+        (("antispam", "postino4"), {("antispam-answers", "postino4")}),
+        (("mx", "postino3", "userdb"), {("userdb-readable", "postino3")}),
+        (("mx", "postino3", "queue"), {("queue-clear", "postino3")}),
+        (
+            ("users", "mailboxold"),
+            {("users-same", "mailboxold"), ("nis-users-same", "mailboxold")},
+        ),
+    ],
+)
+def test_what_cannot_be_read_fails_its_own_check_with_the_reason(path, failing):
+    checks = judged(set_to(*path, value=ERROR))
+    assert {(check.id, check.subject) for check in checks if not check.passed} == failing
+    assert any(check.actual == ERROR["error"] for check in checks)
+    assert all(check.todo for check in checks if not check.passed)
+
+
+@pytest.mark.parametrize(
+    "change, failing",
+    [
+        (set_to("reach", "postino3", "value", value="operator"), ("root-access", "postino3")),
+        (set_to("servers", "value", "ns2", "serial", value=1), ("zone-serial-same", "")),
+        (set_to("python", "value", value="3.7"), ("converter-python", "mailboxvm")),
+        (
+            set_to("dovecot", "value", "mail_location", value="mbox:~/mail"),
+            ("maildir-location", "mailboxvm"),
+        ),
+        (set_to("space", "value", "inodes", value=10), ("free-inodes", "mailboxvm")),
+        (set_to("space", "value", "bytes", value=10), ("free-bytes", "mailboxvm")),
+        (set_to("names", "mailboxold", "value", value=["x"]), ("sendmail-names", "mailboxold")),
+        (
+            set_to("mx", "postino4", "queue", "value", value={"requests": 1, "items": ["7 x"]}),
+            ("queue-clear", "postino4"),
+        ),
+        (set_to("mx", "postino4", "userdb", "value", value="# empty\n"), ("userdb-same", "")),
+        (set_to("clock", "postino4", "value", value=9.0), ("clocks-agree", "")),
+    ],
+)
+def test_each_fault_fails_its_own_check(change, failing):
+    assert failed(change) == {failing}
+
+
+def test_a_ttl_that_is_too_long_and_an_alias_that_leads_elsewhere():
+    alias = ROMA1.fqdn(ROMA1.alias)
+
+    def change(facts):
+        for server in facts["servers"]["value"].values():
+            server["records"][alias] = {"A": {"ttl": 86400, "values": ["192.0.2.99"]}}
+
+    assert failed(change) == {("alias-ttl-before", ""), ("alias-leads-to-old-server", "")}
+
+
+@pytest.mark.parametrize("name, passes", [("mailboxold", True), ("postino3", False)])
+def test_an_alias_may_already_be_a_cname_of_a_mail_host(name, passes):
+    alias = ROMA1.fqdn(ROMA1.alias)
+
+    def change(facts):
+        for server in facts["servers"]["value"].values():
+            server["records"][alias] = {"CNAME": {"ttl": 60, "values": [f"{ROMA1.fqdn(name)}."]}}
+
+    assert failed(change) == (set() if passes else {("alias-leads-to-old-server", "")})
+
+
+def test_users_who_differ_are_named():
+    def change(facts):
+        facts["users"]["mailboxold"]["value"][0]["uid"] = 7
+        facts["users"]["mailboxvm"]["value"].pop()
+
+    (check,) = [check for check in judged(change) if check.id == "users-same"]
+    assert not check.passed
+    first, last = check.data["differences"]
+    assert first.startswith("alice: uid 7,") and last == "zoe only on mailboxold"
+
+
+def test_damage_fails_unless_it_is_to_be_salvaged():
+    file = "/srv/mailboxold/home/alice/mail/x"
+    damage = {"file": file, "offset": 7, "what": "no message line"}
+
+    def change(facts):
+        facts["survey"]["value"]["users"]["alice"]["damage"].append(damage)
+
+    (check,) = [check for check in judged(change) if check.id == "old-folders-undamaged"]
+    assert not check.passed and check.data["damage"] == [{"file": file, "offset": 7}]
+    store = ROMA1.old_store.model_copy(update={"salvage": ["/home/alice/mail/x"]})
+    parameters = ROMA1.model_copy(update={"old_store": store})
+    facts = altered(recorded("preflight", "after"), change)
+    checks = example.step("preflight").verify(facts, parameters)
+    (check,) = [check for check in checks if check.id == "old-folders-undamaged"]
+    assert check.mark == "warn"
+
+
+def test_a_file_that_cannot_be_read_fails():
+    problem = {"file": "/srv/x", "what": "permission denied", "offset": None, "kind": "Unreadable"}
+
+    def change(facts):
+        facts["survey"]["value"]["users"]["bruno"]["errors"].append(problem)
+
+    assert failed(change) == {("old-mail-readable", "mailboxvm")}
+
+
+def test_mail_that_an_earlier_rollback_left_behind_is_a_warning():
+    checks = judged(lambda facts: facts.update(left_behind={"value": {"carla": LEFT}}))
+    (check,) = [check for check in checks if check.id == "earlier-left-behind"]
+    assert (check.subject, check.mark, check.data) == ("carla", "warn", {"messages": 1})
+    assert check.actual == "carla: 1 message: Bozze UID 12 <a@b>: imapd said no"
+
+
+def test_names_of_sendmails_class_w():
+    text = (
+        "ADDRESS TEST MODE (ruleset 3 NOT automatically invoked)\n"
+        "Enter <ruleset> <address>\n> localhost\n[127.0.0.1]\nMailbox.lab.test\n> \n"
+    )
+    assert local_names.parse(text) == ["[127.0.0.1]", "localhost", "mailbox.lab.test"]
+
+
+class Broken:
+    """Hosts that let the operator in (or do not), and on which everything else fails."""
+
+    site = ROMA1
+
+    def __init__(self, reachable):
+        self.reachable = reachable
+
+    def each(self, names, function):
+        return {name: function(name) for name in names}
+
+    def fail(self, *_, **__):
+        raise errors.CutoverError("broken")
+
+    ssh = dns = dns_key = prove = port_open = fail
+
+    def run(self, name, argv, **options):
+        if self.reachable and argv == ["id", "-un"]:
+            return types.SimpleNamespace(rc=0, text="root\n", out=b"root\n", err=b"")
+        self.fail()
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_when_everything_fails_every_part_says_so(monkeypatch, reachable):
+    hosts = Broken(reachable)
+    monkeypatch.setattr(tls, "certificate", hosts.fail)
+    facts = preflight.STEP.probe(model.Context(hosts, run_name="r"))
+    data = json.loads(json.dumps(model.to_json(facts)))
+    assert model.from_json(preflight.Facts, data) == facts and facts.run == "r"
+    why = {"error": "broken"} if reachable else {"error": "mailboxvm is unreachable"}
+    for part in ("dovecot", "python", "space", "machine"):
+        assert data[part] == why, part
+    for part in (*data["mx"].values(), {"names": data["names"]["mailboxold"]}):
+        assert all("error" in reading for reading in part.values())
+    assert "error" in data["survey"] and data["certificate"] == {"error": "broken"}
+    failing = {check.id for check in preflight.verify(facts, ROMA1) if not check.passed}
+    assert {"zone-answers", "old-mail-readable", "nis-answers", "clocks-agree"} <= failing
+    assert ("root-access" in failing) != reachable
