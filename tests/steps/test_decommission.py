@@ -1,35 +1,37 @@
-"""Decommission, pure: what is refused, what is planned, what is found wrong."""
+"""Decommission, pure: what is refused, what is planned, what verification reports."""
 
-import copy
 import dataclasses
 import json
 
+import example
 import pytest
-from cutover import model, site
-from cutover.steps.night import decommission
+from cutover import model
+from example import ROMA1, altered, recorded
 
-ROMA1 = site.load("parameters/roma1.yaml")
-
-
-def recorded(name, when):
-    return json.loads((ROMA1.path.parent / "roma1" / f"{name}.json").read_bytes())[when]
+KEEP_NAME = ROMA1.model_copy(
+    update={"decommission": ROMA1.decommission.model_copy(update={"dns": "keep"})}
+)
 
 
-def altered(name, when, change):
-    found = copy.deepcopy(recorded(name, when))
-    change(found)
-    return found
+@pytest.fixture
+def decommission():
+    return example.step("decommission")
 
 
-def failed(step, found):
-    return [check for check in step.verify(found, ROMA1) if not check.passed]
+def spoiled(when, change):
+    return altered(recorded("decommission", when), change)
 
 
-# -- decommission
+def failed(checks):
+    return [(check.id, check.subject) for check in checks if not check.passed]
 
 
-def test_every_change_says_that_there_is_no_way_back():
-    changes = decommission.plan(recorded("decommission", "before"), ROMA1).changes
+def kinds(plan):
+    return [change.kind for change in plan.changes]
+
+
+def test_every_change_says_that_there_is_no_way_back(decommission):
+    changes = decommission.plan(recorded("decommission", "before")).changes
     assert [change.kind for change in changes] == [
         "userdb-single",
         "userdb-single",
@@ -45,159 +47,194 @@ def test_every_change_says_that_there_is_no_way_back():
     assert "alice:maildrop\talice@mailbox.roma1.example" in changes[0].describe()
 
 
-def test_the_name_stays_when_the_parameters_say_so():
-    keep = ROMA1.model_copy(
-        update={"decommission": ROMA1.decommission.model_copy(update={"dns": "keep"})}
-    )
-    assert "dns-remove" not in [
-        change.kind
-        for change in decommission.plan(recorded("decommission", "before"), keep).changes
+def test_the_name_stays_when_the_parameters_say_so(decommission):
+    def add_name(facts):
+        for server in facts["servers"].values():
+            server["records"]["mailboxold.roma1.example"] = {
+                "A": {"ttl": 60, "values": ["192.0.2.15"]}
+            }
+
+    before, after = recorded("decommission", "before"), spoiled("after", add_name)
+    assert "dns-remove" not in kinds(decommission.plan(before, KEEP_NAME))
+    assert not decommission.plan(after, KEEP_NAME).changes
+    assert failed(decommission.verify(after, KEEP_NAME)) == []
+    assert failed(decommission.verify(recorded("decommission", "after"), KEEP_NAME)) == [
+        ("old-name-kept", "ns1"),
+        ("old-name-kept", "ns2"),
     ]
-    after = altered(
-        "decommission",
-        "after",
-        lambda found: [
-            server["records"].update(
-                {"mailboxold.roma1.example": {"A": {"ttl": 60, "values": ["192.0.2.15"]}}}
-            )
-            for server in found["servers"].values()
-        ],
-    )
-    assert not decommission.plan(after, keep).changes
-    assert all(check.passed for check in decommission.verify(after, keep))
-    gone = [
-        check
-        for check in decommission.verify(recorded("decommission", "after"), keep)
-        if not check.passed
-    ]
-    assert gone and all("kept on" in check.question for check in gone)
-    assert [change.kind for change in decommission.plan(after, ROMA1).changes] == ["dns-remove"]
+    assert kinds(decommission.plan(after)) == ["dns-remove"]
 
 
-def logged(found):
-    return found["logs"]["value"]
+def use(facts):
+    return facts["logs"]["value"]
 
 
-def of(found, user):
-    return found["left"]["value"]["users"][user]
+def tally(facts, user):
+    return facts["left"]["value"]["users"][user]
+
+
+def alias_elsewhere(facts):
+    records = facts["servers"]["ns2"]["records"]["mailbox.roma1.example"]
+    records["CNAME"].update(values=["mailboxold.roma1.example."])
+
+
+def routed_to_old_alone(facts):
+    mx = facts["mx"]["postino4"]
+    mx["source"] += "guest:maildrop\tguest@mailboxold.roma1.example\n"
+
+
+def somebody_logged_in(facts):
+    use(facts).update(logins=1)
+    use(facts)["shown"].update(logins=["ugo from x"])
 
 
 @pytest.mark.parametrize(
-    "spoil, said",
+    "spoil, check, detail",
     [
         (
-            lambda found: found["production"].update(days=29.5),
+            lambda facts: facts["production"].update(days=29.5),
+            ("days-in-production", ""),
             "expected at least 30 days; found 29.5 days",
         ),
-        (lambda found: found["production"].update(days=None), "this run does not know"),
         (
-            lambda found: found["servers"]["ns2"]["records"]["mailbox.roma1.example"][
-                "CNAME"
-            ].update(values=["mailboxold.roma1.example."]),
-            "an alias of mailboxvm.roma1.example on ns2",
+            lambda facts: facts["production"].update(days=None),
+            ("days-in-production", ""),
+            "unknown",
+        ),
+        (alias_elsewhere, ("alias-leads-to", "ns2"), "mailboxold.roma1.example"),
+        (routed_to_old_alone, ("routed-to-old-alone", "postino4"), "found 1 entries: guest"),
+        (lambda facts: facts.update(backup=None), ("backup-declared", ""), "no backup"),
+        (
+            lambda facts: facts["backup"]["last"].update(result=12, error="disk full"),
+            ("copy-run-succeeded", "sanbackup"),
+            "disk full",
         ),
         (
-            lambda found: found["mx"]["postino4"].update(
-                source=found["mx"]["postino4"]["source"]
-                + "guest:maildrop\tguest@mailboxold.roma1.example\n"
-            ),
-            "found 1 entries: guest",
-        ),
-        (lambda found: found.update(backup=None), "the parameters name no backup"),
-        (
-            lambda found: found["backup"]["last"].update(result=12, error="disk full"),
-            "NO: disk full",
+            lambda facts: facts["backup"].update(at=facts["backup"]["at"] + 30 * 3600),
+            ("copy-recent", "sanbackup"),
+            "hours old",
         ),
         (
-            lambda found: found["backup"].update(at=found["backup"]["at"] + 30 * 3600),
-            "today or yesterday",
+            lambda facts: use(facts).update(first=facts["production"]["since"] + 60),
+            ("old-host-log-covers", "mailboxold"),
+            "UTC",
         ),
         (
-            lambda found: logged(found).update(first=found["production"]["since"] + 60),
-            "reach back to restore-imap",
-        ),
-        (
-            lambda found: (
-                logged(found).update(logins=1),
-                logged(found)["shown"].update(logins=["ugo from x"]),
-            ),
+            somebody_logged_in,
+            ("old-host-logins", "mailboxold"),
             "found 1 logins: ugo from x",
         ),
-        (lambda found: logged(found).update(direct=2), "found 2 direct deliveries"),
-        (lambda found: found.update(logs={"error": "no journal"}), "no journal"),
         (
-            lambda found: of(found, "rita").update(only=1, first=["INBOX UID 9"]),
-            "rita on mailboxold only.*INBOX UID 9",
+            lambda facts: use(facts).update(direct=2),
+            ("old-host-deliveries", "mailboxold"),
+            "found 2 direct deliveries",
         ),
         (
-            lambda found: found["left"]["value"]["errors"].update(olga="imapd: no such user"),
-            "olga.*no such user",
+            lambda facts: facts.update(logs={"error": "no journal"}),
+            ("old-host-log-read", "mailboxold"),
+            "no journal",
         ),
-        (lambda found: found.update(left={"error": "no record"}), "no record"),
-        (lambda found: found.update(off=True), "this run did not switch it off"),
+        (
+            lambda facts: tally(facts, "rita").update(only=1, first=["INBOX UID 9"]),
+            ("user-only-on-old", "rita"),
+            "INBOX UID 9",
+        ),
+        (
+            lambda facts: facts["left"]["value"]["errors"].update(olga="imapd: no such user"),
+            ("mail-readable", "olga"),
+            "no such user",
+        ),
+        (
+            lambda facts: facts.update(left={"error": "no record"}),
+            ("old-mail-read", "mailboxold"),
+            "no record",
+        ),
+        (
+            lambda facts: facts.update(off=True),
+            ("old-host-answers", "mailboxold"),
+            "this run did not switch it off",
+        ),
     ],
 )
-def test_a_gate_that_is_not_met_refuses_the_plan(spoil, said):
-    found = altered("decommission", "before", spoil)
-    with pytest.raises(model.CannotPlan, match=f"(?s)the point of no return:.*{said}"):
-        decommission.plan(found, ROMA1)
-    assert not all(check.passed for check in decommission.gate(found, ROMA1))
+def test_a_gate_that_is_not_met_refuses_the_plan(decommission, spoil, check, detail):
+    facts = spoiled("before", spoil)
+    with pytest.raises(model.CannotPlan, match=f"(?s)the point of no return:.*{detail}"):
+        decommission.plan(facts)
+    assert check in failed(decommission.gate(facts))
 
 
-def test_every_gate_that_is_not_met_says_what_to_do():
-    nothing = altered(
-        "decommission", "before", lambda found: found.update(logs=None, left=None, backup=None)
-    )
-    checks = [check for check in decommission.gate(nothing, ROMA1) if not check.passed]
+def test_the_gate_is_met_before_and_counts_what_it_judged(decommission):
+    checks = decommission.gate(recorded("decommission", "before"))
+    assert failed(checks) == []
+    data = {check.id: check.data for check in checks}
+    assert data["only-on-old"]["only"] == 0 < data["only-on-old"]["messages"]
+    assert data["removed-by-users"]["same"] > 0
+
+
+def test_a_user_whose_message_is_only_there_fails_the_sum_too(decommission):
+    facts = spoiled("before", lambda facts: tally(facts, "rita").update(only=1))
+    assert failed(decommission.gate(facts)) == [
+        ("user-only-on-old", "rita"),
+        ("only-on-old", "mailboxold"),
+    ]
+
+
+def test_every_gate_that_is_not_met_says_what_to_do(decommission):
+    nothing = spoiled("before", lambda facts: facts.update(logs=None, left=None, backup=None))
+    checks = [check for check in decommission.gate(nothing) if not check.passed]
     assert len(checks) == 3 and all(check.todo for check in checks)
 
 
-def test_once_begun_it_goes_on_with_a_host_that_is_off_already():
-    def half(found):
-        after = recorded("decommission", "after")
-        found.update(begun=True, off=True, services=[], logs=None, left=None)
-        found["mx"]["postino3"] = after["mx"]["postino3"]
+def test_once_begun_it_continues_with_a_host_that_is_off_already(decommission):
+    def half(facts):
+        facts.update(begun=True, off=True, services=[], logs=None, left=None)
+        facts["mx"]["postino3"] = recorded("decommission", "after")["mx"]["postino3"]
 
-    changes = decommission.plan(altered("decommission", "before", half), ROMA1).changes
+    changes = decommission.plan(spoiled("before", half)).changes
     assert [(change.kind, change.target) for change in changes] == [
         ("userdb-single", "postino4"),
         ("dns-remove", "ns1"),
     ]
 
 
-def test_what_is_typed_to_approve_it_is_the_hosts_name_and_the_sentence():
-    assert (
-        decommission.STEP.confirmation(ROMA1, {})
-        == "mailboxold.roma1.example: there is no way back"
-    )
-    assert decommission.STEP.signers == 2
+def test_what_is_typed_to_approve_it_is_the_hosts_name_and_the_sentence(decommission):
+    assert decommission.confirmation(ROMA1, {}) == "mailboxold.roma1.example: there is no way back"
+    assert decommission.signers == 2
 
 
 @pytest.mark.parametrize(
-    "spoil, question",
+    "spoil, check",
     [
-        (lambda found: found.update(off=False), "answer no more"),
+        (lambda facts: facts.update(off=False), ("old-host-off", "mailboxold")),
         (
-            lambda found: found["mx"]["postino3"]["routes"].update(
+            lambda facts: facts["mx"]["postino3"]["routes"].update(
                 alice=["alice@mailboxold.roma1.example"]
             ),
-            "sendmail -bv",
+            ("sendmail-routes-to-old", "postino3"),
         ),
         (
-            lambda found: found["mx"]["postino3"].update(map=found["mx"]["postino3"]["map"][1:]),
-            "made from the source",
+            lambda facts: facts["mx"]["postino3"].update(map=facts["mx"]["postino3"]["map"][1:]),
+            ("userdb-map-current", "postino3"),
         ),
     ],
 )
-def test_decommission_verify_finds(spoil, question):
-    wrong = failed(decommission, altered("decommission", "after", spoil))
-    assert [question in check.question for check in wrong] == [True] and wrong[0].todo
+def test_verification_reports(decommission, spoil, check):
+    checks = decommission.verify(spoiled("after", spoil))
+    assert failed(checks) == [check]
+    assert all(check.todo for check in checks if not check.passed)
 
 
-def test_the_changes_are_whole_in_a_journal():
-    for change in decommission.plan(recorded("decommission", "before"), ROMA1).changes:
+def test_the_plan_rests_on_routing_services_and_the_zone(decommission):
+    before = recorded("decommission", "before")
+    quiet = spoiled("before", lambda facts: facts["production"].update(days=99.0))
+    moved = spoiled("before", lambda facts: facts["services"][0].update(running=True))
+    stable = decommission.stable(before)
+    assert stable == json.loads(json.dumps(stable))
+    assert decommission.stable(quiet) == stable != decommission.stable(moved)
+
+
+def test_the_changes_are_whole_in_a_journal(decommission):
+    for change in decommission.plan(recorded("decommission", "before")).changes:
         again = model.change_from_json(json.loads(json.dumps(change.to_json())))
-        assert (
-            again.describe() == change.describe()
-            and dataclasses.asdict(again).keys() == dataclasses.asdict(change).keys()
-        )
+        assert again.describe() == change.describe()
+        assert dataclasses.asdict(again).keys() == dataclasses.asdict(change).keys()
