@@ -78,13 +78,13 @@ def test_sudo_takes_no_options_from_a_command(argument):
 @given(TEXT, TEXT)
 def test_a_user_is_taken_as_it_is_or_refused_by_name(name, home):
     try:
-        found = users.parse_passwd(f"{name}:x:2001:2001::{home}:/bin/sh\n", 2000, 2999)
+        accounts = users.parse_passwd(f"{name}:x:2001:2001::{home}:/bin/sh\n", 2000, 2999)
     except errors.Unreadable as error:
         assert "users.exclude" in str(error)
         return
-    for each in found:
-        assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@+$-]*", each.user)
-        assert each.home.startswith("/") and "/../" not in each.home + "/"
+    for account in accounts:
+        assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@+$-]*", account.user)
+        assert account.home.startswith("/") and "/../" not in account.home + "/"
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,8 @@ def harmless(shown):
     page = Page(shown._repr_html_())
     assert {tag for tag, _ in page.tags} <= ALLOWED
     assert {name for _, names in page.tags for name in names} <= {"style", "class", "open", "title"}
-    told = repr(shown)
-    assert all(char in "\n\t" or char.isprintable() for char in told)
+    text = repr(shown)
+    assert all(char in "\n\t" or char.isprintable() for char in text)
     return "".join(page.text)
 
 
@@ -236,7 +236,9 @@ def test_checks_facts_and_plans_show_text_and_nothing_else(one, other):
             one,
         )
     )
-    harmless(step_tables.facts({one: other, "list": [one, {"deep": other}], "text": one * 50}, other))
+    harmless(
+        step_tables.facts({one: other, "list": [one, {"deep": other}], "text": one * 50}, other)
+    )
     change = mail.SendTestMail(one, 25, other, one, other, one, True)
     harmless(step_tables.plan(model.Plan((change,)), one))
 
@@ -266,9 +268,9 @@ def test_papermill_hands_parameters_over_as_plain_text(value):
 @given(st.lists(TEXT, max_size=4))
 def test_the_queues_own_words_are_words(lines):
     text = "\n".join(["\t\t/var/spool/mqueue (1 request)", *lines, "\t\tTotal requests: 1"])
-    found = mail_queue.parse(text)
-    assert found.requests >= 0
-    harmless(step_tables.facts(found))
+    queue = mail_queue.parse(text)
+    assert queue.requests >= 0
+    harmless(step_tables.facts(queue))
 
 
 @relaxed
@@ -281,7 +283,7 @@ def test_a_line_of_the_userdb_stays_one_line(value):
         )
     except errors.CutoverError:
         return
-    assert all("\n" not in each for pair in replaced for each in pair)
+    assert all("\n" not in line for pair in replaced for line in pair)
     assert after.count(b"\n") == data.count(b"\n")
 
 
@@ -295,13 +297,13 @@ def test_a_zone_name_cannot_add_to_an_update(text):
         [("mailboxold.lab.test", 5, "TXT", f'"{text}"')],
     )
     try:
-        said = update.text()
+        script = update.text()
     except (errors.CutoverError, ValueError):
         return
     except Exception as error:  # dnspython refuses what is no record data
         assert type(error).__module__.startswith("dns")
         return
-    assert sum(line.startswith("update ") for line in said.splitlines()) == 1
+    assert sum(line.startswith("update ") for line in script.splitlines()) == 1
 
 
 @relaxed

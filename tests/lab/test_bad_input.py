@@ -611,9 +611,8 @@ def test_a_secondary_that_lags_is_named_and_the_step_goes_on(lab, night):
             night.step("dns-rename")
         # the world is as wanted at the primary: nothing is left to do, but the secondary has to
         # follow
-        assert "Do all name servers serve the same zone? expected one serial; found ns1" in refusal(
-            night, "dns-rename"
-        )
+        actual = failures(night, "dns-rename")["zone-serial-same", ""]
+        assert actual.startswith("ns1 ")
     finally:
         lab.run("ns2", ["ip", "route", "del", "blackhole", "10.77.0.11"])
         lab.run("ns2", ["systemctl", "restart", "named"])  # it asks the primary at once
