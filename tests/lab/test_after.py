@@ -372,7 +372,7 @@ def addresses():
 
 
 def refusal(night):
-    """What decommission says when it is asked for; nothing was changed."""
+    """What decommission answers; nothing was changed."""
     with pytest.raises(errors.CutoverError) as refused:
         night.step("decommission")
     assert not night.events("intent", "decommission")
@@ -402,16 +402,14 @@ def test_somebody_who_reads_on_the_old_server_keeps_it(lab, production):
         )
     said = refusal(production)
     assert re.search(
-        r"nobody log in on mailboxold since\? expected 0 logins; found 1 logins: davide from ", said
+        r"has logged in on mailboxold since.*expected 0 logins; found 1 logins: davide from ", said
     )
     waited(production)
 
 
 def test_before_the_days_asked_for_it_is_kept(production):
     with production.set("decommission.days", 1):
-        assert "work on the new server? expected at least 1 days; found 0.0 days" in refusal(
-            production
-        )
+        assert "expected at least 1 days; found 0.0 days" in refusal(production)
 
 
 def test_mail_that_no_mx_handed_in_keeps_it_and_so_does_a_message_that_only_it_has(lab, production):
@@ -427,7 +425,7 @@ def test_mail_that_no_mx_handed_in_keeps_it_and_so_does_a_message_that_only_it_h
     said = refusal(production)
     assert "direct deliveries" not in said
     assert re.search(
-        r"no message of teresa on mailboxold only\? expected 0 messages; found 1 messages: INBOX UID \d+ "
+        r"No message of teresa is only on mailboxold: expected 0 messages; found 1 messages: INBOX UID \d+ "
         r".*<direct@test>",
         said,
     )
@@ -441,7 +439,7 @@ def test_mail_that_no_mx_handed_in_keeps_it_and_so_does_a_message_that_only_it_h
 def test_a_backup_that_failed_keeps_it(lab, production):
     lab.run("mailboxvm", ["mv", backup_files.SUDOERS, "/root/rule"])
     assert copied(lab)["result"] not in (0, None)
-    assert "Did the last run end well? expected yes; found NO: " in refusal(production)
+    assert "expected yes; found NO: " in refusal(production)
     lab.run("mailboxvm", ["mv", "/root/rule", backup_files.SUDOERS])
     assert copied(lab)["result"] == 0
 
@@ -449,7 +447,7 @@ def test_a_backup_that_failed_keeps_it(lab, production):
 def test_a_test_restore_that_is_not_there_keeps_it(lab, production):
     lab.run("mailboxvm", ["mv", f"{TESTED}/current", f"{TESTED}/elsewhere"])
     assert re.search(
-        r"from the copy for a test agree with .*found there was no test restore",
+        r"from the copy for a test .*found there was no test restore",
         refusal(production),
     )
     lab.run("mailboxvm", ["mv", f"{TESTED}/elsewhere", f"{TESTED}/current"])
@@ -458,7 +456,7 @@ def test_a_test_restore_that_is_not_there_keeps_it(lab, production):
 def test_a_user_whose_tree_was_lost_keeps_it_until_all_of_it_is_restored(lab, production, tmp_path):
     def left():
         with production.engine("decommission", "plan") as driver:
-            return driver.probe()["left"]["value"]["users"]["elena"]
+            return driver.probe().left.value.users["elena"]
 
     before = left()
     lab.run("mailboxvm", ["rm", "-r", "/var/imap/elena"])
@@ -475,18 +473,17 @@ def test_a_user_whose_tree_was_lost_keeps_it_until_all_of_it_is_restored(lab, pr
         )
         assert done.returncode == 0, done.stderr
         found = left()
-        assert any("looked for by its text alone" in each for each in found["notes"])
-        assert bool(found["only"]) == bool(part), found
-    assert before["only"] == 0 and found["old"] == before["old"]
+        assert any("no longer there" in note for note in found.notes)
+        assert bool(found.only) == bool(part), found
+    assert before.only == 0 and found.old == before.old
 
 
 def test_it_is_switched_off_and_mail_goes_to_the_new_server_alone(lab, production):
     with production.engine("decommission", "plan") as driver:
-        left = driver.probe()["left"]["value"]["users"]
-        assert (left["alice"]["removed"], left["alice"]["moved"]) == (3, 2) and left["vera"][
-            "delivered"
-        ] == 1
-        assert left["teresa"]["twice"] >= 1 and not any(each["only"] for each in left.values())
+        left = driver.probe().left.value.users
+        assert (left["alice"].removed, left["alice"].moved) == (3, 2)
+        assert left["vera"].delivered == 1 and left["teresa"].twice >= 1
+        assert not any(tally.only for tally in left.values())
         plan = driver.plan()
         assert [change.kind for change in plan.changes] == [
             "userdb-single",
@@ -502,7 +499,7 @@ def test_it_is_switched_off_and_mail_goes_to_the_new_server_alone(lab, productio
         production.executed("decommission")
         checks = production.events("verified", "decommission")[-1]["checks"]
         assert (
-            sum("kept on" in check["question"] for check in checks) == 2
+            sum(check["id"] == "old-name-kept" for check in checks) == 2
             and production.wanted("decommission") == ()
         )
     assert addresses() == {name: topology.HOSTS["mailboxold"].address for name in NAME_SERVERS}
