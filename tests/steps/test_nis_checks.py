@@ -86,7 +86,7 @@ def test_nothing_is_said_of_a_host_without_sendmail():
 def test_the_maps_of_the_servers():
     differ = {"differ": ["passwd.byname: b only on ns1"]}
     assert marks(client(), **differ) == {"nis-maps-same": "FAIL"}
-    servers = {"ns1": facts.Server(dict.fromkeys(facts.MAPS)), "ns2": facts.Server(error="silent")}
+    servers = {"ns1": facts.Server(dict.fromkeys(facts.MAPS)), "ns2": facts.Silent("silent")}
     failed = [check for check in checks(client(), servers=servers) if not check.passed]
     assert [(check.id, check.subject) for check in failed] == [
         ("nis-maps", "ns1"),

@@ -241,3 +241,11 @@ def test_when_everything_fails_every_part_says_so(monkeypatch, reachable):
     failing = {check.id for check in preflight.verify(facts, ROMA1) if not check.passed}
     assert {"zone-answers", "old-mail-readable", "nis-answers", "clocks-agree"} <= failing
     assert ("root-access" in failing) != reachable
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_facts_keep_their_json_form(when):
+    data = recorded("preflight", when)
+    data["nis"]["value"]["servers"]["ns2"] = {"error": "no answer"}
+    data["machine"] = data["survey"] = ERROR
+    assert model.to_json(model.from_json(preflight.Facts, data)) == data

@@ -57,10 +57,16 @@ class Map:
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """A server's maps (None for a missing map), or the error when it does not answer."""
+    """A server's maps by name; None for a missing map."""
 
-    maps: dict[str, Map | None] | None = None
-    error: str | None = None
+    maps: dict[str, Map | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Silent:
+    """A server that does not answer, and why."""
+
+    error: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +80,7 @@ class Nis:
     """
 
     clients: dict[str, Client]
-    servers: dict[str, Server]
+    servers: dict[str, Server | Silent]
     users: list[users.Account] | None
     differ: list[str]
     hidden: dict[str, list[str]]
@@ -99,7 +105,7 @@ def read(hosts, reachable: Collection[str]) -> Nis | None:
         try:
             servers[server], contents[server] = maps(hosts, names[-1], server)
         except ServerSilent as error:
-            servers[server] = Server(error=str(error))
+            servers[server] = Silent(str(error))
     if not contents:
         return Nis(clients, servers, users=None, differ=[], hidden={})
     passwd = next(iter(contents.values()))["passwd.byname"] or {}

@@ -140,7 +140,7 @@ def _called(server, site):
 
 def _maps(name, server):
     question, about = f"NIS server {name} has every map", {"id": "nis-maps", "subject": name}
-    if server.maps is None:
+    if isinstance(server, nis.Silent):
         todo = f"Start ypserv on {name}, and admit the mail hosts (/var/yp/securenets)."
         return model.Check(question, "every map", server.error, False, todo, **about)
     # shadow may be part of passwd
@@ -162,7 +162,7 @@ def _maps(name, server):
 
 
 def _same_maps(facts, site):
-    asked = [name for name, server in facts.servers.items() if server.maps is not None]
+    asked = [name for name, server in facts.servers.items() if isinstance(server, nis.Server)]
     complete = len(asked) == len(site.nis.servers)
     actual = "the same" if complete else f"only {', '.join(asked) or 'none'} answered"
     return model.Check(
