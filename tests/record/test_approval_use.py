@@ -108,6 +108,30 @@ def test_an_approval_serves_no_run_of_the_same_name_elsewhere(night, stepper, tm
     assert night.planned().hash() != first
 
 
+def test_one_key_under_two_names_is_said(night, stepper, monkeypatch):
+    night.give("anna", stepper)
+    listed = night.run.path / "allowed_signers"
+    public = signing.public_of(night.people["anna"])
+    listed.write_text(listed.read_text().replace("anna@example", "anna2@example"))
+    listed.write_text(
+        f'anna@example namespaces="{statement.NAMESPACE}" {public}\n' + listed.read_text()
+    )
+    (first,) = (night.run.path / "approvals").glob("*.json")
+    for suffix in ("", ".sig"):
+        (first.parent / f"copy.json{suffix}").write_bytes(
+            first.with_name(first.name + suffix).read_bytes()
+        )
+    names = iter(["anna@example", "anna2@example"])
+    verify = signing.verify
+    monkeypatch.setattr(
+        signing,
+        "verify",
+        lambda *given: signing.Signer(next(names), verify(*given).key),
+    )
+    with pytest.raises(approval.NotApproved, match="one key counts as one person"):
+        stepper.approve()
+
+
 FULL = """
 import resource, signal, sys
 from cutover.record import journal

@@ -33,7 +33,12 @@ class RunBusy(errors.CutoverError):
 def create(parameters: site.Site, kind: str, base: Path | None = None) -> "Run":
     """Make the next run folder of today. `kind`: "rehearse" or "run"."""
     base = base or site.PROJECT / "runs"
-    base.mkdir(parents=True, exist_ok=True)
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotARun(
+            f"{base}: cannot hold run folders: {error.strerror}. Make it a writable folder."
+        ) from error
     today = datetime.date.today().isoformat()
     for number in range(1, 1000):
         path = base / f"{today}_{number:02d}_{parameters.name}_{kind}"
@@ -41,6 +46,10 @@ def create(parameters: site.Site, kind: str, base: Path | None = None) -> "Run":
             path.mkdir(mode=0o700)
         except FileExistsError:
             continue
+        except OSError as error:
+            raise NotARun(
+                f"{path}: cannot be created: {error.strerror}. Make {base} writable."
+            ) from error
         return begin(parameters, path)
     raise NotARun(f"{base} already holds 999 runs of today. Move some of them elsewhere.")
 

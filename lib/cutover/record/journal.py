@@ -122,6 +122,8 @@ class Journal:
             return parse(self.path.read_bytes(), str(self.path))
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise JournalBroken(f"{self.path}: cannot be read: {error.strerror}") from error
 
     def append(self, event: str, **fields) -> dict:
         """Add one event and put it on disk. Returns it as written."""

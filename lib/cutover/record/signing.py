@@ -182,6 +182,10 @@ def _run(argv, data: bytes = b""):
         raise errors.Missing(
             f"{argv[0]} is not installed on this machine. On Debian: apt-get install openssh-client"
         ) from None
+    except OSError as error:
+        raise errors.Missing(
+            f"{argv[0]} cannot run: {error.strerror}. No signature was checked or made."
+        ) from None
     except subprocess.TimeoutExpired:
         raise CannotSign(
             f"{' '.join(argv[:3])} did not end within {PATIENCE} s. Is ssh-agent waiting for a "

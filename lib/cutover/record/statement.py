@@ -162,12 +162,19 @@ def collect(
             refused.append(f"{name}: {error}")
         else:
             # a person, or a key, counts once
-            if not any(
-                given.signer.principal == other.signer.principal
-                or given.signer.key == other.signer.key
+            same = [
+                other
                 for other in counted
-            ):
+                if given.signer.principal == other.signer.principal
+                or given.signer.key == other.signer.key
+            ]
+            if not same:
                 counted.append(given)
+            elif given.signer.principal != same[0].signer.principal:
+                refused.append(
+                    f"{name}: {given.signer.principal} signed with the key of "
+                    f"{same[0].signer.principal}, and one key counts as one person"
+                )
     return sorted(counted, key=lambda given: given.signer.principal), refused
 
 

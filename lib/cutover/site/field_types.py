@@ -11,12 +11,38 @@ def _text(pattern: str):
     return Annotated[str, pydantic.StringConstraints(pattern=pattern)]
 
 
+def _no_climb(path: str) -> str:
+    if ".." in path.split("/"):
+        raise ValueError("a path must not contain '..'")
+    return path
+
+
+def _not_the_root(path: str) -> str:
+    if not path.strip("/"):
+        raise ValueError("'/' cannot be used: name a directory of its own")
+    return path
+
+
+def _only_text(value):
+    if not isinstance(value, str):
+        raise ValueError("an address must be text, such as 192.0.2.15")
+    return value
+
+
+def _path(pattern: str):
+    return Annotated[_text(pattern), pydantic.AfterValidator(_no_climb)]
+
+
 Name = _text(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 Zone = _text(r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")
 Login = _text(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$")
-AbsolutePath = _text(r"^/[^\n\x00]*$")
-PlainPath = _text(r"^/[A-Za-z0-9._/+-]*$")
-PathTemplate = _text(r"^(/|\{home\}/)([^\n\x00{}]|\{(user|home)\})*$")
+AbsolutePath = _path(r"^/[^\n\x00]*$")
+PlainPath = _path(r"^/[A-Za-z0-9._/+-]*$")
+PathTemplate = _path(r"^(/|\{home\}/)([^\n\x00{}]|\{(user|home)\})*$")
+# a directory in which the cutover creates and removes files
+Directory = Annotated[AbsolutePath, pydantic.AfterValidator(_not_the_root)]
+PlainDirectory = Annotated[PlainPath, pydantic.AfterValidator(_not_the_root)]
+IpAddress = Annotated[pydantic.IPvAnyAddress, pydantic.BeforeValidator(_only_text)]
 Printable = _text(r"^[^\x00-\x1f\x7f]*$")
 Address = _text(r"^[A-Za-z0-9][A-Za-z0-9._+=-]*@[A-Za-z0-9.-]+$")
 HttpsUrl = _text(r"^https://[a-z0-9.-]+(:\d+)?/([A-Za-z0-9._~/-]*/)?$")

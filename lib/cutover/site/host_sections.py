@@ -8,7 +8,7 @@ from cutover.site import field_types
 
 
 class Host(field_types.Section):
-    address: pydantic.IPvAnyAddress
+    address: field_types.IpAddress
     ssh_port: int = pydantic.Field(22, ge=1, le=65535)
 
 
@@ -60,9 +60,15 @@ class Services(field_types.Section):
 
 
 class Users(field_types.Section):
-    uid_min: int = 1000
-    uid_max: int = 60000
+    uid_min: int = pydantic.Field(1000, ge=1)
+    uid_max: int = pydantic.Field(60000, ge=1)
     exclude: list[field_types.Login] = []
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self):
+        if self.uid_max < self.uid_min:
+            raise ValueError(f"uid_max {self.uid_max} is below uid_min {self.uid_min}")
+        return self
 
 
 class Nis(field_types.Section):

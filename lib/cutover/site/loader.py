@@ -8,15 +8,32 @@ import yaml
 
 from cutover.site import field_types, parameters
 
+MAX_BYTES = 1024 * 1024  # of a parameters file
+MAX_NODES = 20_000  # values in it, each use of an alias counted
 PROJECT = Path(__file__).resolve().parents[3]
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that names the line of a value that cannot be made (a date, a huge number)."""
+
+    def construct_object(self, node, deep=False):
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError) as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"not a usable value: {error}", node.start_mark
+            ) from None
 
 
 def find(path: str | Path) -> Path:
     """The parameters file: as given, or relative to the project (so that notebooks find it)."""
     given = Path(path).expanduser()
     for candidate in (given, PROJECT / given):
-        if candidate.is_file():
-            return candidate.resolve()
+        try:
+            if candidate.is_file():
+                return candidate.resolve()
+        except OSError as error:
+            raise field_types.BadParameters(f"{candidate}: {error.strerror}") from error
     raise field_types.BadParameters(
         f"{path}: no such parameters file. Looked in {Path.cwd()} and {PROJECT}."
     )
@@ -25,15 +42,11 @@ def find(path: str | Path) -> Path:
 def load(path: str | Path) -> parameters.Site:
     """Read and validate a parameters file. Raises BadParameters naming file, line and key."""
     file = find(path)
-    raw = file.read_bytes()
     try:
-        tree = yaml.compose(raw, Loader=yaml.SafeLoader)
-        if problem := _problem_key(tree):
-            text, line = problem
-            raise field_types.BadParameters(f"{file}, line {line}: {text}")
-        data = yaml.safe_load(raw)
-    except yaml.YAMLError as error:
-        raise field_types.BadParameters(f"{file}: not YAML: {error}") from error
+        raw = file.read_bytes()
+    except OSError as error:
+        raise field_types.BadParameters(f"{file}: cannot be read: {error.strerror}") from error
+    tree, data = _parsed(file, raw)
     if not isinstance(data, dict):
         raise field_types.BadParameters(f"{file}: empty, or not a mapping of keys to values")
     try:
@@ -45,10 +58,49 @@ def load(path: str | Path) -> parameters.Site:
     return site.read_from(file, hashlib.sha256(raw).hexdigest())
 
 
-def _problem_key(node, above=()):
+def _parsed(file, raw):
+    """The file as YAML nodes and as plain values. Raises BadParameters."""
+    if len(raw) > MAX_BYTES:
+        raise field_types.BadParameters(f"{file}: larger than {MAX_BYTES} bytes")
+    try:
+        tree = yaml.compose(raw, Loader=_Loader)
+        if problem := _problem_key(tree):
+            text, line = problem
+            raise field_types.BadParameters(f"{file}, line {line}: {text}")
+        if (count := _size(tree, {})) > MAX_NODES:
+            raise field_types.BadParameters(
+                f"{file}: {count} values, counting each use of an alias; {MAX_NODES} are allowed"
+            )
+        return tree, yaml.load(raw, Loader=_Loader)
+    except yaml.constructor.ConstructorError as error:
+        line = error.problem_mark.line + 1
+        raise field_types.BadParameters(f"{file}, line {line}: {error.problem}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise field_types.BadParameters(f"{file}: not YAML: {error}") from error
+    except RecursionError:
+        raise field_types.BadParameters(f"{file}: nested too deeply") from None
+
+
+def _size(node, known) -> int:
+    """How many values a node stands for once its aliases are expanded."""
+    if id(node) not in known:
+        children = getattr(node, "value", ())
+        if isinstance(node, yaml.MappingNode):
+            children = [part for pair in children for part in pair]
+        elif not isinstance(node, yaml.SequenceNode):
+            children = ()
+        known[id(node)] = 1 + sum(_size(child, known) for child in children)
+    return known[id(node)]
+
+
+def _problem_key(node, above=(), checked=None):
     """(problem, line) of the first key that is valid YAML but not valid here, or None."""
     if node in above:
         return "the block contains itself", node.start_mark.line + 1
+    checked = set() if checked is None else checked
+    if id(node) in checked:
+        return None
+    checked.add(id(node))
     keys, below = set(), []
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -61,7 +113,8 @@ def _problem_key(node, above=()):
     elif isinstance(node, yaml.SequenceNode):
         below = node.value
     return next(
-        (problem for child in below if (problem := _problem_key(child, (*above, node)))), None
+        (problem for child in below if (problem := _problem_key(child, (*above, node), checked))),
+        None,
     )
 
 

@@ -35,7 +35,7 @@ class OldSpam(field_types.Section):
 
     folder: field_types.Printable = "SPAM"
     days: int = pydantic.Field(30, ge=1, description="older messages are set aside")
-    aside: field_types.PlainPath = pydantic.Field(
+    aside: field_types.PlainDirectory = pydantic.Field(
         "/var/imap/.spam-aside",
         description="directory of the new host for them, on the maildirs' file system, "
         "hidden from clients",
@@ -61,11 +61,11 @@ class Digest(field_types.Section):
 class MoveStore(field_types.Section):
     """The move of the store to other storage of the new host."""
 
-    to: field_types.PlainPath = pydantic.Field(
+    to: field_types.PlainDirectory = pydantic.Field(
         description="directory of the new host on the new storage: empty, "
         "and mounted again after a reboot"
     )
-    work: field_types.PlainPath = pydantic.Field(
+    work: field_types.PlainDirectory = pydantic.Field(
         "/var/lib/mail-cutover",
         description="directory of the new host for notes, on neither storage",
     )

@@ -25,7 +25,7 @@ class OldStore(field_types.Section):
         description="damaged files of the old host to convert as far as they can be read; "
         "any other damage stops the conversion",
     )
-    aside: field_types.AbsolutePath = pydantic.Field(
+    aside: field_types.Directory = pydantic.Field(
         "/var/lib/mail-cutover",
         description="directory of the old host for what a rollback removes from folders, "
         "and for its notes",
@@ -51,11 +51,18 @@ class OldStore(field_types.Section):
 
 class NewStore(field_types.Section):
     maildir: field_types.PathTemplate = "/var/imap/{user}"
-    work: field_types.AbsolutePath = pydantic.Field(
+    work: field_types.Directory = pydantic.Field(
         description="directory for staged and replaced trees, on the maildirs' file system"
     )
     jobs: int = pydantic.Field(2, ge=1, le=64, description="converter processes")
     python: field_types.AbsolutePath = "/usr/bin/python3"
+
+    @pydantic.field_validator("maildir")
+    @classmethod
+    def _one_per_user(cls, path):
+        if "{user}" not in path and "{home}" not in path:
+            raise ValueError("every user would get the same directory: use {user} or {home} in it")
+        return path
 
 
 class Verify(field_types.Section):

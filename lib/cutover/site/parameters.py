@@ -56,6 +56,7 @@ class Site(field_types.Section):
         for path, name in self._named_hosts():
             if name not in self.hosts:
                 raise field_types.WrongAt(path, f"{name} is not listed under hosts")
+        self._check_hosts_differ()
         missing = [name for name in ("approval", "record") if getattr(self, name) is None]
         if self.kind == "production" and missing:
             raise field_types.WrongAt(
@@ -79,6 +80,18 @@ class Site(field_types.Section):
                     f"{user} is not listed under production_test.users",
                 )
         return self
+
+    def _check_hosts_differ(self):
+        """Raises WrongAt for one machine under two names."""
+        if self.roles.old == self.roles.new:
+            raise field_types.WrongAt(("roles", "new"), "the old and the new host are the same")
+        names = {}
+        for name, host in self.hosts.items():
+            other = names.setdefault((str(host.address), host.ssh_port), name)
+            if other != name:
+                raise field_types.WrongAt(
+                    ("hosts", name, "address"), f"{host.address} is also the address of {other}"
+                )
 
     def _named_hosts(self):
         """(path, host name) of every place that names a host."""

@@ -39,7 +39,7 @@ class Bacula(field_types.Section):
         "05:30", description="daily start of the job; it waits until the copy is finished"
     )
     days: int = pydantic.Field(60, ge=1, description="earlier days that can be restored")
-    work: field_types.PlainPath = pydantic.Field(
+    work: field_types.PlainDirectory = pydantic.Field(
         "/var/lib/mailbackup/restore",
         description="directory of the backup host for restored mail, "
         "before it is copied to the new host; it needs room for that mail",
@@ -50,10 +50,10 @@ class Bacula(field_types.Section):
 class Backup(field_types.Section):
     """The backup host pulls the new store over ssh, with a key that can only read it."""
 
-    store: field_types.PlainPath = pydantic.Field(
+    store: field_types.PlainDirectory = pydantic.Field(
         description="directory of the new host that holds every user's maildir"
     )
-    target: field_types.PlainPath = pydantic.Field(
+    target: field_types.PlainDirectory = pydantic.Field(
         description="directory of the backup host for the copy, and for nothing else"
     )
     account: field_types.Login = pydantic.Field(

@@ -1,0 +1,68 @@
+"""Parameters that are refused, each with the line and the reason; nothing ends in a traceback."""
+
+import pytest
+from cutover import site
+from cutover.record import folder, journal
+from cutover.site import BadParameters
+
+ROMA1 = (site.PROJECT / "parameters" / "roma1.yaml").read_text()
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + level)}: &{chr(98 + level)} [{', '.join(['*' + chr(97 + level)] * 9)}]\n"
+    for level in range(9)
+)
+
+
+def refusal(tmp_path, text):
+    place = tmp_path / "site.yaml"
+    place.write_text(text)
+    with pytest.raises(BadParameters) as raised:
+        site.load(place)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        (BOMB, "counting each use of an alias"),
+        ("[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("a: " + "{a: " * 3000 + "1" + "}" * 3000, "nested too deeply"),
+        ("a: " + "x" * 1_100_000, "larger than"),
+        (ROMA1.replace("valid: 3600", "valid: " + "9" * 5000), "line 159: not a usable value"),
+        (ROMA1.replace("valid: 3600", "valid: 2026-02-31"), "line 159: not a usable value"),
+        (ROMA1 + "\0", "not YAML"),
+    ],
+)
+def test_a_file_made_to_harm_is_refused_at_once(tmp_path, text, reason):
+    assert reason in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "old, new, reason",
+    [
+        ("  new: mailboxvm\n", "  new: mailboxold\n", "the old and the new host are the same"),
+        ("192.0.2.16}", "192.0.2.15}", "192.0.2.15 is also the address of mailboxold"),
+        ("{address: 192.0.2.16}", "{address: 3221225988}", "an address must be text"),
+        ("/var/imap/{user}", "/var/imap/all", "use {user} or {home}"),
+        ("work: /var/imap/.cutover", "work: /", "'/' cannot be used"),
+        ("work: /var/imap/.cutover", "work: //", "'/' cannot be used"),
+        ("work: /var/imap/.cutover", "work: /var/../etc", "must not contain '..'"),
+        ("uid_min: 2000", "uid_min: 0", "greater than or equal to 1"),
+        ("uid_max: 2999", "uid_max: 1999", "uid_max 1999 is below uid_min 2000"),
+    ],
+)
+def test_a_value_that_would_do_harm_is_refused_with_its_line(tmp_path, old, new, reason):
+    assert old in ROMA1
+    message = refusal(tmp_path, ROMA1.replace(old, new, 1))
+    assert reason in message and "line " in message
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(BadParameters, match="loop"):
+        site.load(tmp_path / "loop")
+    (tmp_path / "r" / journal.NAME).mkdir(parents=True)
+    with pytest.raises(journal.JournalBroken, match="cannot be read: Is a directory"):
+        folder.Run(tmp_path / "r").journal.events()
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(folder.NotARun, match="Make it a writable folder"):
+        folder.create(site.load("parameters/roma1.yaml"), "run", tmp_path / "runs")
