@@ -33,13 +33,17 @@ class Skipped:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A file that cannot be read: what is wrong, at which byte, and what to do."""
+    """A file that cannot be read: what is wrong, at which byte, and what to do.
 
-    file: str | None
+    traceback: of a bug in the converter, otherwise "".
+    """
+
+    file: str
     what: str
     todo: str = ""
     kind: str = ""
     offset: int | None = None
+    traceback: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
