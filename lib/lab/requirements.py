@@ -63,8 +63,10 @@ def _install(packages, purpose):
             "Run the lab on Debian."
         )
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # without a package server to reach, fail in seconds
+    apt = ["apt-get", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=15"]
     install = [
-        "apt-get",
+        *apt,
         "install",
         "-y",
         "-qq",
@@ -72,7 +74,7 @@ def _install(packages, purpose):
         "-o",
         "DPkg::Lock::Timeout=300",
     ]
-    for command in (["apt-get", "update", "-qq"], [*install, *packages]):
+    for command in ([*apt, "update", "-qq"], [*install, *packages]):
         done = subprocess.run(
             command,
             env=environment,
@@ -83,7 +85,7 @@ def _install(packages, purpose):
             errors="replace",
         )
         # a failed update matters only if the install fails too
-        if done.returncode and command[1] == "install":
+        if done.returncode and "install" in command:
             tail = "\n".join(done.stdout.strip().splitlines()[-8:])
             raise errors.Missing(
                 f"{purpose} needs {names}, and installing it failed:\n{tail}\n"
