@@ -1,55 +1,88 @@
-"""The submission host as its users' mail programs meet it, in each of the ways in which they may come, or may not.
+"""The submission host as its users' mail programs see it, in every way they may or may not come.
 
-A way is a name: `inside`, with nothing to show; `password`, from outside by TLS with name and password; `certificate`, from
-outside by TLS with a client certificate; `nothing`, from outside; `plain`, from outside without TLS, where it must ask for no
-password.
+A way is a name:
+inside       from inside, without a login
+password     from outside, over TLS, with name and password
+certificate  from outside, over TLS, with a client certificate
+nothing      from outside, without a login: must be refused
+plain        from outside without TLS, where the host must not ask for a password
 """
 
-from cutover.connect import smtp
-from cutover.facts import alias_service as live
+from dataclasses import dataclass
 
-TIMEOUT = 30  # a password that is wrong takes some seconds
+from cutover.connect import smtp
+from cutover.facts import alias_service
+from cutover.model import moving
+
+GRANTED = {
+    "inside": "from inside, without a login",
+    "password": "from outside, over TLS with a password",
+    "certificate": "from outside, over TLS with a client certificate",
+}
+REFUSED = {"nothing": "from outside, without a login", "plain": "from outside, without TLS"}
+WAYS = {**GRANTED, **REFUSED}
+TIMEOUT = 30  # seconds; the reply to a wrong password takes some
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The reply to RCPT. auth: password mechanisms the host offers, "" for none."""
+
+    code: int = moving()
+    text: str
+    auth: str
+
+
+def ways(site) -> list[str]:
+    """The ways this machine can try, by the parameters."""
+    section = site.submission
+    if section is None:
+        return []
+    return [
+        *(["inside"] if section.inside else []),
+        *(["password"] if section.outside else []),
+        *(["certificate"] if section.outside and section.certificate else []),
+        *(REFUSED if section.outside else []),
+    ]
 
 
 def _client(hosts, way: str) -> smtp.Client:
     section, user = hosts.site.submission, hosts.site.production_test.users[0].user
     tls = {"server_hostname": hosts.site.fqdn(section.name), "ca_file": section.ca}
     outside = str(section.outside)
-    return {
-        "inside": lambda: smtp.Client(str(section.inside)),
-        "password": lambda: smtp.Client(
-            outside, **tls, user=user, password=live.password(hosts, user)
-        ),
-        "certificate": lambda: smtp.Client(
-            outside, **tls, certificate=(section.certificate, section.key)
-        ),
-        "nothing": lambda: smtp.Client(outside),
-        "plain": lambda: smtp.Client(outside),
-    }[way]()
+    if way == "inside":
+        return smtp.Client(str(section.inside))
+    if way == "password":
+        password = alias_service.password(hosts, user)
+        return smtp.Client(outside, **tls, user=user, password=password)
+    if way == "certificate":
+        return smtp.Client(outside, **tls, certificate=(section.certificate, section.key))
+    return smtp.Client(outside)
 
 
-def ask(hosts, way: str) -> dict:
-    """Would it take a message of the first test user to himself? None is sent.
+def ask(hosts, way: str) -> Reply:
+    """Whether the host accepts a message of the first test user to himself. None is sent.
 
-    → `{"code": of its answer to the recipient, "text": that answer, "auth": password mechanisms it offers, "" for none}`.
+    Raises smtp.SmtpError.
     """
     hosts.prove()
     site, section = hosts.site, hosts.site.submission
-    himself = f"{site.production_test.users[0].user}@{site.zone}"
-    said = smtp.permits(
+    address = f"{site.production_test.users[0].user}@{site.zone}"
+    permits = smtp.permits(
         site.address(section.host),
         section.port,
         _client(hosts, way),
-        himself,
-        himself,
+        address,
+        address,
         TIMEOUT,
         section.host,
     )
-    return {"code": said["recipient"][0], "text": said["recipient"][1], "auth": said["auth"]}
+    code, text = permits["recipient"]
+    return Reply(code, text, permits["auth"])
 
 
 def send(hosts, way: str, sender: str, recipient: str, message: bytes) -> str:
-    """Hand a message in. → the host's queue id. Raises smtp.SmtpError."""
+    """Submit a message. Returns the host's queue id. Raises smtp.SmtpError."""
     site = hosts.site
     return smtp.send(
         site.address(site.submission.host),

@@ -1,4 +1,4 @@
-"""Roundcube as its user meets it, over HTTPS: a page with a form, a password, a list of messages, a message."""
+"""Roundcube as its user sees it over HTTPS: a login form, a list of messages, a message."""
 
 import http.client
 import http.cookiejar
@@ -10,36 +10,64 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from dataclasses import dataclass, field, replace
 
 from cutover.connect import imap
-from cutover.facts import alias_service as live
-from cutover.model import errors
+from cutover.facts import alias_service, clock
+from cutover.model import errors, moving
 
 TOKEN = re.compile(r'name="_token" value="([^"]+)"')
 ENVIRONMENT = re.compile(r"rcmail\.set_env\((\{.*?\})\);")
 ROW = re.compile(r"this\.add_message_row\(\"?(\d+)\"?,")
 MOST = 4_000_000  # bytes of a page
-LOOKS = 5  # into a journal
+LOOKS = 5  # into the journal
 
 
 class WebmailError(errors.TemplatedError):
-    """The webmail does not do what its users need; the data of each kind are attributes."""
+    """The webmail does not do what its users need."""
 
     template = "{url}: {reason}"
 
 
 class NoWebmail(WebmailError):
-    """Nothing answers at the address, or nothing that is Roundcube."""
+    """Nothing answers at the address, or it is not Roundcube."""
 
 
 class LoginRefused(WebmailError):
-    """Roundcube did not let the user in: the password, or the IMAP server behind it."""
+    """Roundcube refused the user: the password, or the IMAP server behind it."""
 
-    template = "{url}: {user} was not let in ({reason}): is the IMAP server there, that Roundcube's imap_host names?"
+    template = (
+        "{url} refused the login of {user}: {reason}. Check the password and the IMAP server that "
+        "Roundcube's imap_host names."
+    )
+
+
+@dataclass(frozen=True)
+class Page:
+    """The first page of a folder. count: messages in the folder; uids: newest first."""
+
+    count: int
+    uids: list[int]
+
+
+@dataclass(frozen=True)
+class View:
+    """What a user sees in the webmail.
+
+    messages: number in INBOX. folders: names it shows. token: the message that was looked for
+    exists. read: the message was shown, with the token if one was looked for; None when there was
+    no message. comers: addresses from which the user logged in to the new server meanwhile.
+    """
+
+    messages: int = moving()
+    folders: list[str] = moving()
+    token: bool
+    read: bool | None = moving()
+    comers: list[str] = field(default_factory=list)
 
 
 class _Connection(http.client.HTTPSConnection):
-    """A connection to one address, whatever the name says; the certificate is checked for the name."""
+    """A connection to one address whatever the name resolves to; TLS checks the name."""
 
     def __init__(self, *arguments, address, **options):
         super().__init__(*arguments, **options)
@@ -58,7 +86,10 @@ class _Handler(urllib.request.HTTPSHandler):
 
 
 class Browser:
-    """A session with one Roundcube. Parameters: its `url`, the `address` at which it is, `ca`: a file, or the system's."""
+    """A session with one Roundcube.
+
+    url: as users type it. address: where it is. ca: a file, None for the system's.
+    """
 
     def __init__(self, url: str, address: str, ca=None, timeout: float = 30):
         self.url, self.timeout, self.request_token, self.mailboxes = url, timeout, "", []
@@ -73,17 +104,17 @@ class Browser:
         )
 
     def _page(self, query, data=None, remote=False):
-        """(status, text) of a page. With `remote` as Roundcube's own scripts ask."""
-        asked = urllib.request.Request(
+        """(status, text) of a page. remote: ask as Roundcube's own scripts do."""
+        request = urllib.request.Request(
             f"{self.url}?{urllib.parse.urlencode(query)}",
             data=urllib.parse.urlencode(data).encode() if data else None,
         )
         if remote:
-            asked.add_header("X-Roundcube-Request", self.request_token)
-            asked.add_header("X-Requested-With", "XMLHttpRequest")
+            request.add_header("X-Roundcube-Request", self.request_token)
+            request.add_header("X-Requested-With", "XMLHttpRequest")
         try:
-            with self._opener.open(asked, timeout=self.timeout) as answer:
-                return answer.status, answer.read(MOST).decode("utf-8", "replace")
+            with self._opener.open(request, timeout=self.timeout) as reply:
+                return reply.status, reply.read(MOST).decode("utf-8", "replace")
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read(MOST).decode("utf-8", "replace")
@@ -93,15 +124,15 @@ class Browser:
             ) from error
 
     def front(self) -> str:
-        """Roundcube's login page; its form's token. Raises NoWebmail."""
+        """The token of the form on Roundcube's login page. Raises NoWebmail."""
         status, text = self._page({"_task": "login"})
-        found = TOKEN.search(text)
-        if status != 200 or not found:
+        match = TOKEN.search(text)
+        if status != 200 or not match:
             raise NoWebmail(url=self.url, reason=f"status {status}, and no login form of Roundcube")
-        return found[1]
+        return match[1]
 
-    def login(self, user: str, password: str):
-        """Raises LoginRefused, NoWebmail."""
+    def login(self, user: str, password: str) -> None:
+        """Log in. Raises LoginRefused, NoWebmail."""
         token = self.front()
         status, text = self._page(
             {"_task": "login"},
@@ -130,80 +161,85 @@ class Browser:
             {"_task": "mail", "_action": action, "_remote": "1", **query}, remote=True
         )
         try:
-            answer = json.loads(text)
+            reply = json.loads(text)
         except ValueError:
-            answer = {}
-        if status != 200 or answer.get("action") != action:
+            reply = {}
+        if status != 200 or reply.get("action") != action:
             raise WebmailError(
-                url=self.url, reason=f"{action}: status {status}, and no answer of Roundcube"
+                url=self.url, reason=f"{action}: status {status}, and no reply of Roundcube"
             )
-        return answer
+        return reply
 
-    def listed(self, folder: str) -> dict:
-        """`{"count": messages in the folder, "uids": those of the first page}`, the newest first."""
-        answer = self._remote("list", _mbox=folder, _sort="_", _page="1")
-        return {
-            "count": answer["env"].get("messagecount", 0),
-            "uids": [int(uid) for uid in ROW.findall(answer.get("exec", ""))],
-        }
+    def first_page(self, folder: str) -> "Page":
+        reply = self._remote("list", _mbox=folder, _sort="_", _page="1")
+        uids = [int(uid) for uid in ROW.findall(reply.get("exec", ""))]
+        return Page(reply["env"].get("messagecount", 0), uids)
 
-    def find(self, folder: str, subject: str) -> list:
-        """UIDs of the messages with a text in their subject, as the IMAP server finds them."""
-        answer = self._remote(
+    def find(self, folder: str, subject: str) -> list[int]:
+        """UIDs of the messages with a text in their subject."""
+        reply = self._remote(
             "search", _mbox=folder, _q=subject, _headers="subject", _scope="base", _filter="ALL"
         )
-        return [int(uid) for uid in ROW.findall(answer.get("exec", ""))]
+        return [int(uid) for uid in ROW.findall(reply.get("exec", ""))]
 
     def read(self, folder: str, uid: int) -> str:
-        """The page that shows a message. Raises WebmailError."""
+        """The text of the page that shows a message. Raises WebmailError."""
         status, text = self._page(
             {"_task": "mail", "_action": "show", "_mbox": folder, "_uid": uid}
         )
         if status != 200 or 'id="messagebody"' not in text:
             raise WebmailError(
-                url=self.url, reason=f"status {status}, and no message {uid} of {folder}"
+                url=self.url, reason=f"status {status}, and message {uid} of {folder} is not shown"
             )
         return text
 
-    def logout(self):
+    def logout(self) -> None:
         self._page({"_task": "logout", "_token": self.request_token})
 
 
-def look(hosts, user: str, token: str = "") -> dict:
-    """Log in as a test user, and read a message: the one with `token` in its subject, or the newest one of INBOX.
+def look(hosts, user: str, token: str = "") -> View:
+    """Log in as a test user and read a message.
 
-    → `{"messages": number in INBOX, "folders": names it shows, "token": is there such a message?, "read": was it shown, and with
-    `token` does its page hold that?}`; "read" None when there was no message to read. Nothing else of the page is kept.
+    It reads the message with `token` in its subject, or without a token INBOX's newest one. Nothing
+    else of the page is kept. Raises WebmailError.
     """
     hosts.prove()
-    section = hosts.site.webmail
-    browser = Browser(section.url, hosts.site.address(section.host), section.ca)
-    browser.login(user, live.password(hosts, user))
+    site = hosts.site
+    since = clock.now(hosts, site.roles.new)
+    browser = Browser(site.webmail.url, site.address(site.webmail.host), site.webmail.ca)
+    browser.login(user, alias_service.password(hosts, user))
     try:
-        listed = browser.listed("INBOX")
-        uids = browser.find("INBOX", token) if token else listed["uids"]
+        first = browser.first_page("INBOX")
+        uids = browser.find("INBOX", token) if token else first.uids
         page = browser.read("INBOX", uids[0]) if uids else None
-        return {
-            "messages": listed["count"],
-            "folders": browser.mailboxes,
-            "token": bool(token and uids),
-            "read": None if page is None else token in page,
-        }
+        view = View(
+            first.count,
+            browser.mailboxes,
+            bool(token and uids),
+            None if page is None else token in page,
+        )
     finally:
         browser.logout()
+    addresses = login_addresses(hosts, user, since, site.address(site.webmail.host))
+    return replace(view, comers=addresses)
 
 
-def comers(hosts, user: str, since: int, wanted: str) -> list:
-    """The addresses from which a user has logged in to the new server's Dovecot since a time, by its journal; sorted. What
-    Dovecot logs may come late: while others are there and `wanted` is not, it is read again, at most LOOKS times."""
+def login_addresses(hosts, user: str, since: int, expected: str) -> list[str]:
+    """The addresses from which a user logged in to the new server since a time, sorted.
+
+    By the journal of Dovecot, which may lag: while it has others and not `expected`, it is read
+    again, at most LOOKS times.
+    """
     argv = ["journalctl", "-q", "--no-pager", "-o", "cat", f"--since=@{since}", "-t", "dovecot"]
-    for look in range(LOOKS):
+    for look_number in range(LOOKS):
         text = hosts.run(hosts.site.roles.new, argv, sudo=True, check=False).text
-        found = set(
-            re.findall(
-                rf"imap-login: Login: user=<{re.escape(user)}>.*? rip=([0-9A-Fa-f.:]+)", text
-            )
-        )
-        if not found or wanted in found or look == LOOKS - 1:
-            return sorted(found)
+        addresses = parse_logins(text, user)
+        if not addresses or expected in addresses or look_number == LOOKS - 1:
+            return addresses
         time.sleep(0.5)
+
+
+def parse_logins(text: str, user: str) -> list[str]:
+    """The addresses a user logged in from by IMAP, in lines of Dovecot's log; sorted."""
+    login = rf"imap-login: Login: user=<{re.escape(user)}>.*? rip=([0-9A-Fa-f.:]+)"
+    return sorted(set(re.findall(login, text)))

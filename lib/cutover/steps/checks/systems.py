@@ -1,327 +1,312 @@
-"""Submission, webmail and lists: no step of their own, but what preflight and production-test read and judge of them.
+"""Submission, webmail and lists: no step of their own; preflight and production-test judge them.
 
-They are not stopped in the night; they use the mailboxes by the alias, and must go on doing so after the switch.
+They keep running during the night. They use the mailboxes by the alias, and must still do so after
+the switch.
 """
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from cutover import model
 from cutover.changes.system_mail import PostTestMail, SubmitTestMail
-from cutover.facts import alias_service as live
-from cutover.facts import clock, routes, submission, webmail
+from cutover.facts import alias_service, submission, systems, webmail
 
-GRANTED = {
-    "inside": "from inside, with nothing",
-    "password": "from outside, by TLS with a password",
-    "certificate": "from outside, by TLS with a client certificate",
-}
-REFUSED = {"nothing": "from outside, with nothing", "plain": "from outside, without TLS"}
-WAYS = {**GRANTED, **REFUSED}
+RELAYED = 250
+REFUSED_FOR_GOOD = range(500, 600)
+Visits = dict[str, model.Reading[alias_service.Visit]]  # by test user
 
 
-def ways(site) -> list:
-    """The ways of `hosts.submission` that the parameters let this machine try."""
-    section = site.submission
-    if section is None:
-        return []
-    return [
-        *(["inside"] if section.inside else []),
-        *(["password"] if section.outside else []),
-        *(["certificate"] if section.outside and section.certificate else []),
-        *(REFUSED if section.outside else []),
-    ]
+class TestMail(NamedTuple):
+    """A test message through one of these systems. way or address says which; users receive it."""
+
+    token: str
+    way: str | None
+    address: str | None
+    users: list[str]
 
 
-def tokens(site, run) -> list:
-    """`[(token, way or None, list's address or None, users who get it)]` of the test messages that go through these systems."""
+def test_mails(site, run: str) -> list[TestMail]:
+    """The test messages of a run: one per way that is granted, one per list."""
     first = site.production_test.users[0].user
     return [
         *(
-            (f"{run}-smtp-{way}-{first}", way, None, [first])
-            for way in ways(site)
-            if way in GRANTED
+            TestMail(f"{run}-smtp-{way}-{first}", way, None, [first])
+            for way in submission.ways(site)
+            if way in submission.GRANTED
         ),
         *(
-            (f"{run}-list-{each.address.replace('@', '-')}", None, each.address, each.subscribers)
-            for each in site.lists
+            TestMail(
+                f"{run}-list-{mailing_list.address.replace('@', '-')}",
+                None,
+                mailing_list.address,
+                mailing_list.subscribers,
+            )
+            for mailing_list in site.lists
         ),
     ]
 
 
-def wanted(site, run) -> dict:
-    """`{user: [(token, spam)]}` as live.look takes them."""
-    found = {}
-    for token, _, _, users in tokens(site, run):
-        for user in users:
-            found.setdefault(user, []).append((token, False))
-    return found
-
-
-# --- what is read
-
-
-def probe(hosts, site, token: str = "", shut_out: bool = False) -> dict:
-    """`{"submission": {"address": …, way: submission.ask}, "webmail": webmail.look and "comers", "lists": {address: where the MX
-    sends it}}`, each read by itself, `None` for what the parameters do not declare. With `token` webmail looks for that message.
-    `shut_out`: the first test user may not log in by IMAP, and is not tried again and again: servers answer ever later then.
-    """
-    section, mx = site.submission, site.roles.mx[0]
-    skipped = {"error": f"not tried: {site.production_test.users[0].user} may not log in by IMAP"}
-    return {
-        "submission": section
-        and {
-            "address": model.attempt(live.resolve, hosts, site.fqdn(section.name)),
-            "ways": {
-                way: skipped
-                if shut_out and way == "password"
-                else model.attempt(submission.ask, hosts, way)
-                for way in ways(site)
-            },
-        },
-        "webmail": site.webmail
-        and (skipped if shut_out else model.attempt(_webmail, hosts, site, token)),
-        "lists": {
-            each.address: model.attempt(_route, hosts, mx, each.address) for each in site.lists
-        }
-        or None,
-    }
-
-
-def _webmail(hosts, site, token):
-    user, new = site.production_test.users[0].user, site.roles.new
-    since = clock.now(hosts, new)
-    seen = webmail.look(hosts, user, token)
-    return {**seen, "comers": webmail.comers(hosts, user, since, site.address(site.webmail.host))}
-
-
-def _route(hosts, mx, address):
-    local = address.partition("@")[0]
-    return routes.read(hosts, mx, [local])[local.lower()]
+def tokens_by_user(site, run: str) -> dict[str, list[tuple[str, bool]]]:
+    """`{user: [(token, is spam)]}` for alias_service.look."""
+    tokens = {}
+    for mail in test_mails(site, run):
+        for user in mail.users:
+            tokens.setdefault(user, []).append((mail.token, False))
+    return tokens
 
 
 # --- what is planned
 
 
-def plan(found, site) -> list:
-    """The test messages that have not arrived everywhere."""
-    run, listed, test, mx = found["run"], [], site.production_test, site.roles.mx[0]
-    for token, way, address, users in tokens(site, run):
-        if all(arrived(found, user, token) for user in users):
+def plan(visits: Visits, run: str, site) -> list[model.Change]:
+    """The changes that send the test messages which have not reached every user."""
+    test, changes = site.production_test, []
+    for mail in test_mails(site, run):
+        if all(folder_of(visits, user, mail.token) for user in mail.users):
             continue
-        sender = f"{users[0]}@{site.zone}"
-        if way:
-            listed.append(
+        user = mail.users[0]
+        sender = f"{user}@{site.zone}"
+        if mail.way:
+            changes.append(
                 SubmitTestMail(
                     site.submission.host,
                     site.submission.port,
                     sender,
                     sender,
-                    users[0],
-                    token,
+                    user,
+                    mail.token,
                     False,
-                    way,
-                    GRANTED[way],
+                    mail.way,
+                    submission.GRANTED[mail.way],
                 )
             )
         else:
-            listed.append(
-                PostTestMail(mx, test.smtp_port, sender, address, users[0], token, False, users)
+            changes.append(
+                PostTestMail(
+                    site.roles.mx[0],
+                    test.smtp_port,
+                    sender,
+                    mail.address,
+                    user,
+                    mail.token,
+                    False,
+                    mail.users,
+                )
             )
-    return listed
+    return changes
 
 
-def arrived(found, user, token):
+def folder_of(visits: Visits, user: str, token: str) -> str | None:
     """The folder in which a user has a test message, or None."""
-    return found["users"][user].get("value", {}).get("found", {}).get(token)
+    visit = visits[user]
+    return visit.value.found.get(token) if visit.ok else None
 
 
 # --- what is judged
 
 
-def declared(found, site):
-    """That the systems are not declared is said, not passed over."""
-    names = {"submission": site.submission, "webmail": site.webmail, "lists": site.lists}
-    told = ", ".join(name for name, section in names.items() if section) or "none"
-    missing = ", ".join(name for name, section in names.items() if not section)
+def declared(site) -> Iterator[model.Check]:
+    """Which systems and which ways are not tested, since the parameters do not declare them."""
+    sections = {"submission": site.submission, "webmail": site.webmail, "lists": site.lists}
+    tested = [name for name, section in sections.items() if section]
+    missing = [name for name, section in sections.items() if not section]
     yield model.Check(
-        "Which of submission, webmail and lists are tested?",
+        "Submission, webmail and lists are tested as declared",
         "those in the parameters",
-        told + (f"; not declared: {missing}" if missing else ""),
+        (", ".join(tested) or "none")
+        + (f"; not declared: {', '.join(missing)}" if missing else ""),
         True,
+        id="systems-declared",
+        data={"tested": tested, "missing": missing},
     )
-    if site.submission:
-        untried = [way for way in WAYS if way not in ways(site)]
-        if untried:
-            yield model.Check(
-                f"Is every way to {site.submission.host} tried?",
-                "facts",
-                "not " + "; not ".join(WAYS[way] for way in untried),
-                True,
-                "give submission.inside, outside, certificate and key",
-                warning=True,
-            )
-
-
-def checks(found, site):
-    """Of preflight and production-test alike; `found` as `probe` gives it."""
-    yield from declared(found, site)
-    if found["submission"] and site.submission:
-        yield from _submission(found["submission"], site)
-    if found["webmail"] and site.webmail:
-        yield from _reading(found["webmail"], site)
-    for address, result in (found["lists"] or {}).items():
-        question = f"Does {site.roles.mx[0]} know where {address} goes?"
-        if "error" in result:
-            yield model.Check(question, "yes", result["error"], False, "try `sendmail -bv` there")
-        else:
-            yield model.Check(
-                question,
-                "yes",
-                ", ".join(result["value"]) or "no",
-                bool(result["value"]),
-                "the list needs an entry in the userdb, or in aliases, of every MX",
-            )
-
-
-def _submission(found, site):
-    section = site.submission
-    where = f"{section.host}:{section.port}"
-    yield model.equal(
-        f"Does {site.fqdn(section.name)} lead to {section.host}?",
-        site.address(section.host),
-        found["address"].get("value") or found["address"]["error"],
-        "put it into the zone, or correct the parameters",
-    )
-    for way, result in found["ways"].items():
-        if "error" in result:
-            yield model.Check(
-                f"Does {where} answer, {WAYS[way]}?",
-                "yes",
-                result["error"],
-                False,
-                f"look at sendmail's and saslauthd's log on {section.host}"
-                + (
-                    ": does it ask the server that the alias leads to now?"
-                    if way == "password"
-                    else ""
-                ),
-            )
-            continue
-        said = result["value"]
-        answer = f"{said['code']} {said['text']}"
-        if way in GRANTED:
-            yield model.Check(
-                f"Does {where} take mail, {GRANTED[way]}?",
-                "yes",
-                "yes" if said["code"] == 250 else answer,
-                said["code"] == 250,
-                f"compare access and SASL's settings on {section.host}",
-            )
-        elif way == "nothing":
-            yield model.Check(
-                f"Does {where} refuse mail, {REFUSED[way]}?",
-                "refused for good (5xx)",
-                answer,
-                500 <= said["code"] < 600,
-                f"it is an open relay: compare access on {section.host}",
-            )
-        else:
-            yield model.Check(
-                f"Does {where} ask for no password, {REFUSED[way]}?",
-                "no",
-                said["auth"] or "no",
-                not said["auth"],
-                "add p to AuthOptions: the password would cross the network for everybody to read",
-            )
-
-
-def _reading(found, site):
-    question = (
-        f"Can {site.production_test.users[0].user} log in at {site.webmail.url} and read a message?"
-    )
-    if "error" in found:
+    untried = [way for way in submission.WAYS if way not in submission.ways(site)]
+    if site.submission and untried:
         yield model.Check(
-            question,
-            "yes",
-            found["error"],
-            False,
-            f"look at Apache's and Roundcube's log on {site.webmail.host}",
+            f"Every way to {site.submission.host} is tried",
+            "all",
+            "not " + "; not ".join(submission.WAYS[way] for way in untried),
+            True,
+            "Set submission.inside, outside, certificate and key.",
+            warning=True,
+            id="submission-ways-tried",
+            subject=site.submission.host,
+            data={"untried": untried},
         )
-        return
-    seen = found["value"]
-    yield model.Check(
-        question,
+
+
+def judge(facts: systems.Systems, site) -> Iterator[model.Check]:
+    """Whether the declared systems work; for preflight and production-test alike."""
+    yield from declared(site)
+    if facts.submission and site.submission:
+        yield from _submission(facts.submission, site)
+    if facts.webmail and site.webmail:
+        yield _webmail_login(facts.webmail, site)
+    for address, route in (facts.lists or {}).items():
+        yield _list_route(address, route, site)
+
+
+def _list_route(address, route, site):
+    mx = site.roles.mx[0]
+    return model.Check(
+        f"{mx} knows where {address} goes",
         "yes",
-        "logged in; "
-        + (
-            "INBOX is empty"
-            if not seen["messages"]
-            else f"{seen['messages']} messages in INBOX, "
-            + (
-                "one was read"
-                if seen["read"]
-                else "none to read"
-                if seen["read"] is None
-                else "its page does not show it"
-            )
-        ),
-        seen["read"] is not False,
-        f"look at Roundcube's log on {site.webmail.host}",
+        (", ".join(route.value) or "no") if route.ok else route.error,
+        bool(route.ok and route.value),
+        "Add the list to the userdb or to aliases on every MX. Try `sendmail -bv` there.",
+        id="list-route",
+        subject=address,
     )
 
 
-def verify(found, site):
-    """Of production-test: also what has arrived, and which server webmail reads from."""
-    systems = found["systems"]
-    yield from checks(systems, site)
-    for token, way, address, users in tokens(site, found["run"]):
-        what = f"mail submitted {GRANTED[way]}," if way else f"the post to {address}"
-        for user in users:
-            yield model.equal(
-                f"Did {what} arrive at {user}?",
-                "INBOX",
-                arrived(found, user, token) or "not found",
-                f"`mailq` on {site.submission.host if way else 'the host of the lists'} and on the MX",
-            )
-    if site.webmail and "value" in (systems["webmail"] or {}):
-        yield from _webmail_on_new(found, systems["webmail"]["value"], site)
-
-
-def _webmail_on_new(found, seen, site):
-    user, new, host = site.production_test.users[0].user, site.roles.new, site.webmail.host
+def _submission(facts, site):
+    section, address = site.submission, site.address(site.submission.host)
+    actual = facts.address.value if facts.address.ok else facts.address.error
     yield model.equal(
-        f"Does webmail show {user} a message that came after the switch?",
+        f"{site.fqdn(section.name)} leads to {section.host}",
+        address,
+        actual,
+        "Add it to the zone, or correct the parameters.",
+        id="submission-name",
+        subject=section.host,
+    )
+    for way, reply in facts.ways.items():
+        yield _way(way, reply, section)
+
+
+def _way(way, reply, section):
+    where, words = f"{section.host}:{section.port}", submission.WAYS[way]
+    if way in submission.GRANTED:
+        statement, expected = f"{where} accepts mail {words}", "yes"
+        passed = reply.ok and reply.value.code == RELAYED
+        todo = f"Compare access and the SASL settings on {section.host}."
+    elif way == "nothing":
+        statement, expected = f"{where} refuses mail {words}", "refused for good (5xx)"
+        passed = reply.ok and reply.value.code in REFUSED_FOR_GOOD
+        todo = f"It is an open relay: compare access on {section.host}."
+    else:
+        statement, expected = f"{where} does not ask for a password {words}", "no"
+        passed = reply.ok and not reply.value.auth
+        todo = "Add p to AuthOptions: the password would cross the network unencrypted."
+    if not reply.ok:
+        actual = reply.error
+        todo = f"Check the logs of sendmail and saslauthd on {section.host}."
+        if way == "password":
+            todo += " Does it ask the server the alias leads to now?"
+    elif way == "plain":
+        actual = reply.value.auth or "no"
+    else:
+        answer = f"{reply.value.code} {reply.value.text}"
+        actual = "yes" if way in submission.GRANTED and passed else answer
+    return model.Check(statement, expected, actual, passed, todo, id="submission-way", subject=way)
+
+
+def _webmail_login(view, site):
+    user, section = site.production_test.users[0].user, site.webmail
+    if not view.ok:
+        actual, passed = view.error, False
+        todo = f"Check the logs of Apache and Roundcube on {section.host}."
+    else:
+        actual, passed = f"logged in; {_inbox(view.value)}", view.value.read is not False
+        todo = f"Check Roundcube's log on {section.host}."
+    return model.Check(
+        f"{user} can log in at {section.url} and read a message",
         "yes",
-        "yes" if seen["token"] else "no",
-        f"Roundcube's imap_host must be {site.fqdn(site.alias)}, not a server's own name or address",
+        actual,
+        passed,
+        todo,
+        id="webmail-login",
+        subject=user,
     )
-    came = site.address(host) in seen["comers"]
+
+
+def _inbox(view: webmail.View) -> str:
+    if not view.messages:
+        return "INBOX is empty"
+    outcome = {True: "one was read", False: "its page does not show it", None: "none to read"}
+    return f"{view.messages} messages in INBOX, {outcome[view.read]}"
+
+
+def verify(facts: systems.Systems, visits: Visits, run: str, site) -> Iterator[model.Check]:
+    """For production-test: also what arrived, and which server the webmail reads from."""
+    yield from judge(facts, site)
+    for mail in test_mails(site, run):
+        for user in mail.users:
+            yield _arrival(mail, user, folder_of(visits, user, mail.token), site)
+    if site.webmail and facts.webmail and facts.webmail.ok:
+        visit = visits[site.production_test.users[0].user]
+        folders = visit.value.folders if visit.ok else []
+        yield from webmail_on_new(facts.webmail.value, folders, site)
+
+
+def _arrival(mail, user, folder, site):
+    if mail.way:
+        what, host = f"Mail submitted {submission.GRANTED[mail.way]}", site.submission.host
+    else:
+        what, host = f"The post to {mail.address}", "the host of the lists"
+    return model.equal(
+        f"{what} reached {user}",
+        "INBOX",
+        folder or "not found",
+        f"Run `mailq` on {host} and on the MX.",
+        id="system-mail-arrived",
+        subject=user,
+        data={"token": mail.token, "folder": folder},
+    )
+
+
+def webmail_on_new(view: webmail.View, folders: list[str], site) -> Iterator[model.Check]:
+    """Whether the webmail reads from the new server. folders: the test user's, by IMAP."""
+    user, new, host = site.production_test.users[0].user, site.roles.new, site.webmail.host
+    alias, address = site.fqdn(site.alias), site.address(site.webmail.host)
+    yield model.equal(
+        f"Webmail shows {user} a message that came after the switch",
+        "yes",
+        "yes" if view.token else "no",
+        f"Set Roundcube's imap_host to {alias}, not to a server's own name or address.",
+        id="webmail-shows-new-mail",
+        subject=user,
+    )
+    if address in view.comers:
+        actual = "there is one"
+    elif view.comers:
+        actual = f"only from {', '.join(view.comers)}"
+    else:
+        actual = f"unknown: the journal of {new} has no login of {user}"
     yield model.Check(
-        f"Does {host} read from {new}?",
-        f"a login from {site.address(host)} in Dovecot's log",
-        "there is one"
-        if came
-        else f"only from {', '.join(seen['comers'])}"
-        if seen["comers"]
-        else f"unknown: the journal of {new} has no login of {user}",
-        came or not seen["comers"],
-        f"Roundcube's imap_host must be {site.fqdn(site.alias)}",
-        warning=not came,
+        f"{host} reads from {new}",
+        f"a login from {address} in Dovecot's log",
+        actual,
+        address in view.comers or not view.comers,
+        f"Set Roundcube's imap_host to {alias}.",
+        warning=address not in view.comers,
+        id="webmail-reads-from-new",
+        subject=host,
+        data={"addresses": view.comers},
     )
-    there = found["users"][user].get("value", {}).get("folders", [])
+    yield _webmail_folders(view, folders, site)
+
+
+def _webmail_folders(view, folders, site):
+    user = site.production_test.users[0].user
     # webmail shows the levels above a folder as folders too
-    odd = [
+    unknown = [
         name
-        for name in seen["folders"]
-        if name not in there
-        and not any(each.startswith((f"{name}/", f"{name}.")) for each in there)
+        for name in view.folders
+        if name not in folders
+        and not any(folder.startswith((f"{name}/", f"{name}.")) for folder in folders)
     ]
-    hidden = len(there) > 1 and len(seen["folders"]) < 2
-    yield model.Check(
-        f"Does webmail show {user} the folders that are there?",
-        f"some of {len(there)}",
-        f"{len(seen['folders'])}"
-        + (f", {', '.join(odd[:3])} of which are not there" if odd else ""),
+    hidden = len(folders) > 1 and len(view.folders) < 2
+    return model.Check(
+        f"Webmail shows {user} the existing folders",
+        f"some of {len(folders)}",
+        str(len(view.folders))
+        + (f", of which {', '.join(unknown[:3])} do not exist" if unknown else ""),
         True,
-        f"take the old server's prefix {site.old_store.imap_prefix!r} out of imap_ns_personal and of sent_mbox, "
-        "drafts_mbox, junk_mbox, trash_mbox in Roundcube's configuration, and out of users' preferences",
-        warning=bool(odd) or hidden,
+        f"Remove the old server's prefix {site.old_store.imap_prefix!r} from imap_ns_personal, "
+        "sent_mbox, drafts_mbox, junk_mbox and trash_mbox in Roundcube's configuration, and from "
+        "users' preferences.",
+        warning=bool(unknown) or hidden,
+        id="webmail-folders",
+        subject=user,
+        data={"unknown": unknown},
     )

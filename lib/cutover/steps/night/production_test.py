@@ -1,144 +1,192 @@
-"""The live system, as a user meets it: log in by the alias, read, receive through each MX, find spam in SPAM."""
+"""Test the live system as a user: log in by the alias, read, receive through each MX, find spam."""
 
+import dataclasses
 import posixpath
+from typing import NamedTuple
 
 from cutover import model
 from cutover.changes.mail import SendTestMail
-from cutover.facts import alias_service as live
-from cutover.facts import spool, users
-from cutover.steps.checks import systems
+from cutover.facts import alias_service, spool, systems, users
+from cutover.steps.checks import systems as system_checks
 
 
-def tokens(site, run):
-    """`[(token, mx, user, spam)]`: one ham and one spam message for each test user through each MX."""
+class TestMail(NamedTuple):
+    """A test message through an MX."""
+
+    token: str
+    mx: str
+    user: str
+    spam: bool
+
+    @property
+    def folder(self) -> str:
+        """Where it must arrive."""
+        return "SPAM" if self.spam else "INBOX"
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """users: what each test user sees. spooled: `{user: bytes in the new host's spool}`.
+
+    systems: None in facts recorded by an earlier version.
+    """
+
+    run: str
+    users: dict[str, model.Reading[alias_service.Visit]]
+    spooled: dict[str, int] = dataclasses.field(default_factory=dict)
+    systems: systems.Systems | None = None
+
+
+def test_mails(site, run: str) -> list[TestMail]:
+    """One normal and one spam message for each test user through each MX."""
     return [
-        (f"{run}-{mx}-{each.user}-{kind}", mx, each.user, kind == "spam")
-        for each in site.production_test.users
+        TestMail(f"{run}-{mx}-{account.user}-{kind}", mx, account.user, kind == "spam")
+        for account in site.production_test.users
         for mx in site.roles.mx
         for kind in ("ham", "spam")
     ]
 
 
-def probe(ctx):
-    """`{"users": {user: live.look}, "spooled": {user: bytes in the new host's spool}, "systems": systems.probe}`"""
+def probe(ctx) -> Facts:
     hosts, site = ctx.hosts, ctx.site
-    wanted = systems.wanted(site, ctx.run_name)
-    for token, _, user, spam in tokens(site, ctx.run_name):
-        wanted.setdefault(user, []).append((token, spam))
-    new, names = site.roles.new, {account.user for account in users.read(hosts, site.roles.new)}
-    lying = spool.files(hosts, new, posixpath.dirname(site.old_store.spool))
-    seen = {user: model.attempt(live.look, hosts, user, wanted[user]) for user in wanted}
-    shut_out = "error" in seen[site.production_test.users[0].user]
-    return {
-        "users": seen,
-        "spooled": {user: size for user, size in sorted(lying.items()) if user in names},
-        "systems": systems.probe(hosts, site, tokens(site, ctx.run_name)[0][0], shut_out),
+    mails = test_mails(site, ctx.run_name)
+    tokens = system_checks.tokens_by_user(site, ctx.run_name)
+    for mail in mails:
+        tokens.setdefault(mail.user, []).append((mail.token, mail.spam))
+    new = site.roles.new
+    names = {account.user for account in users.read(hosts, new)}
+    sizes = spool.files(hosts, new, posixpath.dirname(site.old_store.spool))
+    visits = {
+        user: model.read(alias_service.look, hosts, user, listed) for user, listed in tokens.items()
     }
+    locked_out = not visits[site.production_test.users[0].user].ok
+    return Facts(
+        ctx.run_name,
+        visits,
+        {user: size for user, size in sorted(sizes.items()) if user in names},
+        systems.read_all(hosts, mails[0].token, locked_out),
+    )
 
 
-def plan(found, site):
-    listed = []
-    for token, mx, user, spam in tokens(site, found["run"]):
-        seen = found["users"][user].get("value", {}).get("found", {})
-        if not seen.get(token):
-            listed.append(
-                SendTestMail(
-                    mx,
-                    site.production_test.smtp_port,
-                    site.production_test.sender,
-                    f"{user}@{site.zone}",
-                    user,
-                    token,
-                    spam,
-                    line=site.production_test.spam_line if spam else "",
-                )
-            )
-    if "systems" in found:  # not in facts that an earlier version recorded
-        listed += systems.plan(found, site)
-    if not listed:
+def plan(facts, site):
+    test = site.production_test
+    changes = [
+        SendTestMail(
+            mail.mx,
+            test.smtp_port,
+            test.sender,
+            f"{mail.user}@{site.zone}",
+            mail.user,
+            mail.token,
+            mail.spam,
+            line=test.spam_line if mail.spam else "",
+        )
+        for mail in test_mails(site, facts.run)
+        if not system_checks.folder_of(facts.users, mail.user, mail.token)
+    ]
+    if facts.systems is not None:
+        changes += system_checks.plan(facts.users, facts.run, site)
+    if not changes:
         return model.Plan(reason="every test message of this run has already arrived")
-    return model.Plan(tuple(listed))
+    return model.Plan(tuple(changes))
 
 
-def stable(found):
-    """Where each user is, and which test messages there are: what else is in a mailbox changes as mail comes."""
+def stable(facts):
+    """Where each user is, and which test messages there are: the rest changes as mail comes."""
     return {
-        user: {key: result["value"][key] for key in ("address", "found")}
-        if "value" in result
-        else result
-        for user, result in found["users"].items()
+        user: {"address": visit.value.address, "found": visit.value.found}
+        if visit.ok
+        else {"error": visit.error}
+        for user, visit in facts.users.items()
     }
 
 
-def verify(found, site):
-    alias = site.fqdn(site.alias)
+def verify(facts, site):
     checks = []
-    for user, result in found["users"].items():
-        if "error" in result:
+    for user, visit in facts.users.items():
+        if visit.ok:
+            checks += _visit(user, visit.value, facts.run, site)
+        else:
             checks.append(
                 model.Check(
-                    f"Can {user} log in at {alias} by TLS?",
+                    f"{user} can log in at {site.fqdn(site.alias)} over TLS",
                     "yes",
-                    result["error"],
+                    visit.error,
                     False,
-                    "try it by hand: `openssl s_client -connect` and LOGIN; look at Dovecot's log",
+                    "Try it by hand with `openssl s_client -connect` and LOGIN. Check Dovecot's "
+                    "log.",
+                    id="user-login",
+                    subject=user,
                 )
             )
-            continue
-        seen = result["value"]
-        checks += [
-            model.equal(
-                f"Which address did {user} reach by {alias}?",
-                site.address(site.roles.new),
-                seen["address"],
-                "does every name server give the new alias? run switch-alias again",
-            ),
-            model.Check(
-                f"Can {user} list folders?",
-                "INBOX and more",
-                f"{len(seen['folders'])} folders",
-                "INBOX" in seen["folders"],
-                "look at Dovecot's log",
-            ),
-            model.Check(
-                f"Can {user} read a message?",
-                "a whole message",
-                f"{seen['read']} bytes",
-                seen["read"] > 0,
-                "look at Dovecot's log and at the Maildir's permissions",
-            ),
-        ]
-        for token, mx, of, spam in tokens(site, found["run"]):
-            if of == user:
-                folder = "SPAM" if spam else "INBOX"
-                checks.append(
-                    model.equal(
-                        f"Did {'spam' if spam else 'mail'} for {user} through {mx} arrive?",
-                        folder,
-                        seen["found"].get(token) or "not found",
-                        f"`mailq` on {mx}; procmail's log on {site.roles.new}"
-                        + (
-                            "; does the antispam mark what has production_test.spam_line?"
-                            if spam
-                            else ""
-                        ),
-                    )
-                )
-    # where procmail puts what the store would not take, unless its last recipe says otherwise
-    new, place = site.roles.new, posixpath.dirname(site.old_store.spool)
-    lying = ", ".join(f"{user} ({size} bytes)" for user, size in found["spooled"].items())
-    checks.append(
-        model.equal(
-            f"Does no user's mail lie in {place} of {new}, where Dovecot does not look?",
-            "none",
-            lying or "none",
-            f"give it to sendmail once more (`formail -s sendmail -oi USER < {place}/USER` there), set the file aside, and see "
-            "why the store did not take it: full?",
-        )
-    )
-    if "systems" in found:
-        checks += systems.verify(found, site)
+    checks.append(_spool(facts.spooled, site))
+    if facts.systems is not None:
+        checks += system_checks.verify(facts.systems, facts.users, facts.run, site)
     return checks
+
+
+def _visit(user, visit, run, site):
+    yield model.equal(
+        f"{site.fqdn(site.alias)} leads {user} to the new server",
+        site.address(site.roles.new),
+        visit.address,
+        "Check that every name server serves the new alias. Run switch-alias again.",
+        id="user-address",
+        subject=user,
+    )
+    yield model.Check(
+        f"{user} can list folders",
+        "INBOX and more",
+        f"{len(visit.folders)} folders",
+        "INBOX" in visit.folders,
+        "Check Dovecot's log.",
+        id="user-folders",
+        subject=user,
+        data={"folders": len(visit.folders)},
+    )
+    yield model.Check(
+        f"{user} can read a message",
+        "a whole message",
+        f"{visit.read} bytes",
+        visit.read > 0,
+        "Check Dovecot's log and the permissions of the Maildir.",
+        id="user-message",
+        subject=user,
+        data={"bytes": visit.read},
+    )
+    for mail in test_mails(site, run):
+        if mail.user == user:
+            yield _arrival(mail, visit.found.get(mail.token), site)
+
+
+def _arrival(mail, folder, site):
+    todo = f"Run `mailq` on {mail.mx}; check procmail's log on {site.roles.new}."
+    if mail.spam:
+        todo += " Check that the antispam marks a message with production_test.spam_line."
+    return model.equal(
+        f"{'Spam' if mail.spam else 'Mail'} for {mail.user} through {mail.mx} arrived",
+        mail.folder,
+        folder or "not found",
+        todo,
+        id="test-mail-arrived",
+        subject=mail.user,
+        data={"token": mail.token, "folder": folder},
+    )
+
+
+def _spool(spooled, site):
+    """procmail puts mail there that the store refused, unless its last recipe says otherwise."""
+    new, place = site.roles.new, posixpath.dirname(site.old_store.spool)
+    return model.equal(
+        f"No user's mail is in {place} of {new}, which Dovecot does not read",
+        "none",
+        ", ".join(f"{user} ({size} bytes)" for user, size in spooled.items()) or "none",
+        f"Give it to sendmail again (`formail -s sendmail -oi USER < {place}/USER` there), set the "
+        "file aside, and find out why the store refused it: is it full?",
+        id="spool-empty",
+        subject=new,
+        data={"bytes": spooled},
+    )
 
 
 STEP = model.Step(
@@ -146,6 +194,7 @@ STEP = model.Step(
     title="Test the live service",
     requires=("restore-imap",),
     probe=probe,
+    facts=Facts,
     plan=plan,
     verify=verify,
     stable=stable,
