@@ -14,6 +14,7 @@ from cutover import model, site
 from cutover.connect import hosts as reached
 from cutover.connect import smtp
 from cutover.facts import submission, webmail
+from cutover.facts import systems as system_facts
 from cutover.steps import registry
 from cutover.steps.checks import systems
 from lab import keys, topology
@@ -65,9 +66,7 @@ def shown(browser, subject):
 
 
 def failed(found):
-    return [
-        (check.question, check.actual) for check in systems.checks(found, SITE) if not check.passed
-    ]
+    return [(check.id, check.subject) for check in systems.judge(found, SITE) if not check.passed]
 
 
 # -- submission
@@ -146,18 +145,19 @@ def arrived_everywhere(ctx):
 
     → the kinds of the changes.
     """
-    found = {"run": ctx.run_name, "users": {each.user: {} for each in SITE.production_test.users}}
-    listed = systems.plan(found, SITE)
+    nobody = {each.user: model.Reading(error="no look") for each in SITE.production_test.users}
+    listed = systems.plan(nobody, ctx.run_name, SITE)
     for change in listed:
         change.apply(ctx, lambda event: None)
     return [change.kind for change in listed]
 
 
 def test_before_the_switch_all_of_it_works_on_the_old_server(lab, door):
-    found = systems.probe(door.hosts, SITE)
+    found = system_facts.read_all(door.hosts)
     assert failed(found) == []
-    assert found["webmail"]["value"]["messages"] > 50 and found["webmail"]["value"]["read"]
-    assert found["webmail"]["value"]["comers"] == []  # nobody logs in to the new one yet
+    view = found.webmail.value
+    assert view.messages > 50 and view.read
+    assert view.comers == []  # nobody logs in to the new one yet
     assert arrived_everywhere(door) == ["submit-test-mail"] * 3 + ["post-test-mail"]
     for user in ("alice", "bruno"):
         text = lab.run("mailboxold", ["cat", f"/home/{user}/INBOX"], text=False).stdout
@@ -166,7 +166,7 @@ def test_before_the_switch_all_of_it_works_on_the_old_server(lab, door):
 
 
 def test_webmail_says_who_is_not_let_in_and_keeps_no_password(lab):
-    with pytest.raises(webmail.LoginRefused, match="alice was not let in") as refused:
+    with pytest.raises(webmail.LoginRefused, match="refused the login of alice") as refused:
         webmail.Browser(SITE.webmail.url, SITE.address("webmail"), SITE.webmail.ca).login(
             "alice", "not-the-password"
         )
@@ -205,25 +205,22 @@ def test_webmail_reads_from_the_new_server_then(door, switched):
     again = browsing()
     assert shown(again, "onlynew") and not shown(again, "onlyold")
     found = webmail.look(door.hosts, "alice", "onlynew")
-    assert (
-        found["token"]
-        and found["read"]
-        and not any(name.startswith("mail") for name in found["folders"])
-    )
+    assert found.token and found.read
+    assert not any(name.startswith("mail") for name in found.folders)
 
 
 def test_the_submission_host_asks_the_new_server_for_passwords_then(lab, door, switched):
     began = int(datetime.datetime.now(datetime.UTC).timestamp())
-    assert submission.ask(door.hosts, "password")["code"] == 250
+    assert submission.ask(door.hosts, "password").code == 250
     assert eventually(
-        lambda: SMTP.address in webmail.comers(door.hosts, "alice", began, SMTP.address)
+        lambda: SMTP.address in webmail.login_addresses(door.hosts, "alice", began, SMTP.address)
     )
 
 
 def test_all_of_it_works_on_the_new_server(door, switched):
-    found = systems.probe(door.hosts, SITE, "onlynew")
+    found = system_facts.read_all(door.hosts, "onlynew")
     assert failed(found) == []
-    assert SITE.address("webmail") in found["webmail"]["value"]["comers"]
+    assert SITE.address("webmail") in found.webmail.value.comers
     assert arrived_everywhere(dataclasses.replace(door, run_name="later")) == [
         "submit-test-mail"
     ] * 3 + ["post-test-mail"]
@@ -240,10 +237,8 @@ def test_a_prefix_of_the_old_server_in_webmails_configuration_is_told(lab, door,
     there = ["INBOX", "progetti", "sent-mail"]
 
     def mark():
-        found = {"users": {"alice": {"value": {"folders": there}}}}
-        *_, check = systems._webmail_on_new(
-            found, {**webmail.look(door.hosts, "alice", "onlynew"), "comers": []}, SITE
-        )
+        view = webmail.look(door.hosts, "alice", "onlynew")
+        *_, check = systems.webmail_on_new(view, there, SITE)
         return check.mark
 
     assert mark() == "ok"
@@ -261,10 +256,10 @@ def test_a_prefix_of_the_old_server_in_webmails_configuration_is_told(lab, door,
 def test_a_server_that_is_gone_is_told_and_not_waited_for(lab, door, switched):
     lab.run("mailboxvm", ["systemctl", "stop", "dovecot"])
     try:
-        asked = [question for question, _ in failed(systems.probe(door.hosts, SITE))]
+        checks = failed(system_facts.read_all(door.hosts))
     finally:
         lab.run("mailboxvm", ["systemctl", "start", "dovecot"])
-    assert len(asked) == 2 and "by TLS with a password" in asked[0] and "webmail" in asked[1]
+    assert checks == [("submission-way", "password"), ("webmail-login", "alice")]
 
 
 def test_no_log_holds_a_password(lab, switched):

@@ -2,9 +2,11 @@
 
 import copy
 
+import example
 import pytest
 from cutover import site
-from cutover.facts import userdb
+from cutover.facts import submission, userdb
+from cutover.facts import systems as system_facts
 from cutover.steps.checks import systems
 from cutover.steps.maintenance import forwards
 from cutover.steps.night import production_test
@@ -14,6 +16,7 @@ from lab import systems as lab_systems
 LAB = site.load("parameters/lab.yaml")
 WITHOUT = LAB.model_copy(update={"submission": None, "webmail": None, "lists": []})
 RUN = "r1"
+STEP = example.step("production-test")
 YES, NO = (
     {"code": 250, "text": "ok", "auth": ""},
     {"code": 550, "text": "5.7.1 Relaying denied", "auth": ""},
@@ -23,9 +26,9 @@ YES, NO = (
 def facts():
     """production-test's, when all is well."""
     wanted = {each.user: {} for each in LAB.production_test.users}
-    for token, _, user, spam in production_test.tokens(LAB, RUN):
-        wanted[user][token] = "SPAM" if spam else "INBOX"
-    for user, tokens in systems.wanted(LAB, RUN).items():
+    for mail in production_test.test_mails(LAB, RUN):
+        wanted[mail.user][mail.token] = mail.folder
+    for user, tokens in systems.tokens_by_user(LAB, RUN).items():
         wanted[user].update({token: "INBOX" for token, _ in tokens})
     users = {
         user: {
@@ -46,8 +49,8 @@ def facts():
             "submission": {
                 "address": {"value": "10.77.0.18"},
                 "ways": {
-                    **{way: {"value": dict(YES)} for way in systems.GRANTED},
-                    **{way: {"value": dict(NO)} for way in systems.REFUSED},
+                    **{way: {"value": dict(YES)} for way in submission.GRANTED},
+                    **{way: {"value": dict(NO)} for way in submission.REFUSED},
                 },
             },
             "webmail": {
@@ -65,18 +68,18 @@ def facts():
 
 
 def judged(change=lambda found: None):
-    """The marks that are not ok, with their questions, after a change of the facts."""
+    """Mark, id and subject of the checks that are not ok, after a change of the facts."""
     found = copy.deepcopy(facts())
     change(found)
     return [
-        (check.mark, check.question)
-        for check in production_test.verify(found, LAB)
+        (check.mark, check.id, check.subject)
+        for check in STEP.verify(found, LAB)
         if check.mark != "ok"
     ]
 
 
 def test_all_is_well():
-    assert judged() == [] and not production_test.plan(facts(), LAB).changes
+    assert judged() == [] and not STEP.plan(facts(), LAB).changes
     # a level above a folder, which is none itself
     assert (
         judged(
@@ -98,89 +101,89 @@ def mail(**values):
 
 
 @pytest.mark.parametrize(
-    "change, mark, question",
+    "change, mark, check_id, subject",
     [
-        (way("nothing", code=250), "FAIL", "refuse mail, from outside, with nothing"),
-        (way("nothing", code=451), "FAIL", "refuse mail, from outside, with nothing"),
-        (way("plain", auth="PLAIN"), "FAIL", "ask for no password"),
-        (way("inside", code=550), "FAIL", "take mail, from inside"),
-        (way("certificate", code=550), "FAIL", "by TLS with a client certificate"),
+        (way("nothing", code=250), "FAIL", "submission-way", "nothing"),
+        (way("nothing", code=451), "FAIL", "submission-way", "nothing"),
+        (way("plain", auth="PLAIN"), "FAIL", "submission-way", "plain"),
+        (way("inside", code=550), "FAIL", "submission-way", "inside"),
+        (way("certificate", code=550), "FAIL", "submission-way", "certificate"),
         (
             lambda found: found["systems"]["submission"]["ways"].update(password={"error": "535"}),
             "FAIL",
-            "by TLS with a password",
+            "submission-way",
+            "password",
         ),
         (
             lambda found: found["systems"]["submission"].update(address={"value": "10.77.0.13"}),
             "FAIL",
-            "lead to postinoauth1",
+            "submission-name",
+            "postinoauth1",
         ),
-        (mail(read=False), "FAIL", "log in at https://webmail.lab.test/ and read"),
-        (mail(token=False, read=None), "FAIL", "came after the switch"),
-        (mail(comers=["10.77.0.1"]), "FAIL", "Does webmail read from mailboxvm"),
-        (mail(comers=[]), "warn", "Does webmail read from mailboxvm"),
-        (mail(folders=["INBOX"]), "warn", "the folders that are there"),
-        (mail(folders=["INBOX", "mail/sent-mail"]), "warn", "the folders that are there"),
+        (mail(read=False), "FAIL", "webmail-login", "alice"),
+        (mail(token=False, read=None), "FAIL", "webmail-shows-new-mail", "alice"),
+        (mail(comers=["10.77.0.1"]), "FAIL", "webmail-reads-from-new", "webmail"),
+        (mail(comers=[]), "warn", "webmail-reads-from-new", "webmail"),
+        (mail(folders=["INBOX"]), "warn", "webmail-folders", "alice"),
+        (mail(folders=["INBOX", "mail/sent-mail"]), "warn", "webmail-folders", "alice"),
         (
             lambda found: found["systems"].update(webmail={"error": "refused"}),
             "FAIL",
-            "log in at https://webmail.lab.test/ and read",
+            "webmail-login",
+            "alice",
         ),
         (
             lambda found: found["systems"]["lists"].update({"staff@lab.test": {"value": []}}),
             "FAIL",
-            "know where staff@lab.test goes",
+            "list-route",
+            "staff@lab.test",
         ),
     ],
 )
-def test_what_is_wrong_is_told(change, mark, question):
-    ((found, said),) = judged(change)
-    assert found == mark and question in said
+def test_each_fault_fails_its_own_check(change, mark, check_id, subject):
+    assert judged(change) == [(mark, check_id, subject)]
 
 
 def test_what_has_not_arrived_is_sent_and_a_post_must_reach_each_subscriber():
     found = facts()
     del found["users"]["bruno"]["value"]["found"]["r1-list-staff-lab.test"]
     del found["users"]["alice"]["value"]["found"]["r1-smtp-certificate-alice"]
-    submitted, posted = production_test.plan(found, LAB).changes
+    submitted, posted = STEP.plan(found, LAB).changes
     assert (submitted.kind, submitted.way, posted.kind, posted.users) == (
         "submit-test-mail",
         "certificate",
         "post-test-mail",
         ["alice", "bruno"],
     )
-    failed = [check.question for check in production_test.verify(found, LAB) if not check.passed]
-    assert failed == [
-        "Did mail submitted from outside, by TLS with a client certificate, arrive at alice?",
-        "Did the post to staff@lab.test arrive at bruno?",
+    failed = [check for check in STEP.verify(found, LAB) if not check.passed]
+    assert [(check.id, check.subject, check.data["token"]) for check in failed] == [
+        ("system-mail-arrived", "alice", "r1-smtp-certificate-alice"),
+        ("system-mail-arrived", "bruno", "r1-list-staff-lab.test"),
     ]
 
 
 def test_what_is_not_declared_is_said():
-    found = {"submission": None, "webmail": None, "lists": None}
-    (check,) = systems.checks(found, WITHOUT)
-    assert check.passed and check.actual == "none; not declared: submission, webmail, lists"
-    assert not systems.tokens(WITHOUT, RUN) and not systems.ways(WITHOUT)
+    (check,) = systems.judge(system_facts.Systems(None, None, None), WITHOUT)
+    assert check.passed
+    assert check.data == {"tested": [], "missing": ["submission", "webmail", "lists"]}
+    assert not systems.test_mails(WITHOUT, RUN) and not submission.ways(WITHOUT)
 
 
 def test_ways_that_this_machine_cannot_try_are_said():
     inside = LAB.model_copy(
         update={"submission": LAB.submission.model_copy(update={"outside": None})}
     )
-    assert systems.ways(inside) == ["inside"]
-    (warned,) = [check for check in systems.declared(None, inside) if check.warning]
-    assert (
-        "not from outside, by TLS with a password" in warned.actual
-        and "not from inside" not in warned.actual
-    )
+    assert submission.ways(inside) == ["inside"]
+    (warned,) = [check for check in systems.declared(inside) if check.warning]
+    assert warned.id == "submission-ways-tried"
+    assert warned.data == {"untried": ["password", "certificate", "nothing", "plain"]}
 
 
 def test_facts_that_an_earlier_version_recorded_are_judged_as_before():
     found = facts()
     del found["systems"]
     assert (
-        all(check.passed for check in production_test.verify(found, LAB))
-        and not production_test.plan(found, LAB).changes
+        all(check.passed for check in STEP.verify(found, LAB)) and not STEP.plan(found, LAB).changes
     )
 
 
@@ -209,6 +212,6 @@ def test_an_approval_holds_while_mail_comes_and_not_when_a_test_message_appears(
     found = facts()
     found["systems"]["webmail"]["value"].update(messages=99, comers=[])
     found["users"]["alice"]["value"].update(read=5, folders=["INBOX"])
-    assert production_test.stable(found) == production_test.stable(facts())
+    assert STEP.stable(found) == STEP.stable(facts())
     del found["users"]["alice"]["value"]["found"]["r1-smtp-inside-alice"]
-    assert production_test.stable(found) != production_test.stable(facts())
+    assert STEP.stable(found) != STEP.stable(facts())

@@ -21,9 +21,9 @@ class Systems:
     lists: `{address: where the first MX sends it}`.
     """
 
-    submission: Submission | None = None
-    webmail: Reading[webmail.View] | None = None
-    lists: dict[str, Reading[list[str]]] | None = None
+    submission: Submission | None
+    webmail: Reading[webmail.View] | None
+    lists: dict[str, Reading[list[str]]] | None
 
 
 def read_all(hosts, token: str = "", locked_out: bool = False) -> Systems:

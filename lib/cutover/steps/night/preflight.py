@@ -50,7 +50,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
         *_mx(facts, site),
         *antispam.checks(facts.antispam, site),
         clocks.agree(facts.clock, site.limits.clock),
-        *systems.checks(facts.systems, site),
+        *systems.judge(facts.systems, site),
     ]
 
 

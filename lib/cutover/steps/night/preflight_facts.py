@@ -1,7 +1,6 @@
 """What preflight reads from the hosts."""
 
 import dataclasses
-from typing import Any
 
 from cutover import model
 from cutover.carryback import left_behind, notes
@@ -19,13 +18,13 @@ from cutover.facts import (
     nis,
     old_mail,
     programs,
+    systems,
     userdb,
     users,
     zone,
     zone_update,
 )
 from cutover.remote import converter
-from cutover.steps.checks import systems
 
 SURVEY_TIMEOUT = 3600  # seconds
 
@@ -70,7 +69,7 @@ class Facts:
     mx: dict[str, Mx]
     left_behind: model.Reading[dict[str, notes.Note]]
     antispam: dict[str, model.Reading[antispam.Antispam]] | None
-    systems: Any
+    systems: systems.Systems
 
 
 def probe(ctx: model.Context) -> Facts:
@@ -124,7 +123,7 @@ def probe(ctx: model.Context) -> Facts:
             name: on(name, antispam.read, name, site.antispam.milter, site.antispam.redis)
             for name in site.roles.mx
         },
-        systems=systems.probe(hosts, site),
+        systems=systems.read_all(hosts),
     )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from cutover import model
 from cutover.changes.mail import SendTestMail
 from cutover.facts import alias_service, spool, systems, users
+from cutover.facts.systems import Systems
 from cutover.steps.checks import systems as system_checks
 
 
@@ -34,7 +35,7 @@ class Facts:
     run: str
     users: dict[str, model.Reading[alias_service.Visit]]
     spooled: dict[str, int] = dataclasses.field(default_factory=dict)
-    systems: systems.Systems | None = None
+    systems: Systems | None = None
 
 
 def test_mails(site, run: str) -> list[TestMail]:
