@@ -7,7 +7,7 @@ line or from lines above it:
     formats/                  one file per format, no knowledge of users or of a run
     convert/                  one user: old mail → staged tree, merged with mail on the new side
     publish/                  put a staged tree in place, keep what it replaced, undo
-    plan_file, events, pool, batch, single, compare, inspect_mbx, survey
+    plan_file, events, pool, tasks, batch, single, compare, inspect_mbx, survey
     command_line, __main__
 
 Within formats/: dates, keywords → mbx, line_ends → mbox, file_names → uidlist → maildir;

@@ -1,101 +1,18 @@
 """Conversion of many users by a pool of processes; the events say what became of each.
 
-A user passes through: settle (published already?) → prepare → folders → finish → sync and publish. Folders of one user are
-spread over the workers in parts of about ranges.PART_BYTES, one large folder too; one syncfs serves all users that wait for it.
+A user passes through: settle (published already?) → prepare → folders → finish → sync and publish.
+Folders of one user are spread over the workers in parts of about ranges.PART_BYTES, one large
+folder too; one syncfs serves all users that wait for it.
 """
 
 import os
 import time
 
-from mbx2maildir import errors, plan_file, pool
-from mbx2maildir.convert import folder, merge, prepare, ranges, staged
+from mbx2maildir import errors, plan_file, pool, tasks
+from mbx2maildir.convert import ranges
 from mbx2maildir.publish import publish, syscalls
 
 PROGRESS_SECONDS = 1.0
-
-
-def task_prepare(plan, user, report):
-    values = publish.settle(plan, user)
-    if values is not None:
-        return {"published": values}
-    publish.expect_unused(publish.paths(plan, user))
-    return {"prepared": prepare.prepare(user, plan.get("presync", False))}
-
-
-def task_folders(plan, user, items, new_folders, report):
-    """→ list of results; in the place of one, {"item", "job", "fallback"} when the folder is to be written in ranges. Either
-    with "seconds", the time worked on the folder."""
-    results = []
-    for item in items:
-        began = time.monotonic()
-        found, name, spool = item
-        fallback = staged.fallback_uidvalidity(new_folders, name, found or spool, user["folders"])
-        result = folder.folder(
-            user,
-            found,
-            name,
-            spool,
-            fallback,
-            plan.get("strict", False),
-            report,
-            plan.get("presync", False),
-            plan["jobs"],
-        )
-        if "cuts" in result:
-            result = {"item": item, "job": result, "fallback": fallback}
-        results.append(dict(result, seconds=time.monotonic() - began))
-    return results
-
-
-def task_range(plan, user, split, number, limits, report):
-    found, name, _spool = split["item"]
-    began = time.monotonic()
-    part = ranges.write(
-        user,
-        found,
-        name,
-        split["job"],
-        number,
-        limits,
-        plan.get("strict", False),
-        report,
-        plan.get("presync", False),
-    )
-    return {"split": name, "part": part, "seconds": time.monotonic() - began}
-
-
-def task_join(plan, user, split, parts, report):
-    found, name, spool = split["item"]
-    began = time.monotonic()
-    result = folder.join(
-        user,
-        found,
-        name,
-        spool,
-        split["job"],
-        parts,
-        split["fallback"],
-        plan.get("strict", False),
-        report,
-        plan.get("presync", False),
-    )
-    return [dict(result, seconds=split["seconds"] + time.monotonic() - began)]
-
-
-def task_finish(plan, user, prepared, results, report):
-    return merge.finish(user, prepared, results)
-
-
-def task_publish(plan, batch, report):
-    """Sync once, then swap in each. → list of (user's name, late messages or None, error values or None)."""
-    syscalls.syncfs(os.path.join(os.fsencode(plan["work"]), os.fsencode(plan["run"])))
-    outcomes = []
-    for user, values, known in batch:
-        try:
-            outcomes.append((user["user"], publish.publish(plan, user, values, known), None))
-        except Exception as error:
-            outcomes.append((user["user"], None, errors.describe(error)))
-    return outcomes
 
 
 class Conversion:
@@ -152,7 +69,7 @@ class Conversion:
             host=self.plan["host"],
         )
         for user in self.users.values():
-            self.pool.submit(("prepare", user["user"]), task_prepare, self.plan, user)
+            self.pool.submit(("prepare", user["user"]), tasks.task_prepare, self.plan, user)
         said = started
         try:
             while self.pool.pending() or self.staged:
@@ -160,7 +77,7 @@ class Conversion:
                     batch, self.staged, self.syncing = self.staged, [], True
                     self.pool.submit(
                         ("publish", [entry[0]["user"] for entry in batch]),
-                        task_publish,
+                        tasks.task_publish,
                         self.plan,
                         batch,
                         urgent=True,
@@ -245,7 +162,7 @@ class Conversion:
         for part in parts:
             self.pool.submit(
                 ("folders", name),
-                task_folders,
+                tasks.task_folders,
                 self.plan,
                 user,
                 part,
@@ -284,7 +201,7 @@ class Conversion:
         elif not state["parts"]:
             self.pool.submit(
                 ("finish", name),
-                task_finish,
+                tasks.task_finish,
                 self.plan,
                 self.users[name],
                 state.pop("prepared"),
@@ -293,14 +210,15 @@ class Conversion:
             )
 
     def spread(self, name, state, split):
-        """Have a large folder written by ranges; the task that joins them then stands for the folder."""
-        tasks = ranges.jobs(split["job"])
-        state["splits"][split["item"][1]] = dict(split, parts=[], left=len(tasks))
+        """Have a large folder written by ranges; the task that joins them then stands for the
+        folder."""
+        shares = ranges.jobs(split["job"])
+        state["splits"][split["item"][1]] = dict(split, parts=[], left=len(shares))
         state["parts"] += 1
-        for number, limits in enumerate(tasks):
+        for number, limits in enumerate(shares):
             self.pool.submit(
                 ("range", name),
-                task_range,
+                tasks.task_range,
                 self.plan,
                 self.users[name],
                 split,
@@ -320,7 +238,7 @@ class Conversion:
         if not split["left"]:
             self.pool.submit(
                 ("folders", name),
-                task_join,
+                tasks.task_join,
                 self.plan,
                 self.users[name],
                 split,
@@ -359,9 +277,8 @@ class Conversion:
                 []
                 if not late
                 else [
-                    "{} messages came to the new side while it was converted; they are in the published tree".format(
-                        late
-                    )
+                    "{} messages arrived on the new side during the conversion; they are in the "
+                    "published tree".format(late)
                 ]
             )
             self.emit(
@@ -403,12 +320,14 @@ def split(items):
 
 
 def convert(plan, emit):
-    """Convert all users of a checked plan → totals; totals["failed"] counts those that are not published."""
+    """Convert all users of a checked plan → totals; totals["failed"] counts those that are not
+    published."""
     return Conversion(plan, emit).run()
 
 
 def unpublish(plan, emit):
-    """Give every user of a plan the replaced tree back → {"unpublished", "not_published", "failed"}: numbers of users."""
+    """Give every user of a plan the replaced tree back → {"unpublished", "not_published",
+    "failed"}: numbers of users."""
     counts = {"unpublished": 0, "not_published": 0, "failed": 0}
     publish.make_areas(plan)
     with publish.lock(plan):

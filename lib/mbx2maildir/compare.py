@@ -1,5 +1,6 @@
-"""`compare`: our own quick check of an old store against a Maildir. It shares code with the converter, so it is no proof:
-that is a second reader's (c-client's imapd against Dovecot). It finds what changed or went missing since."""
+"""`compare`: our own quick check of an old store against a Maildir. It shares code with the
+converter, so it is no proof: that is a second reader's (c-client's imapd against Dovecot). It finds
+what changed or went missing since."""
 
 import hashlib
 import os
@@ -11,8 +12,9 @@ from mbx2maildir.formats.names import Names
 
 
 def compare(inbox, spool, folders, subscriptions, target):
-    """→ {"folders": [{"folder", "old", "new", "only_new"}], "differences": [{"folder", "uid", "what", "old", "new"}],
-    "messages"}. only_new: messages behind the last UID of the old folder (delivered to the new side)."""
+    """→ {"folders": [{"folder", "old", "new", "only_new"}], "differences": [{"folder", "uid",
+    "what", "old", "new"}], "messages"}. only_new: messages behind the last UID of the old folder
+    (delivered to the new side)."""
     if not os.path.isdir(target):
         raise errors.NoMaildir(
             "no such directory",

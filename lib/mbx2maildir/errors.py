@@ -1,4 +1,5 @@
-"""One base for the converter's errors, a class per cause. Callers use the attributes, not the text."""
+"""One base for the converter's errors, a class per cause. Callers use the attributes, not the
+text."""
 
 import errno
 import os
@@ -42,7 +43,8 @@ class NotMbx(StoreError):
 
 
 class DamagedMbx(StoreError):
-    """c-client would not read the MBX file like this. Raised in strict mode; else it is salvaged."""
+    """c-client would not read the MBX file like this. Raised in strict mode; else it is
+    salvaged."""
 
     todo = "Run without --strict to salvage what is readable."
 

@@ -1,6 +1,8 @@
-"""Events of a conversion: one JSON object a line, each with "event" and "time" (seconds since the epoch).
+"""Events of a conversion: one JSON object a line, each with "event" and "time" (seconds since the
+epoch).
 
-A full disk stops no conversion by its events: they wait until there is room again; what waits at the end goes to stderr.
+A full disk stops no conversion by its events: they wait until there is room again; what waits at
+the end goes to stderr.
 """
 
 import json

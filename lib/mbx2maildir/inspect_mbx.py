@@ -8,8 +8,9 @@ from mbx2maildir.formats import file_names, mbx
 
 
 def explain(path, messages=False):
-    """→ {"file", "size", "uidvalidity", "uidlast", "uidnext", "keywords", "messages", "bytes", "expunged", "recent",
-    "seen", "unassigned", "renumbered", "first", "last", "largest", "damage", "list" (when asked for)}.
+    """→ {"file", "size", "uidvalidity", "uidlast", "uidnext", "keywords", "messages", "bytes",
+    "expunged", "recent", "seen", "unassigned", "renumbered", "first", "last", "largest", "damage",
+    "list" (when asked for)}.
 
     Errors: NotMbx, UnreadableMail."""
     try:
@@ -20,48 +21,8 @@ def explain(path, messages=False):
         raise errors.UnreadableMail("cannot open: {}".format(error.strerror), path) from error
     try:
         box = mbx.Mailbox(fd, path)
-        header = box.header
-        values = {
-            "file": errors.printable(path),
-            "size": box.size,
-            "uidvalidity": header.uidvalidity,
-            "uidlast": header.uidlast,
-            "messages": 0,
-            "bytes": 0,
-            "recent": 0,
-            "seen": 0,
-            "deleted": 0,
-            "first": None,
-            "last": None,
-            "largest": 0,
-            "keywords": [
-                errors.printable(name or b"(ignored: longer than 50)") for name in header.keywords
-            ],
-        }
-        listed = []
-        for uid, recent, flags, bits, seconds, size, offset, _text in box.messages(texts=False):
-            values["messages"] += 1
-            values["bytes"] += size
-            values["recent"] += recent
-            values["seen"] += bool(flags & mbx.SEEN)
-            values["deleted"] += bool(flags & mbx.DELETED)
-            values["first"] = min(
-                seconds, values["first"] if values["first"] is not None else seconds
-            )
-            values["last"] = max(seconds, values["last"] or 0)
-            values["largest"] = max(size, values["largest"])
-            if messages:
-                listed.append(
-                    {
-                        "uid": uid,
-                        "recent": recent,
-                        "flags": file_names.flag_letters(flags).decode("ascii"),
-                        "keywords": bits,
-                        "date": stamp(seconds),
-                        "size": size,
-                        "offset": offset,
-                    }
-                )
+        values = start(box)
+        listed = count(box, values, messages)
         values.update(
             expunged=box.expunged,
             renumbered=box.renumbered,
@@ -76,6 +37,54 @@ def explain(path, messages=False):
         os.close(fd)
 
 
+def start(box):
+    """What the header says, and counters at zero."""
+    return {
+        "file": box.file,
+        "size": box.size,
+        "uidvalidity": box.header.uidvalidity,
+        "uidlast": box.header.uidlast,
+        "messages": 0,
+        "bytes": 0,
+        "recent": 0,
+        "seen": 0,
+        "deleted": 0,
+        "first": None,
+        "last": None,
+        "largest": 0,
+        "keywords": [
+            errors.printable(name or b"(ignored: longer than 50)") for name in box.header.keywords
+        ],
+    }
+
+
+def count(box, values, listing):
+    """Add up the messages in values → list of them when listing is true, else []."""
+    listed = []
+    for uid, recent, flags, bits, seconds, size, offset, _text in box.messages(texts=False):
+        values["messages"] += 1
+        values["bytes"] += size
+        values["recent"] += recent
+        values["seen"] += bool(flags & mbx.SEEN)
+        values["deleted"] += bool(flags & mbx.DELETED)
+        values["first"] = seconds if values["first"] is None else min(seconds, values["first"])
+        values["last"] = max(seconds, values["last"] or 0)
+        values["largest"] = max(size, values["largest"])
+        if listing:
+            listed.append(
+                {
+                    "uid": uid,
+                    "recent": recent,
+                    "flags": file_names.flag_letters(flags).decode("ascii"),
+                    "keywords": bits,
+                    "date": stamp(seconds),
+                    "size": size,
+                    "offset": offset,
+                }
+            )
+    return listed
+
+
 def stamp(seconds):
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
@@ -86,17 +95,16 @@ def text(values):
         "{file}: MBX, {size} bytes".format(**values),
         "  UIDVALIDITY {uidvalidity}, last UID {uidlast}, next UID {uidnext}".format(**values),
         "  keywords: {}".format(", ".join(values["keywords"]) or "none"),
-        "  {messages} messages, {bytes} bytes (largest {largest}): {recent} recent, {seen} seen, {deleted} marked "
-        "deleted".format(**values),
+        "  {messages} messages, {bytes} bytes (largest {largest}): {recent} recent, {seen} seen, "
+        "{deleted} marked deleted".format(**values),
         "  {expunged} expunged messages are still in the file, hidden".format(**values),
     ]
     if values["messages"]:
         lines.append("  dated {} to {}".format(stamp(values["first"]), stamp(values["last"])))
     if values["renumbered"]:
         lines.append(
-            "  UIDs are out of order: c-client would renumber; here UIDVALIDITY becomes {new_uidvalidity}".format(
-                **values
-            )
+            "  UIDs are out of order: c-client would renumber them; convert does, under "
+            "UIDVALIDITY {new_uidvalidity}".format(**values)
         )
     lines += [
         "  DAMAGE at byte {offset}, {length} bytes: {kind}, {what}".format(**item)

@@ -25,7 +25,7 @@ def load(path):
     except OSError as error:
         raise errors.BadPlan("cannot read the plan: {}".format(error.strerror), path) from error
     except ValueError as error:
-        raise errors.BadPlan("no JSON: {}".format(error), path) from error
+        raise errors.BadPlan("not valid JSON: {}".format(error), path) from error
     return check(values, path)
 
 
@@ -35,10 +35,10 @@ def check(values, path="plan"):
         raise errors.BadPlan('"users" must be a list', path)
     for key in ("run", "work"):
         if not isinstance(values.get(key), str) or not values[key]:
-            raise errors.BadPlan('"{}" must be a text that is not empty'.format(key), path)
+            raise errors.BadPlan('"{}" must be a non-empty string'.format(key), path)
     if not is_name(values["run"]) or values["run"] in ("staging", "index", "trash", "lock"):
         raise errors.BadPlan(
-            '"run" must be a file name, and none of the work directory\'s own', path
+            '"run" must be a file name that the work directory does not use itself', path
         )
     seen = {}
     for number, user in enumerate(values["users"]):
@@ -65,9 +65,7 @@ def check(values, path="plan"):
             raise errors.BadPlan("{}.user must be a file name".format(place), path)
         for key in ("user", "maildir"):
             if seen.setdefault((key, user[key]), number) != number:
-                raise errors.BadPlan(
-                    "{}.{} stands there twice: {}".format(place, key, user[key]), path
-                )
+                raise errors.BadPlan("{}.{} appears twice: {}".format(place, key, user[key]), path)
     values.setdefault("jobs", os.cpu_count() or 1)
     values.setdefault("host", os.uname().nodename)
     return values
@@ -84,7 +82,8 @@ def is_name(text):
 
 
 def check_places(values):
-    """Work and Maildirs must lie on one file system, or no tree could be swapped in. Errors: BadPlan."""
+    """Work and Maildirs must lie on one file system, or no tree could be swapped in. Errors:
+    BadPlan."""
     device = os.stat(values["work"]).st_dev
     for user in values["users"]:
         parent = os.path.abspath(user["maildir"])

@@ -1,8 +1,9 @@
 """A small pool of worker processes that outlives the death of any of them.
 
-The task a killed worker held fails, a new worker takes its place, and the others go on. Tasks are (tag, function, arguments);
-a function may report progress by the callable it is given. Made of fork and pipes alone: `multiprocessing` would take longer to
-import than a pass over a store in which nothing changed takes.
+The task a killed worker held fails, a new worker takes its place, and the others go on. Tasks are
+(tag, function, arguments); a function may report progress by the callable it is given. Made of fork
+and pipes alone: `multiprocessing` would take longer to import than a pass over a store in which
+nothing changed takes.
 """
 
 import collections
@@ -106,7 +107,8 @@ class Worker:
         os.close(self.answers)
 
     def end(self):
-        """Wait for it → how it ended, in words. A worker that is hung up on ends when its task is done."""
+        """Wait for it → how it ended, in words. A worker that is hung up on ends when its task is
+        done."""
         status = os.waitpid(self.process, 0)[1]
         return (
             "signal {}".format(os.WTERMSIG(status))
@@ -162,7 +164,8 @@ class Pool:
                             "file": "",
                             "offset": None,
                             "what": "the worker process ended ({})".format(worker.end()),
-                            "todo": "See the kernel's log (out of memory?), then run the same command again.",
+                            "todo": "Look in the kernel log (out of memory?), "
+                            "then run the same command again.",
                         },
                     )
                 )

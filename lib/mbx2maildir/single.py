@@ -37,7 +37,8 @@ def make_plan(arguments):
 
 
 def owner(arguments):
-    """uid and gid of the new files: as told, else those of the folders' directory when we are root."""
+    """uid and gid of the new files: as told, else those of the folders' directory when we are
+    root."""
     if arguments.owner:
         uid, colon, gid = arguments.owner.partition(":")
         if not (colon and uid.isdigit() and gid.isdigit()):

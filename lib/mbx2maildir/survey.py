@@ -1,4 +1,5 @@
-"""`survey`: what the old store holds, for preflight. Read-only; only message lines are read, not texts."""
+"""`survey`: what the old store holds, for preflight. Read-only; only message lines are read, not
+texts."""
 
 import os
 
@@ -14,23 +15,10 @@ def task_survey(user, report):
 
 
 def survey_user(user):
-    """Count one user's old store → dict (see survey). Damage and unreadable files are listed, never raised."""
+    """Count one user's old store → dict (see survey). Damage and unreadable files are listed, never
+    raised."""
     uid, gid = user.get("uid"), user.get("gid")
-    result = {
-        "user": user["user"],
-        "folders": [],
-        "passed": [],
-        "errors": [],
-        "damage": [],
-        "renamed": [],
-        "elsewhere": [],
-        "subscriptions": 0,
-        "messages": 0,
-        "bytes": 0,
-        "expunged": 0,
-        "inodes": 0,
-        "sizes": [0] * SIZES,
-    }
+    result = empty(user["user"])
     inbox = spool = None
     folders = []
     try:
@@ -53,7 +41,7 @@ def survey_user(user):
         result["elsewhere"] = [errors.printable(line) for line in elsewhere]
     except errors.StoreError as error:
         result["errors"].append(error.as_dict())
-    names = Names([found.name for found in folders])
+    names = Names([folder.name for folder in folders])
     result["renamed"] = [
         {
             "from": errors.printable(item["from"]),
@@ -62,41 +50,57 @@ def survey_user(user):
         }
         for item in names.changes
     ]
-    for found in ([inbox] if inbox else []) + ([spool] if spool else []) + folders:
-        name = (
-            "INBOX"
-            if found is inbox
-            else "spool"
-            if found is spool
-            else errors.printable(found.name)
-        )
+    named = [("INBOX", inbox), ("spool", spool)]
+    named += [(errors.printable(folder.name), folder) for folder in folders]
+    for name, file in named:
+        if file is None:
+            continue
         try:
-            survey_folder(user, found, name, result)
+            survey_folder(user, file, name, result)
         except errors.StoreError as error:
             result["errors"].append(error.as_dict())
     result["inodes"] = result["messages"] + 6 * (len(folders) + 1) + 4
     return result
 
 
-def survey_folder(user, found, name, result):
-    fd, box = found.open(user.get("uid"), user.get("gid"))
+def empty(name):
+    """The answer about a user of whom nothing is known yet."""
+    return {
+        "user": name,
+        "folders": [],
+        "passed": [],
+        "errors": [],
+        "damage": [],
+        "renamed": [],
+        "elsewhere": [],
+        "subscriptions": 0,
+        "messages": 0,
+        "bytes": 0,
+        "expunged": 0,
+        "inodes": 0,
+        "sizes": [0] * SIZES,
+    }
+
+
+def survey_folder(user, file, name, result):
+    fd, box = file.open(user.get("uid"), user.get("gid"))
     try:
-        messages = size = recent = 0
+        messages = total = recent = 0
         used = 0
-        for message in box.messages(texts=False):
+        for _uid, is_recent, _flags, bits, _seconds, size, _offset, _text in box.messages(False):
             messages += 1
-            size += message[5]
-            result["sizes"][min(message[5].bit_length(), SIZES - 1)] += 1
-            recent += message[1]
-            used |= message[3]
+            total += size
+            result["sizes"][min(size.bit_length(), SIZES - 1)] += 1
+            recent += is_recent
+            used |= bits
     finally:
         os.close(fd)
     entry = {
         "folder": name,
-        "file": errors.printable(found.path),
+        "file": errors.printable(file.path),
         "format": box.format,
         "messages": messages,
-        "bytes": size,
+        "bytes": total,
         "recent": recent,
         "expunged": box.expunged,
         "keywords": sum(1 for word in box.keywords if word),
@@ -114,40 +118,28 @@ def survey_folder(user, found, name, result):
 def survey(plan):
     """Survey all users of a plan by its number of jobs.
 
-    → {"users": [{"user", "messages", "bytes", "expunged", "inodes", "subscriptions", "folders": [{"folder", "file",
-    "format", "messages", "bytes", "recent", "expunged", "keywords", "keywords_used", "uidvalidity", "uidnext",
-    "renumbered"}], "passed": [{"file", "why"}], "errors": [{"kind", "file", "offset", "what", "todo"}],
-    "damage": [{"kind", "file", "folder", "offset", "length", "what"}], "renamed", "elsewhere", "sizes": messages by class of
-    size}], "totals": {"users", "messages", "bytes", "expunged", "inodes", "sizes", "folders", "passed", "errors", "damage"}}.
+    → {"users": [{"user", "messages", "bytes", "expunged", "inodes", "subscriptions", "folders":
+    [{"folder", "file", "format", "messages", "bytes", "recent", "expunged", "keywords",
+    "keywords_used", "uidvalidity", "uidnext", "renumbered"}], "passed": [{"file", "why"}],
+    "errors": [{"kind", "file", "offset", "what", "todo"}], "damage": [{"kind", "file", "folder",
+    "offset", "length", "what"}], "renamed", "elsewhere", "sizes": messages by class of size}],
+    "totals": {"users", "messages", "bytes", "expunged", "inodes", "sizes", "folders", "passed",
+    "errors", "damage"}}.
     """
     workers = pool.Pool(plan["jobs"])
-    found = {}
+    answers = {}
     try:
         for user in plan["users"]:
             workers.submit(user["user"], task_survey, user)
         while workers.pending():
             for name, kind, value in workers.wait(1.0):
                 if kind == "done":
-                    found[name] = value
+                    answers[name] = value
                 elif kind == "failed":
-                    found[name] = {
-                        "user": name,
-                        "folders": [],
-                        "passed": [],
-                        "errors": [value],
-                        "damage": [],
-                        "renamed": [],
-                        "elsewhere": [],
-                        "subscriptions": 0,
-                        "messages": 0,
-                        "bytes": 0,
-                        "expunged": 0,
-                        "inodes": 0,
-                        "sizes": [0] * SIZES,
-                    }
+                    answers[name] = dict(empty(name), errors=[value])
     finally:
         workers.close()
-    users = [found[user["user"]] for user in plan["users"]]
+    users = [answers[user["user"]] for user in plan["users"]]
     totals = {
         key: sum(entry[key] for entry in users)
         for key in ("messages", "bytes", "expunged", "inodes")
@@ -181,9 +173,7 @@ def text(values):
             )
             for entry in user["folders"]
         ]
-        lines += [
-            "    passed over {}: {}".format(item["file"], item["why"]) for item in user["passed"]
-        ]
+        lines += ["    skipped {}: {}".format(item["file"], item["why"]) for item in user["passed"]]
         lines += [
             "    {} → {}: {}".format(item["from"], item["to"], item["why"])
             for item in user["renamed"]
@@ -198,7 +188,8 @@ def text(values):
         ]
     totals = values["totals"]
     lines.append(
-        "{users} users, {folders} folders, {messages} messages, {bytes} bytes, {expunged} hidden expunged, "
-        "{passed} files passed over, {damage} damaged ranges, {errors} errors.".format(**totals)
+        "{users} users, {folders} folders, {messages} messages, {bytes} bytes, "
+        "{expunged} hidden expunged, {passed} files skipped, {damage} damaged ranges, "
+        "{errors} errors.".format(**totals)
     )
     return "\n".join(lines)

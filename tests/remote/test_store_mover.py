@@ -1,4 +1,5 @@
-"""A tree beside its copy: what makes them differ, whose contents are read, and what rsync may not touch."""
+"""A tree beside its copy: what makes them differ, whose contents are read, and what rsync may not
+touch."""
 
 import os
 import shutil
@@ -156,7 +157,8 @@ def test_only_an_empty_directory_or_our_own_is_written_to(values):
 
 
 def test_what_mail_was_not_served_from_last_is_copied_nowhere(values):
-    """Neither over the one place that has what came since, nor over a copy that is to take its place."""
+    """Neither over the one place that has what came since, nor over a copy that is to take its
+    place."""
     store_mover.claim(values)
     store_mover.write_notes(values, {"alone": values["to"], "copies": {}})
     with pytest.raises(store_mover.NotTheStore, match="last, which is not in its place"):

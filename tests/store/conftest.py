@@ -1,4 +1,5 @@
-"""Fixtures of the store's tests: a mail host in an overlay (c-client and Dovecot), and builders of MBX files."""
+"""Fixtures of the store's tests: a mail host in an overlay (c-client and Dovecot), and builders of
+MBX files."""
 
 import os
 

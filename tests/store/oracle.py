@@ -1,4 +1,5 @@
-"""Two readers that share nothing with the converter: c-client's imapd and Dovecot's imap, both run as the user, PREAUTH."""
+"""Two readers that share nothing with the converter: c-client's imapd and Dovecot's imap, both run
+as the user, PREAUTH."""
 
 import contextlib
 import hashlib
@@ -29,7 +30,8 @@ imaplib._MAXLINE = 1 << 24
 
 
 class MailHost:
-    """A root directory (an overlay over the lab's base) with imapd, mailutil, dmail and Dovecot in it."""
+    """A root directory (an overlay over the lab's base) with imapd, mailutil, dmail and Dovecot in
+    it."""
 
     def __init__(self, root):
         self.root = pathlib.Path(root)
@@ -152,7 +154,8 @@ FETCHED = re.compile(
 
 
 def view(connection, name):
-    """EXAMINE a folder → {"uidvalidity", "uidnext", "messages": [(uid, flags, date, size, digest)]}; date in seconds."""
+    """EXAMINE a folder → {"uidvalidity", "uidnext", "messages": [(uid, flags, date, size,
+    digest)]}; date in seconds."""
     connection.untagged_responses.clear()
     ok(connection.select(quoted(name).decode("latin-1"), readonly=True))
     answers = dict(connection.untagged_responses)
@@ -203,7 +206,8 @@ def folder_list(connection, pattern="*", command="list"):
 
 @contextlib.contextmanager
 def mounted(base):
-    """An overlay over the base, with /dev and /proc, gone afterwards. What a killed test run left goes before."""
+    """An overlay over the base, with /dev and /proc, gone afterwards. What a killed test run left
+    goes before."""
     for left in pathlib.Path("/var/tmp").glob("cutover-store-*-*"):
         if not os.path.exists(f"/proc/{left.name.split('-')[2]}"):
             unmount(left / "root")

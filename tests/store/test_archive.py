@@ -1,4 +1,5 @@
-"""The archive for mail hosts: the same bytes from the same sources, run by the host's own Python."""
+"""The archive for mail hosts: the same bytes from the same sources, run by the host's own
+Python."""
 
 import json
 import subprocess

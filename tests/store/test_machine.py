@@ -1,6 +1,8 @@
-"""A state machine drives a real imapd and dmail, converts, and compares what c-client shows with what Dovecot shows.
+"""A state machine drives a real imapd and dmail, converts, and compares what c-client shows with
+what Dovecot shows.
 
-The suite takes 25 examples, CI 100; CUTOVER_EXAMPLES=2000 makes it a long run. Counter-examples become tests of their own.
+The suite takes 25 examples, CI 100; CUTOVER_EXAMPLES=2000 makes it a long run. Counter-examples
+become tests of their own.
 """
 
 import contextlib

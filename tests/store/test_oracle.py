@@ -1,4 +1,5 @@
-"""A store written by real c-client, converted, and read by real Dovecot: what c-client shows is what Dovecot shows."""
+"""A store written by real c-client, converted, and read by real Dovecot: what c-client shows is
+what Dovecot shows."""
 
 import os
 import signal
@@ -334,7 +335,8 @@ ends without a blank line
 
 
 def test_a_directory_that_is_closed_to_its_user(old_user):
-    """c-client finds no folder there. We do, as root; whether it is the user's mail is asked for, not guessed."""
+    """c-client finds no folder there. We do, as root; whether it is the user's mail is asked for,
+    not guessed."""
     make_inbox(old_user)
     with old_user.cclient() as old:
         create(old, b"d/x")
@@ -403,10 +405,12 @@ class Imapd:
 
 @pytest.mark.parametrize("sizes", [7, 1], ids=["texts of many sizes", "texts of one size"])
 def test_an_expunge_that_is_killed(old_user, sizes):
-    """Under sharing it only hides; the session that is left alone moves the texts, and is killed in the middle of that.
+    """Under sharing it only hides; the session that is left alone moves the texts, and is killed in
+    the middle of that.
 
-    What is left behind the place is garbage to c-client, which refuses the folder: nothing is lost to us. Where all texts have
-    one size it is a message that stands there twice, to c-client and to us.
+    What is left behind the place is garbage to c-client, which refuses the folder: nothing is lost
+    to us. Where all texts have one size it is a message that stands there twice, to c-client and to
+    us.
     """
     make_inbox(old_user)
     path = old_user.home / "INBOX"

@@ -28,7 +28,8 @@ while True:
     time.sleep(0.01)
     what = choose.randrange(60)
     if what < 40:
-        connection.store(str(choose.randrange(1, count)), "+FLAGS" if what % 2 else "-FLAGS", "(\\\\Flagged work)")
+        sign = "+FLAGS" if what % 2 else "-FLAGS"
+        connection.store(str(choose.randrange(1, count)), sign, "(\\\\Flagged work)")
     elif what < 59:
         connection.append("INBOX", None, None, text * choose.randrange(1, 200))
     else:

@@ -1,10 +1,11 @@
-"""The store as a mail host's own python3 runs it: one zip file, for one run from memory, or unpacked for work that repeats.
+"""The store as a mail host's own python3 runs it: one zip file, for one run from memory, or
+unpacked for work that repeats.
 
     python3 store.pyz state --plan …
     python3 -m zipfile -e store.pyz store && python3 -I -S store/__main__.py convert-users --plan …
 
-Unpacked, it starts in half the time: Python keeps what it compiled beside the modules. The same sources give the same bytes:
-entries sorted, times fixed, modes fixed.
+Unpacked, it starts in half the time: Python keeps what it compiled beside the modules. The same
+sources give the same bytes: entries sorted, times fixed, modes fixed.
 """
 
 import hashlib

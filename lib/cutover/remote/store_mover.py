@@ -1,14 +1,17 @@
-"""A whole store goes to other storage of the same host by rsync: passes while users work, a last one in the freeze, and back.
+"""A whole store goes to other storage of the same host by rsync: passes while users work, a last
+one in the freeze, and back.
 
-The plan: `store` and `to` (directories), `place` (directory for notes, on neither), `passed` (paths below the store that are no
-part of it), `passes`, `minutes` (that contents may be read in the freeze), `users` ([{user, uid, gid, home}]), `aside`.
-`former`, of the last pass: noted for who asks; of a way back: the directory it goes to, "" for what lies beneath the store's
-mount; `alone`: see read_notes, when it has gone back.
-What is known of the copies lies in `place`/state.json, apart from any run.
+The plan: `store` and `to` (directories), `place` (directory for notes, on neither), `passed` (paths
+below the store that are no part of it), `passes`, `minutes` (that contents may be read in the
+freeze), `users` ([{user, uid, gid, home}]), `aside`. `former`, of the last pass: noted for who
+asks; of a way back: the directory it goes to, "" for what lies beneath the store's mount; `alone`:
+see read_notes, when it has gone back. What is known of the copies lies in `place`/state.json, apart
+from any run.
 
-A copy is ours by the mark in its top directory, which says of what it is the copy, and where. Nothing is removed in a directory
-without it; in the store nothing is removed at all: what a way back replaces there is set aside. A store that has moved bears the
-mark as well: so it is known which copy is in its place, and what is out of date is never copied over what is not.
+A copy is ours by the mark in its top directory, which says of what it is the copy, and where.
+Nothing is removed in a directory without it; in the store nothing is removed at all: what a way
+back replaces there is set aside. A store that has moved bears the mark as well: so it is known
+which copy is in its place, and what is out of date is never copied over what is not.
 """
 
 import concurrent.futures
@@ -71,8 +74,8 @@ def state_path(values):
 
 
 def read_notes(values):
-    """{"alone": the directory from which mail was served last, so that what came since is there alone, None for the first store;
-    "copies": {directory: state}}"""
+    """{"alone": the directory from which mail was served last, so that what came since is there
+    alone, None for the first store; "copies": {directory: state}}"""
     try:
         with open(state_path(values)) as file:
             notes = json.load(file)
@@ -111,8 +114,8 @@ def mark(place):
 
 
 def claim(values):
-    """See that the store is the one, and that the new place is ours to write to; mark it. A new copy has room, and nothing is
-    known of it."""
+    """See that the store is the one, and that the new place is ours to write to; mark it. A new
+    copy has room, and nothing is known of it."""
     alone, here, found = read_notes(values)["alone"], mark(values["store"]), mark(values["to"])
     if os.path.samefile(values["store"], values["to"]):
         raise NotOurs("it is the store itself", values["to"])
@@ -208,7 +211,8 @@ def rsync(source, target, *options, gently=False):
 
 
 def passes(values, emit):
-    """While users work: passes until they are no quicker, then contents are read on both sides. → the prediction in state.json"""
+    """While users work: passes until they are no quicker, then contents are read on both sides. →
+    the prediction in state.json"""
     claim(values)
     if not set(os.listdir(values["store"])) - {FOUND}:
         raise errors.NotThere("it is empty", values["store"], todo="Is the store mounted?")
@@ -321,8 +325,8 @@ def after(values, emit):
 
 
 def back(values, emit):
-    """The other way: what the store has got on the new storage goes to where it lay before. What it replaces there, or what is no
-    longer there, is set aside."""
+    """The other way: what the store has got on the new storage goes to where it lay before. What it
+    replaces there, or what is no longer there, is set aside."""
     former = values["former"] or values["store"]
     quiet(values["store"])
     if values["former"]:
@@ -411,8 +415,8 @@ def quiet(path):
 
 
 def counts(values):
-    """{user: {folder: [messages, uidnext, uidvalidity, unseen]}} as Dovecot reads the store, for each user as that user, so that
-    it works also while Dovecot's services are stopped."""
+    """{user: {folder: [messages, uidnext, uidvalidity, unseen]}} as Dovecot reads the store, for
+    each user as that user, so that it works also while Dovecot's services are stopped."""
     with concurrent.futures.ThreadPoolExecutor(values["jobs"]) as pool:
         return dict(pool.map(count, values["users"]))
 

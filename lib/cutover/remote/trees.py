@@ -1,8 +1,10 @@
-"""Whether two trees hold the same: each entry's kind, size, times, mode, owner, extended attributes and links; then contents.
+"""Whether two trees hold the same: each entry's kind, size, times, mode, owner, extended attributes
+and links; then contents.
 
-A message file is never written again once it has its name, and nobody writes to a copy but who makes it. So contents that were
-found the same stay so as long as neither file's ctime is younger: that one does not lie (it moves with each write, rename, link
-and change of mode). All other files, Dovecot's own among them, are read each time.
+A message file is never written again once it has its name, and nobody writes to a copy but who
+makes it. So contents that were found the same stay so as long as neither file's ctime is younger:
+that one does not lie (it moves with each write, rename, link and change of mode). All other files,
+Dovecot's own among them, are read each time.
 """
 
 import errno
@@ -16,8 +18,8 @@ SHOWN = 20  # differences told in full
 
 
 def entries(one, other, passed=()):
-    """Walk both trees side by side → (path below the tops as bytes, lstat or None, lstat or None); `passed` paths and all below
-    them are left out."""
+    """Walk both trees side by side → (path below the tops as bytes, lstat or None, lstat or None);
+    `passed` paths and all below them are left out."""
     passed = {os.fsencode(path) for path in passed}
     yield b"", os.lstat(one), os.lstat(other)
     todo = [b""]
@@ -54,8 +56,8 @@ def is_message(path):
 
 
 def differs(one, other):
-    """What two entries of one name do not share, in a few words; "" when nothing. Sizes of directories are their file
-    system's own."""
+    """What two entries of one name do not share, in a few words; "" when nothing. Sizes of
+    directories are their file system's own."""
     if one is None or other is None:
         return "only in the {}".format("copy" if one is None else "store")
     if stat.S_IFMT(one.st_mode) != stat.S_IFMT(other.st_mode):
@@ -87,7 +89,8 @@ def attributes(path):
 
 
 def same_contents(one, other):
-    """Whether two files hold the same bytes. The second is read from its disk as far as the system lets it go."""
+    """Whether two files hold the same bytes. The second is read from its disk as far as the system
+    lets it go."""
     with open(one, "rb", buffering=0) as left, open(other, "rb", buffering=0) as right:
         os.posix_fadvise(right.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while True:
@@ -99,8 +102,9 @@ def same_contents(one, other):
 
 
 class Result:
-    """What a comparison found. `entries`, `read` and `bytes`: how many entries were looked at, files and bytes of whose contents
-    were read; `known`: files read before and not touched since; `unread`: for want of time."""
+    """What a comparison found. `entries`, `read` and `bytes`: how many entries were looked at,
+    files and bytes of whose contents were read; `known`: files read before and not touched since;
+    `unread`: for want of time."""
 
     def __init__(self):
         self.entries = self.read = self.bytes = self.known = self.unread = self.different = 0
@@ -120,10 +124,12 @@ class Result:
 def compare(one, other, passed=(), since=None, deadline=None, live=False, copied=None):
     """Two trees → Result.
 
-    `since`: nanoseconds since the epoch at which a comparison began that read all contents and found them the same; `deadline`
-    (time.monotonic()): contents that are not read by then stay unread. `live`: users work on the first tree, so an entry counts
-    only when it is still what it was after it was read; what differs in name or look is left to the next pass,
-    but for what was not touched since `copied`, nanoseconds at which the last one began: no pass makes that the same.
+    `since`: nanoseconds since the epoch at which a comparison began that read all contents and
+    found them the same; `deadline` (time.monotonic()): contents that are not read by then stay
+    unread. `live`: users work on the first tree, so an entry counts only when it is still what it
+    was after it was read; what differs in name or look is left to the next pass, but for what was
+    not touched since `copied`, nanoseconds at which the last one began: no pass makes that the
+    same.
     """
     result, began = Result(), time.monotonic()
     for path, here, there in entries(one, other, passed):

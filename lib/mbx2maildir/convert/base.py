@@ -1,7 +1,9 @@
-"""What a published tree took over from the old store, message by message: the base of a three-way comparison later on.
+"""What a published tree took over from the old store, message by message: the base of a three-way
+comparison later on.
 
-The index a tree was staged with says it all but the names of the keywords, and would go once the tree is published. So it is
-kept, below <work>/<run>/base/USER/, with the folders' keyword tables beside it.
+The index a tree was staged with says it all but the names of the keywords, and would go once the
+tree is published. So it is kept, below <work>/<run>/base/USER/, with the folders' keyword tables
+beside it.
 """
 
 import json
@@ -22,7 +24,8 @@ FLAGS = {
 
 
 def note(user, results):
-    """Write the keyword tables of a staged tree beside its index. results: dicts of folder.folder()."""
+    """Write the keyword tables of a staged tree beside its index. results: dicts of
+    folder.folder()."""
     tables = {
         os.fsdecode(result["folder"]): [
             [os.fsdecode(name) if name else None for name in result["slots"]],

@@ -1,12 +1,14 @@
 """Write a folder's messages: all of them (write), or what differs from the pass before (update).
 
-MBX messages never change but for their line: a message with the UID, date and size it had is the same message. That does not
-hold for what comes from a mbox (the spool): its UIDs are given here, and new mail in front of it moves them. Both loops
-go through the old file once, in UID order, beside the index of the pass before: memory does not grow with the folder.
+MBX messages never change but for their line: a message with the UID, date and size it had is the
+same message. That does not hold for what comes from a mbox (the spool): its UIDs are given here,
+and new mail in front of it moves them. Both loops go through the old file once, in UID order,
+beside the index of the pass before: memory does not grow with the folder.
 
-Most messages did not change at all, not even their lines. So update() first looks whether the next lines of the index stand
-where they must stand now: some hundred are read and compared as one, without a step of Python for each (Before.run).
-Only where a line differs it takes messages one by one.
+Most messages did not change at all, not even their lines. So update() first looks whether the next
+lines of the index stand where they must stand now: some hundred are read and compared as one,
+without a step of Python for each (Before.run). Only where a line differs it takes messages one by
+one.
 """
 
 import bisect
@@ -19,7 +21,8 @@ from mbx2maildir.formats import file_names, line_ends, message_key
 
 PROVISIONAL = 0x4000  # in a record's flags: from a mbox, whose UIDs can still go to other messages
 PROGRESS_EVERY = 512  # messages between looks at the clock
-FEW = 16  # messages whose lines are compared first after one that changed; twice as many each time none has
+# messages whose lines are compared first after one that changed; twice as many each time none has
+FEW = 16
 
 
 def put(writer, box, message, letters, notes):
@@ -141,7 +144,8 @@ def write(writer, box, messages, keywords, notes, result, progress):
 
 
 class Before:
-    """The messages of the pass before: a cursor over its index and, in step, over its uidlist (lines with their ends)."""
+    """The messages of the pass before: a cursor over its index and, in step, over its uidlist
+    (lines with their ends)."""
 
     def __init__(self, blocks, uidlist):
         self.blocks, self.uidlist = blocks, uidlist
@@ -164,7 +168,8 @@ class Before:
             self.next_block()
 
     def run(self, box):
-        """How many messages from here on stand in the old file as they stood, line for line, from its position on."""
+        """How many messages from here on stand in the old file as they stood, line for line, from
+        its position on."""
         if self.differs:
             self.differs = False
             return 0
@@ -193,7 +198,8 @@ class Before:
                 ),
                 count,
             )
-        # the last one must end where another begins, else it is for box.messages() to say where it ends
+        # the last one must end where another begins, else it is for box.messages() to say where it
+        # ends
         while count and (
             block.record(place + count - 1)[0] > box.uidlast
             or not box.line_at(self.end(place + count - 1) + moved)
@@ -229,8 +235,8 @@ class Before:
 def update(writer, box, messages, before, old, old_keywords, keywords, notes, result, progress):
     """The difference between the messages wanted and those of the pass before.
 
-    messages: pairs (message, mailbox it comes from). box: their mailbox, when runs of unchanged messages may be taken over from
-    the pass before, else None. old: the result of that pass.
+    messages: pairs (message, mailbox it comes from). box: their mailbox, when runs of unchanged
+    messages may be taken over from the pass before, else None. old: the result of that pass.
     """
     suffix = writer.suffix
     written = renamed = removed = 0

@@ -1,4 +1,5 @@
-"""The Maildir a user has on the new host already: what dual delivery put there, to be reconciled with the history."""
+"""The Maildir a user has on the new host already: what dual delivery put there, to be reconciled
+with the history."""
 
 import os
 import re
@@ -13,7 +14,8 @@ KNOWN_FILES = Pattern(
 
 
 class Message:
-    """A message file: folder (Maildir++ name, b"" for INBOX), subdir (b"cur", b"new"), name, base, letters, uid or 0."""
+    """A message file: folder (Maildir++ name, b"" for INBOX), subdir (b"cur", b"new"), name, base,
+    letters, uid or 0."""
 
     __slots__ = ("folder", "subdir", "name", "base", "letters", "uid", "key")
 
@@ -41,8 +43,9 @@ def foreign_entries(root, names):
 class NewSide:
     """All messages of an existing Maildir with their keys.
 
-    messages: list of Message in the order they are to be appended (folder, UID, name: the time of delivery).
-    lengths: set of body lengths an old message must have to be worth a key. Empty when there is nothing to reconcile.
+    messages: list of Message in the order they are to be appended (folder, UID, name: the time of
+    delivery). lengths: set of body lengths an old message must have to be worth a key. Empty when
+    there is nothing to reconcile.
     """
 
     def __init__(self, root):
@@ -64,7 +67,8 @@ class NewSide:
             self.messages += found
 
     def read(self):
-        """Work out the keys. A message file that vanished meanwhile (a reader on the new side) is left out."""
+        """Work out the keys. A message file that vanished meanwhile (a reader on the new side) is
+        left out."""
         kept = []
         for message in self.messages:
             try:

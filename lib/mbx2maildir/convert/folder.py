@@ -1,7 +1,9 @@
-"""Conversion of one user into a staged tree: prepare → each folder → finish. Publishing is publish.py's.
+"""Conversion of one user into a staged tree: prepare → each folder → finish. Publishing is
+publish.py's.
 
-The three functions take and give plain values (dicts, lists, bytes), so that they can run in different processes.
-Files are created with the user's effective uid and gid: no chown a message, and the user's quota counts.
+The three functions take and give plain values (dicts, lists, bytes), so that they can run in
+different processes. Files are created with the user's effective uid and gid: no chown a message,
+and the user's quota counts.
 """
 
 import os
@@ -12,7 +14,9 @@ from mbx2maildir.convert import delta, folder_keywords, in_use, index, ranges, s
 from mbx2maildir.formats import file_names, maildir, uidlist
 from mbx2maildir.formats.keywords import KeywordTable
 
-TRIES = 3  # how often a folder is read again that changed while it was read; twice as often while users are at work
+# how often a folder is read again that changed while it was read; twice as often while users are at
+# work
+TRIES = 3
 PAUSE = 0.3  # seconds; c-client's expunge of a folder takes about that
 
 
@@ -29,14 +33,16 @@ def folder(
 ):
     """Bring one folder (or INBOX: name b"") of the staged tree up to date with the old store.
 
-    found: source.Found, or None for an INBOX that does not exist. spool: Found to append (INBOX only). live: users and mail are
-    still at work on the old store; what they change meanwhile is left to the next pass where that does no harm.
-    → dict: folder, old (path relative to the folders), messages, bytes (as stored), expunged, uidvalidity, uidnext, keywords
-    (names by letter), lost_keywords, warnings (texts), damage (list, with "file"), spool (messages from there); written,
-    renamed, removed: message files touched in this pass; unchanged: nothing but the old file's state had to be looked at.
-    With parts above 1, a folder that is to be written from its beginning may come back as work for as many processes
-    (ranges.begin()).
-    Errors: ShortRead when the old file still changes after TRIES attempts, and what reading and writing can raise.
+    found: source.Found, or None for an INBOX that does not exist. spool: Found to append (INBOX
+    only). live: users and mail are still at work on the old store; what they change meanwhile is
+    left to the next pass where that does no harm. → dict: folder, old (path relative to the
+    folders), messages, bytes (as stored), expunged, uidvalidity, uidnext, keywords (names by
+    letter), lost_keywords, warnings (texts), damage (list, with "file"), spool (messages from
+    there); written, renamed, removed: message files touched in this pass; unchanged: nothing but
+    the old file's state had to be looked at. With parts above 1, a folder that is to be written
+    from its beginning may come back as work for as many processes (ranges.begin()). Errors:
+    ShortRead when the old file still changes after TRIES attempts, and what reading and writing can
+    raise.
     """
     for attempt in range(2 * TRIES if live else TRIES):
         time.sleep(PAUSE * min(attempt, TRIES))
@@ -76,17 +82,19 @@ def folder(
         if settled(user, found, name, spool, before, scanned, live, result):
             return result
     raise errors.ShortRead(
-        "the mailbox changed each time while it was read", found.path if found else spool.path
+        "the mailbox changed every time it was read", found.path if found else spool.path
     )
 
 
 def settled(user, found, name, spool, before, scanned, live, result):
-    """Save the state of a folder that was converted → whether what was read is what stands in the old files.
+    """Save the state of a folder that was converted → whether what was read is what stands in the
+    old files.
 
     before, scanned: their state and the time when reading began.
     """
     after = sources_stamp(found, spool)
-    # a change within the clock's grain after this pass could look like no change: such a file is read again
+    # a change within the clock's grain after this pass could look like no change: such a file is
+    # read again
     fresh = result.pop("unfinished") or any(
         scanned - stamp[4] < index.CLOCK_SKEW for stamp in before if stamp
     )
@@ -121,7 +129,7 @@ def sources_stamp(found, spool):
         try:
             stamps.append(index.stamp(os.stat(item.path)) if item is not None else None)
         except FileNotFoundError as error:
-            raise errors.UnreadableMail("it was there and is gone", item.path) from error
+            raise errors.UnreadableMail("the file disappeared", item.path) from error
     return stamps
 
 
@@ -228,7 +236,7 @@ def convert_folder(
         except OSError as error:
             raise errors.space_error(error, staged.folder_path(user, name)) from error
         if usable and result["renumbered"]:
-            raise errors.ShortRead("UIDs were given anew while it was read", found.path)
+            raise errors.ShortRead("UIDs were reassigned while it was read", found.path)
         for mailbox in (box, spool_box):
             if mailbox is not None:
                 salvage.set_aside(user, name, mailbox.fd, mailbox.damage)

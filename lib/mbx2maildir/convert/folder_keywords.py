@@ -6,27 +6,30 @@ from mbx2maildir import errors
 from mbx2maildir.formats.keywords import KeywordTable
 
 
-def keywords_of(found, box, user, strict, result):
-    """The folder's keyword letters. With more than 26 names a pass over the message lines finds those in use."""
+def keywords_of(file, box, user, strict, result):
+    """The folder's keyword letters. With more than 26 names a pass over the message lines finds
+    those in use."""
     if sum(1 for name in box.keywords if name) <= 26:
         return KeywordTable(box.keywords)
     used = 0
     lost = {}
-    fd, again = found.open(user.get("uid"), user.get("gid"), strict)
+    fd, again = file.open(user.get("uid"), user.get("gid"), strict)
     try:
-        for message in again.messages(texts=False):
-            used |= message[3]
+        for _uid, _recent, _flags, bits, _seconds, _size, _offset, _text in again.messages(False):
+            used |= bits
         table = KeywordTable(box.keywords, used)
         if table.dropped_bits:
             for slot, name in enumerate(box.keywords):
                 if table.dropped_bits >> slot & 1:
                     lost[slot] = (name, [])
             again.rewind()
-            for message in again.messages(texts=False):
-                bits = message[3] & table.dropped_bits
+            for uid, _recent, _flags, bits, _seconds, _size, _offset, _text in again.messages(
+                False
+            ):
+                bits &= table.dropped_bits
                 for slot, (_name, runs) in lost.items():
                     if bits >> slot & 1:
-                        extend(runs, message[0])
+                        extend(runs, uid)
     finally:
         os.close(fd)
     for name, runs in lost.values():
@@ -34,7 +37,7 @@ def keywords_of(found, box, user, strict, result):
             continue  # it was taken off the last message between the two passes: nothing is lost
         result["lost_keywords"].append(errors.printable(name))
         result["warnings"].append(
-            "keyword {} has no letter left of Maildir's 26 and is lost on UIDs {}".format(
+            "keyword {} is lost on UIDs {}: Maildir has only 26 letters for keywords".format(
                 errors.printable(name),
                 ",".join(
                     str(first) if first == last else "{}:{}".format(first, last)

@@ -1,8 +1,9 @@
 """A mailbox that users and mail change while presync reads it.
 
-c-client changes flags in place and appends at the end: neither moves a text, so what was read is good, and only the next pass
-must look again. An expunge slides what follows to the front; then what was read behind it may be in pieces. Which of the two it
-was, the message lines say: a message whose line still stands where it stood was never moved.
+c-client changes flags in place and appends at the end: neither moves a text, so what was read is
+good, and only the next pass must look again. An expunge slides what follows to the front; then what
+was read behind it may be in pieces. Which of the two it was, the message lines say: a message whose
+line still stands where it stood was never moved.
 """
 
 import itertools
@@ -22,7 +23,8 @@ def lately(stamps, now):
 
 
 def until_broken(live, messages, result):
-    """The messages, while users are at work only up to where a change half done makes reading on impossible."""
+    """The messages, while users are at work only up to where a change half done makes reading on
+    impossible."""
     if not live:
         return messages
     return broken_off(messages, result)
@@ -36,10 +38,11 @@ def broken_off(messages, result):
 
 
 def standing(box, blocks):
-    """How many messages of an index, from the first on, stand in the old file where they stood, whatever became of their flags.
+    """How many messages of an index, from the first on, stand in the old file where they stood,
+    whatever became of their flags.
 
-    A UID given since is the one that was worked out here, or the message is not the same. Messages from the spool are not
-    asked for: each pass writes them anew.
+    A UID given since is the one that was worked out here, or the message is not the same. Messages
+    from the spool are not asked for: each pass writes them anew.
     """
     count = 0
     for block in blocks:
@@ -65,8 +68,9 @@ def standing(box, blocks):
 def keep_what_stands(user, found, name, before, result):
     """After a pass over a folder that changed meanwhile → whether all that was read is good.
 
-    If not, what may be in pieces is taken out of the staged folder again, so that the next attempt need not begin at the
-    beginning; then result["index"] is that of the rest, or is gone where nothing can be kept.
+    If not, what may be in pieces is taken out of the staged folder again, so that the next attempt
+    need not begin at the beginning; then result["index"] is that of the rest, or is gone where
+    nothing can be kept.
     """
     count = 0
     if found is None or found.format != "mbx":

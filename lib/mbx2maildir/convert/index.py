@@ -1,12 +1,15 @@
-"""What a pass leaves behind for the next: for each staged folder an index of its messages and the state it was read in.
+"""What a pass leaves behind for the next: for each staged folder an index of its messages and the
+state it was read in.
 
-Below <work>/index/USER/ a directory for each folder, named as in the staged tree (INBOX for the top): `index`, a record a message
-in UID order, and `state.json`. A state is believed only when it is of this version, of this staged tree and host, and when tree
-and index still look as they were left: otherwise the folder is converted anew.
+Below <work>/index/USER/ a directory for each folder, named as in the staged tree (INBOX for the
+top): `index`, a record a message in UID order, and `state.json`. A state is believed only when it
+is of this version, of this staged tree and host, and when tree and index still look as they were
+left: otherwise the folder is converted anew.
 
-The index is a row of blocks. Each holds a number of records in columns: special (numbers of the records that cannot be known by
-their lines alone), lines (places of the message lines in the old file), heads (HEAD bytes from there, the line and what follows
-it), records. So that a block can be compared with the old file as a whole (delta.py).
+The index is a row of blocks. Each holds a number of records in columns: special (numbers of the
+records that cannot be known by their lines alone), lines (places of the message lines in the old
+file), heads (HEAD bytes from there, the line and what follows it), records. So that a block can be
+compared with the old file as a whole (delta.py).
 """
 
 import array
@@ -18,7 +21,8 @@ import zlib
 from mbx2maildir.formats import file_names, maildir, mbx
 
 VERSION = 3
-# uid, keyword bits, seconds, size in the old file, bytes stored, bytes as IMAP shows it, body length, flags, recent
+# uid, keyword bits, seconds, size in the old file, bytes stored, bytes as IMAP shows it, body
+# length, flags, recent
 RECORD = struct.Struct("<IIQQQQQHB")
 FRAME = struct.Struct("<II")  # records in the block, special ones among them
 HEAD = mbx.LINE_LIMIT
@@ -34,7 +38,8 @@ def paths(user, name):
 
 
 def stamp(status):
-    """What tells one state of an old file from another. ctime: c-client sets mtime back when it appends."""
+    """What tells one state of an old file from another. ctime: c-client sets mtime back when it
+    appends."""
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
@@ -50,7 +55,8 @@ def tree_stamp(directory):
 
 
 class Writer:
-    """Writes an index beside the one in use; finish() puts it in its place. part: number of a range of a folder's messages."""
+    """Writes an index beside the one in use; finish() puts it in its place. part: number of a range
+    of a folder's messages."""
 
     def __init__(self, user, name, part=None):
         self.path = paths(user, name)[0]
@@ -76,8 +82,8 @@ class Writer:
             self.flush()
 
     def keep(self, block, start, stop, moved):
-        """Records start … stop of a block of the index of the pass before; moved: bytes by which their lines stand elsewhere
-        now."""
+        """Records start … stop of a block of the index of the pass before; moved: bytes by which
+        their lines stand elsewhere now."""
         lines = block.lines[start:stop]
         self.special.extend(
             array.array(
@@ -125,7 +131,8 @@ class Writer:
             data = data[os.write(self.fd, data) :]
 
     def take(self, part):
-        """Append the index of a range of the messages, and remove it. part: what finish_part() gave."""
+        """Append the index of a range of the messages, and remove it. part: what finish_part()
+        gave."""
         with open(self.path + b".part%d" % part["part"], "rb") as source:
             for piece in iter(lambda: source.read(1 << 20), b""):
                 self.put(piece)
@@ -194,7 +201,8 @@ def read(user, name):
 
 
 def base_name(record, suffix):
-    """File name without flags of the message a record describes; suffix as maildir.FolderWriter makes it."""
+    """File name without flags of the message a record describes; suffix as maildir.FolderWriter
+    makes it."""
     return b"%d.M%d%b%d,W=%d" % (record[2], record[0], suffix, record[4], record[5])
 
 

@@ -1,4 +1,5 @@
-"""The file that marks a tree as made by the converter, and the removal of staged trees (of nothing else)."""
+"""The file that marks a tree as made by the converter, and the removal of staged trees (of nothing
+else)."""
 
 import json
 import os
@@ -42,12 +43,14 @@ def read(tree):
 
 
 def trash_of(tree):
-    """The directory beside staging where trees are begun and removed: whatever lies there is ours."""
+    """The directory beside staging where trees are begun and removed: whatever lies there is
+    ours."""
     return os.path.join(os.path.dirname(os.path.dirname(tree)), b"trash")
 
 
 def begin_tree(tree, user):
-    """Create a tree that has its marker from the first moment, owned by the user → the marker's values."""
+    """Create a tree that has its marker from the first moment, owned by the user → the marker's
+    values."""
     if os.path.lexists(tree):
         os.rmdir(tree)  # only an empty one
     fresh = os.path.join(trash_of(tree), new_name().encode("ascii"))
@@ -66,9 +69,11 @@ def begin_tree(tree, user):
 
 
 def take_up(tree, user):
-    """The tree an earlier pass or an unfinished run left in staging → its marker's values, or None when there is none.
+    """The tree an earlier pass or an unfinished run left in staging → its marker's values, or None
+    when there is none.
 
-    Errors: PublishError for any other tree. What a crash left there may be a user's own Maildir, just swapped out.
+    Errors: PublishError for any other tree. What a crash left there may be a user's own Maildir,
+    just swapped out.
     """
     if not os.path.lexists(tree) or os.path.isdir(tree) and not os.listdir(tree):
         return None
@@ -79,9 +84,9 @@ def take_up(tree, user):
         or (values.get("complete") and values.get("run") != user.get("run", ""))
     ):
         raise errors.PublishError(
-            "this tree stands where one is to be staged, and is none that this run may change",
+            "the staging directory holds a tree that this run must not change",
             tree,
-            todo="Finish the run it belongs to, or move it away, then run the same command again.",
+            todo="Finish the run it belongs to, or move it away. Then run the same command again.",
         )
     if values.get("complete"):
         values["complete"] = False
@@ -90,7 +95,8 @@ def take_up(tree, user):
 
 
 def discard(path, tree):
-    """Remove a directory of a staged tree: moved to the trash first, so that a kill cannot leave it half there."""
+    """Remove a directory of a staged tree: moved to the trash first, so that a kill cannot leave it
+    half there."""
     doomed = os.path.join(trash_of(tree), new_name().encode("ascii"))
     os.rename(path, doomed)
     remove(doomed)

@@ -1,9 +1,11 @@
-"""Last part of staging: mail of the new side that the history lacks, subscriptions, and the marker of a complete tree.
+"""Last part of staging: mail of the new side that the history lacks, subscriptions, and the marker
+of a complete tree.
 
-A message of the new side whose key an old message has is that message (each old message counts once, one of the same
-folder first): it stays once, under the old side's UID, with the flags of both. \\\\Deleted is not taken over. What has no
-partner is linked into the tree after the history, under new UIDs. Nobody reads on the new side before the switch, so flags
-there are rare; those set since then by a test user are kept this way.
+A message of the new side whose key an old message has is that message (each old message counts
+once, one of the same folder first): it stays once, under the old side's UID, with the flags of
+both. \\\\Deleted is not taken over. What has no partner is linked into the tree after the history,
+under new UIDs. Nobody reads on the new side before the switch, so flags there are rare; those set
+since then by a test user are kept this way.
 """
 
 import os
@@ -17,7 +19,8 @@ KEPT_LETTERS = b"DFRS"  # flags of a new-side copy that are added to the old sid
 
 
 def finish(user, prepared, results):
-    """Complete the staged tree. results: dicts of folder.folder(). → the marker's values, known_files() of the new side."""
+    """Complete the staged tree. results: dicts of folder.folder(). → the marker's values,
+    known_files() of the new side."""
     tree = os.fsencode(user["staging"])
     new = prepared["new"]
     by_name = {result["folder"]: result for result in results}
@@ -42,7 +45,8 @@ def finish(user, prepared, results):
 
 
 class Candidate:
-    """A staged message that may be on the new side too: folder result, file (subdir, base name, letters), key."""
+    """A staged message that may be on the new side too: folder result, file (subdir, base name,
+    letters), key."""
 
     __slots__ = ("result", "subdir", "base", "letters", "key", "taken")
 
@@ -66,7 +70,8 @@ class Candidate:
 
 
 def candidates(user, new, results):
-    """Staged messages with a body as long as one of the new side's: only for these a key is worked out."""
+    """Staged messages with a body as long as one of the new side's: only for these a key is worked
+    out."""
     for result in results:
         suffix = file_names.suffix(file_names.host_name(user["host"]), result["head_uidvalidity"])
         keywords = KeywordTable(result["slots"], result["used"])
@@ -76,7 +81,8 @@ def candidates(user, new, results):
 
 
 def match(user, new, results):
-    """Pair new-side messages with old ones by key → (list of (Candidate, Message), list of Message left)."""
+    """Pair new-side messages with old ones by key → (list of (Candidate, Message), list of Message
+    left)."""
     same, anywhere = {}, {}
     for candidate in candidates(user, new, results):
         same.setdefault((candidate.result["folder"], candidate.key), []).append(candidate)
@@ -173,7 +179,8 @@ def append(user, tree, new, result, messages, keep_uids=False):
 
 
 def keyword_letters(new, message, table, result):
-    """Letters in this folder for the keywords a new-side message has there; the table grows as needed."""
+    """Letters in this folder for the keywords a new-side message has there; the table grows as
+    needed."""
     letters = set()
     for letter in message.letters:
         word = new.keywords[message.folder].get(bytes([letter]))
@@ -232,7 +239,8 @@ def summary(user, prepared, results, matched, left):
             {
                 "folder": errors.printable(result["folder"]) or "INBOX",
                 "messages": result["messages"],
-                # exact names, for a reader of both sides: relative to the old folders' root, and below the Maildir
+                # exact names, for a reader of both sides: relative to the old folders' root, and
+                # below the Maildir
                 "old": result.get("old"),
                 "name": os.fsdecode(result["folder"]),
                 "bytes": result["bytes"],
@@ -281,26 +289,26 @@ def general_warnings(prepared):
         for item in prepared["changes"]
     ]
     texts += [
-        "passed over {}: {}".format(errors.printable(item["file"]), item["why"])
+        "skipped {}: {}".format(errors.printable(item["file"]), item["why"])
         for item in prepared["passed"]
     ]
     texts += [
-        "subscription {} lies outside the folders' root and is left out".format(
+        "subscription {} is outside the folders' root and is left out".format(
             errors.printable(line)
         )
         for line in prepared["elsewhere"]
     ]
     texts += [
-        "{} in the Maildir of the new side is neither mail nor Dovecot's; it stays in the tree set aside".format(
-            errors.printable(entry)
-        )
+        "{} in the earlier Maildir is neither mail nor Dovecot's; it stays in the tree that was "
+        "set aside".format(errors.printable(entry))
         for entry in prepared["foreign"]
     ]
     return texts
 
 
 def known_files(new):
-    """Base names of the new side's messages that were reconciled, by folder: what is not here arrived later."""
+    """Base names of the new side's messages that were reconciled, by folder: what is not here
+    arrived later."""
     known = {}
     for message in new.messages if new else ():
         known.setdefault(message.folder, set()).add(message.base)

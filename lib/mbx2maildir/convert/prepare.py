@@ -9,9 +9,10 @@ from mbx2maildir.formats.names import Names
 def prepare(user, presync=False):
     """Look at both sides and begin the staged tree, or take up the one of an earlier pass.
 
-    user: an entry of the plan with "staging", "index", "salvage" (paths), "host" and "run" added. presync: the mail of the
-    new side is not looked at. → {"inbox", "spool": Found or None, "folders": [(Found, Maildir
-    name)], "passed", "changes", "subscriptions", "elsewhere", "new": NewSide or None, "foreign", "bytes"}.
+    user: an entry of the plan with "staging", "index", "salvage" (paths), "host" and "run" added.
+    presync: the mail of the new side is not looked at. → {"inbox", "spool": Found or None,
+    "folders": [(Found, Maildir name)], "passed", "changes", "subscriptions", "elsewhere", "new":
+    NewSide or None, "foreign", "bytes"}.
     """
     uid, gid = user.get("uid"), user.get("gid")
     inbox = source.inbox(user.get("inbox") or [], uid, gid)
@@ -51,7 +52,8 @@ def prepare(user, presync=False):
 
 
 def begin(user, wanted_folders):
-    """Take up the staged tree of an earlier pass, or begin one; folders that are not wanted any more go.
+    """Take up the staged tree of an earlier pass, or begin one; folders that are not wanted any
+    more go.
 
     Sets user["tree_id"], by which the states of the folders are known to be this tree's.
     """

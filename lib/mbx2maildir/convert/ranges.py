@@ -1,8 +1,10 @@
-"""A large folder that is written from its beginning, spread over the workers by ranges of its messages.
+"""A large folder that is written from its beginning, spread over the workers by ranges of its
+messages.
 
-Where a range begins is guessed: at the next well-formed message line behind an even share of the bytes. A text can hold such a
-line, and UIDs that are not in the file depend on all messages before. So the parts are joined only when each ends exactly where
-the next begins, and all UIDs but those of the last part stand in the file and rise; else the folder is written by one worker.
+Where a range begins is guessed: at the next well-formed message line behind an even share of the
+bytes. A text can hold such a line, and UIDs that are not in the file depend on all messages before.
+So the parts are joined only when each ends exactly where the next begins, and all UIDs but those of
+the last part stand in the file and rise; else the folder is written by one worker.
 """
 
 import os
@@ -19,7 +21,8 @@ class Doubt(Exception):
 
 
 class Range(mbx.Mailbox):
-    """A range of a mailbox, whose UIDs must be those that stand there; only behind the last of all others may be given."""
+    """A range of a mailbox, whose UIDs must be those that stand there; only behind the last of all
+    others may be given."""
 
     def __init__(self, fd, file, strict, start, stop):
         self.ends = stop is None
@@ -32,7 +35,8 @@ class Range(mbx.Mailbox):
 
 
 def cuts(box, parts):
-    """Where the ranges begin, the first excepted; none when the folder is too small, or is no MBX file."""
+    """Where the ranges begin, the first excepted; none when the folder is too small, or is no MBX
+    file."""
     if parts < 2 or box is None or box.format != "mbx" or box.size < 2 * PART_BYTES:
         return []
     share = max(PART_BYTES, box.size // 256)

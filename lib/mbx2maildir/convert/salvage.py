@@ -11,11 +11,12 @@ def notes(result):
     texts = []
     if result["renumbered"]:
         texts.append(
-            "UIDs do not rise, or lie above UIDLAST: renumbered under a new UIDVALIDITY, as c-client would"
+            "UIDs do not rise, or exceed UIDLAST: renumbered under a new UIDVALIDITY, as c-client "
+            "would"
         )
     if result.get("bare_lf"):
         texts.append(
-            "{} messages hold bare LFs: their size grows by the CRs Dovecot adds".format(
+            "{} messages contain bare LFs: their size grows by the CRs Dovecot adds".format(
                 result["bare_lf"]
             )
         )

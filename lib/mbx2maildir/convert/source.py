@@ -1,8 +1,10 @@
-"""What the old store holds for one user: INBOX, spool, folders, subscriptions, and files passed over with the reason.
+"""What the old store holds for one user: INBOX, spool, folders, subscriptions, and files passed
+over with the reason.
 
-The converter runs as root, the old store belongs to its users, who may place links there. So a file counts as a user's
-mail only where that user could read it (by owner, group, mode), as c-client, which runs as the user, would find. A file or
-directory among the folders that is closed to its user is an error, not passed over: it may be mail whose mode is wrong.
+The converter runs as root, the old store belongs to its users, who may place links there. So a file
+counts as a user's mail only where that user could read it (by owner, group, mode), as c-client,
+which runs as the user, would find. A file or directory among the folders that is closed to its user
+is an error, not passed over: it may be mail whose mode is wrong.
 """
 
 import os
@@ -29,7 +31,8 @@ def open_to(status, uid, gid, wanted=os.R_OK):
 
 
 def open_mail(path, uid=None, gid=None):
-    """Open a regular file for reading as the given user would. Errors: UnreadableMail; FileNotFoundError passes."""
+    """Open a regular file for reading as the given user would. Errors: UnreadableMail;
+    FileNotFoundError passes."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -39,7 +42,7 @@ def open_mail(path, uid=None, gid=None):
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         os.close(fd)
-        raise errors.UnreadableMail("no regular file", path)
+        raise errors.UnreadableMail("not a regular file", path)
     if not open_to(status, uid, gid):
         os.close(fd)
         raise closed(status, uid, path)
@@ -65,11 +68,12 @@ def kind(block, size):
         return "mbox", ""
     if block.startswith(b"JMF6"):
         return "", "Outlook Express mailbox, a format c-client does not know"
-    return "", "no mail folder: it begins with {!r}".format(block[:12])
+    return "", "not a mail folder: it begins with {!r}".format(block[:12])
 
 
 class Found:
-    """One mailbox file: path (bytes), name (bytes, relative to the folders' root; b"" for INBOX), format, size, ctime."""
+    """One mailbox file: path (bytes), name (bytes, relative to the folders' root; b"" for INBOX),
+    format, size, ctime."""
 
     def __init__(self, path, name, format_, status):
         self.path, self.name, self.format, self.size = path, name, format_, status.st_size
@@ -80,7 +84,7 @@ class Found:
         try:
             fd = open_mail(self.path, uid, gid)
         except FileNotFoundError as error:
-            raise errors.UnreadableMail("it was there and is gone", self.path) from error
+            raise errors.UnreadableMail("the file disappeared", self.path) from error
         try:
             return fd, (mbx if self.format == "mbx" else mbox).Mailbox(fd, self.path, strict, live)
         except BaseException:
@@ -100,7 +104,8 @@ def identify(path, name, uid, gid):
 
 
 def inbox(candidates, uid=None, gid=None):
-    """The INBOX: the first candidate that exists → Found or None. An empty or foreign file counts as none to c-client."""
+    """The INBOX: the first candidate that exists → Found or None. An empty or foreign file counts
+    as none to c-client."""
     for candidate in candidates:
         try:
             found, _why = identify(os.fsencode(candidate), b"", uid, gid)
@@ -112,7 +117,8 @@ def inbox(candidates, uid=None, gid=None):
 
 
 def spool_file(path, uid=None, gid=None):
-    """The spool, when it holds mail → Found or None. Errors: UnreadableMail when it holds something else."""
+    """The spool, when it holds mail → Found or None. Errors: UnreadableMail when it holds something
+    else."""
     if not path:
         return None
     path = os.fsencode(path)
@@ -136,7 +142,8 @@ def expect_directory(root):
 
 
 def expect_mounted(root):
-    """For a user of whom neither INBOX nor folders were found: the old store must be there all the same. Errors: NotThere."""
+    """For a user of whom neither INBOX nor folders were found: the old store must be there all the
+    same. Errors: NotThere."""
     place = os.path.abspath(os.fsencode(root))
     if os.path.lexists(place):
         return
@@ -148,83 +155,93 @@ def expect_mounted(root):
 
 
 def folders(root, uid=None, gid=None, besides=(), unreadable=None):
-    """Walk the folders' root → (list of Found, list of {"file", "why"} passed over). Sorted by name.
+    """Walk the folders' root → (list of Found, list of {"file", "why"} passed over). Sorted by
+    name.
 
     besides: paths that are no folders though they lie there (INBOX, the list of subscriptions).
-    Errors: UnreadableMail for a file or directory that cannot be read; with a list in `unreadable`, what stands in the way
-    is added there (as dicts) instead.
+    Errors: UnreadableMail for a file or directory that cannot be read; with a list in `unreadable`,
+    what stands in the way is added there (as dicts) instead.
     """
-    found, passed = [], []
-    skip = {identity(path) for path in besides if path} - {None}
-    seen = set()
+    walk = Walk(uid, gid, besides, unreadable)
+    if root and os.path.isdir(os.fsencode(root)):
+        walk.top(os.fsencode(root))
+    walk.files.sort(key=lambda file: file.name)
+    return walk.files, walk.passed
 
-    def refuse(error):
-        if unreadable is None:
+
+class Walk:
+    """A walk through a user's folders. files: list of Found; passed: what is no folder, and why."""
+
+    def __init__(self, uid, gid, besides, unreadable):
+        self.uid, self.gid, self.unreadable = uid, gid, unreadable
+        self.files, self.passed = [], []
+        self.skip = {identity(path) for path in besides if path} - {None}
+        self.seen = set()
+
+    def top(self, root):
+        status = os.stat(root)
+        self.seen.add((status.st_dev, status.st_ino))
+        self.enter(root, b"", status)
+
+    def refuse(self, error):
+        if self.unreadable is None:
             raise error
-        unreadable.append(error.as_dict())
+        self.unreadable.append(error.as_dict())
 
-    def enter(directory, prefix, status):
-        # c-client finds nothing there; whose mail it is, and whether it was meant to be closed, only a human can say
-        if open_to(status, uid, gid, os.R_OK | os.X_OK):
-            walk(directory, prefix)
+    def skip_file(self, path, why):
+        self.passed.append({"file": path, "why": why})
+
+    def enter(self, directory, prefix, status):
+        # c-client finds nothing in a closed directory. Whose mail it is, and whether it is meant to
+        # be closed, only a human can say.
+        if open_to(status, self.uid, self.gid, os.R_OK | os.X_OK):
+            self.list(directory, prefix)
         else:
-            refuse(closed(status, uid, directory))
+            self.refuse(closed(status, self.uid, directory))
 
-    def walk(directory, prefix):
+    def list(self, directory, prefix):
         try:
             names = sorted(os.listdir(directory))
         except OSError as error:
-            refuse(
-                errors.UnreadableMail(
-                    "cannot list the directory: {}".format(error.strerror), directory
-                )
-            )
+            what = "cannot list the directory: {}".format(error.strerror)
+            self.refuse(errors.UnreadableMail(what, directory))
             return
         for entry in names:
-            path, name = join(directory, entry), prefix + entry
+            path = join(directory, entry)
             try:
                 status = os.stat(path)
             except OSError as error:
-                passed.append({"file": path, "why": error.strerror})
+                self.skip_file(path, error.strerror)
                 continue
-            here = (status.st_dev, status.st_ino)
-            if here in skip:
-                continue
-            is_directory = stat.S_ISDIR(status.st_mode)
-            if os.path.islink(path) and not open_to(
-                status, uid, gid, os.R_OK | os.X_OK if is_directory else os.R_OK
-            ):
-                passed.append({"file": path, "why": "a link to what its user may not read"})
-            elif is_directory:
-                if here in seen or entry.startswith(b".") and not prefix:
-                    passed.append(
-                        {
-                            "file": path,
-                            "why": "hidden directory" if entry.startswith(b".") else "a loop",
-                        }
-                    )
-                    continue
-                seen.add(here)
-                enter(path, name + b"/", status)
-            elif stat.S_ISREG(status.st_mode):
-                try:
-                    mailbox, why = identify(path, name, uid, gid)
-                except errors.UnreadableMail as error:
-                    refuse(error)
-                    continue
-                if mailbox is not None:
-                    found.append(mailbox)
-                else:
-                    passed.append({"file": path, "why": why})
-            else:
-                passed.append({"file": path, "why": "no regular file"})
+            if (status.st_dev, status.st_ino) not in self.skip:
+                self.look_at(path, entry, prefix, status)
 
-    if root and os.path.isdir(os.fsencode(root)):
-        top = os.stat(os.fsencode(root))
-        seen.add((top.st_dev, top.st_ino))
-        enter(os.fsencode(root), b"", top)
-    found.sort(key=lambda mailbox: mailbox.name)
-    return found, passed
+    def look_at(self, path, entry, prefix, status):
+        is_directory = stat.S_ISDIR(status.st_mode)
+        rights = os.R_OK | os.X_OK if is_directory else os.R_OK
+        if os.path.islink(path) and not open_to(status, self.uid, self.gid, rights):
+            self.skip_file(path, "a link to what its user may not read")
+        elif is_directory:
+            here = (status.st_dev, status.st_ino)
+            if entry.startswith(b".") and (not prefix or here in self.seen):
+                self.skip_file(path, "hidden directory")
+            elif here in self.seen:
+                self.skip_file(path, "a loop")
+            else:
+                self.seen.add(here)
+                self.enter(path, prefix + entry + b"/", status)
+        elif stat.S_ISREG(status.st_mode):
+            try:
+                file, why = identify(path, prefix + entry, self.uid, self.gid)
+            except errors.UnreadableMail as error:
+                self.refuse(error)
+                return
+            if file is not None:
+                self.files.append(file)
+            else:
+                self.skip_file(path, why)
+        else:
+            self.skip_file(path, "not a regular file")
 
 
 def identity(path):
@@ -236,11 +253,12 @@ def identity(path):
 
 
 def subscriptions(path, root, home=None, uid=None, gid=None):
-    """Names subscribed to, relative to the folders' root (bytes; None for INBOX), and lines that lie elsewhere.
+    """Names subscribed to, relative to the folders' root (bytes; None for INBOX), and lines that
+    lie elsewhere.
 
-    Lines are relative to the home in any spelling: `name`, `mail/name`, `~/mail/name`, `{host}mail/name`.
-    home, as the lines say it, defaults to the directory the list itself lies in. Returns (names in order without doubles, list
-    of lines).
+    Lines are relative to the home in any spelling: `name`, `mail/name`, `~/mail/name`,
+    `{host}mail/name`. home, as the lines say it, defaults to the directory the list itself lies in.
+    Returns (names in order without doubles, list of lines).
     """
     if not path:
         return [], []

@@ -16,7 +16,8 @@ def quiet(messages, size):
 def inside(user, folder=b""):
     """Work as the user inside the staged tree, by relative paths. → the folder's path.
 
-    The user need not be able to reach the tree by its absolute path: the directory is entered as root.
+    The user need not be able to reach the tree by its absolute path: the directory is entered as
+    root.
     """
     before = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
     group = os.getegid()
@@ -68,8 +69,8 @@ def folder_guid(user, name, uidvalidity):
 
 
 def fallback_uidvalidity(new_folders, name, found=None, root=None):
-    """UIDVALIDITY for a folder whose old file states none: the new side's, else the old file's time, else that of the directory
-    of folders (the same in every pass), else now.
+    """UIDVALIDITY for a folder whose old file states none: the new side's, else the old file's
+    time, else that of the directory of folders (the same in every pass), else now.
 
     new_folders: {Maildir name: (uidvalidity, uidnext)} of existing.NewSide.
     """
@@ -95,9 +96,11 @@ def clear_folder(user, name):
 
 
 def wanted(box, spool_box, result):
-    """The messages a folder must have, in UID order: those of the mailbox, then what c-client would take from the spool.
+    """The messages a folder must have, in UID order: those of the mailbox, then what c-client would
+    take from the spool.
 
-    Yields (message as its mailbox gives it, without text; mailbox). Sets result["uidnext"], ["spool"].
+    Yields (message as its mailbox gives it, without text; mailbox). Sets result["uidnext"],
+    ["spool"].
     """
     for message in box.messages(False) if box is not None else ():
         yield message, box
@@ -107,7 +110,8 @@ def wanted(box, spool_box, result):
 
 
 def spooled(spool_box, result):
-    """The messages c-client would take from the spool, from UID result["uidnext"] on; that and result["spool"] go on."""
+    """The messages c-client would take from the spool, from UID result["uidnext"] on; that and
+    result["spool"] go on."""
     for flags, seconds, text in mbox.snarfed(spool_box):
         yield result["uidnext"], True, flags, 0, seconds, mbox.sizes(text)[1], 0, text
         result["uidnext"] += 1

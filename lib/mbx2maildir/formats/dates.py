@@ -1,7 +1,8 @@
-"""Dates as c-client reads them: the internal date of MBX message lines and the date of mbox "From " lines.
+"""Dates as c-client reads them: the internal date of MBX message lines and the date of mbox "From "
+lines.
 
-Source: mail_parse_date() and mail_longdate() of c-client 2007f. c-client knows the years 1970–2097, takes any day up to
-31 in any month (31 Feb is 3 or 2 March), and seconds up to 60.
+Source: mail_parse_date() and mail_longdate() of c-client 2007f. c-client knows the years 1970–2097,
+takes any day up to 31 in any month (31 Feb is 3 or 2 March), and seconds up to 60.
 """
 
 import re
@@ -59,7 +60,8 @@ ZONES.update({bytes([letter]): hours for hours, letter in enumerate(b"ABCDEFGHIK
 ZONES.update({bytes([letter]): -hours for hours, letter in enumerate(b"NOPQRSTUVWXY", 1)})
 
 INTERNALDATE = Pattern(
-    rb" *(\d{1,2})-([A-Za-z]{3})-(\d{4}) +(\d{1,2}):(\d{1,2})(?::(\d{1,2}))?(?: +([+-])(\d\d)([0-5]\d))?\Z"
+    rb" *(\d{1,2})-([A-Za-z]{3})-(\d{4}) +(\d{1,2}):(\d{1,2})(?::(\d{1,2}))?"
+    rb"(?: +([+-])(\d\d)([0-5]\d))?\Z"
 )
 
 
@@ -79,7 +81,8 @@ def days(year, month, day):
 
 
 def seconds(year, month, day, hour, minute, second, zone):
-    """Seconds since the epoch, or None for what c-client refuses. zone is seconds east of Greenwich."""
+    """Seconds since the epoch, or None for what c-client refuses. zone is seconds east of
+    Greenwich."""
     if not (
         FIRST_YEAR <= year <= LAST_YEAR
         and 1 <= month <= 12
@@ -93,7 +96,8 @@ def seconds(year, month, day, hour, minute, second, zone):
 
 
 def internaldate(text):
-    """b" 3-Feb-2009 01:02:03 +0100" → seconds since the epoch (below 0 possible; c-client then says 0), or None."""
+    """b" 3-Feb-2009 01:02:03 +0100" → seconds since the epoch (below 0 possible; c-client then says
+    0), or None."""
     match = INTERNALDATE.match(text)
     if match is None:
         return None
@@ -111,21 +115,24 @@ def internaldate(text):
 
 
 def local_zone():
-    """Seconds east of Greenwich of local time *now*: c-client applies it to any date without a zone it knows."""
+    """Seconds east of Greenwich of local time *now*: c-client applies it to any date without a zone
+    it knows."""
     return time.localtime().tm_gmtoff
 
 
-# "From user Wed Dec  2 05:53[:22] [zone] 1992 [zone][ remote from host]", read from the end of the line as c-client
-# does: the sender may hold anything.
+# "From user Wed Dec  2 05:53[:22] [zone] 1992 [zone][ remote from host]", read from the end of the
+# line as c-client does: the sender may hold anything.
 FROM_LINE = Pattern(
     rb"From .*[^ ]? ?... ([A-Za-z]{3}) ([ \d]\d) (\d\d):(\d\d)(?::(\d\d))?"
-    rb"(?: ([A-Za-z]{3}|[+-]\d{4}))? (\d{4})(?: ([A-Za-z]{3}|[+-]\d{4}))?(?: remote from [^ ]*)?\r?\n?\Z",
+    rb"(?: ([A-Za-z]{3}|[+-]\d{4}))? (\d{4})(?: ([A-Za-z]{3}|[+-]\d{4}))?"
+    rb"(?: remote from [^ ]*)?\r?\n?\Z",
     re.DOTALL,
 )
 
 
 def from_line(line):
-    """A "From " line of a mbox → seconds since the epoch; None when it is none, 0 when its date is impossible."""
+    """A "From " line of a mbox → seconds since the epoch; None when it is none, 0 when its date is
+    impossible."""
     if not line.startswith(b"From "):
         return None
     match = FROM_LINE.match(line)

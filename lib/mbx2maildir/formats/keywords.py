@@ -8,9 +8,10 @@ LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 class KeywordTable:
     """Which letter each keyword slot of a folder takes.
 
-    names: slot names (bytes, or None for a slot c-client ignores). All take a letter in slot order, so that the table
-    stays the same when more are added; when there are more than 26, those in use come first (used: bit mask over all
-    visible messages, needed only then). What is left without a letter is in `dropped` (list of names).
+    names: slot names (bytes, or None for a slot c-client ignores). All take a letter in slot order,
+    so that the table stays the same when more are added; when there are more than 26, those in use
+    come first (used: bit mask over all visible messages, needed only then). What is left without a
+    letter is in `dropped` (list of names).
     """
 
     def __init__(self, names, used=None):

@@ -12,9 +12,10 @@ LF_AFTER_CR = Pattern(rb"(?<!\r)\r\n")
 def to_lf(text, decoder=io.IncrementalNewlineDecoder):
     """Text with CRLF line ends → (as stored, its size as IMAP shows it).
 
-    Dovecot gives a CR back to each LF that has none; so a CRLF stays one where the byte before it is a CR, and the way back
-    is exact, but for bare LFs, which no LF storage can tell from line ends. The decoder is C code, three times as fast as
-    bytes.replace, and says whether any line end was not CRLF.
+    Dovecot gives a CR back to each LF that has none; so a CRLF stays one where the byte before it
+    is a CR, and the way back is exact, but for bare LFs, which no LF storage can tell from line
+    ends. The decoder is C code, three times as fast as bytes.replace, and says whether any line end
+    was not CRLF.
     """
     newlines = decoder(None, True)
     stored = newlines.decode(text.decode("latin-1"), True).encode("latin-1")
@@ -31,7 +32,8 @@ def virtual_size(stored):
 
 
 def copy_lf(texts, target):
-    """Write CRLF text that comes in pieces, with LF line ends → (bytes written, bytes as IMAP shows them)."""
+    """Write CRLF text that comes in pieces, with LF line ends → (bytes written, bytes as IMAP shows
+    them)."""
     length = virtual = 0
     before = b""  # the last byte written: to_lf() must see whether a CR came before
     held = b""  # a CR at the end of a piece waits for what follows
@@ -53,7 +55,8 @@ def copy_lf(texts, target):
 
 
 def copy_plain(texts, target):
-    """Write text with LF line ends and no CRs that comes in pieces → (bytes written, bytes as IMAP shows them)."""
+    """Write text with LF line ends and no CRs that comes in pieces → (bytes written, bytes as IMAP
+    shows them)."""
     length = virtual = 0
     for piece in texts:
         files.write_all(target, piece)

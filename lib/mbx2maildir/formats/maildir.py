@@ -1,8 +1,10 @@
-"""Writer of one Maildir++ folder as Dovecot keeps it: message files, dovecot-uidlist, dovecot-keywords.
+"""Writer of one Maildir++ folder as Dovecot keeps it: message files, dovecot-uidlist,
+dovecot-keywords.
 
-File names are `<seconds>.M<uid>P<uidvalidity>.<host>,S=<bytes>,W=<bytes with CRLF>:2,<flags>`: the same message gets the
-same name in every pass. Text is stored with LF line ends, otherwise untouched; mtime is INTERNALDATE. Recent mail lies in
-new/, the rest in cur/. Nothing is synced here: the tree is staged, and one syncfs makes it durable before it is published.
+File names are `<seconds>.M<uid>P<uidvalidity>.<host>,S=<bytes>,W=<bytes with CRLF>:2,<flags>`: the
+same message gets the same name in every pass. Text is stored with LF line ends, otherwise
+untouched; mtime is INTERNALDATE. Recent mail lies in new/, the rest in cur/. Nothing is synced
+here: the tree is staged, and one syncfs makes it durable before it is published.
 """
 
 import os
@@ -12,9 +14,11 @@ from mbx2maildir.formats import file_names, line_ends, uidlist
 
 
 class FolderWriter:
-    """Writes one folder; an existing one (of an earlier pass) is written anew around the files it has.
+    """Writes one folder; an existing one (of an earlier pass) is written anew around the files it
+    has.
 
-    part: number of a range of the messages, written beside others; take() of the folder's own writer joins its lines.
+    part: number of a range of the messages, written beside others; take() of the folder's own
+    writer joins its lines.
     """
 
     def __init__(self, path, host, uidvalidity, top=False, part=None):
@@ -55,7 +59,8 @@ class FolderWriter:
             self.flush()
 
     def copy(self, uid, recent, letters, seconds, texts, crlf=True):
-        """As add(), for a text too large to hold, which comes in pieces; crlf: with CRLF line ends, else with LF.
+        """As add(), for a text too large to hold, which comes in pieces; crlf: with CRLF line ends,
+        else with LF.
 
         → (bytes stored, bytes as IMAP shows them).
         """
@@ -97,7 +102,8 @@ class FolderWriter:
             self.flush()
 
     def keep_lines(self, lines):
-        """As enlist(), for messages of an earlier pass whose files stay as they are: their lines of its dovecot-uidlist."""
+        """As enlist(), for messages of an earlier pass whose files stay as they are: their lines of
+        its dovecot-uidlist."""
         self.lines += lines
         if len(self.lines) > 4096:
             self.flush()

@@ -1,9 +1,11 @@
-"""Reader of traditional mbox files ("From " lines) by the rules of c-client's unix driver (unix_parse, mail_filter).
+"""Reader of traditional mbox files ("From " lines) by the rules of c-client's unix driver
+(unix_parse, mail_filter).
 
-Two uses: the spool, whose messages c-client moves ("snarfs") into INBOX at the next login, and an INBOX that is itself
-such a file. As c-client does: a "From " line counts only with a date in a form it knows; Status, X-Status, X-Keywords,
-X-UID, X-IMAP and X-IMAPbase are taken out of the header; CRs are dropped; the blank line before the next "From " is not
-part of the message; the pseudo message that holds X-IMAP is no message.
+Two uses: the spool, whose messages c-client moves ("snarfs") into INBOX at the next login, and an
+INBOX that is itself such a file. As c-client does: a "From " line counts only with a date in a form
+it knows; Status, X-Status, X-Keywords, X-UID, X-IMAP and X-IMAPbase are taken out of the header;
+CRs are dropped; the blank line before the next "From " is not part of the message; the pseudo
+message that holds X-IMAP is no message.
 """
 
 import os
@@ -34,7 +36,8 @@ def is_mbox(block):
 
 
 class LongText:
-    """A text too large to be held: header (bytes, the empty line after it included), and the range of the file that is its body.
+    """A text too large to be held: header (bytes, the empty line after it included), and the range
+    of the file that is its body.
 
     Attributes: size (bytes as stored), virtual (as IMAP shows it).
     """
@@ -67,7 +70,8 @@ def sizes(text):
 
 
 class Mailbox:
-    """One pass over an open mbox file; the same shape as mbx.Mailbox, but that a text is a LongText when it is large."""
+    """One pass over an open mbox file; the same shape as mbx.Mailbox, but that a text is a LongText
+    when it is large."""
 
     format = "mbox"
     unfinished = False
@@ -100,7 +104,8 @@ class Mailbox:
         return self.uidlast + 1
 
     def parts(self):
-        """Yield (offset, size) of each message, its "From " line included, by looking for "From " at line starts."""
+        """Yield (offset, size) of each message, its "From " line included, by looking for "From "
+        at line starts."""
         start = None
         position = 0
         tail = b"\n"
@@ -137,7 +142,8 @@ class Mailbox:
         )
 
     def raw_messages(self):
-        """Yield (uid or 0, flags, keyword names, seconds, text with LF line ends, offset); sets uidvalidity, uidlast."""
+        """Yield (uid or 0, flags, keyword names, seconds, text with LF line ends, offset); sets
+        uidvalidity, uidlast."""
         first = True
         for offset, size in self.parts():
             data = os.pread(self.fd, min(size, mbx.LARGE), offset)
@@ -178,8 +184,8 @@ class Mailbox:
 
     @staticmethod
     def header(text):
-        """Header block with the mailbox's own fields taken out → (lines, offset of their end, flags, keywords, uid,
-        X-IMAP data)."""
+        """Header block with the mailbox's own fields taken out → (lines, offset of their end,
+        flags, keywords, uid, X-IMAP data)."""
         flags, keywords, uid, base, kept = 0, [], 0, None, []
         position = 0
         while position < len(text):
@@ -214,7 +220,8 @@ class Mailbox:
         return b"".join(kept), position, flags, keywords, uid, base
 
     def messages(self, texts=True):
-        """As mbx.Mailbox.messages(); the text has LF line ends. UIDs as the unix driver keeps or assigns them."""
+        """As mbx.Mailbox.messages(); the text has LF line ends. UIDs as the unix driver keeps or
+        assigns them."""
         last = 0
         for uid, flags, keywords, when, text, offset in self.raw_messages():
             if uid and (uid <= last or not self.uidvalidity):
@@ -235,7 +242,8 @@ class Mailbox:
 
 
 def snarfed(box):
-    """What c-client moves from the spool into INBOX: yields (flags without old, seconds, text with LF line ends or LongText).
+    """What c-client moves from the spool into INBOX: yields (flags without old, seconds, text with
+    LF line ends or LongText).
 
     Keywords, UIDs and "old" do not survive that move in c-client, so they do not here.
     """

@@ -1,8 +1,10 @@
-"""Reader of MBX mailboxes by the rules of c-client 2007f (mbx_parse): header, message lines, UIDs, salvage.
+"""Reader of MBX mailboxes by the rules of c-client 2007f (mbx_parse): header, message lines, UIDs,
+salvage.
 
-A file is 2,048 bytes of header, then for each message a line
-`dd-Mon-yyyy hh:mm:ss +zzzz,SIZE;KKKKKKKKFFFF-UUUUUUUU\\r\\n` and SIZE bytes of text with CRLF line ends.
-The file is read by pread in chunks: memory stays bounded, and a file that shrinks meanwhile gives an error, no SIGBUS.
+A file is 2,048 bytes of header, then for each message a line `dd-Mon-yyyy hh:mm:ss
++zzzz,SIZE;KKKKKKKKFFFF-UUUUUUUU\\r\\n` and SIZE bytes of text with CRLF line ends. The file is read
+by pread in chunks: memory stays bounded, and a file that shrinks meanwhile gives an error, no
+SIGBUS.
 """
 
 import os
@@ -29,7 +31,8 @@ LINE = Pattern(
 )
 # … and strict where one is searched for in garbage.
 STRICT_LINE = Pattern(
-    rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d [+-]\d{4},([1-9]\d{0,18});[0-9a-f]{12}-[0-9a-f]{8}\r\n"
+    rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d [+-]\d{4},"
+    rb"([1-9]\d{0,18});[0-9a-f]{12}-[0-9a-f]{8}\r\n"
 )
 FIXED_DATE = Pattern(
     rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d [+-]\d\d[0-5]\d\Z"
@@ -37,11 +40,12 @@ FIXED_DATE = Pattern(
 
 
 class Header:
-    """UIDVALIDITY, UIDLAST and keyword names (bytes; None where c-client ignores the slot) of an MBX header."""
+    """UIDVALIDITY, UIDLAST and keyword names (bytes; None where c-client ignores the slot) of an
+    MBX header."""
 
     def __init__(self, block, file=""):
         if not block.startswith(MAGIC):
-            raise errors.NotMbx("no MBX file: it begins with {!r}".format(block[:16]), file, 0)
+            raise errors.NotMbx("not an MBX file: it begins with {!r}".format(block[:16]), file, 0)
         self.damage = None
         if len(block) < HEADER_SIZE:
             self.damage = errors.ShortHeader(
@@ -65,16 +69,18 @@ class Header:
 
 
 class Mailbox:
-    """One pass over an open MBX file, or over the range of its bytes from start to stop (where message lines stand).
+    """One pass over an open MBX file, or over the range of its bytes from start to stop (where
+    message lines stand).
 
-    fd stays the caller's. live: the file may be written to meanwhile, and a message cut off by the end of the file is one
-    that is just being appended; `unfinished` then says so. After messages() is exhausted these hold: uidvalidity, uidnext,
-    expunged (messages hidden by \\Expunged), renumbered (c-client would give new UIDs and UIDVALIDITY), unassigned
-    (messages whose UID the file does not hold), damage (list of dicts with kind, offset, length, what: ranges that belong
-    to no message, or messages whose date was impossible: length 0).
-    Between two messages: position (of the next line), last (UID), line and head (place of the line of the message just
-    given, and LINE_LIMIT bytes from there), special (not to be known by its line alone: its UID or date is not what stands
-    there, or something hidden stands before it).
+    fd stays the caller's. live: the file may be written to meanwhile, and a message cut off by the
+    end of the file is one that is just being appended; `unfinished` then says so. After messages()
+    is exhausted these hold: uidvalidity, uidnext, expunged (messages hidden by \\Expunged),
+    renumbered (c-client would give new UIDs and UIDVALIDITY), unassigned (messages whose UID the
+    file does not hold), damage (list of dicts with kind, offset, length, what: ranges that belong
+    to no message, or messages whose date was impossible: length 0). Between two messages: position
+    (of the next line), last (UID), line and head (place of the line of the message just given, and
+    LINE_LIMIT bytes from there), special (not to be known by its line alone: its UID or date is not
+    what stands there, or something hidden stands before it).
     """
 
     format = "mbx"
@@ -124,12 +130,14 @@ class Mailbox:
         raise errors.ShortRead("the mailbox shrank while it was read", self.file, offset)
 
     def messages(self, texts=True):
-        """Yield (uid, recent, flags, keyword bits, seconds, size, text offset, text) for each visible message.
+        """Yield (uid, recent, flags, keyword bits, seconds, size, text offset, text) for each
+        visible message.
 
-        text is bytes, or None when texts is false or the message is larger than LARGE.
-        UIDs are those c-client has or would assign: UID 0 takes the next in file order (an expunged message takes one
-        too); a UID that does not rise, or lies above UIDLAST, makes c-client renumber from there on under a new
-        UIDVALIDITY. Ours is the old one plus one, so that every pass gives the same.
+        text is bytes, or None when texts is false or the message is larger than LARGE. UIDs are
+        those c-client has or would assign: UID 0 takes the next in file order (an expunged message
+        takes one too); a UID that does not rise, or lies above UIDLAST, makes c-client renumber
+        from there on under a new UIDVALIDITY. Ours is the old one plus one, so that every pass
+        gives the same.
         """
         fd, size, stop, match_line = self.fd, self.size, self.stop, LINE.match
         want = CHUNK if texts else LINE_LIMIT
@@ -160,7 +168,8 @@ class Mailbox:
             self.special, given = self.gap, self.unassigned
             ahead, match = end, match_line(buffer, end - base, end - base + LINE_LIMIT)
             if match is None and end != size:
-                # a size that is too large would swallow the messages that follow: see what stands behind this one
+                # a size that is too large would swallow the messages that follow: see what stands
+                # behind this one
                 following = os.pread(fd, LINE_LIMIT, end) if end < size else b""
                 if not texts and following:
                     buffer, base = following, end
@@ -245,7 +254,8 @@ class Mailbox:
             self.uidvalidity = self.uidvalidity % 0xFFFFFFFF + 1
 
     def swallowed(self, start, end):
-        """Offset of the first message line in a range that another line, or the end of the file, follows where it says."""
+        """Offset of the first message line in a range that another line, or the end of the file,
+        follows where it says."""
         for offset, size in self.strict_lines(start):
             if offset >= end:
                 break
@@ -262,11 +272,13 @@ class Mailbox:
         )
 
     def stale(self, position, head, text_offset, end):
-        """Whether a message behind damage, whose UID was there before, is only the copy that a killed expunge left.
+        """Whether a message behind damage, whose UID was there before, is only the copy that a
+        killed expunge left.
 
-        c-client's expunge slides what it keeps to the front, the text of each message before its line is looked at again; killed
-        in between, it leaves the old copies behind. c-client then refuses the whole mailbox, unless a line happens to stand where
-        it looks for one. A copy is passed over and noted; any other message with such a UID is a message.
+        c-client's expunge slides what it keeps to the front, the text of each message before its
+        line is looked at again; killed in between, it leaves the old copies behind. c-client then
+        refuses the whole mailbox, unless a line happens to stand where it looks for one. A copy is
+        passed over and noted; any other message with such a UID is a message.
         """
         line, uid = self.line_of(head)
         if dates.internaldate(line[1]) is None:  # the end of a line, with a comma in it
@@ -303,7 +315,8 @@ class Mailbox:
 
     @staticmethod
     def line_of(head):
-        """A message line's unchanging part and its UID → ((length of the line, date, size), uid); None when it is none."""
+        """A message line's unchanging part and its UID → ((length of the line, date, size), uid);
+        None when it is none."""
         match = LINE.match(head)
         return match and (
             (match.end(), match.group(1), int(match.group(2))),
@@ -327,7 +340,8 @@ class Mailbox:
         return self.uidlast
 
     def time_of(self, date, position):
-        """Seconds since the epoch of a message line's date; an impossible one is noted, and the one before it taken."""
+        """Seconds since the epoch of a message line's date; an impossible one is noted, and the one
+        before it taken."""
         if FIXED_DATE.match(date):
             key = date[:11] + date[20:]
             day = self.days.get(key, 0)
@@ -352,7 +366,8 @@ class Mailbox:
         return when if when > 0 else 0
 
     def resynchronise(self, position, kind, detail, from_line=None):
-        """Note the damage at position and go on where the next well-formed message line stands, or at the end."""
+        """Note the damage at position and go on where the next well-formed message line stands, or
+        at the end."""
         found = self.next_line(from_line or position + 1)
         self.position, self.gap, self.salvaging = found, True, True
         if kind is errors.ShortTail:
@@ -370,15 +385,18 @@ class Mailbox:
         self.note(kind, position, found - position, what)
 
     def next_line(self, position):
-        """Offset of the next well-formed message line at or after position; the file's size when there is none."""
+        """Offset of the next well-formed message line at or after position; the file's size when
+        there is none."""
         for offset, size in self.strict_lines(position):
-            # a message that does not fit is a short tail, or no message: what it holds is set aside with the rest
+            # a message that does not fit is a short tail, or no message: what it holds is set aside
+            # with the rest
             if offset + size <= self.size:
                 return offset
         return self.size
 
     def strict_lines(self, position):
-        """Yield (offset, size with the text) of each well-formed message line from a position on, whatever stands around it."""
+        """Yield (offset, size with the text) of each well-formed message line from a position on,
+        whatever stands around it."""
         while position < self.size:
             block = os.pread(self.fd, CHUNK, position)
             for match in STRICT_LINE.finditer(block):

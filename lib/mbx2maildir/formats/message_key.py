@@ -1,10 +1,12 @@
 """The key by which a message delivered to both hosts is recognised as one.
 
-Both copies left the same MX; the hosts that delivered them put different trace fields on top, may escape "From " at line
-starts, and may end the text with different blank lines. So the key is SHA-256 over
+Both copies left the same MX; the hosts that delivered them put different trace fields on top, may
+escape "From " at line starts, and may end the text with different blank lines. So the key is
+SHA-256 over
   - the header fields in order, without the TRACE fields (wherever they stand), CR dropped; then
   - a NUL, and the text after the header without any CR, LF or ">".
-Two messages that differ only there are the same mail twice: that is why both sides are compared as multisets.
+Two messages that differ only there are the same mail twice: that is why both sides are compared as
+multisets.
 """
 
 import os
@@ -37,7 +39,8 @@ PIECE = 1 << 20
 
 
 def header_end(stored):
-    """Offset behind the header of a text with LF line ends (the empty line included); its length when there is none."""
+    """Offset behind the header of a text with LF line ends (the empty line included); its length
+    when there is none."""
     if stored.startswith(b"\n"):
         return 1
     end = stored.find(b"\n\n")
@@ -73,7 +76,8 @@ def key(stored):
 def key_of_file(fd):
     """The key of a message file, read in pieces; its line ends may be LF or CRLF.
 
-    → (key, range of the body_length() the other copy may have: "From " lines may be escaped there or here).
+    → (key, range of the body_length() the other copy may have: "From " lines may be escaped there
+    or here).
     """
     head = os.pread(fd, PIECE, 0)
     if b"\r\n" in head:
@@ -101,7 +105,8 @@ def key_of_file(fd):
 
 
 def body_length(stored):
-    """Bytes of the body without blank lines at its end: a cheap first comparison before the key is worked out."""
+    """Bytes of the body without blank lines at its end: a cheap first comparison before the key is
+    worked out."""
     end = header_end(stored)
     length = len(stored)
     if stored[-1:] == b"\n":

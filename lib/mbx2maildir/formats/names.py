@@ -1,10 +1,12 @@
 """Folder names of the old store (paths, "/" between levels) → Maildir++ names ("." between levels).
 
-What Dovecot accepts was tried with 2.3.19: canonical modified UTF-7 only, no "~" at the very start; "cur", "new", "tmp",
-"dovecot" and names below INBOX are folders like any other. Control characters become "_".
+What Dovecot accepts was tried with 2.3.19: canonical modified UTF-7 only, no "~" at the very start;
+"cur", "new", "tmp", "dovecot" and names below INBOX are folders like any other. Control characters
+become "_".
 
-Every change is deterministic and reported. Each level is mapped on its own among its siblings: a name that need not be
-changed keeps its place, the others are taken in byte order, and one that meets another gets "_2", "_3", … at its end.
+Every change is deterministic and reported. Each level is mapped on its own among its siblings: a
+name that need not be changed keeps its place, the others are taken in byte order, and one that
+meets another gets "_2", "_3", … at its end.
 """
 
 import re
@@ -73,7 +75,8 @@ def canonical(component):
 
 
 def mapped(component, top):
-    """One level's name → the name it would like to have (bytes). top: whether it is of the first level."""
+    """One level's name → the name it would like to have (bytes). top: whether it is of the first
+    level."""
     text = canonical(component).replace(".", "_")
     if not text.isprintable() or "/" in text:
         text = re.sub("[\x00-\x1f\x7f-\x9f/\\ufffe\\uffff]|[\ud800-\udfff]", "_", text)
@@ -85,10 +88,12 @@ def mapped(component, top):
 
 
 class Names:
-    """The map of one user's folders. Paths are bytes, relative to the folders' root, "/" between levels.
+    """The map of one user's folders. Paths are bytes, relative to the folders' root, "/" between
+    levels.
 
-    maildir(path) → the name below the Maildir without the leading "." (b"foo.bar1"). `changes` lists, in order,
-    {"from": path, "to": name, "why": text} for each folder whose name is not simply its path with "." for "/".
+    maildir(path) → the name below the Maildir without the leading "." (b"foo.bar1"). `changes`
+    lists, in order, {"from": path, "to": name, "why": text} for each folder whose name is not
+    simply its path with "." for "/".
     """
 
     def __init__(self, paths):
@@ -171,7 +176,8 @@ def reason(component, top):
 
 
 def shortened(name, path, force=False):
-    """A name cut to fit, ending in a digest of the whole path; whole characters of modified UTF-7 are kept."""
+    """A name cut to fit, ending in a digest of the whole path; whole characters of modified UTF-7
+    are kept."""
     import hashlib
 
     suffix = b"_" + hashlib.sha256(path).hexdigest()[:8].encode("ascii")

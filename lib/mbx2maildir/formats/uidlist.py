@@ -35,7 +35,8 @@ def guid(*parts):
 
 
 def read(directory):
-    """dovecot-uidlist → (uidvalidity, next uid, {base name: uid}); (0, 0, {}) when there is none."""
+    """dovecot-uidlist → (uidvalidity, next uid, {base name: uid}); (0, 0, {}) when there is
+    none."""
     uidvalidity = uidnext = 0
     uids = {}
     path = os.path.join(directory, b"dovecot-uidlist")

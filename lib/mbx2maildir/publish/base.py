@@ -10,10 +10,11 @@ from mbx2maildir.publish import publish
 def read(plan):
     """What the published trees took over of some messages.
 
-    plan: that of the conversion, each user's entry with "asked": {Maildir name of a folder: [UIDs]}.
-    → {"users": [{"user", "tree": its id, None when it is not published, "folders": {name: {UID as text: [seconds of
-    INTERNALDATE, bytes in the old file, bytes as Dovecot shows it, [flags and keywords]]}}}]}. A folder of which no record is
-    left is missing; so is a message that was not taken over.
+    plan: that of the conversion, each user's entry with "asked": {Maildir name of a folder:
+    [UIDs]}. → {"users": [{"user", "tree": its id, None when it is not published, "folders": {name:
+    {UID as text: [seconds of INTERNALDATE, bytes in the old file, bytes as Dovecot shows it, [flags
+    and keywords]]}}}]}. A folder of which no record is left is missing; so is a message that was
+    not taken over.
     """
     return {"users": [of_user(plan, user) for user in plan["users"]]}
 

@@ -1,8 +1,10 @@
-"""Mail that a rollback could not carry back stays in the user's Maildir: it goes into the tree that comes back.
+"""Mail that a rollback could not carry back stays in the user's Maildir: it goes into the tree that
+comes back.
 
-The published tree is about to be set aside (publish.unpublish). The messages that stay are linked into the earlier tree before
-the two are exchanged, so that there is no moment at which they are nowhere. A later conversion finds them there like any other
-mail of the new side (existing.NewSide) and takes them over.
+The published tree is about to be set aside (publish.unpublish). The messages that stay are linked
+into the earlier tree before the two are exchanged, so that there is no moment at which they are
+nowhere. A later conversion finds them there like any other mail of the new side (existing.NewSide)
+and takes them over.
 """
 
 import os
@@ -14,9 +16,11 @@ from mbx2maildir.publish import publish
 
 
 def leave(plan, emit):
-    """Each user of the plan has "keep": {Maildir name of a folder: [UIDs]}. → {"kept", "failed"}: numbers of users.
+    """Each user of the plan has "keep": {Maildir name of a folder: [UIDs]}. → {"kept", "failed"}:
+    numbers of users.
 
-    Emits `kept` with "files": [{"folder", "uid", "file": where it will be once the trees are exchanged}].
+    Emits `kept` with "files": [{"folder", "uid", "file": where it will be once the trees are
+    exchanged}].
     """
     counts = {"kept": 0, "failed": 0}
     publish.make_areas(plan)
@@ -33,7 +37,8 @@ def leave(plan, emit):
 
 
 def keep(plan, user):
-    """Link one user's messages into the tree that comes back → the files, as leave() says. Done again, it adds nothing."""
+    """Link one user's messages into the tree that comes back → the files, as leave() says. Done
+    again, it adds nothing."""
     places = publish.paths(plan, user)
     if publish.settle(plan, user) is not None:
         source, target = places["live"], places["aside"]

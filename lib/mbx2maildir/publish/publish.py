@@ -1,10 +1,11 @@
 """Put a staged tree in the place of a user's Maildir, in one step, and take it back.
 
-Below <work>/: staging/USER (the tree being made, by presync and by runs), index/USER (what it was made from), trash (what is
-being begun or removed). Below <work>/<run>/: aside/USER (the tree that was replaced), unpublished/USER (a converted tree taken
-back), base/USER (see base.py), salvage/USER (damaged ranges), state/USER.json. Nothing of a user's is ever deleted. The state
-of a user is read from the world (the marker in the live tree), the state file only says more about it: after a crash anywhere
-the same call settles what was begun.
+Below <work>/: staging/USER (the tree being made, by presync and by runs), index/USER (what it was
+made from), trash (what is being begun or removed). Below <work>/<run>/: aside/USER (the tree that
+was replaced), unpublished/USER (a converted tree taken back), base/USER (see base.py), salvage/USER
+(damaged ranges), state/USER.json. Nothing of a user's is ever deleted. The state of a user is read
+from the world (the marker in the live tree), the state file only says more about it: after a crash
+anywhere the same call settles what was begun.
 """
 
 import fcntl
@@ -59,7 +60,8 @@ def empty_trash(plan):
 
 
 def lock(plan):
-    """Hold the work directory's lock while the result is open. Errors: PublishError when another process holds it."""
+    """Hold the work directory's lock while the result is open. Errors: PublishError when another
+    process holds it."""
     try:
         handle = open(os.path.join(os.fsencode(plan["work"]), b"lock"), "w")  # noqa: SIM115
     except OSError as error:
@@ -90,7 +92,8 @@ def is_published(plan, user, places):
 
 
 def settle(plan, user):
-    """Finish what a crash left half done. → the live marker when the user is published by this run, else None."""
+    """Finish what a crash left half done. → the live marker when the user is published by this run,
+    else None."""
     places = paths(plan, user)
     values = is_published(plan, user, places)
     staged = marker.read(places["staging"])
@@ -110,7 +113,7 @@ def settle(plan, user):
         os.rename(places["aside"], places["live"])
     elif staged is None and os.path.isdir(places["staging"]) and os.listdir(places["staging"]):
         raise errors.PublishError(
-            "a tree without the converter's mark stands in staging", places["staging"]
+            "the staging directory holds a tree without the converter's mark", places["staging"]
         )
     taken = marker.read(places["aside"])
     if taken and taken.get("run") == plan["run"]:  # killed in unpublish, after the exchange
@@ -143,9 +146,11 @@ def expect_unused(places):
 
 
 def publish(plan, user, values, known):
-    """Swap a staged, synced tree in. known: base names of the reconciled new-side messages by folder.
+    """Swap a staged, synced tree in. known: base names of the reconciled new-side messages by
+    folder.
 
-    → number of messages that came to the replaced tree meanwhile (linked into new/ of the published one).
+    → number of messages that came to the replaced tree meanwhile (linked into new/ of the published
+    one).
     """
     places = paths(plan, user)
     live, staging = places["live"], places["staging"]
@@ -174,7 +179,8 @@ def publish(plan, user, values, known):
 
 
 def take_late(source, target, known):
-    """Link messages of `source` that are not in `known` into new/ of the same folder of `target` → their number."""
+    """Link messages of `source` that are not in `known` into new/ of the same folder of `target` →
+    their number."""
     count = 0
     for name in maildir.folder_names(source):
         seen = known.setdefault(name, set())
@@ -195,7 +201,8 @@ def take_late(source, target, known):
 
 
 def unpublish(plan, user):
-    """Give a user back the tree that was replaced. → "unpublished", or "not published" when there is nothing to do."""
+    """Give a user back the tree that was replaced. → "unpublished", or "not published" when there
+    is nothing to do."""
     places = paths(plan, user)
     if settle(plan, user) is None:
         return "not published"

@@ -10,11 +10,12 @@ from mbx2maildir.publish import publish
 def state(plan):
     """What was published and staged.
 
-    → {"run", "users": [{"user", "published", "phase", "live", "messages", "bytes", "files", "staged", "warnings", "folders"}]}.
+    → {"run", "users": [{"user", "published", "phase", "live", "messages", "bytes", "files",
+    "staged", "warnings", "folders"}]}.
 
-    phase: "published", "unpublished" or "none". live: "ours" when the live tree is the published one, "other" for another
-    tree, "none" when there is no tree. marked: see marked_tree. messages and bytes are those published; files is the number of
-    message files in the live tree now.
+    phase: "published", "unpublished" or "none". live: "ours" when the live tree is the published
+    one, "other" for another tree, "none" when there is no tree. marked: see marked_tree. messages
+    and bytes are those published; files is the number of message files in the live tree now.
     """
     users = []
     for user in plan["users"]:
@@ -63,7 +64,8 @@ def state(plan):
 
 
 def marked_tree(live):
-    """The complete tree that some run has put in the Maildir's place: {"tree": its id, "at": when it was marked}, or None."""
+    """The complete tree that some run has put in the Maildir's place: {"tree": its id, "at": when
+    it was marked}, or None."""
     values = marker.read(live)
     if not values or not values.get("complete"):
         return None
@@ -71,7 +73,8 @@ def marked_tree(live):
 
 
 def staged(places):
-    """What presync has staged: {"folders", "at" (seconds since the epoch, of the last pass over any of them, or None)}."""
+    """What presync has staged: {"folders", "at" (seconds since the epoch, of the last pass over any
+    of them, or None)}."""
     try:
         with os.scandir(places["index"]) as entries:
             times = [

@@ -17,7 +17,8 @@ def exchange(one, other):
 
 
 def rename_new(source, target):
-    """Rename to a path that must not exist. → False when kernel or file system cannot. Errors: FileExistsError, OSError."""
+    """Rename to a path that must not exist. → False when kernel or file system cannot. Errors:
+    FileExistsError, OSError."""
     return _renameat2(source, target, RENAME_NOREPLACE)
 
 
@@ -42,7 +43,8 @@ def _renameat2(source, target, flags):
 
 
 def syncfs(path):
-    """Write the file system that holds `path` to disk. Errors: OSError (EIO: what was written before is not safe)."""
+    """Write the file system that holds `path` to disk. Errors: OSError (EIO: what was written
+    before is not safe)."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if hasattr(_libc, "syncfs"):

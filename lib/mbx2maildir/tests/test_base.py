@@ -1,4 +1,5 @@
-"""What a published tree took over, asked for later: flags and keywords as they were published, and no message that was not."""
+"""What a published tree took over, asked for later: flags and keywords as they were published, and
+no message that was not."""
 
 import os
 import shutil

@@ -1,4 +1,5 @@
-"""Conversion of many users: publishing, reruns, exactly once, kills, damage, full disk, unpublish."""
+"""Conversion of many users: publishing, reruns, exactly once, kills, damage, full disk,
+unpublish."""
 
 import json
 import os
@@ -13,7 +14,7 @@ import time
 import pytest
 
 import mbx2maildir
-from mbx2maildir import batch, errors, events, plan_file
+from mbx2maildir import batch, errors, events, plan_file, tasks
 from mbx2maildir.convert import existing, marker
 from mbx2maildir.formats import maildir, uidlist
 from mbx2maildir.publish import publish
@@ -45,7 +46,8 @@ def messages(root, name=b""):
 
 
 def tree(root):
-    """Everything that must not differ between two conversions of the same store: {path: content or times}."""
+    """Everything that must not differ between two conversions of the same store: {path: content or
+    times}."""
     found = {}
     for path in sorted(pathlib.Path(root).rglob("*")):
         if path.is_file() and path.name != "cutover.json":
@@ -188,7 +190,8 @@ def test_a_link_to_anothers_mail_is_not_followed(site):
 
 
 TRACE = (
-    b"Return-Path: <x@y>\nReceived: from mx by %b (8.17/8.17)\n\tid x for <alice@%b>; Tue, 10 Nov 2026\n"
+    b"Return-Path: <x@y>\nReceived: from mx by %b (8.17/8.17)\n"
+    b"\tid x for <alice@%b>; Tue, 10 Nov 2026\n"
     b"Delivered-To: alice@%b\n"
 )
 
@@ -207,7 +210,8 @@ def test_dual_delivered_mail_is_there_once(site):
         return trace(b"new") + lf(build.text(number)).replace(b"Hello.\n", body)
 
     spam = build.mbx(old(7, 1), uidlast=1)
-    # UIDs 1–6; number 2 twice, number 4 has a quoted From line and an additional blank line at its end on one side
+    # UIDs 1–6; number 2 twice, number 4 has a quoted From line and an additional blank line at its
+    # end on one side
     site.user(
         "alice",
         build.mbx(
@@ -388,7 +392,8 @@ def test_bad_plan(values, word):
     assert word in caught.value.what
 
 
-# --- killed at any point -------------------------------------------------------------------------------------------
+# --- killed at any point
+# -------------------------------------------------------------------------------------------
 
 KILLER = """
 import os, random, signal, sys
@@ -404,8 +409,9 @@ def counted(function):
             os.killpg(0, signal.SIGKILL)
         return function(*arguments, **more)
     return call
-for module, name in ((os, "open"), (os, "rename"), (os, "mkdir"), (os, "link"), (os, "fsync"), (os, "chmod"),
-                     (syscalls, "exchange"), (syscalls, "rename_new"), (syscalls, "syncfs")):
+for module, name in ((os, "open"), (os, "rename"), (os, "mkdir"), (os, "link"), (os, "fsync"),
+                     (os, "chmod"), (syscalls, "exchange"), (syscalls, "rename_new"),
+                     (syscalls, "syncfs")):
     setattr(module, name, counted(getattr(module, name)))
 if sys.argv[3] == "plain":
     syscalls._renameat2 = lambda source, target, flags: False
@@ -478,14 +484,14 @@ def test_killed_at_any_point_and_run_again(site, how):
 def test_a_killed_worker_fails_its_user_only(site, monkeypatch):
     site.user("alice", build.simple(1))
     site.user("bob", build.simple(1))
-    finish = batch.merge.finish
+    finish = tasks.merge.finish
 
     def dies(user, prepared, results):
         if user["user"] == "alice":
             os.kill(os.getpid(), signal.SIGKILL)
         return finish(user, prepared, results)
 
-    monkeypatch.setattr(batch.merge, "finish", dies)
+    monkeypatch.setattr(tasks.merge, "finish", dies)
     found = convert(site.plan())
     assert (
         of(found, "error")[0]["kind"] == "WorkerDied"
@@ -530,7 +536,8 @@ def test_full_disk(site):
     ids=["space", "inodes"],
 )
 def test_a_disk_that_is_full_at_any_point(site, limit, steps):
-    """Wherever room ends: an error that says so, never half a tree; with room again, what a first run would have made."""
+    """Wherever room ends: an error that says so, never half a tree; with room again, what a first
+    run would have made."""
     body = b"line of a text\r\n" * 300
     for name in ("alice", "bob"):
         site.user(
@@ -583,18 +590,19 @@ def test_a_disk_that_is_full_at_any_point(site, limit, steps):
 
 def test_progress_at_least_every_second(site, monkeypatch):
     site.user("alice", build.simple(1))
-    folder = batch.folder.folder
+    folder = tasks.folder.folder
 
     def slow(*arguments, **more):
         time.sleep(2.3)
         return folder(*arguments, **more)
 
-    monkeypatch.setattr(batch.folder, "folder", slow)
+    monkeypatch.setattr(tasks.folder, "folder", slow)
     assert len(of(convert(site.plan()), "progress")) >= 3
 
 
 def test_what_is_published_is_on_disk_first(site, monkeypatch):
-    """The order of calls: everything is synced before any tree is swapped in, and the swap itself after it."""
+    """The order of calls: everything is synced before any tree is swapped in, and the swap itself
+    after it."""
     site.user("alice", build.simple(1))
     site.user("bob", build.simple(1))
     deliver(site.maildir("alice"), "1.a.new", b"Subject: x\n\nx\n")
@@ -618,7 +626,8 @@ def test_what_is_published_is_on_disk_first(site, monkeypatch):
 
 
 def test_subscriptions_are_found_where_the_old_mail_is_mounted(site):
-    """The lines are relative to a home that this host does not have; a list in another place than the home is no matter."""
+    """The lines are relative to a home that this host does not have; a list in another place than
+    the home is no matter."""
     site.user(
         "alice",
         build.simple(1),
@@ -633,7 +642,8 @@ def test_subscriptions_are_found_where_the_old_mail_is_mounted(site):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a mount point is root's")
 def test_an_old_store_that_is_not_mounted_is_no_empty_one(site):
-    """What was converted ahead stays, nothing is published, and once it is mounted the same command goes on."""
+    """What was converted ahead stays, nothing is published, and once it is mounted the same command
+    goes on."""
     site.user("alice", build.simple(3), {"a": build.simple(2)})
     site.user("bob", spool=b"")
     convert(site.plan(presync=True))

@@ -87,7 +87,7 @@ def test_failure_of_a_user_gives_exit_code_1(capsys, plan_path, site):
     (site.root / "home/alice/INBOX").mkdir()
     code, out, _err = run(capsys, "convert-users", "--plan", plan_path)
     (error,) = [event for event in map(json.loads, out.splitlines()) if event["event"] == "error"]
-    assert code == 1 and error["file"].endswith("INBOX") and error["what"] == "no regular file"
+    assert code == 1 and error["file"].endswith("INBOX") and error["what"] == "not a regular file"
     assert run(capsys, "survey", "--plan", plan_path)[0] == 1
 
 
@@ -130,14 +130,14 @@ def test_inspect(capsys, plan_path, site):
     assert "DAMAGE at byte" in run(capsys, "inspect", path)[1]
     assert run(capsys, "inspect", site.root / "home/alice/INBOX")[0] == 0
     code, _out, err = run(capsys, "inspect", plan_path)
-    assert code == 1 and "no MBX file" in err and str(plan_path) in err
+    assert code == 1 and "not an MBX file" in err and str(plan_path) in err
 
 
 def test_bad_plan_file(capsys, tmp_path):
     code, _out, err = run(capsys, "survey", "--plan", tmp_path / "none")
     assert code == 1 and "cannot read the plan" in err
     (tmp_path / "plan").write_text("{")
-    assert "no JSON" in run(capsys, "convert-users", "--plan", tmp_path / "plan")[2]
+    assert "not valid JSON" in run(capsys, "convert-users", "--plan", tmp_path / "plan")[2]
 
 
 @pytest.mark.parametrize("name", ["convert-users", "presync", "unpublish"])

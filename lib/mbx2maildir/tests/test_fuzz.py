@@ -1,5 +1,6 @@
-"""Mutations of valid files: nothing is raised, UIDs rise, every byte is accounted for, and a delta pass ends where a conversion
-from scratch ends, as far as message lines tell. The suite takes a hundred and more; CUTOVER_MUTATIONS=100000 makes a long run.
+"""Mutations of valid files: nothing is raised, UIDs rise, every byte is accounted for, and a delta
+pass ends where a conversion from scratch ends, as far as message lines tell. The suite takes a
+hundred and more; CUTOVER_MUTATIONS=100000 makes a long run.
 """
 
 import os
@@ -161,6 +162,7 @@ def test_mutations(stager, which, changes, delta):
 
 
 def shape(staged):
-    """Folders, UIDs and flags of a staged tree. A text that was changed in place is no case c-client makes: by the message lines,
-    which are all that a delta pass looks at, it is the same."""
+    """Folders, UIDs and flags of a staged tree. A text that was changed in place is no case
+    c-client makes: by the message lines, which are all that a delta pass looks at, it is the same.
+    """
     return sorted(re.sub(",S=[0-9]+,W=[0-9]+", "", name) for name in staged)

@@ -1,4 +1,5 @@
-"""Mail that a rollback goes on without: it is in the tree that comes back, and the next conversion takes it over, once."""
+"""Mail that a rollback goes on without: it is in the tree that comes back, and the next conversion
+takes it over, once."""
 
 import os
 
@@ -34,7 +35,8 @@ def subjects(maildir):
 
 @pytest.fixture
 def alice(site):
-    """Three old messages and one that came to the new side before; published; then one more, read and labelled, and a folder."""
+    """Three old messages and one that came to the new side before; published; then one more, read
+    and labelled, and a folder."""
     site.user("alice", build.simple(3))
     deliver(site.maildir("alice"), "1.before.vm", b"Subject: before\n\nx\n")
     convert(site.plan())

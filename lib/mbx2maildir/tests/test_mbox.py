@@ -48,7 +48,8 @@ def test_not_every_from_is_a_message(path, body):
 
 
 def test_own_headers_are_taken_out_and_lookalikes_stay(path):
-    header = b"Status: RO\nX-Status: FT\nX-Keywords: a b\n c\nX-UID: 4\nX-IMAPbase: 1 2\nX-Statusline: x\nSubject: s\n"
+    header = b"Status: RO\nX-Status: FT\nX-Keywords: a b\n c\nX-UID: 4\nX-IMAPbase: 1 2\n"
+    header += b"X-Statusline: x\nSubject: s\n"
     _box, messages = read(path, b"From a@b %b\n%b\nStatus: in the body\n" % (DATE, header))
     assert messages[0][7] == b"X-Statusline: x\nSubject: s\n\nStatus: in the body\n"
     assert messages[0][2] == mbx.SEEN | mbx.OLD | mbx.FLAGGED | mbx.DRAFT

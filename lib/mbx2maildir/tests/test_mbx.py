@@ -237,7 +237,8 @@ def test_large_texts_and_borders_of_chunks(path, large):
 
 
 def test_a_line_longer_than_c_client_reads_is_none(path):
-    """Found by mutations: the end of a text and the line after it were taken for one line, but only when texts were read."""
+    """Found by mutations: the end of a text and the line after it were taken for one line, but only
+    when texts were read."""
     inner = build.text(2, build.line(30, 4, 0x11) + b"text that looks like a message")
     torn = build.message(inner, 2, 0x11)
     torn = torn.replace(b"From:", b"\0" * 12 + b"From:", 1)

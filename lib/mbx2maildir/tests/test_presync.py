@@ -179,7 +179,8 @@ def test_spool_mail_whose_uids_move(site):
     assert tree(site.maildir("alice")) == scratch(site, "alice")
 
 
-# --- random histories of a file ------------------------------------------------------------------------------------
+# --- random histories of a file
+# ------------------------------------------------------------------------------------
 
 MESSAGE = st.tuples(
     st.integers(0, 3),
@@ -288,7 +289,8 @@ def test_random_histories_end_as_from_scratch(tmp_path_factory, changes):
 
 
 def test_a_line_in_a_text_and_garbage_behind_it(site):
-    """Found by the mutations: where a message ends is not known by its line alone when none follows it there."""
+    """Found by the mutations: where a message ends is not known by its line alone when none follows
+    it there."""
     fake = build.line(30, 4, 0x11) + b"x" * 30
     parts = [build.message(build.text(1), 1, 0x11), build.message(build.text(2, fake), 2, 0x11)]
     home = site.user("alice", build.mbx(*parts, build.message(build.text(3), 3, 0x11), uidlast=3))
