@@ -64,7 +64,7 @@ class Unreadable(Folder):
 
 
 def published(*names, limit=10, lost=()):
-    """A tree with INBOX and these folders, UIDVALIDITY 7, 8, …, converted up to UIDNEXT `limit`."""
+    """A tree with INBOX and these folders, UIDVALIDITY 7, 8, …, converted up to `limit`."""
     folders = [PublishedFolder("", "INBOX", "INBOX", 7, limit, frozenset(lost))]
     folders += [
         PublishedFolder(name, f"mail/{name}", name, uidvalidity, limit)

@@ -228,10 +228,10 @@ def _still_there(rows, folder, messages):
     ]
 
 
-def _on_new(new, folder: str, wanted: list[LeftMessage]) -> list[_Copy]:
+def _on_new(new, folder: str, left: list[LeftMessage]) -> list[_Copy]:
     """The messages of the note that are still in a folder of the Maildir, each copy used once."""
-    looks = {(message.bytes, message.date) for message in wanted}
-    keys, copies = {message.key for message in wanted}, collections.defaultdict(list)
+    looks = {(message.bytes, message.date) for message in left}
+    keys, copies = {message.key for message in left}, collections.defaultdict(list)
     try:
         candidates = [
             message
@@ -244,6 +244,4 @@ def _on_new(new, folder: str, wanted: list[LeftMessage]) -> list[_Copy]:
                 copies[key].append((message, text))
     except imap.FolderUnreadable:
         pass  # the folder is gone
-    return [
-        _Copy(message, *copies[message.key].pop(0)) for message in wanted if copies[message.key]
-    ]
+    return [_Copy(message, *copies[message.key].pop(0)) for message in left if copies[message.key]]
