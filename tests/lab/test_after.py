@@ -12,10 +12,10 @@ import threading
 import time
 
 import pytest
-from cutover import model
+from cutover.changes import bring_beside
 from cutover.connect import dns, imap, smtp
 from cutover.connect.hosts import Hosts, NotTheLab
-from cutover.facts import backup_copy, bacula, copies, mailboxes, users
+from cutover.facts import backup_copy, bacula, mailboxes, users
 from cutover.model import errors, runbook
 from cutover.record import approval
 from cutover.record import history as story
@@ -214,16 +214,16 @@ def test_no_message_is_missing_from_a_copy_made_while_all_of_a_folder_is_flagged
     )  # few have two names: those that one listing saw under both
     # Dovecot shows each message of such a copy once
     with Hosts(night.site) as hosts:
-        account = model.to_json(users.find(hosts, "mailboxvm", "paolo"))
+        account = users.find(hosts, "mailboxvm", "paolo")
         place = f"{night.site.new_store.work}/restore/flagged/paolo"
-        copies.bring(
+        bring_beside.bring(
             hosts,
-            copies.source(night.site, "paolo", [".", ".lavori"]),
-            f"{account['uid']}:{account['gid']}",
+            bring_beside.folders_packing(night.site, "paolo", [".", ".lavori"]),
+            f"{account.uid}:{account.gid}",
             place,
         )
         with (
-            copies.session(hosts, account, place) as copy,
+            mailboxes.tree_session(hosts, account, place) as copy,
             mailboxes.new_session(hosts, "paolo") as live,
         ):
             read = [

@@ -10,11 +10,11 @@ import time
 import pytest
 from cutover import model
 from cutover.bench import restore as measuring
-from cutover.changes import bacula_jobs, bacula_restore
+from cutover.changes import bacula_jobs, bacula_restore, bring_beside
 from cutover.connect import imap
 from cutover.connect.hosts import Hosts
 from cutover.connect.imap import messages
-from cutover.facts import backup_copy, bacula, bacula_files, copies
+from cutover.facts import backup_copy, bacula, bacula_files
 from cutover.model import CannotPlan, ChangeFailed
 from cutover.record import folder
 from cutover.run import engine
@@ -187,7 +187,7 @@ def test_the_command_does_it_and_says_what_it_cannot(night, tmp_path):
     done = program("rollback", "--run", tmp_path / "by-command", "--site", night.file)
     assert done.returncode == 0, done.stderr
     for options, said in (
-        (["--user", "nobody9"], "knows no mail user 'nobody9'"),
+        (["--user", "nobody9"], "has no mail user 'nobody9'"),
         (["--user", "bruno", "--folder", "nowhere"], "has no folder nowhere of bruno"),
         (
             ["--user", "bruno", "--message", "<not@there>"],
@@ -227,7 +227,8 @@ def test_what_broke_off_goes_on_and_adds_nothing_twice(asked, monkeypatch):
     assert len(mailbox("vera")["INBOX"].messages) == before + 2
     told, checks = asked.go(user="vera", folder="INBOX")
     assert told == [f"added: INBOX {len(lost) - 2}"]
-    assert any(f"{len(lost)} were added" in check.actual for check in checks)
+    (complete,) = (check for check in checks if check.id == "restore-complete")
+    assert complete.data["added"] == len(lost)
     asked.go("rollback")
     assert len(mailbox("vera")["INBOX"].messages) == before
 
@@ -246,29 +247,29 @@ def test_verify_finds_a_message_that_is_not_there_and_a_date_that_is_wrong(asked
     )
     try:
         driver.probe()
-        wrong = [check.question for check in driver.verify() if not check.passed]
+        wrong = [check.id for check in driver.verify() if not check.passed]
     finally:
         driver.close()
-    assert len(wrong) == 2 and "every message" in wrong[0] and "flags and dates" in wrong[1]
+    assert wrong == ["restore-complete", "restore-metadata"]
 
 
 def test_a_stream_that_ends_badly_leaves_nothing_under_the_trees_name(lab, asked, monkeypatch):
     before = texts(mailbox("davide"))
-    whole = copies.source
+    whole = bring_beside.folders_packing
 
     def torn(*arguments):
         packed = whole(*arguments)
         return ["sh", "-c", 'end=$1; shift; "$@"; exit "$end"', "torn", "2", *packed]
 
     with monkeypatch.context() as patched:
-        patched.setattr(copies, "source", torn)
-        with pytest.raises(copies.NotBrought, match="sanbackup: tar ended with 2"):
+        patched.setattr(bring_beside, "folders_packing", torn)
+        with pytest.raises(bring_beside.NotBrought, match="sanbackup: tar ended with 2"):
             asked.go(user="davide")
     place = "/var/imap/.cutover/restore/" + asked.path.name
     assert not lab.run("mailboxvm", ["ls", place]).stdout  # what came of it does not fill the store
     assert texts(mailbox("davide")) == before
     told, _ = asked.go(user="davide")
-    assert told[-1] == "added: nothing, nothing was missing" and lab.run(
+    assert told[-1] == "added: nothing was missing" and lab.run(
         "mailboxvm", ["ls", place]
     ).stdout.split() == ["davide"]
 
@@ -450,7 +451,7 @@ def test_the_plan_names_the_jobs_and_one_message_comes_by_the_command(night, day
         night.site, "restore", "plan", asked.run, chosen={**wanted, "day": days["day"]}
     )
     driver.probe()
-    read = dict(driver.plan().notes)["Bacula's jobs that are read"]
+    read = dict(driver.plan().notes)["Bacula jobs that are read"]
     driver.close()
     assert re.fullmatch(r"JobId 1, Full, [^;]*; JobId \d+, Incremental, [^;]*", read)
     with pytest.raises(ChangeFailed, match="no message of rita with Message-ID"):
@@ -482,13 +483,13 @@ def test_the_plan_names_the_jobs_and_one_message_comes_by_the_command(night, day
     [
         (
             {"source": "bacula", "day": "2001-02-03"},
-            "had saved nothing by 2001-02-03: its first job that ended well began on 20",
+            "had saved nothing by 2001-02-03: its first good job began on 20",
         ),
         (
             {"source": "bacula", "folder": "esperimenti/na62"},
             "has no folder esperimenti/na62 of rita. Give another day",
         ),
-        ({"source": "bacula", "day": "yesterday"}, "'yesterday' is no day"),
+        ({"source": "bacula", "day": "yesterday"}, "'yesterday' is not a day"),
         ({"source": "current", "day": "2026-01-01"}, "no earlier days"),
     ],
 )
@@ -537,11 +538,11 @@ def test_cut_off_before_its_removal_the_next_one_removes_what_bacula_restored(
     # the same command again is a run of its own
     again = Restore(night, tmp_path_factory.mktemp("again"))
     assert (
-        "knows no mail user" in (said := again.refused(user="nobody9"))
+        "has no mail user" in (said := again.refused(user="nobody9"))
         and f"{SCRATCH}/{left[1]}" in said
     )
     _, checks = again.go(user="rita", source="bacula")
-    assert checks[-1].actual == "nothing" and "nothing left on sanbackup" in checks[-1].question
+    assert (checks[-1].id, checks[-1].actual) == ("restore-leftovers", "nothing")
     assert lab.run(
         "sanbackup", ["sh", "-c", f"cd {SCRATCH}; ls -d */*; rm -r backup"]
     ).stdout.split() == ["backup/posta"]

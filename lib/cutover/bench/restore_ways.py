@@ -1,12 +1,14 @@
 """The ways to restore the lost folders; each method is one that is timed."""
 
 import contextlib
+import dataclasses
 import re
 import time
 
 from cutover import model
 from cutover.bench.lost_folders import ARCHIVE, EIGHT, FOLDERS, NAME, TREE, USER, directory
-from cutover.changes import bacula_jobs, bacula_restore, restored_mail
+from cutover.changes import bacula_jobs, bacula_restore, bring_beside, restored_mail
+from cutover.comparison import restored
 from cutover.connect import imap
 from cutover.facts import bacula, bacula_files, copies, mailboxes, users
 from cutover.model import errors
@@ -39,16 +41,16 @@ class Ways:
     # --- into the side tree
 
     def _bring(self, packing, place):
-        copies.bring(self.hosts, packing, f"{self.account['uid']}:{self.account['gid']}", place)
+        bring_beside.bring(self.hosts, packing, f"{self.account.uid}:{self.account.gid}", place)
 
     def stream(self, base=""):
-        self._bring(copies.source(self.site, USER, [f".{NAME}"], base), self.place)
+        self._bring(bring_beside.folders_packing(self.site, USER, [f".{NAME}"], base), self.place)
 
     def archived(self):
         self._bring(["cat", f"/backup/{ARCHIVE}"], self.place)
 
     def pack(self):
-        packing = copies.source(self.site, USER, [f".{NAME}"])
+        packing = bring_beside.folders_packing(self.site, USER, [f".{NAME}"])
         self.hosts.run(
             self.site.roles.backup,
             ["sh", "-c", 'exec 3> "$0"; exec "$@" >&3', f"/backup/{ARCHIVE}", *packing],
@@ -135,7 +137,7 @@ class Ways:
 
     def adding(self):
         return restored_mail.AddMissing(
-            self.site.roles.new, USER, self.account, self.place, [NAME], ""
+            self.site.roles.new, USER, dataclasses.asdict(self.account), self.place, [NAME], ""
         )
 
     def add(self):
@@ -144,7 +146,7 @@ class Ways:
     def add_one_by_one(self):
         """PART * 10 messages, one APPEND per message."""
         with (
-            copies.session(self.hosts, self.account, self.place) as copy,
+            mailboxes.tree_session(self.hosts, self.account, self.place) as copy,
             mailboxes.new_session(self.hosts, USER) as live,
         ):
             live.create(f"{NAME}-part")
@@ -157,17 +159,17 @@ class Ways:
         self.adding().inverse().apply(model.Context(self.hosts), quiet)
 
     def look(self):
-        restored_mail.look(self.hosts, self.account, self.place, [NAME], "")
+        restored.look(self.hosts, self.account, self.place, [NAME], "")
 
     def bring_many(self):
         self._bring(
-            copies.source(self.site, USER, [directory(name) for name in FOLDERS]), self.many
+            bring_beside.folders_packing(self.site, USER, [directory(name) for name in FOLDERS]), self.many
         )
 
     def add_many(self, sessions):
         with _sessions_at_a_time(sessions):
             restored_mail.AddMissing(
-                self.site.roles.new, USER, self.account, self.many, FOLDERS, ""
+                self.site.roles.new, USER, dataclasses.asdict(self.account), self.many, FOLDERS, ""
             ).apply(model.Context(self.hosts), quiet)
 
     # --- the whole step
@@ -238,8 +240,8 @@ def _phases(events):
 
 @contextlib.contextmanager
 def _sessions_at_a_time(number):
-    before, restored_mail.SESSIONS = restored_mail.SESSIONS, number
+    before, restored.SESSIONS = restored.SESSIONS, number
     try:
         yield
     finally:
-        restored_mail.SESSIONS = before
+        restored.SESSIONS = before

@@ -9,7 +9,7 @@ import json
 from typing import ClassVar
 
 from cutover import model
-from cutover.changes import bacula_restore
+from cutover.changes import bacula_restore, bring_beside
 from cutover.facts import bacula, bacula_files, clock, copies, trial_restore, users
 
 MESSAGES = 5  # the latest of the user's INBOX that have a UID
@@ -108,10 +108,10 @@ class TrialRestore(model.Change):
                     f"{trial_restore.NAMES[self.source]} has no message of {self.user}'s INBOX to test with. Run "
                     "production-test, then this step again."
                 )
-            copies.bring(
+            bring_beside.bring(
                 ctx.hosts,
-                copies.packing(f"{base}/{self.user}", [*bacula_files.LISTS, *names]),
-                f"{account['uid']}:{account['gid']}",
+                bring_beside.packing(f"{base}/{self.user}", [*bacula_files.LISTS, *names]),
+                f"{account.uid}:{account.gid}",
                 self.place,
             )
         finally:

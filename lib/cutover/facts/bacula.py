@@ -230,3 +230,23 @@ def chain(hosts, number: int) -> list[int]:
             f"rests on: {answer.strip()}"
         )
     return [int(jobid) for jobid in match[1].split(",")]
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedState:
+    """jobs: the runs that hold a state, oldest first. first: when the first good run began, or ""."""
+
+    jobs: list[Job]
+    first: str
+
+
+def saved_by(hosts, moment: str) -> SavedState:
+    """The state of the last usable run that began by `moment` ("YYYY-MM-DD HH:MM:SS", "" for now)."""
+    runs = status(hosts).saved
+    usable = [run for run in runs if run.status in USABLE]
+    before = [run for run in usable if not moment or run.began <= moment]
+    numbers = chain(hosts, before[-1].id) if before else []
+    return SavedState(
+        jobs=[run for run in runs if run.id in numbers],
+        first=usable[0].began if usable else "",
+    )

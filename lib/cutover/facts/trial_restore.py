@@ -63,7 +63,7 @@ def look(hosts, source: str) -> Trial | None:
     )
 
 
-def compare(hosts, account: dict, where: str) -> Comparison:
+def compare(hosts, account: users.Account, where: str) -> Comparison:
     """Compare each restored message with the live one of its UID, flags aside.
 
     One that the restored UID list does not name has no UID to be compared by.
@@ -73,8 +73,8 @@ def compare(hosts, account: dict, where: str) -> Comparison:
     named = {int(line.split(" ")[0]) for line in uidlist.splitlines()}
     same, gone, differ = 0, 0, []
     with (
-        copies.session(hosts, account, where) as copy,
-        mailboxes.new_session(hosts, account["user"]) as live,
+        mailboxes.tree_session(hosts, account, where) as copy,
+        mailboxes.new_session(hosts, account.user) as live,
     ):
         ours, theirs = copy.read("INBOX", "metadata"), live.read("INBOX", "metadata")
         comparable = ours.uidvalidity == theirs.uidvalidity

@@ -4,8 +4,8 @@ import contextlib
 import threading
 
 import pytest
-from cutover.changes import restored_mail as restore
-from cutover.facts import copies, mailboxes
+from cutover.comparison import restored
+from cutover.facts import mailboxes, users
 from cutover.model import errors
 
 NAMES = [f"folder{number}" for number in range(9)]
@@ -13,19 +13,22 @@ NAMES = [f"folder{number}" for number in range(9)]
 
 @pytest.fixture(autouse=True)
 def no_sessions(monkeypatch):
-    for place, name in ((copies, "session"), (mailboxes, "new_session")):
+    for name in ("tree_session", "new_session"):
         monkeypatch.setattr(
-            place, name, lambda *arguments: contextlib.nullcontext(threading.get_ident())
+            mailboxes, name, lambda *arguments: contextlib.nullcontext(threading.get_ident())
         )
 
 
-def each(do):
-    return restore.each_folder(None, {"user": "alice"}, "/place", NAMES, do)
+ALICE = users.Account("alice", 2001, 2001, "/home/alice")
+
+
+def go(do):
+    return restored.each_folder(None, ALICE, "/place", NAMES, do)
 
 
 def test_several_at_the_same_time_and_the_answers_in_the_order_of_the_names():
-    meet = threading.Barrier(restore.SESSIONS, timeout=10)
-    first = set(NAMES[: restore.SESSIONS])
+    meet = threading.Barrier(restored.SESSIONS, timeout=10)
+    first = set(NAMES[: restored.SESSIONS])
 
     def do(copy, live, name, stopped):
         if name in first:
@@ -33,7 +36,7 @@ def test_several_at_the_same_time_and_the_answers_in_the_order_of_the_names():
         assert copy == live == threading.get_ident()
         return name.upper()
 
-    assert restore.SESSIONS > 1 and list(each(do).items()) == [
+    assert restored.SESSIONS > 1 and list(go(do).items()) == [
         (name, name.upper()) for name in NAMES
     ]
 
@@ -48,5 +51,5 @@ def test_when_one_fails_the_others_are_told_and_no_other_begins():
         assert stopped.wait(10)
 
     with pytest.raises(errors.CutoverError, match="broken"):
-        each(do)
-    assert len(begun) <= restore.SESSIONS
+        go(do)
+    assert len(begun) <= restored.SESSIONS
