@@ -12,9 +12,12 @@ from cutover.changes import backup_run as backup
 from cutover.changes import bacula_jobs as bacula
 from cutover.changes import (
     bacula_restore,
+    bring_beside,
     conversion,
     files,
     mail,
+    mail_directory,
+    restored_mail,
     retirement,
     service,
     sieve,
@@ -22,7 +25,6 @@ from cutover.changes import (
 )
 from cutover.changes import dns_update as dns
 from cutover.changes import old_spam as spam
-from cutover.changes import restored_mail as restore
 from cutover.changes import spam_digest as digest
 from cutover.changes import store_move as storage
 from cutover.changes import system_mail as systems
@@ -134,7 +136,7 @@ EXAMPLES = [
         "sanbackup",
     ),
     trial_restore.RemoveTrial("mailboxvm", "/var/imap/.cutover/restore-test/bacula"),
-    restore.BringBeside(
+    bring_beside.BringBeside(
         "mailboxvm",
         "alice",
         "2001:2001",
@@ -143,7 +145,7 @@ EXAMPLES = [
         ["tar", "-C", "/backup/current", "-c", "alice"],
         "sanbackup",
     ),
-    restore.MakeMailDirectory(
+    mail_directory.MakeMailDirectory(
         "mailboxvm",
         "alice",
         "/var/imap/alice",
@@ -151,13 +153,13 @@ EXAMPLES = [
         "700",
         "/var/imap/.cutover/restore/r1/alice.aside",
     ),
-    restore.RemoveMailDirectory(
+    mail_directory.RemoveMailDirectory(
         "mailboxvm", "alice", "/var/imap/alice", "/var/imap/.cutover/restore/r1/alice.aside"
     ),
-    restore.AddMissing(
+    restored_mail.AddMissing(
         "mailboxvm", "alice", ACCOUNT, "/var/imap/.cutover/restore/r1/alice", ["INBOX"], ""
     ),
-    restore.TakeOut(
+    restored_mail.TakeOut(
         "mailboxvm", "alice", ACCOUNT, "/var/imap/.cutover/restore/r1/alice", ["INBOX"], ""
     ),
     sieve.DovecotBlock(

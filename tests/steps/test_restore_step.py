@@ -23,6 +23,12 @@ def test_first_beside_then_what_is_missing_and_only_the_adding_is_undone():
     assert model.change_from_json(json.loads(json.dumps(add.to_json()))) == add
 
 
+def test_without_a_declared_backup_nothing_is_restored():
+    bare = ROMA1.model_copy(update={"backup": None})
+    with pytest.raises(model.CannotPlan, match="declare no backup"):
+        RESTORE.plan({"run": "r", "chosen": {"user": "carla"}}, bare)
+
+
 def test_what_was_brought_is_not_brought_again():
     facts = altered("after", lambda facts: facts["beside"]["INBOX"].update(missing=2))
     assert [change.kind for change in RESTORE.plan(facts).changes] == ["restore-add"]
@@ -32,10 +38,6 @@ def test_what_was_brought_is_not_brought_again():
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (
-            lambda facts: [facts.pop(key) for key in ("account", "copy", "live", "beside")],
-            "declare no backup",
-        ),
         (lambda facts: facts.update(account=None), "has no mail user 'carla'"),
         (lambda facts: facts.update(copy=None), "has no carla"),
         (
@@ -272,7 +274,9 @@ def test_what_bacula_has_not_is_refused(spoil, message):
 )
 def test_what_makes_no_sense_is_refused(chosen, at, message):
     with pytest.raises(model.CannotPlan, match=message):
-        RESTORE.plan({"chosen": {"user": "carla", "folder": "", "message": "", **chosen}}, at)
+        RESTORE.plan(
+            {"run": "r", "chosen": {"user": "carla", "folder": "", "message": "", **chosen}}, at
+        )
 
 
 @pytest.mark.parametrize(
@@ -329,9 +333,7 @@ def test_what_was_left_is_named_by_verify_and_where_nothing_can_be_planned():
         )
     assert all(check.passed for check in RESTORE.verify({**altered("after"), "scratch": []}))
     with pytest.raises(model.CannotPlan, match=f"has no mail user.*Also.*{LEFT[0]}"):
-        RESTORE.plan(
-            altered("before", lambda facts: facts.update(account=None, scratch=LEFT))
-        )
+        RESTORE.plan(altered("before", lambda facts: facts.update(account=None, scratch=LEFT)))
 
 
 def test_inbox_is_inbox_in_any_case_and_no_other_folder_is():

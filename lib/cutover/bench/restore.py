@@ -35,9 +35,8 @@ from cutover.bench.lost_folders import (
     plant,
 )
 from cutover.bench.restore_ways import PART, Ways
-from cutover.changes import bacula_restore
+from cutover.changes import bacula_restore, bring_beside
 from cutover.connect.hosts import Hosts
-from cutover.changes import bring_beside
 from cutover.model import errors
 
 PARTS = ("ways", "archive", "sessions", "whole")
@@ -145,7 +144,10 @@ def _each_way(ways, take):
 
 
 def _archive(ways, take):
-    files, archive = bring_beside.folders_packing(ways.site, USER, [f".{NAME}"]), ["cat", f"/backup/{ARCHIVE}"]
+    files, archive = (
+        bring_beside.folders_packing(ways.site, USER, [f".{NAME}"]),
+        ["cat", f"/backup/{ARCHIVE}"],
+    )
     by_inode = files[2].replace("tar --create", "tar --create --sort=inode")
     sorted_files = [*files[:2], by_inode, *files[3:]]
     take("archive of the folder made", ways.pack)

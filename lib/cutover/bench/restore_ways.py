@@ -163,7 +163,8 @@ class Ways:
 
     def bring_many(self):
         self._bring(
-            bring_beside.folders_packing(self.site, USER, [directory(name) for name in FOLDERS]), self.many
+            bring_beside.folders_packing(self.site, USER, [directory(name) for name in FOLDERS]),
+            self.many,
         )
 
     def add_many(self, sessions):

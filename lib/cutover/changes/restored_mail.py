@@ -83,7 +83,10 @@ class AddMissing(_Restored):
                 texts = copy.texts(name, batch)
                 live.append_all(
                     name,
-                    [(text, sorted(message.flags), message.internaldate) for message, text in texts],
+                    [
+                        (text, sorted(message.flags), message.internaldate)
+                        for message, text in texts
+                    ],
                 )
                 number += len(batch)
                 text = f"{name}: {number} of {len(match.missing)} messages added"

@@ -9,6 +9,7 @@ from cutover import model
 from cutover.changes import bacula_restore, bring_beside, mail_directory, restored_mail
 from cutover.comparison import restored
 from cutover.facts import backup_copy, bacula, bacula_files, copies, live_folders, users
+from cutover.facts.bacula import SavedState
 from cutover.steps.maintenance import restore_checks
 from cutover.steps.maintenance.restore_request import CHOICES, Request
 
@@ -48,7 +49,7 @@ class Facts:
     live: dict[str, int | None] = dataclasses.field(default_factory=dict)
     beside: dict[str, restored.Beside] | None = None
     maildir: copies.MailDirectory | None = None
-    bacula: bacula.SavedState | None = None
+    bacula: SavedState | None = None
     scratch: list[str] | None = None
 
 
@@ -218,9 +219,7 @@ def _make_directory(facts, site):
     if gone is None or gone.there:
         return []
     if not gone.parent or (gone.asked and not gone.found):
-        also = (
-            "the directory above it" if not gone.parent else f"those of {gone.asked} other users"
-        )
+        also = "the directory above it" if not gone.parent else f"those of {gone.asked} other users"
         raise model.CannotPlan(
             f"{gone.path} is missing on {new}, and so are {also}. Check with `findmnt` there that "
             "the store's file system is mounted, then run this step again."
