@@ -1,43 +1,36 @@
-"""Sieve on the new host: Dovecot's settings, procmail's hand-over, and a user's script."""
+"""Sieve on the new host: Dovecot's settings, procmail's recipe, and a user's script."""
 
 import dataclasses
 import time
 from typing import ClassVar
 
 from cutover import model
-from cutover.changes import files
+from cutover.changes.files import FileChange
 from cutover.connect import ssh
-from cutover.facts import users
-from cutover.facts.files import read as read_file
+from cutover.facts import files, sieve, users
 
-BEGIN, END = "# mail-cutover: sieve begins", "# mail-cutover: sieve ends"
-LINK = ".dovecot.sieve"  # in a user's home: leads to the active script (Pigeonhole's default)
-FORWARD = "cutover-forward"  # name of the scripts that stand for a forward of the userdb
-TRY_AGAIN = 75  # sysexits.h: doveadm was not answered
+FORWARD = "cutover-forward"  # name of the scripts that replace a forward of the userdb
+TRY_AGAIN = 75  # sysexits.h: doveadm got no answer
 PATIENCE = 20.0  # seconds until Dovecot answers again after a reload
 
 
-def block(text: str) -> str | None:
-    """What a configuration file holds between the two marks, or None."""
-    _, begin, rest = text.partition(BEGIN + "\n")
-    inside, end, _ = rest.partition(END + "\n")
-    return inside if begin and end else None
-
-
 def with_block(text: str, inside: str | None) -> str:
-    """The file with another text between the marks, at its end; None takes the marks away as well."""
-    head, begin, rest = text.partition(BEGIN + "\n")
+    """The file with another text between our marks, at its end; None removes the marks too."""
+    head, begin, rest = text.partition(sieve.BEGIN + "\n")
     if begin:
-        text = head + rest.partition(END + "\n")[2]
+        text = head + rest.partition(sieve.END + "\n")[2]
     if inside is None:
         return text
-    return text + ("\n" if text and not text.endswith("\n") else "") + f"{BEGIN}\n{inside}{END}\n"
+    gap = "\n" if text and not text.endswith("\n") else ""
+    return f"{text}{gap}{sieve.BEGIN}\n{inside}{sieve.END}\n"
 
 
 @dataclasses.dataclass(frozen=True)
 class DovecotBlock(model.Change):
-    """A marked block at the end of a file of Dovecot's configuration; then Dovecot reads it. What else the file holds, such as a
-    password, is in no plan and no journal."""
+    """A marked block at the end of a file of Dovecot's configuration, which Dovecot then reads.
+
+    The rest of the file, such as a password, is in no plan and no journal.
+    """
 
     kind: ClassVar[str] = "dovecot-block"
     host: str
@@ -50,7 +43,9 @@ class DovecotBlock(model.Change):
         return f"{self.path} on {self.host}"
 
     def title(self):
-        return f"{'take the block away from' if self.after is None else 'write a block at the end of'} {self.path}"
+        if self.after is None:
+            return f"remove the block from {self.path}"
+        return f"write a block at the end of {self.path}"
 
     def describe(self):
         lines = (self.after or self.before or "").splitlines()
@@ -58,36 +53,36 @@ class DovecotBlock(model.Change):
             [
                 f"{self.path}, at its end:",
                 *(("-" if self.after is None else "+") + line for line in lines),
-                "doveconf -n (the file goes back as it was if this refuses it)",
+                "doveconf -n (if this refuses it, the file is put back as it was)",
                 "doveadm reload",
             ]
         )
 
     def _now(self, hosts):
-        return read_file(hosts, self.host, self.path) or ""
+        return files.read(hosts, self.host, self.path) or ""
 
     def settled(self, ctx):
-        done = block(self._now(ctx.hosts)) == self.after
-        return model.Settled(done, f"the block is {'' if done else 'not '}as wanted")
+        done = sieve.block(self._now(ctx.hosts)) == self.after
+        return model.Settled(done, f"the block is {'' if done else 'not '}as planned")
 
     def apply(self, ctx, report):
         text = self._now(ctx.hosts)
-        if block(text) not in (self.before, self.after):
+        if sieve.block(text) not in (self.before, self.after):
             raise model.ChangeFailed(
-                f"{self.host}: the block in {self.path} is not as it was when the plan was made. Somebody "
-                "changed it: run this step again."
+                f"{self.path} on {self.host} was not written: its block changed since the plan was "
+                "made. Run this step again."
             )
         self._put(ctx.hosts, with_block(text, self.after))
-        judged = ctx.hosts.run(self.host, ["doveconf", "-n"], sudo=True, check=False)
-        if judged.rc:
+        check = ctx.hosts.run(self.host, ["doveconf", "-n"], sudo=True, check=False)
+        if check.rc:
             self._put(ctx.hosts, text)
+            reason = check.err.decode(errors="replace").strip()[:500]
             raise model.ChangeFailed(
-                f"{self.host}: doveconf refuses the text; {self.path} is as it was. "
-                f"{judged.err.decode(errors='replace').strip()[:500]}"
+                f"{self.path} on {self.host} is as it was: doveconf refuses the new text. {reason}"
             )
         ctx.hosts.run(self.host, ["doveadm", "reload"], sudo=True)
         self._await(ctx.hosts)
-        return "Dovecot has read it"
+        return model.Result("Dovecot has read it")
 
     def _put(self, hosts, text):
         hosts.ssh(self.host).put(
@@ -95,18 +90,18 @@ class DovecotBlock(model.Change):
         )
 
     def _await(self, hosts):
+        """A reload restarts the auth service, and a delivery must find it."""
         until = time.monotonic() + PATIENCE
+        argv = ["doveadm", "user", "cutover-nobody"]  # "no such user" is an answer
         while True:
-            # a reload starts the auth service anew, and a delivery must find it; that there is no such user is an answer
-            said = hosts.run(
-                self.host, ["doveadm", "user", "cutover-nobody"], sudo=True, check=False
-            )
-            if said.rc != TRY_AGAIN:
+            answer = hosts.run(self.host, argv, sudo=True, check=False)
+            if answer.rc != TRY_AGAIN:
                 return
             if time.monotonic() > until:
+                reason = answer.err.decode(errors="replace").strip()[:300]
                 raise model.ChangeFailed(
-                    f"{self.host}: Dovecot does not answer {PATIENCE:.0f} s after its reload: "
-                    f"{said.err.decode(errors='replace').strip()[:300]}"
+                    f"Dovecot on {self.host} does not answer {PATIENCE:.0f} s after its reload: "
+                    f"{reason}. Check `doveadm log errors` there."
                 )
             time.sleep(0.3)
 
@@ -115,39 +110,30 @@ class DovecotBlock(model.Change):
 
 
 @dataclasses.dataclass(frozen=True)
-class ProcmailSieve(files.FileChange):
-    """procmail hands users' mail to Sieve, or does so no more; that is refused while a forward rests on it."""
+class ProcmailSieve(FileChange):
+    """procmail hands users' mail to Sieve, or stops doing so, unless a forward depends on it."""
 
     kind: ClassVar[str] = "procmail-sieve"
 
     def write(self, hosts) -> None:
-        if LINK in (self.before or "") and LINK not in (self.after or ""):
-            homes = [account.home for account in users.read(hosts, self.host)]
-            resting = [home for home in homes if active(hosts, self.host, home) == FORWARD]
-            if resting:
+        if sieve.LINK in (self.before or "") and sieve.LINK not in (self.after or ""):
+            homes = [user.home for user in users.read(hosts, self.host)]
+            names = {home: sieve.active(hosts, self.host, home) for home in homes}
+            forwards = [home for home, name in names.items() if name == FORWARD]
+            if forwards:
                 raise model.ChangeFailed(
-                    f"{self.host}: forwards rest on Sieve ({', '.join(resting[:5])}). Roll back the run "
-                    "of `forwards` first, then do this again."
+                    f"{self.path} on {self.host} was not written: forwards depend on Sieve "
+                    f"({', '.join(forwards[:5])}). Roll back the run of `forwards` first."
                 )
         super().write(hosts)
 
 
-def active(hosts, host: str, home: str) -> str:
-    """The name of a user's active script, "" where there is none."""
-    link = hosts.run(
-        host, ["readlink", "--", f"{home}/{LINK}"], sudo=True, check=False
-    ).text.strip()
-    return link.rpartition("/")[2].removesuffix(".sieve")
-
-
-def script(hosts, host: str, home: str) -> str | None:
-    """The text of a user's active script, or None."""
-    return read_file(hosts, host, f"{home}/{LINK}")
-
-
 @dataclasses.dataclass(frozen=True)
 class SieveScript(model.Change):
-    """A user gets a Sieve script, which becomes the active one; or it goes away. Refused where the user has another."""
+    """A user gets a Sieve script, which becomes the active one; or it is removed.
+
+    Refused where the user has another.
+    """
 
     kind: ClassVar[str] = "sieve-script"
     host: str
@@ -162,49 +148,49 @@ class SieveScript(model.Change):
         return f"the Sieve script of {self.user} on {self.host}"
 
     def title(self):
-        return f"{'remove' if self.after is None else 'activate'} the Sieve script {self.name} of {self.user}"
+        verb = "remove" if self.after is None else "activate"
+        return f"{verb} the Sieve script {self.name} of {self.user}"
 
     def describe(self):
         if self.after is None:
-            return f"doveadm sieve deactivate -u {self.user}\ndoveadm sieve delete -u {self.user} {self.name}"
-        return f"doveadm sieve put -u {self.user} -a {self.name}   (it is compiled first), this text:\n{self.after.rstrip()}"
+            return "\n".join(" ".join(argv) for argv in self._removal())
+        return f"{' '.join(self._activation())}   (compiled first), this text:\n{self.after.rstrip()}"
+
+    def _removal(self):
+        return [
+            ["doveadm", "sieve", "deactivate", "-u", self.user],
+            ["doveadm", "sieve", "delete", "-u", self.user, self.name],
+        ]
+
+    def _activation(self):
+        return ["doveadm", "sieve", "put", "-u", self.user, "-a", self.name]
 
     def settled(self, ctx):
-        now = script(ctx.hosts, self.host, self.home)
-        return model.Settled(
-            now == self.after,
-            "no script is active"
-            if now is None
-            else f"a script is active{'' if now == self.after else ', and it is another'}",
-        )
+        now = sieve.script(ctx.hosts, self.host, self.home)
+        other = "" if now == self.after else ", and it is another"
+        detail = "no script is active" if now is None else f"a script is active{other}"
+        return model.Settled(now == self.after, detail)
 
     def apply(self, ctx, report):
-        now = script(ctx.hosts, self.host, self.home)
+        now = sieve.script(ctx.hosts, self.host, self.home)
         if now == self.after:
-            return "already so"
+            return model.Result("already so")
         if now != self.before:
             raise model.ChangeFailed(
-                f"{self.host}: the active Sieve script of {self.user} is not as it was when the plan was "
-                "made: the user has changed it. Nothing was done; run this step again."
+                f"the Sieve script of {self.user} on {self.host} was not changed: the user has "
+                "changed it since the plan was made. Run this step again."
             )
         if self.after is None:
-            ctx.hosts.run(self.host, ["doveadm", "sieve", "deactivate", "-u", self.user], sudo=True)
-            ctx.hosts.run(
-                self.host, ["doveadm", "sieve", "delete", "-u", self.user, self.name], sudo=True
-            )
-            return "removed"
+            for argv in self._removal():
+                ctx.hosts.run(self.host, argv, sudo=True)
+            return model.Result("removed")
         try:
-            ctx.hosts.run(
-                self.host,
-                ["doveadm", "sieve", "put", "-u", self.user, "-a", self.name],
-                sudo=True,
-                input=self.after.encode(),
-            )
+            ctx.hosts.run(self.host, self._activation(), sudo=True, input=self.after.encode())
         except ssh.CommandFailed as error:
             raise model.ChangeFailed(
-                f"{self.host}: Pigeonhole does not take the script of {self.user}: {error}"
+                f"Pigeonhole on {self.host} refuses the script of {self.user}: {error}"
             ) from error
-        return "active"
+        return model.Result("active")
 
     def inverse(self):
         return dataclasses.replace(self, before=self.after, after=self.before)

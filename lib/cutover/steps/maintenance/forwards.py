@@ -1,255 +1,325 @@
-"""Forwards of the userdb: which there are, whether they still lead anywhere, and as the parameters say, moved or removed.
+"""Forwards of the userdb: which exist, whether they still lead anywhere, and which move or go.
 
-A moved forward is a Sieve script of its user on the new host, which the user can then change; the userdb leads to that host.
-A removed one stays in the userdb as a comment, so that it can be told what it was.
+A forward that moves becomes a Sieve script of its user on the new host, which the user can change;
+the userdb leads to that host. A removed one stays in the userdb as a comment.
 """
 
+import dataclasses
+
 from cutover import model
-from cutover.changes import sieve
+from cutover.changes.sieve import FORWARD, SieveScript
 from cutover.changes.userdb_edit import UserdbEdit
-from cutover.facts import files, userdb, userdb_map, users
-from cutover.facts import forward_targets as targets
+from cutover.facts import files, forward_targets, sieve, userdb, userdb_map, users
 from cutover.steps.maintenance import vacation
 
+SHOWN = 5
+ACTIONS = {"sieve": "is moved to Sieve", "remove": "is removed"}
 
-def probe(ctx):
-    """`{"mx": {host: {"source", "map"}}, "targets": {address: {"valid", "said"}}, "accounts": {user: {"home", "active",
-    "script"}} of the users that the parameters move, "sieve": procmail hands over}`"""
+
+@dataclasses.dataclass(frozen=True)
+class Mx:
+    """One MX. source: the text of its userdb. map: the records of the map made of it."""
+
+    source: str
+    map: list[userdb_map.Record]
+
+    @property
+    def data(self) -> bytes:
+        """The userdb as it is on the host."""
+        return self.source.encode("utf-8", "surrogateescape")
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """A user whose forward moves. active: the name of the user's active Sieve script, or "".
+
+    script: its text, or None.
+    """
+
+    home: str
+    active: str
+    script: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """targets: per address that a forward leads to. sieve: procmail hands mail to Sieve."""
+
+    run: str
+    mx: dict[str, Mx]
+    targets: dict[str, forward_targets.Target]
+    accounts: dict[str, Account]
+    sieve: bool
+
+
+@dataclasses.dataclass
+class Moved:
+    """Where a moved forward leads. keep: the user's mailbox gets the mail too."""
+
+    addresses: list[str]
+    keep: bool
+
+
+def probe(ctx) -> Facts:
+    """The userdb on every MX, and the users whose forwards the parameters move."""
     hosts, site = ctx.hosts, ctx.site
     new, first = site.roles.new, site.roles.mx[0]
 
-    def of(name):
+    def read_mx(name):
         source = userdb.read_source(hosts, name, site.userdb.source)
-        return {
-            "source": source.decode("utf-8", "surrogateescape"),
-            "map": userdb_map.read(hosts, name, site.userdb.map),
-        }
+        records = userdb_map.read(hosts, name, site.userdb.map)
+        return Mx(source.decode("utf-8", "surrogateescape"), records)
 
-    mx = hosts.each(site.roles.mx, of)
+    mx = hosts.each(site.roles.mx, read_mx)
     homes = {account.user: account.home for account in users.read(hosts, new)}
-    moved = {each.user for each in site.maintenance.forwards if each.to == "sieve"} & homes.keys()
-    addresses = sorted(
-        {address for each in _found(mx[first]["source"], site) for address in each.elsewhere}
-    )
-    return {
-        "mx": mx,
-        "targets": {address: targets.read(hosts, first, address) for address in addresses},
-        "accounts": {
-            user: {
-                "home": homes[user],
-                "active": sieve.active(hosts, new, homes[user]),
-                "script": sieve.script(hosts, new, homes[user]),
-            }
+    moved = {rule.user for rule in site.maintenance.forwards if rule.to == "sieve"} & homes.keys()
+    addresses = {
+        address for forward in _forwards(mx[first], site) for address in forward.elsewhere
+    }
+    procmailrc = files.read(hosts, new, site.maintenance.procmailrc) or ""
+    return Facts(
+        run=ctx.run_name,
+        mx=mx,
+        targets={
+            address: forward_targets.read(hosts, first, address) for address in sorted(addresses)
+        },
+        accounts={
+            user: Account(
+                homes[user],
+                sieve.active(hosts, new, homes[user]),
+                sieve.script(hosts, new, homes[user]),
+            )
             for user in sorted(moved)
         },
-        "sieve": vacation.recipe(site)
-        in (files.read(hosts, new, site.maintenance.procmailrc) or ""),
-    }
-
-
-def _found(text, site):
-    here = [site.fqdn(name) for name in (site.alias, site.roles.old, site.roles.new)]
-    lists = {
-        each.address.lower() for each in site.lists
-    }  # routed to their own host, and nobody's forward
-    return [
-        each
-        for each in userdb.forwards(text.encode("utf-8", "surrogateescape"), here)
-        if f"{each.entry.key}@{site.zone}".lower() not in lists
-    ]
-
-
-def script(elsewhere, keep: bool) -> str:
-    """A Sieve script that redirects (RFC 5228 §4.2), and with `keep` also delivers (RFC 3894)."""
-    quoted = [address.replace("\\", "\\\\").replace('"', '\\"') for address in elsewhere]
-    lines = [
-        "# the forward that stood in the userdb of the MX; change it as you like",
-        *(['require ["copy"];'] if keep else []),
-    ]
-    return "\n".join(
-        [*lines, *(f'redirect {":copy " if keep else ""}"{address}";' for address in quoted), ""]
+        sieve=vacation.recipe(site) in procmailrc,
     )
 
 
-def _wanted(found, site) -> tuple:
-    """({user: (addresses, keep?)} to be moved, {MX: [[old line, new line]]})."""
-    action = {each.user.lower(): each.to for each in site.maintenance.forwards}
-    moved, lines = {}, {}
-    for name, mx in found["mx"].items():
-        lines[name], routed = [], set()
-        for each in _found(mx["source"], site):
-            user = each.entry.key.lower()
-            if user not in action:
+def _forwards(mx, site):
+    """The forwards of a userdb. A mailing list is routed to its own host and is nobody's forward."""
+    here = [site.fqdn(name) for name in (site.alias, site.roles.old, site.roles.new)]
+    lists = {mailing_list.address.lower() for mailing_list in site.lists}
+    return [
+        forward
+        for forward in userdb.forwards(mx.data, here)
+        if f"{forward.entry.key}@{site.zone}".lower() not in lists
+    ]
+
+
+def script(addresses: list[str], keep: bool) -> str:
+    """A Sieve script that redirects (RFC 5228 §4.2), and with `keep` also delivers (RFC 3894)."""
+    quoted = [address.replace("\\", "\\\\").replace('"', '\\"') for address in addresses]
+    lines = [
+        "# the forward from the userdb of the MX; change it as you like",
+        *(['require ["copy"];'] if keep else []),
+        *(f'redirect {":copy " if keep else ""}"{address}";' for address in quoted),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _moved(facts, site):
+    """{user: Moved} of the forwards that become Sieve scripts."""
+    movers = {rule.user.lower() for rule in site.maintenance.forwards if rule.to == "sieve"}
+    moved = {}
+    for mx in facts.mx.values():
+        for forward in _forwards(mx, site):
+            user = forward.entry.key.lower()
+            if user not in movers:
                 continue
-            value = each.here
-            if action[user] == "sieve":
-                addresses, keep = moved.setdefault(user, ([], bool(value)))
-                addresses += [address for address in each.elsewhere if address not in addresses]
-                moved[user] = addresses, keep or bool(value)
-                if not value and user not in routed:
-                    value = f"{user}@{site.fqdn(site.roles.new)}"
-                routed.add(user)
-            lines[name].append(
-                [each.text, each.line(value) if value else f"# {found['run']}: {each.text}"]
-            )
-    return moved, lines
+            target = moved.setdefault(user, Moved([], False))
+            target.keep = target.keep or bool(forward.here)
+            target.addresses += [
+                address for address in forward.elsewhere if address not in target.addresses
+            ]
+    return moved
+
+
+def _replacements(facts, mx, site):
+    """[[old line, new line]] of one MX's userdb."""
+    actions = {rule.user.lower(): rule.to for rule in site.maintenance.forwards}
+    pairs, routed = [], set()
+    for forward in _forwards(mx, site):
+        user = forward.entry.key.lower()
+        if user not in actions:
+            continue
+        value = forward.here
+        if actions[user] == "sieve":
+            if not value and user not in routed:
+                value = f"{user}@{site.fqdn(site.roles.new)}"
+            routed.add(user)
+        comment = f"# {facts.run}: {forward.text}"
+        pairs.append([forward.text, forward.line(value) if value else comment])
+    return pairs
 
 
 def _edited(text, pairs):
-    """The userdb's lines as they are to be; an MX that an attempt before this one has done is like the others then."""
+    """The userdb's lines as planned. So an MX that was edited before a crash equals the others."""
     new = dict(map(tuple, pairs))
     return tuple(new.get(line.rstrip("\r"), line) for line in text.split("\n"))
 
 
-def plan(found, site):
-    moved, lines = _wanted(found, site)
-    if len({_edited(mx["source"], lines[name]) for name, mx in found["mx"].items()}) > 1:
+def plan(facts: Facts, site) -> model.Plan:
+    """The users' Sieve scripts first, then the userdb on every MX."""
+    pairs = {name: _replacements(facts, mx, site) for name, mx in facts.mx.items()}
+    if len({_edited(mx.source, pairs[name]) for name, mx in facts.mx.items()}) > 1:
         raise model.CannotPlan(
-            f"{site.userdb.source} is not the same on every MX: make it so (`diff` shows where), then run "
-            "this step again."
+            f"{site.userdb.source} differs between the MX hosts. Make it the same (`diff` shows "
+            "where), then run this step again."
         )
-    notes = tuple(_told(found, site))
-    if moved and not found["sieve"]:
+    moved, notes = _moved(facts, site), tuple(_notes(facts, site))
+    if moved and not facts.sieve:
         raise model.CannotPlan(
-            f"procmail on {site.roles.new} does not hand mail over to Sieve yet. Run `cutover maintain "
+            f"procmail on {site.roles.new} does not hand mail to Sieve yet. Run `cutover maintain "
             "vacation` first, then this step again."
         )
-    accounts = {user.lower(): (user, each) for user, each in found["accounts"].items()}
-    listed = []
-    for user, (addresses, keep) in sorted(moved.items()):
+    changes = [
+        *_scripts(facts, moved, site),
+        *(
+            UserdbEdit(
+                name,
+                site.userdb.source,
+                site.userdb.map,
+                f"{site.userdb.source}.{facts.run}",
+                pairs[name],
+            )
+            for name in facts.mx
+            if pairs[name]
+        ),
+    ]
+    reason = "" if changes else "the userdb has no forward that the parameters move or remove"
+    return model.Plan(tuple(changes), reason=reason, notes=notes)
+
+
+def _scripts(facts, moved, site):
+    """The scripts of users who do not have theirs yet. Raises CannotPlan where one cannot be made."""
+    accounts = {user.lower(): (user, account) for user, account in facts.accounts.items()}
+    for user, target in sorted(moved.items()):
         if user not in accounts:
             raise model.CannotPlan(
-                f"{user} has no account on {site.roles.new}, so no Sieve script can stand for the forward. "
-                "Have the account made there, or let the parameters remove the forward or leave it."
+                f"{user} has no account on {site.roles.new}, so no Sieve script can replace the "
+                "forward. Create the account there, or have the parameters remove or keep the "
+                "forward."
             )
         login, account = accounts[user]
-        text = script(addresses, keep)
-        if account["script"] == text:
+        text = script(target.addresses, target.keep)
+        if account.script == text:
             continue
-        if account["script"] is not None:
+        if account.script is not None:
             raise model.CannotPlan(
-                f"{login} has a Sieve script already ({account['active'] or 'without a name'}). Ask the user "
-                f"to add the redirection there, and take {login} out of maintenance.forwards."
+                f"{login} already has a Sieve script ({account.active or 'without a name'}). Ask "
+                f"the user to add the redirection there, and remove {login} from "
+                "maintenance.forwards."
             )
-        listed.append(
-            sieve.SieveScript(site.roles.new, login, account["home"], sieve.FORWARD, None, text)
-        )
-    listed += [
-        UserdbEdit(
-            name, site.userdb.source, site.userdb.map, f"{site.userdb.source}.{found['run']}", pairs
-        )
-        for name, pairs in lines.items()
-        if pairs
-    ]
-    if not listed:
-        return model.Plan(
-            reason="no forward that the parameters move or remove is in the userdb", notes=notes
-        )
-    return model.Plan(tuple(listed), notes=notes)
+        yield SieveScript(site.roles.new, login, account.home, FORWARD, None, text)
 
 
-def _told(found, site):
-    """Each forward for whoever approves: owner, target, whether it is still valid, what becomes of it."""
-    action = {
-        each.user.lower(): {"sieve": "moved to Sieve", "remove": "removed"}[each.to]
-        for each in site.maintenance.forwards
-    }
-    for each in _found(next(iter(found["mx"].values()))["source"], site):
-        asked = [(address, found["targets"][address]) for address in each.elsewhere]
-        said = [
-            f"{address}: {'valid' if answer['valid'] else 'NOT VALID'} ({answer['said']})"
-            for address, answer in asked
-        ]
-        yield (
-            each.entry.key,
-            "\n".join(
-                [
-                    *said,
-                    f"it is {action.get(each.entry.key.lower(), 'left as it is')}"
-                    + (f"; {each.here} stays" if each.here else ""),
-                ]
-            ),
-        )
+def _notes(facts, site):
+    """Per forward, for whoever approves: owner, targets, whether they are valid, what happens."""
+    actions = {rule.user.lower(): ACTIONS[rule.to] for rule in site.maintenance.forwards}
+    for forward in _forwards(next(iter(facts.mx.values())), site):
+        lines = []
+        for address in forward.elsewhere:
+            target = facts.targets[address]
+            validity = "valid" if target.valid else "NOT VALID"
+            lines.append(f"{address}: {validity} ({target.said})")
+        stays = f"; {forward.here} stays" if forward.here else ""
+        lines.append(f"it {actions.get(forward.entry.key.lower(), 'stays as it is')}{stays}")
+        yield forward.entry.key, "\n".join(lines)
 
 
-def stable(found):
+def stable(facts: Facts) -> dict:
+    """What the plan rests on."""
     return {
-        **{key: found[key] for key in ("accounts", "sieve")},
-        "mx": {name: mx["source"] for name, mx in found["mx"].items()},
+        "accounts": model.to_json(facts.accounts),
+        "sieve": facts.sieve,
+        "mx": {name: mx.source for name, mx in facts.mx.items()},
     }
 
 
-def verify(found, site):
-    _, lines = _wanted(found, site)
-    checks = []
-    for name, mx in found["mx"].items():
-        left = [old for old, _ in lines[name]]
-        checks.append(
-            model.equal(
-                f"Does the userdb of {name} hold no forward that was to be moved or removed?",
-                "0 left",
-                f"{len(left)} left" + (f": {'; '.join(left[:5])}" if left else ""),
-                "run this step again",
-            )
-        )
-        same = userdb_map.from_source(
-            mx["source"].encode("utf-8", "surrogateescape")
-        ) == model.from_json(list[userdb_map.Record], mx["map"])
-        checks.append(
-            model.equal(
-                f"Is {site.userdb.map} on {name} made from the source?",
-                "same entries",
-                "same entries" if same else "other entries",
-                f"makemap btree {site.userdb.map} < {site.userdb.source}",
-            )
-        )
-    equal = len({mx["source"] for mx in found["mx"].values()}) == 1
+def verify(facts: Facts, site) -> list[model.Check]:
+    """Whether the userdb is edited, the scripts are active, and the remaining forwards work."""
+    checks = [check for name, mx in facts.mx.items() for check in _userdb(facts, name, mx, site)]
+    equal = len({mx.source for mx in facts.mx.values()}) == 1
     checks.append(
         model.equal(
-            "Is the userdb the same on every MX?",
+            "The userdb is the same on every MX",
             "identical",
             "identical" if equal else "differs",
             "copy one to the other",
+            id="forwards-userdb-same",
         )
     )
-    wanted = [each.user for each in site.maintenance.forwards if each.to == "sieve"]
-    mute = [
-        user
-        for user in wanted
-        if "redirect" not in (found["accounts"].get(user, {}).get("script") or "")
-    ]
-    checks.append(
-        model.equal(
-            "Does a Sieve script redirect for each user whose forward was moved?",
-            f"{len(wanted)} users",
-            f"{len(wanted) - len(mute)} users" + (f"; not {', '.join(mute[:5])}" if mute else ""),
-            f"`doveadm sieve list -u USER` on {site.roles.new}",
-        )
+    checks += _redirected(facts, site)
+    return checks + _dead(facts)
+
+
+def _userdb(facts, name, mx, site):
+    left = [old for old, _ in _replacements(facts, mx, site)]
+    first = f": {'; '.join(left[:SHOWN])}" if left else ""
+    yield model.equal(
+        f"The userdb of {name} has no forward that was to be moved or removed",
+        "0 left",
+        f"{len(left)} left{first}",
+        "run this step again",
+        id="forwards-edited",
+        subject=name,
+        data={"left": len(left)},
     )
-    checks.append(
-        model.Check(
-            "Does procmail hand these users' mail over to Sieve?",
-            "yes" if wanted else "no matter",
-            "yes" if found["sieve"] else "no",
-            found["sieve"] or not wanted,
-            "`cutover maintain vacation`",
-        )
+    same = userdb_map.from_source(mx.data) == mx.map
+    yield model.equal(
+        f"{site.userdb.map} on {name} is made from the source",
+        "same entries",
+        "same entries" if same else "other entries",
+        f"makemap btree {site.userdb.map} < {site.userdb.source}",
+        id="forwards-map-current",
+        subject=name,
     )
+
+
+def _redirected(facts, site):
+    moved = [rule.user for rule in site.maintenance.forwards if rule.to == "sieve"]
+    scripts = {user: account.script or "" for user, account in facts.accounts.items()}
+    without = [user for user in moved if "redirect" not in scripts.get(user, "")]
+    first = f"; not {', '.join(without[:SHOWN])}" if without else ""
+    yield model.equal(
+        "A Sieve script redirects for every user whose forward was moved",
+        f"{len(moved)} users",
+        f"{len(moved) - len(without)} users{first}",
+        f"`doveadm sieve list -u USER` on {site.roles.new}",
+        id="forwards-redirected",
+        data={"without": without},
+    )
+    yield model.Check(
+        "procmail hands these users' mail to Sieve",
+        "yes" if moved else "not needed",
+        "yes" if facts.sieve else "no",
+        facts.sieve or not moved,
+        "`cutover maintain vacation`",
+        id="forwards-procmail",
+        subject=site.roles.new,
+    )
+
+
+def _dead(facts):
     dead = {
-        address: each["said"] for address, each in found["targets"].items() if not each["valid"]
+        address: target.said for address, target in facts.targets.items() if not target.valid
     }
-    if dead:
-        checks.append(
-            model.Check(
-                "Do the forwards that stay lead to hosts that take mail?",
-                "all",
-                "; ".join(f"{address}: {said}" for address, said in sorted(dead.items())[:8]),
-                True,
-                "ask their owners; let the parameters remove them",
-                warning=True,
-            )
+    if not dead:
+        return []
+    first = sorted(dead.items())[:8]
+    return [
+        model.Check(
+            "The remaining forwards lead to hosts that take mail",
+            "all",
+            "; ".join(f"{address}: {reason}" for address, reason in first),
+            True,
+            "ask their owners; have the parameters remove them",
+            warning=True,
+            id="forwards-targets",
+            data={"addresses": sorted(dead)},
         )
-    return checks
+    ]
 
 
 STEP = model.Step(
@@ -260,4 +330,5 @@ STEP = model.Step(
     plan=plan,
     verify=verify,
     stable=stable,
+    facts=Facts,
 )

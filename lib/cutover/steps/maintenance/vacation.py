@@ -1,17 +1,29 @@
-"""Users can have the new host answer for them while they are away: Sieve, and ManageSieve to write the scripts.
+"""Users can have the new host answer for them while they are away: Sieve, and ManageSieve.
 
-procmail goes on to deliver. It hands mail over to dovecot-lda, and so to Sieve, for those users alone who have an active script,
-and after what is marked as SPAM was filed: nobody answers SPAM. Should dovecot-lda fail, procmail delivers as before.
+procmail still delivers. It hands mail to dovecot-lda, and so to Sieve, only for users who have an
+active script, and after it filed what is marked as SPAM: nobody answers SPAM. If dovecot-lda fails,
+procmail delivers as before.
 """
 
+import dataclasses
+
 from cutover import model
-from cutover.changes import sieve
-from cutover.connect import managesieve
-from cutover.facts import files
+from cutover.changes.sieve import DovecotBlock, ProcmailSieve
+from cutover.facts import files, sieve
 
 
-def wanted(site) -> str:
-    """Dovecot's settings. The user's address decides whether a mail was meant for the user (RFC 5230 §4.5)."""
+@dataclasses.dataclass(frozen=True)
+class Facts(sieve.Dovecot):
+    """block: our block in Dovecot's configuration. procmailrc: None without the file."""
+
+    run: str = ""
+    block: str | None = None
+    procmailrc: str | None = None
+    service: model.Reading[sieve.ManageSieve] = model.Reading(error="not asked")
+
+
+def settings(site) -> str:
+    """Dovecot's settings. The user's address decides if mail is for the user (RFC 5230 §4.5)."""
     return f"""\
 protocols = $protocols sieve
 submission_host = {site.maintenance.relay}
@@ -25,6 +37,7 @@ plugin {{
 
 
 def recipe(site) -> str:
+    """procmail's recipe that hands the mail of users with an active script to Sieve."""
     return f"""\
 :0 w
 * ? test -e $HOME/{sieve.LINK}
@@ -33,120 +46,127 @@ def recipe(site) -> str:
 """
 
 
-def handing_over(text, site) -> str | None:
-    """procmail's file with the recipe before its last one, which must be the unconditional delivery into a Maildir; None where it
-    is anything else. What follows it is for mail that the Maildir did not take."""
+def with_recipe(text: str, site) -> str | None:
+    """procmail's file with our recipe before its last one.
+
+    The last one must be the unconditional delivery into a Maildir; None if it is not. What follows
+    it is for mail that the Maildir did not take.
+    """
     if recipe(site) in text:
         return text
     head, colon, last = text.rpartition("\n:0")
     lines = f":0{last}".strip().splitlines()
-    if (
-        not colon
-        or len(lines) < 2
-        or not lines[1].rstrip().endswith("/")
-        or lines[1].startswith(("*", "|", "!"))
-    ):
+    if not colon or len(lines) < 2 or any(line.strip() == "}" for line in lines):
         return None
-    if any(line.strip() == "}" for line in lines):
+    action = lines[1]
+    if not action.rstrip().endswith("/") or action.startswith(("*", "|", "!")):
         return None
     return f"{head}\n{recipe(site)}:0{last}"
 
 
-def probe(ctx):
-    """`{"block", "procmailrc": text or None, "lda": runs?, "sieve": doveadm knows it?, "protocols", "plugins", "service":
-    {"value": capabilities} or {"error"}}`"""
-    hosts, site = ctx.hosts, ctx.site
-    new, at = site.roles.new, site.maintenance
-    asked = [
-        ["test", "-x", at.lda],
-        ["sh", "-c", "ls $(doveconf -h mail_plugin_dir)/lib90_sieve_plugin.so"],
-        ["doveconf", "-h", "protocols"],
-        ["doveconf", "-f", "protocol=lda", "-h", "mail_plugins"],
-    ]
-    lda, plugin, protocols, plugins = (
-        hosts.run(new, argv, sudo=True, check=False) for argv in asked
+def probe(ctx) -> Facts:
+    """What the new host has of Sieve, and whether procmail hands over to it."""
+    hosts, new, parameters = ctx.hosts, ctx.site.roles.new, ctx.site.maintenance
+    return Facts(
+        run=ctx.run_name,
+        block=sieve.block(files.read(hosts, new, parameters.dovecot) or ""),
+        procmailrc=files.read(hosts, new, parameters.procmailrc),
+        service=model.read(sieve.service, ctx.site.address(new), parameters.managesieve_port),
+        **vars(sieve.dovecot(hosts, new, parameters.lda)),
     )
+
+
+def plan(facts: Facts, site) -> model.Plan:
+    """Dovecot's settings, then procmail's recipe."""
+    new, parameters = site.roles.new, site.maintenance
+    if not (facts.lda and facts.sieve):
+        missing = "Sieve plugin" if facts.lda else parameters.lda
+        raise model.CannotPlan(
+            f"{new} has no {missing}. Install Pigeonhole there (Debian: dovecot-sieve and "
+            "dovecot-managesieved), then run this step again."
+        )
+    before, block = facts.procmailrc, settings(site)
+    after = with_recipe(before or "", site)
+    if after is None:
+        raise model.CannotPlan(
+            f"{parameters.procmailrc} on {new} does not end in an unconditional delivery into a "
+            "Maildir, so the place for Sieve is unknown. Insert this before the recipe that "
+            f"delivers, then run this step again:\n{recipe(site)}"
+        )
+    changes = []
+    if facts.block != block:
+        changes.append(DovecotBlock(new, parameters.dovecot, facts.block, block))
+    if after != before:
+        changes.append(ProcmailSieve(new, parameters.procmailrc, "0644", before, after))
+    if not changes:
+        return model.Plan(reason=f"{new} has Sieve, and procmail hands over to it")
+    return model.Plan(tuple(changes))
+
+
+def stable(facts: Facts) -> dict:
+    """What the plan rests on."""
     return {
-        "block": sieve.block(files.read(hosts, new, at.dovecot) or ""),
-        "procmailrc": files.read(hosts, new, at.procmailrc),
-        "lda": lda.rc == 0,
-        "sieve": plugin.rc == 0,
-        "protocols": protocols.text.split(),
-        "plugins": plugins.text.split(),
-        "service": model.attempt(managesieve.capabilities, site.address(new), at.managesieve_port),
+        "block": facts.block,
+        "procmailrc": facts.procmailrc,
+        "lda": facts.lda,
+        "sieve": facts.sieve,
     }
 
 
-def plan(found, site):
-    new, at = site.roles.new, site.maintenance
-    if not (found["lda"] and found["sieve"]):
-        raise model.CannotPlan(
-            f"{new} has no {at.lda if not found['lda'] else 'Sieve plugin'}. Install Pigeonhole there "
-            "(Debian: dovecot-sieve and dovecot-managesieved); then run this step again."
-        )
-    before = found["procmailrc"]
-    after = handing_over(before or "", site)
-    if after is None:
-        raise model.CannotPlan(
-            f"{at.procmailrc} of {new} does not end in an unconditional delivery into a Maildir, so it is not "
-            f"known where Sieve belongs. Put this before what delivers, then run this step again:\n"
-            f"{recipe(site)}"
-        )
-    listed = []
-    if found["block"] != wanted(site):
-        listed.append(sieve.DovecotBlock(new, at.dovecot, found["block"], wanted(site)))
-    if after != before:
-        listed.append(sieve.ProcmailSieve(new, at.procmailrc, "0644", before, after))
-    return (
-        model.Plan(tuple(listed))
-        if listed
-        else model.Plan(reason=f"{new} has Sieve, and procmail hands over to it")
-    )
-
-
-def stable(found):
-    return {key: found[key] for key in ("block", "procmailrc", "lda", "sieve")}
-
-
-def verify(found, site):
-    new, at = site.roles.new, site.maintenance
-    said = found["service"]
-    able = said.get("value", {}).get("SIEVE", "").split()
-    has = "vacation" in able and "STARTTLS" in said.get("value", {})
+def verify(facts: Facts, site) -> list[model.Check]:
+    """Whether Dovecot runs scripts, users can write them, and procmail hands over."""
+    new, parameters = site.roles.new, site.maintenance
+    served = "sieve" in facts.protocols
     return [
         model.equal(
-            f"Does {new}'s Dovecot serve ManageSieve beside what it served?",
+            f"Dovecot on {new} also serves ManageSieve",
             "sieve among its protocols",
-            "sieve among its protocols"
-            if "sieve" in found["protocols"]
-            else f"only {' '.join(found['protocols'])}",
-            f"`doveconf protocols` there; is {at.dovecot} the file that is read last?",
+            "sieve among its protocols" if served else f"only {' '.join(facts.protocols)}",
+            f"`doveconf protocols` there; is {parameters.dovecot} the file that is read last?",
+            id="managesieve-enabled",
+            subject=new,
+            data={"protocols": facts.protocols},
         ),
         model.equal(
-            "Does dovecot-lda run Sieve?",
+            "dovecot-lda runs Sieve scripts",
             "yes",
-            "yes" if "sieve" in found["plugins"] else "no",
+            "yes" if "sieve" in facts.plugins else "no",
             "`doveconf -f protocol=lda mail_plugins` there",
+            id="lda-runs-sieve",
+            subject=new,
         ),
-        model.Check(
-            f"Does ManageSieve answer on port {at.managesieve_port}, with TLS and vacation?",
-            "yes",
-            said.get("error")
-            or (
-                f"yes: {said['value'].get('IMPLEMENTATION', 'unnamed')}, {len(able)} extensions"
-                if has
-                else f"no: {', '.join(sorted(said['value']))}"
-            ),
-            has,
-            f"`journalctl -u dovecot` on {new}; is the port open in the firewall?",
-        ),
+        _managesieve(facts.service, new, parameters.managesieve_port),
         model.equal(
-            "Does procmail hand mail of those who have a script over to it?",
+            "procmail hands mail of users with a script to Sieve",
             "yes",
-            "yes" if recipe(site) in (found["procmailrc"] or "") else "no",
+            "yes" if recipe(site) in (facts.procmailrc or "") else "no",
             "run this step again",
+            id="procmail-hands-over",
+            subject=new,
         ),
     ]
+
+
+def _managesieve(reading, host, port):
+    actual, passed = reading.error, False
+    if reading.ok:
+        service = reading.value
+        missing = [
+            "no vacation" if "vacation" not in service.extensions else "",
+            "no TLS" if not service.tls else "",
+        ]
+        passed = not any(missing)
+        actual = f"{service.IMPLEMENTATION}, {len(service.extensions)} extensions"
+        actual = f"yes: {actual}" if passed else f"{', '.join(filter(None, missing))}: {actual}"
+    return model.Check(
+        f"ManageSieve answers on port {port}, with TLS and vacation",
+        "yes",
+        actual,
+        passed,
+        f"`journalctl -u dovecot` on {host}; is the port open in the firewall?",
+        id="managesieve-answers",
+        subject=host,
+    )
 
 
 STEP = model.Step(
@@ -157,4 +177,5 @@ STEP = model.Step(
     plan=plan,
     verify=verify,
     stable=stable,
+    facts=Facts,
 )

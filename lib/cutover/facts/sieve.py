@@ -1,0 +1,82 @@
+"""Sieve on the new host: what Dovecot has of it, and users' scripts."""
+
+import dataclasses
+
+from cutover.connect import managesieve
+from cutover.facts import files
+
+BEGIN, END = "# mail-cutover: sieve begins", "# mail-cutover: sieve ends"
+LINK = ".dovecot.sieve"  # in a user's home: leads to the active script (Pigeonhole's default)
+
+_PLUGIN = "ls $(doveconf -h mail_plugin_dir)/lib90_sieve_plugin.so"
+
+
+def block(text: str) -> str | None:
+    """What a configuration file holds between our two marks, or None."""
+    _, begin, rest = text.partition(BEGIN + "\n")
+    inside, end, _ = rest.partition(END + "\n")
+    return inside if begin and end else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Dovecot:
+    """lda: dovecot-lda is installed. sieve: Pigeonhole is. protocols: those Dovecot serves.
+
+    plugins: those of dovecot-lda.
+    """
+
+    lda: bool
+    sieve: bool
+    protocols: list[str]
+    plugins: list[str]
+
+
+def dovecot(hosts, host: str, lda: str) -> Dovecot:
+    """What Dovecot on a host has of Sieve. lda: the path of dovecot-lda."""
+    commands = [
+        ["test", "-x", lda],
+        ["sh", "-c", _PLUGIN],
+        ["doveconf", "-h", "protocols"],
+        ["doveconf", "-f", "protocol=lda", "-h", "mail_plugins"],
+    ]
+    program, plugin, protocols, plugins = (
+        hosts.run(host, argv, sudo=True, check=False) for argv in commands
+    )
+    return Dovecot(
+        program.rc == 0, plugin.rc == 0, protocols.text.split(), plugins.text.split()
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ManageSieve:
+    """The greeting of a ManageSieve service (RFC 5804), by its own key names."""
+
+    IMPLEMENTATION: str = "unnamed"
+    SIEVE: str = ""
+    STARTTLS: str | None = None
+
+    @property
+    def extensions(self) -> list[str]:
+        return self.SIEVE.split()
+
+    @property
+    def tls(self) -> bool:
+        return self.STARTTLS is not None
+
+
+def service(address: str, port: int) -> ManageSieve:
+    """What the ManageSieve service at an address offers. Raises managesieve.NoManageSieve."""
+    greeting = managesieve.capabilities(address, port)
+    names = {field.name for field in dataclasses.fields(ManageSieve)}
+    return ManageSieve(**{name: value for name, value in greeting.items() if name in names})
+
+
+def active(hosts, host: str, home: str) -> str:
+    """The name of a user's active script, or ""."""
+    link = hosts.run(host, ["readlink", "--", f"{home}/{LINK}"], sudo=True, check=False)
+    return link.text.strip().rpartition("/")[2].removesuffix(".sieve")
+
+
+def script(hosts, host: str, home: str) -> str | None:
+    """The text of a user's active script, or None."""
+    return files.read(hosts, host, f"{home}/{LINK}")
