@@ -1,16 +1,50 @@
-"""Old SPAM out of users' folders, into a Maildir outside of their view, and back; or gone for good, when its time is over."""
+"""Old SPAM is set aside in a Maildir that users do not see, put back, or finally deleted."""
 
 import dataclasses
 from typing import ClassVar
 
 from cutover import model
-from cutover.facts import spam_folders as spam
+from cutover.facts import spam_folders
+
+
+def _shown(place):
+    """The options of a doveadm call in short, for a plan."""
+    return f"-o namespace/aside/location=maildir:{place}"
+
+
+def _make(hosts, host, user, place):
+    """Make the user's directory, below one that others can pass through and not list."""
+    top, _, _ = place.rpartition("/")
+    above, _, _ = top.rpartition("/")
+    hosts.run(host, ["install", "-d", "-m", "0711", "--", above, top], sudo=True)
+    group = hosts.run(host, ["id", "-gn", "--", user]).text.strip()
+    owner = ["-o", user, "-g", group]
+    hosts.run(host, ["install", "-d", "-m", "0700", *owner, "--", place], sudo=True)
+
+
+def _move(hosts, host, user, place, target, query):
+    """Have Dovecot move what a query finds into a folder, which is made if there is none."""
+    doveadm = ["doveadm", *spam_folders.namespace(place)]
+    create = [*doveadm, "mailbox", "create", "-u", user, target]
+    hosts.run(host, create, sudo=True, check=False)
+    hosts.run(host, [*doveadm, "move", "-u", user, target, *query], sudo=True, timeout=600)
+
+
+def _expunge(hosts, host, user, place, note):
+    """Have Dovecot delete all messages of a Maildir; before that, a note is left beside it."""
+    argv = ["tee", "--", place + spam_folders.GONE]
+    hosts.run(host, argv, sudo=True, input=f"{note}\n".encode())
+    doveadm = ["doveadm", *spam_folders.namespace(place)]
+    expunge = [*doveadm, "expunge", "-u", user, "mailbox", spam_folders.TARGET, "all"]
+    hosts.run(host, expunge, sudo=True, timeout=600)
 
 
 @dataclasses.dataclass(frozen=True)
 class SetAside(model.Change):
-    """Dovecot moves some messages of one folder of a user into a Maildir of the user's outside of the mailbox. Flags and dates
-    stay; nothing is deleted."""
+    """Dovecot moves some messages of a user's folder into the user's Maildir for such messages.
+
+    Flags and dates stay; nothing is deleted.
+    """
 
     kind: ClassVar[str] = "spam-aside"
     host: str
@@ -31,7 +65,8 @@ class SetAside(model.Change):
     def describe(self):
         return (
             f"install -d -m 0700 -o {self.user} {self.place}\n"
-            f"doveadm {spam.shown(self.place)} move -u {self.user} {spam.TARGET} mailbox {self.folder} uid {self.uids}"
+            f"doveadm {_shown(self.place)} move -u {self.user} {spam_folders.TARGET} mailbox "
+            f"{self.folder} uid {self.uids}"
         )
 
     def settled(self, ctx):
@@ -39,36 +74,30 @@ class SetAside(model.Change):
         return model.Settled(not left, f"{left} of {self.count} messages are in {self.folder}")
 
     def apply(self, ctx, report):
-        now = spam.uidvalidity(ctx.hosts, self.host, self.user, self.folder)
+        now = spam_folders.uidvalidity(ctx.hosts, self.host, self.user, self.folder)
         if now != self.uidvalidity:
             raise model.ChangeFailed(
-                f"{self.user}: {self.folder} has got other UIDs since the plan was made. Nothing was "
-                "moved; run this step again."
+                f"nothing of {self.user} was moved: {self.folder} has other UIDs since the plan was "
+                "made. Run this step again."
             )
-        before, wanted = (
-            spam.aside(ctx.hosts, self.host, self.user, self.place),
-            self._left(ctx.hosts),
-        )
-        spam.make(ctx.hosts, self.host, self.user, self.place)
-        spam.move(
-            ctx.hosts,
-            self.host,
-            self.user,
-            self.place,
-            spam.TARGET,
-            ["mailbox", self.folder, "uid", self.uids],
-        )
-        after = spam.aside(ctx.hosts, self.host, self.user, self.place)
-        gone = wanted - self._left(ctx.hosts)
-        if after - before != gone:
+        before, listed = self._aside(ctx.hosts), self._left(ctx.hosts)
+        _make(ctx.hosts, self.host, self.user, self.place)
+        query = ["mailbox", self.folder, "uid", self.uids]
+        _move(ctx.hosts, self.host, self.user, self.place, spam_folders.TARGET, query)
+        arrived = self._aside(ctx.hosts) - before
+        gone = listed - self._left(ctx.hosts)
+        if arrived != gone:
             raise model.ChangeFailed(
-                f"{self.user}: {gone} messages left {self.folder}, and {after - before} came to "
-                f"{self.place}. Look there before anything else is done."
+                f"setting SPAM of {self.user} aside failed: {gone} messages left {self.folder}, "
+                f"and {arrived} arrived in {self.place}. Look there before you do anything else."
             )
-        return f"{after - before} set aside"
+        return model.Result(f"{arrived} set aside", {"messages": arrived})
+
+    def _aside(self, hosts):
+        return spam_folders.aside(hosts, self.host, self.user, self.place)
 
     def _left(self, hosts):
-        return spam.among(hosts, self.host, self.user, self.folder, self.uids)
+        return spam_folders.among(hosts, self.host, self.user, self.folder, self.uids)
 
     def inverse(self):
         return PutBack(self.host, self.user, self.folder, self.place)
@@ -76,7 +105,7 @@ class SetAside(model.Change):
 
 @dataclasses.dataclass(frozen=True)
 class PutBack(model.Change):
-    """What was set aside comes back into the folder, under new UIDs."""
+    """What was set aside returns to the folder, under new UIDs."""
 
     kind: ClassVar[str] = "spam-back"
     no_inverse: ClassVar[str] = "run the step again to set it aside once more"
@@ -93,50 +122,46 @@ class PutBack(model.Change):
         return f"put back what was set aside of {self.user}'s {self.folder}"
 
     def describe(self):
-        return f"doveadm {spam.shown(self.place)} move -u {self.user} {self.folder} mailbox {spam.TARGET} all"
+        return (
+            f"doveadm {_shown(self.place)} move -u {self.user} {self.folder} mailbox "
+            f"{spam_folders.TARGET} all"
+        )
 
     def settled(self, ctx):
-        left = spam.aside(ctx.hosts, self.host, self.user, self.place)
-        gone = "" if left else spam.gone(ctx.hosts, self.host, self.place)
+        left = spam_folders.aside(ctx.hosts, self.host, self.user, self.place)
+        gone = "" if left else spam_folders.gone(ctx.hosts, self.host, self.place)
         return model.Settled(not left and not gone, gone or f"{left} messages are set aside")
 
     def apply(self, ctx, report):
-        count = spam.aside(ctx.hosts, self.host, self.user, self.place)
-        if count:
-            spam.move(
-                ctx.hosts,
-                self.host,
-                self.user,
-                self.place,
-                self.folder,
-                ["mailbox", spam.TARGET, "all"],
-            )
-        left = spam.aside(ctx.hosts, self.host, self.user, self.place)
+        count = spam_folders.aside(ctx.hosts, self.host, self.user, self.place)
+        if not count:
+            note = spam_folders.gone(ctx.hosts, self.host, self.place)
+            return model.Result(note or "nothing to put back", {"messages": 0})
+        query = ["mailbox", spam_folders.TARGET, "all"]
+        _move(ctx.hosts, self.host, self.user, self.place, self.folder, query)
+        left = spam_folders.aside(ctx.hosts, self.host, self.user, self.place)
         if left:
             raise model.ChangeFailed(
-                f"{self.user}: {left} of {count} messages are still in {self.place}"
+                f"putting SPAM of {self.user} back failed: {left} of {count} messages are still in "
+                f"{self.place}. See Dovecot's log on {self.host}."
             )
-        return (
-            f"{count} put back"
-            if count
-            else spam.gone(ctx.hosts, self.host, self.place) or "nothing to put back"
-        )
+        return model.Result(f"{count} put back", {"messages": count})
 
 
 @dataclasses.dataclass(frozen=True)
 class Expunge(model.Change):
-    """Dovecot deletes for good what an earlier run set aside of one user, once the grace time is over."""
+    """Dovecot deletes what an earlier run set aside of one user, once the grace time is over."""
 
     kind: ClassVar[str] = "spam-expunge"
     no_inverse: ClassVar[str] = (
-        "deleted for good; the backup holds it for as long as its days go back"
+        "deleted for good; the backup has it until its retention ends"
     )
     host: str
     user: str
     run: str  # the run that set it aside
     place: str  # directory of the host: the user's Maildir for what that run set aside
     count: int
-    grace: int  # days for which it was kept at least
+    grace: int  # days it was kept at least
 
     @property
     def resource(self):
@@ -146,34 +171,31 @@ class Expunge(model.Change):
         return f"delete for good {self.count} messages of {self.user} that {self.run} set aside"
 
     def describe(self):
-        return f"doveadm {spam.shown(self.place)} expunge -u {self.user} mailbox {spam.TARGET} all"
+        return (
+            f"doveadm {_shown(self.place)} expunge -u {self.user} mailbox {spam_folders.TARGET} all"
+        )
 
     def settled(self, ctx):
-        left = spam.aside(ctx.hosts, self.host, self.user, self.place)
+        left = spam_folders.aside(ctx.hosts, self.host, self.user, self.place)
         return model.Settled(not left, f"{left} messages are set aside")
 
     def apply(self, ctx, report):
         below = f"{self.run}/{self.user}"
-        kept = spam.kept(ctx.hosts, self.host, self.place[: -len(below) - 1], below).get(
-            self.run, {"users": {}, "days": 0}
-        )
-        there = kept["users"].get(self.user, 0)
-        if there != self.count or kept["days"] < self.grace:
+        top = self.place[: -len(below) - 1]
+        kept = spam_folders.kept(ctx.hosts, self.host, top, below).get(self.run)
+        there, days = (kept.users.get(self.user, 0), kept.days) if kept else (0, 0)
+        if there != self.count or days < self.grace:
             raise model.ChangeFailed(
-                f"{self.user}: {there} messages of {self.run} are set aside, the latest {kept['days']} "
-                f"days ago; {self.count}, for {self.grace} days, were approved. Nothing was deleted; run "
-                "this step again."
+                f"nothing of {self.user} was deleted: {there} messages of {self.run} are set aside, "
+                f"the latest {days} days ago; {self.count}, set aside {self.grace} days ago, were "
+                "approved. Run this step again."
             )
-        spam.expunge(
-            ctx.hosts,
-            self.host,
-            self.user,
-            self.place,
-            f"{self.count} messages were deleted for good by {ctx.run_name}",
-        )
-        left = spam.aside(ctx.hosts, self.host, self.user, self.place)
+        note = f"{self.count} messages were deleted for good by {ctx.run_name}"
+        _expunge(ctx.hosts, self.host, self.user, self.place, note)
+        left = spam_folders.aside(ctx.hosts, self.host, self.user, self.place)
         if left:
             raise model.ChangeFailed(
-                f"{self.user}: {left} of {self.count} messages are still in {self.place}"
+                f"deleting SPAM of {self.user} failed: {left} of {self.count} messages are still in "
+                f"{self.place}. See Dovecot's log on {self.host}."
             )
-        return f"{self.count} deleted"
+        return model.Result(f"{self.count} deleted", {"messages": self.count})

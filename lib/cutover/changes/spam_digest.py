@@ -1,24 +1,28 @@
 """A mail to a user that lists what went to the SPAM folder."""
 
 import dataclasses
+import datetime
 import email.header
 import email.utils
 import re
 import time
 import unicodedata
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, NamedTuple
 
 from cutover import model
 from cutover.connect import smtp
-from cutover.facts import mailboxes
-from cutover.facts import spam_folders as spam
+from cutover.facts import mailboxes, spam_folders
 
 WIDE = 100  # characters of a sender or subject
 
 
 def safe(raw: str) -> str:
-    """A header's value as text that can do no harm in a mail: decoded (RFC 2047), on one line, without control and direction
-    characters, not longer than WIDE, and with no address that a client would make a link of."""
+    """A header's value as text that is harmless in a mail.
+
+    Decoded (RFC 2047), on one line, without control and direction characters, at most WIDE long,
+    and without any address that a client would turn into a link.
+    """
     try:
         text = str(
             email.header.make_header(email.header.decode_header(re.sub(r"\r?\n[ \t]+", " ", raw)))
@@ -36,27 +40,35 @@ def safe(raw: str) -> str:
     return text if len(text) <= WIDE else text[: WIDE - 1] + "…"
 
 
-def body(folder: str, since: str, rows) -> str:
-    """The digest's text. `rows`: (date, sender, subject), as they came in."""
+class Row(NamedTuple):
+    """A message that the digest lists; headers as they were sent."""
+
+    arrived: datetime.datetime
+    sender: str
+    subject: str
+
+
+def body(folder: str, since: str, rows: Iterable[Row]) -> str:
+    """The digest's text. `rows`: in the order in which they arrived."""
     lines = [
-        f"Since {since} these messages were put into your folder {folder}. Nothing was deleted. If one of them is no SPAM,",
-        f"move it out of {folder}.",
+        f"Since {since} these messages were put into your folder {folder}. Nothing was deleted. If",
+        f"one of them is not SPAM, move it out of {folder}.",
         "",
     ]
-    for when, sender, subject in rows:
+    for row in rows:
         lines += [
-            f"{when}  {safe(sender) or '(no sender)'}",
-            f"    {safe(subject) or '(no subject)'}",
+            f"{row.arrived:%Y-%m-%d %H:%M}  {safe(row.sender) or '(no sender)'}",
+            f"    {safe(row.subject) or '(no subject)'}",
         ]
     return "\n".join([*lines, ""])
 
 
 @dataclasses.dataclass(frozen=True)
 class SendDigest(model.Change):
-    """The mail is made on the way: what users were sent is in no plan and no journal."""
+    """The mail is made when it is sent: what users received is in no plan and no journal."""
 
     kind: ClassVar[str] = "spam-digest"
-    no_inverse: ClassVar[str] = "a mail that was sent stays sent"
+    no_inverse: ClassVar[str] = "sent mail stays sent"
     host: str  # the MX that takes it
     port: int
     mailbox: str  # the host of the mailboxes
@@ -74,35 +86,62 @@ class SendDigest(model.Change):
 
     def describe(self):
         return (
-            f"SMTP to {self.host}:{self.port}, from {self.sender} to {self.recipient}, Message-ID {self.message_id}:\n"
-            f"date, sender and subject of what came to {self.folder} since {self.since} and before {self.until}"
+            f"SMTP to {self.host}:{self.port}, from {self.sender} to {self.recipient}, "
+            f"Message-ID {self.message_id}:\ndate, sender and subject of what arrived in "
+            f"{self.folder} since {self.since} and before {self.until}"
         )
 
     def settled(self, ctx):
-        there = spam.has_id(ctx.hosts, self.mailbox, self.user, self.message_id)
-        return model.Settled(
-            there, f"the digest is {'' if there else 'not '}in a folder of {self.user}"
-        )
+        there = spam_folders.has_id(ctx.hosts, self.mailbox, self.user, self.message_id)
+        state = "" if there else "not "
+        return model.Settled(there, f"the digest is {state}in a folder of {self.user}")
 
     def apply(self, ctx, report):
         if self.settled(ctx).done:
-            return "already sent"
-        wanted = set(
-            spam.between(ctx.hosts, self.mailbox, self.user, self.folder, self.since, self.until)
+            return model.Result("already sent")
+        rows = self._rows(ctx.hosts)
+        if not rows:
+            return model.Result("nothing is left to list")
+        ctx.hosts.prove()
+        smtp.send(
+            ctx.site.address(self.host),
+            self.port,
+            self.sender,
+            [self.recipient],
+            self._message(rows),
+            timeout=30,
+            name=self.host,
         )
-        if not wanted:
-            return "nothing to tell any more"
-        with mailboxes.new_session(ctx.hosts, self.user) as session:
-            dates = {
-                message.uid: message.internaldate
-                for message in session.read(self.folder, "metadata").messages
-            }
+        until, figures = time.monotonic() + self.wait, {"messages": len(rows)}
+        while not self.settled(ctx).done:
+            if time.monotonic() > until:
+                return model.Result(
+                    f"sent, {len(rows)} messages listed; in no folder of {self.user} after "
+                    f"{self.wait} s",
+                    figures,
+                )
+            time.sleep(0.3)
+        return model.Result(f"sent and delivered, {len(rows)} messages listed", figures)
+
+    def _rows(self, hosts):
+        """What arrived in those days, oldest first."""
+        uids = set(
+            spam_folders.between(
+                hosts, self.mailbox, self.user, self.folder, self.since, self.until
+            )
+        )
+        if not uids:
+            return []
+        with mailboxes.new_session(hosts, self.user) as session:
+            messages = session.read(self.folder, "metadata").messages
             senders, subjects = (session.headers(self.folder, name) for name in ("From", "Subject"))
-        rows = [
-            (f"{when:%Y-%m-%d %H:%M}", senders.get(uid, ""), subjects.get(uid, ""))
-            for uid, when in sorted(dates.items(), key=lambda pair: pair[1])
-            if uid in wanted
+        listed = [message for message in messages if message.uid in uids]
+        return [
+            Row(message.internaldate, senders.get(message.uid, ""), subjects.get(message.uid, ""))
+            for message in sorted(listed, key=lambda message: message.internaldate)
         ]
+
+    def _message(self, rows) -> bytes:
         head = [
             f"From: <{self.sender}>",
             f"To: <{self.recipient}>",
@@ -115,20 +154,5 @@ class SendDigest(model.Change):
             "Content-Transfer-Encoding: 8bit",
             "",
         ]
-        text = "\n".join([*head, body(self.folder, self.since, rows)]).encode("utf-8", "replace")
-        ctx.hosts.prove()
-        smtp.send(
-            ctx.site.address(self.host),
-            self.port,
-            self.sender,
-            [self.recipient],
-            text,
-            timeout=30,
-            name=self.host,
-        )
-        until = time.monotonic() + self.wait
-        while not self.settled(ctx).done:
-            if time.monotonic() > until:
-                return f"sent, {len(rows)} messages listed; in no folder of {self.user} after {self.wait} s"
-            time.sleep(0.3)
-        return f"sent and delivered, {len(rows)} messages listed"
+        text = "\n".join([*head, body(self.folder, self.since, rows)])
+        return text.encode("utf-8", "replace")

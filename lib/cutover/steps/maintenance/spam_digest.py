@@ -1,94 +1,129 @@
-"""A mail to each user that lists what went to the SPAM folder of late: sender, subject, date.
+"""A mail to every user that lists what recently went to the SPAM folder: sender, subject, date.
 
-It tells of whole days that are over, so that a plan stays what it was while more SPAM comes in. What users were sent is read
-when the mail is made, and stands in no facts, plan or journal.
+It covers whole past days, so that a plan stays the same while more SPAM arrives. What users were
+sent is read when the mail is made, and is in no facts, plan or journal.
 """
 
+import dataclasses
+import datetime
+
 from cutover import model
-from cutover.changes import sieve
 from cutover.changes.spam_digest import SendDigest
-from cutover.facts import spam_folders as spam
-from cutover.facts import users
+from cutover.facts import sieve, spam_folders, users
+
+SHOWN = 5
 
 
-def probe(ctx):
-    """`{"since", "until": "YYYY-MM-DD", "asked": users, "users": {user: {"count": messages, "sent": this run's digest is in a
-    folder, "away": the user's Sieve script sends mail on}} of those to whom there is something to tell}`"""
+@dataclasses.dataclass(frozen=True)
+class Recent:
+    """A user's recent SPAM. sent: this run's digest is in a folder of the user.
+
+    away: the user's Sieve script sends mail on.
+    """
+
+    count: int
+    sent: bool
+    away: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """since: the first day, until: the day after the last, both "YYYY-MM-DD".
+
+    asked: number of users. users: those with recent SPAM.
+    """
+
+    run: str
+    since: str
+    until: str
+    asked: int
+    users: dict[str, Recent]
+
+
+def probe(ctx) -> Facts:
+    """Who has recent SPAM, and who has this run's digest already."""
     hosts, site = ctx.hosts, ctx.site
-    new, wanted = site.roles.new, site.maintenance.digest
-    script = 'date -d "$1 days ago" +%Y-%m-%d; date +%Y-%m-%d'
-    since, until = hosts.run(new, ["sh", "-c", script, "days", str(wanted.days)]).text.split()
-    accounts, found = model.to_json(users.read(hosts, new)), {}
-    for user in accounts:
-        name = user["user"]
-        uids = spam.between(hosts, new, name, wanted.folder, since, until)
+    new, parameters = site.roles.new, site.maintenance.digest
+    today = spam_folders.today(hosts, new)
+    since = (today - datetime.timedelta(days=parameters.days)).isoformat()
+    until = today.isoformat()
+    accounts, recent = users.read(hosts, new), {}
+    for account in accounts:
+        user = account.user
+        uids = spam_folders.between(hosts, new, user, parameters.folder, since, until)
         if uids:
-            found[name] = {
-                "count": len(uids),
-                "sent": spam.has_id(hosts, new, name, message_id(ctx.run_name, name, site)),
-                "away": "redirect" in (sieve.script(hosts, new, user["home"]) or ""),
-            }
-    return {"since": since, "until": until, "asked": len(accounts), "users": found}
+            sent = spam_folders.has_id(hosts, new, user, message_id(ctx.run_name, user, site))
+            script = sieve.script(hosts, new, account.home) or ""
+            recent[user] = Recent(len(uids), sent, "redirect" in script)
+    return Facts(ctx.run_name, since, until, len(accounts), recent)
 
 
-def message_id(run, user, site):
-    """One digest a user and run, however often it is tried."""
+def message_id(run: str, user: str, site) -> str:
+    """The Message-ID of a user's digest: one per run, however often it is tried."""
     return f"<spam-digest.{run}.{user}@{site.zone}>"
 
 
-def plan(found, site):
-    wanted, test = site.maintenance.digest, site.production_test
-    unsent = {user: each for user, each in sorted(found["users"].items()) if not each["sent"]}
-    listed = [
+def plan(facts: Facts, site) -> model.Plan:
+    """One mail per user who has recent SPAM and no digest of this run."""
+    parameters, test = site.maintenance.digest, site.production_test
+    unsent = {user: recent for user, recent in sorted(facts.users.items()) if not recent.sent}
+    changes = [
         SendDigest(
             site.roles.mx[0],
             test.smtp_port,
             site.roles.new,
             user,
-            wanted.sender,
+            parameters.sender,
             f"{user}@{site.zone}",
-            wanted.folder,
-            found["since"],
-            found["until"],
-            message_id(found["run"], user, site),
+            parameters.folder,
+            facts.since,
+            facts.until,
+            message_id(facts.run, user, site),
             test.wait,
         )
         for user in unsent
     ]
-    if not listed:
+    if not changes:
         return model.Plan(
-            reason=f"nothing came to {wanted.folder} of {found['asked']} users since {found['since']} of which "
-            "this run has not told"
+            reason=f"every message that arrived in {parameters.folder} of {facts.asked} users since "
+            f"{facts.since} is in a digest of this run"
         )
-    told = ", ".join(f"{user} {each['count']}" for user, each in unsent.items())
-    return model.Plan(tuple(listed), notes=(("Messages of each user", told),))
+    counts = ", ".join(f"{user} {recent.count}" for user, recent in unsent.items())
+    return model.Plan(tuple(changes), notes=(("Messages per user", counts),))
 
 
-def stable(found):
-    return {"since": found["since"], "until": found["until"], "users": sorted(found["users"])}
+def stable(facts: Facts) -> dict:
+    """What the plan rests on."""
+    return {"since": facts.since, "until": facts.until, "users": sorted(facts.users)}
 
 
-def verify(found, site):
-    users = found["users"]
-    late = sorted(user for user, each in users.items() if not each["sent"] and not each["away"])
+def verify(facts: Facts, site) -> list[model.Check]:
+    """Whether the digests arrived, as far as that can be seen."""
+    unsent = {user: recent for user, recent in facts.users.items() if not recent.sent}
+    late = sorted(user for user, recent in unsent.items() if not recent.away)
+    away = sorted(user for user, recent in unsent.items() if recent.away)
+    first = f"; not {', '.join(late[:SHOWN])}" if late else ""
     checks = [
         model.equal(
-            "Has each user who has SPAM of late got the digest?",
-            f"{len(users)} users",
-            f"{len(users) - len(late)} users" + (f"; not {', '.join(late[:5])}" if late else ""),
-            "is it on its way, or filtered? `mailq` on the MX; run this step again",
+            "Every user with recent SPAM got the digest",
+            f"{len(facts.users)} users",
+            f"{len(facts.users) - len(late)} users{first}",
+            "is it on its way, or filtered? `mailq` on the MX; then run this step again",
+            id="digest-arrived",
+            data={"late": late},
         )
     ]
-    away = sorted(user for user, each in users.items() if each["away"] and not each["sent"])
     if away:
         checks.append(
             model.Check(
-                "Who keeps no mail here, so that it cannot be seen?",
+                "Users who keep no mail here, so that their digest cannot be seen, are known",
                 "none, or known",
                 ", ".join(away),
                 True,
                 "their own Sieve script sends it on",
                 warning=True,
+                id="digest-sent-on",
+                data={"users": away},
             )
         )
     return checks
@@ -102,4 +137,5 @@ STEP = model.Step(
     plan=plan,
     verify=verify,
     stable=stable,
+    facts=Facts,
 )
