@@ -1,146 +1,231 @@
-"""Where the new host's store lies, and what is known of its copy on other storage. What does the copying: store/relocate.py."""
+"""Where the new host's store is, and what is known of its copy on other storage.
 
+remote/store_mover.py does the copying, and writes the notes that are read here.
+"""
+
+import dataclasses
 import json
 import pathlib
 import re
-import time
+from typing import NamedTuple
 
 from cutover import model
-from cutover.facts import machine, processes, users
-from cutover.model import errors
+from cutover.facts import files, machine, users
 
-MARK = ".cutover-copy"  # as store/relocate.py has it
-BUSY = [
-    "sendmail",
-    "sendmail-mta",
-    "procmail",
-    "dmail",
-    "deliver",
-    "dovecot-lda",
-    "imap",
-    "imap-login",
-    "pop3",
-    "pop3-login",
-    "lmtp",
-]
+MARK = ".cutover-copy"  # as remote/store_mover.py has it
+UNITS = "/etc/systemd/system/"
+
+_FOLDERS = """cd /; while read -r user uid gid home; do
+    echo "user $user"
+    USER=$user HOME=$home setpriv --reuid "$uid" --regid "$gid" --init-groups \
+        doveadm -f tab mailbox status "messages uidnext uidvalidity unseen" "*" 2>/dev/null
+done"""
 
 
-class Busy(errors.CutoverError):
-    """Deliveries or sessions do not end."""
+# --- notes of the copies
 
 
-def unit(store: str) -> str:
-    return "cutover-store-" + re.sub(r"[^A-Za-z0-9]+", "-", store).strip("-") + ".service"
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """One pass of rsync. files: entries. bytes: copied ones."""
+
+    files: int
+    copied: int
+    bytes: int
+    deleted: int
+    seconds: float
 
 
-def unit_text(store: str, to: str, services) -> str:
-    """The unit that mounts the new storage over the store, before anything that serves mail, which cannot start without.
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """A comparison of both sides. read, known: files whose contents were read now, or before.
 
-    A mount unit could not do it: the store's path may be a mount point already, and systemd keeps one mount a path.
+    unread: files whose contents were not read for lack of time.
     """
-    names = " ".join(f"{name}.service" if "." not in name else name for name in services)
-    return f"""\
-# Written by mail-cutover: the mail store lies on other storage than before; the old one is beneath.
-[Unit]
-Description=The new mail store in {store}
-RequiresMountsFor={to} {store}
-{f"Before={names}" if names else "Before=multi-user.target"}
 
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/bin/sh -c 'test -e {to}/{MARK} && {{ test {store} -ef {to} || mount --bind {to} {store}; }}'
-ExecStop=/bin/sh -c 'test ! {store} -ef {to} || umount {store} || umount -l {store}'
-
-[Install]
-{f"RequiredBy={names}" if names else "WantedBy=multi-user.target"}
-"""
+    entries: int
+    different: int
+    read: int
+    known: int
+    unread: int
 
 
-def unit_place(text) -> str:
-    """The directory that a unit's text puts in the store's place; "" for another text, or none."""
-    found = re.search(r"mount --bind (\S+) ", text or "")
-    return found[1] if found else ""
+@dataclasses.dataclass(frozen=True)
+class CopyState:
+    """Figures of one copy. predicted: seconds that the last copy will take.
+
+    former: what the store was before, and the unit's text for it; see SwitchStore.
+    """
+
+    passes: list[Pass] = dataclasses.field(default_factory=list)
+    predicted: float | None = None
+    compared: Compared | None = None
+    former: tuple[str, str] | None = None
 
 
-def mounted(hosts, name: str, store: str, to: str) -> bool:
-    """Whether the store's path shows the new storage."""
-    result = hosts.run(name, ["stat", "-L", "-c", "%d:%i", "--", store, to], sudo=True, check=False)
-    seen = result.text.split()
-    return result.rc == 0 and len(seen) == 2 and seen[0] == seen[1]
+class Count(NamedTuple):
+    """A folder as Dovecot counts it."""
+
+    messages: int
+    uidnext: int
+    uidvalidity: int
+    unseen: int
 
 
-def plan(hosts, name: str, store: str, to: str, work: str) -> dict:
-    """What the work on the host has to know besides what is asked of it."""
-    lease = f"{hosts.site.new_store.work}/lease"
-    return {
-        "store": store,
-        "to": to,
-        "place": place(work),
-        "users": model.to_json(users.read(hosts, name)),
-        "passed": [lease[len(store) + 1 :]] if lease.startswith(store + "/") else [],
-    }
+Counts = dict[str, dict[str, Count]]  # {user: {folder: Count}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy:
+    """after: what Dovecot counted when the copy took the store's place, or None."""
+
+    state: CopyState
+    after: Counts | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Notes:
+    """alone: the directory from which mail was served last, None for the first store.
+
+    copies: per directory.
+    """
+
+    alone: str | None = None
+    copies: dict[str, Copy] = dataclasses.field(default_factory=dict)
+
+    def copy(self, to: str) -> Copy:
+        """What is known of one copy; empty before there is one."""
+        return self.copies.get(to, Copy(CopyState()))
 
 
 def place(work: str) -> str:
+    """The directory for the notes of moves."""
     return f"{work}/move-store"
 
 
-def notes(hosts, name: str, work: str) -> dict:
-    """`{"alone", "copies"}`: what is known of the copies, see store/relocate.py."""
+def notes(hosts, name: str, work: str) -> Notes:
+    """What is known of all copies."""
     result = hosts.run(name, ["cat", f"{place(work)}/state.json"], sudo=True, check=False)
+    return parse_notes(result.out) if result.rc == 0 else Notes()
+
+
+def parse_notes(data: bytes) -> Notes:
+    """The notes that store_mover wrote; empty when they cannot be read."""
     try:
-        found = json.loads(result.out) if result.rc == 0 else {}
+        written = json.loads(data)
     except ValueError:
-        found = {}
-    return {"alone": found.get("alone"), "copies": found.get("copies", {})}
+        return Notes()
+    copies = {
+        directory: Copy(model.from_json(CopyState, copy), _counts(copy.get("after")))
+        for directory, copy in written.get("copies", {}).items()
+    }
+    return Notes(written.get("alone"), copies)
 
 
-def state(hosts, name: str, work: str, to: str) -> dict:
-    """What is known of one copy; {} before there is one."""
-    return notes(hosts, name, work)["copies"].get(to, {})
+def _counts(after):
+    if not after:
+        return None
+    return {
+        user: {folder: Count(*row) for folder, row in folders.items()}
+        for user, folders in after.items()
+    }
 
 
-def mark(hosts, name: str, directory: str) -> dict | None:
-    """What a copy's mark says: `{"store", "place": the directory where it was made}`; None where there is none."""
+# --- the store and the new storage
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """The mark in a copy. store: what it is a copy of. place: the directory where it was made."""
+
+    store: str
+    place: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """The unit that mounts the storage. text: None without the unit."""
+
+    text: str | None
+    enabled: bool
+
+    @property
+    def place(self) -> str:
+        """The directory that the unit puts in the store's place; "" for another text, or none."""
+        match = re.search(r"mount --bind (\S+) ", self.text or "")
+        return match[1] if match else ""
+
+
+@dataclasses.dataclass(frozen=True)
+class NewPlace:
+    """The directory of the new storage.
+
+    there: it is a directory. names: a few of its entries. ours: it holds a copy of ours. real: its
+    path without links. inside: a directory above it is the store. lasting: its mount comes back
+    after a reboot.
+    """
+
+    there: bool
+    names: list[str] = dataclasses.field(default_factory=list)
+    ours: bool = False
+    mark: Mark | None = None
+    real: str = ""
+    inside: bool = False
+    filesystem: machine.FileSystem | None = None
+    lasting: bool = False
+
+
+def unit_name(store: str) -> str:
+    """The unit that puts the new storage in the place of a store."""
+    return "cutover-store-" + re.sub(r"[^A-Za-z0-9]+", "-", store).strip("-") + ".service"
+
+
+def unit(hosts, name: str, store: str) -> Unit:
+    """The unit as it is on a host."""
+    unit = unit_name(store)
+    enabled = hosts.run(name, ["systemctl", "is-enabled", unit], check=False).text.strip()
+    return Unit(files.read(hosts, name, UNITS + unit), enabled == "enabled")
+
+
+def mounted(hosts, name: str, store: str, to: str) -> bool:
+    """Whether the store's path shows another directory."""
+    result = hosts.run(name, ["stat", "-L", "-c", "%d:%i", "--", store, to], sudo=True, check=False)
+    numbers = result.text.split()
+    return result.rc == 0 and len(numbers) == 2 and numbers[0] == numbers[1]
+
+
+def mark(hosts, name: str, directory: str) -> Mark | None:
+    """The mark of a copy in a directory, or None."""
     result = hosts.run(name, ["cat", "--", f"{directory}/{MARK}"], sudo=True, check=False)
     lines = [*result.text.split("\n"), ""]
-    return {"store": lines[0], "place": lines[1]} if result.rc == 0 else None
+    return Mark(lines[0], lines[1]) if result.rc == 0 else None
 
 
-def new_place(hosts, name: str, store: str, to: str) -> dict:
-    """`{"there": is a directory, "names": [a few of what is in it], "ours": it is a copy of ours, "mark": see mark(), "real": its
-    path without links, "inside": a directory above it is the store, "filesystem": see machine, "lasting": its mount comes back
-    after a reboot}`"""
-    listed = hosts.run(name, ["ls", "-A", "--", to + "/"], sudo=True, check=False)
-    found = {
-        "there": listed.rc == 0,
-        "names": [],
-        "ours": False,
-        "mark": None,
-        "real": to,
-        "inside": False,
-        "filesystem": None,
-        "lasting": False,
-    }
-    if listed.rc == 0:
-        names = [
-            line for line in listed.text.splitlines() if line not in ("lost+found", MARK + ".part")
-        ]
-        found.update(
-            ours=MARK in names,
-            names=sorted(names)[:5],
-            mark=mark(hosts, name, to),
-            real=real(hosts, name, to),
-            filesystem=machine.filesystem(hosts, name, to),
-        )
-        above = [str(each) for each in pathlib.PurePosixPath(found["real"]).parents]
-        seen = hosts.run(
-            name, ["stat", "-L", "-c", "%d:%i", "--", store, *above], sudo=True, check=False
-        ).text.split()
-        found["inside"] = seen[0] in seen[1:] if seen else False
-        found["lasting"] = lasting(hosts, name, found["filesystem"]["target"])
-    return found
+def new_place(hosts, name: str, store: str, to: str) -> NewPlace:
+    """What is in the directory of the new storage, and how it is mounted."""
+    listing = hosts.run(name, ["ls", "-A", "--", to + "/"], sudo=True, check=False)
+    if listing.rc:
+        return NewPlace(there=False, real=to)
+    ignored = ("lost+found", MARK + ".part")
+    names = sorted(line for line in listing.text.splitlines() if line not in ignored)
+    path, filesystem = real(hosts, name, to), machine.filesystem(hosts, name, to)
+    return NewPlace(
+        there=True,
+        names=names[:5],
+        ours=MARK in names,
+        mark=mark(hosts, name, to),
+        real=path,
+        inside=_is_inside(hosts, name, path, store),
+        filesystem=filesystem,
+        lasting=_lasting(hosts, name, filesystem.target),
+    )
+
+
+def _is_inside(hosts, name, path, store):
+    above = [str(directory) for directory in pathlib.PurePosixPath(path).parents]
+    argv = ["stat", "-L", "-c", "%d:%i", "--", store, *above]
+    numbers = hosts.run(name, argv, sudo=True, check=False).text.split()
+    return bool(numbers) and numbers[0] in numbers[1:]
 
 
 def real(hosts, name: str, path: str) -> str:
@@ -148,61 +233,36 @@ def real(hosts, name: str, path: str) -> str:
     return hosts.run(name, ["readlink", "-m", "--", path], sudo=True).text.rstrip("\n")
 
 
-def lasting(hosts, name: str, target: str) -> bool:
-    """Whether a mount point is one of /etc/fstab, or of a unit; the root is."""
+def _lasting(hosts, name, target):
+    """Whether a mount point is in /etc/fstab or has a unit; the root has."""
     if target == "/":
         return True
-    escaped = hosts.run(name, ["systemd-escape", "--path", "--suffix=mount", target], check=False)
+    escape = ["systemd-escape", "--path", "--suffix=mount", target]
+    escaped = hosts.run(name, escape, check=False)
     if escaped.rc:
         return False
-    return bool(
-        hosts.run(
-            name,
-            ["systemctl", "show", "--property=FragmentPath", "--value", "--", escaped.text.strip()],
-            check=False,
-        ).text.strip()
-    )
+    show = ["systemctl", "show", "--property=FragmentPath", "--value", "--", escaped.text.strip()]
+    return bool(hosts.run(name, show, check=False).text.strip())
 
 
-def wait_for_quiet(hosts, name: str):
-    """Return when nothing is delivered or read there any more; raises Busy."""
-    until = time.monotonic() + hosts.site.limits.queue_drain
-    while True:
-        alive = processes.running(hosts, name, BUSY)
-        if not alive:
-            return
-        if time.monotonic() > until:
-            raise Busy(
-                f"{name}: these still work on the store: "
-                + ", ".join(map(str, alive[:5]))
-                + ". See what they wait for."
-            )
-        time.sleep(0.3)
-
-
-def folders(hosts, name: str) -> dict:
-    """`{user: {folder: [messages, uidnext, uidvalidity, unseen]}}` by Dovecot, now."""
-    script = (
-        'while read -r user uid gid home; do echo "user $user"; USER=$user HOME=$home setpriv --reuid "$uid" '
-        '--regid "$gid" --init-groups doveadm -f tab mailbox status "messages uidnext uidvalidity unseen" "*" '
-        "2>/dev/null; done"
-    )
+def counts(hosts, name: str) -> Counts:
+    """Every folder of every user as Dovecot counts it now."""
     lines = "".join(
-        f"{each['user']} {each['uid']} {each['gid']} {each['home']}\n"
-        for each in model.to_json(users.read(hosts, name))
+        f"{account.user} {account.uid} {account.gid} {account.home}\n"
+        for account in users.read(hosts, name)
     )
-    result = hosts.run(
-        name, ["sh", "-c", f"cd /; {script}"], sudo=True, input=lines.encode(), timeout=600
-    )
-    return parse_folders(result.text)
+    argv = ["sh", "-c", _FOLDERS]
+    output = hosts.run(name, argv, sudo=True, input=lines.encode(), timeout=600).text
+    return parse_counts(output)
 
 
-def parse_folders(text: str) -> dict:
-    found, user = {}, None
-    for line in text.split("\n"):  # a folder's name may hold what else counts as an end
+def parse_counts(text: str) -> Counts:
+    """The output of `doveadm mailbox status` per user, each after a line `user NAME`."""
+    counts, folders = {}, None
+    for line in text.split("\n"):  # a folder's name may hold other line ends
         if line.startswith("user "):
-            user = found.setdefault(line[5:], {})
-        elif user is not None and "\t" in line and not line.startswith("mailbox\t"):
+            folders = counts.setdefault(line[5:], {})
+        elif folders is not None and "\t" in line and not line.startswith("mailbox\t"):
             folder, *values = line.split("\t")
-            user[folder] = [int(value) for value in values]
-    return found
+            folders[folder] = Count(*map(int, values))
+    return counts
