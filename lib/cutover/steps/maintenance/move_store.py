@@ -5,6 +5,8 @@ be resumed: the host is asked what is served, what runs and what was copied. A s
 can move again. What cannot work is refused in the plan, while nothing is stopped.
 """
 
+import dataclasses
+
 from cutover import model
 from cutover.changes.files import FileChange
 from cutover.changes.mail import AwaitDeliveries, DrainQueue, SendTestMail
@@ -102,13 +104,9 @@ def _start(facts, site):
     for services in (facts.sendmail.services, facts.imap.services):
         stopped = services
         if not facts.served:
-            stopped = [_as_stopped(service) for service in services]
+            stopped = [dataclasses.replace(service, running=False) for service in services]
         changes += start_all(site.roles.new, stopped)
     return changes
-
-
-def _as_stopped(service):
-    return type(service)(service.manager, service.name, False, service.starts_at_boot, "")
 
 
 def _test_mail(facts, site):

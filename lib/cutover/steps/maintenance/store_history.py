@@ -10,12 +10,13 @@ from cutover.changes.store_switch import SwitchStore
 class Freeze:
     """since: when the run stopped the first service; until: when it had started the last."""
 
-    since: datetime.datetime
-    until: datetime.datetime
+    since: str
+    until: str
 
     @property
     def seconds(self) -> float:
-        return (self.until - self.since).total_seconds()
+        since, until = map(datetime.datetime.fromisoformat, (self.since, self.until))
+        return (until - since).total_seconds()
 
 
 def _own(events):
@@ -64,4 +65,4 @@ def freeze(events) -> Freeze | None:
     ]
     if not stops or not starts:
         return None
-    return Freeze(*map(datetime.datetime.fromisoformat, (min(stops), max(starts))))
+    return Freeze(min(stops), max(starts))
