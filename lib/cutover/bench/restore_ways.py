@@ -33,7 +33,7 @@ class Ways:
 
     def __init__(self, hosts, number, run):
         self.hosts, self.number, self.site, self.run = hosts, number, hosts.site, run
-        self.account = model.to_json(users.find(hosts, self.site.roles.new, USER))
+        self.account = users.find(hosts, self.site.roles.new, USER)
         self.place = copies.tree(self.site, run, USER, NAME)
         self.where = bacula_files.scratch(self.site, run, USER)
         self.many = copies.tree(self.site, run, USER, EIGHT)
@@ -146,7 +146,9 @@ class Ways:
     def add_one_by_one(self):
         """PART * 10 messages, one APPEND per message."""
         with (
-            mailboxes.tree_session(self.hosts, self.account, self.place) as copy,
+            mailboxes.tree_session(
+                self.hosts, dataclasses.asdict(self.account), self.place
+            ) as copy,
             mailboxes.new_session(self.hosts, USER) as live,
         ):
             live.create(f"{NAME}-part")

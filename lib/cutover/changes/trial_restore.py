@@ -63,7 +63,7 @@ class TrialRestore(model.Change):
         return RemoveTrial(self.host, self.place)
 
     def apply(self, ctx, report):
-        account = model.to_json(users.find(ctx.hosts, ctx.site.roles.new, self.user))
+        account = users.find(ctx.hosts, ctx.site.roles.new, self.user)
         if account is None:
             raise model.ChangeFailed(
                 f"{self.host} has no mail user {self.user!r}. Check production_test.users."

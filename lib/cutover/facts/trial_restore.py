@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-from cutover import model
 from cutover.connect import ssh
 from cutover.facts import clock, copies, mailboxes, users
 
@@ -50,7 +49,7 @@ def look(hosts, source: str) -> Trial | None:
         note = json.loads(hosts.ssh(new).get(f"{where}.json", sudo=True))
     except ssh.NoSuchFile:
         return None
-    account = model.to_json(users.find(hosts, new, note["user"]))
+    account = users.find(hosts, new, note["user"])
     if account is None or not copies.brought(hosts, where):
         return None
     age = clock.now(hosts, new) - note["at"]
@@ -73,7 +72,7 @@ def compare(hosts, account: users.Account, where: str) -> Comparison:
     named = {int(line.split(" ")[0]) for line in uidlist.splitlines()}
     same, gone, differ = 0, 0, []
     with (
-        mailboxes.tree_session(hosts, account, where) as copy,
+        mailboxes.tree_session(hosts, dataclasses.asdict(account), where) as copy,
         mailboxes.new_session(hosts, account.user) as live,
     ):
         ours, theirs = copy.read("INBOX", "metadata"), live.read("INBOX", "metadata")

@@ -18,19 +18,10 @@ PYTHON_NEEDED = (3, 8)
 
 
 @dataclasses.dataclass(frozen=True)
-class Retired:
+class Retired(services.Service):
     """A service that copied the old store."""
 
     host: str
-    manager: str
-    name: str
-    running: bool
-    starts_at_boot: bool
-    detail: str = ""
-
-    @property
-    def off(self) -> bool:
-        return not self.running and not self.starts_at_boot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +79,7 @@ def probe(ctx) -> Facts:
 
 def _retired(hosts, service):
     (state,) = services.read(hosts, service.host, [service])
-    return Retired(service.host, **vars(state))
+    return Retired(host=service.host, **vars(state))
 
 
 def plan(facts: Facts, site) -> model.Plan:
