@@ -21,12 +21,13 @@ from cutover.changes import (
     retirement,
     service,
     sieve,
+    store_move,
+    store_switch,
     trial_restore,
 )
 from cutover.changes import dns_update as dns
 from cutover.changes import old_spam as spam
 from cutover.changes import spam_digest as digest
-from cutover.changes import store_move as storage
 from cutover.changes import system_mail as systems
 from cutover.changes import userdb_edit as userdb
 from cutover.connect import dns as zone
@@ -187,11 +188,11 @@ EXAMPLES = [
         "<spam-digest.r1.alice@lab.test>",
         60,
     ),
-    storage.CopyStore(*MOVE, 5, 30),
-    storage.LastCopy(*MOVE),
-    storage.SwitchStore(*MOVE, "cutover-store-var-imap.service"),
-    storage.SwitchBack(*MOVE, "cutover-store-var-imap.service"),
-    storage.SwitchStore(*MOVE, "cutover-store-var-imap.service", "/srv/former", "[Unit]\n"),
+    store_move.CopyStore(*MOVE, 5, 30),
+    store_move.LastCopy(*MOVE),
+    store_switch.SwitchStore(*MOVE, "cutover-store-var-imap.service"),
+    store_switch.SwitchBack(*MOVE, "cutover-store-var-imap.service"),
+    store_switch.SwitchStore(*MOVE, "cutover-store-var-imap.service", "/srv/former", "[Unit]\n"),
 ]
 
 

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 from cutover.connect import ssh
-from cutover.facts import spam_folders as spam
+from cutover.facts import spam_folders
 
 
 class Here:
@@ -34,17 +34,19 @@ def top(tmp_path):
 
 @pytest.mark.parametrize("days", [0, 40])
 def test_each_users_messages_and_the_age_of_the_latest(top, days):
-    assert spam.kept(Here(days), "h", top) == {
-        "r 1": {"users": {"alice": 3, "bruno": 1}, "days": days},
-        "r2": {"users": {"alice": 2}, "days": days},
+    assert spam_folders.kept(Here(days), "h", top) == {
+        "r 1": spam_folders.Kept({"alice": 3, "bruno": 1}, days),
+        "r2": spam_folders.Kept({"alice": 2}, days),
     }
-    assert spam.kept(Here(days), "h", top, "r2/alice") == {
-        "r2": {"users": {"alice": 2}, "days": days}
+    assert spam_folders.kept(Here(days), "h", top, "r2/alice") == {
+        "r2": spam_folders.Kept({"alice": 2}, days)
     }
     assert (
-        spam.kept(Here(days), "h", top, "r2/zoe") == {} == spam.kept(Here(days), "h", top + "/none")
+        spam_folders.kept(Here(days), "h", top, "r2/zoe")
+        == {}
+        == spam_folders.kept(Here(days), "h", top + "/none")
     )
 
 
 def test_the_clock_of_a_host_that_was_set_back_makes_no_age(top):
-    assert {each["days"] for each in spam.kept(Here(-3), "h", top).values()} == {0}
+    assert {kept.days for kept in spam_folders.kept(Here(-3), "h", top).values()} == {0}

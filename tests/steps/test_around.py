@@ -202,10 +202,10 @@ def test_dual_delivery_leaves_a_list_to_its_host_and_it_is_no_forward():
     assert (
         line in after.decode().splitlines() and len(changed) == 3
     )  # alice, Alice.Rossi's, secretariat
-    assert {each.entry.key for each in forwards._found(text, LAB)} == {"former1", "former2"}
-    assert "staff" in {
-        each.entry.key for each in forwards._found(text, LAB.model_copy(update={"lists": []}))
-    }
+    found = forwards.of_users(text.encode(), LAB)
+    assert {forward.entry.key for forward in found} == {"former1", "former2"}
+    found = forwards.of_users(text.encode(), LAB.model_copy(update={"lists": []}))
+    assert "staff" in {forward.entry.key for forward in found}
 
 
 def test_an_approval_holds_while_mail_comes_and_not_when_a_test_message_appears():

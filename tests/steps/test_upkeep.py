@@ -1,14 +1,16 @@
 """Maintenance without a host: what a forward is, where Sieve's recipe goes, and what a subject may not do to its reader."""
 
+import example
 import pytest
-from cutover import model, site
-from cutover.changes import sieve
-from cutover.changes import spam_digest as digest
+from cutover import model
+from cutover.changes import spam_digest
+from cutover.changes.sieve import FORWARD, with_block
 from cutover.connect.imap import fetch
-from cutover.facts import userdb
-from cutover.steps.maintenance import forwards, old_spam, vacation
+from cutover.facts import sieve, userdb
+from cutover.steps.maintenance import vacation
+from example import ROMA1
 
-ROMA1 = site.load("parameters/roma1.yaml")
+FORWARDS, OLD_SPAM, VACATION = map(example.step, ("forwards", "old-spam", "vacation"))
 HERE = ("mailbox.a.test", "new.a.test")
 
 
@@ -45,9 +47,9 @@ def test_the_recipe_stands_before_the_last_delivery_and_once(after):
     text = (
         "DROPPRIVS=yes\n\n:0\n* ^X-Spam-Flag: YES\n/var/imap/$LOGNAME/.SPAM/\n\n" + DELIVERY + after
     )
-    made = vacation.handing_over(text, ROMA1)
+    made = vacation.with_recipe(text, ROMA1)
     assert made == text.replace(DELIVERY, vacation.recipe(ROMA1) + DELIVERY)
-    assert vacation.handing_over(made, ROMA1) == made
+    assert vacation.with_recipe(made, ROMA1) == made
 
 
 @pytest.mark.parametrize(
@@ -61,21 +63,23 @@ def test_the_recipe_stands_before_the_last_delivery_and_once(after):
     ],
 )
 def test_a_procmailrc_that_ends_otherwise_is_left_to_people(text):
-    assert vacation.handing_over(text, ROMA1) is None
-    found = {"lda": True, "sieve": True, "procmailrc": text, "block": None}
+    assert vacation.with_recipe(text, ROMA1) is None
+    facts = example.altered(
+        example.recorded("vacation", "before"), lambda facts: facts.update(procmailrc=text)
+    )
     with pytest.raises(model.CannotPlan, match="dovecot-lda"):
-        vacation.plan(found, ROMA1)
+        VACATION.plan(facts)
 
 
 def test_a_block_comes_and_goes_and_nothing_else_of_the_file_changes():
     for text in ("", "a = b\n", "a = b\n\n"):
-        made = sieve.with_block(text, "c = d\n")
-        assert sieve.block(made) == "c = d\n" and sieve.with_block(made, None) == text
-        assert sieve.with_block(made, "e = f\n") == sieve.with_block(text, "e = f\n")
+        made = with_block(text, "c = d\n")
+        assert sieve.block(made) == "c = d\n" and with_block(made, None) == text
+        assert with_block(made, "e = f\n") == with_block(text, "e = f\n")
     assert sieve.block("a = b\n") is None
 
 
-def found_forwards(text, script=None, ready=True):
+def facts_of_forwards(text, script=None, ready=True):
     targets = {address: {"valid": True, "said": ""} for address in ("a@far.test", "b@far.test")}
     return {
         "run": "r",
@@ -89,24 +93,24 @@ def found_forwards(text, script=None, ready=True):
 
 
 def test_an_mx_that_was_done_before_a_crash_is_no_difference():
-    found = found_forwards("zoe:maildrop\ta@far.test\n")
-    whole = forwards.plan(found, ROMA1)
+    facts = facts_of_forwards("zoe:maildrop\ta@far.test\n")
+    whole = FORWARDS.plan(facts)
     assert [change.kind for change in whole.changes] == [
         "sieve-script",
         "userdb-edit",
         "userdb-edit",
     ]
-    found["accounts"]["zoe"].update(script=whole.changes[0].after, active=sieve.FORWARD)
-    found["mx"]["postino3"]["source"] = "zoe:maildrop\tzoe@mailboxvm.roma1.example\n"
-    assert [change.host for change in forwards.plan(found, ROMA1).changes] == ["postino4"]
-    found["mx"]["postino3"]["source"] += "other:maildrop\tb@far.test\n"
-    with pytest.raises(model.CannotPlan, match="not the same on every MX"):
-        forwards.plan(found, ROMA1)
+    facts["accounts"]["zoe"].update(script=whole.changes[0].after, active=FORWARD)
+    facts["mx"]["postino3"]["source"] = "zoe:maildrop\tzoe@mailboxvm.roma1.example\n"
+    assert [change.host for change in FORWARDS.plan(facts).changes] == ["postino4"]
+    facts["mx"]["postino3"]["source"] += "other:maildrop\tb@far.test\n"
+    with pytest.raises(model.CannotPlan, match="differs between the MX hosts"):
+        FORWARDS.plan(facts)
 
 
 def test_two_lines_of_one_user_become_one_script_and_one_route():
-    found = found_forwards("zoe:maildrop\ta@far.test\nzoe:maildrop\tb@far.test\n")
-    script, edit, _ = forwards.plan(found, ROMA1).changes
+    facts = facts_of_forwards("zoe:maildrop\ta@far.test\nzoe:maildrop\tb@far.test\n")
+    script, edit, _ = FORWARDS.plan(facts).changes
     assert script.after.count("redirect ") == 2
     assert [new for _, new in edit.replacements] == [
         "zoe:maildrop\tzoe@mailboxvm.roma1.example",
@@ -115,12 +119,12 @@ def test_two_lines_of_one_user_become_one_script_and_one_route():
 
 
 @pytest.mark.parametrize(
-    "more, said",
-    [({"script": "keep;\n"}, "has a Sieve script already"), ({"ready": False}, "vacation")],
+    "more, message",
+    [({"script": "keep;\n"}, "already has a Sieve script"), ({"ready": False}, "vacation")],
 )
-def test_a_forward_does_not_move_over_a_users_own_script_or_before_sieve(more, said):
-    with pytest.raises(model.CannotPlan, match=said):
-        forwards.plan(found_forwards("zoe:maildrop\ta@far.test\n", **more), ROMA1)
+def test_a_forward_does_not_move_over_a_users_own_script_or_before_sieve(more, message):
+    with pytest.raises(model.CannotPlan, match=message):
+        FORWARDS.plan(facts_of_forwards("zoe:maildrop\ta@far.test\n", **more))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +143,7 @@ def test_a_forward_does_not_move_over_a_users_own_script_or_before_sieve(more, s
     ],
 )
 def test_a_subject_is_made_safe(raw, safe):
-    assert digest.safe(raw) == safe
+    assert spam_digest.safe(raw) == safe
 
 
 def test_uids_as_ranges():
@@ -149,7 +153,7 @@ def test_uids_as_ranges():
 # -- old SPAM
 
 
-def found_spam(days, users=None):
+def facts_of_spam(days, users=None):
     """What was set aside by an earlier run and by this one, `r2`; and, in `users`, what would be set aside now."""
     return {
         "run": "r2",
@@ -171,7 +175,7 @@ def expunging(grace=30):
 
 
 def test_what_was_set_aside_is_deleted_after_its_grace_time_only_where_that_is_asked_for():
-    made = old_spam.plan(found_spam(30), expunging())
+    made = OLD_SPAM.plan(facts_of_spam(30), expunging())
     assert [(change.kind, change.user, change.run, change.count) for change in made.changes] == [
         ("spam-expunge", "alice", "r1", 3),
         ("spam-expunge", "bruno", "r1", 4),
@@ -181,15 +185,15 @@ def test_what_was_set_aside_is_deleted_after_its_grace_time_only_where_that_is_a
         change.inverse() is None and "deleted for good" in change.undo_text()
         for change in made.changes
     )
-    within = old_spam.plan(found_spam(29), expunging())
-    assert not within.changes and "none that was set aside is past its grace time" in within.reason
-    assert not old_spam.plan(found_spam(30), ROMA1).changes
-    marks = [check.mark for check in old_spam.verify(found_spam(30), expunging())]
+    within = OLD_SPAM.plan(facts_of_spam(29), expunging())
+    assert not within.changes and "nothing set aside is older than its grace time" in within.reason
+    assert not OLD_SPAM.plan(facts_of_spam(30), ROMA1).changes
+    marks = [check.mark for check in OLD_SPAM.verify(facts_of_spam(30), expunging())]
     assert marks == ["ok", "warn", "warn"]
 
 
 def test_no_plan_both_sets_aside_and_deletes():
     users = {"zoe": {"uidvalidity": 7, "old": "1:2", "count": 2}}
     assert [
-        change.kind for change in old_spam.plan(found_spam(30, users), expunging()).changes
+        change.kind for change in OLD_SPAM.plan(facts_of_spam(30, users), expunging()).changes
     ] == ["spam-aside"]

@@ -153,9 +153,7 @@ class Expunge(model.Change):
     """Dovecot deletes what an earlier run set aside of one user, once the grace time is over."""
 
     kind: ClassVar[str] = "spam-expunge"
-    no_inverse: ClassVar[str] = (
-        "deleted for good; the backup has it until its retention ends"
-    )
+    no_inverse: ClassVar[str] = "deleted for good; the backup has it until its retention ends"
     host: str
     user: str
     run: str  # the run that set it aside

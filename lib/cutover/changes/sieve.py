@@ -154,7 +154,9 @@ class SieveScript(model.Change):
     def describe(self):
         if self.after is None:
             return "\n".join(" ".join(argv) for argv in self._removal())
-        return f"{' '.join(self._activation())}   (compiled first), this text:\n{self.after.rstrip()}"
+        return (
+            f"{' '.join(self._activation())}   (compiled first), this text:\n{self.after.rstrip()}"
+        )
 
     def _removal(self):
         return [

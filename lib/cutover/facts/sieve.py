@@ -42,9 +42,7 @@ def dovecot(hosts, host: str, lda: str) -> Dovecot:
     program, plugin, protocols, plugins = (
         hosts.run(host, argv, sudo=True, check=False) for argv in commands
     )
-    return Dovecot(
-        program.rc == 0, plugin.rc == 0, protocols.text.split(), plugins.text.split()
-    )
+    return Dovecot(program.rc == 0, plugin.rc == 0, protocols.text.split(), plugins.text.split())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -74,7 +74,7 @@ def probe(ctx) -> Facts:
     homes = {account.user: account.home for account in users.read(hosts, new)}
     moved = {rule.user for rule in site.maintenance.forwards if rule.to == "sieve"} & homes.keys()
     addresses = {
-        address for forward in _forwards(mx[first], site) for address in forward.elsewhere
+        address for forward in of_users(mx[first].data, site) for address in forward.elsewhere
     }
     procmailrc = files.read(hosts, new, site.maintenance.procmailrc) or ""
     return Facts(
@@ -95,13 +95,16 @@ def probe(ctx) -> Facts:
     )
 
 
-def _forwards(mx, site):
-    """The forwards of a userdb. A mailing list is routed to its own host and is nobody's forward."""
+def of_users(data: bytes, site) -> list[userdb.Forward]:
+    """The forwards in a userdb source.
+
+    A mailing list is routed to its own host and is nobody's forward.
+    """
     here = [site.fqdn(name) for name in (site.alias, site.roles.old, site.roles.new)]
     lists = {mailing_list.address.lower() for mailing_list in site.lists}
     return [
         forward
-        for forward in userdb.forwards(mx.data, here)
+        for forward in userdb.forwards(data, here)
         if f"{forward.entry.key}@{site.zone}".lower() not in lists
     ]
 
@@ -123,7 +126,7 @@ def _moved(facts, site):
     movers = {rule.user.lower() for rule in site.maintenance.forwards if rule.to == "sieve"}
     moved = {}
     for mx in facts.mx.values():
-        for forward in _forwards(mx, site):
+        for forward in of_users(mx.data, site):
             user = forward.entry.key.lower()
             if user not in movers:
                 continue
@@ -139,7 +142,7 @@ def _replacements(facts, mx, site):
     """[[old line, new line]] of one MX's userdb."""
     actions = {rule.user.lower(): rule.to for rule in site.maintenance.forwards}
     pairs, routed = [], set()
-    for forward in _forwards(mx, site):
+    for forward in of_users(mx.data, site):
         user = forward.entry.key.lower()
         if user not in actions:
             continue
@@ -217,7 +220,7 @@ def _scripts(facts, moved, site):
 def _notes(facts, site):
     """Per forward, for whoever approves: owner, targets, whether they are valid, what happens."""
     actions = {rule.user.lower(): ACTIONS[rule.to] for rule in site.maintenance.forwards}
-    for forward in _forwards(next(iter(facts.mx.values())), site):
+    for forward in of_users(next(iter(facts.mx.values())).data, site):
         lines = []
         for address in forward.elsewhere:
             target = facts.targets[address]
@@ -302,9 +305,7 @@ def _redirected(facts, site):
 
 
 def _dead(facts):
-    dead = {
-        address: target.said for address, target in facts.targets.items() if not target.valid
-    }
+    dead = {address: target.said for address, target in facts.targets.items() if not target.valid}
     if not dead:
         return []
     first = sorted(dead.items())[:8]

@@ -114,9 +114,7 @@ def _test_mail(facts, site):
     user = test.users[0].user
     recipient = f"{user}@{site.zone}"
     host = site.roles.mx[0]
-    return SendTestMail(
-        host, test.smtp_port, test.sender, recipient, user, token(facts.run), False
-    )
+    return SendTestMail(host, test.smtp_port, test.sender, recipient, user, token(facts.run), False)
 
 
 def _notes(facts):

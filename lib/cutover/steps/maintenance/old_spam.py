@@ -42,9 +42,7 @@ def probe(ctx) -> Facts:
     oldest = spam_folders.today(hosts, new) - datetime.timedelta(days=parameters.days)
     before = oldest.isoformat()
     names = [account.user for account in users.read(hosts, new)]
-    old = {
-        user: spam_folders.old(hosts, new, user, parameters.folder, before) for user in names
-    }
+    old = {user: spam_folders.old(hosts, new, user, parameters.folder, before) for user in names}
     return Facts(
         run=ctx.run_name,
         before=before,

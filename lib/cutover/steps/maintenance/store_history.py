@@ -52,9 +52,7 @@ def freeze(events) -> Freeze | None:
         for event in own
         if event["event"] == "intent" and event["change"]["kind"] == "service"
     }
-    stops = [
-        event["time"] for event in intents.values() if event["change"]["action"] == "stop"
-    ]
+    stops = [event["time"] for event in intents.values() if event["change"]["action"] == "stop"]
     starts = [
         event["time"]
         for event in own

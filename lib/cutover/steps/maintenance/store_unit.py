@@ -27,7 +27,7 @@ def unit_text(site, to: str = "") -> str:
     mount = f"test {store} -ef {to} || mount --bind {to} {store}"
     umount = f"test ! {store} -ef {to} || umount {store} || umount -l {store}"
     return f"""\
-# Written by mail-cutover: the mail store is on other storage now; the old one is beneath.
+# Written by mail-cutover: the mail store lies on other storage than before; the old one is beneath.
 [Unit]
 Description=The new mail store in {store}
 RequiresMountsFor={to} {store}
