@@ -29,17 +29,18 @@ def answers(monkeypatch):
             raise errors.CutoverError(f"{name}: no ssh")
         return mail_queue.parse("Total requests: 7")
 
-    records = {"CNAME": {"ttl": 60, "values": ["mailboxold.lab.test."]}}
+    records = {alias: {"CNAME": zone.RRset(60, ["mailboxold.lab.test."])}}
     monkeypatch.setattr(hosts, "Hosts", Hosts)
     monkeypatch.setattr(mail_queue, "read", queue)
     monkeypatch.setattr(
         services,
         "read",
-        lambda connections, name, service: {"running": name == parameters.roles.old},
+        lambda connections, name, listed: [
+            services.Service(item.manager, item.name, name == parameters.roles.old, True, "")
+            for item in listed
+        ],
     )
-    monkeypatch.setattr(
-        zone, "read", lambda connections: {"ns1": {"serial": 1, "records": {alias: records}}}
-    )
+    monkeypatch.setattr(zone, "read", lambda connections: {"ns1": zone.Server(1, records)})
     return {answer.question: answer.reading for answer in live_state.ask(parameters)}
 
 

@@ -1,4 +1,4 @@
-"""The vocabulary of every room: Check, Reading, Change, Plan, Step, Context. Nothing here connects to anything."""
+"""The vocabulary of every room: Check, Reading, Change, Plan, Step, Context. No I/O."""
 
 from cutover.model.change import (
     KINDS,

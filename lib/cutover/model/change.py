@@ -1,8 +1,8 @@
 """What a plan is made of. A change describes itself exactly, applies itself, and gives its inverse.
 
-Every change is a frozen dataclass of plain values, so that a journal line holds it whole: `to_json` and `change_from_json`.
-`settled` asks the world whether it already is as the change would leave it; this is how a rerun and a rollback
-recognise work that is done. What has no inverse says why in `no_inverse`; there is no silent empty one.
+Every change is a frozen dataclass of plain values, so that one journal line holds all of it
+(`to_json` and `change_from_json`). `settled` asks the host whether the change is already done: so a
+rerun and a rollback recognise finished work. A change without an inverse says why in `no_inverse`.
 """
 
 import dataclasses
@@ -14,16 +14,16 @@ KINDS = {}
 
 
 class ChangeFailed(errors.CutoverError):
-    """A change was refused or did not have its effect; the message says what is so now."""
+    """A change was refused or had no effect. The message says what the state is now."""
 
 
 class UnknownChange(errors.CutoverError):
-    """A journal holds a change of a kind this version does not know."""
+    """A journal has a change of a kind that this version does not know."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settled:
-    """`done`: the world is already as the change would leave it; `detail` says what was seen."""
+    """done: the change has already been made. detail: what the host shows."""
 
     done: bool
     detail: str
@@ -31,7 +31,7 @@ class Settled:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What applying a change gave: `text` for people, `figures` (plain JSON) for code."""
+    """The result of applying a change: `text` for people, `figures` (plain JSON) for code."""
 
     text: str
     figures: dict = dataclasses.field(default_factory=dict)
@@ -41,9 +41,8 @@ class Result:
 class Change:
     kind: ClassVar[str] = ""
     no_inverse: ClassVar[str] = ""
-    beside: ClassVar[bool] = (
-        False  # may go on while other changes of this kind go on at other hosts
-    )
+    # may run at the same time as such changes at other hosts
+    beside: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -56,7 +55,7 @@ class Change:
 
     @property
     def resource(self) -> str:
-        """What of the world it changes; the changes of one run to one resource undo each other in their reverse order."""
+        """What it changes. Changes of a run to the same resource are undone in reverse order."""
         return f"{self.kind} {self.target}"
 
     def title(self) -> str:
@@ -90,7 +89,7 @@ def change_from_json(data: dict) -> Change:
     kind = fields.pop("kind", None)
     if kind not in KINDS:
         raise UnknownChange(
-            f"the journal holds a change of kind {kind!r}, which this version does not know; "
-            "use the version the run began with"
+            f"the journal has a change of kind {kind!r}, which this version does not know. "
+            "Use the version the run began with."
         )
     return KINDS[kind](**fields)

@@ -1,4 +1,4 @@
-"""One question about the hosts: what was expected, what was found, and what to do if it is wrong."""
+"""One question about the hosts: what was expected, what is so, and what to do if it is wrong."""
 
 import dataclasses
 from collections.abc import Mapping

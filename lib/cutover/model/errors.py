@@ -1,21 +1,21 @@
-"""One base for every error an operator may meet; each message says what, where, and what to do."""
+"""One base for every error an operator may see. Its message says what, where and what to do."""
 
 
 class CutoverError(Exception):
     """Something the operator can act on. Printed without a traceback by the command line.
 
-    `outcome_unknown`: what was asked for may have been done all the same; the world has to be looked at.
+    outcome_unknown: it may have been done all the same. Look at the live state.
     """
 
     outcome_unknown = False
 
     def _render_traceback_(self):
-        """What IPython shows in a notebook: the message alone, as on the command line. Our own faults keep their traceback."""
+        """What IPython shows: only the message. Bugs keep their traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
 class TemplatedError(CutoverError):
-    """An error that is made of its data: each is an attribute, and `template` puts them into the message."""
+    """An error made of its data: each item is an attribute; `template` makes the message."""
 
     template = ""
 

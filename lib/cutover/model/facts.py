@@ -1,7 +1,7 @@
 """The one JSON form of facts: dataclasses in the code, plain JSON in the run's folder.
 
 A fact that moves by itself while nothing is wrong (a size, a serial, live sessions) is declared
-with `moving()`; what is left is what an approved plan rests on (`lasting`).
+with `moving()`. An approved plan depends on the rest (`lasting`).
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from cutover.model.reading import Reading
 
 
 def moving(**options) -> Any:
-    """A dataclass field that no plan rests on."""
+    """A dataclass field that no plan depends on."""
     return dataclasses.field(metadata={"moving": True}, **options)
 
 

@@ -1,4 +1,4 @@
-"""What a step intends to do: an ordered list of changes, or the reason why there is nothing to do."""
+"""What a step would do: changes in order, or the reason why there is nothing to do."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ from cutover.model import errors
 
 
 class CannotPlan(errors.CutoverError):
-    """The step has no safe way forward from the current state; the message says what was found and what to do."""
+    """The step has no safe way forward from the current state. The message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from cutover.model.plan import Plan
 
 
 def the_alias(site, chosen) -> str:
-    """The name users know: what a person types to approve a step that stops or switches something."""
+    """The name users know: typed to approve a step that stops or switches something."""
     return site.fqdn(site.alias)
 
 
@@ -29,12 +29,13 @@ class Step:
     reversible: whether a rollback can undo the step.
     confirm: what a person types to approve the plan; None means the step's id.
     signers: how many people approve the plan at a production site.
-    gate: go or no-go, judged before the plan and again before the first change. Nothing is changed unless every check passed.
+    gate: go or no-go, judged before the plan and again before the first change. Nothing is changed
+        unless every check passed.
     predicts: after this step the outage is predicted (run/prediction.py).
     only_reads: never plans a change, and is judged by the facts it has just read.
     needs_fresh_verify: runs only after a verify that passed recently (run/gate.py).
     choices: names of the values an operator may pass to the step.
-    stable: the part of the facts a plan rests on; None means run/evidence.py decides.
+    stable: the part of the facts a plan depends on; None means run/evidence.py decides.
     """
 
     id: str

@@ -7,7 +7,7 @@ from cutover.report import tables
 
 
 class Form:
-    """What to read and to type, and in a browser a field and a button. Elsewhere it says which command does the same."""
+    """What to read and to type; with a field and a button in a browser."""
 
     def __init__(self, engine, why: str):
         self.engine, self.why = engine, why
@@ -55,7 +55,7 @@ class Form:
     def widget(self):
         import ipywidgets
 
-        said = ipywidgets.HTML()
+        result = ipywidgets.HTML()
         wide = {"width": "26em"}
         typed = ipywidgets.Text(placeholder=f"type {self.wanted}", layout=wide)
         key = ipywidgets.Text(placeholder="signing key file; empty: ssh-agent", layout=wide)
@@ -74,11 +74,11 @@ class Form:
                     key.value.strip() or None,
                 )
             except (errors.CutoverError, OSError) as error:
-                said.value = tables.Banner("FAIL", f"Not approved. {error}")._repr_html_()
+                result.value = tables.Banner("FAIL", f"Not approved. {error}")._repr_html_()
                 return
             typed.value = key.value = ""
             left = self.engine.step.signers - 1
-            said.value = tables.Banner(
+            result.value = tables.Banner(
                 "passed",
                 f"Signed: plan {given.hash[:16]}, by {given.by}, {given.time[11:19]} UTC. "
                 + (f"{tables.count(left, 'other person')} must sign as well. " if left > 0 else "")
@@ -87,7 +87,7 @@ class Form:
 
         button.on_click(give)
         row = ipywidgets.HBox([typed, key, button], layout={"flex_flow": "row wrap"})
-        return ipywidgets.VBox([ipywidgets.HTML(self._repr_html_()), row, said])
+        return ipywidgets.VBox([ipywidgets.HTML(self._repr_html_()), row, result])
 
 
 def form(engine, why: str) -> Form:

@@ -1,26 +1,26 @@
-"""The table of checks, in JupyterLab with a choice: all of them, what differs, what is worth a look."""
+"""The table of checks; in JupyterLab it can be filtered."""
 
 from cutover.notebook import live
 from cutover.report import step_tables, tables
 
 ALL, FAILED, WARNED = "all", "FAIL", "warn"
-FEW = 6  # checks that need no choice
+FEW = 6  # checks that need no filter
 
 
 class Checks:
-    """Checks that can be narrowed. Everywhere but in a browser: the whole table."""
+    """Checks that can be filtered in a browser. Elsewhere: the complete table."""
 
     def __init__(self, listed, caption=""):
         self.listed, self.caption = list(listed), caption
 
     def table(self, which=ALL, containing="") -> tables.Table:
-        """The checks of a mark (or all) whose text holds `containing`; the note counts all of them."""
-        wanted = containing.casefold()
+        """The checks with a mark (or all) whose text contains `containing`; the note counts all."""
+        part = containing.casefold()
         chosen = [
             check
             for check in self.listed
             if which in (ALL, check.mark)
-            and wanted in " ".join((check.question, check.expected, check.actual)).casefold()
+            and part in " ".join((check.question, check.expected, check.actual)).casefold()
         ]
         shown = step_tables.checks(chosen, self.caption)
         shown.note = step_tables.checks(self.listed).note + (

@@ -1,5 +1,8 @@
-"""JupyterLab's files: templates are read-only, for an operator runs copies, and git shows nothing changed; and a notebook that
-is opened without its kernel shows what it last said."""
+"""JupyterLab's files.
+
+Templates are read-only: operators run copies, and git shows no change. A notebook that is opened
+without its kernel shows its last output.
+"""
 
 import os
 
@@ -28,8 +31,8 @@ class Contents(AsyncLargeFileManager):
         if self._guarded(path):
             raise web.HTTPError(
                 403,
-                f"{path} is a template and stays as it is. To work on a run: cutover jupyter --site FILE; "
-                "to edit templates: cutover jupyter --edit-templates",
+                f"{path} is a template and read-only. To work on a run: "
+                "cutover jupyter --site FILE. To edit templates: cutover jupyter --edit-templates",
             )
 
     def _base_model(self, path):
@@ -65,7 +68,7 @@ class Contents(AsyncLargeFileManager):
 
 
 def _without_views(notebook):
-    """Leave out the widgets of a kernel that is gone: "Error displaying widget" would stand where their HTML can."""
+    """Remove the widgets of a kernel that is gone, so that their HTML shows instead of an error."""
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             data = output.get("data", {})

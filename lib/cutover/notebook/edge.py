@@ -1,4 +1,4 @@
-"""The edge of a notebook's kernel: whatever leaves it (text, tables, errors, widgets) passes here, and no secret does."""
+"""The edge of a notebook's kernel: no secret leaves it, in text, tables, errors or widgets."""
 
 import errno
 import logging
@@ -7,9 +7,10 @@ from cutover.site import secrets
 
 
 def install():
-    """Remove registered secrets from every message this kernel sends. Outside a kernel, and the second time, nothing.
+    """Remove registered secrets from every message this kernel sends.
 
-    What ipykernel logs when it ends while one of its sockets is closed already is left out: it looks as if a step had failed.
+    Does nothing outside a kernel, or the second time. It also hides the error that ipykernel logs
+    when it ends with a socket already closed: that looks as if a step had failed.
     """
     try:
         from IPython import get_ipython

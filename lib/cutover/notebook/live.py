@@ -1,8 +1,8 @@
-"""Views that keep themselves up to date in JupyterLab, and are plain HTML everywhere else.
+"""Views that stay up to date in JupyterLab and are plain HTML everywhere else.
 
-A view is drawn from files of the run's folder by a function. In a browser an ipywidget shows it and a thread of the kernel
-draws it again while it changes, so a tab that was closed and opened again shows the present. Without a browser, in an
-executed copy or on paper, the same drawing stands there as HTML, as it was when the cell ran.
+A function draws a view from files in the run's folder. In a browser an ipywidget shows it and a
+thread of the kernel redraws it when it changes, so a reopened tab is up to date.
+Without a browser, in an executed copy or on paper, the view is HTML, as it was when the cell ran.
 """
 
 import threading
@@ -17,10 +17,10 @@ HEAD_START = 0.4  # seconds
 
 
 class View:
-    """`draw()` → something with `_repr_html_` and a text. `linked`: it holds links to notebooks.
+    """What `draw()` returns (with `_repr_html_` and a text), kept up to date.
 
-    Links lead to a notebook in JupyterLab only in what its own renderer shows, so a drawing with links goes through an
-    Output widget. That flickers when it changes; what ticks goes through an HTML widget.
+    linked: it contains links to notebooks. JupyterLab follows those only in an Output widget, which
+    flickers when it changes. Anything else uses an HTML widget.
     """
 
     def __init__(self, draw, linked=False, every=EVERY):
@@ -29,7 +29,7 @@ class View:
         self._over = threading.Event()
 
     def stop(self):
-        """Draw a last time, and no more."""
+        """Draw a last time."""
         self._over.set()
         if self.widget is not None:
             self._put(_drawn(self.draw))
@@ -42,7 +42,7 @@ class View:
         return data
 
     def _widget(self, shown):
-        """The widget, with the thread that feeds it."""
+        """The widget, with the thread that updates it."""
         if self.widget is None:
             import ipywidgets
 
@@ -73,10 +73,11 @@ class View:
 
 
 def view(widget) -> dict:
-    """What a cell's output says of a widget.
+    """The part of a cell's output that names a widget.
 
-    The widget itself comes to the browser by the kernel's socket, the output by JupyterLab's server (jupyter-server-nbmodel).
-    A page that gets the output first shows "model not found", and keeps it: the widget is given a head start.
+    The browser gets the widget from the kernel's socket and the output from JupyterLab's server
+    (jupyter-server-nbmodel). If the output comes first, the page shows "model not found" and keeps
+    it. So the widget gets a head start.
     """
     time.sleep(HEAD_START)
     return {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
@@ -90,7 +91,7 @@ def _drawn(draw):
 
 
 def in_kernel() -> bool:
-    """Whether this process is a Jupyter kernel: elsewhere widgets have nobody to talk to."""
+    """Whether this process is a Jupyter kernel; widgets need one."""
     try:
         from IPython import get_ipython
     except ImportError:

@@ -1,7 +1,7 @@
-"""What the notebooks call, one call a cell: open, probe, plan, approve, apply, verify. It shows; the engine decides.
+"""What the notebooks call, one call per cell: open, probe, plan, approve, apply, verify.
 
-`mode`: "explain" (the default of every notebook: recorded facts of the site of the parameters, no host is contacted),
-"plan" (live, read-only) or "execute".
+It shows; the engine decides. `mode`: "explain" (the notebooks' default: recorded facts, no host
+is contacted), "plan" (live, read-only) or "execute".
 """
 
 import json
@@ -23,11 +23,11 @@ MODES = ("explain", "plan", "execute")
 
 
 class BadCall(errors.CutoverError):
-    """A notebook was given parameters it cannot work with."""
+    """A notebook has parameters it cannot work with."""
 
 
 def check(site_file, run_dir, mode, chosen=()):
-    """Refuse parameters of the wrong kind: papermill passes on whatever it is given."""
+    """Raises BadCall for wrong parameters: papermill passes on whatever it gets."""
     for name, value in (
         ("site", site_file),
         ("run_dir", run_dir),
@@ -35,14 +35,19 @@ def check(site_file, run_dir, mode, chosen=()):
         *dict(chosen).items(),
     ):
         if not isinstance(value, str):
-            raise BadCall(f"the parameter {name} must be text, got {value!r}")
+            raise BadCall(
+                f"the parameter {name} must be text, not {value!r}. Fix it and run the cell again."
+            )
     if mode not in MODES:
-        raise BadCall(f"mode is {mode!r}; it is one of {', '.join(MODES)}")
+        raise BadCall(f"mode {mode!r} does not exist. Use one of {', '.join(MODES)}.")
 
 
 def open(step: str, site_file: str, run_dir: str, mode: str, **chosen):
-    """Begin. `site_file`: parameters file; `run_dir`: the run's folder (needed to execute, made if new); `chosen`: what is
-    asked of a step that has a CHOICE, texts."""
+    """Begin a step.
+
+    site_file: the parameters file. run_dir: the run's folder; required to execute, created if
+    missing. chosen: the operator's choices, for a step that has choices.
+    """
     check(site_file, run_dir, mode, chosen)
     parameters = site.load(site_file)
     if mode == "explain":
@@ -50,11 +55,13 @@ def open(step: str, site_file: str, run_dir: str, mode: str, **chosen):
     edge.install()
     vault.register(parameters)
     if mode == "execute" and not run_dir:
-        raise BadCall("mode execute needs run_dir, the folder in which the run is recorded")
+        raise BadCall(
+            "mode execute needs run_dir, the folder that records the run. Set it and run again."
+        )
     run = None
     if run_dir:
         run = folder.begin(parameters, Path(run_dir)) if mode == "execute" else folder.Run(run_dir)
-    # run again from its first cell, a notebook gives up what its earlier attempt still holds: the lease, connections
+    # a notebook that is run again releases what its earlier attempt holds: lease, connections
     while _opened:
         _opened.pop().engine.close()
     page = Live(parameters, step, mode, run, chosen)
@@ -66,7 +73,7 @@ _opened = []  # the step this kernel works on
 
 
 class Page:
-    """What both kinds of page say of a step before it begins."""
+    """What both kinds of page show of a step before it begins."""
 
     def __init__(self, parameters, step_id):
         self.site, self.step = parameters, registry.step(step_id)
@@ -75,7 +82,7 @@ class Page:
         rows = [
             ["step", f"{self.step.id}: {self.step.title}"],
             ["site", f"{self.site.name} ({self.site.kind})"],
-            ["rests on", ", ".join(self.step.requires) or "nothing"],
+            ["requires", ", ".join(self.step.requires) or "nothing"],
             [
                 "can be undone",
                 "yes" if self.step.reversible else "NO: this is the point of no return",
@@ -87,7 +94,7 @@ class Page:
 
 
 class Explained(Page):
-    """A step shown from recorded facts: the very plan, checks and tables of a live run, with no host at all."""
+    """A step shown from recorded facts: plan, checks and tables as in a live run."""
 
     def __init__(self, parameters, step_id):
         super().__init__(parameters, step_id)
@@ -96,8 +103,8 @@ class Explained(Page):
             recorded = json.loads(path.read_bytes())
         except FileNotFoundError:
             raise BadCall(
-                f"{path.name}: no facts of {step_id} were recorded for {parameters.name}; "
-                "use mode plan, or the parameters of roma1"
+                f"{path.name} is missing: {step_id} was not recorded for {parameters.name}. "
+                "Use mode plan, or the parameters of roma1."
             ) from None
         self.before, self.after = (
             model.from_json(self.step.facts, recorded[when]) for when in ("before", "after")
@@ -140,7 +147,7 @@ class Explained(Page):
 
 
 class Live(Page):
-    """A step at a real site (or the lab)."""
+    """A step on a real site or the lab."""
 
     def __init__(self, parameters, step_id, mode, run, chosen):
         super().__init__(parameters, step_id)
@@ -158,7 +165,7 @@ class Live(Page):
         return step_tables.facts(self.engine.probe(), "Read from the live site")
 
     def gate(self):
-        """Go or no-go; no go ends the notebook here."""
+        """Go or no-go; no-go ends the notebook here."""
         checks = self.engine.gate()
         if not all(check.passed for check in checks):
             display(step_tables.gate(checks))
@@ -191,7 +198,7 @@ class Live(Page):
         if self.mode != "execute":
             return tables.Text("Mode plan: nothing is applied.")
         if self.engine.approved is None:
-            self.engine.approve()  # given in the widget meanwhile; raises NotApproved if not
+            self.engine.approve()  # perhaps given in the form; raises NotApproved otherwise
         current = self.engine.current
         if not current.changes:
             self.engine.apply()
@@ -209,13 +216,13 @@ class Live(Page):
             checks = self.engine.verify()
             shown = Checks(
                 checks,
-                "Verified against fresh facts" if self.mode == "execute" else "As things stand now",
+                "Verified against fresh facts" if self.mode == "execute" else "Current state",
             )
             if self.mode == "execute" and not all(check.passed for check in checks):
                 display(shown)
                 self.engine.require(checks)
         finally:
-            self.engine.close()  # whoever mends what did not pass may do it from another terminal
+            self.engine.close()  # so that a failure can be fixed from another terminal
         if self.mode == "execute" and self.step.predicts:
             display(step_tables.prediction(prediction.predicted(self.run.journal.events())))
         return shown

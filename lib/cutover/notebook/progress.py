@@ -1,7 +1,6 @@
-"""Progress of long work: every event is kept in the run's folder, and what is shown is read back from there.
+"""Progress of long work: every event is written to the run's folder and read back from there.
 
-So the notebook that applies, a board in another tab, and a notebook opened again after its tab was closed all show the
-same: where the work stands now.
+So the notebook that applies, a board in another tab and a reopened notebook all show the same.
 """
 
 import html
@@ -17,7 +16,7 @@ from cutover.report import tables
 from cutover.site import secrets
 
 EVERY = 0.5  # seconds between updates of the display
-SHOWN = 12  # users shown; those at work first
+SHOWN = 12  # users shown, active ones first
 
 
 class Progress:
@@ -33,7 +32,7 @@ class Progress:
         self.script.update()
         self.before = len(self.script.changes)  # of earlier attempts
         self.going = True
-        # a widget and not updates of one output: those are lost where the server runs the cell for a closed tab
+        # a widget: updates of an output are lost if the tab is closed while the cell runs
         self.view = live.View(self._draw, every=EVERY)
         self.handle = display(self.view, display_id=True)
         return self
@@ -65,7 +64,7 @@ def path(run, step_id):
 
 
 def follow(run):
-    """A view of whatever the run is applying, or applied last: it follows the file, whoever writes it."""
+    """A view of what the run is applying, or applied last, whoever writes its events."""
     scripts = {}
 
     def draw():
@@ -87,25 +86,32 @@ def follow(run):
 
 
 def shown(script, step_id: str, now: float | None, since: int = 0) -> tables.Stack:
-    """A transcript for people. `now`: seconds since the epoch while the work goes on; `since`: changes to leave out."""
+    """A transcript as tables.
+
+    now: seconds since the epoch, while the work is going on.
+    since: number of earlier changes to skip.
+    """
     changes = script.changes[since:]
     parts = []
     if changes:
         number, of, target, title, at = changes[-1]
-        said = f"{target}: {title}" + (f", for {history.duration(now - at)}" if now else "")
+        text = f"{target}: {title}" + (f", for {history.duration(now - at)}" if now else "")
         if of == 1:
-            parts.append(tables.Text(f"{step_id}: {said}"))  # its own bar follows, if it has one
+            parts.append(tables.Text(f"{step_id}: {text}"))  # its own bar may follow
         else:
             parts.append(
                 Bar(
                     f"{step_id}: change {number + 1} of {of}",
                     (number + (now is None)) / max(of, 1),
-                    said,
+                    text,
                 )
             )
             parts.append(
                 tables.Text(
-                    "\n".join(f"{each[0] + 1}/{each[1]}  {each[2]}: {each[3]}" for each in changes),
+                    "\n".join(
+                        f"{number + 1}/{of}  {target}: {title}"
+                        for number, of, target, title, _ in changes
+                    ),
                     preformatted=True,
                 )
             )
@@ -132,26 +138,26 @@ def _conversion(conversion, now):
     left = conversion.left()
     going = conversion.ended is None
     written = sum(user.written for user in conversion.users.values())
-    said = [
+    parts = [
         f"{conversion.messages} messages, {history.size(conversion.bytes)}",
-        f"{messages:.0f} messages and {history.size(size)} a second"
+        f"{messages:.0f} messages and {history.size(size)} per second"
         if written >= conversion.messages / 2
-        else f"{written} of them written now, the others were staged by presync",
+        else f"{written} of them written now, the others staged by presync",
     ]
     if going and now:
-        said.append(f"{history.duration(now - conversion.began)} so far")
-        said.append(
+        parts.append(f"{history.duration(now - conversion.began)} so far")
+        parts.append(
             "time left not known yet" if left is None else f"about {history.duration(left)} left"
         )
     elif not going:
-        said.append(
+        parts.append(
             f"took {history.duration(conversion.ended - conversion.began)}"
             + ("" if conversion.ok else ", WITH FAILURES")
         )
     failed = [user.name for user in conversion.users.values() if user.state == "failed"]
     if failed:
-        said.append(f"FAILED: {', '.join(sorted(failed)[:10])}")
-    # those at work first, then the latest: the rest is counted in the bar
+        parts.append(f"FAILED: {', '.join(sorted(failed)[:10])}")
+    # active users first, then the latest; the bar counts the rest
     users = sorted(
         conversion.users.values(),
         key=lambda user: (user.ended is not None, -(user.ended or user.began)),
@@ -168,7 +174,7 @@ def _conversion(conversion, now):
         for user in users[:SHOWN]
     ]
     return [
-        Bar(f"{done} of {total} users", done / max(total, 1), "; ".join(said)),
+        Bar(f"{done} of {total} users", done / max(total, 1), "; ".join(parts)),
         tables.Table(
             ["user", "state", "folders", "messages", "bytes", "took"],
             rows,
@@ -178,20 +184,25 @@ def _conversion(conversion, now):
 
 
 class Bar:
-    """A bar with its figure in words beside it; neutral colours, for a light and a dark page."""
+    """A bar with its figure in words; neutral colours, for light and dark pages."""
 
     def __init__(self, title, part, text):
         self.title, self.part, self.text = title, min(max(part, 0.0), 1.0), text
 
     def _repr_html_(self):
+        title, text = (html.escape(tables.printable(part)) for part in (self.title, self.text))
+        frame = (
+            "border:1px solid #8888;border-radius:4px;height:14px;margin:3px 0;background:#8882;"
+            "max-width:640px"
+        )
+        filled = f"height:100%;width:{self.part:.1%};background:#3b6ea5;border-radius:3px"
         return (
-            f"<div style='margin:.5em 0;font-size:13px;line-height:1.4'><b>{html.escape(tables.printable(self.title))}</b> "
-            f"({self.part:.0%})<div role='progressbar' aria-valuenow='{self.part * 100:.0f}' style='border:1px solid #8888;"
-            f"border-radius:4px;height:14px;margin:3px 0;background:#8882;max-width:640px'><div style='height:100%;"
-            f"width:{self.part:.1%};background:#3b6ea5;border-radius:3px'></div></div>"
-            f"{html.escape(tables.printable(self.text))}</div>"
+            f"<div style='margin:.5em 0;font-size:13px;line-height:1.4'><b>{title}</b> "
+            f"({self.part:.0%})<div role='progressbar' aria-valuenow='{self.part * 100:.0f}' "
+            f"style='{frame}'><div style='{filled}'></div></div>{text}</div>"
         )
 
     def __repr__(self):
         filled = round(self.part * 30)
-        return f"{self.title} [{'#' * filled}{'.' * (30 - filled)}] {self.part:.0%}\n{tables.printable(self.text)}"
+        bar = "#" * filled + "." * (30 - filled)
+        return f"{self.title} [{bar}] {self.part:.0%}\n{tables.printable(self.text)}"

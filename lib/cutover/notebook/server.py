@@ -1,4 +1,4 @@
-"""How JupyterLab is started: on this machine only, with a token, in this environment, asking nobody on the network."""
+"""Start JupyterLab: on this machine only, with a token, without contacting the network."""
 
 import os
 import sys
@@ -10,8 +10,11 @@ from cutover import site
 
 
 def argv(port: int, opened: Path, edit_templates: bool = False) -> list:
-    """The command. `opened`: the folder or notebook to begin with; the file browser sees the project, or, for a run that
-    lies elsewhere, the run's folder alone."""
+    """The command.
+
+    opened: the folder or notebook to open first. The file browser shows the project or, for a run
+    outside it, only the run's folder.
+    """
     options = {
         "ServerApp.ip": "127.0.0.1",
         "ServerApp.port": port,
@@ -21,9 +24,9 @@ def argv(port: int, opened: Path, edit_templates: bool = False) -> list:
         "ServerApp.default_url": _path(opened),
         "ServerApp.contents_manager_class": "cutover.notebook.contents.Contents",
         "Contents.edit_templates": edit_templates,
-        # a checkpoint beside a notebook would lie in the run's record, and be in nobody's way
+        # a checkpoint next to a notebook would become part of the run's record
         "AsyncFileCheckpoints.checkpoint_dir": tempfile.mkdtemp(prefix="cutover-jupyter-"),
-        # sockets in a folder of our own: no TCP port of a kernel for others on this machine to find
+        # sockets in a private folder: no TCP port that others on this machine could find
         "KernelManager.transport": "ipc",
         "KernelSpecManager.allowed_kernelspecs": {"python3"},
         "MultiKernelManager.default_kernel_name": "python3",
@@ -49,11 +52,13 @@ def _path(opened):
 
 
 def address(port: int, opened: Path, token: str) -> str:
-    """Where to point the browser: at what is to be opened, not at whatever was open last."""
+    """The address of what to open, whatever was open last."""
     return f"http://127.0.0.1:{port}{_path(opened)}?token={token}"
 
 
 def environment(token: str) -> dict:
-    """The token goes this way: other users of the machine may read a command line. Kernels of this environment come before
-    any of the user's own by the same name."""
+    """JupyterLab's environment, with the token: other users can read a command line.
+
+    Kernels of this environment take precedence over the user's own with the same name.
+    """
     return {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1", "JUPYTER_TOKEN": token}

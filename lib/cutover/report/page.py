@@ -1,7 +1,7 @@
-"""report.html: what became of a run, for people. One file, no script, nothing fetched; it also prints.
+"""report.html: the result of a run, for people. One file, no script, nothing fetched.
 
-Everything is read from the run's folder, and the verdict from the journal alone. The executed notebooks are exported
-beside it, as `html/<name>.html`, under the same rules.
+Everything comes from the run's folder, and the verdict from the journal alone. The executed
+notebooks are exported next to it, as `html/<name>.html`, under the same rules.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from cutover.steps import registry
 NAME = "report.html"
 EXPORTS = "html"
 FOLD = 6  # lines shown of one change's text; on the screen more unfold,
-LINES = 400  # up to so many; the journal holds the whole
-# nothing in these pages may run or fetch anything, whatever a folder's name or a server's answer tried to smuggle in
+LINES = 400  # up to so many; the journal has all
+# nothing in these pages may run or fetch anything, whatever a folder's name or a reply contains
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 PACKAGES = (
     "papermill",
@@ -38,14 +38,16 @@ PACKAGES = (
 
 
 class CannotReport(errors.CutoverError):
-    """A run's report cannot be written; the message says why."""
+    """A run's report cannot be written. The message says why."""
 
 
 def write(run: folder.Run) -> Path:
-    """Write the report and the notebooks' HTML. → the report's path."""
+    """Write the report and the notebooks' HTML. Returns the report's path."""
     events = run.journal.events()
     if not events:
-        raise CannotReport(f"{run.path}: its journal is empty: there is nothing to report")
+        raise CannotReport(
+            f"{run.path}: the journal is empty, so there is nothing to report. Give a run's folder."
+        )
     exported = export(run)
     text = secrets.redact(render(run, events, exported))
     try:
@@ -56,10 +58,10 @@ def write(run: folder.Run) -> Path:
 
 
 def render(run, events, exported=()) -> str:
-    """The page as text. `exported`: names of the notebooks' pages, relative to the run's folder."""
+    """The page as text. `exported`: the notebooks' pages, relative to the run's folder."""
     import jinja2
 
-    # autoescape: whatever comes from the journal is text; a table or plot is markup by its _repr_html_, which escapes
+    # autoescape: what comes from the journal is text; tables and plots escape in _repr_html_
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -72,27 +74,29 @@ def render(run, events, exported=()) -> str:
         clock=history.clock,
         duration=history.duration,
         folded=_folded,
-        step_pages=lambda name: [each for each in exported if _of(each, name)],
+        step_pages=lambda name: [page for page in exported if _of(page, name)],
     )
     return environment.get_template("report.html.j2").render(**context(run, events, exported))
 
 
 def context(run, events, exported) -> dict:
     """What the template shows."""
-    found = history.attempts(events)
+    attempts = history.attempts(events)
     windows = outage.windows(run.path / outage.NAME)
-    word, sentence = history.verdict(events, found)
+    word, sentence = history.verdict(events, attempts)
     sums = step_facts.users(run, events)
     convert, presync = transcript.read(run, "convert"), transcript.read(run, "presync")
     last = max(history.at(event) for event in events)
     passes = presync.passes + convert.passes
-    # where presync did the work, convert had nothing left that would show
+    # if presync did the work, convert has little to show
     hardest = max(
-        passes, key=lambda each: sum(user.written for user in each.users.values()), default=None
+        passes,
+        key=lambda run_pass: sum(user.written for user in run_pass.users.values()),
+        default=None,
     )
-    told = prediction.predicted(events)
+    predicted = prediction.predicted(events)
     drawn = [
-        timeline.draw(found, windows, last, told),
+        timeline.draw(attempts, windows, last, predicted),
         plots.by_user(sums),
         plots.rate(hardest),
         plots.slowest(hardest),
@@ -108,17 +112,18 @@ def context(run, events, exported) -> dict:
         "verdict": sentence,
         "began": history.at(events[0]),
         "ended": last,
-        "attempts": found,
+        "attempts": attempts,
         "windows": _windows(run, events),
-        "prediction": told and _Markup(step_tables.prediction(told, prediction.costs(run, events))),
+        "prediction": predicted
+        and _Markup(step_tables.prediction(predicted, prediction.costs(run, events))),
         "plots": [plot and _Markup(plot) for plot in drawn],
-        "failures": history.failures(found),
-        "errors": [(one.step, one.error) for one in found.values() if one.error],
-        "warnings": history.warnings(found),
+        "failures": history.failures(attempts),
+        "errors": [(attempt.step, attempt.error) for attempt in attempts.values() if attempt.error],
+        "warnings": history.warnings(attempts),
         "sums": sums,
-        "gates": found["preflight"].checks if "preflight" in found else [],
+        "gates": attempts["preflight"].checks if "preflight" in attempts else [],
         "go": _go(events),
-        "verified": found["verify"].checks if "verify" in found else [],
+        "verified": attempts["verify"].checks if "verify" in attempts else [],
         "approval": history.approval,
         "number": runbook.number,
         "order": runbook.EVERY,
@@ -138,7 +143,7 @@ def context(run, events, exported) -> dict:
 
 
 class _Markup:
-    """A table or a plot, which jinja2 takes as the markup it is."""
+    """A table or a plot, as markup for jinja2."""
 
     def __init__(self, shown):
         self.shown = shown
@@ -154,21 +159,24 @@ def _windows(run, events):
         (
             names[kind],
             window,
-            f"predicted {expected}" + (f": {said}" if said else "") if expected else "",
+            f"predicted {expected}" + (f": {verdict}" if verdict else "") if expected else "",
         )
         for kind, expected, window in prediction.windows(run, events)
-        for said in [prediction.judged(expected, window)]
+        for verdict in [prediction.judged(expected, window)]
     ]
 
 
 def _go(events):
-    """(time, checks) of the last go or no-go before the outage, None before there was one."""
+    """(time, checks) of the last go or no-go before the outage; None if there was none."""
     last = runbook.latest(events, "gated", step="stop-imap")
     return last and (history.at(last), last["checks"])
 
 
 def _folded(text):
-    """(the first lines, how many more, the more) of a change's text; a very long one is cut, the journal holds the whole."""
+    """(first lines, number of other lines, other lines) of a change's text.
+
+    A very long text is cut; the journal has all of it.
+    """
     lines = tables.printable(text).split("\n")
     if len(lines) <= FOLD + 2:
         return "\n".join(lines), 0, ""
@@ -177,12 +185,12 @@ def _folded(text):
 
 
 def _of(page, step):
-    """Whether a page is that of a step; steps keep their names when one is added, not their numbers."""
+    """Whether a page is a step's: by its name, because numbers change when a step is added."""
     return Path(page).name.split(".")[0].partition("_")[2] == step.replace("-", "_")
 
 
 def environment(begun) -> list:
-    """`[(what, value)]`: where and with what the report was written, and what the run began with."""
+    """`[(title, value)]`: with what the report was written, and what the run began with."""
     versions = []
     for name in PACKAGES:
         try:
@@ -216,9 +224,11 @@ def _revision():
 
 
 def files(run) -> list:
-    """`[(name, bytes, SHA-256)]` of what the run's folder holds and will not change: not the journal, which goes on, nor this
-    page, nor the record, which is written after it."""
-    found = []
+    """`[(name, bytes, SHA-256)]` of the files in the run's folder that will not change.
+
+    Not the journal, which continues, nor this page and the record, which is written after it.
+    """
+    rows = []
     for path in sorted(run.path.rglob("*")):
         name = str(path.relative_to(run.path))
         hidden = any(part.startswith(".") for part in Path(name).parts)
@@ -231,17 +241,20 @@ def files(run) -> list:
         ):
             continue
         with path.open("rb") as file:
-            found.append(
+            rows.append(
                 (name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
             )
-    return found
+    return rows
 
 
 def export(run) -> list:
-    """The executed notebooks as pages that need no kernel, no script and no network. → their names in the run's folder."""
+    """Write the executed notebooks as pages without kernel, script or network.
+
+    Returns their names in the run's folder.
+    """
     import nbformat
 
-    found = []
+    names = []
     for path in [
         *sorted(run.path.glob("*.ipynb")),
         *sorted(run.path.glob(f"{workspace.NAME}/*.ipynb")),
@@ -249,16 +262,16 @@ def export(run) -> list:
         try:
             notebook = nbformat.read(path, as_version=4)
         except (ValueError, OSError, nbformat.reader.NotJSONError):
-            continue  # being written at this moment, or torn: the journal says what the step did
+            continue  # being written, or cut off: the journal says what the step did
         by_hand = path.parent.name == workspace.NAME
         if by_hand and not any(cell.get("execution_count") for cell in notebook.cells):
-            continue  # a working copy that nobody used
+            continue  # an unused working copy
         name = f"{EXPORTS}/{path.stem}{'.by-hand' if by_hand else ''}.html"
         run.keep(
             name, secrets.redact(page(notebook, path.stem)).encode("utf-8", "backslashreplace")
         )
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def page(notebook, title: str) -> str:
@@ -270,7 +283,7 @@ def page(notebook, title: str) -> str:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             for kind in ("application/javascript", "application/vnd.jupyter.widget-view+json"):
-                # a widget shows nothing without its kernel; the static form stands beside it
+                # a widget shows nothing without its kernel; the output has a static form too
                 if len(data) > 1:
                     data.pop(kind, None)
     exporter = HTMLExporter(template_name="basic")
@@ -281,18 +294,25 @@ def page(notebook, title: str) -> str:
     )
     # links between the notebooks lead to their pages
     body = body.replace('.ipynb"', '.html"')
+    head = (
+        "<meta charset='utf-8'>"
+        f"<meta http-equiv='Content-Security-Policy' content=\"{POLICY}\">"
+        "<meta name='viewport' content='width=device-width'>"
+        f"<title>{html.escape(title)}</title><style>{css}</style>"
+    )
+    link = f"<p><a href='../{NAME}'>Report of the run</a></p>"
     return (
-        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><meta http-equiv='Content-Security-Policy' "
-        f"content=\"{POLICY}\"><meta name='viewport' content='width=device-width'><title>{html.escape(title)}</title>"
-        f"<style>{css}</style></head>\n<body><p><a href='../{NAME}'>Report of the run</a></p>\n{body}\n</body></html>\n"
+        f"<!doctype html>\n<html lang='en'><head>{head}</head>\n"
+        f"<body>{link}\n{body}\n</body></html>\n"
     )
 
 
 def write_if_possible(run, say) -> None:
-    """At a run's end: a report that cannot be written must not hide what became of the run."""
+    """Write the report at the end of a run; a failure must not hide the run's result."""
     try:
         say(f"report: {write(run)}")
     except Exception as error:
         say(
-            f"no report: {type(error).__name__}: {error}. Once that is mended: cutover status --report --run {run.path}"
+            f"no report: {type(error).__name__}: {error}. Fix this, then: "
+            f"cutover status --report --run {run.path}"
         )

@@ -1,48 +1,44 @@
-"""The record of a run verified, and two runs compared, as tables: for the command line and for notebooks alike."""
+"""A verified record, and two runs compared, as tables for the command line and notebooks."""
 
 from cutover.record import audit
 from cutover.report import run_comparison, tables
 
 
 def verified(path, allowed: bytes | None = None) -> tables.Stack:
-    """What audit.verify finds in a run's folder."""
+    """The findings of audit.verify in a run's folder."""
     return shown(audit.verify(path, allowed))
 
 
 def shown(result) -> tables.Stack:
     """An audit.Result."""
-    rows = [[each.kind, each.where, each.what] for each in result.findings]
+    rows = [[finding.kind, finding.where, finding.what] for finding in result.findings]
     return tables.Stack(
         tables.Table(["finding", "where", "what"], rows) if rows else None,
         tables.Text(
-            f"{tables.count(len(rows), 'finding')}; {result.events} events, {result.files} files; signed by "
-            f"{result.signer or 'nobody'}"
-            + ("" if result.trusted else ", by the folder's own list of signers")
+            f"{tables.count(len(rows), 'finding')}; {result.events} events, {result.files} files; "
+            f"signed by {result.signer or 'nobody'}"
+            + ("" if result.trusted else ", according to the folder's own list of signers")
             + f"; head {result.head[:16]}"
         ),
     )
 
 
 def compared(one, other) -> tables.Stack:
-    """What is different in run `other` (a folder) from run `one`, what matters first."""
-    told = [run_comparison.read(path) for path in (one, other)]
-    return differences(told, run_comparison.compare(*told))
+    """How run `other` (a folder) differs from run `one`, what matters first."""
+    runs = [run_comparison.read(path) for path in (one, other)]
+    return differences(runs, run_comparison.compare(*runs))
 
 
-def differences(told, found) -> tables.Stack:
-    """The differences between two runs, which `told` (a pair of run_comparison.RunFigures) names."""
-    rows = [
-        ["matters" if each.matters else "", each.topic, each.where, each.one, each.other, each.why]
-        for each in found
+def differences(runs, rows) -> tables.Stack:
+    """The differences (`rows`) between two runs (run_comparison.RunFigures)."""
+    if not rows:
+        return tables.Stack(tables.Text("no difference"))
+    cells = [
+        ["matters" if row.matters else "", row.topic, row.where, row.one, row.other, row.why]
+        for row in rows
     ]
-    matter = sum(each.matters for each in found)
+    matter = sum(row.matters for row in rows)
     return tables.Stack(
-        tables.Table(["", "topic", "where", told[0].name, told[1].name, "why"], rows)
-        if rows
-        else None,
-        tables.Text(
-            f"{tables.count(len(rows), 'difference')}, {matter} of which matter"
-            if rows
-            else "no difference"
-        ),
+        tables.Table(["", "topic", "where", runs[0].name, runs[1].name, "why"], cells),
+        tables.Text(f"{tables.count(len(rows), 'difference')}, {matter} of which matter"),
     )

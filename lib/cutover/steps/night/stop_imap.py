@@ -22,7 +22,7 @@ class Facts:
 
     run: str
     hosts: dict[str, mail_services.ImapHost]
-    go: go_no_go.Go | None = model.moving(default=None)
+    go: go_no_go.Go | None = model.gated(default=None)
 
 
 def probe(ctx) -> Facts:
