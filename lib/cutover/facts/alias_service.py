@@ -28,7 +28,7 @@ class Visit:
 
 
 def resolve(hosts, name: str) -> str:
-    """The address a name leads to by the primary name server, following CNAMEs. Raises NoAddress."""
+    """The address of a name by the primary name server, following CNAMEs. Raises NoAddress."""
     server = hosts.dns(hosts.site.roles.nameservers[0])
     for _ in range(8):
         cname = server.lookup(name, "CNAME")

@@ -1,4 +1,4 @@
-"""How an MX routes the mail users: its user database, the map made of it, and what sendmail says."""
+"""How an MX routes the mail users: its user database, the map made of it, sendmail's routes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,22 +1,27 @@
-"""The source text of sendmail's user database: who is routed where. Bytes in, bytes out, no host.
+"""The source text of sendmail's user database: who is routed where.
 
-The format is makemap(8)'s: one `key:field<white space>value` a line. There is no continuation and no comment but a
-line beginning with "#"; a line beginning with white space is an error, even a blank one. The value goes to the end of
-the line, and a carriage return before it belongs to the value: sendmail 8.17's makemap was asked for all of this.
+The format is makemap(8)'s: one `key:field<white space>value` per line. There is no continuation.
+The only comments are lines that begin with "#". A line that begins with white space is an error,
+even a blank one. The value extends to the end of the line; a carriage return before it belongs to
+the value. All of this was checked with makemap of sendmail 8.17.
 """
 
 import enum
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-LINE_LIMIT = 1022  # bytes without the line end; makemap refuses the whole map for a longer one
+LINE_LIMIT = 1022  # bytes without line end; for a longer line makemap refuses the whole map
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One record. `line_number` counts from 1; `raw` is the line with its end; `value` is without trailing blanks."""
+    """One record.
+
+    line_number counts from 1; raw is the line with its end; value has no trailing blanks.
+    """
 
     line_number: int
     key: str
@@ -25,93 +30,107 @@ class Entry:
     raw: bytes
 
 
-# key, separator, value, trailing white space and line end; what matches nothing is a comment, blank, or an error
+# key, separator, value, trailing white space and line end; other lines are comments, blank or wrong
 _LINE = re.compile(
     rb"(?P<key>[^\s#][^\s]*)(?P<gap>[ \t]+)(?P<value>[^\r\n]*?)(?P<tail>[ \t]*\r*\n?)", re.DOTALL
 )
 
 
 def decode(data: bytes) -> str:
+    """The text of some bytes; surrogates stand for bytes that are not UTF-8."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def encode(text: str) -> bytes:
+    """The inverse of decode."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def _lines(data: bytes) -> list[bytes]:
-    """Lines with their ends; only "\\n" ends one (bytes.splitlines would also split at a lone "\\r")."""
+    """Lines with their ends. Only "\\n" ends one; bytes.splitlines also splits at a lone "\\r"."""
     return re.findall(rb"[^\n]*\n|[^\n]+", data)
 
 
 def _record(line: bytes) -> re.Match | None:
-    found = _LINE.fullmatch(line)
-    return found if found and found["value"] else None
+    match = _LINE.fullmatch(line)
+    return match if match and match["value"] else None
 
 
 def parse(data: bytes) -> list[Entry]:
-    """The records of the text, in order. Comments, blank lines and lines makemap would refuse are not among them."""
+    """The records of the text, in order, without the lines makemap ignores or refuses."""
     entries = []
     for number, line in enumerate(_lines(data), 1):
-        if found := _record(line):
-            key, _, name = decode(found["key"]).rpartition(":")
-            entries.append(Entry(number, key, name, decode(found["value"]), line))
+        if record := _record(line):
+            key, _, name = decode(record["key"]).rpartition(":")
+            entries.append(Entry(number, key, name, decode(record["value"]), line))
     return entries
 
 
-def problems(data: bytes) -> list[tuple[int, str]]:
-    """(line number, what is wrong) of the lines makemap refuses, or takes otherwise than they look."""
-    found = []
-    for number, line in enumerate(_lines(data), 1):
-        body = line.rstrip(b"\n")
-        if not body or body.startswith(b"#"):
-            continue
-        if body[:1].isspace() and body != b"\r":
-            found.append(
-                (
-                    number,
-                    "begins with white space: makemap refuses it (there are no continuation lines)",
-                )
-            )
-        elif len(body) > LINE_LIMIT:
-            found.append((number, f"is {len(body)} bytes long, makemap takes {LINE_LIMIT}"))
-        elif body.endswith(b"\r"):
-            found.append((number, "ends in a carriage return, which becomes part of the address"))
-        elif not _record(line):
-            found.append((number, "has a key and no value"))
-        elif b":" not in _LINE.fullmatch(line)["key"]:
-            found.append((number, "has a key without a field (USER:maildrop)"))
-    return sorted(found)
+class Problem(NamedTuple):
+    """A line that makemap refuses or reads differently from how it looks."""
+
+    line_number: int
+    text: str
 
 
-def duplicates(data: bytes) -> list[tuple[str, list[int]]]:
-    """(key:field, line numbers) of keys that stand more than once: makemap needs -d for them, and then all count."""
-    where: dict[str, list[int]] = {}
+def problems(data: bytes) -> list[Problem]:
+    """The wrong lines of the text, in order."""
+    texts = ((number, _problem(line)) for number, line in enumerate(_lines(data), 1))
+    return [Problem(number, text) for number, text in texts if text]
+
+
+def _problem(line):
+    body = line.rstrip(b"\n")
+    if not body or body.startswith(b"#"):
+        return ""
+    if body[:1].isspace() and body != b"\r":
+        return "begins with white space: makemap refuses it (there are no continuation lines)"
+    if len(body) > LINE_LIMIT:
+        return f"is {len(body)} bytes long, makemap takes {LINE_LIMIT}"
+    if body.endswith(b"\r"):
+        return "ends in a carriage return, which becomes part of the address"
+    if not _record(line):
+        return "has a key and no value"
+    if b":" not in _LINE.fullmatch(line)["key"]:
+        return "has a key without a field (USER:maildrop)"
+    return ""
+
+
+class Duplicate(NamedTuple):
+    """A `key:field` that occurs more than once."""
+
+    key: str
+    line_numbers: list[int]
+
+
+def duplicates(data: bytes) -> list[Duplicate]:
+    """Keys that occur more than once. makemap accepts them only with -d, and then all count."""
+    numbers: dict[str, list[int]] = {}
     for entry in parse(data):
-        where.setdefault(f"{entry.key}:{entry.field}".lower(), []).append(entry.line_number)
-    return [(key, numbers) for key, numbers in where.items() if len(numbers) > 1]
+        numbers.setdefault(f"{entry.key}:{entry.field}".lower(), []).append(entry.line_number)
+    return [Duplicate(key, lines) for key, lines in numbers.items() if len(lines) > 1]
 
 
 # -- recipients of one value
 
-# A recipient, and what is around it: split at commas outside "quotes", <angles> and (comments).
+# A recipient and what surrounds it, up to a comma outside "quotes", <angles> and (comments).
 _RECIPIENT = re.compile(
     r'((?:"(?:\\.|[^"\\])*"|<[^<>]*>|\([^()]*\)|[^,"<(]|["<(])*)(,|$)', re.DOTALL
 )
 
 
 def _split(value: str) -> list[str]:
-    """The comma-separated parts, with the white space around them; ",".join gives the value back."""
+    """The comma-separated parts with their white space; ",".join gives the value back."""
     parts = []
-    for found in _RECIPIENT.finditer(value):
-        parts.append(found.group(1))
-        if found.group(2) == "":
+    for match in _RECIPIENT.finditer(value):
+        parts.append(match.group(1))
+        if match.group(2) == "":
             break
     return parts
 
 
 def _is_special(recipient: str) -> bool:
-    """A program, a file, or an include list (aliases(5)): nothing that is mailed to a host."""
+    """A program, a file or an include list (aliases(5)), which no host receives."""
     bare = recipient.strip().strip('"')
     return bare.startswith(("|", "/", ":include:"))
 
@@ -123,95 +142,107 @@ _ADDRESS = re.compile(
 
 
 def _address(recipient: str) -> re.Match | None:
-    found = _ADDRESS.fullmatch(recipient)
-    balanced = found and bool(found["open"]) == bool(found["close"])
-    return found if balanced and not _is_special(recipient) else None
+    address = _ADDRESS.fullmatch(recipient)
+    balanced = address and bool(address["open"]) == bool(address["close"])
+    return address if balanced and not _is_special(recipient) else None
 
 
 def _goes_to(recipient: str, host: str) -> re.Match | None:
-    found = _address(recipient)
-    return found if found and found["host"].lower() == host.lower().rstrip(".") else None
+    address = _address(recipient)
+    return address if address and address["host"].lower() == host.lower().rstrip(".") else None
 
 
 def _both(value: str, old: str, targets: Sequence[str]) -> str:
     parts = []
     for part in _split(value):
-        found = _goes_to(part, old)
-        if found:
-            named = ", ".join(
-                f"{found['open']}{found['local']}@{target}{found['close']}" for target in targets
-            )
-            part = f"{found['lead']}{named}{found['trail']}"
+        address = _goes_to(part, old)
+        if address:
+            start, end = address["open"] + address["local"], address["close"]
+            names = ", ".join(f"{start}@{target}{end}" for target in targets)
+            part = f"{address['lead']}{names}{address['trail']}"
         parts.append(part)
     return ",".join(parts)
 
 
 def _back(value: str, old: str, targets: Sequence[str]) -> str:
-    parts, at, made = _split(value), 0, []
+    parts, at, merged = _split(value), 0, []
     while at < len(parts):
         run = [_goes_to(part, target) for part, target in zip(parts[at:], targets, strict=False)]
         if (
             len(run) == len(targets)
             and all(run)
-            and len({(found["local"], found["open"]) for found in run}) == 1
+            and len({(address["local"], address["open"]) for address in run}) == 1
         ):
             first, last = run[0], run[-1]
             name = f"{first['open']}{first['local']}@{old}{first['close']}"
-            made.append(f"{first['lead']}{name}{last['trail']}")
+            merged.append(f"{first['lead']}{name}{last['trail']}")
             at += len(targets)
         else:
-            made.append(parts[at])
+            merged.append(parts[at])
             at += 1
-    return ",".join(made)
+    return ",".join(merged)
 
 
 # -- the whole text
 
 
-def _rewrite(data: bytes, change) -> tuple[bytes, list[tuple[str, str]]]:
-    made, changes = [], []
+class Replacement(NamedTuple):
+    """A changed line, without line ends."""
+
+    old: str
+    new: str
+
+
+class Edit(NamedTuple):
+    """A new text, and the lines in which it differs."""
+
+    data: bytes
+    replacements: list[Replacement]
+
+
+def _rewrite(data: bytes, change: Callable[[str, bytes], str]) -> Edit:
+    lines, replacements = [], []
     for line in _lines(data):
-        found = _record(line)
-        if found and found["key"].lower().endswith(b":maildrop"):
-            value = encode(change(decode(found["value"]), line))
-            if value != found["value"]:
-                new = found["key"] + found["gap"] + value + found["tail"]
-                changes.append((decode(line.rstrip(b"\r\n")), decode(new.rstrip(b"\r\n"))))
+        record = _record(line)
+        if record and record["key"].lower().endswith(b":maildrop"):
+            value = encode(change(decode(record["value"]), line))
+            if value != record["value"]:
+                new = record["key"] + record["gap"] + value + record["tail"]
+                replacements.append(Replacement(_text(line), _text(new)))
                 line = new
-        made.append(line)
-    return b"".join(made), changes
+        lines.append(line)
+    return Edit(b"".join(lines), replacements)
 
 
-def route_to_both(
-    data: bytes, old: str, targets: Sequence[str]
-) -> tuple[bytes, list[tuple[str, str]]]:
-    """Send what goes to `X@old` to `X@` each of the targets instead; return (new text, [(old line, new line)]).
+def _text(line: bytes) -> str:
+    return decode(line.rstrip(b"\r\n"))
 
-    Of a `maildrop` value with several recipients only those at `old` are replaced. The host is compared without
-    regard to case or a final dot. Every other byte stays; done twice, the second time changes nothing.
+
+def route_to_both(data: bytes, old: str, targets: Sequence[str]) -> Edit:
+    """Replace `X@old` in every maildrop by `X@` each of the targets.
+
+    The host is compared without regard to case or a final dot. Every other recipient and byte
+    stays. Idempotent.
     """
     return _rewrite(data, lambda value, line: _both(value, old, targets))
 
 
 def route_back(
-    data: bytes,
-    old: str,
-    targets: Sequence[str],
-    changes: Iterable[tuple[str, str]] = (),
-) -> tuple[bytes, list[tuple[str, str]]]:
-    """The inverse of route_to_both: `X@` all the targets, next to each other and in order, becomes `X@old`.
+    data: bytes, old: str, targets: Sequence[str], changes: Iterable[tuple[str, str]] = ()
+) -> Edit:
+    """The inverse of route_to_both: `X@` all the targets, adjacent and in order, becomes `X@old`.
 
-    `changes`, as route_to_both returned them, give back lines in their old spelling to the byte (`X@MAILBOX…`,
-    a final dot); without them the host is written as in `old`.
+    changes: the replacements of route_to_both; with them lines get back their old spelling to the
+    byte (`X@MAILBOX…`, a final dot). Other lines get the host as in `old`.
     """
-    was: dict[str, deque[str]] = {}
+    spellings: dict[str, deque[str]] = {}
     for before, after in changes:
-        was.setdefault(after, deque()).append(before)
+        spellings.setdefault(after, deque()).append(before)
 
     def change(value: str, line: bytes) -> str:
-        spelled = was.get(decode(line.rstrip(b"\r\n")))
-        if spelled:
-            return decode(_LINE.fullmatch(encode(spelled.popleft()))["value"])
+        earlier = spellings.get(_text(line))
+        if earlier:
+            return decode(_LINE.fullmatch(encode(earlier.popleft()))["value"])
         return _back(value, old, targets)
 
     return _rewrite(data, change)
@@ -258,27 +289,31 @@ def _reason(entry: Entry, parts: list[str], old: str, targets: Sequence[str]) ->
 
 @dataclass(frozen=True)
 class Forward:
-    """A record that sends mail away from the site's mailboxes. `elsewhere`: its addresses; `here`: the value that stays without
-    them, "" where nothing does."""
+    """A record that sends mail away from the site's mailboxes.
+
+    elsewhere: its addresses. here: the value that stays without them, "" when nothing does.
+    """
 
     entry: Entry
     elsewhere: tuple[str, ...]
     here: str
 
     def line(self, value: str) -> str:
-        """The record's line, without its end, with another value."""
-        found = _LINE.fullmatch(self.entry.raw)
-        return decode(found["key"] + found["gap"]) + value
+        """The record's line with another value, without line end."""
+        record = _LINE.fullmatch(self.entry.raw)
+        return decode(record["key"] + record["gap"]) + value
 
     @property
     def text(self) -> str:
-        return decode(self.entry.raw.rstrip(b"\r\n"))
+        return _text(self.entry.raw)
 
 
 def forwards(data: bytes, here: Sequence[str]) -> list[Forward]:
-    """The records that name an address at a host which is not among `here`. Programs, files and lists are no forwards, and a
-    record that holds one is left out whole."""
-    mine, found = {host.lower().rstrip(".") for host in here}, []
+    """The records that name an address at a host other than `here`.
+
+    Records with a program, a file or a list are left out.
+    """
+    own, records = {host.lower().rstrip(".") for host in here}, []
     for entry in parse(data):
         parts = _split(entry.value)
         if entry.field.lower() != "maildrop" or any(map(_is_special, parts)):
@@ -286,23 +321,24 @@ def forwards(data: bytes, here: Sequence[str]) -> list[Forward]:
         away = [
             part
             for part in parts
-            if (address := _address(part)) and address["host"].lower() not in mine
+            if (address := _address(part)) and address["host"].lower() not in own
         ]
         if away:
             stay = ",".join(part for part in parts if part not in away).strip()
-            found.append(Forward(entry, tuple(part.strip().strip("<>") for part in away), stay))
-    return found
+            records.append(Forward(entry, tuple(part.strip().strip("<>") for part in away), stay))
+    return records
 
 
 # -- the files on a host
 
 
 def read_source(hosts, name: str, path: str) -> bytes:
+    """The source on a host. Raises ssh.SshError."""
     return hosts.ssh(name).get(path, sudo=True)
 
 
-def read_backup(hosts, name: str, path: str):
-    """The backup's bytes, or None before there is one."""
+def read_backup(hosts, name: str, path: str) -> bytes | None:
+    """The backup of a source, None before there is one."""
     if hosts.run(name, ["test", "-e", path], sudo=True, check=False).rc:
         return None
     return hosts.ssh(name).get(path, sudo=True)

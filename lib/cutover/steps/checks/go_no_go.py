@@ -146,14 +146,12 @@ def _staged(presync):
     failed = [f"{check.question}: {check.actual}" for check in checks if not check.passed]
     warned = [f"{check.question}: {check.actual}" for check in checks if check.mark == "warn"]
     at = f"{presync.time[11:19]} UTC"
-    if presync.passed:
-        actual = "; ".join([f"yes, at {at}", *warned])
-    else:
-        actual = f"no, at {at}: {'; '.join(failed) or 'it failed'}"
+    passed = "; ".join([f"yes, at {at}", *warned])
+    broken = f"no, at {at}: {'; '.join(failed) or 'it failed'}"
     return model.Check(
         statement,
         "yes",
-        actual,
+        passed if presync.passed else broken,
         bool(presync.passed),
         "Fix what it reports, then run presync again.",
         warning=bool(warned),

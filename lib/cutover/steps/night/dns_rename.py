@@ -53,9 +53,10 @@ def _refuse(server, alias, old, primary):
             f"{old}: somebody changed the zone. Correct it by hand, then run this step again."
         )
     if not ("A" in at_alias or "AAAA" in at_alias):
+        kinds = ", ".join(sorted(at_alias)) or "nothing"
         raise model.CannotPlan(
-            f"{alias} has no address on {primary}; it has {', '.join(sorted(at_alias)) or 'nothing'}"
-            ". Correct the zone, then run this step again."
+            f"{alias} has no address on {primary}; it has {kinds}. Correct the zone, then run this "
+            "step again."
         )
     other = [kind for kind in sorted(at_old) if server.values(alias, kind) != at_old[kind].values]
     if other:
