@@ -110,9 +110,9 @@ LAB = site.load("parameters/lab.yaml")
 @relaxed
 @given(st.from_regex(users.USER, fullmatch=True))
 def test_a_users_paths_stay_below_what_the_parameters_name(user):
-    (entry,) = converter.plan(
-        LAB, "r1", [{"user": user, "uid": 2001, "gid": 2001, "home": f"/home/{user}"}], 1
-    )["users"]
+    (entry,) = converter.plan(LAB, "r1", [users.Account(user, 2001, 2001, f"/home/{user}")], 1)[
+        "users"
+    ]
     assert entry["maildir"] == f"/var/imap/{user}" and "/" not in user and user not in (".", "..")
     assert all(
         path.startswith("/srv/mailboxold/")

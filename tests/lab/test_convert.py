@@ -43,9 +43,7 @@ class Bench:
 
     def __init__(self, lab, hosts, name):
         self.lab, self.hosts, self.site = lab, hosts, hosts.site
-        plan = converter.plan(
-            self.site, name, model.to_json(users.read(hosts, NEW)), self.site.new_store.jobs
-        )
+        plan = converter.plan(self.site, name, users.read(hosts, NEW), self.site.new_store.jobs)
         self.change = conversion.Convert(
             NEW,
             name,

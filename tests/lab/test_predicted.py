@@ -8,7 +8,6 @@ import contextlib
 import os
 
 import pytest
-from cutover import model
 from cutover.comparison import sample
 from cutover.connect.hosts import Hosts
 from cutover.facts import users
@@ -69,7 +68,7 @@ def spoil(path):
 
 
 def sampled(reached, count, *names):
-    accounts = [user for user in model.to_json(users.read(reached, NEW)) if user["user"] in names]
+    accounts = [account for account in users.read(reached, NEW) if account.user in names]
     return sample.read(reached, accounts, count, "a seed")
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import example
 import pytest
 import recorded
 from cutover import site
@@ -18,6 +19,15 @@ GROUP = {"users": 2, "folders": 2, "messages": 100, "bytes": 1000, **SECONDS}
 @pytest.fixture
 def run(tmp_path):
     return folder.begin(LAB, tmp_path / "run")
+
+
+def surveyed(messages):
+    """The worked example's facts of preflight, with so many messages in the old store."""
+
+    def change(facts):
+        facts["survey"]["value"]["totals"]["messages"] = messages
+
+    return example.altered(example.recorded("preflight", "after"), change)
 
 
 def passes(run, *listed):
@@ -193,7 +203,7 @@ def test_a_step_that_predicts_is_over(run):
 
 
 def test_mail_that_is_held_meanwhile_goes_out_before_delivery_is_back(run):
-    recorded.step(run, "preflight", facts={"survey": {"value": {"totals": {"messages": 800}}}})
+    recorded.step(run, "preflight", facts=surveyed(800))
     began = history.at(run.journal.events()[-1])
     passes(run, (began + 100, 40, 1000))
     presync(run, GROUP)
@@ -228,7 +238,7 @@ def restored(run, seconds, **result):
     ],
 )
 def test_how_fast_a_queue_was_drained_comes_from_figures(run, result, speed):
-    recorded.step(run, "preflight", facts={"survey": {"value": {"totals": {"messages": 800}}}})
+    recorded.step(run, "preflight", facts=surveyed(800))
     began = history.at(run.journal.events()[-1])
     passes(run, (began + 100, 40, 1000))
     before = folder.begin(LAB, run.path.parent / "before")

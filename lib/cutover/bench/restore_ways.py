@@ -146,9 +146,7 @@ class Ways:
     def add_one_by_one(self):
         """PART * 10 messages, one APPEND per message."""
         with (
-            mailboxes.tree_session(
-                self.hosts, dataclasses.asdict(self.account), self.place
-            ) as copy,
+            mailboxes.tree_session(self.hosts, self.account, self.place) as copy,
             mailboxes.new_session(self.hosts, USER) as live,
         ):
             live.create(f"{NAME}-part")

@@ -157,7 +157,7 @@ class TakeOut(_Restored):
                 uids = [pair.live.uid for pair in match.added if pair.live.uid >= before.uidnext]
             return do(live, name, uids)
 
-        if not noted or not copies.is_directory(hosts, mailboxes.maildir(hosts.site, self.account)):
+        if not noted or not copies.is_directory(hosts, mailboxes.maildir(hosts.site, account)):
             return {}
         return restored.each_folder(hosts, account, self.place, list(noted), take)
 

@@ -186,7 +186,7 @@ def each_folder(
     def work():
         try:
             with (
-                mailboxes.tree_session(hosts, dataclasses.asdict(account), place) as copy,
+                mailboxes.tree_session(hosts, account, place) as copy,
                 mailboxes.new_session(hosts, account.user) as live,
             ):
                 while (name := following()) is not None:

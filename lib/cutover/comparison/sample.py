@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from cutover.connect import imap
 from cutover.facts import mailboxes
+from cutover.facts.users import Account
 from cutover.model import errors
 
 PART = 50  # messages read of one folder at most
@@ -64,26 +65,23 @@ class Sample:
     groups: list[Group] = dataclasses.field(default_factory=list)
 
 
-def read(hosts, users: list, count: int, seed: str) -> Sample:
-    """Read about `count` messages of some users, as many users at a time as verify does.
-
-    users: entries of facts.users.users().
-    """
+def read(hosts, accounts: list[Account], count: int, seed: str) -> Sample:
+    """Read about `count` messages of some users, as many users at a time as verify does."""
     parallel = hosts.site.verify.parallel
-    entries = {user["user"]: user for user in users}
-    chosen = order(seed, entries)[: USERS * parallel]
+    by_name = {account.user: account for account in accounts}
+    chosen = order(seed, by_name)[: USERS * parallel]
     sample = Sample(seed)
     for start in range(0, len(chosen), parallel):
         pairs = [
-            _Pair(hosts, entries[name], -(-count // len(chosen)), seed)
+            _Pair(hosts, by_name[name], -(-count // len(chosen)), seed)
             for name in chosen[start : start + parallel]
         ]
         group = _read_together(pairs)
         for pair in pairs:
             if pair.error:
-                sample.errors[pair.user["user"]] = pair.error
+                sample.errors[pair.account.user] = pair.error
             else:
-                sample.users.append(pair.user["user"])
+                sample.users.append(pair.account.user)
             sample.changed += pair.changed
             sample.differences += pair.differences
         sample.groups.append(group)
@@ -132,8 +130,8 @@ class _Part:
 class _Pair:
     """One user's two sessions. The first error is kept in `error` and ends the reading."""
 
-    def __init__(self, hosts, user, quota, seed):
-        self.hosts, self.user, self.quota, self.seed = hosts, user, quota, seed
+    def __init__(self, hosts, account, quota, seed):
+        self.hosts, self.account, self.quota, self.seed = hosts, account, quota, seed
         self.prefix, self.stack = hosts.site.old_store.imap_prefix, contextlib.ExitStack()
         self.error, self.parts, self.names = "", [], []
         self.messages = self.bytes = self.changed = 0
@@ -148,8 +146,8 @@ class _Pair:
             self.error = str(error)
 
     def open(self):
-        self.old = self.stack.enter_context(mailboxes.old_session(self.hosts, self.user["user"]))
-        self.new = self.stack.enter_context(mailboxes.tree_session(self.hosts, self.user))
+        self.old = self.stack.enter_context(mailboxes.old_session(self.hosts, self.account.user))
+        self.new = self.stack.enter_context(mailboxes.tree_session(self.hosts, self.account))
         staged = {name for name, _, selectable in self.new.folders("*") if selectable} | {"INBOX"}
         for name in order(self.seed, mailboxes.old_folders(self.old, self.prefix)):
             new_name = name if name == "INBOX" else name.removeprefix(self.prefix)
@@ -199,7 +197,7 @@ class _Pair:
                 wrong = [f"UIDVALIDITY {old.uidvalidity} became {new.uidvalidity}"]
             else:
                 wrong = []
-            self.differences += [f"{self.user['user']}: {old.name}: {text}" for text in wrong]
+            self.differences += [f"{self.account.user}: {old.name}: {text}" for text in wrong]
 
     def close(self):
         try:

@@ -113,11 +113,11 @@ def brought(hosts, place: str) -> bool:
 
 def mail_directory(hosts, account: users.Account) -> MailDirectory:
     """The directory of a user's mail; if it is gone, what those of other users are like."""
-    new, path = hosts.site.roles.new, _maildir(hosts.site, account)
+    new, path = hosts.site.roles.new, mailboxes.maildir(hosts.site, account)
     if is_directory(hosts, path):
         return MailDirectory(path, True)
     others = [other for other in users.read(hosts, new) if other.user != account.user][:OTHERS]
-    paths = "".join(f"{_maildir(hosts.site, other)}\0" for other in others)
+    paths = "".join(f"{mailboxes.maildir(hosts.site, other)}\0" for other in others)
     output = hosts.run(new, ["sh", "-c", _LIKE], sudo=True, input=paths.encode()).text
     rows = [line.split() for line in output.splitlines()]
     own = {str(other.gid) for other in others}
@@ -132,10 +132,6 @@ def mail_directory(hosts, account: users.Account) -> MailDirectory:
         group=groups.most_common(1)[0][0] if rows else None,
         mode=modes.most_common(1)[0][0] if rows else "700",
     )
-
-
-def _maildir(site, account):
-    return mailboxes.maildir(site, dataclasses.asdict(account))
 
 
 def is_directory(hosts, path: str) -> bool:

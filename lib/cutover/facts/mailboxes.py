@@ -8,6 +8,7 @@ import contextlib
 import os
 
 from cutover.connect import imap
+from cutover.facts import users
 
 # $1 tree, $2 the Maildir in whose place it is read, $3 and $4 the user's uid and gid
 _SCRIPT = """
@@ -27,9 +28,9 @@ def name(text: str) -> str:
     return imap.decode_name(os.fsencode(text))
 
 
-def maildir(site, user: dict) -> str:
-    """The path of a user's mail on the new host. user: an entry of facts.users.users()."""
-    return site.new_store.maildir.format(user=user["user"], home=user["home"])
+def maildir(site, account: users.Account) -> str:
+    """The path of a user's mail on the new host."""
+    return site.new_store.maildir.format(user=account.user, home=account.home)
 
 
 def folder_names(site, old: str | None, converted: str) -> tuple[str | None, str]:
@@ -65,15 +66,15 @@ def new_session(hosts, user: str):
 
 
 @contextlib.contextmanager
-def tree_session(hosts, user: dict, tree: str | None = None):
+def tree_session(hosts, account: users.Account, tree: str | None = None):
     """Dovecot over a user's staged tree, or over another tree of the user. Yields imap.Session.
 
     It reads the tree in the place of the user's Maildir, in a mount namespace of its own with a
     memory file system laid over it. It sees what will be published, and the indexes it writes are
-    gone with the session. Nothing outside notices. user: an entry of facts.users.users().
+    gone with the session. Nothing outside notices.
     """
     site = hosts.site
-    tree = tree or f"{site.new_store.work}/staging/{user['user']}"
+    tree = tree or f"{site.new_store.work}/staging/{account.user}"
     argv = [
         "unshare",
         "--mount",
@@ -84,9 +85,9 @@ def tree_session(hosts, user: dict, tree: str | None = None):
         _SCRIPT,
         "staged",
         tree,
-        maildir(site, user),
-        str(user["uid"]),
-        str(user["gid"]),
+        maildir(site, account),
+        str(account.uid),
+        str(account.gid),
     ]
     with preauth(
         hosts.ssh(site.roles.new).open(argv, sudo=True), f"{site.roles.new}: Dovecot over {tree}"

@@ -72,7 +72,7 @@ def compare(hosts, account: users.Account, where: str) -> Comparison:
     named = {int(line.split(" ")[0]) for line in uidlist.splitlines()}
     same, gone, differ = 0, 0, []
     with (
-        mailboxes.tree_session(hosts, dataclasses.asdict(account), where) as copy,
+        mailboxes.tree_session(hosts, account, where) as copy,
         mailboxes.new_session(hosts, account.user) as live,
     ):
         ours, theirs = copy.read("INBOX", "metadata"), live.read("INBOX", "metadata")

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from cutover import model
+from cutover.facts import old_mail
 from cutover.record import transcript
 from cutover.steps import registry
 
@@ -12,7 +13,8 @@ from cutover.steps import registry
 def read(run, events, step: str, when: str = "after") -> Any:
     """The last facts kept of a step, as an object of its facts class.
 
-    None when there are none, or when they are of a version whose facts this one cannot read.
+    None when there are none, when the step has no facts class, and when they are of a version
+    whose facts this one cannot read.
     """
     names = [
         event["facts"]
@@ -22,9 +24,10 @@ def read(run, events, step: str, when: str = "after") -> Any:
     if not names:
         return None
     try:
-        return parse(step, (run.path / names[-1]).read_bytes())
+        facts = parse(step, (run.path / names[-1]).read_bytes())
     except (OSError, ValueError):
         return None
+    return None if isinstance(facts, dict) else facts
 
 
 def parse(step: str, data: bytes) -> Any:
@@ -82,10 +85,10 @@ def _add(sums, row):
     sums.notes += [f"{row.name}: {text}" for text in row.notes]
 
 
-def surveyed(run, events) -> Any:
+def surveyed(run, events) -> old_mail.Totals | None:
     """The totals of the old store as preflight counted it; None before that."""
-    facts = read(run, events, "preflight") or {}
-    return ((facts.get("survey") or {}).get("value") or {}).get("totals")
+    facts = read(run, events, "preflight")
+    return facts.survey.value.totals if facts and facts.survey.ok else None
 
 
 def sizes(run, events) -> list[int]:
@@ -94,4 +97,4 @@ def sizes(run, events) -> list[int]:
     Class n holds those of 2^(n-1) bytes to below 2^n. Empty before preflight.
     """
     totals = surveyed(run, events)
-    return totals.get("sizes", []) if totals else []
+    return totals.sizes if totals else []

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 
 from cutover import model
+from cutover.facts import users
 from cutover.remote import detached, ship
 
 PROGRAM = "store/__main__.py"
@@ -116,15 +118,15 @@ class State:
         return sorted(name for name, user in self.users.items() if user.published == published)
 
 
-def plan(site, run: str, users: list, jobs: int) -> dict:
+def plan(site, run: str, accounts: Iterable[users.Account], jobs: int) -> dict:
     """The plan file of the converter: where users' old mail is on the new host and where it goes.
 
-    users: entries of facts.users.users(). jobs: number of processes.
+    jobs: number of processes.
     """
     old, new = site.old_store, site.new_store
 
-    def fill(template, user):
-        return template.format(user=user["user"], home=user["home"])
+    def fill(template, account):
+        return template.format(user=account.user, home=account.home)
 
     return {
         "run": run,
@@ -133,17 +135,14 @@ def plan(site, run: str, users: list, jobs: int) -> dict:
         "host": site.fqdn(site.roles.new),
         "users": [
             {
-                "user": user["user"],
-                "uid": user["uid"],
-                "gid": user["gid"],
-                "home": user["home"],
-                "inbox": [old.on_new(fill(path, user)) for path in old.inbox],
-                "spool": old.on_new(fill(old.spool, user)),
-                "folders": old.on_new(fill(old.folders, user)),
-                "subscriptions": old.on_new(fill(old.subscriptions, user)),
-                "maildir": fill(new.maildir, user),
+                **dataclasses.asdict(account),
+                "inbox": [old.on_new(fill(path, account)) for path in old.inbox],
+                "spool": old.on_new(fill(old.spool, account)),
+                "folders": old.on_new(fill(old.folders, account)),
+                "subscriptions": old.on_new(fill(old.subscriptions, account)),
+                "maildir": fill(new.maildir, account),
             }
-            for user in users
+            for account in accounts
         ],
     }
 

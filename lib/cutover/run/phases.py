@@ -95,7 +95,7 @@ class Measurements:
             [done for done in transcript.read(run, "presync").passes if done.ended is not None],
             facts and facts.sample,
             earlier_runs(run, site.name),
-            totals.get("messages") if totals else None,
+            totals.messages if totals else None,
         )
 
 

@@ -36,9 +36,7 @@ def hosts(lab):
 
 
 def conversion_of(hosts, name):
-    plan = converter.plan(
-        hosts.site, name, model.to_json(users.read(hosts, NEW)), hosts.site.new_store.jobs
-    )
+    plan = converter.plan(hosts.site, name, users.read(hosts, NEW), hosts.site.new_store.jobs)
     return conversion.Convert(NEW, name, plan["work"], plan["jobs"], plan["users"])
 
 

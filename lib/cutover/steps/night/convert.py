@@ -22,7 +22,7 @@ class Facts:
     """
 
     run: str
-    users: list[dict]
+    users: list[users.Account]
     state: converter.State
     strangers: list[str] = dataclasses.field(default_factory=list)
     again: list[str] = dataclasses.field(default_factory=list)
@@ -31,7 +31,7 @@ class Facts:
 def probe(ctx) -> Facts:
     hosts, site = ctx.hosts, ctx.site
     sides = hosts.each(site.mail_hosts, lambda name: users.read(hosts, name))
-    accounts = model.to_json(sides[site.roles.new])
+    accounts = sides[site.roles.new]
     plan_file = converter.plan(site, ctx.run_name, accounts, site.new_store.jobs)
     return Facts(
         run=ctx.run_name,
@@ -55,8 +55,8 @@ def plan(facts: Facts, site) -> model.Plan:
     changes = [
         _change(kind, facts, site, chosen)
         for kind, chosen in (
-            (conversion.Convert, [user for user in facts.users if user["user"] not in published]),
-            (conversion.ConvertAgain, [user for user in facts.users if user["user"] in again]),
+            (conversion.Convert, [user for user in facts.users if user.user not in published]),
+            (conversion.ConvertAgain, [user for user in facts.users if user.user in again]),
         )
         if chosen
     ]
@@ -104,14 +104,14 @@ def users_to_convert_again(events) -> list[str]:
 def stable(facts: Facts) -> dict:
     """What the plan rests on: the users and who is published, not how much mail there is."""
     return {
-        "users": facts.users,
+        "users": model.to_json(facts.users),
         "published": {name: user.published for name, user in sorted(facts.state.users.items())},
     }
 
 
 def verify(facts: Facts, site) -> list[model.Check]:
     published = facts.state.names(published=True)
-    missing = [user["user"] for user in facts.users if user["user"] not in published]
+    missing = [user.user for user in facts.users if user.user not in published]
     messages = sum(user.messages for user in facts.state.users.values())
     return [
         model.Check(

@@ -86,8 +86,8 @@ def _with_old_host(ctx, facts):
     facts = dataclasses.replace(facts, services=services.read(hosts, site.roles.old, listed))
     if production.since is None or production.converted is None:
         return facts
-    accounts = model.to_json(users.read(hosts, site.roles.new))
-    names = [account["user"] for account in accounts]
+    accounts = users.read(hosts, site.roles.new)
+    names = [account.user for account in accounts]
     return dataclasses.replace(
         facts,
         logs=model.read(logs.old_host, hosts, production.since, names),

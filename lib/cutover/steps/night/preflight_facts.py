@@ -131,7 +131,7 @@ def _survey(hosts, run, accounts):
     site = hosts.site
     if not accounts.ok:
         raise model.CannotPlan(f"the users of {site.roles.new} are unknown: {accounts.error}")
-    plan = converter.plan(site, run, model.to_json(accounts.value), site.new_store.jobs)
+    plan = converter.plan(site, run, accounts.value, site.new_store.jobs)
     return old_mail.parse(
         converter.read(hosts, site.roles.new, plan, "survey", timeout=SURVEY_TIMEOUT)
     )

@@ -35,16 +35,16 @@ def _sample(ctx, facts):
     readable = [
         user
         for user in facts.users
-        if state[user["user"]].staged.folders
-        and not state[user["user"]].published
-        and state[user["user"]].live != "none"
+        if state[user.user].staged.folders
+        and not state[user.user].published
+        and state[user.user].live != "none"
     ]
     return staged_sample.read(ctx.hosts, readable, count, ctx.run_name)
 
 
 def plan(facts: Facts, site) -> model.Plan:
     published = facts.state.names(published=True)
-    todo = [user for user in facts.users if user["user"] not in published]
+    todo = [user for user in facts.users if user.user not in published]
     if not todo:
         return model.Plan(
             reason=f"all {len(facts.state.users)} users are already published by this run"
