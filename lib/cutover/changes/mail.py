@@ -85,7 +85,10 @@ class DrainQueue(model.Change):
 
 @dataclasses.dataclass(frozen=True)
 class SendTestMail(model.Change):
-    """Send one message through an MX and wait until it is in a folder of its recipient."""
+    """Send one message through an MX and wait until it is in a folder of its recipient.
+
+    Figures: deferrals.
+    """
 
     kind: ClassVar[str] = "send-test-mail"
     no_inverse: ClassVar[str] = "the test message stays in the mailbox; its subject says what it is"
@@ -136,11 +139,11 @@ class SendTestMail(model.Change):
         ctx.hosts.prove()
         wait = ctx.site.production_test.wait
         deadline = time.monotonic() + wait
-        queue_id = self._send(ctx.hosts, self._message(), deadline, report)
+        queue_id, deferrals = self._send(ctx.hosts, self._message(), deadline, report)
         while True:
             settled = self.settled(ctx)
             if settled.done:
-                return model.Result(f"{queue_id}; {settled.detail}")
+                return model.Result(f"{queue_id}; {settled.detail}", {"deferrals": deferrals})
             if time.monotonic() > deadline:
                 raise model.ChangeFailed(
                     f"{self.host} accepted the message {self.token} ({queue_id}), but after {wait} "
@@ -164,15 +167,18 @@ class SendTestMail(model.Change):
         return "\r\n".join(lines).encode()
 
     def _send(self, hosts, message, deadline, report):
-        """Submit it, and again while it is deferred, as by greylisting. Returns the queue id."""
+        """Submit it, and again while it is deferred, as by greylisting.
+
+        Returns (its queue id, how often it was deferred).
+        """
         began, deferrals = time.monotonic(), 0
         while True:
             try:
                 queue_id = self.submit(hosts, message)
-                if not deferrals:
-                    return queue_id
-                seconds = time.monotonic() - began
-                return f"{queue_id}, after {seconds:.0f} s: it was deferred {deferrals} times"
+                if deferrals:
+                    seconds = time.monotonic() - began
+                    queue_id += f", after {seconds:.0f} s: it was deferred {deferrals} times"
+                return queue_id, deferrals
             except smtp.SmtpError as error:
                 if not error.put_off:
                     self._explain(error)
