@@ -10,9 +10,10 @@ import pytest
 from cutover import model, site
 from cutover.changes import mail
 from cutover.connect import hosts, smtp
+from cutover.facts import antispam as antispam_facts
 from cutover.rehearsal import ledger, traffic
 from cutover.report import summary
-from cutover.steps.checks import antispam as step
+from cutover.steps.checks import antispam as antispam_checks
 from lab import antispam, inside, store, topology
 from night import Night, eventually
 
@@ -204,13 +205,13 @@ def test_a_dead_milter_loses_no_mail_and_what_was_held_keeps_its_mark(night):
     with pytest.raises(smtp.SmtpError) as error:
         send("late", SPAM)
     assert error.value.put_off
+    declared = night.site.antispam
     with hosts.Hosts(night.site) as reached:
-        found = step.probe(
-            reached,
-            night.site,
-            lambda name, function, *more: model.attempt(function, reached, *more),
-        )
-    dead, *_ = step.checks({"antispam": found}, night.site)
+        readings = {
+            mx: model.read(antispam_facts.read, reached, mx, declared.milter, declared.redis)
+            for mx in night.site.roles.mx
+        }
+    dead, *_ = antispam_checks.checks(readings, night.site)
     assert not dead.passed and "does NOT answer" in dead.actual and "put off (451)" in dead.actual
     for name in ("mailboxold", "mailboxvm"):
         ctl("start", "sendmail", name)

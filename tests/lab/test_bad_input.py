@@ -280,9 +280,9 @@ def test_a_silent_secondary_lags_and_is_named():
         def serial(self, zone):
             return 4
 
-    assert "ns2: no answer from 192.0.2.2" in dns_change._lags(Silent(), "lab.test", 5)
-    assert dns_change._lags(Behind(), "lab.test", 5) == "ns3 still serves the older zone 4"
-    assert dns_change._lags(Behind(), "lab.test", 4) == ""
+    assert "ns2: no answer from 192.0.2.2" in dns_change._lag(Silent(), "lab.test", 5)
+    assert dns_change._lag(Behind(), "lab.test", 5) == "ns3 still serves the older zone 4"
+    assert dns_change._lag(Behind(), "lab.test", 4) == ""
 
 
 @pytest.mark.parametrize("mark", ["", "*", "-", "X"])

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 
+from imapclient import exceptions
 from lab import keys
 
 from cutover.connect import imap
@@ -37,7 +38,7 @@ class Reader:
         self.sent = []  # keys of the copies in SENT
 
     def run(self):
-        refused = errors.CutoverError, OSError, imap.imapclient.exceptions.IMAPClientError
+        refused = errors.CutoverError, OSError, exceptions.IMAPClientError
         while not self.stop.is_set():
             with contextlib.suppress(*refused):
                 self._work()
