@@ -77,8 +77,8 @@ class SetAside(model.Change):
         now = spam_folders.uidvalidity(ctx.hosts, self.host, self.user, self.folder)
         if now != self.uidvalidity:
             raise model.ChangeFailed(
-                f"nothing of {self.user} was moved: {self.folder} has other UIDs since the plan was "
-                "made. Run this step again."
+                f"nothing of {self.user} was moved: {self.folder} has other UIDs since the plan "
+                "was made. Run this step again."
             )
         before, listed = self._aside(ctx.hosts), self._left(ctx.hosts)
         _make(ctx.hosts, self.host, self.user, self.place)
@@ -184,16 +184,16 @@ class Expunge(model.Change):
         there, days = (kept.users.get(self.user, 0), kept.days) if kept else (0, 0)
         if there != self.count or days < self.grace:
             raise model.ChangeFailed(
-                f"nothing of {self.user} was deleted: {there} messages of {self.run} are set aside, "
-                f"the latest {days} days ago; {self.count}, set aside {self.grace} days ago, were "
-                "approved. Run this step again."
+                f"nothing of {self.user} was deleted: {there} messages of {self.run} are set "
+                f"aside, the latest {days} days ago; {self.count}, set aside {self.grace} days ago, "
+                "were approved. Run this step again."
             )
         note = f"{self.count} messages were deleted for good by {ctx.run_name}"
         _expunge(ctx.hosts, self.host, self.user, self.place, note)
         left = spam_folders.aside(ctx.hosts, self.host, self.user, self.place)
         if left:
             raise model.ChangeFailed(
-                f"deleting SPAM of {self.user} failed: {left} of {self.count} messages are still in "
-                f"{self.place}. See Dovecot's log on {self.host}."
+                f"deleting SPAM of {self.user} failed: {left} of {self.count} messages are still "
+                f"in {self.place}. See Dovecot's log on {self.host}."
             )
         return model.Result(f"{self.count} deleted", {"messages": self.count})

@@ -139,20 +139,20 @@ class CopyStore(StoreMove):
         text = (
             f"{events.passes()}; {read['read']} files read on both sides and the same "
             f"({read['bytes']} bytes, {read['seconds']} s), {read['known']} known from before; the "
-            f"freeze is predicted to take {predicted:.0f} s, plus stopping and starting the services"
+            f"freeze is predicted to take {predicted:.0f} s, plus stopping and starting services"
         )
         if self.minutes and predicted > 60 * self.minutes:
             raise model.ChangeFailed(
                 f"nothing was stopped on {self.host}: {text}. That is more than the "
-                f"{self.minutes:g} min of maintenance.move_store.freeze_minutes. Run this step at a "
-                "quieter time, or announce a longer freeze."
+                f"{self.minutes:g} min of maintenance.move_store.freeze_minutes. Run this step at "
+                "a quieter time, or announce a longer freeze."
             )
         return model.Result(text, {"predicted": predicted, **events.figures()})
 
 
 @dataclasses.dataclass(frozen=True)
 class LastCopy(StoreMove):
-    """In the freeze: Dovecot counts each folder, what changed is copied, both sides are compared."""
+    """In the freeze: Dovecot counts, what changed is copied, both sides are compared."""
 
     kind: ClassVar[str] = "store-last-copy"
     no_inverse: ClassVar[str] = STAYS

@@ -73,9 +73,9 @@ class TrialRestore(model.Change):
         comparison = trial_restore.compare(ctx.hosts, account, self.place)
         if comparison.differ or not comparison.same:
             raise model.ChangeFailed(
-                f"the test restore from {trial_restore.NAMES[self.source]} differs from the live INBOX of "
-                f"{self.user}: {comparison.same} messages are the same, {comparison.gone} are gone "
-                f"since, other text: {', '.join(comparison.differ) or 'none'}. Compare them: it is "
+                f"the test restore from {trial_restore.NAMES[self.source]} differs from the live "
+                f"INBOX of {self.user}: {comparison.same} messages are the same, {comparison.gone} are "
+                f"gone since, other text: {', '.join(comparison.differ) or 'none'}. Compare them: it is "
                 f"in {self.place} on {self.host}."
             )
         note = {"user": self.user, "job": job, "at": clock.now(ctx.hosts, self.host)}
@@ -105,8 +105,8 @@ class TrialRestore(model.Change):
             names = names[-MESSAGES:]
             if not names:
                 raise model.ChangeFailed(
-                    f"{trial_restore.NAMES[self.source]} has no message of {self.user}'s INBOX to test with. Run "
-                    "production-test, then this step again."
+                    f"{trial_restore.NAMES[self.source]} has no message of {self.user}'s INBOX to "
+                    "test with. Run production-test, then this step again."
                 )
             bring_beside.bring(
                 ctx.hosts,

@@ -1,6 +1,7 @@
-"""The copy of the mail store on the backup host: how it is made, what its last run reported, and whether it is complete.
+"""The copy of the mail store on the backup host: its timer, its last run, its completeness.
 
-What is installed for it is decided in steps/checks/backup_files.py; what runs each day is remote/backup_copier.py.
+steps/checks/backup_files.py decides what is installed for it; remote/backup_copier.py runs each
+day.
 """
 
 import dataclasses

@@ -234,14 +234,14 @@ def chain(hosts, number: int) -> list[int]:
 
 @dataclasses.dataclass(frozen=True)
 class SavedState:
-    """jobs: the runs that hold a state, oldest first. first: when the first good run began, or ""."""
+    """jobs: the runs that hold it, oldest first. first: when the first good run began, or ""."""
 
     jobs: list[Job]
     first: str
 
 
 def saved_by(hosts, moment: str) -> SavedState:
-    """The state of the last usable run that began by `moment` ("YYYY-MM-DD HH:MM:SS", "" for now)."""
+    """The state of the last usable run that began by `moment` ("YYYY-MM-DD HH:MM:SS", or "")."""
     runs = status(hosts).saved
     usable = [run for run in runs if run.status in USABLE]
     before = [run for run in usable if not moment or run.began <= moment]

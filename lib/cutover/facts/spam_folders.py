@@ -64,7 +64,7 @@ def today(hosts, name: str) -> datetime.date:
 
 
 def old(hosts, name: str, user: str, folder: str, before: str) -> OldMessages | None:
-    """The messages of a folder that arrived before a day ("YYYY-MM-DD"); None when there are none."""
+    """The messages of a folder that arrived before a day ("YYYY-MM-DD"), or None."""
     uids = _uids(hosts, name, user, [], ["mailbox", folder, "before", before])
     if not uids:
         return None

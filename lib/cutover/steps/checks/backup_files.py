@@ -56,7 +56,8 @@ Persistent=true
 WantedBy=timers.target
 """
 
-_CONFIG = """# The mail store for the backup host, over ssh only: see {sudoers}. Written by mail-cutover.
+_CONFIG = """# Written by mail-cutover: the mail store for the backup host, over ssh only.
+# See {sudoers}.
 use chroot = yes
 uid = root
 gid = root

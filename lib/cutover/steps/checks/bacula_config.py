@@ -9,7 +9,8 @@ from cutover.facts import backup_copy, bacula
 
 MONTH = 31 + 9  # days: a Full is made on the first of each month, a volume is used for a week
 
-_CONFIG = """# Bacula's jobs for the copy of the mail store. Written by mail-cutover; {config} includes it.
+_CONFIG = """# Written by mail-cutover: Bacula's jobs for the copy of the mail store.
+# {config} includes this file.
 Job {{
   Name = {name}
   Type = Backup

@@ -195,7 +195,7 @@ def plan(facts: Facts, site) -> model.Plan:
 
 
 def _scripts(facts, moved, site):
-    """The scripts of users who do not have theirs yet. Raises CannotPlan where one cannot be made."""
+    """The scripts that are not active yet. Raises CannotPlan where one cannot be made."""
     accounts = {user.lower(): (user, account) for user, account in facts.accounts.items()}
     for user, target in sorted(moved.items()):
         if user not in accounts:

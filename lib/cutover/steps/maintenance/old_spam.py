@@ -123,8 +123,8 @@ def _grace(run, kept, site):
     todo = (
         "run this step again, in a run of its own: it then plans to delete it for good"
         if parameters.expunge
-        else f"if nobody missed it, `rm -r {parameters.aside}/{run}` on {site.roles.new} deletes it,"
-        " and so does this step with maintenance.old_spam.expunge"
+        else f"if nobody missed it, `rm -r {parameters.aside}/{run}` on {site.roles.new} deletes "
+        "it, and so does this step with maintenance.old_spam.expunge"
     )
     return model.Check(
         f"What run {run} set aside is within its grace time",

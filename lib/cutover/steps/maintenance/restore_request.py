@@ -56,7 +56,10 @@ class Request:
         if self.day and not self.from_bacula:
             return "the copy has no earlier days. Restore them from bacula."
         if self.day and not self._is_day():
-            return f"{self.day!r} is not a day. Give YYYY-MM-DD, or YYYY-MM-DD HH:MM by Bacula's clock."
+            return (
+                f"{self.day!r} is not a day. Give YYYY-MM-DD, or YYYY-MM-DD HH:MM by Bacula's "
+                "clock."
+            )
         return ""
 
     def _is_day(self):

@@ -85,8 +85,8 @@ def plan(facts: Facts, site) -> model.Plan:
     ]
     if not changes:
         return model.Plan(
-            reason=f"every message that arrived in {parameters.folder} of {facts.asked} users since "
-            f"{facts.since} is in a digest of this run"
+            reason=f"every message that arrived in {parameters.folder} of {facts.asked} users "
+            f"since {facts.since} is in a digest of this run"
         )
     counts = ", ".join(f"{user} {recent.count}" for user, recent in unsent.items())
     return model.Plan(tuple(changes), notes=(("Messages per user", counts),))

@@ -23,8 +23,8 @@ def _refuse_nesting(facts, site):
     to, inside = parameters.to, facts.new.inside and not facts.served
     if _below(to, store) or _below(store, to) or inside:
         raise model.CannotPlan(
-            f"maintenance.move_store.to: {to} and {store} are in one another. Mount the new storage "
-            "outside the store."
+            f"maintenance.move_store.to: {to} and {store} are in one another. Mount the new "
+            "storage outside the store."
         )
 
 
@@ -49,8 +49,8 @@ def _refuse_paths(facts, site):
     for directory in (store, to):
         if _below(parameters.work, directory):
             raise model.CannotPlan(
-                f"maintenance.move_store.work: {parameters.work} is in {directory}, but the notes of "
-                "a move must be on neither storage. Name another directory."
+                f"maintenance.move_store.work: {parameters.work} is in {directory}, but the notes "
+                "of a move must be on neither storage. Name another directory."
             )
 
 
@@ -58,13 +58,13 @@ def _refuse_place(facts, site):
     new, to = facts.new, site.maintenance.move_store.to
     if new.names and not new.ours:
         raise model.CannotPlan(
-            f"{to} has entries that this program did not put there ({', '.join(new.names)}). Use an "
-            "empty directory; what is there is not touched."
+            f"{to} has entries that this program did not put there ({', '.join(new.names)}). Use "
+            "an empty directory; what is there is not touched."
         )
     if new.mark and new.mark.store != facts.store:
         raise model.CannotPlan(
-            f"{to} has the copy of another store, of {new.mark.store}. Use an empty directory; what "
-            "is there is not touched."
+            f"{to} has the copy of another store, of {new.mark.store}. Use an empty directory; "
+            "what is there is not touched."
         )
     if "ro" in new.filesystem.options:
         raise model.CannotPlan(
@@ -78,16 +78,16 @@ def _refuse_source(facts, site):
     parameters, alone, named = site.maintenance.move_store, facts.alone, facts.unit.place
     if alone and facts.place != alone:
         raise model.CannotPlan(
-            f"mail was served from {alone} last, and {store} on {host} is not that now: only {alone} "
-            f"has what came since. Mount its storage and `systemctl restart {unit}` there, then run "
-            f"this step again. If {store} is right as it is, remove "
+            f"mail was served from {alone} last, and {store} on {host} is not that now: only "
+            f"{alone} has what came since. Mount its storage and `systemctl restart {unit}` there, "
+            f"then run this step again. If {store} is right as it is, remove "
             f"{storage.place(parameters.work)}/state.json."
         )
     expected = ("", parameters.to, facts.place)
     if facts.current and facts.unit.enabled and named not in expected:
         raise model.CannotPlan(
-            f"{unit} on {host} puts {named} in the place of {store} at each boot, but {store} is not "
-            "that now: a move to it was interrupted. Roll back the run that began it, or give it as "
-            f"maintenance.move_store.to. If mail is not to be served from there, `systemctl disable "
-            f"{unit}`."
+            f"{unit} on {host} puts {named} in the place of {store} at each boot, but {store} is "
+            "not that now: a move to it was interrupted. Roll back the run that began it, or give "
+            "it as maintenance.move_store.to. If mail is not to be served from there, `systemctl "
+            f"disable {unit}`."
         )

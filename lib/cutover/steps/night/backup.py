@@ -1,8 +1,8 @@
 """The new store is copied to the backup host each day; what copied the old one is retired.
 
-Which files make the copy, and why it is consistent while Dovecot runs: steps/checks/backup_files.py.
-If the parameters declare Bacula, it saves the copy (steps/checks/bacula_config.py). Then some
-messages are restored from each and compared (changes/trial_restore.py).
+steps/checks/backup_files.py has the files that make the copy, and says why it is consistent while
+Dovecot runs. If the parameters declare Bacula, it saves the copy (steps/checks/bacula_config.py).
+Then some messages are restored from both and compared (changes/trial_restore.py).
 """
 
 import dataclasses
