@@ -6,7 +6,6 @@ not met.
 
 import concurrent.futures
 import contextlib
-import dataclasses
 import os
 import re
 import threading
@@ -224,7 +223,7 @@ def test_no_message_is_missing_from_a_copy_made_while_all_of_a_folder_is_flagged
             place,
         )
         with (
-            mailboxes.tree_session(hosts, dataclasses.asdict(account), place) as copy,
+            mailboxes.tree_session(hosts, account, place) as copy,
             mailboxes.new_session(hosts, "paolo") as live,
         ):
             read = [
