@@ -1,4 +1,7 @@
-"""Work that outlives its link: lost links, a second comer, kills. The commands are run on this machine instead of over ssh."""
+"""Work that outlives its link: lost links, a second comer, kills.
+
+The commands run on this machine instead of over ssh.
+"""
 
 import json
 import os
@@ -27,7 +30,7 @@ sys.exit(plan.get("rc", 0))
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    """host(connection, plan, breaks) runs WORK with a plan → (Ended, events)."""
+    """host(plan, connection) runs WORK with a plan and returns (Ended, events)."""
     monkeypatch.setattr(detached, "PAUSE", 0.05)
     monkeypatch.setattr(
         detached, "_START", detached._START.replace("/run/systemd/system", "/nowhere")
@@ -99,9 +102,8 @@ def test_what_runs_with_another_plan_is_let_run_out(host, tmp_path):
     assert ended.rc == 3 and not ended.attached and len({event["pid"] for event in events}) == 2
 
 
-@pytest.mark.parametrize(
-    "alone", [False, True]
-)  # alone: the shell around it is left to tell how it ended
+# alone: the shell around it is left to report how it ended
+@pytest.mark.parametrize("alone", [False, True])
 def test_killed_in_between(host, tmp_path, alone):
     def kill():
         while (

@@ -1,23 +1,25 @@
-"""Long work on a host that outlives the link, and this process: started apart from the session, followed by a file.
+"""Long work on a host that outlives the link and this process: started apart, followed by a file.
 
-Beside each other in a folder of the host lie NAME.plan.json, NAME.events (a JSON object a line, from the work itself),
-NAME.err, NAME.lock (held while the work runs) and NAME.result (its exit status, when it came to an end). The work is a unit of
-systemd where there is systemd, else a session of its own. Whoever comes later, after a lost link or a crash on this side, finds
-the lock held and follows the same file; only when nobody holds it something is started.
+Side by side in a folder of the host are NAME.plan.json, NAME.events (a JSON object per line, from
+the work itself), NAME.err, NAME.lock (held while the work runs) and NAME.result (its exit status,
+once it has ended). The work is a systemd unit where there is systemd, else a session of its own.
+Whoever comes later, after a lost link or a crash on this side, finds the lock held and follows the
+same file. Something is started only when nobody holds the lock.
 """
 
 import dataclasses
 import json
 import time
+from collections.abc import Callable
+from typing import Any
 
 from cutover import model
 from cutover.connect import ssh
 
-PATIENCE = (
-    900  # seconds for which a host may stay away before it is given up; the work goes on there
-)
+# seconds for which a host may be unreachable before this side gives up; the work continues there
+PATIENCE = 900
 PAUSE = 2  # seconds between attempts to reach it again
-BEAT = 10  # seconds after which the follower says that it is still there
+BEAT = 10  # seconds after which the follower shows that it is still there
 IDLE = 60  # seconds of silence after which a link counts as lost
 
 # $1 base of the files, $2 unit; then the command. Prints "started" or "running".
@@ -26,7 +28,7 @@ base=$1 unit=$2; shift 2
 if ! flock -n "$base.lock" true; then echo running; exit 0; fi
 rm -f "$base.events" "$base.result" "$base.err"
 : > "$base.events"
-# a disk that fills up must not keep the events and the result from being told
+# reserved, so that events and result can be written on a full disk
 fallocate -n -l 1048576 "$base.events" 2>/dev/null || :
 : > "$base.ending"; fallocate -n -l 4096 "$base.ending" 2>/dev/null || :
 run='base=$1; shift; exec 9>"$base.lock"; flock -w 10 9 || exit 75
@@ -46,7 +48,8 @@ done
 echo started
 """
 
-# Prints the events from a byte on, a beat now and then, and at the end of the work a line with its exit status.
+# Prints the events from a byte on, an empty line as a beat and, once the work has ended, a line
+# with its exit status.
 _FOLLOW = r"""
 import fcntl, json, os, sys, time
 base, offset, beat = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
@@ -64,7 +67,7 @@ def tail(path, size):
             return file.read().decode("utf-8", "backslashreplace")
     except OSError:
         return ""
-out, said = sys.stdout.buffer, time.time()
+out, flushed = sys.stdout.buffer, time.time()
 while True:
     alive = running()
     try:
@@ -79,15 +82,16 @@ while True:
         offset += len(data)
     elif not alive:
         break
-    elif time.time() - said > beat:
+    elif time.time() - flushed > beat:
         out.write(b"\n")
-    if data or time.time() - said > beat:
+    if data or time.time() - flushed > beat:
         out.flush()
-        said = time.time()
+        flushed = time.time()
     if not data:
         time.sleep(0.1)
 result = tail(base + ".result", 20).strip()
-out.write(json.dumps({"ended": int(result) if result else None, "err": tail(base + ".err", 2000)}).encode() + b"\n")
+ended = {"ended": int(result) if result else None, "err": tail(base + ".err", 2000)}
+out.write(json.dumps(ended).encode() + b"\n")
 """
 
 
@@ -97,59 +101,58 @@ class Interrupted(model.ChangeFailed):
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
+    """Exit status and last errors of the work. attached: it ran already when this side came."""
+
     rc: int
     err: str
-    attached: bool  # it ran already when we came
+    attached: bool
 
 
 def run(
-    hosts, host: str, folder: str, name: str, unit: str, plan: dict, argv: list, on_event
+    hosts,
+    host: str,
+    folder: str,
+    name: str,
+    unit: str,
+    plan: dict,
+    argv: list[str],
+    on_event: Callable[[dict], Any],
 ) -> Ended:
-    """Have `argv` done on a host, with `plan` in NAME.plan.json; `on_event(dict)` takes its events, each once.
+    """Run `argv` on a host, with `plan` in NAME.plan.json, to its end.
 
-    Work of the same name that runs there already is followed to its end; if it had another plan, ours is done after it.
-    Raises Interrupted; ssh.LinkLost or ssh.Unreachable when the host stays away for PATIENCE seconds.
+    on_event(dict) takes its events, each once. Work of the same name that runs there already is
+    followed to its end; if it has another plan, ours runs after it. Raises Interrupted, and
+    ssh.LinkLost or ssh.Unreachable when the host is unreachable for PATIENCE seconds.
     """
     base = f"{folder}/{name}"
     text = json.dumps(plan, sort_keys=True).encode()
     while True:
         before = _patient(hosts, host, lambda: _running_plan(hosts.ssh(host), base))
         if before is None:
-            _patient(
-                hosts,
-                host,
-                lambda: hosts.ssh(host).put(text, f"{base}.plan.json", mode=0o600, sudo=True),
-            )
-            _patient(
-                hosts,
-                host,
-                lambda: hosts.ssh(host).run(
-                    ["sh", "-c", _START, "start", base, unit, *argv], sudo=True
-                ),
-            )
+            _patient(hosts, host, lambda: _put_plan(hosts.ssh(host), base, text))
+            _patient(hosts, host, lambda: _start(hosts.ssh(host), base, unit, argv))
         ended = _follow(hosts, host, base, on_event)
         if before in (None, text):
             return dataclasses.replace(ended, attached=before is not None)
 
 
+def _put_plan(connection, base, text):
+    connection.put(text, f"{base}.plan.json", mode=0o600, sudo=True)
+
+
+def _start(connection, base, unit, argv):
+    connection.run(["sh", "-c", _START, "start", base, unit, *argv], sudo=True)
+
+
 def _running_plan(connection, base):
     """The plan of the work that runs there now, or None."""
-    found = connection.run(
-        [
-            "sh",
-            "-c",
-            '[ -e "$1.lock" ] && ! flock -n "$1.lock" true && cat "$1.plan.json"',
-            "look",
-            base,
-        ],
-        sudo=True,
-        check=False,
-    )
-    return found.out if found.rc == 0 else None
+    script = '[ -e "$1.lock" ] && ! flock -n "$1.lock" true && cat "$1.plan.json"'
+    result = connection.run(["sh", "-c", script, "look", base], sudo=True, check=False)
+    return result.out if result.rc == 0 else None
 
 
 def _patient(hosts, host, action):
-    """Do something that may be done twice, again and again while the host is away."""
+    """Retry something that may be done twice while the host is unreachable."""
     end = time.monotonic() + PATIENCE
     while True:
         try:
@@ -158,7 +161,7 @@ def _patient(hosts, host, action):
             if time.monotonic() > end:
                 raise
             if isinstance(error, ssh.TimedOut):
-                hosts.ssh(host).close()  # a link that says nothing is made anew
+                hosts.ssh(host).close()  # a silent link is replaced
             time.sleep(PAUSE)
 
 
@@ -182,18 +185,19 @@ def _follow(hosts, host, base, on_event):
         return hosts.ssh(host).stream(argv, sudo=True, on_line=line, idle_timeout=IDLE)
 
     _patient_while_it_moves(hosts, host, follow, lambda: offset)
-    # by itself it ends with less: 128 and the signal's number is what the shell around it tells of its death
+    # the shell around it reports a signal as 128 and its number; by itself the work ends with less
     if last is None or last["ended"] is None or last["ended"] > 128:
+        err = last["err"].strip()[-300:] if last else ""
         raise Interrupted(
-            f"{host}: {base.rpartition('/')[2]} ended without a result: it was killed, or the host went down. "
-            + (last["err"].strip()[-300:] + " " if last and last["err"].strip() else "")
-            + "Run this step again: it goes on with what is missing."
+            f"{host}: {base.rpartition('/')[2]} ended without a result: it was killed, or the host "
+            f"went down. {err + ' ' if err else ''}Run this step again: it resumes with what is "
+            "missing."
         )
     return Ended(last["ended"], last["err"], False)
 
 
 def _patient_while_it_moves(hosts, host, action, mark):
-    """_patient(), anew after each time the mark has moved."""
+    """_patient(), with new patience each time the mark has moved."""
     while True:
         before = mark()
         try:
