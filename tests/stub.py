@@ -107,7 +107,7 @@ class Site:
                 probe=lambda ctx: {"quiet": True},
                 facts=dict,
                 plan=lambda found, site: model.Plan(reason="nothing to do"),
-                verify=lambda found, site: [model.equal("Is it quiet?", "yes", "yes")],
+                verify=lambda found, site: [model.equal("Is it quiet?", "yes", "yes", id="quiet")],
             )
         self.run = folder.begin(self.site, tmp_path / "run")
 

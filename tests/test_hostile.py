@@ -232,7 +232,10 @@ def test_a_table_shows_text_and_nothing_else(column, value, caption):
 def test_checks_facts_and_plans_show_text_and_nothing_else(one, other):
     harmless(
         step_tables.checks(
-            [model.Check(one, other, one, True, other), model.Check(one, other, one, False, other)],
+            [
+                model.Check(one, other, one, True, other, id="hostile"),
+                model.Check(one, other, one, False, other, id="hostile"),
+            ],
             one,
         )
     )

@@ -57,9 +57,8 @@ def test_a_step_that_was_left_out_is_not_next(night, run):
             following = runbook.NIGHT[runbook.NIGHT.index(name) + 1 :]
             assert (f"Next: {following[0]}" if following else "Passed: ") in repr(night._head())
     assert "Next: " not in repr(night._head())  # decommission is asked for by its name
-    assert (
-        f"Passed: {len(runbook.NIGHT) - 1} steps passed verification; skipped: presync."
-        in repr(night._head())
+    assert f"Passed: {len(runbook.NIGHT) - 1} steps passed verification; skipped: presync." in repr(
+        night._head()
     )
     assert column(night.steps().draw(), "now")["presync"] == "may run now"
 
@@ -214,7 +213,7 @@ def test_it_refuses_what_it_cannot_work_with(arguments):
 
 def test_checks_can_be_narrowed_and_say_how_many_there_are():
     listed = [
-        model.equal(f"Is {user}'s mail the same?", 1, found, "look")
+        model.equal(f"Is {user}'s mail the same?", 1, found, "look", id="same-mail", subject=user)
         for user, found in (("ann", 1), ("bob", 2))
     ]
     shown = check_table.Checks(listed, "Verified")

@@ -26,13 +26,13 @@ def test_hostile_text_does_no_harm():
 def test_checks_say_in_words_what_colours_say():
     shown = step_tables.checks(
         [
-            model.equal("Same?", 1, 1, "nothing"),
-            model.equal("Same?", 1, 2, "mend it"),
-            model.Check("Odd?", "no", "a bit", True, "look", warning=True),
+            model.equal("Same?", 1, 1, "nothing", id="same"),
+            model.equal("Same?", 1, 2, "fix it", id="same"),
+            model.Check("Odd?", "no", "a bit", True, "look", warning=True, id="odd"),
         ]
     )
     assert [row[0] for row in shown.rows] == ["ok", "FAIL", "warn"]
-    assert [row[-1] for row in shown.rows] == ["", "mend it", "look"]
+    assert [row[-1] for row in shown.rows] == ["", "fix it", "look"]
     assert shown.note == "3 checks: 2 passed (1 with a warning), 1 FAILED"
 
 

@@ -44,7 +44,9 @@ def planted(night, tmp_path, monkeypatch):
     night.alter(
         "stop-imap",
         verify=lambda found, site: [
-            model.Check(everything(), everything(), everything(), True, everything(), True)
+            model.Check(
+                everything(), everything(), everything(), True, everything(), True, id="planted"
+            )
         ],
     )
     act = night._act

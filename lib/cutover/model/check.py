@@ -23,7 +23,7 @@ class Check:
     passed: bool
     todo: str = ""
     warning: bool = False
-    id: str = ""
+    id: str = dataclasses.field(kw_only=True)
     subject: str = ""
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 

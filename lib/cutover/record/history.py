@@ -110,7 +110,7 @@ CHECK_FIELDS = [field.name for field in dataclasses.fields(model.Check)]
 def checks(event: dict) -> list[model.Check]:
     """The checks of an event. Those of earlier versions have no id, subject or data."""
     return [
-        model.Check(**{name: check[name] for name in CHECK_FIELDS if name in check})
+        model.Check(**{"id": ""} | {name: check[name] for name in CHECK_FIELDS if name in check})
         for check in event["checks"]
     ]
 

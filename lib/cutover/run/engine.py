@@ -340,8 +340,7 @@ class Engine(attempt.Attempt):
         settled = change.settled(self.context) if undoes is not None else None
         if settled and settled.done:
             return model.Result(f"already done: {settled.detail}")
-        result = change.apply(self.context, self.report)
-        return model.Result(result) if isinstance(result, str) else result  # without figures yet
+        return change.apply(self.context, self.report)
 
     def _only_reads(self):
         return self.step.only_reads and not self.current.changes

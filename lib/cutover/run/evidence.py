@@ -7,48 +7,10 @@ queues, open ports, and texts that describe a state which is also a yes or no.
 
 from cutover import model
 
-VOLATILE = {
-    "run",
-    "serial",
-    "sessions",
-    "ports",
-    "port_25",
-    "delivering",
-    "queue",
-    "queued",
-    "items",
-    "detail",
-    "clock",
-    "read",
-    "folders",
-    "login",
-    "seen",
-    "undoes",
-    "go",
-}
-FIGURES = {"uid", "gid", "ttl"}  # figures that somebody has set
-
 
 def stable(step, facts):
     """The facts an approval is bound to, as plain JSON."""
-    if step.stable:
-        return step.stable(facts)
-    return _lasting(facts) if step.facts is dict else model.lasting(facts)
-
-
-def _lasting(value):
-    if isinstance(value, dict):
-        return {
-            key: _lasting(item)
-            for key, item in value.items()
-            if key not in VOLATILE
-            and not (
-                isinstance(item, int | float) and not isinstance(item, bool) and key not in FIGURES
-            )
-        }
-    if isinstance(value, list):
-        return [_lasting(item) for item in value]
-    return value
+    return step.stable(facts) if step.stable else model.lasting(facts)
 
 
 def differences(before, after, path="") -> list:
