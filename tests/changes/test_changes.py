@@ -1,4 +1,4 @@
-"""Every kind of change: whole in JSON, an inverse or a reason, and texts that say exactly what is done."""
+"""Every kind of change: complete in JSON, an inverse or a reason, and an exact description."""
 
 import dataclasses
 import json
@@ -265,10 +265,8 @@ def test_a_dns_update_is_one_message_with_its_prerequisite():
 
 def test_a_userdb_edit_shows_its_diff_and_builds_the_map_beside_the_old_one():
     lines = EXAMPLES[1].describe().splitlines()
-    assert (
-        lines[0]
-        == "cp -p /etc/mail/userdb /etc/mail/userdb.r1.part; mv -f /etc/mail/userdb.r1.part /etc/mail/userdb.r1"
-    )
+    part = "/etc/mail/userdb.r1.part"
+    assert lines[0] == f"cp -p /etc/mail/userdb {part}; mv -f {part} /etc/mail/userdb.r1"
     assert "-a:maildrop\ta@old" in lines and "+a:maildrop\ta@old, a@new" in lines
     assert lines.index(
         "makemap btree /etc/mail/userdb.cutover.db < /etc/mail/userdb"
@@ -318,7 +316,10 @@ class InitScript:
         elif verb == "start" and self.state == "dead":
             self.state = "running"  # what counts as active is not started
         active = "inactive" if self.state == "dead" else "active"
-        text = f"LoadState=loaded\nActiveState={active}\nSubState={self.state}\nUnitFileState=enabled\n"
+        text = (
+            f"LoadState=loaded\nActiveState={active}\nSubState={self.state}\n"
+            "UnitFileState=enabled\n"
+        )
         return ssh.Result(host, tuple(argv), 0, text.encode() if verb == "show" else b"", b"", 0.0)
 
 

@@ -64,7 +64,7 @@ def test_systemd_states(properties, running, at_boot, exists):
     assert (state.running, state.starts_at_boot, state.exists) == (running, at_boot, exists)
 
 
-def test_a_socket_that_can_start_the_service_is_told():
+def test_a_socket_that_can_start_the_service_is_named():
     state = services.parse_status("systemd", "x", result(shown(TriggeredBy="x.socket")))
     assert "can be started by x.socket" in state.detail
 
@@ -85,7 +85,10 @@ def test_sysv_states(text, running, at_boot, exists):
 
 
 CONF = "file /etc/xinetd.conf\n  defaults\n  {\n    %s\n  }\n"
-BLOCK = "file /etc/xinetd.d/imap\n  service imap2\n  {\n    port = 143\n%s  }\n  service other\n  {\n    disable = yes\n  }\n"
+BLOCK = (
+    "file /etc/xinetd.d/imap\n  service imap2\n  {\n    port = 143\n%s  }\n"
+    "  service other\n  {\n    disable = yes\n  }\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +226,7 @@ def test_xinetd_service_that_was_disabled_by_hand(xinetd):
     assert file.read_text() == IMAP
 
 
-# -- the lab; a reboot was tried by hand, here the units are made anew by daemon-reload as a boot makes them
+# -- the lab; a reboot was tried by hand, here daemon-reload makes the units again as a boot does
 
 TRIAL = ("systemd", "xinetd")  # a unit made from an init script; idle on sanbackup
 

@@ -1,4 +1,4 @@
-"""The userdb editor: tables of what it must and must not touch, and byte identity under generated texts."""
+"""The userdb editor: what it must and must not touch, and byte identity of generated texts."""
 
 import pytest
 from cutover.facts import userdb
@@ -86,7 +86,10 @@ def test_two_lines_of_one_key_are_both_routed():
 
 
 def test_equal_new_lines_get_their_own_old_spelling_back():
-    data = b"bob:maildrop bob@MAILBOX.lab.test\nbob:maildrop bob@mailbox.lab.test\nbob:maildrop bob@mailbox.LAB.test.\n"
+    data = (
+        b"bob:maildrop bob@MAILBOX.lab.test\nbob:maildrop bob@mailbox.lab.test\n"
+        b"bob:maildrop bob@mailbox.LAB.test.\n"
+    )
     new, changes = userdb.route_to_both(data, *LAB)
     assert userdb.route_back(new, *LAB, changes=changes)[0] == data
 
@@ -114,7 +117,7 @@ def test_parse_and_problems():
     assert [number for number, _ in userdb.problems(data)] == [4, 5, 6, 7, 8, 9]
 
 
-# Hosts in canonical spelling, so that the inverse needs no memory; never a pair that is routed already.
+# Hosts in canonical spelling, so that the inverse needs no memory; never a pair routed already.
 recipients = st.one_of(
     st.from_regex(
         r"[a-z][a-z0-9._+-]{0,8}@(mailbox\.lab\.test|elsewhere\.test|mailboxold\.lab\.test)",
@@ -183,7 +186,7 @@ def test_arbitrary_bytes_are_not_touched(data):
 
 @pytest.mark.lab
 def test_real_makemap_reads_the_text_as_parse_does(real):
-    """makemap's own view: which lines it refuses, how it folds keys, how long a line may be, what it makes of dual routes."""
+    """What makemap itself refuses, how it folds keys and what it makes of dual routes."""
     link = real.ssh("postino3")
 
     def makemap(data, *options):
@@ -198,7 +201,8 @@ def test_real_makemap_reads_the_text_as_parse_does(real):
         finally:
             link.run(["rm", "-r", folder])
 
-    good = b"# c\n\nAlice:maildrop\t alice@mailbox.lab.test\nbob:maildrop b@x.test, bob@mailbox.lab.test\n"
+    good = b"# c\n\nAlice:maildrop\t alice@mailbox.lab.test\n"
+    good += b"bob:maildrop b@x.test, bob@mailbox.lab.test\n"
     good += b"bob:mailname B\nz:maildrop z"
     for data in (good, userdb.route_to_both(good, *LAB)[0]):
         made, shown = makemap(data)

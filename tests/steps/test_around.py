@@ -1,4 +1,4 @@
-"""Submission, webmail and lists: what is planned and judged from facts, of systems that are as they should be and of others."""
+"""Submission, webmail and lists: plans and checks from facts, with and without a fault."""
 
 import copy
 
@@ -23,23 +23,23 @@ YES, NO = (
 )
 
 
-def facts():
+def healthy():
     """production-test's, when all is well."""
-    wanted = {each.user: {} for each in LAB.production_test.users}
+    expected = {account.user: {} for account in LAB.production_test.users}
     for mail in production_test.test_mails(LAB, RUN):
-        wanted[mail.user][mail.token] = mail.folder
+        expected[mail.user][mail.token] = mail.folder
     for user, tokens in systems.tokens_by_user(LAB, RUN).items():
-        wanted[user].update({token: "INBOX" for token, _ in tokens})
+        expected[user].update({token: "INBOX" for token, _ in tokens})
     users = {
         user: {
             "value": {
                 "address": "10.77.0.16",
                 "folders": ["INBOX", "SPAM", "sent-mail"],
                 "read": 9,
-                "found": found,
+                "found": folders,
             }
         }
-        for user, found in wanted.items()
+        for user, folders in expected.items()
     }
     return {
         "run": RUN,
@@ -67,25 +67,25 @@ def facts():
     }
 
 
-def judged(change=lambda found: None):
+def judged(change=lambda facts: None):
     """Mark, id and subject of the checks that are not ok, after a change of the facts."""
-    found = copy.deepcopy(facts())
-    change(found)
+    facts = copy.deepcopy(healthy())
+    change(facts)
     return [
         (check.mark, check.id, check.subject)
-        for check in STEP.verify(found, LAB)
+        for check in STEP.verify(facts, LAB)
         if check.mark != "ok"
     ]
 
 
 def test_all_is_well():
-    assert judged() == [] and not STEP.plan(facts(), LAB).changes
+    assert judged() == [] and not STEP.plan(healthy(), LAB).changes
     # a level above a folder, which is none itself
     assert (
         judged(
-            lambda found: (
-                found["users"]["alice"]["value"].update(folders=["INBOX", "lavori/2020"]),
-                mail(folders=["INBOX", "lavori", "lavori/2020"])(found),
+            lambda facts: (
+                facts["users"]["alice"]["value"].update(folders=["INBOX", "lavori/2020"]),
+                mail(folders=["INBOX", "lavori", "lavori/2020"])(facts),
             )
         )
         == []
@@ -93,11 +93,11 @@ def test_all_is_well():
 
 
 def way(name, **values):
-    return lambda found: found["systems"]["submission"]["ways"][name]["value"].update(values)
+    return lambda facts: facts["systems"]["submission"]["ways"][name]["value"].update(values)
 
 
 def mail(**values):
-    return lambda found: found["systems"]["webmail"]["value"].update(values)
+    return lambda facts: facts["systems"]["webmail"]["value"].update(values)
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ def mail(**values):
         (way("inside", code=550), "FAIL", "submission-way", "inside"),
         (way("certificate", code=550), "FAIL", "submission-way", "certificate"),
         (
-            lambda found: found["systems"]["submission"]["ways"].update(password={"error": "535"}),
+            lambda facts: facts["systems"]["submission"]["ways"].update(password={"error": "535"}),
             "FAIL",
             "submission-way",
             "password",
         ),
         (
-            lambda found: found["systems"]["submission"].update(address={"value": "10.77.0.13"}),
+            lambda facts: facts["systems"]["submission"].update(address={"value": "10.77.0.13"}),
             "FAIL",
             "submission-name",
             "postinoauth1",
@@ -127,13 +127,13 @@ def mail(**values):
         (mail(folders=["INBOX"]), "warn", "webmail-folders", "alice"),
         (mail(folders=["INBOX", "mail/sent-mail"]), "warn", "webmail-folders", "alice"),
         (
-            lambda found: found["systems"].update(webmail={"error": "refused"}),
+            lambda facts: facts["systems"].update(webmail={"error": "refused"}),
             "FAIL",
             "webmail-login",
             "alice",
         ),
         (
-            lambda found: found["systems"]["lists"].update({"staff@lab.test": {"value": []}}),
+            lambda facts: facts["systems"]["lists"].update({"staff@lab.test": {"value": []}}),
             "FAIL",
             "list-route",
             "staff@lab.test",
@@ -145,31 +145,31 @@ def test_each_fault_fails_its_own_check(change, mark, check_id, subject):
 
 
 def test_what_has_not_arrived_is_sent_and_a_post_must_reach_each_subscriber():
-    found = facts()
-    del found["users"]["bruno"]["value"]["found"]["r1-list-staff-lab.test"]
-    del found["users"]["alice"]["value"]["found"]["r1-smtp-certificate-alice"]
-    submitted, posted = STEP.plan(found, LAB).changes
+    facts = healthy()
+    del facts["users"]["bruno"]["value"]["found"]["r1-list-staff-lab.test"]
+    del facts["users"]["alice"]["value"]["found"]["r1-smtp-certificate-alice"]
+    submitted, posted = STEP.plan(facts, LAB).changes
     assert (submitted.kind, submitted.way, posted.kind, posted.users) == (
         "submit-test-mail",
         "certificate",
         "post-test-mail",
         ["alice", "bruno"],
     )
-    failed = [check for check in STEP.verify(found, LAB) if not check.passed]
+    failed = [check for check in STEP.verify(facts, LAB) if not check.passed]
     assert [(check.id, check.subject, check.data["token"]) for check in failed] == [
         ("system-mail-arrived", "alice", "r1-smtp-certificate-alice"),
         ("system-mail-arrived", "bruno", "r1-list-staff-lab.test"),
     ]
 
 
-def test_what_is_not_declared_is_said():
+def test_systems_that_are_not_declared_are_listed():
     (check,) = systems.judge(system_facts.Systems(None, None, None), WITHOUT)
     assert check.passed
     assert check.data == {"tested": [], "missing": ["submission", "webmail", "lists"]}
     assert not systems.test_mails(WITHOUT, RUN) and not submission.ways(WITHOUT)
 
 
-def test_ways_that_this_machine_cannot_try_are_said():
+def test_ways_that_this_machine_cannot_try_are_listed():
     inside = LAB.model_copy(
         update={"submission": LAB.submission.model_copy(update={"outside": None})}
     )
@@ -180,10 +180,10 @@ def test_ways_that_this_machine_cannot_try_are_said():
 
 
 def test_facts_that_an_earlier_version_recorded_are_judged_as_before():
-    found = facts()
-    del found["systems"]
+    facts = healthy()
+    del facts["systems"]
     assert (
-        all(check.passed for check in STEP.verify(found, LAB)) and not STEP.plan(found, LAB).changes
+        all(check.passed for check in STEP.verify(facts, LAB)) and not STEP.plan(facts, LAB).changes
     )
 
 
@@ -202,16 +202,16 @@ def test_dual_delivery_leaves_a_list_to_its_host_and_it_is_no_forward():
     assert (
         line in after.decode().splitlines() and len(changed) == 3
     )  # alice, Alice.Rossi's, secretariat
-    found = forwards.of_users(text.encode(), LAB)
-    assert {forward.entry.key for forward in found} == {"former1", "former2"}
-    found = forwards.of_users(text.encode(), LAB.model_copy(update={"lists": []}))
-    assert "staff" in {forward.entry.key for forward in found}
+    records = forwards.of_users(text.encode(), LAB)
+    assert {forward.entry.key for forward in records} == {"former1", "former2"}
+    records = forwards.of_users(text.encode(), LAB.model_copy(update={"lists": []}))
+    assert "staff" in {forward.entry.key for forward in records}
 
 
 def test_an_approval_holds_while_mail_comes_and_not_when_a_test_message_appears():
-    found = facts()
-    found["systems"]["webmail"]["value"].update(messages=99, comers=[])
-    found["users"]["alice"]["value"].update(read=5, folders=["INBOX"])
-    assert STEP.stable(found) == STEP.stable(facts())
-    del found["users"]["alice"]["value"]["found"]["r1-smtp-inside-alice"]
-    assert STEP.stable(found) != STEP.stable(facts())
+    facts = healthy()
+    facts["systems"]["webmail"]["value"].update(messages=99, comers=[])
+    facts["users"]["alice"]["value"].update(read=5, folders=["INBOX"])
+    assert STEP.stable(facts) == STEP.stable(healthy())
+    del facts["users"]["alice"]["value"]["found"]["r1-smtp-inside-alice"]
+    assert STEP.stable(facts) != STEP.stable(healthy())

@@ -1,4 +1,4 @@
-"""Go or no-go before reading stops: every reason for a no, and what is asked no more once the outage has begun."""
+"""Go or no-go before reading stops: every reason for a no, and nothing once it has begun."""
 
 import copy
 
@@ -134,7 +134,7 @@ def test_each_reason_for_a_no(change, failing, words):
     assert words in failed[0].actual and failed[0].todo
 
 
-def test_without_presync_it_is_told_that_nothing_is_known():
+def test_without_presync_it_warns_that_nothing_is_known():
     checks = judged(lambda go: go.update(prediction=None, presync=None))
     assert all(check.passed for check in checks)
     assert [check.id for check in checks if check.warning] == [

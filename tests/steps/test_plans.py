@@ -1,4 +1,4 @@
-"""Plans and checks are pure: the same for every step, from the facts recorded for the worked example, and for odd worlds."""
+"""Plans and checks are pure: judged from the worked example's recorded facts, and altered ones."""
 
 import json
 
@@ -256,7 +256,10 @@ def test_the_queue_as_mailq_prints_it():
 
 
 def test_users_as_getent_prints_them():
-    text = "root:x:0:0:root:/root:/bin/sh\nalice:x:2001:2001::/home/alice:/bin/sh\nold:x:9999:1::/h:/f\nshort:x:2002\n\n"
+    text = (
+        "root:x:0:0:root:/root:/bin/sh\nalice:x:2001:2001::/home/alice:/bin/sh\n"
+        "old:x:9999:1::/h:/f\nshort:x:2002\n\n"
+    )
     assert users.parse_passwd(text, 2000, 2999) == [
         users.Account("alice", 2001, 2001, "/home/alice")
     ]
@@ -272,8 +275,10 @@ def test_users_as_getent_prints_them():
 
 def test_routes_as_sendmail_prints_them():
     text = (
-        "alice@mailboxold.lab.test... deliverable: mailer esmtp, host mailboxold.lab.test., user alice@mailboxold.lab.test\n"
-        "alice@mailboxvm.lab.test... deliverable: mailer esmtp, host mailboxvm.lab.test., user alice@mailboxvm.lab.test\n"
+        "alice@mailboxold.lab.test... deliverable: mailer esmtp, host mailboxold.lab.test., "
+        "user alice@mailboxold.lab.test\n"
+        "alice@mailboxvm.lab.test... deliverable: mailer esmtp, host mailboxvm.lab.test., "
+        "user alice@mailboxvm.lab.test\n"
     )
     assert routes.parse(text) == {
         "alice": ["alice@mailboxold.lab.test", "alice@mailboxvm.lab.test"]
