@@ -1,17 +1,21 @@
-"""Copies the mail store: what the backup host runs each day, one file, with its own python3 (3.8 or later, nothing else).
+"""Copies the mail store: the program that the backup host runs each day with its own python3.
 
-`mailbackup` makes a copy and writes what it did to STATE/last (hosts/backups.py reads it); `mailbackup check` changes nothing and
-says as JSON how the copy differs from the store now. Exit 0 only when every message that was seen is in the copy.
+One file, Python 3.8 or later, nothing else. `mailbackup` makes a copy and writes its report to
+STATE/last (facts/backup_copy.py reads it). `mailbackup check` changes nothing and prints as JSON
+how the copy differs from the store now. Exit 0 only when every message that was seen is in the copy.
 
-A pass is one rsync, which only adds. What the copy has beyond the store is removed at the end, and only
+A pass is one rsync, which only adds. What the copy has beyond the store is removed at the end, and
+only
 
-- of a user (a directory of the store's top) whose mail stood still: between the last two listings, which two passes at least a
-  second apart made, no `cur` changed and no file vanished. Each flag, move and removal changes a `cur`. So these listings lack
-  nothing, and what is in neither is gone from the store;
-- or when the copy has the same message, by its name without flags, in the same folder under a name that a later pass listed.
+- of a user (a directory at the top of the store) whose mail stood still: between the last two
+  listings, from two passes at least a second apart, no `cur` changed and no file vanished. Every
+  flag, move and removal changes a `cur`. So these listings are complete, and what is in neither is
+  gone from the store;
+- or when the copy has the same message, by its name without flags, in the same folder under a name
+  that a later pass listed.
 
-Two passes go over the whole store, the others over those users who are not done, until all are or PASSES were made. So the only
-name of a message whose user is at work is never removed.
+Two passes go over the whole store, the others over users who are not done, until all are or PASSES
+were made. So the only name of a message of a user at work is never removed.
 """
 
 import collections
@@ -28,8 +32,8 @@ import time
 SETTINGS = {}
 
 PASSES = 12
-APART = 1.1  # seconds between the beginnings of two listings that are compared: rsync tells times in whole seconds
-BUSY, NOT_MOUNTED, VANISHED = 75, 3, 24  # results; rsync's own are the others
+APART = 1.1  # seconds between the starts of two compared listings: rsync has whole seconds
+BUSY, NOT_MOUNTED, VANISHED = 75, 3, 24  # results; the others are rsync's own
 ITEM = re.compile(rb"=.{11} (\S+) (.*)\n", re.DOTALL)
 GONE = re.compile(rb'has vanished: "/?(.*)"(?: \(in [^)]*\))?$', re.MULTILINE)
 
@@ -46,32 +50,34 @@ class NotCopied(Exception):
 
 
 def plain(name):
-    """A name as rsync tells it → as it is."""
-    return re.sub(rb"\\#(\d{3})", lambda found: bytes([int(found.group(1), 8)]), name)
+    """A file name as it is, from the one that rsync prints."""
+    return re.sub(rb"\\#(\d{3})", lambda match: bytes([int(match.group(1), 8)]), name)
 
 
 def message(path):
-    """(folder, name without flags) when the path is a message's, else None. A flag changes neither, nor does new → cur."""
+    """(folder, name without flags) of a message's path; None for any other path.
+
+    Neither a flag nor new → cur changes them.
+    """
     directory, _, name = path.rpartition(b"/")
     folder, _, part = directory.rpartition(b"/")
     return (folder, name.partition(b":2,")[0]) if part in (b"cur", b"new") else None
 
 
 def messages(target, folder):
-    """Names without flags of the messages of a folder of the copy."""
-    found = set()
+    """The names, without flags, of the messages in a folder of the copy."""
+    names = set()
     for part in (b"cur", b"new"):
         try:
-            found.update(
-                name.partition(b":2,")[0] for name in os.listdir(os.path.join(target, folder, part))
-            )
+            listed = os.listdir(os.path.join(target, folder, part))
         except (FileNotFoundError, NotADirectoryError):
             continue
-    return found
+        names.update(name.partition(b":2,")[0] for name in listed)
+    return names
 
 
 def walk(target, user):
-    """The paths of a user's copy, relative to the target; a directory after what it holds."""
+    """The paths of a user's copy, relative to the target; a directory after its contents."""
     place = os.path.join(target, user)
     if os.path.isdir(place) and not os.path.islink(place):
         with os.scandir(place) as entries:
@@ -83,27 +89,30 @@ def walk(target, user):
 
 
 def rsync(settings, out, *options, given=b""):
-    """Run it; what it prints goes to the file `out`, which is read from its beginning then. → (rc, stderr)"""
+    """Run rsync with its output in the file `out`, rewound. Returns (exit status, stderr)."""
     argv = [
         "rsync",
         "--archive",
         "--numeric-ids",
-        *("--exclude=" + each for each in settings["exclude"]),
+        *("--exclude=" + pattern for pattern in settings["exclude"]),
         "--rsh=" + settings["rsh"],
         "--out-format==%i %M %n",
         *options,
         settings["source"],
         settings["target"] + "/",
     ]
-    done = subprocess.run(
-        argv, input=given, stdout=out, stderr=subprocess.PIPE, env={**os.environ, "LC_ALL": "C"}
-    )
+    environment = dict(os.environ, LC_ALL="C")
+    ended = subprocess.run(argv, input=given, stdout=out, stderr=subprocess.PIPE, env=environment)
     out.seek(0)
-    return done.returncode, done.stderr
+    return ended.returncode, ended.stderr
 
 
 class Run:
-    """`seen`: {path: number of the last pass that listed it}; `users`: {user: his last two Listings}; `say` takes lines."""
+    """One run of the copy.
+
+    seen: {path: number of the last pass that listed it}. users: {user: the last two Listings}.
+    say(*lines): writes to the report.
+    """
 
     def __init__(self, settings, say):
         self.settings, self.say = settings, say
@@ -112,48 +121,53 @@ class Run:
         self.seen, self.users = {}, {}
 
     def copy(self):
-        """All of it. Raises NotCopied."""
-        self.one()
-        self.one()
-        here = [
-            each
-            for each in os.listdir(self.target)
-            if os.path.isdir(os.path.join(self.target, each))
-        ]
-        there = [each for each in here if self.seen.get(each) == self.number]
-        if len(there) * 2 < len(here):  # it looks as if everybody had been deleted
-            raise NotCopied(
-                NOT_MOUNTED,
-                f"the store shows {len(there)} of the {len(here)} directories that the copy has: "
-                "is it mounted?",
-            )
+        """Make the copy. Raises NotCopied."""
+        self.make_pass()
+        self.make_pass()
+        self.refuse_empty_store()
         waiting = self.settle(set(os.listdir(self.target)) | set(self.users))
         while waiting and self.number < PASSES:
             time.sleep(max(0.0, self.began + APART - time.monotonic()))
-            self.one(waiting)
+            self.make_pass(waiting)
             waiting = self.settle(waiting)
         for user in waiting:
             self.tidy(user)
         self.say(f"removed {self.removed}", f"kept {self.kept}", f"unsettled {len(waiting)}")
         lacking = sorted(path for user in waiting for path in self.lacking(user))
         if lacking:
-            first = ", ".join(each.decode("utf-8", "backslashreplace") for each in lacking[:3])
+            first = ", ".join(path.decode("utf-8", "backslashreplace") for path in lacking[:3])
             self.say(f"lacking {len(lacking)}")
             raise NotCopied(
                 VANISHED,
-                f"{len(lacking)} messages were renamed each time they were looked for, in {self.number} "
-                f"passes, and are in the copy under no name: {first}. All others are there; run it again",
+                f"{len(lacking)} messages are missing from the copy: they were renamed during all of "
+                f"{self.number} passes: {first}. All others are in the copy. Run it again",
             )
 
-    def one(self, users=None):
-        """One pass, over the whole store or over some users. Raises NotCopied."""
+    def refuse_empty_store(self):
+        """Raises NotCopied when it looks as if most users had been deleted."""
+        here = [
+            name
+            for name in os.listdir(self.target)
+            if os.path.isdir(os.path.join(self.target, name))
+        ]
+        there = [name for name in here if self.seen.get(name) == self.number]
+        if len(there) * 2 < len(here):
+            raise NotCopied(
+                NOT_MOUNTED,
+                f"the store shows {len(there)} of the {len(here)} directories that the copy has: "
+                "is it mounted?",
+            )
+
+    def make_pass(self, users=None):
+        """One pass over the whole store, or over some users. Raises NotCopied."""
         self.number, self.began = self.number + 1, time.monotonic()
         some = (
             []
             if users is None
             else ["--recursive", "--ignore-missing-args", "--from0", "--files-from=-"]
         )
-        curs, gone, said = collections.defaultdict(dict), collections.defaultdict(list), []
+        curs, gone = collections.defaultdict(dict), collections.defaultdict(list)
+        statistics = []
         with tempfile.TemporaryFile() as out:
             rc, err = rsync(
                 self.settings,
@@ -161,12 +175,12 @@ class Run:
                 "--stats",
                 "-ii",
                 *some,
-                given=b"".join(each + b"\0" for each in sorted(users or ())),
+                given=b"".join(user + b"\0" for user in sorted(users or ())),
             )
             for line in out:
                 item = ITEM.fullmatch(line)
                 if not item:
-                    said.append(line.decode(errors="replace").rstrip())
+                    statistics.append(line.decode(errors="replace").rstrip())
                     continue
                 path = plain(item.group(2))
                 user = path.partition(b"/")[0]
@@ -183,12 +197,17 @@ class Run:
                 *self.users.get(user, ())[-1:],
                 Listing(self.number, self.began, curs[user], gone[user]),
             ]
-        self.say("pass", *said, f"vanished {sum(map(len, gone.values()))}", f"rc {rc}")
+        vanished = sum(map(len, gone.values()))
+        self.say("pass", *statistics, f"vanished {vanished}", f"rc {rc}")
         if rc not in (0, VANISHED):
-            raise NotCopied(rc, "; ".join(err.decode(errors="backslashreplace").splitlines()[-5:]))
+            lines = err.decode(errors="backslashreplace").splitlines()
+            raise NotCopied(rc, "; ".join(lines[-5:]))
 
     def settle(self, users):
-        """Remove what is gone from the store of those who stood still. → the users over whom another pass has to go"""
+        """Remove what is gone from the store, of users whose mail stood still.
+
+        Returns the users that need another pass.
+        """
         waiting = set()
         for user in users:
             extra = self.beyond(user)
@@ -199,10 +218,10 @@ class Run:
         return waiting
 
     def stood_still(self, user):
-        """Whether what neither of his last two listings has is gone from the store."""
+        """Whether what is in neither of a user's last two listings is gone from the store."""
         listings = self.users.get(user)
         if listings is None:
-            return True  # twice the whole store was listed without such a directory
+            return True  # two listings of the whole store have no such directory
         return (
             len(listings) == 2
             and listings[0].curs == listings[1].curs
@@ -211,17 +230,24 @@ class Run:
         )
 
     def beyond(self, user):
-        """What the copy of a user has and neither of his last two listings: [paths], a directory after what it holds."""
+        """Paths of a user's copy that are in neither of the last two listings.
+
+        A directory comes after its contents.
+        """
         since = self.users[user][0].number if user in self.users else self.number + 1
         return [path for path in walk(self.target, user) if self.seen.get(path, 0) < since]
 
     def lost(self, user):
-        """What vanished in the last pass over a user, or is still looked for."""
-        return (self.users[user][-1].vanished or self.lacking(user)) if user in self.users else []
+        """What vanished in the last pass over a user, or is still missing."""
+        if user not in self.users:
+            return []
+        return self.users[user][-1].vanished or self.lacking(user)
 
     def lacking(self, user):
-        """Messages that vanished in one of the last two passes and are in the copy under no name. One that the user deleted
-        meanwhile is listed no more, and forgotten after two passes."""
+        """Messages that vanished in one of the last two passes and are missing from the copy.
+
+        One that the user deleted meanwhile is not listed again, and forgotten after two passes.
+        """
         gone = {
             message(path): path
             for listing in self.users.get(user, ())
@@ -232,7 +258,7 @@ class Run:
         return [path for (folder, name), path in gone.items() if name not in there[folder]]
 
     def tidy(self, user):
-        """Remove, of a user whose mail moved all the time, the older names of messages that have several."""
+        """Remove older names of messages with several, of a user whose mail moved all the time."""
         extra, under = set(self.beyond(user)), collections.defaultdict(list)
         for path in walk(self.target, user):
             if message(path):
@@ -255,12 +281,12 @@ class Run:
 
 
 def count(target):
-    """Files of the copy."""
+    """The number of files in the copy."""
     return sum(len(files) for _, _, files in os.walk(target))
 
 
 def main(settings):
-    """Make a copy. → exit code"""
+    """Make a copy. Returns the exit status."""
     os.makedirs(settings["target"], exist_ok=True)
     os.makedirs(settings["state"], exist_ok=True)
     with open(os.path.join(settings["state"], "lock"), "ab") as lock:
@@ -298,11 +324,14 @@ def locked(settings):
 
 
 def check(settings):
-    """How the copy differs from the store now, as JSON: `{"lost": messages that the copy's own list of UIDs names and that are in
-    it under no name, "other": [paths] the copy lacks or has otherwise, "renamed": messages it has under another name, "gone":
-    files only the copy has}`. → exit code"""
+    """Print how the copy differs from the store now, as JSON. Returns the exit status.
+
+    lost: messages that the copy's own UID list names and the copy does not have. other: paths the
+    copy does not have, or has differently. renamed: messages it has under another name. gone: files
+    only the copy has.
+    """
     target = os.fsencode(settings["target"])
-    found, there, named = {"lost": [], "other": [], "renamed": 0, "gone": 0}, {}, {}
+    differences, there, named = {"lost": [], "other": [], "renamed": 0, "gone": 0}, {}, {}
     with tempfile.TemporaryFile() as out:
         rc, err = rsync(settings, out, "--dry-run", "--delete")
         if rc not in (0, VANISHED):
@@ -319,19 +348,19 @@ def check(settings):
             if folder is not None and folder not in there:
                 there[folder], named[folder] = messages(target, folder), uidlist(target, folder)
             if line.startswith(b"=*deleting"):
-                found["gone"] += 1
+                differences["gone"] += 1
             elif folder is None:
-                found["other"].append(os.fsdecode(path))
+                differences["other"].append(os.fsdecode(path))
             elif name in there[folder]:
-                found["renamed"] += 1
+                differences["renamed"] += 1
             else:
-                found["lost" if name in named[folder] else "other"].append(os.fsdecode(path))
-    print(json.dumps(found))
+                differences["lost" if name in named[folder] else "other"].append(os.fsdecode(path))
+    print(json.dumps(differences))
     return 0
 
 
 def uidlist(target, folder):
-    """Names without flags that a folder's dovecot-uidlist has."""
+    """The names, without flags, in a folder's dovecot-uidlist."""
     try:
         with open(os.path.join(target, folder, b"dovecot-uidlist"), "rb") as lines:
             return {line.partition(b" :")[2].rstrip(b"\n").partition(b":2,")[0] for line in lines}
