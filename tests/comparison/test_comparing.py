@@ -1,4 +1,4 @@
-"""Two readings of a folder compared: message by message as they come, all of them or a sample of their contents."""
+"""Two readings of a folder compared, message by message or a sample of their contents."""
 
 import datetime
 import time
@@ -22,7 +22,7 @@ def compared(old, new, **options):
     return messages.compare(folder(old), folder(new), **options)
 
 
-def test_it_keeps_no_message_of_a_folder_that_is_equal():
+def test_it_keeps_no_eachof_a_folder_that_is_equal():
     seen = []
 
     def endless():
@@ -30,7 +30,7 @@ def test_it_keeps_no_message_of_a_folder_that_is_equal():
             seen.append(uid)
             yield message(uid)
 
-    one = imap.Folder("INBOX", 7, 4000, endless(), 3000)
+    first = imap.Folder("INBOX", 7, 4000, endless(), 3000)
     other = imap.Folder(
         "INBOX",
         7,
@@ -38,7 +38,7 @@ def test_it_keeps_no_message_of_a_folder_that_is_equal():
         (message(uid) for uid in range(1, 3001) if len(seen) - uid < 2 or seen.clear()),
         3000,
     )
-    result = messages.compare(one, other)
+    result = messages.compare(first, other)
     assert (result.old, result.new, result.contents, result.differing) == (
         3000,
         3000,
@@ -46,12 +46,12 @@ def test_it_keeps_no_message_of_a_folder_that_is_equal():
         0,
     )
     assert len(seen) == 3000, (
-        "the new side was asked for a message when the old one's was just there"
+        "the new side was asked for a message when the old first's was just there"
     )
 
 
 @pytest.mark.parametrize(
-    "old, new, said",
+    "old, new, text",
     [
         ([message(1), message(2)], [message(1)], "UID 2: missing"),
         (
@@ -65,15 +65,15 @@ def test_it_keeps_no_message_of_a_folder_that_is_equal():
         ([message(1, None)], [message(1, None, size=11)], "UID 1: size 10 became 11"),
     ],
 )
-def test_each_difference_is_told(old, new, said):
+def test_each_difference_is_told(old, new, text):
     result = compared(old, new)
-    assert result.differing == 1 and result.differences[0].startswith(said)
+    assert result.differing == 1 and result.differences[0].startswith(text)
 
 
 def test_what_only_the_new_side_has_is_handed_over():
     result = compared([message(1)], [message(1), message(100, "cc"), message(101)])
     assert (
-        [each.uid for each in result.extra] == [100, 101]
+        [extra.uid for extra in result.extra] == [100, 101]
         and result.new == 3
         and not result.differing
     )
@@ -114,13 +114,13 @@ def test_no_content_is_read_after_the_deadline():
 
 
 def test_digests_know_the_same_messages_in_any_order():
-    one, other = (
+    first, other = (
         [message(1), message(2, "bb"), message(3, "cc")],
         [message(8, "cc"), message(9), message(10, "bb")],
     )
-    assert messages.Digests(one).same(messages.Digests(other))
-    assert not messages.Digests(one).same(messages.Digests(other[:2]))
-    assert not messages.Digests(one).same(messages.Digests([*other[:2], message(10, "bc")]))
+    assert messages.Digests(first).same(messages.Digests(other))
+    assert not messages.Digests(first).same(messages.Digests(other[:2]))
+    assert not messages.Digests(first).same(messages.Digests([*other[:2], message(10, "bc")]))
     assert messages.Digests([message(1, None)]).same(messages.Digests([message(2)])), (
         "without digests, by size and date"
     )
@@ -134,12 +134,12 @@ def test_users_at_work_are_told_from_what_may_never_differ():
     assert sample.compare(
         [message(3, flags=["\\Seen"]), message(5), message(6), message(7)], staged_ones
     ) == (3, [])
-    for wrong, said in (
+    for wrong, text in (
         ([message(3, "bb")], "content"),
         ([message(3, date=DATE.replace(year=2011))], "INTERNALDATE"),
     ):
-        changed, told = sample.compare(wrong, staged_ones)
-        assert len(told) == 1 and said in told[0]
+        changed, differences = sample.compare(wrong, staged_ones)
+        assert len(differences) == 1 and text in differences[0]
     assert sample.compare(staged_ones, [message(3), message(4), message(6)]) == (
         0,
         ["UID 5: not staged"],

@@ -1,4 +1,4 @@
-"""The store package on its way to the mail host. The commands are run on this machine instead of over ssh."""
+"""The converter on its way to the mail host. Commands run on this machine instead of over ssh."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Plots: the same for the same figures, with their words beside them, and no name can break out of them."""
+"""Plots: the same for the same figures, with words, and no name can break out of them."""
 
 import pytest
 import recorded
@@ -57,7 +57,8 @@ def test_each_says_its_figures_in_words(drawn):
         "the slowest folder is INBOX of",
         "pass 2",
         "reading refused 1.0 s to 7.0 s, likely 3.0 s",
-        "100 messages of the old store: half are below 1.0 kB, nine in ten below 4.1 kB, the largest below 1.0 MB",
+        "100 messages of the old store: half are below 1.0 kB, nine in ten below 4.1 kB, "
+        "the largest below 1.0 MB",
     ):
         assert words in said
     assert all(

@@ -1,4 +1,4 @@
-"""A prediction from what was measured, and what it is judged against; from journals written by hand."""
+"""A prediction from what was measured and how it compares, from journals written by hand."""
 
 import json
 
@@ -31,7 +31,10 @@ def surveyed(messages):
 
 
 def passes(run, *listed):
-    """Passes of presync: (begin, seconds, messages written) of one user who has 10 folders, 1000 messages and 100 kB."""
+    """Passes of presync: (begin, seconds, messages written).
+
+    One user has 10 folders, 1000 messages and 100 kB.
+    """
     events = []
     for began, seconds, written in listed:
         events += [
@@ -66,23 +69,23 @@ def presync(run, *groups):
     )
 
 
-def phase(told, name):
-    return Span.from_json(next(each for each in told["phases"] if each["phase"] == name))
+def phase(forecast, name):
+    return Span.from_json(next(row for row in forecast["phases"] if row["phase"] == name))
 
 
-def work(told, name):
+def work(forecast, name):
     """Of a phase without its handling, which these journals make next to nothing."""
-    return phase(told, name).likely - told["handling"]["likely"]
+    return phase(forecast, name).likely - forecast["handling"]["likely"]
 
 
 def test_verify_is_the_sample_scaled_to_sessions_folders_messages_and_bytes(run):
     passes(run, (1000, 40, 1000))
     presync(run, GROUP)
-    told = prediction.outage_of(run, LAB)
+    forecast = prediction.outage_of(run, LAB)
     # 1 session at .5 s, 10 folders at .5 s, 1000 messages at .02 s, 100 kB at 4 ms
-    assert work(told, "verify") == pytest.approx(0.5 + 5 + 20 + 400, abs=0.2)
-    assert told["contents"] == pytest.approx(400)
-    assert told["staged"] == {"messages": 1000, "bytes": 100_000}
+    assert work(forecast, "verify") == pytest.approx(0.5 + 5 + 20 + 400, abs=0.2)
+    assert forecast["contents"] == pytest.approx(400)
+    assert forecast["staged"] == {"messages": 1000, "bytes": 100_000}
 
 
 def test_contents_take_no_more_than_the_parameters_allow(run):
@@ -108,7 +111,8 @@ def test_groups_that_differ_make_it_uncertain(run, ratio):
 def test_convert_pays_for_what_changes_between_passes_and_until_then(run):
     passes(run, (1000, 40, 1000), (2000, 3, 50))
     presync(run, GROUP)
-    # looking: 3 s less 50 messages at .04 s; writing: .05 messages a second, as long again as between the passes
+    # looking: 3 s less 50 messages at .04 s
+    # writing: .05 messages per second, as long again as between the passes
     assert work(prediction.outage_of(run, LAB), "convert") == pytest.approx(
         1 + 1000 * 0.05 * 0.04 + phases.PUBLISH.likely, abs=0.1
     )
@@ -130,23 +134,24 @@ def test_services_are_as_in_earlier_runs_of_the_same_site(run):
     recorded.step(
         before, "stop-sendmail", changes=[{"title": "stop", "target": "h", "text": "", "undo": ""}]
     )
-    told = prediction.outage_of(run, LAB)
-    assert phase(told, "stop-sendmail").high < 2
-    assert [each["from"] for each in told["phases"]][1] == "1 measured in earlier runs of lab"
+    forecast = prediction.outage_of(run, LAB)
+    assert phase(forecast, "stop-sendmail").high < 2
+    assert [row["from"] for row in forecast["phases"]][1] == "1 measured in earlier runs of lab"
 
 
 def test_windows_are_sums_and_delivery_lies_within_reading(run):
     passes(run, (1000, 40, 1000))
     presync(run, GROUP)
-    told = prediction.outage_of(run, LAB)
-    reading, delivery = (Span.from_json(told[kind]) for kind in ("reading", "delivery"))
+    forecast = prediction.outage_of(run, LAB)
+    reading, delivery = (Span.from_json(forecast[kind]) for kind in ("reading", "delivery"))
     assert (
         delivery.low < reading.low
         and delivery.likely < reading.likely
         and delivery.high < reading.high
     )
     assert reading.likely == pytest.approx(
-        sum(phase(told, name).likely for name in prediction.PHASES) - told["handling"]["likely"],
+        sum(phase(forecast, name).likely for name in prediction.PHASES)
+        - forecast["handling"]["likely"],
         abs=0.5,
     )
 
@@ -158,7 +163,7 @@ def test_nothing_is_told_narrower_than_the_floor():
 
 
 @pytest.mark.parametrize(
-    "seconds, said",
+    "seconds, words",
     [
         (15, "as predicted"),
         (20.5, "as predicted"),
@@ -166,9 +171,9 @@ def test_nothing_is_told_narrower_than_the_floor():
         (5, "shorter than predicted by 5.0 s"),
     ],
 )
-def test_what_it_was_is_judged_against_it(seconds, said):
+def test_what_it_was_is_judged_against_it(seconds, words):
     window = outage.Window(outage.READING, 100, 100 + seconds, 3)
-    assert prediction.judged(Span(10, 12, 20), window) == said
+    assert prediction.judged(Span(10, 12, 20), window) == words
     assert prediction.judged(None, window) == prediction.judged(Span(1, 2, 3), None) == ""
 
 
@@ -198,8 +203,8 @@ def test_it_is_told_beside_what_was_measured(run):
 def test_a_step_that_predicts_is_over(run):
     recorded.step(run, "presync")
     run.journal.append("predicted", step="presync")
-    one = history.attempts(run.journal.events())["presync"]
-    assert one.ended is not None and one.state == "passed"
+    attempt = history.attempts(run.journal.events())["presync"]
+    assert attempt.ended is not None and attempt.state == "passed"
 
 
 def test_mail_that_is_held_meanwhile_goes_out_before_delivery_is_back(run):
@@ -211,10 +216,10 @@ def test_mail_that_is_held_meanwhile_goes_out_before_delivery_is_back(run):
     passes(quiet, (began + 100, 40, 1000))
     presync(quiet, GROUP)
     # 200 more in 100 s: 2 a second
-    told, still = (prediction.outage_of(each, LAB) for each in (run, quiet))
+    forecast, still = (prediction.outage_of(each, LAB) for each in (run, quiet))
     held = 2 * still["delivery"]["likely"]
-    assert "2.00 messages per second" in [each["from"] for each in told["phases"]][4]
-    assert work(told, "restore-sendmail") - work(still, "restore-sendmail") == pytest.approx(
+    assert "2.00 messages per second" in [row["from"] for row in forecast["phases"]][4]
+    assert work(forecast, "restore-sendmail") - work(still, "restore-sendmail") == pytest.approx(
         held / phases.DRAIN.likely, rel=0.1
     )
 

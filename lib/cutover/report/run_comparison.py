@@ -117,34 +117,34 @@ def _warnings(events, name):
     }
 
 
-def compare(one: RunFigures, other: RunFigures) -> list[Difference]:
+def compare(baseline: RunFigures, other: RunFigures) -> list[Difference]:
     """The differences, those that matter first."""
     parts = (_steps, _changes, _counts, _outage, _predictions, _durations, _warned, _code)
-    differences = itertools.chain.from_iterable(part(one, other) for part in parts)
+    differences = itertools.chain.from_iterable(part(baseline, other) for part in parts)
     return sorted(differences, key=lambda difference: not difference.matters)
 
 
-def _steps(one, other) -> Iterator[Difference]:
+def _steps(baseline, other) -> Iterator[Difference]:
     for name in runbook.EVERY:
-        first, second = (run.states.get(name, "not run") for run in (one, other))
+        first, second = (run.states.get(name, "not run") for run in (baseline, other))
         if first != second:
             matters = second != "passed"
             why = "it did not pass" if matters else ""
             yield Difference("step", name, first, second, matters, why)
 
 
-def _in_both(one, other):
+def _in_both(baseline, other):
     """The names of the steps that both runs have begun."""
-    return [name for name in runbook.EVERY if name in one.states and name in other.states]
+    return [name for name in runbook.EVERY if name in baseline.states and name in other.states]
 
 
 def _only(texts: Sequence[str], others: Sequence[str]) -> list[str]:
     return [text for text in texts if text not in others]
 
 
-def _changes(one, other):
-    for name in _in_both(one, other):
-        first, second = (run.plans.get(name, []) for run in (one, other))
+def _changes(baseline, other):
+    for name in _in_both(baseline, other):
+        first, second = (run.plans.get(name, []) for run in (baseline, other))
         if len(first) != len(second) or _only(first, second) or _only(second, first):
             yield Difference(
                 "plan",
@@ -176,22 +176,22 @@ def _first_lines(texts, others=()):
     return "; ".join(heads[:LISTED]) + (" …" if len(heads) > LISTED else "")
 
 
-def _counts(one, other):
-    if one.verified != other.verified:
+def _counts(baseline, other):
+    if baseline.verified != other.verified:
         equal = other.verified is not None and other.verified.passed
         if other.verified is None:
             why = "no sums were recorded"
         else:
             why = "mail came or went between the runs" if equal else "the two sides did not agree"
-        sides = (str(run.verified or summary.NOT_RECORDED) for run in (one, other))
+        sides = (str(run.verified or summary.NOT_RECORDED) for run in (baseline, other))
         yield Difference("counts", "verify", *sides, not equal, why)
     for name in runbook.ORDER:
-        first, second = (summary.checks_passed(run.events, name) for run in (one, other))
+        first, second = (summary.checks_passed(run.events, name) for run in (baseline, other))
         if first and second and first != second:
             yield Difference(
                 "counts",
                 f"checks of {name}",
-                one.rows[name].checks,
+                baseline.rows[name].checks,
                 other.rows[name].checks,
                 second.passed != second.checks,
             )
@@ -208,9 +208,9 @@ def _longer(seconds, other_seconds):
     )
 
 
-def _outage(one, other):
+def _outage(baseline, other):
     for kind in prediction.WINDOWS:
-        windows = [run.windows.get(kind) for run in (one, other)]
+        windows = [run.windows.get(kind) for run in (baseline, other)]
         first, second = (window.seconds if window else 0.0 for window in windows)
         if first != second:
             longer = _longer(first, second)
@@ -223,12 +223,12 @@ def _outage(one, other):
             )
 
 
-def _predictions(one, other):
+def _predictions(baseline, other):
     """Whether the second run's outage was as predicted, and the first's for comparison."""
     for kind in prediction.WINDOWS:
         first, second = (
             prediction.excess(run.predicted.get(kind), run.windows.get(kind))
-            for run in (one, other)
+            for run in (baseline, other)
         )
         if first is None and second is None:
             continue
@@ -236,7 +236,7 @@ def _predictions(one, other):
         yield Difference(
             "outage",
             f"{kind}, predicted",
-            _as_predicted(one, kind),
+            _as_predicted(baseline, kind),
             _as_predicted(other, kind),
             wrong,
             "longer than predicted" if wrong else "",
@@ -249,19 +249,19 @@ def _as_predicted(run, kind):
     return f"{expected}; it was {window.seconds:.1f} s, {judged}" if judged else "not predicted"
 
 
-def _durations(one, other):
+def _durations(baseline, other):
     for name in runbook.EVERY:
-        if name in one.rows and name in other.rows:
-            first, second = one.rows[name].seconds, other.rows[name].seconds
+        if name in baseline.rows and name in other.rows:
+            first, second = baseline.rows[name].seconds, other.rows[name].seconds
             if abs(first - second) >= 1:
                 slower = _longer(first, second)
                 why = "slower" if slower else ""
                 yield Difference("duration", name, f"{first:.1f} s", f"{second:.1f} s", slower, why)
 
 
-def _warned(one, other):
-    for name in _in_both(one, other):
-        first, second = (run.warnings.get(name, []) for run in (one, other))
+def _warned(baseline, other):
+    for name in _in_both(baseline, other):
+        first, second = (run.warnings.get(name, []) for run in (baseline, other))
         if _only(first, second) or _only(second, first):
             new = bool(_only(second, first))
             yield Difference(
@@ -274,14 +274,14 @@ def _warned(one, other):
             )
 
 
-def _code(one, other):
-    same_site = one.begun["site"] == other.begun["site"]
+def _code(baseline, other):
+    same_site = baseline.begun["site"] == other.begun["site"]
     for key, where in (
         ("code", "the package's code"),
         ("notebooks", "the notebooks"),
         ("parameters", "the parameters"),
     ):
-        first, second = (run.begun.get(key, "") for run in (one, other))
+        first, second = (run.begun.get(key, "") for run in (baseline, other))
         if first != second:
             matters = key != "parameters" or same_site
             yield Difference(
@@ -292,10 +292,12 @@ def _code(one, other):
                 matters,
                 "not as rehearsed" if matters else "another site",
             )
-    if one.code.get("commit") != other.code.get("commit"):
-        commits = ((run.code.get("commit") or "none")[:12] for run in (one, other))
+    if baseline.code.get("commit") != other.code.get("commit"):
+        commits = ((run.code.get("commit") or "none")[:12] for run in (baseline, other))
         yield Difference("code", "git commit", *commits, False)
-    first, second = (sum(event["event"] == "drift" for event in run.events) for run in (one, other))
+    first, second = (
+        sum(event["event"] == "drift" for event in run.events) for run in (baseline, other)
+    )
     if first != second:
         yield Difference(
             "code",

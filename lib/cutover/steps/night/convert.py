@@ -53,7 +53,7 @@ def plan(facts: Facts, site) -> model.Plan:
     published = facts.state.names(published=True)
     again = set(published).intersection(facts.again)
     changes = [
-        _change(kind, facts, site, chosen)
+        change(kind, facts, site, chosen)
         for kind, chosen in (
             (conversion.Convert, [user for user in facts.users if user.user not in published]),
             (conversion.ConvertAgain, [user for user in facts.users if user.user in again]),
@@ -65,7 +65,8 @@ def plan(facts: Facts, site) -> model.Plan:
     return model.Plan(tuple(changes))
 
 
-def _change(kind, facts, site, chosen):
+def change(kind: type, facts: Facts, site, chosen: list[users.Account]) -> model.Change:
+    """The change of this kind that the converter makes for the users chosen."""
     store = converter.plan(site, facts.run, chosen, site.new_store.jobs)
     return kind(
         site.roles.new,

@@ -9,7 +9,6 @@ import datetime
 from cutover import model
 from cutover.changes import conversion
 from cutover.comparison import sample as staged_sample
-from cutover.remote import converter
 from cutover.steps.night import convert
 
 
@@ -49,19 +48,7 @@ def plan(facts: Facts, site) -> model.Plan:
         return model.Plan(
             reason=f"all {len(facts.state.users)} users are already published by this run"
         )
-    store = converter.plan(site, facts.run, todo, site.new_store.jobs)
-    return model.Plan(
-        (
-            conversion.Presync(
-                site.roles.new,
-                facts.run,
-                store["work"],
-                store["jobs"],
-                store["users"],
-                conversion.salvaged(site, store["users"]),
-            ),
-        )
-    )
+    return model.Plan((convert.change(conversion.Presync, facts, site, todo),))
 
 
 def verify(facts: Facts, site) -> list[model.Check]:
