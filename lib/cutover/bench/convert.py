@@ -86,10 +86,10 @@ def side_by_side(host, options, say):
     home = mail_store.write_by_cclient(host, options["messages"], options["kilobytes"] * 1000, say)
     boxes = [home / "INBOX", home / "mail/work"]
     ours, floor = our_converter.Ours(host, options["jobs"]), compiled(host.place)
-    found = {}
+    contests = {}
 
     def add(contest, who, result):
-        found.setdefault(contest, {}).setdefault(who, []).append(result)
+        contests.setdefault(contest, {}).setdefault(who, []).append(result)
 
     with host.imapd() as port:
         backup = host.argv(
@@ -124,14 +124,14 @@ def side_by_side(host, options, say):
                 timing.timed(ours.argv("presync", name))
             add("nothing changed", "doveadm", timing.timed(backup))
             add("nothing changed", "ours", timing.timed(ours.argv("convert-users", "unchanged")))
-            found["nothing changed"]["ours"][-1]["inside"] = ours.inside("unchanged")
+            contests["nothing changed"]["ours"][-1]["inside"] = ours.inside("unchanged")
             add("nothing changed", "python", timing.timed([*ours.python, "-c", MODULES]))
             ours.forget("unchanged")
             mail_store.flag(host, options["messages"], EVERY, turn)
             settle(boxes)
             add("1% changed", "doveadm", timing.timed(backup))
             add("1% changed", "ours", timing.timed(ours.argv("convert-users", "changed")))
-            found["1% changed"]["ours"][-1]["inside"] = ours.inside("changed")
+            contests["1% changed"]["ours"][-1]["inside"] = ours.inside("changed")
             agree(host, ours.place / "changed" / mailhost.USER, host.place / "dovecot")
             ours.forget("changed")
             shutil.rmtree(host.place / "dovecot")
@@ -139,7 +139,7 @@ def side_by_side(host, options, say):
         "store": sum(box.stat().st_size for box in boxes),
         "contests": {
             contest: {who: timing.medians(results) for who, results in entries.items()}
-            for contest, entries in found.items()
+            for contest, entries in contests.items()
         },
     }
 

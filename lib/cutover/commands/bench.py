@@ -1,5 +1,6 @@
 """`cutover bench`: benchmarks."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -101,10 +102,9 @@ def convert(**options):
         )
     if options["write"] and not options["scale"] and not options["large"]:
         options.update(scale=(10_000, 100_000, 1_000_000, 2_000_000), large=5.0)
-    from cutover.bench import convert as benchmark
-    from cutover.bench import convert_tables
+    from cutover.bench import convert, convert_tables
 
-    values = benchmark.measure(options, say=lambda text: click.echo(f"cutover: {text}", err=True))
+    values = convert.measure(options, say=lambda text: click.echo(f"cutover: {text}", err=True))
     click.echo(
         convert_tables.as_json(values) if options["as_json"] else convert_tables.text(values)
     )
@@ -144,14 +144,12 @@ def restore(messages, runs, parts, as_json):
     Times the whole step, and every way to do its parts. The lab must have a copy: run
     `cutover rehearse --keep-lab` first.
     """
-    import json
+    from cutover.bench import restore
 
-    from cutover.bench import restore as benchmark
-
-    values = benchmark.measure(
+    values = restore.measure(
         messages,
         runs,
         lambda text: click.echo(f"cutover: {text}", err=True),
-        parts or benchmark.PARTS,
+        parts or restore.PARTS,
     )
-    click.echo(json.dumps(values) if as_json else benchmark.text(values))
+    click.echo(json.dumps(values) if as_json else restore.text(values))

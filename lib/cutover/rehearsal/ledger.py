@@ -1,11 +1,12 @@
-"""The ledger of live traffic: what was accepted meanwhile, and how often each server has it at the end.
+"""The ledger of live traffic: what was accepted, and how often each server has it at the end.
 
 Every message that an MX accepts is written into `ledger.jsonl` of the run's folder before the next
 is sent. So is every copy of sent mail that a user keeps, and every copy that a user removes again.
-Keys of an entry: `key` (the value of the message's HEADER), `user`, `known` (False: nobody knows
-whether it was taken), and
+Keys of an entry: `key` (the message's HEADER), `user`, `known` (False: nobody knows whether it was
+taken), and
 
-- of delivered mail `mx`, `at`, `answer`; if the MX put it off, `put_off` (times), `waited` (seconds);
+- of delivered mail `mx`, `at`, `answer`; if the MX put it off, `put_off` (times) and `waited`
+  (seconds);
 - of mail that was never accepted `waits`;
 - of a user's sent mail `sent` ("old" or "new"), and `removed` once it is gone;
 - of a move that was cut short `twice`: that message may be there twice.

@@ -1,4 +1,4 @@
-"""How far a run got and what came of it: what `cutover status` prints, for people and for scripts."""
+"""How far a run got and what came of it, as `cutover status` prints it, for people or scripts."""
 
 from cutover.model import runbook
 from cutover.record import history
