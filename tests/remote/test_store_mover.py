@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from cutover.remote import store_mover, trees
+from cutover.remote import store_copies, store_mover, store_use, trees
 from mbx2maildir import errors
 
 
@@ -140,48 +140,50 @@ def test_only_an_empty_directory_or_our_own_is_written_to(values):
     other = os.path.join(values["to"], "somebody")
     with open(other, "w"):
         pass
-    with pytest.raises(store_mover.NotOurs, match="somebody"):
-        store_mover.claim(values)
+    with pytest.raises(store_copies.NotOurs, match="somebody"):
+        store_copies.claim(values)
     os.unlink(other)
     os.mkdir(os.path.join(values["to"], "lost+found"))
-    store_mover.claim(values)
+    store_copies.claim(values)
     with open(other, "w"):
         pass
-    store_mover.claim(values)
-    with open(os.path.join(values["to"], store_mover.MARK), "w") as mark:
+    store_copies.claim(values)
+    with open(os.path.join(values["to"], store_copies.MARK), "w") as mark:
         mark.write("/elsewhere\n")
-    with pytest.raises(store_mover.NotOurs, match="another store"):
-        store_mover.claim(values)
-    with pytest.raises(store_mover.NotOurs, match="the store itself"):
-        store_mover.claim(dict(values, to=values["store"]))
+    with pytest.raises(store_copies.NotOurs, match="another store"):
+        store_copies.claim(values)
+    with pytest.raises(store_copies.NotOurs, match="the store itself"):
+        store_copies.claim(dict(values, to=values["store"]))
 
 
 def test_what_mail_was_not_served_from_last_is_copied_nowhere(values):
     """Neither over the one place that has what came since, nor over a copy that is to take its
     place."""
-    store_mover.claim(values)
-    store_mover.write_notes(values, {"alone": values["to"], "copies": {}})
-    with pytest.raises(store_mover.NotTheStore, match="last, which is not in its place"):
-        store_mover.claim(values)
-    with open(os.path.join(values["store"], store_mover.MARK), "w") as mark:
+    store_copies.claim(values)
+    store_copies.write_notes(values, {"alone": values["to"], "copies": {}})
+    with pytest.raises(store_copies.NotTheStore, match="last, which is not in its place"):
+        store_copies.claim(values)
+    with open(os.path.join(values["store"], store_copies.MARK), "w") as mark:
         mark.write("{store}\n/srv/former\n".format(**values))
-    with pytest.raises(store_mover.NotTheStore):
-        store_mover.claim(values)
-    store_mover.write_notes(values, {"alone": "/srv/former", "copies": {}})
-    store_mover.claim(values)
+    with pytest.raises(store_copies.NotTheStore):
+        store_copies.claim(values)
+    store_copies.write_notes(values, {"alone": "/srv/former", "copies": {}})
+    store_copies.claim(values)
 
 
 def test_each_copy_has_notes_of_its_own_and_a_mark_that_says_where_it_was_made(values):
-    store_mover.claim(values)
-    store_mover.write_state(values, checked=7)
-    assert store_mover.read_state(dict(values, to="/srv/other")) == {}
-    assert store_mover.mark(values["to"]) == (values["store"], values["to"])
-    with open(os.path.join(values["to"], store_mover.MARK), "w") as mark:  # mounted elsewhere since
+    store_copies.claim(values)
+    store_copies.write_state(values, checked=7)
+    assert store_copies.read_state(dict(values, to="/srv/other")) == {}
+    assert store_copies.mark(values["to"]) == (values["store"], values["to"])
+    with open(
+        os.path.join(values["to"], store_copies.MARK), "w"
+    ) as mark:  # mounted elsewhere since
         mark.write("{store}\n/srv/other\n".format(**values))
-    store_mover.claim(values)
+    store_copies.claim(values)
     assert (
-        store_mover.mark(values["to"])[1] == values["to"]
-        and store_mover.read_state(values)["checked"] is None
+        store_copies.mark(values["to"])[1] == values["to"]
+        and store_copies.read_state(values)["checked"] is None
     )
 
 
@@ -195,12 +197,12 @@ def test_without_room_nothing_is_begun(values, monkeypatch):
         )(),
     )
     with pytest.raises(errors.NoSpace, match="bytes"):
-        store_mover.claim(values)
+        store_copies.claim(values)
     assert os.listdir(values["to"]) == []
 
 
 def test_a_pass_copies_what_changed_and_removes_in_the_copy_alone(rsync, pair, values):
-    store_mover.claim(values)
+    store_copies.claim(values)
     os.mkdir(os.path.join(values["to"], "lost+found"))
     assert store_mover.rsync(*pair_of(values))["copied"] == 4
     message(pair[0]).rename(pair[0] / "alice/cur/0.M1P1.host,S=5:2,FS")
@@ -214,8 +216,8 @@ def test_a_pass_copies_what_changed_and_removes_in_the_copy_alone(rsync, pair, v
         2,
         1,
     )  # the list was written within a second, and is as long
-    assert trees.compare(*pair, [store_mover.MARK, store_mover.FOUND]).different == 0
-    assert sorted(os.listdir(values["to"])) == [store_mover.MARK, "alice", "lost+found"]
+    assert trees.compare(*pair, [store_copies.MARK, store_copies.FOUND]).different == 0
+    assert sorted(os.listdir(values["to"])) == [store_copies.MARK, "alice", "lost+found"]
     with pytest.raises(store_mover.CopyFailed, match="rsync ended with"):
         store_mover.rsync(values["store"], values["to"] + "/none/there")
 
@@ -227,7 +229,7 @@ def pair_of(values):
 def test_who_writes_is_named(pair):
     with open(message(pair[0]), "rb"):
         assert (
-            store_mover.writers(str(pair[0])) == []
+            store_use.writers(str(pair[0])) == []
         )  # who reads keeps nobody from anything; nor do we ourselves
     program = (
         "import sys; file = open(sys.argv[1], 'a'); print('open', flush=True); sys.stdin.read()"
@@ -238,6 +240,6 @@ def test_who_writes_is_named(pair):
         stdout=subprocess.PIPE,
     ) as other:
         other.stdout.readline()
-        (named,) = store_mover.writers(str(pair[0]))
+        (named,) = store_use.writers(str(pair[0]))
         assert str(other.pid) in named
         other.stdin.close()

@@ -27,7 +27,13 @@ from cutover.remote import store_program
 
 sys.exit(store_program.main())
 """
-MOVER = ("store_mover", "store_program", "trees")  # modules of this room that are shipped
+MOVER = (
+    "store_copies",
+    "store_mover",
+    "store_program",
+    "store_use",
+    "trees",
+)  # modules of this room that are shipped
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 

@@ -54,12 +54,12 @@ def messages(directory, name, asked, table):
     }
     found = {}
     for record in index.read({"index": directory}, os.fsencode(name)):
-        if record[0] in asked:
+        if record.uid in asked:
             flags = [
                 FLAGS[letter]
-                for letter in file_names.LETTERS_BY_FLAGS[record[7] & 0x2F]
+                for letter in file_names.LETTERS_BY_FLAGS[record.flags & 0x2F]
                 if letter in FLAGS
             ]
-            flags += [word for bit, word in words.items() if record[1] & bit]
-            found[str(record[0])] = [record[2], record[3], record[5], flags]
+            flags += [word for bit, word in words.items() if record.bits & bit]
+            found[str(record.uid)] = [record.seconds, record.size, record.virtual, flags]
     return found

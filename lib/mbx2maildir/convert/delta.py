@@ -175,7 +175,7 @@ class Before:
             return 0
         block, place = self.block, self.place
         stop = min(self.stops[bisect.bisect_left(self.stops, place)], place + self.ahead)
-        if stop == place or block.record(place)[0] <= box.last:
+        if stop == place or block.record(place).uid <= box.last:
             return 0
         moved = box.position - block.lines[place]
         places = block.lines[place:stop]
@@ -201,7 +201,7 @@ class Before:
         # the last one must end where another begins, else it is for box.messages() to say where it
         # ends
         while count and (
-            block.record(place + count - 1)[0] > box.uidlast
+            block.record(place + count - 1).uid > box.uidlast
             or not box.line_at(self.end(place + count - 1) + moved)
         ):
             count -= 1
@@ -214,7 +214,7 @@ class Before:
     def end(self, place):
         """Where the text of a message ended."""
         head = self.block.heads[place * index.HEAD : (place + 1) * index.HEAD]
-        return self.block.lines[place] + head.index(b"\r\n") + 2 + self.block.record(place)[3]
+        return self.block.lines[place] + head.index(b"\r\n") + 2 + self.block.record(place).size
 
     def keep(self, count, box, writer, notes):
         """Take over the next messages as they are; the old file is then read on behind them."""
@@ -225,8 +225,8 @@ class Before:
         last = block.record(place + count - 1)
         box.position, box.last, box.seconds, box.gap = (
             self.end(place + count - 1) + moved,
-            last[0],
-            last[2],
+            last.uid,
+            last.seconds,
             False,
         )
         self.advance(count)
@@ -246,11 +246,11 @@ def update(writer, box, messages, before, old, old_keywords, keywords, notes, re
         nonlocal size, bare_lf, count, removed
         writer.drop(
             index.base_name(record, suffix),
-            record[8],
-            index.letters(old_keywords, record[7], record[1]),
+            record.recent,
+            index.letters(old_keywords, record.flags, record.bits),
         )
-        size -= record[4]
-        bare_lf -= record[5] != record[3]
+        size -= record.stored
+        bare_lf -= record.virtual != record.size
         count -= 1
         removed += 1
         before.advance()
@@ -267,19 +267,19 @@ def update(writer, box, messages, before, old, old_keywords, keywords, notes, re
         message, source = message
         uid, recent, flags, bits, seconds, old_size = message[:6]
         record = before.record
-        while record is not None and record[0] < uid:
+        while record is not None and record.uid < uid:
             drop(record)
             record = before.record
         letters = index.letters(keywords, flags, bits)
-        if record is not None and record[0] == uid:
+        if record is not None and record.uid == uid:
             if (
-                record[2] == seconds
-                and record[3] == old_size
-                and not record[7] & PROVISIONAL
+                record.seconds == seconds
+                and record.size == old_size
+                and not record.flags & PROVISIONAL
                 and source.format == "mbx"
             ):
                 names = (
-                    (record[8], index.letters(old_keywords, record[7], record[1])),
+                    (record.recent, index.letters(old_keywords, record.flags, record.bits)),
                     (int(recent), letters),
                 )
                 writer.keep(uid, index.base_name(record, suffix), *names)
@@ -292,9 +292,9 @@ def update(writer, box, messages, before, old, old_keywords, keywords, notes, re
                     bits,
                     seconds,
                     old_size,
-                    record[4],
-                    record[5],
-                    record[6],
+                    record.stored,
+                    record.virtual,
+                    record.body_length,
                     flags,
                     recent,
                 )

@@ -136,31 +136,56 @@ def sources_stamp(found, spool):
 def convert_folder(
     user, found, name, spool, fallback_uidvalidity, strict, progress, state, live=False, parts=1
 ):
-    """One attempt of folder(): anew when state is None, else by the difference to it."""
-    uid, gid = user.get("uid"), user.get("gid")
-    result = staged.empty_result(name)
-    result["old"] = os.fsdecode(found.name) if found is not None and name else ""
+    """One attempt of folder(): from the beginning, or what differs from `state` if given."""
+    attempt = Attempt(user, name, fallback_uidvalidity, progress, live)
+    attempt.result["old"] = os.fsdecode(found.name) if found is not None and name else ""
     if found is None:
         found, spool = spool, None
-    box = spool_box = writer = notes_of_index = None
-    descriptors = []
-    at_work = live and in_use.lately(sources_stamp(found, spool), time.time_ns())
     try:
+        attempt.open(found, spool, strict)
+        return attempt.run(state, parts)
+    finally:
+        attempt.close()
+
+
+class Attempt:
+    """One attempt at one folder: its open old files, and what is written."""
+
+    def __init__(self, user, name, fallback_uidvalidity, progress, live):
+        self.user, self.name, self.fallback = user, name, fallback_uidvalidity
+        self.progress, self.live = progress, live
+        self.result = staged.empty_result(name)
+        self.box = self.spool_box = self.writer = self.notes = None
+        self.descriptors = []
+
+    def open(self, found, spool, strict):
+        """Open the old files and work out keywords and UIDVALIDITY."""
+        user = self.user
+        at_work = self.live and in_use.lately(sources_stamp(found, spool), time.time_ns())
         if found is not None:
-            fd, box = found.open(uid, gid, strict, at_work)
-            descriptors.append(fd)
+            fd, self.box = found.open(user.get("uid"), user.get("gid"), strict, at_work)
+            self.descriptors.append(fd)
         if spool is not None:
-            fd, spool_box = spool.open(uid, gid, strict, at_work)
-            descriptors.append(fd)
-        keywords = (
-            folder_keywords.keywords_of(found, box, user, strict, result)
-            if box
-            else KeywordTable([])
-        )
-        uidvalidity = (box.uidvalidity if box else 0) or fallback_uidvalidity
+            fd, self.spool_box = spool.open(user.get("uid"), user.get("gid"), strict, at_work)
+            self.descriptors.append(fd)
+        self.keywords = KeywordTable([])
+        if self.box:
+            self.keywords = folder_keywords.keywords_of(found, self.box, user, strict, self.result)
+        self.uidvalidity = (self.box.uidvalidity if self.box else 0) or self.fallback
+
+    def close(self):
+        for target in (self.writer, self.notes):
+            if target is not None:
+                target.abandon()
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+    def run(self, state, parts):
+        """→ the result, or the work for several processes (see folder())."""
+        user, name = self.user, self.name
         usable = (
             state is not None
-            and state["result"]["head_uidvalidity"] == uidvalidity
+            and state["result"]["head_uidvalidity"] == self.uidvalidity
             and not state["result"]["renumbered"]
             and index.intact(user, name, state)
         )
@@ -168,92 +193,96 @@ def convert_folder(
         try:
             if not usable:
                 staged.clear_folder(user, name)
-                cuts = ranges.cuts(box, parts)
+                cuts = ranges.cuts(self.box, parts)
                 if cuts:
-                    with staged.inside(user, name) as path:
-                        maildir.FolderWriter(path, b"", 0, top=not name).abandon()
-                    return {
-                        "cuts": cuts,
-                        "keywords": keywords,
-                        "uidvalidity": uidvalidity,
-                        "result": result,
-                    }
-            notes_of_index = index.Writer(user, name)
-            blocks = index.open_blocks(user, name) if usable else None
-            with staged.inside(user, name) as path:
-                if usable:
-                    known_lines = uidlist.open_lines(path)
-                writer = maildir.FolderWriter(
-                    path, file_names.host_name(user["host"]), uidvalidity, top=not name
-                )
-                if usable:
-                    before = state["result"]
-                    old_keywords = KeywordTable(before["slots"], before["used"])
-                    runs = (
-                        box
-                        if box and box.format == "mbx" and old_keywords.letter == keywords.letter
-                        else None
-                    )
-                    delta.update(
-                        writer,
-                        runs,
-                        in_use.until_broken(live, staged.wanted(box, spool_box, result), result),
-                        delta.Before(blocks, known_lines),
-                        before,
-                        old_keywords,
-                        keywords,
-                        notes_of_index,
-                        result,
-                        progress,
-                    )
-                else:
-                    result["uidnext"] = 1
-                    if box is not None:
-                        delta.write(
-                            writer,
-                            box,
-                            in_use.until_broken(live, box.messages(), result),
-                            keywords,
-                            notes_of_index,
-                            result,
-                            progress,
-                        )
-                        result["uidnext"] = box.uidnext
-                    if spool_box is not None:
-                        delta.write(
-                            writer,
-                            spool_box,
-                            staged.spooled(spool_box, result),
-                            keywords,
-                            notes_of_index,
-                            result,
-                            progress,
-                        )
-                staged.finish_folder(
-                    user, name, writer, box, uidvalidity, fallback_uidvalidity, keywords, result
-                )
-            result["index"] = notes_of_index.finish()
+                    return self.hand_out(cuts)
+            self.write(state["result"] if usable else None)
         except OSError as error:
             raise errors.space_error(error, staged.folder_path(user, name)) from error
-        if usable and result["renumbered"]:
-            raise errors.ShortRead("UIDs were reassigned while it was read", found.path)
-        for mailbox in (box, spool_box):
-            if mailbox is not None:
-                salvage.set_aside(user, name, mailbox.fd, mailbox.damage)
-                result["damage"] += [dict(item, file=mailbox.file) for item in mailbox.damage]
-        if box is not None:
-            result["expunged"] = box.expunged
-        result["unfinished"] = any(
-            mailbox.unfinished for mailbox in (box, spool_box) if mailbox is not None
+        if usable and self.result["renumbered"]:
+            raise errors.ShortRead("UIDs were reassigned while it was read", self.box.file)
+        return self.finish()
+
+    def hand_out(self, cuts):
+        """Make the folder's directories and leave its messages to several processes."""
+        with staged.inside(self.user, self.name) as path:
+            maildir.FolderWriter(path, b"", 0, top=not self.name).abandon()
+        return {
+            "cuts": cuts,
+            "keywords": self.keywords,
+            "uidvalidity": self.uidvalidity,
+            "result": self.result,
+        }
+
+    def write(self, before):
+        """Write the folder. before: the result of the last pass to take over from, or None."""
+        user, name, result = self.user, self.name, self.result
+        self.notes = index.Writer(user, name)
+        blocks = None if before is None else index.open_blocks(user, name)
+        with staged.inside(user, name) as path:
+            lines = None if before is None else uidlist.open_lines(path)
+            self.writer = maildir.FolderWriter(
+                path, file_names.host_name(user["host"]), self.uidvalidity, top=not name
+            )
+            if before is None:
+                self.write_all()
+            else:
+                self.update(before, delta.Before(blocks, lines))
+            staged.finish_folder(
+                user,
+                name,
+                self.writer,
+                self.box,
+                self.uidvalidity,
+                self.fallback,
+                self.keywords,
+                result,
+            )
+        result["index"] = self.notes.finish()
+
+    def write_all(self):
+        result = self.result
+        result["uidnext"] = 1
+        more = (self.keywords, self.notes, result, self.progress)
+        if self.box is not None:
+            messages = in_use.until_broken(self.live, self.box.messages(), result)
+            delta.write(self.writer, self.box, messages, *more)
+            result["uidnext"] = self.box.uidnext
+        if self.spool_box is not None:
+            messages = staged.spooled(self.spool_box, result)
+            delta.write(self.writer, self.spool_box, messages, *more)
+
+    def update(self, old, before):
+        """Write what differs from the last pass. old: its result."""
+        box, result = self.box, self.result
+        old_keywords = KeywordTable(old["slots"], old["used"])
+        same_letters = old_keywords.letter == self.keywords.letter
+        messages = staged.wanted(box, self.spool_box, result)
+        delta.update(
+            self.writer,
+            box if box and box.format == "mbx" and same_letters else None,
+            in_use.until_broken(self.live, messages, result),
+            before,
+            old,
+            old_keywords,
+            self.keywords,
+            self.notes,
+            result,
+            self.progress,
         )
+
+    def finish(self):
+        """Damage and warnings → the result."""
+        result = self.result
+        boxes = [box for box in (self.box, self.spool_box) if box is not None]
+        for box in boxes:
+            salvage.set_aside(self.user, self.name, box.fd, box.damage)
+            result["damage"] += [dict(item, file=box.file) for item in box.damage]
+        if self.box is not None:
+            result["expunged"] = self.box.expunged
+        result["unfinished"] = any(box.unfinished for box in boxes)
         result["warnings"] += salvage.notes(result)
         return result
-    finally:
-        for open_one in (writer, notes_of_index):
-            if open_one is not None:
-                open_one.abandon()
-        for descriptor in descriptors:
-            os.close(descriptor)
 
 
 def join(user, found, name, spool, job, parts, fallback, strict, progress, live):

@@ -58,7 +58,7 @@ def standing(box, blocks):
                 if (
                     now is None
                     or now[0] != then[0]
-                    or now[1] not in (then[1], block.record(place)[0])
+                    or now[1] not in (then[1], block.record(place).uid)
                 ):
                     return count + place
         count += block.count
@@ -122,12 +122,12 @@ def cut_off(user, name, count, result):
                 record = before.record
                 writer.drop(
                     index.base_name(record, writer.suffix),
-                    record[8],
-                    index.letters(table, record[7], record[1]),
+                    record.recent,
+                    index.letters(table, record.flags, record.bits),
                 )
                 result["messages"] -= 1
-                result["bytes"] -= record[4]
-                result["bare_lf"] -= record[5] != record[3]
+                result["bytes"] -= record.stored
+                result["bare_lf"] -= record.virtual != record.size
                 before.advance()
             writer.close(
                 result["uidvalidity"],

@@ -13,19 +13,22 @@ compared with the old file as a whole (delta.py).
 """
 
 import array
+import collections
 import json
 import os
 import struct
 import zlib
 
-from mbx2maildir.formats import file_names, maildir, mbx
+from mbx2maildir.formats import file_names, maildir, mbx_lines
 
 VERSION = 3
-# uid, keyword bits, seconds, size in the old file, bytes stored, bytes as IMAP shows it, body
-# length, flags, recent
+# size: in the old file. stored, virtual: bytes in the Maildir, and as IMAP shows them.
+Record = collections.namedtuple(
+    "Record", "uid bits seconds size stored virtual body_length flags recent"
+)
 RECORD = struct.Struct("<IIQQQQQHB")
 FRAME = struct.Struct("<II")  # records in the block, special ones among them
-HEAD = mbx.LINE_LIMIT
+HEAD = mbx_lines.LINE_LIMIT
 BUFFERED = 1024
 UNKNOWN_LENGTH = (1 << 64) - 1  # body length of a text that was too large to be held
 CLOCK_SKEW = 2 * 10**9  # nanoseconds; a file changed this shortly before it was read is read again
@@ -173,7 +176,7 @@ class Block:
         )
 
     def record(self, place):
-        return RECORD.unpack_from(self.records, place * RECORD.size)
+        return Record._make(RECORD.unpack_from(self.records, place * RECORD.size))
 
 
 def open_blocks(user, name):
@@ -197,13 +200,13 @@ def blocks(source):
 def read(user, name):
     """The records of a folder's index, in UID order."""
     for block in open_blocks(user, name):
-        yield from RECORD.iter_unpack(block.records)
+        yield from map(Record._make, RECORD.iter_unpack(block.records))
 
 
 def base_name(record, suffix):
     """File name without flags of the message a record describes; suffix as maildir.FolderWriter
     makes it."""
-    return b"%d.M%d%b%d,W=%d" % (record[2], record[0], suffix, record[4], record[5])
+    return b"%d.M%d%b%d,W=%d" % (record.seconds, record.uid, suffix, record.stored, record.virtual)
 
 
 def save(user, name, state):

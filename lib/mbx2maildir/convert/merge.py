@@ -52,8 +52,11 @@ class Candidate:
 
     def __init__(self, user, result, record, suffix, keywords):
         self.result, self.taken = result, False
-        self.subdir, self.base = (b"new" if record[8] else b"cur"), index.base_name(record, suffix)
-        self.letters = index.letters(keywords, record[7], record[1])
+        self.subdir, self.base = (
+            (b"new" if record.recent else b"cur"),
+            index.base_name(record, suffix),
+        )
+        self.letters = index.letters(keywords, record.flags, record.bits)
         fd = os.open(
             os.path.join(
                 staged.folder_path(user, result["folder"]), self.subdir, self.name(self.letters)
@@ -76,7 +79,7 @@ def candidates(user, new, results):
         suffix = file_names.suffix(file_names.host_name(user["host"]), result["head_uidvalidity"])
         keywords = KeywordTable(result["slots"], result["used"])
         for record in index.read(user, result["folder"]):
-            if record[6] in new.lengths or record[6] == index.UNKNOWN_LENGTH:
+            if record.body_length in new.lengths or record.body_length == index.UNKNOWN_LENGTH:
                 yield Candidate(user, result, record, suffix, keywords)
 
 

@@ -11,7 +11,7 @@ import os
 
 from mbx2maildir import errors
 from mbx2maildir.convert import delta, index, salvage, source, staged
-from mbx2maildir.formats import file_names, maildir, mbx
+from mbx2maildir.formats import file_names, maildir, mbx, mbx_header
 
 PART_BYTES = 32 << 20
 
@@ -46,7 +46,7 @@ def cuts(box, parts):
 
 def jobs(job):
     """A folder's work as a list of (start, stop), stop None for the end of the file."""
-    starts = [mbx.HEADER_SIZE, *job["cuts"]]
+    starts = [mbx_header.HEADER_SIZE, *job["cuts"]]
     return [
         (start, starts[number + 1] if number + 1 < len(starts) else None)
         for number, start in enumerate(starts)

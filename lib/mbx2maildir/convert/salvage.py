@@ -3,7 +3,7 @@
 import os
 
 from mbx2maildir import errors, files
-from mbx2maildir.formats import mbx
+from mbx2maildir.formats import mbx_lines
 
 
 def notes(result):
@@ -43,7 +43,7 @@ def set_aside(user, name, fd, damage):
             try:
                 position, end = item["offset"], item["offset"] + item["length"]
                 while position < end:
-                    block = os.pread(fd, min(mbx.CHUNK, end - position), position)
+                    block = os.pread(fd, min(mbx_lines.CHUNK, end - position), position)
                     if not block:
                         break
                     position += os.write(target, block)

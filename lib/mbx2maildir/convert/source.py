@@ -11,7 +11,7 @@ import os
 import stat
 
 from mbx2maildir import errors
-from mbx2maildir.formats import mbox, mbx
+from mbx2maildir.formats import mbox, mbx, mbx_header
 from mbx2maildir.patterns import Pattern
 
 HEAD = 4096
@@ -60,7 +60,7 @@ def closed(status, uid, path):
 
 def kind(block, size):
     """What a file is by its first bytes → ("mbx" | "mbox" | "", reason when it is neither)."""
-    if block.startswith(mbx.MAGIC):
+    if block.startswith(mbx_header.MAGIC):
         return "mbx", ""
     if not size:
         return "", "empty file"

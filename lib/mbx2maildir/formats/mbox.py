@@ -12,7 +12,7 @@ import os
 import re
 
 from mbx2maildir import errors, files
-from mbx2maildir.formats import dates, mbx
+from mbx2maildir.formats import dates, mbx, mbx_header
 from mbx2maildir.patterns import Pattern
 
 CHUNK = 1 << 20
@@ -215,7 +215,7 @@ class Mailbox:
                         found.group(1),
                         int(found.group(2)),
                         int(found.group(3)),
-                        found.group(4).split()[: mbx.KEYWORD_SLOTS],
+                        found.group(4).split()[: mbx_header.KEYWORD_SLOTS],
                     )
         return b"".join(kept), position, flags, keywords, uid, base
 

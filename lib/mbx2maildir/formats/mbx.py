@@ -1,96 +1,47 @@
-"""Reader of MBX mailboxes by the rules of c-client 2007f (mbx_parse): header, message lines, UIDs,
-salvage.
+"""Reader of MBX mailboxes by the rules of c-client 2007f (mbx_parse): messages, UIDs, salvage.
 
-A file is 2,048 bytes of header, then for each message a line `dd-Mon-yyyy hh:mm:ss
-+zzzz,SIZE;KKKKKKKKFFFF-UUUUUUUU\\r\\n` and SIZE bytes of text with CRLF line ends. The file is read
-by pread in chunks: memory stays bounded, and a file that shrinks meanwhile gives an error, no
-SIGBUS.
+A file is a header of 2,048 bytes (mbx_header.py), then for each message a line (mbx_lines.py) and
+its text with CRLF line ends. It is read by pread in chunks: memory stays bounded, and a file that
+shrinks meanwhile raises an error instead of SIGBUS.
 """
 
 import os
-import re
 
 from mbx2maildir import errors
-from mbx2maildir.formats import dates
-from mbx2maildir.patterns import Pattern
+from mbx2maildir.formats import dates, mbx_header, mbx_lines
 
-MAGIC = b"*mbx*\r\n"
-HEADER_SIZE = 2048
-KEYWORD_SLOTS = 30
-KEYWORD_LENGTH = 50
 SEEN, DELETED, FLAGGED, ANSWERED, OLD, DRAFT, EXPUNGED = 1, 2, 4, 8, 0x10, 0x20, 0x8000
 LAST_UID = 0xFFFFFFFE  # Dovecot needs a next UID that fits 32 bits
 
-LINE_LIMIT = 64
-CHUNK = 1 << 20
 LARGE = 2 << 20  # a text above this is not handed out as bytes; its reader copies it in pieces
 
-# As lax as c-client where a line is expected …
-LINE = Pattern(
-    rb"([^,\r\n]{0,40}),(\d{1,19})[^;\r\n,]{0,8};([0-9A-Fa-f]{8})([0-9A-Fa-f]{4})-([0-9A-Fa-f]{8})\r\n"
-)
-# … and strict where one is searched for in garbage.
-STRICT_LINE = Pattern(
-    rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d [+-]\d{4},"
-    rb"([1-9]\d{0,18});[0-9a-f]{12}-[0-9a-f]{8}\r\n"
-)
-FIXED_DATE = Pattern(
-    rb"[ \d]\d-[A-Z][a-z]{2}-\d{4} (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d [+-]\d\d[0-5]\d\Z"
-)
 
+class Mailbox(mbx_lines.Finder):
+    """One pass over an open MBX file, or over its bytes from start to stop, both at message lines.
 
-class Header:
-    """UIDVALIDITY, UIDLAST and keyword names (bytes; None where c-client ignores the slot) of an
-    MBX header."""
+    fd stays the caller's. live: the file may be written to meanwhile. A message cut off by the end
+    of the file is then one that is being appended, and `unfinished` is true.
 
-    def __init__(self, block, file=""):
-        if not block.startswith(MAGIC):
-            raise errors.NotMbx("not an MBX file: it begins with {!r}".format(block[:16]), file, 0)
-        self.damage = None
-        if len(block) < HEADER_SIZE:
-            self.damage = errors.ShortHeader(
-                "the header has only {} of {} bytes".format(len(block), HEADER_SIZE), file, 0
-            )
-        numbers = re.match(rb"([0-9A-Fa-f]{8})([0-9A-Fa-f]{8})\r\n", block[7:25])
-        if numbers is None:
-            self.damage = self.damage or errors.BadHeader(
-                "UIDVALIDITY and UIDLAST are unreadable", file, 7
-            )
-        self.uidvalidity = int(numbers.group(1), 16) if numbers else 0
-        self.uidlast = int(numbers.group(2), 16) if numbers else 0
-        self.keywords = []
-        if numbers:
-            names = block[25:HEADER_SIZE]
-            names = names[: names.find(b"\0")] if b"\0" in names else names[: HEADER_SIZE - 25 - 10]
-            for name in names.split(b"\r\n")[:-1][:KEYWORD_SLOTS]:
-                if not name:
-                    break
-                self.keywords.append(name if len(name) <= KEYWORD_LENGTH else None)
+    After messages() is exhausted: uidvalidity; uidnext; expunged, messages hidden by \\Expunged;
+    renumbered, c-client would assign new UIDs and UIDVALIDITY; unassigned, messages without a UID
+    in the file; damage, a list of {"kind", "offset", "length", "what"}: ranges that belong to no
+    message, and messages with an impossible date (length 0).
 
-
-class Mailbox:
-    """One pass over an open MBX file, or over the range of its bytes from start to stop (where
-    message lines stand).
-
-    fd stays the caller's. live: the file may be written to meanwhile, and a message cut off by the
-    end of the file is one that is just being appended; `unfinished` then says so. After messages()
-    is exhausted these hold: uidvalidity, uidnext, expunged (messages hidden by \\Expunged),
-    renumbered (c-client would give new UIDs and UIDVALIDITY), unassigned (messages whose UID the
-    file does not hold), damage (list of dicts with kind, offset, length, what: ranges that belong
-    to no message, or messages whose date was impossible: length 0). Between two messages: position
-    (of the next line), last (UID), line and head (place of the line of the message just given, and
-    LINE_LIMIT bytes from there), special (not to be known by its line alone: its UID or date is not
-    what stands there, or something hidden stands before it).
+    Between two messages: position of the next line; last, the UID; line, the place of the line of
+    the message just given; head, LINE_LIMIT bytes from there; special, true if the line alone does
+    not tell the message: another UID or date was assigned, or something hidden stands before it.
     """
 
     format = "mbx"
 
-    def __init__(self, fd, file="", strict=False, live=False, start=HEADER_SIZE, stop=None):
+    def __init__(
+        self, fd, file="", strict=False, live=False, start=mbx_header.HEADER_SIZE, stop=None
+    ):
         self.fd = fd
         self.file = errors.printable(file)
         self.strict, self.live = strict, live
         self.size = os.fstat(fd).st_size
-        self.header = Header(os.pread(fd, HEADER_SIZE, 0), file)
+        self.header = mbx_header.Header(os.pread(fd, mbx_header.HEADER_SIZE, 0), file)
         self.keywords = self.header.keywords
         self.damage = []
         self.start, self.stop = start, self.size if stop is None else stop
@@ -100,7 +51,7 @@ class Mailbox:
             self.note(
                 type(self.header.damage),
                 0,
-                self.size if short else HEADER_SIZE,
+                self.size if short else mbx_header.HEADER_SIZE,
                 self.header.damage.what,
             )
 
@@ -139,8 +90,9 @@ class Mailbox:
         from there on under a new UIDVALIDITY. Ours is the old one plus one, so that every pass
         gives the same.
         """
-        fd, size, stop, match_line = self.fd, self.size, self.stop, LINE.match
-        want = CHUNK if texts else LINE_LIMIT
+        fd, size, stop = self.fd, self.size, self.stop
+        match_line, limit = mbx_lines.LINE.match, mbx_lines.LINE_LIMIT
+        want = mbx_lines.CHUNK if texts else limit
         base, buffer = self.position, b""
         ahead = -1  # offset of the line that was looked at already: match is that line's
         while self.position < stop:
@@ -149,62 +101,39 @@ class Mailbox:
             if ahead != position:
                 if start < 0:  # read ahead in vain
                     buffer, base, start = b"", position, 0
-                match = match_line(buffer, start, start + LINE_LIMIT)
+                match = match_line(buffer, start, start + limit)
                 if (
                     match is None
                     and base + len(buffer) < size
-                    and (not texts or start + LINE_LIMIT > len(buffer))
+                    and (not texts or start + limit > len(buffer))
                 ):
                     buffer, base, start = os.pread(fd, want, position), position, 0
-                    match = match_line(buffer, 0, LINE_LIMIT)
+                    match = match_line(buffer, 0, limit)
             if match is None:
                 self.resynchronise(position, errors.BadMessageLine, buffer[start : start + 40])
                 continue
             date, length, bits, flags, uid = match.groups()
             length, flags, uid = int(length), int(flags, 16), int(uid, 16)
-            head = buffer[start : start + LINE_LIMIT]
+            head = buffer[start : start + limit]
             text_offset = base + match.end()
             end = text_offset + length
             self.special, given = self.gap, self.unassigned
-            ahead, match = end, match_line(buffer, end - base, end - base + LINE_LIMIT)
+            ahead, match = end, match_line(buffer, end - base, end - base + limit)
             if match is None and end != size:
                 # a size that is too large would swallow the messages that follow: see what stands
                 # behind this one
-                following = os.pread(fd, LINE_LIMIT, end) if end < size else b""
+                following = os.pread(fd, limit, end) if end < size else b""
                 if not texts and following:
                     buffer, base = following, end
                     match = match_line(buffer)
                 else:
                     ahead = -1
                 if length and match_line(following) is None:
-                    cut = (
-                        self.swallowed(text_offset, min(end, size))
-                        if FIXED_DATE.match(date)
-                        else None
-                    )
-                    if cut is None and end > size:
-                        self.resynchronise(
-                            position,
-                            errors.ShortTail,
-                            b"runs to byte %d of %d" % (end, size),
-                            text_offset,
-                        )
+                    real_end = self.end_before_next(date, position, text_offset, end)
+                    if real_end is None:
                         continue
-                    if cut is not None:
-                        self.note(
-                            errors.BadSize,
-                            position,
-                            0 if cut > text_offset else cut - position,
-                            "a message that states "
-                            "{} bytes, though the next begins after {}".format(
-                                length, cut - text_offset
-                            ),
-                        )
-                        length, end = cut - text_offset, cut
-                        self.special, self.salvaging, ahead = True, True, -1
-                        if not length:
-                            self.position, self.gap = end, True
-                            continue
+                    if real_end != end:
+                        length, end, ahead = real_end - text_offset, real_end, -1
             if length == 0:
                 self.note(errors.BadSize, position, text_offset - position, "a message of 0 bytes")
                 self.position, self.gap = text_offset, True
@@ -212,7 +141,7 @@ class Mailbox:
             if not uid or uid <= self.last or uid > self.uidlast or uid > LAST_UID:
                 if (
                     0 < uid <= self.last
-                    and (self.salvaging or not FIXED_DATE.match(date))
+                    and (self.salvaging or not mbx_lines.FIXED_DATE.match(date))
                     and self.stale(position, head, text_offset, end)
                 ):
                     continue
@@ -253,23 +182,33 @@ class Mailbox:
         if self.renumbered or not self.uidvalidity:
             self.uidvalidity = self.uidvalidity % 0xFFFFFFFF + 1
 
-    def swallowed(self, start, end):
-        """Offset of the first message line in a range that another line, or the end of the file,
-        follows where it says."""
-        for offset, size in self.strict_lines(start):
-            if offset >= end:
-                break
-            if self.line_at(offset + size):
-                return offset
-        return None
+    def end_before_next(self, date, position, text_offset, end):
+        """Where the text of a message ends behind which no message line is found.
 
-    def line_at(self, offset):
-        """Whether a message line stands there, or the file ends."""
-        return (
-            offset == self.size
-            or offset < self.size
-            and LINE.match(os.pread(self.fd, LINE_LIMIT, offset)) is not None
+        position: of its line. → None when nothing of it is left; the next line is looked for then.
+        """
+        cut = None
+        if mbx_lines.FIXED_DATE.match(date):
+            cut = self.swallowed(text_offset, min(end, self.size))
+        if cut is None and end > self.size:
+            detail = b"runs to byte %d of %d" % (end, self.size)
+            self.resynchronise(position, errors.ShortTail, detail, text_offset)
+            return None
+        if cut is None:
+            return end
+        self.note(
+            errors.BadSize,
+            position,
+            0 if cut > text_offset else cut - position,
+            "a message that states {} bytes, though the next begins after {}".format(
+                end - text_offset, cut - text_offset
+            ),
         )
+        self.special = self.salvaging = True
+        if cut == text_offset:
+            self.position, self.gap = cut, True
+            return None
+        return cut
 
     def stale(self, position, head, text_offset, end):
         """Whether a message behind damage, whose UID was there before, is only the copy that a
@@ -301,7 +240,7 @@ class Mailbox:
         if (
             known is None
             or known[0] != line
-            or not same_bytes(self.fd, known[1], text_offset, end - text_offset)
+            or not mbx_lines.same_bytes(self.fd, known[1], text_offset, end - text_offset)
         ):
             return False
         self.note(
@@ -313,21 +252,12 @@ class Mailbox:
         self.position, self.gap = end, True
         return True
 
-    @staticmethod
-    def line_of(head):
-        """A message line's unchanging part and its UID → ((length of the line, date, size), uid);
-        None when it is none."""
-        match = LINE.match(head)
-        return match and (
-            (match.end(), match.group(1), int(match.group(2))),
-            int(match.group(5), 16),
-        )
-
     def unusual_uid(self, uid):
         """The UID c-client would give to a message that has none, or a bad one."""
         if self.live and self.last < uid <= LAST_UID:  # assigned since the header was read
             self.uidlast = max(
-                self.uidlast, Header(os.pread(self.fd, HEADER_SIZE, 0), self.file).uidlast
+                self.uidlast,
+                mbx_header.Header(os.pread(self.fd, mbx_header.HEADER_SIZE, 0), self.file).uidlast,
             )
             if uid <= self.uidlast:
                 return uid
@@ -342,7 +272,7 @@ class Mailbox:
     def time_of(self, date, position):
         """Seconds since the epoch of a message line's date; an impossible one is noted, and the one
         before it taken."""
-        if FIXED_DATE.match(date):
+        if mbx_lines.FIXED_DATE.match(date):
             key = date[:11] + date[20:]
             day = self.days.get(key, 0)
             if day == 0:
@@ -383,34 +313,3 @@ class Mailbox:
         else:
             what = "no message line here but {!r}".format(detail)
         self.note(kind, position, found - position, what)
-
-    def next_line(self, position):
-        """Offset of the next well-formed message line at or after position; the file's size when
-        there is none."""
-        for offset, size in self.strict_lines(position):
-            # a message that does not fit is a short tail, or no message: what it holds is set aside
-            # with the rest
-            if offset + size <= self.size:
-                return offset
-        return self.size
-
-    def strict_lines(self, position):
-        """Yield (offset, size with the text) of each well-formed message line from a position on,
-        whatever stands around it."""
-        while position < self.size:
-            block = os.pread(self.fd, CHUNK, position)
-            for match in STRICT_LINE.finditer(block):
-                yield position + match.start(), match.end() - match.start() + int(match.group(1))
-            if len(block) <= LINE_LIMIT:
-                break
-            position += len(block) - LINE_LIMIT
-
-
-def same_bytes(fd, one, other, size):
-    """Whether two ranges of a file hold the same."""
-    while size:
-        count = min(size, CHUNK)
-        if os.pread(fd, count, one) != os.pread(fd, count, other):
-            return False
-        one, other, size = one + count, other + count, size - count
-    return True

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mbx2maildir import batch, errors, events, plan_file
 from mbx2maildir.convert import folder, index, prepare
-from mbx2maildir.formats import mbx
+from mbx2maildir.formats import mbx_header
 from mbx2maildir.publish import publish
 from mbx2maildir.tests import build
 from mbx2maildir.tests.test_batch import tree
@@ -139,13 +139,15 @@ def test_mutations(stager, which, changes, delta):
         try:
             box, messages = read(path, content)
         except errors.NotMbx:
-            assert not content.startswith(mbx.MAGIC)
+            assert not content.startswith(mbx_header.MAGIC)
             return
         assert uids(messages) == sorted(set(uids(messages)))
         assert box.uidnext > max(uids(messages), default=0)
-        covered = sum(item["length"] for item in box.damage if item["offset"] >= mbx.HEADER_SIZE)
+        covered = sum(
+            item["length"] for item in box.damage if item["offset"] >= mbx_header.HEADER_SIZE
+        )
         assert sum(message[5] for message in messages) + covered <= max(
-            0, len(content) - mbx.HEADER_SIZE
+            0, len(content) - mbx_header.HEADER_SIZE
         )
         lines, again = read(path, content, texts=False)
         assert [message[:7] for message in again] == [

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbx2maildir import errors
-from mbx2maildir.formats import mbx
+from mbx2maildir.formats import mbx, mbx_header, mbx_lines
 from mbx2maildir.tests import build
 
 
@@ -54,7 +54,7 @@ def test_a_message(path):
     _box, messages = read(
         path, build.mbx(build.message(text, 7, 0x1F, 5, b"31-Dec-1999 23:59:59 -0830"), uidlast=9)
     )
-    offset = mbx.HEADER_SIZE + len(build.line(len(text)))
+    offset = mbx_header.HEADER_SIZE + len(build.line(len(text)))
     assert messages == [(7, False, 0x1F, 5, 946715399, len(text), offset, text)]
 
 
@@ -99,7 +99,7 @@ def test_recent_is_uid_zero_or_not_old(path):
 
 
 A, B, C, D = (build.message(build.text(number), number, 0x11) for number in (1, 2, 3, 4))
-H = mbx.HEADER_SIZE
+H = mbx_header.HEADER_SIZE
 DAMAGE = [
     # name, content after the header, UIDs read, (kind, offset, length) of the damage
     ("short tail", A + B[:-3], [1], [("ShortTail", H + len(A), len(B) - 3)]),
@@ -226,7 +226,15 @@ def test_other_formats(path, content):
 
 
 @pytest.mark.parametrize(
-    "large", [mbx.LARGE - 1, mbx.LARGE, mbx.LARGE + 1, mbx.CHUNK, mbx.CHUNK - 60, 3 * mbx.CHUNK]
+    "large",
+    [
+        mbx.LARGE - 1,
+        mbx.LARGE,
+        mbx.LARGE + 1,
+        mbx_lines.CHUNK,
+        mbx_lines.CHUNK - 60,
+        3 * mbx_lines.CHUNK,
+    ],
 )
 def test_large_texts_and_borders_of_chunks(path, large):
     text = b"x" * large
@@ -292,12 +300,12 @@ def test_mutated_files_never_raise(tmp_path_factory, changes):
     try:
         box, messages = read(path, bytes(content))
     except errors.NotMbx:
-        assert not content.startswith(mbx.MAGIC)
+        assert not content.startswith(mbx_header.MAGIC)
         return
     assert uids(messages) == sorted(set(uids(messages)))
     assert box.uidnext > max(uids(messages), default=0)
-    covered = sum(item["length"] for item in box.damage if item["offset"] >= mbx.HEADER_SIZE)
+    covered = sum(item["length"] for item in box.damage if item["offset"] >= mbx_header.HEADER_SIZE)
     read_bytes = sum(message[5] for message in messages)
-    assert read_bytes + covered <= max(0, len(content) - mbx.HEADER_SIZE)
+    assert read_bytes + covered <= max(0, len(content) - mbx_header.HEADER_SIZE)
     lines = read(path, bytes(content), texts=False)
     assert uids(lines[1]) == uids(messages) and lines[0].damage == box.damage
