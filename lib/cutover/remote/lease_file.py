@@ -1,7 +1,7 @@
-"""A lease on a host: one file, read and written under a lock by one short program that the host's Python runs.
+"""A lease on a host: one file, read and written under a lock by a short program on the host.
 
-The file is made once and then overwritten in its own blocks, so that a full disk cannot keep anybody from giving it back.
-Its age is told by the host's own clock. No policy here: see run/lease.py.
+The file is made once and then overwritten in its own blocks, so that a full disk cannot prevent its
+release. Its age is by the host's own clock. No policy here: see run/lease.py.
 """
 
 import json
@@ -15,11 +15,12 @@ class LeaseUnusable(errors.CutoverError):
     """The lease's file on the host cannot be read or written."""
 
 
-# take: free or the same token; renew and release: only the same token; break: only what was seen; read: anything
+# take: a free lease, or one with the same token; renew, release: one with the same token; break: the
+# one that was seen; read: any
 _PROGRAM = r"""
 import fcntl, json, os, sys, time
 path, size, verb = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-wanted = json.loads(sys.stdin.read())
+request = json.loads(sys.stdin.read())
 if verb == "read" and not os.path.exists(path):
     print(json.dumps({"done": True, "holder": None, "age": None}))
     sys.exit(0)
@@ -40,12 +41,13 @@ def put(value):
     os.pwrite(handle, data.ljust(size - 1) + b"\n", 0)
     os.fsync(handle)
 done = True
-if verb == "take" and (holder is None or token == wanted["token"] or token == wanted.get("instead_of")):
-    put(wanted["holder"])
-    holder, age = wanted["holder"], 0.0
-elif verb == "renew" and token == wanted["token"]:
+ours = holder is None or token == request.get("token") or token == request.get("instead_of")
+if verb == "take" and ours:
+    put(request["holder"])
+    holder, age = request["holder"], 0.0
+elif verb == "renew" and token == request["token"]:
     os.utime(handle)
-elif verb in ("release", "break") and token == wanted["token"]:
+elif verb in ("release", "break") and token == request["token"]:
     put(None)
 elif verb != "read":
     done = False
@@ -53,17 +55,17 @@ print(json.dumps({"done": done, "holder": holder, "age": round(age, 1)}))
 """
 
 
-def ask(hosts, host: str, path: str, verb: str, **wanted) -> dict:
-    """`verb`: "read", "take", "renew", "release" or "break". → `{"done", "holder": dict or None, "age": seconds}`."""
+def ask(hosts, host: str, path: str, verb: str, **request) -> dict:
+    """Have the program do one verb: "read", "take", "renew", "release" or "break".
+
+    Returns {"done": bool, "holder": dict or None, "age": seconds}. Raises LeaseUnusable.
+    """
     argv = [hosts.site.new_store.python, "-c", _PROGRAM, path, str(SIZE), verb]
-    result = hosts.run(
-        host, argv, sudo=True, input=json.dumps(wanted).encode(), timeout=30, check=False
-    )
+    data = json.dumps(request).encode()
+    result = hosts.run(host, argv, sudo=True, input=data, timeout=30, check=False)
     try:
         return json.loads(result.out)
     except ValueError:
-        said = (
-            result.err.decode("utf-8", "backslashreplace").strip().rpartition("\n")[2]
-            or f"status {result.rc}"
-        )
-        raise LeaseUnusable(f"{host}: the lease {path} cannot be used: {said}") from None
+        lines = result.err.decode("utf-8", "backslashreplace").strip()
+        reason = lines.rpartition("\n")[2] or f"status {result.rc}"
+        raise LeaseUnusable(f"{host}: the lease {path} cannot be used: {reason}") from None
