@@ -39,12 +39,26 @@ class Prediction:
 
 
 @dataclasses.dataclass(frozen=True)
+class PresyncCheck:
+    """A check as journaled; its id is "" in journals of earlier versions."""
+
+    question: str
+    expected: str
+    actual: str
+    passed: bool
+    todo: str = ""
+    warning: bool = False
+    id: str = ""
+    subject: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Presync:
     """How the run's last presync ended, from its journal; passed is None when it broke off."""
 
     time: str
     passed: bool | None = None
-    checks: list[model.Check] | None = None
+    checks: list[PresyncCheck] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +158,9 @@ def _staged(presync):
         )
     checks = presync.checks or []
     failed = [f"{check.question}: {check.actual}" for check in checks if not check.passed]
-    warned = [f"{check.question}: {check.actual}" for check in checks if check.mark == "warn"]
+    warned = [
+        f"{check.question}: {check.actual}" for check in checks if check.passed and check.warning
+    ]
     at = f"{presync.time[11:19]} UTC"
     passed = "; ".join([f"yes, at {at}", *warned])
     broken = f"no, at {at}: {'; '.join(failed) or 'it failed'}"
