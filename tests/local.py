@@ -13,8 +13,8 @@ class Local:
     def __init__(self, breaks=()):
         self.breaks, self.started = list(breaks), 0
 
-    def run(self, argv, *, sudo=False, check=True, timeout=60):
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True)
+    def run(self, argv, *, sudo=False, check=True, timeout=60, input=b""):
+        done = subprocess.run(argv, input=input, capture_output=True)
         self.started += done.stdout == b"started\n"
         assert not check or done.returncode == 0, done.stderr
         return types.SimpleNamespace(rc=done.returncode, out=done.stdout, err=done.stderr)

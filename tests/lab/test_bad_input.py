@@ -708,7 +708,7 @@ def test_what_is_damaged_or_unreadable_stops_its_user_only(night):
             )
             assert (
                 f"bruno: {seen(cut)} at byte {last}: " in said
-                and "name it in old_store.salvage" in said
+                and "list it in old_store.salvage" in said
             )
             assert f"davide: {seen(garbage)} at byte {place}: " in said
             assert f"carla: {seen(closed)}: its user (uid 2003) may not read it" in said
@@ -808,7 +808,7 @@ def test_a_queue_that_does_not_drain_says_what_is_left_and_why(lab, night, monke
         r"after 10 s 1 of \d+ queued messages are not delivered: postino3: \w+ .*anna@sanbackup.lab.test.*refused",
         str(caught.value),
     )
-    assert "Mend the cause it names and run this step again" in str(caught.value)
+    assert "Fix the cause it gives and run this step again" in str(caught.value)
     night.step("restore-sendmail")
 
 

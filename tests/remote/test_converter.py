@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import local
 from cutover.remote import converter, ship
@@ -51,3 +52,22 @@ def test_a_shipment_that_was_cut_short_is_made_again(tmp_path):
     (tmp_path / "store.pyz").write_bytes(b"PK")
     converter.install(Host(), str(tmp_path), sys.executable)
     assert run(tmp_path, "--help").returncode == 0 and os.listdir(tmp_path) == ["store"]
+
+
+def test_its_state_is_read_from_memory_into_an_object(tmp_path):
+    maildir = tmp_path / "imap" / "alice"
+    (maildir / "cur").mkdir(parents=True)
+    (maildir / "cur" / "1").write_text("Subject: x\n\n")
+    site = types.SimpleNamespace(new_store=types.SimpleNamespace(python=sys.executable))
+    host = Host()
+    hosts = types.SimpleNamespace(
+        site=site, run=lambda name, argv, **options: host.run(argv, **options)
+    )
+    old = {key: str(tmp_path / key) for key in ("home", "spool", "folders", "subscriptions")}
+    user = {"user": "alice", "uid": 1, "gid": 1, "inbox": [], "maildir": str(maildir), **old}
+    plan = {"run": "r", "work": str(tmp_path / "work"), "jobs": 1, "host": "h", "users": [user]}
+    state = converter.state(hosts, "new", plan)
+    assert state.names(published=False) == ["alice"] and state.names(published=True) == []
+    assert (state.users["alice"].live, state.users["alice"].files) == ("other", 1)
+    assert state.users["alice"].staged == converter.Staged() and state.run == "r"
+    assert not (tmp_path / "work").exists() and host.puts == 0
