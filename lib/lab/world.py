@@ -18,9 +18,12 @@ from lab import cgroups, paths
 # $1: the directory mounted over the lab's own; then the program. The shell stays as process 1.
 _ENTER = r"""
 set -e
-place=$1; shift
+place=$1; top=${1%/worlds/*}; shift
 mount --make-rprivate /
-mount --bind "$place" "${place%/worlds/*}"
+# what a lab outside has mounted there: hidden below, it would still be listed in this world
+awk -v top="$top/" 'index($2, top) == 1 { print $2 }' /proc/self/mounts | tac |
+while read -r point; do umount --lazy "$point"; done
+mount --bind "$place" "$top"
 mkdir -p /run/netns /run/systemd/nspawn
 mount -t tmpfs -o mode=0755 world /run/netns
 mount -t tmpfs -o mode=0700 world /run/systemd/nspawn
