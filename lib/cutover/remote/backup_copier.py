@@ -2,7 +2,7 @@
 
 One file, Python 3.8 or later, nothing else. `mailbackup` makes a copy and writes its report to
 STATE/last (facts/backup_copy.py reads it). `mailbackup check` changes nothing and prints as JSON
-how the copy differs from the store now. Exit 0 only when every message that was seen is in the copy.
+how the copy differs from the store now. Exit 0 only when every message seen is in the copy.
 
 A pass is one rsync, which only adds. What the copy has beyond the store is removed at the end, and
 only
@@ -90,17 +90,10 @@ def walk(target, user):
 
 def rsync(settings, out, *options, given=b""):
     """Run rsync with its output in the file `out`, rewound. Returns (exit status, stderr)."""
-    argv = [
-        "rsync",
-        "--archive",
-        "--numeric-ids",
-        *("--exclude=" + pattern for pattern in settings["exclude"]),
-        "--rsh=" + settings["rsh"],
-        "--out-format==%i %M %n",
-        *options,
-        settings["source"],
-        settings["target"] + "/",
-    ]
+    argv = ["rsync", "--archive", "--numeric-ids"]
+    argv += ["--exclude=" + pattern for pattern in settings["exclude"]]
+    argv += ["--rsh=" + settings["rsh"], "--out-format==%i %M %n", *options]
+    argv += [settings["source"], settings["target"] + "/"]
     environment = dict(os.environ, LC_ALL="C")
     ended = subprocess.run(argv, input=given, stdout=out, stderr=subprocess.PIPE, env=environment)
     out.seek(0)
@@ -139,17 +132,14 @@ class Run:
             self.say(f"lacking {len(lacking)}")
             raise NotCopied(
                 VANISHED,
-                f"{len(lacking)} messages are missing from the copy: they were renamed during all of "
-                f"{self.number} passes: {first}. All others are in the copy. Run it again",
+                f"{len(lacking)} messages are missing from the copy: they were renamed during "
+                f"all {self.number} passes: {first}. All others are in the copy. Run it again",
             )
 
     def refuse_empty_store(self):
         """Raises NotCopied when it looks as if most users had been deleted."""
-        here = [
-            name
-            for name in os.listdir(self.target)
-            if os.path.isdir(os.path.join(self.target, name))
-        ]
+        with os.scandir(self.target) as entries:
+            here = [entry.name for entry in entries if entry.is_dir()]
         there = [name for name in here if self.seen.get(name) == self.number]
         if len(there) * 2 < len(here):
             raise NotCopied(
@@ -161,22 +151,14 @@ class Run:
     def make_pass(self, users=None):
         """One pass over the whole store, or over some users. Raises NotCopied."""
         self.number, self.began = self.number + 1, time.monotonic()
-        some = (
-            []
-            if users is None
-            else ["--recursive", "--ignore-missing-args", "--from0", "--files-from=-"]
-        )
+        options, given = ["--stats", "-ii"], b""
+        if users is not None:
+            options += ["--recursive", "--ignore-missing-args", "--from0", "--files-from=-"]
+            given = b"".join(user + b"\0" for user in sorted(users))
         curs, gone = collections.defaultdict(dict), collections.defaultdict(list)
         statistics = []
         with tempfile.TemporaryFile() as out:
-            rc, err = rsync(
-                self.settings,
-                out,
-                "--stats",
-                "-ii",
-                *some,
-                given=b"".join(user + b"\0" for user in sorted(users or ())),
-            )
+            rc, err = rsync(self.settings, out, *options, given=given)
             for line in out:
                 item = ITEM.fullmatch(line)
                 if not item:
@@ -310,11 +292,8 @@ def locked(settings):
         result = 0
         try:
             Run(settings, say).copy()
-        except NotCopied as error:
-            result = error.result
-            say(f"error {error}")
-        except OSError as error:
-            result = 1
+        except (NotCopied, OSError) as error:
+            result = getattr(error, "result", 1)
             say(f"error {error}")
         say(f"after {count(settings['target'])}", f"ended {int(time.time())}", f"result {result}")
     os.replace(part, last)
@@ -339,11 +318,9 @@ def check(settings):
             return rc
         for line in out:
             item = ITEM.fullmatch(line)
-            if not item or item.group(2).endswith(
-                b"/"
-            ):  # times of directories change with each message
+            path = plain(item.group(2)) if item else b"/"
+            if path.endswith(b"/"):  # the times of directories change with each message
                 continue
-            path = plain(item.group(2))
             folder, name = message(path) or (None, None)
             if folder is not None and folder not in there:
                 there[folder], named[folder] = messages(target, folder), uidlist(target, folder)
