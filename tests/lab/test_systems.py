@@ -13,10 +13,9 @@ import pytest
 from cutover import model, site
 from cutover.connect import hosts as reached
 from cutover.connect import smtp
-from cutover.facts import submission, webmail
-from cutover.facts import systems as system_facts
+from cutover.facts import submission, systems, webmail
 from cutover.steps import registry
-from cutover.steps.checks import systems
+from cutover.steps.checks import system_checks
 from lab import keys, topology
 from night import eventually
 
@@ -66,7 +65,9 @@ def shown(browser, subject):
 
 
 def failed(found):
-    return [(check.id, check.subject) for check in systems.judge(found, SITE) if not check.passed]
+    return [
+        (check.id, check.subject) for check in system_checks.judge(found, SITE) if not check.passed
+    ]
 
 
 # -- submission
@@ -146,14 +147,14 @@ def arrived_everywhere(ctx):
     → the kinds of the changes.
     """
     nobody = {each.user: model.Reading(error="no look") for each in SITE.production_test.users}
-    listed = systems.plan(nobody, ctx.run_name, SITE)
+    listed = system_checks.plan(nobody, ctx.run_name, SITE)
     for change in listed:
         change.apply(ctx, lambda event: None)
     return [change.kind for change in listed]
 
 
 def test_before_the_switch_all_of_it_works_on_the_old_server(lab, door):
-    found = system_facts.read_all(door.hosts)
+    found = systems.read_all(door.hosts)
     assert failed(found) == []
     view = found.webmail.value
     assert view.messages > 50 and view.read
@@ -218,7 +219,7 @@ def test_the_submission_host_asks_the_new_server_for_passwords_then(lab, door, s
 
 
 def test_all_of_it_works_on_the_new_server(door, switched):
-    found = system_facts.read_all(door.hosts, "onlynew")
+    found = systems.read_all(door.hosts, "onlynew")
     assert failed(found) == []
     assert SITE.address("webmail") in found.webmail.value.comers
     assert arrived_everywhere(dataclasses.replace(door, run_name="later")) == [
@@ -238,7 +239,7 @@ def test_a_prefix_of_the_old_server_in_webmails_configuration_is_told(lab, door,
 
     def mark():
         view = webmail.look(door.hosts, "alice", "onlynew")
-        *_, check = systems.webmail_on_new(view, there, SITE)
+        *_, check = system_checks.webmail_on_new(view, there, SITE)
         return check.mark
 
     assert mark() == "ok"
@@ -256,7 +257,7 @@ def test_a_prefix_of_the_old_server_in_webmails_configuration_is_told(lab, door,
 def test_a_server_that_is_gone_is_told_and_not_waited_for(lab, door, switched):
     lab.run("mailboxvm", ["systemctl", "stop", "dovecot"])
     try:
-        checks = failed(system_facts.read_all(door.hosts))
+        checks = failed(systems.read_all(door.hosts))
     finally:
         lab.run("mailboxvm", ["systemctl", "start", "dovecot"])
     assert checks == [("submission-way", "password"), ("webmail-login", "alice")]

@@ -5,9 +5,8 @@ import copy
 import example
 import pytest
 from cutover import site
-from cutover.facts import submission, userdb
-from cutover.facts import systems as system_facts
-from cutover.steps.checks import systems
+from cutover.facts import submission, systems, userdb
+from cutover.steps.checks import system_checks
 from cutover.steps.maintenance import forwards
 from cutover.steps.night import production_test
 from lab import config
@@ -28,7 +27,7 @@ def healthy():
     expected = {account.user: {} for account in LAB.production_test.users}
     for mail in production_test.test_mails(LAB, RUN):
         expected[mail.user][mail.token] = mail.folder
-    for user, tokens in systems.tokens_by_user(LAB, RUN).items():
+    for user, tokens in system_checks.tokens_by_user(LAB, RUN).items():
         expected[user].update({token: "INBOX" for token, _ in tokens})
     users = {
         user: {
@@ -163,10 +162,10 @@ def test_what_has_not_arrived_is_sent_and_a_post_must_reach_each_subscriber():
 
 
 def test_systems_that_are_not_declared_are_listed():
-    (check,) = systems.judge(system_facts.Systems(None, None, None), WITHOUT)
+    (check,) = system_checks.judge(systems.Systems(None, None, None), WITHOUT)
     assert check.passed
     assert check.data == {"tested": [], "missing": ["submission", "webmail", "lists"]}
-    assert not systems.test_mails(WITHOUT, RUN) and not submission.ways(WITHOUT)
+    assert not system_checks.test_mails(WITHOUT, RUN) and not submission.ways(WITHOUT)
 
 
 def test_ways_that_this_machine_cannot_try_are_listed():
@@ -174,7 +173,7 @@ def test_ways_that_this_machine_cannot_try_are_listed():
         update={"submission": LAB.submission.model_copy(update={"outside": None})}
     )
     assert submission.ways(inside) == ["inside"]
-    (warned,) = [check for check in systems.declared(inside) if check.warning]
+    (warned,) = [check for check in system_checks.declared(inside) if check.warning]
     assert warned.id == "submission-ways-tried"
     assert warned.data == {"untried": ["password", "certificate", "nothing", "plain"]}
 

@@ -5,8 +5,7 @@ import dataclasses
 from cutover import model
 from cutover.facts import clock, free_space, mail_queue, zone
 from cutover.model import runbook
-from cutover.steps.checks import clocks, mail_services
-from cutover.steps.checks import zone as zone_checks
+from cutover.steps.checks import clocks, service_checks, zone_checks
 
 MISSING_PRESYNC = "Run presync: without it all mail is converted during the outage."
 
@@ -106,7 +105,7 @@ def judge(go: Go, site) -> list[model.Check]:
         _staged(go.presync),
         clocks.agree(go.clock, site.limits.clock),
         *_zone(go.servers, site),
-        *(mail_services.nothing_waits(name, queue, todo) for name, queue in go.queue.items()),
+        *(service_checks.nothing_waits(name, queue, todo) for name, queue in go.queue.items()),
         *_room(go, site),
     ]
 

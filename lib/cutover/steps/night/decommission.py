@@ -7,8 +7,7 @@ server since, and no message that exists only there. A check that fails refuses 
 
 from cutover import model
 from cutover.facts import userdb
-from cutover.steps.checks import userdb as userdb_checks
-from cutover.steps.checks import zone as zone_checks
+from cutover.steps.checks import userdb_checks, zone_checks
 from cutover.steps.night import decommission_facts, decommission_gate, decommission_plan
 from cutover.steps.night.decommission_facts import Facts
 

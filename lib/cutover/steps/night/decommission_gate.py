@@ -5,8 +5,7 @@ import math
 
 from cutover import model
 from cutover.facts import userdb
-from cutover.steps.checks import proofs
-from cutover.steps.checks import zone as zone_checks
+from cutover.steps.checks import proofs, zone_checks
 from cutover.steps.night import decommission_plan
 from cutover.steps.night.decommission_facts import Facts
 

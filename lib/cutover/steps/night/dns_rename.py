@@ -6,7 +6,7 @@ from cutover import model
 from cutover.changes.dns_update import DnsUpdate
 from cutover.connect import dns
 from cutover.facts import zone
-from cutover.steps.checks import zone as zone_checks
+from cutover.steps.checks import zone_checks
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from cutover import model
 from cutover.changes.mail import DrainQueue
 from cutover.changes.userdb_edit import UserdbEdit
 from cutover.facts import mx_routing, userdb, users
-from cutover.steps.checks import userdb as userdb_checks
+from cutover.steps.checks import userdb_checks
 
 SHOWN = 8  # names in one check
 

@@ -9,15 +9,15 @@ from cutover.steps.checks import (
     clocks,
     left_behind,
     machine,
-    mail_services,
     new_server,
     nis,
     old_mail,
     same_users,
     sendmail,
-    systems,
-    userdb,
-    zone,
+    service_checks,
+    system_checks,
+    userdb_checks,
+    zone_checks,
     zone_ready,
 )
 from cutover.steps.night import preflight_facts
@@ -50,14 +50,14 @@ def verify(facts: Facts, site) -> list[model.Check]:
         *_mx(facts, site),
         *antispam.checks(facts.antispam, site),
         clocks.agree(facts.clock, site.limits.clock),
-        *systems.judge(facts.systems, site),
+        *system_checks.judge(facts.systems, site),
     ]
 
 
 def _zone(facts: Facts, site) -> Iterator[model.Check]:
     yield from zone_ready.answers(facts.servers)
     if facts.servers.ok:
-        yield zone.same_serial(facts.servers.value)
+        yield zone_checks.same_serial(facts.servers.value)
         yield from zone_ready.alias(facts.servers.value, site)
     yield zone_ready.update(facts.update)
 
@@ -72,10 +72,10 @@ def _mx(facts: Facts, site) -> Iterator[model.Check]:
     sources = {name: mx.userdb.value for name, mx in facts.mx.items() if mx.userdb.ok}
     for name, mx in facts.mx.items():
         yield from sendmail.source(name, mx.userdb, site)
-        yield mail_services.nothing_waits(name, mx.queue, QUEUE_TODO.format(name=name))
+        yield service_checks.nothing_waits(name, mx.queue, QUEUE_TODO.format(name=name))
     if len(sources) == len(facts.mx):
         accounts = facts.users[site.roles.old].value or []
-        yield userdb.same_everywhere(sources)
+        yield userdb_checks.same_everywhere(sources)
         yield from sendmail.routing(sources[site.roles.mx[0]], len(accounts), site)
 
 

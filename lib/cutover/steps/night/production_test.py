@@ -8,7 +8,7 @@ from cutover import model
 from cutover.changes.mail import SendTestMail
 from cutover.facts import alias_service, spool, systems, users
 from cutover.facts.systems import Systems
-from cutover.steps.checks import systems as system_checks
+from cutover.steps.checks import system_checks
 
 
 class TestMail(NamedTuple):

@@ -6,7 +6,7 @@ from cutover import model
 from cutover.changes import service
 from cutover.changes.mail import DrainQueue
 from cutover.facts import mail_queue, mail_services
-from cutover.steps.checks import mail_services as service_checks
+from cutover.steps.checks import service_checks
 
 
 @dataclasses.dataclass(frozen=True)

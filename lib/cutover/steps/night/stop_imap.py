@@ -9,8 +9,7 @@ import dataclasses
 from cutover import model
 from cutover.changes import service
 from cutover.facts import mail_services
-from cutover.steps.checks import go_no_go
-from cutover.steps.checks import mail_services as service_checks
+from cutover.steps.checks import go_no_go, service_checks
 
 
 @dataclasses.dataclass(frozen=True)

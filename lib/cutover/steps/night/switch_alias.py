@@ -3,7 +3,7 @@
 from cutover import model
 from cutover.changes.dns_update import DnsUpdate
 from cutover.connect import dns
-from cutover.steps.checks import zone as zone_checks
+from cutover.steps.checks import zone_checks
 from cutover.steps.night import dns_rename
 
 
