@@ -10,8 +10,8 @@ line or from lines above it:
     plan_file, events, pool, tasks, batch, single, compare, inspect_mbx, survey
     command_line, __main__
 
-Within formats/: dates, keywords → mbx, line_ends → mbox, file_names → uidlist → maildir;
-names and message_key import none of these.
+Within formats/: dates, keywords, mbx_header, mbx_lines → mbx, line_ends → mbox, file_names →
+uidlist → maildir; names and message_key import none of these.
 Within convert/: source, existing, marker → index, folder_keywords → delta, salvage → staged →
 in_use, ranges → folder, prepare, base → merge.
 Within publish/: syscalls → publish → base, leave, status.

@@ -70,7 +70,7 @@ class Conversion:
         )
         for user in self.users.values():
             self.pool.submit(("prepare", user["user"]), tasks.task_prepare, self.plan, user)
-        said = started
+        shown_at = started
         try:
             while self.pool.pending() or self.staged:
                 if self.staged and not self.syncing:
@@ -84,8 +84,8 @@ class Conversion:
                     )
                 for tag, kind, value in self.pool.wait(PROGRESS_SECONDS / 2):
                     self.handle(tag, kind, value)
-                if time.monotonic() - said >= PROGRESS_SECONDS:
-                    said = time.monotonic()
+                if time.monotonic() - shown_at >= PROGRESS_SECONDS:
+                    shown_at = time.monotonic()
                     self.say_progress()
         finally:
             self.pool.close()
@@ -119,7 +119,7 @@ class Conversion:
             getattr(self, "after_" + step)(name, value)
 
     def fail(self, name, values):
-        """A user failed: said once; the rest of its tasks is let run out."""
+        """Report a user's first failure. Its other tasks run to their end."""
         state = self.active.setdefault(name, {"failed": False})
         if not state["failed"]:
             state["failed"] = True
@@ -141,7 +141,7 @@ class Conversion:
         prepared = value["prepared"]
         user["tree_id"] = prepared["tree_id"]
         items = [(prepared["inbox"], b"", prepared["spool"])] + [
-            (found, folder, None) for found, folder in prepared["folders"]
+            (file, folder, None) for file, folder in prepared["folders"]
         ]
         parts = split(items)
         new = prepared["new"]
@@ -307,7 +307,7 @@ def split(items):
     """Put folders together into parts of about ranges.PART_BYTES, largest first."""
 
     def size(item):
-        return sum(found.size for found in (item[0], item[2]) if found)
+        return sum(file.size for file in (item[0], item[2]) if file)
 
     parts, part, total = [], [], 0
     for item in sorted(items, key=size, reverse=True):

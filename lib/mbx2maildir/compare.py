@@ -24,12 +24,12 @@ def compare(inbox, spool, folders, subscriptions, target):
     source.expect_directory(folders)
     first = source.inbox(inbox)
     spooled = source.spool_file(spool)
-    found, _passed = source.folders(folders, besides=[*inbox, spool, subscriptions])
-    names = Names([entry.name for entry in found])
+    old_folders, _passed = source.folders(folders, besides=[*inbox, spool, subscriptions])
+    names = Names([entry.name for entry in old_folders])
     root = os.fsencode(target)
     rows, differences = [], []
     for entry, name in [(first or spooled, b"")] + [
-        (entry, names.maildir(entry.name)) for entry in found
+        (entry, names.maildir(entry.name)) for entry in old_folders
     ]:
         directory = os.path.join(root, maildir.folder_directory(name))
         if not os.path.isdir(os.path.join(directory, b"cur")):
@@ -48,7 +48,7 @@ def compare(inbox, spool, folders, subscriptions, target):
                 entry, spooled if first and not name else None, name, directory, differences
             )
         )
-    expected = {names.maildir(entry.name) for entry in found} | {b""}
+    expected = {names.maildir(entry.name) for entry in old_folders} | {b""}
     only = [name for name in maildir.folder_names(root) if name not in expected]
     return {
         "folders": rows,

@@ -1,8 +1,7 @@
-"""Events of a conversion: one JSON object a line, each with "event" and "time" (seconds since the
-epoch).
+"""Events of a conversion: one JSON object per line.
 
-A full disk stops no conversion by its events: they wait until there is room again; what waits at
-the end goes to stderr.
+Each has "event" and "time" (seconds since the epoch). A full disk does not stop a conversion
+because of its events: they wait until there is room. What still waits at the end goes to stderr.
 """
 
 import json

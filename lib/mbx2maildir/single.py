@@ -37,7 +37,7 @@ def make_plan(arguments):
 
 
 def owner(arguments):
-    """uid and gid of the new files: as told, else those of the folders' directory when we are
+    """uid and gid of the new files: as given, else those of the folders' directory when we are
     root."""
     if arguments.owner:
         uid, colon, gid = arguments.owner.partition(":")

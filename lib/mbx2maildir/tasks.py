@@ -25,11 +25,11 @@ def task_folders(plan, user, items, new_folders, report):
     results = []
     for item in items:
         began = time.monotonic()
-        found, name, spool = item
-        fallback = staged.fallback_uidvalidity(new_folders, name, found or spool, user["folders"])
+        file, name, spool = item
+        fallback = staged.fallback_uidvalidity(new_folders, name, file or spool, user["folders"])
         result = folder.folder(
             user,
-            found,
+            file,
             name,
             spool,
             fallback,
@@ -45,11 +45,11 @@ def task_folders(plan, user, items, new_folders, report):
 
 
 def task_range(plan, user, split, number, limits, report):
-    found, name, _spool = split["item"]
+    file, name, _spool = split["item"]
     began = time.monotonic()
     part = ranges.write(
         user,
-        found,
+        file,
         name,
         split["job"],
         number,
@@ -62,11 +62,11 @@ def task_range(plan, user, split, number, limits, report):
 
 
 def task_join(plan, user, split, parts, report):
-    found, name, spool = split["item"]
+    file, name, spool = split["item"]
     began = time.monotonic()
     result = folder.join(
         user,
-        found,
+        file,
         name,
         spool,
         split["job"],

@@ -24,7 +24,7 @@ FLAGS = {
 
 
 def note(user, results):
-    """Write the keyword tables of a staged tree beside its index. results: dicts of
+    """Write the keyword tables of a staged tree next to its index. results: dicts of
     folder.folder()."""
     tables = {
         os.fsdecode(result["folder"]): [
@@ -46,7 +46,7 @@ def keep(places):
 
 
 def messages(directory, name, asked, table):
-    """→ {UID as text: as base() says}"""
+    """→ {UID as text: as publish.base.read() describes}"""
     slots, used = table
     keywords = KeywordTable([os.fsencode(slot) if slot else None for slot in slots], used)
     words = {

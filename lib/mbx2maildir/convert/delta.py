@@ -101,7 +101,7 @@ def write(writer, box, messages, keywords, notes, result, progress):
         notes.add,
     )
     plain = box.format == "mbx"
-    count = total = bare_lf = said = said_bytes = 0
+    count = total = bare_lf = reported = reported_bytes = 0
     for message in messages:
         uid, recent, flags, bits, seconds, size, _offset, text = message
         letters = letters_by_flags[flags & 0x2F]
@@ -130,10 +130,10 @@ def write(writer, box, messages, keywords, notes, result, progress):
         bare_lf += grows
         total += stored_size
         count += 1
-        if count - said >= PROGRESS_EVERY:
-            progress(count - said, total - said_bytes)
-            said, said_bytes = count, total
-    progress(count - said, total - said_bytes)
+        if count - reported >= PROGRESS_EVERY:
+            progress(count - reported, total - reported_bytes)
+            reported, reported_bytes = count, total
+    progress(count - reported, total - reported_bytes)
     for key, value in (
         ("messages", count),
         ("written", count),

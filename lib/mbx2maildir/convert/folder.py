@@ -22,7 +22,7 @@ PAUSE = 0.3  # seconds; c-client's expunge of a folder takes about that
 
 def folder(
     user,
-    found,
+    file,
     name,
     spool=None,
     fallback_uidvalidity=0,
@@ -33,7 +33,7 @@ def folder(
 ):
     """Bring one folder (or INBOX: name b"") of the staged tree up to date with the old store.
 
-    found: source.Found, or None for an INBOX that does not exist. spool: Found to append (INBOX
+    file: source.Found, or None for an INBOX that does not exist. spool: Found to append (INBOX
     only). live: users and mail are still at work on the old store; what they change meanwhile is
     left to the next pass where that does no harm. → dict: folder, old (path relative to the
     folders), messages, bytes (as stored), expunged, uidvalidity, uidnext, keywords (names by
@@ -47,7 +47,7 @@ def folder(
     for attempt in range(2 * TRIES if live else TRIES):
         time.sleep(PAUSE * min(attempt, TRIES))
         state = index.load(user, name)
-        before = sources_stamp(found, spool)
+        before = sources_stamp(file, spool)
         scanned = time.time_ns()
         # a state that salvage left is none for a pass that is to fail at damage
         if (
@@ -60,7 +60,7 @@ def folder(
         try:
             result = convert_folder(
                 user,
-                found,
+                file,
                 name,
                 spool,
                 fallback_uidvalidity,
@@ -73,26 +73,26 @@ def folder(
         except (errors.ShortRead, errors.DamagedMbx) as error:
             # what looks like damage may be a change half done
             if not isinstance(error, errors.ShortRead) and not (
-                live and sources_stamp(found, spool) != before
+                live and sources_stamp(file, spool) != before
             ):
                 raise
             continue
         if "cuts" in result:
             return dict(result, before=before, scanned=scanned)
-        if settled(user, found, name, spool, before, scanned, live, result):
+        if settled(user, file, name, spool, before, scanned, live, result):
             return result
     raise errors.ShortRead(
-        "the mailbox changed every time it was read", found.path if found else spool.path
+        "the mailbox changed every time it was read", file.path if file else spool.path
     )
 
 
-def settled(user, found, name, spool, before, scanned, live, result):
+def settled(user, file, name, spool, before, scanned, live, result):
     """Save the state of a folder that was converted → whether what was read is what stands in the
     old files.
 
     before, scanned: their state and the time when reading began.
     """
-    after = sources_stamp(found, spool)
+    after = sources_stamp(file, spool)
     # a change within the clock's grain after this pass could look like no change: such a file is
     # read again
     fresh = result.pop("unfinished") or any(
@@ -105,7 +105,7 @@ def settled(user, found, name, spool, before, scanned, live, result):
             raise broken  # nobody was at it: it is damaged
         if not live:
             return False
-        fresh, good = True, in_use.keep_what_stands(user, found, name, before, result) and good
+        fresh, good = True, in_use.keep_what_stands(user, file, name, before, result) and good
     if not good and "index" not in result:
         return False
     index.save(
@@ -122,10 +122,10 @@ def settled(user, found, name, spool, before, scanned, live, result):
     return good
 
 
-def sources_stamp(found, spool):
+def sources_stamp(file, spool):
     """The state of the old files a folder is made from."""
     stamps = []
-    for item in (found, spool):
+    for item in (file, spool):
         try:
             stamps.append(index.stamp(os.stat(item.path)) if item is not None else None)
         except FileNotFoundError as error:
@@ -134,15 +134,15 @@ def sources_stamp(found, spool):
 
 
 def convert_folder(
-    user, found, name, spool, fallback_uidvalidity, strict, progress, state, live=False, parts=1
+    user, file, name, spool, fallback_uidvalidity, strict, progress, state, live=False, parts=1
 ):
     """One attempt of folder(): from the beginning, or what differs from `state` if given."""
     attempt = Attempt(user, name, fallback_uidvalidity, progress, live)
-    attempt.result["old"] = os.fsdecode(found.name) if found is not None and name else ""
-    if found is None:
-        found, spool = spool, None
+    attempt.result["old"] = os.fsdecode(file.name) if file is not None and name else ""
+    if file is None:
+        file, spool = spool, None
     try:
-        attempt.open(found, spool, strict)
+        attempt.open(file, spool, strict)
         return attempt.run(state, parts)
     finally:
         attempt.close()
@@ -158,19 +158,19 @@ class Attempt:
         self.box = self.spool_box = self.writer = self.notes = None
         self.descriptors = []
 
-    def open(self, found, spool, strict):
+    def open(self, file, spool, strict):
         """Open the old files and work out keywords and UIDVALIDITY."""
         user = self.user
-        at_work = self.live and in_use.lately(sources_stamp(found, spool), time.time_ns())
-        if found is not None:
-            fd, self.box = found.open(user.get("uid"), user.get("gid"), strict, at_work)
+        at_work = self.live and in_use.lately(sources_stamp(file, spool), time.time_ns())
+        if file is not None:
+            fd, self.box = file.open(user.get("uid"), user.get("gid"), strict, at_work)
             self.descriptors.append(fd)
         if spool is not None:
             fd, self.spool_box = spool.open(user.get("uid"), user.get("gid"), strict, at_work)
             self.descriptors.append(fd)
         self.keywords = KeywordTable([])
         if self.box:
-            self.keywords = folder_keywords.keywords_of(found, self.box, user, strict, self.result)
+            self.keywords = folder_keywords.keywords_of(file, self.box, user, strict, self.result)
         self.uidvalidity = (self.box.uidvalidity if self.box else 0) or self.fallback
 
     def close(self):
@@ -285,17 +285,17 @@ class Attempt:
         return result
 
 
-def join(user, found, name, spool, job, parts, fallback, strict, progress, live):
+def join(user, file, name, spool, job, parts, fallback, strict, progress, live):
     """Make one folder of its parts → as folder(), which is called when they do not fit."""
     parts = sorted(parts, key=lambda part: part["part"])
     result = job["result"]
     if ranges.fit(job, parts):
         try:
             ranges.put_together(
-                user, found, name, spool, job, parts, fallback, strict, progress, result
+                user, file, name, spool, job, parts, fallback, strict, progress, result
             )
         except OSError as error:
             raise errors.space_error(error, staged.folder_path(user, name)) from error
-        if settled(user, found, name, spool, job["before"], job["scanned"], live, result):
+        if settled(user, file, name, spool, job["before"], job["scanned"], live, result):
             return result
-    return folder(user, found, name, spool, fallback, strict, progress, live)
+    return folder(user, file, name, spool, fallback, strict, progress, live)

@@ -65,7 +65,7 @@ def standing(box, blocks):
     return count
 
 
-def keep_what_stands(user, found, name, before, result):
+def keep_what_stands(user, file, name, before, result):
     """After a pass over a folder that changed meanwhile → whether all that was read is good.
 
     If not, what may be in pieces is taken out of the staged folder again, so that the next attempt
@@ -73,10 +73,10 @@ def keep_what_stands(user, found, name, before, result):
     nothing can be kept.
     """
     count = 0
-    if found is None or found.format != "mbx":
+    if file is None or file.format != "mbx":
         return True  # all of it is written anew when the file has changed
     try:
-        fd, box = found.open(user.get("uid"), user.get("gid"), live=True)
+        fd, box = file.open(user.get("uid"), user.get("gid"), live=True)
     except errors.StoreError:
         fd = box = None
     same = False

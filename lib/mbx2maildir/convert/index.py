@@ -273,7 +273,7 @@ def remove(directory):
 
 
 def forget_state(user, name):
-    """From here on the folder is in between: a crash makes the next pass write it anew."""
+    """Mark the folder as unfinished: after a crash the next pass rewrites it."""
     path = paths(user, name)[1]
     if os.path.exists(path):
         os.unlink(path)

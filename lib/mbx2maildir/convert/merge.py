@@ -1,4 +1,4 @@
-"""Last part of staging: mail of the new side that the history lacks, subscriptions, and the marker
+"""Last part of staging: mail only the new side has, subscriptions, and the marker
 of a complete tree.
 
 A message of the new side whose key an old message has is that message (each old message counts
@@ -197,7 +197,7 @@ def keyword_letters(new, message, table, result):
             index = len(table) - 1
         if index is None:
             result["warnings"].append(
-                "keyword {} of a message on the new side has no letter left".format(
+                "keyword {} of a message on the new side is lost: no letter is left".format(
                     errors.printable(word)
                 )
             )

@@ -29,12 +29,12 @@ def prepare(user, presync=False):
     subscribed, elsewhere = source.subscriptions(
         user.get("subscriptions"), user.get("folders"), user.get("home"), uid, gid
     )
-    names = Names([found.name for found in folders])
+    names = Names([file.name for file in folders])
     target = os.fsencode(user["maildir"])
     new = existing.NewSide(target) if os.path.isdir(target) else None
     if new and not presync:
         new.read()
-    begin(user, {names.maildir(found.name) for found in folders} | {b""})
+    begin(user, {names.maildir(file.name) for file in folders} | {b""})
     wanted_names = [b"INBOX" if name is None else names.maildir(name) for name in subscribed]
     return {
         "tree_id": user["tree_id"],
@@ -43,11 +43,11 @@ def prepare(user, presync=False):
         "passed": passed,
         "changes": names.changes,
         "elsewhere": elsewhere,
-        "folders": [(found, names.maildir(found.name)) for found in folders],
+        "folders": [(file, names.maildir(file.name)) for file in folders],
         "subscriptions": list(dict.fromkeys(wanted_names)),
         "new": new,
         "foreign": existing.foreign_entries(target, new.names) if new else [],
-        "bytes": sum(found.size for found in [*folders, inbox, spool] if found),
+        "bytes": sum(file.size for file in [*folders, inbox, spool] if file),
     }
 
 

@@ -17,7 +17,7 @@ PART_BYTES = 32 << 20
 
 
 class Doubt(Exception):
-    """A range that cannot be written without knowing what stands before it."""
+    """A range that cannot be written without knowing what precedes it."""
 
 
 class Range(mbx.Mailbox):
@@ -40,8 +40,8 @@ def cuts(box, parts):
     if parts < 2 or box is None or box.format != "mbx" or box.size < 2 * PART_BYTES:
         return []
     share = max(PART_BYTES, box.size // 256)
-    found = [box.next_line(position) for position in range(share, box.size - share // 2, share)]
-    return sorted({position for position in found if position < box.size} - {box.start})
+    starts = [box.next_line(position) for position in range(share, box.size - share // 2, share)]
+    return sorted({position for position in starts if position < box.size} - {box.start})
 
 
 def jobs(job):
@@ -53,10 +53,10 @@ def jobs(job):
     ]
 
 
-def write(user, found, name, job, number, limits, strict, progress, live):
+def write(user, file, name, job, number, limits, strict, progress, live):
     """Write the messages of one range → what join() needs of it."""
     try:
-        return write_range(user, found, name, job, number, limits, strict, progress)
+        return write_range(user, file, name, job, number, limits, strict, progress)
     except (
         Doubt,
         FileExistsError,
@@ -69,12 +69,12 @@ def write(user, found, name, job, number, limits, strict, progress, live):
         return {"part": number, "doubt": True}
 
 
-def write_range(user, found, name, job, number, limits, strict, progress):
-    fd = source.open_mail(found.path, user.get("uid"), user.get("gid"))
+def write_range(user, file, name, job, number, limits, strict, progress):
+    fd = source.open_mail(file.path, user.get("uid"), user.get("gid"))
     writer = notes = None
     result = staged.empty_result(name)
     try:
-        box = Range(fd, found.path, strict, start=limits[0], stop=limits[1])
+        box = Range(fd, file.path, strict, start=limits[0], stop=limits[1])
         notes = index.Writer(user, name, number)
         with staged.inside(user, name) as path:
             writer = maildir.FolderWriter(
@@ -120,13 +120,13 @@ def fit(job, parts):
     return True
 
 
-def put_together(user, found, name, spool, job, parts, fallback, strict, progress, result):
+def put_together(user, file, name, spool, job, parts, fallback, strict, progress, result):
     uid, gid = user.get("uid"), user.get("gid")
     keywords = job["keywords"]
     descriptors = []
     notes = writer = spool_box = None
     try:
-        fd, box = found.open(uid, gid, strict)
+        fd, box = file.open(uid, gid, strict)
         descriptors.append(fd)
         if spool is not None:
             spool_fd, spool_box = spool.open(uid, gid, strict)

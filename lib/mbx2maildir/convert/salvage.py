@@ -1,4 +1,4 @@
-"""What is said about a converted folder, and its damaged ranges as files."""
+"""Warnings about a converted folder, and its damaged ranges kept as files."""
 
 import os
 

@@ -96,8 +96,9 @@ def seconds(year, month, day, hour, minute, second, zone):
 
 
 def internaldate(text):
-    """b" 3-Feb-2009 01:02:03 +0100" → seconds since the epoch (below 0 possible; c-client then says
-    0), or None."""
+    """b" 3-Feb-2009 01:02:03 +0100" → seconds since the epoch, or None.
+
+    The result may be below 0, where c-client returns 0."""
     match = INTERNALDATE.match(text)
     if match is None:
         return None

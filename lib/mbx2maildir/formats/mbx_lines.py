@@ -38,7 +38,7 @@ class Finder:
         )
 
     def line_at(self, offset):
-        """Whether a message line stands there, or the file ends."""
+        """Whether a message line begins there, or the file ends."""
         return (
             offset == self.size
             or offset < self.size

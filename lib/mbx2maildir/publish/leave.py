@@ -37,7 +37,7 @@ def leave(plan, emit):
 
 
 def keep(plan, user):
-    """Link one user's messages into the tree that comes back → the files, as leave() says. Done
+    """Link one user's messages into the tree that comes back → the files, see leave(). Done
     again, it adds nothing."""
     places = publish.paths(plan, user)
     if publish.settle(plan, user) is not None:
