@@ -51,17 +51,17 @@ def verify(directory, allowed, as_json):
 
 
 @group.command()
-@click.argument("one", metavar="A")
-@click.argument("other", metavar="B")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
 @options.json_option
-def compare(one, other, as_json):
+def compare(first, second, as_json):
     """Compare run B with run A: steps, plans, counts, outages, durations, warnings and code.
 
     Says which differences matter.
     """
     from cutover.report import record_tables, run_comparison
 
-    runs = [run_comparison.read(path) for path in (one, other)]
+    runs = [run_comparison.read(path) for path in (first, second)]
     differences = run_comparison.compare(*runs)
     if as_json:
         options.show_json(

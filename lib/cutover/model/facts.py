@@ -43,18 +43,18 @@ def _adapter(kind):
     return pydantic.TypeAdapter(kind)
 
 
-def _plain(value, wanted):
+def _plain(value, keep):
     if isinstance(value, Reading):
-        return {"value": _plain(value.value, wanted)} if value.ok else {"error": value.error}
+        return {"value": _plain(value.value, keep)} if value.ok else {"error": value.error}
     if dataclasses.is_dataclass(value):
         return {
-            field.name: _plain(getattr(value, field.name), wanted)
+            field.name: _plain(getattr(value, field.name), keep)
             for field in dataclasses.fields(value)
-            if wanted(field)
+            if keep(field)
         }
     if isinstance(value, dict):
-        return {key: _plain(item, wanted) for key, item in value.items()}
+        return {key: _plain(item, keep) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         items = sorted(value) if isinstance(value, set | frozenset) else value
-        return [_plain(item, wanted) for item in items]
+        return [_plain(item, keep) for item in items]
     return value

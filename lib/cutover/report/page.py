@@ -89,11 +89,7 @@ def context(run, events, exported) -> dict:
     last = max(history.at(event) for event in events)
     passes = presync.passes + convert.passes
     # if presync did the work, convert has little to show
-    hardest = max(
-        passes,
-        key=lambda run_pass: sum(user.written for user in run_pass.users.values()),
-        default=None,
-    )
+    hardest = max(passes, key=_written, default=None)
     predicted = prediction.predicted(events)
     drawn = [
         timeline.draw(attempts, windows, last, predicted),
@@ -140,6 +136,11 @@ def context(run, events, exported) -> dict:
         "exported": list(exported),
         "no_return": registry.no_return(events),
     }
+
+
+def _written(conversion):
+    """Messages written by one pass of the converter."""
+    return sum(user.written for user in conversion.users.values())
 
 
 class _Markup:

@@ -23,9 +23,9 @@ def shown(result) -> tables.Stack:
     )
 
 
-def compared(one, other) -> tables.Stack:
-    """How run `other` (a folder) differs from run `one`, what matters first."""
-    runs = [run_comparison.read(path) for path in (one, other)]
+def compared(first, second) -> tables.Stack:
+    """How run `second` (a folder) differs from run `first`, what matters first."""
+    runs = [run_comparison.read(path) for path in (first, second)]
     return differences(runs, run_comparison.compare(*runs))
 
 

@@ -22,7 +22,7 @@ from cutover.site import secrets
 
 __all__ = ["Engine", "NoGo", "OutOfTurn", "PlanChanged", "VerifyFailed"]
 
-STANDS = 60  # seconds for which the facts of a step that only reads are judged without a new probe
+STANDS = 60  # seconds for which facts are judged without a new probe, if the step only reads
 SHOWN = 8  # facts named in a message
 
 

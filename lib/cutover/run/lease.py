@@ -130,7 +130,7 @@ class Lease:
         return lease_file.ask(self.hosts, self.host, self.path, verb, **fields)
 
     def _left_behind(self, holder) -> bool:
-        """Whether the holder was a process of this run on this machine that is gone, or this one."""
+        """Whether the holder is this process, or was one of this run that is gone from here."""
         if holder.get("run") != self.run.name or holder.get("host") != socket.gethostname():
             return False
         if holder.get("boot") != journal.boot():
