@@ -550,8 +550,8 @@ MAIL = [
         "before",
         refused_back,
         taken_back,
-        says=r"1 users could not be carried back completely.*bruno: .*UID \d+ <saved@cutover.invalid>: .*APPEND to mail/sent-mail "
-        "was refused: Can't access destination",
+        says=r"1 users could not be carried back completely.*bruno: .*UID \d+ "
+        r"<saved@cutover.invalid>: .*APPEND to mail/sent-mail was refused: Can't access destination",
     ),
     Fault(
         "mx-down",
