@@ -2,9 +2,8 @@
 
 probe → plan → approval → (journal the intent, apply, journal the result)* → probe → verify.
 
-The same engine serves a click in JupyterLab, papermill and the command line. After a crash the step
-is simply run again: it probes first, so it recognises finished work by the live state, not by the
-journal.
+The same engine serves a click in JupyterLab, papermill and the command line. After a crash, run the
+step again: it probes first and recognises finished work by the live state, not by the journal.
 """
 
 import contextlib
