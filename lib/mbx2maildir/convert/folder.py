@@ -33,16 +33,12 @@ def folder(
 ):
     """Bring one folder (or INBOX: name b"") of the staged tree up to date with the old store.
 
-    file: source.Found, or None for an INBOX that does not exist. spool: Found to append (INBOX
-    only). live: users and mail are still at work on the old store; what they change meanwhile is
-    left to the next pass where that does no harm. → dict: folder, old (path relative to the
-    folders), messages, bytes (as stored), expunged, uidvalidity, uidnext, keywords (names by
-    letter), lost_keywords, warnings (texts), damage (list, with "file"), spool (messages from
-    there); written, renamed, removed: message files touched in this pass; unchanged: nothing but
-    the old file's state had to be looked at. With parts above 1, a folder that is to be written
-    from its beginning may come back as work for as many processes (ranges.begin()). Errors:
-    ShortRead when the old file still changes after TRIES attempts, and what reading and writing can
-    raise.
+    file: source.Found; None if there is no INBOX. spool: Found to append (INBOX only).
+    live: users still work on the old store; their changes may be left to the next pass.
+    → the dict of staged.empty_result(), filled in: bytes as stored, keywords by letter, message
+    files written, renamed and removed in this pass; unchanged: only the old file's state was read.
+    With parts above 1, a large folder may come back as work for several processes (ranges.py).
+    Errors: ShortRead if the old file still changes after TRIES attempts; those of its parts.
     """
     for attempt in range(2 * TRIES if live else TRIES):
         time.sleep(PAUSE * min(attempt, TRIES))

@@ -12,7 +12,8 @@ CHUNK = 1 << 20
 
 # As lax as c-client where a line is expected …
 LINE = Pattern(
-    rb"([^,\r\n]{0,40}),(\d{1,19})[^;\r\n,]{0,8};([0-9A-Fa-f]{8})([0-9A-Fa-f]{4})-([0-9A-Fa-f]{8})\r\n"
+    rb"([^,\r\n]{0,40}),(\d{1,19})[^;\r\n,]{0,8};"
+    rb"([0-9A-Fa-f]{8})([0-9A-Fa-f]{4})-([0-9A-Fa-f]{8})\r\n"
 )
 # … and strict where one is searched for in garbage.
 STRICT_LINE = Pattern(
