@@ -130,7 +130,7 @@ class Night:
         → False if the step had nothing to change
         """
         with self.engine(name) as driver:
-            record = driver._record
+            record = driver.record
 
             def dying(event, **fields):
                 if event == "result" or event == "step-failed":
@@ -140,7 +140,7 @@ class Night:
             driver.probe()
             driver.plan()
             driver.approve()
-            driver._record = dying
+            driver.record = dying
             try:
                 driver.apply()
             except Killed:
