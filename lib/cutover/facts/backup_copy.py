@@ -142,6 +142,11 @@ def account(hosts) -> Account | None:
     return Account(fields[5], fields[6]) if result.rc == 0 and len(fields) > 6 else None
 
 
+def host_keys(hosts) -> list[str]:
+    """The new server's host keys as pinned here, `TYPE BASE64` each, for the backup host."""
+    return hosts.ssh(hosts.site.roles.new).pinned()
+
+
 def public_key(hosts) -> str | None:
     """The public line of the backup host's key, or None. The private key is not read."""
     site = hosts.site

@@ -182,9 +182,9 @@ class Live(Page):
         try:
             given = self.engine.approve()
         except approval.NotApproved as missing:
-            from cutover.notebook import approval_form as approve
+            from cutover.notebook import approval_form
 
-            return approve.form(self.engine, str(missing))
+            return approval_form.form(self.engine, str(missing))
         if not self.engine.current.changes:
             return tables.Text(
                 "Nothing to approve: the plan is empty. "

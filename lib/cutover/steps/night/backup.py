@@ -55,7 +55,7 @@ def probe(ctx) -> Facts:
         return Facts(run=ctx.run_name)
     new = site.roles.new
     account, public = backup_copy.account(hosts), backup_copy.public_key(hosts)
-    host_keys = hosts.ssh(new).pinned()
+    host_keys = backup_copy.host_keys(hosts)
     wanted = []
     if account and public:
         keys = files.read(hosts, new, backup_files.keys_path(account))

@@ -8,7 +8,7 @@ import datetime
 
 from cutover import model
 from cutover.changes import conversion
-from cutover.comparison import sample as staged_sample
+from cutover.comparison import staged_sample
 from cutover.steps.night import convert
 
 

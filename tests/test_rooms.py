@@ -1,0 +1,169 @@
+"""The rooms of lib/: what may import what, and how large a room's furniture may be."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+LIB = Path(__file__).resolve().parents[1] / "lib"
+# From the ground up: a file imports only from its own room and from rooms listed before it.
+ROOMS = [
+    "mbx2maildir",
+    "lab",
+    *(
+        f"cutover.{room}"
+        for room in (
+            "model",
+            "site",
+            "connect",
+            "facts",
+            "remote",
+            "comparison",
+            "changes",
+            "carryback",
+            "steps.checks",
+            "steps.night",
+            "steps.maintenance",
+            "steps",
+            "record",
+            "run",
+            "report",
+            "rehearsal",
+            "bench",
+            "notebook",
+            "commands",
+        )
+    ),
+]
+
+
+def module_name(path):
+    parts = path.relative_to(LIB).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+PATHS = {
+    module_name(path): path
+    for path in sorted(LIB.rglob("*.py"))
+    if not {"build", "tests"} & set(path.parts)
+}
+TREES = {name: ast.parse(path.read_text()) for name, path in PATHS.items()}
+
+
+def imports(name):
+    """The modules of lib/ that a module imports, wherever in it."""
+    targets = set()
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            targets |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                targets.add(full if full in PATHS else node.module)
+    return {target for target in targets if target in PATHS} - {name}
+
+
+def room(name):
+    """The room a module belongs to: the longest name that leads to it."""
+    fitting = [room for room in ROOMS if name == room or name.startswith(room + ".")]
+    return max(fitting, key=len, default=None)
+
+
+def test_every_module_but_the_package_itself_is_in_a_room():
+    outside = [name for name in PATHS if room(name) is None]
+    assert outside == ["cutover", "cutover.__main__"]
+
+
+@pytest.mark.parametrize("name", [name for name in PATHS if room(name)])
+def test_a_module_imports_from_its_room_and_those_below(name):
+    height = ROOMS.index(room(name))
+    climbs = [target for target in imports(name) if ROOMS.index(room(target) or ROOMS[0]) > height]
+    assert not climbs, f"{name} in room {room(name)} imports {', '.join(climbs)} from rooms above"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    reached = {name: imports(name) for name in PATHS}
+    for middle in PATHS:  # the transitive closure
+        for name in PATHS:
+            if middle in reached[name]:
+                reached[name] = reached[name] | reached[middle]
+    circle = sorted(name for name in PATHS if name in reached[name])
+    assert not circle, f"these import each other: {', '.join(circle)}"
+
+
+def test_the_converter_and_the_lab_stand_alone():
+    for name, tree in TREES.items():
+        if name.split(".")[0] == "cutover":
+            continue
+        others = {"cutover", "lab", "mbx2maildir"} - {name.split(".")[0]}
+        for node in ast.walk(tree):
+            modules = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            assert not others & {module.split(".")[0] for module in modules}, name
+
+
+def test_steps_open_no_connection_and_run_no_command():
+    networked = {"socket", "paramiko", "smtplib", "imaplib", "imapclient", "subprocess", "dns"}
+    for name, tree in TREES.items():
+        if not name.startswith("cutover.steps"):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                assert not networked & {alias.name for alias in node.names}, name
+            if isinstance(node, ast.ImportFrom):
+                assert node.module.split(".")[0] not in networked, name
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = ast.unparse(node.func.value)
+                assert not (owner in ("hosts", "ctx.hosts") and node.func.attr in ("run", "ssh")), (
+                    f"{name}:{node.lineno}: a step reads hosts through facts/ only"
+                )
+
+
+def test_files_and_functions_stay_readable():
+    large = [
+        f"{path.relative_to(LIB)}: {lines} lines"
+        for path in PATHS.values()
+        if (lines := len(path.read_text().splitlines())) > 350
+    ]
+    long = [
+        f"{name}:{node.lineno} {node.name}: {lines} lines"
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := node.end_lineno - node.lineno + 1) > 60
+    ]
+    assert not large and not long
+
+
+def test_no_module_is_imported_under_another_name():
+    aliases = [
+        f"{name}:{node.lineno} {alias.name} as {alias.asname}"
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom | ast.Import)
+        for alias in node.names
+        if alias.asname
+        and (f"{getattr(node, 'module', '')}.{alias.name}" in PATHS or alias.name in PATHS)
+    ]
+    assert not aliases
+
+
+def test_no_pattern_reads_our_own_text():
+    """Decisions are made by ids and figures: a check's or result's wording is free to change."""
+    prose = re.compile(
+        r"(re\.\w+\([^)]*|\bin |startswith\(|endswith\(|== ?f?\"[^\"]* )[^\n]*"
+        r"(\.question|\.actual|\[\"question\"\]|\[\"actual\"\]|\[\"output\"\]|\.reason\b.*search)"
+    )
+    readers = [
+        f"{name}:{number} {line.strip()}"
+        for name, path in PATHS.items()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if prose.search(line)
+    ]
+    assert not readers
