@@ -4,7 +4,7 @@ import datetime
 import time
 
 import pytest
-from cutover.comparison import folders, messages, sample
+from cutover.comparison import folders, messages, staged_sample
 from cutover.connect import imap
 
 DATE = datetime.datetime(2010, 5, 1, tzinfo=datetime.UTC)
@@ -129,18 +129,18 @@ def test_digests_know_the_same_messages_in_any_order():
 
 def test_users_at_work_are_told_from_what_may_never_differ():
     staged_ones = [message(3), message(4), message(5), message(6)]
-    assert sample.compare(staged_ones, staged_ones) == (0, [])
+    assert staged_sample.compare(staged_ones, staged_ones) == (0, [])
     # read, expunged, delivered since the pass
-    assert sample.compare(
+    assert staged_sample.compare(
         [message(3, flags=["\\Seen"]), message(5), message(6), message(7)], staged_ones
     ) == (3, [])
     for wrong, text in (
         ([message(3, "bb")], "content"),
         ([message(3, date=DATE.replace(year=2011))], "INTERNALDATE"),
     ):
-        changed, differences = sample.compare(wrong, staged_ones)
+        changed, differences = staged_sample.compare(wrong, staged_ones)
         assert len(differences) == 1 and text in differences[0]
-    assert sample.compare(staged_ones, [message(3), message(4), message(6)]) == (
+    assert staged_sample.compare(staged_ones, [message(3), message(4), message(6)]) == (
         0,
         ["UID 5: not staged"],
     )
@@ -161,13 +161,13 @@ def test_mail_that_came_in_before_what_waits_in_the_spool_is_no_difference():
         message(6, "ff", date=later),
         message(7, "gg", date=later),
     ]
-    assert sample.compare(since, staged_ones, waits=True) == (3, [])
-    assert len(sample.compare(since, staged_ones)[1]) == 2, "in another folder nothing waits"
+    assert staged_sample.compare(since, staged_ones, waits=True) == (3, [])
+    assert len(staged_sample.compare(since, staged_ones)[1]) == 2, "in another folder nothing waits"
     for wrong in (
         [*since[:3], message(6, "dd")],
         [message(3, "ee", date=later), *since[1:]],
         [*since[:2], message(5, "ee")],
     ):
-        assert sample.compare(wrong, staged_ones, waits=True)[1], (
+        assert staged_sample.compare(wrong, staged_ones, waits=True)[1], (
             "not all from there on, or not another message"
         )

@@ -8,7 +8,7 @@ import contextlib
 import os
 
 import pytest
-from cutover.comparison import sample
+from cutover.comparison import staged_sample
 from cutover.connect.hosts import Hosts
 from cutover.facts import users
 from cutover.notebook import progress
@@ -69,7 +69,7 @@ def spoil(path):
 
 def sampled(reached, count, *names):
     accounts = [account for account in users.read(reached, NEW) if account.user in names]
-    return sample.read(reached, accounts, count, "a seed")
+    return staged_sample.read(reached, accounts, count, "a seed")
 
 
 def test_presync_has_a_sample_read_and_tells_what_the_outage_will_cost(night):

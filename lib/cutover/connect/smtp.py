@@ -214,49 +214,49 @@ def send(
     more, in their place. All recipients are accepted or none is sent to. `name`: the host's, for
     errors.
     """
-    server, listed = _called(name, host_address, port), ", ".join(recipients)
+    server = _called(name, host_address, port)
+    if client is None:
+        client = Client(server_hostname=server_hostname, ca_file=str(ca_file) if ca_file else None)
     link = smtplib.SMTP(timeout=timeout, local_hostname="localhost")
     try:
         try:
-            _open(
-                link,
-                server,
-                host_address,
-                port,
-                client
-                or Client(
-                    server_hostname=server_hostname, ca_file=str(ca_file) if ca_file else None
-                ),
-            )
-            code, text = link.mail(sender)
-            if code != 250:
-                raise SenderRefused(server=server, sender=sender, reply=_reply(code, text))
-            answers = {recipient: link.rcpt(recipient) for recipient in recipients}
+            _open(link, server, host_address, port, client)
+            _envelope(link, server, sender, recipients)
         except (OSError, smtplib.SMTPException) as error:
             raise NoSmtp(server=server, reason=error or type(error).__name__) from error
-        refused = {
-            recipient: _reply(*answer)
-            for recipient, answer in answers.items()
-            if answer[0] not in (250, 251)
-        }
-        if refused or not answers:
-            named = (
-                "; ".join(f"{recipient} ({reply})" for recipient, reply in refused.items())
-                or "an empty list"
-            )
-            raise RecipientsRefused(server=server, refused=refused, list=named)
-        try:
-            code, text = link.data(re.sub(rb"\r*\n", b"\r\n", message))
-        except smtplib.SMTPDataError as error:
-            reply = _reply(error.smtp_code, error.smtp_error)
-            raise MessageRefused(server=server, list=listed, reply=reply) from error
-        except (OSError, smtplib.SMTPException) as error:
-            raise DeliveryUnknown(server=server, list=listed, reason=error) from error
-        if code != 250:
-            raise MessageRefused(server=server, list=listed, reply=_reply(code, text))
-        return queue_id(text.decode("utf-8", "backslashreplace"))
+        return _data(link, server, ", ".join(recipients), message)
     finally:
         _quit(link)
+
+
+def _envelope(link: smtplib.SMTP, server: str, sender: str, recipients: Sequence[str]) -> None:
+    """MAIL and RCPT. Raises SenderRefused or RecipientsRefused."""
+    code, text = link.mail(sender)
+    if code != 250:
+        raise SenderRefused(server=server, sender=sender, reply=_reply(code, text))
+    answers = {recipient: link.rcpt(recipient) for recipient in recipients}
+    refused = {
+        recipient: _reply(*answer)
+        for recipient, answer in answers.items()
+        if answer[0] not in (250, 251)
+    }
+    if refused or not answers:
+        named = "; ".join(f"{recipient} ({reply})" for recipient, reply in refused.items())
+        raise RecipientsRefused(server=server, refused=refused, list=named or "an empty list")
+
+
+def _data(link: smtplib.SMTP, server: str, listed: str, message: bytes) -> str:
+    """DATA; the server's queue id. Raises MessageRefused or DeliveryUnknown."""
+    try:
+        code, text = link.data(re.sub(rb"\r*\n", b"\r\n", message))
+    except smtplib.SMTPDataError as error:
+        reply = _reply(error.smtp_code, error.smtp_error)
+        raise MessageRefused(server=server, list=listed, reply=reply) from error
+    except (OSError, smtplib.SMTPException) as error:
+        raise DeliveryUnknown(server=server, list=listed, reason=error) from error
+    if code != 250:
+        raise MessageRefused(server=server, list=listed, reply=_reply(code, text))
+    return queue_id(text.decode("utf-8", "backslashreplace"))
 
 
 def _quit(link: smtplib.SMTP) -> None:

@@ -23,7 +23,7 @@ import statistics
 from pathlib import Path
 from typing import NamedTuple
 
-from cutover.comparison import sample
+from cutover.comparison import staged_sample
 from cutover.record import history, journal, step_facts, transcript
 from cutover.run.span import Span
 
@@ -80,7 +80,7 @@ class Measurements:
     site: object
     events: list
     passes: list[transcript.Pass]
-    sample: sample.Sample | None
+    sample: staged_sample.Sample | None
     earlier: list[EarlierRun]
     surveyed: int | None  # messages of the old store, as preflight counted them
 
@@ -239,7 +239,7 @@ def units(known: Measurements) -> Units | None:
         return None
     totals = {
         field: sum(getattr(group, field) for group in groups)
-        for field in (field.name for field in dataclasses.fields(sample.Group))
+        for field in (field.name for field in dataclasses.fields(staged_sample.Group))
     }
     session = totals["sessions"] / max(1, totals["users"])
     folder = totals["opening"] / max(1, totals["folders"])
