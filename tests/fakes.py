@@ -10,7 +10,10 @@ import paramiko
 
 @contextlib.contextmanager
 def listening(serve, backlog=8):
-    """Call serve(socket) in a thread for each connection; yields the port. What serve raises is the peer's affair."""
+    """Call serve(socket) in a thread for each connection.
+
+    Yields the port. What serve raises is the peer's affair.
+    """
     listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
     links = []
 
@@ -65,7 +68,10 @@ class _Ssh(paramiko.ServerInterface):
 
 @contextlib.contextmanager
 def ssh_server(host_key, client_key, behave, kex=None, sessions=None):
-    """behave(transport, channel, command) plays each command. `sessions`: False for each request to refuse."""
+    """behave(transport, channel, command) plays each command.
+
+    `sessions`: False for each request to refuse.
+    """
 
     def serve(link):
         transport = paramiko.Transport(link)
@@ -84,7 +90,10 @@ def ssh_server(host_key, client_key, behave, kex=None, sessions=None):
 
 
 def scripted(lines):
-    """A serve() for `listening`: b"…" is sent; a str must begin the next line received (without its tag); None hangs."""
+    """A serve() for `listening`: b"…" is sent.
+
+    A str must begin the next line received (without its tag); None hangs.
+    """
 
     def serve(link):
         with link.makefile("rwb") as file:

@@ -1,4 +1,7 @@
-"""Fixtures of a production site with no host behind it; see stub.py. Imported by the conftest files that need them."""
+"""Fixtures of a production site with no host behind it.
+
+See stub.py. Imported by the conftest files that need them.
+"""
 
 import pytest
 import stub

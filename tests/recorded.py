@@ -77,7 +77,10 @@ def events(run, name, listed):
 
 
 def conversion(users=3, done=None, began=1000.0):
-    """Events of a conversion of so many users; `done`: how many were published so far, with an end when all were."""
+    """Events of a conversion of so many users.
+
+    `done`: how many were published so far, with an end when all were.
+    """
     listed = [
         {
             "event": "change",

@@ -1,8 +1,10 @@
-"""Execute the notebook templates in explain mode and keep them clean: `python tests/refresh_notebooks.py [NAME …]`.
+"""Execute the notebook templates in explain mode and keep them clean: `python
+tests/refresh_notebooks.py [NAME …]`.
 
-A template keeps the outputs of explain mode, so that it reads well where it is only looked at; of metadata it keeps the
-kernel's name, the language and the cells' tags. Run it after a change of what a step or a table shows. With --check nothing
-is written, and the exit status is 1 when a template is not as this would leave it.
+A template keeps the outputs of explain mode, so that it reads well where it is only looked at; of
+metadata it keeps the kernel's name, the language and the cells' tags. Run it after a change of what
+a step or a table shows. With --check nothing is written, and the exit status is 1 when a template
+is not as this would leave it.
 """
 
 import sys

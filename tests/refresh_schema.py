@@ -1,7 +1,8 @@
-"""Write parameters/site.schema.json, the JSON schema of a parameters file, for editors: `python tests/refresh_schema.py`.
+"""Write parameters/site.schema.json, the JSON schema of a parameters file, for editors: `python
+tests/refresh_schema.py`.
 
-An editor with a YAML language server checks and completes a parameters file that begins with
-`# yaml-language-server: $schema=site.schema.json`.
+An editor with a YAML language server checks and completes a parameters file that begins with `#
+yaml-language-server: $schema=site.schema.json`.
 """
 
 import json

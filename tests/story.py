@@ -1,11 +1,14 @@
-"""Make the recorded facts of the worked example from rehearsals: `python tests/story.py RUN_DIR [RUN_DIR …]`.
+"""Make the recorded facts of the worked example from rehearsals: `python tests/story.py RUN_DIR
+[RUN_DIR …]`.
 
-The notebooks' explain mode shows parameters/roma1/STEP.json. Its facts are those a rehearsal of the lab read, with the lab's
-names and addresses replaced by the example's. The board's explain mode shows the journal of the same night as it stood when
-verify had passed: the rehearsal's own events, shortened to what the board shows, with the example's names, date and people.
-Run it after a change of what a step's probe reads, on a run that was rolled back after backup, and one that went on to
-decommission: no run can do both. Runs of maintenance may follow them, or be told alone. A step is told by the last run
-that has its facts. Then execute the notebooks again with tests/refresh_notebooks.py.
+The notebooks' explain mode shows parameters/roma1/STEP.json. Its facts are those a rehearsal of the
+lab read, with the lab's names and addresses replaced by the example's. The board's explain mode
+shows the journal of the same night as it stood when verify had passed: the rehearsal's own events,
+shortened to what the board shows, with the example's names, date and people. Run it after a change
+of what a step's probe reads, on a run that was rolled back after backup, and one that went on to
+decommission: no run can do both. Runs of maintenance may follow them, or be told alone. A step is
+told by the last run that has its facts. Then execute the notebooks again with
+tests/refresh_notebooks.py.
 """
 
 import datetime
@@ -88,7 +91,9 @@ def dated(found, shift, days=0):
 
 
 def shell(found, _):
-    """The facts of preflight with a users' shell host on the new server's own kind of machine: the lab has none."""
+    """The facts of preflight with a users' shell host on the new server's own kind of machine: the
+    lab has none.
+    """
     found["machines"] = {"mailshell": found["machine"]}
 
 

@@ -1,6 +1,9 @@
-"""A production site with no host behind it: real engine, approvals, lease, journal and record; the world is a dictionary.
+"""A production site with no host behind it: real engine, approvals, lease, journal and record.
 
-The steps before stop-imap find nothing to do; stop-imap is the real one, on services that only the dictionary knows.
+The world is a dictionary.
+
+The steps before stop-imap find nothing to do; stop-imap is the real one, on services that only the
+dictionary knows.
 """
 
 import dataclasses
@@ -166,7 +169,9 @@ class Site:
             self.finish(self.planned(name))
 
     def whole(self):
-        """A run up to stop-imap, approved by two people, with the copies that papermill would have left. → its folder."""
+        """A run up to stop-imap, approved by two people, with the copies that papermill would have
+        left. → its folder.
+        """
         for name in [*BEFORE, STEP]:
             stepper = self.planned(name)
             if name == STEP and self.site.kind == "production":
@@ -195,7 +200,10 @@ class Site:
 
 
 def rewrite(path, change, key=None, site=None):
-    """Forge a journal: `change(events)` edits the list in place; it is chained anew and, with a `key`, signed anew."""
+    """Forge a journal: `change(events)` edits the list in place.
+
+    It is chained anew and, with a `key`, signed anew.
+    """
     import hashlib
 
     place = path / "journal.jsonl"

@@ -1,4 +1,6 @@
-"""Names and texts from outside that try to be something else: commands, options, paths, markup, control sequences."""
+"""Names and texts from outside that try to be something else: commands, options, paths, markup,
+control sequences.
+"""
 
 import ast
 import html.parser

@@ -1,4 +1,6 @@
-"""Folders of a restore are taken by several pairs of sessions: each once, whole, and none after one has failed."""
+"""Folders of a restore are taken by several pairs of sessions: each once, whole, and none after one
+has failed.
+"""
 
 import contextlib
 import threading

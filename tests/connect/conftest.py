@@ -1,4 +1,6 @@
-"""The rehearsal lab for tests of single modules: connections made from the parameters, whatever started the lab."""
+"""The rehearsal lab for tests of single modules: connections made from the parameters, whatever
+started the lab.
+"""
 
 from pathlib import Path
 
@@ -11,7 +13,10 @@ PARAMETERS = Path(__file__).resolve().parents[2] / "parameters" / "lab.yaml"
 
 
 class Lab:
-    """`ssh(name, **other)`: a connection, with other constructor arguments where given; all closed at the end."""
+    """`ssh(name, **other)`: a connection, with other constructor arguments where given.
+
+    All closed at the end.
+    """
 
     def __init__(self):
         self.site = site.load(PARAMETERS)
@@ -40,8 +45,8 @@ class Lab:
 def real(request):
     """The lab's hosts, begun afresh by the suite's `lab` fixture.
 
-    With `pytest --confcutdir=tests/hosts` that fixture is unknown, and a lab that is up already is used as it is:
-    these tests put back what they change.
+    With `pytest --confcutdir=tests/hosts` that fixture is unknown, and a lab that is up already is
+    used as it is: these tests put back what they change.
     """
     try:
         request.getfixturevalue("lab")

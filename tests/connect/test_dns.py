@@ -18,7 +18,10 @@ KEY = names.Key("test", "hmac-sha256", b"sixteen bytes or more")
 
 
 def _same_port():
-    """A UDP and a TCP socket on one port; the free one of the one kind may be taken for the other."""
+    """A UDP and a TCP socket on one port.
+
+    The free one of the one kind may be taken for the other.
+    """
     for _ in range(50):
         tcp = socket.create_server(("127.0.0.1", 0))
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -33,7 +36,10 @@ def _same_port():
 
 @contextlib.contextmanager
 def server(behave, timeout=0.5):
-    """A name server on UDP and TCP of one port. behave(question, over) returns messages, bytes, or None for silence."""
+    """A name server on UDP and TCP of one port.
+
+    behave(question, over) returns messages, bytes, or None for silence.
+    """
     udp, tcp = _same_port()
 
     def reply(wire, over):
@@ -295,7 +301,11 @@ def judging(rcode, sign=True, **tsig):
 @pytest.mark.parametrize(
     "rcode, kind, says",
     [
-        ("REFUSED", names.UpdateRefused, "with REFUSED: check that key test is in the zone's allow-update"),
+        (
+            "REFUSED",
+            names.UpdateRefused,
+            "with REFUSED: check that key test is in the zone's allow-update",
+        ),
         ("SERVFAIL", names.UpdateRefused, "with SERVFAIL"),
         ("NOTIMP", names.UpdateRefused, "with NOTIMP"),
         ("NOTAUTH", names.NotAuthoritative, "NOTAUTH"),
@@ -506,7 +516,10 @@ def test_real_questions(real):
 
 @pytest.mark.lab
 def test_real_server_refuses_a_record_it_finds_wrong(real, bind):
-    """BIND looks for the address an MX names; the refusal is not the key's fault, and the error says so."""
+    """BIND looks for the address an MX names.
+
+    The refusal is not the key's fault, and the error says so.
+    """
     wrong = names.Update("lab.test", adds=[(TRIAL[0], 60, "MX", "5 nowhere.lab.test")])
     with pytest.raises(names.UpdateRefused, match="its log"):
         bind.update(wrong, real.key())

@@ -1,4 +1,6 @@
-"""The second reader: names and digests in tables, servers that talk oddly, c-client and Dovecot in the lab."""
+"""The second reader: names and digests in tables, servers that talk oddly, c-client and Dovecot in
+the lab.
+"""
 
 import hashlib
 import os
@@ -81,9 +83,11 @@ def test_digest_does_not_depend_on_the_pieces(pieces):
 
 
 class Stream:
-    """What ssh.Connection.open gives, with a server behind it that answers each command by the first that fits.
+    """What ssh.Connection.open gives, with a server behind it that answers each command by the
+    first that fits.
 
-    An answer is what comes before the tagged OK; one with TAG in it is all that comes; one that ends in "!" breaks off.
+    An answer is what comes before the tagged OK; one with TAG in it is all that comes; one that
+    ends in "!" breaks off.
     """
 
     timeout = 0
@@ -308,7 +312,10 @@ def test_tls_to_what_is_no_tls():
 
 @pytest.fixture
 def own_mail(real):
-    """(connection to mailboxold, opener of sessions of the operator's own c-client); the operator's folders go again."""
+    """(connection to mailboxold, opener of sessions of the operator's own c-client).
+
+    The operator's folders go again.
+    """
     link = real.ssh("mailboxold")
     clean = ["sh", "-c", "cd && rm -rf hosts-trial"]
     link.run(clean)

@@ -1,4 +1,6 @@
-"""ssh: quoting in a table, faults against a server that misbehaves, the verbs against the lab's real sshd."""
+"""ssh: quoting in a table, faults against a server that misbehaves, the verbs against the lab's
+real sshd.
+"""
 
 import shlex
 import socket
@@ -27,7 +29,10 @@ def keys(tmp_path_factory):
 
 @pytest.fixture
 def dial(keys, tmp_path):
-    """Make a connection to a fake on a port; the host's key is pinned unless another line is given."""
+    """Make a connection to a fake on a port.
+
+    The host's key is pinned unless another line is given.
+    """
     folder, host, _ = keys
     made = []
 
@@ -342,7 +347,9 @@ def test_an_sshd_with_sha1_only(dial):
     script = fakes.scripted([b"SSH-2.0-OpenSSH_3.9p1\r\n", packet, None])
     with (
         fakes.listening(script) as port,
-        pytest.raises(ssh.NoAlgorithm, match="only algorithms that this program no longer supports"),
+        pytest.raises(
+            ssh.NoAlgorithm, match="only algorithms that this program no longer supports"
+        ),
     ):
         dial(port).run(["ok"])
 
@@ -438,7 +445,10 @@ def test_real_threads_share_a_connection(real):
 
 @pytest.mark.lab
 def test_real_many_short_commands_never_lose_the_link(real):
-    """Ends of commands race with paramiko's own thread; a descriptor closed too early once ended the whole link."""
+    """Ends of commands race with paramiko's own thread.
+
+    A descriptor closed too early once ended the whole link.
+    """
     link, wrong = real.ssh("sanbackup"), []
 
     def work():

@@ -1,4 +1,7 @@
-"""What Bacula's Director prints, read; and what is asked of it. The Director itself: tests/lab/test_restore.py."""
+"""What Bacula's Director prints, read.
+
+And what is asked of it. The Director itself: tests/lab/test_restore.py.
+"""
 
 from types import SimpleNamespace
 
@@ -49,7 +52,9 @@ LSDIRS = """2\t0\t1419\t3\tP4A JeAs EHt BI A A A BAA BAA I BrBZ5U BrBZ5r BrBZ5r 
 
 
 class Answering:
-    """Hosts whose bconsole says what is given for each command, which it repeats as the real one does."""
+    """Hosts whose bconsole says what is given for each command, which it repeats as the real one
+    does.
+    """
 
     def __init__(self, answers, rc=0):
         self.answers, self.rc, self.given = answers, rc, []

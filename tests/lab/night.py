@@ -125,7 +125,8 @@ class Night:
             return driver.plan().changes
 
     def crashing(self, name):
-        """Attempt a step whose process dies right after its first change, before the journal has it.
+        """Attempt a step whose process dies right after its first change, before the journal has
+        it.
 
         → False if the step had nothing to change
         """

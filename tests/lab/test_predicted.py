@@ -100,7 +100,7 @@ def test_sampling_leaves_no_trace_in_the_staging_area_or_the_live_one(night, rea
 )
 def test_what_was_staged_wrong_is_found(reached, harm, said, monkeypatch):
     """One message in the middle of an INBOX that is read whole; it is put back afterwards."""
-    monkeypatch.setattr(sample, "PART", 5000)
+    monkeypatch.setattr(staged_sample, "PART", 5000)
     path = messages("vera")[len(messages("vera")) // 2]
     held, times = path.read_bytes(), path.stat()
     try:

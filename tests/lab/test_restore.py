@@ -208,7 +208,9 @@ def test_what_broke_off_goes_on_and_adds_nothing_twice(asked, monkeypatch):
     append, made = imap.Session.append_all, []
 
     def breaking(self, name, messages):
-        if made:  # the link goes in the middle of the second command: one of its messages is over, and half of the other
+        # the link goes in the middle of the second command: one of its messages is over, and half
+        # of the other
+        if made:
             text = messages[0][0]
             send = self.client._imap.send
             send(

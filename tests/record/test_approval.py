@@ -1,4 +1,7 @@
-"""An approval holds for one plan, by listed people, for a while; anything else is refused and says why."""
+"""An approval holds for one plan, by listed people, for a while.
+
+Anything else is refused and says why.
+"""
 
 import datetime
 import json

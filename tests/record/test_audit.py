@@ -1,4 +1,6 @@
-"""The record of a run: whatever is done to its folder afterwards is found, and so is what was wrong before it was signed."""
+"""The record of a run: whatever is done to its folder afterwards is found, and so is what was wrong
+before it was signed.
+"""
 
 import collections
 import functools
@@ -19,7 +21,10 @@ TIMES = 1000
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A whole run of a production site, approved by two people and signed. → `(its folder, the site)`"""
+    """A whole run of a production site, approved by two people and signed.
+
+    → `(its folder, the site)`
+    """
     with pytest.MonkeyPatch.context() as patch:
         night = stub.Site(tmp_path_factory.mktemp("audit"), patch)
         night.run.journal.append("note", output="long\n" * 4000)
@@ -326,7 +331,9 @@ def another_change(events):
     ],
 )
 def test_what_was_wrong_before_it_was_signed_is_found_too(copy, made, change, kind, said):
-    """The forger holds the operator's key: file list, chain and signature are all as they should be."""
+    """The forger holds the operator's key: file list, chain and signature are all as they should
+    be.
+    """
     stub.rewrite(copy, change, key="operator", site=made[1].site)
     found = audit.verify(copy).findings
     assert not {"signature", "chain"} & {each.kind for each in found}
@@ -430,7 +437,10 @@ def test_ssh_keygen_alone_says_the_same(made):
 
 
 def test_a_record_is_signed_anew_by_hand(copy, made):
-    """After a file was added on purpose; the name in the record stays the run's own, whatever its folder is called now."""
+    """After a file was added on purpose.
+
+    The name in the record stays the run's own, whatever its folder is called now.
+    """
     (copy / "remarks.txt").write_text("It rained.")
     assert kinds(copy) == {"added"}
     done = testing.CliRunner().invoke(

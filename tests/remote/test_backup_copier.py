@@ -1,4 +1,6 @@
-"""What may be removed from the copy: the copier with listings that a test makes up, on real directories."""
+"""What may be removed from the copy: the copier with listings that a test makes up, on real
+directories.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,7 @@
-"""The report: one file, no script, nothing fetched, nothing that a name smuggles in, no secret; and what it says is so."""
+"""The report: one file, no script, nothing fetched, nothing that a name smuggles in, no secret.
+
+And what it says is so.
+"""
 
 import hashlib
 import html

@@ -23,7 +23,9 @@ def ready(rehearsal):
 
 
 def test_hosts_are_stopped_side_by_side_and_each_in_its_order(rehearsal, monkeypatch):
-    """Each host's first change waits for the other host's: one after the other they would wait for ever."""
+    """Each host's first change waits for the other host's: one after the other they would wait for
+    ever.
+    """
     stepper, met, order = ready(rehearsal), threading.Barrier(2), []
 
     def apply(change, hosts, report):

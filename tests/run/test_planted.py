@@ -1,4 +1,6 @@
-"""A secret planted in every input and every output: none is found in a whole run's folder, notebook metadata included."""
+"""A secret planted in every input and every output: none is found in a whole run's folder, notebook
+metadata included.
+"""
 
 import base64
 import json
@@ -177,7 +179,9 @@ def test_nothing_that_leaves_a_kernel_holds_one(planted, monkeypatch):
 
 
 def test_a_real_kernel_lets_none_out(tmp_path):
-    """Printed, displayed, returned, warned, raised, and from a thread: by the messages that papermill would write down."""
+    """Printed, displayed, returned, warned, raised, and from a thread: by the messages that
+    papermill would write down.
+    """
     import nbclient
 
     (tmp_path / "alice").write_text(SECRETS["alice"])

@@ -1,4 +1,7 @@
-"""Working copies: filled in, without outputs, never made twice; and the templates are refused to whoever would save them."""
+"""Working copies: filled in, without outputs, never made twice.
+
+And the templates are refused to whoever would save them.
+"""
 
 import asyncio
 import concurrent.futures
@@ -18,7 +21,9 @@ def parameters():
 
 
 def finished(coroutine):
-    """What a coroutine answers, in a thread: a browser test before this one may have left a loop running in ours."""
+    """What a coroutine answers, in a thread: a browser test before this one may have left a loop
+    running in ours.
+    """
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, coroutine).result()
 

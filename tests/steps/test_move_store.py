@@ -1,4 +1,6 @@
-"""move-store, pure: a store that has moved moves again, and what cannot work is refused while nothing is stopped."""
+"""move-store, pure: a store that has moved moves again, and what cannot work is refused while
+nothing is stopped.
+"""
 
 import json
 

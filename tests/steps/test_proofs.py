@@ -1,4 +1,6 @@
-"""Bacula and test restores, pure: what is planned for them, what is found wrong, what decommission refuses for them."""
+"""Bacula and test restores, pure: what is planned for them, what is found wrong, what decommission
+refuses for them.
+"""
 
 import copy
 import json

@@ -1,4 +1,6 @@
-"""Maintenance without a host: what a forward is, where Sieve's recipe goes, and what a subject may not do to its reader."""
+"""Maintenance without a host: what a forward is, where Sieve's recipe goes, and what a subject may
+not do to its reader.
+"""
 
 import example
 import pytest
@@ -154,7 +156,10 @@ def test_uids_as_ranges():
 
 
 def facts_of_spam(days, users=None):
-    """What was set aside by an earlier run and by this one, `r2`; and, in `users`, what would be set aside now."""
+    """What was set aside by an earlier run and by this one, `r2`.
+
+    And, in `users`, what would be set aside now.
+    """
     return {
         "run": "r2",
         "before": "2026-10-01",

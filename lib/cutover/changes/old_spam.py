@@ -184,9 +184,9 @@ class Expunge(model.Change):
         there, days = (kept.users.get(self.user, 0), kept.days) if kept else (0, 0)
         if there != self.count or days < self.grace:
             raise model.ChangeFailed(
-                f"nothing of {self.user} was deleted: {there} messages of {self.run} are set "
-                f"aside, the latest {days} days ago; {self.count}, set aside {self.grace} days ago, "
-                "were approved. Run this step again."
+                f"nothing of {self.user} was deleted: {there} messages of {self.run} are "
+                f"set aside, the latest {days} days ago; {self.count}, set aside {self.grace} days "
+                "ago, were approved. Run this step again."
             )
         note = f"{self.count} messages were deleted for good by {ctx.run_name}"
         _expunge(ctx.hosts, self.host, self.user, self.place, note)

@@ -74,9 +74,10 @@ class TrialRestore(model.Change):
         if comparison.differ or not comparison.same:
             raise model.ChangeFailed(
                 f"the test restore from {trial_restore.NAMES[self.source]} differs from the live "
-                f"INBOX of {self.user}: {comparison.same} messages are the same, {comparison.gone} are "
-                f"gone since, other text: {', '.join(comparison.differ) or 'none'}. Compare them: it is "
-                f"in {self.place} on {self.host}."
+                f"INBOX of {self.user}: {comparison.same} messages are the same, "
+                f"{comparison.gone} are gone since, "
+                f"other text: {', '.join(comparison.differ) or 'none'}. Compare them: it is in "
+                f"{self.place} on {self.host}."
             )
         note = {"user": self.user, "job": job, "at": clock.now(ctx.hosts, self.host)}
         ctx.hosts.ssh(self.host).put(json.dumps(note).encode(), f"{self.place}.json", sudo=True)

@@ -199,7 +199,10 @@ class Scene:
     # -- mail that is under way while a fault happens
 
     def send(self):
-        """Send a message through each MX that takes it; note it in the run's ledger, if there is one."""
+        """Send a message through each MX that takes it.
+
+        Note it in the run's ledger, if there is one.
+        """
         if not self.night.run_dir.is_dir():
             return
         # one user's mail waits in the spool, behind what is delivered: their UIDs would move
@@ -245,7 +248,9 @@ class Scene:
     # -- what the end state is compared by
 
     def state(self):
-        """Routing, services, names on each server, and mailboxvm's mail except what was sent meanwhile."""
+        """Routing, services, names on each server, and mailboxvm's mail except what was sent
+        meanwhile.
+        """
         with Hosts(self.night.site) as reached:
             names = {}
             for server in reached.site.roles.nameservers:

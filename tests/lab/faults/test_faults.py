@@ -23,7 +23,9 @@ from night import COMMAND_SECONDS, argv, eventually, processes, program
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 NIGHTS = nights.chosen()
-TRIES = 3  # of the same command after a fault; more than one only while something of the first attempt is still at work
+# of the same command after a fault; more than one only while something of the first attempt is
+# still at work
+TRIES = 3
 
 
 @pytest.fixture(scope="session")
@@ -284,7 +286,9 @@ def again(scene, fault, command):
     """
     for number in range(TRIES):
         if scene.night.states().get(fault.step) == "passed":
-            return  # it died after its verdict: the same command goes on with the next step, as the next fault will see
+            # it died after its verdict: the same command goes on with the next step, as the next
+            # fault will see
+            return
         scene.start(command)
         if ended_well(scene, fault):
             return

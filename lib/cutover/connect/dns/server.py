@@ -196,8 +196,8 @@ class Server:
         advice = "see its log"
         if rcode == "REFUSED":
             advice = (
-                f"check that key {key.name} is in the zone's allow-update or update-policy, and that "
-                "the server accepts the records (an MX needs an address, for example). See its log"
+                f"check that key {key.name} is in the zone's allow-update or update-policy, and "
+                "that the server accepts the records (an MX needs an address, for example). See its log"
             )
         raise UpdateRefused(server=self.name, zone=zone, rcode=rcode, advice=advice)
 

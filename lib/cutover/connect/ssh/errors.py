@@ -15,7 +15,10 @@ class SshError(TemplatedError):
 class Unreachable(SshError):
     """No usable ssh service answered at the address; no command was sent."""
 
-    template = "ssh to {host} failed: {address} port {port}: {reason}. Check that the host is up and the address is right"
+    template = (
+        "ssh to {host} failed: {address} port {port}: {reason}. Check that the host is up and the "
+        "address is right"
+    )
 
 
 class KnownHostsUnusable(SshError):
