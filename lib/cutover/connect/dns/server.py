@@ -197,7 +197,8 @@ class Server:
         if rcode == "REFUSED":
             advice = (
                 f"check that key {key.name} is in the zone's allow-update or update-policy, and "
-                "that the server accepts the records (an MX needs an address, for example). See its log"
+                "that the server accepts the records (an MX needs an address, for example). "
+                "See its log"
             )
         raise UpdateRefused(server=self.name, zone=zone, rcode=rcode, advice=advice)
 
