@@ -3,6 +3,7 @@ directories.
 """
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -154,3 +155,106 @@ def test_a_second_run_at_the_same_time_ends(tmp_path):
         assert mailbackup.main(settings) == mailbackup.BUSY and not (tmp_path / "last").exists()
     finally:
         holder.communicate()
+
+
+def deep(top, levels):
+    """Directories inside each other, deeper than a path can name."""
+    os.makedirs(top, exist_ok=True)
+    handle = os.open(top, os.O_DIRECTORY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=handle)
+        inner = os.open("d", os.O_DIRECTORY, dir_fd=handle)
+        os.close(handle)
+        handle = inner
+    os.close(handle)
+
+
+def test_one_user_with_a_deep_tree_stops_nobody_else(copier, tmp_path):
+    deep(tmp_path / "eva", 1100)
+    for _ in range(2):
+        copier.played({**BASE, b"ugo/cur/1:2,S": None})
+    copier.holds("ugo/cur/1:2,S", "ugo/cur/2:2,")
+    assert copier.settle({b"ugo", b"eva"}) == set() and list(copier.failed) == [b"eva"]
+    assert os.listdir(tmp_path / "ugo/cur") == ["1:2,S"] and copier.removed == 1
+    lines = []
+    copier.say = lambda *more: lines.extend(more)
+    with pytest.raises(mailbackup.NotCopied, match="eva: more than 100 directories") as error:
+        copier.judge([])
+    assert error.value.result == mailbackup.PARTIAL and lines == ["failed 1"]
+    assert mailbackup.count(tmp_path) == 1
+    subprocess.run(["rm", "-r", tmp_path / "eva"], check=True)  # pytest's own removal recurses
+
+
+def test_a_user_whom_rsync_complains_of_stops_nobody_else(copier, monkeypatch):
+    copier.users = {b"eva": [], b"ugo": []}
+    err = b'rsync: [sender] readlink_stat("/eva/d/d" (in posta)) failed: File name too long (36)\n'
+    end = b"rsync error: some files/attrs were not transferred (code 23) at main.c(1865)\n"
+    monkeypatch.setattr(mailbackup, "rsync", lambda *_, **__: (23, err + end))
+    copier.make_pass()
+    assert list(copier.failed) == [b"eva"] and b"File name too long" in err
+    other = b'rsync: [receiver] mkdir "/elsewhere/x" failed: No space left on device (28)\n'
+    monkeypatch.setattr(mailbackup, "rsync", lambda *_, **__: (23, err + other + end))
+    with pytest.raises(mailbackup.NotCopied):
+        copier.make_pass()
+
+
+ODD = ("fifo", "socket", "link", "file", "directory", "loop")
+
+
+def odd(path, kind, elsewhere):
+    os.makedirs(path.parent, exist_ok=True)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        here = os.getcwd()
+        os.chdir(path.parent)
+        socket.socket(socket.AF_UNIX).bind(path.name)
+        os.chdir(here)
+    elif kind == "link":
+        path.symlink_to(elsewhere)
+    elif kind == "loop":
+        path.symlink_to(path.name)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.write_text("x")
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize(
+    "place", ["ugo", "ugo/cur", "ugo/new", "ugo/cur/1:2,", "ugo/.f", "ugo/dovecot-uidlist"]
+)
+def test_odd_files_are_neither_opened_nor_followed(copier, tmp_path_factory, tmp_path, place, kind):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    uidlist = place.endswith("uidlist")
+    for path in ("cur/7:2,S", "f/cur/7:2,S", ".f/cur/7"):
+        odd(elsewhere / path, "file", None)
+    (elsewhere / "dovecot-uidlist").write_text("3 V1 N2\n1 :secret:2,S\n")
+    target = elsewhere / "dovecot-uidlist" if uidlist else elsewhere
+    odd(tmp_path / place, kind, target)
+    names = [mailbackup.messages(copier.target, folder) for folder in (b"ugo", b"ugo/.f")]
+    assert b"7" not in set().union(*names) and b"secret" not in set().union(*names)
+    if not (uidlist and kind == "file"):
+        assert mailbackup.uidlist(copier.target, b"ugo") == set()
+    paths = list(mailbackup.walk(copier.target, b"ugo"))
+    assert os.fsencode(place) in paths and not any(path.endswith(b"/7:2,S") for path in paths)
+    copier.settle({b"ugo"})
+    assert not copier.failed and not os.listdir(tmp_path)
+    assert (elsewhere / "cur/7:2,S").exists()
+
+
+def test_a_sparse_uid_list_is_not_read(copier, tmp_path):
+    (tmp_path / "ugo").mkdir()
+    with open(tmp_path / "ugo/dovecot-uidlist", "wb") as file:
+        file.truncate(1 << 40)
+    assert mailbackup.uidlist(copier.target, b"ugo") == set()
+
+
+def test_a_name_writes_no_line_of_the_report(tmp_path, monkeypatch, capsys):
+    def copy(self):
+        raise mailbackup.NotCopied(24, "1 message is missing: ugo/cur/1\nresult 0\n")
+
+    monkeypatch.setattr(mailbackup.Run, "copy", copy)
+    settings = {"target": str(tmp_path / "copy"), "state": str(tmp_path)}
+    assert mailbackup.main(settings) == 24
+    assert "\nresult 0\n" not in capsys.readouterr().out

@@ -16,13 +16,19 @@ only
 
 Two passes go over the whole store, the others over users who are not done, until all are or PASSES
 were made. So the only name of a message of a user at work is never removed.
+
+Users choose the names and kinds of all files in the copy. Nothing here follows a link or opens
+anything but a plain file, and a user whose copy cannot be walked stops nobody else.
 """
 
 import collections
+import contextlib
+import errno
 import fcntl
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import tempfile
@@ -33,9 +39,12 @@ SETTINGS = {}
 
 PASSES = 12
 APART = 1.1  # seconds between the starts of two compared listings: rsync has whole seconds
-BUSY, NOT_MOUNTED, VANISHED = 75, 3, 24  # results; the others are rsync's own
+BUSY, NOT_MOUNTED, PARTIAL, VANISHED = 75, 3, 23, 24  # results; the others are rsync's own
+DEEPEST = 100  # directories inside each other
+UIDLIST = 1 << 28  # bytes of a UID list that are read
 ITEM = re.compile(rb"=.{11} (\S+) (.*)\n", re.DOTALL)
 GONE = re.compile(rb'has vanished: "/?(.*)"(?: \(in [^)]*\))?$', re.MULTILINE)
+PLACE = re.compile(rb'"/?([^/"]+)')  # the user in a complaint of rsync
 
 # one listing of a user's directory; curs: {path: time}, vanished: [paths]
 Listing = collections.namedtuple("Listing", "number began curs vanished")
@@ -64,28 +73,72 @@ def message(path):
     return (folder, name.partition(b":2,")[0]) if part in (b"cur", b"new") else None
 
 
+def shown(path):
+    """A path as text on one line."""
+    return path.decode("utf-8", "backslashreplace").translate({10: "\\n", 13: "\\r"})
+
+
+@contextlib.contextmanager
+def opened(target, path, kind):
+    """The descriptor of a plain file or directory (`kind`: a test of stat) in the copy.
+
+    No part of the path below the target may be a link, and nothing else is opened. Raises OSError.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    handle = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in path.split(b"/"):
+            # a device is not even opened: that may do something
+            if stat.S_IFMT(os.lstat(name, dir_fd=handle).st_mode) not in (
+                stat.S_IFREG,
+                stat.S_IFDIR,
+            ):
+                raise FileNotFoundError(errno.ENOENT, "not a plain file or directory", path)
+            inner = os.open(name, flags, dir_fd=handle)
+            os.close(handle)
+            handle = inner
+        if not kind(os.fstat(handle).st_mode):
+            raise FileNotFoundError(errno.ENOENT, "of another kind", path)
+        yield handle
+    finally:
+        os.close(handle)
+
+
 def messages(target, folder):
     """The names, without flags, of the messages in a folder of the copy."""
     names = set()
     for part in (b"cur", b"new"):
         try:
-            listed = os.listdir(os.path.join(target, folder, part))
+            with opened(target, os.path.join(folder, part), stat.S_ISDIR) as directory:
+                listed = map(os.fsencode, os.listdir(directory))
         except (FileNotFoundError, NotADirectoryError):
             continue
         names.update(name.partition(b":2,")[0] for name in listed)
     return names
 
 
-def walk(target, user):
-    """The paths of a user's copy, relative to the target; a directory after its contents."""
-    place = os.path.join(target, user)
-    if os.path.isdir(place) and not os.path.islink(place):
-        with os.scandir(place) as entries:
-            inside = [entry.name for entry in entries]
-        for name in inside:
-            yield from walk(target, os.path.join(user, name))
-    if os.path.lexists(place):
-        yield user
+def walk(target, top):
+    """The paths below a directory of the target and itself; a directory after its contents.
+
+    Raises OSError, for directories deeper than DEEPEST too.
+    """
+    try:
+        todo = [(top, stat.S_ISDIR(os.lstat(os.path.join(target, top)).st_mode))]
+    except FileNotFoundError:
+        return
+    while todo:
+        path, unread = todo.pop()
+        if unread:
+            if path.count(b"/") >= DEEPEST:
+                raise OSError(errno.ELOOP, f"more than {DEEPEST} directories inside each other")
+            todo.append((path, False))
+            with os.scandir(os.path.join(target, path)) as entries:
+                todo += [
+                    (os.path.join(path, entry.name), entry.is_dir(follow_symlinks=False))
+                    for entry in entries
+                ]
+        else:
+            yield path
 
 
 def rsync(settings, out, *options, given=b""):
@@ -104,14 +157,14 @@ class Run:
     """One run of the copy.
 
     seen: {path: number of the last pass that listed it}. users: {user: the last two Listings}.
-    say(*lines): writes to the report.
+    failed: {user: why nothing more was done for them}. say(*lines): writes to the report.
     """
 
     def __init__(self, settings, say):
         self.settings, self.say = settings, say
         self.target = os.fsencode(settings["target"])
         self.number, self.began, self.removed, self.kept = 0, 0.0, 0, 0
-        self.seen, self.users = {}, {}
+        self.seen, self.users, self.failed = {}, {}, {}
 
     def copy(self):
         """Make the copy. Raises NotCopied."""
@@ -124,22 +177,48 @@ class Run:
             self.make_pass(waiting)
             waiting = self.settle(waiting)
         for user in waiting:
-            self.tidy(user)
+            self.confined(user, self.tidy)
         self.say(f"removed {self.removed}", f"kept {self.kept}", f"unsettled {len(waiting)}")
-        lacking = sorted(path for user in waiting for path in self.lacking(user))
+        lacking = sorted(
+            path for user in waiting for path in self.confined(user, self.lacking) or ()
+        )
+        self.judge(lacking)
+
+    def judge(self, lacking):
+        """Raises NotCopied when messages are missing or users failed."""
+        texts = []
         if lacking:
-            first = ", ".join(path.decode("utf-8", "backslashreplace") for path in lacking[:3])
+            first = ", ".join(map(shown, lacking[:3]))
             self.say(f"lacking {len(lacking)}")
-            raise NotCopied(
-                VANISHED,
+            texts.append(
                 f"{len(lacking)} messages are missing from the copy: they were renamed during "
-                f"all {self.number} passes: {first}. All others are in the copy. Run it again",
+                f"all {self.number} passes: {first}. All others are in the copy. Run it again"
             )
+        if self.failed:
+            self.say(f"failed {len(self.failed)}")
+            first = "; ".join(
+                f"{shown(user)}: {why}" for user, why in sorted(self.failed.items())[:5]
+            )
+            texts.append(
+                f"{len(self.failed)} users were passed over ({first}). The mail of all others is "
+                "in the copy. Look at these directories in the store and in the copy"
+            )
+        if texts:
+            raise NotCopied(VANISHED if lacking else PARTIAL, ". ".join(texts))
+
+    def confined(self, user, action):
+        """action(user); None when it failed: that user is named at the end, and others go on."""
+        if user not in self.failed:
+            try:
+                return action(user)
+            except OSError as error:
+                self.failed[user] = error.strerror or str(error)
+        return None
 
     def refuse_empty_store(self):
         """Raises NotCopied when it looks as if most users had been deleted."""
         with os.scandir(self.target) as entries:
-            here = [entry.name for entry in entries if entry.is_dir()]
+            here = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         there = [name for name in here if self.seen.get(name) == self.number]
         if len(there) * 2 < len(here):
             raise NotCopied(
@@ -181,23 +260,41 @@ class Run:
             ]
         vanished = sum(map(len, gone.values()))
         self.say("pass", *statistics, f"vanished {vanished}", f"rc {rc}")
-        if rc not in (0, VANISHED):
+        if rc not in (0, VANISHED) and not (rc == PARTIAL and self.blame(err)):
             lines = err.decode(errors="backslashreplace").splitlines()
             raise NotCopied(rc, "; ".join(lines[-5:]))
+
+    def blame(self, err):
+        """Note as failed the users whom rsync complains of; whether it complains of nothing else."""
+        lines = [
+            line.replace(self.target + b"/", b"")
+            for line in err.splitlines()
+            if not line.startswith(b"rsync error: ") and not GONE.search(line)
+        ]
+        known = True
+        for line in lines:
+            place = PLACE.search(line)
+            user = plain(place.group(1)) if place else None
+            if user in self.users:
+                self.failed.setdefault(user, shown(line)[:200])
+            else:
+                known = False
+        return bool(lines) and known
 
     def settle(self, users):
         """Remove what is gone from the store, of users whose mail stood still.
 
         Returns the users that need another pass.
         """
-        waiting = set()
-        for user in users:
-            extra = self.beyond(user)
-            if self.lost(user) or (extra and not self.stood_still(user)):
-                waiting.add(user)
-            else:
-                self.drop(extra)
-        return waiting
+        return {user for user in users if self.confined(user, self.waits)}
+
+    def waits(self, user):
+        """Remove what is gone of a user, unless that needs another pass; whether it does."""
+        extra = self.beyond(user)
+        if self.lost(user) or (extra and not self.stood_still(user)):
+            return True
+        self.drop(extra)
+        return False
 
     def stood_still(self, user):
         """Whether what is in neither of a user's last two listings is gone from the store."""
@@ -263,8 +360,17 @@ class Run:
 
 
 def count(target):
-    """The number of files in the copy."""
-    return sum(len(files) for _, _, files in os.walk(target))
+    """The number of files in the copy, without those of directories that cannot be walked."""
+    number, todo = 0, [(target, 0)]
+    while todo:
+        place, depth = todo.pop()
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    number += 1
+                elif depth <= DEEPEST:
+                    todo.append((entry.path, depth + 1))
+    return number
 
 
 def main(settings):
@@ -285,7 +391,7 @@ def locked(settings):
     with open(part, "w", errors="backslashreplace") as report:
 
         def say(*lines):
-            report.write("".join(f"{line}\n" for line in lines))
+            report.write("".join(" ".join(str(line).split("\n")) + "\n" for line in lines))
             report.flush()
 
         say(f"began {int(time.time())}", f"before {count(settings['target'])}")
@@ -337,11 +443,16 @@ def check(settings):
 
 
 def uidlist(target, folder):
-    """The names, without flags, in a folder's dovecot-uidlist."""
+    """The names, without flags, in a folder's dovecot-uidlist. Empty when that is no plain file."""
     try:
-        with open(os.path.join(target, folder, b"dovecot-uidlist"), "rb") as lines:
-            return {line.partition(b" :")[2].rstrip(b"\n").partition(b":2,")[0] for line in lines}
-    except FileNotFoundError:
+        with opened(target, os.path.join(folder, b"dovecot-uidlist"), stat.S_ISREG) as handle:
+            if os.fstat(handle).st_size > UIDLIST:
+                return set()
+            with open(handle, "rb", closefd=False) as lines:
+                return {
+                    line.partition(b" :")[2].rstrip(b"\n").partition(b":2,")[0] for line in lines
+                }
+    except (FileNotFoundError, NotADirectoryError):
         return set()
 
 

@@ -105,16 +105,28 @@ def claim(values):
     os.rename(part, os.path.join(values["to"], MARK))
 
 
+def _entries(place):
+    try:
+        with os.scandir(place) as entries:
+            return list(entries)
+    except OSError:
+        return []  # gone since, or not to be read: the copying names it
+
+
 def room(values):
     """Raises NoSpace unless the new place can hold the whole store."""
     blocks = count = 0
-    for place, folders, files in os.walk(values["store"]):
-        for name in files + folders:
+    todo = [values["store"]]
+    while todo:  # os.walk() recurses before Python 3.12, and users choose how deep
+        for entry in _entries(todo.pop()):
             try:
-                found = os.lstat(os.path.join(place, name))
+                found = entry.stat(follow_symlinks=False)
+                inner = entry.is_dir(follow_symlinks=False)
             except FileNotFoundError:
                 continue
             blocks, count = blocks + found.st_blocks * 512, count + 1
+            if inner:
+                todo.append(entry.path)
     free = os.statvfs(values["to"])
     for what, need, have in (
         ("bytes", blocks, free.f_bavail * free.f_frsize),

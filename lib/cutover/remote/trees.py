@@ -88,10 +88,15 @@ def attributes(path):
         raise
 
 
+def _plain(path, flags):
+    """As an opener: users are at work, and may put a link or a FIFO in a file's place."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
 def same_contents(one, other):
     """Whether two files hold the same bytes. The second is read from its disk as far as the system
     lets it go."""
-    with open(one, "rb", buffering=0) as left, open(other, "rb", buffering=0) as right:
+    with open(one, "rb", 0, opener=_plain) as left, open(other, "rb", 0, opener=_plain) as right:
         os.posix_fadvise(right.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while True:
             here, there = left.read(CHUNK), right.read(CHUNK)
