@@ -13,19 +13,34 @@ from cutover.facts import bacula
 PAUSE = 0.5  # seconds between two looks
 STUCK = 20  # seconds a job may wait for a volume before the step fails
 
+# Written beside it, counted, synced, renamed: the configuration is never a part of itself.
 # $1 the configuration, $2 the file it includes, $3 "in" or "out". Nothing else of it, such as
 # passwords, comes to this machine.
 _INCLUDE = r"""
-line="@$2"
-if [ "$3" = in ]; then
-    grep -qxF -- "$line" "$1" && exit
-    [ -z "$(tail -c 1 "$1")" ] || echo >> "$1"
-    printf '%s\n' "$line" >> "$1"
-else
-    grep -qxF -- "$line" "$1" || exit 0
-    kept=$(mktemp) && { grep -vxF -- "$line" "$1" || true; } > "$kept" && cat "$kept" > "$1"
-    rm -f "$kept"
+line="@$2" config=$(readlink -f -- "$1")
+edited() {
+    if [ "$3" = in ]; then
+        cat -- "$config"
+        [ -z "$(tail -c 1 "$config")" ] || echo
+        printf '%s\n' "$line"
+    else
+        grep -vxF -- "$line" "$config" || [ $? = 1 ]
+    fi
+}
+if grep -qxF -- "$line" "$config"; then [ "$3" = out ] || exit 0
+else [ "$3" = in ] || exit 0; fi
+beside=$(mktemp -- "${config%/*}/.cutover.XXXXXX")
+trap 'rm -f -- "$beside"' EXIT
+edited "$@" > "$beside"
+if [ "$(edited "$@" | wc -c)" -ne "$(wc -c < "$beside")" ]; then
+    echo "only part of $1 was written, it is as it was: is the disk full?" >&2
+    exit 75
 fi
+chmod --reference="$config" "$beside"
+chown --reference="$config" "$beside"
+sync "$beside" 2> /dev/null || sync
+mv -f -- "$beside" "$config"
+trap - EXIT
 """
 
 

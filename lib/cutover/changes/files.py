@@ -10,7 +10,14 @@ from cutover.facts import files
 
 UNITS = "/etc/systemd/system/"
 SUDOERS = "/etc/sudoers.d/"
-_JUDGE = 'f=$(mktemp) && cat > "$f" && visudo -cqf "$f"; rc=$?; rm -f "$f"; exit $rc'
+# $1 the file, $2 the number of bytes. sudo passes over names with a dot.
+_JUDGE = r"""
+beside=$(mktemp -- "${1%/*}/.cutover.XXXXXX") || exit 73
+trap 'rm -f -- "$beside"' EXIT
+cat > "$beside" || exit 75
+[ "$(wc -c < "$beside")" -eq "$2" ] || { echo "only part of the data arrived" >&2; exit 75; }
+visudo -cqf "$beside"
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +93,9 @@ class FileChange(model.Change):
             return
         data = self.after.encode("utf-8", "surrogateescape")
         if self.path.startswith(SUDOERS):
+            judge = ["sh", "-c", _JUDGE, "judge", self.path, str(len(data))]
             try:
-                hosts.run(self.host, ["sh", "-c", _JUDGE, "judge"], sudo=True, input=data)
+                hosts.run(self.host, judge, sudo=True, input=data)
             except ssh.CommandFailed as error:
                 raise model.ChangeFailed(
                     f"{self.path} on {self.host} was not written: visudo refuses the text. {error}"

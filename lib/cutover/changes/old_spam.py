@@ -32,8 +32,7 @@ def _move(hosts, host, user, place, target, query):
 
 def _expunge(hosts, host, user, place, note):
     """Have Dovecot delete all messages of a Maildir; before that, a note is left beside it."""
-    argv = ["tee", "--", place + spam_folders.GONE]
-    hosts.run(host, argv, sudo=True, input=f"{note}\n".encode())
+    hosts.ssh(host).put(f"{note}\n".encode(), place + spam_folders.GONE, mode=0o644, sudo=True)
     doveadm = ["doveadm", *spam_folders.namespace(place)]
     expunge = [*doveadm, "expunge", "-u", user, "mailbox", spam_folders.TARGET, "all"]
     hosts.run(host, expunge, sudo=True, timeout=600)

@@ -71,11 +71,21 @@ class UserdbEdit(model.Change):
             # by a rename: a copy cut off by a full disk would pass for the earlier source
             part = self.backup + ".part"
             connection.run(["cp", "-p", self.source, part], sudo=True)
+            connection.run(["sync", part], sudo=True, check=False)
             connection.run(["mv", "-f", part, self.backup], sudo=True)
         if after != before:
             connection.put(after, self.source, mode=None, sudo=True)
-        for argv in self._commands():
+        *making, rename = self._commands()
+        for argv in making:
             connection.run(argv, sudo=True, input=after if argv[0] == "makemap" else b"")
+        built = rename[-2]
+        if userdb_map.read(ctx.hosts, self.host, built) != userdb_map.from_source(after):
+            raise model.ChangeFailed(
+                f"{self.map} on {self.host} was not replaced: makemap did not write all of "
+                f"{self.source} to {built}. Check the disk's free space, then run this step again."
+            )
+        connection.run(["sync", built], sudo=True, check=False)
+        connection.run(rename, sudo=True)
         text = f"{changed} lines changed, {self.map} rebuilt; the earlier source is {self.backup}"
         return model.Result(text, {"lines": changed})
 

@@ -9,7 +9,7 @@ def sudo_account(hosts, name: str) -> str:
 def python_version(hosts, name: str) -> str:
     """The version of the Python that runs the converter, such as "3.11"."""
     script = "import sys; print('%d.%d' % sys.version_info[:2])"
-    return hosts.run(name, [hosts.site.new_store.python, "-c", script]).text.strip()
+    return hosts.run(name, [hosts.site.new_store.python, "-I", "-c", script]).text.strip()
 
 
 def imapd(hosts, name: str) -> str:

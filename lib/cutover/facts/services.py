@@ -254,8 +254,11 @@ _XINETD_STATUS = (
 # awk keeps every line it has no rule for; a changed copy with the file's owner and mode replaces it
 _XINETD_EDIT = (
     "for f in " + _XINETD_FILES + '; do [ -f "$f" ] || continue; new=$(dirname "$f")/.cutover.$$; '
-    'cp -p "$f" "$new" && awk -v name="$1" -v boot="$2" \'%s\' "$f" > "$new" || exit 1; '
-    'if cmp -s "$f" "$new"; then rm -f "$new"; else mv -f "$new" "$f" || exit 1; fi; done; '
+    'edit() { awk -v name="$1" -v boot="$2" \'%s\' "$f"; }; trap \'rm -f "$new"\' EXIT; '
+    'cp -p "$f" "$new" && edit "$@" > "$new" && size=$(edit "$@" | wc -c) || exit 1; '
+    'if [ "$size" -ne "$(wc -c < "$new")" ]; then echo "$f: the disk is full" >&2; exit 75; fi; '
+    'if cmp -s "$f" "$new"; then rm -f "$new"; else sync "$new" 2>/dev/null || sync; '
+    'mv -f "$new" "$f" || exit 1; fi; done; '
 )
 _XINETD_OFF = r"""
 $1 == "service" { hit = ($2 == name) }

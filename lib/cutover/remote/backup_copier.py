@@ -265,7 +265,7 @@ class Run:
             raise NotCopied(rc, "; ".join(lines[-5:]))
 
     def blame(self, err):
-        """Note as failed the users whom rsync complains of; whether it complains of nothing else."""
+        """Note the users whom rsync complains of; whether it complains of nothing else."""
         lines = [
             line.replace(self.target + b"/", b"")
             for line in err.splitlines()

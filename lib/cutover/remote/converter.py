@@ -182,6 +182,7 @@ def read(hosts, host: str, plan: dict, command: str, *options, timeout: float = 
     program, text = ship.content(), json.dumps(plan).encode()
     argv = [
         hosts.site.new_store.python,
+        *FLAGS,
         "-c",
         _FROM_MEMORY,
         str(len(program)),
@@ -201,9 +202,22 @@ def read(hosts, host: str, plan: dict, command: str, *options, timeout: float = 
     return {**answer, "users": {user["user"]: user for user in answer["users"]}}
 
 
+# Makes directories that only this account can write, or refuses those that are not so.
+_DIRECTORIES = r"""
+for directory; do
+    mkdir -p -m 0700 -- "$directory" || exit 73
+    if [ -L "$directory" ] || [ "$(stat -c %u -- "$directory")" != "$(id -u)" ]; then
+        echo "$directory is a link or belongs to another account, and programs run from there" \
+            "as root. Move it away, then run the same command again." >&2
+        exit 77
+    fi
+    chmod 0700 -- "$directory" || exit 73
+done
+"""
+
 # Unpacks and compiles the converter, whole or not at all, also when the host loses power.
 _UNPACK = """
-cd "$1" && rm -rf store store.new && "$2" -I -m zipfile -e store.pyz store.new &&
+umask 077 && cd "$1" && rm -rf store store.new && "$2" -I -m zipfile -e store.pyz store.new &&
 "$2" -I -m compileall -q store.new &&
 find store.new -exec sync {} + && mv store.new store && rm store.pyz
 """
@@ -224,7 +238,8 @@ def run(hosts, host: str, plan: dict, command: str, on_event, name: str = "") ->
     """
     connection = hosts.ssh(host)
     folder = f"{plan['work']}/{plan['run']}"
-    connection.run(["mkdir", "-p", "-m", "0700", plan["work"], folder], sudo=True)
+    make = ["sh", "-c", _DIRECTORIES, "make", plan["work"], folder]
+    connection.run(make, sudo=True)
     install(connection, folder, hosts.site.new_store.python)
     name = name or command
     argv = [

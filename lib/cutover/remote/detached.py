@@ -181,7 +181,7 @@ def _follow(hosts, host, base, on_event):
         on_event(event)
 
     def follow():
-        argv = [python, "-c", _FOLLOW, base, str(offset), str(BEAT)]
+        argv = [python, "-I", "-c", _FOLLOW, base, str(offset), str(BEAT)]
         return hosts.ssh(host).stream(argv, sudo=True, on_line=line, idle_timeout=IDLE)
 
     _patient_while_it_moves(hosts, host, follow, lambda: offset)
