@@ -16,7 +16,7 @@ LEAST = 16  # digits of a plan's hash, enough to name it
 @click.option(
     "--drift",
     is_flag=True,
-    help="Instead: approve that the run continues with other code, notebooks or parameters.",
+    help="Instead of a plan: approve continuing the run with changed code, notebooks or parameters.",
 )
 @options.run_site_option
 @click.option(
@@ -26,9 +26,9 @@ LEAST = 16  # digits of a plan's hash, enough to name it
     "Default: the first key in ssh-agent that may approve.",
 )
 def approve(run_dir, step_id, plan_hash, drift, site_file, key):
-    """Approve one plan of a step, by its hash.
+    """Approve the latest plan of a step, by its hash.
 
-    It asks you to type a confirmation. The approval is a signature (ssh-keygen -Y). If two people
+    Shows the plan and asks you to type a confirmation. The approval is a signature (ssh-keygen -Y). If two people
     must approve, each runs this command with their own key.
     """
     from cutover.record import folder
@@ -66,8 +66,8 @@ def _approve_plan(current, parameters, step_id, plan_hash, key):
         raise approval.NotConfirmed(f"{step_id} has no plan yet. Run its notebook first.")
     if len(plan_hash) < LEAST or not planned["hash"].startswith(plan_hash):
         raise approval.NotConfirmed(
-            f"{step_id}: {plan_hash} is not the hash of its latest plan, "
-            f"{planned['hash'][:LEAST]}. Read that plan, then approve it by its own hash."
+            f"{step_id}: {plan_hash} is not the hash of the latest plan, "
+            f"{planned['hash'][:LEAST]}. Read that plan, then give its hash."
         )
     _show(plan_file.load(current, planned), planned, current.path)
     chosen = approval.chosen(current, step, planned["hash"])

@@ -13,7 +13,7 @@ INSIDE = "CUTOVER_BENCH_INSIDE"
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group():
-    """Measure on this machine: the conversion against other tools, and a restore."""
+    """Benchmark the conversion against other tools, or a restore, on this machine."""
 
 
 @group.command()
@@ -29,7 +29,7 @@ def group():
     type=click.FloatRange(0.3),
     default=11.8,
     show_default=True,
-    help="Their mean size.",
+    help="Mean message size in kB.",
 )
 @click.option(
     "--runs",
@@ -43,7 +43,7 @@ def group():
     type=click.IntRange(1),
     default=os.cpu_count() or 1,
     show_default=True,
-    help="Our worker processes.",
+    help="Worker processes of our converter.",
 )
 @click.option(
     "--disk/--no-disk",
@@ -56,14 +56,14 @@ def group():
     type=click.IntRange(1000),
     multiple=True,
     metavar="N",
-    help="Also measure ours on one folder of N small messages: time per message and memory. "
+    help="Also run our converter on one folder of N small messages: time per message, memory. "
     "May be repeated.",
 )
 @click.option(
     "--large",
     type=click.FloatRange(0.01),
     metavar="GB",
-    help="Also measure ours on one folder of that many gigabytes: memory.",
+    help="Also measure our converter's memory on one folder of that many gigabytes.",
 )
 @click.option(
     "--write",
@@ -72,11 +72,11 @@ def group():
     help="Write the tables to FILE (docs/bench.md). Without --scale and --large, also measure "
     "10,000 to 2,000,000 small messages and 5 GB. This needs 16 GB of memory and half an hour.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 def convert(**options):
-    """Convert one store: ours, `doveadm backup` from a real imapd, and a floor in C.
+    """Convert one store with our converter, `doveadm backup` and a minimal C program.
 
-    c-client writes the store. The results are medians of interleaved runs, with `sync` before each.
+    c-client writes the store; doveadm reads it from a real imapd. The results are medians of interleaved runs, with `sync` before each.
     Only ratios carry over to other machines. Needs root, as the lab does.
     """
     from lab import base_image, requirements
@@ -134,14 +134,14 @@ def convert(**options):
     "parts",
     type=click.Choice(["ways", "archive", "sessions", "whole"]),
     multiple=True,
-    help="Measure only this part: every single way; an archive of a folder; several sessions at a "
-    "time; the whole step. May be repeated.",
+    help="Measure only this part: each method by itself; an archive of a folder; parallel IMAP "
+    "sessions; the whole step. May be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 def restore(messages, runs, parts, as_json):
     """Restore many small messages on the running lab, from the copy and from Bacula.
 
-    Times the whole step, and every way to do its parts. The lab must have a copy: run
+    Times the whole step, and alternative methods for each part. The lab must have a copy: run
     `cutover rehearse --keep-lab` first.
     """
     from cutover.bench import restore

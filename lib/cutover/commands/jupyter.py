@@ -28,8 +28,8 @@ from cutover.commands import options
 def jupyter(site_file, run_dir, edit_templates, port):
     """Start JupyterLab on 127.0.0.1, with a token.
 
-    Without a site it opens the templates, read-only, which explain the worked example. With --site
-    or --run it makes working copies in the run's folder (by-hand/), with the run's parameters
+    Without --site or --run it opens the read-only templates, which explain the worked example. With
+    --site or --run it makes working copies in the run's folder (by-hand/), with the run's parameters
     filled in, and opens the board there.
     """
     from cutover import site

@@ -19,7 +19,7 @@ def _say(text):
 
 @group.command()
 @click.option(
-    "--fresh", is_flag=True, help="Begin again with the pristine state, even if the lab is up."
+    "--fresh", is_flag=True, help="Start over from a clean state, even if the lab is up."
 )
 @click.option(
     "--seed/--no-seed",
@@ -35,7 +35,7 @@ def _say(text):
     help="Add a second new server; both share one GlusterFS volume.",
 )
 def up(fresh, seed, shared):
-    """Bring the lab up. What is already up stays; a host that died is started again."""
+    """Start the lab. Running hosts keep running; a host that died is started again."""
     from lab import control
 
     began = time.monotonic()
@@ -70,7 +70,7 @@ def down(cache):
 
 
 @group.command()
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_context
 def status(context, as_json):
     """Show what is up. The exit status is 0 only if every host answers on all its ports."""

@@ -9,7 +9,7 @@ from cutover.report import tables
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group():
-    """Show who is at work on a site, or break a lease left behind."""
+    """Show who holds a site's lease, or break a stale one."""
 
 
 @group.command()
@@ -53,7 +53,7 @@ def show(site_file, as_json):
     help="Signing key. Default: the first key in ssh-agent that may approve.",
 )
 def break_lease(run_dir, site_file, key):
-    """Break a lease, after typing its holder's name. At a production site this must be signed."""
+    """Break a lease. Asks for its holder's name; a production site also needs a signature."""
     from cutover.connect import hosts
     from cutover.record import approval, folder, record_json
     from cutover.remote import lease_file
@@ -79,7 +79,7 @@ def break_lease(run_dir, site_file, key):
     record_json.pause(run, parameters, "a lease was broken")
     if not broken:
         raise errors.CutoverError(
-            f"{host}: somebody else took the lease meanwhile: nothing was broken. "
+            f"{host}: somebody else took the lease first: nothing was broken. "
             "Show the lease again before you decide."
         )
     click.echo("broken")

@@ -28,15 +28,15 @@ resume_option = click.option(
     metavar="DIR",
     help="Resume the run in this folder. Default: begin a new run.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 from_option = click.option(
-    "--from", "first", metavar="STEP", help="First step. Default: the runbook's first."
+    "--from", "first", metavar="STEP", help="First step. Default: preflight."
 )
 to_option = click.option(
     "--to",
     "last",
     metavar="STEP",
-    help="Last step. Default: backup. Decommission cannot be undone, so it runs only when named.",
+    help="Last step. Default: backup. Decommission cannot be undone: it runs only if you name it.",
 )
 
 

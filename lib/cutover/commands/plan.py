@@ -15,7 +15,7 @@ from cutover.model import errors
 @options.to_option
 @options.json_option
 def plan(site_file, first, last, as_json):
-    """Print each step's plan for the current state. Reads the live site; changes nothing.
+    """Print each step's plan for the current state. Reads the live site and changes nothing.
 
     The exit status is 1 if the site cannot be read or a preflight check fails. A step that depends
     on earlier ones may have no plan yet; that is not a failure.

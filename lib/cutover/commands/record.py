@@ -12,7 +12,7 @@ from cutover.model import errors
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group():
-    """Verify or sign the record of a run; compare two runs."""
+    """Verify or sign the record of a run, or compare two runs."""
 
 
 @group.command()
@@ -29,9 +29,9 @@ def verify(directory, allowed, as_json):
     """Verify a run's folder, offline. Unpack an archive anywhere first.
 
     Reports every file that was changed, removed, added or truncated since the record was signed, a
-    signature that does not verify, and whatever the journal does not support: a step out of order,
-    a change without approval, times that run backwards, a notebook that claims too much. The exit
-    status is 0 only if nothing was reported.
+    signature that does not verify, and anything the journal contradicts: a step out of order, a
+    change without approval, times that run backwards, a notebook that claims more than happened.
+    The exit status is 0 only if there are no findings.
     """
     from cutover.record import audit
     from cutover.report import record_tables
@@ -57,7 +57,7 @@ def verify(directory, allowed, as_json):
 def compare(first, second, as_json):
     """Compare run B with run A: steps, plans, counts, outages, durations, warnings and code.
 
-    Says which differences matter.
+    Marks the differences that matter.
     """
     from cutover.report import record_tables, run_comparison
 

@@ -16,8 +16,8 @@ LAB_SITE = "parameters/lab.yaml"
     type=click.FloatRange(0, 200),
     default=0.0,
     metavar="N",
-    help="Meanwhile, send N messages per second through both MX hosts and let users read and move "
-    "mail. At the end, every accepted message must exist exactly once on each side.",
+    help="Send N messages per second through both MX hosts during the run, while users read and "
+    "move mail. At the end, every accepted message must exist exactly once on each side.",
 )
 @click.option(
     "--messages",
@@ -34,7 +34,7 @@ LAB_SITE = "parameters/lab.yaml"
     metavar="N",
     help="First add N more messages to the old store.",
 )
-@click.option("--without-presync", is_flag=True, help="Skip presync, to see what it saves.")
+@click.option("--without-presync", is_flag=True, help="Skip presync, to see how much time it saves.")
 @click.option("--rollback-from", metavar="STEP", help="Stop after STEP, then roll everything back.")
 @click.option("--keep-lab", is_flag=True, help="Leave the lab running afterwards.")
 def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, keep_lab):
@@ -83,6 +83,6 @@ def _steps(last, without_presync, rollback_from):
         names = [name for name in names if name != "presync"]
     if rollback_from and not registry.step(rollback_from).reversible:
         raise click.UsageError(
-            f"{rollback_from} is the point of no return: there is no rollback from it"
+            f"{rollback_from} is the point of no return: it cannot be rolled back"
         )
     return [*names, "rollback"] if rollback_from else names

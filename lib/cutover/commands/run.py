@@ -37,7 +37,7 @@ def run(site_file, first, last, run_dir, as_json):
 def maintain(name, site_file, run_dir, as_json):
     """Execute one maintenance step, days after the cutover.
 
-    It is a run of its own; `cutover rollback` undoes it. The steps: vacation, forwards, old-spam,
+    It starts a separate run; `cutover rollback` undoes it. The steps: vacation, forwards, old-spam,
     spam-digest, move-store.
     """
     from cutover import site
@@ -87,8 +87,8 @@ def maintain(name, site_file, run_dir, as_json):
 def restore(site_file, user, folder, message, source, day, run_dir, as_json):
     """Restore a user's mail from the backup host.
 
-    The mail is first restored beside the live mailbox, then what is missing is added. Nothing live
-    is overwritten or removed. `cutover rollback --run DIR` removes what was added.
+    First copies the mail next to the live mailbox, then adds what is missing. No live message is
+    overwritten or removed. `cutover rollback --run DIR` removes what was added.
     """
     from cutover import site
 
@@ -105,15 +105,15 @@ def restore(site_file, user, folder, message, source, day, run_dir, as_json):
     "--without",
     multiple=True,
     metavar="USER",
-    help="Continue although the old server refuses mail of this user: it stays in the Maildir on "
-    "the new server. May be repeated.",
+    help="Continue although the old server refuses mail of this user. The refused mail stays in "
+    "the Maildir on the new server. May be repeated.",
 )
 @options.json_option
 def rollback(run_dir, site_file, without, as_json):
     """Undo a run's changes in reverse order, from its journal.
 
-    Then it checks that the old service is back. Run the same command again to resume, also for mail
-    of users an earlier rollback skipped.
+    Then checks that the old service is back. Run the same command again to resume, or without
+    --without to carry back the mail of users an earlier rollback skipped.
     """
     from cutover.record import folder
 

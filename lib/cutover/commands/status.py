@@ -11,11 +11,11 @@ from cutover.commands import options
     "--report",
     "with_report",
     is_flag=True,
-    help="Write report.html and the notebooks' pages again.",
+    help="Also rewrite report.html and a page for each executed notebook.",
 )
 @options.json_option
 def status(run_dir, with_report, as_json):
-    """Show how far a run got, according to its journal."""
+    """Show the state of a run, according to its journal."""
     from cutover.record import folder
     from cutover.report import page
 
