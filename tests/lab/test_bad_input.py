@@ -854,7 +854,7 @@ def test_a_wrong_password_of_a_test_user_is_told_without_it(night, tmp_path):
         pytest.raises(Exception) as caught,
     ):
         night.step("production-test")
-    assert "alice may not log in" in str(caught.value) and "not-this" not in str(caught.value)
+    assert "login of alice failed" in str(caught.value) and "not-this" not in str(caught.value)
     night.step("production-test")
 
 

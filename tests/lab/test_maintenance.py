@@ -626,7 +626,7 @@ def test_what_is_not_ours_is_refused(lab, move):
     lab.run("mailboxvm", ["rm", f"{TO}/somebody"])
     with (
         move.set("maintenance.move_store.to", "/var/imap/new"),
-        pytest.raises(errors.CutoverError, match="in one another"),
+        pytest.raises(errors.CutoverError, match="overlap: one is inside the other"),
     ):
         move.wanted("move-store")
 
@@ -752,7 +752,7 @@ def mounts(lab):
             THIRD,
             "the copy of another store, of /var/mail",
         ),
-        (f"mkdir {TO}/inside", f"{TO}/inside", "are in one another"),
+        (f"mkdir {TO}/inside", f"{TO}/inside", "overlap: one is inside the other"),
         ("ln -s third/mail /srv/link", "/srv/link", "/srv/link is /srv/third/mail by another name"),
         (f"mount -t tmpfs -o ro none {THIRD}", THIRD, "read-only"),
         ("true", "/srv/nowhere", "the directory /srv/nowhere does not exist"),

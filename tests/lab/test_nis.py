@@ -154,8 +154,8 @@ def test_with_one_server_silent_users_are_known_and_preflight_says_which_it_is(l
         assert "zoe" in sh(lab, "mailboxvm", "getent passwd zoe")
         said = refusal(night)
         assert (
-            "no answer of the NIS server ns1 to mailboxvm" in said
-            and "no answer of the NIS server ns2" not in said
+            "no answer from NIS server ns1 to mailboxvm" in said
+            and "no answer from NIS server ns2" not in said
         )
     night.step("preflight")
 

@@ -233,7 +233,7 @@ def test_an_attempt_that_goes_on_has_no_end(run):
     one = history.attempts(run.journal.events())["preflight"]
     assert one.seconds is None and history.verdict(run.journal.events(), {"preflight": one})[
         1
-    ].startswith("Not over: preflight")
+    ].startswith("Not finished: preflight")
 
 
 def test_a_notebook_run_again_gives_up_what_its_earlier_attempt_held(monkeypatch):

@@ -112,8 +112,8 @@ def test_to_where_it_is_already_there_is_nothing_to_do():
             NEXT,
             "of another store, of /mail",
         ),
-        (lambda facts: facts["new"].update(inside=True), NEXT, "in one another"),
-        (lambda facts: None, to(f"{STORE}/new"), "in one another"),
+        (lambda facts: facts["new"].update(inside=True), NEXT, "overlap: one is inside the other"),
+        (lambda facts: None, to(f"{STORE}/new"), "overlap: one is inside the other"),
         (
             lambda facts: facts["new"].update(real="/srv/else"),
             NEXT,

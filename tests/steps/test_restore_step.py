@@ -244,9 +244,9 @@ def test_bacula_restores_into_a_directory_of_its_own_which_goes_when_all_was_bro
         ),
         (
             lambda facts: facts["bacula"]["jobs"][1].update(pruned=True),
-            "forgotten which files JobId 3 saved: it was pruned.*bscan",
+            "no longer knows which files JobId 3 saved: it was pruned.*bscan",
         ),
-        (lambda facts: facts["bacula"]["jobs"].pop(0), "the Full that the job rests on"),
+        (lambda facts: facts["bacula"]["jobs"].pop(0), "the Full that the job builds on"),
         (lambda facts: facts.update(copy=None), "saved on 2026-03-15 05:30:00 has no carla"),
         (
             lambda facts: facts.update(copy={}, chosen={**facts["chosen"], "folder": "x"}),

@@ -16,7 +16,7 @@ LEAST = 16  # digits of a plan's hash, enough to name it
 @click.option(
     "--drift",
     is_flag=True,
-    help="Instead of a plan: approve continuing the run with changed code, notebooks or parameters.",
+    help="Instead of a plan: approve continuing with changed code, notebooks or parameters.",
 )
 @options.run_site_option
 @click.option(
@@ -28,8 +28,8 @@ LEAST = 16  # digits of a plan's hash, enough to name it
 def approve(run_dir, step_id, plan_hash, drift, site_file, key):
     """Approve the latest plan of a step, by its hash.
 
-    Shows the plan and asks you to type a confirmation. The approval is a signature (ssh-keygen -Y). If two people
-    must approve, each runs this command with their own key.
+    Shows the plan and asks you to type a confirmation. The approval is a signature (ssh-keygen -Y).
+    If two people must approve, each runs this command with their own key.
     """
     from cutover.record import folder
 

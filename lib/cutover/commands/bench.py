@@ -76,8 +76,9 @@ def group():
 def convert(**options):
     """Convert one store with our converter, `doveadm backup` and a minimal C program.
 
-    c-client writes the store; doveadm reads it from a real imapd. The results are medians of interleaved runs, with `sync` before each.
-    Only ratios carry over to other machines. Needs root, as the lab does.
+    c-client writes the store; doveadm reads it from a real imapd. The results are medians of
+    interleaved runs, with `sync` before each. Only ratios carry over to other machines. Needs root,
+    as the lab does.
     """
     from lab import base_image, requirements
 

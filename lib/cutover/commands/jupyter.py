@@ -29,8 +29,8 @@ def jupyter(site_file, run_dir, edit_templates, port):
     """Start JupyterLab on 127.0.0.1, with a token.
 
     Without --site or --run it opens the read-only templates, which explain the worked example. With
-    --site or --run it makes working copies in the run's folder (by-hand/), with the run's parameters
-    filled in, and opens the board there.
+    one of them it makes working copies in the run's folder (by-hand/), fills in the run's
+    parameters, and opens the board there.
     """
     from cutover import site
     from cutover.notebook import server

@@ -18,9 +18,7 @@ def _say(text):
 
 
 @group.command()
-@click.option(
-    "--fresh", is_flag=True, help="Start over from a clean state, even if the lab is up."
-)
+@click.option("--fresh", is_flag=True, help="Start over from a clean state, even if the lab is up.")
 @click.option(
     "--seed/--no-seed",
     default=True,

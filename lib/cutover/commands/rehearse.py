@@ -34,7 +34,9 @@ LAB_SITE = "parameters/lab.yaml"
     metavar="N",
     help="First add N more messages to the old store.",
 )
-@click.option("--without-presync", is_flag=True, help="Skip presync, to see how much time it saves.")
+@click.option(
+    "--without-presync", is_flag=True, help="Skip presync, to see how much time it saves."
+)
 @click.option("--rollback-from", metavar="STEP", help="Stop after STEP, then roll everything back.")
 @click.option("--keep-lab", is_flag=True, help="Leave the lab running afterwards.")
 def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, keep_lab):

@@ -40,7 +40,7 @@ class SenderRefused(SmtpError):
 class LoginRefused(SmtpError):
     """The server does not take the user's name and password, or asks for none; nothing was sent."""
 
-    template = "{server}: did not let {user} in: {reply}"
+    template = "{server}: refused the login of {user}: {reply}"
 
 
 class BadClientCertificate(SmtpError):

@@ -23,7 +23,7 @@ Contents = Mapping[str, Mapping[str, str] | None]
 class ServerSilent(errors.TemplatedError):
     """One NIS server does not answer a mail host."""
 
-    template = "no answer of the NIS server {server} to {host}: {reason}"
+    template = "no answer from NIS server {server} to {host}: {reason}"
 
 
 @dataclasses.dataclass(frozen=True)

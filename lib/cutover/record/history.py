@@ -311,9 +311,9 @@ def _begun(passed, by_step):
     running = [name for name, attempt in by_step.items() if attempt.state == "begun"]
     if running:
         return (
-            f"Not over: {running[-1]} was begun and has not passed verification; {len(passed)} "
+            f"Not finished: {running[-1]} was begun and has not passed verification; {len(passed)} "
             "steps passed."
         )
     if not by_step:
         return "Nothing has run yet."
-    return f"Not over: {len(passed)} of {len(runbook.NIGHT)} steps passed so far."
+    return f"Not finished: {len(passed)} of {len(runbook.NIGHT)} steps passed so far."

@@ -19,20 +19,20 @@ class CertificateRefused(ImapError):
     """The server's certificate does not prove the name it was called by."""
 
     template = (
-        "{server}: the certificate does not fit the name {hostname} or is not trusted: {reason}"
+        "{server}: the certificate does not match the name {hostname} or is not trusted: {reason}"
     )
 
 
 class LoginRefused(ImapError):
     """The server did not accept user and password."""
 
-    template = "{server}: {user} may not log in: {reason}"
+    template = "{server}: login of {user} failed: {reason}"
 
 
 class NotPreauthenticated(ImapError):
     """The command did not start an IMAP session that is already logged in."""
 
-    template = "{server}: no IMAP session that is logged in: {reason}"
+    template = "{server}: no logged-in IMAP session: {reason}"
 
 
 class FolderUnreadable(ImapError):

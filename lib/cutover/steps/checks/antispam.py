@@ -7,13 +7,13 @@ from cutover.facts import antispam
 
 # what sendmail does with mail while a milter does not answer, by the milter's F=
 WITHOUT_MILTER = {
-    "T": "put off (451): senders retry",
-    "4": "put off (421): senders retry",
+    "T": "deferred (451): senders retry",
+    "4": "deferred (421): senders retry",
     "R": "refused (5xx): it bounces",
     "": "accepted without a scan",
 }
 PUT_OFF = ("T", "4")
-QUESTION = "The antispam of the MX answers"
+QUESTION = "The spam filter of the MX hosts answers"
 
 Readings = Mapping[str, model.Reading[antispam.Antispam]]
 
@@ -39,11 +39,11 @@ def checks(readings: Readings | None, site) -> Iterator[model.Check]:
 
 
 def _answers(name, reading, milter):
-    question = f"The antispam of {name} answers"
+    question = f"The spam filter of {name} answers"
     expected = f"{milter} is among sendmail's milters, and answers"
     about = {"id": "antispam-answers", "subject": name}
     if not reading.ok:
-        todo = "Fix it: what scans mail there is unknown."
+        todo = "Fix this first: until then nobody knows what scans mail there."
         return model.Check(question, expected, reading.error, False, todo, **about)
     state = reading.value
     if state.socket is None:
@@ -59,9 +59,9 @@ def _answers(name, reading, milter):
     return model.Check(
         question,
         expected,
-        f"{milter} {answers} at {state.socket}; mail while it does not: {fate}",
+        f"{milter} {answers} at {state.socket}; mail while it is down: {fate}",
         state.answers or fate == WITHOUT_MILTER[""],
-        "Set F=T in INPUT_MAIL_FILTER: mail is then put off, neither lost nor unscanned."
+        "Set F=T in INPUT_MAIL_FILTER: mail is then deferred, not lost and not accepted unscanned."
         if state.answers
         else f"Start {milter} on {name}.",
         warning=not state.answers or state.flags not in PUT_OFF,
@@ -72,7 +72,7 @@ def _answers(name, reading, milter):
 
 def _redis(name, answers):
     return model.Check(
-        f"The Redis of {name}'s greylist answers",
+        f"The Redis server of {name}'s greylist answers",
         "yes",
         "yes" if answers else "no",
         True,
@@ -89,12 +89,12 @@ def _delay(delays):
         for name, delay in delays.items()
     ]
     return model.Check(
-        "Delay of mail by greylisting",
+        "Greylisting delays mail by",
         "reported",
         "; ".join(texts),
         True,
         "Exempt this machine's address (in rspamd, whitelisted_ip): otherwise test mail and probes "
-        "are late by so much.",
+        "arrive that much later.",
         id="greylist-delay",
         data=delays,
     )

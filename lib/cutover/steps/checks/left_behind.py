@@ -11,7 +11,7 @@ def earlier(reading: model.Reading[Mapping[str, notes.Note]], site) -> Iterator[
 
     reading: the notes of earlier rollbacks, by user.
     """
-    question = f"No mail of an earlier rollback is on {site.roles.new} only"
+    question = f"No mail left behind by an earlier rollback is only on {site.roles.new}"
     if not reading.ok:
         yield model.Check(
             question,

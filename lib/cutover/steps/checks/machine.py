@@ -59,7 +59,7 @@ def platform(
     """The checks of one host, which has the store at `path`. mean: bytes of a mean message."""
     question, about = f"Platform of {name}", {"id": "platform", "subject": name}
     if not reading.ok:
-        todo = "Look at it by hand."
+        todo = "Check it by hand."
         yield model.Check(question, "known", reading.error, True, todo, warning=True, **about)
         return
     facts = reading.value
@@ -70,7 +70,7 @@ def platform(
     yield from _virtual(name, facts)
     disk, advice = facts.filesystem, file_system_advice(facts.filesystem, facts.dovecot)
     yield model.Check(
-        f"The file system of {path} on {name} is fit for Maildir",
+        f"The file system of {path} on {name} suits Maildir",
         "nothing to advise",
         f"{disk.type} of {disk.source} on {disk.target} ({', '.join(disk.options)})",
         True,
@@ -150,7 +150,7 @@ def _virtual(name, facts):
         advice = _virtual_advice(facts.virtual, facts.clocksource)
     caches = [f"{disk}: {cache}" for disk, cache in sorted(facts.write_cache.items())]
     yield model.Check(
-        f"Clock and disk of {name} are as safe as they look from inside",
+        f"Clock and disk of {name} are safe, as far as {name} can see",
         "nothing to advise",
         "; ".join([f"clock source {facts.clocksource or 'not present'}", *caches]),
         True,
@@ -170,9 +170,9 @@ def _virtual_advice(virtual, clocksource):
             f"{virtual}, and dates, TSIG and Dovecot's files depend on the time."
         )
     advice.append(
-        "Check at the hypervisor that the disk's cache passes flushes on (KVM: not `unsafe`; Xen: "
-        "flush-cache). If not, barriers and fsync end in its memory, and published mail may be "
-        "lost in a power failure."
+        "Check on the hypervisor that the disk cache passes flushes on (KVM: not `unsafe`; Xen: "
+        "flush-cache). If not, fsync only reaches its memory, and published mail may be lost "
+        "in a power failure."
     )
     return advice
 
@@ -197,7 +197,7 @@ def file_system_advice(disk: machine.FileSystem, dovecot: Mapping[str, str]) -> 
     elif disk.type not in LOCAL:
         advice.append(
             f"{disk.type} is unusual for a mail store: check that it survives a power failure, and "
-            "how it is grown."
+            "how to enlarge it."
         )
     return advice
 

@@ -28,8 +28,8 @@ def checks(
             "known",
             "not declared",
             True,
-            "If they do, declare `nis` in the parameters: then every step stops when NIS is "
-            "silent, instead of seeing no users.",
+            "If they do, declare `nis` in the parameters: then every step stops while NIS does not "
+            "answer, instead of finding no users.",
             id="nis-answers",
         )
         return
@@ -74,8 +74,8 @@ def _bound(name, client, site):
         ", ".join(words),
         client.domain == site.nis.domain and bool(client.server) and not without,
         "Check ypbind there, ypserv on its servers, /etc/defaultdomain and nsswitch.conf. While "
-        "unbound, its sendmail knows no user and bounces their mail, unless it was taught to wait "
-        "(docs/site.md).",
+        "unbound, its sendmail knows no user and bounces their mail, unless it is set up to queue "
+        "it (docs/site.md).",
         id="nis-bound",
         subject=name,
         data={"domain": client.domain, "server": client.server, "without nis": without},
@@ -87,12 +87,12 @@ def _second_server(name, client, site):
     few = len(client.configured) < 2 and "broadcast" not in client.configured
     configured = ", ".join(_called(server, site) for server in client.configured)
     return model.Check(
-        f"{name} has a second NIS server if the first fails",
+        f"{name} can use a second NIS server if the first fails",
         "at least 2 in yp.conf, each answering",
         (configured or "none in yp.conf") + (f"; no answer: {'; '.join(silent)}" if silent else ""),
         True,
         "List two servers in /etc/yp.conf that answer this host (ypserv's securenets). With one, "
-        "every user is unknown for a moment when it restarts.",
+        "all users are unknown while it restarts.",
         warning=few or bool(silent),
         id="nis-second-server",
         subject=name,
@@ -104,7 +104,7 @@ def _mail(name, client):
     bounced = [
         text
         for text, bounces in (
-            ("new mail is refused for good", not client.mail.recipients),
+            ("new mail (rejected with 550)", not client.mail.recipients),
             ("mail in its queue", not client.mail.queue),
             (
                 f"mail that {client.mail.mailer} is delivering",
@@ -122,7 +122,7 @@ def _mail(name, client):
         "it waits",
         actual,
         True,
-        "According to sendmail.cf it does not: teach sendmail to wait, see docs/site.md (Users "
+        "According to sendmail.cf it bounces: set sendmail up to queue it, see docs/site.md (Users "
         "from NIS).",
         warning=bool(bounced),
         id="nis-mail-waits",
@@ -141,7 +141,7 @@ def _called(server, site):
 def _maps(name, server):
     question, about = f"NIS server {name} has every map", {"id": "nis-maps", "subject": name}
     if isinstance(server, nis.Silent):
-        todo = f"Start ypserv on {name}, and admit the mail hosts (/var/yp/securenets)."
+        todo = f"Start ypserv on {name}, and allow the mail hosts in /var/yp/securenets."
         return model.Check(question, "every map", server.error, False, todo, **about)
     # shadow may be part of passwd
     missing = [
@@ -178,7 +178,7 @@ def _same_maps(facts, site):
 
 def _hidden(name, accounts):
     return model.Check(
-        f"No account in {name}'s own files hides a user of NIS",
+        f"No account in {name}'s own files hides a NIS user",
         "none",
         listing.listed(accounts) or "none",
         not accounts,

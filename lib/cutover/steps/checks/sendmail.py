@@ -66,7 +66,7 @@ def routing(text: str, users: int, site) -> Iterator[model.Check]:
         f"about {users} entries, one per user",
         f"{len(routed)}" + (f", and {len(done)} already to both" if done else ""),
         entries > 0,
-        "Check that userdb.source is the file that sendmail's map is made from.",
+        "Check that userdb.source is the file that sendmail's map is built from.",
         warning=entries != users,
         id="userdb-entries",
         data={"to alias": len(routed), "to both": len(done)},

@@ -86,10 +86,10 @@ def nothing_waits(name: str, queue: model.Reading[mail_queue.Queue], todo: str) 
         requests, actual = None, queue.error
     else:
         requests, items = queue.value.requests, queue.value.items
-        actual = f"{requests} stay" + (f": {'; '.join(items[:3])}" if items else "")
+        actual = f"{requests} left" + (f": {'; '.join(items[:3])}" if items else "")
     return model.Check(
-        f"No mail stays in the queue of {name}",
-        "0 stay",
+        f"No mail is left in the queue of {name}",
+        "0 left",
         actual,
         requests == 0,
         todo,

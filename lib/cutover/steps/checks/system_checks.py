@@ -191,7 +191,7 @@ def _way(way, reply, section):
         actual = reply.error
         todo = f"Check the logs of sendmail and saslauthd on {section.host}."
         if way == "password":
-            todo += " Does it ask the server the alias leads to now?"
+            todo += " Check that it logs in to the server the alias leads to now."
     elif way == "plain":
         actual = reply.value.auth or "no"
     else:

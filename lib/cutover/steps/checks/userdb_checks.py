@@ -8,7 +8,7 @@ from cutover import model
 def map_current(name: str, current: bool, site) -> model.Check:
     """Whether the map on an MX is made from its source."""
     return model.Check(
-        f"{site.userdb.map} on {name} is made from its source",
+        f"{site.userdb.map} on {name} is built from its source",
         "same entries",
         "same entries" if current else "other entries",
         current,

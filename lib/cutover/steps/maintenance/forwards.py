@@ -271,7 +271,7 @@ def _userdb(facts, name, mx, site):
     )
     same = userdb_map.from_source(mx.data) == mx.map
     yield model.equal(
-        f"{site.userdb.map} on {name} is made from the source",
+        f"{site.userdb.map} on {name} is built from its source",
         "same entries",
         "same entries" if same else "other entries",
         f"makemap btree {site.userdb.map} < {site.userdb.source}",

@@ -126,8 +126,8 @@ def _notes(facts):
         notes.append(
             (
                 "After a reboot",
-                f"{disk.target} is in no /etc/fstab and no unit: it would not be mounted, and mail "
-                "would not be served. Add it there first",
+                f"{disk.target} is not in /etc/fstab and no unit mounts it: after a reboot it "
+                "would be missing, and mail would not be served. Add it first",
             )
         )
     if facts.new.ours and state.passes:
@@ -135,7 +135,7 @@ def _notes(facts):
             (
                 "The copy so far",
                 f"the last pass took {state.passes[-1].seconds} s; freeze predicted: "
-                f"{state.predicted:.0f} s, plus the services",
+                f"{state.predicted:.0f} s, plus stopping and starting services",
             )
         )
     return tuple(notes)
@@ -172,7 +172,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
 
 STEP = model.Step(
     id="move-store",
-    title="The store to new storage",
+    title="Move the store to new storage",
     requires=(),
     probe=probe,
     plan=plan,

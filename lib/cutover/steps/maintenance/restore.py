@@ -81,7 +81,7 @@ def _refuse(facts, site):
         last = facts.bacula.jobs[-1]
         raise model.CannotPlan(
             f"what Bacula saved on {last.began} has no {which}{chosen.user}. Give another day, or "
-            f"look: `restore jobid={last.id} select` in bconsole on {host}."
+            f"see what is there: `restore jobid={last.id} select` in bconsole on {host}."
         )
     target = site.backup.target
     raise model.CannotPlan(
@@ -106,11 +106,11 @@ def _refuse_jobs(saved, chosen, host):
         lost = (
             f"which files JobId {', '.join(pruned)} saved"
             if pruned
-            else "the Full that the job rests on"
+            else "the Full that the job builds on"
         )
         raise model.CannotPlan(
-            f"the catalog of Bacula on {host} has forgotten {lost}: it was pruned. While the "
-            "volumes exist, `bscan` brings it back; then run this step again. Or give a later day."
+            f"Bacula's catalog on {host} no longer knows {lost}: it was pruned. While the volumes "
+            "exist, `bscan` restores it; then run this step again. Or give a later day."
         )
 
 

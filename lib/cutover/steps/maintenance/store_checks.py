@@ -82,7 +82,15 @@ def compared(state: storage.CopyState) -> list[model.Check]:
     """Whether the copy was the same as the store when it took its place."""
     comparison = state.compared
     if comparison is None:
-        return [_same("compared", "not compared by this program", False, "switched by hand?", {})]
+        return [
+            _same(
+                "compared",
+                "not compared by this program",
+                False,
+                "if somebody switched the store by hand, compare it by hand too",
+                {},
+            )
+        ]
     read = comparison.read + comparison.known
     actual = (
         f"{comparison.entries} entries compared, {comparison.different} differ; contents of {read} "
@@ -95,9 +103,9 @@ def compared(state: storage.CopyState) -> list[model.Check]:
             model.Check(
                 "All contents were read",
                 "all",
-                f"{comparison.unread} files were not, for lack of time",
+                f"{comparison.unread} files were not read: time ran out",
                 True,
-                "verify.content_minutes allows more time",
+                "to allow more time, raise verify.content_minutes",
                 warning=True,
                 id="store-contents-read",
                 data={"unread": comparison.unread},
@@ -132,14 +140,14 @@ def folders(then: dict, now: dict) -> model.Check:
     words = [
         f"{total} folders",
         f"not {'; '.join(wrong[:SHOWN])}" if wrong else "",
-        f"gone since, by their users: {', '.join(gone[:SHOWN])}" if gone else "",
+        f"deleted since by their users: {', '.join(gone[:SHOWN])}" if gone else "",
     ]
     return model.Check(
         "Every folder kept its UIDVALIDITY and its UIDs",
         "all",
         "; ".join(filter(None, words)),
         not wrong,
-        "roll back, and see Dovecot's log",
+        "check Dovecot's log, and roll back",
         warning=bool(gone) and not wrong,
         id="store-folders",
         data={"folders": total, "wrong": wrong, "gone": gone},
@@ -174,7 +182,7 @@ def freeze(facts: Facts, site) -> model.Check:
 def test_message(facts: Facts, site) -> model.Check:
     """Whether a message arrived after the move."""
     return model.equal(
-        "A test message arrived, and can be read by the alias",
+        "A test message arrived and can be read through the alias",
         "INBOX",
         facts.test.error or facts.arrived_in or "not found",
         f"`mailq` on {site.roles.mx[0]}; Dovecot's log",

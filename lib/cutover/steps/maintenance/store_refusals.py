@@ -23,8 +23,8 @@ def _refuse_nesting(facts, site):
     to, inside = parameters.to, facts.new.inside and not facts.served
     if _below(to, store) or _below(store, to) or inside:
         raise model.CannotPlan(
-            f"maintenance.move_store.to: {to} and {store} are in one another. Mount the new "
-            "storage outside the store."
+            f"maintenance.move_store.to: {to} and {store} overlap: one is inside the other. "
+            "Mount the new storage outside the store."
         )
 
 

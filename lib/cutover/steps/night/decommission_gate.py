@@ -30,7 +30,7 @@ def _answers(site):
     return model.Check(
         f"{site.roles.old} answers, so that it can be checked",
         "yes",
-        "on no port",
+        "no port answers",
         False,
         "this run did not switch it off: start it, or ask who did; then run this step again",
         id="old-host-answers",
@@ -80,8 +80,8 @@ def _backed_up(facts, site):
             "yes",
             "the parameters declare no backup",
             False,
-            "declare one under `backup`, and run that step: the old server will no longer be a "
-            "copy",
+            "declare one under `backup` and run the step backup: without the old server there is "
+            "no second copy",
             id="backup-declared",
         )
         return
@@ -108,7 +108,7 @@ def _unused(facts, site):
         f"to {_time(since)}",
         f"to {_time(use.first)}",
         use.first <= since,
-        "what the log does not cover cannot be judged: wait until it covers the days needed",
+        "the log does not cover the whole time: wait until it covers the days needed",
         id="old-host-log-covers",
         subject=old,
     )
@@ -117,7 +117,7 @@ def _unused(facts, site):
         "0 logins",
         _counted(use.logins, "logins", use.shown.logins),
         use.logins == 0,
-        "who is it, with which program? Make them use the new server; then wait again",
+        "find out who, with which mail program; move them to the new server; then wait again",
         id="old-host-logins",
         subject=old,
         data={"logins": use.logins},
@@ -127,7 +127,7 @@ def _unused(facts, site):
         "0 direct deliveries",
         f"{_counted(use.direct, 'direct deliveries', use.shown.direct)}; {use.dual} through the MX",
         use.direct == 0,
-        f"who sends to {old} itself? Have it sent to {site.fqdn(site.alias)}; then wait again",
+        f"find the sender and have it send to {site.fqdn(site.alias)}; then wait again",
         id="old-host-deliveries",
         subject=old,
         data={"direct": use.direct, "dual": use.dual},
@@ -184,7 +184,7 @@ def _user(user, tally, old):
             "0 messages",
             _counted(tally.only, "messages", tally.first),
             False,
-            f"give it to {user} on the new server (`doveadm save`), then run this step again",
+            f"copy it to {user} on the new server (`doveadm save`), then run this step again",
             id="user-only-on-old",
             subject=user,
             data={"only": tally.only},

@@ -67,7 +67,7 @@ def plan(facts, site):
         changes.append(DrainQueue(list(facts.mx), site.limits.queue_drain))
     if not changes:
         return model.Plan(
-            reason="every user routed to the mailbox already goes to both hosts, on each MX"
+            reason="every user routed to the mailbox already goes to both hosts, on each MX host"
         )
     return model.Plan(tuple(changes))
 
@@ -105,9 +105,9 @@ def _judge(name, mx, run, site):
     yield from _odd_entries(name, mx, site)
     yield from _routes(name, mx, site)
     yield model.equal(
-        f"No mail stays in the queue of {name}",
-        "0 stay",
-        f"{mx.queued} stay",
+        f"No mail is left in the queue of {name}",
+        "0 left",
+        f"{mx.queued} left",
         "Run `mailq` there, then run this step again.",
         id="mx-queue-clear",
         subject=name,

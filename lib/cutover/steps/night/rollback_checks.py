@@ -38,7 +38,7 @@ def _undone(intent):
             "yes",
             f"{'yes' if intent.settled else 'no'}: {intent.seen}",
             intent.settled,
-            "fix what it says, then roll back again",
+            "fix the cause, then roll back again",
             id="undone",
             subject=intent.target,
             data={"step": intent.step, "seq": intent.seq},
@@ -71,11 +71,11 @@ def _carried_back(carry):
     for note in done:
         if note.left:
             yield model.Check(
-                f"All that {note.user} did could be carried back",
+                f"Everything {note.user} did could be carried back",
                 "all",
                 "; ".join(note.left),
                 True,
-                "tell the user; the new server's tree is set aside whole",
+                "tell the user; the user's whole Maildir is set aside on the new server",
                 warning=True,
                 id="not-carried-back",
                 subject=note.user,
@@ -91,7 +91,7 @@ def _left_behind(behind, site):
             "0 messages",
             notes.pending_text(note),
             True,
-            f"fix what it says on {site.roles.old}, then run the rollback again to copy it. Until "
+            f"fix the cause on {site.roles.old}, then run the rollback again to copy it. Until "
             f"then it is in {note.entry['maildir']} on {site.roles.new}; {left_behind.LIST} names "
             "the files",
             warning=True,
@@ -120,7 +120,7 @@ def _userdb_map(world, site):
     for name, mx in world.mx.items():
         same = userdb_map.from_source(userdb.encode(mx.source)) == mx.map
         yield model.Check(
-            f"The userdb map of {name} is made from its source",
+            f"The userdb map of {name} is built from its source",
             "same entries",
             "same entries" if same else "other entries",
             same,
@@ -157,11 +157,11 @@ def _login(login, site):
     else:
         actual, passed = login.error, False
     return model.Check(
-        f"{user} can log in by {site.fqdn(site.alias)} and read mail on {site.roles.old}",
+        f"{user} can log in through {site.fqdn(site.alias)} and read mail on {site.roles.old}",
         address,
         actual,
         passed,
-        "look at imapd's log",
+        "check imapd's log",
         id="old-service-login",
         subject=user,
     )

@@ -131,15 +131,15 @@ def _notes(facts, site):
     if facts.without:
         yield (
             ", ".join(facts.without),
-            "the rollback CONTINUES WITHOUT the mail of theirs that the old server refuses; it "
-            "stays on the new server",
+            "the rollback CONTINUES WITHOUT the mail of these users that the old server refuses; "
+            "that mail stays on the new server",
         )
 
 
 def _carry_notes(carry):
     yield (
         "Users' new state",
-        f"{carry.why}. It is compared again when both servers are closed; this is the state now.",
+        f"{carry.why}. This is the state now; it is compared again when both servers are closed.",
     )
     for user, estimate in sorted(carry.users.items()):
         if estimate.error is not None:

@@ -67,7 +67,7 @@ def gate(facts, site) -> list[model.Check]:
             "yes",
             "no: this run has begun it",
             True,
-            "Go on, or roll back: both end the outage.",
+            "Continue, or roll back: either ends the outage.",
             warning=True,
             id="outage-not-begun",
         )

@@ -191,12 +191,12 @@ def contents_check(contents: ContentsRead, total: Sums) -> model.Check:
     part = total.contents < total.old
     actual = f"{total.contents} of {total.old} messages"
     if part:
-        sample = f"a sample, {contents.share:.1%} of all by seed {contents.seed}"
-        actual += f": {sample if contents.share < 1 else 'as many as were reached'}"
-        actual += "; the time was over before the end" if contents.late else ""
+        sample = f"a sample of {contents.share:.1%}, seed {contents.seed}"
+        actual += f": {sample if contents.share < 1 else 'as many as there was time for'}"
+        actual += "; time ran out before the end" if contents.late else ""
     return model.Check(
-        "Of how many messages were the contents compared?",
-        f"all that {contents.minutes:g} min allow",
+        "How many messages had their contents compared?",
+        f"as many as {contents.minutes:g} min allow",
         actual,
         True,
         "the metadata of all messages was compared; for more contents, raise "
