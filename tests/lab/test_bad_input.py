@@ -703,7 +703,7 @@ def test_what_is_damaged_or_unreadable_stops_its_user_only(night):
                 night.step("convert")
             said = str(caught.value)
             assert (
-                "mailboxvm: store convert-users failed for 3 of 24 users" in said
+                "mailboxvm: convert-users failed for 3 of 24 users" in said
                 and "The other users are done" in said
             )
             assert (
@@ -736,7 +736,7 @@ def test_a_full_disk_stops_the_conversion_and_the_same_command_goes_on(lab, nigh
     try:
         done = night.command("--from", "convert", "--to", "convert")
         assert done.returncode == 1 and "Traceback" not in done.stderr
-        assert re.search(r"mailboxvm: store convert-users failed for \d of 2 users", done.stderr)
+        assert re.search(r"mailboxvm: convert-users failed for \d of 2 users", done.stderr)
         assert re.search(
             r"(bruno|carla): /var/imap/.cutover/\S+: .*space.* \(Free space on the new store",
             done.stderr,

@@ -1,4 +1,4 @@
-"""Restore, pure: what is refused, what is planned, what is facts wrong."""
+"""Restore, pure: what is refused, what is planned, what is wrong."""
 
 import json
 

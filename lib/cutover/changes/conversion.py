@@ -162,7 +162,7 @@ class _StoreChange(model.Change):
     def _fail(self, command, outcome):
         texts = [_error_text(error) for error in outcome.errors[:LISTED]] + outcome.failures
         raise model.ChangeFailed(
-            f"{self.host}: store {command} failed for {len(outcome.errors)} of {len(self.users)} "
+            f"{self.host}: {command} failed for {len(outcome.errors)} of {len(self.users)} "
             f"users. {'; '.join(texts)}. The other users are done. Fix the cause and run this step "
             "again: it resumes with what is missing."
         )

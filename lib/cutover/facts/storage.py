@@ -1,6 +1,6 @@
 """Where the new host's store is, and what is known of its copy on other storage.
 
-remote/store_mover.py does the copying, and writes the notes that are read here.
+remote/store_mover.py does the copying; remote/store_copies.py writes the notes read here.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cutover import model
 from cutover.facts import files, machine, users
 
-MARK = ".cutover-copy"  # as remote/store_mover.py has it
+MARK = ".cutover-copy"  # as remote/store_copies.py has it
 UNITS = "/etc/systemd/system/"
 
 _FOLDERS = """cd /; while read -r user uid gid home; do
@@ -110,7 +110,7 @@ def notes(hosts, name: str, work: str) -> Notes:
 
 
 def parse_notes(data: bytes) -> Notes:
-    """The notes that store_mover wrote; empty when they cannot be read."""
+    """The notes that store_copies wrote; empty when they cannot be read."""
     try:
         written = json.loads(data)
     except ValueError:

@@ -9,7 +9,7 @@ from cutover.model.change import (
     UnknownChange,
     change_from_json,
 )
-from cutover.model.check import Check, attempt, equal
+from cutover.model.check import Check, equal
 from cutover.model.context import Context
 from cutover.model.facts import from_json, gated, lasting, moving, to_json
 from cutover.model.plan import CannotPlan, Plan
@@ -29,7 +29,6 @@ __all__ = [
     "Settled",
     "Step",
     "UnknownChange",
-    "attempt",
     "change_from_json",
     "equal",
     "from_json",

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from cutover.model import errors
-
 
 @dataclasses.dataclass(frozen=True)
 class Check:
@@ -36,13 +34,3 @@ def equal(question: str, expected, actual, todo: str = "", **more) -> Check:
     """A Check that passes when both texts are the same; `more`: its id, subject, data."""
     expected, actual = str(expected), str(actual)
     return Check(question, expected, actual, expected == actual, todo, **more)
-
-
-def attempt(function, *arguments):
-    """`{"value": …}` or, where the operator can act on what went wrong, `{"error": text}`."""
-    try:
-        return {"value": function(*arguments)}
-    except errors.CutoverError as error:
-        return {"error": str(error)}
-    except OSError as error:
-        return {"error": f"{type(error).__name__}: {error}"}

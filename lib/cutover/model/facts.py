@@ -35,7 +35,7 @@ def lasting(facts: Any) -> Any:
 
 def from_json(kind: type, data: Any) -> Any:
     """Facts of the class `kind` from their JSON. Raises pydantic.ValidationError."""
-    return data if kind is dict else _adapter(kind).validate_python(data)
+    return _adapter(kind).validate_python(data)
 
 
 @functools.cache

@@ -41,10 +41,10 @@ class Step:
     id: str
     title: str
     requires: tuple[str, ...]
+    facts: type
     probe: Callable[[Context], Any]
     plan: Callable[[Any, Any], Plan]
     verify: Callable[[Any, Any], Sequence[Check]]
-    facts: type = dict
     reversible: bool = True
     confirm: Callable[[Any, Any], str] | None = None
     signers: int = 1

@@ -13,8 +13,7 @@ from cutover.steps import registry
 def read(run, events, step: str, when: str = "after") -> Any:
     """The last facts kept of a step, as an object of its facts class.
 
-    None when there are none, when the step has no facts class, and when they are of a version
-    whose facts this one cannot read.
+    None when there are none, and when they are of a version whose facts this one cannot read.
     """
     names = [
         event["facts"]
@@ -24,10 +23,9 @@ def read(run, events, step: str, when: str = "after") -> Any:
     if not names:
         return None
     try:
-        facts = parse(step, (run.path / names[-1]).read_bytes())
+        return parse(step, (run.path / names[-1]).read_bytes())
     except (OSError, ValueError):
         return None
-    return None if isinstance(facts, dict) else facts
 
 
 def parse(step: str, data: bytes) -> Any:

@@ -197,7 +197,8 @@ def read(hosts, host: str, plan: dict, command: str, *options, timeout: float = 
     except ValueError:
         output = result.err.decode("utf-8", "backslashreplace").strip()[-500:]
         raise model.ChangeFailed(
-            f"store {command} failed on {host}: exit status {result.rc}, {output or 'no output'}"
+            f"the converter's {command} failed on {host}: "
+            f"exit status {result.rc}, {output or 'no output'}"
         ) from None
     return {**answer, "users": {user["user"]: user for user in answer["users"]}}
 

@@ -1,5 +1,6 @@
-"""The store as a mail host's own python3 runs it: one zip file, for one run from memory, or
-unpacked for work that repeats.
+"""The converter as a mail host's own python3 runs it: one zip file.
+
+It runs from memory once, or unpacked for work that repeats. `store` is its name on the host.
 
     python3 store.pyz state --plan …
     python3 -m zipfile -e store.pyz store && python3 -I -S store/__main__.py convert-users --plan …
