@@ -14,7 +14,11 @@ def test_processes_as_ps_prints_them():
 
 
 def test_a_spooled_file_may_have_a_space_in_its_name():
-    assert spool.parse("zoe 12\nan odd name 7\n") == {"zoe": 12, "an odd name": 7}
+    assert spool.parse("zoe 12\0an odd name 7\0a\nb 5\0") == {
+        "zoe": 12,
+        "an odd name": 7,
+        "a\nb": 5,
+    }
 
 
 def test_the_map_of_a_source_is_what_makemap_dumps():

@@ -19,19 +19,29 @@ WAIT = 600  # seconds without a byte
 # $1 the tree; what was brought gets its name only when it is complete
 _TAKE = r"""
 umask 077
-rm -rf -- "$1.part"; mkdir -p -- "$1.part"
+above=${1%/*}
+mkdir -p -- "$above" || exit 73
+if [ -L "$above" ] || [ "$(stat -c %u -- "$above")" != "$(id -u)" ]; then
+    echo "$above is a link or belongs to another account" >&2; exit 77
+fi
+chmod 0700 -- "$above" && rm -rf -- "$1.part" && mkdir -- "$1.part" || exit 73
 exec tar --extract --numeric-owner --no-same-permissions --directory "$1.part"
 """
+# mail is files and directories; users chose what else there is, such as links
 _PUBLISH = r"""
+find -P "$1.part" -mindepth 1 ! -type d ! -type f -delete
 mkdir -p -- "$1.part/cur" "$1.part/new" "$1.part/tmp"
 chown -R --no-dereference -- "$2" "$1.part"
 rm -rf -- "$1"; mv -- "$1.part" "$1"
 find "$1" -type f '(' -path '*/cur/*' -o -path '*/new/*' ')' | wc -l
 """
 _PACK = r"""
-cd -- "$1" || exit 3
+[ ! -L "$1" ] && cd -- "$1" || exit 3
 shift
-for name; do shift; [ ! -e "./$name" ] || set -- "$@" "./$name"; done
+for name; do
+    shift
+    [ -L "./${name%%/*}" ] || [ -L "./$name" ] || [ ! -e "./$name" ] || set -- "$@" "./$name"
+done
 exec tar --create --numeric-owner -- "$@"
 """
 

@@ -6,27 +6,54 @@ from typing import ClassVar
 from cutover import model
 from cutover.facts import copies
 
-# $1 the directory, $2 UID:GID, $3 its mode; it gets its name only when it is the user's
+# The directory, UID:GID, its mode; it gets its name only when it is the user's. The directory above
+# may be the user's, who can put another in its place at any time: what is given to the user is what
+# was made here, by its descriptor.
 _MAKE = r"""
-[ ! -d "$1" ] || exit 0
-made=$(mktemp -d -- "${1%/*}/.cutover-XXXXXX")
-chown -- "$2" "$made"; chmod -- "$3" "$made"
-mv -T -- "$made" "$1"
+import os, secrets, sys
+path, owner, mode = sys.argv[1:]
+uid, gid = map(int, owner.split(":"))
+above, _, name = path.rpartition("/")
+if os.path.isdir(path):
+    sys.exit()
+if os.path.islink(above) and os.lstat(above).st_uid != os.geteuid():
+    sys.exit(f"{above} is a link that belongs to a user")
+parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY)
+if os.fstat(parent).st_uid not in (os.geteuid(), uid):
+    sys.exit(f"{above} belongs to another account")
+made = ".cutover-" + secrets.token_hex(8)
+os.mkdir(made, 0o700, dir_fd=parent)
+handle = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+if os.fstat(handle).st_uid != os.geteuid() or os.listdir(handle):
+    sys.exit(f"{above}/{made} was replaced")
+os.fchown(handle, uid, gid)
+os.fchmod(handle, int(mode, 8))
+os.rename(made, name, src_dir_fd=parent, dst_dir_fd=parent)
 """
 _COUNT = """find "$1" -type f '(' -path '*/cur/*' -o -path '*/new/*' ')' | wc -l"""
 _STATE = f'[ ! -d "$1" ] && echo gone || {_COUNT}'
-# $1 the directory, $2 where it goes if it is not empty; counted once nothing can arrive any more
+# A rename, which takes a link as it is; `mv` would copy from another file system as root.
+_RENAME = "import os, sys; os.rename(*sys.argv[1:])"
+# $1 the directory, $2 where it goes if it is not empty, $3 Python; counted once nothing can arrive
+# any more
 _AWAY = rf"""
+rename() {{ "$python" -I -c '{_RENAME}' "$1" "$2"; }}
+python=$3
+[ ! -L "$1" ] || {{ echo "stays: it is a link"; exit 0; }}
 [ -d "$1" ] || {{ echo "did not exist"; exit 0; }}
 ! rmdir -- "$1" 2> /dev/null || {{ echo removed; exit 0; }}
 aside=$(mktemp -d -- "$2.XXXXXX")
-mv -T -- "$1" "$aside/mail"
+rename "$1" "$aside/mail"
 number=$(set -- "$aside/mail"; {_COUNT})
 if [ "$number" != 0 ]; then
-    mv -T -- "$aside/mail" "$1"; rmdir -- "$aside"; echo "stays: $number messages are in it"; exit 0
+    rename "$aside/mail" "$1"; rmdir -- "$aside"; echo "stays: $number messages are in it"; exit 0
 fi
 echo "set aside in $aside: it held no mail"
 """
+
+
+def _python(ctx):
+    return ctx.site.new_store.python
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +86,7 @@ class MakeMailDirectory(model.Change):
         return RemoveMailDirectory(self.host, self.user, self.path, self.aside)
 
     def apply(self, ctx, report):
-        argv = ["sh", "-ec", _MAKE, "make", self.path, self.owner, self.mode]
+        argv = [_python(ctx), "-I", "-c", _MAKE, self.path, self.owner, self.mode]
         ctx.hosts.run(self.host, argv, sudo=True)
         return model.Result("made")
 
@@ -98,5 +125,5 @@ class RemoveMailDirectory(model.Change):
         return model.Settled(stays, detail)
 
     def apply(self, ctx, report):
-        argv = ["sh", "-ec", _AWAY, "away", self.path, self.aside]
+        argv = ["sh", "-ec", _AWAY, "away", self.path, self.aside, _python(ctx)]
         return model.Result(ctx.hosts.run(self.host, argv, sudo=True).text.strip())

@@ -117,9 +117,11 @@ class ProcmailSieve(FileChange):
 
     def write(self, hosts) -> None:
         if sieve.LINK in (self.before or "") and sieve.LINK not in (self.after or ""):
-            homes = [user.home for user in users.read(hosts, self.host)]
-            names = {home: sieve.active(hosts, self.host, home) for home in homes}
-            forwards = [home for home, name in names.items() if name == FORWARD]
+            forwards = [
+                account.home
+                for account in users.read(hosts, self.host)
+                if sieve.active(hosts, self.host, account.user, account.home) == FORWARD
+            ]
             if forwards:
                 raise model.ChangeFailed(
                     f"{self.path} on {self.host} was not written: forwards depend on Sieve "
@@ -168,13 +170,13 @@ class SieveScript(model.Change):
         return ["doveadm", "sieve", "put", "-u", self.user, "-a", self.name]
 
     def settled(self, ctx):
-        now = sieve.script(ctx.hosts, self.host, self.home)
+        now = sieve.script(ctx.hosts, self.host, self.user, self.home)
         other = "" if now == self.after else ", and it is another"
         detail = "no script is active" if now is None else f"a script is active{other}"
         return model.Settled(now == self.after, detail)
 
     def apply(self, ctx, report):
-        now = sieve.script(ctx.hosts, self.host, self.home)
+        now = sieve.script(ctx.hosts, self.host, self.user, self.home)
         if now == self.after:
             return model.Result("already so")
         if now != self.before:

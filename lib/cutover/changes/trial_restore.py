@@ -10,20 +10,10 @@ from typing import ClassVar
 
 from cutover import model
 from cutover.changes import bacula_restore, bring_beside
-from cutover.facts import bacula, bacula_files, clock, copies, trial_restore, users
+from cutover.facts import bacula, bacula_files, clock, copied_tree, copies, trial_restore, users
 
 MESSAGES = 5  # the latest of the user's INBOX that have a UID
 LOOKED_AT = 200  # of the latest, when a source does not have all of them
-
-# $1 the user's tree, $2 how many; prints the files of messages that the UID list names, latest last
-_NEWEST = r"""
-cd -- "$1" || exit 3
-sed 1d dovecot-uidlist | tail -n "$2" | sed -n 's/^[0-9][^:]*://p' | while read -r base; do
-    for file in "cur/$base" "cur/$base:2,"* "new/$base" "new/$base:2,"*; do
-        [ ! -f "$file" ] || printf '%s\0' "$file"
-    done
-done
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,13 +82,7 @@ class TrialRestore(model.Change):
         """Bring the messages beside the live mailbox. Returns the JobId, None without Bacula."""
         job, base, where = None, ctx.site.backup.target, None
         try:
-            listing = ctx.hosts.run(
-                self.origin,
-                ["sh", "-c", _NEWEST, "newest", f"{base}/{self.user}", str(LOOKED_AT)],
-                sudo=True,
-                check=False,
-            ).out
-            names = [name.decode("utf-8", "surrogateescape") for name in listing.split(b"\0")[:-1]]
+            names = copied_tree.newest(ctx.hosts, f"{base}/{self.user}", LOOKED_AT)
             if self.source == trial_restore.BACULA:
                 where = bacula_files.scratch(ctx.site, ctx.run_name, "test")
                 job, names = self._from_bacula(ctx.hosts, names, where, report)

@@ -10,21 +10,10 @@ import hashlib
 import json
 
 from cutover.connect import ssh
-from cutover.facts import mailboxes, users
+from cutover.facts import copied_tree, mailboxes, users
 
-WAIT = 600  # seconds for a command that reads a user's tree
 OTHERS = 50  # users whose mail directories show how one is made
 
-_LIST = r"""
-cd -- "$1" 2> /dev/null || exit 3
-for folder in . .[!.]*; do
-    [ -d "$folder/cur" ] || continue
-    printf '%s\0' "$folder" \
-        "$(find "$folder/cur" "$folder/new" -maxdepth 1 -type f 2> /dev/null | wc -l)" \
-        "$(head -n 1 "$folder/dovecot-uidlist" 2> /dev/null)" \
-        "$(sed 1d "$folder/dovecot-uidlist" 2> /dev/null | cut -d ' ' -f 1)"
-done
-"""
 # the directories are on standard input
 _LIKE = "xargs -0 -r stat --dereference --format '%g %a' -- 2> /dev/null; :"
 
@@ -69,17 +58,10 @@ class FolderState:
 def listing(hosts, user: str) -> dict[str, CopiedFolder] | None:
     """A user's folders in the copy, by the name IMAP uses; None when the copy has no such user."""
     site = hosts.site
-    argv = ["sh", "-c", _LIST, "list", f"{site.backup.target}/{user}"]
-    result = hosts.run(site.roles.backup, argv, sudo=True, check=False, timeout=WAIT)
-    if result.rc == 3:
+    rows = copied_tree.folders(hosts, f"{site.backup.target}/{user}")
+    if rows is None:
         return None
-    if result.rc:
-        raise ssh.CommandFailed.of(result)
-    parts = result.out.decode("utf-8", "surrogateescape").split("\0")[:-1]
-    return {
-        _name(directory): _copied(directory, *rest)
-        for directory, *rest in zip(*[iter(parts)] * 4, strict=True)
-    }
+    return {_name(directory): _copied(directory, *rest) for directory, *rest in rows}
 
 
 def _name(directory):

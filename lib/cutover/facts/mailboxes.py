@@ -10,15 +10,20 @@ import os
 from cutover.connect import imap
 from cutover.facts import users
 
+# The user may put a link in the Maildir's place at any time, so it is entered once and looked at
+# from inside: mounted elsewhere, such as over /etc, the tree would be read by root.
 # $1 tree, $2 the Maildir in whose place it is read, $3 and $4 the user's uid and gid
 _SCRIPT = """
 set -e
 [ -d "$2" ] || { echo "$2: no such directory on this host" >&2; exit 1; }
+cd -- "$2"
+if [ "$(stat -c %u .)" != "$3" ]; then echo "$2: not a directory of its user" >&2; exit 1; fi
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/upper /mnt/work
 chown --reference "$1" /mnt/upper
 chmod --reference "$1" /mnt/upper
-mount -t overlay overlay -o "lowerdir=$1,upperdir=/mnt/upper,workdir=/mnt/work" "$2"
+mount --no-canonicalize -t overlay overlay -o "lowerdir=$1,upperdir=/mnt/upper,workdir=/mnt/work" .
+cd /
 exec setpriv --reuid "$3" --regid "$4" --init-groups --reset-env doveadm exec imap
 """
 

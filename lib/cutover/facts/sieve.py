@@ -3,11 +3,17 @@
 import dataclasses
 
 from cutover.connect import managesieve
-from cutover.facts import files
 
 BEGIN, END = "# mail-cutover: sieve begins", "# mail-cutover: sieve ends"
 LINK = ".dovecot.sieve"  # in a user's home: leads to the active script (Pigeonhole's default)
 
+LIMIT = 1 << 20  # bytes of a script that are read; Pigeonhole's own limit is as high
+_NO_SCRIPT = 44
+# -f: a FIFO or a device would have no end
+_SCRIPT = (
+    f'[ -e "$1" ] || exit {_NO_SCRIPT}; [ -f "$1" ] || exit 45; '
+    f'exec timeout 20 head -c {LIMIT} -- "$1"'
+)
 _PLUGIN = "ls $(doveconf -h mail_plugin_dir)/lib90_sieve_plugin.so"
 
 
@@ -69,12 +75,19 @@ def service(address: str, port: int) -> ManageSieve:
     return ManageSieve(**{name: value for name, value in greeting.items() if name in names})
 
 
-def active(hosts, host: str, home: str) -> str:
+def active(hosts, host: str, user: str, home: str) -> str:
     """The name of a user's active script, or ""."""
-    link = hosts.run(host, ["readlink", "--", f"{home}/{LINK}"], sudo=True, check=False)
+    link = hosts.run(host, ["readlink", "--", f"{home}/{LINK}"], as_user=user, check=False)
     return link.text.strip().rpartition("/")[2].removesuffix(".sieve")
 
 
-def script(hosts, host: str, home: str) -> str | None:
-    """The text of a user's active script, or None."""
-    return files.read(hosts, host, f"{home}/{LINK}")
+def script(hosts, host: str, user: str, home: str) -> str | None:
+    """The text of a user's active script, at most LIMIT bytes of it; None without one.
+
+    Read as the user, who may have put anything there. "" for what is no file that the user reads.
+    """
+    argv = ["sh", "-c", _SCRIPT, "script", f"{home}/{LINK}"]
+    result = hosts.run(host, argv, as_user=user, check=False)
+    if result.rc == _NO_SCRIPT:
+        return None
+    return result.out.decode("utf-8", "surrogateescape") if result.rc == 0 else ""

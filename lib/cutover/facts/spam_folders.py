@@ -11,8 +11,11 @@ TARGET = "aside/SPAM"  # what Dovecot calls a Maildir of set-aside messages, in 
 GONE = ".deleted"  # after the Maildir's name: the note that its messages were deleted
 NO_MAILBOX = 68  # doveadm's exit status for a folder that does not exist
 
+# a name with a line end is no message of Dovecot's: its user would be writing lines of the others
 _KEPT = r"""cd "$1/$2" 2>/dev/null && cd "$1" || exit 0
-find "./$2" -type f \( -path '*/cur/*' -o -path '*/new/*' \) -printf '%C@ %p\n' |
+find "./$2" -type f \( -path '*/cur/*' -o -path '*/new/*' \) \
+    ! -path '*
+*' -printf '%C@ %p\n' |
 awk -v now="$(date +%s)" '
     { changed = int($1); sub(/^[^ ]* (\.\/)+/, ""); split($0, part, "/")
       whose = part[1] "/" part[2]

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 from cutover.connect import ssh
-from cutover.facts import clock, copies, mailboxes, users
+from cutover.facts import clock, copied_tree, copies, mailboxes, users
 
 CURRENT, BACULA = "current", "bacula"
 NAMES = {CURRENT: "the copy", BACULA: "Bacula"}
@@ -67,9 +67,7 @@ def compare(hosts, account: users.Account, where: str) -> Comparison:
 
     One that the restored UID list does not name has no UID to be compared by.
     """
-    argv = ["sed", "1d", f"{where}/dovecot-uidlist"]
-    uidlist = hosts.run(hosts.site.roles.new, argv, sudo=True).text
-    named = {int(line.split(" ")[0]) for line in uidlist.splitlines()}
+    named = copied_tree.uids(hosts, where)
     same, gone, differ = 0, 0, []
     with (
         mailboxes.tree_session(hosts, account, where) as copy,

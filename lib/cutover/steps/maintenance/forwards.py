@@ -86,8 +86,8 @@ def probe(ctx) -> Facts:
         accounts={
             user: Account(
                 homes[user],
-                sieve.active(hosts, new, homes[user]),
-                sieve.script(hosts, new, homes[user]),
+                sieve.active(hosts, new, user, homes[user]),
+                sieve.script(hosts, new, user, homes[user]),
             )
             for user in sorted(moved)
         },

@@ -53,7 +53,7 @@ def probe(ctx) -> Facts:
         uids = spam_folders.between(hosts, new, user, parameters.folder, since, until)
         if uids:
             sent = spam_folders.has_id(hosts, new, user, message_id(ctx.run_name, user, site))
-            script = sieve.script(hosts, new, account.home) or ""
+            script = sieve.script(hosts, new, user, account.home) or ""
             recent[user] = Recent(len(uids), sent, "redirect" in script)
     return Facts(ctx.run_name, since, until, len(accounts), recent)
 
