@@ -140,10 +140,11 @@ class CarryBack(model.Change):
         if len(names) > SHOWN:
             lines.append(f"- and {len(names) - SHOWN} more")
         lines.append(
-            "Fix the cause (room, quota, owner and mode of the folder's file), then run this step "
-            "again: it continues with what is missing. Or continue without these users: run it "
-            f"with `without` set to {without} (`cutover rollback --without USER …`). What was "
-            "refused then stays on the new server, and a later rollback of this run copies it."
+            "Fix the cause (disk space, quota, owner and mode of the folder's file), then run this "
+            "step again: it resumes with what is missing. Or continue without these users: run it "
+            f"with `without` set to {without} (`./cutover rollback --run DIR --without USER`). "
+            "What was refused then stays on the new server, and a later rollback of this run "
+            "copies it."
         )
         failure = model.ChangeFailed("\n".join(lines))
         failure.outcome_unknown = any(

@@ -97,4 +97,4 @@ def _approval(reached, run, holder, key):
         return approval.Approval(bound, "rehearsal", "rehearsal", "")
     request = statement.request(run, parameters, "lease-break", run.name, bound)
     statement.give(run, parameters, signers.of_run(run), request, key)
-    return approval.ask(run, parameters, request, 1, "cutover lease break")
+    return approval.ask(run, parameters, request, 1, "./cutover lease break --run DIR")

@@ -32,7 +32,8 @@ class Contents(AsyncLargeFileManager):
             raise web.HTTPError(
                 403,
                 f"{path} is a template and read-only. To work on a run: "
-                "cutover jupyter --site FILE. To edit templates: cutover jupyter --edit-templates",
+                "./cutover jupyter --site FILE. To edit templates: "
+                "./cutover jupyter --edit-templates",
             )
 
     def _base_model(self, path):

@@ -60,7 +60,7 @@ def find(run, site, step, plan, plan_hash: str, hosts) -> Approval:
         prove_lab(hosts, site)
         return Approval(plan_hash, "rehearsal", "rehearsal", journal.now())
     request = statement.request(run, site, "plan", step.id, plan_hash)
-    command = f"cutover approve --run {run.path} --step {step.id} --plan {plan_hash[:16]}"
+    command = f"./cutover approve --run {run.path} --step {step.id} --plan {plan_hash[:16]}"
     return ask(run, site, request, step.signers, command)
 
 

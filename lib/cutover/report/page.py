@@ -315,5 +315,5 @@ def write_if_possible(run, say) -> None:
     except Exception as error:
         say(
             f"no report: {type(error).__name__}: {error}. Fix this, then: "
-            f"cutover status --report --run {run.path}"
+            f"./cutover status --report --run {run.path}"
         )

@@ -98,7 +98,7 @@ class Lease:
             raise LeaseHeld(
                 f"{self.host}: another operator is at work: {described(reply)}. Wait, or talk to "
                 "them. If you are certain that nobody is at work any more: "
-                "`cutover lease break --run DIR`."
+                "`./cutover lease break --run DIR`."
             )
         self.held, self.trouble = True, None
         self.record("lease-taken", host=self.host, owner=holder["owner"], pid=holder["pid"])

@@ -298,7 +298,7 @@ def _redirected(facts, site):
         "yes" if moved else "not needed",
         "yes" if facts.sieve else "no",
         facts.sieve or not moved,
-        "`cutover maintain vacation`",
+        "`./cutover maintain vacation --site FILE`",
         id="forwards-procmail",
         subject=site.roles.new,
     )
