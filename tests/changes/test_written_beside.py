@@ -4,9 +4,12 @@ import os
 import resource
 import subprocess
 import sys
+import types
 
 import pytest
-from cutover.changes import bacula_jobs, files
+from cutover import model
+from cutover.changes import bacula_jobs, files, userdb_edit
+from cutover.connect import ssh
 from cutover.facts import services
 
 TEXT = "".join(f"Password = {number:060}\n" for number in range(1000))
@@ -121,3 +124,44 @@ def test_a_full_disk_cuts_no_configuration_of_xinetd(tmp_path, room):
 def test_python_ignores_the_signal_of_a_full_file():
     program = "import signal; print(signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN)"
     assert subprocess.check_output([sys.executable, "-c", program]) == b"True\n"
+
+
+class Mx:
+    """An MX whose makemap writes only the first `kept` records, as on a full disk, and exits 0."""
+
+    def __init__(self, source, kept):
+        self.source, self.kept, self.argvs = source, kept, []
+
+    def ssh(self, host):
+        return self
+
+    def get(self, path, **options):
+        return self.source
+
+    def put(self, data, path, **options):
+        self.source = data
+
+    def run(self, *arguments, **options):
+        argv, out = arguments[-1], b""
+        self.argvs.append(argv)
+        if argv[:2] == ["makemap", "-u"]:
+            lines = self.source.splitlines(keepends=True)[: self.kept]
+            out = b"".join(lines)
+        return ssh.Result("mx", tuple(argv), 0, out, b"", 0.0)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_a_map_that_makemap_cut_is_not_put_in_place(kept):
+    source = b"alice:maildrop\talice@a\nbob:maildrop\tbob@a\n"
+    hosts = Mx(source, kept)
+    edit = userdb_edit.UserdbEdit(
+        "mx", "/etc/userdb", "/etc/userdb.db", "/etc/userdb.was", [["bob:maildrop\tbob@a"] * 2]
+    )
+    context = types.SimpleNamespace(hosts=hosts)
+    if kept == 2:
+        edit.apply(context, None)
+    else:
+        with pytest.raises(model.ChangeFailed, match="was not replaced"):
+            edit.apply(context, None)
+    renames = [argv for argv in hosts.argvs if argv[:2] == ["mv", "-f"] and argv[-1] == edit.map]
+    assert len(renames) == (kept == 2)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 from cutover.remote import store_copies, store_mover, store_use, trees
@@ -243,3 +244,28 @@ def test_who_writes_is_named(pair):
         (named,) = store_use.writers(str(pair[0]))
         assert str(other.pid) in named
         other.stdin.close()
+
+
+def test_a_link_or_fifo_in_the_place_of_a_message_is_not_read(tmp_path):
+    plain, link, fifo = (tmp_path / name for name in ("plain", "link", "fifo"))
+    plain.write_text("1")
+    link.symlink_to(plain)
+    os.mkfifo(fifo)
+    with pytest.raises(OSError, match="symbolic links"):
+        trees.same_contents(link, plain)
+    assert not trees.same_contents(fifo, plain)
+
+
+def test_directories_inside_each_other_stop_no_move(tmp_path, monkeypatch):
+    place = tmp_path / "store"
+    subprocess.run(["mkdir", "-p", str(place / ("d/" * 1100))], check=True)
+    full = types.SimpleNamespace(f_bavail=0, f_frsize=1, f_favail=1100, f_files=1)
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+    with pytest.raises(errors.NoSpace, match="bytes"):
+        store_copies.room({"store": str(place), "to": str(tmp_path)})
+    full.f_bavail = 1 << 40
+    store_copies.room({"store": str(place), "to": str(tmp_path)})
+    full.f_favail = 1099
+    with pytest.raises(errors.NoSpace, match="1100 inodes"):
+        store_copies.room({"store": str(place), "to": str(tmp_path)})
+    subprocess.run(["rm", "-r", str(place)], check=True)

@@ -166,9 +166,9 @@ def compare(one, other, passed=(), since=None, deadline=None, live=False, copied
             what = _inside(here, *places, result, deadline)
             if what and not (live and not _still(places[0], here)):
                 result.wrong(path, what)
-        except FileNotFoundError:
-            if not live:
-                raise
+        except OSError as error:
+            if not live or error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+                raise  # users put nothing, a link or a socket in its place
     result.seconds = time.monotonic() - began
     return result
 
