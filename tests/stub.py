@@ -26,6 +26,15 @@ BEFORE = ["preflight", "dns-rename", "dual-delivery"]
 STEP = "stop-imap"
 
 
+@dataclasses.dataclass(frozen=True)
+class Quiet:
+    """Facts of a step that finds nothing to do; preflight's did not read the old mail."""
+
+    run: str
+    quiet: int = 1
+    survey: model.Reading[None] = model.Reading(error="not read")
+
+
 class Hosts:
     """Takes the place of cutover.connect.hosts.Hosts: a command runs on this machine."""
 
@@ -107,8 +116,8 @@ class Site:
         for name in BEFORE:
             self.alter(
                 name,
-                probe=lambda ctx: {"quiet": True},
-                facts=dict,
+                probe=lambda ctx: Quiet(ctx.run_name),
+                facts=Quiet,
                 plan=lambda found, site: model.Plan(reason="nothing to do"),
                 verify=lambda found, site: [model.equal("Is it quiet?", "yes", "yes", id="quiet")],
             )

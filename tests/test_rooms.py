@@ -127,6 +127,8 @@ def test_steps_open_no_connection_and_run_no_command():
 
 # Loops that run once per message: a call per message would cost more than it explains.
 HOT = {("mbx2maildir.formats.mbx", "messages"), ("mbx2maildir.convert.delta", "update")}
+# Shipped to the backup host as one file, which its plan shows whole.
+ONE_FILE = {"cutover.remote.backup_copier"}
 # A person narrows a table by what they read in it.
 SEARCHES = {"cutover.notebook.check_table"}
 
@@ -134,8 +136,8 @@ SEARCHES = {"cutover.notebook.check_table"}
 def test_files_and_functions_stay_readable():
     large = [
         f"{path.relative_to(LIB)}: {lines} lines"
-        for path in PATHS.values()
-        if (lines := len(path.read_text().splitlines())) > 350
+        for name, path in PATHS.items()
+        if name not in ONE_FILE and (lines := len(path.read_text().splitlines())) > 350
     ]
     long = [
         f"{name}:{node.lineno} {node.name}: {lines} lines"

@@ -92,8 +92,8 @@ def test_a_step_that_only_reads_reads_once(rehearsal, monkeypatch):
     read = []
     rehearsal.alter(
         "preflight",
-        probe=lambda ctx: read.append(1) or {"quiet": len(read)},
-        verify=lambda found, site: [model.equal("Is it quiet?", 1, found["quiet"], id="quiet")],
+        probe=lambda ctx: read.append(1) or stub.Quiet(ctx.run_name, len(read)),
+        verify=lambda found, site: [model.equal("Is it quiet?", 1, found.quiet, id="quiet")],
     )
     stepper = rehearsal.engine("preflight")
     stepper.probe()
