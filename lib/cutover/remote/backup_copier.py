@@ -266,8 +266,9 @@ class Run:
 
     def blame(self, err):
         """Note the users whom rsync complains of; whether it complains of nothing else."""
+        source = os.fsencode(self.settings.get("source") or "::")
         lines = [
-            line.replace(self.target + b"/", b"")
+            line.replace(self.target + b"/", b"").replace(source, b"")
             for line in err.splitlines()
             if not line.startswith(b"rsync error: ") and not GONE.search(line)
         ]
@@ -419,7 +420,9 @@ def check(settings):
     differences, there, named = {"lost": [], "other": [], "renamed": 0, "gone": 0}, {}, {}
     with tempfile.TemporaryFile() as out:
         rc, err = rsync(settings, out, "--dry-run", "--delete")
-        if rc not in (0, VANISHED):
+        run = Run(settings, print)
+        run.users = dict.fromkeys(os.listdir(target), ())
+        if rc not in (0, VANISHED) and not (rc == PARTIAL and run.blame(err)):
             print(err.decode(errors="backslashreplace"), file=sys.stderr)
             return rc
         for line in out:
