@@ -1,8 +1,10 @@
 """Conversion of many users by a pool of processes; the events say what became of each.
 
-A user passes through: settle (published already?) → prepare → folders → finish → sync and publish.
-Folders of one user are spread over the workers in parts of about ranges.PART_BYTES, one large
-folder too; one syncfs serves all users that wait for it.
+A user passes through: look (published already?) → prepare → folders → finish → sync → late mail →
+swap → later mail. Whatever reads or writes what is the user's is a task, done by a process that is
+that user; here only whole trees are made and renamed. Folders of one user are spread over the
+workers in parts of about ranges.PART_BYTES, one large folder too; one syncfs serves all users that
+wait for it.
 """
 
 import os
@@ -10,7 +12,7 @@ import time
 
 from mbx2maildir import errors, plan_file, pool, tasks
 from mbx2maildir.convert import ranges
-from mbx2maildir.publish import publish, syscalls
+from mbx2maildir.publish import containers, publish, syscalls
 
 PROGRESS_SECONDS = 1.0
 
@@ -20,9 +22,11 @@ class Conversion:
 
     def __init__(self, plan, emit):
         self.plan, self.emit = plan, emit
+        # of the plan, what a task may know: nothing of other users
+        self.settings = {key: value for key, value in plan.items() if key != "users"}
         self.users = {}
         for user in plan["users"]:
-            places = publish.paths(plan, user)
+            places = containers.paths(plan, user)
             self.users[user["user"]] = dict(
                 user,
                 run=plan["run"],
@@ -53,14 +57,14 @@ class Conversion:
 
     def run(self):
         """Errors: NoSpace, PublishError, BadPlan, when not even a beginning can be made."""
-        publish.make_areas(self.plan)
+        containers.make_areas(self.plan)
         plan_file.check_places(self.plan)
         with publish.lock(self.plan):
             return self.run_locked()
 
     def run_locked(self):
         started = time.monotonic()
-        publish.empty_trash(self.plan)
+        containers.empty_trash(self.plan)
         self.emit(
             "start",
             run=self.plan["run"],
@@ -69,19 +73,13 @@ class Conversion:
             host=self.plan["host"],
         )
         for user in self.users.values():
-            self.pool.submit(("prepare", user["user"]), tasks.task_prepare, self.plan, user)
+            self.ask("look", user["user"], publish.task_look, user, urgent=False)
         shown_at = started
         try:
             while self.pool.pending() or self.staged:
                 if self.staged and not self.syncing:
                     batch, self.staged, self.syncing = self.staged, [], True
-                    self.pool.submit(
-                        ("publish", [entry[0]["user"] for entry in batch]),
-                        tasks.task_publish,
-                        self.plan,
-                        batch,
-                        urgent=True,
-                    )
+                    self.pool.submit(("sync", batch), tasks.task_sync, self.settings, urgent=True)
                 for tag, kind, value in self.pool.wait(PROGRESS_SECONDS / 2):
                     self.handle(tag, kind, value)
                 if time.monotonic() - shown_at >= PROGRESS_SECONDS:
@@ -112,11 +110,34 @@ class Conversion:
             self.progress["messages"] += value[0]
             self.progress["bytes"] += value[1]
         elif kind == "failed":
-            self.syncing = self.syncing and step != "publish"
-            for failed in name if step == "publish" else [name]:
+            self.syncing = self.syncing and step != "sync"
+            for failed in name if step == "sync" else [name]:
                 self.fail(failed, value)
+        elif step == "sync":
+            self.syncing = False
+            for synced in name:
+                self.go_on("sync", synced, value)
         else:
+            self.go_on(step, name, value)
+
+    def go_on(self, step, name, value):
+        """What comes after a task. What it answered may be anything: it fails its user at most."""
+        try:
             getattr(self, "after_" + step)(name, value)
+        except Exception as error:
+            self.fail(name, errors.describe(error))
+
+    def ask(self, step, name, function, *arguments, urgent=True, first=False):
+        """Have a task done by a process that is the user."""
+        self.pool.submit(
+            (step, name),
+            function,
+            self.settings,
+            *arguments,
+            user=self.users[name],
+            urgent=urgent,
+            first=first,
+        )
 
     def fail(self, name, values):
         """Report a user's first failure. Its other tasks run to their end."""
@@ -126,19 +147,22 @@ class Conversion:
             self.totals["failed"] += 1
             self.emit("error", user=name, **values)
 
-    def after_prepare(self, name, value):
+    def after_look(self, name, looks):
         user = self.users[name]
-        if "published" in value:
+        published = publish.settle(self.plan, user, looks)
+        if published is not None:
             self.totals["already"] += 1
-            self.add_totals(value["published"])
+            self.add_totals(published)
             self.emit(
-                "already",
-                user=name,
-                messages=value["published"]["messages"],
-                bytes=value["published"]["bytes"],
+                "already", user=name, messages=published["messages"], bytes=published["bytes"]
             )
             return
-        prepared = value["prepared"]
+        publish.expect_unused(containers.paths(self.plan, user))
+        publish.make_trees(self.plan, user)
+        self.ask("prepare", name, tasks.task_prepare, user)
+
+    def after_prepare(self, name, prepared):
+        user = self.users[name]
         user["tree_id"] = prepared["tree_id"]
         items = [(prepared["inbox"], b"", prepared["spool"])] + [
             (file, folder, None) for file, folder in prepared["folders"]
@@ -160,15 +184,7 @@ class Conversion:
             new_side=len(new.messages) if new else 0,
         )
         for part in parts:
-            self.pool.submit(
-                ("folders", name),
-                tasks.task_folders,
-                self.plan,
-                user,
-                part,
-                new.folders if new else {},
-                urgent=True,
-            )
+            self.ask("folders", name, tasks.task_folders, user, part, new.folders if new else {})
 
     def after_folders(self, name, results):
         state = self.active[name]
@@ -199,14 +215,13 @@ class Conversion:
         if not state["parts"] and self.plan.get("presync"):
             self.after_presync(name, state["results"])
         elif not state["parts"]:
-            self.pool.submit(
-                ("finish", name),
+            self.ask(
+                "finish",
+                name,
                 tasks.task_finish,
-                self.plan,
                 self.users[name],
                 state.pop("prepared"),
                 state.pop("results"),
-                urgent=True,
             )
 
     def spread(self, name, state, split):
@@ -216,16 +231,7 @@ class Conversion:
         state["splits"][split["item"][1]] = dict(split, parts=[], left=len(shares))
         state["parts"] += 1
         for number, limits in enumerate(shares):
-            self.pool.submit(
-                ("range", name),
-                tasks.task_range,
-                self.plan,
-                self.users[name],
-                split,
-                number,
-                limits,
-                urgent=True,
-            )
+            self.ask("range", name, tasks.task_range, self.users[name], split, number, limits)
 
     def after_range(self, name, value):
         state = self.active[name]
@@ -236,15 +242,7 @@ class Conversion:
         split["seconds"] += value["seconds"]
         split["left"] -= 1
         if not split["left"]:
-            self.pool.submit(
-                ("folders", name),
-                tasks.task_join,
-                self.plan,
-                self.users[name],
-                split,
-                split.pop("parts"),
-                urgent=True,
-            )
+            self.ask("folders", name, tasks.task_join, self.users[name], split, split.pop("parts"))
 
     def after_presync(self, name, results):
         """The user's tree is as far as it can be before the outage."""
@@ -259,41 +257,57 @@ class Conversion:
         del self.active[name]
 
     def after_finish(self, name, value):
-        values, known = value
-        self.active[name]["values"] = values
-        self.staged.append((self.users[name], values, known))
+        state = self.active[name]
+        if not state["failed"]:
+            state["values"], state["known"] = value
+            self.staged.append(name)
 
-    def after_publish(self, names, outcomes):
-        self.syncing = False
-        for name, late, error in outcomes:
-            if error is not None:
-                self.fail(name, error)
-                continue
-            values = self.active.pop(name)["values"]
-            self.totals["published"] += 1
-            self.totals["late"] += late
-            self.add_totals(values)
-            warnings = values["warnings"] + (
-                []
-                if not late
-                else [
-                    "{} messages arrived on the new side during the conversion; they are in the "
-                    "published tree".format(late)
-                ]
-            )
-            self.emit(
-                "published",
-                user=name,
-                messages=values["messages"],
-                bytes=values["bytes"],
-                expunged=values["expunged"],
-                matched=values["matched"],
-                appended=values["appended"],
-                folders=len(values["folders"]),
-                warnings=warnings,
-                renamed=values["renamed"],
-                passed=values["passed"],
-            )
+    def after_sync(self, name, _value):
+        known = self.active[name]["known"]
+        user = self.users[name]
+        self.ask("late", name, publish.task_late, user, known, False, first=True)
+
+    def after_late(self, name, value):
+        """Put the tree in its place, then look once more at the one it replaced."""
+        state, user = self.active[name], self.users[name]
+        state["late"], known = value
+        if publish.swap(self.plan, user):
+            self.ask("later", name, publish.task_late, user, known, True, first=True)
+        else:
+            self.published(name, exchanged=False)
+
+    def after_later(self, name, value):
+        self.active[name]["late"] += value[0]
+        self.published(name, exchanged=True)
+
+    def published(self, name, exchanged):
+        late, values = self.active[name]["late"], self.active[name]["values"]
+        publish.finish(self.plan, self.users[name], values, late, exchanged)
+        del self.active[name]
+        self.totals["published"] += 1
+        self.totals["late"] += late
+        self.add_totals(values)
+        warnings = values["warnings"] + (
+            []
+            if not late
+            else [
+                "{} messages arrived on the new side during the conversion; they are in the "
+                "published tree".format(late)
+            ]
+        )
+        self.emit(
+            "published",
+            user=name,
+            messages=values["messages"],
+            bytes=values["bytes"],
+            expunged=values["expunged"],
+            matched=values["matched"],
+            appended=values["appended"],
+            folders=len(values["folders"]),
+            warnings=warnings,
+            renamed=values["renamed"],
+            passed=values["passed"],
+        )
 
     def add_totals(self, values):
         for key in ("messages", "bytes", "expunged", "matched", "appended"):
@@ -329,7 +343,7 @@ def unpublish(plan, emit):
     """Give every user of a plan the replaced tree back → {"unpublished", "not_published",
     "failed"}: numbers of users."""
     counts = {"unpublished": 0, "not_published": 0, "failed": 0}
-    publish.make_areas(plan)
+    containers.make_areas(plan)
     with publish.lock(plan):
         for user in plan["users"]:
             try:

@@ -187,9 +187,14 @@ def convert(arguments):
 
 
 def compare(arguments):
-    from mbx2maildir import compare
+    from mbx2maildir import compare, pool, single
+    from mbx2maildir.convert import source
 
-    values = compare.compare(
+    source.expect_directory(arguments.folders)
+    uid, gid = single.owner_of(arguments.folders)
+    values = pool.ask(
+        {"user": "", "uid": uid, "gid": gid},
+        compare.task_compare,
         arguments.inbox,
         arguments.spool,
         arguments.folders,

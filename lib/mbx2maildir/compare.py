@@ -11,6 +11,11 @@ from mbx2maildir.formats import file_names, keywords, maildir, uidlist
 from mbx2maildir.formats.names import Names
 
 
+def task_compare(*arguments):
+    """compare(), for a process that is the user."""
+    return compare(*arguments[:-1])
+
+
 def compare(inbox, spool, folders, subscriptions, target):
     """→ {"folders": [{"folder", "old", "new", "only_new"}], "differences": [{"folder", "uid",
     "what", "old", "new"}], "messages"}. only_new: messages behind the last UID of the old folder
@@ -168,7 +173,7 @@ def old_digest(fd, offset, size, text):
 
 def file_digest(path):
     digest = hashlib.sha256()
-    with open(path, "rb") as lines:
+    with os.fdopen(files.open_regular(path), "rb") as lines:
         for block in iter(lambda: lines.read(files.COPY_CHUNK), b""):
             digest.update(block.translate(None, b"\r"))
     return digest.hexdigest()

@@ -131,6 +131,17 @@ class PublishError(StoreError):
     todo = "See what is at this path, then run the same command again."
 
 
+class Reported(StoreError):
+    """An error of another process, as it described it there; see describe()."""
+
+    def __init__(self, values):
+        self.values = values
+        super().__init__(values["what"], values["file"], values["offset"], values["todo"])
+
+    def as_dict(self):
+        return self.values
+
+
 def printable(path):
     """Text of a path that may hold any bytes: what is not UTF-8 is shown as \\xNN."""
     if isinstance(path, str):
@@ -169,6 +180,14 @@ def describe(error):
             "offset": None,
             "what": error.strerror or str(error),
             "todo": "Fix the cause, then run the same command again.",
+        }
+    if isinstance(error, (RecursionError, MemoryError)):
+        return {
+            "kind": type(error).__name__,
+            "file": "",
+            "offset": None,
+            "what": "something among the user's files is nested too deeply, or too large",
+            "todo": "Find it and move it away, then run the same command again.",
         }
     import traceback
 

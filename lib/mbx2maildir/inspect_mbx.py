@@ -3,7 +3,7 @@
 import os
 import time
 
-from mbx2maildir import errors
+from mbx2maildir import errors, files
 from mbx2maildir.formats import file_names, mbx
 
 
@@ -14,7 +14,7 @@ def explain(path, messages=False):
 
     Errors: NotMbx, UnreadableMail."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        fd = os.open(path, files.READ)
     except FileNotFoundError as error:
         raise errors.UnreadableMail("no such file", path, todo="Check the path.") from error
     except OSError as error:

@@ -1,13 +1,18 @@
 """A small pool of worker processes that outlives the death of any of them.
 
-The task a killed worker held fails, a new worker takes its place, and the others go on. Tasks are
-(tag, function, arguments); a function may report progress by the callable it is given. Made of fork
-and pipes alone: `multiprocessing` would take longer to import than a pass over a store in which
-nothing changed takes.
+A worker serves one user and is that user (switch.py), or serves nobody and is what we are. The task
+a killed worker held fails, a new worker takes its place, and the others go on. So it is with one
+that gives no sign of life: its user may have stopped it. We never wait for a single worker, neither
+to take its task nor to give its answer, and of its answer we take plain values only.
+
+Tasks are (tag, function, arguments); a function may report progress by the callable it is given.
+Made of fork and pipes alone: `multiprocessing` would take longer to import than a pass over a store
+in which nothing changed takes.
 """
 
 import collections
 import contextlib
+import io
 import os
 import pickle
 import select
@@ -15,15 +20,25 @@ import signal
 import sys
 import time
 
-from mbx2maildir import errors, files
+from mbx2maildir import errors, files, switch
 
 PROGRESS_SECONDS = 0.2
+SILENCE_SECONDS = 900  # a worker that is not heard of for so long is ended
 LENGTH = 8  # bytes of the length before each pickle in a pipe
+LARGEST = 1 << 30  # bytes of an answer
+PIECE = 1 << 20
+# What an answer may be made of, besides what needs no class.
+CLASSES = {
+    ("mbx2maildir.convert.source", "Found"),
+    ("mbx2maildir.convert.existing", "NewSide"),
+    ("mbx2maildir.convert.existing", "Message"),
+    ("mbx2maildir.formats.keywords", "KeywordTable"),
+}
 
 
-def send(pipe, value):
-    data = pickle.dumps(value)
-    files.write_all(pipe, len(data).to_bytes(LENGTH, "little") + data)
+def packed(value):
+    data = pickle.dumps(value, 4)
+    return len(data).to_bytes(LENGTH, "little") + data
 
 
 def receive(pipe):
@@ -34,15 +49,25 @@ def receive(pipe):
 def exactly(pipe, size):
     data = bytearray()
     while len(data) < size:
-        piece = os.read(pipe, size - len(data))
+        piece = os.read(pipe, min(PIECE, size - len(data)))
         if not piece:
             raise EOFError
         data += piece
     return bytes(data)
 
 
+class Answers(pickle.Unpickler):
+    """Reads what a worker answered: plain values, and the few classes that tasks exchange."""
+
+    def find_class(self, module, name):
+        if (module, name) not in CLASSES:
+            raise pickle.UnpicklingError("an answer with {}.{}".format(module, name))
+        return super().find_class(module, name)
+
+
 class Reporter:
-    """Progress callback of a worker: adds up, sends at most every PROGRESS_SECONDS."""
+    """Progress callback of a worker: adds up, sends at most every PROGRESS_SECONDS. Numbers of 0
+    are a sign of life."""
 
     def __init__(self, pipe):
         self.pipe, self.messages, self.bytes, self.sent = pipe, 0, 0, 0.0
@@ -52,48 +77,66 @@ class Reporter:
         self.bytes += size
         now = time.monotonic()
         if now - self.sent > PROGRESS_SECONDS:
-            self.flush()
+            files.write_all(self.pipe, packed(("progress", self.messages, self.bytes)))
+            self.messages = self.bytes = 0
             self.sent = now
 
     def flush(self):
         if self.messages:
-            send(self.pipe, ("progress", self.messages, self.bytes))
+            files.write_all(self.pipe, packed(("progress", self.messages, self.bytes)))
             self.messages = self.bytes = 0
 
 
-def work(tasks, answers):
+def work(user, tasks, answers):
     """Main loop of a worker process, until its caller is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.umask(0o077)
+    close_others((0, 1, 2, tasks, answers))
+    fault = None
+    try:
+        switch.become(user)
+    except Exception as error:
+        fault = errors.describe(error)
     report = Reporter(answers)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             function, arguments = receive(tasks)
             try:
-                answer = ("done", function(*arguments, report))
+                answer = packed(
+                    ("failed", fault) if fault else ("done", function(*arguments, report))
+                )
             except Exception as error:
-                answer = ("failed", errors.describe(error))
+                answer = packed(("failed", errors.describe(error)))
             report.flush()
-            send(answers, answer)
+            files.write_all(answers, answer)
+
+
+def close_others(kept):
+    """Close every descriptor but these: what root has open is none of the user's business."""
+    try:
+        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        numbers = range(3, 1024)
+    for number in numbers:
+        if number not in kept:
+            with contextlib.suppress(OSError):
+                os.close(number)
 
 
 class Worker:
-    """A forked process; tasks and answers: our ends of its pipes. tag: of the task it holds."""
+    """A forked process. user: whom it serves, or None. tasks and answers: our ends of its pipes.
+    tag: of the task it holds."""
 
-    def __init__(self, others):
+    def __init__(self, user):
         theirs, self.tasks = os.pipe()
         self.answers, to_us = os.pipe()
-        self.tag = None
+        self.key = key_of(user)
+        self.tag, self.heard = None, 0.0
+        self.output, self.input = bytearray(), bytearray()
         self.process = os.fork()
         if not self.process:
             code = 1
             try:
-                for other in [
-                    *others,
-                    self,
-                ]:  # else the death of a worker would not close its pipes
-                    other.hang_up()
-                work(theirs, to_us)
+                work(user, theirs, to_us)
                 code = 0
             except Exception:
                 sys.excepthook(*sys.exc_info())
@@ -101,14 +144,57 @@ class Worker:
                 os._exit(code)
         os.close(theirs)
         os.close(to_us)
+        os.set_blocking(self.tasks, False)
+        os.set_blocking(self.answers, False)
 
-    def hang_up(self):
+    def give(self, tag, function, arguments):
+        """Hand over a task, as far as the pipe takes it now."""
+        self.tag, self.heard = tag, time.monotonic()
+        self.output = bytearray(packed((function, arguments)))
+        self.write()
+
+    def write(self):
+        # when it is gone, wait() sees the end of its answers
+        try:
+            while self.output:
+                del self.output[: os.write(self.tasks, self.output[:PIECE])]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self.output = bytearray()
+
+    def read(self):
+        """→ the answers that are complete; None at the end of the pipe. Errors: those of an answer
+        that is none."""
+        try:
+            piece = os.read(self.answers, PIECE)
+        except BlockingIOError:
+            return []
+        if not piece:
+            return None
+        self.heard = time.monotonic()
+        self.input += piece
+        whole = []
+        while len(self.input) >= LENGTH:
+            size = int.from_bytes(self.input[:LENGTH], "little")
+            if size > LARGEST:
+                raise ValueError("an answer of {} bytes".format(size))
+            if len(self.input) < LENGTH + size:
+                break
+            data = bytes(self.input[LENGTH : LENGTH + size])
+            del self.input[: LENGTH + size]
+            whole.append(Answers(io.BytesIO(data)).load())
+        return whole
+
+    def kill(self):
+        """End it, whatever it does → how it ended, in words."""
         os.close(self.tasks)
         os.close(self.answers)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process, signal.SIGKILL)
+        return self.ended()
 
-    def end(self):
-        """Wait for it → how it ended, in words. A worker that is hung up on ends when its task is
-        done."""
+    def ended(self):
         status = os.waitpid(self.process, 0)[1]
         return (
             "signal {}".format(os.WTERMSIG(status))
@@ -117,79 +203,143 @@ class Worker:
         )
 
 
-class Pool:
-    """jobs worker processes, started as they are needed."""
+def key_of(user):
+    return None if user is None else (user.get("user"), user.get("uid"), user.get("gid"))
 
-    def __init__(self, jobs):
+
+def died(what, todo="Look in the kernel log (out of memory?), then run the same command again."):
+    return {"kind": "WorkerDied", "file": "", "offset": None, "what": what, "todo": todo}
+
+
+class Pool:
+    """jobs worker processes, started as they are needed. silence: seconds after which one that is
+    not heard of is ended."""
+
+    def __init__(self, jobs, silence=None):
         self.jobs = max(1, jobs)
-        self.idle, self.busy = [], {}
+        self.silence = SILENCE_SECONDS if silence is None else silence
+        self.idle, self.busy = [], {}  # busy: by each of their two descriptors
         self.poll = select.poll()
         self.urgent, self.waiting = collections.deque(), collections.deque()
+        self.refused = []
+        switch.preload()
 
-    def submit(self, tag, function, *arguments, urgent=False):
-        (self.urgent if urgent else self.waiting).append((tag, function, arguments))
+    def submit(self, tag, function, *arguments, user=None, urgent=False, first=False):
+        """user: whom the task is for: its worker is that user. urgent: before those that are not;
+        first: before all others."""
+        try:
+            switch.needed(user)
+        except ValueError as error:
+            self.refused.append((tag, "failed", errors.BadPlan(str(error), user["user"]).as_dict()))
+            return
+        task = (tag, function, arguments, user)
+        if first:
+            self.urgent.appendleft(task)
+        else:
+            (self.urgent if urgent else self.waiting).append(task)
 
     def pending(self):
-        return len(self.urgent) + len(self.waiting) + len(self.busy)
+        return len(self.urgent) + len(self.waiting) + len(self.busy) // 2 + len(self.refused)
 
     def feed(self):
-        while (self.urgent or self.waiting) and len(self.busy) < self.jobs:
-            tag, function, arguments = (self.urgent or self.waiting).popleft()
-            worker = self.idle.pop() if self.idle else Worker(self.busy.values())
-            worker.tag = tag
-            self.busy[worker.answers] = worker
+        while (self.urgent or self.waiting) and len(self.busy) // 2 < self.jobs:
+            tag, function, arguments, user = (self.urgent or self.waiting).popleft()
+            worker = self.worker_for(user)
+            self.busy[worker.answers] = self.busy[worker.tasks] = worker
+            worker.give(tag, function, arguments)
             self.poll.register(worker.answers, select.POLLIN)
-            with contextlib.suppress(
-                BrokenPipeError
-            ):  # it died while idle; wait() sees the end of the pipe
-                send(worker.tasks, (function, arguments))
+            if worker.output:
+                self.poll.register(worker.tasks, select.POLLOUT)
+
+    def worker_for(self, user):
+        """An idle worker of this user, else a new one."""
+        key = key_of(user)
+        for worker in self.idle:
+            if worker.key == key:
+                self.idle.remove(worker)
+                return worker
+        while self.idle and len(self.idle) + len(self.busy) // 2 >= self.jobs:
+            self.idle.pop(0).kill()
+        return Worker(user)
 
     def wait(self, timeout):
         """Feed the workers and wait. → list of (tag, "progress" | "done" | "failed", value)."""
         self.feed()
+        happened, self.refused = self.refused, []
+        for pipe, _event in self.poll.poll(0 if happened else 1000 * timeout):
+            worker = self.busy.get(pipe)
+            if worker is None:
+                continue  # it was ended meanwhile
+            if pipe == worker.tasks:
+                worker.write()
+                if not worker.output:
+                    self.poll.unregister(pipe)
+            else:
+                happened += self.hear(worker)
+        for worker in set(self.busy.values()):
+            if time.monotonic() - worker.heard > self.silence:
+                happened.append((worker.tag, "failed", self.silent(worker)))
+        self.feed()
+        return happened
+
+    def hear(self, worker):
+        """What a worker said → as wait()."""
+        try:
+            answers = worker.read()
+        except Exception as error:  # no answer of ours
+            self.release(worker)
+            worker.kill()
+            return [(worker.tag, "failed", died("its answer cannot be used: {}".format(error)))]
+        if answers is None:
+            self.release(worker)
+            os.close(worker.tasks)
+            os.close(worker.answers)
+            what = "the worker process ended ({})".format(worker.ended())
+            return [(worker.tag, "failed", died(what))]
         happened = []
-        for pipe, _event in self.poll.poll(1000 * timeout):
-            worker = self.busy[pipe]
-            try:
-                answer = receive(pipe)
-            except EOFError:
-                self.release(worker)
-                worker.hang_up()
-                happened.append(
-                    (
-                        worker.tag,
-                        "failed",
-                        {
-                            "kind": "WorkerDied",
-                            "file": "",
-                            "offset": None,
-                            "what": "the worker process ended ({})".format(worker.end()),
-                            "todo": "Look in the kernel log (out of memory?), "
-                            "then run the same command again.",
-                        },
-                    )
-                )
-                continue
+        for answer in answers:
             if answer[0] == "progress":
                 happened.append((worker.tag, "progress", answer[1:]))
             else:
                 self.release(worker)
                 self.idle.append(worker)
                 happened.append((worker.tag, answer[0], answer[1]))
-        self.feed()
         return happened
+
+    def silent(self, worker):
+        self.release(worker)
+        worker.kill()
+        return died(
+            "its process gave no sign of life for {:g} seconds and was ended".format(self.silence),
+            "See what is special about this user's mail, and whether the user stopped the process. "
+            "Then run the same command again, or leave the user out of the plan.",
+        )
 
     def release(self, worker):
         self.poll.unregister(worker.answers)
-        del self.busy[worker.answers]
+        if worker.output:
+            self.poll.unregister(worker.tasks)
+            worker.output = bytearray()
+        del self.busy[worker.answers], self.busy[worker.tasks]
 
     def close(self):
         """End idle workers, and those at work too (after an interrupt)."""
-        for worker in self.busy.values():
-            os.kill(worker.process, signal.SIGTERM)
-        workers = [*self.idle, *self.busy.values()]
-        for worker in workers:
-            worker.hang_up()
-        for worker in workers:
-            worker.end()
+        for worker in {*self.idle, *self.busy.values()}:
+            worker.kill()
         self.idle, self.busy = [], {}
+
+
+def ask(user, function, *arguments, silence=None):
+    """Have function(*arguments, report) done by a process that is the user → its value. Errors:
+    errors.Reported."""
+    workers = Pool(1, silence)
+    try:
+        workers.submit("", function, *arguments, user=user)
+        while True:
+            for _tag, kind, value in workers.wait(1.0):
+                if kind == "done":
+                    return value
+                if kind == "failed":
+                    raise errors.Reported(value)
+    finally:
+        workers.close()

@@ -44,13 +44,18 @@ def owner(arguments):
         if not (colon and uid.isdigit() and gid.isdigit()):
             raise errors.BadPlan("--owner must be UID:GID in numbers", todo="Give it as 1000:1000.")
         return int(uid), int(gid)
+    return owner_of(arguments.folders)
+
+
+def owner_of(folders):
+    """uid and gid of the owner of a directory when we are root, else our own."""
     if os.geteuid() != 0:
         return os.geteuid(), os.getegid()
     try:
-        status = os.stat(arguments.folders)
+        status = os.stat(folders)
     except OSError as error:
         raise errors.UnreadableMail(
-            "cannot look at the folders: {}".format(error.strerror), arguments.folders
+            "cannot look at the folders: {}".format(error.strerror), folders
         ) from error
     return status.st_uid, status.st_gid
 

@@ -7,35 +7,35 @@ from mbx2maildir import errors, pool
 from mbx2maildir.convert import source
 from mbx2maildir.formats.names import Names
 
+REPORT_EVERY = 512
 SIZES = 41  # classes of message sizes: class n holds those from 2^(n-1) bytes to below 2^n
 
 
 def task_survey(user, report):
-    return survey_user(user)
+    return survey_user(user, report)
 
 
-def survey_user(user):
+def survey_user(user, report):
     """Count one user's old store → dict (see survey). Damage and unreadable files are listed, never
     raised."""
-    uid, gid = user.get("uid"), user.get("gid")
     result = empty(user["user"])
     inbox = spool = None
     folders = []
     try:
-        inbox = source.inbox(user.get("inbox") or [], uid, gid)
-        spool = source.spool_file(user.get("spool"), uid, gid)
+        inbox = source.inbox(user.get("inbox") or [])
+        spool = source.spool_file(user.get("spool"))
         besides = [
             inbox.path if inbox else None,
             user.get("spool"),
             user.get("subscriptions"),
             *(user.get("inbox") or []),
         ]
-        folders, passed = source.folders(user.get("folders"), uid, gid, besides, result["errors"])
+        folders, passed = source.folders(user.get("folders"), besides, result["errors"])
         result["passed"] = [
             {"file": errors.printable(item["file"]), "why": item["why"]} for item in passed
         ]
         subscribed, elsewhere = source.subscriptions(
-            user.get("subscriptions"), user.get("folders"), user.get("home"), uid, gid
+            user.get("subscriptions"), user.get("folders"), user.get("home")
         )
         result["subscriptions"] = len(subscribed)
         result["elsewhere"] = [errors.printable(line) for line in elsewhere]
@@ -56,7 +56,7 @@ def survey_user(user):
         if file is None:
             continue
         try:
-            survey_folder(user, file, name, result)
+            survey_folder(file, name, result, report)
         except errors.StoreError as error:
             result["errors"].append(error.as_dict())
     result["inodes"] = result["messages"] + 6 * (len(folders) + 1) + 4
@@ -82,13 +82,15 @@ def empty(name):
     }
 
 
-def survey_folder(user, file, name, result):
-    fd, box = file.open(user.get("uid"), user.get("gid"))
+def survey_folder(file, name, result, report):
+    fd, box = file.open()
     try:
         messages = total = recent = 0
         used = 0
         for _uid, is_recent, _flags, bits, _seconds, size, _offset, _text in box.messages(False):
             messages += 1
+            if not messages % REPORT_EVERY:
+                report(0, 0)
             total += size
             result["sizes"][min(size.bit_length(), SIZES - 1)] += 1
             recent += is_recent
@@ -130,7 +132,7 @@ def survey(plan):
     answers = {}
     try:
         for user in plan["users"]:
-            workers.submit(user["user"], task_survey, user)
+            workers.submit(user["user"], task_survey, user, user=user)
         while workers.pending():
             for name, kind, value in workers.wait(1.0):
                 if kind == "done":

@@ -1,4 +1,4 @@
-"""What the worker processes of batch.py do for one user.
+"""What the worker processes of batch.py do for one user, being that user.
 
 Arguments and answers are plain values that can be pickled. report(messages, bytes): progress.
 """
@@ -6,17 +6,12 @@ Arguments and answers are plain values that can be pickled. report(messages, byt
 import os
 import time
 
-from mbx2maildir import errors
 from mbx2maildir.convert import folder, merge, prepare, ranges, staged
-from mbx2maildir.publish import publish, syscalls
+from mbx2maildir.publish import syscalls
 
 
 def task_prepare(plan, user, report):
-    values = publish.settle(plan, user)
-    if values is not None:
-        return {"published": values}
-    publish.expect_unused(publish.paths(plan, user))
-    return {"prepared": prepare.prepare(user, plan.get("presync", False))}
+    return prepare.prepare(user, plan.get("presync", False), report)
 
 
 def task_folders(plan, user, items, new_folders, report):
@@ -80,17 +75,9 @@ def task_join(plan, user, split, parts, report):
 
 
 def task_finish(plan, user, prepared, results, report):
-    return merge.finish(user, prepared, results)
+    return merge.finish(user, prepared, results, report)
 
 
-def task_publish(plan, batch, report):
-    """Sync once, then swap in each. → list of (user's name, late messages or None, error values or
-    None)."""
+def task_sync(plan, report):
+    """Write all that was staged to disk. Nobody's task: it is done as what we are."""
     syscalls.syncfs(os.path.join(os.fsencode(plan["work"]), os.fsencode(plan["run"])))
-    outcomes = []
-    for user, values, known in batch:
-        try:
-            outcomes.append((user["user"], publish.publish(plan, user, values, known), None))
-        except Exception as error:
-            outcomes.append((user["user"], None, errors.describe(error)))
-    return outcomes

@@ -9,6 +9,7 @@ beside it.
 import json
 import os
 
+from mbx2maildir import files
 from mbx2maildir.convert import index
 from mbx2maildir.formats import file_names
 from mbx2maildir.formats.keywords import KeywordTable
@@ -34,15 +35,8 @@ def note(user, results):
         for result in results
         if "slots" in result
     }
-    with open(os.path.join(os.fsencode(user["index"]), TABLES), "w") as target:
-        json.dump({"tree": user["tree_id"], "folders": tables}, target)
-
-
-def keep(places):
-    """Move the index of a tree that was published to where it is kept."""
-    index.remove(places["base"])
-    if os.path.isdir(places["index"]):
-        os.rename(places["index"], places["base"])
+    text = json.dumps({"tree": user["tree_id"], "folders": tables})
+    files.replace_file(os.path.join(os.fsencode(user["index"]), TABLES), text.encode("ascii"))
 
 
 def messages(directory, name, asked, table):

@@ -4,6 +4,7 @@ with the history."""
 import os
 import re
 
+from mbx2maildir import errors, files
 from mbx2maildir.formats import file_names, keywords, maildir, message_key, uidlist
 from mbx2maildir.patterns import Pattern
 
@@ -44,13 +45,15 @@ class NewSide:
     """All messages of an existing Maildir with their keys.
 
     messages: list of Message in the order they are to be appended (folder, UID, name: the time of
-    delivery). lengths: set of body lengths an old message must have to be worth a key. Empty when
+    delivery). odd: entries of its folders that are no files.
+    lengths: set of body lengths an old message must have to be worth a key. Empty when
     there is nothing to reconcile.
     """
 
     def __init__(self, root):
         self.root = root
         self.messages = []
+        self.odd = []
         self.lengths = set()
         self.folders = {}
         self.keywords = {}
@@ -66,14 +69,22 @@ class NewSide:
             found.sort(key=lambda message: (message.uid or 1 << 32, message.base))
             self.messages += found
 
-    def read(self):
+    def read(self, progress=None):
         """Work out the keys. A message file that vanished meanwhile (a reader on the new side) is
         left out."""
         kept = []
         for message in self.messages:
+            if progress is not None:
+                progress(0, 0)
+            path = message.path(self.root)
             try:
-                fd = os.open(message.path(self.root), os.O_RDONLY | os.O_NOFOLLOW)
+                fd = files.open_regular(path)
             except FileNotFoundError:
+                continue
+            except errors.UnreadableMail:
+                if files.is_regular(path):
+                    raise
+                self.odd.append(os.path.relpath(path, self.root))
                 continue
             try:
                 message.key, lengths = message_key.key_of_file(fd)

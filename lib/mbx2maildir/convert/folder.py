@@ -159,10 +159,10 @@ class Attempt:
         user = self.user
         at_work = self.live and in_use.lately(sources_stamp(file, spool), time.time_ns())
         if file is not None:
-            fd, self.box = file.open(user.get("uid"), user.get("gid"), strict, at_work)
+            fd, self.box = file.open(strict, at_work)
             self.descriptors.append(fd)
         if spool is not None:
-            fd, self.spool_box = spool.open(user.get("uid"), user.get("gid"), strict, at_work)
+            fd, self.spool_box = spool.open(strict, at_work)
             self.descriptors.append(fd)
         self.keywords = KeywordTable([])
         if self.box:
@@ -201,8 +201,8 @@ class Attempt:
 
     def hand_out(self, cuts):
         """Make the folder's directories and leave its messages to several processes."""
-        with staged.inside(self.user, self.name) as path:
-            maildir.FolderWriter(path, b"", 0, top=not self.name).abandon()
+        path = staged.folder_path(self.user, self.name)
+        maildir.FolderWriter(path, b"", 0, top=not self.name).abandon()
         return {
             "cuts": cuts,
             "keywords": self.keywords,
@@ -215,25 +215,25 @@ class Attempt:
         user, name, result = self.user, self.name, self.result
         self.notes = index.Writer(user, name)
         blocks = None if before is None else index.open_blocks(user, name)
-        with staged.inside(user, name) as path:
-            lines = None if before is None else uidlist.open_lines(path)
-            self.writer = maildir.FolderWriter(
-                path, file_names.host_name(user["host"]), self.uidvalidity, top=not name
-            )
-            if before is None:
-                self.write_all()
-            else:
-                self.update(before, delta.Before(blocks, lines))
-            staged.finish_folder(
-                user,
-                name,
-                self.writer,
-                self.box,
-                self.uidvalidity,
-                self.fallback,
-                self.keywords,
-                result,
-            )
+        path = staged.folder_path(user, name)
+        lines = None if before is None else uidlist.open_lines(path)
+        self.writer = maildir.FolderWriter(
+            path, file_names.host_name(user["host"]), self.uidvalidity, top=not name
+        )
+        if before is None:
+            self.write_all()
+        else:
+            self.update(before, delta.Before(blocks, lines))
+        staged.finish_folder(
+            user,
+            name,
+            self.writer,
+            self.box,
+            self.uidvalidity,
+            self.fallback,
+            self.keywords,
+            result,
+        )
         result["index"] = self.notes.finish()
 
     def write_all(self):

@@ -13,7 +13,7 @@ def keywords_of(file, box, user, strict, result):
         return KeywordTable(box.keywords)
     used = 0
     lost = {}
-    fd, again = file.open(user.get("uid"), user.get("gid"), strict)
+    fd, again = file.open(strict)
     try:
         for _uid, _recent, _flags, bits, _seconds, _size, _offset, _text in again.messages(False):
             used |= bits

@@ -76,7 +76,7 @@ def keep_what_stands(user, file, name, before, result):
     if file is None or file.format != "mbx":
         return True  # all of it is written anew when the file has changed
     try:
-        fd, box = file.open(user.get("uid"), user.get("gid"), live=True)
+        fd, box = file.open(live=True)
     except errors.StoreError:
         fd = box = None
     same = False
@@ -104,37 +104,37 @@ def cut_off(user, name, count, result):
     notes = index.Writer(user, name)
     blocks = index.open_blocks(user, name)
     table = KeywordTable(result["slots"], result["used"])
-    with staged.inside(user, name) as path:
-        before = delta.Before(blocks, uidlist.open_lines(path))
-        writer = maildir.FolderWriter(
-            path, file_names.host_name(user["host"]), result["head_uidvalidity"], top=not name
-        )
-        try:
-            while before.block is not None:
-                block, place = before.block, before.place
-                run = min(block.count - place, count)
-                if run:
-                    notes.keep(block, place, place + run, 0)
-                    writer.keep_lines(before.lines[place : place + run])
-                    count -= run
-                    before.advance(run)
-                    continue
-                record = before.record
-                writer.drop(
-                    index.base_name(record, writer.suffix),
-                    record.recent,
-                    index.letters(table, record.flags, record.bits),
-                )
-                result["messages"] -= 1
-                result["bytes"] -= record.stored
-                result["bare_lf"] -= record.virtual != record.size
-                before.advance()
-            writer.close(
-                result["uidvalidity"],
-                result["uidnext"],
-                staged.folder_guid(user, name, result["uidvalidity"]),
-                table.file_text(),
+    path = staged.folder_path(user, name)
+    before = delta.Before(blocks, uidlist.open_lines(path))
+    writer = maildir.FolderWriter(
+        path, file_names.host_name(user["host"]), result["head_uidvalidity"], top=not name
+    )
+    try:
+        while before.block is not None:
+            block, place = before.block, before.place
+            run = min(block.count - place, count)
+            if run:
+                notes.keep(block, place, place + run, 0)
+                writer.keep_lines(before.lines[place : place + run])
+                count -= run
+                before.advance(run)
+                continue
+            record = before.record
+            writer.drop(
+                index.base_name(record, writer.suffix),
+                record.recent,
+                index.letters(table, record.flags, record.bits),
             )
-        finally:
-            writer.abandon()
+            result["messages"] -= 1
+            result["bytes"] -= record.stored
+            result["bare_lf"] -= record.virtual != record.size
+            before.advance()
+        writer.close(
+            result["uidvalidity"],
+            result["uidnext"],
+            staged.folder_guid(user, name, result["uidvalidity"]),
+            table.file_text(),
+        )
+    finally:
+        writer.abandon()
     result["index"] = notes.finish()

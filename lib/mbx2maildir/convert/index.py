@@ -19,6 +19,7 @@ import os
 import struct
 import zlib
 
+from mbx2maildir import files
 from mbx2maildir.formats import file_names, maildir, mbx_lines
 
 VERSION = 3
@@ -181,7 +182,7 @@ class Block:
 
 def open_blocks(user, name):
     """The blocks of a folder's index. Opened at once: later we may act as a user who may not."""
-    return blocks(open(paths(user, name)[0], "rb"))
+    return blocks(os.fdopen(files.open_regular(paths(user, name)[0]), "rb"))
 
 
 def blocks(source):

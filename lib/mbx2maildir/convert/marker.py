@@ -1,12 +1,19 @@
 """The file that marks a tree as made by the converter, and the removal of staged trees (of nothing
-else)."""
+else). All of it is done by a process that is the tree's user: the tree is within the user's reach.
+"""
 
 import json
 import os
 
-from mbx2maildir import errors
+from mbx2maildir import errors, files
 
 NAME = b"cutover.json"
+TRASH = b".trash"  # in a user's own index directory: what is being removed
+LARGEST = 64 << 20
+DIGITS = 20
+COUNTS = ("messages", "bytes", "expunged", "matched", "appended")
+LISTS = ("folders", "warnings", "passed", "renamed")
+FOLDER_COUNTS = ("messages", "bytes", "expunged", "uidvalidity", "uidnext", "spool", "appended")
 
 
 def new_name():
@@ -14,57 +21,96 @@ def new_name():
     return os.urandom(16).hex()
 
 
-def write(tree, values, user=None):
+def write(tree, values):
     """Write (replace) a tree's marker. values: dict."""
     path = os.path.join(tree, NAME)
-    temporary = path + b".tmp"
     try:
-        with open(temporary, "w") as target:
-            os.fchmod(target.fileno(), 0o600)
-            json.dump(values, target, sort_keys=True)
-            target.write("\n")
-            target.flush()
-            os.fsync(target.fileno()) if values.get("durable") else None
-        os.rename(temporary, path)
+        files.replace_file(path, (json.dumps(values, sort_keys=True) + "\n").encode("ascii"))
     except OSError as error:
         raise errors.space_error(error, path) from error
-    if user is not None and os.geteuid() == 0 and user.get("uid") is not None:
-        os.chown(path, user["uid"], user["gid"])
+
+
+def number(text):
+    if len(text) > DIGITS:
+        raise ValueError("a number of {} digits".format(len(text)))
+    return int(text)
+
+
+def load(tree):
+    """A tree's marker → dict, or None when it has none. Errors: UnreadableMail when something else
+    is there."""
+    path = os.path.join(tree, NAME)
+    try:
+        content = files.read_small(path, LARGEST)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        values = json.loads(content.decode("utf-8"), parse_int=number)
+    except (ValueError, RecursionError) as error:
+        raise errors.UnreadableMail("not what the converter wrote there", path) from error
+    if not is_valid(values):
+        raise errors.UnreadableMail("not what the converter wrote there", path)
+    return values
+
+
+def is_valid(values):
+    """Whether these are a marker's values, with all that is asked of one that is complete."""
+    if not isinstance(values, dict) or not isinstance(values.get("complete"), bool):
+        return False
+    if not all(isinstance(values.get(key), str) for key in ("user", "run", "tree")):
+        return False
+    if not values["complete"]:
+        return True
+    return (
+        all(is_count(values.get(key, 0)) for key in COUNTS)
+        and all(isinstance(values.get(key, []), list) for key in LISTS)
+        and all(isinstance(text, str) for text in values.get("warnings", []))
+        and all(map(is_folder, values.get("folders", [])))
+        and all(map(is_texts, values.get("passed", []) + values.get("renamed", [])))
+    )
+
+
+def is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def is_folder(values):
+    return (
+        isinstance(values, dict)
+        and isinstance(values.get("folder"), str)
+        and all(is_count(values.get(key, 0)) for key in FOLDER_COUNTS)
+        and isinstance(values.get("warnings"), list)
+        and all(isinstance(text, str) for text in values["warnings"])
+    )
+
+
+def is_texts(values):
+    return isinstance(values, dict) and all(isinstance(text, str) for text in values.values())
 
 
 def read(tree):
     """A tree's marker → dict, or None when it has none (or none that can be read)."""
     try:
-        with open(os.path.join(tree, NAME), "rb") as source:
-            values = json.loads(source.read().decode("utf-8"))
-    except (OSError, ValueError):
+        return load(tree)
+    except (errors.StoreError, OSError):
         return None
-    return values if isinstance(values, dict) else None
 
 
-def trash_of(tree):
-    """The directory beside staging where trees are begun and removed: whatever lies there is
-    ours."""
-    return os.path.join(os.path.dirname(os.path.dirname(tree)), b"trash")
+def is_empty(tree):
+    """Whether nothing was begun in a tree, not even its marker."""
+    return not set(os.listdir(tree)) - {NAME + b".new"}
 
 
 def begin_tree(tree, user):
-    """Create a tree that has its marker from the first moment, owned by the user → the marker's
-    values."""
-    if os.path.lexists(tree):
-        os.rmdir(tree)  # only an empty one
-    fresh = os.path.join(trash_of(tree), new_name().encode("ascii"))
-    os.mkdir(fresh, 0o700)
+    """Begin a tree in its empty directory: with its marker → the marker's values."""
+    os.makedirs(tree, 0o700, exist_ok=True)
     values = {
         "complete": False,
         "user": user["user"],
         "run": user.get("run", ""),
         "tree": new_name(),
     }
-    write(fresh, values, user)
-    if os.geteuid() == 0 and user.get("uid") is not None:
-        os.chown(fresh, user["uid"], user["gid"])
-    os.rename(fresh, tree)
+    write(tree, values)
     return values
 
 
@@ -75,7 +121,7 @@ def take_up(tree, user):
     Errors: PublishError for any other tree. What a crash left there may be a user's own Maildir,
     just swapped out.
     """
-    if not os.path.lexists(tree) or os.path.isdir(tree) and not os.listdir(tree):
+    if not os.path.lexists(tree) or files.is_directory(tree) and is_empty(tree):
         return None
     values = read(tree)
     if (
@@ -90,20 +136,29 @@ def take_up(tree, user):
         )
     if values.get("complete"):
         values["complete"] = False
-        write(tree, values, user)
+        write(tree, values)
     return values
 
 
-def discard(path, tree):
-    """Remove a directory of a staged tree: moved to the trash first, so that a kill cannot leave it
-    half there."""
-    doomed = os.path.join(trash_of(tree), new_name().encode("ascii"))
+def discard(path, index):
+    """Remove a directory of a staged tree: moved away first, so that a kill cannot leave it half
+    there. index: the user's index directory."""
+    trash = os.path.join(index, TRASH)
+    os.makedirs(trash, 0o700, exist_ok=True)
+    doomed = os.path.join(trash, new_name().encode("ascii"))
     os.rename(path, doomed)
     remove(doomed)
 
 
 def remove(directory):
-    """Remove a directory that lies in the trash."""
+    """Remove a directory."""
     import shutil
 
     shutil.rmtree(directory)
+
+
+def empty(directory):
+    """Remove all that lies in a directory."""
+    for entry in os.listdir(directory):
+        path = os.path.join(directory, entry)
+        remove(path) if files.is_directory(path) else os.unlink(path)

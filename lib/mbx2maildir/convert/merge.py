@@ -15,17 +15,18 @@ from mbx2maildir.convert import base, index, marker, staged
 from mbx2maildir.formats import file_names, maildir, message_key, uidlist
 from mbx2maildir.formats.keywords import KeywordTable
 
+LARGEST_SUBSCRIPTIONS = 4 << 20
 KEPT_LETTERS = b"DFRS"  # flags of a new-side copy that are added to the old side's
 
 
-def finish(user, prepared, results):
+def finish(user, prepared, results, progress=staged.quiet):
     """Complete the staged tree. results: dicts of folder.folder(). → the marker's values,
     known_files() of the new side."""
     tree = os.fsencode(user["staging"])
     new = prepared["new"]
     by_name = {result["folder"]: result for result in results}
     try:
-        matched, left = match(user, new, results) if new and new.messages else ([], [])
+        matched, left = match(user, new, results, progress) if new and new.messages else ([], [])
         for candidate, message in matched:
             add_flags(user, candidate, message)
         for name in [] if new is None else new.names:
@@ -38,7 +39,7 @@ def finish(user, prepared, results):
         write_common(user, prepared, by_name.values())
         base.note(user, by_name.values())
         values = summary(user, prepared, by_name.values(), len(matched), len(left))
-        marker.write(tree, values, user)
+        marker.write(tree, values)
     except OSError as error:
         raise errors.space_error(error, tree) from error
     return values, known_files(new)
@@ -61,7 +62,7 @@ class Candidate:
             os.path.join(
                 staged.folder_path(user, result["folder"]), self.subdir, self.name(self.letters)
             ),
-            os.O_RDONLY,
+            files.READ | os.O_NOFOLLOW,
         )
         try:
             self.key = message_key.key_of_file(fd)[0]
@@ -83,11 +84,12 @@ def candidates(user, new, results):
                 yield Candidate(user, result, record, suffix, keywords)
 
 
-def match(user, new, results):
+def match(user, new, results, progress=staged.quiet):
     """Pair new-side messages with old ones by key → (list of (Candidate, Message), list of Message
     left)."""
     same, anywhere = {}, {}
     for candidate in candidates(user, new, results):
+        progress(0, 0)
         same.setdefault((candidate.result["folder"], candidate.key), []).append(candidate)
         anywhere.setdefault(candidate.key, []).append(candidate)
     matched, rest, left = [], [], []
@@ -127,10 +129,10 @@ def adopt(user, tree, new, name, messages):
     """A folder that only the new side has: it keeps its UIDVALIDITY and UIDs."""
     result = staged.empty_result(name)
     uidvalidity = staged.fallback_uidvalidity(new.folders, name)
-    with staged.inside(user, name) as path:
-        maildir.FolderWriter(
-            path, file_names.host_name(user["host"]), uidvalidity, top=not name
-        ).close(uidvalidity, 1, staged.folder_guid(user, name, uidvalidity))
+    path = staged.folder_path(user, name)
+    maildir.FolderWriter(path, file_names.host_name(user["host"]), uidvalidity, top=not name).close(
+        uidvalidity, 1, staged.folder_guid(user, name, uidvalidity)
+    )
     result["uidvalidity"] = uidvalidity
     append(user, tree, new, result, messages, keep_uids=True)
     return result
@@ -153,14 +155,14 @@ def append(user, tree, new, result, messages, keep_uids=False):
         if message.subdir == b"new" and not letters:
             target = os.path.join(path, b"new", message.base)
         source = message.path(new.root)
-        os.link(source, target)
+        os.link(source, target, follow_symlinks=False)
         lines.append(b"%d :%b\n" % (uid, message.base))
         result["messages"] += 1
         result["bytes"] += os.stat(target).st_size
         uid += 1
     result["appended"] = len(messages)
     result["uidnext"] = max(uid, new.folders.get(name, (0, 0))[1]) if keep_uids else uid
-    fd = os.open(os.path.join(path, b"dovecot-uidlist"), os.O_RDWR)
+    fd = os.open(os.path.join(path, b"dovecot-uidlist"), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.lseek(fd, 0, os.SEEK_END)
         view = memoryview(b"".join(lines))
@@ -176,9 +178,9 @@ def append(user, tree, new, result, messages, keep_uids=False):
         os.close(fd)
     if table != result["keywords"]:
         result["keywords"] = table
-        with staged.inside(user, name) as path:
-            keywords = os.path.join(path, b"dovecot-keywords")
-            files.replace_file(keywords, b"".join(b"%d %b\n" % entry for entry in enumerate(table)))
+        path = staged.folder_path(user, name)
+        keywords = os.path.join(path, b"dovecot-keywords")
+        files.replace_file(keywords, b"".join(b"%d %b\n" % entry for entry in enumerate(table)))
 
 
 def keyword_letters(new, message, table, result):
@@ -212,21 +214,23 @@ def write_common(user, prepared, results):
     if prepared["new"] is not None:
         names += new_subscriptions(prepared["new"].root)
     names = [name for name in dict.fromkeys(names) if name and b"\n" not in name]
-    with staged.inside(user):
-        files.replace_file(b"subscriptions", b"".join(name + b"\n" for name in names))
-        highest = max([result["uidvalidity"] for result in results] or [1])
-        for entry in os.listdir(b"."):
-            if entry.startswith(b"dovecot-uidvalidity."):
-                os.unlink(entry)
-        files.replace_file(b"dovecot-uidvalidity", b"%08x" % highest)
-        files.write_file(b"dovecot-uidvalidity.%08x" % highest, b"", 0o444)
+    tree = os.fsencode(user["staging"])
+    files.replace_file(
+        os.path.join(tree, b"subscriptions"), b"".join(name + b"\n" for name in names)
+    )
+    highest = max([result["uidvalidity"] for result in results] or [1])
+    for entry in os.listdir(tree):
+        if entry.startswith(b"dovecot-uidvalidity."):
+            os.unlink(os.path.join(tree, entry))
+    files.replace_file(os.path.join(tree, b"dovecot-uidvalidity"), b"%08x" % highest)
+    files.write_file(os.path.join(tree, b"dovecot-uidvalidity.%08x" % highest), b"", 0o444)
 
 
 def new_subscriptions(root):
     """Names of a Dovecot subscriptions file, of either version, "." between levels."""
     try:
-        with open(os.path.join(root, b"subscriptions"), "rb") as lines:
-            names = lines.read().split(b"\n")
+        content = files.read_small(os.path.join(root, b"subscriptions"), LARGEST_SUBSCRIPTIONS)
+        names = content.split(b"\n")
     except FileNotFoundError:
         return []
     if names[:1] == [b"V\t2"]:

@@ -2,11 +2,11 @@
 
 import os
 
-from mbx2maildir.convert import existing, index, marker, source
+from mbx2maildir.convert import existing, index, marker, source, staged
 from mbx2maildir.formats.names import Names
 
 
-def prepare(user, presync=False):
+def prepare(user, presync=False, progress=staged.quiet):
     """Look at both sides and begin the staged tree, or take up the one of an earlier pass.
 
     user: an entry of the plan with "staging", "index", "salvage" (paths), "host" and "run" added.
@@ -14,26 +14,25 @@ def prepare(user, presync=False):
     "folders": [(Found, Maildir name)], "passed", "changes", "subscriptions", "elsewhere", "new":
     NewSide or None, "foreign", "bytes"}.
     """
-    uid, gid = user.get("uid"), user.get("gid")
-    inbox = source.inbox(user.get("inbox") or [], uid, gid)
-    spool = source.spool_file(user.get("spool"), uid, gid)
+    inbox = source.inbox(user.get("inbox") or [])
+    spool = source.spool_file(user.get("spool"))
     besides = [
         inbox.path if inbox else None,
         user.get("spool"),
         user.get("subscriptions"),
         *(user.get("inbox") or []),
     ]
-    folders, passed = source.folders(user.get("folders"), uid, gid, besides)
+    folders, passed = source.folders(user.get("folders"), besides)
     if inbox is None and not folders and user.get("folders"):
         source.expect_mounted(user["folders"])
     subscribed, elsewhere = source.subscriptions(
-        user.get("subscriptions"), user.get("folders"), user.get("home"), uid, gid
+        user.get("subscriptions"), user.get("folders"), user.get("home")
     )
     names = Names([file.name for file in folders])
     target = os.fsencode(user["maildir"])
     new = existing.NewSide(target) if os.path.isdir(target) else None
     if new and not presync:
-        new.read()
+        new.read(progress)
     begin(user, {names.maildir(file.name) for file in folders} | {b""})
     wanted_names = [b"INBOX" if name is None else names.maildir(name) for name in subscribed]
     return {
@@ -46,7 +45,7 @@ def prepare(user, presync=False):
         "folders": [(file, names.maildir(file.name)) for file in folders],
         "subscriptions": list(dict.fromkeys(wanted_names)),
         "new": new,
-        "foreign": existing.foreign_entries(target, new.names) if new else [],
+        "foreign": existing.foreign_entries(target, new.names) + new.odd if new else [],
         "bytes": sum(file.size for file in [*folders, inbox, spool] if file),
     }
 
@@ -60,9 +59,12 @@ def begin(user, wanted_folders):
     tree, notes_directory = os.fsencode(user["staging"]), os.fsencode(user["index"])
     values = marker.take_up(tree, user)
     if values is None:
-        index.remove(notes_directory)
+        if os.path.isdir(notes_directory):
+            marker.empty(notes_directory)
         values = marker.begin_tree(tree, user)
     os.makedirs(notes_directory, 0o700, exist_ok=True)
+    if os.path.lexists(os.path.join(notes_directory, marker.TRASH)):
+        marker.remove(os.path.join(notes_directory, marker.TRASH))
     user["tree_id"] = values["tree"]
     for entry in os.listdir(tree):
         if (
@@ -71,4 +73,4 @@ def begin(user, wanted_folders):
             and os.path.isdir(os.path.join(tree, entry))
         ):
             index.forget(user, entry[1:])
-            marker.discard(os.path.join(tree, entry), tree)
+            marker.discard(os.path.join(tree, entry), notes_directory)

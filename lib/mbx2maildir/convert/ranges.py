@@ -70,22 +70,22 @@ def write(user, file, name, job, number, limits, strict, progress, live):
 
 
 def write_range(user, file, name, job, number, limits, strict, progress):
-    fd = source.open_mail(file.path, user.get("uid"), user.get("gid"))
+    fd = source.open_mail(file.path)
     writer = notes = None
     result = staged.empty_result(name)
     try:
         box = Range(fd, file.path, strict, start=limits[0], stop=limits[1])
         notes = index.Writer(user, name, number)
-        with staged.inside(user, name) as path:
-            writer = maildir.FolderWriter(
-                path,
-                file_names.host_name(user["host"]),
-                job["uidvalidity"],
-                top=not name,
-                part=number,
-            )
-            delta.write(writer, box, box.messages(), job["keywords"], notes, result, progress)
-            writer.flush()
+        path = staged.folder_path(user, name)
+        writer = maildir.FolderWriter(
+            path,
+            file_names.host_name(user["host"]),
+            job["uidvalidity"],
+            top=not name,
+            part=number,
+        )
+        delta.write(writer, box, box.messages(), job["keywords"], notes, result, progress)
+        writer.flush()
         return {
             "part": number,
             "count": notes.finish_part(),
@@ -121,45 +121,43 @@ def fit(job, parts):
 
 
 def put_together(user, file, name, spool, job, parts, fallback, strict, progress, result):
-    uid, gid = user.get("uid"), user.get("gid")
     keywords = job["keywords"]
     descriptors = []
     notes = writer = spool_box = None
     try:
-        fd, box = file.open(uid, gid, strict)
+        fd, box = file.open(strict)
         descriptors.append(fd)
         if spool is not None:
-            spool_fd, spool_box = spool.open(uid, gid, strict)
+            spool_fd, spool_box = spool.open(strict)
             descriptors.append(spool_fd)
         notes = index.Writer(user, name)
         box.uidlast = parts[-1]["uidlast"]
         result["uidnext"] = box.uidnext
-        with staged.inside(user, name) as path:
-            writer = maildir.FolderWriter(
-                path, file_names.host_name(user["host"]), job["uidvalidity"], top=not name
-            )
-            for part in parts:
-                writer.take(part["part"])
+        path = staged.folder_path(user, name)
+        writer = maildir.FolderWriter(
+            path, file_names.host_name(user["host"]), job["uidvalidity"], top=not name
+        )
+        for part in parts:
+            writer.take(part["part"])
         for part in parts:
             notes.take(part)
             for key in ("messages", "bytes", "written", "bare_lf", "expunged"):
                 result[key] = result.get(key, 0) + part[key]
             salvage.set_aside(user, name, fd, part["damage"])
             result["damage"] += [dict(item, file=box.file) for item in part["damage"]]
-        with staged.inside(user, name):
-            if spool_box is not None:
-                delta.write(
-                    writer,
-                    spool_box,
-                    staged.spooled(spool_box, result),
-                    keywords,
-                    notes,
-                    result,
-                    progress,
-                )
-            staged.finish_folder(
-                user, name, writer, box, job["uidvalidity"], fallback, keywords, result
+        if spool_box is not None:
+            delta.write(
+                writer,
+                spool_box,
+                staged.spooled(spool_box, result),
+                keywords,
+                notes,
+                result,
+                progress,
             )
+        staged.finish_folder(
+            user, name, writer, box, job["uidvalidity"], fallback, keywords, result
+        )
         result["index"] = notes.finish()
         if spool_box is not None:
             salvage.set_aside(user, name, spool_box.fd, spool_box.damage)

@@ -39,16 +39,29 @@ def set_aside(user, name, fd, damage):
         path = os.path.join(directory, b"%d-%d" % (item["offset"], item["length"]))
         try:
             os.makedirs(directory, files.DIRECTORY_MODE, exist_ok=True)
-            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, files.FILE_MODE)
+            target = os.open(
+                path,
+                os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
+                files.FILE_MODE,
+            )
             try:
-                position, end = item["offset"], item["offset"] + item["length"]
-                while position < end:
-                    block = os.pread(fd, min(mbx_lines.CHUNK, end - position), position)
-                    if not block:
-                        break
-                    position += os.write(target, block)
+                copy_range(fd, target, item["offset"], item["length"])
             finally:
                 os.close(target)
         except OSError as error:
             raise errors.space_error(error, path) from error
         item["set_aside"] = errors.printable(path)
+
+
+def copy_range(fd, target, offset, length):
+    """Copy a range of a file to the start of another; its holes stay holes."""
+    os.ftruncate(target, length)
+    position, end = offset, offset + length
+    while position < end:
+        position = files.next_data(fd, position)
+        if position is None or position >= end:
+            break
+        block = os.pread(fd, min(mbx_lines.CHUNK, end - position), position)
+        if not block:
+            break
+        position += os.pwrite(target, block, position - offset)

@@ -1,20 +1,21 @@
 """What the old store holds for one user: INBOX, spool, folders, subscriptions, and files passed
 over with the reason.
 
-The converter runs as root, the old store belongs to its users, who may place links there. So a file
-counts as a user's mail only where that user could read it (by owner, group, mode), as c-client,
-which runs as the user, would find. A file or directory among the folders that is closed to its user
-is an error, not passed over: it may be mail whose mode is wrong.
+All of it is looked at by a process that is the user (switch.py), as c-client is: it follows links,
+and finds what the kernel lets the user read. A file or directory among the folders that is closed
+to its user is an error, not passed over: it may be mail whose mode is wrong.
 """
 
 import os
 import stat
 
-from mbx2maildir import errors
+from mbx2maildir import errors, files
 from mbx2maildir.formats import mbox, mbx, mbx_header
 from mbx2maildir.patterns import Pattern
 
 HEAD = 4096
+DEEPEST = 100  # levels of folders
+MOST = 200000  # entries below the folders' root
 SUBSCRIPTION_PREFIX = Pattern(rb"\{[^}]*\}")
 
 
@@ -22,39 +23,26 @@ def join(directory, name):
     return os.path.join(os.fsencode(directory), name)
 
 
-def open_to(status, uid, gid, wanted=os.R_OK):
-    """Whether a user has these rights (os.R_OK, os.X_OK or both) to what has this stat result."""
-    if uid is None or uid == 0:
-        return True
-    shift = 6 if status.st_uid == uid else 3 if status.st_gid == gid else 0
-    return status.st_mode >> shift & wanted == wanted
-
-
-def open_mail(path, uid=None, gid=None):
-    """Open a regular file for reading as the given user would. Errors: UnreadableMail;
+def open_mail(path):
+    """Open a regular file for reading, through links too. Errors: UnreadableMail;
     FileNotFoundError passes."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
+        return files.open_regular(path, follow=True)
+    except errors.UnreadableMail as error:
+        if isinstance(error.__cause__, PermissionError) and not os.access(path, os.R_OK):
+            raise closed(path) from error
         raise
-    except OSError as error:
-        raise errors.UnreadableMail("cannot open: {}".format(error.strerror), path) from error
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(fd)
-        raise errors.UnreadableMail("not a regular file", path)
-    if not open_to(status, uid, gid):
-        os.close(fd)
-        raise closed(status, uid, path)
-    return fd
 
 
-def closed(status, uid, path):
+def closed(path):
+    """The error for what its user may not read."""
+    try:
+        status = os.stat(path)
+        whose = ": owner {}, mode {:04o}".format(status.st_uid, status.st_mode & 0o7777)
+    except OSError:
+        whose = ""
     return errors.UnreadableMail(
-        "its user (uid {}) may not read it: owner {}, mode {:04o}".format(
-            uid, status.st_uid, status.st_mode & 0o7777
-        ),
-        path,
+        "its user (uid {}) may not read it{}".format(os.geteuid(), whose), path
     )
 
 
@@ -79,10 +67,10 @@ class Found:
         self.path, self.name, self.format, self.size = path, name, format_, status.st_size
         self.inode, self.ctime = status.st_ino, status.st_ctime_ns
 
-    def open(self, uid=None, gid=None, strict=False, live=False):
+    def open(self, strict=False, live=False):
         """→ (fd, Mailbox)."""
         try:
-            fd = open_mail(self.path, uid, gid)
+            fd = open_mail(self.path)
         except FileNotFoundError as error:
             raise errors.UnreadableMail("the file disappeared", self.path) from error
         try:
@@ -92,9 +80,9 @@ class Found:
             raise
 
 
-def identify(path, name, uid, gid):
+def identify(path, name):
     """→ (Found or None, reason why not). Errors: UnreadableMail."""
-    fd = open_mail(path, uid, gid)
+    fd = open_mail(path)
     try:
         status = os.fstat(fd)
         format_, why = kind(os.pread(fd, HEAD, 0), status.st_size)
@@ -103,12 +91,12 @@ def identify(path, name, uid, gid):
     return (Found(path, name, format_, status), "") if format_ else (None, why)
 
 
-def inbox(candidates, uid=None, gid=None):
+def inbox(candidates):
     """The INBOX: the first candidate that exists → Found or None. An empty or foreign file counts
     as none to c-client."""
     for candidate in candidates:
         try:
-            found, _why = identify(os.fsencode(candidate), b"", uid, gid)
+            found, _why = identify(os.fsencode(candidate), b"")
         except FileNotFoundError:
             continue
         if found:
@@ -116,14 +104,14 @@ def inbox(candidates, uid=None, gid=None):
     return None
 
 
-def spool_file(path, uid=None, gid=None):
+def spool_file(path):
     """The spool, when it holds mail → Found or None. Errors: UnreadableMail when it holds something
     else."""
     if not path:
         return None
     path = os.fsencode(path)
     try:
-        found, why = identify(path, b"", uid, gid)
+        found, why = identify(path, b"")
     except FileNotFoundError:
         return None
     if found is None and why != "empty file" and os.path.getsize(path):
@@ -154,7 +142,7 @@ def expect_mounted(root):
         raise errors.NotThere("an empty directory: is the old mail not mounted?", place)
 
 
-def folders(root, uid=None, gid=None, besides=(), unreadable=None):
+def folders(root, besides=(), unreadable=None):
     """Walk the folders' root → (list of Found, list of {"file", "why"} passed over). Sorted by
     name.
 
@@ -162,7 +150,7 @@ def folders(root, uid=None, gid=None, besides=(), unreadable=None):
     Errors: UnreadableMail for a file or directory that cannot be read; with a list in `unreadable`,
     what stands in the way is added there (as dicts) instead.
     """
-    walk = Walk(uid, gid, besides, unreadable)
+    walk = Walk(besides, unreadable)
     if root and os.path.isdir(os.fsencode(root)):
         walk.top(os.fsencode(root))
     walk.files.sort(key=lambda file: file.name)
@@ -172,8 +160,8 @@ def folders(root, uid=None, gid=None, besides=(), unreadable=None):
 class Walk:
     """A walk through a user's folders. files: list of Found; passed: what is no folder, and why."""
 
-    def __init__(self, uid, gid, besides, unreadable):
-        self.uid, self.gid, self.unreadable = uid, gid, unreadable
+    def __init__(self, besides, unreadable):
+        self.unreadable, self.entries = unreadable, 0
         self.files, self.passed = [], []
         self.skip = {identity(path) for path in besides if path} - {None}
         self.seen = set()
@@ -181,7 +169,7 @@ class Walk:
     def top(self, root):
         status = os.stat(root)
         self.seen.add((status.st_dev, status.st_ino))
-        self.enter(root, b"", status)
+        self.enter(root, b"")
 
     def refuse(self, error):
         if self.unreadable is None:
@@ -191,19 +179,28 @@ class Walk:
     def skip_file(self, path, why):
         self.passed.append({"file": path, "why": why})
 
-    def enter(self, directory, prefix, status):
+    def enter(self, directory, prefix):
         # c-client finds nothing in a closed directory. Whose mail it is, and whether it is meant to
         # be closed, only a human can say.
-        if open_to(status, self.uid, self.gid, os.R_OK | os.X_OK):
+        if prefix.count(b"/") > DEEPEST:
+            what = "folders are nested more than {} levels deep".format(DEEPEST)
+            todo = "Move what is below it up or away, then run the same command again."
+            self.refuse(errors.UnreadableMail(what, directory, todo=todo))
+        elif os.access(directory, os.R_OK | os.X_OK):
             self.list(directory, prefix)
         else:
-            self.refuse(closed(status, self.uid, directory))
+            self.refuse(closed(directory))
 
     def list(self, directory, prefix):
         try:
             names = sorted(os.listdir(directory))
         except OSError as error:
             what = "cannot list the directory: {}".format(error.strerror)
+            self.refuse(errors.UnreadableMail(what, directory))
+            return
+        self.entries += len(names)
+        if self.entries > MOST:
+            what = "more than {} files and directories among the folders".format(MOST)
             self.refuse(errors.UnreadableMail(what, directory))
             return
         for entry in names:
@@ -219,7 +216,7 @@ class Walk:
     def look_at(self, path, entry, prefix, status):
         is_directory = stat.S_ISDIR(status.st_mode)
         rights = os.R_OK | os.X_OK if is_directory else os.R_OK
-        if os.path.islink(path) and not open_to(status, self.uid, self.gid, rights):
+        if os.path.islink(path) and not os.access(path, rights):
             self.skip_file(path, "a link to what its user may not read")
         elif is_directory:
             here = (status.st_dev, status.st_ino)
@@ -229,10 +226,10 @@ class Walk:
                 self.skip_file(path, "a loop")
             else:
                 self.seen.add(here)
-                self.enter(path, prefix + entry + b"/", status)
+                self.enter(path, prefix + entry + b"/")
         elif stat.S_ISREG(status.st_mode):
             try:
-                file, why = identify(path, prefix + entry, self.uid, self.gid)
+                file, why = identify(path, prefix + entry)
             except errors.UnreadableMail as error:
                 self.refuse(error)
                 return
@@ -252,7 +249,7 @@ def identity(path):
     return status.st_dev, status.st_ino
 
 
-def subscriptions(path, root, home=None, uid=None, gid=None):
+def subscriptions(path, root, home=None):
     """Names subscribed to, relative to the folders' root (bytes; None for INBOX), and lines that
     lie elsewhere.
 
@@ -263,7 +260,7 @@ def subscriptions(path, root, home=None, uid=None, gid=None):
     if not path:
         return [], []
     try:
-        fd = open_mail(os.fsencode(path), uid, gid)
+        fd = open_mail(os.fsencode(path))
     except FileNotFoundError:
         return [], []
     with os.fdopen(fd, "rb") as lines:

@@ -1,6 +1,5 @@
 """One folder of a user's staged tree: where it is, who writes there, how it begins and ends."""
 
-import contextlib
 import os
 import time
 
@@ -10,30 +9,6 @@ from mbx2maildir.formats import maildir, mbox, uidlist
 
 def quiet(messages, size):
     """The progress callback of a caller who does not want any."""
-
-
-@contextlib.contextmanager
-def inside(user, folder=b""):
-    """Work as the user inside the staged tree, by relative paths. → the folder's path.
-
-    The user need not be able to reach the tree by its absolute path: the directory is entered as
-    root.
-    """
-    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-    group = os.getegid()
-    switch = os.geteuid() == 0 and user.get("uid") is not None
-    try:
-        os.chdir(user["staging"])
-        if switch:
-            os.setegid(user["gid"])
-            os.seteuid(user["uid"])
-        yield maildir.folder_directory(folder) or b"."
-    finally:
-        if switch:
-            os.seteuid(0)
-            os.setegid(group)
-        os.fchdir(before)
-        os.close(before)
 
 
 def empty_result(name):
@@ -85,11 +60,11 @@ def clear_folder(user, name):
     path = folder_path(user, name)
     if name:
         if os.path.isdir(path):
-            marker.discard(path, os.fsencode(user["staging"]))
+            marker.discard(path, os.fsencode(user["index"]))
         return
     for entry in (b"cur", b"new", b"tmp"):
         if os.path.isdir(os.path.join(path, entry)):
-            marker.discard(os.path.join(path, entry), os.fsencode(user["staging"]))
+            marker.discard(os.path.join(path, entry), os.fsencode(user["index"]))
     for entry in os.listdir(path):
         if entry.startswith(b"dovecot-uidlist") or entry == b"dovecot-keywords":
             os.unlink(os.path.join(path, entry))

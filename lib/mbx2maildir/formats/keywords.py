@@ -2,6 +2,9 @@
 
 import os
 
+from mbx2maildir import files
+
+LARGEST = 1 << 20
 LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 
 
@@ -49,11 +52,11 @@ def read(directory):
     """dovecot-keywords → {letter: name}."""
     names = {}
     try:
-        with open(os.path.join(directory, b"dovecot-keywords"), "rb") as lines:
-            for line in lines:
-                number, _, name = line.rstrip(b"\n").partition(b" ")
-                if number.isdigit() and int(number) < 26 and name:
-                    names[bytes([97 + int(number)])] = name
+        content = files.read_small(os.path.join(directory, b"dovecot-keywords"), LARGEST)
     except FileNotFoundError:
-        pass
+        return names
+    for line in content.split(b"\n"):
+        number, _, name = line.partition(b" ")
+        if number.isdigit() and len(number) <= 2 and int(number) < 26 and name:
+            names[bytes([97 + int(number)])] = name
     return names

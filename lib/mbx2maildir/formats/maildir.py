@@ -161,7 +161,8 @@ def folder_names(root):
         if entry.startswith(b".")
         and len(entry) > 1
         and entry != b".."
-        and os.path.isdir(os.path.join(root, entry, b"cur"))
+        and files.is_directory(os.path.join(root, entry))
+        and files.is_directory(os.path.join(root, entry, b"cur"))
     ]
 
 
@@ -169,9 +170,9 @@ def listing(root, name):
     """Message files of one folder → list of (subdir, file name), sorted."""
     found = []
     for subdir in (b"cur", b"new"):
-        try:
-            entries = os.listdir(os.path.join(root, folder_directory(name), subdir))
-        except FileNotFoundError:
+        directory = os.path.join(root, folder_directory(name), subdir)
+        if not files.is_directory(directory):
             continue
+        entries = os.listdir(directory)
         found += [(subdir, entry) for entry in entries if not entry.startswith(b".")]
     return sorted(found)

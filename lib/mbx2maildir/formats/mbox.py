@@ -110,6 +110,11 @@ class Mailbox:
         position = 0
         tail = b"\n"
         while position < self.size:
+            data = files.next_data(self.fd, position)
+            if data is None and os.fstat(self.fd).st_size >= self.size:
+                break  # nothing but a hole
+            if data is not None and data > position:
+                position, tail = data, b"\0"
             block = os.pread(self.fd, CHUNK, position)
             if not block:
                 raise errors.ShortRead("the mailbox shrank while it was read", self.file, position)

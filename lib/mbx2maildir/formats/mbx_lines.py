@@ -5,6 +5,7 @@ A line is `dd-Mon-yyyy hh:mm:ss +zzzz,SIZE;KKKKKKKKFFFF-UUUUUUUU\\r\\n`.
 
 import os
 
+from mbx2maildir import files
 from mbx2maildir.patterns import Pattern
 
 LINE_LIMIT = 64
@@ -70,6 +71,9 @@ class Finder:
         """Yield (offset, size with the text) of each well-formed message line from a position on,
         whatever stands around it."""
         while position < self.size:
+            position = files.next_data(self.fd, position)  # a hole holds no line
+            if position is None:
+                break
             block = os.pread(self.fd, CHUNK, position)
             for match in STRICT_LINE.finditer(block):
                 yield position + match.start(), match.end() - match.start() + int(match.group(1))

@@ -1,12 +1,16 @@
 """dovecot-uidlist: its first line (UIDVALIDITY, next UID, GUID) and a line per message."""
 
+import io
 import os
 
+from mbx2maildir import files
 from mbx2maildir.formats import file_names
 
 HEAD_SIZE = (
     80  # bytes kept free at the top of dovecot-uidlist; its numbers are known only at the end
 )
+LARGEST = 256 << 20
+DIGITS, LAST = 10, 0xFFFFFFFF
 
 
 def write_head(fd, uidvalidity, uidnext, guid):
@@ -18,7 +22,7 @@ def write_head(fd, uidvalidity, uidnext, guid):
 
 def open_lines(path):
     """A folder's dovecot-uidlist, as an open file behind its head."""
-    lines = open(os.path.join(path, b"dovecot-uidlist"), "rb")  # noqa: SIM115
+    lines = os.fdopen(files.open_regular(os.path.join(path, b"dovecot-uidlist")), "rb")
     lines.readline()
     return lines
 
@@ -34,26 +38,32 @@ def guid(*parts):
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32].encode("ascii")
 
 
+def number(text, largest):
+    """A number of the file → int, or None when it is none that Dovecot would write."""
+    value = int(text) if len(text) <= DIGITS and text.isdigit() else None
+    return value if value is not None and value <= largest else None
+
+
 def read(directory):
-    """dovecot-uidlist → (uidvalidity, next uid, {base name: uid}); (0, 0, {}) when there is
-    none."""
-    uidvalidity = uidnext = 0
-    uids = {}
-    path = os.path.join(directory, b"dovecot-uidlist")
-    if not os.path.exists(path):
+    """dovecot-uidlist → (uidvalidity, next uid, {base name: uid}); (0, 0, {}) when there is none.
+
+    Errors: UnreadableMail when something else is there, or more than LARGEST bytes.
+    """
+    uids, fields = {}, {b"V": 0, b"N": 0}
+    try:
+        content = files.read_small(os.path.join(directory, b"dovecot-uidlist"), LARGEST)
+    except FileNotFoundError:
         return 0, 0, uids
-    with open(path, "rb") as lines:
-        head = lines.readline()
-        if head.startswith(b"3 "):
-            for field in head.split()[1:]:
-                if field[:1] in (b"V", b"N") and field[1:].isdigit():
-                    if field[:1] == b"V":
-                        uidvalidity = int(field[1:])
-                    else:
-                        uidnext = int(field[1:])
-        for line in lines:
-            uid, colon, name = line.rstrip(b"\n").partition(b":")
-            uid = uid.split()[0] if uid.split() else b""
-            if colon and uid.isdigit():
-                uids[file_names.NAME_FLAGS.match(name).group(1)] = int(uid)
-    return uidvalidity, uidnext, uids
+    lines = io.BytesIO(content)
+    head = lines.readline()
+    if head.startswith(b"3 "):
+        for field in head.split()[1:]:
+            value = number(field[1:], LAST)
+            if field[:1] in fields and value is not None:
+                fields[field[:1]] = value
+    for line in lines:
+        uid, colon, name = line.rstrip(b"\n").partition(b":")
+        uid = number(uid.split()[0] if uid.split() else b"", LAST)
+        if colon and uid is not None:
+            uids[file_names.NAME_FLAGS.match(name).group(1)] = uid
+    return fields[b"V"], fields[b"N"], uids

@@ -3,12 +3,15 @@
 import json
 import os
 
+from mbx2maildir import errors, files, pool
 from mbx2maildir.convert import base
-from mbx2maildir.publish import publish
+from mbx2maildir.publish import containers, publish
+
+LARGEST = 256 << 20
 
 
 def read(plan):
-    """What the published trees took over of some messages.
+    """What the published trees took over of some messages. Each is asked of a process that is its user.
 
     plan: that of the conversion, each user's entry with "asked": {Maildir name of a folder:
     [UIDs]}. → {"users": [{"user", "tree": its id, None when it is not published, "folders": {name:
@@ -16,19 +19,29 @@ def read(plan):
     and keywords]]}}}]}. A folder of which no record is left is missing; so is a message that was
     not taken over.
     """
-    return {"users": [of_user(plan, user) for user in plan["users"]]}
+    settings = {key: value for key, value in plan.items() if key != "users"}
+    return {"users": [of_user(settings, user) for user in plan["users"]]}
 
 
 def of_user(plan, user):
-    places = publish.paths(plan, user)
+    """→ as read(), for one user; with "error" (as errors.describe() gives it) when it fails."""
+    try:
+        return pool.ask(user, task_base, plan, user)
+    except Exception as error:
+        values = errors.describe(error)
+        return {"user": user["user"], "tree": None, "folders": {}, "error": values}
+
+
+def task_base(plan, user, report):
+    places = containers.paths(plan, user)
     marked = publish.is_published(plan, user, places) or {}
     found = {}
     # killed between the swap and keep(), the index still lies where it was
     for directory in (places["base"], places["index"]):
         try:
-            with open(os.path.join(directory, base.TABLES)) as source:
-                tables = json.load(source)
-        except (OSError, ValueError):
+            content = files.read_small(os.path.join(directory, base.TABLES), LARGEST)
+            tables = json.loads(content.decode("ascii"))
+        except (errors.StoreError, OSError, ValueError):
             continue
         if tables["tree"] == marked.get("tree"):
             found = {

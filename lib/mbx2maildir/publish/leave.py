@@ -9,10 +9,10 @@ and takes them over.
 
 import os
 
-from mbx2maildir import errors, files
+from mbx2maildir import errors, files, pool
 from mbx2maildir.convert import existing
 from mbx2maildir.formats import file_names, keywords, maildir, uidlist
-from mbx2maildir.publish import publish
+from mbx2maildir.publish import containers, publish
 
 
 def leave(plan, emit):
@@ -23,7 +23,7 @@ def leave(plan, emit):
     exchanged}].
     """
     counts = {"kept": 0, "failed": 0}
-    publish.make_areas(plan)
+    containers.make_areas(plan)
     with publish.lock(plan):
         for user in plan["users"]:
             try:
@@ -39,18 +39,25 @@ def leave(plan, emit):
 def keep(plan, user):
     """Link one user's messages into the tree that comes back → the files, see leave(). Done
     again, it adds nothing."""
-    places = publish.paths(plan, user)
+    places = containers.paths(plan, user)
     if publish.settle(plan, user) is not None:
         source, target = places["live"], places["aside"]
     else:  # taken back already
         source, target = latest(places["unpublished"]), places["live"]
-    owner = os.stat(source)
-    make(target, owner)
-    files = []
-    for text, uids in sorted(user["keep"].items()):
+    if not os.path.lexists(target):
+        containers.make_own(target, user)
+    return pool.ask(user, task_keep, user["keep"], source, target, places["live"])
+
+
+def task_keep(wishes, source, target, live, report):
+    """Link messages of one tree into another, as their user. live: the path at which `target` will
+    be."""
+    make(target)
+    kept = []
+    for text, uids in sorted(wishes.items()):
         name, wanted = os.fsencode(text), set(uids)
         directory = maildir.folder_directory(name)
-        make(os.path.join(target, directory), owner, below=bool(name))
+        make(os.path.join(target, directory), below=bool(name))
         numbers = uidlist.read(os.path.join(source, directory))[2]
         words = keywords.read(os.path.join(source, directory))
         there = {
@@ -59,22 +66,24 @@ def keep(plan, user):
         }
         for subdir, entry in maildir.listing(source, name):
             message = existing.Message(name, subdir, entry, numbers)
-            if message.uid not in wanted:
+            if message.uid not in wanted or not files.is_regular(message.path(source)):
                 continue
             wanted.remove(message.uid)
             if message.base not in there:
                 there[message.base] = (
                     subdir,
-                    renamed(message, words, os.path.join(target, directory), owner),
+                    renamed(message, words, os.path.join(target, directory)),
                 )
-                os.link(message.path(source), os.path.join(target, directory, *there[message.base]))
-            files.append(
+                os.link(
+                    message.path(source),
+                    os.path.join(target, directory, *there[message.base]),
+                    follow_symlinks=False,
+                )
+            kept.append(
                 {
                     "folder": text,
                     "uid": message.uid,
-                    "file": os.fsdecode(
-                        os.path.join(places["live"], directory, *there[message.base])
-                    ),
+                    "file": os.fsdecode(os.path.join(live, directory, *there[message.base])),
                 }
             )
         if wanted:
@@ -82,7 +91,7 @@ def keep(plan, user):
                 "{} messages are not there any more, first UID {}".format(len(wanted), min(wanted)),
                 os.path.join(source, directory),
             )
-    return files
+    return kept
 
 
 def latest(path):
@@ -93,20 +102,18 @@ def latest(path):
     return path if number == 1 else path + b".%d" % number
 
 
-def make(directory, owner, below=False):
+def make(directory, below=False):
     """A folder of a Maildir, where there is none yet."""
     if os.path.isdir(os.path.join(directory, b"cur")):
         return
     for place in (directory, *(os.path.join(directory, part) for part in (b"cur", b"new", b"tmp"))):
         if not os.path.isdir(place):
             os.mkdir(place, 0o700)
-            os.chown(place, owner.st_uid, owner.st_gid)
     if below:
-        with open(os.path.join(directory, b"maildirfolder"), "wb") as mark:
-            os.fchown(mark.fileno(), owner.st_uid, owner.st_gid)
+        files.replace_file(os.path.join(directory, b"maildirfolder"), b"")
 
 
-def renamed(message, words, directory, owner):
+def renamed(message, words, directory):
     """The message's file name in another folder: letters of keywords are that folder's own."""
     if message.subdir == b"new" and not message.letters:
         return message.base
@@ -133,5 +140,4 @@ def renamed(message, words, directory, owner):
             path,
             b"".join(b"%d %b\n" % (letter[0] - 97, name) for letter, name in sorted(names.items())),
         )
-        os.chown(path, owner.st_uid, owner.st_gid)
     return message.base + b":2," + b"".join(sorted(letters))

@@ -1,11 +1,14 @@
 """Put a staged tree in the place of a user's Maildir, in one step, and take it back.
 
 Below <work>/: staging/USER (the tree being made, by presync and by runs), index/USER (what it was
-made from), trash (what is being begun or removed). Below <work>/<run>/: aside/USER (the tree that
-was replaced), unpublished/USER (a converted tree taken back), base/USER (see base.py), salvage/USER
+made from), trash (what is being removed). Below <work>/<run>/: aside/USER (the tree that was
+replaced), unpublished/USER (a converted tree taken back), base/USER (see base.py), salvage/USER
 (damaged ranges), state/USER.json. Nothing of a user's is ever deleted. The state of a user is read
 from the world (the marker in the live tree), the state file only says more about it: after a crash
 anywhere the same call settles what was begun.
+
+Here, as root, trees are only made and renamed, in directories that are root's (containers.py). What
+is in a tree, a process looks up that is its user: the functions named task_….
 """
 
 import fcntl
@@ -13,57 +16,19 @@ import json
 import os
 import time
 
-from mbx2maildir import errors
-from mbx2maildir.convert import base, marker
+from mbx2maildir import errors, files, pool
+from mbx2maildir.convert import marker
 from mbx2maildir.formats import file_names, maildir
-from mbx2maildir.publish import syscalls
-
-WORK_AREAS = ("staging", "index", "trash")  # for all runs
-AREAS = ("aside", "unpublished", "salvage", "state", "base")
-
-
-def paths(plan, user):
-    """Places of one user, bytes: live, staging, index, aside, unpublished, salvage, state, base."""
-    work = os.path.abspath(os.fsencode(plan["work"]))
-    run = os.path.join(work, os.fsencode(plan["run"]))
-    name = os.fsencode(user["user"])
-    places = {area: os.path.join(run, os.fsencode(area), name) for area in AREAS}
-    places.update({area: os.path.join(work, os.fsencode(area), name) for area in WORK_AREAS})
-    places["state"] += b".json"
-    places["live"] = os.path.abspath(os.fsencode(user["maildir"]))
-    return places
-
-
-def make_areas(plan):
-    """Create the run's directories. Only root may list them; trees below belong to their users."""
-    work = os.fsencode(plan["work"])
-    run = os.path.join(work, os.fsencode(plan["run"]))
-    try:
-        os.makedirs(work, 0o711, exist_ok=True)
-        for directory in (
-            *(os.path.join(work, os.fsencode(area)) for area in WORK_AREAS),
-            run,
-            *(os.path.join(run, os.fsencode(area)) for area in AREAS),
-        ):
-            if not os.path.isdir(directory):
-                os.mkdir(directory)
-            os.chmod(directory, 0o711)
-    except OSError as error:
-        raise errors.work_error(error, error.filename or plan["work"]) from error
-
-
-def empty_trash(plan):
-    """Remove what a killed run was about to remove. Only under the lock."""
-    trash = os.path.join(os.fsencode(plan["work"]), b"trash")
-    for entry in os.listdir(trash):
-        marker.remove(os.path.join(trash, entry))
+from mbx2maildir.publish import containers, syscalls
 
 
 def lock(plan):
     """Hold the work directory's lock while the result is open. Errors: PublishError when another
     process holds it."""
+    path = os.path.join(os.fsencode(plan["work"]), b"lock")
     try:
-        handle = open(os.path.join(os.fsencode(plan["work"]), b"lock"), "w")  # noqa: SIM115
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        handle = os.fdopen(os.open(path, flags, 0o600), "w")
     except OSError as error:
         raise errors.work_error(error, error.filename) from error
     try:
@@ -78,9 +43,8 @@ def lock(plan):
     return handle
 
 
-def is_published(plan, user, places):
-    """The live tree's marker when this run made it, else None."""
-    values = marker.read(places["live"])
+def published_by(plan, user, values):
+    """A live tree's marker when this run made the tree, else None."""
     if (
         values
         and values.get("complete")
@@ -91,32 +55,68 @@ def is_published(plan, user, places):
     return None
 
 
-def settle(plan, user):
+def is_published(plan, user, places):
+    """The live tree's marker when this run made it, else None. For a process that is the user."""
+    return published_by(plan, user, marker.read(places["live"]))
+
+
+def task_look(plan, user, report):
+    """What settle() must know of a user's trees: the markers of live, staging and aside; unmarked:
+    staging holds something without one; why: what is wrong with the live one."""
+    places = containers.paths(plan, user)
+    looks = {area: marker.read(places[area]) for area in ("live", "staging", "aside")}
+    looks["why"] = None
+    try:
+        marker.load(places["live"])
+    except errors.StoreError as error:
+        looks["why"] = error.as_dict()
+    except OSError:
+        pass
+    staging = places["staging"]
+    looks["unmarked"] = (
+        looks["staging"] is None and files.is_directory(staging) and not marker.is_empty(staging)
+    )
+    return looks
+
+
+def settle(plan, user, looks=None):
     """Finish what a crash left half done. → the live marker when the user is published by this run,
-    else None."""
-    places = paths(plan, user)
-    values = is_published(plan, user, places)
-    staged = marker.read(places["staging"])
+    else None. looks: the answer of task_look(), else it is asked for.
+
+    Errors: PublishError; those of the user's process.
+    """
+    places = containers.paths(plan, user)
+    containers.expect_unreachable(os.path.dirname(places["live"]))
+    if looks is None:
+        looks = pool.ask(user, task_look, plan, user)
+    values, staged = published_by(plan, user, looks["live"]), looks["staging"]
+    known = read_state(places) or {}
     if values:
         # a tree that is being made has an incomplete marker; any other one was just swapped out
-        if os.path.lexists(places["staging"]) and (staged is None or staged.get("complete")):
+        if os.path.lexists(places["staging"]) and (
+            staged is None and looks["unmarked"] or staged and staged.get("complete")
+        ):
             set_aside(places["staging"], places["aside"])
-        if (read_state(places) or {}).get("tree") != values["tree"]:
+        if known.get("tree") != values["tree"]:
             write_state(places, dict(values, phase="published", published_at=time.time()))
         return values
-    if not os.path.lexists(places["live"]) and os.path.isdir(places["aside"]):
+    if looks["why"] and known.get("phase") == "published":
+        raise errors.Reported(looks["why"])
+    if not os.path.lexists(places["live"]) and files.is_directory(places["aside"]):
         # killed between the two renames of a file system that cannot exchange
         if staged and staged.get("complete") and staged.get("run") == plan["run"]:
             os.rename(places["staging"], places["live"])
             write_state(places, dict(staged, phase="published", published_at=time.time()))
             return staged
         os.rename(places["aside"], places["live"])
-    elif staged is None and os.path.isdir(places["staging"]) and os.listdir(places["staging"]):
+    elif looks["unmarked"]:
         raise errors.PublishError(
             "the staging directory holds a tree without the converter's mark", places["staging"]
         )
-    taken = marker.read(places["aside"])
-    if taken and taken.get("run") == plan["run"]:  # killed in unpublish, after the exchange
+    taken = looks["aside"]
+    if (
+        taken and taken.get("run") == plan["run"] and os.path.lexists(places["aside"])
+    ):  # killed in unpublish, after the exchange
         set_aside(places["aside"], places["unpublished"])
     return None
 
@@ -145,37 +145,63 @@ def expect_unused(places):
         )
 
 
-def publish(plan, user, values, known):
-    """Swap a staged, synced tree in. known: base names of the reconciled new-side messages by
-    folder.
+def make_trees(plan, user):
+    """Make what the user's own processes write to. Errors: PublishError."""
+    places = containers.paths(plan, user)
+    for area in ("staging", "index", "salvage"):
+        containers.make_own(places[area], user)
 
-    → number of messages that came to the replaced tree meanwhile (linked into new/ of the published
-    one).
-    """
-    places = paths(plan, user)
+
+def swap(plan, user):
+    """Put a staged, synced tree in. → whether the replaced tree now lies in staging: finish() sets
+    it aside."""
+    places = containers.paths(plan, user)
     live, staging = places["live"], places["staging"]
     expect_unused(places)
-    late = 0
+    parent = os.path.dirname(live)
+    containers.expect_unreachable(parent)
     if os.path.lexists(live):
-        late += take_late(live, staging, known)
-        if late:
-            syscalls.syncfs(staging)
-        if not syscalls.exchange(staging, live):
-            os.rename(live, places["aside"])
-            os.rename(staging, live)
-        else:
-            late += take_late(staging, live, known)
-            set_aside(staging, places["aside"])
-    else:
-        parent = os.path.dirname(live)
-        if not os.path.isdir(parent):
-            os.makedirs(parent)
-            os.chmod(parent, 0o755)
-        if not syscalls.rename_new(staging, live):
-            os.rename(staging, live)
+        if syscalls.exchange(staging, live):
+            return True
+        os.rename(live, places["aside"])
+        os.rename(staging, live)
+        return False
+    if not os.path.isdir(parent):
+        os.makedirs(parent)
+        os.chmod(parent, 0o755)
+        containers.expect_unreachable(parent)
+    if not syscalls.rename_new(staging, live):
+        os.rename(staging, live)
+    return False
+
+
+def finish(plan, user, values, late, exchanged):
+    """What is left to do once a tree is in its place."""
+    places = containers.paths(plan, user)
+    if exchanged:
+        set_aside(places["staging"], places["aside"])
     write_state(places, dict(values, phase="published", published_at=time.time(), late=late))
-    base.keep(places)  # it described the staged tree, which is gone
-    return late
+    # the index described the staged tree, which is gone
+    if files.is_directory(places["index"]):
+        containers.to_trash(places["base"])
+        os.rename(places["index"], places["base"])
+
+
+def task_late(plan, user, known, exchanged, report):
+    """Link what came to the replaced tree meanwhile into new/ of the staged one, while they have
+    not changed places (exchanged: after they have). known: base names of the reconciled new-side
+    messages by folder.
+
+    → (number of messages, `known` with them); they are on disk.
+    """
+    places = containers.paths(plan, user)
+    source, target = places["live"], places["staging"]
+    if exchanged:
+        source, target = target, source
+    late = take_late(source, target, known) if files.is_directory(source) else 0
+    if late:
+        syscalls.syncfs(target)
+    return late, known
 
 
 def take_late(source, target, known):
@@ -186,15 +212,13 @@ def take_late(source, target, known):
         seen = known.setdefault(name, set())
         for subdir, entry in maildir.listing(source, name):
             base = file_names.NAME_FLAGS.match(entry).group(1)
-            if base in seen:
+            path = os.path.join(source, maildir.folder_directory(name), subdir, entry)
+            if base in seen or not files.is_regular(path):
                 continue
             folder = os.path.join(target, maildir.folder_directory(name))
-            if not os.path.isdir(folder):
+            if not files.is_directory(os.path.join(folder, b"new")):
                 folder = target
-            os.link(
-                os.path.join(source, maildir.folder_directory(name), subdir, entry),
-                os.path.join(folder, b"new", base),
-            )
+            os.link(path, os.path.join(folder, b"new", base), follow_symlinks=False)
             seen.add(base)
             count += 1
     return count
@@ -203,12 +227,12 @@ def take_late(source, target, known):
 def unpublish(plan, user):
     """Give a user back the tree that was replaced. → "unpublished", or "not published" when there
     is nothing to do."""
-    places = paths(plan, user)
+    places = containers.paths(plan, user)
     if settle(plan, user) is None:
         return "not published"
     state = read_state(places) or {}
     live, aside = places["live"], places["aside"]
-    if os.path.isdir(aside):
+    if files.is_directory(aside):
         if syscalls.exchange(live, aside):
             set_aside(aside, places["unpublished"])
         else:
@@ -222,21 +246,17 @@ def unpublish(plan, user):
 
 
 def read_state(places):
+    """What the state file says of a user, or None. It lies where only root reads and writes."""
     try:
-        with open(places["state"], "rb") as source:
-            return json.loads(source.read().decode("utf-8"))
+        values = json.loads(files.read_small(places["state"], marker.LARGEST).decode("utf-8"))
     except (FileNotFoundError, ValueError):
         return None
+    return values if isinstance(values, dict) else None
 
 
 def write_state(places, values):
-    temporary = places["state"] + b".tmp"
-    with open(temporary, "w") as target:
-        json.dump(values, target, sort_keys=True)
-        target.flush()
-        os.fsync(target.fileno())
-    os.rename(temporary, places["state"])
+    files.replace_file(places["state"], json.dumps(values, sort_keys=True).encode("ascii"), True)
     syscalls.sync_directory(os.path.dirname(places["state"]))
-    syscalls.sync_directory(os.path.dirname(places["live"])) if os.path.isdir(
-        os.path.dirname(places["live"])
-    ) else None
+    parent = os.path.dirname(places["live"])
+    if os.path.isdir(parent):
+        syscalls.sync_directory(parent)

@@ -2,9 +2,10 @@
 
 import os
 
+from mbx2maildir import errors, pool
 from mbx2maildir.convert import marker
 from mbx2maildir.formats import maildir
-from mbx2maildir.publish import publish
+from mbx2maildir.publish import containers, publish
 
 
 def state(plan):
@@ -17,12 +18,19 @@ def state(plan):
     one, "other" for another tree, "none" when there is no tree. marked: see marked_tree. messages
     and bytes are those published; files is the number of message files in the live tree now.
     """
+    settings = {key: value for key, value in plan.items() if key != "users"}
     users = []
     for user in plan["users"]:
-        places = publish.paths(plan, user)
+        places = containers.paths(plan, user)
         known = publish.read_state(places) or {}
-        marked = publish.is_published(plan, user, places)
-        live = "none" if not os.path.isdir(places["live"]) else "ours" if marked else "other"
+        fault = []
+        try:
+            looks = pool.ask(user, task_state, settings, user)
+        except Exception as error:
+            fault = [errors.sentence(errors.describe(error))]
+            looks = {"live": None, "staged": {"folders": 0, "at": None}, "marked": None, "files": 0}
+        marked = publish.published_by(plan, user, looks["live"])
+        live = "none" if not os.path.lexists(places["live"]) else "ours" if marked else "other"
         values = marked or known
         phase = (
             "published"
@@ -38,14 +46,15 @@ def state(plan):
                 "phase": phase,
                 "live": live,
                 "tree": values.get("tree"),
-                "staged": staged(places),
-                "marked": marked_tree(places["live"]),
+                "staged": looks["staged"],
+                "marked": looks["marked"],
                 "lost": known.get("phase") == "published" and not marked,
                 "messages": values.get("messages", 0),
                 "bytes": values.get("bytes", 0),
                 "expunged": values.get("expunged", 0),
-                "files": count_files(places["live"]),
-                "warnings": values.get("warnings", [])
+                "files": looks["files"],
+                "warnings": fault
+                + values.get("warnings", [])
                 + [
                     "{}: {}".format(entry["folder"], text)
                     for entry in values.get("folders", [])
@@ -60,6 +69,17 @@ def state(plan):
         "run": plan["run"],
         "users": users,
         "published": sum(entry["published"] for entry in users),
+    }
+
+
+def task_state(plan, user, report):
+    """What the user's trees say, looked up by a process that is the user."""
+    places = containers.paths(plan, user)
+    return {
+        "live": marker.read(places["live"]),
+        "marked": marked_tree(places["live"]),
+        "staged": staged(places),
+        "files": count_files(places["live"]),
     }
 
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from mbx2maildir import batch, events, plan_file
-from mbx2maildir.publish import base, publish
+from mbx2maildir.publish import base, containers
 from mbx2maildir.tests import build
 from mbx2maildir.tests.test_batch import deliver
 
@@ -81,7 +81,7 @@ def test_published_anew_it_is_that_of_the_new_tree(alice):
 
 def test_killed_before_it_was_kept_it_is_found_where_it_was(alice):
     convert(alice.plan())
-    places = publish.paths(alice.plan(), alice.plan()["users"][0])
+    places = containers.paths(alice.plan(), alice.plan()["users"][0])
     shutil.move(os.fsdecode(places["base"]), os.fsdecode(places["index"]))
     assert ask(alice.plan(), {"": [1]})["folders"][""]["1"]
     convert(alice.plan())  # settles what was begun
@@ -90,7 +90,7 @@ def test_killed_before_it_was_kept_it_is_found_where_it_was(alice):
 
 def test_the_record_of_another_tree_is_not_taken_for_it(alice):
     convert(alice.plan())
-    places = publish.paths(alice.plan(), alice.plan()["users"][0])
+    places = containers.paths(alice.plan(), alice.plan()["users"][0])
     tables = os.path.join(places["base"], b"tables")
     with open(tables, "rb") as source:
         content = source.read()

@@ -486,10 +486,10 @@ def test_a_killed_worker_fails_its_user_only(site, monkeypatch):
     site.user("bob", build.simple(1))
     finish = tasks.merge.finish
 
-    def dies(user, prepared, results):
+    def dies(user, prepared, results, progress):
         if user["user"] == "alice":
             os.kill(os.getpid(), signal.SIGKILL)
-        return finish(user, prepared, results)
+        return finish(user, prepared, results, progress)
 
     monkeypatch.setattr(tasks.merge, "finish", dies)
     found = convert(site.plan())

@@ -87,7 +87,11 @@ def test_failure_of_a_user_gives_exit_code_1(capsys, plan_path, site):
     (site.root / "home/alice/INBOX").mkdir()
     code, out, _err = run(capsys, "convert-users", "--plan", plan_path)
     (error,) = [event for event in map(json.loads, out.splitlines()) if event["event"] == "error"]
-    assert code == 1 and error["file"].endswith("INBOX") and error["what"] == "not a regular file"
+    assert (
+        code == 1
+        and error["file"].endswith("INBOX")
+        and error["what"] == "a directory, not a regular file"
+    )
     assert run(capsys, "survey", "--plan", plan_path)[0] == 1
 
 
@@ -161,10 +165,10 @@ def test_the_short_way_of_reading_arguments_reads_them_as_argparse_does(name):
 
 def test_second_conversion_of_a_run_is_refused(capsys, plan_path, site):
     from mbx2maildir import plan_file
-    from mbx2maildir.publish import publish
+    from mbx2maildir.publish import containers, publish
 
     values = plan_file.load(plan_path)
-    publish.make_areas(values)
+    containers.make_areas(values)
     with publish.lock(values):
         code, _out, err = run(capsys, "convert-users", "--plan", plan_path)
     assert code == 1 and "another conversion" in err

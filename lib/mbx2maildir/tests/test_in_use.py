@@ -42,7 +42,7 @@ def one_pass(site, presync=True):
     plan = plan_file.check(site.plan(presync=presync))
     collected = events.Collected()
     conversion = batch.Conversion(plan, collected)
-    batch.publish.make_areas(plan)
+    batch.containers.make_areas(plan)
     user = conversion.users["alice"]
     prepared = prepare.prepare(user, presync)
     return folder.folder(user, prepared["inbox"], b"", prepared["spool"], strict=True, live=presync)

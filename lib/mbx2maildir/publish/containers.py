@@ -1,0 +1,162 @@
+"""The work directory: containers that only root can write, and in them a tree of each user.
+
+A rename is safe only where nobody else can put something else under the name meanwhile. So each
+container is checked whenever it is used, and so are the directories above the live Maildirs.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+
+from mbx2maildir import errors, files, pool
+from mbx2maildir.convert import marker
+
+WORK_AREAS = ("staging", "index", "trash")  # for all runs
+AREAS = ("aside", "unpublished", "salvage", "state", "base")
+PRIVATE = ("state",)
+OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def paths(plan, user):
+    """Places of one user, bytes: live, staging, index, aside, unpublished, salvage, state, base."""
+    work = os.path.abspath(os.fsencode(plan["work"]))
+    run = os.path.join(work, os.fsencode(plan["run"]))
+    name = os.fsencode(user["user"])
+    places = {area: os.path.join(run, os.fsencode(area), name) for area in AREAS}
+    places.update({area: os.path.join(work, os.fsencode(area), name) for area in WORK_AREAS})
+    places["state"] += b".json"
+    places["live"] = os.path.abspath(os.fsencode(user["maildir"]))
+    return places
+
+
+def make_areas(plan):
+    """Create and check the run's directories. Only root may list them; trees below belong to their
+    users. Errors: PublishError, BadWorkDirectory, NoSpace."""
+    work = os.path.abspath(os.fsencode(plan["work"]))
+    run = os.path.join(work, os.fsencode(plan["run"]))
+    try:
+        if not os.path.lexists(work):
+            os.makedirs(os.path.dirname(work), 0o755, exist_ok=True)
+        expect_unreachable(os.path.dirname(work), sticky=True)
+        make_area(work, 0o711)
+        for area in WORK_AREAS:
+            make_area(os.path.join(work, os.fsencode(area)), 0o711)
+        make_area(run, 0o711)
+        for area in AREAS:
+            make_area(os.path.join(run, os.fsencode(area)), 0o700 if area in PRIVATE else 0o711)
+    except OSError as error:
+        raise errors.work_error(error, error.filename or plan["work"]) from error
+
+
+def make_area(directory, mode):
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory, mode)
+    status = os.lstat(directory)
+    if stat.S_ISREG(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory)
+    expect_ours(directory, status)
+    os.chmod(directory, mode)
+
+
+def expect_ours(directory, status):
+    """See that a directory is ours alone to write. Errors: PublishError."""
+    if not stat.S_ISDIR(status.st_mode):
+        what = "{}, where a directory must be".format(files.kind(status))
+    elif status.st_uid != os.geteuid():
+        what = "owned by uid {}, not by {}".format(status.st_uid, os.geteuid())
+    elif status.st_mode & OTHERS:
+        what = "others may write to it (mode {:04o})".format(stat.S_IMODE(status.st_mode))
+    else:
+        return
+    raise errors.PublishError(
+        what,
+        directory,
+        todo="Give it to {} with mode 0711, after a look at what others may have put there. Then "
+        "run the same command again.".format("root" if os.geteuid() == 0 else "yourself"),
+    )
+
+
+def expect_unreachable(directory, sticky=False):
+    """See that none but root can change what lies under the names in a directory: it and all above
+    it are root's. sticky: it may be a directory like /tmp. Errors: PublishError.
+
+    Asked for as root only. Of what does not exist yet the part that does is asked.
+    """
+    if os.geteuid() != 0:
+        return
+    place = os.path.abspath(directory)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    for chain in {place, os.path.realpath(place)}:
+        first = place == os.path.abspath(directory)
+        while True:
+            for status in (os.lstat(chain), os.stat(chain)):
+                may_be_shared = (sticky or not first) and status.st_mode & stat.S_ISVTX
+                shared = not stat.S_ISLNK(status.st_mode) and status.st_mode & OTHERS
+                if status.st_uid != 0 or shared and not may_be_shared:
+                    raise errors.PublishError(
+                        "others than root may rename what lies here (owner uid {}, mode "
+                        "{:04o})".format(status.st_uid, stat.S_IMODE(status.st_mode)),
+                        chain,
+                        todo="Give it to root, without write permission for group and others. "
+                        "Then run the same command again.",
+                    )
+            if chain == os.path.dirname(chain):
+                break
+            chain, first = os.path.dirname(chain), False
+
+
+def make_own(path, user):
+    """Make a user's own directory in a container, where there is none yet. Errors: PublishError
+    when what is there is not the user's directory."""
+    owner = user.get("uid") if os.geteuid() == 0 else None
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    else:
+        if owner is not None:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fchown(fd, owner, user["gid"])
+            finally:
+                os.close(fd)
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode) or owner is not None and status.st_uid != owner:
+        raise errors.PublishError(
+            "not a directory of the user (owner uid {})".format(status.st_uid), path
+        )
+
+
+def task_empty(path, report):
+    marker.empty(path)
+
+
+def empty_trash(plan):
+    """Remove what a killed run was about to remove. Only under the lock. What its user made
+    impossible to remove stays."""
+    trash = os.path.join(os.path.abspath(os.fsencode(plan["work"])), b"trash")
+    for entry in os.listdir(trash):
+        throw_away(os.path.join(trash, entry))
+
+
+def throw_away(path):
+    """Remove an entry of the trash; its contents as the user whose it is."""
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        os.unlink(path)
+        return
+    owner = {"user": "", "uid": status.st_uid, "gid": status.st_gid}
+    with contextlib.suppress(errors.StoreError, OSError):
+        pool.ask(owner, task_empty, path)
+        os.rmdir(path)
+
+
+def to_trash(path):
+    """Move a user's directory out of the way, for good."""
+    if os.path.lexists(path):
+        work = os.path.dirname(os.path.dirname(os.path.dirname(path)))
+        doomed = os.path.join(work, b"trash", marker.new_name().encode("ascii"))
+        os.rename(path, doomed)
+        throw_away(doomed)
