@@ -11,7 +11,7 @@ LARGEST = 256 << 20
 
 
 def read(plan):
-    """What the published trees took over of some messages. Each is asked of a process that is its user.
+    """What the published trees took over of some messages, asked of processes that are the users.
 
     plan: that of the conversion, each user's entry with "asked": {Maildir name of a folder:
     [UIDs]}. → {"users": [{"user", "tree": its id, None when it is not published, "folders": {name:

@@ -1,0 +1,523 @@
+"""What a user can do to the converter with her own trees: gain nothing, and stop nobody else.
+
+Mallory (uid 20001) shapes her trees; bob (20002) is another user. Accounts are numbers: no entry in
+passwd is needed.
+"""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import socket
+import stat
+import time
+
+import pytest
+
+from mbx2maildir import batch, errors, events, plan_file, pool, survey, switch
+from mbx2maildir.convert import marker
+from mbx2maildir.publish import base, containers, leave, publish, status
+from mbx2maildir.tests import build
+from mbx2maildir.tests.test_batch import convert, deliver, messages, of
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be other users")
+
+MALLORY, BOB = 20001, 20002
+PLACEMENTS = int(os.environ.get("CUTOVER_PLACEMENTS", "200"))
+PER_ROUND = 10
+SECRET = b"Subject: a secret of root\n\nhush\n"
+
+
+def own(path, uid):
+    """Give a tree to a user, closed to others."""
+    for place in [path, *path.rglob("*")]:
+        os.chown(place, uid, uid, follow_symlinks=False)
+        if not place.is_symlink():
+            place.chmod(0o700 if place.is_dir() else 0o600)
+
+
+@pytest.fixture
+def two(site):
+    """mallory and bob, each with an old store and a Maildir; site.secret: a file and a directory of
+    root's that nobody may reach."""
+    for name, uid in (("mallory", MALLORY), ("bob", BOB)):
+        site.user(name, build.simple(2), {"a": build.simple(1)}, subscriptions=b"mail/a\n")
+        site.users[-1].update(uid=uid, gid=uid)
+        deliver(site.maildir(name), "1.x.vm", b"Subject: new\n\nof %b\n" % name.encode())
+        own(site.root / "home" / name, uid)
+        own(site.maildir(name), uid)
+    site.secret = site.root / "secret"
+    site.secret.mkdir(0o700)
+    (site.secret / "file").write_bytes(SECRET)
+    (site.secret / "file").chmod(0o600)
+    (site.secret / "cur").mkdir()
+    (site.secret / "cur/9.secret").write_bytes(SECRET)
+    (site.secret / "cur/9.secret").chmod(0o600)
+    return site
+
+
+def look(root):
+    """All that is below a directory: {path: (owner, mode, links, content)}."""
+    found = {}
+    for path in [root, *sorted(root.rglob("*"))]:
+        status = path.lstat()
+        content = path.read_bytes() if stat.S_ISREG(status.st_mode) else None
+        found[str(path)] = (status.st_uid, status.st_mode, status.st_nlink, content)
+    return found
+
+
+def published(found):
+    return {event["user"] for event in of(found, "published")}
+
+
+def errors_of(found):
+    return {event["user"] for event in of(found, "error")}
+
+
+def everything(root):
+    """The contents of all files below a directory."""
+    return b"".join(
+        path.read_bytes()
+        for path in pathlib.Path(root).rglob("*")
+        if path.is_file() and not path.is_symlink()
+    )
+
+
+def only_mallorys(site):
+    """Nothing of others' is in mallory's tree: neither by contents nor as another's file."""
+    live = site.maildir("mallory")
+    for path in live.rglob("*"):
+        assert path.lstat().st_uid == MALLORY, path
+    assert b"secret of root" not in everything(live) and b"of bob" not in everything(live)
+
+
+# --- issue: the user becomes root
+
+
+def test_late_mail_does_not_follow_a_link_out_of_the_published_tree(two, monkeypatch):
+    """Between the exchange and the last look, new/ is made a link to a directory of root's."""
+    live = two.maildir("mallory")
+    before = look(two.secret)
+    deliver(live, "2.y.vm", b"Subject: z\n\nz\n", ".z")
+    own(live, MALLORY)
+    exchange = publish.syscalls.exchange
+
+    def then_attack(one, other):
+        done = exchange(one, other)
+        if pathlib.Path(os.fsdecode(other)) == live and not (live / ".z/new").is_symlink():
+            (live / ".z/new").rename(live / ".z/old")
+            os.symlink(two.secret, live / ".z/new")
+            replaced = pathlib.Path(os.fsdecode(one))
+            (replaced / ".z/new/3.evil.vm").write_bytes(b"import os\n")
+            os.chown(replaced / ".z/new/3.evil.vm", MALLORY, MALLORY)
+        return done
+
+    monkeypatch.setattr(publish.syscalls, "exchange", then_attack)
+    found = convert(two.plan())
+    assert "bob" in published(found) and look(two.secret) == before
+
+
+# --- issue: any file truncated and given to the user
+
+
+@pytest.mark.parametrize("what", ["maildirfolder", "folder"])
+def test_leave_neither_empties_nor_gives_away_what_a_link_leads_to(two, what):
+    live = two.maildir("mallory")
+    convert(two.plan())
+    aside = two.root / "new/work/r1/aside/mallory"
+    before = look(two.secret)
+    for part in ("cur", "new", "tmp"):
+        (live / ".X" / part).mkdir(parents=True)
+    (live / ".X/dovecot-uidlist").write_bytes(b"3 V7 N2 G0\n1 :3.made.vm\n")
+    (live / ".X/new/3.made.vm").write_bytes(b"Subject: made\n\nz\n")
+    own(live / ".X", MALLORY)
+    if what == "maildirfolder":
+        (aside / ".X").mkdir()
+        os.symlink(two.secret / "file", aside / ".X/maildirfolder")
+    else:
+        os.symlink(two.secret, aside / ".X")
+    own_links = [aside / ".X", *(aside / ".X").glob("*")] if what == "maildirfolder" else []
+    for path in own_links:
+        os.chown(path, MALLORY, MALLORY, follow_symlinks=False)
+    plan = plan_file.check(two.plan())
+    plan["users"] = [dict(plan["users"][0], keep={"X": [1]})]
+    leave.leave(plan, events.Collected())
+    assert look(two.secret) == before
+
+
+# --- issue: any file read
+
+
+def test_subscriptions_that_are_a_link_are_not_read(two):
+    live = two.maildir("mallory")
+    os.symlink(two.secret / "file", live / "subscriptions")
+    found = convert(two.plan())
+    assert "bob" in published(found) and errors_of(found) == {"mallory"}
+    assert "subscriptions" in of(found, "error")[0]["file"] and of(found, "error")[0]["todo"]
+    (live / "subscriptions").unlink()
+    assert published(convert(two.plan())) == {"mallory"}
+    only_mallorys(two)
+
+
+def test_a_file_is_converted_only_if_its_user_can_reach_it(two):
+    """Bob's file is open to all, but his home is closed: the mode of the file says nothing."""
+    (two.root / "home/bob/INBOX").chmod(0o644)
+    os.symlink(two.root / "home/bob/INBOX", two.root / "home/mallory/mail/stolen")
+    found = convert(two.plan())
+    assert published(found) == {"mallory", "bob"}
+    assert not (two.maildir("mallory") / ".stolen").exists()
+
+
+def test_a_file_that_a_second_group_may_read_is_converted(two, monkeypatch):
+    shared = two.root / "shared"
+    shared.mkdir(0o750)
+    (shared / "team").write_bytes(build.simple(3))
+    (shared / "team").chmod(0o640)
+    os.chown(shared, 0, 20100)
+    os.chown(shared / "team", 0, 20100)
+    os.symlink(shared / "team", two.root / "home/mallory/mail/team")
+    monkeypatch.setattr(switch, "groups", lambda user: [user["gid"], 20100])
+    assert published(convert(two.plan())) == {"mallory", "bob"}
+    assert len(messages(two.maildir("mallory"), b"team")) == 3
+
+
+# --- issue: others' mail linked into her tree
+
+
+def test_folders_that_are_links_are_not_taken_over(two):
+    live = two.maildir("mallory")
+    os.symlink("../bob", live / ".bob")
+    (live / ".etc").mkdir()
+    os.chown(live / ".etc", MALLORY, MALLORY)
+    os.symlink(two.secret / "cur", live / ".etc/cur")
+    before = look(two.secret)
+    bobs = {path.stat().st_ino for path in two.maildir("bob").rglob("*.vm*")}
+    found = convert(two.plan())
+    assert published(found) == {"mallory", "bob"} and look(two.secret) == before
+    only_mallorys(two)
+    assert not bobs & {path.lstat().st_ino for path in live.rglob("*")}
+    warnings = [text for event in of(found, "published") for text in event["warnings"]]
+    assert any(".bob" in text for text in warnings) and any(".etc" in text for text in warnings)
+
+
+# --- issue: a work directory that others can reach
+
+
+def test_a_marker_is_not_written_through_a_link(two):
+    convert(dict(two.plan(), presync=True))
+    tree = two.root / "new/work/staging/mallory"
+    for name in ("cutover.json.tmp", "cutover.json.new"):
+        os.symlink(two.secret / "file", tree / name)
+    before = look(two.secret)
+    found = convert(two.plan())
+    assert published(found) == {"mallory", "bob"} and look(two.secret) == before
+
+
+def test_a_link_in_the_trash_stops_nobody(two):
+    containers.make_areas(two.plan())
+    trash = two.root / "new/work/trash"
+    before = look(two.secret)
+    os.symlink(two.secret, trash / "link")
+    os.mkfifo(trash / "pipe")
+    (trash / "closed/in").mkdir(parents=True)
+    own(trash / "closed", MALLORY)
+    (trash / "closed/in/x").symlink_to(two.secret / "file")
+    (trash / "stuck/in").mkdir(parents=True)
+    own(trash / "stuck", MALLORY)
+    (trash / "stuck").chmod(0)
+    assert published(convert(two.plan())) == {"mallory", "bob"} and look(two.secret) == before
+    assert {path.name for path in trash.iterdir()} <= {"stuck"}
+
+
+@pytest.mark.parametrize("area", ["", "staging", "trash", "r1", "r1/aside", "r1/state"])
+@pytest.mark.parametrize("how", ["owner", "mode", "link"])
+def test_a_work_directory_that_others_can_write_is_refused(two, area, how):
+    containers.make_areas(two.plan())
+    place = two.root / "new/work" / area
+    if how == "owner":
+        os.chown(place, MALLORY, MALLORY)
+    elif how == "mode":
+        place.chmod(0o733)
+    else:
+        place.rename(two.root / "elsewhere")
+        os.symlink(two.root / "elsewhere", place)
+    with pytest.raises(errors.PublishError) as caught:
+        convert(two.plan())
+    assert caught.value.file == str(place) and caught.value.todo
+
+
+def test_containers_are_roots_and_trees_their_users(two):
+    convert(dict(two.plan(), presync=True))
+    work = two.root / "new/work"
+    for area in ("", "staging", "index", "trash", "r1", *(f"r1/{x}" for x in containers.AREAS)):
+        status = (work / area).lstat()
+        mode = 0o700 if area == "r1/state" else 0o711
+        assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, mode), area
+    for area in ("staging", "index", "r1/salvage"):
+        status = (work / area / "mallory").lstat()
+        assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (MALLORY, 0o700)
+
+
+def test_a_maildir_whose_parent_others_can_write_is_refused(two):
+    (two.root / "new/imap").chmod(0o777)
+    found = convert(two.plan())
+    assert {event["kind"] for event in of(found, "error")} == {"PublishError"}
+    assert not published(found)
+
+
+# --- one user stops nobody else
+
+
+def put(kind, path, victim):
+    """Put something odd at a name, in place of what is there. victim: a directory of root's."""
+    if path.is_symlink() or path.exists():
+        path.rename(str(path) + ".was" + os.urandom(4).hex())
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        here = os.getcwd()
+        os.chdir(path.parent)  # its name may be too long otherwise
+        try:
+            with socket.socket(socket.AF_UNIX) as end:
+                end.bind(path.name)
+        finally:
+            os.chdir(here)
+    elif kind == "device":
+        os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "zeros":
+        os.symlink("/dev/zero", path)
+    elif kind == "link":
+        os.symlink(victim / "file", path)
+    elif kind == "to directory":
+        os.symlink(victim, path)
+    elif kind == "loop":
+        os.symlink(path.name, path)
+    elif kind == "closed":
+        path.write_bytes(b"x")
+        path.chmod(0)
+    elif kind == "nested":
+        path.write_bytes(b"[" * 100000)
+    elif kind == "digits":
+        path.write_bytes(b'3 V%b N2 G0\n%b :1.x.vm\n{"tree": 1}' % (b"9" * 5000, b"9" * 5000))
+    elif kind == "schema":
+        path.write_text(json.dumps({"complete": True, "user": "mallory", "run": "r1"}))
+    else:
+        with open(path, "wb") as sparse:
+            sparse.write(b"*mbx*\r\n")
+            sparse.truncate(3 << 30)
+    if not path.is_symlink() and kind != "device":
+        os.chown(path, MALLORY, MALLORY)
+
+
+KINDS = [
+    *("fifo", "socket", "device", "directory", "zeros", "link", "to directory", "loop", "closed"),
+    *("nested", "digits", "schema", "hole"),
+]
+NEW = [
+    *("cutover.json", "dovecot-uidlist", "dovecot-keywords", "subscriptions", "maildirfolder"),
+    *("cur", "new", "cur/5.q.vm:2,S", "new/6.q.vm", ".f", ".f/cur", ".f/new/7.q.vm"),
+    *(".f/dovecot-uidlist", ".f/dovecot-keywords", "dovecot.index", "cutover.json.new"),
+]
+OLD = ["INBOX", "mbox", ".mailboxlist", "mail/a", "mail/odd", "mail/sub", "mail/sub/deep"]
+STAGED = [
+    *("", "cutover.json", "cutover.json.new", "cur", "cur/8.q.vm", "dovecot-uidlist", ".a"),
+    *("dovecot-uidlist.new", ".a/cur", ".a/maildirfolder", "subscriptions", "dovecot-uidvalidity"),
+]
+INDEX = ["tables", "INBOX", "INBOX/index", "INBOX/state.json", ".a/index.new", ".trash"]
+
+
+def commands(site, plan):
+    """Every command that a night uses → the converted users."""
+    collected = events.Collected()
+    survey.survey(plan)
+    batch.convert(dict(plan, presync=True), collected)
+    found = convert(plan)
+    state = status.state(plan)
+    base.read(dict(plan, users=[dict(user, asked={"": [1]}) for user in plan["users"]]))
+    return found, {entry["user"] for entry in state["users"] if entry["published"]}
+
+
+@pytest.mark.parametrize("name", ["cutover.json", "dovecot-uidlist", "subscriptions", "cur/5.x"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_odd_file_in_a_maildir_stops_nobody_else(two, name, kind):
+    put(kind, two.maildir("mallory") / name, two.secret)
+    began = time.monotonic()
+    found, state = commands(two, plan_file.check(two.plan()))
+    assert "bob" in published(found) and "bob" in state
+    assert errors_of(found) <= {"mallory"} and time.monotonic() - began < 30
+    assert all(event["todo"] for event in of(found, "error"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_odd_mark_in_the_published_tree_stops_no_way_back(two, kind):
+    convert(two.plan())
+    put(kind, two.maildir("mallory") / "cutover.json", two.secret)
+    plan = plan_file.check(two.plan())
+    assert status.state(plan)["published"] == 1
+    collected = events.Collected()
+    counts = batch.unpublish(plan, collected)
+    assert (counts["unpublished"], counts["failed"]) == (1, 1)
+    (error,) = [event for event in collected.all if event["event"] == "error"]
+    assert error["user"] == "mallory" and error["file"].endswith("cutover.json") and error["todo"]
+
+
+def test_a_sparse_mailbox_costs_no_time(two):
+    box = two.root / "home/mallory/mail/hole"
+    with open(box, "wb") as file:
+        file.write(build.simple(1))
+        file.truncate(3 << 30)
+        file.seek(0, os.SEEK_END)
+        file.write(build.message(build.text(2), 2, 0x11))
+    os.chown(box, MALLORY, MALLORY)
+    began = time.monotonic()
+    survey.survey(plan_file.check(two.plan()))
+    found = convert(two.plan("r1", strict=True))
+    assert errors_of(found) == {"mallory"} and published(found) == {"bob"}
+    found = convert(two.plan())
+    assert published(found) == {"mallory"} and time.monotonic() - began < 10
+    (kept,) = (two.root / "new/work/r1/salvage/mallory/hole").iterdir()
+    assert kept.stat().st_size > 2 << 30 > kept.stat().st_blocks * 512
+
+
+def test_folders_nested_too_deeply_are_an_error_of_their_user(two):
+    here = os.getcwd()
+    os.chdir(two.root / "home/mallory/mail")
+    try:
+        for _number in range(600):
+            os.mkdir("d")
+            os.chown("d", MALLORY, MALLORY)
+            os.chdir("d")
+    finally:
+        os.chdir(here)
+    found = convert(two.plan())
+    assert published(found) == {"bob"} and errors_of(found) == {"mallory"}
+    assert "levels" in of(found, "error")[0]["what"]
+    deep = two.root / "home/mallory/mail/d"  # pytest's own removal would not manage it
+    for _number in range(600):
+        upper = deep.parent / "up"
+        (deep / "d").exists() and (deep / "d").rename(upper)
+        deep.rmdir()
+        if not upper.exists():
+            break
+        upper.rename(deep)
+
+
+def test_a_worker_that_is_stopped_is_ended(two, monkeypatch):
+    monkeypatch.setattr(pool, "SILENCE_SECONDS", 1)
+    prepare = batch.tasks.prepare.prepare
+
+    def stopped(user, *arguments):
+        if user["user"] == "mallory":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return prepare(user, *arguments)
+
+    monkeypatch.setattr(batch.tasks.prepare, "prepare", stopped)
+    found = convert(two.plan(jobs=1))
+    assert published(found) == {"bob"} and errors_of(found) == {"mallory"}
+    assert of(found, "error")[0]["kind"] == "WorkerDied" and of(found, "error")[0]["todo"]
+
+
+@pytest.mark.parametrize("fault", [RecursionError, MemoryError, KeyError, TypeError])
+def test_any_exception_is_its_users_alone(two, monkeypatch, fault):
+    def fails(tree):
+        if b"mallory" in tree:
+            raise fault("x")
+        return None
+
+    monkeypatch.setattr(marker, "read", fails)
+    found = convert(two.plan())
+    assert published(found) == {"bob"} and errors_of(found) == {"mallory"}
+    assert of(found, "error")[0]["todo"]
+
+
+class Rogue:
+    """What a worker must not be able to make its parent do."""
+
+    def __reduce__(self):
+        return os.mkdir, ("/tmp/rogue",)
+
+
+def answer(value, report):
+    return Rogue() if value == "rogue" else value
+
+
+def test_an_answer_is_plain_values_or_none(two):
+    with pytest.raises(errors.Reported) as caught:
+        pool.ask(two.users[0], answer, "rogue")
+    assert caught.value.values["kind"] == "WorkerDied" and not os.path.exists("/tmp/rogue")
+    assert pool.ask(two.users[0], answer, [1, b"x", {"a": {2}}]) == [1, b"x", {"a": {2}}]
+
+
+def who(report):
+    descriptors = [
+        int(name) for name in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{name}")
+    ]
+    return os.getresuid(), os.getresgid(), os.getgroups(), max([*descriptors, 0])
+
+
+def test_a_worker_is_the_user_for_good_and_holds_nothing_of_roots(two):
+    with open(two.secret / "file") as secret:
+        uids, gids, groups, _ = pool.ask(two.users[0], lasting, secret.fileno())
+    assert (uids, gids, groups) == ((MALLORY,) * 3, (MALLORY,) * 3, [MALLORY])
+
+
+def lasting(descriptor, report):
+    with pytest.raises(OSError):
+        os.fstat(descriptor)
+    with pytest.raises(PermissionError):
+        os.seteuid(0)
+    return os.getresuid(), os.getresgid(), os.getgroups(), 0
+
+
+def test_root_does_nothing_for_a_user_of_whom_the_plan_says_no_number(two):
+    del two.users[0]["uid"]
+    found = convert(two.plan())
+    assert published(found) == {"bob"} and errors_of(found) == {"mallory"}
+    assert "uid" in of(found, "error")[0]["what"]
+
+
+# --- anything, anywhere
+
+
+@pytest.mark.parametrize("number", range(max(1, PLACEMENTS // PER_ROUND)))
+def test_odd_files_anywhere(two, number):
+    """Some odd files at some of the names that the converter may look at, before and between its
+    passes: nothing of others' is changed or read, and other users are published."""
+    choose = random.Random(number)
+    before = look(two.secret), look(two.root / "home/bob")
+    new = two.maildir("mallory")
+    (new / ".f/cur").mkdir(parents=True)
+    (new / ".f/new").mkdir()
+    own(new, MALLORY)
+    work = two.root / "new/work"
+    places = [(new, NEW), (two.root / "home/mallory", OLD)]
+    if number % 2:
+        convert(dict(two.plan(), presync=True))
+        places += [(work / "staging/mallory", STAGED), (work / "index/mallory", INDEX)]
+    for _count in range(PER_ROUND):
+        root, names = choose.choice(places)
+        path = root / choose.choice([name for name in names if name])
+        if path.parent.is_dir() and not path.parent.is_symlink():
+            put(choose.choice(KINDS), path, two.secret)
+    plan = plan_file.check(two.plan())
+    began = time.monotonic()
+    found, state = commands(two, plan)
+    assert "bob" in published(found) and "bob" in state and errors_of(found) <= {"mallory"}
+    if "mallory" in published(found):
+        assert b"secret of root" not in everything(new) and b"of bob" not in everything(new)
+        for _count in range(3):
+            path = new / choose.choice(NEW)
+            if path.parent.is_dir() and not path.parent.is_symlink():
+                put(choose.choice(KINDS), path, two.secret)
+    leaving = [dict(user, keep={"": [1], "a": [1]}) for user in plan["users"]]
+    collected = events.Collected()
+    leave.leave(dict(plan, users=leaving), collected)
+    assert "bob" in {event["user"] for event in collected.all if event["event"] == "kept"}
+    collected = events.Collected()
+    batch.unpublish(plan, collected)
+    assert "bob" in {event["user"] for event in collected.all if event["event"] == "unpublished"}
+    assert (look(two.secret), look(two.root / "home/bob")) == before
+    assert b"secret of root" not in everything(new) and time.monotonic() - began < 60
