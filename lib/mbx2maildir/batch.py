@@ -167,7 +167,7 @@ class Conversion:
         items = [(prepared["inbox"], b"", prepared["spool"])] + [
             (file, folder, None) for file, folder in prepared["folders"]
         ]
-        parts = split(items)
+        parts = ranges.split(items)
         new = prepared["new"]
         self.active[name] = {
             "failed": False,
@@ -315,22 +315,6 @@ class Conversion:
         self.totals["warnings"] += len(values["warnings"]) + sum(
             len(entry["warnings"]) for entry in values["folders"]
         )
-
-
-def split(items):
-    """Put folders together into parts of about ranges.PART_BYTES, largest first."""
-
-    def size(item):
-        return sum(file.size for file in (item[0], item[2]) if file)
-
-    parts, part, total = [], [], 0
-    for item in sorted(items, key=size, reverse=True):
-        if part and total + size(item) > ranges.PART_BYTES:
-            parts.append(part)
-            part, total = [], 0
-        part.append(item)
-        total += size(item)
-    return parts + ([part] if part else [])
 
 
 def convert(plan, emit):

@@ -35,6 +35,7 @@ def old_user(mail_host, request):
 
 
 @pytest.fixture
-def site(tmp_path):
+def site():
     """A site of plain files: site.user("alice") makes homes, site.plan() the plan."""
-    return build.Site(tmp_path)
+    with build.open_site() as made:
+        yield made

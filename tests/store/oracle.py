@@ -37,9 +37,9 @@ class MailHost:
         self.root = pathlib.Path(root)
         self.users = {}
         (self.root / "etc/dovecot/oracle.conf").write_text(DOVECOT)
-        for name in ("var/imap", "tmp", "var/mail"):
+        for name, mode in (("var/imap", 0o755), ("tmp", 0o1777), ("var/mail", 0o1777)):
             (self.root / name).mkdir(parents=True, exist_ok=True)
-            (self.root / name).chmod(0o1777)
+            (self.root / name).chmod(mode)
         # c-client logs through syslog only; Dovecot's complaints must be seen
         self.log = self.root / "tmp/dovecot.log"
         self.log.touch()
@@ -216,6 +216,7 @@ def mounted(base):
         prefix=f"cutover-store-{os.getpid()}-", dir="/var/tmp"
     ) as scratch:
         top = pathlib.Path(scratch)
+        top.chmod(0o711)  # the users' own processes look at what is theirs
         for name in ("upper", "work", "root"):
             (top / name).mkdir()
         root = top / "root"

@@ -16,6 +16,22 @@ from mbx2maildir.formats import file_names, maildir, mbx, mbx_header
 PART_BYTES = 32 << 20
 
 
+def split(items):
+    """Put folders together into parts of about PART_BYTES, largest first."""
+
+    def size(item):
+        return sum(file.size for file in (item[0], item[2]) if file)
+
+    parts, part, total = [], [], 0
+    for item in sorted(items, key=size, reverse=True):
+        if part and total + size(item) > PART_BYTES:
+            parts.append(part)
+            part, total = [], 0
+        part.append(item)
+        total += size(item)
+    return parts + ([part] if part else [])
+
+
 class Doubt(Exception):
     """A range that cannot be written without knowing what precedes it."""
 

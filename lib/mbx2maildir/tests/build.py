@@ -1,6 +1,10 @@
 """Builders of MBX files and of small sites, byte by byte, for tests that need exact damage."""
 
+import contextlib
 import os
+import pathlib
+import shutil
+import tempfile
 
 DATE = b" 3-Feb-2009 01:02:03 +0100"
 SECONDS = 1233619323
@@ -40,6 +44,18 @@ def simple(count, flags=0x11, **more):
         uidlast=count,
         **more,
     )
+
+
+@contextlib.contextmanager
+def open_site():
+    """A Site in a directory that its users can pass: what is theirs, they look at themselves.
+    pytest closes the directories it gives."""
+    root = pathlib.Path(tempfile.mkdtemp(prefix="mbx2maildir-"))
+    root.chmod(0o755)
+    try:
+        yield Site(root)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 class Site:

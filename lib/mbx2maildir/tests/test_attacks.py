@@ -452,9 +452,7 @@ def test_an_answer_is_plain_values_or_none(two):
 
 
 def who(report):
-    descriptors = [
-        int(name) for name in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{name}")
-    ]
+    descriptors = [int(name) for name in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{name}")]
     return os.getresuid(), os.getresgid(), os.getgroups(), max([*descriptors, 0])
 
 
