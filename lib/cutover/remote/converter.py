@@ -203,16 +203,16 @@ def read(hosts, host: str, plan: dict, command: str, *options, timeout: float = 
     return {**answer, "users": {user["user"]: user for user in answer["users"]}}
 
 
-# Makes directories that only this account can write, or refuses those that are not so.
+# Makes directories that only this account can write and list, or refuses those that are not so.
 _DIRECTORIES = r"""
 for directory; do
-    mkdir -p -m 0700 -- "$directory" || exit 73
+    mkdir -p -m 0711 -- "$directory" || exit 73
     if [ -L "$directory" ] || [ "$(stat -c %u -- "$directory")" != "$(id -u)" ]; then
         echo "$directory is a link or belongs to another account, and programs run from there" \
             "as root. Move it away, then run the same command again." >&2
         exit 77
     fi
-    chmod 0700 -- "$directory" || exit 73
+    chmod 0711 -- "$directory" || exit 73
 done
 """
 
