@@ -75,7 +75,7 @@ def test_the_program_lies_where_only_its_account_can_write(tmp_path):
     work.chmod(0o777)
     for _ in range(2):
         assert directories(work, run).returncode == 0
-        assert [path.stat().st_mode & 0o7777 for path in (work, run)] == [0o700, 0o700]
+        assert [path.stat().st_mode & 0o7777 for path in (work, run)] == [0o711, 0o711]
 
 
 def test_a_link_for_a_work_directory_is_refused(tmp_path):
