@@ -18,57 +18,53 @@ def state(plan):
     one, "other" for another tree, "none" when there is no tree. marked: see marked_tree. messages
     and bytes are those published; files is the number of message files in the live tree now.
     """
-    settings = {key: value for key, value in plan.items() if key != "users"}
-    users = []
-    for user in plan["users"]:
-        places = containers.paths(plan, user)
-        known = publish.read_state(places) or {}
-        fault = []
-        try:
-            looks = pool.ask(user, task_state, settings, user)
-        except Exception as error:
-            fault = [errors.sentence(errors.describe(error))]
-            looks = {"live": None, "staged": {"folders": 0, "at": None}, "marked": None, "files": 0}
-        marked = publish.published_by(plan, user, looks["live"])
-        live = "none" if not os.path.lexists(places["live"]) else "ours" if marked else "other"
-        values = marked or known
-        phase = (
-            "published"
-            if marked
-            else "unpublished"
-            if known.get("phase") == "unpublished"
-            else "none"
-        )
-        users.append(
-            {
-                "user": user["user"],
-                "published": bool(marked),
-                "phase": phase,
-                "live": live,
-                "tree": values.get("tree"),
-                "staged": looks["staged"],
-                "marked": looks["marked"],
-                "lost": known.get("phase") == "published" and not marked,
-                "messages": values.get("messages", 0),
-                "bytes": values.get("bytes", 0),
-                "expunged": values.get("expunged", 0),
-                "files": looks["files"],
-                "warnings": fault
-                + values.get("warnings", [])
-                + [
-                    "{}: {}".format(entry["folder"], text)
-                    for entry in values.get("folders", [])
-                    for text in entry["warnings"]
-                ],
-                "renamed": values.get("renamed", []),
-                "passed": values.get("passed", []),
-                "folders": values.get("folders", []),
-            }
-        )
+    users = [_of_user(plan, user) for user in plan["users"]]
     return {
         "run": plan["run"],
         "users": users,
         "published": sum(entry["published"] for entry in users),
+    }
+
+
+def _of_user(plan, user):
+    settings = {key: value for key, value in plan.items() if key != "users"}
+    places = containers.paths(plan, user)
+    known = publish.read_state(places) or {}
+    fault = []
+    try:
+        looks = pool.ask(user, task_state, settings, user)
+    except Exception as error:
+        fault = [errors.sentence(errors.describe(error))]
+        looks = {"live": None, "staged": {"folders": 0, "at": None}, "marked": None, "files": 0}
+    marked = publish.published_by(plan, user, looks["live"])
+    live = "none" if not os.path.lexists(places["live"]) else "ours" if marked else "other"
+    values = marked or known
+    phase = (
+        "published" if marked else "unpublished" if known.get("phase") == "unpublished" else "none"
+    )
+    return {
+        "user": user["user"],
+        "published": bool(marked),
+        "phase": phase,
+        "live": live,
+        "tree": values.get("tree"),
+        "staged": looks["staged"],
+        "marked": looks["marked"],
+        "lost": known.get("phase") == "published" and not marked,
+        "messages": values.get("messages", 0),
+        "bytes": values.get("bytes", 0),
+        "expunged": values.get("expunged", 0),
+        "files": looks["files"],
+        "warnings": fault
+        + values.get("warnings", [])
+        + [
+            "{}: {}".format(entry["folder"], text)
+            for entry in values.get("folders", [])
+            for text in entry["warnings"]
+        ],
+        "renamed": values.get("renamed", []),
+        "passed": values.get("passed", []),
+        "folders": values.get("folders", []),
     }
 
 
