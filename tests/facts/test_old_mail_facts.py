@@ -28,7 +28,8 @@ def test_nothing_of_a_users_survey_is_lost(tmp_path):
             "spool": str(tmp_path / "spool"),
             "folders": str(mail),
             "subscriptions": str(tmp_path / ".mailboxlist"),
-        }
+        },
+        lambda *_: None,
     )
     assert data["folders"] and data["passed"] and data["renamed"]
     assert data["damage"] or data["errors"]

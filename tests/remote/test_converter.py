@@ -64,7 +64,14 @@ def test_its_state_is_read_from_memory_into_an_object(tmp_path):
         site=site, run=lambda name, argv, **options: host.run(argv, **options)
     )
     old = {key: str(tmp_path / key) for key in ("home", "spool", "folders", "subscriptions")}
-    user = {"user": "alice", "uid": 1, "gid": 1, "inbox": [], "maildir": str(maildir), **old}
+    user = {
+        "user": "alice",
+        "uid": os.getuid(),
+        "gid": os.getgid(),
+        "inbox": [],
+        "maildir": str(maildir),
+        **old,
+    }
     plan = {"run": "r", "work": str(tmp_path / "work"), "jobs": 1, "host": "h", "users": [user]}
     state = converter.state(hosts, "new", plan)
     assert state.names(published=False) == ["alice"] and state.names(published=True) == []
