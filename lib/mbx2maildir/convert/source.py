@@ -14,6 +14,7 @@ from mbx2maildir.formats import mbox, mbx, mbx_header
 from mbx2maildir.patterns import Pattern
 
 HEAD = 4096
+EMPTY = "empty file"  # the reason that kind() gives for one
 DEEPEST = 100  # levels of folders
 MOST = 200000  # entries below the folders' root
 SUBSCRIPTION_PREFIX = Pattern(rb"\{[^}]*\}")
@@ -51,7 +52,7 @@ def kind(block, size):
     if block.startswith(mbx_header.MAGIC):
         return "mbx", ""
     if not size:
-        return "", "empty file"
+        return "", EMPTY
     if mbox.is_mbox(block):
         return "mbox", ""
     if block.startswith(b"JMF6"):
@@ -114,7 +115,7 @@ def spool_file(path):
         found, why = identify(path, b"")
     except FileNotFoundError:
         return None
-    if found is None and why != "empty file" and os.path.getsize(path):
+    if found is None and why is not EMPTY and os.path.getsize(path):
         raise errors.UnreadableMail("the spool is " + why, path)
     return found
 
