@@ -251,14 +251,14 @@ def test_a_message_that_was_lost_is_found_by_verify_although_it_was_renamed_sinc
         wrong = [check for check in driver.verify() if not check.passed]
     assert [check.id for check in wrong] == ["copy-complete"]
     assert f"paolo/.lavori/cur/{name.name.partition(':2,')[0]}" in wrong[0].actual
-    assert copied(lab)["result"] == 0
+    assert copied(lab).result == 0
 
 
 def test_it_may_be_started_as_often_as_one_likes(lab, night):
     # systemd's own limit is five in ten seconds
     starts = f"for n in 1 2 3 4 5 6 7; do systemctl start {backup_copy.SERVICE}; done"
     lab.run("sanbackup", ["flock", f"{backup_copy.STATE}/lock", "sh", "-c", starts], check=False)
-    assert copied(lab)["result"] == 0
+    assert copied(lab).result == 0
 
 
 def test_a_store_that_is_not_mounted_spoils_no_copy(lab, night):
@@ -270,7 +270,7 @@ def test_a_store_that_is_not_mounted_spoils_no_copy(lab, night):
         lab.run("mailboxvm", ["umount", "/var/imap"])
     assert last.result == 3 and "is it mounted?" in last.error
     assert messages(COPY) == before
-    assert copied(lab)["result"] == 0
+    assert copied(lab).result == 0
 
 
 def test_the_key_reads_the_store_and_can_do_nothing_else(lab, night):
@@ -438,10 +438,10 @@ def test_mail_that_no_mx_handed_in_keeps_it_and_so_does_a_message_that_only_it_h
 
 def test_a_backup_that_failed_keeps_it(lab, production):
     lab.run("mailboxvm", ["mv", backup_files.SUDOERS, "/root/rule"])
-    assert copied(lab)["result"] not in (0, None)
+    assert copied(lab).result not in (0, None)
     assert "expected yes; found NO: " in refusal(production)
     lab.run("mailboxvm", ["mv", "/root/rule", backup_files.SUDOERS])
-    assert copied(lab)["result"] == 0
+    assert copied(lab).result == 0
 
 
 def test_a_test_restore_that_is_not_there_keeps_it(lab, production):
@@ -545,7 +545,7 @@ def test_with_the_old_server_off_copies_restores_and_maintenance_go_on(lab, prod
     for command in (["maintain", "vacation"], ["rollback"]):
         done = program(*command, "--site", production.file, "--run", tmp_path / "vacation")
         assert done.returncode == 0, done.stderr
-    assert copied(lab)["result"] == 0
+    assert copied(lab).result == 0
     # a host that is up has to show the lab's mark all the same
     lab.run("sanbackup", ["mv", "/etc/cutover-lab", "/root/mark"])
     with (

@@ -510,7 +510,7 @@ def test_a_password_that_is_not_there_is_missed_beforehand(night, tmp_path):
 @lab_test
 def test_a_secondary_that_is_down_is_named(lab, night):
     with stopped(lab, "ns2", "named"):
-        assert "ns2: no answer from 10.77.0.12 port 53 about mailbox.lab.test. A" in refusal(night)
+        assert "found ns2: no answer from 10.77.0.12 port 53 about " in refusal(night)
     assert eventually(lambda: state_of_ns2() is not None)
     night.step("preflight")
 
