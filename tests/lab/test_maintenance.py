@@ -308,7 +308,7 @@ def test_each_forward_is_told_with_its_target(forwards):
         driver.probe()
         told = dict(driver.plan().notes)
     assert told["zoe"] == "someone@elsewhere.test: valid (nowhere elsewhere)\nit is moved to Sieve"
-    assert "NOT VALID (no host takes mail for nohost.invalid)\nit is removed" in told["former2"]
+    assert "NOT VALID (no host accepts mail for nohost.invalid)\nit is removed" in told["former2"]
     assert "it stays as it is" in told["former1"] and "bruno@lab.test: valid" in told["ugo"]
     assert set(told) == {"zoe", "ugo", "former1", "former2"}
 
