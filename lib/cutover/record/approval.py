@@ -15,6 +15,7 @@ from cutover.record import journal, signers, statement
 from cutover.record.statement import NotApproved
 
 SHOWN = 5  # statements that do not count, named in a message
+NOTHING = "nothing to do"  # the kind of approval of an empty plan
 BACKWARDS = 2.0  # seconds by which the clock may be behind the journal
 
 
@@ -26,7 +27,7 @@ class NotConfirmed(errors.CutoverError):
 class Approval:
     hash: str
     by: str
-    kind: str  # "rehearsal", "signed" or "nothing to do"
+    kind: str  # "rehearsal", "signed" or NOTHING
     time: str
     signers: tuple = ()  # of dicts: principal, key, file, sha256, time, expires
 
@@ -55,7 +56,7 @@ def signed(digest: str, statements) -> Approval:
 def find(run, site, step, plan, plan_hash: str, hosts) -> Approval:
     """The approval of this plan. Raises NotApproved."""
     if not plan.changes:
-        return Approval(plan_hash, journal.who(), "nothing to do", journal.now())
+        return Approval(plan_hash, journal.who(), NOTHING, journal.now())
     if site.kind == "rehearsal":
         prove_lab(hosts, site)
         return Approval(plan_hash, "rehearsal", "rehearsal", journal.now())

@@ -66,9 +66,9 @@ def _reused(audited):
     for event in audited.events:
         if event["event"] == "approved" and event["attempt"] not in acted:
             continue
+        if event["event"] == "lease-breaking":
+            continue  # the same approval is named again when it was done
         for signer in event.get("signers", ()):
-            if event["event"] == "lease-breaking":
-                continue  # the same approval is named again when it was done
             earlier = first.setdefault(signer["sha256"], event)
             if earlier is not event and earlier.get("attempt") != event.get("attempt"):
                 what = f"{signer['file']} was used before, in {journal.line_of(earlier)}"
@@ -108,7 +108,7 @@ def _approved(audited, event, before):
     if planned is None or planned["hash"] != event["hash"]:
         what = f"{step}: the approval of {event['hash'][:16]} is not for the plan shown before it"
         yield archive.at(event, "approval", what)
-    elif event["kind"] == "nothing to do":
+    elif event["kind"] == approval.NOTHING:
         if planned["changes"]:
             what = f"{step}: approved as nothing to do, but its plan has changes"
             yield archive.at(event, "approval", what)

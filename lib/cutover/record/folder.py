@@ -115,12 +115,14 @@ class Run:
             raise NotARun(f"{path}: no such run folder. Check the path.")
         self.name = self.path.name
         self.journal = journal.Journal(self.path)
+        self._id = ""  # read once: every hash of a plan is bound to it
 
     @property
     def id(self) -> str:
         """What tells this run from any other of the same name; see drift.run_key."""
-        events = self.journal.events()
-        return drift.run_key(events[0]) if events else ""
+        if not self._id and (events := self.journal.events()):
+            self._id = drift.run_key(events[0])
+        return self._id
 
     def parameters(self, given=None) -> site.Site:
         """The parameters in a file, or those this run began with.
