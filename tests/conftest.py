@@ -5,10 +5,14 @@ Where it cannot run, that is said loudly; where it can, it is never skipped.
 
 import contextlib
 import os
+from pathlib import Path
 
 import pytest
+from cutover import site
+from cutover.connect import dns, ssh
 from lab import base_image, control, errors, requirements, state
 
+PARAMETERS = Path(__file__).resolve().parents[1] / "parameters" / "lab.yaml"
 UNABLE = pytest.StashKey[str]()
 NO_LAB = "the lab cannot run: "
 # these take minutes: a lane that began one of them last would run on alone
@@ -120,3 +124,41 @@ def fresh_lab(lab):
     """The lab in its pristine, seeded state; takes a few seconds."""
     lab.reset()
     return lab
+
+
+class LabHosts:
+    """Connections to the lab's hosts, made from the parameters alone; all closed at the end.
+
+    `ssh(name, **other)` takes other arguments of the connection where a test gives them.
+    """
+
+    def __init__(self):
+        self.site = site.load(PARAMETERS)
+        self.opened = []
+
+    def ssh(self, name, **other):
+        given = {
+            "host": name,
+            "address": self.site.address(name),
+            "port": self.site.hosts[name].ssh_port,
+            "user": self.site.ssh.user,
+            "key_file": Path(self.site.ssh.key),
+            "known_hosts": Path(self.site.ssh.known_hosts),
+        }
+        self.opened.append(ssh.Connection(**{**given, **other}))
+        return self.opened[-1]
+
+    def dns(self, name):
+        return dns.Server(name, self.site.address(name))
+
+    def key(self):
+        return dns.Key.load(self.site.dns.tsig_key)
+
+
+@pytest.fixture
+def real(lab):
+    """The lab's hosts, for tests of single modules."""
+    made = LabHosts()
+    yield made
+    for connection in made.opened:
+        connection.close()
