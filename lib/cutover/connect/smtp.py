@@ -86,8 +86,8 @@ _QUEUE_ID = (re.compile(r"(?:\d\.\d\.\d )?(\S+) Message accepted"), re.compile(r
 def queue_id(reply: str) -> str:
     """The queue id in a server's answer to a message, or the whole answer if it names none."""
     for pattern in _QUEUE_ID:
-        if found := pattern.search(reply):
-            return found.group(1)
+        if match := pattern.search(reply):
+            return match.group(1)
     return reply
 
 

@@ -44,7 +44,9 @@ def resolve(hosts, name: str) -> str:
 
 def password(hosts, user: str) -> str:
     """A test user's password. Never store or show it. Raises site.SecretUnreadable."""
-    return next(site.secret(each.password) for each in hosts.site.accounts if each.user == user)
+    return next(
+        site.secret(account.password) for account in hosts.site.accounts if account.user == user
+    )
 
 
 def has_password(hosts, user: str) -> bool:

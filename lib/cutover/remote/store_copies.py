@@ -80,19 +80,19 @@ def mark(place):
 def claim(values):
     """See that the store is the one, and that the new place is ours to write to; mark it. A new
     copy has room, and nothing is known of it."""
-    alone, here, found = read_notes(values)["alone"], mark(values["store"]), mark(values["to"])
+    alone, here, copied = read_notes(values)["alone"], mark(values["store"]), mark(values["to"])
     if os.path.samefile(values["store"], values["to"]):
         raise NotOurs("it is the store itself", values["to"])
     if alone and (here or ("", ""))[1] != alone:
         raise NotTheStore(
             f"mail was served from {alone} last, which is not in its place", values["store"]
         )
-    if found and found[0] != values["store"]:
+    if copied and copied[0] != values["store"]:
         raise NotOurs("it is marked as the copy of another store", values["to"])
-    if found and found[1] == values["to"]:
+    if copied and copied[1] == values["to"]:
         return
     there = set(os.listdir(values["to"])) - {FOUND, MARK, MARK + ".part"}
-    if there and not found:
+    if there and not copied:
         raise NotOurs("it is not empty: {}".format(", ".join(sorted(there)[:5])), values["to"])
     if not there:
         room(values)
@@ -120,11 +120,11 @@ def room(values):
     while todo:  # os.walk() recurses before Python 3.12, and users choose how deep
         for entry in _entries(todo.pop()):
             try:
-                found = entry.stat(follow_symlinks=False)
+                status = entry.stat(follow_symlinks=False)
                 inner = entry.is_dir(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            blocks, count = blocks + found.st_blocks * 512, count + 1
+            blocks, count = blocks + status.st_blocks * 512, count + 1
             if inner:
                 todo.append(entry.path)
     free = os.statvfs(values["to"])

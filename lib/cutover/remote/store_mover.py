@@ -66,16 +66,16 @@ def rsync(source, target, *options, gently=False):
         capture_output=True,
         env=dict(os.environ, LC_ALL="C"),
     )
-    said = done.stderr.decode("utf-8", "backslashreplace")
+    stderr = done.stderr.decode("utf-8", "backslashreplace")
     if done.returncode not in (0, 24):
-        raise CopyFailed(f"rsync ended with {done.returncode}: {said.strip()[-500:]}", target)
+        raise CopyFailed(f"rsync ended with {done.returncode}: {stderr.strip()[-500:]}", target)
     text = done.stdout.decode("utf-8", "backslashreplace")
     figures = {
         key: int((re.search(pattern, text) or [0, "0"])[1].replace(",", ""))
         for key, pattern in FIGURES.items()
     }
     return dict(
-        figures, vanished=said.count("has vanished"), seconds=round(time.monotonic() - began, 1)
+        figures, vanished=stderr.count("has vanished"), seconds=round(time.monotonic() - began, 1)
     )
 
 
@@ -95,7 +95,7 @@ def passes(values, emit):
             break
     syscalls.syncfs(values["to"])
     began, since = time.time_ns(), store_copies.read_state(values).get("checked")
-    found = trees.compare(
+    result = trees.compare(
         values["store"],
         values["to"],
         [store_copies.MARK, store_copies.FOUND, *values["passed"]],
@@ -103,13 +103,13 @@ def passes(values, emit):
         live=True,
         copied=copied,
     )
-    emit("read", **found.as_dict())
-    if found.different:
-        told = "of {} entries, {} files of them read on both sides, {} differ: {}".format(
-            found.entries, found.read, found.different, "; ".join(found.first)
+    emit("read", **result.as_dict())
+    if result.different:
+        text = "of {} entries, {} files of them read on both sides, {} differ: {}".format(
+            result.entries, result.read, result.different, "; ".join(result.first)
         )
         raise store_copies.Different(
-            told,
+            text,
             values["to"],
             todo="Is the new storage sound, and can it hold all that the store has (times to the "
             "microsecond, owners, modes)? Find out before anything else is done.",
@@ -129,7 +129,7 @@ def passes(values, emit):
         values,
         passes=made,
         checked=began,
-        read=found.as_dict(),
+        read=result.as_dict(),
         counted=sum(map(len, counted.values())),
         predicted=round(made[-1]["seconds"] + look.seconds + 2 * (time.monotonic() - start), 1),
     )
@@ -149,29 +149,29 @@ def last(values, emit):
     figures = rsync(values["store"], values["to"])
     emit("pass", number="last", **figures)
     syscalls.syncfs(values["to"])
-    found = same(values, emit, state.get("checked"))
-    store_copies.write_state(values, last=figures, compared=found)
+    compared = same(values, emit, state.get("checked"))
+    store_copies.write_state(values, last=figures, compared=compared)
     emit("end", ok=True)
 
 
 def same(values, emit, since):
     deadline = time.monotonic() + 60 * values["minutes"]
-    found = trees.compare(
+    compared = trees.compare(
         values["store"],
         values["to"],
         [store_copies.MARK, store_copies.FOUND, *values["passed"]],
         since,
         deadline,
     ).as_dict()
-    emit("compared", **found)
-    if found["different"]:
+    emit("compared", **compared)
+    if compared["different"]:
         raise store_copies.Different(
             "{} of {} entries differ: {}".format(
-                found["different"], found["entries"], "; ".join(found["first"])
+                compared["different"], compared["entries"], "; ".join(compared["first"])
             ),
             values["to"],
         )
-    return found
+    return compared
 
 
 def after(values, emit):

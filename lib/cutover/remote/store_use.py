@@ -21,7 +21,7 @@ class InUse(errors.StoreError):
 
 def writers(path):
     """[text] of processes that have a file below `path` open for writing."""
-    found = []
+    texts = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         if int(pid) == os.getpid():
             continue
@@ -35,21 +35,21 @@ def writers(path):
                     )
                 if flags & os.O_ACCMODE:
                     with open(f"/proc/{pid}/comm") as name:
-                        found.append(f"{name.read().strip()} ({pid})")
+                        texts.append(f"{name.read().strip()} ({pid})")
                     break
         except (OSError, StopIteration):
             continue  # it has ended
-    return found
+    return texts
 
 
 def quiet(path):
     until = time.monotonic() + QUIET
     while True:
-        found = writers(path)
-        if not found:
+        open_files = writers(path)
+        if not open_files:
             return
         if time.monotonic() > until:
-            raise InUse("open for writing by {}".format(", ".join(found[:5])), path)
+            raise InUse("open for writing by {}".format(", ".join(open_files[:5])), path)
         time.sleep(0.2)
 
 

@@ -17,58 +17,58 @@ MARGIN = 60 * 10**9  # nanoseconds by which the clocks of two file systems may d
 SHOWN = 20  # differences told in full
 
 
-def entries(one, other, passed=()):
+def entries(first, second, passed=()):
     """Walk both trees side by side → (path below the tops as bytes, lstat or None, lstat or None);
     `passed` paths and all below them are left out."""
     passed = {os.fsencode(path) for path in passed}
-    yield b"", os.lstat(one), os.lstat(other)
+    yield b"", os.lstat(first), os.lstat(second)
     todo = [b""]
     while todo:
         place = todo.pop()
-        sides = [_listed(os.path.join(os.fsencode(top), place)) for top in (one, other)]
+        sides = [_listed(os.path.join(os.fsencode(top), place)) for top in (first, second)]
         for name in sorted(sides[0].keys() | sides[1].keys()):
             path = os.path.join(place, name)
             if path in passed:
                 continue
-            found = [side.get(name) for side in sides]
-            yield (path, *found)
-            if all(each is not None and stat.S_ISDIR(each.st_mode) for each in found):
+            statuses = [side.get(name) for side in sides]
+            yield (path, *statuses)
+            if all(status is not None and stat.S_ISDIR(status.st_mode) for status in statuses):
                 todo.append(path)
 
 
 def _listed(place):
-    found = {}
+    by_name = {}
     try:
         listing = os.scandir(place)
     except FileNotFoundError:
-        return found  # gone since: at rest, what the other side still has counts as different
+        return by_name  # gone since: at rest, what the other side still has counts as different
     with listing:
         for entry in listing:
             try:
-                found[entry.name] = entry.stat(follow_symlinks=False)
+                by_name[entry.name] = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue  # gone since: users are at work
-    return found
+    return by_name
 
 
 def is_message(path):
     return os.path.basename(os.path.dirname(path)) in (b"cur", b"new")
 
 
-def differs(one, other):
+def differs(first, second):
     """What two entries of one name do not share, in a few words; "" when nothing. Sizes of
     directories are their file system's own."""
-    if one is None or other is None:
-        return "only in the {}".format("copy" if one is None else "store")
-    if stat.S_IFMT(one.st_mode) != stat.S_IFMT(other.st_mode):
+    if first is None or second is None:
+        return "only in the {}".format("copy" if first is None else "store")
+    if stat.S_IFMT(first.st_mode) != stat.S_IFMT(second.st_mode):
         return "of another kind"
-    plain = stat.S_ISREG(one.st_mode)
+    plain = stat.S_ISREG(first.st_mode)
     for what, here, there in (
-        ("mode", stat.S_IMODE(one.st_mode), stat.S_IMODE(other.st_mode)),
-        ("owner", (one.st_uid, one.st_gid), (other.st_uid, other.st_gid)),
-        ("size", plain and one.st_size, plain and other.st_size),
-        ("number of links", plain and one.st_nlink, plain and other.st_nlink),
-        ("mtime", one.st_mtime_ns // 1000, other.st_mtime_ns // 1000),
+        ("mode", stat.S_IMODE(first.st_mode), stat.S_IMODE(second.st_mode)),
+        ("owner", (first.st_uid, first.st_gid), (second.st_uid, second.st_gid)),
+        ("size", plain and first.st_size, plain and second.st_size),
+        ("number of links", plain and first.st_nlink, plain and second.st_nlink),
+        ("mtime", first.st_mtime_ns // 1000, second.st_mtime_ns // 1000),
     ):
         if here != there:
             return f"{what} {here} and {there}"
@@ -93,10 +93,10 @@ def _plain(path, flags):
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
-def same_contents(one, other):
+def same_contents(first, second):
     """Whether two files hold the same bytes. The second is read from its disk as far as the system
     lets it go."""
-    with open(one, "rb", 0, opener=_plain) as left, open(other, "rb", 0, opener=_plain) as right:
+    with open(first, "rb", 0, opener=_plain) as left, open(second, "rb", 0, opener=_plain) as right:
         os.posix_fadvise(right.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while True:
             here, there = left.read(CHUNK), right.read(CHUNK)
@@ -126,7 +126,7 @@ class Result:
         return dict(vars(self), seconds=round(self.seconds, 1))
 
 
-def compare(one, other, passed=(), since=None, deadline=None, live=False, copied=None):
+def compare(first, second, passed=(), since=None, deadline=None, live=False, copied=None):
     """Two trees → Result.
 
     `since`: nanoseconds since the epoch at which a comparison began that read all contents and
@@ -137,7 +137,7 @@ def compare(one, other, passed=(), since=None, deadline=None, live=False, copied
     same.
     """
     result, began = Result(), time.monotonic()
-    for path, here, there in entries(one, other, passed):
+    for path, here, there in entries(first, second, passed):
         result.entries += 1
         if (
             here is not None and here == there
@@ -156,7 +156,7 @@ def compare(one, other, passed=(), since=None, deadline=None, live=False, copied
             continue
         places = [
             os.path.join(os.fsencode(top), path) if path else os.fsencode(top)
-            for top in (one, other)
+            for top in (first, second)
         ]
         touched = since is None or max(here.st_ctime_ns, there.st_ctime_ns) > since - MARGIN
         if stat.S_ISREG(here.st_mode) and not (touched or not is_message(path)):
@@ -173,10 +173,10 @@ def compare(one, other, passed=(), since=None, deadline=None, live=False, copied
     return result
 
 
-def _inside(here, one, other, result, deadline):
+def _inside(here, first, second, result, deadline):
     if stat.S_ISLNK(here.st_mode):
-        return "" if os.readlink(one) == os.readlink(other) else "leads elsewhere"
-    if attributes(one) != attributes(other):
+        return "" if os.readlink(first) == os.readlink(second) else "leads elsewhere"
+    if attributes(first) != attributes(second):
         return "other extended attributes"
     if not stat.S_ISREG(here.st_mode):
         return ""
@@ -185,7 +185,7 @@ def _inside(here, one, other, result, deadline):
         return ""
     result.read += 1
     result.bytes += here.st_size
-    return "" if same_contents(one, other) else "other contents"
+    return "" if same_contents(first, second) else "other contents"
 
 
 def _still(path, before):

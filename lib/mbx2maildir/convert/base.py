@@ -46,7 +46,7 @@ def messages(directory, name, asked, table):
     words = {
         bit: os.fsdecode(keywords.names[letter[0] - 97]) for bit, letter in keywords.letter.items()
     }
-    found = {}
+    records = {}
     for record in index.read({"index": directory}, os.fsencode(name)):
         if record.uid in asked:
             flags = [
@@ -55,5 +55,5 @@ def messages(directory, name, asked, table):
                 if letter in FLAGS
             ]
             flags += [word for bit, word in words.items() if record.bits & bit]
-            found[str(record.uid)] = [record.seconds, record.size, record.virtual, flags]
-    return found
+            records[str(record.uid)] = [record.seconds, record.size, record.virtual, flags]
+    return records

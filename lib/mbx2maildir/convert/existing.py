@@ -63,11 +63,11 @@ class NewSide:
             uidvalidity, uidnext, uids = uidlist.read(directory)
             self.folders[name] = (uidvalidity, uidnext)
             self.keywords[name] = keywords.read(directory)
-            found = [
+            in_folder = [
                 Message(name, subdir, entry, uids) for subdir, entry in maildir.listing(root, name)
             ]
-            found.sort(key=lambda message: (message.uid or 1 << 32, message.base))
-            self.messages += found
+            in_folder.sort(key=lambda message: (message.uid or 1 << 32, message.base))
+            self.messages += in_folder
 
     def read(self, progress=None):
         """Work out the keys. A message file that vanished meanwhile (a reader on the new side) is

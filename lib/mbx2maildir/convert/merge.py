@@ -102,8 +102,8 @@ def match(user, new, results, progress=staged.quiet):
     return matched, left
 
 
-def take(found, message, matched):
-    for candidate in found or ():
+def take(candidates, message, matched):
+    for candidate in candidates or ():
         if not candidate.taken:
             candidate.taken = True
             matched.append((candidate, message))

@@ -97,11 +97,11 @@ def inbox(candidates):
     as none to c-client."""
     for candidate in candidates:
         try:
-            found, _why = identify(os.fsencode(candidate), b"")
+            inbox, _why = identify(os.fsencode(candidate), b"")
         except FileNotFoundError:
             continue
-        if found:
-            return found
+        if inbox:
+            return inbox
     return None
 
 
@@ -112,12 +112,12 @@ def spool_file(path):
         return None
     path = os.fsencode(path)
     try:
-        found, why = identify(path, b"")
+        spool, why = identify(path, b"")
     except FileNotFoundError:
         return None
-    if found is None and why is not EMPTY and os.path.getsize(path):
+    if spool is None and why is not EMPTY and os.path.getsize(path):
         raise errors.UnreadableMail("the spool is " + why, path)
-    return found
+    return spool
 
 
 def expect_directory(root):

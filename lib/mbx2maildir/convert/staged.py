@@ -43,16 +43,16 @@ def folder_guid(user, name, uidvalidity):
     )
 
 
-def fallback_uidvalidity(new_folders, name, found=None, root=None):
+def fallback_uidvalidity(new_folders, name, source=None, root=None):
     """UIDVALIDITY for a folder whose old file states none: the new side's, else the old file's
     time, else that of the directory of folders (the same in every pass), else now.
 
     new_folders: {Maildir name: (uidvalidity, uidnext)} of existing.NewSide.
     """
     known = new_folders.get(name, (0, 0))[0]
-    if not known and found is None and root and os.path.isdir(os.fsencode(root)):
+    if not known and source is None and root and os.path.isdir(os.fsencode(root)):
         return int(os.stat(os.fsencode(root)).st_ctime)
-    return known or (found.ctime // 1000000000 if found else int(time.time()))
+    return known or (source.ctime // 1000000000 if source else int(time.time()))
 
 
 def clear_folder(user, name):

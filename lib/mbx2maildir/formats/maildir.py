@@ -168,11 +168,11 @@ def folder_names(root):
 
 def listing(root, name):
     """Message files of one folder → list of (subdir, file name), sorted."""
-    found = []
+    in_folder = []
     for subdir in (b"cur", b"new"):
         directory = os.path.join(root, folder_directory(name), subdir)
         if not files.is_directory(directory):
             continue
         entries = os.listdir(directory)
-        found += [(subdir, entry) for entry in entries if not entry.startswith(b".")]
-    return sorted(found)
+        in_folder += [(subdir, entry) for entry in entries if not entry.startswith(b".")]
+    return sorted(in_folder)

@@ -214,13 +214,13 @@ class Mailbox:
                 digits = re.match(rb" *(\d+)", value)
                 uid = int(digits.group(1)) if digits else 0
             else:
-                found = BASE.match(field)
-                if found and int(found.group(2)):
+                base_line = BASE.match(field)
+                if base_line and int(base_line.group(2)):
                     base = (
-                        found.group(1),
-                        int(found.group(2)),
-                        int(found.group(3)),
-                        found.group(4).split()[: mbx_header.KEYWORD_SLOTS],
+                        base_line.group(1),
+                        int(base_line.group(2)),
+                        int(base_line.group(3)),
+                        base_line.group(4).split()[: mbx_header.KEYWORD_SLOTS],
                     )
         return b"".join(kept), position, flags, keywords, uid, base
 

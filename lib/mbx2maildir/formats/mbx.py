@@ -298,11 +298,11 @@ class Mailbox(mbx_lines.Finder):
     def resynchronise(self, position, kind, detail, from_line=None):
         """Note the damage at position and go on where the next well-formed message line stands, or
         at the end."""
-        found = self.next_line(from_line or position + 1)
-        self.position, self.gap, self.salvaging = found, True, True
+        resumed = self.next_line(from_line or position + 1)
+        self.position, self.gap, self.salvaging = resumed, True, True
         if kind is errors.ShortTail:
             what = "a message {}, the end of the file".format(detail.decode("ascii"))
-            if found < self.size:
+            if resumed < self.size:
                 kind, what = (
                     errors.BadSize,
                     "a message {}, though more messages follow".format(detail.decode("ascii")),
@@ -312,4 +312,4 @@ class Mailbox(mbx_lines.Finder):
                 return
         else:
             what = "no message line here but {!r}".format(detail)
-        self.note(kind, position, found - position, what)
+        self.note(kind, position, resumed - position, what)

@@ -82,11 +82,11 @@ class Finder:
             position += len(block) - LINE_LIMIT
 
 
-def same_bytes(fd, one, other, size):
+def same_bytes(fd, first, second, size):
     """Whether two ranges of a file hold the same."""
     while size:
         count = min(size, CHUNK)
-        if os.pread(fd, count, one) != os.pread(fd, count, other):
+        if os.pread(fd, count, first) != os.pread(fd, count, second):
             return False
-        one, other, size = one + count, other + count, size - count
+        first, second, size = first + count, second + count, size - count
     return True

@@ -35,7 +35,7 @@ def of_user(plan, user):
 def task_base(plan, user, report):
     places = containers.paths(plan, user)
     marked = publish.is_published(plan, user, places) or {}
-    found = {}
+    folders = {}
     # killed between the swap and keep(), the index still lies where it was
     for directory in (places["base"], places["index"]):
         try:
@@ -44,7 +44,7 @@ def task_base(plan, user, report):
         except (errors.StoreError, OSError, ValueError):
             continue
         if tables["tree"] == marked.get("tree"):
-            found = {
+            folders = {
                 name: base.messages(
                     os.fsdecode(directory), name, set(uids), tables["folders"][name]
                 )
@@ -52,4 +52,4 @@ def task_base(plan, user, report):
                 if name in tables["folders"]
             }
             break
-    return {"user": user["user"], "tree": marked.get("tree"), "folders": found}
+    return {"user": user["user"], "tree": marked.get("tree"), "folders": folders}

@@ -11,9 +11,9 @@ RENAME_EXCHANGE = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def exchange(one, other):
+def exchange(first, second):
     """Swap two paths in one step. → False when kernel or file system cannot. Errors: OSError."""
-    return _renameat2(one, other, RENAME_EXCHANGE)
+    return _renameat2(first, second, RENAME_EXCHANGE)
 
 
 def rename_new(source, target):

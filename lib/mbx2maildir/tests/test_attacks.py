@@ -59,20 +59,20 @@ def two(site):
 
 def look(root):
     """All that is below a directory: {path: (owner, mode, links, content)}."""
-    found = {}
+    states = {}
     for path in [root, *sorted(root.rglob("*"))]:
         status = path.lstat()
         content = path.read_bytes() if stat.S_ISREG(status.st_mode) else None
-        found[str(path)] = (status.st_uid, status.st_mode, status.st_nlink, content)
-    return found
+        states[str(path)] = (status.st_uid, status.st_mode, status.st_nlink, content)
+    return states
 
 
-def published(found):
-    return {event["user"] for event in of(found, "published")}
+def published(results):
+    return {event["user"] for event in of(results, "published")}
 
 
-def errors_of(found):
-    return {event["user"] for event in of(found, "error")}
+def errors_of(results):
+    return {event["user"] for event in of(results, "error")}
 
 
 def everything(root):
@@ -103,19 +103,19 @@ def test_late_mail_does_not_follow_a_link_out_of_the_published_tree(two, monkeyp
     own(live, MALLORY)
     exchange = publish.syscalls.exchange
 
-    def then_attack(one, other):
-        done = exchange(one, other)
-        if pathlib.Path(os.fsdecode(other)) == live and not (live / ".z/new").is_symlink():
+    def then_attack(first, second):
+        done = exchange(first, second)
+        if pathlib.Path(os.fsdecode(second)) == live and not (live / ".z/new").is_symlink():
             (live / ".z/new").rename(live / ".z/old")
             os.symlink(two.secret, live / ".z/new")
-            replaced = pathlib.Path(os.fsdecode(one))
+            replaced = pathlib.Path(os.fsdecode(first))
             (replaced / ".z/new/3.evil.vm").write_bytes(b"import os\n")
             os.chown(replaced / ".z/new/3.evil.vm", MALLORY, MALLORY)
         return done
 
     monkeypatch.setattr(publish.syscalls, "exchange", then_attack)
-    found = convert(two.plan())
-    assert "bob" in published(found) and look(two.secret) == before
+    results = convert(two.plan())
+    assert "bob" in published(results) and look(two.secret) == before
 
 
 # --- issue: any file truncated and given to the user
@@ -152,9 +152,9 @@ def test_leave_neither_empties_nor_gives_away_what_a_link_leads_to(two, what):
 def test_subscriptions_that_are_a_link_are_not_read(two):
     live = two.maildir("mallory")
     os.symlink(two.secret / "file", live / "subscriptions")
-    found = convert(two.plan())
-    assert "bob" in published(found) and errors_of(found) == {"mallory"}
-    assert "subscriptions" in of(found, "error")[0]["file"] and of(found, "error")[0]["todo"]
+    results = convert(two.plan())
+    assert "bob" in published(results) and errors_of(results) == {"mallory"}
+    assert "subscriptions" in of(results, "error")[0]["file"] and of(results, "error")[0]["todo"]
     (live / "subscriptions").unlink()
     assert published(convert(two.plan())) == {"mallory"}
     only_mallorys(two)
@@ -164,8 +164,8 @@ def test_a_file_is_converted_only_if_its_user_can_reach_it(two):
     """Bob's file is open to all, but his home is closed: the mode of the file says nothing."""
     (two.root / "home/bob/INBOX").chmod(0o644)
     os.symlink(two.root / "home/bob/INBOX", two.root / "home/mallory/mail/stolen")
-    found = convert(two.plan())
-    assert published(found) == {"mallory", "bob"}
+    results = convert(two.plan())
+    assert published(results) == {"mallory", "bob"}
     assert not (two.maildir("mallory") / ".stolen").exists()
 
 
@@ -193,11 +193,11 @@ def test_folders_that_are_links_are_not_taken_over(two):
     os.symlink(two.secret / "cur", live / ".etc/cur")
     before = look(two.secret)
     bobs = {path.stat().st_ino for path in two.maildir("bob").rglob("*.vm*")}
-    found = convert(two.plan())
-    assert published(found) == {"mallory", "bob"} and look(two.secret) == before
+    results = convert(two.plan())
+    assert published(results) == {"mallory", "bob"} and look(two.secret) == before
     only_mallorys(two)
     assert not bobs & {path.lstat().st_ino for path in live.rglob("*")}
-    warnings = [text for event in of(found, "published") for text in event["warnings"]]
+    warnings = [text for event in of(results, "published") for text in event["warnings"]]
     assert any(".bob" in text for text in warnings) and any(".etc" in text for text in warnings)
 
 
@@ -210,8 +210,8 @@ def test_a_marker_is_not_written_through_a_link(two):
     for name in ("cutover.json.tmp", "cutover.json.new"):
         os.symlink(two.secret / "file", tree / name)
     before = look(two.secret)
-    found = convert(two.plan())
-    assert published(found) == {"mallory", "bob"} and look(two.secret) == before
+    results = convert(two.plan())
+    assert published(results) == {"mallory", "bob"} and look(two.secret) == before
 
 
 def test_a_link_in_the_trash_stops_nobody(two):
@@ -261,9 +261,9 @@ def test_containers_are_roots_and_trees_their_users(two):
 
 def test_a_maildir_whose_parent_others_can_write_is_refused(two):
     (two.root / "new/imap").chmod(0o777)
-    found = convert(two.plan())
-    assert {event["kind"] for event in of(found, "error")} == {"PublishError"}
-    assert not published(found)
+    results = convert(two.plan())
+    assert {event["kind"] for event in of(results, "error")} == {"PublishError"}
+    assert not published(results)
 
 
 # --- one user stops nobody else
@@ -334,10 +334,10 @@ def commands(site, plan):
     collected = events.Collected()
     survey.survey(plan)
     batch.convert(dict(plan, presync=True), collected)
-    found = convert(plan)
+    results = convert(plan)
     state = status.state(plan)
     base.read(dict(plan, users=[dict(user, asked={"": [1]}) for user in plan["users"]]))
-    return found, {entry["user"] for entry in state["users"] if entry["published"]}
+    return results, {entry["user"] for entry in state["users"] if entry["published"]}
 
 
 @pytest.mark.parametrize("name", ["cutover.json", "dovecot-uidlist", "subscriptions", "cur/5.x"])
@@ -345,10 +345,10 @@ def commands(site, plan):
 def test_an_odd_file_in_a_maildir_stops_nobody_else(two, name, kind):
     put(kind, two.maildir("mallory") / name, two.secret)
     began = time.monotonic()
-    found, state = commands(two, plan_file.check(two.plan()))
-    assert "bob" in published(found) and "bob" in state
-    assert errors_of(found) <= {"mallory"} and time.monotonic() - began < 30
-    assert all(event["todo"] for event in of(found, "error"))
+    results, state = commands(two, plan_file.check(two.plan()))
+    assert "bob" in published(results) and "bob" in state
+    assert errors_of(results) <= {"mallory"} and time.monotonic() - began < 30
+    assert all(event["todo"] for event in of(results, "error"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -374,10 +374,10 @@ def test_a_sparse_mailbox_costs_no_time(two):
     os.chown(box, MALLORY, MALLORY)
     began = time.monotonic()
     survey.survey(plan_file.check(two.plan()))
-    found = convert(two.plan("r1", strict=True))
-    assert errors_of(found) == {"mallory"} and published(found) == {"bob"}
-    found = convert(two.plan())
-    assert published(found) == {"mallory"} and time.monotonic() - began < 10
+    results = convert(two.plan("r1", strict=True))
+    assert errors_of(results) == {"mallory"} and published(results) == {"bob"}
+    results = convert(two.plan())
+    assert published(results) == {"mallory"} and time.monotonic() - began < 10
     (kept,) = (two.root / "new/work/r1/salvage/mallory/hole").iterdir()
     assert kept.stat().st_size > 2 << 30 > kept.stat().st_blocks * 512
 
@@ -392,9 +392,9 @@ def test_folders_nested_too_deeply_are_an_error_of_their_user(two):
             os.chdir("d")
     finally:
         os.chdir(here)
-    found = convert(two.plan())
-    assert published(found) == {"bob"} and errors_of(found) == {"mallory"}
-    assert "levels" in of(found, "error")[0]["what"]
+    results = convert(two.plan())
+    assert published(results) == {"bob"} and errors_of(results) == {"mallory"}
+    assert "levels" in of(results, "error")[0]["what"]
     deep = two.root / "home/mallory/mail/d"  # pytest's own removal would not manage it
     for _number in range(600):
         upper = deep.parent / "up"
@@ -415,9 +415,9 @@ def test_a_worker_that_is_stopped_is_ended(two, monkeypatch):
         return prepare(user, *arguments)
 
     monkeypatch.setattr(batch.tasks.prepare, "prepare", stopped)
-    found = convert(two.plan(jobs=1))
-    assert published(found) == {"bob"} and errors_of(found) == {"mallory"}
-    assert of(found, "error")[0]["kind"] == "WorkerDied" and of(found, "error")[0]["todo"]
+    results = convert(two.plan(jobs=1))
+    assert published(results) == {"bob"} and errors_of(results) == {"mallory"}
+    assert of(results, "error")[0]["kind"] == "WorkerDied" and of(results, "error")[0]["todo"]
 
 
 @pytest.mark.parametrize("fault", [RecursionError, MemoryError, KeyError, TypeError])
@@ -428,9 +428,9 @@ def test_any_exception_is_its_users_alone(two, monkeypatch, fault):
         return None
 
     monkeypatch.setattr(marker, "read", fails)
-    found = convert(two.plan())
-    assert published(found) == {"bob"} and errors_of(found) == {"mallory"}
-    assert of(found, "error")[0]["todo"]
+    results = convert(two.plan())
+    assert published(results) == {"bob"} and errors_of(results) == {"mallory"}
+    assert of(results, "error")[0]["todo"]
 
 
 class Rogue:
@@ -472,9 +472,9 @@ def lasting(descriptor, report):
 
 def test_root_does_nothing_for_a_user_of_whom_the_plan_says_no_number(two):
     del two.users[0]["uid"]
-    found = convert(two.plan())
-    assert published(found) == {"bob"} and errors_of(found) == {"mallory"}
-    assert "uid" in of(found, "error")[0]["what"]
+    results = convert(two.plan())
+    assert published(results) == {"bob"} and errors_of(results) == {"mallory"}
+    assert "uid" in of(results, "error")[0]["what"]
 
 
 # --- anything, anywhere
@@ -502,9 +502,9 @@ def test_odd_files_anywhere(two, number):
             put(choose.choice(KINDS), path, two.secret)
     plan = plan_file.check(two.plan())
     began = time.monotonic()
-    found, state = commands(two, plan)
-    assert "bob" in published(found) and "bob" in state and errors_of(found) <= {"mallory"}
-    if "mallory" in published(found):
+    results, state = commands(two, plan)
+    assert "bob" in published(results) and "bob" in state and errors_of(results) <= {"mallory"}
+    if "mallory" in published(results):
         assert b"secret of root" not in everything(new) and b"of bob" not in everything(new)
         for _count in range(3):
             path = new / choose.choice(NEW)

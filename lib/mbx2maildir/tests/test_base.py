@@ -47,18 +47,18 @@ def alice(site):
 
 def test_flags_keywords_date_and_sizes_as_they_were_published(alice):
     convert(alice.plan())
-    found = ask(alice.plan(), {"": [1, 2, 3, 4, 5], "a_b": [2]})
+    results = ask(alice.plan(), {"": [1, 2, 3, 4, 5], "a_b": [2]})
     size = len(build.text(1))
-    assert set(found["folders"]) == {"", "a_b"}
+    assert set(results["folders"]) == {"", "a_b"}
     assert {
         uid: (values[0], values[1:3], set(values[3]))
-        for uid, values in found["folders"][""].items()
+        for uid, values in results["folders"][""].items()
     } == {
         "1": (build.SECONDS, [size, size], {"\\Seen", "\\Answered", "zero", "$two"}),
         "2": (build.SECONDS, [size, size], {"\\Deleted"}),
         "4": (build.SECONDS, [size, size], {"\\Flagged", "One"}),
     }
-    assert found["folders"]["a_b"] == {"2": [build.SECONDS, size, size, ["\\Seen"]]}
+    assert results["folders"]["a_b"] == {"2": [build.SECONDS, size, size, ["\\Seen"]]}
 
 
 def test_a_tree_that_is_not_published_has_none(alice):

@@ -29,32 +29,32 @@ def convert(plan):
     return collected.all
 
 
-def of(found, kind):
-    return [event for event in found if event["event"] == kind]
+def of(results, kind):
+    return [event for event in results if event["event"] == kind]
 
 
 def messages(root, name=b""):
     """[(uid or None, text)] of a folder in UID order, then those without UID."""
     root = os.fsencode(root)
     uids = uidlist.read(os.path.join(root, maildir.folder_directory(name)))[2]
-    found = []
+    pairs = []
     for subdir, entry in maildir.listing(root, name):
         message = existing.Message(name, subdir, entry, uids)
         with open(message.path(root), "rb") as file:
-            found.append((message.uid or None, file.read()))
-    return sorted(found, key=lambda pair: (pair[0] is None, pair[0] or 0, pair[1]))
+            pairs.append((message.uid or None, file.read()))
+    return sorted(pairs, key=lambda pair: (pair[0] is None, pair[0] or 0, pair[1]))
 
 
 def tree(root):
     """Everything that must not differ between two conversions of the same store: {path: content or
     times}."""
-    found = {}
+    contents = {}
     for path in sorted(pathlib.Path(root).rglob("*")):
         if path.is_file() and path.name != "cutover.json":
             status = path.stat()
             when = int(status.st_mtime) if path.parent.name in ("cur", "new") else 0
-            found[str(path.relative_to(root))] = (path.read_bytes(), when, status.st_mode)
-    return found
+            contents[str(path.relative_to(root))] = (path.read_bytes(), when, status.st_mode)
+    return contents
 
 
 def lf(text):
@@ -77,11 +77,11 @@ def test_a_site(site):
         subscriptions=b"mail/a.b\nINBOX\n~/mail/sub/deep\nelse/where\n#news.x\n",
     )
     site.user("bob", None, spool=b"")
-    found = convert(site.plan())
+    results = convert(site.plan())
     assert (
-        [event["user"] for event in of(found, "published")]
-        and found[-1]["ok"]
-        and found[-1]["published"] == 2
+        [event["user"] for event in of(results, "published")]
+        and results[-1]["ok"]
+        and results[-1]["published"] == 2
     )
     alice = site.maildir("alice")
     assert [uid for uid, _text in messages(alice)] == [1, 2, 3]
@@ -91,13 +91,14 @@ def test_a_site(site):
     assert messages(site.maildir("bob")) == [] and (site.maildir("bob") / "cur").is_dir()
     assert any(
         "#news.x" in text
-        for text in of(found, "published")[0]["warnings"] + of(found, "published")[1]["warnings"]
+        for text in of(results, "published")[0]["warnings"]
+        + of(results, "published")[1]["warnings"]
     )
     again = convert(site.plan())
     assert (
         again[-1]["already"] == 2
         and again[-1]["published"] == 0
-        and again[-1]["messages"] == found[-1]["messages"]
+        and again[-1]["messages"] == results[-1]["messages"]
     )
 
 
@@ -131,9 +132,9 @@ def test_damage_is_set_aside_and_said(site):
     site.user(
         "alice", good + b"garbage" * 10 + build.message(build.text(3), 0, 1), {"cut": good[:-5]}
     )
-    found = convert(site.plan())
-    assert found[-1]["ok"]
-    by_folder = {event["folder"]: event for event in of(found, "folder")}
+    results = convert(site.plan())
+    assert results[-1]["ok"]
+    by_folder = {event["folder"]: event for event in of(results, "folder")}
     (item,) = by_folder["INBOX"]["damage"]
     assert (item["offset"], item["length"]) == (len(good), 70)
     assert pathlib.Path(item["set_aside"]).read_bytes() == b"garbage" * 10
@@ -151,12 +152,12 @@ def test_unreadable_folder_fails_its_user_only(site):
     for path in (site.root / "home/alice").rglob("*"):
         os.chown(path, 4242, 4242)
     secret.chmod(0)
-    found = convert(site.plan())
-    (error,) = of(found, "error")
+    results = convert(site.plan())
+    (error,) = of(results, "error")
     assert error["user"] == "alice" and error["file"] == str(secret) and error["todo"]
     assert (
-        found[-1]["failed"] == 1
-        and found[-1]["published"] == 1
+        results[-1]["failed"] == 1
+        and results[-1]["published"] == 1
         and not site.maildir("alice").exists()
     )
     secret.chmod(0o600)
@@ -178,11 +179,11 @@ def test_a_link_to_anothers_mail_is_not_followed(site):
     os.symlink(site.root / "home/bob/INBOX", site.root / "home/alice/mail/stolen")
     site.users[0]["uid"] = site.users[0]["gid"] = 4242
     site.users[1]["uid"] = site.users[1]["gid"] = 4243
-    found = convert(site.plan())
+    results = convert(site.plan())
     assert not (site.maildir("alice") / ".stolen").exists()
     assert any(
         item["file"].endswith("stolen")
-        for event in of(found, "published")
+        for event in of(results, "published")
         for item in event["passed"]
     )
     assert {path.stat().st_uid for path in site.maildir("alice").rglob("*")} == {4242}
@@ -238,8 +239,8 @@ def test_dual_delivered_mail_is_there_once(site):
     deliver(live, "10.i.new", new(8))  # the user moved it on the old side
     deliver(live, "11.j.new", new(10), ".only")
     before = {path for path in live.rglob("*")}
-    found = convert(site.plan())
-    (published,) = of(found, "published")
+    results = convert(site.plan())
+    (published,) = of(results, "published")
     assert (published["matched"], published["appended"]) == (7, 4)
     inbox = messages(live)
     assert [uid for uid, _text in inbox] == [1, 2, 3, 4, 5, 6, 7, 8]
@@ -299,8 +300,10 @@ def test_tree_of_an_earlier_run_is_set_aside_never_removed(site):
     convert(site.plan("r1"))
     first = marker.read(os.fsencode(site.maildir("alice")))["tree"]
     (site.root / "home/alice/INBOX").write_bytes(build.simple(4))
-    found = convert(site.plan("r2"))
-    assert of(found, "published")[0]["matched"] == 3 and of(found, "published")[0]["appended"] == 0
+    results = convert(site.plan("r2"))
+    assert (
+        of(results, "published")[0]["matched"] == 3 and of(results, "published")[0]["appended"] == 0
+    )
     assert [uid for uid, _text in messages(site.maildir("alice"))] == [1, 2, 3, 4]
     assert marker.read(os.fsencode(site.root / "new/work/r2/aside/alice"))["tree"] == first
 
@@ -313,15 +316,15 @@ def test_mail_that_comes_while_converting_is_not_lost(site, monkeypatch):
     exchange = publish.syscalls.exchange
     values = {}
 
-    def late(one, other):
+    def late(first, second):
         if not values:
             values["done"] = True
             deliver(live, "2.b.new", b"Subject: at the last moment\n\nlate\n")
-        return exchange(one, other)
+        return exchange(first, second)
 
     monkeypatch.setattr(publish.syscalls, "exchange", late)
-    found = convert(plan)
-    assert found[-1]["late"] == 1
+    results = convert(plan)
+    assert results[-1]["late"] == 1
     assert [text for _uid, text in messages(live)][-1] == b"Subject: at the last moment\n\nlate\n"
 
 
@@ -329,8 +332,8 @@ def test_a_foreign_tree_in_staging_stops_its_user(site):
     site.user("alice", build.simple(1))
     stranger = site.root / "new/work/staging/alice/cur"
     stranger.mkdir(parents=True)
-    found = convert(site.plan())
-    assert of(found, "error")[0]["kind"] == "PublishError" and stranger.is_dir()
+    results = convert(site.plan())
+    assert of(results, "error")[0]["kind"] == "PublishError" and stranger.is_dir()
 
 
 def test_a_tree_that_another_run_completed_is_not_touched(site):
@@ -492,12 +495,12 @@ def test_a_killed_worker_fails_its_user_only(site, monkeypatch):
         return finish(user, prepared, results, progress)
 
     monkeypatch.setattr(tasks.merge, "finish", dies)
-    found = convert(site.plan())
+    outcome = convert(site.plan())
     assert (
-        of(found, "error")[0]["kind"] == "WorkerDied"
-        and "signal 9" in of(found, "error")[0]["what"]
+        of(outcome, "error")[0]["kind"] == "WorkerDied"
+        and "signal 9" in of(outcome, "error")[0]["what"]
     )
-    assert found[-1]["published"] == 1
+    assert outcome[-1]["published"] == 1
     monkeypatch.undo()
     assert convert(site.plan())[-1]["ok"]
 
@@ -510,14 +513,14 @@ def test_full_disk(site):
     new.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(new)], check=True)
     try:
-        found = convert(
+        results = convert(
             dict(site.plan(), jobs=1)
         )  # else what fills the disk for a moment may hit both
-        (error,) = of(found, "error")
+        (error,) = of(results, "error")
         assert (error["user"], error["kind"]) == ("big", "NoSpace") and "No space left" in error[
             "what"
         ]
-        assert not site.maildir("big").exists() and found[-1]["published"] == 1
+        assert not site.maildir("big").exists() and results[-1]["published"] == 1
         subprocess.run(["mount", "-o", "remount,size=10m", str(new)], check=True)
         again = convert(site.plan())
         assert (
@@ -565,13 +568,13 @@ def test_a_disk_that_is_full_at_any_point(site, limit, steps):
             )
             if step:
                 try:
-                    found = of(convert(dict(plan, presync=bool(number % 2))), "error")
+                    results = of(convert(dict(plan, presync=bool(number % 2))), "error")
                 except errors.StoreError as error:  # there was not even room to begin
-                    found = [error.as_dict()]
+                    results = [error.as_dict()]
                 assert all(
                     event["kind"] == "NoSpace" and "No space left" in event["what"]
-                    for event in found
-                ), found
+                    for event in results
+                ), results
                 for name in ("alice", "bob"):
                     assert (
                         not site.maildir(name).exists() or tree(site.maildir(name)) == whole[name]
@@ -650,17 +653,17 @@ def test_an_old_store_that_is_not_mounted_is_no_empty_one(site):
     home, away = site.root / "home", site.root / "away"
     home.rename(away)
     home.mkdir()
-    found = convert(site.plan())
-    assert found[-1]["published"] == 0 and {event["kind"] for event in of(found, "error")} == {
+    results = convert(site.plan())
+    assert results[-1]["published"] == 0 and {event["kind"] for event in of(results, "error")} == {
         "NotThere"
     }
     assert (
-        of(found, "error")[0]["file"] == str(home)
-        and "Mount the old mail" in of(found, "error")[0]["todo"]
+        of(results, "error")[0]["file"] == str(home)
+        and "Mount the old mail" in of(results, "error")[0]["todo"]
     )
     home.rmdir()
     away.rename(home)
     (home / "bob/mail").rmdir()  # a user without mail has an empty home
     os.chown(home / "bob", 65534, 65534)
-    found = convert(site.plan())
-    assert found[-1]["published"] == 2 and len(messages(site.maildir("alice"))) == 3
+    results = convert(site.plan())
+    assert results[-1]["published"] == 2 and len(messages(site.maildir("alice"))) == 3

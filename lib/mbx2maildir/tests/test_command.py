@@ -18,8 +18,8 @@ PACKAGE = pathlib.Path(mbx2maildir.__file__).parent
 
 def run(capsys, *arguments):
     code = command_line.main([str(argument) for argument in arguments])
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    output = capsys.readouterr()
+    return code, output.out, output.err
 
 
 @pytest.fixture
@@ -53,14 +53,11 @@ def test_a_plan_from_survey_to_unpublish(capsys, plan_path, site):
     code, out, _err = run(capsys, "survey", "--plan", plan_path, "--json")
     totals = json.loads(out)["totals"]
     assert sum(totals["sizes"]) == totals["messages"] > 0
-    found = json.loads(out)
+    report = json.loads(out)
+    totals = report["totals"]
     assert code == 0
-    assert (found["totals"]["messages"], found["totals"]["damage"], found["totals"]["errors"]) == (
-        4,
-        1,
-        0,
-    )
-    assert found["users"][0]["damage"][0]["offset"] == 2048 + (len(build.simple(1)) - 2048)
+    assert (totals["messages"], totals["damage"], totals["errors"]) == (4, 1, 0)
+    assert report["users"][0]["damage"][0]["offset"] == 2048 + (len(build.simple(1)) - 2048)
     code, out, _err = run(capsys, "convert-users", "--plan", plan_path)
     events = [json.loads(line) for line in out.splitlines()]
     assert (
@@ -128,9 +125,9 @@ def test_one_user_by_paths(capsys, plan_path, site):
 def test_inspect(capsys, plan_path, site):
     path = site.root / "home/alice/mail/work"
     code, out, _err = run(capsys, "inspect", path, "--json", "--messages")
-    found = json.loads(out)
-    assert code == 1 and found["messages"] == 1 and found["damage"][0]["kind"] == "ShortTail"
-    assert found["list"][0]["uid"] == 1
+    output = json.loads(out)
+    assert code == 1 and output["messages"] == 1 and output["damage"][0]["kind"] == "ShortTail"
+    assert output["list"][0]["uid"] == 1
     assert "DAMAGE at byte" in run(capsys, "inspect", path)[1]
     assert run(capsys, "inspect", site.root / "home/alice/INBOX")[0] == 0
     code, _out, err = run(capsys, "inspect", plan_path)

@@ -124,8 +124,8 @@ def test_what_a_pass_salvaged_is_damage_to_one_that_may_not(site, damage, monkey
     monkeypatch.setattr(in_use, "LATELY", -1)
     site.user("alice", build.simple(20) + damage, {"a": build.simple(2)})
     for _turn in range(2):
-        found = passes(site.plan(), presync=True)
-    assert [event["unchanged"] for event in of(found, "folder")] == [True, True]
+        results = passes(site.plan(), presync=True)
+    assert [event["unchanged"] for event in of(results, "folder")] == [True, True]
     collected = events.Collected()
     batch.convert(plan_file.check(site.plan(strict=True)), collected)
     assert [error["kind"] for error in of(collected.all, "error")] == [

@@ -23,8 +23,8 @@ def leave_mail(site, keep):
     plan["users"] = [dict(plan["users"][0], keep=keep)]
     collected = events.Collected()
     leave.leave(plan_file.check(plan), collected)
-    files = [each for event in collected.all for each in event.get("files", [])]
-    return collected.all[-1]["ok"], {(each["folder"], each["uid"]): each["file"] for each in files}
+    files = [item for event in collected.all for item in event.get("files", [])]
+    return collected.all[-1]["ok"], {(item["folder"], item["uid"]): item["file"] for item in files}
 
 
 def subjects(maildir):

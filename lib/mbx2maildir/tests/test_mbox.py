@@ -111,7 +111,7 @@ def test_large_messages_are_streamed_and_come_out_the_same(site, monkeypatch):
         monkeypatch.setattr(mbox.mbx, "LARGE", limit)
         monkeypatch.setattr(mbox.files, "COPY_CHUNK", 64 if limit == 120 else 1 << 20)
         assert convert(site.plan(f"r{limit}"))[-1]["ok"]
-    one, other = (
+    with_limit, without_limit = (
         {
             name: value
             for name, value in tree(site.maildir(f"u{limit}")).items()
@@ -119,7 +119,7 @@ def test_large_messages_are_streamed_and_come_out_the_same(site, monkeypatch):
         }
         for limit in (1 << 20, 120)
     )
-    assert strip(one) == strip(other) and len(one) > 10
+    assert strip(with_limit) == strip(without_limit) and len(with_limit) > 10
 
 
 def strip(files):

@@ -69,9 +69,9 @@ def test_a_path_that_is_no_folder_maps_like_its_siblings():
 def test_too_long():
     paths = [b"x" * 300 + end for end in (b"1", b"2")] + [b"/".join([b"&AOk-" * 30] * 4)]
     mapped = names.Names(paths)
-    found = [mapped.maildir(path) for path in paths]
-    assert len(set(found)) == 3
-    for name in found:
+    mapped_names = [mapped.maildir(path) for path in paths]
+    assert len(set(mapped_names)) == 3
+    for name in mapped_names:
         assert len(name) <= 254
         assert all(names.decode_utf7(level) is not None for level in name.split(b"."))
     assert all("longer than 255" in change["why"] for change in mapped.changes)
@@ -103,9 +103,9 @@ COMPONENT = st.one_of(
 )
 def test_always_apart_acceptable_and_the_same_again(paths):
     mapped = names.Names(paths)
-    found = {path: mapped.maildir(path) for path in paths}
-    assert len(set(found.values())) == len(paths)
-    for path, name in found.items():
+    mapped_names = {path: mapped.maildir(path) for path in paths}
+    assert len(set(mapped_names.values())) == len(paths)
+    for path, name in mapped_names.items():
         assert 0 < len(name) < 255 and not name.startswith(b"~")
         for level in name.split(b"."):
             assert level and names.encode_utf7(names.decode_utf7(level)) == level
@@ -114,7 +114,7 @@ def test_always_apart_acceptable_and_the_same_again(paths):
             change["from"] == path for change in mapped.changes
         )
     again = names.Names(list(reversed(paths)))
-    assert {path: again.maildir(path) for path in paths} == found
+    assert {path: again.maildir(path) for path in paths} == mapped_names
 
 
 def mutf7(text):

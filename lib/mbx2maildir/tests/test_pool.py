@@ -34,10 +34,10 @@ def workers():
 
 
 def outcomes(workers):
-    found = []
+    outcomes_by_tag = []
     while workers.pending():
-        found += [event for event in workers.wait(5) if event[1] != "progress"]
-    return sorted(found, key=lambda event: event[0])
+        outcomes_by_tag += [event for event in workers.wait(5) if event[1] != "progress"]
+    return sorted(outcomes_by_tag, key=lambda event: event[0])
 
 
 def test_answers_of_any_size_and_order(workers):
@@ -50,10 +50,10 @@ def test_answers_of_any_size_and_order(workers):
 def test_progress_adds_up(workers):
     for number in range(5):
         workers.submit(number, double, number)
-    said = []
+    progress = []
     while workers.pending():
-        said += [value for _tag, kind, value in workers.wait(5) if kind == "progress"]
-    assert [sum(pair[place] for pair in said) for place in (0, 1)] == [5, 10]
+        progress += [value for _tag, kind, value in workers.wait(5) if kind == "progress"]
+    assert [sum(pair[place] for pair in progress) for place in (0, 1)] == [5, 10]
 
 
 def test_faults_are_values(workers):
@@ -67,9 +67,9 @@ def test_faults_are_values(workers):
 def test_a_killed_worker_fails_its_task_alone(workers):
     for number in range(6):
         workers.submit(number, *((die, signal.SIGKILL) if number == 2 else (double, number)))
-    found = outcomes(workers)
-    assert [value for _tag, kind, value in found if kind == "done"] == [0, 2, 6, 8, 10]
-    assert found[2][2]["kind"] == "WorkerDied" and "signal 9" in found[2][2]["what"]
+    ended = outcomes(workers)
+    assert [value for _tag, kind, value in ended if kind == "done"] == [0, 2, 6, 8, 10]
+    assert ended[2][2]["kind"] == "WorkerDied" and "signal 9" in ended[2][2]["what"]
 
 
 def test_a_worker_killed_while_idle(workers):

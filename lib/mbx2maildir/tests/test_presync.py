@@ -27,8 +27,8 @@ def no_skew(monkeypatch):
     monkeypatch.setattr(index, "CLOCK_SKEW", -1)
 
 
-def folders(found):
-    return {event["folder"]: event for event in of(found, "folder")}
+def folders(results):
+    return {event["folder"]: event for event in of(results, "folder")}
 
 
 def test_unchanged_folders_are_not_opened(site, monkeypatch):
@@ -125,8 +125,7 @@ def scratch(site, name):
         users=[dict(user, maildir=str(other / user["user"])) for user in plan["users"]],
     )
     passes(plan)
-    found = tree(other / name)
-    return found
+    return tree(other / name)
 
 
 def test_dual_delivery_after_presync(site):
@@ -142,8 +141,8 @@ def test_dual_delivery_after_presync(site):
         build.mbx(build.message(text, 1, 0x11), build.message(late, 0, 0), uidlast=1)
     )
     deliver(live, "2.b.new", b"Received: by new\n" + late.replace(b"\r\n", b"\n"))
-    found = passes(site.plan())
-    assert (found[-1]["matched"], found[-1]["appended"]) == (2, 0)
+    results = passes(site.plan())
+    assert (results[-1]["matched"], results[-1]["appended"]) == (2, 0)
     assert [uid for uid, _text in messages(live)] == [1, 2]
 
 

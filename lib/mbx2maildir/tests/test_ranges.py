@@ -56,12 +56,12 @@ def test_ranges_give_what_one_pass_gives(site, monkeypatch, name, spool):
             return spread
 
         monkeypatch.setattr(ranges, "fit", checked)
-    found = passes(site.plan())
+    results = passes(site.plan())
     assert tree(site.maildir("alice")) == whole
-    assert sum(event["messages"] for event in found if event["event"] == "folder") == len(
+    assert sum(event["messages"] for event in results if event["event"] == "folder") == len(
         messages(site.maildir("alice"))
     )
-    assert any(event["seconds"] > 0 for event in found if event["event"] == "folder")
+    assert any(event["seconds"] > 0 for event in results if event["event"] == "folder")
 
 
 def test_a_change_meanwhile_makes_one_worker_do_it_again(site, monkeypatch):

@@ -56,20 +56,20 @@ class Key:
                 reason=f'{len(clauses)} clauses of the form key "name" {{ … }}; one is needed',
             )
         name, body = clauses[0]
-        said = dict(re.findall(r'(algorithm|secret)\s+"?([^\s";]+)"?\s*;', body))
+        values = dict(re.findall(r'(algorithm|secret)\s+"?([^\s";]+)"?\s*;', body))
         for wanted in ("algorithm", "secret"):
-            if wanted not in said:
+            if wanted not in values:
                 raise KeyFileBad(path=path, reason=f"key {name} has no {wanted}")
-        algorithm = said["algorithm"].lower().rstrip(".")
+        algorithm = values["algorithm"].lower().rstrip(".")
         if algorithm == "hmac-md5":
             algorithm = "hmac-md5.sig-alg.reg.int"
         if dns.name.from_text(algorithm) not in dns.tsig.mac_sizes:
             raise KeyFileBad(path=path, reason=f"key {name} has an unknown algorithm {algorithm}")
         try:
-            secret = base64.b64decode(said["secret"], validate=True)
+            secret = base64.b64decode(values["secret"], validate=True)
         except binascii.Error:
             raise KeyFileBad(path=path, reason=f"the secret of key {name} is not base64") from None
-        secrets.register(f"tsig {name}", said["secret"])
+        secrets.register(f"tsig {name}", values["secret"])
         return cls(name, algorithm, secret)
 
     def tsig(self) -> dns.tsig.Key:

@@ -44,12 +44,12 @@ def _rdata(rdtype: str, value: str) -> dns.rdata.Rdata:
 
 
 def _rrset(answer: dns.message.Message, name: str, rdtype: str) -> RRset | None:
-    found = answer.get_rrset(
+    rrset = answer.get_rrset(
         answer.answer, dns.name.from_text(full(name)), dns.rdataclass.IN, rdtype
     )
-    if found is None:
+    if rrset is None:
         return None
-    return RRset(full(name), found.ttl, rdtype, tuple(sorted(rdata.to_text() for rdata in found)))
+    return RRset(full(name), rrset.ttl, rdtype, tuple(sorted(rdata.to_text() for rdata in rrset)))
 
 
 def reached(have: int, wanted: int) -> bool:

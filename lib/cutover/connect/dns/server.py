@@ -77,17 +77,17 @@ class Server:
 
         ANY alone would not do: a server may answer it minimally (RFC 8482).
         """
-        found = {rdtype: rrset for rdtype in TYPES if (rrset := self.lookup(name, rdtype))}
+        rrsets = {rdtype: rrset for rdtype in TYPES if (rrset := self.lookup(name, rdtype))}
         try:
             answer = self._ask(name, "ANY", tcp=True)
         except BadAnswer:
-            return found
-        for each in answer.answer:
-            rdtype = dns.rdatatype.to_text(each.rdtype)
+            return rrsets
+        for answered in answer.answer:
+            rdtype = dns.rdatatype.to_text(answered.rdtype)
             known = rdtype in TYPES or rdtype in SIGNED_BY_SERVER
-            if full(each.name.to_text()) == full(name) and not known:
-                found[rdtype] = _rrset(answer, name, rdtype)
-        return found
+            if full(answered.name.to_text()) == full(name) and not known:
+                rrsets[rdtype] = _rrset(answer, name, rdtype)
+        return rrsets
 
     def serial(self, zone: str) -> int:
         """The serial number in the zone's SOA on this server."""
@@ -123,12 +123,12 @@ class Server:
             raise self._no_answer(what, reason)
         rcode = answer.rcode()
         if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-            said = dns.rcode.to_text(rcode)
+            code = dns.rcode.to_text(rcode)
             raise BadAnswer(
                 server=self.name,
                 what=what,
-                rcode=said,
-                advice=_ADVICE.get(said, "See the server's log"),
+                rcode=code,
+                advice=_ADVICE.get(code, "See the server's log"),
             )
         if not answer.flags & dns.flags.AA:
             detail = " (it answers from a cache or refers elsewhere)"

@@ -51,7 +51,7 @@ def fetch(
     error when the server refuses or its answer cannot be read, and its abort when the server is
     gone.
     """
-    tag, found = connection._new_tag(), {}
+    tag, fetched = connection._new_tag(), {}
     connection.send(
         b"%s %sFETCH %s (%s)\r\n"
         % (tag, b"UID " if uid else b"", number_set(numbers), items.encode())
@@ -61,12 +61,14 @@ def fetch(
         if not line.endswith(b"\n"):
             raise connection.abort("socket error: EOF")
         if head := RESPONSE.match(line):
-            found.setdefault(int(head[1]), {}).update(_items(connection, line, head.end()))
+            fetched.setdefault(int(head[1]), {}).update(_items(connection, line, head.end()))
         elif line.startswith(tag + b" "):
-            _, word, said = (*line.rstrip().split(b" ", 2), b"")[:3]
+            _, word, reason = (*line.rstrip().split(b" ", 2), b"")[:3]
             if word.upper() != b"OK":
-                raise connection.error(f"fetch failed: {said.decode('utf-8', 'backslashreplace')}")
-            return found
+                raise connection.error(
+                    f"fetch failed: {reason.decode('utf-8', 'backslashreplace')}"
+                )
+            return fetched
         elif line[:6].upper() == b"* BYE ":
             raise connection.abort(line[6:].strip().decode("utf-8", "backslashreplace"))
         elif line[:5].upper() == b"* NO ":
@@ -87,7 +89,7 @@ def number_set(numbers: Iterable[int]) -> bytes:
 
 
 def _items(connection, line, at):
-    found = {}
+    values = {}
     while not line.startswith(b")", at):
         item = ITEM.match(line, at)
         if item is None:
@@ -108,8 +110,8 @@ def _items(connection, line, at):
             value = None if atom.upper() == b"NIL" else atom
         else:
             value = listed
-        found[name.upper().decode("latin-1")] = value
-    return found
+        values[name.upper().decode("latin-1")] = value
+    return values
 
 
 @functools.lru_cache(64)

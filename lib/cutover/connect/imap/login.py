@@ -141,10 +141,10 @@ def preauth(stream, timeout: float, server: str | None = None) -> "Session":
             raise imaplib.IMAP4.error(made.welcome)
         return Session(_Client(made, timeout), server)
     except imaplib.IMAP4.error as error:
-        said = getattr(stream, "stderr_text", str)()
+        stderr = getattr(stream, "stderr_text", str)()
         stream.close()
         raise NotPreauthenticated(
-            server=server, reason=f"{replies.plain(error)} {said.strip()}".strip()
+            server=server, reason=f"{replies.plain(error)} {stderr.strip()}".strip()
         ) from error
     except BaseException:
         stream.close()

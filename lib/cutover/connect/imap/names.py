@@ -34,10 +34,10 @@ _LIST = re.compile(rb'\((?P<flags>[^)]*)\) (?:"(?P<delimiter>\\?.)"|NIL) (?P<nam
 
 def _listed(item) -> tuple[str, str | None, bool] | None:
     head, literal = item if isinstance(item, tuple) else (item, None)
-    if head is None or not (found := _LIST.fullmatch(head)):
+    if head is None or not (match := _LIST.fullmatch(head)):
         return None  # None: an empty list; b"": what imaplib leaves after a literal
-    name = found["name"] if literal is None else literal
+    name = match["name"] if literal is None else literal
     if literal is None and len(name) >= 2 and name[:1] == name[-1:] == b'"':
         name = re.sub(rb"\\(.)", rb"\1", name[1:-1], flags=re.DOTALL)
-    delimiter = found["delimiter"][-1:].decode("latin-1") if found["delimiter"] else None
-    return decode_name(name), delimiter, b"\\noselect" not in found["flags"].lower()
+    delimiter = match["delimiter"][-1:].decode("latin-1") if match["delimiter"] else None
+    return decode_name(name), delimiter, b"\\noselect" not in match["flags"].lower()

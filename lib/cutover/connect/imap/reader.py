@@ -36,11 +36,11 @@ class Reader:
             yield
         except imaplib.IMAP4.abort as error:
             stream = getattr(self.client._imap, "_stream", None)
-            said = getattr(stream, "stderr_text", str)()
+            stderr = getattr(stream, "stderr_text", str)()
             raise SessionLost(
                 server=self.server,
                 doing=doing,
-                reason=f"{replies.plain(error)} {said.strip()}".strip(),
+                reason=f"{replies.plain(error)} {stderr.strip()}".strip(),
             ) from error
         except (imaplib.IMAP4.error, ValueError) as error:
             if folder is not None:
@@ -175,10 +175,12 @@ class Reader:
                 raise FolderUnreadable(server=self.server, folder=name, reason=self.refusal(reason))
             if level == "content":
                 read = {
-                    each.uid: each
-                    for each in self._digested(name, [each for each in batch if wanted(each.uid)])
+                    message.uid: message
+                    for message in self._digested(
+                        name, [message for message in batch if wanted(message.uid)]
+                    )
                 }
-                batch = [read.get(each.uid, each) for each in batch]
+                batch = [read.get(message.uid, message) for message in batch]
             yield from batch
 
     def _metadata(self, name: str, numbers: range) -> list[Message]:
@@ -258,7 +260,7 @@ class Reader:
 
     def headers(self, name: str, header: str) -> dict[int, str]:
         """{UID: value of a header field, stripped, "" where there is none} of all messages."""
-        uids, found = self.all(name), {}
+        uids, values = self.all(name), {}
         for start in range(0, len(uids), 500):
             part = uids[start : start + 500]
             ask, key = (
@@ -266,8 +268,8 @@ class Reader:
                 f"BODY[HEADER.FIELDS ({header.upper()})]",
             )
             for uid, raw in self._bodies(name, part, ask, key).items():
-                found[uid] = raw.decode("utf-8", "backslashreplace").partition(":")[2].strip()
-        return found
+                values[uid] = raw.decode("utf-8", "backslashreplace").partition(":")[2].strip()
+        return values
 
     def fetch(self, name: str, uid: int) -> bytes:
         """The bytes of one message as sent, without marking it seen."""

@@ -32,8 +32,8 @@ class Session(Reader):
 
         Bare LFs are sent as CRLF. → its UID, None where the server does not say it (no UIDPLUS).
         """
-        told = re.match(r"\[APPENDUID \d+ (\d+)\]", self._append(name, [(message, flags, when)]))
-        return int(told[1]) if told else None
+        reply = re.match(r"\[APPENDUID \d+ (\d+)\]", self._append(name, [(message, flags, when)]))
+        return int(reply[1]) if reply else None
 
     def append_all(
         self, name: str, messages: Sequence[tuple[bytes, Sequence[str], datetime | None]]
@@ -43,7 +43,7 @@ class Session(Reader):
         """
         with self.during(f"APPEND to {name}"):
             many = self.client.has_capability("MULTIAPPEND")
-        for part in [messages] if many else [[each] for each in messages]:
+        for part in [messages] if many else [[message] for message in messages]:
             self._append(name, part)
 
     def _append(self, name, messages):

@@ -12,9 +12,9 @@ MIB = 1024 * 1024
 
 def remote_line(argv: Sequence[str], *, sudo: bool = False, as_user: str | None = None) -> str:
     """The line handed to the host's shell. The only place where anything is quoted."""
-    if any("\0" in each for each in argv):
+    if any("\0" in argument for argument in argv):
         raise UnsendableCommand(
-            host="ssh", command=shown([each.replace("\0", "\\0") for each in argv])
+            host="ssh", command=shown([argument.replace("\0", "\\0") for argument in argv])
         )
     prefix = (
         ["sudo", "-n", "-u", as_user, "-H", "--"]

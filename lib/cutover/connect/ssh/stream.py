@@ -120,9 +120,9 @@ class Stream:
         if (
             self._line.startswith("sudo ")
             and rc in (1, 127)
-            and (said := SUDO_REFUSED.search(self.err))
+            and (refusal := SUDO_REFUSED.search(self.err))
         ):
-            reason = said.group(1).decode("utf-8", "backslashreplace").strip()
+            reason = refusal.group(1).decode("utf-8", "backslashreplace").strip()
             user, host = self.connection.user, self.connection.host
             raise NoSudo(host=host, reason=reason, command=shown(self.argv), user=user)
 
