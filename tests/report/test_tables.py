@@ -36,6 +36,28 @@ def test_checks_say_in_words_what_colours_say():
     assert shown.note == "3 checks: 2 passed (1 with a warning), 1 FAILED"
 
 
+def test_of_thousands_of_passed_checks_the_failures_and_warnings_show():
+    listed = [
+        model.equal(
+            f"user{number}?", 1, 1 + (number == 777), "fix", id="user", subject=f"u{number}"
+        )
+        for number in range(5000)
+    ]
+    listed.append(model.Check("Odd?", "no", "a bit", True, "look", warning=True, id="user"))
+    listed.append(model.equal("Sums?", 1, 1, id="sums"))
+    shown = step_tables.checks(listed)
+    assert [row[1] for row in shown.rows if row[0] != "ok"] == ["user777?", "Odd?"]
+    passed = [row[1] for row in shown.rows if row[0] == "ok"]
+    assert passed[:5] == [f"user{number}?" for number in range(5)]
+    assert passed[5:] == ["4994 more checks of this kind (user)", "Sums?"]
+    assert shown.note == "5002 checks: 5001 passed (1 with a warning), 1 FAILED"
+
+
+def test_checks_without_an_id_all_show():
+    listed = [model.equal(f"{number}?", 1, 1, id="") for number in range(200)]
+    assert step_tables.condensed(listed) == listed
+
+
 def test_a_plan_shows_each_change_with_its_undo():
     stop = service.ServiceAction("mailboxold", "systemd", "xinetd", "stop", True)
     shown = step_tables.plan(model.Plan((stop,)), "0123456789abcdef0123")

@@ -74,6 +74,7 @@ def render(run, events, exported=()) -> str:
         clock=history.clock,
         duration=history.duration,
         folded=_folded,
+        condensed=step_tables.condensed,
         step_pages=lambda name: [page for page in exported if _of(page, name)],
     )
     return environment.get_template("report.html.j2").render(**context(run, events, exported))
@@ -84,7 +85,8 @@ def context(run, events, exported) -> dict:
     attempts = history.attempts(events)
     windows = outage.windows(run.path / outage.NAME)
     word, sentence = history.verdict(events, attempts)
-    sums = step_facts.users(run, events)
+    # who differs comes first: nobody looks through thousands of users
+    sums = sorted(step_facts.users(run, events), key=lambda user: not user.differences)
     convert, presync = transcript.read(run, "convert"), transcript.read(run, "presync")
     last = max(history.at(event) for event in events)
     passes = presync.passes + convert.passes
@@ -170,7 +172,7 @@ def _windows(run, events):
 def _go(events):
     """(time, checks) of the last go or no-go before the outage; None if there was none."""
     last = runbook.latest(events, "gated", step="stop-imap")
-    return last and (history.at(last), last["checks"])
+    return last and (history.at(last), history.checks(last))
 
 
 def _folded(text):

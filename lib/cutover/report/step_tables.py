@@ -1,5 +1,6 @@
 """What a step shows, as tables: facts, plan, checks, gate and predicted outage."""
 
+import collections
 import dataclasses
 
 from cutover import model
@@ -10,6 +11,8 @@ ENTRIES = 12  # a larger dict of facts is shown by its size
 DEPTH = 6  # so is one nested deeper
 NAMES = 6  # entries named of what is shown by its size
 LONG = 120  # characters of a text shown in a row of facts
+MANY = 60  # passed checks of one id that are all shown
+FIRST = 5  # of more, so many are
 RUN = "run"  # in the facts of every step; the page's head has it
 
 
@@ -36,11 +39,38 @@ def _checked(listed, caption, note=""):
                 check.actual,
                 check.todo if check.mark != "ok" else "",
             ]
-            for check in listed
+            for check in condensed(listed)
         ],
         caption,
         note,
     )
+
+
+def condensed(listed) -> list[model.Check]:
+    """The checks to show: all that failed or warn, and of very many of one id that passed the
+    first few and one that counts the others. So a page opens at once with thousands of users, and
+    nobody scrolls past a failure.
+    """
+    passed = collections.Counter(check.id for check in listed if check.mark == "ok" and check.id)
+    shown, seen = [], collections.Counter()
+    for check in listed:
+        many = check.mark == "ok" and passed[check.id] > MANY
+        seen[check.id] += many
+        if not many or seen[check.id] <= FIRST:
+            shown.append(check)
+        elif seen[check.id] == passed[check.id]:
+            others = count(passed[check.id] - FIRST, "more check")
+            shown.append(
+                dataclasses.replace(
+                    check,
+                    question=f"{others} of this kind ({check.id})",
+                    expected="passed",
+                    actual="passed; every one is in the run's journal",
+                    subject="",
+                    data={},
+                )
+            )
+    return shown
 
 
 def gate(listed, when: str = "") -> Table:
