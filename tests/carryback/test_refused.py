@@ -79,7 +79,7 @@ def test_messages_of_a_folder_that_could_not_be_made_are_left():
         Append(PAIR, row, frozenset(), moved_from)
         for row, moved_from in zip(new.stream("x").messages, (None, "INBOX"), strict=True)
     )
-    refusals = Refusals(folders={"mail/x": "CREATE was refused"})
+    refusals = Refusals({(refused.FOLDER, "mail/x"): "CREATE was refused"})
     assert execute.append_all(Server(), new, [first, second], refusals, print) == []
     left = refused.left_messages(new, UserPlan(appends=[first, second]), refusals)
     # the second one still is in the folder it was moved from
@@ -91,7 +91,19 @@ def test_messages_of_a_folder_that_could_not_be_made_are_left():
 def test_flags_that_are_refused_are_kept_for_later():
     change = FlagChange("mail/x", 3, frozenset(["b", "a"]), frozenset(), "2026-03-14", 10)
     refusals = Refusals()
-    assert not refusals.attempt(lambda: execute.set_flags(Server("SELECT"), [change]))
-    assert "quota" in refusals.texts[0]
+    assert not refusals.attempt(
+        lambda: execute.set_flags(Server("SELECT"), [change]), "flags", "mail/x"
+    )
+    assert "quota" in refusals.general["flags", "mail/x"]
     later = refused.later(UserPlan(flags=[change]))
     assert later.flags == [("mail/x", 3, "2026-03-14", 10, ["a", "b"], [])]
+
+
+def test_a_refusal_is_reported_once_per_folder_and_not_again_as_the_reason_of_a_message():
+    refusals = Refusals()
+    for folder in ("mail/x", "mail/y", "mail/y"):
+        assert not refusals.attempt(lambda: Server("STORE").store([1], [], True), "flags", folder)
+    assert refused.refusals_text(refusals, []).count("quota") == 2
+    refusals.general[refused.FOLDER, "mail/z"] = "quota"
+    assert refusals.why("z", 7, "mail/z") == "quota"
+    assert refused.refusals_text(refusals, []).count("quota") == 2

@@ -184,7 +184,7 @@ def _incomplete_text(outcome):
 def _note(entry, tree, outcome):
     missing, left = outcome.missing.counts(), list(outcome.missing.problems)
     if not outcome.complete:
-        left += outcome.refusals.texts
+        left += outcome.refusals.general.values()
         if missing:
             left.append(f"continued without: {notes.counts_text(missing)}")
     note = Note(

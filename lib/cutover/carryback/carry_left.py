@@ -2,13 +2,14 @@
 
 import collections
 import dataclasses
+import functools
 from typing import ClassVar, NamedTuple
 
 from cutover import model
 from cutover.carryback import execute, left_behind, notes
 from cutover.carryback.folders import FolderPair
 from cutover.carryback.notes import Later, LeftMessage, Note
-from cutover.carryback.refused import Appended, Refusals
+from cutover.carryback.refused import FOLDER, Appended, Refusals
 from cutover.carryback.set_aside import SetAside
 from cutover.carryback.user_plan import FlagChange, Removal
 from cutover.connect import imap
@@ -170,13 +171,13 @@ class _User:
             if appended is not None:
                 done.append(copy.left)
                 keywords += execute.keyword_changes(target, appended, copy.left.flags)
-        self._attempt_flags(keywords)
+        self._attempt_flags("keywords", target, keywords)
         return done
 
     def _exists_or_created(self, target):
         if target in {name for name, _, _ in self.old.folders(target)}:
             return True
-        return self.refusals.attempt(lambda: self.old.create(target), target)
+        return self.refusals.attempt(lambda: self.old.create(target), FOLDER, target)
 
     def _has(self, target, candidates, key):
         return any(
@@ -196,7 +197,7 @@ class _User:
                 listed = self.old.stream(folder, "metadata").messages
                 messages = {message.uid: message for message in listed}
             except imap.FolderUnreadable as error:
-                self.refusals.texts.append(str(error))
+                self.refusals.general["reading", folder] = str(error)
                 continue
             changes = [
                 FlagChange(folder, row.uid, frozenset(row.add), frozenset(row.clear))
@@ -206,18 +207,16 @@ class _User:
                 Removal(folder, messages[row.uid])
                 for row in _still_there(later.removed, folder, messages)
             ]
-            self._attempt_flags(changes)
-            self.refusals.attempt(
-                lambda removals=removals: execute.remove(self.old, removals, aside)
-            )
+            self._attempt_flags("flags", folder, changes)
+            remove = functools.partial(execute.remove, self.old, removals, aside)
+            self.refusals.attempt(remove, "removal", folder)
 
-    def _attempt_flags(self, changes):
-        self.refusals.attempt(lambda: execute.set_flags(self.old, changes))
+    def _attempt_flags(self, what, folder, changes):
+        self.refusals.attempt(lambda: execute.set_flags(self.old, changes), what, folder)
 
     def problems(self) -> list[str]:
         """What was refused again; a folder that cannot be changed is tried again next time."""
-        known = "; ".join(self._problems)
-        return self._problems + [text for text in self.refusals.texts if text not in known]
+        return self._problems + self.refusals.unquoted()
 
 
 def _still_there(rows, folder, messages):

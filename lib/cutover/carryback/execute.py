@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Sequence
 
 from cutover.carryback import refused, user_plan
@@ -10,7 +11,7 @@ from cutover.carryback.folders import FolderPair
 from cutover.carryback.matching import UnreadableFolder, fresh_messages
 from cutover.carryback.notes import Later, LeftMessage
 from cutover.carryback.published import PublishedTree
-from cutover.carryback.refused import Refusals
+from cutover.carryback.refused import FOLDER, Refusals
 from cutover.carryback.set_aside import SetAside
 from cutover.carryback.user_plan import Append, FlagChange, Removal, UserPlan
 from cutover.connect import imap
@@ -31,7 +32,7 @@ class Outcome:
 
     @property
     def complete(self) -> bool:
-        return not (self.missing.counts() or self.behind or self.refusals.texts)
+        return not (self.missing.counts() or self.behind or self.refusals.general)
 
 
 def copy_back(
@@ -60,7 +61,7 @@ def copy_back(
             subscriptions=folders.subscriptions,
         )
         missing = done  # nothing was to be done
-        if plan.counts() or done.counts() or refusals.texts:
+        if plan.counts() or done.counts() or refusals.general:
             missing = user_plan.work_out(ctx, entry, tree, old, new, spool=False)
         return _outcome(done, missing, refusals, new)
 
@@ -71,18 +72,19 @@ def only_look(ctx, entry: dict, tree: PublishedTree, why: str) -> Outcome:
     Where the old side cannot be read, that is everything that arrived on the new server since the
     conversion. Raises imap's errors when the new side cannot be read either.
     """
+    refusals = Refusals({("user", entry["user"]): why})
     try:
         with (
             mailboxes.old_session(ctx.hosts, entry["user"]) as old,
             mailboxes.new_session(ctx.hosts, entry["user"]) as new,
         ):
             missing = user_plan.work_out(ctx, entry, tree, old, new, spool=True)
-            return _outcome(UserPlan(), missing, Refusals([why]), new)
+            return _outcome(UserPlan(), missing, refusals, new)
     except imap.ImapError:
         pass
     with mailboxes.new_session(ctx.hosts, entry["user"]) as new:
-        missing = UserPlan(unreadable=_all_fresh(ctx.site, tree, new, why))
-        return _outcome(UserPlan(), missing, Refusals([why]), new)
+        missing = UserPlan(unreadable=_all_fresh(ctx.site, tree, new))
+        return _outcome(UserPlan(), missing, refusals, new)
 
 
 def _outcome(done, missing, refusals, new):
@@ -90,7 +92,7 @@ def _outcome(done, missing, refusals, new):
     return Outcome(done, missing, refusals, behind, refused.later(missing))
 
 
-def _all_fresh(site, tree, new, why):
+def _all_fresh(site, tree, new):
     published = {folder.new: folder for folder in tree.folders}
     names = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
     listed = []
@@ -99,7 +101,7 @@ def _all_fresh(site, tree, new, why):
         old_name = (folder and folder.old) or site.old_store.imap_prefix + name
         pair = FolderPair(name, old_name, None, folder)
         messages = fresh_messages(pair, new.stream(name, "metadata"))
-        listed.append(UnreadableFolder(pair, why, messages))
+        listed.append(UnreadableFolder(pair, "", messages))
     return listed
 
 
@@ -111,13 +113,14 @@ def _do_folders(site, tree, old, new, refusals) -> UserPlan:
     plan, _ = user_plan.plan_folders(site, tree, old, new)
     done = UserPlan()
     for rename in plan.renames:
-        if refusals.attempt(lambda rename=rename: old.rename(*rename), rename.target):
+        if refusals.attempt(lambda rename=rename: old.rename(*rename), FOLDER, rename.target):
             done.renames.append(rename)
     for name in plan.creates:
-        if refusals.attempt(lambda name=name: old.create(name), name):
+        if refusals.attempt(lambda name=name: old.create(name), FOLDER, name):
             done.creates.append(name)
     for subscription in plan.subscriptions:
-        if refusals.attempt(lambda change=subscription: old.subscribe(*change)):
+        change = functools.partial(old.subscribe, *subscription)
+        if refusals.attempt(change, "subscription", subscription.name):
             done.subscriptions.append(subscription)
     return done
 
@@ -128,11 +131,11 @@ def _do_folders(site, tree, old, new, refusals) -> UserPlan:
 def _do_messages(plan, old, new, aside, refusals, report) -> UserPlan:
     """Append, flag and remove. Returns what was done."""
     appends = append_all(old, new, plan.appends, refusals, report)
-    flags = _per_folder(plan.flags, refusals, lambda changes: set_flags(old, changes))
-    removed = _per_folder(plan.removed, refusals, lambda listed: remove(old, listed, aside))
+    flags = _per_folder("flags", plan.flags, refusals, lambda changes: set_flags(old, changes))
+    removed = _per_folder("removal", plan.removed, refusals, lambda rows: remove(old, rows, aside))
     moved = []
-    if not refusals.messages:  # the old copy goes only once every message is in its new place
-        moved = _per_folder(plan.moved, refusals, lambda listed: remove(old, listed, None))
+    if len(appends) == len(plan.appends):  # the old copy goes only once all are in their new place
+        moved = _per_folder("move", plan.moved, refusals, lambda rows: remove(old, rows, None))
     return dataclasses.replace(plan, appends=appends, flags=flags, removed=removed, moved=moved)
 
 
@@ -142,9 +145,7 @@ def append_all(old, new, appends, refusals, report) -> list[Append]:
     for append in appends:
         by_pair[append.pair].append(append)
     for pair, listed in by_pair.items():
-        if pair.old in refusals.folders:
-            why = refusals.folders[pair.old]
-            refusals.messages.update(((pair.new, append.message.uid), why) for append in listed)
+        if (FOLDER, pair.old) in refusals.general:
             continue
         appended = _append_to(old, new, pair, listed, refusals)
         report(f"{pair.old}: {len(appended)} messages appended")
@@ -161,7 +162,7 @@ def _append_to(old, new, pair, appends, refusals) -> list[Append]:
         if result is not None:
             done.append(append)
             keywords += keyword_changes(pair.old, result, append.flags)
-    _per_folder(keywords, refusals, lambda changes: set_flags(old, changes))
+    _per_folder("keywords", keywords, refusals, lambda changes: set_flags(old, changes))
     return done
 
 
@@ -179,13 +180,13 @@ def keyword_changes(
     return [FlagChange(folder, appended.uid, words, frozenset())]
 
 
-def _per_folder(rows, refusals, do) -> list:
+def _per_folder(what, rows, refusals, do) -> list:
     """Call `do(rows)` for the rows of each folder. Returns those it was not refused for."""
     by_folder, done = collections.defaultdict(list), []
     for row in rows:
         by_folder[row.folder].append(row)
-    for listed in by_folder.values():
-        if refusals.attempt(lambda listed=listed: do(listed)):
+    for folder, listed in by_folder.items():
+        if refusals.attempt(functools.partial(do, listed), what, folder):
             done += listed
     return done
 

@@ -10,6 +10,7 @@ from cutover.carryback.user_plan import UserPlan
 from cutover.connect import imap
 from cutover.facts import message_text
 
+FOLDER = "folder"  # an old folder could not be made or renamed
 IN_A_ROW = 20  # after so many refusals in one folder the rest is not tried: a full disk stays full
 
 
@@ -23,25 +24,22 @@ class Appended(NamedTuple):
 class Refusals:
     """Collects the refusals of one session with the old server.
 
-    texts: refusals that do not concern a single message.
-    folders: `{old folder: why}` of those that could not be made or renamed.
+    general: refusals that do not concern a single message, `{(what, of which folder): why}`.
     messages: `{(new folder, UID): why}`.
     """
 
-    texts: list[str] = dataclasses.field(default_factory=list)
-    folders: dict[str, str] = dataclasses.field(default_factory=dict)
+    general: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
     messages: dict[tuple[str, int], str] = dataclasses.field(default_factory=dict)
+    _quoted: set[tuple[str, str]] = dataclasses.field(default_factory=set)
     _in_a_row: dict[str, int] = dataclasses.field(default_factory=dict)
 
-    def attempt(self, do: Callable[[], None], folder: str | None = None) -> bool:
-        """Call `do()`; whether the server accepted it. `folder`: what is missing if it refuses."""
+    def attempt(self, do: Callable[[], None], what: str, of: str) -> bool:
+        """Call `do()`; whether the server accepted it. what: FOLDER if it makes the folder `of`."""
         try:
             do()
             return True
         except (imap.CommandRefused, imap.FolderUnreadable) as error:
-            self.texts.append(str(error))
-            if folder is not None:
-                self.folders[folder] = str(error)
+            self.general[what, of] = str(error)
             return False
 
     def append(
@@ -69,11 +67,16 @@ class Refusals:
 
     def why(self, new_folder: str, uid: int, old_folder: str) -> str:
         """Why a message is not on the old server."""
-        return (
-            self.messages.get((new_folder, uid))
-            or self.folders.get(old_folder)
-            or "; ".join(self.texts)
-        )
+        if why := self.messages.get((new_folder, uid)):
+            return why
+        folder = (FOLDER, old_folder)
+        reasons = [folder] if folder in self.general else list(self.general)
+        self._quoted.update(reasons)
+        return "; ".join(self.general[reason] for reason in reasons)
+
+    def unquoted(self) -> list[str]:
+        """The general refusals that why() has not given as the reason of a message."""
+        return [why for reason, why in self.general.items() if reason not in self._quoted]
 
 
 def left_messages(new, missing: UserPlan, refusals: Refusals) -> list[LeftMessage]:
@@ -145,9 +148,8 @@ def later(missing: UserPlan) -> Later:
 
 
 def refusals_text(refusals: Refusals, behind: list[LeftMessage]) -> str:
-    """All refusals in a line; what a message says already is not repeated."""
-    reasons = {message.why for message in behind}
-    texts = list(dict.fromkeys(text for text in refusals.texts if text not in reasons))
+    """All refusals in a line; the reason of a message is not repeated."""
+    texts = refusals.unquoted()
     if behind:
         verb = "messages are" if len(behind) > 1 else "message is"
         texts.append(f"{len(behind)} {verb} only on the new server: {messages_text(behind)}")
