@@ -12,7 +12,7 @@ from cutover import site
 
 LIB = site.PROJECT / "lib" / "cutover"
 FROZEN = json.loads((site.PROJECT / "tests" / "frozen.json").read_text())["checks"]
-MAKERS = ("Check", "equal")  # of cutover.model
+MAKERS = ("Check", "equal", "holds")  # of cutover.model
 PARAMETER = "check_id"  # of a function that makes a check, and of a loop that makes several
 BUILDS_FROM_JSON = {LIB / "model" / "check.py", LIB / "record" / "history.py"}
 

@@ -9,7 +9,7 @@ from cutover.model.change import (
     UnknownChange,
     change_from_json,
 )
-from cutover.model.check import Check, equal
+from cutover.model.check import Check, equal, holds
 from cutover.model.context import Context
 from cutover.model.facts import from_json, gated, lasting, moving, to_json
 from cutover.model.plan import CannotPlan, Plan
@@ -33,6 +33,7 @@ __all__ = [
     "equal",
     "from_json",
     "gated",
+    "holds",
     "lasting",
     "moving",
     "read",

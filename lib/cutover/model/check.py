@@ -31,6 +31,15 @@ class Check:
 
 
 def equal(question: str, expected, actual, todo: str = "", **more) -> Check:
-    """A Check that passes when both texts are the same; `more`: its id, subject, data."""
-    expected, actual = str(expected), str(actual)
-    return Check(question, expected, actual, expected == actual, todo, **more)
+    """A Check that passes when both values are the same, which it shows as text.
+
+    more: its id, subject, data.
+    """
+    return Check(question, str(expected), str(actual), expected == actual, todo, **more)
+
+
+def holds(
+    question: str, passed: bool, expected: str, otherwise: str, todo: str = "", **more
+) -> Check:
+    """A Check of a condition: it shows `expected` when passed, else `otherwise`."""
+    return Check(question, expected, expected if passed else otherwise, passed, todo, **more)

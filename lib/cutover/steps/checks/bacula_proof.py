@@ -124,10 +124,11 @@ def checks(
 
 def _configuration(facts, site):
     host, at = site.roles.backup, site.backup.bacula.at
-    yield model.equal(
+    yield model.holds(
         f"Bacula's Director has the job {bacula.NAME} as planned",
+        facts.installed,
         "yes",
-        "yes" if facts.installed else "no",
+        "no",
         "run the step backup again",
         id="bacula-job-configured",
         subject=host,

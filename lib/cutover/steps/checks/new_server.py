@@ -54,8 +54,9 @@ def python(reading: model.Reading[str], site) -> model.Check:
 
 def imapd(reading: model.Reading[str], site) -> model.Check:
     """c-client's imapd, which verify reads with, is on the old host."""
-    return model.equal(
+    return model.holds(
         f"c-client's imapd is on {site.roles.old}, for verification",
+        reading.ok and reading.value == site.old_store.imapd,
         site.old_store.imapd,
         reading.value if reading.ok else reading.error,
         "Set old_store.imapd to its path.",

@@ -69,10 +69,11 @@ def none(
 
 def port_open(name: str, port: int, is_open: bool, check_id: str) -> model.Check:
     """Whether a port that users or servers need is open."""
-    return model.equal(
+    return model.holds(
         f"Port {port} of {name} is open, seen from outside",
+        is_open,
         "open",
-        "open" if is_open else "closed",
+        "closed",
         f"Run `ss -tlnp` on {name}; check the firewall.",
         id=check_id,
         subject=name,

@@ -161,8 +161,9 @@ def _list_route(address, route, site):
 def _submission(facts, site):
     section, address = site.submission, site.address(site.submission.host)
     actual = facts.address.value if facts.address.ok else facts.address.error
-    yield model.equal(
+    yield model.holds(
         f"{site.fqdn(section.name)} leads to {section.host}",
+        facts.address.ok and facts.address.value == address,
         address,
         actual,
         "Add it to the zone, or correct the parameters.",
@@ -243,8 +244,9 @@ def _arrival(mail, user, folder, site):
         what, host = f"Mail submitted {submission.GRANTED[mail.way]}", site.submission.host
     else:
         what, host = f"The post to {mail.address}", "the host of the lists"
-    return model.equal(
+    return model.holds(
         f"{what} reached {user}",
+        folder == "INBOX",
         "INBOX",
         folder or "not found",
         f"Run `mailq` on {host} and on the MX.",
@@ -258,10 +260,11 @@ def webmail_on_new(view: webmail.View, folders: list[str], site) -> Iterator[mod
     """Whether the webmail reads from the new server. folders: the test user's, by IMAP."""
     user, new, host = site.production_test.users[0].user, site.roles.new, site.webmail.host
     alias, address = site.fqdn(site.alias), site.address(site.webmail.host)
-    yield model.equal(
+    yield model.holds(
         f"Webmail shows {user} a message that came after the switch",
+        bool(view.token),
         "yes",
-        "yes" if view.token else "no",
+        "no",
         f"Set Roundcube's imap_host to {alias}, not to a server's own name or address.",
         id="webmail-shows-new-mail",
         subject=user,

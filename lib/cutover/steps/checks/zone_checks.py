@@ -16,8 +16,9 @@ def _alias(server, name, alias, target):
     actual = server.target(alias) or (
         f"no alias but {', '.join(sorted(server.records[alias])) or 'no record'}"
     )
-    return model.equal(
+    return model.holds(
         f"{alias} is an alias of {target} on {name}",
+        server.target(alias) == target,
         target,
         actual,
         f"Ask it with `dig @{name} {alias}`, then run this step again.",

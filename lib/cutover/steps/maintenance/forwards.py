@@ -245,10 +245,11 @@ def verify(facts: Facts, site) -> list[model.Check]:
     checks = [check for name, mx in facts.mx.items() for check in _userdb(facts, name, mx, site)]
     equal = len({mx.source for mx in facts.mx.values()}) == 1
     checks.append(
-        model.equal(
+        model.holds(
             "The userdb is the same on every MX",
+            equal,
             "identical",
-            "identical" if equal else "differs",
+            "differs",
             "copy one to the other",
             id="forwards-userdb-same",
         )
@@ -260,8 +261,9 @@ def verify(facts: Facts, site) -> list[model.Check]:
 def _userdb(facts, name, mx, site):
     left = [old for old, _ in _replacements(facts, mx, site)]
     first = f": {'; '.join(left[:SHOWN])}" if left else ""
-    yield model.equal(
+    yield model.holds(
         f"The userdb of {name} has no forward that was to be moved or removed",
+        not left,
         "0 left",
         f"{len(left)} left{first}",
         "run this step again",
@@ -270,10 +272,11 @@ def _userdb(facts, name, mx, site):
         data={"left": len(left)},
     )
     same = userdb_map.from_source(mx.data) == mx.map
-    yield model.equal(
+    yield model.holds(
         f"{site.userdb.map} on {name} is built from its source",
+        same,
         "same entries",
-        "same entries" if same else "other entries",
+        "other entries",
         f"makemap btree {site.userdb.map} < {site.userdb.source}",
         id="forwards-map-current",
         subject=name,
@@ -285,8 +288,9 @@ def _redirected(facts, site):
     scripts = {user: account.script or "" for user, account in facts.accounts.items()}
     without = [user for user in moved if "redirect" not in scripts.get(user, "")]
     first = f"; not {', '.join(without[:SHOWN])}" if without else ""
-    yield model.equal(
+    yield model.holds(
         "A Sieve script redirects for every user whose forward was moved",
+        not without,
         f"{len(moved)} users",
         f"{len(moved) - len(without)} users{first}",
         f"`doveadm sieve list -u USER` on {site.roles.new}",

@@ -106,8 +106,9 @@ def verify(facts: Facts, site) -> list[model.Check]:
     """Whether old messages are left, and what is older than its grace time."""
     parameters, left = site.maintenance.old_spam, facts.messages
     first = f" of {', '.join(sorted(facts.users)[:SHOWN])}" if left else ""
-    old = model.equal(
+    old = model.holds(
         f"Users' {parameters.folder} has no message that arrived before {facts.before}",
+        left == 0,
         "0 messages",
         f"{left} messages{first}",
         "run this step again",

@@ -35,10 +35,11 @@ def folder(name: str, beside: restored.Beside, user: str, host: str) -> list[mod
         return [complete]
     return [
         complete,
-        model.equal(
+        model.holds(
             f"Messages added to {name} have their flags and dates, and ascending UIDs",
+            not beside.wrong,
             "yes",
-            "; ".join(beside.wrong) or "yes",
+            "; ".join(beside.wrong),
             "`cutover rollback --run DIR` takes them out again",
             id="restore-metadata",
             subject=name,
@@ -74,10 +75,11 @@ def _kept(name, beside, user, host):
 
 def leftovers(scratch: list[str], host: str) -> model.Check:
     """Users' mail that Bacula restored does not stay on the backup host."""
-    return model.equal(
+    return model.holds(
         f"Nothing that Bacula restored is left on {host}",
+        not scratch,
         "nothing",
-        ", ".join(scratch) or "nothing",
+        ", ".join(scratch),
         "run this step again: it removes it",
         id="restore-leftovers",
         subject=host,

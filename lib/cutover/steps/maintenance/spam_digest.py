@@ -104,8 +104,9 @@ def verify(facts: Facts, site) -> list[model.Check]:
     away = sorted(user for user, recent in unsent.items() if recent.away)
     first = f"; not {', '.join(late[:SHOWN])}" if late else ""
     checks = [
-        model.equal(
+        model.holds(
             "Every user with recent SPAM got the digest",
+            not late,
             f"{len(facts.users)} users",
             f"{len(facts.users) - len(late)} users{first}",
             "is it on its way, or filtered? `mailq` on the MX; then run this step again",

@@ -38,17 +38,19 @@ def served(facts: Facts, site) -> list[model.Check]:
     by_hand = "" if new.lasting else ", by hand"
     target = new.filesystem.target if new.filesystem else "nothing"
     return [
-        model.equal(
+        model.holds(
             f"{store} is the new storage",
+            facts.served,
             to,
-            to if facts.served else "the old store",
+            "the old store",
             "run this step again",
             id="store-served",
         ),
-        model.equal(
+        model.holds(
             "It is also the store after a reboot, and no mail service starts without it",
+            installed,
             "yes",
-            "yes" if installed else f"{storage.unit_name(store)} is not installed as planned",
+            f"{storage.unit_name(store)} is not installed as planned",
             "run this step again",
             id="store-unit",
         ),
@@ -67,10 +69,11 @@ def served(facts: Facts, site) -> list[model.Check]:
 def services(facts: Facts, host: str) -> model.Check:
     """Whether all mail services run and start at boot."""
     off = [service.name for service in facts.services if not service.on]
-    return model.equal(
+    return model.holds(
         f"All mail services of {host} run, and start at boot",
+        not off,
         "all",
-        f"not {', '.join(off)}" if off else "all",
+        f"not {', '.join(off)}",
         "run this step again",
         id="store-services",
         subject=host,
@@ -181,8 +184,9 @@ def freeze(facts: Facts, site) -> model.Check:
 
 def test_message(facts: Facts, site) -> model.Check:
     """Whether a message arrived after the move."""
-    return model.equal(
+    return model.holds(
         "A test message arrived and can be read through the alias",
+        not facts.test.error and facts.arrived_in == "INBOX",
         "INBOX",
         facts.test.error or facts.arrived_in or "not found",
         f"`mailq` on {site.roles.mx[0]}; Dovecot's log",

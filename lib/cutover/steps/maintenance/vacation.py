@@ -118,28 +118,31 @@ def verify(facts: Facts, site) -> list[model.Check]:
     new, parameters = site.roles.new, site.maintenance
     served = "sieve" in facts.protocols
     return [
-        model.equal(
+        model.holds(
             f"Dovecot on {new} also serves ManageSieve",
+            served,
             "sieve among its protocols",
-            "sieve among its protocols" if served else f"only {' '.join(facts.protocols)}",
+            f"only {' '.join(facts.protocols)}",
             f"`doveconf protocols` there; is {parameters.dovecot} the file that is read last?",
             id="managesieve-enabled",
             subject=new,
             data={"protocols": facts.protocols},
         ),
-        model.equal(
+        model.holds(
             "dovecot-lda runs Sieve scripts",
+            "sieve" in facts.plugins,
             "yes",
-            "yes" if "sieve" in facts.plugins else "no",
+            "no",
             "`doveconf -f protocol=lda mail_plugins` there",
             id="lda-runs-sieve",
             subject=new,
         ),
         _managesieve(facts.service, new, parameters.managesieve_port),
-        model.equal(
+        model.holds(
             "procmail hands mail of users with a script to Sieve",
+            recipe(site) in (facts.procmailrc or ""),
             "yes",
-            "yes" if recipe(site) in (facts.procmailrc or "") else "no",
+            "no",
             "run this step again",
             id="procmail-hands-over",
             subject=new,

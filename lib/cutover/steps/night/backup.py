@@ -170,10 +170,11 @@ def _installed(facts):
     missing = ", ".join(file.name for file in facts.unwritten)
     if not facts.wanted:
         missing = "account or key are missing"
-    return model.equal(
+    return model.holds(
         "Everything is installed on both hosts as planned",
+        not missing,
         "all",
-        f"not {missing}" if missing else "all",
+        f"not {missing}",
         "run this step again",
         id="backup-installed",
     )
@@ -223,10 +224,11 @@ def _complete(facts, site):
 
 
 def _off(service):
-    return model.equal(
+    return model.holds(
         f"{service.name} on {service.host} is retired, also after a reboot",
+        service.off,
         "off",
-        "off" if service.off else service.detail,
+        service.detail,
         "run this step again",
         id="old-backup-off",
         subject=service.host,

@@ -56,10 +56,11 @@ def verify(facts: Facts, site) -> list[model.Check]:
     checks += [_name(name, server, site) for name, server in facts.servers.items()]
     checks += zone_checks.aliases(facts.servers, site, site.fqdn(site.roles.new))
     checks.append(
-        model.equal(
+        model.holds(
             f"{site.roles.old} is off",
+            facts.off,
             "silent",
-            "silent" if facts.off else "it answers",
+            "it answers",
             f"see the console of {site.roles.old}; run this step again",
             id="old-host-off",
             subject=site.roles.old,
@@ -75,8 +76,9 @@ def _routing(name, mx, site):
         for entry in userdb.parse(userdb.encode(mx.source))
         if f"@{old}" in entry.value.lower()
     ]
-    yield model.equal(
+    yield model.holds(
         f"No user is routed to {old} on {name}",
+        not entries,
         "0 entries",
         f"{len(entries)} entries",
         f"look at {site.userdb.source} on {name}; run this step again",
@@ -109,10 +111,11 @@ def _name(server_name, server, site):
     kinds = sorted(server.records[old])
     actual = ", ".join(kinds) or "no records"
     if site.decommission.dns == "remove":
-        return model.equal(
+        return model.holds(
             f"The name {old} is gone on {server_name}",
+            not kinds,
             "no records",
-            actual,
+            ", ".join(kinds),
             f"`dig @{server_name} {old} any`; run this step again",
             id="old-name-removed",
             subject=server_name,

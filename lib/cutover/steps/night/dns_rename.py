@@ -114,8 +114,9 @@ def verify(facts, site):
     rrsets = (server.records[alias].get("CNAME") for server in facts.servers.values())
     ttls = sorted({rrset.ttl if rrset else None for rrset in rrsets}, key=str)
     checks.append(
-        model.equal(
+        model.holds(
             f"The TTL of {alias} is low",
+            ttls == [site.dns.ttl],
             f"{site.dns.ttl} s",
             ", ".join(f"{ttl} s" for ttl in ttls),
             "Lower it in the zone.",

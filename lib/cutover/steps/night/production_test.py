@@ -164,8 +164,9 @@ def _arrival(mail, folder, site):
     todo = f"Run `mailq` on {mail.mx}; check procmail's log on {site.roles.new}."
     if mail.spam:
         todo += " Check that the antispam marks a message with production_test.spam_line."
-    return model.equal(
+    return model.holds(
         f"{'Spam' if mail.spam else 'Mail'} for {mail.user} through {mail.mx} arrived",
+        folder == mail.folder,
         mail.folder,
         folder or "not found",
         todo,
@@ -178,10 +179,11 @@ def _arrival(mail, folder, site):
 def _spool(spooled, site):
     """procmail puts mail there that the store refused, unless its last recipe says otherwise."""
     new, place = site.roles.new, posixpath.dirname(site.old_store.spool)
-    return model.equal(
+    return model.holds(
         f"No user's mail is in {place} of {new}, which Dovecot does not read",
+        not spooled,
         "none",
-        ", ".join(f"{user} ({size} bytes)" for user, size in spooled.items()) or "none",
+        ", ".join(f"{user} ({size} bytes)" for user, size in spooled.items()),
         f"Give it to sendmail again (`formail -s sendmail -oi USER < {place}/USER` there), set the "
         "file aside, and find out why the store refused it: is it full?",
         id="spool-empty",

@@ -37,10 +37,11 @@ def verify(facts, site):
     services_off = [service.name for service in facts.hosts[new].services if not service.on]
     unit = services_off[0] if services_off else "dovecot"
     return [
-        model.equal(
+        model.holds(
             f"IMAP services of {new} run and start at boot",
+            not services_off,
             "all",
-            f"not {', '.join(services_off)}" if services_off else "all",
+            f"not {', '.join(services_off)}",
             f"Run `journalctl -u {unit}` there.",
             id="imap-services-run",
             subject=new,

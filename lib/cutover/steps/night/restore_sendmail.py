@@ -46,10 +46,11 @@ def verify(facts, site):
     for name, host in facts.hosts.items():
         services_off = [service.name for service in host.services if not service.running]
         checks += [
-            model.equal(
+            model.holds(
                 f"Sendmail runs on {name}",
+                not services_off,
                 "running",
-                f"off: {', '.join(services_off)}" if services_off else "running",
+                f"off: {', '.join(services_off)}",
                 f"Run `journalctl -u sendmail` on {name}.",
                 id="sendmail-runs",
                 subject=name,

@@ -137,10 +137,11 @@ def _services(world, site):
         for service in (*world.imap[old].services, *world.sendmail[old].services)
         if not service.running
     ]
-    return model.equal(
+    return model.holds(
         f"All mail services of {old} run",
+        not off,
         "all",
-        f"not {', '.join(off)}" if off else "all",
+        f"not {', '.join(off)}",
         f"`systemctl status` on {old}",
         id="old-services-run",
         subject=old,

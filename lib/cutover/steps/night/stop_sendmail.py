@@ -53,32 +53,36 @@ def _closed(name, host):
     services_on = [service.name for service in host.services if not service.off]
     processes = ", ".join(f"{process.command} {process.pid}" for process in host.delivering[:5])
     return [
-        model.equal(
+        model.holds(
             f"Sendmail on {name} is stopped and stays stopped after a reboot",
+            not services_on,
             "stopped",
-            f"on: {', '.join(services_on)}" if services_on else "stopped",
+            f"on: {', '.join(services_on)}",
             "Run this step again.",
             id="sendmail-stopped",
             subject=name,
         ),
-        model.equal(
+        model.holds(
             f"Port 25 of {name} is closed, seen from outside",
+            not host.port_25,
             "closed",
-            "open" if host.port_25 else "closed",
+            "open",
             f"Run `ss -tlnp` on {name} to see which process listens.",
             id="smtp-port-closed",
             subject=name,
         ),
-        model.equal(
+        model.holds(
             f"Nothing is being delivered on {name}",
+            not host.delivering,
             "no process",
-            processes or "no process",
+            processes,
             "Wait until it ends, then run this step again.",
             id="no-deliveries",
             subject=name,
         ),
-        model.equal(
+        model.holds(
             f"{name}'s own queue is empty",
+            host.queued.requests == 0,
             "0 queued",
             f"{host.queued.requests} queued",
             "Run `mailq` there for the reason; such mail would reach one host only.",
