@@ -60,6 +60,13 @@ PACKAGES = (
     "apache2",
     "libapache2-mod-php",
     "mlmmj",
+    # the users' mail programs
+    "isync",
+    "offlineimap3",
+    "mutt",
+    "alpine",
+    "fetchmail",
+    "getmail6",
     # backup, and the shared store
     "bacula-director",
     "bacula-director-sqlite3",
@@ -171,7 +178,7 @@ def _proxies():
 
 
 def _imapd(part, root, output):
-    """Build imapd in a temporary overlay: purging the compiler would purge sendmail."""
+    """Build imapd and ipop3d in a temporary overlay: purging the compiler would purge sendmail."""
     layer = part / "layer"
     merged = layer / "merged"
     layer.mkdir()
@@ -184,8 +191,9 @@ def _imapd(part, root, output):
     resolv.unlink(missing_ok=True)
     resolv.write_bytes(pathlib.Path("/etc/resolv.conf").read_bytes())
     _chroot(merged, resources.read("files/build-imapd.sh"), output)
-    shutil.copyfile(merged / "build/out", root / "usr/sbin/imapd")
-    os.chmod(root / "usr/sbin/imapd", 0o755)
+    for program in (merged / "build/out").iterdir():
+        shutil.copyfile(program, root / "usr/sbin" / program.name)
+        os.chmod(root / "usr/sbin" / program.name, 0o755)
 
 
 def _chroot(root, script, output):

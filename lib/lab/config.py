@@ -228,7 +228,8 @@ def _mailboxes(host, root, names):
 def _old(host, root):
     _mailboxes(host, root, ("mailbox", "mailboxold"))
     put(root, "etc/procmailrc", resources.read("files/procmailrc.old"))
-    put(root, "etc/xinetd.d/imap2", resources.read("files/xinetd-imap2"))
+    for name in ("imap2", "pop3"):
+        put(root, f"etc/xinetd.d/{name}", resources.read(f"files/xinetd-{name}"))
     put(root, "etc/stunnel/imaps.conf", resources.read("files/stunnel-imaps.conf"))
     # the old copy of this host's mail; the step `backup` retires it
     put(root, "etc/backup-posta/key", keys.OLD_BACKUP_KEY.read_text(), 0o600)

@@ -63,7 +63,7 @@ HOSTS = {
             "mailboxold",
             "10.77.0.15",
             "old",
-            (22, 25, 143, 993),
+            (22, 25, 143, 993, 110),
             ("ssh", "nis-bound", "sendmail", "xinetd", "stunnel4"),
         ),
         Host(

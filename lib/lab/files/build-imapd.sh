@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs inside a throw-away copy of the base: UW imapd from the c-client tree that comes with alpine's source.
+# Runs inside a throw-away copy of the base: UW imapd and ipop3d from the c-client tree that comes with alpine's source.
 # SSLTYPE=none: its TLS code does not build against OpenSSL 3, so stunnel stands in front for IMAPS.
 # CREATEPROTO: a folder that a client creates is MBX, as at the site.
 set -eu
@@ -16,4 +16,6 @@ yes 2>/dev/null | make slx SSLTYPE=none CREATEPROTO=mbxproto EXTRACFLAGS="-w -st
     tail -n 30 /build/log
     exit 1
 }
-strip -o /build/out imapd/imapd
+mkdir /build/out
+strip -o /build/out/imapd imapd/imapd
+strip -o /build/out/ipop3d ipopd/ipop3d

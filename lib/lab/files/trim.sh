@@ -21,7 +21,7 @@ do
 done
 
 # a host enables what it runs; cron-like leftovers of packages would only wake an idle lab
-for unit in named dovecot sendmail xinetd stunnel4 rsync ssh cron \
+for unit in named dovecot sendmail xinetd stunnel4 rsync ssh cron fetchmail \
     rpcbind.socket rpcbind.service ypserv ypbind ypxfrd yppasswdd saslauthd rspamd redis-server apache2 \
     bacula-director bacula-sd bacula-fd glusterd glustereventsd glusterfssharedstorage
 do
