@@ -13,7 +13,7 @@ from cutover.facts import bacula
 PAUSE = 0.5  # seconds between two looks
 STUCK = 20  # seconds a job may wait for a volume before the step fails
 
-# Written beside it, counted, synced, renamed: the configuration is never a part of itself.
+# Written next to it, counted, synced, renamed: the configuration is never a part of itself.
 # $1 the configuration, $2 the file it includes, $3 "in" or "out". Nothing else of it, such as
 # passwords, comes to this machine.
 _INCLUDE = r"""

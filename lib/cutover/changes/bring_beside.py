@@ -1,4 +1,4 @@
-"""A user's mail is brought from the backup host to the new host, beside the live mailbox.
+"""A user's mail is brought from the backup host to the new host, next to the live mailbox.
 
 Neither host can reach the other for this: the backup host's key only lets it read. So the mail goes
 through this machine, as one stream of tar: one file after the other would cost a round trip per
@@ -116,11 +116,11 @@ def _stream(hosts, packing, owner, place, report):
 
 @dataclasses.dataclass(frozen=True)
 class BringBeside(model.Change):
-    """Pack some folders of a user's copy and unpack them beside the live mailbox."""
+    """Pack some folders of a user's copy and unpack them next to the live mailbox."""
 
     kind: ClassVar[str] = "restore-beside"
     no_inverse: ClassVar[str] = (
-        "what was brought stays beside: it is a copy and belongs to no mailbox"
+        "what was brought over stays: it is a copy and belongs to no mailbox"
     )
     host: str
     user: str
@@ -135,7 +135,7 @@ class BringBeside(model.Change):
         return f"{self.place} on {self.host}"
 
     def title(self):
-        return f"bring {len(self.directories)} folders of {self.user} beside the live mailbox"
+        return f"bring {len(self.directories)} folders of {self.user} next to the live mailbox"
 
     def describe(self):
         return (

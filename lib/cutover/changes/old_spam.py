@@ -31,7 +31,7 @@ def _move(hosts, host, user, place, target, query):
 
 
 def _expunge(hosts, host, user, place, note):
-    """Have Dovecot delete all messages of a Maildir; before that, a note is left beside it."""
+    """Have Dovecot delete all messages of a Maildir; before that, a note is left next to it."""
     hosts.ssh(host).put(f"{note}\n".encode(), place + spam_folders.GONE, mode=0o644, sudo=True)
     doveadm = ["doveadm", *spam_folders.namespace(place)]
     expunge = [*doveadm, "expunge", "-u", user, "mailbox", spam_folders.TARGET, "all"]

@@ -40,7 +40,7 @@ class _Restored(model.Change):
 
 @dataclasses.dataclass(frozen=True)
 class AddMissing(_Restored):
-    """Add to the live folders what they do not have of the tree beside them."""
+    """Add to the live folders what they do not have of the tree next to them."""
 
     kind: ClassVar[str] = "restore-add"
 
@@ -119,7 +119,7 @@ class AddMissing(_Restored):
 
 @dataclasses.dataclass(frozen=True)
 class TakeOut(_Restored):
-    """Take out what a restore added. Every such message is in the tree beside, which stays."""
+    """Take out what a restore added. Every such message is in the restored tree, which stays."""
 
     kind: ClassVar[str] = "restore-take-out"
     no_inverse: ClassVar[str] = "restore again"

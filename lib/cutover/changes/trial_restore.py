@@ -1,7 +1,7 @@
-"""A test restore: some messages of a test user come from the backup, beside the live mailbox.
+"""A test restore: some messages of a test user come from the backup, next to the live mailbox.
 
-Nothing is merged. What was restored stays beside the mailbox, so that anybody can read it again, as
-decommission does before it switches the old server off: the evidence is the mail, not a log line.
+Nothing is merged. What was restored stays next to the mailbox, so that anybody can read it again,
+as decommission does before it switches the old server off. The evidence is the mail, not a log.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ LOOKED_AT = 200  # of the latest, when a source does not have all of them
 
 @dataclasses.dataclass(frozen=True)
 class TrialRestore(model.Change):
-    """Restore some messages beside the live mailbox, and compare them."""
+    """Restore some messages next to the live mailbox, and compare them."""
 
     kind: ClassVar[str] = "restore-test"
     host: str
@@ -79,7 +79,7 @@ class TrialRestore(model.Change):
         )
 
     def _bring(self, ctx, account, report):
-        """Bring the messages beside the live mailbox. Returns the JobId, None without Bacula."""
+        """Bring the messages next to the live mailbox. Returns the JobId, None without Bacula."""
         job, base, where = None, ctx.site.backup.target, None
         try:
             names = copied_tree.newest(ctx.hosts, f"{base}/{self.user}", LOOKED_AT)

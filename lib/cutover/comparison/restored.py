@@ -1,4 +1,4 @@
-"""Mail brought beside the live mailbox against the live folders, both read by Dovecot.
+"""Mail brought next to the live mailbox against the live folders, both read by Dovecot.
 
 A message is missing from a folder when the live folder has neither its UID (same UIDVALIDITY, size
 and date) nor another message of the same text that stands for it.
@@ -42,7 +42,7 @@ class Match:
 
 @dataclasses.dataclass(frozen=True)
 class Beside:
-    """One folder brought beside the live mailbox.
+    """One folder brought next to the live mailbox.
 
     copy, missing: messages. first: the missing ones, at most SHOWN. live: messages of the live
     folder, None without one. added: messages that came with a restore. wrong: what differs in
@@ -171,7 +171,7 @@ def _differences(pair):
 def each_folder(
     hosts, account: users.Account, place: str, names: list, do: Callable[..., Any]
 ) -> dict[str, Any]:
-    """{folder: do(session of the tree beside, live session, folder, stopped)}
+    """{folder: do(session of the restored tree, live session, folder, stopped)}
 
     SESSIONS pairs of sessions take one folder after the other, each folder whole. When one fails,
     `stopped`, a threading.Event, is set: no other folder begins, and the first error is raised once

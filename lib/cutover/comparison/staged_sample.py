@@ -1,4 +1,4 @@
-"""A sample of what presync staged: Dovecot's reading beside c-client's, while users work.
+"""A sample of what presync staged: Dovecot's reading next to c-client's, while users work.
 
 Users work meanwhile, so flags, new mail and deletions may differ: they are only counted. Text and
 date of one UID may never differ, and an old message between two staged ones must be staged.

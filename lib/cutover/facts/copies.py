@@ -1,4 +1,4 @@
-"""One user's mail in the copy on the backup host, and the same beside the live mailbox.
+"""One user's mail in the copy on the backup host, and the same next to the live mailbox.
 
 Beside means below new_store.work on the new host, where no user and no client sees it; Dovecot
 reads it there in a mount namespace of its own (mailboxes.tree_session).

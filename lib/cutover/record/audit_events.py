@@ -128,7 +128,7 @@ def _named(event):
 
 
 def _blobs(value, name=""):
-    """Yields the digests of the long texts that an event keeps in files beside the journal."""
+    """Yields the digests of the long texts that an event keeps in files next to the journal."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _blobs(item, key)

@@ -5,7 +5,7 @@ It runs from memory once, or unpacked for work that repeats. `store` is its name
     python3 store.pyz state --plan …
     python3 -m zipfile -e store.pyz store && python3 -I -S store/__main__.py convert-users --plan …
 
-Unpacked, it starts in half the time: Python keeps what it compiled beside the modules. The same
+Unpacked, it starts in half the time: Python keeps what it compiled next to the modules. The same
 sources give the same bytes: entries sorted, times fixed, modes fixed.
 """
 

@@ -1,7 +1,7 @@
 """What each phase of the outage takes, from what was measured.
 
 services   stop-imap, stop-sendmail, restore-sendmail, restore-imap: from the first change to the
-           last, in earlier runs whose folders are beside this one, those of the same site where
+           last, in earlier runs whose folders are next to this one, those of the same site where
            there are any: least, median, most. ASSUMED where there are none.
 alias      switch-alias: what dns-rename took in this run to reach every name server. At worst
            clients wait for the TTL as well.
@@ -53,7 +53,7 @@ class Work(NamedTuple):
 
 
 class EarlierRun(NamedTuple):
-    """A run whose folder is beside this one."""
+    """A run whose folder is next to this one."""
 
     site: str | None
     events: list
@@ -75,7 +75,7 @@ class Units:
 
 @dataclasses.dataclass(frozen=True)
 class Measurements:
-    """What a run and the runs beside it measured so far."""
+    """What a run and the runs next to it measured so far."""
 
     site: object
     events: list
@@ -100,7 +100,7 @@ class Measurements:
 
 
 def earlier_runs(run, site_name: str) -> list[EarlierRun]:
-    """The runs beside this one; only those of the same site, where there are any."""
+    """The runs next to this one; only those of the same site, where there are any."""
     runs = []
     for path in sorted(Path(run.path).parent.glob(f"*/{journal.NAME}")):
         if path.parent == run.path:
@@ -176,7 +176,7 @@ def measured_before(earlier: list[EarlierRun], step: str) -> Work:
                 begun = run.events[verified["attempt"]]
                 seconds.append(history.at(own_events[0]) - history.at(begun))
     if not seconds:
-        return Work(ASSUMED[step], "assumed: there is no earlier run beside this one")
+        return Work(ASSUMED[step], "assumed: there is no earlier run next to this one")
     sites = ", ".join(sorted({str(run.site) for run in earlier}))
     return Work(Span.of(seconds), f"{len(seconds)} measured in earlier runs of {sites}")
 

@@ -6,10 +6,14 @@ SHOWN = 5  # changes named in a message
 def failures(checks, bullet: str = "- ") -> str:
     """Failed checks, one per line. `checks`: dicts, as the journal has them."""
     return "\n".join(
-        f"{bullet}{check['question']} expected {check['expected']}; found {check['actual']}. "
-        f"What to do: {check['todo']}"
+        f"{bullet}{_before_colon(check['question'])}: expected {check['expected']}; "
+        f"found {check['actual']}. What to do: {check['todo']}"
         for check in checks
     )
+
+
+def _before_colon(question):
+    return question.removesuffix("?")
 
 
 def plan_difference(approved, now) -> str:

@@ -90,7 +90,7 @@ def kill_kernel(scene):
 
 def kill_all(scene):
     kill(descendants(scene.runner.pid))
-    return "SIGKILL of the command, the kernel and all else on this side"
+    return "SIGKILL of the command, the kernel and everything else on the control machine"
 
 
 def kill_sessions(scene):
@@ -152,7 +152,7 @@ def kills():
 def reboot(host):
     def inject(scene):
         scene.lab.reboot(host, hard=True)
-        return f"the plug of {host} pulled, and put back"
+        return f"{host} loses power and boots again"
 
     return inject
 
@@ -825,7 +825,7 @@ def parameters_changed(scene):
 def parameters_spoilt(scene):
     text = scene.night.file.read_text()
     scene.night.file.write_text(text.replace("alias: mailbox\n", "alais: mailbox\n"))
-    return "a typing error comes into the parameters"
+    return "the parameters get a typing error"
 
 
 def parameters_mended(scene):
@@ -1014,7 +1014,7 @@ CONVERSION = [
 
 def password_gone(scene):
     (keys.SECRETS / "alice").rename(keys.SECRETS / "alice.away")
-    return "the file with the test user's password is gone"
+    return "the file with the test user's password is missing"
 
 
 def password_back(scene):
@@ -1024,7 +1024,7 @@ def password_back(scene):
 def key_gone(path):
     def inject(scene):
         path.rename(path.with_suffix(".away"))
-        return f"{path.name} is gone on this side"
+        return f"{path.name} is missing on the control machine"
 
     def heal(scene):
         path.with_suffix(".away").rename(path)
@@ -1057,7 +1057,7 @@ def evidence_gone(scene):
     ]
     scene.kept = scene.night.run_dir / facts[-1]["facts"]
     scene.kept.rename(scene.kept.with_suffix(".away"))
-    return "the facts on which the last verify rests are gone from the run's folder"
+    return "the facts on which the last verify rests are missing from the run's folder"
 
 
 def evidence_back(scene):

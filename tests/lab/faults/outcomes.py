@@ -24,11 +24,12 @@ from cutover.site import secrets
 
 PLACE = site.PROJECT / "runs/faults"
 PAGE = site.PROJECT / "docs/faults.md"
+CUT = 260  # characters of a message
 MOMENTS = ("start", "middle", "end")
 HOW = {
-    "stopped": "stopped; passed when given again",
-    "rode": "passed all the same",
-    "none": "nothing to do it to",
+    "stopped": "stopped; passed when repeated",
+    "rode": "passed despite the fault",
+    "none": "nothing to disturb",
 }
 
 
@@ -63,9 +64,9 @@ def page(found):
         len(nights),
         sum(nights),
     )
-    lines = ["# Faults and what came of them", "", intro, ""]
+    lines = ["# Faults and their outcomes", "", intro, ""]
     lines += [
-        "## SIGKILL at each step's start, middle and end",
+        "## SIGKILL at the start, middle and end of each step",
         "",
         _legend(),
         "",
@@ -75,7 +76,7 @@ def page(found):
     lines += [
         "## Everything else",
         "",
-        "| fault | step, when | what it said | outcome | s |",
+        "| fault | step, when | message | outcome | s |",
         "|---|---|---|---|---|",
     ]
     lines += _in_order(_row(name, each) for name, each in faults.items() if name not in kills)
@@ -99,7 +100,7 @@ def add(text, found):
         raise SystemExit(
             "what was not run, and a SIGKILL of a step, have no rows to add to: make the page of all results"
         )
-    before, head, rest = text.partition("\n\n## SIGKILL at each step")
+    before, head, rest = text.partition("\n\n## SIGKILL at the start")
     rows = [line for line in rest.splitlines() if FAULT.match(line)]
     new = _in_order(
         [
@@ -108,8 +109,8 @@ def add(text, found):
         ]
     )
     ran, dates, wrong, ended, accepted = re.search(
-        r"(\d+) were run \((.*?)\).*?(?:Not as they should be: (.*?)\.)? `CUTOVER"
-        r".* passed: (\d+) \((\d+) messages",
+        r"(\d+) were run \((.*?)\).*?(?:Wrong outcome: (.*?)\.)? `CUTOVER"
+        r".* (\d+) nights ran to their end: .* each of the (\d+)\s",
         before,
         re.S,
     ).groups()
@@ -122,7 +123,7 @@ def add(text, found):
         int(ended) + len(nights),
         int(accepted) + sum(nights),
     )
-    return f"# Faults and what came of them\n\n{intro}{head}" + rest.replace(
+    return f"# Faults and their outcomes\n\n{intro}{head}" + rest.replace(
         "\n".join(rows), "\n".join(new)
     )
 
@@ -135,7 +136,7 @@ FAULT = re.compile(
 def _row(name, each):
     return (
         f"| {name}: {_cell(each['did'])} | {each['step']}, {each['when']} | {_cell(each['said'])} | "
-        f"{HOW[each['outcome']] if each['passed'] else '**not as it should be**'} | {each['seconds']:.0f} |"
+        f"{HOW[each['outcome']] if each['passed'] else '**wrong outcome**'} | {each['seconds']:.0f} |"
     )
 
 
@@ -153,20 +154,22 @@ def _whole_nights(found):
 
 
 def _intro(ran, dates, failed, nights, accepted):
-    wrong = f" Not as they should be: {', '.join(failed)}." if failed else ""
+    wrong = f" Wrong outcome: {', '.join(failed)}." if failed else ""
     return f"""Of {len(CATALOGUE)} faults in `tests/lab/faults/catalogue.py`, {ran} were run ({", ".join(dates)}), and
-{ran - len(failed)} ended as they should.{wrong} `CUTOVER_FAULTS=all ./cutover test tests/lab/faults` runs all of them.
+{ran - len(failed)} ended as expected.{wrong} `CUTOVER_FAULTS=all ./cutover test tests/lab/faults` runs all of them.
 
-Each was done to the lab's real servers and processes, at a moment told by the run's journal. After each the same command was
-given again, and routing, services, names and every converted message (folder, UID, flags, date, bytes) were compared with those
-of an undisturbed night at the same step. Nights whose end is on record, with mail verified equal on both sides, each message sent
-meanwhile there exactly once and `cutover record verify` passed: {nights} ({accepted} messages)."""
+Each fault was caused on the lab's real servers and processes, at a moment taken from the run's journal. Then the same command
+was repeated. Routing, services, names and every converted message (folder, UID, flags, date, bytes) were compared with those of
+an undisturbed night at the same step. {nights} nights ran to their end: mail verified equal on both sides, each of the {accepted}
+messages sent meanwhile was there exactly once, and `cutover record verify` passed.
+
+Messages are cut at {CUT} characters. Where the wording of a message has changed since, the table shows the new wording."""
 
 
 def _legend():
     return (
-        "`r`: the command stopped or died, and passed when it was given again; `p`: it passed all the same; `·`: there was "
-        "nothing of the kind at that moment; **F**: not as it should be. Three letters: start, middle, end."
+        "`r`: the command stopped or died, and passed when repeated; `p`: it passed despite the fault; `·`: there was "
+        "nothing to kill at that moment; **F**: wrong outcome. Three letters: start, middle, end."
     )
 
 
@@ -190,7 +193,7 @@ def _matrix(kills):
         "papermill": "`papermill`",
         "kernel": "kernel",
         "sshd": "sshd sessions",
-        "all": "all of this side",
+        "all": "everything on the control machine",
     }
     yield "| step | " + " | ".join(titles[target] for target in targets) + " |"
     yield "|---" * (len(targets) + 1) + "|"
@@ -203,7 +206,7 @@ def _matrix(kills):
 
 
 def _converter(some):
-    yield "| seed | killed after | published when it died | half published | end state after the same command |"
+    yield "| seed | killed after | published when it died | half published | end state after repeating the command |"
     yield "|---|---|---|---|---|"
     for each in sorted(some, key=lambda one: one["number"]):
         yield (
@@ -213,7 +216,7 @@ def _converter(some):
 
 
 def _rollbacks(some):
-    yield "| rolled back from | messages accepted | lost | double | acts of reading users | rollback's checks | s |"
+    yield "| rolled back from | messages accepted | lost | duplicated | actions of users | rollback's checks | s |"
     yield "|---|---|---|---|---|---|---|"
     for each in sorted(some, key=lambda one: _place(one["step"])):
         yield (
@@ -241,7 +244,7 @@ def _cell(text):
         "…",
         str(text or "—").partition("The executed notebook:")[0],
     )
-    return " ".join(said.split()).replace("|", "\\|")[:260]
+    return " ".join(said.split()).replace("|", "\\|")[:CUT]
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def test_added_results_make_the_same_page(monkeypatch):
     monkeypatch.setattr(outcomes, "CATALOGUE", catalogue)
     whole = outcomes.page(both)
     assert (
-        "5 were run (2026-01-01, 2026-01-02, 2026-01-03), and\n4 ended as they should. Not as they should be: beta."
+        "5 were run (2026-01-01, 2026-01-02, 2026-01-03), and\n4 ended as expected. Wrong outcome: beta."
         in whole
     )
     # a page of all names but one says what was not run

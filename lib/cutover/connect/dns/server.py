@@ -118,7 +118,7 @@ class Server:
                     )
                 break
             except (dns.exception.DNSException, OSError, EOFError) as error:
-                reason = str(error) or type(error).__name__
+                reason = str(error).rstrip(".") or type(error).__name__
         else:
             raise self._no_answer(what, reason)
         rcode = answer.rcode()

@@ -158,7 +158,7 @@ class Connection:
         sudo: bool = False,
         timeout: float = 60,
     ) -> None:
-        """Write a file whole or not at all: beside it, counted, synced, then renamed over it.
+        """Write a file whole or not at all: next to it, counted, synced, then renamed over it.
 
         A link is followed.
 

@@ -9,7 +9,7 @@ from cutover.connect.ssh import errors
 from cutover.connect.ssh.channel import close_channel
 from cutover.connect.ssh.login import Login
 
-# links beside the first, made when abandoned commands still occupy the sessions of the others
+# links next to the first, made when abandoned commands still occupy the sessions of the others
 LINKS = 4
 
 

@@ -76,7 +76,7 @@ class Login:
     def unreachable(self, error) -> errors.Unreachable:
         reason = str(error) or type(error).__name__
         return errors.Unreachable(
-            host=self.host, address=self.address, port=self.port, reason=reason
+            host=self.host, address=self.address, port=self.port, reason=reason.rstrip(".")
         )
 
     def _pin(self, client: paramiko.SSHClient) -> str:

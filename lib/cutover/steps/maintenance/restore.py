@@ -1,6 +1,6 @@
 """Mail of one user comes back from the backup host. Not a step of the night: it runs on its own.
 
-The mail is first brought beside the live mailbox; then what is missing is added through Dovecot.
+The mail is first brought next to the live mailbox; then what is missing is added through Dovecot.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from cutover.steps.maintenance.restore_request import CHOICES
 
 
 def plan(facts: Facts, site) -> model.Plan:
-    """Remove what earlier restores left, bring the mail beside, add what is missing."""
+    """Remove what earlier restores left, bring the mail over, add what is missing."""
     left = facts.scratch or []
     tidy = [bacula_restore.RemoveRestored(site.roles.backup, where) for where in left]
     try:
@@ -142,7 +142,7 @@ def _make_directory(facts, site):
 
 
 def _bring(facts, site):
-    """The changes after which the folders lie beside the live mailbox."""
+    """The changes after which the folders lie next to the live mailbox."""
     user, host, account = facts.chosen.user, site.roles.backup, facts.account
     folders = list(facts.copy.values())
     directories = [folder.directory for folder in folders]
@@ -228,7 +228,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
     if not beside:
         return [
             model.Check(
-                f"{user}'s copy was brought beside the live mailbox",
+                f"{user}'s copy was brought next to the live mailbox",
                 "yes",
                 "no",
                 False,

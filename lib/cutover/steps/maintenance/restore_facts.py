@@ -48,7 +48,7 @@ class Facts:
 
 
 def probe(ctx) -> Facts:
-    """What the source has of the user, and what of it is live or was brought beside already."""
+    """What the source has of the user, and what of it is live or brought over already."""
     hosts, site = ctx.hosts, ctx.site
     chosen = Request(**{name: ctx.chosen.get(name, "") for name in CHOICES})
     if site.backup is None or chosen.problem(site):

@@ -57,7 +57,7 @@ def verify(facts, site):
             ),
             service_checks.port_open(name, 25, host.port_25, "smtp-port-open"),
         ]
-    todo = "`mailq` shows the reason beside each message. Fix it, then run this step again."
+    todo = "`mailq` shows the reason next to each message. Fix it, then run this step again."
     return checks + [
         service_checks.nothing_waits(name, model.Reading(queue), todo)
         for name, queue in facts.mx.items()
