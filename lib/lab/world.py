@@ -63,5 +63,10 @@ def enter(name, command):
     return done.returncode
 
 
+def inside():
+    """Whether this process runs in a world: a lab it leaves up is gone when the world ends."""
+    return cgroups.NAMED_BY in os.environ
+
+
 if __name__ == "__main__":
     sys.exit(enter(sys.argv[1], sys.argv[2:]))

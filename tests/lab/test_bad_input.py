@@ -30,10 +30,7 @@ LINE = re.compile(rb"[ \d]\d-\w{3}-\d{4} \d\d:\d\d:\d\d [+-]\d{4},\d+;[0-9a-f]{1
 
 @pytest.fixture(scope="module")
 def night(lab, tmp_path_factory):
-    """A night of its own, on a lab whose new store is a small file system.
-
-    The lab is made pristine afterwards.
-    """
+    """A night of its own, on a lab whose new store is a small file system."""
     made = Night(tmp_path_factory.mktemp("bad"))
     # the staging area and the maildirs on one file system of a known size, as the user's own
     # directories lie there
@@ -44,8 +41,7 @@ def night(lab, tmp_path_factory):
         "install -d -m 0700 -o $user -g $user $user || exit 1; done"
     )
     lab.run("mailboxvm", ["sh", "-c", script])
-    yield made
-    lab.reset()
+    return made
 
 
 def refusal(night, name="preflight"):

@@ -33,7 +33,6 @@ def parameters():
 @pytest.fixture(scope="module")
 def run(lab, parameters, tmp_path_factory):
     """A rehearsal of the first steps, as far as delivery to both servers, with its record."""
-    lab.reset()
     made = folder.begin(parameters, tmp_path_factory.mktemp("record") / "night")
     unattended.execute(
         parameters, made, ["preflight", "dns-rename", "dual-delivery"], lambda text: None

@@ -14,8 +14,9 @@ def test(arguments):
     """Run the tests: units, notebooks, and the lab's real servers.
 
     Arguments are passed to pytest; without any, all tests run. As root it starts the lab for the
-    tests that need it: a full run uses two lanes with a lab each. Without root those tests are
-    skipped, and the end of the output says so.
+    tests that need it: a full run uses lanes with a lab each, one more than there are processors,
+    since a lane often waits for its servers. Without root those tests are skipped, and the end of
+    the output says so.
     """
     from cutover import site
 
@@ -23,8 +24,9 @@ def test(arguments):
     everything += ["--nbval-lax", "--nbval-cell-timeout=120"]
     if os.geteuid() == 0:
         everything += ["--dist=loadfile", "--no-loadscope-reorder", "-rs"]
-        for lane in ("lane1", "lane2"):
-            python = shlex.join([sys.executable, "-m", "lab.world", lane, sys.executable])
+        for number in range(1, (os.cpu_count() or 1) + 2):
+            world = [sys.executable, "-m", "lab.world", f"lane{number}", sys.executable]
+            python = shlex.join(world)
             everything.append(f"--tx=popen//python={python}")
     argv = [sys.executable, "-m", "pytest", *(arguments or everything)]
     sys.exit(subprocess.run(argv, cwd=site.PROJECT, stdin=subprocess.DEVNULL).returncode)

@@ -7,7 +7,7 @@ from cutover.model import runbook
 from cutover.record import record_json
 from cutover.rehearsal import ledger, traffic
 from cutover.report import page
-from cutover.run import lease, outage_watch, papermill
+from cutover.run import kernels, lease, outage_watch, papermill
 from cutover.steps import registry
 
 
@@ -21,6 +21,7 @@ def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=N
     chosen: what is asked of a step that has choices.
     Raises papermill.StepFailed, ledger.LedgerFailed, and RunBusy if another process has the run.
     """
+    kernels.prepare()
     with (
         run.alone("run"),
         hosts.Hosts(parameters) as connections,

@@ -11,7 +11,7 @@ from cutover import site
 from cutover.connect import vault
 from cutover.model import errors, runbook
 from cutover.record import executed_copy, folder, record_json
-from cutover.run import wording
+from cutover.run import kernels, wording
 from cutover.steps import registry
 
 
@@ -79,6 +79,7 @@ def _run_notebook(template, copy, values, timeout):
                 config=kernel,
                 execution_timeout=timeout,
                 kernel_name="python3",
+                kernel_manager_class=kernels.Manager,
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
         except Exception as raised:

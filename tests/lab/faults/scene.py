@@ -21,6 +21,7 @@ from cutover.connect.hosts import Hosts
 from cutover.model.errors import CutoverError
 from cutover.record import journal
 from cutover.rehearsal import ledger
+from cutover.run import kernels
 from lab import manifest, network, people, state, store, system, topology
 from night import COMMAND_SECONDS, Night, descendants, kill, on_host, processes, service_of
 
@@ -181,7 +182,8 @@ class Scene:
         return {
             pid
             for pid in below
-            if b"ipykernel_launcher" in read_from(Path(f"/proc/{pid}/cmdline"), 0)
+            if read_from(Path(f"/proc/{pid}/comm"), 0).strip() == kernels.NAME.encode()
+            or b"ipykernel_launcher" in read_from(Path(f"/proc/{pid}/cmdline"), 0)
         }
 
     def sessions(self):

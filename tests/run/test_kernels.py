@@ -1,0 +1,65 @@
+"""Kernels forked from a server: what they start with, what they share, how they end."""
+
+import os
+import tempfile
+
+import nbformat
+import papermill
+import pytest
+from cutover.run import kernels
+from nbclient.exceptions import DeadKernelError
+from traitlets.config import Config
+
+
+@pytest.fixture
+def executed(tmp_path):
+    """Executes cells in a kernel of its own. Returns the texts they printed."""
+
+    def execute(*cells):
+        source, copy = tmp_path / "source.ipynb", tmp_path / "copy.ipynb"
+        made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        nbformat.write(made, source)
+        # a path of a socket is short
+        with tempfile.TemporaryDirectory(prefix="cutover-") as sockets:
+            papermill.execute_notebook(
+                source,
+                copy,
+                cwd=str(tmp_path),
+                progress_bar=False,
+                config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
+                kernel_name="python3",
+                kernel_manager_class=kernels.Manager,
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            )
+        shown = nbformat.read(copy, as_version=4).cells
+        return ["".join(output.text for output in cell.outputs) for cell in shown]
+
+    return execute
+
+
+LOOK = """
+import os, sys
+print(os.getpid(), os.getppid(), open("/proc/self/comm").read().strip())
+print("cutover.notebook.page" in sys.modules, hasattr(sys, "left"), os.environ.get("KEPT"))
+print(os.getcwd())
+sys.left = True
+"""
+
+
+def test_each_kernel_is_a_new_fork_of_the_same_server(executed, tmp_path, monkeypatch):
+    first, _ = executed(LOOK, "os.environ['KEPT'] = 'no'")
+    monkeypatch.setenv("KEPT", "the caller's")
+    (second,) = executed(LOOK)
+    (pid, server, name), (again, same, _) = (
+        text.splitlines()[0].split() for text in (first, second)
+    )
+    assert name == kernels.NAME and pid != again
+    assert server == same and int(server) != os.getpid()
+    assert first.splitlines()[1:] == ["True False None", str(tmp_path)]
+    assert second.splitlines()[1:] == ["True False the caller's", str(tmp_path)]
+
+
+def test_a_kernel_that_is_killed_is_reported_and_the_next_one_works(executed):
+    with pytest.raises(DeadKernelError):
+        executed("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert executed("print(1)") == ["1\n"]
