@@ -4,7 +4,7 @@ texts."""
 import os
 
 from mbx2maildir import errors, pool
-from mbx2maildir.convert import source
+from mbx2maildir.convert import source, subscriptions
 from mbx2maildir.formats.names import Names
 
 REPORT_EVERY = 512
@@ -34,8 +34,8 @@ def survey_user(user, report):
         result["passed"] = [
             {"file": errors.printable(item["file"]), "why": item["why"]} for item in passed
         ]
-        subscribed, elsewhere = source.subscriptions(
-            user.get("subscriptions"), user.get("folders"), user.get("home")
+        subscribed, elsewhere = subscriptions.read(
+            user.get("subscriptions"), user.get("folders"), user.get("home"), passed
         )
         result["subscriptions"] = len(subscribed)
         result["elsewhere"] = [errors.printable(line) for line in elsewhere]
@@ -99,6 +99,7 @@ def survey_folder(file, name, result, report):
         os.close(fd)
     entry = {
         "folder": name,
+        "name": os.fsdecode(file.name),
         "file": errors.printable(file.path),
         "format": box.format,
         "messages": messages,
@@ -121,7 +122,7 @@ def survey(plan):
     """Survey all users of a plan by its number of jobs.
 
     → {"users": [{"user", "messages", "bytes", "expunged", "inodes", "subscriptions", "folders":
-    [{"folder", "file", "format", "messages", "bytes", "recent", "expunged", "keywords",
+    [{"folder", "name", "file", "format", "messages", "bytes", "recent", "expunged", "keywords",
     "keywords_used", "uidvalidity", "uidnext", "renumbered"}], "passed": [{"file", "why"}],
     "errors": [{"kind", "file", "offset", "what", "todo"}], "damage": [{"kind", "file", "folder",
     "offset", "length", "what"}], "renamed", "elsewhere", "sizes": messages by class of size}],

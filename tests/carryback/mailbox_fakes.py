@@ -17,7 +17,7 @@ class Session:
         self.content, self.lines = folders, list(subscribed)
 
     def folders(self, pattern="*"):
-        prefix = pattern.rstrip("*")
+        prefix = pattern.rstrip("*%")
         return [(name, "/", True) for name in self.content if name.startswith(prefix)]
 
     def subscribed(self):

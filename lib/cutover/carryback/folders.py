@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from cutover.carryback.old_names import OldNames
-from cutover.carryback.published import PublishedFolder
+from cutover.carryback.published import PublishedFolder, PublishedTree
+from cutover.facts import mailboxes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +49,12 @@ class Folders:
     renamed_by_need: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def pair_folders(prefix: str, old, new, published: Iterable[PublishedFolder]) -> Folders:
+def pair_folders(prefix: str, old, new, published: PublishedTree) -> Folders:
     """Read the folder lists of both sessions and pair them. `prefix`: of old folder names."""
-    listed_old = {name: selectable for name, _, selectable in old.folders(prefix + "*")}
+    listed_old = mailboxes.old_listing(old, prefix, published.passed_over)
     listed_old["INBOX"] = True
     listed_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
-    converted = [folder for folder in published if folder.old]
+    converted = [folder for folder in published.folders if folder.old]
     gone = [folder for folder in converted if folder.new not in listed_new]
     only_new = sorted(listed_new - {folder.new for folder in converted})
     renamed = _renamed(new, only_new, gone)

@@ -148,7 +148,8 @@ class _Comparison:
     def read_old(self):
         path = self.site.old_store.spool.format(user=self.entry["user"], home=self.entry["home"])
         spool = _read(self.old, path)
-        for name in mailboxes.old_folders(self.old, self.site.old_store.imap_prefix):
+        prefix, passed = self.site.old_store.imap_prefix, self.tree.passed_over
+        for name in mailboxes.old_folders(self.old, prefix, passed):
             folder = _read(self.old, name)
             if self._is_passed_over(name):
                 self.tally.notes.append(f"{name}: not a folder; the conversion skipped the file")
@@ -167,10 +168,8 @@ class _Comparison:
             self.arrived += [_Old(spool.name, message) for message in spool.messages]
 
     def _is_passed_over(self, name):
-        ending = "/" + name.split("/", 1)[-1]
-        return name not in self.published and any(
-            file.endswith(ending) for file in self.tree.passed_over
-        )
+        passed = self.tree.passed_over
+        return name not in self.published and mailboxes.is_below(name, passed)
 
     def _note_unreadable(self, name):
         if name == "INBOX":

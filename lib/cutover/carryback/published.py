@@ -35,7 +35,7 @@ class PublishedTree:
     published: the live tree is the one this run published, with the id `tree`.
     lost: it was published, and another tree is in its place now.
     live_tree, live_since: id and time (seconds since the epoch) of whatever tree is live, if any
-    run published it. passed_over: files below the mail directory that are not folders.
+    run published it. passed_over: names on the old server of what is no folder.
     """
 
     user: str
@@ -77,7 +77,7 @@ def parse(site, user: converter.User) -> PublishedTree:
         live_tree=user.marked.tree if user.marked else None,
         live_since=user.marked.at if user.marked else None,
         folders=tuple(_folder(site, folder) for folder in user.folders),
-        passed_over=tuple(passed.file for passed in user.passed),
+        passed_over=tuple(mailboxes.old_names(site, (passed.name for passed in user.passed))),
     )
 
 

@@ -75,7 +75,7 @@ class UserPlan:
 def plan_folders(site, tree: published.PublishedTree, old, new) -> tuple[UserPlan, list]:
     """A plan of the folders and subscriptions alone, and the FolderPairs."""
     prefix = site.old_store.imap_prefix
-    paired = folders.pair_folders(prefix, old, new, tree.folders)
+    paired = folders.pair_folders(prefix, old, new, tree)
     plan = UserPlan(
         renames=paired.renames,
         creates=paired.creates,

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from cutover.comparison import messages
 from cutover.connect import imap
@@ -90,10 +90,16 @@ class Row:
 
 
 def read_user(
-    hosts, user: str, converted: list[Converted], level: str, contents: Contents
+    hosts,
+    user: str,
+    converted: list[Converted],
+    level: str,
+    contents: Contents,
+    passed: Collection[str] = (),
 ) -> list[Row]:
     """All folders of one user, read on both sides and compared.
 
+    passed: old names of what the conversion passed over; what lies below them is not looked at.
     level: "count", "metadata" or "content". contents: which messages' contents are read at level
     "content".
     """
@@ -102,7 +108,9 @@ def read_user(
     rows = []
     with mailboxes.old_session(hosts, user) as old, mailboxes.new_session(hosts, user) as new:
         only_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
-        for old_name in mailboxes.old_folders(old, site.old_store.imap_prefix):
+        listed = mailboxes.old_folders(old, site.old_store.imap_prefix, passed)
+        # c-client does not list its longest names, and opens them
+        for old_name in listed + sorted(known.keys() - set(listed)):
             folder = known.get(old_name)
             row = Row(user, old_name, folder and folder.new)
             rows.append(row)

@@ -149,11 +149,8 @@ class _Pair:
         self.old = self.stack.enter_context(mailboxes.old_session(self.hosts, self.account.user))
         self.new = self.stack.enter_context(mailboxes.tree_session(self.hosts, self.account))
         staged = {name for name, _, selectable in self.new.folders("*") if selectable} | {"INBOX"}
-        for name in order(self.seed, mailboxes.old_folders(self.old, self.prefix)):
-            new_name = name if name == "INBOX" else name.removeprefix(self.prefix)
-            # the others are new, are no folders to the conversion, or have a dot in their name
-            if new_name in staged:
-                self.names.append((name, new_name))
+        old_names = {name if name == "INBOX" else self.prefix + name: name for name in staged}
+        self.names = [(name, old_names[name]) for name in order(self.seed, sorted(old_names))]
 
     def count(self):
         left = self.quota

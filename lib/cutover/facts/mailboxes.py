@@ -6,6 +6,7 @@ imap by `doveadm exec`, the same way.
 
 import contextlib
 import os
+from collections.abc import Collection, Iterable
 
 from cutover.connect import imap
 from cutover.facts import users
@@ -114,7 +115,40 @@ def preauth(stream, server: str | None = None):
         stream.close()
 
 
-def old_folders(session, prefix: str) -> list:
-    """The folders c-client lists: INBOX, and all below the prefix that the site's clients use."""
-    names = [name for name, _, selectable in session.folders(prefix + "*") if selectable]
+def old_names(site, paths: Iterable[str]) -> list[str]:
+    """The names, as IMAP says them, of files by their paths below the old folders' root."""
+    return [name(site.old_store.imap_prefix + path) for path in paths if path]
+
+
+def is_below(folder: str, places: Collection[str]) -> bool:
+    """Whether a folder is one of these, or lies below one."""
+    return any(folder == place or folder.startswith(place + "/") for place in places)
+
+
+def old_listing(session, prefix: str, passed: Collection[str] = ()) -> dict[str, bool]:
+    """`{name: whether it can be selected}` of what c-client lists below a prefix.
+
+    passed: names below which nothing is listed. A list of everything follows links that lead back
+    20 levels deep: two of them make a million names of a few.
+    """
+    listing, places = {}, [prefix]
+    while places:
+        place = places.pop()
+        for found, _, selectable in session.folders(place + "%"):
+            # the place itself is listed too, and "%" or "*" in its name makes it a pattern
+            if found in listing or not found.startswith(place) or found == place:
+                continue
+            listing[found] = selectable
+            if not selectable and not is_below(found, passed):
+                places.append(found + "/")
+    return listing
+
+
+def old_folders(session, prefix: str, passed: Collection[str] = ()) -> list:
+    """The folders c-client lists: INBOX, and all below the prefix that the site's clients use.
+
+    passed: see old_listing.
+    """
+    listing = old_listing(session, prefix, passed)
+    names = [name for name, selectable in listing.items() if selectable]
     return ["INBOX", *sorted(name for name in names if name.upper() != "INBOX")]

@@ -7,7 +7,10 @@ from cutover import model
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """One folder, with the figures of its file. renumbered: its UIDs are not kept."""
+    """One folder, with the figures of its file. renumbered: its UIDs are not kept.
+
+    name: below the folders' root, byte for byte (surrogates stand for what is not UTF-8).
+    """
 
     folder: str
     file: str
@@ -21,6 +24,7 @@ class Folder:
     uidvalidity: int | None
     uidnext: int | None
     renumbered: bool
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

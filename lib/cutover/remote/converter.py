@@ -26,10 +26,11 @@ class Damage:
 
 @dataclasses.dataclass(frozen=True)
 class PassedOver:
-    """A file among the user's folders that is no folder."""
+    """A file or directory among the user's folders that is no folder. name: in the old store."""
 
     file: str
     why: str = ""
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

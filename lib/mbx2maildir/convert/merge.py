@@ -274,7 +274,11 @@ def summary(user, prepared, results, matched, left):
         "folders": folders,
         "warnings": general_warnings(prepared),
         "passed": [
-            {"file": errors.printable(item["file"]), "why": item["why"]}
+            {
+                "file": errors.printable(item["file"]),
+                "name": os.fsdecode(item["name"]),
+                "why": item["why"],
+            }
             for item in prepared["passed"]
         ],
         "renamed": [

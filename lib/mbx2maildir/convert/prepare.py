@@ -2,7 +2,7 @@
 
 import os
 
-from mbx2maildir.convert import existing, index, marker, source, staged
+from mbx2maildir.convert import existing, index, marker, source, staged, subscriptions
 from mbx2maildir.formats.names import Names
 
 
@@ -25,8 +25,8 @@ def prepare(user, presync=False, progress=staged.quiet):
     folders, passed = source.folders(user.get("folders"), besides)
     if inbox is None and not folders and user.get("folders"):
         source.expect_mounted(user["folders"])
-    subscribed, elsewhere = source.subscriptions(
-        user.get("subscriptions"), user.get("folders"), user.get("home")
+    subscribed, elsewhere = subscriptions.read(
+        user.get("subscriptions"), user.get("folders"), user.get("home"), passed
     )
     names = Names([file.name for file in folders])
     target = os.fsencode(user["maildir"])

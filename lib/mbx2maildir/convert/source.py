@@ -1,5 +1,5 @@
-"""What the old store holds for one user: INBOX, spool, folders, subscriptions, and files passed
-over with the reason.
+"""What the old store holds for one user: INBOX, spool, folders, and files passed over with the
+reason.
 
 All of it is looked at by a process that is the user (switch.py), as c-client is: it follows links,
 and finds what the kernel lets the user read. A file or directory among the folders that is closed
@@ -11,13 +11,11 @@ import stat
 
 from mbx2maildir import errors, files
 from mbx2maildir.formats import mbox, mbx, mbx_header
-from mbx2maildir.patterns import Pattern
 
 HEAD = 4096
 EMPTY = "empty file"  # the reason that kind() gives for one
 DEEPEST = 100  # levels of folders
 MOST = 200000  # entries below the folders' root
-SUBSCRIPTION_PREFIX = Pattern(rb"\{[^}]*\}")
 
 
 def join(directory, name):
@@ -159,26 +157,47 @@ def folders(root, besides=(), unreadable=None):
 
 
 class Walk:
-    """A walk through a user's folders. files: list of Found; passed: what is no folder, and why."""
+    """A walk through a user's folders. files: list of Found; passed: what is no folder, and why.
+
+    A directory is seen once, under its own name; links to directories are followed after all else.
+    What leads to a seen one is passed over, with the name of that one as "alias".
+    """
 
     def __init__(self, besides, unreadable):
         self.unreadable, self.entries = unreadable, 0
         self.files, self.passed = [], []
         self.skip = {identity(path) for path in besides if path} - {None}
-        self.seen = set()
+        self.root, self.seen, self.links = b"", {}, []
 
     def top(self, root):
         status = os.stat(root)
-        self.seen.add((status.st_dev, status.st_ino))
+        self.root, self.seen[(status.st_dev, status.st_ino)] = root, b""
         self.enter(root, b"")
+        while self.links:
+            links, self.links = sorted(self.links), []
+            for name, identity_ in links:
+                self.follow(name, identity_)
 
     def refuse(self, error):
         if self.unreadable is None:
             raise error
         self.unreadable.append(error.as_dict())
 
-    def skip_file(self, path, why):
-        self.passed.append({"file": path, "why": why})
+    def skip_file(self, path, why, **more):
+        name = os.path.relpath(path, self.root)
+        self.passed.append({"file": path, "name": name, "why": why, **more})
+
+    def follow(self, name, identity_):
+        """A directory, which may have been seen under another name."""
+        path, real = join(self.root, name), self.seen.get(identity_)
+        if real is None:
+            self.seen[identity_] = name
+            self.enter(path, name + b"/")
+        elif not real or name.startswith(real + b"/"):
+            self.skip_file(path, "a loop", alias=real)
+        else:
+            why = "another name of {}".format(errors.printable(real))
+            self.skip_file(path, why, alias=real)
 
     def enter(self, directory, prefix):
         # c-client finds nothing in a closed directory. Whose mail it is, and whether it is meant to
@@ -211,7 +230,9 @@ class Walk:
             except OSError as error:
                 self.skip_file(path, error.strerror)
                 continue
-            if (status.st_dev, status.st_ino) not in self.skip:
+            if (status.st_dev, status.st_ino) in self.skip:
+                self.skip_file(path, "INBOX, the spool or the list of subscriptions")
+            else:
                 self.look_at(path, entry, prefix, status)
 
     def look_at(self, path, entry, prefix, status):
@@ -220,14 +241,11 @@ class Walk:
         if os.path.islink(path) and not os.access(path, rights):
             self.skip_file(path, "a link to what its user may not read")
         elif is_directory:
-            here = (status.st_dev, status.st_ino)
-            if entry.startswith(b".") and (not prefix or here in self.seen):
-                self.skip_file(path, "hidden directory")
-            elif here in self.seen:
-                self.skip_file(path, "a loop")
+            directory = (prefix + entry, (status.st_dev, status.st_ino))
+            if os.path.islink(path):
+                self.links.append(directory)
             else:
-                self.seen.add(here)
-                self.enter(path, prefix + entry + b"/")
+                self.follow(*directory)
         elif stat.S_ISREG(status.st_mode):
             try:
                 file, why = identify(path, prefix + entry)
@@ -248,46 +266,3 @@ def identity(path):
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def subscriptions(path, root, home=None):
-    """Names subscribed to, relative to the folders' root (bytes; None for INBOX), and lines that
-    lie elsewhere.
-
-    Lines are relative to the home in any spelling: `name`, `mail/name`, `~/mail/name`,
-    `{host}mail/name`. home, as the lines say it, defaults to the directory the list itself lies in.
-    Returns (names in order without doubles, list of lines).
-    """
-    if not path:
-        return [], []
-    try:
-        fd = open_mail(os.fsencode(path))
-    except FileNotFoundError:
-        return [], []
-    with os.fdopen(fd, "rb") as lines:
-        content = lines.read(1 << 22)
-    seen = os.path.dirname(os.path.abspath(os.fsencode(path)))
-    home = os.fsencode(home) if home else seen
-    root = os.path.abspath(os.fsencode(root)) if root else home
-    # where the old mail is mounted, the home of the lines is none of this host's
-    relative = os.path.relpath(root, home if root.startswith(home + b"/") else seen)
-    names, elsewhere = {}, []
-    for line in content.split(b"\n"):
-        line = line.rstrip(b"\r")
-        if not line:
-            continue
-        name = SUBSCRIPTION_PREFIX.sub(b"", line, count=1)
-        for prefix in (b"~/", home + b"/"):
-            if name.startswith(prefix):
-                name = name[len(prefix) :]
-        name = name.rstrip(b"/")
-        if relative != b"." and name.startswith(relative + b"/"):
-            name = name[len(relative) + 1 :]
-        elif name.upper() == b"INBOX":
-            name = None
-        elif name.startswith((b"#", b"~", b"/", b"../")):
-            elsewhere.append(line)
-            continue
-        if name != b"":
-            names[name] = None
-    return list(names), elsewhere

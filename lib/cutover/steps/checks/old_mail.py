@@ -1,10 +1,13 @@
 """Whether the old mail can be converted: readable, undamaged, and with room on the new host."""
 
+import os
 from collections.abc import Iterator
 
 from cutover import model
 from cutover.facts import free_space, old_mail
 from cutover.steps.checks import listing
+
+LONGEST_NAME = 256  # bytes of a folder's name, its prefix included, that c-client opens
 
 
 def readable(reading: model.Reading[old_mail.Survey], site) -> Iterator[model.Check]:
@@ -28,6 +31,7 @@ def readable(reading: model.Reading[old_mail.Survey], site) -> Iterator[model.Ch
         **about,
     )
     yield _undamaged(reading.value, site)
+    yield from _openable(reading.value, site)
     if skipped := [f"{file.file} ({file.why})" for user in users for file in user.passed]:
         yield model.Check(
             "Files among the folders that are not folders",
@@ -55,6 +59,29 @@ def _undamaged(survey, site):
         id="old-folders-undamaged",
         data={"damage": [{"file": item.file, "offset": item.offset} for item in damage]},
     )
+
+
+def _openable(survey, site):
+    """Only folders that c-client does not open are worth a check: verify needs it to."""
+    unopenable = [
+        f"{user}: {folder.file}"
+        for user, mail in sorted(survey.users.items())
+        for folder in mail.folders
+        if len(name := os.fsencode(site.old_store.imap_prefix + folder.name)) > LONGEST_NAME
+        or b"\r" in name
+        or b"\n" in name
+    ]
+    if unopenable:
+        yield model.Check(
+            "The old server can open every folder by its name",
+            "every folder",
+            f"not {listing.listed(unopenable)}",
+            False,
+            f"c-client opens no name that is longer than {LONGEST_NAME} bytes or contains a line "
+            "end. Tell the users, then rename the files: nobody can open them today either.",
+            id="old-names-openable",
+            data={"folders": unopenable},
+        )
 
 
 def room(

@@ -19,7 +19,7 @@ from cutover.steps.night import convert
 
 @dataclasses.dataclass(frozen=True)
 class UserMail:
-    """One user's folders, compared. passed_over: files that the conversion took for no folders.
+    """One user's folders, compared. passed_over: names of what the conversion took for no folders.
 
     added: by folder of the new side, messages that the conversion added (spool, dual delivery).
     """
@@ -82,6 +82,7 @@ def probe(ctx) -> Facts:
             converted_folders(site, converted[name]),
             site.verify.level,
             contents,
+            passed_over(site, converted[name]),
         )
 
     users = {}
@@ -113,7 +114,7 @@ def probe(ctx) -> Facts:
 def _user_mail(site, user, rows):
     return UserMail(
         rows,
-        [item.file for item in user.passed],
+        passed_over(site, user),
         {folder.new: folder.added for folder in converted_folders(site, user)},
     )
 
@@ -126,6 +127,11 @@ def share(site, events) -> float:
     prediction = runbook.latest(events, "predicted")
     seconds = prediction and prediction.get("contents")
     return min(1.0, site.verify.content_minutes * 60 / seconds) if seconds else 1.0
+
+
+def passed_over(site, user) -> list[str]:
+    """The old names of what the conversion of a user (a converter.User) passed over."""
+    return mailboxes.old_names(site, (item.name for item in user.passed))
 
 
 def converted_folders(site, user) -> list[folders.Converted]:
@@ -219,7 +225,7 @@ def user_check(user: str, mail: UserMail, level: str) -> tuple[model.Check, Sums
     for row in mail.rows:
         notes += [f"{row.name}: {text}" for text in row.notes]
         if row.unknown:
-            if not _passed_over(row, mail):
+            if not mailboxes.is_below(row.name, mail.passed_over):
                 wrong.append(f"{row.name}: the conversion does not know it")
         elif not row.salvaged:
             added = mail.added.get(row.new_name, 0)
@@ -247,11 +253,6 @@ def user_check(user: str, mail: UserMail, level: str) -> tuple[model.Check, Sums
         data={**dataclasses.asdict(sums), "differences": len(wrong)},
     )
     return check, sums
-
-
-def _passed_over(row, mail):
-    """Whether the conversion reported that this file is no folder."""
-    return any(path.endswith("/" + row.name.split("/", 1)[-1]) for path in mail.passed_over)
 
 
 def _row_differences(row, added):

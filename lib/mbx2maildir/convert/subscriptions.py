@@ -1,0 +1,82 @@
+"""The list of folders a user subscribed to on the old server, ~/.mailboxlist."""
+
+import os
+
+from mbx2maildir.convert import source
+from mbx2maildir.patterns import Pattern
+
+HOST = Pattern(rb"\A\{[^}]*\}")  # the host; anywhere else it is part of the name
+
+
+def read(path, root, home=None, passed=()):
+    """Names subscribed to, relative to the folders' root (bytes; None for INBOX), and lines that
+    lie elsewhere.
+
+    Lines are relative to the home in any spelling: see from_home. home, as the lines say it,
+    defaults to the directory the list itself lies in. passed: what source.folders() passed over; a
+    name that leads through another name of a directory becomes the folder's own.
+    Returns (names in order without doubles, list of lines).
+    """
+    if not path:
+        return [], []
+    try:
+        fd = source.open_mail(os.fsencode(path))
+    except FileNotFoundError:
+        return [], []
+    with os.fdopen(fd, "rb") as lines:
+        content = lines.read(1 << 22)
+    seen = os.path.dirname(os.path.abspath(os.fsencode(path)))
+    home = os.fsencode(home) if home else seen
+    root = os.path.abspath(os.fsencode(root)) if root else home
+    # where the old mail is mounted, the home of the lines is none of this host's
+    relative = os.path.relpath(root, home if root.startswith(home + b"/") else seen)
+    aliases = {item["name"]: item["alias"] for item in passed if "alias" in item}
+    names, elsewhere = {}, []
+    for line in content.split(b"\n"):
+        name = from_home(line, home)
+        if line.endswith(b"\r") and not (name and os.path.lexists(source.join(seen, name))):
+            line = line.rstrip(b"\r")  # a list with CRLF, not a name that ends in one
+            name = from_home(line, home)
+        if name is None:
+            elsewhere.append(line)
+        elif relative != b"." and (name + b"/").startswith(relative + b"/"):
+            name = own_name(name[len(relative) + 1 :], aliases)
+        elif name.upper() == b"INBOX":
+            names[None] = None
+            continue
+        if name:
+            names[name] = None
+    return list(names), elsewhere
+
+
+def from_home(line, home):
+    """What a line of the list of subscriptions names, relative to the home: `name`, `~/name`,
+    `~user/name`, `/home/user/name`, each perhaps with `{host}` before it and with empty, "." and
+    ".." levels. None for what lies elsewhere."""
+    name = HOST.sub(b"", line, count=1)
+    for place in (b"~", b"~" + os.path.basename(home), home):
+        if name.startswith(place + b"/"):
+            name = name[len(place) + 1 :]
+            break
+    if name.startswith((b"#", b"~", b"/")):
+        return None
+    levels = []
+    for level in name.split(b"/"):
+        if level == b".." and not levels:
+            return None
+        if level == b"..":
+            levels.pop()
+        elif level not in (b"", b"."):
+            levels.append(level)
+    return b"/".join(levels)
+
+
+def own_name(name, aliases):
+    """A folder's own name for one that leads through links. aliases: {name of a link: the
+    directory's own name}."""
+    levels = name.split(b"/")
+    for depth in range(1, len(levels) + 1):
+        real = aliases.get(b"/".join(levels[:depth]))
+        if real is not None:
+            return own_name(b"/".join(filter(None, [real, *levels[depth:]])), aliases)
+    return name

@@ -1,0 +1,206 @@
+"""Names, links and subscriptions: what c-client shows is what Dovecot shows, by verify's reading."""
+
+import contextlib
+import os
+import subprocess
+import types
+
+import pytest
+from cutover import model
+from cutover.comparison import folders
+from cutover.facts.old_mail import Survey
+from cutover.remote import converter
+from cutover.steps.checks import old_mail
+from cutover.steps.night import verify
+from mbx2maildir import batch, plan_file
+from mbx2maildir import survey as surveying
+from mbx2maildir.publish import status
+from mbx2maildir.tests import build
+
+from store import oracle
+
+pytestmark = pytest.mark.lab
+
+
+class Stream:
+    """A command of a user on the mail host, as ssh.Stream runs one."""
+
+    def __init__(self, argv):
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    def read(self, n):
+        return self.process.stdout.read(n)
+
+    def readline(self, limit=1 << 20):
+        return self.process.stdout.readline(limit)
+
+    def write(self, data):
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.process.communicate(timeout=10)
+
+
+class Hosts:
+    """Both sides on the mail host: imapd is the old one, Dovecot the new one."""
+
+    def __init__(self, user):
+        self.user = user
+        self.site = types.SimpleNamespace(
+            roles=types.SimpleNamespace(old="old", new="new"),
+            old_store=types.SimpleNamespace(
+                imapd="/usr/sbin/imapd", imap_prefix="mail/", spool="/var/mail/{user}"
+            ),
+        )
+
+    def ssh(self, name):
+        return self
+
+    def open(self, argv, as_user):
+        if argv[0] == "doveadm":
+            argv = ["/usr/lib/dovecot/imap", "-c", "/etc/dovecot/oracle.conf"]
+        return Stream(self.user.argv(*argv))
+
+
+def put(user, *names, messages=1):
+    for number, name in enumerate(names, 1):
+        path = os.path.join(os.fsencode(user.home), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        texts = (build.text(number * 10 + each) for each in range(messages))
+        with open(path, "wb") as file:
+            file.write(
+                build.mbx(
+                    *(build.message(text, uid, 0x11) for uid, text in enumerate(texts, 1)),
+                    uidlast=messages,
+                )
+            )
+
+
+def verified(user, **more):
+    """Convert, and judge as verify does → (its check, the user's rows, the survey)."""
+    subprocess.run(["chown", "-R", "-h", f"{user.uid}:{user.uid}", user.home], check=True)
+    plan = plan_file.check(
+        {**user.plan(), "users": [user.entry(home=f"/home/{user.name}", **more)]}
+    )
+    surveyed = surveying.survey(plan)["users"][0]
+    errors = []
+    totals = batch.convert(plan, lambda kind, **event: kind == "error" and errors.append(event))
+    assert not totals["failed"], errors
+    state = model.from_json(converter.State, by_name(status.state(plan)))
+    hosts, mail = Hosts(user), state.users[user.name]
+    passed = verify.passed_over(hosts.site, mail)
+    rows = folders.read_user(
+        hosts,
+        user.name,
+        verify.converted_folders(hosts.site, mail),
+        "content",
+        folders.Contents("seed"),
+        passed,
+    )
+    added = {folder.new: folder.added for folder in verify.converted_folders(hosts.site, mail)}
+    check, _sums = verify.user_check(user.name, verify.UserMail(rows, passed, added), "content")
+    assert user.host.complaints() == ""
+    return check, rows, surveyed
+
+
+def by_name(answer):
+    return {**answer, "users": {user["user"]: user for user in answer["users"]}}
+
+
+def subscribed(user):
+    with user.dovecot() as new:
+        return set(oracle.folder_list(new, command="lsub"))
+
+
+def test_links_names_and_subscriptions(old_user):
+    put(
+        old_user,
+        b"mail/x",
+        b"mail/work/alpha",
+        b"mail/work/beta",
+        b"mail/.archive/2009",
+        b"mail/{old}",
+        b"mail/Progetti {2008}",
+        b"mail/sub/.hidden",
+    )
+    (old_user.home / "mail/Archive").symlink_to("work")  # sorts before the directory's own name
+    (old_user.home / "mail/loop").symlink_to(".")
+    (old_user.home / "mail/home").symlink_to("..")
+    (old_user.home / "mail/note.txt").write_text("Not mail.\n")
+    (old_user.home / ".mailboxlist").write_bytes(
+        b"mail//x\n~%b/mail/work/alpha\nmail/.archive/2009\nmail/{old}\n{localhost}mail/Progetti {2008}\n"
+        b"mail/Archive/beta\nmail/loop/home/mail/sub/.hidden\r\n/home/%b/mail/../mail/./gone\n"
+        % ((old_user.name.encode(),) * 2)
+    )
+    check, rows, surveyed = verified(old_user)
+    assert check.passed, check.actual
+    assert {row.old_name: row.new_name for row in rows if not row.unknown} == {
+        "INBOX": "INBOX",
+        "mail/x": "x",
+        "mail/work/alpha": "work/alpha",
+        "mail/work/beta": "work/beta",
+        "mail/.archive/2009": "_archive/2009",
+        "mail/{old}": "{old}",
+        "mail/Progetti {2008}": "Progetti {2008}",
+        "mail/sub/.hidden": "sub/_hidden",
+    }
+    assert {row.old_name for row in rows if row.unknown} == {
+        "mail/note.txt",
+        "mail/home/.mailboxlist",
+    }
+    passed = {os.path.basename(item["file"]): item["why"] for item in surveyed["passed"]}
+    assert passed == {
+        ".mailboxlist": "INBOX, the spool or the list of subscriptions",
+        "Archive": "another name of work",
+        "loop": "a loop",
+        "mail": "a loop",  # home/mail
+        "note.txt": "not a mail folder: it begins with b'Not mail.\\n'",
+    }
+    assert subscribed(old_user) == {
+        b"x",
+        b"work/alpha",
+        b"work/beta",
+        b"_archive/2009",
+        b"{old}",
+        b"Progetti {2008}",
+        b"sub/_hidden",
+        b"gone",
+    }
+
+
+def test_names_that_c_client_does_not_open(old_user):
+    """It refuses line ends and more than 256 bytes. Some that it opens it does not list."""
+    longest, longer = b"mail/" + b"n" * 251, b"mail/d/" + b"n" * 250
+    refused = [b"mail/cr\r", b"mail/l\nf", longer]
+    put(old_user, longest, *refused, messages=2)
+    (old_user.home / ".mailboxlist").write_bytes(b"mail/cr\r\n")
+    check, rows, surveyed = verified(old_user)
+    with old_user.cclient() as old:
+        assert longest not in oracle.folder_list(old)
+        assert len(oracle.view(old, longest)["messages"]) == 2
+    (row,) = (row for row in rows if row.old_name == longest.decode())
+    assert (row.old, row.new, row.differences) == (2, 2, [])
+    assert check.data["differences"] == len(refused)
+    assert subscribed(old_user) == {b"cr_"}
+    beforehand = preflight_check(surveyed, "old-names-openable")
+    assert not beforehand.passed
+    assert len(beforehand.data["folders"]) == len(refused)
+
+
+def preflight_check(surveyed, check_id):
+    """What preflight says of one user's survey."""
+    counts = ("messages", "bytes", "expunged", "inodes")
+    lists = ("folders", "passed", "errors", "damage")
+    totals = {key: surveyed[key] for key in counts}
+    totals.update({key: len(surveyed[key]) for key in lists}, users=1)
+    survey = model.from_json(Survey, by_name({"totals": totals, "users": [surveyed]}))
+    site = types.SimpleNamespace(
+        roles=types.SimpleNamespace(new="new"),
+        old_store=types.SimpleNamespace(imap_prefix="mail/", to_salvage=list),
+    )
+    judged = old_mail.readable(model.Reading(survey), site)
+    return next(check for check in judged if check.id == check_id)
