@@ -125,6 +125,28 @@ def test_steps_open_no_connection_and_run_no_command():
                 )
 
 
+# They write, or describe, the whole configuration of a Dovecot of their own on the lab's base.
+OWN_DOVECOT = {"cutover.bench.mailhost", "cutover.bench.convert_tables"}
+
+
+def test_one_module_names_settings_of_dovecot():
+    """Their spelling depends on Dovecot's version, which only facts/dovecot.py knows."""
+    setting = re.compile(
+        r"\b(mail_(location|driver|path|inbox_path|plugins?|plugin_dir|home|fsync|nfs_\w+)|"
+        r"mailbox_list_\w+|pop3_uidl_format|sieve_user_email|submission_host|mmap_disable|"
+        r"dotlock_use_excl|lock_method|passdb|userdb (passwd|driver)|alias_for|namespace/|"
+        r"no-userdb-lookup|auth_mechanisms)\b"
+    )
+    named = [
+        f"{name}:{number} {line.strip()}"
+        for name, path in PATHS.items()
+        if name.startswith("cutover.") and name not in {"cutover.facts.dovecot", *OWN_DOVECOT}
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if setting.search(line)
+    ]
+    assert not named
+
+
 # Loops that run once per message: a call per message would cost more than it explains.
 HOT = {("mbx2maildir.formats.mbx", "messages"), ("mbx2maildir.convert.delta", "update")}
 # Shipped to the backup host as one file, which its plan shows whole.

@@ -1,6 +1,6 @@
-"""The base root directory. Every host of the lab is an overlay of it.
+"""The base root directories, one per Debian suite. Every host of the lab is an overlay of one.
 
-It is made once and cached under a hash of its recipe.
+Each is made once and cached under a hash of its recipe.
 """
 
 import hashlib
@@ -14,7 +14,8 @@ import sys
 
 from lab import errors, locks, paths, requirements, resources
 
-SUITE = "bookworm"
+SUITES = ("bookworm", "trixie")
+DEFAULT = "bookworm"
 PACKAGES = (
     # the machine
     "systemd",
@@ -76,6 +77,9 @@ PACKAGES = (
     "glusterfs-server",
     "glusterfs-client",
 )
+# Debian 13 no longer has uw-mailutils: both programs come from the tree that imapd is built from
+BUILT = {"trixie": {"mailutil/mailutil": "usr/bin/mailutil", "dmail/dmail": "usr/bin/dmail"}}
+GONE = {"trixie": ("uw-mailutils",)}
 # documentation and translations are never read in the lab, and take half the unpacking time
 DPKG_OPTIONS = (
     "force-unsafe-io",
@@ -87,38 +91,45 @@ DPKG_OPTIONS = (
 APT_OPTIONS = ('Acquire::Languages "none"', 'Acquire::Retries "3"')
 
 
-def recipe():
-    """Everything that decides what is in the base, as plain JSON. Any change makes a new base."""
+def recipe(suite):
+    """Everything that decides what is in a base, as plain JSON. Any change makes a new base."""
+    built = {"built": BUILT[suite]} if suite in BUILT else {}
     return {
-        "suite": SUITE,
-        "packages": PACKAGES,
+        "suite": suite,
+        "packages": packages(suite),
         "dpkg": DPKG_OPTIONS,
         "apt": APT_OPTIONS,
         "imapd": resources.read("files/build-imapd.sh"),
         "trim": resources.read("files/trim.sh"),
+        **built,
     }
 
 
-def path():
-    """Where the base of the current recipe is, or will be."""
-    text = json.dumps(recipe(), sort_keys=True)
+def packages(suite):
+    """Debian's packages that a suite's base has."""
+    return [name for name in PACKAGES if name not in GONE.get(suite, ())]
+
+
+def path(suite=DEFAULT):
+    """Where the base of a suite's current recipe is, or will be."""
+    text = json.dumps(recipe(suite), sort_keys=True)
     return paths.CACHE / f"base-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def ensure(say=None):
-    """Path of the base root directory; builds it first if it is not cached (about a minute).
+def ensure(suite=DEFAULT, say=None):
+    """Path of a suite's root directory; builds it first if it is not cached (about a minute).
 
     Treat it as read-only: hosts and tests mount overlays over it.
     Raises errors.Missing without root or tools, and errors.LabError if the build fails.
     """
-    base = path()
+    base = path(suite)
     if base.is_dir():
         return base
     requirements.require("building the lab's base")
     with locks.cache():
         if not base.is_dir():
-            (say or _stderr)("building the lab's base (once; about a minute) …")
-            _build(base)
+            (say or _stderr)(f"building the lab's base of {suite} (once; about a minute) …")
+            _build(suite, base)
     return base
 
 
@@ -133,7 +144,7 @@ def _stderr(text):
     print(f"cutover: {text}", file=sys.stderr, flush=True)
 
 
-def _build(base):
+def _build(suite, base):
     for stale in paths.CACHE.glob("base-*.part"):
         _discard(stale)
     part = pathlib.Path(f"{base}.part")
@@ -142,9 +153,9 @@ def _build(base):
     log = paths.CACHE / "base.log"
     with open(log, "wb") as output:
         try:
-            _call(_mmdebstrap(root), output)
+            _call(_mmdebstrap(suite, root), output)
             _chroot(root, resources.read("files/trim.sh"), output)
-            _imapd(part, root, output)
+            _imapd(part, root, BUILT.get(suite, {}), output)
             os.chmod(root, 0o755)
             root.rename(base)
         except subprocess.CalledProcessError as error:
@@ -158,11 +169,12 @@ def _build(base):
             _discard(part)
 
 
-def _mmdebstrap(root):
-    command = ["mmdebstrap", "--variant=minbase", "--mode=root", "--include=" + ",".join(PACKAGES)]
+def _mmdebstrap(suite, root):
+    command = ["mmdebstrap", "--variant=minbase", "--mode=root"]
+    command += ["--include=" + ",".join(packages(suite))]
     command += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
     command += [f"--aptopt={option}" for option in (*APT_OPTIONS, *_proxies())]
-    return [*command, SUITE, str(root)]
+    return [*command, suite, str(root)]
 
 
 def _proxies():
@@ -177,8 +189,11 @@ def _proxies():
     ]
 
 
-def _imapd(part, root, output):
-    """Build imapd and ipop3d in a temporary overlay: purging the compiler would purge sendmail."""
+def _imapd(part, root, others, output):
+    """Build imapd and ipop3d in a temporary overlay: purging the compiler would purge sendmail.
+
+    others: what else to take, `{path in the built tree: path in the root}`.
+    """
     layer = part / "layer"
     merged = layer / "merged"
     layer.mkdir()
@@ -191,9 +206,12 @@ def _imapd(part, root, output):
     resolv.unlink(missing_ok=True)
     resolv.write_bytes(pathlib.Path("/etc/resolv.conf").read_bytes())
     _chroot(merged, resources.read("files/build-imapd.sh"), output)
-    for program in (merged / "build/out").iterdir():
-        shutil.copyfile(program, root / "usr/sbin" / program.name)
-        os.chmod(root / "usr/sbin" / program.name, 0o755)
+    (tree,) = (merged / "build").glob("alpine-*/imap")
+    programs = {made: f"usr/sbin/{made.name}" for made in (merged / "build/out").iterdir()}
+    programs |= {tree / source: target for source, target in others.items()}
+    for source, target in programs.items():
+        shutil.copyfile(source, root / target)
+        os.chmod(root / target, 0o755)
 
 
 def _chroot(root, script, output):

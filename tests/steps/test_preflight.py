@@ -78,7 +78,10 @@ def test_the_worked_example_may_begin():
         (("names", "mailboxvm"), {("sendmail-names", "mailboxvm")}),
         (("certificate",), {("certificate-valid", "mailboxvm")}),
         (("passwords", "bruno"), {("test-password", "bruno")}),
-        (("dovecot",), {("maildir-location", "mailboxvm")}),
+        (
+            ("dovecot",),
+            {("maildir-location", "mailboxvm"), ("inbox-location", "mailboxvm")},
+        ),
         (("python",), {("converter-python", "mailboxvm")}),
         (("imapd",), {("imapd-present", "mailboxold")}),
         (("space",), {("free-space", "mailboxvm")}),
@@ -111,6 +114,10 @@ def test_what_cannot_be_read_fails_its_own_check_with_the_reason(path, failing):
         (
             set_to("dovecot", "value", "mail_location", value="mbox:~/mail"),
             ("maildir-location", "mailboxvm"),
+        ),
+        (
+            set_to("dovecot", "value", "inbox", value="/var/mail/%{user}"),
+            ("inbox-location", "mailboxvm"),
         ),
         (set_to("space", "value", "inodes", value=10), ("free-inodes", "mailboxvm")),
         (set_to("space", "value", "bytes", value=10), ("free-bytes", "mailboxvm")),
@@ -244,5 +251,5 @@ def test_when_everything_fails_every_part_says_so(monkeypatch, reachable):
 def test_facts_keep_their_json_form(when):
     data = recorded("preflight", when)
     data["nis"]["value"]["servers"]["ns2"] = {"error": "no answer"}
-    data["machine"] = data["survey"] = ERROR
+    data["machine"] = data["survey"] = data["dovecot"] = ERROR
     assert model.to_json(model.from_json(preflight.Facts, data)) == data

@@ -81,6 +81,25 @@ def test_a_block_comes_and_goes_and_nothing_else_of_the_file_changes():
     assert sieve.block("a = b\n") is None
 
 
+@pytest.mark.parametrize(
+    "version, lines, restart",
+    [
+        ("2.3.19.1", ["protocols = $protocols sieve", "  sieve_user_email = %n@roma1.example"], ""),
+        ("2.4.1", ["  sieve = yes", "userdb passwd {", "userdb b {"], "dovecot"),
+    ],
+)
+def test_sieve_is_set_in_the_spelling_of_dovecots_version(version, lines, restart):
+    facts = example.altered(
+        example.recorded("vacation", "before"),
+        lambda facts: facts.update(version=version, userdbs=["passwd", "b"]),
+    )
+    block = VACATION.plan(facts).changes[0]
+    assert set(lines) < set(block.after.splitlines()) and block.restart == restart
+    assert block.describe().splitlines()[-1].split()[:2] == (
+        ["systemctl", "restart"] if restart else ["doveadm", "reload"]
+    )
+
+
 def facts_of_forwards(text, script=None, ready=True):
     targets = {address: {"valid": True, "said": ""} for address in ("a@far.test", "b@far.test")}
     return {

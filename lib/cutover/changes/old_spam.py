@@ -9,7 +9,7 @@ from cutover.facts import spam_folders
 
 def _shown(place):
     """The options of a doveadm call in short, for a plan."""
-    return f"-o namespace/aside/location=maildir:{place}"
+    return f"-o (namespace aside/ = maildir:{place})"
 
 
 def _make(hosts, host, user, place):
@@ -24,16 +24,16 @@ def _make(hosts, host, user, place):
 
 def _move(hosts, host, user, place, target, query):
     """Have Dovecot move what a query finds into a folder, which is made if there is none."""
-    doveadm = ["doveadm", *spam_folders.namespace(place)]
-    create = [*doveadm, "mailbox", "create", "-u", user, target]
-    hosts.run(host, create, sudo=True, check=False)
+    doveadm = spam_folders.doveadm(hosts, host, place)
+    if spam_folders.uidvalidity(hosts, host, user, target, doveadm) is None:
+        hosts.run(host, [*doveadm, "mailbox", "create", "-u", user, target], sudo=True)
     hosts.run(host, [*doveadm, "move", "-u", user, target, *query], sudo=True, timeout=600)
 
 
 def _expunge(hosts, host, user, place, note):
     """Have Dovecot delete all messages of a Maildir; before that, a note is left next to it."""
     hosts.ssh(host).put(f"{note}\n".encode(), place + spam_folders.GONE, mode=0o644, sudo=True)
-    doveadm = ["doveadm", *spam_folders.namespace(place)]
+    doveadm = spam_folders.doveadm(hosts, host, place)
     expunge = [*doveadm, "expunge", "-u", user, "mailbox", spam_folders.TARGET, "all"]
     hosts.run(host, expunge, sudo=True, timeout=600)
 

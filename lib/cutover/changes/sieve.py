@@ -10,8 +10,8 @@ from cutover.connect import ssh
 from cutover.facts import files, sieve, users
 
 FORWARD = "cutover-forward"  # name of the scripts that replace a forward of the userdb
-TRY_AGAIN = 75  # sysexits.h: doveadm got no answer
-PATIENCE = 20.0  # seconds until Dovecot answers again after a reload
+NO_USER = 67  # sysexits.h: doveadm got an answer
+PATIENCE = 20.0  # seconds until Dovecot answers again
 
 
 def with_block(text: str, inside: str | None) -> str:
@@ -37,6 +37,7 @@ class DovecotBlock(model.Change):
     path: str
     before: str | None  # between the marks; None: there are none
     after: str | None
+    restart: str = ""  # the unit to restart: since 2.4 a reload adds no protocol. "": reload
 
     @property
     def resource(self):
@@ -54,7 +55,7 @@ class DovecotBlock(model.Change):
                 f"{self.path}, at its end:",
                 *(("-" if self.after is None else "+") + line for line in lines),
                 "doveconf -n (if this refuses it, the file is put back as it was)",
-                "doveadm reload",
+                " ".join(self._restart()),
             ]
         )
 
@@ -80,9 +81,13 @@ class DovecotBlock(model.Change):
             raise model.ChangeFailed(
                 f"{self.path} on {self.host} is as it was: doveconf refuses the new text. {reason}"
             )
-        ctx.hosts.run(self.host, ["doveadm", "reload"], sudo=True)
+        ctx.hosts.run(self.host, self._restart(), sudo=True, timeout=120)
         self._await(ctx.hosts)
         return model.Result("Dovecot has read it")
+
+    def _restart(self):
+        unit = self.restart
+        return ["systemctl", "restart", "--", unit] if unit else ["doveadm", "reload"]
 
     def _put(self, hosts, text):
         hosts.ssh(self.host).put(
@@ -90,17 +95,17 @@ class DovecotBlock(model.Change):
         )
 
     def _await(self, hosts):
-        """A reload restarts the auth service, and a delivery must find it."""
+        """A reload restarts the auth service too, and a delivery must find it."""
         until = time.monotonic() + PATIENCE
-        argv = ["doveadm", "user", "cutover-nobody"]  # "no such user" is an answer
+        argv = ["doveadm", "user", "cutover-nobody"]
         while True:
             answer = hosts.run(self.host, argv, sudo=True, check=False)
-            if answer.rc != TRY_AGAIN:
+            if answer.rc == NO_USER:
                 return
             if time.monotonic() > until:
                 reason = answer.err.decode(errors="replace").strip()[:300]
                 raise model.ChangeFailed(
-                    f"Dovecot on {self.host} does not answer {PATIENCE:.0f} s after its reload: "
+                    f"Dovecot on {self.host} does not answer after {PATIENCE:.0f} s: "
                     f"{reason}. Check `doveadm log errors` there."
                 )
             time.sleep(0.3)

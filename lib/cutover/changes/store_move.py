@@ -101,6 +101,7 @@ class StoreMove(model.Change):
             "to": self.to,
             "place": storage.place(self.work),
             "users": model.to_json(users.read(hosts, self.host)),
+            "status": storage.status_argv(hosts, self.host),
             "passed": [lease[len(self.store) + 1 :]] if inside else [],
         }
 

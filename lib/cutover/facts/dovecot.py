@@ -1,22 +1,290 @@
-"""Dovecot's own configuration, read with doveconf(1)."""
+"""Dovecot's settings in the spelling of its version, 2.3 or 2.4. No other module names a setting.
+
+They are read with doveconf(1). Its exit status does not say whether its version has a setting: for
+most that it does not have it is 0, and the value is empty.
+"""
 
 import dataclasses
+import re
+
+from cutover.model import errors
+
+# Dovecot's settings for a store on any shared file system, and more for some of them
+FOR_SHARED = {"mmap_disable": "yes", "mail_fsync": "always"}
+_FOR_NFS = {"mail_nfs_storage": "yes", "mail_nfs_index": "yes"}
+FOR_TYPE = {"nfs": _FOR_NFS, "nfs4": _FOR_NFS, "ocfs2": {"lock_method": "flock"}}
+_SHARED = (*FOR_SHARED, "dotlock_use_excl", *_FOR_NFS, "lock_method")
+
+# `Login:` before 2.4
+LOGIN = r"imap-login: (?:Login|Logged in): user=<{user}>.*? rip=([0-9A-Fa-f.:]+)"
+
+# %u, %n and their long forms: a local user's name has no domain, and auth_username_format
+# makes it lower case by default
+_USER = re.compile(r"%L?(?:[un]|\{ *user(?:name)? *(?:\| *(?:username|lower) *)*\})")
+_HOME = re.compile(r"^~(?=/|$)|%h|%\{ *home *\}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Spelling:
+    """How a version of Dovecot writes its settings, and what doveadm asks for because of them.
+
+    version: such as "2.4.1"; "2.3" in facts of older versions.
+    """
+
+    version: str = "2.3"
+
+    @property
+    def split(self) -> bool:
+        """Whether the location is split into several settings, as since 2.4."""
+        return tuple(map(int, self.version.split(".")[:2])) >= (2, 4)
+
+    def location(self, maildir: str) -> str:
+        """The location for new_store.maildir: "maildir:PATH" with the variables of this version."""
+        user = "%{user}" if self.split else "%u"
+        return "maildir:" + maildir.replace("{user}", user).replace("{home}", "~")
+
+    def inbox_advice(self, maildir: str) -> str:
+        """What to change so that INBOX is where the other folders are."""
+        if self.split:
+            path = self.location(maildir).removeprefix("maildir:")
+            return f"Set mail_inbox_path = {path}; it has a default of its own."
+        return "Remove INBOX= from mail_location."
+
+    def hidden_namespace(self, name: str, place: str) -> list[str]:
+        """Options that give one doveadm call one more namespace, NAME/ over a Maildir."""
+        key = f"namespace/{name}"
+        if self.split:
+            # without the +, 2.4 exits 0 and uses the live mailbox
+            first = [f"namespace+={name}", f"{key}/mail_driver=maildir"]
+            first += [f"{key}/mail_path={place}", f"{key}/mail_inbox_path={place}"]
+        else:
+            first = [f"namespace={name}", f"{key}/location=maildir:{place}"]
+        settings = {
+            "prefix": f"{name}/",
+            "separator": "/",
+            "list": "no",
+            "hidden": "yes",
+            "subscriptions": "no",
+        }
+        options = first + [f"{key}/{setting}={value}" for setting, value in settings.items()]
+        return [part for option in options for part in ("-o", option)]
+
+    def own_status(self, items: str) -> list[str]:
+        """The command by which a user's own process has all its folders counted, without auth."""
+        option = ["--no-userdb-lookup"] if self.split else []
+        return ["doveadm", "-f", "tab", "mailbox", "status", *option, items, "*"]
+
+    def sieve(self, relay: str, zone: str, userdbs: list[str]) -> str:
+        """Settings for ManageSieve and for Sieve in dovecot-lda. relay: takes what scripts send.
+
+        A user's address decides if mail is for the user (RFC 5230 §4.5).
+        """
+        if not self.split:
+            return (
+                "protocols = $protocols sieve\n"
+                f"submission_host = {relay}\n"
+                "protocol lda {\n  mail_plugins = $mail_plugins sieve\n}\n"
+                f"plugin {{\n  sieve_user_email = %n@{zone}\n}}\n"
+            )
+        address = f"sieve_user_email = %{{user | username}}@{zone}"
+        return (
+            "protocols {\n  sieve = yes\n}\n"
+            f"submission_host = {relay}\n"
+            "protocol lda {\n  mail_plugins {\n    sieve = yes\n  }\n}\n"
+        ) + "".join(f"userdb {name} {{\n  fields {{\n    {address}\n  }}\n}}\n" for name in userdbs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Namespace:
+    """One namespace of Dovecot, as configured. settings: as written, also those of its location."""
+
+    name: str
+    settings: dict[str, str]
+
+    @property
+    def inbox(self) -> bool:
+        return self.settings.get("inbox") == "yes"
+
+    @property
+    def prefix(self) -> str:
+        return self.settings.get("prefix", "").strip('"')
+
+    @property
+    def separator(self) -> str:
+        """ "" for the default, which is "." of a Maildir."""
+        return self.settings.get("separator", "").strip('"')
 
 
 @dataclasses.dataclass(frozen=True)
 class Store:
-    """mail_location: "maildir:PATH", with Dovecot's variables in the path."""
+    """Where Dovecot keeps mail, with its variables in the paths.
+
+    mail_location: "maildir:PATH" and options, as 2.3 writes it. inbox: the path of INBOX; "" where
+    the location decides. pop3_uidl: the format of POP3's message ids; "" in facts of older
+    versions, which also have no namespaces.
+    """
 
     mail_location: str
+    inbox: str = ""
+    version: str = "2.3"
+    namespaces: list[Namespace] = dataclasses.field(default_factory=list)
+    pop3_uidl: str = ""
+
+    @property
+    def spelling(self) -> Spelling:
+        return Spelling(self.version)
+
+    @property
+    def location(self) -> str:
+        return self.mail_location
+
+    def keeps(self, maildir: str) -> bool:
+        """Whether mail is kept as Maildir++ at new_store.maildir."""
+        return plain(self.mail_location) == "maildir:" + plain(maildir)
+
+    def inbox_at(self, maildir: str) -> bool:
+        """Whether INBOX is at new_store.maildir, if the rest is."""
+        return self.inbox == "" or plain(self.inbox) == plain(maildir)
+
+
+def plain(path: str) -> str:
+    """A path or location with its variables as in new_store.maildir: {user}, {home}."""
+    driver, colon, rest = path.partition(":")
+    if not colon:
+        driver, rest = "", path
+    rest = _HOME.sub("{home}", _USER.sub("{user}", rest))
+    rest = rest.removesuffix(":LAYOUT=maildir++").rstrip("/")
+    return driver + colon + rest
+
+
+def spelling(hosts, name: str) -> Spelling:
+    """How Dovecot on a host writes its settings. Raises errors.Unreadable."""
+    text = hosts.run(name, ["dovecot", "--version"], sudo=True).text
+    version = re.match(r"(\d+\.\d+(?:\.\d+)*)", text)
+    if version is None:
+        raise errors.Unreadable(f"`dovecot --version` on {name} has no version: {text[:100]!r}")
+    return Spelling(version[1])
 
 
 def store(hosts, name: str) -> Store:
-    """Where Dovecot keeps mail. Dovecot 2.4 splits the location into two settings."""
-    location = hosts.run(name, ["doveconf", "-h", "mail_location"], sudo=True, check=False)
-    if location.rc == 0:
-        return Store(location.text.strip())
-    driver, path = (
-        hosts.run(name, ["doveconf", "-h", key], sudo=True).text.strip()
-        for key in ("mail_driver", "mail_path")
+    """Where Dovecot keeps mail: its global settings, or those of the namespace with INBOX."""
+    version = spelling(hosts, name)
+    namespaces = _namespaces(hosts, name)
+    inner = next((space.settings for space in namespaces if space.inbox), {})
+    (uidl,) = values(hosts, name, "pop3_uidl_format")
+    if not version.split:
+        location = inner.get("location") or values(hosts, name, "mail_location")[0]
+        path, inbox = _without_inbox(location)
+        return Store(path, inbox, version.version, namespaces, uidl)
+    keys = ("mail_driver", "mail_path", "mail_inbox_path", "mail_control_path", "mail_index_path")
+    shown = dict(zip(keys, values(hosts, name, *keys), strict=True))
+    # doveconf shows `fs` as the layout's default, which a Maildir does not have
+    shown |= _sections(_doveconf(hosts, name, "-n", "mailbox_list_layout", "mailbox_list_utf8"))
+    shown |= {key: value for key, value in inner.items() if value}
+    options = {
+        "LAYOUT": shown.get("mailbox_list_layout"),
+        "CONTROL": shown["mail_control_path"],
+        "INDEX": shown["mail_index_path"],
+    }
+    location = f"{shown['mail_driver']}:{shown['mail_path']}"
+    location += "".join(f":{option}={value}" for option, value in options.items() if value)
+    location += ":UTF-8" if shown.get("mailbox_list_utf8") == "yes" else ""
+    return Store(location, shown["mail_inbox_path"], version.version, namespaces, uidl)
+
+
+def _without_inbox(location):
+    parts = location.split(":")
+    inbox = [part.removeprefix("INBOX=") for part in parts if part.startswith("INBOX=")]
+    return ":".join(part for part in parts if not part.startswith("INBOX=")), "".join(inbox)
+
+
+def _namespaces(hosts, name):
+    sections = _sections(_doveconf(hosts, name, "-n", "namespace"))
+    return [
+        Namespace(
+            section.partition(" ")[2],
+            {key: value for key, value in settings.items() if isinstance(value, str)},
+        )
+        for section, settings in sections.items()
+    ]
+
+
+def values(hosts, name: str, *keys: str) -> list[str]:
+    """The values of global settings that the version has, in the order of the keys."""
+    shown = _sections(_doveconf(hosts, name, *keys))
+    missing = [key for key in keys if not isinstance(shown.get(key), str)]
+    if missing:
+        raise errors.Unreadable(f"doveconf on {name} does not show {', '.join(missing)}")
+    return [shown[key] for key in keys]
+
+
+def _doveconf(hosts, name, *arguments):
+    return hosts.run(name, ["doveconf", *arguments], sudo=True).text
+
+
+def _sections(text):
+    """The output of doveconf: {setting: value, section: {…}}."""
+    top, above = {}, []
+    current = top
+    for line in map(str.strip, text.splitlines()):
+        setting, equals, value = line.partition(" =")
+        if line.endswith("{"):
+            above.append(current)
+            current = current.setdefault(line[:-1].strip(), {})
+        elif line == "}":
+            current = above.pop()
+        elif equals:
+            current[setting] = value.strip()
+    return top
+
+
+def shared(hosts, name: str) -> dict[str, str]:
+    """The settings that matter on a shared file system. Both versions have all of them."""
+    return dict(zip(_SHARED, values(hosts, name, *_SHARED), strict=True))
+
+
+# --- Sieve
+
+
+@dataclasses.dataclass(frozen=True)
+class Sieve:
+    """What Dovecot has of Sieve.
+
+    lda: dovecot-lda is installed. sieve: Pigeonhole is. protocols: those Dovecot serves.
+    plugins: those of dovecot-lda. userdbs: the names of its user databases, which are named since
+    2.4.
+    """
+
+    lda: bool
+    sieve: bool
+    protocols: list[str]
+    plugins: list[str]
+    version: str = "2.3"
+    userdbs: list[str] = dataclasses.field(default_factory=list)
+
+
+def sieve(hosts, name: str, lda: str) -> Sieve:
+    """What Dovecot on a host has of Sieve. lda: the path of dovecot-lda."""
+    protocols, directory = values(hosts, name, "protocols", "mail_plugin_dir")
+    plugin = ["test", "-e", f"{directory}/lib90_sieve_plugin.so"]
+    programs = [
+        hosts.run(name, argv, sudo=True, check=False).rc == 0
+        for argv in (["test", "-x", lda], plugin)
+    ]
+    databases = _sections(_doveconf(hosts, name, "userdb"))
+    return Sieve(
+        *programs,
+        protocols.split(),
+        _lda_plugins(hosts, name),
+        spelling(hosts, name).version,
+        [kind.partition(" ")[2] for kind in databases if " " in kind],
     )
-    return Store(f"{driver}:{path}")
+
+
+def _lda_plugins(hosts, name):
+    """Words of one value, or since 2.4 a section of switches."""
+    text = _doveconf(hosts, name, "-f", "protocol=lda", "mail_plugins")
+    shown = _sections(text).get("mail_plugins", "")
+    if isinstance(shown, str):
+        return shown.split()
+    return [plugin for plugin, switch in shown.items() if switch == "yes"]

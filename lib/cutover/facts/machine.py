@@ -1,23 +1,15 @@
 """The platform of a mail host: virtualisation, multipath, the file system under the new store.
 
-Read with systemd-detect-virt(1), multipath(8), findmnt(8), df(1), doveconf(1), lsblk(8) and sysfs.
+Read with systemd-detect-virt(1), multipath(8), findmnt(8), df(1), lsblk(8) and sysfs.
 """
 
 import dataclasses
 import re
 
-from cutover.facts import free_space
+from cutover.facts import dovecot, free_space
 
 CLOCK = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
 NO_COMMAND = 127  # a shell's exit status
-SETTINGS = (
-    "mmap_disable",
-    "mail_fsync",
-    "dotlock_use_excl",
-    "mail_nfs_storage",
-    "mail_nfs_index",
-    "lock_method",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +37,7 @@ class Machine:
     virtual: as systemd-detect-virt names it, or "unknown".
     multipath: the paths of each device; None without multipath, or if it cannot be read.
     density: bytes of disk per inode; None where the number of inodes has no limit.
-    dovecot: the settings of SETTINGS that its version has.
+    dovecot: its settings that matter on a shared file system.
     clocksource: "" without one; None in facts of older versions.
     write_cache: "write back" or "write through" of each disk.
     multipath_error: why multipath cannot be read, or "".
@@ -72,7 +64,7 @@ def read(hosts, name: str, path: str) -> Machine:
         multipath=paths,
         filesystem=disk,
         density=density(sizes),
-        dovecot=settings(hosts, name),
+        dovecot=dovecot.shared(hosts, name),
         clocksource=hosts.run(name, ["cat", CLOCK], check=False).text.strip(),
         write_cache=write_cache(hosts, name, disk.source),
         multipath_error=error,
@@ -141,13 +133,3 @@ def density(text: str) -> int | None:
     """Bytes of disk per inode from `df --output=size,itotal`; None when inodes are unlimited."""
     size, inodes = text.splitlines()[-1].split()
     return None if inodes in ("0", "-") else int(size) // int(inodes)
-
-
-def settings(hosts, name: str) -> dict[str, str]:
-    """The settings of Dovecot that matter on a shared file system, where its version has them."""
-    values = {}
-    for key in SETTINGS:
-        result = hosts.run(name, ["doveconf", "-h", key], sudo=True, check=False)
-        if result.rc == 0:
-            values[key] = result.text.strip()
-    return values

@@ -1,4 +1,4 @@
-"""Sieve on the new host: what Dovecot has of it, and users' scripts."""
+"""Sieve on the new host: what ManageSieve offers, and users' scripts."""
 
 import dataclasses
 
@@ -14,7 +14,6 @@ _SCRIPT = (
     f'[ -e "$1" ] || exit {_NO_SCRIPT}; [ -f "$1" ] || exit 45; '
     f'exec timeout 20 head -c {LIMIT} -- "$1"'
 )
-_PLUGIN = "ls $(doveconf -h mail_plugin_dir)/lib90_sieve_plugin.so"
 
 
 def block(text: str) -> str | None:
@@ -22,33 +21,6 @@ def block(text: str) -> str | None:
     _, begin, rest = text.partition(BEGIN + "\n")
     inside, end, _ = rest.partition(END + "\n")
     return inside if begin and end else None
-
-
-@dataclasses.dataclass(frozen=True)
-class Dovecot:
-    """lda: dovecot-lda is installed. sieve: Pigeonhole is. protocols: those Dovecot serves.
-
-    plugins: those of dovecot-lda.
-    """
-
-    lda: bool
-    sieve: bool
-    protocols: list[str]
-    plugins: list[str]
-
-
-def dovecot(hosts, host: str, lda: str) -> Dovecot:
-    """What Dovecot on a host has of Sieve. lda: the path of dovecot-lda."""
-    commands = [
-        ["test", "-x", lda],
-        ["sh", "-c", _PLUGIN],
-        ["doveconf", "-h", "protocols"],
-        ["doveconf", "-f", "protocol=lda", "-h", "mail_plugins"],
-    ]
-    program, plugin, protocols, plugins = (
-        hosts.run(host, argv, sudo=True, check=False) for argv in commands
-    )
-    return Dovecot(program.rc == 0, plugin.rc == 0, protocols.text.split(), plugins.text.split())
 
 
 @dataclasses.dataclass(frozen=True)

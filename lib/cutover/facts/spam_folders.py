@@ -5,6 +5,7 @@ import datetime
 
 from cutover.connect import ssh
 from cutover.connect.imap import fetch
+from cutover.facts import dovecot
 from cutover.model import errors, moving
 
 TARGET = "aside/SPAM"  # what Dovecot calls a Maildir of set-aside messages, in these calls only
@@ -44,21 +45,9 @@ class Kept:
         return sum(self.users.values())
 
 
-def namespace(place: str) -> list[str]:
-    """Options that give one doveadm call a namespace of its own over a directory."""
-    settings = {
-        "location": f"maildir:{place}",
-        "prefix": "aside/",
-        "separator": "/",
-        "list": "no",
-        "hidden": "yes",
-        "subscriptions": "no",
-    }
-    options = [
-        "namespace=aside",
-        *(f"namespace/aside/{key}={value}" for key, value in settings.items()),
-    ]
-    return [part for option in options for part in ("-o", option)]
+def doveadm(hosts, name: str, place: str) -> list[str]:
+    """The words that begin a doveadm call which sees the Maildir at `place` as aside/."""
+    return ["doveadm", *dovecot.spelling(hosts, name).hidden_namespace("aside", place)]
 
 
 def today(hosts, name: str) -> datetime.date:
@@ -68,57 +57,60 @@ def today(hosts, name: str) -> datetime.date:
 
 def old(hosts, name: str, user: str, folder: str, before: str) -> OldMessages | None:
     """The messages of a folder that arrived before a day ("YYYY-MM-DD"), or None."""
-    uids = _uids(hosts, name, user, [], ["mailbox", folder, "before", before])
+    uids = _uids(hosts, name, user, ["mailbox", folder, "before", before])
     if not uids:
         return None
     numbers = fetch.number_set(uids).decode()
     return OldMessages(uidvalidity(hosts, name, user, folder), numbers, len(uids))
 
 
-def _uids(hosts, name, user, options, query):
-    argv = ["doveadm", *options, "-f", "tab", "fetch", "-u", user, "uid", *query]
+def _uids(hosts, name, user, query, doveadm=("doveadm",)):
+    argv = [*doveadm, "-f", "tab", "fetch", "-u", user, "uid", *query]
+    return sorted(map(int, _rows(hosts, name, argv) or []))
+
+
+def _rows(hosts, name, argv):
+    """The rows that doveadm prints below its heading; None without the folder."""
     result = hosts.run(name, argv, sudo=True, check=False)
     if result.rc == NO_MAILBOX:
-        return []
+        return None
     if result.rc:
         raise ssh.CommandFailed.of(result)
-    lines = result.text.split()
-    if lines and lines[0] != "uid":
-        raise errors.Unreadable(
-            f"doveadm fetch of {user} on {name} gave an unknown answer: {result.text[:200]!r}"
-        )
-    return sorted(map(int, lines[1:]))
+    heading, *rows = result.text.splitlines() or [""]
+    if not heading.endswith(("uid", "uidvalidity")):
+        raise errors.Unreadable(f"doveadm on {name} gave an unknown answer: {result.text[:200]!r}")
+    return rows
 
 
 def among(hosts, name: str, user: str, folder: str, uids: str) -> int:
     """How many of some messages are still in a folder."""
-    return len(_uids(hosts, name, user, [], ["mailbox", folder, "uid", uids]))
+    return len(_uids(hosts, name, user, ["mailbox", folder, "uid", uids]))
 
 
 def between(hosts, name: str, user: str, folder: str, since: str, until: str) -> list[int]:
     """UIDs of the messages that arrived on or after one day ("YYYY-MM-DD") and before another."""
-    return _uids(hosts, name, user, [], ["mailbox", folder, "since", since, "before", until])
+    return _uids(hosts, name, user, ["mailbox", folder, "since", since, "before", until])
 
 
 def has_id(hosts, name: str, user: str, message_id: str) -> bool:
     """Whether a message with this Message-ID is in any folder of a user."""
     query = ["mailbox", "*", "header", "Message-ID", message_id]
-    return bool(_uids(hosts, name, user, [], query))
+    return bool(_uids(hosts, name, user, query))
 
 
-def uidvalidity(hosts, name: str, user: str, folder: str) -> int | None:
-    """A folder's UIDVALIDITY, None without the folder."""
-    argv = ["doveadm", "-f", "tab", "mailbox", "status", "-u", user, "uidvalidity", folder]
-    result = hosts.run(name, argv, sudo=True, check=False)
-    lines = result.text.splitlines()
-    return int(lines[1].split("\t")[-1]) if result.rc == 0 and len(lines) > 1 else None
+def uidvalidity(hosts, name: str, user: str, folder: str, doveadm=("doveadm",)) -> int | None:
+    """A folder's UIDVALIDITY, None without the folder. doveadm: the words that begin the call."""
+    argv = [*doveadm, "-f", "tab", "mailbox", "status", "-u", user, "uidvalidity", folder]
+    rows = _rows(hosts, name, argv)
+    return int(rows[0].split("\t")[-1]) if rows else None
 
 
 def aside(hosts, name: str, user: str, place: str) -> int:
     """How many messages are in a Maildir of set-aside messages."""
     if hosts.run(name, ["test", "-d", place], sudo=True, check=False).rc:
         return 0
-    return len(_uids(hosts, name, user, namespace(place), ["mailbox", TARGET, "all"]))
+    query = ["mailbox", TARGET, "all"]
+    return len(_uids(hosts, name, user, query, doveadm(hosts, name, place)))
 
 
 def kept(hosts, name: str, top: str, below: str = ".") -> dict[str, Kept]:

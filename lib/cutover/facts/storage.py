@@ -10,15 +10,18 @@ import re
 from typing import NamedTuple
 
 from cutover import model
-from cutover.facts import files, machine, users
+from cutover.facts import dovecot, files, machine, users
 
 MARK = ".cutover-copy"  # as remote/store_copies.py has it
 UNITS = "/etc/systemd/system/"
 
+STATUS = "messages uidnext uidvalidity unseen"
+
+# $@ what counts the folders of the user who runs it
 _FOLDERS = """cd /; while read -r user uid gid home; do
     echo "user $user"
-    USER=$user HOME=$home setpriv --reuid "$uid" --regid "$gid" --init-groups \
-        doveadm -f tab mailbox status "messages uidnext uidvalidity unseen" "*" 2>/dev/null
+    USER=$user HOME=$home setpriv --reuid "$uid" --regid "$gid" --init-groups "$@" < /dev/null || {
+        status=$?; echo "Dovecot cannot count the folders of $user" >&2; exit $status; }
 done"""
 
 
@@ -246,14 +249,19 @@ def _lasting(hosts, name, target):
 
 
 def counts(hosts, name: str) -> Counts:
-    """Every folder of every user as Dovecot counts it now."""
+    """Every folder of every user as Dovecot counts it now. Raises ssh.CommandFailed."""
     lines = "".join(
         f"{account.user} {account.uid} {account.gid} {account.home}\n"
         for account in users.read(hosts, name)
     )
-    argv = ["sh", "-c", _FOLDERS]
+    argv = ["sh", "-c", _FOLDERS, "folders", *status_argv(hosts, name)]
     output = hosts.run(name, argv, sudo=True, input=lines.encode(), timeout=600).text
     return parse_counts(output)
+
+
+def status_argv(hosts, name: str) -> list[str]:
+    """What a user's own process runs to count its folders, as `Count`s."""
+    return dovecot.spelling(hosts, name).own_status(STATUS)
 
 
 def parse_counts(text: str) -> Counts:

@@ -13,7 +13,7 @@ import urllib.request
 from dataclasses import dataclass, field, replace
 
 from cutover.connect import imap
-from cutover.facts import alias_service, clock
+from cutover.facts import alias_service, clock, dovecot
 from cutover.model import errors, moving
 
 TOKEN = re.compile(r'name="_token" value="([^"]+)"')
@@ -241,5 +241,4 @@ def login_addresses(hosts, user: str, since: int, expected: str) -> list[str]:
 
 def parse_logins(text: str, user: str) -> list[str]:
     """The addresses a user logged in from by IMAP, in lines of Dovecot's log; sorted."""
-    login = rf"imap-login: Login: user=<{re.escape(user)}>.*? rip=([0-9A-Fa-f.:]+)"
-    return sorted(set(re.findall(login, text)))
+    return sorted(set(re.findall(dovecot.LOGIN.format(user=re.escape(user)), text)))

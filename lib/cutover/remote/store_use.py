@@ -10,7 +10,6 @@ from mbx2maildir import errors
 from cutover.remote import store_copies
 
 QUIET = 30  # seconds for files of the store to be closed
-STATUS = "messages uidnext uidvalidity unseen"
 
 
 class InUse(errors.StoreError):
@@ -57,10 +56,10 @@ def counts(values):
     """{user: {folder: [messages, uidnext, uidvalidity, unseen]}} as Dovecot reads the store, for
     each user as that user, so that it works also while Dovecot's services are stopped."""
     with concurrent.futures.ThreadPoolExecutor(values["jobs"]) as pool:
-        return dict(pool.map(count, values["users"]))
+        return dict(pool.map(lambda user: count(user, values["status"]), values["users"]))
 
 
-def count(user):
+def count(user, status):
     environment = dict(
         USER=user["user"],
         HOME=user["home"],
@@ -74,13 +73,7 @@ def count(user):
         "--regid",
         str(user["gid"]),
         "--init-groups",
-        "doveadm",
-        "-f",
-        "tab",
-        "mailbox",
-        "status",
-        STATUS,
-        "*",
+        *status,
     ]
     done = subprocess.run(
         argv,

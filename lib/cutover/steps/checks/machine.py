@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from cutover import model
-from cutover.facts import machine, old_mail
+from cutover.facts import dovecot, machine, old_mail
 
 CLOCKS = {
     "kvm": ("kvm-clock", "tsc"),
@@ -24,9 +24,6 @@ CONTAINERS = (
 )
 LOCAL = ("ext4", "ext3", "xfs", "btrfs", "zfs")
 SHARED = ("nfs", "nfs4", "ocfs2", "gfs2", "ceph", "fuse.glusterfs", "cifs")
-FOR_SHARED = {"mmap_disable": "yes", "mail_fsync": "always"}  # Dovecot's settings for any of them
-FOR_NFS = {"mail_nfs_storage": "yes", "mail_nfs_index": "yes"}
-FOR_TYPE = {"nfs": FOR_NFS, "nfs4": FOR_NFS, "ocfs2": {"lock_method": "flock"}}
 
 
 def checks(
@@ -177,8 +174,8 @@ def _virtual_advice(virtual, clocksource):
     return advice
 
 
-def file_system_advice(disk: machine.FileSystem, dovecot: Mapping[str, str]) -> list[str]:
-    """What to change on a file system and why, one text each; dovecot: its settings."""
+def file_system_advice(disk: machine.FileSystem, settings: Mapping[str, str]) -> list[str]:
+    """What to change on a file system and why, one text each; settings: Dovecot's."""
     options = {option.partition("=")[0]: option.partition("=")[2] for option in disk.options}
     advice = []
     if "noatime" not in options and "relatime" not in options:
@@ -193,7 +190,7 @@ def file_system_advice(disk: machine.FileSystem, dovecot: Mapping[str, str]) -> 
             "failure."
         )
     if disk.type in SHARED:
-        advice += _shared_advice(disk.type, dovecot)
+        advice += _shared_advice(disk.type, settings)
     elif disk.type not in LOCAL:
         advice.append(
             f"{disk.type} is unusual for a mail store: check that it survives a power failure, and "
@@ -202,13 +199,13 @@ def file_system_advice(disk: machine.FileSystem, dovecot: Mapping[str, str]) -> 
     return advice
 
 
-def _shared_advice(kind, dovecot):
-    needed = {**FOR_SHARED, **FOR_TYPE.get(kind, {})}
-    wrong = [f"{key}={value}" for key, value in needed.items() if dovecot.get(key, value) != value]
+def _shared_advice(kind, settings):
+    needed = {**dovecot.FOR_SHARED, **dovecot.FOR_TYPE.get(kind, {})}
+    wrong = [f"{key}={value}" for key, value in needed.items() if settings.get(key, value) != value]
     if not wrong:
         return []
     caches = "caches"
-    if "lock_method" in needed:  # o2cb, OCFS2's own cluster stack, has no fcntl locks
+    if kind == "ocfs2":  # o2cb, OCFS2's own cluster stack, has no fcntl locks
         caches += " (and with the o2cb stack its fcntl locks)"
     return [
         f"Set {', '.join(wrong)} in Dovecot: {kind} is shared, and each host has its own {caches}."

@@ -23,16 +23,29 @@ def certificate(reading: model.Reading[tls.Certificate], site) -> model.Check:
 
 def maildir(reading: model.Reading[dovecot.Store], site) -> model.Check:
     """Dovecot looks for mail where the conversion puts it."""
-    expected = "maildir:" + site.new_store.maildir.replace("{user}", "%u").replace("{home}", "~")
-    location = reading.value.mail_location if reading.ok else ""
-    plain = location.replace("%n", "%u").replace("%{user}", "%u").rstrip("/")
+    store = reading.value if reading.ok else dovecot.Store("")
     return model.Check(
         f"Dovecot on {site.roles.new} keeps Maildir++ where the parameters say",
-        expected,
-        location if reading.ok else reading.error,
-        plain == expected.rstrip("/"),
+        store.spelling.location(site.new_store.maildir),
+        store.location if reading.ok else reading.error,
+        reading.ok and store.keeps(site.new_store.maildir),
         "Set new_store.maildir to Dovecot's path. LAYOUT=fs is not Maildir++.",
         id="maildir-location",
+        subject=site.roles.new,
+    )
+
+
+def inbox(reading: model.Reading[dovecot.Store], site) -> model.Check:
+    """Dovecot looks for INBOX where the conversion puts it: 2.4 has a path of its own for it."""
+    store = reading.value if reading.ok else dovecot.Store("")
+    expected = store.spelling.location(site.new_store.maildir).removeprefix("maildir:")
+    return model.Check(
+        f"Dovecot on {site.roles.new} keeps INBOX there too",
+        expected,
+        (store.inbox or expected) if reading.ok else reading.error,
+        reading.ok and store.inbox_at(site.new_store.maildir),
+        store.spelling.inbox_advice(site.new_store.maildir) + " Users would see an empty INBOX.",
+        id="inbox-location",
         subject=site.roles.new,
     )
 

@@ -9,11 +9,11 @@ import dataclasses
 
 from cutover import model
 from cutover.changes.sieve import DovecotBlock, ProcmailSieve
-from cutover.facts import files, sieve
+from cutover.facts import dovecot, files, sieve
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts(sieve.Dovecot):
+class Facts(dovecot.Sieve):
     """block: our block in Dovecot's configuration. procmailrc: None without the file."""
 
     run: str = ""
@@ -22,18 +22,10 @@ class Facts(sieve.Dovecot):
     service: model.Reading[sieve.ManageSieve] = model.Reading(error="not asked")
 
 
-def settings(site) -> str:
-    """Dovecot's settings. The user's address decides if mail is for the user (RFC 5230 §4.5)."""
-    return f"""\
-protocols = $protocols sieve
-submission_host = {site.maintenance.relay}
-protocol lda {{
-  mail_plugins = $mail_plugins sieve
-}}
-plugin {{
-  sieve_user_email = %n@{site.zone}
-}}
-"""
+def settings(facts: Facts, site) -> str:
+    """Dovecot's settings."""
+    spelling = dovecot.Spelling(facts.version)
+    return spelling.sieve(site.maintenance.relay, site.zone, facts.userdbs)
 
 
 def recipe(site) -> str:
@@ -72,7 +64,7 @@ def probe(ctx) -> Facts:
         block=sieve.block(files.read(hosts, new, parameters.dovecot) or ""),
         procmailrc=files.read(hosts, new, parameters.procmailrc),
         service=model.read(sieve.service, ctx.site.address(new), parameters.managesieve_port),
-        **vars(sieve.dovecot(hosts, new, parameters.lda)),
+        **vars(dovecot.sieve(hosts, new, parameters.lda)),
     )
 
 
@@ -85,7 +77,7 @@ def plan(facts: Facts, site) -> model.Plan:
             f"{new} has no {missing}. Install Pigeonhole there (Debian: dovecot-sieve and "
             "dovecot-managesieved), then run this step again."
         )
-    before, block = facts.procmailrc, settings(site)
+    before, block = facts.procmailrc, settings(facts, site)
     after = with_recipe(before or "", site)
     if after is None:
         raise model.CannotPlan(
@@ -95,7 +87,9 @@ def plan(facts: Facts, site) -> model.Plan:
         )
     changes = []
     if facts.block != block:
-        changes.append(DovecotBlock(new, parameters.dovecot, facts.block, block))
+        services = [service.name for service in site.services_of(new).imap]
+        restart = services[0] if dovecot.Spelling(facts.version).split else ""
+        changes.append(DovecotBlock(new, parameters.dovecot, facts.block, block, restart))
     if after != before:
         changes.append(ProcmailSieve(new, parameters.procmailrc, "0644", before, after))
     if not changes:
@@ -123,7 +117,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
             served,
             "sieve among its protocols",
             f"only {' '.join(facts.protocols)}",
-            f"`doveconf protocols` there; is {parameters.dovecot} the file that is read last?",
+            f"`doveconf -n` there; is {parameters.dovecot} the file that is read last?",
             id="managesieve-enabled",
             subject=new,
             data={"protocols": facts.protocols},
@@ -133,7 +127,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
             "sieve" in facts.plugins,
             "yes",
             "no",
-            "`doveconf -f protocol=lda mail_plugins` there",
+            "`doveconf -n -f protocol=lda` there",
             id="lda-runs-sieve",
             subject=new,
         ),

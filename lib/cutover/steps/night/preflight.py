@@ -41,6 +41,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
         *sendmail.names(facts.names, site),
         new_server.certificate(facts.certificate, site),
         new_server.maildir(facts.dovecot, site),
+        new_server.inbox(facts.dovecot, site),
         new_server.python(facts.python, site),
         new_server.imapd(facts.imapd, site),
         *access.passwords(facts.passwords),
