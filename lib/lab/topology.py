@@ -147,6 +147,6 @@ USERS = {
         )
     )
 }
-# gets probe mail, which measures the delivery outage; outside the range of migrated users
+# gets probe mail, which measures the delivery outage; excluded from the migration by the parameters
 PROBE = "sonda"
 ACCOUNTS = {**USERS, PROBE: 3001}

@@ -42,7 +42,7 @@ def test_a_silent_nis_is_no_empty_list_of_users():
     with pytest.raises(users.NotListed, match="bruno"):
         users.read(half, "mailboxvm")
     # and where no NIS is declared nobody is still not a list
-    with pytest.raises(errors.Unreadable, match="no user with a uid from 2000 to 2999"):
+    with pytest.raises(errors.Unreadable, match="no user with a uid from 2000 to"):
         users.read(Answering(NONE, getent=(0, local, "")), "mailboxvm")
     all_there = Answering(LAB, getent=(0, local + ALICE, ""), ypcat=(0, ALICE, ""))
     assert [account.user for account in users.read(all_there, "mailboxvm")] == ["alice"]

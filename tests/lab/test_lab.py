@@ -26,6 +26,7 @@ from cutover.commands import main
 from lab import (
     antispam,
     cgroups,
+    crowd,
     delivery,
     disk,
     errors,
@@ -720,6 +721,25 @@ def test_down_leaves_nothing_and_is_quiet_the_second_time(lab, capsys):
             print(
                 f"  lab up, from nothing with base and seed cached: {time.monotonic() - began:.2f} s"
             )
+
+
+@lab_test
+def test_more_users_are_users_like_the_others(lab):
+    first, second = crowd.add(2)
+    for host in ("mailboxold", "mailboxvm"):
+        account = lab.run(host, ["getent", "passwd", second]).stdout.split(":")
+        assert account[2] == str(crowd.FIRST_UID + 1)
+    for host in ("postino3", "postino4"):
+        assert second in lab.run(host, ["sendmail", "-bv", second]).stdout.rpartition("mailbox")[0]
+    for user in (first, second):
+        answer = lab.run(
+            "mailboxold",
+            ["/usr/sbin/imapd"],
+            user=user,
+            input='a LIST "" mail/folder*\r\nb EXAMINE INBOX\r\nc EXAMINE mail/folder8\r\nd LOGOUT\r\n',
+        ).stdout
+        assert answer.count("* LIST (") == crowd.FOLDERS
+        assert answer.count(f"* {crowd.MESSAGES} EXISTS") == 2
 
 
 @lab_test

@@ -35,18 +35,25 @@ LAB_SITE = "parameters/lab.yaml"
     help="First add N more messages to the old store.",
 )
 @click.option(
+    "--users",
+    type=click.IntRange(0, 9000),
+    default=0,
+    metavar="N",
+    help="First add N more users with ten small folders each.",
+)
+@click.option(
     "--without-presync", is_flag=True, help="Skip presync, to see how much time it saves."
 )
 @click.option("--rollback-from", metavar="STEP", help="Stop after STEP, then roll everything back.")
 @click.option("--keep-lab", is_flag=True, help="Leave the lab running afterwards.")
-def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, keep_lab):
+def rehearse(as_json, last, rate, least, fill, users, without_presync, rollback_from, keep_lab):
     """Rehearse the whole migration on the lab, unattended.
 
     Starts the lab with its seeded mail, executes every notebook in order and prints a summary. The
     exit status is 0 only if every step passed verification according to the journal and, with
     --traffic, no message was lost or duplicated.
     """
-    from lab import control, seeder
+    from lab import control, crowd, seeder
 
     from cutover import site
     from cutover.commands import unattended
@@ -61,6 +68,9 @@ def rehearse(as_json, last, rate, least, fill, without_presync, rollback_from, k
         if fill:
             options.say(f"lab: adding {fill} messages of old mail …")
             seeder.more(fill)
+        if users:
+            options.say(f"lab: adding {users} users …")
+            crowd.add(users)
         run = folder.create(parameters, "rehearse")
         options.say(f"run: {run.path}")
         unattended.execute(parameters, run, names, options.say, rate=rate, least=least)
