@@ -2,7 +2,7 @@
 
 import json
 
-from cutover.record import folder
+from cutover.record import run_folder
 
 HOSTILE = "<script>alert('x')</script>\x1b[31m\udcff"
 CHECK = {
@@ -126,7 +126,7 @@ def conversion(users=3, done=None, began=1000.0):
 
 def whole(site, path):
     """A run in which verify found something: preflight, convert, and a verify that did not pass."""
-    run = folder.begin(site, path)
+    run = run_folder.begin(site, path)
     step(run, "preflight", [{**CHECK, "question": HOSTILE, "warning": True}])
     step(
         run,

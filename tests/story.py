@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cutover import site
 from cutover.model import runbook
-from cutover.record import folder, journal
+from cutover.record import journal, run_folder
 from cutover.run import outage
 
 RUN = "2026-03-14_01_roma1_run"
@@ -39,7 +39,7 @@ LEFT_OUT = ("change", "inverse", "text", "signers", "file", "boot")  # the board
 def main(*run_dirs):
     target = site.PROJECT / "parameters" / "roma1"
     target.mkdir(exist_ok=True)
-    for run in map(folder.Run, run_dirs):
+    for run in map(run_folder.Run, run_dirs):
         events = run.journal.events()
         shift = (BEGAN - datetime.datetime.fromisoformat(events[0]["time"])).total_seconds()
         for name in runbook.EVERY:
@@ -63,7 +63,7 @@ def main(*run_dirs):
                     )
                     + "\n"
                 )
-    run = folder.Run(run_dirs[0])
+    run = run_folder.Run(run_dirs[0])
     if runbook.states(run.journal.events()).get("verify") is not None:
         night(run, run.journal.events(), target)
 

@@ -16,7 +16,7 @@ from cutover.changes import service
 from cutover.connect import hosts, ssh
 from cutover.facts import mail_services, services
 from cutover.model import runbook
-from cutover.record import approval, executed_copy, folder, record_json, signing
+from cutover.record import approval, executed_copy, record_json, run_folder, signing
 from cutover.run import engine
 from cutover.steps import registry
 from cutover.steps.checks import go_no_go
@@ -121,7 +121,7 @@ class Site:
                 plan=lambda found, site: model.Plan(reason="nothing to do"),
                 verify=lambda found, site: [model.equal("Is it quiet?", "yes", "yes", id="quiet")],
             )
-        self.run = folder.begin(self.site, tmp_path / "run")
+        self.run = run_folder.begin(self.site, tmp_path / "run")
 
     def alter(self, name, **parts):
         """Give a step other parts, for this test."""
@@ -230,4 +230,4 @@ def rewrite(path, change, key=None, site=None):
         lines.append(line + b"\n")
     place.write_bytes(b"".join(lines))
     if key is not None:
-        record_json.write(folder.Run(path), site, "forged")
+        record_json.write(run_folder.Run(path), site, "forged")

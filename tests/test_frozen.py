@@ -33,7 +33,7 @@ from cutover import model
 from cutover.commands import unattended
 from cutover.commands.main import cutover as command_line
 from cutover.model import errors, runbook
-from cutover.record import drift, folder
+from cutover.record import drift, run_folder
 from cutover.record import record_json as record
 from cutover.rehearsal import ledger
 from cutover.remote import lease_file as host_lease
@@ -52,7 +52,7 @@ def no_host(patch, run):
     patch.setattr(unattended, "execute", lambda *_, **__: None)
     patch.setattr(control, "up", lambda *_, **__: None)
     patch.setattr(control, "down", lambda *_, **__: None)
-    patch.setattr(folder, "create", lambda *_, **__: run)
+    patch.setattr(run_folder, "create", lambda *_, **__: run)
 
 
 def lab_with_one_host(patch):
@@ -530,7 +530,7 @@ def test_a_store_command_has_the_same_options(name):
 )
 def test_the_state_of_a_run_has_the_same_keys(example, command, monkeypatch):
     monkeypatch.chdir(ROOT)
-    no_host(monkeypatch, folder.Run(example))
+    no_host(monkeypatch, run_folder.Run(example))
     site = ["--site", ROOT / "parameters" / "roma1.yaml"]
     more = {
         "status": ["--run", example],
@@ -620,7 +620,7 @@ def test_what_store_commands_answer_has_the_same_keys(mail, monkeypatch):
 
 
 def test_the_record_has_the_same_keys(whole, tmp_path):
-    ended = folder.Run(shutil.copytree(whole.run.path, tmp_path / "ended"))
+    ended = run_folder.Run(shutil.copytree(whole.run.path, tmp_path / "ended"))
     ended.journal.append("intent", step="decommission", number=0)
     samples = [
         json.loads((whole.run.path / "record.json").read_bytes()),
@@ -654,7 +654,7 @@ def test_a_run_folder_holds_the_same_files(whole, troubled, drifted, tmp_path):
     """And the folder of a run has the same form of name."""
     names = set()
     for number, night in enumerate((whole, troubled, drifted)):
-        copy = folder.Run(shutil.copytree(night.run.path, tmp_path / f"copy{number}"))
+        copy = run_folder.Run(shutil.copytree(night.run.path, tmp_path / f"copy{number}"))
         copy.journal.append("note", output="long\n" * 4000)
         if night is whole:
             workspace.prepare(night.site, copy)
@@ -665,7 +665,7 @@ def test_a_run_folder_holds_the_same_files(whole, troubled, drifted, tmp_path):
             str(path.relative_to(copy.path)) for path in copy.path.rglob("*") if path.is_file()
         }
     same("files", "run folder", sorted({pattern(name) for name in names}))
-    made = folder.create(whole.site, "rehearse", tmp_path / "runs")
+    made = run_folder.create(whole.site, "rehearse", tmp_path / "runs")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_01_roma1_rehearse", made.name), made.name
 
 

@@ -14,8 +14,8 @@ from cutover.changes import mail
 from cutover.connect import dns, ssh
 from cutover.facts import mail_queue, userdb, users
 from cutover.model import errors
-from cutover.record import folder, journal
 from cutover.record import history as story
+from cutover.record import journal, run_folder
 from cutover.remote import converter
 from cutover.report import step_tables, summary, tables
 from hypothesis import given, settings
@@ -165,8 +165,8 @@ def test_the_sender_of_test_mail_cannot_add_a_line(text):
 @given(TEXT)
 def test_a_runs_name_is_a_name_or_refused(text):
     try:
-        run = folder.Run(f"/nowhere/{text}")
-    except (folder.NotARun, ValueError, OSError, UnicodeEncodeError):
+        run = run_folder.Run(f"/nowhere/{text}")
+    except (run_folder.NotARun, ValueError, OSError, UnicodeEncodeError):
         return
     assert re.fullmatch(r"[A-Za-z0-9._-]+", run.name)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 from cutover import site
-from cutover.record import folder
+from cutover.record import run_folder
 
 PICTURES = site.PROJECT / "runs" / "pictures"  # artefacts of the last run of these tests
 CELLS = {
@@ -47,7 +47,7 @@ class Server:
         )
 
     def events(self):
-        return folder.Run(self.run_dir).journal.events()
+        return run_folder.Run(self.run_dir).journal.events()
 
     def command(self, *arguments):
         """The command line at the same run, as in another terminal."""

@@ -4,7 +4,7 @@ import types
 
 import pytest
 from cutover.carryback import execute, refused
-from cutover.carryback.folders import FolderPair
+from cutover.carryback.folder_pairs import FolderPair
 from cutover.carryback.refused import Appended, Refusals
 from cutover.carryback.user_plan import Append, FlagChange, UserPlan
 from cutover.connect import imap

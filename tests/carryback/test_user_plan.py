@@ -8,7 +8,7 @@ import types
 import mailbox_fakes
 import pytest
 from cutover.carryback import published, user_plan
-from cutover.carryback.folders import Rename, Subscription
+from cutover.carryback.folder_pairs import Rename, Subscription
 from cutover.carryback.keyword_room import KEYWORDS
 from cutover.carryback.published import SourceMessage
 from mailbox_fakes import DATE, Folder, Session, Unreadable

@@ -17,7 +17,7 @@ import yaml
 from cutover import site
 from cutover.connect import dns
 from cutover.model import runbook
-from cutover.record import folder
+from cutover.record import run_folder
 from cutover.run import engine
 from cutover.steps import registry
 from lab import state, topology
@@ -64,7 +64,7 @@ class Night:
 
     @property
     def run(self):
-        return folder.begin(self.site, self.run_dir)
+        return run_folder.begin(self.site, self.run_dir)
 
     @contextlib.contextmanager
     def set(self, key, value):
@@ -106,7 +106,7 @@ class Night:
     def states(self):
         """By the journal alone: the parameters may be spoilt just now."""
         return (
-            runbook.states(folder.Run(self.run_dir).journal.events())
+            runbook.states(run_folder.Run(self.run_dir).journal.events())
             if self.run_dir.exists()
             else {}
         )

@@ -17,7 +17,7 @@ from cutover.commands import main as cli
 from cutover.connect import dns, hosts, ssh
 from cutover.facts import mail_queue
 from cutover.model import ChangeFailed, runbook
-from cutover.record import approval, folder, journal, signers, statement
+from cutover.record import approval, journal, run_folder, signers, statement
 from cutover.run import engine, outage_watch
 from cutover.steps import registry
 from lab import keys, state, store
@@ -185,25 +185,27 @@ def test_a_folder_of_something_else_is_no_run_folder(tmp_path, content):
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / content).mkdir()
     night = Night(tmp_path)
-    with pytest.raises(folder.NotARun, match=f"holds {content} and no journal"):
-        folder.begin(night.site, tmp_path / "etc")
+    with pytest.raises(run_folder.NotARun, match=f"holds {content} and no journal"):
+        run_folder.begin(night.site, tmp_path / "etc")
     assert [entry.name for entry in (tmp_path / "etc").iterdir()] == [content]
 
 
 def test_a_file_is_no_run_folder_and_another_sites_run_is_refused(tmp_path):
     night = Night(tmp_path)
-    with pytest.raises(folder.NotARun, match=r"lab\.yaml: cannot be made a run folder"):
-        folder.begin(night.site, night.file)
+    with pytest.raises(run_folder.NotARun, match=r"lab\.yaml: cannot be made a run folder"):
+        run_folder.begin(night.site, night.file)
     assert night.run.journal.events()[0]["site"] == "lab"
     with (
         night.set("name", "other"),
-        pytest.raises(folder.NotARun, match="a run of site lab, the parameters are those of other"),
+        pytest.raises(
+            run_folder.NotARun, match="a run of site lab, the parameters are those of other"
+        ),
     ):
         night.step("preflight")
     # an executed copy may lie there before the run begins, as papermill puts it
     (tmp_path / "fresh").mkdir()
     (tmp_path / "fresh/out.ipynb").write_text("{}")
-    assert folder.begin(night.site, tmp_path / "fresh").journal.events()
+    assert run_folder.begin(night.site, tmp_path / "fresh").journal.events()
 
 
 def test_a_tampered_journal_stops_everything_and_names_the_line(tmp_path):
@@ -643,7 +645,7 @@ def test_two_engines_on_one_run_change_nothing_twice(lab, night):
             driver.approve()
         with (
             night.run.alone("apply"),
-            pytest.raises(folder.RunBusy, match=r"another process is at work.*\(process \d+"),
+            pytest.raises(run_folder.RunBusy, match=r"another process is at work.*\(process \d+"),
         ):
             one.apply()
         # somebody stops a service by hand: what was approved is not what would be done

@@ -19,7 +19,7 @@ import nbformat
 import pytest
 from cutover import site
 from cutover.model import runbook
-from cutover.record import executed_copy, folder
+from cutover.record import executed_copy, run_folder
 from cutover.report import overview
 from cutover.run import outage, papermill
 from cutover.steps import registry
@@ -118,7 +118,7 @@ def rehearsed(before):
         path.name: path.read_bytes() for path in (site.PROJECT / "notebooks").glob("*.ipynb")
     } == templates
     told = json.loads(done.stdout)
-    yield told, folder.Run(told["run"])
+    yield told, run_folder.Run(told["run"])
     shutil.rmtree(told["run"])
 
 

@@ -14,7 +14,7 @@ from cutover import site
 from cutover.commands import main as cli
 from cutover.commands import unattended
 from cutover.connect import hosts
-from cutover.record import audit, folder, signing
+from cutover.record import audit, run_folder, signing
 from cutover.record import record_json as record
 from cutover.remote import lease_file as on_host
 from cutover.run import engine, lease, papermill
@@ -33,7 +33,7 @@ def parameters():
 @pytest.fixture(scope="module")
 def run(lab, parameters, tmp_path_factory):
     """A rehearsal of the first steps, as far as delivery to both servers, with its record."""
-    made = folder.begin(parameters, tmp_path_factory.mktemp("record") / "night")
+    made = run_folder.begin(parameters, tmp_path_factory.mktemp("record") / "night")
     unattended.execute(
         parameters, made, ["preflight", "dns-rename", "dual-delivery"], lambda text: None
     )
@@ -94,7 +94,7 @@ def test_a_second_operator_is_refused_and_told_who_works(run, parameters, tmp_pa
         mine = lease.Lease(reached, run, run.journal.append)
         mine.take()
         try:
-            other = folder.begin(parameters, tmp_path / "other")
+            other = run_folder.begin(parameters, tmp_path / "other")
             with pytest.raises(
                 lease.LeaseHeld,
                 match=rf"another operator is at work: .*process {os.getpid()} .*run night",
@@ -113,10 +113,10 @@ HOLD = """
 import sys, time
 from cutover import site
 from cutover.connect import hosts
-from cutover.record import folder
+from cutover.record import run_folder
 from cutover.run import lease
 parameters = site.load("parameters/lab.yaml")
-run = folder.Run(sys.argv[1])
+run = run_folder.Run(sys.argv[1])
 lease.Lease(hosts.Hosts(parameters), run, run.journal.append).take()
 print("held", flush=True)
 time.sleep(300)
@@ -126,7 +126,7 @@ time.sleep(300)
 def test_what_a_killed_operator_held_is_broken_by_name_or_taken_back_by_the_same_run(
     run, parameters, tmp_path
 ):
-    other = folder.begin(parameters, tmp_path / "other")
+    other = run_folder.begin(parameters, tmp_path / "other")
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(other.path)], stdout=subprocess.PIPE, cwd=site.PROJECT
     ) as killed:
@@ -188,9 +188,9 @@ def test_a_production_site_waits_for_its_signers(fresh_lab, tmp_path):
     assert stopped.returncode == 1
     assert "0 of 1 signatures" in stopped.stderr and "cutover approve --run" in stopped.stderr
     planned = [
-        event for event in folder.Run(night).journal.events() if event["event"] == "planned"
+        event for event in run_folder.Run(night).journal.events() if event["event"] == "planned"
     ][-1]
-    assert not any(event["event"] == "intent" for event in folder.Run(night).journal.events())
+    assert not any(event["event"] == "intent" for event in run_folder.Run(night).journal.events())
     signed = program(
         "approve",
         "--run",

@@ -16,7 +16,7 @@ from cutover.connect.hosts import Hosts
 from cutover.connect.imap import messages
 from cutover.facts import backup_copy, bacula, bacula_files
 from cutover.model import CannotPlan, ChangeFailed
-from cutover.record import folder
+from cutover.record import run_folder
 from cutover.run import engine
 from lab import keys, topology
 from night import Night, eventually, program
@@ -70,7 +70,7 @@ class Restore:
 
     @property
     def run(self):
-        return folder.begin(self.site, self.path)
+        return run_folder.begin(self.site, self.path)
 
     def refused(self, **chosen):
         driver = engine.Engine(self.site, "restore", "plan", self.run, chosen=chosen)

@@ -5,7 +5,7 @@ import recorded
 from cutover import model, site
 from cutover.model import runbook
 from cutover.notebook import board, check_table, live, page, progress
-from cutover.record import folder, history
+from cutover.record import history, run_folder
 from cutover.report import tables
 from cutover.steps import registry
 
@@ -17,7 +17,7 @@ def parameters():
 
 @pytest.fixture
 def run(parameters, tmp_path):
-    return folder.begin(parameters, tmp_path / "run")
+    return run_folder.begin(parameters, tmp_path / "run")
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_progress_follows_the_file_whoever_writes_it(night, run):
 
 def test_hostile_names_do_no_harm(night, run):
     recorded.whole(night.site, run.path.parent / "other")
-    night.run = folder.Run(run.path.parent / "other")
+    night.run = run_folder.Run(run.path.parent / "other")
     for draw in (
         night._head,
         night.steps().draw,

@@ -9,7 +9,7 @@ import sys
 import pytest
 from click import testing
 from cutover.commands import main
-from cutover.record import approval, folder, journal, signing, statement
+from cutover.record import approval, journal, run_folder, signing, statement
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_an_approval_serves_one_attempt(night, stepper):
 def test_an_approval_serves_no_run_of_the_same_name_elsewhere(night, stepper, tmp_path):
     night.give("anna", stepper)
     (tmp_path / "elsewhere").mkdir()
-    other = folder.begin(night.site, tmp_path / "elsewhere" / night.run.name)
+    other = run_folder.begin(night.site, tmp_path / "elsewhere" / night.run.name)
     assert other.name == night.run.name and other.id != night.run.id
     first = stepper.hash()
     night.run = other

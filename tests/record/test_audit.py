@@ -14,7 +14,7 @@ import pytest
 import stub
 from click import testing
 from cutover.commands import main
-from cutover.record import audit, folder, record_json, signing, statement
+from cutover.record import audit, record_json, run_folder, signing, statement
 
 TIMES = 1000
 
@@ -228,7 +228,7 @@ def test_a_forger_with_a_list_of_their_own_is_found_by_the_list_one_trusts(copy,
         update={"record": night.site.record.model_copy(update={"key": str(night.path / "mallory")})}
     )
     forged._path, forged._digest = night.site.path, night.site.digest
-    record_json.write(folder.Run(copy), forged, "forged")
+    record_json.write(run_folder.Run(copy), forged, "forged")
     assert "signature" in kinds(copy, night.allowed.read_bytes())
 
 
@@ -362,7 +362,7 @@ def test_an_approval_of_another_plan_signed_by_the_right_people_is_found(copy, m
         place.with_name(place.name + ".sig").write_bytes(
             signing.sign(data, who, statement.NAMESPACE)
         )
-    record_json.write(folder.Run(copy), night.site, "forged")
+    record_json.write(run_folder.Run(copy), night.site, "forged")
     assert "about hash 1111" in told(copy) and "0 of 2 people" in told(copy)
 
 
@@ -390,7 +390,7 @@ def test_an_executed_copy_that_claims_more_than_the_journal_is_found(copy, made)
 
 
 def test_a_run_that_goes_on_after_its_record_is_told_apart_from_a_forged_one(copy, made):
-    run = folder.Run(copy)
+    run = run_folder.Run(copy)
     run.journal.append("step-begun", step="preflight", title="again")
     assert kinds(copy) == {"grown", "unsigned"}
 

@@ -9,7 +9,7 @@ from click import testing
 from cutover import site
 from cutover.commands import main
 from cutover.model import runbook
-from cutover.record import audit, code, drift, folder, record_json, signing
+from cutover.record import audit, code, drift, record_json, run_folder, signing
 
 
 @pytest.fixture
@@ -140,14 +140,14 @@ def test_what_it_does_is_code_and_a_text_beside_it_too():
 
 def test_a_run_of_a_name_that_could_do_harm_is_refused(night):
     for name in ("a b", "$(id)", "x;y", "-rf", "é", "a\nb", "'"):
-        with pytest.raises(folder.NotARun, match="a run's name"):
-            folder.begin(night.site, night.path / name)
+        with pytest.raises(run_folder.NotARun, match="a run's name"):
+            run_folder.begin(night.site, night.path / name)
 
 
 @pytest.mark.parametrize("command", [["rollback"], ["jupyter"], ["approve", "--drift"]])
 def test_a_folder_in_which_no_run_began_is_named(command, tmp_path):
     done = testing.CliRunner().invoke(main.cutover, [*command, "--run", str(tmp_path)])
-    assert isinstance(done.exception, folder.NotARun) and "holds no parameters.yaml" in str(
+    assert isinstance(done.exception, run_folder.NotARun) and "holds no parameters.yaml" in str(
         done.exception
     )
     assert not list(tmp_path.iterdir())

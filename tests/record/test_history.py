@@ -2,7 +2,7 @@
 
 import recorded
 from cutover import site
-from cutover.record import folder, history, step_facts
+from cutover.record import history, run_folder, step_facts
 from cutover.report import summary
 
 LAB = site.load("parameters/lab.yaml")
@@ -60,7 +60,7 @@ def test_kept_facts_are_objects_of_the_steps_class(tmp_path):
 
 
 def test_facts_that_this_version_cannot_read_are_none(tmp_path):
-    run = folder.begin(LAB, tmp_path / "run")
+    run = run_folder.begin(LAB, tmp_path / "run")
     recorded.step(run, "verify", facts={"users": 7})
     events = run.journal.events()
     assert step_facts.read(run, events, "verify") is None

@@ -12,8 +12,8 @@ import nbformat
 import pytest
 import recorded
 from cutover import site
-from cutover.record import folder, history, transcript
-from cutover.report import page as report
+from cutover.record import history, run_folder, transcript
+from cutover.report import html_page as report
 from cutover.site import secrets
 
 
@@ -133,18 +133,18 @@ def test_it_lists_every_file_with_its_digest(run, text):
 
 
 def test_a_run_that_only_began_has_a_report(parameters, tmp_path):
-    run = folder.begin(parameters, tmp_path / "run")
+    run = run_folder.begin(parameters, tmp_path / "run")
     assert "Nothing has run yet" in report.write(run).read_text()
 
 
 def test_a_folder_without_a_journal_has_none(tmp_path):
     with pytest.raises(report.CannotReport):
-        report.write(folder.Run(tmp_path))
+        report.write(run_folder.Run(tmp_path))
 
 
 def test_a_report_that_fails_hides_nothing(tmp_path):
     said = []
-    report.write_if_possible(folder.Run(tmp_path), said.append)
+    report.write_if_possible(run_folder.Run(tmp_path), said.append)
     assert said[0].startswith("no report: CannotReport")
 
 
@@ -159,7 +159,7 @@ def test_a_report_that_fails_hides_nothing(tmp_path):
     ],
 )
 def test_the_verdict_is_the_journals(parameters, tmp_path, steps, word):
-    run = folder.begin(parameters, tmp_path / "run")
+    run = run_folder.begin(parameters, tmp_path / "run")
     for name, passed in steps:
         recorded.step(run, name, passed=passed)
     events = run.journal.events()
@@ -167,7 +167,7 @@ def test_the_verdict_is_the_journals(parameters, tmp_path, steps, word):
 
 
 def test_a_transcript_is_followed_while_it_grows(tmp_path):
-    run = folder.Run(tmp_path)
+    run = run_folder.Run(tmp_path)
     script = transcript.Transcript(tmp_path / "transcripts" / "convert.events.jsonl")
     assert not script.update() and script.current is None
     listed = recorded.conversion(4, done=2)
@@ -185,7 +185,7 @@ def test_a_transcript_is_followed_while_it_grows(tmp_path):
 
 
 def test_a_second_pass_is_one_of_its_own(tmp_path):
-    run = folder.Run(tmp_path)
+    run = run_folder.Run(tmp_path)
     recorded.events(run, "presync", recorded.conversion() + recorded.conversion(began=2000.0))
     script = transcript.read(run, "presync")
     assert [(each.began, each.done, each.ok) for each in script.passes] == [

@@ -5,7 +5,7 @@ import json
 import pytest
 from cutover import site
 from cutover.model import runbook
-from cutover.record import folder
+from cutover.record import run_folder
 from cutover.run import gate
 from cutover.steps import registry
 
@@ -29,7 +29,7 @@ COMPARED = {
 
 @pytest.fixture
 def run(tmp_path):
-    made = folder.Run(tmp_path)
+    made = run_folder.Run(tmp_path)
     made.journal.append("run-begun", run=made.name)
     return made
 

@@ -12,7 +12,7 @@ import stub
 from click import testing
 from cutover.commands import main
 from cutover.model import errors
-from cutover.record import approval, folder
+from cutover.record import approval, run_folder
 from cutover.remote import lease_file
 from cutover.run import lease
 from cutover.steps import registry
@@ -22,7 +22,7 @@ from cutover.steps import registry
 def two(night):
     """Leases of two runs. → `(one, other, what was journaled)`"""
     said = []
-    other = folder.begin(night.site, night.path / "other")
+    other = run_folder.begin(night.site, night.path / "other")
     leases = [
         lease.Lease(
             stub.Hosts(night.site), run, lambda event, **fields: said.append((event, fields))
@@ -48,7 +48,7 @@ def test_of_many_at_once_one_gets_it(night):
     leases = [
         lease.Lease(
             stub.Hosts(night.site),
-            folder.begin(night.site, night.path / f"run{number}"),
+            run_folder.begin(night.site, night.path / f"run{number}"),
             lambda event, **_: None,
         )
         for number in range(6)

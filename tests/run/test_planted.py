@@ -64,9 +64,9 @@ def planted(night, tmp_path, monkeypatch):
 
 
 def engine_run(night, tmp_path):
-    from cutover.record import folder
+    from cutover.record import run_folder
 
-    return folder.begin(night.site, tmp_path / "planted")
+    return run_folder.begin(night.site, tmp_path / "planted")
 
 
 def everything():

@@ -6,7 +6,7 @@ import example
 import pytest
 import recorded
 from cutover import site
-from cutover.record import folder, history
+from cutover.record import history, run_folder
 from cutover.report import summary
 from cutover.run import outage, phases, prediction
 from cutover.run.span import FLOOR_SECONDS, Span
@@ -18,7 +18,7 @@ GROUP = {"users": 2, "folders": 2, "messages": 100, "bytes": 1000, **SECONDS}
 
 @pytest.fixture
 def run(tmp_path):
-    return folder.begin(LAB, tmp_path / "run")
+    return run_folder.begin(LAB, tmp_path / "run")
 
 
 def surveyed(messages):
@@ -130,7 +130,7 @@ def test_services_are_as_in_earlier_runs_of_the_same_site(run):
     presync(run, GROUP)
     assumed = phase(prediction.outage_of(run, LAB), "stop-sendmail")
     assert assumed.high >= phases.ASSUMED["stop-sendmail"].high
-    before = folder.begin(LAB, run.path.parent / "before")
+    before = run_folder.begin(LAB, run.path.parent / "before")
     recorded.step(
         before, "stop-sendmail", changes=[{"title": "stop", "target": "h", "text": "", "undo": ""}]
     )
@@ -212,7 +212,7 @@ def test_mail_that_is_held_meanwhile_goes_out_before_delivery_is_back(run):
     began = history.at(run.journal.events()[-1])
     passes(run, (began + 100, 40, 1000))
     presync(run, GROUP)
-    quiet = folder.begin(LAB, run.path.parent / "quiet")
+    quiet = run_folder.begin(LAB, run.path.parent / "quiet")
     passes(quiet, (began + 100, 40, 1000))
     presync(quiet, GROUP)
     # 200 more in 100 s: 2 a second
@@ -246,7 +246,7 @@ def test_how_fast_a_queue_was_drained_comes_from_figures(run, result, speed):
     recorded.step(run, "preflight", facts=surveyed(800))
     began = history.at(run.journal.events()[-1])
     passes(run, (began + 100, 40, 1000))
-    before = folder.begin(LAB, run.path.parent / "before")
+    before = run_folder.begin(LAB, run.path.parent / "before")
     restored(before, 2.0, **result)
     known = phases.Measurements.of(run, LAB)
     work = phases.queue(known, Span(60, 60, 60), phases.Work(Span(), "measured"))
@@ -254,7 +254,7 @@ def test_how_fast_a_queue_was_drained_comes_from_figures(run, result, speed):
 
 
 def test_the_time_of_draining_is_no_time_of_the_service(run):
-    before = folder.begin(LAB, run.path.parent / "before")
+    before = run_folder.begin(LAB, run.path.parent / "before")
     restored(before, 5.0, output="", figures={"queued": 1, "delivered": 1})
     span = phases.measured_before(phases.earlier_runs(run, "lab"), "restore-sendmail").span
     assert span.likely == pytest.approx(-5, abs=1)

@@ -9,9 +9,9 @@ import concurrent.futures
 import nbformat
 import pytest
 from cutover import site
-from cutover.notebook import server
-from cutover.record import folder
-from cutover.report import page
+from cutover.notebook import jupyter_server
+from cutover.record import run_folder
+from cutover.report import html_page
 from cutover.run import workspace
 
 
@@ -30,7 +30,7 @@ def finished(coroutine):
 
 @pytest.fixture
 def run(parameters, tmp_path):
-    return folder.begin(parameters, tmp_path / "run")
+    return run_folder.begin(parameters, tmp_path / "run")
 
 
 def test_copies_are_filled_in_and_empty(parameters, run):
@@ -72,26 +72,26 @@ def test_a_copy_that_was_used_is_never_made_anew(parameters, run):
 
 def test_the_report_links_the_copies_that_were_used(parameters, run):
     place = workspace.prepare(parameters, run)
-    assert page.export(run) == []
+    assert html_page.export(run) == []
     notebook = nbformat.read(place / "02_dns_rename.ipynb", as_version=4)
     next(cell for cell in notebook.cells if cell.cell_type == "code").execution_count = 1
     nbformat.write(notebook, place / "02_dns_rename.ipynb")
-    assert page.export(run) == ["html/02_dns_rename.by-hand.html"]
+    assert html_page.export(run) == ["html/02_dns_rename.by-hand.html"]
 
 
 def test_the_server_listens_here_only_and_opens_what_it_is_told(tmp_path):
-    command = server.argv(8888, site.PROJECT / "notebooks")
+    command = jupyter_server.argv(8888, site.PROJECT / "notebooks")
     assert (
         "--ServerApp.ip=127.0.0.1" in command
         and "--ServerApp.default_url=/lab/tree/notebooks" in command
     )
     assert (
-        server.address(8888, site.PROJECT / "notebooks", "t")
+        jupyter_server.address(8888, site.PROJECT / "notebooks", "t")
         == "http://127.0.0.1:8888/lab/tree/notebooks?token=t"
     )
-    assert server.environment("t")["JUPYTER_TOKEN"] == "t"
+    assert jupyter_server.environment("t")["JUPYTER_TOKEN"] == "t"
     assert not any("token" in part or "password" in part for part in command)
-    elsewhere = server.argv(8888, tmp_path / "run" / "by-hand" / "00_board.ipynb")
+    elsewhere = jupyter_server.argv(8888, tmp_path / "run" / "by-hand" / "00_board.ipynb")
     assert f"--ServerApp.root_dir={tmp_path / 'run'}" in elsewhere
     assert "--ServerApp.default_url=/lab/tree/by-hand/00_board.ipynb" in elsewhere
 

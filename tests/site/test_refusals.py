@@ -2,7 +2,7 @@
 
 import pytest
 from cutover import site
-from cutover.record import folder, journal
+from cutover.record import journal, run_folder
 from cutover.site import BadParameters
 
 ROMA1 = (site.PROJECT / "parameters" / "roma1.yaml").read_text()
@@ -62,7 +62,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
         site.load(tmp_path / "loop")
     (tmp_path / "r" / journal.NAME).mkdir(parents=True)
     with pytest.raises(journal.JournalBroken, match="cannot be read: Is a directory"):
-        folder.Run(tmp_path / "r").journal.events()
+        run_folder.Run(tmp_path / "r").journal.events()
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(folder.NotARun, match="Make it a writable folder"):
-        folder.create(site.load("parameters/roma1.yaml"), "run", tmp_path / "runs")
+    with pytest.raises(run_folder.NotARun, match="Make it a writable folder"):
+        run_folder.create(site.load("parameters/roma1.yaml"), "run", tmp_path / "runs")

@@ -12,7 +12,7 @@ from cutover.comparison import restored
 from cutover.connect import imap
 from cutover.facts import bacula, bacula_files, copies, mailboxes, users
 from cutover.model import errors
-from cutover.record import folder
+from cutover.record import run_folder
 from cutover.run import engine
 
 PART = 100  # messages with which a slow way is timed
@@ -177,7 +177,7 @@ class Ways:
 
     def whole(self, source, runs):
         """As the command does it, in a run of its own. → {phase: seconds}"""
-        run = folder.begin(self.site, runs / f"{self.run}-{source}")
+        run = run_folder.begin(self.site, runs / f"{self.run}-{source}")
         driver = engine.Engine(
             self.site,
             "restore",

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 
 from cutover import model
 from cutover.carryback import execute, left_behind, notes
-from cutover.carryback.folders import FolderPair
+from cutover.carryback.folder_pairs import FolderPair
 from cutover.carryback.notes import Later, LeftMessage, Note
 from cutover.carryback.refused import FOLDER, Appended, Refusals
 from cutover.carryback.set_aside import SetAside

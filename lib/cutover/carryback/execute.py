@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 
 from cutover.carryback import refused, user_plan
-from cutover.carryback.folders import FolderPair
+from cutover.carryback.folder_pairs import FolderPair
 from cutover.carryback.matching import UnreadableFolder, fresh_messages
 from cutover.carryback.notes import Later, LeftMessage
 from cutover.carryback.published import PublishedTree

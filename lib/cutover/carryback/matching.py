@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from cutover.carryback.folders import FolderPair
+from cutover.carryback.folder_pairs import FolderPair
 from cutover.connect import imap
 from cutover.facts import message_text
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cutover.carryback.folders import FolderPair
+from cutover.carryback.folder_pairs import FolderPair
 from cutover.carryback.notes import Later, LaterFlags, LaterRemoval, LeftMessage, messages_text
 from cutover.carryback.user_plan import UserPlan
 from cutover.connect import imap

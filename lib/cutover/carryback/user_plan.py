@@ -5,8 +5,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cutover.carryback import folders, keyword_room, matching, published
-from cutover.carryback.folders import FolderPair
+from cutover.carryback import folder_pairs, keyword_room, matching, published
+from cutover.carryback.folder_pairs import FolderPair
 from cutover.carryback.matching import Origin
 from cutover.connect import imap
 
@@ -46,9 +46,9 @@ class UserPlan:
     problems: texts, what cannot be copied. notes: texts, what stays as it is on purpose.
     """
 
-    renames: list[folders.Rename] = dataclasses.field(default_factory=list)
+    renames: list[folder_pairs.Rename] = dataclasses.field(default_factory=list)
     creates: list[str] = dataclasses.field(default_factory=list)
-    subscriptions: list[folders.Subscription] = dataclasses.field(default_factory=list)
+    subscriptions: list[folder_pairs.Subscription] = dataclasses.field(default_factory=list)
     appends: list[Append] = dataclasses.field(default_factory=list)
     flags: list[FlagChange] = dataclasses.field(default_factory=list)
     moved: list[Removal] = dataclasses.field(default_factory=list)
@@ -75,11 +75,11 @@ class UserPlan:
 def plan_folders(site, tree: published.PublishedTree, old, new) -> tuple[UserPlan, list]:
     """A plan of the folders and subscriptions alone, and the FolderPairs."""
     prefix = site.old_store.imap_prefix
-    paired = folders.pair_folders(prefix, old, new, tree)
+    paired = folder_pairs.pair_folders(prefix, old, new, tree)
     plan = UserPlan(
         renames=paired.renames,
         creates=paired.creates,
-        subscriptions=folders.subscriptions(prefix, old, new, paired.pairs),
+        subscriptions=folder_pairs.subscriptions(prefix, old, new, paired.pairs),
         problems=[
             f"{name}: the old server cannot have a folder of that name; its mail goes to {target}"
             for name, target in paired.renamed_by_need.items()

@@ -31,11 +31,11 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
     Shows the plan and asks you to type a confirmation. The approval is a signature (ssh-keygen -Y).
     If two people must approve, each runs this command with their own key.
     """
-    from cutover.record import folder
+    from cutover.record import run_folder
 
     if drift == bool(step_id or plan_hash) or bool(step_id) != bool(plan_hash):
         raise click.UsageError("give --step and --plan, or --drift")
-    current = folder.Run(run_dir)
+    current = run_folder.Run(run_dir)
     parameters = current.parameters(site_file)
     if drift:
         _approve_drift(current, parameters, key)
@@ -57,7 +57,7 @@ def _approve_drift(current, parameters, key):
 
 def _approve_plan(current, parameters, step_id, plan_hash, key):
     from cutover.model import runbook
-    from cutover.record import approval, plan_file
+    from cutover.record import approval, kept_plan
     from cutover.steps import registry
 
     step = registry.step(step_id)
@@ -69,7 +69,7 @@ def _approve_plan(current, parameters, step_id, plan_hash, key):
             f"{step_id}: {plan_hash} is not the hash of the latest plan, "
             f"{planned['hash'][:LEAST]}. Read that plan, then give its hash."
         )
-    _show(plan_file.load(current, planned), planned, current.path)
+    _show(kept_plan.load(current, planned), planned, current.path)
     chosen = approval.chosen(current, step, planned["hash"])
     typed = click.prompt(f"To approve, type {step.confirmation(parameters, chosen)}")
     given = approval.give(current, parameters, step, planned["hash"], typed, key)

@@ -33,20 +33,22 @@ def jupyter(site_file, run_dir, edit_templates, port):
     parameters, and opens the board there.
     """
     from cutover import site
-    from cutover.notebook import server
-    from cutover.record import folder
+    from cutover.notebook import jupyter_server
+    from cutover.record import run_folder
     from cutover.run import workspace
 
     opened = site.PROJECT / "notebooks"
     if site_file or run_dir:
-        parameters = site.load(site_file) if site_file else folder.Run(run_dir).parameters()
+        parameters = site.load(site_file) if site_file else run_folder.Run(run_dir).parameters()
         current = (
-            folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, "run")
+            run_folder.begin(parameters, Path(run_dir))
+            if run_dir
+            else run_folder.create(parameters, "run")
         )
         options.say(f"run: {current.path}")
         opened = workspace.prepare(parameters, current) / workspace.BOARD
     os.chdir(site.PROJECT)
     token = secrets.token_urlsafe(24)
-    command = server.argv(port, opened, edit_templates)
-    options.say(f"open {server.address(port, opened, token)}")
-    os.execve(command[0], command, server.environment(token))
+    command = jupyter_server.argv(port, opened, edit_templates)
+    options.say(f"open {jupyter_server.address(port, opened, token)}")
+    os.execve(command[0], command, jupyter_server.environment(token))

@@ -55,11 +55,11 @@ def show(site_file, as_json):
 def break_lease(run_dir, site_file, key):
     """Break a lease. Asks for its holder's name; a production site also needs a signature."""
     from cutover.connect import hosts
-    from cutover.record import approval, folder, record_json
+    from cutover.record import approval, record_json, run_folder
     from cutover.remote import lease_file
     from cutover.run import lease
 
-    run = folder.Run(run_dir)
+    run = run_folder.Run(run_dir)
     parameters = run.parameters(site_file)
     with hosts.Hosts(parameters) as reached:
         host, path = parameters.roles.new, lease.place(parameters)

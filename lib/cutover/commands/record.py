@@ -80,9 +80,9 @@ def compare(first, second, as_json):
 @options.run_site_option
 def sign(directory, site_file):
     """Sign the record of a run again, e.g. after adding a file or when no key was available."""
-    from cutover.record import folder, record_json
+    from cutover.record import record_json, run_folder
 
-    run = folder.Run(directory)
+    run = run_folder.Run(directory)
     if not run.journal.events():
         raise errors.CutoverError(
             f"{directory}: the journal is empty, so there is nothing to sign. Give a run's folder."

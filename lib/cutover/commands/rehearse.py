@@ -57,7 +57,7 @@ def rehearse(as_json, last, rate, least, fill, users, without_presync, rollback_
 
     from cutover import site
     from cutover.commands import unattended
-    from cutover.record import folder
+    from cutover.record import run_folder
 
     names = _steps(last, without_presync, rollback_from)
     parameters = site.load(LAB_SITE)
@@ -71,7 +71,7 @@ def rehearse(as_json, last, rate, least, fill, users, without_presync, rollback_
         if users:
             options.say(f"lab: adding {users} users …")
             crowd.add(users)
-        run = folder.create(parameters, "rehearse")
+        run = run_folder.create(parameters, "rehearse")
         options.say(f"run: {run.path}")
         unattended.execute(parameters, run, names, options.say, rate=rate, least=least)
     except options.REPORTED as error:

@@ -115,9 +115,9 @@ def rollback(run_dir, site_file, without, as_json):
     Then checks that the old service is back. Run the same command again to resume, or without
     --without to carry back the mail of users an earlier rollback skipped.
     """
-    from cutover.record import folder
+    from cutover.record import run_folder
 
-    current = folder.Run(run_dir)
+    current = run_folder.Run(run_dir)
     parameters = current.parameters(site_file)
     chosen = {"without": ",".join(without)}
     _execute(parameters, current, ["rollback"], as_json, watch=False, chosen=chosen)
@@ -125,10 +125,12 @@ def rollback(run_dir, site_file, without, as_json):
 
 def _begin(parameters, kind, run_dir):
     """The run to work in: the one in `run_dir`, or a new one."""
-    from cutover.record import folder
+    from cutover.record import run_folder
 
     current = (
-        folder.begin(parameters, Path(run_dir)) if run_dir else folder.create(parameters, kind)
+        run_folder.begin(parameters, Path(run_dir))
+        if run_dir
+        else run_folder.create(parameters, kind)
     )
     options.say(f"run: {current.path}")
     return current

@@ -16,10 +16,10 @@ from cutover.commands import options
 @options.json_option
 def status(run_dir, with_report, as_json):
     """Show the state of a run, according to its journal."""
-    from cutover.record import folder
-    from cutover.report import page
+    from cutover.record import run_folder
+    from cutover.report import html_page
 
-    current = folder.Run(run_dir)
+    current = run_folder.Run(run_dir)
     if with_report:
-        options.say(f"report: {page.write(current)}")
+        options.say(f"report: {html_page.write(current)}")
     options.show_run(current, as_json)

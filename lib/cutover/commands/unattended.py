@@ -6,7 +6,7 @@ from cutover.connect import hosts
 from cutover.model import runbook
 from cutover.record import record_json
 from cutover.rehearsal import ledger, traffic
-from cutover.report import page
+from cutover.report import html_page
 from cutover.run import kernels, lease, outage_watch, papermill
 from cutover.steps import registry
 
@@ -31,7 +31,7 @@ def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=N
         run.check(parameters, run.journal.append)
         # signed last, once the watch has written its last line and the report is there
         at_end.callback(_sign, parameters, run, say)
-        at_end.callback(page.write_if_possible, run, say)
+        at_end.callback(html_page.write_if_possible, run, say)
         at_end.callback(give_back, connections)
         reversible = [name for name in names if registry.step(name).reversible]
         with (

@@ -11,7 +11,7 @@ from pathlib import Path
 from cutover import site
 from cutover.connect import vault
 from cutover.notebook import board_tables, edge, live, page, progress
-from cutover.record import folder, history, transcript
+from cutover.record import history, run_folder, transcript
 from cutover.report import tables, timeline
 from cutover.run import live_state, outage, outage_watch, prediction
 
@@ -21,7 +21,7 @@ def open(site_file: str, run_dir: str, mode: str):
     page.check(site_file, run_dir, mode)
     parameters = site.load(site_file)
     if mode == "explain":
-        example = folder.Run(parameters.path.parent / parameters.path.stem)
+        example = run_folder.Run(parameters.path.parent / parameters.path.stem)
         return Board(parameters, example, recorded=True)
     edge.install()
     vault.register(parameters)
@@ -29,7 +29,11 @@ def open(site_file: str, run_dir: str, mode: str):
         raise page.BadCall(
             f"in mode {mode} the board needs run_dir, the folder of the run it shows"
         )
-    run = folder.begin(parameters, Path(run_dir)) if mode == "execute" else folder.Run(run_dir)
+    run = (
+        run_folder.begin(parameters, Path(run_dir))
+        if mode == "execute"
+        else run_folder.Run(run_dir)
+    )
     return Board(parameters, run, measure=mode == "execute")
 
 

@@ -14,7 +14,7 @@ from cutover.connect import vault
 from cutover.model import Plan, errors
 from cutover.notebook import edge, progress
 from cutover.notebook.check_table import Checks
-from cutover.record import approval, folder, history
+from cutover.record import approval, history, run_folder
 from cutover.report import step_tables, tables
 from cutover.run import engine, prediction
 from cutover.steps import registry
@@ -60,7 +60,11 @@ def open(step: str, site_file: str, run_dir: str, mode: str, **chosen):
         )
     run = None
     if run_dir:
-        run = folder.begin(parameters, Path(run_dir)) if mode == "execute" else folder.Run(run_dir)
+        run = (
+            run_folder.begin(parameters, Path(run_dir))
+            if mode == "execute"
+            else run_folder.Run(run_dir)
+        )
     # a notebook that is run again releases what its earlier attempt holds: lease, connections
     while _opened:
         _opened.pop().engine.close()
@@ -142,7 +146,7 @@ class Explained(Page):
         )
         if not self.step.predicts:
             return shown
-        recorded = folder.Run(self.site.path.parent / self.site.path.stem).journal.events()
+        recorded = run_folder.Run(self.site.path.parent / self.site.path.stem).journal.events()
         return tables.Stack(shown, step_tables.prediction(prediction.predicted(recorded)))
 
 

@@ -9,7 +9,7 @@ import time
 from cutover.connect import hosts, smtp
 from cutover.facts import alias_service
 from cutover.model import errors
-from cutover.record import folder
+from cutover.record import run_folder
 from cutover.run import outage
 from cutover.site import secrets
 
@@ -188,7 +188,7 @@ def in_background(site, run) -> threading.Thread:
 
 def _measure(site, run):
     with (
-        contextlib.suppress(folder.RunBusy, OSError),
+        contextlib.suppress(run_folder.RunBusy, OSError),
         run.alone("watch"),
         hosts.Hosts(site) as connections,
         Watch(connections, run),

@@ -10,7 +10,7 @@ import tempfile
 from cutover import site
 from cutover.connect import vault
 from cutover.model import errors, runbook
-from cutover.record import executed_copy, folder, record_json
+from cutover.record import executed_copy, record_json, run_folder
 from cutover.run import kernels, wording
 from cutover.steps import registry
 
@@ -21,7 +21,7 @@ class StepFailed(errors.CutoverError):
 
 def execute(
     parameters: site.Site,
-    run: folder.Run,
+    run: run_folder.Run,
     step_id: str,
     timeout: float | None = None,
     template=None,

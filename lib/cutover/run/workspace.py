@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cutover import site
 from cutover.model import errors
-from cutover.record import folder
+from cutover.record import run_folder
 
 NAME = "by-hand"
 BOARD = "00_board.ipynb"
@@ -18,7 +18,7 @@ class NoParametersCell(errors.CutoverError):
     """A notebook has no cell tagged `parameters`, so nothing can be filled in."""
 
 
-def prepare(parameters: site.Site, run: folder.Run, mode: str = "execute") -> Path:
+def prepare(parameters: site.Site, run: run_folder.Run, mode: str = "execute") -> Path:
     """Make the copies that are missing. Returns their folder."""
     import nbformat
     from nbformat import sign

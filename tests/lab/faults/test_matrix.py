@@ -14,7 +14,7 @@ import pytest
 from cutover import site
 from cutover.connect.hosts import Hosts
 from cutover.model import runbook
-from cutover.record import folder
+from cutover.record import run_folder
 from cutover.rehearsal import ledger
 from night import program, service_of
 
@@ -35,7 +35,7 @@ def test_back_from(lab, before, step):
     began = time.monotonic()
     done = program("rehearse", "--rollback-from", step, "--traffic", RATE, "--keep-lab", "--json")
     answer = json.loads(done.stdout)
-    run = folder.Run(answer["run"])
+    run = run_folder.Run(answer["run"])
     events = run.journal.events()
     states = runbook.states(events)
     if step == "preflight":

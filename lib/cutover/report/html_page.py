@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cutover import site
 from cutover.model import errors, runbook
-from cutover.record import folder, history, journal, step_facts, transcript
+from cutover.record import history, journal, run_folder, step_facts, transcript
 from cutover.report import plots, step_tables, tables, timeline
 from cutover.run import outage, prediction, workspace
 from cutover.site import secrets
@@ -41,7 +41,7 @@ class CannotReport(errors.CutoverError):
     """A run's report cannot be written. The message says why."""
 
 
-def write(run: folder.Run) -> Path:
+def write(run: run_folder.Run) -> Path:
     """Write the report and the notebooks' HTML. Returns the report's path."""
     events = run.journal.events()
     if not events:
