@@ -14,7 +14,7 @@ import nbformat
 from cutover import model, site
 from cutover.changes import service
 from cutover.connect import hosts, ssh
-from cutover.facts import mail_services, services
+from cutover.facts import lab_marks, mail_services, services
 from cutover.model import runbook
 from cutover.record import approval, executed_copy, record_json, run_folder, signing
 from cutover.run import engine
@@ -103,7 +103,7 @@ class Site:
         self.file.write_text(text)
         self.site = site.load(self.file)
         monkeypatch.setattr(hosts, "Hosts", Hosts)
-        monkeypatch.setattr(approval, "prove_lab", lambda *_: None)
+        monkeypatch.setattr(lab_marks, "prove", lambda *_: None)
         monkeypatch.setattr(
             service.ServiceAction, "apply", lambda change, ctx, report: self._act(change)
         )

@@ -15,9 +15,8 @@ import pytest
 from cutover.changes import bring_beside
 from cutover.connect import dns, imap, smtp
 from cutover.connect.hosts import Hosts, NotTheLab
-from cutover.facts import backup_copy, bacula, mailboxes, users
+from cutover.facts import backup_copy, bacula, lab_marks, mailboxes, users
 from cutover.model import errors, runbook
-from cutover.record import approval
 from cutover.record import history as story
 from cutover.site import PROJECT
 from cutover.steps import registry
@@ -552,7 +551,7 @@ def test_with_the_old_server_off_copies_restores_and_maintenance_go_on(lab, prod
         Hosts(production.site) as hosts,
         pytest.raises(NotTheLab, match="sanbackup does not carry the mark"),
     ):
-        approval.prove_lab(hosts, production.site)
+        lab_marks.prove(hosts, production.site)
     lab.run("sanbackup", ["mv", "/root/mark", "/etc/cutover-lab"])
 
 

@@ -13,12 +13,13 @@ from types import SimpleNamespace
 import pytest
 from click import testing
 from cutover.commands import main
+from cutover.facts import lab_marks
 from cutover.record import approval, journal, signing, statement
 from cutover.run import engine, lease
 from cutover.steps import registry
 from lab import state
 
-PROVE_LAB = approval.prove_lab  # as it is, without the stub of the runs here
+PROVE_LAB = lab_marks.prove  # as it is, without the stub of the runs here
 
 
 @pytest.fixture
@@ -209,7 +210,7 @@ def test_a_rehearsal_approves_itself_once_it_proved_the_lab(rehearsal, monkeypat
     with pytest.raises(approval.NotConfirmed, match="approves itself"):
         rehearsal.give("anna", stepper)
     proved = []
-    monkeypatch.setattr(approval, "prove_lab", lambda *_: proved.append(1))
+    monkeypatch.setattr(lab_marks, "prove", lambda *_: proved.append(1))
     rehearsal.finish(stepper)
     assert proved
 

@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from cutover.changes.mail import SendTestMail
+from cutover.connect import smtp
 from cutover.facts import submission
 
 
@@ -22,7 +23,17 @@ class SubmitTestMail(SendTestMail):
         return f"{super().describe()}\n({self.shown})"
 
     def submit(self, hosts, message: bytes) -> str:
-        return submission.send(hosts, self.way, self.sender, self.recipient, message)
+        site = hosts.site
+        return smtp.send(
+            site.address(site.submission.host),
+            site.submission.port,
+            self.sender,
+            [self.recipient],
+            message,
+            submission.TIMEOUT,
+            name=site.submission.host,
+            client=submission.client(hosts, self.way),
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -87,13 +87,14 @@ def break_lease(run_dir, site_file, key):
 
 def _approval(reached, run, holder, key):
     """The approval to break the lease of `holder`. Raises NotApproved."""
+    from cutover.facts import lab_marks
     from cutover.record import approval, signers, statement
     from cutover.run import lease
 
     parameters = reached.site
     bound = approval.holder_digest(run.id, lease.shown(holder))
     if parameters.kind == "rehearsal":
-        approval.prove_lab(reached, parameters)
+        lab_marks.prove(reached, parameters)
         return approval.Approval(bound, "rehearsal", "rehearsal", "")
     request = statement.request(run, parameters, "lease-break", run.name, bound)
     statement.give(run, parameters, signers.of_run(run), request, key)

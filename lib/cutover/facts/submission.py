@@ -46,7 +46,8 @@ def ways(site) -> list[str]:
     ]
 
 
-def _client(hosts, way: str) -> smtp.Client:
+def client(hosts, way: str) -> smtp.Client:
+    """The client that comes in this way."""
     section, user = hosts.site.submission, hosts.site.production_test.users[0].user
     tls = {"server_hostname": hosts.site.fqdn(section.name), "ca_file": section.ca}
     outside = str(section.outside)
@@ -71,7 +72,7 @@ def ask(hosts, way: str) -> Reply:
     permits = smtp.permits(
         site.address(section.host),
         section.port,
-        _client(hosts, way),
+        client(hosts, way),
         address,
         address,
         TIMEOUT,
@@ -79,18 +80,3 @@ def ask(hosts, way: str) -> Reply:
     )
     code, text = permits["recipient"]
     return Reply(code, text, permits["auth"])
-
-
-def send(hosts, way: str, sender: str, recipient: str, message: bytes) -> str:
-    """Submit a message. Returns the host's queue id. Raises smtp.SmtpError."""
-    site = hosts.site
-    return smtp.send(
-        site.address(site.submission.host),
-        site.submission.port,
-        sender,
-        [recipient],
-        message,
-        TIMEOUT,
-        name=site.submission.host,
-        client=_client(hosts, way),
-    )

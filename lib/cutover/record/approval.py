@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import json
 
+from cutover.facts import lab_marks
 from cutover.model import errors, runbook
 from cutover.record import journal, signers, statement
 from cutover.record.statement import NotApproved
@@ -58,7 +59,7 @@ def find(run, site, step, plan, plan_hash: str, hosts) -> Approval:
     if not plan.changes:
         return Approval(plan_hash, journal.who(), NOTHING, journal.now())
     if site.kind == "rehearsal":
-        prove_lab(hosts, site)
+        lab_marks.prove(hosts, site)
         return Approval(plan_hash, "rehearsal", "rehearsal", journal.now())
     request = statement.request(run, site, "plan", step.id, plan_hash)
     command = f"./cutover approve --run {run.path} --step {step.id} --plan {plan_hash[:16]}"
@@ -150,36 +151,3 @@ def give(run, site, step, plan_hash: str, typed: str, key=None) -> Approval:
         )
     request = statement.request(run, site, "plan", step.id, plan_hash)
     return signed(plan_hash, [statement.give(run, site, signers.of_run(run), request, key)])
-
-
-def prove_lab(hosts, site):
-    """Raises connect.hosts.NotTheLab unless every host that ssh reaches carries the lab's mark.
-
-    A host that is off, like mailboxold after decommission, cannot show its mark. It counts if the
-    lab's own state says that the lab made it at the site's address and that its process has ended.
-    At least one host must show its mark.
-    """
-    from lab import state
-
-    from cutover.connect.hosts import NotTheLab
-
-    lab = state.read()
-    hosts.prove()
-
-    def mark(name):
-        return hosts.run(name, ["cat", "/etc/cutover-lab"], check=False).text.strip()
-
-    def off(name):
-        made = (lab or {"hosts": {}})["hosts"].get(name)
-        return (
-            made
-            and made["address"] == site.address(name)
-            and not state.alive(made["pid"], made["start"])
-        )
-
-    running = [name for name in site.hosts if not off(name)]
-    for name, shown in hosts.each(running or list(site.hosts), mark).items():
-        if lab is None or shown != lab["lab"]:
-            raise NotTheLab(
-                f"{name} does not carry the mark of the running lab: a rehearsal may not change it"
-            )

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from cutover import model
 from cutover.model import runbook
-
-NOTHING = "nothing to do"  # the kind of approval of an empty plan
+from cutover.record.approval import NOTHING
 
 
 @dataclasses.dataclass

@@ -16,7 +16,7 @@ REFUSED_FOR_GOOD = range(500, 600)
 Visits = dict[str, model.Reading[alias_service.Visit]]  # by test user
 
 
-class TestMail(NamedTuple):
+class SystemMail(NamedTuple):
     """A test message through one of these systems. way or address says which; users receive it."""
 
     token: str
@@ -25,17 +25,17 @@ class TestMail(NamedTuple):
     users: list[str]
 
 
-def test_mails(site, run: str) -> list[TestMail]:
+def test_mails(site, run: str) -> list[SystemMail]:
     """The test messages of a run: one per way that is granted, one per list."""
     first = site.production_test.users[0].user
     return [
         *(
-            TestMail(f"{run}-smtp-{way}-{first}", way, None, [first])
+            SystemMail(f"{run}-smtp-{way}-{first}", way, None, [first])
             for way in submission.ways(site)
             if way in submission.GRANTED
         ),
         *(
-            TestMail(
+            SystemMail(
                 f"{run}-list-{mailing_list.address.replace('@', '-')}",
                 None,
                 mailing_list.address,
