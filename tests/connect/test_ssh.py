@@ -256,6 +256,26 @@ def test_refused_sessions_are_asked_for_again(keys, dial):
         assert dial(port).run(["ok"]).rc == 0
 
 
+def test_two_refusals_at_the_same_moment_are_refusals(keys, dial, monkeypatch):
+    """paramiko keeps one reason for both threads; the second gets none."""
+    _, host, client = keys
+    with fakes.ssh_server(host, client, play(SCRIPT)) as port:
+        link = dial(port)
+        transport = link.links.transport()
+        answers = [paramiko.SSHException("Unable to open channel.")] * 3
+
+        def open_session(**_):
+            if answers:
+                raise answers.pop()
+            return paramiko.Transport.open_session(transport)
+
+        monkeypatch.setattr(transport, "open_session", open_session)
+        assert link.run(["ok"]).rc == 0
+        answers = [paramiko.SSHException("Timeout opening channel.")]
+        with pytest.raises(ssh.Unreachable):
+            link.run(["ok"])
+
+
 def test_sessions_refused_for_ever(keys, dial):
     _, host, client = keys
     with (
@@ -345,13 +365,9 @@ def test_an_sshd_with_sha1_only(dial):
     pad = next(size for size in range(4, 20) if (5 + len(body) + size) % 8 == 0)
     packet = (1 + len(body) + pad).to_bytes(4, "big") + bytes([pad]) + body + bytes(pad)
     script = fakes.scripted([b"SSH-2.0-OpenSSH_3.9p1\r\n", packet, None])
-    with (
-        fakes.listening(script) as port,
-        pytest.raises(
-            ssh.NoAlgorithm, match="only algorithms that this program no longer supports"
-        ),
-    ):
+    with fakes.listening(script) as port, pytest.raises(ssh.OldAlgorithms) as caught:
         dial(port).run(["ok"])
+    assert "hosts.box.legacy_ssh: true" in str(caught.value)
 
 
 def test_every_error_is_one_an_operator_can_read(box):
@@ -510,3 +526,54 @@ def test_real_refusals(real, tmp_path):
         real.ssh("sanbackup", known_hosts=swapped).run(["id"])
     with pytest.raises(ssh.CommandFailed, match="unknown user"):
         real.ssh("sanbackup").run(["id"], as_user="nobodyatall")
+
+
+OLD_SSHD = """
+set -eu
+rm -rf /run/old-ssh
+mkdir /run/old-ssh
+cat > /run/old-ssh/keys
+ssh-keygen -q -t rsa -b 2048 -N '' -f /run/old-ssh/host
+cat > /run/old-ssh/config <<END
+Port 2222
+HostKey /run/old-ssh/host
+PidFile /run/old-ssh/pid
+AuthorizedKeysFile /run/old-ssh/keys
+KexAlgorithms diffie-hellman-group14-sha1
+HostKeyAlgorithms ssh-rsa
+PubkeyAcceptedAlgorithms ssh-rsa
+Ciphers aes128-cbc,3des-cbc
+MACs hmac-sha1
+END
+/usr/sbin/sshd -f /run/old-ssh/config
+cat /run/old-ssh/host.pub
+"""
+
+
+@pytest.mark.lab
+def test_a_real_sshd_of_old_algorithms_only(real, tmp_path):
+    link, address = real.ssh("sanbackup"), real.site.address("sanbackup")
+    keys = {name: paramiko.RSAKey.generate(2048) for name in ("known", "other")}
+    for name, key in keys.items():
+        key.write_private_key_file(str(tmp_path / name))
+    public = f"ssh-rsa {keys['known'].get_base64()}\n".encode()
+    host_key = link.run(["sh", "-c", OLD_SSHD], sudo=True, input=public).text
+    (tmp_path / "hosts").write_text(f"[sanbackup]:2222 {host_key}")
+
+    def old(key="known", **other):
+        files = {"key_file": tmp_path / key, "known_hosts": tmp_path / "hosts"}
+        return real.ssh("sanbackup", address=address, port=2222, **files, **other)
+
+    try:
+        with pytest.raises(ssh.OldAlgorithms, match="legacy_ssh: true"):
+            old().run(["true"])
+        with old(old_algorithms=True) as legacy:
+            assert legacy.run(["id", "-un"]).text == "operator\n"
+            assert legacy.old_algorithms() == ["diffie-hellman-group14-sha1", "ssh-rsa"]
+        with pytest.raises(ssh.KeyRefused):
+            old("other", old_algorithms=True).run(["true"])
+        assert link.old_algorithms() == []
+    finally:
+        link.run(["sh", "-c", "kill $(cat /run/old-ssh/pid)"], sudo=True)
+    with pytest.raises(ssh.Unreachable):
+        old(old_algorithms=True).run(["true"])

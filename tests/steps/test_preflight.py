@@ -252,4 +252,20 @@ def test_facts_keep_their_json_form(when):
     data = recorded("preflight", when)
     data["nis"]["value"]["servers"]["ns2"] = {"error": "no answer"}
     data["machine"] = data["survey"] = data["dovecot"] = ERROR
+    data["old_ssh"] = {}
     assert model.to_json(model.from_json(preflight.Facts, data)) == data
+
+
+@pytest.mark.parametrize(
+    "reading, actual, todo",
+    [
+        ({"value": ["diffie-hellman-group14-sha1"]}, "diffie-hellman-group14-sha1", "trusted"),
+        ({"value": []}, "none", "Remove hosts.mailboxold.legacy_ssh"),
+    ],
+)
+def test_the_old_algorithms_of_a_link_are_shown(reading, actual, todo):
+    data = recorded("preflight", "before") | {"old_ssh": {"mailboxold": reading}}
+    facts = model.from_json(preflight.Facts, data)
+    (check,) = [check for check in preflight.verify(facts, ROMA1) if check.id == "old-ssh"]
+    assert (check.passed, check.warning, check.actual) == (True, True, actual)
+    assert todo in check.todo and check.subject == "mailboxold"

@@ -49,14 +49,15 @@ class Hosts:
         self.prove()
         with self._lock:
             if name not in self._connections:
-                site = self.site
+                site, host = self.site, self.site.hosts[name]
                 self._connections[name] = ssh.Connection(
                     name,
                     site.address(name),
-                    site.hosts[name].ssh_port,
+                    host.ssh_port,
                     site.ssh.user,
-                    Path(site.ssh.key),
+                    Path(host.ssh_key or site.ssh.key),
                     Path(site.ssh.known_hosts),
+                    old_algorithms=host.legacy_ssh,
                 )
             return self._connections[name]
 

@@ -6,6 +6,11 @@ def sudo_account(hosts, name: str) -> str:
     return hosts.run(name, ["id", "-un"], sudo=True, timeout=20).text.strip()
 
 
+def old_algorithms(hosts, name: str) -> list[str]:
+    """The old algorithms that the link to a host uses."""
+    return hosts.ssh(name).old_algorithms()
+
+
 def python_version(hosts, name: str) -> str:
     """The version of the Python that runs the converter, such as "3.11"."""
     script = "import sys; print('%d.%d' % sys.version_info[:2])"

@@ -10,6 +10,14 @@ from cutover.site import field_types
 class Host(field_types.Section):
     address: field_types.IpAddress
     ssh_port: int = pydantic.Field(22, ge=1, le=65535)
+    ssh_key: field_types.AbsolutePath | None = pydantic.Field(
+        None, description="private key file for this host; default: ssh.key"
+    )
+    legacy_ssh: bool = pydantic.Field(
+        False,
+        description="its sshd is older than OpenSSH 6.5: also use diffie-hellman-group14-sha1 and "
+        "RSA signatures with SHA-1 for it; needs an RSA key",
+    )
 
 
 class Roles(field_types.Section):

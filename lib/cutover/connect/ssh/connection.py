@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cutover.connect.ssh import legacy
 from cutover.connect.ssh.command import MIB, remote_line
 from cutover.connect.ssh.errors import CommandFailed, NoSuchFile, TooManySessions, TooMuchOutput
 from cutover.connect.ssh.links import Links
@@ -60,8 +61,10 @@ class Connection:
         known_hosts: Path,
         connect_timeout: float = 10.0,
         keepalive: int = 5,
+        old_algorithms: bool = False,
     ):
-        login = Login(host, address, port, user, key_file, known_hosts, connect_timeout, keepalive)
+        limits = (connect_timeout, keepalive)
+        login = Login(host, address, port, user, key_file, known_hosts, *limits, old_algorithms)
         self.host, self.address, self.user = host, address, user
         self.links, self.login = Links(login), login
         self.slots = threading.BoundedSemaphore(SESSIONS)
@@ -191,6 +194,10 @@ class Connection:
     def pinned(self) -> list[str]:
         """The host's pinned keys, `TYPE BASE64` each, for another host that must know it."""
         return self.login.pinned()
+
+    def old_algorithms(self) -> list[str]:
+        """The old algorithms that the link uses; empty for a host without legacy_ssh."""
+        return legacy.agreed(self.links.transport())
 
     def close(self) -> None:
         """Drop the links; the next call makes a new one."""

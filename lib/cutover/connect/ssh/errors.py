@@ -71,6 +71,16 @@ class NoAlgorithm(SshError):
     )
 
 
+class OldAlgorithms(NoAlgorithm):
+    """The host's sshd offers nothing that paramiko has, on a host without `legacy_ssh`."""
+
+    template = (
+        "ssh to {host} failed: the sshd at {address} offers only old algorithms ({reason}). Set "
+        "hosts.{host}.legacy_ssh: true in the parameters, with an RSA key in ssh_key; better: "
+        "update it, or run a newer sshd on another port"
+    )
+
+
 class TooManySessions(SshError):
     """Every session this connection may have at once was in use for too long.
 

@@ -13,6 +13,18 @@ from cutover.connect.ssh.login import Login
 LINKS = 4
 
 
+def _is_refusal(error: Exception, transport: paramiko.Transport) -> bool:
+    """Whether the host refused a channel.
+
+    When it refuses two at the same moment, paramiko has the reason for one thread only and raises
+    a bare SSHException in the other.
+    """
+    if isinstance(error, paramiko.ChannelException):
+        return True
+    bare = type(error) is paramiko.SSHException and str(error) == "Unable to open channel."
+    return bare and transport.is_active()
+
+
 class Links:
     """One link, made when first needed and made again after it was lost.
 
@@ -72,21 +84,20 @@ class Links:
         """
         lost, refused, deadline = 0, None, time.monotonic() + self.login.connect_timeout
         while time.monotonic() < deadline:
-            transport = self._transport()
+            transport = self.transport()
             try:
                 return transport.open_session(timeout=self.login.connect_timeout)
-            except paramiko.ChannelException:
-                if refused is not transport:
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                if not _is_refusal(error, transport):
+                    lost += 1
+                    if lost > 1 or transport.is_active():
+                        # a link that is alive is left to the other threads' commands
+                        raise self.login.unreachable(error) from error
+                elif refused is not transport:
                     refused, since = transport, time.monotonic()
                 elif time.monotonic() - since > 1:
                     self._retire(transport)
                 time.sleep(0.05)
-            except (paramiko.SSHException, OSError, EOFError) as error:
-                lost += 1
-                if (
-                    lost > 1 or transport.is_active()
-                ):  # a link that is alive is left to the other threads' commands
-                    raise self.login.unreachable(error) from error
         raise errors.TooManySessions(
             host=self.login.host, seconds=self.login.connect_timeout, command=line[:300]
         )
@@ -106,7 +117,8 @@ class Links:
                 self._full.append(self._client)
                 self._client = None
 
-    def _transport(self) -> paramiko.Transport:
+    def transport(self) -> paramiko.Transport:
+        """The link, made if there is none."""
         with self._connecting:
             transport = self._client.get_transport() if self._client else None
             if transport is None or not transport.is_active():

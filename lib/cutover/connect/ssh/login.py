@@ -8,7 +8,7 @@ from pathlib import Path
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from cutover.connect.ssh import channel, errors
+from cutover.connect.ssh import channel, errors, legacy
 
 
 class Login:
@@ -24,10 +24,12 @@ class Login:
         known_hosts: Path,
         connect_timeout: float,
         keepalive: int,
+        old_algorithms: bool,
     ):
         self.host, self.address, self.port, self.user = host, address, port, user
         self.key_file, self.known_hosts = Path(key_file), Path(known_hosts)
         self.connect_timeout, self.keepalive = connect_timeout, keepalive
+        self.old_algorithms = old_algorithms
 
     def pinned(self) -> list[str]:
         """The host's keys as pinned here, `TYPE BASE64` each, for another host that is to know it
@@ -39,7 +41,9 @@ class Login:
         return sorted(f"{kind} {key.get_base64()}" for kind, key in keys.items())
 
     def connect(self) -> paramiko.SSHClient:
-        key = self._key()
+        key, transport = self._key(), channel.Transport
+        if self.old_algorithms:
+            key, transport = legacy.user_key(key), legacy.Transport
         client = paramiko.SSHClient()
         name = self._pin(client)
         client.set_missing_host_key_policy(_Refuse(self))
@@ -67,7 +71,7 @@ class Login:
                 + 1,  # for the key exchange; longer, so that a missing banner is told first
                 banner_timeout=self.connect_timeout,
                 auth_timeout=self.connect_timeout,
-                transport_factory=channel.Transport,
+                transport_factory=transport,
             )
             client.get_transport().set_keepalive(self.keepalive)
             undo.pop_all()
@@ -137,7 +141,8 @@ class Login:
                 raise self.unreachable(error) from error
             raise errors.KeyRefused(**mine, user=self.user, key_file=self.key_file) from error
         except paramiko.ssh_exception.IncompatiblePeer as error:
-            raise errors.NoAlgorithm(**mine, reason=error) from error
+            cause = errors.NoAlgorithm if self.old_algorithms else errors.OldAlgorithms
+            raise cause(**mine, reason=error) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             if "No existing session" in str(
                 error

@@ -18,6 +18,25 @@ def root(accounts: Mapping[str, model.Reading[str]]) -> Iterator[model.Check]:
             yield model.Check(question, "root", account.error, False, todo, **about)
 
 
+def old_ssh(used: Mapping[str, model.Reading[list[str]]]) -> Iterator[model.Check]:
+    """One check per host with legacy_ssh, always passed: it shows what is weaker, and for what."""
+    for name, algorithms in used.items():
+        old = algorithms.value if algorithms.ok else []
+        yield model.Check(
+            f"The link to {name} uses old algorithms only because it must",
+            "known",
+            (", ".join(old) or "none") if algorithms.ok else algorithms.error,
+            True,
+            "Reach it over a trusted network only."
+            if old or not algorithms.ok
+            else f"Remove hosts.{name}.legacy_ssh: its sshd does without.",
+            warning=True,
+            id="old-ssh",
+            subject=name,
+            data={"algorithms": old},
+        )
+
+
 def passwords(readable: Mapping[str, model.Reading[bool]]) -> Iterator[model.Check]:
     """One check per test user."""
     for user, password in readable.items():

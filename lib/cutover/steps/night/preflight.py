@@ -35,6 +35,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
     """Every check, by subject; hosts and name servers first, as other checks depend on them."""
     return [
         *access.root(facts.reach),
+        *access.old_ssh(facts.old_ssh),
         *_zone(facts, site),
         *same_users.check(facts.users, site.mail_hosts),
         *nis.checks(facts.nis, facts.users, site),

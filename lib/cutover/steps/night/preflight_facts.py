@@ -47,6 +47,7 @@ class Facts:
     machine: of the new host; machines: of the site's store_hosts.
     antispam, nis: None where the site declares none.
     left_behind: notes of earlier rollbacks, by user.
+    old_ssh: old algorithms that the link to a host with legacy_ssh uses.
     """
 
     run: str
@@ -70,6 +71,7 @@ class Facts:
     left_behind: model.Reading[dict[str, notes.Note]]
     antispam: dict[str, model.Reading[antispam.Antispam]] | None
     systems: systems.Systems
+    old_ssh: dict[str, model.Reading[list[str]]] = dataclasses.field(default_factory=dict)
 
 
 def probe(ctx: model.Context) -> Facts:
@@ -124,6 +126,11 @@ def probe(ctx: model.Context) -> Facts:
             for name in site.roles.mx
         },
         systems=systems.read_all(hosts),
+        old_ssh={
+            name: on(name, programs.old_algorithms, name)
+            for name in names
+            if site.hosts[name].legacy_ssh
+        },
     )
 
 
