@@ -15,17 +15,17 @@ from lab import base_image, control, errors, requirements, state, world
 PARAMETERS = Path(__file__).resolve().parents[1] / "parameters" / "lab.yaml"
 UNABLE = pytest.StashKey[str]()
 NO_LAB = "the lab cannot run: "
-# these take minutes: a lane that began one of them last would run on alone
+# these take minutes, the longest first: a lane that began one of them last would run on alone
 LONG = (
+    "test_maintenance.py",
+    "test_restore.py",
     "test_cutover.py",
     "test_cockpit.py",
     "test_faults.py",
-    "test_matrix.py",
-    "test_after.py",
     "test_bad_input.py",
+    "test_after.py",
+    "test_matrix.py",
     "test_record.py",
-    "test_maintenance.py",
-    "test_restore.py",
 )
 
 

@@ -72,6 +72,7 @@ EXAMPLES = [
     service.ServiceAction("mailboxvm", "systemd", "dovecot", "start", False),
     service.EndSessions("mailboxold", ["imapd"]),
     mail.DrainQueue(["postino3", "postino4"], 300),
+    mail.ReleaseQueue(["postino3", "postino4"], 300, whole=True),
     mail.AwaitDeliveries("mailboxold", ["dmail"], 300),
     mail.SendTestMail("postino3", 25, "t@lab.test", "alice@lab.test", "alice", "r1-ham", False),
     systems.SubmitTestMail(

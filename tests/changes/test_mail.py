@@ -4,7 +4,7 @@ import pytest
 from cutover import model
 from cutover.changes import mail
 from cutover.connect import smtp, ssh
-from cutover.facts import alias_service
+from cutover.facts import alias_service, mail_queue
 
 HEAD = "-----Q-ID----- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n"
 
@@ -19,7 +19,7 @@ class Queues:
         return {name: function(name) for name in names}
 
     def run(self, host, argv, **options):
-        if argv[0] == "sendmail":
+        if argv[0] != "mailq":
             self.flushed.append(argv)
             return ssh.Result(host, tuple(argv), 0, b"", b"", 0.0)
         ids = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -35,8 +35,8 @@ A, B, LATE = (
 )
 
 
-def drain(hosts, **options):
-    change = mail.DrainQueue(["mx"], options.pop("wait", 60), **options)
+def drain(hosts, kind=mail.DrainQueue, **options):
+    change = kind(["mx"], options.pop("wait", 60), **options)
     return change.apply(model.Context(hosts), lambda event: None)
 
 
@@ -55,6 +55,40 @@ def test_mail_for_a_closed_host_alone_may_stay():
 def test_a_queue_that_does_not_drain_names_what_is_left():
     with pytest.raises(model.ChangeFailed, match="1 of 1 queued messages .* mx: 6AO4JuTu003392 "):
         drain(Queues([B]), wait=0)
+
+
+def test_a_released_queue_is_watched_until_it_falls_and_its_rate_is_known(monkeypatch):
+    monkeypatch.setattr(mail, "MEASURED", 0.5)
+    hosts = Queues([A, B, LATE], [A, B, LATE], [B, LATE])
+    figures = drain(hosts, mail.ReleaseQueue).figures
+    assert (figures["queued"], figures["delivered"], figures["left"]) == (3, 1, 2)
+    assert figures["rate"] > 0 and figures["seconds_left"] == round(2 / figures["rate"], 0)
+    # the hosts flush by themselves, and nobody waits for a pass to end
+    assert hosts.flushed and all(argv[-1] == mail.LOCK for argv in hosts.flushed)
+
+
+def test_the_rest_of_a_released_queue_is_waited_for_while_it_falls():
+    falling = [[A, B, LATE], [A, B, LATE], [A, B, LATE], [B, LATE], [LATE], []]
+    assert drain(Queues(*falling), mail.ReleaseQueue, wait=0.5, whole=True).figures == {
+        "queued": 3,
+        "delivered": 3,
+    }
+
+
+def test_a_released_queue_that_does_not_fall_names_what_is_left():
+    with pytest.raises(model.ChangeFailed, match="1 of 1 queued messages .* mx: 6AO4JuTu003392 "):
+        drain(Queues([B]), mail.ReleaseQueue, wait=0)
+
+
+def test_a_queue_is_watched_until_something_leaves_it():
+    def seen(*answers, patience=30.0):
+        queue = mail_queue.watched(Queues(*answers), "mx", least=0.0, patience=patience)
+        return queue.requests, queue.gone
+
+    assert seen([]) == (0, 0)
+    assert seen([A, B], patience=0.1) == (2, 0)
+    assert seen([A, B], [A, B], [B, LATE]) == (2, 1)
+    assert "empty in about 4 s" in str(mail_queue.Watched(2, [], 1, 2.0))
 
 
 class PutOff(smtp.SmtpError):

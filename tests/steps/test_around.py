@@ -147,7 +147,8 @@ def test_what_has_not_arrived_is_sent_and_a_post_must_reach_each_subscriber():
     facts = healthy()
     del facts["users"]["bruno"]["value"]["found"]["r1-list-staff-lab.test"]
     del facts["users"]["alice"]["value"]["found"]["r1-smtp-certificate-alice"]
-    submitted, posted = STEP.plan(facts, LAB).changes
+    released, submitted, posted = STEP.plan(facts, LAB).changes
+    assert released.kind == "release-queue" and released.whole
     assert (submitted.kind, submitted.way, posted.kind, posted.users) == (
         "submit-test-mail",
         "certificate",

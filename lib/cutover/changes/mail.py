@@ -1,5 +1,6 @@
 """Mail in transit: queues drained, test messages sent, deliveries awaited."""
 
+import collections
 import dataclasses
 import email.utils
 import time
@@ -10,12 +11,29 @@ from cutover.connect import smtp
 from cutover.facts import alias_service, mail_queue, processes
 
 AGAIN = 2.0  # seconds until a deferred message is sent again
+MEASURED = 3.0  # seconds after which the rate of a falling queue is taken as measured
+# $1: a lock, so that one such process flushes at a time. Passes in sequence, further apart each
+# time, for two hours at most; a host that takes no more is not asked again at once.
+_RELEASE = """
+setsid sh -c 'exec 9> "$1"; flock -n 9 || exit 0; pause=1; end=$(( $(date +%s) + 7200 ))
+while [ "$(date +%s)" -lt "$end" ]; do
+  sendmail -q 9>&-; sendmail -Ac -q 9>&-
+  mailq | grep -q "^[[:alnum:]]\\{10,\\}" || exit 0
+  sleep $pause 9>&-; pause=$(( pause < 30 ? pause * 2 : 60 ))
+done' release "$1" < /dev/null > /dev/null 2>&1 &
+"""
+LOCK = "/var/run/cutover-release.lock"
 
 
 def flush(hosts, name: str) -> None:
     """Run both queues of a host once: the daemon's, and that of mail submitted on the host."""
     for argv in (["sendmail", "-q"], ["sendmail", "-Ac", "-q"]):
         hosts.run(name, argv, sudo=True, check=False, timeout=120)
+
+
+def release(hosts, name: str) -> None:
+    """Have a host flush its queues by itself until they are empty, whoever is connected."""
+    hosts.run(name, ["sh", "-c", _RELEASE, "release", LOCK], sudo=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,24 +71,37 @@ class DrainQueue(model.Change):
         return model.Settled(not any(left.values()), detail)
 
     def apply(self, ctx, report) -> model.Result:
-        deadline = time.monotonic() + self.wait
-        first = self._queued(ctx.hosts)
+        began = fell = time.monotonic()
+        first = left = self._queued(ctx.hosts)
         total = len(first)
         while True:
             # mail that arrives meanwhile follows the new routing; only the earlier mail must go
-            left = {key: item for key, item in self._queued(ctx.hosts).items() if key in first}
+            now = {key: item for key, item in self._queued(ctx.hosts).items() if key in first}
+            seconds = time.monotonic() - began
+            if len(now) < len(left):
+                fell = time.monotonic()
+            left = now
             report({"event": "queue", "text": f"{total - len(left)} of {total} delivered"})
             if not left:
                 figures = {"queued": total, "delivered": total}
                 return model.Result(f"{total} queued, all delivered", figures)
-            if time.monotonic() > deadline:
-                items = "; ".join(f"{name}: {item}" for (name, _), item in list(left.items())[:10])
-                raise model.ChangeFailed(
-                    f"after {self.wait} s {len(left)} of {total} queued messages are not "
-                    f"delivered: {items}. Fix the cause it gives and run this step again."
-                )
-            ctx.hosts.each(self.queues, lambda name: flush(ctx.hosts, name))
+            if self._enough(first, left, seconds):
+                return _falling(total, len(left), seconds)
+            self._give_up(total, left, began, fell)
+            ctx.hosts.each(self.queues, lambda name: self._flush(ctx.hosts, name))
             time.sleep(0.3)
+
+    def _flush(self, hosts, name):
+        flush(hosts, name)
+
+    def _enough(self, first, left, seconds) -> bool:
+        """Whether the rest may be delivered later."""
+        return False
+
+    def _give_up(self, total, left, began, fell):
+        """Raises ChangeFailed once the time is over."""
+        if time.monotonic() - began > self.wait:
+            raise _not_delivered(self.wait, total, left)
 
     def _queued(self, hosts):
         """`{(host, queue id): line}`"""
@@ -81,6 +112,72 @@ class DrainQueue(model.Change):
             for key, item in queue.by_id().items()
             if not self.but or mail_queue.recipient_domains(item) != {self.but}
         }
+
+
+def _not_delivered(wait, total, left):
+    items = "; ".join(f"{name}: {item}" for (name, _), item in list(left.items())[:10])
+    return model.ChangeFailed(
+        f"after {wait} s {len(left)} of {total} queued messages are not delivered: {items}. Fix "
+        "the cause it gives and run this step again."
+    )
+
+
+def _falling(total, left, seconds):
+    """The result of a release while mail is left."""
+    rate = (total - left) / seconds
+    figures = {
+        "queued": total,
+        "delivered": total - left,
+        "left": left,
+        "rate": round(rate, 2),
+        "seconds_left": round(left / rate),
+    }
+    text = (
+        f"{total} queued, {total - left} delivered in {seconds:.1f} s; the hosts go on delivering "
+        f"the other {left}, which takes about {figures['seconds_left']} s at this rate"
+    )
+    return model.Result(text, figures)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReleaseQueue(DrainQueue):
+    """Have the MX deliver what they held, and wait until it is seen to go out.
+
+    The MX flush by themselves, in one sequence each. Unless `whole`, it is over as soon as each
+    queue falls and the rate is known. Figures: queued, delivered; while some is left also left,
+    rate (messages per second), seconds_left. Raises ChangeFailed when nothing was delivered for
+    `wait` seconds.
+    """
+
+    kind: ClassVar[str] = "release-queue"
+    whole: bool = False
+
+    def title(self):
+        if self.whole:
+            return "wait until the mail that was held is delivered"
+        return "release the mail queue and see that it falls"
+
+    def describe(self):
+        until = "until `mailq` lists nothing it lists now" if self.whole else "until each falls"
+        return (
+            f"sendmail -q; sendmail -Ac -q (on each host in the background, repeated until `mailq` "
+            f"is empty; watched {until}; fails after {self.wait} s without a delivery)"
+        )
+
+    def _flush(self, hosts, name):
+        release(hosts, name)
+
+    def _enough(self, first, left, seconds):
+        def of(keys):
+            return collections.Counter(name for name, _ in keys)
+
+        before, now = of(first), of(left)
+        falls = all(now[name] < count for name, count in before.items())
+        return falls and seconds >= MEASURED and not self.whole
+
+    def _give_up(self, total, left, began, fell):
+        if time.monotonic() - fell > self.wait:
+            raise _not_delivered(self.wait, total, left)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ INSIDE = "CUTOVER_BENCH_INSIDE"
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group():
-    """Benchmark the conversion against other tools, or a restore, on this machine."""
+    """Benchmark the conversion, a restore, or the outage, on this machine."""
 
 
 @group.command()
@@ -154,3 +154,41 @@ def restore(messages, runs, parts, as_json):
         parts or restore.PARTS,
     )
     click.echo(json.dumps(values) if as_json else restore.text(values))
+
+
+@group.command()
+@click.option(
+    "--fill",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="First add that many messages to the old store.",
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Runs of each, interleaved.",
+)
+@click.option(
+    "--traffic",
+    "rate",
+    type=click.FloatRange(0),
+    default=2.0,
+    show_default=True,
+    help="Messages per second that come in meanwhile.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+def outage(fill, runs, rate, as_json):
+    """Time the outage of the lab's night beside a bare script that only does the work.
+
+    Each run has a fresh lab. The script verifies and records nothing. Only the ratios carry over to
+    other machines.
+    """
+    from cutover.bench import outage_floor
+
+    values = outage_floor.measure(
+        fill, runs, rate, lambda text: click.echo(f"cutover: {text}", err=True)
+    )
+    click.echo(json.dumps(values) if as_json else outage_floor.text(values))

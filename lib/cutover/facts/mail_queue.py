@@ -25,6 +25,23 @@ class Queue:
         return {item.partition(" ")[0]: item for item in self.items}
 
 
+@dataclass(frozen=True)
+class Watched(Queue):
+    """A queue, the messages that left it while it was watched, and for how many seconds it was."""
+
+    gone: int = moving(default=0)
+    seconds: float = moving(default=0.0)
+
+    def __str__(self):
+        if not self.gone:
+            return f"{self.requests} queued"
+        left = self.requests * self.seconds / self.gone
+        return (
+            f"{self.requests} queued, {self.gone} delivered in {self.seconds:.1f} s: empty in "
+            f"about {left:.0f} s"
+        )
+
+
 def parse(text: str) -> Queue:
     """The output of `mailq -v`, of one queue or several. Raises Unreadable.
 
@@ -86,3 +103,19 @@ def waiting(hosts, name: str, patience: float = 15.0) -> Queue:
         now = read(hosts, name).by_id()
         left = {key: now[key] for key in left if key in now}
     return Queue(len(left), list(left.values()))
+
+
+def watched(hosts, name: str, least: float = 2.0, patience: float = 15.0) -> Watched:
+    """A queue that was watched while it falls, at least for `least` seconds.
+
+    It returns at once when the queue is empty, and after `patience` seconds when nothing leaves it.
+    """
+    first = now = read(hosts, name).by_id()
+    began = time.monotonic()
+    while True:
+        seconds = time.monotonic() - began
+        gone = len(first.keys() - now.keys())
+        if not now or seconds > (least if gone else patience):
+            return Watched(len(now), list(now.values()), gone, round(seconds, 1))
+        time.sleep(0.5)
+        now = read(hosts, name).by_id()

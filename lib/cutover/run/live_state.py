@@ -57,4 +57,4 @@ def _services(connections, name, listed):
 
 
 def _queue(connections, name):
-    return f"{mail_queue.read(connections, name).requests} queued"
+    return str(mail_queue.watched(connections, name, patience=2.0))

@@ -13,9 +13,10 @@ verify     From presync's sample, read by the same servers with as many users at
            by the clock per session, folder, message and byte, summed over the whole. The spread
            is that of the groups of users read together, at least 25 %. At worst the largest user
            is read alone. Contents end at `verify.content_minutes`.
-queue      The MX deliver what they held before restore-sendmail passes: reading waits for it,
-           delivery does not. Mail comes in as it did between preflight and presync. It goes out
-           as fast as a queue of MANY messages did, in this run or earlier ones, or as DRAIN says.
+queue      The MX deliver what they held. Reading waits until the queues fall, at most SEEN
+           seconds; delivery does not. Mail comes in as it did between preflight and presync. It
+           goes out as fast as a queue of MANY messages did, in this run or earlier ones, or as
+           DRAIN says.
 """
 
 import dataclasses
@@ -33,6 +34,8 @@ PUBLISH = Span(0.001, 0.01, 0.05)
 # messages per second, as in the lab, until a queue of MANY messages was drained
 DRAIN = Span(60.0, 30.0, 15.0)
 MANY = 100
+# seconds until a queue of any length is seen to fall
+SEEN = Span(3.0, 5.0, 30.0)
 # seconds of the changes of a step, until a run has measured them
 ASSUMED = {
     "stop-imap": Span(0.5, 3, 20),
@@ -314,9 +317,9 @@ def queue(known: Measurements, held: Span, before: Work) -> Work:
     ]
     speed = Span(max(drained), statistics.median(drained), min(drained)) if drained else DRAIN
     delivery = Span(
-        held.low * rate / speed.low,
-        held.likely * rate / speed.likely,
-        held.high * rate / speed.high,
+        min(SEEN.low, held.low * rate / speed.low),
+        min(SEEN.likely, held.likely * rate / speed.likely),
+        min(SEEN.high, held.high * rate / speed.high),
     )
     return Work(
         before.span + delivery,

@@ -123,7 +123,10 @@ class ProductionTest(field_types.Section):
 
 class Limits(field_types.Section):
     queue_drain: int = pydantic.Field(
-        300, ge=1, description="seconds the MX queues may take to empty"
+        300,
+        ge=1,
+        description="seconds the MX queues may take to empty; after the outage, the seconds in "
+        "which at least one message must be delivered",
     )
     dns_spread: int = pydantic.Field(
         30, ge=1, description="seconds a DNS change may take to reach every server"

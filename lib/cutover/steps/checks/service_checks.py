@@ -98,3 +98,18 @@ def nothing_waits(name: str, queue: model.Reading[mail_queue.Queue], todo: str) 
         subject=name,
         data={"requests": requests},
     )
+
+
+def queue_falls(name: str, queue: mail_queue.Watched, todo: str) -> model.Check:
+    """Whether a host's queue is empty, or was seen to fall (mail_queue.watched)."""
+    stuck = "" if queue.gone else "".join(f"; {item}" for item in queue.items[:3])
+    return model.Check(
+        f"The mail that {name} held is delivered, or the queue falls",
+        "empty or falling",
+        f"{queue}{stuck}",
+        queue.requests == 0 or queue.gone > 0,
+        todo,
+        id="queue-falls",
+        subject=name,
+        data={"requests": queue.requests, "gone": queue.gone, "seconds": queue.seconds},
+    )

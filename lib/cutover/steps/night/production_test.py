@@ -5,10 +5,10 @@ import posixpath
 from typing import NamedTuple
 
 from cutover import model
-from cutover.changes.mail import SendTestMail
-from cutover.facts import alias_service, spool, systems, users
+from cutover.changes.mail import ReleaseQueue, SendTestMail
+from cutover.facts import alias_service, mail_queue, spool, systems, users
 from cutover.facts.systems import Systems
-from cutover.steps.checks import system_checks
+from cutover.steps.checks import service_checks, system_checks
 
 
 class TestMail(NamedTuple):
@@ -29,13 +29,14 @@ class TestMail(NamedTuple):
 class Facts:
     """users: what each test user sees. spooled: `{user: bytes in the new host's spool}`.
 
-    systems: None in facts recorded by an earlier version.
+    systems: None in facts recorded by an earlier version. queues: of each MX.
     """
 
     run: str
     users: dict[str, model.Reading[alias_service.Visit]]
     spooled: dict[str, int] = dataclasses.field(default_factory=dict)
     systems: Systems | None = None
+    queues: dict[str, mail_queue.Queue] = dataclasses.field(default_factory=dict)
 
 
 def test_mails(site, run: str) -> list[TestMail]:
@@ -66,7 +67,15 @@ def probe(ctx) -> Facts:
         visits,
         {user: size for user, size in sorted(sizes.items()) if user in names},
         systems.read_all(hosts, mails[0].token, locked_out),
+        _queues(ctx),
     )
+
+
+def _queues(ctx):
+    """Each MX's queue; once the step's plan was applied, what stays in it."""
+    own = [event["event"] for event in ctx.history if event.get("step") == STEP.id]
+    read = mail_queue.waiting if own[-1:] == ["applied"] else mail_queue.read
+    return ctx.hosts.each(ctx.site.roles.mx, lambda name: read(ctx.hosts, name))
 
 
 def plan(facts, site):
@@ -87,6 +96,10 @@ def plan(facts, site):
     ]
     if facts.systems is not None:
         changes += system_checks.plan(facts.users, facts.run, site)
+    if changes or any(queue.requests for queue in facts.queues.values()):
+        # what was held in the outage: restore-sendmail only waited until it went out
+        wait = site.limits.queue_drain
+        changes.insert(0, ReleaseQueue(list(site.roles.mx), wait, whole=True))
     if not changes:
         return model.Plan(reason="every test message of this run has already arrived")
     return model.Plan(tuple(changes))
@@ -123,7 +136,11 @@ def verify(facts, site):
     checks.append(_spool(facts.spooled, site))
     if facts.systems is not None:
         checks += system_checks.verify(facts.systems, facts.users, facts.run, site)
-    return checks
+    todo = "`mailq` shows the reason beside each message. Fix it, then run this step again."
+    return checks + [
+        service_checks.nothing_waits(name, model.Reading(queue), todo)
+        for name, queue in facts.queues.items()
+    ]
 
 
 def _visit(user, visit, run, site):

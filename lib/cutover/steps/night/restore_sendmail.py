@@ -1,10 +1,14 @@
-"""Start sendmail on both mail hosts and drain the MX queues. The delivery outage ends."""
+"""Start sendmail on both mail hosts and release the MX queues. The delivery outage ends.
+
+Once each queue falls, the steps that bring reading back may run: the MX deliver the rest meanwhile,
+and production-test waits for the last of it.
+"""
 
 import dataclasses
 
 from cutover import model
 from cutover.changes import service
-from cutover.changes.mail import DrainQueue
+from cutover.changes.mail import ReleaseQueue
 from cutover.facts import mail_queue, mail_services
 from cutover.steps.checks import service_checks
 
@@ -15,15 +19,15 @@ class Facts:
 
     run: str
     hosts: dict[str, mail_services.SendmailHost]
-    mx: dict[str, mail_queue.Queue]
+    mx: dict[str, mail_queue.Watched]
 
 
 def probe(ctx) -> Facts:
     hosts, site = ctx.hosts, ctx.site
     delivery = hosts.each(site.mail_hosts, lambda name: mail_services.read_sendmail(hosts, name))
     running = all(service.running for host in delivery.values() for service in host.services)
-    # while delivery is stopped the queues hold mail: waiting for it would prolong the outage
-    read = mail_queue.waiting if running else mail_queue.read
+    # while delivery is stopped the queues hold mail: watching them would prolong the outage
+    read = mail_queue.watched if running else mail_queue.read
     queues = hosts.each(site.roles.mx, lambda name: read(hosts, name))
     return Facts(ctx.run_name, delivery, queues)
 
@@ -35,7 +39,7 @@ def plan(facts, site):
         for change in service.start_all(name, host.services)
     ]
     if changes or any(queue.requests for queue in facts.mx.values()):
-        changes.append(DrainQueue(list(facts.mx), site.limits.queue_drain))
+        changes.append(ReleaseQueue(list(facts.mx), site.limits.queue_drain))
     if not changes:
         return model.Plan(reason="sendmail runs on both mail hosts and the MX queues are empty")
     return model.Plan(tuple(changes))
@@ -59,8 +63,7 @@ def verify(facts, site):
         ]
     todo = "`mailq` shows the reason next to each message. Fix it, then run this step again."
     return checks + [
-        service_checks.nothing_waits(name, model.Reading(queue), todo)
-        for name, queue in facts.mx.items()
+        service_checks.queue_falls(name, queue, todo) for name, queue in facts.mx.items()
     ]
 
 
