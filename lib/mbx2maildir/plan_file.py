@@ -12,6 +12,8 @@ OPTIONAL_KEYS = {
     "spool": str,
     "subscriptions": str,
     "home": str,
+    "old_home": str,
+    "roots": list,
     "asked": dict,
     "keep": dict,
 }

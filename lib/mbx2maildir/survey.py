@@ -3,7 +3,7 @@ texts."""
 
 import os
 
-from mbx2maildir import errors, pool
+from mbx2maildir import errors, home, pointers, pool
 from mbx2maildir.convert import source, subscriptions
 from mbx2maildir.formats.names import Names
 
@@ -34,11 +34,15 @@ def survey_user(user, report):
         result["passed"] = [
             {"file": errors.printable(item["file"]), "why": item["why"]} for item in passed
         ]
+        further = home.from_roots(user, folders, report)
+        folders += further
         subscribed, elsewhere = subscriptions.read(
-            user.get("subscriptions"), user.get("folders"), user.get("home"), passed
+            user.get("subscriptions"), user.get("folders"), user.get("home"), passed, further
         )
         result["subscriptions"] = len(subscribed)
         result["elsewhere"] = [errors.printable(line) for line in elsewhere]
+        result.update(home.survey(user, folders, passed, report))
+        result["pointers"] = pointers.read(user)
     except errors.StoreError as error:
         result["errors"].append(error.as_dict())
     names = Names([folder.name for folder in folders])
@@ -73,6 +77,8 @@ def empty(name):
         "damage": [],
         "renamed": [],
         "elsewhere": [],
+        **home.nothing(),
+        "pointers": [],
         "subscriptions": 0,
         "messages": 0,
         "bytes": 0,
@@ -125,7 +131,8 @@ def survey(plan):
     [{"folder", "name", "file", "format", "messages", "bytes", "recent", "expunged", "keywords",
     "keywords_used", "uidvalidity", "uidnext", "renumbered"}], "passed": [{"file", "why"}],
     "errors": [{"kind", "file", "offset", "what", "todo"}], "damage": [{"kind", "file", "folder",
-    "offset", "length", "what"}], "renamed", "elsewhere", "sizes": messages by class of size}],
+    "offset", "length", "what"}], "renamed", "elsewhere", "sizes": messages by class of size, and
+    what home.survey() finds, "pointers": as pointers.read()}],
     "totals": {"users", "messages", "bytes", "expunged", "inodes", "sizes", "folders", "passed",
     "errors", "damage"}}.
     """
@@ -177,6 +184,14 @@ def text(values):
             for entry in user["folders"]
         ]
         lines += ["    skipped {}: {}".format(item["file"], item["why"]) for item in user["passed"]]
+        lines += [
+            "    outside {} {} bytes: {}".format(item["format"], item["bytes"], item["file"])
+            for item in user["outside"]
+        ]
+        lines += [
+            "    not searched {}: {}".format(item["file"], item["why"])
+            for item in user["unsearched"]
+        ]
         lines += [
             "    {} → {}: {}".format(item["from"], item["to"], item["why"])
             for item in user["renamed"]

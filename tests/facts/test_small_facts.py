@@ -1,6 +1,8 @@
 """Parsers of facts that several steps read; no host is needed."""
 
-from cutover.facts import processes, spool, userdb_map, webmail
+import subprocess
+
+from cutover.facts import crontabs, processes, spool, userdb_map, webmail
 
 
 def test_processes_as_ps_prints_them():
@@ -36,3 +38,18 @@ def test_logins_of_one_user_are_found_in_dovecots_log():
         "imap(alice): Disconnected rip=10.0.0.4\n"
     )
     assert webmail.parse_logins(text, "alice") == ["10.0.0.2", "10.0.0.9"]
+
+
+def test_lines_of_crontabs_are_those_about_mail(tmp_path):
+    (tmp_path / "alice").write_text(
+        "# 0 1 * * * procmail\n0 1 * * * cp mail/x y:z\n1 2 * * * backup --password=tr0ub4dor\n"
+        "5 * * * * fetchmail -s\n"
+    )
+    script = crontabs._SCRIPT.replace("/var/spool/cron/tabs", str(tmp_path))
+    done = subprocess.run(
+        ["sh", "-c", script, "crontabs", crontabs.WORDS], capture_output=True, text=True, check=True
+    )
+    assert [line for line in crontabs.parse(done.stdout) if line.user == "alice"] == [
+        crontabs.Line("alice", 2, "0 1 * * * cp mail/x y:z"),
+        crontabs.Line("alice", 4, "5 * * * * fetchmail -s"),
+    ]

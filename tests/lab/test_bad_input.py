@@ -459,6 +459,59 @@ def test_an_unreadable_folder_is_named_with_owner_and_mode(night):
     night.step("preflight")
 
 
+# mail in every place where nobody looks; in c-client's own formats, made by its own program
+OUTSIDE = r"""
+mkdir -p Mail/lists mh Maildir/cur Maildir/new Maildir/tmp
+for name in oldmail Mail/lists/debian; do mailutil create "#driver.mbx/$name"; done
+printf 'From a@b Mon Jan  1 00:00:00 2024\nSubject: x\n\nhello\n\n' > mbox-file
+for name in oldmail Mail/lists/debian; do mailutil append mbox-file $name; done
+for format in mtx mmdf mix; do
+    mailutil create "#driver.$format/in-$format"; mailutil append mbox-file in-$format
+done
+printf 'Subject: x\n\nhi\n' > mh/1
+printf 'Subject: x\n\nhi\n' > Maildir/cur/1:2,
+mkdir -p /tmp/elsewhere; cp oldmail /tmp/elsewhere/linked
+ln -s /tmp/elsewhere link; ln -s mail/sent-mail sent; ln -s . loop
+printf 'plain text\n' > notes.txt; : > empty
+printf 'mail/sent-mail\noldmail\nsent-mail\n~bruno/mail/sent-mail\n#news.x\n' > .mailboxlist
+chmod 710 . mail; chmod 640 mail/SPAM
+printf 'DEFAULT=$HOME/mail/in\n:0\n* ^Subject: x\n| dmail +mail/x\n' > .procmailrc
+printf '%s\n' '/home/marta/mail/copy' > .forward
+"""
+CRONTAB = """
+mkdir -p /var/spool/cron/crontabs
+echo '5 1 * * * cp mail/x y' > /var/spool/cron/crontabs/marta
+"""
+CONVERTED = {"oldmail", "Mail/lists/debian", "mbox-file"}
+STAYS = {"in-mtx", "in-mmdf", "in-mix", "mh", "Maildir", "link", "loop"}
+
+
+@lab_test
+def test_mail_outside_the_folders_is_named_and_then_converted_or_accepted(lab, night):
+    """It stays so for the rest of the night: verify asks the old server for everything."""
+    user, home = "marta", "/srv/mailboxold/home/marta"
+    lab.run("mailboxold", ["sh", "-ec", OUTSIDE], user=user)
+    lab.run("mailboxold", ["sh", "-ec", CRONTAB])
+    found = failures(night)
+    assert set(found) == {("mail-outside", user), ("mail-outside-accepted", "")}
+    checks = night.checks("preflight")
+    data = checks["mail-outside", user]["data"]
+    named = {item["file"].removeprefix(home + "/") for item in data["files"]}
+    named |= {path.removeprefix(home + "/") for path in data["unsearched"]}
+    assert named == CONVERTED | STAYS | {"#news.x"}
+    assert all(item["bytes"] for item in data["files"] if item["file"] != "#news.x")
+    assert checks["folders-shared", user]["warning"]
+    assert "sent-mail → " in checks["subscriptions-meant", user]["actual"]
+    lines = [item["kind"] for item in checks["files-point-at-old-mail", user]["data"]["lines"]]
+    assert lines == ["delivers", "pipes", "delivers", "cron"]
+    night.values["old_store"].update(
+        roots=[{"path": "{home}/Mail", "name": "Mail"}, {"path": "{home}", "name": ""}],
+        accepted=["#news.x", *(f"/home/{user}/{name}" for name in sorted(STAYS))],
+    )
+    night.write()
+    night.step("preflight")
+
+
 @lab_test
 def test_a_user_on_one_side_only_is_named(lab, night):
     lab.run("mailboxvm", ["useradd", "-u", "2500", "-M", "-d", "/home/xenia", "xenia"])
@@ -771,9 +824,20 @@ def test_a_message_that_is_lost_blocks_what_follows(lab, night):
             night.step("restore-sendmail")
     finally:
         lab.run("mailboxvm", ["rm", "/var/imap/held"])
-    # the tree of that user is taken back and made anew, and of nobody else
+    # what is accepted no more is not passed over; a copy of converted mail is
+    marta = checks["user-mail-equal", "marta"]
+    assert marta["passed"] and marta["data"]["unknown"] == []
+    stays = night.values["old_store"]["accepted"]
+    came = "cp oldmail came; cp .forward .mailrc"
+    lab.run("mailboxold", ["sh", "-ec", came], user="marta")
+    with night.set("old_store.accepted", [path for path in stays if "in-mtx" not in path]):
+        refusal(night, "verify")
+    unknown = night.checks("verify")["user-mail-equal", "marta"]["data"]["unknown"]
+    assert unknown == [{"name": "in-mtx", "messages": 1}]
+    # the trees of those users are taken back and made anew, and of nobody else
     (change,) = night.wanted("convert")
-    assert (change.kind, [entry["user"] for entry in change.users]) == ("convert-again", ["teresa"])
+    users = [entry["user"] for entry in change.users]
+    assert (change.kind, users) == ("convert-again", ["marta", "teresa"])
     night.step("convert")
     night.step("verify")
     assert night.wanted("convert") == ()

@@ -192,6 +192,78 @@ def test_a_file_that_cannot_be_read_fails():
     assert failed(change) == {("old-mail-readable", "mailboxvm")}
 
 
+OLDMAIL = {"file": "/srv/mailboxold/home/alice/Mail/x", "format": "mbx", "bytes": 700}
+OUTSIDE = {"subscribed": True, "link": False}
+SNAPSHOTS = {"file": "/srv/mailboxold/home/alice/.snapshot", "why": "snapshots"}
+
+
+@pytest.mark.parametrize(
+    "accepted, left",
+    [
+        ([], [OLDMAIL["file"], SNAPSHOTS["file"], "#news.x"]),
+        (["{home}/Mail", "#news.x"], [SNAPSHOTS["file"]]),
+        (["/home/{user}/Mail/x", "{home}/.snapshot"], ["#news.x"]),
+        (
+            ["{home}/Mai", "#news", "/srv/mailboxold/home/alice/.snapshot"],
+            [OLDMAIL["file"], "#news.x"],
+        ),
+        (["{home}"], ["#news.x"]),
+    ],
+)
+def test_mail_outside_the_folders_fails_until_it_is_accepted(accepted, left):
+    def change(facts):
+        facts["survey"]["value"]["users"]["alice"].update(
+            outside=[OLDMAIL | OUTSIDE, OUTSIDE | {"file": "#news.x", "format": "", "bytes": 0}],
+            unsearched=[SNAPSHOTS],
+        )
+
+    store = ROMA1.old_store.model_copy(update={"accepted": accepted})
+    facts = altered(recorded("preflight", "after"), change)
+    checks = example.step("preflight").verify(facts, ROMA1.model_copy(update={"old_store": store}))
+    failing = {(check.id, check.subject) for check in checks if not check.passed}
+    assert failing == {("mail-outside", "alice"), ("mail-outside-accepted", "")}
+    (check,) = [check for check in checks if check.id == "mail-outside"]
+    named = [item["file"] for item in check.data["files"]] + check.data["unsearched"]
+    assert sorted(named) == sorted(left)
+    (total,) = [check for check in checks if check.id == "mail-outside-accepted"]
+    assert total.data == {"mailboxes": 2, "bytes": 700, "not_accepted": len(left)}
+    everything = store.model_copy(update={"accepted": ["{home}", "#news.x"]})
+    parameters = ROMA1.model_copy(update={"old_store": everything})
+    assert all(check.passed for check in example.step("preflight").verify(facts, parameters))
+
+
+def test_shared_folders_and_subscriptions_that_gain_a_meaning_are_warnings():
+    meant = {"line": "Trash", "folder": "/srv/mailboxold/home/alice/mail/Trash"}
+
+    def change(facts):
+        facts["survey"]["value"]["users"]["alice"].update(
+            shared=["/srv/mailboxold/home/alice/mail/x"], meant=[meant]
+        )
+
+    marks = {(check.id, check.subject): check.mark for check in judged(change)}
+    assert marks["folders-shared", "alice"] == marks["subscriptions-meant", "alice"] == "warn"
+
+
+def test_files_that_lead_to_the_old_mail_are_listed_by_user():
+    pointer = {"file": "/srv/x/.procmailrc", "line": 3, "kind": "delivers", "text": "lists/debian"}
+
+    def change(facts):
+        facts["survey"]["value"]["users"]["alice"]["pointers"] = [pointer]
+        lines = [{"user": name, "line": 1, "text": "mail/x"} for name in ("alice", "root", "zoe")]
+        facts["cron"] = {"value": lines}
+
+    checks = {
+        check.subject: check for check in judged(change) if check.id == "files-point-at-old-mail"
+    }
+    assert {name: len(check.data["lines"]) for name, check in checks.items()} == {
+        "alice": 2,
+        "zoe": 1,
+    }
+    assert all(check.mark == "warn" for check in checks.values())
+    unread = [check.id for check in judged(set_to("cron", value=ERROR)) if check.warning]
+    assert "crontabs-read" in unread
+
+
 def test_mail_that_an_earlier_rollback_left_behind_is_a_warning():
     checks = judged(lambda facts: facts.update(left_behind={"value": {"carla": LEFT}}))
     (check,) = [check for check in checks if check.id == "earlier-left-behind"]
@@ -253,6 +325,7 @@ def test_facts_keep_their_json_form(when):
     data["nis"]["value"]["servers"]["ns2"] = {"error": "no answer"}
     data["machine"] = data["survey"] = data["dovecot"] = ERROR
     data["old_ssh"] = {}
+    data.setdefault("cron", {"value": []})
     assert model.to_json(model.from_json(preflight.Facts, data)) == data
 
 

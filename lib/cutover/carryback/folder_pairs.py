@@ -51,7 +51,8 @@ class Folders:
 
 def pair_folders(prefix: str, old, new, published: PublishedTree) -> Folders:
     """Read the folder lists of both sessions and pair them. `prefix`: of old folder names."""
-    listed_old = mailboxes.old_listing(old, prefix, published.passed_over)
+    further = [folder.old for folder in published.folders if folder.old]
+    listed_old = mailboxes.old_listing(old, prefix, published.passed_over, further)
     listed_old["INBOX"] = True
     listed_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
     converted = [folder for folder in published.folders if folder.old]

@@ -149,7 +149,8 @@ class _Comparison:
         path = self.site.old_store.spool.format(user=self.entry["user"], home=self.entry["home"])
         spool = _read(self.old, path)
         prefix, passed = self.site.old_store.imap_prefix, self.tree.passed_over
-        for name in mailboxes.old_folders(self.old, prefix, passed):
+        further = filter(None, self.published)
+        for name in mailboxes.old_folders(self.old, prefix, passed, further):
             folder = _read(self.old, name)
             if self._is_passed_over(name):
                 self.tally.notes.append(f"{name}: not a folder; the conversion skipped the file")

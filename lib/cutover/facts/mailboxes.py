@@ -5,6 +5,7 @@ imap by `doveadm exec`, the same way.
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Collection, Iterable
 
@@ -42,10 +43,13 @@ def maildir(site, account: users.Account) -> str:
 def folder_names(site, old: str | None, converted: str) -> tuple[str | None, str]:
     """(old, new) names of a converted folder, as IMAP says them.
 
-    old: its name in the old store, "" for INBOX; None for a folder of the new side only.
+    old: its name in the old store, "" for INBOX; "/" and a path below the home for a folder of a
+    further root; None for a folder of the new side only.
     converted: its Maildir++ name without the leading dot, "" for INBOX.
     """
     new = converted.replace(".", "/")
+    if old and old.startswith("/"):
+        return name(old[1:]), name(new)
     if old:
         return name(site.old_store.imap_prefix + old), name(new) if new else "INBOX"
     return (None, name(new)) if new else ("INBOX", "INBOX")
@@ -125,14 +129,24 @@ def is_below(folder: str, places: Collection[str]) -> bool:
     return any(folder == place or folder.startswith(place + "/") for place in places)
 
 
-def old_listing(session, prefix: str, passed: Collection[str] = ()) -> dict[str, bool]:
+def old_listing(
+    session,
+    prefix: str,
+    passed: Collection[str] = (),
+    further: Iterable[str] = (),
+    most: float = math.inf,
+) -> dict[str, bool]:
     """`{name: whether it can be selected}` of what c-client lists below a prefix.
 
     passed: names below which nothing is listed. A list of everything follows links that lead back
-    20 levels deep: two of them make a million names of a few.
+    20 levels deep: two of them make a million names of a few. further: names, wherever they lie,
+    that are listed if they exist. most: no more is listed once there are so many names.
     """
     listing, places = {}, [prefix]
-    while places:
+    for outside in further:
+        if not outside.startswith(prefix) and outside != "INBOX":
+            listing.update({name: selectable for name, _, selectable in session.folders(outside)})
+    while places and len(listing) < most:
         place = places.pop()
         for found, _, selectable in session.folders(place + "%"):
             # the place itself is listed too, and "%" or "*" in its name makes it a pattern
@@ -144,11 +158,13 @@ def old_listing(session, prefix: str, passed: Collection[str] = ()) -> dict[str,
     return listing
 
 
-def old_folders(session, prefix: str, passed: Collection[str] = ()) -> list:
+def old_folders(
+    session, prefix: str, passed: Collection[str] = (), further: Iterable[str] = ()
+) -> list:
     """The folders c-client lists: INBOX, and all below the prefix that the site's clients use.
 
-    passed: see old_listing.
+    passed, further: see old_listing.
     """
-    listing = old_listing(session, prefix, passed)
+    listing = old_listing(session, prefix, passed, further)
     names = [name for name, selectable in listing.items() if selectable]
     return ["INBOX", *sorted(name for name in names if name.upper() != "INBOX")]

@@ -63,11 +63,38 @@ class Damage:
 
 
 @dataclasses.dataclass(frozen=True)
+class Outside:
+    """A mailbox that is not converted: in the home outside the folders, or in another format.
+
+    file: its path on the new host, or the line of a subscription that leads to no file, which has
+    no format. link: a link leads to it.
+    """
+
+    file: str
+    format: str
+    bytes: int
+    subscribed: bool
+    link: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Pointer:
+    """A line of a user's file that leads to old mail; see mbx2maildir.pointers.read()."""
+
+    file: str
+    line: int
+    kind: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
 class User:
     """One user's old mail.
 
     renamed: `{"from", "to", "why"}` of folders whose names Maildir++ cannot hold.
-    elsewhere: subscriptions outside the folders.
+    elsewhere: subscriptions outside the folders. unsearched: places of the home that were not
+    looked at. shared: folders that the group or everybody can read. meant: `{"line", "folder"}` of
+    subscriptions that lead nowhere on the old server, and to that folder on the new one.
     """
 
     messages: int
@@ -83,6 +110,11 @@ class User:
     renamed: list[dict[str, str]] = dataclasses.field(default_factory=list)
     elsewhere: list[str] = dataclasses.field(default_factory=list)
     sizes: list[int] = dataclasses.field(default_factory=list)
+    outside: list[Outside] = dataclasses.field(default_factory=list)
+    unsearched: list[Skipped] = dataclasses.field(default_factory=list)
+    shared: list[str] = dataclasses.field(default_factory=list)
+    meant: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    pointers: list[Pointer] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -141,6 +141,11 @@ def plan(site, run: str, accounts: Iterable[users.Account], jobs: int) -> dict:
                 "spool": old.on_new(fill(old.spool, account)),
                 "folders": old.on_new(fill(old.folders, account)),
                 "subscriptions": old.on_new(fill(old.subscriptions, account)),
+                "old_home": old.on_new(account.home) if old.covers(account.home) else None,
+                "roots": [
+                    {"path": old.on_new(fill(root.path, account)), "name": root.name}
+                    for root in old.roots
+                ],
                 "maildir": fill(new.maildir, account),
             }
             for account in accounts

@@ -15,7 +15,7 @@ from pathlib import Path
 from cutover import site
 from cutover.model import errors, runbook
 from cutover.record import history, journal, run_folder, step_facts, transcript
-from cutover.report import plots, step_tables, tables, timeline
+from cutover.report import letters, plots, step_tables, tables, timeline
 from cutover.run import outage, prediction, workspace
 from cutover.site import secrets
 from cutover.steps import registry
@@ -42,13 +42,14 @@ class CannotReport(errors.CutoverError):
 
 
 def write(run: run_folder.Run) -> Path:
-    """Write the report and the notebooks' HTML. Returns the report's path."""
+    """Write the report, the notebooks' HTML and the users' pages. Returns the report's path."""
     events = run.journal.events()
     if not events:
         raise CannotReport(
             f"{run.path}: the journal is empty, so there is nothing to report. Give a run's folder."
         )
     exported = export(run)
+    letters.write(run, events)
     text = secrets.redact(render(run, events, exported))
     try:
         run.keep(NAME, text.encode("utf-8", "backslashreplace"))

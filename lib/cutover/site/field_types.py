@@ -39,6 +39,7 @@ Login = _text(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$")
 AbsolutePath = _path(r"^/[^\n\x00]*$")
 PlainPath = _path(r"^/[A-Za-z0-9._/+-]*$")
 PathTemplate = _path(r"^(/|\{home\}/)([^\n\x00{}]|\{(user|home)\})*$")
+HomePath = _path(r"^\{home\}(/[^\n\x00{}]*)?$")
 # a directory in which the cutover creates and removes files
 Directory = Annotated[AbsolutePath, pydantic.AfterValidator(_not_the_root)]
 PlainDirectory = Annotated[PlainPath, pydantic.AfterValidator(_not_the_root)]

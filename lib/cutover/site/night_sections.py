@@ -9,11 +9,28 @@ from cutover.site import field_types
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 
 
+class Root(field_types.Section):
+    path: field_types.HomePath = pydantic.Field(
+        description="directory or file in the home: all mail in it is converted"
+    )
+    name: field_types.Printable = pydantic.Field(
+        description="folder of the new server that its mail comes below; empty: the top level"
+    )
+
+
 class OldStore(field_types.Section):
     inbox: list[field_types.PathTemplate] = ["{home}/mbox", "{home}/INBOX"]
     spool: field_types.PathTemplate = "/var/mail/{user}"
     folders: field_types.PathTemplate = "{home}/mail"
     subscriptions: field_types.PathTemplate = "{home}/.mailboxlist"
+    roots: list[Root] = pydantic.Field(
+        [], description="further places in the home whose mail is converted"
+    )
+    accepted: list[field_types.Printable] = pydantic.Field(
+        [],
+        description="mail outside `folders` and `roots` that stays behind: paths of the old host, "
+        "with all that lies below them, {home} and {user} in them, or lines of subscriptions",
+    )
     imap_prefix: field_types.Printable = pydantic.Field(
         "mail/", description="prefix that clients of the old server put before a folder's name"
     )
@@ -43,6 +60,22 @@ class OldStore(field_types.Section):
             f"old_store.seen_at: no entry covers {path}, so the new host cannot read it. "
             "Add the old host's directory and where the new host has it mounted."
         )
+
+    def covers(self, path: str) -> bool:
+        """Whether the new host sees `path` of the old host."""
+        return any((path + "/").startswith(old.rstrip("/") + "/") for old in self.seen_at)
+
+    def accepts(self, place: str, user: str, home: str) -> bool:
+        """Whether a user's mail at a place may stay behind.
+
+        place: a path, as either host names it, or the line of a subscription.
+        """
+        for entry in self.accepted:
+            text = entry.replace("{user}", user).replace("{home}", home).rstrip("/")
+            for path in [text, *([self.on_new(text)] if self.covers(text) else [])]:
+                if place == path or place.startswith(path + "/"):
+                    return True
+        return False
 
     def to_salvage(self) -> list[str]:
         """The paths under `salvage`, as either host names them."""

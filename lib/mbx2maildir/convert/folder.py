@@ -134,7 +134,7 @@ def convert_folder(
 ):
     """One attempt of folder(): from the beginning, or what differs from `state` if given."""
     attempt = Attempt(user, name, fallback_uidvalidity, progress, live)
-    attempt.result["old"] = os.fsdecode(file.name) if file is not None and name else ""
+    attempt.result["old"] = os.fsdecode(file.old) if file is not None and name else ""
     if file is None:
         file, spool = spool, None
     try:

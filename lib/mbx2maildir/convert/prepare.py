@@ -2,6 +2,7 @@
 
 import os
 
+from mbx2maildir import home
 from mbx2maildir.convert import existing, index, marker, source, staged, subscriptions
 from mbx2maildir.formats.names import Names
 
@@ -25,8 +26,10 @@ def prepare(user, presync=False, progress=staged.quiet):
     folders, passed = source.folders(user.get("folders"), besides)
     if inbox is None and not folders and user.get("folders"):
         source.expect_mounted(user["folders"])
+    further = home.from_roots(user, folders, progress)
+    folders += further
     subscribed, elsewhere = subscriptions.read(
-        user.get("subscriptions"), user.get("folders"), user.get("home"), passed
+        user.get("subscriptions"), user.get("folders"), user.get("home"), passed, further
     )
     names = Names([file.name for file in folders])
     target = os.fsencode(user["maildir"])

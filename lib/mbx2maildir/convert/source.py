@@ -60,10 +60,12 @@ def kind(block, size):
 
 class Found:
     """One mailbox file: path (bytes), name (bytes, relative to the folders' root; b"" for INBOX),
-    format, size, ctime."""
+    format, size, ctime. old: the name, but for a folder of a further root its path below the home,
+    with a leading "/"."""
 
     def __init__(self, path, name, format_, status):
         self.path, self.name, self.format, self.size = path, name, format_, status.st_size
+        self.old = name
         self.inode, self.ctime = status.st_ino, status.st_ctime_ns
 
     def open(self, strict=False, live=False):

@@ -8,13 +8,15 @@ from mbx2maildir.patterns import Pattern
 HOST = Pattern(rb"\A\{[^}]*\}")  # the host; anywhere else it is part of the name
 
 
-def read(path, root, home=None, passed=()):
+def read(path, root, home=None, passed=(), further=()):
     """Names subscribed to, relative to the folders' root (bytes; None for INBOX), and lines that
     lie elsewhere.
 
     Lines are relative to the home in any spelling: see from_home. home, as the lines say it,
     defaults to the directory the list itself lies in. passed: what source.folders() passed over; a
-    name that leads through another name of a directory becomes the folder's own.
+    name that leads through another name of a directory becomes the folder's own. further: folders
+    (Found) of further roots. A name outside the root stands for the folder of that name below it
+    only where the home has no such file: that is what the old server opens.
     Returns (names in order without doubles, list of lines).
     """
     if not path:
@@ -31,6 +33,7 @@ def read(path, root, home=None, passed=()):
     # where the old mail is mounted, the home of the lines is none of this host's
     relative = os.path.relpath(root, home if root.startswith(home + b"/") else seen)
     aliases = {item["name"]: item["alias"] for item in passed if "alias" in item}
+    others = {folder.path: folder.name for folder in further}
     names, elsewhere = {}, []
     for line in content.split(b"\n"):
         name = from_home(line, home)
@@ -44,6 +47,10 @@ def read(path, root, home=None, passed=()):
         elif name.upper() == b"INBOX":
             names[None] = None
             continue
+        elif relative != b"." and os.path.isfile(source.join(seen, name)):
+            name = others.get(source.join(seen, name))
+            if name is None:
+                elsewhere.append(line)
         if name:
             names[name] = None
     return list(names), elsewhere

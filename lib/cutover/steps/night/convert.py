@@ -141,7 +141,7 @@ def _remarks(name, user, salvage):
             "nothing",
             "; ".join(user.warnings),
             True,
-            "no message is lost; tell the user if it matters to them",
+            "no message of the folders is lost; tell the user if it matters to them",
             warning=True,
             id="conversion-warnings",
             subject=name,

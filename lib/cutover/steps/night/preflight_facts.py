@@ -10,6 +10,7 @@ from cutover.facts import (
     antispam,
     certificate,
     clock,
+    crontabs,
     dovecot,
     free_space,
     local_names,
@@ -46,7 +47,7 @@ class Facts:
     names: those under which sendmail accepts mail. passwords: by test user.
     machine: of the new host; machines: of the site's store_hosts.
     antispam, nis: None where the site declares none.
-    left_behind: notes of earlier rollbacks, by user.
+    left_behind: notes of earlier rollbacks, by user. cron: lines about mail, of the old host.
     old_ssh: old algorithms that the link to a host with legacy_ssh uses.
     """
 
@@ -72,6 +73,7 @@ class Facts:
     antispam: dict[str, model.Reading[antispam.Antispam]] | None
     systems: systems.Systems
     old_ssh: dict[str, model.Reading[list[str]]] = dataclasses.field(default_factory=dict)
+    cron: model.Reading[list[crontabs.Line]] = model.Reading([])
 
 
 def probe(ctx: model.Context) -> Facts:
@@ -131,6 +133,7 @@ def probe(ctx: model.Context) -> Facts:
             for name in names
             if site.hosts[name].legacy_ssh
         },
+        cron=on(old, crontabs.read, old),
     )
 
 

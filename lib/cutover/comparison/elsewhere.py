@@ -1,0 +1,174 @@
+"""Mail that the old server shows a user and that the conversion does not know.
+
+The old server is asked for all names, as mail programs ask it, but by one directory after another:
+links that lead back would make it list millions. c-client lists every file of a home
+and opens any of them (a plain file as one message, which it reads whole). So only those are opened
+that do not begin like a plain file.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterator
+
+from mbx2maildir import home
+from mbx2maildir.convert import source
+
+from cutover.connect import imap
+from cutover.facts import mailboxes
+from cutover.facts.users import Account
+
+NAMES = 50_000  # looked at per user
+OPENED = 500  # of them opened
+HEAD = 200  # bytes
+COMPARED = 20  # messages by which two names are known to be one mailbox
+WAIT = 600  # seconds
+HEADS = ["head", "-v", "-c", str(HEAD), "--"]
+# mailboxes of the format mix
+DIRECTORIES = [
+    "sh",
+    "-c",
+    'for p; do [ -d "$p" ] && printf "%s\\0" "$p"; done; true',
+    "directories",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Unknown:
+    """A mailbox of the old server that the conversion does not know."""
+
+    name: str
+    messages: int
+
+
+@dataclasses.dataclass
+class Elsewhere:
+    """names: listed by the old server besides the converted folders. accepted: of them, those that
+    the parameters accept. unseen: names that were not looked at, at least.
+    """
+
+    names: int = 0
+    accepted: int = 0
+    unseen: int = 0
+    mail: list[Unknown] = dataclasses.field(default_factory=list)
+
+
+def read(hosts, account: Account, converted: Collection[str], passed: Collection[str]) -> Elsewhere:
+    """All that c-client lists for a user besides `converted`, old names as IMAP says them.
+
+    passed: names below which nothing new is listed, such as loops.
+    """
+    store = hosts.site.old_store
+
+    def accepts(name):
+        return store.accepts(_path(account, name), account.user, account.home)
+
+    if accepts(""):
+        return Elsewhere(accepted=1)
+    with mailboxes.old_session(hosts, account.user) as session:
+        prune = [*passed, *_names(store.accepted, account)]
+        listing = mailboxes.old_listing(session, "", prune, most=NAMES)
+        listed = {name for name, selectable in listing.items() if selectable}
+        names = sorted(listed - set(converted) - {"INBOX"}, key=lambda name: (len(name), name))
+        accepted = {name for name in names if accepts(name)}
+        result = Elsewhere(len(names), len(accepted))
+        names = [name for name in names if name not in accepted]
+        result.unseen = int(len(listing) >= NAMES) + max(0, len(names) - NAMES)
+        opened = _not_plain(hosts, account, names[:NAMES])
+        result.unseen += max(0, len(opened) - OPENED)
+        known = _Looks(session, converted)
+        for name in opened[:OPENED]:
+            try:
+                messages = session.examine(name).exists
+                if messages and not known.has(name):
+                    result.mail.append(Unknown(name, messages))
+            except imap.FolderUnreadable:
+                continue  # no mail program can open it either
+    return result
+
+
+def _names(accepted, account):
+    """What the parameters accept, as names of the old server."""
+    for entry in accepted:
+        text = entry.replace("{user}", account.user).replace("{home}", account.home).rstrip("/")
+        if text.startswith(account.home + "/"):
+            yield text.removeprefix(account.home + "/")
+
+
+def _path(account, name):
+    return name if name.startswith("/") else f"{account.home}/{name}"
+
+
+def _not_plain(hosts, account, names) -> list[str]:
+    """Those of some names that lead to a mailbox, or to what cannot be judged from outside."""
+    paths = {name: imap.encode_name(_path(account, name)) for name in names}
+
+    def ask(argv, asked):
+        return hosts.run(
+            hosts.site.roles.old,
+            ["xargs", "-0", *argv],
+            as_user=account.user,
+            input=b"\0".join(asked),
+            timeout=WAIT,
+            check=False,
+        ).out
+
+    if not names:
+        return []
+    heads = dict(heads_of(ask(HEADS, paths.values()), paths.values()))
+    empty = [path for path, head in heads.items() if not head]
+    directories = set(ask(DIRECTORIES, empty).split(b"\0")) if empty else set()
+    return [
+        name
+        for name, path in paths.items()
+        if path not in heads or path in directories or begins_like_mail(heads[path])
+    ]
+
+
+def heads_of(output: bytes, paths: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """(path, its first bytes) from `head -v`, which leaves out what it cannot open."""
+    starts, at = [], 0
+    output = b"\n" + output
+    for path in paths:
+        title = b"\n==> %b <==\n" % path
+        # the first bytes of the file before are no longer than HEAD
+        place = output.find(title, at, at + (HEAD if starts else 0) + len(title))
+        if place >= 0:
+            starts.append((path, place, place + len(title)))
+            at = place + len(title)
+    ends = [start for _, start, _ in starts[1:]] + [len(output)]
+    for (path, _, begin), end in zip(starts, ends, strict=True):
+        yield path, output[begin:end]
+
+
+def begins_like_mail(head: bytes) -> bool:
+    """Whether a file that begins so is a mailbox in one of c-client's formats."""
+    if not head.strip():
+        return bool(head)  # a long gap may come before the first message
+    kind, _ = source.kind(head, len(head))
+    return bool(kind) or any(start.match(head) for _, start in home.FORMATS)
+
+
+class _Looks:
+    """Mailboxes by the dates and sizes of their first messages: a link shows one twice."""
+
+    def __init__(self, session, converted):
+        self.session, self.converted, self.looks = session, converted, None
+
+    def has(self, name):
+        """Whether a mailbox is one already seen; from now on it is."""
+        if self.looks is None:
+            self.looks = set()
+            for known in self.converted:
+                try:
+                    self.looks.add(self._look(known))
+                except imap.FolderUnreadable:
+                    continue  # verify reports it
+        look = self._look(name)
+        known = look in self.looks
+        self.looks.add(look)
+        return known
+
+    def _look(self, name):
+        exists = self.session.examine(name).exists
+        numbers = range(1, min(exists, COMPARED) + 1)
+        messages = self.session.read(name, "metadata", numbers).messages if exists else []
+        return exists, tuple((message.internaldate, message.size) for message in messages)

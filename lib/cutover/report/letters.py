@@ -1,0 +1,203 @@
+"""What users need to know: a page for each, and an announcement for all. Written, never sent.
+
+Everything comes from the run's folder: what preflight found in the homes, what the conversion had
+to change, the outages announced and measured. Each page is written as text and as HTML.
+"""
+
+import dataclasses
+import html
+from collections.abc import Iterable
+from urllib import parse
+
+from cutover import site
+from cutover.record import history, step_facts
+from cutover.report import tables
+from cutover.run import outage, prediction
+from cutover.site import secrets
+
+FOLDER = "users"
+ANNOUNCEMENT = "announcement"
+POLICY = "default-src 'none'"
+POINTERS = {
+    "delivers": "delivers mail into a file",
+    "pipes": "hands mail to a program",
+    "includes": "reads another file, which may deliver mail",
+    "names": "names a place of the old mail",
+    "cron": "runs at set times",
+}
+
+
+@dataclasses.dataclass
+class Part:
+    """A paragraph with a list below it."""
+
+    title: str
+    text: str
+    lines: list[str] = dataclasses.field(default_factory=list)
+
+
+def write(run, events) -> list[str]:
+    """Write the pages below the run's folder; nothing before preflight. Returns their names."""
+    surveyed = step_facts.read(run, events, "preflight")
+    if surveyed is None or not surveyed.survey.ok:
+        return []
+    try:
+        parameters = run.parameters()
+    except site.BadParameters:
+        return []  # of another version
+    converted = step_facts.read(run, events, "convert")
+    states = converted.state.users if converted else {}
+    names = [*_keep(run, ANNOUNCEMENT, _subject(parameters), announcement(run, events, parameters))]
+    cron = surveyed.cron.value or ()
+    accounts = surveyed.users[parameters.roles.new].value or ()
+    homes = {account.user: account.home for account in accounts}
+    for name, user in sorted(surveyed.survey.value.users.items()):
+        lines = [line for line in cron if line.user == name]
+        title = f"{name}: your mail on the new server"
+        home = homes.get(name, "")
+        if parameters.old_store.covers(home):
+            home = parameters.old_store.on_new(home)
+        letter = parts(parameters, home, user, states.get(name), lines)
+        names += _keep(run, "user-" + parse.quote(name, safe=""), title, letter)
+    return names
+
+
+def _subject(parameters):
+    return f"{parameters.fqdn(parameters.alias)} moves to a new server"
+
+
+def _keep(run, name, title, written):
+    for ending, render in (("txt", as_text), ("html", as_html)):
+        path = f"{FOLDER}/{name}.{ending}"
+        text = secrets.redact(render(title, written))
+        run.keep(path, text.encode("utf-8", "backslashreplace"))
+        yield path
+
+
+def announcement(run, events, parameters) -> list[Part]:
+    """What concerns everybody, with the times."""
+    alias, announced = parameters.fqdn(parameters.alias), parameters.outage
+    measured = {kind: window for kind, _, window in prediction.windows(run, events) if window}
+    times = []
+    for kind, before, after, minutes in (
+        (outage.READING, "No mail can be read", "No mail could be read", announced.reading_minutes),
+        (outage.DELIVERY, "New mail waits", "New mail waited", announced.delivery_minutes),
+    ):
+        window = measured.get(kind)
+        if window and window.ended:
+            began, ended = (history.clock(at, date=True) for at in (window.began, window.ended))
+            times.append(f"{after} from {began} to {ended} UTC.")
+        else:
+            times.append(f"{before} for at most {minutes:g} minutes.")
+    return [
+        Part("When", "Mail sent meanwhile arrives afterwards; none is returned.", times),
+        Part(
+            "What stays",
+            f"Your mail program keeps its settings: the server is still {alias}. Your messages, "
+            "folders and flags are the same, and nothing is downloaded again.",
+        ),
+        Part(
+            "What to do",
+            "Nothing, unless your own page says so. Do not read mail by programs that open files "
+            "below your home: they show the old mail, which no longer changes.",
+        ),
+    ]
+
+
+def parts(parameters, home, user, state, cron) -> list[Part]:
+    """What concerns one user.
+
+    home: as the new host sees it. user: of the survey. state: of the conversion, or None before it.
+    """
+    renamed = state.renamed if state else user.renamed
+    lost = [
+        f"{folder.folder}: {', '.join(folder.lost_keywords)}"
+        for folder in (state.folders if state else ())
+        if folder.lost_keywords
+    ]
+    prefix = parameters.old_store.imap_prefix
+    found = [
+        Part(
+            "Folders with another name",
+            "The new server cannot have these names. Look for the folders under the new ones.",
+            [f"{prefix}{item['from']} is now {_shown(item['to'])}" for item in renamed],
+        ),
+        Part(
+            "Keywords that could not be kept",
+            "The new server has 26 keywords per folder. The messages are there, without these.",
+            lost,
+        ),
+        Part(
+            "Mail that stayed behind",
+            "This mail lies outside your folders and was not moved. It is unchanged on the old "
+            "server. Ask the postmaster to move what you need.",
+            [
+                f"{_below(home, item.file)} ({item.format}, {item.bytes} bytes)"
+                for item in user.outside
+                if item.format
+            ],
+        ),
+        Part(
+            "Subscriptions that lead nowhere",
+            "Your list of subscribed folders names these, and the new server has no such folders.",
+            user.elsewhere,
+        ),
+        Part(
+            "Folders that others could read",
+            "On the new server nobody but you can read them.",
+            [_below(home, path) for path in user.shared],
+        ),
+        Part(
+            "Your files that lead to the old mail",
+            "These lines write mail where nobody reads it any more, or read mail that no longer "
+            "changes. Change or remove them, or ask the postmaster.",
+            [
+                *(
+                    f"{_below(home, item.file)}, line {item.line}, {POINTERS[item.kind]}: "
+                    f"{item.text}"
+                    for item in user.pointers
+                ),
+                *(f"crontab, line {line.line}, {POINTERS['cron']}: {line.text}" for line in cron),
+            ],
+        ),
+    ]
+    found = [part for part in found if part.lines]
+    return found or [Part("Nothing changes for you", "All your folders keep their names.")]
+
+
+def _shown(name):
+    """A Maildir++ name as mail programs show it."""
+    return name.replace(".", "/")
+
+
+def _below(home: str, path: str) -> str:
+    """A path of the new host as its user knows it; home: of the user, as the new host sees it."""
+    return "~/" + path.removeprefix(home + "/") if path.startswith(home + "/") else path
+
+
+def as_text(title: str, written: Iterable[Part]) -> str:
+    """A page for a mail program."""
+    blocks = [tables.printable(title)]
+    for part in written:
+        lines = [part.title, part.text, *(f"  - {line}" for line in part.lines)]
+        blocks.append("\n".join(tables.printable(line) for line in lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def as_html(title: str, written: Iterable[Part]) -> str:
+    """A page for a browser; it fetches nothing and runs nothing."""
+
+    def shown(text):
+        return html.escape(tables.printable(text))
+
+    out = [
+        "<!doctype html>",
+        "<html lang='en'><head><meta charset='utf-8'>"
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f"<title>{shown(title)}</title></head><body><h1>{shown(title)}</h1>",
+    ]
+    for part in written:
+        out.append(f"<h2>{shown(part.title)}</h2><p>{shown(part.text)}</p>")
+        if part.lines:
+            out.append("<ul>" + "".join(f"<li>{shown(line)}</li>" for line in part.lines) + "</ul>")
+    return "\n".join([*out, "</body></html>", ""])

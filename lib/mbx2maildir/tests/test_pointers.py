@@ -1,0 +1,82 @@
+"""Files of users that deliver into the old mail, or read it."""
+
+import pytest
+
+from mbx2maildir import pointers
+
+PROCMAILRC = r"""# comment: mail/no
+MAILDIR=$HOME/mail   # where
+DEFAULT=$MAILDIR/inbox
+LOGFILE=$HOME/procmail.log
+INCLUDERC=$HOME/.procmail/lists
+
+:0:
+* ^List-Id: debian
+lists/debian
+
+:0
+* ^Subject: x
+{
+  :0 c
+  ! bob@example.org
+  :0
+  | /usr/bin/dmail \
+    +mail/SPAM
+}
+:0
+* ^X-Spam: yes
+/dev/null
+
+:0
+/var/imap/alice/.x/
+
+:0 w
+| /usr/bin/vacation alice
+
+:0
+${MAILDIR}/rest
+"""
+
+
+@pytest.fixture
+def user(tmp_path):
+    return {
+        "user": "alice",
+        "home": "/home/alice",
+        "old_home": str(tmp_path),
+        "folders": str(tmp_path / "mail"),
+        "maildir": "/var/imap/alice",
+    }
+
+
+def test_each_file_and_what_breaks(tmp_path, user):
+    (tmp_path / ".procmailrc").write_text(PROCMAILRC)
+    (tmp_path / ".forward").write_text(
+        '\\alice, bob@example.org, /home/alice/mail/copy\n"|/usr/bin/vacation alice"\n'
+    )
+    (tmp_path / ".muttrc").write_text("set folder=~/mail\nset from=a@mail/x\nset x=~/mailing\n")
+    (tmp_path / ".profile").write_text('export MAIL=/var/mail/alice\ncat "$MAIL"\n')
+    found = [
+        (item["file"][len(str(tmp_path)) + 1 :], item["line"], item["kind"])
+        for item in pointers.read(user)
+    ]
+    assert found == [
+        (".procmailrc", 3, "delivers"),
+        (".procmailrc", 5, "includes"),
+        (".procmailrc", 9, "delivers"),
+        (".procmailrc", 17, "pipes"),
+        (".procmailrc", 31, "delivers"),
+        (".forward", 1, "delivers"),
+        (".forward", 2, "pipes"),
+        (".muttrc", 1, "names"),
+        (".profile", 1, "names"),
+        (".profile", 2, "names"),
+    ]
+
+
+def test_what_cannot_be_read_and_what_is_no_text_is_no_error(tmp_path, user):
+    (tmp_path / ".forward").symlink_to("/nowhere")
+    (tmp_path / ".pinerc").mkdir()
+    (tmp_path / ".procmailrc").write_bytes(b"\xff\x00:0\n:0\n\x80/x\n" * 1000)
+    assert len(pointers.read(user)) == pointers.MOST
+    assert pointers.read(dict(user, old_home=None)) == []
