@@ -2,6 +2,7 @@
 
 import example
 import pytest
+from cutover import model
 from cutover.steps.night import convert, verify
 from example import ROMA1, altered, recorded
 
@@ -29,6 +30,42 @@ def test_a_difference_names_user_folder_and_both_figures_and_fails(spoil, said):
     assert (failed[0].id, failed[0].subject) == ("user-mail-equal", "alice")
     assert "INBOX" in failed[0].actual and said in failed[0].actual
     assert failed[-1].id == "sums-equal" and failed[-1].data["new"] != failed[-1].data["old"]
+
+
+@pytest.mark.parametrize(
+    "besides, mark, unknown",
+    [
+        ({"names": 9, "mail": []}, "ok", []),
+        ({"names": 9, "unseen": 2}, "warn", []),
+        ({"mail": [{"name": "oldmail", "messages": 7}]}, "FAIL", ["oldmail"]),
+    ],
+)
+def test_mail_that_only_the_old_server_knows_fails_its_user(besides, mark, unknown):
+    def change(facts):
+        facts["users"]["alice"]["besides"] = besides
+
+    checks = example.step("verify").verify(altered(recorded("verify", "after"), change), ROMA1)
+    (check,) = [check for check in checks if check.subject == "alice"]
+    assert check.mark == mark
+    assert [item["name"] for item in check.data["unknown"]] == unknown
+
+
+def test_no_message_is_lost_is_said_only_if_nothing_was_passed_over():
+    nothing = {"rows": [], "passed_over": [], "added": {}}
+    todos = {
+        verify.user_check("alice", model.from_json(verify.UserMail, nothing | more), "count")[
+            0
+        ].todo
+        for more in (
+            {"besides": None},
+            {"besides": {"accepted": 1}},
+            {"besides": {"unseen": 1}},
+            {"besides": {}, "passed_over": ["mail/x"]},
+        )
+    }
+    whole = model.from_json(verify.UserMail, nothing | {"besides": {}})
+    assert len(todos) == 1
+    assert verify.user_check("alice", whole, "count")[0].todo not in todos
 
 
 def test_a_user_who_could_not_be_read_fails():
