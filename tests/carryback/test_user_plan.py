@@ -3,6 +3,7 @@
 Sessions are fakes; tests/lab/test_carry.py does the same with real servers.
 """
 
+import dataclasses
 import types
 
 import mailbox_fakes
@@ -199,3 +200,15 @@ def test_subscriptions_follow_the_user_in_the_spelling_of_the_old_list(work_out)
         Subscription("{localhost}x", False),
         Subscription("mail/y", True),
     ]
+
+
+def test_a_folder_of_a_further_root_stays_where_it_was(work_out):
+    tree = mailbox_fakes.published("x")
+    (inbox, x) = tree.folders
+    outside = dataclasses.replace(x, key="oldmail", old="oldmail", new="oldmail")
+    tree = dataclasses.replace(tree, folders=(inbox, outside))
+    old = {"INBOX": Folder(), "oldmail": Folder(), "oldmail2": Folder()}
+    new = {"INBOX": Folder(), "oldmail": Folder({10: "written on the new server"})}
+    plan = work_out(tree, old, new, subscribed=(["oldmail"], ["oldmail"]))
+    assert appends(plan) == [("oldmail", 10, None)]
+    assert plan.creates == plan.renames == plan.subscriptions == []

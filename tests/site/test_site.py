@@ -122,6 +122,20 @@ def test_where_the_new_host_sees_old_paths():
         store.on_new("/homes/alice")
 
 
+def test_mail_outside_is_accepted_by_path_below_a_path_or_by_line(tmp_path):
+    text = LAB.replace(
+        "  seen_at:", '  accepted: ["{home}/Mail/", "#news.x", "/srv/{user}"]\n  seen_at:'
+    )
+    store = load(tmp_path, text).old_store
+    places = ("/home/a/Mail", "/srv/mailboxold/home/a/Mail/x", "#news.x", "/srv/anna/y")
+    assert all(store.accepts(place, "anna", "/home/a") for place in places)
+    for place in ("/home/a/Mailing", "/home/b/Mail", "#news.x2", "/srv/bert", "/home/a"):
+        assert not store.accepts(place, "anna", "/home/a")
+    roots = LAB.replace("  seen_at:", '  roots: [{path: "{home}/x", name: a//b}]\n  seen_at:')
+    with pytest.raises(site.BadParameters, match="no empty one"):
+        load(tmp_path, roots)
+
+
 def test_secrets_come_by_reference(tmp_path, monkeypatch):
     (tmp_path / "word").write_text("opensesame\n")
     monkeypatch.setenv("CUTOVER_WORD", "xyzzy")

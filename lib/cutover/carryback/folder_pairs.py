@@ -116,7 +116,11 @@ def subscriptions(prefix: str, old, new, pairs: Iterable[FolderPair]) -> list[Su
 
     It follows what the user did on the new server; other lines of the old list stay.
     """
-    changes, lines, subscribed = [], _lines_by_name(prefix, old), set(new.subscribed())
+    pairs = list(pairs)
+    # of further roots, whose names do not begin with the prefix
+    outside = {pair.old for pair in pairs if not pair.old.startswith(prefix)}
+    changes, lines = [], _lines_by_name(prefix, old, outside)
+    subscribed = set(new.subscribed())
     for pair in pairs:
         if pair.new in subscribed and pair.old not in lines:
             changes.append(Subscription(pair.old, True))
@@ -127,7 +131,7 @@ def subscriptions(prefix: str, old, new, pairs: Iterable[FolderPair]) -> list[Su
     return changes
 
 
-def _lines_by_name(prefix, old) -> Mapping[str, list[str]]:
+def _lines_by_name(prefix, old, outside) -> Mapping[str, list[str]]:
     """The lines of the old list by the folder each names.
 
     A line is relative to the home, perhaps with a host, perhaps without the prefix.
@@ -135,6 +139,6 @@ def _lines_by_name(prefix, old) -> Mapping[str, list[str]]:
     lines = collections.defaultdict(list)
     for line in old.subscribed():
         name = re.sub(r"^(\{[^}]*\})?(~/)?", "", line)
-        in_full = name if name.startswith(prefix) or name == "INBOX" else prefix + name
+        in_full = name if name.startswith(prefix) or name in outside else prefix + name
         lines[in_full].append(line)
     return lines

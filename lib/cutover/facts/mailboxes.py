@@ -145,7 +145,9 @@ def old_listing(
     listing, places = {}, [prefix]
     for outside in further:
         if not outside.startswith(prefix) and outside != "INBOX":
-            listing.update({name: selectable for name, _, selectable in session.folders(outside)})
+            for found, _, selectable in session.folders(outside):
+                if found == outside:  # which may be a pattern
+                    listing[found] = selectable
     while places and len(listing) < most:
         place = places.pop()
         for found, _, selectable in session.folders(place + "%"):

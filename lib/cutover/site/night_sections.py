@@ -17,6 +17,13 @@ class Root(field_types.Section):
         description="folder of the new server that its mail comes below; empty: the top level"
     )
 
+    @pydantic.field_validator("name")
+    @classmethod
+    def _levels(cls, name):
+        if name and {"", ".", ".."}.intersection(name.split("/")):
+            raise ValueError("a folder's name, with '/' between levels and no empty one")
+        return name
+
 
 class OldStore(field_types.Section):
     inbox: list[field_types.PathTemplate] = ["{home}/mbox", "{home}/INBOX"]
