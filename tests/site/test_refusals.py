@@ -27,8 +27,8 @@ def refusal(tmp_path, text):
         ("[" * 3000 + "]" * 3000, "nested too deeply"),
         ("a: " + "{a: " * 3000 + "1" + "}" * 3000, "nested too deeply"),
         ("a: " + "x" * 1_100_000, "larger than"),
-        (ROMA1.replace("valid: 3600", "valid: " + "9" * 5000), "line 159: not a usable value"),
-        (ROMA1.replace("valid: 3600", "valid: 2026-02-31"), "line 159: not a usable value"),
+        (ROMA1.replace("valid: 3600", "valid: " + "9" * 5000), "line 162: not a usable value"),
+        (ROMA1.replace("valid: 3600", "valid: 2026-02-31"), "line 162: not a usable value"),
         (ROMA1 + "\0", "not YAML"),
     ],
 )
