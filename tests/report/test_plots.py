@@ -21,12 +21,12 @@ def drawings(run):
         outage.Window(outage.READING, began, began + 2, 3),
         outage.Window(outage.DELIVERY, began + 1, None, 3),
     ]
-    told = {
+    prediction = {
         "reading": {"low": 1, "likely": 3, "high": 7},
         "delivery": {"low": 1, "likely": 2, "high": 3},
     }
     return [
-        timeline.draw(history.attempts(events), windows, began + 5, told),
+        timeline.draw(history.attempts(events), windows, began + 5, prediction),
         plots.by_user(step_facts.users(run, events)),
         plots.rate(script.current),
         plots.slowest(script.current),
@@ -46,7 +46,7 @@ def drawn(run):
 
 
 def test_each_says_its_figures_in_words(drawn):
-    said = " ".join(repr(each) for each in drawn)
+    shown = " ".join(repr(item) for item in drawn)
     for words in (
         "Reading refused: 2.0 s",
         "Delivery held: since",
@@ -60,12 +60,12 @@ def test_each_says_its_figures_in_words(drawn):
         "100 messages of the old store: half are below 1.0 kB, nine in ten below 4.1 kB, "
         "the largest below 1.0 MB",
     ):
-        assert words in said
+        assert words in shown
     assert all(
-        each.text
-        in each._repr_html_().replace("&#x27;", "'").replace("&lt;", "<").replace("&gt;", ">")
-        for each in drawn
-        if "script" not in each.text
+        item.text
+        in item._repr_html_().replace("&#x27;", "'").replace("&lt;", "<").replace("&gt;", ">")
+        for item in drawn
+        if "script" not in item.text
     )
 
 
@@ -74,8 +74,8 @@ def test_the_same_figures_give_the_same_drawing(run, drawn):
 
 
 def test_a_hostile_name_stays_a_name(drawn):
-    for each in drawn:
-        assert "<script" not in each._repr_html_() and "<script" not in each.svg
+    for item in drawn:
+        assert "<script" not in item._repr_html_() and "<script" not in item.svg
 
 
 def test_nothing_to_draw_draws_nothing():
@@ -86,9 +86,9 @@ def test_nothing_to_draw_draws_nothing():
 
 def test_a_prediction_is_drawn_before_its_outage_begins(run):
     events = run.journal.events()
-    told = {kind: {"low": 100, "likely": 200, "high": 300} for kind in ("reading", "delivery")}
+    predicted = {kind: {"low": 100, "likely": 200, "high": 300} for kind in ("reading", "delivery")}
     plain, ahead = (
         timeline.draw(history.attempts(events), [], history.at(events[-1]), each)
-        for each in (None, told)
+        for each in (None, predicted)
     )
     assert plain.svg != ahead.svg and "Predicted" in ahead.text and "Predicted" not in plain.text

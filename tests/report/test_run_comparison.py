@@ -35,7 +35,7 @@ def change(pair, edit):
 
 
 def events_of(events, name, step="stop-imap"):
-    return [each for each in events if each["event"] == name and each.get("step") == step]
+    return [event for event in events if event["event"] == name and event.get("step") == step]
 
 
 def probes(*seconds):
@@ -66,7 +66,7 @@ def test_another_name_of_the_run_is_no_difference(pair):
     change(
         pair,
         lambda events: [
-            json.loads(json.dumps(each).replace("/run/", "/night2/")) for each in events
+            json.loads(json.dumps(event).replace("/run/", "/night2/")) for event in events
         ],
     )
     change(pair, lambda events: events[0].update(run="night2"))
@@ -78,12 +78,12 @@ def another_plan(events):
 
 
 def slower(events):
-    for each in events_of(events, "applied") + events_of(events, "verified"):
-        each["time"] = each["time"][:11] + "23:59:59.000+00:00"
+    for event in events_of(events, "applied") + events_of(events, "verified"):
+        event["time"] = event["time"][:11] + "23:59:59.000+00:00"
 
 
 def new_warning(events):
-    (check,) = [each for each in events_of(events, "verified")[0]["checks"]][:1]
+    (check,) = [event for event in events_of(events, "verified")[0]["checks"]][:1]
     check.update(warning=True, actual="look here")
 
 
@@ -110,7 +110,7 @@ def failed(events):
 )
 def test_what_is_different_is_told(pair, edit, topic, said, matters):
     change(pair, edit)
-    each = next(each for each in found(pair) if each.topic == topic)
+    each = next(difference for difference in found(pair) if difference.topic == topic)
     assert said in f"{each.other} {each.why}" and each.matters is matters
 
 
@@ -122,7 +122,7 @@ def test_an_outage_matters_when_it_is_longer(pair, before, after, matters):
     for path, seconds in zip(pair, (before, after), strict=True):
         (path / outage.NAME).write_text(probes(*seconds) if seconds else "")
     try:
-        (each,) = [each for each in found(pair) if each.topic == "outage"]
+        (each,) = [difference for difference in found(pair) if difference.topic == "outage"]
         assert each.matters is matters
     finally:
         (pair[0] / outage.NAME).unlink()
@@ -136,7 +136,10 @@ def test_what_matters_comes_first_in_table_and_json(pair):
         shown.index("something-else") < shown.index("another site") and "1 of which matter" in shown
     )
     done = testing.CliRunner().invoke(cli.cutover, ["record", "compare", *map(str, pair), "--json"])
-    assert [each["matters"] for each in json.loads(done.output)["differences"]] == [True, False]
+    assert [difference["matters"] for difference in json.loads(done.output)["differences"]] == [
+        True,
+        False,
+    ]
 
 
 def test_what_is_no_run_is_refused(tmp_path):

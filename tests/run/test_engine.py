@@ -140,7 +140,9 @@ def test_no_go_stops_before_anything_and_at_the_last_moment(rehearsal, monkeypat
 def test_what_was_applied_without_a_go_is_found(rehearsal):
     path = rehearsal.whole()
     assert not [
-        each for each in audit.verify(path).findings if "before its gate passed" in each.what
+        finding
+        for finding in audit.verify(path).findings
+        if "before its gate passed" in finding.what
     ]
 
     def forge(events):
@@ -149,5 +151,6 @@ def test_what_was_applied_without_a_go_is_found(rehearsal):
 
     stub.rewrite(path, forge, key=True, site=rehearsal.site)
     assert any(
-        "was applied before its gate passed" in each.what for each in audit.verify(path).findings
+        "was applied before its gate passed" in finding.what
+        for finding in audit.verify(path).findings
     )

@@ -30,18 +30,18 @@ def two(night):
         for run in (night.run, other)
     ]
     yield *leases, said
-    for each in leases:
-        each.release()
+    for item in leases:
+        item.release()
 
 
 def test_the_second_is_refused_and_told_who_holds_it(two, night):
-    one, other, _ = two
-    one.take()
-    said = rf"another operator is at work: .*@.* \(process {os.getpid()} on .*run {night.run.name}; renewed \d+ s ago.*break"
-    with pytest.raises(lease.LeaseHeld, match=said):
-        other.take()
-    one.release()
-    other.take()
+    first, second, _ = two
+    first.take()
+    refusal = rf"another operator is at work: .*@.* \(process {os.getpid()} on .*run {night.run.name}; renewed \d+ s ago.*break"
+    with pytest.raises(lease.LeaseHeld, match=refusal):
+        second.take()
+    first.release()
+    second.take()
 
 
 def test_of_many_at_once_one_gets_it(night):
@@ -62,7 +62,7 @@ def test_of_many_at_once_one_gets_it(night):
         except lease.LeaseHeld:
             pass
 
-    threads = [threading.Thread(target=go, args=(each,)) for each in leases]
+    threads = [threading.Thread(target=go, args=(item,)) for item in leases]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -72,17 +72,17 @@ def test_of_many_at_once_one_gets_it(night):
 
 
 def test_a_stale_one_is_refused_all_the_same(two, night):
-    one, other, _ = two
-    one.take()
+    first, second, _ = two
+    first.take()
     os.utime(lease.place(night.site), (0, 0))
     with pytest.raises(lease.LeaseHeld, match=r"stale: not renewed for \d+ s"):
-        other.take()
+        second.take()
 
 
 def test_it_is_renewed_in_the_background(two, night, monkeypatch):
     monkeypatch.setattr(lease, "EVERY", 0.05)
-    one = two[0]
-    one.take()
+    mine = two[0]
+    mine.take()
     os.utime(lease.place(night.site), (0, 0))
     done = threading.Event()
     for _ in range(100):
@@ -95,62 +95,64 @@ def test_it_is_renewed_in_the_background(two, night, monkeypatch):
 
 def test_who_lost_it_changes_nothing_more(two, night, monkeypatch):
     monkeypatch.setattr(lease, "EVERY", 0.05)
-    one, other, _ = two
-    one.take()
-    holder = lease_file.ask(one.hosts, one.host, one.path, "read")["holder"]
-    assert lease_file.ask(one.hosts, one.host, one.path, "break", token=holder["token"])["done"]
-    other.take()
-    one._thread.join(10)
+    first, second, _ = two
+    first.take()
+    holder = lease_file.ask(first.hosts, first.host, first.path, "read")["holder"]
+    assert lease_file.ask(first.hosts, first.host, first.path, "break", token=holder["token"])[
+        "done"
+    ]
+    second.take()
+    first._thread.join(10)
     with pytest.raises(
         lease.LeaseLost, match="lost while this run held it: (.* holds it now|it was broken)"
     ):
-        one.check()
+        first.check()
 
 
 def test_a_run_takes_back_what_its_own_dead_process_held(two, night):
-    one, other, said = two
+    first, second, events = two
     gone = subprocess.Popen([sys.executable, "-c", ""])
-    one.pid = gone.pid
-    one.take()
+    first.pid = gone.pid
+    first.take()
     gone.wait()
-    again = lease.Lease(one.hosts, night.run, one.record)
+    again = lease.Lease(first.hosts, night.run, first.record)
     again.take()
-    assert [event for event, _ in said] == ["lease-taken", "lease-taken-back", "lease-taken"]
-    assert "token" not in said[1][1]["before"]
+    assert [event for event, _ in events] == ["lease-taken", "lease-taken-back", "lease-taken"]
+    assert "token" not in events[1][1]["before"]
     with pytest.raises(lease.LeaseHeld):
-        other.take()  # another run does not
+        second.take()  # another run does not
     again.release()
 
 
 def test_a_run_does_not_take_it_from_its_own_living_process(night):
     with subprocess.Popen(["sleep", "60"]) as living:
-        one = lease.Lease(stub.Hosts(night.site), night.run, lambda event, **_: None)
-        one.pid = living.pid
-        one.take()
+        mine = lease.Lease(stub.Hosts(night.site), night.run, lambda event, **_: None)
+        mine.pid = living.pid
+        mine.take()
         with pytest.raises(lease.LeaseHeld):
-            lease.Lease(one.hosts, night.run, one.record).take()
-        one.release()
+            lease.Lease(mine.hosts, night.run, mine.record).take()
+        mine.release()
         living.kill()
 
 
 def test_a_runs_processes_share_it_until_the_first_ends(two):
-    one, other, _ = two
+    first, second, _ = two
     with lease.passed_on() as give_back:
-        cells = [lease.Lease(one.hosts, one.run, one.record) for _ in range(2)]
-        for each in cells:
-            each.take()
-            each.release()
+        cells = [lease.Lease(first.hosts, first.run, first.record) for _ in range(2)]
+        for item in cells:
+            item.take()
+            item.release()
             with pytest.raises(lease.LeaseHeld):
-                other.take()
-        give_back(one.hosts)
-    other.take()
+                second.take()
+        give_back(first.hosts)
+    second.take()
 
 
 def test_what_is_no_lease_is_held_by_an_unknown(two, night):
-    one = two[0]
+    mine = two[0]
     Path(lease.place(night.site)).write_text("{half")
     with pytest.raises(lease.LeaseHeld, match="unreadable"):
-        one.take()
+        mine.take()
 
 
 def test_a_host_that_cannot_keep_it_is_told(two, night):
@@ -162,11 +164,11 @@ def test_a_host_that_cannot_keep_it_is_told(two, night):
 
 def test_it_is_given_back_on_a_full_disk(night):
     """Its blocks are its own from the first time it is taken."""
-    one = lease.Lease(stub.Hosts(night.site), night.run, lambda event, **_: None)
-    one.take()
-    assert os.stat(one.path).st_size == lease_file.SIZE
-    one.release()
-    assert os.stat(one.path).st_size == lease_file.SIZE
+    mine = lease.Lease(stub.Hosts(night.site), night.run, lambda event, **_: None)
+    mine.take()
+    assert os.stat(mine.path).st_size == lease_file.SIZE
+    mine.release()
+    assert os.stat(mine.path).st_size == lease_file.SIZE
 
 
 def break_it(night, monkeypatch, typed, key="anna"):
@@ -184,7 +186,7 @@ def test_breaking_it_is_typed_signed_and_journaled(two, night, monkeypatch):
     assert json.loads(Path(other.path).read_text())
     done = break_it(night, monkeypatch, owner)
     assert done.exit_code == 0 and "broken" in done.output
-    event = [each for each in night.run.journal.events() if each["event"] == "lease-broken"][-1]
+    event = [event for event in night.run.journal.events() if event["event"] == "lease-broken"][-1]
     assert event["by"] == "anna@example" and event["done"] and event["before"]["run"] == "other"
     assert isinstance(
         break_it(night, monkeypatch, owner).exception, errors.CutoverError
