@@ -18,7 +18,9 @@ def configure(host, root, put):
     made = {}
     values = {
         "@debian_basename@": host.name,
+        # Debian 12's spelling, and Debian 13's
         "/nonexistant/path/to/file/archive/dir": f"/{VOLUMES}",
+        "/nonexistent/path/to/file/archive/dir": f"/{VOLUMES}",
         **CATALOG,
     }
     for name in FILES:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 
-from lab import errors, locks, paths, requirements, resources
+from lab import errors, locks, paths, requirements, resources, topology
 
 SUITES = ("bookworm", "trixie")
 DEFAULT = "bookworm"
@@ -89,6 +89,15 @@ DPKG_OPTIONS = (
     "path-include=/usr/share/doc/*/copyright",
 )
 APT_OPTIONS = ('Acquire::Languages "none"', 'Acquire::Retries "3"')
+
+
+def suites(base=None, new=None):
+    """{role: suite}. base: of every host; new: of the new server. Tests take other defaults from
+    the environment: CUTOVER_BASE and CUTOVER_NEW.
+    """
+    base = base or os.environ.get("CUTOVER_BASE", DEFAULT)
+    new = new or os.environ.get("CUTOVER_NEW", base)
+    return dict.fromkeys(topology.ROLES, base) | {"new": new}
 
 
 def recipe(suite):

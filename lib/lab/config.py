@@ -90,6 +90,11 @@ def put(root, name, text, mode=0o644):
     os.chmod(path, mode)
 
 
+def debian(root):
+    """The number of the Debian release in a root."""
+    return int((root / "etc/debian_version").read_text().partition(".")[0])
+
+
 def append(root, name, text):
     """Append to a file below a root."""
     with open(root / name, "a") as output:
@@ -245,8 +250,10 @@ def _old(host, root):
 def _new(host, root):
     _mailboxes(host, root, ("mailbox", "mailboxvm"))
     put(root, "etc/procmailrc", resources.read("files/procmailrc.new"))
-    put(root, "etc/dovecot/local.conf", resources.read("files/dovecot-local.conf"))
-    put(root, "etc/dovecot/conf.d/10-ssl.conf", resources.read("files/dovecot-10-ssl.conf"))
+    spelling = "2.4" if debian(root) >= 13 else "2.3"
+    for path, name in (("local", "local"), ("conf.d/10-ssl", "10-ssl")):
+        text = resources.read(f"files/dovecot-{name}-{spelling}.conf")
+        put(root, f"etc/dovecot/{path}.conf", text)
     for user, number in topology.ACCOUNTS.items():
         home = root / "home" / user
         home.mkdir(mode=0o700)
@@ -257,7 +264,7 @@ def _new(host, root):
 
 def _submission(host, root):
     _sendmail(root, "submission", [host.fqdn])
-    systems.submission(root, put)
+    systems.submission(root, put, native=debian(root) >= 13)
 
 
 def _webmail(host, root):

@@ -28,7 +28,7 @@ from lab import (
 )
 
 
-def up(fresh=False, seed=True, shared=None, say=lambda text: None):
+def up(fresh=False, seed=True, shared=None, suites=None, say=lambda text: None):
     """Bring the lab up and return its marker (see state.read).
 
     Idempotent: what is up stays, and a host that died is started again.
@@ -37,39 +37,50 @@ def up(fresh=False, seed=True, shared=None, say=lambda text: None):
     seed: with the seeded mail on mailboxold; a lab without it is begun again.
     shared: with a second new server over the same store (shared_store.py), or without; a lab that
         differs is begun again. None: a lab that is up stays as it is, a new one is without.
+    suites: base_image.suites(); a lab that differs is begun again. None: a lab that is up stays as
+        it is, a new one has the default for every role.
     Raises errors.Missing without root or tools, errors.LabError if a host does not come up.
     """
     requirements.require()
     if shared:
         shared_store.require()
-    base = base_image.ensure(say=say)
+    marker = state.read()
+    if suites is None and marker is not None and not fresh:
+        suites = marker.get("suites")
+    suites = suites or base_image.suites()
+    bases = {suite: base_image.ensure(suite, say) for suite in sorted(set(suites.values()))}
     with locks.lab():
-        snapshot = seed_snapshot.path(base) if seed else None
+        # the old server's programs write the seeded mail
+        old = bases[suites["old"]]
+        snapshot = seed_snapshot.path(old) if seed else None
         marker = state.read()
-        if fresh or _unusable(marker, base, snapshot, shared):
+        if fresh or _unusable(marker, bases, suites, snapshot, shared):
             _clean(grace=0)
             marker = None
             if snapshot is not None and not snapshot.is_dir():
-                _plant(base, say)
-        return _up(marker, base, snapshot, say, bool(shared))
+                _plant(suites, old, say)
+        return _up(marker, suites, snapshot, say, bool(shared))
 
 
-def _plant(base, say):
+def _plant(suites, base, say):
     """Make the snapshot of the seeded mail in a temporary lab."""
     say("creating the seeded mail (once; about half a minute) …")
-    _up(None, base, None, say)
+    _up(None, suites, None, say)
     seeder.plant(say)
     seed_snapshot.save(base)
     _clean(grace=0)
 
 
-def reset(say=lambda text: None, shared=False):
-    """A pristine, seeded lab, whatever was there before."""
-    return up(fresh=True, seed=True, shared=shared, say=say)
+def reset(say=lambda text: None, shared=False, suites=None):
+    """A pristine, seeded lab, whatever was there before; without `suites` the default."""
+    suites = suites or base_image.suites()
+    return up(fresh=True, seed=True, shared=shared, suites=suites, say=say)
 
 
-def _unusable(marker, base, snapshot, shared):
-    if marker is None or marker["phase"] != "up" or marker["base"] != str(base):
+def _unusable(marker, bases, suites, snapshot, shared):
+    if marker is None or marker["phase"] != "up" or marker.get("suites") != suites:
+        return True
+    if any(host["base"] not in map(str, bases.values()) for host in marker["hosts"].values()):
         return True
     if shared is not None and shared != (topology.SECOND.name in marker["hosts"]):
         return True
@@ -81,17 +92,17 @@ def _unusable(marker, base, snapshot, shared):
     return snapshot is not None and marker["seed"] != snapshot.name
 
 
-def _up(marker, base, snapshot, say, shared=False):
+def _up(marker, suites, snapshot, say, shared=False):
     new = marker is None
     if new:
-        marker = _make(base, snapshot, topology.EVER if shared else topology.HOSTS)
+        marker = _make(suites, snapshot, topology.EVER if shared else topology.HOSTS)
     present = topology.of(marker)
     network.up(present)
     started = [name for name in present if not container.running(name)]
     for name in started:
         say(f"starting {name}")
         container.stop([name], 0)
-        disk.mount(name, base)
+        disk.mount(name, marker["hosts"][name]["base"])
         container.start(name, _binds(present[name], topology.SECOND.name in present))
     # a host that already ran stays as it is: its stopped services were stopped on purpose
     _in_parallel(watch.wait if new else watch.wait_booted, [present[name] for name in started])
@@ -109,7 +120,7 @@ def _up(marker, base, snapshot, say, shared=False):
     return marker
 
 
-def _make(base, snapshot, hosts):
+def _make(suites, snapshot, hosts):
     """Make everything of a new lab except its processes. The marker's phase is "starting"."""
     made = keys.make(hosts)
     authority = keys.Authority()
@@ -119,13 +130,14 @@ def _make(base, snapshot, hosts):
         "lab": lab,
         "phase": "starting",
         "seed": snapshot and snapshot.name,
-        "base": str(base),
+        "suites": suites,
         "domain": topology.DOMAIN,
         "hosts": {
             name: {
                 "address": host.address,
                 "fqdn": host.fqdn,
                 "fingerprint": keys.fingerprint(made[name]["pub"]),
+                "base": str(base_image.path(suites[host.role])),
             }
             for name, host in hosts.items()
         },
@@ -138,7 +150,7 @@ def _make(base, snapshot, hosts):
         shared_store.ground()
 
     def set_up(host):
-        disk.mount(host.name, base)
+        disk.mount(host.name, marker["hosts"][host.name]["base"])
         config.prepare(host, disk.root(host.name), lab, made[host.name], authority)
         if host.role == "new" and topology.SECOND.name in hosts:
             shared_store.prepare(host, disk.root(host.name))
@@ -229,7 +241,7 @@ def reboot(name, hard=False):
         if marker is None or marker["phase"] != "up":
             raise errors.LabError("the lab is not up. Run: cutover lab up")
         container.stop([name], 0 if hard else 15)
-        _up(marker, marker["base"], None, lambda text: None)
+        _up(marker, marker["suites"], None, lambda text: None)
 
 
 def stop(name):

@@ -27,15 +27,19 @@ def client(authority):
     keys.CLIENT.write_text(certificate)
 
 
-def submission(root, put):
-    """Configure the submission host. `put(root, name, text, mode)` writes a file."""
+def submission(root, put, native):
+    """Configure the submission host. `put(root, name, text, mode)` writes a file.
+
+    native: saslauthd is a unit of systemd, which reads the same file another way.
+    """
     put(root, "etc/mail/access", resources.read("files/access.submission", client=CLIENT))
     put(root, "etc/sasl2/Sendmail.conf", "pwcheck_method: saslauthd\nmech_list: PLAIN LOGIN\n")
     put(
         root,
         "etc/default/saslauthd",
         'START=yes\nDESC="SASL Authentication Daemon"\nNAME="saslauthd"\nMECHANISMS="rimap"\n'
-        'MECH_OPTIONS="127.0.0.1"\nTHREADS=2\nOPTIONS="-m /var/run/saslauthd"\n',
+        f'MECH_OPTIONS="{"" if native else "127.0.0.1"}"\nTHREADS=2\n'
+        f'OPTIONS="-m /var/run/saslauthd{" -O 127.0.0.1" if native else ""}"\n',
     )
     put(
         root,

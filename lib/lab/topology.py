@@ -108,6 +108,7 @@ SECOND = Host(
     ("ssh", "nis-bound", "sendmail", "dovecot"),
 )
 EVER = {**HOSTS, SECOND.name: SECOND}  # all hosts that a lab may have
+ROLES = sorted({host.role for host in HOSTS.values()})
 
 
 def of(marker):

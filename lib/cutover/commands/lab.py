@@ -5,7 +5,9 @@ import os
 import time
 
 import click
-from lab import errors, topology
+from lab import base_image, errors, topology
+
+from cutover.commands import options
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,12 +34,14 @@ def _say(text):
     default=None,
     help="Add a second new server; both share one GlusterFS volume.",
 )
-def up(fresh, seed, shared):
+@options.base_options
+def up(fresh, seed, shared, base, new):
     """Start the lab. Running hosts keep running; a host that died is started again."""
     from lab import control
 
     began = time.monotonic()
-    marker = control.up(fresh=fresh, seed=seed, shared=shared, say=_say)
+    suites = base_image.suites(base, new) if base or new else None
+    marker = control.up(fresh=fresh, seed=seed, shared=shared, suites=suites, say=_say)
     click.echo(
         f"lab {marker['lab']} is up after {time.monotonic() - began:.1f} s, "
         + ("with the seeded mail" if marker["seed"] else "with empty mailboxes")

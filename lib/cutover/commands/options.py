@@ -3,6 +3,7 @@
 import json
 
 import click
+from lab import base_image
 from lab.errors import LabError
 
 from cutover.model.errors import CutoverError
@@ -38,6 +39,14 @@ to_option = click.option(
     metavar="STEP",
     help="Last step. Default: backup. Decommission cannot be undone: it runs only if you name it.",
 )
+_suites = click.Choice(base_image.SUITES)
+
+
+def base_options(command):
+    """The Debian release that the lab's hosts run."""
+    for name, hosts in (("--new", "the new server; default: --base"), ("--base", "every host")):
+        command = click.option(name, type=_suites, help=f"Debian release of {hosts}.")(command)
+    return command
 
 
 def say(text: str) -> None:

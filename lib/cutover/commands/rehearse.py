@@ -46,14 +46,17 @@ LAB_SITE = "parameters/lab.yaml"
 )
 @click.option("--rollback-from", metavar="STEP", help="Stop after STEP, then roll everything back.")
 @click.option("--keep-lab", is_flag=True, help="Leave the lab running afterwards.")
-def rehearse(as_json, last, rate, least, fill, users, without_presync, rollback_from, keep_lab):
+@options.base_options
+def rehearse(
+    as_json, last, rate, least, fill, users, without_presync, rollback_from, keep_lab, base, new
+):
     """Rehearse the whole migration on the lab, unattended.
 
     Starts the lab with its seeded mail, executes every notebook in order and prints a summary. The
     exit status is 0 only if every step passed verification according to the journal and, with
     --traffic, no message was lost or duplicated.
     """
-    from lab import control, crowd, seeder
+    from lab import base_image, control, crowd, seeder
 
     from cutover import site
     from cutover.commands import unattended
@@ -63,7 +66,7 @@ def rehearse(as_json, last, rate, least, fill, users, without_presync, rollback_
     parameters = site.load(LAB_SITE)
     run = failed = None
     options.say("lab: starting, with its seeded mail …")
-    control.up(fresh=True, seed=True, say=options.say)
+    control.up(fresh=True, suites=base_image.suites(base, new), say=options.say)
     try:
         if fill:
             options.say(f"lab: adding {fill} messages of old mail …")
