@@ -1,8 +1,8 @@
 """Conversion of many users by a pool of processes; the events say what became of each.
 
-A user passes through: look (published already?) → prepare → folders → finish → sync → late mail →
-swap → later mail. Whatever reads or writes what is the user's is a task, done by a process that is
-that user; here only whole trees are made and renamed. Folders of one user are spread over the
+A user passes through: settle (published already?) → prepare → folders → finish → sync → late mail
+→ swap → later mail. Whatever reads or writes what is the user's is a task, done by a process that
+is that user; here only whole trees are made and renamed. Folders of one user are spread over the
 workers in parts of about ranges.PART_BYTES, one large folder too; one syncfs serves all users that
 wait for it.
 """
@@ -15,6 +15,8 @@ from mbx2maildir.convert import ranges
 from mbx2maildir.publish import containers, publish, syscalls
 
 PROGRESS_SECONDS = 1.0
+SUMS = ("messages", "bytes", "expunged", "matched", "appended")
+DONE = ("published", "already", "failed", "left_out", "staged")
 
 
 class Conversion:
@@ -39,20 +41,8 @@ class Conversion:
         self.active = {}
         self.staged = []
         self.syncing = False
-        self.totals = {
-            "users": len(self.users),
-            "published": 0,
-            "already": 0,
-            "failed": 0,
-            "messages": 0,
-            "bytes": 0,
-            "expunged": 0,
-            "matched": 0,
-            "appended": 0,
-            "late": 0,
-            "warnings": 0,
-            "staged": 0,
-        }
+        self.totals = dict.fromkeys(("users", *DONE, *SUMS, "late", "warnings"), 0)
+        self.totals["users"] = len(self.users)
         self.progress = {"messages": 0, "bytes": 0}
 
     def run(self):
@@ -73,7 +63,7 @@ class Conversion:
             host=self.plan["host"],
         )
         for user in self.users.values():
-            self.ask("look", user["user"], publish.task_look, user, urgent=False)
+            self.go_on("settle", user["user"], None)
         shown_at = started
         try:
             while self.pool.pending() or self.staged:
@@ -101,7 +91,7 @@ class Conversion:
         return self.totals
 
     def say_progress(self):
-        done = sum(self.totals[key] for key in ("published", "already", "failed", "staged"))
+        done = sum(self.totals[key] for key in DONE)
         self.emit("progress", users_done=done, users=len(self.users), **self.progress)
 
     def handle(self, tag, kind, value):
@@ -147,9 +137,14 @@ class Conversion:
             self.totals["failed"] += 1
             self.emit("error", user=name, **values)
 
-    def after_look(self, name, looks):
+    def after_settle(self, name, _value):
         user = self.users[name]
-        published = publish.settle(self.plan, user, looks)
+        if name in self.plan["without"]:
+            publish.leave_out(self.plan, user)
+            self.totals["left_out"] += 1
+            self.emit("left-out", user=name)
+            return
+        published = publish.settle(self.plan, user)
         if published is not None:
             self.totals["already"] += 1
             self.add_totals(published)
@@ -158,12 +153,11 @@ class Conversion:
             )
             return
         publish.expect_unused(containers.paths(self.plan, user))
-        publish.make_trees(self.plan, user)
-        self.ask("prepare", name, tasks.task_prepare, user)
+        user["tree_id"], user["fresh"] = publish.make_trees(self.plan, user)
+        self.ask("prepare", name, tasks.task_prepare, user, urgent=False)
 
     def after_prepare(self, name, prepared):
         user = self.users[name]
-        user["tree_id"] = prepared["tree_id"]
         items = [(prepared["inbox"], b"", prepared["spool"])] + [
             (file, folder, None) for file, folder in prepared["folders"]
         ]
@@ -250,6 +244,8 @@ class Conversion:
             key: sum(result[key] for result in results)
             for key in ("messages", "bytes", "written", "renamed", "removed", "unchanged")
         }
+        at = round(time.time(), 3)
+        publish.note_staged(self.plan, self.users[name], True, folders=len(results), at=at)
         self.totals["staged"] += 1
         for key in sums:
             self.totals[key] = self.totals.get(key, 0) + sums[key]
@@ -260,6 +256,9 @@ class Conversion:
         state = self.active[name]
         if not state["failed"]:
             state["values"], state["known"] = value
+            publish.note_staged(
+                self.plan, self.users[name], False, complete=True, **state["values"]
+            )
             self.staged.append(name)
 
     def after_sync(self, name, _value):
@@ -274,15 +273,15 @@ class Conversion:
         if publish.swap(self.plan, user):
             self.ask("later", name, publish.task_late, user, known, True, first=True)
         else:
-            self.published(name, exchanged=False)
+            self.published(name)
 
     def after_later(self, name, value):
         self.active[name]["late"] += value[0]
-        self.published(name, exchanged=True)
+        self.published(name)
 
-    def published(self, name, exchanged):
+    def published(self, name):
         late, values = self.active[name]["late"], self.active[name]["values"]
-        publish.finish(self.plan, self.users[name], values, late, exchanged)
+        publish.finish(self.plan, self.users[name], late)
         del self.active[name]
         self.totals["published"] += 1
         self.totals["late"] += late
@@ -310,7 +309,7 @@ class Conversion:
         )
 
     def add_totals(self, values):
-        for key in ("messages", "bytes", "expunged", "matched", "appended"):
+        for key in SUMS:
             self.totals[key] += values[key]
         self.totals["warnings"] += len(values["warnings"]) + sum(
             len(entry["warnings"]) for entry in values["folders"]

@@ -102,6 +102,14 @@ def add_many_users(add, more):
     for name, text, function in [*WRITING, *more]:
         command = add(name, text, function)
         add_plan(command, jobs=name in ("convert-users", "presync"))
+        if name == "convert-users":
+            command.add_argument(
+                "--without",
+                action="append",
+                default=[],
+                metavar="USER",
+                help="leave out this user of the plan: nothing of theirs is touched; repeatable",
+            )
         command.add_argument(
             "--events", default="-", metavar="FILE", help="file for the events (default: stdout)"
         )
@@ -134,6 +142,9 @@ def load_plan(arguments):
     plan = plan_file.load(arguments.plan)
     if getattr(arguments, "jobs", None):
         plan["jobs"] = arguments.jobs
+    if getattr(arguments, "without", None):
+        plan["without"] = plan.get("without", []) + arguments.without
+        plan_file.check(plan, "the command line")
     return plan
 
 

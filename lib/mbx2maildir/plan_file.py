@@ -38,7 +38,13 @@ def check(values, path="plan"):
     for key in ("run", "work"):
         if not isinstance(values.get(key), str) or not values[key]:
             raise errors.BadPlan('"{}" must be a non-empty string'.format(key), path)
-    if not is_name(values["run"]) or values["run"] in ("staging", "index", "trash", "lock"):
+    if not is_name(values["run"]) or values["run"] in (
+        "staging",
+        "staged",
+        "index",
+        "trash",
+        "lock",
+    ):
         raise errors.BadPlan(
             '"run" must be a file name that the work directory does not use itself', path
         )
@@ -68,6 +74,12 @@ def check(values, path="plan"):
         for key in ("user", "maildir"):
             if seen.setdefault((key, user[key]), number) != number:
                 raise errors.BadPlan("{}.{} appears twice: {}".format(place, key, user[key]), path)
+    without = values.setdefault("without", [])
+    unknown = [name for name in without if ("user", name) not in seen]
+    if unknown:
+        raise errors.BadPlan(
+            "without: no such users in the plan: {}".format(", ".join(map(str, unknown))), path
+        )
     values.setdefault("jobs", os.cpu_count() or 1)
     values.setdefault("host", os.uname().nodename)
     return values

@@ -1,5 +1,5 @@
-"""Last part of staging: mail only the new side has, subscriptions, and the marker
-of a complete tree.
+"""Last part of staging: mail only the new side has, subscriptions, and the figures of the complete
+tree.
 
 A message of the new side whose key an old message has is that message (each old message counts
 once, one of the same folder first): it stays once, under the old side's UID, with the flags of
@@ -11,7 +11,7 @@ since then by a test user are kept this way.
 import os
 
 from mbx2maildir import errors, files
-from mbx2maildir.convert import base, index, marker, staged
+from mbx2maildir.convert import base, index, staged
 from mbx2maildir.formats import file_names, maildir, message_key, uidlist
 from mbx2maildir.formats.keywords import KeywordTable
 
@@ -20,7 +20,7 @@ KEPT_LETTERS = b"DFRS"  # flags of a new-side copy that are added to the old sid
 
 
 def finish(user, prepared, results, progress=staged.quiet):
-    """Complete the staged tree. results: dicts of folder.folder(). → the marker's values,
+    """Complete the staged tree. results: dicts of folder.folder(). → summary(),
     known_files() of the new side."""
     tree = os.fsencode(user["staging"])
     new = prepared["new"]
@@ -39,7 +39,6 @@ def finish(user, prepared, results, progress=staged.quiet):
         write_common(user, prepared, by_name.values())
         base.note(user, by_name.values())
         values = summary(user, prepared, by_name.values(), len(matched), len(left))
-        marker.write(tree, values)
     except OSError as error:
         raise errors.space_error(error, tree) from error
     return values, known_files(new)
@@ -239,7 +238,7 @@ def new_subscriptions(root):
 
 
 def summary(user, prepared, results, matched, left):
-    """What the marker and the state say about a staged tree."""
+    """What the state says of a complete tree."""
     folders = []
     for result in sorted(results, key=lambda result: result["folder"]):
         folders.append(
@@ -262,10 +261,6 @@ def summary(user, prepared, results, matched, left):
             }
         )
     return {
-        "complete": True,
-        "run": user.get("run", ""),
-        "user": user["user"],
-        "tree": user["tree_id"],
         "messages": sum(entry["messages"] for entry in folders),
         "bytes": sum(entry["bytes"] for entry in folders),
         "expunged": sum(entry["expunged"] for entry in folders),

@@ -3,14 +3,15 @@
 import os
 
 from mbx2maildir import home
-from mbx2maildir.convert import existing, index, marker, source, staged, subscriptions
+from mbx2maildir.convert import existing, index, source, staged, subscriptions, trash
 from mbx2maildir.formats.names import Names
 
 
 def prepare(user, presync=False, progress=staged.quiet):
     """Look at both sides and begin the staged tree, or take up the one of an earlier pass.
 
-    user: an entry of the plan with "staging", "index", "salvage" (paths), "host" and "run" added.
+    user: an entry of the plan with "staging", "index", "salvage" (paths), "host", "run", "tree_id"
+    and "fresh" (whether staging is empty) added.
     presync: the mail of the new side is not looked at. → {"inbox", "spool": Found or None,
     "folders": [(Found, Maildir name)], "passed", "changes", "subscriptions", "elsewhere", "new":
     NewSide or None, "foreign", "bytes"}.
@@ -39,7 +40,6 @@ def prepare(user, presync=False, progress=staged.quiet):
     begin(user, {names.maildir(file.name) for file in folders} | {b""})
     wanted_names = [b"INBOX" if name is None else names.maildir(name) for name in subscribed]
     return {
-        "tree_id": user["tree_id"],
         "inbox": inbox,
         "spool": spool,
         "passed": passed,
@@ -54,21 +54,13 @@ def prepare(user, presync=False, progress=staged.quiet):
 
 
 def begin(user, wanted_folders):
-    """Take up the staged tree of an earlier pass, or begin one; folders that are not wanted any
-    more go.
-
-    Sets user["tree_id"], by which the states of the folders are known to be this tree's.
-    """
+    """Take up the staged tree of an earlier pass, or begin one (user["fresh"]); folders that are
+    not wanted any more go."""
     tree, notes_directory = os.fsencode(user["staging"]), os.fsencode(user["index"])
-    values = marker.take_up(tree, user)
-    if values is None:
-        if os.path.isdir(notes_directory):
-            marker.empty(notes_directory)
-        values = marker.begin_tree(tree, user)
-    os.makedirs(notes_directory, 0o700, exist_ok=True)
-    if os.path.lexists(os.path.join(notes_directory, marker.TRASH)):
-        marker.remove(os.path.join(notes_directory, marker.TRASH))
-    user["tree_id"] = values["tree"]
+    if user["fresh"]:
+        trash.empty(notes_directory)
+    elif os.path.lexists(os.path.join(notes_directory, trash.NAME)):
+        trash.remove(os.path.join(notes_directory, trash.NAME))
     for entry in os.listdir(tree):
         if (
             entry.startswith(b".")
@@ -76,4 +68,4 @@ def begin(user, wanted_folders):
             and os.path.isdir(os.path.join(tree, entry))
         ):
             index.forget(user, entry[1:])
-            marker.discard(os.path.join(tree, entry), notes_directory)
+            trash.discard(os.path.join(tree, entry), notes_directory)

@@ -3,7 +3,7 @@
 import os
 import time
 
-from mbx2maildir.convert import marker
+from mbx2maildir.convert import trash
 from mbx2maildir.formats import maildir, mbox, uidlist
 
 
@@ -60,11 +60,11 @@ def clear_folder(user, name):
     path = folder_path(user, name)
     if name:
         if os.path.isdir(path):
-            marker.discard(path, os.fsencode(user["index"]))
+            trash.discard(path, os.fsencode(user["index"]))
         return
     for entry in (b"cur", b"new", b"tmp"):
         if os.path.isdir(os.path.join(path, entry)):
-            marker.discard(os.path.join(path, entry), os.fsencode(user["index"]))
+            trash.discard(os.path.join(path, entry), os.fsencode(user["index"]))
     for entry in os.listdir(path):
         if entry.startswith(b"dovecot-uidlist") or entry == b"dovecot-keywords":
             os.unlink(os.path.join(path, entry))

@@ -26,16 +26,18 @@ def read(plan):
 def of_user(plan, user):
     """→ as read(), for one user; with "error" (as errors.describe() gives it) when it fails."""
     try:
-        return pool.ask(user, task_base, plan, user)
+        values = publish.current(plan, user)
+        if values is None:
+            return {"user": user["user"], "tree": None, "folders": {}}
+        folders = pool.ask(user, task_base, plan, user, values["tree"])
+        return {"user": user["user"], "tree": values["tree"], "folders": folders}
     except Exception as error:
         values = errors.describe(error)
         return {"user": user["user"], "tree": None, "folders": {}, "error": values}
 
 
-def task_base(plan, user, report):
+def task_base(plan, user, tree, report):
     places = containers.paths(plan, user)
-    marked = publish.is_published(plan, user, places) or {}
-    folders = {}
     # killed between the swap and keep(), the index still lies where it was
     for directory in (places["base"], places["index"]):
         try:
@@ -43,13 +45,12 @@ def task_base(plan, user, report):
             tables = json.loads(content.decode("ascii"))
         except (errors.StoreError, OSError, ValueError):
             continue
-        if tables["tree"] == marked.get("tree"):
-            folders = {
+        if tables["tree"] == tree:
+            return {
                 name: base.messages(
                     os.fsdecode(directory), name, set(uids), tables["folders"][name]
                 )
                 for name, uids in user.get("asked", {}).items()
                 if name in tables["folders"]
             }
-            break
-    return {"user": user["user"], "tree": marked.get("tree"), "folders": folders}
+    return {}

@@ -10,24 +10,36 @@ import os
 import stat
 
 from mbx2maildir import errors, files, pool
-from mbx2maildir.convert import marker
+from mbx2maildir.convert import trash
 
-WORK_AREAS = ("staging", "index", "trash")  # for all runs
+WORK_AREAS = ("staging", "staged", "index", "trash")  # for all runs
 AREAS = ("aside", "unpublished", "salvage", "state", "base")
-PRIVATE = ("state",)
+PRIVATE = ("state", "staged")
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def paths(plan, user):
-    """Places of one user, bytes: live, staging, index, aside, unpublished, salvage, state, base."""
+    """Places of one user, bytes: live, staging, index, aside, unpublished, salvage, base; and the
+    records of records.py: state, staged."""
     work = os.path.abspath(os.fsencode(plan["work"]))
     run = os.path.join(work, os.fsencode(plan["run"]))
     name = os.fsencode(user["user"])
     places = {area: os.path.join(run, os.fsencode(area), name) for area in AREAS}
     places.update({area: os.path.join(work, os.fsencode(area), name) for area in WORK_AREAS})
-    places["state"] += b".json"
+    for record in PRIVATE:
+        places[record] += b".json"
     places["live"] = os.path.abspath(os.fsencode(user["maildir"]))
     return places
+
+
+def runs(plan):
+    """Names of all runs that the work directory knows."""
+    try:
+        with os.scandir(plan["work"]) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
+    return [name for name in names if name not in WORK_AREAS]
 
 
 def make_areas(plan):
@@ -39,12 +51,11 @@ def make_areas(plan):
         if not os.path.lexists(work):
             os.makedirs(os.path.dirname(work), 0o755, exist_ok=True)
         expect_unreachable(os.path.dirname(work), sticky=True)
-        make_area(work, 0o711)
-        for area in WORK_AREAS:
-            make_area(os.path.join(work, os.fsencode(area)), 0o711)
-        make_area(run, 0o711)
-        for area in AREAS:
-            make_area(os.path.join(run, os.fsencode(area)), 0o700 if area in PRIVATE else 0o711)
+        for above, areas in ((work, WORK_AREAS), (run, AREAS)):
+            make_area(above, 0o711)
+            for area in areas:
+                mode = 0o700 if area in PRIVATE else 0o711
+                make_area(os.path.join(above, os.fsencode(area)), mode)
     except OSError as error:
         raise errors.work_error(error, error.filename or plan["work"]) from error
 
@@ -130,15 +141,15 @@ def make_own(path, user):
 
 
 def task_empty(path, report):
-    marker.empty(path)
+    trash.empty(path)
 
 
 def empty_trash(plan):
     """Remove what a killed run was about to remove. Only under the lock. What its user made
     impossible to remove stays."""
-    trash = os.path.join(os.path.abspath(os.fsencode(plan["work"])), b"trash")
-    for entry in os.listdir(trash):
-        throw_away(os.path.join(trash, entry))
+    area = os.path.join(os.path.abspath(os.fsencode(plan["work"])), b"trash")
+    for entry in os.listdir(area):
+        throw_away(os.path.join(area, entry))
 
 
 def throw_away(path):
@@ -157,6 +168,6 @@ def to_trash(path):
     """Move a user's directory out of the way, for good."""
     if os.path.lexists(path):
         work = os.path.dirname(os.path.dirname(os.path.dirname(path)))
-        doomed = os.path.join(work, b"trash", marker.new_name().encode("ascii"))
+        doomed = os.path.join(work, b"trash", trash.new_name().encode("ascii"))
         os.rename(path, doomed)
         throw_away(doomed)

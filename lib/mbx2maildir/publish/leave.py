@@ -43,7 +43,7 @@ def keep(plan, user):
     if publish.settle(plan, user) is not None:
         source, target = places["live"], places["aside"]
     else:  # taken back already
-        source, target = latest(places["unpublished"]), places["live"]
+        source, target = publish.latest(places["unpublished"]), places["live"]
     if not os.path.lexists(target):
         containers.make_own(target, user)
     return pool.ask(user, task_keep, user["keep"], source, target, places["live"])
@@ -92,14 +92,6 @@ def task_keep(wishes, source, target, live, report):
                 os.path.join(source, directory),
             )
     return kept
-
-
-def latest(path):
-    """The tree that was set aside last under this name; see publish.set_aside."""
-    number = 1
-    while os.path.lexists(path + b".%d" % (number + 1)):
-        number += 1
-    return path if number == 1 else path + b".%d" % number
 
 
 def make(directory, below=False):

@@ -3,23 +3,22 @@
 Below <work>/: staging/USER (the tree being made, by presync and by runs), index/USER (what it was
 made from), trash (what is being removed). Below <work>/<run>/: aside/USER (the tree that was
 replaced), unpublished/USER (a converted tree taken back), base/USER (see base.py), salvage/USER
-(damaged ranges), state/USER.json. Nothing of a user's is ever deleted. The state of a user is read
-from the world (the marker in the live tree), the state file only says more about it: after a crash
-anywhere the same call settles what was begun.
+(damaged ranges). Nothing of a user's is ever deleted. What the run published, root's records say
+(records.py), and which tree lies where is seen by its directory: after a crash anywhere the same
+call settles what was begun.
 
 Here, as root, trees are only made and renamed, in directories that are root's (containers.py). What
 is in a tree, a process looks up that is its user: the functions named task_….
 """
 
 import fcntl
-import json
 import os
 import time
 
 from mbx2maildir import errors, files, pool
-from mbx2maildir.convert import marker
+from mbx2maildir.convert import trash
 from mbx2maildir.formats import file_names, maildir
-from mbx2maildir.publish import containers, syscalls
+from mbx2maildir.publish import containers, records, syscalls
 
 
 def lock(plan):
@@ -43,82 +42,75 @@ def lock(plan):
     return handle
 
 
-def published_by(plan, user, values):
-    """A live tree's marker when this run made the tree, else None."""
-    if (
-        values
-        and values.get("complete")
-        and values.get("run") == plan["run"]
-        and values.get("user") == user["user"]
-    ):
-        return values
+def task_older(tree, report):
+    return records.tree_of(tree)
+
+
+def published(plan, places, known, staged, older=None):
+    """The figures of what this run published for a user, else None. known, staged: the user's two
+    records; older: see records.is_tree()."""
+    live = places["live"]
+    if known.get("phase") == "published" and records.is_tree(live, known, older):
+        return known
+    # killed before it was written down
+    if is_complete(plan, staged) and records.is_tree(live, staged):
+        return staged
     return None
 
 
-def is_published(plan, user, places):
-    """The live tree's marker when this run made it, else None. For a process that is the user."""
-    return published_by(plan, user, marker.read(places["live"]))
+def current(plan, user):
+    """The figures of what this run published for a user and is in place, else None. Changes
+    nothing."""
+    places, older = containers.paths(plan, user), None
+    known, staged = records.read(places["state"]), records.read(places["staged"])
+    if known.get("phase") == "published" and "inode" not in known:
+        older = pool.ask(user, task_older, places["live"])
+    return published(plan, places, known, staged, older)
 
 
-def task_look(plan, user, report):
-    """What settle() must know of a user's trees: the markers of live, staging and aside; unmarked:
-    staging holds something without one; why: what is wrong with the live one."""
-    places = containers.paths(plan, user)
-    looks = {area: marker.read(places[area]) for area in ("live", "staging", "aside")}
-    looks["why"] = None
-    try:
-        marker.load(places["live"])
-    except errors.StoreError as error:
-        looks["why"] = error.as_dict()
-    except OSError:
-        pass
-    staging = places["staging"]
-    looks["unmarked"] = (
-        looks["staging"] is None and files.is_directory(staging) and not marker.is_empty(staging)
-    )
-    return looks
+def is_complete(plan, staged):
+    return bool(staged.get("complete")) and staged.get("run") == plan["run"]
 
 
-def settle(plan, user, looks=None):
-    """Finish what a crash left half done. → the live marker when the user is published by this run,
-    else None. looks: the answer of task_look(), else it is asked for.
+def settle(plan, user):
+    """Finish what a crash left half done. → the figures of what this run published for the user,
+    else None.
 
     Errors: PublishError; those of the user's process.
     """
     places = containers.paths(plan, user)
     containers.expect_unreachable(os.path.dirname(places["live"]))
-    if looks is None:
-        looks = pool.ask(user, task_look, plan, user)
-    values, staged = published_by(plan, user, looks["live"]), looks["staging"]
-    known = read_state(places) or {}
-    if values:
-        # a tree that is being made has an incomplete marker; any other one was just swapped out
-        if os.path.lexists(places["staging"]) and (
-            staged is None and looks["unmarked"] or staged and staged.get("complete")
-        ):
-            set_aside(places["staging"], places["aside"])
-        if known.get("tree") != values["tree"]:
-            write_state(places, dict(values, phase="published", published_at=time.time()))
-        return values
-    if looks["why"] and known.get("phase") == "published":
-        raise errors.Reported(looks["why"])
-    if not os.path.lexists(places["live"]) and files.is_directory(places["aside"]):
+    known, staged = take_over(user, places), records.read(places["staged"])
+    live, aside, staging = places["live"], places["aside"], places["staging"]
+    values = published(plan, places, known, staged)
+    if values is None and not os.path.lexists(live) and files.is_directory(aside):
         # killed between the two renames of a file system that cannot exchange
-        if staged and staged.get("complete") and staged.get("run") == plan["run"]:
-            os.rename(places["staging"], places["live"])
-            write_state(places, dict(staged, phase="published", published_at=time.time()))
-            return staged
-        os.rename(places["aside"], places["live"])
-    elif looks["unmarked"]:
-        raise errors.PublishError(
-            "the staging directory holds a tree without the converter's mark", places["staging"]
-        )
-    taken = looks["aside"]
-    if (
-        taken and taken.get("run") == plan["run"] and os.path.lexists(places["aside"])
-    ):  # killed in unpublish, after the exchange
-        set_aside(places["aside"], places["unpublished"])
+        if is_complete(plan, staged) and records.is_tree(staging, staged):
+            os.rename(staging, live)
+            values = staged
+        else:
+            os.rename(aside, live)
+    if values is not None:
+        if records.is_tree(live, staged):
+            finish(plan, user)
+        return values
+    if known.get("phase") == "published":  # killed in unpublish
+        if records.is_tree(aside, known):
+            set_aside(aside, places["unpublished"])
+        if records.is_tree(latest(places["unpublished"]), known):
+            write_unpublished(places, known)
     return None
+
+
+def take_over(user, places):
+    """What the state says of a user; that of an older version, with how its tree is known now."""
+    known = records.read(places["state"])
+    if known.get("phase") == "published" and "inode" not in known:
+        tree = pool.ask(user, task_older, places["live"])
+        if records.is_tree(places["live"], known, tree):
+            known.update(records.mark(places["live"], tree))
+            records.write(places["state"], known)
+    return known
 
 
 def set_aside(tree, target):
@@ -146,10 +138,56 @@ def expect_unused(places):
 
 
 def make_trees(plan, user):
-    """Make what the user's own processes write to. Errors: PublishError."""
+    """Make what the user's own processes write to. → the id of the tree in staging, and whether it
+    is a new one. Errors: PublishError."""
     places = containers.paths(plan, user)
-    for area in ("staging", "index", "salvage"):
+    staging, staged = places["staging"], records.read(places["staged"])
+    if not staged and os.path.lexists(staging):
+        staged = older_staged(user, staging)
+    fresh = not records.is_tree(staging, staged)
+    if fresh:
+        if os.path.lexists(staging):
+            expect_empty(staging)
+        containers.make_own(staging, user)
+        staged = records.mark(staging, trash.new_name())
+    elif staged.get("complete") and staged.get("run") != plan["run"]:
+        raise errors.PublishError(
+            "the staging directory holds a tree that run {} completed".format(staged.get("run")),
+            staging,
+            todo="Finish that run, or move the tree away. Then run the same command again.",
+        )
+    if fresh or staged.get("complete") or "run" not in staged:
+        begun = {key: staged[key] for key in ("tree", "marked", "inode")}
+        begun.update(user=user["user"], run=plan["run"], complete=False)
+        records.write(places["staged"], begun)
+    for area in ("index", "salvage"):
         containers.make_own(places[area], user)
+    return staged["tree"], fresh
+
+
+def older_staged(user, staging):
+    """The record of a tree that an older version's presync staged; empty when it is none."""
+    tree = pool.ask(user, task_older, staging) if files.is_directory(staging) else None
+    return records.mark(staging, tree) if tree else {}
+
+
+def expect_empty(staging):
+    """Remove what lies in staging without a record: a directory in which nothing was begun.
+    Errors: PublishError for any other. It may be a user's own Maildir."""
+    try:
+        os.rmdir(staging)
+    except OSError as error:
+        raise errors.PublishError(
+            "the staging directory holds a tree that the converter did not stage",
+            staging,
+            todo="See whose it is and move it away. Then run the same command again.",
+        ) from error
+
+
+def note_staged(plan, user, durable, **values):
+    """Write down more of the tree in staging. durable: else the caller's syncfs makes it so."""
+    place = containers.paths(plan, user)["staged"]
+    records.write(place, dict(records.read(place), run=plan["run"], **values), durable)
 
 
 def swap(plan, user):
@@ -160,6 +198,8 @@ def swap(plan, user):
     expect_unused(places)
     parent = os.path.dirname(live)
     containers.expect_unreachable(parent)
+    if not records.is_tree(staging, records.read(places["staged"])):
+        raise errors.PublishError("another tree lies where one was staged", staging)
     if os.path.lexists(live):
         if syscalls.exchange(staging, live):
             return True
@@ -175,16 +215,19 @@ def swap(plan, user):
     return False
 
 
-def finish(plan, user, values, late, exchanged):
-    """What is left to do once a tree is in its place."""
+def finish(plan, user, late=0):
+    """What is left to do once the staged tree is in its place. late: messages that came to the one
+    it replaced meanwhile."""
     places = containers.paths(plan, user)
-    if exchanged:
+    values = records.read(places["staged"])
+    if os.path.lexists(places["staging"]):
         set_aside(places["staging"], places["aside"])
     write_state(places, dict(values, phase="published", published_at=time.time(), late=late))
     # the index described the staged tree, which is gone
     if files.is_directory(places["index"]):
         containers.to_trash(places["base"])
         os.rename(places["index"], places["base"])
+    records.remove(places["staged"])
 
 
 def task_late(plan, user, known, exchanged, report):
@@ -230,7 +273,7 @@ def unpublish(plan, user):
     places = containers.paths(plan, user)
     if settle(plan, user) is None:
         return "not published"
-    state = read_state(places) or {}
+    state = records.read(places["state"])
     live, aside = places["live"], places["aside"]
     if files.is_directory(aside):
         if syscalls.exchange(live, aside):
@@ -241,22 +284,38 @@ def unpublish(plan, user):
     else:
         set_aside(live, places["unpublished"])
     syscalls.sync_directory(os.path.dirname(live))
-    write_state(places, dict(state, phase="unpublished", unpublished_at=time.time()))
+    write_unpublished(places, state)
     return "unpublished"
 
 
-def read_state(places):
-    """What the state file says of a user, or None. It lies where only root reads and writes."""
-    try:
-        values = json.loads(files.read_small(places["state"], marker.LARGEST).decode("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None
+def latest(path):
+    """The tree that was set aside last under this name; see set_aside()."""
+    number = 1
+    while os.path.lexists(path + b".%d" % (number + 1)):
+        number += 1
+    return path if number == 1 else path + b".%d" % number
+
+
+def leave_out(plan, user):
+    """Write down that this run goes on without a user; nothing of the user's is touched. Errors:
+    PublishError when the run has published the user's mail already."""
+    places = containers.paths(plan, user)
+    if current(plan, user) is not None:
+        raise errors.PublishError(
+            "this run has published the user's mail already, so it cannot leave the user out",
+            places["live"],
+            todo="Run the same command again without leaving this user out.",
+        )
+    values = dict(records.read(places["state"]), run=plan["run"], user=user["user"])
+    records.write(places["state"], dict(values, phase="left-out", left_out_at=time.time()))
+
+
+def write_unpublished(places, state):
+    write_state(places, dict(state, phase="unpublished", unpublished_at=time.time()))
 
 
 def write_state(places, values):
-    files.replace_file(places["state"], json.dumps(values, sort_keys=True).encode("ascii"), True)
-    syscalls.sync_directory(os.path.dirname(places["state"]))
+    records.write(places["state"], values)
     parent = os.path.dirname(places["live"])
     if os.path.isdir(parent):
         syscalls.sync_directory(parent)

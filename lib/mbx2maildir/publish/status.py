@@ -1,22 +1,24 @@
-"""`state`: what this run has published, read from the live trees."""
+"""`state`: what this run has published, by root's records and the trees that are in place."""
 
 import os
 
 from mbx2maildir import errors, pool
-from mbx2maildir.convert import marker
 from mbx2maildir.formats import maildir
-from mbx2maildir.publish import containers, publish
+from mbx2maildir.publish import containers, publish, records
 
 
 def state(plan):
     """What was published and staged.
 
     → {"run", "users": [{"user", "published", "phase", "live", "messages", "bytes", "files",
-    "staged", "warnings", "folders"}]}.
+    "staged", "warnings", "folders", "left_out", "error"}]}.
 
-    phase: "published", "unpublished" or "none". live: "ours" when the live tree is the published
-    one, "other" for another tree, "none" when there is no tree. marked: see marked_tree. messages
-    and bytes are those published; files is the number of message files in the live tree now.
+    phase: "published", "unpublished", "left-out" or "none". live: "ours" when the live tree is the
+    published one, "other" for another tree, "none" when there is no tree. marked: see
+    of_all_runs(). messages and bytes are those published; files is the number of message files in
+    the live tree now. left_out: the latest run that went on without the user, when none has
+    published since, or None.
+    error: why the user's trees could not be looked at, as errors.describe() gives it, or None.
     """
     users = [_of_user(plan, user) for user in plan["users"]]
     return {
@@ -27,36 +29,33 @@ def state(plan):
 
 
 def _of_user(plan, user):
-    settings = {key: value for key, value in plan.items() if key != "users"}
-    places = containers.paths(plan, user)
-    known = publish.read_state(places) or {}
-    fault = []
+    places, error = containers.paths(plan, user), None
+    known, staged, looks = {}, {}, {"files": 0, "older": None}
     try:
-        looks = pool.ask(user, task_state, settings, user)
-    except Exception as error:
-        fault = [errors.sentence(errors.describe(error))]
-        looks = {"live": None, "staged": {"folders": 0, "at": None}, "marked": None, "files": 0}
-    marked = publish.published_by(plan, user, looks["live"])
-    live = "none" if not os.path.lexists(places["live"]) else "ours" if marked else "other"
-    values = marked or known
-    phase = (
-        "published" if marked else "unpublished" if known.get("phase") == "unpublished" else "none"
-    )
+        known, staged = records.read(places["state"]), records.read(places["staged"])
+        looks = pool.ask(user, task_state, places["live"])
+    except Exception as fault:
+        error = errors.describe(fault)
+    ours = publish.published(plan, places, known, staged, looks["older"])
+    values = ours or known
+    phase = known.get("phase") if known.get("phase") in ("unpublished", "left-out") else "none"
+    marked, left_out = of_all_runs(plan, user, looks["older"])
     return {
         "user": user["user"],
-        "published": bool(marked),
-        "phase": phase,
-        "live": live,
+        "published": bool(ours),
+        "phase": "published" if ours else phase,
+        "live": "none" if not os.path.lexists(places["live"]) else "ours" if ours else "other",
         "tree": values.get("tree"),
-        "staged": looks["staged"],
-        "marked": looks["marked"],
-        "lost": known.get("phase") == "published" and not marked,
+        "staged": {"folders": staged.get("folders", 0), "at": staged.get("at")},
+        "marked": marked,
+        "left_out": left_out,
+        "lost": known.get("phase") == "published" and not ours,
         "messages": values.get("messages", 0),
         "bytes": values.get("bytes", 0),
         "expunged": values.get("expunged", 0),
         "files": looks["files"],
-        "warnings": fault
-        + values.get("warnings", [])
+        "error": error,
+        "warnings": values.get("warnings", [])
         + [
             "{}: {}".format(entry["folder"], text)
             for entry in values.get("folders", [])
@@ -68,39 +67,28 @@ def _of_user(plan, user):
     }
 
 
-def task_state(plan, user, report):
-    """What the user's trees say, looked up by a process that is the user."""
-    places = containers.paths(plan, user)
-    return {
-        "live": marker.read(places["live"]),
-        "marked": marked_tree(places["live"]),
-        "staged": staged(places),
-        "files": count_files(places["live"]),
-    }
+def task_state(live, report):
+    """What is in the user's live tree, looked up by a process that is the user."""
+    return {"files": count_files(live), "older": records.tree_of(live)}
 
 
-def marked_tree(live):
-    """The complete tree that some run has put in the Maildir's place: {"tree": its id, "at": when
-    it was marked}, or None."""
-    values = marker.read(live)
-    if not values or not values.get("complete"):
-        return None
-    return {"tree": values.get("tree"), "at": os.stat(os.path.join(live, marker.NAME)).st_mtime}
-
-
-def staged(places):
-    """What presync has staged: {"folders", "at" (seconds since the epoch, of the last pass over any
-    of them, or None)}."""
-    try:
-        with os.scandir(places["index"]) as entries:
-            times = [
-                os.stat(path).st_mtime
-                for path in (os.path.join(entry.path, b"state.json") for entry in entries)
-                if os.path.exists(path)
-            ]
-    except OSError:
-        times = []
-    return {"folders": len(times), "at": round(max(times), 3) if times else None}
+def of_all_runs(plan, user, older):
+    """→ (marked, left_out) of state(). marked: the tree in the Maildir's place, of whatever run
+    published it: {"tree": its id, "at": when}, or None."""
+    marked, left_out, since = None, None, 0
+    for run in containers.runs(plan):
+        places = containers.paths(dict(plan, run=run), user)
+        try:
+            known = records.read(places["state"])
+        except errors.StoreError:
+            continue  # an error of that run
+        is_out = known.get("phase") == "left-out"
+        at = known.get("left_out_at" if is_out else "published_at", 0)
+        if at > since:
+            left_out, since = run if is_out else None, at
+        if known.get("phase") == "published" and records.is_tree(places["live"], known, older):
+            marked = {"tree": known["tree"], "at": known["published_at"]}
+    return marked, left_out
 
 
 def count_files(root):
@@ -121,7 +109,8 @@ def text(values):
                 "  ! the published tree is no longer in place" if entry["lost"] else "",
             )
         )
-        lines += ["    ! {}".format(warning) for warning in entry["warnings"]]
+        faults = [errors.sentence(entry["error"])] if entry["error"] else []
+        lines += ["    ! {}".format(warning) for warning in faults + entry["warnings"]]
     lines.append(
         "{} of {} users published by run {}.".format(
             values["published"], len(values["users"]), values["run"]

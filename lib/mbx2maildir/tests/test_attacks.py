@@ -16,8 +16,7 @@ import time
 import pytest
 
 from mbx2maildir import batch, errors, events, plan_file, pool, survey, switch
-from mbx2maildir.convert import marker
-from mbx2maildir.publish import base, containers, leave, publish, status
+from mbx2maildir.publish import base, containers, leave, publish, records, status
 from mbx2maildir.tests import build
 from mbx2maildir.tests.test_batch import convert, deliver, messages, of
 
@@ -204,10 +203,10 @@ def test_folders_that_are_links_are_not_taken_over(two):
 # --- issue: a work directory that others can reach
 
 
-def test_a_marker_is_not_written_through_a_link(two):
+def test_nothing_is_written_through_a_link_in_a_staged_tree(two):
     convert(dict(two.plan(), presync=True))
     tree = two.root / "new/work/staging/mallory"
-    for name in ("cutover.json.tmp", "cutover.json.new"):
+    for name in ("cutover.json.tmp", "cutover.json.new", "subscriptions.new"):
         os.symlink(two.secret / "file", tree / name)
     before = look(two.secret)
     results = convert(two.plan())
@@ -230,7 +229,7 @@ def test_a_link_in_the_trash_stops_nobody(two):
     assert {path.name for path in trash.iterdir()} <= {"stuck"}
 
 
-@pytest.mark.parametrize("area", ["", "staging", "trash", "r1", "r1/aside", "r1/state"])
+@pytest.mark.parametrize("area", ["", "staging", "staged", "trash", "r1", "r1/aside", "r1/state"])
 @pytest.mark.parametrize("how", ["owner", "mode", "link"])
 def test_a_work_directory_that_others_can_write_is_refused(two, area, how):
     containers.make_areas(two.plan())
@@ -250,9 +249,17 @@ def test_a_work_directory_that_others_can_write_is_refused(two, area, how):
 def test_containers_are_roots_and_trees_their_users(two):
     convert(dict(two.plan(), presync=True))
     work = two.root / "new/work"
-    for area in ("", "staging", "index", "trash", "r1", *(f"r1/{x}" for x in containers.AREAS)):
+    for area in (
+        "",
+        "staging",
+        "staged",
+        "index",
+        "trash",
+        "r1",
+        *(f"r1/{x}" for x in containers.AREAS),
+    ):
         status = (work / area).lstat()
-        mode = 0o700 if area == "r1/state" else 0o711
+        mode = 0o700 if area in ("staged", "r1/state") else 0o711
         assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, mode), area
     for area in ("staging", "index", "r1/salvage"):
         status = (work / area / "mallory").lstat()
@@ -352,16 +359,82 @@ def test_an_odd_file_in_a_maildir_stops_nobody_else(two, name, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_odd_mark_in_the_published_tree_stops_no_way_back(two, kind):
+def test_an_odd_mark_in_the_published_tree_changes_nothing(two, kind):
     convert(two.plan())
     put(kind, two.maildir("mallory") / "cutover.json", two.secret)
     plan = plan_file.check(two.plan())
-    assert status.state(plan)["published"] == 1
-    collected = events.Collected()
-    counts = batch.unpublish(plan, collected)
-    assert (counts["unpublished"], counts["failed"]) == (1, 1)
-    (error,) = [event for event in collected.all if event["event"] == "error"]
-    assert error["user"] == "mallory" and error["file"].endswith("cutover.json") and error["todo"]
+    assert status.state(plan)["published"] == 2
+    counts = batch.unpublish(plan, events.Collected())
+    assert (counts["unpublished"], counts["failed"]) == (2, 0)
+
+
+def test_a_user_cannot_say_that_her_mail_is_published(two):
+    """The mark and the attribute are copied from a tree that is; neither says anything."""
+    convert(two.plan())
+    plan, live = plan_file.check(two.plan()), two.maildir("mallory")
+    values = status.state(plan)["users"][0]
+    batch.unpublish(plan, events.Collected())
+    claim = {"complete": True, "user": "mallory", "run": "r1", "tree": values["tree"]}
+    (live / "cutover.json").write_text(json.dumps(claim))
+    os.chown(live / "cutover.json", MALLORY, MALLORY)
+    pool.ask(two.users[0], claims_attribute, str(live), "user.mbx2maildir", values["tree"])
+    with pytest.raises(errors.Reported):
+        pool.ask(two.users[0], claims_attribute, str(live), records.attribute(), values["tree"])
+    assert status.state(plan)["published"] == 0
+    assert base.read(dict(plan, users=[dict(plan["users"][0], asked={"": [1]})]))["users"] == [
+        {"user": "mallory", "tree": None, "folders": {}}
+    ]
+    results = convert(two.plan())
+    assert published(results) == {"mallory", "bob"} and not of(results, "already")
+
+
+def claims_attribute(tree, name, value, report):
+    os.setxattr(tree, name, value.encode())
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["attribute", "inode"])
+def test_another_tree_in_its_place_is_not_the_published_one(two, marked, monkeypatch):
+    if not marked:
+        monkeypatch.setattr(records, "attribute", lambda: "unknown.mbx2maildir")
+    convert(two.plan())
+    plan, live = plan_file.check(two.plan()), two.maildir("mallory")
+    assert records.read(containers.paths(plan, two.users[0])["state"])["marked"] == marked
+    live.rename(two.root / "new/away")
+    assert [user["lost"] for user in status.state(plan)["users"]] == [True, False]
+    (two.root / "new/away").rename(live)
+    assert status.state(plan)["published"] == 2
+
+
+def test_what_an_older_version_published_and_staged_is_known(two):
+    """It kept the tree's id in cutover.json; its records have no inode."""
+    plan, work = plan_file.check(two.plan()), two.root / "new/work"
+    convert(plan)
+    for user, uid in zip(plan["users"], (MALLORY, BOB), strict=True):
+        make_older(containers.paths(plan, user), two.maildir(user["user"]), uid)
+    assert status.state(plan)["published"] == 2
+    assert len(of(convert(plan), "already")) == 2
+    assert "inode" in json.loads((work / "r1/state/bob.json").read_text())
+    assert batch.unpublish(plan, events.Collected())["unpublished"] == 2
+    convert(dict(plan, presync=True))
+    written = sum(event["written"] for event in of(convert(dict(plan, presync=True)), "staged"))
+    for user, uid in zip(plan["users"], (MALLORY, BOB), strict=True):
+        places = containers.paths(plan, user)
+        make_older(places, work / "staging" / user["user"], uid, places["staged"])
+        os.unlink(places["staged"])
+    results = convert(dict(plan, presync=True))
+    assert not written and not sum(event["written"] for event in of(results, "staged"))
+    assert published(convert(plan)) == {"mallory", "bob"}
+
+
+def make_older(places, tree, uid, record=None):
+    """Turn what this version knows of a tree into what version 1.0 left."""
+    record = record or places["state"]
+    values = records.read(record)
+    mark = {"complete": False, "user": "x", "run": "r1", "tree": values["tree"]}
+    (tree / "cutover.json").write_text(json.dumps(mark))
+    os.chown(tree / "cutover.json", uid, uid)
+    os.removexattr(tree, records.attribute())
+    records.write(record, {k: v for k, v in values.items() if k not in ("marked", "inode")})
 
 
 def test_a_sparse_mailbox_costs_no_time(two):
@@ -422,12 +495,14 @@ def test_a_worker_that_is_stopped_is_ended(two, monkeypatch):
 
 @pytest.mark.parametrize("fault", [RecursionError, MemoryError, KeyError, TypeError])
 def test_any_exception_is_its_users_alone(two, monkeypatch, fault):
-    def fails(tree):
-        if b"mallory" in tree:
-            raise fault("x")
-        return None
+    prepare = batch.tasks.prepare.prepare
 
-    monkeypatch.setattr(marker, "read", fails)
+    def fails(user, *arguments):
+        if user["user"] == "mallory":
+            raise fault("x")
+        return prepare(user, *arguments)
+
+    monkeypatch.setattr(batch.tasks.prepare, "prepare", fails)
     results = convert(two.plan())
     assert published(results) == {"bob"} and errors_of(results) == {"mallory"}
     assert of(results, "error")[0]["todo"]

@@ -15,9 +15,9 @@ import pytest
 
 import mbx2maildir
 from mbx2maildir import batch, errors, events, plan_file, tasks
-from mbx2maildir.convert import existing, marker
+from mbx2maildir.convert import existing
 from mbx2maildir.formats import maildir, uidlist
-from mbx2maildir.publish import publish
+from mbx2maildir.publish import containers, publish, records
 from mbx2maildir.tests import build
 
 LIB = str(pathlib.Path(mbx2maildir.__file__).parents[1])
@@ -50,11 +50,17 @@ def tree(root):
     times}."""
     contents = {}
     for path in sorted(pathlib.Path(root).rglob("*")):
-        if path.is_file() and path.name != "cutover.json":
+        if path.is_file():
             status = path.stat()
             when = int(status.st_mtime) if path.parent.name in ("cur", "new") else 0
             contents[str(path.relative_to(root))] = (path.read_bytes(), when, status.st_mode)
     return contents
+
+
+def record(site, run, name="alice", area="state"):
+    """Root's record of a user's tree."""
+    user = {"user": name, "maildir": str(site.maildir(name))}
+    return records.read(containers.paths(site.plan(run), user)[area])
 
 
 def lf(text):
@@ -288,6 +294,31 @@ def test_state_and_unpublish(site):
     assert tree(site.maildir("alice")) == original
 
 
+def test_a_user_is_left_out_and_comes_later(site):
+    from mbx2maildir.publish import status
+
+    site.user("alice", build.simple(3))
+    deliver(site.maildir("alice"), "1.a.new", b"Subject: new\n\nnew\n")
+    site.user("bob", build.simple(1))
+    plan, before = plan_file.check(site.plan(without=["alice"])), tree(site.maildir("alice"))
+    results = convert(plan)
+    assert [event["user"] for event in of(results, "left-out")] == ["alice"]
+    assert (results[-1]["ok"], results[-1]["published"], results[-1]["left_out"]) == (True, 1, 1)
+    assert tree(site.maildir("alice")) == before and (site.root / "home/alice/INBOX").exists()
+    later = plan_file.check(site.plan("r2"))
+    for values, phase in ((status.state(plan), "left-out"), (status.state(later), "none")):
+        alice = values["users"][0]
+        assert (alice["phase"], alice["published"], alice["left_out"]) == (phase, False, "r1")
+    assert batch.unpublish(plan, events.Collected())["not_published"] == 1
+    assert convert(site.plan())[-1]["published"] == 2
+    assert len(messages(site.maildir("alice"))) == 4
+    assert [user["left_out"] for user in status.state(later)["users"]] == [None, None]
+    (error,) = of(convert(plan), "error")  # too late
+    assert error["user"] == "alice" and error["kind"] == "PublishError" and error["todo"]
+    with pytest.raises(errors.BadPlan, match="carla"):
+        plan_file.check(site.plan(without=["carla"]))
+
+
 def test_without_exchange_the_outcome_is_the_same(site, monkeypatch):
     from mbx2maildir.publish import syscalls
 
@@ -298,14 +329,14 @@ def test_without_exchange_the_outcome_is_the_same(site, monkeypatch):
 def test_tree_of_an_earlier_run_is_set_aside_never_removed(site):
     site.user("alice", build.simple(3))
     convert(site.plan("r1"))
-    first = marker.read(os.fsencode(site.maildir("alice")))["tree"]
+    first = record(site, "r1")
     (site.root / "home/alice/INBOX").write_bytes(build.simple(4))
     results = convert(site.plan("r2"))
     assert (
         of(results, "published")[0]["matched"] == 3 and of(results, "published")[0]["appended"] == 0
     )
     assert [uid for uid, _text in messages(site.maildir("alice"))] == [1, 2, 3, 4]
-    assert marker.read(os.fsencode(site.root / "new/work/r2/aside/alice"))["tree"] == first
+    assert records.is_tree(site.root / "new/work/r2/aside/alice", first)
 
 
 def test_mail_that_comes_while_converting_is_not_lost(site, monkeypatch):
@@ -336,18 +367,21 @@ def test_a_foreign_tree_in_staging_stops_its_user(site):
     assert of(results, "error")[0]["kind"] == "PublishError" and stranger.is_dir()
 
 
-def test_a_tree_that_another_run_completed_is_not_touched(site):
+def test_a_tree_that_another_run_completed_is_not_touched(site, monkeypatch):
     site.user("alice", build.simple(1))
-    tree = site.root / "new/work/staging/alice"
-    tree.mkdir(parents=True)
-    (tree / "cutover.json").write_text(
-        json.dumps({"complete": True, "user": "alice", "run": "r0", "tree": "x"})
-    )
-    before = list(tree.iterdir())
-    assert (
-        of(convert(site.plan()), "error")[0]["kind"] == "PublishError"
-        and list(tree.iterdir()) == before
-    )
+
+    def killed(plan, user):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(publish, "swap", killed)
+    with pytest.raises(KeyboardInterrupt):
+        convert(site.plan("r0"))
+    monkeypatch.undo()
+    before = tree(site.root / "new/work/staging/alice")
+    (error,) = of(convert(site.plan("r1")), "error")
+    assert error["kind"] == "PublishError" and "r0" in error["what"]
+    assert tree(site.root / "new/work/staging/alice") == before
+    assert convert(site.plan("r0"))[-1]["ok"] and convert(site.plan("r1"))[-1]["ok"]
 
 
 def test_work_on_another_file_system_is_refused(site):
@@ -459,12 +493,10 @@ def test_killed_at_any_point_and_run_again(site, how):
             )
             for name in ("alice", "bob"):
                 live = os.fsencode(site.maildir(name))
-                if how == "exchange" or os.path.isdir(live):
-                    values = marker.read(live)
-                    assert values is None or values["complete"]
-                    assert values is None or values["messages"] == len(messages(live)) + len(
-                        messages(live, b"a")
-                    )
+                values = record(site, plan["run"], name)
+                if values.get("phase") == "published" and records.is_tree(live, values):
+                    count = len(messages(live)) + len(messages(live, b"a"))
+                    assert values["messages"] == count
             if code == 0:
                 break
             kills += 1
@@ -624,7 +656,8 @@ def test_what_is_published_is_on_disk_first(site, monkeypatch):
     convert(dict(site.plan(), jobs=1))
     calls = order.read_text().split()
     swaps = [number for number, call in enumerate(calls) if call in ("exchange", "rename_new")]
-    assert len(swaps) == 2 and calls[0] == "syncfs" and calls[-1] == "sync_directory"
+    assert len(swaps) == 2 and calls.index("syncfs") < swaps[0]
+    assert calls[-1] == "sync_directory"
     assert 1 <= calls.count("syncfs") <= 2  # one a batch
 
 

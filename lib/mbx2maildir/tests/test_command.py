@@ -247,3 +247,15 @@ def test_it_says_its_version(capsys):
         cwd=str(PACKAGE.parent),
     )
     assert done.stdout.decode() == out
+
+
+def test_a_user_left_out_on_the_command_line(capsys, site):
+    for name in ("alice", "bob"):
+        site.user(name, build.simple(1))
+    path = site.root / "plan.json"
+    path.write_text(json.dumps(site.plan()))
+    assert run(capsys, "convert-users", "--plan", path, "--without", "bob")[0] == 0
+    _code, out, _err = run(capsys, "state", "--plan", path)
+    assert [line.split()[1] for line in out.splitlines()[:2]] == ["published", "left-out"]
+    code, _out, err = run(capsys, "convert-users", "--plan", path, "--without", "carla")
+    assert code == 1 and "carla" in err

@@ -44,6 +44,7 @@ def one_pass(site, presync=True):
     conversion = batch.Conversion(plan, collected)
     batch.containers.make_areas(plan)
     user = conversion.users["alice"]
+    user["tree_id"], user["fresh"] = batch.publish.make_trees(plan, user)
     prepared = prepare.prepare(user, presync)
     return folder.folder(user, prepared["inbox"], b"", prepared["spool"], strict=True, live=presync)
 

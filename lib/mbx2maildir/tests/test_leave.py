@@ -6,7 +6,7 @@ import os
 import pytest
 
 from mbx2maildir import batch, events, plan_file
-from mbx2maildir.publish import containers, leave, publish, status
+from mbx2maildir.publish import leave, publish, status
 from mbx2maildir.tests import build
 from mbx2maildir.tests.test_batch import deliver, messages
 
@@ -104,11 +104,4 @@ def test_a_user_who_had_no_maildir_gets_one_and_a_message_that_is_gone_is_told(s
     assert not leave_mail(site, {"": [1, 5]})[0]
     batch.unpublish(plan_file.check(site.plan()), events.Collected())
     assert subjects(live) == [b"message 1"] and (live / "tmp").is_dir()
-    assert (
-        publish.is_published(
-            site.plan(),
-            site.plan()["users"][0],
-            containers.paths(site.plan(), site.plan()["users"][0]),
-        )
-        is None
-    )
+    assert publish.current(site.plan(), site.plan()["users"][0]) is None
