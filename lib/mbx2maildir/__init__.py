@@ -13,9 +13,9 @@ line or from lines above it:
 
 Within formats/: dates, keywords, mbx_header, mbx_lines → mbx, line_ends → mbox, file_names →
 uidlist → maildir; names and message_key import none of these.
-Within convert/: source, existing, marker → index, folder_keywords → delta, salvage → staged →
+Within convert/: source, existing, trash → index, folder_keywords → delta, salvage → staged →
 in_use, ranges → folder, prepare, base → merge.
-Within publish/: syscalls, containers → publish → base, leave, status.
+Within publish/: syscalls → records, containers → publish → base, leave, status.
 """
 
 __version__ = "1.0.0"

@@ -184,9 +184,16 @@ def with_events(arguments, work, **more):
 
 
 def inspect(arguments):
-    from mbx2maildir import inspect_mbx
+    from mbx2maildir import inspect_mbx, pool, single
 
-    values = inspect_mbx.explain(arguments.file, arguments.messages)
+    uid, gid = single.owner_of(arguments.file)
+    values = pool.ask(
+        {"user": "", "uid": uid, "gid": gid},
+        inspect_mbx.task_explain,
+        os.path.abspath(arguments.file),
+        arguments.messages,
+    )
+    values["file"] = arguments.file
     print_json(values) if arguments.json else print(inspect_mbx.text(values))
     return 1 if values["damage"] else 0
 

@@ -187,7 +187,8 @@ def describe(error):
             "file": "",
             "offset": None,
             "what": "something among the user's files is nested too deeply, or too large",
-            "todo": "Find it and move it away, then run the same command again.",
+            "todo": "Find it and move it away, then run the same command again. Or leave the user "
+            "out (--without).",
         }
     import traceback
 

@@ -7,6 +7,10 @@ from mbx2maildir import errors, files
 from mbx2maildir.formats import file_names, mbx
 
 
+def task_explain(path, messages, report):
+    return explain(path, messages)
+
+
 def explain(path, messages=False):
     """→ {"file", "size", "uidvalidity", "uidlast", "uidnext", "keywords", "messages", "bytes",
     "expunged", "recent", "seen", "unassigned", "renumbered", "first", "last", "largest", "damage",
@@ -14,11 +18,9 @@ def explain(path, messages=False):
 
     Errors: NotMbx, UnreadableMail."""
     try:
-        fd = os.open(path, files.READ)
+        fd = files.open_regular(path)
     except FileNotFoundError as error:
         raise errors.UnreadableMail("no such file", path, todo="Check the path.") from error
-    except OSError as error:
-        raise errors.UnreadableMail("cannot open: {}".format(error.strerror), path) from error
     try:
         box = mbx.Mailbox(fd, path)
         values = start(box)

@@ -24,6 +24,7 @@ from mbx2maildir import errors, files, switch
 
 PROGRESS_SECONDS = 0.2
 SILENCE_SECONDS = 900  # a worker that is not heard of for so long is ended
+LONGEST_SECONDS = 7200  # a worker that works so long on one task is ended
 LENGTH = 8  # bytes of the length before each pickle in a pipe
 LARGEST = 1 << 30  # bytes of an answer
 PIECE = 1 << 20
@@ -90,9 +91,10 @@ class Reporter:
 def work(user, tasks, answers):
     """Main loop of a worker process, until its caller is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    close_others((0, 1, 2, tasks, answers))
+    switch.close_others((0, 1, 2, tasks, answers))
     fault = None
     try:
+        switch.limit()
         switch.become(user)
     except Exception as error:
         fault = errors.describe(error)
@@ -110,18 +112,6 @@ def work(user, tasks, answers):
             files.write_all(answers, answer)
 
 
-def close_others(kept):
-    """Close every descriptor but these: what root has open is none of the user's business."""
-    try:
-        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
-    except OSError:
-        numbers = range(3, 1024)
-    for number in numbers:
-        if number not in kept:
-            with contextlib.suppress(OSError):
-                os.close(number)
-
-
 class Worker:
     """A forked process. user: whom it serves, or None. tasks and answers: our ends of its pipes.
     tag: of the task it holds."""
@@ -130,7 +120,7 @@ class Worker:
         theirs, self.tasks = os.pipe()
         self.answers, to_us = os.pipe()
         self.key = key_of(user)
-        self.tag, self.heard = None, 0.0
+        self.tag, self.heard, self.began = None, 0.0, 0.0
         self.output, self.input = bytearray(), bytearray()
         self.process = os.fork()
         if not self.process:
@@ -150,6 +140,7 @@ class Worker:
     def give(self, tag, function, arguments):
         """Hand over a task, as far as the pipe takes it now."""
         self.tag, self.heard = tag, time.monotonic()
+        self.began = self.heard
         self.output = bytearray(packed((function, arguments)))
         self.write()
 
@@ -277,8 +268,14 @@ class Pool:
             else:
                 happened += self.hear(worker)
         for worker in set(self.busy.values()):
-            if time.monotonic() - worker.heard > self.silence:
-                happened.append((worker.tag, "failed", self.silent(worker)))
+            now = time.monotonic()
+            if now - worker.heard > self.silence:
+                what = "its process gave no sign of life for {:g} seconds".format(self.silence)
+            elif now - worker.began > LONGEST_SECONDS:
+                what = "its process needed more than {:g} seconds".format(LONGEST_SECONDS)
+            else:
+                continue
+            happened.append((worker.tag, "failed", self.give_up(worker, what)))
         self.feed()
         return happened
 
@@ -306,13 +303,13 @@ class Pool:
                 happened.append((worker.tag, answer[0], answer[1]))
         return happened
 
-    def silent(self, worker):
+    def give_up(self, worker, what):
         self.release(worker)
         worker.kill()
         return died(
-            "its process gave no sign of life for {:g} seconds and was ended".format(self.silence),
+            what + " and was ended",
             "See what is special about this user's mail, and whether the user stopped the process. "
-            "Then run the same command again, or leave the user out of the plan.",
+            "Then run the same command again, or leave the user out (--without).",
         )
 
     def release(self, worker):

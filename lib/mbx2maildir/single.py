@@ -6,6 +6,7 @@ import sys
 
 from mbx2maildir import batch, errors, events, plan_file
 from mbx2maildir.convert import source
+from mbx2maildir.publish import containers
 
 
 def make_plan(arguments):
@@ -47,16 +48,29 @@ def owner(arguments):
     return owner_of(arguments.folders)
 
 
-def owner_of(folders):
-    """uid and gid of the owner of a directory when we are root, else our own."""
+def owner_of(path):
+    """uid and gid of whoever a path belongs to when we are root, else our own: what lies there is
+    opened by a process of that user.
+
+    Errors: UnreadableMail; that is so too for what is root's where a user may have put it.
+    """
     if os.geteuid() != 0:
         return os.geteuid(), os.getegid()
     try:
-        status = os.stat(folders)
+        status = os.stat(path)
     except OSError as error:
-        raise errors.UnreadableMail(
-            "cannot look at the folders: {}".format(error.strerror), folders
-        ) from error
+        missing = isinstance(error, FileNotFoundError)
+        what = "no such file" if missing else "cannot open: {}".format(error.strerror)
+        raise errors.UnreadableMail(what, path, todo="Check the path.") from error
+    if status.st_uid == 0:
+        try:
+            containers.expect_unreachable(os.path.dirname(os.path.abspath(path)), sticky=True)
+        except errors.PublishError as error:
+            raise errors.UnreadableMail(
+                "it belongs to root, but others can change {}".format(error.file),
+                path,
+                todo="Copy it to a directory of root's, or give it to its user.",
+            ) from error
     return status.st_uid, status.st_gid
 
 

@@ -5,7 +5,11 @@ user is looked at only by a process that is that user: what it may read, the ker
 it is led to by a link or a rename is nothing that the user could not reach without it.
 """
 
+import contextlib
 import os
+import resource
+
+MEMORY_BYTES = 4 << 30  # address space of a worker
 
 
 def preload():
@@ -60,3 +64,24 @@ def become(user):
     os.setgroups(groups(user))
     os.setgid(user["gid"])
     os.setuid(user["uid"])
+
+
+def limit():
+    """Bound what a worker may take, whatever its user's mail is like. No core either: it would hold
+    what we know of other users."""
+    for which, most in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(which)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(which, (most, most))
+
+
+def close_others(kept):
+    """Close every descriptor but these: what root has open is none of the user's business."""
+    try:
+        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        numbers = range(3, 1024)
+    for number in numbers:
+        if number not in kept:
+            with contextlib.suppress(OSError):
+                os.close(number)

@@ -7,6 +7,7 @@ import sys
 import types
 
 import pytest
+from cutover.carryback import set_aside
 from cutover.changes import bring_beside, mail_directory
 from cutover.facts import copied_tree, copies, mailboxes, sieve, spam_folders, spool
 
@@ -168,6 +169,40 @@ def test_a_mail_directory_is_made_for_its_user_alone(hosts, tmp_path):
     os.lchown(home / "way", UID, UID)
     for path in (other / "Maildir", home / "way" / "Maildir"):
         assert make(hosts, path).returncode == 1 and os.listdir(other) == []
+
+
+@root
+def test_no_part_of_the_way_to_a_mail_directory_is_a_users_link(hosts, tmp_path):
+    """As with `{home}/a/b/{user}`: the first part is the user's own to replace."""
+    home, other = tmp_path / "home", tmp_path / "other"
+    (other / "b").mkdir(parents=True)
+    home.mkdir()
+    (home / "a").symlink_to(other)
+    os.chown(home, UID, UID)
+    assert make(hosts, home / "a/b/eva").returncode == 0, "a link of root's is followed"
+    (other / "b/eva").rmdir()
+    os.lchown(home / "a", UID, UID)
+    assert make(hosts, home / "a/b/eva").returncode == 1 and os.listdir(other / "b") == []
+
+
+@root
+def test_the_directory_for_removed_messages_is_roots_own(hosts, tmp_path):
+    """Whoever shapes the way to old_store.aside gets no mode changed and nothing given."""
+    victim, entry = tmp_path / "victim", {"user": "eva", "uid": UID, "gid": UID}
+    victim.mkdir(mode=0o700)
+    aside = tmp_path / "aside"
+    aside.symlink_to(victim)
+    with pytest.raises(AssertionError, match="is a link"):
+        set_aside.SetAside(hosts, str(aside), "r1", entry).folder_for("mail/x")
+    assert victim.stat().st_mode & 0o777 == 0o700 and os.listdir(victim) == []
+    aside.unlink()
+    assert set_aside.SetAside(hosts, str(aside), "r1", entry).folder_for("mail/x")
+    made = [(path.stat().st_uid, path.stat().st_mode & 0o777) for path in (aside, aside / "r1/eva")]
+    assert made == [(0, 0o711), (UID, 0o700)]
+    (aside / "r1/eva").rmdir()
+    (aside / "r1/eva").symlink_to(victim)
+    set_aside.SetAside(hosts, str(aside), "r1", entry).folder_for("mail/x")
+    assert victim.stat().st_uid == 0
 
 
 @root

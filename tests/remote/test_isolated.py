@@ -9,7 +9,7 @@ import pytest
 from cutover import model
 from cutover.connect import ssh
 from cutover.facts import backup_copy, programs
-from cutover.remote import converter, detached, lease_file
+from cutover.remote import converter, detached, lease_file, own_directories
 
 PYTHON = "/usr/bin/python3"
 
@@ -65,7 +65,7 @@ def test_python_on_a_host_is_isolated(action):
 
 
 def directories(*paths):
-    argv = ["sh", "-c", converter._DIRECTORIES, "make", *map(str, paths)]
+    argv = own_directories.command("0711", *map(str, paths))
     return subprocess.run(argv, capture_output=True, text=True)
 
 
@@ -85,6 +85,24 @@ def test_a_link_for_a_work_directory_is_refused(tmp_path):
     done = directories(work, work / "r1")
     assert done.returncode == 77 and str(work) in done.stderr
     assert os.listdir(elsewhere) == [] and elsewhere.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to give a directory away")
+@pytest.mark.parametrize("how", ["owner", "mode", "link"])
+def test_a_work_directory_below_one_that_a_user_can_change_is_refused(tmp_path, how):
+    above, place = tmp_path / "above", tmp_path / "above" / "work"
+    above.mkdir()
+    if how == "owner":
+        os.chown(above, 12345, 12345)
+    elif how == "mode":
+        above.chmod(0o777)
+    else:
+        (tmp_path / "theirs").mkdir()
+        os.chown(tmp_path / "theirs", 12345, 12345)
+        above.rmdir()
+        above.symlink_to(tmp_path / "theirs")
+    done = directories(place, place / "r1")
+    assert done.returncode == 77 and os.listdir(above) == []
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to give a directory away")

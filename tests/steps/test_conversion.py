@@ -3,6 +3,7 @@
 import example
 import pytest
 from cutover import model
+from cutover.steps.checks import left_out
 from cutover.steps.night import convert, verify
 from example import ROMA1, altered, recorded
 
@@ -149,6 +150,77 @@ def test_what_the_conversion_reports_is_a_warning_of_its_user():
     (check,) = [check for check in checks if check.id == "damaged-files"]
     assert (check.subject, check.passed, check.warning) == ("alice", True, True)
     assert "/a at byte 7: odd size" in check.actual and "/salvage/alice" in check.todo
+
+
+# --- without some users
+
+
+def unpublished(*names, phase="none"):
+    def alter(facts):
+        for name in names:
+            facts["state"]["users"][name].update(published=False, phase=phase)
+        facts["without"] = list(names)
+
+    return altered(recorded("convert", "after"), alter)
+
+
+def test_a_user_left_out_is_in_the_plan_the_approval_and_the_notes():
+    step, facts = example.step("convert"), unpublished("alice")
+    plan = step.plan(facts, ROMA1)
+    (change,) = plan.changes
+    assert [user["user"] for user in change.without] == ["alice"] and not change.users
+    assert "without alice" in change.title() and "alice: LEFT OUT" in change.describe()
+    assert plan.notes[0][0] == "alice"
+    assert step.confirmation(ROMA1, {"without": " bruno,alice"}) == "convert without alice, bruno"
+    assert step.confirmation(ROMA1, {}) == "convert" and not change.inverse().users
+
+
+@pytest.mark.parametrize("names", [("nobody",), ("bruno",)])
+def test_only_a_known_user_who_is_not_published_can_be_left_out(names):
+    facts = altered(recorded("convert", "after"), lambda facts: facts.update(without=list(names)))
+    with pytest.raises(model.CannotPlan, match=names[0]):
+        example.step("convert").plan(facts, ROMA1)
+
+
+def test_a_user_left_out_is_named_and_nothing_else_is_said_of_the_mail():
+    facts = unpublished("alice", phase="left-out")
+    assert not example.step("convert").plan(facts, ROMA1).changes
+    checks = {check.id: check for check in example.step("convert").verify(facts, ROMA1)}
+    assert checks["mail-published"].passed and checks["mail-published"].data["missing"] == []
+    out = checks["user-left-out"]
+    assert (out.subject, out.passed, out.warning) == ("alice", True, True)
+    assert not [c for c in checks.values() if c.subject == "alice" and "no message" in c.todo]
+
+
+def test_verify_names_who_was_left_out_and_counts_the_others():
+    def leave_out(facts):
+        del facts["users"]["alice"]
+        facts["left_out"] = ["alice"]
+
+    facts = altered(recorded("verify", "after"), leave_out)
+    checks = example.step("verify").verify(facts, ROMA1)
+    assert all(check.passed for check in checks)
+    assert [check.subject for check in checks if check.id == "user-left-out"] == ["alice"]
+    (sums,) = [check for check in checks if check.id == "sums-equal"]
+    assert "WITHOUT alice" in sums.actual
+
+
+def test_a_user_whose_trees_cannot_be_looked_at_fails_by_name():
+    fault = {"kind": "OSError", "file": "/m/alice", "offset": None, "what": "odd", "todo": "Fix."}
+    facts = altered(
+        recorded("convert", "after"),
+        lambda facts: facts["state"]["users"]["alice"].update(error=fault),
+    )
+    (failed,) = [c for c in example.step("convert").verify(facts, ROMA1) if not c.passed]
+    assert (failed.id, failed.subject, failed.todo) == ("user-trees-readable", "alice", "Fix.")
+    assert "/m/alice: odd" in failed.actual
+
+
+def test_preflight_names_whom_an_earlier_run_left_out():
+    (check,) = left_out.earlier(model.Reading({"alice": "2026-11-27_01"}), ROMA1)
+    assert check.warning and check.subject == "alice" and "2026-11-27_01" in check.actual
+    (check,) = left_out.earlier(model.Reading(error="no answer"), ROMA1)
+    assert not check.passed
 
 
 # --- presync

@@ -161,7 +161,7 @@ class CarryBack(model.Change):
 
         try:
             outcome = execute.copy_back(ctx, entry, tree, aside, report_text)
-        except imap.ImapError as error:
+        except (imap.ImapError, published.RecordUnreadable) as error:
             if user not in self.without:
                 raise
             outcome = execute.only_look(ctx, entry, tree, str(error))

@@ -10,7 +10,7 @@ from cutover.carryback import refused, user_plan
 from cutover.carryback.folder_pairs import FolderPair
 from cutover.carryback.matching import UnreadableFolder, fresh_messages
 from cutover.carryback.notes import Later, LeftMessage
-from cutover.carryback.published import PublishedTree
+from cutover.carryback.published import PublishedTree, RecordUnreadable
 from cutover.carryback.refused import FOLDER, Refusals
 from cutover.carryback.set_aside import SetAside
 from cutover.carryback.user_plan import Append, FlagChange, Removal, UserPlan
@@ -80,7 +80,7 @@ def only_look(ctx, entry: dict, tree: PublishedTree, why: str) -> Outcome:
         ):
             missing = user_plan.work_out(ctx, entry, tree, old, new, spool=True)
             return _outcome(UserPlan(), missing, refusals, new)
-    except imap.ImapError:
+    except (imap.ImapError, RecordUnreadable):
         pass
     with mailboxes.new_session(ctx.hosts, entry["user"]) as new:
         missing = UserPlan(unreadable=_all_fresh(ctx.site, tree, new))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cutover import model
 from cutover.connect import imap
+from cutover.remote import own_directories
 
 SHOWN = 10  # messages of one user listed in full
 
@@ -146,8 +147,8 @@ def _read(hosts, script, *arguments):
 def write(hosts, aside: str, run: str, note: Note) -> None:
     """Write a user's note below `aside`, a directory of the old server."""
     folder, old = f"{aside}/{run}/.carried", hosts.site.roles.old
-    hosts.run(old, ["mkdir", "-p", "-m", "0711", aside, f"{aside}/{run}"], sudo=True)
-    hosts.run(old, ["mkdir", "-p", "-m", "0700", folder], sudo=True)
+    hosts.run(old, own_directories.command("0711", aside, f"{aside}/{run}"), sudo=True)
+    hosts.run(old, own_directories.command("0700", folder), sudo=True)
     text = json.dumps(note.to_json(), sort_keys=True).encode()
     hosts.ssh(old).put(text, f"{folder}/{note.user}.json", sudo=True)
 

@@ -5,7 +5,12 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from cutover.facts import mailboxes
+from cutover.model import errors
 from cutover.remote import converter
+
+
+class RecordUnreadable(errors.CutoverError):
+    """The converter could not read what it took over from a user."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,13 +105,19 @@ def source_messages(
 ) -> dict[tuple[str, int], SourceMessage]:
     """`{(Maildir name, UID): SourceMessage}` of the asked messages that the conversion took over.
 
-    uids: `{Maildir name: UIDs}`. Messages without a record are missing from the answer.
+    uids: `{Maildir name: UIDs}`. Messages without a record are missing from the answer. Raises
+    RecordUnreadable.
     """
     if not uids:
         return {}
     asked = {key: sorted(listed) for key, listed in uids.items()}
     plan = _plan(hosts, [{**entry, "asked": asked}], run)
     answer = converter.read(hosts, hosts.site.roles.new, plan, "base")["users"][entry["user"]]
+    if fault := answer.get("error"):
+        raise RecordUnreadable(
+            f"{entry['user']}: the record of the converted mail cannot be read: {fault['file']}: "
+            f"{fault['what']}. {fault['todo']}"
+        )
     return {
         (key, int(uid)): SourceMessage(
             seconds, old_size, new_size, frozenset(flag.lower() for flag in flags)

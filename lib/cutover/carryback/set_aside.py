@@ -2,12 +2,11 @@
 
 import os
 
-# $1 the set-aside directory, $2 run, $3 user, $4 UID, $5 GID: c-client writes there as the user
-_MAKE = r"""
-umask 066
-mkdir -p "$1"; chmod go+x "$1"
-mkdir -p -m 0711 "$1/$2"
-[ -d "$1/$2/$3" ] || { mkdir -m 0700 "$1/$2/$3" && chown "$4:$5" "$1/$2/$3"; }
+from cutover.remote import own_directories
+
+# $1 the user's directory, below root's own; $2 UID; $3 GID: c-client writes there as the user
+_GIVE = r"""
+[ -L "$1" ] || [ -d "$1" ] || { mkdir -m 0700 -- "$1" && chown -h "$2:$3" -- "$1"; }
 """
 
 
@@ -22,10 +21,13 @@ class SetAside:
 
     def folder_for(self, old_folder: str) -> str:
         """Make the user's directory. Returns the folder there that keeps copies of `old_folder`."""
-        ids = [self.entry["user"], str(self.entry["uid"]), str(self.entry["gid"])]
-        argv = ["sh", "-c", _MAKE, "make", self.directory, self.run, *ids]
-        self.hosts.run(self.hosts.site.roles.old, argv, sudo=True)
-        return folder_name(f"{self.directory}/{self.run}/{self.entry['user']}", old_folder)
+        old, above = self.hosts.site.roles.old, f"{self.directory}/{self.run}"
+        make = own_directories.command("0711", self.directory, above)
+        self.hosts.run(old, make, sudo=True)
+        ids = [str(self.entry["uid"]), str(self.entry["gid"])]
+        place = f"{above}/{self.entry['user']}"
+        self.hosts.run(old, ["sh", "-c", _GIVE, "give", place, *ids], sudo=True)
+        return folder_name(place, old_folder)
 
 
 def folder_name(base: str, old_folder: str) -> str:

@@ -126,10 +126,10 @@ class _StoreChange(model.Change):
     def _state(self, ctx):
         return converter.state(ctx.hosts, self.host, self._plan(ctx.hosts))
 
-    def _convert(self, hosts, report, command, passable=()):
+    def _convert(self, hosts, report, command, passable=(), without=()):
         """Run a writing command of the converter: its _Outcome. Raises ChangeFailed.
 
-        passable: kinds of errors that do not fail it.
+        passable: kinds of errors that do not fail it. without: entries of users to leave out.
         """
         outcome = _Outcome()
 
@@ -143,11 +143,15 @@ class _StoreChange(model.Change):
 
         for strict in (True, False):
             users = [user for user in self.users if (user["user"] not in self.salvage) == strict]
+            plan = {**self._plan(hosts), "users": users, "strict": strict}
+            if strict and without:
+                users = plan["users"] = [*users, *without]
+                plan["without"] = [user["user"] for user in without]
             if users:
                 ended = converter.run(
                     hosts,
                     self.host,
-                    {**self._plan(hosts), "users": users, "strict": strict},
+                    plan,
                     command,
                     event,
                     command if strict else f"{command}-salvage",
@@ -164,8 +168,12 @@ class _StoreChange(model.Change):
         raise model.ChangeFailed(
             f"{self.host}: {command} failed for {len(outcome.errors)} of {len(self.users)} "
             f"users. {'; '.join(texts)}. The other users are done. Fix the cause and run this step "
-            "again: it resumes with what is missing."
+            f"again: it resumes with what is missing.{self._way_out(outcome)}"
         )
+
+    def _way_out(self, outcome):
+        """How to go on without the users it failed for, in words."""
+        return ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,13 +181,22 @@ class Convert(_StoreChange):
     """Convert users' MBX folders to Maildir++ and publish each user's tree atomically."""
 
     kind: ClassVar[str] = "convert"
+    without: list = dataclasses.field(default_factory=list)  # entries of users to leave out
 
     def title(self) -> str:
-        return f"convert and publish {len(self.users)} users"
+        names = ", ".join(user["user"] for user in self.without)
+        return f"convert and publish {len(self.users)} users" + (
+            f", and continue without {names}" if names else ""
+        )
 
     def describe(self) -> str:
         aside = f"{self.work}/{self.run}/aside"
         lines = [f"{self._command('convert-users')}   ({self.jobs} processes)"]
+        lines += [
+            f"{user['user']}: LEFT OUT. Nothing of {user['folders']}, {user['inbox'][-1]} or "
+            f"{user['spool']} is converted; {user['maildir']} stays as it is"
+            for user in self.without
+        ]
         lines += [
             f"{user['user']}: {user['folders']} + {user['inbox'][-1]} + {user['spool']} → "
             f"{user['maildir']}; what is there now is set aside in {aside}/{user['user']}"
@@ -188,15 +205,34 @@ class Convert(_StoreChange):
         return "\n".join(lines)
 
     def settled(self, ctx) -> model.Settled:
-        state = self._state(ctx)
-        missing = state.names(published=False)
+        everybody = [*self.users, *self.without]
+        plan = {**self._plan(ctx.hosts), "users": everybody}
+        state = converter.state(ctx.hosts, self.host, plan)
+        out = {user["user"] for user in self.without}.intersection(state.left_out())
+        missing = [name for name in state.names(published=False) if name not in out]
         if missing:
             count = f"{len(missing)} of {len(state.users)}"
             return model.Settled(False, f"{count} users not published, first {missing[0]}")
-        return model.Settled(True, f"all {len(state.users)} users published by {self.run}")
+        count = len(state.users) - len(out)
+        return model.Settled(
+            True,
+            f"all {count} users published by {self.run}"
+            + (f"; {len(out)} left out" if out else ""),
+        )
 
     def apply(self, ctx, report) -> model.Result:
-        return self._convert(ctx.hosts, report, "convert-users").result()
+        return self._convert(ctx.hosts, report, "convert-users", without=self.without).result()
+
+    def _way_out(self, outcome):
+        names = sorted({error["user"] for error in outcome.errors})
+        names = sorted({*names, *(user["user"] for user in self.without)})
+        return (
+            f" Or continue without these users: run it with `without` set to {','.join(names)} "
+            "(`./cutover run --run DIR --without USER`). Their mail then stays on the old server, "
+            "unconverted."
+            if outcome.errors
+            else ""
+        )
 
     def inverse(self) -> "Unpublish":
         return Unpublish(self.host, self.run, self.work, self.jobs, self.users)

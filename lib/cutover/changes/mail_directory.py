@@ -6,7 +6,8 @@ from typing import ClassVar
 from cutover import model
 from cutover.facts import copies
 
-# The directory, UID:GID, its mode; it gets its name only when it is the user's. The directory above
+# The directory, UID:GID, its mode; it gets its name only when it is the user's. Links above it are
+# followed where they are root's. The directory above
 # may be the user's, who can put another in its place at any time: what is given to the user is what
 # was made here, by its descriptor.
 _MAKE = r"""
@@ -16,9 +17,22 @@ uid, gid = map(int, owner.split(":"))
 above, _, name = path.rpartition("/")
 if os.path.isdir(path):
     sys.exit()
-if os.path.islink(above) and os.lstat(above).st_uid != os.geteuid():
-    sys.exit(f"{above} is a link that belongs to a user")
-parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY)
+links = 0
+def enter(parent, parts):
+    global links
+    for part in filter(None, parts):
+        try:
+            into = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        except NotADirectoryError:
+            links += 1
+            if os.lstat(part, dir_fd=parent).st_uid != os.geteuid() or links > 40:
+                sys.exit(f"{part} in {path} is a link that belongs to a user")
+            text = os.readlink(part, dir_fd=parent)
+            start = os.open("/", os.O_RDONLY) if text.startswith("/") else parent
+            into = enter(start, text.split("/"))
+        parent = into
+    return parent
+parent = enter(os.open("/", os.O_RDONLY), above.split("/"))
 if os.fstat(parent).st_uid not in (os.geteuid(), uid):
     sys.exit(f"{above} belongs to another account")
 made = ".cutover-" + secrets.token_hex(8)

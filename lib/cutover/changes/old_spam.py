@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from cutover import model
 from cutover.facts import spam_folders
+from cutover.remote import own_directories
 
 
 def _shown(place):
@@ -16,7 +17,7 @@ def _make(hosts, host, user, place):
     """Make the user's directory, below one that others can pass through and not list."""
     top, _, _ = place.rpartition("/")
     above, _, _ = top.rpartition("/")
-    hosts.run(host, ["install", "-d", "-m", "0711", "--", above, top], sudo=True)
+    hosts.run(host, own_directories.command("0711", above, top), sudo=True)
     group = hosts.run(host, ["id", "-gn", "--", user]).text.strip()
     owner = ["-o", user, "-g", group]
     hosts.run(host, ["install", "-d", "-m", "0700", *owner, "--", place], sudo=True)

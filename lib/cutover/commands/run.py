@@ -12,11 +12,19 @@ from cutover.commands import options
 @options.from_option
 @options.to_option
 @options.resume_option
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="USER",
+    help="Convert all users but this one, whose mail stays on the old server, unconverted. May be "
+    "repeated.",
+)
 @options.json_option
-def run(site_file, first, last, run_dir, as_json):
+def run(site_file, first, last, run_dir, without, as_json):
     """Execute the runbook's steps, unattended, through papermill.
 
-    After a failure, run the same command again to resume.
+    After a failure, run the same command again to resume. If convert fails for some users,
+    --without continues without them.
     """
     from cutover import site
     from cutover.model import runbook
@@ -26,7 +34,9 @@ def run(site_file, first, last, run_dir, as_json):
     current = _begin(parameters, "run", run_dir)
     if first is None:
         names = _unfinished(names, current.journal.events())
-    _execute(parameters, current, names, as_json)
+    if without and "convert" not in names:
+        raise click.UsageError("--without is for convert, which is not among the steps to run")
+    _execute(parameters, current, names, as_json, chosen={"without": ",".join(without)})
 
 
 @click.command()

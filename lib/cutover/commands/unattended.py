@@ -18,7 +18,7 @@ def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=N
     watch: meanwhile measure the outage from outside.
     rate: meanwhile send that many messages per second, `least` in all, with users at work; at the
         end count what the ledger has. For the lab only.
-    chosen: what is asked of a step that has choices.
+    chosen: what is asked of steps that have choices.
     Raises papermill.StepFailed, ledger.LedgerFailed, and RunBusy if another process has the run.
     """
     kernels.prepare()
@@ -42,7 +42,7 @@ def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=N
         ):
             for name in reversible:
                 say(f"{runbook.number(name):2d}  {name} …")
-                papermill.execute(parameters, run, name, chosen=chosen)
+                papermill.execute(parameters, run, name, chosen=_for_step(name, chosen))
         if live is not None:
             say(f"    traffic: {live.accepted} messages accepted, {live.acts} acts of users")
             say("    counting them on the servers …")
@@ -52,6 +52,10 @@ def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=N
             if name not in reversible:
                 say(f"{runbook.number(name):2d}  {name}: the point of no return …")
                 papermill.execute(parameters, run, name)
+
+
+def _for_step(name, chosen):
+    return {key: text for key, text in (chosen or {}).items() if key in registry.step(name).choices}
 
 
 def _sign(parameters, run, say):

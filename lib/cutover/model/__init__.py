@@ -14,7 +14,7 @@ from cutover.model.context import Context
 from cutover.model.facts import from_json, gated, lasting, moving, to_json
 from cutover.model.plan import CannotPlan, Plan
 from cutover.model.reading import Reading, read
-from cutover.model.step import Step, the_alias
+from cutover.model.step import Step, logins, the_alias
 
 __all__ = [
     "KINDS",
@@ -35,6 +35,7 @@ __all__ = [
     "gated",
     "holds",
     "lasting",
+    "logins",
     "moving",
     "read",
     "the_alias",

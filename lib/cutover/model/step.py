@@ -14,6 +14,11 @@ def the_alias(site, chosen) -> str:
     return site.fqdn(site.alias)
 
 
+def logins(text: str) -> list[str]:
+    """Of the choice `without`: logins separated by commas, sorted."""
+    return sorted({name.strip() for name in text.split(",")} - {""})
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Step:
     """One step of the runbook. An unknown or missing field fails when the module is imported.

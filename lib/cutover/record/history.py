@@ -269,6 +269,23 @@ def left_behind(events) -> list[str]:
     ]
 
 
+def left_out(events) -> list[str]:
+    """The users whom the last conversion left out, a text per user. Empty after a rollback."""
+    last = next(
+        (
+            event
+            for event in reversed(events)
+            if event["event"] == "verified" and event["step"] in ("rollback", "convert")
+        ),
+        None,
+    )
+    return [
+        f"{check.subject}: {check.actual}"
+        for check in (checks(last) if last else ())
+        if check.id == "user-left-out"
+    ]
+
+
 def verdict(events, by_step: dict[str, Attempt]) -> tuple[str, str]:
     """(word, sentence): what became of the run, by its journal alone.
 
@@ -295,7 +312,8 @@ def verdict(events, by_step: dict[str, Attempt]) -> tuple[str, str]:
         and runbook.number(passed[-1]) >= len(runbook.NIGHT)
         and len(passed) == len(by_step.keys() - {"rollback"})
     ):
-        return "passed", _passed(passed, by_step)
+        without = "".join(f" But without {text}" for text in left_out(events))
+        return "passed", _passed(passed, by_step) + without
     return "begun", _begun(passed, by_step)
 
 

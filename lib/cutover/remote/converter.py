@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from cutover import model
 from cutover.facts import users
-from cutover.remote import detached, ship
+from cutover.remote import detached, own_directories, ship
 
 PROGRAM = "store/__main__.py"
 # The converter needs nothing installed. Looking for site packages takes longer than an empty pass.
 FLAGS = ("-I", "-S")
+LEFT_OUT = "left-out"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +78,11 @@ class MarkedTree:
 class User:
     """One user's mail as the converter left it; see mbx2maildir.publish.status.
 
-    phase: "published", "unpublished" or "none".
+    phase: "published", "unpublished", "left-out" or "none".
     live: "ours" when the live tree is the published one, "other" or "none".
     lost: the published tree is no longer in place.
+    left_out: the latest run that went on without the user, unless one has published since.
+    error: why the user's trees could not be looked at, as the converter describes an error.
     files: message files in the live tree now.
     """
 
@@ -89,6 +92,8 @@ class User:
     live: str = "none"
     tree: str | None = None
     lost: bool = False
+    left_out: str | None = None
+    error: dict | None = None
     messages: int = 0
     bytes: int = 0
     expunged: int = 0
@@ -117,6 +122,10 @@ class State:
     def names(self, published: bool) -> list[str]:
         """The users whose mail is published by this run, or is not."""
         return sorted(name for name, user in self.users.items() if user.published == published)
+
+    def left_out(self) -> list[str]:
+        """The users that this run goes on without."""
+        return sorted(name for name, user in self.users.items() if user.phase == LEFT_OUT)
 
 
 def plan(site, run: str, accounts: Iterable[users.Account], jobs: int) -> dict:
@@ -209,19 +218,6 @@ def read(hosts, host: str, plan: dict, command: str, *options, timeout: float = 
     return {**answer, "users": {user["user"]: user for user in answer["users"]}}
 
 
-# Makes directories that only this account can write and list, or refuses those that are not so.
-_DIRECTORIES = r"""
-for directory; do
-    mkdir -p -m 0711 -- "$directory" || exit 73
-    if [ -L "$directory" ] || [ "$(stat -c %u -- "$directory")" != "$(id -u)" ]; then
-        echo "$directory is a link or belongs to another account, and programs run from there" \
-            "as root. Move it away, then run the same command again." >&2
-        exit 77
-    fi
-    chmod 0711 -- "$directory" || exit 73
-done
-"""
-
 # Unpacks and compiles the converter, whole or not at all, also when the host loses power.
 _UNPACK = """
 umask 077 && cd "$1" && rm -rf store store.new && "$2" -I -m zipfile -e store.pyz store.new &&
@@ -245,8 +241,9 @@ def run(hosts, host: str, plan: dict, command: str, on_event, name: str = "") ->
     """
     connection = hosts.ssh(host)
     folder = f"{plan['work']}/{plan['run']}"
-    make = ["sh", "-c", _DIRECTORIES, "make", plan["work"], folder]
-    connection.run(make, sudo=True)
+    # 0711: processes that are the users pass through, to directories of their own inside. Program,
+    # records, plans and events have mode 0700 and 0600.
+    connection.run(own_directories.command("0711", plan["work"], folder), sudo=True)
     install(connection, folder, hosts.site.new_store.python)
     name = name or command
     argv = [

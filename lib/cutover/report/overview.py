@@ -26,6 +26,7 @@ def tables_of(run) -> tables.Stack:
         windows,
         step_tables.notes(summary.notes(events)) if summary.notes(events) else None,
         tables.Text(f"Verified: {summary.verified(events)}"),
+        *(tables.Text(f"LEFT OUT: {text}") for text in history.left_out(events)),
         *(tables.Text(f"LEFT BEHIND: {text}") for text in history.left_behind(events)),
         *(tables.Text(f"Ledger: {text}") for text in summary.ledger(events)),
         _point_of_no_return(events),
@@ -62,4 +63,5 @@ def as_json(run) -> dict:
         "verified": summary.verified(events),
         "ledger": summary.ledger(events),
         "left_behind": history.left_behind(events),
+        "left_out": history.left_out(events),
     }

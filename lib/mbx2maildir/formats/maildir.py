@@ -9,8 +9,10 @@ here: the tree is staged, and one syncfs makes it durable before it is published
 
 import os
 
-from mbx2maildir import files
+from mbx2maildir import errors, files
 from mbx2maildir.formats import file_names, line_ends, uidlist
+
+MOST = 2000000  # entries in one directory of a Maildir: more than any mail program can use
 
 
 class FolderWriter:
@@ -149,10 +151,23 @@ def folder_directory(name):
     return b"." + name if name else b""
 
 
+def entries_of(directory):
+    """The names in a directory, sorted. Errors: UnreadableMail for more than MOST."""
+    names = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            names.append(entry.name)
+            if len(names) > MOST:
+                what = "more than {} entries in one directory".format(MOST)
+                todo = "Move some away, then run the same command again."
+                raise errors.UnreadableMail(what, directory, todo=todo)
+    return sorted(names)
+
+
 def folder_names(root):
-    """Maildir++ names of a Maildir, b"" (INBOX) first."""
+    """Maildir++ names of a Maildir, b"" (INBOX) first. Errors: as entries_of()."""
     try:
-        entries = sorted(os.listdir(root))
+        entries = entries_of(root)
     except FileNotFoundError:
         return []
     return [b""] + [
@@ -173,6 +188,6 @@ def listing(root, name):
         directory = os.path.join(root, folder_directory(name), subdir)
         if not files.is_directory(directory):
             continue
-        entries = os.listdir(directory)
-        in_folder += [(subdir, entry) for entry in entries if not entry.startswith(b".")]
-    return sorted(in_folder)
+        names = entries_of(directory)
+        in_folder += [(subdir, name) for name in names if not name.startswith(b".")]
+    return in_folder

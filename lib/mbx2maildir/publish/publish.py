@@ -20,26 +20,33 @@ from mbx2maildir.convert import trash
 from mbx2maildir.formats import file_names, maildir
 from mbx2maildir.publish import containers, records, syscalls
 
+LOCK_SECONDS = 5  # of patience
+
 
 def lock(plan):
     """Hold the work directory's lock while the result is open. Errors: PublishError when another
-    process holds it."""
+    process holds it. A worker of a run that was killed may do so for a moment: until it has closed
+    what it inherited."""
     path = os.path.join(os.fsencode(plan["work"]), b"lock")
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         handle = os.fdopen(os.open(path, flags, 0o600), "w")
     except OSError as error:
         raise errors.work_error(error, error.filename) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.close()
-        raise errors.PublishError(
-            "another conversion is running",
-            plan["work"],
-            todo="Wait for it to end. Its events show its progress.",
-        ) from error
-    return handle
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except OSError as error:
+            if time.monotonic() > until:
+                handle.close()
+                raise errors.PublishError(
+                    "another conversion is running",
+                    plan["work"],
+                    todo="Wait for it to end. Its events show its progress.",
+                ) from error
+            time.sleep(LOCK_SECONDS / 50)
 
 
 def task_older(tree, report):

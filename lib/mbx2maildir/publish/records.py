@@ -8,8 +8,8 @@ where the file system keeps no such attribute.
 {"tree": its id, "marked": whether the attribute was set, "inode"}, and of the state: "phase"
 ("published" or "unpublished"), "published_at" and the figures of merge.summary(); of what is
 staged: "run", "user", "complete", "folders" and "at" of the last pass, and once it is complete the
-figures too. Versions before 1.1 kept "tree" in cutover.json in the user's tree: their records have
-no "inode".
+figures too. Earlier versions kept "tree" in cutover.json in the user's tree: their records have no
+"inode".
 """
 
 import contextlib

@@ -9,7 +9,7 @@ from cutover import model
 from cutover.changes import conversion
 from cutover.facts import users
 from cutover.remote import converter
-from cutover.steps.checks import same_users
+from cutover.steps.checks import left_out, same_users
 
 RESUMING = ("restore-sendmail", "restore-imap", "rollback")
 
@@ -19,6 +19,7 @@ class Facts:
     """users: those of the new host. strangers: how the hosts' users differ, as text.
 
     again: see users_to_convert_again(). state: what this run has staged and published.
+    without: logins of users to leave out, as the operator chose.
     """
 
     run: str
@@ -26,6 +27,13 @@ class Facts:
     state: converter.State
     strangers: list[str] = dataclasses.field(default_factory=list)
     again: list[str] = dataclasses.field(default_factory=list)
+    without: list[str] = dataclasses.field(default_factory=list)
+
+
+def confirmation(_site, chosen) -> str:
+    """What a person types to approve it: the step's name, and the users to continue without."""
+    without = model.logins(chosen.get("without", ""))
+    return "convert" + (f" without {', '.join(without)}" if without else "")
 
 
 def probe(ctx) -> Facts:
@@ -39,6 +47,7 @@ def probe(ctx) -> Facts:
         state=converter.state(hosts, site.roles.new, plan_file),
         strangers=same_users.differences(sides),
         again=users_to_convert_again(ctx.history),
+        without=model.logins(ctx.chosen.get("without", "")),
     )
 
 
@@ -51,18 +60,43 @@ def plan(facts: Facts, site) -> model.Plan:
             "Make the users equal (passwd, NIS or LDAP), then run this step again."
         )
     published = facts.state.names(published=True)
-    again = set(published).intersection(facts.again)
-    changes = [
-        change(kind, facts, site, chosen)
-        for kind, chosen in (
-            (conversion.Convert, [user for user in facts.users if user.user not in published]),
-            (conversion.ConvertAgain, [user for user in facts.users if user.user in again]),
-        )
-        if chosen
-    ]
+    _refuse_unknown(facts, published)
+    out = {user.user: user for user in facts.users if user.user in facts.without}
+    todo = [user for user in facts.users if user.user not in {*published, *out}]
+    again = [user for user in facts.users if user.user in {*published}.intersection(facts.again)]
+    changes = []
+    if todo or set(out) - set(facts.state.left_out()):
+        without = change(conversion.Convert, facts, site, list(out.values())).users
+        first = change(conversion.Convert, facts, site, todo)
+        changes.append(dataclasses.replace(first, without=without))
+    if again:
+        changes.append(change(conversion.ConvertAgain, facts, site, again))
     if not changes:
-        return model.Plan(reason=f"all {len(facts.state.users)} users are published by this run")
-    return model.Plan(tuple(changes))
+        count = len(facts.state.users) - len(out)
+        return model.Plan(reason=f"all {count} users are published by this run")
+    return model.Plan(tuple(changes), notes=tuple(_notes(out, site)))
+
+
+def _refuse_unknown(facts, published):
+    known = {user.user for user in facts.users}
+    for wrong, why in (
+        (set(facts.without) - known, "there is no mail user"),
+        (set(facts.without).intersection(published), "this run has already published the mail of"),
+    ):
+        if wrong:
+            raise model.CannotPlan(
+                f"{why} {', '.join(sorted(wrong))}. Check the spelling of `without` (logins, "
+                "separated by commas)."
+            )
+
+
+def _notes(out, site):
+    if out:
+        yield (
+            ", ".join(sorted(out)),
+            "the conversion CONTINUES WITHOUT these users: their mail stays on "
+            f"{site.roles.old}, and on {site.roles.new} they have only what was delivered there",
+        )
 
 
 def change(kind: type, facts: Facts, site, chosen: list[users.Account]) -> model.Change:
@@ -107,24 +141,27 @@ def stable(facts: Facts) -> dict:
     return {
         "users": model.to_json(facts.users),
         "published": {name: user.published for name, user in sorted(facts.state.users.items())},
+        "without": facts.without,
     }
 
 
 def verify(facts: Facts, site) -> list[model.Check]:
-    published = facts.state.names(published=True)
-    missing = [user.user for user in facts.users if user.user not in published]
+    published, absent = facts.state.names(published=True), facts.state.left_out()
+    missing = [user.user for user in facts.users if user.user not in {*published, *absent}]
+    wanted = len(facts.users) - len(absent)
     messages = sum(user.messages for user in facts.state.users.values())
     return [
         model.Check(
             "Is every user's mail published on the new server?",
-            f"{len(facts.users)} users",
-            f"{len(facts.users) - len(missing)} users, {messages} messages"
+            f"{wanted} users",
+            f"{wanted - len(missing)} users, {messages} messages"
             + (f"; missing: {', '.join(missing[:10])}" if missing else ""),
             not missing,
             "run this step again: it resumes with the missing users",
             id="mail-published",
-            data={"users": len(facts.users), "missing": missing, "messages": messages},
+            data={"users": wanted, "missing": missing, "messages": messages},
         ),
+        *left_out.checks(absent, site),
         *(
             check
             for name, user in sorted(facts.state.users.items())
@@ -134,7 +171,18 @@ def verify(facts: Facts, site) -> list[model.Check]:
 
 
 def _remarks(name, user, salvage):
-    """Checks that only warn: what the conversion reports, and damaged files."""
+    """What the conversion reports, and damaged files: checks that only warn. A user whose trees
+    cannot be looked at fails."""
+    if user.error:
+        yield model.Check(
+            f"Can the converter look at {name}'s trees?",
+            "yes",
+            f"{user.error['file']}: {user.error['what']}".removeprefix(": "),
+            False,
+            user.error["todo"],
+            id="user-trees-readable",
+            subject=name,
+        )
     if user.warnings:
         yield model.Check(
             f"Does the conversion report anything about {name}'s mail?",
@@ -170,5 +218,7 @@ STEP = model.Step(
     plan=plan,
     verify=verify,
     facts=Facts,
+    confirm=confirmation,
+    choices=("without",),
     stable=stable,
 )

@@ -47,8 +47,9 @@ class Facts:
     names: those under which sendmail accepts mail. passwords: by test user.
     machine: of the new host; machines: of the site's store_hosts.
     antispam, nis: None where the site declares none.
-    left_behind: notes of earlier rollbacks, by user. cron: lines about mail, of the old host.
+    cron: lines about mail, of the old host.
     old_ssh: old algorithms that the link to a host with legacy_ssh uses.
+    left_behind: notes of earlier rollbacks, by user. left_out: the run that left a user out.
     """
 
     run: str
@@ -74,6 +75,7 @@ class Facts:
     systems: systems.Systems
     old_ssh: dict[str, model.Reading[list[str]]] = dataclasses.field(default_factory=dict)
     cron: model.Reading[list[crontabs.Line]] = model.Reading([])
+    left_out: model.Reading[dict[str, str]] = model.Reading({})
 
 
 def probe(ctx: model.Context) -> Facts:
@@ -134,7 +136,14 @@ def probe(ctx: model.Context) -> Facts:
             if site.hosts[name].legacy_ssh
         },
         cron=on(old, crontabs.read, old),
+        left_out=on(new, _left_out, ctx.run_name, accounts[new]),
     )
+
+
+def _left_out(hosts, run, accounts):
+    plan = converter.plan(hosts.site, run, accounts.value or [], 1)
+    state = converter.state(hosts, hosts.site.roles.new, plan)
+    return {name: user.left_out for name, user in state.users.items() if user.left_out}
 
 
 def _survey(hosts, run, accounts):

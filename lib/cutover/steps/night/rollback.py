@@ -18,7 +18,7 @@ from cutover.steps.night.rollback_facts import Facts
 
 def confirmation(site, chosen) -> str:
     """What a person types to approve it: the name users know, and the users to continue without."""
-    names = rollback_facts.names(chosen.get("without", ""))
+    names = model.logins(chosen.get("without", ""))
     return site.fqdn(site.alias) + (f" without {', '.join(names)}" if names else "")
 
 

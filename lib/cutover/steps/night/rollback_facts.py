@@ -76,17 +76,12 @@ class Facts:
     login: Reading[alias_service.Visit] | None = None
 
 
-def names(text: str) -> list[str]:
-    """Logins separated by commas, sorted."""
-    return sorted({name.strip() for name in text.split(",")} - {""})
-
-
 def probe(ctx) -> Facts:
     intents = _settled(ctx, open_intents(ctx.history))
     facts = Facts(
         run=ctx.run_name,
         intents=intents,
-        without=names(ctx.chosen.get("without", "")),
+        without=model.logins(ctx.chosen.get("without", "")),
         carry=_carry(ctx, intents),
     )
     if runbook.apart(ctx.history):  # maintenance is undone alone; the old service may be gone

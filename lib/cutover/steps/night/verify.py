@@ -14,6 +14,7 @@ from cutover import model
 from cutover.comparison import elsewhere, folders
 from cutover.facts import mailboxes
 from cutover.model import runbook
+from cutover.steps.checks import left_out
 from cutover.steps.night import convert
 
 
@@ -46,13 +47,17 @@ class ContentsRead:
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """users: by name. errors: by name, the users whose mail could not be read."""
+    """users: by name. errors: by name, the users whose mail could not be read.
+
+    left_out: those the conversion went on without.
+    """
 
     run: str
     level: str
     users: dict[str, UserMail]
     errors: dict[str, str] = dataclasses.field(default_factory=dict)
     contents: ContentsRead = ContentsRead()
+    left_out: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -74,6 +79,7 @@ def probe(ctx) -> Facts:
     site = ctx.site
     before = convert.probe(ctx)
     converted, accounts = before.state.users, {user.user: user for user in before.users}
+    absent = before.state.left_out()
     contents = folders.Contents(
         ctx.run_name, share(site, ctx.history), time.monotonic() + site.verify.content_minutes * 60
     )
@@ -87,7 +93,7 @@ def probe(ctx) -> Facts:
         )
 
     users = {}
-    failures = {name: "not published by this run" for name in converted}
+    failures = {name: "not published by this run" for name in converted if name not in absent}
     # the largest first, so that no large one is left at the end for all the others to wait for
     published = sorted(
         (name for name, user in converted.items() if user.published),
@@ -109,6 +115,7 @@ def probe(ctx) -> Facts:
         users=users,
         errors=failures,
         contents=ContentsRead(contents.seed, contents.share, site.verify.content_minutes, late),
+        left_out=absent,
     )
 
 
@@ -170,6 +177,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
         )
         for user, error in sorted(facts.errors.items())
     ]
+    checks += left_out.checks(facts.left_out, site)
     total = Sums()
     for user, mail in sorted(facts.users.items()):
         check, sums = user_check(user, mail, facts.level)
@@ -177,16 +185,20 @@ def verify(facts: Facts, site) -> list[model.Check]:
         total.add(sums)
     if facts.level == "content":
         checks.append(contents_check(facts.contents, total))
-    checks.append(sums_check(total, len(facts.users)))
+    checks.append(sums_check(total, len(facts.users), facts.left_out))
     return checks
 
 
-def sums_check(total: Sums, users: int) -> model.Check:
-    """Whether all users together have on the new side what they had, and what was added."""
+def sums_check(total: Sums, users: int, absent=()) -> model.Check:
+    """Whether all users together have on the new side what they had, and what was added.
+
+    absent: users whom the conversion left out.
+    """
+    without = f", WITHOUT {', '.join(absent)}" if absent else ""
     return model.Check(
         "Do the sums agree?",
         f"{total.old} messages, and {total.added} added (spool, dual delivery)",
-        f"{total.new} messages in {total.folders} folders of {users} users",
+        f"{total.new} messages in {total.folders} folders of {users} users{without}",
         total.new == total.old + total.added and total.folders > 0,
         "see the users above",
         id="sums-equal",
