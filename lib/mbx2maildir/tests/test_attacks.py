@@ -12,10 +12,12 @@ import resource
 import signal
 import socket
 import stat
+import time
 
 import pytest
 
-from mbx2maildir import batch, errors, events, plan_file, pool, survey, switch
+from mbx2maildir import batch, command_line, errors, events, plan_file, pool, survey, switch
+from mbx2maildir.formats import maildir
 from mbx2maildir.publish import base, containers, leave, publish, records, status
 from mbx2maildir.tests import build
 from mbx2maildir.tests.test_batch import convert, deliver, messages, of
@@ -497,6 +499,77 @@ def test_a_worker_that_is_stopped_is_ended(two, monkeypatch):
     results = convert(two.plan(jobs=1))
     assert published(results) == {"bob"} and errors_of(results) == {"mallory"}
     assert of(results, "error")[0]["kind"] == "WorkerDied" and of(results, "error")[0]["todo"]
+
+
+def test_a_worker_that_never_ends_is_ended_though_it_gives_signs_of_life(two, monkeypatch):
+    monkeypatch.setattr(pool, "LONGEST_SECONDS", 1)
+    prepare = batch.tasks.prepare.prepare
+
+    def endless(user, presync, report):
+        while user["user"] == "mallory":
+            report(0, 0)
+        return prepare(user, presync, report)
+
+    monkeypatch.setattr(batch.tasks.prepare, "prepare", endless)
+    results = convert(two.plan(jobs=1))
+    assert published(results) == {"bob"} and errors_of(results) == {"mallory"}
+    (error,) = of(results, "error")
+    assert error["kind"] == "WorkerDied" and "--without" in error["todo"]
+
+
+def test_a_worker_that_takes_too_much_memory_fails_its_user(two, monkeypatch):
+    monkeypatch.setattr(switch, "MEMORY_BYTES", 1 << 30)
+    prepare = batch.tasks.prepare.prepare
+
+    def greedy(user, *arguments):
+        held = bytearray(2 << 30) if user["user"] == "mallory" else b""
+        return prepare(user, *arguments) if len(held) < 2 << 30 else None
+
+    monkeypatch.setattr(batch.tasks.prepare, "prepare", greedy)
+    results = convert(two.plan())
+    assert published(results) == {"bob"} and errors_of(results) == {"mallory"}
+    (error,) = of(results, "error")
+    assert error["kind"] == "MemoryError" and "--without" in error["todo"]
+
+
+def test_a_live_maildir_with_too_many_entries_fails_its_user(two, monkeypatch):
+    monkeypatch.setattr(maildir, "MOST", 20)
+    for number in range(30):
+        deliver(two.maildir("mallory"), f"{number}.many.vm", b"Subject: x\n\nx\n")
+    own(two.maildir("mallory"), MALLORY)
+    results = convert(two.plan())
+    assert published(results) == {"bob"} and errors_of(results) == {"mallory"}
+    (error,) = of(results, "error")
+    assert error["file"].endswith("mallory/new") and error["todo"]
+
+
+def test_inspect_is_the_files_owner_and_follows_nothing_for_root(two, capsys):
+    mail, inbox = two.root / "home/mallory/mail", two.root / "home/mallory/INBOX"
+    assert command_line.main(["inspect", str(inbox)]) == 0
+    (two.secret / "box").write_bytes(build.simple(1))
+    (mail / "link").symlink_to(two.secret / "box")
+    (mail / "way").symlink_to(two.secret)
+    os.mkfifo(mail / "pipe")
+    (mail / "given").write_bytes(build.simple(1))
+    os.chown(mail / "pipe", MALLORY, MALLORY)
+    capsys.readouterr()
+    for name in ("link", "way/box", "pipe", "given"):  # given: root's, where she can replace it
+        assert command_line.main(["inspect", str(mail / name)]) == 1
+        told = capsys.readouterr()
+        assert not told.out and str(mail / name) in told.err
+    assert command_line.main(["inspect", str(two.secret / "box")]) == 0
+
+
+def test_a_lock_that_a_dying_worker_still_holds_is_waited_for(two):
+    """One that was forked just before its parent was killed has not closed it yet."""
+    containers.make_areas(two.plan())
+    with publish.lock(two.plan()):
+        child = os.fork()
+        if not child:
+            time.sleep(1)
+            os._exit(0)
+    publish.lock(two.plan()).close()
+    os.waitpid(child, 0)
 
 
 @pytest.mark.parametrize("fault", [RecursionError, MemoryError, KeyError, TypeError])
