@@ -1,13 +1,17 @@
 """Kernels forked from a server: what they start with, what they share, how they end."""
 
 import os
+import subprocess
+import sys
 import tempfile
+import time
+from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
 from cutover.run import kernels
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
 
@@ -15,7 +19,7 @@ from traitlets.config import Config
 def executed(tmp_path):
     """Executes cells in a kernel of its own. Returns the texts they printed."""
 
-    def execute(*cells):
+    def execute(*cells, **options):
         source, copy = tmp_path / "source.ipynb", tmp_path / "copy.ipynb"
         made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         nbformat.write(made, source)
@@ -30,11 +34,20 @@ def executed(tmp_path):
                 kernel_name="python3",
                 kernel_manager_class=kernels.Manager,
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+                **options,
             )
         shown = nbformat.read(copy, as_version=4).cells
         return ["".join(output.text for output in cell.outputs) for cell in shown]
 
     return execute
+
+
+def gone(process):
+    """Whether a directory of /proc goes away within half a minute."""
+    until = time.monotonic() + 30
+    while process.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    return not process.exists()
 
 
 LOOK = """
@@ -59,7 +72,50 @@ def test_each_kernel_is_a_new_fork_of_the_same_server(executed, tmp_path, monkey
     assert second.splitlines()[1:] == ["True False the caller's", str(tmp_path)]
 
 
+@pytest.mark.parametrize(
+    "end, options, error",
+    [
+        ("import time; time.sleep(600)", {"execution_timeout": 3}, CellTimeoutError),
+        ("import sys; sys.exit(0)", {}, Exception),
+    ],
+)
+def test_a_kernel_that_came_to_no_end_is_gone_afterwards(executed, tmp_path, end, options, error):
+    pid = tmp_path / "pid"
+    with pytest.raises(error):
+        executed(f"import os; open({str(pid)!r}, 'w').write(str(os.getpid()))\n{end}", **options)
+    assert gone(Path("/proc") / pid.read_text())
+
+
 def test_a_kernel_that_is_killed_is_reported_and_the_next_one_works(executed):
     with pytest.raises(DeadKernelError):
         executed("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert executed("print(1)") == ["1\n"]
+
+
+RUN = """
+import nbformat, papermill, sys
+from cutover.run import kernels
+place = sys.argv[1]
+text = f"import os, time; open('{place}/pid', 'w').write(str(os.getpid())); time.sleep(600)"
+cell = nbformat.v4.new_code_cell(text)
+nbformat.write(nbformat.v4.new_notebook(cells=[cell]), f"{place}/source.ipynb")
+papermill.execute_notebook(
+    f"{place}/source.ipynb", None, progress_bar=False, kernel_name="python3",
+    kernel_manager_class=kernels.Manager,
+)
+"""
+
+
+def test_a_kernel_and_its_server_end_with_the_run(tmp_path):
+    pid = tmp_path / "pid"
+    run = subprocess.Popen([sys.executable, "-c", RUN, tmp_path], stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 120
+        while not (pid.exists() and pid.read_text()) and time.monotonic() < until:
+            time.sleep(0.05)
+        kernel = Path("/proc") / pid.read_text()
+        server = kernel.parent / (kernel / "stat").read_text().rpartition(")")[2].split()[1]
+    finally:
+        run.kill()
+        run.wait()
+    assert gone(kernel) and gone(server)

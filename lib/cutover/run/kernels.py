@@ -3,14 +3,15 @@
 A kernel that is started anew imports for over a second, 13 times in a night, most of it while the
 users wait. Here a server (multiprocessing's fork server) imports once, as soon as a run begins, and
 each notebook's kernel is a fork of it. The server has one thread and no connection, so a kernel
-shares nothing with the one before it. Kernels end with the server, and the server with the process
-that began it.
+shares nothing with the one before it. A kernel ends when the process that began the run does, and
+the server after it.
 """
 
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import uuid
 
 from jupyter_client.manager import AsyncKernelManager
@@ -84,13 +85,21 @@ def _be_a_kernel(arguments, environment, cwd):
     """What ipykernel_launcher does, in a session of its own."""
     from ipykernel import kernelapp
 
+    # the server, this process's parent, lives as long as a kernel does: watch the run itself
+    threading.Thread(
+        target=_end_with, args=(multiprocessing.parent_process(),), daemon=True
+    ).start()
     os.setsid()
     with open("/proc/self/comm", "w") as comm:
         comm.write(NAME)
     os.environ.clear()
-    # ipykernel ends when the process of this number, its parent, does
     os.environ.update(environment, JPY_PARENT_PID=str(os.getppid()))
     if cwd:
         os.chdir(cwd)
     sys.argv = [NAME, *arguments]
     kernelapp.launch_new_instance()
+
+
+def _end_with(parent):
+    parent.join()
+    os._exit(1)
