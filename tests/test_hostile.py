@@ -284,7 +284,7 @@ def test_a_line_of_the_userdb_stays_one_line(value):
     data = f"alice:maildrop\talice@mailbox.lab.test\n{value}\n".encode("utf-8", "replace")
     try:
         after, replaced = userdb.route_to_both(
-            data, old="mailbox.lab.test", targets=("old.lab.test", "new.lab.test")
+            data, old=["mailbox.lab.test"], targets=("old.lab.test", "new.lab.test")
         )
     except errors.CutoverError:
         return

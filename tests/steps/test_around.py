@@ -197,7 +197,9 @@ def test_dual_delivery_leaves_a_list_to_its_host_and_it_is_no_forward():
     line = "staff:maildrop\tstaff@lists.lab.test"
     assert line in text.splitlines()
     after, changed = userdb.route_to_both(
-        text.encode(), old="mailbox.lab.test", targets=("mailboxold.lab.test", "mailboxvm.lab.test")
+        text.encode(),
+        old=["mailbox.lab.test"],
+        targets=("mailboxold.lab.test", "mailboxvm.lab.test"),
     )
     assert (
         line in after.decode().splitlines() and len(changed) == 3

@@ -283,3 +283,6 @@ def test_routes_as_sendmail_prints_them():
     assert routes.parse(text) == {
         "alice": ["alice@mailboxold.lab.test", "alice@mailboxvm.lab.test"]
     }
+    assert routes.parse(text, {"info": "info", "alice": "info"}) == {
+        "info": ["alice@mailboxold.lab.test", "alice@mailboxvm.lab.test"]
+    }

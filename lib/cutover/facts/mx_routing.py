@@ -31,10 +31,11 @@ def read(hosts, name: str, backup: str, users: Sequence[str]) -> Routing:
     """The routing of `users` on an MX. backup: the path where the earlier source is kept."""
     section = hosts.site.userdb
     earlier = userdb.read_backup(hosts, name, backup)
+    source = userdb.read_source(hosts, name, section.source)
     return Routing(
-        source=userdb.decode(userdb.read_source(hosts, name, section.source)),
+        source=userdb.decode(source),
         backup=None if earlier is None else userdb.decode(earlier),
         map=userdb_map.read(hosts, name, section.map),
-        routes=routes.read(hosts, name, users),
+        routes=routes.read(hosts, name, users, userdb.recipients(source)),
         queued=mail_queue.waiting(hosts, name).requests,
     )

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from cutover.facts import recipient
+
 LINE_LIMIT = 1022  # bytes without line end; for a longer line makemap refuses the whole map
 
 
@@ -111,51 +113,13 @@ def duplicates(data: bytes) -> list[Duplicate]:
     return [Duplicate(key, lines) for key, lines in numbers.items() if len(lines) > 1]
 
 
-# -- recipients of one value
-
-# A recipient and what surrounds it, up to a comma outside "quotes", <angles> and (comments).
-_RECIPIENT = re.compile(
-    r'((?:"(?:\\.|[^"\\])*"|<[^<>]*>|\([^()]*\)|[^,"<(]|["<(])*)(,|$)', re.DOTALL
-)
+# -- one value
 
 
-def _split(value: str) -> list[str]:
-    """The comma-separated parts with their white space; ",".join gives the value back."""
+def _both(value: str, old: Sequence[str], targets: Sequence[str]) -> str:
     parts = []
-    for match in _RECIPIENT.finditer(value):
-        parts.append(match.group(1))
-        if match.group(2) == "":
-            break
-    return parts
-
-
-def _is_special(recipient: str) -> bool:
-    """A program, a file or an include list (aliases(5)), which no host receives."""
-    bare = recipient.strip().strip('"')
-    return bare.startswith(("|", "/", ":include:"))
-
-
-_ADDRESS = re.compile(
-    r'(?P<lead>\s*)(?P<open><?)(?P<local>(?:"(?:\\.|[^"\\])*"|[^\s"@<>(),])+)@(?P<host>[^\s@<>(),"]+?)'
-    r"(?P<dot>\.?)(?P<close>>?)(?P<trail>\s*)"
-)
-
-
-def _address(recipient: str) -> re.Match | None:
-    address = _ADDRESS.fullmatch(recipient)
-    balanced = address and bool(address["open"]) == bool(address["close"])
-    return address if balanced and not _is_special(recipient) else None
-
-
-def _goes_to(recipient: str, host: str) -> re.Match | None:
-    address = _address(recipient)
-    return address if address and address["host"].lower() == host.lower().rstrip(".") else None
-
-
-def _both(value: str, old: str, targets: Sequence[str]) -> str:
-    parts = []
-    for part in _split(value):
-        address = _goes_to(part, old)
+    for part in recipient.split(value):
+        address = recipient.goes_to(part, *old)
         if address:
             start, end = address["open"] + address["local"], address["close"]
             names = ", ".join(f"{start}@{target}{end}" for target in targets)
@@ -165,9 +129,12 @@ def _both(value: str, old: str, targets: Sequence[str]) -> str:
 
 
 def _back(value: str, old: str, targets: Sequence[str]) -> str:
-    parts, at, merged = _split(value), 0, []
+    parts, at, merged = recipient.split(value), 0, []
     while at < len(parts):
-        run = [_goes_to(part, target) for part, target in zip(parts[at:], targets, strict=False)]
+        run = [
+            recipient.goes_to(part, target)
+            for part, target in zip(parts[at:], targets, strict=False)
+        ]
         if (
             len(run) == len(targets)
             and all(run)
@@ -218,11 +185,11 @@ def _text(line: bytes) -> str:
     return decode(line.rstrip(b"\r\n"))
 
 
-def route_to_both(data: bytes, old: str, targets: Sequence[str]) -> Edit:
+def route_to_both(data: bytes, old: Sequence[str], targets: Sequence[str]) -> Edit:
     """Replace `X@old` in every maildrop by `X@` each of the targets.
 
-    The host is compared without regard to case or a final dot. Every other recipient and byte
-    stays. Idempotent.
+    old: the spellings of one host, compared without regard to case or a final dot. Every other
+    recipient and byte stays. Idempotent.
     """
     return _rewrite(data, lambda value, line: _both(value, old, targets))
 
@@ -260,31 +227,49 @@ class Reason(enum.Enum):
     ELSEWHERE = "forwards elsewhere"
 
 
-def left_alone(data: bytes, old: str, targets: Sequence[str]) -> list[tuple[Entry, Reason]]:
+def left_alone(
+    data: bytes, old: Sequence[str], targets: Sequence[str]
+) -> list[tuple[Entry, Reason]]:
     """(entry, reason) of each record that route_to_both does not change."""
     reasons = []
     for entry in parse(data):
-        parts = _split(entry.value)
-        if entry.field.lower() == "maildrop" and any(_goes_to(part, old) for part in parts):
+        parts = recipient.split(entry.value)
+        if entry.field.lower() == "maildrop" and any(
+            recipient.goes_to(part, *old) for part in parts
+        ):
             continue
         reasons.append((entry, _reason(entry, parts, old, targets)))
     return reasons
 
 
-def _reason(entry: Entry, parts: list[str], old: str, targets: Sequence[str]) -> Reason:
+def _reason(entry: Entry, parts: list[str], old: Sequence[str], targets: Sequence[str]) -> Reason:
     if entry.field.lower() != "maildrop":
         return Reason.OTHER_FIELD
-    if any(map(_is_special, parts)):
+    if any(map(recipient.is_special, parts)):
         return Reason.SPECIAL
-    if _back(entry.value, old, targets) != entry.value:
+    if _back(entry.value, old[0], targets) != entry.value:
         return Reason.BOTH_ALREADY
-    if any(old.lower() in part.lower() and not _address(part) for part in parts):
+    names = "|".join(map(re.escape, old))
+    named = re.compile(rf"@({names})\.?(?![\w.-])", re.IGNORECASE)
+    if any(named.search(part) and not recipient.address(part) for part in parts):
         return Reason.ODD_ADDRESS
-    if any(_goes_to(part, target) for target in targets for part in parts):
+    if any(recipient.goes_to(part, *targets) for part in parts):
         return Reason.ONE_TARGET
     if not any("@" in part for part in parts):
         return Reason.LOCAL
     return Reason.ELSEWHERE
+
+
+def recipients(data: bytes) -> dict[str, list[str]]:
+    """`{key: [addresses of its maildrops]}`, all in lower case."""
+    listed: dict[str, list[str]] = {}
+    for entry in parse(data):
+        if entry.field.lower() == "maildrop":
+            addresses = map(recipient.address, recipient.split(entry.value))
+            listed.setdefault(entry.key.lower(), []).extend(
+                f"{address['local']}@{address['host']}".lower() for address in addresses if address
+            )
+    return listed
 
 
 @dataclass(frozen=True)
@@ -315,13 +300,13 @@ def forwards(data: bytes, here: Sequence[str]) -> list[Forward]:
     """
     own, records = {host.lower().rstrip(".") for host in here}, []
     for entry in parse(data):
-        parts = _split(entry.value)
-        if entry.field.lower() != "maildrop" or any(map(_is_special, parts)):
+        parts = recipient.split(entry.value)
+        if entry.field.lower() != "maildrop" or any(map(recipient.is_special, parts)):
             continue
         away = [
             part
             for part in parts
-            if (address := _address(part)) and address["host"].lower() not in own
+            if (address := recipient.address(part)) and address["host"].lower() not in own
         ]
         if away:
             stay = ",".join(part for part in parts if part not in away).strip()

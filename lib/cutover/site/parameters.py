@@ -132,6 +132,12 @@ class Site(field_types.Section):
     def address(self, name: str) -> str:
         return str(self.hosts[name].address)
 
+    def spellings(self, name: str, host: str) -> tuple[str, ...]:
+        """What stands behind the @ in mail to a name of a host: in full, short, as its address."""
+        address = self.address(host)
+        literal = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+        return self.fqdn(name), name, literal
+
     def services_of(self, name: str) -> host_sections.HostServices:
         """The services of the old or the new host."""
         return self.services.old if name == self.roles.old else self.services.new

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from cutover import model
-from cutover.facts import userdb
+from cutover.facts import recipient, userdb
 from cutover.steps.checks import listing
 
 
@@ -41,10 +41,10 @@ def source(name: str, reading: model.Reading[str], site) -> Iterator[model.Check
 
 def routing(text: str, users: int, site) -> Iterator[model.Check]:
     """The userdb source can be edited as dual-delivery will; users: how many the old host has."""
-    alias = site.fqdn(site.alias)
+    alias, names = site.fqdn(site.alias), site.spellings(site.alias, site.roles.old)
     both = (site.fqdn(site.roles.old), site.fqdn(site.roles.new))
     data = text.encode("utf-8", "surrogateescape")
-    after, routed = userdb.route_to_both(data, old=alias, targets=both)
+    after, routed = userdb.route_to_both(data, old=names, targets=both)
     wrong = [f"line {number} {what}" for number, what in userdb.problems(after)]
     wrong += [
         f"{key} occurs on lines {', '.join(map(str, lines))}"
@@ -59,6 +59,7 @@ def routing(text: str, users: int, site) -> Iterator[model.Check]:
         id="userdb-lines",
         data={"wrong": wrong},
     )
+    yield from _old_server_only(after, site)
     done = userdb.route_back(data, old=alias, targets=both)[1]
     entries = len(routed) + len(done)
     yield model.Check(
@@ -71,3 +72,29 @@ def routing(text: str, users: int, site) -> Iterator[model.Check]:
         id="userdb-entries",
         data={"to alias": len(routed), "to both": len(done)},
     )
+
+
+def _old_server_only(data, site):
+    """Only entries that dual-delivery would leave with the old server alone are worth a check."""
+    old, new = (site.spellings(name, name) for name in site.mail_hosts)
+    alias = site.spellings(site.alias, site.roles.old)
+    alone = [
+        key
+        for key, addresses in userdb.recipients(data).items()
+        if recipient.only_at(addresses, old, new)
+    ]
+    alone += [
+        entry.key
+        for entry, reason in userdb.left_alone(data, alias, (old[0], new[0]))
+        if reason is userdb.Reason.ODD_ADDRESS
+    ]
+    if alone:
+        yield model.Check(
+            f"No entry of {site.userdb.source} names the old server alone",
+            "none",
+            listing.listed(alone),
+            False,
+            f"Their mail would not reach {new[0]}. Give each as USER@{alias[0]}, on every MX.",
+            id="userdb-old-server-only",
+            data={"entries": alone},
+        )

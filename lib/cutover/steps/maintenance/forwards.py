@@ -100,7 +100,8 @@ def of_users(data: bytes, site) -> list[userdb.Forward]:
 
     A mailing list is routed to its own host and is nobody's forward.
     """
-    here = [site.fqdn(name) for name in (site.alias, site.roles.old, site.roles.new)]
+    places = ((site.alias, site.roles.old), *((name, name) for name in site.mail_hosts))
+    here = [spelling for name, host in places for spelling in site.spellings(name, host)]
     lists = {mailing_list.address.lower() for mailing_list in site.lists}
     return [
         forward

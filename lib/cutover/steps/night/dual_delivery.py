@@ -5,7 +5,7 @@ import dataclasses
 from cutover import model
 from cutover.changes.mail import DrainQueue
 from cutover.changes.userdb_edit import UserdbEdit
-from cutover.facts import mx_routing, userdb, users
+from cutover.facts import mx_routing, recipient, userdb, users
 from cutover.steps.checks import userdb_checks
 
 SHOWN = 8  # names in one check
@@ -31,9 +31,8 @@ def both_hosts(site) -> tuple[str, str]:
 
 def rerouted(source: str, site) -> tuple[bytes, list[tuple[str, str]]]:
     """(the userdb with every user of the alias routed to both hosts, [(old line, new line)])"""
-    return userdb.route_to_both(
-        userdb.encode(source), old=site.fqdn(site.alias), targets=both_hosts(site)
-    )
+    old = site.spellings(site.alias, site.roles.old)
+    return userdb.route_to_both(userdb.encode(source), old=old, targets=both_hosts(site))
 
 
 def probe(ctx) -> Facts:
@@ -118,8 +117,8 @@ def _judge(name, mx, run, site):
 
 
 def _odd_entries(name, mx, site):
-    alias = site.fqdn(site.alias)
-    entries = userdb.left_alone(userdb.encode(mx.source), alias, both_hosts(site))
+    alias, old = site.fqdn(site.alias), site.spellings(site.alias, site.roles.old)
+    entries = userdb.left_alone(userdb.encode(mx.source), old, both_hosts(site))
     odd = [entry.key for entry, reason in entries if reason is userdb.Reason.ODD_ADDRESS]
     if odd:
         yield model.Check(
@@ -136,14 +135,15 @@ def _odd_entries(name, mx, site):
 
 
 def _routes(name, mx, site):
-    both = both_hosts(site)
-    routed = _routed_users(mx.source, both)
+    old, new = ([host] for host in both_hosts(site))
+    routed = _routed_users(mx.source, both_hosts(site))
+    # and whoever is routed to the old server alone, by whatever entry
     wrong = [
         user
-        for user in routed
-        if user in mx.routes and not {f"{user}@{host}" for host in both} <= set(mx.routes[user])
+        for user, addresses in sorted(mx.routes.items())
+        if not routed.get(user, set()) <= set(addresses) or recipient.only_at(addresses, old, new)
     ]
-    count = len(routed) - len(wrong)
+    count = len(routed) - len(routed.keys() & wrong)
     yield model.Check(
         f"`sendmail -bv` on {name} routes each of these users to both hosts",
         f"{len(routed)} users to both",
@@ -170,13 +170,13 @@ def _routes(name, mx, site):
 
 
 def _routed_users(source, both):
-    """Users whose maildrop names both hosts."""
-    routed = set()
-    for entry in userdb.parse(userdb.encode(source)):
-        value = entry.value.lower()
-        if entry.field.lower() == "maildrop" and all("@" + host in value for host in both):
-            routed.add(entry.key.lower())
-    return sorted(routed)
+    """`{user: addresses at both hosts}` of the users whose maildrop names both."""
+    routed = {}
+    for user, addresses in userdb.recipients(userdb.encode(source)).items():
+        hosts = [{part for part in addresses if part.endswith("@" + host)} for host in both]
+        if all(hosts):
+            routed[user] = set().union(*hosts)
+    return routed
 
 
 STEP = model.Step(
