@@ -633,6 +633,44 @@ def test_a_production_site_waits_for_a_person(night, tmp_path):
 # -- the engine's own rules
 
 
+# -- unusual, and right
+
+
+@lab_test
+@pytest.mark.parametrize(
+    "kind, value",
+    [("MX", "10 postino3.lab.test."), ("A", "10.77.0.15"), ("CNAME", "ns1.lab.test.")],
+)
+def test_a_wildcard_leaves_the_old_servers_name_unused(night, kind, value):
+    """A server answers for any name then. BIND judges the update by the zone's own data."""
+    night.up_to("preflight")
+    primary, key = dns.Server("ns1", "10.77.0.11"), dns.Key.load(night.site.dns.tsig_key)
+    old, wildcard = "mailboxold.lab.test", "*.lab.test"
+    add = dns.Update("lab.test", [], [], [(wildcard, 60, kind, value)])
+    remove = dns.Update("lab.test", [], [(wildcard, kind), (old, kind)], [])
+    try:
+        primary.update(add, key)
+        assert eventually(lambda: state_of_ns2() == primary.serial("lab.test"))
+        night.step("preflight")
+        (rename,) = night.wanted("dns-rename")
+        assert ["unused", old] in rename.forward["prerequisites"]
+        for update in (rename.forward, rename.backward):
+            primary.update(dns.Update.from_json(update), key)
+        assert primary.unused("lab.test", old, key)
+        # the very same records at the name itself: it is in use, as BIND says
+        primary.update(dns.Update("lab.test", [], [], [(old, 60, kind, value)]), key)
+        assert not primary.unused("lab.test", old, key)
+        if kind == "A":  # and they are the alias's
+            (rename,) = night.wanted("dns-rename")
+            assert ["unused", old] not in rename.forward["prerequisites"]
+        else:
+            assert "already has records" in failures(night)["rename-possible", ""]
+    finally:
+        primary.update(remove, key)
+        assert eventually(lambda: state_of_ns2() == primary.serial("lab.test"))
+    night.step("preflight")
+
+
 @lab_test
 def test_no_call_comes_before_the_one_it_rests_on(night):
     with night.engine("dns-rename") as driver:
@@ -686,6 +724,50 @@ def test_a_userdb_that_vanished_on_one_mx_leaves_the_other_alone(lab, night):
         lab.run("postino3", ["sha256sum", "/etc/mail/userdb", "/etc/mail/userdb.db"]).stdout
         == before
     )
+    night.step("dual-delivery")
+
+
+USERDB = """\
+alice:maildrop alice@mailbox.lab.test
+bruno:maildrop alice@mailbox.lab.test
+carla:maildrop carla+lists@mailbox
+davide:maildrop davide@[10.77.0.15], Alice@mailbox.lab.test
+elena:maildrop elena@mailbox.lab.test., anna@elsewhere.test
+"""
+
+
+def set_userdb(lab, text):
+    for name in ("postino3", "postino4"):
+        script = "cat > /etc/mail/userdb && makemap btree /etc/mail/userdb.db < /etc/mail/userdb"
+        lab.run(name, ["sh", "-c", script], input=text)
+
+
+@lab_test
+def test_entries_that_lead_to_other_mailboxes_are_asked_of_sendmail(lab, night):
+    night.up_to("dual-delivery")
+    before = lab.run("postino3", ["cat", "/etc/mail/userdb"]).stdout
+    rest = [line for line in before.splitlines() if line.partition(":")[0] not in USERDB]
+    night.step("dual-delivery")
+    try:
+        set_userdb(lab, USERDB + "\n".join(rest) + "\n")
+        checks = {check.id: check for check in night.step("dual-delivery")}
+        routed = checks["sendmail-routes-to-both"]
+        assert routed.data["wrong"] == [] and routed.data["users"] >= 5
+        with night.engine("dual-delivery", "plan") as driver:
+            routes = driver.probe().mx["postino4"].routes
+        both = lambda user: [f"{user}@mailbox{host}.lab.test" for host in ("old", "vm")]  # noqa: E731
+        assert routes["bruno"] == both("alice") and routes["carla"] == both("carla+lists")
+        assert sorted(routes["davide"]) == sorted([*both("davide"), *both("alice")])
+        # the old server by its own name, or in a form that stays as it is
+        for odd in ("bruno@mailboxold", "Bruno <bruno@mailbox.lab.test>"):
+            set_userdb(lab, f"bruno:maildrop {odd}\n" + "\n".join(rest) + "\n")
+            assert failures(night)["userdb-old-server-only", ""] == "bruno"
+            assert (
+                "bruno" in failures(night, "dual-delivery")["sendmail-routes-to-both", "postino3"]
+            )
+    finally:
+        set_userdb(lab, before)
+    night.step("preflight")
     night.step("dual-delivery")
 
 

@@ -15,7 +15,10 @@ class RRset:
 
 @dataclass(frozen=True)
 class Server:
-    """What one server serves. records: `{full name: {type: RRset}}`, {} for a missing name."""
+    """What one server serves. records: `{full name: {type: RRset}}`.
+
+    {} for a name that is not in the zone, also where a wildcard answers for it.
+    """
 
     serial: int = moving()
     records: dict[str, dict[str, RRset]]
@@ -48,4 +51,14 @@ def read(hosts) -> dict[str, Server]:
             },
         )
 
-    return hosts.each(site.roles.nameservers, ask)
+    servers = hosts.each(site.roles.nameservers, ask)
+    primary = site.roles.nameservers[0]
+    server = hosts.dns(primary)
+    for name in names:
+        records = servers[primary].records[name]
+        given = server.like_wildcard(site.zone, name, records)
+        if given and server.unused(site.zone, name, hosts.dns_key()):
+            for facts in servers.values():
+                if facts.records[name] == records:
+                    facts.records[name] = {}
+    return servers

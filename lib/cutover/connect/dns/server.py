@@ -1,7 +1,7 @@
 """Questions to one name server, and signed updates."""
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import dns.exception
 import dns.flags
@@ -181,13 +181,37 @@ class Server:
                 ) from error
         self._judge(message, key, answer)
 
+    def unused(self, zone: str, name: str, key: Key) -> bool:
+        """Whether the zone has no record of the name, also where a wildcard answers for it.
+
+        An update of nothing shows it: its prerequisite is judged by the zone's data.
+        """
+        try:
+            self.update(Update(zone, prerequisites=[("unused", name)]), key)
+        except PrerequisiteFailed:
+            return False
+        return True
+
+    def like_wildcard(self, zone: str, name: str, records: Mapping[str, RRset]) -> bool:
+        """Whether records that the server answers for a name are those of a wildcard above it."""
+        labels = full(name).removesuffix("." + full(zone)).split(".")
+        wildcards = [".".join(["*", *labels[depth:], zone]) for depth in range(1, len(labels) + 1)]
+        return bool(records) and any(self._has(wildcard, records) for wildcard in wildcards)
+
+    def _has(self, name: str, records: Mapping[str, RRset]) -> bool:
+        for rdtype, rrset in records.items():
+            there = self.lookup(name, rdtype)
+            if there is None or (there.ttl, *there.values) != (rrset.ttl, *rrset.values):
+                return False
+        return True
+
     def _judge(self, message: Update, key: Key, answer: dns.message.Message) -> None:
         rcode, zone = dns.rcode.to_text(answer.rcode()), full(message.zone)
         if rcode == "NOERROR":
             return
         if rcode in _UNMET:
             required = "; ".join(
-                line for line in message.text().splitlines() if line.startswith("prereq")
+                line for line in message.text().split("\n") if line.startswith("prereq")
             )
             what = {"meaning": _UNMET[rcode], "which": rcode, "prerequisites": required}
             raise PrerequisiteFailed(server=self.name, zone=zone, **what)
@@ -217,7 +241,8 @@ def update_permitted(
     trial = Update(zone, prerequisites=[("exists", zone, "SOA", None)])
     for name, rdtype in records:
         there = server.lookup(name, rdtype)
-        if there:
+        given = there and server.like_wildcard(zone, name, {rdtype: there})
+        if there and not (given and server.unused(zone, name, key)):
             trial.prerequisites.append(("exists", name, rdtype, there.values))
             trial.adds += [(name, there.ttl, rdtype, value) for value in there.values]
         else:

@@ -27,7 +27,7 @@ def alias(servers: Mapping[str, zone.Server], site) -> Iterator[model.Check]:
     yield model.Check(
         f"The TTL of {name} is short enough to wait for",
         f"at most {site.limits.alias_ttl} s",
-        f"{ttl} s" if rrsets else "no such name",
+        f"{ttl} s" if rrsets else "no such name in the zone (a wildcard does not count)",
         bool(rrsets) and ttl <= site.limits.alias_ttl,
         "Lower it now, and begin after the old TTL has passed.",
         id="alias-ttl-before",

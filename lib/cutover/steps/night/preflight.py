@@ -22,7 +22,7 @@ from cutover.steps.checks import (
     zone_checks,
     zone_ready,
 )
-from cutover.steps.night import preflight_facts
+from cutover.steps.night import dns_rename, preflight_facts
 from cutover.steps.night.preflight_facts import Facts
 
 QUEUE_TODO = "Run `sendmail -q -v` on {name}. If mail stays, `mailq` shows the reason."
@@ -66,7 +66,26 @@ def _zone(facts: Facts, site) -> Iterator[model.Check]:
     if facts.servers.ok:
         yield zone_checks.same_serial(facts.servers.value)
         yield from zone_ready.alias(facts.servers.value, site)
+        yield from _rename(facts, site)
     yield zone_ready.update(facts.update)
+
+
+def _rename(facts: Facts, site) -> Iterator[model.Check]:
+    """Only a zone that dns-rename would refuse at night is worth a check."""
+    servers = facts.servers.value
+    if servers[site.roles.nameservers[0]].target(site.fqdn(site.alias)):
+        return  # renamed already, or judged as the alias of another host
+    try:
+        dns_rename.plan(dns_rename.Facts(facts.run, servers), site)
+    except model.CannotPlan as error:
+        yield model.Check(
+            f"{site.fqdn(site.roles.old)} can get the records of {site.fqdn(site.alias)}",
+            "yes",
+            str(error),
+            False,
+            "Correct the zone.",
+            id="rename-possible",
+        )
 
 
 def _old_mail(facts: Facts, site) -> Iterator[model.Check]:
