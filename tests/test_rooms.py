@@ -70,6 +70,16 @@ def room(name):
     return max(fitting, key=len, default=None)
 
 
+# modules that read lines of JSON, of numbers, or of a secret
+OWN_LINES = {
+    "cutover.bench.timing",
+    "cutover.record.journal",
+    "cutover.record.record_json",
+    "cutover.record.transcript",
+    "cutover.site.secrets",
+}
+
+
 def test_every_module_but_the_package_itself_is_in_a_room():
     outside = [name for name in PATHS if room(name) is None]
     assert outside == ["cutover", "cutover.__main__"]
@@ -199,3 +209,15 @@ def test_no_pattern_reads_our_own_text():
         if prose.search(line)
     ]
     assert not readers
+
+
+def test_lines_end_where_their_writers_end_them():
+    """str.splitlines also splits inside of names, at a CR, a form feed or U+0085: model.lines."""
+    callers = [
+        f"{name}:{node.lineno}"
+        for name, tree in TREES.items()
+        if name not in OWN_LINES and name.partition(".")[0] != "lab"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "splitlines"
+    ]
+    assert not callers

@@ -56,5 +56,5 @@ def files(host):
 def switch(text):
     """The text of an nsswitch.conf, with NIS after the host's own files."""
     names = {line.partition(":")[0] for line in SWITCH}
-    others = [line for line in text.splitlines() if line.partition(":")[0] not in names]
+    others = [line for line in text.split("\n") if line and line.partition(":")[0] not in names]
     return "".join(f"{line}\n" for line in [*others, *SWITCH])

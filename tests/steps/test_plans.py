@@ -271,6 +271,10 @@ def test_users_as_getent_prints_them():
         + "zoe:x:2024:2024::/home/zoe:/bin/sh\nalice:x:2002:2002::/h/a:/bin/sh\n"
     )
     assert users.parse_passwd(hidden, 2000, 2999) == users.parse_passwd(text, 2000, 2999)
+    # only a line feed ends a line; old full names hold anything else
+    for gecos in ("Ren\x85", "a\x0bb\x0cc", "a\rb", "a\u2028b"):
+        odd = f"zoe:x:2024:2024:{gecos}:/home/zoe:/bin/sh\n"
+        assert [account.user for account in users.parse_passwd(odd, 2000, 2999)] == ["zoe"]
 
 
 def test_routes_as_sendmail_prints_them():
@@ -280,6 +284,11 @@ def test_routes_as_sendmail_prints_them():
         "alice@mailboxvm.lab.test... deliverable: mailer esmtp, host mailboxvm.lab.test., "
         "user alice@mailboxvm.lab.test\n"
     )
+    named = "Bruno <b@x.test>... deliverable: mailer esmtp, host x.test., user b@x.test\n"
+    assert routes.parse(named + "Carla <c>... deliverable: mailer local, user c\n") == {
+        "b": ["b@x.test"],
+        "c": ["c"],
+    }
     assert routes.parse(text) == {
         "alice": ["alice@mailboxold.lab.test", "alice@mailboxvm.lab.test"]
     }

@@ -128,6 +128,37 @@ def test_what_cannot_be_read_fails_its_own_check_with_the_reason(path, failing):
         ),
         (set_to("mx", "postino4", "userdb", "value", value="# empty\n"), ("userdb-same", "")),
         (set_to("clock", "postino4", "value", value=9.0), ("clocks-agree", "")),
+        (
+            lambda facts: facts.update(
+                zones={
+                    "mailboxold": {"value": {"name": "CET", "offsets": "1"}},
+                    "mailboxvm": {"value": {"name": "UTC", "offsets": "2"}},
+                }
+            ),
+            ("time-zones-same", ""),
+        ),
+        (
+            set_to("survey", "value", "users", "bruno", "folders", 0, "name", value="x" * 252),
+            ("old-names-openable", ""),
+        ),
+        (
+            lambda facts: [
+                server["records"].update(
+                    {"mailboxold.roma1.example": {"TXT": {"ttl": 60, "values": ["x"]}}}
+                )
+                for server in facts["servers"]["value"].values()
+            ],
+            ("rename-possible", ""),
+        ),
+        (
+            lambda facts: [
+                mx["userdb"].update(
+                    value="nuovo:maildrop nuovo@mailboxold\n" + mx["userdb"]["value"]
+                )
+                for mx in facts["mx"].values()
+            ],
+            ("userdb-old-server-only", ""),
+        ),
     ],
 )
 def test_each_fault_fails_its_own_check(change, failing):

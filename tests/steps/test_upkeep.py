@@ -54,6 +54,18 @@ def test_the_recipe_stands_before_the_last_delivery_and_once(after):
     assert vacation.with_recipe(made, ROMA1) == made
 
 
+# procmail takes each of these for a recipe that is not an unconditional delivery of all
+REFUSED = [":0 c", ":0c:", " :0 c", ": 0 c", ":0\\\n c", ":0 E", "\t:0 wE", ":0 A", ":0 e", ":0 h"]
+REFUSED += [":0 b", ":", ":1", ":0 q"]
+TAKEN = [":0", ":0:", ":0 w:", ": 0", " :0 # c", ":0 w # c", ":0 : c", ":00", ":0 HB D w i r"]
+
+
+@pytest.mark.parametrize("head", TAKEN)
+def test_flags_that_change_nothing_are_taken(head):
+    text = f"A=b\n\n{head}\n/var/imap/x/\n"
+    assert vacation.with_recipe(text, ROMA1) == text.replace(head, vacation.recipe(ROMA1) + head)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -62,6 +74,9 @@ def test_the_recipe_stands_before_the_last_delivery_and_once(after):
         "A=b\n:0\n| /usr/bin/dmail\n",
         "A=b\n:0\n* ^Subject: x\n/var/imap/x/\n",
         "A=b\n:0\n* ^Subject: x\n{\n:0\n/var/imap/x/\n}\n",
+        *(f"A=b\n{head}\n/var/imap/x/\n" for head in REFUSED),
+        # the last one is further down, however it is written
+        f"A=b\n{DELIVERY} : 0 c\n/var/backup/\n",
     ],
 )
 def test_a_procmailrc_that_ends_otherwise_is_left_to_people(text):

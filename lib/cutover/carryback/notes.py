@@ -140,7 +140,7 @@ def read_pending(hosts) -> dict[str, Note]:
 def _read(hosts, script, *arguments):
     site = hosts.site
     argv = ["sh", "-c", script, "notes", site.old_store.aside, *arguments]
-    lines = hosts.run(site.roles.old, argv, sudo=True).out.splitlines()
+    lines = hosts.run(site.roles.old, argv, sudo=True).out.split(b"\n")
     return [model.from_json(Note, json.loads(line)) for line in lines if line]
 
 

@@ -73,6 +73,6 @@ class RunBackup(model.Change):
 def _state(hosts, host, unit):
     """A unit's state; "queued" while its start has not begun: it is inactive then as well."""
     argv = ["systemctl", "show", "--property=ActiveState,Job", unit]
-    lines = hosts.run(host, argv).text.splitlines()
+    lines = model.lines(hosts.run(host, argv).text)
     values = dict(line.split("=", 1) for line in lines if "=" in line)
     return "queued" if values.get("Job", "0") not in ("", "0") else values["ActiveState"]

@@ -47,7 +47,7 @@ class FileChange(model.Change):
         if self.after is None:
             lines = [f"rm {self.path}"]
         else:
-            sides = [(text or "").splitlines() for text in (self.before, self.after)]
+            sides = [model.lines(text or "") for text in (self.before, self.after)]
             lines = [
                 f"install -m {self.mode} -o root (this text) {self.path}",
                 *difflib.unified_diff(

@@ -49,7 +49,7 @@ class DovecotBlock(model.Change):
         return f"write a block at the end of {self.path}"
 
     def describe(self):
-        lines = (self.after or self.before or "").splitlines()
+        lines = model.lines(self.after or self.before or "")
         return "\n".join(
             [
                 f"{self.path}, at its end:",

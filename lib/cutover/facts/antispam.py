@@ -10,6 +10,8 @@ import json
 import re
 from typing import NamedTuple
 
+from cutover import model
+
 CONFIGURATION = "/etc/mail/sendmail.cf"
 # length, O, version, actions, steps: 4 bytes each except the letter
 GREETING = r"\0\0\0\15O\0\0\0\6\0\0\1\377\0\37\377\377"
@@ -58,7 +60,7 @@ def read(hosts, name: str, milter: str, redis: str | None) -> Antispam:
 
 def parse_milters(text: str) -> dict[str, Milter]:
     """The milters that sendmail asks about each message, by name, in order."""
-    lines = re.sub(r"\n[ \t]+", " ", text).splitlines()
+    lines = model.lines(re.sub(r"\n[ \t]+", " ", text))
     used = [
         name.strip()
         for line in lines

@@ -7,6 +7,7 @@ catalog. What the jobs saved of a user: facts/bacula_files.py.
 import dataclasses
 import re
 
+from cutover import model
 from cutover.facts import backup_copy
 from cutover.model import errors
 
@@ -214,7 +215,7 @@ def log(hosts, number: int) -> str:
     """The end of a job's log: its errors, or what it asks for."""
     lines = [
         re.sub(r"\s+", " ", line.strip("|\\ "))
-        for line in ask(hosts, f"list joblog jobid={number}")[0].splitlines()
+        for line in model.lines(ask(hosts, f"list joblog jobid={number}")[0])
     ]
     wrong = [line for line in lines if re.search(r"\b(Error|Fatal|Warning|Please|ERR=)", line)]
     return "; ".join(wrong[-3:])[:600]

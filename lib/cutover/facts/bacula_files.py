@@ -7,6 +7,7 @@ job has Bacula write a list of its directories into the catalog.
 
 import dataclasses
 
+from cutover import model
 from cutover.facts import bacula, mailboxes
 
 EVERYTHING = 2_000_000_000  # rows of an answer; BVFS gives 2000 by default
@@ -41,7 +42,7 @@ class _Row:
 
 def _rows(answer):
     """The rows that BVFS lists; what was deleted has no mode."""
-    for line in answer.splitlines():
+    for line in model.lines(answer):
         fields = line.split("\t")
         if len(fields) == 6 and fields[4].split()[2:3] != ["A"]:
             yield _Row(int(fields[0]), int(fields[2]), fields[5])

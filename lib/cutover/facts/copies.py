@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 
+from cutover import model
 from cutover.connect import ssh
 from cutover.facts import copied_tree, mailboxes, users
 
@@ -101,7 +102,7 @@ def mail_directory(hosts, account: users.Account) -> MailDirectory:
     others = [other for other in users.read(hosts, new) if other.user != account.user][:OTHERS]
     paths = "".join(f"{mailboxes.maildir(hosts.site, other)}\0" for other in others)
     output = hosts.run(new, ["sh", "-c", _LIKE], sudo=True, input=paths.encode()).text
-    rows = [line.split() for line in output.splitlines()]
+    rows = [line.split() for line in model.lines(output)]
     own = {str(other.gid) for other in others}
     groups = collections.Counter(None if group in own else int(group) for group, _ in rows)
     modes = collections.Counter(mode for _, mode in rows)

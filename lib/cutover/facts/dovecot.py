@@ -7,6 +7,7 @@ most that it does not have it is 0, and the value is empty.
 import dataclasses
 import re
 
+from cutover import model
 from cutover.model import errors
 
 # Dovecot's settings for a store on any shared file system, and more for some of them
@@ -226,7 +227,7 @@ def _sections(text):
     """The output of doveconf: {setting: value, section: {…}}."""
     top, above = {}, []
     current = top
-    for line in map(str.strip, text.splitlines()):
+    for line in map(str.strip, model.lines(text)):
         setting, equals, value = line.partition(" =")
         if line.endswith("{"):
             above.append(current)

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+from cutover import model
 from cutover.model import errors
 
 _DELIVERABLE = re.compile(
@@ -30,7 +31,7 @@ def read(hosts, mx: str, address: str) -> Target:
     output = hosts.run(mx, ["sendmail", "-bv", address], sudo=True, check=False).text
     routes = list(_DELIVERABLE.finditer(output))
     if not routes:
-        return Target(False, (output.strip().splitlines() or ["no answer"])[-1][:200])
+        return Target(False, (model.lines(output.strip()) or ["no answer"])[-1][:200])
     for route in routes:
         host = (route["host"] or "").rstrip(".")
         if route["mailer"] in _OVER_SMTP and not _mail_hosts(hosts, mx, host):

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from cutover import model
+
 
 @dataclasses.dataclass(frozen=True)
 class FreeSpace:
@@ -26,5 +28,5 @@ def existing(hosts, name: str, path: str) -> str:
 
 def parse(text: str) -> FreeSpace:
     """The output of `df --output=avail,iavail,itotal -B1`."""
-    free, free_inodes, inodes = text.splitlines()[1].split()
+    free, free_inodes, inodes = model.lines(text)[1].split()
     return FreeSpace(int(free), None if inodes in ("0", "-") else int(free_inodes))

@@ -6,6 +6,7 @@ Read with systemd-detect-virt(1), multipath(8), findmnt(8), df(1), lsblk(8) and 
 import dataclasses
 import re
 
+from cutover import model
 from cutover.facts import dovecot, free_space
 
 CLOCK = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
@@ -89,7 +90,7 @@ def parse_multipath(text: str) -> dict[str, Paths]:
     The line of a device names its dm-N; the line of a path has its host:channel:id:lun and state.
     """
     devices, device = {}, None
-    for line in text.splitlines():
+    for line in model.lines(text):
         if head := re.match(r"(\S+) .*\bdm-\d+\b", line):
             device = head[1]
             devices.setdefault(device, Paths())
@@ -125,11 +126,11 @@ def write_cache(hosts, name: str, source: str) -> dict[str, str]:
         '[ "$type" != disk ] || echo "$disk $(cat "/sys/block/$disk/queue/write_cache")"; done'
     )
     argv = ["sh", "-c", script, "sh", source]
-    lines = hosts.run(name, argv, sudo=True, check=False).text.splitlines()
+    lines = model.lines(hosts.run(name, argv, sudo=True, check=False).text)
     return dict(line.split(" ", 1) for line in lines)
 
 
 def density(text: str) -> int | None:
     """Bytes of disk per inode from `df --output=size,itotal`; None when inodes are unlimited."""
-    size, inodes = text.splitlines()[-1].split()
+    size, inodes = model.lines(text)[-1].split()
     return None if inodes in ("0", "-") else int(size) // int(inodes)

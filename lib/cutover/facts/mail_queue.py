@@ -4,6 +4,7 @@ import re
 import time
 from dataclasses import dataclass
 
+from cutover import model
 from cutover.model import errors, moving
 
 ID = re.compile(r"^([0-9A-Za-z]{9,}[0-9])[*X-]?\s+(.*)")
@@ -53,7 +54,7 @@ def parse(text: str) -> Queue:
     if not totals and "is empty" not in text:
         raise errors.Unreadable(f"mailq gave unexpected output: {text[:200]!r}")
     items, current = [], None
-    for line in text.splitlines():
+    for line in model.lines(text):
         start = ID.match(line)
         stripped = line.strip()
         if "Total requests: " in line:

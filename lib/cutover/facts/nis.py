@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections.abc import Collection, Mapping, Sequence
 
+from cutover import model
 from cutover.facts import nis_sendmail, users, yp
 from cutover.model import errors
 
@@ -148,7 +149,7 @@ def client(hosts, name: str) -> Client:
 def parse_conf(text: str, domain: str) -> list[str]:
     """yp.conf(5) → the servers a domain may be bound to, or "broadcast", without duplicates."""
     servers = []
-    for line in text.splitlines():
+    for line in model.lines(text):
         words = line.partition("#")[0].split()
         if words[:1] == ["ypserver"] and len(words) > 1:
             servers.append(words[1])
@@ -178,7 +179,7 @@ def maps(hosts, via: str, server: str) -> tuple[Server, Contents]:
         if result.rc:
             described[name] = contents[name] = None
             continue
-        lines = result.out.decode("utf-8", "surrogateescape").splitlines()
+        lines = model.lines(result.out.decode("utf-8", "surrogateescape"))
         contents[name] = dict(line.split(" ", 1) for line in lines if " " in line)
         poll = yp.ask(hosts, via, ["yppoll", *where, name]).text
         described[name] = parse_poll(poll, len(contents[name]))
@@ -245,7 +246,7 @@ def hidden(local: str, entries: Sequence[str]) -> list[str]:
     by_name = {account.user: account for account in in_nis}
     by_uid = {account.uid: account for account in in_nis}
     texts = []
-    for account in _accounts(local.splitlines()):
+    for account in _accounts(model.lines(local)):
         if other := by_name.get(account.user):
             texts.append(
                 f"{account.user}: uid {account.uid}, home {account.home} here; "

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from cutover import model
 from cutover.model import moving
 
 
@@ -18,7 +19,7 @@ class Process:
 
 def parse(text: str) -> list[Process]:
     """The output of `ps -eo pid=,user:32=,comm=`."""
-    rows = (line.split(None, 2) for line in text.splitlines())
+    rows = (line.split(None, 2) for line in model.lines(text))
     return [Process(int(pid), user, command.strip()) for pid, user, command in rows]
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-DELIVERABLE = re.compile(r"^(\S+?)\.\.\. (deliverable: .*)$")
+DELIVERABLE = re.compile(r"^(.+?)\.\.\. (deliverable: .*)$")
 AT_ONCE = 200  # users per command
 
 
@@ -21,7 +21,8 @@ def parse(text: str, owners: Mapping[str, str] = MappingProxyType({})) -> dict[s
         match = DELIVERABLE.match(line.strip())
         if match:
             final = re.search(r"user (\S+)$", match[2])
-            address = (final[1] if final and "@" in final[1] else match[1]).strip("<>").lower()
+            address = final[1] if final and "@" in final[1] else match[1]
+            address = address.rpartition("<")[2].rstrip(">").lower()
             local = address.partition("@")[0]
             routes.setdefault(owners.get(local, local), []).append(address)
     return routes

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from cutover import model
 from cutover.model import moving
 from cutover.model.errors import CutoverError
 
@@ -162,7 +163,7 @@ def _systemd_status(name: str) -> list[str]:
 
 
 def _systemd_parse(name: str, result) -> ServiceState:
-    shown = dict(line.split("=", 1) for line in result.text.splitlines() if "=" in line)
+    shown = dict(line.split("=", 1) for line in model.lines(result.text) if "=" in line)
     if result.rc or not {"LoadState", "ActiveState"} <= shown.keys():
         raise StatusUnreadable(name, result, "systemctl show gave no LoadState and ActiveState")
     file_state, sub = shown.get("UnitFileState", ""), shown.get("SubState", "?")
@@ -222,7 +223,7 @@ def _sysv_status(name: str) -> list[str]:
 
 
 def _sysv_parse(name: str, result) -> ServiceState:
-    lines = result.text.splitlines()
+    lines = model.lines(result.text)
     status = [int(line[7:]) for line in lines if re.fullmatch(r"status \d+", line)]
     if not status:
         raise StatusUnreadable(name, result, "the init script gave no status")
@@ -284,7 +285,7 @@ def _xinetd_status(name: str) -> list[str]:
 
 def _xinetd_parse(name: str, result) -> ServiceState:
     pids, blocks, block = "", [], None
-    for line in result.text.splitlines():
+    for line in model.lines(result.text):
         words = line.split()
         if line.startswith("pid "):
             pids = line[4:]

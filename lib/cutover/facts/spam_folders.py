@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 
+from cutover import model
 from cutover.connect import ssh
 from cutover.connect.imap import fetch
 from cutover.facts import dovecot
@@ -76,7 +77,7 @@ def _rows(hosts, name, argv):
         return None
     if result.rc:
         raise ssh.CommandFailed.of(result)
-    heading, *rows = result.text.splitlines() or [""]
+    heading, *rows = model.lines(result.text) or [""]
     if not heading.endswith(("uid", "uidvalidity")):
         raise errors.Unreadable(f"doveadm on {name} gave an unknown answer: {result.text[:200]!r}")
     return rows
@@ -120,7 +121,7 @@ def kept(hosts, name: str, top: str, below: str = ".") -> dict[str, Kept]:
     """
     argv = ["sh", "-c", _KEPT, "kept", top, below]
     runs = {}
-    for line in hosts.run(name, argv, sudo=True, timeout=300).text.splitlines():
+    for line in model.lines(hosts.run(name, argv, sudo=True, timeout=300).text):
         count, days, path = line.split(" ", 2)
         run, _, user = path.partition("/")
         days = max(0, int(days))

@@ -210,7 +210,7 @@ def new_place(hosts, name: str, store: str, to: str) -> NewPlace:
     if listing.rc:
         return NewPlace(there=False, real=to)
     ignored = ("lost+found", MARK + ".part")
-    names = sorted(line for line in listing.text.splitlines() if line not in ignored)
+    names = sorted(line for line in model.lines(listing.text) if line not in ignored)
     path, filesystem = real(hosts, name, to), machine.filesystem(hosts, name, to)
     return NewPlace(
         there=True,

@@ -49,7 +49,7 @@ def encode(text: str) -> bytes:
 
 
 def _lines(data: bytes) -> list[bytes]:
-    """Lines with their ends. Only "\\n" ends one; bytes.splitlines also splits at a lone "\\r"."""
+    """Lines with their ends. Only "\\n" ends one, as for makemap."""
     return re.findall(rb"[^\n]*\n|[^\n]+", data)
 
 

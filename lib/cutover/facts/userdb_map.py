@@ -20,7 +20,7 @@ def read(hosts, name: str, path: str) -> list[Record]:
 
 def parse(out: bytes) -> list[Record]:
     """The output of `makemap -u`, sorted. Surrogates stand for bytes that are not UTF-8."""
-    rows = (userdb.decode(line).partition("\t") for line in out.splitlines())
+    rows = (userdb.decode(line).partition("\t") for line in out.split(b"\n"))
     return sorted(Record(key, value.strip()) for key, _, value in rows if key)
 
 

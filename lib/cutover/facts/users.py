@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from cutover import model
 from cutover.facts import yp
 from cutover.model import errors
 
@@ -50,7 +51,7 @@ def parse_passwd(
     """
     accounts = {}
     seen = set()
-    for line in text.splitlines():
+    for line in model.lines(text):
         fields = line.split(":")
         if len(fields) < 7 or not fields[2].isdigit() or fields[0] in seen:
             continue

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from cutover import model
+
 PATIENCE = 30  # seconds for the reply to one command
 
 
@@ -24,5 +26,5 @@ def reason(result) -> str:
     if result.rc == 124:
         return f"nothing within {PATIENCE} s"
     stderr = result.err.decode("utf-8", "replace")
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    lines = [line.strip() for line in model.lines(stderr) if line.strip()]
     return lines[-1].rpartition("Reason: ")[2].strip() if lines else f"exit {result.rc}"

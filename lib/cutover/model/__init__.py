@@ -11,7 +11,7 @@ from cutover.model.change import (
 )
 from cutover.model.check import Check, equal, holds
 from cutover.model.context import Context
-from cutover.model.facts import from_json, gated, lasting, moving, to_json
+from cutover.model.facts import from_json, gated, lasting, lines, moving, to_json
 from cutover.model.plan import CannotPlan, Plan
 from cutover.model.reading import Reading, read
 from cutover.model.step import Step, logins, the_alias
@@ -36,6 +36,7 @@ __all__ = [
     "holds",
     "lasting",
     "logins",
+    "lines",
     "moving",
     "read",
     "the_alias",

@@ -23,6 +23,12 @@ def gated(**options) -> Any:
     return dataclasses.field(metadata={"moving": True, "gated": True}, **options)
 
 
+def lines(text: str) -> list[str]:
+    """The lines of what a program wrote. str.splitlines also splits at a CR, VT, FF, U+0085, …,
+    which names and texts of users hold."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def to_json(facts: Any) -> Any:
     """Facts as plain JSON. Values that are JSON already stay as they are."""
     return _plain(facts, lambda field: True)

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from cutover import model
 from cutover.model import errors
 
 BEGIN, END = b"-----BEGIN SSH SIGNATURE-----\n", b"-----END SSH SIGNATURE-----\n"
@@ -149,7 +150,7 @@ def agent_keys() -> list:
     return (
         []
         if done.returncode
-        else [" ".join(line.split()[:2]) for line in done.stdout.decode().splitlines() if line]
+        else [" ".join(line.split()[:2]) for line in model.lines(done.stdout.decode()) if line]
     )
 
 
@@ -157,7 +158,7 @@ def lists(allowed: bytes, public: str) -> bool:
     """Whether an allowed_signers file lists a public key, for any namespace."""
     return any(
         public.split()[1] in line.split()
-        for line in allowed.decode("utf-8", "replace").splitlines()
+        for line in model.lines(allowed.decode("utf-8", "replace"))
         if not line.startswith("#")
     )
 

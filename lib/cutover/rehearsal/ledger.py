@@ -21,6 +21,7 @@ import time
 
 from lab import topology
 
+from cutover import model
 from cutover.changes import mail
 from cutover.connect import imap
 from cutover.facts import mail_queue, mailboxes, processes
@@ -59,7 +60,7 @@ class Ledger:
 
 def read(run) -> list:
     """The entries, in the order in which they were written."""
-    return [json.loads(line) for line in (run.path / NAME).read_text().splitlines()]
+    return [json.loads(line) for line in model.lines((run.path / NAME).read_text())]
 
 
 def draw_up(hosts, run):

@@ -261,7 +261,7 @@ class Run:
         vanished = sum(map(len, gone.values()))
         self.say("pass", *statistics, f"vanished {vanished}", f"rc {rc}")
         if rc not in (0, VANISHED) and not (rc == PARTIAL and self.blame(err)):
-            lines = err.decode(errors="backslashreplace").splitlines()
+            lines = err.decode(errors="backslashreplace").rstrip("\n").split("\n")
             raise NotCopied(rc, "; ".join(lines[-5:]))
 
     def blame(self, err):
@@ -269,7 +269,7 @@ class Run:
         source = os.fsencode(self.settings.get("source") or "::")
         lines = [
             line.replace(self.target + b"/", b"").replace(source, b"")
-            for line in err.splitlines()
+            for line in filter(None, err.split(b"\n"))
             if not line.startswith(b"rsync error: ") and not GONE.search(line)
         ]
         known = True

@@ -167,7 +167,7 @@ def _text(value):
         more = f" … ({len(items)})" if len(items) > NAMES else ""
         return ", ".join(str(item) for item in list(items)[:NAMES]) + more or "none"
     if isinstance(value, str) and len(value) > LONG:
-        return f"{len(value.splitlines())} lines, {len(value)} characters"
+        return f"{len(model.lines(value))} lines, {len(value)} characters"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value in (None, "", {}) else value

@@ -23,6 +23,8 @@ import itertools
 import json
 from pathlib import Path
 
+from cutover import model
+
 NAME = "outage.jsonl"
 EVERY = 0.5  # seconds between two logins, or greetings
 MAIL_EVERY = 2.0  # seconds between two messages
@@ -73,7 +75,7 @@ class Window:
 def probes(path: Path) -> list[dict]:
     """The probes of an outage.jsonl. Lines that a full disk cut off are skipped."""
     lines = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in model.lines(path.read_text()) if path.exists() else ():
         with contextlib.suppress(ValueError):
             lines.append(json.loads(line))
     return lines

@@ -6,7 +6,7 @@ templates stay unchanged.
 
 from pathlib import Path
 
-from cutover import site
+from cutover import model, site
 from cutover.model import errors
 from cutover.record import run_folder
 
@@ -44,7 +44,7 @@ def filled(notebook, name, values):
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if not tagged:
         raise NoParametersCell(f"{name}: no cell is tagged parameters. Restore the template.")
-    lines = tagged[0].source.splitlines()
+    lines = model.lines(tagged[0].source)
     others = [line for line in lines if line.partition(":")[0] not in values]
     tagged[0].source = "\n".join(
         [*(f"{key}: str = {value!r}" for key, value in values.items()), *others]

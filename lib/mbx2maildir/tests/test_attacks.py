@@ -24,7 +24,7 @@ from mbx2maildir.tests.test_batch import convert, deliver, messages, of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be other users")
 
-MALLORY, BOB = 20001, 20002
+MALLORY, BOB, GROUP = 20001, 20002, 20009
 PLACEMENTS = int(os.environ.get("CUTOVER_PLACEMENTS", "200"))
 PER_ROUND = 10
 SECRET = b"Subject: a secret of root\n\nhush\n"
@@ -56,6 +56,26 @@ def two(site):
     (site.secret / "cur/9.secret").write_bytes(SECRET)
     (site.secret / "cur/9.secret").chmod(0o600)
     return site
+
+
+def test_a_link_to_what_one_of_the_users_groups_may_read(two, monkeypatch):
+    """The kernel says what a user may read, not a mode."""
+    shared = two.root / "shared"
+    shared.mkdir(0o755)
+    (shared / "office").write_bytes(build.simple(3))
+    (shared / "office").chmod(0o660)
+    os.chown(shared / "office", 0, GROUP)
+    for name in ("mallory", "bob"):
+        (two.root / "home" / name / "mail/office").symlink_to(shared / "office")
+    monkeypatch.setattr(
+        switch, "groups", lambda user: [user["gid"], *[GROUP] * (user["user"] == "mallory")]
+    )
+    results = convert(two.plan())
+    assert len(messages(two.maildir("mallory"), b"office")) == 3
+    assert not two.maildir("bob").joinpath(".office").exists()
+    passed = {event["user"]: event["passed"] for event in of(results, "published")}
+    assert passed["mallory"] == []
+    assert [item["why"] for item in passed["bob"]] == ["a link to what its user may not read"]
 
 
 def look(root):

@@ -19,6 +19,7 @@ import pprint
 import shlex
 from pathlib import Path
 
+from cutover import model
 from cutover.facts import backup_copy
 from cutover.remote import backup_copier
 
@@ -123,7 +124,7 @@ def _authorized(site, public, keys):
     address = site.address(site.roles.backup)
     key = " ".join(public.split()[:2])
     granted = f'restrict,from="{address}",command="{command}" {key} {backup_copy.NAME}'
-    others = [line for line in (keys or "").splitlines() if line.split()[-1:] != [backup_copy.NAME]]
+    others = [line for line in model.lines(keys or "") if line.split()[-1:] != [backup_copy.NAME]]
     return "\n".join([*others, granted]) + "\n"
 
 

@@ -1,8 +1,9 @@
-"""Whether the hosts' clocks agree."""
+"""Whether the hosts' clocks and time zones agree."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from cutover import model
+from cutover.facts import clock
 
 
 def agree(offsets: Mapping[str, model.Reading[float]], limit: float) -> model.Check:
@@ -30,4 +31,22 @@ def agree(offsets: Mapping[str, model.Reading[float]], limit: float) -> model.Ch
         "Set the clocks (chrony, ntpd): dates and TSIG depend on them.",
         id="clocks-agree",
         data={"spread": spread, "offsets": seconds},
+    )
+
+
+def same_zone(zones: Mapping[str, model.Reading[clock.Zone]], site) -> Iterator[model.Check]:
+    """The new server reads dates as the old one does; nothing where the zones were not asked."""
+    old, new = (zones.get(name) for name in site.mail_hosts)
+    if old is None or new is None:
+        return
+    names = [zone.value.name if zone.ok else zone.error for zone in (old, new)]
+    yield model.holds(
+        f"{' and '.join(site.mail_hosts)} are in the same time zone",
+        old.ok and new.ok and old.value.offsets == new.value.offsets,
+        f"{names[0]} on both",
+        ", ".join(f"{zone} on {host}" for zone, host in zip(names, site.mail_hosts, strict=True)),
+        f"Mail files and the spool hold dates without a zone, which would move by the difference. "
+        f"Run `timedatectl set-timezone ZONE` on {site.roles.new} with the old server's zone.",
+        id="time-zones-same",
+        data={"zones": dict(zip(site.mail_hosts, names, strict=True))},
     )

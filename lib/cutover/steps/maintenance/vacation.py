@@ -6,6 +6,7 @@ procmail delivers as before.
 """
 
 import dataclasses
+import re
 
 from cutover import model
 from cutover.changes.sieve import DovecotBlock, ProcmailSieve
@@ -20,6 +21,12 @@ class Facts(dovecot.Sieve):
     block: str | None = None
     procmailrc: str | None = None
     service: model.Reading[sieve.ManageSieve] = model.Reading(error="not asked")
+
+
+_RECIPE = re.compile(r"[ \t]*:")
+# Only flags that change nothing about an unconditional delivery. With c the mail goes on; A, a, E
+# and e make it depend on the recipe before; h and b deliver a part.
+_UNCONDITIONAL = re.compile(r"[ \t]*:[ \t]*0+[ \tHBDWwir]*(:[^\\]*|#[^\\]*)?")
 
 
 def settings(facts: Facts, site) -> str:
@@ -46,14 +53,20 @@ def with_recipe(text: str, site) -> str | None:
     """
     if recipe(site) in text:
         return text
-    head, colon, last = text.rpartition("\n:0")
-    lines = f":0{last}".strip().splitlines()
-    if not colon or len(lines) < 2 or any(line.strip() == "}" for line in lines):
+    lines = model.lines(text)
+    starts = [number for number, line in enumerate(lines) if _RECIPE.match(line)]
+    if not starts:
         return None
-    action = lines[1]
-    if not action.rstrip().endswith("/") or action.startswith(("*", "|", "!")):
+    last = lines[starts[-1] :]
+    if not _UNCONDITIONAL.fullmatch(last[0]) or len(last) < 2:
         return None
-    return f"{head}\n{recipe(site)}:0{last}"
+    action = last[1]
+    if not action.rstrip().endswith("/") or action.lstrip().startswith(("*", "|", "!", "#")):
+        return None
+    if any(line.strip().startswith("}") for line in last):
+        return None
+    before = "".join(f"{line}\n" for line in lines[: starts[-1]])
+    return before + recipe(site) + text[len(before) :]
 
 
 def probe(ctx) -> Facts:

@@ -135,7 +135,7 @@ def _odd_entries(name, mx, site):
 
 
 def _routes(name, mx, site):
-    old, new = ([host] for host in both_hosts(site))
+    old, new = (site.spellings(name, name) for name in site.mail_hosts)
     routed = _routed_users(mx.source, both_hosts(site))
     # and whoever is routed to the old server alone, by whatever entry
     wrong = [

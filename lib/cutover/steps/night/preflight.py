@@ -57,6 +57,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
         *_mx(facts, site),
         *antispam.checks(facts.antispam, site),
         clocks.agree(facts.clock, site.limits.clock),
+        *clocks.same_zone(facts.zones, site),
         *system_checks.judge(facts.systems, site),
     ]
 

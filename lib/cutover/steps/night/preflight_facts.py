@@ -42,7 +42,7 @@ class Mx:
 class Facts:
     """Each part is a reading of its own, so that one host's fault hides no other.
 
-    reach, clock, users, names, mx, machines, antispam: by host name.
+    reach, clock, zones, users, names, mx, machines, antispam: by host name.
     reach: the account that sudo gives. clock: seconds ahead of this machine's clock.
     names: those under which sendmail accepts mail. passwords: by test user.
     machine: of the new host; machines: of the site's store_hosts.
@@ -76,6 +76,7 @@ class Facts:
     old_ssh: dict[str, model.Reading[list[str]]] = dataclasses.field(default_factory=dict)
     cron: model.Reading[list[crontabs.Line]] = model.Reading([])
     left_out: model.Reading[dict[str, str]] = model.Reading({})
+    zones: dict[str, model.Reading[clock.Zone]] = dataclasses.field(default_factory=dict)
 
 
 def probe(ctx: model.Context) -> Facts:
@@ -137,6 +138,7 @@ def probe(ctx: model.Context) -> Facts:
         },
         cron=on(old, crontabs.read, old),
         left_out=on(new, _left_out, ctx.run_name, accounts[new]),
+        zones={name: on(name, clock.zone, name) for name in site.mail_hosts},
     )
 
 
