@@ -99,7 +99,7 @@ def content(path):
 def logical(text):
     """Lines without comments, joined where one ends in a backslash → (number, line)."""
     start, parts = 0, []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         start = start or number
         if line.endswith("\\"):
             parts.append(line[:-1])

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from cutover import model
 from cutover.connect import ssh
 
 # Only root and cron write in these directories. Other lines of a crontab are nobody's business.
@@ -39,5 +40,5 @@ def read(hosts, name: str) -> list[Line]:
 
 def parse(text: str) -> list[Line]:
     """`user:number:text`, one per line."""
-    rows = (line.split(":", 2) for line in text.splitlines())
+    rows = (line.split(":", 2) for line in model.lines(text))
     return [Line(row[0], int(row[1]), row[2]) for row in rows if len(row) == 3 and row[1].isdigit()]
