@@ -118,10 +118,7 @@ def probe(ctx: model.Context) -> Facts:
         ),
         survey=on(new, _survey, ctx.run_name, accounts[new]),
         mx={
-            name: Mx(
-                on(name, _userdb_source, name, site.userdb.source),
-                on(name, mail_queue.waiting, name),
-            )
+            name: Mx(on(name, _userdb_source, name), on(name, mail_queue.waiting, name))
             for name in site.roles.mx
         },
         left_behind=on(old, left_behind.read),
@@ -158,5 +155,5 @@ def _survey(hosts, run, accounts):
     )
 
 
-def _userdb_source(hosts, name, path):
-    return userdb.decode(userdb.read_source(hosts, name, path))
+def _userdb_source(hosts, name):
+    return userdb.decode(userdb.read_source(hosts, name, hosts.site.userdb.source))
