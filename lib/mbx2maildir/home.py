@@ -203,7 +203,10 @@ def from_roots(user, folders, report):
             if below.startswith(b"../"):
                 below = os.path.basename(mail.path)  # a link led out of the root
             wanted = b"/".join(filter(None, (name, below))) or os.path.basename(path)
-            found = source.identify(mail.path, _free(wanted, taken))[0]
+            try:
+                found = source.identify(mail.path, _free(wanted, taken))[0]
+            except FileNotFoundError:
+                continue  # removed since, by a user at work
             if found is not None:
                 taken.add(found.name)
                 found.old = b"/" + os.path.relpath(mail.path, os.fsencode(user["old_home"]))
