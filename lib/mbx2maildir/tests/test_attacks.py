@@ -428,7 +428,10 @@ def test_another_tree_in_its_place_is_not_the_published_one(two, marked, monkeyp
     plan, live = plan_file.check(two.plan()), two.maildir("mallory")
     assert records.read(containers.paths(plan, two.users[0])["state"])["marked"] == marked
     live.rename(two.root / "new/away")
+    live.mkdir(0o700)
+    own(live, MALLORY)
     assert [user["lost"] for user in status.state(plan)["users"]] == [True, False]
+    live.rmdir()
     (two.root / "new/away").rename(live)
     assert status.state(plan)["published"] == 2
 
