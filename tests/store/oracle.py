@@ -11,8 +11,22 @@ import shlex
 import subprocess
 import tempfile
 
-DOVECOT = """
+LOCATION = {
+    "2.3": """
 mail_location = maildir:/var/imap/%u
+pop3_uidl_format = %08Xv%08Xu
+stats_writer_socket_path =
+""",
+    "2.4": """
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+mail_driver = maildir
+mail_path = /var/imap/%{user}
+mail_inbox_path = /var/imap/%{user}
+pop3_uidl_format = %{uidvalidity | hex(8)}%{uid | hex(8)}
+""",
+}
+DOVECOT = """
 namespace inbox {
   inbox = yes
   separator = /
@@ -21,10 +35,13 @@ log_path = /tmp/dovecot.log
 info_log_path = /dev/null
 ssl = no
 mail_fsync = never
-stats_writer_socket_path =
 first_valid_uid = 500
-pop3_uidl_format = %08Xv%08Xu
 """
+# -k: 2.4 would read its settings without USER in the environment
+IMAP, POP3 = (
+    [f"/usr/lib/dovecot/{name}", "-k", "-c", "/etc/dovecot/oracle.conf"]
+    for name in ("imap", "pop3")
+)
 FIRST_UID = 2000
 imaplib._MAXLINE = 1 << 24
 
@@ -36,7 +53,9 @@ class MailHost:
     def __init__(self, root):
         self.root = pathlib.Path(root)
         self.users = {}
-        (self.root / "etc/dovecot/oracle.conf").write_text(DOVECOT)
+        debian = int((self.root / "etc/debian_version").read_text().partition(".")[0])
+        spelling = "2.4" if debian >= 13 else "2.3"
+        (self.root / "etc/dovecot/oracle.conf").write_text(LOCATION[spelling] + DOVECOT)
         for name, mode in (("var/imap", 0o755), ("tmp", 0o1777), ("var/mail", 0o1777)):
             (self.root / name).mkdir(parents=True, exist_ok=True)
             (self.root / name).chmod(mode)
@@ -103,7 +122,7 @@ class User:
 
     @contextlib.contextmanager
     def dovecot(self):
-        with self.imap("/usr/lib/dovecot/imap", "-c", "/etc/dovecot/oracle.conf") as connection:
+        with self.imap(*IMAP) as connection:
             yield connection
 
     @contextlib.contextmanager

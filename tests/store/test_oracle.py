@@ -525,9 +525,7 @@ def test_pop3_clients_find_the_uidls_they_know(old_user):
     with old_user.cclient() as old:
         before = oracle.view(old, b"INBOX")
     convert(old_user.plan())
-    said = old_user.run(
-        "/usr/lib/dovecot/pop3", "-c", "/etc/dovecot/oracle.conf", stdin=b"UIDL\r\nLIST\r\nQUIT\r\n"
-    )
+    said = old_user.run(*oracle.POP3, stdin=b"UIDL\r\nLIST\r\nQUIT\r\n")
     uidls, sizes = (block.split(b"\r\n")[1:-1] for block in said.split(b"+OK")[-3:-1])
     number = range(1, 11)
     assert uidls[:-1] == [

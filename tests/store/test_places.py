@@ -62,7 +62,7 @@ class Hosts:
 
     def open(self, argv, as_user):
         if argv[0] == "doveadm":
-            argv = ["/usr/lib/dovecot/imap", "-c", "/etc/dovecot/oracle.conf"]
+            argv = oracle.IMAP
         return Stream(self.user.argv(*argv))
 
 
