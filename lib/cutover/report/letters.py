@@ -93,8 +93,7 @@ def announcement(run, events, parameters) -> list[Part]:
         Part("When", "Mail sent meanwhile arrives afterwards; none is returned.", times),
         Part(
             "What stays",
-            f"Your mail program keeps its settings: the server is still {alias}. Your messages, "
-            "folders and flags are the same, and nothing is downloaded again.",
+            f"The server's name, {alias}, your password, and your messages with their flags and dates.",
         ),
         Part(
             "What to do",
