@@ -93,7 +93,7 @@ def announcement(run, events, parameters) -> list[Part]:
         Part("When", "Mail sent meanwhile arrives afterwards; none is returned.", times),
         Part(
             "What stays",
-            f"The server's name, {alias}, your password, and your messages with their flags and dates.",
+            f"The server's name, {alias}, and your messages with their flags and dates.",
         ),
         Part(
             "What to do",
