@@ -36,7 +36,7 @@ def survey_user(user, report):
         ]
         further = home.from_roots(user, folders, report)
         folders += further
-        subscribed, elsewhere = subscriptions.read(
+        subscribed, elsewhere, result["prefixes"] = subscriptions.read(
             user.get("subscriptions"), user.get("folders"), user.get("home"), passed, further
         )
         result["subscriptions"] = len(subscribed)
@@ -80,6 +80,7 @@ def empty(name):
         **home.nothing(),
         "pointers": [],
         "subscriptions": 0,
+        "prefixes": {},
         "messages": 0,
         "bytes": 0,
         "expunged": 0,
@@ -131,10 +132,10 @@ def survey(plan):
     [{"folder", "name", "file", "format", "messages", "bytes", "recent", "expunged", "keywords",
     "keywords_used", "uidvalidity", "uidnext", "renumbered"}], "passed": [{"file", "why"}],
     "errors": [{"kind", "file", "offset", "what", "todo"}], "damage": [{"kind", "file", "folder",
-    "offset", "length", "what"}], "renamed", "elsewhere", "sizes": messages by class of size, and
-    what home.survey() finds, "pointers": as pointers.read()}],
-    "totals": {"users", "messages", "bytes", "expunged", "inodes", "sizes", "folders", "passed",
-    "errors", "damage"}}.
+    "offset", "length", "what"}], "renamed", "elsewhere", "prefixes": {prefix of subscriptions:
+    lines}, "sizes": messages by class of size, and what home.survey() finds, "pointers": as
+    pointers.read()}], "totals": {"users", "messages", "bytes", "expunged", "inodes", "sizes",
+    "folders", "passed", "errors", "damage"}}.
     """
     workers = pool.Pool(plan["jobs"])
     answers = {}

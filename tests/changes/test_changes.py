@@ -14,6 +14,7 @@ from cutover.changes import (
     bacula_restore,
     bring_beside,
     conversion,
+    dovecot,
     files,
     mail,
     mail_directory,
@@ -166,6 +167,9 @@ EXAMPLES = [
     ),
     sieve.DovecotBlock(
         "mailboxvm", "/etc/dovecot/local.conf", None, "protocols = $protocols sieve\n"
+    ),
+    dovecot.DovecotFile(
+        "mailboxvm", "/etc/dovecot/conf.d/99-cutover-names.conf", "0644", None, "namespace x {\n}\n"
     ),
     sieve.ProcmailSieve(
         "mailboxvm", "/etc/procmailrc", "0644", ":0\n/x/\n", ":0\n| lda\n:0\n/x/\n"

@@ -437,3 +437,13 @@ def test_real_tls_and_login(real):
         assert "no such password" not in str(caught.value)
     with pytest.raises(imap.CertificateRefused, match="none"):
         imap.login(at, 993, alias, os.devnull + "/none", user.user, password, 20)
+
+
+def test_second_names_of_folders_are_left_out_of_whole_listings_only(monkeypatch):
+    replies = [b'() "/" work', b'() "/" mail', b'() "/" mail/work', b'() "/" mailing']
+    session = imap.Session(None, "test")
+    monkeypatch.setattr(session, "_untagged", lambda *_: replies)
+    session.besides = ("mail/",)
+    assert [name for name, _, _ in session.folders()] == ["work", "mailing"]
+    assert session.subscribed() == ["work", "mailing"]
+    assert len(session.folders("mail/*")) == len(session.subscribed("mail/*")) == len(replies)

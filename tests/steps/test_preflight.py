@@ -165,6 +165,24 @@ def test_each_fault_fails_its_own_check(change, failing):
     assert failed(change) == {failing}
 
 
+@pytest.mark.parametrize(
+    "version, uidl, served, passed",
+    [
+        ("2.3.19", "%08Xv%08Xu", True, True),
+        ("2.4.1", "%{uidvalidity | hex(8)}%{uid | hex(8)}", True, True),
+        ("2.4.1", "%08Xv%08Xu", True, False),
+        ("2.3.19", "%08Xu%08Xv", True, False),
+        ("2.3.19", "%08Xu%08Xv", False, True),
+    ],
+)
+def test_pop3_programs_recognise_their_mail(version, uidl, served, passed):
+    def change(facts):
+        facts["dovecot"]["value"] |= {"version": version, "pop3_uidl": uidl}
+        facts["pop3"] = {"value": served}
+
+    assert (("pop3-uidl-format", "mailboxvm") in failed(change)) != passed
+
+
 def test_a_ttl_that_is_too_long_and_an_alias_that_leads_elsewhere():
     alias = ROMA1.fqdn(ROMA1.alias)
 
@@ -357,6 +375,7 @@ def test_facts_keep_their_json_form(when):
     data["machine"] = data["survey"] = data["dovecot"] = ERROR
     data.setdefault("cron", {"value": []})
     data["old_ssh"], data["zones"], data["left_out"] = {}, {}, {"value": {}}
+    data |= {"folder_names": None, "pop3": None} | data
     assert model.to_json(model.from_json(preflight.Facts, data)) == data
 
 

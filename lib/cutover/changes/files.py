@@ -69,14 +69,19 @@ class FileChange(model.Change):
         detail = "the file does not exist" if now is None else f"the file has {state}"
         return model.Settled(now == self.after, detail)
 
+    def current(self, hosts) -> str | None:
+        """The file's text. Raises ChangeFailed if the plan was not made for it."""
+        now = files.read(hosts, self.host, self.path)
+        if now not in (self.before, self.after):
+            raise model.ChangeFailed(
+                f"{self.path} on {self.host} was not written: its text changed since the plan "
+                "was made. Run this step again."
+            )
+        return now
+
     def apply(self, ctx, report):
-        now = files.read(ctx.hosts, self.host, self.path)
+        now = self.current(ctx.hosts)
         if now != self.after:
-            if now != self.before:
-                raise model.ChangeFailed(
-                    f"{self.path} on {self.host} was not written: its text changed since the plan "
-                    "was made. Run this step again."
-                )
             self.write(ctx.hosts)
         if self.path.startswith(UNITS):
             ctx.hosts.run(self.host, ["systemctl", "daemon-reload"], sudo=True)

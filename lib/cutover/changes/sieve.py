@@ -1,17 +1,15 @@
 """Sieve on the new host: Dovecot's settings, procmail's recipe, and a user's script."""
 
 import dataclasses
-import time
 from typing import ClassVar
 
 from cutover import model
+from cutover.changes import dovecot
 from cutover.changes.files import FileChange
 from cutover.connect import ssh
 from cutover.facts import files, sieve, users
 
 FORWARD = "cutover-forward"  # name of the scripts that replace a forward of the userdb
-NO_USER = 67  # sysexits.h: doveadm got an answer
-PATIENCE = 20.0  # seconds until Dovecot answers again
 
 
 def with_block(text: str, inside: str | None) -> str:
@@ -73,16 +71,14 @@ class DovecotBlock(model.Change):
                 f"{self.path} on {self.host} was not written: its block changed since the plan was "
                 "made. Run this step again."
             )
-        self._put(ctx.hosts, with_block(text, self.after))
-        check = ctx.hosts.run(self.host, ["doveconf", "-n"], sudo=True, check=False)
-        if check.rc:
-            self._put(ctx.hosts, text)
-            reason = check.err.decode(errors="replace").strip()[:500]
-            raise model.ChangeFailed(
-                f"{self.path} on {self.host} is as it was: doveconf refuses the new text. {reason}"
-            )
-        ctx.hosts.run(self.host, self._restart(), sudo=True, timeout=120)
-        self._await(ctx.hosts)
+        dovecot.replace(
+            ctx.hosts,
+            self.host,
+            self.path,
+            lambda: self._put(ctx.hosts, with_block(text, self.after)),
+            lambda: self._put(ctx.hosts, text),
+            self._restart(),
+        )
         return model.Result("Dovecot has read it")
 
     def _restart(self):
@@ -93,22 +89,6 @@ class DovecotBlock(model.Change):
         hosts.ssh(self.host).put(
             text.encode("utf-8", "surrogateescape"), self.path, mode=None, sudo=True
         )
-
-    def _await(self, hosts):
-        """A reload restarts the auth service too, and a delivery must find it."""
-        until = time.monotonic() + PATIENCE
-        argv = ["doveadm", "user", "cutover-nobody"]
-        while True:
-            answer = hosts.run(self.host, argv, sudo=True, check=False)
-            if answer.rc == NO_USER:
-                return
-            if time.monotonic() > until:
-                reason = answer.err.decode(errors="replace").strip()[:300]
-                raise model.ChangeFailed(
-                    f"Dovecot on {self.host} does not answer after {PATIENCE:.0f} s: "
-                    f"{reason}. Check `doveadm log errors` there."
-                )
-            time.sleep(0.3)
 
     def inverse(self):
         return dataclasses.replace(self, before=self.after, after=self.before)

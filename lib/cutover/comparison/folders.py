@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 
 from cutover.comparison import messages
 from cutover.connect import imap
-from cutover.facts import mailboxes
+from cutover.facts import mailboxes, pop3
 from cutover.model import errors
 
 
@@ -58,7 +58,8 @@ class Row:
 
     old, new: numbers of messages. extra: those of the new side only. spool: messages in the spool.
     differences: the first of them, as text; differing counts them all.
-    lost, line_ends, contents: see messages.Comparison.
+    lost, line_ends, contents: see messages.Comparison. uidls: messages whose POP3 identifiers were
+    compared.
     unknown: the conversion does not know it as a folder. salvaged: it is damaged, and nothing was
     compared.
     """
@@ -75,6 +76,7 @@ class Row:
     lost: int = 0
     line_ends: int = 0
     contents: int = 0
+    uidls: int = 0
     notes: list[str] = dataclasses.field(default_factory=list)
     unknown: bool = False
     salvaged: bool = False
@@ -96,12 +98,13 @@ def read_user(
     level: str,
     contents: Contents,
     passed: Collection[str] = (),
+    uidls: bool = False,
 ) -> list[Row]:
     """All folders of one user, read on both sides and compared.
 
     passed: old names of what the conversion passed over; what lies below them is not looked at.
     level: "count", "metadata" or "content". contents: which messages' contents are read at level
-    "content".
+    "content". uidls: whether to compare what POP3 shows of INBOX.
     """
     site = hosts.site
     known = {folder.old: folder for folder in converted if folder.old is not None}
@@ -124,6 +127,8 @@ def read_user(
                     if old_name == "INBOX":
                         path = site.old_store.spool.format(user=user, home="")
                         _compare_spool(old, path, result, row)
+                        if uidls and row.old and not result.uidvalidity:
+                            _compare_uidls(hosts, old, opened.uidvalidity, row)
         for new_name in sorted(only_new):
             count = new.status(new_name, ["MESSAGES"])["MESSAGES"]
             rows.append(Row(user, None, new_name, new=count, extra=count))
@@ -255,3 +260,22 @@ def _compare_spool(session, path, inbox, row):
         else:
             when = message.internaldate.isoformat()
             row.differs(f"the message of {when} in the spool is not in the new INBOX")
+
+
+def _compare_uidls(hosts, old, uidvalidity, row):
+    """Each message of the old INBOX keeps its POP3 identifier: else programs fetch it again.
+
+    ipop3d's are calculated: asked itself, it would move mail from the spool.
+    """
+    try:
+        shown = set(pop3.new_uidls(hosts, row.user))
+        expected = [pop3.old_uidl(uidvalidity, uid) for uid in old.all("INBOX")]
+    except errors.CutoverError as error:
+        row.differs(str(error))
+        return
+    row.uidls = len(expected)
+    missing = [uidl for uidl in expected if uidl not in shown]
+    if missing:
+        row.differs(
+            f"POP3 gives {len(missing)} messages another UIDL; one of the old is {missing[0]}"
+        )

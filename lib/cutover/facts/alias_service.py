@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cutover import site
 from cutover.connect import imap
+from cutover.facts import mailboxes, prefixes, users
 from cutover.model import errors, moving
 
 
@@ -60,7 +61,7 @@ def login(hosts, user: str, address: str, server_name: str, timeout: float = 30)
     """A logged-in imap.Session of a test user; the certificate must be valid for server_name."""
     parameters = hosts.site.production_test
     hosts.prove()
-    return imap.login(
+    session = imap.login(
         address,
         parameters.imap_port,
         server_name,
@@ -69,6 +70,9 @@ def login(hosts, user: str, address: str, server_name: str, timeout: float = 30)
         password(hosts, user),
         timeout,
     )
+    if address == hosts.site.address(hosts.site.roles.new):
+        session.besides = mailboxes.besides(hosts.site)
+    return session
 
 
 def look(hosts, user: str, tokens: Iterable[tuple[str, bool]]) -> Visit:
@@ -82,6 +86,17 @@ def look(hosts, user: str, tokens: Iterable[tuple[str, bool]]) -> Visit:
         size = len(session.fetch("INBOX", newest[0])) if newest else 0
         places = {token: where(session, token, spam, folders) for token, spam in tokens}
         return Visit(address, sorted(folders), size, places)
+    finally:
+        session.logout()
+
+
+def names_missing(hosts, account: users.Account) -> list[str]:
+    """What a test user who logs in by the alias misses under the old server's names, as text."""
+    site = hosts.site
+    alias = site.fqdn(site.alias)
+    session = login(hosts, account.user, resolve(hosts, alias), alias)
+    try:
+        return prefixes.missing(session, site.new_store.compatibility or (), account)
     finally:
         session.logout()
 

@@ -44,6 +44,19 @@ class Spelling:
         user = "%{user}" if self.split else "%u"
         return "maildir:" + maildir.replace("{user}", user).replace("{home}", "~")
 
+    @property
+    def uw_uidl(self) -> str:
+        """The format of POP3's message ids that gives those of c-client's ipop3d."""
+        return "%{uidvalidity | hex(8)}%{uid | hex(8)}" if self.split else "%08Xv%08Xu"
+
+    @property
+    def uidl_advice(self) -> str:
+        """What to change so that POP3 programs recognise the messages they have."""
+        return (
+            f"Set pop3_uidl_format = {self.uw_uidl}. Otherwise POP3 programs that leave mail on "
+            "the server download all of it again."
+        )
+
     def inbox_advice(self, maildir: str) -> str:
         """What to change so that INBOX is where the other folders are."""
         if self.split:

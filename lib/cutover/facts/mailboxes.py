@@ -35,6 +35,11 @@ def name(text: str) -> str:
     return imap.decode_name(os.fsencode(text))
 
 
+def besides(site) -> tuple[str, ...]:
+    """The prefixes under which the new host lists all folders a second time."""
+    return tuple(site.new_store.listed)
+
+
 def maildir(site, account: users.Account) -> str:
     """The path of a user's mail on the new host."""
     return site.new_store.maildir.format(user=account.user, home=account.home)
@@ -72,6 +77,7 @@ def new_session(hosts, user: str):
     with preauth(
         hosts.ssh(hosts.site.roles.new).open(["doveadm", "exec", "imap"], as_user=user)
     ) as session:
+        session.besides = besides(hosts.site)
         yield session
 
 
@@ -102,6 +108,7 @@ def tree_session(hosts, account: users.Account, tree: str | None = None):
     with preauth(
         hosts.ssh(site.roles.new).open(argv, sudo=True), f"{site.roles.new}: Dovecot over {tree}"
     ) as opened:
+        opened.besides = besides(site)
         yield opened
 
 

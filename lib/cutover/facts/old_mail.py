@@ -95,6 +95,7 @@ class User:
     elsewhere: subscriptions outside the folders. unsearched: places of the home that were not
     looked at. shared: folders that the group or everybody can read. meant: `{"line", "folder"}` of
     subscriptions that lead nowhere on the old server, and to that folder on the new one.
+    prefixes: `{prefix: lines}`, how subscriptions name folders; {home} stands for the home's path.
     """
 
     messages: int
@@ -109,6 +110,7 @@ class User:
     subscriptions: int = 0
     renamed: list[dict[str, str]] = dataclasses.field(default_factory=list)
     elsewhere: list[str] = dataclasses.field(default_factory=list)
+    prefixes: dict[str, int] = dataclasses.field(default_factory=dict)
     sizes: list[int] = dataclasses.field(default_factory=list)
     outside: list[Outside] = dataclasses.field(default_factory=list)
     unsearched: list[Skipped] = dataclasses.field(default_factory=list)

@@ -44,6 +44,9 @@ HomePath = _path(r"^\{home\}(/[^\n\x00{}]*)?$")
 Directory = Annotated[AbsolutePath, pydantic.AfterValidator(_not_the_root)]
 PlainDirectory = Annotated[PlainPath, pydantic.AfterValidator(_not_the_root)]
 IpAddress = Annotated[pydantic.IPvAnyAddress, pydantic.BeforeValidator(_only_text)]
+# what clients put before a folder's name, such as mail/ or ~/mail/ or {home}/mail/
+NamePrefix = _text(r"^([A-Za-z0-9._~#/+-]|\{(user|home)\})*/$")
+FolderName = _text(r'^[^\x00-\x1f\x7f"\\%*{}]+$')
 Printable = _text(r"^[^\x00-\x1f\x7f]*$")
 Address = _text(r"^[A-Za-z0-9][A-Za-z0-9._+=-]*@[A-Za-z0-9.-]+$")
 HttpsUrl = _text(r"^https://[a-z0-9.-]+(:\d+)?/([A-Za-z0-9._~/-]*/)?$")

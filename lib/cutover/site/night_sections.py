@@ -89,6 +89,31 @@ class OldStore(field_types.Section):
         return [path for given in self.salvage for path in (given, self.on_new(given))]
 
 
+class Special(field_types.Section):
+    """Folders that mail programs look for by their use (RFC 6154), by the names users gave them."""
+
+    sent: list[field_types.FolderName] = []
+    drafts: list[field_types.FolderName] = []
+    trash: list[field_types.FolderName] = []
+    junk: list[field_types.FolderName] = []
+
+    @pydantic.model_validator(mode="after")
+    def _one_use_each(self):
+        names = [name for use in type(self).model_fields for name in getattr(self, use)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{twice[0]} is listed twice: a folder has one use")
+        return self
+
+    @property
+    def uses(self) -> dict[str, str]:
+        """`{folder: use as IMAP spells it}`"""
+        return {
+            name: f"\\{use.capitalize()}"
+            for use in type(self).model_fields
+            for name in getattr(self, use)
+        }
+
+
 class NewStore(field_types.Section):
     maildir: field_types.PathTemplate = "/var/imap/{user}"
     work: field_types.Directory = pydantic.Field(
@@ -96,6 +121,33 @@ class NewStore(field_types.Section):
     )
     jobs: int = pydantic.Field(2, ge=1, le=64, description="converter processes")
     python: field_types.AbsolutePath = "/usr/bin/python3"
+    compatibility: list[field_types.NamePrefix] | None = pydantic.Field(
+        None,
+        description="prefixes, such as mail/ or ~/mail/ or {home}/mail/, under which the new "
+        "server finds folders too, because clients of the old one use them; dual-delivery adds "
+        "the namespaces that are missing. A prefix in use that the list leaves out is given up; "
+        "without a list preflight refuses",
+    )
+    listed: list[field_types.NamePrefix] = pydantic.Field(
+        [],
+        description="prefixes of `compatibility` that LIST shows too, for programs that list all "
+        "folders and then pick those below mail/; programs that show all folders show them twice",
+    )
+    special: Special = Special()
+    names_file: field_types.PlainPath = pydantic.Field(
+        "/etc/dovecot/conf.d/99-cutover-names.conf",
+        description="file of Dovecot's configuration that dual-delivery writes for both; Dovecot "
+        "must include it",
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _listed_are_answered(self):
+        for prefix in self.listed:
+            if prefix not in (self.compatibility or ()):
+                raise ValueError(f"listed names {prefix}, which compatibility does not")
+            if "{" in prefix:
+                raise ValueError(f"listed cannot name {prefix}: it differs from user to user")
+        return self
 
     @pydantic.field_validator("maildir")
     @classmethod

@@ -29,7 +29,7 @@ def prepare(user, presync=False, progress=staged.quiet):
         source.expect_mounted(user["folders"])
     further = home.from_roots(user, folders, progress)
     folders += further
-    subscribed, elsewhere = subscriptions.read(
+    subscribed, elsewhere, _prefixes = subscriptions.read(
         user.get("subscriptions"), user.get("folders"), user.get("home"), passed, further
     )
     names = Names([file.name for file in folders])

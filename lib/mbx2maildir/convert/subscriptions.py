@@ -2,6 +2,7 @@
 
 import os
 
+from mbx2maildir import errors
 from mbx2maildir.convert import source
 from mbx2maildir.patterns import Pattern
 
@@ -17,14 +18,15 @@ def read(path, root, home=None, passed=(), further=()):
     name that leads through another name of a directory becomes the folder's own. further: folders
     (Found) of further roots. A name outside the root stands for the folder of that name below it
     only where the home has no such file: that is what the old server opens.
-    Returns (names in order without doubles, list of lines).
+    Returns (names in order without doubles, list of lines, {prefix: lines}: what the lines say
+    before the names of folders of the root, as text with {home} and {user} for the user's own).
     """
     if not path:
-        return [], []
+        return [], [], {}
     try:
         fd = source.open_mail(os.fsencode(path))
     except FileNotFoundError:
-        return [], []
+        return [], [], {}
     with os.fdopen(fd, "rb") as lines:
         content = lines.read(1 << 22)
     seen = os.path.dirname(os.path.abspath(os.fsencode(path)))
@@ -34,7 +36,7 @@ def read(path, root, home=None, passed=(), further=()):
     relative = os.path.relpath(root, home if root.startswith(home + b"/") else seen)
     aliases = {item["name"]: item["alias"] for item in passed if "alias" in item}
     others = {folder.path: folder.name for folder in further}
-    names, elsewhere = {}, []
+    names, elsewhere, prefixes = {}, [], {}
     for line in content.split(b"\n"):
         name = from_home(line, home)
         if line.endswith(b"\r") and not (name and os.path.lexists(source.join(seen, name))):
@@ -43,7 +45,11 @@ def read(path, root, home=None, passed=(), further=()):
         if name is None:
             elsewhere.append(line)
         elif relative != b"." and (name + b"/").startswith(relative + b"/"):
-            name = own_name(name[len(relative) + 1 :], aliases)
+            name = name[len(relative) + 1 :]
+            if name and line.endswith(name):
+                prefix = as_template(HOST.sub(b"", line[: -len(name)], count=1), home)
+                prefixes[prefix] = prefixes.get(prefix, 0) + 1
+            name = own_name(name, aliases)
         elif name.upper() == b"INBOX":
             names[None] = None
             continue
@@ -53,7 +59,15 @@ def read(path, root, home=None, passed=(), further=()):
                 elsewhere.append(line)
         if name:
             names[name] = None
-    return list(names), elsewhere
+    return list(names), elsewhere, prefixes
+
+
+def as_template(prefix, home):
+    """A prefix of one user as text that holds for all: {home} and {user} for what is the user's."""
+    for own, template in ((home, b"{home}"), (b"~" + os.path.basename(home), b"~{user}")):
+        if prefix.startswith(own + b"/"):
+            prefix = template + prefix[len(own) :]
+    return errors.printable(prefix)
 
 
 def from_home(line, home):

@@ -14,7 +14,7 @@ import time
 import pytest
 
 import mbx2maildir
-from mbx2maildir import batch, errors, events, plan_file, tasks
+from mbx2maildir import batch, errors, events, plan_file, survey, tasks
 from mbx2maildir.convert import existing
 from mbx2maildir.formats import maildir, uidlist
 from mbx2maildir.publish import containers, publish, records
@@ -674,6 +674,8 @@ def test_subscriptions_are_found_where_the_old_mail_is_mounted(site):
     plan["users"][0]["home"] = "/home/alice"
     convert(plan)
     assert (site.maildir("alice") / "subscriptions").read_text() == "a_b\nINBOX\nc\nd\n"
+    (user,) = survey.survey(site.plan() | {"users": plan["users"]})["users"]
+    assert user["prefixes"] == {"mail/": 1, "~/mail/": 1, "{home}/mail/": 1}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a mount point is root's")

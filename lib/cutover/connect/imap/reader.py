@@ -25,7 +25,12 @@ from cutover.connect.imap.names import _listed, encode_name
 
 
 class Reader:
-    """Reads one logged-in session. Folders are EXAMINEd, bodies are PEEKed at."""
+    """Reads one logged-in session. Folders are EXAMINEd, bodies are PEEKed at.
+
+    besides: prefixes under which the server lists all folders a second time.
+    """
+
+    besides: tuple[str, ...] = ()
 
     def __init__(self, client: imapclient.IMAPClient, server: str):
         self.client, self.server = client, server
@@ -72,12 +77,18 @@ class Reader:
         the home, and it lists files there that are no folders; a directory is not selectable.
         """
         data = self._untagged("LIST", [self.argument(reference), self.argument(pattern)])
-        return [entry for item in data if (entry := _listed(item))]
+        entries = [entry for item in data if (entry := _listed(item))]
+        return [entry for entry in entries if pattern != "*" or self._once(entry[0])]
+
+    def _once(self, name):
+        """Whether a name is not one of the second names of folders."""
+        return not (self.besides and f"{name}/".startswith(self.besides))
 
     def subscribed(self, pattern: str = "*", reference: str = "") -> list[str]:
         """The names LSUB shows."""
         data = self._untagged("LSUB", [self.argument(reference), self.argument(pattern)])
-        return [entry[0] for item in data if (entry := _listed(item))]
+        names = [entry[0] for item in data if (entry := _listed(item))]
+        return [name for name in names if pattern != "*" or self._once(name)]
 
     def status(
         self, name: str, items: Sequence[str] = ("MESSAGES", "UIDNEXT", "UIDVALIDITY")

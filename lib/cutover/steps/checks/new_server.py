@@ -50,6 +50,28 @@ def inbox(reading: model.Reading[dovecot.Store], site) -> model.Check:
     )
 
 
+def uidl(reading: model.Reading[dovecot.Store], served: model.Reading[bool], site) -> model.Check:
+    """POP3 programs that leave mail on the server recognise it on the new one."""
+    store = reading.value if reading.ok else dovecot.Store("")
+    expected = store.spelling.uw_uidl
+    same = store.pop3_uidl.replace(" ", "") == expected.replace(" ", "")
+    ok = reading.ok and served.ok
+    used = served.ok and bool(served.value)
+    return model.Check(
+        f"Dovecot on {site.roles.new} gives messages the same POP3 identifiers (UIDL)",
+        expected,
+        (store.pop3_uidl if used else "POP3 is not served")
+        if ok
+        else reading.error or served.error,
+        ok and (same or not used),
+        store.spelling.uidl_advice,
+        warning=ok and not used,
+        id="pop3-uidl-format",
+        subject=site.roles.new,
+        data={"served": used},
+    )
+
+
 def python(reading: model.Reading[str], site) -> model.Check:
     """The new host's Python is new enough for the converter."""
     version = tuple(int(part) for part in reading.value.split(".")) if reading.ok else ()

@@ -1,22 +1,26 @@
-"""Make both MX deliver every mailbox user's mail to the old server and to the new one."""
+"""Make both MX deliver every mailbox user's mail to the old server and to the new one.
+
+First the new server learns the names under which mail programs know the folders.
+"""
 
 import dataclasses
 
 from cutover import model
 from cutover.changes.mail import DrainQueue
 from cutover.changes.userdb_edit import UserdbEdit
-from cutover.facts import mx_routing, recipient, userdb, users
-from cutover.steps.checks import userdb_checks
+from cutover.facts import dovecot_names, mx_routing, recipient, userdb, users
+from cutover.steps.checks import old_names, userdb_checks
 
 SHOWN = 8  # names in one check
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """mx: the routing on each MX."""
+    """mx: the routing on each MX. names: None in facts recorded by an earlier version."""
 
     run: str
     mx: dict[str, mx_routing.Routing]
+    names: model.Reading[dovecot_names.State] | None = None
 
 
 def backup_path(site, run: str) -> str:
@@ -36,7 +40,8 @@ def rerouted(source: str, site) -> tuple[bytes, list[tuple[str, str]]]:
 
 
 def probe(ctx) -> Facts:
-    return Facts(ctx.run_name, read_mx(ctx))
+    names = model.read(dovecot_names.read, ctx.hosts, ctx.site.roles.new)
+    return Facts(ctx.run_name, read_mx(ctx), names)
 
 
 def read_mx(ctx) -> dict[str, mx_routing.Routing]:
@@ -48,6 +53,17 @@ def read_mx(ctx) -> dict[str, mx_routing.Routing]:
 
 
 def plan(facts, site):
+    routing = _routing(facts, site)
+    names = old_names.change(facts.names, site)
+    changes = [*([names] if names else []), *routing]
+    if not changes:
+        return model.Plan(
+            reason="every user routed to the mailbox already goes to both hosts, on each MX host"
+        )
+    return model.Plan(tuple(changes))
+
+
+def _routing(facts, site):
     changes = []
     for name, mx in facts.mx.items():
         _, replacements = rerouted(mx.source, site)
@@ -64,17 +80,13 @@ def plan(facts, site):
     if changes or any(mx.queued for mx in facts.mx.values()):
         # mail queued earlier goes to the alias alone: it must be gone before the alias moves
         changes.append(DrainQueue(list(facts.mx), site.limits.queue_drain))
-    if not changes:
-        return model.Plan(
-            reason="every user routed to the mailbox already goes to both hosts, on each MX host"
-        )
-    return model.Plan(tuple(changes))
+    return changes
 
 
 def verify(facts, site):
     checks = [check for name, mx in facts.mx.items() for check in _judge(name, mx, facts.run, site)]
     checks.append(userdb_checks.same_everywhere({name: mx.source for name, mx in facts.mx.items()}))
-    return checks
+    return [*checks, *old_names.after(facts.names, site)]
 
 
 def _judge(name, mx, run, site):

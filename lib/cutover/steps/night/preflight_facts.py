@@ -12,12 +12,14 @@ from cutover.facts import (
     clock,
     crontabs,
     dovecot,
+    dovecot_names,
     free_space,
     local_names,
     machine,
     mail_queue,
     nis,
     old_mail,
+    pop3,
     programs,
     systems,
     userdb,
@@ -50,6 +52,8 @@ class Facts:
     cron: lines about mail, of the old host.
     old_ssh: old algorithms that the link to a host with legacy_ssh uses.
     left_behind: notes of earlier rollbacks, by user. left_out: the run that left a user out.
+    pop3: whether the new host serves it.
+    folder_names, pop3: None in facts recorded by an earlier version.
     """
 
     run: str
@@ -77,6 +81,8 @@ class Facts:
     cron: model.Reading[list[crontabs.Line]] = model.Reading([])
     left_out: model.Reading[dict[str, str]] = model.Reading({})
     zones: dict[str, model.Reading[clock.Zone]] = dataclasses.field(default_factory=dict)
+    folder_names: model.Reading[dovecot_names.State] | None = None
+    pop3: model.Reading[bool] | None = None
 
 
 def probe(ctx: model.Context) -> Facts:
@@ -109,6 +115,8 @@ def probe(ctx: model.Context) -> Facts:
             for account in site.accounts
         },
         dovecot=on(new, dovecot.store, new),
+        folder_names=on(new, dovecot_names.read, new),
+        pop3=on(new, pop3.served, new),
         python=on(new, programs.python_version, new),
         imapd=on(old, programs.imapd, old),
         space=on(new, free_space.read, new, site.new_store.work),
@@ -117,10 +125,7 @@ def probe(ctx: model.Context) -> Facts:
             store_paths, lambda name: model.read(machine.read, hosts, name, store_paths[name])
         ),
         survey=on(new, _survey, ctx.run_name, accounts[new]),
-        mx={
-            name: Mx(on(name, _userdb_source, name), on(name, mail_queue.waiting, name))
-            for name in site.roles.mx
-        },
+        mx={name: _mx(on, name) for name in site.roles.mx},
         left_behind=on(old, left_behind.read),
         antispam=site.antispam
         and {
@@ -143,6 +148,10 @@ def _left_out(hosts, run, accounts):
     plan = converter.plan(hosts.site, run, accounts.value or [], 1)
     state = converter.state(hosts, hosts.site.roles.new, plan)
     return {name: user.left_out for name, user in state.users.items() if user.left_out}
+
+
+def _mx(on, name):
+    return Mx(on(name, _userdb_source, name), on(name, mail_queue.waiting, name))
 
 
 def _survey(hosts, run, accounts):

@@ -9,36 +9,48 @@ import datetime
 from cutover import model
 from cutover.changes import conversion
 from cutover.comparison import staged_sample
+from cutover.facts import prefixes
+from cutover.steps.checks import old_names
 from cutover.steps.night import convert
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts(convert.Facts):
-    """As convert's. sample: read after a pass, of what it staged."""
+    """As convert's. After a pass, of what it staged: sample; names: of test users, see prefixes."""
 
     sample: staged_sample.Sample | None = None
+    names: dict[str, model.Reading[list[str]]] | None = None
 
 
 def probe(ctx) -> Facts:
     facts = convert.probe(ctx)
-    return Facts(**vars(facts), sample=_sample(ctx, facts))
+    staged = _staged(ctx, facts)
+    count, site = ctx.site.verify.staged, ctx.site
+    tests = {account.user for account in site.production_test.users}
+    return Facts(
+        **vars(facts),
+        sample=staged_sample.read(ctx.hosts, staged, count, ctx.run_name)
+        if count and staged is not None
+        else None,
+        names=prefixes.staged_of(ctx.hosts, [user for user in staged if user.user in tests])
+        if site.new_store.compatibility and staged is not None
+        else None,
+    )
 
 
-def _sample(ctx, facts):
-    """A staged_sample.Sample, once a pass was made; None where the site wants none."""
-    count = ctx.site.verify.staged
+def _staged(ctx, facts):
+    """The users whose staged mail can be read, once a pass was made; else None."""
     own_events = [event["event"] for event in ctx.history if event.get("step") == "presync"]
-    if not count or own_events[-1:] != ["applied"]:
+    if own_events[-1:] != ["applied"]:
         return None
     state = facts.state.users
-    readable = [
+    return [
         user
         for user in facts.users
         if state[user.user].staged.folders
         and not state[user.user].published
         and state[user.user].live != "none"
     ]
-    return staged_sample.read(ctx.hosts, readable, count, ctx.run_name)
 
 
 def plan(facts: Facts, site) -> model.Plan:
@@ -77,7 +89,11 @@ def verify(facts: Facts, site) -> list[model.Check]:
         id="mail-staged",
         data={"users": len(state), "missing": missing, "folders": folders},
     )
-    return [staged, *([sample_check(facts.sample)] if facts.sample else [])]
+    return [
+        staged,
+        *([sample_check(facts.sample)] if facts.sample else []),
+        *([old_names.led(facts.names, site)] if facts.names is not None else []),
+    ]
 
 
 def sample_check(sample: staged_sample.Sample) -> model.Check:

@@ -8,7 +8,7 @@ from cutover import model
 from cutover.changes.mail import ReleaseQueue, SendTestMail
 from cutover.facts import alias_service, mail_queue, spool, systems, users
 from cutover.facts.systems import Systems
-from cutover.steps.checks import service_checks, system_checks
+from cutover.steps.checks import old_names, service_checks, system_checks
 
 
 class TestMail(NamedTuple):
@@ -30,6 +30,8 @@ class Facts:
     """users: what each test user sees. spooled: `{user: bytes in the new host's spool}`.
 
     systems: None in facts recorded by an earlier version. queues: of each MX.
+    names: what each test user misses under the old server's names; None where the parameters ask
+    for none.
     """
 
     run: str
@@ -37,6 +39,7 @@ class Facts:
     spooled: dict[str, int] = dataclasses.field(default_factory=dict)
     systems: Systems | None = None
     queues: dict[str, mail_queue.Queue] = dataclasses.field(default_factory=dict)
+    names: dict[str, model.Reading[list[str]]] | None = None
 
 
 def test_mails(site, run: str) -> list[TestMail]:
@@ -56,7 +59,7 @@ def probe(ctx) -> Facts:
     for mail in mails:
         tokens.setdefault(mail.user, []).append((mail.token, mail.spam))
     new = site.roles.new
-    names = {account.user for account in users.read(hosts, new)}
+    accounts = {account.user: account for account in users.read(hosts, new)}
     sizes = spool.files(hosts, new, posixpath.dirname(site.old_store.spool))
     visits = {
         user: model.read(alias_service.look, hosts, user, listed) for user, listed in tokens.items()
@@ -65,9 +68,16 @@ def probe(ctx) -> Facts:
     return Facts(
         ctx.run_name,
         visits,
-        {user: size for user, size in sorted(sizes.items()) if user in names},
+        {user: size for user, size in sorted(sizes.items()) if user in accounts},
         systems.read_all(hosts, mails[0].token, locked_out),
         _queues(ctx),
+        {
+            test.user: model.read(alias_service.names_missing, hosts, accounts[test.user])
+            for test in site.production_test.users
+            if test.user in accounts
+        }
+        if site.new_store.compatibility
+        else None,
     )
 
 
@@ -134,6 +144,8 @@ def verify(facts, site):
                 )
             )
     checks.append(_spool(facts.spooled, site))
+    if facts.names is not None:
+        checks.append(old_names.led(facts.names, site))
     if facts.systems is not None:
         checks += system_checks.verify(facts.systems, facts.users, facts.run, site)
     todo = "`mailq` shows the reason beside each message. Fix it, then run this step again."

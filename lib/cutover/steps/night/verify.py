@@ -12,7 +12,7 @@ import time
 
 from cutover import model
 from cutover.comparison import elsewhere, folders
-from cutover.facts import mailboxes
+from cutover.facts import mailboxes, pop3
 from cutover.model import runbook
 from cutover.steps.checks import left_out
 from cutover.steps.night import convert
@@ -50,6 +50,7 @@ class Facts:
     """users: by name. errors: by name, the users whose mail could not be read.
 
     left_out: those the conversion went on without.
+    uidls: whether POP3 identifiers were compared, since Dovecot serves POP3.
     """
 
     run: str
@@ -58,17 +59,22 @@ class Facts:
     errors: dict[str, str] = dataclasses.field(default_factory=dict)
     contents: ContentsRead = ContentsRead()
     left_out: list[str] = dataclasses.field(default_factory=list)
+    uidls: bool = False
 
 
 @dataclasses.dataclass
 class Sums:
-    """Numbers of messages and folders; contents: messages whose content was compared."""
+    """Numbers of messages and folders.
+
+    contents, uidls: messages whose content and whose POP3 identifier was compared.
+    """
 
     folders: int = 0
     old: int = 0
     new: int = 0
     added: int = 0
     contents: int = 0
+    uidls: int = 0
 
     def add(self, other: "Sums") -> None:
         for field in dataclasses.fields(self):
@@ -84,9 +90,11 @@ def probe(ctx) -> Facts:
         ctx.run_name, share(site, ctx.history), time.monotonic() + site.verify.content_minutes * 60
     )
 
+    uidls = site.verify.level != "count" and pop3.served(ctx.hosts, site.roles.new)
+
     def read(name):
         known, passed = converted_folders(site, converted[name]), passed_over(site, converted[name])
-        rows = folders.read_user(ctx.hosts, name, known, site.verify.level, contents, passed)
+        rows = folders.read_user(ctx.hosts, name, known, site.verify.level, contents, passed, uidls)
         names = [folder.old for folder in known if folder.old]
         return _user_mail(
             site, converted[name], rows, elsewhere.read(ctx.hosts, accounts[name], names, passed)
@@ -116,6 +124,7 @@ def probe(ctx) -> Facts:
         errors=failures,
         contents=ContentsRead(contents.seed, contents.share, site.verify.content_minutes, late),
         left_out=absent,
+        uidls=uidls,
     )
 
 
@@ -185,6 +194,8 @@ def verify(facts: Facts, site) -> list[model.Check]:
         total.add(sums)
     if facts.level == "content":
         checks.append(contents_check(facts.contents, total))
+    if facts.uidls:
+        checks.append(uidls_check(total))
     checks.append(sums_check(total, len(facts.users), facts.left_out))
     return checks
 
@@ -233,6 +244,19 @@ def contents_check(contents: ContentsRead, total: Sums) -> model.Check:
     )
 
 
+def uidls_check(total: Sums) -> model.Check:
+    """How many messages kept their POP3 identifier; a user's check names those that did not."""
+    return model.Check(
+        "How many messages had their POP3 identifiers (UIDL) compared?",
+        "those of every INBOX",
+        f"{total.uidls} messages",
+        True,
+        "see the users above",
+        id="uidls-compared",
+        data={"compared": total.uidls},
+    )
+
+
 def user_check(user: str, mail: UserMail, level: str) -> tuple[model.Check, Sums]:
     """(check, sums) of one user: counts, and every difference by folder."""
     wrong, notes, sums = [], [], Sums()
@@ -243,7 +267,7 @@ def user_check(user: str, mail: UserMail, level: str) -> tuple[model.Check, Sums
                 wrong.append(f"{row.name}: the conversion does not know it")
         elif not row.salvaged:
             added = mail.added.get(row.new_name, 0)
-            sums.add(Sums(1, row.old, row.new, added, row.contents))
+            sums.add(Sums(1, row.old, row.new, added, row.contents, row.uidls))
             wrong += [f"{row.name}: {text}" for text in _row_differences(row, added)]
     besides = mail.besides or elsewhere.Elsewhere()
     wrong += [

@@ -1,0 +1,36 @@
+"""POP3 on the new host: whether Dovecot serves it, and the identifiers it gives messages (UIDL)."""
+
+import re
+
+from cutover.model import errors
+
+_PROTOCOL = re.compile(r"^\s*pop3 = yes$|^protocols = .*\bpop3\b", re.MULTILINE)
+
+
+class NoUidls(errors.CutoverError):
+    """Dovecot does not list a user's messages by POP3."""
+
+
+def served(hosts, host: str) -> bool:
+    """Whether Dovecot on a host serves POP3."""
+    # `protocols` is a section since 2.4
+    return bool(_PROTOCOL.search(hosts.run(host, ["doveconf", "protocols"], sudo=True).text))
+
+
+def old_uidl(uidvalidity: int, uid: int) -> str:
+    """The identifier that c-client's ipop3d gives a message."""
+    return f"{uidvalidity:08x}{uid:08x}"
+
+
+def new_uidls(hosts, user: str) -> list[str]:
+    """The identifiers of a user's messages by Dovecot, run as the user. Raises NoUidls."""
+    host = hosts.site.roles.new
+    answer = hosts.run(
+        host, ["doveadm", "exec", "pop3"], as_user=user, input=b"UIDL\r\nQUIT\r\n", timeout=300
+    )
+    lines = answer.text.splitlines()
+    if "." not in lines:
+        reason = answer.text.strip() or answer.err.decode(errors="replace").strip()
+        raise NoUidls(f"{host}: UIDL of {user} failed: {reason[:300]}")
+    listing = lines[: lines.index(".")]
+    return [line.partition(" ")[2] for line in listing if not line.startswith("+OK")]
