@@ -7,10 +7,12 @@ not met.
 import concurrent.futures
 import contextlib
 import os
+import poplib
 import re
 import threading
 import time
 
+import mail_programs
 import pytest
 from cutover.changes import bring_beside
 from cutover.connect import dns, imap, smtp
@@ -29,6 +31,8 @@ COPY = store.STORE / "backup/posta/mailboxvm/current"
 OLD_COPY = store.STORE / "backup/posta/mailboxold"
 DIRECTOR, TESTED = "/etc/bacula/bacula-dir.conf", "/var/imap/.cutover/restore-test"
 NAME_SERVERS = ["ns1", "ns2"]
+PROGRAM_USERS = ("walter", "rita")
+POP3 = [program.name for program in (mail_programs.Fetchmail, mail_programs.Getmail)]
 SSH = (
     "ssh -i /etc/mailbackup/key -l mailbackup -o BatchMode=yes "
     "-o UserKnownHostsFile=/etc/mailbackup/known_hosts"
@@ -109,12 +113,73 @@ def has(user, key):
         return session.find("INBOX", "Subject", key)
 
 
+def fetched(programs) -> dict:
+    """`{(program, user): what a run of it did}`, several at a time."""
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        outcomes = pool.map(lambda program: program.fetch(), programs)
+        return {(p.name, p.user): outcome for p, outcome in zip(programs, outcomes, strict=True)}
+
+
+def uidls(host) -> dict:
+    """`{user: what POP3 lists}` of a mail server, by login."""
+    listed = {}
+    for user in topology.USERS:
+        client = poplib.POP3(topology.HOSTS[host].address, 110, timeout=60)
+        client.user(user)
+        client.pass_((keys.SECRETS / user).read_text())
+        listed[user] = [line.split()[1].decode() for line in client.uidl()[1]]
+        client.quit()
+    return listed
+
+
 @pytest.fixture(scope="module")
 def night(lab, tmp_path_factory):
     made = Night(tmp_path_factory.mktemp("after"))
     made.director = lab.run("sanbackup", ["cat", DIRECTOR]).stdout
+    made.values["new_store"]["listed"] = ["mail/"]
+    made.write()
+    programs = [program(lab, user) for program in mail_programs.ALL for user in PROGRAM_USERS]
+    made.programs = {"before": fetched(programs), "unchanged": fetched(programs)}
+    made.uidls = {"before": uidls("mailboxold")}
+    made.up_to("restore-imap")
+    made.programs["after"] = fetched(programs)
+    made.uidls["after"] = uidls("mailboxvm")
     made.up_to("backup")
     return made
+
+
+# -- mail programs, configured before the night and unchanged after it
+
+
+@pytest.mark.parametrize("program", [program.name for program in mail_programs.ALL])
+def test_a_mail_program_finds_its_folders_and_fetches_nothing_again(night, program):
+    for user in PROGRAM_USERS:
+        before, unchanged, after = (outcomes[program, user] for outcomes in night.programs.values())
+        assert before.folders and before.messages > 10 and not before.errors, (user, before)
+        assert (unchanged.messages, unchanged.errors) == (0, []), user
+        # to ipop3d a message marked \Deleted is no message; Dovecot shows it
+        marked = hidden(night, user) if program in POP3 else 0
+        assert (after.messages, after.errors) == (marked, []), user
+        assert after.folders == before.folders, user
+
+
+def hidden(night, user):
+    """How many messages POP3 shows on the new server alone."""
+    return len(night.uidls["after"][user]) - len(night.uidls["before"][user])
+
+
+def test_pop3_lists_the_same_identifiers_for_every_user(night):
+    before, after = night.uidls["before"], night.uidls["after"]
+    assert sum(map(len, before.values())) > 1000
+    assert {user: set(before[user]) - set(after[user]) for user in before} == dict.fromkeys(
+        before, set()
+    )
+    compared = night.checks("verify")["uidls-compared", ""]["data"]["compared"]
+    assert compared >= sum(map(len, before.values()))
+    for user in PROGRAM_USERS:
+        with reading(user) as session:
+            session.examine("INBOX")
+            assert len(session.client.search("DELETED")) == hidden(night, user)
 
 
 # -- backup
