@@ -34,7 +34,7 @@ def replace(
             f"{path} on {host} is as it was: doveconf refuses the new text. {reason}"
         )
     _read_again(hosts, host, list(command))
-    changed = difflib.unified_diff(before.splitlines(), check.text.splitlines(), lineterm="", n=0)
+    changed = difflib.unified_diff(before.split("\n"), check.text.split("\n"), lineterm="", n=0)
     return [line for line in list(changed)[2:] if line[0] in "+-"]
 
 

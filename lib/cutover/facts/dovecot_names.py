@@ -115,7 +115,7 @@ def parse(text: str) -> Names:
     version = _VERSION.match(text)
     root, stack = {}, []
     place = root
-    for line in map(str.strip, text.splitlines()):
+    for line in map(str.strip, text.split("\n")):
         if line.endswith("{"):
             stack.append(place)
             kind, _, name = line[:-1].strip().partition(" ")

@@ -28,7 +28,7 @@ def new_uidls(hosts, user: str) -> list[str]:
     answer = hosts.run(
         host, ["doveadm", "exec", "pop3"], as_user=user, input=b"UIDL\r\nQUIT\r\n", timeout=300
     )
-    lines = answer.text.splitlines()
+    lines = [line.rstrip("\r") for line in answer.text.split("\n")]
     if "." not in lines:
         reason = answer.text.strip() or answer.err.decode(errors="replace").strip()
         raise NoUidls(f"{host}: UIDL of {user} failed: {reason[:300]}")
