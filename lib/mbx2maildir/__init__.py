@@ -1,4 +1,4 @@
-"""Convert the mail of UW IMAP users (MBX, mbox) to Maildir++ as Dovecot keeps it.
+"""Convert the mail of UW IMAP users (MBX, mbox and its other formats) to Maildir++ as Dovecot keeps it.
 
 Standard library only, Python 3.8 or later. From the ground up; a file imports only from its own
 line or from lines above it:
@@ -11,9 +11,11 @@ line or from lines above it:
     plan_file, events, tasks, batch, single, compare, inspect_mbx, survey
     command_line, __main__
 
-Within formats/: dates, keywords, mbx_header, mbx_lines → mbx, line_ends → mbox, file_names →
-uidlist → maildir; names and message_key import none of these.
-Within convert/: source, existing, trash → index, folder_keywords → delta, salvage → staged →
+Within formats/: dates, keywords, line_ends, mbx_header, mbx_lines → mbx → mbox_header → mbox →
+mmdf; mbx → tenex, directories; all these → readers; file_names → uidlist → maildir; names and
+message_key import none of these.
+Within convert/: source → incoming, subscriptions; existing, trash → index, folder_keywords →
+delta, salvage → staged →
 in_use, ranges → folder, prepare, base → merge.
 Within publish/: syscalls → records, containers → publish → base, leave, status.
 """

@@ -6,7 +6,7 @@ import hashlib
 import os
 
 from mbx2maildir import errors, files
-from mbx2maildir.convert import existing, source
+from mbx2maildir.convert import existing, incoming, source
 from mbx2maildir.formats import file_names, keywords, maildir, uidlist
 from mbx2maildir.formats.names import Names
 
@@ -27,8 +27,7 @@ def compare(inbox, spool, folders, subscriptions, target):
             todo="Check --maildir. If nothing is converted yet, run `convert` first.",
         )
     source.expect_directory(folders)
-    first = source.inbox(inbox)
-    spooled = source.spool_file(spool)
+    first, spooled, _passed = incoming.find(inbox, spool)
     old_folders, _passed = source.folders(folders, besides=[*inbox, spool, subscriptions])
     names = Names([entry.name for entry in old_folders])
     root = os.fsencode(target)

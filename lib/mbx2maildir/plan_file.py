@@ -1,4 +1,7 @@
-"""The plan file of convert-users, unpublish, state and survey."""
+"""The plan file of convert-users, unpublish, state and survey.
+
+zone of a user: seconds east of Greenwich of the old host, for dates without a zone.
+"""
 
 import json
 import os
@@ -14,6 +17,7 @@ OPTIONAL_KEYS = {
     "home": str,
     "old_home": str,
     "roots": list,
+    "zone": int,
     "asked": dict,
     "keep": dict,
 }

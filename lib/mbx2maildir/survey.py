@@ -4,7 +4,8 @@ texts."""
 import os
 
 from mbx2maildir import errors, home, pointers, pool
-from mbx2maildir.convert import source, subscriptions
+from mbx2maildir.convert import incoming, source, subscriptions
+from mbx2maildir.formats.keywords import KeywordTable
 from mbx2maildir.formats.names import Names
 
 REPORT_EVERY = 512
@@ -22,8 +23,7 @@ def survey_user(user, report):
     inbox = spool = None
     folders = []
     try:
-        inbox = source.inbox(user.get("inbox") or [])
-        spool = source.spool_file(user.get("spool"))
+        inbox, spool, not_inbox = incoming.find(user.get("inbox") or [], user.get("spool"))
         besides = [
             inbox.path if inbox else None,
             user.get("spool"),
@@ -32,7 +32,13 @@ def survey_user(user, report):
         ]
         folders, passed = source.folders(user.get("folders"), besides, result["errors"])
         result["passed"] = [
-            {"file": errors.printable(item["file"]), "why": item["why"]} for item in passed
+            {
+                "file": errors.printable(item["file"]),
+                "why": item["why"],
+                "format": item["format"],
+                "size": item["size"],
+            }
+            for item in not_inbox + passed
         ]
         further = home.from_roots(user, folders, report)
         folders += further
@@ -115,6 +121,9 @@ def survey_folder(file, name, result, report):
         "expunged": box.expunged,
         "keywords": sum(1 for word in box.keywords if word),
         "keywords_used": bin(used).count("1"),
+        "keywords_merged": [
+            list(map(errors.printable, pair)) for pair in KeywordTable(list(box.keywords)).merged
+        ],
         "uidvalidity": box.uidvalidity,
         "uidnext": box.uidnext,
         "renumbered": box.renumbered,
@@ -130,7 +139,8 @@ def survey(plan):
 
     → {"users": [{"user", "messages", "bytes", "expunged", "inodes", "subscriptions", "folders":
     [{"folder", "name", "file", "format", "messages", "bytes", "recent", "expunged", "keywords",
-    "keywords_used", "uidvalidity", "uidnext", "renumbered"}], "passed": [{"file", "why"}],
+    "keywords_used", "keywords_merged": [[name, the one it becomes]], "uidvalidity", "uidnext",
+    "renumbered"}], "passed": [{"file", "why", "format", "size"}],
     "errors": [{"kind", "file", "offset", "what", "todo"}], "damage": [{"kind", "file", "folder",
     "offset", "length", "what"}], "renamed", "elsewhere", "prefixes": {prefix of subscriptions:
     lines}, "sizes": messages by class of size, and what home.survey() finds, "pointers": as

@@ -7,6 +7,7 @@ import os
 import time
 
 from mbx2maildir.convert import folder, merge, prepare, ranges, staged
+from mbx2maildir.formats import dates
 from mbx2maildir.publish import syscalls
 
 
@@ -17,6 +18,7 @@ def task_prepare(plan, user, report):
 def task_folders(plan, user, items, new_folders, report):
     """→ list of results; in the place of one, {"item", "job", "fallback"} when the folder is to be
     written in ranges. Either with "seconds", the time worked on the folder."""
+    dates.use_zone(user.get("zone"))
     results = []
     for item in items:
         began = time.monotonic()
@@ -40,6 +42,7 @@ def task_folders(plan, user, items, new_folders, report):
 
 
 def task_range(plan, user, split, number, limits, report):
+    dates.use_zone(user.get("zone"))
     file, name, _spool = split["item"]
     began = time.monotonic()
     part = ranges.write(
@@ -57,6 +60,7 @@ def task_range(plan, user, split, number, limits, report):
 
 
 def task_join(plan, user, split, parts, report):
+    dates.use_zone(user.get("zone"))
     file, name, spool = split["item"]
     began = time.monotonic()
     result = folder.join(

@@ -133,8 +133,15 @@ def compare_counts(old: imap.Folder, new: imap.Folder) -> Comparison:
 
 
 def _differences(old, new, allowed):
-    if old.flags - allowed != new.flags - allowed:
-        lost, gained = sorted(old.flags - allowed - new.flags), sorted(new.flags - old.flags)
+    # Dovecot's keywords ignore case
+    before, after = ({flag.lower(): flag for flag in side.flags} for side in (old, new))
+    lost = sorted(
+        before[flag] for flag in before.keys() - after.keys() if before[flag] not in allowed
+    )
+    gained = sorted(
+        after[flag] for flag in after.keys() - before.keys() if after[flag] not in allowed
+    )
+    if lost or gained:
         yield "flags " + " and ".join(
             [
                 *([f"lost {' '.join(lost)}"] if lost else []),

@@ -28,7 +28,7 @@ FEW = 16
 def put(writer, box, message, letters, notes):
     """Write one message and its index record → (bytes stored, whether bare LFs make it grow)."""
     uid, recent, flags, bits, seconds, size, offset, text = message
-    if box.format == "mbox":
+    if box.format != "mbx":
         return put_provisional(writer, message, letters, notes)
     if text is None and size <= files.COPY_CHUNK:
         text = os.pread(box.fd, size, offset)
@@ -62,13 +62,15 @@ def put(writer, box, message, letters, notes):
 
 
 def put_provisional(writer, message, letters, notes):
-    """put() for a message of a mbox."""
+    """put() for a message of any other format."""
     uid, recent, flags, bits, seconds, size, _offset, text = message
     if isinstance(text, bytes):
         stored_size, virtual, length = len(text), size, message_key.body_length(text)
         writer.add(uid, recent, letters, seconds, text, virtual)
     else:
-        stored_size, virtual = writer.copy(uid, recent, letters, seconds, text.pieces(), crlf=False)
+        stored_size, virtual = writer.copy(
+            uid, recent, letters, seconds, text.pieces(), crlf=text.crlf
+        )
         length = index.UNKNOWN_LENGTH
     notes.add(
         0,

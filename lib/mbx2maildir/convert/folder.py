@@ -11,7 +11,7 @@ import time
 
 from mbx2maildir import errors
 from mbx2maildir.convert import delta, folder_keywords, in_use, index, ranges, salvage, staged
-from mbx2maildir.formats import file_names, maildir, uidlist
+from mbx2maildir.formats import dates, file_names, maildir, uidlist
 from mbx2maildir.formats.keywords import KeywordTable
 
 # how often a folder is read again that changed while it was read; twice as often while users are at
@@ -42,13 +42,13 @@ def folder(
     """
     for attempt in range(2 * TRIES if live else TRIES):
         time.sleep(PAUSE * min(attempt, TRIES))
-        state = index.load(user, name)
-        before = sources_stamp(file, spool)
+        state, before = index.load(user, name), sources_stamp(file, spool)
         scanned = time.time_ns()
         # a state that salvage left is none for a pass that is to fail at damage
         if (
             state
             and state["sources"] == before
+            and state["zone"] == dates.local_zone()
             and not state["fresh"]
             and not (strict and state["result"]["damage"])
         ):
@@ -109,6 +109,7 @@ def settled(user, file, name, spool, before, scanned, live, result):
         name,
         {
             "sources": before,
+            "zone": dates.local_zone(),
             "fresh": fresh,
             "result": result,
             "index": result.pop("index"),
@@ -245,8 +246,8 @@ class Attempt:
             delta.write(self.writer, self.box, messages, *more)
             result["uidnext"] = self.box.uidnext
         if self.spool_box is not None:
-            messages = staged.spooled(self.spool_box, result)
-            delta.write(self.writer, self.spool_box, messages, *more)
+            messages = staged.spooled(self.box, self.spool_box, result)
+            delta.write(self.writer, staged.Moved, messages, *more)
 
     def update(self, old, before):
         """Write what differs from the last pass. old: its result."""

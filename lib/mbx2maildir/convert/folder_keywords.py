@@ -9,8 +9,15 @@ from mbx2maildir.formats.keywords import KeywordTable
 def keywords_of(file, box, user, strict, result):
     """The folder's keyword letters. With more than 26 names a pass over the message lines finds
     those in use."""
-    if sum(1 for name in box.keywords if name) <= 26:
-        return KeywordTable(box.keywords)
+    table = KeywordTable(box.keywords)
+    result["warnings"] += [
+        "keyword {} became {}: Dovecot does not tell them apart".format(
+            errors.printable(name), errors.printable(kept)
+        )
+        for name, kept in table.merged
+    ]
+    if not table.dropped_bits:
+        return table
     used = 0
     lost = {}
     fd, again = file.open(strict)

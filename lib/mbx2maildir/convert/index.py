@@ -22,12 +22,12 @@ import zlib
 from mbx2maildir import files
 from mbx2maildir.formats import file_names, maildir, mbx_lines
 
-VERSION = 3
+VERSION = 4
 # size: in the old file. stored, virtual: bytes in the Maildir, and as IMAP shows them.
 Record = collections.namedtuple(
     "Record", "uid bits seconds size stored virtual body_length flags recent"
 )
-RECORD = struct.Struct("<IIQQQQQHB")
+RECORD = struct.Struct("<IIqQQQQHB")
 FRAME = struct.Struct("<II")  # records in the block, special ones among them
 HEAD = mbx_lines.LINE_LIMIT
 BUFFERED = 1024

@@ -3,7 +3,15 @@
 import os
 
 from mbx2maildir import home
-from mbx2maildir.convert import existing, index, source, staged, subscriptions, trash
+from mbx2maildir.convert import (
+    existing,
+    incoming,
+    index,
+    source,
+    staged,
+    subscriptions,
+    trash,
+)
 from mbx2maildir.formats.names import Names
 
 
@@ -16,8 +24,7 @@ def prepare(user, presync=False, progress=staged.quiet):
     "folders": [(Found, Maildir name)], "passed", "changes", "subscriptions", "elsewhere", "new":
     NewSide or None, "foreign", "bytes"}.
     """
-    inbox = source.inbox(user.get("inbox") or [])
-    spool = source.spool_file(user.get("spool"))
+    inbox, spool, not_inbox = incoming.find(user.get("inbox") or [], user.get("spool"))
     besides = [
         inbox.path if inbox else None,
         user.get("spool"),
@@ -42,7 +49,11 @@ def prepare(user, presync=False, progress=staged.quiet):
     return {
         "inbox": inbox,
         "spool": spool,
-        "passed": passed,
+        "passed": [
+            dict(item, name=os.path.relpath(item["file"], os.fsencode(user["folders"])))
+            for item in not_inbox
+        ]
+        + passed,
         "changes": names.changes,
         "elsewhere": elsewhere,
         "folders": [(file, names.maildir(file.name)) for file in folders],

@@ -164,8 +164,8 @@ def put_together(user, file, name, spool, job, parts, fallback, strict, progress
         if spool_box is not None:
             delta.write(
                 writer,
-                spool_box,
-                staged.spooled(spool_box, result),
+                staged.Moved,
+                staged.spooled(box, spool_box, result),
                 keywords,
                 notes,
                 result,

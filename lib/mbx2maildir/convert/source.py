@@ -1,5 +1,5 @@
-"""What the old store holds for one user: INBOX, spool, folders, and files passed over with the
-reason.
+"""What the old store holds for one user: folders, and files passed over with the reason. INBOX and
+the spool are incoming.py's.
 
 All of it is looked at by a process that is the user (switch.py), as c-client is: it follows links,
 and finds what the kernel lets the user read. A file or directory among the folders that is closed
@@ -10,10 +10,9 @@ import os
 import stat
 
 from mbx2maildir import errors, files
-from mbx2maildir.formats import mbox, mbx, mbx_header
+from mbx2maildir.formats import directories, readers
 
-HEAD = 4096
-EMPTY = "empty file"  # the reason that kind() gives for one
+EMPTY = "empty file"  # the reason that identify() gives for one
 DEEPEST = 100  # levels of folders
 MOST = 200000  # entries below the folders' root
 
@@ -45,37 +44,38 @@ def closed(path):
     )
 
 
-def kind(block, size):
-    """What a file is by its first bytes → ("mbx" | "mbox" | "", reason when it is neither)."""
-    if block.startswith(mbx_header.MAGIC):
-        return "mbx", ""
+def passed_over(path, why, format_="", size=None):
+    """What is passed over: a path, the reason, and for mail its format and bytes."""
+    return {"file": path, "why": why, "format": format_, "size": size}
+
+
+def why_not(block, size):
+    """Why a file that begins with these bytes is no mail folder."""
     if not size:
-        return "", EMPTY
-    if mbox.is_mbox(block):
-        return "mbox", ""
+        return EMPTY
     if block.startswith(b"JMF6"):
-        return "", "Outlook Express mailbox, a format c-client does not know"
-    return "", "not a mail folder: it begins with {!r}".format(block[:12])
+        return "Outlook Express mailbox, a format c-client does not know"
+    return "not a mail folder: it begins with {!r}".format(block[:12])
 
 
 class Found:
-    """One mailbox file: path (bytes), name (bytes, relative to the folders' root; b"" for INBOX),
-    format, size, ctime. old: the name, but for a folder of a further root its path below the home,
-    with a leading "/"."""
+    """One mailbox: path (bytes), name (bytes, relative to the folders' root; b"" for INBOX), format
+    (a key of readers.MAILBOXES), size, ctime. old: the name, but for a folder of a further root its
+    path below the home, with a leading "/"."""
 
     def __init__(self, path, name, format_, status):
         self.path, self.name, self.format, self.size = path, name, format_, status.st_size
-        self.old = name
+        self.old, self.is_directory = name, stat.S_ISDIR(status.st_mode)
         self.inode, self.ctime = status.st_ino, status.st_ctime_ns
 
     def open(self, strict=False, live=False):
         """→ (fd, Mailbox)."""
         try:
-            fd = open_mail(self.path)
+            fd = open_directory(self.path) if self.is_directory else open_mail(self.path)
         except FileNotFoundError as error:
             raise errors.UnreadableMail("the file disappeared", self.path) from error
         try:
-            return fd, (mbx if self.format == "mbx" else mbox).Mailbox(fd, self.path, strict, live)
+            return fd, readers.MAILBOXES[self.format](fd, self.path, strict, live)
         except BaseException:
             os.close(fd)
             raise
@@ -86,38 +86,33 @@ def identify(path, name):
     fd = open_mail(path)
     try:
         status = os.fstat(fd)
-        format_, why = kind(os.pread(fd, HEAD, 0), status.st_size)
+        block = os.pread(fd, readers.HEAD, 0)
     finally:
         os.close(fd)
-    return (Found(path, name, format_, status), "") if format_ else (None, why)
+    format_ = readers.kind(block)
+    if not format_:
+        return None, why_not(block, status.st_size)
+    return Found(path, name, format_, status), ""
 
 
-def inbox(candidates):
-    """The INBOX: the first candidate that exists → Found or None. An empty or foreign file counts
-    as none to c-client."""
-    for candidate in candidates:
-        try:
-            inbox, _why = identify(os.fsencode(candidate), b"")
-        except FileNotFoundError:
-            continue
-        if inbox:
-            return inbox
-    return None
-
-
-def spool_file(path):
-    """The spool, when it holds mail → Found or None. Errors: UnreadableMail when it holds something
-    else."""
-    if not path:
+def as_mailbox(path, name):
+    """A directory that is a mailbox itself → Found or None. size: of the files in it."""
+    format_ = directories.kind(path)
+    if not format_:
         return None
-    path = os.fsencode(path)
+    mailbox = Found(path, name, format_, os.stat(path))
+    mailbox.size = directories.size(path, format_)
+    return mailbox
+
+
+def open_directory(path):
+    """Open a directory. Errors: UnreadableMail; FileNotFoundError passes."""
     try:
-        spool, why = identify(path, b"")
+        return os.open(path, files.READ | os.O_DIRECTORY)
     except FileNotFoundError:
-        return None
-    if spool is None and why is not EMPTY and os.path.getsize(path):
-        raise errors.UnreadableMail("the spool is " + why, path)
-    return spool
+        raise
+    except OSError as error:
+        raise closed(path) from error
 
 
 def expect_directory(root):
@@ -144,8 +139,7 @@ def expect_mounted(root):
 
 
 def folders(root, besides=(), unreadable=None):
-    """Walk the folders' root → (list of Found, list of {"file", "why"} passed over). Sorted by
-    name.
+    """Walk the folders' root → (list of Found, list of passed_over())). Sorted by name.
 
     besides: paths that are no folders though they lie there (INBOX, the list of subscriptions).
     Errors: UnreadableMail for a file or directory that cannot be read; with a list in `unreadable`,
@@ -187,7 +181,7 @@ class Walk:
 
     def skip_file(self, path, why, **more):
         name = os.path.relpath(path, self.root)
-        self.passed.append({"file": path, "name": name, "why": why, **more})
+        self.passed.append(dict(passed_over(path, why), name=name, **more))
 
     def follow(self, name, identity_):
         """A directory, which may have been seen under another name."""
@@ -209,11 +203,15 @@ class Walk:
             todo = "Move what is below it up or away, then run the same command again."
             self.refuse(errors.UnreadableMail(what, directory, todo=todo))
         elif os.access(directory, os.R_OK | os.X_OK):
-            self.list(directory, prefix)
+            mailbox = as_mailbox(directory, prefix[:-1]) if prefix else None
+            if mailbox is not None:
+                self.files.append(mailbox)
+            self.list(directory, prefix, mailbox and mailbox.format)
         else:
             self.refuse(closed(directory))
 
-    def list(self, directory, prefix):
+    def list(self, directory, prefix, format_=None):
+        """Look at what a directory holds. format_: of the mailbox that the directory itself is."""
         try:
             names = sorted(os.listdir(directory))
         except OSError as error:
@@ -226,6 +224,8 @@ class Walk:
             self.refuse(errors.UnreadableMail(what, directory))
             return
         for entry in names:
+            if directories.is_inside(format_, entry):
+                continue
             path = join(directory, entry)
             try:
                 status = os.stat(path)

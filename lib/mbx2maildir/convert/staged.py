@@ -4,7 +4,13 @@ import os
 import time
 
 from mbx2maildir.convert import trash
-from mbx2maildir.formats import maildir, mbox, uidlist
+from mbx2maildir.formats import line_ends, maildir, mbx, uidlist
+
+
+class Moved:
+    """In the place of a mailbox: what c-client moves out of the spool, as it would then be."""
+
+    format = "moved"
 
 
 def quiet(messages, size):
@@ -80,17 +86,34 @@ def wanted(box, spool_box, result):
     for message in box.messages(False) if box is not None else ():
         yield message, box
     result["uidnext"] = box.uidnext if box is not None else 1
-    for message in spooled(spool_box, result) if spool_box is not None else ():
-        yield message, spool_box
+    for message in spooled(box, spool_box, result) if spool_box is not None else ():
+        yield message, Moved
 
 
-def spooled(spool_box, result):
+def spooled(box, spool_box, result):
     """The messages c-client would take from the spool, from UID result["uidnext"] on; that and
-    result["spool"] go on."""
-    for flags, seconds, text in mbox.snarfed(spool_box):
-        yield result["uidnext"], True, flags, 0, seconds, mbox.sizes(text)[1], 0, text
-        result["uidnext"] += 1
-        result["spool"] += 1
+    result["spool"] go on.
+
+    To a mbox the spool is appended as it is. Into any other INBOX its messages are copied: their
+    keywords, UIDs and "old" do not survive that.
+    """
+    if box is not None and box.format == spool_box.format == "mbox":
+        spool_box.follow(box)
+        for message in spool_box.messages():
+            result["spool"] += 1
+            yield message
+        result["uidnext"] = spool_box.uidnext
+        return
+    for _uid, _recent, flags, _bits, seconds, size, offset, text in spool_box.messages():
+        if spool_box.format == "mbx":
+            text = line_ends.stored_text(spool_box.fd, offset, size, mbx.LARGE)
+            if text is None:
+                spool_box.shrank(offset)
+        if text:
+            shown = line_ends.sizes(text)[1]
+            yield result["uidnext"], True, flags & ~mbx.OLD, 0, seconds, shown, 0, text
+            result["uidnext"] += 1
+            result["spool"] += 1
 
 
 def finish_folder(user, name, writer, box, uidvalidity, fallback, keywords, result):

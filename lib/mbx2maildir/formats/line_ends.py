@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 
 from mbx2maildir import files
 from mbx2maildir.patterns import Pattern
@@ -29,6 +30,47 @@ def virtual_size(stored):
     """Bytes of a stored text as IMAP shows it (RFC822.SIZE)."""
     size = len(stored) + stored.count(b"\n")
     return size - stored.count(b"\r\n") if b"\r" in stored else size
+
+
+class LongText:
+    """A text too large to be held: header (bytes, as stored), and the range of the file that
+    follows it.
+
+    crlf: it is kept as it stands, CRs and all; else its CRs go, as c-client's mbox drivers do.
+    Attributes: size (bytes before line ends are changed), virtual (as IMAP shows it; with crlf, as
+    the old file counts it).
+    """
+
+    def __init__(self, fd, header, offset, size, crlf=False):
+        self.fd, self.header, self.range, self.crlf = fd, header, (offset, size), crlf
+        self.size = self.virtual = len(header) + size
+        if not crlf:
+            self.size = self.virtual = 0
+            for piece in self.pieces():
+                self.size += len(piece)
+                self.virtual += len(piece) + piece.count(b"\n")
+
+    def pieces(self):
+        """The text in pieces."""
+        yield self.header
+        for piece in files.pieces(self.fd, *self.range):
+            yield piece if self.crlf else piece.replace(b"\r", b"")
+
+
+def sizes(text):
+    """(bytes as stored, bytes as IMAP shows them) of a text as it is stored, or of a LongText."""
+    if isinstance(text, bytes):
+        return len(text), virtual_size(text)
+    return text.size, text.virtual
+
+
+def stored_text(fd, offset, size, large):
+    """A text with CRLF line ends as bytes with LF line ends, or a LongText above `large` bytes;
+    None when the file is shorter."""
+    if size > large:
+        return LongText(fd, b"", offset, size, crlf=True)
+    text = os.pread(fd, size, offset)
+    return to_lf(text)[0] if len(text) == size else None
 
 
 def copy_lf(texts, target):

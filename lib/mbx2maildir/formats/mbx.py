@@ -284,6 +284,7 @@ class Mailbox(mbx_lines.Finder):
             )
         else:
             when = dates.internaldate(date)
+            self.special = True  # it may rest on the zone
         if when is None:
             self.special = True
             self.note(
@@ -293,7 +294,7 @@ class Mailbox(mbx_lines.Finder):
                 "impossible date {!r}; the date of the message before it is taken".format(date),
             )
             return self.seconds
-        return when if when > 0 else 0
+        return when
 
     def resynchronise(self, position, kind, detail, from_line=None):
         """Note the damage at position and go on where the next well-formed message line stands, or

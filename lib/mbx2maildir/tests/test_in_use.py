@@ -7,7 +7,7 @@ import os
 import pytest
 
 from mbx2maildir import batch, errors, events, plan_file
-from mbx2maildir.convert import folder, folder_keywords, in_use, index, prepare, source, staged
+from mbx2maildir.convert import folder, folder_keywords, in_use, incoming, index, prepare, staged
 from mbx2maildir.formats import maildir, mbx
 from mbx2maildir.tests import build
 from mbx2maildir.tests.test_batch import of, tree
@@ -173,7 +173,7 @@ def test_a_keyword_taken_off_while_lost_ones_are_looked_up_is_not_lost(site, mon
     monkeypatch.setattr(mbx.Mailbox, "rewind", rewind_later)
     result = staged.empty_result(b"")
     user = batch.Conversion(plan_file.check(site.plan()), events.Collected()).users["alice"]
-    prepared = source.inbox(user["inbox"])
+    prepared = incoming.find(user["inbox"], None)[0]
     fd, box = prepared.open()
     os.close(fd)
     folder_keywords.keywords_of(prepared, box, user, False, result)
