@@ -40,7 +40,7 @@ def build_parser(prog=PROGRAM, more=()):
 
 def add_one_file_and_one_user(add):
     """The commands that take paths."""
-    command = add("inspect", "Explain one MBX file: header, messages, damage.", inspect)
+    command = add("inspect", "Explain one mail file: format, messages, damage.", inspect)
     command.add_argument("file", metavar="FILE")
     command.add_argument("--json", action="store_true", help="print the answer as JSON")
     command.add_argument("--messages", action="store_true", help="list every message")

@@ -1,10 +1,12 @@
-"""`inspect`: what one MBX file holds, for a human."""
+"""`inspect`: what one mailbox holds, and so what convert will take from it, for a human."""
 
 import os
 import time
 
 from mbx2maildir import errors, files
-from mbx2maildir.formats import file_names, mbx
+from mbx2maildir.formats import directories, file_names, mbx, readers
+
+NAMES = dict({name: name for name in readers.MAILBOXES}, mbx="MBX", mmdf="MMDF")
 
 
 def task_explain(path, messages, report):
@@ -12,9 +14,9 @@ def task_explain(path, messages, report):
 
 
 def explain(path, messages=False):
-    """→ {"file", "size", "uidvalidity", "uidlast", "uidnext", "keywords", "messages", "bytes",
-    "expunged", "recent", "seen", "unassigned", "renumbered", "first", "last", "largest", "damage",
-    "list" (when asked for)}.
+    """→ {"file", "format", "size", "uidvalidity", "uidlast", "uidnext", "keywords", "messages",
+    "bytes", "expunged", "recent", "seen", "unassigned", "renumbered", "first", "last", "largest",
+    "damage", "list" (when asked for)}.
 
     Errors: NotMbx, UnreadableMail."""
     try:
@@ -22,7 +24,8 @@ def explain(path, messages=False):
     except FileNotFoundError as error:
         raise errors.UnreadableMail("no such file", path, todo="Check the path.") from error
     try:
-        box = mbx.Mailbox(fd, path)
+        format_ = directories.kind(path) if os.path.isdir(path) else kind_of(fd)
+        box = readers.MAILBOXES[format_](fd, path)
         values = start(box)
         listed = count(box, values, messages)
         values.update(
@@ -32,6 +35,8 @@ def explain(path, messages=False):
             damage=box.damage,
             new_uidvalidity=box.uidvalidity,
         )
+        if format_ != "mbx":  # what it states is known when it is read
+            values.update(uidvalidity=box.uidvalidity, uidlast=box.uidlast)
         if messages:
             values["list"] = listed
         return values
@@ -39,13 +44,20 @@ def explain(path, messages=False):
         os.close(fd)
 
 
+def kind_of(fd):
+    """The format of an open file; for what is no mailbox "mbx", whose reader says what is wrong."""
+    return readers.kind(os.pread(fd, readers.HEAD, 0)) or "mbx"
+
+
 def start(box):
     """What the header says, and counters at zero."""
+    stated = box.header if box.format == "mbx" else box
     return {
         "file": box.file,
+        "format": box.format,
         "size": box.size,
-        "uidvalidity": box.header.uidvalidity,
-        "uidlast": box.header.uidlast,
+        "uidvalidity": stated.uidvalidity,
+        "uidlast": stated.uidlast,
         "messages": 0,
         "bytes": 0,
         "recent": 0,
@@ -55,7 +67,7 @@ def start(box):
         "last": None,
         "largest": 0,
         "keywords": [
-            errors.printable(name or b"(ignored: longer than 50)") for name in box.header.keywords
+            errors.printable(name or b"(ignored: longer than 50)") for name in box.keywords
         ],
     }
 
@@ -94,7 +106,7 @@ def stamp(seconds):
 def text(values):
     """The explanation as lines."""
     lines = [
-        "{file}: MBX, {size} bytes".format(**values),
+        "{file}: {name}, {size} bytes".format(name=NAMES[values["format"]], **values),
         "  UIDVALIDITY {uidvalidity}, last UID {uidlast}, next UID {uidnext}".format(**values),
         "  keywords: {}".format(", ".join(values["keywords"]) or "none"),
         "  {messages} messages, {bytes} bytes (largest {largest}): {recent} recent, {seen} seen, "
@@ -103,6 +115,8 @@ def text(values):
     ]
     if values["messages"]:
         lines.append("  dated {} to {}".format(stamp(values["first"]), stamp(values["last"])))
+    if not values["uidvalidity"]:
+        lines.append("  no UIDs are stated: c-client counts the messages, and so does convert")
     if values["renumbered"]:
         lines.append(
             "  UIDs are out of order: c-client would renumber them; convert does, under "

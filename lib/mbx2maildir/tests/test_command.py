@@ -122,6 +122,18 @@ def test_one_user_by_paths(capsys, plan_path, site):
     )
 
 
+def test_inspect_says_of_any_mailbox_what_convert_takes_from_it(capsys, site):
+    path = site.root / "box"
+    path.write_bytes(
+        b"From a@b Tue Nov 10 10:00:00 2026\nX-IMAPbase: 7 9\nX-UID: 4\nStatus: RO\n\nbody\n\n"
+    )
+    code, out, _err = run(capsys, "inspect", path, "--json")
+    values = json.loads(out)
+    assert code == 0 and values["format"] == "mbox" and values["messages"] == values["seen"] == 1
+    assert (values["uidvalidity"], values["uidnext"]) == (7, 10)
+    assert "mbox" in run(capsys, "inspect", path)[1]
+
+
 def test_inspect(capsys, plan_path, site):
     path = site.root / "home/alice/mail/work"
     code, out, _err = run(capsys, "inspect", path, "--json", "--messages")
