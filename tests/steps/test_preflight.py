@@ -320,6 +320,27 @@ def test_mail_that_an_earlier_rollback_left_behind_is_a_warning():
     assert check.actual == "carla: 1 message: Bozze UID 12 <a@b>: imapd said no"
 
 
+def warned(change):
+    return {check.id: check for check in judged(change) if check.warning}
+
+
+def test_mail_that_c_client_does_not_show_either_is_named():
+    def change(facts):
+        user = next(iter(facts["survey"]["value"]["users"].values()))
+        user["passed"] = [
+            {"file": "/h/INBOX", "why": "not INBOX", "format": "mbx", "size": 4711},
+            {"file": "/h/mail/notes", "why": "no mail", "format": "", "size": None},
+        ]
+        user["folders"][0]["renumbered"] = True
+        user["folders"][0]["keywords_merged"] = [["lavoro", "Lavoro"]]
+
+    checks = warned(change)
+    assert "/h/INBOX" in checks["mail-left-out"].actual
+    assert checks["mail-left-out"].data == {"files": 1}
+    assert checks["old-folders-change"].data == {"folders": 2}
+    assert "/h/INBOX" not in checks["files-skipped"].actual
+
+
 def test_names_of_sendmails_class_w():
     text = (
         "ADDRESS TEST MODE (ruleset 3 NOT automatically invoked)\n"

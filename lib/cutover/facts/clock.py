@@ -13,6 +13,13 @@ def now(hosts, name: str) -> int:
     return int(hosts.run(name, ["date", "+%s"]).text)
 
 
+def east(hosts, name: str) -> int:
+    """Seconds east of Greenwich of a host's local time, now."""
+    text = hosts.run(name, ["date", "+%z"]).text
+    seconds = int(text[1:3]) * 3600 + int(text[3:5]) * 60
+    return -seconds if text[0] == "-" else seconds
+
+
 def offset(hosts, name: str) -> float:
     """Seconds by which a host's clock is ahead of this machine's, to about half the round trip."""
     before = time.time()

@@ -8,6 +8,7 @@ from cutover import model
 @dataclasses.dataclass(frozen=True)
 class Folder:
     """One folder, with the figures of its file. renumbered: its UIDs are not kept.
+    keywords_merged: keywords that differ from another only in case, and that one.
 
     name: below the folders' root, byte for byte (surrogates stand for what is not UTF-8).
     """
@@ -25,14 +26,17 @@ class Folder:
     uidnext: int | None
     renumbered: bool
     name: str = ""
+    keywords_merged: list[list[str]] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
 class Skipped:
-    """A file among the folders that is not a folder."""
+    """A file that is passed over. format, size: of mail that is not converted."""
 
     file: str
     why: str
+    format: str = ""
+    size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -128,10 +128,13 @@ class State:
         return sorted(name for name, user in self.users.items() if user.phase == LEFT_OUT)
 
 
-def plan(site, run: str, accounts: Iterable[users.Account], jobs: int) -> dict:
+def plan(
+    site, run: str, accounts: Iterable[users.Account], jobs: int, zone: int | None = None
+) -> dict:
     """The plan file of the converter: where users' old mail is on the new host and where it goes.
 
-    jobs: number of processes.
+    jobs: number of processes. zone: seconds east of Greenwich of the old host now. Its server reads
+    dates without a zone as of there; None: as of the new host.
     """
     old, new = site.old_store, site.new_store
 
@@ -156,6 +159,7 @@ def plan(site, run: str, accounts: Iterable[users.Account], jobs: int) -> dict:
                     for root in old.roots
                 ],
                 "maildir": fill(new.maildir, account),
+                **({} if zone is None else {"zone": zone}),
             }
             for account in accounts
         ],

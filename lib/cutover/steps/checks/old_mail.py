@@ -32,7 +32,11 @@ def readable(reading: model.Reading[old_mail.Survey], site) -> Iterator[model.Ch
     )
     yield _undamaged(reading.value, site)
     yield from _openable(reading.value, site)
-    if skipped := [f"{file.file} ({file.why})" for user in users for file in user.passed]:
+    yield from _unlike(reading.value)
+    yield from _left_out(reading.value)
+    if skipped := [
+        f"{file.file} ({file.why})" for user in users for file in user.passed if not file.format
+    ]:
         yield model.Check(
             "Files among the folders that are not folders",
             "none, or known ones",
@@ -59,6 +63,55 @@ def _undamaged(survey, site):
         id="old-folders-undamaged",
         data={"damage": [{"file": item.file, "offset": item.offset} for item in damage]},
     )
+
+
+def _left_out(survey):
+    """Mail that the old server does not show either: a second INBOX."""
+    files = [
+        f"{file.file} ({file.format}, {file.size} bytes: {file.why})"
+        for user in survey.users.values()
+        for file in user.passed
+        if file.format
+    ]
+    if files:
+        yield model.Check(
+            "All mail files are converted",
+            "every file",
+            f"not {listing.listed(files)}",
+            True,
+            "Ask the users whether they need this mail, which the old server does not show. Move "
+            "what they need into a folder.",
+            warning=True,
+            id="mail-left-out",
+            data={"files": len(files)},
+        )
+
+
+def _unlike(survey):
+    """Folders that cannot look on the new server as they did."""
+    folders = [folder for user in survey.users.values() for folder in user.folders]
+    texts = [
+        f"{folder.file} (new UIDs, as the old server gives them)"
+        for folder in folders
+        if folder.renumbered
+    ]
+    texts += [
+        f"{folder.file} (keyword {name} becomes {kept})"
+        for folder in folders
+        for name, kept in folder.keywords_merged
+    ]
+    if texts:
+        yield model.Check(
+            "Every folder keeps its UIDs and keywords",
+            "every folder",
+            f"not {listing.listed(texts)}",
+            True,
+            "Clients download the messages of a folder with new UIDs again. Dovecot does not tell "
+            "keywords apart that differ only in case.",
+            warning=True,
+            id="old-folders-change",
+            data={"folders": len(texts)},
+        )
 
 
 def _openable(survey, site):

@@ -7,7 +7,7 @@ import dataclasses
 
 from cutover import model
 from cutover.changes import conversion
-from cutover.facts import users
+from cutover.facts import clock, users
 from cutover.remote import converter
 from cutover.steps.checks import left_out, same_users
 
@@ -20,6 +20,7 @@ class Facts:
 
     again: see users_to_convert_again(). state: what this run has staged and published.
     without: logins of users to leave out, as the operator chose.
+    zone: seconds east of Greenwich of the old host, whose server reads dates without a zone so.
     """
 
     run: str
@@ -28,6 +29,7 @@ class Facts:
     strangers: list[str] = dataclasses.field(default_factory=list)
     again: list[str] = dataclasses.field(default_factory=list)
     without: list[str] = dataclasses.field(default_factory=list)
+    zone: int | None = None
 
 
 def confirmation(_site, chosen) -> str:
@@ -48,6 +50,7 @@ def probe(ctx) -> Facts:
         strangers=same_users.differences(sides),
         again=users_to_convert_again(ctx.history),
         without=model.logins(ctx.chosen.get("without", "")),
+        zone=clock.east(hosts, site.roles.old),
     )
 
 
@@ -101,7 +104,7 @@ def _notes(out, site):
 
 def change(kind: type, facts: Facts, site, chosen: list[users.Account]) -> model.Change:
     """The change of this kind that the converter makes for the users chosen."""
-    store = converter.plan(site, facts.run, chosen, site.new_store.jobs)
+    store = converter.plan(site, facts.run, chosen, site.new_store.jobs, facts.zone)
     return kind(
         site.roles.new,
         facts.run,
