@@ -2,6 +2,7 @@
 as the user, PREAUTH."""
 
 import contextlib
+import datetime
 import hashlib
 import imaplib
 import os
@@ -128,6 +129,8 @@ class User:
     @contextlib.contextmanager
     def imap(self, *command):
         connection = imaplib.IMAP4_stream(shlex.join(self.argv(*command)) + " 2>/dev/null")
+        # imaplib takes a status text that ends in a folder's name like {2008} for a literal
+        connection.Literal = re.compile(rb"(?!\[).*{(?P<size>\d+)}$")
         try:
             yield connection
         finally:
@@ -176,7 +179,7 @@ def view(connection, name):
     """EXAMINE a folder → {"uidvalidity", "uidnext", "messages": [(uid, flags, date, size,
     digest)]}; date in seconds."""
     connection.untagged_responses.clear()
-    ok(connection.select(quoted(name).decode("latin-1"), readonly=True))
+    ok(connection.select(quoted(name), readonly=True))
     answers = dict(connection.untagged_responses)
     uidvalidity = int(answers["UIDVALIDITY"][-1])
     uidnext = int(answers["UIDNEXT"][-1])
@@ -195,16 +198,25 @@ def view(connection, name):
 
 
 def message(match, text):
-    from mbx2maildir.formats import dates
-
     flags = tuple(sorted(flag.lower() for flag in match.group(3).split()))
     return (
         int(match.group(2)),
         flags,
-        max(0, dates.internaldate(match.group(4))),
+        seconds(match.group(4).decode()),
         int(match.group(5)),
         hashlib.sha256(text.replace(b"\r\n", b"\n")).hexdigest()[:16],
     )
+
+
+def seconds(text):
+    """Seconds since the epoch of an INTERNALDATE. c-client tells days such as 31-Feb."""
+    day, month, year, hour, minute, second, sign, east, minutes = re.match(
+        r" ?(\d+)-(...)-(\d+) (\d+):(\d+):(\d+) ([+-])(\d\d)(\d\d)", text
+    ).groups()
+    first = datetime.datetime.strptime(f"1 {month} {year} +0000", "%d %b %Y %z").timestamp()
+    zone = (int(east) * 60 + int(minutes)) * (-60 if sign == "-" else 60)
+    clock = int(hour) * 3600 + int(minute) * 60 + int(second)
+    return int(first) + (int(day) - 1) * 86400 + clock - zone
 
 
 def folder_list(connection, pattern="*", command="list"):
