@@ -1,4 +1,4 @@
-"""Convert the mail of UW IMAP users (MBX, mbox and its other formats) to Maildir++ as Dovecot keeps it.
+"""Convert the mail of UW IMAP users (MBX, mbox and others) to Maildir++ as Dovecot keeps it.
 
 Standard library only, Python 3.8 or later. From the ground up; a file imports only from its own
 line or from lines above it:
@@ -15,8 +15,7 @@ Within formats/: dates, keywords, line_ends, mbx_header, mbx_lines → mbx → m
 mmdf; mbx → tenex, directories; all these → readers; file_names → uidlist → maildir; names and
 message_key import none of these.
 Within convert/: source → incoming, subscriptions; existing, trash → index, folder_keywords →
-delta, salvage → staged →
-in_use, ranges → folder, prepare, base → merge.
+delta, salvage → staged → in_use, ranges → folder, prepare, base → merge.
 Within publish/: syscalls → records, containers → publish → base, leave, status.
 """
 
