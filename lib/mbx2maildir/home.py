@@ -10,16 +10,12 @@ import stat
 
 from mbx2maildir import errors
 from mbx2maildir.convert import source, subscriptions
+from mbx2maildir.formats import readers
 from mbx2maildir.patterns import Pattern
 
 MOST = 100000  # entries of a home
 LINKED = 2000  # entries behind links that lead out of it
 SNAPSHOTS = (b".snapshot", b".snapshots", b".zfs")  # earlier states of what is looked at anyway
-FORMATS = (
-    ("mtx", Pattern(rb"[ 0-3][0-9]-[A-Z][a-z]{2}-\d{4} [\d:]{8} [+-]\d{4},\d+;[0-7]{12}\r\n")),
-    ("tenex", Pattern(rb"[ 0-3][0-9]-[A-Z][a-z]{2}-\d{4} [\d:]{8} [+-]\d{4},\d+;[0-7]{12}\n")),
-    ("mmdf", Pattern(rb"\x01\x01\x01\x01\n")),
-)
 LOOP = "a link to a directory above it: the old server lists what is below over and over"
 OUT = "a link out of the home to what this host does not have, or has elsewhere"
 HEADER_LINE = Pattern(rb"[!-9;-~]+:[ \t]")
@@ -32,11 +28,9 @@ def format_of(path, status):
         return ""
     fd = source.open_mail(path)
     try:
-        block = os.pread(fd, source.HEAD, 0)
+        return readers.kind(os.pread(fd, readers.HEAD, 0))
     finally:
         os.close(fd)
-    known = source.kind(block, status.st_size)[0]
-    return known or next((name for name, start in FORMATS if start.match(block)), "")
 
 
 def directory_format(path, names):
@@ -57,7 +51,7 @@ def directory_format(path, names):
     except (OSError, errors.StoreError):
         return ""
     try:
-        return "mh" if HEADER_LINE.match(os.pread(fd, source.HEAD, 0)) else ""
+        return "mh" if HEADER_LINE.match(os.pread(fd, readers.HEAD, 0)) else ""
     finally:
         os.close(fd)
 
@@ -197,14 +191,16 @@ def from_roots(user, folders, report):
         search.run([path])
         known = search.known
         for mail in search.mail:
-            if not stat.S_ISREG(mail.status.st_mode):
-                continue
             below = os.path.relpath(mail.path, path) if mail.path != path else b""
             if below.startswith(b"../"):
                 below = os.path.basename(mail.path)  # a link led out of the root
             wanted = b"/".join(filter(None, (name, below))) or os.path.basename(path)
+            free = _free(wanted, taken)
             try:
-                found = source.identify(mail.path, _free(wanted, taken))[0]
+                if stat.S_ISREG(mail.status.st_mode):
+                    found = source.identify(mail.path, free)[0]
+                else:
+                    found = source.as_mailbox(mail.path, free)
             except FileNotFoundError:
                 continue  # removed since, by a user at work
             if found is not None:

@@ -70,7 +70,6 @@ def test_every_mailbox_of_the_home_is_found_with_its_format_and_size(odd):
         str(place / "oldmail"): ("mbx", size),
         str(place / "Mail/list/debian"): ("mbox", len(MBOX)),
         str(place / "Mail/work"): ("mbx", size),
-        str(place / "mail/mtx"): ("mtx", len(MTX)),
         str(place / "tenexbox"): ("tenex", len(MTX) - MTX.count(b"\r\n")),
         str(place / "mmdfbox"): ("mmdf", 18),
         str(place / "mhbox"): ("mh", 15),
@@ -98,7 +97,7 @@ def test_every_mailbox_of_the_home_is_found_with_its_format_and_size(odd):
     }
     # the old server would open ~/work and ~/Trash, which do not exist
     assert result["meant"] == [{"line": "work", "folder": str(place / "mail/work")}]
-    assert {folder["folder"] for folder in result["folders"]} == {"INBOX", "work"}
+    assert {folder["folder"] for folder in result["folders"]} == {"INBOX", "mtx", "work"}
 
 
 def test_a_huge_home_is_looked_at_in_part_and_that_is_said(odd, monkeypatch):
@@ -132,6 +131,7 @@ def test_what_its_user_may_not_read_is_named_if_it_is_the_users_own(odd):
 def test_folders_that_others_may_read_are_named(odd):
     place, user = odd
     (place / "mail/work").chmod(0o640)
+    (place / "mail/mtx").chmod(0o600)
     (place / "mail").chmod(0o750)
     place.chmod(0o700)
     assert found(user)["shared"] == []
@@ -149,8 +149,8 @@ def test_further_roots_are_converted_and_no_two_folders_meet(site, odd):
     put(place / "mail/work_2", MBOX)
     (place / ".mailboxlist").write_bytes(b"mail/work\nMail/work\noldmail\nwork_2\nTrash\n")
     surveyed = found(user)
-    left = {item["file"] for item in surveyed["outside"] if item["format"] in ("mbx", "mbox")}
-    assert not left
+    left = {item["format"] for item in surveyed["outside"]}
+    assert left == {"mh", "maildir", ""}
     site.users[0] = user
     plan = plan_file.check(site.plan())
     events = []
@@ -160,7 +160,12 @@ def test_further_roots_are_converted_and_no_two_folders_meet(site, odd):
     names = sorted(entry.name for entry in tree.iterdir() if entry.name.startswith("."))
     assert names == [
         ".link.linked",
+        ".mixbox",
+        ".mmdfbox",
+        ".mtx",
+        ".mxbox",
         ".oldmail",
+        ".tenexbox",
         ".work",
         ".work.list.debian",
         ".work.work",
@@ -176,7 +181,7 @@ def test_further_roots_are_converted_and_no_two_folders_meet(site, odd):
         "Trash",
     ]
     (published,) = [values for event, values in events if event == "published"]
-    assert published["folders"] == 8
+    assert published["folders"] == 13
 
 
 def test_a_name_in_the_home_never_comes_to_mean_the_folder_of_that_name(site):
