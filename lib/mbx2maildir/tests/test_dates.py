@@ -85,6 +85,7 @@ FROM = [  # the forms c-client's VALID macro knows, by its own comment
     (b"From user Wed Dec  2 25:53:22 1992\n", 723254400),  # the day without the time
     (b"From user xxx xxx xx xx:xx xxxx\n", 0),
     (b"From %b Wed Dec  2 05:53:22 1992\n" % (b"x" * 1100), 723275602),
+    (b"From Wed Dec  2 05:53:22 1992\n", 723275602),  # the shortest: no sender at all
     (b"From user Thursday Dec  2 05:53:22 1992\n", None),
     (b"From user Wed\tDec  2 05:53:22 1992\n", None),
     (b"From us\0er Wed Dec  2 05:53:22 1992\n", None),

@@ -104,3 +104,10 @@ def test_with_more_than_26_keywords_those_in_use_come_first():
     assert table.dropped == [] and table.names == names[4:]
     table = keywords.KeywordTable(names, (1 << 30) - 1)
     assert table.dropped == names[26:] and table.dropped_bits == 0b1111 << 26
+
+
+def test_keywords_that_differ_only_in_case_share_a_letter():
+    table = keywords.KeywordTable([b"Lavoro", b"lavoro", b"x"])
+    assert table.file_text() == b"0 Lavoro\n1 x\n"
+    assert [table.letters(bits) for bits in (1, 2, 3, 4)] == [b"a", b"a", b"a", b"b"]
+    assert table.merged == [(b"lavoro", b"Lavoro")]

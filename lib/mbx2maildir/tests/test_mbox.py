@@ -69,6 +69,27 @@ def test_pseudo_message_gives_uids_and_keywords(path):
     assert (box.uidvalidity, box.uidnext, box.keywords) == (1254000000, 42, [b"k1", b"k2"])
 
 
+def test_after_one_bad_uid_none_is_believed(path):
+    content = b"".join(
+        b"From a@b %b\n%bSubject: s\n\nb\n\n" % (DATE, fields)
+        for fields in (
+            b"X-IMAPbase: 1254000000 10\nX-UID: 5\n",
+            b"X-UID: 9\n",
+            b"X-UID: 3\n",
+            b"X-UID: 20\n",
+            b"",
+        )
+    )
+    box, messages = read(path, content)
+    assert [message[0] for message in messages] == [5, 9, 11, 12, 13]
+    assert box.renumbered and (box.uidvalidity, box.uidnext) == (1254000001, 14)
+
+
+def test_a_from_line_within_a_header_separates_nothing(path):
+    content = b"From a@b %b\nSubject: 1\nFrom c %b\nSubject: 2\n\nb\n" % (DATE, DATE)
+    assert [message[7] for message in read(path, content)[1]] == [content.partition(b"\n")[2]]
+
+
 def test_crlf_file_and_leading_blank_lines(path):
     _box, messages = read(
         path, (b"\n\nFrom a@b %b\nSubject: 1\n\nbody\n\n" % DATE).replace(b"\n", b"\r\n")
