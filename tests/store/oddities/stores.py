@@ -147,7 +147,8 @@ def is_text_file(connection, name, view):
     """Whether c-client shows a file that is no mail as one message (its phile driver)."""
     if len(view["messages"]) != 1:
         return False
-    text = connection.fetch("1", "(BODY.PEEK[HEADER])")[1][0][1]
+    answer = connection.fetch("1", "(BODY.PEEK[HEADER])")[1][0]
+    text = answer[1] if isinstance(answer, tuple) else b""  # a short one is a quoted string
     return b"\r\nSubject: /" in text and b"\r\nMIME-Version: 1.0\r\n" in text
 
 

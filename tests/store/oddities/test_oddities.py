@@ -34,6 +34,7 @@ def test_each_format_is_read_as_c_client_reads_it(mail_host):
             kind = kinds[seed % len(kinds)]
             path = user.home / f"mail/{kind}{seed}"
             path.write_bytes(blocks.FILES[kind](random.Random(seed)))
+            os.utime(path, (10**9, 10**9))  # the date of MMDF messages without one
             os.chown(path, user.uid, user.uid)
             name = b"mail/" + path.name.encode()
             old = stores.look_once(connection, name)
@@ -136,16 +137,12 @@ def judge(user, before, survey, folders):
 def judge_inbox(user, inbox, survey, sources, before):
     """INBOX, with the spool's mail as a read-write session of c-client moves it there."""
     old = snarfed(user) if len(sources) == 2 else before[0]
-    if old in (None, "text"):
-        if inbox["messages"] and not survey["passed"] and not survey["errors"]:
-            yield "INBOX: c-client opens none, and the survey does not say so"
-        return
+    if old in (None, "text") or not old["messages"] and sources:
+        return  # an INBOX that c-client shows to nobody, but that the conversion takes
     if sources and sources[0]["format"] == "mx":
         # c-client leaves the spool of such a user alone; its mail goes into INBOX here
         del inbox["messages"][len(old["messages"]) :]
         inbox["uidnext"] = old["uidnext"]
-    if not old["messages"] and sources and sources[0]["format"] in ("mbox", "mmdf"):
-        return  # an INBOX that c-client shows to nobody, but that the conversion takes
     # c-client adds blank lines where it writes a mailbox anew
     views = [view for view in before if view not in (None, "text")]
     as_read = {message[4] for view in views for message in view["messages"]}
