@@ -14,7 +14,7 @@ def test_the_first_bytes_of_each_file_are_told_apart_whatever_they_hold(tmp_path
         "a": b"\n==> " + bytes(tmp_path / "gone") + b" <==\n",
         "b": b"",
         "c": b"==> x <==\n",
-        "long": b"x" * 1000,
+        "long": b"x" * (elsewhere.HEAD + 800),
         "z": MBOX,
     }
     for name, content in contents.items():

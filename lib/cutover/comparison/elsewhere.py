@@ -9,8 +9,7 @@ that do not begin like a plain file.
 import dataclasses
 from collections.abc import Collection, Iterator
 
-from mbx2maildir import home
-from mbx2maildir.convert import source
+from mbx2maildir.formats import readers
 
 from cutover.connect import imap
 from cutover.facts import mailboxes
@@ -18,7 +17,7 @@ from cutover.facts.users import Account
 
 NAMES = 50_000  # looked at per user
 OPENED = 500  # of them opened
-HEAD = 200  # bytes
+HEAD = 1500  # bytes: a From line may be long
 COMPARED = 20  # messages by which two names are known to be one mailbox
 WAIT = 600  # seconds
 HEADS = ["head", "-v", "-c", str(HEAD), "--"]
@@ -143,8 +142,7 @@ def begins_like_mail(head: bytes) -> bool:
     """Whether a file that begins so is a mailbox in one of c-client's formats."""
     if not head.strip():
         return bool(head)  # a long gap may come before the first message
-    kind, _ = source.kind(head, len(head))
-    return bool(kind) or any(start.match(head) for _, start in home.FORMATS)
+    return bool(readers.kind(head))
 
 
 class _Looks:
