@@ -46,7 +46,7 @@ def _of_user(plan, user):
         "phase": "published" if ours else phase,
         "live": "none" if not os.path.lexists(places["live"]) else "ours" if ours else "other",
         "tree": values.get("tree"),
-        "staged": {"folders": staged.get("folders", 0), "at": staged.get("at")},
+        "staged": {"folders": _staged_folders(staged), "at": staged.get("at")},
         "marked": marked,
         "left_out": left_out,
         "lost": known.get("phase") == "published" and not ours,
@@ -65,6 +65,12 @@ def _of_user(plan, user):
         "passed": values.get("passed", []),
         "folders": values.get("folders", []),
     }
+
+
+def _staged_folders(staged):
+    """How many folders are staged: a complete tree's record lists them."""
+    folders = staged.get("folders", 0)
+    return len(folders) if isinstance(folders, list) else folders
 
 
 def task_state(live, report):

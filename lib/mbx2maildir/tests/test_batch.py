@@ -17,7 +17,7 @@ import mbx2maildir
 from mbx2maildir import batch, errors, events, plan_file, survey, tasks
 from mbx2maildir.convert import existing
 from mbx2maildir.formats import maildir, uidlist
-from mbx2maildir.publish import containers, publish, records
+from mbx2maildir.publish import containers, publish, records, status
 from mbx2maildir.tests import build
 
 LIB = str(pathlib.Path(mbx2maildir.__file__).parents[1])
@@ -377,6 +377,8 @@ def test_a_tree_that_another_run_completed_is_not_touched(site, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         convert(site.plan("r0"))
     monkeypatch.undo()
+    (alice,) = status.state(plan_file.check(site.plan("r0")))["users"]
+    assert not alice["published"] and alice["staged"]["folders"] == 1
     before = tree(site.root / "new/work/staging/alice")
     (error,) = of(convert(site.plan("r1")), "error")
     assert error["kind"] == "PublishError" and "r0" in error["what"]
