@@ -64,10 +64,11 @@ class Uids:
         self.uidvalidity = self.stated = int(found.group(1)) & 0xFFFFFFFF
         self.uidlast = min(int(found.group(2)), LAST)
         words = [word for word in found.group(3).split(b" ") if word]
-        self.keywords[:] = [
-            word if len(word) <= mbx_header.KEYWORD_LENGTH else None
-            for word in words[: mbx_header.KEYWORD_SLOTS]
-        ]
+        for slot, word in enumerate(words[: mbx_header.KEYWORD_SLOTS]):  # others stay
+            if slot == len(self.keywords):
+                self.keywords.append(None)
+            if len(word) <= mbx_header.KEYWORD_LENGTH:
+                self.keywords[slot] = word
 
     def stated_uid(self, value, uid):
         """X-UID of a message that has `uid` or 0 so far → its UID or 0."""
