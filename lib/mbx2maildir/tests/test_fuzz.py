@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mbx2maildir import batch, errors, events, plan_file
 from mbx2maildir.convert import folder, index, prepare
 from mbx2maildir.formats import mbx_header
-from mbx2maildir.publish import containers
+from mbx2maildir.publish import containers, publish
 from mbx2maildir.tests import build
 from mbx2maildir.tests.test_batch import tree
 from mbx2maildir.tests.test_mbx import read, uids
@@ -111,6 +111,7 @@ class Stager:
             shutil.rmtree(plan["work"], ignore_errors=True)
         containers.make_areas(plan)
         user = batch.Conversion(plan, events.Collected()).users["alice"]
+        user["tree_id"], user["fresh"] = publish.make_trees(plan, user)
         prepared = prepare.prepare(user, True)
         result = folder.folder(user, prepared["inbox"], b"", prepared["spool"])
         return tree(user["staging"]), result
