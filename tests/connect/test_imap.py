@@ -254,6 +254,13 @@ def test_list_in_all_its_spellings():
     assert session(LSUB=b'* LSUB () "/" mail/x\r\n').subscribed() == ["mail/x"]
 
 
+def test_a_status_text_that_ends_like_a_literal_is_a_text():
+    unseen = b"* OK [UNSEEN 1] first unseen message in /home/u/mail/Progetti {2008}\r\n"
+    stream = Stream(EXAMINE=OPENED + unseen, FETCH=ONE + TWO)
+    folder = imap.preauth(stream, 5).read("Progetti {2008}", "metadata")
+    assert [message.uid for message in folder.messages] == [3, 8]
+
+
 def test_status():
     answers = {"STATUS": b'* STATUS "a (b" (MESSAGES 3 UIDNEXT 9 UIDVALIDITY 77)\r\n'}
     assert session(**answers).status("a (b") == {"MESSAGES": 3, "UIDNEXT": 9, "UIDVALIDITY": 77}

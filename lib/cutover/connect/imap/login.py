@@ -1,6 +1,7 @@
 """Sessions: by TLS with a password, or over a remote command that is logged in already."""
 
 import imaplib
+import re
 import socket
 import ssl
 
@@ -15,6 +16,10 @@ from cutover.connect.imap.errors import (
     SessionLost,
 )
 from cutover.connect.imap.session import Session
+
+# what announces a literal (RFC 3501 §4.3). imaplib takes a status text that ends in a folder's name
+# such as {2008} for it, and waits; such a text begins with its code in brackets (§7.1).
+LITERAL = re.compile(rb"(?!\[).*{(?P<size>\d+)}$", re.ASCII)
 
 
 class _Tls(imaplib.IMAP4):
@@ -68,9 +73,9 @@ class _Client(imapclient.IMAPClient):
         self._made = made
         super().__init__("", ssl=False, timeout=timeout)
         self.normalise_times = False
-        made.debug = (
-            0  # IMAPClient turns imaplib's trace on, which formats every line of every message
-        )
+        # IMAPClient turns imaplib's trace on, which formats every line of every message
+        made.debug = 0
+        made.Literal = LITERAL
 
     def _create_IMAP4(self):
         return self._made
