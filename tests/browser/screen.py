@@ -181,7 +181,11 @@ class Screen:
         """Shift+Enter in a cell."""
         dialog = self.tab.locator("dialog.jp-Dialog")
         if dialog.count():
-            self._not_after(0, f"JupyterLab asks: {dialog.first.inner_text()}")
+            text = dialog.first.inner_text()
+            if not text.startswith("Kernel Terminating"):
+                self._not_after(0, f"JupyterLab asks: {text}")
+            # the kernel of the page before was still ending when a key was pressed
+            dialog.first.locator(".jp-mod-accept").click()
         cell = self.cell(number)
         cell.locator(".jp-InputPrompt").click()
         self.tab.keyboard.press("Shift+Enter")

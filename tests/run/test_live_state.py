@@ -24,14 +24,14 @@ def answers(monkeypatch):
     parameters = site.load("parameters/lab.yaml")
     alias = parameters.fqdn(parameters.alias)
 
-    def queue(connections, name):
+    def queue(connections, name, patience):
         if name == parameters.roles.mx[0]:
             raise errors.CutoverError(f"{name}: no ssh")
-        return mail_queue.parse("Total requests: 7")
+        return mail_queue.Watched(7, [], gone=2, seconds=1.0)
 
     records = {alias: {"CNAME": zone.RRset(60, ["mailboxold.lab.test."])}}
     monkeypatch.setattr(hosts, "Hosts", Hosts)
-    monkeypatch.setattr(mail_queue, "read", queue)
+    monkeypatch.setattr(mail_queue, "watched", queue)
     monkeypatch.setattr(
         services,
         "read",
@@ -55,4 +55,6 @@ def test_services_are_named_with_their_state(answers):
 
 def test_a_queue_that_cannot_be_read_says_why(answers):
     assert answers["queue of postino3"].error == "postino3: no ssh"
-    assert answers["queue of postino4"].value == "7 queued"
+    assert answers["queue of postino4"].value == (
+        "7 queued, 2 delivered in 1.0 s: empty in about 4 s"
+    )

@@ -40,6 +40,14 @@ class Skipped:
 
 
 @dataclasses.dataclass(frozen=True)
+class Unsearched:
+    """A place of a home in which nobody looked for mail."""
+
+    file: str
+    why: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Problem:
     """A file that cannot be read: what is wrong, at which byte, and what to do.
 
@@ -117,7 +125,7 @@ class User:
     prefixes: dict[str, int] = dataclasses.field(default_factory=dict)
     sizes: list[int] = dataclasses.field(default_factory=list)
     outside: list[Outside] = dataclasses.field(default_factory=list)
-    unsearched: list[Skipped] = dataclasses.field(default_factory=list)
+    unsearched: list[Unsearched] = dataclasses.field(default_factory=list)
     shared: list[str] = dataclasses.field(default_factory=list)
     meant: list[dict[str, str]] = dataclasses.field(default_factory=list)
     pointers: list[Pointer] = dataclasses.field(default_factory=list)

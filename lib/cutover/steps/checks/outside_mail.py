@@ -55,7 +55,7 @@ def checks(
 def _refused(name, refused):
     """A user's mail, and places of the home, that nobody decided about."""
     mail = [item for item in refused if isinstance(item, old_mail.Outside)]
-    places = [item for item in refused if isinstance(item, old_mail.Skipped)]
+    places = [item for item in refused if isinstance(item, old_mail.Unsearched)]
     texts = [_described(item) for item in mail]
     texts += [f"{item.file}: not searched ({item.why})" for item in places]
     return model.Check(
