@@ -602,7 +602,10 @@ def test_a_production_site_waits_for_a_person(night, tmp_path):
     )
     other = Night(tmp_path)
     other.values.update(
-        kind="production", approval={"allowed_signers": str(allowed)}, record={"key": str(key)}
+        kind="production",
+        old_store=night.values["old_store"],
+        approval={"allowed_signers": str(allowed)},
+        record={"key": str(key)},
     )
     other.write()
     other.step("preflight")
