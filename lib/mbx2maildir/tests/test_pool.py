@@ -96,10 +96,13 @@ def test_close_leaves_no_process():
     numbers = [value for _tag, kind, value in outcomes(workers) if kind == "done"]
     workers.submit(3, lasting)
     workers.wait(0)
+    started = {worker.process for worker in [*workers.idle, *workers.busy.values()]}
     workers.close()
     assert numbers and not any(os.path.exists(f"/proc/{number}") for number in numbers)
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert len(started) == 2
+    for number in started:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(number, os.WNOHANG)
 
 
 def lasting(report):
