@@ -139,7 +139,7 @@ class Conversion:
 
     def after_settle(self, name, _value):
         user = self.users[name]
-        if name in self.plan["without"]:
+        if name in self.plan.get("without", ()):
             publish.leave_out(self.plan, user)
             self.totals["left_out"] += 1
             self.emit("left-out", user=name)

@@ -55,6 +55,7 @@ class Hosts:
             old_store=types.SimpleNamespace(
                 imapd="/usr/sbin/imapd", imap_prefix="mail/", spool="/var/mail/{user}"
             ),
+            new_store=types.SimpleNamespace(listed=()),
         )
 
     def ssh(self, name):
