@@ -19,7 +19,6 @@ from cutover.facts import mailboxes, users
 from cutover.model import errors
 from cutover.remote import converter
 from lab import store, topology
-from mbx2maildir.convert import marker
 from night import converters, eventually, kill
 
 pytestmark = pytest.mark.lab
@@ -35,8 +34,12 @@ def hosts(lab):
         yield opened
 
 
+def plan_of(hosts, name):
+    return converter.plan(hosts.site, name, users.read(hosts, NEW), hosts.site.new_store.jobs)
+
+
 def conversion_of(hosts, name):
-    plan = converter.plan(hosts.site, name, users.read(hosts, NEW), hosts.site.new_store.jobs)
+    plan = plan_of(hosts, name)
     return conversion.Convert(NEW, name, plan["work"], plan["jobs"], plan["users"])
 
 
@@ -92,11 +95,8 @@ def test_killed_at_a_random_point(hosts, whole, number):
         said = str(error)
     striker.join()
     assert not eventually(converters, 0)
-    published = [
-        user
-        for user in topology.USERS
-        if (marker.read(os.fsencode(store.imap(user))) or {}).get("run") == name
-    ]
+    state = converter.state(hosts, NEW, plan_of(hosts, name)).users
+    published = [user for user in topology.USERS if state[user].published]
     found = trees()
     half = [
         user
