@@ -10,7 +10,7 @@ import stat
 
 from mbx2maildir import errors
 from mbx2maildir.convert import source, subscriptions
-from mbx2maildir.formats import readers
+from mbx2maildir.formats import directories, readers
 from mbx2maildir.patterns import Pattern
 
 MOST = 100000  # entries of a home
@@ -35,10 +35,8 @@ def format_of(path, status):
 
 def directory_format(path, names):
     """The mail format whose mailboxes are directories like this one, or ""."""
-    if b".mixmeta" in names:
-        return "mix"
-    if b".mxindex" in names:
-        return "mx"
+    if format_ := directories.kind(path) if names & directories.INDEXES else "":
+        return format_
     if names >= MAILDIR and all(os.path.isdir(source.join(path, name)) for name in MAILDIR):
         return "maildir"
     number = next((name for name in names if name.isdigit()), None)

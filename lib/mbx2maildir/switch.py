@@ -76,7 +76,7 @@ def limit():
 
 
 def close_others(kept):
-    """Close every descriptor but these: what root has open is none of the user's business."""
+    """Close every descriptor but these: a user's process gets nothing that root has open."""
     try:
         numbers = [int(name) for name in os.listdir("/proc/self/fd")]
     except OSError:

@@ -27,7 +27,7 @@ class Damage:
 
 @dataclasses.dataclass(frozen=True)
 class PassedOver:
-    """A file or directory among the user's folders that is no folder. name: in the old store."""
+    """A file or directory among the user's folders that is not a folder. name: in the old store."""
 
     file: str
     why: str = ""
@@ -124,7 +124,7 @@ class State:
         return sorted(name for name, user in self.users.items() if user.published == published)
 
     def left_out(self) -> list[str]:
-        """The users that this run goes on without."""
+        """The users whom this run leaves out."""
         return sorted(name for name, user in self.users.items() if user.phase == LEFT_OUT)
 
 

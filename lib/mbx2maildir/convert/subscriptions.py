@@ -32,7 +32,7 @@ def read(path, root, home=None, passed=(), further=()):
     seen = os.path.dirname(os.path.abspath(os.fsencode(path)))
     home = os.fsencode(home) if home else seen
     root = os.path.abspath(os.fsencode(root)) if root else home
-    # where the old mail is mounted, the home of the lines is none of this host's
+    # where the old mail is mounted, this host does not have the home that the lines name
     relative = os.path.relpath(root, home if root.startswith(home + b"/") else seen)
     aliases = {item["name"]: item["alias"] for item in passed if "alias" in item}
     others = {folder.path: folder.name for folder in further}

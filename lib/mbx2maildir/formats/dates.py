@@ -138,7 +138,7 @@ class Date:
 
 
 def skip(text, at):
-    """The place of the next byte that is no blank."""
+    """The place of the next byte that is not a blank."""
     while text[at : at + 1] == b" ":
         at += 1
     return at

@@ -22,6 +22,9 @@ MIX_STATUS = Pattern(rb"^:([0-9A-Fa-f]+):([0-9A-Fa-f]+):([0-9A-Fa-f]+):", re.MUL
 MIX_META = Pattern(rb"^([VLK])([^\r\n]*)\r\n", re.MULTILINE)
 
 
+INDEXES = {b".mixmeta", b".mxindex"}  # what kind() looks for
+
+
 def kind(path):
     """ "mx", "mix" or "": what c-client takes a directory for."""
     for name, index in (("mix", b".mixmeta"), ("mx", b".mxindex")):

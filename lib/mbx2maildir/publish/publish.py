@@ -304,7 +304,7 @@ def latest(path):
 
 
 def leave_out(plan, user):
-    """Write down that this run goes on without a user; nothing of the user's is touched. Errors:
+    """Record that this run leaves a user out; nothing of the user's is touched. Errors:
     PublishError when the run has published the user's mail already."""
     places = containers.paths(plan, user)
     if current(plan, user) is not None:

@@ -6,7 +6,7 @@ from cutover import model
 
 
 def checks(users: Sequence[str], site) -> Iterator[model.Check]:
-    """A warning per user whom this run goes on without."""
+    """A warning per user whom this run leaves out."""
     for name in users:
         yield model.Check(
             f"Is {name}'s mail left on {site.roles.old}, unconverted?",
