@@ -1,12 +1,13 @@
-"""What this machine must have for the lab: root, and a few Debian packages.
+"""What this machine must have for the lab: root, a few Debian packages, and inotify instances.
 
-Missing packages are installed.
+Missing packages are installed, and the kernel's limit is raised until the next boot.
 """
 
 import contextlib
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 from lab import errors
 
@@ -21,11 +22,19 @@ TOOLS = {
     "ssh": "openssh-client",
 }
 
+# Each host's systemd and its services hold four or five inotify instances, all as root's: a booting
+# lab needs about 60. Debian's limit is 128 (inotify(7)). Above it systemd cannot wait for a PID
+# file, and services of type forking fail.
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_OF_A_LAB = 64
+INOTIFY_WANTED = 1024
+
 
 def require(purpose="the rehearsal lab"):
     """Return if this machine can run the lab, after installing what is missing.
 
-    Raises errors.Missing if this is not root or a package cannot be installed.
+    Raises errors.Missing if this is not root, if a package cannot be installed, or if the kernel
+    has too few inotify instances and its limit cannot be raised.
     """
     if os.geteuid() != 0:
         raise errors.Missing(
@@ -41,6 +50,26 @@ def require(purpose="the rehearsal lab"):
         raise errors.Missing(
             f"{purpose} needs these Debian packages: {names}. Install them: apt-get install {names}"
         )
+    if labs() < 1:
+        raise errors.Missing(
+            f"{purpose} needs {INOTIFY_OF_A_LAB} inotify instances, and the kernel allows "
+            f"{_inotify()}. Run: sysctl -w fs.inotify.max_user_instances={INOTIFY_WANTED}"
+        )
+
+
+def labs():
+    """How many labs fit beside each other into the kernel's inotify limit.
+
+    A low limit is raised first; where this is not allowed, it is counted as it is.
+    """
+    if _inotify() < INOTIFY_WANTED:
+        with contextlib.suppress(OSError):
+            INOTIFY.write_text(f"{INOTIFY_WANTED}\n", encoding="ascii")
+    return _inotify() // INOTIFY_OF_A_LAB
+
+
+def _inotify():
+    return int(INOTIFY.read_text(encoding="ascii"))
 
 
 def _missing():

@@ -149,6 +149,29 @@ def test_without_a_tool_it_names_the_package(monkeypatch):
         requirements.require()
 
 
+def test_a_low_limit_of_inotify_instances_is_raised(monkeypatch, tmp_path):
+    limit = tmp_path / "max_user_instances"
+    limit.write_text("128\n")
+    monkeypatch.setattr(requirements, "INOTIFY", limit)
+    assert requirements.labs() == 16
+    assert limit.read_text() == "1024\n"
+
+
+def test_a_limit_of_inotify_instances_that_cannot_be_raised_is_named(monkeypatch):
+    class Kernel:
+        def read_text(self, encoding):
+            return "60\n"
+
+        def write_text(self, text, encoding):
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(requirements, "_missing", lambda: [])
+    monkeypatch.setattr(requirements, "INOTIFY", Kernel())
+    with pytest.raises(errors.Missing, match="sysctl -w fs.inotify.max_user_instances=1024"):
+        requirements.require()
+
+
 def test_a_reused_pid_is_not_ours():
     mine = state.start_time(os.getpid())
     assert state.alive(os.getpid(), mine)

@@ -15,16 +15,19 @@ def test(arguments):
 
     Arguments are passed to pytest; without any, all tests run. As root it starts the lab for the
     tests that need it: a full run uses lanes with a lab each, one more than there are processors,
-    since a lane often waits for its servers. Without root those tests are skipped, and the end of
-    the output says so.
+    since a lane often waits for its servers; fewer where the kernel's inotify limit cannot be
+    raised. Without root those tests are skipped, and the end of the output says so.
     """
+    from lab import requirements
+
     from cutover import site
 
     everything = ["tests", "lib/mbx2maildir/tests", "notebooks"]
     everything += ["--nbval-lax", "--nbval-cell-timeout=120"]
     if os.geteuid() == 0:
         everything += ["--dist=loadfile", "--no-loadscope-reorder", "-rs"]
-        for number in range(1, (os.cpu_count() or 1) + 2):
+        lanes = min((os.cpu_count() or 1) + 1, max(requirements.labs(), 1))
+        for number in range(1, lanes + 1):
             world = [sys.executable, "-m", "lab.world", f"lane{number}", sys.executable]
             python = shlex.join(world)
             everything.append(f"--tx=popen//python={python}")
