@@ -5,6 +5,7 @@ Where it cannot run, that is said loudly; where it can, it is never skipped.
 
 import contextlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,13 @@ def pytest_xdist_setupnodes(config):
     with contextlib.suppress(errors.LabError):  # the tests that need it say so, each
         base_image.ensure()
     requirements.chromium()
+    # one file needs Debian 13's base: its lane waits for the lock that the build holds
+    threading.Thread(target=_base_of_debian13, daemon=True).start()
+
+
+def _base_of_debian13():
+    with contextlib.suppress(errors.LabError):
+        base_image.ensure("trixie")
 
 
 def pytest_collection_modifyitems(items):
