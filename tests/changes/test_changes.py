@@ -46,6 +46,34 @@ BACKWARD = zone.Update(
     [("mailbox.lab.test", "CNAME")],
     [("mailbox.lab.test", 5, "CNAME", "mailboxold.lab.test.")],
 ).to_json()
+RENAMED = zone.Update(
+    "lab.test",
+    [("exists", "mailbox.lab.test", "A", ["10.77.0.13"]), ("unused", "mailboxold.lab.test")],
+    [("mailbox.lab.test", "ANY"), ("mailboxold.lab.test", "ANY")],
+    [
+        ("mailboxold.lab.test", 5, "A", "10.77.0.13"),
+        ("mailbox.lab.test", 5, "CNAME", "mailboxold.lab.test."),
+    ],
+).to_json()
+RENAMED_BACK = zone.Update(
+    "lab.test",
+    [
+        ("exists", "mailbox.lab.test", "CNAME", ["mailboxold.lab.test."]),
+        ("exists", "mailboxold.lab.test", "A", ["10.77.0.13"]),
+    ],
+    [("mailbox.lab.test", "ANY"), ("mailboxold.lab.test", "ANY")],
+    [("mailbox.lab.test", 3600, "A", "10.77.0.13")],
+).to_json()
+RENAME_BACK = dns.RenameBack(
+    "ns1",
+    ["ns1", "ns2"],
+    RENAMED_BACK,
+    RENAMED,
+    30,
+    "mailboxold.lab.test",
+    ["postino3", "postino4"],
+    300,
+)
 USER = {
     "user": "alice",
     "uid": 2001,
@@ -117,6 +145,7 @@ EXAMPLES = [
     retirement.RetireService("mailboxold", "systemd", "sendmail", "stop", True),
     retirement.RemoveName("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),
     retirement.PowerOff("mailboxold", 180),
+    RENAME_BACK,
     backup.RunBackup("sanbackup", "mailbackup.service", "/backup/current", 60),
     bacula.DirectorFile(
         "sanbackup",
@@ -240,6 +269,9 @@ def test_it_has_an_inverse_or_says_why_not(change):
             again == change.describe()
             or change.kind == "convert-again"
             and again in change.describe()
+            # one update there and back, in two parts
+            or change.kind == "rename-back"
+            and inverse.inverse().forward == change.forward
         )
 
 
@@ -264,6 +296,24 @@ def test_a_dns_update_is_one_message_with_its_prerequisite():
         "prereq yxrrset mailbox.lab.test. CNAME mailboxold.lab.test.\n"
         "update delete mailbox.lab.test. CNAME\n"
         "update add mailbox.lab.test. 5 CNAME mailboxvm.lab.test.\n"
+        "send"
+    )
+
+
+def test_the_old_servers_name_goes_after_the_alias_and_what_was_sent_to_it():
+    assert RENAME_BACK.describe() == (
+        "zone lab.test.\n"
+        "prereq yxrrset mailbox.lab.test. CNAME mailboxold.lab.test.\n"
+        "prereq yxrrset mailboxold.lab.test. A 10.77.0.13\n"
+        "update delete mailbox.lab.test.\n"
+        "update add mailbox.lab.test. 3600 A 10.77.0.13\n"
+        "send\n\n"
+        "5 s later: sendmail -q; sendmail -Ac -q (repeated until `mailq` lists nothing it lists "
+        "now, at most 300 s)\n\n"
+        "zone lab.test.\n"
+        "prereq yxrrset mailbox.lab.test. A 10.77.0.13\n"
+        "prereq yxrrset mailboxold.lab.test. A 10.77.0.13\n"
+        "update delete mailboxold.lab.test.\n"
         "send"
     )
 

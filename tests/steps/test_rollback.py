@@ -68,9 +68,9 @@ def test_it_undoes_in_reverse_and_drains_before_names_disappear(rollback):
     ]
     # of the mail services, restore-imap was last
     assert (mail[0].name, mail[0].action) == ("dovecot", "stop")
-    assert order[-1] == "dns-update" and "3600 A" in changes[-1].describe()
+    assert order[-1] == "rename-back" and "3600 A" in changes[-1].describe()
     assert order.index("drain-queue") < order.index("userdb-edit")
-    assert order.count("dns-update") == 2 and "unpublish" in order
+    assert order.count("dns-update") == 1 and "unpublish" in order
 
 
 def test_mail_is_copied_when_both_are_closed_and_nothing_waits_for_the_old_server_alone(rollback):

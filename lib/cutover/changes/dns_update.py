@@ -5,6 +5,7 @@ import time
 from typing import ClassVar
 
 from cutover import model
+from cutover.changes.mail import DrainQueue
 from cutover.connect import dns
 
 
@@ -76,6 +77,90 @@ class DnsUpdate(model.Change):
 
     def inverse(self):
         return dataclasses.replace(self, forward=self.backward, backward=self.forward)
+
+
+@dataclasses.dataclass(frozen=True)
+class RenameBack(model.Change):
+    """Undo the update that gave the old server a name of its own; the name goes last.
+
+    sendmail puts the name that an alias leads to into an address (RFC 5321, 5.1), and looks that
+    name up again to deliver. Mail accepted just before the name went would be returned to its
+    sender. So a first update takes the alias back. Once the alias's TTL is over and the MX have
+    delivered what they hold, a second one removes the name. Figures: serial, queued, delivered.
+    """
+
+    kind: ClassVar[str] = "rename-back"
+    server: str
+    seen_by: list  # every authoritative server
+    forward: dict  # the whole way back: dns.Update as JSON
+    backward: dict
+    wait: int  # seconds until every server serves an update
+    name: str  # the old server's name
+    mx: list
+    drain: int  # seconds
+
+    @property
+    def target(self):
+        return self.server
+
+    @property
+    def resource(self):
+        return self._update(self.forward).resource
+
+    def title(self):
+        return f"two DNS updates: the alias goes back, then the name {self.name} goes"
+
+    def describe(self):
+        alias, name = (part.describe() for part in self._parts())
+        return f"{alias}\n\n{self._ttl()} s later: {self._queue().describe()}\n\n{name}"
+
+    def settled(self, ctx):
+        return self._update(self.forward).settled(ctx)
+
+    def apply(self, ctx, report) -> model.Result:
+        alias, name = self._parts()
+        if not alias.settled(ctx).done:
+            alias.apply(ctx, report)
+        time.sleep(self._ttl())
+        drained = self._queue().apply(ctx, report)
+        gone = name.apply(ctx, report)
+        return model.Result(f"{drained.text}; {gone.text}", drained.figures | gone.figures)
+
+    def inverse(self):
+        return self._update(self.forward).inverse()
+
+    def _parts(self):
+        """The update of the alias, and that of the name."""
+        whole = dns.Update.from_json(self.forward)
+        names = {name for name, _ in whole.deletes} - {self.name}
+        alias = dns.Update(
+            whole.zone,
+            whole.prerequisites,
+            [row for row in whole.deletes if row[0] in names],
+            [row for row in whole.adds if row[0] in names],
+        )
+        values = {}
+        for name, _, kind, value in alias.adds:
+            values.setdefault((name, kind), []).append(value)
+        before = [("exists", *key, listed) for key, listed in values.items()]
+        before += [row for row in whole.prerequisites if row[1] == self.name]
+        name = dns.Update(
+            whole.zone,
+            before,
+            [row for row in whole.deletes if row[0] == self.name],
+            [row for row in whole.adds if row[0] == self.name],
+        )
+        return self._update(alias.to_json()), self._update(name.to_json())
+
+    def _update(self, forward):
+        return DnsUpdate(self.server, self.seen_by, forward, self.backward, self.wait)
+
+    def _queue(self):
+        return DrainQueue(self.mx, self.drain)
+
+    def _ttl(self):
+        """Seconds for which a resolver may still hold the alias."""
+        return max(ttl for _, ttl, *_ in dns.Update.from_json(self.backward).adds)
 
 
 def _kinds(server, name, kind):

@@ -5,6 +5,7 @@ from cutover.carryback import notes
 from cutover.carryback.carry_back import CarryBack
 from cutover.carryback.carry_left import CarryLeft
 from cutover.carryback.left_behind import LeaveBehind
+from cutover.changes.dns_update import RenameBack
 from cutover.changes.mail import AwaitDeliveries, DrainQueue
 from cutover.changes.service import EndSessions
 from cutover.facts import mail_services
@@ -47,7 +48,7 @@ def _changes(facts, site) -> list:
 
     First what was not undone yet, the latest first; then what was undone and has changed again.
     """
-    rows, drained, emptied = [], set(), False
+    rows, drained, emptied = [], False, False
     carried = not rollback_facts.was_resumed(facts.intents)
     for intent in _in_order(facts.intents, site):
         if _stops_delivery_on(intent, site.roles.old) and not emptied:
@@ -56,16 +57,33 @@ def _changes(facts, site) -> list:
         if intent.inverse["kind"] == "unpublish" and not carried:
             rows += [(change, None) for change in _carry_back(facts, site)]
             carried = True
-        if intent.step in ("dual-delivery", "dns-rename") and intent.step not in drained:
+        if intent.step == "dual-delivery" and not drained:
             # mail queued for a name that is about to disappear would bounce
             rows.append((_drain_mx(site), None))
-            drained.add(intent.step)
-        rows.append((model.change_from_json(intent.inverse), intent.seq))
+            drained = True
+        rows.append((_undo(intent, site), intent.seq))
     later = sorted(facts.behind.keys() - set(facts.without))
     if later and not any(change.kind == "unpublish" for change, _ in rows):
         change = CarryLeft(site.roles.old, facts.run, site.old_store.aside, later)
         rows.append((change, None))
     return rows
+
+
+def _undo(intent, site):
+    """The change that undoes an intent."""
+    inverse = model.change_from_json(intent.inverse)
+    if intent.step != "dns-rename":
+        return inverse
+    return RenameBack(
+        inverse.server,
+        inverse.seen_by,
+        inverse.forward,
+        inverse.backward,
+        inverse.wait,
+        site.fqdn(site.roles.old),
+        list(site.roles.mx),
+        site.limits.queue_drain,
+    )
 
 
 def _in_order(intents, site) -> list:
