@@ -173,13 +173,15 @@ class Night:
             for cell in nbformat.read(self.run_dir / kept["copy"], as_version=4).cells
             if cell.cell_type == "code"
         ]
-        wrong = [each for cell in cells for each in cell.outputs if each.output_type == "error"]
+        wrong = [
+            output for cell in cells for output in cell.outputs if output.output_type == "error"
+        ]
         assert kept["passed"] and not wrong, kept["copy"]
         (shown,) = [
             "".join(
-                each.data["text/html"]
-                for each in cell.outputs
-                if "text/html" in each.get("data", {})
+                output.data["text/html"]
+                for output in cell.outputs
+                if "text/html" in output.get("data", {})
             )
             for cell in cells
             if cell.metadata.tags[0] == "verify"
@@ -265,15 +267,15 @@ def service_of(lab):
 
 def processes(wanted):
     """`{pid}` of the processes that a function of (pid, command line in bytes) wants."""
-    found = set()
+    pids = set()
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as line:
                 if wanted(int(pid), line.read()):
-                    found.add(int(pid))
+                    pids.add(int(pid))
         except OSError:
             continue
-    return found
+    return pids
 
 
 def on_host(name):
@@ -295,9 +297,9 @@ def converters():
 
 def descendants(top):
     """A process and all below it."""
-    found, new = set(), {top}
+    pids, new = set(), {top}
     while new:
-        found |= new
+        pids |= new
         below = set()
         for pid in new:
             try:
@@ -306,8 +308,8 @@ def descendants(top):
                         below |= set(map(int, children.read().split()))
             except OSError:
                 continue
-        new = below - found
-    return found
+        new = below - pids
+    return pids
 
 
 def kill(pids):

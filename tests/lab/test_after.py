@@ -19,7 +19,7 @@ from cutover.connect import dns, imap, smtp
 from cutover.connect.hosts import Hosts, NotTheLab
 from cutover.facts import backup_copy, bacula, lab_marks, mailboxes, users
 from cutover.model import errors, runbook
-from cutover.record import history as story
+from cutover.record import history
 from cutover.site import PROJECT
 from cutover.steps import registry
 from cutover.steps.checks import backup_files
@@ -44,15 +44,15 @@ def messages(top) -> dict:
 
     Bytes}` of the message files below a directory of Maildirs.
     """
-    found = {}
+    contents = {}
     for place, _, files in os.walk(top):
         if os.path.basename(place) in ("cur", "new") and "/.cutover/" not in place:
             for name in files:
                 with open(os.path.join(place, name), "rb") as file:
-                    found[
+                    contents[
                         os.path.relpath(os.path.dirname(place), top), name.partition(":2,")[0]
                     ] = file.read()
-    return found
+    return contents
 
 
 def files(top) -> list:
@@ -291,7 +291,10 @@ def test_no_message_is_missing_from_a_copy_made_while_all_of_a_folder_is_flagged
             mailboxes.new_session(hosts, "paolo") as live,
         ):
             read = [
-                [(each.uid, each.digest) for each in side.read("lavori", "content").messages]
+                [
+                    (message.uid, message.digest)
+                    for message in side.read("lavori", "content").messages
+                ]
                 for side in (copy, live)
             ]
     assert read[0] == read[1] and len(read[0]) == 2000
@@ -359,12 +362,12 @@ def test_the_key_reads_the_store_and_can_do_nothing_else(lab, night):
 
 
 def test_the_old_procedure_is_put_back_by_hand_as_the_docs_say(lab, night):
-    said = re.findall(
+    commands = re.findall(
         r"^(systemctl (\w+) --now (\S+)) +# on (\w+)$",
         (PROJECT / "docs/site.md").read_text(),
         re.MULTILINE,
     )
-    for command, _, _, host in said:
+    for command, _, _, host in commands:
         lab.run(host, command.split())
     assert unit(lab, "mailboxold", "backup-posta.timer") == {
         "ActiveState": "active",
@@ -377,7 +380,7 @@ def test_the_old_procedure_is_put_back_by_hand_as_the_docs_say(lab, night):
     wanted = night.wanted("backup")
     ends = [(change.action, change.name) for change in (wanted[0], wanted[-1])]
     assert ends == [("start", backup_copy.TIMER), ("stop", "backup-posta.timer")]
-    for _, verb, name, host in said:
+    for _, verb, name, host in commands:
         lab.run(
             host, ["systemctl", {"enable": "disable", "disable": "enable"}[verb], "--now", name]
         )
@@ -431,8 +434,8 @@ def production(lab, night, tmp_path_factory):
 def addresses():
     """What each name server itself says of the old server's name: its address, or None."""
     asked = {name: dns.Server(name, topology.HOSTS[name].address) for name in NAME_SERVERS}
-    found = {name: server.lookup("mailboxold.lab.test", "A") for name, server in asked.items()}
-    return {name: rrset and rrset.values[0] for name, rrset in found.items()}
+    answers = {name: server.lookup("mailboxold.lab.test", "A") for name, server in asked.items()}
+    return {name: rrset and rrset.values[0] for name, rrset in answers.items()}
 
 
 def refusal(night):
@@ -464,9 +467,10 @@ def test_somebody_who_reads_on_the_old_server_keeps_it(lab, production):
                 f"systemctl stop {name}; systemctl mask {name} || systemctl disable {name}",
             ],
         )
-    said = refusal(production)
+    message = refusal(production)
     assert re.search(
-        r"has logged in on mailboxold since.*expected 0 logins; found 1 logins: davide from ", said
+        r"has logged in on mailboxold since.*expected 0 logins; found 1 logins: davide from ",
+        message,
     )
     waited(production)
 
@@ -480,18 +484,18 @@ def test_mail_that_no_mx_handed_in_keeps_it_and_so_does_a_message_that_only_it_h
     send("mailboxold", "teresa@mailboxold.lab.test", "direct")
     place = store.home("teresa") / "INBOX"
     assert eventually(lambda: b"Subject: direct" in place.read_bytes())
-    said = refusal(production)
+    message = refusal(production)
     assert re.search(
         r"expected 0 direct deliveries; found 1 direct deliveries: <direct@test> to teresa by 10\.77\.0\.1",
-        said,
+        message,
     )
     waited(production)
-    said = refusal(production)
-    assert "direct deliveries" not in said
+    message = refusal(production)
+    assert "direct deliveries" not in message
     assert re.search(
         r"No message of teresa is only on mailboxold:? expected 0 messages; found 1 messages: INBOX UID \d+ "
         r".*<direct@test>",
-        said,
+        message,
     )
     # teresa gets it on the new server: the message as the old one has it
     with Hosts(production.site) as reached, mailboxes.old_session(reached, "teresa") as session:
@@ -536,10 +540,10 @@ def test_a_user_whose_tree_was_lost_keeps_it_until_all_of_it_is_restored(lab, pr
             *part,
         )
         assert done.returncode == 0, done.stderr
-        found = left()
-        assert any("no longer there" in note for note in found.notes)
-        assert bool(found.only) == bool(part), found
-    assert before.only == 0 and found.old == before.old
+        result = left()
+        assert any("no longer there" in note for note in result.notes)
+        assert bool(result.only) == bool(part), result
+    assert before.only == 0 and result.old == before.old
 
 
 def test_it_is_switched_off_and_mail_goes_to_the_new_server_alone(lab, production):
@@ -587,7 +591,7 @@ def test_then_there_is_no_way_back(production):
     with pytest.raises(runbook.NotYet, match="point of no return"):
         production.step("rollback")
     events = production.run.journal.events()
-    word, sentence = story.verdict(events, story.attempts(events))
+    word, sentence = history.verdict(events, history.attempts(events))
     assert (word, registry.no_return(events)["step"]) == ("passed", "decommission"), sentence
 
 

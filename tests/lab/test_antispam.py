@@ -6,14 +6,14 @@ Each MX has rspamd with Redis. Dual delivery is on, so each message must reach b
 import time
 import types
 
+import cutover.facts.antispam
+import cutover.steps.checks.antispam
 import pytest
 from cutover import model, site
 from cutover.changes import mail
 from cutover.connect import hosts, smtp
-from cutover.facts import antispam as antispam_facts
 from cutover.rehearsal import ledger, traffic
 from cutover.report import summary
-from cutover.steps.checks import antispam as antispam_checks
 from lab import antispam, inside, store, topology
 from night import Night, eventually
 
@@ -56,16 +56,16 @@ def copies(label, spam):
     there = [
         part for part in old.read_bytes().split(b"\r\nReceived: from postino")[1:] if mark in part
     ]
-    found = [path.read_bytes() for folder in ("new", "cur") for path in (new / folder).glob("*")]
-    return [there, [text for text in found if mark in text]]
+    texts = [path.read_bytes() for folder in ("new", "cur") for path in (new / folder).glob("*")]
+    return [there, [text for text in texts if mark in text]]
 
 
 def arrives(label, spam=False):
-    assert eventually(lambda: [len(each) for each in copies(label, spam)] == [1, 1]), copies(
+    assert eventually(lambda: [len(texts) for texts in copies(label, spam)] == [1, 1]), copies(
         label, spam
     )
     assert copies(label, not spam) == [[], []]
-    return [each[0] for each in copies(label, spam)]
+    return [texts[0] for texts in copies(label, spam)]
 
 
 def marks(text):
@@ -165,19 +165,21 @@ def test_the_ledger_has_what_was_put_off(night):
     with hosts.Hosts(night.site) as reached:
         with traffic.Traffic(reached, night.run, 8.0, 25) as live:
             pass
-        found = ledger.count(reached, night.run, both=False)
-    assert found["passed"] and found["accepted"] == live.accepted >= 25
-    told = found["put_off"]
+        counts = ledger.count(reached, night.run, both=False)
+    assert counts["passed"] and counts["accepted"] == live.accepted >= 25
+    put_off = counts["put_off"]
     assert (
-        told["messages"] >= 2
-        and not told["waiting"]
-        and antispam.DELAY - 1 <= told["least"] <= told["most"] < 60
+        put_off["messages"] >= 2
+        and not put_off["waiting"]
+        and antispam.DELAY - 1 <= put_off["least"] <= put_off["most"] < 60
     )
     entries = ledger.read(night.run)
     late = {int(entry["key"].rpartition("-")[2]) for entry in entries if "put_off" in entry}
     assert {11, 22} <= late and not any(number % traffic.GREY_EVERY for number in late)
-    (line,) = (line for line in summary.ledger([{"event": "ledger", **found}]) if "put off" in line)
-    assert line.startswith(f"{told['messages']} of {found['accepted']} were put off")
+    (line,) = (
+        line for line in summary.ledger([{"event": "ledger", **counts}]) if "put off" in line
+    )
+    assert line.startswith(f"{put_off['messages']} of {counts['accepted']} were put off")
 
 
 def test_what_nobody_took_is_told_and_is_not_lost(night, tmp_path):
@@ -189,12 +191,12 @@ def test_what_nobody_took_is_told_and_is_not_lost(night, tmp_path):
     ):
         assert eventually(lambda: live.put_off)
         raise KeyboardInterrupt  # with a stranger's mail put off a moment ago
-    found = ledger.late(ledger.read(run))
-    assert found["waiting"]
-    told = summary.ledger(
-        [{"event": "ledger", "accepted": 30, "put_off": found, "old": None, "new": None}]
+    put_off = ledger.late(ledger.read(run))
+    assert put_off["waiting"]
+    lines = summary.ledger(
+        [{"event": "ledger", "accepted": 30, "put_off": put_off, "old": None, "new": None}]
     )
-    assert told[-1].startswith(f"{len(found['waiting'])} were never accepted")
+    assert lines[-1].startswith(f"{len(put_off['waiting'])} were never accepted")
 
 
 def test_a_dead_milter_loses_no_mail_and_what_was_held_keeps_its_mark(night):
@@ -208,10 +210,12 @@ def test_a_dead_milter_loses_no_mail_and_what_was_held_keeps_its_mark(night):
     declared = night.site.antispam
     with hosts.Hosts(night.site) as reached:
         readings = {
-            mx: model.read(antispam_facts.read, reached, mx, declared.milter, declared.redis)
+            mx: model.read(
+                cutover.facts.antispam.read, reached, mx, declared.milter, declared.redis
+            )
             for mx in night.site.roles.mx
         }
-    dead, *_ = antispam_checks.checks(readings, night.site)
+    dead, *_ = cutover.steps.checks.antispam.checks(readings, night.site)
     assert not dead.passed and "does NOT answer" in dead.actual and "deferred (451)" in dead.actual
     for name in ("mailboxold", "mailboxvm"):
         ctl("start", "sendmail", name)

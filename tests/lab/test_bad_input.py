@@ -12,8 +12,8 @@ import click.testing
 import pytest
 import yaml
 from cutover import model, site
-from cutover.changes import dns_update as dns_change
-from cutover.commands import main as cli
+from cutover.changes import dns_update
+from cutover.commands import main
 from cutover.connect import dns, hosts, ssh
 from cutover.facts import mail_queue
 from cutover.model import ChangeFailed, runbook
@@ -90,7 +90,7 @@ def spoilt(path, change):
 
 def lines(data):
     """Where the messages of an MBX file begin."""
-    return [found.start() for found in LINE.finditer(data, 2048)]
+    return [match.start() for match in LINE.finditer(data, 2048)]
 
 
 def seen(path):
@@ -107,7 +107,7 @@ def test_a_typo_in_the_parameters_is_named_with_its_line(tmp_path):
     file.write_text(text.replace("  work: /var/imap/.cutover", "  wrok: /var/imap/.cutover"))
     number = text[: text.index("  work: /var/imap/.cutover")].count("\n") + 1
     for command in (["plan"], ["run", "--run", str(tmp_path / "run")]):
-        done = click.testing.CliRunner().invoke(cli.cutover, [*command, "--site", str(file)])
+        done = click.testing.CliRunner().invoke(main.cutover, [*command, "--site", str(file)])
         assert done.exit_code == 1 and isinstance(done.exception, site.BadParameters)
         assert f"{file}, line {number}: new_store.wrok: unknown key" in str(done.exception)
         assert "new_store.work: missing" in str(done.exception)
@@ -117,7 +117,7 @@ def test_a_typo_in_the_parameters_is_named_with_its_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "before, after, said",
+    "before, after, message",
     [
         (
             "  old: mailboxold\n",
@@ -139,14 +139,16 @@ def test_a_typo_in_the_parameters_is_named_with_its_line(tmp_path):
         ("zone: lab.test\n", "? {a: b}\n: c\n", "a key must be a word"),
     ],
 )
-def test_what_yaml_takes_and_no_site_can_mean_is_refused_by_its_line(tmp_path, before, after, said):
+def test_what_yaml_takes_and_no_site_can_mean_is_refused_by_its_line(
+    tmp_path, before, after, message
+):
     text = (site.PROJECT / "parameters/lab.yaml").read_text()
     file = tmp_path / "site.yaml"
     file.write_text(text.replace(before, after, 1))
     number = text[: text.index(before)].count("\n") + after.count("\n") - (after[0] == "?")
     with pytest.raises(site.BadParameters) as caught:
         site.load(file)
-    assert f"{file}, line {number}: {said}" in str(caught.value)
+    assert f"{file}, line {number}: {message}" in str(caught.value)
 
 
 class Silence:
@@ -217,7 +219,7 @@ def test_a_tampered_journal_stops_everything_and_names_the_line(tmp_path):
     path.write_bytes(whole.replace(b'"code": "x"', b'"code": "y"', 1))
     for arguments in (["status"], ["rollback"]):
         done = click.testing.CliRunner().invoke(
-            cli.cutover, [*arguments, "--run", str(night.run_dir)]
+            main.cutover, [*arguments, "--run", str(night.run_dir)]
         )
         assert done.exit_code == 1 and f"{path}, line 3: does not follow the line before it" in str(
             done.exception
@@ -278,9 +280,9 @@ def test_a_silent_secondary_lags_and_is_named():
         def serial(self, zone):
             return 4
 
-    assert "ns2: no answer from 192.0.2.2" in dns_change._lag(Silent(), "lab.test", 5)
-    assert dns_change._lag(Behind(), "lab.test", 5) == "ns3 still serves the older zone 4"
-    assert dns_change._lag(Behind(), "lab.test", 4) == ""
+    assert "ns2: no answer from 192.0.2.2" in dns_update._lag(Silent(), "lab.test", 5)
+    assert dns_update._lag(Behind(), "lab.test", 5) == "ns3 still serves the older zone 4"
+    assert dns_update._lag(Behind(), "lab.test", 4) == ""
 
 
 @pytest.mark.parametrize("mark", ["", "*", "-", "X"])
@@ -326,13 +328,15 @@ def test_a_missing_host_key_comes_with_the_line_to_add(night, tmp_path):
     whole = keys.KNOWN_HOSTS.read_text().splitlines(keepends=True)
     known.write_text("".join(line for line in whole if "mailboxvm" not in line))
     with night.set("ssh.known_hosts", str(known)):
-        said = refusal(night)
+        message = refusal(night)
         assert (
             f"ssh to mailboxvm refused: {known} has no host key for mailboxvm or 10.77.0.16. The host offers ssh-ed25519 SHA256:"
-            in said
+            in message
         )
         with known.open("a") as more:
-            more.write(re.search(r"then add this line: (\S+ \S+ [\w+/=]+)", said).group(1) + "\n")
+            more.write(
+                re.search(r"then add this line: (\S+ \S+ [\w+/=]+)", message).group(1) + "\n"
+            )
         night.step("preflight")
 
 
@@ -363,10 +367,10 @@ def test_a_refused_key_is_named_with_its_account(lab, night):
 @lab_test
 def test_without_sudo_the_host_and_the_rule_are_named(lab, night):
     with away(lab, "mailboxold", "/etc/sudoers.d/operator"):
-        said = refusal(night)
+        message = refusal(night)
         assert re.search(
             r"mailboxold: sudo -n refused \(.*\) for: id -un\. operator needs a NOPASSWD rule in sudoers",
-            said,
+            message,
         )
     night.step("preflight")
 
@@ -395,16 +399,16 @@ def test_a_wrong_key_for_updates_changes_nothing(night, tmp_path):
 
 @lab_test
 @pytest.mark.parametrize(
-    "zone, said",
+    "zone, message",
     [
         ("nosuch.test", "ns1: has no zone nosuch.test. (no SOA record)"),
         ("below.lab.test", "ns1: has no zone below.lab.test. (no SOA record)"),
     ],
     ids=["elsewhere", "below"],
 )
-def test_a_zone_the_servers_do_not_have_is_named(night, zone, said):
+def test_a_zone_the_servers_do_not_have_is_named(night, zone, message):
     with night.set("zone", zone):
-        assert said in refusal(night)
+        assert message in refusal(night)
     night.step("preflight")
 
 
@@ -449,10 +453,10 @@ def test_an_unreadable_folder_is_named_with_owner_and_mode(night):
     mode = path.stat().st_mode
     path.chmod(0)
     try:
-        said = refusal(night)
+        message = refusal(night)
         assert (
             f"1 unreadable: {seen(path)}: its user (uid 2003) may not read it: owner 2003, mode 0000"
-            in said
+            in message
         )
     finally:
         path.chmod(mode)
@@ -494,8 +498,8 @@ def test_mail_outside_the_folders_is_named_and_then_converted_or_accepted(lab, n
     user, home = "marta", "/srv/mailboxold/home/marta"
     lab.run("mailboxold", ["sh", "-ec", OUTSIDE], user=user)
     lab.run("mailboxold", ["sh", "-ec", CRONTAB])
-    found = failures(night)
-    assert set(found) == {("mail-outside", user), ("mail-outside-accepted", "")}
+    failed = failures(night)
+    assert set(failed) == {("mail-outside", user), ("mail-outside-accepted", "")}
     checks = night.checks("preflight")
     data = checks["mail-outside", user]["data"]
     named = {item["file"].removeprefix(home + "/") for item in data["files"]}
@@ -768,9 +772,9 @@ def test_entries_that_lead_to_other_mailboxes_are_asked_of_sendmail(lab, night):
         for odd in ("bruno@mailboxold", "Bruno <bruno@mailbox.lab.test>"):
             set_userdb(lab, f"bruno:maildrop {odd}\n" + "\n".join(rest) + "\n")
             assert failures(night)["userdb-old-server-only", ""] == "bruno"
-            found = failures(night, "dual-delivery")
+            failed = failures(night, "dual-delivery")
             shown = lab.run("postino3", ["sendmail", "-bv", "bruno"]).stdout
-            assert found.get(("sendmail-routes-to-both", "postino3"), "").endswith("not bruno"), (
+            assert failed.get(("sendmail-routes-to-both", "postino3"), "").endswith("not bruno"), (
                 shown
             )
     night.step("preflight")
@@ -784,8 +788,8 @@ def at_both(local):
 @lab_test
 def test_two_engines_on_one_run_change_nothing_twice(lab, night):
     night.up_to("dual-delivery")
-    with night.engine("stop-imap") as one, night.engine("stop-imap") as other:
-        for driver in (one, other):
+    with night.engine("stop-imap") as first, night.engine("stop-imap") as other:
+        for driver in (first, other):
             driver.probe()
             driver.plan()
             driver.approve()
@@ -793,7 +797,7 @@ def test_two_engines_on_one_run_change_nothing_twice(lab, night):
             night.run.alone("apply"),
             pytest.raises(run_folder.RunBusy, match=r"another process is at work.*\(process \d+"),
         ):
-            one.apply()
+            first.apply()
         # somebody stops a service by hand: what was approved is not what would be done
         lab.run("mailboxold", ["systemctl", "stop", "stunnel4"])
         lab.run("mailboxold", ["systemctl", "mask", "stunnel4"])
@@ -801,13 +805,13 @@ def test_two_engines_on_one_run_change_nothing_twice(lab, night):
             engine.PlanChanged,
             match=r"No longer planned: stop stunnel4 \(mailboxold\)\. .*nothing was changed",
         ):
-            one.apply()
+            first.apply()
         lab.run("mailboxold", ["systemctl", "unmask", "stunnel4"])
         lab.run("mailboxold", ["systemctl", "start", "stunnel4"])
         other.apply()
         other.require(other.verify())
         with pytest.raises(engine.PlanChanged):
-            one.apply()
+            first.apply()
     night.step("stop-imap")
 
 
@@ -845,17 +849,17 @@ def test_what_is_damaged_or_unreadable_stops_its_user_only(night):
         with spoilt(cut, lambda data: data[:-100]), spoilt(garbage, full_of_garbage):
             with pytest.raises(ChangeFailed) as caught:
                 night.step("convert")
-            said = str(caught.value)
+            message = str(caught.value)
             assert (
-                "mailboxvm: convert-users failed for 3 of 24 users" in said
-                and "The other users are done" in said
+                "mailboxvm: convert-users failed for 3 of 24 users" in message
+                and "The other users are done" in message
             )
             assert (
-                f"bruno: {seen(cut)} at byte {last}: " in said
-                and "list it in old_store.salvage" in said
+                f"bruno: {seen(cut)} at byte {last}: " in message
+                and "list it in old_store.salvage" in message
             )
-            assert f"davide: {seen(garbage)} at byte {place}: " in said
-            assert f"carla: {seen(closed)}: its user (uid 2003) may not read it" in said
+            assert f"davide: {seen(garbage)} at byte {place}: " in message
+            assert f"carla: {seen(closed)}: its user (uid 2003) may not read it" in message
             # of one, what is whole will do
             with (
                 night.set("old_store.salvage", ["/home/davide/mail/sent-mail"]),
@@ -901,8 +905,8 @@ def test_a_full_disk_stops_the_conversion_and_the_same_command_goes_on(lab, nigh
 def test_a_message_that_is_lost_blocks_what_follows(lab, night):
     night.up_to("convert")
     garbage = store.home("davide") / "mail/sent-mail"
-    found = lab.run("mailboxvm", ["sh", "-c", "ls /var/imap/teresa/cur/* | head -1"]).stdout.strip()
-    lab.run("mailboxvm", ["mv", found, "/var/imap/held"])
+    path = lab.run("mailboxvm", ["sh", "-c", "ls /var/imap/teresa/cur/* | head -1"]).stdout.strip()
+    lab.run("mailboxvm", ["mv", path, "/var/imap/held"])
     try:
         with spoilt(garbage, full_of_garbage):
             refusal(night, "verify")

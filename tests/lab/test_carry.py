@@ -83,13 +83,13 @@ class Old:
     def messages(self, user, folder):
         """[(subject, Message)] in UID order."""
         with mailboxes.old_session(self.reached, user) as session:
-            found = session.headers(folder, "Subject")
+            subject_of = session.headers(folder, "Subject")
             return [
-                (found[message.uid], message)
+                (subject_of[message.uid], message)
                 for message in session.read(folder, "metadata").messages
             ]
 
-    def one(self, user, folder, mark):
+    def only_message(self, user, folder, mark):
         """The message of that subject; there must be just one in all of the user's folders."""
         where = self.where(user, mark)
         assert where == [folder]
@@ -121,19 +121,19 @@ class Old:
 
     def whole(self, user):
         """Everything a user has: {folder: (UIDVALIDITY, {uid: (flags, date, size)})}."""
-        found = {}
+        contents = {}
         with mailboxes.old_session(self.reached, user) as session:
             for name in mailboxes.old_folders(session, "mail/"):
                 with contextlib.suppress(imap.FolderUnreadable):
                     folder = session.read(name, "metadata")
-                    found[name] = (
+                    contents[name] = (
                         folder.uidvalidity,
                         {
                             message.uid: (message.flags, message.internaldate, message.size)
                             for message in folder.messages
                         },
                     )
-        return found
+        return contents
 
 
 class Went:
@@ -176,7 +176,7 @@ def went(night, old):
     }
     with night.engine("rollback", "plan") as driver:
         driver.probe()
-        went.told = dict(driver.plan().notes)
+        went.planned = dict(driver.plan().notes)
     old.reached.run("mailboxold", ["sh", "-ec", REFUSES], sudo=True)
     with dying(Killed()), pytest.raises(Killed):
         night.step("rollback")
@@ -198,7 +198,7 @@ def went(night, old):
         *(part for user in REFUSED for part in ("--without", user)),
     )
     went.checks = [
-        model.Check(**each) for each in night.events("verified", "rollback")[-1]["checks"]
+        model.Check(**check) for check in night.events("verified", "rollback")[-1]["checks"]
     ]
     went.result = next(
         event["output"]
@@ -286,16 +286,16 @@ def check(went, user):
 
 
 def test_a_sent_copy_comes_with_its_flags_and_date(old, went):
-    message = old.one("alice", "mail/sent-mail", "sent")
+    message = old.only_message("alice", "mail/sent-mail", "sent")
     assert message.flags == {"\\Seen", "\\Answered", "$Mia"}
     assert message.internaldate == DATE
 
 
 def test_a_folder_below_a_folder_gets_a_name_that_mbx_can_hold_and_that_is_said(old, went):
-    assert old.one("alice", "mail/sent-mail_2026", "below a folder").internaldate == DATE
+    assert old.only_message("alice", "mail/sent-mail_2026", "below a folder").internaldate == DATE
     assert (
         "cannot have a folder of that name; its mail goes to mail/sent-mail_2026"
-        in went.told["alice"]
+        in went.planned["alice"]
     )
     assert "mail/sent-mail_2026" in check(went, "alice").actual and check(went, "alice").warning
 
@@ -312,7 +312,7 @@ def test_flags_set_and_cleared_and_a_keyword(old, went):
 
 
 def test_a_new_folder_is_made_and_subscriptions_follow(old, went):
-    old.one("bruno", "mail/nuova/cartella", "in a new folder")
+    old.only_message("bruno", "mail/nuova/cartella", "in a new folder")
     assert "mail/nuova/cartella" in old.subscribed("bruno") and "mail/SPAM" not in old.subscribed(
         "bruno"
     )
@@ -340,9 +340,11 @@ def test_a_keyword_too_many_is_left_out_and_said(old, went):
     assert list(changed.values()) == [{"nova1", "nova2"}] * 2 and not any(
         before[uid][0] - now[uid][0] for uid in before
     )
-    said = "mail/etichette: no room for the keyword nova3 of 2 messages"
+    note = "mail/etichette: no room for the keyword nova3 of 2 messages"
     assert (
-        said in went.told["carla"] and said in check(went, "carla").actual and said in went.result
+        note in went.planned["carla"]
+        and note in check(went, "carla").actual
+        and note in went.result
     )
 
 
@@ -351,15 +353,15 @@ def test_a_renamed_folder_is_renamed_and_keeps_its_uids(old, went):
     whole = old.whole("davide")
     assert "mail/sent-mail" not in whole and whole["mail/inviata"][0] == uidvalidity
     now = whole["mail/inviata"][1]
-    assert sorted(now)[:-1] == sorted(before)[1:] and old.one(
+    assert sorted(now)[:-1] == sorted(before)[1:] and old.only_message(
         "davide", "mail/inviata", "in the renamed folder"
     )
 
 
 def test_a_deleted_folder_stays_and_is_listed(old, went):
     assert old.whole("elena")["mail/Bozze"] == went.before["elena"]["mail/Bozze"]
-    said = "mail/Bozze: not on the new host any more, with 11 messages"
-    assert said in went.told["elena"] and said in went.notes["elena"].notes
+    note = "mail/Bozze: not on the new host any more, with 11 messages"
+    assert note in went.planned["elena"] and note in went.notes["elena"].notes
 
 
 def test_a_moved_message_stands_where_it_was_moved_to_and_nowhere_else(old, went):
@@ -381,16 +383,16 @@ def test_a_moved_message_stands_where_it_was_moved_to_and_nowhere_else(old, went
     ],
 )
 def test_mail_that_came_to_both_is_there_once(old, went, user, mark, folder, flags):
-    assert old.one(user, folder, mark).flags == flags
+    assert old.only_message(user, folder, mark).flags == flags
 
 
 def test_mail_that_came_to_the_new_server_alone_is_brought(old, went):
-    old.one("luca", "INBOX", "to the new one alone")
+    old.only_message("luca", "INBOX", "to the new one alone")
 
 
 def test_users_who_did_nothing_find_everything_as_it_was(old, went):
     for user in ("marta", "nicola"):
-        assert old.whole(user) == went.before[user] and user not in went.told
+        assert old.whole(user) == went.before[user] and user not in went.planned
         assert went.notes[user].done == {} and went.notes[user].left == []
 
 
@@ -400,13 +402,13 @@ def test_users_who_did_nothing_find_everything_as_it_was(old, went):
 def at_new_only(night, user):
     """The Message-IDs of refused messages that Dovecot finds in a user's Maildir."""
     with Hosts(night.site) as reached, mailboxes.new_session(reached, user) as session:
-        found = [
+        ids = [
             value
             for name, _, selectable in session.folders("*")
             if selectable
             for value in session.headers(name, "Message-ID").values()
         ]
-    return sorted(set(found) & set(named(user)))
+    return sorted(set(ids) & set(named(user)))
 
 
 def named(user):
@@ -414,15 +416,17 @@ def named(user):
 
 
 def test_what_is_refused_is_told_and_stops_the_rollback_once_all_others_are_carried(went):
-    said = went.refused.stderr
+    output = went.refused.stderr
     assert (
         went.refused.returncode == 1
-        and "4 users could not be carried back completely" in said
-        and "--without" in said
+        and "4 users could not be carried back completely" in output
+        and "--without" in output
     )
     for user, (folder, _) in REFUSED.items():
         assert all(
-            f"{folder} UID " in said and each in said for each in named(user) if user != "olga"
+            f"{folder} UID " in output and message_id in output
+            for message_id in named(user)
+            if user != "olga"
         ), user
     for words in (
         "Can't access destination: mail/archivio",
@@ -430,7 +434,7 @@ def test_what_is_refused_is_told_and_stops_the_rollback_once_all_others_are_carr
         "Unable to open file mail/sent-mail",
         "olga: mailboxold: /usr/sbin/imapd: the IMAP session ended",
     ):
-        assert words in said
+        assert words in output
 
 
 def test_it_goes_on_without_those_who_are_named_and_keeps_their_mail(night, went):
@@ -442,7 +446,7 @@ def test_it_goes_on_without_those_who_are_named_and_keeps_their_mail(night, went
         line.split("\t") for line in (night.run_dir / left_behind.LIST).read_text().splitlines()[1:]
     ]
     assert sorted((user, message) for user, _, _, message, *_ in listed) == [
-        (user, each) for user in REFUSED for each in named(user)
+        (user, message_id) for user in REFUSED for message_id in named(user)
     ]
     with Hosts(night.site) as reached:
         for user, _, _, message, _, file, _ in listed:
@@ -485,7 +489,7 @@ def test_once_it_is_mended_a_later_rollback_carries_it(night, old, later):
     assert later.returncode == 0, later.stderr
     for user, (folder, marks) in REFUSED.items():
         for mark in marks:
-            message = old.one(user, f"mail/{folder}", mark)
+            message = old.only_message(user, f"mail/{folder}", mark)
             assert message.flags == {"\\Flagged", "$Mia"} and message.internaldate == DATE
         assert at_new_only(night, user) == []
     assert (

@@ -63,7 +63,7 @@ class Bench:
             if (
                 event["event"] == "start"
                 and at_start
-                and sum(each["event"] == "start" for each in self.events) == 1
+                and sum(other["event"] == "start" for other in self.events) == 1
             ):
                 at_start()
 
@@ -81,9 +81,9 @@ class Bench:
     def end(self):
         """The digest of what was published; then the earlier trees come back."""
         assert self.change.settled(model.Context(self.hosts)).done
-        found = self.digest()
+        digest = self.digest()
         self.change.inverse().apply(model.Context(self.hosts), lambda event: None)
-        return found
+        return digest
 
 
 @pytest.fixture(scope="module")

@@ -87,17 +87,17 @@ def messages_of(counted):
     Messages}` by a manifest, and those of mail files among the folders that are not MBX, which it
     leaves out.
     """
-    found = {}
+    counts = {}
     for user, figures in counted["users"].items():
         files = [
             store.home(user) / name
             for name, kind in figures["passed_over"].items()
             if kind == "mbox"
         ]
-        found[user] = figures["messages"] + sum(
+        counts[user] = figures["messages"] + sum(
             len(re.findall(rb"(?:\A|\n\n)From ", file.read_bytes())) for file in files
         )
-    return found
+    return counts
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +117,9 @@ def rehearsed(before):
     assert {
         path.name: path.read_bytes() for path in (site.PROJECT / "notebooks").glob("*.ipynb")
     } == templates
-    told = json.loads(done.stdout)
-    yield told, run_folder.Run(told["run"])
-    shutil.rmtree(told["run"])
+    summary = json.loads(done.stdout)
+    yield summary, run_folder.Run(summary["run"])
+    shutil.rmtree(summary["run"])
 
 
 @pytest.fixture(scope="module")
@@ -138,19 +138,19 @@ def night(before, rehearsed, tmp_path_factory):
 
 
 def test_the_rehearsal_passes_by_its_journal(rehearsed):
-    told, run = rehearsed
+    summary, run = rehearsed
     states = runbook.states(run.journal.events())
     assert states == dict.fromkeys(runbook.NIGHT, "passed")
-    assert [step["step"] for step in told["steps"]] == runbook.NIGHT
-    for step in told["steps"]:
+    assert [step["step"] for step in summary["steps"]] == runbook.NIGHT
+    for step in summary["steps"]:
         passed, asked = re.fullmatch(r"(\d+) of (\d+)", step["checks"]).groups()
         assert step["state"] == "passed" and passed == asked and int(asked) > 0
 
 
 def test_both_outages_are_measured(rehearsed):
-    told, _ = rehearsed
+    summary, _ = rehearsed
     for kind in ("reading", "delivery"):
-        window = told["outage"][kind]
+        window = summary["outage"][kind]
         assert window["ended"] > window["began"] and window["seconds"] > 0
         assert (
             0
@@ -158,7 +158,7 @@ def test_both_outages_are_measured(rehearsed):
             < window["predicted"]["likely"]
             < window["predicted"]["high"]
         )
-    assert told["outage"]["reading"]["seconds"] > told["outage"]["delivery"]["seconds"]
+    assert summary["outage"]["reading"]["seconds"] > summary["outage"]["delivery"]["seconds"]
 
 
 def test_every_probe_message_was_seen_and_the_delivery_outage_is_that_of_mail(rehearsed):

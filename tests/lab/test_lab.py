@@ -21,8 +21,8 @@ import dns.tsigkeyring
 import dns.update
 import pytest
 from cutover import site
-from cutover.commands import lab as cli
 from cutover.commands import main
+from cutover.commands.lab import group
 from lab import (
     antispam,
     cgroups,
@@ -53,10 +53,10 @@ def ask(server, name, kind):
 def records(server, name, kind):
     """(set of record texts, TTL) of a name as one name server has it."""
     answer = ask(server, name, kind)
-    found = [rrset for rrset in answer.answer if rrset.rdtype == dns.rdatatype.from_text(kind)]
+    rrsets = [rrset for rrset in answer.answer if rrset.rdtype == dns.rdatatype.from_text(kind)]
     return (
-        {record.to_text() for rrset in found for record in rrset},
-        found[0].ttl if found else None,
+        {record.to_text() for rrset in rrsets for record in rrset},
+        rrsets[0].ttl if rrsets else None,
     )
 
 
@@ -99,19 +99,19 @@ def digest(user):
 
     Names, owners, modes, mtimes, bytes.
     """
-    found = hashlib.sha256()
+    hashed = hashlib.sha256()
     for place, folders, files in sorted(os.walk(bytes(store.home(user)))):
         for name in sorted(files + folders):
             path = os.path.join(place, name)
             about = os.stat(path)
-            found.update(
+            hashed.update(
                 b"%s %d %d %o %d\n"
                 % (path, about.st_uid, about.st_gid, about.st_mode, about.st_mtime_ns)
             )
             if name in files:
                 with open(path, "rb") as source:
-                    found.update(source.read())
-    return found.hexdigest()
+                    hashed.update(source.read())
+    return hashed.hexdigest()
 
 
 # -- without a lab
@@ -305,7 +305,7 @@ def test_twenty_sessions_at_once_are_let_in(lab):
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         for _ in range(20)
     ]
-    assert [each.communicate(timeout=60)[0] for each in running] == ["in\n"] * 20
+    assert [process.communicate(timeout=60)[0] for process in running] == ["in\n"] * 20
 
 
 @lab_test
@@ -534,10 +534,10 @@ def test_dovecot_is_set_up_as_the_new_store(lab):
 
 @lab_test
 def test_the_seeded_mail_is_what_the_manifest_says(fresh_lab):
-    said = manifest.read()
-    assert manifest.take() == said
-    assert len(said["users"]) == 24 and 5700 < said["messages"] < 6300
-    assert 12_000 < said["bytes"] / said["messages"] < 14_500
+    recorded = manifest.read()
+    assert manifest.take() == recorded
+    assert len(recorded["users"]) == 24 and 5700 < recorded["messages"] < 6300
+    assert 12_000 < recorded["bytes"] / recorded["messages"] < 14_500
 
 
 @lab_test
@@ -680,11 +680,11 @@ def test_reset_gives_the_pristine_state_again(lab, capsys):
 def test_status_and_shell_say_what_is(lab):
     from click.testing import CliRunner
 
-    told = CliRunner().invoke(cli.group, ["status", "--json"])
-    assert told.exit_code == 0 and json.loads(told.stdout)["lab"] == state.read()["lab"]
+    status = CliRunner().invoke(group, ["status", "--json"])
+    assert status.exit_code == 0 and json.loads(status.stdout)["lab"] == state.read()["lab"]
     lab.stop("sanbackup")
-    told = CliRunner().invoke(cli.group, ["status"])
-    assert told.exit_code == 1 and re.search(r"sanbackup .*DOWN", told.stdout)
+    status = CliRunner().invoke(group, ["status"])
+    assert status.exit_code == 1 and re.search(r"sanbackup .*DOWN", status.stdout)
     lab.up()
     done = subprocess.run(
         [sys.executable, "-m", "cutover", "lab", "shell", "mailboxold", "hostname"],
@@ -697,7 +697,7 @@ def test_status_and_shell_say_what_is(lab):
 
 def left_behind():
     """What a lab leaves, asked of the system without the lab's own books."""
-    found = []
+    remains = []
     mine = os.readlink("/proc/self/ns/net")
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -711,15 +711,15 @@ def left_behind():
             and bytes(paths.STATE) in line
             and os.readlink(f"/proc/{pid}/ns/net") == mine
         ):
-            found.append(f"process {pid}")
+            remains.append(f"process {pid}")
     with open("/proc/self/mounts") as mounts:
-        found += [line for line in mounts if str(paths.STATE) in line]
+        remains += [line for line in mounts if str(paths.STATE) in line]
     links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
-    found += re.findall(rf"\d+: ({network.BRIDGE}|cl-\w+)[@:]", links)
+    remains += re.findall(rf"\d+: ({network.BRIDGE}|cl-\w+)[@:]", links)
     spaces = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
-    found += re.findall(r"cutover-\w+", spaces)
-    found += map(str, cgroups.present())
-    return found + ([str(paths.STATE)] if paths.STATE.exists() else [])
+    remains += re.findall(r"cutover-\w+", spaces)
+    remains += map(str, cgroups.present())
+    return remains + ([str(paths.STATE)] if paths.STATE.exists() else [])
 
 
 @lab_test

@@ -212,22 +212,22 @@ def test_who_has_no_script_is_delivered_to_as_before(lab, vacation):
             b"dovecot-lda"
             not in session.fetch("INBOX", session.find("INBOX", "Subject", "plain")[0]).lower()
         )
-    said = as_root(
+    count = as_root(
         lab, "mailboxvm", "journalctl -o cat --no-pager | grep -c 'lda(elena)' || true"
     ).stdout
-    assert said.strip() == "0"
+    assert count.strip() == "0"
 
 
 def test_a_script_that_does_not_compile_is_refused_to_its_user(lab, vacation):
-    said = sieve_connect(lab, "vera", *UPLOAD, "errore", script="vacatoin;\n", check=False)
-    assert said.returncode and "unknown command 'vacatoin'" in said.stderr
+    done = sieve_connect(lab, "vera", *UPLOAD, "errore", script="vacatoin;\n", check=False)
+    assert done.returncode and "unknown command 'vacatoin'" in done.stderr
 
 
 def test_a_client_goes_no_further_where_the_certificate_is_for_another_name(lab, vacation):
-    said = sieve_connect(
+    done = sieve_connect(
         lab, "vera", "--list", server=topology.HOSTS["mailboxvm"].address, check=False
     )
-    assert said.returncode and "hostname verification failed" in said.stderr and not said.stdout
+    assert done.returncode and "hostname verification failed" in done.stderr and not done.stdout
 
 
 def test_a_user_is_away_by_the_form_of_the_webmail(lab, vacation):
@@ -246,8 +246,8 @@ def test_a_user_is_away_by_the_form_of_the_webmail(lab, vacation):
         vacation_status="on",
         _remote="1",
     )
-    status, said = browser._page(page, form, remote=True)
-    assert status == 200 and "saved" in said and "confirmation" in said, said
+    status, text = browser._page(page, form, remote=True)
+    assert status == 200 and "saved" in text and "confirmation" in text, text
     assert Form(browser._page(page)[1], "vacationform").values["vacation_status"] == "on"
     browser.logout()
     write("elena@lab.test", "fabio@lab.test", "by-webmail")
@@ -306,11 +306,11 @@ def forwards(lab, vacation, tmp_path_factory):
 def test_each_forward_is_told_with_its_target(forwards):
     with forwards.engine("forwards", "plan") as driver:
         driver.probe()
-        told = dict(driver.plan().notes)
-    assert told["zoe"] == "someone@elsewhere.test: valid (nowhere elsewhere)\nit is moved to Sieve"
-    assert "NOT VALID (no host accepts mail for nohost.invalid)\nit is removed" in told["former2"]
-    assert "it stays as it is" in told["former1"] and "bruno@lab.test: valid" in told["ugo"]
-    assert set(told) == {"zoe", "ugo", "former1", "former2"}
+        notes = dict(driver.plan().notes)
+    assert notes["zoe"] == "someone@elsewhere.test: valid (nowhere elsewhere)\nit is moved to Sieve"
+    assert "NOT VALID (no host accepts mail for nohost.invalid)\nit is removed" in notes["former2"]
+    assert "it stays as it is" in notes["former1"] and "bruno@lab.test: valid" in notes["ugo"]
+    assert set(notes) == {"zoe", "ugo", "former1", "former2"}
 
 
 def test_a_forward_without_an_account_is_not_moved(lab, forwards):
@@ -442,15 +442,15 @@ def test_old_spam_is_counted_for_each_user_and_set_aside(lab, old_spam):
 
 
 def test_what_is_past_its_grace_is_told_and_kept(old_spam):
-    (told,) = [
+    (check,) = [
         check
         for check in old_spam.events("verified", "old-spam")[-1]["checks"]
         if check["id"] == "old-spam-grace"
     ]
     assert (
-        told["warning"]
-        and told["passed"]
-        and f"rm -r /var/imap/.spam-aside/{old_spam.run.name}" in told["todo"]
+        check["warning"]
+        and check["passed"]
+        and f"rm -r /var/imap/.spam-aside/{old_spam.run.name}" in check["todo"]
     )
 
 
@@ -578,15 +578,15 @@ def root_of(lab):
 def uids(user):
     """`{folder: (UIDVALIDITY, {UID: flags})}` by IMAP."""
     with reading(user) as session:
-        found = {}
+        folders = {}
         for name, _, selectable in session.folders():
             if selectable:
                 folder = session.read(name, "metadata")
-                found[name] = (
+                folders[name] = (
                     folder.uidvalidity,
                     {message.uid: sorted(message.flags) for message in folder.messages},
                 )
-        return found
+        return folders
 
 
 def flag(user, folder="INBOX"):
@@ -744,7 +744,7 @@ def mounts(lab):
 
 
 @pytest.mark.parametrize(
-    "before, to, said",
+    "before, to, message",
     [
         (f"echo precious > {THIRD}/somebody", THIRD, r"did not put there \(somebody\)"),
         (
@@ -759,12 +759,12 @@ def mounts(lab):
         ("true", "/var/lib", "work: /var/lib/mail-cutover is in /var/lib"),
     ],
 )
-def test_what_cannot_be_moved_to_is_refused_while_all_runs(lab, again, before, to, said):
+def test_what_cannot_be_moved_to_is_refused_while_all_runs(lab, again, before, to, message):
     as_root(lab, "mailboxvm", before)
     try:
         with (
             again.set("maintenance.move_store.to", to),
-            pytest.raises(errors.CutoverError, match=said),
+            pytest.raises(errors.CutoverError, match=message),
         ):
             again.wanted("move-store")
     finally:
@@ -779,12 +779,12 @@ def test_what_cannot_be_moved_to_is_refused_while_all_runs(lab, again, before, t
 def test_a_store_that_is_out_of_date_is_copied_nowhere(lab, again, move):
     """Somebody has unmounted the new storage: what shows is the store as it was before it moved."""
     as_root(lab, "mailboxvm", f"systemctl stop dovecot sendmail {UNIT}")
-    for one in (again, move):
+    for run in (again, move):
         with pytest.raises(
             errors.CutoverError,
             match=f"served from {TO} last, and /var/imap on mailboxvm is not that now",
         ):
-            one.wanted("move-store")
+            run.wanted("move-store")
     with pytest.raises(errors.CutoverError, match=f"{TO}, which is not in /var/imap now"):
         move.wanted("rollback")
     as_root(lab, "mailboxvm", "systemctl start sendmail dovecot")
@@ -861,7 +861,7 @@ def test_the_rollback_carries_back_what_came(lab, move):
     # nothing was deleted in the old store: what the user deleted on the new one is set aside
     aside = messages(f"{root_of(lab)}/var/imap/.cutover-back/{move.run.name}/bruno")
     assert any(
-        text.replace(b"\r\n", b"\n") == each.replace(b"\r\n", b"\n") for each in aside.values()
+        text.replace(b"\r\n", b"\n") == other.replace(b"\r\n", b"\n") for other in aside.values()
     )
     send("postino3", "davide@lab.test", "on-old-storage")
     assert eventually(lambda: has("davide", "on-old-storage"))

@@ -93,9 +93,9 @@ def test_a_map_that_differs_on_the_slave_is_told(lab, night):
         f"/usr/lib/yp/makedbm -m ns1.lab.test /run/maps {MAPS}/passwd.byname; rm /run/maps",
     )
     try:
-        said = refusal(night)
-        assert "passwd.byname: ugo only on ns1" in said and "home/zo:/bin/bash on ns2" in said
-        assert "ypxfr -f" in said
+        message = refusal(night)
+        assert "passwd.byname: ugo only on ns1" in message and "home/zo:/bin/bash on ns2" in message
+        assert "ypxfr -f" in message
     finally:
         sh(
             lab,
@@ -113,9 +113,10 @@ def test_a_password_changed_on_the_master_reaches_the_slave_by_make(lab, night):
             "sed -i 's/^vera:[^:]*:/vera:!:/' /var/yp/src/shadow && make -s -C /var/yp",
             timeout=60,
         )
-    said = refusal(night)
+    message = refusal(night)
     assert (
-        "shadow.byname: vera has another password on ns2 than on ns1" in said and "$5$" not in said
+        "shadow.byname: vera has another password on ns2 than on ns1" in message
+        and "$5$" not in message
     )
     sh(lab, "ns1", "touch /var/yp/src/shadow && make -s -C /var/yp")
     assert eventually(
@@ -125,7 +126,7 @@ def test_a_password_changed_on_the_master_reaches_the_slave_by_make(lab, night):
 
 
 @pytest.mark.parametrize(
-    "line, told",
+    "line, message",
     [
         (
             "zoe:x:900:900::/srv/other:/bin/sh",
@@ -137,13 +138,13 @@ def test_a_password_changed_on_the_master_reaches_the_slave_by_make(lab, night):
         ),
     ],
 )
-def test_a_local_account_that_hides_a_user_is_told(lab, night, line, told):
+def test_a_local_account_that_hides_a_user_is_told(lab, night, line, message):
     sh(lab, "mailboxvm", f"cp -p /etc/passwd /run/passwd.kept; echo '{line}' >> /etc/passwd")
     try:
-        said = refusal(night)
-        assert told in said
+        output = refusal(night)
+        assert message in output
         if line.startswith("zoe"):
-            assert "getent on mailboxvm does not list these mail users of NIS: zoe" in said
+            assert "getent on mailboxvm does not list these mail users of NIS: zoe" in output
     finally:
         sh(lab, "mailboxvm", "cat /run/passwd.kept > /etc/passwd")
     night.step("preflight")
@@ -152,10 +153,10 @@ def test_a_local_account_that_hides_a_user_is_told(lab, night, line, told):
 def test_with_one_server_silent_users_are_known_and_preflight_says_which_it_is(lab, night):
     with silent(lab, "ns1"):
         assert "zoe" in sh(lab, "mailboxvm", "getent passwd zoe")
-        said = refusal(night)
+        message = refusal(night)
         assert (
-            "no answer from NIS server ns1 to mailboxvm" in said
-            and "no answer from NIS server ns2" not in said
+            "no answer from NIS server ns1 to mailboxvm" in message
+            and "no answer from NIS server ns2" not in message
         )
     night.step("preflight")
 
@@ -168,8 +169,8 @@ def test_without_nis_nothing_is_done_and_no_mail_goes_back(lab, night):
         began = time.monotonic()
         sh(lab, "mailboxold", "getent passwd operator; su operator -c 'sudo -n true'")
         assert time.monotonic() - began < 3
-        said = refusal(night)
-        assert f"no NIS server of the domain {topology.NIS_DOMAIN} answers" in said
+        message = refusal(night)
+        assert f"no NIS server of the domain {topology.NIS_DOMAIN} answers" in message
         assert {("nis-bound", name) for name in ("mailboxold", "mailboxvm")} <= set(
             night.failed("preflight")
         )

@@ -12,8 +12,7 @@ from cutover.comparison import staged_sample
 from cutover.connect.hosts import Hosts
 from cutover.facts import users
 from cutover.notebook import progress
-from cutover.run import engine
-from cutover.run import prediction as predict
+from cutover.run import engine, prediction
 from lab import store
 from night import Night
 
@@ -57,7 +56,7 @@ def messages(user):
 
 def look(path):
     """Everything below a directory, with the times of its change."""
-    return {each: (each.lstat().st_ctime_ns, each.lstat().st_size) for each in path.rglob("*")}
+    return {entry: (entry.lstat().st_ctime_ns, entry.lstat().st_size) for entry in path.rglob("*")}
 
 
 def spoil(path):
@@ -74,40 +73,42 @@ def sampled(reached, count, *names):
 
 def test_presync_has_a_sample_read_and_tells_what_the_outage_will_cost(night):
     night.up_to("presync")
-    found = night.events("verified", "presync")[-1]
-    (check,) = [check for check in found["checks"] if check["id"] == "sample-equal"]
-    assert check["data"] == {**check["data"], "seed": "night", "differences": 0} and found["passed"]
-    told = predict.predicted(night.run.journal.events())
-    assert told["step"] == "presync" and told["staged"]["messages"] > 5000
+    verified = night.events("verified", "presync")[-1]
+    (check,) = [check for check in verified["checks"] if check["id"] == "sample-equal"]
+    assert (
+        check["data"] == {**check["data"], "seed": "night", "differences": 0} and verified["passed"]
+    )
+    predicted = prediction.predicted(night.run.journal.events())
+    assert predicted["step"] == "presync" and predicted["staged"]["messages"] > 5000
     for kind in ("reading", "delivery"):
-        assert 0 < told[kind]["low"] < told[kind]["likely"] < told[kind]["high"]
+        assert 0 < predicted[kind]["low"] < predicted[kind]["likely"] < predicted[kind]["high"]
 
 
 def test_sampling_leaves_no_trace_in_the_staging_area_or_the_live_one(night, reached):
     before = look(staging()), look(store.imap("alice"))
-    found = sampled(reached, 100, "alice", "bruno")
-    assert found.messages >= 90 and not found.differences and not found.errors
+    sample = sampled(reached, 100, "alice", "bruno")
+    assert sample.messages >= 90 and not sample.differences and not sample.errors
     assert (look(staging()), look(store.imap("alice"))) == before
 
 
 @pytest.mark.parametrize(
-    "harm, said",
+    "harm, message",
     [
         (lambda path: spoil(path), "content"),
         (lambda path: os.utime(path, (1, 1)), "INTERNALDATE"),
         (lambda path: path.unlink(), "not staged"),
     ],
 )
-def test_what_was_staged_wrong_is_found(reached, harm, said, monkeypatch):
+def test_what_was_staged_wrong_is_found(reached, harm, message, monkeypatch):
     """One message in the middle of an INBOX that is read whole; it is put back afterwards."""
     monkeypatch.setattr(staged_sample, "PART", 5000)
     path = messages("vera")[len(messages("vera")) // 2]
     held, times = path.read_bytes(), path.stat()
     try:
         harm(path)
-        found = sampled(reached, 5000, "vera")
-        (wrong,) = found.differences
-        assert wrong.startswith("vera: INBOX: UID ") and said in wrong
+        sample = sampled(reached, 5000, "vera")
+        (wrong,) = sample.differences
+        assert wrong.startswith("vera: INBOX: UID ") and message in wrong
     finally:
         path.write_bytes(held)
         os.chown(path, times.st_uid, times.st_gid)
@@ -135,9 +136,9 @@ def test_once_it_has_begun_the_gate_asks_nothing_more(night):
 @pytest.mark.parametrize("part", [0, 0.3, 1])
 def test_verify_reads_contents_as_far_as_the_time_allows(night, part):
     night.up_to("convert")
-    told = predict.predicted(night.run.journal.events())
+    predicted = prediction.predicted(night.run.journal.events())
     # with room for a machine that has become slower: the deadline is the share's as well
-    minutes = told["contents"] * part / 60 if part < 1 else 10
+    minutes = predicted["contents"] * part / 60 if part < 1 else 10
     with night.set("verify.content_minutes", minutes):
         checks = night.step("verify")
     check = next(check for check in checks if check.id == "contents-compared")

@@ -11,12 +11,10 @@ import tarfile
 import pytest
 from click import testing
 from cutover import site
-from cutover.commands import main as cli
-from cutover.commands import unattended
+from cutover.commands import main, unattended
 from cutover.connect import hosts
-from cutover.record import audit, run_folder, signing
-from cutover.record import record_json as record
-from cutover.remote import lease_file as on_host
+from cutover.record import audit, record_json, run_folder, signing
+from cutover.remote import lease_file
 from cutover.run import engine, lease, papermill
 from lab import keys, topology
 from night import program
@@ -43,7 +41,7 @@ def run(lab, parameters, tmp_path_factory):
 def test_it_holds_and_names_who_signed(run):
     result = audit.verify(run.path)
     assert result.findings == () and result.signer.startswith("rehearsal@lab (SHA256:")
-    written = json.loads((run.path / record.NAME).read_bytes())
+    written = json.loads((run.path / record_json.NAME).read_bytes())
     assert written["known_hosts"] and written["lock"] and written["code"]["digest"]
     assert {"journal.jsonl", "parameters.yaml", "01_preflight.ipynb", "report.html"} <= set(
         written["files"]
@@ -56,7 +54,7 @@ def test_it_holds_after_a_journey_in_an_archive(run, tmp_path):
     with tarfile.open(tmp_path / "night.tar.gz") as archive:
         archive.extractall(tmp_path / "elsewhere", filter="data")
     done = testing.CliRunner().invoke(
-        cli.cutover, ["record", "verify", str(tmp_path / "elsewhere" / "night")]
+        main.cutover, ["record", "verify", str(tmp_path / "elsewhere" / "night")]
     )
     assert done.exit_code == 0, done.output
 
@@ -64,15 +62,15 @@ def test_it_holds_after_a_journey_in_an_archive(run, tmp_path):
 def test_what_is_done_to_a_real_folder_is_found(run):
     """Bits flipped anywhere in any file; the other ways are in tests/run/test_audit.py."""
     chance = random.Random(8)
-    files = sorted(each for each in run.path.rglob("*") if each.is_file() and each.stat().st_size)
+    files = sorted(path for path in run.path.rglob("*") if path.is_file() and path.stat().st_size)
     for _ in range(TIMES):
         place = chance.choice(files)
         data = place.read_bytes()
         at = chance.randrange(len(data))
         place.write_bytes(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :])
-        found = audit.verify(run.path).findings
+        findings = audit.verify(run.path).findings
         place.write_bytes(data)
-        assert found, f"byte {at} of {place}"
+        assert findings, f"byte {at} of {place}"
     assert audit.verify(run.path).findings == ()
 
 
@@ -106,7 +104,7 @@ def test_a_second_operator_is_refused_and_told_who_works(run, parameters, tmp_pa
             stepper.close()
         finally:
             mine.release()
-        assert on_host.ask(reached, "mailboxvm", mine.path, "read")["holder"] is None
+        assert lease_file.ask(reached, "mailboxvm", mine.path, "read")["holder"] is None
 
 
 HOLD = """
@@ -138,13 +136,13 @@ def test_what_a_killed_operator_held_is_broken_by_name_or_taken_back_by_the_same
         again = lease.Lease(reached, other, other.journal.append)
         again.take()
         assert "lease-taken-back" in [event["event"] for event in other.journal.events()]
-        owner = on_host.ask(reached, "mailboxvm", again.path, "read")["holder"]["owner"]
+        owner = lease_file.ask(reached, "mailboxvm", again.path, "read")["holder"]["owner"]
         done = testing.CliRunner().invoke(
-            cli.cutover, ["lease", "break", "--run", str(run.path)], input=owner + "\n"
+            main.cutover, ["lease", "break", "--run", str(run.path)], input=owner + "\n"
         )
         assert done.exit_code == 0, (done.output, done.exception)
         shown = testing.CliRunner().invoke(
-            cli.cutover, ["lease", "show", "--site", "parameters/lab.yaml"]
+            main.cutover, ["lease", "show", "--site", "parameters/lab.yaml"]
         )
         assert "nobody holds" in shown.output
         again.release()
@@ -159,7 +157,7 @@ def test_it_holds_after_going_back(run, parameters):
     papermill.execute(parameters, run, "rollback")
     assert audit.verify(run.path).findings == ()
     compared = testing.CliRunner().invoke(
-        cli.cutover, ["record", "compare", str(run.path), str(run.path), "--json"]
+        main.cutover, ["record", "compare", str(run.path), str(run.path), "--json"]
     )
     assert json.loads(compared.output)["differences"] == []
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from cutover import model
-from cutover.bench import restore as measuring
+from cutover.bench import restore
 from cutover.changes import bacula_jobs, bacula_restore, bring_beside
 from cutover.connect import imap
 from cutover.connect.hosts import Hosts
@@ -43,13 +43,14 @@ def mailbox(user) -> dict:
         }
 
 
-def texts(found) -> dict:
+def texts(folders) -> dict:
     """What of a mailbox a restore has to bring back, UIDs left out."""
     return {
         name: sorted(
-            (each.digest, each.internaldate, tuple(sorted(each.flags))) for each in folder.messages
+            (message.digest, message.internaldate, tuple(sorted(message.flags)))
+            for message in folder.messages
         )
-        for name, folder in found.items()
+        for name, folder in folders.items()
     }
 
 
@@ -119,13 +120,15 @@ def test_a_user_who_deleted_much_gets_it_back_and_keeps_what_came_since(lab, ask
     asked.go(user="carla")
     after = mailbox("carla")
     for name, now in between.items():
-        kept = {each.uid: each for each in after[name].messages}
-        assert all(kept[each.uid] == each for each in now.messages), name
+        kept = {message.uid: message for message in after[name].messages}
+        assert all(kept[message.uid] == message for message in now.messages), name
         assert after[name].uidvalidity == now.uidvalidity
-    added = [each for each in after["INBOX"].messages if each.uid >= between["INBOX"].uidnext]
-    lost = [each for each in before["INBOX"].messages if each.uid in inbox[1:8]]
-    assert [(each.digest, each.flags, each.internaldate) for each in added] == [
-        (each.digest, each.flags, each.internaldate) for each in lost
+    added = [
+        message for message in after["INBOX"].messages if message.uid >= between["INBOX"].uidnext
+    ]
+    lost = [message for message in before["INBOX"].messages if message.uid in inbox[1:8]]
+    assert [(message.digest, message.flags, message.internaldate) for message in added] == [
+        (message.digest, message.flags, message.internaldate) for message in lost
     ]
     assert texts(after)["etichette"] == texts(before)["etichette"]
     with reading("carla") as session:
@@ -148,11 +151,11 @@ def test_one_folder_or_one_message_brings_nothing_else(asked, night, tmp_path_fa
         session.delete("lavori", uids)
         session.delete("INBOX", session.all("INBOX")[:2])
     before = mailbox("paolo")
-    told, _ = asked.go(user="paolo", folder="lavori", message=lost[uids[2]])
-    assert told[-1] == "added: lavori 1"
+    results, _ = asked.go(user="paolo", folder="lavori", message=lost[uids[2]])
+    assert results[-1] == "added: lavori 1"
     other = Restore(night, tmp_path_factory.mktemp("folder"))
-    told, _ = other.go(user="paolo", folder="lavori")
-    assert told[-1] == "added: lavori 3"
+    results, _ = other.go(user="paolo", folder="lavori")
+    assert results[-1] == "added: lavori 3"
     after = mailbox("paolo")
     assert len(after["INBOX"].messages) == len(before["INBOX"].messages)
     assert len(after["lavori"].messages) == len(before["lavori"].messages) + 4
@@ -163,8 +166,8 @@ def test_from_bacula_one_folder_alone_as_it_was_at_the_end_of_a_day(lab, asked):
         session.delete("lavori", session.all("lavori")[:3])
         session.delete("INBOX", session.all("INBOX")[:2])
     today = lab.run("sanbackup", ["date", "+%Y-%m-%d"]).stdout.strip()
-    told, _ = asked.go(user="paolo", folder="lavori", source="bacula", day=today)
-    assert told[-1] == "added: lavori 3"
+    results, _ = asked.go(user="paolo", folder="lavori", source="bacula", day=today)
+    assert results[-1] == "added: lavori 3"
 
 
 def test_the_command_does_it_and_says_what_it_cannot(night, tmp_path):
@@ -186,7 +189,7 @@ def test_the_command_does_it_and_says_what_it_cannot(night, tmp_path):
     ]
     done = program("rollback", "--run", tmp_path / "by-command", "--site", night.file)
     assert done.returncode == 0, done.stderr
-    for options, said in (
+    for options, message in (
         (["--user", "nobody9"], "has no mail user 'nobody9'"),
         (["--user", "bruno", "--folder", "nowhere"], "has no folder nowhere of bruno"),
         (
@@ -195,9 +198,9 @@ def test_the_command_does_it_and_says_what_it_cannot(night, tmp_path):
         ),
     ):
         done = program(
-            "restore", "--site", night.file, "--run", tmp_path / f"no-{len(said)}", *options
+            "restore", "--site", night.file, "--run", tmp_path / f"no-{len(message)}", *options
         )
-        assert done.returncode == 1 and said in re.sub(r"\s+", " ", done.stderr), done.stderr
+        assert done.returncode == 1 and message in re.sub(r"\s+", " ", done.stderr), done.stderr
 
 
 def test_what_broke_off_goes_on_and_adds_nothing_twice(asked, monkeypatch):
@@ -227,8 +230,8 @@ def test_what_broke_off_goes_on_and_adds_nothing_twice(asked, monkeypatch):
         asked.go(user="vera", folder="INBOX")
     monkeypatch.undo()
     assert len(mailbox("vera")["INBOX"].messages) == before + 2
-    told, checks = asked.go(user="vera", folder="INBOX")
-    assert told == [f"added: INBOX {len(lost) - 2}"]
+    results, checks = asked.go(user="vera", folder="INBOX")
+    assert results == [f"added: INBOX {len(lost) - 2}"]
     (complete,) = (check for check in checks if check.id == "restore-complete")
     assert complete.data["added"] == len(lost)
     asked.go("rollback")
@@ -270,8 +273,8 @@ def test_a_stream_that_ends_badly_leaves_nothing_under_the_trees_name(lab, asked
     place = "/var/imap/.cutover/restore/" + asked.path.name
     assert not lab.run("mailboxvm", ["ls", place]).stdout  # what came of it does not fill the store
     assert texts(mailbox("davide")) == before
-    told, _ = asked.go(user="davide")
-    assert told[-1] == "added: nothing was missing" and lab.run(
+    results, _ = asked.go(user="davide")
+    assert results[-1] == "added: nothing was missing" and lab.run(
         "mailboxvm", ["ls", place]
     ).stdout.split() == ["davide"]
 
@@ -286,14 +289,14 @@ def save(lab, night):
     """
     lab.run("sanbackup", ["systemctl", "start", backup_copy.SERVICE], timeout=120)
     with Hosts(night.site) as hosts:
-        said = (
+        result = (
             bacula_jobs.RunJob("sanbackup", bacula.NAME, 60)
             .apply(model.Context(hosts), lambda event: None)
             .text
         )
     moment = lab.run("sanbackup", ["date", "+%Y-%m-%d %H:%M:%S"]).stdout.strip()
     time.sleep(1.1)
-    return said, moment
+    return result, moment
 
 
 @pytest.fixture(scope="module")
@@ -308,17 +311,17 @@ def days(lab, night):
         session.store(session.all("INBOX")[3:4], ["\\Seen"], False)
         session.delete("INBOX", session.all("INBOX")[4:5])
     _, day = save(lab, night)
-    found = {"day": day, **mailbox("rita")}
+    state = {"day": day, **mailbox("rita")}
     with reading("rita") as session:
         uids = session.all("INBOX")
-        found["lost"] = session.headers("INBOX", "Message-ID")[uids[1]]
+        state["lost"] = session.headers("INBOX", "Message-ID")[uids[1]]
         session.delete("INBOX", uids[1:3])
         session.select("INBOX")
         session.store(uids[3:4], ["\\Seen", "\\Flagged"], True)  # a rename: no second message
         session.client.delete_folder("esperimenti/na62")
         session.append("INBOX", b"Subject: since\r\n\r\nsince\r\n")
-    found["said"], _ = save(lab, night)
-    return found
+    state["said"], _ = save(lab, night)
+    return state
 
 
 def test_bacula_saved_each_file_and_what_was_restored_for_a_test_agrees(lab, night):
@@ -361,8 +364,8 @@ def test_the_earlier_day_comes_back_after_it_is_gone_from_mailbox_and_copy(lab, 
     gone = f"{backups_of('rita')}/.esperimenti.na62"
     assert lab.run("sanbackup", ["test", "-e", gone], check=False).returncode
     between = mailbox("rita")
-    told, _ = asked.go(user="rita", source="bacula", day=days["day"])
-    assert told[-1] == f"added: INBOX 2, esperimenti/na62 {days['esperimenti/na62'].exists}"
+    results, _ = asked.go(user="rita", source="bacula", day=days["day"])
+    assert results[-1] == f"added: INBOX 2, esperimenti/na62 {days['esperimenti/na62'].exists}"
     now = mailbox("rita")
     kept = len(between["INBOX"].messages)
     assert now["INBOX"].messages[:kept] == between["INBOX"].messages
@@ -370,8 +373,8 @@ def test_the_earlier_day_comes_back_after_it_is_gone_from_mailbox_and_copy(lab, 
         [
             *texts({"lost": between["INBOX"]})["lost"],
             *(
-                (each.digest, each.internaldate, tuple(sorted(each.flags)))
-                for each in days["INBOX"].messages[1:3]
+                (message.digest, message.internaldate, tuple(sorted(message.flags)))
+                for message in days["INBOX"].messages[1:3]
             ),
         ]
     )
@@ -386,9 +389,9 @@ def test_a_user_whose_whole_mail_directory_is_gone(lab, asked, user, chosen):
     before, way = mailbox(user), f"/var/imap/{user}"
     how = lab.run("mailboxvm", ["stat", "--format=%U %G %a", way]).stdout
     lab.run("mailboxvm", ["sh", "-c", 'doveadm kick "$1"; rm -rf "/var/imap/$1"', "gone", user])
-    told, _ = asked.go(user=user, **chosen)
+    results, _ = asked.go(user=user, **chosen)
     assert (
-        told[-2] == "made"
+        results[-2] == "made"
         and lab.run("mailboxvm", ["stat", "--format=%U %G %a", way]).stdout == how
     )
     assert texts(mailbox(user)) == texts(before)
@@ -409,9 +412,9 @@ def test_a_user_whose_whole_mail_directory_is_gone(lab, asked, user, chosen):
     )
     # back: what was added goes; what came since stays, and its directory with it
     asked.go("rollback")
-    left = [each for folder in mailbox(user).values() for each in folder.messages]
+    left = [message for folder in mailbox(user).values() for message in folder.messages]
     assert len(left) == 1 and left[0].digest not in {
-        each.digest for each in before["INBOX"].messages
+        message.digest for message in before["INBOX"].messages
     }
 
 
@@ -444,7 +447,7 @@ def backups_of(user):
 
 
 def days_of(days):
-    return {name: found for name, found in days.items() if isinstance(found, imap.Folder)}
+    return {name: folder for name, folder in days.items() if isinstance(folder, imap.Folder)}
 
 
 def test_the_plan_names_the_jobs_and_one_message_comes_by_the_command(night, days, asked, tmp_path):
@@ -481,7 +484,7 @@ def test_the_plan_names_the_jobs_and_one_message_comes_by_the_command(night, day
 
 
 @pytest.mark.parametrize(
-    "chosen, said",
+    "chosen, message",
     [
         (
             {"source": "bacula", "day": "2001-02-03"},
@@ -495,8 +498,8 @@ def test_the_plan_names_the_jobs_and_one_message_comes_by_the_command(night, day
         ({"source": "current", "day": "2026-01-01"}, "no earlier days"),
     ],
 )
-def test_what_no_job_has_is_said(days, asked, chosen, said):
-    assert said in asked.refused(**{"user": "rita", **chosen})
+def test_what_no_job_has_is_said(days, asked, chosen, message):
+    assert message in asked.refused(**{"user": "rita", **chosen})
 
 
 def test_a_job_that_waits_for_a_volume_is_said_and_leaves_nothing(lab, days, asked, monkeypatch):
@@ -540,8 +543,8 @@ def test_cut_off_before_its_removal_the_next_one_removes_what_bacula_restored(
     # the same command again is a run of its own
     again = Restore(night, tmp_path_factory.mktemp("again"))
     assert (
-        "has no mail user" in (said := again.refused(user="nobody9"))
-        and f"{SCRATCH}/{left[1]}" in said
+        "has no mail user" in (message := again.refused(user="nobody9"))
+        and f"{SCRATCH}/{left[1]}" in message
     )
     _, checks = again.go(user="rita", source="bacula")
     assert (checks[-1].id, checks[-1].actual) == ("restore-leftovers", "nothing")
@@ -551,8 +554,8 @@ def test_cut_off_before_its_removal_the_next_one_removes_what_bacula_restored(
     # and so does one that has nothing else to do
     with Hosts(night.site) as hosts:
         bacula_restore.make_scratch(hosts, f"{SCRATCH}/other/olga")
-    told, _ = again.go(user="rita", source="bacula")
-    assert told == ["removed"] and not lab.run("sanbackup", ["ls", SCRATCH]).stdout
+    results, _ = again.go(user="rita", source="bacula")
+    assert results == ["removed"] and not lab.run("sanbackup", ["ls", SCRATCH]).stdout
 
 
 def test_a_job_whose_process_was_killed_is_cancelled_before_its_directory_goes(
@@ -604,8 +607,8 @@ def test_a_test_restore_that_is_spoilt_is_found_and_made_again(lab, night):
 
 def test_the_measurement_of_restores_measures_them(lab, night):
     began = set(lab.run("sanbackup", ["ls", "-A", backups_of("alice")]).stdout.split())
-    seconds = measuring.measure(40, 1, parts=("archive", "sessions", "whole"))["seconds"]
-    for source in measuring.SOURCES:
+    seconds = restore.measure(40, 1, parts=("archive", "sessions", "whole"))["seconds"]
+    for source in restore.SOURCES:
         parts = {
             what: figures
             for what, figures in seconds.items()

@@ -63,7 +63,8 @@ def seen(user, name, folder="INBOX"):
     with session(user, name) as client:
         read, ids = client.read(folder, "metadata"), client.headers(folder, "Message-ID")
         return read.uidvalidity, {
-            each.uid: (ids.get(each.uid, "").strip(), each.flags) for each in read.messages
+            message.uid: (ids.get(message.uid, "").strip(), message.flags)
+            for message in read.messages
         }
 
 
@@ -124,12 +125,12 @@ def test_both_append_to_one_folder_and_no_message_is_lost(lab, night):
     """
     with session("davide", ONE) as client:
         client.create("race")
-    told, refused = [], []
+    appended, refused = [], []
 
     def append(name, numbers):
         with session("davide", name) as client:
             for number in numbers:
-                told.append(
+                appended.append(
                     (client.append("race", message(f"{name}-{number}")), f"<{name}-{number}@test>")
                 )
 
@@ -146,14 +147,14 @@ def test_both_append_to_one_folder_and_no_message_is_lost(lab, night):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(told) > APPENDS, refused[:3]
-    assert len({uid for uid, _ in told}) == len(told) == 2 * APPENDS - len(refused)
+    assert len(appended) > APPENDS, refused[:3]
+    assert len({uid for uid, _ in appended}) == len(appended) == 2 * APPENDS - len(refused)
     # as docs/shared-store.md says to do when a folder does not open: an index is made anew from the
     # files and their list of UIDs
     lab.run(ONE, ["sh", "-c", "rm -f /var/imap/davide/.race/dovecot.index*"])
     assert eventually(lambda: seen("davide", ONE, "race") == seen("davide", OTHER, "race"), 10)
     there = {uid: key for uid, (key, _) in seen("davide", OTHER, "race")[1].items()}
-    assert {uid: there.get(uid) for uid, _ in told} == dict(told)
+    assert {uid: there.get(uid) for uid, _ in appended} == dict(appended)
 
 
 def test_when_one_is_gone_the_other_serves_and_it_catches_up(lab, night):
@@ -178,12 +179,12 @@ def test_when_one_is_gone_the_other_serves_and_it_catches_up(lab, night):
         lambda: (
             "\nNumber of entries: 0"
             in (
-                said := lab.run(
+                output := lab.run(
                     ONE, ["gluster", "volume", "heal", shared_store.VOLUME, "info"], check=False
                 ).stdout
             )
-            and "entries: -" not in said
-            and said.count("Number of entries: 0") == 2
+            and "entries: -" not in output
+            and output.count("Number of entries: 0") == 2
         ),
         60,
     )

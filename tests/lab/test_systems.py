@@ -11,8 +11,7 @@ import subprocess
 
 import pytest
 from cutover import model, site
-from cutover.connect import hosts as reached
-from cutover.connect import smtp
+from cutover.connect import hosts, smtp
 from cutover.facts import submission, systems, webmail
 from cutover.steps import registry
 from cutover.steps.checks import system_checks
@@ -33,7 +32,7 @@ ALICE = "alice@lab.test"
 
 @pytest.fixture(scope="module")
 def door(lab):
-    with reached.Hosts(SITE) as opened:
+    with hosts.Hosts(SITE) as opened:
         yield model.Context(opened, "systems")
 
 
@@ -64,9 +63,11 @@ def shown(browser, subject):
     return any(subject in browser.read("INBOX", uid) for uid in browser.find("INBOX", subject))
 
 
-def failed(found):
+def failed(readings):
     return [
-        (check.id, check.subject) for check in system_checks.judge(found, SITE) if not check.passed
+        (check.id, check.subject)
+        for check in system_checks.judge(readings, SITE)
+        if not check.passed
     ]
 
 
@@ -146,7 +147,7 @@ def arrived_everywhere(ctx):
 
     → the kinds of the changes.
     """
-    nobody = {each.user: model.Reading(error="no look") for each in SITE.production_test.users}
+    nobody = {user.user: model.Reading(error="no look") for user in SITE.production_test.users}
     listed = system_checks.plan(nobody, ctx.run_name, SITE)
     for change in listed:
         change.apply(ctx, lambda event: None)
@@ -154,9 +155,9 @@ def arrived_everywhere(ctx):
 
 
 def test_before_the_switch_all_of_it_works_on_the_old_server(lab, door):
-    found = systems.read_all(door.hosts)
-    assert failed(found) == []
-    view = found.webmail.value
+    readings = systems.read_all(door.hosts)
+    assert failed(readings) == []
+    view = readings.webmail.value
     assert view.messages > 50 and view.read
     assert view.comers == []  # nobody logs in to the new one yet
     assert arrived_everywhere(door) == ["submit-test-mail"] * 3 + ["post-test-mail"]
@@ -205,9 +206,9 @@ def test_webmail_reads_from_the_new_server_then(door, switched):
     )  # in the session that was there before
     again = browsing()
     assert shown(again, "onlynew") and not shown(again, "onlyold")
-    found = webmail.look(door.hosts, "alice", "onlynew")
-    assert found.token and found.read
-    assert not any(name.startswith("mail") for name in found.folders)
+    view = webmail.look(door.hosts, "alice", "onlynew")
+    assert view.token and view.read
+    assert not any(name.startswith("mail") for name in view.folders)
 
 
 def test_the_submission_host_asks_the_new_server_for_passwords_then(lab, door, switched):
@@ -219,9 +220,9 @@ def test_the_submission_host_asks_the_new_server_for_passwords_then(lab, door, s
 
 
 def test_all_of_it_works_on_the_new_server(door, switched):
-    found = systems.read_all(door.hosts, "onlynew")
-    assert failed(found) == []
-    assert SITE.address("webmail") in found.webmail.value.comers
+    readings = systems.read_all(door.hosts, "onlynew")
+    assert failed(readings) == []
+    assert SITE.address("webmail") in readings.webmail.value.comers
     assert arrived_everywhere(dataclasses.replace(door, run_name="later")) == [
         "submit-test-mail"
     ] * 3 + ["post-test-mail"]
@@ -265,7 +266,7 @@ def test_a_server_that_is_gone_is_told_and_not_waited_for(lab, door, switched):
 
 def test_no_log_holds_a_password(lab, switched):
     for host in ("postinoauth1", "webmail"):
-        said = lab.run(
+        lines = lab.run(
             host,
             [
                 "sh",
@@ -274,4 +275,4 @@ def test_no_log_holds_a_password(lab, switched):
             ],
             check=False,
         ).stdout
-        assert said and password() not in said
+        assert lines and password() not in lines

@@ -6,8 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from mbx2maildir import batch, events, plan_file
-from mbx2maildir import survey as surveying
+from mbx2maildir import batch, events, plan_file, survey
 from mbx2maildir.formats import mbx
 from mbx2maildir.tests import build
 from mbx2maildir.tests.test_batch import messages
@@ -65,7 +64,7 @@ def both(user, names):
 def compare(user, names, plan=None):
     """Read by c-client, convert, read by Dovecot (twice: EXAMINE, then SELECT), compare."""
     before = both(user, names)
-    found = convert(plan or user.plan())
+    converted = convert(plan or user.plan())
     listed = sorted(path.name for path in user.maildir.rglob("cur/*")) + sorted(
         path.name for path in user.maildir.rglob("new/*")
     )
@@ -84,7 +83,7 @@ def compare(user, names, plan=None):
             recent = sum(b"\\recent" in entry[1] for entry in expected["messages"])
             assert int(answer["RECENT"][-1]) == recent
     assert user.host.complaints() == ""
-    return found
+    return converted
 
 
 def same(actual, expected):
@@ -93,8 +92,8 @@ def same(actual, expected):
     assert [entry[0] for entry in actual["messages"]] == [
         entry[0] for entry in expected["messages"]
     ]
-    for one, other in zip(actual["messages"], expected["messages"], strict=False):
-        assert one == other
+    for message, wanted in zip(actual["messages"], expected["messages"], strict=False):
+        assert message == wanted
 
 
 def test_flags_keywords_dates_sizes(old_user):
@@ -357,7 +356,7 @@ def test_a_directory_that_is_closed_to_its_user(old_user):
             "UnreadableMail",
             str(directory),
         ) and "may not read it" in error["what"]
-        assert surveying.survey(plan_file.check(old_user.plan()))["users"][0]["errors"][0][
+        assert survey.survey(plan_file.check(old_user.plan()))["users"][0]["errors"][0][
             "file"
         ] == str(directory)
     os.chown(directory, old_user.uid, old_user.uid)
@@ -368,8 +367,8 @@ def test_a_directory_that_is_closed_to_its_user(old_user):
     (old_user.home / "mail/link").symlink_to(
         secret
     )  # a way into what is not theirs is passed over, and said
-    found = compare(old_user, [(b"INBOX", b"INBOX"), (b"mail/d/x", b"d/x")])
-    (published,) = [event for event in found if event["event"] == "published"]
+    converted = compare(old_user, [(b"INBOX", b"INBOX"), (b"mail/d/x", b"d/x")])
+    (published,) = [event for event in converted if event["event"] == "published"]
     assert published["folders"] == 2 and [item["why"] for item in published["passed"]] == [
         "a link to what its user may not read"
     ]
@@ -418,8 +417,8 @@ def test_an_expunge_that_is_killed(old_user, sizes):
         uid: build.text(uid, b"%06d" % uid * (1500 + uid % sizes) + b"\r\n")
         for uid in range(1001, 4001)
     }
-    damage, found = None, {}
-    while not damage and (sizes > 1 or len(found) != len(texts)):
+    damage, read_texts = None, {}
+    while not damage and (sizes > 1 or len(read_texts) != len(texts)):
         path.write_bytes(
             build.mbx(
                 *(build.message(text, uid, 0x11) for uid, text in texts.items()), uidlast=4000
@@ -427,20 +426,20 @@ def test_an_expunge_that_is_killed(old_user, sizes):
         )
         os.chown(path, old_user.uid, old_user.uid)
         whole = path.read_bytes()
-        one, other = Imapd(old_user), Imapd(old_user)
+        first, other = Imapd(old_user), Imapd(old_user)
         for command in (b"SELECT INBOX", b"STORE 3 +FLAGS (\\Deleted)"):
-            one.say(command)
+            first.say(command)
         other.say(b"SELECT INBOX")
-        one.say(b"EXPUNGE")
+        first.say(b"EXPUNGE")
         assert path.stat().st_size == len(whole), "nothing is moved under sharing"
         other.kill()
         middle = len(whole) // 2
         with open(path, "rb") as file:
-            one.begin(b"EXPUNGE")
+            first.begin(b"EXPUNGE")
             while os.pread(file.fileno(), 64, middle) == whole[middle : middle + 64]:
-                assert one.process.poll() is None
-            one.kill()
-        damage, found = read_all(path)  # none when it was faster than we
+                assert first.process.poll() is None
+            first.kill()
+        damage, read_texts = read_all(path)  # none when it was faster than we
     if sizes == 1:  # a UID that does not rise: c-client takes the time of day for UIDVALIDITY
         with old_user.cclient() as old:
             before = oracle.view(old, b"INBOX")
@@ -451,7 +450,7 @@ def test_an_expunge_that_is_killed(old_user, sizes):
     with old_user.cclient() as old:
         assert old.select("INBOX")[0] == "NO"
     del texts[1003]
-    assert found == texts
+    assert read_texts == texts
     plan = old_user.plan()
     convert(plan)
     kept = messages(old_user.maildir)
@@ -525,8 +524,8 @@ def test_pop3_clients_find_the_uidls_they_know(old_user):
     with old_user.cclient() as old:
         before = oracle.view(old, b"INBOX")
     convert(old_user.plan())
-    said = old_user.run(*oracle.POP3, stdin=b"UIDL\r\nLIST\r\nQUIT\r\n")
-    uidls, sizes = (block.split(b"\r\n")[1:-1] for block in said.split(b"+OK")[-3:-1])
+    output = old_user.run(*oracle.POP3, stdin=b"UIDL\r\nLIST\r\nQUIT\r\n")
+    uidls, sizes = (block.split(b"\r\n")[1:-1] for block in output.split(b"+OK")[-3:-1])
     number = range(1, 11)
     assert uidls[:-1] == [
         b"%d %08x%08x" % (at, before["uidvalidity"], entry[0])

@@ -12,8 +12,7 @@ from cutover.facts.old_mail import Survey
 from cutover.remote import converter
 from cutover.steps.checks import old_mail
 from cutover.steps.night import verify
-from mbx2maildir import batch, plan_file
-from mbx2maildir import survey as surveying
+from mbx2maildir import batch, plan_file, survey
 from mbx2maildir.publish import status
 from mbx2maildir.tests import build
 
@@ -71,7 +70,7 @@ def put(user, *names, messages=1):
     for number, name in enumerate(names, 1):
         path = os.path.join(os.fsencode(user.home), name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        texts = (build.text(number * 10 + each) for each in range(messages))
+        texts = (build.text(number * 10 + index) for index in range(messages))
         with open(path, "wb") as file:
             file.write(
                 build.mbx(
@@ -87,7 +86,7 @@ def verified(user, **more):
     plan = plan_file.check(
         {**user.plan(), "users": [user.entry(home=f"/home/{user.name}", **more)]}
     )
-    surveyed = surveying.survey(plan)["users"][0]
+    surveyed = survey.survey(plan)["users"][0]
     errors = []
     totals = batch.convert(plan, lambda kind, **event: kind == "error" and errors.append(event))
     assert not totals["failed"], errors

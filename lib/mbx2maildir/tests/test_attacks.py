@@ -578,8 +578,8 @@ def test_inspect_is_the_files_owner_and_follows_nothing_for_root(two, capsys):
     capsys.readouterr()
     for name in ("link", "way/box", "pipe", "given"):  # given: root's, where she can replace it
         assert command_line.main(["inspect", str(mail / name)]) == 1
-        told = capsys.readouterr()
-        assert not told.out and str(mail / name) in told.err
+        output = capsys.readouterr()
+        assert not output.out and str(mail / name) in output.err
     assert command_line.main(["inspect", str(two.secret / "box")]) == 0
 
 

@@ -56,13 +56,13 @@ def odd(site):
     return place, user
 
 
-def found(user):
+def survey_of(user):
     return survey.survey_user(user, lambda *_: None)
 
 
 def test_every_mailbox_of_the_home_is_found_with_its_format_and_size(odd):
     place, user = odd
-    result = found(user)
+    result = survey_of(user)
     size = len(build.simple(3))
     bruno = place.parent / "bruno"
     at = {item["file"]: (item["format"], item["bytes"]) for item in result["outside"]}
@@ -104,11 +104,11 @@ def test_a_huge_home_is_looked_at_in_part_and_that_is_said(odd, monkeypatch):
     place, user = odd
     monkeypatch.setattr(home, "MOST", 5)
     monkeypatch.setattr(home, "LINKED", 0)
-    whys = [item["why"] for item in found(user)["unsearched"]]
+    whys = [item["why"] for item in survey_of(user)["unsearched"]]
     for limit in (5, 0):
         assert "{} entries were looked at; no more are".format(limit) in whys
     user["old_home"] = None
-    (nobody,) = found(user)["unsearched"]
+    (nobody,) = survey_of(user)["unsearched"]
     assert nobody["file"] == "/home/alice"
 
 
@@ -134,9 +134,9 @@ def test_folders_that_others_may_read_are_named(odd):
     (place / "mail/mtx").chmod(0o600)
     (place / "mail").chmod(0o750)
     place.chmod(0o700)
-    assert found(user)["shared"] == []
+    assert survey_of(user)["shared"] == []
     place.chmod(0o710)
-    assert found(user)["shared"] == [str(place / "mail/work")]
+    assert survey_of(user)["shared"] == [str(place / "mail/work")]
 
 
 def test_further_roots_are_converted_and_no_two_folders_meet(site, odd):
@@ -148,7 +148,7 @@ def test_further_roots_are_converted_and_no_two_folders_meet(site, odd):
     put(place / "work_2", MBOX)
     put(place / "mail/work_2", MBOX)
     (place / ".mailboxlist").write_bytes(b"mail/work\nMail/work\noldmail\nwork_2\nTrash\n")
-    surveyed = found(user)
+    surveyed = survey_of(user)
     left = {item["format"] for item in surveyed["outside"]}
     assert left == {"mh", "maildir"}
     site.users[0] = user
@@ -188,7 +188,7 @@ def test_a_name_in_the_home_never_comes_to_mean_the_folder_of_that_name(site):
     place = site.user("alice", None, {"Trash": build.simple(1)}, subscriptions=b"Trash\n")
     put(place / "Trash", MBOX)
     user = dict(site.users[0], home="/home/alice", old_home=str(place))
-    result = found(user)
+    result = survey_of(user)
     assert result["elsewhere"] == ["Trash"] and not result["meant"]
     site.users[0] = user
     batch.convert(plan_file.check(site.plan()), lambda event, **values: None)

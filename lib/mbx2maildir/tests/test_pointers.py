@@ -56,11 +56,11 @@ def test_each_file_and_what_breaks(tmp_path, user):
     )
     (tmp_path / ".muttrc").write_text("set folder=~/mail\nset from=a@mail/x\nset x=~/mailing\n")
     (tmp_path / ".profile").write_text('export MAIL=/var/mail/alice\ncat "$MAIL"\n')
-    found = [
+    settings = [
         (item["file"][len(str(tmp_path)) + 1 :], item["line"], item["kind"])
         for item in pointers.read(user)
     ]
-    assert found == [
+    assert settings == [
         (".procmailrc", 3, "delivers"),
         (".procmailrc", 5, "includes"),
         (".procmailrc", 9, "delivers"),

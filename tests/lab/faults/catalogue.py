@@ -18,8 +18,8 @@ import time
 from cutover.connect import dns
 from cutover.connect.hosts import Hosts
 from cutover.model import runbook
-from cutover.remote import lease_file as lease
-from cutover.run import lease as run_lease
+from cutover.remote import lease_file
+from cutover.run import lease
 from lab import keys, store
 from night import converters, descendants, eventually, kill
 
@@ -83,9 +83,9 @@ def kill_papermill(scene):
 
 
 def kill_kernel(scene):
-    found = eventually(scene.kernels, 5)
-    kill(found)
-    return "SIGKILL of the notebook's kernel" if found else ""
+    pids = eventually(scene.kernels, 5)
+    kill(pids)
+    return "SIGKILL of the notebook's kernel" if pids else ""
 
 
 def kill_all(scene):
@@ -94,15 +94,15 @@ def kill_all(scene):
 
 
 def kill_sessions(scene):
-    found = eventually(scene.sessions, 3)
-    kill(found)
-    return f"SIGKILL of {len(found)} sshd processes of the operator" if found else ""
+    pids = eventually(scene.sessions, 3)
+    kill(pids)
+    return f"SIGKILL of {len(pids)} sshd processes of the operator" if pids else ""
 
 
 def kill_converter(scene):
-    found = eventually(converters, 10)
-    kill(found)
-    return f"SIGKILL of {len(found)} processes of the converter" if found else ""
+    pids = eventually(converters, 10)
+    kill(pids)
+    return f"SIGKILL of {len(pids)} processes of the converter" if pids else ""
 
 
 KERNEL_DIED = r"did not pass\. .*([Kk]ernel died|DeadKernel|killed kernel)"
@@ -572,8 +572,8 @@ def live_session(scene):
     """A client that is logged in, and whose imapd does not react."""
     scene.held = imaplib.IMAP4("10.77.0.15")
     scene.held.login("alice", (keys.SECRETS / "alice").read_text())
-    found = eventually(lambda: scene.mail_processes("mailboxold", b"imapd"), 5)
-    for pid in found:
+    pids = eventually(lambda: scene.mail_processes("mailboxold", b"imapd"), 5)
+    for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     return "a client is logged in, and its imapd is stopped by SIGSTOP"
 
@@ -765,20 +765,22 @@ def lease_held(scene):
         "token": "anothertoken",
     }
     with Hosts(scene.night.site) as reached:
-        place = run_lease.place(scene.night.site)
-        before = lease.ask(reached, "mailboxvm", place, "read")["holder"]
+        place = lease.place(scene.night.site)
+        before = lease_file.ask(reached, "mailboxvm", place, "read")["holder"]
         if before:
-            assert lease.ask(reached, "mailboxvm", place, "break", token=before["token"])["done"]
-        assert lease.ask(reached, "mailboxvm", place, "take", token="anothertoken", holder=holder)[
-            "done"
-        ]
+            assert lease_file.ask(reached, "mailboxvm", place, "break", token=before["token"])[
+                "done"
+            ]
+        assert lease_file.ask(
+            reached, "mailboxvm", place, "take", token="anothertoken", holder=holder
+        )["done"]
     return "another operator " + ("breaks the lease and takes it" if before else "holds the lease")
 
 
 def lease_free(scene):
     with Hosts(scene.night.site) as reached:
-        lease.ask(
-            reached, "mailboxvm", run_lease.place(scene.night.site), "release", token="anothertoken"
+        lease_file.ask(
+            reached, "mailboxvm", lease.place(scene.night.site), "release", token="anothertoken"
         )
 
 

@@ -50,7 +50,7 @@ def chosen():
         [
             fault
             for fault in CATALOGUE
-            if any(fnmatch.fnmatchcase(fault.name, each) for each in wanted.split(","))
+            if any(fnmatch.fnmatchcase(fault.name, pattern) for pattern in wanted.split(","))
         ]
     )
 
@@ -61,9 +61,9 @@ def pack(faults):
     [Fault…]}`, each night in the order of the steps; a kill's target and moment make a night.
     """
     nights = []
-    for fault in sorted(faults, key=lambda each: STEPS.index(each.step)):
+    for fault in sorted(faults, key=lambda fault: STEPS.index(fault.step)):
         for night in nights:
-            taken = any(each.step == fault.step for each in night)
+            taken = any(other.step == fault.step for other in night)
             if (night[0].ground, night[0].by) == (fault.ground, fault.by) and not taken:
                 night.append(fault)
                 break
@@ -77,17 +77,17 @@ def items(nights):
 
     After the faults the night goes to its end, and back when a fault is in going back.
     """
-    found = []
+    pairs = []
     for number, night in nights.items():
         ahead = [fault for fault in night if fault.step != "rollback"]
         back = [fault for fault in night if fault.step == "rollback"]
-        found += [
-            (number, each)
-            for each in [
+        pairs += [
+            (number, item)
+            for item in [
                 *ahead,
                 End(FORWARD, number),
                 *back,
                 *([End(BACK, number)] if back else []),
             ]
         ]
-    return found
+    return pairs

@@ -40,27 +40,27 @@ def keep(name, **what):
 
 
 def read(places):
-    found = {}
+    results = {}
     for place in places:
         for path in sorted(Path(place).glob("*.json")):
-            one = json.loads(path.read_text())
-            found[one["name"]] = one
-    return found
+            result = json.loads(path.read_text())
+            results[result["name"]] = result
+    return results
 
 
-def page(found):
+def page(results):
     """docs/faults.md as text."""
-    faults = {name: each for name, each in found.items() if each.get("kind") == "fault"}
+    faults = {name: result for name, result in results.items() if result.get("kind") == "fault"}
     kills = {
-        name: each
-        for name, each in faults.items()
+        name: result
+        for name, result in faults.items()
         if name.startswith("kill-") and not name.startswith("kill-converter")
     }
-    nights = _whole_nights(found)
+    nights = _whole_nights(results)
     intro = _intro(
         len(faults),
-        sorted({each["date"] for each in found.values()}),
-        [name for name, each in faults.items() if not each["passed"]],
+        sorted({result["date"] for result in results.values()}),
+        [name for name, result in faults.items() if not result["passed"]],
         len(nights),
         sum(nights),
     )
@@ -79,12 +79,12 @@ def page(found):
         "| fault | step, when | message | outcome | s |",
         "|---|---|---|---|---|",
     ]
-    lines += _in_order(_row(name, each) for name, each in faults.items() if name not in kills)
+    lines += _in_order(_row(name, result) for name, result in faults.items() if name not in kills)
     for kind, title, function in (
         ("converter", "SIGKILL of the converter at random points", _converter),
         ("rollback", "Rollback from each step, with traffic", _rollbacks),
     ):
-        some = [each for each in found.values() if each.get("kind") == kind]
+        some = [result for result in results.values() if result.get("kind") == kind]
         if some:
             lines += ["", f"## {title}", "", *function(some)]
     left = [fault.name for fault in CATALOGUE if fault.name not in faults]
@@ -93,9 +93,9 @@ def page(found):
     return "\n".join(lines) + "\n"
 
 
-def add(text, found):
+def add(text, results):
     """The page `text` with these results besides."""
-    faults = {name: each for name, each in found.items() if each.get("kind") == "fault"}
+    faults = {name: result for name, result in results.items() if result.get("kind") == "fault"}
     if "## Not run yet" in text or any(re.match("kill-(?!converter-)", name) for name in faults):
         raise SystemExit(
             "what was not run, and a SIGKILL of a step, have no rows to add to: make the page of all results"
@@ -104,7 +104,7 @@ def add(text, found):
     rows = [line for line in rest.splitlines() if FAULT.match(line)]
     new = _in_order(
         [
-            *(_row(name, each) for name, each in faults.items()),
+            *(_row(name, result) for name, result in faults.items()),
             *(row for row in rows if FAULT.match(row)[1] not in faults),
         ]
     )
@@ -115,11 +115,11 @@ def add(text, found):
         re.S,
     ).groups()
     failed = {name for name in (wrong or "").split(", ") if name} - set(faults)
-    nights = _whole_nights(found)
+    nights = _whole_nights(results)
     intro = _intro(
         int(ran) + len(new) - len(rows),
-        sorted({*dates.split(", "), *(each["date"] for each in found.values())}),
-        sorted(failed | {name for name, each in faults.items() if not each["passed"]}),
+        sorted({*dates.split(", "), *(result["date"] for result in results.values())}),
+        sorted(failed | {name for name, result in faults.items() if not result["passed"]}),
         int(ended) + len(nights),
         int(accepted) + sum(nights),
     )
@@ -133,10 +133,10 @@ FAULT = re.compile(
 )  # a row; the fault's name, its step
 
 
-def _row(name, each):
+def _row(name, result):
     return (
-        f"| {name}: {_cell(each['did'])} | {each['step']}, {each['when']} | {_cell(each['said'])} | "
-        f"{HOW[each['outcome']] if each['passed'] else '**wrong outcome**'} | {each['seconds']:.0f} |"
+        f"| {name}: {_cell(result['did'])} | {result['step']}, {result['when']} | {_cell(result['said'])} | "
+        f"{HOW[result['outcome']] if result['passed'] else '**wrong outcome**'} | {result['seconds']:.0f} |"
     )
 
 
@@ -144,12 +144,12 @@ def _in_order(rows):
     return sorted(rows, key=lambda row: (_place(FAULT.match(row)[2]), FAULT.match(row)[1]))
 
 
-def _whole_nights(found):
+def _whole_nights(results):
     """How many messages were accepted in each night that came to its end."""
     return [
-        each["accepted"]
-        for each in found.values()
-        if each.get("kind") == "night" and each["way"] == "forward" and each["passed"]
+        result["accepted"]
+        for result in results.values()
+        if result.get("kind") == "night" and result["way"] == "forward" and result["passed"]
     ]
 
 
@@ -180,14 +180,14 @@ def _matrix(kills):
         if any(name.startswith(f"kill-{target}-") for name in kills)
     ]
     shown = collections.defaultdict(dict)
-    for each in kills.values():
-        target = each["name"].split("-")[1]
+    for result in kills.values():
+        target = result["name"].split("-")[1]
         letter = (
-            {"stopped": "r", "rode": "p", "none": "·"}[each["outcome"]]
-            if each["passed"]
+            {"stopped": "r", "rode": "p", "none": "·"}[result["outcome"]]
+            if result["passed"]
             else "**F**"
         )
-        shown[each["step"], target][each["when"]] = letter
+        shown[result["step"], target][result["when"]] = letter
     titles = {
         "control": "`cutover run`",
         "papermill": "`papermill`",
@@ -208,20 +208,20 @@ def _matrix(kills):
 def _converter(some):
     yield "| seed | killed after | published when it died | half published | end state after repeating the command |"
     yield "|---|---|---|---|---|"
-    for each in sorted(some, key=lambda one: one["number"]):
+    for result in sorted(some, key=lambda result: result["number"]):
         yield (
-            f"| {each['seed']}/{each['number']} | {each['after']:.2f} s | {each['published']} of {each['users']} | "
-            f"{each['half']} | {'the same' if each['same'] else '**differs**'} |"
+            f"| {result['seed']}/{result['number']} | {result['after']:.2f} s | {result['published']} of {result['users']} | "
+            f"{result['half']} | {'the same' if result['same'] else '**differs**'} |"
         )
 
 
 def _rollbacks(some):
     yield "| rolled back from | messages accepted | lost | duplicated | actions of users | rollback's checks | s |"
     yield "|---|---|---|---|---|---|---|"
-    for each in sorted(some, key=lambda one: _place(one["step"])):
+    for result in sorted(some, key=lambda result: _place(result["step"])):
         yield (
-            f"| {each['step']} | {each['accepted']} | {each['lost']} | {each['double']} | {each['acts']} | {each['checks']} | "
-            f"{each['seconds']:.0f} |"
+            f"| {result['step']} | {result['accepted']} | {result['lost']} | {result['double']} | {result['acts']} | {result['checks']} | "
+            f"{result['seconds']:.0f} |"
         )
 
 
@@ -239,12 +239,12 @@ def _place(step):
 
 def _cell(text):
     """One line of a table; where this machine keeps the executed notebook is left out."""
-    said = re.sub(
+    words = re.sub(
         r"/tmp/pytest-of-\w+/pytest-\d+/[^/\s]+(/night)?",
         "…",
         str(text or "—").partition("The executed notebook:")[0],
     )
-    return " ".join(said.split()).replace("|", "\\|")[:CUT]
+    return " ".join(words.split()).replace("|", "\\|")[:CUT]
 
 
 if __name__ == "__main__":

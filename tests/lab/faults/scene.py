@@ -119,7 +119,7 @@ class Scene:
     def running(self):
         return self.runner is not None and self.runner.poll() is None
 
-    def said(self):
+    def output(self):
         return self.log.read_text("utf-8", "replace")
 
     def follow(self, wanted, besides=lambda: False):
@@ -144,7 +144,7 @@ class Scene:
                 return False
             if time.monotonic() > until:
                 self.close()
-                raise AssertionError(f"the command does not end: {self.said()}")
+                raise AssertionError(f"the command does not end: {self.output()}")
             time.sleep(0.002)
 
     def _size(self):
@@ -188,11 +188,11 @@ class Scene:
 
     def sessions(self):
         """The operator's sshd sessions on every host that a step works on."""
-        found = set()
+        pids = set()
         for host in self.night.site.cutover_hosts:
             there = on_host(host)
-            found |= processes(lambda pid, line: line.startswith(b"sshd: operator") and there(pid))  # noqa: B023
-        return found
+            pids |= processes(lambda pid, line: line.startswith(b"sshd: operator") and there(pid))  # noqa: B023
+        return pids
 
     def mail_processes(self, host, name):
         there = on_host(host)
@@ -278,16 +278,16 @@ class Scene:
         Those of the production test are left out too: killed before it knew of one, it sent a
         second.
         """
-        found = {}
-        for user, each in manifest.take()["users"].items():
+        counts = {}
+        for user, figures in manifest.take()["users"].items():
             home = store.home(user)
             tests = sum(
                 len(TEST.findall(read_from(path, 0))) for path in home.rglob("*") if path.is_file()
             )
-            found[user] = each["messages"] - tests
+            counts[user] = figures["messages"] - tests
         for line in read_from(self.night.run_dir / ledger.NAME, 0).splitlines():
-            found[json.loads(line)["user"]] -= 1
-        return found
+            counts[json.loads(line)["user"]] -= 1
+        return counts
 
 
 def tree(place):
@@ -295,7 +295,7 @@ def tree(place):
 
     `{folder and UID: flags, date and digest of the bytes}`.
     """
-    found = {}
+    files = {}
     for folder, _, names in sorted(os.walk(place)):
         where = os.path.relpath(folder, place)
         if os.path.basename(folder) in ("cur", "new"):
@@ -307,12 +307,12 @@ def tree(place):
                 if not SENT.search(data[:4096]):
                     date = int(os.stat(os.path.join(folder, name)).st_mtime)
                     digest = hashlib.sha256(data).hexdigest()[:16]
-                    found[f"{where} {uids.get(base, digest)}"] = f"{flags} {date} {digest}"
+                    files[f"{where} {uids.get(base, digest)}"] = f"{flags} {date} {digest}"
         elif "subscriptions" in names:
-            found[f"{where} subscriptions"] = Path(folder, "subscriptions").read_text(
+            files[f"{where} subscriptions"] = Path(folder, "subscriptions").read_text(
                 "utf-8", "replace"
             )
-    return found
+    return files
 
 
 def uidlist(folder):
@@ -327,16 +327,18 @@ def uidlist(folder):
     }
 
 
-def difference(found, wanted, path=""):
+def difference(actual, wanted, path=""):
     """Where two states differ, in words, at most some places."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
+    if isinstance(actual, dict) and isinstance(wanted, dict):
         return list(
             itertools.chain.from_iterable(
-                difference(found.get(key), wanted.get(key), f"{path}/{key}")
-                for key in sorted({*found, *wanted})
+                difference(actual.get(key), wanted.get(key), f"{path}/{key}")
+                for key in sorted({*actual, *wanted})
             )
         )[:8]
-    return [] if found == wanted else [f"{path}: {str(found)[:300]} instead of {str(wanted)[:300]}"]
+    return (
+        [] if actual == wanted else [f"{path}: {str(actual)[:300]} instead of {str(wanted)[:300]}"]
+    )
 
 
 def read_from(path, offset):

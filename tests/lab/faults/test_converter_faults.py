@@ -11,7 +11,6 @@ import time
 
 import outcomes
 import pytest
-import scene as scenes
 from cutover import model, site
 from cutover.changes import conversion
 from cutover.connect.hosts import Hosts
@@ -20,6 +19,7 @@ from cutover.model import errors
 from cutover.remote import converter
 from lab import store, topology
 from night import converters, eventually, kill
+from scene import tree
 
 pytestmark = pytest.mark.lab
 NEW = "mailboxvm"
@@ -44,7 +44,7 @@ def conversion_of(hosts, name):
 
 
 def trees():
-    return {user: scenes.tree(store.imap(user)) for user in topology.USERS}
+    return {user: tree(store.imap(user)) for user in topology.USERS}
 
 
 @pytest.fixture(scope="module")
@@ -82,31 +82,31 @@ def test_killed_at_a_random_point(hosts, whole, number):
     def strike():
         assert eventually(converters, 20)
         time.sleep(point)
-        found = sorted(converters())
-        kill([rng.choice(found)] if alone and found else found)
-        seen["killed"] = len(found[:1] if alone else found)
+        pids = sorted(converters())
+        kill([rng.choice(pids)] if alone and pids else pids)
+        seen["killed"] = len(pids[:1] if alone else pids)
 
     striker = threading.Thread(target=strike)
     striker.start()
-    said = ""
+    message = ""
     try:
         change.apply(model.Context(hosts), lambda event: None)
     except errors.CutoverError as error:
-        said = str(error)
+        message = str(error)
     striker.join()
     assert not eventually(converters, 0)
     state = converter.state(hosts, NEW, plan_of(hosts, name)).users
     published = [user for user in topology.USERS if state[user].published]
-    found = trees()
+    now = trees()
     half = [
         user
         for user in topology.USERS
-        if found[user] != (after if user in published else before)[user]
+        if now[user] != (after if user in published else before)[user]
     ]
     asked = rng.sample(published, min(ASKED, len(published)))
     half += [user for user in asked if counted(hosts, user) != counts[user]]
     if len(published) < len(topology.USERS):
-        assert "Run this step again" in said or "run this step again" in said, said
+        assert "Run this step again" in message or "run this step again" in message, message
     change.apply(model.Context(hosts), lambda event: None)
     same = trees() == after and change.settled(model.Context(hosts)).done
     outcomes.keep(
@@ -119,7 +119,7 @@ def test_killed_at_a_random_point(hosts, whole, number):
         users=len(topology.USERS),
         half=len(half),
         same=same,
-        said=said,
+        said=message,
         killed=seen["killed"],
     )
     change.inverse().apply(model.Context(hosts), lambda event: None)

@@ -14,12 +14,12 @@ import time
 import nights
 import outcomes
 import pytest
-import scene as scenes
 from catalogue import AT_WORK, MOMENTS
 from cutover.model import runbook
 from cutover.run import engine
 from lab import manifest
 from night import COMMAND_SECONDS, argv, eventually, processes, program
+from scene import Scene, difference, read_from
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 NIGHTS = nights.chosen()
@@ -35,9 +35,9 @@ def undisturbed(base, tmp_path_factory):
 
     def of(lab, step):
         if step not in made:
-            scene = scenes.Scene(lab, tmp_path_factory.mktemp("undisturbed"))
+            scene = Scene(lab, tmp_path_factory.mktemp("undisturbed"))
             needed = [*runbook.NIGHT, "rollback"]
-            last = max(needed.index(step), *(needed.index(each) for each in _needed()))
+            last = max(needed.index(step), *(needed.index(step) for step in _needed()))
             for name in needed[: last + 1]:
                 scene.night.step(name)
                 made[name] = scene.state()
@@ -72,9 +72,7 @@ class Holder:
     def get(self):
         if self.scene is None or self.scene.spoilt:
             self.close()
-            self.scene = scenes.Scene(
-                self.lab, self.places.mktemp("faults"), self.ground, *self.last
-            )
+            self.scene = Scene(self.lab, self.places.mktemp("faults"), self.ground, *self.last)
         return self.scene
 
     def close(self):
@@ -140,28 +138,28 @@ def suffer(scene, fault, result, undisturbed):
     finally:
         if result["did"]:
             fault.heal(scene)
-    code, said = scene.runner.poll(), scene.said()
+    code, output = scene.runner.poll(), scene.output()
     result["outcome"] = "none" if not result["did"] else "rode" if passed else "stopped"
     if not result["did"]:
         assert fault.ends == "either" and passed, (
-            f"{fault.name}: there was nothing to do it to; it said {said}"
+            f"{fault.name}: there was nothing to do it to; it said {output}"
         )
     elif fault.ends == "stops":
         assert not passed, f"{fault.name}: the step passed, whatever {result['did']}"
     elif fault.ends == "rides":
-        assert passed, f"{fault.name}: {said}"
+        assert passed, f"{fault.name}: {output}"
     if not passed and fault.says is None:
-        assert code == -9, said
+        assert code == -9, output
     elif not passed:
-        assert code == 1, said
-        assert re.search(fault.says, said, re.S), (
-            f"{fault.name}: it said nothing of {fault.says}, but: {said}"
+        assert code == 1, output
+        assert re.search(fault.says, output, re.S), (
+            f"{fault.name}: it said nothing of {fault.says}, but: {output}"
         )
-        assert "Traceback" not in said, said
-        result["said"] = message(said)
+        assert "Traceback" not in output, output
+        result["said"] = message(output)
     if not passed:
         again(scene, fault, command)
-    different = scenes.difference(scene.state(), undisturbed(scene.lab, fault.step))
+    different = difference(scene.state(), undisturbed(scene.lab, fault.step))
     assert not different, f"{fault.name}: after the same command again: {different}"
 
 
@@ -213,7 +211,7 @@ def reach(scene, fault, command):
     ):
         assert scene.follow(
             lambda event: event["event"] == "executed" and event["of"] == before[-1]
-        ), scene.said()
+        ), scene.output()
         scene.freeze()
     for name in before:
         if scene.night.states().get(name) != "passed":
@@ -231,15 +229,13 @@ def strike(scene, fault, command, result):
         do()
         scene.start(command)
         return
-    told = scene.night.run_dir / f"transcripts/{fault.step}.events.jsonl"
-    old = told.stat().st_size if told.exists() else 0
+    events = scene.night.run_dir / f"transcripts/{fault.step}.events.jsonl"
+    old = events.stat().st_size if events.exists() else 0
     scene.start(command)
     if fault.when == AT_WORK:
         came = scene.follow(
             lambda event: False,
-            lambda: re.search(
-                rb'"event": "(published|staged|folder)"', scenes.read_from(told, old)
-            ),
+            lambda: re.search(rb'"event": "(published|staged|folder)"', read_from(events, old)),
         )
     else:
         came = scene.follow(
@@ -247,7 +243,7 @@ def strike(scene, fault, command, result):
                 event.get("step") == fault.step and MOMENTS[fault.when](event, scene.changes)
             )
         )
-    assert came, f"{fault.name}: its moment never came: {scene.said()}"
+    assert came, f"{fault.name}: its moment never came: {scene.output()}"
     do()
 
 
@@ -271,11 +267,11 @@ def ended_well(scene, fault):
     return scene.runner.wait(COMMAND_SECONDS) == 0 and passed
 
 
-def message(said):
+def message(output):
     """The sentence that tells what is wrong, from all that a command said."""
-    lines = [line for line in said.splitlines() if line.startswith("cutover: ")]
-    text = " ".join(lines[-1:]) or said.strip().rpartition("\n")[2]
-    following = said.split(lines[-1], 1)[1].strip().splitlines()[:1] if lines else []
+    lines = [line for line in output.splitlines() if line.startswith("cutover: ")]
+    text = " ".join(lines[-1:]) or output.strip().rpartition("\n")[2]
+    following = output.split(lines[-1], 1)[1].strip().splitlines()[:1] if lines else []
     return f"{text.removeprefix('cutover: ')} {' '.join(following)}".strip()
 
 
@@ -292,9 +288,9 @@ def again(scene, fault, command):
         scene.start(command)
         if ended_well(scene, fault):
             return
-        said = scene.said()
-        busy = "another process is at work" in said or "another conversion is running" in said
-        assert busy and number + 1 < TRIES, f"{fault.name}: the same command again: {said}"
+        output = scene.output()
+        busy = "another process is at work" in output or "another conversion is running" in output
+        assert busy and number + 1 < TRIES, f"{fault.name}: the same command again: {output}"
         eventually(lambda: not left_over(scene), 30)
 
 
@@ -320,11 +316,11 @@ def goes_to_its_end(scene, undisturbed, result):
                 assert name == "verify" and "run convert again, then verify" in str(failed), failed
                 night.step("convert")
                 night.step("verify")
-    different = scenes.difference(scene.state(), undisturbed(scene.lab, runbook.NIGHT[-1]))
+    different = difference(scene.state(), undisturbed(scene.lab, runbook.NIGHT[-1]))
     assert not different, different
     even(scene, result, both=True)
-    seed = {user: each["messages"] for user, each in manifest.read()["users"].items()}
-    different = scenes.difference(scene.counted_on_mailboxold(), seed)
+    seed = {user: figures["messages"] for user, figures in manifest.read()["users"].items()}
+    different = difference(scene.counted_on_mailboxold(), seed)
     assert not different, different
     settled(scene)
 
@@ -333,7 +329,7 @@ def finish(scene):
     """Let the command under way come to its end."""
     if scene.running():
         scene.follow(lambda event: False)
-        assert scene.runner.wait(COMMAND_SECONDS) == 0, scene.said()
+        assert scene.runner.wait(COMMAND_SECONDS) == 0, scene.output()
 
 
 def came_back(scene, undisturbed, result):

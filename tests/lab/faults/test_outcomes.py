@@ -48,7 +48,7 @@ LATER = [
 
 
 def test_added_results_make_the_same_page(monkeypatch):
-    first, second = ({each["name"]: each for each in some} for some in (BEFORE, LATER))
+    first, second = ({result["name"]: result for result in some} for some in (BEFORE, LATER))
     both = {**first, **second}
     catalogue = [types.SimpleNamespace(name=name) for name in both if not name.startswith("night")]
     monkeypatch.setattr(outcomes, "CATALOGUE", catalogue)
@@ -60,7 +60,9 @@ def test_added_results_make_the_same_page(monkeypatch):
     # a page of all names but one says what was not run
     with pytest.raises(SystemExit):
         outcomes.add(outcomes.page(first), second)
-    monkeypatch.setattr(outcomes, "CATALOGUE", [each for each in catalogue if each.name != "gamma"])
+    monkeypatch.setattr(
+        outcomes, "CATALOGUE", [fault for fault in catalogue if fault.name != "gamma"]
+    )
     page = outcomes.page(first)
     monkeypatch.setattr(outcomes, "CATALOGUE", catalogue)
     assert outcomes.add(page, second) == whole

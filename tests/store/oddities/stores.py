@@ -61,8 +61,8 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         path.chmod(mode)
-        for each in [path, *made]:
-            os.chown(each, self.user.uid, self.user.uid)
+        for entry in [path, *made]:
+            os.chown(entry, self.user.uid, self.user.uid)
 
     def mail(self, kinds):
         return blocks.FILES[self.choose.choice(kinds)](self.choose)
@@ -230,15 +230,15 @@ def differences(old, new, as_read=()):
     olds, news = old["messages"], new["messages"]
     if len(olds) != len(news):
         texts.append(f"{len(olds)} messages, {len(news)}")
-    for one, other in zip(olds, news, strict=False):
-        one, other = without_recent(one), without_recent(other)
+    for old_message, new_message in zip(olds, news, strict=False):
+        old_message, new_message = without_recent(old_message), without_recent(new_message)
         if (
-            one[4] == other[4] or other[4] in as_read
+            old_message[4] == new_message[4] or new_message[4] in as_read
         ):  # c-client's sizes of odd headers and bare LFs are its own
-            one, other = one[:3], other[:3]
-        one = (one[0], tuple(dict.fromkeys(one[1])), *one[2:])
-        if one != other:
-            texts.append(f"{one} {other}")
+            old_message, new_message = old_message[:3], new_message[:3]
+        old_message = (old_message[0], tuple(dict.fromkeys(old_message[1])), *old_message[2:])
+        if old_message != new_message:
+            texts.append(f"{old_message} {new_message}")
     return texts
 
 

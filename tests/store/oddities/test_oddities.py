@@ -10,8 +10,7 @@ import os
 import random
 
 import pytest
-from mbx2maildir import batch, events, plan_file
-from mbx2maildir import survey as surveying
+from mbx2maildir import batch, events, plan_file, survey
 from mbx2maildir.publish import status
 
 from store import oracle
@@ -74,7 +73,7 @@ def run(host, users):
             "users": [store.user.entry(zone=0) for store in users],
         }
     )
-    survey = {entry["user"]: entry for entry in surveying.survey(plan)["users"]}
+    surveyed = {entry["user"]: entry for entry in survey.survey(plan)["users"]}
     views = {store.user.name: old_views(store.user) for store in users}
     collected = events.Collected()
     batch.convert(plan, collected)
@@ -84,12 +83,12 @@ def run(host, users):
     for store in users:
         name = store.user.name
         if name in failed:
-            if not survey[name]["errors"]:
+            if not surveyed[name]["errors"]:
                 faults.append(f"{name}: convert fails first, {failed[name]}")
             continue
         faults += [
             f"{name}: {text}"
-            for text in judge(store.user, views[name], survey[name], state[name]["folders"])
+            for text in judge(store.user, views[name], surveyed[name], state[name]["folders"])
         ]
     return faults
 
