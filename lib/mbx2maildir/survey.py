@@ -110,6 +110,7 @@ def survey_folder(file, name, result, report):
             used |= bits
     finally:
         os.close(fd)
+    table = KeywordTable(list(box.keywords), used)
     entry = {
         "folder": name,
         "name": os.fsdecode(file.name),
@@ -121,9 +122,8 @@ def survey_folder(file, name, result, report):
         "expunged": box.expunged,
         "keywords": sum(1 for word in box.keywords if word),
         "keywords_used": bin(used).count("1"),
-        "keywords_merged": [
-            list(map(errors.printable, pair)) for pair in KeywordTable(list(box.keywords)).merged
-        ],
+        "keywords_merged": [list(map(errors.printable, pair)) for pair in table.merged],
+        "keywords_lost": list(map(errors.printable, table.dropped)),
         "uidvalidity": box.uidvalidity,
         "uidnext": box.uidnext,
         "renumbered": box.renumbered,
@@ -139,8 +139,8 @@ def survey(plan):
 
     → {"users": [{"user", "messages", "bytes", "expunged", "inodes", "subscriptions", "folders":
     [{"folder", "name", "file", "format", "messages", "bytes", "recent", "expunged", "keywords",
-    "keywords_used", "keywords_merged": [[name, the one it becomes]], "uidvalidity", "uidnext",
-    "renumbered"}], "passed": [{"file", "why", "format", "size"}],
+    "keywords_used", "keywords_merged": [[name, the one it becomes]], "keywords_lost",
+    "uidvalidity", "uidnext", "renumbered"}], "passed": [{"file", "why", "format", "size"}],
     "errors": [{"kind", "file", "offset", "what", "todo"}], "damage": [{"kind", "file", "folder",
     "offset", "length", "what"}], "renamed", "elsewhere", "prefixes": {prefix of subscriptions:
     lines}, "sizes": messages by class of size, and what home.survey() finds, "pointers": as

@@ -333,11 +333,13 @@ def test_mail_that_c_client_does_not_show_either_is_named():
         ]
         user["folders"][0]["renumbered"] = True
         user["folders"][0]["keywords_merged"] = [["lavoro", "Lavoro"]]
+        user["folders"][1]["keywords_lost"] = ["k26", "k27"]
 
     checks = warned(change)
     assert "/h/INBOX" in checks["mail-left-out"].actual
     assert checks["mail-left-out"].data == {"files": 1}
-    assert checks["old-folders-change"].data == {"folders": 2}
+    assert checks["old-folders-change"].data == {"folders": 3}
+    assert "(loses the keywords k26, k27)" in checks["old-folders-change"].actual
     assert "/h/INBOX" not in checks["files-skipped"].actual
 
 

@@ -9,6 +9,7 @@ from cutover import model
 class Folder:
     """One folder, with the figures of its file. renumbered: its UIDs are not kept.
     keywords_merged: keywords that differ from another only in case, and that one.
+    keywords_lost: those in use for which Maildir has no letter.
 
     name: below the folders' root, byte for byte (surrogates stand for what is not UTF-8).
     """
@@ -27,6 +28,7 @@ class Folder:
     renumbered: bool
     name: str = ""
     keywords_merged: list[list[str]] = dataclasses.field(default_factory=list)
+    keywords_lost: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)

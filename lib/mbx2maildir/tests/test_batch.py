@@ -680,6 +680,18 @@ def test_subscriptions_are_found_where_the_old_mail_is_mounted(site):
     assert user["prefixes"] == {"mail/": 1, "~/mail/": 1, "{home}/mail/": 1}
 
 
+def test_the_survey_names_the_keywords_that_find_no_letter(site):
+    words = [b"k%d" % number for number in range(30)]
+    used = 0x3FFFFFFF & ~0b110  # all but k1 and k2
+    texts = [build.message(build.text(number), number, 0x11, used) for number in (1, 2)]
+    site.user("alice", build.mbx(*texts, uidlast=2, keywords=words))
+    (user,) = survey.survey(site.plan())["users"]
+    assert user["folders"][0]["keywords_lost"] == ["k28", "k29"]
+    convert(site.plan())
+    (state,) = status.state(site.plan())["users"]
+    assert state["folders"][0]["lost_keywords"] == ["k28", "k29"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a mount point is root's")
 def test_an_old_store_that_is_not_mounted_is_no_empty_one(site):
     """What was converted ahead stays, nothing is published, and once it is mounted the same command

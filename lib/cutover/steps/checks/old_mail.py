@@ -100,6 +100,11 @@ def _unlike(survey):
         for folder in folders
         for name, kept in folder.keywords_merged
     ]
+    texts += [
+        f"{folder.file} (loses the keywords {', '.join(folder.keywords_lost)})"
+        for folder in folders
+        if folder.keywords_lost
+    ]
     if texts:
         yield model.Check(
             "Every folder keeps its UIDs and keywords",
@@ -107,7 +112,7 @@ def _unlike(survey):
             f"not {listing.listed(texts)}",
             True,
             "Clients download the messages of a folder with new UIDs again. Dovecot does not tell "
-            "keywords apart that differ only in case.",
+            "keywords apart that differ only in case, and keeps 26 per folder.",
             warning=True,
             id="old-folders-change",
             data={"folders": len(texts)},
