@@ -155,20 +155,21 @@ def folders(root, besides=(), unreadable=None):
 class Walk:
     """A walk through a user's folders. files: list of Found; passed: what is no folder, and why.
 
-    A directory is seen once, under its own name; links to directories are followed after all else.
-    What leads to a seen one is passed over, with the name of that one as "alias".
+    A directory is seen once, under its own name; links to directories are followed after all else
+    (linked). What leads to a seen one is passed over, with the name of that one as "alias".
     """
 
     def __init__(self, besides, unreadable):
         self.unreadable, self.entries = unreadable, 0
         self.files, self.passed = [], []
         self.skip = {identity(path) for path in besides if path} - {None}
-        self.root, self.seen, self.links = b"", {}, []
+        self.root, self.seen, self.links, self.linked = b"", {}, [], False
 
     def top(self, root):
         status = os.stat(root)
         self.root, self.seen[(status.st_dev, status.st_ino)] = root, b""
         self.enter(root, b"")
+        self.linked = True
         while self.links:
             links, self.links = sorted(self.links), []
             for name, identity_ in links:
@@ -242,6 +243,9 @@ class Walk:
         rights = os.R_OK | os.X_OK if is_directory else os.R_OK
         if os.path.islink(path) and not os.access(path, rights):
             self.skip_file(path, "a link to what its user may not read")
+        elif self.linked and status.st_uid != os.geteuid() and not os.access(path, rights):
+            # another's: its mode is no mistake of this user's
+            self.skip_file(path, "a link leads to it, and its user may not read it")
         elif is_directory:
             directory = (prefix + entry, (status.st_dev, status.st_ino))
             if os.path.islink(path):

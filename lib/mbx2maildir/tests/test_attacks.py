@@ -78,6 +78,31 @@ def test_a_link_to_what_one_of_the_users_groups_may_read(two, monkeypatch):
     assert [item["why"] for item in passed["bob"]] == ["a link to what its user may not read"]
 
 
+def test_what_is_anothers_behind_a_link_does_not_stop_a_user(two):
+    """c-client shows nothing of it; what is the user's own may have a wrong mode."""
+    shared = two.root / "shared"
+    shared.mkdir(0o755)
+    (shared / "open").write_bytes(build.simple(3))
+    (shared / "of-bob").write_bytes(build.simple(1))
+    (shared / "of-bob").chmod(0o600)
+    os.chown(shared / "of-bob", BOB, BOB)
+    (shared / "closed").mkdir(0o700)
+    (two.root / "home/mallory/mail/shared").symlink_to(shared)
+    results = convert(two.plan())
+    (passed,) = (
+        event["passed"] for event in of(results, "published") if event["user"] == "mallory"
+    )
+    assert {item["name"]: item["why"] for item in passed} == {
+        "shared/closed": "a link leads to it, and its user may not read it",
+        "shared/of-bob": "a link leads to it, and its user may not read it",
+    }
+    (shared / "of-bob").rename(shared / "of-mallory")
+    os.chown(shared / "of-mallory", MALLORY, MALLORY)
+    (shared / "of-mallory").chmod(0)
+    (error,) = of(convert(two.plan(run="r2")), "error")
+    assert error["user"] == "mallory" and "may not read it" in error["what"]
+
+
 def look(root):
     """All that is below a directory: {path: (owner, mode, links, content)}."""
     states = {}
