@@ -196,16 +196,16 @@ def from_roots(user, folders, report):
             free = _free(wanted, taken)
             try:
                 if stat.S_ISREG(mail.status.st_mode):
-                    found = source.identify(mail.path, free)[0]
+                    mailbox = source.identify(mail.path, free)[0]
                 else:
-                    found = source.as_mailbox(mail.path, free)
+                    mailbox = source.as_mailbox(mail.path, free)
             except FileNotFoundError:
                 continue  # removed since, by a user at work
-            if found is not None:
-                taken.add(found.name)
-                found.old = b"/" + os.path.relpath(mail.path, os.fsencode(user["old_home"]))
-                further.append(found)
-    return sorted(further, key=lambda found: found.name)
+            if mailbox is not None:
+                taken.add(mailbox.name)
+                mailbox.old = b"/" + os.path.relpath(mail.path, os.fsencode(user["old_home"]))
+                further.append(mailbox)
+    return sorted(further, key=lambda mailbox: mailbox.name)
 
 
 def _free(name, taken):

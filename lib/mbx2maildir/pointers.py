@@ -67,14 +67,14 @@ def read(user):
     "names". Files that cannot be read are left out: the old server cannot read them either."""
     if not user.get("old_home"):
         return []
-    places, found = Places(user), []
+    places, entries = Places(user), []
     for name, parser in [
         (b".procmailrc", procmail),
         (b".forward", forward),
         *((name, settings) for name in SETTINGS),
     ]:
         path = source.join(user["old_home"], name)
-        found += [
+        entries += [
             {
                 "file": errors.printable(path),
                 "line": number,
@@ -83,7 +83,7 @@ def read(user):
             }
             for number, kind, text in parser(content(path), places)
         ]
-    return found[:MOST]
+    return entries[:MOST]
 
 
 def content(path):

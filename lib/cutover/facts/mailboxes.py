@@ -152,18 +152,18 @@ def old_listing(
     listing, places = {}, [prefix]
     for outside in further:
         if not outside.startswith(prefix) and outside != "INBOX":
-            for found, _, selectable in session.folders(outside):
-                if found == outside:  # which may be a pattern
-                    listing[found] = selectable
+            for listed, _, selectable in session.folders(outside):
+                if listed == outside:  # which may be a pattern
+                    listing[listed] = selectable
     while places and len(listing) < most:
         place = places.pop()
-        for found, _, selectable in session.folders(place + "%"):
+        for listed, _, selectable in session.folders(place + "%"):
             # the place itself is listed too, and "%" or "*" in its name makes it a pattern
-            if found in listing or not found.startswith(place) or found == place:
+            if listed in listing or not listed.startswith(place) or listed == place:
                 continue
-            listing[found] = selectable
-            if not selectable and not is_below(found, passed):
-                places.append(found + "/")
+            listing[listed] = selectable
+            if not selectable and not is_below(listed, passed):
+                places.append(listed + "/")
     return listing
 
 

@@ -42,7 +42,7 @@ def _opened(session, prefix, name):
     """STATUS and EXAMINE find the same folder under both names."""
     items = ("MESSAGES", "UIDNEXT", "UIDVALIDITY")
     try:
-        own, under = (session.status(each, items) for each in (name, prefix + name))
+        own, under = (session.status(spelling, items) for spelling in (name, prefix + name))
         opened = session.examine(prefix + name)
     except imap.FolderUnreadable as error:
         return [str(error)]

@@ -44,12 +44,12 @@ def goes_to(recipient: str, *hosts: str) -> re.Match | None:
     return match if match and match["host"].lower() in names else None
 
 
-def only_at(addresses: Sequence[str], one: Sequence[str], other: Sequence[str]) -> list[str]:
+def only_at(addresses: Sequence[str], at: Sequence[str], other: Sequence[str]) -> list[str]:
     """The addresses at a host that has no partner of the same local part at another host.
 
-    one, other: the spellings of each host.
+    at, other: the spellings of each host.
     """
     there = {match["local"] for part in addresses if (match := goes_to(part, *other))}
     return [
-        part for part in addresses if (match := goes_to(part, *one)) and match["local"] not in there
+        part for part in addresses if (match := goes_to(part, *at)) and match["local"] not in there
     ]

@@ -115,7 +115,7 @@ def parts(parameters, home, user, state, cron) -> list[Part]:
         if folder.lost_keywords
     ]
     prefix = parameters.old_store.imap_prefix
-    found = [
+    chapters = [
         Part(
             "Folders with another name",
             "The new server cannot have these names. Look for the folders under the new ones.",
@@ -160,8 +160,8 @@ def parts(parameters, home, user, state, cron) -> list[Part]:
             ],
         ),
     ]
-    found = [part for part in found if part.lines]
-    return found or [Part("Nothing changes for you", "All your folders keep their names.")]
+    chapters = [part for part in chapters if part.lines]
+    return chapters or [Part("Nothing changes for you", "All your folders keep their names.")]
 
 
 def _shown(name):

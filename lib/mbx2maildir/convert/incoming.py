@@ -28,8 +28,8 @@ def find(candidates, spool_path):
     odd = spool is None and bool(spool_path) and size_of(spool_path) > 0
     taken = next((file for file in files if is_inbox(file, spool, odd)), None)
     if taken is None and (spool is None or spool.format not in IN_SPOOL):
-        found = [file for file in files if isinstance(file, source.Found)]
-        taken = next((file for file in found if file.size), None)
+        mailboxes = [file for file in files if isinstance(file, source.Found)]
+        taken = next((file for file in mailboxes if file.size), None)
         if taken is None:
             closed = next((file for file in files if isinstance(file, errors.StoreError)), None)
             if closed is not None:

@@ -278,10 +278,10 @@ def places(line):
 def from_line(line):
     """A "From " line of a mbox, with its LF → seconds since the epoch; None when it is none to
     c-client. A date that c-client cannot read is shown by it as one, too."""
-    found = places(line)
-    if found is None:
+    located = places(line)
+    if located is None:
         return None
-    end, start, zone_place = found
+    end, start, zone_place = located
     at = end + start
     date = line[at - 2 : at] + b"-" + line[at - 6 : at - 3] + b"-"
     clock = line[at + 1 : at + 3] + b":" + line[at + 4 : at + 6] + b":"

@@ -57,13 +57,13 @@ class Uids:
 
     def base(self, value, pseudo):
         """X-IMAP and X-IMAPbase: UIDVALIDITY, the last UID, keywords. Only the first counts."""
-        found = NUMBERS.match(value)
-        if self.count > 1 or self.uidvalidity or not found or not int(found.group(1)):
+        match = NUMBERS.match(value)
+        if self.count > 1 or self.uidvalidity or not match or not int(match.group(1)):
             return
         self.pseudo = self.pseudo or pseudo
-        self.uidvalidity = self.stated = int(found.group(1)) & 0xFFFFFFFF
-        self.uidlast = min(int(found.group(2)), LAST)
-        words = [word for word in found.group(3).split(b" ") if word]
+        self.uidvalidity = self.stated = int(match.group(1)) & 0xFFFFFFFF
+        self.uidlast = min(int(match.group(2)), LAST)
+        words = [word for word in match.group(3).split(b" ") if word]
         for slot, word in enumerate(words[: mbx_header.KEYWORD_SLOTS]):  # others stay
             if slot == len(self.keywords):
                 self.keywords.append(None)

@@ -49,9 +49,9 @@ class Mailbox(mbox.Mailbox):
         tail = b"\n"
         while position < self.size:
             block = self.read(mbox.CHUNK, position)
-            found = (tail + block).find(b"\n" + LINE)
-            if found >= 0:
-                return position - len(tail) + found + 1
+            place = (tail + block).find(b"\n" + LINE)
+            if place >= 0:
+                return position - len(tail) + place + 1
             tail = (tail + block)[-len(LINE) :]
             position += len(block)
         return self.size

@@ -183,7 +183,7 @@ def _configured(reading, site, planned):
             "old-names-answered",
             f"Dovecot on {new} finds folders under the old server's names",
             list(site.new_store.compatibility or ()),
-            [each for each in site.new_store.compatibility or () if not names.answers(each)],
+            [prefix for prefix in site.new_store.compatibility or () if not names.answers(prefix)],
         ),
         (
             "special-folders-declared",
