@@ -17,7 +17,7 @@ def listening(serve, backlog=8):
     listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
     links = []
 
-    def one(link):
+    def serve_one(link):
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException), link:
             serve(link)
 
@@ -26,7 +26,7 @@ def listening(serve, backlog=8):
             while True:
                 link, _ = listener.accept()
                 links.append(link)
-                threading.Thread(target=one, args=(link,), daemon=True).start()
+                threading.Thread(target=serve_one, args=(link,), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:

@@ -49,15 +49,15 @@ def main(*run_dirs):
                 if event["event"] == "probed" and event["step"] == name
             }
             if {"before", "after"} <= paths.keys():
-                found = {
+                recorded = {
                     when: json.loads((run.path / paths[when]).read_bytes())
                     for when in ("before", "after")
                 }
-                for each in found.values():
-                    AS_THERE.get(name, lambda *_: None)(each, shift)
+                for facts in recorded.values():
+                    AS_THERE.get(name, lambda *_: None)(facts, shift)
                 (target / f"{name}.json").write_text(
-                    told(
-                        json.dumps(found, indent=1, sort_keys=True),
+                    renamed(
+                        json.dumps(recorded, indent=1, sort_keys=True),
                         run,
                         LATER if name in runbook.MAINTENANCE else RUN,
                     )
@@ -68,38 +68,38 @@ def main(*run_dirs):
         night(run, run.journal.events(), target)
 
 
-def later(found, shift):
+def later(facts, shift):
     """The facts of decommission, as if days had passed since the night."""
-    found["production"]["days"] += DAYS
+    facts["production"]["days"] += DAYS
     for key in ("since", "converted"):
-        found["production"][key] += shift
-    if found["logs"]:
-        found["logs"]["value"]["first"] += shift
-    dated(found["backup"], shift + DAYS * 86400, DAYS)
+        facts["production"][key] += shift
+    if facts["logs"]:
+        facts["logs"]["value"]["first"] += shift
+    dated(facts["backup"], shift + DAYS * 86400, DAYS)
 
 
-def dated(found, shift, days=0):
+def dated(facts, shift, days=0):
     """The facts of backup with the example's date."""
-    found["at"] += shift
+    facts["at"] += shift
     for key in ("began", "ended"):
-        if found["last"]:
-            found["last"][key] += round(shift)
-    if found["timer"]["next"]:
-        found["timer"]["next"] = (BEGAN + datetime.timedelta(days=days + 1)).strftime(
+        if facts["last"]:
+            facts["last"][key] += round(shift)
+    if facts["timer"]["next"]:
+        facts["timer"]["next"] = (BEGAN + datetime.timedelta(days=days + 1)).strftime(
             "%a %Y-%m-%d 03:30:00 UTC"
         )
 
 
-def shell(found, _):
+def shell(facts, _):
     """The facts of preflight with a users' shell host on the new server's own kind of machine: the
     lab has none.
     """
-    found["machines"] = {"mailshell": found["machine"]}
+    facts["machines"] = {"mailshell": facts["machine"]}
 
 
-def disk(found, _):
+def disk(facts, _):
     """The facts of move-store with a disk such as the example would have, for the lab's overlay."""
-    found["new"]["filesystem"].update(
+    facts["new"]["filesystem"].update(
         type="xfs", source="/dev/mapper/newstore", options=["rw", "noatime"]
     )
 
@@ -107,7 +107,7 @@ def disk(found, _):
 AS_THERE = {"preflight": shell, "backup": dated, "decommission": later, "move-store": disk}
 
 
-def told(text, run, name=RUN):
+def renamed(text, run, name=RUN):
     """With the example's names."""
     for old, new in {**SAID, run.name: name}.items():
         text = text.replace(old, new)
@@ -146,7 +146,7 @@ def night(run, events, target):
             timespec="milliseconds"
         )
         kept.update(prev=previous, who=WHO, **({"site": "roma1"} if "site" in kept else {}))
-        line = told(json.dumps(kept, sort_keys=True), run)
+        line = renamed(json.dumps(kept, sort_keys=True), run)
         previous = hashlib.sha256(line.encode()).hexdigest()
         lines.append(line)
     (target / journal.NAME).write_text("".join(line + "\n" for line in lines))
@@ -158,7 +158,7 @@ def night(run, events, target):
                 for key in {"at", "time"} & set(entry):
                     entry[key] = round(entry[key] + shift.total_seconds(), 3)
                 yield (
-                    told(
+                    renamed(
                         json.dumps(
                             {key: entry[key] for key in keys or entry if key in entry},
                             sort_keys=True,

@@ -118,8 +118,8 @@ class Site:
                 name,
                 probe=lambda ctx: Quiet(ctx.run_name),
                 facts=Quiet,
-                plan=lambda found, site: model.Plan(reason="nothing to do"),
-                verify=lambda found, site: [model.equal("Is it quiet?", "yes", "yes", id="quiet")],
+                plan=lambda facts, site: model.Plan(reason="nothing to do"),
+                verify=lambda facts, site: [model.equal("Is it quiet?", "yes", "yes", id="quiet")],
             )
         self.run = run_folder.begin(self.site, tmp_path / "run")
 
@@ -135,8 +135,10 @@ class Site:
 
     def _read(self, hosts, name):
         listed = [
-            services.Service(each.manager, each.name, *[each.name in self.running] * 2, "as seen")
-            for each in self.site.services_of(name).imap
+            services.Service(
+                service.manager, service.name, *[service.name in self.running] * 2, "as seen"
+            )
+            for service in self.site.services_of(name).imap
         ]
         return mail_services.ImapHost(listed, [], {"993": False})
 
@@ -196,7 +198,7 @@ class Site:
         notebook = nbformat.read(
             site.PROJECT / "notebooks" / runbook.notebook_name(name), as_version=4
         )
-        for number, cell in enumerate(each for each in notebook.cells if each.cell_type == "code"):
+        for number, cell in enumerate(code for code in notebook.cells if code.cell_type == "code"):
             cell.execution_count, cell.outputs = number + 1, []
             cell.metadata.papermill = {"status": "completed", "exception": False}
         path = self.run.path / runbook.notebook_name(name)

@@ -33,12 +33,10 @@ from cutover import model
 from cutover.commands import unattended
 from cutover.commands.main import cutover as command_line
 from cutover.model import errors, runbook
-from cutover.record import drift, run_folder
-from cutover.record import record_json as record
+from cutover.record import drift, record_json, run_folder
 from cutover.rehearsal import ledger
-from cutover.remote import lease_file as host_lease
-from cutover.run import lease, workspace
-from cutover.run import prediction as predict
+from cutover.remote import lease_file
+from cutover.run import lease, prediction, workspace
 from cutover.site import secrets
 from cutover.steps import registry
 from lab import container, control, state
@@ -86,7 +84,7 @@ def step_raises(patch, name, function, error):
 
 def rollback_without_a_lease(patch, stepper):
     """The rollback goes back without a lease when the host that keeps it is gone."""
-    patch.setattr(host_lease, "ask", raising(errors.CutoverError("gone")))
+    patch.setattr(lease_file, "ask", raising(errors.CutoverError("gone")))
     stepper.step = registry.step("rollback")
     stepper._take_lease()
 
@@ -100,7 +98,7 @@ def step_with_choices(night):
 def ledger_of(run):
     """The ledger of two messages, one of them put off at first."""
     entries = [{"key": "a", "known": True}, {"key": "b", "known": True, "put_off": 1, "waited": 2}]
-    (run.path / ledger.NAME).write_text("".join(json.dumps(each) + "\n" for each in entries))
+    (run.path / ledger.NAME).write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     return ledger.count(None, run)
 
 
@@ -122,8 +120,8 @@ def same(group, name, actual, ordered=False):
     """Compare one list of names with the frozen one; name what is gone and what is new."""
     expected, actual = FROZEN[group].get(name, []), list(actual)
     assert actual, f"{group}: {name}: nothing was read, so nothing was compared"
-    gone = [each for each in expected if each not in actual]
-    new = [each for each in actual if each not in expected]
+    gone = [item for item in expected if item not in actual]
+    new = [item for item in actual if item not in expected]
     assert not gone and not new, (
         f"{group}: {name}: gone: {', '.join(map(str, gone)) or 'nothing'}; "
         f"new: {', '.join(map(str, new)) or 'nothing'}. Scripts and archived runs rely on these "
@@ -137,7 +135,7 @@ def keys(samples, opaque=(), free=()):
 
     `opaque`: paths not looked into; `free`: paths of dicts whose keys are data, shown as `*`.
     """
-    found = []
+    names = []
 
     def look(values, path):
         lists = [value for value in values if isinstance(value, (list, tuple))]
@@ -150,17 +148,17 @@ def keys(samples, opaque=(), free=()):
             for key in sorted({key for value in dicts for key in value}):
                 inner = f"{path}.{key}" if path else key
                 there = [value[key] for value in dicts if key in value]
-                found.append(inner + ("?" if len(there) < len(dicts) else ""))
+                names.append(inner + ("?" if len(there) < len(dicts) else ""))
                 look(there, inner)
 
     look(list(samples), "")
-    return found
+    return names
 
 
 def invoke(*argv, code=0, **more):
     """Run a command of the public command line. → its standard output"""
     done = testing.CliRunner(env={"COLUMNS": "1000"}).invoke(
-        command_line, [str(each) for each in argv], prog_name="cutover", **more
+        command_line, [str(word) for word in argv], prog_name="cutover", **more
     )
     assert done.exit_code == code, f"cutover {argv}: {done.exit_code}: {done.output}"
     return done.stdout
@@ -278,14 +276,14 @@ def drifted(tmp_path_factory):
             drift.check(night.run, night.site, night.run.journal.append)
         night.before()
         night.finish(night.planned())
-        night.run.journal.append("predicted", step="presync", attempt=0, **prediction(night))
+        night.run.journal.append("predicted", step="presync", attempt=0, **predicted_fields(night))
         night.people["operator"].rename(night.path / "hidden")
-        assert record.pause(night.run, night.site, "without a key") is None
+        assert record_json.pause(night.run, night.site, "without a key") is None
         (night.path / "hidden").rename(night.people["operator"])
         yield night
 
 
-def prediction(night):
+def predicted_fields(night):
     seconds = {"sessions": 1.0, "opening": 1.0, "metadata": 2.0, "content": 4.0}
     recorded.events(
         night.run,
@@ -308,7 +306,7 @@ def prediction(night):
             }
         },
     )
-    return predict.outage_of(night.run, night.site)
+    return prediction.outage_of(night.run, night.site)
 
 
 # --- journal
@@ -319,11 +317,11 @@ OPAQUE = ("change", "inverse", "chosen", "checks[].data", "figures")
 
 
 def events_by_kind(*journals):
-    found = collections.defaultdict(list)
+    by_kind = collections.defaultdict(list)
     for events in journals:
         for event in events:
-            found[event["event"]].append(event)
-    return found
+            by_kind[event["event"]].append(event)
+    return by_kind
 
 
 def example_events():
@@ -352,7 +350,7 @@ def own(fields, common="every event"):
 
 
 def common(events):
-    return sorted(set.intersection(*(set(event) for each in events.values() for event in each)))
+    return sorted(set.intersection(*(set(event) for event in events.values() for event in event)))
 
 
 def test_every_event_has_the_same_fields(journaled):
@@ -380,7 +378,7 @@ def test_the_source_writes_no_other_event_and_no_other_field():
             function = getattr(node.func, "attr", getattr(node.func, "id", "")).lstrip("_")
             kind = getattr(node.args[0], "value", None)
             if function in ("append", "record") and isinstance(kind, str):
-                calls[kind].update(each.arg for each in node.keywords if each.arg)
+                calls[kind].update(keyword.arg for keyword in node.keywords if keyword.arg)
     same("kinds", "journal events", sorted(calls))
     for kind, fields in calls.items():
         new = fields - {name.rstrip("?") for name in wanted[kind]}
@@ -441,12 +439,12 @@ def test_a_change_has_the_same_fields(kind):
 
 def commands(command, name="cutover"):
     """`{full name: command}`, groups included."""
-    found = {name: command}
+    by_name = {name: command}
     if isinstance(command, Group):
         context = Context(command)
-        for each in command.list_commands(context):
-            found.update(commands(command.get_command(context, each), f"{name} {each}"))
-    return found
+        for child in command.list_commands(context):
+            by_name.update(commands(command.get_command(context, child), f"{name} {child}"))
+    return by_name
 
 
 def described(parameter):
@@ -549,11 +547,11 @@ def test_a_plan_has_the_same_keys(tmp_path):
         step_raises(patch, "dns-rename", "probe", errors.CutoverError("no answer"))
         step_raises(patch, "dual-delivery", "plan", model.CannotPlan("not yet"))
         plan = ["plan", "--site", night.file, "--json"]
-        found = [
+        answered = [
             *answer(*plan, "--to", "dual-delivery", code=1),
             *answer(*plan, "--from", "stop-imap", "--to", "stop-imap"),
         ]
-    same("json", "plan", keys(found))
+    same("json", "plan", keys(answered))
 
 
 def test_a_verified_record_has_the_same_keys(whole, tmp_path):
@@ -583,10 +581,10 @@ def test_a_lease_has_the_same_keys(troubled):
 
 def test_the_state_of_the_lab_has_the_same_keys(monkeypatch):
     lab_with_one_host(monkeypatch)
-    found = answer("lab", "status", "--json", code=1)
-    assert found["hosts"]
+    answered = answer("lab", "status", "--json", code=1)
+    assert answered["hosts"]
     free = ("hosts", "hosts.*.ports")
-    same("json", "lab status", keys([found], free=free))
+    same("json", "lab status", keys([answered], free=free))
 
 
 @pytest.fixture
@@ -601,7 +599,7 @@ def mail(tmp_path):
 def test_what_store_commands_answer_has_the_same_keys(mail, monkeypatch):
     home, maildir, plan = mail
     old = ["--inbox", home / "INBOX", "--folders", home / "mail", "--maildir", maildir]
-    found = {
+    answers = {
         "store inspect": answer(
             "store", "inspect", home / "mail" / "work", "--messages", "--json", code=1
         ),
@@ -611,8 +609,8 @@ def test_what_store_commands_answer_has_the_same_keys(mail, monkeypatch):
     }
     for path in (maildir / "cur").iterdir():
         path.write_bytes(b"other")
-    found["store compare"] = answer("store", "compare", *old, "--json", code=1)
-    for name, values in found.items():
+    answers["store compare"] = answer("store", "compare", *old, "--json", code=1)
+    for name, values in answers.items():
         same("json", name, keys([values]))
 
 
@@ -624,7 +622,7 @@ def test_the_record_has_the_same_keys(whole, tmp_path):
     ended.journal.append("intent", step="decommission", number=0)
     samples = [
         json.loads((whole.run.path / "record.json").read_bytes()),
-        record.write(ended, whole.site, "past the point of no return"),
+        record_json.write(ended, whole.site, "past the point of no return"),
     ]
     assert samples[0]["no_return"] is None and samples[1]["no_return"]
     same("files", "record.json", keys(samples, free=("files",)))
@@ -632,8 +630,14 @@ def test_the_record_has_the_same_keys(whole, tmp_path):
 
 @pytest.mark.parametrize("approves", ["plan", "drift", "lease-break"])
 def test_a_signed_approval_has_the_same_keys(troubled, approves):
-    found = [json.loads(path.read_bytes()) for path in troubled.run.path.glob("approvals/*.json")]
-    same("files", "approval", keys(each for each in found if each["approves"] == approves))
+    approvals = [
+        json.loads(path.read_bytes()) for path in troubled.run.path.glob("approvals/*.json")
+    ]
+    same(
+        "files",
+        "approval",
+        keys(statement for statement in approvals if statement["approves"] == approves),
+    )
 
 
 def pattern(name):
@@ -681,21 +685,21 @@ def tagged(cells):
 
 
 def test_notebook_names_are_the_same():
-    found = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
-    same("kinds", "notebooks", found)
-    assert set(found) == set(FROZEN["cells"]) == set(FROZEN["parameters"])
+    names = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+    same("kinds", "notebooks", names)
+    assert set(names) == set(FROZEN["cells"]) == set(FROZEN["parameters"])
 
 
 @pytest.mark.parametrize("name", FROZEN["cells"])
 def test_a_notebook_has_the_same_tags(name):
     """In order: each code cell's tags, without those of the tests."""
-    found = [
+    tags = [
         tag
         for cell in notebook(name)
         for tag in cell["metadata"].get("tags", [])
         if not tag.startswith("nbval-")
     ]
-    same("cells", name, found, ordered=True)
+    same("cells", name, tags, ordered=True)
 
 
 @pytest.mark.parametrize("name", FROZEN["parameters"])

@@ -14,8 +14,7 @@ from cutover.changes import mail
 from cutover.connect import dns, ssh
 from cutover.facts import mail_queue, userdb, users
 from cutover.model import errors
-from cutover.record import history as story
-from cutover.record import journal, run_folder
+from cutover.record import history, journal, run_folder
 from cutover.remote import converter
 from cutover.report import step_tables, summary, tables
 from hypothesis import given, settings
@@ -231,29 +230,29 @@ def test_a_table_shows_text_and_nothing_else(column, value, caption):
 
 @relaxed
 @given(TEXT, TEXT)
-def test_checks_facts_and_plans_show_text_and_nothing_else(one, other):
+def test_checks_facts_and_plans_show_text_and_nothing_else(text, other):
     harmless(
         step_tables.checks(
             [
-                model.Check(one, other, one, True, other, id="hostile"),
-                model.Check(one, other, one, False, other, id="hostile"),
+                model.Check(text, other, text, True, other, id="hostile"),
+                model.Check(text, other, text, False, other, id="hostile"),
             ],
-            one,
+            text,
         )
     )
     harmless(
-        step_tables.facts({one: other, "list": [one, {"deep": other}], "text": one * 50}, other)
+        step_tables.facts({text: other, "list": [text, {"deep": other}], "text": text * 50}, other)
     )
-    change = mail.SendTestMail(one, 25, other, one, other, one, True)
-    harmless(step_tables.plan(model.Plan((change,)), one))
+    change = mail.SendTestMail(text, 25, other, text, other, text, True)
+    harmless(step_tables.plan(model.Plan((change,)), text))
 
 
 @relaxed
 @given(TEXT, TEXT)
-def test_a_journal_line_is_one_line_whatever_it_holds(tmp_path_factory, one, other):
+def test_a_journal_line_is_one_line_whatever_it_holds(tmp_path_factory, text, other):
     book = journal.Journal(tmp_path_factory.mktemp("journal"))
-    book.append("note", step="preflight", output=one, **{"x" + other: other})
-    book.append("note", text=(one + "\udcff") * 3000)
+    book.append("note", step="preflight", output=text, **{"x" + other: other})
+    book.append("note", text=(text + "\udcff") * 3000)
     raw = book.path.read_bytes()
     assert raw.count(b"\n") == 2 and raw.isascii() and len(journal.parse(raw)) == 2
     assert len(raw) < 40_000
@@ -333,6 +332,6 @@ def test_a_summary_survives_whatever_a_check_says(text):
         ],
     }
     assert summary.verified([event])
-    assert story.attempts(
+    assert history.attempts(
         [{"seq": 0, "event": "step-begun", "step": "verify", "time": journal.now()}, event]
     )

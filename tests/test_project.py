@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click import testing
 from cutover import site
-from cutover.commands import main as cli
+from cutover.commands import main
 from cutover.model import runbook
 
 ROOT = site.PROJECT
@@ -184,7 +184,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name):
-    done = testing.CliRunner().invoke(cli.cutover, [name, "--help"])
+    done = testing.CliRunner().invoke(main.cutover, [name, "--help"])
     assert done.exit_code == 0
     assert f"cutover {name}" in done.output and "usage" in done.output.lower()
 

@@ -49,6 +49,11 @@ PATHS = {
     if not {"build", "tests"} & set(path.parts)
 }
 TREES = {name: ast.parse(path.read_text()) for name, path in PATHS.items()}
+TESTS = {
+    str(path.relative_to(LIB.parent)): ast.parse(path.read_text())
+    for folder in (LIB.parent / "tests", LIB / "mbx2maildir/tests")
+    for path in sorted(folder.rglob("*.py"))
+}
 
 
 def imports(name):
@@ -186,16 +191,48 @@ def test_files_and_functions_stay_readable():
 
 
 def test_no_module_is_imported_under_another_name():
+    modules = {*PATHS, *(Path(name).stem for name in TESTS)}
     aliases = [
         f"{name}:{node.lineno} {alias.name} as {alias.asname}"
-        for name, tree in TREES.items()
+        for name, tree in [*TREES.items(), *TESTS.items()]
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom | ast.Import)
         for alias in node.names
         if alias.asname
-        and (f"{getattr(node, 'module', '')}.{alias.name}" in PATHS or alias.name in PATHS)
+        and ".".join(filter(None, (getattr(node, "module", ""), alias.name))) in modules
     ]
     assert not aliases
+
+
+def variables(tree):
+    """`(line, name)` of variables, parameters and functions; not of a class's fields and methods,
+    which recorded facts and callers elsewhere know."""
+    members = {
+        member.target if isinstance(member, ast.AnnAssign) else member
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for member in node.body
+    }
+    for node in ast.walk(tree):
+        if node in members:
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.lineno, node.name
+
+
+def test_a_name_says_what_it_holds():
+    vague = {"each", "found", "one", "said", "told"}
+    names = [
+        f"{name}:{line} {variable}"
+        for name, tree in [*TREES.items(), *TESTS.items()]
+        for line, variable in variables(tree)
+        if variable in vague
+    ]
+    assert not names
 
 
 def test_no_pattern_reads_our_own_text():

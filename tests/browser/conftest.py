@@ -22,15 +22,15 @@ def chromium():
 
     Installed from Debian when it is missing and this is root, skipped loudly otherwise.
     """
-    found = requirements.chromium()
-    if found is None:
+    path = requirements.chromium()
+    if path is None:
         if os.environ.get("CI", "").lower() in ("true", "1") and os.geteuid() == 0:
             pytest.fail(
                 "CI runs as root, so the browser must run, and Chromium cannot be installed",
                 pytrace=False,
             )
         pytest.skip("NO BROWSER: Chromium is not installed; on Debian: apt-get install chromium")
-    return found
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -203,23 +203,23 @@ class Screen:
             prompt = self.prompt(number)
             if re.fullmatch(r"\[\d+\]:", prompt) and prompt != before:
                 self.count = int(prompt[1:-2])
-                return self.said(number)
+                return self.shown(number)
             self._not_after(
-                deadline, f"cell {number} did not end within {seconds} s: {self.said(number)}"
+                deadline, f"cell {number} did not end within {seconds} s: {self.shown(number)}"
             )
             time.sleep(0.1)
 
-    def said(self, number):
+    def shown(self, number):
         area = self.cell(number).locator(".jp-OutputArea").first
         return area.inner_text() if area.count() else ""
 
     def until(self, number, text, seconds=30):
         """Wait until a text stands below a cell."""
         deadline = time.monotonic() + seconds
-        while text not in self.said(number):
-            self._not_after(deadline, f"{text!r} did not appear in {self.said(number)!r}")
+        while text not in self.shown(number):
+            self._not_after(deadline, f"{text!r} did not appear in {self.shown(number)!r}")
             time.sleep(0.1)
-        return self.said(number)
+        return self.shown(number)
 
     def _not_after(self, deadline, what):
         if time.monotonic() > deadline:
@@ -303,7 +303,7 @@ class Slowed:
 
         Not to the converter itself: if it stops, the sudo that started it stops too, for good.
         """
-        found = {}
+        parents = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError, IndexError):
@@ -313,11 +313,11 @@ class Slowed:
                         and b"convert-users" in command
                         and any(self.run_name in part for part in command)
                     ):
-                        found[int(entry.name)] = int(
+                        parents[int(entry.name)] = int(
                             (entry / "stat").read_text().rpartition(")")[2].split()[1]
                         )
-        for pid, parent in found.items():
-            if parent in found:
+        for pid, parent in parents.items():
+            if parent in parents:
                 with contextlib.suppress(OSError):
                     os.kill(pid, number)
 

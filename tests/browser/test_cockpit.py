@@ -22,9 +22,9 @@ def step_by_step(page, server, notebook, last="verify"):
     """Open a step's notebook and run its cells down to one. → what stands below that one."""
     page.open(server, notebook)
     for name, number in CELLS.items():
-        said = page.run(number, 90)
+        text = page.run(number, 90)
         if name == last:
-            return said
+            return text
     return None
 
 
@@ -35,10 +35,10 @@ def test_the_board_says_what_is_next_and_why_not_another(page, production):
     page.open(production, "00_board.ipynb")
     for number in BOARD.values():
         page.run(number)
-    said = page.until(BOARD["steps"], "may run now: NEXT")
-    assert re.search(r"switch-alias\s.*verify has not run; restore-sendmail has not run", said)
-    assert "No go: preflight has not been verified" in page.said(BOARD["gates"])
-    assert "xinetd runs" in page.said(BOARD["world"])
+    text = page.until(BOARD["steps"], "may run now: NEXT")
+    assert re.search(r"switch-alias\s.*verify has not run; restore-sendmail has not run", text)
+    assert "No go: preflight has not been verified" in page.shown(BOARD["gates"])
+    assert "xinetd runs" in page.shown(BOARD["world"])
     page.picture("board-begin", BOARD["steps"])
 
 
@@ -94,8 +94,8 @@ def test_dns_rename_waits_for_what_a_person_types_and_signs(page, production, si
 def test_switching_the_alias_before_verify_is_refused_and_says_why(page, production):
     page.open(production, "10_switch_alias.ipynb")
     page.run(CELLS["parameters"])
-    said = page.run(CELLS["open"])
-    assert "switch-alias may not run yet" in said and "has not run" in said
+    text = page.run(CELLS["open"])
+    assert "switch-alias may not run yet" in text and "has not run" in text
     page.picture("refused", CELLS["open"])
     assert "switch-alias" not in runbook.states(production.events())
 
@@ -147,9 +147,9 @@ def test_first_steps_by_hand_the_next_by_papermill(page, rehearsal):
         page.run(number)
     assert "Next: convert" in page.until(BOARD["open"], "Next:")  # presync was left out
     page.picture("board-night", BOARD["open"])
-    said = page.until(BOARD["outage"], "RUNNING")
-    assert said.count("RUNNING") == 2
-    assert "stunnel4 is stopped" in page.said(BOARD["world"])
+    text = page.until(BOARD["outage"], "RUNNING")
+    assert text.count("RUNNING") == 2
+    assert "stunnel4 is stopped" in page.shown(BOARD["world"])
 
 
 def test_a_closed_tab_loses_nothing_of_a_conversion(page, rehearsal):
@@ -177,7 +177,7 @@ def test_a_closed_tab_loses_nothing_of_a_conversion(page, rehearsal):
         slowed.go_on()
         deadline = time.monotonic() + 40
         while users_done(page) <= first:  # it goes on, and the view with it
-            assert time.monotonic() < deadline, page.said(BOARD["progress"])
+            assert time.monotonic() < deadline, page.shown(BOARD["progress"])
             time.sleep(0.2)
         slowed.let_go()
     page.until(BOARD["progress"], "24 of 24 users", 60)
@@ -193,32 +193,32 @@ def test_a_closed_tab_loses_nothing_of_a_conversion(page, rehearsal):
     # at the next cell
     page.open(rehearsal, "07_convert.ipynb")
     page.until(CELLS["apply"], "Applied: 1 change", 60)
-    said = page.run(CELLS["verify"], 90)
-    assert passed(rehearsal, "convert"), said
+    text = page.run(CELLS["verify"], 90)
+    assert passed(rehearsal, "convert"), text
     # or from the top, as the guide says: what is done is recognised
-    said = step_by_step(page, rehearsal, "07_convert.ipynb")
-    assert "all 24 users are published" in page.said(CELLS["plan"])
-    assert passed(rehearsal, "convert"), said
+    text = step_by_step(page, rehearsal, "07_convert.ipynb")
+    assert "all 24 users are published" in page.shown(CELLS["plan"])
+    assert passed(rehearsal, "convert"), text
     page.save()
 
 
 def users_done(page):
-    found = re.search(r"(\d+) of 24 users", page.said(BOARD["progress"]))
-    return int(found[1]) if found else 0
+    counted = re.search(r"(\d+) of 24 users", page.shown(BOARD["progress"]))
+    return int(counted[1]) if counted else 0
 
 
 def test_verify_passes_and_its_table_can_be_narrowed(page, rehearsal):
-    said = step_by_step(page, rehearsal, "08_verify.ipynb")
-    assert "Do the sums agree?" in said and "FAIL (0)" in said, said
+    text = step_by_step(page, rehearsal, "08_verify.ipynb")
+    assert "Do the sums agree?" in text and "FAIL (0)" in text, text
     page.picture("verify", CELLS["verify"])
     cell = page.cell(CELLS["verify"])
     cell.locator("button", has_text="warn (").click()
     page.until(CELLS["verify"], "shown")
-    assert "Do the sums agree?" not in page.said(CELLS["verify"])
+    assert "Do the sums agree?" not in page.shown(CELLS["verify"])
     cell.locator("button", has_text="all (").click()
     cell.locator("input[type=text]").first.fill("alice")
     page.until(CELLS["verify"], "1 shown")
-    assert "Is alice's mail the same" in page.said(CELLS["verify"])
+    assert "Is alice's mail the same" in page.shown(CELLS["verify"])
     assert passed(rehearsal, "verify")
     page.save()
 
@@ -237,9 +237,9 @@ def test_papermill_ends_the_night_and_the_board_shows_it(page, rehearsal):
     page.open(rehearsal, "00_board.ipynb")
     for number in BOARD.values():
         page.run(number)
-    said = page.until(BOARD["steps"], "production-test")
-    assert said.count("passed") == 12 and "Passed: 12 steps" in page.said(BOARD["open"])
-    assert page.said(BOARD["outage"]).count("over:") == 2
+    text = page.until(BOARD["steps"], "production-test")
+    assert text.count("passed") == 12 and "Passed: 12 steps" in page.shown(BOARD["open"])
+    assert page.shown(BOARD["outage"]).count("over:") == 2
     page.picture("board-end", BOARD["open"])
     page.picture("timeline", BOARD["timeline"])
     page.plain()

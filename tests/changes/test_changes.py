@@ -8,45 +8,44 @@ from cutover import model
 from cutover.carryback.carry_back import CarryBack
 from cutover.carryback.carry_left import CarryLeft
 from cutover.carryback.left_behind import LeaveBehind
-from cutover.changes import backup_run as backup
-from cutover.changes import bacula_jobs as bacula
 from cutover.changes import (
+    backup_run,
+    bacula_jobs,
     bacula_restore,
     bring_beside,
     conversion,
+    dns_update,
     dovecot,
     files,
     mail,
     mail_directory,
+    old_spam,
     restored_mail,
     retirement,
     service,
     sieve,
+    spam_digest,
     store_move,
     store_switch,
+    system_mail,
     trial_restore,
+    userdb_edit,
 )
-from cutover.changes import dns_update as dns
-from cutover.changes import old_spam as spam
-from cutover.changes import spam_digest as digest
-from cutover.changes import system_mail as systems
-from cutover.changes import userdb_edit as userdb
-from cutover.connect import dns as zone
-from cutover.connect import ssh
+from cutover.connect import dns, ssh
 
-FORWARD = zone.Update(
+FORWARD = dns.Update(
     "lab.test",
     [("exists", "mailbox.lab.test", "CNAME", ["mailboxold.lab.test."])],
     [("mailbox.lab.test", "CNAME")],
     [("mailbox.lab.test", 5, "CNAME", "mailboxvm.lab.test.")],
 ).to_json()
-BACKWARD = zone.Update(
+BACKWARD = dns.Update(
     "lab.test",
     [("exists", "mailbox.lab.test", "CNAME", ["mailboxvm.lab.test."])],
     [("mailbox.lab.test", "CNAME")],
     [("mailbox.lab.test", 5, "CNAME", "mailboxold.lab.test.")],
 ).to_json()
-RENAMED = zone.Update(
+RENAMED = dns.Update(
     "lab.test",
     [("exists", "mailbox.lab.test", "A", ["10.77.0.13"]), ("unused", "mailboxold.lab.test")],
     [("mailbox.lab.test", "ANY"), ("mailboxold.lab.test", "ANY")],
@@ -55,7 +54,7 @@ RENAMED = zone.Update(
         ("mailbox.lab.test", 5, "CNAME", "mailboxold.lab.test."),
     ],
 ).to_json()
-RENAMED_BACK = zone.Update(
+RENAMED_BACK = dns.Update(
     "lab.test",
     [
         ("exists", "mailbox.lab.test", "CNAME", ["mailboxold.lab.test."]),
@@ -64,7 +63,7 @@ RENAMED_BACK = zone.Update(
     [("mailbox.lab.test", "ANY"), ("mailboxold.lab.test", "ANY")],
     [("mailbox.lab.test", 3600, "A", "10.77.0.13")],
 ).to_json()
-RENAME_BACK = dns.RenameBack(
+RENAME_BACK = dns_update.RenameBack(
     "ns1",
     ["ns1", "ns2"],
     RENAMED_BACK,
@@ -89,8 +88,8 @@ ACCOUNT = {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice"}
 MOVE = ("mailboxvm", "r1", "/var/imap", "/srv/new", "/var/lib/mail-cutover")
 
 EXAMPLES = [
-    dns.DnsUpdate("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),
-    userdb.UserdbEdit(
+    dns_update.DnsUpdate("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),
+    userdb_edit.UserdbEdit(
         "postino3",
         "/etc/mail/userdb",
         "/etc/mail/userdb.db",
@@ -104,7 +103,7 @@ EXAMPLES = [
     mail.ReleaseQueue(["postino3", "postino4"], 300, whole=True),
     mail.AwaitDeliveries("mailboxold", ["dmail"], 300),
     mail.SendTestMail("postino3", 25, "t@lab.test", "alice@lab.test", "alice", "r1-ham", False),
-    systems.SubmitTestMail(
+    system_mail.SubmitTestMail(
         "postinoauth1",
         587,
         "alice@lab.test",
@@ -115,7 +114,7 @@ EXAMPLES = [
         "inside",
         "from inside",
     ),
-    systems.PostTestMail(
+    system_mail.PostTestMail(
         "postino3",
         25,
         "alice@lab.test",
@@ -146,8 +145,8 @@ EXAMPLES = [
     retirement.RemoveName("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),
     retirement.PowerOff("mailboxold", 180),
     RENAME_BACK,
-    backup.RunBackup("sanbackup", "mailbackup.service", "/backup/current", 60),
-    bacula.DirectorFile(
+    backup_run.RunBackup("sanbackup", "mailbackup.service", "/backup/current", 60),
+    bacula_jobs.DirectorFile(
         "sanbackup",
         "/etc/bacula/posta.conf",
         "0640",
@@ -155,7 +154,7 @@ EXAMPLES = [
         "Job {\n}\n",
         "/etc/bacula/bacula-dir.conf",
     ),
-    bacula.RunJob("sanbackup", "posta", 60),
+    bacula_jobs.RunJob("sanbackup", "posta", 60),
     bacula_restore.RestoreBeforehand(
         "sanbackup", "alice", [3, 5], [".", ".SPAM"], [1, 2], [7], "/srv/bacula/scratch/r1", 60
     ),
@@ -206,10 +205,10 @@ EXAMPLES = [
     sieve.SieveScript(
         "mailboxvm", "alice", "/home/alice", sieve.FORWARD, None, 'redirect "a@far.test";\n'
     ),
-    spam.SetAside("mailboxvm", "alice", "SPAM", 7, "1:3", 3, "/var/imap/.spam-aside/r1/alice"),
-    spam.PutBack("mailboxvm", "alice", "SPAM", "/var/imap/.spam-aside/r1/alice"),
-    spam.Expunge("mailboxvm", "alice", "r1", "/var/imap/.spam-aside/r1/alice", 3, 30),
-    digest.SendDigest(
+    old_spam.SetAside("mailboxvm", "alice", "SPAM", 7, "1:3", 3, "/var/imap/.spam-aside/r1/alice"),
+    old_spam.PutBack("mailboxvm", "alice", "SPAM", "/var/imap/.spam-aside/r1/alice"),
+    old_spam.Expunge("mailboxvm", "alice", "r1", "/var/imap/.spam-aside/r1/alice", 3, 30),
+    spam_digest.SendDigest(
         "postino3",
         25,
         "mailboxvm",
@@ -332,7 +331,7 @@ SOURCE = b"# users\r\na:maildrop\ta@old\r\nb:maildrop\tb@elsewhere\n\nc:maildrop
 
 
 def test_only_the_lines_named_are_replaced_and_line_ends_stay():
-    after, changed = userdb.replace_lines(
+    after, changed = userdb_edit.replace_lines(
         SOURCE, [["a:maildrop\ta@old", "a:maildrop\tX"], ["c:maildrop\tc@old", "Y"]], "here"
     )
     assert after == b"# users\r\na:maildrop\tX\r\nb:maildrop\tb@elsewhere\n\nY"
@@ -340,7 +339,7 @@ def test_only_the_lines_named_are_replaced_and_line_ends_stay():
 
 
 def test_lines_already_replaced_are_left_so():
-    after, changed = userdb.replace_lines(SOURCE, [["was", "a:maildrop\ta@old"]], "here")
+    after, changed = userdb_edit.replace_lines(SOURCE, [["was", "a:maildrop\ta@old"]], "here")
     assert (after, changed) == (SOURCE, 0)
 
 
@@ -350,7 +349,7 @@ def test_a_file_that_somebody_changed_is_refused(data, times):
         model.ChangeFailed,
         match=rf"postino3:/etc/mail/userdb: the line b'was' occurs {times} times",
     ):
-        userdb.replace_lines(data, [["was", "is"]], "postino3:/etc/mail/userdb")
+        userdb_edit.replace_lines(data, [["was", "is"]], "postino3:/etc/mail/userdb")
 
 
 def test_a_change_cannot_be_altered():

@@ -12,9 +12,25 @@ import dns.rcode
 import dns.rrset
 import dns.tsig
 import pytest
-from cutover.connect import dns as names
+from cutover.connect.dns import (
+    BadAnswer,
+    BadKey,
+    BadUpdate,
+    Key,
+    KeyFileBad,
+    NoAnswer,
+    NotAuthoritative,
+    PrerequisiteFailed,
+    RRset,
+    Server,
+    Update,
+    UpdateRefused,
+    ZoneMissing,
+    reached,
+    update_permitted,
+)
 
-KEY = names.Key("test", "hmac-sha256", b"sixteen bytes or more")
+KEY = Key("test", "hmac-sha256", b"sixteen bytes or more")
 
 
 def _same_port():
@@ -71,7 +87,7 @@ def server(behave, timeout=0.5):
     for thread in threads:
         thread.start()
     try:
-        yield names.Server("box", "127.0.0.1", udp.getsockname()[1], timeout)
+        yield Server("box", "127.0.0.1", udp.getsockname()[1], timeout)
     finally:
         udp.sendto(b"", udp.getsockname())
         tcp.shutdown(socket.SHUT_RDWR)
@@ -97,8 +113,8 @@ def answering(*records, rcode=dns.rcode.NOERROR, flags=dns.flags.AA):
 
 def test_lookup():
     with server(answering(("a.lab.test.", 60, "IN", "A", "10.0.0.2", "10.0.0.1"))) as box:
-        found = box.lookup("A.lab.test", "A")
-        assert found == names.RRset("a.lab.test.", 60, "A", ("10.0.0.1", "10.0.0.2"))
+        addresses = box.lookup("A.lab.test", "A")
+        assert addresses == RRset("a.lab.test.", 60, "A", ("10.0.0.1", "10.0.0.2"))
         assert box.lookup("a.lab.test", "MX") is None
     with server(answering(rcode=dns.rcode.NXDOMAIN)) as box:
         assert box.lookup("a.lab.test", "A") is None
@@ -128,19 +144,19 @@ def test_questions_ask_for_no_recursion():
     [
         (
             answering(rcode=dns.rcode.REFUSED),
-            names.BadAnswer,
+            BadAnswer,
             "answered REFUSED when asked for a.lab.test. A",
         ),
         (
             answering(rcode=dns.rcode.SERVFAIL),
-            names.BadAnswer,
+            BadAnswer,
             "SERVFAIL.*not loaded or has expired",
         ),
-        (answering(rcode=dns.rcode.NOTIMP), names.BadAnswer, "NOTIMP"),
-        (answering(flags=0), names.NotAuthoritative, "not authoritative for a.lab.test. A"),
-        (answering(flags=0, rcode=dns.rcode.NXDOMAIN), names.NotAuthoritative, "not authoritative"),
-        (lambda question, over: None, names.NoAnswer, "timed out"),
-        (lambda question, over: b"rubbish", names.NoAnswer, "no answer"),
+        (answering(rcode=dns.rcode.NOTIMP), BadAnswer, "NOTIMP"),
+        (answering(flags=0), NotAuthoritative, "not authoritative for a.lab.test. A"),
+        (answering(flags=0, rcode=dns.rcode.NXDOMAIN), NotAuthoritative, "not authoritative"),
+        (lambda question, over: None, NoAnswer, "timed out"),
+        (lambda question, over: b"rubbish", NoAnswer, "no answer"),
     ],
 )
 def test_odd_answers(behave, kind, says):
@@ -180,7 +196,7 @@ def test_an_answer_to_another_question_is_not_taken():
         made.id = question.id ^ 1
         return made
 
-    with server(behave) as box, pytest.raises(names.NoAnswer):
+    with server(behave) as box, pytest.raises(NoAnswer):
         box.lookup("a.lab.test", "A")
 
 
@@ -219,7 +235,7 @@ def test_all_types_takes_from_any_what_it_did_not_ask_for():
 def test_a_zone_that_is_not_there():
     with (
         server(answering(rcode=dns.rcode.NXDOMAIN)) as box,
-        pytest.raises(names.ZoneMissing, match="no zone lab.test."),
+        pytest.raises(ZoneMissing, match="no zone lab.test."),
     ):
         box.serial("lab.test")
 
@@ -229,12 +245,12 @@ def test_a_zone_that_is_not_there():
     [(5, 5, True), (6, 5, True), (5, 6, False), (1, 2**32 - 1, True), (2**32 - 1, 1, False)],
 )
 def test_serials_go_round(have, wanted, is_there):
-    assert names.reached(have, wanted) is is_there
+    assert reached(have, wanted) is is_there
 
 
 # -- updates
 
-RENAME = names.Update(
+RENAME = Update(
     "lab.test",
     [
         ("exists", "mailbox.lab.test", "A", ("10.0.0.1", "10.0.0.2")),
@@ -265,7 +281,7 @@ def test_update_as_nsupdate_is_fed():
 
 
 def test_update_through_json():
-    assert names.Update.from_json(json.loads(json.dumps(RENAME.to_json()))) == RENAME
+    assert Update.from_json(json.loads(json.dumps(RENAME.to_json()))) == RENAME
 
 
 @pytest.mark.parametrize(
@@ -280,10 +296,10 @@ def test_update_through_json():
     ],
 )
 def test_updates_that_cannot_be_written(change, says):
-    with pytest.raises(names.BadUpdate, match=says):
-        names.Update("lab.test", **change).message()
-    with pytest.raises(names.BadUpdate, match=says):
-        names.Update("lab.test", **change).text()
+    with pytest.raises(BadUpdate, match=says):
+        Update("lab.test", **change).message()
+    with pytest.raises(BadUpdate, match=says):
+        Update("lab.test", **change).text()
 
 
 def judging(rcode, sign=True, **tsig):
@@ -303,24 +319,24 @@ def judging(rcode, sign=True, **tsig):
     [
         (
             "REFUSED",
-            names.UpdateRefused,
+            UpdateRefused,
             "with REFUSED: check that key test is in the zone's allow-update",
         ),
-        ("SERVFAIL", names.UpdateRefused, "with SERVFAIL"),
-        ("NOTIMP", names.UpdateRefused, "with NOTIMP"),
-        ("NOTAUTH", names.NotAuthoritative, "NOTAUTH"),
-        ("NOTZONE", names.NotAuthoritative, "NOTZONE"),
-        ("YXDOMAIN", names.PrerequisiteFailed, "name that should be unused has records"),
-        ("YXRRSET", names.PrerequisiteFailed, "records that should be absent exist"),
-        ("NXRRSET", names.PrerequisiteFailed, "absent or different"),
-        ("NXDOMAIN", names.PrerequisiteFailed, "should exist has no records"),
+        ("SERVFAIL", UpdateRefused, "with SERVFAIL"),
+        ("NOTIMP", UpdateRefused, "with NOTIMP"),
+        ("NOTAUTH", NotAuthoritative, "NOTAUTH"),
+        ("NOTZONE", NotAuthoritative, "NOTZONE"),
+        ("YXDOMAIN", PrerequisiteFailed, "name that should be unused has records"),
+        ("YXRRSET", PrerequisiteFailed, "records that should be absent exist"),
+        ("NXRRSET", PrerequisiteFailed, "absent or different"),
+        ("NXDOMAIN", PrerequisiteFailed, "should exist has no records"),
     ],
 )
 def test_update_answers(rcode, kind, says):
     with server(judging(dns.rcode.from_text(rcode))) as box:
         with pytest.raises(kind, match=says) as caught:
             box.update(RENAME, KEY)
-        if kind is names.PrerequisiteFailed:
+        if kind is PrerequisiteFailed:
             assert caught.value.which == rcode and "prereq nxdomain old.lab.test." in str(
                 caught.value
             )
@@ -341,7 +357,7 @@ def test_update_is_done_and_sent_once_over_tcp():
 def test_an_update_without_a_trustworthy_answer_is_unknown(behave):
     with (
         server(behave, timeout=0.2) as box,
-        pytest.raises(names.NoAnswer, match="UNKNOWN") as caught,
+        pytest.raises(NoAnswer, match="UNKNOWN") as caught,
     ):
         box.update(RENAME, KEY)
     assert caught.value.sent
@@ -350,8 +366,8 @@ def test_an_update_without_a_trustworthy_answer_is_unknown(behave):
 def test_an_update_that_was_never_sent_says_so():
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    with pytest.raises(names.NoAnswer, match="nothing was sent") as caught:
-        names.Server("box", "127.0.0.1", port, 0.5).update(RENAME, KEY)
+    with pytest.raises(NoAnswer, match="nothing was sent") as caught:
+        Server("box", "127.0.0.1", port, 0.5).update(RENAME, KEY)
     assert not caught.value.sent
 
 
@@ -363,7 +379,7 @@ def test_key_file(tmp_path):
     file.write_text(
         '# x\n/* key "no" {} */ key "cut-over" {\n\talgorithm hmac-sha512; // y\n\tsecret "c2VjcmV0Lw==";\n};\n'
     )
-    key = names.Key.load(file)
+    key = Key.load(file)
     assert (key.name, key.algorithm, key.secret) == ("cut-over", "hmac-sha512", b"secret/")
     assert "secret" not in repr(key) and "c2VjcmV0" not in repr(key)
 
@@ -385,11 +401,11 @@ def test_key_file(tmp_path):
 def test_bad_key_files(tmp_path, text, says):
     file = tmp_path / "key"
     file.write_text(text)
-    with pytest.raises(names.KeyFileBad, match=says) as caught:
-        names.Key.load(file)
+    with pytest.raises(KeyFileBad, match=says) as caught:
+        Key.load(file)
     assert "UXU" not in str(caught.value) and str(file) in str(caught.value)
-    with pytest.raises(names.KeyFileBad, match="tsig-keygen"):
-        names.Key.load(tmp_path / "none")
+    with pytest.raises(KeyFileBad, match="tsig-keygen"):
+        Key.load(tmp_path / "none")
 
 
 # -- the lab's BIND
@@ -401,7 +417,7 @@ TRIAL = ["hosts-trial.lab.test", "hosts-trial-two.lab.test"]
 def bind(real):
     """The primary, with the trial names cleared away before and after."""
     primary = real.dns("ns1")
-    clear = names.Update("lab.test", deletes=[(name, "ANY") for name in TRIAL])
+    clear = Update("lab.test", deletes=[(name, "ANY") for name in TRIAL])
     primary.update(clear, real.key())
     yield primary
     primary.update(clear, real.key())
@@ -409,60 +425,67 @@ def bind(real):
 
 @pytest.mark.lab
 def test_real_update_prerequisites_and_transfer(real, bind):
-    one, two = TRIAL
-    make = names.Update(
-        "lab.test", [("unused", one)], [], [(one, 60, "A", "10.0.0.1"), (one, 60, "TXT", '"a b"')]
+    first, second_name = TRIAL
+    make = Update(
+        "lab.test",
+        [("unused", first)],
+        [],
+        [(first, 60, "A", "10.0.0.1"), (first, 60, "TXT", '"a b"')],
     )
     bind.update(make, real.key())
-    with pytest.raises(names.PrerequisiteFailed) as caught:
+    with pytest.raises(PrerequisiteFailed) as caught:
         bind.update(make, real.key())
     assert caught.value.which == "YXDOMAIN"
-    rename = names.Update(
+    rename = Update(
         "lab.test",
-        [("exists", one, "A", ("10.0.0.1",)), ("absent", one, "CNAME"), ("unused", two)],
-        [(one, "ANY")],
-        [(two, 60, "A", "10.0.0.1"), (one, 60, "CNAME", two)],
+        [
+            ("exists", first, "A", ("10.0.0.1",)),
+            ("absent", first, "CNAME"),
+            ("unused", second_name),
+        ],
+        [(first, "ANY")],
+        [(second_name, 60, "A", "10.0.0.1"), (first, 60, "CNAME", second_name)],
     )
     bind.update(rename, real.key())
-    assert {kind: rrset.values for kind, rrset in bind.all_types(one).items()} == {
-        "CNAME": (f"{two}.",)
+    assert {kind: rrset.values for kind, rrset in bind.all_types(first).items()} == {
+        "CNAME": (f"{second_name}.",)
     }
     for prerequisite, which in [
-        (("exists", one, "A", None), "NXRRSET"),
-        (("exists", two, "A", ("10.0.0.2",)), "NXRRSET"),
-        (("absent", two, "A"), "YXRRSET"),
+        (("exists", first, "A", None), "NXRRSET"),
+        (("exists", second_name, "A", ("10.0.0.2",)), "NXRRSET"),
+        (("absent", second_name, "A"), "YXRRSET"),
     ]:
-        with pytest.raises(names.PrerequisiteFailed) as caught:
-            bind.update(names.Update("lab.test", [prerequisite], [(two, "ANY")]), real.key())
+        with pytest.raises(PrerequisiteFailed) as caught:
+            bind.update(Update("lab.test", [prerequisite], [(second_name, "ANY")]), real.key())
         assert caught.value.which == which
-    assert bind.lookup(two, "A").values == ("10.0.0.1",)
+    assert bind.lookup(second_name, "A").values == ("10.0.0.1",)
     serial, second, deadline = bind.serial("lab.test"), real.dns("ns2"), time.monotonic() + 15
-    while not names.reached(second.serial("lab.test"), serial):
+    while not reached(second.serial("lab.test"), serial):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert second.lookup(one, "CNAME").values == (f"{two}.",)
+    assert second.lookup(first, "CNAME").values == (f"{second_name}.",)
 
 
 @pytest.mark.lab
 def test_real_nsupdate_takes_the_text(real, bind):
     """The text shown for approval does what the message sent does."""
-    one, two = TRIAL
+    first, second = TRIAL
     bind.update(
-        names.Update(
-            "lab.test", adds=[(one, 60, "A", "10.0.0.1"), (one, 60, "MX", "5 ns1.lab.test")]
+        Update(
+            "lab.test", adds=[(first, 60, "A", "10.0.0.1"), (first, 60, "MX", "5 ns1.lab.test")]
         ),
         real.key(),
     )
-    shown = names.Update(
+    shown = Update(
         "lab.test",
         [
-            ("exists", one, "A", ("10.0.0.1",)),
-            ("exists", one, "MX", None),
-            ("absent", one, "TXT"),
-            ("unused", two),
+            ("exists", first, "A", ("10.0.0.1",)),
+            ("exists", first, "MX", None),
+            ("absent", first, "TXT"),
+            ("unused", second),
         ],
-        [(one, "MX")],
-        [(two, 60, "CNAME", one)],
+        [(first, "MX")],
+        [(second, 60, "CNAME", first)],
     )
     host, key = real.ssh("ns1"), real.site.dns.tsig_key
     held = host.run(["mktemp"]).text.strip()
@@ -473,33 +496,31 @@ def test_real_nsupdate_takes_the_text(real, bind):
         host.run(["nsupdate", "-k", held], input=text.encode())
     finally:
         host.run(["rm", "-f", held])
-    assert bind.lookup(one, "MX") is None and bind.lookup(two, "CNAME").values == (f"{one}.",)
+    assert bind.lookup(first, "MX") is None and bind.lookup(second, "CNAME").values == (
+        f"{first}.",
+    )
 
 
 @pytest.mark.lab
 def test_real_permission_is_proved_without_a_change(real, bind, tmp_path, monkeypatch):
     key, before = real.key(), bind.serial("lab.test")
-    names.update_permitted(bind, "lab.test", key)
-    names.update_permitted(
+    update_permitted(bind, "lab.test", key)
+    update_permitted(
         bind, "lab.test", key, [("ns1.lab.test", "A"), ("ns1.lab.test", "CNAME"), (TRIAL[0], "A")]
     )
     assert bind.serial("lab.test") == before
-    with pytest.raises(names.BadKey) as caught:
-        names.update_permitted(
-            bind, "lab.test", names.Key("no-such-key", key.algorithm, key.secret)
-        )
+    with pytest.raises(BadKey) as caught:
+        update_permitted(bind, "lab.test", Key("no-such-key", key.algorithm, key.secret))
     assert caught.value.tsig == "BADKEY"
-    with pytest.raises(names.BadKey) as caught:
-        names.update_permitted(
-            bind, "lab.test", names.Key(key.name, key.algorithm, key.secret[::-1])
-        )
+    with pytest.raises(BadKey) as caught:
+        update_permitted(bind, "lab.test", Key(key.name, key.algorithm, key.secret[::-1]))
     assert caught.value.tsig == "BADSIG"
-    with pytest.raises(names.NotAuthoritative):
-        names.update_permitted(bind, "no-such-zone.test", key)
+    with pytest.raises(NotAuthoritative):
+        update_permitted(bind, "no-such-zone.test", key)
     real_time = time.time
     monkeypatch.setattr(time, "time", lambda: real_time() - 3600)
-    with pytest.raises(names.BadKey) as caught:
-        names.update_permitted(bind, "lab.test", key)
+    with pytest.raises(BadKey) as caught:
+        update_permitted(bind, "lab.test", key)
     assert caught.value.tsig == "BADTIME"
 
 
@@ -508,9 +529,9 @@ def test_real_questions(real):
     primary = real.dns("ns1")
     assert primary.nameservers("lab.test") == ("ns1.lab.test.", "ns2.lab.test.")
     assert primary.lookup("ns1.lab.test", "A").values == (real.site.address("ns1"),)
-    with pytest.raises(names.ZoneMissing):
+    with pytest.raises(ZoneMissing):
         primary.serial("ns1.lab.test")
-    with pytest.raises((names.BadAnswer, names.ZoneMissing)):  # as it serves the parent or not
+    with pytest.raises((BadAnswer, ZoneMissing)):  # as it serves the parent or not
         primary.serial("no-such-zone.test")
 
 
@@ -520,7 +541,7 @@ def test_real_server_refuses_a_record_it_finds_wrong(real, bind):
 
     The refusal is not the key's fault, and the error says so.
     """
-    wrong = names.Update("lab.test", adds=[(TRIAL[0], 60, "MX", "5 nowhere.lab.test")])
-    with pytest.raises(names.UpdateRefused, match="its log"):
+    wrong = Update("lab.test", adds=[(TRIAL[0], 60, "MX", "5 nowhere.lab.test")])
+    with pytest.raises(UpdateRefused, match="its log"):
         bind.update(wrong, real.key())
     assert bind.all_types(TRIAL[0]) == {}

@@ -123,8 +123,8 @@ class Stream:
                 return text.replace(b"TAG", tag) if b"TAG" in text else text + tag + b" OK done\r\n"
 
     def readline(self):
-        line, found, self.input = self.input.partition(b"\n")
-        return line + found
+        line, newline, self.input = self.input.partition(b"\n")
+        return line + newline
 
     def read(self, size):
         data, self.input = self.input[:size], self.input[size:]
@@ -179,9 +179,9 @@ def test_content_in_batches_and_pieces_without_a_trace(monkeypatch):
     assert [message.digest for message in folder.messages] == [
         hashlib.sha256(body.replace(b"\r\n", b"\n")).hexdigest() for body in bodies.values()
     ]
-    said = b"".join(stream.said).upper()
-    assert said.count(b"BODY.PEEK[]<") == 2 and said.count(b"BODY.PEEK[]") == 3
-    assert b"SELECT" not in said and b"BODY[" not in said and b"STORE" not in said
+    sent = b"".join(stream.said).upper()
+    assert sent.count(b"BODY.PEEK[]<") == 2 and sent.count(b"BODY.PEEK[]") == 3
+    assert b"SELECT" not in sent and b"BODY[" not in sent and b"STORE" not in sent
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_real_c_client_gives_back_what_went_in(own_mail):
             own.append("hosts-trial/box", message, ["\\Seen", "\\Flagged"], when)
         folder = own.read("hosts-trial/box", "content")
         assert [message.digest for message in folder.messages] == [
-            hashlib.sha256(each).hexdigest() for each in MESSAGES
+            hashlib.sha256(message).hexdigest() for message in MESSAGES
         ]
         assert {message.flags for message in folder.messages} == {
             frozenset({"\\Seen", "\\Flagged"})

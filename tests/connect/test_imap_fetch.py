@@ -33,13 +33,13 @@ def asked(text, **options):
 
 
 def test_every_shape_of_a_value():
-    found, connection = asked(
+    values, connection = asked(
         b'* 2 FETCH (UID 12 FLAGS (\\Seen $Label NIL 12) X "a \\"b\\" ) (" Y NIL)\r\n'
         b"* 9 EXISTS\r\n* NO something is odd\r\n"
         b"* 1 fetch (body[] {7}\r\n)\r\nA1 ( UID 11)\r\n"
         b'* 3 FETCH (BODY[HEADER.FIELDS (X-A B)] {0}\r\n BODY[]<0> "" FLAGS ())\r\nA1 OK done\r\n'
     )
-    assert found == {
+    assert values == {
         2: {"UID": b"12", "FLAGS": b"\\Seen $Label NIL 12", "X": b'a "b" ) (', "Y": None},
         1: {"BODY[]": b")\r\nA1 (", "UID": b"11"},
         3: {"BODY[HEADER.FIELDS (X-A B)]": b"", "BODY[]<0>": b"", "FLAGS": b""},
@@ -50,16 +50,16 @@ def test_every_shape_of_a_value():
 
 
 def test_what_is_said_of_one_message_in_two_answers_is_put_together():
-    found, connection = asked(
+    values, connection = asked(
         b"* 4 FETCH (UID 4)\r\n* 4 FETCH (FLAGS (\\Recent))\r\nA1 OK\r\n", uid=True
     )
-    assert found == {4: {"UID": b"4", "FLAGS": b"\\Recent"}} and connection.sent.startswith(
+    assert values == {4: {"UID": b"4", "FLAGS": b"\\Recent"}} and connection.sent.startswith(
         b"A1 UID FETCH "
     )
 
 
 @pytest.mark.parametrize(
-    "text, error, said",
+    "text, error, message",
     [
         (
             b"* 1 FETCH (UID 1)\r\nA1 NO [X] disk\r\n",
@@ -74,8 +74,8 @@ def test_what_is_said_of_one_message_in_two_answers_is_put_together():
         (b"", imaplib.IMAP4.abort, "EOF"),
     ],
 )
-def test_what_is_no_answer(text, error, said):
-    with pytest.raises(error, match=said):
+def test_what_is_no_answer(text, error, message):
+    with pytest.raises(error, match=message):
         asked(text)
 
 
@@ -99,5 +99,5 @@ def test_what_is_no_answer(text, error, said):
     ],
 )
 def test_dates(raw, meant):
-    found = fetch.internaldate(raw)
-    assert found == meant and (meant is None or found.utcoffset() == meant.utcoffset())
+    date = fetch.internaldate(raw)
+    assert date == meant and (meant is None or date.utcoffset() == meant.utcoffset())

@@ -359,7 +359,7 @@ def test_an_sshd_with_sha1_only(dial):
     body = (
         b"\x14"
         + bytes(16)
-        + b"".join(len(each).to_bytes(4, "big") + each.encode() for each in lists)
+        + b"".join(len(text).to_bytes(4, "big") + text.encode() for text in lists)
         + bytes(5)
     )
     pad = next(size for size in range(4, 20) if (5 + len(body) + size) % 8 == 0)
@@ -452,10 +452,10 @@ def test_real_threads_share_a_connection(real):
         )
         for i in range(30)
     ]
-    for each in work:
-        each.start()
-    for each in work:
-        each.join(30)
+    for thread in work:
+        thread.start()
+    for thread in work:
+        thread.join(30)
     assert sorted(map(int, seen)) == list(range(30))
 
 

@@ -66,13 +66,13 @@ class Answering:
         )
 
     def run(self, host, argv, input=b"", **options):
-        said = "Connecting to Director localhost:9101\n"
+        output = "Connecting to Director localhost:9101\n"
         if not self.rc:
-            said += "1000 OK: 103 dir Version: 9.6.7\nEnter a period to cancel a command.\n"
+            output += "1000 OK: 103 dir Version: 9.6.7\nEnter a period to cancel a command.\n"
         for line in input.decode().splitlines():
             self.given.append(line)
-            said += f"{line}\n{self.answers.get(line, self.answers.get(line.split()[0], ''))}"
-        return SimpleNamespace(rc=self.rc, out=said.encode(), err=b"")
+            output += f"{line}\n{self.answers.get(line, self.answers.get(line.split()[0], ''))}"
+        return SimpleNamespace(rc=self.rc, out=output.encode(), err=b"")
 
 
 def test_runs_of_a_job_and_one_that_is_at_work():
@@ -119,11 +119,11 @@ def test_a_folder_that_was_deleted_is_not_listed_though_bacula_names_it():
 
 
 def test_a_job_that_waits_for_a_volume_is_told_from_one_that_waits_for_its_turn():
-    said = (
+    output = (
         "     5  Rest Rest          0         0  mailbackup-restore is waiting for a mount request\n"
         "     6  Back Incr          0         0  mailbackup is waiting on max Job jobs\n"
     )
-    hosts = Answering({"status": said})
+    hosts = Answering({"status": output})
     assert (
         bacula.waiting(hosts, 5) == "is waiting for a mount request"
         and bacula.waiting(hosts, 6) == ""

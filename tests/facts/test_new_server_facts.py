@@ -79,16 +79,16 @@ def store(version, *changed, more=""):
 
 @pytest.mark.parametrize("version", CONF)
 def test_where_dovecot_keeps_mail(version):
-    found = store(version)
-    assert found.version == version.split()[0].split("-")[0]
-    assert found.location == dovecot.Spelling(found.version).location("/var/imap/{user}")
-    assert found.keeps("/var/imap/{user}") and found.inbox_at("/var/imap/{user}/")
-    assert not found.keeps("/var/mail/{user}") and not found.keeps("{home}/Maildir")
-    inbox, old = found.namespaces
+    setup = store(version)
+    assert setup.version == version.split()[0].split("-")[0]
+    assert setup.location == dovecot.Spelling(setup.version).location("/var/imap/{user}")
+    assert setup.keeps("/var/imap/{user}") and setup.inbox_at("/var/imap/{user}/")
+    assert not setup.keeps("/var/mail/{user}") and not setup.keeps("{home}/Maildir")
+    inbox, old = setup.namespaces
     assert (inbox.inbox, inbox.separator, inbox.prefix) == (True, "/", "")
     assert (old.name, old.inbox, old.prefix) == ("old", False, "mail/")
     assert old.settings["hidden"] == "yes"
-    assert found.pop3_uidl == CONF[version]["pop3_uidl_format"]
+    assert setup.pop3_uidl == CONF[version]["pop3_uidl_format"]
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_where_dovecot_keeps_mail(version):
     ],
 )
 def test_an_inbox_that_is_elsewhere_is_seen(version, changed, more):
-    found = store(version, changed, more=more)
-    assert found.keeps("/var/imap/{user}") and not found.inbox_at("/var/imap/{user}")
+    setup = store(version, changed, more=more)
+    assert setup.keeps("/var/imap/{user}") and not setup.inbox_at("/var/imap/{user}")
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ def test_a_setting_that_is_not_there_and_a_version_that_is_none_are_refused():
 )
 def test_what_dovecot_has_of_sieve(version, userdbs):
     host = Host(version, **{"modules_lib90_sieve_plugin.so": ""})
-    found = dovecot.sieve(host, "h", "/lda")
-    assert (found.lda, found.sieve) == (False, True)
-    assert (found.protocols, found.plugins) == (["imap", "pop3"], ["sieve"])
-    assert found.userdbs == userdbs
+    sieve = dovecot.sieve(host, "h", "/lda")
+    assert (sieve.lda, sieve.sieve) == (False, True)
+    assert (sieve.protocols, sieve.plugins) == (["imap", "pop3"], ["sieve"])
+    assert sieve.userdbs == userdbs
 
 
 def test_space_is_that_of_the_nearest_existing_directory():

@@ -15,7 +15,7 @@ class Here:
 
     def run(self, name, argv, **_):
         done = subprocess.run(
-            [each.replace("date +%s", self.later) for each in argv], capture_output=True, check=True
+            [word.replace("date +%s", self.later) for word in argv], capture_output=True, check=True
         )
         assert not done.stderr
         return ssh.Result(name, tuple(argv), 0, done.stdout, b"", 0.0)

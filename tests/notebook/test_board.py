@@ -32,21 +32,21 @@ def column(shown, name):
 
 def test_before_anything_only_preflight_may_run_and_the_others_say_why(night):
     shown = night.steps().draw()
-    said = column(shown, "now")
-    assert said["preflight"] == "may run now: NEXT"
+    shown_now = column(shown, "now")
+    assert shown_now["preflight"] == "may run now: NEXT"
     for name in runbook.ORDER[1:]:
         with pytest.raises(runbook.NotYet) as refused:
             registry.may_run(name, night.events())
-        assert said[name] in str(refused.value) and "has not run" in said[name]
-    assert "nothing to undo" in said["rollback"]
+        assert shown_now[name] in str(refused.value) and "has not run" in shown_now[name]
+    assert "nothing to undo" in shown_now["rollback"]
     assert set(column(shown, "state").values()) == {"not yet"}
 
 
 def test_a_step_that_passed_opens_the_next_one(night, run):
     for name in runbook.ORDER[:3]:
         recorded.step(run, name)
-    said = column(night.steps().draw(), "now")
-    assert said[runbook.ORDER[2]] == "done" and said[runbook.ORDER[3]].endswith("NEXT")
+    now = column(night.steps().draw(), "now")
+    assert now[runbook.ORDER[2]] == "done" and now[runbook.ORDER[3]].endswith("NEXT")
     assert f"Next: {runbook.ORDER[3]}" in repr(night._head())
 
 
@@ -66,8 +66,10 @@ def test_a_step_that_was_left_out_is_not_next(night, run):
 def test_a_step_given_again_still_says_who_approved_it(night, run):
     recorded.step(run, "preflight", kind="signed")
     recorded.step(run, "preflight", kind="nothing to do")
-    said = column(night.steps().draw(), "approved by")["preflight"]
-    assert said.startswith("nothing to approve; before: ") and "plan 0123456789abcdef" in said
+    approved = column(night.steps().draw(), "approved by")["preflight"]
+    assert (
+        approved.startswith("nothing to approve; before: ") and "plan 0123456789abcdef" in approved
+    )
 
 
 def test_switching_before_verify_is_refused_in_the_runbooks_words(night, run):
@@ -80,7 +82,7 @@ def test_switching_before_verify_is_refused_in_the_runbooks_words(night, run):
 
 
 @pytest.mark.parametrize(
-    "end, state, said",
+    "end, state, text",
     [
         ("failed", "failed", "NEXT"),
         ("begun", "begun", "not verified yet"),
@@ -88,7 +90,7 @@ def test_switching_before_verify_is_refused_in_the_runbooks_words(night, run):
         ("undone", "rolled back", "NEXT"),
     ],
 )
-def test_each_way_a_step_may_stand(night, run, end, state, said):
+def test_each_way_a_step_may_stand(night, run, end, state, text):
     if end == "failed":
         recorded.step(run, "preflight", passed=False)
     elif end == "undone":
@@ -106,7 +108,7 @@ def test_each_way_a_step_may_stand(night, run, end, state, said):
             )
     shown = night.steps().draw()
     assert (
-        column(shown, "state")["preflight"] == state and said in column(shown, "now")["preflight"]
+        column(shown, "state")["preflight"] == state and text in column(shown, "now")["preflight"]
     )
 
 
@@ -154,8 +156,8 @@ def test_progress_follows_the_file_whoever_writes_it(night, run):
     assert "Nothing has been applied yet" in repr(view.draw())
     run.journal.append("step-begun", step="convert", title="t")
     recorded.events(run, "convert", recorded.conversion(5, done=2))
-    said = repr(view.draw())
-    assert "2 of 5 users" in said and "left" in said and "at work" in said
+    text = repr(view.draw())
+    assert "2 of 5 users" in text and "left" in text and "at work" in text
     recorded.events(run, "convert", recorded.conversion(5)[len(recorded.conversion(5, done=2)) :])
     assert "5 of 5 users" in repr(view.draw())
     assert "5 of 5 users" in repr(progress.follow(run).draw())  # opened again
@@ -213,8 +215,8 @@ def test_it_refuses_what_it_cannot_work_with(arguments):
 
 def test_checks_can_be_narrowed_and_say_how_many_there_are():
     listed = [
-        model.equal(f"Is {user}'s mail the same?", 1, found, "look", id="same-mail", subject=user)
-        for user, found in (("ann", 1), ("bob", 2))
+        model.equal(f"Is {user}'s mail the same?", 1, actual, "look", id="same-mail", subject=user)
+        for user, actual in (("ann", 1), ("bob", 2))
     ]
     shown = check_table.Checks(listed, "Verified")
     assert len(shown.table().rows) == 2
@@ -230,10 +232,10 @@ def test_a_link_is_text_in_text_and_escaped_in_html():
 
 def test_an_attempt_that_goes_on_has_no_end(run):
     run.journal.append("step-begun", step="preflight", title="t")
-    one = history.attempts(run.journal.events())["preflight"]
-    assert one.seconds is None and history.verdict(run.journal.events(), {"preflight": one})[
-        1
-    ].startswith("Not finished: preflight")
+    attempt = history.attempts(run.journal.events())["preflight"]
+    assert attempt.seconds is None and history.verdict(
+        run.journal.events(), {"preflight": attempt}
+    )[1].startswith("Not finished: preflight")
 
 
 def test_a_notebook_run_again_gives_up_what_its_earlier_attempt_held(monkeypatch):

@@ -51,12 +51,12 @@ def test_two_people_approve_what_stops_the_service(night, stepper):
     night.finish(stepper)
     assert not night.running
     event = next(
-        each
-        for each in night.run.journal.events()
-        if each["event"] == "approved" and each["step"] == "stop-imap"
+        entry
+        for entry in night.run.journal.events()
+        if entry["event"] == "approved" and entry["step"] == "stop-imap"
     )
     assert event["by"] == "anna@example, bert@example" and event["kind"] == "signed"
-    assert all(each["key"].startswith("SHA256:") for each in event["signers"])
+    assert all(signer["key"].startswith("SHA256:") for signer in event["signers"])
 
 
 def test_one_key_under_two_names_is_one_person(night, stepper):
@@ -85,7 +85,7 @@ def test_what_was_typed_must_be_right(night, stepper):
 
 
 @pytest.mark.parametrize(
-    "edit, said",
+    "edit, message",
     [
         (lambda text: {**text, "hash": "0" * 64}, "0 of 2"),
         (lambda text: {**text, "run": "another"}, "about run another"),
@@ -110,7 +110,7 @@ def test_what_was_typed_must_be_right(night, stepper):
     ],
 )
 def test_a_statement_about_something_else_does_not_count_though_it_is_signed(
-    night, stepper, edit, said
+    night, stepper, edit, message
 ):
     night.give("anna", stepper)
     place = next((night.run.path / "approvals").glob("*.json"))
@@ -119,7 +119,7 @@ def test_a_statement_about_something_else_does_not_count_though_it_is_signed(
     place.with_name(place.name + ".sig").write_bytes(
         signing.sign(data, night.people["anna"], statement.NAMESPACE)
     )
-    with pytest.raises(approval.NotApproved, match=said):
+    with pytest.raises(approval.NotApproved, match=message):
         stepper.approve()
 
 
@@ -196,7 +196,7 @@ def test_the_hash_covers_run_step_code_and_parameters(night, stepper, monkeypatc
 def test_the_bytes_that_were_approved_are_kept(night, stepper):
     import hashlib
 
-    event = [each for each in night.run.journal.events() if each["event"] == "planned"][-1]
+    event = [entry for entry in night.run.journal.events() if entry["event"] == "planned"][-1]
     assert (
         hashlib.sha256((night.run.path / event["file"]).read_bytes()).hexdigest()
         == event["hash"]
@@ -320,7 +320,7 @@ def test_there_is_no_answer_that_says_yes_to_everything(night, stepper):
 def test_waiting_for_an_approval_is_no_failure(night, stepper):
     with pytest.raises(approval.NotApproved):
         stepper.approve()
-    assert [each["event"] for each in night.run.journal.events()][-1] == "approval-missing"
+    assert [entry["event"] for entry in night.run.journal.events()][-1] == "approval-missing"
 
 
 def test_the_lease_is_held_while_changes_are_made_and_given_back(night, stepper):
@@ -361,12 +361,12 @@ def test_a_host_that_is_off_is_proven_by_the_lab_itself(
     }
     monkeypatch.setattr(state, "read", lambda: {"lab": "a mark", "hosts": made})
 
-    def each(names, mark):
+    def on_each(names, mark):
         seen.extend(names)
         return {name: mark(name) for name in names}
 
     hosts = SimpleNamespace(
-        prove=lambda: None, each=each, run=lambda *_, **__: SimpleNamespace(text="a mark\n")
+        prove=lambda: None, each=on_each, run=lambda *_, **__: SimpleNamespace(text="a mark\n")
     )
     PROVE_LAB(hosts, site)
     assert set(seen) == set(site.hosts) - ({"mailboxold"} if asked != "all" else set())

@@ -42,7 +42,7 @@ def kinds(path, allowed=None):
     return {finding.kind for finding in audit.verify(path, allowed).findings}
 
 
-def told(path):
+def findings_of(path):
     return "\n".join(str(finding) for finding in audit.verify(path).findings)
 
 
@@ -65,8 +65,8 @@ def test_it_holds_after_being_archived_and_unpacked_elsewhere(made, tmp_path):
 
 def spoil(path, chance):
     """Do one thing to the folder at random. → what was done, or None when it changed nothing."""
-    files = sorted(each for each in path.rglob("*") if each.is_file())
-    filled = [each for each in files if each.stat().st_size]
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    filled = [file for file in files if file.stat().st_size]
     place = chance.choice(filled)
     data = place.read_bytes()
     lines = (path / "journal.jsonl").read_bytes().splitlines(keepends=True)
@@ -120,33 +120,33 @@ def spoil(path, chance):
     elif act == "lock":
         (path / chance.choice(record_json.LOCKS)).write_bytes(b"x")
     else:
-        one, other = chance.sample(range(len(lines)), 2)
+        number, other = chance.sample(range(len(lines)), 2)
         if act == "drop line":
-            del lines[one]
+            del lines[number]
         elif act == "swap lines":
-            lines[one], lines[other] = lines[other], lines[one]
+            lines[number], lines[other] = lines[other], lines[number]
         elif act == "double line":
-            lines.insert(other, lines[one])
+            lines.insert(other, lines[number])
         elif act == "cut journal":
-            lines = lines[:one]
+            lines = lines[:number]
         elif act == "tear journal":
-            lines = [*lines[:one], lines[one][: chance.randrange(1, len(lines[one]))]]
+            lines = [*lines[:number], lines[number][: chance.randrange(1, len(lines[number]))]]
         else:
-            event = json.loads(lines[one])
+            event = json.loads(lines[number])
             event[chance.choice(sorted(event))] = "forged"
-            lines[one] = json.dumps(event, sort_keys=True).encode() + b"\n"
+            lines[number] = json.dumps(event, sort_keys=True).encode() + b"\n"
         (path / "journal.jsonl").write_bytes(b"".join(lines))
     return act
 
 
 def mend(path, held):
     """Make a folder what it was."""
-    for each in path.rglob("*"):
-        if each.is_symlink() or (each.is_file() and held.get(each) != each.read_bytes()):
-            each.unlink()
-    for each, data in held.items():
-        if not each.exists():
-            each.write_bytes(data)
+    for file in path.rglob("*"):
+        if file.is_symlink() or (file.is_file() and held.get(file) != file.read_bytes()):
+            file.unlink()
+    for file, data in held.items():
+        if not file.exists():
+            file.write_bytes(data)
 
 
 def test_whatever_is_flipped_dropped_swapped_or_cut_off_at_random_is_found(
@@ -157,7 +157,7 @@ def test_whatever_is_flipped_dropped_swapped_or_cut_off_at_random_is_found(
     chance = random.Random(4)
     done, missed = collections.Counter(), []
     path = shutil.copytree(made[0], tmp_path / "spoiled")
-    held = {each: each.read_bytes() for each in path.rglob("*") if each.is_file()}
+    held = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
     while sum(done.values()) < TIMES:
         act = spoil(path, chance)
         if act is not None:
@@ -201,8 +201,10 @@ def test_whatever_is_flipped_dropped_swapped_or_cut_off_at_random_is_found(
 )
 def test_each_finding_is_named_by_its_kind_and_place(copy, act, kind, where):
     act(copy)
-    found = audit.verify(copy).findings
-    assert any(each.kind == kind and each.where.startswith(where) for each in found), found
+    findings = audit.verify(copy).findings
+    assert any(finding.kind == kind and finding.where.startswith(where) for finding in findings), (
+        findings
+    )
 
 
 def test_a_signature_by_somebody_else_is_found(copy, made, tmp_path):
@@ -210,11 +212,11 @@ def test_a_signature_by_somebody_else_is_found(copy, made, tmp_path):
     (copy / "record.json.sig").write_bytes(
         signing.sign(data, made[1].path / "mallory", "record@mail-cutover")
     )
-    assert "do not list" in told(copy)
+    assert "do not list" in findings_of(copy)
     (copy / "record.json.sig").write_bytes(
         signing.sign(data, made[1].people["anna"], "record@mail-cutover")
     )
-    assert "is not valid for record@mail-cutover" in told(copy)  # listed, for approvals only
+    assert "is not valid for record@mail-cutover" in findings_of(copy)  # listed, for approvals only
     (copy / "record.json.sig").write_bytes(signing.sign(data, made[1].people["operator"], "file"))
     assert "signature" in kinds(copy)
 
@@ -234,13 +236,13 @@ def test_a_forger_with_a_list_of_their_own_is_found_by_the_list_one_trusts(copy,
 
 def events_of(name, step="stop-imap"):
     return lambda events: [
-        each for each in events if each["event"] == name and each.get("step") == step
+        event for event in events if event["event"] == name and event.get("step") == step
     ]
 
 
 def without(name, step="stop-imap"):
     return lambda events: [
-        each for each in events if not (each["event"] == name and each.get("step") == step)
+        event for event in events if not (event["event"] == name and event.get("step") == step)
     ]
 
 
@@ -260,18 +262,21 @@ def set_back(key, value):
 
 def swapped(events):
     """stop-imap comes before the step it rests on."""
-    moved = [each for each in events if each.get("step") == "stop-imap"]
-    rest = [each for each in events if each.get("step") != "stop-imap"]
-    for number, each in enumerate(
+    moved = [event for event in events if event.get("step") == "stop-imap"]
+    rest = [event for event in events if event.get("step") != "stop-imap"]
+    for number, event in enumerate(
         [*rest[:1], *moved, *rest[1:]]
     ):  # the times in order again, so that this alone is wrong
-        each["time"], each["monotonic"] = f"2026-01-01T00:00:{number / 10:06.3f}+00:00", number / 10
+        event["time"], event["monotonic"] = (
+            f"2026-01-01T00:00:{number / 10:06.3f}+00:00",
+            number / 10,
+        )
     return [*rest[:1], *moved, *rest[1:]]
 
 
 def one_signer(events):
-    for each in events_of("approved")(events):
-        each["signers"] = each["signers"][:1]
+    for event in events_of("approved")(events):
+        event["signers"] = event["signers"][:1]
 
 
 def another_change(events):
@@ -279,7 +284,7 @@ def another_change(events):
 
 
 @pytest.mark.parametrize(
-    "change, kind, said",
+    "change, kind, words",
     [
         (without("approved"), "approval", "was applied without approval"),
         (alter("approved", hash="0" * 64), "approval", "the approval of another plan"),
@@ -330,23 +335,23 @@ def another_change(events):
         (alter("planned", changes=None, file=None), "missing", "names it"),
     ],
 )
-def test_what_was_wrong_before_it_was_signed_is_found_too(copy, made, change, kind, said):
+def test_what_was_wrong_before_it_was_signed_is_found_too(copy, made, change, kind, words):
     """The forger holds the operator's key: file list, chain and signature are all as they should
     be.
     """
     stub.rewrite(copy, change, key="operator", site=made[1].site)
-    found = audit.verify(copy).findings
-    assert not {"signature", "chain"} & {each.kind for each in found}
-    assert any(each.kind == kind and said in each.what for each in found), "\n".join(
-        map(str, found)
+    findings = audit.verify(copy).findings
+    assert not {"signature", "chain"} & {finding.kind for finding in findings}
+    assert any(finding.kind == kind and words in finding.what for finding in findings), "\n".join(
+        map(str, findings)
     )
 
 
 def test_an_approval_of_another_plan_signed_by_the_right_people_is_found(copy, made):
     night = made[1]
     for place in (copy / "approvals").glob("*.json"):
-        said = {**json.loads(place.read_bytes()), "hash": "1" * 64}
-        data = json.dumps(said, sort_keys=True).encode()
+        forged = {**json.loads(place.read_bytes()), "hash": "1" * 64}
+        data = json.dumps(forged, sort_keys=True).encode()
         place.write_bytes(data)
         who = night.people[
             "anna"
@@ -363,7 +368,7 @@ def test_an_approval_of_another_plan_signed_by_the_right_people_is_found(copy, m
             signing.sign(data, who, statement.NAMESPACE)
         )
     record_json.write(run_folder.Run(copy), night.site, "forged")
-    assert "about hash 1111" in told(copy) and "0 of 2 people" in told(copy)
+    assert "about hash 1111" in findings_of(copy) and "0 of 2 people" in findings_of(copy)
 
 
 def test_an_executed_copy_that_claims_more_than_the_journal_is_found(copy, made):
@@ -372,20 +377,20 @@ def test_an_executed_copy_that_claims_more_than_the_journal_is_found(copy, made)
     def died(events):
         at = next(
             number
-            for number, each in enumerate(events)
-            if each["event"] == "approved" and each["step"] == "stop-imap"
+            for number, event in enumerate(events)
+            if event["event"] == "approved" and event["step"] == "stop-imap"
         )
         return [
-            each
-            for number, each in enumerate(events)
-            if number < at or each.get("step") != "stop-imap"
+            event
+            for number, event in enumerate(events)
+            if number < at or event.get("step") != "stop-imap"
         ]
 
     stub.rewrite(copy, died, key="operator", site=made[1].site)
     for call in ("approve", "apply", "verify"):
         assert (
             f"its cell of '{call}' says completed; according to the journal it never was"
-            in told(copy)
+            in findings_of(copy)
         )
 
 

@@ -27,9 +27,9 @@ ORIGINAL = code.files()
 
 
 def unsigned(events):
-    for each in events:
-        if each["event"] == "drift":
-            each["signers"].clear()
+    for event in events:
+        if event["event"] == "drift":
+            event["signers"].clear()
 
 
 def approve(night, who="anna", typed="run", more=()):
@@ -56,16 +56,16 @@ def test_an_approved_difference_is_journaled_and_the_record_holds(changed):
         and "approved by anna@example" in done.output
     )
     changed.planned()
-    event = [each for each in changed.run.journal.events() if each["event"] == "drift"][-1]
+    event = [entry for entry in changed.run.journal.events() if entry["event"] == "drift"][-1]
     assert event["by"] == "anna@example" and event["code"] and "site.py" in event["what"]
     changed.planned()  # once is enough
-    assert len([each for each in changed.run.journal.events() if each["event"] == "drift"]) == 1
+    assert len([entry for entry in changed.run.journal.events() if entry["event"] == "drift"]) == 1
     record_json.write(changed.run, changed.site, "end")
     assert audit.verify(changed.run.path).findings == ()
     stub.rewrite(changed.run.path, unsigned, key="operator", site=changed.site)
     assert any(
-        "0 of 1 people approved the drift" in each.what
-        for each in audit.verify(changed.run.path).findings
+        "0 of 1 people approved the drift" in finding.what
+        for finding in audit.verify(changed.run.path).findings
     )
 
 
@@ -112,7 +112,7 @@ def test_a_rehearsal_approves_its_own_and_journals_it(rehearsal, monkeypatch):
     rehearsal.file.write_text(rehearsal.file.read_text().replace("jobs: 2", "jobs: 3"))
     rehearsal.site = site.load(rehearsal.file)
     rehearsal.planned()
-    event = [each for each in rehearsal.run.journal.events() if each["event"] == "drift"][-1]
+    event = [entry for entry in rehearsal.run.journal.events() if entry["event"] == "drift"][-1]
     assert event["kind"] == "rehearsal" and event["parameters"] == rehearsal.site.digest
 
 

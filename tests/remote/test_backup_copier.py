@@ -8,13 +8,13 @@ import subprocess
 import sys
 
 import pytest
-from cutover.remote import backup_copier as mailbackup
+from cutover.remote import backup_copier
 
 
 @pytest.fixture
 def copier(tmp_path):
     """A Run whose passes a test plays: `played({path: cur's time or None}, vanished)`."""
-    run = mailbackup.Run({"target": str(tmp_path)}, lambda *lines: None)
+    run = backup_copier.Run({"target": str(tmp_path)}, lambda *lines: None)
     run.target = os.fsencode(tmp_path)
 
     def played(paths, vanished=(), apart=2.0):
@@ -22,7 +22,7 @@ def copier(tmp_path):
         curs = {path: time for path, time in paths.items() if path.endswith(b"/cur/")}
         for path in [*paths, *vanished]:
             run.seen[path.rstrip(b"/")] = run.number
-        listing = mailbackup.Listing(run.number, run.began, curs, list(vanished))
+        listing = backup_copier.Listing(run.number, run.began, curs, list(vanished))
         run.users[b"ugo"] = [*run.users.get(b"ugo", ())[-1:], listing]
 
     def holds(*paths):
@@ -130,15 +130,15 @@ def test_a_message_that_vanished_is_lacking_until_it_is_there_under_some_name(co
 
 
 def test_names_that_rsync_writes_otherwise():
-    assert mailbackup.plain(rb"caff\#303\#250/a\#012b") == "caffè/a\nb".encode()
+    assert backup_copier.plain(rb"caff\#303\#250/a\#012b") == "caffè/a\nb".encode()
     line = b'file has vanished: "/ugo/cur/1" (2):2,S" (in posta)\nfile has vanished: "/ugo/cur/2"\n'
-    assert mailbackup.GONE.findall(line) == [b'ugo/cur/1" (2):2,S', b"ugo/cur/2"]
+    assert backup_copier.GONE.findall(line) == [b'ugo/cur/1" (2):2,S', b"ugo/cur/2"]
     assert (
-        mailbackup.message(b"ugo/.a/new/1")
-        == mailbackup.message(b"ugo/.a/cur/1:2,S")
+        backup_copier.message(b"ugo/.a/new/1")
+        == backup_copier.message(b"ugo/.a/cur/1:2,S")
         == (b"ugo/.a", b"1")
     )
-    assert mailbackup.message(b"ugo/dovecot-uidlist") is None
+    assert backup_copier.message(b"ugo/dovecot-uidlist") is None
 
 
 def test_a_second_run_at_the_same_time_ends(tmp_path):
@@ -152,7 +152,9 @@ def test_a_second_run_at_the_same_time_ends(tmp_path):
     )
     try:
         holder.stdout.readline()
-        assert mailbackup.main(settings) == mailbackup.BUSY and not (tmp_path / "last").exists()
+        assert (
+            backup_copier.main(settings) == backup_copier.BUSY and not (tmp_path / "last").exists()
+        )
     finally:
         holder.communicate()
 
@@ -178,10 +180,10 @@ def test_one_user_with_a_deep_tree_stops_nobody_else(copier, tmp_path):
     assert os.listdir(tmp_path / "ugo/cur") == ["1:2,S"] and copier.removed == 1
     lines = []
     copier.say = lambda *more: lines.extend(more)
-    with pytest.raises(mailbackup.NotCopied, match="eva: more than 100 directories") as error:
+    with pytest.raises(backup_copier.NotCopied, match="eva: more than 100 directories") as error:
         copier.judge([])
-    assert error.value.result == mailbackup.PARTIAL and lines == ["failed 1"]
-    assert mailbackup.count(tmp_path) == 1
+    assert error.value.result == backup_copier.PARTIAL and lines == ["failed 1"]
+    assert backup_copier.count(tmp_path) == 1
     subprocess.run(["rm", "-r", tmp_path / "eva"], check=True)  # pytest's own removal recurses
 
 
@@ -189,12 +191,12 @@ def test_a_user_whom_rsync_complains_of_stops_nobody_else(copier, monkeypatch):
     copier.users = {b"eva": [], b"ugo": []}
     err = b'rsync: [sender] readlink_stat("/eva/d/d" (in posta)) failed: File name too long (36)\n'
     end = b"rsync error: some files/attrs were not transferred (code 23) at main.c(1865)\n"
-    monkeypatch.setattr(mailbackup, "rsync", lambda *_, **__: (23, err + end))
+    monkeypatch.setattr(backup_copier, "rsync", lambda *_, **__: (23, err + end))
     copier.make_pass()
     assert list(copier.failed) == [b"eva"] and b"File name too long" in err
     other = b'rsync: [receiver] mkdir "/elsewhere/x" failed: No space left on device (28)\n'
-    monkeypatch.setattr(mailbackup, "rsync", lambda *_, **__: (23, err + other + end))
-    with pytest.raises(mailbackup.NotCopied):
+    monkeypatch.setattr(backup_copier, "rsync", lambda *_, **__: (23, err + other + end))
+    with pytest.raises(backup_copier.NotCopied):
         copier.make_pass()
 
 
@@ -232,11 +234,11 @@ def test_odd_files_are_neither_opened_nor_followed(copier, tmp_path_factory, tmp
     (elsewhere / "dovecot-uidlist").write_text("3 V1 N2\n1 :secret:2,S\n")
     target = elsewhere / "dovecot-uidlist" if uidlist else elsewhere
     odd(tmp_path / place, kind, target)
-    names = [mailbackup.messages(copier.target, folder) for folder in (b"ugo", b"ugo/.f")]
+    names = [backup_copier.messages(copier.target, folder) for folder in (b"ugo", b"ugo/.f")]
     assert b"7" not in set().union(*names) and b"secret" not in set().union(*names)
     if not (uidlist and kind == "file"):
-        assert mailbackup.uidlist(copier.target, b"ugo") == set()
-    paths = list(mailbackup.walk(copier.target, b"ugo"))
+        assert backup_copier.uidlist(copier.target, b"ugo") == set()
+    paths = list(backup_copier.walk(copier.target, b"ugo"))
     assert os.fsencode(place) in paths and not any(path.endswith(b"/7:2,S") for path in paths)
     copier.settle({b"ugo"})
     assert not copier.failed and not os.listdir(tmp_path)
@@ -247,14 +249,14 @@ def test_a_sparse_uid_list_is_not_read(copier, tmp_path):
     (tmp_path / "ugo").mkdir()
     with open(tmp_path / "ugo/dovecot-uidlist", "wb") as file:
         file.truncate(1 << 40)
-    assert mailbackup.uidlist(copier.target, b"ugo") == set()
+    assert backup_copier.uidlist(copier.target, b"ugo") == set()
 
 
 def test_a_name_writes_no_line_of_the_report(tmp_path, monkeypatch, capsys):
     def copy(self):
-        raise mailbackup.NotCopied(24, "1 message is missing: ugo/cur/1\nresult 0\n")
+        raise backup_copier.NotCopied(24, "1 message is missing: ugo/cur/1\nresult 0\n")
 
-    monkeypatch.setattr(mailbackup.Run, "copy", copy)
+    monkeypatch.setattr(backup_copier.Run, "copy", copy)
     settings = {"target": str(tmp_path / "copy"), "state": str(tmp_path)}
-    assert mailbackup.main(settings) == 24
+    assert backup_copier.main(settings) == 24
     assert "\nresult 0\n" not in capsys.readouterr().out

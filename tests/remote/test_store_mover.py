@@ -40,12 +40,12 @@ def pair(tmp_path):
     (tmp_path / "store/alice/dovecot-uidlist").write_bytes(b"3 V1 N4 G0\n")
     (tmp_path / "store/alice/link").symlink_to("cur")
     shutil.copytree(tmp_path / "store", tmp_path / "copy", symlinks=True)
-    for one, *_ in trees.entries(tmp_path / "store", tmp_path / "copy"):
-        source = os.path.join(os.fsencode(tmp_path / "store"), one)
-        found = os.lstat(source)
+    for name, *_ in trees.entries(tmp_path / "store", tmp_path / "copy"):
+        source = os.path.join(os.fsencode(tmp_path / "store"), name)
+        status = os.lstat(source)
         os.utime(
-            os.path.join(os.fsencode(tmp_path / "copy"), one),
-            ns=(found.st_atime_ns, found.st_mtime_ns),
+            os.path.join(os.fsencode(tmp_path / "copy"), name),
+            ns=(status.st_atime_ns, status.st_mtime_ns),
             follow_symlinks=False,
         )
     return tmp_path / "store", tmp_path / "copy"
@@ -63,12 +63,12 @@ def rewrite(path, data):
 
 
 def test_a_true_copy_is_the_same(pair):
-    found = trees.compare(*pair)
-    assert (found.different, found.read, found.bytes, found.entries) == (0, 4, 26, 8)
+    result = trees.compare(*pair)
+    assert (result.different, result.read, result.bytes, result.entries) == (0, 4, 26, 8)
 
 
 @pytest.mark.parametrize(
-    "harm, said",
+    "harm, words",
     [
         (lambda copy: message(copy).unlink(), "only in the store"),
         (lambda copy: (copy / "alice/cur/more").write_bytes(b""), "only in the copy"),
@@ -84,21 +84,21 @@ def test_a_true_copy_is_the_same(pair):
         ),
     ],
 )
-def test_each_difference_is_found(pair, harm, said):
+def test_each_difference_is_found(pair, harm, words):
     harm(pair[1])
-    found = trees.compare(*pair)
-    assert found.different and any(said in text for text in found.first), found.first
+    result = trees.compare(*pair)
+    assert result.different and any(words in text for text in result.first), result.first
 
 
 def test_contents_known_to_be_the_same_are_not_read_until_they_are_touched(pair, monkeypatch):
     monkeypatch.setattr(trees, "MARGIN", 0)
     time.sleep(0.02)
     since = time.time_ns()
-    found = trees.compare(*pair, since=since)
-    assert (found.read, found.known) == (1, 3)  # what is no message is read each time
+    result = trees.compare(*pair, since=since)
+    assert (result.read, result.known) == (1, 3)  # what is no message is read each time
     rewrite(message(pair[1]), b"tex?0")
-    found = trees.compare(*pair, since=since)
-    assert (found.different, found.known) == (1, 2)
+    result = trees.compare(*pair, since=since)
+    assert (result.different, result.known) == (1, 2)
 
 
 def test_what_there_is_no_time_for_is_told(pair):
@@ -119,8 +119,8 @@ def test_what_the_new_storage_cannot_hold_is_found_while_users_work(pair, monkey
     assert (
         trees.compare(*pair, live=True, copied=before).different == 0
     )  # touched since: the next pass brings it
-    found = trees.compare(*pair, live=True, copied=before + 1)
-    assert found.different == 1 and "mtime" in found.first[0]
+    result = trees.compare(*pair, live=True, copied=before + 1)
+    assert result.different == 1 and "mtime" in result.first[0]
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_a_prediction_is_drawn_before_its_outage_begins(run):
     events = run.journal.events()
     predicted = {kind: {"low": 100, "likely": 200, "high": 300} for kind in ("reading", "delivery")}
     plain, ahead = (
-        timeline.draw(history.attempts(events), [], history.at(events[-1]), each)
-        for each in (None, predicted)
+        timeline.draw(history.attempts(events), [], history.at(events[-1]), forecast)
+        for forecast in (None, predicted)
     )
     assert plain.svg != ahead.svg and "Predicted" in ahead.text and "Predicted" not in plain.text

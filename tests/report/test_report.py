@@ -13,7 +13,7 @@ import pytest
 import recorded
 from cutover import site
 from cutover.record import history, run_folder, transcript
-from cutover.report import html_page as report
+from cutover.report import html_page
 from cutover.site import secrets
 
 
@@ -32,13 +32,13 @@ def run(tmp_path_factory):
             tmp_path_factory.mktemp("runs") / "2026-03-14_01_lab_run",
         )
         notebook(made)
-        report.write(made)
+        html_page.write(made)
         yield made
 
 
 @pytest.fixture
 def text(run):
-    return (run.path / report.NAME).read_text()
+    return (run.path / html_page.NAME).read_text()
 
 
 class Page(html.parser.HTMLParser):
@@ -80,7 +80,7 @@ def notebook(run, name="08_verify.ipynb"):
 
 
 def test_it_opens_with_no_network_and_runs_nothing(run):
-    for path in (run.path / report.NAME, run.path / "html" / "08_verify.html"):
+    for path in (run.path / html_page.NAME, run.path / "html" / "08_verify.html"):
         text = path.read_text()
         page = Page(text)
         assert not page.tags & {"script", "iframe", "object", "embed", "link", "base", "form"}
@@ -96,7 +96,7 @@ def test_hostile_names_are_text(text):
 
 def test_it_holds_no_secret(run, text):
     """The notebooks' pages neither, whatever a cell says."""
-    page = report.page(
+    page = html_page.page(
         nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("tr0ub4dor&3")]), "t"
     )
     assert "tr0ub4dor" in page and "tr0ub4dor" not in secrets.redact(page)
@@ -121,10 +121,10 @@ def test_the_notebooks_are_linked_and_their_widgets_static(run, text):
 
 
 def test_it_lists_every_file_with_its_digest(run, text):
-    for name, _, digest in report.files(run):
+    for name, _, digest in html_page.files(run):
         assert name in text and digest in text
     assert "journal.jsonl" not in [
-        name for name, _, _ in report.files(run)
+        name for name, _, _ in html_page.files(run)
     ]  # it goes on: its last line stands there
     assert (
         hashlib.sha256((run.path / "journal.jsonl").read_bytes().splitlines()[-1]).hexdigest()
@@ -134,18 +134,18 @@ def test_it_lists_every_file_with_its_digest(run, text):
 
 def test_a_run_that_only_began_has_a_report(parameters, tmp_path):
     run = run_folder.begin(parameters, tmp_path / "run")
-    assert "Nothing has run yet" in report.write(run).read_text()
+    assert "Nothing has run yet" in html_page.write(run).read_text()
 
 
 def test_a_folder_without_a_journal_has_none(tmp_path):
-    with pytest.raises(report.CannotReport):
-        report.write(run_folder.Run(tmp_path))
+    with pytest.raises(html_page.CannotReport):
+        html_page.write(run_folder.Run(tmp_path))
 
 
 def test_a_report_that_fails_hides_nothing(tmp_path):
-    said = []
-    report.write_if_possible(run_folder.Run(tmp_path), said.append)
-    assert said[0].startswith("no report: CannotReport")
+    messages = []
+    html_page.write_if_possible(run_folder.Run(tmp_path), messages.append)
+    assert messages[0].startswith("no report: CannotReport")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_second_pass_is_one_of_its_own(tmp_path):
     run = run_folder.Run(tmp_path)
     recorded.events(run, "presync", recorded.conversion() + recorded.conversion(began=2000.0))
     script = transcript.read(run, "presync")
-    assert [(each.began, each.done, each.ok) for each in script.passes] == [
+    assert [(attempt.began, attempt.done, attempt.ok) for attempt in script.passes] == [
         (1000.0, 3, True),
         (2000.0, 3, True),
     ]

@@ -6,10 +6,9 @@ import shutil
 import pytest
 import stub
 from click import testing
-from cutover.commands import main as cli
+from cutover.commands import main
 from cutover.record import audit
-from cutover.report import record_tables as records
-from cutover.report import run_comparison as compare
+from cutover.report import record_tables, run_comparison
 from cutover.run import outage
 
 
@@ -26,8 +25,8 @@ def pair(made, tmp_path):
     return made[0], shutil.copytree(made[0], tmp_path / "other")
 
 
-def found(pair):
-    return compare.compare(*(compare.read(path) for path in pair))
+def differences_of(pair):
+    return run_comparison.compare(*(run_comparison.read(path) for path in pair))
 
 
 def change(pair, edit):
@@ -59,7 +58,7 @@ def probes(*seconds):
 
 
 def test_a_run_is_like_itself(pair):
-    assert found(pair) == []
+    assert differences_of(pair) == []
 
 
 def test_another_name_of_the_run_is_no_difference(pair):
@@ -70,7 +69,7 @@ def test_another_name_of_the_run_is_no_difference(pair):
         ],
     )
     change(pair, lambda events: events[0].update(run="night2"))
-    assert found(pair) == []
+    assert differences_of(pair) == []
 
 
 def another_plan(events):
@@ -92,7 +91,7 @@ def failed(events):
 
 
 @pytest.mark.parametrize(
-    "edit, topic, said, matters",
+    "edit, topic, words, matters",
     [
         (another_plan, "plan", "systemctl stop something-else", True),
         (slower, "duration", "slower", True),
@@ -108,10 +107,12 @@ def failed(events):
         ),
     ],
 )
-def test_what_is_different_is_told(pair, edit, topic, said, matters):
+def test_what_is_different_is_told(pair, edit, topic, words, matters):
     change(pair, edit)
-    each = next(difference for difference in found(pair) if difference.topic == topic)
-    assert said in f"{each.other} {each.why}" and each.matters is matters
+    difference = next(
+        difference for difference in differences_of(pair) if difference.topic == topic
+    )
+    assert words in f"{difference.other} {difference.why}" and difference.matters is matters
 
 
 @pytest.mark.parametrize(
@@ -122,8 +123,10 @@ def test_an_outage_matters_when_it_is_longer(pair, before, after, matters):
     for path, seconds in zip(pair, (before, after), strict=True):
         (path / outage.NAME).write_text(probes(*seconds) if seconds else "")
     try:
-        (each,) = [difference for difference in found(pair) if difference.topic == "outage"]
-        assert each.matters is matters
+        (outage_difference,) = [
+            difference for difference in differences_of(pair) if difference.topic == "outage"
+        ]
+        assert outage_difference.matters is matters
     finally:
         (pair[0] / outage.NAME).unlink()
 
@@ -131,11 +134,13 @@ def test_an_outage_matters_when_it_is_longer(pair, before, after, matters):
 def test_what_matters_comes_first_in_table_and_json(pair):
     change(pair, another_plan)
     change(pair, lambda events: events[0].update(parameters="2" * 64, site="elsewhere"))
-    shown = repr(records.compared(*pair))
+    shown = repr(record_tables.compared(*pair))
     assert (
         shown.index("something-else") < shown.index("another site") and "1 of which matter" in shown
     )
-    done = testing.CliRunner().invoke(cli.cutover, ["record", "compare", *map(str, pair), "--json"])
+    done = testing.CliRunner().invoke(
+        main.cutover, ["record", "compare", *map(str, pair), "--json"]
+    )
     assert [difference["matters"] for difference in json.loads(done.output)["differences"]] == [
         True,
         False,
@@ -144,4 +149,4 @@ def test_what_matters_comes_first_in_table_and_json(pair):
 
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(audit.NoRecord, match="no journal in"):
-        compare.read(tmp_path)
+        run_comparison.read(tmp_path)

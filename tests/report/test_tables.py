@@ -95,10 +95,10 @@ def test_what_an_operator_can_act_on_shows_without_a_traceback():
 
     shell = InteractiveShell.instance()
     shell.user_ns["error"] = errors.CutoverError("verify has not run. Run that first.")
-    said = []
-    shell._showtraceback = lambda kind, value, lines: said.extend(lines)
+    shown = []
+    shell._showtraceback = lambda kind, value, lines: shown.extend(lines)
     shell.run_cell("raise error")
-    assert said == ["CutoverError: verify has not run. Run that first."]
+    assert shown == ["CutoverError: verify has not run. Run that first."]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -93,7 +93,7 @@ def test_a_step_that_only_reads_reads_once(rehearsal, monkeypatch):
     rehearsal.alter(
         "preflight",
         probe=lambda ctx: read.append(1) or stub.Quiet(ctx.run_name, len(read)),
-        verify=lambda found, site: [model.equal("Is it quiet?", 1, found.quiet, id="quiet")],
+        verify=lambda facts, site: [model.equal("Is it quiet?", 1, facts.quiet, id="quiet")],
     )
     stepper = rehearsal.engine("preflight")
     stepper.probe()
@@ -118,7 +118,7 @@ def test_no_go_stops_before_anything_and_at_the_last_moment(rehearsal, monkeypat
     answers = iter([False, True, False])
     rehearsal.alter(
         "stop-imap",
-        gate=lambda found, site: [model.Check("Go?", "yes", "see", next(answers), "wait", id="go")],
+        gate=lambda facts, site: [model.Check("Go?", "yes", "see", next(answers), "wait", id="go")],
     )
     with pytest.raises(
         engine.NoGo, match="(?s)no go, nothing was changed: 1 of 1.*What to do: wait"

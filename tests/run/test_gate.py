@@ -59,8 +59,8 @@ def test_the_steps_that_open_the_new_server_need_it():
     ]
 
 
-def refused(run, said, parameters=LAB):
-    with pytest.raises(runbook.NotYet, match=said):
+def refused(run, message, parameters=LAB):
+    with pytest.raises(runbook.NotYet, match=message):
         gate.check(run, parameters, STEP)
 
 
@@ -80,7 +80,7 @@ def test_evidence_that_is_old(run, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "compared, said",
+    "compared, message",
     [
         (
             {**COMPARED, "users": {"alice": COMPARED["users"]["alice"]}},
@@ -99,10 +99,10 @@ def test_evidence_that_is_old(run, monkeypatch):
         ),
     ],
 )
-def test_evidence_of_other_mail(run, compared, said):
+def test_evidence_of_other_mail(run, compared, message):
     passed(run, "convert", CONVERTED)
     passed(run, "verify", compared)
-    refused(run, said)
+    refused(run, message)
 
 
 def test_evidence_that_was_changed(run):

@@ -21,15 +21,15 @@ from cutover.steps import registry
 @pytest.fixture
 def two(night):
     """Leases of two runs. → `(one, other, what was journaled)`"""
-    said = []
+    journaled = []
     other = run_folder.begin(night.site, night.path / "other")
     leases = [
         lease.Lease(
-            stub.Hosts(night.site), run, lambda event, **fields: said.append((event, fields))
+            stub.Hosts(night.site), run, lambda event, **fields: journaled.append((event, fields))
         )
         for run in (night.run, other)
     ]
-    yield *leases, said
+    yield *leases, journaled
     for item in leases:
         item.release()
 
@@ -55,10 +55,10 @@ def test_of_many_at_once_one_gets_it(night):
     ]
     won = []
 
-    def go(each):
+    def go(wanted):
         try:
-            each.take()
-            won.append(each)
+            wanted.take()
+            won.append(wanted)
         except lease.LeaseHeld:
             pass
 

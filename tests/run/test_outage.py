@@ -25,7 +25,7 @@ def lines(path, mail=True, until=30, lost=()):
                     write(kind=outage.ARRIVED, at=arrives, took=1.0, good=True, id=f"m{second}")
 
 
-def found(path):
+def windows(path):
     return {window.kind: window for window in outage.windows(path)}
 
 
@@ -36,7 +36,7 @@ def path(tmp_path):
 
 def test_greetings_tell_the_window_where_no_mail_is_sent(path):
     lines(path, mail=False)
-    for window in found(path).values():
+    for window in windows(path).values():
         assert (window.began, window.ended, window.probes) == (
             9,
             20.1,
@@ -46,25 +46,25 @@ def test_greetings_tell_the_window_where_no_mail_is_sent(path):
 
 def test_mail_tells_the_delivery_window_never_too_short(path):
     lines(path)
-    window = found(path)[outage.DELIVERY]
+    window = windows(path)[outage.DELIVERY]
     assert (window.began, window.ended) == (9, 22.0), (
         "from the last greeting before, to the end of the second of the first after"
     )
     assert window.probes == 12 and "12 probe messages waited" in str(window)
-    assert found(path)[outage.READING].ended == 20.1
+    assert windows(path)[outage.READING].ended == 20.1
 
 
 @pytest.mark.parametrize("until", [15, 21])
 def test_while_no_mail_came_through_the_greetings_tell(path, until):
     lines(path, until=until)
-    window = found(path)[outage.DELIVERY]
+    window = windows(path)[outage.DELIVERY]
     assert not window.by_mail and (window.ended is None) == (until == 15)
 
 
 def test_a_torn_line_spoils_nothing(path):
     lines(path, mail=False)
     path.write_text(path.read_text() + '{"kind": "deliv\n')
-    assert found(path)[outage.DELIVERY].ended == 20.1
+    assert windows(path)[outage.DELIVERY].ended == 20.1
 
 
 def test_where_no_mail_was_sent_when_it_began_the_greetings_tell(path):
@@ -85,7 +85,7 @@ def test_where_no_mail_was_sent_when_it_began_the_greetings_tell(path):
             )
             + "\n"
         )
-    window = found(path)[outage.DELIVERY]
+    window = windows(path)[outage.DELIVERY]
     assert (window.began, window.ended) == (9, 20.1) and not window.by_mail
 
 
@@ -116,5 +116,5 @@ def test_a_busy_host_that_greets_late_prolongs_nothing(path):
             for line in text
         )
     )
-    window = found(path)[outage.DELIVERY]
+    window = windows(path)[outage.DELIVERY]
     assert (window.began, window.ended, window.probes) == (9, 22.0, 12)

@@ -45,7 +45,7 @@ def planted(night, tmp_path, monkeypatch):
     monkeypatch.setattr(service.ServiceAction, "describe", lambda change: f"{everything()}\n" * 200)
     night.alter(
         "stop-imap",
-        verify=lambda found, site: [
+        verify=lambda facts, site: [
             model.Check(
                 everything(), everything(), everything(), True, everything(), True, id="planted"
             )
@@ -83,15 +83,18 @@ def leaks(path):
     wanted = [
         *SECRETS.values(),
         TSIG,
-        *(base64.b64encode(each.encode()).decode().rstrip("=")[:-1] for each in SECRETS.values()),
+        *(
+            base64.b64encode(secret.encode()).decode().rstrip("=")[:-1]
+            for secret in SECRETS.values()
+        ),
         "tr0ub4dor",
         "horse battery",
     ]
     return [
-        (str(each), word)
-        for each in sorted(path.rglob("*"))
+        (str(file), word)
+        for file in sorted(path.rglob("*"))
         for word in wanted
-        if word in each.name or (each.is_file() and word.encode() in each.read_bytes())
+        if word in file.name or (file.is_file() and word.encode() in file.read_bytes())
     ]
 
 
@@ -197,5 +200,5 @@ def test_a_real_kernel_lets_none_out(tmp_path):
     ]
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     nbclient.NotebookClient(made, allow_errors=True, kernel_name="python3", timeout=60).execute()
-    said = json.dumps([cell.outputs for cell in made.cells], ensure_ascii=False)
-    assert "tr0ub4dor" not in said and said.count("‹secret alice›") >= 8
+    outputs = json.dumps([cell.outputs for cell in made.cells], ensure_ascii=False)
+    assert "tr0ub4dor" not in outputs and outputs.count("‹secret alice›") >= 8

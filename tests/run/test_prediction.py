@@ -216,7 +216,7 @@ def test_mail_that_is_held_meanwhile_goes_out_before_delivery_is_back(run):
     passes(quiet, (began + 100, 40, 1000))
     presync(quiet, GROUP)
     # 20 more in 100 s: 0.2 a second
-    forecast, still = (prediction.outage_of(each, LAB) for each in (run, quiet))
+    forecast, still = (prediction.outage_of(folder, LAB) for folder in (run, quiet))
     held = 0.2 * still["delivery"]["likely"]
     assert "0.20 messages per second" in [row["from"] for row in forecast["phases"]][4]
     assert work(forecast, "restore-sendmail") - work(still, "restore-sendmail") == pytest.approx(

@@ -3,12 +3,11 @@
 import dataclasses
 
 import pytest
-from cutover import model, site
-from cutover.facts import antispam as facts
+from cutover import facts, model, site
 from cutover.steps.checks import antispam
 
 SITE = site.load("parameters/lab.yaml")
-GOOD = facts.Antispam(
+GOOD = facts.antispam.Antispam(
     filters=["rspamd"],
     socket="inet:11332@127.0.0.1",
     flags="T",

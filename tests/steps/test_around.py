@@ -3,6 +3,7 @@
 import copy
 
 import example
+import lab.systems
 import pytest
 from cutover import site
 from cutover.facts import submission, systems, userdb
@@ -10,7 +11,6 @@ from cutover.steps.checks import system_checks
 from cutover.steps.maintenance import forwards
 from cutover.steps.night import production_test
 from lab import config
-from lab import systems as lab_systems
 
 LAB = site.load("parameters/lab.yaml")
 WITHOUT = LAB.model_copy(update={"submission": None, "webmail": None, "lists": []})
@@ -192,7 +192,7 @@ def test_facts_that_an_earlier_version_recorded_are_judged_as_before():
 
 def test_dual_delivery_leaves_a_list_to_its_host_and_it_is_no_forward():
     text = config.USERDB.format(
-        users="alice:maildrop\talice@mailbox.lab.test", lists=lab_systems.routes()
+        users="alice:maildrop\talice@mailbox.lab.test", lists=lab.systems.routes()
     )
     line = "staff:maildrop\tstaff@lists.lab.test"
     assert line in text.splitlines()

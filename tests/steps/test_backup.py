@@ -33,7 +33,7 @@ def test_what_copied_the_old_store_is_switched_off_last_when_the_first_copy_is_m
 
 
 @pytest.mark.parametrize(
-    "spoil, said",
+    "spoil, message",
     [
         (
             lambda facts: facts.update(account=None, wanted=[], files={}),
@@ -54,8 +54,8 @@ def test_what_copied_the_old_store_is_switched_off_last_when_the_first_copy_is_m
         (lambda facts: facts.update(python={"value": "3.6"}), "it is 3.6. Install one"),
     ],
 )
-def test_what_somebody_else_makes_is_asked_for_with_the_command_that_makes_it(spoil, said):
-    with pytest.raises(model.CannotPlan, match=said):
+def test_what_somebody_else_makes_is_asked_for_with_the_command_that_makes_it(spoil, message):
+    with pytest.raises(model.CannotPlan, match=message):
         BACKUP.plan(example.altered(BEFORE, spoil))
 
 

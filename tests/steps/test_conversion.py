@@ -11,7 +11,7 @@ from example import ROMA1, altered, recorded
 
 
 @pytest.mark.parametrize(
-    "spoil, said",
+    "spoil, words",
     [
         (
             lambda row: row.update(differences=["UID 7: missing"], differing=1, new=row["new"] - 1),
@@ -23,13 +23,13 @@ from example import ROMA1, altered, recorded
         ),
     ],
 )
-def test_a_difference_names_user_folder_and_both_figures_and_fails(spoil, said):
+def test_a_difference_names_user_folder_and_both_figures_and_fails(spoil, words):
     facts = altered(
         recorded("verify", "after"), lambda facts: spoil(facts["users"]["alice"]["rows"][0])
     )
     failed = [check for check in example.step("verify").verify(facts, ROMA1) if not check.passed]
     assert (failed[0].id, failed[0].subject) == ("user-mail-equal", "alice")
-    assert "INBOX" in failed[0].actual and said in failed[0].actual
+    assert "INBOX" in failed[0].actual and words in failed[0].actual
     assert failed[-1].id == "sums-equal" and failed[-1].data["new"] != failed[-1].data["old"]
 
 

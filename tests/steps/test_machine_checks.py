@@ -4,15 +4,14 @@ import dataclasses
 
 import example
 import pytest
-from cutover import model, site
-from cutover.facts import machine as facts
+from cutover import facts, model, site
 from cutover.steps.checks import machine
 from cutover.steps.night import preflight
 from example import ROMA1
 
 SURVEY = model.from_json(preflight.Facts, example.recorded("preflight", "before")).survey.value
-DISK = facts.FileSystem("ext4", "/dev/sda1", "/var/imap", ["rw", "relatime"])
-GOOD = facts.Machine(
+DISK = facts.machine.FileSystem("ext4", "/dev/sda1", "/var/imap", ["rw", "relatime"])
+GOOD = facts.machine.Machine(
     virtual="kvm",
     multipath=None,
     filesystem=DISK,
@@ -86,7 +85,7 @@ def test_each_shared_file_system_needs_its_own_settings():
 
 
 def test_a_failed_path_and_too_few_inodes():
-    judged = checks(multipath={"mpatha": facts.Paths(1, 1)}, density=1 << 20)
+    judged = checks(multipath={"mpatha": facts.machine.Paths(1, 1)}, density=1 << 20)
     assert warned(judged) == {("multipath-paths", "mailboxvm"), ("inode-density", "mailboxvm")}
     assert judged["multipath-paths", "mailboxvm"].data == {"weak": ["mpatha"]}
     assert judged["inode-density", "mailboxvm"].data["density"] == 1 << 20

@@ -1,8 +1,7 @@
 """What preflight checks of NIS."""
 
 import pytest
-from cutover import model, site
-from cutover.facts import nis as facts
+from cutover import facts, model, site
 from cutover.facts import nis_sendmail, users
 from cutover.steps.checks import nis
 
@@ -12,7 +11,7 @@ ALICE = users.Account("alice", 2001, 2001, "/home/alice")
 BOTH = {"passwd": "files nis", "group": "files nis", "shadow": "files nis"}
 PROCMAIL = "/usr/bin/procmail"
 TAUGHT = "/usr/local/sbin/procmail-nis"
-MAPS = {name: facts.Map(order=1, master="ns1", entries=1) for name in facts.MAPS}
+MAPS = {name: facts.nis.Map(order=1, master="ns1", entries=1) for name in facts.nis.MAPS}
 
 
 def client(**changed):
@@ -24,18 +23,18 @@ def client(**changed):
         "switch": BOTH,
         "polls": {"ns1": "", "ns2": ""},
     }
-    return facts.Client(**(values | changed))
+    return facts.nis.Client(**(values | changed))
 
 
 def checks(on_mailboxold, accounts=(ALICE,), **changed):
     values = {
         "clients": {"mailboxold": on_mailboxold},
-        "servers": {name: facts.Server(MAPS) for name in ("ns1", "ns2")},
+        "servers": {name: facts.nis.Server(MAPS) for name in ("ns1", "ns2")},
         "users": [ALICE],
         "differ": [],
         "hidden": {},
     }
-    reading = model.Reading(facts.Nis(**(values | changed)))
+    reading = model.Reading(facts.nis.Nis(**(values | changed)))
     sides = {name: model.Reading(list(accounts)) for name in LAB.mail_hosts}
     return list(nis.checks(reading, sides, LAB))
 
@@ -86,7 +85,10 @@ def test_nothing_is_said_of_a_host_without_sendmail():
 def test_the_maps_of_the_servers():
     differ = {"differ": ["passwd.byname: b only on ns1"]}
     assert marks(client(), **differ) == {"nis-maps-same": "FAIL"}
-    servers = {"ns1": facts.Server(dict.fromkeys(facts.MAPS)), "ns2": facts.Silent("silent")}
+    servers = {
+        "ns1": facts.nis.Server(dict.fromkeys(facts.nis.MAPS)),
+        "ns2": facts.nis.Silent("silent"),
+    }
     failed = [check for check in checks(client(), servers=servers) if not check.passed]
     assert [(check.id, check.subject) for check in failed] == [
         ("nis-maps", "ns1"),

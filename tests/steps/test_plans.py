@@ -38,25 +38,25 @@ def test_verify_is_content_after_and_was_not_before(name):
 
 @pytest.mark.parametrize("name", STEPS)
 def test_a_plan_is_the_same_each_time_and_leaves_the_facts_alone(name):
-    found = recorded(name, "before")
-    text = json.dumps(found, sort_keys=True)
-    first, second = (example.step(name).plan(found, ROMA1) for _ in range(2))
+    facts = recorded(name, "before")
+    text = json.dumps(facts, sort_keys=True)
+    first, second = (example.step(name).plan(facts, ROMA1) for _ in range(2))
     assert [change.to_json() for change in first.changes] == [
         change.to_json() for change in second.changes
     ]
-    assert json.dumps(found, sort_keys=True) == text
+    assert json.dumps(facts, sort_keys=True) == text
 
 
 # --- DNS
 
 
-def records(found, server="ns1"):
-    return found["servers"][server]["records"]
+def records(facts, server="ns1"):
+    return facts["servers"][server]["records"]
 
 
 def test_dns_rename_moves_every_record_of_the_alias_and_its_inverse_puts_back_the_ttl():
-    def more(found):
-        records(found)[ALIAS]["AAAA"] = {"ttl": 300, "values": ["2001:db8::15"]}
+    def more(facts):
+        records(facts)[ALIAS]["AAAA"] = {"ttl": 300, "values": ["2001:db8::15"]}
 
     (change,) = (
         example.step("dns-rename")
@@ -80,7 +80,7 @@ def test_dns_rename_moves_every_record_of_the_alias_and_its_inverse_puts_back_th
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, message",
     [
         (lambda at: at[ALIAS].clear(), "has no address"),
         (
@@ -93,25 +93,25 @@ def test_dns_rename_moves_every_record_of_the_alias_and_its_inverse_puts_back_th
         ),
     ],
 )
-def test_dns_rename_refuses_a_zone_that_somebody_changed(change, said):
-    found = altered(recorded("dns-rename", "before"), lambda found: change(records(found)))
-    with pytest.raises(model.CannotPlan, match=said):
-        example.step("dns-rename").plan(found, ROMA1)
+def test_dns_rename_refuses_a_zone_that_somebody_changed(change, message):
+    facts = altered(recorded("dns-rename", "before"), lambda facts: change(records(facts)))
+    with pytest.raises(model.CannotPlan, match=message):
+        example.step("dns-rename").plan(facts, ROMA1)
 
 
 def test_dns_rename_accepts_an_old_name_that_is_there_already():
-    found = altered(
+    facts = altered(
         recorded("dns-rename", "before"),
-        lambda found: records(found).update({OLD: {"A": {"ttl": 900, "values": ["192.0.2.15"]}}}),
+        lambda facts: records(facts).update({OLD: {"A": {"ttl": 900, "values": ["192.0.2.15"]}}}),
     )
-    (change,) = example.step("dns-rename").plan(found, ROMA1).changes
+    (change,) = example.step("dns-rename").plan(facts, ROMA1).changes
     assert f"prereq yxrrset {OLD}. A 192.0.2.15" in change.describe()
     assert f"update add {OLD}. 900 A 192.0.2.15" in change.inverse().describe()
 
 
 def test_a_name_server_that_lags_fails_the_verify_and_is_named():
-    def lag(found):
-        found["servers"]["ns2"] = recorded("switch-alias", "before")["servers"]["ns2"]
+    def lag(facts):
+        facts["servers"]["ns2"] = recorded("switch-alias", "before")["servers"]["ns2"]
 
     checks = example.step("switch-alias").verify(
         altered(recorded("switch-alias", "after"), lag), ROMA1
@@ -125,20 +125,20 @@ def test_a_name_server_that_lags_fails_the_verify_and_is_named():
 
 
 def test_switch_alias_refuses_an_alias_that_is_none():
-    found = altered(
+    facts = altered(
         recorded("switch-alias", "before"),
-        lambda found: records(found).update({ALIAS: {"A": {"ttl": 60, "values": ["192.0.2.15"]}}}),
+        lambda facts: records(facts).update({ALIAS: {"A": {"ttl": 60, "values": ["192.0.2.15"]}}}),
     )
     with pytest.raises(model.CannotPlan, match="Run dns-rename first"):
-        example.step("switch-alias").plan(found, ROMA1)
+        example.step("switch-alias").plan(facts, ROMA1)
 
 
 # --- userdb
 
 
 def test_dual_delivery_edits_the_mailbox_users_and_nobody_else():
-    found = recorded("dual-delivery", "before")
-    for change in example.step("dual-delivery").plan(found, ROMA1).changes[:2]:
+    facts = recorded("dual-delivery", "before")
+    for change in example.step("dual-delivery").plan(facts, ROMA1).changes[:2]:
         assert change.replacements
         for old, new in change.replacements:
             user = old.split(":")[0]
@@ -162,25 +162,25 @@ def test_dual_delivery_edits_the_mailbox_users_and_nobody_else():
     ],
 )
 def test_dual_delivery_verify_finds(spoil, check_id):
-    found = altered(
-        recorded("dual-delivery", "after"), lambda found: spoil(found["mx"]["postino3"])
+    facts = altered(
+        recorded("dual-delivery", "after"), lambda facts: spoil(facts["mx"]["postino3"])
     )
     failed = [
-        check for check in example.step("dual-delivery").verify(found, ROMA1) if not check.passed
+        check for check in example.step("dual-delivery").verify(facts, ROMA1) if not check.passed
     ]
     assert check_id in [check.id for check in failed], failed
 
 
 def test_dual_delivery_warns_of_entries_it_does_not_understand():
     odd = "zeno:maildrop Zeno <zeno@" + ALIAS + ">\n"
-    found = altered(
+    facts = altered(
         recorded("dual-delivery", "after"),
-        lambda found: found["mx"]["postino4"].update(
-            source=found["mx"]["postino4"]["source"] + odd
+        lambda facts: facts["mx"]["postino4"].update(
+            source=facts["mx"]["postino4"]["source"] + odd
         ),
     )
     warned = [
-        check for check in example.step("dual-delivery").verify(found, ROMA1) if check.warning
+        check for check in example.step("dual-delivery").verify(facts, ROMA1) if check.warning
     ]
     (check,) = (check for check in warned if check.id == "userdb-odd-entries")
     assert check.subject == "postino4" and check.data == {"entries": ["zeno"]}
@@ -194,9 +194,9 @@ def test_dual_delivery_warns_of_entries_it_does_not_understand():
 
 
 def test_a_service_that_is_off_but_would_start_at_boot_is_stopped_too():
-    found = recorded("stop-imap", "after")
+    facts = recorded("stop-imap", "after")
     service = altered(
-        found, lambda found: found["hosts"]["mailboxold"]["services"][0].update(starts_at_boot=True)
+        facts, lambda facts: facts["hosts"]["mailboxold"]["services"][0].update(starts_at_boot=True)
     )
     changes = example.step("stop-imap").plan(service, ROMA1).changes
     assert [change.kind for change in changes] == ["service", "end-sessions"]
@@ -212,10 +212,10 @@ def test_a_service_that_is_off_but_would_start_at_boot_is_stopped_too():
     ],
 )
 def test_stop_imap_verify_finds_what_still_serves(spoil):
-    found = altered(
-        recorded("stop-imap", "after"), lambda found: spoil(found["hosts"]["mailboxold"])
+    facts = altered(
+        recorded("stop-imap", "after"), lambda facts: spoil(facts["hosts"]["mailboxold"])
     )
-    assert [check.passed for check in example.step("stop-imap").verify(found, ROMA1)].count(
+    assert [check.passed for check in example.step("stop-imap").verify(facts, ROMA1)].count(
         False
     ) == 1
 
@@ -225,7 +225,7 @@ def test_restore_imap_starts_the_new_server_and_never_the_old():
     assert {change.host for change in changes} == {"mailboxvm"}
     opened = altered(
         recorded("restore-imap", "after"),
-        lambda found: found["hosts"]["mailboxold"]["ports"].update({"143": True}),
+        lambda facts: facts["hosts"]["mailboxold"]["ports"].update({"143": True}),
     )
     assert not all(check.passed for check in example.step("restore-imap").verify(opened, ROMA1))
 

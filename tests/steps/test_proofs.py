@@ -17,7 +17,7 @@ WITHOUT = ROMA1.model_copy(update={"backup": ROMA1.backup.model_copy(update={"ba
 DAYS = [["Incremental", f"{day}-Mar", "05:30"] for day in range(14, 22)]
 
 
-def found(spoil=lambda found: None, when="after", name="backup"):
+def backup_facts(spoil=lambda facts: None, when="after", name="backup"):
     """The facts of backup with Bacula, all well."""
     facts = copy.deepcopy(recorded(name, when))
     facts = facts if name == "backup" else facts["backup"]
@@ -75,8 +75,8 @@ def saving(facts):
 
 
 def test_where_all_is_well_there_is_nothing_to_do_and_nothing_wrong():
-    assert not BACKUP.plan(found()).changes and not failed(found())
-    assert len(judged(found())) == 8
+    assert not BACKUP.plan(backup_facts()).changes and not failed(backup_facts())
+    assert len(judged(backup_facts())) == 8
 
 
 def test_at_first_all_is_installed_and_then_tried():
@@ -85,7 +85,7 @@ def test_at_first_all_is_installed_and_then_tried():
         saving(facts).update(jobs=["Other"], schedule=[], saved=[])
         facts["tests"] = {source: {"value": None} for source in facts["tests"]}
 
-    listed = BACKUP.plan(found(bare, "before")).changes
+    listed = BACKUP.plan(backup_facts(bare, "before")).changes
     assert [change.kind for change in listed][-6:] == [
         "backup-run",
         "bacula-config",
@@ -129,11 +129,11 @@ def test_at_first_all_is_installed_and_then_tried():
     ],
 )
 def test_only_what_is_not_so_is_done_again(spoil, kinds):
-    assert [change.kind for change in BACKUP.plan(found(spoil)).changes] == kinds
+    assert [change.kind for change in BACKUP.plan(backup_facts(spoil)).changes] == kinds
 
 
 @pytest.mark.parametrize(
-    "spoil, said",
+    "spoil, message",
     [
         (
             lambda facts: facts["bacula"].update(status={"error": "the Director does not answer."}),
@@ -146,9 +146,9 @@ def test_only_what_is_not_so_is_done_again(spoil, kinds):
         (lambda facts: saving(facts).update(storages=[]), "has no storage File1; it has none"),
     ],
 )
-def test_a_bacula_that_is_not_there_or_another_is_refused(spoil, said):
-    with pytest.raises(model.CannotPlan, match=said):
-        BACKUP.plan(found(spoil))
+def test_a_bacula_that_is_not_there_or_another_is_refused(spoil, message):
+    with pytest.raises(model.CannotPlan, match=message):
+        BACKUP.plan(backup_facts(spoil))
 
 
 @pytest.mark.parametrize(
@@ -197,11 +197,11 @@ def test_a_bacula_that_is_not_there_or_another_is_refused(spoil, said):
     ],
 )
 def test_verify_finds_and_decommission_refuses(spoil, check):
-    (wrong,) = failed(found(spoil))
+    (wrong,) = failed(backup_facts(spoil))
     assert wrong.id == check and wrong.todo
     facts = {
         **copy.deepcopy(recorded("decommission", "before")),
-        "backup": found(spoil, "before", "decommission"),
+        "backup": backup_facts(spoil, "before", "decommission"),
     }
     with pytest.raises(model.CannotPlan, match="no return") as refused:
         DECOMMISSION.plan(facts)
@@ -210,7 +210,9 @@ def test_verify_finds_and_decommission_refuses(spoil, check):
 
 def test_a_test_restore_that_fails_names_its_source():
     (wrong,) = failed(
-        found(lambda facts: facts["tests"][trial_restore.BACULA]["value"].update(differ=["UID 7"]))
+        backup_facts(
+            lambda facts: facts["tests"][trial_restore.BACULA]["value"].update(differ=["UID 7"])
+        )
     )
     assert wrong.subject == "bacula" and wrong.data["differ"] == ["UID 7"]
 
@@ -221,7 +223,7 @@ def test_a_site_without_bacula_is_warned():
         facts["tests"].pop(trial_restore.BACULA)
 
     assert trial_restore.sources(WITHOUT) == [trial_restore.CURRENT]
-    first, *_ = judged(found(undeclared), WITHOUT)
+    first, *_ = judged(backup_facts(undeclared), WITHOUT)
     assert (first.id, first.mark) == ("bacula-declared", "warn")
 
 

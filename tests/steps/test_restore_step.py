@@ -45,7 +45,7 @@ def test_what_was_brought_is_not_brought_again():
             "has no folder x of carla",
         ),
         (
-            lambda facts: [each.update(messages=0) for each in facts["copy"].values()],
+            lambda facts: [folder.update(messages=0) for folder in facts["copy"].values()],
             "no message in INBOX, .* of carla",
         ),
     ],
@@ -58,10 +58,10 @@ def test_what_is_not_there_is_refused(spoil, message):
 @pytest.mark.parametrize(
     "spoil, check",
     [
-        (lambda each: each.update(missing=1, first=["INBOX UID 3"]), "restore-complete"),
-        (lambda each: each.update(wrong=["UID 70: its date is another"]), "restore-metadata"),
-        (lambda each: each.update(uidvalidity=7), "restore-uidvalidity"),
-        (lambda each: each.update(kept=each["before"]["exists"] + 1), "restore-kept"),
+        (lambda folder: folder.update(missing=1, first=["INBOX UID 3"]), "restore-complete"),
+        (lambda folder: folder.update(wrong=["UID 70: its date is another"]), "restore-metadata"),
+        (lambda folder: folder.update(uidvalidity=7), "restore-uidvalidity"),
+        (lambda folder: folder.update(kept=folder["before"]["exists"] + 1), "restore-kept"),
     ],
 )
 def test_verify_finds(spoil, check):
@@ -147,8 +147,8 @@ def test_a_mail_directory_that_is_gone_is_made_as_others_are_and_goes_with_the_r
 
 def test_it_is_made_for_a_user_without_any_message_too():
     facts = without()
-    for each in facts["copy"].values():
-        each["messages"] = 0
+    for folder in facts["copy"].values():
+        folder["messages"] = 0
     assert "restore-directory" in [change.kind for change in RESTORE.plan(facts).changes]
     facts["maildir"]["there"] = True
     with pytest.raises(model.CannotPlan, match="no message"):
@@ -195,8 +195,8 @@ def from_bacula(change=lambda facts: None):
             "jobs": [job(1, "F", "2026-03-14 05:30:00"), job(3, "I", "2026-03-15 05:30:00")],
             "first": "2026-03-14 05:30:00",
         }
-        for number, each in enumerate(facts["copy"].values()):
-            each.update(lacking=None, dirids=[number], fileids=[])
+        for number, folder in enumerate(facts["copy"].values()):
+            folder.update(lacking=None, dirids=[number], fileids=[])
         change(facts)
 
     return altered("before", spoil)

@@ -33,8 +33,8 @@ HERE = ("mailbox.a.test", "new.a.test")
     ],
 )
 def test_what_a_forward_is(line, elsewhere, stays):
-    found = userdb.forwards(line, HERE)
-    assert [(each.elsewhere, each.here) for each in found] == (
+    forwards = userdb.forwards(line, HERE)
+    assert [(forward.elsewhere, forward.here) for forward in forwards] == (
         [] if elsewhere is None else [(elsewhere, stays)]
     )
 
