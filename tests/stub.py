@@ -14,9 +14,9 @@ import nbformat
 from cutover import model, site
 from cutover.changes import service
 from cutover.connect import hosts, ssh
-from cutover.facts import lab_marks, mail_services, services
+from cutover.facts import mail_services, services
 from cutover.model import runbook
-from cutover.record import approval, executed_copy, record_json, run_folder, signing
+from cutover.record import approval, executed_copy, lab_marks, record_json, run_folder, signing
 from cutover.run import engine
 from cutover.steps import registry
 from cutover.steps.checks import go_no_go

@@ -17,9 +17,9 @@ import pytest
 from cutover.changes import bring_beside
 from cutover.connect import dns, imap, smtp
 from cutover.connect.hosts import Hosts, NotTheLab
-from cutover.facts import backup_copy, bacula, lab_marks, mailboxes, users
+from cutover.facts import backup_copy, bacula, mailboxes, users
 from cutover.model import errors, runbook
-from cutover.record import history
+from cutover.record import history, lab_marks
 from cutover.site import PROJECT
 from cutover.steps import registry
 from cutover.steps.checks import backup_files

@@ -13,8 +13,7 @@ from types import SimpleNamespace
 import pytest
 from click import testing
 from cutover.commands import main
-from cutover.facts import lab_marks
-from cutover.record import approval, journal, signing, statement
+from cutover.record import approval, journal, lab_marks, signing, statement
 from cutover.run import engine, lease
 from cutover.steps import registry
 from lab import state

@@ -9,10 +9,9 @@ import nbformat
 import pytest
 from cutover import model, site
 from cutover.changes import service
-from cutover.connect import vault
 from cutover.model import errors
 from cutover.notebook import edge, progress
-from cutover.record import executed_copy, record_json
+from cutover.record import executed_copy, record_json, vault
 from cutover.run import engine
 
 SECRETS = {"alice": "tr0ub4dor&3 <x>", "bruno": "correct horse battery"}

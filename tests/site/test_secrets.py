@@ -7,7 +7,8 @@ import urllib.parse
 
 import pytest
 from cutover import site
-from cutover.connect import dns, vault
+from cutover.connect import dns
+from cutover.record import vault
 from cutover.site import secrets
 from hypothesis import given
 from hypothesis import strategies as st

@@ -87,8 +87,7 @@ def break_lease(run_dir, site_file, key):
 
 def _approval(reached, run, holder, key):
     """The approval to break the lease of `holder`. Raises NotApproved."""
-    from cutover.facts import lab_marks
-    from cutover.record import approval, signers, statement
+    from cutover.record import approval, lab_marks, signers, statement
     from cutover.run import lease
 
     parameters = reached.site

@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 
 from cutover import site
-from cutover.connect import vault
 from cutover.notebook import board_tables, edge, live, page, progress
-from cutover.record import history, run_folder, transcript
+from cutover.record import history, run_folder, transcript, vault
 from cutover.report import tables, timeline
 from cutover.run import live_state, outage, outage_watch, prediction
 

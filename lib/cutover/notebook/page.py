@@ -10,11 +10,10 @@ from pathlib import Path
 from IPython.display import display
 
 from cutover import model, site
-from cutover.connect import vault
 from cutover.model import Plan, errors
 from cutover.notebook import edge, progress
 from cutover.notebook.check_table import Checks
-from cutover.record import approval, history, run_folder
+from cutover.record import approval, history, run_folder, vault
 from cutover.report import step_tables, tables
 from cutover.run import engine, prediction
 from cutover.steps import registry

@@ -10,9 +10,8 @@ import datetime
 import hashlib
 import json
 
-from cutover.facts import lab_marks
 from cutover.model import errors, runbook
-from cutover.record import journal, signers, statement
+from cutover.record import journal, lab_marks, signers, statement
 from cutover.record.statement import NotApproved
 
 SHOWN = 5  # statements that do not count, named in a message

@@ -14,9 +14,8 @@ import secrets
 from pathlib import Path
 
 from cutover import site
-from cutover.connect import vault
 from cutover.model import errors
-from cutover.record import drift, journal, signers
+from cutover.record import drift, journal, signers, vault
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 PARAMETERS = "parameters.yaml"  # as used, copied when the run began

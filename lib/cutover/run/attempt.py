@@ -5,9 +5,9 @@ import json
 import time
 
 from cutover import model
-from cutover.connect import hosts, vault
+from cutover.connect import hosts
 from cutover.model import errors
-from cutover.record import record_json
+from cutover.record import record_json, vault
 from cutover.run import gate
 from cutover.site import secrets
 from cutover.steps import registry

@@ -8,9 +8,8 @@ import logging
 import tempfile
 
 from cutover import site
-from cutover.connect import vault
 from cutover.model import errors, runbook
-from cutover.record import executed_copy, record_json, run_folder
+from cutover.record import executed_copy, record_json, run_folder, vault
 from cutover.run import kernels, wording
 from cutover.steps import registry
 
