@@ -16,11 +16,11 @@ import mail_programs
 import pytest
 from cutover.changes import bring_beside
 from cutover.connect import dns, imap, smtp
-from cutover.connect.hosts import Hosts, NotTheLab
+from cutover.connect.hosts import Hosts
 from cutover.facts import backup_copy, bacula, mailboxes, users
 from cutover.model import errors, runbook
 from cutover.record import history, lab_marks
-from cutover.site import PROJECT
+from cutover.site import PROJECT, lab_hosts
 from cutover.steps import registry
 from cutover.steps.checks import backup_files
 from lab import keys, store, topology
@@ -618,7 +618,7 @@ def test_with_the_old_server_off_copies_restores_and_maintenance_go_on(lab, prod
     lab.run("sanbackup", ["mv", "/etc/cutover-lab", "/root/mark"])
     with (
         Hosts(production.site) as hosts,
-        pytest.raises(NotTheLab, match="sanbackup does not carry the mark"),
+        pytest.raises(lab_hosts.NotTheLab, match="sanbackup does not carry the mark"),
     ):
         lab_marks.prove(hosts, production.site)
     lab.run("sanbackup", ["mv", "/root/mark", "/etc/cutover-lab"])

@@ -19,6 +19,7 @@ from cutover.facts import mail_queue
 from cutover.model import ChangeFailed, runbook
 from cutover.record import approval, journal, run_folder, signers, statement
 from cutover.run import engine, outage_watch
+from cutover.site import lab_hosts
 from cutover.steps import registry
 from lab import keys, state, store
 from night import Night, eventually, program
@@ -164,12 +165,12 @@ def test_a_rehearsal_contacts_nobody_when_the_lab_is_down(tmp_path, monkeypatch)
     monkeypatch.setattr("socket.socket.connect", Silence)
     monkeypatch.setattr("socket.socket.sendto", Silence)
     night = Night(tmp_path)
-    with pytest.raises(hosts.NotTheLab, match="no lab is running.*cutover lab up"):
+    with pytest.raises(lab_hosts.NotTheLab, match="no lab is running.*cutover lab up"):
         night.step("preflight")
     with hosts.Hosts(night.site) as reached:
         watch = outage_watch.Watch(reached, night.run)
         for probe in (watch._read, watch._greet, watch._send):
-            with pytest.raises(hosts.NotTheLab):
+            with pytest.raises(lab_hosts.NotTheLab):
                 probe({})
 
 
@@ -178,7 +179,7 @@ def test_a_rehearsal_refuses_a_host_the_lab_did_not_make(tmp_path, monkeypatch):
     marker.write_text('{"lab": "x", "hosts": {"ns1": {"address": "10.77.0.11"}}}')
     monkeypatch.setattr(state, "MARKER", marker)
     monkeypatch.setattr("socket.create_connection", Silence)
-    with pytest.raises(hosts.NotTheLab, match="ns2 at 10.77.0.12 was not made by the lab"):
+    with pytest.raises(lab_hosts.NotTheLab, match="ns2 at 10.77.0.12 was not made by the lab"):
         Night(tmp_path).step("preflight")
 
 
@@ -250,7 +251,7 @@ def test_a_run_is_one_process_at_a_time(tmp_path):
             done.returncode == 1
             and "another process is at work on this run (process " in done.stderr
         )
-    with pytest.raises(hosts.NotTheLab), night.set("hosts.ns1.address", "192.0.2.1"):
+    with pytest.raises(lab_hosts.NotTheLab), night.set("hosts.ns1.address", "192.0.2.1"):
         night.step("preflight")  # the lock is gone
 
 

@@ -11,11 +11,7 @@ import threading
 from pathlib import Path
 
 from cutover.connect import dns, ssh
-from cutover.model import errors
-
-
-class NotTheLab(errors.CutoverError):
-    """A parameters file says `kind: rehearsal`, but its hosts are not those of the running lab."""
+from cutover.site import lab_hosts
 
 
 class Hosts:
@@ -93,22 +89,7 @@ class Hosts:
         return {name: future.result() for name, future in futures.items()}
 
     def prove(self):
-        if self._proved:
-            return
-        from lab import state
-
-        marker = state.read()
-        if marker is None:
-            raise NotTheLab(
-                f"{self.site.path} is a rehearsal site, and no lab is running. "
-                "Start it with `cutover lab up`, or use a parameters file of kind production."
-            )
-        made = {name: host["address"] for name, host in marker["hosts"].items()}
-        for name in self.site.hosts:
-            if made.get(name) != self.site.address(name):
-                raise NotTheLab(
-                    f"{self.site.path}: kind is rehearsal, but {name} at "
-                    f"{self.site.address(name)} was not made by the "
-                    "lab. A rehearsal approves itself, so it may only touch the lab's hosts."
-                )
-        self._proved = True
+        """Raise NotTheLab, before anything is sent, unless the lab made a rehearsal's hosts."""
+        if not self._proved:
+            lab_hosts.require(self.site)
+            self._proved = True

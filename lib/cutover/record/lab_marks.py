@@ -1,6 +1,6 @@
 """The marks by which the lab's hosts show that the lab made them: /etc/cutover-lab on each."""
 
-from cutover.connect.hosts import NotTheLab
+from cutover.site.lab_hosts import NotTheLab
 
 
 def prove(hosts, site) -> None:
