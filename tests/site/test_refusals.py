@@ -1,5 +1,7 @@
 """Parameters that are refused, each with the line and the reason; nothing ends in a traceback."""
 
+import os
+
 import pytest
 from cutover import site
 from cutover.record import journal, run_folder
@@ -31,6 +33,9 @@ def refusal(tmp_path, text):
         (ROMA1.replace("valid: 3600", "valid: " + "9" * 5000), VALUE),
         (ROMA1.replace("valid: 3600", "valid: 2026-02-31"), VALUE),
         (ROMA1 + "\0", "not YAML"),
+        (ROMA1.replace("valid: 3600", "valid: !!timestamp soon"), VALUE),
+        (ROMA1.replace("valid: 3600", "valid: !!bool perhaps"), VALUE),
+        ("a: [" + "x," * 200_000 + "x]", "more than 20000 values"),
     ],
 )
 def test_a_file_made_to_harm_is_refused_at_once(tmp_path, text, reason):
@@ -42,10 +47,16 @@ def test_a_file_made_to_harm_is_refused_at_once(tmp_path, text, reason):
     [
         ("  new: mailboxvm\n", "  new: mailboxold\n", "the old and the new host are the same"),
         ("192.0.2.16}", "192.0.2.15}", "192.0.2.15 is also the address of mailboxold"),
+        ("192.0.2.16}", "192.0.2.15, ssh_port: 2222}", "is also the address of mailboxold"),
+        ("{address: 192.0.2.16}", "{address: '::ffff:192.0.2.15'}", "is also the address of"),
         ("{address: 192.0.2.16}", "{address: 3221225988}", "an address must be text"),
+        ("{address: 192.0.2.16}", "{address: 0.0.0.0}", "no host has this address"),
         ("/var/imap/{user}", "/var/imap/all", "use {user} or {home}"),
         ("work: /var/imap/.cutover", "work: /", "'/' cannot be used"),
         ("work: /var/imap/.cutover", "work: //", "'/' cannot be used"),
+        ("work: /var/imap/.cutover", "work: /./", "'/' cannot be used"),
+        ("work: /var/imap/.cutover", "work: /var/imap/", "no maildir may be in it"),
+        ("/var/imap/{user}", "/var/imap/.cutover/of/{user}", "no maildir may be in it"),
         ("work: /var/imap/.cutover", "work: /var/../etc", "must not contain '..'"),
         ("uid_min: 2000", "uid_min: 0", "greater than or equal to 1"),
         ("uid_max: 2999", "uid_max: 1999", "uid_max 1999 is below uid_min 2000"),
@@ -55,6 +66,14 @@ def test_a_value_that_would_do_harm_is_refused_with_its_line(tmp_path, old, new,
     assert old in ROMA1
     message = refusal(tmp_path, ROMA1.replace(old, new, 1))
     assert reason in message and "line " in message
+
+
+def test_no_more_is_read_than_is_allowed(tmp_path):
+    place = tmp_path / "site.yaml"
+    place.touch()
+    os.truncate(place, 8 << 40)
+    with pytest.raises(BadParameters, match="larger than"):
+        site.load(place)
 
 
 def test_what_cannot_be_read_is_named(tmp_path):

@@ -1,5 +1,6 @@
 """The kinds of values a parameters file holds, and the base of its sections."""
 
+import posixpath
 from typing import Annotated
 
 import pydantic
@@ -18,7 +19,7 @@ def _no_climb(path: str) -> str:
 
 
 def _not_the_root(path: str) -> str:
-    if not path.strip("/"):
+    if not posixpath.normpath(path).strip("/"):
         raise ValueError("'/' cannot be used: name a directory of its own")
     return path
 
@@ -27,6 +28,12 @@ def _only_text(value):
     if not isinstance(value, str):
         raise ValueError("an address must be text, such as 192.0.2.15")
     return value
+
+
+def _of_a_host(address):
+    if address.is_unspecified or address.is_multicast:
+        raise ValueError("no host has this address")
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _path(pattern: str):
@@ -43,7 +50,11 @@ HomePath = _path(r"^\{home\}(/[^\n\x00{}]*)?$")
 # a directory in which the cutover creates and removes files
 Directory = Annotated[AbsolutePath, pydantic.AfterValidator(_not_the_root)]
 PlainDirectory = Annotated[PlainPath, pydantic.AfterValidator(_not_the_root)]
-IpAddress = Annotated[pydantic.IPvAnyAddress, pydantic.BeforeValidator(_only_text)]
+IpAddress = Annotated[
+    pydantic.IPvAnyAddress,
+    pydantic.BeforeValidator(_only_text),
+    pydantic.AfterValidator(_of_a_host),
+]
 # what clients put before a folder's name, such as mail/ or ~/mail/ or {home}/mail/
 NamePrefix = _text(r"^([A-Za-z0-9._~#/+-]|\{(user|home)\})*/$")
 FolderName = _text(r'^[^\x00-\x1f\x7f"\\%*{}]+$')

@@ -1,5 +1,6 @@
 """Sections about the night: the two stores, verification, the tests and the limits."""
 
+import posixpath
 from typing import Literal
 
 import pydantic
@@ -155,6 +156,13 @@ class NewStore(field_types.Section):
         if "{user}" not in path and "{home}" not in path:
             raise ValueError("every user would get the same directory: use {user} or {home} in it")
         return path
+
+    @pydantic.model_validator(mode="after")
+    def _no_maildir_in_work(self):
+        above = self.maildir.partition("{")[0].rpartition("/")[0]
+        if above and posixpath.commonpath([above, self.work]) == posixpath.normpath(self.work):
+            raise ValueError(f"work {self.work} holds records of root: no maildir may be in it")
+        return self
 
 
 class Verify(field_types.Section):

@@ -87,7 +87,7 @@ class Site(field_types.Section):
             raise field_types.WrongAt(("roles", "new"), "the old and the new host are the same")
         names = {}
         for name, host in self.hosts.items():
-            other = names.setdefault((str(host.address), host.ssh_port), name)
+            other = names.setdefault(host.address, name)
             if other != name:
                 raise field_types.WrongAt(
                     ("hosts", name, "address"), f"{host.address} is also the address of {other}"
