@@ -5,9 +5,11 @@ import os
 import resource
 import subprocess
 import sys
+import time
 
 import pytest
 from click import testing
+from cutover import site
 from cutover.commands import main
 from cutover.record import approval, journal, run_folder, signing, statement
 
@@ -75,12 +77,57 @@ def test_only_those_listed_when_the_run_began_may_sign(night, stepper):
         night.give("late", stepper)
 
 
+def test_a_plan_of_a_run_of_the_same_name_is_not_approved_in_this_one(night, stepper, tmp_path):
+    mine = night.run
+    (tmp_path / "elsewhere").mkdir()
+    night.run = run_folder.begin(night.site, tmp_path / "elsewhere" / mine.name)
+    night.before()
+    other = night.planned()
+    (place,) = (night.run.path / "plans").glob("stop-imap*")
+    name, _ = mine.keep(f"plans/{place.name}", place.read_bytes())
+    night.run = mine
+    replace_event(night, "planned", lambda event: event.update(hash=other.hash(), file=name))
+    refused = approve(night, "anna", other)
+    assert isinstance(refused.exception, statement.NotApproved)
+    assert "Do not approve it" in str(refused.exception)
+
+
+def test_the_runs_own_list_of_signers_is_the_one_it_began_with(night, stepper):
+    signing.make_key(night.path / "late", "late")
+    night.people["late"] = night.path / "late"
+    with open(night.run.path / "allowed_signers", "a") as listed:
+        listed.write(f"late@example {signing.public_of(night.path / 'late')}\n")
+    with pytest.raises(statement.NotApproved, match="it was changed"):
+        night.give("late", stepper)
+
+
 def test_a_clock_set_back_revives_no_approval(night, stepper, monkeypatch):
     night.give("anna", stepper)
     night.give("bert", stepper)
     monkeypatch.setattr(journal, "now", lambda: "2026-01-01T00:00:00.000+00:00")
-    with pytest.raises(approval.NotApproved, match="before the journal's last event"):
+    for again in (stepper, night.planned()):  # the second attempt journals the wrong time first
+        with pytest.raises(approval.NotApproved, match="less than by the journal's times"):
+            again.approve()
+
+
+def test_nor_one_set_back_to_just_after_the_last_event(night, stepper, monkeypatch):
+    """Wall clock and journal agree; the monotonic clock knows that an hour passed."""
+    night.give("anna", stepper)
+    night.give("bert", stepper)
+    hour_later = time.monotonic() + 3600
+    monkeypatch.setattr(time, "monotonic", lambda: hour_later)
+    with pytest.raises(approval.NotApproved, match="less than by the journal's times"):
         stepper.approve()
+
+
+def test_a_run_keeps_its_kind(night, stepper):
+    """A rehearsal approves its own differences: other signers, for one."""
+    night.allowed.write_text(night.allowed.read_text().replace("bert@", "late@"))
+    night.file.write_text(night.file.read_text().replace("kind: production ", "kind: rehearsal "))
+    night.site = site.load(night.file)
+    with pytest.raises(run_folder.NotARun, match="began as a production run"):
+        night.planned()
+    assert not [event for event in night.run.journal.events() if event["event"] == "drift"]
 
 
 def test_an_approval_serves_one_attempt(night, stepper):
@@ -110,12 +157,6 @@ def test_an_approval_serves_no_run_of_the_same_name_elsewhere(night, stepper, tm
 
 def test_one_key_under_two_names_is_said(night, stepper, monkeypatch):
     night.give("anna", stepper)
-    listed = night.run.path / "allowed_signers"
-    public = signing.public_of(night.people["anna"])
-    listed.write_text(listed.read_text().replace("anna@example", "anna2@example"))
-    listed.write_text(
-        f'anna@example namespaces="{statement.NAMESPACE}" {public}\n' + listed.read_text()
-    )
     (first,) = (night.run.path / "approvals").glob("*.json")
     for suffix in ("", ".sig"):
         (first.parent / f"copy.json{suffix}").write_bytes(

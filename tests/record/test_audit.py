@@ -4,7 +4,9 @@ before it was signed.
 
 import collections
 import functools
+import hashlib
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -14,7 +16,7 @@ import pytest
 import stub
 from click import testing
 from cutover.commands import main
-from cutover.record import audit, record_json, run_folder, signing, statement
+from cutover.record import audit, record_json, run_folder, signers, signing, statement
 
 TIMES = 1000
 
@@ -283,9 +285,38 @@ def another_change(events):
     events_of("intent")(events)[0]["change"]["name"] = "sshd"
 
 
+def emptied(events):
+    """The plan had changes; the journal says that there was nothing to do."""
+    events_of("planned")(events)[0]["changes"] = []
+    events_of("approved")(events)[0].update(kind="nothing to do", signers=[])
+    return without("intent")(without("result")(events))
+
+
+def told_otherwise(events):
+    events_of("intent")(events)[0]["text"] = "look at the weather"
+
+
+def another_signer(events):
+    events_of("approved")(events)[0]["signers"][0]["principal"] = "director@example"
+
+
+def long_after(events):
+    """What was approved for an hour is applied a year later."""
+    begun = events.index(events_of("intent")(events)[0])
+    for event in events[begun:]:
+        event["time"] = "2099" + event["time"][4:]
+
+
 @pytest.mark.parametrize(
     "change, kind, words",
     [
+        (emptied, "changed", "changes, the journal lists 0"),
+        (told_otherwise, "changed", "tells another text of a change than its plan"),
+        (another_signer, "approval", "names another signer"),
+        (long_after, "approval", "had expired"),
+        (lambda events: events[0].update(code="1" * 64), "drift", "made with other code"),
+        (lambda events: events[0].update(id="1" * 32), "drift", "made with other run_id"),
+        (lambda events: events[0].update(allowed="1" * 64), "changed", "not the file that"),
         (without("approved"), "approval", "was applied without approval"),
         (alter("approved", hash="0" * 64), "approval", "the approval of another plan"),
         (alter("approved", kind="nothing to do"), "approval", "its plan has changes"),
@@ -345,6 +376,35 @@ def test_what_was_wrong_before_it_was_signed_is_found_too(copy, made, change, ki
     assert any(finding.kind == kind and words in finding.what for finding in findings), "\n".join(
         map(str, findings)
     )
+
+
+def test_parameters_of_another_kind_with_which_no_plan_was_made_are_found(copy, made):
+    """Record, journal and file agree that it was a rehearsal; the plans do not."""
+    (copy / "approvals").rename(copy.parent / "approvals")
+    place = copy / run_folder.PARAMETERS
+    place.write_text(place.read_text().replace("kind: production ", "kind: rehearsal "))
+    forged = made[1].site.model_copy(update={"kind": "rehearsal"})
+    forged.read_from(place, hashlib.sha256(place.read_bytes()).hexdigest())
+
+    def relabel(events):
+        events[0].update(kind="rehearsal", parameters=forged.digest)
+        for event in events_of("approved")(events):
+            event.update(kind="rehearsal", signers=[])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signers, "key", lambda site: made[1].people["operator"])
+        stub.rewrite(copy, relabel, key="operator", site=forged)
+    assert "made with other parameters than the journal knows of" in told(copy)
+
+
+def test_what_cannot_be_read_is_named(copy):
+    for name in ("record.json", "record.json.sig"):
+        (copy / name).unlink()
+        os.mkfifo(copy / name)
+    assert "missing" in kinds(copy)
+    (copy / "loop").mkdir()
+    os.chmod(copy / "loop", 0)
+    assert "missing" in kinds(copy)
 
 
 def test_an_approval_of_another_plan_signed_by_the_right_people_is_found(copy, made):

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import random
 
 import pytest
@@ -79,6 +80,43 @@ def test_several_processes_may_write(tmp_path):
     for worker in workers:
         worker.join(60)
     assert len(journal.Journal(tmp_path).events()) == 80
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        "9" * 5000,
+        '["seq"]',
+        '{"seq": 0, "prev": "PREV"}',
+        '{"seq": 0, "prev": "PREV", "event": "x", "time": "soon"}',
+        '{"seq": 0, "prev": "PREV", "event": ["x"], "time": "2026-01-01T00:00:00+00:00"}',
+    ],
+)
+def test_what_is_no_event_is_named_by_its_line(tmp_path, line):
+    (tmp_path / journal.NAME).write_text(line.replace("PREV", journal.ZEROS) + "\n")
+    with pytest.raises(journal.JournalBroken, match="line 1: not an event"):
+        journal.Journal(tmp_path).events()
+
+
+def test_a_pipe_is_no_journal_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / journal.NAME)
+    with pytest.raises(journal.JournalBroken, match="not a regular file"):
+        journal.Journal(tmp_path).events()
+
+
+def test_a_journal_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / journal.NAME).mkdir()
+    with pytest.raises(journal.JournalBroken, match="cannot be written: Is a directory"):
+        journal.Journal(tmp_path).append("note")
+
+
+def test_a_long_text_that_was_changed_is_not_shown(tmp_path):
+    event = journal.Journal(tmp_path).append("note", text="as planned\n" * 4000)
+    assert journal.whole(event["text"], tmp_path) == "as planned\n" * 4000
+    (place,) = (tmp_path / journal.BLOBS).iterdir()
+    place.write_text("otherwise")
+    assert journal.whole(event["text"], tmp_path) == event["text"]
 
 
 def test_a_line_is_plain_ascii_json(tmp_path):

@@ -37,6 +37,7 @@ def approve(run_dir, step_id, plan_hash, drift, site_file, key):
         raise click.UsageError("give --step and --plan, or --drift")
     current = run_folder.Run(run_dir)
     parameters = current.parameters(site_file)
+    current.require_site(parameters)
     if drift:
         _approve_drift(current, parameters, key)
     else:
@@ -78,7 +79,10 @@ def _approve_plan(current, parameters, step_id, plan_hash, key):
 
 
 def _show(changes, planned, path):
-    """Print the changes that the hash binds, and the plan's notes, which it does not."""
+    """Print the changes that the hash binds, and the plan's notes, which it does not.
+
+    Describing a change leaves out some of its values, such as user numbers: the file has them all.
+    """
     from cutover.record import journal
     from cutover.report import tables
 
@@ -87,3 +91,4 @@ def _show(changes, planned, path):
         click.echo(tables.printable(f"- {title}\n{change.describe()}\n"))
     for note in planned.get("notes", []):
         click.echo(tables.printable(f"! {note['title']}: {journal.whole(note['text'], path)}\n"))
+    click.echo(tables.printable(f"Every value that the hash binds: {path / planned['file']}"))

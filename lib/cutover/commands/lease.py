@@ -61,6 +61,7 @@ def break_lease(run_dir, site_file, key):
 
     run = run_folder.Run(run_dir)
     parameters = run.parameters(site_file)
+    run.require_site(parameters)
     with hosts.Hosts(parameters) as reached:
         host, path = parameters.roles.new, lease.place(parameters)
         reply = lease_file.ask(reached, host, path, "read")

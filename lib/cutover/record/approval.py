@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import time
 
 from cutover.model import errors, runbook
 from cutover.record import journal, lab_marks, signers, statement
@@ -16,7 +17,6 @@ from cutover.record.statement import NotApproved
 
 SHOWN = 5  # statements that do not count, named in a message
 NOTHING = "nothing to do"  # the kind of approval of an empty plan
-BACKWARDS = 2.0  # seconds by which the clock may be behind the journal
 
 
 class NotConfirmed(errors.CutoverError):
@@ -86,16 +86,30 @@ def counted(run, request: statement.Request, valid: float | None = None):
     """The statements that count now, and why others do not; see statement.collect.
 
     Only the people listed when the run began may sign. A statement counts for one use: for the
-    changes of one attempt, one difference, one lease. Raises NotApproved if this machine's clock is
-    behind the journal, because an expired approval would count again.
+    changes of one attempt, one difference, one lease. Raises NotApproved if this machine's clock
+    was set back, because an expired approval would count again.
     """
     events, now = run.journal.events(), journal.now()
-    if events and _seconds(now) < _seconds(events[-1]["time"]) - BACKWARDS:
+    behind = _earliest(events) - _seconds(now)
+    if behind > statement.SKEW:
         raise NotApproved(
-            f"The clock of this machine says {now}, before the journal's last event at "
-            f"{events[-1]['time']}. Set the clock, then run this again."
+            f"The clock of this machine says {now}, {behind:.0f} s less than by the journal's "
+            "times. Set the clock, then run this again. If it was ahead before, begin a new run."
         )
     return statement.collect(run.path, signers.of_run(run), request, now, valid, used(events))
+
+
+def _earliest(events) -> float:
+    """The earliest that it can be now, by the journal, in seconds since 1970.
+
+    Events of this boot tell it even where none was written since: its monotonic clock is never set.
+    """
+    boot, monotonic = journal.boot(), time.monotonic()
+    return max(
+        _seconds(event["time"])
+        + (monotonic - event["monotonic"] if event.get("boot") == boot else 0.0)
+        for event in events
+    )
 
 
 def used(events) -> set:

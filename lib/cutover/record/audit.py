@@ -38,8 +38,14 @@ def verify(path, allowed: bytes | None = None) -> Result:
     top = Path(path)
     if not top.is_dir():
         raise NoRecord(f"{path}: no such folder. Unpack an archive first, then give its folder.")
-    findings, contents = [], record_json.survey(top)
-    record, signer = _record(top, allowed, contents, findings)
+    findings = []
+    try:
+        contents = record_json.survey(top)
+        record, signer = _record(top, allowed, contents, findings)
+    except OSError as error:
+        raise NoRecord(
+            f"{error.filename}: cannot be read: {error.strerror}. Nothing was verified."
+        ) from error
     raw = contents.get(journal.NAME, ("file", b""))[1]
     lines = raw.split(b"\n")
     if lines.pop():
@@ -51,7 +57,7 @@ def verify(path, allowed: bytes | None = None) -> Result:
         findings += _files(top, contents, record)
     listed = allowed
     if listed is None:
-        listed = contents.get(signers.in_force(events), ("file", b""))[1]
+        listed = contents.get(signers.in_force(events)[0], ("file", b""))[1]
     findings += audit_events.findings(Archive(events, contents, listed, record))
     unique = tuple(dict.fromkeys(findings))
     head = _digest(lines[-1]) if lines else journal.ZEROS
@@ -67,12 +73,10 @@ def _digest(data):
 
 def _record(top, allowed, contents, findings):
     """`(the record, who signed it)`; the record is None if it cannot be read."""
-    try:
-        data = (top / record_json.NAME).read_bytes()
-    except OSError:
+    if not (top / record_json.NAME).is_file():
         findings.append(Finding("missing", record_json.NAME, "no record, so nothing is proved"))
         return None, ""
-    record = None
+    data, record = (top / record_json.NAME).read_bytes(), None
     try:
         record = _parsed(data)
     except (ValueError, RecursionError) as error:
@@ -80,11 +84,10 @@ def _record(top, allowed, contents, findings):
     if allowed is None:
         names = [name for name in contents if name.startswith(signers.FILE)]
         allowed = b"".join(contents[name][1].rstrip(b"\n") + b"\n" for name in names)
-    try:
-        signature = (top / record_json.SIGNATURE).read_bytes()
-    except OSError:
+    if not (top / record_json.SIGNATURE).is_file():
         findings.append(Finding("missing", record_json.SIGNATURE, "the record is not signed"))
         return record, ""
+    signature = (top / record_json.SIGNATURE).read_bytes()
     made = record["made"] if record else None
     try:
         signer = signing.verify(data, signature, allowed, signers.NAMESPACE, made)

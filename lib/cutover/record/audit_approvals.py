@@ -1,5 +1,6 @@
 """The approvals of a run, audited: each judged again, as of the time when it was used."""
 
+import datetime
 import json
 
 from cutover.record import approval, archive, drift, journal, signing, statement
@@ -9,10 +10,14 @@ from cutover.steps import registry
 
 def findings(audited: Archive):
     """Yields what is wrong with the approvals of a run (Finding)."""
+    begun = set()  # attempts whose first change was seen
     for number, event in enumerate(audited.events):
         before, kind = audited.events[:number], event["event"]
         if kind == "intent":
             yield from _intent(audited, event, before)
+            if event["attempt"] not in begun:
+                begun.add(event["attempt"])
+                yield from _expired(event, before)
         elif kind == "approved":
             yield from _approved(audited, event, before)
         elif kind in ("drift", "lease-broken"):
@@ -100,6 +105,19 @@ def _intent(audited, event, before):
         yield archive.at(event, "approval", what)
 
 
+def _expired(event, before):
+    """The approval was still valid when the first change of its attempt was begun."""
+    approved = archive.last(archive.of_attempt(before, event["attempt"]), "approved") or {}
+    for signer in approved.get("signers", ()):
+        if _seconds(signer["expires"]) + statement.SKEW < _seconds(event["time"]):
+            what = f"{signer['file']} had expired at {signer['expires']}"
+            yield archive.at(event, "approval", what)
+
+
+def _seconds(time: str) -> float:
+    return datetime.datetime.fromisoformat(time).timestamp()
+
+
 def _approved(audited, event, before):
     """An approval is of the plan made last in its attempt, and of the right kind."""
     attempt = [item for item in before if item["event"] == "planned"]
@@ -121,7 +139,7 @@ def _approved(audited, event, before):
 
 def _signed(audited, event, approves, subject, people):
     """Enough people signed, at the time of the event."""
-    begun, principals = audited.begun, set()
+    begun, principals, keys = audited.begun, set(), set()
     request = statement.Request(begun["site"], begun["run"], approves, subject, event["hash"])
     for signer in event.get("signers", []):
         name = signer["file"]
@@ -131,8 +149,13 @@ def _signed(audited, event, approves, subject, people):
         try:
             given = statement.judge(file, audited.allowed, request, event["time"])
             principals.add(given.signer.principal)
+            keys.add(given.signer.key)
+            told = (signer["principal"], signer["key"], signer["expires"])
+            if told != (given.signer.principal, given.signer.key, given.expires):
+                what = f"{name}: the journal names another signer, key or end than the statement"
+                yield archive.at(event, "approval", what)
         except (statement.NotApproved, signing.BadSignature) as error:
             yield Finding("approval", f"{journal.line_of(event)}, {name}", str(error))
-    if len(principals) < people:
-        what = f"{subject}: {len(principals)} of {people} people approved the {approves}"
+    if (count := min(len(principals), len(keys))) < people:
+        what = f"{subject}: {count} of {people} people approved the {approves}"
         yield archive.at(event, "approval", what)

@@ -9,7 +9,14 @@ import hashlib
 import yaml
 
 from cutover.model import errors, runbook
-from cutover.record import archive, audit_approvals, executed_copy, journal
+from cutover.record import (
+    archive,
+    audit_approvals,
+    audit_plans,
+    executed_copy,
+    journal,
+    signers,
+)
 from cutover.record.archive import Archive, Finding
 from cutover.steps import registry
 
@@ -19,7 +26,16 @@ def findings(audited: Archive):
     if not audited.events or audited.begun.get("event") != "run-begun":
         yield Finding("order", f"{journal.NAME}, line 1", "a journal begins with a run")
         return
-    for check in (_head, _times, _files, _order, audit_approvals.findings, _results, _copies):
+    for check in (
+        _head,
+        _times,
+        _files,
+        _order,
+        audit_plans.findings,
+        audit_approvals.findings,
+        _results,
+        _copies,
+    ):
         try:
             yield from check(audited)
         except (
@@ -116,14 +132,17 @@ def _files(audited):
 def _named(event):
     """`[(name, SHA-256)]` of the files an event names."""
     kind = event["event"]
+    if kind == "run-begun" and "allowed" in event:
+        return [(signers.FILE, event["allowed"])]
     if kind == "probed":
         return [(event["facts"], event["sha256"])]
     if kind == "planned":
         return [(event["file"], event["hash"])]
     if kind == "approved":
         return [(signer["file"], signer["sha256"]) for signer in event.get("signers", [])]
-    if kind == "drift" and "parameters" in event:
-        return [(f"parameters.{event['parameters'][:8]}.yaml", event["parameters"])]
+    if kind == "drift":
+        kept = (("parameters", "parameters.{}.yaml"), ("allowed", signers.FILE + ".{}"))
+        return [(name.format(event[key][:8]), event[key]) for key, name in kept if key in event]
     return []
 
 

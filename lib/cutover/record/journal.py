@@ -9,6 +9,7 @@ change begins.
 """
 
 import datetime
+import errno
 import fcntl
 import getpass
 import hashlib
@@ -75,7 +76,10 @@ def parse(data: bytes, name: str = NAME) -> list:
         try:
             event = json.loads(line)
             place = (event["seq"], event["prev"])
-        except (ValueError, KeyError, TypeError) as error:
+            datetime.datetime.fromisoformat(event["time"])
+            if not isinstance(event["event"], str):
+                raise TypeError("it names no kind")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise JournalBroken(
                 f"{name}, line {number}: not an event ({error}). {ADVICE}"
             ) from error
@@ -93,14 +97,17 @@ def parse(data: bytes, name: str = NAME) -> list:
 
 
 def whole(text: str, run_dir: Path) -> str:
-    """A text of an event as it was before it was cut, if its file in `blobs/` still exists."""
+    """A text of an event as it was before it was cut, if `blobs/` still has it unchanged."""
     beyond = BEYOND.search(text)
     if not beyond:
         return text
     try:
-        return (run_dir / BLOBS / f"{beyond[1]}.txt").read_text("utf-8", "surrogatepass")
+        data = (run_dir / BLOBS / f"{beyond[1]}.txt").read_bytes()
     except OSError:
         return text
+    if hashlib.sha256(data).hexdigest() != beyond[1]:
+        return text
+    return data.decode("utf-8", "surrogatepass")
 
 
 def _write_all(descriptor: int, data: bytes):
@@ -108,6 +115,15 @@ def _write_all(descriptor: int, data: bytes):
     left = memoryview(data)
     while left:
         left = left[os.write(descriptor, left) :]
+
+
+def _sync_name(path: Path):
+    """Put the name of a new file on disk, not only its content."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Journal:
@@ -118,6 +134,8 @@ class Journal:
 
     def events(self) -> list:
         """All events so far; none if the file is missing."""
+        if self.path.exists() and not self.path.is_file():
+            raise JournalBroken(f"{self.path}: cannot be read: not a regular file")
         try:
             return parse(self.path.read_bytes(), str(self.path))
         except FileNotFoundError:
@@ -128,7 +146,7 @@ class Journal:
     def append(self, event: str, **fields) -> dict:
         """Add one event and put it on disk. Returns it as written."""
         fields = self._bounded(secrets.redact_value(fields))
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = self._opened()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             with os.fdopen(os.dup(descriptor), "rb") as reader:
@@ -156,6 +174,8 @@ class Journal:
             try:
                 _write_all(descriptor, line + b"\n")
                 os.fsync(descriptor)
+                if not lines:
+                    _sync_name(self.path)
             except OSError:
                 # a full disk may take half a line: what is not whole was never said
                 os.ftruncate(descriptor, end)
@@ -163,6 +183,17 @@ class Journal:
             return json.loads(line)
         finally:
             os.close(descriptor)
+
+    def _opened(self) -> int:
+        """A descriptor of the file. Raises JournalBroken; OSError if the disk is full."""
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise JournalBroken(
+                f"{self.path}: cannot be written: {error.strerror}. Make it writable for you."
+            ) from error
 
     def _bounded(self, value, name=""):
         """Replace each long text by its beginning and the name of the file with the whole."""

@@ -32,9 +32,11 @@ def load(run, planned: dict) -> list:
             "`cutover record verify` lists what changed."
         )
     plan = json.loads(data)
-    if (plan["step"], plan["run"]) != (planned["step"], run.name):
+    bound = (plan["step"], plan["run"], plan.get("run_id", run.id))
+    if bound != (planned["step"], run.name, run.id):
         raise statement.NotApproved(
-            f"{run.path / name}: it is a plan for {plan['step']} of run {plan['run']}, not for "
-            f"{planned['step']} of {run.name}. Do not approve it."
+            f"{run.path / name}: it is a plan for {plan['step']} of run {plan['run']} "
+            f"({bound[2][:8]}), not for {planned['step']} of {run.name} ({run.id[:8]}). "
+            "Do not approve it."
         )
     return [model.change_from_json(change) for change in plan["changes"]]

@@ -112,6 +112,8 @@ class Run:
             )
         if not self.path.is_dir():
             raise NotARun(f"{path}: no such run folder. Check the path.")
+        if not os.access(self.path, os.R_OK | os.X_OK):
+            raise NotARun(f"{path}: cannot be read: permission denied. Ask its owner.")
         self.name = self.path.name
         self.journal = journal.Journal(self.path)
         self._id = ""  # read once: every hash of a plan is bound to it
@@ -181,6 +183,11 @@ class Run:
 
         `record(event, **fields)` writes to the journal.
         """
+        self.require_site(parameters)
+        drift.check(self, parameters, record)
+
+    def require_site(self, parameters: site.Site):
+        """Raises NotARun if the parameters are those of another site, or of another kind."""
         events = self.journal.events()
         if not events or events[0]["event"] != "run-begun":
             raise NotARun(
@@ -192,7 +199,11 @@ class Run:
                 f"{self.path} is a run of site {events[0]['site']}, the parameters are those of "
                 f"{parameters.name}. Give the parameters and the folder of the same site."
             )
-        drift.check(self, parameters, record)
+        if events[0]["kind"] != parameters.kind:
+            raise NotARun(
+                f"{self.path} began as a {events[0]['kind']} run, the parameters say "
+                f"{parameters.kind}. A run keeps its kind: begin a new one."
+            )
 
 
 def _holder(content: bytes) -> str:

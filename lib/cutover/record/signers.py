@@ -5,6 +5,7 @@ signs with a key made for its lab, which the copy lists: that proves that nothin
 not who signed.
 """
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cutover.record import signing, statement
 
 FILE = "allowed_signers"
 NAMESPACE = "record@mail-cutover"
+ADVICE = "Restore it from a backup of the folder, or start a new run."
 
 
 def key(site):
@@ -67,20 +69,27 @@ def of_run(run) -> bytes:
     Edits of the site's file count only once they are approved (drift.py). Raises
     statement.NotApproved.
     """
+    name, digest = in_force(run.journal.events())
     try:
-        return Path(run.path, in_force(run.journal.events())).read_bytes()
+        data = Path(run.path, name).read_bytes()
     except OSError as error:
         raise statement.NotApproved(
             f"{run.path}: the run's copy of the allowed signers cannot be read: {error.strerror}. "
-            "Restore it from a backup of the folder, or start a new run."
+            f"{ADVICE}"
         ) from None
+    if digest and hashlib.sha256(data).hexdigest() != digest:
+        raise statement.NotApproved(
+            f"{run.path / name}: it was changed: the journal has SHA-256 {digest[:16]}. {ADVICE}"
+        )
+    return data
 
 
-def in_force(events) -> str:
-    """The name of the run's copy that is valid after these events."""
-    name = FILE
+def in_force(events) -> tuple[str, str]:
+    """The run's copy that is valid after these events: its name, and its SHA-256 if known."""
+    name, digest = FILE, ""
     for event in events:
-        if event.get("event") == "drift" and "allowed" in event:
-            short = str(event["allowed"])[:8]
-            name = f"{FILE}.{short}" if short.isalnum() else FILE
-    return name
+        if event.get("event") in ("run-begun", "drift") and "allowed" in event:
+            digest = str(event["allowed"])
+            if event["event"] == "drift" and digest.isalnum():
+                name = f"{FILE}.{digest[:8]}"
+    return name, digest
