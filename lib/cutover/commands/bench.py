@@ -8,7 +8,19 @@ import sys
 
 import click
 
+from cutover.commands import options
+
 INSIDE = "CUTOVER_BENCH_INSIDE"
+
+
+def runs_option(default):
+    return click.option(
+        "--runs",
+        type=click.IntRange(1),
+        default=default,
+        show_default=True,
+        help="Runs of each, interleaved.",
+    )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,13 +43,7 @@ def group():
     show_default=True,
     help="Mean message size in kB.",
 )
-@click.option(
-    "--runs",
-    type=click.IntRange(1),
-    default=5,
-    show_default=True,
-    help="Runs of each, interleaved.",
-)
+@runs_option(default=5)
 @click.option(
     "--jobs",
     type=click.IntRange(1),
@@ -72,8 +78,8 @@ def group():
     help="Write the tables to FILE (docs/bench.md). Without --scale and --large, also measure "
     "10,000 to 2,000,000 small messages and 5 GB. This needs 16 GB of memory and half an hour.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-def convert(**options):
+@options.json_option
+def convert(**chosen):
     """Convert one store with our converter, `doveadm backup` and a minimal C program.
 
     c-client writes the store; doveadm reads it from a real imapd. The results are medians of
@@ -101,18 +107,16 @@ def convert(**options):
                 argv, env={**os.environ, INSIDE: "1"}, stdin=subprocess.DEVNULL
             ).returncode
         )
-    if options["write"] and not options["scale"] and not options["large"]:
-        options.update(scale=(10_000, 100_000, 1_000_000, 2_000_000), large=5.0)
+    if chosen["write"] and not chosen["scale"] and not chosen["large"]:
+        chosen.update(scale=(10_000, 100_000, 1_000_000, 2_000_000), large=5.0)
     from cutover.bench import convert, convert_tables
 
-    values = convert.measure(options, say=lambda text: click.echo(f"cutover: {text}", err=True))
-    click.echo(
-        convert_tables.as_json(values) if options["as_json"] else convert_tables.text(values)
-    )
-    if options["write"]:
-        with open(options["write"] + ".part", "w") as target:
+    values = convert.measure(chosen, say=options.say)
+    click.echo(convert_tables.as_json(values) if chosen["as_json"] else convert_tables.text(values))
+    if chosen["write"]:
+        with open(chosen["write"] + ".part", "w") as target:
             target.write(convert_tables.document(values))
-        shutil.move(options["write"] + ".part", options["write"])
+        shutil.move(chosen["write"] + ".part", chosen["write"])
 
 
 @group.command()
@@ -123,13 +127,7 @@ def convert(**options):
     show_default=True,
     help="Messages in the folder.",
 )
-@click.option(
-    "--runs",
-    type=click.IntRange(1),
-    default=3,
-    show_default=True,
-    help="Runs of each, interleaved.",
-)
+@runs_option(default=3)
 @click.option(
     "--part",
     "parts",
@@ -138,7 +136,7 @@ def convert(**options):
     help="Measure only this part: each method by itself; an archive of a folder; parallel IMAP "
     "sessions; the whole step. May be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@options.json_option
 def restore(messages, runs, parts, as_json):
     """Restore many small messages on the running lab, from the copy and from Bacula.
 
@@ -150,7 +148,7 @@ def restore(messages, runs, parts, as_json):
     values = restore.measure(
         messages,
         runs,
-        lambda text: click.echo(f"cutover: {text}", err=True),
+        options.say,
         parts or restore.PARTS,
     )
     click.echo(json.dumps(values) if as_json else restore.text(values))
@@ -164,13 +162,7 @@ def restore(messages, runs, parts, as_json):
     show_default=True,
     help="First add that many messages to the old store.",
 )
-@click.option(
-    "--runs",
-    type=click.IntRange(1),
-    default=3,
-    show_default=True,
-    help="Runs of each, interleaved.",
-)
+@runs_option(default=3)
 @click.option(
     "--traffic",
     "rate",
@@ -179,7 +171,7 @@ def restore(messages, runs, parts, as_json):
     show_default=True,
     help="Messages per second that come in meanwhile.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@options.json_option
 def outage(fill, runs, rate, as_json):
     """Time the outage of the lab's night beside a bare script that only does the work.
 
@@ -188,7 +180,5 @@ def outage(fill, runs, rate, as_json):
     """
     from cutover.bench import outage_floor
 
-    values = outage_floor.measure(
-        fill, runs, rate, lambda text: click.echo(f"cutover: {text}", err=True)
-    )
+    values = outage_floor.measure(fill, runs, rate, options.say)
     click.echo(json.dumps(values) if as_json else outage_floor.text(values))

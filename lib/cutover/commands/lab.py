@@ -15,10 +15,6 @@ def group():
     """Start, stop and enter the rehearsal lab: nine real servers on an isolated network."""
 
 
-def _say(text):
-    click.echo(f"cutover: {text}", err=True)
-
-
 @group.command()
 @click.option("--fresh", is_flag=True, help="Start over from a clean state, even if the lab is up.")
 @click.option(
@@ -41,7 +37,7 @@ def up(fresh, seed, shared, base, new):
 
     began = time.monotonic()
     suites = base_image.suites(base, new) if base or new else None
-    marker = control.up(fresh=fresh, seed=seed, shared=shared, suites=suites, say=_say)
+    marker = control.up(fresh=fresh, seed=seed, shared=shared, suites=suites, say=options.say)
     click.echo(
         f"lab {marker['lab']} is up after {time.monotonic() - began:.1f} s, "
         + ("with the seeded mail" if marker["seed"] else "with empty mailboxes")
@@ -60,7 +56,7 @@ def down(cache):
     from lab import control
 
     began = time.monotonic()
-    control.down(keep_cache=not cache, say=_say)
+    control.down(keep_cache=not cache, say=options.say)
     left = control.rests()
     if left:
         raise errors.LabError(
@@ -72,7 +68,7 @@ def down(cache):
 
 
 @group.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@options.json_option
 @click.pass_context
 def status(context, as_json):
     """Show what is up. The exit status is 0 only if every host answers on all its ports."""

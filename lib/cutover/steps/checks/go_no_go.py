@@ -5,7 +5,7 @@ import dataclasses
 from cutover import model
 from cutover.facts import clock, free_space, mail_queue, zone
 from cutover.model import runbook
-from cutover.steps.checks import clocks, service_checks, zone_checks
+from cutover.steps.checks import clocks, free_space_checks, service_checks, zone_checks
 
 MISSING_PRESYNC = "Run presync: without it all mail is converted during the outage."
 
@@ -215,13 +215,6 @@ def _room(go, site):
         ("inodes", staged.messages, free.inodes),
     ):
         needed = round(used * (site.limits.space_factor - 1))
-        yield model.Check(
-            f"{new} has enough free {unit} for the rest of the mail",
-            f"at least {needed}",
-            "no limit" if available is None else str(available),
-            available is None or available >= needed,
-            f"Free or add {unit} on the file system of {work}.",
-            id=f"free-{unit}-for-the-rest",
-            subject=new,
-            data={"needed": needed, "free": available},
+        yield free_space_checks.enough(
+            f"free-{unit}-for-the-rest", unit, available, needed, site, " for the rest of the mail"
         )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from cutover import model
 from cutover.facts import free_space, old_mail
-from cutover.steps.checks import listing
+from cutover.steps.checks import free_space_checks, listing
 
 LONGEST_NAME = 256  # bytes of a folder's name, its prefix included, that c-client opens
 
@@ -158,18 +158,8 @@ def room(
             subject=host,
         )
         return
-    for check_id, what, free, needed in (
+    for check_id, unit, free, needed in (
         ("free-bytes", "bytes", space.value.bytes, survey.totals.bytes),
         ("free-inodes", "inodes", space.value.inodes, survey.totals.inodes),
     ):
-        least = int(needed * factor)
-        yield model.Check(
-            f"{host} has enough free {what}",
-            f"at least {least}",
-            "no limit" if free is None else str(free),
-            free is None or free >= least,
-            f"Free or add {what} on the file system of {site.new_store.work}.",
-            id=check_id,
-            subject=host,
-            data={"free": free, "needed": least},
-        )
+        yield free_space_checks.enough(check_id, unit, free, int(needed * factor), site)
