@@ -219,8 +219,8 @@ class Conversion:
             )
 
     def spread(self, name, state, split):
-        """Have a large folder written by ranges; the task that joins them then stands for the
-        folder."""
+        """Have a large folder written by ranges; the task that joins them then takes the
+        folder's place."""
         shares = ranges.jobs(split["job"])
         state["splits"][split["item"][1]] = dict(split, parts=[], left=len(shares))
         state["parts"] += 1

@@ -79,7 +79,7 @@ def is_directory(path):
 
 
 def next_data(fd, position):
-    """Where a file has data from a position on; None when there is only a hole up to its end."""
+    """The first position with data from `position` on; None when only a hole is left."""
     try:
         return os.lseek(fd, position, os.SEEK_DATA)
     except OSError as error:

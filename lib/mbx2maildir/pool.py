@@ -280,7 +280,7 @@ class Pool:
         return happened
 
     def hear(self, worker):
-        """What a worker said → as wait()."""
+        """A worker's message → as wait()."""
         try:
             answers = worker.read()
         except Exception as error:  # no answer of ours

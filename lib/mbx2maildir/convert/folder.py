@@ -44,7 +44,7 @@ def folder(
         time.sleep(PAUSE * min(attempt, TRIES))
         state, before = index.load(user, name), sources_stamp(file, spool)
         scanned = time.time_ns()
-        # a state that salvage left is none for a pass that is to fail at damage
+        # a pass that must fail at damage does not use a state that salvage left
         if (
             state
             and state["sources"] == before
@@ -83,7 +83,7 @@ def folder(
 
 
 def settled(user, file, name, spool, before, scanned, live, result):
-    """Save the state of a folder that was converted → whether what was read is what stands in the
+    """Save the state of a folder that was converted → whether what was read is what is in the
     old files.
 
     before, scanned: their state and the time when reading began.

@@ -43,8 +43,8 @@ def find(candidates, spool_path):
 
 
 def look(path):
-    """A candidate → Found; the error for one that is no file, or that its user may not read; an
-    entry of what was passed over for one that is no mailbox; None when there is none."""
+    """A candidate → Found, or None when it does not exist. Returns the error when it is no regular
+    file or its user may not read it, and an entry for `passed` when it is no mailbox."""
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):
             file = source.as_mailbox(path, b"")

@@ -59,8 +59,8 @@ def tree_stamp(directory):
 
 
 class Writer:
-    """Writes an index beside the one in use; finish() puts it in its place. part: number of a range
-    of a folder's messages."""
+    """Writes an index next to the one in use; finish() puts it in its place. part: number of a
+    range of a folder's messages."""
 
     def __init__(self, user, name, part=None):
         self.path = paths(user, name)[0]
@@ -228,7 +228,7 @@ def restore(values):
 
 
 def load(user, name):
-    """The state of a staged folder, or None when there is none that can be believed."""
+    """The state of a staged folder; None when it is missing or cannot be trusted."""
     index_path, state_path = paths(user, name)
     try:
         with open(state_path) as source:

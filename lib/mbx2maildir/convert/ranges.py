@@ -51,8 +51,7 @@ class Range(mbx.Mailbox):
 
 
 def cuts(box, parts):
-    """Where the ranges begin, the first excepted; none when the folder is too small, or is no MBX
-    file."""
+    """Where the ranges after the first begin. Empty when the folder is small, or is no MBX file."""
     if parts < 2 or box is None or box.format != "mbx" or box.size < 2 * PART_BYTES:
         return []
     share = max(PART_BYTES, box.size // 256)
@@ -77,7 +76,7 @@ def write(user, file, name, job, number, limits, strict, progress, live):
         Doubt,
         FileExistsError,
         errors.ShortRead,
-    ):  # a UID that stands in the file twice may give one file name twice
+    ):  # a UID that is in the file twice may give one file name twice
         return {"part": number, "doubt": True}
     except errors.DamagedMbx:
         if not live:

@@ -210,7 +210,7 @@ def numeric_zone(text):
 
 
 def named_zone(name):
-    """Seconds east of Greenwich of a zone by its name; None: there is none."""
+    """Seconds east of Greenwich of a zone by its name; None when the name is unknown."""
     hours = ZONES.get(name) if name else 0 if name == b"" else None
     if name and len(name) == 1:
         hours = LETTER_ZONES.get(name[0])
@@ -276,8 +276,8 @@ def places(line):
 
 
 def from_line(line):
-    """A "From " line of a mbox, with its LF → seconds since the epoch; None when it is none to
-    c-client. A date that c-client cannot read is shown by it as one, too."""
+    """A "From " line of a mbox, with its LF → seconds since the epoch; None when c-client would
+    not take it for one. c-client shows a date for one that it cannot read, too."""
     located = places(line)
     if located is None:
         return None
@@ -291,7 +291,7 @@ def from_line(line):
         start += 3
     else:
         clock += b"00"
-    if zone_place == start:  # the year stands behind it
+    if zone_place == start:  # the year follows it
         start += 6 if line[end + zone_place + 1] in b"+-" else 4
     year = (line + b"\0\0")[end + start + 1 : end + start + 5]
     name = line[end + zone_place + 1 : end + zone_place + 6] if zone_place else b"LCL"

@@ -90,8 +90,8 @@ class Uids:
         return uid
 
     def bits(self, words):
-        """Keyword bits of the names of a message. None is found behind one that c-client did not
-        keep."""
+        """Keyword bits of the names of a message. c-client finds no name after the first that it
+        did not keep."""
         names = self.keywords
         names = names[: names.index(None)] if None in names else names
         known = [name.lower() for name in names]

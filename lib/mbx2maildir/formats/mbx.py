@@ -120,7 +120,7 @@ class Mailbox(mbx_lines.Finder):
             self.special, given = self.gap, self.unassigned
             ahead, match = end, match_line(buffer, end - base, end - base + limit)
             if match is None and end != size:
-                # a size that is too large would swallow the messages that follow: see what stands
+                # a size that is too large would swallow the messages that follow: see what is
                 # behind this one
                 following = os.pread(fd, limit, end) if end < size else b""
                 if not texts and following:
@@ -185,7 +185,8 @@ class Mailbox(mbx_lines.Finder):
     def end_before_next(self, date, position, text_offset, end):
         """Where the text of a message ends behind which no message line is found.
 
-        position: of its line. → None when nothing of it is left; the next line is looked for then.
+        position: of its line. → None when nothing of it is left: then the caller looks for the next
+        line.
         """
         cut = None
         if mbx_lines.FIXED_DATE.match(date):
@@ -297,7 +298,7 @@ class Mailbox(mbx_lines.Finder):
         return when
 
     def resynchronise(self, position, kind, detail, from_line=None):
-        """Note the damage at position and go on where the next well-formed message line stands, or
+        """Note the damage at position and continue at the next well-formed message line, or
         at the end."""
         resumed = self.next_line(from_line or position + 1)
         self.position, self.gap, self.salvaging = resumed, True, True

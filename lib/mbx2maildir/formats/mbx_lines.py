@@ -32,7 +32,7 @@ class Finder:
     @staticmethod
     def line_of(head):
         """A message line's unchanging part and its UID → ((length of the line, date, size), uid);
-        None when it is none."""
+        None when `head` is no message line."""
         match = LINE.match(head)
         return match and (
             (match.end(), match.group(1), int(match.group(2))),

@@ -45,7 +45,7 @@ class Mailbox(mbox.Mailbox):
             offset = end + after
 
     def next_line(self, position):
-        """The offset of the next line of Control-A; the file's size when there is none."""
+        """The offset of the next line of Control-A; the file's size when no line follows."""
         tail = b"\n"
         while position < self.size:
             block = self.read(mbox.CHUNK, position)

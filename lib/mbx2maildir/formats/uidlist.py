@@ -39,13 +39,13 @@ def guid(*parts):
 
 
 def number(text, largest):
-    """A number of the file → int, or None when it is none that Dovecot would write."""
+    """A number in the file → int; None when Dovecot would not write it."""
     value = int(text) if len(text) <= DIGITS and text.isdigit() else None
     return value if value is not None and value <= largest else None
 
 
 def read(directory):
-    """dovecot-uidlist → (uidvalidity, next uid, {base name: uid}); (0, 0, {}) when there is none.
+    """dovecot-uidlist → (uidvalidity, next uid, {base name: uid}); (0, 0, {}) without that file.
 
     Errors: UnreadableMail when something else is there, or more than LARGEST bytes.
     """

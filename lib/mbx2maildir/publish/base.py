@@ -16,8 +16,8 @@ def read(plan):
     plan: that of the conversion, each user's entry with "asked": {Maildir name of a folder:
     [UIDs]}. → {"users": [{"user", "tree": its id, None when it is not published, "folders": {name:
     {UID as text: [seconds of INTERNALDATE, bytes in the old file, bytes as Dovecot shows it, [flags
-    and keywords]]}}}]}. A folder of which no record is left is missing; so is a message that was
-    not taken over.
+    and keywords]]}}}]}. Folders without a record and messages that were not taken over are left
+    out.
     """
     settings = {key: value for key, value in plan.items() if key != "users"}
     return {"users": [of_user(settings, user) for user in plan["users"]]}

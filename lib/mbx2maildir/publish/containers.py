@@ -119,7 +119,7 @@ def expect_unreachable(directory, sticky=False):
 
 
 def make_own(path, user):
-    """Make a user's own directory in a container, where there is none yet. Errors: PublishError
+    """Make a user's own directory in a container, unless it exists. Errors: PublishError
     when what is there is not the user's directory."""
     owner = user.get("uid") if os.geteuid() == 0 else None
     try:

@@ -95,7 +95,7 @@ def task_keep(wishes, source, target, live, report):
 
 
 def make(directory, below=False):
-    """A folder of a Maildir, where there is none yet."""
+    """Make a folder of a Maildir, unless it exists."""
     if os.path.isdir(os.path.join(directory, b"cur")):
         return
     for place in (directory, *(os.path.join(directory, part) for part in (b"cur", b"new", b"tmp"))):

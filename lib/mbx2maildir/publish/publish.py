@@ -173,7 +173,7 @@ def make_trees(plan, user):
 
 
 def older_staged(user, staging):
-    """The record of a tree that an older version's presync staged; empty when it is none."""
+    """The record of a tree that an older version's presync staged; empty for any other tree."""
     tree = pool.ask(user, task_older, staging) if files.is_directory(staging) else None
     return records.mark(staging, tree) if tree else {}
 

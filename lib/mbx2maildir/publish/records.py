@@ -78,7 +78,7 @@ def tree_of(tree):
 
 
 def read(path):
-    """A record → dict, empty when there is none. Errors: PublishError for a file that is none."""
+    """A record → dict, empty without the file. Errors: PublishError when it cannot be parsed."""
     try:
         values = json.loads(files.read_small(path, LARGEST).decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
