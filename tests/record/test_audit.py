@@ -394,7 +394,7 @@ def test_parameters_of_another_kind_with_which_no_plan_was_made_are_found(copy, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(signers, "key", lambda site: made[1].people["operator"])
         stub.rewrite(copy, relabel, key="operator", site=forged)
-    assert "made with other parameters than the journal knows of" in told(copy)
+    assert "made with other parameters than the journal knows of" in findings_of(copy)
 
 
 def test_what_cannot_be_read_is_named(copy):
