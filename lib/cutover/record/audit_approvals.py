@@ -150,8 +150,8 @@ def _signed(audited, event, approves, subject, people):
             given = statement.judge(file, audited.allowed, request, event["time"])
             principals.add(given.signer.principal)
             keys.add(given.signer.key)
-            told = (signer["principal"], signer["key"], signer["expires"])
-            if told != (given.signer.principal, given.signer.key, given.expires):
+            claimed = (signer["principal"], signer["key"], signer["expires"])
+            if claimed != (given.signer.principal, given.signer.key, given.expires):
                 what = f"{name}: the journal names another signer, key or end than the statement"
                 yield archive.at(event, "approval", what)
         except (statement.NotApproved, signing.BadSignature) as error:

@@ -8,12 +8,12 @@ from cutover.model import errors
 from cutover.record import archive, code, drift, journal
 from cutover.record.archive import Archive
 
-TOLD = ("title", "target", "text")  # what the journal tells of a change, planned or begun
+SHOWN = ("title", "target", "text")  # what the journal tells of a change, planned or begun
 
 
 def findings(audited: Archive):
     """Yields what is wrong with the plans of a run (Finding)."""
-    told = {}  # attempt → what its plan's changes say of themselves
+    words = {}  # attempt → what its plan's changes say of themselves
     for number, event in enumerate(audited.events):
         if event["event"] == "planned":
             try:
@@ -21,10 +21,10 @@ def findings(audited: Archive):
             except (KeyError, ValueError):
                 continue  # reported as a finding about the file
             yield from _bound(event, plan, audited.events[:number])
-            told[event["attempt"]] = _told(plan)
-            yield from _changes(event, plan, told[event["attempt"]])
+            words[event["attempt"]] = _words(plan)
+            yield from _changes(event, plan, words[event["attempt"]])
         elif event["event"] == "intent":
-            changes = told.get(event["attempt"]) or {}
+            changes = words.get(event["attempt"]) or {}
             yield from _differs(event, event, changes.get(event["number"]))
 
 
@@ -46,7 +46,7 @@ def _bound(event, plan, before):
             yield archive.at(event, "drift", what)
 
 
-def _changes(event, plan, told):
+def _changes(event, plan, words):
     """The journal lists the plan's changes, all of them and no other."""
     if len(plan["changes"]) != len(event["changes"]):
         what = (
@@ -55,10 +55,10 @@ def _changes(event, plan, told):
         )
         yield archive.at(event, "changed", what)
     for number, listed in enumerate(event["changes"]):
-        yield from _differs(event, listed, told.get(number))
+        yield from _differs(event, listed, words.get(number))
 
 
-def _told(plan) -> dict:
+def _words(plan) -> dict:
     """{number: what a change of the plan says of itself}; only the same code knows the words."""
     if plan.get("code") != code.digest():
         return {}
@@ -72,9 +72,9 @@ def _told(plan) -> dict:
     }
 
 
-def _differs(event, listed, told):
-    for key in TOLD if told else ():
-        text, cut = told[key], journal.BEYOND.search(listed[key])
+def _differs(event, listed, words):
+    for key in SHOWN if words else ():
+        text, cut = words[key], journal.BEYOND.search(listed[key])
         if cut:
             same = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() == cut[1]
         else:
