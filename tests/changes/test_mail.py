@@ -46,6 +46,13 @@ def test_a_drained_queue_tells_how_much_was_delivered_and_leaves_later_mail():
     assert hosts.flushed
 
 
+def test_a_message_that_one_listing_misses_is_not_delivered():
+    hosts = Queues([B], [B], [], [B], [], [])
+    assert drain(hosts).figures == {"queued": 1, "delivered": 1}
+    assert len(hosts.answers) == 1
+    assert mail_queue.waiting(Queues([B], [], [B], [B]), "mx", patience=0.6).requests == 1
+
+
 def test_mail_for_a_closed_host_alone_may_stay():
     hosts = Queues([A])
     assert drain(hosts, but="old.test").figures == {"queued": 0, "delivered": 0}
@@ -78,6 +85,21 @@ def test_the_rest_of_a_released_queue_is_waited_for_while_it_falls():
 def test_a_released_queue_that_does_not_fall_names_what_is_left():
     with pytest.raises(model.ChangeFailed, match="1 of 1 queued messages .* mx: 6AO4JuTu003392 "):
         drain(Queues([B]), mail.ReleaseQueue, wait=0)
+
+
+def test_mail_for_other_domains_does_not_hold_up_a_release():
+    assert drain(Queues([A, B], [A, B], [B]), mail.ReleaseQueue, only=["old.test"]).figures == {
+        "queued": 1,
+        "delivered": 1,
+    }
+    with pytest.raises(model.ChangeFailed, match="1 of 1 queued messages .* mx: 6AO4JuTu003391 "):
+        drain(Queues([A, B]), mail.ReleaseQueue, only=["old.test"], wait=0)
+
+
+def test_mail_for_other_domains_is_counted_apart_in_a_watched_queue():
+    queue = mail_queue.watched(Queues([A, B]), "mx", ["old.test"], least=0.0, patience=0.1)
+    assert (queue.requests, queue.others) == (1, 1) and "6AO4JuTu003391" in queue.items[0]
+    assert str(queue) == "1 queued, and 1 for other domains"
 
 
 def test_a_queue_is_watched_until_something_leaves_it():

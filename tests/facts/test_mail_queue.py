@@ -18,6 +18,7 @@ START = "6AO6nSYY002387 378 Tue Nov 24 06:49"
             {"old.lab.test", "vm.lab.test"},
         ),
         (f"{START} MAILER-DAEMON (host (old@x) said no) n@old.lab.test", {"old.lab.test"}),
+        (f"{START} a@vm.lab.test n@old.lab.test (Deferred)", {"old.lab.test"}),
         (f"{START} <a@elsewhere.test>", set()),
     ],
 )

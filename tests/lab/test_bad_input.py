@@ -945,26 +945,34 @@ def test_a_message_that_is_lost_blocks_what_follows(lab, night):
 @lab_test
 def test_a_queue_that_does_not_fall_says_what_is_left_and_why(lab, night):
     night.up_to("verify")
-    # sanbackup takes no mail
-    stuck = ["sendmail", "-Am", "-odq", "-f", "anna@elsewhere.test", "anna@sanbackup.lab.test"]
-    lab.run("postino3", stuck, input="Subject: stuck\n\nHere.\n")
+    # sanbackup takes no mail, and mailboxold for now none from anna
+    for recipient in ("anna@sanbackup.lab.test", "alice@mailboxold.lab.test"):
+        queue = ["sendmail", "-Am", "-odq", "-f", "anna@elsewhere.test", recipient]
+        lab.run("postino3", queue, input="Subject: stuck\n\nHere.\n")
+    access = "makemap hash /etc/mail/access.db < /etc/mail/access"
+    refuse = "printf 'From:anna@elsewhere.test\\tERROR:4.7.1:451 later\\n' >> /etc/mail/access"
+    lab.run("mailboxold", ["sh", "-c", f"{refuse}; {access}"])
     try:
         with night.set("limits.queue_drain", 10), pytest.raises(ChangeFailed) as caught:
             night.step("restore-sendmail")
     finally:
-        # one that is being tried just now is written again
-        empty = [
-            "sh",
-            "-c",
-            "rm -f /var/spool/mqueue/?f*; sleep 1; mailq | grep -c anna@sanbackup.lab.test",
-        ]
-        assert eventually(lambda: lab.run("postino3", empty, check=False).stdout.strip() == "0")
+        lab.run("mailboxold", ["sh", "-c", f"sed -i '/^From:anna/d' /etc/mail/access; {access}"])
     assert re.search(
-        r"after 10 s 1 of \d+ queued messages are not delivered: postino3: \w+ .*anna@sanbackup.lab.test.*refused",
+        r"after 10 s 1 of \d+ queued messages are not delivered: postino3: \w+ "
+        r".*alice@mailboxold.lab.test \(.*451",
         str(caught.value),
     )
+    assert "sanbackup" not in str(caught.value)
     assert "Fix the cause it gives and run this step again" in str(caught.value)
     night.step("restore-sendmail")
+    falls = night.events("verified", "restore-sendmail")[-1]
+    data = [row["data"] for row in falls["checks"] if row["id"] == "queue-falls"]
+    assert [(row["requests"], row["others"]) for row in data] == [(0, 1), (0, 0)]
+    # one that is being tried just now is written again
+    empty = "rm -f /var/spool/mqueue/?f*; sleep 1; mailq | grep -c anna@sanbackup.lab.test"
+    assert eventually(
+        lambda: lab.run("postino3", ["sh", "-c", empty], check=False).stdout.strip() == "0"
+    )
 
 
 @lab_test

@@ -2,11 +2,14 @@
 
 import re
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from cutover import model
 from cutover.model import errors, moving
 
+# what a line of Queue.items has up to its sender, which has no brackets if a local program gave it
+SENDER = re.compile(r"^.*? \d\d:\d\d (<[^>]*>|\S+)")
 ID = re.compile(r"^([0-9A-Za-z]{9,}[0-9])[*X-]?\s+(.*)")
 
 
@@ -28,18 +31,24 @@ class Queue:
 
 @dataclass(frozen=True)
 class Watched(Queue):
-    """A queue, the messages that left it while it was watched, and for how many seconds it was."""
+    """A queue, the messages that left it while it was watched, and for how many seconds it was.
+
+    others: messages for none of the domains that were asked about; the other figures leave them
+    out.
+    """
 
     gone: int = moving(default=0)
     seconds: float = moving(default=0.0)
+    others: int = moving(default=0)
 
     def __str__(self):
+        others = f", and {self.others} for other domains" if self.others else ""
         if not self.gone:
-            return f"{self.requests} queued"
+            return f"{self.requests} queued{others}"
         left = self.requests * self.seconds / self.gone
         return (
             f"{self.requests} queued, {self.gone} delivered in {self.seconds:.1f} s: empty in "
-            f"about {left:.0f} s"
+            f"about {left:.0f} s{others}"
         )
 
 
@@ -76,10 +85,15 @@ def parse(text: str) -> Queue:
 def recipient_domains(item: str) -> set[str]:
     """The domains of a queued message's recipients, from its line in Queue.items."""
     item = re.sub(r"\(.*\)", "", item)  # the reason
-    head, _, rest = item.partition("<")
-    recipients = item if "MAILER-DAEMON" in head else rest.partition(">")[2]
+    recipients = SENDER.sub("", item, count=1)
     domains = re.findall(r"[^\s<>]@([^\s<>]+)", recipients)
     return {domain.rstrip(".").lower() for domain in domains}
+
+
+def is_for(item: str, domains: Collection[str]) -> bool:
+    """Whether a queued message waits for one of these domains, or it is unknown for which."""
+    recipients = recipient_domains(item)
+    return not recipients or not recipients.isdisjoint(domains)
 
 
 def read(hosts, name: str) -> Queue:
@@ -94,29 +108,59 @@ def waiting(hosts, name: str, patience: float = 15.0) -> Queue:
     queue returns at once. A message without a reason is being delivered: it gets four times the
     patience.
     """
-    left = read(hosts, name).by_id()
+    first = left = read(hosts, name).by_id()
     began = time.monotonic()
     while left:
         reasons = any("(" in item for item in left.values())
         if time.monotonic() - began > (patience if reasons else 4 * patience):
             break
         time.sleep(0.5)
-        now = read(hosts, name).by_id()
-        left = {key: now[key] for key in left if key in now}
+        left = _still(hosts, name, first)
     return Queue(len(left), list(left.values()))
 
 
-def watched(hosts, name: str, least: float = 2.0, patience: float = 15.0) -> Watched:
+def _still(hosts, name, keys):
+    """Those of some messages that are still queued, by id.
+
+    sendmail replaces a queue file after each try, and a listing may miss it just then: two must
+    agree that none is left.
+    """
+    left = {}
+    for _ in range(2):
+        now = read(hosts, name).by_id()
+        left = {key: now[key] for key in keys if key in now}
+        if left:
+            break
+    return left
+
+
+def watched(
+    hosts,
+    name: str,
+    domains: Collection[str] = (),
+    least: float = 2.0,
+    patience: float = 15.0,
+) -> Watched:
     """A queue that was watched while it falls, at least for `least` seconds.
 
+    domains: only mail for these is watched; without any, all mail.
     It returns at once when the queue is empty, and after `patience` seconds when nothing leaves it.
     """
-    first = now = read(hosts, name).by_id()
+
+    def look():
+        everything = read(hosts, name).by_id()
+        ours = {
+            key: item for key, item in everything.items() if not domains or is_for(item, domains)
+        }
+        return ours, len(everything) - len(ours)
+
+    first, others = look()
+    now = first
     began = time.monotonic()
     while True:
         seconds = time.monotonic() - began
         gone = len(first.keys() - now.keys())
         if not now or seconds > (least if gone else patience):
-            return Watched(len(now), list(now.values()), gone, round(seconds, 1))
+            return Watched(len(now), list(now.values()), gone, round(seconds, 1), others)
         time.sleep(0.5)
-        now = read(hosts, name).by_id()
+        now, others = look()

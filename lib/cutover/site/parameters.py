@@ -138,6 +138,12 @@ class Site(field_types.Section):
         literal = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
         return self.fqdn(name), name, literal
 
+    @property
+    def mail_domains(self) -> set[str]:
+        """Every domain by which mail reaches the mail hosts, on its way through an MX."""
+        names = [(self.alias, self.roles.old), *((name, name) for name in self.mail_hosts)]
+        return {self.zone}.union(*(self.spellings(name, host) for name, host in names))
+
     def services_of(self, name: str) -> host_sections.HostServices:
         """The services of the old or the new host."""
         return self.services.old if name == self.roles.old else self.services.new

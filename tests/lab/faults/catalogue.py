@@ -399,6 +399,26 @@ def stuck_mail(host):
     return {"inject": inject, "heal": heal}
 
 
+PUT_OFF = "alice@mailboxold.lab.test"
+
+
+def put_off_mail(host):
+    """A message for the old server, which takes none of its sender just now."""
+    access = "makemap hash /etc/mail/access.db < /etc/mail/access"
+    entry = "From:anna@elsewhere.test\\tERROR:4.7.1:451 later\\n"
+
+    def inject(scene):
+        scene.sh("mailboxold", f"printf '{entry}' >> /etc/mail/access; {access}")
+        argv = ("sendmail", "-Am", "-odq", "-f", "anna@elsewhere.test", PUT_OFF)
+        scene.on(host, *argv, input="Subject: stuck\n\nHere.\n")
+        return f"a message in the queue of {host} that mailboxold puts off"
+
+    def heal(scene):
+        scene.sh("mailboxold", f"sed -i '/^From:anna/d' /etc/mail/access; {access}")
+
+    return {"inject": inject, "heal": heal}
+
+
 def hanging_delivery(scene):
     scene.sh(
         "mailboxold",
@@ -508,9 +528,9 @@ MAIL = [
         "queue-stuck-restore-sendmail",
         "restore-sendmail",
         "read",
-        **stuck_mail("postino4"),
+        **put_off_mail("postino4"),
         ends="either",
-        says=f"after 20 s 1 of \\d+ queued messages are not delivered: postino4: .*{STUCK}",
+        says=f"after 20 s 1 of \\d+ queued messages are not delivered: postino4: .*{PUT_OFF}",
     ),
     Fault(
         "queue-stuck-rollback",

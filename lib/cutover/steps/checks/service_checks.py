@@ -101,7 +101,7 @@ def nothing_waits(name: str, queue: model.Reading[mail_queue.Queue], todo: str) 
 
 
 def queue_falls(name: str, queue: mail_queue.Watched, todo: str) -> model.Check:
-    """Whether a host's queue is empty, or was seen to fall (mail_queue.watched)."""
+    """Whether a host holds no mail for the mail hosts, or its queue was seen to fall."""
     stuck = "" if queue.gone else "".join(f"; {item}" for item in queue.items[:3])
     return model.Check(
         f"The mail that {name} held is delivered, or the queue falls",
@@ -111,5 +111,10 @@ def queue_falls(name: str, queue: mail_queue.Watched, todo: str) -> model.Check:
         todo,
         id="queue-falls",
         subject=name,
-        data={"requests": queue.requests, "gone": queue.gone, "seconds": queue.seconds},
+        data={
+            "requests": queue.requests,
+            "gone": queue.gone,
+            "seconds": queue.seconds,
+            "others": queue.others,
+        },
     )

@@ -1,7 +1,8 @@
 """Start sendmail on both mail hosts and release the MX queues. The delivery outage ends.
 
 Once each queue falls, the steps that bring reading back may run: the MX deliver the rest meanwhile,
-and production-test waits for the last of it.
+and production-test waits for the last of it. Mail that an MX cannot deliver elsewhere, such as a
+bounce to a false sender, keeps nobody from reading.
 """
 
 import dataclasses
@@ -26,9 +27,14 @@ def probe(ctx) -> Facts:
     hosts, site = ctx.hosts, ctx.site
     delivery = hosts.each(site.mail_hosts, lambda name: mail_services.read_sendmail(hosts, name))
     running = all(service.running for host in delivery.values() for service in host.services)
-    # while delivery is stopped the queues hold mail: watching them would prolong the outage
-    read = mail_queue.watched if running else mail_queue.read
-    queues = hosts.each(site.roles.mx, lambda name: read(hosts, name))
+
+    def queue(name):
+        # while delivery is stopped the queues hold mail: watching them would prolong the outage
+        if not running:
+            return mail_queue.read(hosts, name)
+        return mail_queue.watched(hosts, name, site.mail_domains)
+
+    queues = hosts.each(site.roles.mx, queue)
     return Facts(ctx.run_name, delivery, queues)
 
 
@@ -39,7 +45,8 @@ def plan(facts, site):
         for change in service.start_all(name, host.services)
     ]
     if changes or any(queue.requests for queue in facts.mx.values()):
-        changes.append(ReleaseQueue(list(facts.mx), site.limits.queue_drain))
+        domains = sorted(site.mail_domains)
+        changes.append(ReleaseQueue(list(facts.mx), site.limits.queue_drain, only=domains))
     if not changes:
         return model.Plan(reason="sendmail runs on both mail hosts and the MX queues are empty")
     return model.Plan(tuple(changes))
