@@ -7,6 +7,26 @@ from cutover import model, site
 from cutover.steps import registry
 
 ROMA1 = site.load("parameters/roma1.yaml")
+# the note about a user whose mail the old server refused
+LEFT = {
+    "user": "carla",
+    "tree": "t",
+    "at": 1,
+    "done": {},
+    "left": [],
+    "notes": [],
+    "entry": {"maildir": "/var/imap/carla"},
+    "later": {"flags": [], "removed": []},
+    "behind": [
+        {
+            "folder": "Bozze",
+            "to": "mail/Bozze",
+            "uid": 12,
+            "message_id": "<a@b>",
+            "why": "imapd said no",
+        }
+    ],
+}
 
 
 def recorded(name, when):

@@ -38,6 +38,34 @@ class Session:
             yield message, self.content[name].texts[message.uid]
 
 
+class Refusing:
+    """An old server that refuses the commands named in `refuses` and remembers the others."""
+
+    def __init__(self, refuses=()):
+        self.refuses, self.done = refuses, []
+
+    def _do(self, command, *arguments):
+        if command in self.refuses:
+            raise imap.CommandRefused(server="old", command=command, reason="quota")
+        self.done.append((command, *arguments))
+
+    def append(self, folder, text, flags, date):
+        self._do("APPEND", folder, flags)
+        return 100 + sum(command == "APPEND" for command, *_ in self.done)
+
+    def change(self, folder):
+        self._do("SELECT", folder)
+
+    def create(self, folder):
+        self._do("CREATE", folder)
+
+    def store(self, uids, words, add):
+        self._do("STORE", uids, words, add)
+
+    def delete(self, folder, uids):
+        self._do("DELETE", folder, uids)
+
+
 class Folder:
     """messages: `{UID: (text, flags)}`; a text alone has no flags."""
 

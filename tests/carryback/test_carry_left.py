@@ -4,38 +4,14 @@ import datetime
 
 from cutover.carryback import carry_left
 from cutover.carryback.notes import Later, LaterFlags, LaterRemoval, LeftMessage, Note
-from cutover.connect import imap
 from cutover.facts import message_text
-from mailbox_fakes import DATE, Folder, Session
+from mailbox_fakes import DATE, Folder, Refusing, Session
 
 
-class Writable(Session):
-    """Remembers what was done; `refuses`: commands that are refused."""
-
+class Writable(Refusing, Session):
     def __init__(self, folders, refuses=()):
-        super().__init__(folders)
-        self.refuses, self.done = refuses, []
-
-    def _do(self, command, *arguments):
-        if command in self.refuses:
-            raise imap.CommandRefused(server="old", command=command, reason="quota")
-        self.done.append((command, *arguments))
-
-    def append(self, folder, text, flags, date):
-        self._do("APPEND", folder, flags)
-        return 101
-
-    def create(self, name):
-        self._do("CREATE", name)
-
-    def change(self, name):
-        self._do("SELECT", name)
-
-    def store(self, uids, words, add):
-        self._do("STORE", uids, words, add)
-
-    def delete(self, folder, uids):
-        self._do("DELETE", folder, uids)
+        Session.__init__(self, folders)
+        Refusing.__init__(self, refuses)
 
 
 def left(session, folder, uid, flags=()):

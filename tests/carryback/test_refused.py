@@ -8,31 +8,9 @@ from cutover.carryback.folder_pairs import FolderPair
 from cutover.carryback.refused import Appended, Refusals
 from cutover.carryback.user_plan import Append, FlagChange, UserPlan
 from cutover.connect import imap
-from mailbox_fakes import DATE, Folder, Session
+from mailbox_fakes import DATE, Folder, Refusing, Session
 
 PAIR = FolderPair("x", "mail/x", "mail/x", None)
-
-
-class Server:
-    """An old server that refuses the commands named, and remembers what it did."""
-
-    def __init__(self, *refuses):
-        self.refuses, self.done = refuses, []
-
-    def _do(self, command, *arguments):
-        if command in self.refuses:
-            raise imap.CommandRefused(server="old", command=command, reason="quota")
-        self.done.append((command, *arguments))
-
-    def append(self, folder, text, flags, date):
-        self._do("APPEND", folder, flags)
-        return 100 + len(self.done)
-
-    def change(self, folder):
-        self._do("SELECT", folder)
-
-    def store(self, uids, words, add):
-        self._do("STORE", uids, words, add)
 
 
 def message(uid):
@@ -40,7 +18,7 @@ def message(uid):
 
 
 def test_after_many_refusals_in_a_row_the_rest_is_not_tried():
-    refusals, old = Refusals(), Server("APPEND")
+    refusals, old = Refusals(), Refusing(["APPEND"])
     for uid in range(refused.IN_A_ROW):
         assert refusals.append(old, PAIR, message(uid), b"", []) is None
     old.refuses = ()
@@ -63,7 +41,7 @@ def test_a_session_that_ends_says_during_which_message():
 def test_keywords_of_an_appended_message_are_stored_afterwards():
     new = Session({"x": Folder({1: ("a", ["\\Seen", "$Mia"])})})
     append = Append(PAIR, new.stream("x").messages[0], frozenset(["\\Seen", "$Mia"]))
-    old, texts = Server(), []
+    old, texts = Refusing(), []
     assert execute.append_all(old, new, [append], Refusals(), texts.append) == [append]
     assert old.done == [
         ("APPEND", "mail/x", ["\\Seen"]),
@@ -80,7 +58,7 @@ def test_messages_of_a_folder_that_could_not_be_made_are_left():
         for row, moved_from in zip(new.stream("x").messages, (None, "INBOX"), strict=True)
     )
     refusals = Refusals({(refused.FOLDER, "mail/x"): "CREATE was refused"})
-    assert execute.append_all(Server(), new, [first, second], refusals, print) == []
+    assert execute.append_all(Refusing(), new, [first, second], refusals, print) == []
     left = refused.left_messages(new, UserPlan(appends=[first, second]), refusals)
     # the second one still is in the folder it was moved from
     assert [(row.folder, row.to, row.uid, row.why) for row in left] == [
@@ -92,7 +70,7 @@ def test_flags_that_are_refused_are_kept_for_later():
     change = FlagChange("mail/x", 3, frozenset(["b", "a"]), frozenset(), "2026-03-14", 10)
     refusals = Refusals()
     assert not refusals.attempt(
-        lambda: execute.set_flags(Server("SELECT"), [change]), "flags", "mail/x"
+        lambda: execute.set_flags(Refusing(["SELECT"]), [change]), "flags", "mail/x"
     )
     assert "quota" in refusals.general["flags", "mail/x"]
     later = refused.later(UserPlan(flags=[change]))
@@ -102,7 +80,9 @@ def test_flags_that_are_refused_are_kept_for_later():
 def test_a_refusal_is_reported_once_per_folder_and_not_again_as_the_reason_of_a_message():
     refusals = Refusals()
     for folder in ("mail/x", "mail/y", "mail/y"):
-        assert not refusals.attempt(lambda: Server("STORE").store([1], [], True), "flags", folder)
+        assert not refusals.attempt(
+            lambda: Refusing(["STORE"]).store([1], [], True), "flags", folder
+        )
     assert refused.refusals_text(refusals, []).count("quota") == 2
     refusals.general[refused.FOLDER, "mail/z"] = "quota"
     assert refusals.why("z", 7, "mail/z") == "quota"

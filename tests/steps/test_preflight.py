@@ -10,26 +10,7 @@ from cutover.connect import tls
 from cutover.facts import local_names
 from cutover.model import errors
 from cutover.steps.night import preflight
-from example import ROMA1, altered, recorded
-
-LEFT = {
-    "user": "carla",
-    "tree": "t",
-    "at": 1,
-    "done": {},
-    "left": [],
-    "notes": [],
-    "behind": [
-        {
-            "folder": "Bozze",
-            "to": "mail/Bozze",
-            "uid": 12,
-            "message_id": "<a@b>",
-            "why": "imapd said no",
-        }
-    ],
-    "later": {"flags": [], "removed": []},
-}
+from example import LEFT, ROMA1, altered, recorded
 
 
 def judged(change=None):

@@ -4,30 +4,11 @@ import example
 import pytest
 from cutover import model
 from cutover.steps.night import rollback_facts
-from example import ROMA1, altered, recorded
+from example import LEFT, ROMA1, altered, recorded
 
 ALIAS = ROMA1.fqdn("mailbox")
 
 NO_ROOM = "mail/x: no room for the keyword k of 1 messages"
-LEFT = {
-    "user": "carla",
-    "tree": "t",
-    "at": 1,
-    "done": {},
-    "left": [],
-    "notes": [],
-    "entry": {"maildir": "/var/imap/carla"},
-    "later": {"flags": [], "removed": []},
-    "behind": [
-        {
-            "folder": "Bozze",
-            "to": "mail/Bozze",
-            "uid": 12,
-            "message_id": "<a@b>",
-            "why": "imapd said no",
-        }
-    ],
-}
 
 
 @pytest.fixture
