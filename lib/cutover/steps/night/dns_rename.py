@@ -31,17 +31,19 @@ def plan(facts, site):
         return model.Plan(reason=f"{alias} already is an alias of {old} on {primary}")
     _refuse(server, alias, old, primary)
     forward, backward = _updates(site, alias, old, at_alias, at_old)
-    return model.Plan(
-        (
-            DnsUpdate(
-                primary,
-                site.roles.nameservers,
-                forward.to_json(),
-                backward.to_json(),
-                site.limits.dns_spread,
-            ),
-        )
+    return one_update(site, forward, backward)
+
+
+def one_update(site, forward: dns.Update, backward: dns.Update) -> model.Plan:
+    """The plan of one update, sent to the primary, and its inverse."""
+    change = DnsUpdate(
+        site.roles.nameservers[0],
+        site.roles.nameservers,
+        forward.to_json(),
+        backward.to_json(),
+        site.limits.dns_spread,
     )
+    return model.Plan((change,))
 
 
 def _refuse(server, alias, old, primary):

@@ -1,7 +1,6 @@
 """Make the name users know an alias of the new server, on every authoritative name server."""
 
 from cutover import model
-from cutover.changes.dns_update import DnsUpdate
 from cutover.connect import dns
 from cutover.steps.checks import zone_checks
 from cutover.steps.night import dns_rename
@@ -28,17 +27,7 @@ def plan(facts, site):
     ttl = server.records[alias]["CNAME"].ttl
     forward = _repoint(site, alias, old, new, site.dns.ttl)
     backward = _repoint(site, alias, new, old, ttl)
-    return model.Plan(
-        (
-            DnsUpdate(
-                primary,
-                site.roles.nameservers,
-                forward.to_json(),
-                backward.to_json(),
-                site.limits.dns_spread,
-            ),
-        )
-    )
+    return dns_rename.one_update(site, forward, backward)
 
 
 def _repoint(site, alias, before, after, ttl):
