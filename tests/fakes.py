@@ -55,7 +55,7 @@ class _Ssh(paramiko.ServerInterface):
         return paramiko.OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel, command):
-        if command == b"hang-exec":
+        if command.endswith(b"hang-exec"):
             time.sleep(5)
         threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
         return True

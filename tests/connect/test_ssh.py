@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cutover.connect import ssh
 from cutover.connect.ssh import connection
+from cutover.connect.ssh.command import ENVIRONMENT
 from cutover.model import errors
 
 
@@ -62,7 +63,11 @@ def dial(keys, tmp_path):
 
 def play(script):
     """A fake's behaviour from {command: function(transport, channel)}."""
-    return lambda transport, channel, command: script[command.decode()](transport, channel)
+
+    def behave(transport, channel, line):
+        script[line.decode().removeprefix(ENVIRONMENT)](transport, channel)
+
+    return behave
 
 
 def answer(out=b"", rc=0, err=b""):
@@ -145,6 +150,9 @@ SCRIPT = {
         b"", 1, b"Sorry, user operator is not allowed to execute 'x' as root on box.\n"
     ),
     "sudo -n -- grumbles": answer(b"", 1, b"sudo: grumbles: command not found\n"),
+    "sudo -n -- tty": answer(b"", 1, b"sudo: sorry, you must have a tty to run sudo\n"),
+    "sudo -n -- old": answer(b"", 1, b"sudo: illegal option `-n'\nusage: sudo -h | -K | -L\n"),
+    "sudo -- ok": answer(b"as root\n"),
 }
 
 
@@ -159,13 +167,18 @@ def box(keys, dial):
     "word", ["a b", "it's", '"', "$HOME", "*", "", "-n", "new\nline", "\\", "`id`", "é"]
 )
 def test_quoting_gives_each_word_back(word):
-    assert shlex.split(ssh.remote_line(["printf", "%s", word])) == ["printf", "%s", word]
+    assert shlex.split(ssh.remote_line(["printf", "%s", word]))[-3:] == ["printf", "%s", word]
 
 
 def test_sudo_prefixes():
-    assert ssh.remote_line(["id"]) == "id"
-    assert ssh.remote_line(["id"], sudo=True) == "sudo -n -- id"
-    assert ssh.remote_line(["id"], sudo=True, as_user="a b") == "sudo -n -u 'a b' -H -- id"
+    def line(**how):
+        return ssh.remote_line(["id"], **how).removeprefix(ENVIRONMENT)
+
+    assert line() == "id"
+    assert line(sudo=True) == "sudo -n -- id"
+    assert line(sudo=True, as_user="a b") == "sudo -n -u 'a b' -H -- id"
+    assert line(sudo=True, old_sudo=True) == "sudo -- id"
+    assert line(as_user="a b", old_sudo=True) == "sudo -u 'a b' -H -- id"
 
 
 def test_run_and_check(box):
@@ -243,6 +256,16 @@ def test_sudo_that_says_no(box, command):
     for check in (True, False):
         with pytest.raises(ssh.NoSudo, match="operator needs a NOPASSWD rule"):
             box.run([command], sudo=True, check=check)
+
+
+def test_a_sudo_of_old_names_the_line_to_change(keys, dial, box):
+    with pytest.raises(ssh.SudoNeedsTerminal, match="Defaults:operator !requiretty"):
+        box.run(["tty"], sudo=True)
+    with pytest.raises(ssh.OldSudo, match="hosts.box.legacy_sudo: true"):
+        box.run(["old"], sudo=True)
+    _, host, client = keys
+    with fakes.ssh_server(host, client, play(SCRIPT)) as port:
+        assert dial(port, old_sudo=True).run(["ok"], sudo=True).text == "as root\n"
 
 
 def test_a_missing_command_under_sudo_is_no_sudo_trouble(box):

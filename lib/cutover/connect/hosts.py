@@ -54,6 +54,7 @@ class Hosts:
                     Path(host.ssh_key or site.ssh.key),
                     Path(site.ssh.known_hosts),
                     old_algorithms=host.legacy_ssh,
+                    old_sudo=host.legacy_sudo,
                 )
             return self._connections[name]
 

@@ -18,6 +18,9 @@ class Host(field_types.Section):
         description="its sshd is older than OpenSSH 6.5: also use diffie-hellman-group14-sha1 and "
         "RSA signatures with SHA-1 for it; needs an RSA key",
     )
+    legacy_sudo: bool = pydantic.Field(
+        False, description="its sudo is older than 1.7: without the option -n"
+    )
 
 
 class Roles(field_types.Section):

@@ -1,4 +1,9 @@
-"""A command for a host as one line for its shell, and how sudo refuses one."""
+"""A command for a host as one line for its shell, and how sudo refuses one.
+
+Every command gets the messages of the C locale, whatever the host's language is, and finds programs
+in the sbin directories: a sudo before 1.7 has no secure_path, and the operator's own PATH may have
+none of them.
+"""
 
 import re
 import shlex
@@ -9,29 +14,42 @@ from cutover.connect.ssh.result import shown
 
 MIB = 1024 * 1024
 
+# for sh and csh alike
+ENVIRONMENT = 'env LC_ALL=C PATH="${PATH}:/usr/local/sbin:/usr/sbin:/sbin" '
 
-def remote_line(argv: Sequence[str], *, sudo: bool = False, as_user: str | None = None) -> str:
-    """The line handed to the host's shell. The only place where anything is quoted."""
+
+def remote_line(
+    argv: Sequence[str],
+    *,
+    sudo: bool = False,
+    as_user: str | None = None,
+    old_sudo: bool = False,
+) -> str:
+    """The line handed to the host's shell. The only place where anything is quoted.
+
+    old_sudo: a sudo without -n. It cannot ask for a password either, as there is no terminal.
+    """
     if any("\0" in argument for argument in argv):
         raise UnsendableCommand(
             host="ssh", command=shown([argument.replace("\0", "\\0") for argument in argv])
         )
-    prefix = (
-        ["sudo", "-n", "-u", as_user, "-H", "--"]
-        if as_user
-        else ["sudo", "-n", "--"]
-        if sudo
-        else []
-    )
-    return shlex.join([*prefix, *argv])
+    prefix = []
+    if sudo or as_user:
+        prefix = ["sudo"] if old_sudo else ["sudo", "-n"]
+        prefix += ["-u", as_user, "-H", "--"] if as_user else ["--"]
+    return ENVIRONMENT + shlex.join([*prefix, *argv])
 
 
-# What sudo itself says when it declines (sudo 1.8 and 1.9); "sudo: x: command not found" is the
+# What sudo itself says when it declines (sudo 1.6 to 1.9); "sudo: x: command not found" is the
 # command's own fault.
 SUDO_REFUSED = re.compile(
     rb"^(sudo: (?:a password is required|a terminal is required|no tty present"
-    rb"|sorry, you must have a tty|.*may not run sudo|.*is not allowed|.*not in the sudoers).*"
-    rb"|Sorry, user .*|.* is not in the sudoers file.*"
-    rb"|[^\n]*sudo: (?:command )?not found)",
+    rb"|sorry, you must have a tty|(?:illegal|invalid|unrecognized|unknown) option"
+    rb"|\d+ incorrect password attempt|no password was provided"
+    rb"|.*may not run sudo|.*is not allowed|.*not in the sudoers).*"
+    rb"|usage: sudo .*|Sorry, user .*|Sorry, try again\..*|.* is not in the sudoers file.*"
+    rb"|[^\n]*sudo: (?:command )?not found|env: [^\n]*sudo[^\n]*: No such file or directory)",
     re.MULTILINE,
 )
+NO_TERMINAL = "you must have a tty"  # requiretty, in sudo 1.6 to 1.9
+NO_OPTION = re.compile(r"usage: sudo |sudo: \w+ option")  # sudo before 1.7 has no -n

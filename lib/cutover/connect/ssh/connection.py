@@ -62,10 +62,11 @@ class Connection:
         connect_timeout: float = 10.0,
         keepalive: int = 5,
         old_algorithms: bool = False,
+        old_sudo: bool = False,
     ):
         limits = (connect_timeout, keepalive)
         login = Login(host, address, port, user, key_file, known_hosts, *limits, old_algorithms)
-        self.host, self.address, self.user = host, address, user
+        self.host, self.address, self.user, self.old_sudo = host, address, user, old_sudo
         self.links, self.login = Links(login), login
         self.slots = threading.BoundedSemaphore(SESSIONS)
 
@@ -213,7 +214,8 @@ class Connection:
         if not self.slots.acquire(timeout=timeout):
             raise TooManySessions(host=self.host, seconds=timeout, command=shown(argv))
         try:
-            return Stream(self, argv, remote_line(argv, sudo=sudo, as_user=as_user), timeout)
+            line = remote_line(argv, sudo=sudo, as_user=as_user, old_sudo=self.old_sudo)
+            return Stream(self, argv, line, sudo or as_user is not None, timeout)
         except BaseException:
             self.slots.release()
             raise

@@ -119,6 +119,24 @@ class NoSudo(SshError):
     )
 
 
+class SudoNeedsTerminal(NoSudo):
+    """sudo on the host works only with a terminal: `Defaults requiretty`, the default of old."""
+
+    template = (
+        "{host}: sudo refused ({reason}) for: {command}. Add this line to /etc/sudoers there, by "
+        "visudo: Defaults:{user} !requiretty"
+    )
+
+
+class OldSudo(NoSudo):
+    """sudo on the host is older than 1.7, on a host without `legacy_sudo`."""
+
+    template = (
+        "{host}: sudo there has no option -n ({reason}), so this did not run: {command}. Set "
+        "hosts.{host}.legacy_sudo: true in the parameters; better: update sudo"
+    )
+
+
 class CommandFailed(SshError):
     """The command ran and ended with a status other than 0, or by a signal."""
 

@@ -6,8 +6,15 @@ import time
 from collections.abc import Sequence
 
 from cutover.connect.ssh.channel import Arrival, close_channel
-from cutover.connect.ssh.command import MIB, SUDO_REFUSED
-from cutover.connect.ssh.errors import CommandFailed, LinkLost, NoSudo, TimedOut
+from cutover.connect.ssh.command import MIB, NO_OPTION, NO_TERMINAL, SUDO_REFUSED
+from cutover.connect.ssh.errors import (
+    CommandFailed,
+    LinkLost,
+    NoSudo,
+    OldSudo,
+    SudoNeedsTerminal,
+    TimedOut,
+)
 from cutover.connect.ssh.result import Result, shown
 
 # bytes of stderr kept of a stream or an open channel; what exceeds that is read and dropped
@@ -22,10 +29,10 @@ class Stream:
     Reads and writes raise TimedOut after `timeout` seconds of silence.
     """
 
-    def __init__(self, connection, argv: Sequence[str], line: str, timeout: float):
+    def __init__(self, connection, argv: Sequence[str], line: str, sudo: bool, timeout: float):
         self.connection, self.argv, self.timeout = connection, tuple(argv), timeout
         self.err_limit = ERR_KEPT
-        self._line, self.out, self.err = line, bytearray(), bytearray()
+        self._sudo, self.out, self.err = sudo, bytearray(), bytearray()
         self._pending, self._end_input = memoryview(b""), False
         self._ended_at = None
         self._released = threading.Lock()
@@ -117,14 +124,15 @@ class Stream:
         return -1, signal
 
     def raise_if_refused(self, rc: int) -> None:
-        if (
-            self._line.startswith("sudo ")
-            and rc in (1, 127)
-            and (refusal := SUDO_REFUSED.search(self.err))
-        ):
+        if self._sudo and rc in (1, 127) and (refusal := SUDO_REFUSED.search(self.err)):
             reason = refusal.group(1).decode("utf-8", "backslashreplace").strip()
+            cause = NoSudo
+            if NO_TERMINAL in reason:
+                cause = SudoNeedsTerminal
+            elif NO_OPTION.match(reason) and not self.connection.old_sudo:
+                cause = OldSudo
             user, host = self.connection.user, self.connection.host
-            raise NoSudo(host=host, reason=reason, command=shown(self.argv), user=user)
+            raise cause(host=host, reason=reason, command=shown(self.argv), user=user)
 
     def _more(self) -> bool:
         if self.pump(time.monotonic() + self.timeout, "answer"):
