@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 from cutover import model
+from cutover.facts import time_limit
 
 CONFIGURATION = "/etc/mail/sendmail.cf"
 # length, O, version, actions, steps: 4 bytes each except the letter
@@ -101,5 +102,5 @@ def _redis_answers(hosts, name, redis):
 def _reply(hosts, name, address, port, text):
     """The first bytes that address:port replies to `text` (printf escapes), asked from a host."""
     script = 'exec 3<>"/dev/tcp/$0/$1" && printf "$2" >&3 && head -c 5 <&3 | tr "\\0" " "'
-    argv = ["timeout", str(PATIENCE), "bash", "-c", script, address.strip("[]"), port, text]
-    return hosts.run(name, argv, check=False).text
+    argv = ["bash", "-c", script, address.strip("[]"), port, text]
+    return hosts.run(name, time_limit.limited(PATIENCE, argv), check=False).text

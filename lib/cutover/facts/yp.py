@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from cutover import model
+from cutover.facts import time_limit
 
 PATIENCE = 30  # seconds for the reply to one command
 
@@ -14,7 +15,7 @@ def ask(hosts, name: str, argv: Sequence[str]):
     """
     return hosts.run(
         name,
-        ["timeout", str(PATIENCE), *argv],
+        time_limit.limited(PATIENCE, argv),
         sudo=True,
         check=False,
         timeout=PATIENCE + 60,
@@ -23,7 +24,7 @@ def ask(hosts, name: str, argv: Sequence[str]):
 
 def reason(result) -> str:
     """Why a yp command failed, in its own words."""
-    if result.rc == 124:
+    if result.rc == time_limit.ENDED:
         return f"nothing within {PATIENCE} s"
     stderr = result.err.decode("utf-8", "replace")
     lines = [line.strip() for line in model.lines(stderr) if line.strip()]
