@@ -98,7 +98,9 @@ class ServiceAction(model.Change):
         lines = services.log_end(hosts, self.host, self.name)
         if lines:
             return f"Its log ends: {lines}."
-        return f"See `journalctl -u {self.name}` there."
+        if self.manager == "systemd":
+            return f"See `journalctl -u {self.name}` there."
+        return "See /var/log/messages and /var/log/maillog there."
 
     def inverse(self):
         return dataclasses.replace(self, action="start" if self.action == "stop" else "stop")

@@ -3,6 +3,9 @@
 import dataclasses
 import hashlib
 import time
+from collections.abc import Iterable
+
+from cutover import model
 
 WEEKS = range(70 * 52)  # since 1970
 WINTER = 1670  # the number of a week in January 2002
@@ -15,9 +18,25 @@ def now(hosts, name: str) -> int:
 
 def east(hosts, name: str) -> int:
     """Seconds east of Greenwich of a host's local time, now."""
-    text = hosts.run(name, ["date", "+%z"]).text
+    return _seconds(hosts.run(name, ["date", "+%z"]).text)
+
+
+def _seconds(text):
+    """Seconds of an offset such as `+0130`."""
     seconds = int(text[1:3]) * 3600 + int(text[3:5]) * 60
     return -seconds if text[0] == "-" else seconds
+
+
+def offsets(hosts, name: str, times: Iterable[int]) -> list[int]:
+    """Seconds east of Greenwich of a host's local time at some times, seconds since the epoch."""
+    return [_seconds(text) for text in _local(hosts, name, times, "+%z")]
+
+
+def _local(hosts, name, times, form):
+    """The lines of date(1) for times in the zone in which a host's programs work."""
+    dates = "".join(f"@{time}\n" for time in times)
+    argv = ["env", "-u", "TZ", "date", "-f", "-", form]
+    return model.lines(hosts.run(name, argv, input=dates.encode()).text)
 
 
 def offset(hosts, name: str) -> float:
@@ -39,8 +58,6 @@ class Zone:
 
 def zone(hosts, name: str) -> Zone:
     """The time zone in which a host's programs read dates without one."""
-    dates = "".join(f"@{week * 7 * 86400}\n" for week in WEEKS)
-    argv = ["env", "-u", "TZ", "date", "-f", "-", "+%z %Z"]
-    offsets = hosts.run(name, argv, input=dates.encode()).text.split("\n")
-    digest = hashlib.sha256("\n".join(line.split(" ")[0] for line in offsets).encode())
-    return Zone(offsets[WINTER].split(" ")[-1], digest.hexdigest()[:16])
+    weeks = _local(hosts, name, (week * 7 * 86400 for week in WEEKS), "+%z %Z")
+    digest = hashlib.sha256("\n".join(line.split(" ")[0] for line in weeks).encode())
+    return Zone(weeks[WINTER].split(" ")[-1], digest.hexdigest()[:16])

@@ -1,9 +1,14 @@
-"""Logins and deliveries in a mail host's journal: lines of sendmail and UW imapd."""
+"""Logins and deliveries in a mail host's log: lines of sendmail and UW imapd.
+
+The log is systemd's journal or the files of a syslog daemon, whichever reaches back further.
+"""
 
 import dataclasses
 import math
 import re
 from collections.abc import Iterable
+
+from cutover.facts import syslog_files
 
 LINE = re.compile(r"(\d+\.\d+) \S+ ([^\s\[:]+)(?:\[\d+\])?: (.*)")
 # not Preauthenticated: verify logs in that way
@@ -44,18 +49,21 @@ class Delivery:
 
 
 class Reader:
-    """Collects `logins` and `deliveries` from the lines of `journalctl -o short-unix`."""
+    """Collects `logins` and `deliveries` of a log that begins at `first`."""
 
-    def __init__(self):
+    def __init__(self, first: float = math.inf):
+        self.first = first
         self.logins: list[Login] = []
         self.deliveries: list[Delivery] = []
         self._accepted = {}  # queue id: (message id, relay) of messages that came in
 
     def line(self, raw: bytes) -> None:
-        match = LINE.match(raw.decode("utf-8", "backslashreplace"))
-        if not match:
-            return
-        at, program, text = float(match[1]), match[2], match[3]
+        """Take a line of `journalctl -o short-unix`."""
+        if match := LINE.match(raw.decode("utf-8", "backslashreplace")):
+            self.take(float(match[1]), match[2], match[3])
+
+    def take(self, at: float, program: str, text: str) -> None:
+        """Take what a program logged."""
         if program in SERVERS and (login := LOGIN.match(text)):
             self.logins.append(Login(at, login[1], login[2] or ""))
         elif accepted := FROM.match(text):
@@ -69,16 +77,24 @@ class Reader:
 
 
 def read(hosts, name: str, since: float) -> Reader:
-    """A host's journal of mail from a time on (seconds since the epoch)."""
-    reader = Reader()
+    """A host's log of mail from a time on (seconds since the epoch)."""
+    reader = Reader(_journal_begins(hosts, name))
+    if reader.first > since:
+        files = Reader()
+        first = syslog_files.read(hosts, name, since, files.take)
+        if first is not None and first < reader.first:
+            files.first = first
+            return files
+    if math.isinf(reader.first):
+        return reader
     argv = ["journalctl", "-q", "--no-pager", "-o", "short-unix"]
     argv += [f"--since=@{int(since)}", "SYSLOG_FACILITY=2"]
     hosts.ssh(name).stream(argv, sudo=True, on_line=reader.line, idle_timeout=600)
     return reader
 
 
-def first(hosts, name: str) -> float:
-    """When a host's journal begins, seconds since the epoch; infinity when it is empty."""
+def _journal_begins(hosts, name):
+    """When a host's journal begins, seconds since the epoch; infinity when there is none."""
     argv = ["sh", "-c", "journalctl -q --no-pager -o short-unix | head -n 1"]
     match = re.match(r"\d+\.\d+", hosts.run(name, argv, sudo=True).text)
     return float(match[0]) if match else math.inf
@@ -96,7 +112,7 @@ class Shown:
 class OldHostUse:
     """What happened on the old host since a time.
 
-    first: when its journal begins, seconds since the epoch. logins: number of logins.
+    first: when its log begins, seconds since the epoch. logins: number of logins.
     dual: number of deliveries to users that an MX handed in. direct: number of all others.
     """
 
@@ -115,7 +131,7 @@ def old_host(hosts, since: float, users: Iterable[str]) -> OldHostUse:
     deliveries = [delivery for delivery in reader.deliveries if names.intersection(delivery.users)]
     direct = [delivery for delivery in deliveries if delivery.relay not in mx]
     return OldHostUse(
-        first=first(hosts, site.roles.old),
+        first=reader.first,
         logins=len(reader.logins),
         direct=len(direct),
         dual=len(deliveries) - len(direct),

@@ -97,7 +97,7 @@ def _unused(facts, site):
             "nobody",
             reading.error if reading else "its log was not read",
             False,
-            f"`journalctl SYSLOG_FACILITY=2` on {old}",
+            f"`journalctl SYSLOG_FACILITY=2`, or /var/log/maillog, on {old}",
             id="old-host-log-read",
             subject=old,
         )
