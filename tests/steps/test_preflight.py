@@ -379,6 +379,7 @@ def test_facts_keep_their_json_form(when):
     data["machine"] = data["survey"] = data["dovecot"] = ERROR
     data.setdefault("cron", {"value": []})
     data["old_ssh"], data["zones"], data["left_out"] = {}, {}, {"value": {}}
+    data.setdefault("missing", {})
     data |= {"folder_names": None, "pop3": None} | data
     assert model.to_json(model.from_json(preflight.Facts, data)) == data
 

@@ -1,4 +1,5 @@
-"""Whether the operator can do the night's work: log in, become root, read the test passwords."""
+"""Whether the operator can do the night's work: log in, become root, find the programs, read the
+test passwords."""
 
 from collections.abc import Iterator, Mapping
 
@@ -34,6 +35,23 @@ def old_ssh(used: Mapping[str, model.Reading[list[str]]]) -> Iterator[model.Chec
             id="old-ssh",
             subject=name,
             data={"algorithms": old},
+        )
+
+
+def programs(missing: Mapping[str, model.Reading[list[str]]]) -> Iterator[model.Check]:
+    """One check per host."""
+    for name, programs in missing.items():
+        yield model.Check(
+            f"{name} has the programs that the night runs there",
+            "all of them",
+            (", ".join(programs.value) + " missing" if programs.value else "all of them")
+            if programs.ok
+            else programs.error,
+            programs.ok and not programs.value,
+            "Install them. If they are there, add their directories to secure_path in sudoers.",
+            id="programs-present",
+            subject=name,
+            data={"missing": programs.value},
         )
 
 

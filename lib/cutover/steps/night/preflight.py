@@ -39,6 +39,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
     return [
         *access.root(facts.reach),
         *access.old_ssh(facts.old_ssh),
+        *access.programs(facts.missing),
         *_zone(facts, site),
         *same_users.check(facts.users, site.mail_hosts),
         *nis.checks(facts.nis, facts.users, site),

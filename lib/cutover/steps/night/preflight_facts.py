@@ -53,6 +53,7 @@ class Facts:
     old_ssh: old algorithms that the link to a host with legacy_ssh uses.
     left_behind: notes of earlier rollbacks, by user. left_out: the run that left a user out.
     pop3: whether the new host serves it.
+    missing: programs, by host name.
     folder_names, pop3: None in facts recorded by an earlier version.
     """
 
@@ -83,6 +84,7 @@ class Facts:
     zones: dict[str, model.Reading[clock.Zone]] = dataclasses.field(default_factory=dict)
     folder_names: model.Reading[dovecot_names.State] | None = None
     pop3: model.Reading[bool] | None = None
+    missing: dict[str, model.Reading[list[str]]] = dataclasses.field(default_factory=dict)
 
 
 def probe(ctx: model.Context) -> Facts:
@@ -141,6 +143,7 @@ def probe(ctx: model.Context) -> Facts:
         cron=on(old, crontabs.read, old),
         left_out=on(new, _left_out, ctx.run_name, accounts[new]),
         zones={name: on(name, clock.zone, name) for name in site.mail_hosts},
+        missing=hosts.each(names, lambda name: on(name, programs.missing, name)),
     )
 
 
