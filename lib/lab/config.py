@@ -114,8 +114,8 @@ def _common(host, root, lab, key):
         f"search {topology.DOMAIN}\n{servers}options timeout:1 attempts:2\n",
     )
     put(root, "etc/ssh/sshd_config.d/lab.conf", resources.read("files/sshd.conf"))
-    put(root, "etc/ssh/ssh_host_ed25519_key", key["key"], 0o600)
-    put(root, "etc/ssh/ssh_host_ed25519_key.pub", key["pub"] + "\n")
+    put(root, "etc/ssh/ssh_host_key", key["key"], 0o600)
+    put(root, "etc/ssh/ssh_host_key.pub", key["pub"] + "\n")
     put(root, "etc/sudoers.d/operator", f"{topology.OPERATOR} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
     for name, text in nis.files(host).items():
         put(root, name, text)

@@ -16,6 +16,7 @@ from lab import (
     keys,
     locks,
     network,
+    old_world,
     paths,
     requirements,
     seed_snapshot,
@@ -28,7 +29,7 @@ from lab import (
 )
 
 
-def up(fresh=False, seed=True, shared=None, suites=None, say=lambda text: None):
+def up(fresh=False, seed=True, shared=None, suites=None, old=None, say=lambda text: None):
     """Bring the lab up and return its marker (see state.read).
 
     Idempotent: what is up stays, and a host that died is started again.
@@ -37,6 +38,7 @@ def up(fresh=False, seed=True, shared=None, suites=None, say=lambda text: None):
     seed: with the seeded mail on mailboxold; a lab without it is begun again.
     shared: with a second new server over the same store (shared_store.py), or without; a lab that
         differs is begun again. None: a lab that is up stays as it is, a new one is without.
+    old: with some hosts of 2007 (old_world.py), or without; else as `shared`.
     suites: base_image.suites(); a lab that differs is begun again. None: a lab that is up stays as
         it is, a new one has the default for every role.
     Raises errors.Missing without root or tools, errors.LabError if a host does not come up.
@@ -54,12 +56,12 @@ def up(fresh=False, seed=True, shared=None, suites=None, say=lambda text: None):
         old = bases[suites["old"]]
         snapshot = seed_snapshot.path(old) if seed else None
         marker = state.read()
-        if fresh or _unusable(marker, bases, suites, snapshot, shared):
+        if fresh or _unusable(marker, bases, suites, snapshot, shared, old):
             _clean(grace=0)
             marker = None
             if snapshot is not None and not snapshot.is_dir():
                 _plant(suites, old, say)
-        return _up(marker, suites, snapshot, say, bool(shared))
+        return _up(marker, suites, snapshot, say, bool(shared), bool(old))
 
 
 def _plant(suites, base, say):
@@ -71,18 +73,20 @@ def _plant(suites, base, say):
     _clean(grace=0)
 
 
-def reset(say=lambda text: None, shared=False, suites=None):
+def reset(say=lambda text: None, shared=False, suites=None, old=False):
     """A pristine, seeded lab, whatever was there before; without `suites` the default."""
     suites = suites or base_image.suites()
-    return up(fresh=True, seed=True, shared=shared, suites=suites, say=say)
+    return up(fresh=True, seed=True, shared=shared, suites=suites, old=old, say=say)
 
 
-def _unusable(marker, bases, suites, snapshot, shared):
+def _unusable(marker, bases, suites, snapshot, shared, old):
     if marker is None or marker["phase"] != "up" or marker.get("suites") != suites:
         return True
     if any(host["base"] not in map(str, bases.values()) for host in marker["hosts"].values()):
         return True
     if shared is not None and shared != (topology.SECOND.name in marker["hosts"]):
+        return True
+    if old is not None and old != marker.get("old_world", False):
         return True
     # this machine may have been rebooted since, and a disk on tmpfs is then lost
     if not all(
@@ -92,10 +96,10 @@ def _unusable(marker, bases, suites, snapshot, shared):
     return snapshot is not None and marker["seed"] != snapshot.name
 
 
-def _up(marker, suites, snapshot, say, shared=False):
+def _up(marker, suites, snapshot, say, shared=False, old=False):
     new = marker is None
     if new:
-        marker = _make(suites, snapshot, topology.EVER if shared else topology.HOSTS)
+        marker = _make(suites, snapshot, topology.EVER if shared else topology.HOSTS, old)
     present = topology.of(marker)
     network.up(present)
     started = [name for name in present if not container.running(name)]
@@ -120,9 +124,9 @@ def _up(marker, suites, snapshot, say, shared=False):
     return marker
 
 
-def _make(suites, snapshot, hosts):
+def _make(suites, snapshot, hosts, old):
     """Make everything of a new lab except its processes. The marker's phase is "starting"."""
-    made = keys.make(hosts)
+    made = keys.make(hosts, old_world.HOSTS if old else ())
     authority = keys.Authority()
     lab = secrets.token_hex(8)
     marker = {
@@ -131,6 +135,7 @@ def _make(suites, snapshot, hosts):
         "phase": "starting",
         "seed": snapshot and snapshot.name,
         "suites": suites,
+        "old_world": old,
         "domain": topology.DOMAIN,
         "hosts": {
             name: {
@@ -154,6 +159,8 @@ def _make(suites, snapshot, hosts):
         config.prepare(host, disk.root(host.name), lab, made[host.name], authority)
         if host.role == "new" and topology.SECOND.name in hosts:
             shared_store.prepare(host, disk.root(host.name))
+        if old and host.name in old_world.HOSTS:
+            old_world.prepare(disk.root(host.name))
 
     _in_parallel(set_up, hosts.values())
     return marker

@@ -52,7 +52,8 @@ def run(name, argv, input=None, timeout=60, check=True, user=None, text=True):
 
 def _captured(enter, name, command, input, timeout, check, text):
     environment = {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        # the last is of old_world.py
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/lab",
         "HOME": "/root",
         "LC_ALL": "C.UTF-8",
         "TERM": "dumb",

@@ -12,12 +12,13 @@ import secrets
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lab import paths, topology
 
 OPERATOR_KEY = paths.STATE / "keys" / "operator"
+OLD_OPERATOR_KEY = paths.STATE / "keys" / "operator-rsa"  # for hosts of the old world
 BACKUP_KEY = paths.STATE / "keys" / "mailbackup"  # sanbackup's, for reading mailboxvm's store
 OLD_BACKUP_KEY = paths.STATE / "keys" / "backup-posta"  # mailboxold's, of the old backup procedure
 # of a client that sends mail from outside
@@ -35,8 +36,8 @@ def private(path, data):
         output.write(data if isinstance(data, bytes) else data.encode())
 
 
-def make(hosts=topology.HOSTS):
-    """Make every secret of a new lab of these hosts (name → Host).
+def make(hosts=topology.HOSTS, old=()):
+    """Make every secret of a new lab of these hosts (name → Host); `old` ones know RSA only.
 
     → name → {"key": private key in OpenSSH's format, "pub": public key line}.
     """
@@ -46,8 +47,9 @@ def make(hosts=topology.HOSTS):
         (OPERATOR_KEY, "operator@cutover-lab"),
         (BACKUP_KEY, "mailbackup"),
         (OLD_BACKUP_KEY, "backup-posta"),
+        *([(OLD_OPERATOR_KEY, "operator@cutover-lab")] if old else []),
     ):
-        key, public = _ssh_key(comment)
+        key, public = _ssh_key(comment, path == OLD_OPERATOR_KEY)
         private(path, key)
         path.with_suffix(".pub").write_text(public + "\n")
     secret = base64.b64encode(secrets.token_bytes(32)).decode()
@@ -59,7 +61,7 @@ def make(hosts=topology.HOSTS):
     for user in topology.ACCOUNTS:
         private(SECRETS / user, secrets.token_urlsafe(12))
     made = {
-        name: dict(zip(("key", "pub"), _ssh_key(host.fqdn), strict=True))
+        name: dict(zip(("key", "pub"), _ssh_key(host.fqdn, name in old), strict=True))
         for name, host in hosts.items()
     }
     KNOWN_HOSTS.write_text(
@@ -71,9 +73,9 @@ def make(hosts=topology.HOSTS):
     return made
 
 
-def _ssh_key(comment):
-    """(private key in OpenSSH's format, public key line) of a new ed25519 key."""
-    key = ed25519.Ed25519PrivateKey.generate()
+def _ssh_key(comment, old):
+    """(private key in OpenSSH's format, public key line) of a new ed25519 or, if `old`, RSA key."""
+    key = rsa.generate_private_key(65537, 2048) if old else ed25519.Ed25519PrivateKey.generate()
     data = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.OpenSSH,

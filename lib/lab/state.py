@@ -14,9 +14,9 @@ def read():
     """The marker of the lab that is up, or half up, as a dict. None without a lab.
 
     Keys: made_by, lab (random id, also in every host's /etc/cutover-lab), phase ("starting", "up"
-    or "stopping"), seed (the snapshot's name or None), suites (role → Debian suite), domain, hosts:
-    name → {address, fqdn, base (path), pid, start, leader, leader_start, fingerprint}. `pid` is
-    systemd-nspawn's, `leader` the host's init as this machine sees it.
+    or "stopping"), seed (the snapshot's name or None), suites (role → Debian suite), old_world,
+    domain, hosts: name → {address, fqdn, base (path), pid, start, leader, leader_start,
+    fingerprint}. `pid` is systemd-nspawn's, `leader` the host's init as this machine sees it.
     """
     try:
         return json.loads(MARKER.read_text())

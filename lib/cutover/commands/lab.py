@@ -31,17 +31,22 @@ def group():
     help="Add a second new server; both share one GlusterFS volume.",
 )
 @options.base_options
-def up(fresh, seed, shared, base, new):
+def up(fresh, seed, shared, base, new, old_world):
     """Start the lab. Running hosts keep running; a host that died is started again."""
     from lab import control
 
     began = time.monotonic()
     suites = base_image.suites(base, new) if base or new else None
-    marker = control.up(fresh=fresh, seed=seed, shared=shared, suites=suites, say=options.say)
+    say = options.say
+    marker = control.up(
+        fresh=fresh, seed=seed, shared=shared, suites=suites, old=old_world or None, say=say
+    )
     click.echo(
         f"lab {marker['lab']} is up after {time.monotonic() - began:.1f} s, "
         + ("with the seeded mail" if marker["seed"] else "with empty mailboxes")
     )
+    if marker.get("old_world"):
+        click.echo(f"its parameters: {options.old_world_site()}")
 
 
 @group.command()
@@ -99,14 +104,17 @@ def status(context, as_json):
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def shell(host, command):
     """Log in to HOST as operator over ssh, or run COMMAND there. `sudo -n` works."""
-    from lab import keys, state
+    from lab import keys, old_world, state
 
-    if state.read() is None:
+    marker = state.read()
+    if marker is None:
         raise errors.LabError("the lab is not up. Run: cutover lab up")
+    old = marker.get("old_world") and host in old_world.HOSTS
     argv = [
         "ssh",
         "-i",
-        str(keys.OPERATOR_KEY),
+        str(keys.OLD_OPERATOR_KEY if old else keys.OPERATOR_KEY),
+        *(old_world.SSH_OPTIONS if old else ()),
         "-o",
         f"UserKnownHostsFile={keys.KNOWN_HOSTS}",
         "-o",

@@ -11,6 +11,8 @@ from cutover.model.errors import CutoverError
 # printed without a traceback: the message says what to do
 REPORTED = (CutoverError, LabError)
 
+LAB_SITE = "parameters/lab.yaml"
+
 site_option = click.option(
     "--site", "site_file", required=True, metavar="FILE", help="Parameters file of the site."
 )
@@ -43,10 +45,24 @@ _suites = click.Choice(base_image.SUITES)
 
 
 def base_options(command):
-    """The Debian release that the lab's hosts run."""
+    """What the lab's hosts run."""
+    command = click.option(
+        "--old-world",
+        is_flag=True,
+        help="mailboxold and one MX as hosts of 2007: old ssh, old sudo, SysV scripts, no journal.",
+    )(command)
     for name, hosts in (("--new", "the new server; default: --base"), ("--base", "every host")):
         command = click.option(name, type=_suites, help=f"Debian release of {hosts}.")(command)
     return command
+
+
+def old_world_site():
+    """Write the parameters file of a lab of the old world. Returns its path."""
+    from lab import old_world
+
+    from cutover import site
+
+    return old_world.write_parameters(site.PROJECT / LAB_SITE)
 
 
 def say(text: str) -> None:

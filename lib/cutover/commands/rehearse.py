@@ -4,8 +4,6 @@ import click
 
 from cutover.commands import options
 
-LAB_SITE = "parameters/lab.yaml"
-
 
 @click.command()
 @options.json_option
@@ -48,7 +46,18 @@ LAB_SITE = "parameters/lab.yaml"
 @click.option("--keep-lab", is_flag=True, help="Leave the lab running afterwards.")
 @options.base_options
 def rehearse(
-    as_json, last, rate, least, fill, users, without_presync, rollback_from, keep_lab, base, new
+    as_json,
+    last,
+    rate,
+    least,
+    fill,
+    users,
+    without_presync,
+    rollback_from,
+    keep_lab,
+    base,
+    new,
+    old_world,
 ):
     """Rehearse the whole migration on the lab, unattended.
 
@@ -63,11 +72,14 @@ def rehearse(
     from cutover.record import run_folder
 
     names = _steps(last, without_presync, rollback_from)
-    parameters = site.load(LAB_SITE)
+    parameters = site.load(options.LAB_SITE)
     run = failed = None
     options.say("lab: starting, with its seeded mail …")
-    control.up(fresh=True, suites=base_image.suites(base, new), say=options.say)
+    suites = base_image.suites(base, new)
+    control.up(fresh=True, suites=suites, old=old_world, say=options.say)
     try:
+        if old_world:
+            parameters = site.load(options.old_world_site())
         if fill:
             options.say(f"lab: adding {fill} messages of old mail …")
             seeder.more(fill)
