@@ -380,6 +380,7 @@ def test_facts_keep_their_json_form(when):
     data.setdefault("cron", {"value": []})
     data["old_ssh"], data["zones"], data["left_out"] = {}, {}, {"value": {}}
     data.setdefault("missing", {})
+    data.setdefault("label", None)
     data |= {"folder_names": None, "pop3": None} | data
     assert model.to_json(model.from_json(preflight.Facts, data)) == data
 
@@ -397,3 +398,19 @@ def test_the_old_algorithms_of_a_link_are_shown(reading, actual, todo):
     (check,) = [check for check in preflight.verify(facts, ROMA1) if check.id == "old-ssh"]
     assert (check.passed, check.warning, check.actual) == (True, True, actual)
     assert todo in check.todo and check.subject == "mailboxold"
+
+
+@pytest.mark.parametrize(
+    "label, shown",
+    [
+        ({"enforcing": False, "directory": "", "context": ""}, []),
+        ({"enforcing": True, "context": "system_u:object_r:mail_spool_t:s0"}, [(True, True)]),
+        ({"enforcing": True, "context": "u:object_r:cyrus_var_lib_t:s0"}, [(False, False)]),
+        ({"enforcing": True, "context": "?"}, [(False, False)]),
+    ],
+)
+def test_a_store_that_selinux_closes_to_dovecot(label, shown):
+    data = recorded("preflight", "before") | {"label": {"value": {"directory": "/v"} | label}}
+    checks = preflight.verify(model.from_json(preflight.Facts, data), ROMA1)
+    found = [check for check in checks if check.id == "selinux-context"]
+    assert [(check.passed, check.warning) for check in found] == shown

@@ -1,10 +1,16 @@
 """Whether the programs of both mail servers are ready: certificate, Dovecot, Python, imapd."""
 
+from collections.abc import Iterator
+
 from cutover import model
 from cutover.connect import tls
 from cutover.facts import dovecot
+from cutover.facts.selinux import Label
 
 OLDEST_PYTHON = (3, 8)
+USED_BY_DOVECOT = "mail_spool_t"
+# the reference policy labels /var/imap cyrus_var_lib_t; other directories of /var are var_t
+NOT_BY_DOVECOT = ("cyrus_var_lib_t", "var_t", "var_lib_t", "default_t", "unlabeled_t", "mnt_t", "")
 
 
 def certificate(reading: model.Reading[tls.Certificate], site) -> model.Check:
@@ -97,4 +103,24 @@ def imapd(reading: model.Reading[str], site) -> model.Check:
         "Set old_store.imapd to its path.",
         id="imapd-present",
         subject=site.roles.old,
+    )
+
+
+def selinux(reading: model.Reading[Label] | None, site) -> Iterator[model.Check]:
+    """The policy lets Dovecot use the store; nothing where SELinux does not enforce."""
+    if reading is None or (reading.ok and not reading.value.enforcing):
+        return
+    label = reading.value
+    passed = reading.ok and label.type not in NOT_BY_DOVECOT
+    yield model.Check(
+        f"SELinux on {site.roles.new} lets Dovecot use the new store",
+        f"{USED_BY_DOVECOT} or another type that Dovecot may write",
+        f"{label.directory} is {label.context}" if reading.ok else reading.error,
+        passed,
+        f"`semanage fcontext -a -t {USED_BY_DOVECOT} 'STORE(/.*)?'` and `restorecon -R STORE`, for "
+        "the directory of the store. Mail hosts with SELinux were not tried: try one user first.",
+        warning=passed,
+        id="selinux-context",
+        subject=site.roles.new,
+        data={"type": label.type if reading.ok else None},
     )

@@ -50,6 +50,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
         *([new_server.uidl(facts.dovecot, facts.pop3, site)] if facts.pop3 else []),
         new_server.python(facts.python, site),
         new_server.imapd(facts.imapd, site),
+        *new_server.selinux(facts.label, site),
         *access.passwords(facts.passwords),
         *_old_mail(facts, site),
         *outside_mail.checks(facts.survey, facts.users[site.roles.new], site),

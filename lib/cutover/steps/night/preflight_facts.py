@@ -21,6 +21,7 @@ from cutover.facts import (
     old_mail,
     pop3,
     programs,
+    selinux,
     systems,
     userdb,
     users,
@@ -53,7 +54,7 @@ class Facts:
     old_ssh: old algorithms that the link to a host with legacy_ssh uses.
     left_behind: notes of earlier rollbacks, by user. left_out: the run that left a user out.
     pop3: whether the new host serves it.
-    missing: programs, by host name.
+    missing: programs, by host name. label: of the new store, by SELinux.
     folder_names, pop3: None in facts recorded by an earlier version.
     """
 
@@ -85,6 +86,7 @@ class Facts:
     folder_names: model.Reading[dovecot_names.State] | None = None
     pop3: model.Reading[bool] | None = None
     missing: dict[str, model.Reading[list[str]]] = dataclasses.field(default_factory=dict)
+    label: model.Reading[selinux.Label] | None = None
 
 
 def probe(ctx: model.Context) -> Facts:
@@ -143,6 +145,7 @@ def probe(ctx: model.Context) -> Facts:
         cron=on(old, crontabs.read, old),
         left_out=on(new, _left_out, ctx.run_name, accounts[new]),
         zones={name: on(name, clock.zone, name) for name in site.mail_hosts},
+        label=on(new, selinux.read, new, site.new_store.maildir.partition("{")[0] or "/home"),
         missing=hosts.each(names, lambda name: on(name, programs.missing, name)),
     )
 
