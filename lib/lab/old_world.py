@@ -46,6 +46,14 @@ HIDDEN = (  # of usr/bin
     "ss",
     "ip",
 )
+# Debian's script says "not running" with exit status 0; Red Hat's follows LSB
+END_OF_HEADER = "### END INIT INFO\n"
+STATUS = """
+if [ "$1" = status ]; then
+    kill -0 "$(head -n 1 /run/sendmail/mta/sendmail.pid)" 2> /dev/null || exit 3
+    exit 0
+fi
+"""
 # links to systemctl, in usr/sbin
 POWER = ("halt", "poweroff", "reboot", "runlevel", "shutdown", "telinit")
 
@@ -62,6 +70,8 @@ def prepare(root):
         (root / "usr/sbin" / name).unlink()
         (root / "usr/sbin" / name).symlink_to(f"/{TOOLS}/systemctl")
     (root / "lib/lsb/init-functions.d/40-systemd").unlink()
+    script = root / "etc/init.d/sendmail"
+    script.write_text(script.read_text().replace(END_OF_HEADER, END_OF_HEADER + STATUS, 1))
     for name, place in (
         ("service", "usr/sbin/service"),
         ("sudo", "usr/bin/sudo"),
