@@ -412,5 +412,5 @@ def test_the_old_algorithms_of_a_link_are_shown(reading, actual, todo):
 def test_a_store_that_selinux_closes_to_dovecot(label, shown):
     data = recorded("preflight", "before") | {"label": {"value": {"directory": "/v"} | label}}
     checks = preflight.verify(model.from_json(preflight.Facts, data), ROMA1)
-    found = [check for check in checks if check.id == "selinux-context"]
-    assert [(check.passed, check.warning) for check in found] == shown
+    labels = [check for check in checks if check.id == "selinux-context"]
+    assert [(check.passed, check.warning) for check in labels] == shown
