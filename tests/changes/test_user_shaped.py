@@ -1,6 +1,7 @@
 """Root on a host follows nothing that a user put in the place of mail."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,11 @@ from cutover.changes import bring_beside, mail_directory
 from cutover.facts import copied_tree, copies, mailboxes, sieve, spam_folders, spool
 
 UID = 12345
+PLACEMENTS = int(os.environ.get("CUTOVER_PLACEMENTS", "200"))
+ANYWHERE = [
+    *("cur", "new", "tmp", "cur/1:2,S", "cur/7", "new/2", "dovecot-uidlist", "subscriptions"),
+    *(".f", ".f/cur", ".f/new", ".f/cur/3", ".f/dovecot-uidlist", ".g", "..h", "a\nb"),
+]
 root = pytest.mark.skipif(os.getuid() != 0, reason="needs root to give files away")
 
 
@@ -69,12 +75,19 @@ def eva(hosts, tmp_path):
 
 
 def odd(path, kind, elsewhere):
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
     if kind == "fifo":
         os.mkfifo(path)
+    elif kind == "loop":
+        path.symlink_to(path.name)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "hole":
+        path.touch()
+        os.truncate(path, 64 << 20)
     elif kind == "link":
         path.symlink_to(elsewhere)
     else:
@@ -140,6 +153,38 @@ def test_only_files_and_directories_are_brought(hosts, eva, secret, tmp_path):
     }
     assert not any(path.is_symlink() for path in place.rglob("*"))
     assert place.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_without_data_costs_no_room(hosts, eva, tmp_path):
+    os.truncate(eva / "cur/1:2,S", 1 << 30)
+    place = tmp_path / "work" / "restore" / "eva"
+    assert beside(hosts, eva, ["cur"], place).returncode == 0
+    brought = (place / "cur/1:2,S").stat()
+    assert brought.st_size == 1 << 30 and brought.st_blocks < 100
+
+
+@pytest.mark.parametrize("number", range(max(1, PLACEMENTS // 10)))
+def test_odd_files_anywhere_in_a_copy(hosts, eva, secret, tmp_path, number):
+    """What is read of a copy and what is restored from it; no user can reach what was brought."""
+    choose = random.Random(number)
+    for path in (".f/cur/3", ".f/new/4", "subscriptions"):
+        (eva / path).write_text("own")
+    for _ in range(10):
+        path = eva / choose.choice(ANYWHERE)
+        inside = path.parent.is_dir() and path.parent.resolve().is_relative_to(eva.resolve())
+        if inside and choose.random() < 0.8:
+            to = secret / path.name if choose.random() < 0.5 else secret
+            odd(path, choose.choice(["fifo", "link", "device", "loop", "hole", "directory"]), to)
+    assert all(folder.uidvalidity != 9 for folder in copies.listing(hosts, "eva").values())
+    names = copied_tree.newest(hosts, str(eva), 9)
+    assert 7 not in copied_tree.uids(hosts, str(eva))
+    place = tmp_path / "work" / "restore" / "eva"
+    if beside(hosts, eva, ["cur", "new", ".f", "dovecot-uidlist", *names], place).returncode == 0:
+        brought = [path for path in place.rglob("*") if not path.is_dir()]
+        assert all(path.is_file() and not path.is_symlink() for path in brought)
+        small = [path for path in brought if path.stat().st_size < 4096]
+        assert not [path for path in small if "secret" in path.read_text()]
+    assert (secret / "cur/7").read_text() == "secret" and len(list(secret.rglob("*"))) == 4
 
 
 def test_nothing_is_brought_into_a_directory_of_others(hosts, eva, secret, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from click import testing
 from cutover import site
 from cutover.commands import main
+from cutover.model import errors
 from cutover.record import approval, journal, run_folder, signing, statement
 
 
@@ -170,6 +171,20 @@ def test_one_key_under_two_names_is_said(night, stepper, monkeypatch):
         lambda *given: signing.Signer(next(names), verify(*given).key),
     )
     with pytest.raises(approval.NotApproved, match="one key counts as one person"):
+        stepper.approve()
+
+
+@pytest.mark.parametrize("ends", ["kill -SEGV $$", "exit 127", "exit 126"])
+def test_an_ssh_keygen_that_cannot_run_is_not_the_keys_fault(
+    night, stepper, monkeypatch, tmp_path, ends
+):
+    night.give("anna", stepper)
+    program = tmp_path / "bin" / "ssh-keygen"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{ends}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with pytest.raises(errors.Missing, match="ssh-keygen cannot run"):
         stepper.approve()
 
 

@@ -3,9 +3,12 @@ directories.
 """
 
 import os
+import random
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from cutover.remote import backup_copier
@@ -201,6 +204,12 @@ def test_a_user_whom_rsync_complains_of_stops_nobody_else(copier, monkeypatch):
 
 
 ODD = ("fifo", "socket", "link", "file", "directory", "loop")
+PLACEMENTS = int(os.environ.get("CUTOVER_PLACEMENTS", "200"))
+ANYWHERE = [
+    *("ugo", "ugo/cur", "ugo/new", "ugo/tmp", "ugo/cur/1:2,S", "ugo/cur/4:2,", "ugo/new/5"),
+    *("ugo/.f", "ugo/.f/cur", "ugo/.f/cur/3:2,", "ugo/.f/new", "ugo/.f/.g", "ugo/.f/.g/cur"),
+    *("ugo/dovecot-uidlist", "ugo/.f/dovecot-uidlist", "ugo/a\nb", "ugo/subscriptions"),
+]
 
 
 def odd(path, kind, elsewhere):
@@ -218,6 +227,11 @@ def odd(path, kind, elsewhere):
         path.symlink_to(path.name)
     elif kind == "directory":
         path.mkdir()
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "hole":
+        path.touch()
+        os.truncate(path, 3 << 30)
     else:
         path.write_text("x")
 
@@ -243,6 +257,55 @@ def test_odd_files_are_neither_opened_nor_followed(copier, tmp_path_factory, tmp
     copier.settle({b"ugo"})
     assert not copier.failed and not os.listdir(tmp_path)
     assert (elsewhere / "cur/7:2,S").exists()
+
+
+@pytest.mark.parametrize("number", range(max(1, PLACEMENTS // 5)))
+def test_odd_files_anywhere_in_the_copy(copier, tmp_path_factory, tmp_path, number):
+    """Nothing is followed, and the next user's copy is kept as it should be."""
+    choose, elsewhere = random.Random(number), tmp_path_factory.mktemp("elsewhere")
+    for path in (*("cur/7:2,S", "new/7", ".f/cur/7:2,S"), "dovecot-uidlist"):
+        odd(elsewhere / path, "file", None)
+    (elsewhere / "dovecot-uidlist").write_text("3 V1 N2\n1 :secret:2,S\n")
+    copier.played({f"{user}/cur/1:2,S".encode(): None for user in ("ugo", "ivo")})
+    for user in ("ugo", "ivo"):
+        for path in ("cur/1:2,S", "cur/2:2,", ".f/cur/3:2,"):
+            odd(tmp_path / user / path, "file", None)
+    for _ in range(5):
+        path = tmp_path / choose.choice(ANYWHERE)
+        if path.is_symlink() or not os.path.isdir(os.path.realpath(path.parent)):
+            continue
+        if path.resolve().parent.is_relative_to(elsewhere):
+            continue
+        if path.exists():
+            path.rename(f"{path}.was{os.urandom(4).hex()}")
+        kind = choose.choice([*ODD, "device", "hole"])
+        odd(path, kind, elsewhere / path.name if choose.random() < 0.5 else elsewhere)
+    for folder in (b"ugo", b"ugo/.f", b"ugo/.f/.g"):
+        assert not {b"7", b"secret"} & backup_copier.messages(copier.target, folder)
+        assert b"secret" not in backup_copier.uidlist(copier.target, folder)
+    assert b"1" in backup_copier.messages(copier.target, b"ivo")
+    list(backup_copier.walk(copier.target, b"ugo"))
+    copier.settle({b"ugo", b"ivo"})
+    assert set(copier.failed) <= {b"ugo"} and not (tmp_path / "ivo/.f").exists()
+    left = {
+        os.path.relpath(os.path.join(top, name), elsewhere)
+        for top, _, names in os.walk(elsewhere)
+        for name in names
+    }
+    assert left == {"cur/7:2,S", "new/7", ".f/cur/7:2,S", "dovecot-uidlist"}
+
+
+@pytest.mark.skipif(not shutil.which("rsync"), reason="needs rsync")
+def test_a_file_without_data_costs_no_room(tmp_path):
+    """One of terabytes would fill the copy's disk for everybody."""
+    (tmp_path / "store/ugo/cur").mkdir(parents=True)
+    (tmp_path / "store/ugo/cur/1").touch()
+    os.truncate(tmp_path / "store/ugo/cur/1", 1 << 30)
+    settings = {"exclude": [], "rsh": "false", "target": str(tmp_path / "copy")}
+    with tempfile.TemporaryFile() as out:
+        assert backup_copier.rsync({**settings, "source": f"{tmp_path}/store/"}, out)[0] == 0
+    copied = (tmp_path / "copy/ugo/cur/1").stat()
+    assert copied.st_size == 1 << 30 and copied.st_blocks < 100
 
 
 def test_a_sparse_uid_list_is_not_read(copier, tmp_path):

@@ -30,6 +30,7 @@ exec tar --extract --numeric-owner --no-same-permissions --directory "$1.part"
 # mail is files and directories; users chose what else there is, such as links
 _PUBLISH = r"""
 find -P "$1.part" -mindepth 1 ! -type d ! -type f -delete
+for part in cur new tmp; do [ ! -f "$1.part/$part" ] || rm -f -- "$1.part/$part"; done
 mkdir -p -- "$1.part/cur" "$1.part/new" "$1.part/tmp"
 chown -R --no-dereference -- "$2" "$1.part"
 rm -rf -- "$1"; mv -- "$1.part" "$1"
@@ -42,7 +43,7 @@ for name; do
     shift
     [ -L "./${name%%/*}" ] || [ -L "./$name" ] || [ ! -e "./$name" ] || set -- "$@" "./$name"
 done
-exec tar --create --numeric-owner -- "$@"
+exec tar --create --sparse --numeric-owner -- "$@"
 """
 
 

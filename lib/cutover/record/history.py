@@ -302,9 +302,10 @@ def verdict(events, by_step: dict[str, Attempt]) -> tuple[str, str]:
             + ("." if apart else ", and the old service verified.")
             + "".join(f" But: {text}" for text in behind)
         )
+    without = "".join(f" But without {text}" for text in left_out(events))
     for attempt in by_step.values():
         if attempt.state == "failed":
-            return "failed", f"Stopped: {attempt.step} did not pass."
+            return "failed", f"Stopped: {attempt.step} did not pass." + without
     if apart and len(passed) == len(by_step):
         return "passed", f"Passed: {', '.join(passed)}."
     if (
@@ -312,9 +313,8 @@ def verdict(events, by_step: dict[str, Attempt]) -> tuple[str, str]:
         and runbook.number(passed[-1]) >= len(runbook.NIGHT)
         and len(passed) == len(by_step.keys() - {"rollback"})
     ):
-        without = "".join(f" But without {text}" for text in left_out(events))
         return "passed", _passed(passed, by_step) + without
-    return "begun", _begun(passed, by_step)
+    return "begun", _begun(passed, by_step) + without
 
 
 def _passed(passed, by_step):

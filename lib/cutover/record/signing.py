@@ -21,6 +21,7 @@ from cutover.model import errors
 
 BEGIN, END = b"-----BEGIN SSH SIGNATURE-----\n", b"-----END SSH SIGNATURE-----\n"
 WIDTH = 70  # characters of base64 per line, as ssh-keygen writes them
+NOT_RUN = (126, 127)  # exit statuses of a program that the system could not start
 PATIENCE = 60  # seconds; a hardware key may wait for a touch
 
 
@@ -76,7 +77,9 @@ def verify(
         who = _keygen(["-s", str(armoured), "-f", str(listed), *moment], "find-principals")
         names = who.stdout.decode("utf-8", "replace").split("\n")[0].split(",")
         if who.returncode or not names[0]:
-            raise BadSignature(f"signed with the key {key}, which the allowed signers do not list")
+            raise BadSignature(
+                f"signed with the key {key}, which the allowed signers do not list ({_reason(who)})"
+            )
         if any(mark in names[0] for mark in "*?!"):
             raise BadSignature(
                 f"the allowed signers list the key {key} as {names[0]!r}: a pattern names no person"
@@ -171,7 +174,7 @@ def _run(argv, data: bytes = b""):
     # never ask for a passphrase: a cell or an unattended run cannot answer; an agent asks itself
     environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
     try:
-        return subprocess.run(
+        done = subprocess.run(
             argv,
             input=data,
             capture_output=True,
@@ -179,6 +182,11 @@ def _run(argv, data: bytes = b""):
             env=environment,
             start_new_session=True,
         )
+        if done.returncode < 0 or done.returncode in NOT_RUN:
+            raise errors.Missing(
+                f"{argv[0]} cannot run: {_reason(done)}. No signature was checked or made."
+            )
+        return done
     except FileNotFoundError:
         raise errors.Missing(
             f"{argv[0]} is not installed on this machine. On Debian: apt-get install openssh-client"

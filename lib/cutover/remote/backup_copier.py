@@ -143,7 +143,8 @@ def walk(target, top):
 
 def rsync(settings, out, *options, given=b""):
     """Run rsync with its output in the file `out`, rewound. Returns (exit status, stderr)."""
-    argv = ["rsync", "--archive", "--numeric-ids"]
+    # a user's file of terabytes without data must not fill the copy's disk
+    argv = ["rsync", "--archive", "--sparse", "--numeric-ids"]
     argv += ["--exclude=" + pattern for pattern in settings["exclude"]]
     argv += ["--rsh=" + settings["rsh"], "--out-format==%i %M %n", *options]
     argv += [settings["source"], settings["target"] + "/"]
