@@ -187,11 +187,11 @@ def _follow(hosts, host, base, on_event):
     _patient_while_it_moves(hosts, host, follow, lambda: offset)
     # the shell around it reports a signal as 128 and its number; by itself the work ends with less
     if last is None or last["ended"] is None or last["ended"] > 128:
-        err = last["err"].strip()[-300:] if last else ""
+        err = last["err"].strip().rstrip(".")[-300:] if last else ""
         raise Interrupted(
             f"{host}: {base.rpartition('/')[2]} ended without a result: it was killed, or the host "
-            f"went down. {err + ' ' if err else ''}Run this step again: it resumes with what is "
-            "missing."
+            f"went down. {f'It printed: {err}. ' if err else ''}Run this step again: it resumes "
+            "with what is missing."
         )
     return Ended(last["ended"], last["err"], False)
 
