@@ -4,7 +4,6 @@ directories.
 
 import os
 import random
-import shutil
 import socket
 import subprocess
 import sys
@@ -295,8 +294,7 @@ def test_odd_files_anywhere_in_the_copy(copier, tmp_path_factory, tmp_path, numb
     assert left == {"cur/7:2,S", "new/7", ".f/cur/7:2,S", "dovecot-uidlist"}
 
 
-@pytest.mark.skipif(not shutil.which("rsync"), reason="needs rsync")
-def test_a_file_without_data_costs_no_room(tmp_path):
+def test_a_file_without_data_costs_no_room(rsync, tmp_path):
     """One of terabytes would fill the copy's disk for everybody."""
     (tmp_path / "store/ugo/cur").mkdir(parents=True)
     (tmp_path / "store/ugo/cur/1").touch()

@@ -14,23 +14,6 @@ from mbx2maildir import errors
 
 
 @pytest.fixture
-def rsync(base, tmp_path, monkeypatch):
-    """The lab's rsync, on this machine: it need not be installed here."""
-    if shutil.which("rsync") is None:
-        (loader, *_), libraries = (
-            base.glob("lib*/ld-linux*.so.*"),
-            ":".join(map(str, base.glob("usr/lib/*-linux-gnu"))),
-        )
-        shim = tmp_path / "bin/rsync"
-        shim.parent.mkdir()
-        shim.write_text(
-            f'#!/bin/sh\nexec {loader} --library-path {libraries} {base}/usr/bin/rsync "$@"\n'
-        )
-        shim.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
-
-
-@pytest.fixture
 def pair(tmp_path):
     """A small store, and a copy that is the same."""
     place = tmp_path / "store/alice/cur"
@@ -225,6 +208,14 @@ def test_a_pass_copies_what_changed_and_removes_in_the_copy_alone(rsync, pair, v
 
 def pair_of(values):
     return values["store"], values["to"]
+
+
+def test_a_file_without_data_costs_no_room(rsync, pair):
+    store, copy = pair
+    os.truncate(next((store / "alice/cur").iterdir()), 1 << 30)
+    store_mover.rsync(str(store), str(copy))
+    (copied,) = [path.stat() for path in copy.rglob("*") if path.stat().st_size == 1 << 30]
+    assert copied.st_blocks < 100
 
 
 def test_who_writes_is_named(pair):

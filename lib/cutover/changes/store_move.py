@@ -125,8 +125,8 @@ class CopyStore(StoreMove):
     def describe(self):
         limit = f"\nstop here if the freeze is predicted to take longer than {self.minutes:g} min"
         return (
-            f"rsync -aHAX --numeric-ids --delete {self.store}/ {self.to}/   (at most {self.passes} "
-            "passes, until one is no quicker than the one before)\nread contents on both sides"
+            f"rsync -aHAXS --numeric-ids --delete {self.store}/ {self.to}/   (at most "
+            f"{self.passes} passes, until one is no quicker than the one before)\nread contents on both sides"
             f"{limit if self.minutes else ''}"
         )
 
@@ -171,7 +171,7 @@ class LastCopy(StoreMove):
     def describe(self):
         return (
             "doveadm mailbox status (each folder of each user)\n"
-            f"rsync -aHAX --numeric-ids --delete {self.store}/ {self.to}/\n"
+            f"rsync -aHAXS --numeric-ids --delete {self.store}/ {self.to}/\n"
             "compare each entry: kind, size, mtime, mode, owner, links; contents of what changed "
             "since they were read"
         )

@@ -149,8 +149,8 @@ class SwitchBack(_Switch):
                 f"{self.store})"
             )
         return (
-            f"rsync -aHAX --numeric-ids --delete --backup {self.to}/ {goal}   (what it replaces or "
-            f"removes there is set aside in {former}/.cutover-back/{self.run})\n"
+            f"rsync -aHAXS --numeric-ids --delete --backup {self.to}/ {goal}   (what it replaces "
+            f"or removes there is set aside in {former}/.cutover-back/{self.run})\n"
             f"compare each entry\n{end}"
         )
 

@@ -48,7 +48,7 @@ def rsync(source, target, *options, gently=False):
     argv = [
         *(["nice", "-n", "10"] if gently else []),
         "rsync",
-        "-aHAX",
+        "-aHAXS",
         "--numeric-ids",
         "--delete",
         "--modify-window=-1",
