@@ -126,8 +126,8 @@ class CopyStore(StoreMove):
         limit = f"\nstop here if the freeze is predicted to take longer than {self.minutes:g} min"
         return (
             f"rsync -aHAXS --numeric-ids --delete {self.store}/ {self.to}/   (at most "
-            f"{self.passes} passes, until one is no quicker than the one before)\nread contents on both sides"
-            f"{limit if self.minutes else ''}"
+            f"{self.passes} passes, until one is no quicker than the one before)\n"
+            f"read contents on both sides{limit if self.minutes else ''}"
         )
 
     def settled(self, ctx):
