@@ -38,7 +38,7 @@ def test_the_first_bytes_of_each_file_are_told_apart_whatever_they_hold(tmp_path
         (b"\x7fELF\0\0", False),
         (MBOX, True),
         (b"\n\n" + MBOX, True),
-        (b"\n" * 200, True),
+        (b"\r\n \t\n", False),  # c-client shows it as a text
         (b"*mbx*\r\n", True),
         (b"\1\1\1\1\nSubject: x\n", True),
         (b" 3-Feb-2009 01:02:03 +0100,9;000000000001\r\nA: b", True),

@@ -140,8 +140,6 @@ def heads_of(output: bytes, paths: Collection[bytes]) -> Iterator[tuple[bytes, b
 
 def begins_like_mail(head: bytes) -> bool:
     """Whether a file that begins so is a mailbox in one of c-client's formats."""
-    if not head.strip():
-        return bool(head)  # a long gap may come before the first message
     return bool(readers.kind(head))
 
 
