@@ -9,7 +9,7 @@ from mbx2maildir import errors
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 COPY_CHUNK = 1 << 20
-CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 KINDS = (
     (stat.S_ISREG, "a file"),
@@ -103,9 +103,16 @@ def write_all(fd, data):
         view = view[os.write(fd, view) :]
 
 
+def create(path, flags=os.O_WRONLY):
+    """Open a new file in place of what lies there, which may be a pipe that nobody reads."""
+    if os.path.lexists(path):
+        os.unlink(path)
+    return os.open(path, flags | CREATE, FILE_MODE)
+
+
 def write_file(path, data, mode=FILE_MODE):
     """Create a small file; it must not exist."""
-    fd = os.open(path, CREATE, mode)
+    fd = os.open(path, os.O_WRONLY | CREATE, mode)
     try:
         write_all(fd, data)
     finally:
@@ -115,9 +122,7 @@ def write_file(path, data, mode=FILE_MODE):
 def replace_file(path, data, durable=False):
     """Write a small file whether it exists or not, in one step."""
     temporary = path + b".new"
-    if os.path.lexists(temporary):
-        os.unlink(temporary)
-    fd = os.open(temporary, CREATE, FILE_MODE)
+    fd = create(temporary)
     try:
         write_all(fd, data)
         if durable:

@@ -19,7 +19,7 @@ import os
 import struct
 import zlib
 
-from mbx2maildir import files
+from mbx2maildir import errors, files
 from mbx2maildir.formats import file_names, maildir, mbx_lines
 
 VERSION = 4
@@ -31,6 +31,7 @@ RECORD = struct.Struct("<IIqQQQQHB")
 FRAME = struct.Struct("<II")  # records in the block, special ones among them
 HEAD = mbx_lines.LINE_LIMIT
 BUFFERED = 1024
+LARGEST_STATE = 1 << 30  # bytes
 UNKNOWN_LENGTH = (1 << 64) - 1  # body length of a text that was too large to be held
 CLOCK_SKEW = 2 * 10**9  # nanoseconds; a file changed this shortly before it was read is read again
 
@@ -66,7 +67,7 @@ class Writer:
         self.path = paths(user, name)[0]
         os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
         self.temporary = self.path + (b".new" if part is None else b".part%d" % part)
-        self.fd = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self.fd = files.create(self.temporary)
         self.records, self.heads, self.lines, self.special = (
             [],
             [],
@@ -137,10 +138,11 @@ class Writer:
     def take(self, part):
         """Append the index of a range of the messages, and remove it. part: what finish_part()
         gave."""
-        with open(self.path + b".part%d" % part["part"], "rb") as source:
+        path = self.path + b".part%d" % part["part"]
+        with os.fdopen(files.open_regular(path), "rb") as source:
             for piece in iter(lambda: source.read(1 << 20), b""):
                 self.put(piece)
-            os.unlink(source.name)
+        os.unlink(path)
         self.count += part["count"]
 
     def finish_part(self):
@@ -213,9 +215,8 @@ def base_name(record, suffix):
 def save(user, name, state):
     path = paths(user, name)[1]
     state = dict(state, version=VERSION, tree_id=user["tree_id"], host=user["host"])
-    with open(path + b".new", "w") as target:
-        json.dump(state, target, default=lambda value: {"bytes": value.decode("latin-1")})
-    os.rename(path + b".new", path)
+    text = json.dumps(state, default=lambda value: {"bytes": value.decode("latin-1")})
+    files.replace_file(path, text.encode("ascii"))
 
 
 def restore(values):
@@ -231,8 +232,7 @@ def load(user, name):
     """The state of a staged folder; None when it is missing or cannot be trusted."""
     index_path, state_path = paths(user, name)
     try:
-        with open(state_path) as source:
-            state = json.load(source, object_hook=restore)
+        state = json.loads(files.read_small(state_path, LARGEST_STATE), object_hook=restore)
         if (state["version"], state["tree_id"], state["host"]) != (
             VERSION,
             user["tree_id"],
@@ -246,14 +246,17 @@ def load(user, name):
         ):
             return None
         return state
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (
+        *(OSError, errors.StoreError, RecursionError),
+        *(ValueError, KeyError, TypeError, IndexError),
+    ):
         return None
 
 
 def intact(user, name, state):
     """Whether the index still has the checksum it was left with."""
     crc = 0
-    with open(paths(user, name)[0], "rb") as source:
+    with os.fdopen(files.open_regular(paths(user, name)[0]), "rb") as source:
         for block in iter(lambda: source.read(1 << 20), b""):
             crc = zlib.crc32(block, crc)
     return crc == state["index"][2]

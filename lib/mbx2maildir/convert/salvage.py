@@ -41,7 +41,12 @@ def set_aside(user, name, fd, damage):
             os.makedirs(directory, files.DIRECTORY_MODE, exist_ok=True)
             target = os.open(
                 path,
-                os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC,
+                os.O_WRONLY
+                | os.O_CREAT
+                | os.O_TRUNC
+                | os.O_NOFOLLOW
+                | os.O_NONBLOCK
+                | os.O_CLOEXEC,
                 files.FILE_MODE,
             )
             try:

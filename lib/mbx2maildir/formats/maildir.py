@@ -35,10 +35,9 @@ class FolderWriter:
             os.open(os.path.join(path, name), os.O_RDONLY | os.O_DIRECTORY)
             for name in (b"cur", b"new")
         ]
-        self.uidlist = os.open(
+        self.uidlist = files.create(
             os.path.join(path, b"dovecot-uidlist.new" if part is None else uidlist.part_name(part)),
-            os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
-            files.FILE_MODE,
+            os.O_RDWR,
         )
         self.lines = [b" " * (uidlist.HEAD_SIZE - 1) + b"\n"] if part is None else []
 
@@ -47,7 +46,10 @@ class FolderWriter:
         length = len(stored)
         name = b"%d.M%d%b%d,W=%d" % (seconds, uid, self.suffix, length, virtual)
         fd = os.open(
-            name + b":2," + letters, files.CREATE, files.FILE_MODE, dir_fd=self.directories[recent]
+            name + b":2," + letters,
+            os.O_WRONLY | files.CREATE,
+            files.FILE_MODE,
+            dir_fd=self.directories[recent],
         )
         try:
             written = os.write(fd, stored)
@@ -67,9 +69,7 @@ class FolderWriter:
         → (bytes stored, bytes as IMAP shows them).
         """
         temporary = os.path.join(self.path, b"tmp", b"M%d" % uid)
-        fd = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, files.FILE_MODE
-        )
+        fd = files.create(temporary)
         try:
             length, virtual = (line_ends.copy_lf if crlf else line_ends.copy_plain)(texts, fd)
             os.utime(fd, (seconds, seconds))
@@ -113,11 +113,12 @@ class FolderWriter:
     def take(self, part):
         """Join the lines of a range of the messages, and remove their file."""
         self.flush()
-        with open(os.path.join(self.path, uidlist.part_name(part)), "rb") as source:
+        path = os.path.join(self.path, uidlist.part_name(part))
+        with os.fdopen(files.open_regular(path), "rb") as source:
             for piece in iter(lambda: source.read(files.COPY_CHUNK), b""):
                 self.lines = [piece]
                 self.flush()
-            os.unlink(source.name)
+        os.unlink(path)
 
     def flush(self):
         files.write_all(self.uidlist, b"".join(self.lines))

@@ -549,6 +549,31 @@ def test_folders_nested_too_deeply_are_an_error_of_their_user(two):
         upper.rename(deep)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("index/mallory/INBOX/state.json", "index/mallory/INBOX/state.json.new"),
+        *("index/mallory/INBOX/index", "index/mallory/INBOX/index.new"),
+        *("staging/mallory/dovecot-uidlist.new", "r1/salvage/mallory/INBOX/2048-7"),
+    ],
+)
+def test_a_pipe_where_the_converter_keeps_something_is_not_waited_for(two, monkeypatch, name):
+    monkeypatch.setattr(pool, "SILENCE_SECONDS", 5)
+    convert(dict(two.plan(), presync=True))
+    inbox = build.simple(4)
+    if "salvage" in name:
+        inbox = inbox[:2048] + b"damage\n" + inbox[2048:]
+    (two.root / "home/mallory/INBOX").write_bytes(inbox)
+    place = two.root / "new/work" / name
+    place.parent.mkdir(exist_ok=True)
+    place.exists() and place.unlink()
+    os.mkfifo(place)
+    own(place.parent, MALLORY)
+    results = convert(two.plan())
+    assert "bob" in published(results) and errors_of(results) <= {"mallory"}
+    assert not {"WorkerDied"}.intersection(event["kind"] for event in of(results, "error"))
+
+
 def test_a_worker_that_is_stopped_is_ended(two, monkeypatch):
     monkeypatch.setattr(pool, "SILENCE_SECONDS", 1)
     prepare = batch.tasks.prepare.prepare
