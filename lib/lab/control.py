@@ -53,14 +53,14 @@ def up(fresh=False, seed=True, shared=None, suites=None, old=None, say=lambda te
     bases = {suite: base_image.ensure(suite, say) for suite in sorted(set(suites.values()))}
     with locks.lab():
         # the old server's programs write the seeded mail
-        old = bases[suites["old"]]
-        snapshot = seed_snapshot.path(old) if seed else None
+        base = bases[suites["old"]]
+        snapshot = seed_snapshot.path(base) if seed else None
         marker = state.read()
         if fresh or _unusable(marker, bases, suites, snapshot, shared, old):
             _clean(grace=0)
             marker = None
             if snapshot is not None and not snapshot.is_dir():
-                _plant(suites, old, say)
+                _plant(suites, base, say)
         return _up(marker, suites, snapshot, say, bool(shared), bool(old))
 
 
