@@ -57,7 +57,7 @@ class Server:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=180,
+            timeout=420,
         )
 
 
