@@ -184,7 +184,7 @@ def went(night, old):
         dying(imap.SessionLost(server="imapd", doing="APPEND", reason="it was killed")),
         pytest.raises(
             model.ChangeFailed,
-            match=r"could not be carried back completely; the other \d+ are done",
+            match=r"carrying back failed for \d+ of \d+ users; the others are done",
         ),
     ):
         night.step("rollback")
@@ -419,7 +419,7 @@ def test_what_is_refused_is_told_and_stops_the_rollback_once_all_others_are_carr
     output = went.refused.stderr
     assert (
         went.refused.returncode == 1
-        and "4 users could not be carried back completely" in output
+        and "carrying back failed for 4 of " in output
         and "--without" in output
     )
     for user, (folder, _) in REFUSED.items():

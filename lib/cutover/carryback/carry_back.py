@@ -133,8 +133,8 @@ class CarryBack(model.Change):
         names = sorted(failures)
         without = ",".join(sorted({*names, *self.without}))
         lines = [
-            f"{self.host}: {len(names)} users could not be carried back completely; "
-            f"the other {count - len(names)} are done.",
+            f"{self.host}: carrying back failed for {len(names)} of {count} users; the others are "
+            "done.",
             *(f"- {user}: {failures[user]}" for user in names[:SHOWN]),
         ]
         if len(names) > SHOWN:

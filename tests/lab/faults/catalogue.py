@@ -572,7 +572,7 @@ MAIL = [
         "before",
         refused_back,
         taken_back,
-        says=r"1 users could not be carried back completely.*bruno: .*UID \d+ "
+        says=r"carrying back failed for 1 of 24 users.*bruno: .*UID \d+ "
         r"<saved@cutover.invalid>: .*APPEND to mail/sent-mail was refused: Can't access destination",
     ),
     Fault(
