@@ -345,7 +345,7 @@ def test_key_refused_and_unusable(keys, dial, tmp_path):
         for name in ("locked", "sealed", "rubbish", "none"):
             with pytest.raises(ssh.KeyUnusable, match=name):
                 dial(port, key_file=tmp_path / name).run(["ok"])
-        with pytest.raises(ssh.KnownHostsUnusable, match="none"):
+        with pytest.raises(ssh.KnownHostsUnusable, match="none cannot be read: No such file"):
             dial(port, known_hosts=tmp_path / "none").run(["ok"])
 
 

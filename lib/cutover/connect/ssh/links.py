@@ -75,7 +75,8 @@ class Links:
             reason = "the host closed the session without an exit status"
         else:
             error = transport.get_exception()
-            reason = str(error) or type(error).__name__ if error else "connection closed"
+            closed = error is None or isinstance(error, EOFError)
+            reason = "connection closed" if closed else str(error) or type(error).__name__
         raise errors.LinkLost(host=self.login.host, reason=reason, command=command)
 
     def _session(self, line: str) -> paramiko.Channel:

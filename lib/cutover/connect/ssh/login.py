@@ -92,7 +92,9 @@ class Login:
             client.load_host_keys(str(self.known_hosts))
         except (OSError, UnicodeDecodeError, paramiko.hostkeys.InvalidHostKey) as error:
             raise errors.KnownHostsUnusable(
-                host=self.host, known_hosts=self.known_hosts, reason=error
+                host=self.host,
+                known_hosts=self.known_hosts,
+                reason=getattr(error, "strerror", None) or error,
             ) from error
         filed = [
             name
