@@ -76,7 +76,7 @@ def test_a_notebook_is_a_document_with_one_call_a_cell(path):
         "parameters",
         "open",
         *(
-            ["steps", "outage", "gates", "progress", "world", "timeline", "log"]
+            ["steps", "outage", "gates", "progress", "world", "morning", "timeline", "log"]
             if board
             else [
                 "probe",

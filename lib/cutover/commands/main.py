@@ -22,6 +22,7 @@ from cutover.commands import (
     status,
     store,
     test,
+    watch,
 )
 from cutover.site import secrets
 
@@ -43,6 +44,7 @@ for command in (
     status.status,
     store.store,
     test.test,
+    watch.watch,
 ):
     cutover.add_command(command)
 for name, module in (("bench", bench), ("lab", lab), ("lease", lease), ("record", record)):

@@ -5,14 +5,16 @@ and when papermill or the command line does the work. In explain mode it shows t
 recorded in the middle of its night.
 """
 
+import threading
 import time
 from pathlib import Path
 
-from cutover import site
+from cutover import model, site
+from cutover.connect import hosts
 from cutover.notebook import board_tables, edge, live, page, progress
 from cutover.record import history, run_folder, transcript, vault
-from cutover.report import tables, timeline
-from cutover.run import live_state, outage, outage_watch, prediction
+from cutover.report import morning_tables, tables, timeline
+from cutover.run import first_morning, live_state, outage, outage_watch, prediction
 
 
 def open(site_file: str, run_dir: str, mode: str):
@@ -45,7 +47,7 @@ class Board:
 
     def __init__(self, parameters, run, recorded: bool = False, measure: bool = False):
         self.site, self.run, self.recorded, self.measure = parameters, run, recorded, measure
-        self._watch = None
+        self._watch, self._morning = None, threading.Thread()
 
     def events(self) -> list:
         """The journal, now."""
@@ -107,6 +109,19 @@ class Board:
             )
         return board_tables.live_state(live_state.ask(self.site), time.time())
 
+    def morning(self, minutes: float = 60):
+        """What users meet once reading is resumed. In mode execute this call watches for some
+        minutes, unless a command already does.
+        """
+        if self.measure and not self._morning.is_alive():
+            opened = model.read(first_morning.opened, self.run)
+            if not opened.ok:
+                return tables.Text(opened.error)
+            self._morning = first_morning.in_background(
+                hosts.Hosts(self.site), self.run, float(minutes)
+            )
+        return self._shown(self._first_morning)
+
     def log(self):
         """The latest events of the journal."""
         return self._shown(lambda: board_tables.log(self.events()))
@@ -120,6 +135,15 @@ class Board:
         events = self.events()
         windows = outage.windows(self.run.path / outage.NAME)
         return board_tables.clocks(events, windows, self.now(events))
+
+    def _first_morning(self):
+        morning = first_morning.latest(self.run)
+        if morning is None:
+            return tables.Text(
+                "Nothing has been watched yet. In a live run this cell begins to watch once "
+                "restore-imap has passed; `cutover watch` does the same on the command line."
+            )
+        return morning_tables.shown(morning, self.site)
 
     def _gates(self):
         return board_tables.gates(self.run, self.events())

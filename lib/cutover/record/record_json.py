@@ -21,7 +21,7 @@ from cutover.site import secrets
 from cutover.steps import registry
 
 NAME, SIGNATURE = "record.json", "record.json.sig"
-LOCKS = ("run.lock", "apply.lock")
+LOCKS = ("run.lock", "apply.lock", "first-morning.lock")
 FORMAT = 1
 
 
