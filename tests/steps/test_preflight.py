@@ -381,7 +381,7 @@ def test_facts_keep_their_json_form(when):
     data["old_ssh"], data["zones"], data["left_out"] = {}, {}, {"value": {}}
     data.setdefault("missing", {})
     data.setdefault("label", None)
-    data |= {"folder_names": None, "pop3": None} | data
+    data |= {"folder_names": None, "pop3": None, "open_sessions": None, "limits": None} | data
     assert model.to_json(model.from_json(preflight.Facts, data)) == data
 
 

@@ -232,6 +232,19 @@ def values(hosts, name: str, *keys: str) -> list[str]:
     return [shown[key] for key in keys]
 
 
+def of_protocol(hosts, name: str, protocol: str, key: str) -> str:
+    """The value of a setting for one protocol; a section gives the names of its switches."""
+    shown = _sections(_doveconf(hosts, name, "-f", f"protocol={protocol}", key)).get(key, "")
+    if isinstance(shown, str):
+        return shown
+    return " ".join(plugin for plugin, switch in shown.items() if switch == "yes")
+
+
+def sections(hosts, name: str, kind: str) -> dict[str, dict]:
+    """The sections of a kind, such as "service", by their heads: `{"service imap": {…}}`."""
+    return _sections(_doveconf(hosts, name, kind))
+
+
 def _doveconf(hosts, name, *arguments):
     return hosts.run(name, ["doveconf", *arguments], sudo=True).text
 
@@ -289,16 +302,7 @@ def sieve(hosts, name: str, lda: str) -> Sieve:
     return Sieve(
         *programs,
         protocols.split(),
-        _lda_plugins(hosts, name),
+        of_protocol(hosts, name, "lda", "mail_plugins").split(),
         spelling(hosts, name).version,
         [kind.partition(" ")[2] for kind in databases if " " in kind],
     )
-
-
-def _lda_plugins(hosts, name):
-    """Words of one value, or since 2.4 a section of switches."""
-    text = _doveconf(hosts, name, "-f", "protocol=lda", "mail_plugins")
-    shown = _sections(text).get("mail_plugins", "")
-    if isinstance(shown, str):
-        return shown.split()
-    return [plugin for plugin, switch in shown.items() if switch == "yes"]

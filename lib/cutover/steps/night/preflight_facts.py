@@ -12,6 +12,7 @@ from cutover.facts import (
     clock,
     crontabs,
     dovecot,
+    dovecot_limits,
     dovecot_names,
     free_space,
     local_names,
@@ -22,6 +23,7 @@ from cutover.facts import (
     pop3,
     programs,
     selinux,
+    sessions,
     systems,
     userdb,
     users,
@@ -55,7 +57,8 @@ class Facts:
     left_behind: notes of earlier rollbacks, by user. left_out: the run that left a user out.
     pop3: whether the new host serves it.
     missing: programs, by host name. label: of the new store, by SELinux.
-    folder_names, pop3: None in facts recorded by an earlier version.
+    open_sessions: on the old host; limits: of sessions, on the new one.
+    folder_names, pop3, open_sessions, limits: None in facts recorded by an earlier version.
     """
 
     run: str
@@ -87,6 +90,8 @@ class Facts:
     pop3: model.Reading[bool] | None = None
     missing: dict[str, model.Reading[list[str]]] = dataclasses.field(default_factory=dict)
     label: model.Reading[selinux.Label] | None = None
+    open_sessions: model.Reading[sessions.Sessions] | None = None
+    limits: model.Reading[dovecot_limits.Limits] | None = None
 
 
 def probe(ctx: model.Context) -> Facts:
@@ -144,10 +149,19 @@ def probe(ctx: model.Context) -> Facts:
         },
         cron=on(old, crontabs.read, old),
         left_out=on(new, _left_out, ctx.run_name, accounts[new]),
+        **_sessions(on, site, accounts),
         zones={name: on(name, clock.zone, name) for name in site.mail_hosts},
         label=on(new, selinux.read, new, site.new_store.maildir.partition("{")[0] or "/home"),
         missing=hosts.each(names, lambda name: on(name, programs.missing, name)),
     )
+
+
+def _sessions(on, site, accounts):
+    old, new = site.mail_hosts
+    return {
+        "open_sessions": on(old, sessions.read, old, accounts[old].value or []),
+        "limits": on(new, dovecot_limits.read, new),
+    }
 
 
 def _left_out(hosts, run, accounts):
