@@ -94,6 +94,13 @@ def add_old_and_new(command):
         "--folders", required=True, metavar="DIR", help="directory with the user's folders"
     )
     command.add_argument("--subscriptions", metavar="FILE", help="subscriptions (.mailboxlist)")
+    command.add_argument(
+        "--dots",
+        choices=["underscore", "escape"],
+        metavar="HOW",
+        default="underscore",
+        help="dots in folder names: underscore (default), or escape, as Dovecot's listescape does",
+    )
     command.add_argument("--maildir", required=True, metavar="DIR", help="the new Maildir")
 
 
@@ -218,6 +225,7 @@ def compare(arguments):
         arguments.folders,
         arguments.subscriptions,
         arguments.maildir,
+        arguments.dots,
     )
     print_json(values) if arguments.json else print(compare.text(values))
     return 1 if values["differences"] else 0

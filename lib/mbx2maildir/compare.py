@@ -16,7 +16,7 @@ def task_compare(*arguments):
     return compare(*arguments[:-1])
 
 
-def compare(inbox, spool, folders, subscriptions, target):
+def compare(inbox, spool, folders, subscriptions, target, dots=None):
     """→ {"folders": [{"folder", "old", "new", "only_new"}], "differences": [{"folder", "uid",
     "what", "old", "new"}], "messages"}. only_new: messages behind the last UID of the old folder
     (delivered to the new side)."""
@@ -29,7 +29,7 @@ def compare(inbox, spool, folders, subscriptions, target):
     source.expect_directory(folders)
     first, spooled, _passed = incoming.find(inbox, spool)
     old_folders, _passed = source.folders(folders, besides=[*inbox, spool, subscriptions])
-    names = Names([entry.name for entry in old_folders])
+    names = Names([entry.name for entry in old_folders], dots)
     root = os.fsencode(target)
     rows, differences = [], []
     for entry, name in [(first or spooled, b"")] + [

@@ -1,6 +1,7 @@
 """The plan file of convert-users, unpublish, state and survey.
 
 zone of a user: seconds east of Greenwich of the old host, for dates without a zone.
+dots of a user: "escape" where Dovecot escapes dots in folder names; else they become "_".
 """
 
 import json
@@ -18,6 +19,7 @@ OPTIONAL_KEYS = {
     "old_home": str,
     "roots": list,
     "zone": int,
+    "dots": str,
     "asked": dict,
     "keep": dict,
 }

@@ -22,6 +22,7 @@ def make_plan(arguments):
         "gid": gid,
         "spool": arguments.spool,
         "subscriptions": arguments.subscriptions,
+        "dots": arguments.dots,
     }
     work = arguments.work or os.path.join(os.path.dirname(target), ".cutover")
     return plan_file.check(

@@ -51,7 +51,7 @@ def survey_user(user, report):
         result["pointers"] = pointers.read(user)
     except errors.StoreError as error:
         result["errors"].append(error.as_dict())
-    names = Names([folder.name for folder in folders])
+    names = Names([folder.name for folder in folders], user.get("dots"))
     result["renamed"] = [
         {
             "from": errors.printable(item["from"]),

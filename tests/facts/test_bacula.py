@@ -60,6 +60,7 @@ class Answering:
         self.answers, self.rc, self.given = answers, rc, []
         self.site = SimpleNamespace(
             roles=SimpleNamespace(backup="sanbackup"),
+            new_store=SimpleNamespace(escapes=False),
             backup=SimpleNamespace(
                 target="/backup/current", bacula=SimpleNamespace(work="/var/lib/r", client="fd")
             ),

@@ -14,7 +14,7 @@ NAMES = dovecot_names.Names("2.3.19", [INBOX])
 ALICE = users.Account("alice", 2001, 2001, "/home/alice")
 
 
-def site(compatibility=("mail/", "~/mail/"), **special):
+def site(compatibility=("mail/", "~/mail/"), dots="underscore", **special):
     return types.SimpleNamespace(
         roles=types.SimpleNamespace(new="mailboxvm"),
         old_store=types.SimpleNamespace(imap_prefix="mail/"),
@@ -22,6 +22,7 @@ def site(compatibility=("mail/", "~/mail/"), **special):
             work="/var/imap/.cutover",
             compatibility=None if compatibility is None else list(compatibility),
             special=special,
+            dots=dots,
         ),
     )
 
@@ -170,3 +171,40 @@ def test_another_folder_of_the_same_name_is_not_the_same_folder():
 
 def test_the_survey_of_an_earlier_version_names_no_prefixes():
     assert old_mail.User(0, 0, 0, 0, [], [], [], []).prefixes == {}
+
+
+def escaping(escapes, separator="/", version="2.3.19"):
+    names = dovecot_names.Names(version, [dataclasses.replace(INBOX, separator=separator)])
+    return model.Reading(dovecot_names.State(names, None, escapes))
+
+
+def judged(reading, folders=()):
+    parameters = site(dots="escape")
+    return {
+        check.id: check for check in old_names.before(reading, survey(folders=folders), parameters)
+    }
+
+
+def test_dots_that_stay_need_a_dovecot_that_escapes_them_in_every_protocol():
+    good = {"imap": "\\", "lda": "\\", "doveadm": "\\"}
+    assert judged(escaping(good))["dots-escaped"].passed
+    for wrong in (
+        escaping({}),
+        escaping({**good, "lda": ""}),
+        escaping({**good, "imap": "^"}),
+        escaping(good, separator="."),
+        model.Reading(error="no answer"),
+    ):
+        assert not judged(wrong)["dots-escaped"].passed
+    assert "listescape" in judged(escaping({}))["dots-escaped"].todo
+    assert "storage_escape_char" in judged(escaping({}, version="2.4.1"))["dots-escaped"].todo
+
+
+def test_what_else_changes_with_escaped_names_is_said():
+    good = {"imap": "\\", "lda": "\\", "doveadm": "\\"}
+    check = judged(escaping(good), ["work", "list.announce", "~odd"])["dots-escaped-directories"]
+    assert (check.mark, check.data["folders"]) == ("warn", 2)
+    assert judged(escaping(good), ["work"])["dots-escaped-directories"].mark == "ok"
+    assert not {"dots-escaped", "dots-escaped-directories"} & {
+        check.id for check in old_names.before(escaping(good), survey(), site())
+    }

@@ -7,13 +7,13 @@ conversion finds them there.
 
 import collections
 import dataclasses
-import os
+import functools
 from typing import ClassVar
 
 from cutover import model
 from cutover.carryback import notes, published
 from cutover.carryback.notes import LeftMessage, Note
-from cutover.connect import imap
+from cutover.facts import mailboxes
 from cutover.remote import converter
 
 LIST = "left_behind.tsv"  # in the run's folder
@@ -84,8 +84,9 @@ class LeaveBehind(model.Change):
         if not behind:
             return model.Result("nothing was refused", {"messages": 0})
         files = self._link(ctx, behind, report)
+        directory = functools.partial(mailboxes.directory, ctx.site)
         rows = [
-            _row(user, message, files[user, _maildir_name(message.folder), message.uid])
+            _row(user, message, files[user, directory(message.folder), message.uid])
             for user, messages in sorted(behind.items())
             for message in messages
         ]
@@ -108,7 +109,7 @@ class LeaveBehind(model.Change):
                     files[data["user"], kept["folder"], kept["uid"]] = kept["file"]
 
         users = [
-            {**entry, "keep": _uids_by_folder(behind[entry["user"]])}
+            {**entry, "keep": _uids_by_folder(ctx.site, behind[entry["user"]])}
             for entry in self.users
             if entry["user"] in behind
         ]
@@ -123,14 +124,10 @@ class LeaveBehind(model.Change):
         return files
 
 
-def _maildir_name(folder):
-    return "" if folder == "INBOX" else os.fsdecode(imap.encode_name(folder).replace(b"/", b"."))
-
-
-def _uids_by_folder(messages: list[LeftMessage]) -> dict[str, list[int]]:
+def _uids_by_folder(site, messages: list[LeftMessage]) -> dict[str, list[int]]:
     uids = collections.defaultdict(list)
     for message in messages:
-        uids[_maildir_name(message.folder)].append(message.uid)
+        uids[mailboxes.directory(site, message.folder)].append(message.uid)
     return dict(uids)
 
 

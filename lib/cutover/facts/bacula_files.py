@@ -72,7 +72,7 @@ def listing(hosts, jobs: list[int], user: str) -> dict[str, SavedFolder] | None:
     counts = _counts(hosts, numbers, maildirs)
     lists = [row.fileid for row in _rows(files) if row.name in LISTS]
     return {
-        "INBOX" if name == "." else mailboxes.name(name[1:].replace(".", "/")): SavedFolder(
+        mailboxes.shown(hosts.site, name[1:]): SavedFolder(
             directory=name,
             messages=counts[name],
             dirids=[*part.values()] if name == "." else [folders[name]],

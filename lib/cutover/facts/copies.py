@@ -62,11 +62,9 @@ def listing(hosts, user: str) -> dict[str, CopiedFolder] | None:
     rows = copied_tree.folders(hosts, f"{site.backup.target}/{user}")
     if rows is None:
         return None
-    return {_name(directory): _copied(directory, *rest) for directory, *rest in rows}
-
-
-def _name(directory):
-    return "INBOX" if directory == "." else mailboxes.name(directory[1:].replace(".", "/"))
+    return {
+        mailboxes.shown(site, directory[1:]): _copied(directory, *rest) for directory, *rest in rows
+    }
 
 
 def _copied(directory, number, head, uids):

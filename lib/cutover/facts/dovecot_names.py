@@ -9,6 +9,8 @@ import re
 from cutover import model
 from cutover.facts import dovecot, files
 
+ESCAPE = "\\"  # the character that the converter escapes dots with; Dovecot's default, too
+_ESCAPING = ("imap", "lda", "doveadm")  # protocols that look at folders
 OURS = "cutover-"  # the namespaces we declare: cutover-1, cutover-2, …
 _VERSION = re.compile(r"# (\d+(?:\.\d+)+)")
 # placeholders of the parameters → variables of Dovecot before 2.4, and since
@@ -25,6 +27,7 @@ class Namespace:
     section: str
     prefix: str = ""
     inbox: bool = False
+    separator: str = ""
     alias_for: str | None = None
     special: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -98,16 +101,49 @@ class Names:
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """names: Dovecot's. file: the text of the file in which we declare ours, None without it."""
+    """names: Dovecot's. file: the text of the file in which we declare ours, None without it.
+
+    escapes: by protocol, the character that escapes dots on the disk; "" where none does.
+    """
 
     names: Names
     file: str | None
+    escapes: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def read(hosts, host: str) -> State:
     """The names Dovecot on a host answers to."""
-    shown = hosts.run(host, ["doveconf", "-n"], sudo=True)
-    return State(parse(shown.text), files.read(hosts, host, hosts.site.new_store.names_file))
+    names = parse(hosts.run(host, ["doveconf", "-n"], sudo=True).text)
+    file = files.read(hosts, host, hosts.site.new_store.names_file)
+    return State(names, file, _escapes(hosts, host, names))
+
+
+def _escapes(hosts, host, names):
+    """The escape character of each protocol: of a plugin before 2.4, a setting since."""
+    if names.modern:
+        key = "mailbox_list_storage_escape_char"
+        return {
+            protocol: _plain(dovecot.of_protocol(hosts, host, protocol, key))
+            for protocol in _ESCAPING
+        }
+    plugin = dovecot.sections(hosts, host, "plugin").get("plugin", {})
+    # `%%` is one %
+    character = _plain(plugin.get("listescape_char", "")).replace("%%", "%") or ESCAPE
+    loaded = {
+        protocol: dovecot.of_protocol(hosts, host, protocol, "mail_plugins").split()
+        for protocol in _ESCAPING
+    }
+    return {
+        protocol: character if "listescape" in plugins else ""
+        for protocol, plugins in loaded.items()
+    }
+
+
+def escaping(modern: bool) -> str:
+    """The setting that has Dovecot escape dots, for people."""
+    if modern:
+        return 'mailbox_list_storage_escape_char = "\\\\"'
+    return "mail_plugins = $mail_plugins listescape"
 
 
 def parse(text: str) -> Names:
@@ -144,6 +180,7 @@ def _namespace(section, inside):
         section,
         inside.get("prefix", ""),
         inside.get("inbox") == "yes",
+        inside.get("separator", ""),
         inside.get("alias_for"),
         {
             key[1]: settings["special_use"]

@@ -9,6 +9,8 @@ import math
 import os
 from collections.abc import Collection, Iterable
 
+from mbx2maildir.formats import names
+
 from cutover.connect import imap
 from cutover.facts import users
 
@@ -35,6 +37,30 @@ def name(text: str) -> str:
     return imap.decode_name(os.fsencode(text))
 
 
+def shown(site, directory: str) -> str:
+    """The name, as IMAP says it, of a folder of the new host with this Maildir++ name.
+
+    directory: without the leading dot; "" is INBOX.
+    """
+    return name(levels(site, directory)) or "INBOX"
+
+
+def levels(site, directory: str) -> str:
+    """A Maildir++ name with "/" between its levels, in the encoding of the disk."""
+    text = directory.replace(".", "/")
+    return os.fsdecode(names.unescaped(os.fsencode(text))) if site.new_store.escapes else text
+
+
+def directory(site, folder: str) -> str:
+    """The inverse of shown(): a folder's Maildir++ name without the leading dot."""
+    if folder == "INBOX":
+        return ""
+    parts = imap.encode_name(folder).split(b"/")
+    if site.new_store.escapes:
+        parts = [names.escaped(part) for part in parts]
+    return os.fsdecode(b".".join(parts))
+
+
 def besides(site) -> tuple[str, ...]:
     """The prefixes under which the new host lists all folders a second time."""
     return tuple(site.new_store.listed)
@@ -52,12 +78,12 @@ def folder_names(site, old: str | None, converted: str) -> tuple[str | None, str
     further root; None for a folder of the new side only.
     converted: its Maildir++ name without the leading dot, "" for INBOX.
     """
-    new = converted.replace(".", "/")
+    new = shown(site, converted)
     if old and old.startswith("/"):
-        return name(old[1:]), name(new)
+        return name(old[1:]), new
     if old:
-        return name(site.old_store.imap_prefix + old), name(new) if new else "INBOX"
-    return (None, name(new)) if new else ("INBOX", "INBOX")
+        return name(site.old_store.imap_prefix + old), new
+    return ("INBOX" if new == "INBOX" else None), new
 
 
 @contextlib.contextmanager

@@ -160,6 +160,7 @@ def plan(
                 ],
                 "maildir": fill(new.maildir, account),
                 **({} if zone is None else {"zone": zone}),
+                **({"dots": new.dots} if new.escapes else {}),
             }
             for account in accounts
         ],

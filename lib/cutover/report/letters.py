@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from urllib import parse
 
 from cutover import site
+from cutover.facts import mailboxes
 from cutover.record import history, step_facts
 from cutover.report import tables
 from cutover.run import outage, prediction
@@ -108,18 +109,17 @@ def parts(parameters, home, user, state, cron) -> list[Part]:
 
     home: as the new host sees it. user: of the survey. state: of the conversion, or None before it.
     """
-    renamed = state.renamed if state else user.renamed
+    renamed = _renamed(parameters, state.renamed if state else user.renamed)
     lost = [
         f"{folder.folder}: {', '.join(folder.lost_keywords)}"
         for folder in (state.folders if state else ())
         if folder.lost_keywords
     ]
-    prefix = parameters.old_store.imap_prefix
     chapters = [
         Part(
             "Folders with another name",
             "The new server cannot have these names. Look for the folders under the new ones.",
-            [f"{prefix}{item['from']} is now {_shown(item['to'])}" for item in renamed],
+            renamed,
         ),
         Part(
             "Keywords that could not be kept",
@@ -164,9 +164,12 @@ def parts(parameters, home, user, state, cron) -> list[Part]:
     return chapters or [Part("Nothing changes for you", "All your folders keep their names.")]
 
 
-def _shown(name):
-    """A Maildir++ name as mail programs show it."""
-    return name.replace(".", "/")
+def _renamed(parameters, renamed):
+    prefix = parameters.old_store.imap_prefix
+    return [
+        f"{prefix}{item['from']} is now {mailboxes.levels(parameters, item['to'])}"
+        for item in renamed
+    ]
 
 
 def _below(home: str, path: str) -> str:

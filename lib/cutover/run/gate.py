@@ -32,7 +32,7 @@ def check(run, site, step) -> None:
         )
     compared = _facts(run, events, verified, "verify", step)
     converted = _facts(run, events, _passed(events, "convert"), "convert", step)
-    wrong = differences(compared, converted)
+    wrong = differences(site, compared, converted)
     if wrong:
         raise runbook.NotYet(
             f"{step.id} may not run: verify did not compare what was converted: "
@@ -40,11 +40,11 @@ def check(run, site, step) -> None:
         )
 
 
-def differences(verified, converted) -> list[str]:
+def differences(site, verified, converted) -> list[str]:
     """Users and folders that verify's facts and convert's facts do not share, in words."""
     wrong = []
     compared = {user: {row.new_name for row in mail.rows} for user, mail in verified.users.items()}
-    made = {name: _folders(user) for name, user in converted.state.users.items()}
+    made = {name: _folders(site, user) for name, user in converted.state.users.items()}
     for user in sorted({*compared, *made}):
         if user not in compared:
             wrong.append(f"user {user} was converted and not compared")
@@ -57,9 +57,9 @@ def differences(verified, converted) -> list[str]:
     return wrong
 
 
-def _folders(user):
+def _folders(site, user):
     """The names of a user's converted folders on the new side, as IMAP says them."""
-    return {mailboxes.name(folder.name.replace(".", "/")) or "INBOX" for folder in user.folders}
+    return {mailboxes.shown(site, folder.name) for folder in user.folders}
 
 
 def _passed(events, name):

@@ -135,11 +135,20 @@ class NewStore(field_types.Section):
         "folders and then pick those below mail/; programs that show all folders show them twice",
     )
     special: Special = Special()
+    dots: Literal["underscore", "escape"] = pydantic.Field(
+        "underscore",
+        description="dots in folder names: become _, or stay, if Dovecot escapes them on the disk",
+    )
     names_file: field_types.PlainPath = pydantic.Field(
         "/etc/dovecot/conf.d/99-cutover-names.conf",
         description="file of Dovecot's configuration that dual-delivery writes for both; Dovecot "
         "must include it",
     )
+
+    @property
+    def escapes(self) -> bool:
+        """Whether the names of folders on the disk are escaped."""
+        return self.dots == "escape"
 
     @pydantic.model_validator(mode="after")
     def _listed_are_answered(self):

@@ -39,7 +39,7 @@ def prepare(user, presync=False, progress=staged.quiet):
     subscribed, elsewhere, _prefixes = subscriptions.read(
         user.get("subscriptions"), user.get("folders"), user.get("home"), passed, further
     )
-    names = Names([file.name for file in folders])
+    names = Names([file.name for file in folders], user.get("dots"))
     target = os.fsencode(user["maildir"])
     new = existing.NewSide(target) if os.path.isdir(target) else None
     if new and not presync:

@@ -2,7 +2,8 @@
 
 What Dovecot accepts was tried with 2.3.19: canonical modified UTF-7 only, no "~" at the very start;
 "cur", "new", "tmp", "dovecot" and names below INBOX are folders like any other. Control characters
-become "_".
+become "_". A dot becomes "_" too, or, if the plan says "escape", the name is written as a Dovecot
+with the escape character "\\" does (listescape in 2.3): "\\2e" is a dot, and the name stays.
 
 Every change is deterministic and reported. Each level is mapped on its own among its siblings: a
 name that need not be changed keeps its place, the others are taken in byte order, and one that
@@ -13,8 +14,11 @@ import re
 
 from mbx2maildir.patterns import Pattern
 
+ESCAPE = "escape"  # of a plan's "dots"; anything else: a dot becomes "_"
 LONGEST = 255  # bytes of a directory name, the leading "." and all levels included
 SHIFTED = Pattern(rb"&([^-]*)-|&")
+ESCAPED = Pattern(rb"\\([0-9a-f]{2})")
+PARTLY_ESCAPED = Pattern(rb"\\[0-9a-f]?\Z")
 
 
 def decode_utf7(name):
@@ -74,17 +78,31 @@ def canonical(component):
         return component.decode("latin-1")
 
 
-def mapped(component, top):
+def mapped(component, top, escape=False):
     """One level's name → the name it would like to have (bytes). top: whether it is of the first
     level."""
-    text = canonical(component).replace(".", "_")
+    text = canonical(component)
+    if not escape:
+        text = text.replace(".", "_")
     if not text.isprintable() or "/" in text:
         text = re.sub("[\x00-\x1f\x7f-\x9f/\\ufffe\\uffff]|[\ud800-\udfff]", "_", text)
-    if top and text.startswith("~"):
+    if top and text.startswith("~") and not escape:
         text = "_" + text[1:]
     if top and text.upper() == "INBOX":
         text += "_"
-    return encode_utf7(text)
+    name = encode_utf7(text)
+    return escaped(name) if escape else name
+
+
+def escaped(name):
+    """One level's name as Dovecot writes it on the disk (tried with 2.3.19 and 2.4.1)."""
+    name = name.replace(b"\\", b"\\5c").replace(b".", b"\\2e")
+    return b"\\7e" + name[1:] if name.startswith(b"~") else name
+
+
+def unescaped(name):
+    """The inverse of escaped()."""
+    return ESCAPED.sub(lambda match: bytes([int(match.group(1), 16)]), name)
 
 
 class Names:
@@ -96,7 +114,8 @@ class Names:
     simply its path with "." for "/".
     """
 
-    def __init__(self, paths):
+    def __init__(self, paths, dots=None):
+        self.escape = dots == ESCAPE
         self.children = {}
         self.names = {}
         self.changes = []
@@ -110,21 +129,25 @@ class Names:
         }
         self.finish()
 
-    @staticmethod
-    def settle(parent, children):
+    def settle(self, parent, children):
         """Unique names for the children of one directory."""
-        wishes = {child: mapped(child, not parent) for child in children}
-        taken = {child for child in children if wishes[child] == child}
-        result = {child: (child, None) for child in taken}
-        for child in sorted(children - taken):
+        wishes = {child: mapped(child, not parent, self.escape) for child in children}
+        kept = {child for child in children if self.seen(wishes[child]) == child}
+        taken = {wishes[child] for child in kept}
+        result = {child: (wishes[child], None) for child in kept}
+        for child in sorted(children - kept):
             name, number = wishes[child], 1
             while name in taken:
                 number += 1
                 name = wishes[child] + b"_%d" % number
             taken.add(name)
-            why = "the name would meet another one" if number > 1 else reason(child, not parent)
-            result[child] = (name, why)
+            why = "the name would meet another one"
+            result[child] = (name, why if number > 1 else reason(child, not parent, self.escape))
         return result
+
+    def seen(self, name):
+        """A level's name as mail programs see it."""
+        return unescaped(name) if self.escape else name
 
     def finish(self):
         taken = set()
@@ -148,7 +171,7 @@ class Names:
         levels, whys = [], []
         for depth, part in enumerate(parts):
             name, why = self.levels.get(tuple(parts[:depth]), {}).get(part) or (
-                mapped(part, not depth),
+                mapped(part, not depth, self.escape),
                 None,
             )
             levels.append(name)
@@ -161,12 +184,12 @@ class Names:
         return self.names.get(path) or self.join(path)[0]
 
 
-def reason(component, top):
+def reason(component, top, escape=False):
     """Why a level's name had to change."""
     whys = []
-    if b"." in component:
+    if b"." in component and not escape:
         whys.append('"." separates levels')
-    if top and component.startswith(b"~"):
+    if top and component.startswith(b"~") and not escape:
         whys.append('a leading "~" means another user\'s home')
     if decode_utf7(component) is None:
         whys.append("not modified UTF-7")
@@ -187,5 +210,6 @@ def shortened(name, path, force=False):
         text = decode_utf7(levels[longest])
         if text is None or len(text) < 2:
             break
-        levels[longest] = encode_utf7(text[:-1])
+        # half an escaped character is none
+        levels[longest] = PARTLY_ESCAPED.sub(b"", encode_utf7(text[:-1]))
     return b".".join(levels) + suffix

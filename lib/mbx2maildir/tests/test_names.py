@@ -41,6 +41,60 @@ def test_one_name(path, name, why):
         assert why in mapped.changes[0]["why"] and mapped.changes[0]["to"] == name
 
 
+ESCAPED = [
+    # old path, name below the Maildir, as Dovecot with the escape character writes it
+    (b"plain", b"plain"),
+    (b"list.announce", b"list\\2eannounce"),
+    (b"x.y/z.w", b"x\\2ey.z\\2ew"),
+    (b"~weird", b"\\7eweird"),
+    (b"y/~x", b"y.\\7ex"),
+    (b".hidden/..", b"\\2ehidden.\\2e\\2e"),
+    (b"back\\slash", b"back\\5cslash"),
+    (b"a\\2eb", b"a\\5c2eb"),
+    (b"Entw&APw-rfe.alt", b"Entw&APw-rfe\\2ealt"),
+]
+
+
+@pytest.mark.parametrize("path, name", ESCAPED)
+def test_one_name_that_is_escaped_and_stays(path, name):
+    mapped = names.Names([path], names.ESCAPE)
+    assert (mapped.maildir(path), mapped.changes) == (name, [])
+    assert names.unescaped(name.replace(b".", b"/")) == path
+
+
+def test_escaped_names_do_not_meet_and_others_change_as_ever():
+    paths = [b"a.b", b"a_b", b"INBOX", b"caf\xe9.x", b"tab\there.x"]
+    mapped = names.Names(paths, names.ESCAPE)
+    assert [mapped.maildir(path) for path in paths] == [
+        b"a\\2eb",
+        b"a_b",
+        b"INBOX_",
+        b"caf&AOk-\\2ex",
+        b"tab_here\\2ex",
+    ]
+    assert [change["from"] for change in mapped.changes] == [
+        b"INBOX",
+        b"caf\xe9.x",
+        b"tab\there.x",
+    ]
+    assert not any('"." separates' in change["why"] for change in mapped.changes)
+
+
+@given(st.binary(min_size=1, max_size=40))
+def test_escaping_can_be_taken_back(name):
+    name = name.replace(b"/", b"-")
+    assert names.unescaped(names.escaped(name)) == name
+    assert b"." not in names.escaped(name)
+
+
+def test_a_long_name_is_not_cut_within_an_escaped_character():
+    for length in range(60, 66):
+        path = b"x" * length + b"." * 80
+        (change,) = names.Names([path], names.ESCAPE).changes
+        assert len(change["to"]) < names.LONGEST
+        assert set(names.unescaped(change["to"][:-9])) <= set(b"x.")
+
+
 def test_the_unchanged_name_keeps_its_place():
     mapped = names.Names([b"a.b", b"a_b", b"a_b_2", b"a:b", b"a\x01b"])
     assert {path: mapped.maildir(path) for path in (b"a_b", b"a_b_2", b"a:b")} == {

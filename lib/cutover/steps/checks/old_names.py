@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from cutover import model
 from cutover.changes import dovecot
-from cutover.facts import dovecot_names, old_mail
+from cutover.facts import dovecot_names, mailboxes, old_mail
 from cutover.steps.checks import listing
 
 
@@ -57,9 +57,13 @@ def before(
     if survey:
         yield _in_use(survey, reading, site)
         yield _shadowed(survey, site)
-        yield _renamed(survey)
+        yield _renamed(survey, site)
     if wanted(site):
         yield from _configured(reading, site, planned=True)
+    if site.new_store.escapes:
+        yield _escaped(reading, site)
+        if survey:
+            yield _escape_consequences(survey, site)
 
 
 def after(reading: model.Reading[dovecot_names.State] | None, site) -> Iterator[model.Check]:
@@ -139,10 +143,10 @@ def _shadowed(survey, site):
     )
 
 
-def _renamed(survey):
+def _renamed(survey, site):
     """Users whose folders get another name: their mail programs lose these folders."""
     renamed = [
-        f"{name}: {change['from']} → {change['to'].replace('.', '/')} ({change['why']})"
+        f"{name}: {change['from']} → {mailboxes.levels(site, change['to'])} ({change['why']})"
         for name, user in sorted(survey.users.items())
         for change in user.renamed
     ]
@@ -155,6 +159,53 @@ def _renamed(survey):
         warning=bool(renamed),
         id="folders-renamed",
         data={"renamed": renamed},
+    )
+
+
+def _escaped(reading, site):
+    """Every protocol that looks at folders reads their names as the converter writes them."""
+    new, state = site.roles.new, reading.value
+    wrong = {
+        protocol: character
+        for protocol, character in (state.escapes if state else {}).items()
+        if character != dovecot_names.ESCAPE
+    }
+    texts = [f"{name}: {character or 'no character'}" for name, character in wrong.items()]
+    separator = state.names.inbox.separator if state and state.names.inbox else ""
+    if separator != "/":
+        texts.append(f"the separator of INBOX's namespace is {separator or 'not set'}")
+    return model.Check(
+        f"Dovecot on {new} escapes dots in folder names, so that folders keep their names",
+        f"{dovecot_names.ESCAPE} in each protocol, and the separator /",
+        (", ".join(texts) or "so it does") if reading.ok else reading.error,
+        reading.ok and bool(state.escapes) and not texts,
+        f"Set `{dovecot_names.escaping(bool(state) and state.names.modern)}` for all protocols "
+        "and `separator = /` before presync, or set new_store.dots to underscore.",
+        id="dots-escaped",
+        subject=new,
+        data={"wrong": wrong},
+    )
+
+
+def _escape_consequences(survey, site):
+    """What else changes with escaped names: whoever names these directories must escape, too."""
+    names = [
+        f"{name}: {folder.folder}"
+        for name, user in sorted(survey.users.items())
+        for folder in user.folders
+        if "." in folder.folder or "\\" in folder.folder or folder.folder.startswith("~")
+    ]
+    return model.Check(
+        f"Programs on {site.roles.new} that name a Maildir by its directory know the escaped names",
+        "none, or known",
+        f"{len(names)} folders are escaped: {listing.listed(names)}" if names else "none",
+        True,
+        "list.x is the directory `.list\\2ex`: procmail recipes and programs on shell hosts must "
+        "name it so. Do not switch the escaping off later: these folders would change their names.",
+        warning=bool(names),
+        id="dots-escaped-directories",
+        subject=site.roles.new,
+        data={"folders": len(names)},
     )
 
 
