@@ -392,11 +392,13 @@ def stuck_mail(host):
         )
         return f"a message that cannot be delivered in the queue of {host}"
 
-    def heal(scene):
-        empty = f"rm -f /var/spool/mqueue/?f*; sleep 1; mailq | grep -c {STUCK}"
-        assert eventually(lambda: scene.on(host, "sh", "-c", empty, check=False).strip() == "0")
+    return {"inject": inject, "heal": lambda scene: _discard(scene, host, STUCK)}
 
-    return {"inject": inject, "heal": heal}
+
+def _discard(scene, host, recipient):
+    """Empty a host's queue. A message that is being tried just now is written again."""
+    empty = f"rm -f /var/spool/mqueue/?f*; sleep 1; mailq | grep -c {recipient}"
+    assert eventually(lambda: scene.on(host, "sh", "-c", empty, check=False).strip() == "0")
 
 
 PUT_OFF = "alice@mailboxold.lab.test"
@@ -414,6 +416,7 @@ def put_off_mail(host):
         return f"a message in the queue of {host} that mailboxold puts off"
 
     def heal(scene):
+        _discard(scene, host, PUT_OFF)
         scene.sh("mailboxold", f"sed -i '/^From:anna/d' /etc/mail/access; {access}")
 
     return {"inject": inject, "heal": heal}
