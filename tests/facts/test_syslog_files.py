@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import os
+import shutil
 import subprocess
 import zoneinfo
 from datetime import datetime
@@ -61,6 +62,8 @@ def read(place, since):
 
 @pytest.mark.parametrize("end, pack", [("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress)])
 def test_lines_of_all_files_have_the_hosts_time(tmp_path, monkeypatch, end, pack):
+    if end == ".bz2" and not shutil.which("bzip2"):
+        pytest.skip("bzip2 is not installed")
     monkeypatch.setattr(clock, "now", lambda hosts, name: int(epoch(2026, 1, 4, 12)))
     old = "Dec 27 04:02:01 old imapd[1]: before\nDec 28 04:02:01 old imapd[1]: Login user=alice\n"
     put(tmp_path / f"maillog.2{end}", old, epoch(2025, 12, 28, 4, 3), pack)
