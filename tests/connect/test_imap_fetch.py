@@ -2,7 +2,7 @@
 
 import imaplib
 import io
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from cutover.connect.imap import fetch
@@ -90,9 +90,13 @@ def test_what_is_no_answer(text, error, message):
             b"29-FEB-2000 23:59:59 -0800",
             datetime(2000, 2, 29, 23, 59, 59, tzinfo=timezone(timedelta(hours=-8))),
         ),
-        (b"30-Feb-2000 23:59:59 -0800", None),
+        # c-client shows days that no month has, seconds of 60, and zones of more than a day
+        (
+            b"31-Feb-2000 23:59:60 -0800",
+            datetime(2000, 3, 3, 0, 0, 0, tzinfo=timezone(timedelta(hours=-8))),
+        ),
+        (b" 1-Feb-1999 03:04:05 +3100", datetime(1999, 1, 30, 20, 4, 5, tzinfo=UTC)),
         (b" 1-Foo-1999 03:04:05 +0130", None),
-        (b" 1-Feb-1999 03:04:05 +9900", None),
         (b"yesterday", None),
         (b"", None),
         (None, None),

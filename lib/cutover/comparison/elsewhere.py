@@ -7,6 +7,7 @@ that do not begin like a plain file.
 """
 
 import dataclasses
+import os
 from collections.abc import Collection, Iterator
 
 from mbx2maildir.formats import readers
@@ -53,7 +54,7 @@ class Elsewhere:
 def read(hosts, account: Account, converted: Collection[str], passed: Collection[str]) -> Elsewhere:
     """All that c-client lists for a user besides `converted`, old names as IMAP says them.
 
-    passed: names below which nothing new is listed, such as loops.
+    passed: names of what the conversion passed over, such as links to INBOX, and loops.
     """
     store = hosts.site.old_store
 
@@ -66,18 +67,19 @@ def read(hosts, account: Account, converted: Collection[str], passed: Collection
         prune = [*passed, *_names(store.accepted, account)]
         listing = mailboxes.old_listing(session, "", prune, most=NAMES)
         listed = {name for name, selectable in listing.items() if selectable}
-        names = sorted(listed - set(converted) - {"INBOX"}, key=lambda name: (len(name), name))
+        known = {*converted, *map(os.path.normpath, passed), "INBOX"}
+        names = sorted(listed - known, key=lambda name: (len(name), name))
         accepted = {name for name in names if accepts(name)}
         result = Elsewhere(len(names), len(accepted))
         names = [name for name in names if name not in accepted]
         result.unseen = int(len(listing) >= NAMES) + max(0, len(names) - NAMES)
         opened = _not_plain(hosts, account, names[:NAMES])
         result.unseen += max(0, len(opened) - OPENED)
-        known = _Looks(session, converted)
+        looks = _Looks(session, converted)
         for name in opened[:OPENED]:
             try:
                 messages = session.examine(name).exists
-                if messages and not known.has(name):
+                if messages and not looks.has(name):
                     result.mail.append(Unknown(name, messages))
             except imap.FolderUnreadable:
                 continue  # no mail program can open it either

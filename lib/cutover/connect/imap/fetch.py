@@ -115,27 +115,29 @@ def _items(connection, line, at):
 
 
 @functools.lru_cache(64)
-def _zone(sign: bytes, hours: bytes, minutes: bytes) -> timezone:
+def _offset(sign: bytes, hours: bytes, minutes: bytes) -> timedelta:
     offset = timedelta(hours=int(hours), minutes=int(minutes))
-    return timezone(-offset if sign == b"-" else offset)
+    return -offset if sign == b"-" else offset
 
 
 def internaldate(raw: bytes | None) -> datetime | None:
-    """An INTERNALDATE, aware; None when it is none that can be."""
+    """An INTERNALDATE, aware; None when it is none that can be.
+
+    c-client shows what mail files say, such as 31-Feb or a zone of +3100; Dovecot shows the same
+    instant in another way.
+    """
     if raw is None:
         return None
     try:
         if date := DATE.fullmatch(raw):
             day, month, year, hour, minute, second, *zone = date.groups()
-            return datetime(
-                int(year),
-                MONTHS[month.capitalize()],
-                int(day),
-                int(hour),
-                int(minute),
-                int(second),
-                tzinfo=_zone(*zone),
+            offset = _offset(*zone)
+            local = datetime(int(year), MONTHS[month.capitalize()], 1) + timedelta(
+                int(day) - 1, int(second), hours=int(hour), minutes=int(minute)
             )
+            if abs(offset) < timedelta(days=1):
+                return local.replace(tzinfo=timezone(offset))
+            return (local - offset).replace(tzinfo=UTC)
         date = datetime_util.parse_to_datetime(raw, normalise=False)
         return date.replace(tzinfo=timezone(date.utcoffset()) if date.tzinfo else UTC)
     except (ValueError, KeyError, OverflowError, TypeError):
