@@ -65,8 +65,8 @@ class MailHost:
         self.log.touch()
         self.log.chmod(0o666)
 
-    def user(self, name):
-        """Make a user with a home; → User."""
+    def user(self, name, groups=()):
+        """Make a user with a home; → User. groups: numbers of further groups."""
         uid = FIRST_UID + len(self.users)
         home = self.root / "home" / name
         (home / "mail").mkdir(parents=True)
@@ -74,9 +74,11 @@ class MailHost:
             passwd.write(f"{name}:x:{uid}:{uid}::/home/{name}:/bin/sh\n")
         with open(self.root / "etc/group", "a") as group:
             group.write(f"{name}:x:{uid}:\n")
+            for number in groups:
+                group.write(f"{name}-{number}:x:{number}:{name}\n")
         for path in (home, home / "mail"):
             os.chown(path, uid, uid)
-        self.users[name] = User(self, name, uid)
+        self.users[name] = User(self, name, uid, groups)
         return self.users[name]
 
     def complaints(self):
@@ -86,28 +88,59 @@ class MailHost:
         return text
 
 
+class Connection(imaplib.IMAP4_stream):
+    """An IMAP session with a program, which no shell starts."""
+
+    def __init__(self, argv):
+        self.argv = argv
+        super().__init__(shlex.join(argv))
+        # imaplib takes a status text that ends in a folder's name like {2008} for a literal
+        self.Literal = re.compile(rb"(?!\[).*{(?P<size>\d+)}$")
+
+    def open(self, host=None, port=None, timeout=None):
+        self.host, self.port, self.sock, self.file = None, None, None, None
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            self.argv, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
+        )
+        self.writefile, self.readfile = self.process.stdin, self.process.stdout
+
+    def examine(self, name):
+        """EXAMINE a folder whose name may hold any bytes."""
+        if name.isascii() and name.decode().isprintable():
+            return self.select(quoted(name), readonly=True)
+        self.untagged_responses = {}
+        self.literal, self.is_readonly = name, True  # as a literal, c-client takes any
+        answer = self._simple_command("EXAMINE")
+        self.state = "SELECTED" if answer[0] == "OK" else "AUTH"
+        return answer
+
+
 class User:
-    def __init__(self, host, name, uid):
-        self.host, self.name, self.uid = host, name, uid
+    """A user of the mail host. zone: seconds east of Greenwich where the user's programs run."""
+
+    def __init__(self, host, name, uid, groups=()):
+        self.host, self.name, self.uid, self.groups, self.zone = host, name, uid, groups, 0
         self.home = host.root / "home" / name
         self.maildir = host.root / "var/imap" / name
         self.spool = host.root / "var/mail" / name
 
     def argv(self, *command):
+        west = -self.zone // 60
+        zone = f"OLD{'-' * (west < 0)}{abs(west) // 60}:{abs(west) % 60:02}" if west else "UTC"
         return [
             "chroot",
             f"--userspec={self.uid}:{self.uid}",
+            f"--groups={','.join(map(str, (self.uid, *self.groups)))}",
             str(self.host.root),
             "/usr/bin/env",
             "-i",
+            "-C",
+            f"/home/{self.name}",
             f"HOME=/home/{self.name}",
             f"USER={self.name}",
-            "TZ=UTC",
+            f"TZ={zone}",
             "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-            "/bin/sh",
-            "-c",
-            'cd; exec "$@"',
-            "sh",
             *command,
         ]
 
@@ -128,9 +161,7 @@ class User:
 
     @contextlib.contextmanager
     def imap(self, *command):
-        connection = imaplib.IMAP4_stream(shlex.join(self.argv(*command)) + " 2>/dev/null")
-        # imaplib takes a status text that ends in a folder's name like {2008} for a literal
-        connection.Literal = re.compile(rb"(?!\[).*{(?P<size>\d+)}$")
+        connection = Connection(self.argv(*command))
         try:
             yield connection
         finally:
@@ -179,7 +210,7 @@ def view(connection, name):
     """EXAMINE a folder → {"uidvalidity", "uidnext", "messages": [(uid, flags, date, size,
     digest)]}; date in seconds."""
     connection.untagged_responses.clear()
-    ok(connection.select(quoted(name), readonly=True))
+    ok(connection.examine(name))
     answers = dict(connection.untagged_responses)
     uidvalidity = int(answers["UIDVALIDITY"][-1])
     uidnext = int(answers["UIDNEXT"][-1])
