@@ -54,7 +54,7 @@ class Hosts:
             old_store=types.SimpleNamespace(
                 imapd="/usr/sbin/imapd", imap_prefix="mail/", spool="/var/mail/{user}"
             ),
-            new_store=types.SimpleNamespace(listed=()),
+            new_store=types.SimpleNamespace(listed=(), escapes=False),
         )
 
     def ssh(self, name):
