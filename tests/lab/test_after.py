@@ -6,6 +6,7 @@ not met.
 
 import concurrent.futures
 import contextlib
+import imaplib
 import os
 import poplib
 import re
@@ -17,12 +18,13 @@ import pytest
 from cutover.changes import bring_beside
 from cutover.connect import dns, imap, smtp
 from cutover.connect.hosts import Hosts
-from cutover.facts import backup_copy, bacula, mailboxes, users
+from cutover.facts import backup_copy, bacula, dovecot_activity, mailboxes, users
 from cutover.model import errors, runbook
 from cutover.record import history, lab_marks
+from cutover.run import first_morning
 from cutover.site import PROJECT, lab_hosts
 from cutover.steps import registry
-from cutover.steps.checks import backup_files
+from cutover.steps.checks import backup_files, morning
 from lab import keys, store, topology
 from night import Night, eventually, program
 
@@ -32,6 +34,12 @@ OLD_COPY = store.STORE / "backup/posta/mailboxold"
 DIRECTOR, TESTED = "/etc/bacula/bacula-dir.conf", "/var/imap/.cutover/restore-test"
 NAME_SERVERS = ["ns1", "ns2"]
 PROGRAM_USERS = ("walter", "rita")
+# before the files that add to $mail_plugins
+ESCAPES, LISTESCAPE = (
+    "/etc/dovecot/conf.d/09-dots.conf",
+    "mail_plugins = $mail_plugins listescape\n",
+)
+FORGOTTEN = "/etc/dovecot/conf.d/98-forgotten.conf"
 POP3 = [program.name for program in (mail_programs.Fetchmail, mail_programs.Getmail)]
 SSH = (
     "ssh -i /etc/mailbackup/key -l mailbackup -o BatchMode=yes "
@@ -101,9 +109,12 @@ def send(host, recipient, key):
 
 
 def reading(user, host="mailboxvm"):
-    password = (keys.SECRETS / user).read_text()
+    return login(user, (keys.SECRETS / user).read_text(), host)
+
+
+def login(name, password, host="mailboxvm"):
     return imap.login(
-        topology.HOSTS[host].address, 993, f"{host}.lab.test", keys.CA, user, password, 20
+        topology.HOSTS[host].address, 993, f"{host}.lab.test", keys.CA, name, password, 20
     )
 
 
@@ -415,8 +426,23 @@ def test_the_rollback_puts_the_old_procedure_back_and_keeps_the_copy(lab, night)
 
 @pytest.fixture(scope="module")
 def production(lab, night, tmp_path_factory):
-    """A second night, as far as backup; users have worked on the new server since."""
+    """A second night, as far as backup; users have worked on the new server since.
+
+    Dots in folder names stay, and the prefix mail/ is left out on purpose.
+    """
     made = Night(tmp_path_factory.mktemp("production"))
+    made.values["new_store"] |= {"dots": "escape", "compatibility": ["~/mail/", "{home}/mail/"]}
+    made.write()
+    made.lost = mail_programs.MbsyncWithPath(lab, "carla")
+    made.before = made.lost.fetch()
+    lab.run("mailboxvm", ["sh", "-c", f"cat > {ESCAPES}"], input=LISTESCAPE)
+    plain = imaplib.IMAP4(topology.HOSTS["mailboxold"].address)
+    plain.login("vera", (keys.SECRETS / "vera").read_text())
+    with reading("bruno", "mailboxold"):
+        made.up_to("preflight")
+    plain.logout()
+    made.up_to("restore-imap")
+    made.seen = seen_by_the_watch(made)
     made.up_to("backup")
     with reading("alice") as session:
         uids = session.all("INBOX")
@@ -429,6 +455,30 @@ def production(lab, night, tmp_path_factory):
     with reading("vera") as session:
         session.delete("INBOX", session.find("INBOX", "Subject", "read-and-removed"))
     return made
+
+
+def seen_by_the_watch(made):
+    """What the first morning's watch says of a program whose prefix was left out, and of wrong
+    passwords: (Morning, seconds until it knew of the lost folder, what the program did)."""
+    stop, good = threading.Event(), (keys.SECRETS / "alice").read_text()
+    with Hosts(made.site) as hosts, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        watching = pool.submit(first_morning.watch, hosts, made.run, 3, stop=stop, every=3)
+        try:
+            assert eventually(lambda: first_morning.latest(made.run) or watching.done())
+            began = time.monotonic()
+            outcome = made.lost.fetch()
+            assert eventually(lambda: any(e.folder for e in first_morning.latest(made.run).missing))
+            took = time.monotonic() - began
+            with reading("carla") as session, contextlib.suppress(imap.ImapError):
+                session.examine("mail/etichette")
+            for name, password in (("alice@lab.test", good), ("alice", "wrong"), ("alice", good)):
+                with contextlib.suppress(imap.LoginRefused):
+                    login(name, password).logout()
+            assert eventually(lambda: len(first_morning.latest(made.run).missing) > 1)
+            assert eventually(lambda: first_morning.latest(made.run).refused)
+        finally:
+            stop.set()
+        return watching.result(), took, outcome
 
 
 def addresses():
@@ -450,6 +500,73 @@ def waited(night):
     """As if the days asked for had passed again: the gates look back to the last restore-imap."""
     time.sleep(1.1)
     night.step("restore-imap")
+
+
+def test_the_watch_says_within_a_minute_that_a_program_has_lost_its_folders(lab, production):
+    seen, took, outcome = production.seen
+    assert len(production.before.folders) > 2 and not production.before.errors
+    assert outcome.errors and took < 60
+    checks = {check.id: check for check in morning.checks(seen, production.site)}
+    lost = {tuple(entry) for entry in checks["morning-folders"].data["lost"]}
+    assert not checks["morning-folders"].passed and " mail/ " in checks["morning-folders"].todo
+    # mbsync opens nothing that LIST does not show; another program asks for the folder itself
+    assert {("carla", "mail/etichette", "etichette")} < lost
+    assert {("carla", f"mail/{rest}", rest) for rest in "*%"} & lost
+    assert seen.over and seen.users["carla"] >= 1
+    assert not {check.id for check in checks.values() if not check.passed} - {"morning-folders"}
+    counters = lab.run("mailboxvm", ["doveadm", "stats", "dump"]).stdout
+    assert "cutover" not in counters
+
+
+def test_the_watch_names_who_was_refused_and_forgets_who_logged_in_later(production):
+    seen, _, _ = production.seen
+    refused = {entry.name: entry for entry in seen.refused}
+    assert {entry.account for entry in refused.values()} == {"alice"}
+    assert {entry.reason for entry in refused.values()} == {dovecot_activity.FAILED}
+    assert refused["alice"].later and set(refused) <= {"alice", "alice@lab.test"}
+
+
+def test_a_forgotten_prefix_declared_by_hand_brings_the_folders_back(lab, production):
+    """As docs/site.md says; sessions stay open."""
+    document = (PROJECT / "docs/site.md").read_text()
+    block = re.search(r"namespace forgotten \{\n.*?\n\}\n", document, re.DOTALL)[0]
+    text = re.sub(r" +#.*", "", block.replace("#mbx/", "mail/"))
+    with reading("carla") as session:
+        lab.run("mailboxvm", ["sh", "-c", f"cat > {FORGOTTEN}; doveconf -n"], input=text)
+        lab.run("mailboxvm", ["doveadm", "reload"])
+        assert eventually(lambda: not (outcome := production.lost.fetch()).errors and [outcome])
+        session.all("INBOX")
+    outcome = production.lost.fetch()
+    assert (outcome.messages, outcome.errors) == (0, [])
+    assert outcome.folders == production.before.folders
+
+
+def test_dots_in_folder_names_stay(lab, production):
+    with reading("bruno") as session:
+        listed = {name for name, _, selectable in session.folders("*") if selectable}
+        assert {"a.b", "a_b", "x.y/z", "x_y/z", "lista.debian.org"} <= listed
+        assert len(session.all("a.b")) == 31
+        assert "a.b" in session.subscribed()
+    there = {entry.name for entry in store.imap("bruno").iterdir()}
+    assert {".a\\2eb", ".a_b", ".x\\2ey.z"} <= there
+    checks = production.checks("preflight")
+    assert checks["dots-escaped", "mailboxvm"]["passed"]
+    renamed = "".join(checks["folders-renamed", ""]["data"]["renamed"])
+    assert "bruno" not in renamed and "sergio" not in renamed
+
+
+def test_preflight_counts_the_sessions_of_the_old_server(production):
+    checks = production.checks("preflight")
+    data = {
+        name: checks[name, "mailboxvm"]["data"]
+        for name in ("sessions-per-address", "sessions-processes", "sessions-inotify")
+    }
+    # bruno through the TLS wrapper, vera without
+    assert data["sessions-per-address"] == {"sessions": 1, "limit": 500, "users": 2}
+    assert data["sessions-processes"]["sessions"] >= 2
+    assert data["sessions-processes"]["limit"] >= 500
+    assert data["sessions-inotify"]["limit"] > 0
+    assert all(checks[name, "mailboxvm"]["passed"] for name in data)
 
 
 def test_somebody_who_reads_on_the_old_server_keeps_it(lab, production):

@@ -3,11 +3,19 @@
 Any other lab test runs there too, with CUTOVER_NEW=trixie.
 """
 
+import contextlib
+import imaplib
+import time
+
 import pytest
-from lab import base_image
+from cutover.connect.hosts import Hosts
+from cutover.facts import dovecot_activity, mailboxes
+from lab import base_image, keys, store, topology
 from night import Night
 
 pytestmark = pytest.mark.lab
+LAST = "/etc/dovecot/local.conf"  # what Dovecot reads last
+ESCAPES = 'mailbox_list_storage_escape_char = "\\\\"\n'
 
 
 @pytest.fixture(scope="module")
@@ -18,22 +26,54 @@ def lab(_lab_of_the_session):
 
 @pytest.fixture(scope="module")
 def night(lab, tmp_path_factory):
-    return Night(tmp_path_factory.mktemp("night"))
+    lab.run("mailboxvm", ["sh", "-c", f"cat >> {LAST}"], input=ESCAPES)
+    made = Night(tmp_path_factory.mktemp("night"))
+    made.values["new_store"]["dots"] = "escape"
+    made.write()
+    return made
 
 
 def test_an_inbox_that_is_elsewhere_stops_the_night(lab, night):
-    last = "/etc/dovecot/local.conf"  # what Dovecot reads last
     inbox = "mail_inbox_path = /var/mail/%{user | username}"
-    lab.run("mailboxvm", ["sh", "-c", f"echo '{inbox}' >> {last}"])
+    lab.run("mailboxvm", ["sh", "-c", f"echo '{inbox}' >> {LAST}"])
     with night.engine("preflight", "plan") as driver:
         facts = driver.probe()
         failed = [check.id for check in driver.verify() if not check.passed]
     assert facts.dovecot.value.version.startswith("2.4.") and failed == ["inbox-location"]
-    lab.run("mailboxvm", ["sed", "-i", "$d", last])
+    lab.run("mailboxvm", ["sed", "-i", "$d", LAST])
 
 
 def test_the_whole_night(night):
     night.up_to("backup")
+
+
+def test_dots_in_folder_names_stay(night):
+    checks = night.checks("preflight")
+    assert checks["dots-escaped", "mailboxvm"]["passed"]
+    assert checks["sessions-processes", "mailboxvm"]["data"]["limit"] >= 500
+    there = {entry.name for entry in store.imap("bruno").iterdir()}
+    assert {".a\\2eb", ".a_b", ".x\\2ey.z"} <= there
+    with Hosts(night.site) as hosts, mailboxes.new_session(hosts, "bruno") as session:
+        assert len(session.all("a.b")) == 31
+
+
+def test_the_watch_counts_folders_that_do_not_exist_and_refused_logins(lab, night):
+    began, address = time.time() - 1, topology.HOSTS["mailboxvm"].address
+    password = (keys.SECRETS / "alice").read_text()
+    with Hosts(night.site) as hosts:
+        dovecot_activity.missing(hosts, "mailboxvm", ["alice"])
+        for given in ("wrong", password):
+            client = imaplib.IMAP4(address)
+            with contextlib.suppress(imaplib.IMAP4.error):
+                client.login("alice", given)
+                client.select('"#mbx/work"')
+            client.logout()
+        counted = dovecot_activity.missing(hosts, "mailboxvm", ["alice"])
+        assert counted == {("alice", "#mbx/work"): 1}
+        dovecot_activity.stop_counting(hosts, "mailboxvm")
+        seen = dovecot_activity.read(hosts, "mailboxvm", began)
+    assert {login.user for login in seen.logins} == {"alice"}
+    assert [(item.reason, item.name) for item in seen.refusals] == [("auth-failed", "alice")]
 
 
 def test_sieve_and_old_spam_come_and_go(lab, night, tmp_path_factory):
