@@ -6,7 +6,7 @@ import time
 import types
 
 from cutover import model
-from cutover.facts import old_mail as survey_facts
+from cutover.facts.old_mail import Survey
 from cutover.steps.checks import old_mail, outside_mail
 from mbx2maildir import errors
 
@@ -33,7 +33,7 @@ class Preflight:
     def __init__(self, entry, home, place):
         totals = {key: entry[key] for key in COUNTS} | {key: len(entry[key]) for key in LISTS}
         survey = {"totals": dict(totals, users=1), "users": {entry["user"]: entry}}
-        reading = model.Reading(model.from_json(survey_facts.Survey, survey))
+        reading = model.Reading(model.from_json(Survey, survey))
         checks = [*old_mail.readable(reading, SITE)]
         checks += outside_mail.checks(reading, model.Reading([]), SITE)
         self.alarms = {check.id for check in checks if not check.passed or check.warning}
