@@ -23,7 +23,7 @@ from cutover.steps import registry
 from lab import state, topology
 
 RUNBOOK = [*runbook.NIGHT, "rollback"]
-COMMAND_SECONDS = 300
+COMMAND_SECONDS = 600
 UNITS = {"mailboxold": ["sendmail", "xinetd", "stunnel4"], "mailboxvm": ["sendmail", "dovecot"]}
 
 
