@@ -464,6 +464,21 @@ def test_an_unreadable_folder_is_named_with_owner_and_mode(night):
     night.step("preflight")
 
 
+def move_to_zone(lab, host, zone):
+    """Give a host another time zone, as timedatectl does."""
+    lab.run(host, ["ln", "-sfn", f"/usr/share/zoneinfo/{zone}", "/etc/localtime"])
+
+
+@lab_test
+def test_a_time_zone_of_its_own_is_named(lab, night):
+    move_to_zone(lab, "mailboxold", "Asia/Kolkata")
+    try:
+        assert failures(night) == {("time-zones-same", ""): "IST on mailboxold, UTC on mailboxvm"}
+    finally:
+        move_to_zone(lab, "mailboxold", "Etc/UTC")
+    night.step("preflight")
+
+
 # mail in every place where nobody looks; in c-client's own formats, made by its own program
 OUTSIDE = r"""
 mkdir -p Mail/lists mh Maildir/cur Maildir/new Maildir/tmp
