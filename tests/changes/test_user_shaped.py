@@ -29,7 +29,7 @@ class Here:
         self.site = types.SimpleNamespace(
             roles=roles,
             backup=types.SimpleNamespace(target=str(top)),
-            new_store=types.SimpleNamespace(python=sys.executable, work=str(top)),
+            new_store=types.SimpleNamespace(python=sys.executable, work=str(top), escapes=False),
         )
         self.users = []
 
