@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(BadParameters, match="loop"):
         site.load(tmp_path / "loop")
     (tmp_path / "r" / journal.NAME).mkdir(parents=True)
-    with pytest.raises(journal.JournalBroken, match="cannot be read: Is a directory"):
+    with pytest.raises(journal.JournalBroken, match="cannot be read: not a regular file"):
         run_folder.Run(tmp_path / "r").journal.events()
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(run_folder.NotARun, match="Make it a writable folder"):
