@@ -171,12 +171,8 @@ class ReleaseQueue(DrainQueue):
         release(hosts, name)
 
     def _queued(self, hosts):
-        queued = super()._queued(hosts)
-        return {
-            key: item
-            for key, item in queued.items()
-            if not self.only or mail_queue.is_for(item, self.only)
-        }
+        queued = super()._queued(hosts).items()
+        return {key: item for key, item in queued if mail_queue.is_for(item, self.only)}
 
     def _enough(self, first, left, seconds):
         def of(keys):

@@ -91,9 +91,12 @@ def recipient_domains(item: str) -> set[str]:
 
 
 def is_for(item: str, domains: Collection[str]) -> bool:
-    """Whether a queued message waits for one of these domains, or it is unknown for which."""
+    """Whether a queued message waits for one of these domains, or it is unknown for which.
+
+    Without domains every message does.
+    """
     recipients = recipient_domains(item)
-    return not recipients or not recipients.isdisjoint(domains)
+    return not domains or not recipients or not recipients.isdisjoint(domains)
 
 
 def read(hosts, name: str) -> Queue:
@@ -149,9 +152,7 @@ def watched(
 
     def look():
         everything = read(hosts, name).by_id()
-        ours = {
-            key: item for key, item in everything.items() if not domains or is_for(item, domains)
-        }
+        ours = {key: item for key, item in everything.items() if is_for(item, domains)}
         return ours, len(everything) - len(ours)
 
     first, others = look()

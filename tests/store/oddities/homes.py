@@ -124,7 +124,7 @@ class Store:
         return os.path.isdir(path) or not missing
 
     def put(self, path, content, mode=0o600):
-        """Write a file, where nothing stands in its way → whether it was."""
+        """Write a file unless its path is taken. Returns whether it was written."""
         path = os.path.join(self.home, path)
         if os.path.lexists(path) or not self.folder(os.path.dirname(path)):
             return False

@@ -95,7 +95,7 @@ class Session:
 
 
 def is_text_file(connection, view):
-    """Whether c-client shows a file that is no mail as one message (its phile driver)."""
+    """Whether c-client's phile driver shows a plain file as one message."""
     if len(view["messages"]) != 1:
         return False
     answer = connection.fetch("1", "(BODY.PEEK[HEADER])")[1][0]

@@ -11,7 +11,7 @@ from store.oddities import homes
 STORES = 150
 # what a file's content, or a line `path` or `path -> target` of a home, must match
 CONTENT = {
-    "a month that is no ASCII": rb"^From [^\n]* M\xe4r ",
+    "a month outside ASCII": rb"^From [^\n]* M\xe4r ",
     "a zone of two digits": rb"^From [^\n]* \+02[ \n]",
     "a year that begins with a blank": rb"^From [^\n]*:\d\d  100",
     "a sender of more than a kilobyte": rb"^From x{1100}",

@@ -1,8 +1,8 @@
 """A command for a host as one line for its shell, and how sudo refuses one.
 
 Every command gets the messages of the C locale, whatever the host's language is, and finds programs
-in the sbin directories: a sudo before 1.7 has no secure_path, and the operator's own PATH may have
-none of them.
+in the sbin directories: a sudo before 1.7 has no secure_path, and the operator's own PATH may lack
+them.
 """
 
 import re
