@@ -3,9 +3,11 @@
 The commands run on this machine instead of over ssh.
 """
 
+import fcntl
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -55,6 +57,22 @@ def host(tmp_path, monkeypatch):
         ), events
 
     return run
+
+
+def test_a_clock_that_is_set_back_silences_no_follower(tmp_path):
+    back = "import itertools, time; hours = itertools.count(10**9, -3600)\n"
+    back += "time.time = lambda: next(hours)\n"
+    base = tmp_path / "work"
+    argv = [sys.executable, "-I", "-c", back + detached._FOLLOW, str(base), "0", "0.2"]
+    with open(f"{base}.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as follower:
+            watchdog = threading.Timer(30, follower.kill)
+            watchdog.start()
+            beat = follower.stdout.read(1)
+            watchdog.cancel()
+            follower.kill()
+    assert beat == b"\n"
 
 
 def numbers(events):

@@ -1,9 +1,13 @@
 """The outage windows from the probes that were written down."""
 
+import itertools
 import json
+import threading
+import time
+import types
 
 import pytest
-from cutover.run import outage
+from cutover.run import outage, outage_watch
 
 GONE = range(10, 20)  # seconds in which nothing is taken
 
@@ -118,3 +122,26 @@ def test_a_busy_host_that_greets_late_prolongs_nothing(path):
     )
     window = windows(path)[outage.DELIVERY]
     assert (window.began, window.ended, window.probes) == (9, 22.0, 12)
+
+
+def test_a_clock_that_is_set_back_delays_no_probe(tmp_path, monkeypatch):
+    hours = itertools.count(10**9, -3600)
+    back = types.SimpleNamespace(time=lambda: next(hours), monotonic=time.monotonic)
+    monkeypatch.setattr(outage_watch, "time", back)
+    site = types.SimpleNamespace(outage=types.SimpleNamespace(probe=None))
+    run, third = types.SimpleNamespace(path=tmp_path, name="night"), threading.Event()
+    counted = itertools.count(1)
+
+    def probe(fields):
+        if next(counted) == 3:
+            third.set()
+        return ""
+
+    watch = outage_watch.Watch(types.SimpleNamespace(site=site), run)
+    thread = threading.Thread(target=watch._loop, args=(outage.READING, 0.01, probe), daemon=True)
+    thread.start()
+    assert third.wait(20)
+    watch._stop.set()
+    thread.join(20)
+    probes = [json.loads(line) for line in watch.path.read_text().splitlines()]
+    assert all(0 <= entry["took"] < 20 for entry in probes)

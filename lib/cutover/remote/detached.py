@@ -67,7 +67,7 @@ def tail(path, size):
             return file.read().decode("utf-8", "backslashreplace")
     except OSError:
         return ""
-out, flushed = sys.stdout.buffer, time.time()
+out, flushed = sys.stdout.buffer, time.monotonic()
 while True:
     alive = running()
     try:
@@ -82,11 +82,11 @@ while True:
         offset += len(data)
     elif not alive:
         break
-    elif time.time() - flushed > beat:
+    elif time.monotonic() - flushed > beat:
         out.write(b"\n")
-    if data or time.time() - flushed > beat:
+    if data or time.monotonic() - flushed > beat:
         out.flush()
-        flushed = time.time()
+        flushed = time.monotonic()
     if not data:
         time.sleep(0.1)
 result = tail(base + ".result", 20).strip()

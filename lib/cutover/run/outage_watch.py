@@ -53,20 +53,21 @@ class Watch:
 
     def _loop(self, kind, every, probe):
         while not self._stop.is_set():
-            began, fields = time.time(), {}
+            # the clock may be set while the night runs
+            at, began, fields = time.time(), time.monotonic(), {}
             try:
                 text, good = probe(fields), True
             except (errors.CutoverError, OSError) as error:
                 text, good = f"{type(error).__name__}: {error}", False
             self._note(
                 kind=kind,
-                at=round(began, 3),
-                took=round(time.time() - began, 3),
+                at=round(at, 3),
+                took=round(time.monotonic() - began, 3),
                 good=good,
                 said=secrets.redact(text)[:200],
                 **fields,
             )
-            self._stop.wait(max(0.0, every - (time.time() - began)))
+            self._stop.wait(max(0.0, every - (time.monotonic() - began)))
 
     def _note(self, **line):
         # on a full disk only the probe is lost
