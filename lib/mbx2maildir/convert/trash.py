@@ -22,15 +22,15 @@ def discard(path, index):
     remove(doomed)
 
 
-def remove(directory):
-    """Remove a directory."""
+def remove(path):
+    """Remove a directory with all in it, or whatever its user put in its place."""
     import shutil
 
-    shutil.rmtree(directory)
+    # rmtree() would wait for a pipe
+    shutil.rmtree(path) if files.is_directory(path) else os.unlink(path)
 
 
 def empty(directory):
     """Remove all that lies in a directory."""
     for entry in os.listdir(directory):
-        path = os.path.join(directory, entry)
-        remove(path) if files.is_directory(path) else os.unlink(path)
+        remove(os.path.join(directory, entry))

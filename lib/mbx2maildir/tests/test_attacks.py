@@ -555,6 +555,7 @@ def test_folders_nested_too_deeply_are_an_error_of_their_user(two):
         *("index/mallory/INBOX/state.json", "index/mallory/INBOX/state.json.new"),
         *("index/mallory/INBOX/index", "index/mallory/INBOX/index.new"),
         *("staging/mallory/dovecot-uidlist.new", "r1/salvage/mallory/INBOX/2048-7"),
+        "index/mallory/.trash",
     ],
 )
 def test_a_pipe_where_the_converter_keeps_something_is_not_waited_for(two, monkeypatch, name):
