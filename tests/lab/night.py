@@ -7,6 +7,7 @@ the test's own.
 import contextlib
 import html
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import nbformat
 import yaml
 from cutover import site
 from cutover.connect import dns
+from cutover.facts import dovecot, dovecot_names
 from cutover.model import runbook
 from cutover.record import run_folder
 from cutover.run import engine
@@ -229,6 +231,35 @@ def eventually(question, seconds=30):
     while not (answer := question()) and time.monotonic() < until:
         time.sleep(0.05)
     return answer
+
+
+# -- the new server's Dovecot, of either version
+
+
+def new_dovecot(lab):
+    """How mailboxvm's Dovecot writes its settings."""
+    shown = lab.run("mailboxvm", ["dovecot", "--version"]).stdout
+    return dovecot.Spelling(shown.split()[0])
+
+
+def keep_dots(lab):
+    """Have mailboxvm's Dovecot escape dots, as docs/site.md says.
+
+    Before the files that add to $mail_plugins, of which Dovecot 2.3 takes the last.
+    """
+    text = dovecot_names.escaping(new_dovecot(lab).split) + "\n"
+    lab.run("mailboxvm", ["sh", "-c", "cat > /etc/dovecot/conf.d/09-dots.conf"], input=text)
+
+
+def declare(lab, prefix):
+    """Have Dovecot answer to a prefix, with the block of docs/site.md."""
+    document = (site.PROJECT / "docs/site.md").read_text()
+    block = re.search(r"namespace forgotten \{\n.*?\n\}\n", document, re.DOTALL)[0]
+    text = re.sub(r"  +#.*", "", block).replace("#mbx/", prefix)
+    if new_dovecot(lab).split:
+        text = text.replace("alias_for =", "alias_for = inbox")
+    script = "cat > /etc/dovecot/conf.d/98-forgotten.conf; doveconf -n && doveadm reload"
+    lab.run("mailboxvm", ["sh", "-c", script], input=text)
 
 
 # -- the world as it is

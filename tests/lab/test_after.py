@@ -26,7 +26,7 @@ from cutover.site import PROJECT, lab_hosts
 from cutover.steps import registry
 from cutover.steps.checks import backup_files, morning
 from lab import keys, store, topology
-from night import Night, eventually, program
+from night import Night, declare, eventually, keep_dots, program
 
 pytestmark = pytest.mark.lab
 COPY = store.STORE / "backup/posta/mailboxvm/current"
@@ -34,12 +34,6 @@ OLD_COPY = store.STORE / "backup/posta/mailboxold"
 DIRECTOR, TESTED = "/etc/bacula/bacula-dir.conf", "/var/imap/.cutover/restore-test"
 NAME_SERVERS = ["ns1", "ns2"]
 PROGRAM_USERS = ("walter", "rita")
-# before the files that add to $mail_plugins
-ESCAPES, LISTESCAPE = (
-    "/etc/dovecot/conf.d/09-dots.conf",
-    "mail_plugins = $mail_plugins listescape\n",
-)
-FORGOTTEN = "/etc/dovecot/conf.d/98-forgotten.conf"
 POP3 = [program.name for program in (mail_programs.Fetchmail, mail_programs.Getmail)]
 SSH = (
     "ssh -i /etc/mailbackup/key -l mailbackup -o BatchMode=yes "
@@ -435,7 +429,7 @@ def production(lab, night, tmp_path_factory):
     made.write()
     made.lost = mail_programs.MbsyncWithPath(lab, "carla")
     made.before = made.lost.fetch()
-    lab.run("mailboxvm", ["sh", "-c", f"cat > {ESCAPES}"], input=LISTESCAPE)
+    keep_dots(lab)
     plain = imaplib.IMAP4(topology.HOSTS["mailboxold"].address)
     plain.login("vera", (keys.SECRETS / "vera").read_text())
     with reading("bruno", "mailboxold"):
@@ -527,13 +521,9 @@ def test_the_watch_names_who_was_refused_and_forgets_who_logged_in_later(product
 
 
 def test_a_forgotten_prefix_declared_by_hand_brings_the_folders_back(lab, production):
-    """As docs/site.md says; sessions stay open."""
-    document = (PROJECT / "docs/site.md").read_text()
-    block = re.search(r"namespace forgotten \{\n.*?\n\}\n", document, re.DOTALL)[0]
-    text = re.sub(r" +#.*", "", block.replace("#mbx/", "mail/"))
+    """Sessions stay open."""
     with reading("carla") as session:
-        lab.run("mailboxvm", ["sh", "-c", f"cat > {FORGOTTEN}; doveconf -n"], input=text)
-        lab.run("mailboxvm", ["doveadm", "reload"])
+        declare(lab, "mail/")
         assert eventually(lambda: not (outcome := production.lost.fetch()).errors and [outcome])
         session.all("INBOX")
     outcome = production.lost.fetch()

@@ -41,6 +41,7 @@ from lab import (
     store,
     topology,
 )
+from night import new_dovecot
 
 NS1, NS2 = topology.HOSTS["ns1"], topology.HOSTS["ns2"]
 lab_test = pytest.mark.lab
@@ -520,9 +521,10 @@ def test_users_log_in_over_tls_with_their_password_only(lab, name):
 @lab_test
 def test_dovecot_is_set_up_as_the_new_store(lab):
     shown = lab.run("mailboxvm", ["doveconf", "-n"]).stdout
-    assert (
-        "mail_location = maildir:/var/imap/%u" in shown and "pop3_uidl_format = %08Xv%08Xu" in shown
-    )
+    split = new_dovecot(lab).split
+    place = "mail_path = /var/imap/%{user}" if split else "mail_location = maildir:/var/imap/%u"
+    uidl = "%{uidvalidity | hex(8)}%{uid | hex(8)}" if split else "%08Xv%08Xu"
+    assert place in shown and f"pop3_uidl_format = {uidl}" in shown
     delivery_place = lab.run(
         "mailboxvm", ["doveadm", "exec", "imap", "-u", "vera"], input='a LIST "" *\r\nb LOGOUT\r\n'
     ).stdout

@@ -1,6 +1,8 @@
 """Fixtures of the store's tests: a mail host in an overlay (c-client and Dovecot), and builders of
 MBX files."""
 
+import contextlib
+import functools
 import os
 
 import pytest
@@ -10,28 +12,36 @@ from store import oracle
 
 
 @pytest.fixture(scope="session")
-def mail_base():
+def mail_hosts():
+    """mail_hosts(suite): the mail host of a Debian release, made when it is asked for."""
     if os.geteuid() != 0:
         pytest.skip("needs root: the oracles run in an overlay over the lab's base")
     from lab import base_image, errors
 
-    try:
-        return base_image.ensure(base_image.suites()["new"])
-    except errors.LabError as error:
-        pytest.skip(f"the lab's base cannot be made here: {error}")
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def host(suite=None):
+            try:
+                base = base_image.ensure(suite or base_image.suites()["new"])
+            except errors.LabError as error:
+                pytest.skip(f"the lab's base cannot be made here: {error}")
+            return oracle.MailHost(stack.enter_context(oracle.mounted(base)))
+
+        yield host
 
 
 @pytest.fixture(scope="session")
-def mail_host(mail_base):
-    with oracle.mounted(mail_base) as root:
-        yield oracle.MailHost(root)
+def mail_host(mail_hosts):
+    return mail_hosts()
 
 
 @pytest.fixture
-def old_user(mail_host, request):
-    """A fresh user on the mail host."""
-    mail_host.complaints()
-    return mail_host.user(f"u{len(mail_host.users)}")
+def old_user(mail_hosts, request):
+    """A fresh user on the mail host; a parameter names its Debian release."""
+    host = mail_hosts(request.param) if hasattr(request, "param") else mail_hosts()
+    host.complaints()
+    return host.user(f"u{len(host.users)}")
 
 
 @pytest.fixture
