@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 from cutover import site
 from cutover.connect import dns, ssh
+from hypothesis import settings
 from lab import base_image, control, errors, requirements, state, world
 
 PARAMETERS = Path(__file__).resolve().parents[1] / "parameters" / "lab.yaml"
 UNABLE = pytest.StashKey[str]()
+# a busy machine is no failure
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 NO_LAB = "the lab cannot run: "
 # these take minutes, the longest first: a lane that began one of them last would run on alone
 LONG = (

@@ -277,7 +277,6 @@ def test_c_client_and_dovecot_show_the_same(mail_host, monkeypatch):
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=25,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -3,9 +3,14 @@
 import sys
 
 import pytest
+from hypothesis import settings
 
 from mbx2maildir import switch
 from mbx2maildir.tests import build
+
+# a busy machine is no failure
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -676,7 +676,7 @@ def test_subscriptions_are_found_where_the_old_mail_is_mounted(site):
     plan["users"][0]["home"] = "/home/alice"
     convert(plan)
     assert (site.maildir("alice") / "subscriptions").read_text() == "a_b\nINBOX\nc\nd\n"
-    (user,) = survey.survey(site.plan() | {"users": plan["users"]})["users"]
+    (user,) = survey.survey({**site.plan(), "users": plan["users"]})["users"]
     assert user["prefixes"] == {"mail/": 1, "~/mail/": 1, "{home}/mail/": 1}
 
 

@@ -129,7 +129,7 @@ def stager(tmp_path_factory):
     shutil.rmtree(root)
 
 
-@settings(max_examples=MUTATIONS, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=MUTATIONS, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, len(GOOD) - 1), st.lists(CHANGE, min_size=1, max_size=4), st.booleans())
 def test_mutations(stager, which, changes, delta):
     before, index.CLOCK_SKEW = index.CLOCK_SKEW, -1

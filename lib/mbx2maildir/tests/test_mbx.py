@@ -279,7 +279,7 @@ GOOD = build.mbx(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 2), st.binary(max_size=40)),

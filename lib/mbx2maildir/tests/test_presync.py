@@ -260,7 +260,7 @@ class History:
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(CHANGE, max_size=25))
 def test_random_histories_end_as_from_scratch(tmp_path_factory, changes):
     site = build.Site(pathlib.Path(tmp_path_factory.mktemp("history")))

@@ -81,7 +81,7 @@ def test_a_change_meanwhile_makes_one_worker_do_it_again(site, monkeypatch):
     assert len(messages(site.maildir("alice"))) == 41
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.lists(
         st.tuples(
