@@ -49,6 +49,30 @@ def test_the_version_of_rsync(tmp_path, monkeypatch, version, missing):
     assert asked(path, ["rsync from 3.1"], monkeypatch) == missing
 
 
+@pytest.mark.parametrize(
+    "release, missing",
+    [
+        ("6.1.0-42-amd64", []),
+        ("5.14.0-503.el9.x86_64", []),
+        ("4.18.0-553.el8_10.x86_64", ["Linux from 5.14"]),
+        ("5.4.0", ["Linux from 5.14"]),
+    ],
+)
+def test_the_version_of_the_kernel(tmp_path, monkeypatch, release, missing):
+    (tmp_path / "uname").write_text(f"#!/bin/sh\necho {release}\n")
+    (tmp_path / "uname").chmod(0o755)
+    assert asked(f"{tmp_path}:{os.defpath}", ["Linux from 5.14"], monkeypatch) == missing
+
+
+def test_the_new_host_needs_a_kernel_for_a_store_that_is_copied():
+    new, old = ROMA1.roles.new, ROMA1.roles.old
+    assert "Linux from 5.14" in programs.needed(ROMA1, new)
+    assert "Linux from 5.14" not in programs.needed(ROMA1, old)
+    assert "Linux from 5.14" in programs.needed(ROMA1.model_copy(update={"backup": None}), new) or (
+        ROMA1.maintenance.move_store is None
+    )
+
+
 def test_an_old_host_needs_neither_python_nor_systemd():
     services = types.SimpleNamespace(
         imap=[host_sections.Service(manager="xinetd", name="imap")],

@@ -23,6 +23,8 @@ TESTS = {
     "unshare --propagation": "unshare --mount --propagation private true",
     "chkconfig or update-rc.d": "command -v chkconfig || command -v update-rc.d",
     "python3 from 3.8": "python3 -I -c 'import sys; sys.exit(sys.version_info < (3, 8))'",
+    # where the kernel can be told to follow no link; see remote/confined.py
+    "Linux from 5.14": "uname -r | { IFS=.- read a b c; [ $((a * 100 + b)) -ge 514 ]; }",
     "rsync from 3.1": (
         "rsync --version | sed -n 's/^rsync *version *v*\\([0-9]*\\)\\.\\([0-9]*\\).*/\\1 \\2/p' |"
         " { read a b && [ $((a * 100 + b)) -ge 301 ]; }"
@@ -43,6 +45,7 @@ BY_NEW = (
 )
 BY_MX = ("sendmail", "makemap", "mailq", "setsid", "flock", "chown --reference")
 BY_BACKUP = ("python3 from 3.8", "rsync from 3.1", "systemctl")
+BY_COPIED_STORE = ("Linux from 5.14", "rsync from 3.1")
 BY_NIS = ("ypcat", "ypwhich", "yppoll", "ypdomainname", "setsid")
 BY_ANTISPAM = ("bash", "setsid")
 BY_MANAGER = {
@@ -70,6 +73,8 @@ def needed(site, name: str) -> list[str]:
         groups += [BY_MAIL_HOSTS, BY_OLD if name == roles.old else BY_NEW]
         groups.append(BY_NIS if site.nis else ())
         services += [*site.services_of(name).imap, *site.services_of(name).sendmail]
+    if name == roles.new and (site.backup or site.maintenance.move_store):
+        groups.append(BY_COPIED_STORE)
     if site.backup:
         services += [retired for retired in site.backup.retire if retired.host == name]
         groups.append(BY_BACKUP if name == roles.backup else ())

@@ -29,6 +29,7 @@ from cutover.remote import store_program
 sys.exit(store_program.main())
 """
 MOVER = (
+    "confined",
     "store_copies",
     "store_mover",
     "store_program",

@@ -122,8 +122,8 @@ def room(values):
             try:
                 status = entry.stat(follow_symlinks=False)
                 inner = entry.is_dir(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
+            except OSError:
+                continue  # gone since, or a link is in the place of a directory above it
             blocks, count = blocks + status.st_blocks * 512, count + 1
             if inner:
                 todo.append(entry.path)

@@ -23,10 +23,11 @@ import time
 from mbx2maildir import errors, events
 from mbx2maildir.publish import syscalls
 
-from cutover.remote import store_copies, store_use, trees
+from cutover.remote import confined, store_copies, store_use, trees
 
 GAIN = 0.8  # a pass that takes more than this share of the one before has reached what a pass takes
 CLONE_NEWNS = 0x00020000
+OURS = (store_copies.MARK, store_copies.FOUND)  # no part of the store
 
 
 class CopyFailed(errors.StoreError):
@@ -43,12 +44,14 @@ FIGURES = {
 }
 
 
-def rsync(source, target, *options, gently=False):
-    """One pass → its figures. Files that vanish meanwhile are no error."""
+def rsync(source, target, *options, gently=False, aside=None):
+    """One pass → its figures. Files that vanish meanwhile are no error. aside: directory for what
+    links replace; without one it is removed."""
     argv = [
         *(["nice", "-n", "10"] if gently else []),
         "rsync",
         "-aHAXS",
+        *confined.OPTIONS,
         "--numeric-ids",
         "--delete",
         "--modify-window=-1",
@@ -60,16 +63,18 @@ def rsync(source, target, *options, gently=False):
         target.rstrip("/") + "/",
     ]
     began = time.monotonic()
-    done = subprocess.run(
+    status, output, complaints = confined.run(
         argv,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=dict(os.environ, LC_ALL="C"),
     )
-    stderr = done.stderr.decode("utf-8", "backslashreplace")
-    if done.returncode not in (0, 24):
-        raise CopyFailed(f"rsync ended with {done.returncode}: {stderr.strip()[-500:]}", target)
-    text = done.stdout.decode("utf-8", "backslashreplace")
+    stderr = complaints.decode("utf-8", "backslashreplace")
+    if status not in (0, 24):
+        raise CopyFailed(f"rsync ended with {status}: {stderr.strip()[-500:]}", target)
+    trees.copy_links(source, target, OURS, aside)
+    text = output.decode("utf-8", "backslashreplace")
     figures = {
         key: int((re.search(pattern, text) or [0, "0"])[1].replace(",", ""))
         for key, pattern in FIGURES.items()
@@ -82,6 +87,24 @@ def rsync(source, target, *options, gently=False):
 def passes(values, emit):
     """While users work: passes until they are no quicker, then contents are read on both sides. →
     the prediction in state.json"""
+    with confined.links_off(values["store"], values["to"]):
+        made, result, began, look = copy_while_users_work(values, emit)
+    start = time.monotonic()
+    counted = store_use.counts(values)
+    store_copies.write_state(
+        values,
+        passes=made,
+        checked=began,
+        read=result.as_dict(),
+        counted=sum(map(len, counted.values())),
+        predicted=round(made[-1]["seconds"] + look.seconds + 2 * (time.monotonic() - start), 1),
+    )
+    emit("end", ok=True)
+
+
+def copy_while_users_work(values, emit):
+    """→ the figures of the passes, the comparison of contents and when it began, and a comparison
+    such as the freeze will make"""
     store_copies.claim(values)
     if not set(os.listdir(values["store"])) - {store_copies.FOUND}:
         raise errors.NotThere("it is empty", values["store"], todo="Is the store mounted?")
@@ -98,7 +121,7 @@ def passes(values, emit):
     result = trees.compare(
         values["store"],
         values["to"],
-        [store_copies.MARK, store_copies.FOUND, *values["passed"]],
+        [*OURS, *values["passed"]],
         since,
         live=True,
         copied=copied,
@@ -118,22 +141,12 @@ def passes(values, emit):
     look = trees.compare(
         values["store"],
         values["to"],
-        [store_copies.MARK, store_copies.FOUND, *values["passed"]],
+        [*OURS, *values["passed"]],
         began,
         deadline=0,
         live=True,
     )
-    start = time.monotonic()
-    counted = store_use.counts(values)
-    store_copies.write_state(
-        values,
-        passes=made,
-        checked=began,
-        read=result.as_dict(),
-        counted=sum(map(len, counted.values())),
-        predicted=round(made[-1]["seconds"] + look.seconds + 2 * (time.monotonic() - start), 1),
-    )
-    emit("end", ok=True)
+    return made, result, began, look
 
 
 def last(values, emit):
@@ -146,10 +159,11 @@ def last(values, emit):
         values, before=before, after=None, compared=None, former=values["former"]
     )
     emit("counted", users=len(before), folders=sum(map(len, before.values())))
-    figures = rsync(values["store"], values["to"])
-    emit("pass", number="last", **figures)
-    syscalls.syncfs(values["to"])
-    compared = same(values, emit, state.get("checked"))
+    with confined.links_off(values["store"], values["to"]):
+        figures = rsync(values["store"], values["to"])
+        emit("pass", number="last", **figures)
+        syscalls.syncfs(values["to"])
+        compared = same(values, emit, state.get("checked"))
     store_copies.write_state(values, last=figures, compared=compared)
     emit("end", ok=True)
 
@@ -159,7 +173,7 @@ def same(values, emit, since):
     compared = trees.compare(
         values["store"],
         values["to"],
-        [store_copies.MARK, store_copies.FOUND, *values["passed"]],
+        [*OURS, *values["passed"]],
         since,
         deadline,
     ).as_dict()
@@ -219,17 +233,20 @@ def back(values, emit):
             values["store"],
             todo="See `findmnt` for its mounts.",
         )
-    aside = os.path.join(former, values["aside"])
-    os.makedirs(aside, mode=0o700, exist_ok=True)
-    top = "/" + values["aside"].split("/")[0]
-    figures = rsync(values["to"], former, "--backup", "--backup-dir=" + aside, "--exclude=" + top)
-    emit("pass", number="back", **figures)
-    syscalls.syncfs(former)
-    same(
-        dict(values, store=former, passed=[*values["passed"], top[1:]]),
-        emit,
-        store_copies.read_state(values).get("checked"),
-    )
+    with confined.links_off(former, values["to"]):
+        aside = os.path.join(former, values["aside"])
+        os.makedirs(aside, mode=0o700, exist_ok=True)
+        top = "/" + values["aside"].split("/")[0]
+        options = ["--backup", "--backup-dir=" + aside, "--exclude=" + top]
+        trees.copy_links(values["to"], former, [*OURS, top[1:]], aside)
+        figures = rsync(values["to"], former, *options, aside=aside)
+        emit("pass", number="back", **figures)
+        syscalls.syncfs(former)
+        same(
+            dict(values, store=former, passed=[*values["passed"], top[1:]]),
+            emit,
+            store_copies.read_state(values).get("checked"),
+        )
     store_copies.write_notes(
         values, dict(store_copies.read_notes(values), alone=values["alone"] or None)
     )  # nothing is on the new storage alone any more

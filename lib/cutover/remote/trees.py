@@ -10,11 +10,14 @@ Dovecot's own among them, are read each time.
 import errno
 import os
 import stat
+import subprocess
 import time
 
 CHUNK = 1 << 20
 MARGIN = 60 * 10**9  # nanoseconds by which the clocks of two file systems may differ
 SHOWN = 20  # differences told in full
+# users put nothing, a link or a socket in a file's place, or in that of a directory above it
+SWAPPED = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR)
 
 
 def entries(first, second, passed=()):
@@ -40,15 +43,62 @@ def _listed(place):
     by_name = {}
     try:
         listing = os.scandir(place)
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in SWAPPED:
+            raise
         return by_name  # gone since: at rest, what the other side still has counts as different
     with listing:
         for entry in listing:
             try:
                 by_name[entry.name] = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue  # gone since: users are at work
+            except OSError as error:
+                if error.errno not in SWAPPED:
+                    raise  # else gone since: users are at work
     return by_name
+
+
+def copy_links(first, second, passed=(), aside=None):
+    """Give the second tree the links of the first, which rsync leaves out; see confined.py.
+
+    aside: a directory for what they replace, and for links that the first tree does not have;
+    without one what they replace is removed, and rsync removes the others.
+    """
+    tops = [os.fsencode(top) for top in (first, second)]
+    for path, here, there in entries(*tops, passed):
+        wanted = here is not None and stat.S_ISLNK(here.st_mode)
+        surplus = aside is not None and there is not None and stat.S_ISLNK(there.st_mode)
+        if not wanted and not surplus:
+            continue
+        source, target = (os.path.join(top, path) for top in tops)
+        try:
+            text = os.readlink(source) if wanted else None
+            if wanted and not differs(here, there) and os.readlink(target) == text:
+                continue
+            above = os.lstat(os.path.dirname(target))
+            if there is not None:
+                _displace(target, there, aside and os.path.join(os.fsencode(aside), path))
+            if wanted:
+                os.symlink(text, target)
+                os.lchown(target, here.st_uid, here.st_gid)
+                _set_times(target, here)
+            _set_times(os.path.dirname(target), above)
+        except OSError as error:
+            if error.errno not in SWAPPED:
+                raise
+
+
+def _displace(path, status, aside):
+    if aside:
+        os.makedirs(os.path.dirname(aside), mode=0o700, exist_ok=True)
+        os.rename(path, aside)
+    elif stat.S_ISDIR(status.st_mode):
+        subprocess.run(["rm", "-rf", "--", path], check=True)  # waits for no FIFO in its place
+    else:
+        os.unlink(path)
+
+
+def _set_times(path, status):
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
 
 
 def is_message(path):
@@ -167,8 +217,10 @@ def compare(first, second, passed=(), since=None, deadline=None, live=False, cop
             if what and not (live and not _still(places[0], here)):
                 result.wrong(path, what)
         except OSError as error:
-            if not live or error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
-                raise  # users put nothing, a link or a socket in its place
+            if error.errno not in SWAPPED:
+                raise
+            if not live:
+                result.wrong(path, "changed while it was compared")
     result.seconds = time.monotonic() - began
     return result
 
@@ -191,6 +243,6 @@ def _inside(here, first, second, result, deadline):
 def _still(path, before):
     try:
         now = os.lstat(path)
-    except FileNotFoundError:
+    except OSError:
         return False
     return (now.st_ino, now.st_ctime_ns) == (before.st_ino, before.st_ctime_ns)

@@ -3,7 +3,8 @@
 The backup host pulls. Its root has a key that opens one account of the new host, and there one
 command: rsync's server in daemon mode over ssh, which serves the store alone and read-only. So an
 intruder on the new host cannot reach the copy, and a thief of the key can read the store and
-nothing else. A push would need a key with which the new host could spoil its own backup.
+nothing else. A push would need a key with which the new host could spoil its own backup. The server
+is root's, and users change the store meanwhile: remote/confined.py keeps it from following links.
 
 The copy is consistent while Dovecot runs. A message file is never written again once it has its
 name; it is only renamed (new → cur, flags) or removed. `dovecot-uidlist` is replaced by a rename or
@@ -21,13 +22,14 @@ from pathlib import Path
 
 from cutover import model
 from cutover.facts import backup_copy
-from cutover.remote import backup_copier
+from cutover.remote import backup_copier, confined
 
 MODULE = "posta"  # rsync's name for the store
 CONFIG = f"/etc/{backup_copy.NAME}/rsyncd.conf"
 SUDOERS = f"/etc/sudoers.d/{backup_copy.NAME}"
 KNOWN_HOSTS = f"/etc/{backup_copy.NAME}/known_hosts"
 UNITS = "/etc/systemd/system"
+SERVER = f"/usr/local/sbin/{backup_copy.NAME}-server"
 SERVED = ["/usr/bin/rsync", "--server", "--daemon", f"--config={CONFIG}", "."]
 EXCLUDED = ["tmp/*", "dovecot.index*", "dovecot.list.index*", "dovecot*.lock"]
 
@@ -100,8 +102,7 @@ def planned(
     the account's authorized_keys, whose other lines stay.
     """
     backup, new, host = site.backup, site.roles.new, site.roles.backup
-    served = " ".join(argument.replace("=", "\\=") for argument in SERVED)
-    rule = f"{backup.account} ALL=(root) NOPASSWD: {served}\n"
+    rule = f'{backup.account} ALL=(root) NOPASSWD: {SERVER} ""\n'
     config = _CONFIG.format(sudoers=SUDOERS, module=MODULE, store=backup.store)
     known = "".join(f"{new} {key}\n" for key in host_keys)
     units = {
@@ -110,6 +111,7 @@ def planned(
     }
     return [
         File(new, CONFIG, "0644", config),
+        File(new, SERVER, "0755", server(site)),
         File(new, SUDOERS, "0440", rule),
         File(new, keys_path(account), "0644", _authorized(site, public, keys)),
         File(host, KNOWN_HOSTS, "0644", known),
@@ -120,12 +122,22 @@ def planned(
 
 def _authorized(site, public, keys):
     """The text of authorized_keys: the other lines as they are, then ours."""
-    command = " ".join(["sudo", "-n", *SERVED])
+    command = f"sudo -n {SERVER}"
     address = site.address(site.roles.backup)
     key = " ".join(public.split()[:2])
     granted = f'restrict,from="{address}",command="{command}" {key} {backup_copy.NAME}'
     others = [line for line in model.lines(keys or "") if line.split()[-1:] != [backup_copy.NAME]]
     return "\n".join([*others, granted]) + "\n"
+
+
+def server(site) -> str:
+    """The program that serves the store to the backup host: the one command of its key."""
+    program = Path(confined.__file__).read_text()
+    call = f"serve({site.backup.store.rstrip('/')!r}, {SERVED})"
+    return (
+        f"#!{site.new_store.python} -I\n# Written by mail-cutover.\n{program}\n\n"
+        f'if __name__ == "__main__":\n    raise SystemExit({call})\n'
+    )
 
 
 def script(site) -> str:
