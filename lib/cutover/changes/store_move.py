@@ -125,8 +125,9 @@ class CopyStore(StoreMove):
     def describe(self):
         limit = f"\nstop here if the freeze is predicted to take longer than {self.minutes:g} min"
         return (
-            f"rsync -aHAXS --numeric-ids --delete {self.store}/ {self.to}/   (at most "
-            f"{self.passes} passes, until one is no quicker than the one before)\n"
+            f"rsync -aHAXS --no-links --numeric-ids --delete {self.store}/ {self.to}/\n"
+            f"copy the links by themselves   (at most {self.passes} passes, until one is no "
+            "quicker than the one before)\n"
             f"read contents on both sides{limit if self.minutes else ''}"
         )
 
@@ -171,7 +172,8 @@ class LastCopy(StoreMove):
     def describe(self):
         return (
             "doveadm mailbox status (each folder of each user)\n"
-            f"rsync -aHAXS --numeric-ids --delete {self.store}/ {self.to}/\n"
+            f"rsync -aHAXS --no-links --numeric-ids --delete {self.store}/ {self.to}/\n"
+            "copy the links by themselves\n"
             "compare each entry: kind, size, mtime, mode, owner, links; contents of what changed "
             "since they were read"
         )

@@ -149,8 +149,9 @@ class SwitchBack(_Switch):
                 f"{self.store})"
             )
         return (
-            f"rsync -aHAXS --numeric-ids --delete --backup {self.to}/ {goal}   (what it replaces "
-            f"or removes there is set aside in {former}/.cutover-back/{self.run})\n"
+            f"rsync -aHAXS --no-links --numeric-ids --delete --backup {self.to}/ {goal}\n"
+            "copy the links by themselves   (what either replaces or removes is set aside in "
+            f"{former}/.cutover-back/{self.run})\n"
             f"compare each entry\n{end}"
         )
 

@@ -24,6 +24,22 @@ def _not_the_root(path: str) -> str:
     return path
 
 
+def _not_the_systems(path: str) -> str:
+    """The directory gets another mode and other contents, and has to last."""
+    normal = "/" + posixpath.normpath(path).strip("/")
+    if normal.count("/") == 1 or normal in SYSTEM:
+        raise ValueError(f"{normal} belongs to the system: name a directory of its own below one")
+    if normal.startswith(PASSING):
+        raise ValueError(f"{normal} does not last: name a directory on a disk")
+    return path
+
+
+def _a_file(path: str) -> str:
+    if posixpath.basename(path) in ("", "."):
+        raise ValueError("a file is expected, not a directory")
+    return path
+
+
 def _only_text(value):
     if not isinstance(value, str):
         raise ValueError("an address must be text, such as 192.0.2.15")
@@ -40,6 +56,20 @@ def _path(pattern: str):
     return Annotated[_text(pattern), pydantic.AfterValidator(_no_climb)]
 
 
+# directories that other programs own; no user's may be directly below them
+SYSTEM = frozenset(
+    [
+        *("/bin", "/boot", "/dev", "/etc", "/home", "/lib"),
+        *("/lib32", "/lib64", "/libx32", "/proc", "/root", "/run"),
+        *("/sbin", "/sys", "/tmp", "/usr", "/usr/bin", "/usr/lib"),
+        *("/usr/local", "/usr/sbin", "/usr/share", "/var", "/var/backups", "/var/cache"),
+        *("/var/lib", "/var/lock", "/var/log", "/var/mail", "/var/opt", "/var/run"),
+        *("/var/spool", "/var/spool/mail", "/var/tmp"),
+    ]
+)
+PASSING = ("/dev/", "/proc/", "/run/", "/sys/", "/var/lock/", "/var/run/")
+LARGEST = 2**32 - 2  # no number in a file is larger; the largest uid
+
 Name = _text(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 Zone = _text(r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")
 Login = _text(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$")
@@ -48,8 +78,19 @@ PlainPath = _path(r"^/[A-Za-z0-9._/+-]*$")
 PathTemplate = _path(r"^(/|\{home\}/)([^\n\x00{}]|\{(user|home)\})*$")
 HomePath = _path(r"^\{home\}(/[^\n\x00{}]*)?$")
 # a directory in which the cutover creates and removes files
-Directory = Annotated[AbsolutePath, pydantic.AfterValidator(_not_the_root)]
-PlainDirectory = Annotated[PlainPath, pydantic.AfterValidator(_not_the_root)]
+Directory = Annotated[
+    AbsolutePath,
+    pydantic.AfterValidator(_not_the_root),
+    pydantic.AfterValidator(_not_the_systems),
+]
+PlainDirectory = Annotated[
+    PlainPath,
+    pydantic.AfterValidator(_not_the_root),
+    pydantic.AfterValidator(_not_the_systems),
+]
+# a file that the cutover writes
+File = Annotated[AbsolutePath, pydantic.AfterValidator(_a_file)]
+PlainFile = Annotated[PlainPath, pydantic.AfterValidator(_a_file)]
 IpAddress = Annotated[
     pydantic.IPvAnyAddress,
     pydantic.BeforeValidator(_only_text),
@@ -86,4 +127,18 @@ class WrongAt(ValueError):
 class Section(pydantic.BaseModel):
     """Part of a parameters file. Unknown keys are refused; values cannot be changed."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value, info):
+        """Neither true for 1 nor 1 for true; no number that no date and no system call takes."""
+        kind = cls.model_fields[info.field_name].annotation
+        if kind in (int, float):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError("a number is expected")
+            if abs(value) > LARGEST:
+                raise ValueError(f"larger than {LARGEST}")
+        if kind is bool and not isinstance(value, bool):
+            raise ValueError("true or false is expected")
+        return value

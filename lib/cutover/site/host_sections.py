@@ -51,8 +51,8 @@ class Dns(field_types.Section):
 
 
 class Userdb(field_types.Section):
-    source: field_types.AbsolutePath = "/etc/mail/userdb"
-    map: field_types.AbsolutePath = "/etc/mail/userdb.db"
+    source: field_types.File = "/etc/mail/userdb"
+    map: field_types.File = "/etc/mail/userdb.db"
 
 
 class Service(field_types.Section):

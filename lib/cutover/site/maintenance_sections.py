@@ -13,6 +13,7 @@ class Decommission(field_types.Section):
     days: int = pydantic.Field(
         14,
         ge=0,
+        le=36500,
         description="days in production, since restore-imap, before the old server may go",
     )
     dns: Literal["keep", "remove"] = pydantic.Field(
@@ -34,7 +35,7 @@ class OldSpam(field_types.Section):
     """Which messages of the users' SPAM folders are set aside."""
 
     folder: field_types.Printable = "SPAM"
-    days: int = pydantic.Field(30, ge=1, description="older messages are set aside")
+    days: int = pydantic.Field(30, ge=1, le=36500, description="older messages are set aside")
     aside: field_types.PlainDirectory = pydantic.Field(
         "/var/imap/.spam-aside",
         description="directory of the new host for them, on the maildirs' file system, "
@@ -43,6 +44,7 @@ class OldSpam(field_types.Section):
     grace: int = pydantic.Field(
         30,
         ge=0,
+        le=36500,
         description="days for which they are kept; after that the step reports they may be deleted",
     )
     expunge: bool = pydantic.Field(
@@ -54,7 +56,7 @@ class Digest(field_types.Section):
     """The digest of SPAM that users receive."""
 
     folder: field_types.Printable = "SPAM"
-    days: int = pydantic.Field(7, ge=1, description="days of arrivals that are listed")
+    days: int = pydantic.Field(7, ge=1, le=36500, description="days of arrivals that are listed")
     sender: field_types.Address = "postmaster@localhost"
 
 
@@ -85,12 +87,12 @@ class MoveStore(field_types.Section):
 class Maintenance(field_types.Section):
     """Work done days after the cutover, each task a run of its own: `cutover maintain`."""
 
-    dovecot: field_types.PlainPath = pydantic.Field(
+    dovecot: field_types.PlainFile = pydantic.Field(
         "/etc/dovecot/local.conf",
         description="file that Dovecot on the new host reads last: "
         "the settings for Sieve are appended to it",
     )
-    procmailrc: field_types.PlainPath = pydantic.Field(
+    procmailrc: field_types.PlainFile = pydantic.Field(
         "/etc/procmailrc", description="file of the new host by which procmail delivers"
     )
     lda: field_types.PlainPath = "/usr/lib/dovecot/dovecot-lda"
@@ -99,7 +101,7 @@ class Maintenance(field_types.Section):
         description="host:port, seen from the new host, that accepts what Sieve sends: "
         "replies and redirected mail",
     )
-    managesieve_port: int = 4190
+    managesieve_port: int = pydantic.Field(4190, ge=1, le=65535)
     forwards: list[Forward] = pydantic.Field(
         [], description="forwards of the userdb to move or remove; all others stay"
     )

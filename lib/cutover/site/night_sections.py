@@ -139,7 +139,7 @@ class NewStore(field_types.Section):
         "underscore",
         description="dots in folder names: become _, or stay, if Dovecot escapes them on the disk",
     )
-    names_file: field_types.PlainPath = pydantic.Field(
+    names_file: field_types.PlainFile = pydantic.Field(
         "/etc/dovecot/conf.d/99-cutover-names.conf",
         description="file of Dovecot's configuration that dual-delivery writes for both; Dovecot "
         "must include it",
@@ -164,6 +164,14 @@ class NewStore(field_types.Section):
     def _one_per_user(cls, path):
         if "{user}" not in path and "{home}" not in path:
             raise ValueError("every user would get the same directory: use {user} or {home} in it")
+        if path.partition("}")[2].strip("/") == "" and path.startswith("{home}"):
+            raise ValueError("the whole home would be replaced: name a directory in it")
+        above = path.partition("{")[0]
+        if above.endswith("/") and above.rstrip("/") in ("", *field_types.SYSTEM):
+            raise ValueError(
+                f"{above.rstrip('/') or '/'} belongs to the system, and a user may be called like "
+                "what is in it: put the maildirs in a directory of their own"
+            )
         return path
 
     @pydantic.model_validator(mode="after")
@@ -223,8 +231,8 @@ class ProductionTest(field_types.Section):
         description="body line that makes the antispam of the MX mark a message as spam without "
         "refusing it; SpamAssassin marks the default, GTUBE, rspamd refuses it",
     )
-    imap_port: int = 993
-    smtp_port: int = 25
+    imap_port: int = pydantic.Field(993, ge=1, le=65535)
+    smtp_port: int = pydantic.Field(25, ge=1, le=65535)
     wait: int = pydantic.Field(
         60, ge=1, le=3600, description="seconds to wait for a test message to arrive"
     )

@@ -31,14 +31,14 @@ class Bacula(field_types.Section):
     storage: field_types.BaculaName = pydantic.Field(
         description="the director's Storage resource for the volumes"
     )
-    config: field_types.PlainPath = pydantic.Field(
+    config: field_types.PlainFile = pydantic.Field(
         "/etc/bacula/bacula-dir.conf",
         description="the director's configuration; one line is added to it",
     )
     at: field_types.DayTime = pydantic.Field(
         "05:30", description="daily start of the job; it waits until the copy is finished"
     )
-    days: int = pydantic.Field(60, ge=1, description="earlier days that can be restored")
+    days: int = pydantic.Field(60, ge=1, le=36500, description="earlier days that can be restored")
     work: field_types.PlainDirectory = pydantic.Field(
         "/var/lib/mailbackup/restore",
         description="directory of the backup host for restored mail, "
