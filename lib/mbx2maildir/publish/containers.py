@@ -48,9 +48,9 @@ def make_areas(plan):
     work = os.path.abspath(os.fsencode(plan["work"]))
     run = os.path.join(work, os.fsencode(plan["run"]))
     try:
+        expect_unreachable(os.path.dirname(work), sticky=True)
         if not os.path.lexists(work):
             os.makedirs(os.path.dirname(work), 0o755, exist_ok=True)
-        expect_unreachable(os.path.dirname(work), sticky=True)
         for above, areas in ((work, WORK_AREAS), (run, AREAS)):
             make_area(above, 0o711)
             for area in areas:

@@ -304,6 +304,13 @@ def test_a_work_directory_that_others_can_write_is_refused(two, area, how):
     assert caught.value.file == str(place) and caught.value.todo
 
 
+def test_nothing_is_made_where_a_user_could_lead_it_elsewhere(two):
+    with pytest.raises(errors.PublishError) as caught:
+        convert(two.plan(work=str(two.root / "home/mallory/a/b/work")))
+    assert caught.value.file == str(two.root / "home/mallory")
+    assert not (two.root / "home/mallory/a").exists()
+
+
 def test_containers_are_roots_and_trees_their_users(two):
     convert(dict(two.plan(), presync=True))
     work = two.root / "new/work"
