@@ -9,9 +9,10 @@ import threading
 import time
 
 import pytest
-from cutover.remote import backup_copier, confined, store_mover, trees
+from cutover.remote import backup_copier, confined, store_copies, store_mover, trees
 from cutover.steps.checks import backup_files
 from example import ROMA1
+from mbx2maildir import events
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for mounts")
 
@@ -174,3 +175,28 @@ def test_links_are_copied_by_themselves_and_set_aside_on_the_way_back(rsync, sto
     assert os.readlink(link) == "elsewhere" and (aside / "alice/.Y/link").is_dir()
     assert os.readlink(aside / "alice/more") == "nowhere"
     assert not os.path.lexists(store / "alice/more")
+
+
+def test_passes_and_the_last_copy_leave_the_process_where_it_was(rsync, store, tmp_path):
+    """Dovecot counts outside: users' folders may be links."""
+    (tmp_path / "place").mkdir()
+    (store / "alice/.Y/out").symlink_to(tmp_path)
+    values = {
+        "store": str(store),
+        "to": str(tmp_path / "copy"),
+        "place": str(tmp_path / "place"),
+        "passed": [],
+        "passes": 2,
+        "minutes": 1,
+        "jobs": 2,
+        "former": ["", ""],
+        "users": [{"user": "root", "uid": 0, "gid": 0, "home": "/"}],
+        "status": ["sh", "-c", f"cd {store}/alice/.Y/out && printf 'mailbox\\tx\\nINBOX\\t3\\n'"],
+    }
+    before, collected = os.readlink("/proc/self/ns/mnt"), events.Collected()
+    store_mover.passes(values, collected)
+    store_mover.last(values, collected)
+    assert [event["event"] for event in collected.all].count("end") == 2
+    assert store_copies.read_state(values)["before"] == {"root": {"INBOX": [3]}}
+    assert trees.compare(store, tmp_path / "copy", store_mover.OURS).different == 0
+    assert os.readlink("/proc/self/ns/mnt") == before

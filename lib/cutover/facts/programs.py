@@ -25,6 +25,7 @@ TESTS = {
     "python3 from 3.8": "python3 -I -c 'import sys; sys.exit(sys.version_info < (3, 8))'",
     # where the kernel can be told to follow no link; see remote/confined.py
     "Linux from 5.14": "uname -r | { IFS=.- read a b c; [ $((a * 100 + b)) -ge 514 ]; }",
+    "x86_64 or aarch64": "uname -m | grep -qxE 'x86_64|aarch64'",  # whose system calls it knows
     "rsync from 3.1": (
         "rsync --version | sed -n 's/^rsync *version *v*\\([0-9]*\\)\\.\\([0-9]*\\).*/\\1 \\2/p' |"
         " { read a b && [ $((a * 100 + b)) -ge 301 ]; }"
@@ -45,7 +46,7 @@ BY_NEW = (
 )
 BY_MX = ("sendmail", "makemap", "mailq", "setsid", "flock", "chown --reference")
 BY_BACKUP = ("python3 from 3.8", "rsync from 3.1", "systemctl")
-BY_COPIED_STORE = ("Linux from 5.14", "rsync from 3.1")
+BY_COPIED_STORE = ("Linux from 5.14", "x86_64 or aarch64", "rsync from 3.1")
 BY_NIS = ("ypcat", "ypwhich", "yppoll", "ypdomainname", "setsid")
 BY_ANTISPAM = ("bash", "setsid")
 BY_MANAGER = {
