@@ -8,7 +8,7 @@ links; what was not is reported.
 import os
 import stat
 
-from mbx2maildir import errors
+from mbx2maildir import acl, errors
 from mbx2maildir.convert import source, subscriptions
 from mbx2maildir.formats import directories, readers
 from mbx2maildir.patterns import Pattern
@@ -218,16 +218,17 @@ def _free(name, taken):
 
 def nothing():
     """The answer about a home of which nothing is known."""
-    return {"outside": [], "unsearched": [], "shared": [], "meant": []}
+    return {"outside": [], "unsearched": [], "shared": [], "acls": [], "meant": []}
 
 
 def survey(user, folders, passed, report):
     """What lies outside the root and is not converted → {"outside": [{"file", "format", "bytes",
-    "subscribed", "link"}], "unsearched": [{"file", "why"}], "shared": [file], "meant": [{"line",
-    "folder"}]}.
+    "subscribed", "link"}], "unsearched": [{"file", "why"}], "shared": [file], "acls": [{"file",
+    "readers"}], "meant": [{"line", "folder"}]}.
 
     folders: all that are converted. passed: what the walk through the root passed over. shared:
-    converted folders that the group or everybody can read. meant: subscriptions to a name that
+    converted folders that the group or everybody can read. acls: those with an ACL that lets others
+    read them. meant: subscriptions to a name that
     does not exist at the old server, and that are taken for the folder of that name in the root.
     """
     result = nothing()
@@ -265,6 +266,10 @@ def survey(user, folders, passed, report):
     ]
     result["shared"] = [
         errors.printable(folder.path) for folder in folders if shared(folder.path, home)
+    ]
+    result["acls"] = [
+        {"file": errors.printable(path), "readers": readers}
+        for path, readers in acl.shared(folder.path for folder in folders)
     ]
     root = os.fsencode(user["folders"])
     result["meant"] = [

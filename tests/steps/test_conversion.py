@@ -62,6 +62,7 @@ def test_no_message_is_lost_is_said_only_if_nothing_was_passed_over():
             {"besides": {"accepted": 1}},
             {"besides": {"unseen": 1}},
             {"besides": {}, "passed_over": ["mail/x"]},
+            {"besides": {}, "rows": [{"salvaged": True, "new_name": "x"}]},
         )
     }
     whole = model.from_json(verify.UserMail, nothing | {"besides": {}})

@@ -267,11 +267,14 @@ def test_shared_folders_and_subscriptions_that_gain_a_meaning_are_warnings():
 
     def change(facts):
         facts["survey"]["value"]["users"]["alice"].update(
-            shared=["/srv/mailboxold/home/alice/mail/x"], meant=[meant]
+            shared=["/srv/mailboxold/home/alice/mail/x"],
+            acls=[{"file": "/srv/mailboxold/home/alice/mail/y", "readers": ["uid 2003"]}],
+            meant=[meant],
         )
 
     marks = {(check.id, check.subject): check.mark for check in judged(change)}
-    assert marks["folders-shared", "alice"] == marks["subscriptions-meant", "alice"] == "warn"
+    for check_id in ("folders-shared", "folders-acl", "subscriptions-meant"):
+        assert marks[check_id, "alice"] == "warn"
 
 
 def test_files_that_lead_to_the_old_mail_are_listed_by_user():
@@ -381,6 +384,7 @@ def test_facts_keep_their_json_form(when):
     data["old_ssh"], data["zones"], data["left_out"] = {}, {}, {"value": {}}
     data.setdefault("missing", {})
     data.setdefault("label", None)
+    data.setdefault("user_quotas", None)
     data |= {"folder_names": None, "pop3": None, "open_sessions": None, "limits": None} | data
     assert model.to_json(model.from_json(preflight.Facts, data)) == data
 

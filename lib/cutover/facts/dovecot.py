@@ -240,6 +240,12 @@ def of_protocol(hosts, name: str, protocol: str, key: str) -> str:
     return " ".join(plugin for plugin, switch in shown.items() if switch == "yes")
 
 
+def has_plugin(hosts, name: str, plugin: str) -> bool:
+    """Whether a plugin is on for everything, and so for doveadm."""
+    plugins = _sections(_doveconf(hosts, name, "mail_plugins")).get("mail_plugins", "")
+    return plugin in (plugins.split() if isinstance(plugins, str) else plugins)
+
+
 def sections(hosts, name: str, kind: str) -> dict[str, dict]:
     """The sections of a kind, such as "service", by their heads: `{"service imap": {…}}`."""
     return _sections(_doveconf(hosts, name, kind))

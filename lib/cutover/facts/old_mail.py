@@ -92,6 +92,14 @@ class Outside:
 
 
 @dataclasses.dataclass(frozen=True)
+class Acl:
+    """A folder's file, and who can read it by its ACL, such as "uid 2003"."""
+
+    file: str
+    readers: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
 class Pointer:
     """A line of a user's file that leads to old mail; see mbx2maildir.pointers.read()."""
 
@@ -107,7 +115,8 @@ class User:
 
     renamed: `{"from", "to", "why"}` of folders whose names Maildir++ cannot hold.
     elsewhere: subscriptions outside the folders. unsearched: places of the home that were not
-    looked at. shared: folders that the group or everybody can read. meant: `{"line", "folder"}` of
+    looked at. shared: folders that the group or everybody can read. acls: those that an
+    ACL lets others read. meant: `{"line", "folder"}` of
     subscriptions that lead nowhere on the old server, and to that folder on the new one.
     prefixes: `{prefix: lines}`, how subscriptions name folders; {home} stands for the home's path.
     """
@@ -129,6 +138,7 @@ class User:
     outside: list[Outside] = dataclasses.field(default_factory=list)
     unsearched: list[Unsearched] = dataclasses.field(default_factory=list)
     shared: list[str] = dataclasses.field(default_factory=list)
+    acls: list[Acl] = dataclasses.field(default_factory=list)
     meant: list[dict[str, str]] = dataclasses.field(default_factory=list)
     pointers: list[Pointer] = dataclasses.field(default_factory=list)
 

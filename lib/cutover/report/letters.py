@@ -144,7 +144,7 @@ def parts(parameters, home, user, state, cron) -> list[Part]:
         Part(
             "Folders that others could read",
             "On the new server nobody but you can read them.",
-            [_below(home, path) for path in user.shared],
+            _shared(home, user),
         ),
         Part(
             "Your files that lead to the old mail",
@@ -162,6 +162,11 @@ def parts(parameters, home, user, state, cron) -> list[Part]:
     ]
     chapters = [part for part in chapters if part.lines]
     return chapters or [Part("Nothing changes for you", "All your folders keep their names.")]
+
+
+def _shared(home, user):
+    by_acl = [f"{_below(home, item.file)} ({', '.join(item.readers)})" for item in user.acls]
+    return [_below(home, path) for path in user.shared] + by_acl
 
 
 def _renamed(parameters, renamed):

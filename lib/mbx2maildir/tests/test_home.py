@@ -1,6 +1,7 @@
 """Mail outside the folders' root: found by the survey, converted where a further root covers it."""
 
 import os
+import struct
 
 import pytest
 
@@ -98,6 +99,29 @@ def test_every_mailbox_of_the_home_is_found_with_its_format_and_size(odd):
     # the old server would open ~/work and ~/Trash, which do not exist
     assert result["meant"] == [{"line": "work", "folder": str(place / "mail/work")}]
     assert {folder["folder"] for folder in result["folders"]} == {"INBOX", "mtx", "work"}
+
+
+def test_who_can_read_a_folder_by_its_acl(odd):
+    """Raw, as setfacl writes `user::rw- user:2003:r-- group::--- group:100:rw- mask::r--
+    other::---`, and a second one whose mask takes the rights away."""
+    place, user = odd
+    kinds = {"u": 1, "U": 2, "g": 4, "G": 8, "m": 16, "o": 32}
+
+    def acl(path, *entries):
+        packed = (struct.pack("<HHI", kinds[kind], rights, who) for kind, rights, who in entries)
+        value = struct.pack("<I", 2) + b"".join(packed)
+        try:
+            os.setxattr(path, "system.posix_acl_access", value)
+        except OSError:
+            pytest.skip("this file system has no ACLs")
+
+    none = 0xFFFFFFFF
+    named = (("u", 6, none), ("U", 4, 2003), ("g", 0, none), ("G", 6, 100))
+    acl(place / "mail/work", *named, ("m", 4, none), ("o", 0, none))
+    acl(place / "mail/mtx", *named, ("m", 2, none), ("o", 0, none))
+    assert survey_of(user)["acls"] == [
+        {"file": str(place / "mail/work"), "readers": ["uid 2003", "gid 100"]}
+    ]
 
 
 def test_a_huge_home_is_looked_at_in_part_and_that_is_said(odd, monkeypatch):

@@ -94,6 +94,20 @@ def _notes(name, user):
             id="folders-shared",
             subject=name,
         )
+    if user.acls:
+        texts = [f"{item.file} ({', '.join(item.readers)})" for item in user.acls]
+        yield model.Check(
+            f"{name} shares no folders by ACLs",
+            "none",
+            f"{len(user.acls)} can be read by others: {listing.listed(texts)}",
+            True,
+            "ACLs are not copied: nobody but the user can read these on the new server. Tell those "
+            "who read them, or give them access by Dovecot's acl plugin.",
+            warning=True,
+            id="folders-acl",
+            subject=name,
+            data={"folders": len(user.acls)},
+        )
     if user.meant:
         texts = [f"{item['line']} → {item['folder']}" for item in user.meant]
         yield model.Check(

@@ -22,6 +22,7 @@ from cutover.facts import (
     old_mail,
     pop3,
     programs,
+    quotas,
     selinux,
     sessions,
     systems,
@@ -58,7 +59,9 @@ class Facts:
     pop3: whether the new host serves it.
     missing: programs, by host name. label: of the new store, by SELinux.
     open_sessions: on the old host; limits: of sessions, on the new one.
-    folder_names, pop3, open_sessions, limits: None in facts recorded by an earlier version.
+    user_quotas: on both.
+    folder_names, pop3, open_sessions, limits, user_quotas: None in facts recorded by an earlier
+    version.
     """
 
     run: str
@@ -92,6 +95,7 @@ class Facts:
     label: model.Reading[selinux.Label] | None = None
     open_sessions: model.Reading[sessions.Sessions] | None = None
     limits: model.Reading[dovecot_limits.Limits] | None = None
+    user_quotas: model.Reading[quotas.Quotas] | None = None
 
 
 def probe(ctx: model.Context) -> Facts:
@@ -149,19 +153,24 @@ def probe(ctx: model.Context) -> Facts:
         },
         cron=on(old, crontabs.read, old),
         left_out=on(new, _left_out, ctx.run_name, accounts[new]),
-        **_sessions(on, site, accounts),
+        **_limits(on, site, accounts),
         zones={name: on(name, clock.zone, name) for name in site.mail_hosts},
         label=on(new, selinux.read, new, site.new_store.maildir.partition("{")[0] or "/home"),
         missing=hosts.each(names, lambda name: on(name, programs.missing, name)),
     )
 
 
-def _sessions(on, site, accounts):
+def _limits(on, site, accounts):
     old, new = site.mail_hosts
     return {
         "open_sessions": on(old, sessions.read, old, accounts[old].value or []),
         "limits": on(new, dovecot_limits.read, new),
+        "user_quotas": on(new, _quotas, accounts),
     }
+
+
+def _quotas(hosts, accounts):
+    return quotas.read(hosts, {name: reading.value or [] for name, reading in accounts.items()})
 
 
 def _left_out(hosts, run, accounts):

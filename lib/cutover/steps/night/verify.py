@@ -310,9 +310,17 @@ def _todo(mail, besides, wrong):
         )
     if wrong:
         return "stop here and find the cause, run convert again, then verify"
-    if mail.passed_over or besides.accepted or besides.unseen or mail.besides is None:
+    if _is_partial(mail, besides):
         return "no message of the converted folders is lost; tell the user what was passed over"
     return "no message is lost; tell the user if it matters to them"
+
+
+def _is_partial(mail, besides):
+    """Whether mail was passed over, or may have been."""
+    salvaged = any(row.salvaged for row in mail.rows)
+    return (
+        mail.besides is None or mail.passed_over or besides.accepted or besides.unseen or salvaged
+    )
 
 
 def _row_differences(row, added):

@@ -1,0 +1,98 @@
+"""Quotas as repquota and doveadm print them, and whether users' mail fits them."""
+
+import types
+
+from cutover import model, site
+from cutover.facts import quotas
+from cutover.steps.checks.quotas import checks
+
+ROMA1 = site.load("parameters/roma1.yaml")
+# the layout of repquota 4.06 (its format strings), and of 3.13 with a grace time that is over
+REPQUOTA = """\
+*** Report for user quotas on device /dev/sdb1
+Block grace time: 7days; Inode grace time: 7days
+                        Block limits                File limits
+User            used    soft    hard  grace    used  soft  hard  grace
+----------------------------------------------------------------------
+#0        --      20       0       0              2     0     0
+#2001     --     100    1000    2000              5     0     0
+#2002     +-    1500    1000    2000  6days       3    10    20
+#2003     -+     300       0       0             15    10    20  none
+#2004     --     300       0       0             15     0     0
+#2005     ++    3000    1000    4000  none       15    10    20  23:59
+#9999     --     100    1000    2000              5     0     0
+
+"""
+NAMES = {2001: "alice", 2002: "bruno", 2003: "carla", 2004: "davide", 2005: "elena"}
+# Dovecot 2.3.19, doveadm -f tab quota get -A
+DOVEADM = """\
+Username\tQuota name\tType\tValue\tLimit\t%
+alice\tUser quota\tSTORAGE\t10\t1000\t1
+alice\tUser quota\tMESSAGE\t3\t-\t0
+bruno\tUser quota\tSTORAGE\t0\t-\t0
+carla\tUser quota\tMESSAGE\t3\t50\t6
+carla\tsecond\tMESSAGE\t3\t20\t15
+"""
+K = 1024
+
+
+def test_what_repquota_prints():
+    Quota = quotas.Quota
+    assert quotas.parse(REPQUOTA, NAMES) == {
+        "alice": Quota(100 * K, 1000 * K, 2000 * K, 5, None),
+        "bruno": Quota(1500 * K, 1000 * K, 2000 * K, 3, 20),
+        "carla": Quota(300 * K, None, None, 15, 20),
+        "elena": Quota(3000 * K, 1000 * K, 4000 * K, 15, 20),
+    }
+    assert quotas.parse("", NAMES) == {}
+
+
+def test_what_doveadm_prints():
+    assert quotas.parse_dovecot(DOVEADM) == {
+        "alice": quotas.Quota(10 * K, None, 1000 * K),
+        "carla": quotas.Quota(0, None, None, 3, 20),
+    }
+
+
+def judged(limits, **users):
+    surveyed = {
+        name: types.SimpleNamespace(bytes=size, messages=count, inodes=count + 10)
+        for name, (size, count) in users.items()
+    }
+    survey = model.Reading(types.SimpleNamespace(users=surveyed))
+    judgement = checks(model.Reading(limits), survey, ROMA1)
+    return {(check.id, check.subject): check for check in judgement}
+
+
+def test_who_does_not_fit_is_named_before_the_night():
+    by_files = quotas.parse(REPQUOTA, NAMES)
+    limits = quotas.Quotas({}, by_files, {"zoe": quotas.Quota(0, None, 500 * K)})
+    named = judged(
+        limits,
+        alice=(2000 * K, 1),  # without the rounding it would fit
+        bruno=(100, 1),  # fits, but is over its soft limit already
+        carla=(10, 11),  # too many files
+        davide=(10**9, 10**6),  # has no quota
+        zoe=(600 * K, 1),
+    )
+    failed = {name for (_, name), check in named.items() if not check.passed}
+    assert failed == {"alice", "carla", "zoe"}
+    assert named["quota-fits", "bruno"].warning
+    assert ("quota-fits", "davide") not in named
+    assert "Dovecot" in named["quota-fits", "zoe"].actual
+
+
+def test_quotas_are_compared():
+    quota = quotas.Quota(0, None, 500)
+    same = judged(quotas.Quotas({"a": quota}, {"a": quota}, {}))["quotas-same", ""]
+    assert same.passed and not same.warning
+    for old, new, dovecot in (({"a": quota}, {}, {}), ({}, {}, {"a": quota})):
+        check = judged(quotas.Quotas(old, new, dovecot))["quotas-same", ""]
+        assert check.passed and check.warning
+    smaller = quotas.Quota(0, None, 400)
+    assert judged(quotas.Quotas({"a": quota}, {"a": quota}, {"a": smaller}))[
+        "quotas-same", ""
+    ].warning
+    assert not list(checks(None, model.Reading(error="x"), ROMA1))
+    (unread,) = checks(model.Reading(error="x"), model.Reading(error="x"), ROMA1)
+    assert unread.warning
