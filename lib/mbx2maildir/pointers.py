@@ -4,6 +4,7 @@ Looked at by a process that is the user. ~/.procmailrc and ~/.forward are parsed
 mail programs and shells, the lines that name an old path are listed.
 """
 
+import collections
 import os
 
 from mbx2maildir import errors
@@ -12,6 +13,7 @@ from mbx2maildir.patterns import Pattern
 
 LIMIT = 1 << 18  # bytes read of a file
 MOST = 50  # findings per user
+PROCMAILRC, FORWARD = b".procmailrc", b".forward"
 SETTINGS = (
     b".mailrc",
     b".muttrc",
@@ -25,9 +27,16 @@ SETTINGS = (
 )
 ASSIGNMENT = Pattern(r"([A-Za-z_]\w*)\s*=\s*(.*)", 16)  # re.DOTALL
 VARIABLE = Pattern(r"\$(?:\{(\w+)\}|(\w+))")
-COMMENT = Pattern(r"\s#.*", 16)
+COMMENT = Pattern(r"\s+#.*", 16)
 RECIPE = Pattern(r":\s*\d*")
+COMPUTED = Pattern(r"[$`\s\\\"'*?\[<>;&|]")  # what no plain path holds
+CAPTURE = Pattern(r"\w+\s*=\s*\|")  # an action that sets a variable
 WRITERS = Pattern(r"\b(dmail|tmail|mailutil|formail|mail\.local)\b")
+
+# number: of the line, from 1. target: the path of a delivery, "" if only procmail knows it.
+# head: (number, text) of the line that begins its recipe, or None.
+Line = collections.namedtuple("Line", "number kind text target head")
+Line.__new__.__defaults__ = ("", None)
 
 
 class Places:
@@ -40,7 +49,11 @@ class Places:
         self.root = "" if below.startswith("..") else below
         self.maildir = user["maildir"].rstrip("/") + "/"
         name = user["user"]
-        self.names = ["/var/mail/" + name, "/var/spool/mail/" + name]
+        self.user = name
+        who = (name, "$USER", "${USER}", "$LOGNAME", "${LOGNAME}")
+        self.names = [
+            spool + login for spool in ("/var/mail/", "/var/spool/mail/") for login in who
+        ]
         if self.root not in ("", "."):
             homes = ("~", "$HOME", "${HOME}", self.home, "~" + name)
             self.names += [home + "/" + self.root for home in homes]
@@ -68,22 +81,27 @@ def read(user):
     if not user.get("old_home"):
         return []
     places, entries = Places(user), []
-    for name, parser in [
-        (b".procmailrc", procmail),
-        (b".forward", forward),
-        *((name, settings) for name in SETTINGS),
-    ]:
+    for name in (PROCMAILRC, FORWARD, *SETTINGS):
         path = source.join(user["old_home"], name)
         entries += [
             {
                 "file": errors.printable(path),
-                "line": number,
-                "kind": kind,
-                "text": errors.printable(os.fsencode(text))[:200],
+                "line": line.number,
+                "kind": line.kind,
+                "text": errors.printable(os.fsencode(line.text))[:200],
             }
-            for number, kind, text in parser(content(path), places)
+            for line in lines(name, content(path), places)
         ]
-    return entries[:MOST]
+    if len(entries) > MOST:
+        text = "and {} more lines".format(len(entries) - MOST)
+        entries[MOST:] = [dict(entries[MOST], text=text)]
+    return entries
+
+
+def lines(name, text, places):
+    """The lines of a file of the home that lead to old mail → list of Line."""
+    parser = {PROCMAILRC: procmail, FORWARD: forward}.get(name, settings)
+    return list(parser(text, places))
 
 
 def content(path):
@@ -111,33 +129,51 @@ def logical(text):
 
 
 def procmail(text, places):
-    """Recipes that deliver into files, and variables that say where. Yields (line, kind, text)."""
+    """Recipes that deliver into files, and variables that say where. Yields Line.
+
+    A variable that is set inside a block, or by a program, may have another value when procmail
+    delivers: such a delivery has no target.
+    """
     variables = {"HOME": places.home, "MAILDIR": places.home}
-    in_recipe = False
+    variables.update(LOGNAME=places.user, USER=places.user)
+    unsure = set()
+    head, depth = None, 0
 
     def expanded(value):
         value = COMMENT.sub("", value).strip().strip("\"'")
         return VARIABLE.sub(lambda match: variables.get(match[1] or match[2], match[0]), value)
 
+    def target(line, value):
+        used = {match[1] or match[2] for match in VARIABLE.finditer(line)}
+        used |= set() if value.startswith(("/", "~/")) else {"MAILDIR"}
+        plain = not COMPUTED.search(value) and not used & unsure
+        return os.path.normpath(places.full(value, variables["MAILDIR"])) if plain else ""
+
     for number, line in logical(text):
-        line = line.lstrip("{} \t") if not in_recipe else line
+        depth += line.startswith("{")
+        depth -= line.endswith("}")
+        line = line.lstrip("{} \t") if head is None else line
         assigned = ASSIGNMENT.match(line)
-        if in_recipe and not line.startswith("*"):
-            in_recipe = False
+        if head and not line.startswith("*"):
+            recipe, head = head, None
             if line.startswith("|"):
                 if WRITERS.search(line) or places.named_in(line):
-                    yield number, "pipes", line
+                    yield Line(number, "pipes", line, "", recipe)
+            elif CAPTURE.match(line):
+                unsure.add(assigned[1])
             elif not line.startswith(("{", "!")) and mailbox(expanded(line), variables, places):
-                yield number, "delivers", line
+                yield Line(number, "delivers", line, target(line, expanded(line)), recipe)
         elif RECIPE.match(line):
-            in_recipe = True
+            head = (number, line)
         elif assigned:
             name, value = assigned[1], expanded(assigned[2])
             variables[name] = places.full(value, None) if name == "MAILDIR" else value
+            if depth or COMPUTED.search(value):
+                unsure.add(name)
             if name in ("DEFAULT", "ORGMAIL") and mailbox(value, variables, places):
-                yield number, "delivers", line
-            elif name == "INCLUDERC":
-                yield number, "includes", line
+                yield Line(number, "delivers", line, target(line, value))
+            elif name in ("INCLUDERC", "SWITCHRC"):
+                yield Line(number, "includes", line)
 
 
 def mailbox(path, variables, places):
@@ -147,20 +183,20 @@ def mailbox(path, variables, places):
 
 
 def forward(text, places):
-    """Files and programs among the addresses. Yields (line, kind, text)."""
+    """Files and programs among the addresses. Yields Line."""
     for number, line in logical(text):
         for part in line.split(","):
             target = part.strip().strip('"').strip()
             if target.startswith("/") and mailbox(target, {"MAILDIR": ""}, places):
-                yield number, "delivers", target
+                yield Line(number, "delivers", target)
             elif target.startswith("|"):
-                yield number, "pipes", target
+                yield Line(number, "pipes", target)
             elif target.startswith(":include:"):
-                yield number, "includes", target
+                yield Line(number, "includes", target)
 
 
 def settings(text, places):
-    """Lines that name an old path. Yields (line, kind, text)."""
+    """Lines that name an old path. Yields Line."""
     for number, line in logical(text):
         if places.named_in(line):
-            yield number, "names", line
+            yield Line(number, "names", line)

@@ -17,6 +17,7 @@ from cutover.changes import (
     dns_update,
     dovecot,
     files,
+    home_file,
     mail,
     mail_directory,
     old_spam,
@@ -221,6 +222,18 @@ EXAMPLES = [
         "<spam-digest.r1.alice@lab.test>",
         60,
     ),
+    home_file.EditHomeFile(
+        "mailboxvm",
+        "alice",
+        "/home/alice",
+        ".procmailrc",
+        ".procmailrc.r1",
+        [[3, "mail/x", "/var/imap/alice/.x/"]],
+        "0" * 64,
+    ),
+    home_file.RestoreHomeFile(
+        "mailboxvm", "alice", "/home/alice", ".procmailrc", ".procmailrc.r1", [], "0" * 64
+    ),
     store_move.CopyStore(*MOVE, 5, 30),
     store_move.LastCopy(*MOVE),
     store_switch.SwitchStore(*MOVE, "cutover-store-var-imap.service"),
@@ -254,6 +267,7 @@ def test_it_has_an_inverse_or_says_why_not(change):
         ):  # other UIDs, a store that has gone on, or a copy: not what it was
             assert change.kind in (
                 "spam-aside",
+                "home-file-edit",
                 "restore-add",
                 "store-switch",
                 "bacula-restore",

@@ -1,9 +1,15 @@
 """Sieve's recipe in procmail's file, run by procmail: where its place is known and where not."""
 
+import os
+import subprocess
+import time
 import types
 
 import pytest
-from cutover.steps.maintenance import vacation
+from cutover import site
+from cutover.changes import home_file
+from cutover.facts import users
+from cutover.steps.maintenance import mail_rules, vacation
 from steps.test_upkeep import REFUSED, TAKEN
 
 pytestmark = pytest.mark.lab
@@ -68,3 +74,56 @@ def delivered(user, text, active=False, full=False):
         whole = file.read_bytes() == MESSAGE.partition(b"\n")[2]
         places.append(DELIVERED if whole else "maildir in part")
     return places
+
+
+# subject: what an old rule did, and the folder it now leads to
+OLD_RULES = {
+    "list": ("$HOME/mail/lists", ".lists"),
+    "relative": ("work/x.y  # mine", ".work.x_y"),
+    "dmail": ("| /usr/bin/dmail +mail/SPAM", ".SPAM"),
+    "spool": ("/var/mail/{user}", ""),
+}
+
+
+def test_rules_that_were_changed_deliver_into_the_folders_at_once(old_user):
+    """As mail-rules changes them and procmail runs them: a lock in a Maildir that does not exist yet
+    would take it a minute."""
+    home = f"/home/{old_user.name}"
+    recipes = (
+        f":0:\n* ^Subject: {subject}\n{action}\n" for subject, (action, _) in OLD_RULES.items()
+    )
+    text = f"HOME={home}\nMAILDIR=$HOME/mail\nDEFAULT={home}/maildir/\n" + "".join(recipes)
+    script = "mkdir -p maildir/new maildir/cur maildir/tmp mail; umask 077; cat > .procmailrc"
+    old_user.run("sh", "-c", script, stdin=text.format(user=old_user.name).encode())
+    store = {"maildir": "{home}/maildir"}
+    at = site.load("parameters/roma1.yaml")
+    at = at.model_copy(update={"new_store": at.new_store.model_copy(update=store)})
+    account = users.Account(old_user.name, old_user.uid, old_user.uid, home)
+    rules = mail_rules._of_user(OnMailHost(at, old_user), account)
+    assert not mail_rules.left(rules, at)
+    change = home_file.EditHomeFile(
+        "new", account.user, home, ".procmailrc", ".old", mail_rules.edits(rules, at), rules.digest
+    )
+    change.apply(types.SimpleNamespace(hosts=OnMailHost(at, old_user)), print)
+    for subject, (_, folder) in OLD_RULES.items():
+        began = time.monotonic()
+        message = MESSAGE.replace(b"Subject: x", f"Subject: {subject}".encode())
+        old_user.run("procmail", "-m", ".procmailrc", stdin=message)
+        (file,) = (old_user.home / "maildir" / folder / "new").iterdir()
+        assert file.read_bytes() == message.partition(b"\n")[2]
+        assert time.monotonic() - began < 30
+
+
+class OnMailHost:
+    """The new host is the mail host."""
+
+    def __init__(self, at, user):
+        self.site, self.user = at, user
+
+    def run(self, name, argv, *, as_user, input=b"", check=True):
+        assert as_user == self.user.name
+        done = subprocess.run(self.user.argv(*argv), input=input, capture_output=True)
+        assert not check or done.returncode == 0, done.stderr
+        return types.SimpleNamespace(
+            rc=done.returncode, text=os.fsdecode(done.stdout), err=done.stderr
+        )

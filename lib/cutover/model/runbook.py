@@ -27,6 +27,7 @@ APART = {  # steps with a run of their own, and their numbers
     "old-spam": 32,
     "spam-digest": 33,
     "move-store": 34,
+    "mail-rules": 35,
 }
 MAINTENANCE = [name for name in APART if name != "restore"]
 EVERY = [*ORDER, *APART, "rollback"]

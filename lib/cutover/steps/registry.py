@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 
 from cutover.model import Step, runbook
-from cutover.steps.maintenance import forwards, move_store, old_spam, restore, spam_digest, vacation
+from cutover.steps.maintenance import (
+    forwards,
+    mail_rules,
+    move_store,
+    old_spam,
+    restore,
+    spam_digest,
+    vacation,
+)
 from cutover.steps.night import (
     backup,
     convert,
@@ -45,6 +53,7 @@ STEPS = {
         old_spam,
         spam_digest,
         move_store,
+        mail_rules,
         rollback,
     )
 }

@@ -78,5 +78,7 @@ def test_what_cannot_be_read_and_what_is_no_text_is_no_error(tmp_path, user):
     (tmp_path / ".forward").symlink_to("/nowhere")
     (tmp_path / ".pinerc").mkdir()
     (tmp_path / ".procmailrc").write_bytes(b"\xff\x00:0\n:0\n\x80/x\n" * 1000)
-    assert len(pointers.read(user)) == pointers.MOST
+    listed = pointers.read(user)
+    assert len(listed) == pointers.MOST + 1
+    assert listed[-1]["text"] == "and 950 more lines"
     assert pointers.read(dict(user, old_home=None)) == []
