@@ -95,5 +95,27 @@ def test_sieve_and_old_spam_come_and_go(lab, night, tmp_path_factory):
     assert lab.run("mailboxvm", ["doveconf", "-h", "protocols"]).stdout.split() == ["imap", "pop3"]
 
 
-def test_the_way_back(night):
-    night.step("rollback")
+def test_the_way_back_carries_what_users_did_in_folders_with_dots(night):
+    """A message put into one, one moved into it, one deleted there, and a new folder."""
+
+    def text(subject):
+        return f"Subject: {subject}\nMessage-ID: <{subject}@test>\n\n{subject}\n".encode()
+
+    with Hosts(night.site) as hosts:
+        with mailboxes.old_session(hosts, "bruno") as old:
+            before = {name: len(old.all(f"mail/{name}")) for name in ("a.b", "a_b", "x.y/z")}
+        with mailboxes.new_session(hosts, "bruno") as new:
+            new.append("a.b", text("dotted-put"))
+            new.create("nuova.con.punti")
+            new.append("nuova.con.punti", text("dotted-new"))
+            new.delete("x.y/z", new.all("x.y/z")[:1])
+            moved = new.all("a.b")[:1]
+            new.select("a.b")
+            new.client.move(moved, "x.y/z")
+        night.step("rollback")
+        with mailboxes.old_session(hosts, "bruno") as old:
+            after = {name: len(old.all(f"mail/{name}")) for name in before}
+            assert old.find("mail/a.b", "Subject", "dotted-put")
+            assert old.find("mail/nuova.con.punti", "Subject", "dotted-new")
+    # one more and one less; one more and one less
+    assert after == before
