@@ -8,6 +8,7 @@ import types
 import pytest
 from cutover import model
 from cutover.comparison import folders
+from cutover.facts import mailboxes
 from cutover.facts.old_mail import Survey
 from cutover.remote import converter
 from cutover.steps.checks import old_mail
@@ -93,14 +94,16 @@ def verified(user, **more):
     state = model.from_json(converter.State, by_name(status.state(plan)))
     hosts, mail = Hosts(user), state.users[user.name]
     passed = verify.passed_over(hosts.site, mail)
-    rows = folders.read_user(
-        hosts,
-        user.name,
-        verify.converted_folders(hosts.site, mail),
-        "content",
-        folders.Contents("seed"),
-        passed,
-    )
+    with mailboxes.old_session(hosts, user.name) as old:
+        rows = folders.read_user(
+            hosts,
+            old,
+            user.name,
+            verify.converted_folders(hosts.site, mail),
+            "content",
+            folders.Contents("seed"),
+            passed,
+        )
     added = {folder.new: folder.added for folder in verify.converted_folders(hosts.site, mail)}
     check, _sums = verify.user_check(user.name, verify.UserMail(rows, passed, added), "content")
     assert user.host.complaints() == ""

@@ -51,10 +51,17 @@ class Elsewhere:
     mail: list[Unknown] = dataclasses.field(default_factory=list)
 
 
-def read(hosts, account: Account, converted: Collection[str], passed: Collection[str]) -> Elsewhere:
+def read(
+    hosts,
+    session: imap.Session,
+    account: Account,
+    converted: Collection[str],
+    passed: Collection[str],
+) -> Elsewhere:
     """All that c-client lists for a user besides `converted`, old names as IMAP says them.
 
-    passed: names of what the conversion passed over, such as links to INBOX, and loops.
+    session: the user's on the old side. passed: names of what the conversion passed over, such as
+    links to INBOX, and loops.
     """
     store = hosts.site.old_store
 
@@ -63,26 +70,25 @@ def read(hosts, account: Account, converted: Collection[str], passed: Collection
 
     if accepts(""):
         return Elsewhere(accepted=1)
-    with mailboxes.old_session(hosts, account.user) as session:
-        prune = [*passed, *_names(store.accepted, account)]
-        listing = mailboxes.old_listing(session, "", prune, most=NAMES)
-        listed = {name for name, selectable in listing.items() if selectable}
-        known = {*converted, *map(os.path.normpath, passed), "INBOX"}
-        names = sorted(listed - known, key=lambda name: (len(name), name))
-        accepted = {name for name in names if accepts(name)}
-        result = Elsewhere(len(names), len(accepted))
-        names = [name for name in names if name not in accepted]
-        result.unseen = int(len(listing) >= NAMES) + max(0, len(names) - NAMES)
-        opened = _not_plain(hosts, account, names[:NAMES])
-        result.unseen += max(0, len(opened) - OPENED)
-        looks = _Looks(session, converted)
-        for name in opened[:OPENED]:
-            try:
-                messages = session.examine(name).exists
-                if messages and not looks.has(name):
-                    result.mail.append(Unknown(name, messages))
-            except imap.FolderUnreadable:
-                continue  # no mail program can open it either
+    prune = [*passed, *_names(store.accepted, account)]
+    listing = mailboxes.old_listing(session, "", prune, most=NAMES)
+    listed = {name for name, selectable in listing.items() if selectable}
+    known = {*converted, *map(os.path.normpath, passed), "INBOX"}
+    names = sorted(listed - known, key=lambda name: (len(name), name))
+    accepted = {name for name in names if accepts(name)}
+    result = Elsewhere(len(names), len(accepted))
+    names = [name for name in names if name not in accepted]
+    result.unseen = int(len(listing) >= NAMES) + max(0, len(names) - NAMES)
+    opened = _not_plain(hosts, account, names[:NAMES])
+    result.unseen += max(0, len(opened) - OPENED)
+    looks = _Looks(session, converted)
+    for name in opened[:OPENED]:
+        try:
+            messages = session.examine(name).exists
+            if messages and not looks.has(name):
+                result.mail.append(Unknown(name, messages))
+        except imap.FolderUnreadable:
+            continue  # no mail program can open it either
     return result
 
 

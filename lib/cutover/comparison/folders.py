@@ -93,6 +93,7 @@ class Row:
 
 def read_user(
     hosts,
+    old: imap.Session,
     user: str,
     converted: list[Converted],
     level: str,
@@ -102,14 +103,15 @@ def read_user(
 ) -> list[Row]:
     """All folders of one user, read on both sides and compared.
 
-    passed: old names of what the conversion passed over; what lies below them is not looked at.
-    level: "count", "metadata" or "content". contents: which messages' contents are read at level
-    "content". uidls: whether to compare what POP3 shows of INBOX.
+    old: the user's session on the old side. passed: old names of what the conversion passed over;
+    what lies below them is not looked at. level: "count", "metadata" or "content". contents: which
+    messages' contents are read at level "content". uidls: whether to compare what POP3 shows of
+    INBOX.
     """
     site = hosts.site
     known = {folder.old: folder for folder in converted if folder.old is not None}
     rows = []
-    with mailboxes.old_session(hosts, user) as old, mailboxes.new_session(hosts, user) as new:
+    with mailboxes.new_session(hosts, user) as new:
         only_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
         listed = mailboxes.old_folders(old, site.old_store.imap_prefix, passed)
         # c-client does not list its longest names, and opens them

@@ -94,11 +94,11 @@ def probe(ctx) -> Facts:
 
     def read(name):
         known, passed = converted_folders(site, converted[name]), passed_over(site, converted[name])
-        rows = folders.read_user(ctx.hosts, name, known, site.verify.level, contents, passed, uidls)
-        names = [folder.old for folder in known if folder.old]
-        return _user_mail(
-            site, converted[name], rows, elsewhere.read(ctx.hosts, accounts[name], names, passed)
-        )
+        names, level = [folder.old for folder in known if folder.old], site.verify.level
+        with mailboxes.old_session(ctx.hosts, name) as old:
+            rows = folders.read_user(ctx.hosts, old, name, known, level, contents, passed, uidls)
+            besides = elsewhere.read(ctx.hosts, old, accounts[name], names, passed)
+        return _user_mail(site, converted[name], rows, besides)
 
     users = {}
     failures = {name: "not published by this run" for name in converted if name not in absent}
