@@ -1,6 +1,7 @@
 """Kernels forked from a server: what they start with, what they share, how they end."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from cutover import site
 from cutover.run import kernels
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
@@ -48,6 +50,14 @@ def gone(process):
     while process.exists() and time.monotonic() < until:
         time.sleep(0.05)
     return not process.exists()
+
+
+def ends(pids):
+    return all([gone(Path("/proc") / str(pid)) for pid in pids])
+
+
+def waiting():
+    return [child.process.pid for child in kernels._waiting]
 
 
 LOOK = """
@@ -92,6 +102,61 @@ def test_a_kernel_that_is_killed_is_reported_and_the_next_one_works(executed):
     assert executed("print(1)") == ["1\n"]
 
 
+def test_a_process_that_waits_becomes_the_next_kernel_and_is_used_once(executed, tmp_path):
+    with kernels.prepared():
+        kernels.expect("there is no such file")
+        (pid,) = waiting()
+        first, second = executed(LOOK)[0], executed(LOOK)[0]
+        assert first.splitlines()[1:] == ["True False None", str(tmp_path)]
+        assert first.split()[0] == str(pid) and first.split()[2] == kernels.NAME
+        assert second.split()[0] != str(pid) and not waiting()
+
+
+def test_one_that_died_while_it_waited_is_replaced(executed):
+    with kernels.prepared():
+        kernels.expect("there is no such file")
+        (pid,) = waiting()
+        os.kill(pid, signal.SIGKILL)
+        assert gone(Path("/proc") / str(pid))
+        assert executed("print(1)") == ["1\n"]
+
+
+def test_none_waits_after_the_end_also_of_a_failure():
+    with pytest.raises(KeyboardInterrupt), kernels.prepared():
+        kernels.expect("there is no such file")
+        first = waiting()
+        kernels.expect("another")
+        second = waiting()
+        assert len(second) == 1 and second != first and ends(first)
+        raise KeyboardInterrupt
+    assert not waiting() and ends(second)
+
+
+def test_nothing_is_drawn_for_a_browser_in_an_unattended_kernel(executed):
+    assert executed(
+        "import sys\nfrom cutover.notebook import live\nfrom cutover.report import tables\n"
+        "data = live.View(lambda: tables.Text('seen'))._repr_mimebundle_()\n"
+        "print(sorted(data), 'ipywidgets' in sys.modules)"
+    ) == ["['text/html', 'text/plain'] False\n"]
+
+
+CONNECTED = """
+import time
+from cutover.connect import hosts
+until = time.monotonic() + 20
+while not hosts._ahead and time.monotonic() < until:
+    time.sleep(0.05)
+print(sorted(login[0] for login in hosts._ahead))
+"""
+
+
+def test_one_that_waits_opens_the_connections_of_its_site(executed):
+    parameters = site.load(site.PROJECT / "parameters/roma1.yaml")
+    with kernels.prepared():
+        kernels.expect(parameters.path)
+        assert executed(CONNECTED) == [f"{sorted(parameters.hosts)}\n"]
+
+
 RUN = """
 import nbformat, papermill, sys
 from cutover.run import kernels
@@ -99,6 +164,10 @@ place = sys.argv[1]
 text = f"import os, time; open('{place}/pid', 'w').write(str(os.getpid())); time.sleep(600)"
 cell = nbformat.v4.new_code_cell(text)
 nbformat.write(nbformat.v4.new_notebook(cells=[cell]), f"{place}/source.ipynb")
+kernels.expect("another waits meanwhile")
+(child,) = kernels._waiting
+open(f"{place}/waits", "w").write(str(child.process.pid))
+kernels._waiting.clear()
 papermill.execute_notebook(
     f"{place}/source.ipynb", None, progress_bar=False, kernel_name="python3",
     kernel_manager_class=kernels.Manager,
@@ -114,8 +183,9 @@ def test_a_kernel_and_its_server_end_with_the_run(tmp_path):
         while not (pid.exists() and pid.read_text()) and time.monotonic() < until:
             time.sleep(0.05)
         kernel = Path("/proc") / pid.read_text()
+        waits = Path("/proc") / (tmp_path / "waits").read_text()
         server = kernel.parent / (kernel / "stat").read_text().rpartition(")")[2].split()[1]
     finally:
         run.kill()
         run.wait()
-    assert gone(kernel) and gone(server)
+    assert gone(kernel) and gone(waits) and gone(server)

@@ -21,8 +21,8 @@ def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=N
     chosen: what is asked of steps that have choices.
     Raises papermill.StepFailed, ledger.LedgerFailed, and RunBusy if another process has the run.
     """
-    kernels.prepare()
     with (
+        kernels.prepared(),
         run.alone("run"),
         hosts.Hosts(parameters) as connections,
         lease.passed_on() as give_back,
@@ -42,7 +42,9 @@ def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=N
         ):
             for name in reversible:
                 say(f"{runbook.number(name):2d}  {name} …")
-                papermill.execute(parameters, run, name, chosen=_for_step(name, chosen))
+                chosen_here = _for_step(name, chosen)
+                followed = name != reversible[-1]
+                papermill.execute(parameters, run, name, chosen=chosen_here, followed=followed)
         if live is not None:
             say(f"    traffic: {live.accepted} messages accepted, {live.acts} acts of users")
             say("    counting them on the servers …")

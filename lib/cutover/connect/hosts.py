@@ -13,6 +13,19 @@ from pathlib import Path
 from cutover.connect import dns, ssh
 from cutover.site import lab_hosts
 
+_ahead = {}  # by all that a login depends on: connections opened before a step asks for them
+
+
+def open_ahead(site) -> None:
+    """Connect to every host of a site, for the first Hosts in this process that asks for the same.
+
+    Raises the first error after all have ended.
+    """
+    hosts = Hosts(site)
+    connections = {name: hosts.ssh(name) for name in site.hosts}
+    _ahead.update({hosts.login(name): connections[name] for name in connections})
+    hosts.each(connections, lambda name: connections[name].connect())
+
 
 class Hosts:
     """The machines of one site.
@@ -45,18 +58,23 @@ class Hosts:
         self.prove()
         with self._lock:
             if name not in self._connections:
-                site, host = self.site, self.site.hosts[name]
-                self._connections[name] = ssh.Connection(
-                    name,
-                    site.address(name),
-                    host.ssh_port,
-                    site.ssh.user,
-                    Path(host.ssh_key or site.ssh.key),
-                    Path(site.ssh.known_hosts),
-                    old_algorithms=host.legacy_ssh,
-                    old_sudo=host.legacy_sudo,
-                )
+                login = self.login(name)
+                self._connections[name] = _ahead.pop(login, None) or ssh.Connection(*login)
             return self._connections[name]
+
+    def login(self, name: str) -> tuple:
+        """The arguments of ssh.Connection for a host."""
+        site, host = self.site, self.site.hosts[name]
+        return (
+            name,
+            site.address(name),
+            host.ssh_port,
+            site.ssh.user,
+            Path(host.ssh_key or site.ssh.key),
+            Path(site.ssh.known_hosts),
+            host.legacy_ssh,
+            host.legacy_sudo,
+        )
 
     def run(self, name: str, argv, **options) -> "ssh.Result":
         return self.ssh(name).run(argv, **options)

@@ -2,7 +2,7 @@
 
 A function draws a view from files in the run's folder. In a browser an ipywidget shows it and a
 thread of the kernel redraws it when it changes, so a reopened tab is up to date.
-Without a browser, in an executed copy or on paper, the view is HTML, as it was when the cell ran.
+Without a browser, in an unattended run or on paper, the view is HTML, as it was when the cell ran.
 """
 
 import threading
@@ -10,6 +10,7 @@ import time
 
 from cutover.model import errors
 from cutover.report import tables
+from cutover.run import kernels
 
 EVERY = 1.0  # seconds between drawings
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -91,7 +92,9 @@ def _drawn(draw):
 
 
 def in_kernel() -> bool:
-    """Whether this process is a Jupyter kernel; widgets need one."""
+    """Whether this process is a Jupyter kernel that somebody may watch; widgets need one."""
+    if kernels.here:
+        return False
     try:
         from IPython import get_ipython
     except ImportError:

@@ -54,7 +54,7 @@ def correct(copy, events, passed: bool) -> None:
 
 
 def _correct_cell(cell, happened):
-    call = _call(cell)
+    call = call_of(cell)
     ran = cell.execution_count is not None and (call is None or EVENTS[call] in happened)
     failed = any(output.output_type == "error" for output in cell.outputs)
     for output in cell.outputs:
@@ -65,7 +65,7 @@ def _correct_cell(cell, happened):
         cell.metadata.papermill["exception"] = None
 
 
-def _call(cell):
+def call_of(cell):
     """The step's call that a cell makes, or None."""
     return next((tag for tag in cell["metadata"].get("tags", []) if tag in EVENTS), None)
 
@@ -108,7 +108,7 @@ def _copy_findings(audited, name, data, executed):
     ]
     happened = {event["event"] for event in events}
     for cell in cells:
-        call = _call(cell)
+        call = call_of(cell)
         if call and _claims(cell) and EVENTS[call] not in happened:
             what = f"its cell of {call!r} says completed; according to the journal it never was"
             yield Finding("claim", name, what)

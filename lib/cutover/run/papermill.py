@@ -25,12 +25,14 @@ def execute(
     timeout: float | None = None,
     template=None,
     chosen=None,
+    followed=False,
 ) -> str:
     """Execute a step's notebook. Returns the executed copy's name within the run folder.
 
     timeout: seconds a cell may take.
     template: the notebook to execute instead of the step's own.
     chosen: the operator's choices, for a step that has choices.
+    followed: another step will follow; its kernel starts once this step's plan is approved.
     Raises StepFailed.
     """
     vault.register(parameters)  # this process writes the corrected copy
@@ -45,7 +47,7 @@ def execute(
     }
     _refuse_unknown(template, values)
     before = len(run.journal.events())
-    error = _run_notebook(template, copy, values, timeout)
+    error = _run_notebook(template, copy, values, timeout, followed)
     events = [event for event in run.journal.events()[before:] if event.get("step") == step_id]
     passed = bool(events) and error is None and _passed(events)
     executed_copy.correct(copy, events, passed)
@@ -59,10 +61,14 @@ def execute(
     return copy.name
 
 
-def _run_notebook(template, copy, values, timeout):
+def _run_notebook(template, copy, values, timeout, followed):
     """The error that ended the notebook, or None."""
     import papermill
     from traitlets.config import Config
+
+    def begin_next(cell, cell_index):
+        if followed and executed_copy.call_of(cell) == "apply":
+            kernels.expect(values["site"])
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # sockets in a private folder: no TCP port that others on this machine could find
@@ -79,6 +85,7 @@ def _run_notebook(template, copy, values, timeout):
                 execution_timeout=timeout,
                 kernel_name="python3",
                 kernel_manager_class=kernels.Manager,
+                on_cell_execute=begin_next,
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             )
         except Exception as raised:

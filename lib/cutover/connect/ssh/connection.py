@@ -59,10 +59,10 @@ class Connection:
         user: str,
         key_file: Path,
         known_hosts: Path,
-        connect_timeout: float = 10.0,
-        keepalive: int = 5,
         old_algorithms: bool = False,
         old_sudo: bool = False,
+        connect_timeout: float = 10.0,
+        keepalive: int = 5,
     ):
         limits = (connect_timeout, keepalive)
         login = Login(host, address, port, user, key_file, known_hosts, *limits, old_algorithms)
@@ -71,6 +71,10 @@ class Connection:
         self.slots = threading.BoundedSemaphore(SESSIONS)
 
     # -- the verbs
+
+    def connect(self) -> None:
+        """Make the link now, if there is none, so that the first command need not wait for it."""
+        self.links.transport()
 
     def run(
         self,
