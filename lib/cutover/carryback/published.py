@@ -128,4 +128,5 @@ def source_messages(
 
 
 def _plan(hosts, entries, run):
-    return {**converter.plan(hosts.site, run, [], 1), "users": list(entries)}
+    jobs = hosts.site.new_store.jobs
+    return {**converter.plan(hosts.site, run, [], jobs), "users": list(entries)}

@@ -20,7 +20,8 @@ def state(plan):
     published since, or None.
     error: why the user's trees could not be looked at, as errors.describe() gives it, or None.
     """
-    users = [_of_user(plan, user) for user in plan["users"]]
+    looks = _looks(plan)
+    users = [_of_user(plan, user, *looks[user["user"]]) for user in plan["users"]]
     return {
         "run": plan["run"],
         "users": users,
@@ -28,12 +29,32 @@ def state(plan):
     }
 
 
-def _of_user(plan, user):
-    places, error = containers.paths(plan, user), None
-    known, staged, looks = {}, {}, {"files": 0, "older": None}
+def _looks(plan):
+    """Each user's live tree, as many users at a time as the plan has jobs.
+
+    → {user: (the answer of task_state(), None or an error as errors.describe() gives it)}.
+    """
+    workers, answers = pool.Pool(plan["jobs"]), {}
+    try:
+        for user in plan["users"]:
+            live = containers.paths(plan, user)["live"]
+            workers.submit(user["user"], task_state, live, user=user)
+        while workers.pending():
+            for name, kind, value in workers.wait(1.0):
+                if kind == "done":
+                    answers[name] = value, None
+                elif kind == "failed":
+                    answers[name] = {"files": 0, "older": None}, value
+    finally:
+        workers.close()
+    return answers
+
+
+def _of_user(plan, user, looks, error):
+    places = containers.paths(plan, user)
+    known, staged = {}, {}
     try:
         known, staged = records.read(places["state"]), records.read(places["staged"])
-        looks = pool.ask(user, task_state, places["live"])
     except Exception as fault:
         error = errors.describe(fault)
     ours = publish.published(plan, places, known, staged, looks["older"])

@@ -716,3 +716,24 @@ def test_an_old_store_that_is_not_mounted_is_no_empty_one(site):
     os.chown(home / "bob", 65534, 65534)
     results = convert(site.plan())
     assert results[-1]["published"] == 2 and len(messages(site.maildir("alice"))) == 3
+
+
+def test_the_state_of_several_users_is_looked_up_at_the_same_time(site, monkeypatch):
+    for name in ("alice", "bob"):
+        site.user(name)
+    plan = dict(plan_file.check(site.plan()), jobs=2)
+    meeting = pathlib.Path(plan["work"]).parent / "meeting"
+    meeting.mkdir(mode=0o777)
+    meeting.chmod(0o777)
+
+    def look(live, report):
+        """How many users are looked at while this one is."""
+        (meeting / os.fsdecode(live).replace("/", "_")).touch()
+        until = time.monotonic() + 20
+        while len(os.listdir(meeting)) < 2 and time.monotonic() < until:
+            time.sleep(0.02)
+        return {"files": len(os.listdir(meeting)), "older": None}
+
+    look.__module__, look.__qualname__ = status.__name__, "task_state"
+    monkeypatch.setattr(status, "task_state", look)
+    assert [user["files"] for user in status.state(plan)["users"]] == [2, 2]

@@ -174,7 +174,7 @@ def _quotas(hosts, accounts):
 
 
 def _left_out(hosts, run, accounts):
-    plan = converter.plan(hosts.site, run, accounts.value or [], 1)
+    plan = converter.plan(hosts.site, run, accounts.value or [], hosts.site.new_store.jobs)
     state = converter.state(hosts, hosts.site.roles.new, plan)
     return {name: user.left_out for name, user in state.users.items() if user.left_out}
 
