@@ -1,5 +1,6 @@
 """The lab's promises, checked on the real servers."""
 
+import collections
 import hashlib
 import imaplib
 import json
@@ -20,9 +21,12 @@ import dns.rcode
 import dns.tsigkeyring
 import dns.update
 import pytest
-from cutover import site
+from cutover import model, site
 from cutover.commands import main
 from cutover.commands.lab import group
+from cutover.connect import ssh
+from cutover.connect.hosts import Hosts
+from cutover.steps import registry
 from lab import (
     antispam,
     cgroups,
@@ -748,12 +752,29 @@ def test_down_leaves_nothing_and_is_quiet_the_second_time(lab, capsys):
             )
 
 
+def commands(step):
+    """Commands that a step's probe runs on each host."""
+    ran, opened = collections.Counter(), ssh.Connection._open
+
+    def counted(connection, *arguments):
+        ran[connection.host] += 1
+        return opened(connection, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch, Hosts(site.load("parameters/lab.yaml")) as hosts:
+        patch.setattr(ssh.Connection, "_open", counted)
+        registry.step(step).probe(model.Context(hosts))
+    return ran
+
+
 @lab_test
-def test_more_users_are_users_like_the_others(lab):
-    first, second = crowd.add(2)
+def test_more_users_are_users_like_the_others_and_cost_no_more_commands(lab):
+    before = {step: commands(step) for step in ("preflight", "dual-delivery", "convert")}
+    assert all(before.values())
+    first, *_, second = crowd.add(200)
+    assert {step: commands(step) for step in before} == before
     for host in ("mailboxold", "mailboxvm"):
         account = lab.run(host, ["getent", "passwd", second]).stdout.split(":")
-        assert account[2] == str(crowd.FIRST_UID + 1)
+        assert account[2] == str(crowd.FIRST_UID + 199)
     for host in ("postino3", "postino4"):
         assert second in lab.run(host, ["sendmail", "-bv", second]).stdout.rpartition("mailbox")[0]
     for user in (first, second):

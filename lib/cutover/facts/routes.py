@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 DELIVERABLE = re.compile(r"^(.+?)\.\.\. (deliverable: .*)$")
-AT_ONCE = 200  # users per command
+AT_ONCE = 200  # users per process of sendmail
+# runs sendmail once per line of names between tabs, and ends each answer with a line of its own
+_SCRIPT = r"""
+while IFS= read -r names; do
+    printf '%s' "$names" | tr '\t' '\0' | xargs -0 sendmail -bv
+    echo; echo "$1"
+done
+"""
+SECONDS = 0.1  # per user, at most
+_END = "-- end of an answer --"
 
 
 def parse(text: str, owners: Mapping[str, str] = MappingProxyType({})) -> dict[str, list[str]]:
@@ -39,16 +48,18 @@ def read(
     recipients: `{user: [addresses]}` that the userdb gives.
     """
     routes = {user: [] for user in users}
-    for owners in _commands(users, recipients):
-        asked = list(dict.fromkeys(owners.values()))
-        argv = ["sendmail", "-bv", *asked]
-        result = hosts.run(name, argv, sudo=True, check=False, timeout=300)
-        routes.update(parse(result.text, owners))
+    commands = _commands(users, recipients)
+    lines = "".join("\t".join(dict.fromkeys(owners.values())) + "\n" for owners in commands)
+    argv = ["sh", "-c", _SCRIPT, "routes", _END]
+    limit = 300 + SECONDS * len(users)
+    result = hosts.run(name, argv, sudo=True, input=lines.encode(), check=False, timeout=limit)
+    for owners, answer in zip(commands, result.text.split(f"{_END}\n"), strict=False):
+        routes.update(parse(answer, owners))
     return routes
 
 
 def _commands(users, recipients) -> list[dict[str, str]]:
-    """What to ask in one command each, as `{local part: user}`.
+    """What to ask one process of sendmail each, as `{local part: user}`.
 
     sendmail does not say whom it asked for, and reports a recipient of two users once: whose mail
     goes to the same local part is asked for apart.
