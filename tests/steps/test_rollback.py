@@ -114,6 +114,26 @@ def test_what_is_copied_and_what_cannot_be_is_said_for_each_user_before(rollback
     assert plan.changes == rollback.plan(recorded("rollback", "before")).changes
 
 
+def test_of_thousands_of_users_what_cannot_be_copied_is_said_first_and_the_others_are_summed(
+    rollback,
+):
+    busy = {f"u{number:04d}": {"counts": {"messages appended": 2}} for number in range(5000)}
+    busy |= {"u4321": {"counts": {}, "left": [NO_ROOM]}, "u1234": {"error": "imapd: no such user"}}
+    before = altered(
+        recorded("rollback", "before"), lambda facts: facts["carry"].update(users=busy)
+    )
+    notes = [title for title, _ in rollback.plan(before).notes]
+    assert len(notes) < 80 and notes.index("u1234") < notes.index("u4321") < notes.index("u0000")
+    others = dict(rollback.plan(before).notes)["4940 more users"]
+    assert "9880 messages appended" in others and "CANNOT" not in others
+    busy = {user: {"counts": {}, "left": [NO_ROOM]} for user in busy}
+    before = altered(
+        recorded("rollback", "before"), lambda facts: facts["carry"].update(users=busy)
+    )
+    others = dict(rollback.plan(before).notes)["4940 more users"]
+    assert "of 4940 users CANNOT be carried back" in others
+
+
 def test_what_was_copied_and_what_could_not_be_is_said_afterwards(rollback):
     def carried(facts):
         facts["carry"]["told"]["alice"].update(left=[NO_ROOM], done={"messages appended": 2})

@@ -12,6 +12,8 @@ from cutover.facts import mail_services
 from cutover.steps.night import rollback_facts
 from cutover.steps.night.rollback_facts import Facts
 
+NOTED = 60  # users named in the notes of a plan
+
 
 def plan(facts: Facts, site) -> model.Plan:
     rows = _changes(facts, site)
@@ -159,17 +161,37 @@ def _carry_notes(carry):
         "Users' new state",
         f"{carry.why}. This is the state now; it is compared again when both servers are closed.",
     )
-    for user, estimate in sorted(carry.users.items()):
-        if estimate.error is not None:
-            yield user, f"not known yet: {estimate.error}"
-        elif not estimate.empty:
-            yield user, _estimate_text(estimate)
+    telling = {user: row for user, row in carry.users.items() if not row.empty}
+    # what is in doubt first; nobody reads a note on each of thousands of users
+    listed = sorted(telling, key=lambda user: (not _in_doubt(telling[user]), user))
+    for user in listed[:NOTED]:
+        yield user, _estimate_text(telling[user])
+    if more := listed[NOTED:]:
+        yield f"{len(more)} more users", _others_text([telling[user] for user in more])
     quiet = sum(estimate.empty for estimate in carry.users.values())
     if quiet:
         yield "all others", f"{quiet} users: nothing to carry back"
 
 
+def _in_doubt(estimate):
+    return estimate.error is not None or bool(estimate.left)
+
+
+def _others_text(estimates):
+    sums = notes.total(estimate.counts for estimate in estimates)
+    unknown = sum(estimate.error is not None for estimate in estimates)
+    left = sum(bool(estimate.left) for estimate in estimates)
+    return (
+        f"to be carried back: {notes.counts_text(sums)}"
+        + (f"; something of {left} users CANNOT be carried back" if left else "")
+        + (f"; {unknown} users are not known yet" if unknown else "")
+        + ". The facts in the run's folder have each user."
+    )
+
+
 def _estimate_text(estimate):
+    if estimate.error is not None:
+        return f"not known yet: {estimate.error}"
     lines = [f"to be carried back: {notes.counts_text(estimate.counts)}"]
     lines += [f"CANNOT be carried back: {text}" for text in estimate.left]
     lines += [f"stays: {text}" for text in estimate.notes]
