@@ -8,10 +8,13 @@ FEW = 6  # checks that need no filter
 
 
 class Checks:
-    """Checks that can be filtered in a browser. Elsewhere: the complete table."""
+    """Checks that can be filtered in a browser. Elsewhere: the table.
 
-    def __init__(self, listed, caption=""):
-        self.listed, self.caption = list(listed), caption
+    file: what has all of them, if they are too many for a table.
+    """
+
+    def __init__(self, listed, caption="", file=step_tables.JOURNAL):
+        self.listed, self.caption, self.file = list(listed), caption, file
 
     def table(self, which=ALL, containing="") -> tables.Table:
         """The checks with a mark (or all) whose text contains `containing`; the note counts all."""
@@ -22,7 +25,7 @@ class Checks:
             if which in (ALL, check.mark)
             and part in " ".join((check.question, check.expected, check.actual)).casefold()
         ]
-        shown = step_tables.checks(chosen, self.caption)
+        shown = step_tables.checks(chosen, self.caption, self.file)
         shown.note = step_tables.checks(self.listed).note + (
             f"; {len(chosen)} shown" if len(chosen) < len(self.listed) else ""
         )

@@ -16,6 +16,7 @@ from cutover.notebook.check_table import Checks
 from cutover.record import approval, history, run_folder, vault
 from cutover.report import step_tables, tables
 from cutover.run import engine, prediction
+from cutover.site import secrets
 from cutover.steps import registry
 
 MODES = ("explain", "plan", "execute")
@@ -177,7 +178,7 @@ class Live(Page):
 
     def plan(self) -> tables.Table:
         current: Plan = self.engine.plan()
-        return step_tables.plan(current, self.engine.hash())
+        return step_tables.plan(current, self.engine.hash(), self.engine.planned)
 
     def approve(self):
         if self.mode != "execute":
@@ -208,11 +209,7 @@ class Live(Page):
             return tables.Text(f"Nothing to do: {current.reason}.")
         with self.progress:
             done = self.engine.apply()
-        return tables.Table(
-            ["", "host", "change", "result"],
-            [["ok", change.target, change.title(), text] for change, text in done],
-            f"Applied: {tables.count(len(done), 'change')}",
-        )
+        return step_tables.applied(done)
 
     def verify(self):
         try:
@@ -220,6 +217,7 @@ class Live(Page):
             shown = Checks(
                 checks,
                 "Verified against fresh facts" if self.mode == "execute" else "Current state",
+                self._complete(checks),
             )
             if self.mode == "execute" and not all(check.passed for check in checks):
                 display(shown)
@@ -229,6 +227,14 @@ class Live(Page):
         if self.mode == "execute" and self.step.predicts:
             display(step_tables.prediction(prediction.predicted(self.run.journal.events())))
         return shown
+
+    def _complete(self, checks):
+        """The file next to the notebooks that has every check, if they are too many to show."""
+        text = step_tables.complete(checks)
+        if not text or self.mode != "execute":
+            return step_tables.JOURNAL
+        name = f"checks/{self.step.id}.{self.engine.attempt}.txt"
+        return self.run.keep(name, secrets.redact(text).encode("utf-8", "backslashreplace"))[0]
 
 
 def confirm_text(step, parameters):

@@ -5,7 +5,6 @@ Used by the board and the report, so that both say the same. Reads the run's fol
 
 import dataclasses
 import datetime
-from typing import NamedTuple
 
 from cutover import model
 from cutover.model import runbook
@@ -45,25 +44,6 @@ class Attempt:
     @property
     def notebook(self) -> str:
         return runbook.notebook_name(self.step)
-
-
-class Remark(NamedTuple):
-    """A check that passed with a warning."""
-
-    step: str
-    question: str
-    actual: str
-    todo: str
-
-
-class Failure(NamedTuple):
-    """A check that did not pass."""
-
-    step: str
-    question: str
-    expected: str
-    actual: str
-    todo: str
 
 
 def at(event: dict) -> float:
@@ -222,26 +202,6 @@ def gate(events) -> tuple[float, list[model.Check]]:
         if last is not None:
             return at(last), checks(last)
     return 0.0, []
-
-
-def warnings(by_step: dict[str, Attempt]) -> list[Remark]:
-    """The checks that passed with a warning."""
-    return [
-        Remark(attempt.step, check.question, check.actual, check.todo)
-        for attempt in by_step.values()
-        for check in attempt.checks
-        if check.passed and check.warning
-    ]
-
-
-def failures(by_step: dict[str, Attempt]) -> list[Failure]:
-    """The checks that did not pass."""
-    return [
-        Failure(attempt.step, check.question, check.expected, check.actual, check.todo)
-        for attempt in by_step.values()
-        for check in attempt.checks
-        if not check.passed
-    ]
 
 
 def left_behind(events) -> list[str]:

@@ -96,13 +96,19 @@ def parse(data: bytes, name: str = NAME) -> list:
     return events
 
 
+def file_of(text: str) -> str | None:
+    """The file in the run's folder with the whole of an event's text; None if it was not cut."""
+    beyond = BEYOND.search(text)
+    return f"{BLOBS}/{beyond[1]}.txt" if beyond else None
+
+
 def whole(text: str, run_dir: Path) -> str:
     """A text of an event as it was before it was cut, if `blobs/` still has it unchanged."""
     beyond = BEYOND.search(text)
     if not beyond:
         return text
     try:
-        data = (run_dir / BLOBS / f"{beyond[1]}.txt").read_bytes()
+        data = (run_dir / file_of(text)).read_bytes()
     except OSError:
         return text
     if hashlib.sha256(data).hexdigest() != beyond[1]:

@@ -137,15 +137,19 @@ class Run:
             )
         return site.load(given or self.path / PARAMETERS)
 
-    def keep(self, name: str, data: bytes):
-        """Write a file of the record, atomically. Returns (name within the folder, SHA-256)."""
+    def keep(self, name: str, data: bytes, durable: bool = True):
+        """Write a file of the record, atomically. Returns (name within the folder, SHA-256).
+
+        durable: put it on disk at once; else the caller does, for thousands of files together.
+        """
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = path.with_name(path.name + ".part")
         with open(part, "wb") as out:
             out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
+            if durable:
+                out.flush()
+                os.fsync(out.fileno())
         os.replace(part, path)
         return name, hashlib.sha256(data).hexdigest()
 

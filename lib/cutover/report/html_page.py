@@ -15,7 +15,7 @@ from pathlib import Path
 from cutover import site
 from cutover.model import errors, runbook
 from cutover.record import history, journal, run_folder, step_facts, transcript
-from cutover.report import letters, plots, step_tables, tables, timeline
+from cutover.report import letters, plots, report_lists, step_tables, tables, timeline
 from cutover.run import outage, prediction, workspace
 from cutover.site import secrets
 from cutover.steps import registry
@@ -24,6 +24,7 @@ NAME = "report.html"
 EXPORTS = "html"
 FOLD = 6  # lines shown of one change's text; on the screen more unfold,
 LINES = 400  # up to so many; the journal has all
+VERIFIED = "verified-users.txt"
 # nothing in these pages may run or fetch anything, whatever a folder's name or a reply contains
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 PACKAGES = (
@@ -50,6 +51,8 @@ def write(run: run_folder.Run) -> Path:
         )
     exported = export(run)
     letters.write(run, events)
+    if listed := report_lists.as_text(report_lists.users(run, events)):
+        run.keep(VERIFIED, secrets.redact(listed).encode("utf-8", "backslashreplace"))
     text = secrets.redact(render(run, events, exported))
     try:
         run.keep(NAME, text.encode("utf-8", "backslashreplace"))
@@ -86,8 +89,7 @@ def context(run, events, exported) -> dict:
     attempts = history.attempts(events)
     windows = outage.windows(run.path / outage.NAME)
     word, sentence = history.verdict(events, attempts)
-    # who differs comes first: nobody looks through thousands of users
-    sums = sorted(step_facts.users(run, events), key=lambda user: not user.differences)
+    sums = report_lists.users(run, events)
     convert, presync = transcript.read(run, "convert"), transcript.read(run, "presync")
     last = max(history.at(event) for event in events)
     passes = presync.passes + convert.passes
@@ -116,10 +118,13 @@ def context(run, events, exported) -> dict:
         "prediction": predicted
         and _Markup(step_tables.prediction(predicted, prediction.costs(run, events))),
         "plots": [plot and _Markup(plot) for plot in drawn],
-        "failures": history.failures(attempts),
+        "failures": report_lists.remarks(attempts, "FAIL"),
         "errors": [(attempt.step, attempt.error) for attempt in attempts.values() if attempt.error],
-        "warnings": history.warnings(attempts),
+        "warnings": report_lists.remarks(attempts, "warn"),
+        "counts": report_lists.marks(attempts),
         "sums": sums,
+        "shown_sums": sums[: report_lists.MANY],
+        "verified_users": VERIFIED,
         "gates": attempts["preflight"].checks if "preflight" in attempts else [],
         "go": _go(events),
         "verified": attempts["verify"].checks if "verify" in attempts else [],
@@ -135,7 +140,7 @@ def context(run, events, exported) -> dict:
                 run.journal.path.read_bytes().rstrip(b"\n").rsplit(b"\n", 1)[-1]
             ).hexdigest(),
         ),
-        "files": files(run),
+        "files": report_lists.gathered(files(run)),
         "exported": list(exported),
         "no_return": registry.no_return(events),
     }

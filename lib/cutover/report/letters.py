@@ -6,6 +6,7 @@ to change, the outages announced and measured. Each page is written as text and 
 
 import dataclasses
 import html
+import os
 from collections.abc import Iterable
 from urllib import parse
 
@@ -60,6 +61,7 @@ def write(run, events) -> list[str]:
             home = parameters.old_store.on_new(home)
         letter = parts(parameters, home, user, states.get(name), lines)
         names += _keep(run, "user-" + parse.quote(name, safe=""), title, letter)
+    os.sync()  # a sync of each of thousands of files takes minutes
     return names
 
 
@@ -71,7 +73,7 @@ def _keep(run, name, title, written):
     for ending, render in (("txt", as_text), ("html", as_html)):
         path = f"{FOLDER}/{name}.{ending}"
         text = secrets.redact(render(title, written))
-        run.keep(path, text.encode("utf-8", "backslashreplace"))
+        run.keep(path, text.encode("utf-8", "backslashreplace"), durable=False)
         yield path
 
 

@@ -4,20 +4,26 @@ import collections
 import dataclasses
 
 from cutover import model
-from cutover.report.tables import Stack, Table, Text, count
+from cutover.record import journal
+from cutover.report.tables import Long, Stack, Table, Text, count, printable
 
 ROWS = 60  # rows of facts shown
 ENTRIES = 12  # a larger dict of facts is shown by its size
 DEPTH = 6  # so is one nested deeper
 NAMES = 6  # entries named of what is shown by its size
 LONG = 120  # characters of a text shown in a row of facts
-MANY = 60  # passed checks of one id that are all shown
-FIRST = 5  # of more, so many are
+MANY = 60  # checks of one id, or changes of one kind, that are all shown
+FIRST = 5  # of more that passed, and of more changes, so many are
+JOURNAL = "the run's journal"
+FOUND = {"ok": "passed", "warn": "passed with a warning", "FAIL": "FAILED"}
 RUN = "run"  # in the facts of every step; the page's head has it
 
 
-def checks(listed, caption: str = "") -> Table:
-    """Expected next to actual; what to do, where something must be done."""
+def checks(listed, caption: str = "", file: str = JOURNAL) -> Table:
+    """Expected next to actual; what to do, where something must be done.
+
+    file: what has all of them, if they are too many to show.
+    """
     failed = sum(not check.passed for check in listed)
     warned = sum(check.passed and check.warning for check in listed)
     note = (
@@ -25,10 +31,10 @@ def checks(listed, caption: str = "") -> Table:
         + (f" ({warned} with a warning)" if warned else "")
         + (f", {failed} FAILED" if failed else "")
     )
-    return _checked(listed, caption, note)
+    return _checked(listed, caption, note, file)
 
 
-def _checked(listed, caption, note=""):
+def _checked(listed, caption, note="", file=JOURNAL):
     return Table(
         ["", "question", "expected", "found", "what to do"],
         [
@@ -39,38 +45,56 @@ def _checked(listed, caption, note=""):
                 check.actual,
                 check.todo if check.mark != "ok" else "",
             ]
-            for check in condensed(listed)
+            for check in condensed(listed, file)
         ],
         caption,
         note,
     )
 
 
-def condensed(listed) -> list[model.Check]:
-    """The checks to show: all that failed or warn, and of very many of one id that passed the
-    first few and one that counts the others. So a page opens at once with thousands of users, and
-    nobody scrolls past a failure.
+def condensed(listed, file: str = JOURNAL) -> list[model.Check]:
+    """The checks to show: of very many of one id that passed, or failed, or warn, the first ones
+    and one that counts the others. So a page opens at once with thousands of users, and nobody
+    scrolls past a failure.
     """
-    passed = collections.Counter(check.id for check in listed if check.mark == "ok" and check.id)
+    numbers = collections.Counter((check.id, check.mark) for check in listed if check.id)
     shown, seen = [], collections.Counter()
     for check in listed:
-        many = check.mark == "ok" and passed[check.id] > MANY
-        seen[check.id] += many
-        if not many or seen[check.id] <= FIRST:
+        kind = check.id, check.mark
+        seen[kind] += 1
+        most = FIRST if check.mark == "ok" else MANY
+        if numbers[kind] <= MANY or seen[kind] <= most:
             shown.append(check)
-        elif seen[check.id] == passed[check.id]:
-            others = count(passed[check.id] - FIRST, "more check")
+        elif seen[kind] == numbers[kind]:
+            others = count(numbers[kind] - most, "more check")
             shown.append(
                 dataclasses.replace(
                     check,
                     question=f"{others} of this kind ({check.id})",
                     expected="passed",
-                    actual="passed; every one is in the run's journal",
+                    actual=f"{FOUND[check.mark]}; every one is in {file}",
                     subject="",
                     data={},
                 )
             )
     return shown
+
+
+def complete(listed) -> str:
+    """All checks as text, one per line between tabs, the worst first; "" if a table shows all."""
+    if len(condensed(listed)) == len(listed):
+        return ""
+    rows = [
+        (check.mark, check.question, check.expected, check.actual, check.todo)
+        for check in _worst_first(listed)
+    ]
+    return "".join(
+        "\t".join(" ".join(printable(text).split()) for text in row) + "\n" for row in rows
+    )
+
+
+def _worst_first(listed):
+    return sorted(listed, key=lambda check: ("FAIL", "warn", "ok").index(check.mark))
 
 
 def gate(listed, when: str = "") -> Table:
@@ -83,7 +107,7 @@ def gate(listed, when: str = "") -> Table:
         verdict = f"GO, after a look at {count(warned, 'warning')}"
     else:
         verdict = "GO"
-    listed = sorted(listed, key=lambda check: ("FAIL", "warn", "ok").index(check.mark))
+    listed = _worst_first(listed)
     return _checked(listed, f"{verdict} ({count(len(listed), 'check')}{when})")
 
 
@@ -177,23 +201,58 @@ def _is_row(item):
     return dataclasses.is_dataclass(item)
 
 
-def plan(current, plan_hash: str = ""):
-    """Each change with its exact text and its undo."""
+def plan(current, plan_hash: str = "", kept: dict | None = None):
+    """Each change with its exact text and its undo.
+
+    kept: the journal's event of the plan, which says where the whole of a long text is.
+    """
     if not current.changes:
         return Text(f"Nothing to do: {current.reason}.")
-    rows = [
-        [number, change.target, change.title(), change.describe(), change.undo_text()]
-        for number, change in enumerate(current.changes, 1)
-    ]
+    texts = kept["changes"] if kept else [{}] * len(current.changes)
+    numbers = collections.Counter(change.kind for change in current.changes)
+    rows, seen = [], collections.Counter()
+    for number, (change, text) in enumerate(zip(current.changes, texts, strict=True), 1):
+        kind = change.kind
+        seen[kind] += 1
+        if numbers[kind] <= MANY or seen[kind] <= FIRST:
+            exactly, undo = (
+                _whole(written, text.get(name, ""))
+                for name, written in (("text", change.describe()), ("undo", change.undo_text()))
+            )
+            rows.append([number, change.target, change.title(), exactly, undo])
+        elif seen[kind] == numbers[kind]:
+            others = count(numbers[kind] - FIRST, "more change")
+            where = kept["file"] if kept else "the run's plans/"
+            rows.append(["", "", f"{others} of this kind ({kind})", f"whole in {where}", ""])
     table = Table(
         ["", "host", "change", "exactly", "undo"],
         rows,
-        f"Plan: {count(len(rows), 'change')}",
+        f"Plan: {count(len(current.changes), 'change')}",
         f"plan {plan_hash[:16]}" if plan_hash else "",
         monospace=("exactly", "undo"),
         widths={"change": "20%", "exactly": "39%", "undo": "35%"},
     )
     return Stack(table, notes(current.notes)) if current.notes else table
+
+
+def applied(done) -> Table:
+    """What each change says it did. done: [(change, text)]"""
+    numbers = collections.Counter(change.kind for change, _ in done)
+    rows, seen = [], collections.Counter()
+    for change, text in done:
+        seen[change.kind] += 1
+        if numbers[change.kind] <= MANY or seen[change.kind] <= FIRST:
+            rows.append(["ok", change.target, change.title(), text])
+        elif seen[change.kind] == numbers[change.kind]:
+            others = count(numbers[change.kind] - FIRST, "more change")
+            rows.append(["ok", "", f"{others} of this kind ({change.kind})", f"in {JOURNAL}"])
+    return Table(["", "host", "change", "result"], rows, f"Applied: {count(len(done), 'change')}")
+
+
+def _whole(text, journaled):
+    """A change's text, with the file that has all of it, if the journal has only its beginning."""
+    file = journal.file_of(journaled)
+    return Long(text, file) if file else text
 
 
 def notes(listed) -> Table:

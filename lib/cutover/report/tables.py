@@ -31,7 +31,9 @@ BADGE = (
     "print-color-adjust:exact"
 )
 TEXT_WIDTH = 46  # characters of a column in text
-LONG = 12  # lines shown of a longer cell; in HTML the rest unfolds
+LONG = 12  # lines shown of a longer cell; in HTML the rest unfolds,
+MOST = 1000  # up to so many
+WIDE = 2000  # characters shown of a longer line
 PARAGRAPH = "margin:.2em 0"
 
 
@@ -46,7 +48,8 @@ class Table:
     def __init__(self, columns, rows, caption="", note="", monospace=(), widths=()):
         self.columns = [printable(name) for name in columns]
         self.rows = [
-            [value if isinstance(value, Link) else str(value) for value in row] for row in rows
+            [value if isinstance(value, Link | Long) else str(value) for value in row]
+            for row in rows
         ]
         self.caption, self.note, self.monospace = (
             printable(caption),
@@ -89,8 +92,11 @@ class Table:
     def _cell(self, column, value):
         if isinstance(value, Link):
             return f"<td style='{CELL}'>{value._repr_html_()}</td>"
-        text = html.escape(printable(value))
-        lines = text.split("\n")
+        lines = html.escape(printable(_narrow(value))).split("\n")
+        if len(lines) > MOST:
+            more = len(lines) - MOST
+            lines[MOST:] = [f"… {more} more lines, whole in {html.escape(_where(value))}"]
+        text = "\n".join(lines)
         if len(lines) > LONG:
             head, rest = "\n".join(lines[:LONG]), "\n".join(lines[LONG:])
             text = (
@@ -130,10 +136,35 @@ class Table:
 
 def _wrapped(value):
     """A cell's text as lines that fit its column; only the beginning of a long text."""
-    lines = printable(value).split("\n")
+    lines = printable(_narrow(value)).split("\n")
     if len(lines) > LONG:
         lines = [*lines[:LONG], f"… {len(lines) - LONG} more lines"]
     return [line for text in lines for line in textwrap.wrap(text, TEXT_WIDTH) or [""]]
+
+
+def _narrow(value):
+    """A text without the ends of very long lines, such as one that names thousands of users."""
+    if len(value) <= WIDE:
+        return value
+    return "\n".join(
+        line
+        if len(line) <= WIDE
+        else f"{line[:WIDE]} … {len(line) - WIDE} more characters, whole in {_where(value)}"
+        for line in value.split("\n")
+    )
+
+
+def _where(value):
+    return getattr(value, "file", "") or "the run's journal"
+
+
+class Long(str):
+    """A cell's text of which only the beginning is shown, and the file that has all of it."""
+
+    def __new__(cls, text, file):
+        self = super().__new__(cls, text)
+        self.file = file
+        return self
 
 
 class Link(str):

@@ -55,7 +55,7 @@ def _failed(checks):
 class Engine(attempt.Attempt):
     """Executes one step: call probe, gate, plan, approve, apply and verify in this order.
 
-    The parameters are those of attempt.Attempt.
+    Parameters: those of attempt.Attempt. planned: the journal's event of the current plan.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Engine(attempt.Attempt):
     ):
         super().__init__(site, step_id, mode, run, chosen)
         self.report = report
-        self.current = self.approved = self.lease = None
+        self.current = self.planned = self.approved = self.lease = None
         self._gated = False  # whether the gate judged these facts
         if mode == "execute":
             self.lease = lease.Lease(self.hosts, run, self.record)
@@ -113,7 +113,7 @@ class Engine(attempt.Attempt):
                 f"plans/{self.step.id}.{self.hash()[:16]}.json",
                 self._bound(self.current, self.facts),
             )
-            self.record(
+            self.planned = self.record(
                 "planned",
                 hash=digest,
                 file=name,
