@@ -122,3 +122,28 @@ def test_a_long_text_that_was_changed_is_not_shown(tmp_path):
 def test_a_line_is_plain_ascii_json(tmp_path):
     for line in filled(tmp_path).path.read_text("ascii").splitlines():
         assert isinstance(json.loads(line), dict)
+
+
+def test_an_event_is_added_without_reading_all_that_happened(tmp_path, monkeypatch):
+    book = filled(tmp_path)
+    book.append("intent", users="x" * (5 * journal.TAIL))
+    book.append("result")
+    read, pread = [], os.pread
+    monkeypatch.setattr(os, "pread", lambda *call: read.append(call[1]) or pread(*call))
+    book.append("applied")
+    assert sum(read) == journal.TAIL
+    with book.path.open("ab") as torn:
+        torn.write(b"{" + b"y" * (3 * journal.TAIL))
+    book.append("intent", users="x" * (5 * journal.TAIL))
+    book.append("result")
+    assert [event["seq"] for event in book.events()] == list(range(10))
+
+
+def test_nothing_is_added_to_a_last_line_that_is_no_event(tmp_path):
+    book = filled(tmp_path)
+    with book.path.open("ab") as file:
+        file.write(b"{}\n")
+    before = book.path.read_bytes()
+    with pytest.raises(journal.JournalBroken, match="last line"):
+        book.append("result")
+    assert book.path.read_bytes() == before

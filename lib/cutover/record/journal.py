@@ -26,6 +26,7 @@ from cutover.site import secrets
 NAME = "journal.jsonl"
 BLOBS = "blobs"
 ZEROS = "0" * 64
+TAIL = 1 << 16  # bytes read first to find the last line
 LONG = 4096  # bytes of a text kept in the journal itself
 # ends a text that continues in a file
 BEYOND = re.compile(r"\n… \d+ bytes, whole in blobs/([0-9a-f]{64})\.txt\Z")
@@ -123,6 +124,25 @@ def _write_all(descriptor: int, data: bytes):
         left = left[os.write(descriptor, left) :]
 
 
+def _last_line(descriptor: int) -> tuple[bytes, int]:
+    """(the last whole line, where it ends); read from the end, since a journal grows large."""
+    start, data = os.fstat(descriptor).st_size, b""
+    while start and data.count(b"\n") < 2:
+        piece = min(max(TAIL, len(data)), start)
+        start -= piece
+        data = os.pread(descriptor, piece, start) + data
+    end = data.rfind(b"\n") + 1
+    return data[:end].rstrip(b"\n").rpartition(b"\n")[2], start + end
+
+
+def _seq(line: bytes) -> int:
+    """Raises JournalBroken where the line is no event."""
+    try:
+        return int(json.loads(line)["seq"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise JournalBroken(f"{NAME}, last line: not an event ({error}). {ADVICE}") from error
+
+
 def _sync_name(path: Path):
     """Put the name of a new file on disk, not only its content."""
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -155,17 +175,14 @@ class Journal:
         descriptor = self._opened()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with os.fdopen(os.dup(descriptor), "rb") as reader:
-                data = reader.read()
-            end = data.rfind(b"\n") + 1
-            if end < len(data):
+            last, end = _last_line(descriptor)
+            if end < os.fstat(descriptor).st_size:
                 # a line cut by a crash: nothing acted on its event
                 os.ftruncate(descriptor, end)
-            lines = data[:end].splitlines()
             line = json.dumps(
                 {
-                    "seq": len(lines),
-                    "prev": hashlib.sha256(lines[-1]).hexdigest() if lines else ZEROS,
+                    "seq": _seq(last) + 1 if last else 0,
+                    "prev": hashlib.sha256(last).hexdigest() if last else ZEROS,
                     "time": now(),
                     "monotonic": round(time.monotonic(), 3),
                     "boot": boot(),
@@ -180,7 +197,7 @@ class Journal:
             try:
                 _write_all(descriptor, line + b"\n")
                 os.fsync(descriptor)
-                if not lines:
+                if not last:
                     _sync_name(self.path)
             except OSError:
                 # a full disk may take half a line: what is not whole was never said
