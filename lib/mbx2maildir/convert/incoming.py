@@ -1,8 +1,9 @@
 """Which file is a user's INBOX, and what waits in the spool, as c-client finds them.
 
 c-client asks its drivers in this order: `~/mbox` (a mbox or empty, while the spool is one or holds
-nothing), `~/INBOX` (mix, mx, MBX, tenex, mtx), the spool (MMDF or mbox). A read-write session then
-moves the spool's mail into INBOX.
+nothing), `~/INBOX` (mix, mx, MBX, tenex, mtx), the spool (MMDF or mbox). Where none takes it,
+INBOX is empty if the spool is, and cannot be opened if it is not. A read-write session then moves
+the spool's mail into INBOX.
 """
 
 import os
@@ -18,8 +19,8 @@ IN_SPOOL = ("mbox", "mmdf")  # formats in which the spool alone is INBOX
 def find(candidates, spool_path):
     """→ (INBOX, spool: source.Found or None; what was passed over, as in source.folders()).
 
-    The first candidate that c-client takes is INBOX. Where it takes none and the spool is not INBOX
-    either, the first that holds mail at all. Errors: UnreadableMail.
+    The first candidate that c-client takes is INBOX, and any mailbox of another name than
+    c-client's: somebody named it. Errors: UnreadableMail.
     """
     passed = []
     spool = spool_file(spool_path, passed)
@@ -28,16 +29,23 @@ def find(candidates, spool_path):
     odd = spool is None and bool(spool_path) and size_of(spool_path) > 0
     taken = next((file for file in files if is_inbox(file, spool, odd)), None)
     if taken is None and (spool is None or spool.format not in IN_SPOOL):
-        mailboxes = [file for file in files if isinstance(file, source.Found)]
-        taken = next((file for file in mailboxes if file.size), None)
-        if taken is None:
-            closed = next((file for file in files if isinstance(file, errors.StoreError)), None)
-            if closed is not None:
-                raise closed
+        closed = next((file for file in files if isinstance(file, errors.StoreError)), None)
+        if closed is not None:
+            raise closed
+        if spool is not None:
+            raise errors.UnreadableMail(
+                "the spool is in the format {}, and nobody can open it without an INBOX that "
+                "c-client takes".format(spool.format),
+                spool.path,
+                todo="Move it into a folder, or make an INBOX in MBX format, then run the same "
+                "command again.",
+            )
     for file in files:
         if file is not taken:
             passed.append(not_inbox(file, taken or spool))
     if taken is not None and not taken.size:
+        if spool is not None:
+            spool.waits = True
         return spool, None, passed  # c-client appends the spool to it as it is
     return taken, spool, passed
 
@@ -74,9 +82,10 @@ def is_inbox(file, spool, odd):
     mail, be it a blank line."""
     if not isinstance(file, source.Found):
         return False
-    if os.path.basename(file.path) == b"mbox":
+    name = os.path.basename(file.path)
+    if name == b"mbox":
         return file.format == "mbox" and not odd and (spool is None or spool.format == "mbox")
-    return file.format not in IN_SPOOL
+    return name != b"INBOX" or file.format not in IN_SPOOL
 
 
 def not_inbox(file, taken):

@@ -237,6 +237,14 @@ def new_subscriptions(root):
     return [name for name in names if name]
 
 
+def spooled(prepared, result):
+    """How many messages of a folder the old server shows in the spool alone."""
+    inbox = prepared["inbox"]
+    if not result["folder"] and inbox is not None and inbox.waits:
+        return result["messages"] - result.get("appended", 0)
+    return result["spool"]
+
+
 def summary(user, prepared, results, matched, left):
     """What the state says of a complete tree."""
     folders = []
@@ -253,7 +261,7 @@ def summary(user, prepared, results, matched, left):
                 "expunged": result["expunged"],
                 "uidvalidity": result["uidvalidity"],
                 "uidnext": result["uidnext"],
-                "spool": result["spool"],
+                "spool": spooled(prepared, result),
                 "appended": result.get("appended", 0),
                 "lost_keywords": result["lost_keywords"],
                 "damage": result["damage"],

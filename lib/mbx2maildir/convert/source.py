@@ -61,7 +61,10 @@ def why_not(block, size):
 class Found:
     """One mailbox: path (bytes), name (bytes, relative to the folders' root; b"" for INBOX), format
     (a key of readers.MAILBOXES), size, ctime. old: the name, but for a folder of a further root its
-    path below the home, with a leading "/"."""
+    path below the home, with a leading "/". waits: of a spool, that INBOX is an empty mbox so far.
+    """
+
+    waits = False
 
     def __init__(self, path, name, format_, status):
         self.path, self.name, self.format, self.size = path, name, format_, status.st_size

@@ -23,7 +23,9 @@ CASES = [
     (MBOX, MTX, MBX, "INBOX", "spool", [("mbox", "mbox")]),
     (b"no mail", MBX, None, "INBOX", None, [("mbox", "")]),
     (None, MBOX, MBOX, "spool", None, [("INBOX", "mbox")]),
-    (None, MBOX, None, "INBOX", None, []),
+    (None, MBOX, None, None, None, [("INBOX", "mbox")]),
+    (MBX, None, None, None, None, [("mbox", "mbx")]),
+    (MTX, MBOX, b"", None, None, [("mbox", "mtx"), ("INBOX", "mbox")]),
     (None, MBX, b"\n\n \t\r\n", "INBOX", None, []),
     (None, MBX, b"\0" * 99, "INBOX", None, [("spool", "")]),
     (None, MBX, MTX, "INBOX", "spool", []),
@@ -58,3 +60,18 @@ def test_text_before_the_first_message_of_the_spool_is_named(tmp_path):
     with pytest.raises(errors.UnreadableMail) as caught:
         incoming.find([], str(tmp_path / "spool"))
     assert "no mail out of it" in caught.value.what and "beginning" in caught.value.todo
+
+
+@pytest.mark.parametrize("spool", [MBX, MTX])
+def test_a_spool_that_nobody_can_open_is_named(tmp_path, spool):
+    (tmp_path / "spool").write_bytes(spool)
+    (tmp_path / "mbox").write_bytes(MBOX)
+    with pytest.raises(errors.UnreadableMail) as caught:
+        incoming.find([str(tmp_path / "mbox")], str(tmp_path / "spool"))
+    assert "nobody can open it" in caught.value.what
+
+
+def test_a_file_that_somebody_named_is_inbox(tmp_path):
+    (tmp_path / "alice.mbox").write_bytes(MBOX)
+    taken, _spool, others = incoming.find([str(tmp_path / "alice.mbox")], None)
+    assert taken.format == "mbox" and not others
