@@ -112,7 +112,7 @@ def test_what_cannot_be_read_fails_its_own_check_with_the_reason(path, failing):
         (
             lambda facts: facts.update(
                 zones={
-                    "mailboxold": {"value": {"name": "CET", "offsets": "1"}},
+                    "mailboxold": {"error": "date: not found"},
                     "mailboxvm": {"value": {"name": "UTC", "offsets": "2"}},
                 }
             ),
@@ -418,3 +418,19 @@ def test_a_store_that_selinux_closes_to_dovecot(label, shown):
     checks = preflight.verify(model.from_json(preflight.Facts, data), ROMA1)
     labels = [check for check in checks if check.id == "selinux-context"]
     assert [(check.passed, check.warning) for check in labels] == shown
+
+
+@pytest.mark.parametrize(
+    "old, new, shift, warns",
+    [("1", "1", 0, False), ("1", "2", 0, True), ("1", "1", -3600, True)],
+)
+def test_time_zones_that_the_conversion_allows_for(old, new, shift, warns):
+    def change(facts):
+        facts["zones"] = {
+            "mailboxold": {"value": {"name": "CET", "offsets": old, "shift": shift}},
+            "mailboxvm": {"value": {"name": "UTC", "offsets": new}},
+        }
+
+    (check,) = (check for check in judged(change) if check.id == "time-zones-same")
+    assert (check.passed, check.warning) == (True, warns)
+    assert ("-60 min" in check.actual) == bool(shift)

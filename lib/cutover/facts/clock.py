@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from cutover import model
 
+DAY = 86400
 WEEKS = range(70 * 52)  # since 1970
 WINTER = 1670  # the number of a week in January 2002
 
@@ -50,14 +51,19 @@ def offset(hosts, name: str) -> float:
 @dataclasses.dataclass(frozen=True)
 class Zone:
     """A host's time zone. name: its abbreviation in winter; offsets: a digest of those of each
-    week since 1970, as one name may mean several zones and one zone has several names."""
+    week since 1970, as one name may mean several zones and one zone has several names.
+    shift: seconds by which the clock is put forward within a day from now, or back (below 0)."""
 
     name: str
     offsets: str
+    shift: int = 0
 
 
 def zone(hosts, name: str) -> Zone:
     """The time zone in which a host's programs read dates without one."""
-    weeks = _local(hosts, name, (week * 7 * 86400 for week in WEEKS), "+%z %Z")
-    digest = hashlib.sha256("\n".join(line.split(" ")[0] for line in weeks).encode())
-    return Zone(weeks[WINTER].split(" ")[-1], digest.hexdigest()[:16])
+    now = int(time.time())
+    times = [*(week * 7 * DAY for week in WEEKS), now, now + DAY]
+    *weeks, today, tomorrow = (line.split(" ") for line in _local(hosts, name, times, "+%z %Z"))
+    digest = hashlib.sha256("\n".join(offset for offset, _ in weeks).encode())
+    shift = _seconds(tomorrow[0]) - _seconds(today[0])
+    return Zone(weeks[WINTER][1], digest.hexdigest()[:16], shift)

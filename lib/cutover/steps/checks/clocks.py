@@ -35,18 +35,31 @@ def agree(offsets: Mapping[str, model.Reading[float]], limit: float) -> model.Ch
 
 
 def same_zone(zones: Mapping[str, model.Reading[clock.Zone]], site) -> Iterator[model.Check]:
-    """The new server reads dates as the old one does; nothing where the zones were not asked."""
+    """What time zones mean for dates without one; nothing where the zones were not asked.
+
+    The conversion is given the old server's offset, so another zone of the new one moves no date.
+    """
     old, new = (zones.get(name) for name in site.mail_hosts)
     if old is None or new is None:
         return
     names = [zone.value.name if zone.ok else zone.error for zone in (old, new)]
-    yield model.holds(
+    same = old.ok and new.ok and old.value.offsets == new.value.offsets
+    shift = old.value.shift if old.ok else 0
+    actual = ", ".join(
+        f"{zone} on {host}" for zone, host in zip(names, site.mail_hosts, strict=True)
+    )
+    if shift:
+        actual += f"; within a day {site.roles.old}'s clock moves by {shift // 60:+} min"
+    yield model.Check(
         f"{' and '.join(site.mail_hosts)} are in the same time zone",
-        old.ok and new.ok and old.value.offsets == new.value.offsets,
         f"{names[0]} on both",
-        ", ".join(f"{zone} on {host}" for zone, host in zip(names, site.mail_hosts, strict=True)),
-        f"Mail files and the spool hold dates without a zone, which would move by the difference. "
-        f"Run `timedatectl set-timezone ZONE` on {site.roles.new} with the old server's zone.",
+        actual,
+        old.ok and new.ok,
+        f"Mail files and the spool hold dates without a zone. {site.roles.old} shows them by its "
+        "present offset from UTC, and so they are converted: another zone of "
+        f"{site.roles.new} moves none. If that offset changes between convert and verify, run "
+        "convert again.",
+        warning=not same or bool(shift),
         id="time-zones-same",
-        data={"zones": dict(zip(site.mail_hosts, names, strict=True))},
+        data={"zones": dict(zip(site.mail_hosts, names, strict=True)), "shift": shift},
     )
