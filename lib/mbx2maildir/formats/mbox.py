@@ -57,7 +57,7 @@ class Mailbox:
     def rewind(self):
         """Begin again. Each pass over it does so by itself."""
         self.uids = mbox_header.Uids() if self.before is None else self.before.uids
-        self.damage = []
+        self.damage, self.before_1970 = [], 0
 
     def follow(self, before):
         """Be the continuation of another mbox, which was read to its end: one line of UIDs, of
@@ -205,5 +205,9 @@ class Mailbox:
             if message is not None:
                 uid, flags, bits, when, text, offset = message
                 size = line_ends.sizes(text)[1]
-                yield uid, not flags & mbx.OLD, flags, bits, when, size, offset, text
+                self.before_1970 += when < 0
+                yield uid, not flags & mbx.OLD, flags, bits, max(when, 0), size, offset, text
         self.uids.ended = True
+        if self.uids.too_large and self.before is None:
+            what = "it states UIDs or a UIDVALIDITY of more than 32 bits, which IMAP does not allow"
+            self.note(0, 0, what)

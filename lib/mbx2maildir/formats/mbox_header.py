@@ -26,6 +26,7 @@ LETTERS = {
     ord("T"): mbx.DRAFT,
 }
 LAST = 0xFFFFFFFE
+WORD = (1 << 64) - 1  # in which c-client counts
 
 
 class Uids:
@@ -33,12 +34,13 @@ class Uids:
 
     uidvalidity: 0 when the mailbox states none, and from a bad X-UID on: no X-UID is believed then.
     stated: the one it stated. pseudo: the first message only holds this, and is none. ended: all
-    messages are read. restarted: c-client took the time of day for UIDVALIDITY.
+    messages are read. restarted: c-client took the time of day for UIDVALIDITY. too_large: c-client
+    believes a number that IMAP does not allow; here it counts as none.
     """
 
     def __init__(self):
         self.count = self.uidvalidity = self.stated = self.uidlast = self.previous = 0
-        self.pseudo = self.ended = self.restarted = False
+        self.pseudo = self.ended = self.restarted = self.too_large = False
         self.keywords = []
 
     def restart(self):
@@ -58,11 +60,14 @@ class Uids:
     def base(self, value, pseudo):
         """X-IMAP and X-IMAPbase: UIDVALIDITY, the last UID, keywords. Only the first counts."""
         match = NUMBERS.match(value)
-        if self.count > 1 or self.uidvalidity or not match or not int(match.group(1)):
+        if self.count > 1 or self.uidvalidity or not match or not int(match.group(1)) & WORD:
             return
         self.pseudo = self.pseudo or pseudo
-        self.uidvalidity = self.stated = int(match.group(1)) & 0xFFFFFFFF
-        self.uidlast = min(int(match.group(2)), LAST)
+        stated, last = (int(number) & WORD for number in match.group(1, 2))
+        if stated > 0xFFFFFFFF or last > LAST:
+            self.too_large = True
+        else:
+            self.uidvalidity, self.stated, self.uidlast = stated, stated, last
         words = [word for word in match.group(3).split(b" ") if word]
         for slot, word in enumerate(words[: mbx_header.KEYWORD_SLOTS]):  # others stay
             if slot == len(self.keywords):
@@ -75,8 +80,9 @@ class Uids:
         if not self.uidvalidity or (self.count == 1 and self.pseudo):
             return uid
         digits = re.match(rb" *(\d*)", value).group(1)
-        number = int(digits or 0)
+        number = int(digits or 0) & WORD
         if uid or not self.previous < number <= LAST:
+            self.too_large = self.too_large or not uid and number > LAST
             self.uidvalidity = 0
             return 0
         self.previous, self.uidlast = number, max(self.uidlast, number)

@@ -146,3 +146,16 @@ def test_large_messages_are_streamed_and_come_out_the_same(site, monkeypatch):
 def strip(files):
     """UIDVALIDITY is that of the file's time."""
     return {re.sub(r"P\d+", "P", name): value for name, value in files.items()}
+
+
+@pytest.mark.parametrize(
+    "base, uid", [(b"4294967296 10", b"1"), (b"1 4294967306", b"1"), (b"1 10", b"4294967306")]
+)
+def test_numbers_of_more_than_32_bits_count_as_none(path, base, uid):
+    """c-client believes them; no mail program takes them."""
+    text = b"From a@b Tue Nov 10 10:00:00 2026\nX-IMAPbase: %b\nX-UID: %b\n\nbody\n" % (base, uid)
+    path.write_bytes(text)
+    with open(path, "rb") as file:
+        box = mbox.Mailbox(file.fileno(), path)
+        uids = [message[0] for message in box.messages()]
+    assert uids in ([1], [11]) and "32 bits" in box.damage[0]["what"]
