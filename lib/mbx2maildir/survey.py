@@ -113,7 +113,7 @@ def survey_folder(file, name, result, report):
     table = KeywordTable(list(box.keywords), used)
     entry = {
         "folder": name,
-        "name": os.fsdecode(file.name),
+        "name": os.fsdecode(file.old),
         "file": errors.printable(file.path),
         "format": box.format,
         "messages": messages,
@@ -127,6 +127,7 @@ def survey_folder(file, name, result, report):
         "uidvalidity": box.uidvalidity,
         "uidnext": box.uidnext,
         "renumbered": box.renumbered,
+        "before_1970": box.before_1970,
     }
     result["folders"].append(entry)
     result["damage"] += [dict(item, file=entry["file"], folder=name) for item in box.damage]
@@ -140,12 +141,12 @@ def survey(plan):
     → {"users": [{"user", "messages", "bytes", "expunged", "inodes", "subscriptions", "folders":
     [{"folder", "name", "file", "format", "messages", "bytes", "recent", "expunged", "keywords",
     "keywords_used", "keywords_merged": [[name, the one it becomes]], "keywords_lost",
-    "uidvalidity", "uidnext", "renumbered"}], "passed": [{"file", "why", "format", "size"}],
-    "errors": [{"kind", "file", "offset", "what", "todo"}], "damage": [{"kind", "file", "folder",
-    "offset", "length", "what"}], "renamed", "elsewhere", "prefixes": {prefix of subscriptions:
-    lines}, "sizes": messages by class of size, and what home.survey() finds, "pointers": as
-    pointers.read()}], "totals": {"users", "messages", "bytes", "expunged", "inodes", "sizes",
-    "folders", "passed", "errors", "damage"}}.
+    "uidvalidity", "uidnext", "renumbered", "before_1970"}], "passed": [{"file", "why", "format",
+    "size"}], "errors": [{"kind", "file", "offset", "what", "todo"}], "damage": [{"kind", "file",
+    "folder", "offset", "length", "what"}], "renamed", "elsewhere", "prefixes": {prefix of
+    subscriptions: lines}, "sizes": messages by class of size, and what home.survey() finds,
+    "pointers": as pointers.read()}], "totals": {"users", "messages", "bytes", "expunged", "inodes",
+    "sizes", "folders", "passed", "errors", "damage"}}.
     """
     workers = pool.Pool(plan["jobs"])
     answers = {}

@@ -8,7 +8,7 @@ import types
 import pytest
 from cutover import model
 from cutover.comparison import folders
-from cutover.facts import mailboxes
+from cutover.facts import mailboxes, users
 from cutover.facts.old_mail import Survey
 from cutover.remote import converter
 from cutover.steps.checks import old_mail
@@ -192,6 +192,55 @@ def test_names_that_c_client_does_not_open(old_user):
     beforehand = preflight_check(surveyed, "old-names-openable")
     assert not beforehand.passed
     assert len(beforehand.data["folders"]) == len(refused)
+
+
+def test_names_in_the_home_that_mean_another_place(old_user):
+    """A further root takes files that c-client lists, and opens only by another name."""
+    names = [b"{2008}", b"#old", b"~t", b"Inbox", b"plain", b"sub/{x}"]
+    put(old_user, *names)
+    home = str(old_user.home)
+    check, rows, surveyed = verified(old_user, old_home=home, roots=[{"path": home, "name": "old"}])
+    wrong = {row.old_name for row in rows if row.differences or row.extra}
+    assert wrong == {"{2008}", "#old", "~t", "Inbox"}
+    assert check.data["differences"] >= len(wrong)
+    beforehand = preflight_check(surveyed, "old-names-openable")
+    named = {text.rpartition("/")[2] for text in beforehand.data["folders"]}
+    assert named == wrong and not beforehand.passed
+
+
+def test_dates_before_1970_stay_what_they_become(old_user):
+    """Dovecot would show them once, and as dates of 2106 from then on."""
+    put(old_user, b"mail/mbx", b"mail/mbox")
+    line = b" 1-Jan-1970 %b +0100,"
+    texts = [build.text(number) for number in range(3)]
+    messages = [build.message(text, uid, 0x11) for uid, text in enumerate(texts, 1)]
+    for number, clock in enumerate((b"00:00:00", b"00:59:59", b"11:00:00")):
+        messages[number] = line % clock + messages[number].partition(b",")[2]
+    (old_user.home / "mail/mbx").write_bytes(build.mbx(*messages, uidlast=3))
+    (old_user.home / "mail/mbox").write_bytes(
+        b"From mboxrd@z Thu Jan  1 00:00:00 1970 +0100\nSubject: 1\n\nbody\n"
+    )
+    check, rows, surveyed = verified(old_user)
+    assert check.passed, check.actual
+    beforehand = preflight_check(surveyed, "old-folders-change")
+    assert beforehand.warning and "2 messages of 1969" in beforehand.actual
+    assert beforehand.data["folders"] == 2
+    for _ in range(2):
+        with old_user.dovecot() as new:
+            dates = [message[2] for message in oracle.view(new, b"mbx")["messages"]]
+            assert dates == [0, 0, 36000]
+            assert oracle.view(new, b"mbox")["messages"][0][2] == 0
+
+
+def test_full_names_that_hold_what_python_takes_for_line_ends(old_user):
+    """As getent prints them: with U+0085, VT, FF or in ISO 8859-1."""
+    names = (b"Ren\xc2\x85", b"a\x0bb\x0cc", b"Ren\xe9\x85")
+    with open(old_user.host.root / "etc/passwd", "ab") as passwd:
+        for number, gecos in enumerate(names):
+            passwd.write(b"g%d:x:%d:2999:%b:/home/g:/bin/sh\n" % (number, 2990 + number, gecos))
+    text = old_user.run("getent", "passwd").decode("utf-8", "surrogateescape")
+    accounts = users.parse_passwd(text, 2990, 2999)
+    assert [account.user for account in accounts] == ["g0", "g1", "g2"]
 
 
 def preflight_check(surveyed, check_id):

@@ -9,9 +9,11 @@ from cutover import model
 class Folder:
     """One folder, with the figures of its file. renumbered: its UIDs are not kept.
     keywords_merged: keywords that differ from another only in case, and that one.
-    keywords_lost: those in use for which Maildir has no letter.
+    keywords_lost: those in use for which Maildir has no letter. before_1970: messages of such a
+    date, which Dovecot does not keep.
 
-    name: below the folders' root, byte for byte (surrogates stand for what is not UTF-8).
+    name: below the folders' root, byte for byte (surrogates stand for what is not UTF-8); for a
+    folder of a further root "/" and its path below the home; "" for INBOX and the spool.
     """
 
     folder: str
@@ -29,6 +31,7 @@ class Folder:
     name: str = ""
     keywords_merged: list[list[str]] = dataclasses.field(default_factory=list)
     keywords_lost: list[str] = dataclasses.field(default_factory=list)
+    before_1970: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

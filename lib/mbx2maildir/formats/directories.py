@@ -72,7 +72,7 @@ class Mailbox:
 
     def rewind(self):
         """Begin again. Each pass over it does so by itself."""
-        self.uidvalidity = self.uidlast = 0
+        self.uidvalidity = self.uidlast = self.before_1970 = 0
         self.keywords, self.flags, self.damage = [], {}, []
         self.read_index()
 
@@ -121,7 +121,8 @@ class Mailbox:
                 flags, bits, recent = self.flags.get(uid, (0, 0, self.format == "mix"))
                 self.uidlast = max(self.uidlast, uid)
                 shown = line_ends.sizes(text)[1]
-                yield uid, recent, flags, bits, when, shown, 0, text
+                self.before_1970 += when < 0
+                yield uid, recent, flags, bits, max(when, 0), shown, 0, text
             finally:
                 os.close(fd)
 

@@ -58,7 +58,7 @@ class Mailbox(mbx_lines.Finder):
     def rewind(self):
         """Begin again."""
         self.uidvalidity, self.uidlast = self.header.uidvalidity, self.header.uidlast
-        self.expunged = self.unassigned = 0
+        self.expunged = self.unassigned = self.before_1970 = 0
         self.renumbered = self.unfinished = False
         self.position = self.start
         self.first = self.last = self.seconds = self.line = 0
@@ -295,6 +295,9 @@ class Mailbox(mbx_lines.Finder):
                 "impossible date {!r}; the date of the message before it is taken".format(date),
             )
             return self.seconds
+        if when < 0:
+            self.before_1970 += 1
+            return 0
         return when
 
     def resynchronise(self, position, kind, detail, from_line=None):

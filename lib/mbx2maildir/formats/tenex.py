@@ -48,7 +48,7 @@ class Mailbox:
 
     def rewind(self):
         """Begin again. Each pass over it does so by itself."""
-        self.uidlast, self.damage = 0, []
+        self.uidlast, self.damage, self.before_1970 = 0, [], 0
 
     @property
     def uidnext(self):
@@ -75,7 +75,8 @@ class Mailbox:
             flags = int(match.group(3)[10:], 8)
             self.uidlast += 1
             shown = line_ends.sizes(text)[1]
-            yield self.uidlast, not flags & mbx.OLD, flags, 0, when, shown, offset, text
+            self.before_1970 += when < 0
+            yield self.uidlast, not flags & mbx.OLD, flags, 0, max(when, 0), shown, offset, text
             offset = start + size
 
     def note(self, offset, what):

@@ -20,6 +20,7 @@ ITEM = re.compile(
     rb'(?:\(([^()]*)\)|"((?:[^"\\]|\\.)*)"|\{(\d+)\}\r\n|([^ ()"{\r\n]+)) ?'
 )
 DATE = re.compile(rb"([ \d]\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MONTHS = {
     name: number
     for number, name in enumerate(
@@ -124,10 +125,14 @@ def internaldate(raw: bytes | None) -> datetime | None:
     """An INTERNALDATE, aware; None when it is none that can be.
 
     c-client shows what mail files say, such as 31-Feb or a zone of +3100; Dovecot shows the same
-    instant in another way.
+    instant in another way. A time before 1970 is the first of 1970: Dovecot cannot keep it (its
+    cache makes it 2106), so that is what the conversion gives such a message.
     """
-    if raw is None:
-        return None
+    date = None if raw is None else _internaldate(raw)
+    return EPOCH if date is not None and date < EPOCH else date
+
+
+def _internaldate(raw):
     try:
         if date := DATE.fullmatch(raw):
             day, month, year, hour, minute, second, *zone = date.groups()

@@ -8,6 +8,7 @@ from cutover.facts import free_space, old_mail
 from cutover.steps.checks import free_space_checks, listing
 
 LONGEST_NAME = 256  # bytes of a folder's name, its prefix included, that c-client opens
+ELSEWHERE = (b"{", b"#", b"~")  # at the front: another host, a namespace, another user's home
 
 
 def readable(reading: model.Reading[old_mail.Survey], site) -> Iterator[model.Check]:
@@ -105,14 +106,20 @@ def _unlike(survey):
         for folder in folders
         if folder.keywords_lost
     ]
+    texts += [
+        f"{folder.file} ({folder.before_1970} messages of 1969 get the first second of 1970)"
+        for folder in folders
+        if folder.before_1970
+    ]
     if texts:
         yield model.Check(
-            "Every folder keeps its UIDs and keywords",
+            "Every folder keeps its UIDs, keywords and dates",
             "every folder",
             f"not {listing.listed(texts)}",
             True,
             "Clients download the messages of a folder with new UIDs again. Dovecot does not tell "
-            "keywords apart that differ only in case, and keeps 26 per folder.",
+            "keywords apart that differ only in case, and keeps 26 per folder. A date before 1970, "
+            "UTC, would be one of 2106 from its second reading on.",
             warning=True,
             id="old-folders-change",
             data={"folders": len(texts)},
@@ -125,9 +132,7 @@ def _openable(survey, site):
         f"{user}: {folder.file}"
         for user, mail in sorted(survey.users.items())
         for folder in mail.folders
-        if len(name := os.fsencode(site.old_store.imap_prefix + folder.name)) > LONGEST_NAME
-        or b"\r" in name
-        or b"\n" in name
+        if not _opens(site.old_store.imap_prefix, folder.name)
     ]
     if unopenable:
         yield model.Check(
@@ -135,11 +140,22 @@ def _openable(survey, site):
             "every folder",
             f"not {listing.listed(unopenable)}",
             False,
-            f"c-client opens no name that is longer than {LONGEST_NAME} bytes or contains a line "
-            "end. Tell the users, then rename the files: nobody can open them today either.",
+            f"c-client opens no name that is longer than {LONGEST_NAME} bytes, contains a line end "
+            "or begins with {, # or ~ in the home itself; INBOX is no folder's name there. Tell "
+            "the users, then rename the files: few programs can open them today either.",
             id="old-names-openable",
             data={"folders": unopenable},
         )
+
+
+def _opens(prefix, name):
+    """Whether c-client takes a folder's name (see old_mail.Folder) for that of a file."""
+    if name.startswith("/"):
+        prefix, name = "", name[1:]
+    full = os.fsencode(prefix + name)
+    if len(full) > LONGEST_NAME or b"\r" in full or b"\n" in full:
+        return False
+    return bool(prefix) or not full.startswith(ELSEWHERE) and full.upper() != b"INBOX"
 
 
 def room(
