@@ -109,7 +109,7 @@ def mbx(choose):
     """A MBX file."""
     words = choose.choice(KEYWORDS)
     numbers, last = mbx_uids(choose, choose.choice([0, *COUNTS]))
-    head = b"*mbx*\r\n%08x%08x\r\n" % (choose.choice([1234567890, 1]), last)
+    head = b"*mbx*\r\n%08x%08x\r\n" % (choose.choice([1234567890, 1, 0xFFFFFFFF]), last)
     head += b"".join(word + b"\r\n" for word in words)
     text = head.ljust(2048 - 10, b"\0") + b"00000000\r\n"
     for number, uid in enumerate(numbers):

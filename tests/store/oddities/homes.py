@@ -77,6 +77,9 @@ OUTSIDE = [
     b"public_html/x.html",
     b"dead.letter",
     b"{2008}",
+    b"#old",
+    b"~t",
+    b"Inbox",
 ]
 ZONES = [0, 0, 3600, 3600, 19800, -28800, -12600, 45900]  # seconds east of Greenwich
 OFFICE = 9000  # the group of what is shared

@@ -21,6 +21,7 @@ SITE = types.SimpleNamespace(
 )
 COUNTS = ("messages", "bytes", "expunged", "inodes")
 LISTS = ("folders", "passed", "errors", "damage")
+CHANGES = ("renumbered", "keywords_merged", "keywords_lost", "before_1970")
 PLACES = ("files-skipped", "mail-outside")  # checks that name more than mailboxes
 
 
@@ -50,9 +51,7 @@ class Preflight:
             text.partition(": ")[2] for check in unopenable for text in check.data["folders"]
         }
         self.names["old-folders-change"] = {
-            folder["file"]
-            for folder in entry["folders"]
-            if folder["renumbered"] or folder["keywords_merged"] or folder["keywords_lost"]
+            folder["file"] for folder in entry["folders"] if any(folder[key] for key in CHANGES)
         }
         for key, files in self.names.items():
             places = [place(os.fsencode(file)) for file in files]
@@ -88,7 +87,7 @@ def without_keywords(message):
 
 def differences(old, new, as_read=(), keywords=True):
     """How Dovecot's view of a folder differs from c-client's → list of texts. \\Recent is the next
-    session's; Dovecot knows it of the last messages only.
+    session's; Dovecot knows it of the last messages only. It keeps no date before 1970.
 
     as_read: digests that are right in any case. keywords: whether they are compared."""
     texts = []
@@ -102,6 +101,7 @@ def differences(old, new, as_read=(), keywords=True):
         texts.append(f"{len(olds)} messages, {len(news)}")
     for before, after in zip(olds, news, strict=False):
         before, after = without_recent(before), without_recent(after)
+        before = (*before[:2], max(before[2], 0), *before[3:])
         if before[4] == after[4] or after[4] in as_read:
             # c-client's sizes of odd headers and bare LFs are its own
             before, after = before[:3], after[:3]
@@ -113,6 +113,11 @@ def differences(old, new, as_read=(), keywords=True):
     return texts
 
 
+def too_large(view):
+    """Whether c-client shows numbers that IMAP does not allow."""
+    return max(view["uidvalidity"], view["uidnext"] - 1) > 0xFFFFFFFE
+
+
 class Judge:
     """One store before and after. faults: what breaks the rule, as texts."""
 
@@ -121,6 +126,8 @@ class Judge:
         self.root, self.own = store.host.root, store.own
         self.preflight, self.survey = Preflight(survey, self.own, self.within), survey
         self.folders = state["folders"]
+        # a folder may have these names as well, but not this place
+        self.sources = [item for item in survey["folders"] if not item["name"]]
         self.faults = [f"{check} is silent" for check in self.preflight.unsaid()]
 
     def within(self, name):
@@ -165,24 +172,27 @@ class Judge:
             if not self.preflight.tells(path, "old-folders-undamaged", "old-names-openable"):
                 self.faults.append(f"{path}: c-client does not open it, and preflight is silent")
         elif not self.preflight.tells(path, "old-folders-undamaged"):
+            early = any(message[2] < 0 for message in old["messages"])
+            if early != self.changes(path, "before_1970"):
+                self.faults.append(f"{path}: dates before 1970, and preflight says the contrary")
             for name in names:
-                texts = differences(old, new.views[name], keywords=self.keeps_keywords(path))
-                if self.preflight.tells(path, "old-folders-change"):  # UIDs are given anew
+                keywords = not self.changes(path, "keywords_lost")
+                texts = differences(old, new.views[name], keywords=keywords)
+                if self.changes(path, "renumbered"):
                     texts = [text for text in texts if not text.startswith("UIDVALIDITY")]
                 self.faults += [f"{path}: {text}" for text in texts]
 
-    def keeps_keywords(self, path):
-        """Whether all keywords of a converted file can be kept, as far as preflight knows."""
-        lost = [entry for entry in self.survey["folders"] if entry["keywords_lost"]]
-        return path not in {self.within(os.fsencode(entry["file"])) for entry in lost}
+    def changes(self, path, what):
+        """Whether a converted file changes in some way, as far as preflight knows."""
+        changed = [entry["file"] for entry in self.survey["folders"] if entry[what]]
+        return path in {self.within(os.fsencode(file)) for file in changed}
 
     def told(self, path):
         """Whether preflight says of a mailbox that it is not converted."""
         return self.preflight.tells(path, "mail-left-out", "mail-outside")
 
     def is_inbox(self, path):
-        sources = [item for item in self.survey["folders"] if item["folder"] in ("INBOX", "spool")]
-        places = {self.within(os.fsencode(item["file"])) for item in sources}
+        places = {self.within(os.fsencode(item["file"])) for item in self.sources}
         return path in places or path == self.within(b".mailboxlist")
 
     def listed(self, new, names):
@@ -208,8 +218,8 @@ class Judge:
 
     def inbox(self, inbox):
         """INBOX, with the spool's mail as a read-write session of c-client moves it there."""
-        survey, before = self.survey, (self.old.inbox, self.old.spool)
-        sources = [item for item in survey["folders"] if item["folder"] in ("INBOX", "spool")]
+        survey, sources = self.survey, self.sources
+        before = (self.old.inbox, self.old.spool)
         files = [item["file"] for item in sources]
         if any(self.preflight.tells(os.fsencode(file), "old-folders-undamaged") for file in files):
             return
@@ -217,12 +227,21 @@ class Judge:
         if delivered:
             del inbox["messages"][-delivered:]
             inbox["uidnext"] -= delivered
-        old = sides.snarfed(self.store.user) if len(sources) == 2 else before[0]
+        old = before[0]
+        waits = old is None or old != "text" and not old["messages"]  # in the spool, perhaps
+        if sources and waits or len(sources) == 2:
+            old = sides.snarfed(self.store.user)
+            if old is None and before[0] is not None:
+                return  # a mailbox at which its session ends
         other = any(item["why"].startswith("not INBOX") for item in survey["passed"])
         if other and len(sources) == 2:
             return  # with the spool emptied, c-client may take another file for INBOX
-        if old in (None, "text") or not old["messages"] and sources:
-            return  # an INBOX that c-client shows to nobody, but that the conversion takes
+        if old in (None, "text"):
+            if inbox["messages"]:
+                self.faults.append(f"INBOX ({', '.join(files)}): c-client opens none")
+            return
+        if len(sources) == 2 and too_large(old):
+            return  # c-client believes the X-UID of a message in the spool once it is in ~/mbox
         if sources and sources[0]["format"] == "mx":
             # c-client leaves the spool of such a user alone; its mail goes into INBOX here
             del inbox["messages"][len(old["messages"]) :]
@@ -230,6 +249,6 @@ class Judge:
         # c-client adds blank lines where it writes a mailbox anew
         views = [view for view in before if view not in (None, "text")]
         as_read = {message[4] for view in views for message in view["messages"]}
-        keywords = all(self.keeps_keywords(self.within(os.fsencode(file))) for file in files)
+        keywords = not any(item["keywords_lost"] for item in sources)
         for text in differences(old, inbox, as_read, keywords):
             self.faults.append(f"INBOX ({', '.join(files)}): {text}")

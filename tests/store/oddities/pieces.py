@@ -136,7 +136,8 @@ VALUES = {
     b"Status": [b"RO", b"O", b"R", b"", b" ", b"OR", b"ro", b"RORO", b"R O", b"N", b"R\0O", b"U"],
     b"X-Status": [b"AF", b"DT", b"A", b"F", b"D", b"T", b"", b"AFDT", b"a", b"A F", b"R", b"A\rF"],
     b"X-Keywords": [b"work", b"WORK urgent", b"unknown\n continued", b"", b"  work  ", b"work,x"],
-    b"X-UID": [b"7", b" 7", b"", b"x", b"7x", b"4294967200", b"99999", b"-1", b"0", b"007"],
+    b"X-UID": [b"7", b" 7", b"", b"x", b"7x", b"4294967200", b"99999", b"-1", b"0", b"007"]
+    + [b"4294967295", b"4294967296", b"4294967306", b"18446744073709551617"],
     b"X-IMAP": [b"1 2", b"", b"1254000001 9 work", b"0 0", b"x"],
     b"X-IMAPbase": [b"1254000002 20 home", b"", b"1254000000", b"x", b"1254000000 x"],
 }
@@ -184,6 +185,7 @@ def uids(choose, count):
     if kind == "one bad" and numbers:
         at = choose.randrange(count)
         bad = [None, b"", b"0", b"1", numbers[at - 1], b"4294967200", b"99999", b"x", b"3 4"]
+        bad += [b"4294967295", b"4294967306"]
         numbers[at] = choose.choice(bad)
     elif kind == "joined":
         at = choose.randrange(count + 1)
@@ -210,6 +212,11 @@ BASES = [
     b"1254000000 10 \xe9t\xe9",
     b"0 10",
     b"1254000000",
+    b"1254000000 4294967306",
+    b"4294967295 10",
+    b"4294967296 10",
+    b"4294967297 10 work",
+    b"18446744073709551617 10",
     b"125400000010",
     b"1254000000 10 " + b" ".join(b"k%d" % number for number in range(33)),
     b"1254000000 10 $Forwarded NonJunk $Label1 Junk",

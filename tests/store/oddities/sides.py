@@ -103,6 +103,11 @@ def is_text_file(connection, view):
     return b"\r\nSubject: /" in text and b"\r\nMIME-Version: 1.0\r\n" in text
 
 
+def simple_first(name):
+    """A key to sort names by; last are those that c-client lists and takes for another place."""
+    return name.startswith((b"{", b"#", b"~")), name.count(b"/"), name
+
+
 class Old:
     """What c-client shows of a store. views: of Session.view(), by the place of a file or directory;
     subscribed: names; inbox, spool: views."""
@@ -115,7 +120,7 @@ class Old:
             # it does not list every name it opens, nor open every file
             listed += [b"mail/" + name for name in store.names]
             listed += sorted(store.mail)
-            for name in sorted(set(listed), key=lambda name: (name.count(b"/"), name)):
+            for name in sorted(set(listed), key=simple_first):
                 self.look(session, name)
             self.inbox = session.view(b"INBOX", self.alone(b"INBOX"))
             spool = b"/var/mail/" + os.fsencode(store.user.name)
