@@ -20,6 +20,7 @@ START = "6AO6nSYY002387 378 Tue Nov 24 06:49"
         (f"{START} MAILER-DAEMON (host (old@x) said no) n@old.lab.test", {"old.lab.test"}),
         (f"{START} a@vm.lab.test n@old.lab.test (Deferred)", {"old.lab.test"}),
         (f"{START} <a@elsewhere.test>", set()),
+        (f"{START} <a@x.test> <b@x.test> <{'n' * 64}@mailboxold.l", set()),  # cut by mailq
     ],
 )
 def test_for_whom_a_queued_message_waits(item, domains):

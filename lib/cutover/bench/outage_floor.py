@@ -24,7 +24,6 @@ from pathlib import Path
 from lab import control, seeder, topology
 
 from cutover import model, site
-from cutover.changes import mail
 from cutover.connect import smtp
 from cutover.connect.hosts import Hosts
 from cutover.facts import services
@@ -134,7 +133,7 @@ def _floor(hosts, parameters, run):
     def resume():
         hosts.each((old, new), lambda name: switch(name, "sendmail", services.start_argvs))
         ends["delivery"] = time.monotonic()
-        hosts.each(mx, lambda name: mail.flush(hosts, name))
+        hosts.each(mx, lambda name: hosts.run(name, ["sendmail", "-q"], sudo=True))
 
     def stop(which):
         hosts.each(both, lambda name: switch(name, which, services.stop_argvs))

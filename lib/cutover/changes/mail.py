@@ -9,31 +9,10 @@ from typing import ClassVar
 from cutover import model
 from cutover.connect import smtp
 from cutover.facts import alias_service, mail_queue, processes
+from cutover.remote import queue_release
 
 AGAIN = 2.0  # seconds until a deferred message is sent again
 MEASURED = 3.0  # seconds after which the rate of a falling queue is taken as measured
-# $1: a lock, so that one such process flushes at a time. Passes in sequence, further apart each
-# time, for two hours at most; a host that takes no more is not asked again at once.
-_RELEASE = """
-setsid sh -c 'exec 9> "$1"; flock -n 9 || exit 0; pause=1; end=$(( $(date +%s) + 7200 ))
-while [ "$(date +%s)" -lt "$end" ]; do
-  sendmail -q 9>&-; sendmail -Ac -q 9>&-
-  mailq | grep -q "^[[:alnum:]]\\{10,\\}" || exit 0
-  sleep $pause 9>&-; pause=$(( pause < 30 ? pause * 2 : 60 ))
-done' release "$1" < /dev/null > /dev/null 2>&1 &
-"""
-LOCK = "/var/run/cutover-release.lock"
-
-
-def flush(hosts, name: str) -> None:
-    """Run both queues of a host once: the daemon's, and that of mail submitted on the host."""
-    for argv in (["sendmail", "-q"], ["sendmail", "-Ac", "-q"]):
-        hosts.run(name, argv, sudo=True, check=False, timeout=120)
-
-
-def release(hosts, name: str) -> None:
-    """Have a host flush its queues by itself until they are empty, whoever is connected."""
-    hosts.run(name, ["sh", "-c", _RELEASE, "release", LOCK], sudo=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +24,11 @@ class DrainQueue(model.Change):
 
     kind: ClassVar[str] = "drain-queue"
     no_inverse: ClassVar[str] = "delivered mail stays delivered"
+    alone: ClassVar[int] = 30  # seconds for which the hosts go on once nobody waits
     queues: list  # host names
     wait: int  # seconds
     but: str = ""  # full name of a closed mail host: mail for it alone may stay
+    only: list = dataclasses.field(default_factory=list)  # domains; mail for others may stay
 
     @property
     def target(self):
@@ -58,12 +39,16 @@ class DrainQueue(model.Change):
 
     def describe(self):
         return (
-            "sendmail -q; sendmail -Ac -q (repeated until `mailq` lists nothing it lists now"
-            f"{self._exception()}, at most {self.wait} s)"
+            "sendmail -qf; sendmail -Ac -qf (in the background, two passes at a time, repeated "
+            f"until `mailq` lists nothing it lists now{self._domains()}{self._exception()}, at "
+            f"most {self.wait} s)"
         )
 
     def _exception(self):
         return f", except mail for {self.but} alone" if self.but else ""
+
+    def _domains(self):
+        return f", of mail for {', '.join(self.only)}" if self.only else ""
 
     def settled(self, ctx):
         left = {name: mail_queue.read(ctx.hosts, name).requests for name in self.queues}
@@ -81,7 +66,7 @@ class DrainQueue(model.Change):
             if len(now) < len(left):
                 fell = time.monotonic()
             left = now
-            report({"event": "queue", "text": f"{total - len(left)} of {total} delivered"})
+            report({"event": "queue", "text": _progress(total, len(left), seconds)})
             # sendmail replaces a queue file after each try, and a listing may miss it just then
             if not left and not self._queued(ctx.hosts).keys() & first.keys():
                 figures = {"queued": total, "delivered": total}
@@ -89,11 +74,10 @@ class DrainQueue(model.Change):
             if self._enough(first, left, seconds):
                 return _falling(total, len(left), seconds)
             self._give_up(total, left, began, fell)
-            ctx.hosts.each(self.queues, lambda name: self._flush(ctx.hosts, name))
-            time.sleep(0.3)
-
-    def _flush(self, hosts, name):
-        flush(hosts, name)
+            ctx.hosts.each(
+                self.queues, lambda name: queue_release.release(ctx.hosts, name, self.alone)
+            )
+            time.sleep(min(3.0, max(0.3, seconds / 20)))  # a long queue takes long to list
 
     def _enough(self, first, left, seconds) -> bool:
         """Whether the rest may be delivered later."""
@@ -111,6 +95,7 @@ class DrainQueue(model.Change):
             (name, key): item
             for name, queue in queues.items()
             for key, item in queue.by_id().items()
+            if mail_queue.is_for(item, self.only)
             if not self.but or mail_queue.recipient_domains(item) != {self.but}
         }
 
@@ -121,6 +106,13 @@ def _not_delivered(wait, total, left):
         f"after {wait} s {len(left)} of {total} queued messages are not delivered: {items}. Fix "
         "the cause it gives and run this step again."
     )
+
+
+def _progress(total, left, seconds):
+    text = f"{total - left} of {total} delivered"
+    if left and left < total:
+        text += f", the rest in about {mail_queue.time_text(left * seconds / (total - left))}"
+    return text
 
 
 def _falling(total, left, seconds):
@@ -135,7 +127,7 @@ def _falling(total, left, seconds):
     }
     text = (
         f"{total} queued, {total - left} delivered in {seconds:.1f} s; the hosts go on delivering "
-        f"the other {left}, which takes about {figures['seconds_left']} s at this rate"
+        f"the other {left}, which takes about {mail_queue.time_text(left / rate)} at this rate"
     )
     return model.Result(text, figures)
 
@@ -151,8 +143,8 @@ class ReleaseQueue(DrainQueue):
     """
 
     kind: ClassVar[str] = "release-queue"
+    alone: ClassVar[int] = 7200
     whole: bool = False
-    only: list = dataclasses.field(default_factory=list)  # domains; mail for others may stay
 
     def title(self):
         if self.whole:
@@ -161,18 +153,12 @@ class ReleaseQueue(DrainQueue):
 
     def describe(self):
         until = "until `mailq` lists nothing it lists now" if self.whole else "until each falls"
-        until += f", by mail for {', '.join(self.only)}" if self.only else ""
+        until += self._domains()
         return (
-            f"sendmail -q; sendmail -Ac -q (on each host in the background, repeated until `mailq` "
-            f"is empty; watched {until}; fails after {self.wait} s without a delivery)"
+            "sendmail -qf; sendmail -Ac -qf (on each host in the background, two passes at a time, "
+            f"repeated until `mailq` is empty; watched {until}; fails after {self.wait} s without "
+            "a delivery)"
         )
-
-    def _flush(self, hosts, name):
-        release(hosts, name)
-
-    def _queued(self, hosts):
-        queued = super()._queued(hosts).items()
-        return {key: item for key, item in queued if mail_queue.is_for(item, self.only)}
 
     def _enough(self, first, left, seconds):
         def of(keys):
@@ -185,6 +171,22 @@ class ReleaseQueue(DrainQueue):
     def _give_up(self, total, left, began, fell):
         if time.monotonic() - fell > self.wait:
             raise _not_delivered(self.wait, total, left)
+
+
+def test_message(token: str, sender: str, recipient: str, line: str = "") -> bytes:
+    """A message that says it is a test, with CRLF; its Message-ID is TOKEN@cutover.invalid."""
+    lines = [
+        f"From: <{sender}>",
+        f"To: <{recipient}>",
+        f"Subject: cutover test {token}",
+        f"Message-ID: <{token}@cutover.invalid>",
+        f"Date: {email.utils.formatdate()}",
+        "",
+        "This message tests the mail service after its move. It may be deleted.",
+        line,
+        "",
+    ]
+    return "\r\n".join(lines).encode()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,7 +245,8 @@ class SendTestMail(model.Change):
         ctx.hosts.prove()
         wait = ctx.site.production_test.wait
         deadline = time.monotonic() + wait
-        queue_id, deferrals = self._send(ctx.hosts, self._message(), deadline, report)
+        message = test_message(self.token, self.sender, self.recipient, self.line)
+        queue_id, deferrals = self._send(ctx.hosts, message, deadline, report)
         while True:
             settled = self.settled(ctx)
             if settled.done:
@@ -255,20 +258,6 @@ class SendTestMail(model.Change):
                     "to see where it is."
                 )
             time.sleep(0.5)
-
-    def _message(self):
-        lines = [
-            f"From: <{self.sender}>",
-            f"To: <{self.recipient}>",
-            f"Subject: cutover test {self.token}",
-            f"Message-ID: <{self.token}@cutover.invalid>",
-            f"Date: {email.utils.formatdate()}",
-            "",
-            "This message tests the mail service after its move. It may be deleted.",
-            self.line,
-            "",
-        ]
-        return "\r\n".join(lines).encode()
 
     def _send(self, hosts, message, deadline, report):
         """Submit it, and again while it is deferred, as by greylisting.

@@ -10,6 +10,7 @@ from cutover.model import errors, moving
 
 # what a line of Queue.items has up to its sender, which has no brackets if a local program gave it
 SENDER = re.compile(r"^.*? \d\d:\d\d (<[^>]*>|\S+)")
+CUT = 78  # characters of an address that mailq prints
 ID = re.compile(r"^([0-9A-Za-z]{9,}[0-9])[*X-]?\s+(.*)")
 
 
@@ -45,11 +46,16 @@ class Watched(Queue):
         others = f", and {self.others} for other domains" if self.others else ""
         if not self.gone:
             return f"{self.requests} queued{others}"
-        left = self.requests * self.seconds / self.gone
+        left = time_text(self.requests * self.seconds / self.gone)
         return (
             f"{self.requests} queued, {self.gone} delivered in {self.seconds:.1f} s: empty in "
-            f"about {left:.0f} s{others}"
+            f"about {left}{others}"
         )
+
+
+def time_text(seconds: float) -> str:
+    """An estimate in words: seconds, or minutes from two minutes up."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def parse(text: str) -> Queue:
@@ -83,9 +89,14 @@ def parse(text: str) -> Queue:
 
 
 def recipient_domains(item: str) -> set[str]:
-    """The domains of a queued message's recipients, from its line in Queue.items."""
+    """The domains of a queued message's recipients, from its line in Queue.items.
+
+    Empty when one of them is unknown: sendmail cut the address.
+    """
     item = re.sub(r"\(.*\)", "", item)  # the reason
     recipients = SENDER.sub("", item, count=1)
+    if any(len(word) >= CUT for word in recipients.split()):
+        return set()
     domains = re.findall(r"[^\s<>]@([^\s<>]+)", recipients)
     return {domain.rstrip(".").lower() for domain in domains}
 
@@ -104,14 +115,16 @@ def read(hosts, name: str) -> Queue:
     return parse(hosts.run(name, ["mailq", "-v"], sudo=True, check=False).text)
 
 
-def waiting(hosts, name: str, patience: float = 15.0) -> Queue:
+def waiting(hosts, name: str, domains: Collection[str] = (), patience: float = 15.0) -> Watched:
     """The messages that are queued on a host now and still are after `patience` seconds.
 
+    domains: only mail for these is waited for; without any, all mail.
     A busy MX always has some message queued for a moment; what stays is what matters. An empty
     queue returns at once. A message without a reason is being delivered: it gets four times the
     patience.
     """
-    first = left = read(hosts, name).by_id()
+    first, others = _split(read(hosts, name), domains)
+    left = first
     began = time.monotonic()
     while left:
         reasons = any("(" in item for item in left.values())
@@ -119,7 +132,14 @@ def waiting(hosts, name: str, patience: float = 15.0) -> Queue:
             break
         time.sleep(0.5)
         left = _still(hosts, name, first)
-    return Queue(len(left), list(left.values()))
+    return Watched(len(left), list(left.values()), others=others)
+
+
+def _split(queue, domains):
+    """(the messages for these domains by id, how many others there are)"""
+    everything = queue.by_id()
+    ours = {key: item for key, item in everything.items() if is_for(item, domains)}
+    return ours, len(everything) - len(ours)
 
 
 def _still(hosts, name, keys):
@@ -150,12 +170,7 @@ def watched(
     It returns at once when the queue is empty, and after `patience` seconds when nothing leaves it.
     """
 
-    def look():
-        everything = read(hosts, name).by_id()
-        ours = {key: item for key, item in everything.items() if is_for(item, domains)}
-        return ours, len(everything) - len(ours)
-
-    first, others = look()
+    first, others = _split(read(hosts, name), domains)
     now = first
     began = time.monotonic()
     while True:
@@ -164,4 +179,4 @@ def watched(
         if not now or seconds > (least if gone else patience):
             return Watched(len(now), list(now.values()), gone, round(seconds, 1), others)
         time.sleep(0.5)
-        now, others = look()
+        now, others = _split(read(hosts, name), domains)

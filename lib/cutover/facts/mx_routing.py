@@ -12,7 +12,8 @@ class Routing:
     """One MX.
 
     source, backup: the userdb's text, see userdb.decode; backup is None before there is one.
-    routes: `{user: [final recipients]}`. queued: messages that stay in the queue.
+    routes: `{user: [final recipients]}`. queued: messages for the mail hosts that stay in
+    the queue.
     """
 
     source: str
@@ -37,5 +38,5 @@ def read(hosts, name: str, backup: str, users: Sequence[str]) -> Routing:
         backup=None if earlier is None else userdb.decode(earlier),
         map=userdb_map.read(hosts, name, section.map),
         routes=routes.read(hosts, name, users, userdb.recipients(source)),
-        queued=mail_queue.waiting(hosts, name).requests,
+        queued=mail_queue.waiting(hosts, name, hosts.site.mail_domains).requests,
     )

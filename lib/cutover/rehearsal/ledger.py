@@ -22,10 +22,10 @@ import time
 from lab import topology
 
 from cutover import model
-from cutover.changes import mail
 from cutover.connect import imap
 from cutover.facts import mail_queue, mailboxes, processes
 from cutover.model import errors, runbook
+from cutover.remote import queue_release
 from cutover.report import summary
 
 NAME = "ledger.jsonl"
@@ -89,7 +89,7 @@ def settle(hosts):
     site = hosts.site
     deadline, quiet = time.monotonic() + SETTLE, 0
     while True:
-        hosts.each(site.roles.mx, lambda name: mail.flush(hosts, name))
+        hosts.each(site.roles.mx, lambda name: queue_release.release(hosts, name, SETTLE))
         waiting = _under_way(hosts)
         quiet = 0 if waiting else quiet + 1
         if quiet == QUIET:

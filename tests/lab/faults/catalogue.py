@@ -516,8 +516,8 @@ MAIL = [
         "queue-stuck-dual-delivery",
         "dual-delivery",
         "read",
-        **stuck_mail("postino3"),
-        says=f"after 20 s 1 of \\d+ queued messages are not delivered: postino3: .*{STUCK}",
+        **put_off_mail("postino3"),
+        says=f"after 20 s 1 of \\d+ queued messages are not delivered: postino3: .*{PUT_OFF}",
     ),
     Fault(
         "queue-stuck-stop-sendmail",
@@ -539,8 +539,8 @@ MAIL = [
         "queue-stuck-rollback",
         "rollback",
         "read",
-        **stuck_mail("postino3"),
-        says=f"after 20 s 1 of \\d+ queued messages are not delivered: postino3: .*{STUCK}",
+        **put_off_mail("postino3"),
+        says=f"after 20 s 1 of \\d+ queued messages are not delivered: postino3: .*{PUT_OFF}",
     ),
     Fault(
         "delivery-hangs",
@@ -882,7 +882,7 @@ CONVERSION = [
         "restore-sendmail",
         "before",
         **full("size", 0),
-        says="Fix the cause it gives|stay",
+        says="Fix the cause|stay",
         ends="either",
     ),
     Fault(

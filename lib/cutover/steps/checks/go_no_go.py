@@ -73,7 +73,7 @@ class Go:
     space: model.Reading[free_space.FreeSpace]
     clock: dict[str, model.Reading[float]]
     servers: model.Reading[dict[str, zone.Server]]
-    queue: dict[str, model.Reading[mail_queue.Queue]]
+    queue: dict[str, model.Reading[mail_queue.Watched]]
 
 
 def read(ctx) -> Go:
@@ -84,13 +84,18 @@ def read(ctx) -> Go:
     def on_each(function):
         return hosts.each(site.cutover_hosts, lambda name: model.read(function, hosts, name))
 
+    def waiting(name):
+        # a mail host's own queue must be empty when delivery stops
+        domains = site.mail_domains if name in site.roles.mx else ()
+        return mail_queue.waiting(hosts, name, domains)
+
     return Go(
         prediction=predicted and model.from_json(Prediction, predicted),
         presync=ended and model.from_json(Presync, ended),
         space=model.read(free_space.read, hosts, site.roles.new, site.new_store.work),
         clock=on_each(clock.offset),
         servers=model.read(zone.read, hosts),
-        queue=on_each(mail_queue.waiting),
+        queue=hosts.each(site.cutover_hosts, lambda name: model.read(waiting, name)),
     )
 
 

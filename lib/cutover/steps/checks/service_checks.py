@@ -81,22 +81,25 @@ def port_open(name: str, port: int, is_open: bool, check_id: str) -> model.Check
     )
 
 
-def nothing_waits(name: str, queue: model.Reading[mail_queue.Queue], todo: str) -> model.Check:
-    """Whether no message stays in a host's queue (mail_queue.waiting)."""
+def nothing_waits(name: str, queue: model.Reading[mail_queue.Watched], todo: str) -> model.Check:
+    """Whether no message stays in a host's queue (mail_queue.waiting); a warning if others do."""
+    requests, others = None, 0
     if not queue.ok:
-        requests, actual = None, queue.error
+        actual = queue.error
     else:
-        requests, items = queue.value.requests, queue.value.items
+        requests, items, others = queue.value.requests, queue.value.items, queue.value.others
         actual = f"{requests} left" + (f": {'; '.join(items[:3])}" if items else "")
+        actual += f", and {others} for other domains" if others else ""
     return model.Check(
         f"No mail is left in the queue of {name}",
         "0 left",
         actual,
         requests == 0,
         todo,
+        warning=bool(others),
         id="queue-clear",
         subject=name,
-        data={"requests": requests},
+        data={"requests": requests, "others": others},
     )
 
 

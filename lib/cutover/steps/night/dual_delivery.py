@@ -79,7 +79,8 @@ def _routing(facts, site):
             )
     if changes or any(mx.queued for mx in facts.mx.values()):
         # mail queued earlier goes to the alias alone: it must be gone before the alias moves
-        changes.append(DrainQueue(list(facts.mx), site.limits.queue_drain))
+        domains = sorted(site.mail_domains)
+        changes.append(DrainQueue(list(facts.mx), site.limits.queue_drain, only=domains))
     return changes
 
 
@@ -117,7 +118,7 @@ def _judge(name, mx, run, site):
     yield from _odd_entries(name, mx, site)
     yield from _routes(name, mx, site)
     yield model.holds(
-        f"No mail is left in the queue of {name}",
+        f"No mail for the mail hosts is left in the queue of {name}",
         mx.queued == 0,
         "0 left",
         f"{mx.queued} left",

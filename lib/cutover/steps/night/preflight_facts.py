@@ -41,7 +41,7 @@ class Mx:
     """userdb: the text of its source; queue: mail that stays in the queue."""
 
     userdb: model.Reading[str]
-    queue: model.Reading[mail_queue.Queue]
+    queue: model.Reading[mail_queue.Watched]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +138,7 @@ def probe(ctx: model.Context) -> Facts:
             store_paths, lambda name: model.read(machine.read, hosts, name, store_paths[name])
         ),
         survey=on(new, _survey, ctx.run_name, accounts[new]),
-        mx={name: _mx(on, name) for name in site.roles.mx},
+        mx={name: _mx(on, name, site.mail_domains) for name in site.roles.mx},
         left_behind=on(old, left_behind.read),
         antispam=site.antispam
         and {
@@ -179,8 +179,8 @@ def _left_out(hosts, run, accounts):
     return {name: user.left_out for name, user in state.users.items() if user.left_out}
 
 
-def _mx(on, name):
-    return Mx(on(name, _userdb_source, name), on(name, mail_queue.waiting, name))
+def _mx(on, name, domains):
+    return Mx(on(name, _userdb_source, name), on(name, mail_queue.waiting, name, domains))
 
 
 def _survey(hosts, run, accounts):

@@ -29,7 +29,7 @@ class TestMail(NamedTuple):
 class Facts:
     """users: what each test user sees. spooled: `{user: bytes in the new host's spool}`.
 
-    systems: None in facts recorded by an earlier version. queues: of each MX.
+    systems: None in facts recorded by an earlier version. queues: of each MX and mail host.
     names: what each test user misses under the old server's names; None where the parameters ask
     for none.
     """
@@ -38,7 +38,7 @@ class Facts:
     users: dict[str, model.Reading[alias_service.Visit]]
     spooled: dict[str, int] = dataclasses.field(default_factory=dict)
     systems: Systems | None = None
-    queues: dict[str, mail_queue.Queue] = dataclasses.field(default_factory=dict)
+    queues: dict[str, mail_queue.Watched] = dataclasses.field(default_factory=dict)
     names: dict[str, model.Reading[list[str]]] | None = None
 
 
@@ -82,10 +82,22 @@ def probe(ctx) -> Facts:
 
 
 def _queues(ctx):
-    """Each MX's queue; once the step's plan was applied, what stays in it."""
+    """The queue of each MX and mail host: mail for the mail hosts, and a count of the rest.
+
+    Once the step's plan was applied, what stays in it.
+    """
+    hosts, domains = ctx.hosts, ctx.site.mail_domains
     own = [event["event"] for event in ctx.history if event.get("step") == STEP.id]
-    read = mail_queue.waiting if own[-1:] == ["applied"] else mail_queue.read
-    return ctx.hosts.each(ctx.site.roles.mx, lambda name: read(ctx.hosts, name))
+    patience = 15.0 if own[-1:] == ["applied"] else 0.0
+
+    def read(name):
+        return mail_queue.waiting(hosts, name, domains, patience)
+
+    return hosts.each(_queues_of(ctx.site), read)
+
+
+def _queues_of(site):
+    return [*site.roles.mx, *site.mail_hosts]
 
 
 def plan(facts, site):
@@ -107,9 +119,10 @@ def plan(facts, site):
     if facts.systems is not None:
         changes += system_checks.plan(facts.users, facts.run, site)
     if changes or any(queue.requests for queue in facts.queues.values()):
-        # what was held in the outage: restore-sendmail only waited until it went out
-        wait = site.limits.queue_drain
-        changes.insert(0, ReleaseQueue(list(site.roles.mx), wait, whole=True))
+        # what was held in the outage: restore-sendmail only waited until it went out; a mail host
+        # that was too busy to deliver has some in its own queue
+        wait, domains = site.limits.queue_drain, sorted(site.mail_domains)
+        changes.insert(0, ReleaseQueue(_queues_of(site), wait, whole=True, only=domains))
     if not changes:
         return model.Plan(reason="every test message of this run has already arrived")
     return model.Plan(tuple(changes))

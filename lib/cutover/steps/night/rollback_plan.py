@@ -112,7 +112,8 @@ def _stops_delivery_on(intent, host):
 
 
 def _drain_mx(site, but=""):
-    return DrainQueue(list(site.roles.mx), site.limits.queue_drain, but)
+    domains = sorted(site.mail_domains)
+    return DrainQueue(list(site.roles.mx), site.limits.queue_drain, but, domains)
 
 
 def _carry_back(facts, site) -> list:
