@@ -4,9 +4,11 @@ Once the fault is fixed, the same step resumes. The tests go through one night o
 runbook's order; each breaks something for real, and fixes it.
 """
 
+import collections
 import contextlib
 import re
 import subprocess
+import time
 
 import click.testing
 import pytest
@@ -15,7 +17,7 @@ from cutover import model, site
 from cutover.changes import dns_update
 from cutover.commands import main
 from cutover.connect import dns, hosts, ssh
-from cutover.facts import mail_queue
+from cutover.facts import mail_queue, mailboxes
 from cutover.model import ChangeFailed, runbook
 from cutover.record import approval, journal, run_folder, signers, statement
 from cutover.run import engine, outage_watch
@@ -1002,43 +1004,112 @@ def test_mail_without_a_zone_is_dated_in_the_old_servers(lab, night):
 # -- back in service
 
 
+HELD = 150  # messages
+# one session of SMTP for all of them: each is queued for both mail hosts
+HOLD = """
+{ echo HELO control.lab.test
+for n in $(seq "$1"); do
+  printf 'MAIL FROM:<anna@elsewhere.test>\\nRCPT TO:<bruno@lab.test>\\nDATA\\n'
+  printf 'Subject: held %s\\nMessage-ID: <held-%s-%s@elsewhere.test>\\n\\nHere.\\n.\\n' "$2" "$2" "$n"
+done
+echo QUIT; } | sendmail -Am -bs -odq > /dev/null
+"""
+SLOW = "sed -i '2i sleep 0.5' /usr/local/sbin/nis-answers"  # asked for each recipient
+QUICK = "sed -i '2d' /usr/local/sbin/nis-answers"
+
+
+def held_on(night, side):
+    """How often a mail host has each held message of bruno's."""
+    opened = {"old": mailboxes.old_session, "new": mailboxes.new_session}[side]
+    with hosts.Hosts(night.site) as reached, opened(reached, "bruno") as session:
+        keys = session.headers("INBOX", "Message-ID").values()
+    return collections.Counter(key for key in keys if key.startswith("<held-"))
+
+
+@contextlib.contextmanager
+def put_off(lab):
+    """Meanwhile postino3 holds a message that mailboxold takes later."""
+    access = "makemap hash /etc/mail/access.db < /etc/mail/access"
+    refuse = "printf 'From:berta@elsewhere.test\\tERROR:4.7.1:451 later\\n' >> /etc/mail/access"
+    lab.run("mailboxold", ["sh", "-c", f"{refuse}; {access}"])
+    hold(lab, "berta@elsewhere.test", PUT_OFF)
+    try:
+        yield
+    finally:
+        discard(lab, PUT_OFF)
+        lab.run("mailboxold", ["sh", "-c", f"sed -i '/^From:berta/d' /etc/mail/access; {access}"])
+
+
+PUT_OFF = "alice@mailboxold.lab.test"
+
+
+def hold(lab, sender, recipient):
+    """Queue a message on postino3."""
+    queue = ["sendmail", "-Am", "-odq", "-f", sender, recipient]
+    lab.run("postino3", queue, input="Subject: stuck\n\nHere.\n")
+
+
+def discard(lab, recipient):
+    """Of postino3's queue. A message that is being tried just now is written again."""
+    script = (
+        f"for f in $(grep -l {recipient} /var/spool/mqueue/qf*); do "
+        'rm -f "${f%/*}"/?f"${f##*/qf}"; done; sleep 1; '
+        f"mailq | grep -c {recipient}"
+    )
+    argv = ["sh", "-c", script]
+    assert eventually(lambda: lab.run("postino3", argv, check=False).stdout.strip() == "0")
+
+
+@lab_test
+def test_a_host_that_takes_mail_and_delivers_none_keeps_readers_out(lab, night):
+    night.up_to("verify")
+    for mx in ("postino3", "postino4"):
+        lab.run(mx, ["sh", "-c", HOLD, "hold", str(HELD), mx])
+    lab.run("mailboxvm", ["sed", "-i", "2i exit 75", "/usr/local/sbin/procmail-nis"])
+    try:
+        with night.set("production_test.wait", 5), pytest.raises(ChangeFailed) as caught:
+            night.step("restore-sendmail")
+    finally:
+        lab.run("mailboxvm", ["sed", "-i", "2d", "/usr/local/sbin/procmail-nis"])
+    assert "mailboxvm has none from postino3, postino4." in str(caught.value)
+    assert re.search(r"mailboxvm: \w+ .*sonda", str(caught.value))
+    assert "mailboxold has" not in str(caught.value)
+
+
+@lab_test
+def test_a_long_queue_keeps_nobody_out(lab, night):
+    lab.run("mailboxold", ["sh", "-c", SLOW])
+    try:
+        began = time.monotonic()
+        checks = {(c.id, c.subject): c for c in night.step("restore-sendmail")}
+        seconds = time.monotonic() - began
+        queued = [checks["queue-falls", mx].data for mx in ("postino3", "postino4")]
+        assert all(data["requests"] and data["gone"] for data in queued)
+        arrived = [checks["mail-delivered", name].data for name in ("mailboxold", "mailboxvm")]
+        assert arrived == [{"from": ["postino3", "postino4"]}] * 2
+        released = night.events("result", "restore-sendmail")[-1]["figures"]
+        assert released["left"] and released["seconds_left"] > seconds
+        assert night.wanted("switch-alias")
+    finally:
+        lab.run("mailboxold", ["sh", "-c", QUICK])
+
+
 @lab_test
 def test_a_queue_that_does_not_fall_says_what_is_left_and_why(lab, night):
-    night.up_to("verify")
-    # sanbackup takes no mail, and mailboxold for now none from anna
-    for recipient in ("anna@sanbackup.lab.test", "alice@mailboxold.lab.test"):
-        queue = ["sendmail", "-Am", "-odq", "-f", "anna@elsewhere.test", recipient]
-        lab.run("postino3", queue, input="Subject: stuck\n\nHere.\n")
-
-    def discard(recipient):
-        """Of postino3's queue. A message that is being tried just now is written again."""
-        script = (
-            f"for f in $(grep -l {recipient} /var/spool/mqueue/qf*); do "
-            'rm -f "${f%/*}"/?f"${f##*/qf}"; done; sleep 1; '
-            f"mailq | grep -c {recipient}"
-        )
-        argv = ["sh", "-c", script]
-        assert eventually(lambda: lab.run("postino3", argv, check=False).stdout.strip() == "0")
-
-    access = "makemap hash /etc/mail/access.db < /etc/mail/access"
-    refuse = "printf 'From:anna@elsewhere.test\\tERROR:4.7.1:451 later\\n' >> /etc/mail/access"
-    lab.run("mailboxold", ["sh", "-c", f"{refuse}; {access}"])
-    try:
+    # sanbackup takes no mail
+    hold(lab, "anna@elsewhere.test", "anna@sanbackup.lab.test")
+    assert eventually(lambda: sum(held_on(night, "old").values()) == 2 * HELD, 60)
+    with put_off(lab):
         # by verify, if other mail that postino3 held went out meanwhile
         refused = pytest.raises((ChangeFailed, engine.VerifyFailed))
         with night.set("limits.queue_drain", 10), refused as caught:
             night.step("restore-sendmail")
-    finally:
-        discard("alice@mailboxold.lab.test")
-        lab.run("mailboxold", ["sh", "-c", f"sed -i '/^From:anna/d' /etc/mail/access; {access}"])
     assert re.search(r"postino3.*alice@mailboxold.lab.test \(.*451", str(caught.value))
     assert "sanbackup" not in str(caught.value)
     assert "run this step again" in str(caught.value)
-    night.step("restore-sendmail")
-    falls = night.events("verified", "restore-sendmail")[-1]
-    data = [row["data"] for row in falls["checks"] if row["id"] == "queue-falls"]
-    assert [row["others"] for row in data] == [1, 0]
-    discard("anna@sanbackup.lab.test")
+    checks = night.step("restore-sendmail")
+    others = [check.data["others"] for check in checks if check.id == "queue-falls"]
+    assert others == [1, 0]
 
 
 @lab_test
@@ -1085,6 +1156,26 @@ def test_a_wrong_password_of_a_test_user_is_told_without_it(night, tmp_path):
         night.step("production-test")
     assert "login of alice failed" in str(caught.value) and "not-this" not in str(caught.value)
     night.step("production-test")
+
+
+@lab_test
+def test_production_test_names_what_is_stuck_and_only_counts_mail_for_elsewhere(lab, night):
+    with put_off(lab), night.set("limits.queue_drain", 5), pytest.raises(ChangeFailed) as caught:
+        night.step("production-test")
+    assert re.search(r"postino3: \w+ .*alice@mailboxold.lab.test \(.*451", str(caught.value))
+    checks = {c.subject: c for c in night.step("production-test") if c.id == "queue-clear"}
+    assert {name: check.data["others"] for name, check in checks.items()} == {
+        "postino3": 1,
+        "postino4": 0,
+        "mailboxold": 0,
+        "mailboxvm": 0,
+    }
+    assert checks["postino3"].warning and not checks["postino4"].warning
+    discard(lab, "anna@sanbackup.lab.test")
+    # what was held in the outage is on each side once
+    for side in ("old", "new"):
+        held = held_on(night, side)
+        assert len(held) == 2 * HELD and set(held.values()) == {1}, side
 
 
 @lab_test
