@@ -14,12 +14,14 @@ from cutover.changes import (
     bacula_restore,
     bring_beside,
     conversion,
+    delivery_proof,
     dns_update,
     dovecot,
     files,
     home_file,
     mail,
     mail_directory,
+    mail_stop,
     old_spam,
     restored_mail,
     retirement,
@@ -101,8 +103,14 @@ EXAMPLES = [
     service.ServiceAction("mailboxvm", "systemd", "dovecot", "start", False),
     service.EndSessions("mailboxold", ["imapd"]),
     mail.DrainQueue(["postino3", "postino4"], 300),
+    mail_stop.DrainOnceClosed(
+        ["postino3"], 300, "mailboxold.lab.test", closed="mailboxold", host="mailboxvm"
+    ),
     mail.ReleaseQueue(["postino3", "postino4"], 300, whole=True),
     mail.AwaitDeliveries("mailboxold", ["dmail"], 300),
+    delivery_proof.ProveDelivery(
+        ["postino3", "postino4"], ["mailboxold", "mailboxvm"], "t@lab.test", "sonda", "r1", 60
+    ),
     mail.SendTestMail("postino3", 25, "t@lab.test", "alice@lab.test", "alice", "r1-ham", False),
     system_mail.SubmitTestMail(
         "postinoauth1",
@@ -321,8 +329,8 @@ def test_the_old_servers_name_goes_after_the_alias_and_what_was_sent_to_it():
         "update delete mailbox.lab.test.\n"
         "update add mailbox.lab.test. 3600 A 10.77.0.13\n"
         "send\n\n"
-        "5 s later: sendmail -q; sendmail -Ac -q (repeated until `mailq` lists nothing it lists "
-        "now, at most 300 s)\n\n"
+        "5 s later: sendmail -qf; sendmail -Ac -qf (in the background, two passes at a time, "
+        "repeated until `mailq` lists nothing it lists now, at most 300 s)\n\n"
         "zone lab.test.\n"
         "prereq yxrrset mailbox.lab.test. A 10.77.0.13\n"
         "prereq yxrrset mailboxold.lab.test. A 10.77.0.13\n"

@@ -1,8 +1,12 @@
 """Parsers of facts that several steps read; no host is needed."""
 
+import socket
 import subprocess
+from pathlib import Path
 
-from cutover.facts import crontabs, processes, spool, userdb_map, webmail
+import pytest
+from cutover.facts import crontabs, ports, processes, spool, userdb_map, webmail
+from cutover.model import errors
 
 
 def test_processes_as_ps_prints_them():
@@ -13,6 +17,17 @@ def test_processes_as_ps_prints_them():
         processes.Process(1, "root", "init"),
     ]
     assert str(rows[0]) == "imapd 144 (davide)"
+
+
+def test_only_ports_that_listen_are_open_and_an_empty_answer_is_no_closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            listening = ports.parse(Path("/proc/net/tcp").read_text())
+            assert port in listening and client.getsockname()[1] not in listening
+    assert port not in ports.parse(Path("/proc/net/tcp").read_text())
+    with pytest.raises(errors.Unreadable):
+        ports.parse("")
 
 
 def test_a_spooled_file_may_have_a_space_in_its_name():

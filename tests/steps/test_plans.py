@@ -7,6 +7,8 @@ import pytest
 from cutover import model
 from cutover.facts import mail_queue, routes, users
 from cutover.model import errors, runbook
+from cutover.run import lanes
+from cutover.steps.night import restore_sendmail
 from example import ROMA1, altered, recorded
 
 ALIAS, OLD, NEW = (ROMA1.fqdn(name) for name in ("mailbox", "mailboxold", "mailboxvm"))
@@ -228,6 +230,53 @@ def test_restore_imap_starts_the_new_server_and_never_the_old():
         lambda facts: facts["hosts"]["mailboxold"]["ports"].update({"143": True}),
     )
     assert not all(check.passed for check in example.step("restore-imap").verify(opened, ROMA1))
+
+
+def test_the_new_server_stops_while_the_old_one_still_does_once_nothing_comes_in():
+    changes = example.step("stop-sendmail").plan(recorded("stop-sendmail", "before"), ROMA1).changes
+    (old, new), *after = lanes.groups(changes)
+    assert [(change.kind, change.target) for _, change in old] == [("service", "mailboxold")]
+    assert [change.kind for _, change in new] == ["drain-once-closed", "service"]
+    assert (new[0][1].closed, new[0][1].but) == ("mailboxold", OLD)
+    assert {change.kind for group in after for lane in group for _, change in lane} == {
+        "drain-queue",
+        "await-deliveries",
+    }
+
+
+def delivered(arrived):
+    """restore-sendmail's facts after it, with these test messages there."""
+    return altered(
+        recorded("restore-sendmail", "after"),
+        lambda facts: facts.update(token="r1", arrived=arrived),
+    )
+
+
+def test_delivery_resumes_only_when_each_host_has_a_message_from_each_mx():
+    step, both = example.step("restore-sendmail"), ["postino3", "postino4"]
+    facts = delivered({"mailboxold": both, "mailboxvm": both})
+    assert all(check.passed for check in step.verify(facts, ROMA1))
+    assert not step.plan(facts, ROMA1).changes
+    facts = delivered({"mailboxold": both, "mailboxvm": ["postino4"]})
+    (failed,) = [check for check in step.verify(facts, ROMA1) if not check.passed]
+    assert (failed.id, failed.subject, failed.data) == (
+        "mail-delivered",
+        "mailboxvm",
+        {"from": ["postino4"]},
+    )
+    assert [change.kind for change in step.plan(facts, ROMA1).changes] == [
+        "prove-delivery",
+        "release-queue",
+    ]
+
+
+def test_a_rollback_makes_earlier_test_messages_worthless():
+    def token(*events):
+        return restore_sendmail.token(model.Context(None, run_name="r1", history=events))
+
+    passed = {"event": "verified", "step": "rollback", "passed": True}
+    assert token() == token({**passed, "step": "restore-sendmail"}) != token(passed)
+    assert token(passed) != token(passed, passed)
 
 
 # --- preflight

@@ -5,6 +5,7 @@ import dataclasses
 from cutover import model
 from cutover.changes import service
 from cutover.changes.mail import AwaitDeliveries, DrainQueue
+from cutover.changes.mail_stop import DrainOnceClosed
 from cutover.facts import mail_services
 
 
@@ -26,13 +27,22 @@ def probe(ctx) -> Facts:
 
 def plan(facts, site):
     stops = {name: service.stop_all(name, host.services) for name, host in facts.hosts.items()}
-    changes = list(stops[site.roles.old])
-    drain = site.limits.queue_drain
-    if stops[site.roles.new]:
+    old, new, drain = site.roles.old, site.roles.new, site.limits.queue_drain
+    changes = list(stops[old])
+    if stops[new]:
         # mail the old host has and the MX still hold for the new one would arrive there twice:
         # converted, then delivered
-        changes.append(DrainQueue(list(site.roles.mx), drain, site.fqdn(site.roles.old)))
-        changes += stops[site.roles.new]
+        changes.append(
+            DrainOnceClosed(
+                list(site.roles.mx),
+                drain,
+                site.fqdn(old),
+                sorted(site.mail_domains),
+                closed=old,
+                host=new,
+            )
+        )
+        changes += stops[new]
     busy = any(host.delivering or host.queued.requests for host in facts.hosts.values())
     if changes or busy:
         # mail in a mail host's own queue reaches that host only: deliver it before the conversion
