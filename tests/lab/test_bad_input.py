@@ -8,7 +8,6 @@ import collections
 import contextlib
 import re
 import subprocess
-import time
 
 import click.testing
 import pytest
@@ -40,7 +39,8 @@ def night(lab, tmp_path_factory):
     script = (
         f"mount -t tmpfs -o size={NEW_STORE_MB}m,nr_inodes=200000,mode=0755 new-store /var/imap && "
         "cd /var/imap && "
-        "getent passwd | awk -F: '$3 >= 2000 && $3 < 3000 {print $1}' | while read user; do "
+        "getent passwd | awk -F: '($3 >= 2000 && $3 < 3000) || $1 == \"sonda\" {print $1}' | "
+        "while read user; do "
         "install -d -m 0700 -o $user -g $user $user || exit 1; done"
     )
     lab.run("mailboxvm", ["sh", "-c", script])
@@ -1004,18 +1004,13 @@ def test_mail_without_a_zone_is_dated_in_the_old_servers(lab, night):
 # -- back in service
 
 
-HELD = 150  # messages
-# one session of SMTP for all of them: each is queued for both mail hosts
+HELD = 80  # messages on each MX
 HOLD = """
-{ echo HELO control.lab.test
 for n in $(seq "$1"); do
-  printf 'MAIL FROM:<anna@elsewhere.test>\\nRCPT TO:<bruno@lab.test>\\nDATA\\n'
-  printf 'Subject: held %s\\nMessage-ID: <held-%s-%s@elsewhere.test>\\n\\nHere.\\n.\\n' "$2" "$2" "$n"
+  printf 'Subject: held\\nMessage-ID: <held-%s-%s@elsewhere.test>\\n\\nHere.\\n' "$2" "$n" |
+  sendmail -Am -odq -i -f anna@elsewhere.test bruno@lab.test
 done
-echo QUIT; } | sendmail -Am -bs -odq > /dev/null
 """
-SLOW = "sed -i '2i sleep 0.5' /usr/local/sbin/nis-answers"  # asked for each recipient
-QUICK = "sed -i '2d' /usr/local/sbin/nis-answers"
 
 
 def held_on(night, side):
@@ -1074,24 +1069,6 @@ def test_a_host_that_takes_mail_and_delivers_none_keeps_readers_out(lab, night):
     assert "mailboxvm has none from postino3, postino4." in str(caught.value)
     assert re.search(r"mailboxvm: \w+ .*sonda", str(caught.value))
     assert "mailboxold has" not in str(caught.value)
-
-
-@lab_test
-def test_a_long_queue_keeps_nobody_out(lab, night):
-    lab.run("mailboxold", ["sh", "-c", SLOW])
-    try:
-        began = time.monotonic()
-        checks = {(c.id, c.subject): c for c in night.step("restore-sendmail")}
-        seconds = time.monotonic() - began
-        queued = [checks["queue-falls", mx].data for mx in ("postino3", "postino4")]
-        assert all(data["requests"] and data["gone"] for data in queued)
-        arrived = [checks["mail-delivered", name].data for name in ("mailboxold", "mailboxvm")]
-        assert arrived == [{"from": ["postino3", "postino4"]}] * 2
-        released = night.events("result", "restore-sendmail")[-1]["figures"]
-        assert released["left"] and released["seconds_left"] > seconds
-        assert night.wanted("switch-alias")
-    finally:
-        lab.run("mailboxold", ["sh", "-c", QUICK])
 
 
 @lab_test

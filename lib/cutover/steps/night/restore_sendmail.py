@@ -69,13 +69,15 @@ def plan(facts, site):
         for name, host in facts.hosts.items()
         for change in service.start_all(name, host.services)
     ]
-    mx = list(facts.mx)
-    if changes or not _proved(facts):
-        test = site.production_test
-        account, hosts = _account(site), list(facts.hosts)
-        changes.append(ProveDelivery(mx, hosts, test.sender, account, facts.token, test.wait))
-    if changes or any(queue.requests for queue in facts.mx.values()):
-        changes.append(ReleaseQueue(mx, site.limits.queue_drain, only=sorted(site.mail_domains)))
+    queued = any(queue.requests for queue in facts.mx.values())
+    if changes or queued or not _proved(facts):
+        # both, whatever arrives until the plan is applied
+        mx, hosts, test = list(facts.mx), list(facts.hosts), site.production_test
+        domains, drain = sorted(site.mail_domains), site.limits.queue_drain
+        changes += [
+            ProveDelivery(mx, hosts, test.sender, _account(site), facts.token, test.wait),
+            ReleaseQueue(mx, drain, only=domains),
+        ]
     if not changes:
         return model.Plan(reason="sendmail runs on both mail hosts and the MX queues are empty")
     return model.Plan(tuple(changes))
