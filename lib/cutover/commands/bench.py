@@ -25,7 +25,7 @@ def runs_option(default):
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group():
-    """Benchmark the conversion, a restore, or the outage, on this machine."""
+    """Benchmark the conversion, a restore, the outage, or a night of many users, here."""
 
 
 @group.command()
@@ -182,3 +182,35 @@ def outage(fill, runs, rate, as_json):
 
     values = outage_floor.measure(fill, runs, rate, options.say)
     click.echo(json.dumps(values) if as_json else outage_floor.text(values))
+
+
+@group.command()
+@click.option(
+    "--users",
+    "sizes",
+    type=click.IntRange(24, 9000),
+    multiple=True,
+    default=(24, 500),
+    show_default=True,
+    help="Users of the site. May be repeated: a night for each number.",
+)
+@click.option(
+    "--write",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write the table to FILE (docs/bench-users.md).",
+)
+@options.json_option
+def users(sizes, write, as_json):
+    """Measure what the night of a larger site costs: time, commands, sizes, memory.
+
+    Each night has a fresh lab whose added users have ten small folders each. It is made as far as
+    verify. Only the growth carries over to other machines.
+    """
+    from cutover.bench import users
+
+    nights = users.measure(list(sizes), options.say)
+    click.echo(json.dumps(nights) if as_json else users.text(nights))
+    if write:
+        with open(write, "w") as target:
+            target.write(users.document(nights))

@@ -30,10 +30,17 @@ def group():
     default=None,
     help="Add a second new server; both share one GlusterFS volume.",
 )
+@click.option(
+    "--users",
+    type=click.IntRange(0, 9000),
+    default=0,
+    metavar="N",
+    help="Add N more users with ten small folders each. With --fresh, or to a lab that has none.",
+)
 @options.base_options
-def up(fresh, seed, shared, base, new, old_world):
+def up(fresh, seed, shared, users, base, new, old_world):
     """Start the lab. Running hosts keep running; a host that died is started again."""
-    from lab import control
+    from lab import control, crowd
 
     began = time.monotonic()
     suites = base_image.suites(base, new) if base or new else None
@@ -41,6 +48,9 @@ def up(fresh, seed, shared, base, new, old_world):
     marker = control.up(
         fresh=fresh, seed=seed, shared=shared, suites=suites, old=old_world or None, say=say
     )
+    if users:
+        say(f"adding {users} users …")
+        crowd.add(users)
     click.echo(
         f"lab {marker['lab']} is up after {time.monotonic() - began:.1f} s, "
         + ("with the seeded mail" if marker["seed"] else "with empty mailboxes")
