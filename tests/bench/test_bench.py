@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from cutover.bench import convert_tables, outage_floor
+from cutover.bench import convert_tables, outage_floor, users
 
 pytestmark = pytest.mark.lab
 
@@ -66,3 +66,49 @@ def test_an_outage_beside_its_floor():
     rows = outage_floor.text(values).splitlines()
     assert "| convert | 1.0 | 3.0 | 3.0 |" in rows and "| verify | 0.0 | 3.0 |  |" in rows
     assert rows[0].startswith("94,000 messages") and "medians of 3" in rows[0]
+
+
+def test_nights_of_more_and_more_users():
+    """By hand-made figures: a column per number of users, and a repeated step apart."""
+    nights = [
+        {
+            "users": number,
+            "adding": 1.0,
+            "seconds": dict.fromkeys([*users.SHOWN, users.RECORD, users.REPORT], number / 10),
+            "commands": dict.fromkeys(users.SHOWN, 7),
+            "memory": {"run": 100.0, users.RECORD: 120.4},
+            "load": 1.5,
+            "bytes": {"journal.jsonl": number * 1000},
+            "files": 9,
+        }
+        for number in (24, 5000)
+    ]
+    rows = users.text(nights).split("\n")
+    for row in (
+        "| users | 24 | 5,000 |",
+        "| presync again, seconds | 2.4 | 500.0 |",
+        "| verify, ssh commands | 7 | 7 |",
+        "| journal.jsonl, MB | 0.02 | 5.00 |",
+        "| control host, most MB at once | 120 | 120 |",
+    ):
+        assert row in rows
+    assert users.document(nights).startswith("# What a night costs")
+
+
+def test_what_is_repeated_counts_apart():
+    when = "2026-11-28T10:00:{:02d}+00:00"
+    events = [
+        {"event": kind, "step": "presync", "time": when.format(second)}
+        for kind, second in (
+            ("step-begun", 0),
+            ("probed", 1),
+            ("verified", 5),
+            ("step-begun", 10),
+            ("verified", 12),
+        )
+    ]
+    rows = users._attempts(events)
+    assert [(name, ended - began) for name, began, ended in rows] == [
+        ("presync", 5.0),
+        (users.AGAIN, 2.0),
+    ]
