@@ -71,7 +71,7 @@ def _night(users, say):
     for name in topology.HOSTS:
         inside.run(name, ["sh", "-c", VERBOSE])
     with tempfile.TemporaryDirectory() as place:
-        run, memory = run_folder.Run(Path(place) / "night"), {}
+        run, memory = run_folder.begin(parameters, Path(place) / "night"), {}
         for call in CALLS:
             say(f"{users} users: cutover run {' '.join(call)} …")
             memory["run " + " ".join(call)] = _cutover(
