@@ -7,7 +7,7 @@ from cutover.facts import quotas
 from cutover.steps.checks.quotas import checks
 
 ROMA1 = site.load("parameters/roma1.yaml")
-# the layout of repquota 4.06 (its format strings), and of 3.13 with a grace time that is over
+# written by hand after the format strings of repquota 4.06
 REPQUOTA = """\
 *** Report for user quotas on device /dev/sdb1
 Block grace time: 7days; Inode grace time: 7days
@@ -24,7 +24,7 @@ User            used    soft    hard  grace    used  soft  hard  grace
 
 """
 NAMES = {2001: "alice", 2002: "bruno", 2003: "carla", 2004: "davide", 2005: "elena"}
-# Dovecot 2.3.19, doveadm -f tab quota get -A
+# written by hand in the form of doveadm -f tab quota get -A
 DOVEADM = """\
 Username\tQuota name\tType\tValue\tLimit\t%
 alice\tUser quota\tSTORAGE\t10\t1000\t1
