@@ -465,10 +465,10 @@ def test_rules_lead_to_the_new_folders_and_back(lab, rules):
     site_wide = files(lab)["/etc/procmailrc"]
     with pytest.raises(errors.CutoverError, match="never reads users' own rules"):
         rules.wanted("mail-rules")
-    default = "DEFAULT=/var/imap/$LOGNAME/\n"
-    change = site_wide.replace("DEFAULT=/etc/procmailrc/none\n", "")
-    change = change.replace(":0\n/var/imap/$LOGNAME/\n", default)
-    assert change.count(default) == 1
+    last = ":0\n/var/imap/$LOGNAME/\n"
+    assert site_wide.startswith("PATH") and "DROPPRIVS=yes" in site_wide
+    change = site_wide.replace(last, f"INCLUDERC=$HOME/.procmailrc\n\n{last}")
+    assert change.count("INCLUDERC") == 1
     put = ["sh", "-c", "cat > /etc/procmailrc"]
     lab.run("mailboxvm", put, input=change)
     try:
@@ -486,6 +486,12 @@ def test_rules_lead_to_the_new_folders_and_back(lab, rules):
         assert eventually(lambda: filed("elena", "lists", "rule-list-after"))
         assert eventually(lambda: filed("elena", "by_dmail", "rule-dmail"))
         assert eventually(lambda: has("elena", "no-rule"))
+        # delivered once: nothing is queued to be delivered again
+        assert eventually(lambda: "mqueue is empty" in as_root(lab, "mailboxvm", "mailq").stdout)
+        with reading("elena") as session:
+            places = {"lists": "rule-list-after", "by_dmail": "rule-dmail", "INBOX": "no-rule"}
+            copies = {name: len(session.find(name, "Subject", places[name])) for name in places}
+        assert copies == dict.fromkeys(places, 1)
         left = rules.checks("mail-rules")["rules-left", "elena"]
         assert left["warning"] and left["data"] == {"lines": 2}
         assert rules.wanted("mail-rules") == ()
@@ -868,7 +874,7 @@ def mounts(lab):
         ("ln -s third/mail /srv/link", "/srv/link", "/srv/link is /srv/third/mail by another name"),
         (f"mount -t tmpfs -o ro none {THIRD}", THIRD, "read-only"),
         ("true", "/srv/nowhere", "the directory /srv/nowhere does not exist"),
-        ("true", "/var/lib", "work: /var/lib/mail-cutover is in /var/lib"),
+        ("true", "/var/lib", "move_store.to: /var/lib belongs to the system"),
     ],
 )
 def test_what_cannot_be_moved_to_is_refused_while_all_runs(lab, again, before, to, message):

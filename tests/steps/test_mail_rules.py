@@ -186,6 +186,10 @@ def test_a_link_and_a_long_file_are_left(home, monkeypatch):
         (":0 c\n/x/\n", True),
         (":0\n* ^A\n{\n:0\n/x/\n}\n", True),
         ("DEFAULT=/x/\n", True),
+        ("DROPPRIVS=yes\nINCLUDERC=$HOME/.procmailrc\n:0\n/x/\n", True),
+        ("DROPPRIVS=yes\n:0\n/x/\nINCLUDERC=$HOME/.procmailrc\n", False),
+        ("DROPPRIVS=yes\n:0\n* A\n{\nINCLUDERC=$HOME/.procmailrc\n}\n:0\n/x/\n", False),
+        ("INCLUDERC=$HOME/.procmailrc\nDROPPRIVS=yes\n:0\n/x/\n", False),
     ],
 )
 def test_whether_procmail_comes_to_users_own_rules(text, reads):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 import types
+from pathlib import Path
 
 import pytest
 from cutover import site
@@ -112,6 +113,22 @@ def test_rules_that_were_changed_deliver_into_the_folders_at_once(old_user):
         (file,) = (old_user.home / "maildir" / folder / "new").iterdir()
         assert file.read_bytes() == message.partition(b"\n")[2]
         assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    "rules, filed", [("", [1, 0]), (":0\n* ^Subject: x\n$HOME/filed/\n", [0, 1])]
+)
+def test_users_own_rules_as_a_part_of_the_sites_file(old_user, rules, filed):
+    """With the lines of docs/maintenance.md procmail delivers once and says that it did."""
+    home = f"/home/{old_user.name}"
+    page = Path("docs/maintenance.md").read_text()
+    (block,) = [part for part in page.split("```\n") if "INCLUDERC" in part]
+    text = f"HOME={home}\n" + block.replace("/var/imap/$LOGNAME/", f"{home}/maildir/")
+    old_user.run("sh", "-c", "umask 077; cat > .procmailrc", stdin=rules.encode())
+    old_user.run("sh", "-c", "umask 077; cat > rc", stdin=text.encode())
+    old_user.run("procmail", "-m", "rc", stdin=MESSAGE)  # raises unless it ends with 0
+    files = [list((old_user.home / name).glob("new/*")) for name in ("maildir", "filed")]
+    assert [len(there) for there in files] == filed
 
 
 class OnMailHost:

@@ -173,9 +173,8 @@ def plan(facts: Facts, site) -> model.Plan:
     if changes and not facts.read:
         raise model.CannotPlan(
             f"{site.maintenance.procmailrc} on {site.roles.new} delivers every message, so "
-            "procmail never reads users' own rules. Replace its last recipe by a line such as "
-            f"DEFAULT={site.new_store.maildir.format(user='$LOGNAME', home='$HOME')}/ and keep "
-            "ORGMAIL and EXITCODE; then run this step again."
+            "procmail never reads users' own rules. Put these lines before its last recipe: "
+            f"{', '.join(procmail_rules.INCLUDED)}. Then run this step again."
         )
     notes = tuple(
         (name, "\n".join(_texts(lines)))

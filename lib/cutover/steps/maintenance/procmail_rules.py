@@ -13,6 +13,9 @@ from mbx2maildir.formats import names
 
 from cutover import model
 
+# users' own rules as a part of the site's file, once procmail has become the user
+INCLUDED = ("DROPPRIVS=yes", "INCLUDERC=$HOME/.procmailrc")
+
 _HEAD = re.compile(r"[\s{}]*:\s*0+")
 _LOCKED = re.compile(r"([\s{}]*:\s*0+[^:#]*):[^#]*?(\s+#.*)?")
 _DELIVERS_ALL = re.compile(r"\s*:\s*0+[ \tHBDWwir]*(:.*|#.*)?")
@@ -22,16 +25,22 @@ _NUMBERED = re.compile(r"_\d+")
 
 
 def reads_home(text: str | None) -> bool:
-    """Whether procmail comes to users' own files after /etc/procmailrc: no recipe there delivers
-    everything."""
+    """Whether procmail comes to users' own files.
+
+    /etc/procmailrc includes them before a recipe that delivers everything, or has no such recipe.
+    """
     lines = [line.strip() for line in model.lines(text or "")]
     lines = [line for line in lines if line and not line.startswith("#")]
-    depth = 0
+    depth, awaited = 0, list(INCLUDED)
     for line, action in zip(lines, [*lines[1:], ""], strict=False):
         depth += line.startswith("{")
         depth -= line.endswith("}")
         if not depth and _DELIVERS_ALL.fullmatch(line) and not action.startswith(("*", "{")):
             return False
+        if not depth and awaited[:1] == [line]:
+            awaited.pop(0)
+        if not awaited:
+            return True
     return True
 
 
