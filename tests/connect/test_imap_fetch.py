@@ -49,6 +49,13 @@ def test_every_shape_of_a_value():
     ]
 
 
+@pytest.mark.parametrize("keyword", [b"a(b", b"a)b", b"a)", b"(", b")", b"a(b)c", b'"', b"e\\f"])
+@pytest.mark.parametrize("after", [b" UID 4", b' INTERNALDATE " 1-Jan-2009 00:00:00 +0000"', b""])
+def test_keywords_of_a_mail_file_that_imap_has_no_words_for(keyword, after):
+    values, _ = asked(b"* 4 FETCH (FLAGS (\\Seen %b)%b)\r\nA1 OK\r\n" % (keyword, after))
+    assert values[4]["FLAGS"] == b"\\Seen " + keyword and len(values[4]) == (2 if after else 1)
+
+
 def test_what_is_said_of_one_message_in_two_answers_is_put_together():
     values, connection = asked(
         b"* 4 FETCH (UID 4)\r\n* 4 FETCH (FLAGS (\\Recent))\r\nA1 OK\r\n", uid=True

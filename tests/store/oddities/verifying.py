@@ -21,7 +21,9 @@ class Hosts(test_places.Hosts):
         super().__init__(store.user)
         old_store = self.site.old_store
         old_store.accepted = ()
-        old_store.accepts = lambda path, *user: preflight.tells(os.fsencode(path), "mail-outside")
+        old_store.accepts = lambda path, *user: preflight.tells(
+            mailboxes.imap.encode_name(path), "mail-outside"
+        )
 
     def run(self, name, argv, as_user, input, timeout, check):
         done = subprocess.run(self.user.argv(*argv), input=input, capture_output=True)

@@ -19,6 +19,11 @@ ITEM = re.compile(
     rb"([^ ()\[<]+(?:\[[^\]]*\])?(?:<\d+>)?) "
     rb'(?:\(([^()]*)\)|"((?:[^"\\]|\\.)*)"|\{(\d+)\}\r\n|([^ ()"{\r\n]+)) ?'
 )
+# c-client shows keywords as mail files have them, even with parentheses: the list ends where the
+# next item of those that are asked for begins
+FLAGS = re.compile(
+    rb"(FLAGS) \((.*?)\)(?=\)\r\n| (?:UID|INTERNALDATE|RFC822|BODY)\b)()()() ?", re.IGNORECASE
+)
 DATE = re.compile(rb"([ \d]\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MONTHS = {
@@ -92,25 +97,25 @@ def number_set(numbers: Iterable[int]) -> bytes:
 def _items(connection, line, at):
     values = {}
     while not line.startswith(b")", at):
-        item = ITEM.match(line, at)
+        item = FLAGS.match(line, at) or ITEM.match(line, at)
         if item is None:
             raise connection.error(
                 f"its answer cannot be read: {line[:200].decode('utf-8', 'backslashreplace')}"
             )
         name, listed, quoted, literal, atom = item.groups()
         at = item.end()
-        if literal is not None:
+        if literal:
             value = connection.read(int(literal))
             if len(value) < int(literal):
                 raise connection.abort("socket error: EOF")
             line, at = connection.readline(), 0
             at = 1 if line.startswith(b" ") else 0
+        elif listed is not None:
+            value = listed
         elif quoted is not None:
             value = re.sub(rb"\\(.)", rb"\1", quoted) if b"\\" in quoted else quoted
-        elif atom is not None:
-            value = None if atom.upper() == b"NIL" else atom
         else:
-            value = listed
+            value = None if atom.upper() == b"NIL" else atom
         values[name.upper().decode("latin-1")] = value
     return values
 
