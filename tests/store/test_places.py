@@ -232,6 +232,27 @@ def test_dates_before_1970_stay_what_they_become(old_user):
             assert oracle.view(new, b"mbox")["messages"][0][2] == 0
 
 
+def test_a_text_that_c_client_mixes_up_with_that_of_another_folder(old_user):
+    """After `a`, its tenex driver shows no body of `b` in the same session; alone it does."""
+    put(old_user, b"mail/a", b"mail/b")
+    text = b"Subject: 0\n\nbody without an end"
+    line = b"15-Oct-1995 20:03:22 +0000,%d;000000000000\n" % len(text)
+    (old_user.home / "mail/a").write_bytes(
+        b"From a@b Thu Aug  6 05:53:22 1992\nSubject: 0\n\nbody\n"
+    )
+    (old_user.home / "mail/b").write_bytes(line + text)
+    with old_user.cclient() as old:
+        sizes = [text_size(old, name) for name in ("mail/b", "mail/a", "mail/b")]
+    assert sizes[0] == 33 and sizes[2] != 33, "the driver shows it as it should"
+    check, _rows, _surveyed = verified(old_user)
+    assert check.passed, check.actual
+
+
+def text_size(connection, name):
+    connection.select(name, readonly=True)
+    return len(connection.fetch("1", "(BODY.PEEK[])")[1][0][1])
+
+
 def test_full_names_that_hold_what_python_takes_for_line_ends(old_user):
     """As getent prints them: with U+0085, VT, FF or in ISO 8859-1."""
     names = (b"Ren\xc2\x85", b"a\x0bb\x0cc", b"Ren\xe9\x85")

@@ -110,27 +110,36 @@ def read_user(
     """
     site = hosts.site
     known = {folder.old: folder for folder in converted if folder.old is not None}
+
+    def compared(old, new, old_name):
+        folder = known.get(old_name)
+        row = Row(user, old_name, folder and folder.new)
+        chosen = contents.of(user, old_name)
+        opened = _open_old(old, row, level, folder and folder.salvaged, chosen)
+        if opened is not None and folder is not None:
+            result = _compare_new(old, new, opened, row, level, folder, chosen)
+            if result is not None:
+                _check_uidvalidity(old, opened, row, result)
+                if old_name == "INBOX":
+                    path = site.old_store.spool.format(user=user, home="")
+                    _compare_spool(old, path, result, row)
+                    if uidls and row.old and not result.uidvalidity:
+                        _compare_uidls(hosts, old, opened.uidvalidity, row)
+        return row
+
     rows = []
     with mailboxes.new_session(hosts, user) as new:
         only_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
         listed = mailboxes.old_folders(old, site.old_store.imap_prefix, passed)
         # c-client does not list its longest names, and opens them
         for old_name in listed + sorted(known.keys() - set(listed)):
-            folder = known.get(old_name)
-            row = Row(user, old_name, folder and folder.new)
+            row = compared(old, new, old_name)
+            if row.differing and level == "content":
+                # c-client's tenex driver mixes up the texts of two folders in one session
+                with mailboxes.old_session(hosts, user) as alone:
+                    row = compared(alone, new, old_name)
             rows.append(row)
             only_new.discard(row.new_name)
-            chosen = contents.of(user, old_name)
-            opened = _open_old(old, row, level, folder and folder.salvaged, chosen)
-            if opened is not None and folder is not None:
-                result = _compare_new(old, new, opened, row, level, folder, chosen)
-                if result is not None:
-                    _check_uidvalidity(old, opened, row, result)
-                    if old_name == "INBOX":
-                        path = site.old_store.spool.format(user=user, home="")
-                        _compare_spool(old, path, result, row)
-                        if uidls and row.old and not result.uidvalidity:
-                            _compare_uidls(hosts, old, opened.uidvalidity, row)
         for new_name in sorted(only_new):
             count = new.status(new_name, ["MESSAGES"])["MESSAGES"]
             rows.append(Row(user, None, new_name, new=count, extra=count))
