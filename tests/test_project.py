@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -254,3 +255,19 @@ def test_the_shell_completes_commands():
         },
     )
     assert {"plain,record", "plain,rehearse", "plain,restore"} <= set(done.stdout.split())
+
+
+def test_the_first_start_without_an_index_says_what_it_fetched_and_ends(tmp_path):
+    for name in ("cutover", "requirements.lock", "environment.yml", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull}
+    path = f"{Path(sys.executable).resolve().parent}:/usr/bin:/bin"
+    done = subprocess.run(
+        [sys.executable, tmp_path / "cutover", "--help"],
+        env={"PATH": path, "HOME": str(tmp_path), **nowhere},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3 and "fetching the Python packages" in done.stderr
+    assert "Fix what it reports, then run the same command again." in done.stderr
+    assert not (tmp_path / ".venv/made-from").exists()
