@@ -1,4 +1,4 @@
-"""Lines of a file in a user's home are replaced, by a process that is the user."""
+"""Replace lines of a file in a user's home, in a process that is the user."""
 
 import dataclasses
 from typing import ClassVar
@@ -137,7 +137,7 @@ class RestoreHomeFile(_Lines):
 
 
 def edited(data: bytes, lines: list[list]) -> bytes | None:
-    """A file with some lines replaced; None where one of them is another."""
+    """A file with some lines replaced; None if one of them is not the line expected."""
     parts = data.decode("utf-8", "surrogateescape").split("\n")
     for number, old, new in lines:
         if number > len(parts) or parts[number - 1] != old:

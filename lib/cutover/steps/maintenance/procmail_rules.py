@@ -63,7 +63,7 @@ def by_dmail(action: str, head: str, user: str, home: str) -> str:
 def folder(target: str, user: str, home: str, site) -> str | None:
     """The folder that a file of the old mail became: its path below the top level, "" for INBOX.
 
-    None where the file is none of the converted mail.
+    None if the file does not belong to the converted mail.
     """
     store = site.old_store
 
