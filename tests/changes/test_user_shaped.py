@@ -35,7 +35,7 @@ class Here:
 
     def run(self, host, argv, *, sudo=False, as_user=None, check=True, timeout=60, input=b""):
         self.users.append(as_user or ("root" if sudo else None))
-        done = subprocess.run(argv, input=input, capture_output=True, timeout=10)
+        done = subprocess.run(argv, input=input, capture_output=True, timeout=60)
         assert not check or done.returncode == 0, done.stderr
         return types.SimpleNamespace(
             rc=done.returncode,

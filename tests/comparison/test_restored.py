@@ -29,7 +29,7 @@ def go(do):
 
 
 def test_several_at_the_same_time_and_the_answers_in_the_order_of_the_names():
-    meet = threading.Barrier(restored.SESSIONS, timeout=10)
+    meet = threading.Barrier(restored.SESSIONS, timeout=60)
     first = set(NAMES[: restored.SESSIONS])
 
     def do(copy, live, name, stopped):

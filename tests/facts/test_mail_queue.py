@@ -20,6 +20,10 @@ START = "6AO6nSYY002387 378 Tue Nov 24 06:49"
         (f"{START} MAILER-DAEMON (host (old@x) said no) n@old.lab.test", {"old.lab.test"}),
         (f"{START} a@vm.lab.test n@old.lab.test (Deferred)", {"old.lab.test"}),
         (f"{START} <a@elsewhere.test>", set()),
+        # a user, a program and a file of the host itself
+        (f"{START} <a@elsewhere.test> n@old.lab.test anna", set()),
+        (f'{START} <a@elsewhere.test> (Deferred) "|/usr/bin/vacation n@x.test" n@x.test', set()),
+        (f"{START} <a@elsewhere.test> n@old.lab.test /var/log/mail-archive", set()),
         (f"{START} <a@x.test> <b@x.test> <{'n' * 64}@mailboxold.l", set()),  # cut by mailq
     ],
 )

@@ -215,14 +215,16 @@ def argv(*arguments):
 
 
 def program(*arguments, **options):
-    """Run the command line to its end."""
-    return subprocess.run(
-        argv(*arguments),
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_SECONDS,
-        **{"stdin": subprocess.DEVNULL, **options},
-    )
+    """Run the command line to its end; at COMMAND_SECONDS its last lines are the error."""
+    options = {"stdin": subprocess.DEVNULL, "timeout": COMMAND_SECONDS, **options}
+    try:
+        return subprocess.run(argv(*arguments), capture_output=True, text=True, **options)
+    except subprocess.TimeoutExpired as late:
+        # the bytes so far: text=True does not hold for them
+        last = [
+            (text or b"").decode(errors="replace")[-3000:] for text in (late.stdout, late.stderr)
+        ]
+        raise AssertionError(f"{late}\n{last[0]}\n{last[1]}") from None
 
 
 def eventually(question, seconds=30):

@@ -65,7 +65,7 @@ def records(server, name, kind):
     )
 
 
-def eventually(question, seconds=10):
+def eventually(question, seconds=60):
     """The first true answer within some seconds, else the last one."""
     until = time.monotonic() + seconds
     while not (answer := question()) and time.monotonic() < until:

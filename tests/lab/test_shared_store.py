@@ -115,7 +115,7 @@ def test_what_one_delivers_or_flags_the_other_shows(night):
         (uid,) = client.find("INBOX", "Subject", "by-the-other")
         client.select("INBOX")
         client.store([uid], ["\\Flagged"], True)
-    assert eventually(lambda: "\\Flagged" in seen("carla", OTHER)[1][uid][1], 5)
+    assert eventually(lambda: "\\Flagged" in seen("carla", OTHER)[1][uid][1], 60)
 
 
 def test_both_append_to_one_folder_and_no_message_is_lost(lab, night):
@@ -152,7 +152,7 @@ def test_both_append_to_one_folder_and_no_message_is_lost(lab, night):
     # as docs/shared-store.md says to do when a folder does not open: an index is made anew from the
     # files and their list of UIDs
     lab.run(ONE, ["sh", "-c", "rm -f /var/imap/davide/.race/dovecot.index*"])
-    assert eventually(lambda: seen("davide", ONE, "race") == seen("davide", OTHER, "race"), 10)
+    assert eventually(lambda: seen("davide", ONE, "race") == seen("davide", OTHER, "race"), 60)
     there = {uid: key for uid, (key, _) in seen("davide", OTHER, "race")[1].items()}
     assert {uid: there.get(uid) for uid, _ in appended} == dict(appended)
 

@@ -35,7 +35,7 @@ class Host:
     def run(self, host, argv, sudo):
         path = f"{self.place}:{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "PLACE": str(self.place)}
-        subprocess.run(argv, env=environment, check=True, timeout=5)
+        subprocess.run(argv, env=environment, check=True, timeout=60)
 
     def lines(self, name):
         path = self.place / name

@@ -36,6 +36,7 @@ def test_every_change_says_that_there_is_no_way_back(decommission):
         "userdb-single",
         "userdb-single",
         "drain-queue",
+        "drain-queue",
         "service-retired",
         "dns-remove",
         "power-off",

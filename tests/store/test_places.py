@@ -42,7 +42,7 @@ class Stream:
 
     def close(self):
         with contextlib.suppress(OSError):
-            self.process.communicate(timeout=10)
+            self.process.communicate(timeout=60)
 
 
 class Hosts:

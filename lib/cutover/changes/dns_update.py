@@ -98,6 +98,7 @@ class RenameBack(model.Change):
     name: str  # the old server's name
     mx: list
     drain: int  # seconds
+    only: list = dataclasses.field(default_factory=list)  # domains; mail for others may stay
 
     @property
     def target(self):
@@ -156,7 +157,7 @@ class RenameBack(model.Change):
         return DnsUpdate(self.server, self.seen_by, forward, self.backward, self.wait)
 
     def _queue(self):
-        return DrainQueue(self.mx, self.drain)
+        return DrainQueue(self.mx, self.drain, only=self.only)
 
     def _ttl(self):
         """Seconds for which a resolver may still hold the alias."""

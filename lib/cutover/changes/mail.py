@@ -51,9 +51,9 @@ class DrainQueue(model.Change):
         return f", of mail for {', '.join(self.only)}" if self.only else ""
 
     def settled(self, ctx):
-        left = {name: mail_queue.read(ctx.hosts, name).requests for name in self.queues}
-        detail = ", ".join(f"{name}: {count} queued" for name, count in left.items())
-        return model.Settled(not any(left.values()), detail)
+        left = collections.Counter(name for name, _ in self._queued(ctx.hosts))
+        detail = ", ".join(f"{name}: {left[name]} queued" for name in self.queues)
+        return model.Settled(not left, detail)
 
     def apply(self, ctx, report) -> model.Result:
         began = fell = time.monotonic()

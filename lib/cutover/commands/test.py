@@ -23,7 +23,7 @@ def test(arguments):
     from cutover import site
 
     everything = ["tests", "lib/mbx2maildir/tests", "notebooks"]
-    everything += ["--nbval-lax", "--nbval-cell-timeout=120"]
+    everything += ["--nbval-lax", "--nbval-cell-timeout=120", "--durations=25"]
     if os.geteuid() == 0:
         everything += ["--dist=loadfile", "--no-loadscope-reorder", "-rs"]
         lanes = min((os.cpu_count() or 1) + 1, max(requirements.labs(), 1))

@@ -11,6 +11,7 @@ from cutover.model import errors, moving
 # what a line of Queue.items has up to its sender, which has no brackets if a local program gave it
 SENDER = re.compile(r"^.*? \d\d:\d\d (<[^>]*>|\S+)")
 CUT = 78  # characters of an address that mailq prints
+QUOTED = re.compile(r'"[^"]*"')  # a recipient that is a program or has blanks
 ID = re.compile(r"^([0-9A-Za-z]{9,}[0-9])[*X-]?\s+(.*)")
 
 
@@ -91,13 +92,14 @@ def parse(text: str) -> Queue:
 def recipient_domains(item: str) -> set[str]:
     """The domains of a queued message's recipients, from its line in Queue.items.
 
-    Empty when one of them is unknown: sendmail cut the address.
+    Empty when one of them is unknown: sendmail cut the address, or it is a user, a file or a
+    program of the host itself.
     """
     item = re.sub(r"\(.*\)", "", item)  # the reason
-    recipients = SENDER.sub("", item, count=1)
-    if any(len(word) >= CUT for word in recipients.split()):
+    recipients = QUOTED.sub("local", SENDER.sub("", item, count=1)).split()
+    if any(len(word) >= CUT or "@" not in word for word in recipients):
         return set()
-    domains = re.findall(r"[^\s<>]@([^\s<>]+)", recipients)
+    domains = re.findall(r"[^\s<>]@([^\s<>]+)", " ".join(recipients))
     return {domain.rstrip(".").lower() for domain in domains}
 
 
@@ -113,6 +115,16 @@ def is_for(item: str, domains: Collection[str]) -> bool:
 def read(hosts, name: str) -> Queue:
     """Sendmail's queue on a host. Raises Unreadable."""
     return parse(hosts.run(name, ["mailq", "-v"], sudo=True, check=False).text)
+
+
+def read_for(hosts, name: str, domains: Collection[str]) -> Watched:
+    """The messages in a host's queue for these domains, and a count of the others.
+
+    Mail for other domains stays for days when their servers do not answer, as users' forwarding
+    and replies leave it on any mail host. Raises Unreadable.
+    """
+    ours, others = _split(read(hosts, name), domains)
+    return Watched(len(ours), list(ours.values()), others=others)
 
 
 def waiting(hosts, name: str, domains: Collection[str] = (), patience: float = 15.0) -> Watched:

@@ -22,12 +22,16 @@ class ImapHost:
 
 @dataclass(frozen=True)
 class SendmailHost:
-    """Delivery on one host. delivering: its processes; port_25: open, seen from this machine."""
+    """Delivery on one host.
+
+    delivering: its processes; port_25: open, seen from this machine; queued: in its own queue, for
+    the mail hosts.
+    """
 
     services: list[services.Service]
     delivering: list[processes.Process] = moving()
     port_25: bool = moving()
-    queued: mail_queue.Queue = moving()
+    queued: mail_queue.Watched = moving()
 
 
 def session_commands(site, name: str) -> list[str]:
@@ -49,5 +53,5 @@ def read_sendmail(hosts, name: str) -> SendmailHost:
         services.read(hosts, name, hosts.site.services_of(name).sendmail),
         processes.running(hosts, name, DELIVERING),
         hosts.port_open(name, 25),
-        mail_queue.read(hosts, name),
+        mail_queue.read_for(hosts, name, hosts.site.mail_domains),
     )

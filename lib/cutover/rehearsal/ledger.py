@@ -106,7 +106,7 @@ def _under_way(hosts):
     """The queues that are not empty, else the mail hosts on which a delivery runs."""
     site = hosts.site
     names = [*site.roles.mx, *site.mail_hosts]
-    queues = hosts.each(names, lambda name: mail_queue.read(hosts, name))
+    queues = hosts.each(names, lambda name: mail_queue.read_for(hosts, name, site.mail_domains))
     left = {name: queue.items for name, queue in queues.items() if queue.requests}
     return left or [
         name for name in site.mail_hosts if processes.running(hosts, name, ["procmail", "dmail"])

@@ -375,49 +375,30 @@ NAMES = [
 # -- mail
 
 
-STUCK = "anna@sanbackup.lab.test"  # sanbackup takes no mail
-
-
-def stuck_mail(host):
-    def inject(scene):
-        scene.on(
-            host,
-            "sendmail",
-            "-Am",
-            "-odq",
-            "-f",
-            "anna@elsewhere.test",
-            STUCK,
-            input="Subject: stuck\n\nHere.\n",
-        )
-        return f"a message that cannot be delivered in the queue of {host}"
-
-    return {"inject": inject, "heal": lambda scene: _discard(scene, host, STUCK)}
-
-
 def _discard(scene, host, recipient):
     """Empty a host's queue. A message that is being tried just now is written again."""
     empty = f"rm -f /var/spool/mqueue/?f*; sleep 1; mailq | grep -c {recipient}"
     assert eventually(lambda: scene.on(host, "sh", "-c", empty, check=False).strip() == "0")
 
 
-PUT_OFF = "alice@mailboxold.lab.test"
+AT_OLD, AT_NEW = "alice@mailboxold.lab.test", "alice@mailboxvm.lab.test"
 
 
-def put_off_mail(host):
-    """A message for the old server, which takes none of its sender just now."""
+def put_off_mail(host, recipient=AT_OLD):
+    """A message for a server that takes none of its sender just now."""
+    server = recipient.partition("@")[2].partition(".")[0]
     access = "makemap hash /etc/mail/access.db < /etc/mail/access"
     entry = "From:anna@elsewhere.test\\tERROR:4.7.1:451 later\\n"
 
     def inject(scene):
-        scene.sh("mailboxold", f"printf '{entry}' >> /etc/mail/access; {access}")
-        argv = ("sendmail", "-Am", "-odq", "-f", "anna@elsewhere.test", PUT_OFF)
+        scene.sh(server, f"printf '{entry}' >> /etc/mail/access; {access}")
+        argv = ("sendmail", "-Am", "-odq", "-f", "anna@elsewhere.test", recipient)
         scene.on(host, *argv, input="Subject: stuck\n\nHere.\n")
-        return f"a message in the queue of {host} that mailboxold puts off"
+        return f"a message in the queue of {host} that {server} puts off"
 
     def heal(scene):
-        _discard(scene, host, PUT_OFF)
-        scene.sh("mailboxold", f"sed -i '/^From:anna/d' /etc/mail/access; {access}")
+        _discard(scene, host, recipient)
+        scene.sh(server, f"sed -i '/^From:anna/d' /etc/mail/access; {access}")
 
     return {"inject": inject, "heal": heal}
 
@@ -517,14 +498,14 @@ MAIL = [
         "dual-delivery",
         "read",
         **put_off_mail("postino3"),
-        says=f"after 20 s 1 of \\d+ queued messages are not delivered: postino3: .*{PUT_OFF}",
+        says=f"after 20 s 1 of \\d+ queued messages are not delivered: postino3: .*{AT_OLD}",
     ),
     Fault(
         "queue-stuck-stop-sendmail",
         "stop-sendmail",
         "read",
-        **stuck_mail("mailboxold"),
-        says=f"after 20 s 1 of \\d+ queued messages are not delivered: mailboxold: .*{STUCK}",
+        **put_off_mail("mailboxold", AT_NEW),
+        says=f"after 20 s 1 of \\d+ queued messages are not delivered: mailboxold: .*{AT_NEW}",
     ),
     Fault(
         # while other mail goes out the queue falls; whether it does when verify looks is chance
@@ -533,14 +514,14 @@ MAIL = [
         "read",
         **put_off_mail("postino4"),
         ends="either",
-        says=f"postino4.* {PUT_OFF} ",
+        says=f"postino4.* {AT_OLD} ",
     ),
     Fault(
         "queue-stuck-rollback",
         "rollback",
         "read",
         **put_off_mail("postino3"),
-        says=f"after 20 s 1 of \\d+ queued messages are not delivered: postino3: .*{PUT_OFF}",
+        says=f"after 20 s 1 of \\d+ queued messages are not delivered: postino3: .*{AT_OLD}",
     ),
     Fault(
         "delivery-hangs",

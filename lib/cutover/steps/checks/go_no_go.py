@@ -85,9 +85,7 @@ def read(ctx) -> Go:
         return hosts.each(site.cutover_hosts, lambda name: model.read(function, hosts, name))
 
     def waiting(name):
-        # a mail host's own queue must be empty when delivery stops
-        domains = site.mail_domains if name in site.roles.mx else ()
-        return mail_queue.waiting(hosts, name, domains)
+        return mail_queue.waiting(hosts, name, site.mail_domains)
 
     return Go(
         prediction=predicted and model.from_json(Prediction, predicted),

@@ -88,7 +88,7 @@ def _stop(facts, site):
     changes = []
     # what cannot be delivered is reported while nothing is stopped yet
     if delivery or sendmail.queued.requests:
-        changes.append(DrainQueue([new], limit))
+        changes.append(DrainQueue([new], limit, only=sorted(site.mail_domains)))
     changes += reading
     if reading or imap.sessions:
         changes.append(EndSessions(new, mail_services.session_commands(site, new)))

@@ -15,8 +15,11 @@ def changes(facts: Facts, site) -> list:
     old = site.roles.old
     listed = _routing(facts, site)
     if (listed or any(mx.queued for mx in facts.mx.values())) and not facts.off:
-        # mail queued for a host that is about to disappear would stay until it bounces
-        listed.append(DrainQueue([*facts.mx, old], site.limits.queue_drain))
+        # mail queued for a host that is about to disappear would stay until it bounces; what the
+        # old host itself still has for anybody would be lost with it
+        drain, domains = site.limits.queue_drain, sorted(site.mail_domains)
+        listed.append(DrainQueue(list(facts.mx), drain, only=domains))
+        listed.append(DrainQueue([old], drain))
     listed += [
         retirement.RetireService(old, service.manager, service.name, "stop", service.starts_at_boot)
         for service in facts.services

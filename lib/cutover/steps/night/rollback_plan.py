@@ -85,6 +85,7 @@ def _undo(intent, site):
         site.fqdn(site.roles.old),
         list(site.roles.mx),
         site.limits.queue_drain,
+        sorted(site.mail_domains),
     )
 
 
@@ -122,7 +123,7 @@ def _carry_back(facts, site) -> list:
     A mail host's own queue is drained too: what is in it would reach that host only.
     """
     changes = [
-        DrainQueue(list(site.mail_hosts), site.limits.queue_drain),
+        DrainQueue(list(site.mail_hosts), site.limits.queue_drain, only=sorted(site.mail_domains)),
         *(
             EndSessions(name, mail_services.session_commands(site, name))
             for name in site.mail_hosts

@@ -46,7 +46,8 @@ def plan(facts, site):
     busy = any(host.delivering or host.queued.requests for host in facts.hosts.values())
     if changes or busy:
         # mail in a mail host's own queue reaches that host only: deliver it before the conversion
-        changes.append(DrainQueue(list(facts.hosts), drain))
+        domains = sorted(site.mail_domains)
+        changes.append(DrainQueue(list(facts.hosts), drain, only=domains))
         changes += [AwaitDeliveries(name, mail_services.DELIVERING, drain) for name in facts.hosts]
     if not changes:
         return model.Plan(
@@ -91,14 +92,14 @@ def _closed(name, host):
             subject=name,
         ),
         model.holds(
-            f"{name}'s own queue is empty",
+            f"{name}'s own queue holds no mail for the mail hosts",
             host.queued.requests == 0,
             "0 queued",
-            f"{host.queued.requests} queued",
+            str(host.queued),
             "Run `mailq` there for the reason; such mail would reach one host only.",
             id="own-queue-empty",
             subject=name,
-            data={"requests": host.queued.requests},
+            data={"requests": host.queued.requests, "others": host.queued.others},
         ),
     ]
 
