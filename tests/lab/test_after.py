@@ -234,6 +234,13 @@ def test_the_copy_is_the_store(night):
     assert not list(COPY.rglob("dovecot.index*"))
 
 
+def test_an_account_for_it_that_is_a_mail_users_is_known_as_such(night):
+    for account, is_one in (("mailbackup", False), ("alice", True)):
+        backup = night.site.backup.model_copy(update={"account": account})
+        with Hosts(night.site.model_copy(update={"backup": backup})) as reached:
+            assert backup_copy.account(reached).mail_user is is_one
+
+
 def test_it_is_made_each_day_and_the_old_procedure_is_retired_not_deleted(lab, night):
     assert unit(lab, "sanbackup", backup_copy.TIMER) == {
         "ActiveState": "active",

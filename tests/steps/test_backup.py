@@ -44,6 +44,10 @@ def test_what_copied_the_old_store_is_switched_off_last_when_the_first_copy_is_m
             "no account mailbackup with a shell",
         ),
         (
+            lambda facts: facts["account"].update(mail_user=True),
+            "mailbackup, a mail user of mailboxvm",
+        ),
+        (
             lambda facts: facts.update(public=None, wanted=[], files={}),
             "ssh-keygen -t ed25519 -N '' -f /etc/mailbackup/key",
         ),

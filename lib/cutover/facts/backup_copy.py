@@ -9,7 +9,7 @@ import json
 import os
 import re
 
-from cutover.facts import services
+from cutover.facts import services, users
 
 NAME = "mailbackup"
 SCRIPT = f"/usr/local/sbin/{NAME}"
@@ -34,10 +34,14 @@ _STATS = {
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """The account of the new host that the backup host's key opens."""
+    """The account of the new host that the backup host's key opens.
+
+    mail_user: it is one of the mail users.
+    """
 
     home: str
     shell: str
+    mail_user: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,11 +139,14 @@ class Differences:
 
 def account(hosts) -> Account | None:
     """The backup's account on the new host, or None."""
-    result = hosts.run(
-        hosts.site.roles.new, ["getent", "passwd", hosts.site.backup.account], check=False
-    )
+    site = hosts.site
+    result = hosts.run(site.roles.new, ["getent", "passwd", site.backup.account], check=False)
     fields = result.text.strip().split(":")
-    return Account(fields[5], fields[6]) if result.rc == 0 and len(fields) > 6 else None
+    if result.rc or len(fields) < 7:
+        return None
+    limits = site.users
+    mail = users.parse_passwd(result.text, limits.uid_min, limits.uid_max, limits.exclude)
+    return Account(fields[5], fields[6], bool(mail))
 
 
 def host_keys(hosts) -> list[str]:

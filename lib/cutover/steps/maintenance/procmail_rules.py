@@ -16,9 +16,12 @@ from cutover import model
 # users' own rules as a part of the site's file, once procmail has become the user
 INCLUDED = ("DROPPRIVS=yes", "INCLUDERC=$HOME/.procmailrc")
 
+# The head of a recipe for all mail, if no condition follows. Only flags that change nothing about
+# the delivery: with c the mail goes on; A, a, E and e make it depend on the recipe before; h and b
+# deliver a part.
+UNCONDITIONAL = re.compile(r"[ \t]*:[ \t]*0+[ \tHBDWwir]*(:[^\\]*|#[^\\]*)?")
 _HEAD = re.compile(r"[\s{}]*:\s*0+")
 _LOCKED = re.compile(r"([\s{}]*:\s*0+[^:#]*):[^#]*?(\s+#.*)?")
-_DELIVERS_ALL = re.compile(r"\s*:\s*0+[ \tHBDWwir]*(:.*|#.*)?")
 _DMAIL = re.compile(r"\|\s*(?:\S*/)?[dt]mail(?:\s+-[ksv])*(?:\s+(?P<to>[^-\s]\S*))?")
 _PLAIN = re.compile(r"[^\x00-\x20\"'`$*?<>;&|\\#{}~/][^\x00-\x20\"'`$*?<>;&|\\]*")
 _NUMBERED = re.compile(r"_\d+")
@@ -35,7 +38,7 @@ def reads_home(text: str | None) -> bool:
     for line, action in zip(lines, [*lines[1:], ""], strict=False):
         depth += line.startswith("{")
         depth -= line.endswith("}")
-        if not depth and _DELIVERS_ALL.fullmatch(line) and not action.startswith(("*", "{")):
+        if not depth and UNCONDITIONAL.fullmatch(line) and not action.startswith(("*", "{")):
             return False
         if not depth and awaited[:1] == [line]:
             awaited.pop(0)

@@ -11,6 +11,7 @@ import re
 from cutover import model
 from cutover.changes.sieve import DovecotBlock, ProcmailSieve
 from cutover.facts import dovecot, files, sieve
+from cutover.steps.maintenance import procmail_rules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +25,6 @@ class Facts(dovecot.Sieve):
 
 
 _RECIPE = re.compile(r"[ \t]*:")
-# Only flags that change nothing about an unconditional delivery. With c the mail goes on; A, a, E
-# and e make it depend on the recipe before; h and b deliver a part.
-_UNCONDITIONAL = re.compile(r"[ \t]*:[ \t]*0+[ \tHBDWwir]*(:[^\\]*|#[^\\]*)?")
 
 
 def settings(facts: Facts, site) -> str:
@@ -58,7 +56,7 @@ def with_recipe(text: str, site) -> str | None:
     if not starts:
         return None
     last = lines[starts[-1] :]
-    if not _UNCONDITIONAL.fullmatch(last[0]) or len(last) < 2:
+    if not procmail_rules.UNCONDITIONAL.fullmatch(last[0]) or len(last) < 2:
         return None
     action = last[1]
     if not action.rstrip().endswith("/") or action.lstrip().startswith(("*", "|", "!", "#")):

@@ -118,6 +118,13 @@ def _refuse(facts, site):
             f"to open. Create it: `useradd --system --create-home --shell /bin/sh {backup.account}`"
             " there; then run this step again."
         )
+    if facts.account.mail_user:
+        raise model.CannotPlan(
+            f"backup.account is {backup.account}, a mail user of {new}: with the right to copy the "
+            "store that user could read everybody's mail. Create an account for the copy alone: "
+            "`useradd --system --create-home --shell /bin/sh mailbackup` there. Name it in "
+            "backup.account; then run this step again."
+        )
     if not facts.public:
         raise model.CannotPlan(
             f"{host} has no {backup.key}.pub. Create the key there, as root: `ssh-keygen -t ed25519"
