@@ -583,6 +583,21 @@ def test_dots_in_folder_names_stay(lab, production):
     assert "bruno" not in renamed and "sergio" not in renamed
 
 
+def test_each_step_asks_for_the_old_names_as_soon_as_it_can(production):
+    """By real commands; mail/ was left out on purpose."""
+    assert ("old-names-lead", "mailboxvm") not in production.checks("preflight")
+    for step in ("dual-delivery", "presync"):
+        check = production.checks(step)["old-names-lead", "mailboxvm"]
+        assert check["passed"] and check["question"].endswith("under ~/mail/, {home}/mail/")
+    gate = production.checks("stop-imap", "gated")
+    for name in ("old-names-answered", "special-folders-declared", "pop3-uidl-format"):
+        assert gate[name, "mailboxvm"]["passed"]
+    with production.engine("preflight", "plan") as driver:
+        driver.probe()
+        (asked,) = [check for check in driver.verify() if check.id == "old-names-lead"]
+    assert asked.passed and asked.data["users"] == ["alice"]
+
+
 def test_preflight_counts_the_sessions_of_the_old_server(production):
     checks = production.checks("preflight")
     data = {

@@ -134,6 +134,24 @@ def test_each_reason_for_a_no(change, failing, words):
     assert words in failed[0].actual and failed[0].todo
 
 
+NAMES = {
+    "names": {"version": "2.3.19", "namespaces": [{"section": "inbox", "inbox": True}]},
+    "file": None,
+}
+UIDL = {"mail_location": "maildir:/var/imap/%u", "version": "2.3.19", "pop3_uidl": "%v.%u"}
+
+
+def test_dovecots_names_and_uidls_are_judged_again():
+    """They were in order when preflight passed; Dovecot's configuration has changed since."""
+    changed = {"names": {"value": NAMES}, "store": {"value": UIDL}, "pop3": {"value": True}}
+    checks = judged(lambda go: go.update(changed))
+    assert {check.id for check in checks if not check.passed} == {
+        "old-names-answered",
+        "special-folders-declared",
+        "pop3-uidl-format",
+    }
+
+
 def test_without_presync_it_warns_that_nothing_is_known():
     checks = judged(lambda go: go.update(prediction=None, presync=None))
     assert all(check.passed for check in checks)

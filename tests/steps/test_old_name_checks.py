@@ -169,6 +169,33 @@ def test_another_folder_of_the_same_name_is_not_the_same_folder():
     assert prefixes.missing(session, ["mail/"], ALICE) == ["mail/work is not work"]
 
 
+@pytest.mark.parametrize(
+    "prefix, users",
+    [(None, {}), ("mail/", {"alice": []}), ("~/mail/", {"alice": ["LIST does not show ~/mail/x"]})],
+)
+def test_only_prefixes_that_are_configured_are_asked(monkeypatch, prefix, users):
+    """By the first test user who has an account; without any prefix nobody is asked."""
+    asked = []
+
+    def probed(hosts, account, templates):
+        asked.append((account.user, templates))
+        return users[account.user]
+
+    monkeypatch.setattr(prefixes, "_probed", probed)
+    tests = [types.SimpleNamespace(user=user) for user in ("nobody", "alice")]
+    parameters = site()
+    parameters.production_test = types.SimpleNamespace(users=tests)
+    own = dovecot_names.Namespace("old", prefix=prefix, alias_for="") if prefix else INBOX
+    names = dataclasses.replace(NAMES, namespaces=[INBOX, own])
+    reading = model.Reading(dovecot_names.State(names, None))
+    answers = prefixes.asked(types.SimpleNamespace(site=parameters), reading, [ALICE])
+    assert answers == {user: model.Reading(text) for user, text in users.items()}
+    assert asked == [(user, [prefix]) for user in users]
+    checks = list(old_names.asked(answers, reading, parameters))
+    assert [check.passed for check in checks] == [not any(users.values())] * len(users)
+    assert all(f"under {prefix}" in check.question for check in checks)
+
+
 def test_the_survey_of_an_earlier_version_names_no_prefixes():
     assert old_mail.User(0, 0, 0, 0, [], [], [], []).prefixes == {}
 

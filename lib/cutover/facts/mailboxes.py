@@ -112,8 +112,8 @@ def tree_session(hosts, account: users.Account, tree: str | None = None):
     """Dovecot over a user's staged tree, or over another tree of the user. Yields imap.Session.
 
     It reads the tree in the place of the user's Maildir, in a mount namespace of its own with a
-    memory file system laid over it. It sees what will be published, and the indexes it writes are
-    gone with the session. Nothing outside notices.
+    memory file system laid over it. It sees what will be published, and whatever it writes is gone
+    with the session. Nothing outside notices. tree: "." for the Maildir as it is.
     """
     site = hosts.site
     tree = tree or f"{site.new_store.work}/staging/{account.user}"

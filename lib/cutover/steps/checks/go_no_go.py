@@ -3,9 +3,16 @@
 import dataclasses
 
 from cutover import model
-from cutover.facts import clock, free_space, mail_queue, zone
+from cutover.facts import clock, dovecot, dovecot_names, free_space, mail_queue, pop3, zone
 from cutover.model import runbook
-from cutover.steps.checks import clocks, free_space_checks, service_checks, zone_checks
+from cutover.steps.checks import (
+    clocks,
+    free_space_checks,
+    new_server,
+    old_names,
+    service_checks,
+    zone_checks,
+)
 
 MISSING_PRESYNC = "Run presync: without it all mail is converted during the outage."
 
@@ -66,6 +73,7 @@ class Go:
 
     prediction, presync: None when the run has none. space: free on the new server, for staging.
     clock: `{host: seconds ahead of this machine}`. queue: `{host: what stays in its queue}`.
+    names, store, pop3: of Dovecot, see preflight; None in facts recorded by an earlier version.
     """
 
     prediction: Prediction | None
@@ -74,6 +82,9 @@ class Go:
     clock: dict[str, model.Reading[float]]
     servers: model.Reading[dict[str, zone.Server]]
     queue: dict[str, model.Reading[mail_queue.Watched]]
+    names: model.Reading[dovecot_names.State] | None = None
+    store: model.Reading[dovecot.Store] | None = None
+    pop3: model.Reading[bool] | None = None
 
 
 def read(ctx) -> Go:
@@ -94,6 +105,9 @@ def read(ctx) -> Go:
         clock=on_each(clock.offset),
         servers=model.read(zone.read, hosts),
         queue=hosts.each(site.cutover_hosts, lambda name: model.read(waiting, name)),
+        names=model.read(dovecot_names.read, hosts, site.roles.new),
+        store=model.read(dovecot.store, hosts, site.roles.new),
+        pop3=model.read(pop3.served, hosts, site.roles.new),
     )
 
 
@@ -110,6 +124,8 @@ def judge(go: Go, site) -> list[model.Check]:
         *_zone(go.servers, site),
         *(service_checks.nothing_waits(name, queue, todo) for name, queue in go.queue.items()),
         *_room(go, site),
+        *old_names.after(go.names, site),
+        *([new_server.uidl(go.store, go.pop3, site)] if go.pop3 else []),
     ]
 
 

@@ -72,16 +72,35 @@ def after(reading: model.Reading[dovecot_names.State] | None, site) -> Iterator[
         yield from _configured(reading, site, planned=False)
 
 
-def led(users: dict[str, model.Reading[list[str]]], site) -> model.Check:
-    """Whether test users' folders are found under the old names, by real commands."""
+def asked(
+    users: dict[str, model.Reading[list[str]]] | None,
+    reading: model.Reading[dovecot_names.State] | None,
+    site,
+) -> Iterator[model.Check]:
+    """Whether the prefixes that Dovecot is configured for find folders, by real commands.
+
+    users: of prefixes.asked; nothing is asked while no prefix is configured.
+    """
+    if users and reading and reading.ok:
+        names = reading.value.names
+        yield led(users, site, [p for p in site.new_store.compatibility if names.answers(p)])
+
+
+def led(
+    users: dict[str, model.Reading[list[str]]], site, prefixes: list[str] | None = None
+) -> model.Check:
+    """Whether test users' folders are found under the old names, by real commands.
+
+    prefixes: those that were asked, if not all of new_store.compatibility.
+    """
     wrong = [
         f"{user}: {text}"
         for user, reading in sorted(users.items())
         for text in (reading.value if reading.ok else [reading.error])
     ]
-    prefixes = ", ".join(site.new_store.compatibility or ())
+    listed = ", ".join(prefixes or site.new_store.compatibility or ())
     return model.Check(
-        f"LIST, LSUB, STATUS and EXAMINE find folders under {prefixes}",
+        f"LIST, LSUB, STATUS and EXAMINE find folders under {listed}",
         "every folder",
         listing.listed(wrong) if wrong else f"every folder of {', '.join(sorted(users))}",
         not wrong,

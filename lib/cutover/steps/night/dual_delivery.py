@@ -8,7 +8,7 @@ import dataclasses
 from cutover import model
 from cutover.changes.mail import DrainQueue
 from cutover.changes.userdb_edit import UserdbEdit
-from cutover.facts import dovecot_names, mx_routing, recipient, userdb, users
+from cutover.facts import dovecot_names, mx_routing, prefixes, recipient, userdb, users
 from cutover.steps.checks import old_names, userdb_checks
 
 SHOWN = 8  # names in one check
@@ -16,11 +16,15 @@ SHOWN = 8  # names in one check
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """mx: the routing on each MX. names: None in facts recorded by an earlier version."""
+    """mx: the routing on each MX. names, asked: None in facts recorded by an earlier version.
+
+    asked: what a test user misses under the old server's names, see prefixes.asked.
+    """
 
     run: str
     mx: dict[str, mx_routing.Routing]
     names: model.Reading[dovecot_names.State] | None = None
+    asked: dict[str, model.Reading[list[str]]] | None = model.moving(default=None)
 
 
 def backup_path(site, run: str) -> str:
@@ -40,8 +44,10 @@ def rerouted(source: str, site) -> tuple[bytes, list[tuple[str, str]]]:
 
 
 def probe(ctx) -> Facts:
-    names = model.read(dovecot_names.read, ctx.hosts, ctx.site.roles.new)
-    return Facts(ctx.run_name, read_mx(ctx), names)
+    hosts, new = ctx.hosts, ctx.site.roles.new
+    names = model.read(dovecot_names.read, hosts, new)
+    asked = prefixes.asked(hosts, names, users.read(hosts, new))
+    return Facts(ctx.run_name, read_mx(ctx), names, asked)
 
 
 def read_mx(ctx) -> dict[str, mx_routing.Routing]:
@@ -87,7 +93,8 @@ def _routing(facts, site):
 def verify(facts, site):
     checks = [check for name, mx in facts.mx.items() for check in _judge(name, mx, facts.run, site)]
     checks.append(userdb_checks.same_everywhere({name: mx.source for name, mx in facts.mx.items()}))
-    return [*checks, *old_names.after(facts.names, site)]
+    checks += old_names.after(facts.names, site)
+    return [*checks, *old_names.asked(facts.asked, facts.names, site)]
 
 
 def _judge(name, mx, run, site):

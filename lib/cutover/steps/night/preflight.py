@@ -59,6 +59,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
         *outside_mail.checks(facts.survey, facts.users[site.roles.new], site),
         *outside_mail.pointers(facts.survey, facts.cron, site),
         *old_names.before(facts.folder_names, facts.survey.value, site),
+        *old_names.asked(facts.asked, facts.folder_names, site),
         *quotas.checks(facts.user_quotas, facts.survey, site),
         *left_behind.earlier(facts.left_behind, site),
         *left_out.earlier(facts.left_out, site),

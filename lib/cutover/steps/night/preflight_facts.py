@@ -21,6 +21,7 @@ from cutover.facts import (
     nis,
     old_mail,
     pop3,
+    prefixes,
     programs,
     quotas,
     selinux,
@@ -60,8 +61,9 @@ class Facts:
     missing: programs, by host name. label: of the new store, by SELinux.
     open_sessions: on the old host; limits: of sessions, on the new one.
     user_quotas: on both.
-    folder_names, pop3, open_sessions, limits, user_quotas: None in facts recorded by an earlier
-    version.
+    asked: what a test user misses under the old server's names, see prefixes.asked.
+    folder_names, pop3, open_sessions, limits, user_quotas, asked: None in facts recorded by an
+    earlier version.
     """
 
     run: str
@@ -96,6 +98,7 @@ class Facts:
     open_sessions: model.Reading[sessions.Sessions] | None = None
     limits: model.Reading[dovecot_limits.Limits] | None = None
     user_quotas: model.Reading[quotas.Quotas] | None = None
+    asked: dict[str, model.Reading[list[str]]] | None = None
 
 
 def probe(ctx: model.Context) -> Facts:
@@ -128,7 +131,7 @@ def probe(ctx: model.Context) -> Facts:
             for account in site.accounts
         },
         dovecot=on(new, dovecot.store, new),
-        folder_names=on(new, dovecot_names.read, new),
+        **_folder_names(on, hosts, accounts[new]),
         pop3=on(new, pop3.served, new),
         python=on(new, programs.python_version, new),
         imapd=on(old, programs.imapd, old),
@@ -158,6 +161,11 @@ def probe(ctx: model.Context) -> Facts:
         label=on(new, selinux.read, new, site.new_store.maildir.partition("{")[0] or "/home"),
         missing=hosts.each(names, lambda name: on(name, programs.missing, name)),
     )
+
+
+def _folder_names(on, hosts, accounts):
+    names = on(hosts.site.roles.new, dovecot_names.read, hosts.site.roles.new)
+    return {"folder_names": names, "asked": prefixes.asked(hosts, names, accounts.value or ())}
 
 
 def _limits(on, site, accounts):
