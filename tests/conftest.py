@@ -5,7 +5,6 @@ Where it cannot run, that is said loudly; where it can, it is never skipped.
 
 import contextlib
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -37,15 +36,8 @@ LONG = (
 def pytest_xdist_setupnodes(config):
     """What the lanes need of the network is had before: there is none in their worlds."""
     with contextlib.suppress(errors.LabError):  # the tests that need it say so, each
-        base_image.ensure()
+        base_image.ensure_all(base_image.SUITES)
     requirements.chromium()
-    # one file needs Debian 13's base: its lane waits for the lock that the build holds
-    threading.Thread(target=_base_of_debian13, daemon=True).start()
-
-
-def _base_of_debian13():
-    with contextlib.suppress(errors.LabError):
-        base_image.ensure("trixie")
 
 
 def pytest_collection_modifyitems(items):

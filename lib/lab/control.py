@@ -50,7 +50,7 @@ def up(fresh=False, seed=True, shared=None, suites=None, old=None, say=lambda te
     if suites is None and marker is not None and not fresh:
         suites = marker.get("suites")
     suites = suites or base_image.suites()
-    bases = {suite: base_image.ensure(suite, say) for suite in sorted(set(suites.values()))}
+    bases = base_image.ensure_all(suites.values(), say)
     with locks.lab():
         # the old server's programs write the seeded mail
         base = bases[suites["old"]]

@@ -20,9 +20,9 @@ def lab():
 
 
 @contextlib.contextmanager
-def cache():
-    """Hold the lock of the cached base and snapshots."""
-    with _locked(paths.CACHE / ".lock"):
+def cache(suite):
+    """Hold the lock of a suite's cached base."""
+    with _locked(paths.CACHE / f".lock-{suite}"):
         yield
 
 
