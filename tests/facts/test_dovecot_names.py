@@ -65,7 +65,7 @@ def test_what_is_written_is_what_is_then_read(names):
     assert {space.prefix for space in written[:3]} == {
         "mail/",
         "~/mail/",
-        "%{home}/mail/" if names.modern else "%h/mail/",
+        "%{home}/mail/" if names.spelling.split else "%h/mail/",
     }
     assert written[3].section == "inbox" and written[3].special == special
     both = dataclasses.replace(names, namespaces=[*names.namespaces, *written[:3]])
@@ -74,7 +74,7 @@ def test_what_is_written_is_what_is_then_read(names):
 
 
 def test_the_newer_dovecot_names_a_namespace_and_the_older_its_prefix(names):
-    assert ("alias_for = inbox\n" in names.text(["mail/"], {})) == names.modern
+    assert ("alias_for = inbox\n" in names.text(["mail/"], {})) == names.spelling.split
 
 
 def test_a_prefix_is_listed_only_where_that_is_asked_for(names):

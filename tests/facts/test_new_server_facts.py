@@ -3,7 +3,7 @@
 import types
 
 import pytest
-from cutover.facts import dovecot, free_space
+from cutover.facts import dovecot, free_space, pop3, sieve
 from cutover.model import errors
 
 NAMESPACE = """namespace inbox {{
@@ -36,7 +36,8 @@ CONF = {
         "mail_index_path": "",
         "mailbox_list_layout": "fs",  # its default, as shown; a Maildir has maildir++
         "pop3_uidl_format": "%{uidvalidity | hex(8)}%{uid | hex(8)}",
-        "protocols": "imap pop3",
+        # as Debian's own files say it; `protocols = imap pop3` is shown as before
+        "protocols": "protocols {\n  imap = yes\n  lmtp = no\n  pop3 = yes\n}\n",
         "mail_plugin_dir": "/modules",
         "mail_plugins": "mail_plugins {\n  sieve = yes\n  quota = no\n}\n",
         "userdb": "userdb passwd {\n}\nuserdb more {\n  driver = static\n}\n",
@@ -139,6 +140,8 @@ def test_every_spelling_of_the_home(path):
 def test_a_setting_that_is_not_there_and_a_version_that_is_none_are_refused():
     with pytest.raises(errors.Unreadable, match="mail_driver"):
         dovecot.values(Host(OLD), "h", "protocols", "mail_driver")
+    with pytest.raises(errors.Unreadable, match="protocols"):
+        dovecot.protocols(Host(), "h")
     with pytest.raises(errors.Unreadable, match="version"):
         dovecot.spelling(Host("command not found"), "h")
 
@@ -148,10 +151,41 @@ def test_a_setting_that_is_not_there_and_a_version_that_is_none_are_refused():
 )
 def test_what_dovecot_has_of_sieve(version, userdbs):
     host = Host(version, **{"modules_lib90_sieve_plugin.so": ""})
-    sieve = dovecot.sieve(host, "h", "/lda")
-    assert (sieve.lda, sieve.sieve) == (False, True)
-    assert (sieve.protocols, sieve.plugins) == (["imap", "pop3"], ["sieve"])
-    assert sieve.userdbs == userdbs
+    settings = sieve.settings(host, "h", "/lda")
+    assert (settings.lda, settings.sieve) == (False, True)
+    assert (settings.protocols, settings.plugins) == (["imap", "pop3"], ["sieve"])
+    assert settings.userdbs == userdbs
+
+
+@pytest.mark.parametrize("version", CONF)
+def test_what_is_switched_on(version):
+    """A section of switches may have one that is off."""
+    assert pop3.served(Host(version), "h")
+    assert dovecot.plugins(Host(version), "h") == ["sieve"]
+    off = {OLD: "imap", NEW: "protocols {\n  imap = yes\n  pop3 = no\n}\n"}[version]
+    assert not pop3.served(Host(version, changed=[("protocols", off)]), "h")
+
+
+@pytest.mark.parametrize(
+    "version, changed, character",
+    [
+        (OLD, [], ""),
+        (OLD, [("mail_plugins", "quota listescape")], "\\"),
+        (
+            OLD,
+            [
+                ("mail_plugins", "listescape"),
+                ("plugin", 'plugin {\n  listescape_char = "%%"\n}\n'),
+            ],
+            "%",
+        ),
+        (NEW, [], ""),
+        (NEW, [("mailbox_list_storage_escape_char", r'"\\"')], "\\"),
+    ],
+)
+def test_the_character_that_escapes_dots(version, changed, character):
+    escapes = dovecot.escapes(Host(version, changed=changed), "h")
+    assert escapes == dict.fromkeys(("imap", "lda", "doveadm"), character)
 
 
 def test_space_is_that_of_the_nearest_existing_directory():

@@ -17,7 +17,7 @@ import nbformat
 import yaml
 from cutover import site
 from cutover.connect import dns
-from cutover.facts import dovecot, dovecot_names
+from cutover.facts import dovecot
 from cutover.model import runbook
 from cutover.record import run_folder
 from cutover.run import engine
@@ -249,7 +249,7 @@ def keep_dots(lab):
 
     Before the files that add to $mail_plugins, of which Dovecot 2.3 takes the last.
     """
-    text = dovecot_names.escaping(new_dovecot(lab).split) + "\n"
+    text = new_dovecot(lab).escaping + "\n"
     lab.run("mailboxvm", ["sh", "-c", "cat > /etc/dovecot/conf.d/09-dots.conf"], input=text)
 
 

@@ -1,4 +1,4 @@
-"""Dovecot's settings in the spelling of its version, 2.3 or 2.4. No other module names a setting.
+"""Dovecot's settings in the spelling of its version, 2.3 or 2.4. No other module knows both.
 
 They are read with doveconf(1). Its exit status does not say whether its version has a setting: for
 most that it does not have it is 0, and the value is empty.
@@ -24,6 +24,10 @@ LOGIN = r"imap-login: (?:Login|Logged in): user=<{user}>.*? rip=([0-9A-Fa-f.:]+)
 _USER = re.compile(r"%L?(?:[un]|\{ *user(?:name)? *(?:\| *(?:username|lower) *)*\})")
 _HOME = re.compile(r"^~(?=/|$)|%h|%\{ *home *\}")
 
+ESCAPE = "\\"  # the character that the converter escapes dots with; Dovecot's default, too
+MANY_CLIENTS = "service_count = 0; restart_request_count = unlimited since 2.4"
+_ESCAPING = ("imap", "lda", "doveadm")  # protocols that look at folders
+
 
 @dataclasses.dataclass(frozen=True)
 class Spelling:
@@ -43,6 +47,22 @@ class Spelling:
         """The location for new_store.maildir: "maildir:PATH" with the variables of this version."""
         user = "%{user}" if self.split else "%u"
         return "maildir:" + maildir.replace("{user}", user).replace("{home}", "~")
+
+    def prefix(self, template: str) -> str:
+        """A namespace's prefix for one of the parameters, with the variables of this version."""
+        user, home = ("%{user}", "%{home}") if self.split else ("%u", "%h")
+        return template.replace("{user}", user).replace("{home}", home)
+
+    def alias_for(self, section: str, prefix: str) -> str:
+        """How a namespace refers to the one that it is another name of."""
+        return section if self.split else prefix
+
+    @property
+    def escaping(self) -> str:
+        """The setting that has dots escaped in the names of directories."""
+        if self.split:
+            return 'mailbox_list_storage_escape_char = "\\\\"'
+        return "mail_plugins = $mail_plugins listescape"
 
     @property
     def uw_uidl(self) -> str:
@@ -233,17 +253,58 @@ def values(hosts, name: str, *keys: str) -> list[str]:
 
 
 def of_protocol(hosts, name: str, protocol: str, key: str) -> str:
-    """The value of a setting for one protocol; a section gives the names of its switches."""
-    shown = _sections(_doveconf(hosts, name, "-f", f"protocol={protocol}", key)).get(key, "")
-    if isinstance(shown, str):
-        return shown
-    return " ".join(plugin for plugin, switch in shown.items() if switch == "yes")
+    """The value of a setting for one protocol."""
+    return _sections(_doveconf(hosts, name, "-f", f"protocol={protocol}", key)).get(key, "")
 
 
-def has_plugin(hosts, name: str, plugin: str) -> bool:
-    """Whether a plugin is on for everything, and so for doveadm."""
-    plugins = _sections(_doveconf(hosts, name, "mail_plugins")).get("mail_plugins", "")
-    return plugin in (plugins.split() if isinstance(plugins, str) else plugins)
+def plugins(hosts, name: str, protocol: str = "") -> list[str]:
+    """The plugins that are on for one protocol, or for everything, and so for doveadm."""
+    only = ["-f", f"protocol={protocol}"] if protocol else []
+    return _switched_on(hosts, name, "mail_plugins", *only)
+
+
+def protocols(hosts, name: str) -> list[str]:
+    """The protocols that Dovecot serves, such as imap."""
+    return _switched_on(hosts, name, "protocols")
+
+
+def _switched_on(hosts, name, key, *arguments):
+    """The words of a setting. Since 2.4 it may be shown as a section of switches."""
+    value = _sections(_doveconf(hosts, name, *arguments, key)).get(key)
+    if value is None:
+        raise errors.Unreadable(f"doveconf on {name} does not show {key}")
+    if isinstance(value, str):
+        return value.split()
+    return [word for word, switch in value.items() if switch == "yes"]
+
+
+def escapes(hosts, name: str) -> dict[str, str]:
+    """By protocol, the character that escapes dots: of a plugin before 2.4, a setting since."""
+    if spelling(hosts, name).split:
+        key = "mailbox_list_storage_escape_char"
+        return {
+            protocol: unquoted(of_protocol(hosts, name, protocol, key)) for protocol in _ESCAPING
+        }
+    plugin = sections(hosts, name, "plugin").get("plugin", {})
+    # `%%` is one %
+    character = unquoted(plugin.get("listescape_char", "")).replace("%%", "%") or ESCAPE
+    return {
+        protocol: character if "listescape" in plugins(hosts, name, protocol) else ""
+        for protocol in _ESCAPING
+    }
+
+
+def unquoted(value: str) -> str:
+    """A value as it is meant, without the quotes of the configuration."""
+    value = value.strip()
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        return re.sub(r"\\(.)", r"\1", value[1:-1])
+    return value
+
+
+def one_client(service: dict[str, str]) -> bool:
+    """Whether a process of a service serves one client and ends; the setting was renamed in 2.4."""
+    return service.get("restart_request_count", service.get("service_count", "")) == "1"
 
 
 def sections(hosts, name: str, kind: str) -> dict[str, dict]:
@@ -276,39 +337,13 @@ def shared(hosts, name: str) -> dict[str, str]:
     return dict(zip(_SHARED, values(hosts, name, *_SHARED), strict=True))
 
 
-# --- Sieve
+def has_module(hosts, name: str, file: str) -> bool:
+    """Whether a module of Dovecot is installed."""
+    (directory,) = values(hosts, name, "mail_plugin_dir")
+    return hosts.run(name, ["test", "-e", f"{directory}/{file}"], sudo=True, check=False).rc == 0
 
 
-@dataclasses.dataclass(frozen=True)
-class Sieve:
-    """What Dovecot has of Sieve.
-
-    lda: dovecot-lda is installed. sieve: Pigeonhole is. protocols: those Dovecot serves.
-    plugins: those of dovecot-lda. userdbs: the names of its user databases, which are named since
-    2.4.
-    """
-
-    lda: bool
-    sieve: bool
-    protocols: list[str]
-    plugins: list[str]
-    version: str = "2.3"
-    userdbs: list[str] = dataclasses.field(default_factory=list)
-
-
-def sieve(hosts, name: str, lda: str) -> Sieve:
-    """What Dovecot on a host has of Sieve. lda: the path of dovecot-lda."""
-    protocols, directory = values(hosts, name, "protocols", "mail_plugin_dir")
-    plugin = ["test", "-e", f"{directory}/lib90_sieve_plugin.so"]
-    programs = [
-        hosts.run(name, argv, sudo=True, check=False).rc == 0
-        for argv in (["test", "-x", lda], plugin)
-    ]
-    databases = _sections(_doveconf(hosts, name, "userdb"))
-    return Sieve(
-        *programs,
-        protocols.split(),
-        of_protocol(hosts, name, "lda", "mail_plugins").split(),
-        spelling(hosts, name).version,
-        [kind.partition(" ")[2] for kind in databases if " " in kind],
-    )
+def userdbs(hosts, name: str) -> list[str]:
+    """The names of the user databases, which are named since 2.4."""
+    databases = sections(hosts, name, "userdb")
+    return [kind.partition(" ")[2] for kind in databases if " " in kind]

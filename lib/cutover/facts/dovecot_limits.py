@@ -1,4 +1,4 @@
-"""How many sessions Dovecot and its host allow. Reads the spelling of 2.3 and of 2.4."""
+"""How many sessions Dovecot and its host allow."""
 
 import dataclasses
 import re
@@ -80,9 +80,7 @@ def _service(settings, defaults):
             strict=True,
         )
     )
-    # renamed in 2.4
-    once = settings.get("restart_request_count", settings.get("service_count", ""))
-    return Service(processes, clients, once == "1")
+    return Service(processes, clients, dovecot.one_client(settings))
 
 
 def _number(text):

@@ -1,7 +1,4 @@
-"""The names under which Dovecot finds folders: its namespaces and its special folders.
-
-Reads and writes both spellings of its configuration, that of 2.3 and that of 2.4.
-"""
+"""The names under which Dovecot finds folders: its namespaces and its special folders."""
 
 import dataclasses
 import re
@@ -9,12 +6,9 @@ import re
 from cutover import model
 from cutover.facts import dovecot, files
 
-ESCAPE = "\\"  # the character that the converter escapes dots with; Dovecot's default, too
-_ESCAPING = ("imap", "lda", "doveadm")  # protocols that look at folders
+ESCAPE = dovecot.ESCAPE
 OURS = "cutover-"  # the namespaces we declare: cutover-1, cutover-2, …
 _VERSION = re.compile(r"# (\d+(?:\.\d+)+)")
-# placeholders of the parameters → variables of Dovecot before 2.4, and since
-_VARIABLES = {"{user}": ("%u", "%{user}"), "{home}": ("%h", "%{home}")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,19 +39,12 @@ class Names:
         return next((space for space in self.namespaces if space.inbox), None)
 
     @property
-    def modern(self) -> bool:
-        """Whether Dovecot is 2.4 or later."""
-        return dovecot.Spelling(self.version).split
-
-    def prefix(self, template: str) -> str:
-        """A prefix of the parameters as Dovecot's configuration spells it."""
-        for placeholder, variables in _VARIABLES.items():
-            template = template.replace(placeholder, variables[self.modern])
-        return template
+    def spelling(self) -> dovecot.Spelling:
+        return dovecot.Spelling(self.version)
 
     def answers(self, template: str, *, without_ours: bool = False) -> bool:
         """Whether a prefix of the parameters leads to the users' own folders."""
-        inbox, prefix = self.inbox, self.prefix(template)
+        inbox, prefix = self.inbox, self.spelling.prefix(template)
         return inbox is not None and any(
             space.prefix == prefix and (space.inbox or space.alias_for == self._target(inbox))
             for space in self.namespaces
@@ -65,7 +52,7 @@ class Names:
         )
 
     def _target(self, inbox):
-        return inbox.section if self.modern else inbox.prefix
+        return self.spelling.alias_for(inbox.section, inbox.prefix)
 
     def text(self, prefixes: list[str], special: dict[str, str], listed=()) -> str:
         """Dovecot's settings that make it answer to prefixes, and that declare special folders.
@@ -84,7 +71,7 @@ class Names:
         for number, template in enumerate(prefixes, 1):
             lines += [
                 f"namespace {OURS}{number} {{",
-                f'  prefix = "{self.prefix(template)}"',
+                f'  prefix = "{self.spelling.prefix(template)}"',
                 "  separator = /",
                 "  hidden = yes",
                 f"  list = {'children' if template in listed else 'no'}",
@@ -115,35 +102,7 @@ def read(hosts, host: str) -> State:
     """The names Dovecot on a host answers to."""
     names = parse(hosts.run(host, ["doveconf", "-n"], sudo=True).text)
     file = files.read(hosts, host, hosts.site.new_store.names_file)
-    return State(names, file, _escapes(hosts, host, names))
-
-
-def _escapes(hosts, host, names):
-    """The escape character of each protocol: of a plugin before 2.4, a setting since."""
-    if names.modern:
-        key = "mailbox_list_storage_escape_char"
-        return {
-            protocol: _plain(dovecot.of_protocol(hosts, host, protocol, key))
-            for protocol in _ESCAPING
-        }
-    plugin = dovecot.sections(hosts, host, "plugin").get("plugin", {})
-    # `%%` is one %
-    character = _plain(plugin.get("listescape_char", "")).replace("%%", "%") or ESCAPE
-    loaded = {
-        protocol: dovecot.of_protocol(hosts, host, protocol, "mail_plugins").split()
-        for protocol in _ESCAPING
-    }
-    return {
-        protocol: character if "listescape" in plugins else ""
-        for protocol, plugins in loaded.items()
-    }
-
-
-def escaping(modern: bool) -> str:
-    """The setting that has Dovecot escape dots, for people."""
-    if modern:
-        return 'mailbox_list_storage_escape_char = "\\\\"'
-    return "mail_plugins = $mail_plugins listescape"
+    return State(names, file, dovecot.escapes(hosts, host))
 
 
 def parse(text: str) -> Names:
@@ -155,24 +114,17 @@ def parse(text: str) -> Names:
         if line.endswith("{"):
             stack.append(place)
             kind, _, name = line[:-1].strip().partition(" ")
-            place = place.setdefault((kind, _plain(name)), {})
+            place = place.setdefault((kind, dovecot.unquoted(name)), {})
         elif line == "}" and stack:
             place = stack.pop()
         elif not line.startswith("#"):
             key, equals, value = line.partition("=")
             if equals:
-                place[key.strip()] = _plain(value)
+                place[key.strip()] = dovecot.unquoted(value)
     return Names(
         version[1] if version else "2.3",
         [_namespace(key[1], inside) for key, inside in root.items() if key[0] == "namespace"],
     )
-
-
-def _plain(value):
-    value = value.strip()
-    if len(value) > 1 and value[0] == value[-1] == '"':
-        return re.sub(r"\\(.)", r"\1", value[1:-1])
-    return value
 
 
 def _namespace(section, inside):

@@ -1,10 +1,7 @@
 """POP3 on the new host: whether Dovecot serves it, and the identifiers it gives messages (UIDL)."""
 
-import re
-
+from cutover.facts import dovecot
 from cutover.model import errors
-
-_PROTOCOL = re.compile(r"^\s*pop3 = yes$|^protocols = .*\bpop3\b", re.MULTILINE)
 
 
 class NoUidls(errors.CutoverError):
@@ -13,8 +10,7 @@ class NoUidls(errors.CutoverError):
 
 def served(hosts, host: str) -> bool:
     """Whether Dovecot on a host serves POP3."""
-    # `protocols` is a section since 2.4
-    return bool(_PROTOCOL.search(hosts.run(host, ["doveconf", "protocols"], sudo=True).text))
+    return "pop3" in dovecot.protocols(hosts, host)
 
 
 def old_uidl(uidvalidity: int, uid: int) -> str:

@@ -89,7 +89,7 @@ def parse(text: str, names: dict[int, str]) -> dict[str, Quota]:
 
 def of_dovecot(hosts, name: str, users: set[str]) -> dict[str, Quota]:
     """Dovecot's quotas; none where its plugin is off."""
-    if not dovecot.has_plugin(hosts, name, "quota"):
+    if "quota" not in dovecot.plugins(hosts, name):
         return {}
     result = hosts.run(
         name, ["doveadm", "-f", "tab", "quota", "get", "-A"], sudo=True, check=False, timeout=600

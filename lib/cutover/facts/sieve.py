@@ -3,6 +3,7 @@
 import dataclasses
 
 from cutover.connect import managesieve
+from cutover.facts import dovecot
 
 BEGIN, END = "# mail-cutover: sieve begins", "# mail-cutover: sieve ends"
 LINK = ".dovecot.sieve"  # in a user's home: leads to the active script (Pigeonhole's default)
@@ -21,6 +22,34 @@ def block(text: str) -> str | None:
     _, begin, rest = text.partition(BEGIN + "\n")
     inside, end, _ = rest.partition(END + "\n")
     return inside if begin and end else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What Dovecot has of Sieve.
+
+    lda: dovecot-lda is installed. sieve: Pigeonhole is. protocols: those Dovecot serves.
+    plugins: those of dovecot-lda. userdbs: the names of its user databases.
+    """
+
+    lda: bool
+    sieve: bool
+    protocols: list[str]
+    plugins: list[str]
+    version: str = "2.3"
+    userdbs: list[str] = dataclasses.field(default_factory=list)
+
+
+def settings(hosts, host: str, lda: str) -> Settings:
+    """What Dovecot on a host has of Sieve. lda: the path of dovecot-lda."""
+    return Settings(
+        hosts.run(host, ["test", "-x", lda], sudo=True, check=False).rc == 0,
+        dovecot.has_module(hosts, host, "lib90_sieve_plugin.so"),
+        dovecot.protocols(hosts, host),
+        dovecot.plugins(hosts, host, "lda"),
+        dovecot.spelling(hosts, host).version,
+        dovecot.userdbs(hosts, host),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

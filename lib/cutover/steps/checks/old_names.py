@@ -189,6 +189,7 @@ def _escaped(reading, site):
         for protocol, character in (state.escapes if state else {}).items()
         if character != dovecot_names.ESCAPE
     }
+    spelling = (state.names if state else dovecot_names.Names("2.3", [])).spelling
     texts = [f"{name}: {character or 'no character'}" for name, character in wrong.items()]
     separator = state.names.inbox.separator if state and state.names.inbox else ""
     if separator != "/":
@@ -198,7 +199,7 @@ def _escaped(reading, site):
         f"{dovecot_names.ESCAPE} in each protocol, and the separator /",
         (", ".join(texts) or "so it does") if reading.ok else reading.error,
         reading.ok and bool(state.escapes) and not texts,
-        f"Set `{dovecot_names.escaping(bool(state) and state.names.modern)}` for all protocols "
+        f"Set `{spelling.escaping}` for all protocols "
         "and `separator = /` before presync, or set new_store.dots to underscore.",
         id="dots-escaped",
         subject=new,

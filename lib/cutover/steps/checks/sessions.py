@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from cutover import model
-from cutover.facts import dovecot_limits, sessions
+from cutover.facts import dovecot, dovecot_limits, sessions
 
 MARGIN = 2  # the moment of preflight is hardly the busiest of the day
 
@@ -70,7 +70,7 @@ def _processes(now, limits, site):
         "no limit" if limit is None else f"{limit} (service {name})",
         limit is None or now.total <= limit,
         f"Raise process_limit of service {name}, or let a login process serve many clients "
-        "(service_count = 0; restart_request_count = unlimited since 2.4).",
+        f"({dovecot.MANY_CLIENTS}).",
         warning=limit is not None and MARGIN * now.total > limit,
         id="sessions-processes",
         subject=site.roles.new,

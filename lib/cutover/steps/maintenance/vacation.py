@@ -15,7 +15,7 @@ from cutover.steps.maintenance import procmail_rules
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts(dovecot.Sieve):
+class Facts(sieve.Settings):
     """block: our block in Dovecot's configuration. procmailrc: None without the file."""
 
     run: str = ""
@@ -75,7 +75,7 @@ def probe(ctx) -> Facts:
         block=sieve.block(files.read(hosts, new, parameters.dovecot) or ""),
         procmailrc=files.read(hosts, new, parameters.procmailrc),
         service=model.read(sieve.service, ctx.site.address(new), parameters.managesieve_port),
-        **vars(dovecot.sieve(hosts, new, parameters.lda)),
+        **vars(sieve.settings(hosts, new, parameters.lda)),
     )
 
 
