@@ -170,6 +170,15 @@ def test_it_ends_by_itself_says_for_how_long_and_leaves_no_counter(hosts, run):
     assert "alice" in json.dumps(json.loads((run.path / first_morning.NAME).read_text()))
 
 
+def test_a_counter_that_stays_is_reported(hosts, run, monkeypatch):
+    def refuse(*_):
+        raise errors.Unreadable("doveadm refuses")
+
+    monkeypatch.setattr(dovecot_activity, "stop_counting", refuse)
+    seen = first_morning.watch(hosts, run, 0.001, lambda _: None, every=0.1)
+    assert seen.unread == {"counter of missing folders": "doveadm refuses"}
+
+
 def test_before_reading_is_open_there_is_nothing_to_watch(hosts, tmp_path):
     early = run_folder.begin(SITE, tmp_path / "early")
     with pytest.raises(first_morning.NotOpen):

@@ -115,8 +115,7 @@ def missing(hosts, name: str, users: Iterable[str]) -> dict[tuple[str, str], int
 
     The first call has Dovecot begin to count.
     """
-    shown = hosts.run(name, ["doveadm", "-f", "tab", "stats", "dump", "-f", "count"], sudo=True)
-    counted = parse_counts(shown.text, users)
+    counted = parse_counts(_counters(hosts, name), users)
     if counted is None:
         argv = [
             "doveadm",
@@ -129,6 +128,10 @@ def missing(hosts, name: str, users: Iterable[str]) -> dict[tuple[str, str], int
         ]
         hosts.run(name, argv, sudo=True)
     return counted or {}
+
+
+def _counters(hosts, name):
+    return hosts.run(name, ["doveadm", "-f", "tab", "stats", "dump", "-f", "count"], sudo=True).text
 
 
 def parse_counts(text: str, users: Iterable[str]) -> dict[tuple[str, str], int] | None:
@@ -165,7 +168,8 @@ def _plain(text):
 
 def stop_counting(hosts, name: str) -> None:
     """Remove the counter of missing(), if it is there."""
-    hosts.run(name, ["doveadm", "stats", "remove", _COUNTER], sudo=True, check=False)
+    if parse_counts(_counters(hosts, name), ()) is not None:
+        hosts.run(name, ["doveadm", "stats", "remove", _COUNTER], sudo=True)
 
 
 def folders(hosts, name: str, user: str) -> list[str]:

@@ -124,8 +124,10 @@ class Watching:
         self.until = time.time()
 
     def close(self):
-        with contextlib.suppress(errors.CutoverError, OSError):
-            dovecot_activity.stop_counting(self.hosts, self.new)
+        """Have Dovecot stop counting. What prevents it is noted as what cannot be read."""
+        reading = model.read(dovecot_activity.stop_counting, self.hosts, self.new)
+        if not reading.ok:
+            self.unread["counter of missing folders"] = reading.error
 
     def _add(self, at, **figures):
         minute = self.minutes[int(at) // 60 * 60]
