@@ -66,7 +66,7 @@ def survey_user(user, report):
         if file is None:
             continue
         try:
-            survey_folder(file, name, result, report)
+            survey_folder(file, name, result, report, moved=file is spool and inbox is not None)
         except errors.StoreError as error:
             result["errors"].append(error.as_dict())
     result["inodes"] = result["messages"] + 6 * (len(folders) + 1) + 4
@@ -95,7 +95,8 @@ def empty(name):
     }
 
 
-def survey_folder(file, name, result, report):
+def survey_folder(file, name, result, report, moved=False):
+    """Count one mailbox. moved: its messages get the UIDs of another one."""
     fd, box = file.open()
     try:
         messages = total = recent = 0
@@ -126,7 +127,7 @@ def survey_folder(file, name, result, report):
         "keywords_lost": list(map(errors.printable, table.dropped)),
         "uidvalidity": box.uidvalidity,
         "uidnext": box.uidnext,
-        "renumbered": box.renumbered,
+        "renumbered": box.renumbered and not moved,
         "before_1970": box.before_1970,
     }
     result["folders"].append(entry)

@@ -1,5 +1,6 @@
 """Two readings of a folder compared, message by message or a sample of their contents."""
 
+import dataclasses
 import datetime
 import time
 
@@ -68,6 +69,20 @@ def test_it_keeps_no_eachof_a_folder_that_is_equal():
 def test_each_difference_is_told(old, new, text):
     result = compared(old, new)
     assert result.differing == 1 and result.differences[0].startswith(text)
+
+
+def test_uids_that_imap_does_not_allow_are_compared_in_order():
+    huge = [message(3), message(1 << 32), message((1 << 32) + 1)]
+    old = lambda: imap.Folder("INBOX", 7, (1 << 32) + 2, iter(huge), 3)  # noqa: E731
+    new = lambda *digests: imap.Folder(  # noqa: E731
+        "INBOX", 8, 13, (message(uid, text) for uid, text in enumerate(digests, 10)), len(digests)
+    )
+    result = messages.compare(old(), new("aa", "aa", "aa", "bb"))
+    assert (result.renumbered, result.differing, result.old, len(result.extra)) == (True, 0, 3, 1)
+    assert messages.compare(old(), new("aa", "bb", "aa")).differing == 1
+    assert messages.compare(old(), new("aa", "aa")).differences == [f"UID {huge[2].uid}: missing"]
+    same = dataclasses.replace(new("aa", "aa", "aa"), uidvalidity=7)
+    assert messages.compare(old(), same).differing  # UIDs under the same UIDVALIDITY stay
 
 
 def test_what_only_the_new_side_has_is_handed_over():

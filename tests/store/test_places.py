@@ -13,6 +13,7 @@ from cutover.facts.old_mail import Survey
 from cutover.remote import converter
 from cutover.steps.checks import old_mail
 from cutover.steps.night import verify
+from lab import base_image
 from mbx2maildir import batch, plan_file, survey
 from mbx2maildir.publish import status
 from mbx2maildir.tests import build
@@ -83,13 +84,14 @@ def put(user, *names, messages=1):
 
 def verified(user, **more):
     """Convert, and judge as verify does → (its check, the user's rows, the survey)."""
-    subprocess.run(["chown", "-R", "-h", f"{user.uid}:{user.uid}", user.home], check=True)
+    places = [path for path in (user.home, user.spool) if path.exists()]
+    subprocess.run(["chown", "-R", "-h", f"{user.uid}:{user.uid}", *places], check=True)
     plan = plan_file.check(
-        {**user.plan(), "users": [user.entry(home=f"/home/{user.name}", **more)]}
+        {**user.plan(), "users": [user.entry(home=f"/home/{user.name}", **more)], "strict": True}
     )
     surveyed = survey.survey(plan)["users"][0]
     errors = []
-    totals = batch.convert(plan, lambda kind, **event: kind == "error" and errors.append(event))
+    totals = batch.convert(plan, lambda what, **event: what == "error" and errors.append(event))
     assert not totals["failed"], errors
     state = model.from_json(converter.State, by_name(status.state(plan)))
     hosts, mail = Hosts(user), state.users[user.name]
@@ -208,8 +210,9 @@ def test_names_in_the_home_that_mean_another_place(old_user):
     assert named == wrong and not beforehand.passed
 
 
+@pytest.mark.parametrize("old_user", base_image.SUITES, indirect=True)
 def test_dates_before_1970_stay_what_they_become(old_user):
-    """Dovecot would show them once, and as dates of 2106 from then on."""
+    """Dovecot would show them once; from then on 2.3 as dates of 2106, and 2.4 as we do."""
     put(old_user, b"mail/mbx", b"mail/mbox")
     line = b" 1-Jan-1970 %b +0100,"
     texts = [build.text(number) for number in range(3)]
@@ -230,6 +233,88 @@ def test_dates_before_1970_stay_what_they_become(old_user):
             dates = [message[2] for message in oracle.view(new, b"mbx")["messages"]]
             assert dates == [0, 0, 36000]
             assert oracle.view(new, b"mbox")["messages"][0][2] == 0
+
+
+@pytest.mark.parametrize("content", [b"\n", b"\r\n \t\n", b"\0", b"\0" * 3000, b" \0\n"])
+@pytest.mark.parametrize("inbox", [False, True])
+def test_a_spool_without_mail_is_no_difference(old_user, content, inbox):
+    """c-client shows the file as a message that it makes up."""
+    put(old_user, b"INBOX" if inbox else b"mail/x")
+    old_user.spool.write_bytes(content)
+    check, rows, _surveyed = verified(old_user)
+    assert check.passed, check.actual
+    assert not any(row.spool for row in rows)
+
+
+BASE = b"X-IMAPbase: 1254000000 10\n"
+SENT = [
+    b"X-UID: 1\n",
+    b"X-IMAPbase: 4294967297 4294967306\nX-UID: 7\n",
+    b"X-UID: 4294967294\n",
+    b"X-UID: 4294967306\nX-UID: 12\n",
+    b"X-UID: 18446744073709551615\n",
+]
+
+
+def mbox(*headers):
+    line = b"From a@b Tue Nov 10 10:00:%02d 2026\n%bSubject: %d\n\nbody\n\n"
+    return b"".join(line % (number % 60, header, number) for number, header in enumerate(headers))
+
+
+@pytest.mark.parametrize("fields", SENT)
+def test_no_sender_changes_the_uidvalidity_of_inbox(old_user, fields):
+    """c-client believes the fields once a session moves a message from the spool to ~/mbox."""
+    (old_user.home / "mbox").write_bytes(mbox(BASE + b"X-UID: 3\n", b"X-UID: 9\n"))
+    old_user.spool.write_bytes(mbox(fields, b"X-UID: 5\n", b""))
+    check, _rows, surveyed = verified(old_user)
+    assert check.passed, check.actual
+    assert not surveyed["damage"] and not any(file["renumbered"] for file in surveyed["folders"])
+    with old_user.cclient() as old:
+        before = oracle.view(old, b"INBOX")
+    with old_user.dovecot() as new:
+        after = oracle.view(new, b"INBOX")
+    assert after["uidvalidity"] == before["uidvalidity"] == 1254000000
+    assert after["messages"][:2] == before["messages"] and len(after["messages"]) == 5
+    assert after["uidnext"] < 1 << 32
+
+
+@pytest.mark.parametrize("place", ["spool", "folder", "beside INBOX"])
+def test_numbers_that_imap_does_not_allow_stop_no_conversion(old_user, place):
+    """Where c-client believes what a sender wrote, the folder gets new UIDs, and it is named."""
+    text = mbox(BASE + b"X-UID: 3\n", *SENT[2:], b"", b"")
+    path = old_user.home / "mail/folder" if place == "folder" else old_user.spool
+    path.write_bytes(text)
+    if place == "beside INBOX":
+        put(old_user, b"INBOX")
+    elif place == "spool":
+        put(old_user, b"mail/x")
+    check, _rows, surveyed = verified(old_user)
+    assert check.passed, check.actual
+    assert not surveyed["damage"] and not surveyed["errors"]
+    with old_user.dovecot() as new:
+        name = b"folder" if place == "folder" else b"INBOX"
+        assert len(oracle.view(new, name)["messages"]) == 6 + (place == "beside INBOX")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (b"X-IMAPbase: 4294967297 10\nX-UID: 3\n", b"X-UID: 9\n", b""),
+        (b"X-IMAPbase: 1 4294967306\nX-UID: 3\n", b"", b"X-UID: 20\n"),
+        (BASE + b"X-UID: 3\n", b"X-UID: 4294967306\n", b"X-UID: 4294967309\n", b""),
+        (BASE + b"X-UID: 4294967294\n", b"", b""),
+        (b"X-IMAPbase: 1 4294967200\n", *[b""] * 100),
+    ],
+)
+def test_uids_that_imap_does_not_allow_are_named_and_no_difference(old_user, headers):
+    (old_user.home / "mail/folder").write_bytes(mbox(*headers))
+    put(old_user, b"INBOX")
+    check, rows, surveyed = verified(old_user)
+    assert check.passed, check.actual
+    beforehand = preflight_check(surveyed, "old-folders-change")
+    assert beforehand.warning and beforehand.data["folders"] == 1
+    row = next(row for row in rows if row.old_name == "mail/folder")
+    assert (row.old, row.new, row.extra) == (len(headers), len(headers), 0) and row.notes
 
 
 def test_a_text_that_c_client_mixes_up_with_that_of_another_folder(old_user):

@@ -3,6 +3,7 @@
 Old side: c-client. New side: Dovecot. Always EXAMINE: reading changes nothing.
 """
 
+import base64
 import dataclasses
 import hashlib
 import math
@@ -123,7 +124,7 @@ def read_user(
                 if old_name == "INBOX":
                     path = site.old_store.spool.format(user=user, home="")
                     _compare_spool(old, path, result, row)
-                    if uidls and row.old and not result.uidvalidity:
+                    if uidls and row.old and not (result.uidvalidity or result.renumbered):
                         _compare_uidls(hosts, old, opened.uidvalidity, row)
         return row
 
@@ -191,15 +192,14 @@ def _unreadable(error, row, salvaged):
 def _compare_new(old, new, folder, row, level, converted, chosen):
     """Fill a row from both sides: a messages.Comparison, None where a side could not be read."""
 
-    def same_text(uid):
-        texts = (old.fetch(row.old_name, uid), new.fetch(row.new_name, uid))
+    def same_text(uid, new_uid):
+        texts = (old.fetch(row.old_name, uid), new.fetch(row.new_name, new_uid))
         return len({imap.Digest().update(text).hexdigest() for text in texts}) == 1
 
     try:
         # every content that only the new side has is read: the spool is looked for among it
-        opened = new.stream(
-            row.new_name, level, wanted=lambda uid: uid >= (folder.uidnext or 0) or chosen(uid)
-        )
+        first = 0 if messages.too_large(folder) else folder.uidnext or 0
+        opened = new.stream(row.new_name, level, wanted=lambda uid: uid >= first or chosen(uid))
         if folder.uidvalidity == 0:
             folder.uidvalidity = opened.uidvalidity
         result = (
@@ -224,6 +224,12 @@ def _compare_new(old, new, folder, row, level, converted, chosen):
         row.notes.append(
             f"{row.line_ends} messages contain bare LFs, which Dovecot sends as CRLF: the size "
             "differs, the text is the same"
+        )
+    if result.renumbered:
+        row.notes.append(
+            f"the old server shows UIDNEXT {folder.uidnext} under UIDVALIDITY "
+            f"{folder.uidvalidity}, which IMAP does not allow or nearly so: the folder has new "
+            "UIDs, and messages were compared in their order"
         )
     if row.lost:
         row.notes.append(
@@ -256,11 +262,14 @@ def _compare_spool(session, path, inbox, row):
         spool = session.read(path, "content").messages
     except imap.FolderUnreadable:
         return  # no spool file, or an empty one
+    digests = [message.digest for message in inbox.extra if message.digest]
+    lost = len(spool) == 1 and spool[0].digest not in digests
+    if lost and _is_no_mail(session.fetch(path, spool[0].uid), path):
+        return
     row.spool = len(spool)
     summary = inbox.summary
     if summary.count == len(spool) and (not summary.size or summary.same(messages.Digests(spool))):
         return  # the spool is what the old server shows as INBOX
-    digests = [message.digest for message in inbox.extra if message.digest]
     if not digests:
         if row.extra < len(spool):
             row.differs(f"{len(spool)} messages in the spool, {row.extra} added to the new INBOX")
@@ -271,6 +280,20 @@ def _compare_spool(session, path, inbox, row):
         else:
             when = message.internaldate.isoformat()
             row.differs(f"the message of {when} in the spool is not in the new INBOX")
+
+
+def _is_no_mail(text, path):
+    """Whether a message is what c-client makes of a file of blanks and NULs."""
+    header, _, body = text.partition(b"\r\n\r\n")
+    fields = header.split(b"\r\n")
+    if b"Subject: " + imap.encode_name(path) not in fields or b"MIME-Version: 1.0" not in fields:
+        return False
+    if b"Content-Transfer-Encoding: BASE64" in fields:
+        try:
+            body = base64.b64decode(body)
+        except ValueError:
+            return False
+    return not body.strip(b"\r\n \t\0")
 
 
 def _compare_uidls(hosts, old, uidvalidity, row):

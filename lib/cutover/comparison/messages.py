@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator
 
+from mbx2maildir.formats import mbox_header
+
 from cutover.connect import imap
 
 SHOWN = 20  # differences listed for one folder
@@ -37,6 +39,8 @@ class Comparison:
     old, new: numbers of messages. extra: messages of the new side only, by UID.
     differences: the first SHOWN, as text; differing counts them all.
     uidvalidity: the text in `differences` that says UIDVALIDITY changed, or "".
+    renumbered: the old side shows UIDs or a UIDVALIDITY that IMAP does not allow, the new side
+    others: then messages are compared in their order.
     lost: messages that lost a keyword Maildir has no letter for. line_ends: messages whose size
     differs by bare LFs only. contents: messages whose digests were compared.
     summary: the old side's messages.
@@ -48,6 +52,7 @@ class Comparison:
     differences: list[str] = dataclasses.field(default_factory=list)
     differing: int = 0
     uidvalidity: str = ""
+    renumbered: bool = False
     lost: int = 0
     line_ends: int = 0
     contents: int = 0
@@ -59,15 +64,16 @@ class Comparison:
             self.differences.append(text)
 
 
-def _pairs(old: Iterable, new: Iterable) -> Iterator[tuple]:
+def _pairs(old: Iterable, new: Iterable, renumbered: bool) -> Iterator[tuple]:
     """(old message or None, new message or None) by ascending UID; both come in that order."""
     olds, news = iter(old), iter(new)
     left, right = next(olds, None), next(news, None)
     while left is not None or right is not None:
-        if left is None or right is not None and right.uid < left.uid:
+        in_order = renumbered and left is not None and right is not None
+        if left is None or right is not None and right.uid < left.uid and not in_order:
             yield None, right
             right = next(news, None)
-        elif right is None or left.uid < right.uid:
+        elif right is None or left.uid < right.uid and not in_order:
             yield left, None
             left = next(olds, None)
         else:
@@ -79,7 +85,7 @@ def compare(
     old: imap.Folder,
     new: imap.Folder,
     lost_keywords: Collection[str] = (),
-    same_text: Callable[[int], bool] = lambda uid: False,
+    same_text: Callable[[int, int], bool] = lambda *uids: False,
 ) -> Comparison:
     """Compare two readings whose messages come by ascending UID. Iterators do; few are kept.
 
@@ -87,19 +93,22 @@ def compare(
     INTERNALDATE, size and, where both were read, digest. Two things that no Maildir can keep are
     counted and are no difference: `lost_keywords`, for which the conversion found no letter among
     26, and bare LFs, which Dovecot sends as CRLF: then the size differs and the text must not.
-    same_text(uid) compares the texts where no digest was read.
+    same_text(old UID, new UID) compares the texts where no digest was read.
     """
     result = Comparison()
     allowed = frozenset(lost_keywords)
     if old.uidvalidity != new.uidvalidity:
-        result.uidvalidity = f"UIDVALIDITY {old.uidvalidity} became {new.uidvalidity}"
-        result.differs(result.uidvalidity)
-    for message, other in _pairs(old.messages, new.messages):
+        result.renumbered = too_large(old)
+        if not result.renumbered:
+            result.uidvalidity = f"UIDVALIDITY {old.uidvalidity} became {new.uidvalidity}"
+            result.differs(result.uidvalidity)
+    uidnext = 0 if result.renumbered else old.uidnext or 0
+    for message, other in _pairs(old.messages, new.messages, result.renumbered):
         if message is None:
             result.extra.append(other)
-            if other.uid < (old.uidnext or 0):
+            if other.uid < uidnext:
                 result.differs(
-                    f"UID {other.uid}: not in the old folder, and below its UIDNEXT {old.uidnext}"
+                    f"UID {other.uid}: not in the old folder, and below its UIDNEXT {uidnext}"
                 )
             continue
         result.old += 1
@@ -112,16 +121,21 @@ def compare(
         read = message.digest is not None and other.digest is not None
         result.contents += read
         if message.size != other.size and (
-            message.digest == other.digest if read else same_text(message.uid)
+            message.digest == other.digest if read else same_text(message.uid, other.uid)
         ):
             result.line_ends += 1
             other = dataclasses.replace(other, size=message.size)
         for text in _differences(message, other, allowed):
             result.differs(f"UID {message.uid}: {text}")
     result.new += len(result.extra)
-    if old.uidnext and new.uidnext < old.uidnext:
-        result.differs(f"UIDNEXT {old.uidnext} became {new.uidnext}")
+    if new.uidnext < uidnext:
+        result.differs(f"UIDNEXT {uidnext} became {new.uidnext}")
     return result
+
+
+def too_large(folder: imap.Folder) -> bool:
+    """Whether a mbox shows numbers that the conversion does not keep."""
+    return folder.uidvalidity > 0xFFFFFFFF or (folder.uidnext or 0) > mbox_header.LARGEST + 1
 
 
 def compare_counts(old: imap.Folder, new: imap.Folder) -> Comparison:

@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Iterable
 
+from cutover.comparison import messages
 from cutover.connect import imap
 from cutover.facts import mailboxes
 from cutover.facts.users import Account
@@ -204,11 +205,11 @@ class _Pair:
 
 
 def _keeps_uidvalidity(old, folder):
-    """Whether the old server reports the same UIDVALIDITY each time.
+    """Whether the old server reports the same UIDVALIDITY each time, and one to keep.
 
     For a file that holds none it takes the time of day.
     """
-    if not folder.exists:
+    if not folder.exists or messages.too_large(folder):
         return False
     time.sleep(1.1)
     return old.read(folder.name).uidvalidity == folder.uidvalidity

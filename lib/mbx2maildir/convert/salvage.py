@@ -11,8 +11,8 @@ def notes(result):
     texts = []
     if result["renumbered"]:
         texts.append(
-            "UIDs do not rise, or exceed UIDLAST: renumbered under a new UIDVALIDITY, as c-client "
-            "would"
+            "UIDs do not rise, or exceed UIDLAST or what IMAP allows: renumbered under a new "
+            "UIDVALIDITY"
         )
     if result.get("bare_lf"):
         texts.append(

@@ -144,7 +144,8 @@ class Mx(Mailbox):
 
     def places(self):
         """(UID, None, file, offset, None: the whole file) of each message."""
-        numbers = {int(name): name for name in os.listdir(self.fd) if name.isdigit()}
+        names = [name for name in os.listdir(self.fd) if name.isascii() and name.isdigit()]
+        numbers = {int(name): name for name in names}
         for uid in sorted(numbers):
             if uid:
                 yield uid, None, os.fsencode(numbers[uid]), 0, None

@@ -79,11 +79,11 @@ class Mailbox:
 
     @property
     def uidlast(self):
-        return self.uids.uidlast
+        return self.uids.highest
 
     @property
     def uidnext(self):
-        return self.uids.uidlast + 1
+        return self.uids.highest + 1
 
     def note(self, offset, length, what):
         if self.strict:
@@ -186,6 +186,8 @@ class Mailbox:
         the message that is none."""
         for offset, when, header, blank, body, size in self.frames():
             flags, bits, uid = mbox_header.read(header, self.uids)
+            if self.uids.cut:
+                self.note(offset, 0, "the file ends in its X-IMAPbase field, and c-client crashes")
             if self.uids.count == 1 and self.uids.pseudo:
                 yield None
                 continue
@@ -208,6 +210,3 @@ class Mailbox:
                 self.before_1970 += when < 0
                 yield uid, not flags & mbx.OLD, flags, bits, max(when, 0), size, offset, text
         self.uids.ended = True
-        if self.uids.too_large and self.before is None:
-            what = "it states UIDs or a UIDVALIDITY of more than 32 bits, which IMAP does not allow"
-            self.note(0, 0, what)

@@ -25,49 +25,59 @@ LETTERS = {
     ord("A"): mbx.ANSWERED,
     ord("T"): mbx.DRAFT,
 }
-LAST = 0xFFFFFFFE
+LARGEST = 0xEFFFFFFF  # UID that is kept: those of later messages must fit 32 bits, too
 WORD = (1 << 64) - 1  # in which c-client counts
+
+
+def number(digits):
+    """Digits as c-client reads them, however many: 10^64 is a multiple of 2^64."""
+    return int(digits[-64:] or 0) & WORD
 
 
 class Uids:
     """UIDs and keywords of a mailbox, as c-client gives them while it reads on.
 
     uidvalidity: 0 when the mailbox states none, and from a bad X-UID on: no X-UID is believed then.
-    stated: the one it stated. pseudo: the first message only holds this, and is none. ended: all
-    messages are read. restarted: c-client took the time of day for UIDVALIDITY. too_large: c-client
-    believes a number that IMAP does not allow; here it counts as none.
+    stated: the one it stated. pseudo: the first message only holds this, and is none. cut: the file
+    ends within this line. ended: all messages are read. too_large: c-client shows numbers that IMAP
+    does not allow, or nearly so. uidlast, previous: c-client's. last: the UID of the last message;
+    highest: of any so far, and stated. kept: the outcome of the mailbox to which the rest is
+    appended.
     """
 
     def __init__(self):
         self.count = self.uidvalidity = self.stated = self.uidlast = self.previous = 0
-        self.pseudo = self.ended = self.restarted = self.too_large = False
-        self.keywords = []
+        self.last = self.highest = 0
+        self.pseudo = self.ended = self.cut = self.too_large = False
+        self.keywords, self.kept = [], None
 
     def restart(self):
-        """Go on behind the end of a mbox, which c-client has given a UIDVALIDITY."""
-        if self.count and not self.uidvalidity:
-            self.uidvalidity, self.restarted = 1, True
+        """Go on behind the end of a mbox, which c-client has given a UIDVALIDITY. It stays: what
+        a sender writes into a message changes nothing of those before it."""
+        self.ended = True
+        if self.count:
+            self.kept = self.outcome()
+            self.uidvalidity = self.uidvalidity or 1
 
     def outcome(self):
-        """(UIDVALIDITY, or 0 where c-client takes the time of day; whether it drops a stated
-        one). Ours is then the stated one plus one, so that every pass gives the same."""
-        if not self.ended:
-            return 0, False
-        if self.uidvalidity and not self.restarted:
+        """(UIDVALIDITY, or 0 where c-client takes the time of day; whether the stated one is
+        dropped). Ours is then the stated one plus one, so that every pass gives the same."""
+        if self.kept or not self.ended:
+            return self.kept or (0, False)
+        if self.uidvalidity and not self.too_large:
             return self.uidvalidity, False
         return (self.stated % 0xFFFFFFFF + 1 if self.stated else 0), bool(self.stated)
 
-    def base(self, value, pseudo):
+    def base(self, value, pseudo, cut):
         """X-IMAP and X-IMAPbase: UIDVALIDITY, the last UID, keywords. Only the first counts."""
         match = NUMBERS.match(value)
-        if self.count > 1 or self.uidvalidity or not match or not int(match.group(1)) & WORD:
+        if self.count > 1 or self.uidvalidity or not match or not number(match.group(1)):
             return
-        self.pseudo = self.pseudo or pseudo
-        stated, last = (int(number) & WORD for number in match.group(1, 2))
-        if stated > 0xFFFFFFFF or last > LAST:
-            self.too_large = True
-        else:
-            self.uidvalidity, self.stated, self.uidlast = stated, stated, last
+        self.pseudo, self.cut = self.pseudo or pseudo, cut
+        self.uidvalidity, self.uidlast = map(number, match.group(1, 2))
+        self.stated = self.uidvalidity
+        self.too_large = self.stated > 0xFFFFFFFF or self.uidlast > LARGEST
+        self.highest = self.uidlast if self.uidlast <= LARGEST else 0
         words = [word for word in match.group(3).split(b" ") if word]
         for slot, word in enumerate(words[: mbx_header.KEYWORD_SLOTS]):  # others stay
             if slot == len(self.keywords):
@@ -79,20 +89,22 @@ class Uids:
         """X-UID of a message that has `uid` or 0 so far → its UID or 0."""
         if not self.uidvalidity or (self.count == 1 and self.pseudo):
             return uid
-        digits = re.match(rb" *(\d*)", value).group(1)
-        number = int(digits or 0) & WORD
-        if uid or not self.previous < number <= LAST:
-            self.too_large = self.too_large or not uid and number > LAST
+        stated = number(re.match(rb" *(\d*)", value).group(1))
+        if uid or stated <= self.previous:
             self.uidvalidity = 0
             return 0
-        self.previous, self.uidlast = number, max(self.uidlast, number)
-        return number
+        self.previous, self.uidlast = stated, max(self.uidlast, stated)
+        return stated
 
     def given(self, uid):
-        """The UID of a message whose header is read."""
+        """The UID of a message whose header is read: c-client's, unless it is too large."""
         if not uid:
-            self.uidlast += 1
+            self.uidlast = self.uidlast + 1 & WORD
             self.previous = uid = self.uidlast
+        if not self.last < uid <= LARGEST:
+            self.too_large = True
+            uid = self.highest + 1
+        self.last, self.highest = uid, max(self.highest, uid)
         return uid
 
     def bits(self, words):
@@ -120,7 +132,7 @@ def read(header, uids):
         elif name == b"X-UID:":
             uid = uids.stated_uid(value, uid)
         else:
-            uids.base(value, name == b"X-IMAP:")
+            uids.base(value, name == b"X-IMAP:", match.end() == len(header))
     return flags, bits, uid
 
 

@@ -85,6 +85,13 @@ def test_after_one_bad_uid_none_is_believed(path):
     assert box.renumbered and (box.uidvalidity, box.uidnext) == (1254000001, 14)
 
 
+@pytest.mark.parametrize("end, damage", [(b"", 1), (b"\n", 0), (b"\nX-UID: 3", 0)])
+def test_a_base_that_the_file_ends_in_is_named(path, end, damage):
+    """c-client looks for the end of its line, and crashes."""
+    box, messages = read(path, b"From a@b %b\nX-IMAPbase: 1254000000 10 a%b" % (DATE, end))
+    assert len(messages) == 1 and len(box.damage) == damage
+
+
 def test_a_from_line_within_a_header_separates_nothing(path):
     content = b"From a@b %b\nSubject: 1\nFrom c %b\nSubject: 2\n\nb\n" % (DATE, DATE)
     assert [message[7] for message in read(path, content)[1]] == [content.partition(b"\n")[2]]
@@ -149,13 +156,22 @@ def strip(files):
 
 
 @pytest.mark.parametrize(
-    "base, uid", [(b"4294967296 10", b"1"), (b"1 4294967306", b"1"), (b"1 10", b"4294967306")]
+    "base, uids, given, uidnext",
+    [
+        (b"4294967296 10", [b"3", b"9", None], [3, 9, 11], 12),
+        (b"1 4294967306", [b"3", None, b"20"], [3, 4, 5], 6),
+        (b"1 10", [b"3", b"4294967306", b"20", None], [3, 11, 12, 13], 14),
+        (b"1 10", [b"4294967294", None], [11, 12], 13),
+        (b"1 4294967200", [None] * 3, [1, 2, 3], 4),
+        (b"1 10", [b"18446744073709551615", None, None], [11, 12, 13], 14),
+        (b"1 10", [b"9" * 5000, None], [11, 12], 13),
+    ],
 )
-def test_numbers_of_more_than_32_bits_count_as_none(path, base, uid):
+def test_numbers_that_imap_does_not_allow_are_not_kept(path, base, uids, given, uidnext):
     """c-client believes them; no mail program takes them."""
-    text = b"From a@b Tue Nov 10 10:00:00 2026\nX-IMAPbase: %b\nX-UID: %b\n\nbody\n" % (base, uid)
-    path.write_bytes(text)
-    with open(path, "rb") as file:
-        box = mbox.Mailbox(file.fileno(), path)
-        uids = [message[0] for message in box.messages()]
-    assert uids in ([1], [11]) and "32 bits" in box.damage[0]["what"]
+    fields = [b"" if uid is None else b"X-UID: %b\n" % uid for uid in uids]
+    fields[0] = b"X-IMAPbase: %b\n" % base + fields[0]
+    text = b"".join(b"From a@b %b\n%b\nbody\n\n" % (DATE, field) for field in fields)
+    box, messages = read(path, text)
+    assert [message[0] for message in messages] == given and box.uidnext == uidnext
+    assert box.renumbered and box.uidvalidity == 2 and not box.damage

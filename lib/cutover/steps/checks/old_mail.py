@@ -91,11 +91,7 @@ def _left_out(survey):
 def _unlike(survey):
     """Folders that cannot look on the new server as they did."""
     folders = [folder for user in survey.users.values() for folder in user.folders]
-    texts = [
-        f"{folder.file} (new UIDs, as the old server gives them)"
-        for folder in folders
-        if folder.renumbered
-    ]
+    texts = [f"{folder.file} (new UIDs)" for folder in folders if folder.renumbered]
     texts += [
         f"{folder.file} (keyword {name} becomes {kept})"
         for folder in folders
