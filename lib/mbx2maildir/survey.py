@@ -5,6 +5,7 @@ import os
 
 from mbx2maildir import errors, home, pointers, pool
 from mbx2maildir.convert import incoming, source, subscriptions
+from mbx2maildir.formats import dates
 from mbx2maildir.formats.keywords import KeywordTable
 from mbx2maildir.formats.names import Names
 
@@ -13,6 +14,7 @@ SIZES = 41  # classes of message sizes: class n holds those from 2^(n-1) bytes t
 
 
 def task_survey(user, report):
+    dates.use_zone(user.get("zone"))
     return survey_user(user, report)
 
 

@@ -7,9 +7,10 @@ import example
 import pytest
 from cutover import model
 from cutover.connect import tls
-from cutover.facts import local_names
+from cutover.facts import clock, local_names, old_mail
 from cutover.model import errors
-from cutover.steps.night import preflight
+from cutover.remote import converter
+from cutover.steps.night import preflight, preflight_facts
 from example import LEFT, ROMA1, altered, recorded
 
 
@@ -440,3 +441,16 @@ def test_time_zones_that_the_conversion_allows_for(old, new, shift, warns):
     (check,) = (check for check in judged(change) if check.id == "time-zones-same")
     assert (check.passed, check.warning) == (True, warns)
     assert ("-60 min" in check.actual) == bool(shift)
+
+
+def test_the_survey_reads_dates_in_the_old_hosts_zone(monkeypatch):
+    plans, accounts = [], model.Reading([])
+    monkeypatch.setattr(clock, "east", lambda hosts, name: {"old": -12600}[name])
+    monkeypatch.setattr(converter, "plan", lambda *arguments: plans.append(arguments))
+    monkeypatch.setattr(converter, "read", lambda *arguments, timeout: {})
+    monkeypatch.setattr(old_mail, "parse", dict)
+    hosts = types.SimpleNamespace(site=types.SimpleNamespace(roles=types.SimpleNamespace()))
+    hosts.site.roles.old, hosts.site.roles.new = "old", "new"
+    hosts.site.new_store = types.SimpleNamespace(jobs=1)
+    preflight_facts._survey(hosts, "run", accounts)
+    assert plans == [(hosts.site, "run", [], 1, -12600)]

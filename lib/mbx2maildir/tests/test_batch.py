@@ -737,3 +737,13 @@ def test_the_state_of_several_users_is_looked_up_at_the_same_time(site, monkeypa
     look.__module__, look.__qualname__ = status.__name__, "task_state"
     monkeypatch.setattr(status, "task_state", look)
     assert [user["files"] for user in status.state(plan)["users"]] == [2, 2]
+
+
+@pytest.mark.parametrize("east, early", [(3600, 1), (-12600, 0)])
+def test_the_survey_reads_dates_in_the_old_hosts_zone(site, east, early):
+    text = b"From a@b Thu Jan  1 00:00:00 1970\nSubject: 1\n\nbody\n"
+    site.user("alice", None, {"box": text})
+    plan = plan_file.check(site.plan())
+    plan["users"][0]["zone"] = east
+    (user,) = survey.survey(plan)["users"]
+    assert [folder["before_1970"] for folder in user["folders"]] == [early]

@@ -195,7 +195,8 @@ def _survey(hosts, run, accounts):
     site = hosts.site
     if not accounts.ok:
         raise model.CannotPlan(f"the users of {site.roles.new} are unknown: {accounts.error}")
-    plan = converter.plan(site, run, accounts.value, site.new_store.jobs)
+    zone = model.read(clock.east, hosts, site.roles.old).value
+    plan = converter.plan(site, run, accounts.value, site.new_store.jobs, zone)
     return old_mail.parse(
         converter.read(hosts, site.roles.new, plan, "survey", timeout=SURVEY_TIMEOUT)
     )
