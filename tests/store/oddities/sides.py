@@ -59,6 +59,7 @@ class Session:
 
     def __init__(self, user):
         self.user, self.stack, self.connection = user, contextlib.ExitStack(), None
+        self.tenex = False
 
     def __enter__(self):
         return self
@@ -68,19 +69,20 @@ class Session:
 
     def close(self):
         self.stack.close()
-        self.connection = None
+        self.connection, self.tenex = None, False
 
     def open(self):
         if self.connection is None:
             self.connection = self.stack.enter_context(self.user.cclient())
         return self.connection
 
-    def view(self, name, alone=False):
+    def view(self, name, tenex=False):
         """A mailbox's view as oracle.view(); None where c-client opens nothing, "text" for what it
-        shows as a text file. alone: in a session of its own."""
-        if alone:
+        shows as a text file. tenex: its driver shows one folder's text in another of a session."""
+        if tenex and self.tenex:
             self.close()
         connection = self.open()
+        self.tenex = self.tenex or tenex
         try:
             view = oracle.view(connection, name)
             return "text" if is_text_file(connection, view) else view
@@ -89,9 +91,6 @@ class Session:
         except (imaplib.IMAP4.error, OSError):
             self.close()  # there are mailboxes at which it ends
             return None
-        finally:
-            if alone:
-                self.close()
 
 
 def is_text_file(connection, view):
@@ -122,12 +121,11 @@ class Old:
             listed += sorted(store.mail)
             for name in sorted(set(listed), key=simple_first):
                 self.look(session, name)
-            self.inbox = session.view(b"INBOX", self.alone(b"INBOX"))
+            self.inbox = session.view(b"INBOX", self.is_tenex(b"INBOX"))
             spool = b"/var/mail/" + os.fsencode(store.user.name)
-            self.spool = session.view(spool, self.alone(spool))
+            self.spool = session.view(spool, self.is_tenex(spool))
 
-    def alone(self, name):
-        """The tenex driver shows one folder's text in another of a session."""
+    def is_tenex(self, name):
         path = within(self.store.host.root, os.path.join(self.store.own, name))
         return self.format(path) == "tenex"
 

@@ -3,6 +3,7 @@
 CUTOVER_ODDITIES=20000 makes it a long run, from seed CUTOVER_ODDITIES_FROM.
 """
 
+import concurrent.futures
 import os
 import random
 import shutil
@@ -11,10 +12,11 @@ import pytest
 
 from store.oddities import blocks, homes, judging, sides, verifying
 
-COUNT = int(os.environ.get("CUTOVER_ODDITIES", 100))
+COUNT = int(os.environ.get("CUTOVER_ODDITIES", 500))
 FIRST = int(os.environ.get("CUTOVER_ODDITIES_FROM", 0))
 READ = 2 * COUNT  # files for the readers alone
 TOGETHER = 100  # users of one plan
+READERS = 8  # stores read at a time: both servers and verify wait more than they work
 VERIFIED = 3  # of so many stores one is also read as verify reads it
 pytestmark = pytest.mark.lab
 
@@ -33,11 +35,11 @@ def test_each_format_is_read_as_c_client_reads_it(mail_host):
             os.chown(path, user.uid, user.uid)
             old = session.view(b"mail/" + path.name.encode(), kind == "tenex")
             new = sides.read(path)
-            if new is None and old not in (None, "text") and judging.too_large(old):
-                opened += 1  # our reader calls it damage
-            elif None not in (old, new) and old != "text":
+            if None not in (old, new) and old != "text":
                 opened += 1
-                faults += [f"{path.name}: {text}" for text in judging.differences(old, new)]
+                for text in judging.differences(old, new):
+                    if not (judging.too_large(old) and text.startswith("UIDVALIDITY")):
+                        faults.append(f"{path.name}: {text}")
             elif new is not None or old not in (None, "text"):
                 faults.append(f"{path.name}: only one side reads it")
             path.unlink()
@@ -63,14 +65,17 @@ def test_random_stores(mail_host, first):
 
 
 def run(host, stores):
-    views = [sides.Old(store) for store in stores]
-    surveys, failed, states = sides.convert(host, stores)
-    faults = []
-    for store, old in zip(stores, views, strict=True):
-        name = store.user.name
-        judge = judging.Judge(store, old, surveys[name], failed.get(name), states[name])
-        if name not in failed and not store.seed % VERIFIED:
-            texts = verifying.faults(store, judge.preflight, states[name])
-            faults += [f"{store.seed}: {text}" for text in texts]
-        faults += judge.run()
-    return faults
+    with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
+        views = list(pool.map(sides.Old, stores))
+        surveys, failed, states = sides.convert(host, stores)
+
+        def judged(store, old):
+            name = store.user.name
+            judge = judging.Judge(store, old, surveys[name], failed.get(name), states[name])
+            faults = []
+            if name not in failed and not store.seed % VERIFIED:
+                texts = verifying.faults(store, judge.preflight, states[name])
+                faults += [f"{store.seed}: {text}" for text in texts]
+            return faults + judge.run()
+
+        return [fault for faults in pool.map(judged, stores, views) for fault in faults]
