@@ -141,7 +141,10 @@ class Mailbox(mbx_lines.Finder):
             if not uid or uid <= self.last or uid > self.uidlast or uid > LAST_UID:
                 if (
                     0 < uid <= self.last
-                    and (self.salvaging or not mbx_lines.FIXED_DATE.match(date))
+                    # c-client reads no date of what is expunged
+                    and (
+                        self.salvaging or not (flags & EXPUNGED or mbx_lines.FIXED_DATE.match(date))
+                    )
                     and self.stale(position, head, text_offset, end)
                 ):
                     continue

@@ -85,6 +85,13 @@ def test_uids(path, written, uidlast, seen, uidnext, renumbered):
     assert (box.uidvalidity != 1234567890) == renumbered
 
 
+def test_c_client_reads_no_date_of_an_expunged_message(path):
+    odd = build.message(build.text(2), 1, 0x8011, date=b"19-M\xe4r-2005 10:50:19 +0100")
+    box, messages = read(path, build.mbx(build.message(build.text(1), 40, 0x11), odd, uidlast=44))
+    assert uids(messages) == [40] and not box.damage
+    assert (box.renumbered, box.uidnext, box.expunged) == (True, 42, 1)
+
+
 def test_recent_is_uid_zero_or_not_old(path):
     parts = [
         build.message(build.text(1), uid, flags)
