@@ -3,6 +3,7 @@ as the user, PREAUTH."""
 
 import contextlib
 import datetime
+import fcntl
 import hashlib
 import imaplib
 import os
@@ -271,14 +272,17 @@ def folder_list(connection, pattern="*", command="list"):
 @contextlib.contextmanager
 def mounted(base):
     """An overlay over the base, with /dev and /proc, gone afterwards. What a killed test run left
-    goes before."""
-    for left in pathlib.Path("/var/tmp").glob("cutover-store-*-*"):
-        if not os.path.exists(f"/proc/{left.name.split('-')[2]}"):
-            unmount(left / "root")
-            subprocess.run(["rm", "-rf", "--one-file-system", str(left)], check=False)
-    with tempfile.TemporaryDirectory(
-        prefix=f"cutover-store-{os.getpid()}-", dir="/var/tmp"
-    ) as scratch:
+    goes before: what no process of any lane holds locked."""
+    for left in pathlib.Path("/var/tmp").glob("cutover-store-*/lock"):
+        with contextlib.suppress(OSError), open(left) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            unmount(left.parent / "root")
+            subprocess.run(["rm", "-rf", "--one-file-system", left.parent], check=False)
+    with (
+        tempfile.TemporaryDirectory(prefix="cutover-store-", dir="/var/tmp") as scratch,
+        open(os.path.join(scratch, "lock"), "w") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
         top = pathlib.Path(scratch)
         top.chmod(0o711)  # the users' own processes look at what is theirs
         for name in ("upper", "work", "root"):
