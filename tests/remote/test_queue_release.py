@@ -18,6 +18,10 @@ case $1 in -q) sendmail -qf & exit 0 ;; -qf) ;; *) exit 0 ;; esac
 MAILQ = """#!/bin/sh
 cd "$PLACE"; ls queue | sed 's/$/ 2 Tue Nov 24 04:19 <a@x.test>/'
 """
+# a clock that is set forward all the time
+DATE = """#!/bin/sh
+cd "$PLACE"; echo >> dates; echo $(( $(wc -l < dates) * 3600 ))
+"""
 
 
 class Host:
@@ -28,7 +32,7 @@ class Host:
         (place / "queue").mkdir()
         for number in range(messages):
             (place / "queue" / f"6AO4JuTu0033{number:02}").touch()
-        for name, text in (("sendmail", SENDMAIL), ("mailq", MAILQ)):
+        for name, text in (("sendmail", SENDMAIL), ("mailq", MAILQ), ("date", DATE)):
             (place / name).write_text(text)
             (place / name).chmod(0o755)
 

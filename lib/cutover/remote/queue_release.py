@@ -2,13 +2,14 @@
 
 # $1: a lock; $2: seconds for which it goes on once nobody asks any more. Without -qf sendmail forks
 # and returns at once, so passes would pile up and flood the mail hosts. Two at a time: one may hang
-# on a host that does not answer. The next one begins when somebody asks, else later each time.
+# on a host that does not answer. The next one begins when somebody asks, else later each time. Time
+# is the host's since its start: the clock may be set meanwhile.
 _RELEASE = """
-echo $(( $(date +%s) + $2 )) > "$1.until"
+echo $(( $(cut -d. -f1 /proc/uptime) + $2 )) > "$1.until"
 setsid sh -c 'exec 9> "$1"; flock -n 9 || exit 0
 passes() {
   pause=1
-  while [ "$(date +%s)" -lt "$(cat "$1.until")" ]; do
+  while [ "$(cut -d. -f1 /proc/uptime)" -lt "$(cat "$1.until")" ]; do
     touch "$1.$2"; sendmail -qf; sendmail -Ac -qf
     mailq | grep -q "^[[:alnum:]]\\{10,\\}" || return
     sleep 1; slept=1
