@@ -104,7 +104,20 @@ def disk(facts, _):
     )
 
 
-AS_THERE = {"preflight": shell, "backup": dated, "decommission": later, "move-store": disk}
+def pages(facts, _):
+    """The facts of user-pages, with the example's folder."""
+    folder = site.load(site.PROJECT / "parameters" / "roma1.yaml").maintenance.pages.folder
+    for page in facts["pages"].values():
+        page[0] = f"{folder}/{Path(page[0]).name}"
+
+
+AS_THERE = {
+    "preflight": shell,
+    "backup": dated,
+    "decommission": later,
+    "move-store": disk,
+    "user-pages": pages,
+}
 
 
 def renamed(text, run, name=RUN):

@@ -32,6 +32,7 @@ from cutover.changes import (
     store_switch,
     system_mail,
     trial_restore,
+    user_page,
     userdb_edit,
 )
 from cutover.connect import dns, ssh
@@ -229,6 +230,16 @@ EXAMPLES = [
         "2026-01-08",
         "<spam-digest.r1.alice@lab.test>",
         60,
+    ),
+    user_page.SendPage(
+        "postino3",
+        25,
+        "alice",
+        "p@lab.test",
+        "alice@lab.test",
+        "/runs/r1/users/user-alice.txt",
+        "0" * 64,
+        "<pages.r1.alice@lab.test>",
     ),
     home_file.EditHomeFile(
         "mailboxvm",

@@ -1,21 +1,26 @@
 """Maintenance on the lab, days after the night. Each step is a run of its own, and goes back.
 
-Sieve with vacation, forwards out of the userdb, old SPAM, the SPAM digest, new storage.
+Sieve with vacation, forwards out of the userdb, old SPAM, the SPAM digest, pages for users, new
+storage.
 """
 
 import base64
 import dataclasses
 import datetime
 import email
+import email.header
 import html.parser
+import shutil
 
 import pytest
 from cutover import model
 from cutover.changes import store_move, store_switch
 from cutover.connect import smtp
 from cutover.connect.hosts import Hosts
-from cutover.facts import machine, quotas, users, webmail
+from cutover.facts import machine, quotas, user_pages, users, webmail
 from cutover.model import errors, runbook
+from cutover.report import letters
+from cutover.run import engine
 from lab import antispam, container, keys, store, topology
 from night import Night, eventually, new_dovecot
 from test_after import has, messages, reading, send
@@ -659,6 +664,47 @@ def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory
         assert not session.find("INBOX", "Subject", "messages in your folder SPAM")
     made.executed("rollback")  # which tells that what was sent stays sent
     assert len(replies("marta", "messages in your folder SPAM")) == 1
+
+
+def test_each_user_is_sent_one_page_although_one_is_refused_and_the_program_dies(
+    lab, cutover, tmp_path_factory
+):
+    letters.write(cutover.run, cutover.run.journal.events())
+    made = Night(tmp_path_factory.mktemp("pages"))
+    folder = made.file.parent / "edited"
+    shutil.copytree(cutover.run.path / user_pages.FOLDER, folder)
+    shutil.copy(folder / "user-alice.txt", folder / "user-nessuno.txt")
+    (folder / "user-bruno.txt").write_text(f"La tua posta, è qui\n\n{'x' * 2000}\n")
+    parameters = {"folder": str(folder), "sender": "postmaster@lab.test"}
+    made.values["maintenance"] = {"pages": parameters}
+    made.write()
+    assert made.crashing("user-pages")  # alice's is sent, and the journal does not know
+    with pytest.raises(engine.VerifyFailed, match="nessuno: .*550"):
+        made.step("user-pages")
+    (check,) = made.checks("user-pages").values()
+    assert check["data"] == {"unsent": ["nessuno"]}
+    (folder / "user-nessuno.txt").unlink()
+    made.executed("user-pages")
+    users_of_pages = set(user_pages.of_users(folder))
+    asked = [event["change"]["user"] for event in made.events("intent", "user-pages")]
+    assert sorted(asked) == sorted([*users_of_pages, "nessuno"])
+    for user in ("alice", "vera"):
+        title = f"{user}: your mail on the new server"
+        assert eventually(lambda user=user, title=title: replies(user, title))
+        (page,) = replies(user, title)
+        text = page.get_payload(decode=True).decode().replace("\r\n", "\n")
+        assert (folder / f"user-{user}.txt").read_text() == f"{title}\n\n{text.rstrip()}\n"
+    assert eventually(lambda: replies("bruno", "La tua posta"))
+    (page,) = replies("bruno", "La tua posta")
+    assert str(email.header.make_header(email.header.decode_header(page["Subject"]))) == (
+        "La tua posta, è qui"
+    )
+    assert "x" * 2000 in page.get_payload(decode=True).decode()
+    assert "xxx" not in (made.run.path / "journal.jsonl").read_text()
+    with made.set("maintenance.pages.send", "announcement"):
+        announced = {change.user: change.digest for change in made.wanted("user-pages")}
+    assert announced.keys() == users_of_pages and len(set(announced.values())) == 1
+    made.executed("rollback")  # what was sent stays sent
 
 
 # -- the store to new storage

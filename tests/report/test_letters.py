@@ -58,6 +58,18 @@ def test_each_user_gets_a_page_and_all_get_an_announcement(run):
     assert "mailbox.lab.test" in announced and "at most 30 minutes" in announced
 
 
+def test_the_announcement_says_when_the_work_begins(run):
+    parameters = run.parameters()
+    outage = parameters.outage.model_copy(update={"begins": "Saturday 14 March, 21:00"})
+    parameters = parameters.model_copy(update={"outage": outage})
+    when, *_ = letters.announcement(run, run.journal.events(), parameters)
+    assert when.lines == [
+        "The work begins on Saturday 14 March, 21:00.",
+        "No mail can be read for at most 30 minutes.",
+        "New mail waits for at most 30 minutes.",
+    ]
+
+
 def test_a_page_runs_nothing_and_hides_nothing(run):
     letters.write(run, run.journal.events())
     page = (run.path / "users/user-alice.html").read_text()

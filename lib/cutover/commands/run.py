@@ -48,7 +48,7 @@ def maintain(name, site_file, run_dir, as_json):
     """Execute one maintenance step, days after the cutover.
 
     It starts a separate run; `cutover rollback` undoes it. The steps: vacation, forwards, old-spam,
-    spam-digest, move-store, mail-rules.
+    spam-digest, move-store, mail-rules, user-pages.
     """
     from cutover import site
     from cutover.model import runbook

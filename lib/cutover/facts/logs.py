@@ -57,6 +57,11 @@ class Reader:
         self.deliveries: list[Delivery] = []
         self._accepted = {}  # queue id: (message id, relay) of messages that came in
 
+    @property
+    def accepted(self) -> set[str]:
+        """The ids of the messages that came in."""
+        return {msgid for msgid, _ in self._accepted.values()}
+
     def line(self, raw: bytes) -> None:
         """Take a line of `journalctl -o short-unix`."""
         if match := LINE.match(raw.decode("utf-8", "backslashreplace")):

@@ -28,6 +28,7 @@ APART = {  # steps with a run of their own, and their numbers
     "spam-digest": 33,
     "move-store": 34,
     "mail-rules": 35,
+    "user-pages": 36,
 }
 MAINTENANCE = [name for name in APART if name != "restore"]
 EVERY = [*ORDER, *APART, "rollback"]

@@ -1,4 +1,6 @@
-"""What users need to know: a page for each, and an announcement for all. Written, never sent.
+"""What users need to know: a page for each, and an announcement for all.
+
+They are only written here; the step user-pages sends them.
 
 Everything comes from the run's folder: what preflight found in the homes, what the conversion had
 to change, the outages announced and measured. Each page is written as text and as HTML.
@@ -8,17 +10,14 @@ import dataclasses
 import html
 import os
 from collections.abc import Iterable
-from urllib import parse
 
 from cutover import site
-from cutover.facts import mailboxes
+from cutover.facts import mailboxes, user_pages
 from cutover.record import history, step_facts
 from cutover.report import tables
 from cutover.run import outage, prediction
 from cutover.site import secrets
 
-FOLDER = "users"
-ANNOUNCEMENT = "announcement"
 POLICY = "default-src 'none'"
 POINTERS = {
     "delivers": "delivers mail into a file",
@@ -49,7 +48,9 @@ def write(run, events) -> list[str]:
         return []  # of another version
     converted = step_facts.read(run, events, "convert")
     states = converted.state.users if converted else {}
-    names = [*_keep(run, ANNOUNCEMENT, _subject(parameters), announcement(run, events, parameters))]
+    title = f"{parameters.fqdn(parameters.alias)} moves to a new server"
+    letter = announcement(run, events, parameters)
+    names = [*_keep(run, user_pages.ANNOUNCEMENT, title, letter)]
     cron = surveyed.cron.value or ()
     accounts = surveyed.users[parameters.roles.new].value or ()
     homes = {account.user: account.home for account in accounts}
@@ -60,18 +61,14 @@ def write(run, events) -> list[str]:
         if parameters.old_store.covers(home):
             home = parameters.old_store.on_new(home)
         letter = parts(parameters, home, user, states.get(name), lines)
-        names += _keep(run, "user-" + parse.quote(name, safe=""), title, letter)
+        names += _keep(run, user_pages.name_for(name), title, letter)
     os.sync()  # a sync of each of thousands of files takes minutes
     return names
 
 
-def _subject(parameters):
-    return f"{parameters.fqdn(parameters.alias)} moves to a new server"
-
-
 def _keep(run, name, title, written):
     for ending, render in (("txt", as_text), ("html", as_html)):
-        path = f"{FOLDER}/{name}.{ending}"
+        path = f"{user_pages.FOLDER}/{name}.{ending}"
         text = secrets.redact(render(title, written))
         run.keep(path, text.encode("utf-8", "backslashreplace"), durable=False)
         yield path
@@ -92,16 +89,19 @@ def announcement(run, events, parameters) -> list[Part]:
             times.append(f"{after} from {began} to {ended} UTC.")
         else:
             times.append(f"{before} for at most {minutes:g} minutes.")
+    if announced.begins and not measured:
+        times.insert(0, f"The work begins on {announced.begins}.")
     return [
-        Part("When", "Mail sent meanwhile arrives afterwards; none is returned.", times),
+        Part("When", "New mail is held and delivered afterwards. None is returned.", times),
         Part(
             "What stays",
             f"The server's name, {alias}, and your messages with their flags and dates.",
         ),
         Part(
             "What to do",
-            "Nothing, unless your own page says so. Do not read mail by programs that open files "
-            "below your home: they show the old mail, which no longer changes.",
+            "Nothing, unless the page about your own mail says otherwise. After the move, do not "
+            "use programs that read mail from files in your home: they show the old mail, which "
+            "no longer changes.",
         ),
     ]
 
@@ -125,7 +125,8 @@ def parts(parameters, home, user, state, cron) -> list[Part]:
         ),
         Part(
             "Keywords that could not be kept",
-            "The new server has 26 keywords per folder. The messages are there, without these.",
+            "The new server allows 26 keywords per folder. The messages are there, without these "
+            "keywords.",
             lost,
         ),
         Part(
@@ -140,7 +141,7 @@ def parts(parameters, home, user, state, cron) -> list[Part]:
         ),
         Part(
             "Subscriptions that lead nowhere",
-            "Your list of subscribed folders names these, and the new server has no such folders.",
+            "You are subscribed to these folders, but the new server does not have them.",
             user.elsewhere,
         ),
         Part(

@@ -60,6 +60,21 @@ class Digest(field_types.Section):
     sender: field_types.Address = "postmaster@localhost"
 
 
+class Pages(field_types.Section):
+    """The mail that brings users the announcement or their own page."""
+
+    folder: field_types.AbsolutePath = pydantic.Field(
+        description="directory of the control host: `users` of a run that began with preflight, "
+        "or an edited copy of it"
+    )
+    sender: field_types.Address
+    send: Literal["announcement", "pages"] = pydantic.Field(
+        "pages",
+        description="pages: each user gets the page of that name; announcement: all users get "
+        "the same text",
+    )
+
+
 class MoveStore(field_types.Section):
     """The move of the store to other storage of the new host."""
 
@@ -107,4 +122,5 @@ class Maintenance(field_types.Section):
     )
     old_spam: OldSpam = OldSpam()
     digest: Digest = Digest()
+    pages: Pages | None = None
     move_store: MoveStore | None = None

@@ -213,6 +213,9 @@ class Outage(field_types.Section):
     delivery_minutes: float = pydantic.Field(
         240, gt=0, description="outage of delivery announced to the users; as above"
     )
+    begins: field_types.Printable = pydantic.Field(
+        "", description="day and hour, in words, for the announcement to the users"
+    )
     probe: TestUser | None = pydantic.Field(
         None,
         description="account made for measuring, not one of the users: it is sent mail every few "

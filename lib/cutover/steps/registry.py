@@ -10,6 +10,7 @@ from cutover.steps.maintenance import (
     old_spam,
     restore,
     spam_digest,
+    user_pages,
     vacation,
 )
 from cutover.steps.night import (
@@ -54,6 +55,7 @@ STEPS = {
         spam_digest,
         move_store,
         mail_rules,
+        user_pages,
         rollback,
     )
 }
