@@ -6,8 +6,8 @@ import pytest
 import stub
 from cutover import model
 from cutover.changes import mail, service
-from cutover.record import audit
-from cutover.run import engine, lanes
+from cutover.record import audit, lab_marks, record_json
+from cutover.run import engine, lanes, lease
 
 
 @pytest.fixture
@@ -86,6 +86,27 @@ def test_changes_that_do_not_say_so_keep_their_order():
         [[number for number, _ in lane] for lane in group]
         for group in lanes.groups([*stop, alone, *stop[:2]])
     ] == [[[0, 2], [1]], [[3]], [[4], [5]]]
+
+
+def test_in_a_run_of_several_steps_its_owner_signs_the_record(rehearsal, monkeypatch):
+    rehearsal.before()
+    signed = []
+    monkeypatch.setattr(record_json, "pause", lambda *arguments: signed.append(arguments[-1]))
+    with lease.passed_on():
+        rehearsal.engine("stop-imap").close()
+    assert not signed
+    rehearsal.engine("stop-imap").close()
+    assert signed == ["after stop-imap"]
+
+
+def test_a_rehearsal_proves_once_per_plan_that_it_is_the_labs(rehearsal, monkeypatch):
+    proofs = []
+    monkeypatch.setattr(lab_marks, "prove", lambda *_: proofs.append(1))
+    stepper = ready(rehearsal)
+    before = len(proofs)
+    monkeypatch.setattr(service.ServiceAction, "apply", lambda change, *_: rehearsal._act(change))
+    stepper.apply()
+    assert len(proofs) == before > 0
 
 
 def test_a_step_that_only_reads_reads_once(rehearsal, monkeypatch):

@@ -12,7 +12,7 @@ from cutover.facts import alias_service, mail_queue, processes
 from cutover.remote import queue_release
 
 AGAIN = 2.0  # seconds until a deferred message is sent again
-MEASURED = 3.0  # seconds after which the rate of a falling queue is taken as measured
+MEASURED = 1.0  # seconds after which the rate of a falling queue is taken as measured
 
 
 @dataclasses.dataclass(frozen=True)

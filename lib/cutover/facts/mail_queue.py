@@ -173,7 +173,7 @@ def watched(
     hosts,
     name: str,
     domains: Collection[str] = (),
-    least: float = 2.0,
+    least: float = 0.5,
     patience: float = 15.0,
 ) -> Watched:
     """A queue that was watched while it falls, at least for `least` seconds.

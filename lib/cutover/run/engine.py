@@ -109,10 +109,8 @@ class Engine(attempt.Attempt):
             self.may_go(self.gate())
         self.current = self.guard(self.step.plan, self.facts, self.site)
         if self.mode == "execute":
-            name, digest = self.run.keep(
-                f"plans/{self.step.id}.{self.hash()[:16]}.json",
-                self._bound(self.current, self.facts),
-            )
+            name = f"plans/{self.step.id}.{self.hash()[:16]}.json"
+            name, digest = self.run.keep(name, self._bound(self.current, self.facts))
             self.planned = self.record(
                 "planned",
                 hash=digest,
@@ -216,7 +214,8 @@ class Engine(attempt.Attempt):
         """Release the lease, sign the record, close the connections."""
         if self.lease is not None:
             self.lease.release()
-            record_json.pause(self.run, self.site, f"after {self.step.id}")
+            if not self.lease.shared:  # else its owner signs, once the executed copy is complete
+                record_json.pause(self.run, self.site, f"after {self.step.id}")
         self.hosts.close()
 
     # --- apply
@@ -238,8 +237,8 @@ class Engine(attempt.Attempt):
             self.approved = None
             return []
         self._require_same_plan()
-        if self.current.changes:
-            # an approval expires: look for it again at the last moment
+        if self.current.changes and self.approved.kind == "signed":
+            # it may have expired: look for it again at the last moment
             self.guard(self._find_approval, self.approved.hash)
         texts = {}
 

@@ -66,6 +66,8 @@ def _run_notebook(template, copy, values, timeout, followed):
     import papermill
     from traitlets.config import Config
 
+    from cutover.run import notebook_engine
+
     def begin_next(cell, cell_index):
         if followed and executed_copy.call_of(cell) == "apply":
             kernels.expect(values["site"])
@@ -83,6 +85,7 @@ def _run_notebook(template, copy, values, timeout, followed):
                 progress_bar=False,
                 config=kernel,
                 execution_timeout=timeout,
+                engine_name=notebook_engine.NAME,
                 kernel_name="python3",
                 kernel_manager_class=kernels.Manager,
                 on_cell_execute=begin_next,

@@ -35,7 +35,7 @@ PUBLISH = Span(0.001, 0.01, 0.05)
 DRAIN = Span(60.0, 30.0, 15.0)
 MANY = 100
 # seconds until a queue of any length is seen to fall
-SEEN = Span(3.0, 5.0, 30.0)
+SEEN = Span(1.0, 5.0, 30.0)
 # seconds of the changes of a step, until a run has measured them
 ASSUMED = {
     "stop-imap": Span(0.5, 3, 20),
