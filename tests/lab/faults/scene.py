@@ -74,8 +74,7 @@ class Scene:
             self.sh(
                 "mailboxvm",
                 f"mount -t tmpfs -o size={NEW_STORE_MB}m,nr_inodes=200000,mode=0755 new-store /var/imap && "
-                "cd /var/imap && getent passwd | awk -F: '$3 >= 2000 && $3 < 3000 {print $1}' | "
-                "while read user; do "
+                f"cd /var/imap && for user in {' '.join(topology.ACCOUNTS)}; do "
                 "install -d -m 0700 -o $user -g $user $user || exit 1; done",
             )
 
