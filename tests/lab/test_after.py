@@ -586,9 +586,8 @@ def test_dots_in_folder_names_stay(lab, production):
 def test_each_step_asks_for_the_old_names_as_soon_as_it_can(production):
     """By real commands; mail/ was left out on purpose."""
     assert ("old-names-lead", "mailboxvm") not in production.checks("preflight")
-    for step in ("dual-delivery", "presync"):
-        check = production.checks(step)["old-names-lead", "mailboxvm"]
-        assert check["passed"] and check["question"].endswith("under ~/mail/, {home}/mail/")
+    check = production.checks("dual-delivery")["old-names-lead", "mailboxvm"]
+    assert check["passed"] and check["question"].endswith("under ~/mail/, {home}/mail/")
     gate = production.checks("stop-imap", "gated")
     for name in ("old-names-answered", "special-folders-declared", "pop3-uidl-format"):
         assert gate[name, "mailboxvm"]["passed"]
@@ -716,6 +715,7 @@ def test_it_is_switched_off_and_mail_goes_to_the_new_server_alone(lab, productio
         assert [change.kind for change in plan.changes] == [
             "userdb-single",
             "userdb-single",
+            "drain-queue",
             "drain-queue",
             "service-retired",
             "dns-remove",

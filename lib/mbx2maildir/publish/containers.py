@@ -122,6 +122,10 @@ def make_own(path, user):
     """Make a user's own directory in a container, unless it exists. Errors: PublishError
     when what is there is not the user's directory."""
     owner = user.get("uid") if os.geteuid() == 0 else None
+    if owner is not None:
+        with contextlib.suppress(OSError):
+            if os.lstat(path).st_uid == 0:
+                os.rmdir(path)  # the host failed before its fchown below; only if it is empty
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:

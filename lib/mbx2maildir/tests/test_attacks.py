@@ -311,6 +311,19 @@ def test_nothing_is_made_where_a_user_could_lead_it_elsewhere(two):
     assert not (two.root / "home/mallory/a").exists()
 
 
+def test_a_directory_that_a_crash_left_to_root_is_made_again(two):
+    plan, user = two.plan(), two.users[0]
+    containers.make_areas(plan)
+    index = containers.paths(plan, user)["index"]
+    os.mkdir(index, 0o700)
+    containers.make_own(index, user)
+    assert os.lstat(index).st_uid == user["uid"]
+    os.chown(index, 0, 0)
+    open(os.path.join(index, b"a file"), "w").close()
+    with pytest.raises(errors.PublishError, match="owner uid 0"):
+        containers.make_own(index, user)
+
+
 def test_containers_are_roots_and_trees_their_users(two):
     convert(dict(two.plan(), presync=True))
     work = two.root / "new/work"
