@@ -23,13 +23,15 @@ class Outcome(typing.NamedTuple):
     """folders: with mail, as the program names them. messages: brought by this run.
 
     errors: lines of complaint; a failed run has at least one. flags: `{(folder, flags): how many
-    messages the program shows so}`.
+    messages the program shows so}`. restarts: after a fault of its own, each perhaps with a message
+    that it had.
     """
 
     folders: set
     messages: int
     errors: list
     flags: dict
+    restarts: int = 0
 
 
 class Program:
@@ -208,7 +210,7 @@ verbose = 0
 
     def fetch(self):
         """As often as getmail, on a busy machine, misses the end of its own child process: it ends
-        with that complaint and goes on at its next start.
+        with that complaint and goes on at its next start, perhaps with the message it had just had.
         """
         outcome = super().fetch()
         for _ in range(3):
@@ -220,6 +222,7 @@ verbose = 0
                 outcome.messages + again.messages,
                 again.errors,
                 again.flags,
+                outcome.restarts + 1,
             )
         return outcome
 

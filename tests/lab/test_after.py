@@ -176,7 +176,8 @@ def test_a_mail_program_finds_its_folders_and_fetches_nothing_again(night, progr
         assert (unchanged.messages, unchanged.errors) == (0, []), user
         # to ipop3d a message marked \Deleted is no message; Dovecot shows it
         marked = hidden(night, user) if program in POP3 else 0
-        assert (after.messages, after.errors) == (marked, []), user
+        assert marked <= after.messages <= marked + after.restarts, (user, after)
+        assert not after.errors, user
         # Roundcube shows some under both names
         assert before.folders <= after.folders, user
         assert program == "Roundcube" or after.folders == before.folders, user
