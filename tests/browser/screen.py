@@ -213,7 +213,7 @@ class Screen:
         area = self.cell(number).locator(".jp-OutputArea").first
         return area.inner_text() if area.count() else ""
 
-    def until(self, number, text, seconds=30):
+    def until(self, number, text, seconds=60):
         """Wait until a text stands below a cell."""
         deadline = time.monotonic() + seconds
         while text not in self.shown(number):
