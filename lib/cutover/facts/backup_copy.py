@@ -144,9 +144,7 @@ def account(hosts) -> Account | None:
     fields = result.text.strip().split(":")
     if result.rc or len(fields) < 7:
         return None
-    limits = site.users
-    mail = users.parse_passwd(result.text, limits.uid_min, limits.uid_max, limits.exclude)
-    return Account(fields[5], fields[6], bool(mail))
+    return Account(fields[5], fields[6], bool(users.mail_users(site, result.text)))
 
 
 def host_keys(hosts) -> list[str]:
