@@ -18,7 +18,8 @@ import sys
 from lab import errors, locks, paths, requirements, resources, topology
 
 SUITES = ("bookworm", "trixie")
-DEFAULT = "bookworm"
+# of the new server, and of every other host
+NEW, DEFAULT = "trixie", "bookworm"
 PACKAGES = (
     # the machine
     "systemd",
@@ -98,9 +99,9 @@ def suites(base=None, new=None):
     """{role: suite}. base: of every host; new: of the new server. Tests take other defaults from
     the environment: CUTOVER_BASE and CUTOVER_NEW.
     """
-    base = base or os.environ.get("CUTOVER_BASE", DEFAULT)
-    new = new or os.environ.get("CUTOVER_NEW", base)
-    return dict.fromkeys(topology.ROLES, base) | {"new": new}
+    base = base or os.environ.get("CUTOVER_BASE")
+    new = new or os.environ.get("CUTOVER_NEW") or base or NEW
+    return dict.fromkeys(topology.ROLES, base or DEFAULT) | {"new": new}
 
 
 def recipe(suite):

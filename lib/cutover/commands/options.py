@@ -51,8 +51,10 @@ def base_options(command):
         is_flag=True,
         help="mailboxold and one MX as hosts of 2007: old ssh, old sudo, SysV scripts, no journal.",
     )(command)
-    for name, hosts in (("--new", "the new server; default: --base"), ("--base", "every host")):
-        command = click.option(name, type=_suites, help=f"Debian release of {hosts}.")(command)
+    new = f"Debian release of the new server. Default: --base, or {base_image.NEW} without it."
+    base = f"Debian release of every host. Default: {base_image.DEFAULT}."
+    for name, text in (("--new", new), ("--base", base)):
+        command = click.option(name, type=_suites, help=text)(command)
     return command
 
 

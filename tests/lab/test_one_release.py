@@ -1,6 +1,7 @@
-"""A night onto a new server of Debian 13, with Dovecot 2.4: what its other settings change.
+"""A night with every host on one Debian release, there and back: what its Dovecot's settings change.
 
-Any other lab test runs there too, with CUTOVER_NEW=trixie.
+The other lab tests have the default of `cutover lab up`: the old hosts on one release, the new
+server on the next. What concerns Dovecot alone runs here with the version that they do not have.
 """
 
 import contextlib
@@ -11,22 +12,29 @@ import pytest
 from cutover.connect.hosts import Hosts
 from cutover.facts import dovecot_activity, mailboxes
 from lab import base_image, keys, store, topology
-from night import Night
+from night import Night, declare, keep_dots, new_dovecot
 
 pytestmark = pytest.mark.lab
 LAST = "/etc/dovecot/local.conf"  # what Dovecot reads last
-ESCAPES = 'mailbox_list_storage_escape_char = "\\\\"\n'
+STATS = ["doveadm", "-f", "tab", "stats", "dump", "-f", "count"]
+ELSEWHERE = {
+    False: "mail_location = maildir:/var/imap/%u:INBOX=/var/mail/%u",
+    True: "mail_inbox_path = /var/mail/%{user | username}",
+}
+
+only_before = pytest.mark.parametrize("lab", [base_image.DEFAULT], indirect=True)
 
 
-@pytest.fixture(scope="module")
-def lab(_lab_of_the_session):
-    _lab_of_the_session.reset(suites=base_image.suites(new="trixie"))
+@pytest.fixture(scope="module", params=base_image.SUITES)
+def lab(_lab_of_the_session, request):
+    suites = base_image.suites(request.param, request.param)
+    _lab_of_the_session.reset(suites=suites)
     return _lab_of_the_session
 
 
 @pytest.fixture(scope="module")
 def night(lab, tmp_path_factory):
-    lab.run("mailboxvm", ["sh", "-c", f"cat >> {LAST}"], input=ESCAPES)
+    keep_dots(lab)
     made = Night(tmp_path_factory.mktemp("night"))
     made.values["new_store"]["dots"] = "escape"
     made.write()
@@ -34,12 +42,13 @@ def night(lab, tmp_path_factory):
 
 
 def test_an_inbox_that_is_elsewhere_stops_the_night(lab, night):
-    inbox = "mail_inbox_path = /var/mail/%{user | username}"
+    inbox = ELSEWHERE[new_dovecot(lab).split]
     lab.run("mailboxvm", ["sh", "-c", f"echo '{inbox}' >> {LAST}"])
     with night.engine("preflight", "plan") as driver:
         facts = driver.probe()
         failed = [check.id for check in driver.verify() if not check.passed]
-    assert facts.dovecot.value.version.startswith("2.4.") and failed == ["inbox-location"]
+    assert facts.dovecot.value.spelling.split == new_dovecot(lab).split
+    assert failed == ["inbox-location"]
     lab.run("mailboxvm", ["sed", "-i", "$d", LAST])
 
 
@@ -57,6 +66,7 @@ def test_dots_in_folder_names_stay(night):
         assert len(session.all("a.b")) == 31
 
 
+@only_before
 def test_the_watch_counts_folders_that_do_not_exist_and_refused_logins(lab, night):
     began, address = time.time() - 1, topology.HOSTS["mailboxvm"].address
     password = (keys.SECRETS / "alice").read_text()
@@ -71,11 +81,21 @@ def test_the_watch_counts_folders_that_do_not_exist_and_refused_logins(lab, nigh
         counted = dovecot_activity.missing(hosts, "mailboxvm", ["alice"])
         assert counted == {("alice", "#mbx/work"): 1}
         dovecot_activity.stop_counting(hosts, "mailboxvm")
+        assert b"cutover" not in hosts.run("mailboxvm", STATS, sudo=True).out
+        dovecot_activity.stop_counting(hosts, "mailboxvm")  # nothing is left to remove
         seen = dovecot_activity.read(hosts, "mailboxvm", began)
     assert {login.user for login in seen.logins} == {"alice"}
     assert [(item.reason, item.name) for item in seen.refusals] == [("auth-failed", "alice")]
 
 
+@only_before
+def test_a_forgotten_prefix_is_declared_by_hand(lab, night):
+    declare(lab, "#mbx/")
+    with Hosts(night.site) as hosts, mailboxes.new_session(hosts, "bruno") as session:
+        assert len(session.all("#mbx/a.b")) == 31
+
+
+@only_before
 def test_sieve_and_old_spam_come_and_go(lab, night, tmp_path_factory):
     """ManageSieve needs a restart; what is set aside must not land in the live mailbox."""
     vacation, spam = (Night(tmp_path_factory.mktemp(name)) for name in ("vacation", "old-spam"))
