@@ -55,6 +55,19 @@ def test_the_lock_holds_every_pin_and_nothing_unpinned():
     assert pins().items() <= locked.items()
 
 
+def test_the_tests_keep_what_they_compile(monkeypatch):
+    given = {}
+
+    def run(argv, env, **_):
+        given.update(env)
+        return subprocess.CompletedProcess(argv, 0)
+
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(subprocess, "run", run)
+    assert testing.CliRunner().invoke(main.cutover, ["test", "tests"]).exit_code == 0
+    assert given["PATH"] and "PYTHONDONTWRITEBYTECODE" not in given
+
+
 def test_there_is_one_notebook_a_step_and_a_board():
     assert [path.name for path in NOTEBOOKS] == [
         "00_board.ipynb",
