@@ -1,6 +1,7 @@
 """The rooms of lib/: what may import what, and how large a room's furniture may be."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -48,18 +49,28 @@ PATHS = {
     for path in sorted(LIB.rglob("*.py"))
     if not {"build", "tests"} & set(path.parts)
 }
-TREES = {name: ast.parse(path.read_text()) for name, path in PATHS.items()}
-TESTS = {
-    str(path.relative_to(LIB.parent)): ast.parse(path.read_text())
-    for folder in (LIB.parent / "tests", LIB / "mbx2maildir/tests")
-    for path in sorted(folder.rglob("*.py"))
-}
+
+
+@functools.cache
+def trees():
+    """{module: its syntax tree}. Not parsed on import: every lane of the tests imports this file."""
+    return {name: ast.parse(path.read_text()) for name, path in PATHS.items()}
+
+
+@functools.cache
+def of_tests():
+    """{path: syntax tree} of the tests."""
+    return {
+        str(path.relative_to(LIB.parent)): ast.parse(path.read_text())
+        for folder in (LIB.parent / "tests", LIB / "mbx2maildir/tests")
+        for path in sorted(folder.rglob("*.py"))
+    }
 
 
 def imports(name):
     """The modules of lib/ that a module imports, wherever in it."""
     targets = set()
-    for node in ast.walk(TREES[name]):
+    for node in ast.walk(trees()[name]):
         if isinstance(node, ast.Import):
             targets |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -108,7 +119,7 @@ def test_no_modules_import_each_other_in_a_circle():
 
 
 def test_the_converter_and_the_lab_stand_alone():
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         if name.split(".")[0] == "cutover":
             continue
         others = {"cutover", "lab", "mbx2maildir"} - {name.split(".")[0]}
@@ -125,7 +136,7 @@ def test_the_converter_and_the_lab_stand_alone():
 
 def test_steps_open_no_connection_and_run_no_command():
     networked = {"socket", "paramiko", "smtplib", "imaplib", "imapclient", "subprocess", "dns"}
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         if not name.startswith("cutover.steps"):
             continue
         for node in ast.walk(tree):
@@ -178,7 +189,7 @@ def test_files_and_functions_stay_readable():
     ]
     long = [
         f"{name}:{node.lineno} {node.name}: {lines} lines"
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (name, node.name) not in HOT
@@ -188,10 +199,10 @@ def test_files_and_functions_stay_readable():
 
 
 def test_no_module_is_imported_under_another_name():
-    modules = {*PATHS, *(Path(name).stem for name in TESTS)}
+    modules = {*PATHS, *(Path(name).stem for name in of_tests())}
     aliases = [
         f"{name}:{node.lineno} {alias.name} as {alias.asname}"
-        for name, tree in [*TREES.items(), *TESTS.items()]
+        for name, tree in [*trees().items(), *of_tests().items()]
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom | ast.Import)
         for alias in node.names
@@ -225,7 +236,7 @@ def test_a_name_says_what_it_holds():
     vague = {"each", "found", "one", "said", "told"}
     names = [
         f"{name}:{line} {variable}"
-        for name, tree in [*TREES.items(), *TESTS.items()]
+        for name, tree in [*trees().items(), *of_tests().items()]
         for line, variable in variables(tree)
         if variable in vague
     ]
@@ -252,7 +263,7 @@ def test_lines_end_where_their_writers_end_them():
     """str.splitlines also splits inside of names, at a CR, a form feed or U+0085: model.lines."""
     callers = [
         f"{name}:{node.lineno}"
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         if name not in OWN_LINES and name.partition(".")[0] != "lab"
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr == "splitlines"
