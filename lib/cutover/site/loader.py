@@ -78,7 +78,8 @@ def _parsed(file, raw):
     if len(raw) > MAX_BYTES:
         raise field_types.BadParameters(f"{file}: larger than {MAX_BYTES} bytes")
     try:
-        tree = yaml.compose(raw, Loader=_Loader)
+        loader = _Loader(raw)
+        tree = loader.get_single_node()
         if problem := _problem_key(tree):
             text, line = problem
             raise field_types.BadParameters(f"{file}, line {line}: {text}")
@@ -86,7 +87,7 @@ def _parsed(file, raw):
             raise field_types.BadParameters(
                 f"{file}: {count} values, counting each use of an alias; {MAX_NODES} are allowed"
             )
-        return tree, yaml.load(raw, Loader=_Loader)
+        return tree, None if tree is None else loader.construct_document(tree)
     except yaml.constructor.ConstructorError as error:
         line = error.problem_mark.line + 1
         raise field_types.BadParameters(f"{file}, line {line}: {error.problem}") from error
