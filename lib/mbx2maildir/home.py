@@ -168,20 +168,26 @@ def identities(paths):
     return {source.identity(path) for path in paths if path} - {None}
 
 
-def in_root(user, folders):
-    """(device, inode) of what the conversion looks at without any further root."""
-    inboxes = [*(user.get("inbox") or []), user.get("spool"), user.get("subscriptions")]
-    return identities([user["folders"], *inboxes, *(folder.path for folder in folders)])
+def in_root(user, mail):
+    """(device, inode) of what the conversion looks at without any further root.
+
+    mail: all that it converts (Found). Where a link would be INBOX and is not, the mail that it
+    leads to is not looked at.
+    """
+    inboxes = [path for path in user.get("inbox") or [] if not os.path.islink(path)]
+    places = [user["folders"], user.get("spool"), user.get("subscriptions"), *inboxes]
+    return identities([*places, *(item.path for item in mail)])
 
 
-def from_roots(user, folders, report):
+def from_roots(user, mail, report):
     """The folders that further roots give a user → list of source.Found, sorted by name.
 
     user["roots"]: list of {"path", "name"}. A folder is named after its root and its path below it,
-    with a number behind it where another folder has that name. folders: those of the first root.
+    with a number behind it where another folder has that name. mail: INBOX and the folders of the
+    first root.
     """
-    taken = {folder.name for folder in folders}
-    further, known = [], in_root(user, folders)
+    taken = {folder.name for folder in mail}
+    further, known = [], in_root(user, mail)
     # of two roots the inner one names what is in it
     for root in sorted(user.get("roots") or [], key=lambda root: -len(root["path"])):
         path, name = os.fsencode(root["path"]), os.fsencode(root["name"])
@@ -221,23 +227,23 @@ def nothing():
     return {"outside": [], "unsearched": [], "shared": [], "acls": [], "meant": []}
 
 
-def survey(user, folders, passed, report):
+def survey(user, mail, passed, report):
     """What lies outside the root and is not converted → {"outside": [{"file", "format", "bytes",
     "subscribed", "link"}], "unsearched": [{"file", "why"}], "shared": [file], "acls": [{"file",
     "readers"}], "meant": [{"line", "folder"}]}.
 
-    folders: all that are converted. passed: what the walk through the root passed over. shared:
-    converted folders that the group or everybody can read. acls: those with an ACL that lets others
-    read them. meant: subscriptions to a name that
-    does not exist at the old server, and that are taken for the folder of that name in the root.
+    mail: INBOX and all folders that are converted. passed: what the walk through the root passed
+    over. shared: converted folders that the group or everybody can read. acls: those with an ACL
+    that lets others read them. meant: subscriptions to a name that does not exist at the old
+    server, and that are taken for the folder of that name in the root.
     """
-    result = nothing()
+    result, folders = nothing(), [file for file in mail if file.name]
     if not user.get("old_home"):
         why = "this host does not have it, so nobody looked"
         result["unsearched"].append({"file": user.get("home") or "the home", "why": why})
         return result
     home = os.fsencode(user["old_home"])
-    search = Search(user, in_root(user, folders), report)
+    search = Search(user, in_root(user, mail), report)
     if not os.path.isdir(home):
         return result  # a user without a home has no mail in it
     lines = subscribed_lines(user, home)

@@ -42,14 +42,15 @@ def survey_user(user, report):
             }
             for item in not_inbox + passed
         ]
-        further = home.from_roots(user, folders, report)
-        folders += further
+        mail = [inbox, *folders] if inbox else folders
+        further = home.from_roots(user, mail, report)
+        folders, mail = folders + further, mail + further
         subscribed, elsewhere, result["prefixes"] = subscriptions.read(
-            user.get("subscriptions"), user.get("folders"), user.get("home"), passed, further
+            user.get("subscriptions"), user.get("folders"), user.get("home"), passed, folders
         )
         result["subscriptions"] = len(subscribed)
         result["elsewhere"] = [errors.printable(line) for line in elsewhere]
-        result.update(home.survey(user, folders, passed, report))
+        result.update(home.survey(user, mail, passed, report))
         result["pointers"] = pointers.read(user)
     except errors.StoreError as error:
         result["errors"].append(error.as_dict())

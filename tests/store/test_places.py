@@ -3,11 +3,12 @@
 import contextlib
 import os
 import subprocess
+import threading
 import types
 
 import pytest
 from cutover import model
-from cutover.comparison import folders
+from cutover.comparison import elsewhere, folders
 from cutover.facts import mailboxes, users
 from cutover.facts.old_mail import Survey
 from cutover.remote import converter
@@ -21,6 +22,7 @@ from mbx2maildir.tests import build
 from store import oracle
 
 pytestmark = pytest.mark.lab
+WAIT = 30  # seconds for an answer
 
 
 class Stream:
@@ -31,11 +33,23 @@ class Stream:
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
 
+    @contextlib.contextmanager
+    def waiting(self):
+        """imapd may hang where it crashes."""
+        timer = threading.Timer(WAIT, self.process.kill)
+        timer.start()
+        try:
+            yield self.process.stdout
+        finally:
+            timer.cancel()
+
     def read(self, n):
-        return self.process.stdout.read(n)
+        with self.waiting() as stdout:
+            return stdout.read(n)
 
     def readline(self, limit=1 << 20):
-        return self.process.stdout.readline(limit)
+        with self.waiting() as stdout:
+            return stdout.readline(limit)
 
     def write(self, data):
         self.process.stdin.write(data)
@@ -54,7 +68,12 @@ class Hosts:
         self.site = types.SimpleNamespace(
             roles=types.SimpleNamespace(old="old", new="new"),
             old_store=types.SimpleNamespace(
-                imapd="/usr/sbin/imapd", imap_prefix="mail/", spool="/var/mail/{user}"
+                imapd="/usr/sbin/imapd",
+                imap_prefix="mail/",
+                spool="/var/mail/{user}",
+                inbox=("{home}/mbox", "{home}/INBOX"),
+                accepted=(),
+                accepts=lambda *place: False,
             ),
             new_store=types.SimpleNamespace(listed=(), escapes=False),
         )
@@ -66,6 +85,10 @@ class Hosts:
         if argv[0] == "doveadm":
             argv = oracle.IMAP
         return Stream(self.user.argv(*argv))
+
+    def run(self, name, argv, as_user, input, timeout, check):
+        done = subprocess.run(self.user.argv(*argv), input=input, capture_output=True)
+        return types.SimpleNamespace(out=done.stdout)
 
 
 def put(user, *names, messages=1):
@@ -82,12 +105,16 @@ def put(user, *names, messages=1):
             )
 
 
-def verified(user, **more):
+def verified(user, strict=True, **more):
     """Convert, and judge as verify does → (its check, the user's rows, the survey)."""
     places = [path for path in (user.home, user.spool) if path.exists()]
     subprocess.run(["chown", "-R", "-h", f"{user.uid}:{user.uid}", *places], check=True)
     plan = plan_file.check(
-        {**user.plan(), "users": [user.entry(home=f"/home/{user.name}", **more)], "strict": True}
+        {
+            **user.plan(),
+            "users": [user.entry(home=f"/home/{user.name}", **more)],
+            "strict": strict,
+        }
     )
     surveyed = survey.survey(plan)["users"][0]
     errors = []
@@ -114,6 +141,15 @@ def verified(user, **more):
 
 def by_name(answer):
     return {**answer, "users": {user["user"]: user for user in answer["users"]}}
+
+
+def unknown(user, rows, passed=()):
+    """Names of mail that the old server shows besides the converted folders."""
+    account = users.Account(user.name, user.uid, user.uid, f"/home/{user.name}")
+    hosts = Hosts(user)
+    with mailboxes.old_session(hosts, user.name) as old:
+        names = [row.old_name for row in rows if row.old_name and not row.unknown]
+        return [mail.name for mail in elsewhere.read(hosts, old, account, names, passed).mail]
 
 
 def subscribed(user):
@@ -175,6 +211,66 @@ def test_links_names_and_subscriptions(old_user):
         b"sub/_hidden",
         b"gone",
     }
+
+
+def test_a_subscription_leads_to_a_folder_by_its_place(old_user):
+    """By a further root, by a link in the root, and to a folder that is a directory."""
+    with old_user.cclient() as old:
+        assert old.create('"#driver.mx/archive/mx"')[0] == "OK"
+    put(old_user, b"archive/2009", b"Mail/sent", b"mail/x")
+    (old_user.home / "mail/up").symlink_to("../Mail")
+    (old_user.home / "old").symlink_to("archive")
+    (old_user.home / ".mailboxlist").write_bytes(b"archive/mx\nold/2009\nMail/sent\nmail/x\n")
+    roots = [{"path": f"/home/{old_user.name}/archive", "name": "years"}]
+    seen = [{**root, "path": str(old_user.home / "archive")} for root in roots]
+    check, _rows, surveyed = verified(old_user, old_home=str(old_user.home), roots=seen)
+    assert check.passed, check.actual
+    assert subscribed(old_user) == {b"years/mx", b"years/2009", b"up/sent", b"x"}
+    assert surveyed["elsewhere"] == []
+
+
+@pytest.mark.parametrize("roots", [[], ["Mail"]])
+def test_what_a_link_beside_inbox_leads_to_is_named(old_user, roots):
+    """c-client takes ~/INBOX, so nobody converts the mail to which ~/mbox leads."""
+    put(old_user, b"INBOX", b"mail/x")
+    (old_user.home / "Mail").mkdir()
+    (old_user.home / "Mail/mbox").write_bytes(mbox(BASE))
+    (old_user.home / "mbox").symlink_to("Mail/mbox")
+    old_user.spool.write_bytes(b"\1\1\1\1\nSubject: 1\n\nbody\n\1\1\1\1\n")
+    home = str(old_user.home)
+    more = [{"path": f"{home}/{root}", "name": root} for root in roots]
+    _check, rows, surveyed = verified(old_user, old_home=home, roots=more)
+    left = [] if roots else ["Mail/mbox"]
+    assert [item["file"] for item in surveyed["outside"]] == [f"{home}/{name}" for name in left]
+    assert unknown(old_user, rows, ["mail/../mbox"]) == left
+
+
+def test_another_name_of_a_damaged_folder_is_no_unknown_mail(old_user):
+    """c-client shows it as a text, whose size depends on the name by which it is opened."""
+    put(old_user, b"INBOX", b"mail/whole", b"mail/short")
+    path = old_user.home / "mail/short"
+    path.write_bytes(path.read_bytes()[:2026])
+    (old_user.home / "box").symlink_to("mail")
+    _check, rows, surveyed = verified(old_user, strict=False)
+    assert [item["folder"] for item in surveyed["damage"]] == ["short"]
+    assert unknown(old_user, rows) == []
+    put(old_user, b"more")
+    assert unknown(old_user, rows) == ["more"]
+
+
+@pytest.mark.parametrize("place", ["folder", "spool"])
+def test_a_folder_at_which_c_client_crashes_is_salvaged_and_the_rest_compared(old_user, place):
+    put(old_user, b"INBOX", b"mail/x")
+    content = b"From a@b Tue Nov 10 10:00:00 2026\nX-IMAP: 1254000000 10 work  WORK " + b"l" * 50
+    path = old_user.spool if place == "spool" else old_user.home / "mail/cut"
+    path.write_bytes(content)
+    check, rows, surveyed = verified(old_user, strict=False)
+    assert surveyed["damage"]
+    (row,) = (row for row in rows if row.salvaged)
+    assert row.old_name == ("INBOX" if place == "spool" else "mail/cut")
+    (other,) = (row for row in rows if row.old_name == "mail/x")
+    assert (other.old, other.new, other.differences) == (1, 1, [])
+    assert check.passed and row.notes
 
 
 def test_names_that_c_client_does_not_open(old_user):
@@ -249,6 +345,7 @@ def test_a_spool_without_mail_is_no_difference(old_user, content, inbox):
 BASE = b"X-IMAPbase: 1254000000 10\n"
 SENT = [
     b"X-UID: 1\n",
+    b"X-UID: 10\n",
     b"X-IMAPbase: 4294967297 4294967306\nX-UID: 7\n",
     b"X-UID: 4294967294\n",
     b"X-UID: 4294967306\nX-UID: 12\n",
@@ -276,12 +373,14 @@ def test_no_sender_changes_the_uidvalidity_of_inbox(old_user, fields):
     assert after["uidvalidity"] == before["uidvalidity"] == 1254000000
     assert after["messages"][:2] == before["messages"] and len(after["messages"]) == 5
     assert after["uidnext"] < 1 << 32
+    # programs ask for what lies above the UIDNEXT they know
+    assert all(message[0] >= before["uidnext"] for message in after["messages"][2:])
 
 
 @pytest.mark.parametrize("place", ["spool", "folder", "beside INBOX"])
 def test_numbers_that_imap_does_not_allow_stop_no_conversion(old_user, place):
     """Where c-client believes what a sender wrote, the folder gets new UIDs, and it is named."""
-    text = mbox(BASE + b"X-UID: 3\n", *SENT[2:], b"", b"")
+    text = mbox(BASE + b"X-UID: 3\n", *SENT[3:], b"", b"")
     path = old_user.home / "mail/folder" if place == "folder" else old_user.spool
     path.write_bytes(text)
     if place == "beside INBOX":

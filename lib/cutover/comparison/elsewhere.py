@@ -6,6 +6,7 @@ and opens any of them (a plain file as one message, which it reads whole). So on
 that do not begin like a plain file.
 """
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Collection, Iterator
@@ -19,9 +20,14 @@ from cutover.facts.users import Account
 NAMES = 50_000  # looked at per user
 OPENED = 500  # of them opened
 HEAD = 1500  # bytes: a From line may be long
-COMPARED = 20  # messages by which two names are known to be one mailbox
 WAIT = 600  # seconds
 HEADS = ["head", "-v", "-c", str(HEAD), "--"]
+IDENTITIES = [
+    "sh",
+    "-c",
+    """find -L "$@" -maxdepth 0 -printf '%D:%i %p\\0'; true""",
+    "identities",
+]
 # mailboxes of the format mix
 DIRECTORIES = [
     "sh",
@@ -81,14 +87,18 @@ def read(
     result.unseen = int(len(listing) >= NAMES) + max(0, len(names) - NAMES)
     opened = _not_plain(hosts, account, names[:NAMES])
     result.unseen += max(0, len(opened) - OPENED)
-    looks = _Looks(session, converted)
-    for name in opened[:OPENED]:
-        try:
-            messages = session.examine(name).exists
-            if messages and not looks.has(name):
+    opened = opened[:OPENED]
+    left_out = {_path(account, os.path.normpath(name)) for name in passed}
+    inboxes = {account.fill(path) for path in store.inbox} - left_out
+    known = set(_files(hosts, account, {*converted, *inboxes} if opened else ()).values())
+    files = _files(hosts, account, opened)
+    for name in opened:
+        if name in files and files[name] in known:
+            continue
+        known.add(files.get(name))
+        with contextlib.suppress(imap.FolderUnreadable):  # no mail program can open it either
+            if messages := session.examine(name).exists:
                 result.mail.append(Unknown(name, messages))
-        except imap.FolderUnreadable:
-            continue  # no mail program can open it either
     return result
 
 
@@ -104,25 +114,36 @@ def _path(account, name):
     return name if name.startswith("/") else f"{account.home}/{name}"
 
 
+def _ask(hosts, account, argv, paths) -> bytes:
+    """What a program on the old host says of some paths to their user."""
+    if not paths:
+        return b""
+    return hosts.run(
+        hosts.site.roles.old,
+        ["xargs", "-0", *argv],
+        as_user=account.user,
+        input=b"\0".join(paths),
+        timeout=WAIT,
+        check=False,
+    ).out
+
+
+def _files(hosts, account, names) -> dict[str, bytes]:
+    """b"device:inode" of the files to which names lead: one mailbox may have several."""
+    paths = {imap.encode_name(_path(account, name)): name for name in names}
+    lines = _ask(hosts, account, IDENTITIES, paths).split(b"\0")
+    pairs = [line.partition(b" ") for line in lines]
+    return {paths[path]: identity for identity, _, path in pairs if path in paths}
+
+
 def _not_plain(hosts, account, names) -> list[str]:
     """Those of some names that lead to a mailbox, or to what cannot be judged from outside."""
-    paths = {name: imap.encode_name(_path(account, name)) for name in names}
-
-    def ask(argv, asked):
-        return hosts.run(
-            hosts.site.roles.old,
-            ["xargs", "-0", *argv],
-            as_user=account.user,
-            input=b"\0".join(asked),
-            timeout=WAIT,
-            check=False,
-        ).out
-
     if not names:
         return []
-    heads = dict(heads_of(ask(HEADS, paths.values()), paths.values()))
+    paths = {name: imap.encode_name(_path(account, name)) for name in names}
+    heads = dict(heads_of(_ask(hosts, account, HEADS, paths.values()), paths.values()))
     empty = [path for path, head in heads.items() if not head]
-    directories = set(ask(DIRECTORIES, empty).split(b"\0")) if empty else set()
+    directories = set(_ask(hosts, account, DIRECTORIES, empty).split(b"\0"))
     return [
         name
         for name, path in paths.items()
@@ -149,30 +170,3 @@ def heads_of(output: bytes, paths: Collection[bytes]) -> Iterator[tuple[bytes, b
 def begins_like_mail(head: bytes) -> bool:
     """Whether a file that begins so is a mailbox in one of c-client's formats."""
     return bool(readers.kind(head))
-
-
-class _Looks:
-    """Mailboxes by the dates and sizes of their first messages: a link shows one twice."""
-
-    def __init__(self, session, converted):
-        self.session, self.converted, self.looks = session, converted, None
-
-    def has(self, name):
-        """Whether a mailbox is one already seen; from now on it is."""
-        if self.looks is None:
-            self.looks = set()
-            for known in self.converted:
-                try:
-                    self.looks.add(self._look(known))
-                except imap.FolderUnreadable:
-                    continue  # verify reports it
-        look = self._look(name)
-        known = look in self.looks
-        self.looks.add(look)
-        return known
-
-    def _look(self, name):
-        exists = self.session.examine(name).exists
-        numbers = range(1, min(exists, COMPARED) + 1)
-        messages = self.session.read(name, "metadata", numbers).messages if exists else []
-        return exists, tuple((message.internaldate, message.size) for message in messages)

@@ -123,22 +123,27 @@ def read_user(
                 _check_uidvalidity(old, opened, row, result)
                 if old_name == "INBOX":
                     path = site.old_store.spool.format(user=user, home="")
-                    _compare_spool(old, path, result, row)
+                    _compare_spool(old, path, result, row, folder.salvaged)
                     if uidls and row.old and not (result.uidvalidity or result.renumbered):
                         _compare_uidls(hosts, old, opened.uidvalidity, row)
         return row
 
+    def compared_alone(new, old_name):
+        with mailboxes.old_session(hosts, user) as old:
+            return compared(old, new, old_name)
+
+    damaged = {name for name, folder in known.items() if folder.salvaged is not None}
     rows = []
     with mailboxes.new_session(hosts, user) as new:
         only_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
         listed = mailboxes.old_folders(old, site.old_store.imap_prefix, passed)
         # c-client does not list its longest names, and opens them
         for old_name in listed + sorted(known.keys() - set(listed)):
-            row = compared(old, new, old_name)
-            if row.differing and level == "content":
-                # c-client's tenex driver mixes up the texts of two folders in one session
-                with mailboxes.old_session(hosts, user) as alone:
-                    row = compared(alone, new, old_name)
+            # c-client's session ends at some damaged folders
+            row = None if old_name in damaged else compared(old, new, old_name)
+            # its tenex driver mixes up the texts of two folders in one session
+            if row is None or row.differing and level == "content":
+                row = compared_alone(new, old_name)
             rows.append(row)
             only_new.discard(row.new_name)
         for new_name in sorted(only_new):
@@ -159,7 +164,9 @@ def _open_old(old, row, level, salvaged, chosen):
     """The folder as c-client opens it, or None when there is nothing to compare."""
     try:
         folder = old.stream(row.old_name, level, wanted=chosen)
-    except imap.FolderUnreadable as error:
+    except (imap.FolderUnreadable, imap.SessionLost) as error:
+        if isinstance(error, imap.SessionLost) and salvaged is None:
+            raise
         return _unreadable(error, row, salvaged)
     if row.new_name is None:
         row.unknown = True
@@ -207,7 +214,7 @@ def _compare_new(old, new, folder, row, level, converted, chosen):
             if level == "count"
             else messages.compare(folder, opened, converted.lost_keywords, same_text)
         )
-    except imap.FolderUnreadable as error:
+    except (imap.FolderUnreadable, imap.SessionLost) as error:
         if error.server == old.server and converted.salvaged is not None:
             _unreadable(error, row, converted.salvaged)
         else:
@@ -256,12 +263,17 @@ def _check_uidvalidity(old, folder, row, result):
         time.sleep(0.5)
 
 
-def _compare_spool(session, path, inbox, row):
+def _compare_spool(session, path, inbox, row, salvaged):
     """Look by digest for each message of the spool among those the new INBOX has in addition."""
     try:
         spool = session.read(path, "content").messages
     except imap.FolderUnreadable:
         return  # no spool file, or an empty one
+    except imap.SessionLost as error:
+        if salvaged is None:
+            raise
+        _unreadable(error, row, salvaged)
+        return
     digests = [message.digest for message in inbox.extra if message.digest]
     lost = len(spool) == 1 and spool[0].digest not in digests
     if lost and _is_no_mail(session.fetch(path, spool[0].uid), path):

@@ -68,7 +68,7 @@ def besides(site) -> tuple[str, ...]:
 
 def maildir(site, account: users.Account) -> str:
     """The path of a user's mail on the new host."""
-    return site.new_store.maildir.format(user=account.user, home=account.home)
+    return account.fill(site.new_store.maildir)
 
 
 def folder_names(site, old: str | None, converted: str) -> tuple[str | None, str]:

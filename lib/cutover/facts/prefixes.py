@@ -53,7 +53,7 @@ def missing(session, templates: Iterable[str], account: users.Account) -> list[s
     subscribed = set(session.subscribed()) - {"INBOX"}
     wrong = []
     for template in templates:
-        prefix = template.format(user=account.user, home=account.home)
+        prefix = account.fill(template)
         for command, expected, shown in (
             ("LIST", plain, _listed(session, prefix)),
             ("LSUB", subscribed, set(session.subscribed(prefix + "*"))),

@@ -41,6 +41,10 @@ class Account:
     gid: int
     home: str
 
+    def fill(self, template: str) -> str:
+        """A template of the parameters with the user's name and home."""
+        return template.format(user=self.user, home=self.home)
+
 
 def parse_passwd(
     text: str, uid_min: int, uid_max: int, exclude: Collection[str] = ()

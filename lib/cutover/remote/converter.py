@@ -138,9 +138,6 @@ def plan(
     """
     old, new = site.old_store, site.new_store
 
-    def fill(template, account):
-        return template.format(user=account.user, home=account.home)
-
     return {
         "run": run,
         "work": new.work,
@@ -149,16 +146,16 @@ def plan(
         "users": [
             {
                 **dataclasses.asdict(account),
-                "inbox": [old.on_new(fill(path, account)) for path in old.inbox],
-                "spool": old.on_new(fill(old.spool, account)),
-                "folders": old.on_new(fill(old.folders, account)),
-                "subscriptions": old.on_new(fill(old.subscriptions, account)),
+                "inbox": [old.on_new(account.fill(path)) for path in old.inbox],
+                "spool": old.on_new(account.fill(old.spool)),
+                "folders": old.on_new(account.fill(old.folders)),
+                "subscriptions": old.on_new(account.fill(old.subscriptions)),
                 "old_home": old.on_new(account.home) if old.covers(account.home) else None,
                 "roots": [
-                    {"path": old.on_new(fill(root.path, account)), "name": root.name}
+                    {"path": old.on_new(account.fill(root.path)), "name": root.name}
                     for root in old.roots
                 ],
-                "maildir": fill(new.maildir, account),
+                "maildir": account.fill(new.maildir),
                 **({} if zone is None else {"zone": zone}),
                 **({"dots": new.dots} if new.escapes else {}),
             }

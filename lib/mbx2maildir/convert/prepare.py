@@ -34,10 +34,9 @@ def prepare(user, presync=False, progress=staged.quiet):
     folders, passed = source.folders(user.get("folders"), besides)
     if inbox is None and not folders and user.get("folders"):
         source.expect_mounted(user["folders"])
-    further = home.from_roots(user, folders, progress)
-    folders += further
+    folders += home.from_roots(user, [inbox, *folders] if inbox else folders, progress)
     subscribed, elsewhere, _prefixes = subscriptions.read(
-        user.get("subscriptions"), user.get("folders"), user.get("home"), passed, further
+        user.get("subscriptions"), user.get("folders"), user.get("home"), passed, folders
     )
     names = Names([file.name for file in folders], user.get("dots"))
     target = os.fsencode(user["maildir"])

@@ -9,15 +9,16 @@ from mbx2maildir.patterns import Pattern
 HOST = Pattern(rb"\A\{[^}]*\}")  # the host; anywhere else it is part of the name
 
 
-def read(path, root, home=None, passed=(), further=()):
+def read(path, root, home=None, passed=(), folders=()):
     """Names subscribed to, relative to the folders' root (bytes; None for INBOX), and lines that
     lie elsewhere.
 
     Lines are relative to the home in any spelling: see from_home. home, as the lines say it,
     defaults to the directory the list itself lies in. passed: what source.folders() passed over; a
-    name that leads through another name of a directory becomes the folder's own. further: folders
-    (Found) of further roots. A name outside the root stands for the folder of that name below it
-    only where the home has no such file: that is what the old server opens.
+    name that leads through another name of a directory becomes the folder's own. folders: all that
+    are converted (Found): a name outside the root may lead to one of them, by a further root or a
+    link. It stands for the folder of that name below the root only where the home has no such
+    mailbox: that is what the old server opens.
     Returns (names in order without doubles, list of lines, {prefix: lines}: what the lines say
     before the names of folders of the root, as text with {home} and {user} for the user's own).
     """
@@ -35,7 +36,7 @@ def read(path, root, home=None, passed=(), further=()):
     # where the old mail is mounted, this host does not have the home that the lines name
     relative = os.path.relpath(root, home if root.startswith(home + b"/") else seen)
     aliases = {item["name"]: item["alias"] for item in passed if "alias" in item}
-    others = {folder.path: folder.name for folder in further}
+    others = by_place(folders)
     names, elsewhere, prefixes = {}, [], {}
     for line in content.split(b"\n"):
         name = from_home(line, home)
@@ -53,13 +54,25 @@ def read(path, root, home=None, passed=(), further=()):
         elif name.upper() == b"INBOX":
             names[None] = None
             continue
-        elif relative != b"." and os.path.isfile(source.join(seen, name)):
-            name = others.get(source.join(seen, name))
-            if name is None:
+        elif relative != b".":
+            place = source.join(seen, name)
+            found = others.get(os.path.realpath(place))
+            if found is not None:
+                name = found
+            elif os.path.isfile(place):
                 elsewhere.append(line)
+                continue
         if name:
             names[name] = None
     return list(names), elsewhere, prefixes
+
+
+def by_place(folders):
+    """{path without links: name} of folders; of two names of a file the first is its own."""
+    places = {}
+    for folder in folders:
+        places.setdefault(os.path.realpath(folder.path), folder.name)
+    return places
 
 
 def as_template(prefix, home):

@@ -52,12 +52,13 @@ class Uids:
         self.keywords, self.kept = [], None
 
     def restart(self):
-        """Go on behind the end of a mbox, which c-client has given a UIDVALIDITY. It stays: what
-        a sender writes into a message changes nothing of those before it."""
+        """Go on behind the end of a mbox. Its UIDVALIDITY stays, and the rest gets UIDs from its
+        UIDNEXT on: what a sender writes into a message gives it no UID that mail programs pass
+        over, and changes nothing of the messages before it."""
         self.ended = True
         if self.count:
             self.kept = self.outcome()
-            self.uidvalidity = self.uidvalidity or 1
+            self.uidvalidity, self.uidlast = 0, self.highest
 
     def outcome(self):
         """(UIDVALIDITY, or 0 where c-client takes the time of day; whether the stated one is
