@@ -22,6 +22,7 @@ NO_LAB = "the lab cannot run: "
 # these take minutes, the longest first: a lane that began one of them last would run on alone
 LONG = (
     "test_maintenance.py",
+    "test_one_release.py",
     "test_restore.py",
     "test_cutover.py",
     "test_cockpit.py",
@@ -34,10 +35,13 @@ LONG = (
 
 
 def pytest_xdist_setupnodes(config):
-    """What the lanes need of the network is had before: there is none in their worlds."""
+    """What the lanes need of the network is had before: there is none in their worlds.
+
+    The browser first: `./cutover test` may have begun the bases, and builds them meanwhile.
+    """
+    requirements.chromium()
     with contextlib.suppress(errors.LabError):  # the tests that need it say so, each
         base_image.ensure_all(base_image.SUITES)
-    requirements.chromium()
 
 
 def pytest_collection_modifyitems(items):
