@@ -282,7 +282,9 @@ set delete = yes
         """(exit status, lines of the server)"""
         place = "!" if folder == "INBOX" else f"={folder}"
         argv = ["mutt", "-n", "-d", "2", "-f", place, "-e", f'push "{keys}"']
-        line = f"TERM=xterm timeout 60 script -qec {shlex.quote(shlex.join(argv))} /dev/null"
+        # Debian 13's does not open a terminal without a size
+        command = f"stty rows 24 cols 80; {shlex.join(argv)}"
+        line = f"TERM=xterm timeout 60 script -qec {shlex.quote(command)} /dev/null"
         done = self.shell(f"export HOME={self.place}; cd; {line}", check=False)
         log = self.shell(f"cat {self.place}/.muttdebug0").stdout
         return done.returncode, re.findall(r"^\[[^]]*\] \d+< (.*)", log, re.MULTILINE)
