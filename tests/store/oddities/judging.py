@@ -277,7 +277,7 @@ class Judge:
         known = before[0] not in (None, "text") and before[0]["uidvalidity"]
         if known and (len(sources) == 2 or not old["messages"]):
             old = moved(before[0], old)
-        if known and sources[0]["format"] in ("mx", "mix"):
+        if known and sources and sources[0]["format"] in ("mx", "mix"):
             inbox = as_moved(before[0], inbox, sources[0]["format"])
         # c-client adds blank lines where it writes a mailbox anew
         views = [view for view in before if view not in (None, "text")]
