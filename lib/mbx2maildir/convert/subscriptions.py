@@ -56,9 +56,9 @@ def read(path, root, home=None, passed=(), folders=()):
             continue
         elif relative != b".":
             place = source.join(seen, name)
-            found = others.get(os.path.realpath(place))
-            if found is not None:
-                name = found
+            converted = others.get(os.path.realpath(place))
+            if converted is not None:
+                name = converted
             elif os.path.isfile(place):
                 elsewhere.append(line)
                 continue
