@@ -15,6 +15,7 @@ from lab import base_image, control, errors, requirements, state, world
 
 PARAMETERS = Path(__file__).resolve().parents[1] / "parameters" / "lab.yaml"
 UNABLE = pytest.StashKey[str]()
+TIDY = pytest.StashKey[str]()
 # a busy machine is no failure
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
@@ -163,9 +164,19 @@ class LabHosts:
         return dns.Key.load(self.site.dns.tsig_key)
 
 
+@pytest.fixture(scope="module")
+def _tidy_lab(request, _lab_of_the_session):
+    """The lab, pristine except for traces of other files' tests of single modules."""
+    if (state.read() or {}).get("lab") != request.config.stash.get(TIDY, ""):
+        _lab_of_the_session.reset()
+        request.config.stash[TIDY] = state.read()["lab"]
+
+
 @pytest.fixture
-def real(lab):
-    """The lab's hosts, for tests of single modules."""
+def real(_tidy_lab):
+    """The lab's hosts, for tests of single modules, which tidy up. Files share the lab: to make
+    one takes 8 s of processor time.
+    """
     made = LabHosts()
     yield made
     for connection in made.opened:
