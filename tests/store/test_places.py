@@ -251,6 +251,8 @@ def test_another_name_of_a_damaged_folder_is_no_unknown_mail(old_user):
     path = old_user.home / "mail/short"
     path.write_bytes(path.read_bytes()[:2026])
     (old_user.home / "box").symlink_to("mail")
+    (old_user.home / "mail/spool").symlink_to(f"/var/mail/{old_user.name}")
+    old_user.spool.write_bytes(mbox(BASE))
     _check, rows, surveyed = verified(old_user, strict=False)
     assert [item["folder"] for item in surveyed["damage"]] == ["short"]
     assert unknown(old_user, rows) == []

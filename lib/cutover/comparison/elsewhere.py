@@ -89,7 +89,7 @@ def read(
     result.unseen += max(0, len(opened) - OPENED)
     opened = opened[:OPENED]
     left_out = {_path(account, os.path.normpath(name)) for name in passed}
-    inboxes = {account.fill(path) for path in store.inbox} - left_out
+    inboxes = {account.fill(path) for path in (*store.inbox, store.spool)} - left_out
     known = set(_files(hosts, account, {*converted, *inboxes} if opened else ()).values())
     files = _files(hosts, account, opened)
     for name in opened:

@@ -83,15 +83,15 @@ OUTSIDE = [
     b"Inbox",
 ]
 ZONES = [0, 0, 3600, 3600, 19800, -28800, -12600, 45900]  # seconds east of Greenwich
-CUT = re.compile(rb"[^\n]\Z|^From [^\n]*\r[^\n]", re.MULTILINE)
+FROM_WITH_CR = re.compile(rb"^From [^\n]*\r[^\n]", re.MULTILINE)
 OFFICE = 9000  # the group of what is shared
 
 
 class Store:
     """A random store of one user of a mail host. mail: paths of what was put as mail, in any
     format. delivered: messages that dual delivery put on the new side. roots: further roots. cut:
-    of "mbox" and "spool" those that c-client reads otherwise once it has written: they end within a
-    line, to which it adds, or have a CR in a From_ line."""
+    of "mbox" and "spool" those that end within a line, to which c-client adds what it writes; and
+    "From" where one has a CR in a From_ line, which c-client takes for one once it has written."""
 
     def __init__(self, host, slot, seed):
         name = f"o{slot}"
@@ -207,7 +207,9 @@ class Store:
             self.put(spool, blocks.FILES[kind](choose))
         places = {"mbox": self.user.home / "mbox", "spool": self.user.spool}
         files = {name: path for name, path in places.items() if path.is_file()}
-        self.cut = {name for name, path in files.items() if CUT.search(path.read_bytes())}
+        self.cut = {name for name, path in files.items() if path.read_bytes()[-1:] != b"\n"}
+        if any(FROM_WITH_CR.search(path.read_bytes()) for path in files.values()):
+            self.cut.add("From")
 
     def folders(self):
         for name in self.choose.sample(NAMES, self.choose.choice([1, 2, 2, 3, 4, 6])):
