@@ -6,6 +6,7 @@ last of it. Mail that an MX cannot deliver elsewhere, such as a bounce to a fals
 nobody from reading.
 """
 
+import concurrent.futures
 import dataclasses
 
 from cutover import model
@@ -40,11 +41,12 @@ def probe(ctx) -> Facts:
         # the queues hold mail: watching them would prolong the outage
         queues = hosts.each(site.roles.mx, lambda name: mail_queue.read(hosts, name))
         return Facts(ctx.run_name, delivery, queues, mark)
-    arrived = arrivals.read(hosts, _account(site), mark, site.roles.mx)
-    queues = hosts.each(
-        site.roles.mx, lambda name: mail_queue.watched(hosts, name, site.mail_domains)
-    )
-    return Facts(ctx.run_name, delivery, queues, mark, arrived)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        arrived = pool.submit(arrivals.read, hosts, _account(site), mark, site.roles.mx)
+        queues = hosts.each(
+            site.roles.mx, lambda name: mail_queue.watched(hosts, name, site.mail_domains)
+        )
+    return Facts(ctx.run_name, delivery, queues, mark, arrived.result())
 
 
 def token(ctx) -> str:
