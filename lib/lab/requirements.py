@@ -76,12 +76,12 @@ def _missing():
     return sorted({package for command, package in TOOLS.items() if shutil.which(command) is None})
 
 
-def chromium():
-    """Path of Debian's Chromium, for the browser tests; root installs it first. None without."""
-    if shutil.which("chromium") is None and os.geteuid() == 0:
+def program(command, package):
+    """Path of a program that some tests need; root installs its Debian package. None without."""
+    if shutil.which(command) is None and os.geteuid() == 0:
         with contextlib.suppress(errors.Missing):
-            _install(["chromium"], "a browser")
-    return shutil.which("chromium")
+            _install([package], "a test")
+    return shutil.which(command)
 
 
 def _install(packages, purpose):

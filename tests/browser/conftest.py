@@ -22,7 +22,7 @@ def chromium():
 
     Installed from Debian when it is missing and this is root, skipped loudly otherwise.
     """
-    path = requirements.chromium()
+    path = requirements.program("chromium", "chromium")
     if path is None:
         if os.environ.get("CI", "").lower() in ("true", "1") and os.geteuid() == 0:
             pytest.fail(

@@ -1,13 +1,17 @@
 """Quotas as repquota and doveadm print them, and whether users' mail fits them."""
 
+import dataclasses
+import subprocess
 import types
 
+import pytest
 from cutover import model, site
-from cutover.facts import quotas
+from cutover.facts import quotas, users
 from cutover.steps.checks.quotas import checks
+from lab import requirements
 
 ROMA1 = site.load("parameters/roma1.yaml")
-# written by hand after the format strings of repquota 4.06
+# as repquota 4.06 prints it, with grace times of each kind
 REPQUOTA = """\
 *** Report for user quotas on device /dev/sdb1
 Block grace time: 7days; Inode grace time: 7days
@@ -45,6 +49,50 @@ def test_what_repquota_prints():
         "elena": Quota(3000 * K, 1000 * K, 4000 * K, 15, 20),
     }
     assert quotas.parse("", NAMES) == {}
+
+
+@pytest.mark.lab
+def test_what_repquota_itself_prints(tmp_path):
+    """It reads quota files of ext4 also where the kernel knows none of their formats."""
+    if not requirements.program("repquota", "quota"):
+        pytest.skip("needs Debian's package quota")
+    image, home = tmp_path / "image", tmp_path / "home of all"
+    home.mkdir()
+    mount = 'truncate -s 16M "$1"; mkfs.ext4 -q -F "$1"; mount -o loop,usrquota "$1" "$2"'
+    script = """
+for uid in 2001 2002 2003 2004; do
+    mkdir "$2/$uid"; head -c "${uid#200}00000" /dev/zero > "$2/$uid/mail"; chown -R "$uid" "$2/$uid"
+done
+sync; quotacheck -cum "$2"
+setquota -u 2001 1000 2000 0 0 "$2"
+setquota -u 2002 100 2000 0 20 "$2"; setquota -T -u 2002 518400 unset "$2"
+setquota -u 2003 0 0 1 20 "$2"; setquota -T -u 2003 unset 3600 "$2"
+"""
+    hosts, users = types.SimpleNamespace(run=run_here), people(NAMES)
+    assert quotas.of_file_system(hosts, "old", str(tmp_path), users) == {}
+    if subprocess.run(["sh", "-euc", mount, "sh", image, home]).returncode:
+        pytest.skip("no ext4 image can be mounted here")
+    try:
+        subprocess.run(["sh", "-euc", script, "sh", image, home], check=True)
+        limits = quotas.of_file_system(hosts, "old", str(home / "2001"), users)
+    finally:
+        subprocess.run(["umount", home], check=True)
+    figures = {name: dataclasses.replace(quota, used=0) for name, quota in limits.items()}
+    assert figures == {
+        "alice": quotas.Quota(0, 1000 * K, 2000 * K, 2, None),
+        "bruno": quotas.Quota(0, 100 * K, 2000 * K, 2, 20),
+        "carla": quotas.Quota(0, None, None, 2, 20),
+    }
+    assert [limits[name].used // 100_000 for name in ("alice", "bruno", "carla")] == [1, 2, 3]
+
+
+def run_here(name, argv, **options):
+    done = subprocess.run(argv, capture_output=True, text=True)
+    return types.SimpleNamespace(rc=done.returncode, text=done.stdout)
+
+
+def people(names):
+    return [users.Account(name, uid, uid, f"/home/{name}") for uid, name in names.items()]
 
 
 def test_what_doveadm_prints():

@@ -14,9 +14,9 @@ from cutover.facts.users import Account
 
 KIB = 1024
 # $1 a directory. 44: no repquota, or no quota is on there.
-_REPQUOTA = """
+_REPQUOTA = r"""
 command -v repquota > /dev/null || exit 44
-where=$(df -P -- "$1" | sed -n '2s/.* //p')
+where=$(df -P -- "$1" | sed -n '2s|.* [-0-9]*%* *\(/.*\)|\1|p')
 repquota -un "$where" || exit 44
 """
 
