@@ -73,6 +73,21 @@ def test_a_message_that_only_the_new_side_has_is_appended_with_its_flags(work_ou
     assert plan.appends[0].flags == {"\\Seen", "$Mia"}
 
 
+def test_a_move_that_was_cut_off_is_completed_where_uids_tell_nothing(work_out):
+    """The conversion gave the folder x UIDs of its own. The message is in INBOX already."""
+    old = {"INBOX": Folder({1: "a", 10: "moved"}), "mail/x": Folder({4: "moved", 5: "c"}, 99)}
+    new = {"INBOX": Folder({1: "a", 10: "moved"}), "x": Folder({2: "c"}, 8)}
+    plan = work_out(TREE_X, old, new)
+    assert removals(plan.removed) == [("mail/x", 4)]
+    assert plan.appends == [] and plan.problems == []
+
+
+def test_a_message_that_is_gone_where_uids_tell_nothing_stays_and_is_named(work_out):
+    old, new = Folder({4: "b", 5: "c"}, 99), Folder({2: "c"}, 8)
+    plan = work_out(TREE_X, {"INBOX": Folder(), "mail/x": old}, {"INBOX": Folder(), "x": new})
+    assert plan.counts() == {} and plan.problems[0].endswith(": 1 in mail/x")
+
+
 def test_a_uid_from_the_limit_on_is_not_the_same_message(work_out):
     old, new = Folder({1: "a", 10: "old"}), Folder({1: "a", 10: "new"})
     plan = work_out(TREE, {"INBOX": old}, {"INBOX": new})

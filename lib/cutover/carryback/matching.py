@@ -220,7 +220,7 @@ def match_by_content(old, new, unpaired: list[Unpaired]) -> ContentMatches:
         copy
         for key in dict.fromkeys(keys)
         for copy in copies.get(key, ())
-        if copy.origin is Origin.ARRIVED and copy not in matches.settled
+        if copy.origin in (Origin.ARRIVED, Origin.UNCERTAIN) and copy not in matches.settled
     ]
     matches.settled.update(matches.surplus)
     return matches

@@ -3,9 +3,10 @@
 Both sides are read by c-client and Dovecot (PREAUTH, EXAMINE); nothing is changed. A message of
 the old side is accounted for when
 
-- it has the UID and date of a message that the conversion took over and that is still there;
-- the conversion took it over, by the record of the published tree, and the user moved or removed
-  it since;
+- it has UIDVALIDITY, UID and date of a message that the conversion took over and that is still
+  there;
+- the conversion took one of its UID, date and size over, by the record of the published tree, and
+  the user moved or removed it since;
 - Dovecot has a message with the same digest, as with both copies of mail delivered twice;
 - the new server's log says that it was delivered there: then the user removed it.
 
@@ -191,7 +192,10 @@ class _Comparison:
         new_name, limit = (folder.new, folder.uid_limit) if folder else (None, 0)
         new_folder = self.new_folders.get(new_name)
         by_uid = {}
-        if new_folder is not None and new_folder.uidvalidity == folder.uidvalidity:
+        if (
+            new_folder is not None
+            and new_folder.uidvalidity == folder.uidvalidity == old_folder.uidvalidity
+        ):
             by_uid = {message.uid: message for message in new_folder.messages}
         for message in old_folder.messages:
             other = by_uid.get(message.uid) if message.uid < limit else None
@@ -212,7 +216,12 @@ class _Comparison:
         looks = {(message.size, message.internaldate) for message in self.not_same.values()}
         for row in self.gone:
             source = record.get((self.published[row.folder].key, row.message.uid))
-            if source is None or not source.has_date(row.message.internaldate):
+            # of other UIDs than the conversion gave, an equal one may be another message
+            if (
+                source is None
+                or not source.has_date(row.message.internaldate)
+                or row.message.size not in (source.old_size, source.new_size)
+            ):
                 self.arrived.append(row)
             elif (source.new_size, row.message.internaldate) in looks:
                 self.tally.moved += 1
