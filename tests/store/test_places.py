@@ -418,6 +418,23 @@ def test_uids_that_imap_does_not_allow_are_named_and_no_difference(old_user, hea
     assert (row.old, row.new, row.extra) == (len(headers), len(headers), 0) and row.notes
 
 
+def test_a_file_beside_the_messages_of_a_mx_mailbox_is_none(old_user):
+    """`²` is a digit to Unicode, and no number."""
+    with old_user.cclient() as old:
+        oracle.ok(old.create('"#driver.mx/mail/box"'))
+        for number in (1, 2):
+            old.literal = b"Subject: %d\r\n\r\nbody\r\n" % number
+            oracle.ok(
+                old._simple_command("APPEND", "mail/box", "()", '" 3-Feb-2009 01:02:03 +0100"')
+            )
+    for name in ("²", "٣", "1a"):
+        (old_user.home / "mail/box" / name).write_bytes(b"Subject: other\n\nnote\n")
+    check, rows, surveyed = verified(old_user)
+    assert check.passed, check.actual
+    row = next(row for row in rows if row.old_name == "mail/box")
+    assert (row.old, row.new, row.extra) == (2, 2, 0) and not surveyed["errors"]
+
+
 def test_a_text_that_c_client_mixes_up_with_that_of_another_folder(old_user):
     """After `a`, its tenex driver shows no body of `b` in the same session; alone it does."""
     put(old_user, b"mail/a", b"mail/b")
