@@ -20,6 +20,7 @@ TOOLS = {
     "nsenter": "util-linux",
     "mount": "mount",
     "ssh": "openssh-client",
+    "mbsync": "isync",  # the mail program of production-test
 }
 
 # Each host's systemd and its services hold four or five inotify instances, all as root's: a booting

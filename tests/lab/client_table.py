@@ -73,10 +73,24 @@ The file is back, and the programs run once more
 AT_YOUR_SITE = """\
 ## At your site
 
-production-test starts no mail program. A program needs a copy of a test user's mail and password on
-the control host from days before the night, and what it would notice is asked directly: verify
-compares UIDVALIDITY, UIDs and flags of every folder, and POP3 identifiers of every user, with
-Dovecot itself; production-test asks for a test user's folders under each old name.
+Install mbsync (package `isync`) on the machine from which you work. Then the night drives it
+itself, for the first test user of `production_test.users`. presync sets it up with `Path` as
+`old_store.imap_prefix` says, and lets it fetch all folders from the old server. production-test
+runs it again, with the same settings. It fails if mbsync cannot open a folder that it had, and
+names it; also if UIDVALIDITY changed or a message is transferred again. Flags that changed are a
+warning: whoever uses this account after presync changes them too. If that happens, repeat presync
+before stop-imap.
+
+mbsync only pulls, and it changes nothing on the servers but `\\Recent`. Like any mail program, it
+has the old server move mail from the spool to INBOX. Its copy of the test user's mail is next to
+the run's folder, in a directory whose name begins with the run's and ends in `.aside`. It is
+removed when production-test passes, or by a rollback. The password is in no file.
+
+Without mbsync, preflight and production-test show a warning. So does production-test where
+`new_store.compatibility` leaves out `old_store.imap_prefix`: then the folders are given up, and no
+program is run. For all users, verify compares UIDVALIDITY, UIDs and flags of every folder and POP3
+identifiers with Dovecot itself, and production-test asks for each test user's folders under each
+old name.
 
 To see it with a program of your own, set it up for a test user days before the night and let it
 fetch everything. Start it again after production-test. It must show the same folders and fetch only

@@ -18,12 +18,13 @@ import sys
 import nbformat
 import pytest
 from cutover import site
+from cutover.facts import mailboxes
 from cutover.model import runbook
 from cutover.record import executed_copy, run_folder
 from cutover.report import overview
-from cutover.run import outage, papermill
+from cutover.run import engine, outage, papermill
 from cutover.steps import registry
-from lab import keys, manifest, store, topology
+from lab import keys, manifest, people, store, topology
 from night import (
     COMMAND_SECONDS,
     Night,
@@ -341,18 +342,64 @@ def test_a_rollback_after_the_switch_brings_everything_back(lab, night, before):
 # -- and forward again
 
 
-@pytest.mark.parametrize("name", runbook.NIGHT)
-def test_forward_again_dying_after_each_change_and_then_nothing_is_left_to_do(night, name):
+def forward(night, name):
+    """A step that dies after each change; then nothing is left to do."""
     for needed in registry.step(name).requires:
         night.up_to(needed)
     for _ in range(MOST_CRASHES):
         if not night.crashing(name) or name == "presync":
             break
     night.step(name)
-    # a pass ahead is made each time it is asked for
+    # a pass ahead, and a mail program's look before it, is made each time it is asked for
     assert [change.kind for change in night.wanted(name)] == (
-        ["presync"] if name == "presync" else []
+        ["mail-program", "presync"] if name == "presync" else []
     )
+
+
+TO_READING = runbook.NIGHT[: runbook.NIGHT.index("restore-imap") + 1]
+
+
+@pytest.mark.parametrize("name", TO_READING)
+def test_forward_again_dying_after_each_change_and_then_nothing_is_left_to_do(night, name):
+    forward(night, name)
+
+
+def test_folders_that_a_mail_program_lost_are_named_until_they_are_back(lab, night):
+    """mbsync fetched everything before the night; then its names lead nowhere on the new server."""
+    for name in ("presync", "restore-imap"):
+        night.up_to(name)
+    (aside,) = night.run_dir.parent.glob("*.aside")
+    secret = (keys.SECRETS / "alice").read_bytes().strip()
+    kept = [path for place in (aside, night.run_dir) for path in place.rglob("*")]
+    assert not [path for path in kept if path.is_file() and secret in path.read_bytes()]
+    assert aside.stat().st_mode & 0o777 == 0o700
+    there = {name for name, count, _ in people.folders("alice") if count}
+    before = json.loads((aside / "before.json").read_bytes())
+    fetched = {mailboxes.name(name) for name in before["folders"]}
+    assert there and {f"mail/{name}" for name in fetched - {"INBOX"}} == there - {"INBOX"}
+    names = night.site.new_store.names_file
+    away = f"mv {names} /root/names && doveadm reload && sleep 1"
+    back = f"mv /root/names {names} && doveadm reload && sleep 1"
+    lab.run("mailboxvm", ["sh", "-c", away])
+    try:
+        with pytest.raises(engine.VerifyFailed):
+            night.step("production-test")
+    finally:
+        lab.run("mailboxvm", ["sh", "-c", back])
+    check = night.checks("production-test")["mail-program-folders", ""]
+    assert not check["passed"] and check["data"]["status"]
+    assert set(check["data"]["lost"]) == set(before["folders"]) - {"INBOX"}
+    night.step("production-test")
+    checks = night.checks("production-test")
+    for name in ("folders", "messages", "flags"):
+        check = checks[f"mail-program-{name}", ""]
+        assert check["passed"] and not check["warning"]
+    assert {path.name for path in aside.iterdir()} == {"outcome.json"}
+
+
+@pytest.mark.parametrize("name", runbook.NIGHT[len(TO_READING) :])
+def test_forward_again_from_there(night, name):
+    forward(night, name)
 
 
 def test_plain_papermill_executes_a_notebook(night, tmp_path):
@@ -400,6 +447,7 @@ def test_a_rollback_dying_after_its_changes_is_taken_up_again(lab, night, before
     night.step("rollback")
     assert service_of(lab) == before
     assert night.wanted("rollback") == ()
+    assert not [*night.run_dir.parent.glob("*.aside")]
 
 
 def test_mail_for_elsewhere_that_cannot_be_delivered_held_nothing_up_and_is_still_there(lab, night):

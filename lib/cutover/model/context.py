@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -18,6 +19,7 @@ class Context:
     chosen: what the operator asked of a step that has choices, by name.
     history: the journal's events so far, oldest first.
     keep: writes a file into the run's folder.
+    aside: a directory next to the run's folder, for what the run's record must not hold.
     """
 
     hosts: Any
@@ -25,6 +27,7 @@ class Context:
     chosen: Mapping[str, str] = dataclasses.field(default_factory=dict)
     history: Sequence[dict] = ()
     keep: Callable[[str, bytes], Any] = _keep_nothing
+    aside: Path = Path("RUN.aside")
 
     @property
     def site(self):

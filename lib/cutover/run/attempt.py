@@ -34,6 +34,8 @@ class Attempt:
         known = {"chosen": chosen or {}}
         if run is not None:
             known["run_name"] = run.name
+            # the run's id: a later run may have the same name
+            known["aside"] = run.path.with_name(f"{run.name}.{run.id[:8]}.aside")
         if mode == "execute":
             known["keep"] = run.keep
         self.context = model.Context(self.hosts, **known)

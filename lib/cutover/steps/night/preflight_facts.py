@@ -17,6 +17,7 @@ from cutover.facts import (
     free_space,
     local_names,
     machine,
+    mail_program,
     mail_queue,
     nis,
     old_mail,
@@ -62,8 +63,9 @@ class Facts:
     open_sessions: on the old host; limits: of sessions, on the new one.
     user_quotas: on both.
     asked: what a test user misses under the old server's names, see prefixes.asked.
-    folder_names, pop3, open_sessions, limits, user_quotas, asked: None in facts recorded by an
-    earlier version.
+    mail_program: whether this machine has it.
+    folder_names, pop3, open_sessions, limits, user_quotas, asked, mail_program: None in facts
+    recorded by an earlier version.
     """
 
     run: str
@@ -99,6 +101,7 @@ class Facts:
     limits: model.Reading[dovecot_limits.Limits] | None = None
     user_quotas: model.Reading[quotas.Quotas] | None = None
     asked: dict[str, model.Reading[list[str]]] | None = None
+    mail_program: bool | None = None
 
 
 def probe(ctx: model.Context) -> Facts:
@@ -165,7 +168,11 @@ def probe(ctx: model.Context) -> Facts:
 
 def _folder_names(on, hosts, accounts):
     names = on(hosts.site.roles.new, dovecot_names.read, hosts.site.roles.new)
-    return {"folder_names": names, "asked": prefixes.asked(hosts, names, accounts.value or ())}
+    return {
+        "folder_names": names,
+        "asked": prefixes.asked(hosts, names, accounts.value or ()),
+        "mail_program": mail_program.installed(),
+    }
 
 
 def _limits(on, site, accounts):

@@ -9,17 +9,21 @@ import datetime
 from cutover import model
 from cutover.changes import conversion
 from cutover.comparison import staged_sample
-from cutover.facts import prefixes
-from cutover.steps.checks import old_names
+from cutover.facts import mail_program, prefixes
+from cutover.steps.checks import old_names, program_checks
 from cutover.steps.night import convert
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts(convert.Facts):
-    """As convert's. After a pass, of what it staged: sample; names: of test users, see prefixes."""
+    """As convert's. After a pass, of what it staged: sample; names: of test users, see prefixes.
+
+    program: None in facts recorded by an earlier version.
+    """
 
     sample: staged_sample.Sample | None = None
     names: dict[str, model.Reading[list[str]]] | None = None
+    program: mail_program.State | None = None
 
 
 def probe(ctx) -> Facts:
@@ -35,6 +39,7 @@ def probe(ctx) -> Facts:
         names=prefixes.staged_of(ctx.hosts, [user for user in staged if user.user in tests])
         if site.new_store.compatibility and staged is not None
         else None,
+        program=mail_program.read(ctx.aside),
     )
 
 
@@ -60,7 +65,9 @@ def plan(facts: Facts, site) -> model.Plan:
         return model.Plan(
             reason=f"all {len(facts.state.users)} users are already published by this run"
         )
-    return model.Plan((convert.change(conversion.Presync, facts, site, todo),))
+    staging = convert.change(conversion.Presync, facts, site, todo)
+    # staging comes last: a prediction takes its seconds for those of a pass
+    return model.Plan((*program_checks.start(facts.program, site), staging))
 
 
 def verify(facts: Facts, site) -> list[model.Check]:
@@ -93,6 +100,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
         staged,
         *([sample_check(facts.sample)] if facts.sample else []),
         *([old_names.led(facts.names, site)] if facts.names is not None else []),
+        *program_checks.started(facts.program, site),
     ]
 
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from cutover import model
 from cutover.changes.mail import ReleaseQueue, SendTestMail
-from cutover.facts import alias_service, mail_queue, spool, systems, users
+from cutover.facts import alias_service, mail_program, mail_queue, spool, systems, users
 from cutover.facts.systems import Systems
-from cutover.steps.checks import old_names, service_checks, system_checks
+from cutover.steps.checks import old_names, program_checks, service_checks, system_checks
 
 
 class TestMail(NamedTuple):
@@ -29,7 +29,8 @@ class TestMail(NamedTuple):
 class Facts:
     """users: what each test user sees. spooled: `{user: bytes in the new host's spool}`.
 
-    systems: None in facts recorded by an earlier version. queues: of each MX and mail host.
+    systems, program: None in facts recorded by an earlier version. queues: of each MX and mail
+    host.
     names: what each test user misses under the old server's names; None where the parameters ask
     for none.
     """
@@ -40,6 +41,7 @@ class Facts:
     systems: Systems | None = None
     queues: dict[str, mail_queue.Watched] = dataclasses.field(default_factory=dict)
     names: dict[str, model.Reading[list[str]]] | None = None
+    program: mail_program.State | None = None
 
 
 def test_mails(site, run: str) -> list[TestMail]:
@@ -78,6 +80,7 @@ def probe(ctx) -> Facts:
         }
         if site.new_store.compatibility
         else None,
+        mail_program.read(ctx.aside),
     )
 
 
@@ -123,6 +126,7 @@ def plan(facts, site):
         # that was too busy to deliver has some in its own queue
         wait, domains = site.limits.queue_drain, sorted(site.mail_domains)
         changes.insert(0, ReleaseQueue(_queues_of(site), wait, whole=True, only=domains))
+    changes += program_checks.again(facts.program, site)
     if not changes:
         return model.Plan(reason="every test message of this run has already arrived")
     return model.Plan(tuple(changes))
@@ -159,6 +163,8 @@ def verify(facts, site):
     checks.append(_spool(facts.spooled, site))
     if facts.names is not None:
         checks.append(old_names.led(facts.names, site))
+    if facts.program is not None:
+        checks += program_checks.noticed(facts.program, site)
     if facts.systems is not None:
         checks += system_checks.verify(facts.systems, facts.users, facts.run, site)
     todo = "`mailq` shows the reason beside each message. Fix it, then run this step again."
