@@ -1,5 +1,6 @@
 """The project's own habits: pins, notebooks, style."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -66,6 +67,12 @@ def test_the_tests_keep_what_they_compile(monkeypatch):
     monkeypatch.setattr(subprocess, "run", run)
     assert testing.CliRunner().invoke(main.cutover, ["test", "tests"]).exit_code == 0
     assert given["PATH"] and "PYTHONDONTWRITEBYTECODE" not in given
+
+
+def test_reading_a_notebook_needs_no_grammar_of_addresses():
+    """It takes over a second to build, in every process that imports nbformat."""
+    assert importlib.util.find_spec("jsonschema")
+    assert not importlib.util.find_spec("rfc3987_syntax"), "delete .venv: it is made anew"
 
 
 def test_there_is_one_notebook_a_step_and_a_board():
