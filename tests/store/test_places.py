@@ -333,6 +333,26 @@ def test_dates_before_1970_stay_what_they_become(old_user):
             assert oracle.view(new, b"mbox")["messages"][0][2] == 0
 
 
+def test_a_from_line_of_mmdf_that_ends_in_crlf(old_user):
+    """The mmdf driver counts the CR as part of the line: mostly it is none to it then."""
+    ends = [
+        b":00 2026",
+        b" 2026 -080",
+        b" 2026 -0800",
+        b" 2026",
+        b" 2026 EST",
+        b" 202",
+        b" 2026 ES",
+    ]
+    lines = [b"From a@b Tue Nov 10 10:00%b\r\nSubject: x\n\nbody\n" % end for end in ends]
+    put(old_user, b"mail/mmdf")
+    path = old_user.home / "mail/mmdf"
+    path.write_bytes(b"".join(b"\1\1\1\1\n%b\1\1\1\1\n" % line for line in lines))
+    check, rows, _surveyed = verified(old_user)
+    assert check.passed, check.actual
+    assert (rows[-1].old_name, rows[-1].old, rows[-1].new) == ("mail/mmdf", len(ends), len(ends))
+
+
 @pytest.mark.parametrize("content", [b"\n", b"\r\n \t\n", b"\0", b"\0" * 3000, b" \0\n"])
 @pytest.mark.parametrize("inbox", [False, True])
 def test_a_spool_without_mail_is_no_difference(old_user, content, inbox):

@@ -237,16 +237,17 @@ FORMS = (
 )
 
 
-def places(line):
+def places(line, drop_cr=True):
     """Where c-client sees the date of a "From " line, which ends in LF: (end, place of the time,
     place of the zone or 0), the last two from the end; None for what is no such line to it.
 
     It looks for blanks and one colon at fixed places before the end, for no names and no digits.
+    drop_cr: whether a CR before the LF is none of the line, as to its unix driver, not to mmdf.
     """
     end = line.find(b"\n", 5)
     if end < 0 or not line.startswith(b"From ") or b"\0" in line[:end]:
         return None
-    if line[end - 1] == 13:
+    if drop_cr and line[end - 1] == 13:
         end -= 1
     if end >= 41:
         blank = line.rfind(b" ", 0, end)
@@ -275,10 +276,11 @@ def places(line):
     return end, start, zone_place
 
 
-def from_line(line):
+def from_line(line, drop_cr=True):
     """A "From " line of a mbox, with its LF → seconds since the epoch; None when c-client would
-    not take it for one. c-client shows a date for one that it cannot read, too."""
-    located = places(line)
+    not take it for one. c-client shows a date for one that it cannot read, too. drop_cr: see
+    places()."""
+    located = places(line, drop_cr)
     if located is None:
         return None
     end, start, zone_place = located

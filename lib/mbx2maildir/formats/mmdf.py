@@ -30,7 +30,7 @@ class Mailbox(mbox.Mailbox):
             elif not start:
                 self.note(0, self.size, "no line of Control-A at the beginning")
                 return
-            when = dates.from_line(line)
+            when = dates.from_line(line, drop_cr=False)
             if when is None:
                 when = int(os.fstat(self.fd).st_mtime)
             else:
