@@ -425,6 +425,8 @@ def test_numbers_that_imap_does_not_allow_stop_no_conversion(old_user, place):
         (BASE + b"X-UID: 3\n", b"X-UID: 4294967306\n", b"X-UID: 4294967309\n", b""),
         (BASE + b"X-UID: 4294967294\n", b"", b""),
         (b"X-IMAPbase: 1 4294967200\n", *[b""] * 100),
+        (BASE + b"X-UID: 18446744073709551615\n", b"", b""),
+        (BASE + b"X-UID: 3\n", b"X-UID: 18446744073709551615\n"),
     ],
 )
 def test_uids_that_imap_does_not_allow_are_named_and_no_difference(old_user, headers):

@@ -135,7 +135,11 @@ def compare(
 
 def too_large(folder: imap.Folder) -> bool:
     """Whether a mbox shows numbers that the conversion does not keep."""
-    return folder.uidvalidity > 0xFFFFFFFF or (folder.uidnext or 0) > mbox_header.LARGEST + 1
+    return (
+        folder.wrapped
+        or folder.uidvalidity > 0xFFFFFFFF
+        or (folder.uidnext or 0) > mbox_header.LARGEST + 1
+    )
 
 
 def compare_counts(old: imap.Folder, new: imap.Folder) -> Comparison:

@@ -42,6 +42,11 @@ class Folder:
     exists: int = 0
     keywords: frozenset[str] = frozenset()
 
+    @property
+    def wrapped(self) -> bool:
+        """Whether its UIDs passed 2^64 in c-client, which then knows no message by its UID."""
+        return self.uidnext is not None and self.uidnext <= self.exists
+
 
 class Digest:
     """sha256 of a message that arrives in pieces, each line end (any CRs, then LF) counted as one

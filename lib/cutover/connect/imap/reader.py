@@ -172,11 +172,11 @@ class Reader:
         folder = self.examine(name)
         if level != "count":
             numbers = range(1, folder.exists + 1) if numbers is None else numbers
-            folder.messages = self._streamed(name, level, numbers, wanted)
+            folder.messages = self._streamed(folder, level, numbers, wanted)
         return folder
 
-    def _streamed(self, name, level, numbers, wanted):
-        given = 0
+    def _streamed(self, folder, level, numbers, wanted):
+        name, given = folder.name, 0
         for start in range(0, len(numbers), BATCH_MESSAGES):
             part = numbers[start : start + BATCH_MESSAGES]
             batch = self._metadata(name, part)
@@ -185,12 +185,17 @@ class Reader:
                 reason = f"{len(numbers)} messages announced, {given} given; is it being changed?"
                 raise FolderUnreadable(server=self.server, folder=name, reason=self.refusal(reason))
             if level == "content":
-                read = {
-                    message.uid: message
-                    for message in self._digested(
-                        name, [message for message in batch if wanted(message.uid)]
-                    )
+                chosen = {
+                    number: message
+                    for number, message in zip(part, batch, strict=True)
+                    if wanted(message.uid)
                 }
+                digested = (
+                    (self._digested_by_number(name, *item) for item in chosen.items())
+                    if folder.wrapped
+                    else self._digested(name, list(chosen.values()))
+                )
+                read = {message.uid: message for message in digested}
                 batch = [read.get(message.uid, message) for message in batch]
             yield from batch
 
@@ -230,6 +235,14 @@ class Reader:
                 digests = {uid: Digest().update(body).hexdigest() for uid, body in bodies.items()}
             for message in batch:
                 yield replace(message, digest=digests[message.uid])
+
+    def _digested_by_number(self, name: str, number: int, message: Message) -> Message:
+        with self.during(f"reading message {number} of {name}", folder=name):
+            items = fetch.fetch(self.client._imap, [number], "BODY.PEEK[]").get(number, {})
+        if items.get("BODY[]") is None:
+            reason = self.refusal(f"no content for message {number}")
+            raise FolderUnreadable(server=self.server, folder=name, reason=reason)
+        return replace(message, digest=Digest().update(items["BODY[]"]).hexdigest())
 
     def _digest_large(self, name: str, message: Message) -> str:
         digest, at = Digest(), 0
