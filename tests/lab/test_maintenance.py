@@ -648,6 +648,12 @@ def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory
     made.write()
     now = datetime.datetime.now(datetime.UTC)
     with reading("marta") as session:
+        # the lab's own, if it was seeded on one of these days
+        seeded = [
+            message
+            for message in session.read("SPAM", "metadata").messages
+            if now.date() - 3 * DAY <= message.internaldate.date() < now.date()
+        ]
         for subject, when in (
             (NASTY, now - DAY),
             ("troppo vecchio", now - 9 * DAY),
@@ -661,16 +667,16 @@ def test_each_user_gets_one_digest_with_subjects_made_safe(lab, tmp_path_factory
     made.executed("spam-digest")
     (digest,) = replies("marta", "messages in your folder SPAM")
     text = digest.get_payload(decode=True).decode().replace("\r\n", "\n")
-    assert (
-        digest["Subject"].startswith("1 messages") and digest["Auto-Submitted"] == "auto-generated"
-    )
+    assert digest["Subject"].startswith(f"{len(seeded) + 1} messages")
+    assert digest["Auto-Submitted"] == "auto-generated"
     listed = text.split("\n\n", 1)[1].splitlines()
-    assert listed[0] == f"{now - DAY:%Y-%m-%d %H:%M}  Truffa <a@b.test>"
-    assert listed[1] == "    Vinci ora Bcc: x https[:]//evil.test/[2J è tuo" and len(listed) == 2
+    assert len(listed) == 2 * len(seeded) + 2
+    at = listed.index(f"{now - DAY:%Y-%m-%d %H:%M}  Truffa <a@b.test>")
+    assert listed[at + 1] == "    Vinci ora Bcc: x https[:]//evil.test/[2J è tuo"
     assert "Vinci" not in (made.run.path / "journal.jsonl").read_text()
     made.step("spam-digest")
     assert len(replies("marta", "messages in your folder SPAM")) == 1
-    with reading("olga") as session:
+    with reading("zoe") as session:
         assert not session.find("INBOX", "Subject", "messages in your folder SPAM")
     made.executed("rollback")  # which tells that what was sent stays sent
     assert len(replies("marta", "messages in your folder SPAM")) == 1
