@@ -16,9 +16,9 @@ def read(path, root, home=None, passed=(), folders=()):
     Lines are relative to the home in any spelling: see from_home. home, as the lines say it,
     defaults to the directory the list itself lies in. passed: what source.folders() passed over; a
     name that leads through another name of a directory becomes the folder's own. folders: all that
-    are converted (Found): a name outside the root may lead to one of them, by a further root or a
-    link. It stands for the folder of that name below the root only where the home has no such
-    mailbox: that is what the old server opens.
+    are converted (Found). A name outside the root leads to one of them, by a further root or a
+    link, or to another mailbox of the home, or to nothing; then the folder of that name below the
+    root is meant. The old server opens names in this order.
     Returns (names in order without doubles, list of lines, {prefix: lines}: what the lines say
     before the names of folders of the root, as text with {home} and {user} for the user's own).
     """

@@ -242,7 +242,7 @@ def places(line, drop_cr=True):
     place of the zone or 0), the last two from the end; None for what is no such line to it.
 
     It looks for blanks and one colon at fixed places before the end, for no names and no digits.
-    drop_cr: whether a CR before the LF is none of the line, as to its unix driver, not to mmdf.
+    drop_cr: whether the driver ignores a CR before the LF: unix does, mmdf does not.
     """
     end = line.find(b"\n", 5)
     if end < 0 or not line.startswith(b"From ") or b"\0" in line[:end]:
