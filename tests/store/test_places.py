@@ -148,8 +148,12 @@ def unknown(user, rows, passed=()):
     account = users.Account(user.name, user.uid, user.uid, f"/home/{user.name}")
     hosts = Hosts(user)
     with mailboxes.old_session(hosts, user.name) as old:
-        names = [row.old_name for row in rows if row.old_name and not row.unknown]
-        return [mail.name for mail in elsewhere.read(hosts, old, account, names, passed).mail]
+        known = [
+            folders.Converted(row.old_name, row.new_name, salvaged=row.salvaged or None)
+            for row in rows
+            if row.old_name and not row.unknown
+        ]
+        return [mail.name for mail in elsewhere.read(hosts, old, account, known, passed).mail]
 
 
 def subscribed(user):
@@ -256,7 +260,8 @@ def test_another_name_of_a_damaged_folder_is_no_unknown_mail(old_user):
     _check, rows, surveyed = verified(old_user, strict=False)
     assert [item["folder"] for item in surveyed["damage"]] == ["short"]
     assert unknown(old_user, rows) == []
-    put(old_user, b"more")
+    put(old_user, b"more", messages=2)
+    (old_user.home / "copy").write_bytes((old_user.home / "mail/whole").read_bytes())
     assert unknown(old_user, rows) == ["more"]
 
 

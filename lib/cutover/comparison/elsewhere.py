@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 
 from mbx2maildir.formats import readers
 
+from cutover.comparison import folders
 from cutover.connect import imap
 from cutover.facts import mailboxes
 from cutover.facts.users import Account
@@ -28,6 +29,7 @@ IDENTITIES = [
     """find -L "$@" -maxdepth 0 -printf '%D:%i %p\\0'; true""",
     "identities",
 ]
+COMPARED = 20  # messages by which a copy is known
 # mailboxes of the format mix
 DIRECTORIES = [
     "sh",
@@ -61,11 +63,12 @@ def read(
     hosts,
     session: imap.Session,
     account: Account,
-    converted: Collection[str],
+    converted: Collection[folders.Converted],
     passed: Collection[str],
 ) -> Elsewhere:
-    """All that c-client lists for a user besides `converted`, old names as IMAP says them.
+    """All that c-client lists for a user besides `converted`, with old names as IMAP says them.
 
+    Another name of what is converted is known, and so is a copy of it.
     session: the user's on the old side. passed: names of what the conversion passed over, such as
     links to INBOX, and loops.
     """
@@ -79,8 +82,9 @@ def read(
     prune = [*passed, *_names(store.accepted, account)]
     listing = mailboxes.old_listing(session, "", prune, most=NAMES)
     listed = {name for name, selectable in listing.items() if selectable}
-    known = {*converted, *map(os.path.normpath, passed), "INBOX"}
-    names = sorted(listed - known, key=lambda name: (len(name), name))
+    olds = [folder.old for folder in converted if folder.old]
+    names = listed - {*olds, *map(os.path.normpath, passed), "INBOX"}
+    names = sorted(names, key=lambda name: (len(name), name))
     accepted = {name for name in names if accepts(name)}
     result = Elsewhere(len(names), len(accepted))
     names = [name for name in names if name not in accepted]
@@ -90,14 +94,16 @@ def read(
     opened = opened[:OPENED]
     left_out = {_path(account, os.path.normpath(name)) for name in passed}
     inboxes = {account.fill(path) for path in (*store.inbox, store.spool)} - left_out
-    known = set(_files(hosts, account, {*converted, *inboxes} if opened else ()).values())
+    known = set(_files(hosts, account, {*olds, *inboxes} if opened else ()).values())
     files = _files(hosts, account, opened)
+    looks = _Looks(session, [folder.old for folder in converted if folder.salvaged is None])
     for name in opened:
         if name in files and files[name] in known:
             continue
         known.add(files.get(name))
         with contextlib.suppress(imap.FolderUnreadable):  # no mail program can open it either
-            if messages := session.examine(name).exists:
+            messages = session.examine(name).exists
+            if messages and not looks.has(name):
                 result.mail.append(Unknown(name, messages))
     return result
 
@@ -170,3 +176,28 @@ def heads_of(output: bytes, paths: Collection[bytes]) -> Iterator[tuple[bytes, b
 def begins_like_mail(head: bytes) -> bool:
     """Whether a file that begins so is a mailbox in one of c-client's formats."""
     return bool(readers.kind(head))
+
+
+class _Looks:
+    """Mailboxes by the dates and sizes of their first messages."""
+
+    def __init__(self, session, names):
+        self.session, self.names, self.looks = session, names, None
+
+    def has(self, name):
+        """Whether a mailbox is a copy of one already seen; from now on it is."""
+        if self.looks is None:
+            self.looks = set()
+            for known in filter(None, self.names):
+                with contextlib.suppress(imap.FolderUnreadable):  # verify reports it
+                    self.looks.add(self._look(known))
+        look = self._look(name)
+        known = look in self.looks
+        self.looks.add(look)
+        return known
+
+    def _look(self, name):
+        exists = self.session.examine(name).exists
+        numbers = range(1, min(exists, COMPARED) + 1)
+        messages = self.session.read(name, "metadata", numbers).messages if exists else []
+        return exists, tuple((message.internaldate, message.size) for message in messages)

@@ -29,10 +29,9 @@ def faults(store, preflight, state):
     known, passed = verify.converted_folders(site, user), verify.passed_over(site, user)
     contents = folders.Contents("seed")
     account = users.Account(user.user, store.user.uid, store.user.uid, os.fsdecode(store.own))
-    names = [folder.old for folder in known if folder.old]
     with mailboxes.old_session(hosts, user.user) as old:
         rows = folders.read_user(hosts, old, user.user, known, "content", contents, passed)
-        besides = elsewhere.read(hosts, old, account, names, passed)
+        besides = elsewhere.read(hosts, old, account, known, passed)
     added = {folder.new: folder.added for folder in known}
     mail = verify.UserMail(rows, passed, added, besides)
     check, _sums = verify.user_check(user.user, mail, "content")

@@ -94,10 +94,10 @@ def probe(ctx) -> Facts:
 
     def read(name):
         known, passed = converted_folders(site, converted[name]), passed_over(site, converted[name])
-        names, level = [folder.old for folder in known if folder.old], site.verify.level
+        level = site.verify.level
         with mailboxes.old_session(ctx.hosts, name) as old:
             rows = folders.read_user(ctx.hosts, old, name, known, level, contents, passed, uidls)
-            besides = elsewhere.read(ctx.hosts, old, accounts[name], names, passed)
+            besides = elsewhere.read(ctx.hosts, old, accounts[name], known, passed)
         return _user_mail(site, converted[name], rows, besides)
 
     users = {}
