@@ -23,6 +23,7 @@ from cutover.changes import (
     mail_directory,
     mail_stop,
     old_spam,
+    program_run,
     restored_mail,
     retirement,
     service,
@@ -231,6 +232,9 @@ EXAMPLES = [
         "<spam-digest.r1.alice@lab.test>",
         60,
     ),
+    program_run.StartMailProgram("alice", "/srv/runs/r1.5f.aside"),
+    program_run.RunMailProgram("alice", "/srv/runs/r1.5f.aside"),
+    program_run.RemoveMailProgram("alice", "/srv/runs/r1.5f.aside"),
     user_page.SendPage(
         "postino3",
         25,
@@ -287,6 +291,7 @@ def test_it_has_an_inverse_or_says_why_not(change):
             assert change.kind in (
                 "spam-aside",
                 "home-file-edit",
+                "mail-program",
                 "restore-add",
                 "store-switch",
                 "bacula-restore",

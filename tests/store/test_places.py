@@ -221,6 +221,7 @@ def test_a_subscription_leads_to_a_folder_by_its_place(old_user):
     """By a further root, by a link in the root, and to a folder that is a directory."""
     with old_user.cclient() as old:
         assert old.create('"#driver.mx/archive/mx"')[0] == "OK"
+        assert old.append("archive/mx", None, None, b"Subject: 1\r\n\r\nbody\r\n")[0] == "OK"
     put(old_user, b"archive/2009", b"Mail/sent", b"mail/x")
     (old_user.home / "mail/up").symlink_to("../Mail")
     (old_user.home / "old").symlink_to("archive")
