@@ -150,6 +150,7 @@ def test_damage_is_set_aside_and_said(site):
     assert by_folder["cut"]["damage"][0]["kind"] == "ShortTail"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be other users")
 def test_unreadable_folder_fails_its_user_only(site):
     site.user("alice", build.simple(1), {"secret": build.simple(1)})
     site.user("bob", build.simple(2))
@@ -175,6 +176,7 @@ def test_unreadable_folder_fails_its_user_only(site):
     )
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be other users")
 def test_a_link_to_anothers_mail_is_not_followed(site):
     site.user("alice", build.simple(1))
     site.user("bob", build.simple(2))
@@ -362,7 +364,9 @@ def test_mail_that_comes_while_converting_is_not_lost(site, monkeypatch):
 def test_a_foreign_tree_in_staging_stops_its_user(site):
     site.user("alice", build.simple(1))
     stranger = site.root / "new/work/staging/alice/cur"
+    former = os.umask(0o022)
     stranger.mkdir(parents=True)
+    os.umask(former)
     results = convert(site.plan())
     assert of(results, "error")[0]["kind"] == "PublishError" and stranger.is_dir()
 
