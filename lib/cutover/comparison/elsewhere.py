@@ -94,8 +94,8 @@ def read(
     opened = opened[:OPENED]
     left_out = {_path(account, os.path.normpath(name)) for name in passed}
     inboxes = {account.fill(path) for path in (*store.inbox, store.spool)} - left_out
-    known = set(_files(hosts, account, {*olds, *inboxes} if opened else ()).values())
-    files = _files(hosts, account, opened)
+    files = _files(hosts, account, [*olds, *inboxes, *opened] if opened else [])
+    known = {files[name] for name in (*olds, *inboxes) if name in files}
     looks = _Looks(session, [folder.old for folder in converted if folder.salvaged is None])
     for name in opened:
         if name in files and files[name] in known:
@@ -136,10 +136,10 @@ def _ask(hosts, account, argv, paths) -> bytes:
 
 def _files(hosts, account, names) -> dict[str, bytes]:
     """b"device:inode" of the files to which names lead: one mailbox may have several."""
-    paths = {imap.encode_name(_path(account, name)): name for name in names}
-    lines = _ask(hosts, account, IDENTITIES, paths).split(b"\0")
-    pairs = [line.partition(b" ") for line in lines]
-    return {paths[path]: identity for identity, _, path in pairs if path in paths}
+    paths = {name: imap.encode_name(_path(account, name)) for name in names}
+    lines = _ask(hosts, account, IDENTITIES, dict.fromkeys(paths.values())).split(b"\0")
+    identities = {path: identity for identity, _, path in (line.partition(b" ") for line in lines)}
+    return {name: identities[path] for name, path in paths.items() if path in identities}
 
 
 def _not_plain(hosts, account, names) -> list[str]:
