@@ -169,10 +169,10 @@ class Screen:
         self.tab.close()
         self.tab = None
 
-    def save(self):
-        """What is not saved yet, and saves itself within seconds otherwise."""
+    def save(self, server, notebook, text):
+        """Save the notebook now, and wait until its file has some text."""
         self.tab.keyboard.press("Control+s")
-        self.tab.wait_for_timeout(1500)
+        saved(server, notebook, text)
 
     def cell(self, number):
         return self.panel.locator(".jp-CodeCell").nth(number)

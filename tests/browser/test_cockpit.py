@@ -199,7 +199,7 @@ def test_a_closed_tab_loses_nothing_of_a_conversion(page, rehearsal):
     text = step_by_step(page, rehearsal, "07_convert.ipynb")
     assert "all 24 users are published" in page.shown(CELLS["plan"])
     assert passed(rehearsal, "convert"), text
-    page.save()
+    page.save(rehearsal, "07_convert.ipynb", "users are published")
 
 
 def users_done(page):
@@ -220,7 +220,7 @@ def test_verify_passes_and_its_table_can_be_narrowed(page, rehearsal):
     page.until(CELLS["verify"], "1 shown")
     assert "Is alice's mail the same" in page.shown(CELLS["verify"])
     assert passed(rehearsal, "verify")
-    page.save()
+    page.save(rehearsal, "08_verify.ipynb", "Do the sums agree?")
 
 
 def test_papermill_ends_the_night_and_the_board_shows_it(page, rehearsal):
