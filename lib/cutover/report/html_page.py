@@ -4,6 +4,7 @@ Everything comes from the run's folder, and the verdict from the journal alone. 
 notebooks are exported next to it, as `html/<name>.html`, under the same rules.
 """
 
+import functools
 import hashlib
 import html
 import platform
@@ -283,9 +284,18 @@ def export(run) -> list:
     return names
 
 
+@functools.cache
+def _exporter():
+    """For all pages: it compiles its templates once."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(template_name="basic")
+    exporter.exclude_anchor_links = True
+    return exporter
+
+
 def page(notebook, title: str) -> str:
     """One notebook as a page."""
-    from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
 
     for cell in notebook.cells:
@@ -295,9 +305,7 @@ def page(notebook, title: str) -> str:
                 # a widget shows nothing without its kernel; the output has a static form too
                 if len(data) > 1:
                     data.pop(kind, None)
-    exporter = HTMLExporter(template_name="basic")
-    exporter.exclude_anchor_links = True
-    body, _ = exporter.from_notebook_node(notebook)
+    body, _ = _exporter().from_notebook_node(notebook)
     css = (Path(__file__).parent / "page.css").read_text() + HtmlFormatter().get_style_defs(
         ".highlight"
     )
