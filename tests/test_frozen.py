@@ -33,10 +33,10 @@ from cutover import model
 from cutover.commands import unattended
 from cutover.commands.main import cutover as command_line
 from cutover.model import errors, runbook
-from cutover.record import drift, record_json, run_folder
+from cutover.record import approval, approval_ahead, drift, record_json, run_folder
 from cutover.rehearsal import ledger
 from cutover.remote import lease_file
-from cutover.run import lease, prediction, workspace
+from cutover.run import lease, plans_ahead, prediction, workspace
 from cutover.site import secrets
 from cutover.steps import registry
 from lab import container, control, state
@@ -93,6 +93,24 @@ def step_with_choices(night):
     """Begin a step of which the operator asks something."""
     chosen = {"what": "this"}
     stub.engine.Engine(night.site, "preflight", "execute", night.run, chosen=chosen).close()
+
+
+def approved_ahead(night):
+    """Plans approved before the outage: the first list is void, the next one serves."""
+    for name in plans_ahead.STEPS[1:]:
+        night.alter(name, ahead=None)
+    for extra in ({"another": "world"}, {}):
+        night.extra = extra
+        listed = plans_ahead.make(night.site, night.run)
+        for who in ("anna", "bert"):
+            typed = approval_ahead.confirmation(night.site)
+            key = night.path / who
+            approval.give_ahead(night.run, night.site, listed, typed, key)
+        night.extra = {}
+        stepper = night.planned()
+        if not extra:
+            stepper.approve()
+        stepper.close()
 
 
 def ledger_of(run):
@@ -202,6 +220,7 @@ def troubled(tmp_path_factory):
         night = stub.Site(tmp_path_factory.mktemp("troubled"), patch)
         step_with_choices(night)
         night.before()
+        approved_ahead(night)
         unapproved = night.planned()
         with pytest.raises(errors.CutoverError):
             unapproved.approve()

@@ -12,7 +12,7 @@ from cutover.comparison import staged_sample
 from cutover.connect.hosts import Hosts
 from cutover.facts import users
 from cutover.notebook import progress
-from cutover.run import engine, prediction
+from cutover.run import engine, plans_ahead, prediction
 from lab import store
 from night import Night
 
@@ -84,6 +84,14 @@ def test_presync_has_a_sample_read_and_tells_what_the_outage_will_cost(night):
         assert 0 < predicted[kind]["low"] < predicted[kind]["likely"] < predicted[kind]["high"]
 
 
+def test_the_plans_of_the_outage_are_worked_out_ahead(night):
+    """The last test of this file finds each step's own plan to be the same, to the hash."""
+    made = plans_ahead.make(night.site, night.run)
+    named = [plan["step"] for plan in made["plans"]]
+    assert named == [name for name in plans_ahead.STEPS if name != "verify"]
+    assert not made["asked"]
+
+
 def test_sampling_leaves_no_trace_in_the_staging_area_or_the_live_one(night, reached):
     before = look(staging()), look(store.imap("alice"))
     sample = sampled(reached, 100, "alice", "bruno")
@@ -153,3 +161,10 @@ def test_verify_reads_contents_as_far_as_the_time_allows(night, part):
             and check.data["seed"] == "night"
         )
     assert all(check.passed for check in checks)
+
+
+def test_each_step_made_the_plan_that_was_worked_out_ahead(night):
+    night.up_to("restore-imap")
+    (ahead,) = night.events("planned-ahead")
+    made = {plan["step"]: plan["hash"] for plan in ahead["plans"]}
+    assert {name: night.events("planned", name)[0]["hash"] for name in made} == made

@@ -14,7 +14,7 @@ import pytest
 from click import testing
 from cutover.commands import main
 from cutover.record import approval, journal, lab_marks, signing, statement
-from cutover.run import engine, lease
+from cutover.run import bound_plan, engine, lease
 from cutover.steps import registry
 from lab import state
 
@@ -184,7 +184,7 @@ def test_the_hash_covers_run_step_code_and_parameters(night, stepper, monkeypatc
                 value._path, value._digest = night.site.path, "other"
                 patch.setattr(stepper, "site", value)
             else:
-                patch.setattr(engine.code, "digest", value)
+                patch.setattr(bound_plan.code, "digest", value)
             seen.add(stepper.hash())
     with monkeypatch.context() as patch:
         patch.setattr(stepper.run, "name", "other")

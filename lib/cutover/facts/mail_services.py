@@ -1,6 +1,6 @@
 """What serves mail on a mail host: its services, their processes and ports."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cutover.facts import mail_queue, ports, processes, services
 from cutover.model import moving
@@ -32,6 +32,14 @@ class SendmailHost:
     delivering: list[processes.Process] = moving()
     port_25: bool = moving()
     queued: mail_queue.Watched = moving()
+
+
+def stopped(by_host: dict) -> dict:
+    """Hosts, each an ImapHost or a SendmailHost, as they are once all their services stopped."""
+    return {
+        name: replace(host, services=[service.stopped() for service in host.services])
+        for name, host in by_host.items()
+    }
 
 
 def session_commands(site, name: str) -> list[str]:

@@ -16,7 +16,7 @@ Run all of them with sudo.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from cutover import model
@@ -48,6 +48,10 @@ class Service:
     running: bool
     starts_at_boot: bool
     detail: str = moving()
+
+    def stopped(self) -> "Service":
+        """As it is once its stop has passed verification."""
+        return replace(self, running=False, starts_at_boot=False)
 
     @property
     def off(self) -> bool:

@@ -14,7 +14,7 @@ from cutover.model.context import Context
 from cutover.model.facts import from_json, gated, lasting, lines, moving, to_json
 from cutover.model.plan import CannotPlan, Plan
 from cutover.model.reading import Reading, read
-from cutover.model.step import Step, logins, the_alias
+from cutover.model.step import Step, as_they_are, logins, the_alias
 
 __all__ = [
     "KINDS",
@@ -29,6 +29,7 @@ __all__ = [
     "Settled",
     "Step",
     "UnknownChange",
+    "as_they_are",
     "change_from_json",
     "equal",
     "from_json",

@@ -14,6 +14,11 @@ def the_alias(site, chosen) -> str:
     return site.fqdn(site.alias)
 
 
+def as_they_are(facts):
+    """For Step.ahead: the steps before change nothing that this one reads."""
+    return facts
+
+
 def logins(text: str) -> list[str]:
     """Of the choice `without`: logins separated by commas, sorted."""
     return sorted({name.strip() for name in text.split(",")} - {""})
@@ -41,6 +46,8 @@ class Step:
     needs_fresh_verify: runs only after a verify that passed recently (run/gate.py).
     choices: names of the values an operator may pass to the step.
     stable: the part of the facts a plan depends on; None means run/evidence.py decides.
+    ahead: from the facts before the outage, those the step will find in it; so its plan can be
+        approved ahead. None: nobody can know.
     """
 
     id: str
@@ -59,6 +66,7 @@ class Step:
     needs_fresh_verify: bool = False
     choices: tuple[str, ...] = ()
     stable: Callable[[Any], Any] | None = None
+    ahead: Callable[[Any], Any] | None = None
 
     def confirmation(self, site, chosen) -> str:
         """The text a person types to approve the plan."""

@@ -1,7 +1,7 @@
 """The tables of the board, drawn from the events of a run."""
 
 from cutover.model import runbook
-from cutover.record import history
+from cutover.record import approval_ahead, history
 from cutover.report import step_tables, tables
 from cutover.run import outage, position, prediction
 
@@ -16,7 +16,12 @@ CLOCKS = ((outage.READING, "reading refused"), (outage.DELIVERY, "delivery held"
 LOG = 14  # journal lines shown
 WIDTH = 110  # characters of a journal line
 # the field that tells most about an event
-TELLING = {"step-begun": "title", "probed": "when", "step-failed": "error"}
+TELLING = {
+    "step-begun": "title",
+    "probed": "when",
+    "step-failed": "error",
+    "ahead-void": "what",
+}
 
 
 def head(site, run, events, recorded: bool) -> tables.Stack:
@@ -58,11 +63,17 @@ def steps(events) -> tables.Table:
                 tables.Link(name, runbook.notebook_name(name)),
                 STATES.get(state, state),
                 _when(attempt),
-                history.approval(attempt) if attempt else "",
+                _approval(name, attempt, events),
                 _now(name, attempt, events, following),
             ]
         )
     return tables.Table(["", "step", "state", "when (UTC)", "approved by", "now"], rows, "Steps")
+
+
+def _approval(name, attempt, events):
+    """Who approved the plan; before the step has run, who approved it ahead."""
+    ahead = dict.fromkeys(given["by"] for given in approval_ahead.standing(events, name))
+    return history.approval(attempt) if attempt else ", ".join(ahead)
 
 
 def _when(attempt):
@@ -159,8 +170,9 @@ def _detail(event) -> str:
     kind = event["event"]
     if kind == "planned":
         return event["reason"] or tables.count(len(event["changes"]), "change")
-    if kind == "approved":
-        return f"by {event['by']} ({event['kind']})"
+    if kind in ("approved", approval_ahead.GIVEN):
+        of = f"{event['of']} " if "of" in event else ""
+        return f"{of}by {event['by']} ({event['kind']})"
     if kind == "intent":
         return f"{event['target']}: {event['title']}"
     if kind == "result":

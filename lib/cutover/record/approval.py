@@ -12,7 +12,7 @@ import json
 import time
 
 from cutover.model import errors, runbook
-from cutover.record import journal, lab_marks, signers, statement
+from cutover.record import approval_ahead, journal, lab_marks, signers, statement
 from cutover.record.statement import NotApproved
 
 SHOWN = 5  # statements that do not count, named in a message
@@ -29,7 +29,8 @@ class Approval:
     by: str
     kind: str  # "rehearsal", "signed" or NOTHING
     time: str
-    signers: tuple = ()  # of dicts: principal, key, file, sha256, time, expires
+    # of dicts: principal, key, file, sha256, time, expires; "ahead": true if it was given ahead
+    signers: tuple = ()
 
     def to_json(self) -> dict:
         """The fields of the journal's event."""
@@ -46,11 +47,20 @@ def signed(digest: str, statements) -> Approval:
             "sha256": given.sha256,
             "time": given.time,
             "expires": given.expires,
+            **({"ahead": True} if given.approves == approval_ahead.APPROVES else {}),
         }
         for given in statements
     )
-    people = ", ".join(given.signer.principal for given in statements)
+    people = ", ".join(_person(given) for given in statements)
     return Approval(digest, people, "signed", max(given.time for given in statements), signers)
+
+
+def _person(given):
+    """Who approved, and when if it was ahead."""
+    name = given.signer.principal
+    if given.approves != approval_ahead.APPROVES:
+        return name
+    return f"{name} (ahead, at {given.time[11:19]} UTC)"
 
 
 def find(run, site, step, plan, plan_hash: str, hosts) -> Approval:
@@ -86,8 +96,8 @@ def counted(run, request: statement.Request, valid: float | None = None):
     """The statements that count now, and why others do not; see statement.collect.
 
     Only the people listed when the run began may sign. A statement counts for one use: for the
-    changes of one attempt, one difference, one lease. Raises NotApproved if this machine's clock
-    was set back, because an expired approval would count again.
+    changes of one attempt, one difference, one lease. A plan may be approved ahead, too. Raises
+    NotApproved if this machine's clock was set back, because an expired approval would count again.
     """
     events, now = run.journal.events(), journal.now()
     behind = _earliest(events) - _seconds(now)
@@ -96,7 +106,18 @@ def counted(run, request: statement.Request, valid: float | None = None):
             f"The clock of this machine says {now}, {behind:.0f} s less than by the journal's "
             "times. Set the clock, then run this again. If it was ahead before, begin a new run."
         )
-    return statement.collect(run.path, signers.of_run(run), request, now, valid, used(events))
+    requests, acted = [request], used(events)
+    if request.approves == "plan":
+        requests.append(dataclasses.replace(request, approves=approval_ahead.APPROVES))
+
+    def refuse(given):
+        if given.sha256 in acted:
+            return f"{given.signer.principal} gave it for an earlier attempt"
+        if given.approves == approval_ahead.APPROVES:
+            return approval_ahead.void(events, request.subject, given.sha256)
+        return ""
+
+    return statement.collect(run.path, signers.of_run(run), requests, now, valid, refuse)
 
 
 def _earliest(events) -> float:
@@ -154,13 +175,34 @@ def give(run, site, step, plan_hash: str, typed: str, key=None) -> Approval:
     Raises NotConfirmed if `typed` is not what the step asks for (Step.confirmation). `key`: see
     statement.give.
     """
-    confirmation = step.confirmation(site, chosen(run, step, plan_hash))
+    _confirm(site, step.id, typed, step.confirmation(site, chosen(run, step, plan_hash)))
+    request = statement.request(run, site, "plan", step.id, plan_hash)
+    return signed(plan_hash, [statement.give(run, site, signers.of_run(run), request, key)])
+
+
+def give_ahead(run, site, planned: dict, typed: str, key=None) -> list[Approval]:
+    """Sign the approval of each plan of a list made ahead, as one person, and journal it.
+
+    `planned`: the journal's event. Raises NotConfirmed, also if it is not the latest list.
+    """
+    latest = approval_ahead.latest(run.journal.events())
+    if latest is None or latest["seq"] != planned["seq"]:
+        raise NotConfirmed("these plans were made again since. Read the new ones, then approve.")
+    _confirm(site, "plans ahead", typed, approval_ahead.confirmation(site))
+    allowed, given = signers.of_run(run), []
+    for plan in planned["plans"]:
+        request = statement.request(run, site, approval_ahead.APPROVES, plan["step"], plan["hash"])
+        given.append(signed(plan["hash"], [statement.give(run, site, allowed, request, key)]))
+        run.journal.append("approved-ahead", of=plan["step"], **given[-1].to_json())
+    return given
+
+
+def _confirm(site, what, typed, confirmation):
+    """Raises NotConfirmed unless a person at a production site typed the confirmation."""
     if typed.strip() != confirmation:
-        raise NotConfirmed(f"{step.id}: to approve, type exactly: {confirmation}")
+        raise NotConfirmed(f"{what}: to approve, type exactly: {confirmation}")
     if site.kind == "rehearsal":
         raise NotConfirmed(
             f"{site.name} is a rehearsal: it approves itself once it has proved that the lab made "
             "every host"
         )
-    request = statement.request(run, site, "plan", step.id, plan_hash)
-    return signed(plan_hash, [statement.give(run, site, signers.of_run(run), request, key)])

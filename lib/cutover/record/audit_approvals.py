@@ -3,7 +3,7 @@
 import datetime
 import json
 
-from cutover.record import approval, archive, drift, journal, signing, statement
+from cutover.record import approval, approval_ahead, archive, drift, journal, signing, statement
 from cutover.record.archive import Archive, Finding
 from cutover.steps import registry
 
@@ -20,6 +20,8 @@ def findings(audited: Archive):
                 yield from _expired(event, before)
         elif kind == "approved":
             yield from _approved(audited, event, before)
+        elif kind == approval_ahead.GIVEN:
+            yield from _ahead(audited, event, before)
         elif kind in ("drift", "lease-broken"):
             yield from _bound(event, before)
             if audited.begun["kind"] != "rehearsal":
@@ -41,6 +43,15 @@ def _bound(event, before):
     if event["hash"] != expected:
         what = f"the approval {event['hash'][:16]} is for another {event['event']}"
         yield archive.at(event, "approval", what)
+
+
+def _ahead(audited, event, before):
+    """An approval given ahead is of a plan that a list has, and signed."""
+    try:
+        approval_ahead.plan_of(before, event)
+    except statement.NotApproved as error:
+        yield archive.at(event, "approval", str(error))
+    yield from _signed(audited, event, approval_ahead.APPROVES, event["of"], 1)
 
 
 def _applied(event, before):
@@ -71,8 +82,8 @@ def _reused(audited):
     for event in audited.events:
         if event["event"] == "approved" and event["attempt"] not in acted:
             continue
-        if event["event"] == "lease-breaking":
-            continue  # the same approval is named again when it was done
+        if event["event"] in ("lease-breaking", approval_ahead.GIVEN):
+            continue  # the same approval is named again when it was done, or used
         for signer in event.get("signers", ()):
             earlier = first.setdefault(signer["sha256"], event)
             if earlier is not event and earlier.get("attempt") != event.get("attempt"):
@@ -132,6 +143,9 @@ def _approved(audited, event, before):
             yield archive.at(event, "approval", what)
     elif audited.begun["kind"] != "rehearsal":
         yield from _signed(audited, event, "plan", step, registry.step(step).signers)
+        for signer in event.get("signers", ()):
+            if signer.get("ahead") and (why := approval_ahead.void(before, step, signer["sha256"])):
+                yield archive.at(event, "approval", f"{signer['file']} was void: {why}")
     elif event["kind"] != "rehearsal":
         what = f"{step}: approved as {event['kind']} in a rehearsal"
         yield archive.at(event, "approval", what)
@@ -140,8 +154,9 @@ def _approved(audited, event, before):
 def _signed(audited, event, approves, subject, people):
     """Enough people signed, at the time of the event."""
     begun, principals, keys = audited.begun, set(), set()
-    request = statement.Request(begun["site"], begun["run"], approves, subject, event["hash"])
     for signer in event.get("signers", []):
+        kind = approval_ahead.APPROVES if signer.get("ahead") else approves
+        request = statement.Request(begun["site"], begun["run"], kind, subject, event["hash"])
         name = signer["file"]
         file = statement.SignedFile(
             name, audited.data(name) or b"", audited.data(name + ".sig") or b""

@@ -10,6 +10,7 @@ import yaml
 
 from cutover.model import errors, runbook
 from cutover.record import (
+    approval_ahead,
     archive,
     audit_approvals,
     audit_plans,
@@ -138,7 +139,9 @@ def _named(event):
         return [(event["facts"], event["sha256"])]
     if kind == "planned":
         return [(event["file"], event["hash"])]
-    if kind == "approved":
+    if kind == approval_ahead.PLANNED:
+        return [(plan["file"], plan["hash"]) for plan in event["plans"]]
+    if kind in ("approved", approval_ahead.GIVEN):
         return [(signer["file"], signer["sha256"]) for signer in event.get("signers", [])]
     if kind == "drift":
         kept = (("parameters", "parameters.{}.yaml"), ("allowed", signers.FILE + ".{}"))

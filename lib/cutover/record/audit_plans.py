@@ -5,7 +5,7 @@ import json
 
 from cutover import model
 from cutover.model import errors
-from cutover.record import archive, code, drift, journal
+from cutover.record import approval_ahead, archive, code, drift, journal
 from cutover.record.archive import Archive
 
 SHOWN = ("title", "target", "text")  # what the journal tells of a change, planned or begun
@@ -23,9 +23,23 @@ def findings(audited: Archive):
             yield from _bound(event, plan, audited.events[:number])
             words[event["attempt"]] = _words(plan)
             yield from _changes(event, plan, words[event["attempt"]])
+        elif event["event"] == approval_ahead.PLANNED:
+            yield from _ahead(audited, event, audited.events[:number])
         elif event["event"] == "intent":
             changes = words.get(event["attempt"]) or {}
             yield from _differs(event, event, changes.get(event["number"]))
+
+
+def _ahead(audited, event, before):
+    """Each plan of a list made ahead is bound to its run, and the list to its plans."""
+    if event["hash"] != approval_ahead.digest(event["plans"]):
+        yield archive.at(event, "changed", "the list of plans is not the one that was named")
+    for listed in event["plans"]:
+        try:
+            plan = json.loads(audited.contents[listed["file"]][1])
+        except (KeyError, ValueError):
+            continue  # reported as a finding about the file
+        yield from _bound({**event, "step": listed["step"]}, plan, before)
 
 
 def _bound(event, plan, before):

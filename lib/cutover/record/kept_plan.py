@@ -12,10 +12,21 @@ from cutover.record import statement
 
 
 def load(run, planned: dict) -> list:
-    """The changes of a journaled plan, rebuilt from its file.
+    """The changes of a journaled plan, rebuilt from its file; see read."""
+    return changes(read(run, planned))
 
-    `planned`: the journal's event. Raises statement.NotApproved if the file is not the one whose
-    hash the journal has, or is the plan of another step or run.
+
+def changes(plan: dict) -> list:
+    """The changes of a plan as read."""
+    return [model.change_from_json(change) for change in plan["changes"]]
+
+
+def read(run, planned: dict) -> dict:
+    """A journaled plan: what its hash is bound to.
+
+    `planned`: the journal's event, or an entry of a list of plans made ahead. Raises
+    statement.NotApproved if the file is not the one whose hash the journal has, or is the plan of
+    another step or run.
     """
     name = planned["file"]
     try:
@@ -39,4 +50,4 @@ def load(run, planned: dict) -> list:
             f"({bound[2][:8]}), not for {planned['step']} of {run.name} ({run.id[:8]}). "
             "Do not approve it."
         )
-    return [model.change_from_json(change) for change in plan["changes"]]
+    return plan

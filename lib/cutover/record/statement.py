@@ -10,7 +10,7 @@ import datetime
 import hashlib
 import json
 import tempfile
-from collections.abc import Set
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cutover.model import errors
@@ -30,7 +30,7 @@ class NotApproved(errors.CutoverError):
 class Request:
     """What a statement approves. All of it must be the same in the statement.
 
-    approves: "plan", "drift" or "lease-break".
+    approves: "plan", "plan-ahead", "drift" or "lease-break".
     subject: the step, or the run's name.
     hash: SHA-256 of what is approved.
     """
@@ -60,6 +60,7 @@ class Given:
     expires: str
     file: str  # its name within the run's folder
     sha256: str  # of the statement
+    approves: str  # as in Request
 
 
 def request(run, site, approves: str, subject: str, digest: str) -> Request:
@@ -106,7 +107,7 @@ def give(run, site, allowed: bytes, approved: Request, key=None) -> Given:
     name = _free_name(run, f"{FOLDER}/{approved.subject}.{approved.hash[:16]}.{short}")
     run.keep(name + ".sig", signature)
     _, sha256 = run.keep(name, data)
-    return Given(signer, content["time"], content["expires"], name, sha256)
+    return Given(signer, content["time"], content["expires"], name, sha256, approved.approves)
 
 
 def _free_name(run, stem):
@@ -135,27 +136,29 @@ def _listed_in_agent(allowed):
 def collect(
     run_path,
     allowed: bytes,
-    approved: Request,
+    requests: Sequence[Request],
     at: str,
     valid: float | None = None,
-    used: Set[str] = frozenset(),
+    refuse: Callable[[Given], str] = lambda given: "",
 ):
     """The statements that approve this at the time `at` (UTC, ISO 8601), one per person.
 
-    Returns `([Given], [why another statement does not count])`. `valid`: the longest a statement
-    may be valid, in seconds; None: no limit. `used`: SHA-256 of statements that do not count again.
+    Returns `([Given], [why another statement does not count])`. `requests`: what a statement may
+    be about, which differs in `approves` only. `valid`: the longest a statement may be valid, in
+    seconds; None: no limit. `refuse`: says why a valid statement does not count, "" if it does.
     """
     counted, refused = [], []
     for path in sorted((Path(run_path) / FOLDER).glob("*.json")):
         name = f"{FOLDER}/{path.name}"
         try:
             data = path.read_bytes()
-            if not _is_about(data, approved):
+            approved = next((item for item in requests if _is_about(data, item)), None)
+            if approved is None:
                 continue
             signature = path.with_name(path.name + ".sig").read_bytes()
             given = judge(SignedFile(name, data, signature), allowed, approved, at, valid)
-            if given.sha256 in used:
-                raise NotApproved(f"{given.signer.principal} gave it for an earlier attempt")
+            if reason := refuse(given):
+                raise NotApproved(reason)
         except FileNotFoundError:
             refused.append(f"{name} is not signed (no {path.name}.sig)")
         except (OSError, ValueError, RecursionError, NotApproved, signing.BadSignature) as error:
@@ -218,7 +221,8 @@ def judge(
             f"{signer.principal} approved for longer than approval.valid ({valid:g} s)"
         )
     sha256 = hashlib.sha256(file.data).hexdigest()
-    return Given(signer, content["time"], content["expires"], file.name, sha256)
+    times = content["time"], content["expires"]
+    return Given(signer, *times, file.name, sha256, approved.approves)
 
 
 def _content(data):

@@ -9,15 +9,13 @@ step again: it probes first and recognises finished work by the live state, not 
 import contextlib
 import dataclasses
 import hashlib
-import json
 import time
 
 from cutover import model
 from cutover.model import Plan, errors
-from cutover.record import approval, code, record_json, statement
-from cutover.run import attempt, evidence, lanes, lease, prediction, wording
+from cutover.record import approval, approval_ahead, record_json, statement
+from cutover.run import attempt, bound_plan, evidence, lanes, lease, prediction, wording
 from cutover.run.attempt import OutOfTurn
-from cutover.site import secrets
 
 __all__ = ["Engine", "NoGo", "OutOfTurn", "PlanChanged", "VerifyFailed"]
 
@@ -35,11 +33,6 @@ class PlanChanged(errors.CutoverError):
 
 class NoGo(errors.CutoverError):
     """A step's gate did not pass. Nothing was changed."""
-
-
-def canonical(value) -> bytes:
-    """The one JSON form of a value that a hash is taken of."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
 
 
 def _to_json(checks):
@@ -65,6 +58,7 @@ class Engine(attempt.Attempt):
         self.report = report
         self.current = self.planned = self.approved = self.lease = None
         self._gated = False  # whether the gate judged these facts
+        self.void = ""  # why what was approved ahead does not count, as a sentence
         if mode == "execute":
             self.lease = lease.Lease(self.hosts, run, self.record)
             self.begin(chosen)
@@ -109,8 +103,8 @@ class Engine(attempt.Attempt):
             self.may_go(self.gate())
         self.current = self.guard(self.step.plan, self.facts, self.site)
         if self.mode == "execute":
-            name = f"plans/{self.step.id}.{self.hash()[:16]}.json"
-            name, digest = self.run.keep(name, self._bound(self.current, self.facts))
+            name, digest = bound_plan.keep(self.run, self.step, self._bound())
+            before = approval_ahead.standing(self.run.journal.events(), self.step.id)
             self.planned = self.record(
                 "planned",
                 hash=digest,
@@ -127,28 +121,34 @@ class Engine(attempt.Attempt):
                     for change in self.current.changes
                 ],
             )
+            self._void_ahead([given for given in before if given["hash"] != digest])
         return self.current
 
-    def hash(self) -> str:
-        """What an approval is bound to.
+    def plan_ahead(self):
+        """Keep the plan that the step will make in the outage, without a line in the journal.
 
-        SHA-256 over the changes, the facts the plan depends on (evidence.stable), run, step, code
-        and parameters. The run's folder `plans/` keeps these bytes.
+        Returns (name within the run, SHA-256); None if the plan is empty.
         """
-        return hashlib.sha256(self._bound(self.current, self.facts)).hexdigest()
+        self.facts = self.step.ahead(self.read_facts("ahead"))
+        self.current = self.step.plan(self.facts, self.site)
+        if not self.current.changes:
+            return None
+        return bound_plan.keep(self.run, self.step, self._bound())
 
-    def _bound(self, current, facts) -> bytes:
-        content = {
-            "step": self.step.id,
-            "run": self.run.name if self.run else "",
-            "run_id": self.run.id if self.run else "",
-            "site": self.site.name,
-            "code": code.digest(),
-            "parameters": self.site.digest,
-            "changes": [change.to_json() for change in current.changes],
-            "facts": evidence.stable(self.step, facts) if current.changes else None,
-        }
-        return canonical(secrets.redact_value(content))
+    def _void_ahead(self, void):
+        """Journal that approvals given ahead are for another plan than the one just made."""
+        if void:
+            by = ", ".join(dict.fromkeys(given["by"] for given in void))
+            what = bound_plan.difference(self.run, void[-1], self._bound())
+            self.void = f"The approval by {by} is void: {what} "
+            self.record("ahead-void", hash=void[-1]["hash"], by=by, what=what)
+
+    def hash(self) -> str:
+        """What an approval is bound to: SHA-256 of what bound_plan.of says."""
+        return hashlib.sha256(self._bound()).hexdigest()
+
+    def _bound(self) -> bytes:
+        return bound_plan.of(self.site, self.run, self.step, self.current, self.facts)
 
     def approve(self) -> approval.Approval:
         """The approval of exactly this plan. Raises approval.NotApproved."""
@@ -158,8 +158,9 @@ class Engine(attempt.Attempt):
             self.approved = self._ask_approval()
         except statement.NotApproved as missing:
             # the step waits; it did not fail
+            missing = statement.NotApproved(f"{self.void}{missing}")
             self.record("approval-missing", hash=self.hash(), error=str(missing))
-            raise
+            raise missing from None
         self.record("approved", **self.approved.to_json(), needed=self.step.signers)
         return self.approved
 
@@ -274,7 +275,7 @@ class Engine(attempt.Attempt):
                     f"{difference} {advice}"
                 )
             )
-        if self._bound(again, facts) != self._bound(approved, self.facts):
+        if bound_plan.of(self.site, self.run, self.step, again, facts) != self._bound():
             changed = evidence.differences(
                 evidence.stable(self.step, self.facts), evidence.stable(self.step, facts)
             )

@@ -218,6 +218,7 @@ STEP = model.Step(
     title="Convert the folders",
     requires=("stop-imap", "stop-sendmail"),
     probe=probe,
+    ahead=model.as_they_are,
     plan=plan,
     verify=verify,
     facts=Facts,

@@ -24,6 +24,11 @@ def probe(ctx) -> Facts:
     )
 
 
+def ahead(facts):
+    """Once reading has stopped: stop-imap leaves no service on."""
+    return dataclasses.replace(facts, hosts=mail_services.stopped(facts.hosts))
+
+
 def plan(facts, site):
     new = site.roles.new
     changes = service.start_all(new, facts.hosts[new].services)
@@ -56,6 +61,7 @@ STEP = model.Step(
     title="Resume reading, on the new server",
     requires=("verify", "restore-sendmail", "switch-alias"),
     probe=probe,
+    ahead=ahead,
     facts=Facts,
     plan=plan,
     verify=verify,

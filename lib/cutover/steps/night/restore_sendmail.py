@@ -49,6 +49,11 @@ def probe(ctx) -> Facts:
     return Facts(ctx.run_name, delivery, queues, mark, arrived.result())
 
 
+def ahead(facts):
+    """Once delivery has stopped: then nobody asks for test messages."""
+    return dataclasses.replace(facts, hosts=mail_services.stopped(facts.hosts), arrived=None)
+
+
 def token(ctx) -> str:
     """What this night's test messages are known by.
 
@@ -134,6 +139,7 @@ STEP = model.Step(
     title="Resume delivery",
     requires=("verify",),
     probe=probe,
+    ahead=ahead,
     facts=Facts,
     plan=plan,
     verify=verify,

@@ -87,6 +87,7 @@ STEP = model.Step(
     title="Stop reading",
     requires=("dual-delivery",),
     probe=probe,
+    ahead=model.as_they_are,
     facts=Facts,
     plan=plan,
     verify=verify,

@@ -109,6 +109,7 @@ STEP = model.Step(
     title="Stop delivery",
     requires=("stop-imap",),
     probe=probe,
+    ahead=model.as_they_are,
     facts=Facts,
     plan=plan,
     verify=verify,

@@ -52,6 +52,7 @@ STEP = model.Step(
     title="Point the users' name at the new server",
     requires=("verify", "restore-sendmail"),
     probe=dns_rename.probe,
+    ahead=model.as_they_are,
     facts=dns_rename.Facts,
     plan=plan,
     verify=verify,
