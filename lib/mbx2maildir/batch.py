@@ -10,7 +10,7 @@ wait for it.
 import os
 import time
 
-from mbx2maildir import errors, plan_file, pool, tasks
+from mbx2maildir import errors, pace, plan_file, pool, tasks
 from mbx2maildir.convert import ranges
 from mbx2maildir.publish import containers, publish, syscalls
 
@@ -37,13 +37,15 @@ class Conversion:
                 index=os.fsdecode(places["index"]),
                 salvage=os.fsdecode(places["salvage"]),
             )
-        self.pool = pool.Pool(plan["jobs"])
+        # nobody works while convert-users runs, and all wait for it
+        self.pace = plan.get("pace") if plan.get("presync") else None
+        self.pool = pool.Pool(plan["jobs"], governor=self.pace and pace.Governor(self.pace))
         self.active = {}
         self.staged = []
         self.syncing = False
         self.totals = dict.fromkeys(("users", *DONE, *SUMS, "late", "warnings"), 0)
         self.totals["users"] = len(self.users)
-        self.progress = {"messages": 0, "bytes": 0}
+        self.progress, self.asleep = {"messages": 0, "bytes": 0}, 0.0
 
     def run(self):
         """Errors: NoSpace, PublishError, BadPlan, when not even a beginning can be made."""
@@ -62,6 +64,8 @@ class Conversion:
             jobs=self.pool.jobs,
             host=self.plan["host"],
         )
+        if self.pace:
+            self.emit("pace", refused=pace.lower(self.pace), **self.pace)
         for user in self.users.values():
             self.go_on("settle", user["user"], None)
         shown_at = started
@@ -82,6 +86,8 @@ class Conversion:
                 os.fsencode(self.plan["work"])
             )  # what is on disk now need not be written in the outage
         self.say_progress()
+        if self.pace:
+            self.totals["asleep"] = round(self.asleep / self.pool.jobs, 3)
         self.emit(
             "end",
             ok=not self.totals["failed"],
@@ -99,6 +105,7 @@ class Conversion:
         if kind == "progress":
             self.progress["messages"] += value[0]
             self.progress["bytes"] += value[1]
+            self.asleep += value[2]
         elif kind == "failed":
             self.syncing = self.syncing and step != "sync"
             for failed in name if step == "sync" else [name]:

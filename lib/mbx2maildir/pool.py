@@ -20,11 +20,10 @@ import signal
 import sys
 import time
 
-from mbx2maildir import errors, files, switch
+from mbx2maildir import errors, files, pace, switch
 
 PROGRESS_SECONDS = 0.2
 SILENCE_SECONDS = 900  # a worker that is not heard of for so long is ended
-LONGEST_SECONDS = 7200  # a worker that works so long on one task is ended
 LENGTH = 8  # bytes of the length before each pickle in a pipe
 LARGEST = 1 << 30  # bytes of an answer
 PIECE = 1 << 20
@@ -67,41 +66,48 @@ class Answers(pickle.Unpickler):
 
 
 class Reporter:
-    """Progress callback of a worker: adds up, sends at most every PROGRESS_SECONDS. Numbers of 0
-    are a sign of life."""
+    """Progress callback of a worker: adds up, pays, sends every PROGRESS_SECONDS. 0 is a sign of
+    life. pace: of pace.py; the seconds it slept are sent too."""
 
-    def __init__(self, pipe):
-        self.pipe, self.messages, self.bytes, self.sent = pipe, 0, 0, 0.0
+    def __init__(self, pipe, pace):
+        self.pipe, self.pace, self.messages, self.bytes, self.sent = pipe, pace, 0, 0, 0.0
 
     def __call__(self, messages, size):
-        self.messages += messages
-        self.bytes += size
-        now = time.monotonic()
-        if now - self.sent > PROGRESS_SECONDS:
-            files.write_all(self.pipe, packed(("progress", self.messages, self.bytes)))
-            self.messages = self.bytes = 0
-            self.sent = now
+        self.messages, self.bytes = self.messages + messages, self.bytes + size
+        self.send_now_and_then()
+        self.pace.pay(size, self.send_now_and_then)
+
+    def send_now_and_then(self):
+        if time.monotonic() - self.sent > PROGRESS_SECONDS:
+            self.send()
+
+    def send(self):
+        numbers = (self.messages, self.bytes, self.pace.asleep)
+        files.write_all(self.pipe, packed(("progress", *numbers)))
+        self.messages = self.bytes = self.pace.asleep = 0
+        self.sent = time.monotonic()
 
     def flush(self):
-        if self.messages:
-            files.write_all(self.pipe, packed(("progress", self.messages, self.bytes)))
-            self.messages = self.bytes = 0
+        self.pace.settle(self.send_now_and_then)
+        if self.messages or self.pace.asleep:
+            self.send()
 
 
-def work(user, tasks, answers):
+def work(user, tasks, answers, governor):
     """Main loop of a worker process, until its caller is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    switch.close_others((0, 1, 2, tasks, answers))
+    switch.close_others((0, 1, 2, tasks, answers, *governor.kept))
     fault = None
     try:
         switch.limit()
         switch.become(user)
     except Exception as error:
         fault = errors.describe(error)
-    report = Reporter(answers)
+    report = Reporter(answers, governor.pace())
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             function, arguments = receive(tasks)
+            report.pace.begin()
             try:
                 answer = packed(
                     ("failed", fault) if fault else ("done", function(*arguments, report))
@@ -116,7 +122,7 @@ class Worker:
     """A forked process. user: whom it serves, or None. tasks and answers: our ends of its pipes.
     tag: of the task it holds."""
 
-    def __init__(self, user):
+    def __init__(self, user, governor):
         theirs, self.tasks = os.pipe()
         self.answers, to_us = os.pipe()
         self.key = key_of(user)
@@ -126,7 +132,7 @@ class Worker:
         if not self.process:
             code = 1
             try:
-                work(user, theirs, to_us)
+                work(user, theirs, to_us, governor)
                 code = 0
             except Exception:
                 sys.excepthook(*sys.exc_info())
@@ -204,15 +210,15 @@ def died(what, todo="Look in the kernel log (out of memory?), then run the same 
 
 class Pool:
     """jobs worker processes, started as they are needed. silence: seconds after which one that is
-    not heard of is ended."""
+    not heard of is ended. governor: of their pace, or None; closed with the pool."""
 
-    def __init__(self, jobs, silence=None):
-        self.jobs = max(1, jobs)
+    def __init__(self, jobs, silence=None, governor=None):
+        self.jobs, self.governor = max(1, jobs), governor or pace.Free()
         self.silence = SILENCE_SECONDS if silence is None else silence
-        self.idle, self.busy = [], {}  # busy: by each of their two descriptors
+        # busy: by each of their two descriptors
+        self.idle, self.busy, self.refused = [], {}, []
         self.poll = select.poll()
         self.urgent, self.waiting = collections.deque(), collections.deque()
-        self.refused = []
         switch.preload()
 
     def submit(self, tag, function, *arguments, user=None, urgent=False, first=False):
@@ -241,6 +247,7 @@ class Pool:
             self.poll.register(worker.answers, select.POLLIN)
             if worker.output:
                 self.poll.register(worker.tasks, select.POLLOUT)
+        self.governor.tell(len(self.busy) // 2)
 
     def worker_for(self, user):
         """An idle worker of this user, else a new one."""
@@ -251,7 +258,7 @@ class Pool:
                 return worker
         while self.idle and len(self.idle) + len(self.busy) // 2 >= self.jobs:
             self.idle.pop(0).kill()
-        return Worker(user)
+        return Worker(user, self.governor)
 
     def wait(self, timeout):
         """Feed the workers and wait. → list of (tag, "progress" | "done" | "failed", value)."""
@@ -271,8 +278,8 @@ class Pool:
             now = time.monotonic()
             if now - worker.heard > self.silence:
                 what = "its process gave no sign of life for {:g} seconds".format(self.silence)
-            elif now - worker.began > LONGEST_SECONDS:
-                what = "its process needed more than {:g} seconds".format(LONGEST_SECONDS)
+            elif now - worker.began > self.governor.longest:
+                what = "its process needed more than {:g} seconds".format(self.governor.longest)
             else:
                 continue
             happened.append((worker.tag, "failed", self.give_up(worker, what)))
@@ -324,6 +331,7 @@ class Pool:
         for worker in {*self.idle, *self.busy.values()}:
             worker.kill()
         self.idle, self.busy = [], {}
+        self.governor.close()
 
 
 def ask(user, function, *arguments, silence=None):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from cutover.bench import convert_tables, outage_floor, users
+from cutover.bench import convert_tables, outage_floor, presync, users
 
 pytestmark = pytest.mark.lab
 
@@ -66,6 +66,27 @@ def test_an_outage_beside_its_floor():
     rows = outage_floor.text(values).splitlines()
     assert "| convert | 1.0 | 3.0 | 3.0 |" in rows and "| verify | 0.0 | 3.0 |  |" in rows
     assert rows[0].startswith("94,000 messages") and "medians of 3" in rows[0]
+
+
+def test_what_users_feel_of_presync():
+    """By hand-made figures: a row for each way, with no time of presync where there was none."""
+    row = {"seconds": [2.0, 4.0, 30.0], "slowed": [0, 0, 0], "bytes": 40_000_000, "failed": 0}
+    values = {
+        "messages": 6000,
+        "bytes": 40_000_000,
+        "processors": 2,
+        "python": "3.11",
+        "load": [0.1, 2.0],
+        "rows": {
+            presync.NONE: {"seconds": [], "slowed": [], "ms": [10.0, 12.0, 30.0], "failed": 0},
+            presync.FULL_SPEED: row | {"ms": [*range(1, 101)], "failed": 1},
+            presync.NICE: row | {"ms": [20.0], "slowed": [1, 2, 3]},
+        },
+    }
+    rows = presync.text(values).splitlines()
+    assert "| no presync |  |  | 3 | 0 | 12 | 12 | 30 |  |" in rows
+    assert "| full speed | 4.0 | 10.0 | 100 | 1 | 50 | 95 | 100 |  |" in rows
+    assert "| nice 10 | 4.0 | 10.0 | 1 | 0 | 20 | 20 | 20 | 2 |" in rows
 
 
 def test_nights_of_more_and_more_users():

@@ -3,6 +3,7 @@
 Each time the same end state.
 """
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from cutover.remote import converter, detached
 from lab import network, system
 
 pytestmark = pytest.mark.lab
-NEW = "mailboxvm"
+NEW, OLD = "mailboxvm", "mailboxold"
 LAB = site.PROJECT / "parameters/lab.yaml"
 
 # everything of the published trees but the marker, which holds the run's name; times only of
@@ -166,3 +167,46 @@ def test_a_full_disk_in_staging(bench, expected):
         assert bench.end() == expected
     finally:
         bench.lab.run(NEW, ["umount", "/var/imap"])
+
+
+PROBED = "find ~sonda /var/mail/sonda -printf '%p %s %T@ %m %u\\n' | sort"
+
+
+def test_a_presync_that_backs_off_is_killed_and_resumes_at_its_rate(lab, hosts):
+    def apply(report, **pace):
+        pace = {**hosts.site.presync.model_dump(), "max_mb_per_second": 10, **pace}
+        paced = dataclasses.replace(change, pace=pace)
+        return paced.apply(model.Context(hosts), report).figures
+
+    plan = converter.plan(hosts.site, "paced", users.read(hosts, NEW), hosts.site.new_store.jobs)
+    change = conversion.Presync(NEW, "paced", plan["work"], plan["jobs"], plan["users"])
+    before = lab.run(OLD, ["sh", "-c", PROBED]).stdout
+    probes = []
+
+    def kill_once_slow(event):
+        if event["event"] == "latency":
+            probes.append(event)
+            if event["speed"] < 0.1:
+                unit = converter.unit("paced", "presync")
+                lab.run(NEW, ["systemctl", "kill", "--signal=KILL", unit], check=False)
+
+    lab.run(NEW, ["rm", "-rf", plan["work"]])
+    with pytest.raises(detached.Interrupted):
+        apply(kill_once_slow, back_off_ms=0.001)
+    assert [probe["speed"] for probe in probes[:4]] == [0.5, 0.25, 0.125, 0.062]
+    assert not any(probe["failed"] for probe in probes) and lab.run(
+        NEW, ["stat", "-c", "%a %U", f"{plan['work']}/paced/presync.speed"]
+    ).stdout.split() == ["600", "root"]
+
+    events = []
+    apply(events.append)
+    assert {event["nice"] for event in events if event["event"] == "pace"} == {0}
+    written = max(event["bytes"] for event in events if event["event"] == "progress")
+    (seconds, *_) = (event["seconds"] for event in events if event["event"] == "end")
+    assert written > 20e6 and written / seconds < 10.5e6
+
+    figures = apply(lambda event: None, back_off_ms=60_000)
+    assert figures["written"] == 0 and figures["staged"] == len(plan["users"])
+    assert figures["latency"]["probes"] and not figures["latency"]["failed"]
+    assert figures["latency"]["slowed_seconds"] == 0 < figures["latency"]["median_ms"]
+    assert lab.run(OLD, ["sh", "-c", PROBED]).stdout == before

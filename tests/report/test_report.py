@@ -13,7 +13,7 @@ import pytest
 import recorded
 from cutover import site
 from cutover.record import history, run_folder, transcript
-from cutover.report import html_page
+from cutover.report import html_page, plots
 from cutover.site import secrets
 
 
@@ -192,6 +192,29 @@ def test_a_second_pass_is_one_of_its_own(tmp_path):
         (1000.0, 3, True),
         (2000.0, 3, True),
     ]
+
+
+def test_what_users_felt_of_presync_is_drawn_and_said(tmp_path):
+    run = run_folder.Run(tmp_path)
+    probes = [
+        {"event": "latency", "at": at, "ms": ms, "speed": speed, "limit": 100, "failed": failed}
+        for at, ms, speed, failed in (
+            (1001.0, 40.0, 1.0, ""),
+            (1002.0, 180.0, 0.5, ""),
+            (1004.0, 900.0, 0.25, "NoImap: <b>gone</b>"),
+            (1005.0, 60.0, 0.35, ""),
+        )
+    ]
+    listed = recorded.conversion()
+    recorded.events(run, "presync", [*listed[:-1], *probes, listed[-1]])
+    (attempt,) = transcript.read(run, "presync").passes
+    assert [probe.ms for probe in attempt.probes] == [40, 180, 900, 60]
+    plot = plots.latency(attempt)
+    assert "median 60, 95 % within 60, at most 180 ms (4 probes, 1 failed)" in plot.text
+    assert "slowed down for 3 s" in plot.text and "above 100 ms" in plot.text
+    assert plot.svg == plots.latency(attempt).svg
+    attempt.probes.clear()
+    assert plots.latency(attempt) is None
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,15 @@ def test_contents_take_no_more_than_the_parameters_allow(run):
     assert work(prediction.outage_of(run, metadata), "verify") == pytest.approx(25.5, abs=0.2)
 
 
+def test_seconds_in_which_presync_slept_are_not_those_of_the_outage(run):
+    passes(run, (1000, 40, 1000))
+    recorded.events(run, "presync", [{"event": "end", "ok": True, "asleep": 30.0, "at": 1040}])
+    presync(run, GROUP)
+    assert work(prediction.outage_of(run, LAB), "convert") == pytest.approx(
+        5 + phases.PUBLISH.likely, abs=0.1
+    )
+
+
 @pytest.mark.parametrize("ratio", [1, 3])
 def test_groups_that_differ_make_it_uncertain(run, ratio):
     passes(run, (1000, 40, 1000))

@@ -78,6 +78,11 @@ def test_a_file_made_to_harm_is_refused_at_once(tmp_path, text, reason):
         ("freeze_minutes: 30", "freeze_minutes: .inf", "freeze_minutes: "),
         ("freeze_minutes: 30", "freeze_minutes: .nan", "freeze_minutes: "),
         ("freeze_minutes: 30", "freeze_minutes: 30\n    switch: 1", "true or false is expected"),
+        ("back_off_ms: 500", "back_off_ms: 0", "presync.back_off_ms: "),
+        ("back_off_ms: 500", "back_off_ms: .nan", "presync.back_off_ms: "),
+        ("max_mb_per_second: 40", "max_mb_per_second: -1", "presync.max_mb_per_second: "),
+        ("nice: 10", "nice: -5", "presync.nice: "),
+        ("io_class: best-effort", "io_class: realtime", "presync.io_class: "),
         ("uid_max: 2999", "uid_max: 1999", "uid_max 1999 is below uid_min 2000"),
     ],
 )

@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from cutover import model
-from cutover.remote import converter
+from cutover.remote import back_off, converter
 
 _DAMAGE = (
     "ShortHeader",
@@ -27,6 +27,7 @@ PASS_FIGURES = (
     "removed",
     "unchanged",
     "seconds",
+    "asleep",
 )
 
 
@@ -268,10 +269,11 @@ class ConvertAgain(Convert):
 class Presync(_StoreChange):
     """Bring users' staged trees up to date while they work.
 
-    The outage then pays only for what changed since.
+    The outage then pays only for what changed since. pace: the parameters' section presync.
     """
 
     kind: ClassVar[str] = "presync"
+    pace: dict = dataclasses.field(default_factory=dict)
     no_inverse: ClassVar[str] = (
         "it fills the staging area, which nobody reads; the conversion uses it or throws it away"
     )
@@ -285,7 +287,7 @@ class Presync(_StoreChange):
 
     def describe(self) -> str:
         lines = [f"{self._command('presync')}   ({self.jobs} processes)"]
-        lines += [
+        lines += back_off.described(self.pace) + [
             f"{user['user']}: {user['folders']} + {user['inbox'][-1]} → "
             f"{self.work}/staging/{user['user']}"
             for user in self.users
@@ -295,14 +297,19 @@ class Presync(_StoreChange):
     def settled(self, ctx) -> model.Settled:
         return model.Settled(False, "a pass is made each time it is asked for")
 
+    def _plan(self, hosts):
+        pace = back_off.for_converter(self.pace, self.work, self.run)
+        return super()._plan(hosts) | {"pace": pace}
+
     def apply(self, ctx, report) -> model.Result:
         # A mailbox that is written to while it is read is left to the next pass, or to the outage.
         # Real damage is for the conversion to judge.
-        outcome = self._convert(ctx.hosts, report, "presync", passable=BUSY)
+        with back_off.Watch(ctx.hosts, self, report) as watch:
+            outcome = self._convert(ctx.hosts, report, "presync", passable=BUSY)
         figures = {key: outcome.totals[key] for key in PASS_FIGURES if key in outcome.totals}
         busy = [error["file"] for error in outcome.passed]
         text = _text(figures) + "".join(f"; left to the next pass: {file}" for file in busy)
-        return model.Result(text, {**figures, "busy": busy})
+        return model.Result(text + watch.words(), {**figures, "busy": busy, **watch.figures()})
 
 
 @dataclasses.dataclass(frozen=True)

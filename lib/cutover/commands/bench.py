@@ -25,7 +25,7 @@ def runs_option(default):
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group():
-    """Benchmark the conversion, a restore, the outage, or a night of many users, here."""
+    """Benchmark the conversion, a restore, presync, the outage, or a night of many users, here."""
 
 
 @group.command()
@@ -182,6 +182,28 @@ def outage(fill, runs, rate, as_json):
 
     values = outage_floor.measure(fill, runs, rate, options.say)
     click.echo(json.dumps(values) if as_json else outage_floor.text(values))
+
+
+@group.command()
+@click.option(
+    "--fill",
+    type=click.IntRange(0),
+    default=60000,
+    show_default=True,
+    help="First add that many messages to the old store.",
+)
+@runs_option(default=3)
+@options.json_option
+def presync(fill, runs, as_json):
+    """Time logins at the lab's old server while presync runs, at full speed and slowed down.
+
+    Everything runs on this machine, in memory: logins and presync compete for processors, not for
+    disks.
+    """
+    from cutover.bench import presync
+
+    values = presync.measure(fill, runs, options.say)
+    click.echo(json.dumps(values) if as_json else presync.text(values))
 
 
 @group.command()

@@ -14,7 +14,7 @@ from cutover.model import Plan, errors
 from cutover.notebook import edge, progress
 from cutover.notebook.check_table import Checks
 from cutover.record import approval, history, run_folder, vault
-from cutover.report import step_tables, tables
+from cutover.report import plots, step_tables, tables
 from cutover.run import engine, prediction
 from cutover.site import secrets
 from cutover.steps import registry
@@ -208,8 +208,10 @@ class Live(Page):
             self.engine.apply()
             return tables.Text(f"Nothing to do: {current.reason}.")
         with self.progress:
+            before = len(self.progress.script.passes)
             done = self.engine.apply()
-        return step_tables.applied(done)
+        drawn = map(plots.latency, self.progress.script.passes[before:])
+        return tables.Stack(step_tables.applied(done), *drawn)
 
     def verify(self):
         try:

@@ -144,6 +144,10 @@ def _conversion(conversion, now):
         if written >= conversion.messages / 2
         else f"{written} of them written now, the others staged by presync",
     ]
+    if going and conversion.probes:
+        probe = conversion.probes[-1]
+        answered = probe.failed or f"answers in {probe.ms:.0f} ms"
+        parts.append(f"old IMAP {answered}, speed {probe.speed:.0%}")
     if going and now:
         parts.append(f"{history.duration(now - conversion.began)} so far")
         parts.append(

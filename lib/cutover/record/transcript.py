@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from cutover.remote import back_off
+
 RECENT = 12  # events kept as the last ones
 RATE_SECONDS = 10  # the rate is that of the last seconds
 
@@ -76,6 +78,7 @@ class Pass:
     """One conversion, from its "start" to its "end".
 
     total: users. points: in order of time. folder_messages, folder_bytes: of finished folders.
+    probes: of the old server, meanwhile.
     """
 
     began: float
@@ -87,6 +90,7 @@ class Pass:
     users: dict[str, User] = dataclasses.field(default_factory=dict)
     folders: list[Folder] = dataclasses.field(default_factory=list)
     points: list[Point] = dataclasses.field(default_factory=list)
+    probes: list[back_off.Probe] = dataclasses.field(default_factory=list)
     last: float = 0.0
     folder_messages: int = 0
     folder_bytes: int = 0
@@ -113,6 +117,11 @@ class Pass:
     def seconds(self) -> float:
         """What it took; 0.0 while it runs."""
         return self.ended - self.began if self.ended is not None else 0.0
+
+    @property
+    def worked(self) -> float:
+        """Seconds without those in which the workers slept so as not to be in the users' way."""
+        return max(0.0, self.seconds - self.totals.get("asleep", 0.0))
 
     def rate(self) -> Rate:
         """That of the last seconds or, once it has ended, of the whole."""
@@ -174,6 +183,11 @@ class Transcript:
             except (ValueError, TypeError, AttributeError):
                 continue  # a line that a crash cut off
             self.last = at
+            if event.get("event") == "latency":
+                if self.passes:
+                    fields = (event.get(name) for name in back_off.Probe._fields)
+                    self.passes[-1].probes.append(back_off.Probe(*fields))
+                continue
             progress = event.get("event") == "progress"
             if progress and self._progress and self.recent:
                 self.recent.pop()  # one figure that grows, not a line per second
@@ -270,6 +284,9 @@ def line(event: dict) -> str:
         return "ERROR " + " ".join(
             str(event[key]) for key in ("user", "file", "what", "todo") if event.get(key)
         )
+    if kind == "pace":
+        refused = (f"; not set: {key}: {why}" for key, why in event.get("refused", {}).items())
+        return f"nice {event.get('nice')}, disk priority {event.get('io_class')}{''.join(refused)}"
     if kind == "progress":
         done, users = event.get("users_done"), event.get("users")
         return f"{done} of {users} users, {event.get('messages')} messages"

@@ -89,22 +89,10 @@ def context(run, events, exported) -> dict:
     """What the template shows."""
     attempts = history.attempts(events)
     windows = outage.windows(run.path / outage.NAME)
+    last = max(history.at(event) for event in events)
     word, sentence = history.verdict(events, attempts)
     sums = report_lists.users(run, events)
-    convert, presync = transcript.read(run, "convert"), transcript.read(run, "presync")
-    last = max(history.at(event) for event in events)
-    passes = presync.passes + convert.passes
-    # if presync did the work, convert has little to show
-    hardest = max(passes, key=_written, default=None)
     predicted = prediction.predicted(events)
-    drawn = [
-        timeline.draw(attempts, windows, last, predicted),
-        plots.by_user(sums),
-        plots.rate(hardest),
-        plots.slowest(hardest),
-        plots.sizes(step_facts.sizes(run, events)),
-        plots.deltas(passes),
-    ]
     return {
         "policy": POLICY,
         "run": run.name,
@@ -118,7 +106,7 @@ def context(run, events, exported) -> dict:
         "windows": _windows(run, events),
         "prediction": predicted
         and _Markup(step_tables.prediction(predicted, prediction.costs(run, events))),
-        "plots": [plot and _Markup(plot) for plot in drawn],
+        "plots": _drawn(run, events, timeline.draw(attempts, windows, last, predicted), sums),
         "failures": report_lists.remarks(attempts, "FAIL"),
         "errors": [(attempt.step, attempt.error) for attempt in attempts.values() if attempt.error],
         "warnings": report_lists.remarks(attempts, "warn"),
@@ -145,6 +133,24 @@ def context(run, events, exported) -> dict:
         "exported": list(exported),
         "no_return": registry.no_return(events),
     }
+
+
+def _drawn(run, events, drawn_timeline, sums):
+    """The plots, as markup; None for one that would be empty."""
+    convert, presync = transcript.read(run, "convert"), transcript.read(run, "presync")
+    passes = presync.passes + convert.passes
+    # if presync did the work, convert has little to show
+    hardest = max(passes, key=_written, default=None)
+    drawn = [
+        drawn_timeline,
+        plots.by_user(sums),
+        plots.rate(hardest),
+        plots.slowest(hardest),
+        plots.sizes(step_facts.sizes(run, events)),
+        plots.deltas(passes),
+        *map(plots.latency, presync.passes),
+    ]
+    return [plot and _Markup(plot) for plot in drawn]
 
 
 def _written(conversion):

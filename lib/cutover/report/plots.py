@@ -7,6 +7,7 @@ import itertools
 from typing import NamedTuple
 
 from cutover.record import history, step_facts, transcript
+from cutover.remote import back_off
 from cutover.report.drawing import NEW, OLD, Drawing, Plot, clean, grid, new_style
 
 SHOWN = 40  # users shown by name
@@ -108,6 +109,45 @@ def rate(conversion: transcript.Pass | None) -> Plot | None:
         f"From {history.clock(first)} UTC: {end.messages} messages, {history.size(end.bytes)} in "
         f"{history.duration(span)}, on average {end.messages / span:.0f} messages and "
         f"{history.size(end.bytes / span)} a second.",
+    )
+
+
+def latency(conversion: transcript.Pass) -> Plot | None:
+    """What users felt of a pass: the old server's latency, and how fast the pass went."""
+    probes, points = conversion.probes, conversion.points
+    if len(probes) < 2 or not points:
+        return None
+    first = min(conversion.began, probes[0].at)
+    last = max(probes[-1].at, points[-1].at)
+    bins = max(4, min(60, round(last - first)))
+    width = (last - first) / bins
+    times = [probe.at - first for probe in probes]
+    with Drawing(3.4, nrows=2, sharex=True) as drawing:
+        felt, speed = drawing.axes
+        felt.plot(times, [probe.ms for probe in probes], color=OLD, lw=1.4, marker=".")
+        failed = [probe for probe in probes if probe.failed]
+        felt.plot(
+            [probe.at - first for probe in failed], [probe.ms for probe in failed], "x", color=NEW
+        )
+        felt.axhline(probes[-1].limit, color=NEW, lw=1, ls="--")
+        felt.set_ylabel("IMAP, ms")
+        middles = [(number + 0.5) * width for number in range(bins)]
+        speed.bar(middles, _speeds(points, first, width, bins), width=width * 0.92, color=OLD)
+        speed.set_ylabel("MB a second")
+        part = speed.twinx()
+        part.step(times, [100 * probe.speed for probe in probes], where="post", color=NEW, ls="--")
+        part.set_ylabel("speed, % (dashed)")
+        part.set_ylim(0, 105)
+        speed.set_xlabel("seconds")
+        for axes in (felt, speed):
+            axes.set_ylim(0, None)
+            grid(axes, "y")
+        svg = drawing.svg()
+    return Plot(
+        svg,
+        "What users felt of presync",
+        f"From {history.clock(first)} UTC, {back_off.words(back_off.summary(probes))}; it goes "
+        f"slower above {probes[-1].limit:g} ms (dashed).",
     )
 
 

@@ -9,6 +9,7 @@ convert    Starting: what presync took besides its own work. Looking at all fold
            time of a pass after the first. Writing: what changes per second between passes, times
            the time since the last, at the seconds that a message of the first pass took. With one
            pass only: between a tenth of it and all of it. Publishing: PUBLISH per user.
+           The outage never waits as presync does: seconds asleep do not count.
 verify     From presync's sample, read by the same servers with as many users at a time: seconds
            by the clock per session, folder, message and byte, summed over the whole. The spread
            is that of the groups of users read together, at least 25 %. At worst the largest user
@@ -221,10 +222,10 @@ def convert(known: Measurements, before: Work) -> Work:
     start = max(0.0, seconds[-1] - last.seconds) if seconds else 0.0
     around = Span(start * 0.5, start, start * 2) + PUBLISH * last.total
     if len(passes) == 1:
-        whole = Span(first.seconds * 0.1, first.seconds * 0.5, first.seconds)
+        whole = Span(first.worked * 0.1, first.worked * 0.5, first.worked)
         return Work(whole + around, "one pass of presync")
-    per_message = first.seconds / max(1, first.written)
-    look = [max(0.0, later.seconds - later.written * per_message) for later in passes[1:]]
+    per_message = first.worked / max(1, first.written)
+    look = [max(0.0, later.worked - later.written * per_message) for later in passes[1:]]
     rates = [
         later.written / max(1.0, later.began - earlier.began)
         for earlier, later in zip(passes, passes[1:], strict=False)

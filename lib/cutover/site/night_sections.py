@@ -197,6 +197,28 @@ class Verify(field_types.Section):
     )
 
 
+class Presync(field_types.Section):
+    """How presync spares the users who work meanwhile. The conversion in the outage never waits."""
+
+    nice: int = pydantic.Field(
+        10, ge=0, le=19, description="niceness of the converter's processes on the new host"
+    )
+    io_class: Literal["none", "best-effort", "idle"] = pydantic.Field(
+        "best-effort",
+        description="priority of its disk accesses there: the lowest of the usual ones, or only "
+        "when nobody else uses the disk. Depends on the disk's scheduler (bfq)",
+    )
+    max_mb_per_second: float | None = pydantic.Field(
+        None, gt=0, description="megabytes of mail per second that it reads, and writes, at most"
+    )
+    back_off_ms: float | None = pydantic.Field(
+        None,
+        gt=0,
+        description="milliseconds that a login and a STATUS at the old server may take; while they "
+        "take longer, presync goes slower. Without it nobody measures",
+    )
+
+
 class TestUser(field_types.Section):
     __test__ = False
     user: field_types.Login

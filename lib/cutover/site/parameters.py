@@ -31,6 +31,7 @@ class Site(field_types.Section):
     nis: host_sections.Nis | None = None
     old_store: night_sections.OldStore
     new_store: night_sections.NewStore
+    presync: night_sections.Presync = night_sections.Presync()
     verify: night_sections.Verify = night_sections.Verify()
     production_test: night_sections.ProductionTest
     outage: night_sections.Outage = night_sections.Outage()

@@ -20,7 +20,8 @@ from mbx2maildir.convert import index
 from mbx2maildir.formats import file_names, line_ends, message_key
 
 PROVISIONAL = 0x4000  # in a record's flags: from a mbox, whose UIDs can still go to other messages
-PROGRESS_EVERY = 512  # messages between looks at the clock
+PROGRESS_EVERY = 512  # messages between looks at the clock, or
+PROGRESS_BYTES = 1 << 20
 # messages whose lines are compared first after one that changed; twice as many each time none has
 FEW = 16
 
@@ -132,7 +133,7 @@ def write(writer, box, messages, keywords, notes, result, progress):
         bare_lf += grows
         total += stored_size
         count += 1
-        if count - reported >= PROGRESS_EVERY:
+        if count - reported >= PROGRESS_EVERY or total - reported_bytes >= PROGRESS_BYTES:
             progress(count - reported, total - reported_bytes)
             reported, reported_bytes = count, total
     progress(count - reported, total - reported_bytes)
@@ -263,6 +264,7 @@ def update(writer, box, messages, before, old, old_keywords, keywords, notes, re
             if not run:
                 break
             before.keep(run, box, writer, notes)
+            progress(0, 0)
         message = next(messages, None)
         if message is None:
             break

@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from mbx2maildir import batch, command_line, errors, events, plan_file, pool, survey, switch
+from mbx2maildir import batch, command_line, errors, events, pace, plan_file, pool, survey, switch
 from mbx2maildir.formats import maildir
 from mbx2maildir.publish import base, containers, leave, publish, records, status
 from mbx2maildir.tests import build
@@ -611,7 +611,7 @@ def test_a_worker_that_is_stopped_is_ended(two, monkeypatch):
 
 
 def test_a_worker_that_never_ends_is_ended_though_it_gives_signs_of_life(two, monkeypatch):
-    monkeypatch.setattr(pool, "LONGEST_SECONDS", 1)
+    monkeypatch.setattr(pace.Free, "longest", 1)
     prepare = batch.tasks.prepare.prepare
 
     def endless(user, presync, report):

@@ -65,7 +65,9 @@ def plan(facts: Facts, site) -> model.Plan:
         return model.Plan(
             reason=f"all {len(facts.state.users)} users are already published by this run"
         )
-    staging = convert.change(conversion.Presync, facts, site, todo)
+    staging = dataclasses.replace(
+        convert.change(conversion.Presync, facts, site, todo), pace=site.presync.model_dump()
+    )
     # staging comes last: a prediction takes its seconds for those of a pass
     return model.Plan((*program_checks.start(facts.program, site), staging))
 
