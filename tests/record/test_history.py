@@ -1,5 +1,6 @@
 """What a journal says, also one of a version whose checks had no ids."""
 
+import pytest
 import recorded
 from cutover import site
 from cutover.record import history, run_folder, step_facts
@@ -14,6 +15,7 @@ BEHIND = {
     "id": "left-behind",
     "subject": "alice",
 }
+VERIFIED = {"run": "night", "level": "content", "users": {}}
 SUMS = {"folders": 2, "old": 5, "new": 6, "added": 1, "contents": 5, "users": 1}
 
 
@@ -57,6 +59,33 @@ def test_kept_facts_are_objects_of_the_steps_class(tmp_path):
     facts = step_facts.read(run, run.journal.events(), "verify")
     assert facts.users["alice"].rows[0].old == 3
     assert [user.user for user in step_facts.users(run, run.journal.events())][0] == "alice"
+
+
+def test_a_step_passed_with_the_facts_that_the_journal_proves(tmp_path):
+    run = run_folder.begin(LAB, tmp_path / "run")
+    assert step_facts.passed(run, run.journal.events(), "verify") is None
+    recorded.step(run, "verify", facts={**VERIFIED, "level": "count"})
+    recorded.step(run, "verify", passed=False, facts=VERIFIED)
+    events = run.journal.events()
+    place = run.path / next(event["facts"] for event in events if event["event"] == "probed")
+    assert step_facts.passed(run, events, "verify").value.level == "count"
+    data = place.read_bytes()
+    place.write_bytes(data + b" ")
+    assert "another digest" in step_facts.passed(run, events, "verify").error
+    place.unlink()
+    assert "cannot be used" in step_facts.passed(run, events, "verify").error
+    place.write_bytes(data)
+    assert step_facts.passed(run, events, "verify").ok
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_nothing_from_before_a_rollback_counts(tmp_path, passes):
+    run = run_folder.begin(LAB, tmp_path / "run")
+    recorded.step(run, "verify", facts=VERIFIED)
+    recorded.step(run, "rollback", passed=passes)
+    assert step_facts.passed(run, run.journal.events(), "verify") is None
+    recorded.step(run, "verify", facts=VERIFIED)
+    assert step_facts.passed(run, run.journal.events(), "verify").ok
 
 
 def test_facts_that_this_version_cannot_read_are_none(tmp_path):

@@ -20,6 +20,7 @@ class Context:
     history: the journal's events so far, oldest first.
     keep: writes a file into the run's folder.
     aside: a directory next to the run's folder, for what the run's record must not hold.
+    kept: a Reading of the facts with which a step passed in this run; None if it did not.
     """
 
     hosts: Any
@@ -28,6 +29,7 @@ class Context:
     history: Sequence[dict] = ()
     keep: Callable[[str, bytes], Any] = _keep_nothing
     aside: Path = Path("RUN.aside")
+    kept: Callable[[str], Any] = lambda step: None
 
     @property
     def site(self):

@@ -90,6 +90,18 @@ def latest(events: Sequence[dict], *kinds: str, step: str | None = None) -> dict
     return None
 
 
+def since_rollback(events: Sequence[dict]) -> Sequence[dict]:
+    """The events after the last one of a rollback: no evidence from before it counts."""
+    numbers = [number for number, event in enumerate(events) if event.get("step") == "rollback"]
+    return events[numbers[-1] + 1 :] if numbers else events
+
+
+def passed(events: Sequence[dict], step: str) -> dict | None:
+    """The last event of a step's verification that passed, since any rollback."""
+    passes = [event for event in since_rollback(events) if event.get("passed")]
+    return latest(passes, "verified", step=step)
+
+
 def states(events: Sequence[dict]) -> dict[str, str]:
     """`{step: "passed" | "failed" | "begun" | "undone" | "stale"}` for the steps of a journal.
 

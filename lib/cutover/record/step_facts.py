@@ -1,13 +1,21 @@
 """The facts a run kept of its steps, and the figures of users' mail in them."""
 
 import dataclasses
+import hashlib
 import json
 from typing import Any
 
 from cutover import model
 from cutover.facts import old_mail
+from cutover.model import errors, runbook
 from cutover.record import transcript
 from cutover.steps import registry
+
+
+class FactsUnusable(errors.TemplatedError):
+    """The facts that a verdict rests on are gone, or are not what the journal says."""
+
+    template = "the facts of the last {step} cannot be used ({reason})"
 
 
 def read(run, events, step: str, when: str = "after") -> Any:
@@ -26,6 +34,28 @@ def read(run, events, step: str, when: str = "after") -> Any:
         return parse(step, (run.path / names[-1]).read_bytes())
     except (OSError, ValueError):
         return None
+
+
+def judged(run, events, step: str, verified: dict | None) -> Any:
+    """The facts that this event of a step's verification judged. Raises FactsUnusable."""
+    try:
+        probed = [
+            event
+            for event in events
+            if event["event"] == "probed" and event["attempt"] == verified["attempt"]
+        ][-1]
+        data = (run.path / probed["facts"]).read_bytes()
+        if hashlib.sha256(data).hexdigest() != probed["sha256"]:
+            raise ValueError("the journal has another digest of them")
+        return parse(step, data)
+    except (TypeError, IndexError, OSError, ValueError) as error:
+        raise FactsUnusable(step=step, reason=error) from error
+
+
+def passed(run, events, step: str) -> model.Reading | None:
+    """The facts with which a step passed last, since any rollback. None if it did not pass."""
+    event = runbook.passed(events, step)
+    return event and model.read(judged, run, events, step, event)
 
 
 def parse(step: str, data: bytes) -> Any:

@@ -7,7 +7,7 @@ import time
 from cutover import model
 from cutover.connect import hosts
 from cutover.model import errors
-from cutover.record import record_json, vault
+from cutover.record import record_json, step_facts, vault
 from cutover.run import gate
 from cutover.site import secrets
 from cutover.steps import registry
@@ -36,6 +36,7 @@ class Attempt:
             known["run_name"] = run.name
             # the run's id: a later run may have the same name
             known["aside"] = run.path.with_name(f"{run.name}.{run.id[:8]}.aside")
+            known["kept"] = lambda step: step_facts.passed(run, run.journal.events(), step)
         if mode == "execute":
             known["keep"] = run.keep
         self.context = model.Context(self.hosts, **known)

@@ -5,7 +5,6 @@ folder, and count only if they are the file whose digest the journal holds.
 """
 
 import datetime
-import hashlib
 
 from cutover.facts import mailboxes
 from cutover.model import runbook
@@ -70,20 +69,9 @@ def _passed(events, name):
 
 def _facts(run, events, verified, name, step):
     try:
-        probed = [
-            event
-            for event in events
-            if event["event"] == "probed" and event["attempt"] == verified["attempt"]
-        ][-1]
-        data = (run.path / probed["facts"]).read_bytes()
-        if hashlib.sha256(data).hexdigest() != probed["sha256"]:
-            raise ValueError("the journal has another digest of them")
-        return step_facts.parse(name, data)
-    except (TypeError, IndexError, OSError, ValueError) as error:
-        raise runbook.NotYet(
-            f"{step.id} may not run: the facts of the last {name} cannot be used ({error}). "
-            f"Run {name} again."
-        ) from None
+        return step_facts.judged(run, events, name, verified)
+    except step_facts.FactsUnusable as error:
+        raise runbook.NotYet(f"{step.id} may not run: {error}. Run {name} again.") from None
 
 
 def _at(time):
