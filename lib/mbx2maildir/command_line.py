@@ -123,6 +123,11 @@ def add_many_users(add, more):
     command = add("state", "Show for each user of a plan whether this run published it.", state)
     add_plan(command)
     command.add_argument("--json", action="store_true", help="print the answer as JSON")
+    text = "Show what tells whether the users' folders were touched since, INBOX left out."
+    command = add("signatures", text, signatures)
+    add_plan(command)
+    command.add_argument("--staged", action="store_true", help="of the staged trees, not the live")
+    command.add_argument("--json", action="store_true", help="the default, and the only format")
     command = add("base", "List the source message of every message this run published.", base)
     add_plan(command)
     command.add_argument("--json", action="store_true", help="the default, and the only format")
@@ -236,6 +241,14 @@ def state(arguments):
 
     values = status.state(load_plan(arguments))
     print_json(values) if arguments.json else print(status.text(values))
+    return 0
+
+
+def signatures(arguments):
+    from mbx2maildir import signatures
+
+    area = "staging" if arguments.staged else "live"
+    print_json(signatures.signatures(load_plan(arguments), area))
     return 0
 
 

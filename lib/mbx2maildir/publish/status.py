@@ -2,7 +2,7 @@
 
 import os
 
-from mbx2maildir import errors, pool
+from mbx2maildir import each_user, errors
 from mbx2maildir.formats import maildir
 from mbx2maildir.publish import containers, publish, records
 
@@ -20,34 +20,18 @@ def state(plan):
     published since, or None.
     error: why the user's trees could not be looked at, as errors.describe() gives it, or None.
     """
-    looks = _looks(plan)
+    looks = each_user.ask_all(
+        plan,
+        task_state,
+        lambda user: containers.paths(plan, user)["live"],
+        {"files": 0, "older": None},
+    )
     users = [_of_user(plan, user, *looks[user["user"]]) for user in plan["users"]]
     return {
         "run": plan["run"],
         "users": users,
         "published": sum(entry["published"] for entry in users),
     }
-
-
-def _looks(plan):
-    """Each user's live tree, as many users at a time as the plan has jobs.
-
-    → {user: (the answer of task_state(), None or an error as errors.describe() gives it)}.
-    """
-    workers, answers = pool.Pool(plan["jobs"]), {}
-    try:
-        for user in plan["users"]:
-            live = containers.paths(plan, user)["live"]
-            workers.submit(user["user"], task_state, live, user=user)
-        while workers.pending():
-            for name, kind, value in workers.wait(1.0):
-                if kind == "done":
-                    answers[name] = value, None
-                elif kind == "failed":
-                    answers[name] = {"files": 0, "older": None}, value
-    finally:
-        workers.close()
-    return answers
 
 
 def _of_user(plan, user, looks, error):
