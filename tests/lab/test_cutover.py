@@ -136,6 +136,7 @@ def night(lab, before, rehearsed, tmp_path_factory):
         lab.run(host, ["sendmail", "-Am", "-odq", OUTBOUND], input="Subject: away\n\nHere.\n")
     made = Night(tmp_path_factory.mktemp("cutover"))
     made.values["new_store"]["jobs"] = 1
+    made.values["verify"]["ahead"] = True
     made.write()
     return made
 
@@ -431,6 +432,14 @@ def test_plain_papermill_executes_a_notebook(night, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Nothing to do: every test message of this run has already arrived" in out.read_text()
     assert night.states()["production-test"] == "passed"
+
+
+def test_all_that_verify_carried_over_was_read_again(night):
+    carried = night.checks("verify")["contents-carried", ""]["data"]
+    second = night.checks("production-test")["carried-read-again", ""]["data"]
+    assert second["folders"] == carried["folders"] > 0
+    assert second["messages"] + second["gone"] == carried["messages"]
+    assert not second["differences"] and not second["unread"]
 
 
 def test_the_second_run_is_told_whole(night):

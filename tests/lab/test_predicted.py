@@ -1,19 +1,22 @@
-"""What the outage will cost and whether it may begin, on the lab.
+"""What presync does ahead for the outage, on the lab.
 
-The sample of the staged mail, go or no-go, verify's budget. The tests follow one another, as the
-night does.
+The sample of the staged mail, go or no-go, contents that verify need not read again, and its
+budget. The tests follow one another, as the night does.
 """
 
 import contextlib
+import imaplib
 import os
 
 import pytest
-from cutover.comparison import staged_sample
+from cutover.comparison import carried, second_reading, staged_sample
+from cutover.connect import imap
 from cutover.connect.hosts import Hosts
-from cutover.facts import users
+from cutover.facts import mailboxes, users
 from cutover.notebook import progress
+from cutover.record import step_facts
 from cutover.run import engine, plans_ahead, prediction
-from lab import store
+from lab import keys, store, topology
 from night import Night
 
 pytestmark = pytest.mark.lab
@@ -71,8 +74,15 @@ def sampled(reached, count, *names):
     return staged_sample.read(reached, accounts, count, "a seed")
 
 
-def test_presync_has_a_sample_read_and_tells_what_the_outage_will_cost(night):
-    night.up_to("presync")
+@pytest.fixture(scope="module")
+def proofs(night):
+    """What presync has proven: {user: {old name: carried.Proof}}."""
+    with night.set("verify.ahead", True):
+        night.up_to("presync")
+    return step_facts.read(night.run, night.run.journal.events(), "presync").proofs
+
+
+def test_presync_has_a_sample_read_and_tells_what_the_outage_will_cost(night, proofs):
     verified = night.events("verified", "presync")[-1]
     (check,) = [check for check in verified["checks"] if check["id"] == "sample-equal"]
     assert (
@@ -123,7 +133,27 @@ def test_what_was_staged_wrong_is_found(reached, harm, message, monkeypatch):
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def test_a_longer_outage_than_announced_does_not_begin(night, lab):
+@pytest.fixture(scope="module")
+def used(proofs):
+    """Two proven folders, (user, old name): before the outage the user of one flags a message on
+    the old server, and a client of the other leaves one on the new server."""
+    flagged, grown = ("walter", "mail/archivio"), ("paolo", "mail/sent-mail")
+    with imaplib.IMAP4(topology.HOSTS["mailboxold"].address, timeout=30) as client:
+        client.login("walter", (keys.SECRETS / "walter").read_text().strip())
+        client.select(flagged[1])
+        assert client.store("1", "-FLAGS", r"(\Seen)")[0] == "OK"
+        assert client.store("1", "+FLAGS", r"(\Flagged \Answered)")[0] == "OK"
+    password = (keys.SECRETS / "paolo").read_text().strip()
+    new = topology.HOSTS[NEW].address
+    with imap.login(new, 993, "mailbox.lab.test", keys.CA, "paolo", password, 30) as session:
+        if not session.client.folder_exists("sent-mail"):
+            session.create("sent-mail")
+        session.client.append("sent-mail", b"Subject: of the new side\r\n\r\nText.\r\n")
+    assert proofs["walter"][flagged[1]] and proofs["paolo"][grown[1]]
+    return {flagged, grown}
+
+
+def test_a_longer_outage_than_announced_does_not_begin(night, lab, used):
     with (
         night.set("outage.reading_minutes", 0.01),
         pytest.raises(engine.NoGo, match=r"found [\d.]+ to [\d.]+ min"),
@@ -139,6 +169,129 @@ def test_once_it_has_begun_the_gate_asks_nothing_more(night):
         night.step("stop-imap")
     (check,) = night.checks("stop-imap", "gated").values()
     assert check["id"] == "outage-not-begun" and check["passed"] and check["warning"]
+
+
+def looked_at(night):
+    """({(user, old name): row}, its checks by id and subject) of verify, which leaves no trace in
+    the journal."""
+    with night.set("verify.ahead", True), night.engine("verify", "plan") as driver:
+        facts = driver.probe()
+        driver.plan()
+        checks = {(check.id, check.subject): check for check in driver.verify()}
+    rows = {(user, row.old_name): row for user, mail in facts.users.items() for row in mail.rows}
+    return rows, checks
+
+
+def failed(checks):
+    return {key: check.actual for key, check in checks.items() if not check.passed}
+
+
+@pytest.fixture(scope="module")
+def chosen(proofs):
+    """Four proven folders of alice, old names."""
+    return [name for name, proof in proofs["alice"].items() if proof.messages][:4]
+
+
+def test_what_nobody_touched_is_carried_and_a_sample_of_it_read(night, proofs, used, chosen):
+    night.up_to("convert")
+    rows, checks = looked_at(night)
+    over = {place: row for place, row in rows.items() if row.proven}
+    proven = {(user, name) for user, known in proofs.items() for name in known}
+    assert set(over) == proven - used and {("alice", name) for name in chosen} <= set(over)
+    assert not failed(checks)
+    check = checks["contents-carried", ""]
+    assert check.data["folders"] == len(over) > carried.FOLDERS
+    assert check.data["messages"] == sum(row.old for row in over.values())
+    assert 0 < check.data["again"] == sum(row.again for row in over.values())
+    assert max(row.again for row in over.values()) <= carried.PART
+    assert check.data["seed"] in check.actual
+    compared = checks["contents-compared", ""].data
+    assert compared["compared"] == compared["messages"]
+
+
+def test_an_altered_record_proves_nothing(night):
+    (event,) = [event for event in night.events("probed", "presync") if event["when"] == "after"]
+    path = night.run_dir / event["facts"]
+    kept = path.read_bytes()
+    path.write_bytes(kept.replace(b'"messages": 1', b'"messages": 2'))
+    assert path.read_bytes() != kept
+    try:
+        rows, checks = looked_at(night)
+    finally:
+        path.write_bytes(kept)
+    assert not any(row.proven for row in rows.values())
+    check = checks["contents-carried", ""]
+    assert check.warning and "another digest" in check.actual and not failed(checks)
+
+
+def flip(path, place):
+    """Flip a bit of a file as it is, and set its mtime back."""
+    before = path.stat()
+    with open(path, "r+b") as file:
+        file.seek(place)
+        byte = file.read(1)
+        file.seek(place)
+        file.write(bytes([byte[0] ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def replace(path, data):
+    """Put another file in the place of one, with its owner and its times, the directory's too."""
+    before, directory = path.stat(), path.parent.stat()
+    other = store.imap("alice") / "tmp/other"
+    other.write_bytes(data)
+    os.chown(other, before.st_uid, before.st_gid)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.rename(path)
+    os.utime(path.parent, ns=(directory.st_atime_ns, directory.st_mtime_ns))
+
+
+@pytest.fixture
+def altered(night, proofs, chosen):
+    """Something else is altered in each chosen folder; afterwards all is as it was."""
+    old, *new = chosen
+    home = store.home("alice") / os.fsdecode(imap.encode_name(old))
+    written, replaced, listed = (
+        store.imap("alice")
+        / ("." + mailboxes.directory(night.site, proofs["alice"][name].new_name))
+        for name in new
+    )
+    message, other = (
+        sorted([*(folder / "cur").iterdir(), *(folder / "new").iterdir()])[-1]
+        for folder in (written, replaced)
+    )
+    text, uidlist = other.read_bytes(), (listed / "dovecot-uidlist").read_bytes()
+    flip(home, home.stat().st_size - 3)
+    flip(message, 5)
+    replace(other, text.replace(b"e", b"a"))
+    replace(listed / "dovecot-uidlist", uidlist.replace(b" V", b" V1", 1))
+    yield {("alice", name) for name in chosen}
+    flip(home, home.stat().st_size - 3)
+    flip(message, 5)
+    replace(other, text)
+    replace(listed / "dovecot-uidlist", uidlist)
+    for path in listed.glob("dovecot.index*"):  # Dovecot's, of the other UIDVALIDITY
+        path.unlink()
+
+
+def test_what_was_altered_is_found_though_its_times_were_set_back(night, proofs, altered, chosen):
+    rows, checks = looked_at(night)
+    assert not any(rows[place].proven for place in altered)
+    assert {place for place, row in rows.items() if row.differing} == altered
+    assert ("user-mail-equal", "alice") in failed(checks)
+    # as it would be by the second reading
+    known = proofs["alice"]
+    folders = {"alice": {name: (known[name].new_name, known[name].messages) for name in chosen}}
+    with Hosts(night.site) as hosts:
+        second = second_reading.read(hosts, folders)
+    assert {text.split(":")[1].strip() for text in second.differences} >= set(chosen[:3])
+
+
+def test_what_is_equal_again_is_no_longer_proven(night, chosen):
+    rows, checks = looked_at(night)
+    assert not failed(checks)
+    assert not any(rows["alice", name].proven for name in chosen[1:3])
+    assert sum(bool(row.proven) for row in rows.values()) >= carried.FOLDERS
 
 
 @pytest.mark.parametrize("part", [0, 0.3, 1])

@@ -55,7 +55,7 @@ def passes(run, *listed):
     recorded.events(run, "presync", events)
 
 
-def presync(run, *groups):
+def presync(run, *groups, proofs=None):
     recorded.step(
         run,
         "presync",
@@ -65,6 +65,7 @@ def presync(run, *groups):
             "users": [],
             "state": {"users": {}},
             "sample": {"messages": 100, "users": ["a", "b"], "groups": groups},
+            "proofs": proofs,
         },
     )
 
@@ -86,6 +87,23 @@ def test_verify_is_the_sample_scaled_to_sessions_folders_messages_and_bytes(run)
     assert work(forecast, "verify") == pytest.approx(0.5 + 5 + 20 + 400, abs=0.2)
     assert forecast["contents"] == pytest.approx(400)
     assert forecast["staged"] == {"messages": 1000, "bytes": 100_000}
+
+
+def test_what_presync_has_proven_need_not_be_read_unless_it_is_touched(run):
+    passes(run, (1000, 40, 1000))
+    proof = {
+        "new_name": "w",
+        "old": "",
+        "new": "",
+        "uidvalidity": 5,
+        "messages": 900,
+        "line_ends": 0,
+        "at": 1.0,
+    }
+    presync(run, GROUP, proofs={"u": {"mail/w": proof}})
+    forecast = prediction.outage_of(run, LAB)
+    assert work(forecast, "verify") == pytest.approx(0.5 + 5 + 2 + 40, abs=0.2)
+    assert phase(forecast, "verify").high > 425
 
 
 def test_contents_take_no_more_than_the_parameters_allow(run):

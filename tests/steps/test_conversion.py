@@ -1,10 +1,12 @@
 """presync, convert and verify: what they plan and how they judge."""
 
+import types
+
 import example
 import pytest
 from cutover import model
 from cutover.steps.checks import left_out
-from cutover.steps.night import convert, verify
+from cutover.steps.night import convert, verify, verify_contents
 from example import ROMA1, altered, recorded
 
 # --- verify
@@ -89,14 +91,81 @@ def test_a_user_who_could_not_be_read_fails():
     ],
 )
 def test_it_is_told_of_how_many_messages_contents_were_compared(contents, compared, warned):
-    check = verify.contents_check(
-        verify.ContentsRead(**contents), verify.Sums(old=40, contents=compared)
+    check = verify_contents.contents_check(
+        verify_contents.ContentsRead(**contents), verify.Sums(old=40, contents=compared)
     )
     assert check.passed and check.warning == warned and check.id == "contents-compared"
     assert (check.data["compared"], check.data["messages"]) == (compared, 40)
 
 
 # --- convert
+
+
+def test_what_was_carried_over_is_said_with_when_and_what_was_read_again():
+    def change(facts):
+        row = facts["users"]["alice"]["rows"][0]
+        row.update(proven=1_800_000_000.0, again=3, contents=row["old"])
+        facts["contents"]["again"] = "0123abcd"
+
+    facts = altered(recorded("verify", "after"), change)
+    (check,) = [
+        check
+        for check in example.step("verify").verify(facts, ROMA1)
+        if check.id == "contents-carried"
+    ]
+    row = facts["users"]["alice"]["rows"][0]
+    assert check.data["messages"] == row["old"] and check.data["folders"] == 1
+    assert check.data["sample"] == [f"{row['user']}: {row['old_name']}"] and not check.warning
+    assert f"{row['old']} messages in 1 of" in check.actual and "seed 0123abcd" in check.actual
+    assert check.actual.count("2027-01-15 08:00:00") == 2 and "3 of the messages" in check.actual
+
+
+PROOFS = {"ada": {"mail/work": "a proof"}, "gone": {"mail/work": "a proof"}}
+KEPT = model.Reading(types.SimpleNamespace(proofs=PROOFS))
+FAILED = {"event": "verified", "step": "verify", "passed": False}
+UNDONE = {"event": "verified", "step": "rollback", "passed": True}
+
+
+@pytest.mark.parametrize(
+    "presync, events, void",
+    [
+        (KEPT, [], ""),
+        (KEPT, [{**FAILED, "passed": True}], ""),
+        (KEPT, [FAILED], "failed"),
+        (KEPT, [FAILED, UNDONE], ""),
+        (None, [], "not passed"),
+        (model.Reading(error="they are gone"), [], "they are gone"),
+    ],
+)
+def test_why_verify_carries_nothing_over(monkeypatch, presync, events, void):
+    ctx = types.SimpleNamespace(
+        site=types.SimpleNamespace(verify=types.SimpleNamespace(parallel=1)),
+        hosts=None,
+        run_name="night",
+        kept={"presync": presync}.get,
+        history=events,
+    )
+    monkeypatch.setattr(verify_contents.carried, "of_new", lambda *_: {"ada": {}})
+    monkeypatch.setattr(
+        verify_contents.carried, "unchanged", lambda hosts, user, proofs, new: proofs
+    )
+    ada = types.SimpleNamespace(user="ada")
+    proofs, why = verify_contents.proofs(ctx, {"ada": None}, {"ada": ada})
+    assert proofs == ({} if void else {"ada": PROOFS["ada"]})
+    assert void in why and bool(why) == bool(void)
+
+
+def test_that_nothing_could_be_carried_is_a_warning():
+    facts = altered(
+        recorded("verify", "after"),
+        lambda facts: facts["contents"].update(again="0123abcd", void="the facts are gone"),
+    )
+    (check,) = [
+        check
+        for check in example.step("verify").verify(facts, ROMA1)
+        if check.id == "contents-carried"
+    ]
+    assert check.passed and check.warning and "the facts are gone" in check.actual
 
 
 def verified(*checks):

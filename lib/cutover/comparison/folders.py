@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Collection
 
-from cutover.comparison import messages
+from cutover.comparison import carried, messages
 from cutover.connect import imap
 from cutover.facts import mailboxes, pop3
 from cutover.model import errors
@@ -61,6 +61,8 @@ class Row:
     differences: the first of them, as text; differing counts them all.
     lost, line_ends, contents: see messages.Comparison. uidls: messages whose POP3 identifiers were
     compared.
+    proven: when its contents were read, before the outage, in seconds since the epoch; neither side
+    was touched since, and nothing but `again` messages was read now. Else 0.
     unknown: the conversion does not know it as a folder. salvaged: it is damaged, and nothing was
     compared.
     """
@@ -78,6 +80,8 @@ class Row:
     line_ends: int = 0
     contents: int = 0
     uidls: int = 0
+    proven: float = 0.0
+    again: int = 0
     notes: list[str] = dataclasses.field(default_factory=list)
     unknown: bool = False
     salvaged: bool = False
@@ -91,6 +95,13 @@ class Row:
         self.differences.append(text)
         self.differing += 1
 
+    def note_line_ends(self) -> None:
+        if self.line_ends:
+            self.notes.append(
+                f"{self.line_ends} messages contain bare LFs, which Dovecot sends as CRLF: the "
+                "size differs, the text is the same"
+            )
+
 
 def read_user(
     hosts,
@@ -101,20 +112,24 @@ def read_user(
     contents: Contents,
     passed: Collection[str] = (),
     uidls: bool = False,
+    proofs: carried.Proofs | None = None,
+    again: carried.Again | None = None,
 ) -> list[Row]:
     """All folders of one user, read on both sides and compared.
 
     old: the user's session on the old side. passed: old names of what the conversion passed over;
     what lies below them is not looked at. level: "count", "metadata" or "content". contents: which
     messages' contents are read at level "content". uidls: whether to compare what POP3 shows of
-    INBOX.
+    INBOX. proofs: those that still hold, of which the messages of `again` are read again.
     """
     site = hosts.site
     known = {folder.old: folder for folder in converted if folder.old is not None}
 
     def compared(old, new, old_name):
-        folder = known.get(old_name)
+        folder, proof = known.get(old_name), (proofs or {}).get(old_name)
         row = Row(user, old_name, folder and folder.new)
+        if proof and folder == Converted(old_name, proof.new_name) and proof.is_shown(new):
+            return again.carry(old, new, row, proof)
         chosen = contents.of(user, old_name)
         opened = _open_old(old, row, level, folder and folder.salvaged, chosen)
         if opened is not None and folder is not None:
@@ -122,10 +137,7 @@ def read_user(
             if result is not None:
                 _check_uidvalidity(old, opened, row, result)
                 if old_name == "INBOX":
-                    path = site.old_store.spool.format(user=user, home="")
-                    _compare_spool(old, path, result, row, folder.salvaged)
-                    if uidls and row.old and not (result.uidvalidity or result.renumbered):
-                        _compare_uidls(hosts, old, opened.uidvalidity, row)
+                    _compare_inbox(hosts, old, opened, result, row, folder.salvaged, uidls)
         return row
 
     def compared_alone(new, old_name):
@@ -151,6 +163,13 @@ def read_user(
             rows.append(Row(user, None, new_name, new=count, extra=count))
         _compare_subscriptions(set(old.subscribed()), set(new.subscribed()), rows)
     return rows
+
+
+def _compare_inbox(hosts, old, opened, result, row, salvaged, uidls):
+    path = hosts.site.old_store.spool.format(user=row.user, home="")
+    _compare_spool(old, path, result, row, salvaged)
+    if uidls and row.old and not (result.uidvalidity or result.renumbered):
+        _compare_uidls(hosts, old, opened.uidvalidity, row)
 
 
 def _compare_subscriptions(old, new, rows):
@@ -227,11 +246,7 @@ def _compare_new(old, new, folder, row, level, converted, chosen):
     row.extra = max(0, result.new - result.old) if level == "count" else len(result.extra)
     row.differences, row.differing = list(result.differences), result.differing
     row.lost, row.line_ends, row.contents = result.lost, result.line_ends, result.contents
-    if row.line_ends:
-        row.notes.append(
-            f"{row.line_ends} messages contain bare LFs, which Dovecot sends as CRLF: the size "
-            "differs, the text is the same"
-        )
+    row.note_line_ends()
     if result.renumbered:
         row.notes.append(
             f"the old server shows UIDNEXT {folder.uidnext} under UIDVALIDITY "

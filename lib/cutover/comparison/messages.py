@@ -64,7 +64,7 @@ class Comparison:
             self.differences.append(text)
 
 
-def _pairs(old: Iterable, new: Iterable, renumbered: bool) -> Iterator[tuple]:
+def pairs(old: Iterable, new: Iterable, renumbered: bool = False) -> Iterator[tuple]:
     """(old message or None, new message or None) by ascending UID; both come in that order."""
     olds, news = iter(old), iter(new)
     left, right = next(olds, None), next(news, None)
@@ -103,7 +103,7 @@ def compare(
             result.uidvalidity = f"UIDVALIDITY {old.uidvalidity} became {new.uidvalidity}"
             result.differs(result.uidvalidity)
     uidnext = 0 if result.renumbered else old.uidnext or 0
-    for message, other in _pairs(old.messages, new.messages, result.renumbered):
+    for message, other in pairs(old.messages, new.messages, result.renumbered):
         if message is None:
             result.extra.append(other)
             if other.uid < uidnext:

@@ -87,6 +87,7 @@ class Measurements:
     sample: staged_sample.Sample | None
     earlier: list[EarlierRun]
     surveyed: int | None  # messages of the old store, as preflight counted them
+    proofs: dict  # presync's, see verify.ahead
 
     @classmethod
     def of(cls, run, site) -> "Measurements":
@@ -100,6 +101,7 @@ class Measurements:
             facts and facts.sample,
             earlier_runs(run, site.name),
             totals.messages if totals else None,
+            facts and facts.proofs or {},
         )
 
 
@@ -274,24 +276,27 @@ def verify(known: Measurements, before: Work) -> Work:
     unit = units(known)
     if not unit:
         return before
-    settings = known.site.verify
-    users = list(known.passes[-1].users.values())
+    settings, users = known.site.verify, known.passes[-1].users
     limit = settings.content_minutes * 60
     byte = unit.byte if settings.level == "content" else 0.0
 
-    def seconds(listed):
-        return (
-            unit.session * len(listed)
-            + sum(unit.folder * user.folders + unit.message * user.messages for user in listed)
-            + min(limit, sum(byte * user.bytes for user in listed))
-        )
+    def seconds(names, proofs):
+        total = contents = 0.0
+        for name in names:
+            user, proven = users[name], proofs.get(name, {}).values()
+            left = 1 - sum(proof.messages for proof in proven) / max(1, user.messages)
+            total += unit.session + unit.folder * user.folders
+            total += unit.message * user.messages * max(0.0, left)
+            contents += byte * user.bytes * max(0.0, left)
+        return total + min(limit, contents)
 
-    likely = seconds(users)
-    largest = max((seconds([user]) for user in users), default=0.0)
-    # one pair of sessions reads one user: at worst nothing else runs for a while
+    likely, whole = seconds(users, known.proofs), seconds(users, {})
+    largest = max((seconds([name], {}) for name in users), default=0.0)
+    # at worst everything was touched since it was proven, and one pair of sessions reads one user:
+    # nothing else runs for a while
     high = max(
-        likely * max(unit.ratios[-1], 1.25),
-        likely - largest + largest * min(settings.parallel, len(users)),
+        whole * max(unit.ratios[-1], 1.25),
+        whole - largest + largest * min(settings.parallel, len(users)),
     )
     return Work(
         Span(likely * min(unit.ratios[0], 0.75), likely, high),

@@ -195,6 +195,11 @@ class Verify(field_types.Section):
         ge=0,
         description="staged messages that presync compares with the old server; 0: none",
     )
+    ahead: bool = pydantic.Field(
+        False,
+        description="presync compares all contents, for content_minutes each time; verify then "
+        "reads only folders that were touched since, and production-test reads the others again",
+    )
 
 
 class Presync(field_types.Section):

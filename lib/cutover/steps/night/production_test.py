@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 from cutover import model
 from cutover.changes.mail import ReleaseQueue, SendTestMail
+from cutover.comparison import second_reading
 from cutover.facts import alias_service, mail_program, mail_queue, spool, systems, users
 from cutover.facts.systems import Systems
 from cutover.steps.checks import old_names, program_checks, service_checks, system_checks
+from cutover.steps.night import carried_again
 
 
 class TestMail(NamedTuple):
@@ -32,7 +34,8 @@ class Facts:
     systems, program: None in facts recorded by an earlier version. queues: of each MX and mail
     host.
     names: what each test user misses under the old server's names; None where the parameters ask
-    for none.
+    for none. second: what verify did not read, read once the step's plan was applied; None where
+    verify carried nothing.
     """
 
     run: str
@@ -42,6 +45,7 @@ class Facts:
     queues: dict[str, mail_queue.Watched] = dataclasses.field(default_factory=dict)
     names: dict[str, model.Reading[list[str]]] | None = None
     program: mail_program.State | None = None
+    second: second_reading.Second | None = None
 
 
 def test_mails(site, run: str) -> list[TestMail]:
@@ -81,7 +85,13 @@ def probe(ctx) -> Facts:
         if site.new_store.compatibility
         else None,
         mail_program.read(ctx.aside),
+        carried_again.read(ctx, _is_applied(ctx)),
     )
+
+
+def _is_applied(ctx):
+    own = [event["event"] for event in ctx.history if event.get("step") == STEP.id]
+    return own[-1:] == ["applied"]
 
 
 def _queues(ctx):
@@ -90,8 +100,7 @@ def _queues(ctx):
     Once the step's plan was applied, what stays in it.
     """
     hosts, domains = ctx.hosts, ctx.site.mail_domains
-    own = [event["event"] for event in ctx.history if event.get("step") == STEP.id]
-    patience = 15.0 if own[-1:] == ["applied"] else 0.0
+    patience = 15.0 if _is_applied(ctx) else 0.0
 
     def read(name):
         return mail_queue.waiting(hosts, name, domains, patience)
@@ -165,6 +174,8 @@ def verify(facts, site):
         checks.append(old_names.led(facts.names, site))
     if facts.program is not None:
         checks += program_checks.noticed(facts.program, site)
+    if facts.second is not None:
+        checks.append(carried_again.check(facts.second, site))
     if facts.systems is not None:
         checks += system_checks.verify(facts.systems, facts.users, facts.run, site)
     todo = "`mailq` shows the reason beside each message. Fix it, then run this step again."

@@ -4,18 +4,21 @@ The parameters' level says how deep: counts; metadata (UIDs, flags, keywords, da
 contents (a digest of each message as well). The metadata of all messages is read. Contents may
 take `verify.content_minutes`: if presync predicted more, a share of the messages is read, chosen by
 the seed, which is the run's name. No content is read after that time. The checks report either.
+
+With `verify.ahead`, folders that presync has read and nobody has touched since are carried over
+(comparison/carried.py). Of these, only some messages are read again.
 """
 
 import concurrent.futures
 import dataclasses
+import secrets
 import time
 
 from cutover import model
-from cutover.comparison import elsewhere, folders
+from cutover.comparison import carried, elsewhere, folders
 from cutover.facts import mailboxes, pop3
-from cutover.model import runbook
 from cutover.steps.checks import left_out
-from cutover.steps.night import convert
+from cutover.steps.night import convert, verify_contents
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,19 +36,6 @@ class UserMail:
 
 
 @dataclasses.dataclass(frozen=True)
-class ContentsRead:
-    """Whose contents were read: a share of the messages, in so many minutes at most.
-
-    late: the time was over before the end.
-    """
-
-    seed: str = ""
-    share: float = 1.0
-    minutes: float = 0.0
-    late: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
 class Facts:
     """users: by name. errors: by name, the users whose mail could not be read.
 
@@ -57,7 +47,7 @@ class Facts:
     level: str
     users: dict[str, UserMail]
     errors: dict[str, str] = dataclasses.field(default_factory=dict)
-    contents: ContentsRead = ContentsRead()
+    contents: verify_contents.ContentsRead = verify_contents.ContentsRead()
     left_out: list[str] = dataclasses.field(default_factory=list)
     uidls: bool = False
 
@@ -66,7 +56,9 @@ class Facts:
 class Sums:
     """Numbers of messages and folders.
 
-    contents, uidls: messages whose content and whose POP3 identifier was compared.
+    contents, uidls: messages whose content and whose POP3 identifier was compared. carried, again:
+    of these, in how many folders how many were compared before the outage, and how many of them
+    once more.
     """
 
     folders: int = 0
@@ -75,6 +67,9 @@ class Sums:
     added: int = 0
     contents: int = 0
     uidls: int = 0
+    carried_folders: int = 0
+    carried: int = 0
+    again: int = 0
 
     def add(self, other: "Sums") -> None:
         for field in dataclasses.fields(self):
@@ -86,17 +81,24 @@ def probe(ctx) -> Facts:
     before = convert.probe(ctx)
     converted, accounts = before.state.users, {user.user: user for user in before.users}
     absent = before.state.left_out()
-    contents = folders.Contents(
-        ctx.run_name, share(site, ctx.history), time.monotonic() + site.verify.content_minutes * 60
-    )
-
+    proofs, void, again = {}, "", carried.Again("")
+    if carried.is_wanted(site):
+        proofs, void = verify_contents.proofs(ctx, converted, accounts)
+        again = carried.Again.of(secrets.token_hex(8), proofs)
+    left = verify_contents.left(before.state, proofs)
+    part = verify_contents.share(site, ctx.history, left)
+    deadline = time.monotonic() + site.verify.content_minutes * 60
+    contents = folders.Contents(ctx.run_name, part, deadline)
     uidls = site.verify.level != "count" and pop3.served(ctx.hosts, site.roles.new)
 
     def read(name):
         known, passed = converted_folders(site, converted[name]), passed_over(site, converted[name])
         level = site.verify.level
         with mailboxes.old_session(ctx.hosts, name) as old:
-            rows = folders.read_user(ctx.hosts, old, name, known, level, contents, passed, uidls)
+            rows = folders.read_user(
+                *(ctx.hosts, old, name, known, level, contents, passed, uidls),
+                *(proofs.get(name), again),
+            )
             besides = elsewhere.read(ctx.hosts, old, accounts[name], known, passed)
         return _user_mail(site, converted[name], rows, besides)
 
@@ -122,7 +124,10 @@ def probe(ctx) -> Facts:
         level=site.verify.level,
         users=users,
         errors=failures,
-        contents=ContentsRead(contents.seed, contents.share, site.verify.content_minutes, late),
+        contents=verify_contents.ContentsRead(
+            *(contents.seed, contents.share, site.verify.content_minutes, late),
+            *(again.seed, void),
+        ),
         left_out=absent,
         uidls=uidls,
     )
@@ -135,16 +140,6 @@ def _user_mail(site, user, rows, besides):
         {folder.new: folder.added for folder in converted_folders(site, user)},
         besides,
     )
-
-
-def share(site, events) -> float:
-    """The part of all messages whose contents can be read in the time allowed.
-
-    By what presync measured; all, where it measured nothing.
-    """
-    prediction = runbook.latest(events, "predicted")
-    seconds = prediction and prediction.get("contents")
-    return min(1.0, site.verify.content_minutes * 60 / seconds) if seconds else 1.0
 
 
 def passed_over(site, user) -> list[str]:
@@ -193,7 +188,9 @@ def verify(facts: Facts, site) -> list[model.Check]:
         checks.append(check)
         total.add(sums)
     if facts.level == "content":
-        checks.append(contents_check(facts.contents, total))
+        checks.append(verify_contents.contents_check(facts.contents, total))
+        if facts.contents.again:
+            checks.append(verify_contents.carried_check(facts.users, facts.contents, total))
     if facts.uidls:
         checks.append(uidls_check(total))
     checks.append(sums_check(total, len(facts.users), facts.left_out))
@@ -214,33 +211,6 @@ def sums_check(total: Sums, users: int, absent=()) -> model.Check:
         "see the users above",
         id="sums-equal",
         data={**dataclasses.asdict(total), "users": users},
-    )
-
-
-def contents_check(contents: ContentsRead, total: Sums) -> model.Check:
-    """Of how many messages the contents were compared, and if not of all, of which."""
-    part = total.contents < total.old
-    actual = f"{total.contents} of {total.old} messages"
-    if part:
-        sample = f"a sample of {contents.share:.1%}, seed {contents.seed}"
-        actual += f": {sample if contents.share < 1 else 'as many as there was time for'}"
-        actual += "; time ran out before the end" if contents.late else ""
-    return model.Check(
-        "How many messages had their contents compared?",
-        f"as many as {contents.minutes:g} min allow",
-        actual,
-        True,
-        "the metadata of all messages was compared; for more contents, raise "
-        "verify.content_minutes and run this step again",
-        warning=part,
-        id="contents-compared",
-        data={
-            "compared": total.contents,
-            "messages": total.old,
-            "share": contents.share,
-            "seed": contents.seed,
-            "late": contents.late,
-        },
     )
 
 
@@ -267,7 +237,7 @@ def user_check(user: str, mail: UserMail, level: str) -> tuple[model.Check, Sums
                 wrong.append(f"{row.name}: the conversion does not know it")
         elif not row.salvaged:
             added = mail.added.get(row.new_name, 0)
-            sums.add(Sums(1, row.old, row.new, added, row.contents, row.uidls))
+            sums.add(_sums(row, added))
             wrong += [f"{row.name}: {text}" for text in _row_differences(row, added)]
     besides = mail.besides or elsewhere.Elsewhere()
     wrong += [
@@ -284,6 +254,8 @@ def user_check(user: str, mail: UserMail, level: str) -> tuple[model.Check, Sums
         remarks = f", metadata equal, content of {sums.contents}"
     else:
         remarks = f", {level} equal"
+    if sums.carried_folders:
+        remarks += f"; {sums.carried_folders} folders were compared before the outage"
     check = model.Check(
         f"Is {user}'s mail the same on both sides?",
         expected,
@@ -300,6 +272,14 @@ def user_check(user: str, mail: UserMail, level: str) -> tuple[model.Check, Sums
         },
     )
     return check, sums
+
+
+def _sums(row, added):
+    proven = bool(row.proven)
+    return Sums(
+        *(1, row.old, row.new, added, row.contents, row.uidls),
+        *(int(proven), row.contents if proven else 0, row.again),
+    )
 
 
 def _todo(mail, besides, wrong):

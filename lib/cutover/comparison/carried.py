@@ -1,0 +1,271 @@
+"""Contents proven equal before the outage, and what tells that nothing was touched since.
+
+On the old host a folder is known by the SHA-256 of its mail file. Its times would not do: c-client
+sets them whenever it reads one. The digest is taken before and after the folder is read, so what
+was read is what it stands for.
+
+On the new host a folder is known by what the file system says of all its files
+(mbx2maildir.signatures). Nobody but root can set a ctime. So a signature that was taken before the
+contents were read, and is the same later, proves that they are still what was read; unless the last
+change was so close to it that another could have got the same time: such a folder is not carried
+(SETTLED). What a user writes into a mapped file may have no new ctime; that is why all carried
+folders are read once more (comparison/second_reading.py).
+
+INBOX is never carried: which files make it up is for the old server to say.
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import time
+from collections.abc import Iterable
+
+from cutover import model
+from cutover.comparison import messages
+from cutover.connect import imap
+from cutover.facts import mailboxes
+from cutover.facts.users import Account
+from cutover.remote import converter
+
+SETTLED = 4.0  # seconds, for ctimes in whole seconds on hosts whose clocks differ a little
+WAIT = 600  # seconds
+FOLDERS = 20  # carried folders of which verify reads some messages again
+PART = 10  # messages of each
+# a line per mailbox, in their order: the digest, or nothing for one of several files or of none
+_DIGEST = [
+    "xargs",
+    "-0",
+    "sh",
+    "-c",
+    'for file; do digest=; [ ! -f "$file" ] || digest=$(sha256sum < "$file"); '
+    'echo "${digest%% *}"; done',
+    "digests",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """settled: whether any later change gives another one."""
+
+    text: str
+    settled: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Proof:
+    """A folder whose messages and their contents were equal on both sides.
+
+    new_name: as IMAP says it. old: the digest of its mail file. new: its signature before it was
+    read. uidvalidity: of both. at: when, in seconds since the epoch. line_ends: see
+    messages.Comparison.
+    """
+
+    new_name: str
+    old: str
+    new: str
+    uidvalidity: int
+    messages: int
+    line_ends: int
+    at: float
+
+    def is_shown(self, new: imap.Session) -> bool:
+        """Whether Dovecot shows as much: what its indexes say is not in the signature."""
+        try:
+            status = new.status(self.new_name, ["MESSAGES", "UIDVALIDITY"])
+        except imap.FolderUnreadable:
+            return False
+        return status == {"MESSAGES": self.messages, "UIDVALIDITY": self.uidvalidity}
+
+
+Proofs = dict[str, Proof]  # by the folder's old name
+
+
+def is_wanted(site) -> bool:
+    """Whether the parameters ask for proofs."""
+    return site.verify.ahead and site.verify.level == "content"
+
+
+def is_signed(name: str) -> bool:
+    """Whether an old name means a file below the home and nothing else."""
+    return name.upper() != "INBOX" and name[:1] not in ("", "/", "~", "#", "{", "*", ".")
+
+
+def of_old(hosts, account: Account, names: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of mail files on the old host, by old name, read as the user."""
+    names = [name for name in names if is_signed(name)]
+    if not names:
+        return {}
+    paths = [imap.encode_name(f"{account.home}/{name}") for name in names]
+    output = hosts.run(
+        hosts.site.roles.old,
+        _DIGEST,
+        as_user=account.user,
+        input=b"\0".join(paths),
+        timeout=WAIT,
+    ).text
+    digests = zip(names, model.lines(output), strict=True)
+    return {name: digest for name, digest in digests if digest}
+
+
+def of_new(hosts, run: str, accounts: list[Account], staged=False) -> dict[str, dict]:
+    """{user: {new name: Signature}} of the live trees on the new host, or of the staged ones."""
+    site = hosts.site
+    plan = converter.plan(site, run, accounts, site.new_store.jobs)
+    answer = converter.read(
+        hosts, site.roles.new, plan, "signatures", *(["--staged"] if staged else [])
+    )
+    return {
+        name: {
+            mailboxes.shown(site, folder): Signature(text, newest + SETTLED < user["at"])
+            for folder, (text, newest) in user["folders"].items()
+        }
+        for name, user in answer["users"].items()
+    }
+
+
+def prove(
+    hosts, run: str, accounts: list[Account], known: dict[str, Proofs], deadline: float
+) -> dict[str, Proofs]:
+    """Compare the staged folders with the old ones, while users work: whole folders, contents too.
+
+    known: proofs of an earlier pass, not made again while they hold. deadline: by time.monotonic().
+    """
+    sides = _sides(hosts, run, accounts)
+    pairs = [pair for user in sides.values() for pair in user.values()]
+    if not all(signature.settled for _, signature in pairs):
+        time.sleep(SETTLED + 1)
+        sides = _sides(hosts, run, accounts)
+
+    def of_user(account):
+        pairs, proofs = sides.get(account.user, {}), {}
+        for name, (digest, signature) in pairs.items():
+            proof = known.get(account.user, {}).get(name)
+            if proof and (proof.old, proof.new) == (digest, signature.text):
+                proofs[name] = proof
+        todo = {
+            name: pair for name, pair in pairs.items() if name not in proofs and pair[1].settled
+        }
+        return {**proofs, **(_read(hosts, account, todo, deadline) if todo else {})}
+
+    with concurrent.futures.ThreadPoolExecutor(hosts.site.verify.parallel) as pool:
+        futures = {account.user: pool.submit(model.read, of_user, account) for account in accounts}
+        readings = {user: future.result() for user, future in futures.items()}
+    # what could not be read here is read in the outage, where it fails
+    return {user: reading.value for user, reading in readings.items() if reading.ok}
+
+
+def _sides(hosts, run, accounts):
+    """{user: {old name: (digest, Signature)}} of the staged folders."""
+    staged, prefix = of_new(hosts, run, accounts, staged=True), hosts.site.old_store.imap_prefix
+
+    def of_user(account):
+        new = {prefix + name: signature for name, signature in staged[account.user].items()}
+        old = of_old(hosts, account, new)
+        return {name: (old[name], new[name]) for name in old}
+
+    with concurrent.futures.ThreadPoolExecutor(hosts.site.verify.parallel) as pool:
+        users = pool.map(lambda account: model.read(of_user, account), accounts)
+        return {
+            account.user: reading.value
+            for account, reading in zip(accounts, users, strict=True)
+            if reading.ok
+        }
+
+
+def _read(hosts, account, pairs, deadline):
+    """The proofs of those folders whose messages are all equal. pairs: as _sides() of one user."""
+    prefix, proofs = hosts.site.old_store.imap_prefix, {}
+    with (
+        mailboxes.old_session(hosts, account.user) as old,
+        mailboxes.tree_session(hosts, account) as new,
+    ):
+        for name, (digest, signature) in pairs.items():
+            new_name, at = name.removeprefix(prefix), time.time()
+            if time.monotonic() > deadline:
+                break
+            try:
+                staged = new.stream(new_name, "content")
+                result = messages.compare(old.stream(name, "content"), staged)
+            except imap.FolderUnreadable:
+                continue
+            whole = result.old == result.new == result.contents
+            if whole and not (result.differing or result.extra or result.renumbered):
+                proofs[name] = Proof(
+                    *(new_name, digest, signature.text, staged.uidvalidity),
+                    *(result.contents, result.line_ends, at),
+                )
+    after = of_old(hosts, account, proofs)
+    return {name: proof for name, proof in proofs.items() if after.get(name) == proof.old}
+
+
+def unchanged(
+    hosts, account: Account, proofs: Proofs, new: dict[str, Signature]
+) -> dict[str, Proof]:
+    """The proofs that still hold. new: as of_new() of the user, of now."""
+    old = of_old(hosts, account, proofs)
+    return {
+        name: proof
+        for name, proof in proofs.items()
+        if name in old
+        and proof.new_name in new
+        and (old[name], new[proof.new_name].text) == (proof.old, proof.new)
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Again:
+    """Which messages of carried folders verify reads again, chosen by a seed nobody knew before.
+
+    folders: {(user, old name)}, some of all that may be carried.
+    """
+
+    seed: str
+    folders: frozenset = frozenset()
+
+    @classmethod
+    def of(cls, seed: str, proofs: dict[str, Proofs]) -> "Again":
+        names = [
+            (user, name)
+            for user in proofs
+            for name, proof in proofs[user].items()
+            if proof.messages
+        ]
+        names.sort(key=lambda pair: cls(seed)._number(*pair))
+        return cls(seed, frozenset(names[:FOLDERS]))
+
+    def _number(self, user, name):
+        text = f"{self.seed}\0{user}\0{name}".encode("utf-8", "surrogateescape")
+        return int.from_bytes(hashlib.sha256(text).digest()[:8])
+
+    def numbers(self, user: str, name: str, count: int) -> range:
+        """The messages of a folder of `count`, by number."""
+        if (user, name) not in self.folders:
+            return range(0)
+        size = min(PART, count)
+        start = 1 + self._number(user, name) % (count - size + 1)
+        return range(start, start + size)
+
+    def carry(self, old, new, row, proof: Proof):
+        """Fill a folder's row (folders.Row) from its proof, and read the chosen messages again.
+
+        → the row.
+        """
+        row.old = row.new = row.contents = proof.messages
+        row.proven, row.line_ends = proof.at, proof.line_ends
+        row.note_line_ends()
+        numbers = self.numbers(row.user, row.old_name, proof.messages)
+        if not numbers:
+            return row
+        try:
+            result = messages.compare(
+                old.read(row.old_name, "content", numbers),
+                new.read(row.new_name, "content", numbers),
+            )
+        except imap.FolderUnreadable as error:
+            row.differs(str(error))
+            return row
+        row.differences, row.differing = list(result.differences), result.differing
+        row.again, missing = result.contents, len(numbers) - result.contents
+        if missing or result.extra:
+            row.differs(f"{missing} of {len(numbers)} messages are no longer read on both sides")
+        return row

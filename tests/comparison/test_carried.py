@@ -1,0 +1,133 @@
+"""When a proof from before the outage holds, and what is read again nevertheless."""
+
+import contextlib
+import dataclasses
+import hashlib
+import subprocess
+import types
+
+import pytest
+from cutover.comparison import carried
+from cutover.connect import imap
+from cutover.facts.users import Account
+
+ADA = Account(user="ada", uid=1, gid=1, home="/home/ada")
+PROOF = carried.Proof("work", "old", "new", 5, 7, 0, 1.5)
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    """The old host is this one. `asked`: the options of its commands."""
+    asked = []
+
+    def run(host, argv, *, as_user, input, timeout):
+        asked.append(as_user)
+        done = subprocess.run(argv, input=input, capture_output=True, text=False, check=True)
+        return types.SimpleNamespace(text=done.stdout.decode())
+
+    site = types.SimpleNamespace(
+        roles=types.SimpleNamespace(old="old"), verify=types.SimpleNamespace(parallel=2)
+    )
+    return types.SimpleNamespace(site=site, run=run, asked=asked)
+
+
+def test_each_mail_file_is_known_by_its_digest_read_as_the_user(hosts, tmp_path):
+    ada, names = dataclasses.replace(ADA, home=str(tmp_path)), ["mail/a b", "mail/è\n'x", "mail/w"]
+    (tmp_path / "mail/mix").mkdir(parents=True)
+    for name in names:
+        (tmp_path / imap.encode_name(name).decode()).write_text(f"in {name}")
+    digests = carried.of_old(hosts, ada, ["mail/mix", *names, "mail/gone", "INBOX"])
+    assert digests == {name: hashlib.sha256(f"in {name}".encode()).hexdigest() for name in names}
+    assert hosts.asked == ["ada"], "root opens no path a user can shape"
+
+
+@pytest.mark.parametrize(
+    "name", ["INBOX", "inbox", "~bob/x", "/etc/x", "#mh/x", "{host}x", "*", ""]
+)
+def test_a_name_that_may_mean_another_place_is_not_signed(hosts, name):
+    assert carried.of_old(hosts, ADA, [name]) == {} and not hosts.asked
+
+
+def side(text, settled=True):
+    return carried.Signature(text, settled)
+
+
+@pytest.mark.parametrize(
+    "old, new, holds",
+    [("old", "new", True), ("other", "new", False), ("old", "other", False), (None, "new", False)],
+)
+def test_a_proof_holds_while_both_sides_are_as_they_were(monkeypatch, hosts, old, new, holds):
+    monkeypatch.setattr(carried, "of_old", lambda *_: {"mail/work": old} if old else {})
+    proofs = {"mail/work": PROOF}
+    assert carried.unchanged(hosts, ADA, proofs, {"work": side(new)}) == (proofs if holds else {})
+    assert carried.unchanged(hosts, ADA, proofs, {}) == {}
+
+
+@pytest.mark.parametrize(
+    "old, new, known, read",
+    [
+        ("old", side("new"), {}, ["mail/work"]),
+        ("old", side("new", False), {}, []),
+        ("old", side("new"), {"mail/work": PROOF}, []),
+        ("other", side("new"), {"mail/work": PROOF}, ["mail/work"]),
+        ("old", side("other"), {"mail/work": PROOF}, ["mail/work"]),
+    ],
+)
+def test_presync_reads_what_is_settled_and_not_yet_proven(
+    monkeypatch, hosts, old, new, known, read
+):
+    reads, waits = [], []
+    sides = {"ada": {"mail/work": (old, new)}}
+    monkeypatch.setattr(carried, "_sides", lambda *_: sides)
+    monkeypatch.setattr(carried, "_read", lambda hosts, user, todo, _: reads.extend(todo) or {})
+    monkeypatch.setattr(carried.time, "sleep", waits.append)
+    proofs = carried.prove(hosts, "night", [ADA], {"ada": known}, 1e9)
+    assert reads == read
+    assert proofs["ada"] == (known if not read and new.settled else {})
+    assert bool(waits) == (not new.settled)
+
+
+@pytest.mark.parametrize(
+    "status, shown",
+    [
+        ({"MESSAGES": 7, "UIDVALIDITY": 5}, True),
+        ({"MESSAGES": 1, "UIDVALIDITY": 5}, False),
+        ({"MESSAGES": 7, "UIDVALIDITY": 6}, False),
+        (None, False),
+    ],
+)
+def test_a_folder_that_dovecot_shows_otherwise_is_not_carried(status, shown):
+    def answer(name, items):
+        if status is None:
+            raise imap.FolderUnreadable(server="new", folder=name, reason="no")
+        return status
+
+    assert PROOF.is_shown(types.SimpleNamespace(status=answer)) == shown
+
+
+@pytest.mark.parametrize("after, proven", [("digest", True), ("other", False)])
+def test_a_folder_that_changed_while_it_was_read_is_not_proven(monkeypatch, hosts, after, proven):
+    counts = {"old": 3, "new": 3, "contents": 3, "line_ends": 0}
+    result = types.SimpleNamespace(**counts, differing=0, extra=[], renumbered={})
+    session = types.SimpleNamespace(stream=lambda *_: types.SimpleNamespace(uidvalidity=5))
+    for name in ("old_session", "tree_session"):
+        monkeypatch.setattr(carried.mailboxes, name, lambda *_: contextlib.nullcontext(session))
+    monkeypatch.setattr(carried.messages, "compare", lambda *_: result)
+    monkeypatch.setattr(carried, "of_old", lambda *_: {"mail/work": after})
+    hosts.site.old_store = types.SimpleNamespace(imap_prefix="mail/")
+    proofs = carried._read(hosts, ADA, {"mail/work": ("digest", side("new"))}, 1e9)
+    assert list(proofs) == (["mail/work"] if proven else [])
+
+
+def test_what_is_read_again_depends_on_a_seed_and_lies_within_the_folder():
+    proofs = {f"user{n}": {f"mail/{m}": PROOF for m in range(9)} for n in range(9)}
+    again = carried.Again.of("a seed", proofs)
+    assert len(again.folders) == carried.FOLDERS
+    assert again.folders == carried.Again.of("a seed", proofs).folders
+    assert again.folders != carried.Again.of("another", proofs).folders
+    for user, name in again.folders:
+        for count in (0, 1, carried.PART, 500):
+            numbers = again.numbers(user, name, count)
+            assert len(numbers) == min(count, carried.PART)
+            assert not numbers or 1 <= numbers[0] <= numbers[-1] <= count
+    assert again.numbers("nobody", "mail/work", 500) == range(0)

@@ -1,0 +1,80 @@
+"""What a second reading finds, and what users may have done since the first."""
+
+import contextlib
+import datetime
+import types
+
+import pytest
+from cutover.comparison import second_reading
+from cutover.connect import imap
+
+DAY = datetime.datetime(2026, 3, 14, tzinfo=datetime.UTC)
+
+
+def message(uid, digest="d", date=DAY):
+    return imap.Message(uid, frozenset(), False, date, 5, digest)
+
+
+def folder(*messages, uidvalidity=7):
+    return imap.Folder("w", uidvalidity, 9, list(messages))
+
+
+OLD = folder(message(1), message(2))
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """read(the new side's folder, or None, or an error) → Second, of one carried folder."""
+
+    def call(new):
+        def stream(name, level, numbers=None):
+            if isinstance(new, Exception):
+                raise new
+            return new
+
+        sessions = {
+            "old_session": types.SimpleNamespace(stream=lambda name, level, numbers: OLD),
+            "new_session": types.SimpleNamespace(
+                folders=lambda pattern: [("w", "/", True)] if new else [], stream=stream
+            ),
+        }
+        for name, session in sessions.items():
+            monkeypatch.setattr(
+                second_reading.mailboxes, name, lambda *_, s=session: contextlib.nullcontext(s)
+            )
+        site = types.SimpleNamespace(verify=types.SimpleNamespace(parallel=2))
+        hosts = types.SimpleNamespace(site=site)
+        return second_reading.read(hosts, {"ada": {"mail/w": ("w", 2)}})
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "new, expected",
+    [
+        (folder(message(1), message(2), message(3)), {"folders": 1, "messages": 2}),
+        (folder(message(2)), {"folders": 1, "messages": 1, "gone": 1}),
+        (None, {"removed": 1, "gone": 2}),
+    ],
+)
+def test_what_users_do_is_counted(read, new, expected):
+    assert read(new) == second_reading.Second(**expected)
+
+
+@pytest.mark.parametrize(
+    "new, folders",
+    [
+        (folder(message(1), message(2, "other")), 1),
+        (folder(message(1), message(2, date=DAY + datetime.timedelta(1))), 1),
+        (folder(message(1), message(2), uidvalidity=8), 0),
+    ],
+)
+def test_text_date_and_uidvalidity_may_not_differ(read, new, folders):
+    second = read(new)
+    assert len(second.differences) == 1 and second.folders == folders
+
+
+def test_what_cannot_be_read_is_said(read):
+    refused = imap.FolderUnreadable(server="new", folder="w", reason="no")
+    second = read(refused)
+    assert list(second.unread) == ["ada: mail/w"] and not second.folders
