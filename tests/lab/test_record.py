@@ -13,7 +13,7 @@ from click import testing
 from cutover import site
 from cutover.commands import main, unattended
 from cutover.connect import hosts
-from cutover.record import audit, record_json, run_folder, signing
+from cutover.record import approval, audit, record_json, run_folder, signing
 from cutover.remote import lease_file
 from cutover.run import engine, lease, papermill
 from lab import keys, topology
@@ -167,7 +167,8 @@ def test_a_production_site_waits_for_its_signers(fresh_lab, tmp_path):
 
     Unattended execution stops until people have signed.
     """
-    spaces = {"anna": "approval@mail-cutover", "operator": "record@mail-cutover"}
+    spaces = dict.fromkeys(("anna", "bert"), "approval@mail-cutover")
+    spaces["operator"] = "record@mail-cutover"
     allowed = tmp_path / "allowed"
     for name, namespace in spaces.items():
         signing.make_key(tmp_path / name, name)
@@ -189,21 +190,45 @@ def test_a_production_site_waits_for_its_signers(fresh_lab, tmp_path):
         event for event in run_folder.Run(night).journal.events() if event["event"] == "planned"
     ][-1]
     assert not any(event["event"] == "intent" for event in run_folder.Run(night).journal.events())
+    sign = ["approve", "--run", night, "--key"]
     signed = program(
-        "approve",
-        "--run",
-        night,
-        "--step",
-        "dns-rename",
-        "--plan",
-        planned["hash"],
-        "--key",
+        *sign,
         tmp_path / "anna",
+        *("--step", "dns-rename", "--plan", planned["hash"]),
         stdin=None,
         input="dns-rename\n",
     )
     assert "approved by anna@lab" in signed.stdout, signed.stderr
     passed = program(*again)
     assert passed.returncode == 0, passed.stderr
+    _approved_ahead(night, tmp_path, sign)
     verified = program("record", "verify", night, "--allowed-signers", allowed)
     assert verified.returncode == 0 and "operator@lab" in verified.stdout, verified.stdout
+
+
+def _approved_ahead(night, tmp_path, sign):
+    """The plans of the outage are approved before it begins: then nobody is asked."""
+    run, parameters = run_folder.Run(night), site.load(tmp_path / "site.yaml")
+    events = run.journal.events
+    stepper = engine.Engine(parameters, "dual-delivery", "execute", run)
+    stepper.probe()
+    stepper.plan()
+    wanted = stepper.hash(), "dual-delivery", tmp_path / "anna"
+    approval.give(run, parameters, stepper.step, *wanted)
+    stepper.approve()
+    stepper.apply()
+    stepper.require(stepper.verify())
+    stepper.close()
+    ahead, typed = [*sign, tmp_path / "anna", "--ahead"], "mailbox.lab.test ahead\n"
+    signed = program(*ahead, stdin=None, input=typed)
+    assert "approved ahead: 6 plans" in signed.stdout, signed.stderr
+    listed = [event for event in events() if event["event"] == "planned-ahead"][-1]
+    second = [*sign, tmp_path / "bert", "--ahead", "--plan", listed["hash"]]
+    assert program(*second, stdin=None, input=typed).returncode == 0
+    steps = ["--from", "stop-imap", "--to", "stop-sendmail"]
+    passed = program("run", "--site", tmp_path / "site.yaml", "--run", night, *steps)
+    assert passed.returncode == 0, passed.stderr
+    approved = [event for event in events() if event["event"] == "approved"][-2:]
+    assert [event["step"] for event in approved] == ["stop-imap", "stop-sendmail"]
+    assert all(signer["ahead"] for event in approved for signer in event["signers"])
+    assert all(event["by"].startswith("anna@lab (ahead, at ") for event in approved)
