@@ -2,6 +2,7 @@
 real sshd.
 """
 
+import concurrent.futures
 import shlex
 import socket
 import threading
@@ -17,6 +18,7 @@ from cutover.connect import ssh
 from cutover.connect.ssh import connection
 from cutover.connect.ssh.command import ENVIRONMENT
 from cutover.model import errors
+from lab import inside
 
 
 @pytest.fixture(scope="module")
@@ -549,6 +551,119 @@ def test_real_refusals(real, tmp_path):
         real.ssh("sanbackup", known_hosts=swapped).run(["id"])
     with pytest.raises(ssh.CommandFailed, match="unknown user"):
         real.ssh("sanbackup").run(["id"], as_user="nobodyatall")
+
+
+@pytest.fixture
+def counted(real, monkeypatch):
+    """(connection to the lab's sanbackup, the lines given to its shell)"""
+    link, lines = real.ssh("sanbackup"), []
+    start = link.links.start
+    monkeypatch.setattr(
+        link.links, "start", lambda line, t: (lines.append(line), start(line, t))[1]
+    )
+    return link, lines
+
+
+@pytest.mark.lab
+def test_real_users_share_a_channel(counted):
+    link, lines = counted
+    everything = bytes(range(256)) * 10_000
+    for user in ["backup", "list", "mail"] * 10:
+        assert link.run(["id", "-un"], as_user=user).text == user + "\n"
+        assert link.run(["cat"], as_user=user, input=everything).out == everything
+        assert link.run(["head", "-c", "3"], as_user=user, input=everything).out == everything[:3]
+        with link.open(["cat"], as_user=user, timeout=5) as stream:
+            stream.write(b"one\ntwo")
+            assert stream.readline() == b"one\n" and stream.read(3) == b"two"
+    assert len(lines) == 1
+
+
+@pytest.mark.lab
+def test_real_user_is_the_same_as_with_sudo(counted):
+    """Identity for good, groups, limits, environment and signals."""
+    link, _ = counted
+    script = (
+        "id; pwd; umask; ulimit -n; grep -E '^(Uid|Gid|Groups|Cap|Sig(Ign|Blk)|NoNew)' "
+        "/proc/self/status; env | grep -vE '^(SUDO_|_=|MAIL=|TERM=|PWD=)' | sort; yes | head -n 1"
+    )
+    by_runner = link.run(["sh", "-c", script], as_user="www-data")
+    line = ssh.remote_line(["sh", "-c", script], as_user="www-data")
+    by_sudo = link.run(["sh", "-c", line])
+    assert by_runner.text.split("\n") == by_sudo.text.split("\n")
+    assert b"uid=33" in by_runner.out and by_runner.text.endswith("\ny\n")
+    refused = link.run(["setpriv", "--reuid", "0", "true"], as_user="www-data", check=False)
+    assert refused.rc != 0
+
+
+@pytest.mark.lab
+def test_real_ends_of_users_commands(counted):
+    link, lines = counted
+
+    def ends(script, **options):
+        return link.run(["sh", "-c", script], as_user="backup", check=False, **options)
+
+    assert ends("echo out; echo err >&2; exit 4").rc == 4
+    assert ends("echo out; echo err >&2; exit 4").err == b"err\n"
+    assert (ends("kill -SEGV $$").rc, ends("kill -SEGV $$").signal) == (-1, "SEGV")
+    assert link.run(["nosuchprogram"], as_user="backup", check=False).rc == 127
+    with pytest.raises(ssh.CommandFailed, match="nosuchprogram: command not found"):
+        link.run(["nosuchprogram"], as_user="backup")
+    assert ends("exec >&- 2>&-; sleep 0.3; exit 5").rc == 5
+    assert len(ends("head -c 3000000 /dev/zero >&2").err) == 3_000_000
+    with pytest.raises(ssh.TooMuchOutput, match="1000 bytes on stdout"):
+        ends("exec cat /dev/zero", max_output=1000)
+    with pytest.raises(ssh.UnsendableCommand):
+        link.run(["a\0b"], as_user="backup")
+    ends("true")
+    lines.clear()
+    with pytest.raises(ssh.TimedOut, match=r"no end within 0\.5 s from: sleep 20"):
+        link.run(["sleep", "20"], as_user="backup", timeout=0.5)
+    assert ends("echo still").out == b"still\n" and len(lines) <= 1
+
+
+@pytest.mark.lab
+def test_real_leftovers_of_a_user_meet_nothing_of_the_next(counted):
+    """What a command left behind has neither the next user's input nor a way into its output."""
+    link, lines = counted
+    leaves = "(trap '' PIPE; while sleep 0.05; do echo forged; done; cat > /dev/null) & echo left"
+    began = time.monotonic()
+    assert b"left\n" in link.run(["sh", "-c", leaves], as_user="backup").out
+    assert time.monotonic() - began < ssh.DRAIN_GRACE + 2
+    try:
+        for _ in range(10):
+            assert link.run(["cat"], as_user="list", input=b"secret").out == b"secret"
+        assert len(lines) <= 1
+    finally:
+        link.run(["pkill", "-u", "backup"], sudo=True, check=False)
+
+
+@pytest.mark.lab
+def test_real_idle_runners_make_room(counted):
+    """Sessions of sshd are few: a runner keeps its own only while nobody needs it."""
+    link, _ = counted
+
+    def both(i):
+        name = ("backup", "list")[i % 2]
+        assert link.run(["id", "-un"], as_user=name).text == name + "\n"
+        assert link.run(["echo", "by", "itself"], timeout=30).text == "by itself\n"
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(both, range(64)))
+    link.links.transport().close()  # a lost link is made again
+    both(0)
+
+
+@pytest.mark.lab
+def test_real_host_without_python(counted):
+    """As in 2007: each command of a user is an ssh command of its own."""
+    link, lines = counted
+    inside.run("sanbackup", ["mv", "/usr/bin/python3", "/usr/bin/python3.away"])
+    try:
+        for _ in range(2):
+            assert link.run(["id", "-un"], as_user="backup").text == "backup\n"
+        assert len(lines) == 3 and "python3" in lines[0] and "python3" not in lines[2]
+    finally:
+        inside.run("sanbackup", ["mv", "/usr/bin/python3.away", "/usr/bin/python3"])
 
 
 OLD_SSHD = """

@@ -41,8 +41,8 @@ rollback, `record verify` and the report. **Only the growth carries over** to ot
 
 - Seconds are a step's own, by the journal: from its beginning until it is verified. "presync again"
   finds nothing changed.
-- ssh commands are those that the hosts' sshd logged. Verify reads each user's mail as that user, so
-  it needs sessions per user.
+- ssh commands are those that the hosts' sshd logged. None is per user: what runs as a user shares a
+  few of them, on hosts with Python 3.
 - Memory is that of all processes of `cutover` on the control host together.
 """
 

@@ -12,7 +12,8 @@ from cutover.connect.ssh.errors import CommandFailed, NoSuchFile, TooManySession
 from cutover.connect.ssh.links import Links
 from cutover.connect.ssh.login import Login
 from cutover.connect.ssh.result import Result, shown
-from cutover.connect.ssh.stream import Stream
+from cutover.connect.ssh.runner import Runners
+from cutover.connect.ssh.stream import Output, Stream
 
 # sshd's MaxSessions is 10 by default and refuses the eleventh; stay below
 SESSIONS = 8
@@ -69,6 +70,7 @@ class Connection:
         self.host, self.address, self.user, self.old_sudo = host, address, user, old_sudo
         self.links, self.login = Links(login), login
         self.slots = threading.BoundedSemaphore(SESSIONS)
+        self.runners = Runners(self)
 
     # -- the verbs
 
@@ -150,7 +152,7 @@ class Connection:
         sudo: bool = False,
         as_user: str | None = None,
         timeout: float = 60,
-    ) -> Stream:
+    ) -> Output:
         """Start a command and talk to it.
 
         Close it when done, since it occupies one of the connection's sessions.
@@ -206,6 +208,7 @@ class Connection:
 
     def close(self) -> None:
         """Drop the links; the next call makes a new one."""
+        self.runners.close()
         self.links.close()
 
     def __enter__(self):
@@ -214,12 +217,20 @@ class Connection:
     def __exit__(self, *_):
         self.close()
 
-    def _open(self, argv, sudo, as_user, timeout) -> Stream:
-        if not self.slots.acquire(timeout=timeout):
-            raise TooManySessions(host=self.host, seconds=timeout, command=shown(argv))
+    def _open(self, argv, sudo, as_user, timeout) -> Output:
+        line = remote_line(argv, sudo=sudo, as_user=as_user, old_sudo=self.old_sudo)
+        if as_user is not None and (command := self.runners.open(argv, as_user, timeout)):
+            return command
+        return self.start(argv, line, sudo or as_user is not None, timeout)
+
+    def start(self, argv: Sequence[str], line: str, sudo: bool, timeout: float) -> Stream:
+        """A channel of its own with a line for the host's shell. argv: the command in messages."""
+        if not self.slots.acquire(blocking=False):
+            with self.runners.making_room():
+                if not self.slots.acquire(timeout=timeout):
+                    raise TooManySessions(host=self.host, seconds=timeout, command=shown(argv))
         try:
-            line = remote_line(argv, sudo=sudo, as_user=as_user, old_sudo=self.old_sudo)
-            return Stream(self, argv, line, sudo or as_user is not None, timeout)
+            return Stream(self, argv, line, sudo, timeout)
         except BaseException:
             self.slots.release()
             raise

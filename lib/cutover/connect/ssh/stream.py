@@ -23,7 +23,74 @@ ERR_KEPT = 64 * 1024
 DRAIN_GRACE = 2.0
 
 
-class Stream:
+class Output:
+    """What a running command writes, and how it ends: the verbs that need only pump().
+
+    A subclass has connection, argv, timeout, out and err, and pump(), feed(), outcome(),
+    raise_if_refused() and close().
+    """
+
+    def _more(self) -> bool:
+        if self.pump(time.monotonic() + self.timeout, "answer"):
+            return True
+        rc, _ = self.outcome()
+        self.raise_if_refused(rc)
+        return False
+
+    def read(self, n: int) -> bytes:
+        """n bytes; fewer only when the command has ended its output."""
+        while len(self.out) < n and self._more():
+            pass
+        data = bytes(self.out[:n])
+        del self.out[:n]
+        return data
+
+    def readline(self, limit: int = MIB) -> bytes:
+        """The next line with its line end.
+
+        Fewer bytes than a line only at the end of output or at `limit`.
+        """
+        looked = 0
+        while (at := self.out.find(b"\n", looked)) < 0 and len(self.out) < limit:
+            looked = len(self.out)
+            if not self._more():
+                break
+        return self.read(min(limit, at + 1 if at >= 0 else len(self.out)))
+
+    def finish(self) -> "Result":
+        """Say that no input follows, wait for the end, and take what output is left.
+
+        → Result; never raises for its status.
+        """
+        began = time.monotonic()
+        self.feed(b"")
+        while self._more():
+            pass
+        return self.result(began, check=False)
+
+    def result(self, began: float, check: bool) -> Result:
+        """What the ended command left.
+
+        Raises CommandFailed when `check` and its status is not 0.
+        """
+        rc, signal = self.outcome()
+        self.raise_if_refused(rc)
+        seconds = time.monotonic() - began
+        result = Result(
+            self.connection.host, self.argv, rc, bytes(self.out), bytes(self.err), seconds, signal
+        )
+        if check and rc != 0:
+            raise CommandFailed.of(result)
+        return result
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Stream(Output):
     """One running command on a connection.Connection.
 
     Reads and writes raise TimedOut after `timeout` seconds of silence.
@@ -48,6 +115,21 @@ class Stream:
     def feed(self, data: bytes) -> None:
         """Input for the command, followed by the end of input; sent while it is pumped."""
         self._pending, self._end_input = memoryview(data), True
+
+    def offer(self, data: bytes) -> None:
+        """Input for the command; sent while it is pumped."""
+        self._pending = memoryview(data)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of input not yet sent."""
+        return len(self._pending)
+
+    def alive(self) -> bool:
+        """Whether the command can still be talked to, as far as this side knows."""
+        channel = self._channel
+        ended = channel.closed or channel.eof_received or channel.exit_status_ready()
+        return not ended and channel.transport.is_active()
 
     def _take(self) -> bool:
         """Move what has arrived into the buffers and what waits out of them.
@@ -134,33 +216,6 @@ class Stream:
             user, host = self.connection.user, self.connection.host
             raise cause(host=host, reason=reason, command=shown(self.argv), user=user)
 
-    def _more(self) -> bool:
-        if self.pump(time.monotonic() + self.timeout, "answer"):
-            return True
-        rc, _ = self.outcome()
-        self.raise_if_refused(rc)
-        return False
-
-    def read(self, n: int) -> bytes:
-        """n bytes; fewer only when the command has ended its output."""
-        while len(self.out) < n and self._more():
-            pass
-        data = bytes(self.out[:n])
-        del self.out[:n]
-        return data
-
-    def readline(self, limit: int = MIB) -> bytes:
-        """The next line with its line end.
-
-        Fewer bytes than a line only at the end of output or at `limit`.
-        """
-        looked = 0
-        while (at := self.out.find(b"\n", looked)) < 0 and len(self.out) < limit:
-            looked = len(self.out)
-            if not self._more():
-                break
-        return self.read(min(limit, at + 1 if at >= 0 else len(self.out)))
-
     def write(self, data: bytes) -> None:
         """Send data; output that arrives meanwhile is kept for the next read."""
         self._pending = memoryview(bytes(data))
@@ -171,31 +226,6 @@ class Stream:
                 raise LinkLost(
                     host=self.connection.host, reason="the command ended", command=shown(self.argv)
                 )
-
-    def finish(self) -> "Result":
-        """Say that no input follows, wait for the end, and take what output is left.
-
-        → Result; never raises for its status.
-        """
-        began, self._end_input = time.monotonic(), True
-        while self._more():
-            pass
-        return self.result(began, check=False)
-
-    def result(self, began: float, check: bool) -> Result:
-        """What the ended command left.
-
-        Raises CommandFailed when `check` and its status is not 0.
-        """
-        rc, signal = self.outcome()
-        self.raise_if_refused(rc)
-        seconds = time.monotonic() - began
-        result = Result(
-            self.connection.host, self.argv, rc, bytes(self.out), bytes(self.err), seconds, signal
-        )
-        if check and rc != 0:
-            raise CommandFailed.of(result)
-        return result
 
     def stderr_text(self) -> str:
         """What the command has written to stderr so far, its last 64 KiB."""
@@ -211,9 +241,3 @@ class Stream:
         if self._released.acquire(blocking=False):
             close_channel(self._channel)
             self.connection.slots.release()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
