@@ -278,6 +278,15 @@ def test_names_are_quoted_on_the_wire(name, sent):
     assert b" EXAMINE " + sent + b"\r\n" in b"".join(stream.said)
 
 
+def test_a_command_is_sent_at_once():
+    """Each piece would be a packet of ssh, and each packet costs as much as imapd's answer."""
+    stream = Stream(EXAMINE=OPENED, UID_FETCH=ONE, FETCH=ONE + TWO, LSUB=b"")
+    opened = imap.preauth(stream, 5)
+    opened.read("x", "metadata")
+    opened.subscribed()
+    assert len(stream.said) > 3 and all(line.endswith(b"\r\n") for line in stream.said)
+
+
 @pytest.mark.parametrize(
     "greeting, says",
     [

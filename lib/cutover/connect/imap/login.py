@@ -44,7 +44,7 @@ class _OverStream(imaplib.IMAP4):
     """imaplib over the two directions of a remote command (ssh.Stream)."""
 
     def __init__(self, stream):
-        self._stream = stream
+        self._stream, self._line = stream, b""
         super().__init__("")
 
     def open(self, host="", port=0, timeout=None):
@@ -60,7 +60,12 @@ class _OverStream(imaplib.IMAP4):
         return self._stream.readline()
 
     def send(self, data):
-        self._stream.write(data)
+        # IMAPClient sends a line in pieces, each of which would be a packet. It waits for an answer
+        # only after a line's end.
+        self._line = self._line + data if self._line else data
+        if self._line.endswith(b"\r\n"):
+            line, self._line = self._line, b""
+            self._stream.write(line)
 
     def shutdown(self):
         self._stream.close()
