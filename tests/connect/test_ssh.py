@@ -14,6 +14,7 @@ import paramiko
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from cutover import site
 from cutover.connect import ssh
 from cutover.connect.ssh import connection
 from cutover.connect.ssh.command import ENVIRONMENT
@@ -181,6 +182,12 @@ def test_sudo_prefixes():
     assert line(sudo=True, as_user="a b") == "sudo -n -u 'a b' -H -- id"
     assert line(sudo=True, old_sudo=True) == "sudo -- id"
     assert line(as_user="a b", old_sudo=True) == "sudo -u 'a b' -H -- id"
+
+
+def test_users_read_at_the_same_time_leave_a_session():
+    """With all sessions taken by users' mail, what is asked about it would never be answered."""
+    most = site.Site.model_json_schema()["$defs"]["Verify"]["properties"]["parallel"]["maximum"]
+    assert most < ssh.SESSIONS
 
 
 def test_run_and_check(box):

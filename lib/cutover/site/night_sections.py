@@ -184,7 +184,8 @@ class NewStore(field_types.Section):
 
 class Verify(field_types.Section):
     level: Literal["count", "metadata", "content"] = "content"
-    parallel: int = pydantic.Field(4, ge=1, le=32, description="users read at the same time")
+    # one session of ssh.SESSIONS is left for what is asked while a user's own is open
+    parallel: int = pydantic.Field(4, ge=1, le=7, description="users read at the same time")
     content_minutes: float = pydantic.Field(
         60,
         ge=0,
