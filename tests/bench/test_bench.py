@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from cutover.bench import convert_tables, outage_floor, presync, users
+from cutover.bench import convert_tables, outage_floor, outage_held, presync, users
 
 pytestmark = pytest.mark.lab
 
@@ -87,6 +87,45 @@ def test_what_users_feel_of_presync():
     assert "| no presync |  |  | 3 | 0 | 12 | 12 | 30 |  |" in rows
     assert "| full speed | 4.0 | 10.0 | 100 | 1 | 50 | 95 | 100 |  |" in rows
     assert "| nice 10 | 4.0 | 10.0 | 1 | 0 | 20 | 20 | 20 | 2 |" in rows
+
+
+def test_a_night_with_a_held_queue():
+    """By a hand-made journal: making the queue is no part of the outage."""
+    lines = [
+        ("step-begun", "stop-imap", 0, {"title": ""}),
+        ("intent", "stop-imap", 1, {"change": {"kind": "service"}}),
+        ("step-begun", "stop-sendmail", 5, {"title": ""}),
+        ("verified", "stop-sendmail", 9, {"passed": True, "checks": []}),
+        ("step-begun", "convert", 100, {"title": ""}),
+        ("step-begun", "restore-sendmail", 110, {"title": ""}),
+        ("intent", "restore-sendmail", 112, {"change": {"kind": "release-queue"}}),
+        (
+            "result",
+            "restore-sendmail",
+            116,
+            {"intent": 6, "outcome": "done", "seconds": 4.0, "figures": {"rate": 25.0}},
+        ),
+        ("verified", "restore-sendmail", 117, {"passed": True, "checks": []}),
+        ("intent", "restore-imap", 118, {"change": {"kind": "service"}}),
+        ("result", "restore-imap", 120, {"intent": 9, "outcome": "done"}),
+        ("intent", "production-test", 125, {"change": {"kind": "release-queue"}}),
+        ("result", "production-test", 232, {"intent": 11, "outcome": "done", "seconds": 107.0}),
+    ]
+    events = [
+        {
+            "seq": seq,
+            "event": event,
+            "step": step,
+            "time": f"2026-11-28T21:{at // 60:02d}:{at % 60:02d}+00:00",
+            **fields,
+        }
+        for seq, (event, step, at, fields) in enumerate(lines)
+    ]
+    times = outage_held.times(events)
+    assert times == {"reading": 28.0, "restore": 7.0, "rate": 25.0, "drained": 120.0}
+    night = {**times, "held": 3000, "left": 2900, "lost": 0, "double": 0}
+    table = outage_held.text({"processors": 2, "load": [1.0, 2.0], "nights": [night]})
+    assert table.splitlines()[-1] == "| 3,000 | 28.0 | 7.0 | 25.0 | 2,900 | 120.0 | 0 | 0 |"
 
 
 def test_nights_of_more_and_more_users():

@@ -74,15 +74,16 @@ def _once(parameters, place, who, fill, rate, say):
     control.up(fresh=True, seed=True)
     if fill:
         seeder.more(fill)
-    _cutover(parameters, place, "--to", "presync")
+    execute(parameters, place, "--to", "presync")
     with Hosts(parameters) as hosts, _Mail(parameters, rate):
         if who == "floor":
             return _floor(hosts, parameters, run_folder.Run(place))
-        _cutover(parameters, place, "--from", PHASES[0], "--to", PHASES[-1])
+        execute(parameters, place, "--from", PHASES[0], "--to", PHASES[-1])
     return _ours(run_folder.Run(place).journal.events())
 
 
-def _cutover(parameters, place, *options):
+def execute(parameters, place, *options):
+    """`cutover run` with these options. Raises errors.CutoverError if it does not pass."""
     argv = [sys.executable, "-m", "cutover", "run", "--site", parameters.path, "--run", place]
     done = subprocess.run(
         [*argv, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True
@@ -175,8 +176,8 @@ def _ours(events):
     """The same by the journal: a phase lasts from the end of the one before to its own end."""
     attempts = history.attempts(events)
     ends = {name: attempts[name].ended for name in PHASES}
-    starts = {name: _times(events, name, "intent")[0] for name in ("stop-imap", "stop-sendmail")}
-    opened = _times(events, "restore-imap", "result")[-1]
+    starts = {name: times(events, name, "intent")[0] for name in ("stop-imap", "stop-sendmail")}
+    opened = times(events, "restore-imap", "result")[-1]
     services_of = {
         event["seq"]
         for event in events
@@ -199,7 +200,7 @@ def _ours(events):
     }
 
 
-def _times(events, step, kind):
+def times(events, step, kind):
     return [
         history.at(event)
         for event in events

@@ -171,15 +171,27 @@ def restore(messages, runs, parts, as_json):
     show_default=True,
     help="Messages per second that come in meanwhile.",
 )
+@click.option(
+    "--held",
+    type=click.IntRange(0),
+    multiple=True,
+    metavar="N",
+    help="Instead: a night whose MX hosts hold N messages when delivery resumes, without traffic. "
+    "May be repeated.",
+)
 @options.json_option
-def outage(fill, runs, rate, as_json):
+def outage(fill, runs, rate, held, as_json):
     """Time the outage of the lab's night beside a bare script that only does the work.
 
     Each run has a fresh lab. The script verifies and records nothing. Only the ratios carry over to
     other machines.
     """
-    from cutover.bench import outage_floor
+    from cutover.bench import outage_floor, outage_held
 
+    if held:
+        values = outage_held.measure(held, options.say)
+        click.echo(json.dumps(values) if as_json else outage_held.text(values))
+        return
     values = outage_floor.measure(fill, runs, rate, options.say)
     click.echo(json.dumps(values) if as_json else outage_floor.text(values))
 
