@@ -29,7 +29,8 @@ CELLS = {
 BOARD = {
     name: number
     for number, name in enumerate(
-        ("parameters", "open", "steps", "outage", "gates", "progress", "world", "timeline", "log")
+        ("parameters", "open", "steps", "outage", "gates", "progress", "world", "morning")
+        + ("timeline", "log")
     )
 }
 PATIENCE = 60_000  # milliseconds
