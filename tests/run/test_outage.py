@@ -7,6 +7,7 @@ import time
 import types
 
 import pytest
+from cutover.record import journal
 from cutover.run import outage, outage_watch
 
 GONE = range(10, 20)  # seconds in which nothing is taken
@@ -122,6 +123,24 @@ def test_a_busy_host_that_greets_late_prolongs_nothing(path):
     )
     window = windows(path)[outage.DELIVERY]
     assert (window.began, window.ended, window.probes) == (9, 22.0, 12)
+
+
+def test_probes_are_frequent_in_an_outage_and_while_one_fails(tmp_path):
+    site = types.SimpleNamespace(outage=types.SimpleNamespace(probe=None))
+    run = types.SimpleNamespace(path=tmp_path, name="night")
+    watch = outage_watch.Watch(types.SimpleNamespace(site=site), run)
+    written = journal.Journal(tmp_path)
+
+    assert (watch._rest(1, good=True), watch._rest(1, good=False)) == (outage.CALM, 1)
+    for step, seconds in (("presync", outage.CALM), ("stop-imap", 1), ("backup", outage.CALM)):
+        written.append("step-begun", step=step)
+        written.append("probed", step=step)
+        assert watch._rest(1, good=True) == seconds, step
+    waiting = threading.Thread(target=watch._pause, args=(600, time.monotonic() - 600, True))
+    waiting.start()
+    written.append("step-begun", step="rollback")
+    waiting.join(20)
+    assert not waiting.is_alive(), "it is due at once when an outage comes close"
 
 
 def test_a_clock_that_is_set_back_delays_no_probe(tmp_path, monkeypatch):

@@ -6,7 +6,8 @@ Every probe is a line of `outage.jsonl` in the run's folder: `{"kind", "at", "to
 reading    every half second a test user logs in by the alias.
 delivery   every half second both mail hosts are asked whether they take mail (SMTP greeting).
 mail       every two seconds a message goes through the MX, in turns, to the account
-           `outage.probe`; `id` names it.
+           `outage.probe`; `id` names it. Before and after the outage all three come at a quarter
+           of that rate while they succeed: a login costs the mail host a tenth of a second.
 arrived    that message as its reader sees it by the alias: `at` is the second of its delivery
            (INTERNALDATE, the mail host's clock).
 
@@ -28,6 +29,7 @@ from cutover import model
 NAME = "outage.jsonl"
 EVERY = 0.5  # seconds between two logins, or greetings
 MAIL_EVERY = 2.0  # seconds between two messages
+CALM = 4  # times as long outside the outage
 
 READING, DELIVERY, MAIL, ARRIVED = "reading", "delivery", "mail", "arrived"
 

@@ -8,8 +8,8 @@ import time
 
 from cutover.connect import hosts, smtp
 from cutover.facts import alias_service
-from cutover.model import errors
-from cutover.record import run_folder
+from cutover.model import errors, runbook
+from cutover.record import journal, run_folder
 from cutover.run import outage
 from cutover.site import secrets
 
@@ -17,6 +17,7 @@ LOOK_EVERY = 5.0  # seconds between two looks for messages that have arrived
 PATIENCE = 3.0  # seconds one probe may take
 LAST = 20.0  # seconds given to the last messages at the end
 HEADER = "X-Cutover-Probe"
+STEPS = [*runbook.between("stop-imap", "restore-imap"), "rollback"]  # in or beside an outage
 
 
 class Watch:
@@ -24,6 +25,8 @@ class Watch:
 
     def __init__(self, hosts, run):
         self.hosts, self.path, self.mark = hosts, run.path / outage.NAME, run.name
+        # how much of the journal was looked at, and whether it is close to an outage by that
+        self._journal, self._looked, self._close = run.path / journal.NAME, 0, False
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._waiting = set()  # ids of messages that were taken and have not been seen
@@ -67,7 +70,31 @@ class Watch:
                 said=secrets.redact(text)[:200],
                 **fields,
             )
-            self._stop.wait(max(0.0, every - (time.monotonic() - began)))
+            self._pause(every, began, good)
+
+    def _pause(self, every, began, good):
+        """Wait until the next probe is due, which may become sooner meanwhile."""
+        while not self._stop.is_set():
+            left = began + self._rest(every, good) - time.monotonic()
+            if left <= 0:
+                return
+            self._stop.wait(min(left, outage.EVERY))
+
+    def _rest(self, every, good):
+        """Seconds between two probes by now."""
+        return every if self._close_to_outage() or not good else every * outage.CALM
+
+    def _close_to_outage(self):
+        """Whether the step begun last is in an outage or beside it."""
+        with self._lock, contextlib.suppress(OSError, ValueError), self._journal.open("rb") as file:
+            file.seek(self._looked)
+            whole, _, _ = file.read().rpartition(b"\n")
+            if whole:
+                self._looked += len(whole) + 1
+                for event in map(json.loads, whole.split(b"\n")):
+                    if event["event"] == "step-begun":
+                        self._close = event["step"] in STEPS
+        return self._close
 
     def _note(self, **line):
         # on a full disk only the probe is lost
