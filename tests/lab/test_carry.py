@@ -29,17 +29,20 @@ DATE = datetime.datetime(
 
 # What the old server refuses, and the fix: a file of mail and a directory that cannot be written, a
 # file that cannot be read, files that may not grow.
-REFUSES = """
+REFUSES = r"""
 chown root /home/walter/mail/archivio && chmod 0444 /home/walter/mail/archivio
 chown root /home/ugo/mail && chmod 0555 /home/ugo/mail
 chmod 0 /home/vera/mail/sent-mail
-echo 'olga hard fsize 8' > /etc/security/limits.d/olga.conf
+mv /usr/sbin/imapd /usr/sbin/imapd.real
+printf '#!/bin/sh\n[ "$(id -un)" != olga ] || ulimit -f 16\nexec /usr/sbin/imapd.real "$@"\n' \
+    > /usr/sbin/imapd
+chmod 0755 /usr/sbin/imapd
 """
 MENDED = """
 chown walter /home/walter/mail/archivio && chmod 0600 /home/walter/mail/archivio
 chown ugo /home/ugo/mail && chmod 0700 /home/ugo/mail
 chmod 0600 /home/vera/mail/sent-mail
-rm /etc/security/limits.d/olga.conf
+mv /usr/sbin/imapd.real /usr/sbin/imapd
 """
 REFUSED = {
     "olga": ("sent-mail", ["refused-1"]),
