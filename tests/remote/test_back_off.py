@@ -24,7 +24,7 @@ def test_it_halves_and_rises_by_tenths_within_bounds():
 
 
 class Watched:
-    """A watch whose probes and link do as they are told."""
+    """A watch with probes and a link that the test controls."""
 
     def __init__(self, monkeypatch, *answers):
         self.answers, self.written, self.events, self.broken = list(answers), [], [], False

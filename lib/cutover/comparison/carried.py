@@ -1,8 +1,8 @@
 """Contents proven equal before the outage, and what tells that nothing was touched since.
 
 On the old host a folder is known by the SHA-256 of its mail file. Its times would not do: c-client
-sets them whenever it reads one. The digest is taken before and after the folder is read, so what
-was read is what it stands for.
+sets them whenever it reads one. The digest is taken before and after the folder is read: if both
+are equal, it is the digest of what was read.
 
 On the new host a folder is known by what the file system says of all its files
 (mbx2maildir.signatures). Nobody but root can set a ctime. So a signature that was taken before the
