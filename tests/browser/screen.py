@@ -171,9 +171,13 @@ class Screen:
         self.tab = None
 
     def save(self, server, notebook, text):
-        """Save the notebook now, and wait until its file has some text."""
-        self.tab.keyboard.press("Control+s")
-        saved(server, notebook, text)
+        """Save the notebook until its file has some text: a key may be lost, as in a widget."""
+        path, deadline = server.run_dir / "by-hand" / notebook, time.monotonic() + 60
+        while text not in path.read_text():
+            self._not_after(deadline, f"{notebook} was not saved with {text!r} in it")
+            self.cell(0).locator(".jp-InputPrompt").click()
+            self.tab.keyboard.press("Control+s")
+            self.tab.wait_for_timeout(2500)
 
     def cell(self, number):
         return self.panel.locator(".jp-CodeCell").nth(number)
