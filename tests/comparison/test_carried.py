@@ -2,8 +2,11 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
+import os
 import subprocess
+import time
 import types
 
 import pytest
@@ -36,9 +39,33 @@ def test_each_mail_file_is_known_by_its_digest_read_as_the_user(hosts, tmp_path)
     (tmp_path / "mail/mix").mkdir(parents=True)
     for name in names:
         (tmp_path / imap.encode_name(name).decode()).write_text(f"in {name}")
-    digests = carried.of_old(hosts, ada, ["mail/mix", *names, "mail/gone", "INBOX"])
-    assert digests == {name: hashlib.sha256(f"in {name}".encode()).hexdigest() for name in names}
+    seen = carried.of_old(hosts, ada, ["mail/mix", *names, "mail/gone", "INBOX"])
+    assert {name: file.digest for name, file in seen.items()} == {
+        name: hashlib.sha256(f"in {name}".encode()).hexdigest() for name in names
+    }
+    assert {file.status for file in seen.values()} == {""}, "they have just been written"
     assert hosts.asked == ["ada"], "root opens no path a user can shape"
+
+
+def test_a_file_is_read_again_once_its_status_is_another(monkeypatch, hosts, tmp_path):
+    ada, file = dataclasses.replace(ADA, home=str(tmp_path)), tmp_path / "mail"
+    file.write_text("as it was read")
+    monkeypatch.setattr(carried, "SETTLED", -60)
+    look = functools.partial(carried.of_old, hosts, ada, ["mail"])
+    status = look()["mail"].status
+    known = {"mail": dataclasses.replace(PROOF, old="what was read", status=status)}
+    assert look(known) == {"mail": carried.Seen("what was read", status)}
+    # the same size and time; who writes it cannot set the time of the change
+    before = file.stat()
+    file.write_text("as it became! ")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    time.sleep(max(0, int(before.st_ctime) + 1.1 - time.time()))
+    os.chmod(file, before.st_mode)
+    seen = look(known)["mail"]
+    assert seen.digest == hashlib.sha256(b"as it became! ").hexdigest()
+    assert seen.status != status
+    unsettled = {"mail": dataclasses.replace(PROOF, old="what was read")}
+    assert look(unsettled)["mail"].digest == seen.digest
 
 
 @pytest.mark.parametrize(
@@ -57,7 +84,8 @@ def side(text, settled=True):
     [("old", "new", True), ("other", "new", False), ("old", "other", False), (None, "new", False)],
 )
 def test_a_proof_holds_while_both_sides_are_as_they_were(monkeypatch, hosts, old, new, holds):
-    monkeypatch.setattr(carried, "of_old", lambda *_: {"mail/work": old} if old else {})
+    seen = {"mail/work": carried.Seen(old, "")} if old else {}
+    monkeypatch.setattr(carried, "of_old", lambda *_: seen)
     proofs = {"mail/work": PROOF}
     assert carried.unchanged(hosts, ADA, proofs, {"work": side(new)}) == (proofs if holds else {})
     assert carried.unchanged(hosts, ADA, proofs, {}) == {}
@@ -80,6 +108,7 @@ def test_presync_reads_what_is_settled_and_not_yet_proven(
     sides = {"ada": {"mail/work": (old, new)}}
     monkeypatch.setattr(carried, "_sides", lambda *_: sides)
     monkeypatch.setattr(carried, "_read", lambda hosts, user, todo, _: reads.extend(todo) or {})
+    monkeypatch.setattr(carried, "_kept", lambda hosts, user, proofs: proofs)
     monkeypatch.setattr(carried.time, "sleep", waits.append)
     proofs = carried.prove(hosts, "night", [ADA], {"ada": known}, 1e9)
     assert reads == read
@@ -113,10 +142,15 @@ def test_a_folder_that_changed_while_it_was_read_is_not_proven(monkeypatch, host
     for name in ("old_session", "tree_session"):
         monkeypatch.setattr(carried.mailboxes, name, lambda *_: contextlib.nullcontext(session))
     monkeypatch.setattr(carried.messages, "compare", lambda *_: result)
-    monkeypatch.setattr(carried, "of_old", lambda *_: {"mail/work": after})
+    monkeypatch.setattr(carried, "of_new", lambda *_, **__: {"ada": {"work": side("new")}})
+    looks = [carried.Seen("digest", ""), carried.Seen(after, "status")]
+    monkeypatch.setattr(carried, "of_old", lambda *_: {"mail/work": looks.pop(0)})
+    waits = []
+    monkeypatch.setattr(carried.time, "sleep", waits.append)
     hosts.site.old_store = types.SimpleNamespace(imap_prefix="mail/")
-    proofs = carried._read(hosts, ADA, {"mail/work": ("digest", side("new"))}, 1e9)
-    assert list(proofs) == (["mail/work"] if proven else [])
+    proofs = carried.prove(hosts, "night", [ADA], {}, 1e9)["ada"]
+    assert [proof.status for proof in proofs.values()] == (["status"] if proven else [])
+    assert waits, "until no change can get the time of the reading"
 
 
 def test_what_is_read_again_depends_on_a_seed_and_lies_within_the_folder():

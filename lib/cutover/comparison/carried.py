@@ -1,14 +1,16 @@
 """Contents proven equal before the outage, and what tells that nothing was touched since.
 
-On the old host a folder is known by the SHA-256 of its mail file. Its times would not do: c-client
-sets them whenever it reads one. The digest is taken before and after the folder is read: if both
-are equal, it is the digest of what was read.
+On the old host a folder is known by the SHA-256 of its mail file. The digest is taken before and
+after the folder is read: if both are equal, it is the digest of what was read. Before it is taken
+for the last time, the file's status is (device, inode, size, times). Nobody but root can set a
+ctime: a file whose status is still the same has the same digest, and need not be read for it. Where
+somebody read or wrote it since, c-client has set its times, and the digest decides.
 
 On the new host a folder is known by what the file system says of all its files
-(mbx2maildir.signatures). Nobody but root can set a ctime. So a signature that was taken before the
-contents were read, and is the same later, proves that they are still what was read; unless the last
-change was so close to it that another could have got the same time: such a folder is not carried
-(SETTLED). What a user writes into a mapped file may have no new ctime; that is why all carried
+(mbx2maildir.signatures), taken before the contents were read.
+
+Either counts only if the last change was not so close to it that another could have got the same
+time (SETTLED). What a user writes into a mapped file may have no new ctime; that is why all carried
 folders are read once more (comparison/second_reading.py).
 
 INBOX is never carried: which files make it up is for the old server to say.
@@ -31,16 +33,23 @@ SETTLED = 4.0  # seconds, for ctimes in whole seconds on hosts whose clocks diff
 WAIT = 600  # seconds
 FOLDERS = 20  # carried folders of which verify reads some messages again
 PART = 10  # messages of each
-# a line per mailbox, in their order: the digest, or nothing for one of several files or of none
-_DIGEST = [
-    "xargs",
-    "-0",
-    "sh",
-    "-c",
-    'for file; do digest=; [ ! -f "$file" ] || digest=$(sha256sum < "$file"); '
-    'echo "${digest%% *}"; done',
-    "digests",
-]
+# Arguments: the status known, then the path. A line for each: digest, status, seconds since the
+# epoch before either was taken. "=" for the digest: the status is as known. None: not one file.
+_LOOK = r"""
+at=$(date +%s)
+for each; do
+    known=${each%%/*} file=/${each#*/} digest= status=
+    if [ -f "$file" ]; then
+        status=$(stat -L -c '%d %i %s %Y %Z' "$file")
+        if [ -n "$status" ] && [ "$status" = "$known" ]; then
+            digest="="
+        else
+            digest=$(sha256sum < "$file")
+        fi
+    fi
+    echo "${digest%% *}|$status|$at"
+done
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +66,7 @@ class Proof:
 
     new_name: as IMAP says it. old: the digest of its mail file. new: its signature before it was
     read. uidvalidity: of both. at: when, in seconds since the epoch. line_ends: see
-    messages.Comparison.
+    messages.Comparison. status: of the mail file, see Seen.
     """
 
     new_name: str
@@ -67,6 +76,7 @@ class Proof:
     messages: int
     line_ends: int
     at: float
+    status: str = ""
 
     def is_shown(self, new: imap.Session) -> bool:
         """Whether Dovecot shows as much: what its indexes say is not in the signature."""
@@ -80,6 +90,14 @@ class Proof:
 Proofs = dict[str, Proof]  # by the folder's old name
 
 
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """A mail file of the old host. status: as stat(1) says it, or empty if it is not settled."""
+
+    digest: str
+    status: str
+
+
 def is_wanted(site) -> bool:
     """Whether the parameters ask for proofs."""
     return site.verify.ahead and site.verify.level == "content"
@@ -90,21 +108,35 @@ def is_signed(name: str) -> bool:
     return name.upper() != "INBOX" and name[:1] not in ("", "/", "~", "#", "{", "*", ".")
 
 
-def of_old(hosts, account: Account, names: Iterable[str]) -> dict[str, str]:
-    """The SHA-256 of mail files on the old host, by old name, read as the user."""
-    names = [name for name in names if is_signed(name)]
+def of_old(
+    hosts, account: Account, names: Iterable[str], known: Proofs | None = None
+) -> dict[str, Seen]:
+    """The mail files on the old host, by old name, read as the user.
+
+    known: proofs, by which a file whose status is theirs is not read.
+    """
+    names, known = [name for name in names if is_signed(name)], known or {}
     if not names:
         return {}
+    statuses = [known[name].status if name in known else "" for name in names]
     paths = [imap.encode_name(f"{account.home}/{name}") for name in names]
     output = hosts.run(
         hosts.site.roles.old,
-        _DIGEST,
+        ["xargs", "-0", "sh", "-c", _LOOK, "look"],
         as_user=account.user,
-        input=b"\0".join(paths),
+        input=b"\0".join(
+            status.encode() + path for status, path in zip(statuses, paths, strict=True)
+        ),
         timeout=WAIT,
     ).text
-    digests = zip(names, model.lines(output), strict=True)
-    return {name: digest for name, digest in digests if digest}
+    seen = {}
+    for name, line in zip(names, model.lines(output), strict=True):
+        digest, status, at = line.split("|")
+        if digest:
+            settled = status and int(status.split()[-1]) + SETTLED < int(at)
+            digest = known[name].old if digest == "=" else digest
+            seen[name] = Seen(digest, status if settled else "")
+    return seen
 
 
 def of_new(hosts, run: str, accounts: list[Account], staged=False) -> dict[str, dict]:
@@ -130,11 +162,11 @@ def prove(
 
     known: proofs of an earlier pass, not made again while they hold. deadline: by time.monotonic().
     """
-    sides = _sides(hosts, run, accounts)
+    sides = _sides(hosts, run, accounts, known)
     pairs = [pair for user in sides.values() for pair in user.values()]
     if not all(signature.settled for _, signature in pairs):
         time.sleep(SETTLED + 1)
-        sides = _sides(hosts, run, accounts)
+        sides = _sides(hosts, run, accounts, known)
 
     def of_user(account):
         pairs, proofs = sides.get(account.user, {}), {}
@@ -147,24 +179,19 @@ def prove(
         }
         return {**proofs, **(_read(hosts, account, todo, deadline) if todo else {})}
 
+    proofs = _of_each(hosts, accounts, of_user)
+    if any(proofs[user].items() - known.get(user, {}).items() for user in proofs):
+        time.sleep(SETTLED + 1)  # c-client has just set the times of what it read
+    return _of_each(hosts, accounts, lambda user: _kept(hosts, user, proofs.get(user.user, {})))
+
+
+def _of_each(hosts, accounts, function):
+    """{user: what the function says of the account}, several at a time.
+
+    Who cannot be read here is read in the outage, where it fails.
+    """
     with concurrent.futures.ThreadPoolExecutor(hosts.site.verify.parallel) as pool:
-        futures = {account.user: pool.submit(model.read, of_user, account) for account in accounts}
-        readings = {user: future.result() for user, future in futures.items()}
-    # what could not be read here is read in the outage, where it fails
-    return {user: reading.value for user, reading in readings.items() if reading.ok}
-
-
-def _sides(hosts, run, accounts):
-    """{user: {old name: (digest, Signature)}} of the staged folders."""
-    staged, prefix = of_new(hosts, run, accounts, staged=True), hosts.site.old_store.imap_prefix
-
-    def of_user(account):
-        new = {prefix + name: signature for name, signature in staged[account.user].items()}
-        old = of_old(hosts, account, new)
-        return {name: (old[name], new[name]) for name in old}
-
-    with concurrent.futures.ThreadPoolExecutor(hosts.site.verify.parallel) as pool:
-        users = pool.map(lambda account: model.read(of_user, account), accounts)
+        users = pool.map(lambda account: model.read(function, account), accounts)
         return {
             account.user: reading.value
             for account, reading in zip(accounts, users, strict=True)
@@ -172,8 +199,33 @@ def _sides(hosts, run, accounts):
         }
 
 
+def _sides(hosts, run, accounts, known):
+    """{user: {old name: (digest, Signature)}} of the staged folders."""
+    staged, prefix = of_new(hosts, run, accounts, staged=True), hosts.site.old_store.imap_prefix
+
+    def of_user(account):
+        new = {prefix + name: signature for name, signature in staged[account.user].items()}
+        old = of_old(hosts, account, new, known.get(account.user))
+        return {name: (old[name].digest, new[name]) for name in old}
+
+    return _of_each(hosts, accounts, of_user)
+
+
+def _kept(hosts, account, proofs):
+    """The proofs of those folders whose mail file is still what was read, with its status."""
+    seen = of_old(hosts, account, proofs, proofs)
+    return {
+        name: dataclasses.replace(proof, status=seen[name].status)
+        for name, proof in proofs.items()
+        if name in seen and seen[name].digest == proof.old
+    }
+
+
 def _read(hosts, account, pairs, deadline):
-    """The proofs of those folders whose messages are all equal. pairs: as _sides() of one user."""
+    """The proofs of those folders whose messages are all equal, before the digest is taken again.
+
+    pairs: as _sides() of one user.
+    """
     prefix, proofs = hosts.site.old_store.imap_prefix, {}
     with (
         mailboxes.old_session(hosts, account.user) as old,
@@ -194,21 +246,20 @@ def _read(hosts, account, pairs, deadline):
                     *(new_name, digest, signature.text, staged.uidvalidity),
                     *(result.contents, result.line_ends, at),
                 )
-    after = of_old(hosts, account, proofs)
-    return {name: proof for name, proof in proofs.items() if after.get(name) == proof.old}
+    return proofs
 
 
 def unchanged(
     hosts, account: Account, proofs: Proofs, new: dict[str, Signature]
 ) -> dict[str, Proof]:
     """The proofs that still hold. new: as of_new() of the user, of now."""
-    old = of_old(hosts, account, proofs)
+    old = of_old(hosts, account, proofs, proofs)
     return {
         name: proof
         for name, proof in proofs.items()
         if name in old
         and proof.new_name in new
-        and (old[name], new[proof.new_name].text) == (proof.old, proof.new)
+        and (old[name].digest, new[proof.new_name].text) == (proof.old, proof.new)
     }
 
 
