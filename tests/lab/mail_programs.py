@@ -18,6 +18,9 @@ from lab import container, keys, people, topology
 HOST = "webmail"  # any host that is neither mail server
 PLACE = "/var/tmp/programs"
 
+# getmail 6.18 asks for SIGCHLD only after fork: baseclasses.py, forkchild
+CHILD_MISSED = re.compile(r"waiting child pid|, in (forkchild|_child_handler|_wait_for_child)$")
+
 
 class Outcome(typing.NamedTuple):
     """folders: with mail, as the program names them. messages: brought by this run.
@@ -212,11 +215,12 @@ verbose = 0
 
     def fetch(self):
         """As often as getmail, on a busy machine, misses the end of its own child process: it ends
-        with that complaint and goes on at its next start, perhaps with the message it had just had.
+        with a complaint or a traceback and goes on at its next start, perhaps with the message it
+        had just had.
         """
         outcome = super().fetch()
         for _ in range(3):
-            if not any("waiting child pid" in line for line in outcome.errors):
+            if not any(CHILD_MISSED.search(line) for line in outcome.errors):
                 break
             again = super().fetch()
             outcome = Outcome(
