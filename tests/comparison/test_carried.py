@@ -29,7 +29,9 @@ def hosts(tmp_path):
         return types.SimpleNamespace(text=done.stdout.decode())
 
     site = types.SimpleNamespace(
-        roles=types.SimpleNamespace(old="old"), verify=types.SimpleNamespace(parallel=2)
+        roles=types.SimpleNamespace(old="old"),
+        verify=types.SimpleNamespace(parallel=2),
+        presync=types.SimpleNamespace(back_off_ms=None, max_mb_per_second=None),
     )
     return types.SimpleNamespace(site=site, run=run, asked=asked)
 
@@ -107,7 +109,7 @@ def test_presync_reads_what_is_settled_and_not_yet_proven(
     reads, waits = [], []
     sides = {"ada": {"mail/work": (old, new)}}
     monkeypatch.setattr(carried, "_sides", lambda *_: sides)
-    monkeypatch.setattr(carried, "_read", lambda hosts, user, todo, _: reads.extend(todo) or {})
+    monkeypatch.setattr(carried, "_read", lambda hosts, user, todo, *_: reads.extend(todo) or {})
     monkeypatch.setattr(carried, "_kept", lambda hosts, user, proofs: proofs)
     monkeypatch.setattr(carried.time, "sleep", waits.append)
     proofs = carried.prove(hosts, "night", [ADA], {"ada": known}, 1e9)
@@ -138,7 +140,8 @@ def test_a_folder_that_dovecot_shows_otherwise_is_not_carried(status, shown):
 def test_a_folder_that_changed_while_it_was_read_is_not_proven(monkeypatch, hosts, after, proven):
     counts = {"old": 3, "new": 3, "contents": 3, "line_ends": 0}
     result = types.SimpleNamespace(**counts, differing=0, extra=[], renumbered={})
-    session = types.SimpleNamespace(stream=lambda *_: types.SimpleNamespace(uidvalidity=5))
+    folder = types.SimpleNamespace(uidvalidity=5, messages=[])
+    session = types.SimpleNamespace(stream=lambda *_: folder)
     for name in ("old_session", "tree_session"):
         monkeypatch.setattr(carried.mailboxes, name, lambda *_: contextlib.nullcontext(session))
     monkeypatch.setattr(carried.messages, "compare", lambda *_: result)

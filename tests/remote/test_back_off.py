@@ -1,12 +1,13 @@
 """When presync goes slower, and what is said of it. The probe is a function here; in
 tests/lab/test_convert.py it is a real login."""
 
+import functools
 import types
 
 import pytest
-from cutover.changes import conversion
 from cutover.connect import imap, ssh
 from cutover.remote import back_off
+from mbx2maildir import pace
 
 
 def speeds(overs, speed=1.0):
@@ -33,8 +34,8 @@ class Watched:
         monkeypatch.setattr(back_off, "time", self)
         link = types.SimpleNamespace(put=self.put)
         hosts = types.SimpleNamespace(ssh=lambda name: link)
-        change = conversion.Presync("new", "r1", "/work", 2, [], pace={"back_off_ms": 100})
-        self.watch = back_off.Watch(hosts, change, self.events.append)
+        file = "new", back_off.control("/work", "r1")
+        self.watch = back_off.Watch(hosts, 100, self.events.append, file)
 
     def time(self):
         return self.now
@@ -106,3 +107,27 @@ def test_the_figures_and_their_words(probes, figures):
     summary = back_off.summary(probes)
     assert summary == dict(zip(names, figures, strict=True))
     assert back_off.words(summary)
+
+
+@pytest.mark.parametrize(
+    "speed, rate, asleep", [(1.0, 0, 0), (0.5, 0, 4), (1.0, 500, 16), (0.5, 500, 36)]
+)
+def test_what_is_read_here_goes_no_faster_than_the_converter(monkeypatch, speed, rate, asleep):
+    """Four messages of 2,500 bytes; each takes a second."""
+    clock = types.SimpleNamespace(now=0.0, slept=0.0)
+
+    def sleep(seconds):
+        clock.now, clock.slept = clock.now + seconds, clock.slept + seconds
+
+    governor = functools.partial(pace.Pace, clock=lambda: clock.now, sleep=sleep)
+    monkeypatch.setattr(pace, "Pace", governor)
+
+    def read():
+        for number in range(4):
+            clock.now += 1
+            yield types.SimpleNamespace(uid=number, size=2500)
+
+    watch = types.SimpleNamespace(speed=speed)
+    uids = [message.uid for message in back_off.governed(read(), watch, rate)]
+    assert uids == [0, 1, 2, 3]
+    assert round(clock.slept, 6) == asleep

@@ -304,7 +304,8 @@ class Presync(_StoreChange):
     def apply(self, ctx, report) -> model.Result:
         # A mailbox that is written to while it is read is left to the next pass, or to the outage.
         # Real damage is for the conversion to judge.
-        with back_off.Watch(ctx.hosts, self, report) as watch:
+        file = self.host, back_off.control(self.work, self.run)
+        with back_off.Watch(ctx.hosts, self.pace.get("back_off_ms"), report, file) as watch:
             outcome = self._convert(ctx.hosts, report, "presync", passable=BUSY)
         figures = {key: outcome.totals[key] for key in PASS_FIGURES if key in outcome.totals}
         busy = [error["file"] for error in outcome.passed]

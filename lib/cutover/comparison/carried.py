@@ -27,7 +27,7 @@ from cutover.comparison import messages
 from cutover.connect import imap
 from cutover.facts import mailboxes
 from cutover.facts.users import Account
-from cutover.remote import converter
+from cutover.remote import back_off, converter
 
 SETTLED = 4.0  # seconds, for ctimes in whole seconds on hosts whose clocks differ a little
 WAIT = 600  # seconds
@@ -162,6 +162,11 @@ def prove(
 
     known: proofs of an earlier pass, not made again while they hold. deadline: by time.monotonic().
     """
+    with back_off.Watch(hosts, hosts.site.presync.back_off_ms) as watch:
+        return _prove(hosts, run, accounts, known, deadline, watch)
+
+
+def _prove(hosts, run, accounts, known, deadline, watch):
     sides = _sides(hosts, run, accounts, known)
     pairs = [pair for user in sides.values() for pair in user.values()]
     if not all(signature.settled for _, signature in pairs):
@@ -177,7 +182,7 @@ def prove(
         todo = {
             name: pair for name, pair in pairs.items() if name not in proofs and pair[1].settled
         }
-        return {**proofs, **(_read(hosts, account, todo, deadline) if todo else {})}
+        return {**proofs, **(_read(hosts, account, todo, deadline, watch) if todo else {})}
 
     proofs = _of_each(hosts, accounts, of_user)
     if any(proofs[user].items() - known.get(user, {}).items() for user in proofs):
@@ -221,12 +226,14 @@ def _kept(hosts, account, proofs):
     }
 
 
-def _read(hosts, account, pairs, deadline):
+def _read(hosts, account, pairs, deadline, watch):
     """The proofs of those folders whose messages are all equal, before the digest is taken again.
 
     pairs: as _sides() of one user.
     """
-    prefix, proofs = hosts.site.old_store.imap_prefix, {}
+    site, proofs = hosts.site, {}
+    prefix = site.old_store.imap_prefix
+    rate = (site.presync.max_mb_per_second or 0) * 1e6 / site.verify.parallel
     with (
         mailboxes.old_session(hosts, account.user) as old,
         mailboxes.tree_session(hosts, account) as new,
@@ -236,8 +243,9 @@ def _read(hosts, account, pairs, deadline):
             if time.monotonic() > deadline:
                 break
             try:
-                staged = new.stream(new_name, "content")
-                result = messages.compare(old.stream(name, "content"), staged)
+                staged, before = new.stream(new_name, "content"), old.stream(name, "content")
+                before.messages = back_off.governed(before.messages, watch, rate)
+                result = messages.compare(before, staged)
             except imap.FolderUnreadable:
                 continue
             whole = result.old == result.new == result.contents

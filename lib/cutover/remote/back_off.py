@@ -1,19 +1,21 @@
 """Presync goes slower while the old server answers slowly, as its users see it.
 
 While presync runs, a test user logs in every second from here and asks for the status of INBOX.
-When that takes longer than the limit, or fails, the converter's speed is halved; else it rises by a
-tenth. The converter reads the speed from a file of the run's, which only root can write. It is
-written again at least every BEAT seconds: without it the converter goes slowest by itself, also
-when this process or the link is gone. Nothing here makes presync fail, and the user's mail stays as
-it is.
+When that takes longer than the limit, or fails, the speed is halved; else it rises by a tenth. The
+converter reads it from a file of the run's, which only root can write. It is written again at least
+every BEAT seconds: without it the converter goes slowest by itself, also when this process or the
+link is gone. What this process reads itself goes as fast too (governed). Nothing here makes presync
+fail, and the user's mail stays as it is.
 """
 
 import contextlib
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
+
+from mbx2maildir import pace
 
 from cutover.facts import alias_service
 from cutover.model import errors
@@ -49,7 +51,7 @@ def described(pace: dict) -> list[str]:
     return [", ".join(parts)] if parts else []
 
 
-def _control(work, run):
+def control(work: str, run: str) -> str:
     """The file on the new host from which the converter reads its speed."""
     return f"{work}/{run}/presync.speed"
 
@@ -60,7 +62,7 @@ def for_converter(pace: dict, work: str, run: str) -> dict | None:
         "nice": pace["nice"],
         "io_class": pace["io_class"],
         "bytes_per_second": (pace["max_mb_per_second"] or 0) * 1e6,
-        "control": _control(work, run) if pace["back_off_ms"] else None,
+        "control": control(work, run) if pace["back_off_ms"] else None,
     }
 
 
@@ -127,12 +129,18 @@ def words(figures: dict) -> str:
 class Watch:
     """Probes in the background from enter to exit, if presync is to back off; a context manager.
 
-    change: changes.conversion.Presync. report: takes an event per probe. probes: list of Probe.
+    limit: milliseconds, or None. report: takes an event per probe. file: (host, path) of the
+    converter's control file. probes: list of Probe. speed: the latest.
     """
 
-    def __init__(self, hosts, change, report: Callable[[dict], None]):
-        self.hosts, self.host, self.report = hosts, change.host, report
-        self.path, self.limit = _control(change.work, change.run), change.pace.get("back_off_ms")
+    def __init__(
+        self,
+        hosts,
+        limit: float | None,
+        report: Callable[[dict], None] = lambda event: None,
+        file: tuple[str, str] | None = None,
+    ):
+        self.hosts, self.limit, self.report, self.file = hosts, limit, report, file
         self.probes, self.speed, self._written = [], 1.0, (None, 0.0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True, name="cutover back-off")
@@ -178,8 +186,18 @@ class Watch:
 
     def _write(self):
         speed, at = self._written
+        if self.file is None:
+            return
         if speed == self.speed and time.monotonic() - at < BEAT:
             return
-        text = f"{self.speed:.3f}\n".encode()
-        self.hosts.ssh(self.host).put(text, self.path, sudo=True, timeout=PATIENCE)
+        text, (host, path) = f"{self.speed:.3f}\n".encode(), self.file
+        self.hosts.ssh(host).put(text, path, sudo=True, timeout=PATIENCE)
         self._written = self.speed, time.monotonic()
+
+
+def governed(messages: Iterator, watch: Watch, bytes_per_second: float) -> Iterator:
+    """Messages (imap.Message) one by one, no faster than the watch and the rate allow; 0: any."""
+    governor = pace.Pace(lambda: (watch.speed, bytes_per_second))
+    for message in messages:
+        yield message
+        governor.pay(message.size, lambda: None)
