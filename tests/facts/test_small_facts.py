@@ -10,11 +10,12 @@ from cutover.model import errors
 
 
 def test_processes_as_ps_prints_them():
-    text = "  144 davide     imapd\n    1 root       init\n"
+    text = "  144 davide     imapd\n    1 root       init\n  145 zoe          \n"
     rows = processes.parse(text)
     assert rows == [
         processes.Process(144, "davide", "imapd"),
         processes.Process(1, "root", "init"),
+        processes.Process(145, "zoe", ""),
     ]
     assert str(rows[0]) == "imapd 144 (davide)"
 

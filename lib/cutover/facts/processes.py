@@ -18,8 +18,8 @@ class Process:
 
 
 def parse(text: str) -> list[Process]:
-    """The output of `ps -eo pid=,user:32=,comm=`."""
-    rows = (line.split(None, 2) for line in model.lines(text))
+    """The output of `ps -eo pid=,user:32=,comm=`. A process may have a blank name."""
+    rows = ((*line.split(None, 2), "")[:3] for line in model.lines(text))
     return [Process(int(pid), user, command.strip()) for pid, user, command in rows]
 
 
