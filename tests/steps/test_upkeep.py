@@ -174,6 +174,7 @@ def test_a_forward_does_not_move_over_a_users_own_script_or_before_sieve(more, m
             "see HTTPS[:]//evil.test www[.]evil.test javascript[:]x",
         ),
         ("=?no-such-charset?Q?a?=", "=?no-such-charset?Q?a?="),
+        ("=?utf-8?B?A?=", "=?utf-8?B?A?="),
         ("x" * 500, "x" * 99 + "…"),
         ("", ""),
     ],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import email.errors
 import email.header
 import email.utils
 import re
@@ -27,7 +28,7 @@ def safe(raw: str) -> str:
         text = str(
             email.header.make_header(email.header.decode_header(re.sub(r"\r?\n[ \t]+", " ", raw)))
         )
-    except (ValueError, LookupError, UnicodeError):
+    except (ValueError, LookupError, email.errors.MessageError):
         text = raw
     text = "".join(" " if letter.isspace() else letter for letter in text)
     text = "".join(
