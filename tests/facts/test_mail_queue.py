@@ -29,3 +29,16 @@ START = "6AO6nSYY002387 378 Tue Nov 24 06:49"
 )
 def test_for_whom_a_queued_message_waits(item, domains):
     assert mail_queue.recipient_domains(item) == domains
+
+
+def test_no_address_or_reply_passes_for_the_total():
+    text = (
+        "\t\t/var/spool/mqueue (1 request)\n"
+        '6AO6nSYY002387 378   30065 Nov 24 06:49 <"Total requests: 7"@evil.test>\n'
+        "      8BITMIME   (Deferred: 451 Total requests: 9)\n"
+        "\t\t\t\t\t     <n@vm.lab.test>\n"
+        "\t\tTotal requests: 1\n"
+    )
+    queue = mail_queue.parse(text)
+    assert queue.requests == 1 and list(queue.by_id()) == ["6AO6nSYY002387"]
+    assert "<n@vm.lab.test>" in queue.items[0]

@@ -12,6 +12,7 @@ from cutover.model import errors, moving
 SENDER = re.compile(r"^.*? \d\d:\d\d (<[^>]*>|\S+)")
 CUT = 78  # characters of an address that mailq prints
 QUOTED = re.compile(r'"[^"]*"')  # a recipient that is a program or has blanks
+TOTAL = re.compile(r"\s*Total requests: (\d+)\s*")  # all of a line: senders choose addresses
 ID = re.compile(r"^([0-9A-Za-z]{9,}[0-9])[*X-]?\s+(.*)")
 
 
@@ -66,14 +67,15 @@ def parse(text: str) -> Queue:
     does not belong to it. sendmail cuts addresses at 78 characters (without -v at 38), so a sender
     may end in `…>`.
     """
-    totals = [int(count) for count in re.findall(r"Total requests: (\d+)", text)]
+    lines = model.lines(text)
+    totals = [int(total[1]) for total in map(TOTAL.fullmatch, lines) if total]
     if not totals and "is empty" not in text:
         raise errors.Unreadable(f"mailq gave unexpected output: {text[:200]!r}")
     items, current = [], None
-    for line in model.lines(text):
+    for line in lines:
         start = ID.match(line)
         stripped = line.strip()
-        if "Total requests: " in line:
+        if TOTAL.fullmatch(line):
             current = None
         elif start:
             rest = start[2].strip()
