@@ -1,5 +1,7 @@
 """Sessions of the old server from /proc, and the limits of the new one."""
 
+import subprocess
+
 from cutover import model, site
 from cutover.facts import dovecot_limits, sessions
 from cutover.steps.checks.sessions import checks
@@ -62,6 +64,19 @@ def test_sessions_are_counted_by_user_by_address_and_by_both():
 
 def test_nobody_at_work_is_no_error():
     assert sessions.parse("", {}).pair.count == 0
+
+
+def test_a_users_file_name_is_no_line_of_the_answer(tmp_path):
+    odd = tmp_path / "a\n/proc/1/status:Name: imapd\n/proc/1/status:Uid: x"
+    odd.parent.mkdir(parents=True)
+    odd.touch()
+    with odd.open() as file:
+        # its sh, which ls lists as well, has the file as standard input
+        done = subprocess.run(["sh", "-c", sessions._SCRIPT], stdin=file, capture_output=True)
+    text = done.stdout.decode("utf-8", "backslashreplace")
+    assert str(tmp_path) in text
+    assert not [line for line in text.split("\n") if line.startswith("/proc/1/status:Uid: x")]
+    sessions.parse(text, {})
 
 
 def test_the_tightest_service_counts():

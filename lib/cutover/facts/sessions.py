@@ -15,11 +15,11 @@ from cutover.model import moving
 
 PORTS = {110, 143, 993, 995}
 _ESTABLISHED = "01"
-# errors: of processes that have ended meanwhile
+# errors: of processes that have ended meanwhile; -q: a user's file may have lines in its name
 _SCRIPT = """
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null
 grep -H -e ^Name: -e ^Uid: /proc/[0-9]*/status 2>/dev/null
-ls -l /proc/[0-9]*/fd/0 2>/dev/null
+ls -lq /proc/[0-9]*/fd/0 2>/dev/null
 :
 """
 _SOCKET = re.compile(
