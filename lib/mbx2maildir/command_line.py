@@ -148,6 +148,10 @@ def print_json(values):
     print(json.dumps(values, sort_keys=True, indent=1))
 
 
+def print_text(text):
+    print(errors.for_terminal(text))
+
+
 def load_plan(arguments):
     from mbx2maildir import plan_file
 
@@ -206,7 +210,7 @@ def inspect(arguments):
         arguments.messages,
     )
     values["file"] = arguments.file
-    print_json(values) if arguments.json else print(inspect_mbx.text(values))
+    print_json(values) if arguments.json else print_text(inspect_mbx.text(values))
     return 1 if values["damage"] else 0
 
 
@@ -232,7 +236,7 @@ def compare(arguments):
         arguments.maildir,
         arguments.dots,
     )
-    print_json(values) if arguments.json else print(compare.text(values))
+    print_json(values) if arguments.json else print_text(compare.text(values))
     return 1 if values["differences"] else 0
 
 
@@ -240,7 +244,7 @@ def state(arguments):
     from mbx2maildir.publish import status
 
     values = status.state(load_plan(arguments))
-    print_json(values) if arguments.json else print(status.text(values))
+    print_json(values) if arguments.json else print_text(status.text(values))
     return 0
 
 
@@ -263,7 +267,7 @@ def survey(arguments):
     from mbx2maildir import survey
 
     values = survey.survey(load_plan(arguments))
-    print_json(values) if arguments.json else print(survey.text(values))
+    print_json(values) if arguments.json else print_text(survey.text(values))
     return 1 if values["totals"]["errors"] else 0
 
 
@@ -315,5 +319,5 @@ def main(argv=None, prog=PROGRAM, more=()):
         text = "interrupted. Run the same command again to resume."
     except OSError as error:
         text = errors.sentence(errors.describe(error))
-    print("{}: {}".format(prog, text), file=sys.stderr)
+    print("{}: {}".format(prog, errors.for_terminal(text)), file=sys.stderr)
     return 1

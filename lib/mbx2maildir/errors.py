@@ -149,6 +149,16 @@ def printable(path):
     return bytes(path).decode("utf-8", "backslashreplace")
 
 
+def for_terminal(text):
+    """Lines for people: control characters and the like, which users put into names, as escapes."""
+    return "".join(
+        letter
+        if letter == "\n" or letter.isprintable()
+        else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
 def space_error(error, path):
     """An OSError while writing → NoSpace or another StoreError."""
     if error.errno in NO_SPACE:

@@ -104,9 +104,10 @@ def convert(arguments):
     if arguments.json:
         print(json.dumps(result, sort_keys=True, indent=1))
     elif result["ok"]:
-        print(text(result))
+        print(errors.for_terminal(text(result)))
     for error in result["errors"]:
-        print("{}: {}".format(arguments.prog, errors.sentence(error)), file=sys.stderr)
+        sentence = errors.for_terminal(errors.sentence(error))
+        print("{}: {}".format(arguments.prog, sentence), file=sys.stderr)
     return 0 if result["ok"] else 1
 
 

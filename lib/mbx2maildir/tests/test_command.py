@@ -134,6 +134,20 @@ def test_inspect_says_of_any_mailbox_what_convert_takes_from_it(capsys, site):
     assert "mbox" in run(capsys, "inspect", path)[1]
 
 
+def test_what_a_user_named_does_nothing_to_the_terminal(capsys, site):
+    folders = site.root / "home/eve/mail"
+    folders.mkdir(parents=True)
+    path = folders / "a\x1b[2J\x9b\u202eb"
+    path.write_bytes(build.header(keywords=[b"\x1b]0;x\x07"]) + build.message(b"x\n", uid=1))
+    new = ["--folders", folders, "--maildir", folders.parent / "new"]
+    outputs = [run(capsys, *words) for words in (("inspect", path), ("convert", *new))]
+    path.write_bytes(b"no mail")
+    outputs.append(run(capsys, "inspect", path))
+    assert [code for code, _, _ in outputs] == [0, 0, 1]
+    for text in ("".join(output[1:]) for output in outputs):
+        assert "\\x1b[2J\\x9b\\u202e" in text and text.replace("\n", "").isprintable()
+
+
 def test_inspect(capsys, plan_path, site):
     path = site.root / "home/alice/mail/work"
     code, out, _err = run(capsys, "inspect", path, "--json", "--messages")
