@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cutover import site
 from cutover.model import runbook
-from cutover.record import journal, run_folder
+from cutover.record import journal, run_folder, step_facts
 from cutover.run import outage
 
 RUN = "2026-03-14_01_roma1_run"
@@ -50,7 +50,7 @@ def main(*run_dirs):
             }
             if {"before", "after"} <= paths.keys():
                 recorded = {
-                    when: json.loads((run.path / paths[when]).read_bytes())
+                    when: step_facts.content((run.path / paths[when]).read_bytes())
                     for when in ("before", "after")
                 }
                 for facts in recorded.values():

@@ -1,5 +1,7 @@
 """What a journal says, also one of a version whose checks had no ids."""
 
+import json
+
 import pytest
 import recorded
 from cutover import site
@@ -86,6 +88,24 @@ def test_nothing_from_before_a_rollback_counts(tmp_path, passes):
     assert step_facts.passed(run, run.journal.events(), "verify") is None
     recorded.step(run, "verify", facts=VERIFIED)
     assert step_facts.passed(run, run.journal.events(), "verify").ok
+
+
+def test_large_facts_are_kept_compressed_and_the_same_bytes_each_time(tmp_path):
+    run = run_folder.begin(LAB, tmp_path / "run")
+    large = {**VERIFIED, "errors": {f"u{number:05}": "gone" for number in range(9000)}}
+    (small, _), (name, digest) = (
+        step_facts.keep(run, f"facts/{name}", facts)
+        for name, facts in (("small", VERIFIED), ("large", large))
+    )
+    assert (small, name) == ("facts/small.json", "facts/large.json.gz")
+    assert json.loads((run.path / small).read_bytes()) == VERIFIED
+    data = (run.path / name).read_bytes()
+    assert len(data) < step_facts.LARGE and step_facts.content(data) == large
+    assert len(step_facts.parse("verify", data).errors) == 9000
+    assert step_facts.keep(run, "facts/again", large)[1] == digest
+    for broken in (data[:-9], data[:40] + b"x" + data[41:], data[:3]):
+        with pytest.raises(ValueError, match="decompressed"):
+            step_facts.content(broken)
 
 
 def test_facts_that_this_version_cannot_read_are_none(tmp_path):

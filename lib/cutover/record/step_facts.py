@@ -1,8 +1,10 @@
 """The facts a run kept of its steps, and the figures of users' mail in them."""
 
 import dataclasses
+import gzip
 import hashlib
 import json
+import zlib
 from typing import Any
 
 from cutover import model
@@ -10,6 +12,8 @@ from cutover.facts import old_mail
 from cutover.model import errors, runbook
 from cutover.record import transcript
 from cutover.steps import registry
+
+LARGE = 100_000  # bytes: what exceeds them is not for people's eyes as it is
 
 
 class FactsUnusable(errors.TemplatedError):
@@ -58,9 +62,30 @@ def passed(run, events, step: str) -> model.Reading | None:
     return event and model.read(judged, run, events, step, event)
 
 
+def keep(run, name: str, facts: Any) -> tuple[str, str]:
+    """Write a step's facts, as JSON, into the run's folder; compressed where they are LARGE.
+
+    name: of the file, without its ending. → (the file's name within the folder, SHA-256)
+    """
+    data = json.dumps(facts, indent=1, sort_keys=True).encode()
+    if len(data) <= LARGE:
+        return run.keep(f"{name}.json", data)
+    return run.keep(f"{name}.json.gz", gzip.compress(data, 6, mtime=0))
+
+
+def content(data: bytes) -> Any:
+    """The JSON in a file that keep() wrote. Raises ValueError."""
+    if data.startswith(b"\x1f\x8b"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"cannot be decompressed: {error}") from error
+    return json.loads(data)
+
+
 def parse(step: str, data: bytes) -> Any:
     """A step's facts from the bytes kept in the run's folder. Raises ValueError."""
-    return model.from_json(registry.step(step).facts, json.loads(data))
+    return model.from_json(registry.step(step).facts, content(data))
 
 
 @dataclasses.dataclass

@@ -1,7 +1,6 @@
 """One attempt at a step: its context, its facts, and its events in the run's journal."""
 
 import dataclasses
-import json
 import time
 
 from cutover import model
@@ -62,10 +61,8 @@ class Attempt:
         facts["run"] = self.context.run_name
         facts = secrets.redact_value(facts)
         if self.mode == "execute":
-            path, digest = self.run.keep(
-                f"facts/{self.step.id}.{self.attempt}.{when.replace(' ', '-')}.json",
-                json.dumps(facts, indent=1, sort_keys=True).encode(),
-            )
+            name = f"facts/{self.step.id}.{self.attempt}.{when.replace(' ', '-')}"
+            path, digest = step_facts.keep(self.run, name, facts)
             self.record("probed", when=when, facts=path, sha256=digest)
             self._kept = time.monotonic(), path, digest
         return self.guard(model.from_json, self.step.facts, facts)
