@@ -57,7 +57,7 @@ def ends(pids):
 
 
 def waiting():
-    return [child.process.pid for child in kernels._waiting]
+    return [waiting.kernel.pid for waiting in kernels._waiting]
 
 
 LOOK = """
@@ -102,13 +102,16 @@ def test_a_kernel_that_is_killed_is_reported_and_the_next_one_works(executed):
     assert executed("print(1)") == ["1\n"]
 
 
-def test_a_process_that_waits_becomes_the_next_kernel_and_is_used_once(executed, tmp_path):
+def test_a_kernel_that_waits_is_the_next_and_is_used_once(executed, monkeypatch):
+    monkeypatch.setenv("KEPT", "the caller's")
     with kernels.prepared():
         kernels.expect("there is no such file")
-        (pid,) = waiting()
-        first, second = executed(LOOK)[0], executed(LOOK)[0]
-        assert first.splitlines()[1:] == ["True False None", str(tmp_path)]
+        (pid,), folder = waiting(), Path(kernels._waiting[0]._folder.name)
+        first = executed(LOOK)[0]
+        assert first.splitlines()[1:] == ["True False the caller's", str(site.PROJECT)]
         assert first.split()[0] == str(pid) and first.split()[2] == kernels.NAME
+        assert not folder.exists() and ends([pid])
+        second = executed(LOOK)[0]
         assert second.split()[0] != str(pid) and not waiting()
 
 
@@ -165,8 +168,8 @@ text = f"import os, time; open('{place}/pid', 'w').write(str(os.getpid())); time
 cell = nbformat.v4.new_code_cell(text)
 nbformat.write(nbformat.v4.new_notebook(cells=[cell]), f"{place}/source.ipynb")
 kernels.expect("another waits meanwhile")
-(child,) = kernels._waiting
-open(f"{place}/waits", "w").write(str(child.process.pid))
+waiting = list(kernels._waiting)
+open(f"{place}/waits", "w").write(str(waiting[0].kernel.pid))
 kernels._waiting.clear()
 papermill.execute_notebook(
     f"{place}/source.ipynb", None, progress_bar=False, kernel_name="python3",

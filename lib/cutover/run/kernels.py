@@ -6,20 +6,23 @@ each notebook's kernel is a fork of it. The server has one thread and no connect
 shares nothing with the one before it. A kernel ends when the process that began the run does, and
 the server after it.
 
-While one notebook is executed, the process that becomes the next one's kernel may wait already, and
-connects to the site's hosts.
+While one notebook is executed, the next one's kernel may be there already, and connects to the
+site's hosts.
 """
 
 import contextlib
 import multiprocessing
 import os
 import queue
+import secrets
 import signal
 import sys
+import tempfile
 import threading
 import time
 import uuid
 
+from jupyter_client import connect
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
@@ -30,9 +33,9 @@ from cutover.connect import hosts
 # what a kernel imports; what fails to import here is imported, and reported, by the kernel itself
 PRELOAD = ["ipykernel.kernelapp", "ipykernel.ipkernel", "cutover.notebook.page"]
 NAME = "cutover-kernel"  # as ps(1) shows it
-WAITS = "cutover-waits"
+QUIET = "--IPKernelApp.log_level=CRITICAL"
 here = False  # whether this process is such a kernel: nobody watches its widgets
-_waiting = []  # the process that waits to become the next kernel
+_waiting = []  # the next notebook's kernel
 
 
 def prepare() -> None:
@@ -54,10 +57,10 @@ def prepared():
 
 
 def expect(site_file) -> None:
-    """Have a process wait to become the next kernel, connected to the hosts of a site."""
+    """Start the next notebook's kernel, and have it connect to the hosts of a site."""
     _end_waiting()
     with contextlib.suppress(OSError, EOFError):  # then it starts when it is needed
-        _waiting.append(_Child(str(site_file)))
+        _waiting.append(_Waiting(str(site_file)))
 
 
 def _end_waiting():
@@ -111,13 +114,29 @@ def _ends(message, request):
 
 
 class Forked(LocalProvisioner):
-    """A kernel on this machine, as its process."""
+    """A kernel on this machine, as its process: the one that waits, if it lives."""
+
+    _taken = None
 
     async def launch_kernel(self, cmd, **options):
-        arguments = cmd[cmd.index("-f") :]
-        self.process = Process(arguments, options["env"], options.get("cwd") or os.getcwd())
+        while _waiting and self._taken is None:
+            waiting = _waiting.pop()
+            if waiting.kernel.is_alive():
+                self._taken, self.connection_info = waiting, waiting.connection
+            else:
+                waiting.end()
+        if self._taken:
+            kernel = self._taken.kernel
+        else:
+            kernel = _started(cmd[cmd.index("-f") :], options["env"], options.get("cwd"))
+        self.process = Process(kernel)
         self.pid = self.pgid = self.process.pid
         return self.connection_info
+
+    async def cleanup(self, restart=False):
+        await super().cleanup(restart)
+        if self._taken:
+            self._taken.end()
 
 
 class Process:
@@ -125,21 +144,15 @@ class Process:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, arguments, environment, cwd):
-        child = _waiting.pop() if _waiting else _Child()
-        try:
-            child.become(arguments, environment, cwd)
-        except OSError:  # it ended while it waited
-            child = _Child()
-            child.become(arguments, environment, cwd)
-        self._child, self.pid = child.process, child.process.pid
+    def __init__(self, kernel):
+        self._kernel, self.pid = kernel, kernel.pid
 
     def poll(self):
-        return self._child.exitcode
+        return self._kernel.exitcode
 
     def wait(self):
-        self._child.join()
-        return self._child.exitcode
+        self._kernel.join()
+        return self._kernel.exitcode
 
     def send_signal(self, number):
         os.kill(self.pid, number)
@@ -151,44 +164,41 @@ class Process:
         self.send_signal(signal.SIGTERM)
 
 
-class _Child:
-    """A fork of the server that waits until its pipe says which kernel it becomes."""
+class _Waiting:
+    """A kernel that waits for its notebook. connection: how to reach it, as in its file."""
 
-    def __init__(self, site_file=None):
-        prepare()
-        context = multiprocessing.get_context("forkserver")
-        theirs, self.pipe = context.Pipe(duplex=False)
-        self.process = context.Process(target=_wait, args=(theirs, site_file), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def become(self, *which):
-        """Raises OSError if the process has ended."""
-        self.pipe.send(which)
-        self.pipe.close()
+    def __init__(self, site_file):
+        # sockets in a private folder, see run/papermill.py
+        self._folder = tempfile.TemporaryDirectory(prefix="cutover-")
+        place, key = self._folder.name, secrets.token_hex().encode()
+        file, written = connect.write_connection_file(
+            f"{place}/connection.json", transport="ipc", ip=f"{place}/kernel", key=key
+        )
+        self.connection = {**written, "key": key}
+        try:
+            # a site may name a key by a path within the project
+            arguments = ["-f", file, QUIET], dict(os.environ), site.PROJECT
+            self.kernel = _started(*arguments, site_file)
+        except BaseException:
+            self._folder.cleanup()
+            raise
 
     def end(self):
-        self.pipe.close()
-        self.process.kill()
-        self.process.join()
+        self.kernel.kill()
+        self.kernel.join()
+        self._folder.cleanup()
 
 
-def _wait(pipe, site_file):
-    # the server, this process's parent, lives as long as a kernel does: watch the run itself
-    threading.Thread(
-        target=_end_with, args=(multiprocessing.parent_process(),), daemon=True
-    ).start()
-    os.setsid()
-    _call_itself(WAITS)
-    if site_file:
-        os.chdir(site.PROJECT)  # as the step's kernel does: a key may be named by a relative path
-        threading.Thread(target=_connect, args=(site_file,), daemon=True).start()
-    try:
-        arguments, environment, cwd = pipe.recv()
-    except EOFError:  # it is not needed
-        return
-    pipe.close()
-    _be_a_kernel(arguments, environment, cwd)
+def _started(arguments, environment, cwd, site_file=None):
+    """A fork of the server that becomes a kernel, as a multiprocessing.Process."""
+    prepare()
+    kernel = multiprocessing.get_context("forkserver").Process(
+        target=_be_a_kernel,
+        args=(arguments, environment, str(cwd or os.getcwd()), site_file),
+        daemon=True,
+    )
+    kernel.start()
+    return kernel
 
 
 def _connect(site_file):
@@ -197,10 +207,15 @@ def _connect(site_file):
         hosts.open_ahead(site.load(site_file))
 
 
-def _be_a_kernel(arguments, environment, cwd):
+def _be_a_kernel(arguments, environment, cwd, site_file):
     """What ipykernel_launcher does."""
     global here
     here = True
+    # the server, this process's parent, lives as long as a kernel does: watch the run itself
+    threading.Thread(
+        target=_end_with, args=(multiprocessing.parent_process(),), daemon=True
+    ).start()
+    os.setsid()
     # nobody debugs this kernel, and to import the debugger takes half of a kernel's start
     sys.modules["debugpy"] = None
     from ipykernel import kernelapp
@@ -209,6 +224,8 @@ def _be_a_kernel(arguments, environment, cwd):
     os.environ.clear()
     os.environ.update(environment, JPY_PARENT_PID=str(os.getppid()))
     os.chdir(cwd)
+    if site_file:
+        threading.Thread(target=_connect, args=(site_file,), daemon=True).start()
     sys.argv = [NAME, *arguments]
     kernelapp.launch_new_instance()
 

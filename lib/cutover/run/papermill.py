@@ -89,7 +89,7 @@ def _run_notebook(template, copy, values, timeout, followed):
                 kernel_name="python3",
                 kernel_manager_class=kernels.Manager,
                 on_cell_execute=begin_next,
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+                extra_arguments=[kernels.QUIET],
             )
         except Exception as raised:
             return raised
