@@ -6,7 +6,7 @@ import tempfile
 from lab import container, errors
 
 
-def run(name, argv, input=None, timeout=60, check=True, user=None, text=True):
+def run(name, argv, input=None, timeout=180, check=True, user=None, text=True):
     """Run a command inside a host as root, or as `user` in that user's home.
 
     Returns a subprocess.CompletedProcess with its output as str, or as bytes with text=False.

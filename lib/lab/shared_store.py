@@ -15,7 +15,7 @@ DEVICE = pathlib.Path("/dev/fuse")
 VOLUME = "posta"
 NAMES = ("mailboxvm", topology.SECOND.name)
 PING = 5  # seconds after which a silent brick counts as lost (GlusterFS's default: 42)
-PATIENCE = 60
+PATIENCE = 120
 
 
 # from the next boot on, a host mounts the volume and serves no mail without it

@@ -10,7 +10,7 @@ import dns.query
 from lab import container, disk, errors, inside, state, topology
 
 # seconds until a host must be ready
-PATIENCE = 60
+PATIENCE = 120
 # seconds after which a secondary without its zone is restarted: if its primary was not up yet, it
 # asks again only after minutes
 NUDGE = 10

@@ -459,7 +459,7 @@ def test_real_update_prerequisites_and_transfer(real, bind):
             bind.update(Update("lab.test", [prerequisite], [(second_name, "ANY")]), real.key())
         assert caught.value.which == which
     assert bind.lookup(second_name, "A").values == ("10.0.0.1",)
-    serial, second, deadline = bind.serial("lab.test"), real.dns("ns2"), time.monotonic() + 15
+    serial, second, deadline = bind.serial("lab.test"), real.dns("ns2"), time.monotonic() + 180
     while not reached(second.serial("lab.test"), serial):
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -227,7 +227,7 @@ def program(*arguments, **options):
         raise AssertionError(f"{late}\n{last[0]}\n{last[1]}") from None
 
 
-def eventually(question, seconds=30):
+def eventually(question, seconds=180):
     """The first true answer within some seconds, else the last one."""
     until = time.monotonic() + seconds
     while not (answer := question()) and time.monotonic() < until:

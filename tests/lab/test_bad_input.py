@@ -1078,7 +1078,7 @@ def test_a_queue_that_does_not_fall_says_what_is_left_and_why(lab, night):
     # what the last test left in mailboxvm's own queue must not come behind the approval
     lab.run("mailboxvm", ["sendmail", "-q"], timeout=300)
     for side in ("old", "new"):
-        assert eventually(lambda side=side: len(held_on(night, side)) == 2 * HELD, 60), side
+        assert eventually(lambda side=side: len(held_on(night, side)) == 2 * HELD), side
     with put_off(lab):
         # by verify, if other mail that postino3 held went out meanwhile
         refused = pytest.raises((ChangeFailed, engine.VerifyFailed))

@@ -116,7 +116,7 @@ def test_what_one_delivers_or_flags_the_other_shows(night):
         (uid,) = client.find("INBOX", "Subject", "by-the-other")
         client.select("INBOX")
         client.store([uid], ["\\Flagged"], True)
-    assert eventually(lambda: "\\Flagged" in seen("carla", OTHER)[1][uid][1], 60)
+    assert eventually(lambda: "\\Flagged" in seen("carla", OTHER)[1][uid][1])
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_both_append_to_one_folder_and_no_message_is_lost(lab, night, race):
         # as docs/shared-store.md says to do when a folder does not open: an index is made anew from
         # the files and their list of UIDs
         lab.run(ONE, ["sh", "-c", f"rm -f /var/imap/davide/.{folder}/dovecot.index*"])
-        assert eventually(functools.partial(_seen_by_both, folder), 60)
+        assert eventually(functools.partial(_seen_by_both, folder))
         there = {uid: key for uid, (key, _) in seen("davide", OTHER, folder)[1].items()}
         assert {uid: there.get(uid) for uid, _ in appended} == dict(appended)
         if len(appended) > APPENDS:
@@ -192,8 +192,7 @@ def test_when_one_is_gone_the_other_serves_and_it_catches_up(lab, night):
             lab.run(
                 OTHER, ["findmnt", "-n", "-t", "fuse.glusterfs", "/var/imap"], check=False
             ).stdout
-        ),
-        30,
+        )
     )
     assert eventually(
         lambda: (

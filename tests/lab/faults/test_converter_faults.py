@@ -80,7 +80,7 @@ def test_killed_at_a_random_point(hosts, whole, number):
     change, seen = conversion_of(hosts, name), {}
 
     def strike():
-        assert eventually(converters, 60)
+        assert eventually(converters)
         time.sleep(point)
         pids = sorted(converters())
         kill([rng.choice(pids)] if alone and pids else pids)

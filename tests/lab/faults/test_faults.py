@@ -291,7 +291,7 @@ def again(scene, fault, command):
         output = scene.output()
         busy = "another process is at work" in output or "another conversion is running" in output
         assert busy and number + 1 < TRIES, f"{fault.name}: the same command again: {output}"
-        eventually(lambda: not left_over(scene), 30)
+        eventually(lambda: not left_over(scene))
 
 
 def left_over(scene):
