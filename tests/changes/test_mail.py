@@ -75,6 +75,23 @@ def test_a_released_queue_is_watched_until_it_falls_and_its_rate_is_known(monkey
     assert hosts.flushed and all(queue_release.LOCK in argv for argv in hosts.flushed)
 
 
+def test_the_rate_is_that_of_the_time_since_the_first_delivery(monkeypatch):
+    class Clock:
+        now = 0.0
+
+        def monotonic(self):
+            return self.now
+
+        def sleep(self, _):
+            self.now += 10.0
+
+    monkeypatch.setattr(mail, "time", Clock())
+    ids = [(f"6AO4JuTu00339{number}", "n@x.test") for number in range(9)]
+    hosts = Queues(ids, ids, ids, ids, ids[3:])
+    figures = drain(hosts, mail.ReleaseQueue).figures
+    assert (figures["rate"], figures["seconds_left"]) == (0.3, 20)  # three in the last 10 s of 30
+
+
 def test_the_rest_of_a_released_queue_is_waited_for_while_it_falls():
     falling = [[A, B, LATE], [A, B, LATE], [A, B, LATE], [B, LATE], [LATE], []]
     assert drain(Queues(*falling), mail.ReleaseQueue, wait=0.5, whole=True).figures == {

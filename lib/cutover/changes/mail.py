@@ -56,13 +56,15 @@ class DrainQueue(model.Change):
         return model.Settled(not left, detail)
 
     def apply(self, ctx, report) -> model.Result:
-        began = fell = time.monotonic()
+        began = fell = still = time.monotonic()
         first = left = self._queued(ctx.hosts)
         total = len(first)
         while True:
             # mail that arrives meanwhile follows the new routing; only the earlier mail must go
             now = {key: item for key, item in self._queued(ctx.hosts).items() if key in first}
-            seconds = time.monotonic() - began
+            if len(now) == total:  # sendmail takes its time before the first delivery
+                still = time.monotonic()
+            seconds = time.monotonic() - still
             if len(now) < len(left):
                 fell = time.monotonic()
             left = now
@@ -77,7 +79,8 @@ class DrainQueue(model.Change):
             ctx.hosts.each(
                 self.queues, lambda name: queue_release.release(ctx.hosts, name, self.alone)
             )
-            time.sleep(min(3.0, max(0.3, seconds / 20)))  # a long queue takes long to list
+            # a long queue takes long to list
+            time.sleep(min(3.0, max(0.3, (time.monotonic() - began) / 20)))
 
     def _enough(self, first, left, seconds) -> bool:
         """Whether the rest may be delivered later."""
