@@ -30,6 +30,13 @@ def test_the_example_prints_what_the_readme_shows(alice, capsys):
         assert (shown.out, shown.err) == (output, "")
 
 
+def test_every_command_of_the_table_exists(capsys):
+    listed = re.findall(r"^\| `(\S+)` \|", README, re.MULTILINE)
+    assert "presync" in listed
+    for name in listed:
+        assert command_line.main([name, "--help"]) == 0, name
+
+
 def test_every_command_is_mentioned():
     for name in ("inspect", "convert", "compare", "survey", "state", "base"):
         assert re.search(r"\b{}\b".format(name), README)
