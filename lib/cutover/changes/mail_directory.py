@@ -7,9 +7,8 @@ from cutover import model
 from cutover.facts import copies
 
 # The directory, UID:GID, its mode; it gets its name only when it is the user's. Links above it are
-# followed where they are root's. The directory above
-# may be the user's, who can put another in its place at any time: what is given to the user is what
-# was made here, by its descriptor.
+# followed where they are root's. The directory above may be the user's, who can put another in its
+# place at any time: what is given to the user is what was made here, by its descriptor.
 _MAKE = r"""
 import os, secrets, sys
 path, owner, mode = sys.argv[1:]

@@ -98,4 +98,5 @@ def _approval(reached, run, holder, key):
         return approval.Approval(bound, "rehearsal", "rehearsal", "")
     request = statement.request(run, parameters, "lease-break", run.name, bound)
     statement.give(run, parameters, signers.of_run(run), request, key)
-    return approval.ask(run, parameters, request, 1, "./cutover lease break --run DIR")
+    command = f"./cutover lease break --run {run.path}"
+    return approval.ask(run, parameters, request, 1, command)

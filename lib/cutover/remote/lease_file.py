@@ -15,9 +15,8 @@ class LeaseUnusable(errors.CutoverError):
     """The lease's file on the host cannot be read or written."""
 
 
-# take: a free lease, or one with the same token; renew, release: one with the same token; break:
-# the
-# one that was seen; read: any
+# take: a free lease, or one with the same token; renew, release: one with the same token;
+# break: the one that was seen; read: any
 _PROGRAM = r"""
 import fcntl, json, os, sys, time
 path, size, verb = sys.argv[1], int(sys.argv[2]), sys.argv[3]

@@ -97,7 +97,8 @@ class Nis(field_types.Section):
 
 class Approval(field_types.Section):
     allowed_signers: field_types.AbsolutePath = pydantic.Field(
-        description="ssh-keygen's allowed signers file: the people who may approve, see README"
+        description="ssh-keygen's allowed signers file: the people who may approve; see "
+        "docs/record.md"
     )
     valid: int = pydantic.Field(
         3600, ge=60, le=604800, description="seconds for which an approval is valid"
