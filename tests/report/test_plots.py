@@ -92,3 +92,5 @@ def test_a_prediction_is_drawn_before_its_outage_begins(run):
         for forecast in (None, predicted)
     )
     assert plain.svg != ahead.svg and "Predicted" in ahead.text and "Predicted" not in plain.text
+    # what is predicted was not seen
+    assert ahead.text.startswith(plain.text[: plain.text.index(" UTC")] + " UTC")

@@ -85,7 +85,7 @@ def draw(
         axes.set_xlabel(f"{scale.unit} since {history.clock(scale.first)} UTC")
         grid(axes, "x")
         svg = drawing.svg()
-    return Plot(svg, "Timeline", _words(rows, windows, ahead, scale))
+    return Plot(svg, "Timeline", _words(rows, windows, ahead, scale.first, max(ends)))
 
 
 def _end(row, now):
@@ -147,11 +147,10 @@ def _draw_step(axes, number, row, end, scale):
     )
 
 
-def _words(rows, windows, ahead, scale):
+def _words(rows, windows, ahead, first, last):
     seen = " ".join(f"{WINDOW_NAMES[window.kind].capitalize()}: {window}." for window in windows)
-    text = (
-        f"{len(rows)} steps from {history.clock(scale.first)} to {history.clock(scale.last)} UTC. "
-        + (seen or "No outage was seen.")
+    text = f"{len(rows)} steps from {history.clock(first)} to {history.clock(last)} UTC. " + (
+        seen or "No outage was seen."
     )
     if ahead:
         spans = "; ".join(f"{WINDOW_NAMES[kind]} {window.span}" for kind, window in ahead.items())
