@@ -5,7 +5,8 @@ import datetime
 import time
 
 import pytest
-from cutover.comparison import folders, messages, staged_sample
+from cutover.comparison import messages, staged_sample
+from cutover.comparison.contents import Contents
 from cutover.connect import imap
 
 DATE = datetime.datetime(2010, 5, 1, tzinfo=datetime.UTC)
@@ -107,25 +108,23 @@ def test_a_difference_too_many_is_counted_and_not_kept():
 
 
 def test_the_sample_is_the_same_each_time_and_of_the_size_wanted():
-    some = folders.Contents("seed", 0.2)
+    some = Contents("seed", 0.2)
     chosen = {uid for uid in range(1, 5001) if some.of("alice", "INBOX")(uid)}
     assert 850 < len(chosen) < 1150
     assert chosen == {
-        uid for uid in range(1, 5001) if folders.Contents("seed", 0.2).of("alice", "INBOX")(uid)
+        uid for uid in range(1, 5001) if Contents("seed", 0.2).of("alice", "INBOX")(uid)
     }
     for other in (
-        folders.Contents("other", 0.2).of("alice", "INBOX"),
+        Contents("other", 0.2).of("alice", "INBOX"),
         some.of("bruno", "INBOX"),
         some.of("alice", "mail/x"),
     ):
         assert chosen != {uid for uid in range(1, 5001) if other(uid)}
-    assert all(map(folders.Contents("seed").of("alice", "INBOX"), range(100)))
+    assert all(map(Contents("seed").of("alice", "INBOX"), range(100)))
 
 
 def test_no_content_is_read_after_the_deadline():
-    assert not any(
-        map(folders.Contents("seed", 1, time.monotonic() - 1).of("alice", "INBOX"), range(100))
-    )
+    assert not any(map(Contents("seed", 1, time.monotonic() - 1).of("alice", "INBOX"), range(100)))
 
 
 def test_digests_know_the_same_messages_in_any_order():

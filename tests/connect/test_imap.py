@@ -104,10 +104,10 @@ class Stream:
     def write(self, data):
         self.said.append(data)
         self.line += data
-        if self.line.endswith(b"\r\n"):
-            tag, _, command = self.line.partition(b" ")
-            self.line = b""
-            self.input += self._answer(tag, command)
+        while b"\r\n" in self.line:
+            line, _, self.line = self.line.partition(b"\r\n")
+            tag, _, command = line.partition(b" ")
+            self.input += self._answer(tag, command + b"\r\n")
 
     def _answer(self, tag, command):
         standard = {
@@ -463,3 +463,64 @@ def test_second_names_of_folders_are_left_out_of_whole_listings_only(monkeypatch
     assert [name for name, _, _ in session.folders()] == ["work", "mailing"]
     assert session.subscribed() == ["work", "mailing"]
     assert len(session.folders("mail/*")) == len(session.subscribed("mail/*")) == len(replies)
+
+
+# -- small folders, in one round trip
+
+BODIES = b"* 1 FETCH (UID 3 BODY[] {4}\r\nab\r\n)\r\n* 2 FETCH (UID 8 BODY[] {2}\r\nc\n)\r\n"
+
+
+def test_small_folders_are_read_as_one_by_one_and_all_asked_for_before_the_first_answer():
+    empty = b"* 0 EXISTS\r\n* OK [UIDVALIDITY 78] ok\r\n"
+    opened = {b'"EMPTY"': empty, b'"GONE"': b"* NO none\r\nTAG NO EXAMINE failed\r\n"}
+    state = {}
+
+    def examine(command):
+        state["name"] = command.split()[1].upper()
+        return opened.get(state["name"], OPENED)
+
+    def fetch(command):
+        if state["name"] in opened:
+            return b"TAG BAD Bogus sequence\r\n"
+        return ONE + TWO + (BODIES if b"BODY" in command else b"")
+
+    def uid_fetch(command):
+        return BODIES
+
+    stream = Stream(EXAMINE=examine, FETCH=fetch, UID_FETCH=uid_fetch)
+    opened_session = imap.preauth(stream, 5)
+    before = len(stream.said)
+    names = ["one", "empty", "gone", "two", "caffè\udcc3"]
+    for level in ("count", "metadata", "content"):
+        read = imap.read_together(opened_session, names, level)
+        assert len(stream.said) == before + 1 and list(read) == ["one", "empty", "two"]
+        assert read == {name: opened_session.read(name, level) for name in read}
+        before = len(stream.said)
+    sent = b"".join(stream.said).upper()
+    assert b"SELECT" not in sent and b"BODY[" not in sent and b"STORE" not in sent
+
+
+@pytest.mark.parametrize(
+    "fetched",
+    [
+        ONE,
+        ONE + TWO,
+        ONE + TWO + b"* 1 FETCH (BODY[] {1}\r\na)\r\n* 2 FETCH (BODY[] NIL)\r\n",
+        ONE + b"* 2 FETCH (UID 8 BODY[] {1}\r\na)\r\n* 1 FETCH (BODY[] {1}\r\na)\r\n",
+        ONE + b"* 2 FETCH ((\r\n",
+        b"TAG NO cannot read\r\n",
+    ],
+)
+def test_what_is_not_as_announced_is_left_to_be_read_by_itself(fetched):
+    good = ONE + TWO + BODIES
+    answers = [fetched, good]
+    opened_session = session(EXAMINE=OPENED, FETCH=lambda command: answers.pop(0))
+    assert list(imap.read_together(opened_session, ["bad", "good"], "content")) == ["good"]
+
+
+@pytest.mark.parametrize(
+    "answers", [{"EXAMINE": b"* BYE gone\r\n!"}, {"EXAMINE": OPENED, "FETCH": b"* BYE gone\r\n!"}]
+)
+def test_a_session_lost_among_small_folders(answers):
+    with pytest.raises(imap.SessionLost, match="gone"):
+        imap.read_together(session(**answers), ["box", "other"], "metadata")

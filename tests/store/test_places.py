@@ -9,6 +9,7 @@ import types
 import pytest
 from cutover import model
 from cutover.comparison import elsewhere, folders
+from cutover.comparison.contents import Contents
 from cutover.facts import mailboxes, users
 from cutover.facts.old_mail import Survey
 from cutover.remote import converter
@@ -130,7 +131,7 @@ def verified(user, strict=True, **more):
             user.name,
             verify.converted_folders(hosts.site, mail),
             "content",
-            folders.Contents("seed"),
+            Contents("seed"),
             passed,
         )
     added = {folder.new: folder.added for folder in verify.converted_folders(hosts.site, mail)}

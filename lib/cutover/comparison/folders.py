@@ -5,37 +5,16 @@ Old side: c-client. New side: Dovecot. Always EXAMINE: reading changes nothing.
 
 import base64
 import dataclasses
-import hashlib
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from cutover.comparison import carried, messages
+from cutover.comparison.contents import Contents
+from cutover.comparison.small_folders import SmallFolders
 from cutover.connect import imap
 from cutover.facts import mailboxes, pop3
 from cutover.model import errors
-
-
-@dataclasses.dataclass
-class Contents:
-    """Which messages' contents are read: a share that the seed decides, none after the deadline."""
-
-    seed: str
-    share: float = 1.0
-    deadline: float = math.inf  # by time.monotonic()
-
-    def of(self, user: str, folder: str) -> Callable[[int], bool]:
-        """A function: whether the content of the message with a UID is to be read."""
-
-        def chosen(uid):
-            if time.monotonic() > self.deadline:
-                return False
-            if self.share >= 1:
-                return True
-            text = f"{self.seed}\0{user}\0{folder}\0{uid}".encode("utf-8", "surrogateescape")
-            return int.from_bytes(hashlib.sha256(text).digest()[:8]) < self.share * 2**64
-
-        return chosen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +23,7 @@ class Converted:
 
     old: None for a folder of the new side only. added: messages from the spool and those that
     only the new side had. salvaged: messages read from a damaged file; None for a whole one.
+    messages, bytes: how much there is to read, as far as the conversion knows.
     """
 
     old: str | None
@@ -51,6 +31,8 @@ class Converted:
     added: int = 0
     lost_keywords: list[str] = dataclasses.field(default_factory=list)
     salvaged: int | None = None
+    messages: float = dataclasses.field(default=math.inf, compare=False)
+    bytes: float = dataclasses.field(default=math.inf, compare=False)
 
 
 @dataclasses.dataclass
@@ -118,22 +100,22 @@ def read_user(
     """All folders of one user, read on both sides and compared.
 
     old: the user's session on the old side. passed: old names of what the conversion passed over;
-    what lies below them is not looked at. level: "count", "metadata" or "content". contents: which
-    messages' contents are read at level "content". uidls: whether to compare what POP3 shows of
-    INBOX. proofs: those that still hold, of which the messages of `again` are read again.
+    nothing below them is looked at. level: "count", "metadata" or "content". contents: what is read
+    at level "content". uidls: whether to compare what POP3 shows of INBOX. proofs: those that still
+    hold, of which the messages of `again` are read again.
     """
-    site = hosts.site
+    proofs = proofs or {}
     known = {folder.old: folder for folder in converted if folder.old is not None}
 
     def compared(old, new, old_name):
-        folder, proof = known.get(old_name), (proofs or {}).get(old_name)
+        folder, proof = known.get(old_name), proofs.get(old_name)
         row = Row(user, old_name, folder and folder.new)
         if proof and folder == Converted(old_name, proof.new_name) and proof.is_shown(new):
             return again.carry(old, new, row, proof)
         chosen = contents.of(user, old_name)
-        opened = _open_old(old, row, level, folder and folder.salvaged, chosen)
+        opened = _open_old(old, row, folder and folder.salvaged, chosen, small)
         if opened is not None and folder is not None:
-            result = _compare_new(old, new, opened, row, level, folder, chosen)
+            result = _compare_new(old, new, opened, row, level, folder, chosen, small)
             if result is not None:
                 _check_uidvalidity(old, opened, row, result)
                 if old_name == "INBOX":
@@ -144,13 +126,15 @@ def read_user(
         with mailboxes.old_session(hosts, user) as old:
             return compared(old, new, old_name)
 
-    damaged = {name for name, folder in known.items() if folder.salvaged is not None}
-    rows = []
+    rows, damaged = [], {name for name in known if known[name].salvaged is not None}
     with mailboxes.new_session(hosts, user) as new:
         only_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
-        listed = mailboxes.old_folders(old, site.old_store.imap_prefix, passed)
-        # c-client does not list its longest names, and opens them
-        for old_name in listed + sorted(known.keys() - set(listed)):
+        names = mailboxes.old_folders(old, hosts.site.old_store.imap_prefix, passed)
+        names += sorted(known.keys() - set(names))  # c-client opens long names it does not list
+        read = [known[name] for name in names if name in known and name not in proofs]
+        small = SmallFolders(old, new, read, level, contents)
+        for old_name in names:
+            small.prepare(old_name)
             # c-client's session ends at some damaged folders
             row = None if old_name in damaged else compared(old, new, old_name)
             # its tenex driver mixes up the texts of two folders in one session
@@ -158,11 +142,14 @@ def read_user(
                 row = compared_alone(new, old_name)
             rows.append(row)
             only_new.discard(row.new_name)
-        for new_name in sorted(only_new):
-            count = new.status(new_name, ["MESSAGES"])["MESSAGES"]
-            rows.append(Row(user, None, new_name, new=count, extra=count))
+        rows += [_only_new(new, user, new_name) for new_name in sorted(only_new)]
         _compare_subscriptions(set(old.subscribed()), set(new.subscribed()), rows)
     return rows
+
+
+def _only_new(new, user, name):
+    count = new.status(name, ["MESSAGES"])["MESSAGES"]
+    return Row(user, None, name, new=count, extra=count)
 
 
 def _compare_inbox(hosts, old, opened, result, row, salvaged, uidls):
@@ -179,10 +166,10 @@ def _compare_subscriptions(old, new, rows):
             row.differs("the subscription to it is missing")
 
 
-def _open_old(old, row, level, salvaged, chosen):
+def _open_old(old, row, salvaged, chosen, small):
     """The folder as c-client opens it, or None when there is nothing to compare."""
     try:
-        folder = old.stream(row.old_name, level, wanted=chosen)
+        folder = small.stream(old, row.old_name, chosen)
     except (imap.FolderUnreadable, imap.SessionLost) as error:
         if isinstance(error, imap.SessionLost) and salvaged is None:
             raise
@@ -215,7 +202,7 @@ def _unreadable(error, row, salvaged):
     return None
 
 
-def _compare_new(old, new, folder, row, level, converted, chosen):
+def _compare_new(old, new, folder, row, level, converted, chosen, small):
     """Fill a row from both sides: a messages.Comparison, None where a side could not be read."""
 
     def same_text(uid, new_uid):
@@ -225,7 +212,7 @@ def _compare_new(old, new, folder, row, level, converted, chosen):
     try:
         # every content that only the new side has is read: the spool is looked for among it
         first = 0 if messages.too_large(folder) else folder.uidnext or 0
-        opened = new.stream(row.new_name, level, wanted=lambda uid: uid >= first or chosen(uid))
+        opened = small.stream(new, row.new_name, lambda uid: uid >= first or chosen(uid))
         if folder.uidvalidity == 0:
             folder.uidvalidity = opened.uidvalidity
         result = (

@@ -4,6 +4,7 @@ import os
 
 from cutover import model
 from cutover.comparison import elsewhere, folders
+from cutover.comparison.contents import Contents
 from cutover.facts import mailboxes, users
 from cutover.remote import converter
 from cutover.steps.night import verify
@@ -27,7 +28,7 @@ def faults(store, preflight, state):
     hosts = Hosts(store, preflight)
     site, user = hosts.site, model.from_json(converter.User, state)
     known, passed = verify.converted_folders(site, user), verify.passed_over(site, user)
-    contents = folders.Contents("seed")
+    contents = Contents("seed")
     account = users.Account(user.user, store.user.uid, store.user.uid, os.fsdecode(store.own))
     with mailboxes.old_session(hosts, user.user) as old:
         rows = folders.read_user(hosts, old, user.user, known, "content", contents, passed)

@@ -26,6 +26,7 @@ from cutover.connect.imap.messages import (
 )
 from cutover.connect.imap.names import decode_name, encode_name
 from cutover.connect.imap.session import Session
+from cutover.connect.imap.together import TOGETHER, read_together
 
 __all__ = [
     "BATCH_BYTES",
@@ -42,9 +43,11 @@ __all__ = [
     "NotPreauthenticated",
     "Session",
     "SessionLost",
+    "TOGETHER",
     "batches",
     "decode_name",
     "encode_name",
     "login",
     "preauth",
+    "read_together",
 ]

@@ -57,11 +57,19 @@ def fetch(
     error when the server refuses or its answer cannot be read, and its abort when the server is
     gone.
     """
-    tag, fetched = connection._new_tag(), {}
-    connection.send(
-        b"%s %sFETCH %s (%s)\r\n"
-        % (tag, b"UID " if uid else b"", number_set(numbers), items.encode())
-    )
+    tag = connection._new_tag()
+    connection.send(command(tag, number_set(numbers), items, uid))
+    return answer(connection, tag)
+
+
+def command(tag: bytes, numbers: bytes, items: str, uid: bool = False) -> bytes:
+    """FETCH as a line."""
+    return b"%s %sFETCH %s (%s)\r\n" % (tag, b"UID " if uid else b"", numbers, items.encode())
+
+
+def answer(connection: imaplib.IMAP4, tag: bytes) -> dict[int, dict]:
+    """What the server says until it has done the command with this tag: see fetch()."""
+    fetched = {}
     while True:
         line = connection.readline()
         if not line.endswith(b"\n"):

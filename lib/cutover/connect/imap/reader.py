@@ -23,6 +23,8 @@ from cutover.connect.imap.messages import (
 )
 from cutover.connect.imap.names import _listed, encode_name
 
+METADATA = "UID FLAGS INTERNALDATE RFC822.SIZE"
+
 
 class Reader:
     """Reads one logged-in session. Folders are EXAMINEd, bodies are PEEKed at.
@@ -121,28 +123,31 @@ class Reader:
             imap.untagged_responses.clear()
             imap.is_readonly = read_only
             typ, data = self.client._raw_command(verb.encode(), [self.argument(name)], uid=False)
-            if typ != "OK":
-                imap.state = "AUTH"
-                raise FolderUnreadable(
-                    server=self.server, folder=name, reason=self.refusal(replies.words(data))
-                )
-            imap.state = "SELECTED"
-            shown = {
-                key: imap.untagged_responses.get(key, [None])[-1]
-                for key in ("EXISTS", "UIDVALIDITY", "UIDNEXT")
-            }
-            if shown["EXISTS"] is None or shown["UIDVALIDITY"] is None:
-                raise FolderUnreadable(
-                    server=self.server, folder=name, reason=self.refusal("no EXISTS or UIDVALIDITY")
-                )
-            uidnext = int(shown["UIDNEXT"]) if shown["UIDNEXT"] else None
-            flags = (imap.untagged_responses.get("FLAGS") or [b"()"])[-1] or b"()"
-            keywords = frozenset(
-                _flag(flag) for flag in flags.strip(b"()").split() if not flag.startswith(b"\\")
+            return self.opened(name, typ, data)
+
+    def opened(self, name: str, typ: str, data: list) -> Folder:
+        """The folder that EXAMINE or SELECT has just answered for. Raises FolderUnreadable."""
+        imap = self.client._imap
+        if typ != "OK":
+            imap.state = "AUTH"
+            raise FolderUnreadable(
+                server=self.server, folder=name, reason=self.refusal(replies.words(data))
             )
-            return Folder(
-                name, int(shown["UIDVALIDITY"]), uidnext, [], int(shown["EXISTS"]), keywords
+        imap.state = "SELECTED"
+        shown = {
+            key: imap.untagged_responses.get(key, [None])[-1]
+            for key in ("EXISTS", "UIDVALIDITY", "UIDNEXT")
+        }
+        if shown["EXISTS"] is None or shown["UIDVALIDITY"] is None:
+            raise FolderUnreadable(
+                server=self.server, folder=name, reason=self.refusal("no EXISTS or UIDVALIDITY")
             )
+        uidnext = int(shown["UIDNEXT"]) if shown["UIDNEXT"] else None
+        flags = (imap.untagged_responses.get("FLAGS") or [b"()"])[-1] or b"()"
+        keywords = frozenset(
+            _flag(flag) for flag in flags.strip(b"()").split() if not flag.startswith(b"\\")
+        )
+        return Folder(name, int(shown["UIDVALIDITY"]), uidnext, [], int(shown["EXISTS"]), keywords)
 
     def read(
         self, name: str, level: str = "count", numbers: range | None = None, wanted=lambda uid: True
@@ -202,12 +207,13 @@ class Reader:
     def _metadata(self, name: str, numbers: range) -> list[Message]:
         # by number: c-client and Dovecot both then answer in UID order, none twice
         with self.during(f"reading messages {numbers[0]} to {numbers[-1]} of {name}", folder=name):
-            data = fetch.fetch(self.client._imap, numbers, "UID FLAGS INTERNALDATE RFC822.SIZE")
+            data = fetch.fetch(self.client._imap, numbers, METADATA)
             return [
-                self._message(name, number, data[number]) for number in numbers if number in data
+                self.message(name, number, data[number]) for number in numbers if number in data
             ]
 
-    def _message(self, name: str, number: int, items: dict) -> Message:
+    def message(self, name: str, number: int, items: dict) -> Message:
+        """A message by what FETCH gave of METADATA. Raises FolderUnreadable."""
         date = fetch.internaldate(items.get("INTERNALDATE"))
         missing = [
             key

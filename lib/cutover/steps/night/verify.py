@@ -16,6 +16,7 @@ import time
 
 from cutover import model
 from cutover.comparison import carried, elsewhere, folders
+from cutover.comparison.contents import Contents
 from cutover.facts import mailboxes, pop3
 from cutover.steps.checks import left_out
 from cutover.steps.night import convert, verify_contents
@@ -88,7 +89,7 @@ def probe(ctx) -> Facts:
     left = verify_contents.left(before.state, proofs)
     part = verify_contents.share(site, ctx.history, left)
     deadline = time.monotonic() + site.verify.content_minutes * 60
-    contents = folders.Contents(ctx.run_name, part, deadline)
+    contents = Contents(ctx.run_name, part, deadline)
     uidls = site.verify.level != "count" and pop3.served(ctx.hosts, site.roles.new)
 
     def read(name):
@@ -159,6 +160,8 @@ def converted_folders(site, user) -> list[folders.Converted]:
                 folder.spool + folder.appended,
                 folder.lost_keywords,
                 folder.messages if folder.damage else None,
+                folder.messages,
+                folder.bytes,
             )
         )
     return converted
