@@ -3,8 +3,9 @@ real sshd.
 """
 
 import concurrent.futures
-import shlex
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -166,11 +167,35 @@ def box(keys, dial):
         yield dial(port)
 
 
-@pytest.mark.parametrize(
-    "word", ["a b", "it's", '"', "$HOME", "*", "", "-n", "new\nline", "\\", "`id`", "é"]
-)
-def test_quoting_gives_each_word_back(word):
-    assert shlex.split(ssh.remote_line(["printf", "%s", word]))[-3:] == ["printf", "%s", word]
+WORDS = [
+    *("a b", "it's", '"', "$HOME", "*", "", "-n", "\\", "`id`", "é", "~", "{a,b}", "x\\"),
+    *(
+        "new\nline",
+        "\\\nit's",
+        "\\n\n",
+        "end\n",
+        "hi!",
+        "\\!7",
+        "!!",
+        "\\0041!",
+        "[ ! -e x ]\n%s\r\n",
+    ),
+    "".join(map(chr, range(1, 0x180))),
+]
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "tcsh", "bsd-csh"])
+def test_every_login_shell_gives_each_word_back(shell):
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    line = ssh.remote_line(["printf", "%s\\0", *WORDS])
+    ran = subprocess.run([shell, "-c", line], capture_output=True)
+    assert ran.stdout.decode().split("\0")[:-1] == WORDS, ran.stderr
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_line_has_nothing_that_csh_sees_in_quotes(word):
+    assert not set(ssh.remote_line(["printf", word])) & set("\n!")
 
 
 def test_sudo_prefixes():

@@ -17,6 +17,10 @@ MIB = 1024 * 1024
 # for sh and csh alike
 ENVIRONMENT = 'env LC_ALL=C PATH="${PATH}:/usr/local/sbin:/usr/sbin:/sbin" '
 
+# No quotes keep these from csh, so they go as escapes of printf's %b, and an sh puts them back.
+NOT_FOR_CSH = str.maketrans({"\\": r"\\", "\n": r"\n", "!": r"\0041"})
+DECODE = """sh -c 'eval "exec $(printf %b "$0")"' """
+
 
 def remote_line(
     argv: Sequence[str],
@@ -37,7 +41,10 @@ def remote_line(
     if sudo or as_user:
         prefix = ["sudo"] if old_sudo else ["sudo", "-n"]
         prefix += ["-u", as_user, "-H", "--"] if as_user else ["--"]
-    return ENVIRONMENT + shlex.join([*prefix, *argv])
+    line = shlex.join([*prefix, *argv])
+    if "\n" in line or "!" in line:
+        line = DECODE + shlex.quote(line.translate(NOT_FOR_CSH))
+    return ENVIRONMENT + line
 
 
 # What sudo itself says when it declines (sudo 1.6 to 1.9); "sudo: x: command not found" is the
