@@ -202,25 +202,19 @@ def send(
     recipients: Sequence[str],
     message: bytes,
     timeout: float,
-    ca_file=None,
-    server_hostname: str | None = None,
     name: str = "",
     client: Client | None = None,
 ) -> str:
     """Send `message` (its line ends become CRLF) and return the server's queue id.
 
-    `timeout`: seconds for each answer; a server may let a client wait before it greets it. With
-    `server_hostname` STARTTLS is required and the certificate checked; `client` says that, and
-    more, in their place. All recipients are accepted or none is sent to. `name`: the host's, for
-    errors.
+    `timeout`: seconds for each answer; a server may let a client wait before it greets it. All
+    recipients are accepted or none is sent to. `name`: the host's, for errors.
     """
     server = _called(name, host_address, port)
-    if client is None:
-        client = Client(server_hostname=server_hostname, ca_file=str(ca_file) if ca_file else None)
     link = smtplib.SMTP(timeout=timeout, local_hostname="localhost")
     try:
         try:
-            _open(link, server, host_address, port, client)
+            _open(link, server, host_address, port, client or Client())
             _envelope(link, server, sender, recipients)
         except (OSError, smtplib.SMTPException) as error:
             raise NoSmtp(server=server, reason=error or type(error).__name__) from error

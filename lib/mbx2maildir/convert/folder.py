@@ -157,7 +157,6 @@ class Attempt:
 
     def open(self, file, spool, strict):
         """Open the old files and work out keywords and UIDVALIDITY."""
-        user = self.user
         at_work = self.live and in_use.lately(sources_stamp(file, spool), time.time_ns())
         if file is not None:
             fd, self.box = file.open(strict, at_work)
@@ -167,7 +166,7 @@ class Attempt:
             self.descriptors.append(fd)
         self.keywords = KeywordTable([])
         if self.box:
-            self.keywords = folder_keywords.keywords_of(file, self.box, user, strict, self.result)
+            self.keywords = folder_keywords.keywords_of(file, self.box, strict, self.result)
         self.uidvalidity = (self.box.uidvalidity if self.box else 0) or self.fallback
 
     def close(self):

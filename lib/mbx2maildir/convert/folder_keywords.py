@@ -6,7 +6,7 @@ from mbx2maildir import errors
 from mbx2maildir.formats.keywords import KeywordTable
 
 
-def keywords_of(file, box, user, strict, result):
+def keywords_of(file, box, strict, result):
     """The folder's keyword letters. With more than 26 names a pass over the message lines finds
     those in use."""
     table = KeywordTable(box.keywords)

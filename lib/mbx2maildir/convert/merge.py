@@ -38,7 +38,7 @@ def finish(user, prepared, results, progress=staged.quiet):
                 append(user, tree, new, by_name[name], messages)
         write_common(user, prepared, by_name.values())
         base.note(user, by_name.values())
-        values = summary(user, prepared, by_name.values(), len(matched), len(left))
+        values = summary(prepared, by_name.values(), len(matched), len(left))
     except OSError as error:
         raise errors.space_error(error, tree) from error
     return values, known_files(new)
@@ -245,7 +245,7 @@ def spooled(prepared, result):
     return result["spool"]
 
 
-def summary(user, prepared, results, matched, left):
+def summary(prepared, results, matched, left):
     """What the state says of a complete tree."""
     folders = []
     for result in sorted(results, key=lambda result: result["folder"]):

@@ -176,7 +176,7 @@ def test_a_keyword_taken_off_while_lost_ones_are_looked_up_is_not_lost(site, mon
     prepared = incoming.find(user["inbox"], None)[0]
     fd, box = prepared.open()
     os.close(fd)
-    folder_keywords.keywords_of(prepared, box, user, False, result)
+    folder_keywords.keywords_of(prepared, box, False, result)
     assert result["lost_keywords"] == ["k27", "k28", "k29"]
     assert result["warnings"][-1].startswith("keyword k29 is lost on UIDs 29:")
 
