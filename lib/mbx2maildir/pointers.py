@@ -13,6 +13,7 @@ from mbx2maildir.patterns import Pattern
 
 LIMIT = 1 << 18  # bytes read of a file
 MOST = 50  # findings per user
+LONGEST = 2048  # characters of a line of procmail's and of a value: its own default, LINEBUF
 PROCMAILRC, FORWARD = b".procmailrc", b".forward"
 SETTINGS = (
     b".mailrc",
@@ -27,7 +28,7 @@ SETTINGS = (
 )
 ASSIGNMENT = Pattern(r"([A-Za-z_]\w*)\s*=\s*(.*)", 16)  # re.DOTALL
 VARIABLE = Pattern(r"\$(?:\{(\w+)\}|(\w+))")
-COMMENT = Pattern(r"\s+#.*", 16)
+COMMENT = Pattern(r"(?<!\s)\s+#.*", 16)  # tried once per run of blanks, however long that is
 RECIPE = Pattern(r":\s*\d*")
 COMPUTED = Pattern(r"[$`\s\\\"'*?\[<>;&|]")  # what no plain path holds
 CAPTURE = Pattern(r"\w+\s*=\s*\|")  # an action that sets a variable
@@ -131,8 +132,9 @@ def logical(text):
 def procmail(text, places):
     """Recipes that deliver into files, and variables that say where. Yields Line.
 
-    A variable that is set inside a block, or by a program, may have another value when procmail
-    delivers: such a delivery has no target.
+    A variable that is set inside a block, by a program or from such a variable may have another
+    value when procmail delivers: such a delivery has no target. No value grows beyond LONGEST,
+    whatever variables it is made of.
     """
     variables = {"HOME": places.home, "MAILDIR": places.home}
     variables.update(LOGNAME=places.user, USER=places.user)
@@ -140,14 +142,21 @@ def procmail(text, places):
     head, depth = None, 0
 
     def expanded(value):
-        value = COMMENT.sub("", value).strip().strip("\"'")
-        return VARIABLE.sub(lambda match: variables.get(match[1] or match[2], match[0]), value)
+        value = COMMENT.sub("", value[:LONGEST]).strip().strip("\"'")
+        whole = VARIABLE.sub(lambda match: variables.get(match[1] or match[2], match[0]), value)
+        return whole[:LONGEST]
+
+    def known(text, value):
+        """Whether procmail's value of a text is this one."""
+        used = {match[1] or match[2] for match in VARIABLE.finditer(text)}
+        whole = max(len(text), len(value)) < LONGEST
+        return whole and not COMPUTED.search(value) and not used & unsure
 
     def target(line, value):
-        used = {match[1] or match[2] for match in VARIABLE.finditer(line)}
-        used |= set() if value.startswith(("/", "~/")) else {"MAILDIR"}
-        plain = not COMPUTED.search(value) and not used & unsure
-        return os.path.normpath(places.full(value, variables["MAILDIR"])) if plain else ""
+        relative = not value.startswith(("/", "~/"))
+        if not known(line, value) or (relative and "MAILDIR" in unsure):
+            return ""
+        return os.path.normpath(places.full(value, variables["MAILDIR"]))
 
     for number, line in logical(text):
         depth += line.startswith("{")
@@ -168,7 +177,7 @@ def procmail(text, places):
         elif assigned:
             name, value = assigned[1], expanded(assigned[2])
             variables[name] = places.full(value, None) if name == "MAILDIR" else value
-            if depth or COMPUTED.search(value):
+            if depth or not known(assigned[2], value):
                 unsure.add(name)
             if name in ("DEFAULT", "ORGMAIL") and mailbox(value, variables, places):
                 yield Line(number, "delivers", line, target(line, value))

@@ -10,6 +10,7 @@ from cutover.changes.home_file import EditHomeFile
 from cutover.facts import home_files
 from cutover.facts.users import Account
 from cutover.steps.maintenance import mail_rules, procmail_rules
+from mbx2maildir import pointers
 
 ROMA1 = site.load("parameters/roma1.yaml")
 MAILDIR = "/var/imap/alice"
@@ -129,6 +130,12 @@ def test_a_folder_that_may_have_got_a_number_is_left(existing, certain):
         (" :0 cw: $HOME/x.lock", " :0 cw"),
         (":0 : # why", ":0 # why"),
         (":0 # a: b", ":0 # a: b"),
+        (":0:a  # b", ":0  # b"),
+        (":0:" + 200_000 * " " + "a", ":0"),  # in a moment
+        (
+            ":" + 100_000 * "0" + ":" + 100_000 * "a" + "#",
+            ":" + 100_000 * "0" + ":" + 100_000 * "a" + "#",
+        ),
     ],
 )
 def test_a_lock_file_goes(head, without):
@@ -154,6 +161,9 @@ $D
 :0
 X=| formail -xTo:
 INCLUDERC=$HOME/more
+M=$HOME/mail/$L
+:0
+$M
 """
 
 
@@ -163,7 +173,12 @@ def test_variables_that_are_set_in_a_block_or_by_a_program_are_not_simple(home):
         f"DEFAULT={MAILDIR}/.inbox_/",
         f"  {MAILDIR}/.fixed/",
     ]
-    assert [line.line for line in mail_rules.left(user, ROMA1)] == [13, 15, 18]
+    assert [line.line for line in mail_rules.left(user, ROMA1)] == [13, 15, 18, 21]
+
+
+def test_a_long_line_is_left(home):
+    user = of_home(home, f":0\nmail/{'x' * pointers.LONGEST}\n")
+    assert not mail_rules.edits(user, ROMA1) and len(mail_rules.left(user, ROMA1)) == 1
 
 
 def test_a_link_and_a_long_file_are_left(home, monkeypatch):

@@ -1,5 +1,7 @@
 """Files of users that deliver into the old mail, or read it."""
 
+import tracemalloc
+
 import pytest
 
 from mbx2maildir import pointers
@@ -82,3 +84,20 @@ def test_what_cannot_be_read_and_what_is_no_text_is_no_error(tmp_path, user):
     assert len(listed) == pointers.MOST + 1
     assert listed[-1]["text"] == "and 950 more lines"
     assert pointers.read(dict(user, old_home=None)) == []
+
+
+def test_no_value_grows_whatever_it_is_made_of(user):
+    text = "A=xxxxxxxx\n" + "A=$A$A\n" * 20 + f"B={'$A' * 100_000}\n:0\n$A\n:0\n$B\n"
+    tracemalloc.start()
+    try:
+        lines = pointers.lines(pointers.PROCMAILRC, text, pointers.Places(user))
+        assert [(line.kind, line.target) for line in lines] == [("delivers", "")] * 2
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_blanks_cost_no_time(user):
+    text = f"A=x{' ' * 250_000}y\n:0\n$A{' ' * 1000}# a comment\n"
+    (line,) = pointers.lines(pointers.PROCMAILRC, text, pointers.Places(user))
+    assert line.number == 3

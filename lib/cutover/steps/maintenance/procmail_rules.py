@@ -21,7 +21,7 @@ INCLUDED = ("DROPPRIVS=yes", "INCLUDERC=$HOME/.procmailrc")
 # deliver a part.
 UNCONDITIONAL = re.compile(r"[ \t]*:[ \t]*0+[ \tHBDWwir]*(:[^\\]*|#[^\\]*)?")
 _HEAD = re.compile(r"[\s{}]*:\s*0+")
-_LOCKED = re.compile(r"([\s{}]*:\s*0+[^:#]*):[^#]*?(\s+#.*)?")
+_LOCKED = re.compile(r"([\s{}]*:\s*0[^:#]*):[^#]*?((?<!\s)\s+#.*)?")
 _DMAIL = re.compile(r"\|\s*(?:\S*/)?[dt]mail(?:\s+-[ksv])*(?:\s+(?P<to>[^-\s]\S*))?")
 _PLAIN = re.compile(r"[^\x00-\x20\"'`$*?<>;&|\\#{}~/][^\x00-\x20\"'`$*?<>;&|\\]*")
 _NUMBERED = re.compile(r"_\d+")
