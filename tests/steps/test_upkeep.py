@@ -176,6 +176,7 @@ def test_a_forward_does_not_move_over_a_users_own_script_or_before_sieve(more, m
         ("=?no-such-charset?Q?a?=", "=?no-such-charset?Q?a?="),
         ("=?utf-8?B?A?=", "=?utf-8?B?A?="),
         ("x" * 500, "x" * 99 + "…"),
+        (f"=?utf-8?q?{'a' * 5000}?=", f"=?utf-8?q?{'a' * 89}…"),
         ("", ""),
     ],
 )

@@ -16,6 +16,7 @@ from cutover.connect import smtp
 from cutover.facts import mailboxes, spam_folders
 
 WIDE = 100  # characters of a sender or subject
+RAW = 4096  # characters that are decoded: a long value could keep the decoder busy for hours
 
 
 def safe(raw: str) -> str:
@@ -24,10 +25,9 @@ def safe(raw: str) -> str:
     Decoded (RFC 2047), on one line, without control and direction characters, at most WIDE long,
     and without any address that a client would turn into a link.
     """
+    raw = re.sub(r"\r?\n[ \t]+", " ", raw[:RAW])
     try:
-        text = str(
-            email.header.make_header(email.header.decode_header(re.sub(r"\r?\n[ \t]+", " ", raw)))
-        )
+        text = str(email.header.make_header(email.header.decode_header(raw)))
     except (ValueError, LookupError, email.errors.MessageError):
         text = raw
     text = "".join(" " if letter.isspace() else letter for letter in text)
