@@ -12,7 +12,7 @@ import time
 
 from mbx2maildir import errors, pace, plan_file, pool, tasks
 from mbx2maildir.convert import ranges
-from mbx2maildir.publish import containers, publish, syscalls
+from mbx2maildir.publish import claims, containers, publish, syscalls
 
 PROGRESS_SECONDS = 1.0
 SUMS = ("messages", "bytes", "expunged", "matched", "appended")
@@ -28,24 +28,20 @@ class Conversion:
         self.settings = {key: value for key, value in plan.items() if key != "users"}
         self.users = {}
         for user in plan["users"]:
-            places = containers.paths(plan, user)
-            self.users[user["user"]] = dict(
-                user,
-                run=plan["run"],
-                host=plan["host"],
-                staging=os.fsdecode(places["staging"]),
-                index=os.fsdecode(places["index"]),
-                salvage=os.fsdecode(places["salvage"]),
-            )
+            self.locate(dict(user, run=plan["run"], host=plan["host"]))
         # nobody works while convert-users runs, and all wait for it
         self.pace = plan.get("pace") if plan.get("presync") else None
         self.pool = pool.Pool(plan["jobs"], governor=self.pace and pace.Governor(self.pace))
-        self.active = {}
-        self.staged = []
-        self.syncing = False
+        self.active, self.staged, self.syncing = {}, [], False
         self.totals = dict.fromkeys(("users", *DONE, *SUMS, "late", "warnings"), 0)
         self.totals["users"] = len(self.users)
         self.progress, self.asleep = {"messages": 0, "bytes": 0}, 0.0
+
+    def locate(self, user):
+        """Note a user with the places to which the user's processes write."""
+        places = containers.paths(self.plan, user)
+        own = {area: os.fsdecode(places[area]) for area in ("staging", "index", "salvage")}
+        self.users[user["user"]] = dict(user, **own)
 
     def run(self):
         """Errors: NoSpace, PublishError, BadPlan, when not even a beginning can be made."""
@@ -56,7 +52,8 @@ class Conversion:
 
     def run_locked(self):
         started = time.monotonic()
-        containers.empty_trash(self.plan)
+        if not self.plan.get("claims"):
+            containers.empty_trash(self.plan)
         self.emit(
             "start",
             run=self.plan["run"],
@@ -142,22 +139,25 @@ class Conversion:
         if not state["failed"]:
             state["failed"] = True
             self.totals["failed"] += 1
-            self.emit("error", user=name, **values)
+            self.emit("error", user=name, **claims.cause(self.plan, self.users[name], values))
 
     def after_settle(self, name, _value):
+        if self.plan.get("claims"):
+            self.locate(claims.take(self.plan, self.users[name]))
         user = self.users[name]
         if name in self.plan.get("without", ()):
             publish.leave_out(self.plan, user)
+            claims.release(self.plan, user)
             self.totals["left_out"] += 1
             self.emit("left-out", user=name)
             return
         published = publish.settle(self.plan, user)
         if published is not None:
+            claims.release(self.plan, user)
             self.totals["already"] += 1
             self.add_totals(published)
-            self.emit(
-                "already", user=name, messages=published["messages"], bytes=published["bytes"]
-            )
+            sums = {key: published[key] for key in ("messages", "bytes")}
+            self.emit("already", user=name, **sums)
             return
         publish.expect_unused(containers.paths(self.plan, user))
         user["tree_id"], user["fresh"] = publish.make_trees(self.plan, user)
@@ -253,6 +253,7 @@ class Conversion:
         }
         at = round(time.time(), 3)
         publish.note_staged(self.plan, self.users[name], True, folders=len(results), at=at)
+        claims.release(self.plan, self.users[name])
         self.totals["staged"] += 1
         for key in sums:
             self.totals[key] = self.totals.get(key, 0) + sums[key]
@@ -289,6 +290,7 @@ class Conversion:
     def published(self, name):
         late, values = self.active[name]["late"], self.active[name]["values"]
         publish.finish(self.plan, self.users[name], late)
+        claims.release(self.plan, self.users[name])
         del self.active[name]
         self.totals["published"] += 1
         self.totals["late"] += late

@@ -131,6 +131,15 @@ class PublishError(StoreError):
     todo = "See what is at this path, then run the same command again."
 
 
+class TakenOver(StoreError):
+    """Another host has claimed the user since; what was done here is not published."""
+
+    todo = "The host that has the user now publishes it. Nothing needs to be done here."
+
+    def __init__(self, claim):
+        super().__init__("another host has taken over this user", claim)
+
+
 class Reported(StoreError):
     """An error of another process, as it described it there; see describe()."""
 

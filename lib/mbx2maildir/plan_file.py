@@ -1,6 +1,7 @@
 """The plan file of convert-users, unpublish, state and survey.
 
 zone of a user: seconds east of Greenwich of the old host, for dates without a zone.
+claims: true where several hosts convert on one store; see publish/claims.py.
 dots of a user: "escape" where Dovecot escapes dots in folder names; else they become "_".
 """
 
@@ -50,6 +51,7 @@ def check(values, path="plan"):
         "index",
         "trash",
         "lock",
+        "claims",
     ):
         raise errors.BadPlan(
             '"run" must be a file name that the work directory does not use itself', path
@@ -86,6 +88,8 @@ def check(values, path="plan"):
         raise errors.BadPlan(
             "without: no such users in the plan: {}".format(", ".join(map(str, unknown))), path
         )
+    if not isinstance(values.setdefault("claims", False), bool):
+        raise errors.BadPlan('"claims" must be true or false', path)
     values.setdefault("jobs", os.cpu_count() or 1)
     values.setdefault("host", os.uname().nodename)
     return values

@@ -96,7 +96,8 @@ class Reporter:
 def work(user, tasks, answers, governor):
     """Main loop of a worker process, until its caller is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    switch.close_others((0, 1, 2, tasks, answers, *governor.kept))
+    claim = {user["lock"]} if user and "lock" in user else ()  # held as long as we may write
+    switch.close_others((0, 1, 2, tasks, answers, *governor.kept, *claim))
     fault = None
     try:
         switch.limit()
@@ -109,9 +110,8 @@ def work(user, tasks, answers, governor):
             function, arguments = receive(tasks)
             report.pace.begin()
             try:
-                answer = packed(
-                    ("failed", fault) if fault else ("done", function(*arguments, report))
-                )
+                done = ("failed", fault) if fault else ("done", function(*arguments, report))
+                answer = packed(done)
             except Exception as error:
                 answer = packed(("failed", errors.describe(error)))
             report.flush()

@@ -15,17 +15,23 @@ from mbx2maildir.convert import trash
 WORK_AREAS = ("staging", "staged", "index", "trash")  # for all runs
 AREAS = ("aside", "unpublished", "salvage", "state", "base")
 PRIVATE = ("state", "staged")
+CLAIMS = b"claims"  # see claims.py; made only when it is needed
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def paths(plan, user):
-    """Places of one user, bytes: live, staging, index, aside, unpublished, salvage, base; and the
-    records of records.py: state, staged."""
+    """Places of one user, bytes: live, staging, index, aside, unpublished, salvage, base; replaced,
+    where the live tree goes first; and the records of records.py: state, staged.
+
+    What the holder of a claim ("epoch") writes has a name of its own.
+    """
     work = os.path.abspath(os.fsencode(plan["work"]))
     run = os.path.join(work, os.fsencode(plan["run"]))
     name = os.fsencode(user["user"])
+    own = b".%d.%b" % (user["epoch"], name) if "epoch" in user else name
     places = {area: os.path.join(run, os.fsencode(area), name) for area in AREAS}
-    places.update({area: os.path.join(work, os.fsencode(area), name) for area in WORK_AREAS})
+    places.update({area: os.path.join(work, os.fsencode(area), own) for area in WORK_AREAS})
+    places["replaced"] = os.path.join(run, b"aside", own)
     for record in PRIVATE:
         places[record] += b".json"
     places["live"] = os.path.abspath(os.fsencode(user["maildir"]))
@@ -39,7 +45,7 @@ def runs(plan):
             names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
         return []
-    return [name for name in names if name not in WORK_AREAS]
+    return [name for name in names if name not in (*WORK_AREAS, os.fsdecode(CLAIMS))]
 
 
 def make_areas(plan):
@@ -56,6 +62,8 @@ def make_areas(plan):
             for area in areas:
                 mode = 0o700 if area in PRIVATE else 0o711
                 make_area(os.path.join(above, os.fsencode(area)), mode)
+        if plan.get("claims"):
+            make_area(os.path.join(work, CLAIMS), 0o700)
     except OSError as error:
         raise errors.work_error(error, error.filename or plan["work"]) from error
 
@@ -171,7 +179,11 @@ def throw_away(path):
 def to_trash(path):
     """Move a user's directory out of the way, for good."""
     if os.path.lexists(path):
-        work = os.path.dirname(os.path.dirname(os.path.dirname(path)))
-        doomed = os.path.join(work, b"trash", trash.new_name().encode("ascii"))
-        os.rename(path, doomed)
-        throw_away(doomed)
+        target = doomed(os.path.dirname(os.path.dirname(path)))
+        os.rename(path, target)
+        throw_away(target)
+
+
+def doomed(area):
+    """A new name in the trash, for something in an area of the work directory or in a run."""
+    return os.path.join(os.path.dirname(area), b"trash", trash.new_name().encode("ascii"))

@@ -18,26 +18,27 @@ import time
 from mbx2maildir import errors, files, pool
 from mbx2maildir.convert import trash
 from mbx2maildir.formats import file_names, maildir
-from mbx2maildir.publish import containers, records, syscalls
+from mbx2maildir.publish import claims, containers, records, syscalls
 
 LOCK_SECONDS = 5  # of patience
 
 
 def lock(plan):
-    """Hold the work directory's lock while the result is open. Errors: PublishError when another
-    process holds it. A worker of a run that was killed may do so for a moment: until it has closed
-    what it inherited."""
+    """Hold the work directory's lock while the result is open: alone, or with others that claim
+    their users. Errors: PublishError when another process holds it. A worker of a run that was
+    killed may do so for a moment: until it has closed what it inherited."""
     path = os.path.join(os.fsencode(plan["work"]), b"lock")
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         handle = os.fdopen(os.open(path, flags, 0o600), "w")
     except OSError as error:
         raise errors.work_error(error, error.filename) from error
     until = time.monotonic() + LOCK_SECONDS
     while True:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return handle
+            shared = plan.get("claims")
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            break
         except OSError as error:
             if time.monotonic() > until:
                 handle.close()
@@ -47,6 +48,9 @@ def lock(plan):
                     todo="Wait for it to end. Its events show its progress.",
                 ) from error
             time.sleep(LOCK_SECONDS / 50)
+    if not shared:
+        claims.end(plan)
+    return handle
 
 
 def task_older(tree, report):
@@ -98,6 +102,7 @@ def settle(plan, user):
         else:
             os.rename(aside, live)
     if values is not None:
+        claims.close(plan, user)
         if records.is_tree(live, staged):
             finish(plan, user)
         return values
@@ -202,6 +207,7 @@ def swap(plan, user):
     it aside."""
     places = containers.paths(plan, user)
     live, staging = places["live"], places["staging"]
+    claims.close(plan, user)
     expect_unused(places)
     parent = os.path.dirname(live)
     containers.expect_unreachable(parent)
@@ -210,7 +216,7 @@ def swap(plan, user):
     if os.path.lexists(live):
         if syscalls.exchange(staging, live):
             return True
-        os.rename(live, places["aside"])
+        os.rename(live, places["replaced"])
         os.rename(staging, live)
         return False
     if not os.path.isdir(parent):
@@ -227,8 +233,11 @@ def finish(plan, user, late=0):
     it replaced meanwhile."""
     places = containers.paths(plan, user)
     values = records.read(places["staged"])
-    if os.path.lexists(places["staging"]):
-        set_aside(places["staging"], places["aside"])
+    if not values:
+        raise errors.TakenOver(places["staged"])
+    for replaced in {places["staging"], places["replaced"]} - {places["aside"]}:
+        if files.is_directory(replaced):
+            set_aside(replaced, places["aside"])
     write_state(places, dict(values, phase="published", published_at=time.time(), late=late))
     # the index described the staged tree, which is gone
     if files.is_directory(places["index"]):
