@@ -20,6 +20,7 @@ START = "6AO6nSYY002387 378 Tue Nov 24 06:49"
         (f"{START} MAILER-DAEMON (host (old@x) said no) n@old.lab.test", {"old.lab.test"}),
         (f"{START} a@vm.lab.test n@old.lab.test (Deferred)", {"old.lab.test"}),
         (f"{START} <a@elsewhere.test>", set()),
+        (f'{START} <"("@evil.test> n@far.test (Deferred)', {"far.test"}),
         # a user, a program and a file of the host itself
         (f"{START} <a@elsewhere.test> n@old.lab.test anna", set()),
         (f'{START} <a@elsewhere.test> (Deferred) "|/usr/bin/vacation n@x.test" n@x.test', set()),

@@ -97,8 +97,9 @@ def recipient_domains(item: str) -> set[str]:
     Empty when one of them is unknown: sendmail cut the address, or it is a user, a file or a
     program of the host itself.
     """
+    item = SENDER.sub("", item, count=1)
     item = re.sub(r"\(.*\)", "", item)  # the reason
-    recipients = QUOTED.sub("local", SENDER.sub("", item, count=1)).split()
+    recipients = QUOTED.sub("local", item).split()
     if any(len(word) >= CUT or "@" not in word for word in recipients):
         return set()
     domains = re.findall(r"[^\s<>]@([^\s<>]+)", " ".join(recipients))
