@@ -101,6 +101,7 @@ def test_counts_of_missing_folders_are_of_the_user_with_the_longest_name():
         'cutover_missing_al_LIST_(SUBSCRIBED)_""_"mail/*"_RETURN…\tduration\t1\n'
         "cutover_missing_al_LSUB_mail/_*\tduration\t1\n"
         'cutover_missing_al_LIST_""_("mail/*"_"x/%")\tduration\t1\n'
+        'cutover_missing_al_EXAMINE_"mail/a\tb"\tduration\t1\n'
         "other_al\tduration\t9\n"
     )
     assert dovecot_activity.parse_counts(text, ["al", "al_x"]) == {
@@ -110,6 +111,7 @@ def test_counts_of_missing_folders_are_of_the_user_with_the_longest_name():
         ("al_x", "mail/caffé"): 4,
         ("al", "mail/*"): 5,
         ("al", "mail/%"): 1,
+        ("al", "mail/a\udc09b"): 1,
     }
     assert (
         dovecot_activity.parse_counts("metric_name\tfield\tcount\nother\tduration\t1\n", ["al"])

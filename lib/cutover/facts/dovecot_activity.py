@@ -142,7 +142,8 @@ def parse_counts(text: str, users: Iterable[str]) -> dict[tuple[str, str], int] 
     """
     known, counted, counts = sorted(users, key=len, reverse=True), False, {}
     for line in model.lines(text)[1:]:
-        counter, _, number = (line.split("\t") + ["", ""])[:3]
+        # a folder's name may hold a tab
+        counter, _, number = ["", "", *line.rsplit("\t", 2)][-3:]
         counted = counted or counter == _COUNTER
         rest = counter.removeprefix(_COUNTER + "_")
         user = next((user for user in known if rest.startswith(user + "_")), None)
