@@ -134,9 +134,12 @@ def test_nights_of_more_and_more_users():
         {
             "users": number,
             "adding": 1.0,
-            "seconds": dict.fromkeys([*users.SHOWN, users.RECORD, users.REPORT], number / 10),
+            "seconds": dict.fromkeys(
+                [*users.SHOWN, users.RECORD, users.REPORT, users.PAGE, users.WHOLE], number / 10
+            ),
             "commands": dict.fromkeys(users.SHOWN, 7),
             "memory": {"run": 100.0, users.RECORD: 120.4},
+            "used": 3.4,
             "load": 1.5,
             "bytes": {"journal.jsonl": number * 1000},
             "files": 9,

@@ -9,18 +9,20 @@ import datetime
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from lab import control, crowd, inside, topology
+from lab import control, crowd, inside, requirements, topology
 
 from cutover import site
 from cutover.bench import timing
 from cutover.model import errors
 from cutover.record import history, run_folder
+from cutover.report import html_page
 from cutover.run import engine
 
 # presync has nothing to do the second time
@@ -30,6 +32,7 @@ CALLS = (
     ("--from", "stop-imap", "--to", "verify"),
 )
 AGAIN, ROLLBACK, RECORD, REPORT = "presync again", "rollback's plan", "record verify", "report"
+PAGE, WHOLE = "opening the largest notebook's page", "opening report.html"
 SHOWN = ("preflight", "dual-delivery", "presync", AGAIN, "convert", "verify", ROLLBACK)
 # at this level sshd logs each command
 VERBOSE = "sed -i '1iLogLevel VERBOSE' /etc/ssh/sshd_config.d/lab.conf && systemctl reload ssh"
@@ -45,16 +48,22 @@ rollback, `record verify` and the report. **Only the growth carries over** to ot
   finds nothing changed.
 - ssh commands are those that the hosts' sshd logged. None is per user: what runs as a user shares a
   few of them, on hosts with Python 3.
-- Memory is that of all processes of `cutover` on the control host together.
+- Memory and processor seconds are those of all processes of `cutover` on the control host together,
+  without the hosts', which run on the same machine.
+- A page is opened in Chromium, whose own start is included.
 """
 
 
 def measure(sizes: list[int], say=lambda text: None) -> list[dict]:
     """Measure a night with each number of users. Takes the lab down.
 
-    → [{"users", "adding", "seconds", "commands", "memory", "load", "bytes", "files"}], see
-    _night(). Raises errors.CutoverError if a run does not pass.
+    Chromium is installed if it is missing.
+
+    → [{"users", "adding", "seconds", "commands", "memory", "used", "load", "bytes", "files"}],
+    see _night(). Raises errors.CutoverError if a run does not pass.
     """
+    if requirements.program("chromium", "chromium") is None:
+        raise errors.Missing("the bench opens pages in Chromium: apt-get install chromium")
     try:
         return [_night(users, say) for users in sizes]
     finally:
@@ -62,8 +71,9 @@ def measure(sizes: list[int], say=lambda text: None) -> list[dict]:
 
 
 def _night(users, say):
-    """seconds: by step, of ROLLBACK, RECORD and REPORT. commands: by step.
-    memory: the most MiB at once, by call. bytes: by what the run's folder holds. files: in it."""
+    """seconds: by step, of ROLLBACK, RECORD, REPORT, PAGE and WHOLE. commands: by step.
+    memory: the most MiB at once, by call. used: processor seconds of all calls. bytes: by what the
+    run's folder holds. files: in it."""
     say(f"{users} users: preparing a lab …")
     control.up(fresh=True, seed=True)
     began = time.monotonic()
@@ -74,11 +84,13 @@ def _night(users, say):
     with tempfile.TemporaryDirectory() as place:
         parameters = _parameters(Path(place))
         run, memory = run_folder.begin(parameters, Path(place) / "night"), {}
+        before = timing.used_by_children()
         for call in CALLS:
             say(f"{users} users: cutover run {' '.join(call)} …")
             memory["run " + " ".join(call)] = _cutover(
                 "run", "--site", parameters.path, "--run", run.path, *call
             )
+        used = timing.used_by_children() - before
         attempts = _attempts(run.journal.events())
         seconds = {name: ended - began for name, began, ended in attempts}
         commands = _commands(attempts)
@@ -90,12 +102,15 @@ def _night(users, say):
         ):
             took = timing.timed([sys.executable, "-m", "cutover", *argv], sync=False)
             seconds[what], memory[what] = took["seconds"], took["memory"] / 1024
+        pages = sorted((run.path / "html").glob("*.html"), key=lambda page: page.stat().st_size)
+        seconds[PAGE], seconds[WHOLE] = _opened(pages[-1]), _opened(run.path / html_page.NAME)
         return {
             "users": users,
             "adding": adding,
             "seconds": seconds,
             "commands": commands,
             "memory": memory,
+            "used": used,
             "load": os.getloadavg()[2],
             **_sizes(run.path),
         }
@@ -149,6 +164,14 @@ def _memory(top):
             continue
         sizes[pid] = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return sum(sizes.values()) / 1024
+
+
+def _opened(page):
+    """Seconds until Chromium has started and shows a page; the least of three."""
+    with tempfile.TemporaryDirectory() as profile:
+        options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}")
+        argv = [shutil.which("chromium"), *options, "--dump-dom", page.as_uri()]
+        return min(timing.timed(argv, sync=False)["seconds"] for _ in range(3))
 
 
 def _attempts(events):
@@ -232,13 +255,14 @@ def text(nights: list[dict]) -> str:
     def row(title, value):
         lines.append(f"| {title} | " + " | ".join(value(night) for night in nights) + " |")
 
-    for name in (*SHOWN, RECORD, REPORT):
+    for name in (*SHOWN, RECORD, REPORT, PAGE, WHOLE):
         row(f"{name}, seconds", lambda night, name=name: f"{night['seconds'][name]:.1f}")
     for name in SHOWN:
         row(f"{name}, ssh commands", lambda night, name=name: f"{night['commands'][name]:,}")
     for name in nights[0]["bytes"]:
         row(f"{name}, MB", lambda night, name=name: f"{night['bytes'][name] / 1e6:.2f}")
     row("files in the run's folder", lambda night: f"{night['files']:,}")
+    row("control host, processor seconds", lambda night: f"{night['used']:.0f}")
     row("control host, most MB at once", lambda night: f"{max(night['memory'].values()):.0f}")
     return "\n".join(lines)
 
