@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cutover import site
 from cutover.connect import ssh
-from cutover.connect.ssh import connection
+from cutover.connect.ssh import channel, connection
 from cutover.connect.ssh.command import ENVIRONMENT
 from cutover.model import errors
 from lab import inside
@@ -498,6 +498,20 @@ def test_real_put_and_get(real):
         assert sorted(link.run(["ls", "-A", folder]).text.splitlines()) == ["a 'file'", "link"]
     finally:
         link.run(["rm", "-r", folder], sudo=True)
+
+
+@pytest.mark.lab
+def test_a_real_link_by_the_cheapest_cipher_survives_new_keys(real):
+    link = real.ssh("sanbackup")
+    assert link.run(["true"]).rc == 0
+    transport, data = link.links.transport(), bytes(range(256)) * 4096
+    assert {transport.local_cipher, transport.remote_cipher} == {channel.CIPHER}
+    transport.packetizer.REKEY_BYTES = 100_000
+    session, exchange = transport.session_id, transport.H
+    for _ in range(3):
+        assert link.run(["cat"], input=data).out == data
+    assert link.links.transport() is transport and transport.session_id == session
+    assert exchange != transport.H, "no new keys were made"
 
 
 @pytest.mark.lab

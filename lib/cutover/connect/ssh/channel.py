@@ -48,8 +48,17 @@ def close_channel(channel: paramiko.Channel) -> None:
             channel.transport._unlink_channel(channel.chanid)
 
 
+CIPHER = "aes128-gcm@openssh.com"  # OpenSSH 6.2 or later
+
+
 class Transport(paramiko.Transport):
-    """paramiko's transport with two of its handlers replaced."""
+    """paramiko's transport with two of its handlers replaced.
+
+    It prefers CIPHER: of any other, paramiko takes half as long again for a packet, since it
+    computes a MAC in Python.
+    """
+
+    _preferred_ciphers = tuple(dict.fromkeys((CIPHER, *paramiko.Transport._preferred_ciphers)))
 
     _channel_handler_table = {
         **paramiko.Transport._channel_handler_table,
