@@ -62,12 +62,7 @@ class Places:
 
     def named_in(self, text):
         """Whether a text names the folders, or the spool file."""
-        return any(
-            not text[end : end + 1].isalnum()
-            for name in self.names
-            for end in [text.find(name) + len(name)]
-            if name in text
-        )
+        return any(not rest[:1].isalnum() for name in self.names for rest in text.split(name)[1:])
 
     def full(self, path, base):
         """A path as a file says it, in full."""

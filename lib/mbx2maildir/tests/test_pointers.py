@@ -76,6 +76,12 @@ def test_each_file_and_what_breaks(tmp_path, user):
     ]
 
 
+def test_a_line_may_name_another_place_first(user):
+    text = "mailboxes ~/mailing ~/mail/x\nmailboxes ~/mailing /var/mail/alice2\n"
+    lines = pointers.lines(b".muttrc", text, pointers.Places(user))
+    assert [line.number for line in lines] == [1]
+
+
 def test_what_cannot_be_read_and_what_is_no_text_is_no_error(tmp_path, user):
     (tmp_path / ".forward").symlink_to("/nowhere")
     (tmp_path / ".pinerc").mkdir()
