@@ -56,6 +56,20 @@ def test_logins_of_one_user_are_found_in_dovecots_log():
     assert webmail.parse_logins(text, "alice") == ["10.0.0.2", "10.0.0.9"]
 
 
+def test_a_folders_name_does_not_end_what_webmail_says():
+    text = (
+        'rcmail.set_env({"task":"mail","mailboxes":{"a});b":{"id":"a});b"}}});\n'
+        "rcmail.set_env({x: 1});\nrcmail.set_env('y', {\"z\": 1});\n"
+        'rcmail.set_env({"request_token":"t"});'
+    )
+    environment = webmail.parse_environment(text)
+    assert environment == {
+        "task": "mail",
+        "mailboxes": {"a});b": {"id": "a});b"}},
+        "request_token": "t",
+    }
+
+
 def test_lines_of_crontabs_are_those_about_mail(tmp_path):
     (tmp_path / "alice").write_text(
         "# 0 1 * * * procmail\n0 1 * * * cp mail/x y:z\n1 2 * * * backup --password=tr0ub4dor\n"

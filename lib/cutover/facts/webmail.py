@@ -17,7 +17,7 @@ from cutover.facts import alias_service, clock, dovecot
 from cutover.model import errors, moving
 
 TOKEN = re.compile(r'name="_token" value="([^"]+)"')
-ENVIRONMENT = re.compile(r"rcmail\.set_env\((\{.*?\})\);")
+ENVIRONMENT = re.compile(r"rcmail\.set_env\((?=\{)")
 ROW = re.compile(r"this\.add_message_row\(\"?(\d+)\"?,")
 MOST = 4_000_000  # bytes of a page
 LOOKS = 5  # into the journal
@@ -146,12 +146,10 @@ class Browser:
                 "_pass": password,
             },
         )
-        environment = {}
-        for part in ENVIRONMENT.findall(text):
-            environment.update(json.loads(part))
+        environment = parse_environment(text)
         if environment.get("task") != "mail":
             raise LoginRefused(url=self.url, user=user, reason=f"status {status}")
-        self.request_token = environment["request_token"]
+        self.request_token = environment.get("request_token", "")
         self.mailboxes = sorted(
             imap.decode_name(name.encode()) for name in environment.get("mailboxes", {})
         )
@@ -237,6 +235,18 @@ def login_addresses(hosts, user: str, since: int, expected: str) -> list[str]:
         if not addresses or expected in addresses or look_number == LOOKS - 1:
             return addresses
         time.sleep(0.5)
+
+
+def parse_environment(text: str) -> dict:
+    """What a page of Roundcube tells its scripts. It names folders, which may hold `});`."""
+    environment = {}
+    for call in ENVIRONMENT.finditer(text):
+        try:
+            values, _ = json.JSONDecoder().raw_decode(text, call.end())
+        except ValueError:
+            continue  # no JSON, or the page was cut at MOST bytes
+        environment.update(values)
+    return environment
 
 
 def parse_logins(text: str, user: str) -> list[str]:
