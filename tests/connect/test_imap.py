@@ -162,6 +162,20 @@ def test_metadata():
     assert stream.timeout == 5
 
 
+@pytest.mark.parametrize(
+    "greeting, asked",
+    [
+        (b"* PREAUTH [CAPABILITY IMAP4rev1 UIDPLUS] in\r\n", False),
+        (b"* PREAUTH [CAPABILITY\r\n", True),
+    ],
+)
+def test_capabilities_in_the_greeting_are_not_asked_for(greeting, asked):
+    stream = Stream(greeting)
+    opened_session = imap.preauth(stream, 5)
+    assert any(b"CAPABILITY" in line for line in stream.said) == asked
+    assert "IMAP4REV1" in opened_session.client._imap.capabilities
+
+
 def test_content_in_batches_and_pieces_without_a_trace(monkeypatch):
     monkeypatch.setattr(reader, "BATCH_BYTES", 8)
     monkeypatch.setattr(messages, "BATCH_BYTES", 8)

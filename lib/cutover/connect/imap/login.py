@@ -50,6 +50,13 @@ class _OverStream(imaplib.IMAP4):
     def open(self, host="", port=0, timeout=None):
         self.host, self.port, self.sock = host, port, self
 
+    def _get_capabilities(self):
+        """From the greeting, where it lists them (RFC 3501 §7.1): that saves a round trip."""
+        if listed := re.search(rb"\[CAPABILITY ([^\]]+)\]", self.welcome):
+            self.capabilities = tuple(listed[1].decode("latin-1").upper().split())
+        else:
+            super()._get_capabilities()
+
     def settimeout(self, seconds):
         self._stream.timeout = seconds
 
@@ -149,7 +156,10 @@ def preauth(stream, timeout: float, server: str | None = None) -> "Session":
         made = _OverStream(stream)
         if made.state != "AUTH":
             raise imaplib.IMAP4.error(made.welcome)
-        return Session(_Client(made, timeout), server)
+        client = _Client(made, timeout)
+        # or IMAPClient asks before the first command
+        client._cached_capabilities = tuple(name.encode() for name in made.capabilities)
+        return Session(client, server)
     except imaplib.IMAP4.error as error:
         stderr = getattr(stream, "stderr_text", str)()
         stream.close()
