@@ -127,13 +127,10 @@ def test_presync_reads_what_is_settled_and_not_yet_proven(
         (None, False),
     ],
 )
-def test_a_folder_that_dovecot_shows_otherwise_is_not_carried(status, shown):
-    def answer(name, items):
-        if status is None:
-            raise imap.FolderUnreadable(server="new", folder=name, reason="no")
-        return status
-
-    assert PROOF.is_shown(types.SimpleNamespace(status=answer)) == shown
+def test_a_folder_that_dovecot_shows_otherwise_is_not_carried(monkeypatch, status, shown):
+    statuses = {PROOF.new_name: status} if status else {}
+    monkeypatch.setattr(imap, "status_together", lambda *_: statuses)
+    assert carried.shown(None, {"mail/work": PROOF}) == ({"mail/work": PROOF} if shown else {})
 
 
 @pytest.mark.parametrize("after, proven", [("digest", True), ("other", False)])

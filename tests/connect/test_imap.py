@@ -11,7 +11,7 @@ from pathlib import Path
 import fakes
 import pytest
 from cutover.connect import imap, ssh
-from cutover.connect.imap import messages, reader
+from cutover.connect.imap import messages, reader, together
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -165,15 +165,16 @@ def test_metadata():
 @pytest.mark.parametrize(
     "greeting, asked",
     [
-        (b"* PREAUTH [CAPABILITY IMAP4rev1 UIDPLUS] in\r\n", False),
-        (b"* PREAUTH [CAPABILITY\r\n", True),
+        (b"* PREAUTH [CAPABILITY IMAP4rev1 UIDPLUS] in\r\n", 0),
+        (b"* PREAUTH [CAPABILITY\r\n", 1),
     ],
 )
 def test_capabilities_in_the_greeting_are_not_asked_for(greeting, asked):
-    stream = Stream(greeting)
+    stream = Stream(greeting, LIST=b"")
     opened_session = imap.preauth(stream, 5)
-    assert any(b"CAPABILITY" in line for line in stream.said) == asked
-    assert "IMAP4REV1" in opened_session.client._imap.capabilities
+    assert opened_session.folders("%") == []
+    assert sum(b"CAPABILITY" in line for line in stream.said) == asked
+    assert opened_session.client.has_capability("UIDPLUS") == (not asked)
 
 
 def test_content_in_batches_and_pieces_without_a_trace(monkeypatch):
@@ -530,6 +531,26 @@ def test_what_is_not_as_announced_is_left_to_be_read_by_itself(fetched):
     answers = [fetched, good]
     opened_session = session(EXAMINE=OPENED, FETCH=lambda command: answers.pop(0))
     assert list(imap.read_together(opened_session, ["bad", "good"], "content")) == ["good"]
+
+
+def test_the_status_of_any_number_of_folders(monkeypatch):
+    monkeypatch.setattr(together, "TOGETHER", 2)
+
+    def status(command):
+        if b"none" in command:
+            return b"TAG NO none\r\n"
+        number = int(command.split()[1].strip(b'"'))
+        return b'* STATUS "x (y" (MESSAGES %d UIDVALIDITY 7)\r\n' % number
+
+    stream = Stream(STATUS=status)
+    opened_session = imap.preauth(stream, 5)
+    before, items = len(stream.said), ["MESSAGES", "UIDVALIDITY"]
+    names = ["1", "none", "\udcc3", "3"]
+    read = imap.status_together(opened_session, names, items)
+    assert read == {name: {"MESSAGES": int(name), "UIDVALIDITY": 7} for name in ("1", "3")}
+    assert read == {name: opened_session.status(name, items) for name in read}
+    assert len(stream.said) == before + 4
+    assert imap.status_together(opened_session, [], items) == {}
 
 
 @pytest.mark.parametrize(

@@ -78,14 +78,6 @@ class Proof:
     at: float
     status: str = ""
 
-    def is_shown(self, new: imap.Session) -> bool:
-        """Whether Dovecot shows as much: what its indexes say is not in the signature."""
-        try:
-            status = new.status(self.new_name, ["MESSAGES", "UIDVALIDITY"])
-        except imap.FolderUnreadable:
-            return False
-        return status == {"MESSAGES": self.messages, "UIDVALIDITY": self.uidvalidity}
-
 
 Proofs = dict[str, Proof]  # by the folder's old name
 
@@ -96,6 +88,18 @@ class Seen:
 
     digest: str
     status: str
+
+
+def shown(new: imap.Session, proofs: Proofs) -> Proofs:
+    """The proofs of folders of which Dovecot shows as much: the signature is not of its indexes."""
+    names = [proof.new_name for proof in proofs.values()]
+    statuses = imap.status_together(new, names, ["MESSAGES", "UIDVALIDITY"])
+    return {
+        name: proof
+        for name, proof in proofs.items()
+        if statuses.get(proof.new_name)
+        == {"MESSAGES": proof.messages, "UIDVALIDITY": proof.uidvalidity}
+    }
 
 
 def is_wanted(site) -> bool:

@@ -104,13 +104,12 @@ def read_user(
     at level "content". uidls: whether to compare what POP3 shows of INBOX. proofs: those that still
     hold, of which the messages of `again` are read again.
     """
-    proofs = proofs or {}
     known = {folder.old: folder for folder in converted if folder.old is not None}
 
     def compared(old, new, old_name):
         folder, proof = known.get(old_name), proofs.get(old_name)
         row = Row(user, old_name, folder and folder.new)
-        if proof and folder == Converted(old_name, proof.new_name) and proof.is_shown(new):
+        if proof and folder == Converted(old_name, proof.new_name):
             return again.carry(old, new, row, proof)
         chosen = contents.of(user, old_name)
         opened = _open_old(old, row, folder and folder.salvaged, chosen, small)
@@ -128,6 +127,7 @@ def read_user(
 
     rows, damaged = [], {name for name in known if known[name].salvaged is not None}
     with mailboxes.new_session(hosts, user) as new:
+        proofs = carried.shown(new, proofs or {})
         only_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
         names = mailboxes.old_folders(old, hosts.site.old_store.imap_prefix, passed)
         names += sorted(known.keys() - set(names))  # c-client opens long names it does not list

@@ -26,7 +26,7 @@ from cutover.connect.imap.messages import (
 )
 from cutover.connect.imap.names import decode_name, encode_name
 from cutover.connect.imap.session import Session
-from cutover.connect.imap.together import TOGETHER, read_together
+from cutover.connect.imap.together import TOGETHER, read_together, status_together
 
 __all__ = [
     "BATCH_BYTES",
@@ -50,4 +50,5 @@ __all__ = [
     "login",
     "preauth",
     "read_together",
+    "status_together",
 ]

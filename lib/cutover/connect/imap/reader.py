@@ -26,6 +26,16 @@ from cutover.connect.imap.names import _listed, encode_name
 METADATA = "UID FLAGS INTERNALDATE RFC822.SIZE"
 
 
+def figures(data: list) -> dict[str, int]:
+    """{item: number} by the answer to STATUS."""
+    tail = [part for part in data if isinstance(part, bytes) and part.rstrip().endswith(b")")]
+    values = tail[-1].rpartition(b"(")[2].rstrip(b") ").split() if tail else []
+    return {
+        key.decode().upper(): int(value)
+        for key, value in zip(values[::2], values[1::2], strict=False)
+    }
+
+
 class Reader:
     """Reads one logged-in session. Folders are EXAMINEd, bodies are PEEKed at.
 
@@ -102,12 +112,7 @@ class Reader:
             raise FolderUnreadable(
                 server=self.server, folder=name, reason=self.refusal(error.reason)
             ) from error
-        tail = [part for part in data if isinstance(part, bytes) and part.rstrip().endswith(b")")]
-        figures = tail[-1].rpartition(b"(")[2].rstrip(b") ").split() if tail else []
-        return {
-            key.decode().upper(): int(value)
-            for key, value in zip(figures[::2], figures[1::2], strict=False)
-        }
+        return figures(data)
 
     def refusal(self, reason) -> str:
         """What the server said: the refusal and, before it, the untagged NOs with the cause

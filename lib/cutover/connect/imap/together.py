@@ -1,16 +1,16 @@
-"""Small folders in one round trip: all commands are sent before the first answer is read.
+"""Several folders in one round trip: all commands are sent before the first answer is read.
 
 Over ssh a round trip takes longer than either server needs for a folder of a few messages.
 """
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from cutover.connect.imap import fetch
 from cutover.connect.imap.errors import FolderUnreadable
 from cutover.connect.imap.messages import Digest, Folder
-from cutover.connect.imap.reader import METADATA, Reader
+from cutover.connect.imap.reader import METADATA, Reader, figures
 
 TOGETHER = 50  # folders: the server takes their commands while nobody reads its answers yet
 ITEMS = {"count": "", "metadata": METADATA, "content": f"{METADATA} BODY.PEEK[]"}
@@ -24,19 +24,50 @@ def read_together(session: Reader, names: Iterable[str], level: str) -> dict[str
     Raises SessionLost.
     """
     connection, items = session.client._imap, ITEMS[level]
-    arguments = {name: session.argument(name) for name in names}
     tags, lines = {}, []
-    for name, argument in arguments.items():
-        if type(argument) is bytes:
-            tags[name] = opening, reading = connection._new_tag(), connection._new_tag()
-            lines.append(b"%s EXAMINE %s\r\n" % (opening, argument))
-            if items:
-                lines.append(fetch.command(reading, b"1:*", items))
+    for name, argument in _arguments(session, names):
+        tags[name] = opening, reading = connection._new_tag(), connection._new_tag()
+        lines.append(b"%s EXAMINE %s\r\n" % (opening, argument))
+        if items:
+            lines.append(fetch.command(reading, b"1:*", items))
     if lines:
         connection.is_readonly = True
         connection.send(b"".join(lines))
     folders = {name: _answer(session, name, *tags[name], items) for name in tags}
     return {name: folder for name, folder in folders.items() if folder is not None}
+
+
+def status_together(
+    session: Reader, names: Iterable[str], items: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """{name: {item: number}} by STATUS, of any number of folders.
+
+    A folder is missing for the same reasons as in read_together(). Raises SessionLost.
+    """
+    connection, asked = session.client._imap, list(_arguments(session, names))
+    wanted, answers = " ".join(items).encode(), {}
+    for start in range(0, len(asked), TOGETHER):
+        tags = {name: connection._new_tag() for name, _ in asked[start : start + TOGETHER]}
+        lines = [
+            b"%s STATUS %s (%s)\r\n" % (tags[name], argument, wanted)
+            for name, argument in asked[start : start + TOGETHER]
+        ]
+        connection.send(b"".join(lines))
+        for name, tag in tags.items():
+            with session.during(f"STATUS of {name}"):
+                connection.untagged_responses.clear()
+                typ, _ = connection._get_tagged_response(tag)
+            if typ == "OK":
+                answers[name] = figures(connection.untagged_responses.get("STATUS", []))
+    return answers
+
+
+def _arguments(session, names):
+    """(name, how a command gives it) of those that are no literals."""
+    for name in dict.fromkeys(names):
+        argument = session.argument(name)
+        if type(argument) is bytes:
+            yield name, argument
 
 
 def _answer(session, name, opening, reading, items):
