@@ -139,7 +139,6 @@ def test_nights_of_more_and_more_users():
             ),
             "commands": dict.fromkeys(users.SHOWN, 7),
             "memory": {"run": 100.0, users.RECORD: 120.4},
-            "used": 3.4,
             "load": 1.5,
             "bytes": {"journal.jsonl": number * 1000},
             "files": 9,

@@ -48,8 +48,7 @@ rollback, `record verify` and the report. **Only the growth carries over** to ot
   finds nothing changed.
 - ssh commands are those that the hosts' sshd logged. None is per user: what runs as a user shares a
   few of them, on hosts with Python 3.
-- Memory and processor seconds are those of all processes of `cutover` on the control host together,
-  without the hosts', which run on the same machine.
+- Memory is that of all processes of `cutover` on the control host together.
 - A page is opened in Chromium, whose own start is included.
 """
 
@@ -59,8 +58,8 @@ def measure(sizes: list[int], say=lambda text: None) -> list[dict]:
 
     Chromium is installed if it is missing.
 
-    → [{"users", "adding", "seconds", "commands", "memory", "used", "load", "bytes", "files"}],
-    see _night(). Raises errors.CutoverError if a run does not pass.
+    → [{"users", "adding", "seconds", "commands", "memory", "load", "bytes", "files"}], see
+    _night(). Raises errors.CutoverError if a run does not pass.
     """
     if requirements.program("chromium", "chromium") is None:
         raise errors.Missing("the bench opens pages in Chromium: apt-get install chromium")
@@ -72,8 +71,8 @@ def measure(sizes: list[int], say=lambda text: None) -> list[dict]:
 
 def _night(users, say):
     """seconds: by step, of ROLLBACK, RECORD, REPORT, PAGE and WHOLE. commands: by step.
-    memory: the most MiB at once, by call. used: processor seconds of all calls. bytes: by what the
-    run's folder holds. files: in it."""
+    memory: the most MiB at once, by call. bytes: by what the run's folder holds.
+    files: in it."""
     say(f"{users} users: preparing a lab …")
     control.up(fresh=True, seed=True)
     began = time.monotonic()
@@ -84,13 +83,11 @@ def _night(users, say):
     with tempfile.TemporaryDirectory() as place:
         parameters = _parameters(Path(place))
         run, memory = run_folder.begin(parameters, Path(place) / "night"), {}
-        before = timing.used_by_children()
         for call in CALLS:
             say(f"{users} users: cutover run {' '.join(call)} …")
             memory["run " + " ".join(call)] = _cutover(
                 "run", "--site", parameters.path, "--run", run.path, *call
             )
-        used = timing.used_by_children() - before
         attempts = _attempts(run.journal.events())
         seconds = {name: ended - began for name, began, ended in attempts}
         commands = _commands(attempts)
@@ -110,7 +107,6 @@ def _night(users, say):
             "seconds": seconds,
             "commands": commands,
             "memory": memory,
-            "used": used,
             "load": os.getloadavg()[2],
             **_sizes(run.path),
         }
@@ -262,7 +258,6 @@ def text(nights: list[dict]) -> str:
     for name in nights[0]["bytes"]:
         row(f"{name}, MB", lambda night, name=name: f"{night['bytes'][name] / 1e6:.2f}")
     row("files in the run's folder", lambda night: f"{night['files']:,}")
-    row("control host, processor seconds", lambda night: f"{night['used']:.0f}")
     row("control host, most MB at once", lambda night: f"{max(night['memory'].values()):.0f}")
     return "\n".join(lines)
 
