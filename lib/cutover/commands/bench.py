@@ -25,7 +25,7 @@ def runs_option(default):
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def group():
-    """Benchmark the conversion, a restore, presync, the outage, or a night of many users, here."""
+    """Benchmark conversion, restore, presync, the outage, many users, or several hosts, here."""
 
 
 @group.command()
@@ -248,3 +248,37 @@ def users(sizes, write, as_json):
     if write:
         with open(write, "w") as target:
             target.write(users.document(nights))
+
+
+@group.command()
+@click.option(
+    "--users",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    help="Small users to convert.",
+)
+@runs_option(default=3)
+@click.option(
+    "--survey",
+    type=click.File(),
+    metavar="FILE",
+    help="The site's sizes: the answer of the converter's `survey --json`.",
+)
+@click.option(
+    "--write",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write the tables to FILE (docs/scale.md).",
+)
+@options.json_option
+def scale(users, runs, survey, write, as_json):
+    """Measure the converter's costs and simulate large sites on several hosts of one store."""
+    from cutover.bench import scale
+
+    sizes = [user["bytes"] for user in json.load(survey)["users"]] if survey else None
+    values = scale.measure(users, runs, sizes, options.say)
+    click.echo(json.dumps(scale.as_json(values)) if as_json else scale.text(values))
+    if write:
+        with open(write, "w") as target:
+            target.write(scale.document(values))
