@@ -28,7 +28,8 @@ def answers(host, port, timeout=1.0):
 
 def wait(host):
     """Return once all services of a new host are active and all its ports answer."""
-    _until(host, _not_ready)
+    silent = list(host.ports)
+    _until(host, lambda host: _not_ready(host, silent))
 
 
 def wait_booted(host):
@@ -66,10 +67,18 @@ def _booting(host):
     return "" if answers(host, 22) else "no answer on port 22"
 
 
-def _not_ready(host):
-    """What a new host still misses, in words. Empty once it is ready."""
+def _not_ready(host, silent):
+    """What a new host still misses, in words. Empty once it is ready.
+
+    silent: the ports that have not answered yet; those that answer now are removed. They are asked
+    first, since to ask systemd takes a hundred times the processor time.
+    """
     if container.leader(host.name) is None:
         return "no init yet"
+    while silent:
+        if not answers(host, silent[0]):
+            return f"no answer on port {silent[0]}"
+        del silent[0]
     shown = inside.run(
         host.name, ["systemctl", "is-active", *host.units], check=False
     ).stdout.split()
@@ -77,9 +86,6 @@ def _not_ready(host):
         return "services " + ", ".join(
             f"{unit} {word}" for unit, word in zip(host.units, shown, strict=False)
         )
-    silent = [str(port) for port in host.ports if not answers(host, port)]
-    if silent:
-        return f"no answer on port {', '.join(silent)}"
     return "" if 53 not in host.ports or serial(host) is not None else NO_ZONE
 
 
