@@ -23,6 +23,7 @@ def step_by_step(page, server, notebook, last="verify"):
     page.open(server, notebook)
     for name, number in CELLS.items():
         text = page.run(number)
+        assert "Traceback" not in text, text
         if name == last:
             return text
     return None
