@@ -71,6 +71,14 @@ def test_a_file_is_read_again_once_its_status_is_another(monkeypatch, hosts, tmp
 
 
 @pytest.mark.parametrize(
+    "output", ["", f"{'0' * 64}|1 2 3 4 5|9\n" * 2, "one|two\n", "=|1 2 3 4 5|9\n", "||9\n"]
+)
+def test_an_answer_that_cannot_be_is_none(monkeypatch, hosts, output):
+    monkeypatch.setattr(hosts, "run", lambda *_, **__: types.SimpleNamespace(text=output))
+    assert carried.of_old(hosts, ADA, ["mail/work"]) == {}
+
+
+@pytest.mark.parametrize(
     "name", ["INBOX", "inbox", "~bob/x", "/etc/x", "#mh/x", "{host}x", "*", ""]
 )
 def test_a_name_that_may_mean_another_place_is_not_signed(hosts, name):

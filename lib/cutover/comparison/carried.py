@@ -19,6 +19,7 @@ INBOX is never carried: which files make it up is for the old server to say.
 import concurrent.futures
 import dataclasses
 import hashlib
+import re
 import time
 from collections.abc import Iterable
 
@@ -33,6 +34,10 @@ SETTLED = 4.0  # seconds, for ctimes in whole seconds on hosts whose clocks diff
 WAIT = 600  # seconds
 FOLDERS = 20  # carried folders of which verify reads some messages again
 PART = 10  # messages of each
+_SEEN = re.compile(
+    r"(?P<digest>=|[0-9a-f]{64})\|(?P<status>(?:[0-9]+ ){4}(?P<changed>[0-9]{1,12}))\|"
+    r"(?P<at>[0-9]{1,12})"
+)
 # Arguments: the status known, then the path. A line for each: digest, status, seconds since the
 # epoch before either was taken. "=" for the digest: the status is as known. None: not one file.
 _LOOK = r"""
@@ -133,13 +138,17 @@ def of_old(
         ),
         timeout=WAIT,
     ).text
-    seen = {}
-    for name, line in zip(names, model.lines(output), strict=True):
-        digest, status, at = line.split("|")
+    seen, lines = {}, model.lines(output)
+    if len(lines) != len(names):  # a user may interfere with processes of his own
+        return {}
+    for name, line in zip(names, lines, strict=True):
+        match = _SEEN.fullmatch(line)
+        digest = match and match["digest"]
+        if digest == "=":
+            digest = known[name].old if name in known else None
         if digest:
-            settled = status and int(status.split()[-1]) + SETTLED < int(at)
-            digest = known[name].old if digest == "=" else digest
-            seen[name] = Seen(digest, status if settled else "")
+            settled = int(match["changed"]) + SETTLED < int(match["at"])
+            seen[name] = Seen(digest, match["status"] if settled else "")
     return seen
 
 
