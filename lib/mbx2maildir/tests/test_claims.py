@@ -1,6 +1,7 @@
 """Two processes on one store, each of which believes that a user is its own: the first is killed,
 or stopped before any of its renames and continued when the second is done."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -93,9 +94,9 @@ class Conversion:
         return [json.loads(line) for line in output.splitlines()]
 
     def end(self):
-        if self.process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):  # children may have outlived their parent
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.communicate()
+        self.process.communicate()
 
 
 def contents(site):
