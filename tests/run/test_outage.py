@@ -72,6 +72,25 @@ def test_a_torn_line_spoils_nothing(path):
     assert windows(path)[outage.DELIVERY].ended == 20.1
 
 
+def test_what_was_read_is_not_read_again_and_another_file_is(path, monkeypatch):
+    parsed, loads = [], json.loads
+    monkeypatch.setattr(outage.json, "loads", lambda line: parsed.append(line) or loads(line))
+    lines(path)
+    before = outage.probes(path)
+    whole = len(before)
+    parsed.clear()
+    with path.open("a") as out:
+        out.write('{"kind": "reading", "at": 31')
+        out.flush()
+        assert outage.probes(path) == before
+        out.write(', "took": 0.1, "good": true}\n')
+    after = outage.probes(path)
+    assert (len(before), len(after), after[-1]["at"]) == (whole, whole + 1, 31)
+    assert len([line for line in parsed if line]) == 1
+    lines(path, mail=False, until=40)  # in its place, and longer
+    assert outage.probes(path) == [loads(line) for line in path.read_text().splitlines()]
+
+
 def test_where_no_mail_was_sent_when_it_began_the_greetings_tell(path):
     lines(
         path, lost=range(14)

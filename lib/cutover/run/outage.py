@@ -24,12 +24,12 @@ import itertools
 import json
 from pathlib import Path
 
-from cutover import model
-
 NAME = "outage.jsonl"
 EVERY = 0.5  # seconds between two logins, or greetings
 MAIL_EVERY = 2.0  # seconds between two messages
 CALM = 4  # times as long outside the outage
+
+_read = {}  # path: (bytes read, the last of them, the probes in them)
 
 READING, DELIVERY, MAIL, ARRIVED = "reading", "delivery", "mail", "arrived"
 
@@ -75,11 +75,25 @@ class Window:
 
 
 def probes(path: Path) -> list[dict]:
-    """The probes of an outage.jsonl. Lines that a full disk cut off are skipped."""
-    lines = []
-    for line in model.lines(path.read_text()) if path.exists() else ():
+    """The probes of an outage.jsonl. Lines that a full disk cut off are skipped.
+
+    Boards ask every second, all night long: what was read before is not read again.
+    """
+    if not path.exists():
+        return []
+    offset, end, lines = _read.get(path, (0, b"", []))
+    with path.open("rb") as file:
+        file.seek(offset - len(end))
+        if file.read(len(end)) != end:  # another file
+            file.seek(0)
+            offset, end, lines = 0, b"", []
+        whole, newline, _ = file.read().rpartition(b"\n")
+    lines = list(lines)  # whoever has the list from before keeps it as it was
+    for line in whole.split(b"\n"):
         with contextlib.suppress(ValueError):
             lines.append(json.loads(line))
+    if newline:
+        _read[path] = offset + len(whole) + 1, (whole + newline)[-200:], lines
     return lines
 
 
