@@ -3,6 +3,7 @@ real sshd.
 """
 
 import concurrent.futures
+import logging
 import shutil
 import socket
 import subprocess
@@ -761,3 +762,17 @@ def test_a_real_sshd_of_old_algorithms_only(real, tmp_path):
         link.run(["sh", "-c", "kill $(cat /run/old-ssh/pid)"], sudo=True)
     with pytest.raises(ssh.Unreachable):
         old(old_algorithms=True).run(["true"])
+
+
+def test_to_close_a_channel_of_a_lost_link_is_no_error():
+    """A command's watchdog may do it at that moment, in a thread of its own."""
+
+    class Lost:
+        def _send_user_message(self, message):
+            raise EOFError
+
+    closed = paramiko.Channel(1)
+    closed.transport, closed.logger = Lost(), logging.getLogger("paramiko")
+    closed.active = True
+    channel.close_channel(closed)
+    assert closed.closed

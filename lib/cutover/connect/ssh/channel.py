@@ -1,5 +1,6 @@
 """The changes to paramiko that keep a link alive when commands end in odd ways."""
 
+import contextlib
 import threading
 
 import paramiko
@@ -42,7 +43,8 @@ def _note_close(channel: paramiko.Channel, message: paramiko.Message) -> None:
 
 def close_channel(channel: paramiko.Channel) -> None:
     """Close from this side, and forget the channel if the host has closed it already."""
-    channel.close()
+    with contextlib.suppress(EOFError, OSError, paramiko.SSHException):  # the link is gone
+        channel.close()
     with channel.lock:
         if getattr(channel, "closed_by_host", False):
             channel.transport._unlink_channel(channel.chanid)
