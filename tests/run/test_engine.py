@@ -88,6 +88,18 @@ def test_changes_that_do_not_say_so_keep_their_order():
     ] == [[[0, 2], [1]], [[3]], [[4], [5]]]
 
 
+def test_no_test_mail_is_sent_before_the_services_have_started():
+    def mail_by(host):
+        return mail.SendTestMail(host, 25, "a@x", "n@y", "n", "t", False)
+
+    start = service.ServiceAction("new", "systemd", "dovecot", "start", True)
+    groups = lanes.groups([start, mail_by("mx1"), mail_by("mx2"), mail_by("mx1")])
+    assert [[[number for number, _ in lane] for lane in group] for group in groups] == [
+        [[0]],
+        [[1, 3], [2]],
+    ]
+
+
 def test_in_a_run_of_several_steps_its_owner_signs_the_record(rehearsal, monkeypatch):
     rehearsal.before()
     signed = []

@@ -200,7 +200,7 @@ class SendTestMail(model.Change):
     """
 
     kind: ClassVar[str] = "send-test-mail"
-    beside: ClassVar[bool] = True
+    beside: ClassVar[str] = "test mail"
     no_inverse: ClassVar[str] = "the test message stays in the mailbox; its subject says what it is"
     host: str
     port: int

@@ -17,7 +17,7 @@ class DrainOnceClosed(DrainQueue):
     """
 
     kind: ClassVar[str] = "drain-once-closed"
-    beside: ClassVar[bool] = True
+    beside: ClassVar[str] = "services"
     closed: str = dataclasses.field(kw_only=True)
     host: str = dataclasses.field(kw_only=True)
 

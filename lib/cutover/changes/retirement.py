@@ -33,7 +33,7 @@ class RetireService(ServiceAction):
     """Stop a service of the old server for good."""
 
     kind: ClassVar[str] = "service-retired"
-    beside: ClassVar[bool] = False
+    beside: ClassVar[str] = ""
     no_inverse: ClassVar[str] = (
         "point of no return: a server without all the mail must not serve again"
     )

@@ -35,7 +35,7 @@ class ServiceAction(model.Change):
     """Stop or start one service, in a way that a reboot does not undo."""
 
     kind: ClassVar[str] = "service"
-    beside: ClassVar[bool] = True
+    beside: ClassVar[str] = "services"
     host: str
     manager: str
     name: str
@@ -111,7 +111,7 @@ class EndSessions(model.Change):
     """End live IMAP sessions that outlive their service, as xinetd's do: TERM, KILL after 10 s."""
 
     kind: ClassVar[str] = "end-sessions"
-    beside: ClassVar[bool] = True
+    beside: ClassVar[str] = "services"
     no_inverse: ClassVar[str] = "clients reconnect by themselves; nothing on disk changes"
     host: str
     commands: list  # process names

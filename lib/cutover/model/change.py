@@ -41,8 +41,8 @@ class Result:
 class Change:
     kind: ClassVar[str] = ""
     no_inverse: ClassVar[str] = ""
-    # may run at the same time as such changes at other hosts
-    beside: ClassVar[bool] = False
+    # runs at the same time as changes of the same word at other hosts; "" never does
+    beside: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
