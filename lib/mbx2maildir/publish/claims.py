@@ -21,11 +21,12 @@ and OCFS2 do that. When a reply is lost, NFS may repeat a rename and find its so
 holder then counts as taken over, which is safe. A host with a stale cache fails or tries again.
 
 EPOCH.lock is locked (flock) by the holder and by its processes that are the user. The lock only
-saves work: when it is free, none of them writes any more, and the next holder continues with the
-staged tree. Otherwise the next holder starts with an empty one. NFS and GlusterFS keep flock locks
-on the server, OCFS2 in the cluster (unless mounted with `localflocks`). fcntl locks are not used:
-OCFS2 with o2cb keeps them per host. If a host that is cut off loses its locks, its processes may
-still write to a staged tree that another host continues: end them before that network comes back.
+saves work: when it is free, all of them have stopped writing, and the next holder continues with
+the staged tree. Otherwise the next holder starts with an empty one. NFS and GlusterFS keep flock
+locks on the server, OCFS2 in the cluster (unless mounted with `localflocks`). fcntl locks are not
+used: OCFS2 with o2cb keeps them per host. If a host that is cut off loses its locks, its processes
+may still write to a staged tree that another host continues: end them before that network comes
+back.
 """
 
 import contextlib
