@@ -92,7 +92,7 @@ class Schedule:
 
 
 def measure(users: int, runs: int, survey=None, say=lambda text: None) -> dict:
-    """→ {"costs": Costs, "schedules": [Schedule], "users", "survey", "load"}.
+    """→ {"costs": Costs, "schedules": [Schedule], "users", "load"}.
 
     users: number of small users converted. survey: bytes of each user of a site, or None.
     """

@@ -185,12 +185,12 @@ class Watch:
             self.report({"event": "latency", **probe._asdict()})
 
     def _write(self):
-        speed, at = self._written
         if self.file is None:
             return
+        (host, path), (speed, at) = self.file, self._written
         if speed == self.speed and time.monotonic() - at < BEAT:
             return
-        text, (host, path) = f"{self.speed:.3f}\n".encode(), self.file
+        text = f"{self.speed:.3f}\n".encode()
         self.hosts.ssh(host).put(text, path, sudo=True, timeout=PATIENCE)
         self._written = self.speed, time.monotonic()
 
