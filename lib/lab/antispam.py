@@ -4,7 +4,7 @@ Their rspamd has two rules, each for one line of the body, so everything else pa
 files/rspamd.conf has the scores.
 """
 
-from lab import resources, topology
+from lab import resources
 
 # lines of a message's body; the first is production_test.spam_line of parameters/lab.yaml
 SPAM = "Rehearsal of the antispam: a message with this line is marked."
@@ -12,12 +12,12 @@ GREY = "Rehearsal of the greylist: a message with this line is put off once."
 DELAY = 4  # seconds for which a stranger's message is put off; sites take minutes
 
 
-def configuration() -> str:
-    """rspamd.conf of an MX. The lab's own hosts are known senders, everybody else is a stranger."""
+def configuration(hosts) -> str:
+    """rspamd.conf of an MX. These hosts (name → Host) are known senders, all else are strangers."""
     return resources.read(
         "files/rspamd.conf",
         spam=SPAM,
         grey=GREY,
         delay=DELAY,
-        own=", ".join(f'"{host.address}"' for host in topology.HOSTS.values()),
+        own=", ".join(f'"{host.address}"' for host in hosts.values()),
     )

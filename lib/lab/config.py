@@ -9,7 +9,7 @@ import subprocess
 
 from lab import antispam, bacula, errors, keys, locks, nis, resources, systems, topology
 
-# on mailboxvm; backup.account of parameters/lab.yaml
+# on the new servers; backup.account of parameters/lab.yaml
 BACKUP_ACCOUNT, BACKUP_ACCOUNT_ID = "mailbackup", 1501
 OLD_BACKUP_ID = 1502  # backup-posta on sanbackup
 
@@ -29,13 +29,14 @@ secretariat:maildrop\tcarla@mailbox.lab.test, elena@mailbox.lab.test
 """
 
 
-def prepare(host, root, lab, key, authority):
+def prepare(host, hosts, root, lab, key, authority):
     """Configure a host's mounted root.
 
-    lab: the lab's id. key: the host's SSH key, {"key", "pub"}. authority: a keys.Authority.
+    hosts: name → Host of the whole lab. lab: the lab's id. key: the host's SSH key, {"key", "pub"}.
+    authority: a keys.Authority.
     Raises errors.LabError with the output of the host's own tools if they refuse.
     """
-    _common(host, root, lab, key)
+    _common(host, hosts, root, lab, key)
     {
         "primary": _primary,
         "secondary": _secondary,
@@ -45,7 +46,7 @@ def prepare(host, root, lab, key, authority):
         "backup": _backup,
         "submission": _submission,
         "webmail": _webmail,
-    }[host.role](host, root)
+    }[host.role](host, hosts, root)
     if host.role == "submission":
         systems.client(authority)
     if host.certified:
@@ -54,7 +55,7 @@ def prepare(host, root, lab, key, authority):
         put(root, "etc/ssl/lab/cert.pem", certificate)
         put(root, "etc/ssl/lab/key.pem", private, 0o600)
     # users' accounts are only in NIS; its master hashes the passwords
-    users = topology.ACCOUNTS if host.name == topology.NIS_SERVERS[0] else ()
+    users = topology.accounts(hosts) if host.name == topology.NIS_SERVERS[0] else ()
     passwords = "".join(f"{user}:{(keys.SECRETS / user).read_text()}\n" for user in users)
     done = subprocess.run(
         [
@@ -101,7 +102,7 @@ def append(root, name, text):
         output.write(text)
 
 
-def _common(host, root, lab, key):
+def _common(host, hosts, root, lab, key):
     put(root, "etc/hostname", host.name + "\n")
     put(root, "etc/machine-id", secrets.token_hex(16) + "\n")
     put(root, "etc/cutover-lab", lab + "\n")
@@ -117,7 +118,7 @@ def _common(host, root, lab, key):
     put(root, "etc/ssh/ssh_host_key", key["key"], 0o600)
     put(root, "etc/ssh/ssh_host_key.pub", key["pub"] + "\n")
     put(root, "etc/sudoers.d/operator", f"{topology.OPERATOR} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
-    for name, text in nis.files(host).items():
+    for name, text in nis.files(host, topology.accounts(hosts)).items():
         put(root, name, text)
     home = f"var/lib/{topology.OPERATOR}"
     _account(root, topology.OPERATOR, topology.OPERATOR_ID, "/" + home)
@@ -137,11 +138,11 @@ def _account(root, name, number, home):
     append(root, "etc/shadow", f"{name}:*:20000:0:99999:7:::\n")
 
 
-def _primary(host, root):
-    # no mailboxold yet: until dns-rename the old server's name is mailbox
+def _primary(host, hosts, root):
+    # no mailboxold yet: until dns-rename the old server's name is its store's alias
     addresses = {
-        ("mailbox" if other.role == "old" else name): other.address
-        for name, other in topology.HOSTS.items()
+        (other.alias if other.role == "old" else name): other.address
+        for name, other in hosts.items()
     }
     put(
         root,
@@ -166,7 +167,7 @@ def _primary(host, root):
                     *(f"{name} IN A {address}" for name, address in addresses.items()),
                     *(
                         f"{alias} IN CNAME {name}"
-                        for name, other in topology.HOSTS.items()
+                        for name, other in hosts.items()
                         for alias in other.aliases
                     ),
                 ]
@@ -188,7 +189,7 @@ def _primary(host, root):
     put(root, "etc/bind/zone.root", resources.read("files/zone.root"))
 
 
-def _secondary(host, root):
+def _secondary(host, hosts, root):
     put(
         root,
         "etc/bind/named.conf",
@@ -210,11 +211,14 @@ def _sendmail(root, kind, names):
     put(root, "etc/mail/local-host-names", "".join(f"{name}\n" for name in ("localhost", *names)))
 
 
-def _mx(host, root):
+def _mx(host, hosts, root):
     _sendmail(root, "postino", [topology.DOMAIN])
-    users = "\n".join(f"{user}:maildrop\t{user}@{topology.ALIAS}" for user in topology.ACCOUNTS)
+    users = "\n".join(
+        f"{user}:maildrop\t{user}@{topology.alias_of(user, hosts)}.{topology.DOMAIN}"
+        for user in topology.accounts(hosts)
+    )
     put(root, "etc/mail/userdb", USERDB.format(users=users, lists=systems.routes()))
-    put(root, "etc/rspamd/rspamd.conf", antispam.configuration())
+    put(root, "etc/rspamd/rspamd.conf", antispam.configuration(hosts))
     put(root, "etc/rspamd/lab-tld", "test\n")
     put(
         root,
@@ -223,20 +227,28 @@ def _mx(host, root):
     )
 
 
-def _mailboxes(host, root, names):
-    _sendmail(root, "mailbox", [f"{name}.{topology.DOMAIN}" for name in names])
+def _mailboxes(host, hosts, root):
+    # servers of one store take each other's mail
+    likes = [
+        other.name
+        for other in hosts.values()
+        if (other.role, other.alias) == (host.role, host.alias)
+    ]
+    _sendmail(root, "mailbox", [f"{name}.{topology.DOMAIN}" for name in (host.alias, *likes)])
     put(root, "etc/nsswitch.conf", nis.switch((root / "etc/nsswitch.conf").read_text()))
     for name in ("nis-answers", "procmail-nis"):
         put(root, f"usr/local/sbin/{name}", resources.read(f"files/{name}"), 0o755)
 
 
-def _old(host, root):
-    _mailboxes(host, root, ("mailbox", "mailboxold"))
+def _old(host, hosts, root):
+    _mailboxes(host, hosts, root)
     put(root, "etc/procmailrc", resources.read("files/procmailrc.old"))
     for name in ("imap2", "pop3"):
         put(root, f"etc/xinetd.d/{name}", resources.read(f"files/xinetd-{name}"))
     put(root, "etc/stunnel/imaps.conf", resources.read("files/stunnel-imaps.conf"))
-    # the old copy of this host's mail; the step `backup` retires it
+    if host.alias != topology.STORE:
+        return
+    # the old copy of the first store's mail; the step `backup` retires it
     put(root, "etc/backup-posta/key", keys.OLD_BACKUP_KEY.read_text(), 0o600)
     put(root, "etc/backup-posta/known_hosts", keys.KNOWN_HOSTS.read_text())
     for unit in ("service", "timer"):
@@ -247,14 +259,16 @@ def _old(host, root):
         )
 
 
-def _new(host, root):
-    _mailboxes(host, root, ("mailbox", "mailboxvm"))
+def _new(host, hosts, root):
+    _mailboxes(host, hosts, root)
     put(root, "etc/procmailrc", resources.read("files/procmailrc.new"))
     spelling = "2.4" if debian(root) >= 13 else "2.3"
     for path, name in (("local", "local"), ("conf.d/10-ssl", "10-ssl")):
         text = resources.read(f"files/dovecot-{name}-{spelling}.conf")
         put(root, f"etc/dovecot/{path}.conf", text)
-    for user, number in topology.ACCOUNTS.items():
+    for user, number in topology.accounts(hosts).items():
+        if topology.alias_of(user, hosts) != host.alias:
+            continue
         home = root / "home" / user
         home.mkdir(mode=0o700)
         os.chown(home, number, number)
@@ -262,17 +276,17 @@ def _new(host, root):
     (root / f"var/lib/{BACKUP_ACCOUNT}").mkdir()
 
 
-def _submission(host, root):
+def _submission(host, hosts, root):
     _sendmail(root, "submission", [host.fqdn])
     systems.submission(root, put, native=debian(root) >= 13)
 
 
-def _webmail(host, root):
+def _webmail(host, hosts, root):
     _sendmail(root, "lists", [host.fqdn, systems.LISTS_DOMAIN])
     systems.webmail(host, root, put)
 
 
-def _backup(host, root):
+def _backup(host, hosts, root):
     (root / "srv/backup").mkdir(mode=0o700)
     put(root, "etc/mailbackup/key", keys.BACKUP_KEY.read_text(), 0o600)
     put(root, "etc/mailbackup/key.pub", keys.BACKUP_KEY.with_suffix(".pub").read_text())

@@ -25,11 +25,14 @@ from lab import (
     state,
     store,
     topology,
+    two_stores,
     watch,
 )
 
 
-def up(fresh=False, seed=True, shared=None, suites=None, old=None, say=lambda text: None):
+def up(
+    fresh=False, seed=True, shared=None, suites=None, old=None, stores=None, say=lambda text: None
+):
     """Bring the lab up and return its marker (see state.read).
 
     Idempotent: what is up stays, and a host that died is started again.
@@ -39,10 +42,14 @@ def up(fresh=False, seed=True, shared=None, suites=None, old=None, say=lambda te
     shared: with a second new server over the same store (shared_store.py), or without; a lab that
         differs is begun again. None: a lab that is up stays as it is, a new one is without.
     old: with some hosts of 2007 (old_world.py), or without; else as `shared`.
+    stores: 1, or 2 for a second old and a second new server (two_stores.py); else as `shared`. Two
+        stores go neither with `shared` nor with `old`.
     suites: base_image.suites(); a lab that differs is begun again. None: a lab that is up stays as
         it is, a new one has the default for every role.
     Raises errors.Missing without root or tools, errors.LabError if a host does not come up.
     """
+    if stores == 2 and (shared or old):
+        raise ValueError("a lab of two stores has neither a shared store nor hosts of 2007")
     requirements.require()
     if shared:
         shared_store.require()
@@ -56,12 +63,13 @@ def up(fresh=False, seed=True, shared=None, suites=None, old=None, say=lambda te
         base = bases[suites["old"]]
         snapshot = seed_snapshot.path(base) if seed else None
         marker = state.read()
-        if fresh or _unusable(marker, bases, suites, snapshot, shared, old):
+        if fresh or _unusable(marker, bases, suites, snapshot, shared, old, stores):
             _clean(grace=0)
             marker = None
             if snapshot is not None and not snapshot.is_dir():
                 _plant(suites, base, say)
-        return _up(marker, suites, snapshot, say, bool(shared), bool(old))
+        hosts = topology.of_kind(shared, stores)
+        return _up(marker, suites, snapshot, say, hosts, bool(old))
 
 
 def _plant(suites, base, say):
@@ -73,13 +81,13 @@ def _plant(suites, base, say):
     _clean(grace=0)
 
 
-def reset(say=lambda text: None, shared=False, suites=None, old=False):
+def reset(say=lambda text: None, shared=False, suites=None, old=False, stores=1):
     """A pristine, seeded lab, whatever was there before; without `suites` the default."""
     suites = suites or base_image.suites()
-    return up(fresh=True, seed=True, shared=shared, suites=suites, old=old, say=say)
+    return up(fresh=True, seed=True, shared=shared, suites=suites, old=old, stores=stores, say=say)
 
 
-def _unusable(marker, bases, suites, snapshot, shared, old):
+def _unusable(marker, bases, suites, snapshot, shared, old, stores):
     if marker is None or marker["phase"] != "up" or marker.get("suites") != suites:
         return True
     if any(host["base"] not in map(str, bases.values()) for host in marker["hosts"].values()):
@@ -87,6 +95,8 @@ def _unusable(marker, bases, suites, snapshot, shared, old):
     if shared is not None and shared != (topology.SECOND.name in marker["hosts"]):
         return True
     if old is not None and old != marker.get("old_world", False):
+        return True
+    if stores is not None and (stores == 2) != topology.has_two_stores(marker["hosts"]):
         return True
     # this machine may have been rebooted since, and a disk on tmpfs is then lost
     if not all(
@@ -96,10 +106,11 @@ def _unusable(marker, bases, suites, snapshot, shared, old):
     return snapshot is not None and marker["seed"] != snapshot.name
 
 
-def _up(marker, suites, snapshot, say, shared=False, old=False):
+def _up(marker, suites, snapshot, say, hosts=topology.HOSTS, old=False):
+    """hosts, old: of a new lab; one that is up keeps its own."""
     new = marker is None
     if new:
-        marker = _make(suites, snapshot, topology.EVER if shared else topology.HOSTS, old)
+        marker = _make(suites, snapshot, hosts, old)
     present = topology.of(marker)
     network.up(present)
     started = [name for name in present if not container.running(name)]
@@ -149,14 +160,16 @@ def _make(suites, snapshot, hosts, old):
     }
     state.write(marker)
     seed_snapshot.restore(snapshot)
-    _new_store()
+    if topology.has_two_stores(hosts):
+        two_stores.split()
+    _new_store(topology.accounts(hosts))
     disk.ground()
     if topology.SECOND.name in hosts:
         shared_store.ground()
 
     def set_up(host):
         disk.mount(host.name, marker["hosts"][host.name]["base"])
-        config.prepare(host, disk.root(host.name), lab, made[host.name], authority)
+        config.prepare(host, hosts, disk.root(host.name), lab, made[host.name], authority)
         if host.role == "new" and topology.SECOND.name in hosts:
             shared_store.prepare(host, disk.root(host.name))
         if old and host.name in old_world.HOSTS:
@@ -171,33 +184,34 @@ def _in_parallel(function, items):
         list(pool.map(function, items))
 
 
-def _new_store():
-    """mailboxvm's /var/imap with an empty directory per user; sanbackup's /backup."""
-    for user, number in topology.ACCOUNTS.items():
+def _new_store(accounts):
+    """A new server's /var/imap with an empty directory per user; sanbackup's /backup."""
+    for user, number in accounts.items():
         store.imap(user).mkdir(mode=0o700, parents=True)
         os.chown(store.imap(user), number, number)
-    store.home(topology.PROBE).mkdir(mode=0o700, exist_ok=True)
-    os.chown(
-        store.home(topology.PROBE),
-        topology.ACCOUNTS[topology.PROBE],
-        topology.ACCOUNTS[topology.PROBE],
-    )
+    for probe in set(accounts) - set(topology.USERS):
+        store.home(probe).mkdir(mode=0o700, exist_ok=True)
+        os.chown(store.home(probe), accounts[probe], accounts[probe])
     old = store.STORE / "backup/posta/mailboxold"
     old.mkdir(parents=True)
     os.chown(old, config.OLD_BACKUP_ID, config.OLD_BACKUP_ID)
 
 
 def _binds(host, shared):
-    """Mail is outside the overlays: mailboxvm sees mailboxold's read-only, as over a SAN."""
-    return {
-        "old": [f"--bind={store.STORE}/home:/home", f"--bind={store.STORE}/spool:/var/mail"],
-        "new": [
-            *(shared_store.binds(host) if shared else [f"--bind={store.STORE}/imap:/var/imap"]),
-            f"--bind-ro={store.STORE}/home:/srv/mailboxold/home",
-            f"--bind-ro={store.STORE}/spool:/srv/mailboxold/spool",
-        ],
-        "backup": [f"--bind={store.STORE}/backup:/backup"],
-    }.get(host.role, [])
+    """Mail is outside the overlays: a new server sees its old one's read-only, as over a SAN."""
+    if host.role == "backup":
+        return [f"--bind={store.STORE}/backup:/backup"]
+    if not host.has_users:
+        return []
+    place = store.DIRECTORIES[host.alias]
+    if host.role == "old":
+        return [f"--bind={place}/home:/home", f"--bind={place}/spool:/var/mail"]
+    old = topology.old_server(host.alias)
+    return [
+        *(shared_store.binds(host) if shared else [f"--bind={place}/imap:/var/imap"]),
+        f"--bind-ro={place}/home:/srv/{old}/home",
+        f"--bind-ro={place}/spool:/srv/{old}/spool",
+    ]
 
 
 def down(keep_cache=True, say=lambda text: None):

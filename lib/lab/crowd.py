@@ -1,13 +1,14 @@
 """Many more users for a lab that is up, made fast: what a site of thousands costs.
 
-Accounts in NIS, routes in the userdb of both MX hosts, and a home per user on mailboxold. c-client
-makes the mail of the first; the others' homes are copies of it with owners of their own.
+Accounts in NIS, routes in the userdb of both MX hosts, and a home per user on the old server.
+c-client makes the mail of the first; the others' homes are copies of it with owners of their own.
+In a lab of two stores half of the users are in each.
 """
 
 import os
 import shutil
 
-from lab import errors, inside, nis, old_users, store, topology
+from lab import errors, inside, nis, old_users, state, store, topology
 
 FIRST_UID = 10001  # within users.uid_max of parameters/lab.yaml
 MOST = 9000
@@ -42,12 +43,15 @@ def _accounts(accounts):
         inside.run(master, ["sh", "-c", f"cat >> /{nis.SOURCES}/{name}"], input=text)
     inside.run(master, ["make", "-s", "-C", "/var/yp"], timeout=300)
     last = list(accounts)[-1]
-    for name in ("mailboxold", "mailboxvm"):
-        inside.run(name, ["getent", "passwd", last])
+    for host in topology.of(state.read()).values():
+        if host.has_users:
+            inside.run(host.name, ["getent", "passwd", last])
 
 
 def _routes(accounts):
-    text = "".join(f"{user}:maildrop\t{user}@{topology.ALIAS}\n" for user in accounts)
+    text = "".join(
+        f"{user}:maildrop\t{user}@{store.alias(user)}.{topology.DOMAIN}\n" for user in accounts
+    )
     for host in topology.HOSTS.values():
         if host.role == "mx":
             script = (

@@ -58,7 +58,7 @@ def make(hosts=topology.HOSTS, old=()):
         f'key "{topology.TSIG_NAME}" {{\n    algorithm hmac-sha256;\n    secret "{secret}";\n}};\n',
     )
     SECRETS.mkdir(mode=0o700, exist_ok=True)
-    for user in topology.ACCOUNTS:
+    for user in topology.accounts(hosts):
         private(SECRETS / user, secrets.token_urlsafe(12))
     made = {
         name: dict(zip(("key", "pub"), _ssh_key(host.fqdn, name in old), strict=True))

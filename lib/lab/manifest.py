@@ -22,7 +22,7 @@ def read():
 
 
 def take():
-    """Count mailboxold's mail now.
+    """Count the old servers' mail now.
 
     → {"messages", "bytes": totals, "users": user → {"messages", "bytes", "folders": name →
     figures, "spool": figures of mail in the spool in addition to an INBOX, or None,
@@ -107,8 +107,9 @@ def _examine(user, names):
         % (number, len(name), name, number, number)
         for number, name in enumerate(names)
     )
+    server = store.old_server(user)
     answer = inside.run(
-        "mailboxold",
+        server,
         ["/usr/sbin/imapd"],
         user=user,
         input=commands + b"z LOGOUT\r\n",
@@ -119,7 +120,7 @@ def _examine(user, names):
     for number, name in enumerate(names):
         if b"\r\ne%d OK" % number not in answer:
             raise errors.LabError(
-                f"c-client on the lab's mailboxold does not open {name!r} of {user}: "
+                f"c-client on the lab's {server} does not open {name!r} of {user}: "
                 f"{answer[-300:]!r}"
             )
     for number, name in enumerate(names):

@@ -1,6 +1,6 @@
 """The lab's NIS, where the mail hosts get their users.
 
-ypserv runs on ns1 (the master) and on ns2 (its slave), ypbind on both mail hosts. The maps are made
+ypserv runs on ns1 (the master) and on ns2 (its slave), ypbind on the mail hosts. The maps are made
 from the master's sources when it is prepared; the slave copies them when it starts.
 """
 
@@ -16,8 +16,11 @@ SWITCH = (
 )
 
 
-def files(host):
-    """{path below the root: text} of a host's NIS configuration; empty if it has none."""
+def files(host, accounts):
+    """{path below the root: text} of a host's NIS configuration; empty if it has none.
+
+    accounts: login → uid.
+    """
     texts = {}
     if host.name in topology.NIS_SERVERS:
         network = topology.NETWORK.partition("/")[0]
@@ -28,10 +31,10 @@ def files(host):
         texts |= {
             f"{SOURCES}/passwd": "".join(
                 f"{user}:x:{number}:{number}::/home/{user}:/bin/bash\n"
-                for user, number in topology.ACCOUNTS.items()
+                for user, number in accounts.items()
             ),
             f"{SOURCES}/group": "".join(
-                f"{user}:x:{number}:\n" for user, number in topology.ACCOUNTS.items()
+                f"{user}:x:{number}:\n" for user, number in accounts.items()
             ),
             "var/yp/ypservers": "".join(
                 f"{name}.{topology.DOMAIN}\n" for name in topology.NIS_SERVERS

@@ -3,7 +3,7 @@
 import contextlib
 import socket
 
-from lab import inside, messages, old_users, people
+from lab import inside, messages, old_users, people, store
 
 
 def plant():
@@ -83,6 +83,7 @@ def _expunged_under_sharing():
     c-client then only marks the messages; killing the session keeps them so.
     """
     dice, _ = old_users.maker(people.SHARED, "shared")
+    server = store.old_server(people.SHARED)
     for name in ("INBOX", "mail/condivisa"):
         with (
             old_users.session(people.SHARED, tls=False) as first,
@@ -92,7 +93,7 @@ def _expunged_under_sharing():
             second.select_folder(name)
             first.add_flags(dice.sample(first.search("ALL"), 4), ["\\Deleted"])
             first.expunge()
-            inside.run(old_users.OLD, ["pkill", "-KILL", "-u", people.SHARED, "imapd"], check=False)
+            inside.run(server, ["pkill", "-KILL", "-u", people.SHARED, "imapd"], check=False)
             for client in (first, second):
                 with contextlib.suppress(OSError):
                     client.socket().shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Acting as a user of mailboxold: a shell, an IMAP session, a random generator per user."""
+"""Acting as a user of an old server: a shell, an IMAP session, a random generator per user."""
 
 import concurrent.futures
 import contextlib
@@ -7,25 +7,25 @@ import ssl
 
 import imapclient
 
-from lab import inside, keys, messages, people, topology
-
-OLD = "mailboxold"
+from lab import inside, keys, messages, people, store, topology
 
 
 def shell(user, script, input=None):
-    """Standard output of a shell script, run as a user in the user's home on mailboxold."""
-    return inside.run(OLD, ["sh", "-euc", script], user=user, input=input, timeout=300).stdout
+    """Standard output of a shell script, run as a user in the user's home."""
+    return inside.run(
+        store.old_server(user), ["sh", "-euc", script], user=user, input=input, timeout=300
+    ).stdout
 
 
 @contextlib.contextmanager
 def session(user, tls=True):
-    """A user's IMAP session with mailboxold, as a mail program has it."""
+    """A user's IMAP session with the old server, as a mail program has it."""
     context = ssl.create_default_context(cafile=str(keys.CA)) if tls else None
     if context is not None:
         # the certificate names the host and the alias; this machine resolves neither
         context.check_hostname = False
     client = imapclient.IMAPClient(
-        topology.HOSTS[OLD].address,
+        topology.EVER[store.old_server(user)].address,
         port=993 if tls else 143,
         ssl=tls,
         timeout=60,

@@ -62,18 +62,15 @@ def save(base):
 
 
 def restore(snapshot):
-    """Fill the store of a new lab from a snapshot, or with empty homes and spool."""
+    """Fill the first store of a new lab from a snapshot, or with empty homes and spool."""
     store.STORE.mkdir(parents=True)
     if snapshot is not None:
         for name in ("home", "spool"):
             system.call("cp", "-a", "--reflink=auto", snapshot / name, store.STORE / name)
         shutil.copy(snapshot / "manifest.json", manifest.PLACE)
         return
-    (store.STORE / "home").mkdir()
-    (store.STORE / "spool").mkdir()
-    # root:mail 1777 and setgid, as Debian's base-files makes it
-    os.chown(store.STORE / "spool", 0, 8)
-    os.chmod(store.STORE / "spool", 0o3777)
+    store.make_old(store.STORE)
     for user, number in topology.USERS.items():
-        store.home(user).mkdir(mode=0o700)
-        os.chown(store.home(user), number, number)
+        home = store.STORE / "home" / user
+        home.mkdir(mode=0o700)
+        os.chown(home, number, number)

@@ -6,7 +6,8 @@ DOMAIN = "lab.test"
 NETWORK = "10.77.0.0/24"
 CONTROL_ADDRESS = "10.77.0.1"
 OUTSIDE_ADDRESS = "10.77.1.1"  # the control side's second address: outside, for the submission host
-ALIAS = f"mailbox.{DOMAIN}"
+STORE = "mailbox"  # the alias of the usual lab's only store
+ALIAS = f"{STORE}.{DOMAIN}"
 TSIG_NAME = "cutover-lab"
 OPERATOR = "operator"
 OPERATOR_ID = 1500
@@ -19,6 +20,7 @@ class Host:
     """One machine of the lab.
 
     ports: those that answer once it is up. units: its services. aliases: its names in the zone.
+    alias: of a host with users, the name by which they know their store.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Host:
     ports: tuple
     units: tuple
     aliases: tuple = ()
+    alias: str = ""
 
     @property
     def fqdn(self):
@@ -40,7 +43,7 @@ class Host:
     def certified(self):
         """The names in its certificate, its own first. Empty without a certificate."""
         if self.has_users:
-            return [self.fqdn, ALIAS]
+            return [self.fqdn, f"{self.alias}.{DOMAIN}"]
         return (
             [self.fqdn, *(f"{alias}.{DOMAIN}" for alias in self.aliases)]
             if self.role in ("submission", "webmail")
@@ -65,6 +68,7 @@ HOSTS = {
             "old",
             (22, 25, 143, 993, 110),
             ("ssh", "nis-bound", "sendmail", "xinetd", "stunnel4"),
+            alias=STORE,
         ),
         Host(
             "mailboxvm",
@@ -72,6 +76,7 @@ HOSTS = {
             "new",
             (22, 25, 143, 993, 110),
             ("ssh", "nis-bound", "sendmail", "dovecot"),
+            alias=STORE,
         ),
         Host(
             "sanbackup",
@@ -100,15 +105,25 @@ HOSTS = {
 }
 
 # shares mailboxvm's store, in a lab brought up with `shared`; see shared_store.py
-SECOND = Host(
-    "mailboxvm2",
-    "10.77.0.20",
-    "new",
-    (22, 25, 143, 993, 110),
-    ("ssh", "nis-bound", "sendmail", "dovecot"),
-)
-EVER = {**HOSTS, SECOND.name: SECOND}  # all hosts that a lab may have
+SECOND = dataclasses.replace(HOSTS["mailboxvm"], name="mailboxvm2", address="10.77.0.20")
+# the old and the new server of a second store, in a lab brought up with `stores=2`; see
+# two_stores.py
+POSTA = "posta"  # its alias
+SECOND_PAIR = {
+    name: dataclasses.replace(HOSTS[like], name=name, address=address, alias=POSTA)
+    for name, like, address in (
+        ("postaold", "mailboxold", "10.77.0.21"),
+        ("postavm", "mailboxvm", "10.77.0.22"),
+    )
+}
+EVER = {**HOSTS, SECOND.name: SECOND, **SECOND_PAIR}  # all hosts that a lab may have
 ROLES = sorted({host.role for host in HOSTS.values()})
+
+
+def of_kind(shared, stores):
+    """name → Host of a new lab; the arguments are those of control.up."""
+    extra = {SECOND.name: SECOND} if shared else SECOND_PAIR if stores == 2 else {}
+    return {**HOSTS, **extra}
 
 
 def of(marker):
@@ -151,3 +166,30 @@ USERS = {
 # gets probe mail, which measures the delivery outage; excluded from the migration by the parameters
 PROBE = "sonda"
 ACCOUNTS = {**USERS, PROBE: 3001}
+
+# whose mail is in the second store, in a lab that has one
+SECOND_STORE = tuple(user for user in sorted(USERS) if user >= "marta")
+# gets its probe mail; the uid is below users.uid_min of the parameters
+SECOND_PROBE = {"sonda2": 1999}
+
+
+def accounts(hosts):
+    """login → uid of all users of a lab of these hosts."""
+    return {**ACCOUNTS, **(SECOND_PROBE if has_two_stores(hosts) else {})}
+
+
+def has_two_stores(hosts):
+    """Whether a lab of these hosts has the second store."""
+    return any(name in hosts for name in SECOND_PAIR)
+
+
+def alias_of(user, hosts):
+    """The alias of a user's store in a lab of these hosts; half of crowd.py's are in the second."""
+    odd = user[1:].isdigit() and int(user[1:]) % 2
+    second = user in SECOND_STORE or user in SECOND_PROBE or odd
+    return POSTA if second and has_two_stores(hosts) else STORE
+
+
+def old_server(alias):
+    """Name of the old server of a store."""
+    return next(host.name for host in EVER.values() if (host.role, host.alias) == ("old", alias))

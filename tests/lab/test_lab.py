@@ -177,6 +177,14 @@ def test_a_limit_of_inotify_instances_that_cannot_be_raised_is_named(monkeypatch
         requirements.require()
 
 
+@pytest.mark.parametrize("option", ["--shared-store", "--old-world"])
+def test_two_stores_go_with_no_other_kind_of_lab(option):
+    from click.testing import CliRunner
+
+    done = CliRunner().invoke(group, ["up", "--stores", "2", option])
+    assert done.exit_code == 2 and f"--stores 2 and {option} exclude each other" in done.output
+
+
 def test_a_reused_pid_is_not_ours():
     mine = state.start_time(os.getpid())
     assert state.alive(os.getpid(), mine)

@@ -37,16 +37,30 @@ def group():
     metavar="N",
     help="Add N more users with ten small folders each. With --fresh, or to a lab that has none.",
 )
+@click.option(
+    "--stores",
+    type=click.IntRange(1, 2),
+    help="Number of stores: 2 adds a second old and a second new server, with half of the users.",
+)
 @options.base_options
-def up(fresh, seed, shared, users, base, new, old_world):
+def up(fresh, seed, shared, users, stores, base, new, old_world):
     """Start the lab. Running hosts keep running; a host that died is started again."""
     from lab import control, crowd
 
+    for name, wanted in (("--shared-store", shared), ("--old-world", old_world)):
+        if stores == 2 and wanted:
+            raise click.UsageError(f"--stores 2 and {name} exclude each other. Leave out one.")
     began = time.monotonic()
     suites = base_image.suites(base, new) if base or new else None
     say = options.say
     marker = control.up(
-        fresh=fresh, seed=seed, shared=shared, suites=suites, old=old_world or None, say=say
+        fresh=fresh,
+        seed=seed,
+        shared=shared,
+        suites=suites,
+        old=old_world or None,
+        stores=stores,
+        say=say,
     )
     if users:
         say(f"adding {users} users …")
@@ -57,6 +71,8 @@ def up(fresh, seed, shared, users, base, new, old_world):
     )
     if marker.get("old_world"):
         click.echo(f"its parameters: {options.old_world_site()}")
+    if topology.has_two_stores(marker["hosts"]):
+        click.echo(f"its parameters: {options.two_stores_site()}")
 
 
 @group.command()

@@ -67,6 +67,15 @@ def old_world_site():
     return old_world.write_parameters(site.PROJECT / LAB_SITE)
 
 
+def two_stores_site():
+    """Write the parameters file of a lab of two stores. Returns its path."""
+    from lab import two_stores
+
+    from cutover import site
+
+    return two_stores.write_parameters(site.PROJECT / LAB_SITE)
+
+
 def say(text: str) -> None:
     """Print progress on stderr: stdout carries the answer."""
     click.echo(text, err=True)

@@ -56,7 +56,10 @@ case $role in
     old)
         mail
         nis_client
-        units="$units xinetd stunnel4 backup-posta.timer" ;;
+        units="$units xinetd stunnel4"
+        if test -e /etc/systemd/system/backup-posta.timer; then
+            units="$units backup-posta.timer"
+        fi ;;
     new)
         mail
         nis_client
