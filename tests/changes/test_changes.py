@@ -92,6 +92,12 @@ USER = {
 ACCOUNT = {"user": "alice", "uid": 2001, "gid": 2001, "home": "/home/alice"}
 MOVE = ("mailboxvm", "r1", "/var/imap", "/srv/new", "/var/lib/mail-cutover")
 
+ENGINE = {
+    "workers": ["mailboxvm", "mailboxvm2"],
+    "units": [["alice"]],
+    "ports": [8786, 8799],
+    "place": "/var/lib/mail-cutover-worker",
+}
 EXAMPLES = [
     dns_update.DnsUpdate("ns1", ["ns1", "ns2"], FORWARD, BACKWARD, 30),
     userdb_edit.UserdbEdit(
@@ -136,6 +142,7 @@ EXAMPLES = [
         ["alice", "bruno"],
     ),
     conversion.Convert("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
+    conversion.Convert("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER], engine=ENGINE),
     conversion.ConvertAgain("mailboxvm", "r1", "/var/imap/.cutover", 2, [USER]),
     conversion.Presync(
         "mailboxvm",

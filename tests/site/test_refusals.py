@@ -15,6 +15,10 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 
+def _workers(names, more="cores: 2"):
+    return f"convert: {{engine: dask, workers: [{names}], {more}}}\nverify:"
+
+
 def refusal(tmp_path, text):
     place = tmp_path / "site.yaml"
     place.write_text(text)
@@ -83,6 +87,12 @@ def test_a_file_made_to_harm_is_refused_at_once(tmp_path, text, reason):
         ("max_mb_per_second: 40", "max_mb_per_second: -1", "presync.max_mb_per_second: "),
         ("nice: 10", "nice: -5", "presync.nice: "),
         ("io_class: best-effort", "io_class: realtime", "presync.io_class: "),
+        ("verify:", "convert: {engine: dask}\nverify:", "engine dask needs workers"),
+        ("verify:", "convert: {workers: [mailboxvm]}\nverify:", "workers need engine: dask"),
+        ("verify:", _workers("mailboxvm, mailboxvm"), "workers lists a host twice"),
+        ("verify:", _workers("mailboxvm9"), "convert.workers.0: mailboxvm9 is not listed"),
+        ("verify:", _workers("mailboxvm", "ports: [8799, 8786]"), "the lower one first"),
+        ("verify:", _workers("mailboxvm", "place: /srv"), "/srv belongs to the system"),
         ("uid_max: 2999", "uid_max: 1999", "uid_max 1999 is below uid_min 2000"),
     ],
 )

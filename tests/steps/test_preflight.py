@@ -390,6 +390,7 @@ def test_facts_keep_their_json_form(when):
     data.setdefault("missing", {})
     data.setdefault("label", None)
     data.setdefault("user_quotas", None)
+    data.setdefault("workers", None)
     for mx in data["mx"].values():
         mx["queue"]["value"] |= {"gone": 0, "seconds": 0.0, "others": 0}
     data |= {"folder_names": None, "pop3": None, "open_sessions": None, "limits": None} | data

@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from cutover import model
-from cutover.remote import back_off, converter
+from cutover.remote import back_off, converter, dask_engine
 
 _DAMAGE = (
     "ShortHeader",
@@ -93,7 +93,8 @@ class _StoreChange(model.Change):
     """A change that the converter makes.
 
     users: their entries of the converter's plan. salvage: users whose damaged files are converted
-    as far as they can be read; a damaged file of any other user is an error.
+    as far as they can be read; a damaged file of any other user is an error. engine: the fields of
+    dask_engine.Engine, if several hosts convert; {}: the host alone does.
     """
 
     host: str
@@ -102,6 +103,7 @@ class _StoreChange(model.Change):
     jobs: int
     users: list
     salvage: list = dataclasses.field(default_factory=list)
+    engine: dict = dataclasses.field(default_factory=dict)
 
     @property
     def resource(self) -> str:
@@ -149,14 +151,9 @@ class _StoreChange(model.Change):
                 users = plan["users"] = [*users, *without]
                 plan["without"] = [user["user"] for user in without]
             if users:
-                ended = converter.run(
-                    hosts,
-                    self.host,
-                    plan,
-                    command,
-                    event,
-                    command if strict else f"{command}-salvage",
-                )
+                name = command if strict else f"{command}-salvage"
+                run = dask_engine.runner(self.engine, command)
+                ended = run(hosts, self.host, plan, command, event, name)
                 if ended.rc and not outcome.errors and not outcome.passed:
                     output = ended.err.strip()[-500:] or "no output"
                     outcome.failures.append(f"exit status {ended.rc}, {output}")
@@ -192,7 +189,7 @@ class Convert(_StoreChange):
 
     def describe(self) -> str:
         aside = f"{self.work}/{self.run}/aside"
-        lines = [f"{self._command('convert-users')}   ({self.jobs} processes)"]
+        lines = [f"{self._command('convert-users')}   {dask_engine.where(self.engine, self.jobs)}"]
         lines += [
             f"{user['user']}: LEFT OUT. Nothing of {user['folders']}, {user['inbox'][-1]} or "
             f"{user['spool']} is converted; {user['maildir']} stays as it is"
@@ -236,7 +233,7 @@ class Convert(_StoreChange):
         )
 
     def inverse(self) -> "Unpublish":
-        return Unpublish(self.host, self.run, self.work, self.jobs, self.users)
+        return Unpublish(self.host, self.run, self.work, self.jobs, self.users, engine=self.engine)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,7 +283,7 @@ class Presync(_StoreChange):
         return f"stage the mail of {len(self.users)} users"
 
     def describe(self) -> str:
-        lines = [f"{self._command('presync')}   ({self.jobs} processes)"]
+        lines = [f"{self._command('presync')}   {dask_engine.where(self.engine, self.jobs)}"]
         lines += back_off.described(self.pace) + [
             f"{user['user']}: {user['folders']} + {user['inbox'][-1]} → "
             f"{self.work}/staging/{user['user']}"
@@ -347,4 +344,4 @@ class Unpublish(_StoreChange):
         return self._convert(ctx.hosts, report, "unpublish").result()
 
     def inverse(self) -> Convert:
-        return Convert(self.host, self.run, self.work, self.jobs, self.users)
+        return Convert(self.host, self.run, self.work, self.jobs, self.users, engine=self.engine)

@@ -173,7 +173,7 @@ def _follow(hosts, host, base, on_event):
         nonlocal offset, last
         if not raw:
             return
-        event = _event(raw)
+        event = parse_event(raw)
         if "ended" in event and "event" not in event:
             last = event
             return
@@ -207,7 +207,8 @@ def _patient_while_it_moves(hosts, host, action, mark):
                 raise
 
 
-def _event(raw):
+def parse_event(raw: bytes) -> dict:
+    """A line of events; what is no event becomes one of the log."""
     try:
         event = json.loads(raw)
     except ValueError:

@@ -225,6 +225,49 @@ class Presync(field_types.Section):
     )
 
 
+class Convert(field_types.Section):
+    """Which hosts convert: the new one alone, or several that mount both stores at its paths."""
+
+    engine: Literal["pool", "dask"] = pydantic.Field(
+        "pool",
+        description="pool: the new host's processes; dask: those of all `workers`, of one "
+        "dask.distributed scheduler on the control host",
+    )
+    workers: list[field_types.Name] = pydantic.Field(
+        [], description="hosts that convert, with the old mail and the new store mounted"
+    )
+    cores: int | None = pydantic.Field(
+        None, ge=1, le=256, description="converter processes on each worker; default: its cores"
+    )
+    ports: tuple[int, int] = pydantic.Field(
+        (8786, 8799),
+        description="first and last TCP port on which scheduler and workers listen; open them "
+        "between the control host and the workers, both ways",
+    )
+    address: pydantic.IPvAnyAddress | None = pydantic.Field(
+        None,
+        description="address of the control host that workers connect to; default: the one from "
+        "which it reaches the first worker",
+    )
+    place: field_types.Directory = pydantic.Field(
+        "/var/lib/mail-cutover-worker",
+        description="directory of each worker's own disk, for Dask (25 MB) and its key",
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _workers_of_dask(self):
+        if self.engine == "dask" and not self.workers:
+            raise ValueError("engine dask needs workers: list the hosts that convert")
+        if self.engine == "pool" and self.workers:
+            raise ValueError("workers need engine: dask")
+        if len(set(self.workers)) < len(self.workers):
+            raise ValueError("workers lists a host twice")
+        first, last = self.ports
+        if not 1024 <= first <= last <= 65535 or last - first < 1:
+            raise ValueError("ports needs two numbers from 1024 to 65535, the lower one first")
+        return self
+
+
 class TestUser(field_types.Section):
     __test__ = False
     user: field_types.Login

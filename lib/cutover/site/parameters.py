@@ -32,6 +32,7 @@ class Site(field_types.Section):
     old_store: night_sections.OldStore
     new_store: night_sections.NewStore
     presync: night_sections.Presync = night_sections.Presync()
+    convert: night_sections.Convert = night_sections.Convert()
     verify: night_sections.Verify = night_sections.Verify()
     production_test: night_sections.ProductionTest
     outage: night_sections.Outage = night_sections.Outage()
@@ -109,6 +110,8 @@ class Site(field_types.Section):
         for key in ("submission", "webmail"):
             if section := getattr(self, key):
                 yield (key, "host"), section.host
+        for number, worker in enumerate(self.convert.workers):
+            yield ("convert", "workers", number), worker
         for number, store_host in enumerate(self.store_hosts):
             yield ("store_hosts", number, "host"), store_host.host
 

@@ -8,7 +8,7 @@ import dataclasses
 from cutover import model
 from cutover.changes import conversion
 from cutover.facts import clock, users
-from cutover.remote import converter
+from cutover.remote import converter, units
 from cutover.steps.checks import left_out, same_users
 
 RESUMING = ("restore-sendmail", "restore-imap", "rollback")
@@ -21,6 +21,7 @@ class Facts:
     again: see users_to_convert_again(). state: what this run has staged and published.
     without: logins of users to leave out, as the operator chose.
     zone: seconds east of Greenwich of the old host, whose server reads dates without a zone so.
+    sizes: bytes of users' old mail as preflight saw them, if several hosts convert.
     """
 
     run: str
@@ -30,6 +31,7 @@ class Facts:
     again: list[str] = dataclasses.field(default_factory=list)
     without: list[str] = dataclasses.field(default_factory=list)
     zone: int | None = None
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 def confirmation(_site, chosen) -> str:
@@ -51,7 +53,14 @@ def probe(ctx) -> Facts:
         again=users_to_convert_again(ctx.history),
         without=model.logins(ctx.chosen.get("without", "")),
         zone=clock.east(hosts, site.roles.old),
+        sizes=_sizes(ctx) if site.convert.engine == "dask" else {},
     )
+
+
+def _sizes(ctx):
+    before = ctx.kept("preflight")
+    survey = before.value.survey if before and before.ok else model.Reading(error="not read")
+    return {name: user.bytes for name, user in survey.value.users.items()} if survey.ok else {}
 
 
 def plan(facts: Facts, site) -> model.Plan:
@@ -112,7 +121,24 @@ def change(kind: type, facts: Facts, site, chosen: list[users.Account]) -> model
         store["jobs"],
         store["users"],
         conversion.salvaged(site, store["users"]),
+        engine(facts, site, [user.user for user in chosen]),
     )
+
+
+def engine(facts: Facts, site, names: list[str]) -> dict:
+    """Which hosts convert which users together, largest first; {} if the new host does it alone."""
+    section = site.convert
+    if section.engine != "dask":
+        return {}
+    sizes = {name: facts.sizes.get(name, 0) for name in names}
+    return {
+        "workers": section.workers,
+        "units": units.divide(sizes, len(section.workers)),
+        "ports": list(section.ports),
+        "place": section.place,
+        "cores": section.cores,
+        "address": str(section.address or ""),
+    }
 
 
 def users_to_convert_again(events) -> list[str]:

@@ -23,6 +23,7 @@ from cutover.steps.checks import (
     sessions,
     system_checks,
     userdb_checks,
+    worker_checks,
     zone_checks,
     zone_ready,
 )
@@ -65,6 +66,7 @@ def verify(facts: Facts, site) -> list[model.Check]:
         *quotas.checks(facts.user_quotas, facts.survey, site),
         *left_behind.earlier(facts.left_behind, site),
         *left_out.earlier(facts.left_out, site),
+        *worker_checks.checks(facts.workers, site),
         *machine.checks(facts.machine, facts.machines, facts.survey.value, site),
         *_mx(facts, site),
         *antispam.checks(facts.antispam, site),

@@ -10,6 +10,7 @@ from cutover.facts import (
     antispam,
     certificate,
     clock,
+    convert_workers,
     crontabs,
     dovecot,
     dovecot_limits,
@@ -64,6 +65,7 @@ class Facts:
     user_quotas: on both.
     asked: what a test user misses under the old server's names, see prefixes.asked.
     mail_program: whether this machine has it.
+    workers: hosts that convert, and the new one; None where it converts alone.
     folder_names, pop3, open_sessions, limits, user_quotas, asked, mail_program: None in facts
     recorded by an earlier version.
     """
@@ -102,13 +104,14 @@ class Facts:
     user_quotas: model.Reading[quotas.Quotas] | None = None
     asked: dict[str, model.Reading[list[str]]] | None = None
     mail_program: bool | None = None
+    workers: dict[str, model.Reading[convert_workers.Worker]] | None = None
 
 
 def probe(ctx: model.Context) -> Facts:
     """Read everything that can be read before the night."""
     hosts, site = ctx.hosts, ctx.site
-    old, new, backup = site.roles.old, site.roles.new, site.roles.backup
-    names = [*site.cutover_hosts, *([backup] if backup else [])]
+    old, new = site.mail_hosts
+    names = _names(site)
     reach = hosts.each(names, lambda name: model.read(programs.sudo_account, hosts, name))
     reachable = {name for name, account in reach.items() if account.ok}
 
@@ -118,7 +121,6 @@ def probe(ctx: model.Context) -> Facts:
         return model.read(function, hosts, *arguments)
 
     accounts = {name: on(name, users.read, name) for name in site.mail_hosts}
-    store_paths = {store_host.host: store_host.path for store_host in site.store_hosts}
     return Facts(
         run=ctx.run_name,
         reach=reach,
@@ -140,9 +142,7 @@ def probe(ctx: model.Context) -> Facts:
         imapd=on(old, programs.imapd, old),
         space=on(new, free_space.read, new, site.new_store.work),
         machine=on(new, machine.read, new, site.new_store.work),
-        machines=hosts.each(
-            store_paths, lambda name: model.read(machine.read, hosts, name, store_paths[name])
-        ),
+        machines=_machines(hosts),
         survey=on(new, _survey, ctx.run_name, accounts[new]),
         mx={name: _mx(on, name, site.mail_domains) for name in site.roles.mx},
         left_behind=on(old, left_behind.read),
@@ -163,7 +163,25 @@ def probe(ctx: model.Context) -> Facts:
         zones={name: on(name, clock.zone, name) for name in site.mail_hosts},
         label=on(new, selinux.read, new, site.new_store.maildir.partition("{")[0] or "/home"),
         missing=hosts.each(names, lambda name: on(name, programs.missing, name)),
+        workers=_workers(hosts, on),
     )
+
+
+def _names(site):
+    backup = [site.roles.backup] if site.roles.backup else []
+    return list(dict.fromkeys([*site.cutover_hosts, *backup, *site.convert.workers]))
+
+
+def _machines(hosts):
+    paths = {store_host.host: store_host.path for store_host in hosts.site.store_hosts}
+    return hosts.each(paths, lambda name: model.read(machine.read, hosts, name, paths[name]))
+
+
+def _workers(hosts, on):
+    if hosts.site.convert.engine != "dask":
+        return None
+    names = dict.fromkeys([*hosts.site.convert.workers, hosts.site.roles.new])
+    return hosts.each(names, lambda name: on(name, convert_workers.read, name))
 
 
 def _folder_names(on, hosts, accounts):

@@ -1,0 +1,347 @@
+"""Conversion on several hosts of one store, by dask.distributed.
+
+The scheduler runs in this process, and a worker on each host: a root process of its own, started
+over our ssh connection and followed there (detached.py). Dask gives each free worker the next unit
+of users (units.py), and a unit of a worker that is gone to another. What a worker does is one run
+of the converter, which claims its users: so a worker that only seems gone publishes nothing once
+another has begun its unit (mbx2maildir/publish/claims.py).
+
+All links are TLS with a key and certificate made for one conversion, which only root can read on
+the workers. Nothing is listened for but that.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import logging
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from cutover import model
+from cutover.model import errors
+from cutover.remote import (
+    converter,
+    dask_files,
+    dask_worker,
+    detached,
+    merged_events,
+    own_directories,
+)
+
+SILENCE = 60  # seconds after which a worker that is not heard of counts as gone
+ALONE = 180  # seconds without any worker, after which the conversion fails
+FAREWELL = 5  # seconds in which workers end by themselves, and then when they are killed
+PATIENCE = 20  # seconds for a short command
+TICK = 1.0
+_COPY = 300  # seconds
+
+# $1 directory, $2 name, $3 Python. Unpacks $2.zip whole or not at all.
+_UNPACK = """
+umask 077 && cd "$1" && rm -rf "$2" "$2.new" && "$3" -I -m zipfile -e "$2.zip" "$2.new" &&
+mv "$2.new" "$2" && rm "$2.zip"
+"""
+# $1 unit. Ends a worker, also one that is stopped.
+_KILL = 'systemctl kill --signal=KILL "$1" 2>/dev/null; systemctl stop "$1" 2>/dev/null; true'
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """Who converts. workers: host names; cores: processes on each, None for all of its own.
+
+    ports: the first and the last that scheduler and workers listen on. place: a directory of each
+    worker's own disk. units: users' names, in the order in which to begin. address: of this
+    machine, or "" for the one from which it reaches the first worker.
+    """
+
+    workers: list[str]
+    units: list[list[str]]
+    ports: list[int]
+    place: str
+    cores: int | None = None
+    address: str = ""
+
+
+def where(engine: dict, jobs: int) -> str:
+    """Where how many processes convert, in words. engine: an Engine's fields, or {}."""
+    if not engine:
+        return f"({jobs} processes)"
+    cores = f"{engine['cores']} processes" if engine.get("cores") else "a process per core"
+    hosts = ", ".join(engine["workers"])
+    return f"({cores} on each of {hosts}, by Dask; {len(engine['units'])} units of users)"
+
+
+def runner(engine: dict, command: str) -> Callable:
+    """The function that runs a command of the converter, with the arguments of converter.run()."""
+    if not engine or command == "unpublish":
+        return converter.run
+    return functools.partial(run, engine=Engine(**engine))
+
+
+def run(
+    hosts, host: str, plan: dict, command: str, on_event: Callable[[dict], None], name: str, engine
+) -> detached.Ended:
+    """converter.run() on the engine's workers. host: the one that prepares the store.
+
+    A host that is lost meanwhile is reported, and the others do its work. Raises ChangeFailed when
+    a unit came to no end, or no worker is left.
+    """
+    _prepare(hosts, host, plan, engine)
+    parts = _parts(plan, engine)
+    merged = merged_events.Merged(on_event, plan["run"], engine.workers, len(plan["users"]))
+    python = hosts.site.new_store.python
+    program = f"{plan['work']}/{plan['run']}/{converter.PROGRAM}"
+    argv = [python, *converter.FLAGS, program, command]
+    inbox, failures = queue.Queue(), []
+    with _cluster(hosts, engine) as (cluster, client, security):
+        client.subscribe_topic(dask_worker.TOPIC, lambda event: inbox.put(("lines", event[1])))
+        workers = _Workers(hosts, plan, name, engine, inbox, cluster.scheduler_address, security)
+        futures = client.map(
+            dask_worker.convert,
+            [argv] * len(parts),
+            range(len(parts)),
+            parts,
+            key=f"{plan['run']}-{name}",
+            pure=False,
+            retries=0,
+        )
+        for number, future in enumerate(futures):
+            future.add_done_callback(lambda _, number=number: inbox.put(("done", number)))
+        try:
+            _collect(cluster, inbox, dict(enumerate(futures)), workers, merged, failures)
+        finally:
+            del futures
+            client.close()
+            cluster.close()
+            workers.end(merged)
+    end = merged.end(workers=len(engine.workers), lost=len(workers.lost))
+    if failures:
+        raise model.ChangeFailed(
+            f"{command} on {', '.join(engine.workers)} came to no end: {'; '.join(failures[:5])}. "
+            "The other users are done. Fix the cause and run this step again: it resumes with "
+            "what is missing."
+        )
+    return detached.Ended(0 if end["ok"] else 1, "", False)
+
+
+def _parts(plan, engine):
+    """The plan of each unit. Users of the plan that are in no unit get one together."""
+    by_name = {user["user"]: user for user in plan["users"]}
+    named = [[name for name in unit if name in by_name] for unit in engine.units]
+    rest = sorted(by_name.keys() - {name for unit in named for name in unit})
+    shared = {key: value for key, value in plan.items() if key not in ("users", "jobs", "without")}
+    if engine.cores:
+        shared["jobs"] = engine.cores
+    if pace := plan.get("pace"):
+        speed = pace["bytes_per_second"] / len(engine.workers)
+        shared["pace"] = {**pace, "bytes_per_second": speed}
+    without = plan.get("without", ())
+    return [
+        {
+            **shared,
+            "claims": True,
+            "users": [by_name[name] for name in names],
+            "without": [name for name in names if name in without],
+        }
+        for names in [*named, rest]
+        if names
+    ]
+
+
+def _prepare(hosts, host, plan, engine):
+    """Put the converter on the store, and Dask on each worker."""
+    work, folder = plan["work"], f"{plan['work']}/{plan['run']}"
+    python, packed = hosts.site.new_store.python, dask_files.mark()
+    connection = hosts.ssh(host)
+    connection.run(own_directories.command("0711", work, folder), sudo=True)
+    converter.install(connection, folder, python)
+
+    def install(name):
+        connection, own = hosts.ssh(name), f"{engine.place}/{plan['run']}"
+        connection.run(own_directories.command("0700", engine.place, own), sudo=True)
+        if connection.run(["test", "-e", f"{engine.place}/{packed}"], sudo=True, check=False).rc:
+            path = f"{engine.place}/{packed}.zip"
+            connection.put(dask_files.content(), path, sudo=True, timeout=_COPY)
+            argv = ["sh", "-c", _UNPACK, "unpack", engine.place, packed, python]
+            connection.run(argv, sudo=True, timeout=_COPY)
+        if connection.run(["test", "-e", f"{folder}/store"], sudo=True, check=False).rc:
+            raise model.ChangeFailed(
+                f"{name} does not see {folder}, which {host} has just written: it is not on the "
+                f"same store. Mount it on {name}, or take {name} out of convert.workers."
+            )
+
+    hosts.each(engine.workers, install)
+
+
+@contextlib.contextmanager
+def _cluster(hosts, engine):
+    """A scheduler in this process → (cluster, client, security)."""
+    import dask
+    import distributed
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    address = engine.address or _address_towards(hosts.site.address(engine.workers[0]))
+    security = distributed.Security.temporary()
+    settings = {
+        **dask_worker.SETTINGS,
+        "distributed.scheduler.worker-ttl": SILENCE,
+        # one unit for a worker at a time: the next goes to whoever is free first
+        "distributed.scheduler.worker-saturation": 1.0,
+    }
+    options = {
+        "host": address,
+        "port": _free_port(address, engine.ports),
+        "protocol": "tls://",
+        "dashboard": False,
+        "security": security,
+    }
+    with dask.config.set(settings):
+        kind = dask_worker.without_pages(distributed.Scheduler)
+        with (
+            distributed.SpecCluster(
+                scheduler={"cls": kind, "options": options}, security=security
+            ) as cluster,
+            distributed.Client(cluster, security=security) as client,
+        ):
+            yield cluster, client, security
+
+
+def _address_towards(other):
+    """The address of this machine from which it reaches another. Sends nothing."""
+    family = socket.AF_INET6 if ":" in other else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((other, 9))
+        return probe.getsockname()[0]
+
+
+def _free_port(address, ports):
+    first, last = ports
+    for port in range(first, last + 1):
+        with contextlib.suppress(OSError), socket.create_server((address, port)):
+            return port
+    raise model.ChangeFailed(
+        f"no port from {first} to {last} is free on {address}, this machine. Set convert.ports "
+        "to others."
+    )
+
+
+class _Workers:
+    """The workers, each started and followed by a thread. lost: why, by host."""
+
+    def __init__(self, hosts, plan, name, engine, inbox, scheduler, security):
+        self.hosts, self.inbox, self.lost = hosts, inbox, {}
+        self.name = f"{name}-worker"
+        self.unit = converter.unit(plan["run"], self.name)
+        self.folder, self.program = f"{engine.place}/{plan['run']}", dask_files.mark()
+        self.plan = {
+            "scheduler": scheduler,
+            "certificate": security.tls_ca_file,
+            "key": security.tls_worker_key,
+            "versions": _versions(),
+            "ports": "{}:{}".format(*engine.ports),
+            "scratch": self.folder,
+        }
+        self.threads = {
+            host: threading.Thread(
+                target=self._follow,
+                args=(host, engine.place),
+                name=f"worker on {host}",
+                daemon=True,
+            )
+            for host in engine.workers
+        }
+        for thread in self.threads.values():
+            thread.start()
+
+    def _follow(self, host, place):
+        plan = {**self.plan, "name": host, "address": self.hosts.site.address(host)}
+        argv = [
+            self.hosts.site.new_store.python,
+            *("-I", "-S"),
+            f"{place}/{self.program}/__main__.py",
+            f"{self.folder}/{self.name}.plan.json",
+        ]
+        try:
+            self._kill(host)  # one that an earlier attempt left works for nobody
+            ended = detached.run(
+                self.hosts, host, self.folder, self.name, self.unit, plan, argv, lambda event: None
+            )
+            why = f"exit status {ended.rc}" + (f", {ended.err.strip()}" if ended.err else "")
+        except Exception as error:
+            why = str(error)
+        self.inbox.put(("gone", host, why))
+
+    def left(self):
+        return [host for host in self.threads if host not in self.lost]
+
+    def _kill(self, host):
+        argv = ["sh", "-c", _KILL, "kill", self.unit]
+        self.hosts.ssh(host).run(argv, sudo=True, check=False, timeout=PATIENCE)
+
+    def end(self, merged):
+        """Wait for the workers, whose scheduler is gone, and end those that stay."""
+        for host in self._join():
+            try:
+                self._kill(host)
+            except errors.CutoverError as error:
+                merged.log(
+                    f"the worker on {host} could not be ended: {error}. It cannot publish a user "
+                    "whom another host has begun. See that it is gone before that host is used."
+                )
+        self._join()
+
+    def _join(self):
+        """The hosts whose workers have not ended after some seconds."""
+        until = time.monotonic() + FAREWELL
+        for thread in self.threads.values():
+            thread.join(max(0.0, until - time.monotonic()))
+        return [host for host, thread in self.threads.items() if thread.is_alive()]
+
+
+def _versions():
+    from distributed import versions
+
+    own = versions.get_versions()["packages"]
+    return {name: own[name] for name in versions.required_packages}
+
+
+def _collect(cluster, inbox, waiting, workers, merged, failures):
+    """Take what comes until each unit is done."""
+    alone_since = time.monotonic()
+    while waiting:
+        if cluster.scheduler.workers:
+            alone_since = time.monotonic()
+        if not workers.left() or time.monotonic() - alone_since > ALONE:
+            whys = (f"{host}: {why}" for host, why in sorted(workers.lost.items()))
+            raise model.ChangeFailed(
+                f"no worker is left: {'; '.join(whys) or 'none is heard of'}. Fix the cause and "
+                "run this step again: it resumes with what is missing."
+            )
+        try:
+            kind, *values = inbox.get(timeout=TICK)
+        except queue.Empty:
+            continue
+        if kind == "lines":
+            (batch,) = values
+            if batch["unit"] in waiting:
+                merged.take(batch["unit"], batch["attempt"], batch["first"], batch["lines"])
+        elif kind == "gone":
+            host, workers.lost[host] = values[0], values[1]
+            merged.log(f"the worker on {host} is gone: {workers.lost[host]}")
+        else:
+            _done(values[0], waiting, merged, failures)
+
+
+def _done(number, waiting, merged, failures):
+    future = waiting.pop(number)
+    try:
+        answer = future.result()
+    except Exception as error:
+        failures.append(f"unit {number}: {type(error).__name__}: {error}")
+        return
+    merged.take(number, answer["attempt"], 0, answer["lines"])
+    if not merged.ended(number):
+        err = answer["err"].strip() or "no output"
+        failures.append(f"unit {number}: exit status {answer['rc']}, {err}")

@@ -1,0 +1,159 @@
+"""The program of a Dask worker on a mail host, and the task that it does: to convert a unit.
+
+A unit is a list of users that one run of the converter converts. The worker never opens a file of
+theirs: the converter does, as on one host. Python 3.10 or later; dask_files.py ships this file.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+
+TOPIC = "cutover"
+EVERY = 0.5  # seconds between batches of events
+JOIN = 60  # seconds in which a worker must reach the scheduler
+ERRORS = 2000  # bytes of stderr in an answer
+# for both sides: nobody profiles, and no page is served
+SETTINGS = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+
+_running = set()  # converters of this process
+
+
+def convert(argv: list[str], number: int, plan: dict) -> dict:
+    """The task: run the converter on a unit → {"attempt", "lines", "rc", "err"}.
+
+    argv: the converter and its command. lines: its events, a JSON text each. They are sent while
+    it works too: TOPIC has {"unit", "attempt", "first", "lines"}.
+    """
+    import distributed
+
+    worker = distributed.get_worker()
+    attempt, lines, sent, at = uuid.uuid4().hex, [], 0, 0.0
+    with tempfile.TemporaryDirectory(dir=worker.local_directory) as place:
+        with _started(argv, plan, place) as process:
+            for line in process.stdout:
+                lines.append(line.decode("ascii", "backslashreplace").rstrip("\n"))
+                if time.monotonic() - at > EVERY:
+                    batch = {"unit": number, "attempt": attempt, "first": sent}
+                    worker.log_event(TOPIC, {**batch, "lines": lines[sent:]})
+                    sent, at = len(lines), time.monotonic()
+            rc = process.wait()
+        with open(os.path.join(place, "err"), "rb") as file:
+            err = file.read()[-ERRORS:].decode("utf-8", "backslashreplace")
+    return {"attempt": attempt, "lines": lines, "rc": rc, "err": err}
+
+
+@contextlib.contextmanager
+def _started(argv, plan, place):
+    """A converter at work. If this host cannot start it, this worker ends, for else it would be
+    given one unit after the other; another host gets this one."""
+    path = os.path.join(place, "plan.json")
+    try:
+        with open(path, "w") as file:
+            json.dump(plan, file)
+        with open(os.path.join(place, "err"), "wb") as errors:
+            process = subprocess.Popen(
+                [*argv, "--plan", path, "--events", "-"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+    except OSError as error:
+        print(f"the converter cannot be started: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
+    _running.add(process)
+    try:
+        yield process
+    finally:
+        _running.discard(process)
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
+def without_pages(kind):
+    """A scheduler or worker that does not listen for HTTP."""
+
+    class Quiet(kind):
+        def start_http_server(self, *_arguments, **_more):
+            pass
+
+    return Quiet
+
+
+def main(path: str) -> int:
+    """Work for the scheduler that a file names, until it is done or gone → exit status.
+
+    The file is removed: it holds the key.
+    """
+    with open(path) as file:
+        plan = json.load(file)
+    os.unlink(path)
+    from distributed import versions
+
+    own = versions.get_versions()["packages"]
+    wrong = [
+        f"{name} {own.get(name)} instead of {version}"
+        for name, version in plan["versions"].items()
+        if own.get(name) != version
+    ]
+    if wrong:
+        print(f"other versions here: {', '.join(wrong)}", file=sys.stderr)
+        return 1
+    done = asyncio.run(_work(plan))
+    # threads that wait for a converter do not keep it
+    sys.stderr.flush()
+    os._exit(done)
+
+
+async def _work(plan):
+    import dask
+    import distributed
+
+    dask.config.set(SETTINGS)
+    security = distributed.Security(
+        require_encryption=True,
+        tls_ca_file=plan["certificate"],
+        tls_worker_cert=plan["certificate"],
+        tls_worker_key=plan["key"],
+    )
+    worker = without_pages(distributed.Worker)(
+        plan["scheduler"],
+        name=plan["name"],
+        host=plan["address"],
+        port=plan["ports"],
+        nthreads=1,
+        memory_limit=0,
+        security=security,
+        dashboard=False,
+        death_timeout=JOIN,
+        local_directory=plan["scratch"],
+    )
+    try:
+        async with worker:
+            ending = threading.Thread(target=_end_with, args=(worker,), daemon=True)
+            ending.start()
+            await worker.finished()
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _end_with(worker):
+    """End the converter when its worker closes: the scheduler is done or gone."""
+    while worker.status.name in ("init", "running", "paused"):
+        time.sleep(EVERY)
+    for process in list(_running):
+        process.kill()

@@ -1,0 +1,164 @@
+"""Workers on this machine convert a small store together; one is killed, or has other versions.
+
+tests/lab/test_dask.py has the same on two hosts, and what only hosts can show.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import types
+
+import local
+import pytest
+from cutover import model
+from cutover.remote import dask_engine, detached
+from mbx2maildir.tests import build
+
+HOSTS = ["one", "other"]
+PORTS = [18100, 18160]
+
+
+class Host(local.Local):
+    """This machine under a host's name, with a directory of its own for Dask."""
+
+    def __init__(self, name, place):
+        super().__init__()
+        self.own = str(place), f"{place}/{name}"
+
+    def run(self, argv, **more):
+        more.pop("timeout", None)
+        return super().run([word.replace(*self.own) for word in argv], **more)
+
+    def put(self, data, path, **_more):
+        if path.endswith(".json"):
+            data = data.decode().replace(*self.own).encode()
+        super().put(data, path.replace(*self.own))
+
+    def stream(self, argv, **more):
+        return super().stream([word.replace(*self.own) for word in argv], **more)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Where Dask is unpacked, once for all tests."""
+    return tmp_path_factory.mktemp("place")
+
+
+@pytest.fixture
+def work(place, monkeypatch):
+    """work(site, report) converts the users of a site on both hosts."""
+    monkeypatch.setattr(
+        detached, "_START", detached._START.replace("/run/systemd/system", "/nowhere")
+    )
+    monkeypatch.setattr(detached, "PAUSE", 0.05)
+    # without systemd nothing ends a worker that has not joined yet; it ends by itself
+    monkeypatch.setattr(dask_engine, "FAREWELL", 0.5)
+    connections = {name: Host(name, place) for name in HOSTS}
+
+    def for_all(names, function):
+        return {name: function(name) for name in names}
+
+    site = types.SimpleNamespace(
+        new_store=types.SimpleNamespace(python=sys.executable), address=lambda name: "127.0.0.1"
+    )
+    hosts = types.SimpleNamespace(ssh=connections.get, site=site, each=for_all)
+
+    def run(store, report, units, **more):
+        engine = dask_engine.Engine(HOSTS, units, PORTS, str(place), 2, "127.0.0.1")
+        plan = {"host": "mail", **store.plan(), **more}
+        return dask_engine.run(hosts, "one", plan, "convert-users", report, "convert", engine)
+
+    yield run
+    for name in HOSTS:  # without systemd nobody else ends one that has not joined yet
+        signal_to(place, name, signal.SIGKILL)
+
+
+def signal_to(place, name, number):
+    """Send a signal to a host's worker → whether there is one."""
+    sent = False
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/cmdline", "rb") as line:
+                words = line.read().decode().split("\0")
+            if words[0] == sys.executable and any(
+                word.startswith(f"{place}/{name}/dask-") for word in words
+            ):
+                os.kill(int(pid), number)
+                sent = True
+    return sent
+
+
+def fill(store, number):
+    names = [f"user{index}" for index in range(number)]
+    for name in names:
+        store.user(name, build.simple(5), {"work": build.simple(6)})
+    return names
+
+
+def test_two_workers_convert_and_report_as_one_pool(work):
+    events = []
+    with build.open_site() as store:
+        names = fill(store, 5)
+        ended = work(store, events.append, [names[:2], names[2:4]])  # and one in no unit
+        assert ended.rc == 0
+        assert all(len(list((store.maildir(name) / "cur").iterdir())) for name in names)
+    done = [event["user"] for event in events if event["event"] == "published"]
+    assert sorted(done) == names
+    assert [event["event"] for event in events if event["event"] in ("start", "end")] == [
+        "start",
+        "end",
+    ]
+    assert (events[-1]["published"], events[-1]["lost"]) == (5, 0)
+
+
+def test_the_units_of_a_worker_that_is_killed_are_done_by_the_other(work, place):
+    events = []
+
+    def kill_the_other():
+        """And have this process know of it, before the work is done."""
+        (following,) = [
+            thread for thread in threading.enumerate() if thread.name == "worker on other"
+        ]
+        signal_to(place, "one", signal.SIGSTOP)
+        while not signal_to(place, "other", signal.SIGKILL):
+            time.sleep(0.05)
+        following.join()
+        signal_to(place, "one", signal.SIGCONT)
+
+    once = iter([kill_the_other])
+
+    def report(event):
+        events.append(event)
+        if event["event"] == "published":
+            next(once, lambda: None)()
+
+    with build.open_site() as store:
+        names = fill(store, 6)
+        assert work(store, report, [[name] for name in names]).rc == 0
+        assert all(store.maildir(name).is_dir() for name in names)
+    (gone,) = [event["text"] for event in events if event["event"] == "log"]
+    assert gone.startswith("the worker on other is gone: ") and events[-1]["lost"] == 1
+
+
+def test_a_unit_whose_converter_does_not_work_is_an_error(work):
+    with build.open_site() as store:
+        names = fill(store, 2)
+        with pytest.raises(model.ChangeFailed, match=r"unit 0: exit status 1, .*\"run\" must be"):
+            work(store, lambda event: None, [names], run=".")
+
+
+def test_another_version_is_refused_by_name(work, monkeypatch):
+    monkeypatch.setattr(dask_engine, "_versions", lambda: {"dask": "1.0"})
+    wanted = r"no worker is left: one: .*dask [0-9.]+ instead of 1\.0.*other: "
+    with build.open_site() as store, pytest.raises(model.ChangeFailed, match=wanted):
+        work(store, lambda event: None, [fill(store, 1)])
+
+
+def test_ports_that_are_all_in_use_are_named():
+    taken = dask_engine.socket.create_server(("127.0.0.1", 18170))
+    wanted = pytest.raises(model.ChangeFailed, match="no port from 18170 to 18170 is free")
+    with taken, wanted:
+        dask_engine._free_port("127.0.0.1", (18170, 18170))

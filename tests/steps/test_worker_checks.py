@@ -1,0 +1,122 @@
+"""Several hosts convert: what is planned for them, and whether preflight takes them as workers."""
+
+import dataclasses
+import json
+import os
+import platform
+import sys
+import types
+
+import example
+import local
+import pytest
+from cutover import model
+from cutover.facts import convert_workers
+from cutover.site import night_sections
+from cutover.steps.checks import worker_checks
+from cutover.steps.night import convert
+from example import ROMA1, altered, recorded
+
+NEW, OTHER = ROMA1.roles.new, "postino3"
+SITE = ROMA1.model_copy(
+    update={"convert": night_sections.Convert(engine="dask", workers=[NEW, OTHER], cores=4)}
+)
+STORE = convert_workers.Place("/var/imap", "nfs4", "san:/imap", 64, 5, 1 << 40, 77)
+FUSE = convert_workers.Place("/var/imap", "fuse.glusterfs", "localhost:/v", 1, 5, 1 << 40, 0)
+WORKER = convert_workers.Worker(
+    [3, 13, 5], platform.machine(), 14, 1 << 30, True, {"/var/imap/.cutover": STORE}
+)
+
+
+def judged(**other):
+    workers = {NEW: model.Reading(WORKER), OTHER: model.Reading(WORKER)}
+    return {
+        (check.id, check.subject): check for check in worker_checks.checks(workers | other, SITE)
+    }
+
+
+def with_place(**values):
+    place = dataclasses.replace(STORE, **values)
+    return model.Reading(dataclasses.replace(WORKER, places={"/var/imap/.cutover": place}))
+
+
+def test_hosts_with_the_same_stores_are_workers():
+    assert all(check.passed for check in judged().values()) and len(judged()) == 4
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"python": [3, 9, 2]}, "Dask needs Python 3.10"),
+        ({"machine": "sparc64"}, "on sparc64"),
+        ({"ports": 0}, "no TCP port from 8786 to 8799 is free"),
+        ({"free": 1 << 20}, "has 1 MiB free"),
+        ({"systemd": False}, "no systemd"),
+    ],
+)
+def test_what_a_worker_needs(values, words):
+    checks = judged(**{OTHER: model.Reading(dataclasses.replace(WORKER, **values))})
+    assert words in checks["worker-usable", OTHER].actual
+    assert [key for key, check in checks.items() if not check.passed] == [("worker-usable", OTHER)]
+
+
+def test_a_host_that_cannot_be_asked_is_no_worker():
+    checks = judged(**{OTHER: model.Reading(error="no route")})
+    assert not checks["worker-usable", OTHER].passed
+    assert ("worker-same-stores", OTHER) not in checks
+
+
+@pytest.mark.parametrize(
+    "values", [{"fsid": 78}, {"inode": 2}, {"total": 1 << 41}, {"type": "ext4"}, {"path": "/var"}]
+)
+def test_another_file_system_is_refused(values):
+    check = judged(**{OTHER: with_place(**values)})["worker-same-stores", OTHER]
+    assert not check.passed and check.data["different"] == ["/var/imap/.cutover"]
+
+
+def test_times_tell_stores_apart_only_where_nothing_else_does():
+    """Users get mail while the hosts are asked."""
+    assert judged(**{OTHER: with_place(mtime=6)})["worker-same-stores", OTHER].passed
+    assert not FUSE.is_same(dataclasses.replace(FUSE, mtime=6)) and FUSE.is_same(FUSE)
+
+
+def test_a_host_is_read_by_one_command(tmp_path):
+    section = types.SimpleNamespace(ports=(18180, 18181), place=str(tmp_path / "not" / "yet"))
+    site = types.SimpleNamespace(
+        convert=section,
+        address=lambda name: "127.0.0.1",
+        new_store=types.SimpleNamespace(python=sys.executable, work=str(tmp_path / "work")),
+        old_store=types.SimpleNamespace(seen_at={"/home": str(tmp_path)}),
+    )
+    hosts = types.SimpleNamespace(
+        site=site, run=lambda name, *argv, **more: local.Local().run(*argv)
+    )
+    worker = convert_workers.read(hosts, "here")
+    assert worker.python == list(sys.version_info[:3]) and worker.ports == 2
+    assert {place.path for place in worker.places.values()} == {str(tmp_path)}
+    assert worker.places[str(tmp_path)].inode == os.stat(tmp_path).st_ino
+    assert worker.places[str(tmp_path)].is_same(worker.places[str(tmp_path / "work")])
+
+
+def test_the_plan_divides_the_users_by_size():
+    def sized(facts):
+        facts["sizes"] = {"alice": 1 << 40}
+
+    facts = altered(recorded("convert", "before"), sized)
+    (change,) = example.step("convert").plan(facts, SITE).changes
+    names = [user["user"] for user in change.users]
+    assert change.engine["workers"] == [NEW, OTHER] and change.engine["units"][0] == ["alice"]
+    assert sorted(name for unit in change.engine["units"] for name in unit) == sorted(names)
+    assert f"4 processes on each of {NEW}, {OTHER}, by Dask" in change.describe()
+    assert model.change_from_json(json.loads(json.dumps(change.to_json()))) == change
+    (alone,) = example.step("convert").plan(facts).changes
+    assert alone.engine == {} and "by Dask" not in alone.describe()
+
+
+def test_sizes_are_those_of_preflight():
+    user = types.SimpleNamespace(bytes=7)
+    survey = model.Reading(types.SimpleNamespace(users={"alice": user}))
+    before = model.Reading(types.SimpleNamespace(survey=survey))
+    kept = {"preflight": before}
+    assert convert._sizes(types.SimpleNamespace(kept=kept.get)) == {"alice": 7}
+    assert convert._sizes(types.SimpleNamespace(kept={}.get)) == {}
