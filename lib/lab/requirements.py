@@ -24,8 +24,8 @@ TOOLS = {
 }
 
 # Each host's systemd and its services hold four or five inotify instances, all as root's: a booting
-# lab needs about 60. Debian's limit is 128 (inotify(7)). Above it systemd cannot wait for a PID
-# file, and services of type forking fail.
+# lab needs about 60, one of two stores about 75. Debian's limit is 128 (inotify(7)). Above it
+# systemd cannot wait for a PID file, and services of type forking fail.
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_OF_A_LAB = 64
 INOTIFY_WANTED = 1024
