@@ -14,6 +14,12 @@ PATH = site.PROJECT / "parameters" / "site.schema.json"
 
 def text() -> str:
     schema = site.Site.model_json_schema()
+    schema["properties"]["stores"] = {
+        "type": "object",
+        "description": "several stores: what differs for each from the rest of the file; null "
+        "removes a key",
+        "additionalProperties": {"type": ["object", "null"]},
+    }
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

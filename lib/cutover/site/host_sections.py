@@ -74,6 +74,12 @@ class Users(field_types.Section):
     uid_min: int = pydantic.Field(1000, ge=1)
     uid_max: int = pydantic.Field(60000, ge=1)
     exclude: list[field_types.Login] = []
+    only: list[field_types.Login] = pydantic.Field(
+        [], description="with several stores: users who belong to this one, whatever else says"
+    )
+    homes: list[field_types.AbsolutePath] = pydantic.Field(
+        [], description="with several stores: users with homes below these belong to this one"
+    )
 
     @pydantic.model_validator(mode="after")
     def _ordered(self):

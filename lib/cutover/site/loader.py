@@ -6,7 +6,7 @@ from pathlib import Path
 import pydantic
 import yaml
 
-from cutover.site import field_types, parameters
+from cutover.site import field_types, parameters, stores
 
 MAX_BYTES = 1024 * 1024  # of a parameters file
 MAX_NODES = 20_000  # values in it, each use of an alias counted
@@ -53,9 +53,42 @@ def find(path: str | Path) -> Path:
     )
 
 
-def load(path: str | Path) -> parameters.Site:
-    """Read and validate a parameters file. Raises BadParameters naming file, line and key."""
-    file = find(path)
+def load(path: str | Path, store: str = "") -> parameters.Site:
+    """Read and validate a parameters file. Raises BadParameters naming file, line and key.
+
+    path: FILE, or FILE:STORE where the file has several stores; `store` stands for the latter.
+    """
+    file, named = _place(path)
+    store = named or store
+    sites = _sites(file)
+    if "" in sites and not store:
+        return sites[""]
+    if not store or store not in sites:
+        listed = ", ".join(f"{file}:{name}" for name in sites if name) or f"{file} alone"
+        what = f"has no store {store}" if store else "has several stores"
+        raise field_types.BadParameters(f"{file}: {what}. Name {listed}.")
+    return sites[store].beside([site for name, site in sites.items() if name != store])
+
+
+def store_names(path: str | Path) -> list[str]:
+    """The stores of a parameters file that has several; [] for one site, or FILE:STORE.
+
+    Raises BadParameters.
+    """
+    file, named = _place(path)
+    return [] if named else [name for name in _sites(file) if name]
+
+
+def _place(path):
+    """(file, store) of FILE or FILE:STORE."""
+    front, colon, store = str(path).rpartition(":")
+    if colon and "/" not in store and not Path(path).expanduser().exists():
+        return find(front), store
+    return find(path), ""
+
+
+def _sites(file):
+    """`{store: its site}` of a file, or `{"": the site}` of one without `stores`."""
     try:
         with open(file, "rb") as opened:
             raw = opened.read(MAX_BYTES + 1)
@@ -64,13 +97,27 @@ def load(path: str | Path) -> parameters.Site:
     tree, data = _parsed(file, raw)
     if not isinstance(data, dict):
         raise field_types.BadParameters(f"{file}: empty, or not a mapping of keys to values")
+    digest = hashlib.sha256(raw).hexdigest()
+    if stores.KEY not in data:
+        return {"": _validated(file, tree, data).read_from(file, digest)}
     try:
-        site = parameters.Site.model_validate(data)
+        sites = {
+            name: _validated(file, tree, whole, name).read_from(file, digest, name)
+            for name, whole in stores.split(data).items()
+        }
+        stores.require_apart(sites)
+    except stores.Wrong as error:
+        raise field_types.BadParameters(_placed(file, tree, error.path, str(error))) from error
+    return sites
+
+
+def _validated(file, tree, data, store=""):
+    try:
+        return parameters.Site.model_validate(data)
     except pydantic.ValidationError as error:
         raise field_types.BadParameters(
-            "\n".join(_explain(file, tree, problem) for problem in error.errors())
+            "\n".join(_explain(file, tree, problem, store) for problem in error.errors())
         ) from error
-    return site.read_from(file, hashlib.sha256(raw).hexdigest())
 
 
 def _parsed(file, raw):
@@ -134,25 +181,47 @@ def _problem_key(node, above=(), checked=None):
     )
 
 
-def _explain(file, node, problem):
-    """One of pydantic's errors as text, with the line of the deepest key that exists."""
-    line = node.start_mark.line + 1
+def _explain(file, node, problem, store=""):
+    """One of pydantic's errors as text, with the line of the deepest key that exists.
+
+    store: the store whose keys, where it has them, stand for those of the rest of the file.
+    """
     error = problem.get("ctx", {}).get("error")
-    path = getattr(error, "path", problem["loc"])
-    for part in path:
-        if isinstance(node, yaml.MappingNode):
-            pair = next((pair for pair in node.value if pair[0].value == str(part)), None)
-            if pair is None:
-                break
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        elif (
-            isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value)
-        ):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    where = ".".join(str(part) for part in path) or "the file"
+    path = tuple(getattr(error, "path", problem["loc"]))
+    own = (stores.KEY, store, *path)
+    if store and _depth(node, own) > _depth(node, path) + 1:
+        path = own
     what = {
         "extra_forbidden": "unknown key. docs/site.md and the other parameters files list the keys",
         "missing": "missing",
     }.get(problem["type"], str(error or problem["msg"]))
+    return _placed(file, node, path, what)
+
+
+def _placed(file, node, path, what):
+    """A problem at a key, with the line of the deepest part of its path that exists."""
+    line = node.start_mark.line + 1
+    for mark in _along(node, path):
+        line = mark.line + 1
+    where = ".".join(str(part) for part in path) or "the file"
     return f"{file}, line {line}: {where}: {what}"
+
+
+def _depth(node, path):
+    return sum(1 for _ in _along(node, path))
+
+
+def _along(node, path):
+    """Where each part of a path begins, as far as the parts exist."""
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            pair = next((pair for pair in node.value if pair[0].value == str(part)), None)
+            if pair is None:
+                return
+            yield pair[0].start_mark
+            node = pair[1]
+        elif (
+            isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value)
+        ):
+            node = node.value[part]
+            yield node.start_mark

@@ -52,6 +52,8 @@ class Site(field_types.Section):
 
     _path: Path = pydantic.PrivateAttr()
     _digest: str = pydantic.PrivateAttr()
+    _store: str = pydantic.PrivateAttr("")
+    _others: tuple["Site", ...] = pydantic.PrivateAttr(())
 
     @pydantic.model_validator(mode="after")
     def _consistent(self):
@@ -125,9 +127,29 @@ class Site(field_types.Section):
         """SHA-256 of the parameters file as it was read."""
         return self._digest
 
-    def read_from(self, path: Path, digest: str) -> "Site":
-        """This site, knowing the file it was read from and that file's SHA-256."""
-        self._path, self._digest = path, digest
+    @property
+    def store(self) -> str:
+        """Which of the file's stores this site is; "" where the file has only one."""
+        return self._store
+
+    @property
+    def others(self) -> tuple["Site", ...]:
+        """The sites of the file's other stores, whose users the same MX hosts route."""
+        return self._others
+
+    @property
+    def reference(self) -> str:
+        """What `--site` and the notebooks take for this site: FILE, or FILE:STORE."""
+        return f"{self._path}:{self._store}" if self._store else str(self._path)
+
+    def read_from(self, path: Path, digest: str, store: str = "") -> "Site":
+        """This site, knowing the file it was read from, that file's SHA-256, and its store."""
+        self._path, self._digest, self._store = path, digest, store
+        return self
+
+    def beside(self, others) -> "Site":
+        """This site, knowing those of the file's other stores."""
+        self._others = tuple(others)
         return self
 
     def fqdn(self, name: str) -> str:
@@ -143,10 +165,15 @@ class Site(field_types.Section):
         return self.fqdn(name), name, literal
 
     @property
+    def mailbox_domains(self) -> set[str]:
+        """What stands behind the @ in the address of a mailbox: the alias and both mail hosts."""
+        names = [(self.alias, self.roles.old), *((name, name) for name in self.mail_hosts)]
+        return set().union(*(self.spellings(name, host) for name, host in names))
+
+    @property
     def mail_domains(self) -> set[str]:
         """Every domain by which mail reaches the mail hosts, on its way through an MX."""
-        names = [(self.alias, self.roles.old), *((name, name) for name in self.mail_hosts)]
-        return {self.zone}.union(*(self.spellings(name, host) for name, host in names))
+        return {self.zone} | self.mailbox_domains
 
     def services_of(self, name: str) -> host_sections.HostServices:
         """The services of the old or the new host."""
