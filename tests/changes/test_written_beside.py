@@ -1,5 +1,6 @@
 """Configuration files are replaced whole or not at all, also on a full disk."""
 
+import contextlib
 import os
 import resource
 import subprocess
@@ -131,6 +132,8 @@ class Mx:
 
     def __init__(self, source, kept):
         self.source, self.kept, self.argvs = source, kept, []
+        self.site = types.SimpleNamespace(others=())
+        self.alone = contextlib.nullcontext
 
     def ssh(self, host):
         return self
@@ -157,7 +160,7 @@ def test_a_map_that_makemap_cut_is_not_put_in_place(kept):
     edit = userdb_edit.UserdbEdit(
         "mx", "/etc/userdb", "/etc/userdb.db", "/etc/userdb.was", [["bob:maildrop\tbob@a"] * 2]
     )
-    context = types.SimpleNamespace(hosts=hosts)
+    context = model.Context(hosts)
     if kept == 2:
         edit.apply(context, None)
     else:

@@ -393,7 +393,13 @@ def test_facts_keep_their_json_form(when):
     data.setdefault("workers", None)
     for mx in data["mx"].values():
         mx["queue"]["value"] |= {"gone": 0, "seconds": 0.0, "others": 0}
-    data |= {"folder_names": None, "pop3": None, "open_sessions": None, "limits": None} | data
+    data |= {
+        "belonging": None,
+        "folder_names": None,
+        "pop3": None,
+        "open_sessions": None,
+        "limits": None,
+    } | data
     assert model.to_json(model.from_json(preflight.Facts, data)) == data
 
 

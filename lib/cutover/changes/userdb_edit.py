@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from cutover import model
-from cutover.facts import userdb, userdb_map
+from cutover.facts import userdb, userdb_map, userdb_view
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,10 @@ class UserdbEdit(model.Change):
         return "\n".join([*lines, *commands])
 
     def settled(self, ctx):
+        with ctx.hosts.alone():
+            return self._settled(ctx)
+
+    def _settled(self, ctx):
         source = ctx.hosts.ssh(self.host).get(self.source, sudo=True)
         lines = {line.rstrip(b"\r") for line in source.split(b"\n")}
         missing = [new for _, new in self.replacements if userdb.encode(new) not in lines]
@@ -59,11 +63,15 @@ class UserdbEdit(model.Change):
         if missing:
             detail = f"{len(missing)} of {total} lines are not replaced, first {missing[0]!r}"
             return model.Settled(False, detail)
-        if userdb_map.read(ctx.hosts, self.host, self.map) != userdb_map.from_source(source):
+        if not self._is_map_of(self.map, source, ctx):
             return model.Settled(False, f"{self.map} was not rebuilt from {self.source}")
         return model.Settled(True, f"all {total} lines are replaced, and the map has them")
 
     def apply(self, ctx, report) -> model.Result:
+        with ctx.hosts.alone():
+            return self._apply(ctx)
+
+    def _apply(self, ctx):
         connection = ctx.hosts.ssh(self.host)
         before = connection.get(self.source, sudo=True)
         after, changed = replace_lines(before, self.replacements, f"{self.host}:{self.source}")
@@ -79,7 +87,7 @@ class UserdbEdit(model.Change):
         for argv in making:
             connection.run(argv, sudo=True, input=after if argv[0] == "makemap" else b"")
         built = rename[-2]
-        if userdb_map.read(ctx.hosts, self.host, built) != userdb_map.from_source(after):
+        if not self._is_map_of(built, after, ctx):
             raise model.ChangeFailed(
                 f"{self.map} on {self.host} was not replaced: makemap did not write all of "
                 f"{self.source} to {built}. Check the disk's free space, then run this step again."
@@ -88,6 +96,10 @@ class UserdbEdit(model.Change):
         connection.run(rename, sudo=True)
         text = f"{changed} lines changed, {self.map} rebuilt; the earlier source is {self.backup}"
         return model.Result(text, {"lines": changed})
+
+    def _is_map_of(self, path, source, ctx):
+        records = userdb_map.from_source(userdb_view.of_text(source, ctx.site))
+        return userdb_map.read(ctx.hosts, self.host, path) == records
 
     def inverse(self):
         return dataclasses.replace(

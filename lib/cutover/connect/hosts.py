@@ -6,13 +6,18 @@ site.
 """
 
 import concurrent.futures
+import contextlib
+import fcntl
 import socket
 import threading
+import time
 from pathlib import Path
 
 from cutover.connect import dns, ssh
+from cutover.model import errors
 from cutover.site import lab_hosts
 
+PATIENCE = 120  # seconds for what another store's run does alone
 _ahead = {}  # by all that a login depends on: connections opened before a step asks for them
 
 
@@ -25,6 +30,10 @@ def open_ahead(site) -> None:
     connections = {name: hosts.ssh(name) for name in site.hosts}
     _ahead.update({hosts.login(name): connections[name] for name in connections})
     hosts.each(connections, lambda name: connections[name].connect())
+
+
+class StillBusy(errors.CutoverError):
+    """A run of another store has been at work on the userdb for too long."""
 
 
 class Hosts:
@@ -106,6 +115,32 @@ class Hosts:
         with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
             futures = {name: pool.submit(function, name) for name in names}
         return {name: future.result() for name, future in futures.items()}
+
+    @contextlib.contextmanager
+    def alone(self):
+        """Keep runs of the file's other stores, on this machine, from what they share meanwhile.
+
+        They take turns by a lock on the known_hosts file, which all of them use. Nothing is locked
+        where the file has one store. Raises StillBusy.
+        """
+        if not self.site.others:
+            yield
+            return
+        with open(self.site.ssh.known_hosts, "rb") as turn:
+            until = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise StillBusy(
+                            f"another store's run has held the lock on {turn.name} for {PATIENCE} "
+                            "s, so the userdb was left alone. See what it waits for, then run this "
+                            "step again."
+                        ) from None
+                    time.sleep(0.05)
+            yield
 
     def prove(self):
         """Raise NotTheLab, before anything is sent, unless the lab made a rehearsal's hosts."""

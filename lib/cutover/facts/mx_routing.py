@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cutover.facts import mail_queue, routes, userdb, userdb_map
+from cutover.facts import mail_queue, routes, userdb, userdb_map, userdb_view
 from cutover.model import moving
 
 
@@ -31,12 +31,14 @@ class Routing:
 def read(hosts, name: str, backup: str, users: Sequence[str]) -> Routing:
     """The routing of `users` on an MX. backup: the path where the earlier source is kept."""
     section = hosts.site.userdb
-    earlier = userdb.read_backup(hosts, name, backup)
-    source = userdb.read_source(hosts, name, section.source)
+    with hosts.alone():
+        earlier = userdb_view.read_backup(hosts, name, backup)
+        source = userdb_view.read_source(hosts, name, section.source)
+        records = userdb_map.read(hosts, name, section.map)
     return Routing(
         source=userdb.decode(source),
         backup=None if earlier is None else userdb.decode(earlier),
-        map=userdb_map.read(hosts, name, section.map),
+        map=records,
         routes=routes.read(hosts, name, users, userdb.recipients(source)),
         queued=mail_queue.waiting(hosts, name, hosts.site.mail_domains).requests,
     )

@@ -117,7 +117,7 @@ def read(hosts, reachable: Collection[str]) -> Nis | None:
     return Nis(
         clients,
         servers,
-        users=users.mail_users(site, "\n".join(entries)),
+        users=users.of_store(hosts, users.mail_users(site, "\n".join(entries))),
         differ=differences(contents),
         hidden={name: hidden(text, entries) for name, text in own_accounts.items()},
     )

@@ -116,7 +116,8 @@ def duplicates(data: bytes) -> list[Duplicate]:
 # -- one value
 
 
-def _both(value: str, old: Sequence[str], targets: Sequence[str]) -> str:
+def both(value: str, old: Sequence[str], targets: Sequence[str]) -> str:
+    """One value as route_to_both makes it."""
     parts = []
     for part in recipient.split(value):
         address = recipient.goes_to(part, *old)
@@ -128,7 +129,8 @@ def _both(value: str, old: Sequence[str], targets: Sequence[str]) -> str:
     return ",".join(parts)
 
 
-def _back(value: str, old: str, targets: Sequence[str]) -> str:
+def back(value: str, old: str, targets: Sequence[str]) -> str:
+    """One value as route_back makes it."""
     parts, at, merged = recipient.split(value), 0, []
     while at < len(parts):
         run = [
@@ -167,7 +169,8 @@ class Edit(NamedTuple):
     replacements: list[Replacement]
 
 
-def _rewrite(data: bytes, change: Callable[[str, bytes], str]) -> Edit:
+def rewrite(data: bytes, change: Callable[[str, bytes], str]) -> Edit:
+    """Replace the value of every maildrop by `change(value, its line)`; other bytes stay."""
     lines, replacements = [], []
     for line in _lines(data):
         record = _record(line)
@@ -191,7 +194,7 @@ def route_to_both(data: bytes, old: Sequence[str], targets: Sequence[str]) -> Ed
     old: the spellings of one host, compared without regard to case or a final dot. Every other
     recipient and byte stays. Idempotent.
     """
-    return _rewrite(data, lambda value, line: _both(value, old, targets))
+    return rewrite(data, lambda value, line: both(value, old, targets))
 
 
 def route_back(
@@ -210,9 +213,9 @@ def route_back(
         earlier = spellings.get(_text(line))
         if earlier:
             return decode(_LINE.fullmatch(encode(earlier.popleft()))["value"])
-        return _back(value, old, targets)
+        return back(value, old, targets)
 
-    return _rewrite(data, change)
+    return rewrite(data, change)
 
 
 class Reason(enum.Enum):
@@ -247,7 +250,7 @@ def _reason(entry: Entry, parts: list[str], old: Sequence[str], targets: Sequenc
         return Reason.OTHER_FIELD
     if any(map(recipient.is_special, parts)):
         return Reason.SPECIAL
-    if _back(entry.value, old[0], targets) != entry.value:
+    if back(entry.value, old[0], targets) != entry.value:
         return Reason.BOTH_ALREADY
     names = "|".join(map(re.escape, old))
     named = re.compile(rf"@({names})\.?(?![\w.-])", re.IGNORECASE)
@@ -312,18 +315,3 @@ def forwards(data: bytes, here: Sequence[str]) -> list[Forward]:
             stay = ",".join(part for part in parts if part not in away).strip()
             records.append(Forward(entry, tuple(part.strip().strip("<>") for part in away), stay))
     return records
-
-
-# -- the files on a host
-
-
-def read_source(hosts, name: str, path: str) -> bytes:
-    """The source on a host. Raises ssh.SshError."""
-    return hosts.ssh(name).get(path, sudo=True)
-
-
-def read_backup(hosts, name: str, path: str) -> bytes | None:
-    """The backup of a source, None before there is one."""
-    if hosts.run(name, ["test", "-e", path], sudo=True, check=False).rc:
-        return None
-    return hosts.ssh(name).get(path, sudo=True)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from cutover.facts import userdb
+from cutover.facts import userdb, userdb_view
 
 
 class Record(NamedTuple):
@@ -13,9 +13,18 @@ class Record(NamedTuple):
 
 
 def read(hosts, name: str, path: str) -> list[Record]:
-    """The records of the map on a host, sorted; [] when there is no map."""
+    """The records of the map on a host, sorted, as userdb_view shows their values.
+
+    [] when there is no map.
+    """
     result = hosts.run(name, ["makemap", "-u", "btree", path], sudo=True, check=False)
-    return [] if result.rc else parse(result.out)
+    records = [] if result.rc else parse(result.out)
+    return sorted(record._replace(value=_viewed(record, hosts.site)) for record in records)
+
+
+def _viewed(record, site):
+    of_maildrop = record.key.endswith(":maildrop")
+    return userdb_view.of_value(record.value, site) if of_maildrop else record.value
 
 
 def parse(out: bytes) -> list[Record]:

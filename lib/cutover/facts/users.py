@@ -1,11 +1,11 @@
-"""The mail users a host knows, by getent(1)."""
+"""The mail users a host knows, by getent(1), and the store that each belongs to."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from cutover import model
-from cutover.facts import yp
+from cutover.facts import userdb, userdb_view, yp
 from cutover.model import errors
 
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}\$?")
@@ -78,7 +78,19 @@ def read(hosts, name: str) -> list[Account]:
 
     getent silently omits users of a directory that does not answer. So this raises Unreadable when
     no user is left, and on a site with NIS NoAnswer or NotListed unless all its users are there.
+    Of several stores only the users of this one; Unreadable when it has none.
     """
+    accounts = of_store(hosts, everybody(hosts, name))
+    if not accounts:
+        raise errors.Unreadable(
+            f"no mail user of {name} belongs to the store {hosts.site.store}. Check its alias, "
+            "users.only and users.homes, and the userdb."
+        )
+    return accounts
+
+
+def everybody(hosts, name: str) -> list[Account]:
+    """The mail users a host knows, whichever store they belong to. Raises as read()."""
     site = hosts.site
     accounts = mail_users(site, hosts.run(name, ["getent", "passwd"]).text)
     if site.nis is not None:
@@ -109,6 +121,47 @@ def find(hosts, name: str, login: str) -> Account | None:
     return next((account for account in read(hosts, name) if account.user == login), None)
 
 
+def of_store(hosts, accounts: Sequence[Account]) -> list[Account]:
+    """Those who belong to the site's store; all where the site has only one."""
+    site = hosts.site
+    if not site.others:
+        return list(accounts)
+    belong = stores_of(site, accounts, recipients(hosts))
+    return [account for account in accounts if site.store in belong[account.user]]
+
+
+def recipients(hosts) -> dict[str, list[str]]:
+    """`{user: [addresses]}` that the userdb of the first MX gives."""
+    site = hosts.site
+    return userdb.recipients(userdb_view.read_source(hosts, site.roles.mx[0], site.userdb.source))
+
+
+def stores_of(
+    site, accounts: Sequence[Account], recipients: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
+    """`{user: the stores it belongs to}`, which should be one.
+
+    `users.only` of a store decides first, then the home (`users.homes`), then the userdb: a user
+    belongs to the store whose mailbox of the same name gets its mail.
+    """
+    sites = {part.store: part for part in (site, *site.others)}
+    stores = sorted(sites)
+    named = {user: store for store in stores for user in sites[store].users.only}
+    belong = {}
+    for account in accounts:
+        user, home = account.user, account.home.rstrip("/") + "/"
+        places = {
+            store: [place.rstrip("/") + "/" for place in sites[store].users.homes]
+            for store in stores
+        }
+        at_home = [store for store in stores if home.startswith(tuple(places[store]))]
+        addresses, own = recipients.get(user.lower(), ()), user.lower() + "@"
+        mailboxes = {part.removeprefix(own) for part in addresses if part.startswith(own)}
+        routed = [store for store in stores if mailboxes & sites[store].mailbox_domains]
+        belong[user] = [named[user]] if user in named else at_home or routed
+    return belong
+
+
 def mail_users(site, text: str) -> list[Account]:
-    """The site's mail users in lines of passwd(5)."""
+    """The site's mail users in lines of passwd(5), of every store."""
     return parse_passwd(text, site.users.uid_min, site.users.uid_max, site.users.exclude)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from cutover import model
-from cutover.facts import recipient, userdb
+from cutover.facts import recipient, userdb, userdb_view
 from cutover.steps.checks import listing
 
 
@@ -60,6 +60,7 @@ def routing(text: str, users: int, site) -> Iterator[model.Check]:
         data={"wrong": wrong},
     )
     yield from _old_server_only(after, site)
+    yield from _of_two_stores(data, site)
     done = userdb.route_back(data, old=alias, targets=both)[1]
     entries = len(routed) + len(done)
     yield model.Check(
@@ -72,6 +73,21 @@ def routing(text: str, users: int, site) -> Iterator[model.Check]:
         id="userdb-entries",
         data={"to alias": len(routed), "to both": len(done)},
     )
+
+
+def _of_two_stores(data, site):
+    """Only entries that the nights of two stores would both change are worth a check."""
+    if mixed := userdb_view.of_two_stores(data, site):
+        yield model.Check(
+            f"No entry of {site.userdb.source} names mailboxes of two stores",
+            "none",
+            listing.listed(mixed),
+            False,
+            f"Each store moves, and rolls back, for itself. Give the recipients as USER@{site.zone}"
+            " on every MX: then each user's own entry decides.",
+            id="userdb-two-stores",
+            data={"entries": mixed},
+        )
 
 
 def _old_server_only(data, site):

@@ -9,7 +9,7 @@ import dataclasses
 from cutover import model
 from cutover.changes.sieve import FORWARD, SieveScript
 from cutover.changes.userdb_edit import UserdbEdit
-from cutover.facts import files, forward_targets, sieve, userdb, userdb_map, users
+from cutover.facts import files, forward_targets, sieve, userdb, userdb_map, userdb_view, users
 from cutover.steps.maintenance import vacation
 
 SHOWN = 5
@@ -66,8 +66,9 @@ def probe(ctx) -> Facts:
     new, first = site.roles.new, site.roles.mx[0]
 
     def read_mx(name):
-        source = userdb.read_source(hosts, name, site.userdb.source)
-        records = userdb_map.read(hosts, name, site.userdb.map)
+        with hosts.alone():
+            source = userdb_view.read_source(hosts, name, site.userdb.source)
+            records = userdb_map.read(hosts, name, site.userdb.map)
         return Mx(source.decode("utf-8", "surrogateescape"), records)
 
     mx = hosts.each(site.roles.mx, read_mx)
@@ -100,8 +101,7 @@ def of_users(data: bytes, site) -> list[userdb.Forward]:
 
     A mailing list is routed to its own host and is nobody's forward.
     """
-    places = ((site.alias, site.roles.old), *((name, name) for name in site.mail_hosts))
-    here = [spelling for name, host in places for spelling in site.spellings(name, host)]
+    here = sorted(site.mailbox_domains.union(*(other.mailbox_domains for other in site.others)))
     lists = {mailing_list.address.lower() for mailing_list in site.lists}
     return [
         forward

@@ -30,11 +30,13 @@ from cutover.facts import (
     sessions,
     systems,
     userdb,
+    userdb_view,
     users,
     zone,
     zone_update,
 )
 from cutover.remote import converter
+from cutover.steps.checks import stores
 
 SURVEY_TIMEOUT = 3600  # seconds
 
@@ -66,6 +68,7 @@ class Facts:
     asked: what a test user misses under the old server's names, see prefixes.asked.
     mail_program: whether this machine has it.
     workers: hosts that convert, and the new one; None where it converts alone.
+    belonging: of several stores, who belongs to which; None where the file has one.
     folder_names, pop3, open_sessions, limits, user_quotas, asked, mail_program: None in facts
     recorded by an earlier version.
     """
@@ -105,6 +108,7 @@ class Facts:
     asked: dict[str, model.Reading[list[str]]] | None = None
     mail_program: bool | None = None
     workers: dict[str, model.Reading[convert_workers.Worker]] | None = None
+    belonging: model.Reading[stores.Belonging] | None = None
 
 
 def probe(ctx: model.Context) -> Facts:
@@ -159,7 +163,7 @@ def probe(ctx: model.Context) -> Facts:
         },
         cron=on(old, crontabs.read, old),
         left_out=on(new, _left_out, ctx.run_name, accounts[new]),
-        **_limits(on, site, accounts),
+        **_of_users(on, ctx, accounts),
         zones={name: on(name, clock.zone, name) for name in site.mail_hosts},
         label=on(new, selinux.read, new, site.new_store.maildir.partition("{")[0] or "/home"),
         missing=hosts.each(names, lambda name: on(name, programs.missing, name)),
@@ -193,12 +197,14 @@ def _folder_names(on, hosts, accounts):
     }
 
 
-def _limits(on, site, accounts):
+def _of_users(on, ctx, accounts):
+    site = ctx.site
     old, new = site.mail_hosts
     return {
         "open_sessions": on(old, sessions.read, old, accounts[old].value or []),
         "limits": on(new, dovecot_limits.read, new),
         "user_quotas": on(new, _quotas, accounts),
+        "belonging": on(new, stores.read, ctx.run_name) if site.others else None,
     }
 
 
@@ -228,4 +234,4 @@ def _survey(hosts, run, accounts):
 
 
 def _userdb_source(hosts, name):
-    return userdb.decode(userdb.read_source(hosts, name, hosts.site.userdb.source))
+    return userdb.decode(userdb_view.read_source(hosts, name, hosts.site.userdb.source))

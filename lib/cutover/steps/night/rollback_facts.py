@@ -5,7 +5,15 @@ import dataclasses
 from cutover import model
 from cutover.carryback import estimate, left_behind
 from cutover.carryback.notes import Note
-from cutover.facts import alias_service, mail_queue, mail_services, userdb, userdb_map, zone
+from cutover.facts import (
+    alias_service,
+    mail_queue,
+    mail_services,
+    userdb,
+    userdb_map,
+    userdb_view,
+    zone,
+)
 from cutover.model import Reading, runbook
 
 # steps from which on the new server may have what the old one is missing
@@ -150,12 +158,10 @@ def _world(ctx):
     hosts, site = ctx.hosts, ctx.site
 
     def read_mx(name):
-        source = userdb.read_source(hosts, name, site.userdb.source)
-        return Mx(
-            userdb.decode(source),
-            userdb_map.read(hosts, name, site.userdb.map),
-            mail_queue.read(hosts, name),
-        )
+        with hosts.alone():
+            source = userdb_view.read_source(hosts, name, site.userdb.source)
+            records = userdb_map.read(hosts, name, site.userdb.map)
+        return Mx(userdb.decode(source), records, mail_queue.read(hosts, name))
 
     return World(
         servers=zone.read(hosts),
