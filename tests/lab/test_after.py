@@ -18,7 +18,7 @@ import pytest
 from cutover.changes import bring_beside
 from cutover.connect import dns, imap, smtp
 from cutover.connect.hosts import Hosts
-from cutover.facts import backup_copy, bacula, dovecot_activity, mailboxes, users
+from cutover.facts import backup_copy, dovecot_activity, mailboxes, users
 from cutover.model import errors, runbook
 from cutover.record import history, lab_marks
 from cutover.run import first_morning
@@ -85,15 +85,15 @@ def copied(lab):
     """
 
     def last():
-        return lab.run("sanbackup", ["stat", "--format=%i %y", f"{backup_copy.STATE}/last"]).stdout
+        return lab.run("sanbackup", ["stat", "--format=%i %y", "/var/lib/mailbackup/last"]).stdout
 
     before = last()
-    lab.run("sanbackup", ["systemctl", "start", backup_copy.SERVICE], check=False, timeout=120)
+    lab.run("sanbackup", ["systemctl", "start", "mailbackup.service"], check=False, timeout=120)
     assert last() != before, lab.run(
-        "sanbackup", ["systemctl", "status", backup_copy.SERVICE], check=False
+        "sanbackup", ["systemctl", "status", "mailbackup.service"], check=False
     ).stdout
     return backup_copy.parse_report(
-        lab.run("sanbackup", ["cat", f"{backup_copy.STATE}/last"]).stdout
+        lab.run("sanbackup", ["cat", "/var/lib/mailbackup/last"]).stdout
     )
 
 
@@ -243,7 +243,7 @@ def test_an_account_for_it_that_is_a_mail_users_is_known_as_such(night):
 
 
 def test_it_is_made_each_day_and_the_old_procedure_is_retired_not_deleted(lab, night):
-    assert unit(lab, "sanbackup", backup_copy.TIMER) == {
+    assert unit(lab, "sanbackup", "mailbackup.timer") == {
         "ActiveState": "active",
         "UnitFileState": "enabled",
     }
@@ -367,8 +367,8 @@ def test_a_message_that_was_lost_is_found_by_verify_although_it_was_renamed_sinc
 
 def test_it_may_be_started_as_often_as_one_likes(lab, night):
     # systemd's own limit is five in ten seconds
-    starts = f"for n in 1 2 3 4 5 6 7; do systemctl start {backup_copy.SERVICE}; done"
-    lab.run("sanbackup", ["flock", f"{backup_copy.STATE}/lock", "sh", "-c", starts], check=False)
+    starts = "for n in 1 2 3 4 5 6 7; do systemctl start mailbackup.service; done"
+    lab.run("sanbackup", ["flock", "/var/lib/mailbackup/lock", "sh", "-c", starts], check=False)
     assert copied(lab).result == 0
 
 
@@ -417,13 +417,13 @@ def test_the_old_procedure_is_put_back_by_hand_as_the_docs_say(lab, night):
         "ActiveState": "active",
         "UnitFileState": "enabled",
     }
-    assert unit(lab, "sanbackup", backup_copy.TIMER) == {
+    assert unit(lab, "sanbackup", "mailbackup.timer") == {
         "ActiveState": "inactive",
         "UnitFileState": "disabled",
     }
     wanted = night.wanted("backup")
     ends = [(change.action, change.name) for change in (wanted[0], wanted[-1])]
-    assert ends == [("start", backup_copy.TIMER), ("stop", "backup-posta.timer")]
+    assert ends == [("start", "mailbackup.timer"), ("stop", "backup-posta.timer")]
     for _, verb, name, host in commands:
         lab.run(
             host, ["systemctl", {"enable": "disable", "disable": "enable"}[verb], "--now", name]
@@ -438,15 +438,15 @@ def test_the_rollback_puts_the_old_procedure_back_and_keeps_the_copy(lab, night)
         "ActiveState": "active",
         "UnitFileState": "enabled",
     }
-    assert lab.run("sanbackup", ["systemctl", "cat", backup_copy.TIMER], check=False).returncode
+    assert lab.run("sanbackup", ["systemctl", "cat", "mailbackup.timer"], check=False).returncode
     assert lab.run("mailboxvm", ["ls", "/etc/sudoers.d"]).stdout.split() == ["README", "operator"]
     assert len(messages(COPY)) == before
     # Bacula is as it was, and what it saved stays on its volume; what was restored for a test is
     # gone
     assert lab.run("sanbackup", ["cat", DIRECTOR]).stdout == night.director
     known = lab.run("sanbackup", ["sh", "-c", "printf '.jobs\\n' | bconsole -n"]).stdout
-    assert "BackupClient1" in known and bacula.NAME not in known
-    assert lab.run("sanbackup", ["ls", "/srv/bacula"]).stdout.split() == [f"{bacula.NAME}-0001"]
+    assert "BackupClient1" in known and "mailbackup" not in known
+    assert lab.run("sanbackup", ["ls", "/srv/bacula"]).stdout.split() == ["mailbackup-0001"]
     assert not lab.run("mailboxvm", ["ls", TESTED]).stdout
     lab.run("mailboxold", ["systemctl", "start", "backup-posta.service"], timeout=120)
     assert (OLD_COPY / "alice/INBOX").read_bytes() == store.home("alice").joinpath(

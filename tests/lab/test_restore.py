@@ -14,7 +14,7 @@ from cutover.changes import bacula_jobs, bacula_restore, bring_beside
 from cutover.connect import imap
 from cutover.connect.hosts import Hosts
 from cutover.connect.imap import messages
-from cutover.facts import backup_copy, bacula, bacula_files
+from cutover.facts import bacula, bacula_files
 from cutover.model import CannotPlan, ChangeFailed
 from cutover.record import run_folder
 from cutover.run import engine
@@ -287,10 +287,10 @@ def save(lab, night):
 
     → (what the job said, a moment after it by the Director's clock)
     """
-    lab.run("sanbackup", ["systemctl", "start", backup_copy.SERVICE], timeout=120)
+    lab.run("sanbackup", ["systemctl", "start", "mailbackup.service"], timeout=120)
     with Hosts(night.site) as hosts:
         result = (
-            bacula_jobs.RunJob("sanbackup", bacula.NAME, 60)
+            bacula_jobs.RunJob("sanbackup", "mailbackup", 60)
             .apply(model.Context(hosts), lambda event: None)
             .text
         )
@@ -333,7 +333,10 @@ def test_bacula_saved_each_file_and_what_was_restored_for_a_test_agrees(lab, nig
     assert [(trial["user"], trial["same"]) for trial in trials] == [("alice", 5)] * 2
     assert night.wanted("backup") == ()
     # the Director's own configuration has one line more; what else it holds came nowhere
-    assert lab.run("sanbackup", ["cat", DIRECTOR]).stdout == night.director + f"@{bacula.FILE}\n"
+    assert (
+        lab.run("sanbackup", ["cat", DIRECTOR]).stdout
+        == night.director + "@/etc/bacula/mailbackup.conf\n"
+    )
     assert (
         re.search(r'Password = "(.+?)"', night.director)[1]
         not in (night.run_dir / "journal.jsonl").read_text()
@@ -342,10 +345,10 @@ def test_bacula_saved_each_file_and_what_was_restored_for_a_test_agrees(lab, nig
 
 
 def test_what_the_director_refuses_is_taken_back(lab, night):
-    text = lab.run("sanbackup", ["cat", bacula.FILE]).stdout
+    text = lab.run("sanbackup", ["cat", "/etc/bacula/mailbackup.conf"]).stdout
     change = bacula_jobs.DirectorFile(
         "sanbackup",
-        bacula.FILE,
+        "/etc/bacula/mailbackup.conf",
         "0644",
         text,
         text.replace("Pool = mailbackup", "Pool = nowhere", 1),
@@ -355,7 +358,7 @@ def test_what_the_director_refuses_is_taken_back(lab, night):
         with pytest.raises(ChangeFailed, match="the former one is in place again.*nowhere"):
             change.apply(model.Context(hosts), lambda event: None)
         assert lab.run(
-            "sanbackup", ["cat", bacula.FILE]
+            "sanbackup", ["cat", "/etc/bacula/mailbackup.conf"]
         ).stdout == text and not bacula.syntax_errors(hosts, DIRECTOR)
 
 
@@ -574,7 +577,7 @@ def test_a_job_whose_process_was_killed_is_cancelled_before_its_directory_goes(
             (where,) = bacula_files.scratches(hosts)
             number = int(lab.run("sanbackup", ["cat", f"{where}/{bacula_files.MARK}"]).stdout)
             bacula_restore.remove_scratch(hosts, where)
-            assert bacula.job(hosts, number, bacula.RESTORE).status == "A"
+            assert bacula.job(hosts, number, "mailbackup-restore").status == "A"
     finally:
         lab.run("sanbackup", ["mv", "/srv/bacula/away", f"/srv/bacula/{volume}"])
     asked.go(user="rita", folder="INBOX", source="bacula")

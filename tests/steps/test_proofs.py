@@ -8,7 +8,7 @@ import json
 import example
 import pytest
 from cutover import model
-from cutover.facts import bacula, trial_restore
+from cutover.facts import trial_restore
 from cutover.steps.checks import bacula_config, proofs
 from example import ROMA1, recorded
 
@@ -45,7 +45,7 @@ def backup_facts(spoil=lambda facts: None, when="after", name="backup"):
             "value": {
                 "clients": ["sanbackup-fd"],
                 "storages": ["File1"],
-                "jobs": [bacula.NAME, "Other"],
+                "jobs": ["mailbackup", "Other"],
                 "schedule": list(DAYS),
                 "saved": [job],
             }

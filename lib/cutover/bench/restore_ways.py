@@ -80,7 +80,7 @@ class Ways:
     # --- from Bacula
 
     def save(self):
-        bacula_jobs.RunJob(self.site.roles.backup, bacula.NAME, 3600).apply(
+        bacula_jobs.RunJob(self.site.roles.backup, bacula.name(self.site), 3600).apply(
             model.Context(self.hosts), quiet
         )
 
@@ -106,12 +106,13 @@ class Ways:
             raise errors.CutoverError(
                 f"bconsole on {self.site.roles.backup} queued no restore job: {output[-500:]}"
             )
-        bacula_jobs.follow(self.hosts, int(job[1]), bacula.RESTORE, 3600, quiet)
+        bacula_jobs.follow(self.hosts, int(job[1]), bacula.restore_job(self.site), 3600, quiet)
 
     def _command(self, more):
         return (
-            f"restore client={self.site.backup.bacula.client} restorejob={bacula.RESTORE} "
-            f'fileset={bacula.NAME} current where="{self.where}" {more}'
+            f"restore client={self.site.backup.bacula.client} "
+            f"restorejob={bacula.restore_job(self.site)} "
+            f'fileset={bacula.name(self.site)} current where="{self.where}" {more}'
         )
 
     def marked(self):

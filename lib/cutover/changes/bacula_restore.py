@@ -28,6 +28,7 @@ class RestoreBeforehand(model.Change):
     fileids: list
     where: str
     wait: int  # seconds
+    job: str = "mailbackup-restore"
 
     @property
     def resource(self):
@@ -39,7 +40,7 @@ class RestoreBeforehand(model.Change):
     def describe(self):
         return (
             f"of JobId {', '.join(map(str, self.jobs))}: {', '.join(self.directories)} of "
-            f"{self.user}\nrestore restorejob={bacula.RESTORE} where={self.where} (in bconsole; at "
+            f"{self.user}\nrestore restorejob={self.job} where={self.where} (in bconsole; at "
             f"most {self.wait} s)"
         )
 
@@ -105,7 +106,7 @@ def restore(hosts, files: Files, where: str, wait: int, report) -> bacula.Job:
     number = queue(hosts, files, where)
     note_job(hosts, where, number)
     try:
-        job = bacula_jobs.follow(hosts, number, bacula.RESTORE, wait, report)
+        job = bacula_jobs.follow(hosts, number, bacula.restore_job(hosts.site), wait, report)
     except model.ChangeFailed as error:
         remove_scratch(hosts, where)  # cancels the job
         raise model.ChangeFailed(
@@ -134,7 +135,7 @@ def queue(hosts, files: Files, where: str) -> int:
         f".bvfs_cleanup path={table}",
         f".bvfs_restore jobid={','.join(map(str, files.jobs))} path={table} " + " ".join(which),
         f"restore file=?{table} client={hosts.site.backup.bacula.client} "
-        f'restorejob={bacula.RESTORE} where="{where}" done yes',
+        f'restorejob={bacula.restore_job(hosts.site)} where="{where}" done yes',
     )
 
 
@@ -178,13 +179,13 @@ def end_restore(hosts, number: int) -> None:
     """
     until = time.monotonic() + END
     try:
-        job = bacula.job(hosts, number, bacula.RESTORE)
+        job = bacula.job(hosts, number, bacula.restore_job(hosts.site))
         if job is None or job.ended:
             return
         bacula.ask(hosts, f"cancel jobid={number} yes")
     except bacula.BaculaRefused:
         return
-    while not bacula.job(hosts, number, bacula.RESTORE).ended:
+    while not bacula.job(hosts, number, bacula.restore_job(hosts.site)).ended:
         if time.monotonic() > until:
             raise bacula.BaculaRefused(
                 f"cancelling JobId {number} on {hosts.site.roles.backup} failed: the interrupted "

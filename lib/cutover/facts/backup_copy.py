@@ -12,9 +12,6 @@ import re
 from cutover.facts import services, users
 
 NAME = "mailbackup"
-SCRIPT = f"/usr/local/sbin/{NAME}"
-SERVICE, TIMER = f"{NAME}.service", f"{NAME}.timer"
-STATE = f"/var/lib/{NAME}"
 PYTHON = "/usr/bin/python3"  # of the backup host
 SHOWN = 20  # file names that are listed
 ASKED = 20000  # file names per stat command
@@ -30,6 +27,31 @@ _STATS = {
     "size": r"Total file size: ([\d,]+)",
     "received": r"Total bytes received: ([\d,]+)",
 }
+
+
+def name(site) -> str:
+    """What everything on the backup host is called; one host may copy several stores."""
+    return f"{NAME}-{site.store}" if site.store else NAME
+
+
+def script(site) -> str:
+    """The program that the backup host runs each day."""
+    return f"/usr/local/sbin/{name(site)}"
+
+
+def service_unit(site) -> str:
+    """The systemd unit that runs it."""
+    return f"{name(site)}.service"
+
+
+def timer_unit(site) -> str:
+    """The systemd unit that starts it each day."""
+    return f"{name(site)}.timer"
+
+
+def state(site) -> str:
+    """The directory of its lock and of the report about its last run."""
+    return f"/var/lib/{name(site)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,17 +189,18 @@ def python(hosts) -> str:
 
 def timer(hosts) -> Timer:
     """The state of the backup's timer."""
-    name = hosts.site.roles.backup
-    state = services.state(hosts, name, "systemd", TIMER)
+    host, unit = hosts.site.roles.backup, timer_unit(hosts.site)
+    known = services.state(hosts, host, "systemd", unit)
     due = hosts.run(
-        name, ["systemctl", "show", "--property=NextElapseUSecRealtime", "--value", TIMER]
+        host, ["systemctl", "show", "--property=NextElapseUSecRealtime", "--value", unit]
     ).text.strip()
-    return Timer(state.running, state.starts_at_boot, state.detail, due)
+    return Timer(known.running, known.starts_at_boot, known.detail, due)
 
 
 def last_run(hosts) -> LastRun | None:
     """The report of the last run that ended, or None when there was none."""
-    result = hosts.run(hosts.site.roles.backup, ["cat", f"{STATE}/last"], sudo=True, check=False)
+    argv = ["cat", f"{state(hosts.site)}/last"]
+    result = hosts.run(hosts.site.roles.backup, argv, sudo=True, check=False)
     return parse_report(result.text) if result.rc == 0 else None
 
 
@@ -225,7 +248,7 @@ def differences(hosts, began: float) -> Differences:
     """
     site = hosts.site
     report = json.loads(
-        hosts.run(site.roles.backup, [SCRIPT, "check"], sudo=True, timeout=HOUR).out
+        hosts.run(site.roles.backup, [script(site), "check"], sudo=True, timeout=HOUR).out
     )
     names = [os.fsencode(name) for name in report["other"]]
     changed = _changed(hosts, names)

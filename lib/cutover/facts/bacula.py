@@ -11,9 +11,6 @@ from cutover import model
 from cutover.facts import backup_copy
 from cutover.model import errors
 
-NAME = backup_copy.NAME
-RESTORE = f"{NAME}-restore"
-FILE = f"/etc/bacula/{NAME}.conf"
 LEVELS = {"F": "Full", "D": "Differential", "I": "Incremental"}
 FULL = "F"
 GOOD = "T"  # a job's termination status when all went well
@@ -29,6 +26,20 @@ status=$(printf 'status director\n' | bconsole -n | sed -n 's/.*conf reloaded //
 
 class BaculaRefused(errors.CutoverError):
     """The Director did not answer, or not with what was asked for; the message has its words."""
+
+
+def name(site) -> str:
+    """Our job, and what else of Bacula's resources belongs to it."""
+    return backup_copy.name(site)
+
+
+def restore_job(site) -> str:
+    return f"{name(site)}-restore"
+
+
+def file(site) -> str:
+    """Our part of the Director's configuration."""
+    return f"/etc/bacula/{name(site)}.conf"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +117,7 @@ def _hidden(output: str) -> str:
 
 def was_read(hosts) -> bool:
     """Whether the Director has read our file since it was written."""
-    argv = ["sh", "-c", _READ, "read", FILE]
+    argv = ["sh", "-c", _READ, "read", file(hosts.site)]
     return hosts.run(hosts.site.roles.backup, argv, sudo=True, check=False).rc == 0
 
 
@@ -153,7 +164,9 @@ def ask(hosts, *commands: str) -> list[str]:
 def status(hosts) -> Status:
     """What the Director knows of clients, storages, jobs, the schedule and the runs of our job."""
     clients, storages, jobs, saved = ask(hosts, ".clients", ".storage", ".jobs", "llist jobs")
-    schedule = ask(hosts, f"status schedule job={NAME} days=8")[0] if NAME in jobs.split() else ""
+    ours, schedule = name(hosts.site), ""
+    if ours in jobs.split():
+        (schedule,) = ask(hosts, f"status schedule job={ours} days=8")
     return Status(
         clients=clients.split(),
         storages=storages.split(),
@@ -161,7 +174,7 @@ def status(hosts) -> Status:
         schedule=re.findall(
             r"^(\w+) +Backup +\d+ +\w+ (\d\d-\w+) (\d\d:\d\d) ", schedule, re.MULTILINE
         ),
-        saved=parse_jobs(saved, NAME),
+        saved=parse_jobs(saved, ours),
     )
 
 

@@ -27,7 +27,6 @@ from cutover.remote import backup_copier, confined
 MODULE = "posta"  # rsync's name for the store
 CONFIG = f"/etc/{backup_copy.NAME}/rsyncd.conf"
 SUDOERS = f"/etc/sudoers.d/{backup_copy.NAME}"
-KNOWN_HOSTS = f"/etc/{backup_copy.NAME}/known_hosts"
 UNITS = "/etc/systemd/system"
 SERVER = f"/usr/local/sbin/{backup_copy.NAME}-server"
 SERVED = ["/usr/bin/rsync", "--server", "--daemon", f"--config={CONFIG}", "."]
@@ -88,6 +87,11 @@ class File:
         return f"{self.host}:{self.path}"
 
 
+def known_hosts(site) -> str:
+    """The keys of the new host, on the backup host."""
+    return f"/etc/{backup_copy.name(site)}/known_hosts"
+
+
 def keys_path(account: backup_copy.Account) -> str:
     """The authorized_keys of the account on the new host."""
     return f"{account.home}/.ssh/authorized_keys"
@@ -106,16 +110,16 @@ def planned(
     config = _CONFIG.format(sudoers=SUDOERS, module=MODULE, store=backup.store)
     known = "".join(f"{new} {key}\n" for key in host_keys)
     units = {
-        backup_copy.SERVICE: _SERVICE.format(script=backup_copy.SCRIPT),
-        backup_copy.TIMER: _TIMER.format(at=backup.at),
+        backup_copy.service_unit(site): _SERVICE.format(script=backup_copy.script(site)),
+        backup_copy.timer_unit(site): _TIMER.format(at=backup.at),
     }
     return [
         File(new, CONFIG, "0644", config),
         File(new, SERVER, "0755", server(site)),
         File(new, SUDOERS, "0440", rule),
         File(new, keys_path(account), "0644", _authorized(site, public, keys)),
-        File(host, KNOWN_HOSTS, "0644", known),
-        File(host, backup_copy.SCRIPT, "0755", script(site)),
+        File(host, known_hosts(site), "0644", known),
+        File(host, backup_copy.script(site), "0755", script(site)),
         *(File(host, f"{UNITS}/{name}", "0644", text) for name, text in units.items()),
     ]
 
@@ -147,7 +151,7 @@ def script(site) -> str:
     options = {
         "BatchMode": "yes",
         "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": KNOWN_HOSTS,
+        "UserKnownHostsFile": known_hosts(site),
         "StrictHostKeyChecking": "yes",
         "HostKeyAlias": new,
     }
@@ -160,7 +164,7 @@ def script(site) -> str:
         "target": backup.target.rstrip("/"),
         "rsh": shlex.join(ssh),
         "exclude": [*own, *EXCLUDED],
-        "state": backup_copy.STATE,
+        "state": backup_copy.state(site),
     }
     program = Path(backup_copier.__file__).read_text()
     filled = program.replace("\nSETTINGS = {}", f"\nSETTINGS = {pprint.pformat(settings)}", 1)

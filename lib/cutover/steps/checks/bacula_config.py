@@ -77,8 +77,8 @@ def text(site) -> str:
     """The file that the Director's configuration includes."""
     parameters = site.backup.bacula
     return _CONFIG.format(
-        name=bacula.NAME,
-        restore=bacula.RESTORE,
+        name=bacula.name(site),
+        restore=bacula.restore_job(site),
         config=parameters.config,
         client=parameters.client,
         storage=parameters.storage,
@@ -87,5 +87,5 @@ def text(site) -> str:
         at=parameters.at,
         keep=parameters.days + MONTH,
         wait=parameters.wait,
-        lock=f"{backup_copy.STATE}/lock",
+        lock=f"{backup_copy.state(site)}/lock",
     )

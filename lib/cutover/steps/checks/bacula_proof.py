@@ -27,14 +27,13 @@ class BaculaFacts:
     status: model.Reading[bacula.Status]
     chain: list[int] = dataclasses.field(default_factory=list)
 
-    @property
-    def installed(self) -> bool:
+    def installed(self, site) -> bool:
         """Whether the Director works by the text that is wanted."""
         return (
             self.file == self.wanted
             and self.included
             and self.read
-            and bacula.NAME in self.status.value.jobs
+            and bacula.name(site) in self.status.value.jobs
         )
 
 
@@ -46,8 +45,8 @@ def read(hosts) -> BaculaFacts:
     good = saved and saved[-1].status == bacula.GOOD
     return BaculaFacts(
         wanted=bacula_config.text(site),
-        file=files.read(hosts, site.roles.backup, bacula.FILE),
-        included=bacula.included(hosts, site.backup.bacula.config, bacula.FILE),
+        file=files.read(hosts, site.roles.backup, bacula.file(site)),
+        included=bacula.included(hosts, site.backup.bacula.config, bacula.file(site)),
         read=bacula.was_read(hosts),
         there=backup_copy.counted(hosts),
         status=status,
@@ -67,14 +66,14 @@ def plan(facts: BaculaFacts, site, copied: bool) -> list[model.Change]:
     _known(host, "client", parameters.client, status.clients)
     _known(host, "storage", parameters.storage, status.storages)
     changes = []
-    if not facts.installed:
+    if not facts.installed(site):
         changes.append(
             bacula_jobs.DirectorFile(
-                host, bacula.FILE, "0644", facts.file, facts.wanted, parameters.config
+                host, bacula.file(site), "0644", facts.file, facts.wanted, parameters.config
             )
         )
     if copied or changes or not status.saved or status.saved[-1].status != bacula.GOOD:
-        changes.append(bacula_jobs.RunJob(host, bacula.NAME, parameters.wait))
+        changes.append(bacula_jobs.RunJob(host, bacula.name(site), parameters.wait))
     return changes
 
 
@@ -125,8 +124,8 @@ def checks(
 def _configuration(facts, site):
     host, at = site.roles.backup, site.backup.bacula.at
     yield model.holds(
-        f"Bacula's Director has the job {bacula.NAME} as planned",
-        facts.installed,
+        f"Bacula's Director has the job {bacula.name(site)} as planned",
+        facts.installed(site),
         "yes",
         "no",
         "run the step backup again",
@@ -140,7 +139,7 @@ def _configuration(facts, site):
         f"each day at {at}, and not before its end",
         f"in 8 days {len(days)} times, at {', '.join(sorted(times)) or 'no time'}",
         len(days) >= DAYS and times == {at},
-        f"`status schedule job={bacula.NAME}` in bconsole on {host}",
+        f"`status schedule job={bacula.name(site)}` in bconsole on {host}",
         id="bacula-daily",
         subject=host,
         data={"days": len(days), "times": sorted(times)},
@@ -174,7 +173,7 @@ def _last_job(facts, copied, now, site):
     )
     if last.level == bacula.FULL:
         yield _whole(last, facts.there, copied, host, log)
-    yield _chain(facts, host)
+    yield _chain(facts, site)
 
 
 def _whole(last, there, copied, host, log):
@@ -191,7 +190,8 @@ def _whole(last, there, copied, host, log):
     )
 
 
-def _chain(facts, host):
+def _chain(facts, site):
+    host = site.roles.backup
     jobs = {job.id: job for job in facts.status.value.saved}
     known = [jobs.get(number) for number in facts.chain]
     words = [
@@ -205,7 +205,7 @@ def _chain(facts, host):
         "a Full first, with its files",
         ", then ".join(words) or "nothing",
         bool(whole and known[0].level == bacula.FULL),
-        f"`run job={bacula.NAME} level=Full` in bconsole on {host}",
+        f"`run job={bacula.name(site)} level=Full` in bconsole on {host}",
         id="bacula-chain",
         subject=host,
         data={"jobs": list(facts.chain)},

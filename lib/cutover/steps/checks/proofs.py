@@ -85,14 +85,14 @@ def stable(facts: Backup) -> dict:
 def copy_checks(facts: Backup, site) -> list[model.Check]:
     """Whether the copy is made each day, and whether its last run succeeded."""
     host, timer, last = site.roles.backup, facts.timer, facts.last
-    log = f"`journalctl -u {backup_copy.SERVICE}` on {host}"
+    log = f"`journalctl -u {backup_copy.service_unit(site)}` on {host}"
     checks = [
         model.Check(
             f"{host} copies the store each day, also after a reboot",
             f"each day at {site.backup.at}",
             f"next on {timer.next}" if timer.due else timer.detail,
             timer.due,
-            f"`systemctl status {backup_copy.TIMER}` on {host}",
+            f"`systemctl status {backup_copy.timer_unit(site)}` on {host}",
             id="copy-daily",
             subject=host,
         ),
@@ -114,8 +114,8 @@ def copy_checks(facts: Backup, site) -> list[model.Check]:
                 f"at most {AGE // 3600} hours old",
                 f"{age / 3600:.1f} hours old",
                 age <= AGE,
-                f"`systemctl start {backup_copy.SERVICE}` on {host}, then see why the timer did "
-                "not start it",
+                f"`systemctl start {backup_copy.service_unit(site)}` on {host}, then see why the "
+                "timer did not start it",
                 id="copy-recent",
                 subject=host,
                 data={"seconds": age},

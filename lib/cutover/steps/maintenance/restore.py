@@ -159,6 +159,7 @@ def _bring(facts, site):
                 [number for folder in folders for number in folder.fileids],
                 base,
                 site.backup.bacula.wait,
+                bacula.restore_job(site),
             )
         ]
         last = [bacula_restore.RemoveRestored(host, base)]
@@ -202,8 +203,8 @@ def _doubts(last, site):
         (
             "The last run of the copy did NOT succeed",
             f"{reason}. The copy is older or incomplete: see `journalctl -u "
-            f"{backup_copy.SERVICE}` on {site.roles.backup}, or restore from Bacula if it is "
-            "declared",
+            f"{backup_copy.service_unit(site)}` on {site.roles.backup}, or restore from Bacula if "
+            "it is declared",
         )
     ]
 

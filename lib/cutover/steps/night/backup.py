@@ -93,9 +93,9 @@ def plan(facts: Facts, site) -> model.Plan:
         for file in facts.unwritten
     ]
     if not (facts.timer.running and facts.timer.starts_at_boot):
-        changes.append(ServiceAction(host, "systemd", backup_copy.TIMER, "start", True))
+        changes.append(ServiceAction(host, "systemd", backup_copy.timer_unit(site), "start", True))
     if changes or not facts.last or not facts.last.succeeded:
-        changes.append(RunBackup(host, backup_copy.SERVICE, backup.target, backup.wait))
+        changes.append(RunBackup(host, backup_copy.service_unit(site), backup.target, backup.wait))
     changes += proofs.plan(facts, site, bool(changes))
     changes += [
         ServiceAction(service.host, service.manager, service.name, "stop", service.starts_at_boot)
@@ -189,7 +189,7 @@ def _installed(facts):
 
 def _complete(facts, site):
     host, last, reading = site.roles.backup, facts.last, facts.differs
-    todo = f"run `{backup_copy.SCRIPT} check` on {host} as root, then this step again"
+    todo = f"run `{backup_copy.script(site)} check` on {host} as root, then this step again"
     question = f"Every file that was in {site.backup.store} when the last run began is in the copy"
     if reading is None or not reading.ok:
         yield model.Check(
@@ -223,7 +223,7 @@ def _complete(facts, site):
         "0 missing",
         f"{last.lacking} missing, after {len(last.passes)} passes{renamed}",
         last.lacking == 0,
-        f"`systemctl start {backup_copy.SERVICE}` on {host}, when less mail arrives",
+        f"`systemctl start {backup_copy.service_unit(site)}` on {host}, when less mail arrives",
         id="copy-messages",
         subject=host,
         data={"missing": last.lacking},
