@@ -30,6 +30,7 @@ LONG = (
     "test_faults.py",
     "test_bad_input.py",
     "test_after.py",
+    "test_several_stores.py",
     "test_matrix.py",
     "test_record.py",
 )

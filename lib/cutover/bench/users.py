@@ -86,7 +86,7 @@ def _night(users, say):
         for call in CALLS:
             say(f"{users} users: cutover run {' '.join(call)} …")
             memory["run " + " ".join(call)] = _cutover(
-                "run", "--site", parameters.path, "--run", run.path, *call
+                "run", "--site", parameters.reference, "--run", run.path, *call
             )
         attempts = _attempts(run.journal.events())
         seconds = {name: ended - began for name, began, ended in attempts}

@@ -14,13 +14,17 @@ REPORTED = (CutoverError, LabError)
 LAB_SITE = "parameters/lab.yaml"
 
 site_option = click.option(
-    "--site", "site_file", required=True, metavar="FILE", help="Parameters file of the site."
+    "--site",
+    "site_file",
+    required=True,
+    metavar="FILE",
+    help="Parameters file of the site, or FILE:STORE.",
 )
 run_site_option = click.option(
     "--site",
     "site_file",
     metavar="FILE",
-    help="Parameters file. Default: the copy in the run's folder.",
+    help="Parameters file, or FILE:STORE. Default: the copy in the run's folder.",
 )
 run_option = click.option(
     "--run", "run_dir", required=True, metavar="DIR", help="The run's folder."

@@ -43,6 +43,14 @@ from cutover.commands import options
     "--without-presync", is_flag=True, help="Skip presync, to see how much time it saves."
 )
 @click.option("--rollback-from", metavar="STEP", help="Stop after STEP, then roll everything back.")
+@click.option(
+    "--stores",
+    "number",
+    type=click.IntRange(1, 2),
+    default=1,
+    metavar="N",
+    help="With 2: two old and two new servers, each pair a store with a run of its own.",
+)
 @click.option("--keep-lab", is_flag=True, help="Leave the lab running afterwards.")
 @options.base_options
 def rehearse(
@@ -54,6 +62,7 @@ def rehearse(
     users,
     without_presync,
     rollback_from,
+    number,
     keep_lab,
     base,
     new,
@@ -68,15 +77,16 @@ def rehearse(
     from lab import base_image, control, crowd, seeder
 
     from cutover import site
-    from cutover.commands import unattended
+    from cutover.commands import stores, unattended
     from cutover.record import run_folder
 
     names = _steps(last, without_presync, rollback_from)
+    _require_alone(number, rate or without_presync or old_world)
     parameters = site.load(options.LAB_SITE)
     run = failed = None
     options.say("lab: starting, with its seeded mail …")
     suites = base_image.suites(base, new)
-    control.up(fresh=True, suites=suites, old=old_world, say=options.say)
+    control.up(fresh=True, suites=suites, old=old_world, stores=number, say=options.say)
     try:
         if old_world:
             parameters = site.load(options.old_world_site())
@@ -86,9 +96,13 @@ def rehearse(
         if users:
             options.say(f"lab: adding {users} users …")
             crowd.add(users)
-        run = run_folder.create(parameters, "rehearse")
-        options.say(f"run: {run.path}")
-        unattended.execute(parameters, run, names, options.say, rate=rate, least=least)
+        if number > 1:
+            to = [word for word in ("--to", rollback_from or last) if rollback_from or last]
+            stores.execute(options.two_stores_site(), "rehearse", to, as_json, bool(rollback_from))
+        else:
+            run = run_folder.create(parameters, "rehearse")
+            options.say(f"run: {run.path}")
+            unattended.execute(parameters, run, names, options.say, rate=rate, least=least)
     except options.REPORTED as error:
         failed = error
     finally:
@@ -98,6 +112,13 @@ def rehearse(
         options.show_run(run, as_json)
     if failed is not None:
         raise failed
+
+
+def _require_alone(stores, others):
+    if stores > 1 and others:
+        raise click.UsageError(
+            "--stores 2 goes with none of --traffic, --without-presync and --old-world"
+        )
 
 
 def _steps(last, without_presync, rollback_from):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cutover.commands import options
+from cutover.commands import options, stores
 
 
 @click.command()
@@ -24,11 +24,22 @@ def run(site_file, first, last, run_dir, without, as_json):
     """Execute the runbook's steps, unattended, through papermill.
 
     After a failure, run the same command again to resume. If convert fails for some users,
-    --without continues without them.
+    --without continues without them. If FILE has several stores, this begins a run for each, all at
+    the same time; FILE:STORE is one of them.
     """
     from cutover import site
     from cutover.model import runbook
 
+    if site.store_names(site_file):
+        if run_dir or without:
+            raise click.UsageError(
+                f"{site_file} has several stores: --run and --without need one of them, FILE:STORE"
+            )
+        runbook.between(first, last)  # a wrong name is refused before any run begins
+        ends = (("--from", first), ("--to", last))
+        steps = [word for end in ends if end[1] for word in end]
+        stores.execute(site_file, "run", steps, as_json)
+        return
     parameters = site.load(site_file)
     names = runbook.between(first, last)
     current = _begin(parameters, "run", run_dir)

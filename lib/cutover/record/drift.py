@@ -123,7 +123,7 @@ def check(run, site, record):
         except statement.NotApproved as missing:
             raise Drifted(
                 f"{run.path}: this run began with other {what}. {missing} To continue, approve it: "
-                f"`./cutover approve --run {run.path} --site {site.path} --drift`. "
+                f"`./cutover approve --run {run.path} --site {site.reference} --drift`. "
                 "Or restore what the run began with."
             ) from None
     if "parameters" in changed:

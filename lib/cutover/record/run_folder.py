@@ -80,6 +80,7 @@ def begin(parameters: site.Site, path: Path) -> "Run":
             run=path.name,
             id=secrets.token_hex(16),
             site=parameters.name,
+            **({"store": parameters.store} if parameters.store else {}),
             kind=parameters.kind,
             file=used,
             **drift.begin(run, parameters),
@@ -135,7 +136,8 @@ class Run:
                 f"{self.path}: holds no {PARAMETERS}, so no run began there. "
                 "Give the folder of a run."
             )
-        return site.load(given or self.path / PARAMETERS)
+        begun = next(iter(self.journal.events()), {})
+        return site.load(given or self.path / PARAMETERS, begun.get("store", ""))
 
     def keep(self, name: str, data: bytes, durable: bool = True):
         """Write a file of the record, atomically. Returns (name within the folder, SHA-256).

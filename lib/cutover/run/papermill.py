@@ -39,7 +39,7 @@ def execute(
     template = template or site.PROJECT / "notebooks" / runbook.notebook_name(step_id)
     copy = _free_name(run, template.stem)
     values = {
-        "site": str(parameters.path),
+        "site": parameters.reference,
         "run_dir": str(run.path),
         "mode": "execute",
         **dict.fromkeys(registry.step(step_id).choices, ""),

@@ -31,7 +31,7 @@ def prepare(parameters: site.Site, run: run_folder.Run, mode: str = "execute") -
             notebook = filled(
                 nbformat.read(template, as_version=4),
                 template.name,
-                {"site": str(parameters.path), "run_dir": str(run.path), "mode": mode},
+                {"site": parameters.reference, "run_dir": str(run.path), "mode": mode},
             )
             run.keep(f"{NAME}/{template.name}", nbformat.writes(notebook).encode() + b"\n")
             # JupyterLab shows widgets only in a notebook it trusts, and these are ours
