@@ -79,8 +79,7 @@ class Hosts:
     """The userdb of an MX, getent of a host."""
 
     def __init__(self, site, names, data=USERDB):
-        self.site = site.model_copy(update={"nis": None}).beside(site.others)
-        self.site.read_from(site.path, site.digest, site.store)
+        self.site = site.model_copy(update={"nis": None})
         self.names, self.data = names, data
 
     def run(self, name, argv, **options):

@@ -148,9 +148,16 @@ class Site(field_types.Section):
         return self
 
     def beside(self, others) -> "Site":
-        """This site, knowing those of the file's other stores."""
-        self._others = tuple(others)
-        return self
+        """This site without the servers of the file's other stores, whose sites it knows.
+
+        Nothing here is asked of those servers: they may be down while this store moves.
+        """
+        theirs = {name for other in others for name in other.mail_hosts}
+        theirs -= {name for _, name in self._named_hosts()}
+        hosts = {name: host for name, host in self.hosts.items() if name not in theirs}
+        own = self.model_copy(update={"hosts": hosts})
+        own._others = tuple(others)
+        return own
 
     def fqdn(self, name: str) -> str:
         return f"{name}.{self.zone}"

@@ -1,0 +1,66 @@
+"""`cutover run` for a file of several stores, without hosts: what is refused, and what is resumed."""
+
+import pytest
+import store_sites
+from click.testing import CliRunner
+from cutover.commands import rehearse, run, stores
+from cutover.model import runbook
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    written = store_sites.write(tmp_path / "site.yaml")
+    monkeypatch.setattr("cutover.site.PROJECT", tmp_path)
+    monkeypatch.setattr("lab.state.read", lambda: None)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return written
+
+
+@pytest.mark.parametrize("more", [("--run", "runs/x"), ("--without", "alice")])
+def test_what_is_for_one_run_is_refused_for_several(file, more):
+    done = CliRunner().invoke(run.run, ["--site", str(file), *more])
+    assert done.exit_code == 2 and "FILE:STORE" in done.output
+
+
+def test_a_wrong_step_begins_no_run(file):
+    done = CliRunner().invoke(run.run, ["--site", str(file), "--to", "nowhere"])
+    assert isinstance(done.exception, runbook.UnknownStep)
+    assert not (file.parent / "runs").exists()
+
+
+@pytest.mark.parametrize("more", [("--traffic", "1"), ("--without-presync",), ("--old-world",)])
+def test_a_rehearsal_of_two_stores_takes_no_other_lab(more):
+    done = CliRunner().invoke(rehearse.rehearse, ["--stores", "2", *more])
+    assert done.exit_code == 2 and "--stores 2 goes with none of" in done.output
+
+
+def test_each_store_runs_and_what_failed_can_be_resumed(file, monkeypatch):
+    calls = []
+
+    def called(store, arguments):
+        calls.append((store, arguments))
+        return store == "mailbox"
+
+    monkeypatch.setattr(stores, "_called", called)
+    done = CliRunner().invoke(run.run, ["--site", str(file), "--to", "verify", "--json"])
+    assert {store for store, _ in calls} == {"mailbox", "posta"}
+    for store, (command, option, reference, *rest) in calls:
+        assert (command, option, reference) == ("run", "--site", f"{file}:{store}")
+        assert rest[:3] == ["--to", "verify", "--run"] and f"_lab-{store}_run" in rest[3]
+    assert isinstance(done.exception, stores.SomeFailed)
+    message = str(done.exception)
+    assert f"posta did not pass. To resume it: `./cutover run --site {file}:posta --run" in message
+    assert "mailbox did not pass" not in message
+
+
+def test_a_rolled_back_rehearsal_rolls_back_what_passed(file, monkeypatch):
+    calls = []
+
+    def called(store, arguments):
+        calls.append((store, arguments[0]))
+        return (store, arguments[0]) != ("posta", "run")
+
+    monkeypatch.setattr(stores, "_called", called)
+    with pytest.raises(stores.SomeFailed):
+        stores.execute(file, "rehearse", [], False, undo=True)
+    assert sorted(calls) == [("mailbox", "rollback"), ("mailbox", "run"), ("posta", "run")]
