@@ -29,6 +29,7 @@ LONG = (
     "test_cockpit.py",
     "test_faults.py",
     "test_bad_input.py",
+    "test_dask.py",
     "test_after.py",
     "test_several_stores.py",
     "test_matrix.py",

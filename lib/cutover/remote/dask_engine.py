@@ -36,6 +36,7 @@ ALONE = 180  # seconds without any worker, after which the conversion fails
 FAREWELL = 5  # seconds in which workers end by themselves, and then when they are killed
 PATIENCE = 20  # seconds for a short command
 TICK = 1.0
+BATCH = ("unit", "attempt", "host", "first", "lines")
 _COPY = 300  # seconds
 
 # $1 directory, $2 name, $3 Python. Unpacks $2.zip whole or not at all.
@@ -326,7 +327,7 @@ def _collect(cluster, inbox, waiting, workers, merged, failures):
         if kind == "lines":
             (batch,) = values
             if batch["unit"] in waiting:
-                merged.take(batch["unit"], batch["attempt"], batch["first"], batch["lines"])
+                merged.take(*(batch[key] for key in BATCH))
         elif kind == "gone":
             host, workers.lost[host] = values[0], values[1]
             merged.log(f"the worker on {host} is gone: {workers.lost[host]}")
@@ -341,7 +342,7 @@ def _done(number, waiting, merged, failures):
     except Exception as error:
         failures.append(f"unit {number}: {type(error).__name__}: {error}")
         return
-    merged.take(number, answer["attempt"], 0, answer["lines"])
+    merged.take(**answer["batch"])
     if not merged.ended(number):
         err = answer["err"].strip() or "no output"
         failures.append(f"unit {number}: exit status {answer['rc']}, {err}")

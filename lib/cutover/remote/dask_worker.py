@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,8 +20,10 @@ TOPIC = "cutover"
 EVERY = 0.5  # seconds between batches of events
 JOIN = 60  # seconds in which a worker must reach the scheduler
 ERRORS = 2000  # bytes of stderr in an answer
-# for both sides: nobody profiles, and no page is served
+# for both sides: no page is served, and what Dask watches of itself is watched seldom
 SETTINGS = {
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.scheduler.http.routes": [],
@@ -31,55 +34,57 @@ _running = set()  # converters of this process
 
 
 def convert(argv: list[str], number: int, plan: dict) -> dict:
-    """The task: run the converter on a unit → {"attempt", "lines", "rc", "err"}.
+    """The task: run the converter on a unit → {"batch", "rc", "err"}.
 
-    argv: the converter and its command. lines: its events, a JSON text each. They are sent while
-    it works too: TOPIC has {"unit", "attempt", "first", "lines"}.
+    argv: the converter and its command. A batch is {"unit", "attempt", "host", "first", "lines"}:
+    the converter's events, a JSON text each, from one on. While it works, TOPIC has them in parts.
     """
     import distributed
 
     worker = distributed.get_worker()
-    attempt, lines, sent, at = uuid.uuid4().hex, [], 0, 0.0
-    with tempfile.TemporaryDirectory(dir=worker.local_directory) as place:
-        with _started(argv, plan, place) as process:
-            for line in process.stdout:
-                lines.append(line.decode("ascii", "backslashreplace").rstrip("\n"))
-                if time.monotonic() - at > EVERY:
-                    batch = {"unit": number, "attempt": attempt, "first": sent}
-                    worker.log_event(TOPIC, {**batch, "lines": lines[sent:]})
-                    sent, at = len(lines), time.monotonic()
-            rc = process.wait()
-        with open(os.path.join(place, "err"), "rb") as file:
+    batch = {"unit": number, "attempt": uuid.uuid4().hex, "host": worker.name}
+    lines, sent, at = [], 0, 0.0
+    with _started(argv, plan, worker.local_directory) as (process, errors):
+        for line in process.stdout:
+            lines.append(line.decode("ascii", "backslashreplace").rstrip("\n"))
+            if time.monotonic() - at > EVERY:
+                worker.log_event(TOPIC, {**batch, "first": sent, "lines": lines[sent:]})
+                sent, at = len(lines), time.monotonic()
+        rc = process.wait()
+        with open(errors, "rb") as file:
             err = file.read()[-ERRORS:].decode("utf-8", "backslashreplace")
-    return {"attempt": attempt, "lines": lines, "rc": rc, "err": err}
+    return {"batch": {**batch, "first": 0, "lines": lines}, "rc": rc, "err": err}
 
 
 @contextlib.contextmanager
-def _started(argv, plan, place):
-    """A converter at work. If this host cannot start it, this worker ends, for else it would be
-    given one unit after the other; another host gets this one."""
-    path = os.path.join(place, "plan.json")
+def _started(argv, plan, directory):
+    """A converter at work → (process, path of its errors). If this host cannot start it, this
+    worker ends, for else it would be given one unit after the other; another host gets this one."""
     try:
+        place = tempfile.mkdtemp(dir=directory)
+        path = os.path.join(place, "plan.json")
         with open(path, "w") as file:
             json.dump(plan, file)
-        with open(os.path.join(place, "err"), "wb") as errors:
+        errors = os.path.join(place, "errors")
+        with open(errors, "wb") as file:
             process = subprocess.Popen(
                 [*argv, "--plan", path, "--events", "-"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=errors,
+                stderr=file,
             )
     except OSError as error:
         print(f"the converter cannot be started: {error}", file=sys.stderr, flush=True)
         os._exit(1)
     _running.add(process)
     try:
-        yield process
+        yield process, errors
     finally:
         _running.discard(process)
         process.kill()
         process.stdout.close()
         process.wait()
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def without_pages(kind):

@@ -22,13 +22,16 @@ class Merged:
         self.paced = False
         self._say("start", run=run, users=users, host=", ".join(hosts))
 
-    def take(self, unit: int, attempt: str, first: int, lines: list[str]) -> None:
-        """Report what is new of an attempt's lines, of which the first has this number."""
+    def take(self, unit: int, attempt: str, host: str, first: int, lines: list[str]) -> None:
+        """Report what is new of an attempt's lines, of which the first has this number.
+
+        host: the one that makes it.
+        """
         latest, taken = self.attempts.get(unit, ("", 0))
         if attempt != latest:
             taken = 0
         for line in lines[max(0, taken - first) :]:
-            self._one(unit, detached.parse_event(line.encode()))
+            self._one(unit, host, detached.parse_event(line.encode()))
         self.attempts[unit] = attempt, max(taken, first + len(lines))
 
     def ended(self, unit: int) -> bool:
@@ -56,7 +59,7 @@ class Merged:
         self.report(event)
         return event
 
-    def _one(self, unit, event):
+    def _one(self, unit, host, event):
         kind = event.get("event")
         if kind == "progress":
             self.progress[unit] = event
@@ -71,4 +74,4 @@ class Merged:
             return
         else:
             self.paced = self.paced or kind == "pace"
-            self.report(event)
+            self.report({**event, "worker": host} if kind == "user" else event)
