@@ -39,7 +39,6 @@ PACKAGES = (
     "sendmail-bin",
     "sensible-mda",
     "procmail",
-    "uw-mailutils",
     "xinetd",
     "stunnel4",
     "dovecot-imapd",
@@ -81,9 +80,13 @@ PACKAGES = (
     "glusterfs-server",
     "glusterfs-client",
 )
-# Debian 13 no longer has uw-mailutils: both programs come from the tree that imapd is built from
-BUILT = {"trixie": {"mailutil/mailutil": "usr/bin/mailutil", "dmail/dmail": "usr/bin/dmail"}}
-GONE = {"trixie": ("uw-mailutils",)}
+# c-client's programs, {path in its tree: path in the root}; Debian 13 has none of them
+BUILT = {
+    "imapd/imapd": "usr/sbin/imapd",
+    "ipopd/ipop3d": "usr/sbin/ipop3d",
+    "mailutil/mailutil": "usr/bin/mailutil",
+    "dmail/dmail": "usr/bin/dmail",
+}
 # documentation and translations are never read in the lab, and take half the unpacking time
 DPKG_OPTIONS = (
     "force-unsafe-io",
@@ -106,21 +109,15 @@ def suites(base=None, new=None):
 
 def recipe(suite):
     """Everything that decides what is in a base, as plain JSON. Any change makes a new base."""
-    built = {"built": BUILT[suite]} if suite in BUILT else {}
     return {
         "suite": suite,
-        "packages": packages(suite),
+        "packages": PACKAGES,
         "dpkg": DPKG_OPTIONS,
         "apt": APT_OPTIONS,
         "imapd": resources.read("files/build-imapd.sh"),
         "trim": resources.read("files/trim.sh"),
-        **built,
+        "built": BUILT,
     }
-
-
-def packages(suite):
-    """Debian's packages that a suite's base has."""
-    return [name for name in PACKAGES if name not in GONE.get(suite, ())]
 
 
 def path(suite=DEFAULT):
@@ -164,7 +161,8 @@ def ensure_all(suites, say=None):
 def remove_all():
     """Delete every cached base and seed snapshot. The lab must be down."""
     with contextlib.ExitStack() as stack:
-        for suite in SUITES:
+        # in the order of a build, which waits for the first one's programs
+        for suite in reversed(SUITES):
             stack.enter_context(locks.cache(suite))
         for entry in paths.CACHE.glob("*/"):
             shutil.rmtree(entry)
@@ -184,7 +182,10 @@ def _build(suite, base):
         try:
             _call(_mmdebstrap(suite, root), output)
             _chroot(root, resources.read("files/trim.sh"), output)
-            _imapd(part, root, BUILT.get(suite, {}), output)
+            if suite == DEFAULT:
+                _imapd(part, root, output)
+            else:  # they need the C library alone, and a newer one will do
+                _copy(ensure(DEFAULT), root, {place: place for place in BUILT.values()})
             os.chmod(root, 0o755)
             root.rename(base)
         except subprocess.CalledProcessError as error:
@@ -200,7 +201,7 @@ def _build(suite, base):
 
 def _mmdebstrap(suite, root):
     command = ["mmdebstrap", "--variant=minbase", "--mode=root"]
-    command += ["--include=" + ",".join(packages(suite))]
+    command += ["--include=" + ",".join(PACKAGES)]
     command += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
     command += [f"--aptopt={option}" for option in (*APT_OPTIONS, *_proxies())]
     return [*command, suite, str(root)]
@@ -218,10 +219,10 @@ def _proxies():
     ]
 
 
-def _imapd(part, root, others, output):
-    """Build imapd and ipop3d in a temporary overlay: purging the compiler would purge sendmail.
+def _imapd(part, root, output):
+    """Build c-client's programs in a temporary overlay.
 
-    others: what else to take, `{path in the built tree: path in the root}`.
+    Purging the compiler would purge sendmail.
     """
     layer = part / "layer"
     merged = layer / "merged"
@@ -236,10 +237,12 @@ def _imapd(part, root, others, output):
     resolv.write_bytes(pathlib.Path("/etc/resolv.conf").read_bytes())
     _chroot(merged, resources.read("files/build-imapd.sh"), output)
     (tree,) = (merged / "build").glob("alpine-*/imap")
-    programs = {made: f"usr/sbin/{made.name}" for made in (merged / "build/out").iterdir()}
-    programs |= {tree / source: target for source, target in others.items()}
+    _copy(tree, root, BUILT)
+
+
+def _copy(tree, root, programs):
     for source, target in programs.items():
-        shutil.copyfile(source, root / target)
+        shutil.copyfile(tree / source, root / target)
         os.chmod(root / target, 0o755)
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs inside a throw-away copy of the base: UW imapd and ipop3d from the c-client tree that comes with alpine's source.
+# Runs inside a throw-away copy of the base: UW imapd, ipop3d, mailutil and dmail from the c-client tree that comes with alpine's source.
 # SSLTYPE=none: its TLS code does not build against OpenSSL 3, so stunnel stands in front for IMAPS.
 # CREATEPROTO: a folder that a client creates is MBX, as at the site.
 set -eu
@@ -12,10 +12,8 @@ cd /build
 apt-get source -qq --tar-only --download-only alpine
 tar -xf alpine_*.orig.tar.*
 cd alpine-*/imap
-yes 2>/dev/null | make slx SSLTYPE=none CREATEPROTO=mbxproto EXTRACFLAGS="-w -std=gnu89" > /build/log 2>&1 || {
+yes 2>/dev/null | make slx SSLTYPE=none CREATEPROTO=mbxproto EXTRACFLAGS="-w -g0 -std=gnu89" > /build/log 2>&1 || {
     tail -n 30 /build/log
     exit 1
 }
-mkdir /build/out
-strip -o /build/out/imapd imapd/imapd
-strip -o /build/out/ipop3d ipopd/ipop3d
+strip imapd/imapd ipopd/ipop3d mailutil/mailutil dmail/dmail
