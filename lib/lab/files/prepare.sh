@@ -80,6 +80,16 @@ case $role in
         units="$units bacula-fd bacula-sd bacula-director" ;;
 esac
 
+# `systemctl enable` would run update-rc.d for each unit that has an init script too: a second per host
+native=
 for unit in $units; do
-    systemctl enable "$unit" > /dev/null 2>&1
+    if test -e "/etc/init.d/$unit" -a ! -e "/lib/systemd/system/$unit.service"; then
+        for runlevel in 2 3 4 5; do
+            mv "/etc/rc$runlevel.d/K01$unit" "/etc/rc$runlevel.d/S01$unit"
+        done
+    else
+        native="$native $unit"
+    fi
 done
+# shellcheck disable=SC2086
+SYSTEMCTL_SKIP_SYSV=1 systemctl --quiet enable $native

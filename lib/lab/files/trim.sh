@@ -20,6 +20,17 @@ do
     ln -sf /dev/null "/etc/systemd/system/$unit"
 done
 
+# each of these would run at every boot and every daemon-reload, and has nothing to do here
+mkdir /etc/systemd/system-generators
+for generator in /lib/systemd/system-generators/*; do
+    case $generator in
+        *-sysv-generator | *-fstab-generator) ;;
+        *) ln -s /dev/null "/etc/systemd/system-generators/${generator##*/}" ;;
+    esac
+done
+# three programs per login, for a greeting that no command shows
+rm -r /etc/update-motd.d
+
 # a host enables what it runs; cron-like leftovers of packages would only wake an idle lab
 for unit in named dovecot sendmail xinetd stunnel4 rsync ssh cron fetchmail \
     rpcbind.socket rpcbind.service ypserv ypbind ypxfrd yppasswdd saslauthd rspamd redis-server apache2 \
