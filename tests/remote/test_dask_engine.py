@@ -6,6 +6,7 @@ tests/lab/test_dask.py has the same on two hosts, and what only hosts can show.
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ import types
 import local
 import pytest
 from cutover import model
-from cutover.remote import dask_engine, detached
+from cutover.remote import dask_cluster, dask_engine, detached
 from mbx2maildir.tests import build
 
 HOSTS = ["one", "other"]
@@ -158,7 +159,20 @@ def test_another_version_is_refused_by_name(work, monkeypatch):
 
 
 def test_ports_that_are_all_in_use_are_named():
-    taken = dask_engine.socket.create_server(("127.0.0.1", 18170))
+    taken = socket.create_server(("127.0.0.1", 18170))
     wanted = pytest.raises(model.ChangeFailed, match="no port from 18170 to 18170 is free")
-    with taken, wanted:
-        dask_engine._free_port("127.0.0.1", (18170, 18170))
+    with taken, wanted, dask_cluster.started("127.0.0.1", [18170, 18170], 60):
+        pass
+
+
+def test_a_port_that_another_takes_meanwhile_is_passed_over(monkeypatch):
+    taken = socket.create_server(("127.0.0.1", 18171))
+    answers = iter([True, False, True])
+    monkeypatch.setattr(dask_cluster, "is_free", lambda address, port: next(answers))
+    with taken, dask_cluster.started("127.0.0.1", [18171, 18172], 60) as (cluster, _, security):
+        assert cluster.scheduler_address == "tls://127.0.0.1:18172"
+        assert security.require_encryption and not cluster.scheduler.services
+
+
+def test_the_address_is_the_one_towards_the_workers():
+    assert dask_cluster.address_towards("127.0.0.1") == "127.0.0.1"

@@ -14,6 +14,7 @@ import os
 import pathlib
 import platform
 import random
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -28,6 +29,7 @@ LARGE = 64 << 20  # bytes of the large user
 LINE = b" 3-Feb-2009 01:02:03 +0100,%d;000000000011-%08x\r\n"
 SITES = ((1000, 2), (5000, 4), (10_000, 8), (50_000, 16))  # (users, hosts)
 CORES = 8
+PORTS = (18786, 18799)
 MEDIAN, SIGMA = 100e6, 1.7  # bytes of a user's mail, lognormal
 CASES = ("as estimated", "estimates off", "one host slow", "one host lost")
 
@@ -35,8 +37,8 @@ _HEAD = f"""# Conversion on several hosts of one store
 
 `cutover bench scale --write docs/scale.md` makes this page. It measures what the converter costs on
 this machine, in memory, and simulates schedules for sites of up to 50,000 users with it. **Only the
-ratios carry over** to other machines. The runbook's steps convert on one host; this page shows what
-several would gain.
+ratios carry over** to other machines. The default is one host and no Dask; site.md says how several
+convert.
 
 - Costs are CPU seconds. Several hosts convert in units of users (`remote/units.py`): largest users
   first, small ones together. Each unit is one process of the converter, and each user in it is
@@ -62,7 +64,7 @@ _TAIL = """
 - **The number of large units.** With few users per host, the last units do not fill all hosts.
 - **A lost host** costs what it had done of its unit. A host that still holds its users' claims, but
   does not answer, costs more: its users start from the beginning, without what presync staged.
-- Not measured: the time of a distributed scheduler, and of starting the hosts.
+- Not measured: several real hosts at once. [Their faults](dask.md) are tested.
 """
 
 
@@ -74,6 +76,17 @@ class Costs:
     unit: float
     user: float
     byte: float
+    extra: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Dask:
+    """What Dask costs. start: CPU seconds until the first of a user's work, and after the last, of
+    scheduler and worker together; seconds: the same by the clock. extra: what a small user costs
+    more than in one process of the converter, as a part: claims, units and Dask."""
+
+    start: float
+    seconds: float
     extra: float
 
 
@@ -92,17 +105,23 @@ class Schedule:
 
 
 def measure(users: int, runs: int, survey=None, say=lambda text: None) -> dict:
-    """→ {"costs": Costs, "schedules": [Schedule], "users", "load"}.
+    """→ {"costs": Costs, "dask": Dask, "schedules": [Schedule], "users", "load"}.
 
     users: number of small users converted. survey: bytes of each user of a site, or None.
     """
     with tempfile.TemporaryDirectory(prefix="cutover-scale-", dir="/dev/shm") as place:
         os.chmod(place, 0o755)
-        costs = _costs(pathlib.Path(place), users, runs, say)
+        costs, dask = _costs(pathlib.Path(place), users, runs, say)
     say("simulating schedules …")
     schedules = [schedule(_sizes(number, survey), hosts, CORES, costs) for number, hosts in SITES]
     load = os.getloadavg()[2]
-    return {"costs": costs, "schedules": schedules, "users": users, "load": load}
+    return {
+        "costs": costs,
+        "dask": dask,
+        "schedules": schedules,
+        "users": users,
+        "load": load,
+    }
 
 
 def _sizes(number, survey):
@@ -171,35 +190,65 @@ def _costs(place, users, runs, say):
     by_name = {user["user"]: user for user in small}
     ways = {
         "nobody": [[]],
+        "one": [small[:1]],
         "large": [[large]],
         "together": [small],
         "units": [[by_name[name] for name in unit] for unit in of_units],
     }
-    seconds = {way: [] for way in ways}
+    by_dask = {"dask one": small[:1], "dask": small}
+    say("a first conversion by Dask, which puts it in its place …")
+    _convert_by_dask(place, "first", small[:1], of_units)
+    cpu, seconds = ({way: [] for way in (*ways, *by_dask)} for _ in range(2))
     for number in range(runs):
         for way, plans in ways.items():
             say(f"run {number + 1} of {runs}: {way} …")
-            seconds[way].append(
-                sum(_convert(place, f"{way}{number}", part, way == "units") for part in plans)
-            )
-    cpu = {way: sorted(values)[len(values) // 2] for way, values in seconds.items()}
-    together = cpu["together"] - cpu["nobody"]
+            timed = [_convert(place, f"{way}{number}", part, way == "units") for part in plans]
+            cpu[way].append(sum(part["cpu"] for part in timed))
+            seconds[way].append(sum(part["seconds"] for part in timed))
+        for way, converted in by_dask.items():
+            say(f"run {number + 1} of {runs}: {way} …")
+            timed = _convert_by_dask(place, f"{way}{number}", converted, of_units)
+            cpu[way].append(timed["cpu"])
+            seconds[way].append(timed["seconds"])
+    cpu, seconds = (
+        {way: sorted(values)[len(values) // 2] for way, values in by_way.items()}
+        for by_way in (cpu, seconds)
+    )
+    together, start = cpu["together"] - cpu["nobody"], cpu["dask one"] - cpu["one"]
     return Costs(
         unit=cpu["nobody"],
         user=together / users,
         byte=(cpu["large"] - cpu["nobody"]) / LARGE,
         extra=cpu["units"] / cpu["together"] - 1,
+    ), Dask(
+        start=start,
+        seconds=seconds["dask one"] - seconds["one"],
+        extra=(cpu["dask"] - start) / cpu["together"] - 1,
     )
 
 
-def _convert(place, run, users, claims):
-    """CPU seconds of one conversion."""
+def _plan(place, run, users):
     new = place / run
+    new.mkdir(exist_ok=True)
     users = [{**user, "maildir": f"{new}/{user['user']}"} for user in users]
     plan = {"run": "bench", "work": f"{new}/work", "jobs": os.cpu_count(), "host": "bench"}
-    new.mkdir(exist_ok=True)
+    return {**plan, "users": users}
+
+
+def _convert_by_dask(place, run, users, of_units):
+    """One conversion by Dask, timed."""
+    plan = _plan(place, run, users)
+    shutil.copytree(place / "store", f"{plan['work']}/bench/store")
     path = place / f"{run}.json"
-    path.write_text(json.dumps({**plan, "claims": claims, "users": users}))
+    given = {"units": of_units, "place": f"{place}/dask", "ports": PORTS, "plan": plan}
+    path.write_text(json.dumps(given))
+    return timing.timed([sys.executable, "-m", "cutover.bench.dask_here", path], sync=False)
+
+
+def _convert(place, run, users, claims):
+    """One conversion, timed."""
+    path = place / f"{run}.json"
+    path.write_text(json.dumps({**_plan(place, run, users), "claims": claims}))
     argv = [
         sys.executable,
         "-I",
@@ -209,7 +258,7 @@ def _convert(place, run, users, claims):
         "--plan",
         path,
     ]
-    return timing.timed([*argv, "--events", place / f"{run}.events"], sync=False)["cpu"]
+    return timing.timed([*argv, "--events", place / f"{run}.events"], sync=False)
 
 
 def _user(place, name, folders, messages):
@@ -229,7 +278,7 @@ def _user(place, name, folders, messages):
 
 def text(values: dict) -> str:
     """The tables, for the terminal and the page."""
-    costs = values["costs"]
+    costs, dask = values["costs"], values["dask"]
     lines = [
         f"{os.cpu_count()} processors, Python {platform.python_version()}; "
         f"load at the end: {values['load']:.1f}; {values['users']} small users.",
@@ -240,6 +289,10 @@ def text(values: dict) -> str:
         f"| a user with {FOLDERS} folders of {MESSAGES} messages | {costs.user * 1000:.1f} ms |",
         f"| a MB in messages of {SMALL} bytes | {costs.byte * 1e9:.1f} ms |",
         f"| small users in claimed units, more than in one process | {100 * costs.extra:.1f} % |",
+        f"| the same by Dask, with one worker | {100 * dask.extra:.1f} % |",
+        f"| Dask's start and end, here and on one worker | {dask.start * 1000:.0f} ms |",
+        "",
+        f"By the clock Dask starts and ends in {dask.seconds:.1f} s.",
         "",
         "| users | hosts | units | bound, s | " + " | ".join(CASES) + " |",
         "|---|---|---|---|" + "---|" * len(CASES),
@@ -258,6 +311,7 @@ def as_json(values: dict) -> dict:
         "users": values["users"],
         "load": values["load"],
         "costs": dataclasses.asdict(values["costs"]),
+        "dask": dataclasses.asdict(values["dask"]),
         "schedules": [dataclasses.asdict(entry) for entry in values["schedules"]],
     }
 

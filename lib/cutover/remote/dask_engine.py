@@ -10,12 +10,9 @@ All links are TLS with a key and certificate made for one conversion, which only
 the workers. Nothing is listened for but that.
 """
 
-import contextlib
 import dataclasses
 import functools
-import logging
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +21,7 @@ from cutover import model
 from cutover.model import errors
 from cutover.remote import (
     converter,
+    dask_cluster,
     dask_files,
     dask_worker,
     detached,
@@ -96,7 +94,8 @@ def run(
     program = f"{plan['work']}/{plan['run']}/{converter.PROGRAM}"
     argv = [python, *converter.FLAGS, program, command]
     inbox, failures = queue.Queue(), []
-    with _cluster(hosts, engine) as (cluster, client, security):
+    address = engine.address or dask_cluster.address_towards(hosts.site.address(engine.workers[0]))
+    with dask_cluster.started(address, engine.ports, SILENCE) as (cluster, client, security):
         client.subscribe_topic(dask_worker.TOPIC, lambda event: inbox.put(("lines", event[1])))
         workers = _Workers(hosts, plan, name, engine, inbox, cluster.scheduler_address, security)
         futures = client.map(
@@ -174,58 +173,6 @@ def _prepare(hosts, host, plan, engine):
             )
 
     hosts.each(engine.workers, install)
-
-
-@contextlib.contextmanager
-def _cluster(hosts, engine):
-    """A scheduler in this process → (cluster, client, security)."""
-    import dask
-    import distributed
-
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    address = engine.address or _address_towards(hosts.site.address(engine.workers[0]))
-    security = distributed.Security.temporary()
-    settings = {
-        **dask_worker.SETTINGS,
-        "distributed.scheduler.worker-ttl": SILENCE,
-        # one unit for a worker at a time: the next goes to whoever is free first
-        "distributed.scheduler.worker-saturation": 1.0,
-    }
-    options = {
-        "host": address,
-        "port": _free_port(address, engine.ports),
-        "protocol": "tls://",
-        "dashboard": False,
-        "security": security,
-    }
-    with dask.config.set(settings):
-        kind = dask_worker.without_pages(distributed.Scheduler)
-        with (
-            distributed.SpecCluster(
-                scheduler={"cls": kind, "options": options}, security=security
-            ) as cluster,
-            distributed.Client(cluster, security=security) as client,
-        ):
-            yield cluster, client, security
-
-
-def _address_towards(other):
-    """The address of this machine from which it reaches another. Sends nothing."""
-    family = socket.AF_INET6 if ":" in other else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((other, 9))
-        return probe.getsockname()[0]
-
-
-def _free_port(address, ports):
-    first, last = ports
-    for port in range(first, last + 1):
-        with contextlib.suppress(OSError), socket.create_server((address, port)):
-            return port
-    raise model.ChangeFailed(
-        f"no port from {first} to {last} is free on {address}, this machine. Set convert.ports "
-        "to others."
-    )
 
 
 class _Workers:
