@@ -5,6 +5,8 @@ import store_sites
 from cutover import site
 
 POSTA = store_sites.OWN["posta"]
+COPY = "/backup/posta/mailboxvm/current"
+DASK = {"engine": "dask", "workers": ["sanbackup"]}
 
 
 def written(tmp_path, stores, **common):
@@ -60,6 +62,18 @@ def test_a_store_has_to_be_named(tmp_path, reference, reason):
         site.load(f"{path}{reference}")
 
 
+@pytest.mark.parametrize("long", ["a" * 300 + ":posta", "\0:posta", ":posta", "::"])
+def test_what_can_be_no_file_is_refused(long):
+    with pytest.raises(site.BadParameters):
+        site.load(long)
+
+
+def test_stores_may_use_a_worker_by_different_ports(tmp_path):
+    more = {"convert": {**DASK, "ports": [8800, 8810]}}
+    path = written(tmp_path, {"mailbox": {"convert": DASK}, "posta": {**POSTA, **more}})
+    assert site.load(path, "posta").convert.ports == (8800, 8810)
+
+
 def test_a_file_of_one_store_has_no_other(tmp_path):
     with pytest.raises(site.BadParameters, match="has no store posta"):
         site.load("parameters/lab.yaml:posta")
@@ -71,7 +85,22 @@ def test_a_file_of_one_store_has_no_other(tmp_path):
         ({"alias": "mailbox"}, "stores.posta.alias: mailbox is also that of the store mailbox"),
         ({"roles": {"old": "mailboxold", "new": "postavm"}}, "stores.posta.roles.old: mailboxold"),
         ({"roles": {"old": "postaold", "new": "mailboxvm"}}, "stores.posta.roles.new: mailboxvm"),
-        ({"backup": {}}, "stores.posta.backup: .*is also that of the store mailbox"),
+        ({"alias": "mailboxold"}, "stores.posta.alias: mailboxold is also that of the store mail"),
+        ({"backup": {}}, f"stores.posta.backup.target: {COPY} is, contains or is in the copy"),
+        ({"backup": {"target": "/backup/posta"}}, "target: /backup/posta is, contains or is"),
+        ({"backup": {"target": f"{COPY}/"}}, "stores.posta.backup.target: .* each needs a dir"),
+        ({"backup": {"target": f"{COPY}/posta"}}, "stores.posta.backup.target: .*/posta is, con"),
+        ({"ssh": {"known_hosts": "/other"}}, "stores.posta.ssh.known_hosts: is the same for all"),
+        ({"users": {"exclude": ["marta"]}}, "stores.posta.users.exclude: is the same for all"),
+        ({"users": {"uid_min": 3000}}, r"stores.posta.users.uid_min: is the same for all .*or a"),
+        (
+            {"maintenance": {"forwards": [{"user": "olga", "to": "sieve"}]}},
+            "stores.posta.maintenance.forwards: olga is also",
+        ),
+        (
+            {"convert": {**DASK, "ports": [8790, 8800]}},
+            "stores.posta.convert.ports: port 8790 of sanbackup is also",
+        ),
         ({"users": {"only": ["alice"]}}, "stores.posta.users.only: alice is also"),
         ({"dns": {"ttl": "soon"}}, r"line \d+: stores.posta.dns.ttl: a number"),
         ({"dns": {"tttl": 5}}, r"line \d+: stores.posta.dns.tttl: unknown key"),
@@ -82,7 +111,11 @@ def test_a_file_of_one_store_has_no_other(tmp_path):
     ],
 )
 def test_what_no_store_can_have_is_refused_with_its_key(tmp_path, own, where):
-    first = {"users": {"only": ["alice"]}}
+    first = {
+        "users": {"only": ["alice"]},
+        "maintenance": {"forwards": [{"user": "Olga", "to": "remove"}]},
+        "convert": DASK,
+    }
     path = written(tmp_path, {"mailbox": first, "posta": {**POSTA, **own}})
     with pytest.raises(site.BadParameters, match=where):
         site.load(f"{path}:mailbox")

@@ -1,6 +1,7 @@
 """A parameters file (YAML) → a validated Site. Errors name the line and the key."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pydantic
@@ -82,7 +83,7 @@ def store_names(path: str | Path) -> list[str]:
 def _place(path):
     """(file, store) of FILE or FILE:STORE."""
     front, colon, store = str(path).rpartition(":")
-    if colon and "/" not in store and not Path(path).expanduser().exists():
+    if colon and "/" not in store and not os.path.exists(Path(path).expanduser()):
         return find(front), store
     return find(path), ""
 

@@ -5,6 +5,8 @@ what differs from the rest of the file. A store's site is the file with these ke
 it knows the other stores, which share the MX hosts and their userdb.
 """
 
+import itertools
+import posixpath
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +15,12 @@ import pydantic
 from cutover.site import field_types, parameters
 
 KEY = "stores"
+SHARED = {  # what has to be the same for all stores, and why
+    ("ssh", "known_hosts"): "runs take turns by it",
+    ("users", "uid_min"): "or a user might belong to a store that leaves it out",
+    ("users", "uid_max"): "or a user might belong to a store that leaves it out",
+    ("users", "exclude"): "or a user might belong to a store that leaves it out",
+}
 _NAME = pydantic.TypeAdapter(field_types.Name)
 
 
@@ -61,18 +69,54 @@ def _merged(base, own):
 
 
 def require_apart(sites: Mapping[str, parameters.Site]) -> None:
-    """Raises Wrong where two stores share what each must have for itself."""
+    """Raises Wrong where two stores share what each must have for itself, or the reverse."""
     seen = {}
+    first = next(iter(sites.values()))
     for name, site in sites.items():
-        own = [
-            (("alias",), site.alias),
-            (("roles", "old"), site.roles.old),
-            (("roles", "new"), site.roles.new),
-            *((("users", "only"), user) for user in site.users.only),
-        ]
-        if site.backup:
-            own.append((("backup",), (site.roles.backup, site.backup.target)))
-        for path, value in own:
-            other = seen.setdefault((path[0], value), name)
+        for kind, path, value in _own(site):
+            other = seen.setdefault((kind, value), name)
             if other != name:
                 raise Wrong((KEY, name, *path), f"{value} is also that of the store {other}")
+        for path, why in SHARED.items():
+            if _at(site, path) != _at(first, path):
+                raise Wrong(
+                    (KEY, name, *path), f"is the same for all stores ({why}): give it once, outside"
+                )
+    _require_no_copy_in_another(sites)
+
+
+def _own(site):
+    """(kind, path, value) of what no other store may have."""
+    yield "name", ("alias",), site.alias
+    yield "name", ("roles", "old"), site.roles.old
+    yield "name", ("roles", "new"), site.roles.new
+    for user in site.users.only:
+        yield "user", ("users", "only"), user
+    for rule in site.maintenance.forwards:
+        yield "forward", ("maintenance", "forwards"), rule.user.lower()
+    for worker in site.convert.workers:
+        for port in range(site.convert.ports[0], site.convert.ports[1] + 1):
+            yield "port", ("convert", "ports"), f"port {port} of {worker}"
+
+
+def _at(site, path):
+    section, key = path
+    return getattr(getattr(site, section), key)
+
+
+def _require_no_copy_in_another(sites):
+    """The copy of a store removes what is not in that store, and so a copy below it."""
+    places = {
+        name: (site.roles.backup, f"{posixpath.normpath(site.backup.target)}/")
+        for name, site in sites.items()
+        if site.backup
+    }
+    for (other, first), (name, second) in itertools.combinations(places.items(), 2):
+        if first[0] == second[0] and (
+            first[1].startswith(second[1]) or second[1].startswith(first[1])
+        ):
+            raise Wrong(
+                (KEY, name, "backup", "target"),
+                f"{second[1].rstrip('/')} is, contains or is in the copy of the store {other}: "
+                "each needs a directory of its own",
+            )
