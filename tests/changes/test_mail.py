@@ -54,6 +54,14 @@ def test_a_message_that_one_listing_misses_is_not_delivered():
     assert mail_queue.waiting(Queues([B], [], [B], [B]), "mx", patience=0.6).requests == 1
 
 
+def test_a_message_that_reached_our_host_and_waits_for_others_is_not_waited_for():
+    key, others = A[0], (A[0], "n@other-store.test")
+    hosts = Queues([(key, "n@old.test")], [others])
+    assert mail_queue.waiting(hosts, "mx", ["old.test"], patience=5.0).requests == 0
+    hosts = Queues([A], [A])
+    assert mail_queue.waiting(hosts, "mx", ["old.test"], patience=0.3).requests == 1
+
+
 def test_mail_for_a_closed_host_alone_may_stay():
     hosts = Queues([A])
     assert drain(hosts, but="old.test").figures == {"queued": 0, "delivered": 0}

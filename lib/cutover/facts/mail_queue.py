@@ -146,7 +146,7 @@ def waiting(hosts, name: str, domains: Collection[str] = (), patience: float = 1
         if time.monotonic() - began > (patience if reasons else 4 * patience):
             break
         time.sleep(0.5)
-        left = _still(hosts, name, first)
+        left = _still(hosts, name, first, domains)
     return Watched(len(left), list(left.values()), others=others)
 
 
@@ -157,15 +157,16 @@ def _split(queue, domains):
     return ours, len(everything) - len(ours)
 
 
-def _still(hosts, name, keys):
-    """Those of some messages that are still queued, by id.
+def _still(hosts, name, keys, domains):
+    """Those of some messages that are still queued for these domains, by id.
 
+    A message to several recipients may have reached ours, and go on waiting for others.
     sendmail replaces a queue file after each try, and a listing may miss it just then: two must
     agree that none is left.
     """
     left = {}
     for _ in range(2):
-        now = read(hosts, name).by_id()
+        now, _ = _split(read(hosts, name), domains)
         left = {key: now[key] for key in keys if key in now}
         if left:
             break
