@@ -1,5 +1,6 @@
 """The zone on each authoritative name server."""
 
+import time
 from dataclasses import dataclass
 
 from cutover.model import moving
@@ -34,7 +35,11 @@ class Server:
 
 
 def read(hosts) -> dict[str, Server]:
-    """`{name server: Server}` with the alias and both mail hosts' names. Raises dns.DnsError."""
+    """`{name server: Server}` with the alias and both mail hosts' names. Raises dns.DnsError.
+
+    Another store's run may just have updated the zone. So with several stores, servers that do not
+    serve the same are asked again, for as long as an update may take to reach all.
+    """
     site = hosts.site
     names = [site.fqdn(name) for name in (site.alias, site.roles.old, site.roles.new)]
 
@@ -52,6 +57,10 @@ def read(hosts) -> dict[str, Server]:
         )
 
     servers = hosts.each(site.roles.nameservers, ask)
+    until = time.monotonic() + (site.limits.dns_spread if site.others else 0)
+    while len({server.serial for server in servers.values()}) > 1 and time.monotonic() < until:
+        time.sleep(0.5)
+        servers = hosts.each(site.roles.nameservers, ask)
     primary = site.roles.nameservers[0]
     server = hosts.dns(primary)
     for name in names:
