@@ -4,10 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 from cutover.changes import bacula_restore
-from cutover.facts import bacula
+from cutover.facts import bacula, bacula_files
 
 HOSTS = SimpleNamespace(
     site=SimpleNamespace(
+        store="",
         roles=SimpleNamespace(backup="sanbackup"),
         backup=SimpleNamespace(bacula=SimpleNamespace(work="/var/lib/r")),
     )
@@ -21,3 +22,23 @@ HOSTS = SimpleNamespace(
 def test_only_what_is_our_own_is_ever_removed(where):
     with pytest.raises(bacula.BaculaRefused, match="was not removed"):
         bacula_restore.remove_scratch(HOSTS, where)
+
+
+def test_no_store_sees_or_removes_what_is_restored_for_another():
+    """One would take the other's restore for an interrupted one and cancel it."""
+    sites = [SimpleNamespace(**{**vars(HOSTS.site), "store": name}) for name in ("", "a", "b")]
+    asked = []
+
+    class Hosts(SimpleNamespace):
+        def run(self, host, argv, **options):
+            asked.append(argv[1])
+            return SimpleNamespace(out=b"")
+
+    for own in sites:
+        bacula_files.scratches(Hosts(site=own))
+        for other in sites:
+            if other is not own:
+                where = bacula_files.scratch(other, "run", "user")
+                with pytest.raises(bacula.BaculaRefused, match="was not removed"):
+                    bacula_restore.remove_scratch(Hosts(site=own), where)
+    assert asked == ["/var/lib/r", "/var/lib/r/a", "/var/lib/r/b"]

@@ -157,7 +157,7 @@ def remove_scratch(hosts, where: str) -> None:
 
     A job that still restores to it is cancelled first: it would go on writing there.
     """
-    work = hosts.site.backup.bacula.work.rstrip("/")
+    work = bacula_files.work(hosts.site)
     host = hosts.site.roles.backup
     if not re.fullmatch(re.escape(work) + r"/[^/]+/[^/]+", where) or ".." in where.split("/"):
         raise bacula.BaculaRefused(

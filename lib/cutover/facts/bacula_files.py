@@ -6,6 +6,7 @@ job has Bacula write a list of its directories into the catalog.
 """
 
 import dataclasses
+import pathlib
 
 from cutover import model
 from cutover.facts import bacula, mailboxes
@@ -138,15 +139,30 @@ def inbox(hosts, jobs: list[int], user: str) -> SavedInbox:
 # --- directories of restores
 
 
+def work(site) -> str:
+    """The directory on the backup host below which all restores of a store are."""
+    return str(pathlib.PurePosixPath(site.backup.bacula.work, site.store))
+
+
 def scratch(site, run: str, name: str) -> str:
     """The directory on the backup host where a run keeps what Bacula restored for it."""
-    return f"{site.backup.bacula.work}/{run}/{name}"
+    return f"{work(site)}/{run}/{name}"
 
 
 def scratches(hosts) -> list[str]:
     """The directories of all restores, of any run. What a person restored has no mark."""
-    work = hosts.site.backup.bacula.work
-    argv = ["find", work, "-mindepth", "3", "-maxdepth", "3", "-name", MARK, "-printf", "%h\\0"]
+    argv = [
+        "find",
+        work(hosts.site),
+        "-mindepth",
+        "3",
+        "-maxdepth",
+        "3",
+        "-name",
+        MARK,
+        "-printf",
+        "%h\\0",
+    ]
     result = hosts.run(hosts.site.roles.backup, argv, sudo=True, check=False)
     return sorted(result.out.decode("utf-8", "surrogateescape").split("\0")[:-1])
 
