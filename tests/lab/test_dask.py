@@ -164,6 +164,25 @@ def test_both_convert_and_report_what_one_would(bench, expected):
     assert bench.end() == expected
 
 
+def test_what_both_staged_ahead_convert_only_publishes(bench, expected):
+    change = bench.change
+    pace = bench.context.site.presync.model_dump() | {"max_mb_per_second": 1000}
+    presync = conversion.Presync(
+        ONE, change.run, change.work, 2, change.users, engine=change.engine, pace=pace
+    )
+    paces = []
+
+    def report(event):
+        if event["event"] == "pace":
+            paces.append(event["bytes_per_second"])
+
+    assert presync.apply(bench.context, report).figures["staged"] == len(USERS)
+    assert paces == [500e6], "both hosts together go as fast as allowed"
+    bench.apply()
+    assert sum(event["written"] for event in bench.of("folder")) == 0
+    assert bench.end() == expected
+
+
 def test_preflight_takes_both_as_workers_and_no_other_host(lab, hosts):
     def judged(workers):
         site = hosts.site.model_copy(

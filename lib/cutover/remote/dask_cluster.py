@@ -26,6 +26,8 @@ def started(address: str, ports: Sequence[int], silence: float) -> Iterator[tupl
         "distributed.scheduler.worker-ttl": silence,
         # one unit for a worker at a time: the next goes to whoever is free first
         "distributed.scheduler.worker-saturation": 1.0,
+        # all units' plans at once
+        "distributed.admin.large-graph-warning-threshold": "1GB",
     }
     with (
         dask.config.set(settings),
