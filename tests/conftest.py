@@ -4,6 +4,7 @@ Where it cannot run, that is said loudly; where it can, it is never skipped.
 """
 
 import contextlib
+import gc
 import os
 from pathlib import Path
 
@@ -60,6 +61,11 @@ def pytest_collection_modifyitems(items):
         )
 
     items.sort(key=place)
+
+
+def pytest_collection_finish():
+    """Thousands of tests are no garbage: no collection need look through them."""
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):
