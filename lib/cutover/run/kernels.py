@@ -212,7 +212,7 @@ def _be_a_kernel(arguments, environment, cwd, site_file):
     """What ipykernel_launcher does."""
     global here
     here = True
-    gc.freeze()  # or each full collection would look through all that the server imported, and copy it
+    gc.freeze()  # else each full collection looks through what the server imported, and copies it
     # the server, this process's parent, lives as long as a kernel does: watch the run itself
     threading.Thread(
         target=_end_with, args=(multiprocessing.parent_process(),), daemon=True
