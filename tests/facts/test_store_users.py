@@ -1,12 +1,14 @@
 """Of several stores: who belongs to which, and how each sees the userdb that all share."""
 
+import types
+
 import pytest
 import store_sites
 from cutover import model
 from cutover.facts import userdb, userdb_map, userdb_view, users
 from cutover.model import errors
 from cutover.steps.checks import sendmail, stores
-from cutover.steps.night import dual_delivery, preflight_facts
+from cutover.steps.night import convert, decommission_facts, dual_delivery, preflight_facts
 from cutover.steps.night.decommission_plan import single_delivery
 
 USERDB = b"""# both stores
@@ -95,6 +97,9 @@ class Hosts:
     def ssh(self, name):
         return self
 
+    def each(self, names, function):
+        return {name: function(name) for name in names}
+
     def get(self, path, sudo):
         return self.data
 
@@ -105,6 +110,55 @@ def test_each_store_has_its_own_users(sites):
         hosts = Hosts(sites[store], names)
         assert [user.user for user in users.read(hosts, "mailboxvm")] == want
         assert [user.user for user in users.everybody(hosts, "mailboxvm")] == names
+
+
+def test_a_list_or_a_home_that_the_userdb_contradicts_fails_preflight(tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "_with_mail", lambda hosts, run, accounts: [])
+    sites = store_sites.load(
+        tmp_path / "site.yaml",
+        mailbox={"homes": ["/home/olga"]},
+        posta={"only": ["alice", "rita", "martha"]},
+    )
+    for store, unknown in (("mailbox", {}), ("posta", {"martha": []})):
+        hosts = Hosts(sites[store], ["alice", "marta", "olga", "rita"])
+        belonging = stores.read(hosts, "r")
+        # alice is listed for posta, olga has her home in mailbox; rita's mail goes elsewhere
+        both = ["mailbox", "posta"]
+        assert belonging.astray == {"alice": both, "olga": both, **unknown}
+
+
+def seen_before(site, data, names=("alice", "marta", "olga"), before=("marta", "olga")):
+    """The context of a step, with a userdb, in whose run preflight had found some users."""
+    kept = types.SimpleNamespace(
+        users={"postavm": model.Reading([account(name) for name in before])}
+    )
+    return model.Context(Hosts(site, names, data), kept=lambda step: model.Reading(kept))
+
+
+def still_here(ctx):
+    stores.require_still_here(ctx, users.read(ctx.hosts, "postavm"))
+
+
+@pytest.mark.parametrize("elsewhere", [b"marta@elsewhere.test", b"marta@mailbox.lab.test"])
+def test_a_user_who_leaves_the_store_meanwhile_is_not_left_behind(sites, elsewhere, monkeypatch):
+    ctx = seen_before(sites["posta"], USERDB.replace(b"marta@POSTA.lab.test.", elsewhere))
+    production = decommission_facts.Production(since=1.0, converted=1.0, days=9.0)
+    monkeypatch.setattr(decommission_facts.services, "read", lambda *asked: [])
+    empty = decommission_facts.Facts("r", production, begun=False, off=False, servers={}, mx={})
+    for probe in (
+        still_here,
+        convert.probe,
+        lambda ctx: decommission_facts._with_old_host(ctx, empty),
+    ):
+        with pytest.raises(stores.MovedAway, match="^marta: belonged to the store posta"):
+            probe(ctx)
+
+
+def test_users_who_are_gone_or_new_stop_nothing(sites):
+    posta = sites["posta"]
+    still_here(seen_before(posta, USERDB))
+    still_here(seen_before(posta, USERDB, names=("alice", "olga")))
+    still_here(seen_before(posta, USERDB, before=("olga",)))
 
 
 def test_a_store_without_users_cannot_be_moved(sites):

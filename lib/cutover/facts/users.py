@@ -155,11 +155,19 @@ def stores_of(
             for store in stores
         }
         at_home = [store for store in stores if home.startswith(tuple(places[store]))]
-        addresses, own = recipients.get(user.lower(), ()), user.lower() + "@"
-        mailboxes = {part.removeprefix(own) for part in addresses if part.startswith(own)}
-        routed = [store for store in stores if mailboxes & sites[store].mailbox_domains]
-        belong[user] = [named[user]] if user in named else at_home or routed
+        belong[user] = (
+            [named[user]] if user in named else at_home or routed_to(site, user, recipients)
+        )
     return belong
+
+
+def routed_to(site, user: str, recipients: Mapping[str, Sequence[str]]) -> list[str]:
+    """The stores whose mailbox of the same name gets a user's mail."""
+    own = user.lower() + "@"
+    addresses = recipients.get(user.lower(), ())
+    mailboxes = {part.removeprefix(own) for part in addresses if part.startswith(own)}
+    parts = (site, *site.others)
+    return sorted(part.store for part in parts if mailboxes & part.mailbox_domains)
 
 
 def mail_users(site, text: str) -> list[Account]:

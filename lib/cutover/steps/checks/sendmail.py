@@ -83,8 +83,9 @@ def _of_two_stores(data, site):
             "none",
             listing.listed(mixed),
             False,
-            f"Each store moves, and rolls back, for itself. Give the recipients as USER@{site.zone}"
-            " on every MX: then each user's own entry decides.",
+            "Each store moves, and rolls back, for itself. Give other users as "
+            f"USER@{site.zone}, on every MX: then each user's own entry decides, which may name "
+            "one store only.",
             id="userdb-two-stores",
             data={"entries": mixed},
         )

@@ -9,7 +9,7 @@ from cutover import model
 from cutover.changes import conversion
 from cutover.facts import clock, users
 from cutover.remote import converter, units
-from cutover.steps.checks import left_out, same_users
+from cutover.steps.checks import left_out, same_users, stores
 
 RESUMING = ("restore-sendmail", "restore-imap", "rollback")
 
@@ -44,6 +44,7 @@ def probe(ctx) -> Facts:
     hosts, site = ctx.hosts, ctx.site
     sides = hosts.each(site.mail_hosts, lambda name: users.read(hosts, name))
     accounts = sides[site.roles.new]
+    stores.require_still_here(ctx, accounts)
     plan_file = converter.plan(site, ctx.run_name, accounts, site.new_store.jobs)
     return Facts(
         run=ctx.run_name,

@@ -10,7 +10,7 @@ from cutover.facts import logs, mx_routing, services, users, zone
 from cutover.facts.logs import OldHostUse
 from cutover.facts.services import Service
 from cutover.model import Reading
-from cutover.steps.checks import proofs
+from cutover.steps.checks import proofs, stores
 from cutover.steps.night import dual_delivery
 
 
@@ -87,6 +87,7 @@ def _with_old_host(ctx, facts):
     if production.since is None or production.converted is None:
         return facts
     accounts = users.read(hosts, site.roles.new)
+    stores.require_still_here(ctx, accounts)
     names = [account.user for account in accounts]
     return dataclasses.replace(
         facts,
