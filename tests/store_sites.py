@@ -9,6 +9,8 @@ OWN = {
         "alias": "posta",
         "roles": {"old": "postaold", "new": "postavm"},
         "backup": {"target": "/backup/posta/postavm", "retire": [], "bacula": None},
+        "production_test": {"users": [{"user": "marta", "password": "file:/secrets/marta"}]},
+        "outage": {"probe": {"user": "sonda2", "password": "file:/secrets/sonda2"}},
         "submission": None,
         "webmail": None,
         "lists": [],

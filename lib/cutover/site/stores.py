@@ -92,6 +92,10 @@ def _own(site):
     yield "name", ("roles", "new"), site.roles.new
     for user in site.users.only:
         yield "user", ("users", "only"), user
+    for account in site.production_test.users:
+        yield "test", ("production_test", "users"), account.user
+    if site.outage.probe:
+        yield "test", ("outage", "probe"), site.outage.probe.user
     for rule in site.maintenance.forwards:
         yield "forward", ("maintenance", "forwards"), rule.user.lower()
     for worker in site.convert.workers:
