@@ -338,6 +338,9 @@ def test_a_rollback_after_the_switch_brings_everything_back(lab, night, before):
     assert {user: files_of(user) for user in topology.USERS} == dict.fromkeys(topology.USERS, 0)
     states = night.states()
     assert states.pop("rollback") == "passed" and set(states.values()) == {"undone"}
+    # by the rollback's own probes: the run ended while nobody could read
+    windows = {window.kind: window for window in outage.windows(night.run_dir / outage.NAME)}
+    assert windows[outage.READING].ended
 
 
 # -- and forward again

@@ -136,12 +136,15 @@ def rollback(run_dir, site_file, without, as_json):
     Then checks that the old service is back. Run the same command again to resume, or without
     --without to carry back the mail of users an earlier rollback skipped.
     """
+    from cutover.model import runbook
     from cutover.record import run_folder
 
     current = run_folder.Run(run_dir)
     parameters = current.parameters(site_file)
     chosen = {"without": ",".join(without)}
-    _execute(parameters, current, ["rollback"], as_json, watch=False, chosen=chosen)
+    # the outage that it ends is measured to its end
+    watch = not runbook.apart(current.journal.events())
+    _execute(parameters, current, ["rollback"], as_json, watch=watch, chosen=chosen)
 
 
 def _begin(parameters, kind, run_dir):
