@@ -86,14 +86,30 @@ def test_a_file_of_one_store_has_no_other(tmp_path):
         ({"roles": {"old": "mailboxold", "new": "postavm"}}, "stores.posta.roles.old: mailboxold"),
         ({"roles": {"old": "postaold", "new": "mailboxvm"}}, "stores.posta.roles.new: mailboxvm"),
         ({"alias": "mailboxold"}, "stores.posta.alias: mailboxold is also that of the store mail"),
-        ({"backup": {}}, f"stores.posta.backup.target: {COPY} is, contains or is in the copy"),
-        ({"backup": {"target": "/backup/posta"}}, "target: /backup/posta is, contains or is"),
-        ({"backup": {"target": f"{COPY}/"}}, "stores.posta.backup.target: .* each needs a dir"),
-        ({"backup": {"target": f"{COPY}/posta"}}, "stores.posta.backup.target: .*/posta is, con"),
+        (
+            {"backup": {"retire": []}},
+            f"stores.posta.backup.target: {COPY} is, contains or is in the copy",
+        ),
+        (
+            {"backup": {"retire": [], "target": "/backup/posta"}},
+            "target: /backup/posta is, contains or is",
+        ),
+        (
+            {"backup": {"retire": [], "target": f"{COPY}/"}},
+            "stores.posta.backup.target: .* each needs a dir",
+        ),
+        (
+            {"backup": {"retire": [], "target": f"{COPY}/posta"}},
+            "stores.posta.backup.target: .*/posta is, con",
+        ),
         ({"ssh": {"known_hosts": "/other"}}, "stores.posta.ssh.known_hosts: is the same for all"),
         ({"users": {"exclude": ["marta"]}}, "stores.posta.users.exclude: is the same for all"),
         ({"users": {"uid_min": 3000}}, r"stores.posta.users.uid_min: is the same for all .*or a"),
         ({"production_test": {}}, "stores.posta.production_test.users: alice is also that of"),
+        (
+            {"backup": {"target": "/backup/posta/postavm", "bacula": None}},
+            "stores.posta.backup.retire: .* on mailboxold is also that of the store mailbox",
+        ),
         ({"outage": {}}, "stores.posta.outage.probe: sonda is also that of"),
         (
             {"maintenance": {"forwards": [{"user": "olga", "to": "sieve"}]}},

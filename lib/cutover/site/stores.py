@@ -98,6 +98,8 @@ def _own(site):
         yield "test", ("outage", "probe"), site.outage.probe.user
     for rule in site.maintenance.forwards:
         yield "forward", ("maintenance", "forwards"), rule.user.lower()
+    for service in site.backup.retire if site.backup else ():
+        yield "retire", ("backup", "retire"), f"{service.name} on {service.host}"
     for worker in site.convert.workers:
         for port in range(site.convert.ports[0], site.convert.ports[1] + 1):
             yield "port", ("convert", "ports"), f"port {port} of {worker}"
