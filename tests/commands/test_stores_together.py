@@ -1,5 +1,9 @@
 """`cutover run` for a file of several stores, without hosts: what is refused, and what is resumed."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import store_sites
 from click.testing import CliRunner
@@ -64,3 +68,18 @@ def test_a_rolled_back_rehearsal_rolls_back_what_passed(file, monkeypatch):
     with pytest.raises(stores.SomeFailed):
         stores.execute(file, "rehearse", [], False, undo=True)
     assert sorted(calls) == [("mailbox", "rollback"), ("mailbox", "run"), ("posta", "run")]
+
+
+def test_a_run_goes_on_when_nobody_reads_its_progress():
+    program = (
+        "import sys; from cutover.commands import options; sys.stdin.read(); "
+        "options.say('step'); options.say('step'); print('went on')"
+    )
+    reader, writer = os.pipe()
+    call = [sys.executable, "-c", program]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(call, stdin=pipe, stdout=pipe, stderr=writer, text=True) as process:
+        os.close(writer)
+        os.close(reader)  # as when the command that began all stores' runs is killed
+        assert process.communicate("")[0] == "went on\n"
+    assert process.returncode == 0

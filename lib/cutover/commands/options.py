@@ -1,5 +1,6 @@
 """The options and the output that several commands share."""
 
+import contextlib
 import json
 
 import click
@@ -81,8 +82,12 @@ def two_stores_site():
 
 
 def say(text: str) -> None:
-    """Print progress on stderr: stdout carries the answer."""
-    click.echo(text, err=True)
+    """Print progress on stderr: stdout carries the answer.
+
+    A run goes on when nobody reads it any more: whoever began it may have been killed.
+    """
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(text, err=True)
 
 
 def show_json(answer) -> None:
