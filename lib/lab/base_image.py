@@ -80,7 +80,7 @@ PACKAGES = (
     "glusterfs-server",
     "glusterfs-client",
 )
-# c-client's programs, {path in its tree: path in the root}; Debian 13 has none of them
+# c-client's programs, which Debian 13 does not have: {path in the built tree: path in the root}
 BUILT = {
     "imapd/imapd": "usr/sbin/imapd",
     "ipopd/ipop3d": "usr/sbin/ipop3d",

@@ -9,16 +9,15 @@ that still runs in its world ends too.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 
 from lab import cgroups, paths
 
-# $1: the directory mounted over the lab's own; then the program. The shell stays as process 1.
+# $1: the lab's own directory, which another hides; then the program. The shell stays as process 1.
 _ENTER = r"""
 set -e
-place=$1; top=${1%/worlds/*}; shift
+top=$1; shift
 mount --make-rprivate /
 # what a lab outside has mounted there: hidden below, it would still be listed in this world
 awk -v top="$top/" 'index($2, top) == 1 { print $2 }' /proc/self/mounts | tac |
@@ -52,15 +51,14 @@ def enter(name, command):
 
     A lab in that world is gone when this returns.
     """
-    place = paths.STATE.parent / "worlds" / name
-    place.mkdir(parents=True, exist_ok=True)
+    top = paths.STATE.parent
+    top.mkdir(parents=True, exist_ok=True)
     group = f"{cgroups.CGROUP}-{name}"
     environment = {**os.environ, cgroups.NAMED_BY: group}
     done = subprocess.run(
-        [*_APART, "sh", "-c", _ENTER, "world", str(place), *command], env=environment
+        [*_APART, "sh", "-c", _ENTER, "world", str(top), *command], env=environment
     )
     cgroups.remove(group)
-    shutil.rmtree(place, ignore_errors=True)
     return done.returncode
 
 
