@@ -84,7 +84,7 @@ def _once(parameters, place, who, fill, rate, say):
 
 def execute(parameters, place, *options):
     """`cutover run` with these options. Raises errors.CutoverError if it does not pass."""
-    argv = [sys.executable, "-m", "cutover", "run", "--site", parameters.path, "--run", place]
+    argv = [sys.executable, "-m", "cutover", "run", "--site", parameters.reference, "--run", place]
     done = subprocess.run(
         [*argv, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True
     )

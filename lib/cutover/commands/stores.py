@@ -4,7 +4,6 @@ What stops one store's run stops no other.
 """
 
 import concurrent.futures
-import json
 import subprocess
 import sys
 
@@ -73,9 +72,9 @@ def _show(runs, as_json):
     from cutover.report import overview
 
     if as_json:
-        click.echo(
-            json.dumps({name: overview.as_json(run) for name, run in runs.items()}, indent=1)
-        )
+        options.show_json({name: overview.as_json(run) for name, run in runs.items()})
         return
     for name, run in runs.items():
-        click.echo(f"== {name}\n{overview.tables_of(run)!r}\n")
+        click.echo(f"== {name}")
+        options.show_run(run, as_json)
+        click.echo()

@@ -30,11 +30,8 @@ class Routing:
 
 def read(hosts, name: str, backup: str, users: Sequence[str]) -> Routing:
     """The routing of `users` on an MX. backup: the path where the earlier source is kept."""
-    section = hosts.site.userdb
-    with hosts.alone():
-        earlier = userdb_view.read_backup(hosts, name, backup)
-        source = userdb_view.read_source(hosts, name, section.source)
-        records = userdb_map.read(hosts, name, section.map)
+    earlier = userdb_view.read_backup(hosts, name, backup)
+    source, records = userdb_map.with_source(hosts, name)
     return Routing(
         source=userdb.decode(source),
         backup=None if earlier is None else userdb.decode(earlier),

@@ -22,6 +22,17 @@ def read(hosts, name: str, path: str) -> list[Record]:
     return sorted(record._replace(value=_viewed(record, hosts.site)) for record in records)
 
 
+def with_source(hosts, name: str) -> tuple[bytes, list[Record]]:
+    """The userdb's source on an MX and the records of its map, while no other store's run is at it.
+
+    Raises ssh.SshError.
+    """
+    section = hosts.site.userdb
+    with hosts.alone():
+        source = userdb_view.read_source(hosts, name, section.source)
+        return source, read(hosts, name, section.map)
+
+
 def _viewed(record, site):
     of_maildrop = record.key.endswith(":maildrop")
     return userdb_view.of_value(record.value, site) if of_maildrop else record.value

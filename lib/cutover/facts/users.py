@@ -147,14 +147,14 @@ def stores_of(
     sites = {part.store: part for part in (site, *site.others)}
     stores = sorted(sites)
     named = {user: store for store in stores for user in sites[store].users.only}
+    places = {
+        store: tuple(place.rstrip("/") + "/" for place in sites[store].users.homes)
+        for store in stores
+    }
     belong = {}
     for account in accounts:
         user, home = account.user, account.home.rstrip("/") + "/"
-        places = {
-            store: [place.rstrip("/") + "/" for place in sites[store].users.homes]
-            for store in stores
-        }
-        at_home = [store for store in stores if home.startswith(tuple(places[store]))]
+        at_home = [store for store in stores if home.startswith(places[store])]
         belong[user] = (
             [named[user]] if user in named else at_home or routed_to(site, user, recipients)
         )

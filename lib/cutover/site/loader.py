@@ -57,7 +57,7 @@ def find(path: str | Path) -> Path:
 def load(path: str | Path, store: str = "") -> parameters.Site:
     """Read and validate a parameters file. Raises BadParameters naming file, line and key.
 
-    path: FILE, or FILE:STORE where the file has several stores; `store` stands for the latter.
+    path: FILE, or FILE:STORE if the file has several stores. store: the store, if `path` has none.
     """
     file, named = _place(path)
     store = named or store
@@ -107,7 +107,7 @@ def _sites(file):
             for name, whole in stores.split(data).items()
         }
         stores.require_apart(sites)
-    except stores.Wrong as error:
+    except field_types.WrongAt as error:
         raise field_types.BadParameters(_placed(file, tree, error.path, str(error))) from error
     return sites
 

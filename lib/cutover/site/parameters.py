@@ -1,5 +1,6 @@
 """A whole parameters file as a model: every section, and what holds between sections."""
 
+import functools
 from pathlib import Path
 from typing import Literal
 
@@ -171,16 +172,16 @@ class Site(field_types.Section):
         literal = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
         return self.fqdn(name), name, literal
 
-    @property
-    def mailbox_domains(self) -> set[str]:
+    @functools.cached_property  # asked for each entry of a userdb
+    def mailbox_domains(self) -> frozenset[str]:
         """What stands behind the @ in the address of a mailbox: the alias and both mail hosts."""
         names = [(self.alias, self.roles.old), *((name, name) for name in self.mail_hosts)]
-        return set().union(*(self.spellings(name, host) for name, host in names))
+        return frozenset().union(*(self.spellings(name, host) for name, host in names))
 
     @property
     def mail_domains(self) -> set[str]:
         """Every domain by which mail reaches the mail hosts, on its way through an MX."""
-        return {self.zone} | self.mailbox_domains
+        return {self.zone, *self.mailbox_domains}
 
     def services_of(self, name: str) -> host_sections.HostServices:
         """The services of the old or the new host."""

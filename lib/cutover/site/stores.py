@@ -24,31 +24,29 @@ SHARED = {  # what has to be the same for all stores, and why
 _NAME = pydantic.TypeAdapter(field_types.Name)
 
 
-class Wrong(ValueError):
-    """A store cannot be used. `path`: the key to correct, as keys and indices."""
-
-    def __init__(self, path: tuple, text: str):
-        self.path = path
-        super().__init__(text)
-
-
 def split(data: Mapping[str, Any]) -> dict[str, dict]:
-    """`{store: the whole parameters of its site}` of a file's values. Raises Wrong."""
+    """`{store: the whole parameters of its site}` of a file's values. Raises WrongAt."""
     listed = data[KEY]
     if not isinstance(listed, dict) or not listed:
-        raise Wrong((KEY,), "a mapping of each store's name to what differs for it is expected")
+        raise field_types.WrongAt(
+            (KEY,), "a mapping of each store's name to what differs for it is expected"
+        )
     common = {key: value for key, value in data.items() if key != KEY}
     whole = {}
     for name, own in listed.items():
         try:
             _NAME.validate_python(name)
         except pydantic.ValidationError as error:
-            raise Wrong((KEY, name), f"not a store's name: {error.errors()[0]['msg']}") from None
+            raise field_types.WrongAt(
+                (KEY, name), f"not a store's name: {error.errors()[0]['msg']}"
+            ) from None
         if not isinstance(own, dict | None):
-            raise Wrong((KEY, name), "a mapping of keys to values is expected")
+            raise field_types.WrongAt((KEY, name), "a mapping of keys to values is expected")
         for key in (KEY, "name", "zone", "kind"):
             if key in (own or {}):
-                raise Wrong((KEY, name, key), "is the same for all stores: give it once, outside")
+                raise field_types.WrongAt(
+                    (KEY, name, key), "is the same for all stores: give it once, outside"
+                )
         whole[name] = _merged(common, own or {})
         if isinstance(common.get("name"), str):
             whole[name]["name"] = f"{common['name']}-{name}"
@@ -69,17 +67,19 @@ def _merged(base, own):
 
 
 def require_apart(sites: Mapping[str, parameters.Site]) -> None:
-    """Raises Wrong where two stores share what each must have for itself, or the reverse."""
+    """Raises WrongAt where two stores share what each must have for itself, or the reverse."""
     seen = {}
     first = next(iter(sites.values()))
     for name, site in sites.items():
         for kind, path, value in _own(site):
             other = seen.setdefault((kind, value), name)
             if other != name:
-                raise Wrong((KEY, name, *path), f"{value} is also that of the store {other}")
+                raise field_types.WrongAt(
+                    (KEY, name, *path), f"{value} is also that of the store {other}"
+                )
         for path, why in SHARED.items():
             if _at(site, path) != _at(first, path):
-                raise Wrong(
+                raise field_types.WrongAt(
                     (KEY, name, *path), f"is the same for all stores ({why}): give it once, outside"
                 )
     _require_no_copy_in_another(sites)
@@ -121,7 +121,7 @@ def _require_no_copy_in_another(sites):
         if first[0] == second[0] and (
             first[1].startswith(second[1]) or second[1].startswith(first[1])
         ):
-            raise Wrong(
+            raise field_types.WrongAt(
                 (KEY, name, "backup", "target"),
                 f"{second[1].rstrip('/')} is, contains or is in the copy of the store {other}: "
                 "each needs a directory of its own",

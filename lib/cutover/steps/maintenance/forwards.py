@@ -9,7 +9,7 @@ import dataclasses
 from cutover import model
 from cutover.changes.sieve import FORWARD, SieveScript
 from cutover.changes.userdb_edit import UserdbEdit
-from cutover.facts import files, forward_targets, sieve, userdb, userdb_map, userdb_view, users
+from cutover.facts import files, forward_targets, sieve, userdb, userdb_map, users
 from cutover.steps.maintenance import vacation
 
 SHOWN = 5
@@ -66,9 +66,7 @@ def probe(ctx) -> Facts:
     new, first = site.roles.new, site.roles.mx[0]
 
     def read_mx(name):
-        with hosts.alone():
-            source = userdb_view.read_source(hosts, name, site.userdb.source)
-            records = userdb_map.read(hosts, name, site.userdb.map)
+        source, records = userdb_map.with_source(hosts, name)
         return Mx(source.decode("utf-8", "surrogateescape"), records)
 
     mx = hosts.each(site.roles.mx, read_mx)

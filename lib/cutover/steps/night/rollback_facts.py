@@ -11,7 +11,6 @@ from cutover.facts import (
     mail_services,
     userdb,
     userdb_map,
-    userdb_view,
     zone,
 )
 from cutover.model import Reading, runbook
@@ -158,9 +157,7 @@ def _world(ctx):
     hosts, site = ctx.hosts, ctx.site
 
     def read_mx(name):
-        with hosts.alone():
-            source = userdb_view.read_source(hosts, name, site.userdb.source)
-            records = userdb_map.read(hosts, name, site.userdb.map)
+        source, records = userdb_map.with_source(hosts, name)
         return Mx(userdb.decode(source), records, mail_queue.read(hosts, name))
 
     return World(
