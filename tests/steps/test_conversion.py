@@ -1,13 +1,47 @@
 """presync, convert and verify: what they plan and how they judge."""
 
+import re
 import types
 
 import example
 import pytest
 from cutover import model
+from cutover.changes import conversion
+from cutover.commands import run
+from cutover.site import night_sections
 from cutover.steps.checks import left_out
 from cutover.steps.night import convert, verify, verify_contents
 from example import ROMA1, altered, recorded
+
+# --- convert
+
+
+@pytest.mark.parametrize(
+    "listed, root",
+    [
+        ("/home/alice/mail/x", None),
+        ("/srv/mailboxold/home/alice/mail/x", None),
+        ("/home/alice/Mail/work/x", "{home}/Mail"),
+        ("/home/alice/oldmail", "{home}/oldmail"),
+        ("/home/alice/oldmail", "{home}"),
+    ],
+)
+def test_a_damaged_file_is_salvaged_wherever_its_users_mail_is(listed, root):
+    roots = [night_sections.Root(path=root, name="")] if root else []
+    store = ROMA1.old_store.model_copy(update={"salvage": [listed], "roots": roots})
+    parameters = ROMA1.model_copy(update={"old_store": store})
+    (change,) = example.step("convert").plan(recorded("convert", "before"), parameters).changes
+    assert change.salvage == ["alice"]
+
+
+def test_what_an_error_suggests_to_type_is_a_whole_command():
+    change = conversion.Convert("mailboxvm", "r1", "/var/imap", 2, [{"user": "alice"}])
+    error = {"user": "alice", "kind": "UnreadableMail", "file": "/x", "what": "closed"}
+    with pytest.raises(model.ChangeFailed) as failed:
+        change._fail("convert-users", conversion._Outcome(errors=[error]))
+    typed = re.search(r"`\./cutover run (.*?)`", str(failed.value)).group(1)
+    assert run.run.make_context("run", typed.split()).params["without"] == ("USER",)
+
 
 # --- verify
 

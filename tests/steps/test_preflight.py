@@ -201,7 +201,8 @@ def test_users_who_differ_are_named():
     assert first.startswith("alice: uid 7,") and last == "zoe only on mailboxold"
 
 
-def test_damage_fails_unless_it_is_to_be_salvaged():
+@pytest.mark.parametrize("listed", ["/home/alice/mail/x", "/srv/mailboxold/home/alice/mail/x"])
+def test_damage_fails_unless_it_is_to_be_salvaged(listed):
     file = "/srv/mailboxold/home/alice/mail/x"
     damage = {"file": file, "offset": 7, "what": "no message line"}
 
@@ -210,7 +211,7 @@ def test_damage_fails_unless_it_is_to_be_salvaged():
 
     (check,) = [check for check in judged(change) if check.id == "old-folders-undamaged"]
     assert not check.passed and check.data["damage"] == [{"file": file, "offset": 7}]
-    store = ROMA1.old_store.model_copy(update={"salvage": ["/home/alice/mail/x"]})
+    store = ROMA1.old_store.model_copy(update={"salvage": [listed]})
     parameters = ROMA1.model_copy(update={"old_store": store})
     facts = altered(recorded("preflight", "after"), change)
     checks = example.step("preflight").verify(facts, parameters)

@@ -37,14 +37,15 @@ def salvaged(site, users: list) -> list:
     users: entries of converter.plan.
     """
     paths = site.old_store.to_salvage()
-    return [
-        user["user"]
-        for user in users
-        if any(
-            path in (*user["inbox"], user["spool"]) or path.startswith(user["folders"] + "/")
-            for path in paths
-        )
-    ]
+    return [user["user"] for user in users if any(_is_of(user, path) for path in paths)]
+
+
+def _is_of(user, path):
+    """Whether a path is one of a user's mail files, or below a directory of folders."""
+    roots = [user["folders"], *(root["path"] for root in user["roots"])]
+    return path in (*user["inbox"], user["spool"], *roots) or any(
+        path.startswith(root.rstrip("/") + "/") for root in roots
+    )
 
 
 @dataclasses.dataclass
@@ -226,8 +227,8 @@ class Convert(_StoreChange):
         names = sorted({*names, *(user["user"] for user in self.without)})
         return (
             f" Or continue without these users: run it with `without` set to {','.join(names)} "
-            "(`./cutover run --run DIR --without USER`). Their mail then stays on the old server, "
-            "unconverted."
+            "(`./cutover run --site FILE --run DIR --without USER`). Their mail then stays on the "
+            "old server, unconverted."
             if outcome.errors
             else ""
         )

@@ -86,8 +86,18 @@ class OldStore(field_types.Section):
         return False
 
     def to_salvage(self) -> list[str]:
-        """The paths under `salvage`, as either host names them."""
-        return [path for given in self.salvage for path in (given, self.on_new(given))]
+        """The paths under `salvage`, as either host names them. Raises BadParameters.
+
+        Checks and errors name a file as the new host does, so the list may have either name.
+        """
+        return [
+            *self.salvage,
+            *(self.on_new(path) for path in self.salvage if not self._is_seen(path)),
+        ]
+
+    def _is_seen(self, path):
+        """Whether a path is the new host's name of what it sees of the old host."""
+        return any(path.startswith(seen.rstrip("/") + "/") for seen in self.seen_at.values())
 
 
 class Special(field_types.Section):
