@@ -101,7 +101,7 @@ def test_the_rate_is_that_of_the_time_since_the_first_delivery(monkeypatch):
 
 
 def test_the_rest_of_a_released_queue_is_waited_for_while_it_falls():
-    falling = [[A, B, LATE], [A, B, LATE], [A, B, LATE], [B, LATE], [LATE], []]
+    falling = [[A, B, LATE], [A, B, LATE], [B, LATE], [LATE], []]
     assert drain(Queues(*falling), mail.ReleaseQueue, wait=0.5, whole=True).figures == {
         "queued": 3,
         "delivered": 3,

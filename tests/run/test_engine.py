@@ -5,7 +5,7 @@ import threading
 import pytest
 import stub
 from cutover import model
-from cutover.changes import mail, service
+from cutover.changes import delivery_proof, mail, service
 from cutover.record import audit, lab_marks, record_json
 from cutover.run import engine, lanes, lease
 
@@ -97,6 +97,18 @@ def test_no_test_mail_is_sent_before_the_services_have_started():
     assert [[[number for number, _ in lane] for lane in group] for group in groups] == [
         [[0]],
         [[1, 3], [2]],
+    ]
+
+
+def test_delivery_is_proved_while_services_start_and_the_queue_released_after_the_proof():
+    hosts, mx = ["old", "new"], ["mx1", "mx2"]
+    plan = [
+        *(service.ServiceAction(host, "sysv", "sendmail", "start", True) for host in hosts),
+        delivery_proof.ProveDelivery(mx, hosts, "a@x", "n", "t", 60),
+        mail.ReleaseQueue(mx, 60),
+    ]
+    assert [[[number for number, _ in lane] for lane in group] for group in lanes.groups(plan)] == [
+        [[0], [1], [2, 3]]
     ]
 
 

@@ -288,3 +288,15 @@ def test_the_time_of_draining_is_no_time_of_the_service(run):
     restored(before, 5.0, output="", figures={"queued": 1, "delivered": 1})
     span = phases.measured_before(phases.earlier_runs(run, "lab"), "restore-sendmail").span
     assert span.likely == pytest.approx(-5, abs=1)
+
+
+def test_a_queue_drained_while_services_start_takes_nothing_from_their_time(run):
+    before = run_folder.begin(LAB, run.path.parent / "before")
+    of = dict(step="restore-sendmail", attempt=before.journal.append("step-begun")["seq"])
+    before.journal.append("intent", **of)
+    before.journal.append("result", outcome="done", seconds=2.5, figures={}, **of)
+    before.journal.append("result", outcome="done", seconds=5.0, figures={"delivered": 1}, **of)
+    before.journal.append("applied", **of)
+    before.journal.append("verified", passed=True, checks=[], **of)
+    span = phases.measured_before(phases.earlier_runs(run, "lab"), "restore-sendmail").span
+    assert span.likely == 2.5

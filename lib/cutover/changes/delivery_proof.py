@@ -8,16 +8,21 @@ from cutover import model
 from cutover.changes import mail
 from cutover.facts import arrivals, mail_queue
 
+OPENING = 30  # seconds until each mail host must accept connections
+
 
 @dataclasses.dataclass(frozen=True)
 class ProveDelivery(model.Change):
     """Send a message from each MX to a user on both mail hosts, and wait until each has them all.
 
-    It goes directly to the hosts, as dual delivery does. Figures: seconds. Raises ChangeFailed
-    naming the host and what the MX say.
+    It goes directly to the hosts, as dual delivery does, once they accept mail: their services'
+    commands may take longer (Debian's script sleeps 2 s after it started sendmail). Figures:
+    seconds. Raises ChangeFailed naming the host and what the MX say.
     """
 
     kind: ClassVar[str] = "prove-delivery"
+    beside: ClassVar[str] = "services"
+    lane: ClassVar[str] = "delivery"
     no_inverse: ClassVar[str] = "the test message stays in the mailbox; its subject says what it is"
     mx: list  # host names
     hosts: list  # mail hosts by name
@@ -39,8 +44,9 @@ class ProveDelivery(model.Change):
 
     def describe(self):
         return (
-            f"sendmail -Am -odb -i -f {self.sender} (on {', '.join(self.mx)}; to {self.user} on "
-            f"{self.target}; waits until c-client and Dovecot list it, at most {self.wait} s)"
+            f"sendmail -Am -odb -i -f {self.sender} (on {', '.join(self.mx)}, once port 25 of "
+            f"{self.target} is open; to {self.user} there; waits until c-client and Dovecot list "
+            f"it, at most {self.wait} s)"
         )
 
     def _missing(self, hosts):
@@ -55,6 +61,7 @@ class ProveDelivery(model.Change):
         return model.Settled(not missing, text or "each host has each message")
 
     def apply(self, ctx, report) -> model.Result:
+        ctx.hosts.each(self.hosts, lambda name: _await_port(ctx.hosts, name))
         began = time.monotonic()
 
         def send(name):
@@ -87,3 +94,15 @@ class ProveDelivery(model.Change):
             if f"<{self.user}@" in item or f" {self.user} " in item
         ]
         return "; ".join(items[:4]) + "." if items else f"No queue of {', '.join(names)} has them."
+
+
+def _await_port(hosts, name):
+    """Wait until a host accepts connections at port 25. Raises ChangeFailed."""
+    deadline = time.monotonic() + OPENING
+    while not hosts.port_open(name, 25):
+        if time.monotonic() > deadline:
+            raise model.ChangeFailed(
+                f"port 25 of {name} is still closed after {OPENING} s. Run `ss -tlnp` there to see "
+                "whether sendmail listens, and see its mail log. Then run this step again."
+            )
+        time.sleep(0.1)

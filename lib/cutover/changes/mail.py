@@ -57,20 +57,13 @@ class DrainQueue(model.Change):
 
     def apply(self, ctx, report) -> model.Result:
         began = fell = still = time.monotonic()
-        first = left = self._queued(ctx.hosts)
-        total = len(first)
+        # sendmail replaces a queue file after each try, and a listing may miss it just then: two
+        # must agree that nothing is left
+        first = left = self._queued(ctx.hosts) or self._queued(ctx.hosts)
+        total, seconds = len(first), 0.0
         while True:
-            # mail that arrives meanwhile follows the new routing; only the earlier mail must go
-            now = {key: item for key, item in self._queued(ctx.hosts).items() if key in first}
-            if len(now) == total:  # sendmail takes its time before the first delivery
-                still = time.monotonic()
-            seconds = time.monotonic() - still
-            if len(now) < len(left):
-                fell = time.monotonic()
-            left = now
             report({"event": "queue", "text": _progress(total, len(left), seconds)})
-            # sendmail replaces a queue file after each try, and a listing may miss it just then
-            if not left and not self._queued(ctx.hosts).keys() & first.keys():
+            if not first or not left and not self._queued(ctx.hosts).keys() & first.keys():
                 figures = {"queued": total, "delivered": total}
                 return model.Result(f"{total} queued, all delivered", figures)
             if self._enough(first, left, seconds):
@@ -81,6 +74,13 @@ class DrainQueue(model.Change):
             )
             # a long queue takes long to list
             time.sleep(min(3.0, max(0.3, (time.monotonic() - began) / 20)))
+            # mail that arrives meanwhile follows the new routing; only the earlier mail must go
+            now = {key: item for key, item in self._queued(ctx.hosts).items() if key in first}
+            if len(now) == total:  # sendmail takes its time before the first delivery
+                still = time.monotonic()
+            if len(now) < len(left):
+                fell = time.monotonic()
+            left, seconds = now, time.monotonic() - still
 
     def _enough(self, first, left, seconds) -> bool:
         """Whether the rest may be delivered later."""
@@ -146,6 +146,8 @@ class ReleaseQueue(DrainQueue):
     """
 
     kind: ClassVar[str] = "release-queue"
+    beside: ClassVar[str] = "services"
+    lane: ClassVar[str] = "delivery"  # after the proof, perhaps while services are still starting
     alone: ClassVar[int] = 7200
     whole: bool = False
 

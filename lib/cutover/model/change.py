@@ -41,7 +41,7 @@ class Result:
 class Change:
     kind: ClassVar[str] = ""
     no_inverse: ClassVar[str] = ""
-    # runs at the same time as changes of the same word at other hosts; "" never does
+    # runs at the same time as changes of the same word in other lanes; "" never does
     beside: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs):
@@ -52,6 +52,11 @@ class Change:
     def target(self) -> str:
         """The host, or hosts, the change touches."""
         return self.host
+
+    @property
+    def lane(self) -> str:
+        """Changes of one lane follow each other: those at the same host, as a rule."""
+        return self.target
 
     @property
     def resource(self) -> str:

@@ -7,14 +7,14 @@ import threading
 def groups(changes) -> list:
     """Groups of changes, applied in order. A group is a list of lanes that run at the same time.
 
-    A lane is the list of `(number, change)` of one host, applied in order. Changes share a group if
-    they follow each other in the plan and have the same word `beside`.
+    A lane is a list of `(number, change)`, applied in order; see Change.lane. Changes share a group
+    if they follow each other in the plan and have the same word `beside`.
     """
     lanes_of_groups, together = [], ""
     for number, change in enumerate(changes):
         if not change.beside or change.beside != together:
             lanes_of_groups.append({})
-        lanes_of_groups[-1].setdefault(change.target, []).append((number, change))
+        lanes_of_groups[-1].setdefault(change.lane, []).append((number, change))
         together = change.beside
     return [list(lanes.values()) for lanes in lanes_of_groups]
 

@@ -176,8 +176,12 @@ def measured_before(earlier: list[EarlierRun], step: str) -> Work:
                 for kind in ("intent", "applied")
             )
             if intents and applied:
-                drained = sum(event["seconds"] for event in own_events if _delivered(event))
-                seconds.append(history.at(applied[-1]) - history.at(intents[0]) - drained)
+                results = [event for event in own_events if event["event"] == "result"]
+                drained = sum(event["seconds"] for event in results if _delivered(event))
+                # a queue may be drained while services start
+                longest = [event["seconds"] for event in results if not _delivered(event)]
+                whole = history.at(applied[-1]) - history.at(intents[0])
+                seconds.append(max([whole - drained, *longest]))
             elif step == "verify":
                 begun = run.events[verified["attempt"]]
                 seconds.append(history.at(own_events[0]) - history.at(begun))
