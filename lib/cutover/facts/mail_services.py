@@ -1,5 +1,6 @@
 """What serves mail on a mail host: its services, their processes and ports."""
 
+import concurrent.futures
 from dataclasses import dataclass, replace
 
 from cutover.facts import mail_queue, ports, processes, services
@@ -57,9 +58,11 @@ def read_imap(hosts, name: str) -> ImapHost:
 
 
 def read_sendmail(hosts, name: str) -> SendmailHost:
-    return SendmailHost(
-        services.read(hosts, name, hosts.site.services_of(name).sendmail),
-        processes.running(hosts, name, DELIVERING),
-        hosts.port_open(name, 25),
-        mail_queue.read_for(hosts, name, hosts.site.mail_domains),
-    )
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        listed = hosts.site.services_of(name).sendmail
+        running = pool.submit(services.read, hosts, name, listed)
+        # the queue last: a process that is gone by then may have left its message there
+        delivering = processes.running(hosts, name, DELIVERING)
+        port_25 = hosts.port_open(name, 25)
+        queued = mail_queue.read_for(hosts, name, hosts.site.mail_domains)
+        return SendmailHost(running.result(), delivering, port_25, queued)

@@ -34,19 +34,21 @@ class Facts:
 
 def probe(ctx) -> Facts:
     hosts, site = ctx.hosts, ctx.site
-    delivery = hosts.each(site.mail_hosts, lambda name: mail_services.read_sendmail(hosts, name))
-    running = all(service.running for host in delivery.values() for service in host.services)
-    mark = token(ctx)
-    if not running:
-        # the queues hold mail: watching them would prolong the outage
-        queues = hosts.each(site.roles.mx, lambda name: mail_queue.read(hosts, name))
-        return Facts(ctx.run_name, delivery, queues, mark)
+    mx, domains, mark = site.roles.mx, site.mail_domains, token(ctx)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        arrived = pool.submit(arrivals.read, hosts, _account(site), mark, site.roles.mx)
-        queues = hosts.each(
-            site.roles.mx, lambda name: mail_queue.watched(hosts, name, site.mail_domains)
+        listing = pool.submit(hosts.each, mx, lambda name: mail_queue.read(hosts, name))
+        delivery = hosts.each(
+            site.mail_hosts, lambda name: mail_services.read_sendmail(hosts, name)
         )
-    return Facts(ctx.run_name, delivery, queues, mark, arrived.result())
+        listed = listing.result()
+        if not all(service.running for host in delivery.values() for service in host.services):
+            # the queues hold mail: watching them would prolong the outage
+            return Facts(ctx.run_name, delivery, listed, mark)
+        arrived = pool.submit(arrivals.read, hosts, _account(site), mark, mx)
+        queues = hosts.each(
+            mx, lambda name: mail_queue.watched(hosts, name, domains, listed=listed[name])
+        )
+        return Facts(ctx.run_name, delivery, queues, mark, arrived.result())
 
 
 def ahead(facts):
