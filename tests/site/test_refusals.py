@@ -72,6 +72,12 @@ def test_a_file_made_to_harm_is_refused_at_once(tmp_path, text, reason):
         ("/var/imap/{user}", "/var/{user}", "new_store.maildir: /var belongs to the system"),
         ("/var/imap/{user}", "/home/{user}/", "new_store.maildir: /home belongs to the system"),
         ("/var/imap/{user}", "'{home}/'", "the whole home would be replaced"),
+        (
+            "spool: /var/mail/{user}",
+            "spool: '{home}/.spool'",
+            "old_store.spool: expected is {user}",
+        ),
+        ("spool: /var/mail/{user}", "spool: /var/mail/all", "old_store.spool: expected is {user}"),
         ("source: /etc/mail/userdb", "source: /etc/mail/", "userdb.source: a file is expected"),
         ("uid_min: 2000", "uid_min: 0", "greater than or equal to 1"),
         ("uid_min: 2000", "uid_min: true", "users.uid_min: a number is expected"),

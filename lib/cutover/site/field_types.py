@@ -40,6 +40,13 @@ def _a_file(path: str) -> str:
     return path
 
 
+def _named_as_its_user(path: str) -> str:
+    directory, name = posixpath.split(path)
+    if name != "{user}" or "{" in directory:
+        raise ValueError("expected is {user} in one directory for all, such as /var/mail/{user}")
+    return path
+
+
 def _only_text(value):
     if not isinstance(value, str):
         raise ValueError("an address must be text, such as 192.0.2.15")
@@ -76,6 +83,7 @@ Login = _text(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$")
 AbsolutePath = _path(r"^/[^\n\x00]*$")
 PlainPath = _path(r"^/[A-Za-z0-9._/+-]*$")
 PathTemplate = _path(r"^(/|\{home\}/)([^\n\x00{}]|\{(user|home)\})*$")
+SpoolFile = Annotated[PathTemplate, pydantic.AfterValidator(_named_as_its_user)]
 HomePath = _path(r"^\{home\}(/[^\n\x00{}]*)?$")
 # a directory in which the cutover creates and removes files
 Directory = Annotated[

@@ -28,7 +28,7 @@ class Root(field_types.Section):
 
 class OldStore(field_types.Section):
     inbox: list[field_types.PathTemplate] = ["{home}/mbox", "{home}/INBOX"]
-    spool: field_types.PathTemplate = "/var/mail/{user}"
+    spool: field_types.SpoolFile = "/var/mail/{user}"
     folders: field_types.PathTemplate = "{home}/mail"
     subscriptions: field_types.PathTemplate = "{home}/.mailboxlist"
     roots: list[Root] = pydantic.Field(
