@@ -18,6 +18,7 @@ from cutover.connect.hosts import Hosts
 from cutover.facts import convert_workers, users
 from cutover.remote import converter, dask_engine
 from cutover.steps.checks import worker_checks
+from cutover.steps.night import verify
 from lab import shared_store, system, topology
 from night import eventually
 from test_convert import APPLY, DIGEST
@@ -149,6 +150,22 @@ def at_once(before):
     return submit_to_both
 
 
+@pytest.fixture
+def verified(lab, hosts, request):
+    """verified() → verify's facts of what one host converted; every check has passed."""
+    bench = Bench(lab, hosts, request.node.name.split("[")[0].replace("_", "-"))
+    bench.apply()
+
+    def read():
+        facts = verify.probe(model.Context(hosts, bench.change.run))
+        checks = verify.verify(facts, hosts.site)
+        assert [check for check in checks if not check.passed] == []
+        return facts.hosts
+
+    yield read
+    bench.end()
+
+
 def has_room(lab, name):
     argv = ["sh", "-c", "head -c 2M /dev/zero > /var/imap/.room && rm /var/imap/.room"]
     return lab.run(name, argv, check=False).returncode == 0
@@ -196,6 +213,7 @@ def test_preflight_takes_both_as_workers_and_no_other_host(lab, hosts):
         }
 
     assert set(judged({}).values()) == {True}
+    assert ("worker-reads", OTHER) in judged({})
     assert not judged({"workers": [ONE, "sanbackup"]})["worker-same-stores", "sanbackup"]
 
 
@@ -284,3 +302,47 @@ def test_the_own_disk_of_one_worker_is_full(bench, expected, monkeypatch):
         bench.lab.run(OTHER, ["umount", "-l", place])
     assert "the converter cannot be started" in bench.of("log")[0]["text"]
     assert bench.end() == expected
+
+
+def test_both_read_the_new_side_for_verify(verified):
+    read = verified()
+    assert sum(read.users.values()) == len(USERS) and set(read.users) == {ONE, OTHER}
+    assert (read.without, read.again) == ({}, [])
+
+
+def test_a_host_with_another_dovecot_reads_nothing(lab, verified):
+    path = "/etc/dovecot/conf.d/99-other.conf"
+    lab.run(OTHER, ["sh", "-c", f"echo 'mail_max_keyword_length = 20' > {path}"])
+    try:
+        read = verified()
+    finally:
+        lab.run(OTHER, ["rm", path])
+    assert read.users == {ONE: len(USERS)} and "mail_max_keyword_length" in read.without[OTHER]
+
+
+def test_a_host_whose_dovecot_does_not_work_leaves_its_users_to_the_other(lab, verified):
+    lab.run(OTHER, ["mount", "--bind", "/bin/false", "/usr/bin/doveadm"])
+    try:
+        read = verified()
+    finally:
+        lab.run(OTHER, ["umount", "/usr/bin/doveadm"])
+    assert read.users == {ONE: len(USERS)} and set(read.without) == {OTHER} and read.again
+
+
+def test_mail_that_a_worker_shows_otherwise_is_read_by_the_new_host(lab, verified):
+    places = [f"/var/imap/{user}" for user in USERS]
+    lab.run(
+        OTHER,
+        [
+            "sh",
+            "-ec",
+            'for p; do mount -t tmpfs -o "uid=$(stat -c %u $p)" t $p; done',
+            "hide",
+            *places,
+        ],
+    )
+    try:
+        read = verified()
+    finally:
+        lab.run(OTHER, ["umount", *places])
+    assert read.users == {ONE: len(USERS)} and not read.without and read.again

@@ -14,7 +14,7 @@ from cutover import model
 from cutover.facts import convert_workers
 from cutover.site import night_sections
 from cutover.steps.checks import worker_checks
-from cutover.steps.night import convert
+from cutover.steps.night import convert, verify, verify_hosts
 from example import ROMA1, altered, recorded
 
 NEW, OTHER = ROMA1.roles.new, "postino3"
@@ -23,8 +23,10 @@ SITE = ROMA1.model_copy(
 )
 STORE = convert_workers.Place("/var/imap", "nfs4", "san:/imap", 64, 5, 1 << 40, 77)
 FUSE = convert_workers.Place("/var/imap", "fuse.glusterfs", "localhost:/v", 1, 5, 1 << 40, 0)
+READER = convert_workers.Reader("2.4.1", {"mail_path": "a", "ssl_server": "b"}, "c")
 WORKER = convert_workers.Worker(
-    [3, 13, 5], platform.machine(), 14, 1 << 30, True, {"/var/imap/.cutover": STORE}
+    *([3, 13, 5], platform.machine(), 14, 1 << 30, True, {"/var/imap/.cutover": STORE}),
+    model.Reading(READER),
 )
 
 
@@ -41,7 +43,7 @@ def with_place(**values):
 
 
 def test_hosts_with_the_same_stores_are_workers():
-    assert all(check.passed for check in judged().values()) and len(judged()) == 4
+    assert all(check.passed for check in judged().values()) and len(judged()) == 5
 
 
 @pytest.mark.parametrize(
@@ -120,3 +122,126 @@ def test_sizes_are_those_of_preflight():
     kept = {"preflight": before}
     assert convert._sizes(types.SimpleNamespace(kept=kept.get)) == {"alice": 7}
     assert convert._sizes(types.SimpleNamespace(kept={}.get)) == {}
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"version": "2.3.19"}, "Dovecot 2.3.19 instead of 2.4.1"),
+        ({"settings": {"mail_path": "other"}}, "other settings in `doveconf -n`: mail_path"),
+        ({"settings": {}}, "mail_path"),
+        ({"settings": {**READER.settings, "namespace inbox": "d"}}, "namespace inbox"),
+        ({"users": "d"}, f"other users than {NEW}"),
+        ({"settings": {**READER.settings, "ssl_server": "d"}}, ""),
+    ],
+)
+def test_only_a_worker_with_the_same_dovecot_and_users_reads_mail(values, words):
+    worker = with_reader(model.Reading(dataclasses.replace(READER, **values)))
+    reason = worker_checks.cannot_read(worker, model.Reading(WORKER), SITE)
+    assert words in reason and bool(words) == bool(reason)
+    check = judged(**{OTHER: worker})["worker-reads", OTHER]
+    assert check.passed and check.warning == bool(words) and words in check.actual
+
+
+def with_reader(reader):
+    return model.Reading(dataclasses.replace(WORKER, reader=reader))
+
+
+@pytest.mark.parametrize(
+    "worker, words",
+    [
+        (model.Reading(error="no route"), "no route"),
+        (with_reader(model.Reading(error="no doveconf")), "no doveconf"),
+        (with_reader(None), "not looked at"),
+        (with_place(inode=2), "not the same directory"),
+    ],
+)
+def test_a_worker_that_cannot_be_asked_or_has_another_store_reads_no_mail(worker, words):
+    assert words in worker_checks.cannot_read(worker, model.Reading(WORKER), SITE)
+    assert worker_checks.cannot_read(model.Reading(WORKER), worker, SITE)
+
+
+def test_users_are_divided_among_readers_by_size():
+    sizes = {"a": 100, "b": 60, "c": 50, "d": 0, "e": 0}
+    hosts = verify_hosts.assigned(sizes, [NEW, OTHER])
+    assert hosts == {"a": NEW, "b": OTHER, "c": OTHER, "d": NEW, "e": NEW}
+    assert set(verify_hosts.assigned(sizes, [NEW]).values()) == {NEW}
+    assert set(verify_hosts.assigned(dict.fromkeys("abcd", 0), [NEW, OTHER]).values()) == {
+        NEW,
+        OTHER,
+    }
+
+
+class Failed(model.ChangeFailed):
+    pass
+
+
+def spread(monkeypatch, read):
+    """What two users, one of each host, gave; and what is recorded."""
+    monkeypatch.setattr(verify_hosts, "usable", lambda hosts: ([NEW, OTHER], {}))
+    hosts = types.SimpleNamespace(site=SITE)
+    readers = verify_hosts.Spread(hosts, {"a": 4, "b": 3, "c": 2})
+    assert readers.host_of == {"a": NEW, "b": OTHER, "c": OTHER}
+    given = [model.read(readers.read, user, read, lambda mail: mail == "equal") for user in "abc"]
+    return [reading.value for reading in given], readers.facts()
+
+
+def test_each_user_is_read_by_one_host(monkeypatch):
+    asked = []
+
+    def read(user, host):
+        asked.append((user, host))
+        return "equal"
+
+    values, facts = spread(monkeypatch, read)
+    assert values == ["equal"] * 3 and asked == [("a", NEW), ("b", OTHER), ("c", OTHER)]
+    assert facts == verify_hosts.HostsRead({NEW: 1, OTHER: 2})
+    check = verify_hosts.check(facts)
+    assert check.passed and not check.warning and f"{OTHER}: 2 users" in check.actual
+
+
+def test_what_a_worker_shows_otherwise_the_new_host_decides(monkeypatch):
+    values, facts = spread(monkeypatch, lambda user, host: "equal" if host == NEW else "other")
+    assert values == ["equal"] * 3
+    assert facts == verify_hosts.HostsRead({NEW: 3}, again=["b", "c"])
+    values, facts = spread(monkeypatch, lambda user, host: f"{host} differs")
+    assert values == [f"{NEW} differs"] * 3
+    assert verify_hosts.check(facts).warning
+
+
+def test_a_worker_that_is_lost_reads_no_more(monkeypatch):
+    asked = []
+
+    def read(user, host):
+        asked.append(host)
+        if host == OTHER:
+            raise Failed("link lost")
+        return "equal"
+
+    values, facts = spread(monkeypatch, read)
+    assert values == ["equal"] * 3 and asked.count(OTHER) == 1
+    assert facts == verify_hosts.HostsRead({NEW: 3}, {OTHER: "link lost"}, ["b"])
+
+
+def test_a_user_whom_nobody_can_read_is_not_the_workers_fault(monkeypatch):
+    def read(user, host):
+        if user == "b":
+            raise Failed("the old server ended")
+        return "equal"
+
+    values, facts = spread(monkeypatch, read)
+    assert values == ["equal", None, "equal"] and not facts.without
+    assert facts.users == {NEW: 1, OTHER: 1}
+
+
+def test_verify_says_who_read_the_new_mail():
+    facts = recorded("verify", "after")
+    checks = example.step("verify").verify(facts)
+    assert "verify-hosts" not in {check.id for check in checks}
+    read = {"users": {NEW: 1, OTHER: 2}, "without": {}, "again": []}
+    facts = altered(facts, lambda facts: facts.update(hosts=read))
+    (check,) = [
+        check for check in example.step("verify").verify(facts) if check.id == "verify-hosts"
+    ]
+    assert check.data["users"] == read["users"]
+    assert model.from_json(verify.Facts, facts).hosts.users == read["users"]

@@ -124,10 +124,14 @@ def verified(user, strict=True, **more):
     state = model.from_json(converter.State, by_name(status.state(plan)))
     hosts, mail = Hosts(user), state.users[user.name]
     passed = verify.passed_over(hosts.site, mail)
-    with mailboxes.old_session(hosts, user.name) as old:
+    with (
+        mailboxes.old_session(hosts, user.name) as old,
+        mailboxes.new_session(hosts, user.name) as new,
+    ):
         rows = folders.read_user(
             hosts,
             old,
+            new,
             user.name,
             verify.converted_folders(hosts.site, mail),
             "content",

@@ -88,21 +88,22 @@ class Row:
 def read_user(
     hosts,
     old: imap.Session,
+    new: imap.Session,
     user: str,
     converted: list[Converted],
     level: str,
     contents: Contents,
     passed: Collection[str] = (),
-    uidls: bool = False,
+    uidls: str = "",
     proofs: carried.Proofs | None = None,
     again: carried.Again | None = None,
 ) -> list[Row]:
     """All folders of one user, read on both sides and compared.
 
-    old: the user's session on the old side. passed: old names of what the conversion passed over;
-    nothing below them is looked at. level: "count", "metadata" or "content". contents: what is read
-    at level "content". uidls: whether to compare what POP3 shows of INBOX. proofs: those that still
-    hold, of which the messages of `again` are read again.
+    old, new: the user's sessions. passed: old names of what the conversion passed over; nothing
+    below them is looked at. level: "count", "metadata" or "content". contents: what is read at
+    level "content". uidls: the host to ask by POP3 what it shows of INBOX, or "". proofs: those
+    that still hold, of which the messages of `again` are read again.
     """
     known = {folder.old: folder for folder in converted if folder.old is not None}
 
@@ -126,24 +127,23 @@ def read_user(
             return compared(old, new, old_name)
 
     rows, damaged = [], {name for name in known if known[name].salvaged is not None}
-    with mailboxes.new_session(hosts, user) as new:
-        proofs = carried.shown(new, proofs or {})
-        only_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
-        names = mailboxes.old_folders(old, hosts.site.old_store.imap_prefix, passed)
-        names += sorted(known.keys() - set(names))  # c-client opens long names it does not list
-        read = [known[name] for name in names if name in known and name not in proofs]
-        small = SmallFolders(old, new, read, level, contents)
-        for old_name in names:
-            small.prepare(old_name)
-            # c-client's session ends at some damaged folders
-            row = None if old_name in damaged else compared(old, new, old_name)
-            # its tenex driver mixes up the texts of two folders in one session
-            if row is None or row.differing and level == "content":
-                row = compared_alone(new, old_name)
-            rows.append(row)
-            only_new.discard(row.new_name)
-        rows += [_only_new(new, user, new_name) for new_name in sorted(only_new)]
-        _compare_subscriptions(set(old.subscribed()), set(new.subscribed()), rows)
+    proofs = carried.shown(new, proofs or {})
+    only_new = {name for name, _, selectable in new.folders("*") if selectable} | {"INBOX"}
+    names = mailboxes.old_folders(old, hosts.site.old_store.imap_prefix, passed)
+    names += sorted(known.keys() - set(names))  # c-client opens long names it does not list
+    read = [known[name] for name in names if name in known and name not in proofs]
+    small = SmallFolders(old, new, read, level, contents)
+    for old_name in names:
+        small.prepare(old_name)
+        # c-client's session ends at some damaged folders
+        row = None if old_name in damaged else compared(old, new, old_name)
+        # its tenex driver mixes up the texts of two folders in one session
+        if row is None or row.differing and level == "content":
+            row = compared_alone(new, old_name)
+        rows.append(row)
+        only_new.discard(row.new_name)
+    rows += [_only_new(new, user, new_name) for new_name in sorted(only_new)]
+    _compare_subscriptions(set(old.subscribed()), set(new.subscribed()), rows)
     return rows
 
 
@@ -156,7 +156,7 @@ def _compare_inbox(hosts, old, opened, result, row, salvaged, uidls):
     path = hosts.site.old_store.spool.format(user=row.user, home="")
     _compare_spool(old, path, result, row, salvaged)
     if uidls and row.old and not (result.uidvalidity or result.renumbered):
-        _compare_uidls(hosts, old, opened.uidvalidity, row)
+        _compare_uidls(hosts, uidls, old, opened.uidvalidity, row)
 
 
 def _compare_subscriptions(old, new, rows):
@@ -310,13 +310,13 @@ def _is_no_mail(text, path):
     return not body.strip(b"\r\n \t\0")
 
 
-def _compare_uidls(hosts, old, uidvalidity, row):
+def _compare_uidls(hosts, host, old, uidvalidity, row):
     """Each message of the old INBOX keeps its POP3 identifier: else programs fetch it again.
 
     ipop3d's are calculated: asked itself, it would move mail from the spool.
     """
     try:
-        shown = set(pop3.new_uidls(hosts, row.user))
+        shown = set(pop3.new_uidls(hosts, row.user, host))
         expected = [pop3.old_uidl(uidvalidity, uid) for uid in old.all("INBOX")]
     except errors.CutoverError as error:
         row.differs(str(error))

@@ -1,9 +1,11 @@
-"""What tells before the night whether a host can convert for others: see site.convert."""
+"""What tells whether a host can convert for others, and read users' mail: see site.convert."""
 
 import dataclasses
+import hashlib
 import json
 
 from cutover import model
+from cutover.facts import dovecot, users
 
 # argv: the host's address, first and last port, the directory for Dask; then directories. Each is
 # described as it, or the nearest one above it, is now. Opens no file below them.
@@ -82,10 +84,21 @@ class Place:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reader:
+    """With what a host would read mail. version: of Dovecot. settings: a digest of each that does
+    not have its default, by name. users: a digest of the mail users the host knows."""
+
+    version: str
+    settings: dict[str, str]
+    users: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Worker:
     """A host. python: its version; ports: how many are free; free: bytes for Dask on its disk.
 
     places: the old mail's directories and the new store's, by the path in the parameters.
+    reader: None in facts recorded by an earlier version.
     """
 
     python: list[int]
@@ -94,6 +107,12 @@ class Worker:
     free: int
     systemd: bool
     places: dict[str, Place]
+    reader: model.Reading[Reader] | None = None
+
+
+def of_site(hosts) -> list[str]:
+    """The hosts that a site's conversion has, and the new one, which is first."""
+    return list(dict.fromkeys([hosts.site.roles.new, *hosts.site.convert.workers]))
 
 
 def read(hosts, name: str) -> Worker:
@@ -112,4 +131,18 @@ def read(hosts, name: str) -> Worker:
         site.new_store.work,
     ]
     answer = hosts.run(name, argv, sudo=True)
-    return model.from_json(Worker, json.loads(answer.out))
+    worker = model.from_json(Worker, json.loads(answer.out))
+    return dataclasses.replace(worker, reader=model.read(_reader, hosts, name))
+
+
+def _reader(hosts, name):
+    settings = dovecot.sections(hosts, name, "-n")
+    return Reader(
+        dovecot.spelling(hosts, name).version,
+        {key: _digest(value) for key, value in settings.items()},
+        _digest(model.to_json(users.read(hosts, name))),
+    )
+
+
+def _digest(value):
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

@@ -308,7 +308,8 @@ def one_client(service: dict[str, str]) -> bool:
 
 
 def sections(hosts, name: str, kind: str) -> dict[str, dict]:
-    """The sections of a kind, such as "service", by their heads: `{"service imap": {…}}`."""
+    """The sections of a kind, such as "service", by their heads: `{"service imap": {…}}`; by "-n"
+    all settings and sections that are not as Dovecot has them by default."""
     return _sections(_doveconf(hosts, name, kind))
 
 

@@ -95,14 +95,13 @@ def old_session(hosts, user: str):
 
 
 @contextlib.contextmanager
-def new_session(hosts, user: str):
-    """Dovecot as the user, on the new host. Yields imap.Session.
+def new_session(hosts, user: str, host: str = ""):
+    """Dovecot as the user, on the new host or on another one of its store. Yields imap.Session.
 
     Run as the user and without -u: with -u doveadm asks Dovecot's auth service, which is stopped.
     """
-    with preauth(
-        hosts.ssh(hosts.site.roles.new).open(["doveadm", "exec", "imap"], as_user=user)
-    ) as session:
+    connection = hosts.ssh(host or hosts.site.roles.new)
+    with preauth(connection.open(["doveadm", "exec", "imap"], as_user=user)) as session:
         session.besides = besides(hosts.site)
         yield session
 

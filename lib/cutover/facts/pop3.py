@@ -18,9 +18,8 @@ def old_uidl(uidvalidity: int, uid: int) -> str:
     return f"{uidvalidity:08x}{uid:08x}"
 
 
-def new_uidls(hosts, user: str) -> list[str]:
-    """The identifiers of a user's messages by Dovecot, run as the user. Raises NoUidls."""
-    host = hosts.site.roles.new
+def new_uidls(hosts, user: str, host: str) -> list[str]:
+    """The identifiers of a user's messages by a host's Dovecot, run as the user. Raises NoUidls."""
     answer = hosts.run(
         host, ["doveadm", "exec", "pop3"], as_user=user, input=b"UIDL\r\nQUIT\r\n", timeout=300
     )

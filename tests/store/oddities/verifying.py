@@ -31,7 +31,8 @@ def faults(store, preflight, state):
     contents = Contents("seed")
     account = users.Account(user.user, store.user.uid, store.user.uid, os.fsdecode(store.own))
     with mailboxes.old_session(hosts, user.user) as old:
-        rows = folders.read_user(hosts, old, user.user, known, "content", contents, passed)
+        with mailboxes.new_session(hosts, user.user) as new:
+            rows = folders.read_user(hosts, old, new, user.user, known, "content", contents, passed)
         besides = elsewhere.read(hosts, old, account, known, passed)
     added = {folder.new: folder.added for folder in known}
     mail = verify.UserMail(rows, passed, added, besides)

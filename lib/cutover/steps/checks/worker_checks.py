@@ -1,11 +1,13 @@
-"""Whether the hosts of the section `convert` can convert together."""
+"""Whether the hosts of the section `convert` can convert together, and read the new mail."""
 
 from collections.abc import Iterator, Mapping
 
 from cutover import model
-from cutover.facts.convert_workers import Worker
+from cutover.facts.convert_workers import Reader, Worker
 from cutover.remote import dask_files
 
+# settings of what serves clients: not of how a user's own process reads a Maildir
+SERVING = ("hostname", "listen", "login", "service", "ssl")
 ROOM = 100 << 20  # bytes on a worker's own disk: Dask twice, and what Python compiles
 
 
@@ -26,6 +28,8 @@ def checks(workers: Mapping[str, model.Reading[Worker]] | None, site) -> Iterato
         new = workers[site.roles.new]
         if reading.ok and new.ok:
             yield _same_stores(name, reading.value, new.value, site)
+            if name != site.roles.new:
+                yield _same_dovecot(name, reading.value, new.value, site)
 
 
 def _wrong(worker, site):
@@ -61,3 +65,48 @@ def _same_stores(name, worker, new, site):
         subject=name,
         data={"different": sorted(different)},
     )
+
+
+def _same_dovecot(name, worker, new, site):
+    different = _other_reader(worker.reader, new.reader, site)
+    return model.Check(
+        f"{name} can read the new mail as {site.roles.new} does",
+        f"the Dovecot and the users of {site.roles.new}",
+        different or "the same",
+        True,
+        f"verify then reads its users on {site.roles.new}, which takes longer",
+        warning=bool(different),
+        id="worker-reads",
+        subject=name,
+    )
+
+
+def cannot_read(worker: model.Reading[Worker], new: model.Reading[Worker], site) -> str:
+    """Why a worker cannot read users' new mail in the place of the new host now, or ""."""
+    for reading in (worker, new):
+        if not reading.ok:
+            return reading.error
+    work = site.new_store.work
+    if not worker.value.places[work].is_same(new.value.places[work]):
+        return f"{work} is not the same directory as on {site.roles.new}"
+    return _other_reader(worker.value.reader, new.value.reader, site)
+
+
+def _other_reader(worker, new, site):
+    for reading in (worker, new):
+        if reading is None or not reading.ok:
+            return reading.error if reading else "Dovecot was not looked at"
+    ours, theirs = worker.value, new.value
+    if ours.version != theirs.version:
+        return f"Dovecot {ours.version} instead of {theirs.version}"
+    if different := sorted(_differing(ours, theirs)):
+        return f"other settings in `doveconf -n`: {', '.join(different)}"
+    if ours.users != theirs.users:
+        return f"other users than {site.roles.new} (`getent passwd`)"
+    return ""
+
+
+def _differing(ours: Reader, theirs: Reader) -> Iterator[str]:
+    for key in ours.settings.keys() | theirs.settings.keys():
+        if ours.settings.get(key) != theirs.settings.get(key) and not key.startswith(SERVING):
+            yield key

@@ -184,7 +184,7 @@ def _machines(hosts):
 def _workers(hosts, on):
     if hosts.site.convert.engine != "dask":
         return None
-    names = dict.fromkeys([*hosts.site.convert.workers, hosts.site.roles.new])
+    names = convert_workers.of_site(hosts)
     return hosts.each(names, lambda name: on(name, convert_workers.read, name))
 
 

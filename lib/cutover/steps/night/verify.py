@@ -19,7 +19,7 @@ from cutover.comparison import carried, elsewhere, folders
 from cutover.comparison.contents import Contents
 from cutover.facts import mailboxes, pop3
 from cutover.steps.checks import left_out
-from cutover.steps.night import convert, verify_contents
+from cutover.steps.night import convert, verify_contents, verify_hosts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Facts:
 
     left_out: those the conversion went on without.
     uidls: whether POP3 identifiers were compared, since Dovecot serves POP3.
+    hosts: None if the new host alone converts and reads, and in records of earlier versions.
     """
 
     run: str
@@ -51,6 +52,7 @@ class Facts:
     contents: verify_contents.ContentsRead = verify_contents.ContentsRead()
     left_out: list[str] = dataclasses.field(default_factory=list)
     uidls: bool = False
+    hosts: verify_hosts.HostsRead | None = None
 
 
 @dataclasses.dataclass
@@ -90,28 +92,32 @@ def probe(ctx) -> Facts:
     part = verify_contents.share(site, ctx.history, left)
     deadline = time.monotonic() + site.verify.content_minutes * 60
     contents = Contents(ctx.run_name, part, deadline)
-    uidls = site.verify.level != "count" and pop3.served(ctx.hosts, site.roles.new)
+    level = site.verify.level
+    uidls = level != "count" and pop3.served(ctx.hosts, site.roles.new)
 
-    def read(name):
+    published = {name: user.bytes for name, user in converted.items() if user.published}
+    spread = verify_hosts.Spread(ctx.hosts, published)
+
+    def read_by(name, host):
         known, passed = converted_folders(site, converted[name]), passed_over(site, converted[name])
-        level = site.verify.level
         with mailboxes.old_session(ctx.hosts, name) as old:
-            rows = folders.read_user(
-                *(ctx.hosts, old, name, known, level, contents, passed, uidls),
-                *(proofs.get(name), again),
-            )
+            with mailboxes.new_session(ctx.hosts, name, host) as new:
+                rows = folders.read_user(
+                    *(ctx.hosts, old, new, name, known, level, contents, passed),
+                    *(host if uidls else "", proofs.get(name), again),
+                )
             besides = elsewhere.read(ctx.hosts, old, accounts[name], known, passed)
         return _user_mail(site, converted[name], rows, besides)
+
+    def read(name):
+        return spread.read(name, read_by, lambda mail: user_check(name, mail, level)[0].passed)
 
     users = {}
     failures = {name: "not published by this run" for name in converted if name not in absent}
     # the largest first, so that no large one is left at the end for all the others to wait for
-    published = sorted(
-        (name for name, user in converted.items() if user.published),
-        key=lambda name: (-converted[name].bytes, name),
-    )
+    order = sorted(published, key=lambda name: (-published[name], name))
     with concurrent.futures.ThreadPoolExecutor(site.verify.parallel) as pool:
-        futures = {name: pool.submit(model.read, read, name) for name in published}
+        futures = {name: pool.submit(model.read, read, name) for name in order}
         for name, future in futures.items():
             reading = future.result()
             if reading.ok:
@@ -122,7 +128,7 @@ def probe(ctx) -> Facts:
     late = time.monotonic() > contents.deadline
     return Facts(
         run=ctx.run_name,
-        level=site.verify.level,
+        level=level,
         users=users,
         errors=failures,
         contents=verify_contents.ContentsRead(
@@ -131,6 +137,7 @@ def probe(ctx) -> Facts:
         ),
         left_out=absent,
         uidls=uidls,
+        hosts=spread.facts() if site.convert.workers else None,
     )
 
 
@@ -196,6 +203,8 @@ def verify(facts: Facts, site) -> list[model.Check]:
             checks.append(verify_contents.carried_check(facts.users, facts.contents, total))
     if facts.uidls:
         checks.append(uidls_check(total))
+    if facts.hosts:
+        checks.append(verify_hosts.check(facts.hosts))
     checks.append(sums_check(total, len(facts.users), facts.left_out))
     return checks
 
