@@ -20,6 +20,10 @@ def status(run_dir, with_report, as_json):
     from cutover.report import html_page
 
     current = run_folder.Run(run_dir)
+    if not current.journal.events():
+        raise run_folder.NotARun(
+            f"{current.path}: holds no journal, so no run began there. Give the folder of a run."
+        )
     if with_report:
         options.say(f"report: {html_page.write(current)}")
     options.show_run(current, as_json)
