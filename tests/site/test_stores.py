@@ -102,7 +102,6 @@ def test_a_file_of_one_store_has_no_other(tmp_path):
             {"backup": {"retire": [], "target": f"{COPY}/posta"}},
             "stores.posta.backup.target: .*/posta is, con",
         ),
-        ({"ssh": {"known_hosts": "/other"}}, "stores.posta.ssh.known_hosts: is the same for all"),
         ({"users": {"exclude": ["marta"]}}, "stores.posta.users.exclude: is the same for all"),
         ({"users": {"uid_min": 3000}}, r"stores.posta.users.uid_min: is the same for all .*or a"),
         ({"production_test": {}}, "stores.posta.production_test.users: alice is also that of"),

@@ -52,7 +52,7 @@ class UserdbEdit(model.Change):
         return "\n".join([*lines, *commands])
 
     def settled(self, ctx):
-        with ctx.hosts.alone():
+        with ctx.hosts.alone(self.host):
             return self._settled(ctx)
 
     def _settled(self, ctx):
@@ -68,32 +68,33 @@ class UserdbEdit(model.Change):
         return model.Settled(True, f"all {total} lines are replaced, and the map has them")
 
     def apply(self, ctx, report) -> model.Result:
-        with ctx.hosts.alone():
-            return self._apply(ctx)
+        with ctx.hosts.alone(self.host) as turn:
+            return self._apply(ctx, turn)
 
-    def _apply(self, ctx):
+    def _apply(self, ctx, turn):
+        # turn: what runs and writes only as long as no other store's run does
         connection = ctx.hosts.ssh(self.host)
         before = connection.get(self.source, sudo=True)
         after, changed = replace_lines(before, self.replacements, f"{self.host}:{self.source}")
         if connection.run(["test", "-e", self.backup], sudo=True, check=False).rc:
             # by a rename: a copy cut off by a full disk would pass for the earlier source
             part = self.backup + ".part"
-            connection.run(["cp", "-p", self.source, part], sudo=True)
-            connection.run(["sync", part], sudo=True, check=False)
-            connection.run(["mv", "-f", part, self.backup], sudo=True)
+            turn.run(["cp", "-p", self.source, part], sudo=True)
+            turn.run(["sync", part], sudo=True, check=False)
+            turn.run(["mv", "-f", part, self.backup], sudo=True)
         if after != before:
-            connection.put(after, self.source, mode=None, sudo=True)
+            turn.put(after, self.source, mode=None, sudo=True)
         *making, rename = self._commands()
         for argv in making:
-            connection.run(argv, sudo=True, input=after if argv[0] == "makemap" else b"")
+            turn.run(argv, sudo=True, input=after if argv[0] == "makemap" else b"")
         built = rename[-2]
         if not self._is_map_of(built, after, ctx):
             raise model.ChangeFailed(
                 f"{self.map} on {self.host} was not replaced: makemap did not write all of "
                 f"{self.source} to {built}. Check the disk's free space, then run this step again."
             )
-        connection.run(["sync", built], sudo=True, check=False)
-        connection.run(rename, sudo=True)
+        turn.run(["sync", built], sudo=True, check=False)
+        turn.run(rename, sudo=True)
         text = f"{changed} lines changed, {self.map} rebuilt; the earlier source is {self.backup}"
         return model.Result(text, {"lines": changed})
 

@@ -7,17 +7,16 @@ site.
 
 import concurrent.futures
 import contextlib
-import fcntl
 import socket
 import threading
-import time
 from pathlib import Path
 
 from cutover.connect import dns, ssh
 from cutover.model import errors
 from cutover.site import lab_hosts
 
-PATIENCE = 120  # seconds for what another store's run does alone
+LOCK = "/var/run/cutover-userdb.lock"  # on an MX
+PATIENCE = ssh.HELD + 30  # seconds for what runs of other stores do alone
 _ahead = {}  # by all that a login depends on: connections opened before a step asks for them
 
 
@@ -117,30 +116,25 @@ class Hosts:
         return {name: future.result() for name, future in futures.items()}
 
     @contextlib.contextmanager
-    def alone(self):
-        """Keep runs of the file's other stores, on this machine, from what they share meanwhile.
+    def alone(self, name: str):
+        """Keep runs of the file's other stores from the userdb of an MX meanwhile.
 
-        They take turns by a lock on the known_hosts file, which all of them use. Nothing is locked
-        where the file has one store. Raises StillBusy.
+        They take turns by a lock on the MX, whichever machine they run on. Yields what to write
+        with, put() and run() of ssh.Locked: nothing is written once the lock has ended. Where the
+        file has one store, nothing is locked, and it is the connection. Raises StillBusy.
         """
+        connection = self.ssh(name)
         if not self.site.others:
-            yield
+            yield connection
             return
-        with open(self.site.ssh.known_hosts, "rb") as turn:
-            until = time.monotonic() + PATIENCE
-            while True:
-                try:
-                    fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > until:
-                        raise StillBusy(
-                            f"another store's run has held the lock on {turn.name} for {PATIENCE} "
-                            "s, so the userdb was left alone. See what it waits for, then run this "
-                            "step again."
-                        ) from None
-                    time.sleep(0.05)
-            yield
+        with ssh.Locked(connection, LOCK, PATIENCE) as turn:
+            if not turn.held:
+                raise StillBusy(
+                    f"{name}: another store's run has held the lock {LOCK} for {PATIENCE} s, so "
+                    f"the userdb was left alone. `lslocks` on {name} lists the process that holds "
+                    "it. See what it waits for, then run this step again."
+                )
+            yield turn
 
     def prove(self):
         """Raise NotTheLab, before anything is sent, unless the lab made a rehearsal's hosts."""

@@ -28,7 +28,7 @@ def with_source(hosts, name: str) -> tuple[bytes, list[Record]]:
     Raises ssh.SshError.
     """
     section = hosts.site.userdb
-    with hosts.alone():
+    with hosts.alone(name):
         source = userdb_view.read_source(hosts, name, section.source)
         return source, read(hosts, name, section.map)
 

@@ -16,7 +16,6 @@ from cutover.site import field_types, parameters
 
 KEY = "stores"
 SHARED = {  # what has to be the same for all stores, and why
-    ("ssh", "known_hosts"): "runs take turns by it",
     ("users", "uid_min"): "or a user might belong to a store that leaves it out",
     ("users", "uid_max"): "or a user might belong to a store that leaves it out",
     ("users", "exclude"): "or a user might belong to a store that leaves it out",

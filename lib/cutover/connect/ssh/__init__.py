@@ -29,12 +29,14 @@ from cutover.connect.ssh.errors import (
     Unreachable,
     UnsendableCommand,
 )
+from cutover.connect.ssh.locked import HELD, Locked
 from cutover.connect.ssh.result import Result
 from cutover.connect.ssh.stream import DRAIN_GRACE, ERR_KEPT, Stream
 
 __all__ = [
     "DRAIN_GRACE",
     "ERR_KEPT",
+    "HELD",
     "SESSIONS",
     "CommandFailed",
     "Connection",
@@ -43,6 +45,7 @@ __all__ = [
     "KeyUnusable",
     "KnownHostsUnusable",
     "LinkLost",
+    "Locked",
     "NoAlgorithm",
     "NoSuchFile",
     "NoSudo",

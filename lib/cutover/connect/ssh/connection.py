@@ -43,7 +43,38 @@ _NO_FILE = 44
 _GET = f'[ -e "$1" ] || exit {_NO_FILE}; exec cat -- "$1"'
 
 
-class Connection:
+class Writes:
+    """The verb that writes, for what has run()."""
+
+    def put(
+        self,
+        data: bytes,
+        path: str,
+        *,
+        mode: int | None = 0o600,
+        sudo: bool = False,
+        timeout: float = 60,
+    ) -> None:
+        """Write a file whole or not at all: next to it, counted, synced, then renamed over it.
+
+        A link is followed.
+
+        `mode` None keeps owner and mode of an existing file (0600 for a new one); else the writer
+        owns the file.
+        """
+        argv = [
+            "sh",
+            "-c",
+            _PUT,
+            "put",
+            path,
+            str(len(data)),
+            "" if mode is None else f"{mode:04o}",
+        ]
+        self.run(argv, sudo=sudo, input=data, timeout=timeout)
+
+
+class Connection(Writes):
     """One host over one ssh link, made at the first call and made again at the next call after it
     was lost.
 
@@ -158,33 +189,6 @@ class Connection:
         Close it when done, since it occupies one of the connection's sessions.
         """
         return self._open(argv, sudo, as_user, timeout)
-
-    def put(
-        self,
-        data: bytes,
-        path: str,
-        *,
-        mode: int | None = 0o600,
-        sudo: bool = False,
-        timeout: float = 60,
-    ) -> None:
-        """Write a file whole or not at all: next to it, counted, synced, then renamed over it.
-
-        A link is followed.
-
-        `mode` None keeps owner and mode of an existing file (0600 for a new one); else the writer
-        owns the file.
-        """
-        argv = [
-            "sh",
-            "-c",
-            _PUT,
-            "put",
-            path,
-            str(len(data)),
-            "" if mode is None else f"{mode:04o}",
-        ]
-        self.run(argv, sudo=sudo, input=data, timeout=timeout)
 
     def get(
         self, path: str, *, sudo: bool = False, max_bytes: int = 64 * MIB, timeout: float = 60
