@@ -565,6 +565,26 @@ def test_real_commands_given_up_do_not_starve_the_connection(real):
 
 
 @pytest.mark.lab
+def test_real_lock_ends_with_the_link_and_with_the_command_under_it(real):
+    first, second = real.ssh("sanbackup"), real.ssh("sanbackup")
+    lock, place = "/var/run/test.lock", "/root/under-lock"
+    with ssh.Locked(first, lock, 5) as held:
+        held.put(b"text", place)
+        with ssh.Locked(second, lock, 0.1) as other:
+            assert held.held and not other.held
+        with pytest.raises(ssh.TimedOut):
+            held.run(["sh", "-c", f"sleep 1; rm {place}"], timeout=0.2)
+        first.links.transport().close()
+        with ssh.Locked(second, lock, 20) as other:
+            assert other.held and second.run(["ls", place], sudo=True, check=False).rc == 2
+        assert first.run(["id", "-un"]).text == "operator\n"  # by a link that was made again
+        with pytest.raises(ssh.LinkLost):
+            held.run(["true"])
+    assert second.run(["sh", "-c", "ls /var/run/test.lock*"], sudo=True).text == f"{lock}\n"
+    second.run(["rm", lock], sudo=True)
+
+
+@pytest.mark.lab
 def test_real_duplex(real):
     with real.ssh("sanbackup").open(["cat"], timeout=1) as stream:
         stream.write(b"one\ntwo")

@@ -8,6 +8,7 @@ import hashlib
 
 import yaml
 
+from cutover import site
 from cutover.model import errors, runbook
 from cutover.record import (
     approval_ahead,
@@ -117,7 +118,8 @@ def _times(audited):
 
 def _files(audited):
     """Every file that an event names by its digest exists and is unchanged."""
-    named = [(audited.begun["file"], audited.begun["parameters"], audited.begun)]
+    named = []
+    yield from _parameters(audited)
     for event in audited.events:
         named += [(name, digest, event) for name, digest in _named(event)]
         named += [(f"{journal.BLOBS}/{digest}.txt", digest, event) for digest in _blobs(event)]
@@ -126,6 +128,23 @@ def _files(audited):
         if data is None:
             yield Finding("missing", name, f"{journal.line_of(event)} names it")
         elif hashlib.sha256(data).hexdigest() != digest:
+            what = f"it is not the file that {journal.line_of(event)} names"
+            yield Finding("changed", name, what)
+
+
+def _parameters(audited):
+    """The parameters as used are those that the run was bound to."""
+    bound = [(audited.begun["file"], audited.begun)]
+    bound += [
+        (f"parameters.{event['parameters'][:8]}.yaml", event)
+        for event in audited.events
+        if event["event"] == "drift" and "parameters" in event
+    ]
+    for name, event in bound:
+        data = audited.data(name)
+        if data is None:
+            yield Finding("missing", name, f"{journal.line_of(event)} names it")
+        elif not site.is_known_by(event["parameters"], data, audited.begun.get("store", "")):
             what = f"it is not the file that {journal.line_of(event)} names"
             yield Finding("changed", name, what)
 
@@ -144,8 +163,8 @@ def _named(event):
     if kind in ("approved", approval_ahead.GIVEN):
         return [(signer["file"], signer["sha256"]) for signer in event.get("signers", [])]
     if kind == "drift":
-        kept = (("parameters", "parameters.{}.yaml"), ("allowed", signers.FILE + ".{}"))
-        return [(name.format(event[key][:8]), event[key]) for key, name in kept if key in event]
+        allowed = event.get("allowed")
+        return [(f"{signers.FILE}.{allowed[:8]}", allowed)] if allowed else []
     return []
 
 

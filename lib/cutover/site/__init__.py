@@ -5,7 +5,7 @@ Secrets are never in the file: a reference, `file:/path` or `env:NAME`, is read 
 
 from cutover.site.field_types import BadParameters
 from cutover.site.host_sections import HostServices, Service
-from cutover.site.loader import PROJECT, find, load, store_names
+from cutover.site.loader import PROJECT, find, is_known_by, load, store_names
 from cutover.site.night_sections import GTUBE, NewStore, OldStore
 from cutover.site.parameters import Site
 from cutover.site.secrets import SecretUnreadable, secret
@@ -23,6 +23,7 @@ __all__ = [
     "Site",
     "StoreHost",
     "find",
+    "is_known_by",
     "load",
     "secret",
     "store_names",

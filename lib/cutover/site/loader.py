@@ -71,6 +71,20 @@ def load(path: str | Path, store: str = "") -> parameters.Site:
     return sites[store].beside([site for name, site in sites.items() if name != store])
 
 
+def is_known_by(digest: str, raw: bytes, store: str) -> bool:
+    """Whether a run knew its parameters file by this digest. store: its store, if it has one.
+
+    Earlier versions knew the runs of several stores by the digest of the file.
+    """
+    if hashlib.sha256(raw).hexdigest() == digest:
+        return True
+    try:
+        whole = stores.split(_parsed(Path("parameters"), raw)[1]) if store else {}
+    except (field_types.BadParameters, field_types.WrongAt, KeyError, TypeError):
+        return False
+    return store in whole and stores.digest(whole, store) == digest
+
+
 def store_names(path: str | Path) -> list[str]:
     """The stores of a parameters file that has several; [] for one site, or FILE:STORE.
 
@@ -98,13 +112,15 @@ def _sites(file):
     tree, data = _parsed(file, raw)
     if not isinstance(data, dict):
         raise field_types.BadParameters(f"{file}: empty, or not a mapping of keys to values")
-    digest = hashlib.sha256(raw).hexdigest()
     if stores.KEY not in data:
+        digest = hashlib.sha256(raw).hexdigest()
         return {"": _validated(file, tree, data).read_from(file, digest)}
     try:
+        whole = stores.split(data)
+        valid = {name: _validated(file, tree, whole[name], name) for name in whole}
         sites = {
-            name: _validated(file, tree, whole, name).read_from(file, digest, name)
-            for name, whole in stores.split(data).items()
+            name: part.read_from(file, stores.digest(whole, name), name)
+            for name, part in valid.items()
         }
         stores.require_apart(sites)
     except field_types.WrongAt as error:

@@ -125,7 +125,10 @@ class Site(field_types.Section):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the parameters file as it was read."""
+        """SHA-256 of the parameters file as it was read; of one of several stores, stores.digest().
+
+        A run is bound to it.
+        """
         return self._digest
 
     @property
@@ -144,7 +147,7 @@ class Site(field_types.Section):
         return f"{self._path}:{self._store}" if self._store else str(self._path)
 
     def read_from(self, path: Path, digest: str, store: str = "") -> "Site":
-        """This site, knowing the file it was read from, that file's SHA-256, and its store."""
+        """This site, knowing the file it was read from, its digest, and its store."""
         self._path, self._digest, self._store = path, digest, store
         return self
 

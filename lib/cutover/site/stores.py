@@ -5,7 +5,9 @@ what differs from the rest of the file. A store's site is the file with these ke
 it knows the other stores, which share the MX hosts and their userdb.
 """
 
+import hashlib
 import itertools
+import json
 import posixpath
 from collections.abc import Mapping
 from typing import Any
@@ -63,6 +65,20 @@ def _merged(base, own):
         else:
             result[key] = value
     return result
+
+
+def digest(whole: Mapping[str, dict], name: str) -> str:
+    """SHA-256 of what a run of one store depends on, of all stores' parameters (split()).
+
+    Its own, and by what the other stores are told apart: their names, servers and users.
+    """
+    others = {
+        other: [values.get(key) for key in ("alias", "roles", "users")]
+        for other, values in whole.items()
+        if other != name
+    }
+    text = json.dumps([whole[name], others], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def require_apart(sites: Mapping[str, parameters.Site]) -> None:
