@@ -560,6 +560,11 @@ def test_the_state_of_a_run_has_the_same_keys(example, command, monkeypatch):
     same("json", "run", keys([answer(command, *more, "--json")]))
 
 
+def test_the_state_of_a_site_has_the_same_keys():
+    site = ROOT / "parameters" / "roma1.yaml"
+    same("json", "status --site", keys(answer("status", "--site", site, "--json")))
+
+
 def test_a_plan_has_the_same_keys(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         night = stub.Site(tmp_path, patch)

@@ -1,5 +1,6 @@
 """`cutover run` for a file of several stores, without hosts: what is refused, and what is resumed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,8 +8,10 @@ import sys
 import pytest
 import store_sites
 from click.testing import CliRunner
-from cutover.commands import rehearse, run, stores
+from cutover import site
+from cutover.commands import rehearse, run, status, stores
 from cutover.model import runbook
+from cutover.record import run_folder
 
 
 @pytest.fixture
@@ -68,6 +71,41 @@ def test_a_rolled_back_rehearsal_rolls_back_what_passed(file, monkeypatch):
     with pytest.raises(stores.SomeFailed):
         stores.execute(file, "rehearse", [], False, undo=True)
     assert sorted(calls) == [("mailbox", "rollback"), ("mailbox", "run"), ("posta", "run")]
+
+
+def test_status_has_a_line_for_the_latest_run_of_each_store(file):
+    def shown(*more):
+        done = CliRunner().invoke(status.status, ["--site", str(file), *more])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    empty = json.loads(shown("--json"))
+    assert [row["site"] for row in empty] == ["lab-mailbox", "lab-posta"]
+    assert all(row["run"] is None and row["outage"]["reading"]["began"] is None for row in empty)
+    runs = {
+        store: [run_folder.create(site.load(file, store), kind) for kind in ("run", "rehearse")]
+        for store in ("mailbox", "posta")
+    }
+    # days later, and not of the night
+    later = run_folder.create(site.load(file, "posta"), "maintenance")
+    later.journal.append("step-begun", step="vacation", title="", attempt="1")
+    latest = runs["posta"][1].journal
+    latest.append("step-begun", step="stop-imap", title="", attempt="1")
+    latest.append("planned", step="stop-imap", changes=[], hash="ab" * 32, reason="")
+    latest.append("approval-missing", step="stop-imap", hash="ab" * 32, error="nobody")
+    mailbox, posta = json.loads(shown("--json"))
+    assert mailbox["run"] == str(runs["mailbox"][1].path) and mailbox["step"] is None
+    assert mailbox["next"] == "preflight" and mailbox["waits"] is None
+    assert posta["run"] == str(runs["posta"][1].path) and posta["state"] == "begun"
+    assert posta["step"] == "stop-imap" and posta["waits"] == "ab" * 32
+    _, row = [line for line in shown().splitlines() if line.startswith("lab-")]
+    assert row.split()[:4] == ["lab-posta", "stop-imap", "begun", "ab" * 8]
+
+
+@pytest.mark.parametrize("more", [[], ["--run", "x", "--site", "y"], ["--site", "y", "--report"]])
+def test_status_is_of_a_run_or_of_a_site(more):
+    done = CliRunner().invoke(status.status, more)
+    assert done.exit_code == 2 and "give --run DIR" in done.output
 
 
 def test_a_run_goes_on_when_nobody_reads_its_progress():

@@ -105,13 +105,12 @@ def clocks(events, windows, now: float) -> tables.Table:
     rows = []
     for kind, title in CLOCKS:
         began, ended = history.stopped(events, kind)
+        clock = history.lasted(began, ended, now)
         if began is None:
-            clock, period = "no outage", ""
+            period = ""
         elif ended is None:
-            clock = f"RUNNING {history.duration(now - began)}"
             period = f"since {history.clock(began)}"
         else:
-            clock = f"over: {history.duration(ended - began)}"
             period = f"{history.clock(began)} to {history.clock(ended)}"
         expected = str(prediction.Span.from_json(predicted[kind])) if predicted else "not yet"
         rows.append([title, clock, period, _measured(measured.get(kind), now), expected])

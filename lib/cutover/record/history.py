@@ -192,6 +192,15 @@ def stopped(events, kind: str) -> tuple[float | None, float | None]:
     return began, ended
 
 
+def lasted(began: float | None, ended: float | None, now: float) -> str:
+    """How long an outage lasts, in words; all in seconds since the epoch."""
+    if began is None:
+        return "no outage"
+    return (
+        f"RUNNING {duration(now - began)}" if ended is None else f"over: {duration(ended - began)}"
+    )
+
+
 def gate(events) -> tuple[float, list[model.Check]]:
     """(time, checks) of the last go or no-go; (0.0, []) before there was one.
 

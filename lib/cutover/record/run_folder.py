@@ -14,7 +14,7 @@ import secrets
 from pathlib import Path
 
 from cutover import site
-from cutover.model import errors
+from cutover.model import errors, runbook
 from cutover.record import drift, journal, signers, vault
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -99,6 +99,17 @@ def _of_a_new_run(entry):
         signers.FILE,
         journal.NAME,
     )
+
+
+def latest(parameters: site.Site, base: Path | None = None) -> "Run | None":
+    """The run of a site's night that began last, of those in the folder; None without one."""
+    base, begun = base or site.PROJECT / "runs", []
+    for path in base.glob(f"*_{parameters.name}_*/{journal.NAME}"):
+        run = Run(path.parent)
+        events = run.journal.events()
+        if events and events[0].get("site") == parameters.name and not runbook.apart(events):
+            begun.append((events[0]["time"], run.name, run))
+    return max(begun)[-1] if begun else None
 
 
 class Run:

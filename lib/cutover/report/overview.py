@@ -1,9 +1,11 @@
 """How far a run got and what came of it, as `cutover status` prints it, for people or scripts."""
 
+import dataclasses
+
 from cutover.model import runbook
 from cutover.record import history
 from cutover.report import step_tables, summary, tables
-from cutover.run import prediction
+from cutover.run import position, prediction
 from cutover.steps import registry
 
 STEP_KEYS = ("number", "step", "state", "seconds", "changes", "checks")
@@ -31,6 +33,61 @@ def tables_of(run) -> tables.Stack:
         *(tables.Text(f"Ledger: {text}") for text in summary.ledger(events)),
         _point_of_no_return(events),
         folder,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SiteRow:
+    """How far the latest run of a site is.
+
+    step: the last one that began. waits: the hash of its plan, if that waits for approval. outage:
+    `{kind: {"began", "ended"}}` by the journal, in seconds since the epoch or None.
+    """
+
+    site: str
+    run: str | None
+    step: str | None
+    state: str | None
+    waits: str | None
+    next: str | None
+    outage: dict
+
+
+def of_site(name: str, run) -> SiteRow:
+    """run: its latest, or None."""
+    events = run.journal.events() if run else []
+    attempts = history.attempts(events).values()
+    last = max(attempts, key=lambda attempt: attempt.began, default=None)
+    return SiteRow(
+        name,
+        run and str(run.path),
+        last and last.step,
+        last and last.state,
+        last.hash if last and last.waiting else None,
+        position.next_step(events) if run else None,
+        {
+            kind: dict(zip(("began", "ended"), history.stopped(events, kind), strict=True))
+            for kind in summary.OUTAGES
+        },
+    )
+
+
+def table_of_sites(rows, now: float) -> tables.Table:
+    """A line for each site. rows: SiteRow. now: seconds since the epoch."""
+    return tables.Table(
+        ["", "step", "state", "waits for approval", "next", *summary.OUTAGES.values(), "run"],
+        [
+            [
+                row.site,
+                row.step or "",
+                row.state or "no run yet",
+                (row.waits or "")[:16],
+                row.next or "",
+                *(history.lasted(**row.outage[kind], now=now) for kind in summary.OUTAGES),
+                row.run or "",
+            ]
+            for row in rows
+        ],
     )
 
 

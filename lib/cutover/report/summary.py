@@ -7,6 +7,7 @@ from cutover.model import runbook
 from cutover.record import history
 from cutover.run import outage, prediction
 
+OUTAGES = {outage.READING: "reading refused", outage.DELIVERY: "delivery held"}
 NOT_RECORDED = "not recorded"
 
 
@@ -95,10 +96,9 @@ def checks_passed(events, step: str) -> ChecksPassed | None:
 
 def windows(run) -> list[WindowRow]:
     """The outage windows, measured and predicted."""
-    names = {outage.READING: "reading refused", outage.DELIVERY: "delivery held"}
     return [
         WindowRow(
-            names[kind],
+            OUTAGES[kind],
             str(window) if window else "none was seen",
             str(expected) if expected else "not predicted",
             prediction.judged(expected, window),
