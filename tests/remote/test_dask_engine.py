@@ -119,14 +119,14 @@ def test_the_units_of_a_worker_that_is_killed_are_done_by_the_other(work, place)
     events = []
 
     def kill_the_other():
-        """And have this process know of it, before the work is done."""
+        """As often as it is started, and have this process know of it, before the work is done."""
         (following,) = [
             thread for thread in threading.enumerate() if thread.name == "worker on other"
         ]
         signal_to(place, "one", signal.SIGSTOP)
-        while not signal_to(place, "other", signal.SIGKILL):
+        while following.is_alive():
+            signal_to(place, "other", signal.SIGKILL)
             time.sleep(0.05)
-        following.join()
         signal_to(place, "one", signal.SIGCONT)
 
     once = iter([kill_the_other])
@@ -140,8 +140,33 @@ def test_the_units_of_a_worker_that_is_killed_are_done_by_the_other(work, place)
         names = fill(store, 6)
         assert work(store, report, [[name] for name in names]).rc == 0
         assert all(store.maildir(name).is_dir() for name in names)
-    (gone,) = [event["text"] for event in events if event["event"] == "log"]
+    again, gone = [event["text"] for event in events if event["event"] == "log"]
+    assert again.startswith("the worker on other is gone, and is started again: ")
     assert gone.startswith("the worker on other is gone: ") and events[-1]["lost"] == 1
+
+
+def test_a_worker_that_is_killed_is_started_again_and_converts(work, place):
+    events, signals = [], iter([("one", signal.SIGSTOP), ("other", signal.SIGKILL)])
+
+    def report(event):
+        """Only the other can do what is left, once it is back."""
+        events.append(event)
+        if event["event"] == "published":
+            for name, number in signals:
+                while not signal_to(place, name, number):
+                    time.sleep(0.05)
+        logged = any("is started again" in event.get("text", "") for event in events)
+        if logged and event.get("worker") == "other":
+            signal_to(place, "one", signal.SIGCONT)
+
+    with build.open_site() as store:
+        names = fill(store, 12)
+        assert work(store, report, [[name] for name in names]).rc == 0
+    at = [event.get("text", "").partition(": ")[0] for event in events].index(
+        "the worker on other is gone, and is started again"
+    )
+    assert "other" in {event.get("worker") for event in events[at:]}
+    assert events[-1]["lost"] == 0
 
 
 def test_a_unit_whose_converter_does_not_work_is_an_error(work):

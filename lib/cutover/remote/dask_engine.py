@@ -112,6 +112,7 @@ def run(
         try:
             _collect(cluster, inbox, dict(enumerate(futures)), workers, merged, failures)
         finally:
+            workers.wanted = False
             del futures
             client.close()
             cluster.close()
@@ -153,33 +154,36 @@ def _parts(plan, engine):
 def _prepare(hosts, host, plan, engine):
     """Put the converter on the store, and Dask on each worker."""
     work, folder = plan["work"], f"{plan['work']}/{plan['run']}"
-    python, packed = hosts.site.new_store.python, dask_files.mark()
     connection = hosts.ssh(host)
     connection.run(own_directories.command("0711", work, folder), sudo=True)
-    converter.install(connection, folder, python)
+    converter.install(connection, folder, hosts.site.new_store.python)
+    hosts.each(engine.workers, lambda name: _install(hosts, name, plan, engine.place))
 
-    def install(name):
-        connection, own = hosts.ssh(name), f"{engine.place}/{plan['run']}"
-        connection.run(own_directories.command("0700", engine.place, own), sudo=True)
-        if connection.run(["test", "-e", f"{engine.place}/{packed}"], sudo=True, check=False).rc:
-            path = f"{engine.place}/{packed}.zip"
-            connection.put(dask_files.content(), path, sudo=True, timeout=_COPY)
-            argv = ["sh", "-c", _UNPACK, "unpack", engine.place, packed, python]
-            connection.run(argv, sudo=True, timeout=_COPY)
-        if connection.run(["test", "-e", f"{folder}/store"], sudo=True, check=False).rc:
-            raise model.ChangeFailed(
-                f"{name} does not see {folder}, which {host} has just written: it is not on the "
-                f"same store. Mount it on {name}, or take {name} out of convert.workers."
-            )
 
-    hosts.each(engine.workers, install)
+def _install(hosts, name, plan, place):
+    """Put Dask on a worker, unless it is there, and see that the worker has the store."""
+    python, packed = hosts.site.new_store.python, dask_files.mark()
+    folder = f"{plan['work']}/{plan['run']}"
+    connection, own = hosts.ssh(name), f"{place}/{plan['run']}"
+    connection.run(own_directories.command("0700", place, own), sudo=True)
+    if connection.run(["test", "-e", f"{place}/{packed}"], sudo=True, check=False).rc:
+        connection.put(dask_files.content(), f"{place}/{packed}.zip", sudo=True, timeout=_COPY)
+        argv = ["sh", "-c", _UNPACK, "unpack", place, packed, python]
+        connection.run(argv, sudo=True, timeout=_COPY)
+    if connection.run(["test", "-e", f"{folder}/store"], sudo=True, check=False).rc:
+        raise model.ChangeFailed(
+            f"{name} does not see {folder}, where the converter is: it does not have the store of "
+            f"the other hosts. Mount it on {name}, or take {name} out of convert.workers."
+        )
 
 
 class _Workers:
-    """The workers, each started and followed by a thread. lost: why, by host."""
+    """The workers, each started and followed by a thread. lost: why, by host. wanted: whether there
+    is still work for one that ends."""
 
     def __init__(self, hosts, plan, name, engine, inbox, scheduler, security):
-        self.hosts, self.inbox, self.lost = hosts, inbox, {}
+        self.hosts, self.inbox, self.lost, self.wanted = hosts, inbox, {}, True
+        self.converter = plan
         self.name = f"{name}-worker"
         self.unit = converter.unit(plan["run"], self.name)
         self.folder, self.program = f"{engine.place}/{plan['run']}", dask_files.mark()
@@ -204,6 +208,20 @@ class _Workers:
             thread.start()
 
     def _follow(self, host, place):
+        """Start a worker and follow it to its end; once again, if it was killed, or ended as one
+        whose scheduler is gone."""
+        try:
+            why, lasting = self._once(host, place)
+            if self.wanted and not lasting:
+                self.inbox.put(("again", host, why))
+                _install(self.hosts, host, self.converter, place)
+                why, _ = self._once(host, place)
+        except Exception as error:
+            why = str(error)
+        self.inbox.put(("gone", host, why))
+
+    def _once(self, host, place):
+        """→ (why it ended, whether another would end in the same way)."""
         plan = {**self.plan, "name": host, "address": self.hosts.site.address(host)}
         argv = [
             self.hosts.site.new_store.python,
@@ -211,15 +229,15 @@ class _Workers:
             f"{place}/{self.program}/__main__.py",
             f"{self.folder}/{self.name}.plan.json",
         ]
+        self._kill(host)  # one that an earlier attempt left works for nobody
         try:
-            self._kill(host)  # one that an earlier attempt left works for nobody
             ended = detached.run(
                 self.hosts, host, self.folder, self.name, self.unit, plan, argv, lambda event: None
             )
-            why = f"exit status {ended.rc}" + (f", {ended.err.strip()}" if ended.err else "")
-        except Exception as error:
-            why = str(error)
-        self.inbox.put(("gone", host, why))
+        except detached.Interrupted as error:
+            return str(error), False
+        why = f"exit status {ended.rc}" + (f", {ended.err.strip()}" if ended.err else "")
+        return why, ended.rc != 0
 
     def left(self):
         return [host for host in self.threads if host not in self.lost]
@@ -278,6 +296,8 @@ def _collect(cluster, inbox, waiting, workers, merged, failures):
         elif kind == "gone":
             host, workers.lost[host] = values[0], values[1]
             merged.log(f"the worker on {host} is gone: {workers.lost[host]}")
+        elif kind == "again":
+            merged.log("the worker on {} is gone, and is started again: {}".format(*values))
         else:
             _done(values[0], waiting, merged, failures)
 
