@@ -5,6 +5,7 @@ import json
 import example
 import pytest
 from cutover import model
+from cutover.connect import ssh
 from cutover.facts import mail_queue, routes, users
 from cutover.model import errors, runbook
 from cutover.run import lanes
@@ -280,6 +281,37 @@ def test_a_rollback_makes_earlier_test_messages_worthless():
     passed = {"event": "verified", "step": "rollback", "passed": True}
     assert token() == token({**passed, "step": "restore-sendmail"}) != token(passed)
     assert token(passed) != token(passed, passed)
+
+
+class Idle:
+    """Hosts whose sendmail is stopped; what they are asked is in `asked`."""
+
+    def __init__(self, site):
+        self.site, self.asked = site, []
+
+    def each(self, names, function):
+        return {name: function(name) for name in names}
+
+    def run(self, name, argv, **options):
+        self.asked.append((name, argv[0]))
+        texts = {"systemctl": b"LoadState=masked\nActiveState=inactive\n", "mailq": b"is empty\n"}
+        return ssh.Result(name, tuple(argv), 0, texts.get(argv[0], b""), b"", 0.0)
+
+    def port_open(self, name, port):
+        return False
+
+
+def test_while_delivery_is_stopped_no_mx_lists_its_queue():
+    """A long one takes seconds, and readers wait."""
+    hosts = Idle(ROMA1)
+    step = example.step("restore-sendmail")
+    facts = step.probe(model.Context(hosts, run_name="r1"))
+    assert {name for name, _ in hosts.asked} == set(ROMA1.mail_hosts) and facts.mx == {}
+    prove, release = [change for change in step.plan(facts, ROMA1).changes][-2:]
+    assert prove.mx == release.queues == ROMA1.roles.mx
+    # what is known before the outage becomes the same
+    running = model.from_json(step.facts, recorded("restore-sendmail", "after"))
+    assert step.ahead(running).mx == {}
 
 
 # --- preflight

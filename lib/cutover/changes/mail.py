@@ -73,7 +73,7 @@ class DrainQueue(model.Change):
                 self.queues, lambda name: queue_release.release(ctx.hosts, name, self.alone)
             )
             # a long queue takes long to list
-            time.sleep(min(3.0, max(0.3, (time.monotonic() - began) / 20)))
+            time.sleep(min(3.0, max(0.1, (time.monotonic() - began) / 20)))
             # mail that arrives meanwhile follows the new routing; only the earlier mail must go
             now = {key: item for key, item in self._queued(ctx.hosts).items() if key in first}
             if len(now) == total:  # sendmail takes its time before the first delivery
@@ -130,7 +130,8 @@ def _falling(total, left, seconds):
     }
     text = (
         f"{total} queued, {total - left} delivered in {seconds:.1f} s; the hosts go on delivering "
-        f"the other {left}, which takes about {mail_queue.time_text(left / rate)} at this rate"
+        f"the other {left}, which takes about {mail_queue.time_text(left / rate)} at this rate; a "
+        "long queue falls faster later"
     )
     return model.Result(text, figures)
 

@@ -179,14 +179,14 @@ def watched(
     domains: Collection[str] = (),
     least: float = 0.5,
     patience: float = 15.0,
-    listed: Queue | None = None,
 ) -> Watched:
     """A queue that was watched while it falls, at least for `least` seconds.
 
-    domains: only mail for these is watched; without any, all mail. listed: as it was just read.
+    domains: only mail for these is watched; without any, all mail.
     It returns at once when the queue is empty, and after `patience` seconds when nothing leaves it.
     """
-    first, others = _split(listed or read(hosts, name), domains)
+
+    first, others = _split(read(hosts, name), domains)
     now = first
     began = time.monotonic()
     while True:

@@ -19,10 +19,11 @@ from cutover.steps.checks import service_checks
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """hosts: delivery on each mail host. mx: each MX's queue. token: of this night's test messages.
+    """hosts: delivery on each mail host. token: of this night's test messages.
 
-    arrived: `{mail host: [MX whose test message it delivered]}`; None while delivery is stopped,
-    and in facts recorded by an earlier version.
+    mx: each MX's queue; empty while delivery is stopped, except in facts recorded by an earlier
+    version. arrived: `{mail host: [MX whose test message it delivered]}`; None while delivery is
+    stopped, and in facts recorded by an earlier version.
     """
 
     run: str
@@ -34,26 +35,24 @@ class Facts:
 
 def probe(ctx) -> Facts:
     hosts, site = ctx.hosts, ctx.site
-    mx, domains, mark = site.roles.mx, site.mail_domains, token(ctx)
+    delivery = hosts.each(site.mail_hosts, lambda name: mail_services.read_sendmail(hosts, name))
+    running = all(service.running for host in delivery.values() for service in host.services)
+    mark = token(ctx)
+    if not running:
+        # the queues hold mail, and to list thousands takes seconds of the outage: the release does
+        return Facts(ctx.run_name, delivery, {}, mark)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        listing = pool.submit(hosts.each, mx, lambda name: mail_queue.read(hosts, name))
-        delivery = hosts.each(
-            site.mail_hosts, lambda name: mail_services.read_sendmail(hosts, name)
-        )
-        listed = listing.result()
-        if not all(service.running for host in delivery.values() for service in host.services):
-            # the queues hold mail: watching them would prolong the outage
-            return Facts(ctx.run_name, delivery, listed, mark)
-        arrived = pool.submit(arrivals.read, hosts, _account(site), mark, mx)
+        arrived = pool.submit(arrivals.read, hosts, _account(site), mark, site.roles.mx)
         queues = hosts.each(
-            mx, lambda name: mail_queue.watched(hosts, name, domains, listed=listed[name])
+            site.roles.mx, lambda name: mail_queue.watched(hosts, name, site.mail_domains)
         )
-        return Facts(ctx.run_name, delivery, queues, mark, arrived.result())
+    return Facts(ctx.run_name, delivery, queues, mark, arrived.result())
 
 
 def ahead(facts):
-    """Once delivery has stopped: then nobody asks for test messages."""
-    return dataclasses.replace(facts, hosts=mail_services.stopped(facts.hosts), arrived=None)
+    """Once delivery has stopped: then nobody asks for queues and test messages."""
+    hosts = mail_services.stopped(facts.hosts)
+    return dataclasses.replace(facts, hosts=hosts, mx={}, arrived=None)
 
 
 def token(ctx) -> str:
@@ -81,7 +80,7 @@ def plan(facts, site):
     queued = any(queue.requests for queue in facts.mx.values())
     if changes or queued or not _proved(facts):
         # both, whatever arrives until the plan is applied
-        mx, hosts, test = list(facts.mx), list(facts.hosts), site.production_test
+        mx, hosts, test = list(site.roles.mx), list(facts.hosts), site.production_test
         domains, drain = sorted(site.mail_domains), site.limits.queue_drain
         changes += [
             ProveDelivery(mx, hosts, test.sender, _account(site), facts.token, test.wait),
