@@ -4,13 +4,16 @@ tests/lab/test_dask.py has the same on two hosts, and what only hosts can show.
 """
 
 import contextlib
+import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 import types
+import zipfile
 
 import local
 import pytest
@@ -174,6 +177,36 @@ def test_a_unit_whose_converter_does_not_work_is_an_error(work):
         names = fill(store, 2)
         with pytest.raises(model.ChangeFailed, match=r"unit 0: exit status 1, .*\"run\" must be"):
             work(store, lambda event: None, [names], run=".")
+
+
+def test_two_stores_convert_at_the_same_time_on_one_worker(tmp_path):
+    """Each by a control process of its own, and the first time: both put Dask there."""
+    with build.open_site() as first, build.open_site() as second:
+        processes = []
+        for run, store, ports in (("a", first, [18180, 18189]), ("b", second, [18190, 18199])):
+            names = fill(store, 2)
+            plan = {"host": "mail", **store.plan(), "run": run}
+            given = {"plan": plan, "units": [names], "place": str(tmp_path / "dask")}
+            given |= {"ports": ports, "workers": 1, "cores": 1}
+            (tmp_path / run).write_text(json.dumps(given))
+            argv = [sys.executable, "-m", "cutover.bench.dask_here", tmp_path / run]
+            processes.append(subprocess.Popen(argv))
+        assert [process.wait() for process in processes] == [0, 0]
+        assert all(store.maildir(name).is_dir() for store in (first, second) for name in names)
+    (dask,) = (tmp_path / "dask").glob("dask-*")
+    assert {path.name for path in dask.parent.iterdir()} == {dask.name, "a-here0", "b-here0"}
+
+
+def test_dask_that_another_store_has_put_there_meanwhile_stays(tmp_path):
+    for run in "ab":
+        own = tmp_path / run
+        own.mkdir()
+        with zipfile.ZipFile(own / "dask.zip", "w") as archive:
+            archive.writestr(run, "")
+        argv = ["sh", "-c", dask_engine._UNPACK, "unpack", own, "dask-1", sys.executable]
+        subprocess.run(argv, check=True, capture_output=True)
+        assert not list(own.iterdir())
+    assert [path.name for path in (tmp_path / "dask-1").iterdir()] == ["a"]
 
 
 def test_another_version_is_refused_by_name(work, monkeypatch):

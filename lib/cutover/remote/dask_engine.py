@@ -37,10 +37,11 @@ TICK = 1.0
 BATCH = ("unit", "attempt", "host", "first", "lines")
 _COPY = 300  # seconds
 
-# $1 directory, $2 name, $3 Python. Unpacks $2.zip whole or not at all.
+# $1 the run's own directory, $2 name, $3 Python. Unpacks dask.zip next to it, whole or not at all.
+# Another store's run may do the same, and may have begun to use it.
 _UNPACK = """
-umask 077 && cd "$1" && rm -rf "$2" "$2.new" && "$3" -I -m zipfile -e "$2.zip" "$2.new" &&
-mv "$2.new" "$2" && rm "$2.zip"
+umask 077 && cd "$1" && rm -rf dask && "$3" -I -m zipfile -e dask.zip dask &&
+{ mv -T dask "../$2" || [ -d "../$2" ]; } && rm -rf dask dask.zip
 """
 # $1 unit. Ends a worker, also one that is stopped.
 _KILL = 'systemctl kill --signal=KILL "$1" 2>/dev/null; systemctl stop "$1" 2>/dev/null; true'
@@ -167,8 +168,8 @@ def _install(hosts, name, plan, place):
     connection, own = hosts.ssh(name), f"{place}/{plan['run']}"
     connection.run(own_directories.command("0700", place, own), sudo=True)
     if connection.run(["test", "-e", f"{place}/{packed}"], sudo=True, check=False).rc:
-        connection.put(dask_files.content(), f"{place}/{packed}.zip", sudo=True, timeout=_COPY)
-        argv = ["sh", "-c", _UNPACK, "unpack", place, packed, python]
+        connection.put(dask_files.content(), f"{own}/dask.zip", sudo=True, timeout=_COPY)
+        argv = ["sh", "-c", _UNPACK, "unpack", own, packed, python]
         connection.run(argv, sudo=True, timeout=_COPY)
     if connection.run(["test", "-e", f"{folder}/store"], sudo=True, check=False).rc:
         raise model.ChangeFailed(
