@@ -1,7 +1,7 @@
-"""A conversion by Dask with one worker on this machine: `python -m cutover.bench.dask_here PLAN`.
+"""A conversion by Dask with workers on this machine: `python -m cutover.bench.dask_here PLAN`.
 
-PLAN: {"plan": the converter's, "units": lists of users, "place", "ports"}. When it ends, so has all
-that it began: its CPU time is that of the whole.
+PLAN: {"plan": the converter's, "units": lists of users, "place", "ports", "workers": how many,
+"cores": of each}. When it ends, so has all that it began: its CPU time is that of the whole.
 """
 
 import contextlib
@@ -12,26 +12,35 @@ import subprocess
 import sys
 import types
 
+import distributed
+
 from cutover.remote import dask_engine, detached
 
 PR_SET_CHILD_SUBREAPER = 36
-HOST = "here"
 
 
 class Here:
-    """As ssh.Connection, on this machine."""
+    """As ssh.Connection, on this machine. A worker's directory of the run is its own: shared is
+    replaced by own wherever it is named."""
+
+    def __init__(self, shared: str, own: str):
+        self.places = shared, own
 
     def run(self, argv, *, check=True, input=b"", **_more):
+        argv = [str(word).replace(*self.places) for word in argv]
         done = subprocess.run(argv, input=input, capture_output=True)
         if check:
             done.check_returncode()
         return types.SimpleNamespace(rc=done.returncode, out=done.stdout, err=done.stderr)
 
     def put(self, data, path, **_more):
-        with open(path, "wb") as file:
+        if path.endswith(".json"):
+            data = data.decode().replace(*self.places).encode()
+        with open(path.replace(*self.places), "wb") as file:
             file.write(data)
 
     def stream(self, argv, *, on_line, **_more):
+        argv = [str(word).replace(*self.places) for word in argv]
         with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
             for line in process.stdout:
                 on_line(line.rstrip(b"\n"))
@@ -46,19 +55,28 @@ def main(path: str) -> int:
     site = types.SimpleNamespace(
         new_store=types.SimpleNamespace(python=sys.executable), address=lambda name: "127.0.0.1"
     )
-    here = Here()
+    plan, place = given["plan"], given["place"]
+    names = [f"here{number}" for number in range(given["workers"])]
+    shared = f"{place}/{plan['run']}"
+    connections = {name: Here(shared, f"{shared}-{name}") for name in names}
     hosts = types.SimpleNamespace(
-        ssh=lambda name: here,
+        ssh=connections.get,
         site=site,
         each=lambda names, function: {name: function(name) for name in names},
     )
     engine = dask_engine.Engine(
-        [HOST], given["units"], given["ports"], given["place"], os.cpu_count(), "127.0.0.1"
+        names, given["units"], given["ports"], place, given["cores"], "127.0.0.1"
     )
-    plan = given["plan"]
-    ended = dask_engine.run(
-        hosts, HOST, plan, "convert-users", lambda event: None, "convert-users", engine
-    )
+    submit = distributed.Client.map
+
+    def submit_to_all(client, *arguments, **more):
+        """One that joins later would wait for a scheduler that is gone."""
+        client.wait_for_workers(len(names))
+        return submit(client, *arguments, **more)
+
+    distributed.Client.map = submit_to_all
+    command = "convert-users"
+    ended = dask_engine.run(hosts, names[0], plan, command, lambda event: None, command, engine)
     with contextlib.suppress(ChildProcessError):
         while True:
             os.wait()

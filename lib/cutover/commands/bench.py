@@ -254,11 +254,11 @@ def users(sizes, write, as_json):
 @click.option(
     "--users",
     type=click.IntRange(1),
-    default=300,
+    default=1000,
     show_default=True,
     help="Small users to convert.",
 )
-@runs_option(default=3)
+@runs_option(default=5)
 @click.option(
     "--survey",
     type=click.File(),
@@ -273,7 +273,11 @@ def users(sizes, write, as_json):
 )
 @options.json_option
 def scale(users, runs, survey, write, as_json):
-    """Measure the converter's costs and simulate large sites on several hosts of one store."""
+    """Measure what several hosts of one store cost, and simulate large sites.
+
+    The same users are converted by one host's processes and by Dask, in pairs; one user, and a
+    quarter of them, by workers of one core. Some minutes; the machine should do nothing else.
+    """
     from cutover.bench import scale
 
     sizes = [user["bytes"] for user in json.load(survey)["users"]] if survey else None
