@@ -560,8 +560,10 @@ def test_the_state_of_a_run_has_the_same_keys(example, command, monkeypatch):
     same("json", "run", keys([answer(command, *more, "--json")]))
 
 
-def test_the_state_of_a_site_has_the_same_keys():
+def test_the_state_of_a_site_has_the_same_keys(example, tmp_path, monkeypatch):
     site = ROOT / "parameters" / "roma1.yaml"
+    monkeypatch.setattr("cutover.site.PROJECT", tmp_path)
+    (tmp_path / "runs").symlink_to(example.parent)
     same("json", "status --site", keys(answer("status", "--site", site, "--json")))
 
 

@@ -1,5 +1,6 @@
 """`cutover run` for a file of several stores, without hosts: what is refused, and what is resumed."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import pytest
 import store_sites
 from click.testing import CliRunner
-from cutover import site
+from cutover import model, site
 from cutover.commands import rehearse, run, status, stores
 from cutover.model import runbook
 from cutover.record import run_folder
@@ -90,16 +91,24 @@ def test_status_has_a_line_for_the_latest_run_of_each_store(file):
     later = run_folder.create(site.load(file, "posta"), "maintenance")
     later.journal.append("step-begun", step="vacation", title="", attempt="1")
     latest = runs["posta"][1].journal
+    mail = {"users": 1, "messages": 2, "bytes": 3_400_000, "folders": 1}
+    check = model.equal("Is it readable?", "yes", "yes", id="old-mail-readable", data=mail)
+    checks = [dataclasses.asdict(check)]
+    latest.append("verified", step="preflight", passed=True, checks=checks)
     latest.append("step-begun", step="stop-imap", title="", attempt="1")
     latest.append("planned", step="stop-imap", changes=[], hash="ab" * 32, reason="")
+    spans = {kind: {"low": 1.0, "likely": 63.0, "high": 90.0} for kind in ("reading", "delivery")}
+    latest.append("predicted", **spans)
     latest.append("approval-missing", step="stop-imap", hash="ab" * 32, error="nobody")
     mailbox, posta = json.loads(shown("--json"))
     assert mailbox["run"] == str(runs["mailbox"][1].path) and mailbox["step"] is None
     assert mailbox["next"] == "preflight" and mailbox["waits"] is None
     assert posta["run"] == str(runs["posta"][1].path) and posta["state"] == "begun"
     assert posta["step"] == "stop-imap" and posta["waits"] == "ab" * 32
+    assert posta["mail"]["bytes"] == 3_400_000
     _, row = [line for line in shown().splitlines() if line.startswith("lab-")]
     assert row.split()[:4] == ["lab-posta", "stop-imap", "begun", "ab" * 8]
+    assert "1 user, 2 messages, 3.4 MB" in row and row.count("no outage, likely 1 min 03 s") == 2
 
 
 @pytest.mark.parametrize("more", [[], ["--run", "x", "--site", "y"], ["--site", "y", "--report"]])

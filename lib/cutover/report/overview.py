@@ -40,8 +40,9 @@ def tables_of(run) -> tables.Stack:
 class SiteRow:
     """How far the latest run of a site is.
 
-    step: the last one that began. waits: the hash of its plan, if that waits for approval. outage:
-    `{kind: {"began", "ended"}}` by the journal, in seconds since the epoch or None.
+    step: the last one that began. waits: the hash of its plan, if that waits for approval. mail:
+    `{"users", "messages", "bytes"}` of the old store, as preflight read it. outage: `{kind:
+    {"began", "ended", "predicted"}}`, by the journal, in seconds since the epoch or None.
     """
 
     site: str
@@ -50,6 +51,7 @@ class SiteRow:
     state: str | None
     waits: str | None
     next: str | None
+    mail: dict | None
     outage: dict
 
 
@@ -58,6 +60,7 @@ def of_site(name: str, run) -> SiteRow:
     events = run.journal.events() if run else []
     attempts = history.attempts(events).values()
     last = max(attempts, key=lambda attempt: attempt.began, default=None)
+    predicted = prediction.predicted(events) or {}
     return SiteRow(
         name,
         run and str(run.path),
@@ -65,17 +68,21 @@ def of_site(name: str, run) -> SiteRow:
         last and last.state,
         last.hash if last and last.waiting else None,
         position.next_step(events) if run else None,
-        {
-            kind: dict(zip(("began", "ended"), history.stopped(events, kind), strict=True))
-            for kind in summary.OUTAGES
-        },
+        summary.old_mail(events),
+        {kind: _outage(events, kind, predicted.get(kind)) for kind in summary.OUTAGES},
     )
+
+
+def _outage(events, kind, predicted):
+    began, ended = history.stopped(events, kind)
+    return {"began": began, "ended": ended, "predicted": predicted}
 
 
 def table_of_sites(rows, now: float) -> tables.Table:
     """A line for each site. rows: SiteRow. now: seconds since the epoch."""
+    columns = ["", "step", "state", "waits for approval", "next", "old mail"]
     return tables.Table(
-        ["", "step", "state", "waits for approval", "next", *summary.OUTAGES.values(), "run"],
+        [*columns, *summary.OUTAGES.values(), "run"],
         [
             [
                 row.site,
@@ -83,12 +90,23 @@ def table_of_sites(rows, now: float) -> tables.Table:
                 row.state or "no run yet",
                 (row.waits or "")[:16],
                 row.next or "",
-                *(history.lasted(**row.outage[kind], now=now) for kind in summary.OUTAGES),
+                _size(**row.mail) if row.mail else "",
+                *(_lasted(**row.outage[kind], now=now) for kind in summary.OUTAGES),
                 row.run or "",
             ]
             for row in rows
         ],
     )
+
+
+def _size(users, messages, bytes):
+    of_users = f"{tables.count(users, 'user')}, " if users else ""
+    return f"{of_users}{tables.count(messages, 'message')}, {history.size(bytes)}"
+
+
+def _lasted(began, ended, predicted, now):
+    likely = f", likely {history.duration(predicted['likely'])}" if predicted else ""
+    return history.lasted(began, ended, now) + likely
 
 
 def _point_of_no_return(events):

@@ -126,6 +126,18 @@ def verified(events) -> str:
     return str(sums(events) or f"{NOT_RECORDED} in figures: {result}")
 
 
+def old_mail(events) -> dict | None:
+    """`{"users", "messages", "bytes"}` of the old store when preflight was last verified.
+
+    users: None in journals of earlier versions.
+    """
+    last = runbook.latest(events, "verified", step="preflight")
+    for check in history.checks(last) if last else ():
+        if check.id == "old-mail-readable" and check.data:
+            return {key: check.data.get(key) for key in ("users", "messages", "bytes")}
+    return None
+
+
 def notes(events) -> list[tuple[str, str]]:
     """(title, text) of what the last plan of the rollback notes for the person who approves it."""
     last = runbook.latest(events, "planned", step="rollback") or {}

@@ -28,7 +28,12 @@ def readable(reading: model.Reading[old_mail.Survey], site) -> Iterator[model.Ch
         + (f"; {len(unreadable)} unreadable: {listing.listed(unreadable)}" if unreadable else ""),
         totals.folders > 0 and not unreadable,
         "Fix each file named (permissions, disk), then probe again.",
-        data={"folders": totals.folders, "messages": totals.messages, "bytes": totals.bytes},
+        data={
+            "users": totals.users,
+            "folders": totals.folders,
+            "messages": totals.messages,
+            "bytes": totals.bytes,
+        },
         **about,
     )
     yield _undamaged(reading.value, site)
