@@ -25,6 +25,11 @@ def test_a_user_larger_than_the_others_together_is_a_unit():
     assert units.divide({"a": 10, "b": 10**10, "c": 10}, 4)[0] == ["b"]
 
 
+def test_small_users_are_not_alone_in_a_unit():
+    order = units.divide({f"u{number}": 0 for number in range(1000)}, 4)
+    assert [len(unit) for unit in order[:-1] if len(unit) < 32] == [] and len(order) < 24
+
+
 def test_nobody_is_no_unit():
     assert units.divide({}, 4) == []
 
