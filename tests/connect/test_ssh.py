@@ -4,6 +4,7 @@ real sshd.
 
 import concurrent.futures
 import logging
+import os
 import shutil
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cutover import site
 from cutover.connect import ssh
-from cutover.connect.ssh import channel, connection
+from cutover.connect.ssh import channel, connection, on_host
 from cutover.connect.ssh.command import ENVIRONMENT
 from cutover.model import errors
 from lab import inside
@@ -643,6 +644,25 @@ def test_real_users_share_a_channel(counted):
             stream.write(b"one\ntwo")
             assert stream.readline() == b"one\n" and stream.read(3) == b"two"
     assert len(lines) == 1
+
+
+def test_input_that_came_with_a_users_command_is_passed_on_at_once(monkeypatch, capfdbinary):
+    """Before it waits for anything else: most commands say nothing until they have their input."""
+    frames = [(b"i", b"some text"), (b"z", b"")]
+    inbox = bytearray(b"".join(on_host.HEAD.pack(kind, len(text)) + text for kind, text in frames))
+    asked, select = [], on_host.select.select
+    monkeypatch.setattr(
+        on_host.select,
+        "select",
+        lambda reading, writing, *rest: (
+            asked.append(list(writing)),
+            select([number for number in reading if number], writing, *rest),
+        )[1],
+    )
+    on_host.run(inbox, "root", ["cat"])
+    assert asked[0] and not inbox
+    if not os.getuid():
+        assert b"some text" in capfdbinary.readouterr().out
 
 
 @pytest.mark.lab

@@ -76,6 +76,15 @@ def run(inbox, user, argv):
     os.set_blocking(to_child, False)
     waiting, over, status, linked, since = bytearray(), False, None, True, 0.0
     while linked and (status is None or outputs and time.monotonic() - since < GRACE):
+        while len(waiting) < PIECE:  # first: input may have come together with the command
+            kind, content = frame(inbox)
+            if kind is None:
+                break
+            waiting += content if to_child is not None else b""
+            over = over or kind == b"z"
+        if over and not waiting and to_child is not None:
+            os.close(to_child)
+            to_child = None
         asked = [*outputs, 0] if len(waiting) < PIECE else [*outputs]
         room = [to_child] if waiting else []
         ready, room, _ = select.select(asked, room, [], 0.1 if outputs else 0.001)
@@ -89,12 +98,6 @@ def run(inbox, user, argv):
             else:
                 del outputs[number]
                 os.close(number)
-        while len(waiting) < PIECE:
-            kind, content = frame(inbox)
-            if kind is None:
-                break
-            waiting += content if to_child is not None else b""
-            over = over or kind == b"z"
         if room:
             try:
                 del waiting[: os.write(to_child, waiting)]
@@ -103,9 +106,6 @@ def run(inbox, user, argv):
             except OSError:  # the command closed its input
                 waiting.clear()
                 over = True
-        if over and not waiting and to_child is not None:
-            os.close(to_child)
-            to_child = None
         if status is None:
             ended, how = os.waitpid(pid, os.WNOHANG)
             if ended:
