@@ -18,8 +18,10 @@ import sys
 import nbformat
 import pytest
 from cutover import site
-from cutover.facts import mailboxes
-from cutover.model import runbook
+from cutover.connect import imap
+from cutover.connect.hosts import Hosts
+from cutover.facts import dovecot_programs, mailboxes, pop3
+from cutover.model import errors, runbook
 from cutover.record import executed_copy, run_folder
 from cutover.report import overview
 from cutover.run import engine, outage, papermill
@@ -443,6 +445,31 @@ def test_all_that_verify_carried_over_was_read_again(night):
     assert second["folders"] == carried["folders"] > 0
     assert second["messages"] + second["gone"] == carried["messages"]
     assert not second["differences"] and not second["unread"]
+
+
+def test_dovecot_serves_the_same_when_its_configuration_is_read_once(lab, night):
+    user, new = "alice", night.site.roles.new
+
+    def shown():
+        with mailboxes.new_session(hosts, user) as session:
+            statuses = imap.status_together(
+                session, sorted(name for name, _, _ in session.folders("*")), ["MESSAGES"]
+            )
+        return statuses, pop3.new_uidls(hosts, user, new)
+
+    with Hosts(night.site) as hosts:
+        expected = shown()
+        with dovecot_programs.read_once(hosts, [new]):
+            command = dovecot_programs.argv(hosts, new, "imap")
+            directory = command[3].rpartition("/")[0]
+            assert command[:2] == ["sh", "-c"]
+            assert lab.run(new, ["stat", "-c", "%U %a", *command[3:4]]).stdout == "root 644\n"
+            assert shown() == expected
+            lab.run(new, ["truncate", "-s", "0", command[3]])
+            with pytest.raises(errors.CutoverError):
+                shown()
+        assert shown() == expected and expected[1]
+    assert lab.run(new, ["test", "-e", directory], check=False).returncode == 1
 
 
 def test_the_second_run_is_told_whole(night):

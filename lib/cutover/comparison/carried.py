@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from cutover import model
 from cutover.comparison import messages
 from cutover.connect import imap
-from cutover.facts import mailboxes
+from cutover.facts import dovecot_programs, mailboxes
 from cutover.facts.users import Account
 from cutover.remote import back_off, converter
 
@@ -175,7 +175,10 @@ def prove(
 
     known: proofs of an earlier pass, not made again while they hold. deadline: by time.monotonic().
     """
-    with back_off.Watch(hosts, hosts.site.presync.back_off_ms) as watch:
+    with (
+        dovecot_programs.read_once(hosts, [hosts.site.roles.new]),
+        back_off.Watch(hosts, hosts.site.presync.back_off_ms) as watch,
+    ):
         return _prove(hosts, run, accounts, known, deadline, watch)
 
 

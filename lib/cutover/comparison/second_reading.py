@@ -10,7 +10,7 @@ import dataclasses
 from cutover import model
 from cutover.comparison import messages
 from cutover.connect import imap
-from cutover.facts import mailboxes
+from cutover.facts import dovecot_programs, mailboxes
 
 SHOWN = 20
 
@@ -38,7 +38,10 @@ class Second:
 def read(hosts, folders: Folders) -> Second:
     """Compare both live sides, as many users at a time as verify does."""
     result = Second()
-    with concurrent.futures.ThreadPoolExecutor(hosts.site.verify.parallel) as pool:
+    with (
+        dovecot_programs.read_once(hosts, [hosts.site.roles.new]),
+        concurrent.futures.ThreadPoolExecutor(hosts.site.verify.parallel) as pool,
+    ):
         readings = {
             user: pool.submit(model.read, _of_user, hosts, user, names)
             for user, names in folders.items()

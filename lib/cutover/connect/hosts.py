@@ -38,11 +38,13 @@ class StillBusy(errors.CutoverError):
 class Hosts:
     """The machines of one site.
 
-    Parameters: `site` (cutover.site.Site). Use as a context manager, or call close().
+    Parameters: `site` (cutover.site.Site). Use as a context manager, or call close(). kept: what a
+    reader of facts leaves for another meanwhile.
     """
 
     def __init__(self, site):
         self.site = site
+        self.kept = {}
         self._connections = {}
         self._lock = threading.Lock()
         self._proved = site.kind != "rehearsal"

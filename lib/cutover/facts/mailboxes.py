@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterable
 from mbx2maildir.formats import names
 
 from cutover.connect import imap
-from cutover.facts import users
+from cutover.facts import dovecot_programs, users
 
 # The user may put a link in the Maildir's place at any time, so it is entered once and looked at
 # from inside: mounted elsewhere, such as over /etc, the tree would be read by root.
-# $1 tree, $2 the Maildir in whose place it is read, $3 and $4 the user's uid and gid
+# $1 tree, $2 the Maildir in whose place it is read, $3 and $4 the uid and gid; then the program
 _SCRIPT = """
 set -e
 [ -d "$2" ] || { echo "$2: no such directory on this host" >&2; exit 1; }
@@ -28,7 +28,9 @@ chown --reference "$1" /mnt/upper
 chmod --reference "$1" /mnt/upper
 mount --no-canonicalize -t overlay overlay -o "lowerdir=$1,upperdir=/mnt/upper,workdir=/mnt/work" .
 cd /
-exec setpriv --reuid "$3" --regid "$4" --init-groups --reset-env doveadm exec imap
+uid=$3 gid=$4
+shift 4
+exec setpriv --reuid "$uid" --regid "$gid" --init-groups --reset-env "$@"
 """
 
 
@@ -96,12 +98,10 @@ def old_session(hosts, user: str):
 
 @contextlib.contextmanager
 def new_session(hosts, user: str, host: str = ""):
-    """Dovecot as the user, on the new host or on another one of its store. Yields imap.Session.
-
-    Run as the user and without -u: with -u doveadm asks Dovecot's auth service, which is stopped.
-    """
-    connection = hosts.ssh(host or hosts.site.roles.new)
-    with preauth(connection.open(["doveadm", "exec", "imap"], as_user=user)) as session:
+    """Dovecot as the user, on the new host or on another one of its store. Yields imap.Session."""
+    host = host or hosts.site.roles.new
+    program = dovecot_programs.argv(hosts, host, "imap")
+    with preauth(hosts.ssh(host).open(program, as_user=user)) as session:
         session.besides = besides(hosts.site)
         yield session
 
@@ -129,6 +129,7 @@ def tree_session(hosts, account: users.Account, tree: str | None = None):
         maildir(site, account),
         str(account.uid),
         str(account.gid),
+        *dovecot_programs.argv(hosts, site.roles.new, "imap"),
     ]
     with preauth(
         hosts.ssh(site.roles.new).open(argv, sudo=True), f"{site.roles.new}: Dovecot over {tree}"

@@ -1,6 +1,6 @@
 """POP3 on the new host: whether Dovecot serves it, and the identifiers it gives messages (UIDL)."""
 
-from cutover.facts import dovecot
+from cutover.facts import dovecot, dovecot_programs
 from cutover.model import errors
 
 
@@ -20,9 +20,8 @@ def old_uidl(uidvalidity: int, uid: int) -> str:
 
 def new_uidls(hosts, user: str, host: str) -> list[str]:
     """The identifiers of a user's messages by a host's Dovecot, run as the user. Raises NoUidls."""
-    answer = hosts.run(
-        host, ["doveadm", "exec", "pop3"], as_user=user, input=b"UIDL\r\nQUIT\r\n", timeout=300
-    )
+    program = dovecot_programs.argv(hosts, host, "pop3")
+    answer = hosts.run(host, program, as_user=user, input=b"UIDL\r\nQUIT\r\n", timeout=300)
     lines = [line.rstrip("\r") for line in answer.text.split("\n")]
     if "." not in lines:
         reason = answer.text.strip() or answer.err.decode(errors="replace").strip()

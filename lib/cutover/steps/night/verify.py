@@ -9,7 +9,6 @@ With `verify.ahead`, folders that presync has read and nobody has touched since 
 (comparison/carried.py). Of these, only some messages are read again.
 """
 
-import concurrent.futures
 import dataclasses
 import secrets
 import time
@@ -109,22 +108,13 @@ def probe(ctx) -> Facts:
             besides = elsewhere.read(ctx.hosts, old, accounts[name], known, passed)
         return _user_mail(site, converted[name], rows, besides)
 
-    def read(name):
-        return spread.read(name, read_by, lambda mail: user_check(name, mail, level)[0].passed)
-
-    users = {}
-    failures = {name: "not published by this run" for name in converted if name not in absent}
-    # the largest first, so that no large one is left at the end for all the others to wait for
-    order = sorted(published, key=lambda name: (-published[name], name))
-    with concurrent.futures.ThreadPoolExecutor(site.verify.parallel) as pool:
-        futures = {name: pool.submit(model.read, read, name) for name in order}
-        for name, future in futures.items():
-            reading = future.result()
-            if reading.ok:
-                del failures[name]
-                users[name] = reading.value
-            else:
-                failures[name] = reading.error
+    readings = spread.read_all(read_by, lambda name, mail: user_check(name, mail, level)[0].passed)
+    users = {name: reading.value for name, reading in readings.items() if reading.ok}
+    failures = {
+        name: readings[name].error if name in readings else "not published by this run"
+        for name in converted
+        if name not in users and name not in absent
+    }
     late = time.monotonic() > contents.deadline
     return Facts(
         run=ctx.run_name,

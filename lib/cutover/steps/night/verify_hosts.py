@@ -6,6 +6,7 @@ host reads again, and that counts.
 """
 
 import collections
+import concurrent.futures
 import dataclasses
 import heapq
 import threading
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from cutover import model
-from cutover.facts import convert_workers
+from cutover.facts import convert_workers, dovecot_programs
 from cutover.steps.checks import worker_checks
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ def usable(hosts) -> tuple[list[str], dict[str, str]]:
 
 
 def assigned(sizes: Mapping[str, int], names: list[str]) -> dict[str, str]:
-    """The host that reads each user: largest first, each to the host with the least so far."""
+    """The host that reads each user, the largest first: each the host with the least so far."""
     least = [(0, number) for number in range(len(names))]
     by_user = {}
     for user in sorted(sizes, key=lambda user: (-sizes[user], user)):
@@ -62,10 +63,24 @@ class Spread:
     """Reads users on the hosts that can, from several threads. sizes: bytes of each user."""
 
     def __init__(self, hosts, sizes: Mapping[str, int]):
-        self.new = hosts.site.roles.new
+        self._hosts, self.new = hosts, hosts.site.roles.new
         names, self.without = usable(hosts)
         self.host_of = assigned(sizes, names)
         self.users, self.again, self._lock = collections.Counter(), [], threading.Lock()
+
+    def read_all(
+        self, read: Callable[[str, str], T], is_equal: Callable[[str, T], bool]
+    ) -> dict[str, model.Reading[T]]:
+        """Each user, as by read(): the largest first, for which all the others would wait."""
+        with (
+            dovecot_programs.read_once(self._hosts, set(self.host_of.values())),
+            concurrent.futures.ThreadPoolExecutor(self._hosts.site.verify.parallel) as pool,
+        ):
+            readings = pool.map(
+                lambda user: model.read(self.read, user, read, lambda value: is_equal(user, value)),
+                self.host_of,
+            )
+            return dict(zip(self.host_of, readings, strict=True))
 
     def read(self, user: str, read: Callable[[str, str], T], is_equal: Callable[[T], bool]) -> T:
         """read(user, host) by the user's host; by the new host, if that gives nothing equal."""

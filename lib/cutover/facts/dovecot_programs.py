@@ -1,0 +1,65 @@
+"""Dovecot's imap and pop3 as a user runs them, without its master.
+
+`doveadm exec` reads the whole configuration at each start, which since Dovecot 2.4 takes four times
+as long as the program itself. Where many users are read, read_once() does it for all of them.
+"""
+
+import contextlib
+from collections.abc import Iterable
+
+from cutover.facts import dovecot
+
+# With -F, doveconf runs a program that finds the configuration in an open file, whose number is in
+# DOVECOT_CONFIG_FD: doveadm passes it on to what it runs in the same way. The user nobody reads it,
+# so it has what every user may read. Prints the directory it is kept in.
+_READ = r"""
+set -e
+directory=$(mktemp -d /run/cutover-dovecot.XXXXXX)
+trap 'rm -r "$directory"' EXIT
+setpriv --reuid 65534 --regid 65534 --clear-groups \
+    doveconf -F sh -c 'cat "/dev/fd/$DOVECOT_CONFIG_FD"' > "$directory/configuration"
+test -s "$directory/configuration"
+chmod 755 "$directory"
+chmod 644 "$directory/configuration"
+trap - EXIT
+echo "$directory"
+"""
+# $0: the configuration; $1: the program
+_START = 'DOVECOT_CONFIG_FD=9; export DOVECOT_CONFIG_FD; exec "$1" 9< "$0"'
+
+
+def argv(hosts, name: str, protocol: str) -> list[str]:
+    """The command that serves the user who runs it. protocol: "imap" or "pop3".
+
+    Without -u: with it, doveadm asks Dovecot's auth service, which may be stopped.
+    """
+    kept = hosts.kept.get((read_once, name))
+    if kept is None:
+        return ["doveadm", "exec", protocol]
+    directory, programs = kept
+    return ["sh", "-c", _START, f"{directory}/configuration", f"{programs}/{protocol}"]
+
+
+@contextlib.contextmanager
+def read_once(hosts, names: Iterable[str]):
+    """Until it ends, argv() starts the programs with the hosts' configurations as they are now.
+
+    Before 2.4, and where doveconf does not give it, they go on reading it themselves.
+    """
+    read = hosts.each(names, lambda name: _read(hosts, name))
+    read = {name: places for name, places in read.items() if places}
+    hosts.kept |= {(read_once, name): places for name, places in read.items()}
+    try:
+        yield
+    finally:
+        for name in read:
+            del hosts.kept[read_once, name]
+        hosts.each(read, lambda name: hosts.run(name, ["rm", "-r", "--", read[name][0]], sudo=True))
+
+
+def _read(hosts, name):
+    """(the directory with the configuration, that of the programs), or None."""
+    if not dovecot.spelling(hosts, name).split:
+        return None
+    done = hosts.run(name, ["sh", "-c", _READ], sudo=True, check=False)
+    return None if done.rc else (done.text.strip(), *dovecot.values(hosts, name, "libexec_dir"))
