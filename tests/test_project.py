@@ -97,7 +97,8 @@ def test_a_notebook_is_a_document_with_one_call_a_cell(path):
         "parameters",
         "open",
         *(
-            ["steps", "outage", "gates", "progress", "world", "morning", "timeline", "log"]
+            ["steps", "outage", "gates", "ahead", "progress", "world"]
+            + ["morning", "timeline", "log"]
             if board
             else [
                 "probe",

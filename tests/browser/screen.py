@@ -29,8 +29,8 @@ CELLS = {
 BOARD = {
     name: number
     for number, name in enumerate(
-        ("parameters", "open", "steps", "outage", "gates", "progress", "world", "morning")
-        + ("timeline", "log")
+        ("parameters", "open", "steps", "outage", "gates", "ahead", "progress", "world")
+        + ("morning", "timeline", "log")
     )
 }
 # seconds for anything that a page or a server does: beside other lanes, all of it takes long

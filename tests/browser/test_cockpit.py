@@ -92,6 +92,31 @@ def test_dns_rename_waits_for_what_a_person_types_and_signs(page, production, si
     assert approved[-1]["by"] == "anna@lab.test" and approved[-1]["kind"] == "signed"
 
 
+def sign(page, cell, typed, key, label):
+    fields = page.cell(cell).locator("input[type=text]")
+    fields.nth(0).fill(typed)
+    fields.nth(1).fill(str(key))
+    page.cell(cell).locator("button", has_text=label).click()
+
+
+def test_the_outage_is_approved_before_it_begins(page, production, signer):
+    page.open(production, "03_dual_delivery.ipynb")
+    for name in ("parameters", "open", "probe", "plan", "approve"):
+        page.run(CELLS[name])
+    sign(page, CELLS["approve"], "dual-delivery", signer, "Approve this plan")
+    page.until(CELLS["approve"], "Signed: plan")
+    for name in ("apply", "verify"):
+        page.run(CELLS[name])
+    page.open(production, "00_board.ipynb")
+    for name in ("parameters", "open", "ahead"):
+        page.run(BOARD[name])
+    page.cell(BOARD["ahead"]).locator("button", has_text="Work out the plans").click()
+    assert "convert" in page.until(BOARD["ahead"], "stop sendmail")
+    sign(page, BOARD["ahead"], "mailbox.lab.test ahead", signer, "Approve these plans ahead")
+    assert "by anna@lab.test" in page.until(BOARD["ahead"], "Signed ahead")
+    page.picture("ahead", BOARD["ahead"])
+
+
 def test_switching_the_alias_before_verify_is_refused_and_says_why(page, production):
     page.open(production, "10_switch_alias.ipynb")
     page.run(CELLS["parameters"])
@@ -106,12 +131,7 @@ def test_going_back_by_the_notebook(page, production, signer):
     for name in ("parameters", "open", "probe", "plan"):
         page.run(CELLS[name])
     page.run(CELLS["approve"])
-    typed, key = (
-        page.cell(CELLS["approve"]).locator("input[type=text]").nth(number) for number in (0, 1)
-    )
-    typed.fill("mailbox.lab.test")
-    key.fill(str(signer))
-    page.cell(CELLS["approve"]).locator("button", has_text="Approve this plan").click()
+    sign(page, CELLS["approve"], "mailbox.lab.test", signer, "Approve this plan")
     page.until(CELLS["approve"], "Signed: plan")
     assert "Applied:" in page.run(CELLS["apply"])
     assert "FAIL" not in page.run(CELLS["verify"]).replace("FAIL (0)", "")

@@ -1,4 +1,5 @@
-"""The runbook at a glance, for notebooks/00_board.ipynb. It shows and measures; it changes nothing.
+"""The runbook at a glance, for notebooks/00_board.ipynb. It shows, measures and takes approvals of
+the outage's plans; it changes nothing.
 
 What it shows comes from the run's journal each time it is drawn. So it is right after a restart,
 and when papermill or the command line does the work. In explain mode it shows the worked example,
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from cutover import model, site
 from cutover.connect import hosts
-from cutover.notebook import board_tables, edge, live, page, progress
+from cutover.notebook import approval_form, board_tables, edge, live, page, progress
 from cutover.record import history, run_folder, transcript, vault
 from cutover.report import morning_tables, tables, timeline
 from cutover.run import first_morning, live_state, outage, outage_watch, prediction
@@ -82,6 +83,17 @@ class Board:
     def gates(self):
         """Go or no-go, and the predicted outage."""
         return self._shown(self._gates)
+
+    def ahead(self):
+        """The plans of the outage, to approve before it begins. In mode execute, with a form."""
+        if self.recorded:
+            return tables.Text(
+                "Recorded facts: nothing can be approved. In a live run, this works out the plans "
+                "of stop-imap to restore-imap and takes approvals of them; `cutover approve "
+                "--ahead` does the same on the command line."
+            )
+        form = approval_form.Ahead(self.site, self.run)
+        return form if self.measure else form.static()
 
     def progress(self):
         """The conversion, and whatever else is being applied."""
