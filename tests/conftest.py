@@ -43,7 +43,8 @@ def pytest_xdist_setupnodes(config):
 
     The browser first: `./cutover test` may have begun the bases, and builds them meanwhile.
     """
-    for command, package in (("chromium", "chromium"), ("repquota", "quota")):
+    programs = {"chromium": "chromium", "repquota": "quota", "tcsh": "tcsh", "bsd-csh": "csh"}
+    for command, package in programs.items():
         requirements.program(command, package)
     with contextlib.suppress(errors.LabError):  # the tests that need it say so, each
         base_image.ensure_all(base_image.SUITES)

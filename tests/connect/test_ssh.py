@@ -5,7 +5,6 @@ real sshd.
 import concurrent.futures
 import logging
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -22,7 +21,7 @@ from cutover.connect import ssh
 from cutover.connect.ssh import channel, connection, on_host
 from cutover.connect.ssh.command import ENVIRONMENT
 from cutover.model import errors
-from lab import inside
+from lab import inside, requirements
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +185,11 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash", "tcsh", "bsd-csh"])
-def test_every_login_shell_gives_each_word_back(shell):
-    if not shutil.which(shell):
+@pytest.mark.parametrize(
+    "shell, package", [("sh", "dash"), ("bash", "bash"), ("tcsh", "tcsh"), ("bsd-csh", "csh")]
+)
+def test_every_login_shell_gives_each_word_back(shell, package):
+    if not requirements.program(shell, package):
         pytest.skip(f"{shell} is not installed")
     line = ssh.remote_line(["printf", "%s\\0", *WORDS])
     ran = subprocess.run([shell, "-c", line], capture_output=True)
