@@ -1,5 +1,7 @@
 """The board says what the journal says, at any moment of a night, and draws without a browser."""
 
+import threading
+
 import pytest
 import recorded
 from cutover import model, site
@@ -253,3 +255,17 @@ def test_a_notebook_run_again_gives_up_what_its_earlier_attempt_held(monkeypatch
     for closed_so_far in (0, 1, 2):
         page.open("preflight", "parameters/lab.yaml", "", "plan")
         assert len(closed) == closed_so_far
+
+
+def test_a_cell_that_is_run_again_is_drawn_by_one_thread(night, monkeypatch):
+    def drawing():
+        return {thread for thread in threading.enumerate() if thread.name == "cutover view"}
+
+    monkeypatch.setattr(live, "in_kernel", lambda: True)
+    monkeypatch.setattr(live, "HEAD_START", 0.0)
+    before = drawing()
+    night.steps()._repr_mimebundle_()
+    (first,) = drawing() - before
+    night.steps()._repr_mimebundle_()
+    first.join(20)
+    assert not first.is_alive() and len(drawing() - before) == 1

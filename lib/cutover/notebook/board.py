@@ -39,6 +39,17 @@ def open(site_file: str, run_dir: str, mode: str):
     return Board(parameters, run, measure=mode == "execute")
 
 
+_views = {}  # the view that each cell of this kernel's board shows
+
+
+def _alone(cell, view):
+    """The view, once what the cell showed before is no longer drawn."""
+    if cell in _views:
+        _views[cell].stop()
+    _views[cell] = view
+    return view
+
+
 class Board:
     """One run.
 
@@ -58,31 +69,33 @@ class Board:
         """Seconds since the epoch; for the worked example, its last event."""
         return history.at(events[-1]) if self.recorded and events else time.time()
 
-    def _shown(self, draw, linked=False):
-        """A view that follows the run; for the worked example, one drawing."""
-        return draw() if self.recorded else live.View(draw, linked)
+    def _shown(self, cell, draw, linked=False):
+        """A view that follows the run, instead of the one that the cell showed before; for the
+        worked example, one drawing.
+        """
+        return draw() if self.recorded else _alone(cell, live.View(draw, linked))
 
     # --- the cells
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        shown = self._shown(self._head, linked=True)
+        shown = self._shown("open", self._head, linked=True)
         if self.recorded:
             return {"text/plain": repr(shown), "text/html": shown._repr_html_()}
         return shown._repr_mimebundle_()
 
     def steps(self):
         """Every step: its state, and whether it may run now."""
-        return self._shown(lambda: board_tables.steps(self.events()), linked=True)
+        return self._shown("steps", lambda: board_tables.steps(self.events()), linked=True)
 
     def outage(self):
         """The two clocks. In mode execute this call also begins to measure from outside."""
         if self.measure and self._watch is None:
             self._watch = outage_watch.in_background(self.site, self.run)
-        return self._shown(self._clocks)
+        return self._shown("outage", self._clocks)
 
     def gates(self):
         """Go or no-go, and the predicted outage."""
-        return self._shown(self._gates)
+        return self._shown("gates", self._gates)
 
     def ahead(self):
         """The plans of the outage, to approve before it begins. In mode execute, with a form."""
@@ -99,7 +112,7 @@ class Board:
         """The conversion, and whatever else is being applied."""
         if self.recorded:
             return progress.shown(transcript.read(self.run, "convert"), "convert", None)
-        return progress.follow(self.run)
+        return _alone("progress", progress.follow(self.run))
 
     def timeline(self):
         """The steps and outages so far, as a plot."""
@@ -132,11 +145,11 @@ class Board:
             self._morning = first_morning.in_background(
                 hosts.Hosts(self.site), self.run, float(minutes)
             )
-        return self._shown(self._first_morning)
+        return self._shown("morning", self._first_morning)
 
     def log(self):
         """The latest events of the journal."""
-        return self._shown(lambda: board_tables.log(self.events()))
+        return self._shown("log", lambda: board_tables.log(self.events()))
 
     # --- drawings
 
