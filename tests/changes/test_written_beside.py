@@ -1,6 +1,7 @@
 """Configuration files are replaced whole or not at all, also on a full disk."""
 
 import contextlib
+import dataclasses
 import os
 import resource
 import subprocess
@@ -168,3 +169,43 @@ def test_a_map_that_makemap_cut_is_not_put_in_place(kept):
             edit.apply(context, None)
     renames = [argv for argv in hosts.argvs if argv[:2] == ["mv", "-f"] and argv[-1] == edit.map]
     assert len(renames) == (kept == 2)
+
+
+def test_an_edit_is_undone_though_a_user_was_removed_meanwhile():
+    """The entry is nobody's any more; without it a rollback would never pass."""
+    pairs = [
+        ["alice:maildrop\talice@a", "alice:maildrop\talice@b"],
+        ["bob:maildrop b", "bob:maildrop c"],
+    ]
+    undo = userdb_edit.UserdbEdit("mx", "/etc/userdb", "/etc/userdb.db", "/was", pairs).inverse()
+    context = model.Context(Mx(b"alice:maildrop\talice@b\n", 1))
+    assert not undo.settled(context).done
+    assert "1 of the entries were removed" in undo.apply(context, None).text
+    assert context.hosts.source == b"alice:maildrop\talice@a\n"
+    assert undo.settled(context).done
+    with pytest.raises(model.ChangeFailed, match="occurs 0 times.*make it b'bob:maildrop b'"):
+        undo.apply(model.Context(Mx(b"bob:maildrop elsewhere\n", 1)), None)
+    with pytest.raises(model.ChangeFailed, match="occurs 0 times"):
+        dataclasses.replace(undo, undo=False).apply(context, None)
+
+
+def test_an_entry_that_became_a_comment_comes_back():
+    pairs = [["zoe:maildrop zoe@else", "# r1: zoe:maildrop zoe@else"]]
+    undo = userdb_edit.UserdbEdit("mx", "/etc/userdb", "/etc/userdb.db", "/was", pairs).inverse()
+    context = model.Context(Mx(b"# r1: zoe:maildrop zoe@else\r\n", 1))
+    assert not undo.settled(context).done
+    assert undo._still_there(context.hosts.source) == [(pairs[0][1], pairs[0][0])]
+    assert userdb_edit.replace_lines(context.hosts.source, undo.replacements, "x") == (
+        b"zoe:maildrop zoe@else\r\n",
+        1,
+    )
+
+
+def test_a_source_that_is_not_what_was_written_is_no_success():
+    hosts = Mx(b"bob:maildrop b\n", 1)
+    hosts.put = lambda data, path, **options: None
+    edit = userdb_edit.UserdbEdit(
+        "mx", "/etc/userdb", "/etc/userdb.db", "/was", [["bob:maildrop b", "bob:maildrop c"]]
+    )
+    with pytest.raises(model.ChangeFailed, match="is not what was written"):
+        edit.apply(model.Context(hosts), None)

@@ -12,7 +12,8 @@ from cutover.facts import userdb, userdb_map, userdb_view
 class UserdbEdit(model.Change):
     """Replace whole lines of a userdb source, after a backup, and rebuild its map atomically.
 
-    Figures: lines (changed).
+    undo: whether it takes back an earlier edit; entries that somebody removed since are no matter
+    then. Figures: lines (changed).
     """
 
     kind: ClassVar[str] = "userdb-edit"
@@ -21,6 +22,7 @@ class UserdbEdit(model.Change):
     map: str
     backup: str
     replacements: list  # [[old line, new line], …], text without line ends
+    undo: bool = False
 
     @property
     def resource(self):
@@ -58,8 +60,9 @@ class UserdbEdit(model.Change):
     def _settled(self, ctx):
         source = ctx.hosts.ssh(self.host).get(self.source, sudo=True)
         lines = {line.rstrip(b"\r") for line in source.split(b"\n")}
-        missing = [new for _, new in self.replacements if userdb.encode(new) not in lines]
-        total = len(self.replacements)
+        wanted = self._still_there(source)
+        missing = [new for _, new in wanted if userdb.encode(new) not in lines]
+        total = len(wanted)
         if missing:
             detail = f"{len(missing)} of {total} lines are not replaced, first {missing[0]!r}"
             return model.Settled(False, detail)
@@ -75,7 +78,8 @@ class UserdbEdit(model.Change):
         # turn: what runs and writes only as long as no other store's run does
         connection = ctx.hosts.ssh(self.host)
         before = connection.get(self.source, sudo=True)
-        after, changed = replace_lines(before, self.replacements, f"{self.host}:{self.source}")
+        wanted, where = self._still_there(before), f"{self.host}:{self.source}"
+        after, changed = replace_lines(before, wanted, where)
         if connection.run(["test", "-e", self.backup], sudo=True, check=False).rc:
             # by a rename: a copy cut off by a full disk would pass for the earlier source
             part = self.backup + ".part"
@@ -84,6 +88,11 @@ class UserdbEdit(model.Change):
             turn.run(["mv", "-f", part, self.backup], sudo=True)
         if after != before:
             turn.put(after, self.source, mode=None, sudo=True)
+            if connection.get(self.source, sudo=True) != after:
+                raise model.ChangeFailed(
+                    f"{self.source} on {self.host} is not what was written. See who else writes "
+                    f"it; the earlier source is {self.backup}. Then run this step again."
+                )
         *making, rename = self._commands()
         for argv in making:
             turn.run(argv, sudo=True, input=after if argv[0] == "makemap" else b"")
@@ -96,7 +105,21 @@ class UserdbEdit(model.Change):
         turn.run(["sync", built], sudo=True, check=False)
         turn.run(rename, sudo=True)
         text = f"{changed} lines changed, {self.map} rebuilt; the earlier source is {self.backup}"
+        if gone := len(self.replacements) - len(wanted):
+            text += f"; {gone} of the entries were removed by others"
         return model.Result(text, {"lines": changed})
+
+    def _still_there(self, source):
+        """The replacements; to undo them, those whose entries are still there."""
+        if not self.undo:
+            return self.replacements
+        lines = [line.rstrip(b"\r") for line in source.split(b"\n")]
+        known = {*lines, *map(_key, lines)}  # a forward may have become a comment
+        return [
+            (now, before)
+            for now, before in self.replacements
+            if not known.isdisjoint([userdb.encode(now), _key(userdb.encode(before))])
+        ]
 
     def _is_map_of(self, path, source, ctx):
         records = userdb_map.from_source(userdb_view.of_text(source, ctx.site))
@@ -107,7 +130,12 @@ class UserdbEdit(model.Change):
             self,
             backup=self.backup + ".undone",
             replacements=[[new, old] for old, new in self.replacements],
+            undo=True,
         )
+
+
+def _key(line):
+    return line.partition(b" ")[0].partition(b"\t")[0].lower()
 
 
 def replace_lines(data: bytes, replacements: Sequence, where: str) -> tuple[bytes, int]:
@@ -129,7 +157,8 @@ def replace_lines(data: bytes, replacements: Sequence, where: str) -> tuple[byte
         if len(places) != 1:
             raise model.ChangeFailed(
                 f"{where}: the line {old!r} occurs {len(places)} times, expected once. "
-                "Somebody changed the file since the plan was made: plan again."
+                f"Somebody changed it. Plan again; to undo the edit, make it {new!r} by hand, then "
+                "run this step again."
             )
         ending = lines[places[0]][len(old) :]
         lines[places[0]] = new + ending
