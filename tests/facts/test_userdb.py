@@ -1,7 +1,10 @@
 """The userdb editor: what it must and must not touch, and byte identity of generated texts."""
 
+import types
+
 import pytest
-from cutover.facts import userdb
+from cutover import site
+from cutover.facts import mx_routing, userdb, userdb_map
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -231,3 +234,27 @@ def test_real_makemap_reads_the_text_as_parse_does(real):
     assert makemap(twice, "-d")[1] == "bob:maildrop\ta\nbob:maildrop\tb\n"
     _, carried = makemap(b"a:maildrop x@y\r\n")
     assert carried.endswith("x@y\r\n") and userdb.problems(b"a:maildrop x@y\r\n")
+
+
+def test_entries_whose_mail_would_reach_the_old_server_alone(monkeypatch):
+    parameters = site.load("parameters/roma1.yaml")
+    old, new, alias = (parameters.fqdn(name) for name in ("mailboxold", "mailboxvm", "mailbox"))
+    text = "\n".join(
+        [
+            f"anna:maildrop anna@{old},anna@{new}",
+            f"zoe:maildrop zoe@{alias}",
+            "ada:maildrop ada@mailbox",
+            f"bert:maildrop bert@{old}",
+            f"carl:maildrop carl@{new}",
+            "dora:maildrop dora@elsewhere.example",
+            f"eva:mailname eva@{alias}",
+        ]
+    ).encode()
+    records = userdb_map.from_source(text)
+    monkeypatch.setattr(mx_routing.userdb_map, "with_source", lambda *_: (text, records))
+    hosts = types.SimpleNamespace(site=parameters)
+    assert mx_routing.to_one_server(hosts, "postino3") == mx_routing.OneServer(
+        ["ada", "bert", "zoe"], True
+    )
+    monkeypatch.setattr(mx_routing.userdb_map, "with_source", lambda *_: (text, records[1:]))
+    assert not mx_routing.to_one_server(hosts, "postino3").map_is_current

@@ -38,6 +38,11 @@ GO = {
     "clock": {name: {"value": 0.1} for name in ("mailboxold", "mailboxvm")},
     "servers": {"value": {"ns1": SERVER, "ns2": copy.deepcopy(SERVER)}},
     "queue": {"postino3": {"value": {"requests": 0, "items": []}}},
+    "routing": {"postino3": {"value": {"entries": [], "map_is_current": True}}},
+    "accounts": {
+        name: {"value": [{"user": "anna", "uid": 2000, "gid": 2000, "home": "/home/anna"}]}
+        for name in ("mailboxold", "mailboxvm")
+    },
 }
 
 
@@ -49,7 +54,7 @@ def judged(change=lambda go: None):
 
 def test_go():
     checks = judged()
-    assert len(checks) == 10 and all(check.passed and not check.warning for check in checks), checks
+    assert len(checks) == 12 and all(check.passed and not check.warning for check in checks), checks
 
 
 @pytest.mark.parametrize(
@@ -125,6 +130,31 @@ def test_go():
             lambda go: go["queue"].update(postino3={"error": "mailq is gone"}),
             ("queue-clear", "postino3"),
             "mailq is gone",
+        ),
+        (
+            lambda go: go["routing"]["postino3"]["value"].update(entries=["zoe"]),
+            ("still-routed-to-both", "postino3"),
+            "not zoe",
+        ),
+        (
+            lambda go: go["routing"]["postino3"]["value"].update(map_is_current=False),
+            ("still-routed-to-both", "postino3"),
+            "/etc/mail/userdb.db has other entries",
+        ),
+        (
+            lambda go: go["routing"].update(postino3={"error": "no sudo"}),
+            ("still-routed-to-both", "postino3"),
+            "no sudo",
+        ),
+        (
+            lambda go: go["accounts"]["mailboxvm"]["value"][0].update(uid=2001),
+            ("users-same", ""),
+            "anna: uid 2000",
+        ),
+        (
+            lambda go: go["accounts"].update(mailboxold={"error": "no NIS server answers"}),
+            ("users-same", "mailboxold"),
+            "no NIS server answers",
         ),
     ],
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cutover.facts import mail_queue, routes, userdb, userdb_map, userdb_view
+from cutover.facts import mail_queue, recipient, routes, userdb, userdb_map, userdb_view
 from cutover.model import moving
 
 
@@ -39,3 +39,28 @@ def read(hosts, name: str, backup: str, users: Sequence[str]) -> Routing:
         routes=routes.read(hosts, name, users, userdb.recipients(source)),
         queued=mail_queue.waiting(hosts, name, hosts.site.mail_domains).requests,
     )
+
+
+@dataclass(frozen=True)
+class OneServer:
+    """Which entries of an MX's userdb, by key, name the alias or the old host, and not the new one.
+
+    map_is_current: as Routing's.
+    """
+
+    entries: list[str]
+    map_is_current: bool
+
+
+def to_one_server(hosts, name: str) -> OneServer:
+    """The entries whose mail would not reach the new host. Raises ssh.SshError."""
+    site = hosts.site
+    source, records = userdb_map.with_source(hosts, name)
+    old, new = (site.spellings(host, host) for host in site.mail_hosts)
+    old += site.spellings(site.alias, site.roles.old)
+    alone = [
+        key
+        for key, addresses in userdb.recipients(source).items()
+        if recipient.only_at(addresses, old, new)
+    ]
+    return OneServer(sorted(alone), userdb_map.from_source(source) == records)

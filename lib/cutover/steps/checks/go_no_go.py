@@ -3,14 +3,26 @@
 import dataclasses
 
 from cutover import model
-from cutover.facts import clock, dovecot, dovecot_names, free_space, mail_queue, pop3, zone
+from cutover.facts import (
+    clock,
+    dovecot,
+    dovecot_names,
+    free_space,
+    mail_queue,
+    mx_routing,
+    pop3,
+    users,
+    zone,
+)
 from cutover.model import runbook
 from cutover.steps.checks import (
     clocks,
     free_space_checks,
     new_server,
     old_names,
+    same_users,
     service_checks,
+    userdb_checks,
     zone_checks,
 )
 
@@ -73,7 +85,8 @@ class Go:
 
     prediction, presync: None when the run has none. space: free on the new server, for staging.
     clock: `{host: seconds ahead of this machine}`. queue: `{host: what stays in its queue}`.
-    names, store, pop3: of Dovecot, see preflight; None in facts recorded by an earlier version.
+    names, store, pop3: of Dovecot, see preflight. routing: of each MX. accounts: of both mail
+    hosts. These are None or empty in facts recorded by an earlier version.
     """
 
     prediction: Prediction | None
@@ -85,6 +98,12 @@ class Go:
     names: model.Reading[dovecot_names.State] | None = None
     store: model.Reading[dovecot.Store] | None = None
     pop3: model.Reading[bool] | None = None
+    routing: dict[str, model.Reading[mx_routing.OneServer]] = dataclasses.field(
+        default_factory=dict
+    )
+    accounts: dict[str, model.Reading[list[users.Account]]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def read(ctx) -> Go:
@@ -94,6 +113,12 @@ def read(ctx) -> Go:
 
     def on_each(function):
         return hosts.each(site.cutover_hosts, lambda name: model.read(function, hosts, name))
+
+    def routing(name):
+        return model.read(mx_routing.to_one_server, hosts, name)
+
+    def accounts(name):
+        return model.read(users.read, hosts, name)
 
     def waiting(name):
         return mail_queue.waiting(hosts, name, site.mail_domains)
@@ -108,6 +133,8 @@ def read(ctx) -> Go:
         names=model.read(dovecot_names.read, hosts, site.roles.new),
         store=model.read(dovecot.store, hosts, site.roles.new),
         pop3=model.read(pop3.served, hosts, site.roles.new),
+        routing=hosts.each(site.roles.mx, routing),
+        accounts=hosts.each(site.mail_hosts, accounts),
     )
 
 
@@ -122,6 +149,8 @@ def judge(go: Go, site) -> list[model.Check]:
         _staged(go.presync),
         clocks.agree(go.clock, site.limits.clock),
         *_zone(go.servers, site),
+        *(userdb_checks.still_to_both(name, mx, site) for name, mx in go.routing.items()),
+        *(same_users.check(go.accounts, site.mail_hosts) if go.accounts else ()),
         *(service_checks.nothing_waits(name, queue, todo) for name, queue in go.queue.items()),
         *_room(go, site),
         *old_names.after(go.names, site),

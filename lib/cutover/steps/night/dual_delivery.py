@@ -117,8 +117,10 @@ def _judge(name, mx, run, site):
             f"Every other byte of {source} on {name} is unchanged",
             "identical",
             "identical" if same else "differs",
-            same,
-            f"Run `diff {backup_path(site, run)} {source}`.",
+            True,
+            "Look whether somebody changed it since this run changed it first: "
+            f"`diff {backup_path(site, run)} {source}`.",
+            warning=not same,
             id="userdb-otherwise-unchanged",
             subject=name,
         )
