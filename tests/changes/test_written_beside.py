@@ -1,7 +1,9 @@
 """Configuration files are replaced whole or not at all, also on a full disk."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
+import fcntl
 import os
 import resource
 import subprocess
@@ -44,7 +46,21 @@ def config(tmp_path):
 
 
 def include(config, verb, **options):
-    return shell(["-ec", bacula_jobs._INCLUDE], config, "/etc/ours.conf", verb, **options)
+    lock = f"{config.parent.parent}/lock"
+    return shell(["-ec", bacula_jobs._INCLUDE], config, "/etc/ours.conf", verb, lock, **options)
+
+
+def test_two_stores_include_their_files_at_the_same_time(config):
+    lock, before = config.parent.parent / "lock", config.read_text()
+    with open(lock, "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            mine = pool.submit(include, config, "in")
+            concurrent.futures.wait([mine], timeout=0.5)  # it would be done by then
+            config.write_text(before + "@/etc/theirs.conf\n")
+            fcntl.flock(held, fcntl.LOCK_UN)
+            assert mine.result().returncode == 0
+    assert config.read_text() == before + "@/etc/theirs.conf\n@/etc/ours.conf\n"
 
 
 def test_the_include_goes_in_and_out_and_all_else_stays(config):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import imapclient
 import pytest
+import yaml
 from cutover import site
 from cutover.connect import dns
 from cutover.record import run_folder
@@ -142,6 +143,15 @@ def test_a_store_that_is_killed_stops_no_other_and_goes_on(lab, file, runs, tmp_
     assert leads_to("posta") == ("CNAME", ("postaold.lab.test.",))
     assert inbox("mailbox", "alice") >= seen["mailbox"]
 
+    shown = json.loads(program("status", "--site", file, "--json").stdout)
+    assert [row["run"] for row in shown] == [str(runs[name].path) for name in STORES]
+    assert [row["next"] for row in shown] == ["backup", "convert"]
+    assert [row["mail"]["users"] for row in shown] == [12, 12]
+    assert all(row["outage"]["reading"]["predicted"] for row in shown)
+
+    values = yaml.safe_load(file.read_text())
+    values["stores"]["posta"]["limits"] = {"queue_drain": 601}
+    file.write_text(yaml.safe_dump(values, sort_keys=False))
     last = ("--to", "backup", "--run", posta)
     resumed = program("run", "--site", f"{file}:posta", *last)
     assert resumed.returncode == 0, resumed.stderr[-3000:]
@@ -149,6 +159,9 @@ def test_a_store_that_is_killed_stops_no_other_and_goes_on(lab, file, runs, tmp_
     finished = program("run", "--site", f"{file}:mailbox", "--run", runs["mailbox"].path)
     assert finished.returncode == 0, finished.stderr[-3000:]
     for name, user in STORES.items():
+        events = runs[name].journal.events()
+        drifted = [event for event in events if event["event"] == "drift"]
+        assert any("parameters" in event for event in drifted) == (name == "posta")
         assert inbox(name, user) >= seen[name] > 0
         verified = program("record", "verify", runs[name].path)
         assert verified.returncode == 0, verified.stdout

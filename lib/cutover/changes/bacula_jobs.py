@@ -14,9 +14,12 @@ PAUSE = 0.5  # seconds between two looks
 STUCK = 20  # seconds a job may wait for a volume before the step fails
 
 # Written next to it, counted, synced, renamed: the configuration is never a part of itself.
-# $1 the configuration, $2 the file it includes, $3 "in" or "out". Nothing else of it, such as
-# passwords, comes to this machine.
+# $1 the configuration, $2 the file it includes, $3 "in" or "out", $4 a lock: runs of several stores
+# may be at it. Nothing else of it, such as passwords, comes to this machine.
 _INCLUDE = r"""
+( umask 077; : >> "$4" )
+exec 9>> "$4"
+flock -w 60 9 || { echo "another run has held the lock $4 for 60 s" >&2; exit 75; }
 line="@$2" config=$(readlink -f -- "$1")
 edited() {
     if [ "$3" = in ]; then
@@ -44,9 +47,12 @@ trap - EXIT
 """
 
 
+LOCK = "/var/run/cutover-bacula.lock"
+
+
 def include(hosts, config: str, path: str, included: bool) -> None:
     """Have the Director's configuration include a file, or not; every other byte of it stays."""
-    argv = ["sh", "-ec", _INCLUDE, "include", config, path, "in" if included else "out"]
+    argv = ["sh", "-ec", _INCLUDE, "include", config, path, "in" if included else "out", LOCK]
     hosts.run(hosts.site.roles.backup, argv, sudo=True)
 
 

@@ -45,7 +45,7 @@ BY_NEW = (
     "doveconf",
 )
 BY_MX = ("sendmail", "makemap", "mailq", "setsid", "flock", "chown --reference")
-BY_BACKUP = ("python3 from 3.8", "rsync from 3.1", "systemctl")
+BY_BACKUP = ("flock", "python3 from 3.8", "rsync from 3.1", "systemctl")
 BY_COPIED_STORE = ("Linux from 5.14", "x86_64 or aarch64", "rsync from 3.1")
 BY_NIS = ("ypcat", "ypwhich", "yppoll", "ypdomainname", "setsid")
 BY_ANTISPAM = ("bash", "setsid")
