@@ -12,7 +12,11 @@ STEP = example.step("stop-imap")
 ALIAS, OLD, NEW = (ROMA1.fqdn(name) for name in ("mailbox", "mailboxold", "mailboxvm"))
 SERVER = {
     "serial": 7,
-    "records": {ALIAS: {"CNAME": {"ttl": 60, "values": [OLD + "."]}}, OLD: {}, NEW: {}},
+    "records": {
+        ALIAS: {"CNAME": {"ttl": 60, "values": [OLD + "."]}},
+        OLD: {},
+        NEW: {"A": {"ttl": 60, "values": ["192.0.2.16"]}},
+    },
 }
 GO = {
     "prediction": {
@@ -115,6 +119,11 @@ def test_go():
             ),
             ("alias-leads-to", "ns2"),
             NEW,
+        ),
+        (
+            lambda go: go["servers"]["value"]["ns2"]["records"].update({NEW: {}}),
+            ("new-server-address", "ns2"),
+            "no address",
         ),
         (
             lambda go: go.update(servers={"error": "ns1 is silent"}),

@@ -96,6 +96,13 @@ def test_what_cannot_be_read_fails_its_own_check_with_the_reason(path, failing):
     [
         (set_to("reach", "postino3", "value", value="operator"), ("root-access", "postino3")),
         (set_to("servers", "value", "ns2", "serial", value=1), ("zone-serial-same", "")),
+        (
+            set_to(
+                *("servers", "value", "ns1", "records", "mailboxvm.roma1.example"),
+                value={"A": {"ttl": 60, "values": ["192.0.2.99"]}},
+            ),
+            ("new-server-address", "ns1"),
+        ),
         (set_to("python", "value", value="3.7"), ("converter-python", "mailboxvm")),
         (
             set_to("dovecot", "value", "mail_location", value="mbox:~/mail"),

@@ -229,6 +229,7 @@ def _zone(servers, site):
         return [
             zone_checks.same_serial(servers.value),
             *zone_checks.aliases(servers.value, site, old),
+            *zone_checks.new_server(servers.value, site),
         ]
     return [
         model.Check(

@@ -1,6 +1,6 @@
 """What the authoritative name servers serve for the users' alias."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from cutover import model
 from cutover.facts import zone
@@ -26,6 +26,25 @@ def _alias(server, name, alias, target):
         subject=name,
         data={"target": server.target(alias)},
     )
+
+
+def new_server(servers: Mapping[str, zone.Server], site) -> Iterator[model.Check]:
+    """Only a name of the new server that would lead users elsewhere is worth a check."""
+    name, address = site.fqdn(site.roles.new), site.address(site.roles.new)
+    for host, server in servers.items():
+        values = [value for kind in ("A", "AAAA") for value in server.values(name, kind)]
+        if address not in values:
+            yield model.Check(
+                f"{name} leads to the new server on {host}",
+                address,
+                ", ".join(values) or "no address",
+                False,
+                f"The alias will lead to that name. Correct the zone, or hosts.{site.roles.new} in "
+                "the parameters.",
+                id="new-server-address",
+                subject=host,
+                data={"values": values},
+            )
 
 
 def same_serial(servers: Mapping[str, zone.Server]) -> model.Check:

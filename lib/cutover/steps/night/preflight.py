@@ -83,6 +83,7 @@ def _zone(facts: Facts, site) -> Iterator[model.Check]:
     if facts.servers.ok:
         yield zone_checks.same_serial(facts.servers.value)
         yield from zone_ready.alias(facts.servers.value, site)
+        yield from zone_checks.new_server(facts.servers.value, site)
         yield from _rename(facts, site)
     yield zone_ready.update(facts.update)
 
