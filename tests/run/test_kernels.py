@@ -167,14 +167,15 @@ place = sys.argv[1]
 text = f"import os, time; open('{place}/pid', 'w').write(str(os.getpid())); time.sleep(600)"
 cell = nbformat.v4.new_code_cell(text)
 nbformat.write(nbformat.v4.new_notebook(cells=[cell]), f"{place}/source.ipynb")
-kernels.expect("another waits meanwhile")
-waiting = list(kernels._waiting)
-open(f"{place}/waits", "w").write(str(waiting[0].kernel.pid))
-kernels._waiting.clear()
-papermill.execute_notebook(
-    f"{place}/source.ipynb", None, progress_bar=False, kernel_name="python3",
-    kernel_manager_class=kernels.Manager,
-)
+with kernels.prepared():
+    kernels.expect("another waits meanwhile")
+    waiting = list(kernels._waiting)
+    open(f"{place}/waits", "w").write(f"{waiting[0].kernel.pid} {kernels._place}")
+    kernels._waiting.clear()
+    papermill.execute_notebook(
+        f"{place}/source.ipynb", None, progress_bar=False, kernel_name="python3",
+        kernel_manager_class=kernels.Manager,
+    )
 """
 
 
@@ -186,9 +187,11 @@ def test_a_kernel_and_its_server_end_with_the_run(tmp_path):
         while not (pid.exists() and pid.read_text()) and time.monotonic() < until:
             time.sleep(0.05)
         kernel = Path("/proc") / pid.read_text()
-        waits = Path("/proc") / (tmp_path / "waits").read_text()
+        waits, sockets = (tmp_path / "waits").read_text().split()
+        waits = Path("/proc") / waits
+        assert Path(sockets).is_dir()
         server = kernel.parent / (kernel / "stat").read_text().rpartition(")")[2].split()[1]
     finally:
         run.kill()
         run.wait()
-    assert gone(kernel) and gone(waits) and gone(server)
+    assert gone(kernel) and gone(waits) and gone(server) and gone(Path(sockets))

@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import queue
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
@@ -37,6 +38,7 @@ NAME = "cutover-kernel"  # as ps(1) shows it
 QUIET = "--IPKernelApp.log_level=CRITICAL"
 here = False  # whether this process is such a kernel: nobody watches its widgets
 _waiting = []  # the next notebook's kernel
+_place = None  # the folder of all sockets of this run
 
 
 def prepare() -> None:
@@ -50,11 +52,22 @@ def prepare() -> None:
 @contextlib.contextmanager
 def prepared():
     """The server runs; whatever waits at the end is ended."""
+    global _place
     prepare()
-    try:
-        yield
-    finally:
-        _end_waiting()
+    with tempfile.TemporaryDirectory(prefix="cutover-") as _place:
+        try:
+            yield
+        finally:
+            _end_waiting()
+            _place = None
+
+
+def folder() -> tempfile.TemporaryDirectory:
+    """A private folder for a kernel's sockets: no TCP port that others on this machine could find.
+
+    If the run is killed within `prepared`, its kernels remove it.
+    """
+    return tempfile.TemporaryDirectory(prefix="cutover-", dir=_place)
 
 
 def expect(site_file) -> None:
@@ -169,8 +182,7 @@ class _Waiting:
     """A kernel that waits for its notebook. connection: how to reach it, as in its file."""
 
     def __init__(self, site_file):
-        # sockets in a private folder, see run/papermill.py
-        self._folder = tempfile.TemporaryDirectory(prefix="cutover-")
+        self._folder = folder()
         place, key = self._folder.name, secrets.token_hex().encode()
         file, written = connect.write_connection_file(
             f"{place}/connection.json", transport="ipc", ip=f"{place}/kernel", key=key
@@ -195,7 +207,7 @@ def _started(arguments, environment, cwd, site_file=None):
     prepare()
     kernel = multiprocessing.get_context("forkserver").Process(
         target=_be_a_kernel,
-        args=(arguments, environment, str(cwd or os.getcwd()), site_file),
+        args=(arguments, environment, str(cwd or os.getcwd()), site_file, _place),
         daemon=True,
     )
     kernel.start()
@@ -208,14 +220,14 @@ def _connect(site_file):
         hosts.open_ahead(site.load(site_file))
 
 
-def _be_a_kernel(arguments, environment, cwd, site_file):
+def _be_a_kernel(arguments, environment, cwd, site_file, place):
     """What ipykernel_launcher does."""
     global here
     here = True
     gc.freeze()  # else each full collection looks through what the server imported, and copies it
     # the server, this process's parent, lives as long as a kernel does: watch the run itself
     threading.Thread(
-        target=_end_with, args=(multiprocessing.parent_process(),), daemon=True
+        target=_end_with, args=(multiprocessing.parent_process(), place), daemon=True
     ).start()
     os.setsid()
     # nobody debugs this kernel, and to import the debugger takes half of a kernel's start
@@ -237,6 +249,8 @@ def _call_itself(name):
         comm.write(name)
 
 
-def _end_with(parent):
+def _end_with(parent, place):
     parent.join()
+    if place:
+        shutil.rmtree(place, ignore_errors=True)
     os._exit(1)

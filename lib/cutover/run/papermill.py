@@ -5,7 +5,6 @@ record/executed_copy.py).
 """
 
 import logging
-import tempfile
 
 from cutover import site
 from cutover.model import errors, runbook
@@ -73,8 +72,7 @@ def _run_notebook(template, copy, values, timeout, followed):
             kernels.expect(values["site"])
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    # sockets in a private folder: no TCP port that others on this machine could find
-    with tempfile.TemporaryDirectory(prefix="cutover-") as sockets:
+    with kernels.folder() as sockets:
         kernel = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         try:
             papermill.execute_notebook(
