@@ -19,7 +19,7 @@ PROOF = carried.Proof("work", "old", "new", 5, 7, 0, 1.5)
 
 
 @pytest.fixture
-def hosts(tmp_path):
+def hosts(monkeypatch, tmp_path):
     """The old host is this one. `asked`: the options of its commands."""
     asked = []
 
@@ -29,10 +29,11 @@ def hosts(tmp_path):
         return types.SimpleNamespace(text=done.stdout.decode())
 
     site = types.SimpleNamespace(
-        roles=types.SimpleNamespace(old="old"),
+        roles=types.SimpleNamespace(old="old", new="new"),
         verify=types.SimpleNamespace(parallel=2),
         presync=types.SimpleNamespace(back_off_ms=None, max_mb_per_second=None),
     )
+    monkeypatch.setattr(carried.dovecot_programs, "read_once", lambda *_: contextlib.nullcontext())
     return types.SimpleNamespace(site=site, run=run, asked=asked)
 
 

@@ -26,14 +26,17 @@ OLD = folder(message(1), message(2))
 def read(monkeypatch):
     """read(the new side's folder, or None, or an error) → Second, of one carried folder."""
 
-    def call(new):
+    def call(new, exists=2):
         def stream(name, level, numbers=None):
             if isinstance(new, Exception):
                 raise new
             return new
 
         sessions = {
-            "old_session": types.SimpleNamespace(stream=lambda name, level, numbers: OLD),
+            "old_session": types.SimpleNamespace(
+                examine=lambda name: types.SimpleNamespace(exists=exists),
+                stream=lambda name, level, numbers: folder(*OLD.messages[: len(numbers)]),
+            ),
             "new_session": types.SimpleNamespace(
                 folders=lambda pattern: [("w", "/", True)] if new else [], stream=stream
             ),
@@ -42,7 +45,11 @@ def read(monkeypatch):
             monkeypatch.setattr(
                 second_reading.mailboxes, name, lambda *_, s=session: contextlib.nullcontext(s)
             )
-        site = types.SimpleNamespace(verify=types.SimpleNamespace(parallel=2))
+        once = second_reading.dovecot_programs
+        monkeypatch.setattr(once, "read_once", lambda *_: contextlib.nullcontext())
+        site = types.SimpleNamespace(
+            verify=types.SimpleNamespace(parallel=2), roles=types.SimpleNamespace(new="new")
+        )
         hosts = types.SimpleNamespace(site=site)
         return second_reading.read(hosts, {"ada": {"mail/w": ("w", 2)}})
 
@@ -72,6 +79,12 @@ def test_what_users_do_is_counted(read, new, expected):
 def test_text_date_and_uidvalidity_may_not_differ(read, new, folders):
     second = read(new)
     assert len(second.differences) == 1 and second.folders == folders
+
+
+def test_what_the_old_server_has_lost_stops_nothing_and_is_counted(read):
+    """A nightly job there may expunge old spam; the new side need not."""
+    second = read(folder(message(1), message(2)), exists=1)
+    assert second == second_reading.Second(folders=1, messages=1, expired=1)
 
 
 def test_what_cannot_be_read_is_said(read):

@@ -1,5 +1,6 @@
 """What verify carried over is read again in production-test, and nothing less passes."""
 
+import dataclasses
 import types
 
 import pytest
@@ -108,3 +109,9 @@ def test_no_difference_and_no_folder_left_passes(changed, passes):
     second = second_reading.Second(**{"carried": 2, "folders": 2, "messages": 9, **changed})
     check = carried_again.check(second, ROMA1)
     assert check.passed == passes and check.warning == bool(second.removed)
+
+
+def test_what_the_old_server_has_lost_since_is_a_warning():
+    check = carried_again.check(dataclasses.replace(READ, expired=3), ROMA1)
+    assert check.passed and check.warning and check.data["expired"] == 3
+    assert "mailboxold has lost 3 since" in check.actual

@@ -23,7 +23,8 @@ class Second:
     side.
 
     messages: read on both sides. gone: only on the old side now. differences: the first, as text.
-    unread: the reason, by what could not be read.
+    unread: the reason, by what could not be read. expired: messages that the old side has lost
+    since, such as to a nightly job there.
     """
 
     carried: int = 0
@@ -33,6 +34,7 @@ class Second:
     gone: int = 0
     differences: list[str] = dataclasses.field(default_factory=list)
     unread: dict[str, str] = dataclasses.field(default_factory=dict)
+    expired: int = 0
 
 
 def read(hosts, folders: Folders) -> Second:
@@ -53,6 +55,7 @@ def read(hosts, folders: Folders) -> Second:
             result.removed += own.removed
             result.messages += own.messages
             result.gone += own.gone
+            result.expired += own.expired
             result.differences = [*result.differences, *own.differences][:SHOWN]
             result.unread.update(own.unread)
     return result
@@ -68,7 +71,9 @@ def _of_user(hosts, user, names):
                 result.gone += count
                 continue
             try:
-                before = old.stream(name, "content", range(1, count + 1))
+                there = min(count, old.examine(name).exists)
+                result.expired += count - there
+                before = old.stream(name, "content", range(1, there + 1))
                 after = new.stream(new_name, "content")
                 _compare(before, after, f"{user}: {name}", result)
             except imap.FolderUnreadable as error:

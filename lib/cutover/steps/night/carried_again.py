@@ -19,7 +19,8 @@ def read(ctx, now: bool) -> second_reading.Second | None:
     for event in ctx.history[ctx.history.index(verified) :]:
         earlier = _data(event, "carried-read-again")
         if earlier and earlier["passed"]:
-            return second_reading.Second(*(earlier[name] for name in FIGURES))
+            figures = {name: earlier[name] for name in FIGURES}
+            return second_reading.Second(**figures, expired=earlier.get("expired", 0))
     if not now:
         return second_reading.Second(journaled["folders"])
     kept = ctx.kept("verify")
@@ -54,6 +55,8 @@ def check(second: second_reading.Second, site) -> model.Check:
     actual += "; ".join(problems[:10]) if problems else "equal"
     if second.gone:
         actual += f"; {second.gone} are gone since, of them {second.removed} whole folders"
+    if second.expired:
+        actual += f"; {site.roles.old} has lost {second.expired} since, which were not compared"
     return model.Check(
         "The contents that verify carried over are equal in a full reading",
         "the same text and date for each UID",
@@ -62,11 +65,12 @@ def check(second: second_reading.Second, site) -> model.Check:
         "If verify's facts cannot be used, restore their file in the run's folder from a copy and "
         "run this step again. Otherwise compare the folders named by hand: "
         f"{site.roles.old} still has the mail.",
-        warning=bool(second.removed),
+        warning=bool(second.removed or second.expired),
         id="carried-read-again",
         data={
             **{name: getattr(second, name) for name in FIGURES},
             "differences": len(second.differences),
             "unread": len(second.unread),
+            "expired": second.expired,
         },
     )
