@@ -57,7 +57,7 @@ done
 """
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Signature:
     """settled: whether any later change gives another one."""
 
@@ -65,7 +65,7 @@ class Signature:
     settled: bool
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Proof:
     """A folder whose messages and their contents were equal on both sides.
 
@@ -87,7 +87,7 @@ class Proof:
 Proofs = dict[str, Proof]  # by the folder's old name
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Seen:
     """A mail file of the old host. status: as stat(1) says it, or empty if it is not settled."""
 

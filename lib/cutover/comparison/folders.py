@@ -17,7 +17,7 @@ from cutover.facts import mailboxes, pop3
 from cutover.model import errors
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Converted:
     """A folder as the conversion reports it. Names are as IMAP says them.
 
@@ -35,7 +35,7 @@ class Converted:
     bytes: float = dataclasses.field(default=math.inf, compare=False)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class Row:
     """One folder of one user, compared; it is filled while both sides are read.
 

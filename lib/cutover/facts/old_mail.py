@@ -5,7 +5,7 @@ import dataclasses
 from cutover import model
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Folder:
     """One folder, with the figures of its file. renumbered: its UIDs are not kept.
     keywords_merged: keywords that differ from another only in case, and that one.

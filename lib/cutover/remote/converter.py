@@ -34,7 +34,7 @@ class PassedOver:
     name: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Folder:
     """A converted folder. `old` is "" for INBOX and None for a folder of the new side only.
 
