@@ -322,11 +322,13 @@ def test_a_host_with_another_dovecot_reads_nothing(lab, verified):
 
 
 def test_a_host_whose_dovecot_does_not_work_leaves_its_users_to_the_other(lab, verified):
-    lab.run(OTHER, ["mount", "--bind", "/bin/false", "/usr/bin/doveadm"])
+    programs = ["/usr/bin/doveadm", "/usr/lib/dovecot/imap"]
+    for program in programs:
+        lab.run(OTHER, ["mount", "--bind", "/bin/false", program])
     try:
         read = verified()
     finally:
-        lab.run(OTHER, ["umount", "/usr/bin/doveadm"])
+        lab.run(OTHER, ["umount", *programs])
     assert read.users == {ONE: len(USERS)} and set(read.without) == {OTHER} and read.again
 
 

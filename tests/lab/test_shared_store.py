@@ -29,9 +29,9 @@ def lab(_lab_of_the_session):
 
 @pytest.fixture(scope="module")
 def night(lab, tmp_path_factory):
-    """Some users' mail, converted and verified.
+    """Some users' mail, converted and verified by both.
 
-    The runbook knows one new server: the other is stopped by hand, before.
+    The runbook knows one new server: the other's services are stopped by hand, before.
     """
     lab.run(OTHER, ["systemctl", "stop", *SERVICES])
     made = Night(tmp_path_factory.mktemp("night"))
@@ -39,6 +39,8 @@ def night(lab, tmp_path_factory):
         "uid_min": topology.USERS[USERS[0]],
         "uid_max": topology.USERS[USERS[-1]],
     }
+    made.values["hosts"][OTHER] = {"address": topology.EVER[OTHER].address}
+    made.values["convert"] = {"engine": "dask", "workers": [ONE, OTHER], "cores": 1}
     made.write()
     made.up_to("verify")
     lab.run(ONE, ["systemctl", "unmask", *SERVICES])
@@ -81,6 +83,18 @@ def test_mail_is_converted_into_it_and_verified(night):
         (check["id"], check["subject"]) == ("user-mail-equal", "alice")
         for check in passed["checks"]
     )
+
+
+def test_both_took_part(night):
+    (ready,) = night.events("verified", "preflight")
+    workers = {(check["id"], check["subject"]): check for check in ready["checks"]}
+    assert not workers["worker-reads", OTHER]["warning"]
+    (converted,) = night.events("result", "convert")
+    assert converted["figures"]["workers"] == 2 and converted["figures"]["lost"] == 0
+    (passed,) = night.events("verified", "verify")
+    (read,) = [check for check in passed["checks"] if check["id"] == "verify-hosts"]
+    assert set(read["data"]["users"]) == {ONE, OTHER} and not read["warning"]
+    assert sum(read["data"]["users"].values()) == len(USERS)
 
 
 def test_preflight_names_it_and_asks_for_nothing_that_is_there(night):

@@ -7,6 +7,7 @@ as long as the program itself. Where many users are read, read_once() does it fo
 import contextlib
 from collections.abc import Iterable
 
+from cutover import model
 from cutover.facts import dovecot
 
 # With -F, doveconf runs a program that finds the configuration in an open file, whose number is in
@@ -44,17 +45,22 @@ def argv(hosts, name: str, protocol: str) -> list[str]:
 def read_once(hosts, names: Iterable[str]):
     """Until it ends, argv() starts the programs with the hosts' configurations as they are now.
 
-    Before 2.4, and where doveconf does not give it, they go on reading it themselves.
+    Before 2.4, and where doveconf does not give it, they go on reading it themselves. A host that
+    is lost meanwhile is no error here: whoever uses it meets the error.
     """
-    read = hosts.each(names, lambda name: _read(hosts, name))
-    read = {name: places for name, places in read.items() if places}
+    read = hosts.each(names, lambda name: model.read(_read, hosts, name))
+    read = {name: reading.value for name, reading in read.items() if reading.value}
     hosts.kept |= {(read_once, name): places for name, places in read.items()}
     try:
         yield
     finally:
         for name in read:
             del hosts.kept[read_once, name]
-        hosts.each(read, lambda name: hosts.run(name, ["rm", "-r", "--", read[name][0]], sudo=True))
+        hosts.each(read, lambda name: model.read(_remove, hosts, name, read[name][0]))
+
+
+def _remove(hosts, name, directory):
+    hosts.run(name, ["rm", "-r", "--", directory], sudo=True)
 
 
 def _read(hosts, name):
