@@ -6,6 +6,7 @@ import json
 import example
 import pytest
 from cutover import model
+from cutover.model import runbook
 from example import ROMA1, altered, recorded
 
 KEEP_NAME = ROMA1.model_copy(
@@ -82,6 +83,19 @@ def alias_elsewhere(facts):
 def routed_to_old_alone(facts):
     mx = facts["mx"]["postino4"]
     mx["source"] += "guest:maildrop\tguest@mailboxold.roma1.example\n"
+
+
+def test_an_entry_of_the_old_server_is_corrected_without_a_step_of_the_night(decommission):
+    """A change by dual-delivery makes production-test and backup stale, which decommission needs."""
+    night = [{"event": "verified", "step": name, "passed": True} for name in runbook.NIGHT]
+    again = [*night, {"event": "intent", "step": "dual-delivery"}]
+    assert runbook.states(again)["production-test"] == "stale"
+    (check,) = [
+        check
+        for check in decommission.gate(spoiled("before", routed_to_old_alone))
+        if (check.id, check.subject) == ("routed-to-old-alone", "postino4")
+    ]
+    assert "makemap btree /etc/mail/userdb.db < /etc/mail/userdb" in check.todo
 
 
 def somebody_logged_in(facts):

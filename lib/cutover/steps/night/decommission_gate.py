@@ -65,8 +65,9 @@ def _routed_to_both(facts, site):
             "0 entries",
             _counted(len(alone), "entries", alone),
             not alone,
-            f"that mail would bounce: change the entries in {site.userdb.source}, then run "
-            "dual-delivery again",
+            f"that mail would bounce: name {site.fqdn(site.alias)} in these entries of "
+            f"{site.userdb.source}, on every MX, and run `makemap btree {site.userdb.map} < "
+            f"{site.userdb.source}` there (dual-delivery would make all later steps stale)",
             id="routed-to-old-alone",
             subject=name,
             data={"entries": alone},
