@@ -72,8 +72,9 @@ class DrainQueue(model.Change):
             ctx.hosts.each(
                 self.queues, lambda name: queue_release.release(ctx.hosts, name, self.alone)
             )
-            # a long queue takes long to list
-            time.sleep(min(3.0, max(0.1, (time.monotonic() - began) / 20)))
+            # to list a long queue takes long, and from the host what it needs to deliver; shorter
+            # than `alone`
+            time.sleep(min(15.0, max(0.1, (time.monotonic() - began) / 20)))
             # mail that arrives meanwhile follows the new routing; only the earlier mail must go
             now = {key: item for key, item in self._queued(ctx.hosts).items() if key in first}
             if len(now) == total:  # sendmail takes its time before the first delivery
