@@ -2,7 +2,7 @@
 
 import pytest
 from cutover import model
-from cutover.changes import delivery_proof
+from cutover.changes import delivery_proof, service
 from cutover.facts import arrivals, mail_queue
 
 MX, HOSTS = ["mx1", "mx2"], ["old", "new"]
@@ -45,6 +45,7 @@ def test_a_message_is_sent_once_both_hosts_accept_mail(monkeypatch):
 
 
 def test_nothing_is_sent_to_a_host_that_stays_closed(monkeypatch):
+    assert delivery_proof.OPENING > service.SETTLING  # its failure says more
     monkeypatch.setattr(delivery_proof, "OPENING", 0)
     hosts = Starting([False])
     with pytest.raises(model.ChangeFailed, match="port 25 of old is still closed"):

@@ -5,10 +5,11 @@ import time
 from typing import ClassVar
 
 from cutover import model
-from cutover.changes import mail
+from cutover.changes import mail, service
 from cutover.facts import arrivals, mail_queue
 
-OPENING = 30  # seconds until each mail host must accept connections
+# seconds until each mail host must accept connections; a service that does not start says so before
+OPENING = service.SETTLING + 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _await_port(hosts, name):
     while not hosts.port_open(name, 25):
         if time.monotonic() > deadline:
             raise model.ChangeFailed(
-                f"port 25 of {name} is still closed after {OPENING} s. Run `ss -tlnp` there to see "
-                "whether sendmail listens, and see its mail log. Then run this step again."
+                f"port 25 of {name} is still closed after {OPENING:.0f} s. Run `ss -tlnp` there to "
+                "see whether sendmail listens, and see its mail log. Then run this step again."
             )
         time.sleep(0.1)
