@@ -39,7 +39,7 @@ class Shell(ssh.Stream):
         try:
             self._process.stdin.write(data)
             self._process.stdin.flush()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # ended, or closed
             raise ssh.LinkLost(host="mx", reason="the command ended", command="") from None
 
     def finish(self):
@@ -130,23 +130,38 @@ def test_what_a_killed_run_had_begun_ends_before_the_next_turn(file, lock, other
 
 
 def test_nothing_is_written_once_the_lock_ended(file, lock, tmp_path, monkeypatch):
-    monkeypatch.setattr(ssh.locked, "HELD", 0.2)
     place = tmp_path / "userdb"
     with turn(f"{file}:mailbox", lock) as mine:
         mine.put(b"one\n", str(place))
+    monkeypatch.setattr(ssh.locked, "HELD", 1)
+    with turn(f"{file}:mailbox", lock) as mine:
         mine._shell._process.wait()
         with pytest.raises(ssh.LinkLost):
             mine.put(b"two\n", str(place))
     assert place.read_bytes() == b"one\n"
 
 
-def test_a_command_has_the_lock_until_it_ends(file, lock, tmp_path, monkeypatch):
-    monkeypatch.setattr(ssh.locked, "HELD", 0.2)
+def test_a_command_has_the_lock_until_it_ends(file, lock, tmp_path):
     with turn(f"{file}:mailbox", lock) as mine:
+        shell = mine._shell._process.pid
         with pytest.raises(ssh.LinkLost):
-            mine.run(["sh", "-c", f"sleep 0.6; echo > {tmp_path}/ended"])
+            mine.run(["sh", "-c", f"kill {shell}; sleep 0.6; echo > {tmp_path}/ended"])
         with turn(f"{file}:mailbox", lock):
             assert (tmp_path / "ended").exists()
+
+
+def test_a_command_that_is_given_up_ends_the_turn(file, lock, monkeypatch):
+    def late():
+        raise ssh.TimedOut(host="mx", what="answer", seconds=60, command="", out=b"", err=b"")
+
+    with turn(f"{file}:mailbox", lock) as mine:
+        with monkeypatch.context() as patch, pytest.raises(ssh.TimedOut):
+            patch.setattr(mine._shell, "readline", late)
+            mine.run(["false"])
+        with pytest.raises(ssh.LinkLost):
+            mine.run(["true"])
+        with turn(f"{file}:mailbox", lock):
+            pass
 
 
 def test_a_turn_writes_and_runs_as_the_connection_does(file, lock, tmp_path):

@@ -70,8 +70,12 @@ class Locked(Writes):
             self._connection.put(input, source, sudo=True)
             line = f"rm -f {shlex.quote(source)}; {line}"
         self._shell.timeout = timeout
-        self._shell.write(f"{{ {line}; }} < {shlex.quote(source)}\n".encode())
-        rc, _, err = self._shell.readline().partition(b" ")
+        try:
+            self._shell.write(f"{{ {line}; }} < {shlex.quote(source)}\n".encode())
+            rc, _, err = self._shell.readline().partition(b" ")
+        except BaseException:
+            self.close()  # or the next command would take this one's answer for its own
+            raise
         if not err.endswith(b"\n"):
             raise LinkLost(
                 host=self._connection.host, reason=f"the lock {self.path} ended", command=line[:300]
