@@ -75,7 +75,8 @@ class FileChange(model.Change):
         if now not in (self.before, self.after):
             raise model.ChangeFailed(
                 f"{self.path} on {self.host} was not written: its text changed since the plan "
-                "was made. Run this step again."
+                "was made. Run this step again. To roll back, first give it one of the two texts "
+                "that the plan shows."
             )
         return now
 

@@ -69,7 +69,8 @@ class DovecotBlock(model.Change):
         if sieve.block(text) not in (self.before, self.after):
             raise model.ChangeFailed(
                 f"{self.path} on {self.host} was not written: its block changed since the plan was "
-                "made. Run this step again."
+                "made. Run this step again. To roll back, first give it one of the two texts that "
+                "the plan shows."
             )
         dovecot.replace(
             ctx.hosts,
