@@ -723,8 +723,11 @@ def test_an_old_store_that_is_not_mounted_is_no_empty_one(site):
 
 
 def test_the_state_of_several_users_is_looked_up_at_the_same_time(site, monkeypatch):
-    for name in ("alice", "bob"):
+    """Those that have a tree: before a conversion nobody has, and no process is begun."""
+    for name in ("alice", "bob", "carol"):
         site.user(name)
+    for name in ("alice", "carol"):
+        deliver(site.maildir(name), "1.a.new", b"Subject: new\n\nnew\n")
     plan = dict(plan_file.check(site.plan()), jobs=2)
     meeting = pathlib.Path(plan["work"]).parent / "meeting"
     meeting.mkdir(mode=0o777)
@@ -740,7 +743,7 @@ def test_the_state_of_several_users_is_looked_up_at_the_same_time(site, monkeypa
 
     look.__module__, look.__qualname__ = status.__name__, "task_state"
     monkeypatch.setattr(status, "task_state", look)
-    assert [user["files"] for user in status.state(plan)["users"]] == [2, 2]
+    assert [user["files"] for user in status.state(plan)["users"]] == [2, 0, 2]
 
 
 @pytest.mark.parametrize("east, early", [(3600, 1), (-12600, 0)])
