@@ -329,7 +329,7 @@ def overlay(tree, live, uid):
     probe = ["unshare", "--mount", "--propagation", "private", "mount", "-t", "tmpfs", "x", "/mnt"]
     if subprocess.run(probe, capture_output=True).returncode:
         pytest.skip("mounts are refused here")
-    script = mailboxes._SCRIPT.partition("exec setpriv")[0] + 'ls "$2"; ls -d /etc/passwd'
+    script = mailboxes._SCRIPT.partition("uid=$3")[0] + 'ls "$2"; ls -d /etc/passwd'
     argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "staged"]
     return subprocess.run(
         [*argv, str(tree), str(live), str(uid), "1"], capture_output=True, text=True
