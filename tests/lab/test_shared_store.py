@@ -93,7 +93,7 @@ def test_both_took_part(night):
     assert converted["figures"]["workers"] == 2 and converted["figures"]["lost"] == 0
     (passed,) = night.events("verified", "verify")
     (read,) = [check for check in passed["checks"] if check["id"] == "verify-hosts"]
-    assert set(read["data"]["users"]) == {ONE, OTHER} and not read["warning"]
+    assert set(read["data"]["users"]) == {ONE, OTHER} and not read["warning"], read["actual"]
     assert sum(read["data"]["users"].values()) == len(USERS)
 
 

@@ -21,11 +21,13 @@ NEW, OTHER = ROMA1.roles.new, "postino3"
 SITE = ROMA1.model_copy(
     update={"convert": night_sections.Convert(engine="dask", workers=[NEW, OTHER], cores=4)}
 )
+FOLDER = "/var/imap/.cutover/RUN"
 STORE = convert_workers.Place("/var/imap", "nfs4", "san:/imap", 64, 5, 1 << 40, 77)
 FUSE = convert_workers.Place("/var/imap", "fuse.glusterfs", "localhost:/v", 1, 5, 1 << 40, 0)
 READER = convert_workers.Reader("2.4.1", {"mail_path": "a", "ssl_server": "b"}, "c")
 WORKER = convert_workers.Worker(
-    *([3, 13, 5], platform.machine(), 14, 1 << 30, True, {"/var/imap/.cutover": STORE}),
+    *([3, 13, 5], platform.machine(), 14, 1 << 30, True),
+    {"/var/imap/.cutover": STORE, FOLDER: dataclasses.replace(STORE, path=FOLDER)},
     model.Reading(READER),
 )
 
@@ -38,8 +40,13 @@ def judged(**other):
 
 
 def with_place(**values):
-    place = dataclasses.replace(STORE, **values)
-    return model.Reading(dataclasses.replace(WORKER, places={"/var/imap/.cutover": place}))
+    places = {**WORKER.places, "/var/imap/.cutover": dataclasses.replace(STORE, **values)}
+    return model.Reading(dataclasses.replace(WORKER, places=places))
+
+
+def with_folder(**values):
+    place = dataclasses.replace(WORKER.places[FOLDER], **values)
+    return model.Reading(dataclasses.replace(WORKER, places={**WORKER.places, FOLDER: place}))
 
 
 def test_hosts_with_the_same_stores_are_workers():
@@ -137,7 +144,7 @@ def test_sizes_are_those_of_preflight():
 )
 def test_only_a_worker_with_the_same_dovecot_and_users_reads_mail(values, words):
     worker = with_reader(model.Reading(dataclasses.replace(READER, **values)))
-    reason = worker_checks.cannot_read(worker, model.Reading(WORKER), SITE)
+    reason = worker_checks.cannot_read(worker, model.Reading(WORKER), FOLDER, SITE)
     assert words in reason and bool(words) == bool(reason)
     check = judged(**{OTHER: worker})["worker-reads", OTHER]
     assert check.passed and check.warning == bool(words) and words in check.actual
@@ -153,12 +160,22 @@ def with_reader(reader):
         (model.Reading(error="no route"), "no route"),
         (with_reader(model.Reading(error="no doveconf")), "no doveconf"),
         (with_reader(None), "not looked at"),
-        (with_place(inode=2), "not the same directory"),
+        (with_folder(inode=2), "not the same directory"),
+        (with_folder(path="/var/imap/.cutover"), "not the same directory"),
     ],
 )
 def test_a_worker_that_cannot_be_asked_or_has_another_store_reads_no_mail(worker, words):
-    assert words in worker_checks.cannot_read(worker, model.Reading(WORKER), SITE)
-    assert worker_checks.cannot_read(model.Reading(WORKER), worker, SITE)
+    assert words in worker_checks.cannot_read(worker, model.Reading(WORKER), FOLDER, SITE)
+    assert worker_checks.cannot_read(model.Reading(WORKER), worker, FOLDER, SITE)
+
+
+def test_a_store_on_which_the_run_is_at_work_is_the_same():
+    """Its times change meanwhile, and nothing else tells some shared file systems apart."""
+    places = {FOLDER: dataclasses.replace(FUSE, path=FOLDER)}
+    new = model.Reading(dataclasses.replace(WORKER, places=places))
+    places = {FOLDER: dataclasses.replace(places[FOLDER], mtime=6)}
+    worker = model.Reading(dataclasses.replace(WORKER, places=places))
+    assert worker_checks.cannot_read(worker, new, FOLDER, SITE) == ""
 
 
 def test_users_are_divided_among_readers_by_size():
@@ -178,9 +195,9 @@ class Failed(model.ChangeFailed):
 
 def spread(monkeypatch, read):
     """What two users, one of each host, gave; and what is recorded."""
-    monkeypatch.setattr(verify_hosts, "usable", lambda hosts: ([NEW, OTHER], {}))
+    monkeypatch.setattr(verify_hosts, "usable", lambda hosts, run: ([NEW, OTHER], {}))
     hosts = types.SimpleNamespace(site=SITE)
-    readers = verify_hosts.Spread(hosts, {"a": 4, "b": 3, "c": 2})
+    readers = verify_hosts.Spread(hosts, "RUN", {"a": 4, "b": 3, "c": 2})
     assert readers.host_of == {"a": NEW, "b": OTHER, "c": OTHER}
     given = [model.read(readers.read, user, read, lambda mail: mail == "equal") for user in "abc"]
     return [reading.value for reading in given], readers.facts()

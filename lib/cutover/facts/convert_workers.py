@@ -115,8 +115,8 @@ def of_site(hosts) -> list[str]:
     return list(dict.fromkeys([hosts.site.roles.new, *hosts.site.convert.workers]))
 
 
-def read(hosts, name: str) -> Worker:
-    """What a host is as a worker."""
+def read(hosts, name: str, *paths: str) -> Worker:
+    """What a host is as a worker. paths: further directories to look at."""
     site = hosts.site
     section = site.convert
     argv = [
@@ -129,6 +129,7 @@ def read(hosts, name: str) -> Worker:
         section.place,
         *sorted(set(site.old_store.seen_at.values())),
         site.new_store.work,
+        *paths,
     ]
     answer = hosts.run(name, argv, sudo=True)
     worker = model.from_json(Worker, json.loads(answer.out))

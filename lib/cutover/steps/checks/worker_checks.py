@@ -1,5 +1,6 @@
 """Whether the hosts of the section `convert` can convert together, and read the new mail."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 from cutover import model
@@ -81,14 +82,20 @@ def _same_dovecot(name, worker, new, site):
     )
 
 
-def cannot_read(worker: model.Reading[Worker], new: model.Reading[Worker], site) -> str:
-    """Why a worker cannot read users' new mail in the place of the new host now, or ""."""
+def cannot_read(
+    worker: model.Reading[Worker], new: model.Reading[Worker], folder: str, site
+) -> str:
+    """Why a worker cannot read users' new mail in the place of the new host now, or "".
+
+    folder: the run's own on the store. Only there can it be, so its times, which change with the
+    lease and the work, need not be the same.
+    """
     for reading in (worker, new):
         if not reading.ok:
             return reading.error
-    work = site.new_store.work
-    if not worker.value.places[work].is_same(new.value.places[work]):
-        return f"{work} is not the same directory as on {site.roles.new}"
+    ours, theirs = (reading.value.places[folder] for reading in (worker, new))
+    if ours.path != folder or not ours.is_same(dataclasses.replace(theirs, mtime=ours.mtime)):
+        return f"{folder} is not the same directory as on {site.roles.new}"
     return _other_reader(worker.value.reader, new.value.reader, site)
 
 

@@ -95,7 +95,7 @@ def probe(ctx) -> Facts:
     uidls = level != "count" and pop3.served(ctx.hosts, site.roles.new)
 
     published = {name: user.bytes for name, user in converted.items() if user.published}
-    spread = verify_hosts.Spread(ctx.hosts, published)
+    spread = verify_hosts.Spread(ctx.hosts, ctx.run_name, published)
 
     def read_by(name, host):
         known, passed = converted_folders(site, converted[name]), passed_over(site, converted[name])

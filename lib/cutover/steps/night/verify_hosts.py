@@ -32,18 +32,19 @@ class HostsRead:
     again: list[str] = dataclasses.field(default_factory=list)
 
 
-def usable(hosts) -> tuple[list[str], dict[str, str]]:
+def usable(hosts, run: str) -> tuple[list[str], dict[str, str]]:
     """(the hosts that can read the new side, why each other worker cannot)."""
     new, *others = convert_workers.of_site(hosts)
     if not others:
         return [new], {}
+    folder = f"{hosts.site.new_store.work}/{run}"
     readings = hosts.each(
-        [new, *others], lambda name: model.read(convert_workers.read, hosts, name)
+        [new, *others], lambda name: model.read(convert_workers.read, hosts, name, folder)
     )
     without = {
         name: why
         for name in others
-        if (why := worker_checks.cannot_read(readings[name], readings[new], hosts.site))
+        if (why := worker_checks.cannot_read(readings[name], readings[new], folder, hosts.site))
     }
     return [new, *(name for name in others if name not in without)], without
 
@@ -60,11 +61,12 @@ def assigned(sizes: Mapping[str, int], names: list[str]) -> dict[str, str]:
 
 
 class Spread:
-    """Reads users on the hosts that can, from several threads. sizes: bytes of each user."""
+    """Reads users on the hosts that can, from several threads. sizes: bytes of each user. run: the
+    name of the run that published their mail."""
 
-    def __init__(self, hosts, sizes: Mapping[str, int]):
+    def __init__(self, hosts, run: str, sizes: Mapping[str, int]):
         self._hosts, self.new = hosts, hosts.site.roles.new
-        names, self.without = usable(hosts)
+        names, self.without = usable(hosts, run)
         self.host_of = assigned(sizes, names)
         self.users, self.again, self._lock = collections.Counter(), [], threading.Lock()
 
