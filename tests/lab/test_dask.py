@@ -311,14 +311,14 @@ def test_both_read_the_new_side_for_verify(verified):
     assert (read.without, read.again) == ({}, [])
 
 
-def test_a_host_with_another_dovecot_reads_nothing(lab, verified):
-    path = "/etc/dovecot/conf.d/99-other.conf"
-    lab.run(OTHER, ["sh", "-c", f"echo 'mail_max_keyword_length = 20' > {path}"])
+def test_a_host_with_other_users_reads_nothing(lab, verified):
+    line = f"altro:x:{topology.USERS[USERS[0]]}:100::/home/altro:/bin/sh"
+    lab.run(OTHER, ["sh", "-c", f"echo '{line}' >> /etc/passwd"])
     try:
         read = verified()
     finally:
-        lab.run(OTHER, ["rm", path])
-    assert read.users == {ONE: len(USERS)} and "mail_max_keyword_length" in read.without[OTHER]
+        lab.run(OTHER, ["sed", "-i", "/^altro:/d", "/etc/passwd"])
+    assert read.users == {ONE: len(USERS)} and "other users" in read.without[OTHER]
 
 
 def test_a_host_whose_dovecot_does_not_work_leaves_its_users_to_the_other(lab, verified):

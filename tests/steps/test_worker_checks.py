@@ -24,7 +24,7 @@ SITE = ROMA1.model_copy(
 FOLDER = "/var/imap/.cutover/RUN"
 STORE = convert_workers.Place("/var/imap", "nfs4", "san:/imap", 64, 5, 1 << 40, 77)
 FUSE = convert_workers.Place("/var/imap", "fuse.glusterfs", "localhost:/v", 1, 5, 1 << 40, 0)
-READER = convert_workers.Reader("2.4.1", {"mail_path": "a", "ssl_server": "b"}, "c")
+READER = convert_workers.Reader("2.3.21", {"mail_path": "a", "ssl_server": "b"}, "c")
 WORKER = convert_workers.Worker(
     *([3, 13, 5], platform.machine(), 14, 1 << 30, True),
     {"/var/imap/.cutover": STORE, FOLDER: dataclasses.replace(STORE, path=FOLDER)},
@@ -134,7 +134,7 @@ def test_sizes_are_those_of_preflight():
 @pytest.mark.parametrize(
     "values, words",
     [
-        ({"version": "2.3.19"}, "Dovecot 2.3.19 instead of 2.4.1"),
+        ({"version": "2.3.19"}, "Dovecot 2.3.19 instead of 2.3.21"),
         ({"settings": {"mail_path": "other"}}, "other settings in `doveconf -n`: mail_path"),
         ({"settings": {}}, "mail_path"),
         ({"settings": {**READER.settings, "namespace inbox": "d"}}, "namespace inbox"),
@@ -148,6 +148,12 @@ def test_only_a_worker_with_the_same_dovecot_and_users_reads_mail(values, words)
     assert words in reason and bool(words) == bool(reason)
     check = judged(**{OTHER: worker})["worker-reads", OTHER]
     assert check.passed and check.warning == bool(words) and words in check.actual
+
+
+def test_since_dovecot_24_a_worker_reads_with_the_new_hosts_settings():
+    new = with_reader(model.Reading(dataclasses.replace(READER, version="2.4.1")))
+    worker = with_reader(model.Reading(convert_workers.Reader("2.4.1", {}, READER.users)))
+    assert worker_checks.cannot_read(worker, new, FOLDER, SITE) == ""
 
 
 def with_reader(reader):

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 from cutover import model
+from cutover.facts import dovecot
 from cutover.facts.convert_workers import Reader, Worker
 from cutover.remote import dask_files
 
@@ -106,7 +107,9 @@ def _other_reader(worker, new, site):
     ours, theirs = worker.value, new.value
     if ours.version != theirs.version:
         return f"Dovecot {ours.version} instead of {theirs.version}"
-    if different := sorted(_differing(ours, theirs)):
+    # since 2.4 the new host's own are used on each (dovecot_programs.read_once)
+    different = [] if dovecot.Spelling(theirs.version).split else sorted(_differing(ours, theirs))
+    if different:
         return f"other settings in `doveconf -n`: {', '.join(different)}"
     if ours.users != theirs.users:
         return f"other users than {site.roles.new} (`getent passwd`)"

@@ -75,7 +75,9 @@ class Spread:
     ) -> dict[str, model.Reading[T]]:
         """Each user, as by read(): the largest first, for which all the others would wait."""
         with (
-            dovecot_programs.read_once(self._hosts, set(self.host_of.values())),
+            dovecot_programs.read_once(
+                self._hosts, list(dict.fromkeys([self.new, *self.host_of.values()]))
+            ),
             concurrent.futures.ThreadPoolExecutor(self._hosts.site.verify.parallel) as pool,
         ):
             readings = pool.map(
