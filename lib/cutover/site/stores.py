@@ -70,7 +70,7 @@ def _merged(base, own):
 def digest(whole: Mapping[str, dict], name: str) -> str:
     """SHA-256 of what a run of one store depends on, of all stores' parameters (split()).
 
-    Its own, and by what the other stores are told apart: their names, servers and users.
+    Its own, and what tells the other stores apart: their names, servers and users.
     """
     others = {
         other: [values.get(key) for key in ("alias", "roles", "users")]
