@@ -24,9 +24,9 @@ OLD = folder(message(1), message(2))
 
 @pytest.fixture
 def read(monkeypatch):
-    """read(the new side's folder, or None, or an error) → Second, of one carried folder."""
+    """read(the new side's folder, or None, or an error) → Second, of carried folders that have it."""
 
-    def call(new, exists=2):
+    def call(new, exists=2, names=("mail/w",)):
         def stream(name, level, numbers=None):
             if isinstance(new, Exception):
                 raise new
@@ -51,7 +51,7 @@ def read(monkeypatch):
             verify=types.SimpleNamespace(parallel=2), roles=types.SimpleNamespace(new="new")
         )
         hosts = types.SimpleNamespace(site=site)
-        return second_reading.read(hosts, {"ada": {"mail/w": ("w", 2)}})
+        return second_reading.read(hosts, {"ada": dict.fromkeys(names, ("w", 2))})
 
     return call
 
@@ -85,6 +85,11 @@ def test_what_the_old_server_has_lost_stops_nothing_and_is_counted(read):
     """A nightly job there may expunge old spam; the new side need not."""
     second = read(folder(message(1), message(2)), exists=1)
     assert second == second_reading.Second(folders=1, messages=1, expired=1)
+
+
+def test_each_of_a_users_folders_is_read(read):
+    second = read(folder(message(1), message(2)), names=("mail/v", "mail/w"))
+    assert second == second_reading.Second(folders=2, messages=4)
 
 
 def test_what_cannot_be_read_is_said(read):

@@ -71,9 +71,9 @@ def _of_user(hosts, user, names):
                 result.gone += count
                 continue
             try:
-                there = min(count, old.examine(name).exists)
-                result.expired += count - there
-                before = old.stream(name, "content", range(1, there + 1))
+                left = min(count, old.examine(name).exists)
+                result.expired += count - left
+                before = old.stream(name, "content", range(1, left + 1))
                 after = new.stream(new_name, "content")
                 _compare(before, after, f"{user}: {name}", result)
             except imap.FolderUnreadable as error:
