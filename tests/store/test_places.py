@@ -65,7 +65,7 @@ class Hosts:
     """Both sides on the mail host: imapd is the old one, Dovecot the new one."""
 
     def __init__(self, user):
-        self.user = user
+        self.user, self.kept = user, {}
         self.site = types.SimpleNamespace(
             roles=types.SimpleNamespace(old="old", new="new"),
             old_store=types.SimpleNamespace(
