@@ -182,6 +182,9 @@ def test_a_transcript_is_followed_while_it_grows(tmp_path):
     with script.path.open("a") as out:
         out.write('shed", "user": "user2", "messages": 10, "bytes": 800, "at": 1005.0}\n')
     assert script.update() and script.current.done == 3
+    with script.path.open("a") as out:  # such a user is done once
+        out.write('{"event": "error", "user": "user2", "what": "late", "at": 1006.0}\n')
+    assert script.update() and script.current.done == 3
 
 
 def test_a_second_pass_is_one_of_its_own(tmp_path):

@@ -77,8 +77,8 @@ class Change(NamedTuple):
 class Pass:
     """One conversion, from its "start" to its "end".
 
-    total: users. points: in order of time. folder_messages, folder_bytes: of finished folders.
-    probes: of the old server, meanwhile.
+    total: users; done: how many of them are done. points: in order of time. folder_messages,
+    folder_bytes: of finished folders. probes: of the old server, meanwhile.
     """
 
     began: float
@@ -94,11 +94,7 @@ class Pass:
     last: float = 0.0
     folder_messages: int = 0
     folder_bytes: int = 0
-
-    @property
-    def done(self) -> int:
-        """Users that are done."""
-        return sum(user.ended is not None for user in self.users.values())
+    done: int = 0
 
     @property
     def messages(self) -> int:
@@ -238,6 +234,7 @@ def _take(conversion, kind, event, at):
         _take_folder(conversion, user, event)
         _point(conversion, at, conversion.folder_messages, conversion.folder_bytes)
     elif kind in ("published", "already", "staged", "unpublished", "error") and user is not None:
+        conversion.done += user.ended is None
         user.state, user.ended = "failed" if kind == "error" else kind, at
         if "messages" in event:
             user.messages, user.bytes = event["messages"], event["bytes"]
