@@ -21,16 +21,18 @@ def state(plan):
     error: why the user's trees could not be looked at, as errors.describe() gives it, or None.
     """
     nothing = {"files": 0, "older": None}
-    places = {user["user"]: containers.paths(plan, user)["live"] for user in plan["users"]}
+    places = {user["user"]: containers.paths(plan, user) for user in plan["users"]}
     # before a conversion most have none, and a process each would take longer than all the rest
-    there = [user for user in plan["users"] if not is_missing(places[user["user"]])]
+    there = [user for user in plan["users"] if not is_missing(places[user["user"]]["live"])]
     looks = {name: (nothing, None) for name in places}
     looks.update(
         each_user.ask_all(
-            dict(plan, users=there), task_state, lambda user: places[user["user"]], nothing
+            dict(plan, users=there), task_state, lambda user: places[user["user"]]["live"], nothing
         )
     )
-    users = [_of_user(plan, user, *looks[user["user"]]) for user in plan["users"]]
+    users = [
+        _of_user(plan, user, places[user["user"]], *looks[user["user"]]) for user in plan["users"]
+    ]
     return {
         "run": plan["run"],
         "users": users,
@@ -49,8 +51,7 @@ def is_missing(path):
     return False
 
 
-def _of_user(plan, user, looks, error):
-    places = containers.paths(plan, user)
+def _of_user(plan, user, places, looks, error):
     known, staged = {}, {}
     try:
         known, staged = records.read(places["state"]), records.read(places["staged"])
