@@ -58,9 +58,14 @@ def to_one_server(hosts, name: str) -> OneServer:
     source, records = userdb_map.with_source(hosts, name)
     old, new = (site.spellings(host, host) for host in site.mail_hosts)
     old += site.spellings(site.alias, site.roles.old)
-    alone = [
+    alone = sorted(only_at(source, old, new))
+    return OneServer(alone, userdb_map.from_source(source) == records)
+
+
+def only_at(source: bytes, at: Sequence[str], other: Sequence[str]) -> list[str]:
+    """The keys of the userdb's entries whose addresses are of the one host; see recipient."""
+    return [
         key
         for key, addresses in userdb.recipients(source).items()
-        if recipient.only_at(addresses, old, new)
+        if recipient.only_at(addresses, at, other)
     ]
-    return OneServer(sorted(alone), userdb_map.from_source(source) == records)

@@ -111,30 +111,24 @@ def read(ctx) -> Go:
     predicted = runbook.latest(ctx.history, "predicted")
     ended = runbook.latest(ctx.history, "verified", "step-failed", step="presync")
 
-    def on_each(function):
-        return hosts.each(site.cutover_hosts, lambda name: model.read(function, hosts, name))
+    def on_each(names, function):
+        return hosts.each(names, lambda name: model.read(function, hosts, name))
 
-    def routing(name):
-        return model.read(mx_routing.to_one_server, hosts, name)
-
-    def accounts(name):
-        return model.read(users.read, hosts, name)
-
-    def waiting(name):
+    def waiting(hosts, name):
         return mail_queue.waiting(hosts, name, site.mail_domains)
 
     return Go(
         prediction=predicted and model.from_json(Prediction, predicted),
         presync=ended and model.from_json(Presync, ended),
         space=model.read(free_space.read, hosts, site.roles.new, site.new_store.work),
-        clock=on_each(clock.offset),
+        clock=on_each(site.cutover_hosts, clock.offset),
         servers=model.read(zone.read, hosts),
-        queue=hosts.each(site.cutover_hosts, lambda name: model.read(waiting, name)),
+        queue=on_each(site.cutover_hosts, waiting),
         names=model.read(dovecot_names.read, hosts, site.roles.new),
         store=model.read(dovecot.store, hosts, site.roles.new),
         pop3=model.read(pop3.served, hosts, site.roles.new),
-        routing=hosts.each(site.roles.mx, routing),
-        accounts=hosts.each(site.mail_hosts, accounts),
+        routing=on_each(site.roles.mx, mx_routing.to_one_server),
+        accounts=on_each(site.mail_hosts, users.read),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from cutover import model
-from cutover.facts import recipient, userdb, userdb_view
+from cutover.facts import mx_routing, userdb, userdb_view
 from cutover.steps.checks import listing
 
 
@@ -95,11 +95,7 @@ def _old_server_only(data, site):
     """Only entries that dual-delivery would leave with the old server alone are worth a check."""
     old, new = (site.spellings(name, name) for name in site.mail_hosts)
     alias = site.spellings(site.alias, site.roles.old)
-    alone = [
-        key
-        for key, addresses in userdb.recipients(data).items()
-        if recipient.only_at(addresses, old, new)
-    ]
+    alone = mx_routing.only_at(data, old, new)
     alone += [
         entry.key
         for entry, reason in userdb.left_alone(data, alias, (old[0], new[0]))
