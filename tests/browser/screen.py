@@ -225,6 +225,18 @@ class Screen:
             time.sleep(0.1)
         return self.shown(number)
 
+    def fill(self, number, value, text):
+        """Type into a cell's first field until a text stands below: a widget may lose a key."""
+        field, deadline = (
+            self.cell(number).locator("input[type=text]").first,
+            time.monotonic() + PATIENCE,
+        )
+        while text not in self.shown(number):
+            self._not_after(deadline, f"{value!r} did not bring {text!r}: {self.shown(number)!r}")
+            field.fill("")
+            field.fill(value)
+            self.tab.wait_for_timeout(2500)
+
     def _not_after(self, deadline, what):
         if time.monotonic() > deadline:
             PICTURES.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ from cutover.run import first_morning
 from cutover.site import PROJECT, lab_hosts
 from cutover.steps import registry
 from cutover.steps.checks import backup_files, morning
-from lab import keys, store, topology
+from lab import keys, people, store, topology
 from night import Night, declare, eventually, keep_dots, program
 
 pytestmark = pytest.mark.lab
@@ -317,9 +317,8 @@ def test_no_message_is_missing_from_a_copy_made_while_all_of_a_folder_is_flagged
     assert len(there - bases(COPY)) == 0
     assert (last.result, last.lacking, last.unsettled) == (0, 0, 1)
     assert sum(run.vanished for run in last.passes) > 100 and rounds[0] > 10
-    assert (
-        len(files(COPY / "paolo")) < len(there) + 500
-    )  # few have two names: those that one listing saw under both
+    # a part has two names, those that one listing saw under both: the slower the host, the more
+    assert len(files(COPY / "paolo")) < len(there) + 0.75 * people.EXTRA["paolo"][0][1]
     # Dovecot shows each message of such a copy once
     with Hosts(night.site) as hosts:
         account = users.find(hosts, "mailboxvm", "paolo")
