@@ -70,7 +70,7 @@ class Conversion:
             while self.pool.pending() or self.staged:
                 if self.staged and not self.syncing:
                     batch, self.staged, self.syncing = self.staged, [], True
-                    self.pool.submit(("sync", batch), tasks.task_sync, self.settings, urgent=True)
+                    self.pool.submit(("sync", batch), tasks.task_sync, self.settings)
                 for tag, kind, value in self.pool.wait(PROGRESS_SECONDS / 2):
                     self.handle(tag, kind, value)
                 if time.monotonic() - shown_at >= PROGRESS_SECONDS:
@@ -270,9 +270,11 @@ class Conversion:
             self.staged.append(name)
 
     def after_sync(self, name, _value):
-        known = self.active[name]["known"]
-        user = self.users[name]
-        self.ask("late", name, publish.task_late, user, known, False, first=True)
+        known, user = self.active[name]["known"], self.users[name]
+        if os.path.lexists(containers.paths(self.plan, user)["live"]):
+            self.ask("late", name, publish.task_late, user, known, False, first=True)
+        else:  # what comes from here on is found by the look after the swap
+            self.after_late(name, (0, known))
 
     def after_late(self, name, value):
         """Put the tree in its place, then look once more at the one it replaced."""
@@ -281,40 +283,36 @@ class Conversion:
         if publish.swap(self.plan, user):
             self.ask("later", name, publish.task_late, user, known, True, first=True)
         else:
-            self.published(name)
+            self.write_down(name)
 
     def after_later(self, name, value):
         self.active[name]["late"] += value[0]
-        self.published(name)
+        self.write_down(name)
 
-    def published(self, name):
+    def write_down(self, name):
+        """That the user is published. It waits for the disk: nobody's task."""
+        task = (publish.task_finish, self.settings, self.users[name], self.active[name]["late"])
+        self.pool.submit(("published", name), *task)
+
+    def after_published(self, name, _value):
         late, values = self.active[name]["late"], self.active[name]["values"]
-        publish.finish(self.plan, self.users[name], late)
         claims.release(self.plan, self.users[name])
         del self.active[name]
         self.totals["published"] += 1
         self.totals["late"] += late
         self.add_totals(values)
-        warnings = values["warnings"] + (
-            []
-            if not late
-            else [
+        warnings = list(values["warnings"])
+        if late:
+            warnings.append(
                 "{} messages arrived on the new side during the conversion; they are in the "
                 "published tree".format(late)
-            ]
-        )
+            )
         self.emit(
             "published",
             user=name,
-            messages=values["messages"],
-            bytes=values["bytes"],
-            expunged=values["expunged"],
-            matched=values["matched"],
-            appended=values["appended"],
             folders=len(values["folders"]),
             warnings=warnings,
-            renamed=values["renamed"],
-            passed=values["passed"],
+            **{key: values[key] for key in (*SUMS, "renamed", "passed")},
         )
 
     def add_totals(self, values):

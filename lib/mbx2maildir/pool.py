@@ -12,57 +12,19 @@ in which nothing changed takes.
 
 import collections
 import contextlib
-import io
 import os
-import pickle
 import select
 import signal
 import sys
 import time
 
-from mbx2maildir import errors, files, pace, switch
+from mbx2maildir import errors, files, pace, pipes, switch
 
 PROGRESS_SECONDS = 0.2
 SILENCE_SECONDS = 900  # a worker that is not heard of for so long is ended
-LENGTH = 8  # bytes of the length before each pickle in a pipe
-LARGEST = 1 << 30  # bytes of an answer
-PIECE = 1 << 20
-# What an answer may be made of, besides what needs no class.
-CLASSES = {
-    ("mbx2maildir.convert.source", "Found"),
-    ("mbx2maildir.convert.existing", "NewSide"),
-    ("mbx2maildir.convert.existing", "Message"),
-    ("mbx2maildir.formats.keywords", "KeywordTable"),
-}
-
-
-def packed(value):
-    data = pickle.dumps(value, 4)
-    return len(data).to_bytes(LENGTH, "little") + data
-
-
-def receive(pipe):
-    """Errors: EOFError when the other side is gone."""
-    return pickle.loads(exactly(pipe, int.from_bytes(exactly(pipe, LENGTH), "little")))
-
-
-def exactly(pipe, size):
-    data = bytearray()
-    while len(data) < size:
-        piece = os.read(pipe, min(PIECE, size - len(data)))
-        if not piece:
-            raise EOFError
-        data += piece
-    return bytes(data)
-
-
-class Answers(pickle.Unpickler):
-    """Reads what a worker answered: plain values, and the few classes that tasks exchange."""
-
-    def find_class(self, module, name):
-        if (module, name) not in CLASSES:
-            raise pickle.UnpicklingError("an answer with {}.{}".format(module, name))
-        return super().find_class(module, name)
+# Processes without a task that are kept. To become a user costs more than most tasks: where groups
+# come from NIS, all of them are read each time. A user's next task comes a few others later.
+KEPT = 16
 
 
 class Reporter:
@@ -83,7 +45,7 @@ class Reporter:
 
     def send(self):
         numbers = (self.messages, self.bytes, self.pace.asleep)
-        files.write_all(self.pipe, packed(("progress", *numbers)))
+        files.write_all(self.pipe, pipes.packed(("progress", *numbers)))
         self.messages = self.bytes = self.pace.asleep = 0
         self.sent = time.monotonic()
 
@@ -107,13 +69,13 @@ def work(user, tasks, answers, governor):
     report = Reporter(answers, governor.pace())
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            function, arguments = receive(tasks)
+            function, arguments = pipes.receive(tasks)
             report.pace.begin()
             try:
                 done = ("failed", fault) if fault else ("done", function(*arguments, report))
-                answer = packed(done)
+                answer = pipes.packed(done)
             except Exception as error:
-                answer = packed(("failed", errors.describe(error)))
+                answer = pipes.packed(("failed", errors.describe(error)))
             report.flush()
             files.write_all(answers, answer)
 
@@ -147,14 +109,14 @@ class Worker:
         """Hand over a task, as far as the pipe takes it now."""
         self.tag, self.heard = tag, time.monotonic()
         self.began = self.heard
-        self.output = bytearray(packed((function, arguments)))
+        self.output = bytearray(pipes.packed((function, arguments)))
         self.write()
 
     def write(self):
         # when it is gone, wait() sees the end of its answers
         try:
             while self.output:
-                del self.output[: os.write(self.tasks, self.output[:PIECE])]
+                del self.output[: os.write(self.tasks, self.output[: pipes.PIECE])]
         except BlockingIOError:
             pass
         except BrokenPipeError:
@@ -164,32 +126,21 @@ class Worker:
         """→ the answers that are complete; None at the end of the pipe. Errors: those of an answer
         that is none."""
         try:
-            piece = os.read(self.answers, PIECE)
+            piece = os.read(self.answers, pipes.PIECE)
         except BlockingIOError:
             return []
         if not piece:
             return None
         self.heard = time.monotonic()
         self.input += piece
-        whole = []
-        while len(self.input) >= LENGTH:
-            size = int.from_bytes(self.input[:LENGTH], "little")
-            if size > LARGEST:
-                raise ValueError("an answer of {} bytes".format(size))
-            if len(self.input) < LENGTH + size:
-                break
-            data = bytes(self.input[LENGTH : LENGTH + size])
-            del self.input[: LENGTH + size]
-            whole.append(Answers(io.BytesIO(data)).load())
-        return whole
+        return pipes.whole(self.input)
 
     def kill(self):
-        """End it, whatever it does → how it ended, in words."""
+        """End it, whatever it does. Whoever calls waits for its end, now or later."""
         os.close(self.tasks)
         os.close(self.answers)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process, signal.SIGKILL)
-        return self.ended()
 
     def ended(self):
         status = os.waitpid(self.process, 0)[1]
@@ -209,45 +160,61 @@ def died(what, todo="Look in the kernel log (out of memory?), then run the same 
 
 
 class Pool:
-    """jobs worker processes, started as they are needed. silence: seconds after which one that is
+    """As many worker processes at work for users as jobs, and as many for nobody, which wait for
+    the disk most of the time; started as they are needed. silence: seconds after which one that is
     not heard of is ended. governor: of their pace, or None; closed with the pool."""
 
     def __init__(self, jobs, silence=None, governor=None):
         self.jobs, self.governor = max(1, jobs), governor or pace.Free()
         self.silence = SILENCE_SECONDS if silence is None else silence
-        # busy: by each of their two descriptors
-        self.idle, self.busy, self.refused = [], {}, []
+        # busy: by each of their two descriptors. idle: the one that worked last at the end.
+        # ending: killed, not yet waited for: the kernel takes its time to clear a process away
+        self.idle, self.busy, self.ending, self.refused = [], {}, [], []
         self.poll = select.poll()
-        self.urgent, self.waiting = collections.deque(), collections.deque()
+        self.own, self.urgent, self.waiting = (collections.deque() for _ in range(3))
         switch.preload()
 
     def submit(self, tag, function, *arguments, user=None, urgent=False, first=False):
-        """user: whom the task is for: its worker is that user. urgent: before those that are not;
-        first: before all others."""
+        """user: whom the task is for: its worker is that user. urgent: before the users' tasks that
+        are not; first: before all of theirs."""
         try:
             switch.needed(user)
         except ValueError as error:
             self.refused.append((tag, "failed", errors.BadPlan(str(error), user["user"]).as_dict()))
             return
         task = (tag, function, arguments, user)
-        if first:
+        if user is None:
+            self.own.append(task)
+        elif first:
             self.urgent.appendleft(task)
         else:
             (self.urgent if urgent else self.waiting).append(task)
 
     def pending(self):
-        return len(self.urgent) + len(self.waiting) + len(self.busy) // 2 + len(self.refused)
+        tasks = len(self.own) + len(self.urgent) + len(self.waiting)
+        return tasks + len(self.busy) // 2 + len(self.refused)
 
     def feed(self):
-        while (self.urgent or self.waiting) and len(self.busy) // 2 < self.jobs:
-            tag, function, arguments, user = (self.urgent or self.waiting).popleft()
-            worker = self.worker_for(user)
-            self.busy[worker.answers] = self.busy[worker.tasks] = worker
-            worker.give(tag, function, arguments)
-            self.poll.register(worker.answers, select.POLLIN)
-            if worker.output:
-                self.poll.register(worker.tasks, select.POLLOUT)
-        self.governor.tell(len(self.busy) // 2)
+        while self.own and self.at_work(for_users=False) < self.jobs:
+            self.start(*self.own.popleft())
+        while (self.urgent or self.waiting) and self.at_work(for_users=True) < self.jobs:
+            self.start(*(self.urgent or self.waiting).popleft())
+        self.governor.tell(self.at_work(for_users=True))
+        self.ending = [
+            worker for worker in self.ending if not os.waitpid(worker.process, os.WNOHANG)[0]
+        ]
+
+    def at_work(self, for_users):
+        """How many workers are at work for users, or for nobody."""
+        return sum((worker.key is not None) == for_users for worker in self.busy.values()) // 2
+
+    def start(self, tag, function, arguments, user):
+        worker = self.worker_for(user)
+        self.busy[worker.answers] = self.busy[worker.tasks] = worker
+        worker.give(tag, function, arguments)
+        self.poll.register(worker.answers, select.POLLIN)
+        if worker.output:
+            self.poll.register(worker.tasks, select.POLLOUT)
 
     def worker_for(self, user):
         """An idle worker of this user, else a new one."""
@@ -256,9 +223,13 @@ class Pool:
             if worker.key == key:
                 self.idle.remove(worker)
                 return worker
-        while self.idle and len(self.idle) + len(self.busy) // 2 >= self.jobs:
-            self.idle.pop(0).kill()
+        while len(self.idle) > KEPT:
+            self.end(self.idle.pop(0))
         return Worker(user, self.governor)
+
+    def end(self, worker):
+        worker.kill()
+        self.ending.append(worker)
 
     def wait(self, timeout):
         """Feed the workers and wait. → list of (tag, "progress" | "done" | "failed", value)."""
@@ -292,7 +263,7 @@ class Pool:
             answers = worker.read()
         except Exception as error:  # no answer of ours
             self.release(worker)
-            worker.kill()
+            self.end(worker)
             return [(worker.tag, "failed", died("its answer cannot be used: {}".format(error)))]
         if answers is None:
             self.release(worker)
@@ -312,7 +283,7 @@ class Pool:
 
     def give_up(self, worker, what):
         self.release(worker)
-        worker.kill()
+        self.end(worker)
         return died(
             what + " and was ended",
             "See what is special about this user's mail, and whether the user stopped the process. "
@@ -329,8 +300,10 @@ class Pool:
     def close(self):
         """End idle workers, and those at work too (after an interrupt)."""
         for worker in {*self.idle, *self.busy.values()}:
-            worker.kill()
-        self.idle, self.busy = [], {}
+            self.end(worker)
+        for worker in self.ending:
+            worker.ended()
+        self.idle, self.busy, self.ending = [], {}, []
         self.governor.close()
 
 

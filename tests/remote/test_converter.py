@@ -75,6 +75,6 @@ def test_its_state_is_read_from_memory_into_an_object(tmp_path):
     plan = {"run": "r", "work": str(tmp_path / "work"), "jobs": 1, "host": "h", "users": [user]}
     state = converter.state(hosts, "new", plan)
     assert state.names(published=False) == ["alice"] and state.names(published=True) == []
-    assert (state.users["alice"].live, state.users["alice"].files) == ("other", 1)
+    assert state.users["alice"].live == "other"
     assert state.users["alice"].staged == converter.Staged() and state.run == "r"
     assert not (tmp_path / "work").exists() and host.puts == 0

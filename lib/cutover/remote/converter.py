@@ -83,7 +83,6 @@ class User:
     lost: the published tree is no longer in place.
     left_out: the latest run that went on without the user, unless one has published since.
     error: why the user's trees could not be looked at, as the converter describes an error.
-    files: message files in the live tree now.
     """
 
     user: str = ""
@@ -97,7 +96,6 @@ class User:
     messages: int = 0
     bytes: int = 0
     expunged: int = 0
-    files: int = 0
     staged: Staged = Staged()
     marked: MarkedTree | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)

@@ -246,6 +246,10 @@ def finish(plan, user, late=0):
     records.remove(places["staged"])
 
 
+def task_finish(plan, user, late, report):
+    finish(plan, user, late)
+
+
 def task_late(plan, user, known, exchanged, report):
     """Link what came to the replaced tree meanwhile into new/ of the staged one, while they have
     not changed places (exchanged: after they have). known: base names of the reconciled new-side

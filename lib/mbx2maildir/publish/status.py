@@ -3,35 +3,41 @@
 import os
 
 from mbx2maildir import each_user, errors
-from mbx2maildir.formats import maildir
 from mbx2maildir.publish import containers, publish, records
 
 
 def state(plan):
     """What was published and staged.
 
-    → {"run", "users": [{"user", "published", "phase", "live", "messages", "bytes", "files",
-    "staged", "warnings", "folders", "left_out", "error"}]}.
+    → {"run", "users": [{"user", "published", "phase", "live", "messages", "bytes", "staged",
+    "warnings", "folders", "left_out", "error"}]}.
 
     phase: "published", "unpublished", "left-out" or "none". live: "ours" when the live tree is the
     published one, "other" for another tree, "none" when there is no tree. marked: see
-    of_all_runs(). messages and bytes are those published; files is the number of message files in
-    the live tree now. left_out: the latest run that went on without the user, when none has
-    published since, or None.
+    of_all_runs(). messages and bytes are those published. left_out: the latest run that went on
+    without the user, when none has published since, or None.
     error: why the user's trees could not be looked at, as errors.describe() gives it, or None.
+
+    No process of a user is begun but for a tree that an older version published: with thousands of
+    users, that would take longer than all the rest. Nobody's mail is looked at here. compare and
+    signatures do that.
     """
-    nothing = {"files": 0, "older": None}
     places = {user["user"]: containers.paths(plan, user) for user in plan["users"]}
-    # before a conversion most have none, and a process each would take longer than all the rest
-    there = [user for user in plan["users"] if not is_missing(places[user["user"]]["live"])]
-    looks = {name: (nothing, None) for name in places}
+    names = containers.runs(plan)
+    kept = {user["user"]: _records(plan, user, names) for user in plan["users"]}
+    asked = [user for user in plan["users"] if _is_older(kept[user["user"]])]
+    looks = dict.fromkeys(places, (None, None))
     looks.update(
         each_user.ask_all(
-            dict(plan, users=there), task_state, lambda user: places[user["user"]]["live"], nothing
+            dict(plan, users=asked),
+            publish.task_older,
+            lambda user: places[user["user"]]["live"],
+            None,
         )
     )
     users = [
-        _of_user(plan, user, places[user["user"]], *looks[user["user"]]) for user in plan["users"]
+        _of_user(plan, user["user"], places[user["user"]], kept[user["user"]], *looks[user["user"]])
+        for user in plan["users"]
     ]
     return {
         "run": plan["run"],
@@ -40,29 +46,39 @@ def state(plan):
     }
 
 
-def is_missing(path):
-    """Whether nothing is there; an error of another kind is for the user's process to meet."""
+def _records(plan, user, names):
+    """What is recorded of a user → {"known": this run's, "staged", "error": why one of these cannot
+    be read, "runs": {name of a run: its record}}."""
+    places = containers.paths(plan, user)
+    kept = {"known": {}, "staged": {}, "error": None, "runs": {}}
     try:
-        os.lstat(path)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        pass
-    return False
-
-
-def _of_user(plan, user, places, looks, error):
-    known, staged = {}, {}
-    try:
-        known, staged = records.read(places["state"]), records.read(places["staged"])
+        kept["known"], kept["staged"] = (records.read(places[key]) for key in ("state", "staged"))
     except Exception as fault:
-        error = errors.describe(fault)
-    ours = publish.published(plan, places, known, staged, looks["older"])
+        kept["error"] = errors.describe(fault)
+    for run in names:
+        of_run = containers.paths(dict(plan, run=run), user)["state"]
+        try:
+            kept["runs"][run] = kept["known"] if run == plan["run"] else records.read(of_run)
+        except errors.StoreError:
+            continue  # an error of that run
+    return kept
+
+
+def _is_older(kept):
+    """Whether only the tree itself says whether it is the published one."""
+    published = [record for record in kept["runs"].values() if record.get("phase") == "published"]
+    return any("inode" not in record for record in published)
+
+
+def _of_user(plan, name, places, kept, older, error):
+    known, staged = kept["known"], kept["staged"]
+    error = kept["error"] or error
+    ours = publish.published(plan, places, known, staged, older)
     values = ours or known
     phase = known.get("phase") if known.get("phase") in ("unpublished", "left-out") else "none"
-    marked, left_out = of_all_runs(plan, user, looks["older"])
+    marked, left_out = of_all_runs(kept["runs"], places["live"], older)
     return {
-        "user": user["user"],
+        "user": name,
         "published": bool(ours),
         "phase": "published" if ours else phase,
         "live": "none" if not os.path.lexists(places["live"]) else "ours" if ours else "other",
@@ -74,7 +90,6 @@ def _of_user(plan, user, places, looks, error):
         "messages": values.get("messages", 0),
         "bytes": values.get("bytes", 0),
         "expunged": values.get("expunged", 0),
-        "files": looks["files"],
         "error": error,
         "warnings": values.get("warnings", [])
         + [
@@ -94,33 +109,18 @@ def _staged_folders(staged):
     return len(folders) if isinstance(folders, list) else folders
 
 
-def task_state(live, report):
-    """What is in the user's live tree, looked up by a process that is the user."""
-    return {"files": count_files(live), "older": records.tree_of(live)}
-
-
-def of_all_runs(plan, user, older):
-    """→ (marked, left_out) of state(). marked: the tree in the Maildir's place, of whatever run
-    published it: {"tree": its id, "at": when}, or None."""
+def of_all_runs(runs, live, older):
+    """→ (marked, left_out) of state(). runs: {name: a run's record of the user}. marked: the tree
+    in the Maildir's place, of whatever run published it: {"tree": its id, "at": when}, or None."""
     marked, left_out, since = None, None, 0
-    for run in containers.runs(plan):
-        places = containers.paths(dict(plan, run=run), user)
-        try:
-            known = records.read(places["state"])
-        except errors.StoreError:
-            continue  # an error of that run
+    for run, known in runs.items():
         is_out = known.get("phase") == "left-out"
         at = known.get("left_out_at" if is_out else "published_at", 0)
         if at > since:
             left_out, since = run if is_out else None, at
-        if known.get("phase") == "published" and records.is_tree(places["live"], known, older):
+        if known.get("phase") == "published" and records.is_tree(live, known, older):
             marked = {"tree": known["tree"], "at": known["published_at"]}
     return marked, left_out
-
-
-def count_files(root):
-    """Message files in all folders of a Maildir."""
-    return sum(len(maildir.listing(root, name)) for name in maildir.folder_names(root))
 
 
 def text(values):

@@ -14,7 +14,7 @@ import time
 import pytest
 
 import mbx2maildir
-from mbx2maildir import batch, errors, events, plan_file, survey, tasks
+from mbx2maildir import batch, each_user, errors, events, plan_file, pool, survey, tasks
 from mbx2maildir.convert import existing
 from mbx2maildir.formats import maildir, uidlist
 from mbx2maildir.publish import containers, publish, records, status
@@ -279,9 +279,8 @@ def test_state_and_unpublish(site):
 
     state = status.state(plan)["users"]
     assert [
-        (entry["published"], entry["phase"], entry["live"], entry["messages"], entry["files"])
-        for entry in state
-    ] == [(True, "published", "ours", 4, 4), (True, "published", "ours", 1, 1)]
+        (entry["published"], entry["phase"], entry["live"], entry["messages"]) for entry in state
+    ] == [(True, "published", "ours", 4), (True, "published", "ours", 1)]
     deliver(site.maildir("alice"), "2.later.new", b"Subject: later\n\nlater\n")
     for outcome in ("unpublished", "not published", "not published"):
         assert [publish.unpublish(plan, user) for user in plan["users"]] == [outcome] * 2
@@ -722,28 +721,64 @@ def test_an_old_store_that_is_not_mounted_is_no_empty_one(site):
     assert results[-1]["published"] == 2 and len(messages(site.maildir("alice"))) == 3
 
 
-def test_the_state_of_several_users_is_looked_up_at_the_same_time(site, monkeypatch):
-    """Those that have a tree: before a conversion nobody has, and no process is begun."""
-    for name in ("alice", "bob", "carol"):
+def meet(meeting, report):
+    """How many are here once a second one has come."""
+    (pathlib.Path(meeting) / str(os.getpid())).touch()
+    until = time.monotonic() + 20
+    while len(os.listdir(meeting)) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    return len(os.listdir(meeting))
+
+
+def test_users_are_asked_at_the_same_time(site):
+    for name in ("alice", "bob"):
         site.user(name)
-    for name in ("alice", "carol"):
-        deliver(site.maildir(name), "1.a.new", b"Subject: new\n\nnew\n")
     plan = dict(plan_file.check(site.plan()), jobs=2)
     meeting = pathlib.Path(plan["work"]).parent / "meeting"
     meeting.mkdir(mode=0o777)
     meeting.chmod(0o777)
+    answers = each_user.ask_all(plan, meet, lambda user: str(meeting), None)
+    assert answers == {"alice": (2, None), "bob": (2, None)}
 
-    def look(live, report):
-        """How many users are looked at while this one is."""
-        (meeting / os.fsdecode(live).replace("/", "_")).touch()
-        until = time.monotonic() + 20
-        while len(os.listdir(meeting)) < 2 and time.monotonic() < until:
-            time.sleep(0.02)
-        return {"files": len(os.listdir(meeting)), "older": None}
 
-    look.__module__, look.__qualname__ = status.__name__, "task_state"
-    monkeypatch.setattr(status, "task_state", look)
-    assert [user["files"] for user in status.state(plan)["users"]] == [2, 0, 2]
+def processes(monkeypatch):
+    """A list in which each process begun from here on is noted with whom it serves."""
+    begun, begin = [], pool.Worker.__init__
+
+    def noted(worker, user, governor):
+        begun.append(user and user["user"])
+        begin(worker, user, governor)
+
+    monkeypatch.setattr(pool.Worker, "__init__", noted)
+    return begun
+
+
+def test_the_state_begins_no_process_of_a_user(site, monkeypatch):
+    """Only of one whose tree an older version published: the tree alone says which it is."""
+    for name in ("alice", "bob"):
+        site.user(name, build.simple(1))
+        deliver(site.maildir(name), "1.a.new", b"Subject: new\n\nnew\n")
+    plan = plan_file.check(site.plan())
+    begun = processes(monkeypatch)
+    assert status.state(plan)["published"] == 0
+    convert(plan)
+    del begun[:]
+    assert status.state(plan)["published"] == 2 and begun == []
+    record = site.root / "new/work/r1/state/bob.json"
+    values = json.loads(record.read_text())
+    record.write_text(json.dumps({key: values[key] for key in values if key != "inode"}))
+    status.state(plan)
+    assert begun == ["bob"]
+
+
+def test_a_user_is_served_by_one_process_from_the_first_task_to_the_last(site, monkeypatch):
+    names = [f"user{number}" for number in range(8)]
+    for name in names:
+        site.user(name, build.simple(2), {"a": build.simple(1)})
+        deliver(site.maildir(name), "1.a.new", b"Subject: new\n\nnew\n")
+    begun = processes(monkeypatch)
+    assert convert(dict(site.plan(), jobs=2))[-1]["published"] == 8
+    assert sorted(user for user in begun if user) == names
 
 
 @pytest.mark.parametrize("east, early", [(3600, 1), (-12600, 0)])

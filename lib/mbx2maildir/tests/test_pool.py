@@ -107,3 +107,43 @@ def test_close_leaves_no_process():
 
 def lasting(report):
     time.sleep(60)
+
+
+def wait_for(path, report):
+    until = time.monotonic() + 20
+    while not os.path.exists(path) and time.monotonic() < until:
+        time.sleep(0.01)
+    return os.path.exists(path)
+
+
+def make(path, report):
+    os.mkdir(path)
+
+
+def a_user(name):
+    return {"user": name, "uid": os.geteuid(), "gid": os.getegid()}
+
+
+def test_who_works_for_nobody_takes_no_users_place(tmp_path):
+    """It waits for the disk, as a sync does. Users' work continues."""
+    workers = pool.Pool(1)
+    try:
+        workers.submit("sync", wait_for, str(tmp_path / "made"))
+        workers.submit("user", make, str(tmp_path / "made"), user=a_user("alice"))
+        assert outcomes(workers) == [("sync", "done", True), ("user", "done", None)]
+    finally:
+        workers.close()
+
+
+def test_a_few_processes_without_a_task_are_kept(workers):
+    names = [f"user{number}" for number in range(pool.KEPT + 10)]
+    processes = {}
+    for name in [*names, *names[-8:]]:
+        workers.submit(name, process, user=a_user(name))
+        ((_, _, number),) = outcomes(workers)
+        assert processes.setdefault(name, number) == number
+        assert len(workers.idle) <= pool.KEPT + 1
+    workers.close()
+    for number in processes.values():
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
