@@ -75,6 +75,15 @@ def test_a_clock_that_is_set_back_silences_no_follower(tmp_path):
     assert beat == b"\n"
 
 
+@pytest.mark.parametrize("arrived", [b"", b'{"events": 1'])
+def test_a_plan_that_arrived_in_part_starts_nothing(tmp_path, arrived):
+    argv = ["sh", "-c", detached._START, "start", str(tmp_path / "work"), "unit", "touch"]
+    ran = tmp_path / "ran"
+    done = subprocess.run([*argv, str(ran)], input=arrived, capture_output=True)
+    assert done.returncode == 75 and b"only part of the plan arrived" in done.stderr
+    assert not ran.exists()
+
+
 def numbers(events):
     return [event["number"] for event in events]
 

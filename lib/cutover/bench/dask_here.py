@@ -28,14 +28,13 @@ class Here:
 
     def run(self, argv, *, check=True, input=b"", **_more):
         argv = [str(word).replace(*self.places) for word in argv]
+        input = input.decode().replace(*self.places).encode()
         done = subprocess.run(argv, input=input, capture_output=True)
         if check:
             done.check_returncode()
         return types.SimpleNamespace(rc=done.returncode, out=done.stdout, err=done.stderr)
 
     def put(self, data, path, **_more):
-        if path.endswith(".json"):
-            data = data.decode().replace(*self.places).encode()
         with open(path.replace(*self.places), "wb") as file:
             file.write(data)
 

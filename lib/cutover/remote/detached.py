@@ -22,10 +22,15 @@ PAUSE = 2  # seconds between attempts to reach it again
 BEAT = 10  # seconds after which the follower shows that it is still there
 IDLE = 60  # seconds of silence after which a link counts as lost
 
-# $1 base of the files, $2 unit; then the command. Prints "started" or "running".
+# $1 base of the files, $2 unit; then the command. The plan comes on standard input, in one line.
+# Prints the plan of the work that runs there already, or nothing once this one has begun.
 _START = r"""
 base=$1 unit=$2; shift 2
-if ! flock -n "$base.lock" true; then echo running; exit 0; fi
+if ! flock -n "$base.lock" true; then cat "$base.plan.json"; exit; fi
+(umask 077; cat > "$base.plan.json")
+if [ "$(tail -c 1 "$base.plan.json" | wc -l)" -ne 1 ]; then
+    echo "only part of the plan arrived" >&2; exit 75
+fi
 rm -f "$base.events" "$base.result" "$base.err"
 : > "$base.events"
 # reserved, so that events and result can be written on a full disk
@@ -40,26 +45,23 @@ if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null; then
 else
     setsid sh -c "$run" sh "$base" "$@" </dev/null >/dev/null 2>&1 &
 fi
-for turn in $(seq 100); do
+for turn in $(seq 500); do
     [ -e "$base.result" ] && break
     flock -n -s "$base.lock" true || break
-    sleep 0.1
+    sleep 0.02
 done
-echo started
 """
 
 # Prints the events from a byte on, an empty line as a beat and, once the work has ended, a line
 # with its exit status.
 _FOLLOW = r"""
-import fcntl, json, os, sys, time
+import fcntl, json, os, sys, threading, time
 base, offset, beat = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-def running():
+over = threading.Event()
+def await_end():
     with open(base + ".lock", "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+        fcntl.flock(lock, fcntl.LOCK_SH)
+    over.set()
 def tail(path, size):
     try:
         with open(path, "rb") as file:
@@ -67,9 +69,10 @@ def tail(path, size):
             return file.read().decode("utf-8", "backslashreplace")
     except OSError:
         return ""
+threading.Thread(target=await_end, daemon=True).start()
 out, flushed = sys.stdout.buffer, time.monotonic()
 while True:
-    alive = running()
+    ended = over.is_set()
     try:
         with open(base + ".events", "rb") as events:
             events.seek(offset)
@@ -80,7 +83,7 @@ while True:
     if data:
         out.write(data)
         offset += len(data)
-    elif not alive:
+    elif ended:
         break
     elif time.monotonic() - flushed > beat:
         out.write(b"\n")
@@ -88,7 +91,7 @@ while True:
         out.flush()
         flushed = time.monotonic()
     if not data:
-        time.sleep(0.1)
+        over.wait(0.1)
 result = tail(base + ".result", 20).strip()
 ended = {"ended": int(result) if result else None, "err": tail(base + ".err", 2000)}
 out.write(json.dumps(ended).encode() + b"\n")
@@ -125,30 +128,19 @@ def run(
     ssh.LinkLost or ssh.Unreachable when the host is unreachable for PATIENCE seconds.
     """
     base = f"{folder}/{name}"
-    text = json.dumps(plan, sort_keys=True).encode()
+    text = json.dumps(plan, sort_keys=True).encode() + b"\n"
     while True:
-        before = _patient(hosts, host, lambda: _running_plan(hosts.ssh(host), base))
-        if before is None:
-            _patient(hosts, host, lambda: _put_plan(hosts.ssh(host), base, text))
-            _patient(hosts, host, lambda: _start(hosts.ssh(host), base, unit, argv))
+        running = _patient(hosts, host, lambda: _start(hosts.ssh(host), base, unit, text, argv))
         ended = _follow(hosts, host, base, on_event)
-        if before in (None, text):
-            return dataclasses.replace(ended, attached=before is not None)
+        if running in (b"", text):
+            return dataclasses.replace(ended, attached=running == text)
 
 
-def _put_plan(connection, base, text):
-    connection.put(text, f"{base}.plan.json", mode=0o600, sudo=True)
-
-
-def _start(connection, base, unit, argv):
-    connection.run(["sh", "-c", _START, "start", base, unit, *argv], sudo=True)
-
-
-def _running_plan(connection, base):
-    """The plan of the work that runs there now, or None."""
-    script = '[ -e "$1.lock" ] && ! flock -n "$1.lock" true && cat "$1.plan.json"'
-    result = connection.run(["sh", "-c", script, "look", base], sudo=True, check=False)
-    return result.out if result.rc == 0 else None
+def _start(connection, base, unit, plan, argv) -> bytes:
+    """Start the work, unless some runs there already: then that one's plan."""
+    return connection.run(
+        ["sh", "-c", _START, "start", base, unit, *argv], sudo=True, input=plan
+    ).out
 
 
 def _patient(hosts, host, action):
@@ -181,7 +173,7 @@ def _follow(hosts, host, base, on_event):
         on_event(event)
 
     def follow():
-        argv = [python, "-I", "-c", _FOLLOW, base, str(offset), str(BEAT)]
+        argv = [python, "-I", "-S", "-c", _FOLLOW, base, str(offset), str(BEAT)]
         return hosts.ssh(host).stream(argv, sudo=True, on_line=line, idle_timeout=IDLE)
 
     _patient_while_it_moves(hosts, host, follow, lambda: offset)
