@@ -137,7 +137,7 @@ def add_many_users(add, more):
 
 
 def add_plan(command, jobs=False):
-    command.add_argument("--plan", required=True, metavar="FILE", help="the plan, JSON")
+    command.add_argument("--plan", required=True, metavar="FILE", help="the plan, JSON; -: stdin")
     if jobs:
         command.add_argument(
             "--jobs", type=int, metavar="N", help="worker processes (default: the plan's)"

@@ -27,9 +27,10 @@ OPTIONAL_KEYS = {
 
 
 def load(path):
-    """Read and check a plan → dict. Errors: BadPlan, with the user's number and key."""
+    """Read and check a plan → dict. path: of its file; "-" is standard input. Errors: BadPlan, with
+    the user's number and key."""
     try:
-        with open(path, "rb") as source:
+        with open(os.dup(0) if path == "-" else path, "rb") as source:
             values = json.loads(source.read().decode("utf-8"))
     except OSError as error:
         raise errors.BadPlan("cannot read the plan: {}".format(error.strerror), path) from error

@@ -54,27 +54,51 @@ def test_a_shipment_that_was_cut_short_is_made_again(tmp_path):
     assert run(tmp_path, "--help").returncode == 0 and os.listdir(tmp_path) == ["store"]
 
 
+class Site:
+    """A plan of one user, and the hosts to ask about it. runs: the programs run for it."""
+
+    def __init__(self, place):
+        maildir = place / "imap" / "alice"
+        (maildir / "cur").mkdir(parents=True)
+        (maildir / "cur" / "1").write_text("Subject: x\n\n")
+        old = {key: str(place / key) for key in ("home", "spool", "folders", "subscriptions")}
+        own = {"user": "alice", "uid": os.getuid(), "gid": os.getgid(), "inbox": []}
+        user = {**own, "maildir": str(maildir), **old}
+        self.work = place / "work"
+        self.plan = {"run": "r", "work": str(self.work), "jobs": 1, "host": "h", "users": [user]}
+        self.site = types.SimpleNamespace(new_store=types.SimpleNamespace(python=sys.executable))
+        self.host, self.runs = Host(), []
+
+    def run(self, name, argv, **options):
+        self.runs.append(argv)
+        return self.host.run(argv, **options)
+
+    def install(self, mode=0o711):
+        (self.work / "r").mkdir(parents=True)
+        self.work.chmod(mode)
+        converter.install(self.host, str(self.work / "r"), sys.executable)
+
+
 def test_its_state_is_read_from_memory_into_an_object(tmp_path):
-    maildir = tmp_path / "imap" / "alice"
-    (maildir / "cur").mkdir(parents=True)
-    (maildir / "cur" / "1").write_text("Subject: x\n\n")
-    site = types.SimpleNamespace(new_store=types.SimpleNamespace(python=sys.executable))
-    host = Host()
-    hosts = types.SimpleNamespace(
-        site=site, run=lambda name, argv, **options: host.run(argv, **options)
-    )
-    old = {key: str(tmp_path / key) for key in ("home", "spool", "folders", "subscriptions")}
-    user = {
-        "user": "alice",
-        "uid": os.getuid(),
-        "gid": os.getgid(),
-        "inbox": [],
-        "maildir": str(maildir),
-        **old,
-    }
-    plan = {"run": "r", "work": str(tmp_path / "work"), "jobs": 1, "host": "h", "users": [user]}
-    state = converter.state(hosts, "new", plan)
+    site = Site(tmp_path)
+    state = converter.state(site, "new", site.plan)
     assert state.names(published=False) == ["alice"] and state.names(published=True) == []
     assert state.users["alice"].live == "other"
     assert state.users["alice"].staged == converter.Staged() and state.run == "r"
-    assert not (tmp_path / "work").exists() and host.puts == 0
+    assert not site.work.exists() and site.host.puts == 0
+
+
+def test_where_it_is_installed_that_program_reads(tmp_path):
+    site = Site(tmp_path)
+    site.install()
+    assert converter.state(site, "new", site.plan).names(published=False) == ["alice"]
+    assert len(site.runs) == 1
+
+
+def test_a_program_that_others_could_have_left_is_not_run(tmp_path):
+    site = Site(tmp_path)
+    site.install(mode=0o777)
+    ran = tmp_path / "ran"
+    (site.work / "r" / converter.PROGRAM).write_text(f"open({str(ran)!r}, 'w')")
+    assert converter.state(site, "new", site.plan).names(published=False) == ["alice"]
+    assert len(site.runs) == 2 and not ran.exists()

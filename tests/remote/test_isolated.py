@@ -43,7 +43,7 @@ class Recorded:
     [
         lambda hosts: programs.python_version(hosts, "new"),
         lambda hosts: backup_copy.python(hosts),
-        lambda hosts: converter.read(hosts, "new", {}, "state"),
+        lambda hosts: converter.read(hosts, "new", {"run": "r", "work": "/work"}, "state"),
         lambda hosts: converter.run(
             hosts, "new", {"run": "r", "work": "/work"}, "state", lambda event: None
         ),

@@ -12,6 +12,7 @@ PROGRAM = "store/__main__.py"
 # The converter needs nothing installed. Looking for site packages takes longer than an empty pass.
 FLAGS = ("-I", "-S")
 LEFT_OUT = "left-out"
+NOT_THERE = 44
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,24 +168,27 @@ def state(hosts, host: str, plan: dict) -> State:
     return model.from_json(State, read(hosts, host, plan, "state"))
 
 
-# Runs the converter from memory, so that reading leaves no file on the host.
-# The program and the plan come on standard input.
+# $1 where run() has left the converter, $2 its mark; then the command that runs it. Exits with
+# NOT_THERE if it is not there, or if others than root could have left it there.
+_IN_PLACE = f"""{own_directories.ABOVE}
+[ -e "$1/$2" ] && (above "$1/x") 2>/dev/null || exit {NOT_THERE}
+shift 2; exec "$@"
+"""
+
+# Runs the converter from memory, so that reading leaves no file on the host. The program comes on
+# standard input, before what the converter itself reads there.
 _FROM_MEMORY = """
 import os, runpy, sys
-def held(size):
-    descriptor = os.memfd_create("store")
-    left = size
-    while left:
-        part = sys.stdin.buffer.read(min(left, 1 << 20))
-        if not part:
-            raise SystemExit("standard input ended early")
-        left -= len(part)
-        while part:
-            part = part[os.write(descriptor, part):]
-    return "/proc/self/fd/%d" % descriptor
-program, plan = held(int(sys.argv[1])), held(int(sys.argv[2]))
-sys.argv = [program, sys.argv[3], "--plan", plan] + sys.argv[4:]
-runpy.run_path(program, run_name="__main__")
+program, left = os.memfd_create("store"), int(sys.argv[1])
+while left:
+    part = os.read(0, min(left, 1 << 20))
+    if not part:
+        raise SystemExit("standard input ended early")
+    left -= len(part)
+    while part:
+        part = part[os.write(program, part):]
+sys.argv = ["/proc/self/fd/%d" % program] + sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
@@ -194,19 +198,15 @@ def read(hosts, host: str, plan: dict, command: str, *options, timeout: float = 
     A survey that met unreadable files exits 1 and still answers.
     timeout: seconds. Raises ChangeFailed when there is no answer.
     """
-    program, text = ship.content(), json.dumps(plan).encode()
-    argv = [
-        hosts.site.new_store.python,
-        *FLAGS,
-        "-c",
-        _FROM_MEMORY,
-        str(len(program)),
-        str(len(text)),
-        command,
-        "--json",
-        *options,
-    ]
-    result = hosts.run(host, argv, sudo=True, input=program + text, timeout=timeout, check=False)
+    text, python = json.dumps(plan).encode(), [hosts.site.new_store.python, *FLAGS]
+    folder, asked = f"{plan['work']}/{plan['run']}", [command, "--plan", "-", "--json", *options]
+    look = ["sh", "-c", _IN_PLACE, "read", f"{folder}/store", ship.mark()]
+    argv = [*look, *python, f"{folder}/{PROGRAM}", *asked]
+    result = hosts.run(host, argv, sudo=True, input=text, timeout=timeout, check=False)
+    if result.rc == NOT_THERE:
+        program = ship.content()
+        argv, text = [*python, "-c", _FROM_MEMORY, str(len(program)), *asked], program + text
+        result = hosts.run(host, argv, sudo=True, input=text, timeout=timeout, check=False)
     try:
         answer = json.loads(result.out)
     except ValueError:

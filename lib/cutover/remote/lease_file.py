@@ -60,7 +60,7 @@ def ask(hosts, host: str, path: str, verb: str, **request) -> dict:
 
     Returns {"done": bool, "holder": dict or None, "age": seconds}. Raises LeaseUnusable.
     """
-    argv = [hosts.site.new_store.python, "-I", "-c", _PROGRAM, path, str(SIZE), verb]
+    argv = [hosts.site.new_store.python, "-I", "-S", "-c", _PROGRAM, path, str(SIZE), verb]
     data = json.dumps(request).encode()
     result = hosts.run(host, argv, sudo=True, input=data, timeout=30, check=False)
     try:

@@ -5,10 +5,9 @@ can write there; one above may be like /tmp. So nothing is followed that a user 
 parameters name. Plain sh: an old server may have nothing else.
 """
 
-# $1 the mode; then directories, each above the next. Exits with 77 where one is not root's own.
-MAKE = r"""
-umask 066
-mode=$1 me=$(id -u); shift
+# above PATH exits with 77 where a directory above the path is not root's own.
+ABOVE = r"""
+me=$(id -u)
 refuse() {
     echo "$1 is a link, belongs to another account or others can write there ($(
         stat -c '%A, uid %u' -- "$1")). Give it to root, or name another directory in the" \
@@ -26,6 +25,12 @@ above() {
     esac
     above "$1"
 }
+"""
+
+# $1 the mode; then directories, each above the next. Exits with 77 where one is not root's own.
+MAKE = f"""{ABOVE}
+umask 066
+mode=$1; shift
 for directory; do
     above "$directory"
     [ -d "$directory" ] || [ -L "$directory" ] || mkdir -p -m "$mode" -- "$directory" || exit 73
