@@ -7,6 +7,7 @@ with other outputs in JupyterLab does not change it.
 import functools
 import hashlib
 import json
+import os
 import subprocess
 
 from cutover import site
@@ -18,9 +19,12 @@ SKIPPED = {"__pycache__", ".ipynb_checkpoints"}  # folders
 def files() -> dict:
     """`{name: SHA-256}` of every source file and notebook template, relative to the project."""
     root, digests = site.PROJECT, {}
-    for path in sorted((root / "lib").rglob("*")):
-        if path.is_file() and not SKIPPED & {*path.parts}:
-            digests[str(path.relative_to(root))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    # every step of the outage does this: with pathlib it takes twice as long
+    for place, folders, names in os.walk(root / "lib"):
+        folders[:] = set(folders) - SKIPPED
+        for path in filter(os.path.isfile, (os.path.join(place, name) for name in names)):
+            with open(path, "rb") as file:
+                digests[os.path.relpath(path, root)] = hashlib.sha256(file.read()).hexdigest()
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         digests[str(path.relative_to(root))] = template(path.read_bytes())
     return digests
