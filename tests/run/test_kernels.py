@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 from pathlib import Path
 
 import nbformat
@@ -126,13 +127,12 @@ def test_one_that_died_while_it_waited_is_replaced(executed):
 
 def test_none_waits_after_the_end_also_of_a_failure():
     with pytest.raises(KeyboardInterrupt), kernels.prepared():
+        kernels.expect("there is no such file", 2)
+        pids = waiting()
         kernels.expect("there is no such file")
-        first = waiting()
-        kernels.expect("another")
-        second = waiting()
-        assert len(second) == 1 and second != first and ends(first)
+        assert len(pids) == 2 and waiting() == pids
         raise KeyboardInterrupt
-    assert not waiting() and ends(second)
+    assert not waiting() and ends(pids)
 
 
 def test_nothing_is_drawn_for_a_browser_in_an_unattended_kernel(executed):
@@ -158,6 +158,18 @@ def test_one_that_waits_opens_the_connections_of_its_site(executed):
     with kernels.prepared():
         kernels.expect(parameters.path)
         assert executed(CONNECTED) == [f"{sorted(parameters.hosts)}\n"]
+
+
+def test_before_an_outage_all_that_wait_have_connected(monkeypatch):
+    parameters = site.load(site.PROJECT / "parameters/roma1.yaml")
+    with kernels.prepared():
+        kernels.expect(parameters.path, 2)
+        kernels.settle()
+        assert [waiting.busy() for waiting in kernels._waiting] == [False, False]
+        # one that never does delays it, and no more
+        kernels._waiting.append(types.SimpleNamespace(busy=lambda: True, end=lambda: None))
+        monkeypatch.setattr(kernels, "PATIENCE", 0.1)
+        kernels.settle()
 
 
 RUN = """

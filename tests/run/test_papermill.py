@@ -1,17 +1,18 @@
-"""When the kernel of the notebook that follows begins."""
+"""When the kernels of the notebooks that follow begin."""
 
 import nbformat
 import pytest
+from cutover.model import runbook
 from cutover.run import kernels, papermill
 
-CELLS = {"parameters": 'site = ""', "plan": "1", "approve": "2", "apply": "3"}
+CELLS = {"parameters": 'site = ""', "probe": "1", "apply": "2", "verify": "3"}
 
 
 @pytest.fixture
 def executed(tmp_path):
-    """Executes the cells of a step, one replaced. Returns its error, and whether the next waits."""
+    """Executes a step's cells, one replaced. Returns its error, and how many kernels wait then."""
 
-    def execute(followed, **replaced):
+    def execute(step_id, following, **replaced):
         cells = [
             nbformat.v4.new_code_cell(replaced.get(tag, text), metadata={"tags": [tag]})
             for tag, text in CELLS.items()
@@ -20,27 +21,38 @@ def executed(tmp_path):
         nbformat.write(
             nbformat.v4.new_notebook(cells=cells, metadata=language), tmp_path / "source.ipynb"
         )
-        with kernels.prepared():
-            error = papermill._run_notebook(
-                tmp_path / "source.ipynb",
-                tmp_path / "copy.ipynb",
-                {"site": "there is no such file"},
-                60,
-                followed,
-            )
-            return type(error).__name__, bool(kernels._waiting)
+        error = papermill._run_notebook(
+            tmp_path / "source.ipynb",
+            tmp_path / "copy.ipynb",
+            {"site": "there is no such file"},
+            60,
+            *papermill._ahead(step_id, following),
+        )
+        return type(error).__name__, len(kernels._waiting)
 
-    return execute
-
-
-def test_it_begins_once_the_plan_is_approved_if_a_step_follows(executed):
-    assert executed(True) == ("NoneType", True)
-    assert executed(False) == ("NoneType", False)
+    with kernels.prepared():
+        yield execute
 
 
-@pytest.mark.parametrize("call", ["plan", "approve"])
-def test_it_does_not_begin_where_the_step_ends_before(executed, call):
-    assert executed(True, **{call: "1 / 0"}) == ("PapermillExecutionError", False)
+def test_the_next_kernel_begins_once_a_step_is_done(executed):
+    assert executed("presync", ["stop-imap", "stop-sendmail"]) == ("NoneType", 1)
+    assert executed("restore-imap", []) == ("NoneType", 0)
+    assert executed("restore-imap", ["production-test", "backup"]) == ("NoneType", 1)
+
+
+def test_those_of_the_outage_begin_before_its_first_change(executed):
+    assert executed("stop-imap", runbook.OUTAGE[1:], apply="1 / 0") == (
+        "PapermillExecutionError",
+        len(runbook.OUTAGE) - 1,
+    )
+    # while one waits, no more begin
+    assert executed("stop-sendmail", runbook.OUTAGE[2:]) == ("NoneType", len(runbook.OUTAGE) - 2)
+
+
+@pytest.mark.parametrize("call", ["probe", "apply"])
+def test_none_begins_where_the_step_ends_before(executed, call):
+    ended = executed("presync", ["stop-imap"], **{call: "1 / 0"})
+    assert ended == ("PapermillExecutionError", 0)
 
 
 @pytest.fixture
@@ -65,7 +77,12 @@ def saved(tmp_path):
         )
         with kernels.prepared():
             error = papermill._run_notebook(
-                tmp_path / "source.ipynb", tmp_path / "copy.ipynb", {"site": "none"}, 60, False
+                tmp_path / "source.ipynb",
+                tmp_path / "copy.ipynb",
+                {"site": "none"},
+                60,
+                0,
+                "verify",
             )
         paths = [tmp_path / f"{number}.seen" for number in range(len(sources))]
         return error, [_shown(path) for path in [*paths, tmp_path / "copy.ipynb"] if path.exists()]

@@ -35,7 +35,7 @@ from cutover.steps import registry
 
 SENDER = "bench@elsewhere.test"
 WHO = ("floor", "ours")
-PHASES = runbook.between("stop-imap", "restore-imap")
+PHASES = runbook.OUTAGE
 TOTALS = ("reading refused", "delivery held")
 
 

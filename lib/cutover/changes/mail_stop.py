@@ -37,5 +37,5 @@ class DrainOnceClosed(DrainQueue):
                     f"{self.closed} still listens at port 25 after {self.wait} s. Run `ss -tlnp` "
                     "there to see which process does. Stop it, then run this step again."
                 )
-            time.sleep(0.1)
+            time.sleep(0.02)
         return super().apply(ctx, report)

@@ -40,11 +40,10 @@ def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=N
             if rate
             else contextlib.nullcontext() as live,
         ):
-            for name in reversible:
+            for number, name in enumerate(reversible, 1):
                 say(f"{runbook.number(name):2d}  {name} …")
-                chosen_here = _for_step(name, chosen)
-                followed = name != reversible[-1]
-                papermill.execute(parameters, run, name, chosen=chosen_here, followed=followed)
+                chosen_here, following = _for_step(name, chosen), reversible[number:]
+                papermill.execute(parameters, run, name, chosen=chosen_here, following=following)
         if live is not None:
             say(f"    traffic: {live.accepted} messages accepted, {live.acts} acts of users")
             say("    counting them on the servers …")

@@ -19,6 +19,7 @@ NIGHT = [
     "production-test",
     "backup",
 ]
+OUTAGE = NIGHT[NIGHT.index("stop-imap") : NIGHT.index("restore-imap") + 1]
 ORDER = [*NIGHT, "decommission"]  # steps after the night run only when asked for by name
 APART = {  # steps with a run of their own, and their numbers
     "restore": 20,

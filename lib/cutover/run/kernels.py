@@ -6,14 +6,15 @@ each notebook's kernel is a fork of it. The server has one thread and no connect
 shares nothing with the one before it. A kernel ends when the process that began the run does, and
 the server after it.
 
-While one notebook is executed, the next one's kernel may be there already, and connects to the
-site's hosts.
+While one notebook is executed, the kernels of the next ones may be there already, and connect to
+the site's hosts.
 """
 
 import contextlib
 import gc
 import multiprocessing
 import os
+import pathlib
 import queue
 import secrets
 import shutil
@@ -36,8 +37,10 @@ from cutover.connect import hosts
 PRELOAD = ["ipykernel.kernelapp", "ipykernel.ipkernel", "cutover.notebook.page"]
 NAME = "cutover-kernel"  # as ps(1) shows it
 QUIET = "--IPKernelApp.log_level=CRITICAL"
+READY = "ready"  # the file in its folder that a kernel makes once it has connected
+PATIENCE = 30.0  # seconds
 here = False  # whether this process is such a kernel: nobody watches its widgets
-_waiting = []  # the next notebook's kernel
+_waiting = []  # the next notebooks' kernels
 _place = None  # the folder of all sockets of this run
 
 
@@ -70,11 +73,21 @@ def folder() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="cutover-", dir=_place)
 
 
-def expect(site_file) -> None:
-    """Start the next notebook's kernel, and have it connect to the hosts of a site."""
-    _end_waiting()
-    with contextlib.suppress(OSError, EOFError):  # then it starts when it is needed
-        _waiting.append(_Waiting(str(site_file)))
+def expect(site_file, count: int = 1) -> None:
+    """Start the kernels of the next notebooks, and have them connect to the hosts of a site.
+
+    Does nothing while some wait that an earlier call started.
+    """
+    with contextlib.suppress(OSError, EOFError):  # then each starts when it is needed
+        for _ in range(0 if _waiting else count):
+            _waiting.append(_Waiting(str(site_file)))
+
+
+def settle() -> None:
+    """Wait until the kernels that wait have connected, or tried to, and so leave the processors."""
+    until = time.monotonic() + PATIENCE
+    while any(waiting.busy() for waiting in _waiting) and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def _end_waiting():
@@ -196,6 +209,9 @@ class _Waiting:
             self._folder.cleanup()
             raise
 
+    def busy(self):
+        return self.kernel.is_alive() and not pathlib.Path(self._folder.name, READY).exists()
+
     def end(self):
         self.kernel.kill()
         self.kernel.join()
@@ -214,10 +230,13 @@ def _started(arguments, environment, cwd, site_file=None):
     return kernel
 
 
-def _connect(site_file):
-    """Connect to the hosts. If that fails, the step tries again and reports it."""
+def _connect(site_file, connection_file):
+    """Connect to the hosts, then say so. If that fails, the step tries again and reports it."""
     with contextlib.suppress(Exception):
-        hosts.open_ahead(site.load(site_file))
+        try:
+            hosts.open_ahead(site.load(site_file))
+        finally:
+            pathlib.Path(connection_file).with_name(READY).touch()
 
 
 def _be_a_kernel(arguments, environment, cwd, site_file, place):
@@ -239,7 +258,7 @@ def _be_a_kernel(arguments, environment, cwd, site_file, place):
     os.environ.update(environment, JPY_PARENT_PID=str(os.getppid()))
     os.chdir(cwd)
     if site_file:
-        threading.Thread(target=_connect, args=(site_file,), daemon=True).start()
+        threading.Thread(target=_connect, args=(site_file, arguments[1]), daemon=True).start()
     sys.argv = [NAME, *arguments]
     kernelapp.launch_new_instance()
 

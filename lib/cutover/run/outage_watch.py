@@ -17,7 +17,7 @@ LOOK_EVERY = 5.0  # seconds between two looks for messages that have arrived
 PATIENCE = 3.0  # seconds one probe may take
 LAST = 20.0  # seconds given to the last messages at the end
 HEADER = "X-Cutover-Probe"
-STEPS = [*runbook.between("stop-imap", "restore-imap"), "rollback"]  # in or beside an outage
+STEPS = [*runbook.OUTAGE, "rollback"]  # in or beside an outage
 
 
 class Watch:

@@ -24,14 +24,14 @@ def execute(
     timeout: float | None = None,
     template=None,
     chosen=None,
-    followed=False,
+    following=(),
 ) -> str:
     """Execute a step's notebook. Returns the executed copy's name within the run folder.
 
     timeout: seconds a cell may take.
     template: the notebook to execute instead of the step's own.
     chosen: the operator's choices, for a step that has choices.
-    followed: another step will follow; its kernel starts once this step's plan is approved.
+    following: the steps that will follow; their kernels start meanwhile, see _ahead().
     Raises StepFailed.
     """
     vault.register(parameters)  # this process writes the corrected copy
@@ -46,7 +46,7 @@ def execute(
     }
     _refuse_unknown(template, values)
     before = len(run.journal.events())
-    error = _run_notebook(template, copy, values, timeout, followed)
+    error = _run_notebook(template, copy, values, timeout, *_ahead(step_id, following))
     events = [event for event in run.journal.events()[before:] if event.get("step") == step_id]
     passed = bool(events) and error is None and _passed(events)
     executed_copy.correct(copy, events, passed)
@@ -60,16 +60,28 @@ def execute(
     return copy.name
 
 
-def _run_notebook(template, copy, values, timeout, followed):
-    """The error that ended the notebook, or None."""
+def _ahead(step_id, following):
+    """(how many kernels to start for the following steps, the call of this step that does).
+
+    A kernel's start and its connections keep two processors busy for a third of a second. So those
+    of the outage start together before its first change. Any other starts once this step is done.
+    """
+    outage = [name for name in following if {step_id, name} <= set(runbook.OUTAGE)]
+    return (len(outage), "probe") if outage else (min(1, len(following)), "verify")
+
+
+def _run_notebook(template, copy, values, timeout, count, call):
+    """The error that ended the notebook, or None. count, call: as _ahead() has them."""
     import papermill
     from traitlets.config import Config
 
     from cutover.run import notebook_engine
 
     def begin_next(cell, cell_index):
-        if followed and executed_copy.call_of(cell) == "apply":
-            kernels.expect(values["site"])
+        if executed_copy.call_of(cell) == call:
+            kernels.expect(values["site"], count)
+        elif executed_copy.call_of(cell) == "apply":
+            kernels.settle()
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     with kernels.folder() as sockets:

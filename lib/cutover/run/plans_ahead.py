@@ -11,7 +11,7 @@ from cutover.run import engine
 from cutover.steps import registry
 from cutover.steps.night import stop_imap
 
-STEPS = runbook.between("stop-imap", "restore-imap")
+STEPS = runbook.OUTAGE
 
 
 class TooLate(errors.CutoverError):
