@@ -72,6 +72,7 @@ def test_what_users_feel_of_presync():
     """By hand-made figures: a row for each way, with no time of presync where there was none."""
     row = {"seconds": [2.0, 4.0, 30.0], "slowed": [0, 0, 0], "bytes": 40_000_000, "failed": 0}
     values = {
+        "disk": None,
         "messages": 6000,
         "bytes": 40_000_000,
         "processors": 2,
@@ -87,6 +88,11 @@ def test_what_users_feel_of_presync():
     assert "| no presync |  |  | 3 | 0 | 12 | 12 | 30 |  |" in rows
     assert "| full speed | 4.0 | 10.0 | 100 | 1 | 50 | 95 | 100 |  |" in rows
     assert "| nice 10 | 4.0 | 10.0 | 1 | 0 | 20 | 20 | 20 | 2 |" in rows
+    for way in values["rows"].values():
+        way["visits"] = [100.0, 300.0]
+    rows = presync.text(values | {"disk": 10.0}).splitlines()
+    assert rows[0].endswith("disk reads 10 MB per second.")
+    assert "| nice 10 | 4.0 | 10.0 | 1 | 0 | 20 | 20 | 20 | 2 | 2 | 200 | 100 | 300 |" in rows
 
 
 def test_a_night_with_a_held_queue():

@@ -205,16 +205,22 @@ def outage(fill, runs, rate, held, as_json):
     help="First add that many messages to the old store.",
 )
 @runs_option(default=3)
+@click.option(
+    "--disk",
+    type=click.FloatRange(1),
+    metavar="MB",
+    help="Put the old mail on a disk that reads so many MB per second.  [default: in memory]",
+)
 @options.json_option
-def presync(fill, runs, as_json):
+def presync(fill, runs, disk, as_json):
     """Time logins at the lab's old server while presync runs, at full speed and slowed down.
 
-    Everything runs on this machine, in memory: logins and presync compete for processors, not for
-    disks.
+    Everything runs on this machine. Without --disk the mail is in memory: logins and presync
+    compete for processors, not for disks.
     """
     from cutover.bench import presync
 
-    values = presync.measure(fill, runs, options.say)
+    values = presync.measure(fill, runs, disk, options.say)
     click.echo(json.dumps(values) if as_json else presync.text(values))
 
 
