@@ -1,5 +1,8 @@
 """When the kernels of the notebooks that follow begin."""
 
+import subprocess
+import sys
+
 import nbformat
 import pytest
 from cutover.model import runbook
@@ -127,3 +130,14 @@ def test_texts_are_not_saved_one_by_one(saved, monkeypatch):
     )
     saved("1", "2", "3")
     assert len(writes) == 1 + 6 + 1, "at the start, before each cell of code, at the end"
+
+
+def test_papermill_comes_without_the_file_system_of_a_cluster():
+    script = (
+        "import sys; from cutover.run import papermill; papermill._library(); "
+        "print('papermill' in sys.modules, 'pyarrow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "False"]

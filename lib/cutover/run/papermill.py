@@ -4,7 +4,9 @@ The verdict comes from the journal alone, and the executed copy is corrected by 
 record/executed_copy.py).
 """
 
+import importlib
 import logging
+import sys
 
 from cutover import site
 from cutover.model import errors, runbook
@@ -72,7 +74,7 @@ def _ahead(step_id, following):
 
 def _run_notebook(template, copy, values, timeout, count, call):
     """The error that ended the notebook, or None. count, call: as _ahead() has them."""
-    import papermill
+    papermill = _library()
     from traitlets.config import Config
 
     from cutover.run import notebook_engine
@@ -106,6 +108,20 @@ def _run_notebook(template, copy, values, timeout, count, call):
     return None
 
 
+def _library():
+    """papermill, without pyarrow: it would import all of it, for the file system of a cluster.
+
+    That takes 46 MB, in the process that lives as long as the run.
+    """
+    if "papermill" in sys.modules or "pyarrow" in sys.modules:
+        return importlib.import_module("papermill")
+    sys.modules["pyarrow"] = None  # as if it were not installed
+    try:
+        return importlib.import_module("papermill")
+    finally:
+        del sys.modules["pyarrow"]
+
+
 def _free_name(run, stem):
     for number in range(1, 1000):
         path = run.path / (f"{stem}.ipynb" if number == 1 else f"{stem}.{number}.ipynb")
@@ -115,9 +131,7 @@ def _free_name(run, stem):
 
 
 def _refuse_unknown(template, values):
-    import papermill
-
-    known = papermill.inspect_notebook(str(template))
+    known = _library().inspect_notebook(str(template))
     if set(known) != set(values):
         raise StepFailed(
             f"{template.name}: its parameters cell defines {sorted(known)}, expected "
