@@ -20,7 +20,8 @@ BYTES = 4 << 30  # of the file system; its file is sparse
 def slow(rate: float):
     """Move the homes of a running lab there; `rate` in MB per second.
 
-    Both mail hosts are off meanwhile. Raises errors.Missing.
+    Both mail hosts are off meanwhile. A process that is killed leaves the limit on the loop device:
+    write "MAJOR:MINOR 0" to LIMIT. Raises errors.Missing.
     """
     if not LIMIT.exists():
         raise errors.Missing(f"{LIMIT} is missing: this machine cannot make a disk slow.")
