@@ -9,7 +9,10 @@ import contextlib
 import os
 import resource
 
+from mbx2maildir.publish import syscalls
+
 MEMORY_BYTES = 4 << 30  # address space of a worker
+HIGHEST = (1 << 31) - 1  # number of a descriptor
 
 
 def preload():
@@ -77,6 +80,14 @@ def limit():
 
 def close_others(kept):
     """Close every descriptor but these: a user's process gets nothing that root has open."""
+    first, gaps = 0, []
+    for number in (*sorted(kept), HIGHEST + 1):
+        if first < number:
+            gaps.append((first, number - 1))
+        first = number + 1
+    if all(syscalls.close_range(*gap) for gap in gaps):
+        return
+    # slow with hundreds of claims open
     try:
         numbers = [int(name) for name in os.listdir("/proc/self/fd")]
     except OSError:

@@ -1,4 +1,5 @@
-"""Two system calls Python does not offer: renameat2 (to exchange two trees at once) and syncfs."""
+"""System calls that not every Python offers: renameat2 (to exchange two trees at once), syncfs and
+close_range."""
 
 import ctypes
 import errno
@@ -64,3 +65,10 @@ def sync_directory(path):
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def close_range(first, last):
+    """Close every descriptor from first to last. → False when kernel or C library cannot."""
+    if not hasattr(_libc, "close_range"):
+        return False
+    return _libc.close_range(ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_int(0)) == 0

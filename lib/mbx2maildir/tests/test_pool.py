@@ -7,6 +7,7 @@ import time
 import pytest
 
 from mbx2maildir import errors, pool
+from mbx2maildir.publish import syscalls
 
 
 def double(value, report):
@@ -87,6 +88,33 @@ def test_a_worker_killed_while_idle(workers):
 def state(number):
     with open(f"/proc/{number}/stat") as stat:
         return stat.read().rpartition(")")[2].split()[0]
+
+
+def descriptors(claimed, report):
+    return [number for number in range(claimed + 1) if is_open(number)]
+
+
+def is_open(number):
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_a_worker_has_only_its_own_descriptors(monkeypatch, offered):
+    if not offered:
+        monkeypatch.setattr(syscalls, "close_range", lambda first, last: False)
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(20)]
+    user = {"user": "u", "uid": os.getuid(), "gid": os.getgid(), "lock": held[9]}
+    try:
+        numbers = pool.ask(user, descriptors, max(held))
+    finally:
+        for number in held:
+            os.close(number)
+    assert {0, 1, 2, held[9]} <= set(numbers) and len(numbers) <= 6  # and two pipes
+    assert {*held} & {*numbers} == {held[9]}
 
 
 def test_close_leaves_no_process():
