@@ -6,8 +6,10 @@ container is checked whenever it is used, and so are the directories above the l
 
 import contextlib
 import errno
+import functools
 import os
 import stat
+import types
 
 from mbx2maildir import errors, files, pool
 from mbx2maildir.convert import trash
@@ -25,17 +27,21 @@ def paths(plan, user):
 
     What the holder of a claim ("epoch") writes has a name of its own.
     """
-    work = os.path.abspath(os.fsencode(plan["work"]))
-    run = os.path.join(work, os.fsencode(plan["run"]))
-    name = os.fsencode(user["user"])
-    own = b".%d.%b" % (user["epoch"], name) if "epoch" in user else name
+    return _paths(plan["work"], plan["run"], user["user"], user.get("epoch"), user["maildir"])
+
+
+@functools.lru_cache(maxsize=512)  # more users are hardly ever at work; each asks a dozen times
+def _paths(work, run, name, epoch, maildir):
+    work, name = os.path.abspath(os.fsencode(work)), os.fsencode(name)
+    run = os.path.join(work, os.fsencode(run))
+    own = name if epoch is None else b".%d.%b" % (epoch, name)
     places = {area: os.path.join(run, os.fsencode(area), name) for area in AREAS}
     places.update({area: os.path.join(work, os.fsencode(area), own) for area in WORK_AREAS})
     places["replaced"] = os.path.join(run, b"aside", own)
     for record in PRIVATE:
         places[record] += b".json"
-    places["live"] = os.path.abspath(os.fsencode(user["maildir"]))
-    return places
+    places["live"] = os.path.abspath(os.fsencode(maildir))
+    return types.MappingProxyType(places)
 
 
 def runs(plan):
