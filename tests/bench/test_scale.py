@@ -27,7 +27,7 @@ def test_a_user_larger_than_the_others_together_is_a_unit():
 
 def test_small_users_are_not_alone_in_a_unit():
     order = units.divide({f"u{number}": 0 for number in range(1000)}, 4)
-    assert [len(unit) for unit in order[:-1] if len(unit) < 32] == [] and len(order) < 24
+    assert [len(unit) for unit in order[:-1] if len(unit) < 64] == [] and len(order) < 24
 
 
 def test_nobody_is_no_unit():
@@ -55,9 +55,10 @@ def test_what_is_compared_was_measured_in_one_run():
     def of_runs(*cpu):
         return {number: {"cpu": value, "seconds": 1.0} for number, value in enumerate(cpu)}
 
-    timed = {"pool": of_runs(10, 20, 40), "dask": of_runs(11, 21, 50)}
-    timed |= {"claims": {0: timed["pool"][0], 2: timed["dask"][2]}}
-    ways = {"start 1": scale.Way(1, 1.5, 1.0), "one": scale.Way(1, 0.5, 1.0)}
+    timed = {"host": of_runs(10, 20, 40), "dask": of_runs(11, 21, 50)}
+    timed |= {"pool": {0: timed["host"][0], 2: timed["host"][2]}}
+    timed |= {"claims": {0: timed["host"][0], 2: timed["dask"][2]}}
+    ways = {"start 1": scale.Way(1, 1.5, 1.0), "start host": scale.Way(1, 0.5, 1.0)}
     ratios = scale._ratios(timed, ways)
     assert ratios["dask"] == scale.Ratio(*map(pytest.approx, (0.1, 0.05, 0.25)))
     assert ratios["claims"] == scale.Ratio(*map(pytest.approx, (0.125, 0, 0.25)))

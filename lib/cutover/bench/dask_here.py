@@ -1,7 +1,8 @@
-"""A conversion by Dask with workers on this machine: `python -m cutover.bench.dask_here PLAN`.
+"""A conversion as a step makes it, on this machine: `python -m cutover.bench.dask_here PLAN`.
 
 PLAN: {"plan": the converter's, "units": lists of users, "place", "ports", "workers": how many,
-"cores": of each}. When it ends, so has all that it began: its CPU time is that of the whole.
+"cores": of each}. workers: 0 for one host's pool, without Dask. When it ends, so has all that it
+began: its CPU time is that of the whole.
 """
 
 import contextlib
@@ -12,9 +13,7 @@ import subprocess
 import sys
 import types
 
-import distributed
-
-from cutover.remote import dask_engine, detached
+from cutover.remote import converter, dask_engine, detached
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -63,23 +62,34 @@ def main(path: str) -> int:
         site=site,
         each=lambda names, function: {name: function(name) for name in names},
     )
-    engine = dask_engine.Engine(
-        names, given["units"], given["ports"], place, given["cores"], "127.0.0.1"
-    )
-    submit = distributed.Client.map
-
-    def submit_to_all(client, *arguments, **more):
-        """One that joins later would wait for a scheduler that is gone."""
-        client.wait_for_workers(len(names))
-        return submit(client, *arguments, **more)
-
-    distributed.Client.map = submit_to_all
     command = "convert-users"
-    ended = dask_engine.run(hosts, names[0], plan, command, lambda event: None, command, engine)
+    if given["workers"]:
+        engine = dask_engine.Engine(
+            names, given["units"], given["ports"], place, given["cores"], "127.0.0.1"
+        )
+        _wait_for(len(names))
+        ended = dask_engine.run(hosts, names[0], plan, command, lambda event: None, command, engine)
+    else:
+        hosts.ssh = lambda _name: Here("", "")
+        ended = converter.run(hosts, "here", plan, command, lambda event: None)
     with contextlib.suppress(ChildProcessError):
         while True:
             os.wait()
     return ended.rc
+
+
+def _wait_for(workers):
+    """Have all workers join before the first unit: one that joins later would wait for a scheduler
+    that is gone."""
+    import distributed
+
+    submit = distributed.Client.map
+
+    def submit_to_all(client, *arguments, **more):
+        client.wait_for_workers(workers)
+        return submit(client, *arguments, **more)
+
+    distributed.Client.map = submit_to_all
 
 
 if __name__ == "__main__":

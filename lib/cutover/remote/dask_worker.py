@@ -18,6 +18,8 @@ import uuid
 
 TOPIC = "cutover"
 EVERY = 0.5  # seconds between batches of events
+GATHER = 0.01  # seconds in which events come together: to wake up for each costs more
+PIECE = 1 << 16  # bytes
 JOIN = 60  # seconds in which a worker must reach the scheduler
 ERRORS = 2000  # bytes of stderr in an answer
 # for both sides: no page is served, and what Dask watches of itself is watched seldom
@@ -45,8 +47,8 @@ def convert(argv: list[str], number: int, plan: dict) -> dict:
     batch = {"unit": number, "attempt": uuid.uuid4().hex, "host": worker.name}
     lines, sent, at = [], 0, 0.0
     with _started(argv, plan, worker.local_directory) as (process, errors):
-        for line in process.stdout:
-            lines.append(line.decode("ascii", "backslashreplace").rstrip("\n"))
+        for part in _parts(process.stdout.fileno()):
+            lines += part
             if time.monotonic() - at > EVERY:
                 worker.log_event(TOPIC, {**batch, "first": sent, "lines": lines[sent:]})
                 sent, at = len(lines), time.monotonic()
@@ -54,6 +56,17 @@ def convert(argv: list[str], number: int, plan: dict) -> dict:
         with open(errors, "rb") as file:
             err = file.read()[-ERRORS:].decode("utf-8", "backslashreplace")
     return {"batch": {**batch, "first": 0, "lines": lines}, "rc": rc, "err": err}
+
+
+def _parts(pipe):
+    """The lines that come from a pipe, as lists of some."""
+    rest = b""
+    while data := os.read(pipe, PIECE):
+        *whole, rest = (rest + data).split(b"\n")
+        yield [line.decode("ascii", "backslashreplace") for line in whole]
+        time.sleep(GATHER)
+    if rest:
+        yield [rest.decode("ascii", "backslashreplace")]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 A unit is a list of users that one converter converts, on all cores of its host. A host gets the
 next unit when it has finished one. Large users come first and alone, small ones last and together:
 each unit has about a SHARE-th of what is left per host, so that all hosts finish at about the same
-time and few units are needed. A unit costs as much as two users without mail, so it has LEAST.
+time and few units are needed. A unit costs as much as three users without mail, so it has LEAST.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 SHARE = 2
 MOST = 200  # users of a unit: the converter has a file open for each
 USER_BYTES = 1 << 20  # what a user costs without any mail, as bytes of mail
-LEAST = 32 * USER_BYTES
+LEAST = 64 * USER_BYTES
 
 
 def divide(sizes: Mapping[str, int], hosts: int) -> list[list[str]]:
