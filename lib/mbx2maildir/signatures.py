@@ -5,7 +5,7 @@ device, inode, mode, size, mtime and ctime. Only root can set a ctime. A mapped 
 without a new one (on tmpfs, or before the page is written back). Of dovecot-uidlist and
 dovecot-keywords the content: a pass writes them anew, with what they had, as soon as the old file's
 times have changed. Not what says nothing of its own: maildirfolder, and Dovecot's indexes, which it
-makes when somebody only lists the folders.
+makes when somebody only lists the folders. Into INBOX's goes the content of subscriptions too.
 """
 
 import hashlib
@@ -18,14 +18,16 @@ from mbx2maildir.formats import maildir, uidlist
 from mbx2maildir.publish import containers
 
 PARTS = (b"cur", b"new", b"tmp")
-BY_CONTENT = (b"dovecot-uidlist", b"dovecot-keywords")
-LEFT_OUT = (b"maildirfolder", b"dovecot.index")  # and what begins so
+BY_CONTENT = (b"dovecot-uidlist", b"dovecot-keywords", b"subscriptions")
+# and what begins so
+LEFT_OUT = (b"maildirfolder", b"dovecot.index", b"dovecot.list.index", b"dovecot-uidvalidity")
 
 
 def signatures(plan, area):
-    """The signatures of all folders but INBOX in an area of containers.paths(): live or staging.
+    """The signatures of all folders in an area of containers.paths(): live or staging.
 
-    → {"run", "users": [{"user", "at", "folders": {Maildir name: [signature, newest ctime]}}]}.
+    → {"run", "users": [{"user", "at", "folders": {Maildir name: [signature, newest ctime]}}]};
+    INBOX's name is "".
     at: seconds since the epoch, before anything was looked at; so is the newest ctime. A folder
     that holds anything but files has none; nor have those of a user who cannot be looked at.
     """
@@ -41,7 +43,7 @@ def signatures(plan, area):
 def task_signatures(root, report):
     """Those of one tree, by a process that is its user."""
     at, folders = time.time(), {}
-    for name in maildir.folder_names(root)[1:]:
+    for name in maildir.folder_names(root):
         known = signature(os.path.join(root, maildir.folder_directory(name)))
         if known:
             folders[os.fsdecode(name)] = known
@@ -54,12 +56,13 @@ def signature(folder):
     digest, newest = hashlib.sha256(), 0
     for part in (b"", *PARTS[:2]):
         directory = os.path.join(folder, part)
-        if not stat.S_ISDIR(os.lstat(directory).st_mode):
+        if not files.is_directory(directory):
             return None
         for entry in maildir.entries_of(directory):
             path = os.path.join(directory, entry)
             status = os.lstat(path)
-            if not part and entry in PARTS and stat.S_ISDIR(status.st_mode):
+            is_part = entry in PARTS or entry.startswith(b".")  # a folder in INBOX's directory
+            if not part and is_part and stat.S_ISDIR(status.st_mode):
                 continue
             if not stat.S_ISREG(status.st_mode):
                 return None

@@ -324,7 +324,7 @@ def test_a_test_restore_reads_no_uid_list_through_a_link(hosts, eva, secret):
     assert copied_tree.uids(hosts, str(eva)) == set()
 
 
-def overlay(tree, live, uid):
+def overlay(tree, live, uid, made=""):
     """What a program sees that the script of tree_session() starts; None where mounts are refused."""
     probe = ["unshare", "--mount", "--propagation", "private", "mount", "-t", "tmpfs", "x", "/mnt"]
     if subprocess.run(probe, capture_output=True).returncode:
@@ -332,7 +332,7 @@ def overlay(tree, live, uid):
     script = mailboxes._SCRIPT.partition("uid=$3")[0] + 'ls "$2"; ls -d /etc/passwd'
     argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "staged"]
     return subprocess.run(
-        [*argv, str(tree), str(live), str(uid), "1"], capture_output=True, text=True
+        [*argv, str(tree), str(live), str(uid), "1", made], capture_output=True, text=True
     )
 
 
@@ -349,3 +349,27 @@ def test_no_tree_is_laid_over_what_is_not_the_users(hosts, eva, tmp_path):
     if "overlay" not in done.stderr:  # a file system that cannot be laid over another
         assert done.stdout.split() == ["cur", "dovecot-uidlist", "new", "/etc/passwd"]
     assert os.listdir(live) == []
+
+
+@root
+def test_a_tree_is_read_in_the_place_of_a_maildir_that_is_not_there_yet(eva, tmp_path):
+    live = tmp_path / "maildirs/eva"
+    live.parent.mkdir()
+    (live.parent / "bob").mkdir()
+    done = overlay(eva, live, UID, "made")
+    if "overlay" not in done.stderr:  # a file system that cannot be laid over another
+        assert done.stdout.split() == ["cur", "dovecot-uidlist", "new", "/etc/passwd"]
+    assert os.listdir(live.parent) == ["bob"], "nothing outside notices"
+    done = overlay(eva, live, UID)
+    assert done.returncode == 1 and "no such directory" in done.stderr
+    live.symlink_to("/etc/nowhere")
+    assert overlay(eva, live, UID, "made").returncode == 1
+
+
+@pytest.mark.parametrize(
+    "template, may",
+    [("/var/imap/{user}", True), ("{home}/Maildir", False), ("/var/imap/{user}/mail", False)],
+)
+def test_a_maildir_is_made_where_no_user_can_shape_what_is_above(template, may):
+    site = types.SimpleNamespace(new_store=types.SimpleNamespace(maildir=template))
+    assert mailboxes.may_lack_maildir(site) == may

@@ -119,7 +119,7 @@ def test_presync_reads_what_is_settled_and_not_yet_proven(
     sides = {"ada": {"mail/work": (old, new)}}
     monkeypatch.setattr(carried, "_sides", lambda *_: sides)
     monkeypatch.setattr(carried, "_read", lambda hosts, user, todo, *_: reads.extend(todo) or {})
-    monkeypatch.setattr(carried, "_kept", lambda hosts, user, proofs: proofs)
+    monkeypatch.setattr(carried, "kept", lambda hosts, user, proofs: proofs)
     monkeypatch.setattr(carried.time, "sleep", waits.append)
     proofs = carried.prove(hosts, "night", [ADA], {"ada": known}, 1e9)
     assert reads == read

@@ -75,11 +75,25 @@ def sampled(reached, count, *names):
 
 
 @pytest.fixture(scope="module")
-def proofs(night):
-    """What presync has proven: {user: {old name: carried.Proof}}."""
+def proven(night):
+    """presync's facts."""
     with night.set("verify.ahead", True):
         night.up_to("presync")
-    return step_facts.read(night.run, night.run.journal.events(), "presync").proofs
+    return step_facts.read(night.run, night.run.journal.events(), "presync")
+
+
+@pytest.fixture(scope="module")
+def proofs(proven):
+    """What presync has proven: {user: {old name: carried.Proof}}."""
+    return proven.proofs
+
+
+@pytest.fixture(scope="module")
+def wholes(proven):
+    """Of whom presync has proven all mail."""
+    assert {"alice", "paolo", "walter"} < proven.wholes.keys()
+    assert not {"bruno", "irene", "luca"} & proven.wholes.keys(), "dots; mail in the spool"
+    return set(proven.wholes)
 
 
 def test_presync_has_a_sample_read_and_tells_what_the_outage_will_cost(night, proofs):
@@ -192,14 +206,19 @@ def chosen(proofs):
     return [name for name, proof in proofs["alice"].items() if proof.messages][:4]
 
 
-def test_what_nobody_touched_is_carried_and_a_sample_of_it_read(night, proofs, used, chosen):
+def test_what_nobody_touched_is_carried_and_a_sample_of_it_read(
+    night, proofs, wholes, used, chosen
+):
     night.up_to("convert")
     rows, checks = looked_at(night)
     over = {place: row for place, row in rows.items() if row.proven}
     proven = {(user, name) for user, known in proofs.items() for name in known}
-    assert set(over) == proven - used and {("alice", name) for name in chosen} <= set(over)
-    assert not failed(checks)
     check = checks["contents-carried", ""]
+    opened = {text.partition(":")[0] for text in check.data["sample"]} | {user for user, _ in used}
+    unopened = wholes - opened - {"vera"}  # whose staged file was replaced by its copy
+    assert set(over) == proven - used | {(user, "INBOX") for user in unopened}
+    assert {("alice", name) for name in chosen} <= set(over)
+    assert not failed(checks) and check.data["users"] == len(unopened)
     assert check.data["folders"] == len(over) > carried.FOLDERS
     assert check.data["messages"] == sum(row.old for row in over.values())
     assert 0 < check.data["again"] == sum(row.again for row in over.values())

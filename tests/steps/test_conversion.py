@@ -1,5 +1,6 @@
 """presync, convert and verify: what they plan and how they judge."""
 
+import dataclasses
 import re
 import types
 
@@ -8,6 +9,7 @@ import pytest
 from cutover import model
 from cutover.changes import conversion
 from cutover.commands import run
+from cutover.comparison import carried, carried_users, elsewhere, folders
 from cutover.site import night_sections
 from cutover.steps.checks import left_out
 from cutover.steps.night import convert, verify, verify_contents
@@ -155,7 +157,7 @@ def test_what_was_carried_over_is_said_with_when_and_what_was_read_again():
 
 
 PROOFS = {"ada": {"mail/work": "a proof"}, "gone": {"mail/work": "a proof"}}
-KEPT = model.Reading(types.SimpleNamespace(proofs=PROOFS))
+KEPT = model.Reading(types.SimpleNamespace(proofs=PROOFS, wholes={}))
 FAILED = {"event": "verified", "step": "verify", "passed": False}
 UNDONE = {"event": "verified", "step": "rollback", "passed": True}
 
@@ -173,8 +175,9 @@ UNDONE = {"event": "verified", "step": "rollback", "passed": True}
 )
 def test_why_verify_carries_nothing_over(monkeypatch, presync, events, void):
     ctx = types.SimpleNamespace(
-        site=types.SimpleNamespace(verify=types.SimpleNamespace(parallel=1)),
-        hosts=None,
+        hosts=types.SimpleNamespace(
+            site=types.SimpleNamespace(verify=types.SimpleNamespace(parallel=1))
+        ),
         run_name="night",
         kept={"presync": presync}.get,
         history=events,
@@ -184,9 +187,58 @@ def test_why_verify_carries_nothing_over(monkeypatch, presync, events, void):
         verify_contents.carried, "unchanged", lambda hosts, user, proofs, new: proofs
     )
     ada = types.SimpleNamespace(user="ada")
-    proofs, why = verify_contents.proofs(ctx, {"ada": None}, {"ada": ada})
-    assert proofs == ({} if void else {"ada": PROOFS["ada"]})
-    assert void in why and bool(why) == bool(void)
+    carry = verify_contents.carry(ctx, {"ada": None}, {"ada": ada})
+    assert carry.proofs == ({} if void else {"ada": PROOFS["ada"]})
+    assert void in carry.void and bool(carry.void) == bool(void)
+
+
+WORK = folders.Converted("mail/work", "work")
+BOTH = [folders.Converted("INBOX", "INBOX"), WORK]
+
+
+@pytest.mark.parametrize(
+    "known, sampled, asked, uidls, covered",
+    [
+        (BOTH, "bob", 3, True, True),
+        (BOTH[::-1], "bob", None, False, True),
+        (BOTH, "ada", 3, True, False),
+        (BOTH, "bob", None, True, False),
+        ([], "bob", 3, True, False),
+        (BOTH[:1], "bob", 3, True, False),
+        ([*BOTH, folders.Converted("mail/more", "more")], "bob", 3, True, False),
+        ([BOTH[0], dataclasses.replace(WORK, added=1)], "bob", 3, True, False),
+        ([BOTH[0], dataclasses.replace(WORK, lost_keywords=["a"])], "bob", 3, True, False),
+        ([BOTH[0], dataclasses.replace(WORK, new="other")], "bob", 3, True, False),
+    ],
+)
+def test_who_need_not_be_opened(known, sampled, asked, uidls, covered):
+    nothing = elsewhere.Elsewhere()
+    whole = carried_users.Whole("exact", "loose", [], "new", 3, asked, nothing, 1.5)
+    proof = carried.Proof("work", "old", "new", 5, 7, 0, 1.5)
+    carry = verify_contents.Carry({"ada": {"mail/work": proof}}, {"ada": whole})
+    again = carried.Again("seed", frozenset({(sampled, "mail/work")}))
+    assert carry.covers("ada", known, again, uidls) == covered
+    assert not carry.covers("eva", known, again, uidls)
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_of_a_user_who_holds_no_folder_is_asked_for(monkeypatch, holds):
+    kept = types.SimpleNamespace(proofs=PROOFS, wholes={"ada": "whole"})
+    ctx = types.SimpleNamespace(
+        hosts=types.SimpleNamespace(
+            site=types.SimpleNamespace(verify=types.SimpleNamespace(parallel=1))
+        ),
+        run_name="night",
+        kept={"presync": model.Reading(kept)}.get,
+        history=[],
+    )
+    monkeypatch.setattr(verify_contents.carried, "of_new", lambda *_: {"ada": {}})
+    monkeypatch.setattr(verify_contents.carried, "unchanged", lambda *_: {})
+    monkeypatch.setattr(verify_contents.carried_users, "holds", lambda *_: holds)
+    ada = types.SimpleNamespace(user="ada")
+    carry = verify_contents.carry(ctx, {"ada": None}, {"ada": ada})
+    assert carry.wholes == ({"ada": "whole"} if holds else {})
+    assert carry.proofs == ({"ada": PROOFS["ada"]} if holds else {})
 
 
 def test_that_nothing_could_be_carried_is_a_warning():

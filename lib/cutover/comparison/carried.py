@@ -13,7 +13,7 @@ Either counts only if the last change was not so close to it that another could 
 time (SETTLED). What a user writes into a mapped file may have no new ctime; that is why all carried
 folders are read once more (comparison/second_reading.py).
 
-INBOX is never carried: which files make it up is for the old server to say.
+INBOX is carried only with its user (carried_users.py): the old server says which files make it up.
 """
 
 import concurrent.futures
@@ -21,7 +21,7 @@ import dataclasses
 import hashlib
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cutover import model
 from cutover.comparison import messages
@@ -128,17 +128,8 @@ def of_old(
     if not names:
         return {}
     statuses = [known[name].status if name in known else "" for name in names]
-    paths = [imap.encode_name(f"{account.home}/{name}") for name in names]
-    output = hosts.run(
-        hosts.site.roles.old,
-        ["xargs", "-0", "sh", "-c", _LOOK, "look"],
-        as_user=account.user,
-        input=b"\0".join(
-            status.encode() + path for status, path in zip(statuses, paths, strict=True)
-        ),
-        timeout=WAIT,
-    ).text
-    seen, lines = {}, model.lines(output)
+    paths = [f"{account.home}/{name}" for name in names]
+    seen, lines = {}, look(hosts, account, paths, statuses)
     if len(lines) != len(names):  # a user may interfere with processes of his own
         return {}
     for name, line in zip(names, lines, strict=True):
@@ -150,6 +141,19 @@ def of_old(
             settled = int(match["changed"]) + SETTLED < int(match["at"])
             seen[name] = Seen(digest, match["status"] if settled else "")
     return seen
+
+
+def look(hosts, account: Account, paths: list[str], statuses: Iterable[str]) -> list[str]:
+    """What _LOOK says of some files of the old host, as IMAP names them, read as the user."""
+    known = zip(statuses, map(imap.encode_name, paths), strict=True)
+    answer = hosts.run(
+        hosts.site.roles.old,
+        ["xargs", "-0", "sh", "-c", _LOOK, "look"],
+        as_user=account.user,
+        input=b"\0".join(status.encode() + path for status, path in known),
+        timeout=WAIT,
+    )
+    return model.lines(answer.text)
 
 
 def of_new(hosts, run: str, accounts: list[Account], staged=False) -> dict[str, dict]:
@@ -184,8 +188,7 @@ def prove(
 
 def _prove(hosts, run, accounts, known, deadline, watch):
     sides = _sides(hosts, run, accounts, known)
-    pairs = [pair for user in sides.values() for pair in user.values()]
-    if not all(signature.settled for _, signature in pairs):
+    if not all(pair[1].settled for user in sides.values() for pair in user.values()):
         time.sleep(SETTLED + 1)
         sides = _sides(hosts, run, accounts, known)
 
@@ -200,13 +203,13 @@ def _prove(hosts, run, accounts, known, deadline, watch):
         }
         return {**proofs, **(_read(hosts, account, todo, deadline, watch) if todo else {})}
 
-    proofs = _of_each(hosts, accounts, of_user)
+    proofs = of_each(hosts, accounts, of_user)
     if any(proofs[user].items() - known.get(user, {}).items() for user in proofs):
         time.sleep(SETTLED + 1)  # c-client has just set the times of what it read
-    return _of_each(hosts, accounts, lambda user: _kept(hosts, user, proofs.get(user.user, {})))
+    return of_each(hosts, accounts, lambda user: kept(hosts, user, proofs.get(user.user, {})))
 
 
-def _of_each(hosts, accounts, function):
+def of_each(hosts, accounts: Iterable[Account], function: Callable) -> dict:
     """{user: what the function says of the account}, several at a time.
 
     Who cannot be read here is read in the outage, where it fails.
@@ -226,13 +229,14 @@ def _sides(hosts, run, accounts, known):
 
     def of_user(account):
         new = {prefix + name: signature for name, signature in staged[account.user].items()}
+        new.pop(prefix + "INBOX", None)
         old = of_old(hosts, account, new, known.get(account.user))
         return {name: (old[name].digest, new[name]) for name in old}
 
-    return _of_each(hosts, accounts, of_user)
+    return of_each(hosts, accounts, of_user)
 
 
-def _kept(hosts, account, proofs):
+def kept(hosts, account: Account, proofs: Proofs) -> Proofs:
     """The proofs of those folders whose mail file is still what was read, with its status."""
     seen = of_old(hosts, account, proofs, proofs)
     return {
@@ -254,13 +258,13 @@ def _read(hosts, account, pairs, deadline, watch):
         mailboxes.old_session(hosts, account.user) as old,
         mailboxes.tree_session(hosts, account) as new,
     ):
+        old.paced = lambda messages: back_off.governed(messages, watch, rate)
         for name, (digest, signature) in pairs.items():
             new_name, at = name.removeprefix(prefix), time.time()
             if time.monotonic() > deadline:
                 break
             try:
                 staged, before = new.stream(new_name, "content"), old.stream(name, "content")
-                before.messages = back_off.governed(before.messages, watch, rate)
                 result = messages.compare(before, staged)
             except imap.FolderUnreadable:
                 continue

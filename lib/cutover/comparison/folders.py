@@ -7,7 +7,7 @@ import base64
 import dataclasses
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from cutover.comparison import carried, messages
 from cutover.comparison.contents import Contents
@@ -94,7 +94,7 @@ def read_user(
     level: str,
     contents: Contents,
     passed: Collection[str] = (),
-    uidls: str = "",
+    uidls: Callable[[], list[str]] | None = None,
     proofs: carried.Proofs | None = None,
     again: carried.Again | None = None,
 ) -> list[Row]:
@@ -102,7 +102,7 @@ def read_user(
 
     old, new: the user's sessions. passed: old names of what the conversion passed over; nothing
     below them is looked at. level: "count", "metadata" or "content". contents: what is read at
-    level "content". uidls: the host to ask by POP3 what it shows of INBOX, or "". proofs: those
+    level "content". uidls: asks by POP3 what the new side shows of INBOX, or None. proofs: those
     that still hold, of which the messages of `again` are read again.
     """
     known = {folder.old: folder for folder in converted if folder.old is not None}
@@ -119,7 +119,7 @@ def read_user(
             if result is not None:
                 _check_uidvalidity(old, opened, row, result)
                 if old_name == "INBOX":
-                    _compare_inbox(hosts, old, opened, result, row, folder.salvaged, uidls)
+                    _compare_inbox(hosts.site, old, opened, result, row, folder.salvaged, uidls)
         return row
 
     def compared_alone(new, old_name):
@@ -152,11 +152,11 @@ def _only_new(new, user, name):
     return Row(user, None, name, new=count, extra=count)
 
 
-def _compare_inbox(hosts, old, opened, result, row, salvaged, uidls):
-    path = hosts.site.old_store.spool.format(user=row.user, home="")
+def _compare_inbox(site, old, opened, result, row, salvaged, uidls):
+    path = site.old_store.spool.format(user=row.user, home="")
     _compare_spool(old, path, result, row, salvaged)
     if uidls and row.old and not (result.uidvalidity or result.renumbered):
-        _compare_uidls(hosts, uidls, old, opened.uidvalidity, row)
+        _compare_uidls(uidls, old, opened.uidvalidity, row)
 
 
 def _compare_subscriptions(old, new, rows):
@@ -310,13 +310,13 @@ def _is_no_mail(text, path):
     return not body.strip(b"\r\n \t\0")
 
 
-def _compare_uidls(hosts, host, old, uidvalidity, row):
+def _compare_uidls(uidls, old, uidvalidity, row):
     """Each message of the old INBOX keeps its POP3 identifier: else programs fetch it again.
 
     ipop3d's are calculated: asked itself, it would move mail from the spool.
     """
     try:
-        shown = set(pop3.new_uidls(hosts, row.user, host))
+        shown = set(uidls())
         expected = [pop3.old_uidl(uidvalidity, uid) for uid in old.all("INBOX")]
     except errors.CutoverError as error:
         row.differs(str(error))

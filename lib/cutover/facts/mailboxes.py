@@ -16,20 +16,30 @@ from cutover.facts import dovecot_programs, users
 
 # The user may put a link in the Maildir's place at any time, so it is entered once and looked at
 # from inside: mounted elsewhere, such as over /etc, the tree would be read by root.
-# $1 tree, $2 the Maildir in whose place it is read, $3 and $4 the uid and gid; then the program
+# $1 tree, $2 the Maildir in whose place it is read, $3 and $4 the uid and gid, $5 whether the
+# directory above is root's alone, so that a Maildir may be made in its place; then the program
 _SCRIPT = """
 set -e
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/tree
+tree=$1
+if [ "$5" ] && [ ! -e "$2" ] && [ ! -L "$2" ]; then
+    mount --bind "$tree" /mnt/tree
+    tree=/mnt/tree
+    mount -t tmpfs tmpfs "$(dirname "$2")"
+    mkdir "$2"
+    chown "$3:$4" "$2"
+fi
 [ -d "$2" ] || { echo "$2: no such directory on this host" >&2; exit 1; }
 cd -- "$2"
 if [ "$(stat -c %u .)" != "$3" ]; then echo "$2: not a directory of its user" >&2; exit 1; fi
-mount -t tmpfs tmpfs /mnt
-mkdir /mnt/upper /mnt/work
-chown --reference "$1" /mnt/upper
-chmod --reference "$1" /mnt/upper
-mount --no-canonicalize -t overlay overlay -o "lowerdir=$1,upperdir=/mnt/upper,workdir=/mnt/work" .
+chown --reference "$tree" /mnt/upper
+chmod --reference "$tree" /mnt/upper
+mount --no-canonicalize -t overlay overlay \
+    -o "lowerdir=$tree,upperdir=/mnt/upper,workdir=/mnt/work" .
 cd /
 uid=$3 gid=$4
-shift 4
+shift 5
 exec setpriv --reuid "$uid" --regid "$gid" --init-groups --reset-env "$@"
 """
 
@@ -73,6 +83,14 @@ def maildir(site, account: users.Account) -> str:
     return account.fill(site.new_store.maildir)
 
 
+def may_lack_maildir(site) -> bool:
+    """Whether tree_session() can read a tree of a user who has no Maildir yet.
+
+    The directory above has to be one that no user can shape.
+    """
+    return "{" not in os.path.dirname(site.new_store.maildir)
+
+
 def folder_names(site, old: str | None, converted: str) -> tuple[str | None, str]:
     """(old, new) names of a converted folder, as IMAP says them.
 
@@ -114,9 +132,21 @@ def tree_session(hosts, account: users.Account, tree: str | None = None):
     memory file system laid over it. It sees what will be published, and whatever it writes is gone
     with the session. Nothing outside notices. tree: "." for the Maildir as it is.
     """
-    site = hosts.site
-    tree = tree or f"{site.new_store.work}/staging/{account.user}"
-    argv = [
+    new, tree = hosts.site.roles.new, tree or staged(hosts.site, account)
+    argv = over_tree(hosts, account, tree, "imap")
+    with preauth(hosts.ssh(new).open(argv, sudo=True), f"{new}: Dovecot over {tree}") as opened:
+        opened.besides = besides(hosts.site)
+        yield opened
+
+
+def staged(site, account: users.Account) -> str:
+    """The path of a user's staged tree."""
+    return f"{site.new_store.work}/staging/{account.user}"
+
+
+def over_tree(hosts, account: users.Account, tree: str, protocol: str) -> list[str]:
+    """The command of tree_session(), for root. protocol: "imap" or "pop3"."""
+    return [
         "unshare",
         "--mount",
         "--propagation",
@@ -126,16 +156,12 @@ def tree_session(hosts, account: users.Account, tree: str | None = None):
         _SCRIPT,
         "staged",
         tree,
-        maildir(site, account),
+        maildir(hosts.site, account),
         str(account.uid),
         str(account.gid),
-        *dovecot_programs.argv(hosts, site.roles.new, "imap"),
+        "made" if may_lack_maildir(hosts.site) else "",
+        *dovecot_programs.argv(hosts, hosts.site.roles.new, protocol),
     ]
-    with preauth(
-        hosts.ssh(site.roles.new).open(argv, sudo=True), f"{site.roles.new}: Dovecot over {tree}"
-    ) as opened:
-        opened.besides = besides(site)
-        yield opened
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
 """POP3 on the new host: whether Dovecot serves it, and the identifiers it gives messages (UIDL)."""
 
-from cutover.facts import dovecot, dovecot_programs
+from cutover.facts import dovecot, dovecot_programs, mailboxes, users
 from cutover.model import errors
+
+_ASK = b"UIDL\r\nQUIT\r\n"
 
 
 class NoUidls(errors.CutoverError):
@@ -21,7 +23,17 @@ def old_uidl(uidvalidity: int, uid: int) -> str:
 def new_uidls(hosts, user: str, host: str) -> list[str]:
     """The identifiers of a user's messages by a host's Dovecot, run as the user. Raises NoUidls."""
     program = dovecot_programs.argv(hosts, host, "pop3")
-    answer = hosts.run(host, program, as_user=user, input=b"UIDL\r\nQUIT\r\n", timeout=300)
+    return _listed(hosts.run(host, program, as_user=user, input=_ASK, timeout=300), host, user)
+
+
+def staged_uidls(hosts, account: users.Account) -> list[str]:
+    """As new_uidls(), of a user's staged tree. Raises NoUidls."""
+    host = hosts.site.roles.new
+    argv = mailboxes.over_tree(hosts, account, mailboxes.staged(hosts.site, account), "pop3")
+    return _listed(hosts.run(host, argv, sudo=True, input=_ASK, timeout=300), host, account.user)
+
+
+def _listed(answer, host, user):
     lines = [line.rstrip("\r") for line in answer.text.split("\n")]
     if "." not in lines:
         reason = answer.text.strip() or answer.err.decode(errors="replace").strip()

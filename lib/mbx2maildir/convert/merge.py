@@ -11,7 +11,7 @@ since then by a test user are kept this way.
 import os
 
 from mbx2maildir import errors, files
-from mbx2maildir.convert import base, index, staged
+from mbx2maildir.convert import base, index, staged, subscriptions
 from mbx2maildir.formats import file_names, maildir, message_key, uidlist
 from mbx2maildir.formats.keywords import KeywordTable
 
@@ -209,14 +209,10 @@ def keyword_letters(new, message, table, result):
 
 def write_common(user, prepared, results):
     """subscriptions (both sides', old first) and dovecot-uidvalidity."""
-    names = list(prepared["subscriptions"])
+    names, tree = list(prepared["subscriptions"]), os.fsencode(user["staging"])
     if prepared["new"] is not None:
         names += new_subscriptions(prepared["new"].root)
-    names = [name for name in dict.fromkeys(names) if name and b"\n" not in name]
-    tree = os.fsencode(user["staging"])
-    files.replace_file(
-        os.path.join(tree, b"subscriptions"), b"".join(name + b"\n" for name in names)
-    )
+    subscriptions.write(tree, names)
     highest = max([result["uidvalidity"] for result in results] or [1])
     for entry in os.listdir(tree):
         if entry.startswith(b"dovecot-uidvalidity."):

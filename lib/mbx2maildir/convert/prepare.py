@@ -45,6 +45,8 @@ def prepare(user, presync=False, progress=staged.quiet):
         new.read(progress)
     begin(user, {names.maildir(file.name) for file in folders} | {b""})
     wanted_names = [b"INBOX" if name is None else names.maildir(name) for name in subscribed]
+    if presync:  # else both sides' together, once the tree is complete
+        subscriptions.write(os.fsencode(user["staging"]), wanted_names)
     return {
         "inbox": inbox,
         "spool": spool,

@@ -1,8 +1,8 @@
-"""The list of folders a user subscribed to on the old server, ~/.mailboxlist."""
+"""The list of folders a user subscribed to: ~/.mailboxlist on the old server, and Dovecot's."""
 
 import os
 
-from mbx2maildir import errors
+from mbx2maildir import errors, files
 from mbx2maildir.convert import source
 from mbx2maildir.patterns import Pattern
 
@@ -65,6 +65,14 @@ def read(path, root, home=None, passed=(), folders=()):
         if name:
             names[name] = None
     return list(names), elsewhere, prefixes
+
+
+def write(tree, names):
+    """Dovecot's list of subscriptions in a tree, each name once."""
+    names = [name for name in dict.fromkeys(names) if name and b"\n" not in name]
+    files.replace_file(
+        os.path.join(tree, b"subscriptions"), b"".join(name + b"\n" for name in names)
+    )
 
 
 def by_place(folders):

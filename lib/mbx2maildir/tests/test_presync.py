@@ -42,6 +42,18 @@ def test_unchanged_folders_are_not_opened(site, monkeypatch):
     assert [uid for uid, _text in messages(site.maildir("alice"))] == [1, 2, 3]
 
 
+def test_subscriptions_are_staged_and_both_sides_published(site):
+    site.user("alice", build.simple(1), {"a": build.simple(1)}, subscriptions=b"mail/a\nINBOX\n")
+    passes(site.plan(), presync=True)
+    staged = site.root / "new/work/staging/alice/subscriptions"
+    assert staged.read_bytes() == b"a\nINBOX\n"
+    live = site.maildir("alice")
+    (live / "cur").mkdir(parents=True)
+    (live / "subscriptions").write_bytes(b"Trash\n")
+    passes(site.plan())
+    assert (live / "subscriptions").read_bytes() == b"a\nINBOX\nTrash\n"
+
+
 def test_only_what_changed_is_touched(site, monkeypatch):
     inbox = bytearray(build.simple(50))
     home = site.user("alice", bytes(inbox))

@@ -35,6 +35,15 @@ def replace(folder):
     other.rename(folder / "cur/1:2,S")
 
 
+def inbox(tree):
+    """The tree's INBOX: what lies beside the folders."""
+    for part in ("cur", "new", "tmp"):
+        (tree / part).mkdir()
+    (tree / "cur/1:2,S").write_bytes(b"some text")
+    for name in ("subscriptions", "dovecot-uidlist"):
+        (tree / name).write_bytes(b"work\n")
+
+
 CHANGES = {
     "a text with its time set back": rewrite,
     "another file under the same name": replace,
@@ -68,6 +77,33 @@ def test_a_tree_that_is_read_listed_moved_and_staged_again_keeps_its_signatures(
     after = signatures.task_signatures(os.fsencode(moved), lambda *_: None)
     assert before["folders"] == after["folders"] and at <= before["at"] <= after["at"]
     assert abs(before["folders"]["work"][1] - at) < 5, "of the last change"
+
+
+def test_inbox_has_one_of_its_own_with_the_subscriptions(tree):
+    inbox(tree)
+
+    def known():
+        time.sleep(0.02)
+        return signatures.task_signatures(os.fsencode(tree), lambda *_: None)["folders"]
+
+    before = known()
+    assert sorted(before) == ["", "work"]
+    for name in ("dovecot.list.index.log", "dovecot-uidvalidity", "dovecot.index"):
+        (tree / name).write_bytes(b"")
+    (tree / ".work/cur/3:2,").write_bytes(b"")
+    assert known()[""] == before[""] and known()["work"] != before["work"]
+    for change in (
+        lambda: (tree / "subscriptions").write_bytes(b""),
+        lambda: (tree / "cur/1:2,S").rename(tree / "cur/1:2,"),
+        lambda: (tree / "dovecot-uidlist").write_bytes(b"other"),
+        lambda: (tree / "new/2").write_bytes(b""),
+    ):
+        last = known()[""][0]
+        change()
+        assert known()[""][0] != last
+    (tree / "tmp").rmdir()
+    (tree / "cur").rename(tree / "other")
+    assert "" not in known()
 
 
 @pytest.mark.parametrize(

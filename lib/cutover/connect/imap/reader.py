@@ -3,7 +3,7 @@
 import contextlib
 import imaplib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import imapclient
@@ -40,9 +40,11 @@ class Reader:
     """Reads one logged-in session. Folders are EXAMINEd, bodies are PEEKed at.
 
     besides: prefixes under which the server lists all folders a second time.
+    paced: gives the messages that stream() reads, one by one, in its own time.
     """
 
     besides: tuple[str, ...] = ()
+    paced: Callable[[Iterator[Message]], Iterator[Message]] = iter
 
     def __init__(self, client: imapclient.IMAPClient, server: str):
         self.client, self.server = client, server
@@ -182,7 +184,7 @@ class Reader:
         folder = self.examine(name)
         if level != "count":
             numbers = range(1, folder.exists + 1) if numbers is None else numbers
-            folder.messages = self._streamed(folder, level, numbers, wanted)
+            folder.messages = self.paced(self._streamed(folder, level, numbers, wanted))
         return folder
 
     def _streamed(self, folder, level, numbers, wanted):

@@ -9,8 +9,8 @@ import time
 
 from cutover import model
 from cutover.changes import conversion
-from cutover.comparison import carried, staged_sample
-from cutover.facts import mail_program, prefixes
+from cutover.comparison import carried, carried_users, staged_sample
+from cutover.facts import mail_program, mailboxes, prefixes
 from cutover.steps.checks import old_names, program_checks
 from cutover.steps.night import convert
 
@@ -21,12 +21,14 @@ class Facts(convert.Facts):
 
     program: None in facts recorded by an earlier version.
     proofs: by user, the folders whose contents are equal; None where the parameters ask for none.
+    wholes: the users of whom all else is equal too.
     """
 
     sample: staged_sample.Sample | None = None
     names: dict[str, model.Reading[list[str]]] | None = None
     program: mail_program.State | None = None
     proofs: dict[str, dict[str, carried.Proof]] | None = None
+    wholes: dict[str, carried_users.Whole] = dataclasses.field(default_factory=dict)
 
 
 def probe(ctx) -> Facts:
@@ -34,6 +36,8 @@ def probe(ctx) -> Facts:
     staged = _staged(ctx, facts)
     count, site = ctx.site.verify.staged, ctx.site
     tests = {account.user for account in site.production_test.users}
+    wanted = carried.is_wanted(site) and staged is not None
+    proofs, wholes = _proofs(ctx, staged) if wanted else (None, {})
     return Facts(
         **vars(facts),
         sample=staged_sample.read(ctx.hosts, staged, count, ctx.run_name)
@@ -43,19 +47,18 @@ def probe(ctx) -> Facts:
         if site.new_store.compatibility and staged is not None
         else None,
         program=mail_program.read(ctx.aside),
-        proofs=_proofs(ctx, staged) if carried.is_wanted(site) and staged is not None else None,
+        proofs=proofs,
+        wholes=wholes,
     )
 
 
 def _proofs(ctx, staged):
-    before = ctx.kept(STEP.id)
-    return carried.prove(
-        ctx.hosts,
-        ctx.run_name,
-        staged,
-        before and before.ok and before.value.proofs or {},
-        time.monotonic() + ctx.site.verify.content_minutes * 60,
-    )
+    """(as Facts.proofs, as Facts.wholes)"""
+    before, deadline = ctx.kept(STEP.id), time.monotonic() + ctx.site.verify.content_minutes * 60
+    known = before.value if before and before.ok else None
+    place = ctx.hosts, ctx.run_name, staged
+    proofs = carried.prove(*place, known and known.proofs or {}, deadline)
+    return proofs, carried_users.prove(*place, proofs, known.wholes if known else {}, deadline)
 
 
 def _staged(ctx, facts):
@@ -69,7 +72,7 @@ def _staged(ctx, facts):
         for user in facts.users
         if state[user.user].staged.folders
         and not state[user.user].published
-        and state[user.user].live != "none"
+        and (state[user.user].live != "none" or mailboxes.may_lack_maildir(ctx.site))
     ]
 
 
@@ -158,15 +161,21 @@ def proofs_check(facts: Facts) -> model.Check:
     """How much verify need not read, if nobody touches it until then."""
     proofs = [proof for user in facts.proofs.values() for proof in user.values()]
     folders = sum(user.staged.folders for user in facts.state.users.values())
-    messages = sum(proof.messages for proof in proofs)
+    messages = sum(proof.messages for proof in (*proofs, *facts.wholes.values()))
     return model.Check(
         "How many folders are equal, with their contents?",
         "those nobody has used lately",
-        f"{len(proofs)} of {folders} folders, {messages} messages",
+        f"{len(proofs) + len(facts.wholes)} of {folders} folders, {messages} messages; all mail of "
+        f"{len(facts.wholes)} users",
         True,
         "verify reads the others. If there is time, run this step again",
         id="contents-ahead",
-        data={"folders": folders, "proven": len(proofs), "messages": messages},
+        data={
+            "folders": folders,
+            "proven": len(proofs) + len(facts.wholes),
+            "messages": messages,
+            "users": len(facts.wholes),
+        },
     )
 
 

@@ -6,10 +6,12 @@ take `verify.content_minutes`: if presync predicted more, a share of the message
 the seed, which is the run's name. No content is read after that time. The checks report either.
 
 With `verify.ahead`, folders that presync has read and nobody has touched since are carried over
-(comparison/carried.py). Of these, only some messages are read again.
+(comparison/carried.py). Of these, only some messages are read again. Users of whom nothing at all
+was touched since are not opened (comparison/carried_users.py), unless they are among these.
 """
 
 import dataclasses
+import functools
 import secrets
 import time
 
@@ -27,12 +29,14 @@ class UserMail:
 
     added: by folder of the new side, messages that the conversion added (spool, dual delivery).
     besides: what the old server lists besides; None in records of earlier versions.
+    unopened: all of it is as presync found it.
     """
 
     rows: list[folders.Row]
     passed_over: list[str] = dataclasses.field(default_factory=list)
     added: dict[str, int] = dataclasses.field(default_factory=dict)
     besides: elsewhere.Elsewhere | None = None
+    unopened: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,33 +87,39 @@ def probe(ctx) -> Facts:
     before = convert.probe(ctx)
     converted, accounts = before.state.users, {user.user: user for user in before.users}
     absent = before.state.left_out()
-    proofs, void, again = {}, "", carried.Again("")
+    carry, again = verify_contents.Carry(), carried.Again("")
     if carried.is_wanted(site):
-        proofs, void = verify_contents.proofs(ctx, converted, accounts)
-        again = carried.Again.of(secrets.token_hex(8), proofs)
-    left = verify_contents.left(before.state, proofs)
+        carry = verify_contents.carry(ctx, converted, accounts)
+        again = carried.Again.of(secrets.token_hex(8), carry.proofs)
+    left = verify_contents.left(before.state, carry.proofs)
     part = verify_contents.share(site, ctx.history, left)
     deadline = time.monotonic() + site.verify.content_minutes * 60
     contents = Contents(ctx.run_name, part, deadline)
     level = site.verify.level
     uidls = level != "count" and pop3.served(ctx.hosts, site.roles.new)
 
-    published = {name: user.bytes for name, user in converted.items() if user.published}
-    spread = verify_hosts.Spread(ctx.hosts, ctx.run_name, published)
+    unopened = _unopened(site, converted, carry, again, uidls)
+    read = {
+        name: user.bytes
+        for name, user in converted.items()
+        if user.published and name not in unopened
+    }
+    spread = verify_hosts.Spread(ctx.hosts, ctx.run_name, read)
 
     def read_by(name, host):
         known, passed = converted_folders(site, converted[name]), passed_over(site, converted[name])
+        asks = functools.partial(pop3.new_uidls, ctx.hosts, name, host)
         with mailboxes.old_session(ctx.hosts, name) as old:
             with mailboxes.new_session(ctx.hosts, name, host) as new:
                 rows = folders.read_user(
                     *(ctx.hosts, old, new, name, known, level, contents, passed),
-                    *(host if uidls else "", proofs.get(name), again),
+                    *(asks if uidls else None, carry.proofs.get(name), again),
                 )
             besides = elsewhere.read(ctx.hosts, old, accounts[name], known, passed)
         return _user_mail(site, converted[name], rows, besides)
 
     readings = spread.read_all(read_by, lambda name, mail: user_check(name, mail, level)[0].passed)
-    users = {name: reading.value for name, reading in readings.items() if reading.ok}
+    users = unopened | {name: reading.value for name, reading in readings.items() if reading.ok}
     failures = {
         name: readings[name].error if name in readings else "not published by this run"
         for name in converted
@@ -123,12 +133,20 @@ def probe(ctx) -> Facts:
         errors=failures,
         contents=verify_contents.ContentsRead(
             *(contents.seed, contents.share, site.verify.content_minutes, late),
-            *(again.seed, void),
+            *(again.seed, carry.void),
         ),
         left_out=absent,
         uidls=uidls,
         hosts=spread.facts() if site.convert.workers else None,
     )
+
+
+def _unopened(site, converted, carry, again, uidls):
+    return {
+        name: dataclasses.replace(_user_mail(site, user, *carry.compared(name)), unopened=True)
+        for name, user in converted.items()
+        if carry.covers(name, user.published and converted_folders(site, user), again, uidls)
+    }
 
 
 def _user_mail(site, user, rows, besides):

@@ -1,11 +1,10 @@
 """How much of the messages' contents verify reads, and what it says of it."""
 
-import concurrent.futures
 import dataclasses
 import datetime
 
 from cutover import model
-from cutover.comparison import carried
+from cutover.comparison import carried, carried_users, elsewhere, folders
 from cutover.model import runbook
 
 
@@ -37,33 +36,63 @@ def share(site, events, left: float = 1.0) -> float:
     return min(1.0, allowed / (seconds * left)) if seconds and left else 1.0
 
 
-def proofs(ctx, converted, accounts):
-    """({user: what presync proved and still holds}, why nothing may be carried or "")."""
+@dataclasses.dataclass(frozen=True)
+class Carry:
+    """What presync proved and still holds. proofs, wholes: as presync.Facts has them.
+
+    void: why nothing may be carried, or "".
+    """
+
+    proofs: dict[str, carried.Proofs] = dataclasses.field(default_factory=dict)
+    wholes: dict[str, carried_users.Whole] = dataclasses.field(default_factory=dict)
+    void: str = ""
+
+    def compared(self, name: str) -> tuple[list[folders.Row], elsewhere.Elsewhere]:
+        """(folders, what is listed besides) of a user of `wholes`, as presync found them."""
+        whole = self.wholes[name]
+        return carried_users.rows(name, whole, self.proofs.get(name, {})), whole.besides
+
+    def covers(
+        self, name: str, known: list[folders.Converted], again: carried.Again, uidls: bool
+    ) -> bool:
+        """Whether a user need not be opened, and what presync compared is what was converted.
+
+        known: the folders as converted, none of a user who is not published. again: of whom some
+        is read again. uidls: whether POP3 identifiers are asked for.
+        """
+        whole, read = self.wholes.get(name), any(user == name for user, _ in again.folders)
+        if read or not (whole and known) or uidls and whole.uidls is None:
+            return False
+        rows, _ = self.compared(name)
+        proven = {row.old_name: folders.Converted(row.old_name, row.new_name) for row in rows}
+        return len(known) == len(proven) and proven == {item.old: item for item in known}
+
+
+def carry(ctx, converted, accounts) -> Carry:
+    """What need not be read now. converted: the users whom this run has converted."""
     last = runbook.latest(runbook.since_rollback(ctx.history), "verified", step="verify")
     kept = ctx.kept("presync")
     if last and not last["passed"]:
-        return {}, "the last verify failed"
+        return Carry(void="the last verify failed")
     if kept is None:
-        return {}, "presync has not passed in this run"
+        return Carry(void="presync has not passed in this run")
     if not kept.ok:
-        return {}, kept.error
-    proven = kept.value.proofs or {}
+        return Carry(void=kept.error)
+    proven, wholes = kept.value.proofs or {}, {}
     users = [accounts[name] for name in proven if name in converted and name in accounts]
     new = model.read(carried.of_new, ctx.hosts, ctx.run_name, users)
     if not new.ok:
-        return {}, new.error
+        return Carry(void=new.error)
 
     def unchanged(user):
-        return carried.unchanged(ctx.hosts, user, proven[user.user], new.value[user.user])
+        known, whole = proven[user.user], kept.value.wholes.get(user.user)
+        if whole and carried_users.holds(ctx.hosts, user, whole, new.value[user.user]):
+            wholes[user.user] = whole
+            return known
+        return carried.unchanged(ctx.hosts, user, known, new.value[user.user])
 
-    with concurrent.futures.ThreadPoolExecutor(ctx.site.verify.parallel) as pool:
-        readings = pool.map(lambda user: model.read(unchanged, user), users)
-        holding = {
-            user.user: reading.value
-            for user, reading in zip(users, readings, strict=True)
-            if reading.ok and reading.value
-        }
-    return holding, ""
+    holding = carried.of_each(ctx.hosts, users, unchanged)
+    return Carry({user: proofs for user, proofs in holding.items() if proofs}, wholes)
 
 
 def left(state, proofs):
@@ -103,6 +132,7 @@ def contents_check(contents: ContentsRead, total) -> model.Check:
 def carried_check(users, contents: ContentsRead, total) -> model.Check:
     """Which part was compared before the outage, when, and how much of it was read again."""
     rows = [row for mail in users.values() for row in mail.rows if row.proven]
+    unopened = [name for name, mail in users.items() if mail.unopened]
     times = sorted(row.proven for row in rows)
     actual = f"{total.carried} messages in {total.carried_folders} of {total.folders} folders"
     if times:
@@ -111,7 +141,7 @@ def carried_check(users, contents: ContentsRead, total) -> model.Check:
             for at in (times[0], times[-1])
         )
         actual += f", between {first} and {last} UTC; {total.again} of the messages read again now "
-        actual += f"(seed {contents.again})"
+        actual += f"(seed {contents.again}); mail of {len(unopened)} users was not opened now"
     if contents.void:
         actual += f": {contents.void}"
     return model.Check(
@@ -125,6 +155,7 @@ def carried_check(users, contents: ContentsRead, total) -> model.Check:
         data={
             "messages": total.carried,
             "folders": total.carried_folders,
+            "users": len(unopened),
             "again": total.again,
             "seed": contents.again,
             "sample": [f"{row.user}: {row.name}" for row in rows if row.again],
