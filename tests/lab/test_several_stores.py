@@ -1,7 +1,9 @@
 """Two stores move in one night, each by a run of its own, on a lab of two old and two new servers.
 
-The tests follow one another: what preflight refuses, a night in which one store's run is killed and
-resumed while the other goes on, and the rollback of one store while the other is in production.
+Both convert by Dask: two schedulers on the control host, each with the new server of its store as
+its worker. The tests follow one another: what preflight refuses, a night in which one store's run
+is killed and resumed while the other goes on, and the rollback of one store while the other is in
+production.
 """
 
 import json
@@ -21,8 +23,9 @@ from cutover.record import run_folder
 from lab import keys, store, topology, two_stores
 from night import COMMAND_SECONDS, argv, descendants, eventually, kill, processes, program
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 STORES = {"mailbox": "alice", "posta": "marta"}  # and one of its users
+WORKERS = {"mailbox": "mailboxvm", "posta": "postavm"}
 MX = ("postino3", "postino4")
 
 
@@ -34,7 +37,12 @@ def lab(_lab_of_the_session):
 
 @pytest.fixture(scope="module")
 def file(lab):
-    return two_stores.write_parameters(site.PROJECT / "parameters/lab.yaml")
+    path = two_stores.write_parameters(site.PROJECT / "parameters/lab.yaml")
+    values = yaml.safe_load(path.read_text())
+    for name, worker in WORKERS.items():
+        values["stores"][name]["convert"] = {"engine": "dask", "workers": [worker], "cores": 1}
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +77,13 @@ def routes(lab, name, user):
     """The value of a user's entry in an MX's userdb."""
     text = lab.run(name, ["cat", "/etc/mail/userdb"]).stdout
     return re.search(rf"^{user}:maildrop\s+(.*)$", text, re.MULTILINE)[1]
+
+
+def workers(run, step):
+    """The hosts on which a step of a run converted users, by Dask."""
+    with open(run.path / f"transcripts/{step}.events.jsonl") as lines:
+        events = [event for event in map(json.loads, lines) if event.get("event") == "user"]
+    return {event.get("worker") for event in events}
 
 
 def failed(file, store_name):
@@ -163,6 +178,8 @@ def test_a_store_that_is_killed_stops_no_other_and_goes_on(lab, file, runs, tmp_
         drifted = [event for event in events if event["event"] == "drift"]
         assert any("parameters" in event for event in drifted) == (name == "posta")
         assert inbox(name, user) >= seen[name] > 0
+        for step in ("presync", "convert"):
+            assert workers(runs[name], step) == {WORKERS[name]}
         verified = program("record", "verify", runs[name].path)
         assert verified.returncode == 0, verified.stdout
     for mx in MX:
