@@ -90,23 +90,23 @@ def whole(hosts, ada):
 
 
 def test_a_user_of_whom_nothing_changed_holds_and_is_looked_at_as_the_user(hosts, ada, whole):
-    assert carried_users.holds(hosts, ada, whole, NEW)
+    assert carried_users.is_unchanged(hosts, ada, whole, NEW)
     assert set(hosts.asked) == {"ada"}
 
 
 @pytest.mark.parametrize("change", HOME)
 def test_whatever_c_client_may_look_at_counts(hosts, ada, whole, change):
     HOME[change](pathlib.Path(ada.home))
-    assert not carried_users.holds(hosts, ada, whole, NEW)
+    assert not carried_users.is_unchanged(hosts, ada, whole, NEW)
 
 
 def test_programs_that_look_into_inbox_all_night_change_nothing(hosts, ada, whole):
     touch(f"{ada.home}/INBOX")
     assert carried_users.listing(hosts, ada).exact != whole.exact
-    assert carried_users.holds(hosts, ada, whole, NEW)
+    assert carried_users.is_unchanged(hosts, ada, whole, NEW)
     with open(f"{ada.home}/INBOX", "r+") as file:  # as long as before, and the times as well
         file.write("Other")
-    assert not carried_users.holds(hosts, ada, whole, NEW)
+    assert not carried_users.is_unchanged(hosts, ada, whole, NEW)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_programs_that_look_into_inbox_all_night_change_nothing(hosts, ada, whol
     ],
 )
 def test_the_new_side_counts_too(hosts, ada, whole, new):
-    assert not carried_users.holds(hosts, ada, whole, new)
+    assert not carried_users.is_unchanged(hosts, ada, whole, new)
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "hidden", "too much", "nobody home"])

@@ -234,7 +234,7 @@ def test_of_a_user_who_holds_no_folder_is_asked_for(monkeypatch, holds):
     )
     monkeypatch.setattr(verify_contents.carried, "of_new", lambda *_: {"ada": {}})
     monkeypatch.setattr(verify_contents.carried, "unchanged", lambda *_: {})
-    monkeypatch.setattr(verify_contents.carried_users, "holds", lambda *_: holds)
+    monkeypatch.setattr(verify_contents.carried_users, "is_unchanged", lambda *_: holds)
     ada = types.SimpleNamespace(user="ada")
     carry = verify_contents.carry(ctx, {"ada": None}, {"ada": ada})
     assert carry.wholes == ({"ada": "whole"} if holds else {})

@@ -116,7 +116,7 @@ def inbox_digests(hosts, account: Account) -> list[str]:
     return [line.partition("|")[0] for line in lines]
 
 
-def holds(hosts, account: Account, whole: Whole, new: dict[str, carried.Signature]) -> bool:
+def is_unchanged(hosts, account: Account, whole: Whole, new: dict[str, carried.Signature]) -> bool:
     """Whether neither side has changed since. new: as carried.of_new() of the user, of now."""
     if of_new(new) != whole.new:
         return False
@@ -146,7 +146,7 @@ def prove(
     def read(account):
         whole = known.get(account.user)
         asked = whole and (whole.uidls is not None) == served
-        if asked and holds(hosts, account, whole, new[account.user]):
+        if asked and is_unchanged(hosts, account, whole, new[account.user]):
             kept[account.user] = whole
         elif time.monotonic() < deadline and (before := listing(hosts, account)):
             digests = inbox_digests(hosts, account)
@@ -155,7 +155,7 @@ def prove(
             if result:
                 begun[account.user] = before, digests, result
 
-    def confirmed(account):
+    def still_equal(account):
         before, digests, result = begun[account.user]
         now, own = listing(hosts, account), proofs.get(account.user, {})
         if now is None or not now.settled or now.loose != before.loose:
@@ -173,7 +173,9 @@ def prove(
         carried.of_each(hosts, candidates, read)
     if begun:
         time.sleep(carried.SETTLED + 1)  # c-client has just set the times of what it read
-    wholes = carried.of_each(hosts, [user for user in candidates if user.user in begun], confirmed)
+    wholes = carried.of_each(
+        hosts, [user for user in candidates if user.user in begun], still_equal
+    )
     return {**kept, **{user: whole for user, whole in wholes.items() if whole}}
 
 

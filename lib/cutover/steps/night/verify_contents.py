@@ -86,7 +86,7 @@ def carry(ctx, converted, accounts) -> Carry:
 
     def unchanged(user):
         known, whole = proven[user.user], kept.value.wholes.get(user.user)
-        if whole and carried_users.holds(ctx.hosts, user, whole, new.value[user.user]):
+        if whole and carried_users.is_unchanged(ctx.hosts, user, whole, new.value[user.user]):
             wholes[user.user] = whole
             return known
         return carried.unchanged(ctx.hosts, user, known, new.value[user.user])
