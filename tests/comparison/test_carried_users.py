@@ -64,6 +64,7 @@ HOME = {
     "another file for INBOX": lambda home: (home / "mbox").write_text("From "),
     "no INBOX": lambda home: (home / "INBOX").unlink(),
     "INBOX grown": lambda home: (home / "INBOX").write_text("other mail and more"),
+    "INBOX rewritten": lambda home: (home / "INBOX").write_text("Other mail"),
     "a message in the spool": lambda home: (home.parent / "spool").write_text("From "),
     "a file replaced": lambda home: replace(home / "mail/work"),
 }

@@ -90,6 +90,8 @@ def test_inbox_has_one_of_its_own_with_the_subscriptions(tree):
     assert sorted(before) == ["", "work"]
     for name in ("dovecot.list.index.log", "dovecot-uidvalidity", "dovecot.index"):
         (tree / name).write_bytes(b"")
+    (tree / "other").write_bytes(b"work\n")  # staged again with what it had
+    (tree / "other").rename(tree / "subscriptions")
     (tree / ".work/cur/3:2,").write_bytes(b"")
     assert known()[""] == before[""] and known()["work"] != before["work"]
     for change in (
