@@ -253,12 +253,11 @@ def _read(hosts, account, pairs, deadline, watch):
     """
     site, proofs = hosts.site, {}
     prefix = site.old_store.imap_prefix
-    rate = (site.presync.max_mb_per_second or 0) * 1e6 / site.verify.parallel
     with (
         mailboxes.old_session(hosts, account.user) as old,
         mailboxes.tree_session(hosts, account) as new,
     ):
-        old.paced = lambda messages: back_off.governed(messages, watch, rate)
+        old.paced = back_off.pacer(hosts.site, watch)
         for name, (digest, signature) in pairs.items():
             new_name, at = name.removeprefix(prefix), time.time()
             if time.monotonic() > deadline:

@@ -190,7 +190,7 @@ def _read(hosts, account, proofs, deadline, served, watch):
 
     served: whether Dovecot serves POP3.
     """
-    at, rate = time.time(), (hosts.site.presync.max_mb_per_second or 0) * 1e6
+    at = time.time()
     known = [folders.Converted(name, proof.new_name) for name, proof in proofs.items()]
     known.append(folders.Converted("INBOX", "INBOX"))
 
@@ -201,9 +201,7 @@ def _read(hosts, account, proofs, deadline, served, watch):
         mailboxes.old_session(hosts, account.user) as old,
         mailboxes.tree_session(hosts, account) as new,
     ):
-        old.paced = lambda messages: back_off.governed(
-            messages, watch, rate / hosts.site.verify.parallel
-        )
+        old.paced = back_off.pacer(hosts.site, watch)
         compared = folders.read_user(
             *(hosts, old, new, account.user, known, "content", Contents("", deadline=deadline)),
             uidls=uidls if served else None,

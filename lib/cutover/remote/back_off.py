@@ -201,3 +201,9 @@ def governed(messages: Iterator, watch: Watch, bytes_per_second: float) -> Itera
     for message in messages:
         yield message
         governor.pay(message.size, lambda: None)
+
+
+def pacer(site, watch: Watch) -> Callable[[Iterator], Iterator]:
+    """governed(), for one of the sessions that read at the same time (imap.Reader.paced)."""
+    rate = (site.presync.max_mb_per_second or 0) * 1e6 / site.verify.parallel
+    return lambda messages: governed(messages, watch, rate)
