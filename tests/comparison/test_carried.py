@@ -1,6 +1,5 @@
 """When a proof from before the outage holds, and what is read again nevertheless."""
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -19,7 +18,7 @@ PROOF = carried.Proof("work", "old", "new", 5, 7, 0, 1.5)
 
 
 @pytest.fixture
-def hosts(monkeypatch, tmp_path):
+def hosts(tmp_path):
     """The old host is this one. `asked`: the options of its commands."""
     asked = []
 
@@ -33,7 +32,6 @@ def hosts(monkeypatch, tmp_path):
         verify=types.SimpleNamespace(parallel=2),
         presync=types.SimpleNamespace(back_off_ms=None, max_mb_per_second=None),
     )
-    monkeypatch.setattr(carried.dovecot_programs, "read_once", lambda *_: contextlib.nullcontext())
     return types.SimpleNamespace(site=site, run=run, asked=asked)
 
 
@@ -103,31 +101,6 @@ def test_a_proof_holds_while_both_sides_are_as_they_were(monkeypatch, hosts, old
 
 
 @pytest.mark.parametrize(
-    "old, new, known, read",
-    [
-        ("old", side("new"), {}, ["mail/work"]),
-        ("old", side("new", False), {}, []),
-        ("old", side("new"), {"mail/work": PROOF}, []),
-        ("other", side("new"), {"mail/work": PROOF}, ["mail/work"]),
-        ("old", side("other"), {"mail/work": PROOF}, ["mail/work"]),
-    ],
-)
-def test_presync_reads_what_is_settled_and_not_yet_proven(
-    monkeypatch, hosts, old, new, known, read
-):
-    reads, waits = [], []
-    sides = {"ada": {"mail/work": (old, new)}}
-    monkeypatch.setattr(carried, "_sides", lambda *_: sides)
-    monkeypatch.setattr(carried, "_read", lambda hosts, user, todo, *_: reads.extend(todo) or {})
-    monkeypatch.setattr(carried, "kept", lambda hosts, user, proofs: proofs)
-    monkeypatch.setattr(carried.time, "sleep", waits.append)
-    proofs = carried.prove(hosts, "night", [ADA], {"ada": known}, 1e9)
-    assert reads == read
-    assert proofs["ada"] == (known if not read and new.settled else {})
-    assert bool(waits) == (not new.settled)
-
-
-@pytest.mark.parametrize(
     "status, shown",
     [
         ({"MESSAGES": 7, "UIDVALIDITY": 5}, True),
@@ -140,26 +113,6 @@ def test_a_folder_that_dovecot_shows_otherwise_is_not_carried(monkeypatch, statu
     statuses = {PROOF.new_name: status} if status else {}
     monkeypatch.setattr(imap, "status_together", lambda *_: statuses)
     assert carried.shown(None, {"mail/work": PROOF}) == ({"mail/work": PROOF} if shown else {})
-
-
-@pytest.mark.parametrize("after, proven", [("digest", True), ("other", False)])
-def test_a_folder_that_changed_while_it_was_read_is_not_proven(monkeypatch, hosts, after, proven):
-    counts = {"old": 3, "new": 3, "contents": 3, "line_ends": 0}
-    result = types.SimpleNamespace(**counts, differing=0, extra=[], renumbered={})
-    folder = types.SimpleNamespace(uidvalidity=5, messages=[])
-    session = types.SimpleNamespace(stream=lambda *_: folder)
-    for name in ("old_session", "tree_session"):
-        monkeypatch.setattr(carried.mailboxes, name, lambda *_: contextlib.nullcontext(session))
-    monkeypatch.setattr(carried.messages, "compare", lambda *_: result)
-    monkeypatch.setattr(carried, "of_new", lambda *_, **__: {"ada": {"work": side("new")}})
-    looks = [carried.Seen("digest", ""), carried.Seen(after, "status")]
-    monkeypatch.setattr(carried, "of_old", lambda *_: {"mail/work": looks.pop(0)})
-    waits = []
-    monkeypatch.setattr(carried.time, "sleep", waits.append)
-    hosts.site.old_store = types.SimpleNamespace(imap_prefix="mail/")
-    proofs = carried.prove(hosts, "night", [ADA], {}, 1e9)["ada"]
-    assert [proof.status for proof in proofs.values()] == (["status"] if proven else [])
-    assert waits, "until no change can get the time of the reading"
 
 
 def test_what_is_read_again_depends_on_a_seed_and_lies_within_the_folder():

@@ -8,11 +8,13 @@ import subprocess
 import types
 
 import pytest
-from cutover.comparison import carried, carried_users, elsewhere, folders
+from cutover.comparison import carried, carried_users, elsewhere, folders, proving
 from cutover.facts.users import Account
+from cutover.model import errors
 
 PROOF = carried.Proof("work", "old", "new", 5, 7, 0, 1.5)
 PROOFS = {"mail/work": PROOF}
+NOTHING = proving.Proved({}, {})
 NEW = {"INBOX": carried.Signature("i", True), "work": carried.Signature("new", True)}
 
 
@@ -40,12 +42,9 @@ def hosts(monkeypatch, tmp_path):
         verify=types.SimpleNamespace(parallel=2),
         presync=types.SimpleNamespace(back_off_ms=None, max_mb_per_second=None),
         old_store=types.SimpleNamespace(
-            inbox=["{home}/mbox", "{home}/INBOX"], spool=f"{tmp_path}/spool"
+            inbox=["{home}/mbox", "{home}/INBOX"], spool=f"{tmp_path}/spool", imap_prefix="mail/"
         ),
     )
-    module = carried_users
-    monkeypatch.setattr(module.dovecot_programs, "read_once", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(carried, "SETTLED", -60)
     return types.SimpleNamespace(site=site, run=run, asked=asked)
 
@@ -148,47 +147,66 @@ EQUAL = [row("INBOX", "INBOX", uidls=7), row("mail/work", "work", proven=1.5)]
 
 
 @pytest.fixture
-def proving(monkeypatch, hosts, ada):
-    """prove() with what the servers would show; `reads` counts how often they were asked."""
+def servers(monkeypatch, hosts, ada):
+    """prove() with what the servers would show; `reads`, `folders`: how often they were asked."""
     state = types.SimpleNamespace(
         rows=EQUAL, besides=elsewhere.Elsewhere(3, 1), during=lambda: None, reads=0, new=NEW
     )
+    state.folders, state.differing, state.waits = 0, 0, []
 
     def read_user(*_, uidls, proofs, again):
         state.reads += 1
         state.during()
-        assert uidls and proofs == PROOFS and not again.folders
+        assert uidls and not again.folders
+        assert {name: proof.new_name for name, proof in proofs.items()} == {"mail/work": "work"}
         return state.rows
 
-    session = types.SimpleNamespace()
-    for name in ("old_session", "tree_session"):
-        monkeypatch.setattr(
-            carried_users.mailboxes, name, lambda *_: contextlib.nullcontext(session)
-        )
-    monkeypatch.setattr(carried_users.folders, "read_user", read_user)
-    monkeypatch.setattr(carried_users.elsewhere, "read", lambda *_: state.besides)
-    monkeypatch.setattr(carried_users.pop3, "served", lambda *_: True)
-    monkeypatch.setattr(carried, "of_new", lambda *_, staged: {"ada": state.new})
-    monkeypatch.setattr(carried, "kept", lambda hosts, user, proofs: proofs)
+    def compare(*_):
+        state.folders += 1
+        touch(pathlib.Path(ada.home) / "mail/work")
+        counts = {"old": 7, "new": 7, "contents": 7, "line_ends": 0, "differing": state.differing}
+        return types.SimpleNamespace(**counts, extra=[], renumbered={})
 
-    def prove(known=None, proofs=PROOFS):
-        return carried_users.prove(hosts, "night", [ada], {"ada": proofs}, known or {}, 1e9)
+    session = types.SimpleNamespace(stream=lambda *_: types.SimpleNamespace(uidvalidity=5))
+    for name in ("old_session", "tree_session"):
+        monkeypatch.setattr(proving.mailboxes, name, lambda *_: contextlib.nullcontext(session))
+    once = lambda *_: contextlib.nullcontext()  # noqa: E731
+    monkeypatch.setattr(proving.dovecot_programs, "read_once", once)
+    monkeypatch.setattr(proving.messages, "compare", compare)
+    monkeypatch.setattr(proving.folders, "read_user", read_user)
+    monkeypatch.setattr(proving.elsewhere, "read", lambda *_: state.besides)
+    monkeypatch.setattr(proving.pop3, "served", lambda *_: True)
+    monkeypatch.setattr(proving.time, "sleep", state.waits.append)
+    monkeypatch.setattr(carried, "of_new", lambda *_, staged: {"ada": state.new})
+
+    def prove(known=NOTHING):
+        return proving.prove(hosts, "night", [ada], known, 1e9)
 
     state.prove = prove
     return state
 
 
-def test_a_user_whose_mail_is_all_equal_is_proven_once(proving):
-    wholes = proving.prove()
-    assert (wholes["ada"].messages, wholes["ada"].uidls) == (7, 7)
-    assert wholes["ada"].besides == proving.besides
-    assert proving.prove(wholes) == wholes and proving.reads == 1
-    rows = carried_users.rows("ada", wholes["ada"], PROOFS)
+def test_a_user_whose_mail_is_all_equal_is_proven_once(servers):
+    proved = servers.prove()
+    whole, proofs = proved.wholes["ada"], proved.proofs["ada"]
+    assert (whole.messages, whole.uidls, whole.besides) == (7, 7, servers.besides)
+    assert (servers.folders, servers.reads, len(servers.waits)) == (1, 1, 1)
+    assert servers.prove(proved) == proved
+    assert (servers.folders, servers.reads, len(servers.waits)) == (1, 1, 1)
+    rows = carried_users.rows("ada", whole, proofs)
     assert [(item.old_name, item.new_name, item.old, item.contents) for item in rows] == [
         ("INBOX", "INBOX", 7, 7),
         ("mail/work", "work", 7, 7),
     ]
     assert all(item.proven for item in rows) and rows[0].uidls == 7
+
+
+def test_folders_stay_proven_while_the_rest_of_their_user_changes(servers, ada):
+    proved = servers.prove()
+    (pathlib.Path(ada.home) / "INBOX").write_text("more mail")
+    again = servers.prove(proved)
+    assert (servers.folders, servers.reads) == (1, 2)
+    assert again.proofs == proved.proofs and again.wholes != proved.wholes
 
 
 @pytest.mark.parametrize(
@@ -211,34 +229,61 @@ def test_a_user_whose_mail_is_all_equal_is_proven_once(proving):
         [*EQUAL, row(None, "new one")],
     ],
 )
-def test_a_user_with_anything_to_say_of_is_not_proven(proving, rows):
-    proving.rows = rows
-    assert proving.prove() == {} and proving.reads == 1
+def test_a_user_with_anything_to_say_of_is_not_proven(servers, rows):
+    servers.rows = rows
+    proved = servers.prove()
+    assert servers.reads == 1
+    assert proved.wholes == {} and proved.proofs["ada"].keys() == {"mail/work"}
 
 
 @pytest.mark.parametrize(
     "besides",
     [elsewhere.Elsewhere(mail=[elsewhere.Unknown("notes", 3)]), elsewhere.Elsewhere(unseen=1)],
 )
-def test_a_user_with_mail_besides_is_not_proven(proving, besides):
-    proving.besides = besides
-    assert proving.prove() == {}
+def test_a_user_with_mail_besides_is_not_proven(servers, besides):
+    servers.besides = besides
+    assert servers.prove().wholes == {}
 
 
 @pytest.mark.parametrize("change", HOME)
-def test_a_user_who_works_meanwhile_is_not_proven(proving, ada, change):
-    proving.during = lambda: HOME[change](pathlib.Path(ada.home))
-    assert proving.prove() == {} and proving.reads == 1
+def test_a_user_who_works_meanwhile_is_not_proven(servers, ada, change):
+    servers.during = lambda: HOME[change](pathlib.Path(ada.home))
+    proved = servers.prove()
+    assert proved.wholes == {} and servers.reads == 1
+    equal = change not in ("a text with its mtime set back",)
+    assert proved.proofs["ada"].keys() == ({"mail/work"} if equal else set())
 
 
-def test_a_folder_that_is_not_proven_keeps_its_user_from_being_read(proving):
-    assert proving.prove(proofs={}) == {} and proving.reads == 0
-    proving.new = {**NEW, "INBOX": carried.Signature("i", False)}
-    assert proving.prove() == {} and proving.reads == 0
+def test_a_folder_that_differs_keeps_its_user_from_being_read(servers):
+    servers.differing = 1
+    proved = servers.prove()
+    assert (proved.proofs, proved.wholes) == ({"ada": {}}, {})
+    assert (servers.folders, servers.reads) == (1, 0)
 
 
-def test_a_folder_that_is_no_longer_as_proven_keeps_its_user_from_being_proven(
-    monkeypatch, proving
-):
-    monkeypatch.setattr(carried, "kept", lambda *_: {})
-    assert proving.prove() == {} and proving.reads == 1
+@pytest.mark.parametrize("name, folders_read", [("INBOX", 1), ("work", 0)])
+def test_what_may_still_change_unseen_is_waited_for_and_then_left(servers, name, folders_read):
+    servers.new = {**NEW, name: dataclasses.replace(NEW[name], settled=False)}
+    assert servers.prove().wholes == {}
+    assert (servers.folders, servers.reads) == (folders_read, 0)
+    assert len(servers.waits) == 1 + folders_read
+
+
+@pytest.mark.parametrize("old, new", [("other", "new"), ("same", "other")])
+def test_a_folder_that_one_side_changed_is_read_anew(servers, ada, old, new):
+    proved = servers.prove()
+    if old == "other":
+        (pathlib.Path(ada.home) / "mail/work").write_text("other mail")
+    servers.new = {**NEW, "work": carried.Signature(new, True)}
+    again = servers.prove(proved)
+    assert (servers.folders, servers.reads) == (2, 2)
+    assert again.proofs["ada"]["mail/work"] != proved.proofs["ada"]["mail/work"]
+
+
+def test_a_user_of_whom_the_rest_cannot_be_read_keeps_the_folders(monkeypatch, servers):
+    def fail(*_, **__):
+        raise errors.CutoverError("the session ended")
+
+    monkeypatch.setattr(proving.folders, "read_user", fail)
+    proved = servers.prove()
+    assert proved.wholes == {} and proved.proofs["ada"].keys() == {"mail/work"}

@@ -14,21 +14,21 @@ time (SETTLED). What a user writes into a mapped file may have no new ctime; tha
 folders are read once more (comparison/second_reading.py).
 
 INBOX is carried only with its user (carried_users.py): the old server says which files make it up.
+proving.py makes the proofs.
 """
 
 import concurrent.futures
 import dataclasses
 import hashlib
 import re
-import time
 from collections.abc import Callable, Iterable
 
 from cutover import model
 from cutover.comparison import messages
 from cutover.connect import imap
-from cutover.facts import dovecot_programs, mailboxes
+from cutover.facts import mailboxes
 from cutover.facts.users import Account
-from cutover.remote import back_off, converter
+from cutover.remote import converter
 
 SETTLED = 4.0  # seconds, for ctimes in whole seconds on hosts whose clocks differ a little
 WAIT = 600  # seconds
@@ -172,43 +172,6 @@ def of_new(hosts, run: str, accounts: list[Account], staged=False) -> dict[str, 
     }
 
 
-def prove(
-    hosts, run: str, accounts: list[Account], known: dict[str, Proofs], deadline: float
-) -> dict[str, Proofs]:
-    """Compare the staged folders with the old ones, while users work: whole folders, contents too.
-
-    known: proofs of an earlier pass, not made again while they hold. deadline: by time.monotonic().
-    """
-    with (
-        dovecot_programs.read_once(hosts, [hosts.site.roles.new]),
-        back_off.Watch(hosts, hosts.site.presync.back_off_ms) as watch,
-    ):
-        return _prove(hosts, run, accounts, known, deadline, watch)
-
-
-def _prove(hosts, run, accounts, known, deadline, watch):
-    sides = _sides(hosts, run, accounts, known)
-    if not all(pair[1].settled for user in sides.values() for pair in user.values()):
-        time.sleep(SETTLED + 1)
-        sides = _sides(hosts, run, accounts, known)
-
-    def of_user(account):
-        pairs, proofs = sides.get(account.user, {}), {}
-        for name, (digest, signature) in pairs.items():
-            proof = known.get(account.user, {}).get(name)
-            if proof and (proof.old, proof.new) == (digest, signature.text):
-                proofs[name] = proof
-        todo = {
-            name: pair for name, pair in pairs.items() if name not in proofs and pair[1].settled
-        }
-        return {**proofs, **(_read(hosts, account, todo, deadline, watch) if todo else {})}
-
-    proofs = of_each(hosts, accounts, of_user)
-    if any(proofs[user].items() - known.get(user, {}).items() for user in proofs):
-        time.sleep(SETTLED + 1)  # c-client has just set the times of what it read
-    return of_each(hosts, accounts, lambda user: kept(hosts, user, proofs.get(user.user, {})))
-
-
 def of_each(hosts, accounts: Iterable[Account], function: Callable) -> dict:
     """{user: what the function says of the account}, several at a time.
 
@@ -223,19 +186,6 @@ def of_each(hosts, accounts: Iterable[Account], function: Callable) -> dict:
         }
 
 
-def _sides(hosts, run, accounts, known):
-    """{user: {old name: (digest, Signature)}} of the staged folders."""
-    staged, prefix = of_new(hosts, run, accounts, staged=True), hosts.site.old_store.imap_prefix
-
-    def of_user(account):
-        new = {prefix + name: signature for name, signature in staged[account.user].items()}
-        new.pop(prefix + "INBOX", None)
-        old = of_old(hosts, account, new, known.get(account.user))
-        return {name: (old[name].digest, new[name]) for name in old}
-
-    return of_each(hosts, accounts, of_user)
-
-
 def kept(hosts, account: Account, proofs: Proofs) -> Proofs:
     """The proofs of those folders whose mail file is still what was read, with its status."""
     seen = of_old(hosts, account, proofs, proofs)
@@ -244,36 +194,6 @@ def kept(hosts, account: Account, proofs: Proofs) -> Proofs:
         for name, proof in proofs.items()
         if name in seen and seen[name].digest == proof.old
     }
-
-
-def _read(hosts, account, pairs, deadline, watch):
-    """The proofs of those folders whose messages are all equal, before the digest is taken again.
-
-    pairs: as _sides() of one user.
-    """
-    site, proofs = hosts.site, {}
-    prefix = site.old_store.imap_prefix
-    with (
-        mailboxes.old_session(hosts, account.user) as old,
-        mailboxes.tree_session(hosts, account) as new,
-    ):
-        old.paced = back_off.pacer(hosts.site, watch)
-        for name, (digest, signature) in pairs.items():
-            new_name, at = name.removeprefix(prefix), time.time()
-            if time.monotonic() > deadline:
-                break
-            try:
-                staged, before = new.stream(new_name, "content"), old.stream(name, "content")
-                result = messages.compare(before, staged)
-            except imap.FolderUnreadable:
-                continue
-            whole = result.old == result.new == result.contents
-            if whole and not (result.differing or result.extra or result.renumbered):
-                proofs[name] = Proof(
-                    *(new_name, digest, signature.text, staged.uidvalidity),
-                    *(result.contents, result.line_ends, at),
-                )
-    return proofs
 
 
 def unchanged(

@@ -18,13 +18,9 @@ On the new host a user is known by the signatures of INBOX and all folders
 import dataclasses
 import hashlib
 import os
-import time
 
 from cutover.comparison import carried, elsewhere, folders
-from cutover.comparison.contents import Contents
-from cutover.facts import dovecot_programs, mailboxes, pop3
 from cutover.facts.users import Account
-from cutover.remote import back_off
 
 LARGEST = 8_000_000  # bytes of a listing: some 80,000 entries
 # Prints the time, the entries below some paths that exist, and "end" if nothing was left out.
@@ -124,99 +120,6 @@ def is_unchanged(hosts, account: Account, whole: Whole, new: dict[str, carried.S
     if now is None or now.loose != whole.loose:
         return False
     return now.exact == whole.exact or inbox_digests(hosts, account) == whole.inboxes
-
-
-def prove(
-    hosts,
-    run: str,
-    accounts: list[Account],
-    proofs: dict[str, carried.Proofs],
-    known: dict[str, Whole],
-    deadline: float,
-) -> dict[str, Whole]:
-    """Compare what is left of the users all of whose folders but INBOX are proven.
-
-    proofs: the result of carried.prove(). known: what an earlier pass proved, not read again while
-    it holds. deadline: by time.monotonic().
-    """
-    new = carried.of_new(hosts, run, accounts, staged=True)
-    served = pop3.served(hosts, hosts.site.roles.new)
-    kept, begun = {}, {}
-
-    def read(account):
-        whole = known.get(account.user)
-        asked = whole and (whole.uidls is not None) == served
-        if asked and is_unchanged(hosts, account, whole, new[account.user]):
-            kept[account.user] = whole
-        elif time.monotonic() < deadline and (before := listing(hosts, account)):
-            digests = inbox_digests(hosts, account)
-            own = proofs.get(account.user, {})
-            result = _read(hosts, account, own, deadline, served, watch)
-            if result:
-                begun[account.user] = before, digests, result
-
-    def still_equal(account):
-        before, digests, result = begun[account.user]
-        now, own = listing(hosts, account), proofs.get(account.user, {})
-        if now is None or not now.settled or now.loose != before.loose:
-            return None
-        same = carried.kept(hosts, account, own).keys() == own.keys()
-        if not same or inbox_digests(hosts, account) != digests:
-            return None
-        return Whole(now.exact, now.loose, digests, of_new(new[account.user]), *result)
-
-    candidates = [user for user in accounts if _is_left(new[user.user], proofs.get(user.user, {}))]
-    with (
-        dovecot_programs.read_once(hosts, [hosts.site.roles.new]),
-        back_off.Watch(hosts, hosts.site.presync.back_off_ms) as watch,
-    ):
-        carried.of_each(hosts, candidates, read)
-    if begun:
-        time.sleep(carried.SETTLED + 1)  # c-client has just set the times of what it read
-    wholes = carried.of_each(
-        hosts, [user for user in candidates if user.user in begun], still_equal
-    )
-    return {**kept, **{user: whole for user, whole in wholes.items() if whole}}
-
-
-def _is_left(new, proofs):
-    """Whether INBOX alone of a user's staged folders is not proven. new: their signatures."""
-    names = {"INBOX", *(proof.new_name for proof in proofs.values())}
-    return new.keys() == names and all(signature.settled for signature in new.values())
-
-
-def _read(hosts, account, proofs, deadline, served, watch):
-    """(messages in INBOX, UIDLs compared, what is listed besides, when); None if not all is equal.
-
-    served: whether Dovecot serves POP3.
-    """
-    at = time.time()
-    known = [folders.Converted(name, proof.new_name) for name, proof in proofs.items()]
-    known.append(folders.Converted("INBOX", "INBOX"))
-
-    def uidls():
-        return pop3.staged_uidls(hosts, account)
-
-    with (
-        mailboxes.old_session(hosts, account.user) as old,
-        mailboxes.tree_session(hosts, account) as new,
-    ):
-        old.paced = back_off.pacer(hosts.site, watch)
-        compared = folders.read_user(
-            *(hosts, old, new, account.user, known, "content", Contents("", deadline=deadline)),
-            uidls=uidls if served else None,
-            proofs=proofs,
-            again=carried.Again(""),
-        )
-        besides = elsewhere.read(hosts, old, account, known, ())
-    inbox, *others = compared
-    if besides.mail or besides.unseen or inbox.notes or inbox.spool or inbox.extra:
-        return None
-    if not inbox.old == inbox.new == inbox.contents or any(row.differing for row in compared):
-        return None
-    if not all(row.proven for row in others):
-        return None
-    return inbox.old, inbox.uidls if served else None, besides, at
 
 
 def rows(user: str, whole: Whole, proofs: carried.Proofs) -> list[folders.Row]:

@@ -9,7 +9,7 @@ import time
 
 from cutover import model
 from cutover.changes import conversion
-from cutover.comparison import carried, carried_users, staged_sample
+from cutover.comparison import carried, carried_users, proving, staged_sample
 from cutover.facts import mail_program, mailboxes, prefixes
 from cutover.steps.checks import old_names, program_checks
 from cutover.steps.night import convert
@@ -36,9 +36,7 @@ def probe(ctx) -> Facts:
     staged = _staged(ctx, facts)
     count, site = ctx.site.verify.staged, ctx.site
     tests = {account.user for account in site.production_test.users}
-    wanted = carried.is_wanted(site) and staged is not None
-    proofs, wholes = _proofs(ctx, staged) if wanted else (None, {})
-    return Facts(
+    seen = Facts(
         **vars(facts),
         sample=staged_sample.read(ctx.hosts, staged, count, ctx.run_name)
         if count and staged is not None
@@ -47,18 +45,18 @@ def probe(ctx) -> Facts:
         if site.new_store.compatibility and staged is not None
         else None,
         program=mail_program.read(ctx.aside),
-        proofs=proofs,
-        wholes=wholes,
     )
+    if not carried.is_wanted(site) or staged is None:
+        return seen
+    return dataclasses.replace(seen, **_proved(ctx, staged)._asdict())  # last: it waits for times
 
 
-def _proofs(ctx, staged):
-    """(as Facts.proofs, as Facts.wholes)"""
+def _proved(ctx, staged):
     before, deadline = ctx.kept(STEP.id), time.monotonic() + ctx.site.verify.content_minutes * 60
-    known = before.value if before and before.ok else None
-    place = ctx.hosts, ctx.run_name, staged
-    proofs = carried.prove(*place, known and known.proofs or {}, deadline)
-    return proofs, carried_users.prove(*place, proofs, known.wholes if known else {}, deadline)
+    known = proving.Proved({}, {})
+    if before and before.ok:
+        known = proving.Proved(before.value.proofs or {}, before.value.wholes)
+    return proving.prove(ctx.hosts, ctx.run_name, staged, known, deadline)
 
 
 def _staged(ctx, facts):
