@@ -61,6 +61,18 @@ def test_no_value_survives_in_any_json(value, before, after):
             assert not any(value in part for part in text.split("‹secret x›"))
 
 
+def test_only_what_holds_a_secret_is_copied():
+    secrets.register("alice", VALUE)
+    clean, secret = {"rows": [{"name": "INBOX"}, 7]}, {"rows": [{"name": f"of {VALUE}"}, 7]}
+    data = {"clean": clean, "secret": secret, "pair": ("a", "b"), f"key {VALUE}": 1}
+    redacted = secrets.redact_value(data)
+    assert redacted["clean"] is clean and redacted["pair"] is data["pair"]
+    assert redacted["secret"] == {"rows": [{"name": "of ‹secret alice›"}, 7]}
+    assert secret == {"rows": [{"name": f"of {VALUE}"}, 7]}
+    assert list(redacted) == ["clean", "secret", "pair", "key ‹secret alice›"]
+    assert secrets.redact_value(clean) is clean
+
+
 def test_longer_secrets_are_removed_first_and_labels_do_not_change():
     secrets.register("short", "hunter")
     secrets.register("long", "hunter2000")

@@ -71,8 +71,8 @@ def measure(sizes: list[int], say=lambda text: None) -> list[dict]:
 
 def _night(users, say):
     """seconds: by step, of ROLLBACK, RECORD, REPORT, PAGE and WHOLE. commands: by step.
-    memory: the most MiB at once, by call. bytes: by what the run's folder holds.
-    files: in it."""
+    memory: MiB of each process when all had most at once, by call. bytes: by what the run's folder
+    holds. files: in it."""
     say(f"{users} users: preparing a lab …")
     control.up(fresh=True, seed=True)
     began = time.monotonic()
@@ -98,7 +98,7 @@ def _night(users, say):
             (REPORT, ("status", "--report", "--run", run.path)),
         ):
             took = timing.timed([sys.executable, "-m", "cutover", *argv], sync=False)
-            seconds[what], memory[what] = took["seconds"], took["memory"] / 1024
+            seconds[what], memory[what] = took["seconds"], [took["memory"] / 1024]
         pages = sorted((run.path / "html").glob("*.html"), key=lambda page: page.stat().st_size)
         seconds[PAGE], seconds[WHOLE] = _opened(pages[-1]), _opened(run.path / html_page.NAME)
         return {
@@ -122,7 +122,7 @@ def _parameters(place):
 
 
 def _cutover(*argv):
-    """Run it to its end. → the most MiB that it and its children took at once"""
+    """Run it to its end. → MiB of it and its children, when all had most at once"""
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "cutover", *map(str, argv)],
@@ -130,9 +130,9 @@ def _cutover(*argv):
             stdout=output,
             stderr=output,
         )
-        most = 0
+        most = []
         while process.poll() is None:
-            most = max(most, _memory(process.pid))
+            most = max(most, _memory(process.pid), key=sum)
             time.sleep(0.3)
         output.seek(0)
         if process.returncode:
@@ -141,7 +141,7 @@ def _cutover(*argv):
 
 
 def _memory(top):
-    """MiB of a process and all below it; what they share counts once."""
+    """MiB of a process and all below it, the largest first; what they share counts once."""
     parents, sizes = {}, {}
     for place in Path("/proc").glob("[0-9]*"):
         try:
@@ -159,7 +159,7 @@ def _memory(top):
         except OSError:
             continue
         sizes[pid] = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return sum(sizes.values()) / 1024
+    return sorted((size / 1024 for size in sizes.values()), reverse=True)
 
 
 def _opened(page):
@@ -258,7 +258,10 @@ def text(nights: list[dict]) -> str:
     for name in nights[0]["bytes"]:
         row(f"{name}, MB", lambda night, name=name: f"{night['bytes'][name] / 1e6:.2f}")
     row("files in the run's folder", lambda night: f"{night['files']:,}")
-    row("control host, most MB at once", lambda night: f"{max(night['memory'].values()):.0f}")
+    most = {night["users"]: max(night["memory"].values(), key=sum) for night in nights}
+    row("control host, most MB at once", lambda night: f"{sum(most[night['users']]):.0f}")
+    row("of it the largest of its processes", lambda night: f"{most[night['users']][0]:.0f}")
+    row("so many processes then", lambda night: f"{len(most[night['users']])}")
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import html
 import json
+import operator
 import os
 import re
 import threading
@@ -107,19 +108,25 @@ def redact_bytes(data: bytes) -> bytes:
 
 
 def redact_value(value: Any) -> Any:
-    """The same for plain JSON, keys included."""
+    """The same for plain JSON, keys included. What holds none is not copied: facts may be large."""
     if _pattern is None:
         return value
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
-        return {
+        clean = {
             redact(key) if isinstance(key, str) else key: redact_value(item)
             for key, item in value.items()
         }
+        return value if _same(value, clean) and _same(value.values(), clean.values()) else clean
     if isinstance(value, list | tuple):
-        return type(value)(redact_value(item) for item in value)
+        clean = type(value)(redact_value(item) for item in value)
+        return value if _same(value, clean) else clean
     return value
+
+
+def _same(before, after):
+    return all(map(operator.is_, before, after))
 
 
 @contextlib.contextmanager
