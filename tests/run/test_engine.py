@@ -158,6 +158,30 @@ def test_a_step_that_only_reads_reads_once(rehearsal, monkeypatch):
     stepper.close()
 
 
+def test_a_plan_of_just_now_is_not_looked_at_again_once_the_run_has_the_lease(
+    rehearsal, monkeypatch
+):
+    monkeypatch.setattr(engine, "FRESH", 60)
+
+    def looks():
+        """What the probe at apply was, of one step more."""
+        rehearsal.running |= {"stunnel4", "xinetd", "dovecot"}
+        stepper = ready(rehearsal)
+        stepper.apply()
+        probed = [event for event in stepper.own_events() if event["event"] == "probed"]
+        stepper.close()
+        assert [event["when"] for event in probed] == ["before", "at apply"]
+        return probed[1].get("read"), probed[1]["sha256"] == probed[0]["sha256"]
+
+    assert looks() == (None, True), "alone, each step takes the lease anew"
+    with lease.passed_on() as give_back:
+        assert looks() == (None, True), "another run may have had it until now"
+        assert looks() == ("before", True)
+        monkeypatch.setattr(engine, "FRESH", 0)
+        assert looks() == (None, True), "time has passed"
+        give_back(stub.Hosts(rehearsal.site))
+
+
 def test_no_go_stops_before_anything_and_at_the_last_moment(rehearsal, monkeypatch):
     rehearsal.before()
     answers = iter([False, True, False])

@@ -35,6 +35,7 @@ except ValueError:
     holder = {"owner": "unreadable", "token": "unreadable"}
 age = time.time() - os.fstat(handle).st_mtime
 token = holder["token"] if holder else None
+kept = token is not None and token == request.get("token")
 def put(value):
     data = json.dumps(value).encode() if value else b""
     assert len(data) < size
@@ -51,14 +52,15 @@ elif verb in ("release", "break") and token == request["token"]:
     put(None)
 elif verb != "read":
     done = False
-print(json.dumps({"done": done, "holder": holder, "age": round(age, 1)}))
+print(json.dumps({"done": done, "holder": holder, "age": round(age, 1), "kept": kept}))
 """
 
 
 def ask(hosts, host: str, path: str, verb: str, **request) -> dict:
     """Have the program do one verb: "read", "take", "renew", "release" or "break".
 
-    Returns {"done": bool, "holder": dict or None, "age": seconds}. Raises LeaseUnusable.
+    Returns {"done": bool, "holder": dict or None, "age": seconds, "kept": whether the same token
+    had it before}; without a file no "kept". Raises LeaseUnusable.
     """
     argv = [hosts.site.new_store.python, "-I", "-S", "-c", _PROGRAM, path, str(SIZE), verb]
     data = json.dumps(request).encode()

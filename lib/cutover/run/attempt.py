@@ -71,11 +71,11 @@ class Attempt:
         """Seconds since the latest facts were read; None if there are none to judge again."""
         return None if self._kept is None else time.monotonic() - self._kept[0]
 
-    def as_read(self):
+    def as_read(self, when: str):
         """The latest facts, journaled as judged again without another probe."""
         _, path, digest = self._kept
-        self._kept = None  # a second verify probes again
-        self.record("probed", when="after", facts=path, sha256=digest, read="before")
+        self._kept = None  # the next time, it probes
+        self.record("probed", when=when, facts=path, sha256=digest, read="before")
         return self.facts
 
     # --- journal

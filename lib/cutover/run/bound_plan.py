@@ -26,6 +26,19 @@ def of(site, run, step, plan, facts) -> bytes:
     return canonical(secrets.redact_value(content))
 
 
+def changed(site, run, step, approved, facts, again, facts_now) -> str:
+    """How an approved plan and its facts differ from those of now, in words; "" if they do not."""
+    if [change.to_json() for change in again.changes] != [
+        change.to_json() for change in approved.changes
+    ]:
+        difference = wording.plan_difference(approved.changes, again.changes)
+        return f"the live state changed since the plan was approved. {difference}"
+    if of(site, run, step, again, facts_now) == of(site, run, step, approved, facts):
+        return ""
+    places = evidence.differences(evidence.stable(step, facts), evidence.stable(step, facts_now))
+    return f"the facts behind the approved plan changed: {'; '.join(places[:SHOWN])}."
+
+
 def canonical(value) -> bytes:
     """The one JSON form of a value that a hash is taken of."""
     return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()

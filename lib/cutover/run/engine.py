@@ -14,13 +14,13 @@ import time
 from cutover import model
 from cutover.model import Plan, errors
 from cutover.record import approval, approval_ahead, record_json, statement
-from cutover.run import attempt, bound_plan, evidence, lanes, lease, prediction, wording
+from cutover.run import attempt, bound_plan, lanes, lease, prediction, wording
 from cutover.run.attempt import OutOfTurn
 
 __all__ = ["Engine", "NoGo", "OutOfTurn", "PlanChanged", "VerifyFailed"]
 
 STANDS = 60  # seconds for which facts are judged without a new probe, if the step only reads
-SHOWN = 8  # facts named in a message
+FRESH = 1.0  # seconds for which a plan counts without a new probe, while the run has the lease
 
 
 class VerifyFailed(errors.CutoverError):
@@ -193,7 +193,7 @@ class Engine(attempt.Attempt):
         if self.current.changes:
             applied = any(event["event"] == "applied" for event in self.own_events())
             self.needs(applied, "verify", "apply")
-        facts = self.as_read() if self._is_recent() else self.read_facts("after")
+        facts = self.as_read("after") if self._is_recent() else self.read_facts("after")
         checks = self.guard(self.step.verify, facts, self.site)
         passed = bool(checks) and all(check.passed for check in checks)
         self.record("verified", passed=passed, checks=_to_json(checks))
@@ -259,30 +259,25 @@ class Engine(attempt.Attempt):
         return done
 
     def _require_same_plan(self):
-        """Probe again. Raises PlanChanged if plan or facts are not those that were approved."""
+        """Probe again, unless no time has passed and no other run could have the lease meanwhile.
+
+        Raises PlanChanged if plan or facts are not those that were approved.
+        """
+        age = self.age_of_facts()
+        if self.lease.kept and age is not None and age < FRESH:
+            self.as_read("at apply")
+            return
         facts = self.read_facts("at apply")
         self.may_go(self._judge(facts))
         again = self.guard(self.step.plan, facts, self.site)
-        approved = self.current
-        advice = "The approval is void, nothing was changed: run this step again from its probe."
-        if [change.to_json() for change in again.changes] != [
-            change.to_json() for change in approved.changes
-        ]:
-            difference = wording.plan_difference(approved.changes, again.changes)
+        changed = bound_plan.changed(
+            *(self.site, self.run, self.step, self.current, self.facts, again, facts)
+        )
+        if changed:
             self.fail(
                 PlanChanged(
-                    f"{self.step.id}: the live state changed since the plan was approved. "
-                    f"{difference} {advice}"
-                )
-            )
-        if bound_plan.of(self.site, self.run, self.step, again, facts) != self._bound():
-            changed = evidence.differences(
-                evidence.stable(self.step, self.facts), evidence.stable(self.step, facts)
-            )
-            self.fail(
-                PlanChanged(
-                    f"{self.step.id}: the facts behind the approved plan changed: "
-                    f"{'; '.join(changed[:SHOWN])}. {advice}"
+                    f"{self.step.id}: {changed} The approval is void, nothing was changed: run "
+                    "this step again from its probe."
                 )
             )
 

@@ -60,7 +60,10 @@ def shown(holder) -> dict:
 
 
 class Lease:
-    """The lease of one run. `record(event, **fields)` writes to the journal."""
+    """The lease of one run. `record(event, **fields)` writes to the journal.
+
+    kept: this process or one that it shares the lease with had it already when it was last taken.
+    """
 
     def __init__(self, hosts, run, record):
         self.hosts, self.run, self.record = hosts, run, record
@@ -68,7 +71,7 @@ class Lease:
         self.shared = PASSED_ON in os.environ  # then the process that began the run releases it
         token, _, pid = os.environ.get(PASSED_ON, "").partition(":")
         self.token, self.pid = token or secrets.token_hex(8), int(pid or os.getpid())
-        self.held, self.trouble = False, None
+        self.held, self.kept, self.trouble = False, False, None
         self._stop, self._thread = threading.Event(), None
 
     def take(self):
@@ -77,6 +80,7 @@ class Lease:
         Raises LeaseHeld, or lease_file.LeaseUnusable if the host cannot keep it.
         """
         if self.held:
+            self.kept = True
             return self.check()
         holder = {
             "owner": journal.who(),
@@ -100,7 +104,7 @@ class Lease:
                 "them. If you are certain that nobody is at work any more: "
                 "`./cutover lease break --run DIR`."
             )
-        self.held, self.trouble = True, None
+        self.held, self.kept, self.trouble = True, reply["kept"], None
         self.record("lease-taken", host=self.host, owner=holder["owner"], pid=holder["pid"])
         self._stop.clear()
         self._thread = threading.Thread(target=self._renew, daemon=True, name="lease")

@@ -173,6 +173,22 @@ class Scene:
         if self.running():
             os.kill(self.runner.pid, signal.SIGCONT)
 
+    @contextlib.contextmanager
+    def held(self):
+        """The step waits meanwhile, as it does for a person who thinks about its plan."""
+        waiting = self.kernels() or {self.runner.pid}
+
+        def tell(number):
+            for pid in waiting:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+        tell(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            tell(signal.SIGCONT)
+
     # -- processes
 
     def kernels(self):

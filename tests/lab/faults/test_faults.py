@@ -244,7 +244,12 @@ def strike(scene, fault, command, result):
             )
         )
     assert came, f"{fault.name}: its moment never came: {scene.output()}"
-    do()
+    if fault.when not in ("read", "approved"):
+        do()
+        return
+    with scene.held():
+        do()
+        time.sleep(engine.FRESH)
 
 
 def end_of(fault):
