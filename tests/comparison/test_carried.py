@@ -116,7 +116,7 @@ def test_a_folder_that_dovecot_shows_otherwise_is_not_carried(monkeypatch, statu
 
 
 def test_what_is_read_again_depends_on_a_seed_and_lies_within_the_folder():
-    proofs = {f"user{n}": {f"mail/{m}": PROOF for m in range(9)} for n in range(9)}
+    proofs = {f"user{n}": {f"mail/{m}": PROOF for m in range(9)} for n in range(99)}
     again = carried.Again.of("a seed", proofs)
     assert len(again.folders) == carried.FOLDERS
     assert again.folders == carried.Again.of("a seed", proofs).folders
@@ -127,3 +127,9 @@ def test_what_is_read_again_depends_on_a_seed_and_lies_within_the_folder():
             assert len(numbers) == min(count, carried.PART)
             assert not numbers or 1 <= numbers[0] <= numbers[-1] <= count
     assert again.numbers("nobody", "mail/work", 500) == range(0)
+
+
+@pytest.mark.parametrize("folders, again", [(0, 0), (1, 1), (10, 1), (57, 6), (200, 20), (999, 20)])
+def test_of_few_folders_a_tenth_is_read_again(folders, again):
+    proofs = {"ada": {f"mail/{number}": PROOF for number in range(folders)}}
+    assert len(carried.Again.of("a seed", proofs).folders) == again

@@ -20,6 +20,7 @@ proving.py makes the proofs.
 import concurrent.futures
 import dataclasses
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterable
 
@@ -32,7 +33,8 @@ from cutover.remote import converter
 
 SETTLED = 4.0  # seconds, for ctimes in whole seconds on hosts whose clocks differ a little
 WAIT = 600  # seconds
-FOLDERS = 20  # carried folders of which verify reads some messages again
+FOLDERS = 20  # carried folders of which verify reads some messages again, at most
+SHARE = 10  # and at most one of so many: to open their users takes most of verify's time
 PART = 10  # messages of each
 _SEEN = re.compile(
     r"(?P<digest>=|[0-9a-f]{64})\|(?P<status>(?:[0-9]+ ){4}(?P<changed>[0-9]{1,12}))\|"
@@ -229,7 +231,7 @@ class Again:
             if proof.messages
         ]
         names.sort(key=lambda pair: cls(seed)._number(*pair))
-        return cls(seed, frozenset(names[:FOLDERS]))
+        return cls(seed, frozenset(names[: min(FOLDERS, math.ceil(len(names) / SHARE))]))
 
     def _number(self, user, name):
         text = f"{self.seed}\0{user}\0{name}".encode("utf-8", "surrogateescape")
