@@ -251,7 +251,7 @@ def _compare_new(old, new, folder, row, level, converted, chosen, small):
 def _check_uidvalidity(old, folder, row, result):
     """Drop a changed UIDVALIDITY where the old server has none to keep.
 
-    For a file that holds no UIDVALIDITY it takes the time of day at each reading.
+    For a file that holds no UIDVALIDITY it takes the time of day at each reading, in seconds.
     """
     if not result.uidvalidity:
         return
@@ -262,7 +262,7 @@ def _check_uidvalidity(old, folder, row, result):
             row.differing -= 1
             row.notes.append("the old server reports a new UIDVALIDITY at each reading")
             return
-        time.sleep(0.5)
+        time.sleep(0.1)
 
 
 def _compare_spool(session, path, inbox, row, salvaged):
