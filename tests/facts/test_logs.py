@@ -1,5 +1,7 @@
 """Lines of a mail host's journal: who logged in, and who handed mail in."""
 
+import types
+
 from cutover.facts import logs
 
 
@@ -50,3 +52,24 @@ def test_a_delivery_is_known_by_who_handed_it_in():
         ("10.0.0.9", ["alice"]),
         ("fd00::9", ["alice"]),
     ]
+
+
+def test_what_only_the_old_host_logged_is_told_by_message_and_user(monkeypatch):
+    postino = "postino3.lab.test [10.77.0.13]"
+    both = mail("A1", postino, msgid="<both@x>", to="<alice@o>,<bruno@o>")
+    hosts = {
+        "old": read(
+            *both,
+            *mail("A2", postino, msgid="<alias@x>", to="<bruno@o>"),
+            *mail("A3", postino, msgid="<list@x>", to="<alice@o>,<nobody@o>"),
+            *mail("A4", postino, msgid="<too late@x>"),
+        ),
+        "new": read(*both, *mail("B3", postino, msgid="<list@x>", to="<bruno@n>")),
+    }
+    monkeypatch.setattr(logs, "read", lambda _, name, since: hosts[name])
+    roles = types.SimpleNamespace(old="old", new="new")
+    site = types.SimpleNamespace(site=types.SimpleNamespace(roles=roles))
+    alone = logs.old_alone(site, 1000, 1006, ["alice", "bruno"])
+    assert alone == logs.OldAlone(
+        4, 2, ["<alias@x> to bruno by 10.77.0.13", "<list@x> to alice by 10.77.0.13"]
+    )

@@ -27,6 +27,11 @@ from night import Night, eventually, program
 
 lab_test = pytest.mark.lab
 NEW_STORE_MB = 400
+# no userdb is asked for the alias itself
+TO_ALIAS = r"""
+printf 'Message-ID: <to-the-alias@elsewhere.test>\n\nhere\n' |
+    sendmail -i -f anna@elsewhere.test bruno@mailbox.lab.test
+"""
 LINE = re.compile(rb"[ \d]\d-\w{3}-\d{4} \d\d:\d\d:\d\d [+-]\d{4},\d+;[0-9a-f]{12}-[0-9a-f]{8}\r\n")
 
 
@@ -1095,6 +1100,7 @@ def test_a_queue_that_does_not_fall_says_what_is_left_and_why(lab, night):
 @lab_test
 def test_the_alias_waits_for_a_secondary_that_is_down(lab, night):
     night.up_to("restore-sendmail")
+    lab.run("postino3", ["sh", "-c", TO_ALIAS])
     primary = dns.Server("ns1", "10.77.0.11")
     with (
         stopped(lab, "ns2", "named"),
@@ -1156,6 +1162,14 @@ def test_production_test_names_what_is_stuck_and_only_counts_mail_for_elsewhere(
     for side in ("old", "new"):
         held = held_on(night, side)
         assert len(held) == 2 * HELD and set(held.values()) == {1}, side
+
+
+@lab_test
+def test_mail_for_the_alias_itself_is_named_which_the_old_server_alone_has(night):
+    check = night.checks("production-test")["reached-both", "mailboxold"]
+    assert check["passed"] and check["warning"]
+    assert check["data"]["alone"] == 1 < check["data"]["deliveries"]
+    assert "<to-the-alias@elsewhere.test> to bruno by 10.77.0.13" in check["actual"]
 
 
 @lab_test

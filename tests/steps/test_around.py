@@ -44,6 +44,7 @@ def healthy():
         "run": RUN,
         "users": users,
         "spooled": {},
+        "old_alone": {"value": {"deliveries": 9, "alone": 0, "first": []}},
         "systems": {
             "submission": {
                 "address": {"value": "10.77.0.18"},
@@ -217,3 +218,16 @@ def test_an_approval_holds_while_mail_comes_and_not_when_a_test_message_appears(
     assert STEP.stable(facts) == STEP.stable(healthy())
     del facts["users"]["alice"]["value"]["found"]["r1-smtp-inside-alice"]
     assert STEP.stable(facts) != STEP.stable(healthy())
+
+
+@pytest.mark.parametrize(
+    "alone",
+    [
+        {"value": {"deliveries": 9, "alone": 7, "first": [f"<{n}@x> to ada" for n in range(7)]}},
+        {"error": "postino3: the link was lost"},
+    ],
+)
+def test_mail_that_only_the_old_server_has_warns_and_fails_nothing(alone):
+    assert judged(lambda facts: facts.update(old_alone=alone)) == [
+        ("warn", "reached-both", "mailboxold")
+    ]

@@ -154,3 +154,33 @@ def delivered(hosts, since: float) -> set[tuple[str, str]]:
         for delivery in read(hosts, hosts.site.roles.new, since).deliveries
         for user in delivery.users
     }
+
+
+@dataclasses.dataclass(frozen=True)
+class OldAlone:
+    """Messages that the old host delivered to users, and the new one did not.
+
+    deliveries: of the old host, by message and user. alone: of these, on the old host only. first:
+    the first of them, as text.
+    """
+
+    deliveries: int
+    alone: int
+    first: list[str]
+
+
+def old_alone(hosts, since: float, until: float, users: Iterable[str]) -> OldAlone:
+    """What was delivered between two times (seconds since the epoch), by the logs of both hosts."""
+    names, seen = set(users), {}
+    for delivery in read(hosts, hosts.site.roles.old, since).deliveries:
+        if delivery.at <= until:
+            for user in names.intersection(delivery.users):
+                seen.setdefault((user, delivery.msgid), delivery)
+    # read last: what has come since is there as well
+    new = delivered(hosts, since)
+    alone = [pair for pair in seen if pair not in new]
+    first = [
+        f"{msgid} to {user} by {seen[user, msgid].relay or 'the host itself'}"
+        for user, msgid in alone[:SHOWN]
+    ]
+    return OldAlone(len(seen), len(alone), first)

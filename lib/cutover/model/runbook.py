@@ -1,5 +1,6 @@
 """The steps in their order, and the state of each according to the journal."""
 
+import datetime
 from collections.abc import Sequence
 
 from cutover.model import errors
@@ -89,6 +90,16 @@ def latest(events: Sequence[dict], *kinds: str, step: str | None = None) -> dict
         if event["event"] in kinds and step in (None, event.get("step")):
             return event
     return None
+
+
+def time_of(events: Sequence[dict], kind: str, step: str) -> float | None:
+    """When a step last passed or began (`kind`), in seconds since the epoch; None if never."""
+    times = [
+        event["time"]
+        for event in events
+        if event["event"] == kind and event.get("step") == step and event.get("passed", True)
+    ]
+    return datetime.datetime.fromisoformat(times[-1]).timestamp() if times else None
 
 
 def since_rollback(events: Sequence[dict]) -> Sequence[dict]:

@@ -9,7 +9,7 @@ from cutover.changes import retirement
 from cutover.facts import logs, mx_routing, services, users, zone
 from cutover.facts.logs import OldHostUse
 from cutover.facts.services import Service
-from cutover.model import Reading
+from cutover.model import Reading, runbook
 from cutover.steps.checks import proofs, stores
 from cutover.steps.night import dual_delivery
 
@@ -61,23 +61,13 @@ def probe(ctx) -> Facts:
 
 
 def _production(history):
-    since = _time_of(history, "verified", "restore-imap")
+    since = runbook.time_of(history, "verified", "restore-imap")
     now = datetime.datetime.now(datetime.UTC).timestamp()
     return Production(
         since=since,
-        converted=_time_of(history, "step-begun", "convert"),
+        converted=runbook.time_of(history, "step-begun", "convert"),
         days=None if since is None else (now - since) / 86400,
     )
-
-
-def _time_of(history, kind, step):
-    """When a step last passed, or was last begun; seconds since the epoch, None if never."""
-    times = [
-        event["time"]
-        for event in history
-        if event["event"] == kind and event.get("step") == step and event.get("passed", True)
-    ]
-    return datetime.datetime.fromisoformat(times[-1]).timestamp() if times else None
 
 
 def _with_old_host(ctx, facts):

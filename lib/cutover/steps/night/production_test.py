@@ -7,10 +7,13 @@ from typing import NamedTuple
 from cutover import model
 from cutover.changes.mail import ReleaseQueue, SendTestMail
 from cutover.comparison import second_reading
-from cutover.facts import alias_service, mail_program, mail_queue, spool, systems, users
+from cutover.facts import alias_service, logs, mail_program, mail_queue, spool, systems, users
 from cutover.facts.systems import Systems
+from cutover.model import runbook
 from cutover.steps.checks import old_names, program_checks, service_checks, system_checks
 from cutover.steps.night import carried_again
+
+SHOWN = 5  # deliveries in the check
 
 
 class TestMail(NamedTuple):
@@ -35,7 +38,8 @@ class Facts:
     host.
     names: what each test user misses under the old server's names; None where the parameters ask
     for none. second: what verify did not read, read once the step's plan was applied; None where
-    verify carried nothing.
+    verify carried nothing. old_alone: what was delivered since the conversion; None before the plan
+    was applied, which empties the queues.
     """
 
     run: str
@@ -46,6 +50,7 @@ class Facts:
     names: dict[str, model.Reading[list[str]]] | None = None
     program: mail_program.State | None = None
     second: second_reading.Second | None = None
+    old_alone: model.Reading[logs.OldAlone] | None = None
 
 
 def test_mails(site, run: str) -> list[TestMail]:
@@ -86,7 +91,14 @@ def probe(ctx) -> Facts:
         else None,
         mail_program.read(ctx.aside),
         carried_again.read(ctx, _is_applied(ctx)),
+        _alone(ctx, accounts) if _is_applied(ctx) else None,
     )
+
+
+def _alone(ctx, accounts):
+    since = runbook.time_of(ctx.history, "step-begun", "convert")
+    begun = runbook.time_of(ctx.history, "step-begun", STEP.id)
+    return model.read(logs.old_alone, ctx.hosts, since, begun, accounts)
 
 
 def _is_applied(ctx):
@@ -176,6 +188,8 @@ def verify(facts, site):
         checks += program_checks.noticed(facts.program, site)
     if facts.second is not None:
         checks.append(carried_again.check(facts.second, site))
+    if facts.old_alone is not None:
+        checks.append(_reached_both(facts.old_alone, site))
     if facts.systems is not None:
         checks += system_checks.verify(facts.systems, facts.users, facts.run, site)
     todo = "`mailq` shows the reason beside each message. Fix it, then run this step again."
@@ -248,6 +262,32 @@ def _spool(spooled, site):
         id="spool-empty",
         subject=new,
         data={"bytes": spooled},
+    )
+
+
+def _reached_both(alone, site):
+    """Mail addressed to the alias itself passes no userdb: it goes where the alias leads."""
+    old, logged = site.roles.old, alone.value if alone.ok else None
+    if logged is None:
+        actual = f"the logs could not be read: {alone.error}"
+    else:
+        more = " …" if logged.alone > SHOWN else ""
+        actual = f"{logged.alone} of {logged.deliveries} deliveries" + "".join(
+            f"; {text}" for text in logged.first[:SHOWN]
+        )
+        actual += more
+    return model.Check(
+        f"Did any mail since the conversion reach {old} alone?",
+        "0",
+        actual,
+        True,
+        f"such as what was sent to USER@{site.fqdn(site.alias)} before switch-alias. Copy it to "
+        "the user on the new server (`doveadm save`): nobody reads the old one any more. "
+        "decommission lists what is left",
+        warning=logged is None or logged.alone > 0,
+        id="reached-both",
+        subject=old,
+        data={"deliveries": logged.deliveries, "alone": logged.alone} if logged else {},
     )
 
 
