@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+import types
 from pathlib import Path
 
 import fakes
@@ -664,6 +665,27 @@ def test_input_that_came_with_a_users_command_is_passed_on_at_once(monkeypatch, 
     assert asked[0] and not inbox
     if not os.getuid():
         assert b"some text" in capfdbinary.readouterr().out
+
+
+def test_a_user_is_looked_up_once_for_a_few_commands(monkeypatch):
+    asked = []
+
+    def getpwnam(user):
+        asked.append(user)
+        if user == "nobody there":
+            raise KeyError(user)
+        return types.SimpleNamespace(pw_gid=len(asked))
+
+    monkeypatch.setattr(on_host, "accounts", {})
+    monkeypatch.setattr(on_host.pwd, "getpwnam", getpwnam)
+    monkeypatch.setattr(on_host.os, "getgrouplist", lambda user, gid: [gid, 7])
+    seen = [on_host.account_of(user) for user in ("ada", "bob", "ada")]
+    assert [groups for _, groups in seen] == [[1, 7], [2, 7], [1, 7]] and asked == ["ada", "bob"]
+    assert [on_host.account_of("nobody there") for _ in range(2)] == [None, None]
+    assert asked[2:] == ["nobody there"] * 2, "it may be made meanwhile"
+    for number in range(on_host.KNOWN):
+        on_host.account_of(f"user{number}")
+    assert len(on_host.accounts) <= on_host.KNOWN
 
 
 @pytest.mark.lab

@@ -102,6 +102,7 @@ def _run_notebook(template, copy, values, timeout, count, call):
                 kernel_manager_class=kernels.Manager,
                 on_cell_execute=begin_next,
                 extra_arguments=[kernels.QUIET],
+                shutdown_kernel="immediate",  # what counts is in the journal, and synced
             )
         except Exception as raised:
             return raised

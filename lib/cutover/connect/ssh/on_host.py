@@ -19,6 +19,7 @@ import time
 
 HEAD = struct.Struct("!cI")
 PIECE = 65536
+KNOWN = 64  # users whose account is kept
 GRACE = 2.0  # seconds to wait for the end of output once a command has ended: a daemon may hold it
 
 
@@ -64,12 +65,32 @@ def arrived(inbox):
     return bool(data)
 
 
+accounts = {}
+
+
+def account_of(user):
+    """(entry of passwd, groups) of a user, or None; kept for those asked for last.
+
+    Asked for by this process, not by each of its children: they would load the name service and
+    bind to NIS anew, and where groups come from NIS, all of them are read each time.
+    """
+    if user not in accounts:
+        if len(accounts) >= KNOWN:
+            accounts.clear()
+        try:
+            entry = pwd.getpwnam(user)
+        except KeyError:
+            return None
+        accounts[user] = entry, os.getgrouplist(user, entry.pw_gid)
+    return accounts[user]
+
+
 def run(inbox, user, argv):
     """Run one command to its end. False when the link is gone."""
-    pipes = [os.pipe() for _ in range(3)]
+    pipes, account = [os.pipe() for _ in range(3)], account_of(user)
     pid = os.fork()
     if pid == 0:
-        become(user, argv, pipes[0][0], pipes[1][1], pipes[2][1])
+        become(user, account, argv, pipes[0][0], pipes[1][1], pipes[2][1])
     to_child, outputs = pipes[0][1], {pipes[1][0]: b"o", pipes[2][0]: b"e"}
     for number in (pipes[0][0], pipes[1][1], pipes[2][1]):
         os.close(number)
@@ -120,19 +141,18 @@ def run(inbox, user, argv):
     return linked
 
 
-def become(user, argv, stdin, stdout, stderr):
-    """Turn this process into the user's command, for good."""
+def become(user, account, argv, stdin, stdout, stderr):
+    """Turn this process into the user's command, for good. account: as account_of()."""
     try:
         for number, place in ((stdin, 0), (stdout, 1), (stderr, 2)):
             os.dup2(number, place)
         for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python
             signal.signal(ignored, signal.SIG_DFL)
-        try:
-            entry = pwd.getpwnam(user)
-        except KeyError:
+        if account is None:
             os.write(2, b"unknown user " + os.fsencode(user) + b"\n")
             os._exit(1)
-        os.initgroups(entry.pw_name, entry.pw_gid)
+        entry, groups = account
+        os.setgroups(groups)
         os.setgid(entry.pw_gid)
         os.setuid(entry.pw_uid)
         environment = {
