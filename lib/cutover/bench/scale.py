@@ -71,7 +71,8 @@ _TAIL = f"""
   file can take longer than all else. The simulation takes every user as divisible.
 - Ranges of one folder are not given to other hosts. A claim names the one host that may write a
   user's staged tree; whoever takes a user over would have to stop that host's helpers elsewhere.
-  presync does most of such a user before the outage, which pays for what changed since.
+  presync does most of such a user before the outage, which pays for what changed since. It would
+  shorten no schedule of the table: the largest user takes a seventh of the bound, or less.
 - **The number of large units.** With few users per host, the last units do not fill all hosts.
 - **A lost host** costs what it had done of its unit. A host that still holds its users' claims, but
   does not answer, costs more: its users start from the beginning, without what presync staged.
