@@ -12,6 +12,7 @@ printed. If a rehearsal's own key signed, it does not prove who did.
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from cutover import site
@@ -30,9 +31,10 @@ def write(run, parameters, why: str) -> dict:
 
     Raises signing.CannotSign.
     """
-    files = survey(run.path)
-    raw = files.pop(journal.NAME)[1]
-    lines = raw.splitlines()
+    files, raw = {}, b""
+    for name, (_, data) in each(run.path):
+        files[name] = _entry(data)
+        raw = data if name == journal.NAME else raw
     events = journal.parse(raw)
     begun = events[0]  # has the run's name, whatever its folder is called now
     no_return = registry.no_return(events)
@@ -47,13 +49,10 @@ def write(run, parameters, why: str) -> dict:
         "by": journal.who(),
         "signer": signing.fingerprint(signing.public_of(key)),
         "journal": {
-            "events": len(lines),
-            "head": hashlib.sha256(lines[-1]).hexdigest() if lines else journal.ZEROS,
+            "events": len(events),
+            "head": hashlib.sha256(_last_line(raw)).hexdigest(),
         },
-        "files": {
-            journal.NAME: _entry(raw),
-            **{name: _entry(data) for name, (_, data) in files.items()},
-        },
+        "files": files,
         "code": {**code.commit(), "digest": code.digest(), **code.parts()},
         "lock": _digest(site.PROJECT / "requirements.lock"),
         "known_hosts": _digest(parameters.ssh.known_hosts),
@@ -94,24 +93,36 @@ def summary(written) -> str:
 
 
 def survey(path) -> dict:
-    """`{name: ("file" | "other", bytes)}` of a run's folder, without record, signature and locks.
+    """As each(), all at once."""
+    return dict(each(path))
 
-    What is not a regular file (a link, a pipe) is "other"; the bytes of a link are its target.
+
+def each(path) -> Iterator[tuple[str, tuple[str, bytes]]]:
+    """(name, ("file" | "other", bytes)) of a run's folder, without record, signature and locks.
+
+    By name, and read one by one: of thousands of users there is much. What is not a regular file
+    (a link, a pipe) is "other"; the bytes of a link are its target.
     """
-    contents, top = {}, Path(path)
+    paths, top = {}, Path(path)
     for place, folders, names in os.walk(top):
         for name in [*names, *(item for item in folders if Path(place, item).is_symlink())]:
             full = Path(place, name)
             relative = str(full.relative_to(top))
-            if relative in (NAME, SIGNATURE, *LOCKS) and not full.is_symlink():
-                continue
-            if full.is_symlink():
-                contents[relative] = ("other", os.fsencode(os.readlink(full)))
-            elif full.is_file():
-                contents[relative] = ("file", full.read_bytes())
-            else:
-                contents[relative] = ("other", b"")
-    return dict(sorted(contents.items()))
+            if relative not in (NAME, SIGNATURE, *LOCKS) or full.is_symlink():
+                paths[relative] = full
+    for name, full in sorted(paths.items()):
+        if full.is_symlink():
+            yield name, ("other", os.fsencode(os.readlink(full)))
+        elif full.is_file():
+            yield name, ("file", full.read_bytes())
+        else:
+            yield name, ("other", b"")
+
+
+def _last_line(raw: bytes) -> bytes:
+    """The last whole one."""
+    end = raw.rfind(b"\n")
+    return raw[raw.rfind(b"\n", 0, end) + 1 : end]
 
 
 def _entry(data: bytes) -> dict:
