@@ -515,3 +515,14 @@ def test_a_record_is_signed_anew_by_hand(copy, made):
     )
     assert done.exit_code == 0 and "record: signed with SHA256:" in done.output, done.exception
     assert audit.verify(copy).findings == ()
+
+
+def test_a_record_over_a_line_that_a_crash_cut_counts_what_came_before(made, copy):
+    _, night = made
+    run = run_folder.Run(copy)
+    before = len(run.journal.events())
+    with run.journal.path.open("ab") as torn:
+        torn.write(b'{"event": "probed", "seq":')
+    written = record_json.write(run, night.site, "after a crash")
+    assert written["journal"]["events"] == before
+    assert not kinds(copy) & {"changed", "truncated"}
