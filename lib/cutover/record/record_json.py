@@ -32,7 +32,7 @@ def write(run, parameters, why: str) -> dict:
     Raises signing.CannotSign.
     """
     files, raw = {}, b""
-    for name, (_, data) in each(run.path):
+    for name, (_, data) in contents(run.path):
         files[name] = _entry(data)
         raw = data if name == journal.NAME else raw
     events = journal.parse(raw)
@@ -93,11 +93,11 @@ def summary(written) -> str:
 
 
 def survey(path) -> dict:
-    """As each(), all at once."""
-    return dict(each(path))
+    """As contents(), all at once."""
+    return dict(contents(path))
 
 
-def each(path) -> Iterator[tuple[str, tuple[str, bytes]]]:
+def contents(path) -> Iterator[tuple[str, tuple[str, bytes]]]:
     """(name, ("file" | "other", bytes)) of a run's folder, without record, signature and locks.
 
     By name, and read one by one: of thousands of users there is much. What is not a regular file

@@ -220,7 +220,7 @@ def swap(plan, user):
         os.rename(staging, live)
         return False
     if not os.path.isdir(parent):
-        os.makedirs(parent)
+        os.makedirs(parent, exist_ok=True)  # another host may make it just now
         os.chmod(parent, 0o755)
         containers.expect_unreachable(parent)
     if not syscalls.rename_new(staging, live):

@@ -789,3 +789,17 @@ def test_the_survey_reads_dates_in_the_old_hosts_zone(site, east, early):
     plan["users"][0]["zone"] = east
     (user,) = survey.survey(plan)["users"]
     assert [folder["before_1970"] for folder in user["folders"]] == [early]
+
+
+def test_the_directory_above_the_trees_may_be_made_by_another_host_just_now(site, monkeypatch):
+    site.user("alice", build.simple(3))
+    parent, make = os.fsencode(site.maildir("alice").parent), os.makedirs
+
+    def makedirs(path, *mode, **options):
+        if path == parent:
+            make(path)
+        make(path, *mode, **options)
+
+    monkeypatch.setattr(publish.os, "makedirs", makedirs)
+    results = convert(site.plan())
+    assert not of(results, "error") and of(results, "published")
