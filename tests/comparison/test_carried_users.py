@@ -190,6 +190,7 @@ def test_a_user_whose_mail_is_all_equal_is_proven_once(servers):
     proved = servers.prove()
     whole, proofs = proved.wholes["ada"], proved.proofs["ada"]
     assert (whole.messages, whole.uidls, whole.besides) == (7, 7, servers.besides)
+    assert proofs["mail/work"].status, "by which verify need not read the file's digest"
     assert (servers.folders, servers.reads, len(servers.waits)) == (1, 1, 1)
     assert servers.prove(proved) == proved
     assert (servers.folders, servers.reads, len(servers.waits)) == (1, 1, 1)

@@ -179,8 +179,5 @@ def old_alone(hosts, since: float, until: float, users: Iterable[str]) -> OldAlo
     # read last: what has come since is there as well
     new = delivered(hosts, since)
     alone = [pair for pair in seen if pair not in new]
-    first = [
-        f"{msgid} to {user} by {seen[user, msgid].relay or 'the host itself'}"
-        for user, msgid in alone[:SHOWN]
-    ]
+    first = [dataclasses.replace(seen[pair], users=[pair[0]]).text() for pair in alone[:SHOWN]]
     return OldAlone(len(seen), len(alone), first)

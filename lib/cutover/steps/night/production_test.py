@@ -271,11 +271,8 @@ def _reached_both(alone, site):
     if logged is None:
         actual = f"the logs could not be read: {alone.error}"
     else:
-        more = " …" if logged.alone > SHOWN else ""
-        actual = f"{logged.alone} of {logged.deliveries} deliveries" + "".join(
-            f"; {text}" for text in logged.first[:SHOWN]
-        )
-        actual += more
+        count = f"{logged.alone} of {logged.deliveries} deliveries"
+        actual = "; ".join([count, *logged.first[:SHOWN]]) + (" …" if logged.alone > SHOWN else "")
     return model.Check(
         f"Did any mail since the conversion reach {old} alone?",
         "0",
