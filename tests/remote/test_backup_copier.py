@@ -19,13 +19,13 @@ def copier(tmp_path):
     run = backup_copier.Run({"target": str(tmp_path)}, lambda *lines: None)
     run.target = os.fsencode(tmp_path)
 
-    def played(paths, vanished=(), apart=2.0):
-        run.number, run.began = run.number + 1, run.began + apart
+    def played(paths, vanished=()):
+        run.number += 1
         curs = {path: time for path, time in paths.items() if path.endswith(b"/cur/")}
         for path in [*paths, *vanished]:
             run.seen[path.rstrip(b"/")] = run.number
-        listing = backup_copier.Listing(run.number, run.began, curs, list(vanished))
-        run.users[b"ugo"] = [*run.users.get(b"ugo", ())[-1:], listing]
+        listing = backup_copier.Listing(run.number, curs, list(vanished))
+        run.users[b"ugo"] = [*run.users.get(b"ugo", ())[-2:], listing]
 
     def holds(*paths):
         for path in paths:
@@ -45,7 +45,7 @@ BASE = {b"ugo/": None, CUR: b"10:00:00"}
 
 
 def test_what_neither_listing_has_goes_when_the_user_stood_still(copier):
-    for _ in range(2):
+    for _ in range(3):
         copier.played({**BASE, b"ugo/cur/1:2,S": None})
     copier.holds("ugo/cur/1:2,S", "ugo/cur/2:2,", "ugo/.old/cur/3:2,", "ugo/note")
     assert copier.files() == ["ugo/cur/1:2,S"] and copier.removed == 3
@@ -58,22 +58,32 @@ def test_what_only_the_copy_has_of_a_user_goes_with_the_directory(copier):
 
 
 @pytest.mark.parametrize(
-    "second, vanished, apart",
+    "last, vanished",
     [
-        ({CUR: b"10:00:01"}, (), 2.0),  # a flag, a move or a removal
-        ({CUR: b"10:00:00", b"ugo/.new/cur/": b"10:00:00"}, (), 2.0),  # a folder that was renamed
-        ({}, (), 2.0),  # a store that went away
-        ({CUR: b"10:00:00"}, [b"ugo/cur/9:2,"], 2.0),
-        ({CUR: b"10:00:00"}, (), 0.5),  # times of a second tell nothing so soon
+        ({CUR: b"10:00:01"}, ()),  # a flag, a move or a removal
+        ({CUR: b"10:00:00", b"ugo/.new/cur/": b"10:00:00"}, ()),  # a folder that was renamed
+        ({}, ()),  # a store that went away
+        ({CUR: b"10:00:00"}, [b"ugo/cur/9:2,"]),
     ],
 )
-def test_a_user_at_work_waits_for_another_pass(copier, second, vanished, apart):
-    copier.played(BASE)
-    copier.played({b"ugo/": None, **second}, vanished, apart)
+def test_a_user_at_work_waits_for_another_pass(copier, last, vanished):
+    for _ in range(2):
+        copier.played(BASE)
+    copier.played({b"ugo/": None, **last}, vanished)
     copier.holds("ugo/cur/1:2,S", "ugo/cur/2:2,")
     assert copier.settle({b"ugo"}) == {b"ugo"} and len(copier.files()) == 2
     copier.tidy(b"ugo")
     assert len(copier.files()) == 2 and copier.kept >= 2
+
+
+def test_two_listings_with_the_same_times_remove_nothing(copier):
+    """A message renamed during both: the first in the second of its folder's last change."""
+    for _ in range(2):
+        copier.played(BASE)
+    copier.holds("ugo/cur/1:2,S")
+    assert copier.settle({b"ugo"}) == {b"ugo"} and copier.files() == ["ugo/cur/1:2,S"]
+    copier.played({b"ugo/": None, CUR: b"10:00:02", b"ugo/cur/1:2,": None})
+    assert copier.settle({b"ugo"}) == {b"ugo"} and copier.files() == ["ugo/cur/1:2,S"]
 
 
 def test_a_user_at_work_keeps_one_name_of_each_message_the_one_seen_last(copier):
@@ -175,7 +185,7 @@ def deep(top, levels):
 
 def test_one_user_with_a_deep_tree_stops_nobody_else(copier, tmp_path):
     deep(tmp_path / "eva", 1100)
-    for _ in range(2):
+    for _ in range(3):
         copier.played({**BASE, b"ugo/cur/1:2,S": None})
     copier.holds("ugo/cur/1:2,S", "ugo/cur/2:2,")
     assert copier.settle({b"ugo", b"eva"}) == set() and list(copier.failed) == [b"eva"]
@@ -191,6 +201,7 @@ def test_one_user_with_a_deep_tree_stops_nobody_else(copier, tmp_path):
 
 def test_a_user_whom_rsync_complains_of_stops_nobody_else(copier, monkeypatch):
     copier.users = {b"eva": [], b"ugo": []}
+    monkeypatch.setattr(backup_copier, "APART", 0)
     err = b'rsync: [sender] readlink_stat("/eva/d/d" (in posta)) failed: File name too long (36)\n'
     end = b"rsync error: some files/attrs were not transferred (code 23) at main.c(1865)\n"
     monkeypatch.setattr(backup_copier, "rsync", lambda *_, **__: (23, err + end))

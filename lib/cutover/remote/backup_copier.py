@@ -7,10 +7,11 @@ how the copy differs from the store now. Exit 0 only when every message seen is 
 A pass is one rsync, which only adds. What the copy has beyond the store is removed at the end, and
 only
 
-- of a user (a directory at the top of the store) whose mail stood still: between the last two
-  listings, from two passes at least a second apart, no `cur` changed and no file vanished. Every
-  flag, move and removal changes a `cur`. So these listings are complete, and what is in neither is
-  gone from the store;
+- of a user (a directory at the top of the store) whose mail stood still: in the last three listings
+  each `cur` has the same time, and no file vanished from the last. Every flag, move and removal
+  changes a `cur`, whose time rsync gives in whole seconds. The second pass begins over a second
+  after the first ended, so a change after it began would show in the third. So the second listing
+  is complete, and what is in neither it nor the third is gone from the store;
 - or when the copy has the same message, by its name without flags, in the same folder under a name
   that a later pass listed.
 
@@ -38,7 +39,7 @@ import time
 SETTINGS = {}
 
 PASSES = 12
-APART = 1.1  # seconds between the starts of two compared listings: rsync has whole seconds
+APART = 1.1  # seconds from the end of a pass to the next: rsync has whole seconds
 BUSY, NOT_MOUNTED, PARTIAL, VANISHED = 75, 3, 23, 24  # results; the others are rsync's own
 DEEPEST = 100  # directories inside each other
 UIDLIST = 1 << 28  # bytes of a UID list that are read
@@ -46,8 +47,8 @@ ITEM = re.compile(rb"=.{11} (\S+) (.*)\n", re.DOTALL)
 GONE = re.compile(rb'has vanished: "/?(.*)"(?: \(in [^)]*\))?$', re.MULTILINE)
 PLACE = re.compile(rb'"/?([^/"]+)')  # the user in a complaint of rsync
 
-# one listing of a user's directory; curs: {path: time}, vanished: [paths]
-Listing = collections.namedtuple("Listing", "number began curs vanished")
+# one pass's listing of a user's directory; curs: {path: time}, vanished: [paths]
+Listing = collections.namedtuple("Listing", "number curs vanished")
 
 
 class NotCopied(Exception):
@@ -159,14 +160,14 @@ def rsync(settings, out, *options, given=b""):
 class Run:
     """One run of the copy.
 
-    seen: {path: number of the last pass that listed it}. users: {user: the last two Listings}.
+    seen: {path: number of the last pass that listed it}. users: {user: the last three Listings}.
     failed: {user: why nothing more was done for them}. say(*lines): writes to the report.
     """
 
     def __init__(self, settings, say):
         self.settings, self.say = settings, say
         self.target = os.fsencode(settings["target"])
-        self.number, self.began, self.removed, self.kept = 0, 0.0, 0, 0
+        self.number, self.removed, self.kept = 0, 0, 0
         self.seen, self.users, self.failed = {}, {}, {}
 
     def copy(self):
@@ -176,7 +177,6 @@ class Run:
         self.refuse_empty_store()
         waiting = self.settle(set(os.listdir(self.target)) | set(self.users))
         while waiting and self.number < PASSES:
-            time.sleep(max(0.0, self.began + APART - time.monotonic()))
             self.make_pass(waiting)
             waiting = self.settle(waiting)
         for user in waiting:
@@ -232,7 +232,9 @@ class Run:
 
     def make_pass(self, users=None):
         """One pass over the whole store, or over some users. Raises NotCopied."""
-        self.number, self.began = self.number + 1, time.monotonic()
+        if self.number:
+            time.sleep(APART)
+        self.number += 1
         options, given = ["--stats", "-ii"], b""
         if users is not None:
             options += ["--recursive", "--ignore-missing-args", "--from0", "--files-from=-"]
@@ -258,8 +260,8 @@ class Run:
             self.seen[path] = self.number
         for user in self.users if users is None else users:
             self.users[user] = [
-                *self.users.get(user, ())[-1:],
-                Listing(self.number, self.began, curs[user], gone[user]),
+                *self.users.get(user, ())[-2:],
+                Listing(self.number, curs[user], gone[user]),
             ]
         vanished = sum(map(len, gone.values()))
         self.say("pass", *statistics, f"vanished {vanished}", f"rc {rc}")
@@ -305,11 +307,11 @@ class Run:
         listings = self.users.get(user)
         if listings is None:
             return True  # two listings of the whole store have no such directory
+        first, *others = listings
         return (
-            len(listings) == 2
-            and listings[0].curs == listings[1].curs
-            and not listings[1].vanished
-            and listings[1].began - listings[0].began >= APART
+            len(others) == 2
+            and all(listing.curs == first.curs for listing in others)
+            and not others[-1].vanished
         )
 
     def beyond(self, user):
@@ -317,7 +319,7 @@ class Run:
 
         A directory comes after its contents.
         """
-        since = self.users[user][0].number if user in self.users else self.number + 1
+        since = self.users[user][-2:][0].number if user in self.users else self.number + 1
         return [path for path in walk(self.target, user) if self.seen.get(path, 0) < since]
 
     def lost(self, user):
@@ -333,7 +335,7 @@ class Run:
         """
         gone = {
             message(path): path
-            for listing in self.users.get(user, ())
+            for listing in self.users.get(user, ())[-2:]
             for path in listing.vanished
             if message(path)
         }
